@@ -1,0 +1,30 @@
+//! The shapes of what users write and see: one file per block of the spec, no behaviour.
+//!
+//! These types are serde shapes and the source of the CRDs' schema; field docs are what `kubectl explain` prints.
+//! What a spec *means* is decided in [`crate::canary`], which turns a [`KanarySpec`] into a valid
+//! valid `Canary`.
+
+mod crd;
+mod duration;
+mod kanary;
+pub mod names;
+mod rollout;
+mod scale;
+mod spec;
+mod status;
+mod traffic;
+mod validation;
+
+pub use crd::crds;
+pub use duration::GoDuration;
+pub use kanary::{Kanary, KanaryKind};
+pub use rollout::{OnFailure, OnTargetChange, RolloutMode, RolloutSpec};
+pub use scale::{HpaScale, PercentScale, ScaleSpec, StaticScale};
+pub use spec::{KanarySpec, Template};
+pub use status::{ItemState, ItemStatus, KanaryStatus, Report};
+pub use traffic::{TrafficSource, TrafficSpec};
+pub use validation::{
+    AfterDeadline, Boolean, ContinuousValueDeviation, DeviationOf, DiscreteValueOutOfList, LabelMatch, LabelWatchItem,
+    ManualItem, NoResult, OnNoData, PromQlItem, PrometheusAuth, SecretKey, ValidationItem, ValidationSpec,
+    ValueInRange, Word,
+};

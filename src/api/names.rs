@@ -1,0 +1,37 @@
+//! Every name that Kanary puts on objects: labels, annotations and the names of what it creates.
+
+/// API group of the Kanary kinds.
+pub const GROUP: &str = "kanary.k8s-operators.dev";
+/// Served and stored version of the Kanary kinds.
+pub const VERSION: &str = "v1alpha1";
+
+/// Label `"true"` on every object that Kanary creates for a run.
+pub const IS_KANARY: &str = "kanary.k8s-operators.dev/iskanary";
+/// Label with the Kanary's name on every object that Kanary creates for a run.
+pub const KANARY_NAME: &str = "kanary.k8s-operators.dev/name";
+/// Label with the run's identity on the canary and its pods, so that pods of an earlier run are never judged.
+pub const RUN: &str = "kanary.k8s-operators.dev/run";
+
+/// Annotation on the canary: hash of the target's pod template when the run started.
+pub const TARGET_HASH: &str = "kanary.k8s-operators.dev/target-template-hash";
+/// Annotation on the target: `<uid of the Kanary>/<run>` that promoted it last.
+pub const PROMOTED_BY: &str = "kanary.k8s-operators.dev/promoted-by";
+/// Annotation on a target that a Kanary created because it was missing: `<uid of the Kanary>/<run>`.
+pub const CREATED_BY: &str = "kanary.k8s-operators.dev/created-by";
+/// Annotation that `kubectl rollout history` shows as the cause of a revision.
+pub const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
+
+/// Field manager of every write.
+pub const FIELD_MANAGER: &str = "kanary";
+
+/// Name of the canary workload of Kanary `kanary` on `target`.
+#[must_use]
+pub fn canary_name(target: &str, kanary: &str) -> String {
+    format!("{target}-kanary-{kanary}")
+}
+
+/// Default name of the Service in front of the canary alone.
+#[must_use]
+pub fn kanary_service_name(service: &str, kanary: &str) -> String {
+    format!("{service}-kanary-{kanary}")
+}

@@ -1,0 +1,77 @@
+//! `spec.scale`: how many canary pods run.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// How many canary pods run. At most one of the three; none means `static` with one replica.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "[has(self.static), has(self.percent), has(self.hpa)].filter(x, x).size() <= 1",
+    "message": "spec.scale takes one of static, percent and hpa: keep one and remove the others",
+}]))]
+pub struct ScaleSpec {
+    /// A fixed number of canary pods.
+    #[serde(rename = "static", default, skip_serializing_if = "Option::is_none")]
+    pub fixed: Option<StaticScale>,
+    /// A share of the target's replicas, which follows the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<PercentScale>,
+    /// A HorizontalPodAutoscaler of the canary's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hpa: Option<HpaScale>,
+}
+
+/// A fixed number of canary pods.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StaticScale {
+    /// Number of canary pods, 1 or more. Default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub replicas: Option<i32>,
+}
+
+/// A share of the target's replicas.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "!has(self.min) || !has(self.max) || self.min <= self.max",
+    "message": "spec.scale.percent.min is greater than max: lower min or raise max",
+}]))]
+pub struct PercentScale {
+    /// Canary pods as a percentage of the target's replicas, rounded up; 1 to 100.
+    #[schemars(range(min = 1, max = 100))]
+    pub value: i32,
+    /// Never fewer canary pods than this. Default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub min: Option<i32>,
+    /// Never more canary pods than this. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max: Option<i32>,
+}
+
+/// The autoscaling/v2 HorizontalPodAutoscaler spec without `scaleTargetRef`, which Kanary sets to the canary.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "!has(self.minReplicas) || self.minReplicas <= self.maxReplicas",
+    "message": "spec.scale.hpa.minReplicas is greater than maxReplicas: lower minReplicas or raise maxReplicas",
+}]))]
+pub struct HpaScale {
+    /// Lower limit of canary pods. Default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub min_replicas: Option<i32>,
+    /// Upper limit of canary pods.
+    #[schemars(range(min = 1))]
+    pub max_replicas: i32,
+    /// Metrics as in autoscaling/v2. Default: 80 % average CPU utilisation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::crd::free_list")]
+    pub metrics: Option<Vec<Value>>,
+    /// Scaling behaviour as in autoscaling/v2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::crd::free_object")]
+    pub behavior: Option<Value>,
+}

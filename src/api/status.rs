@@ -1,0 +1,139 @@
+//! `status`: what users see. Written on a change of state, never periodically.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the controller observed and decided.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KanaryStatus {
+    /// `metadata.generation` that this status answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Hash of the pod template of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current_hash: Option<String>,
+    /// `spec.retry` of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<i64>,
+    /// Hash of the target's pod template when the run started: what `TargetChanged` compares with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_hash: Option<String>,
+    /// When the run started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::crd::time")]
+    pub start_time: Option<Timestamp>,
+    /// When the canary became available, by the cluster's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::crd::time")]
+    pub available_at: Option<Timestamp>,
+    /// When the judging starts: `availableAt` + `initialDelay`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::crd::time")]
+    pub validation_start_time: Option<Timestamp>,
+    /// When the verdict is due: `validationStartTime` + `validationPeriod`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::crd::time")]
+    pub deadline: Option<Timestamp>,
+    /// When the present pause began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::crd::time")]
+    pub paused_at: Option<Timestamp>,
+    /// When the last pause ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::crd::time")]
+    pub resumed_at: Option<Timestamp>,
+    /// When the run ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::crd::time")]
+    pub completed_at: Option<Timestamp>,
+    /// Hashes of pod templates that failed and are not run again, the latest last; the last 20 are kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_templates: Vec<String>,
+    /// The run at a glance: what `kubectl get` shows.
+    #[serde(default)]
+    pub report: Report,
+    /// One entry for each validation item.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<ItemStatus>,
+    /// Standard conditions: Scheduled, Activated, Traffic, Running, Succeeded, Failed, DeploymentUpdated, Errored, and
+    /// kstatus' Reconciling and Stalled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "super::crd::conditions")]
+    pub conditions: Vec<Condition>,
+}
+
+/// The run at a glance.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// Scheduled, Running, Succeeded, DeploymentUpdated, Failed or Errored.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub status: String,
+    /// The target.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub deployment: String,
+    /// The production Service.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub service: String,
+    /// static, percent or hpa.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub scale: String,
+    /// The traffic source.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub traffic: String,
+    /// The kinds of validation items.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub validation: String,
+    /// `elapsed/total` of the initial delay and the validation period, when this status was written.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub duration: String,
+}
+
+/// Where one validation item stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemStatus {
+    /// Kind and place in `items`, like `promQL[0]`.
+    pub name: String,
+    /// Pending, Good, Bad, NoData, Error or Inconclusive.
+    #[serde(default)]
+    pub state: ItemState,
+    /// The last value that was judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_value: Option<f64>,
+    /// When the item was last checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::crd::time")]
+    pub last_check: Option<Timestamp>,
+    /// Good measurements so far.
+    #[serde(default)]
+    pub good: u32,
+    /// Bad measurements so far.
+    #[serde(default)]
+    pub bad: u32,
+    /// Queries in a row that could not be answered.
+    #[serde(default)]
+    pub errors: u32,
+    /// What decided, with its number.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+/// The state of a validation item.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+#[allow(
+    missing_docs,
+    reason = "described at ItemStatus::state; docs here would make the schema a oneOf"
+)]
+pub enum ItemState {
+    #[default]
+    Pending,
+    Good,
+    Bad,
+    NoData,
+    Error,
+    Inconclusive,
+}

@@ -1,0 +1,3 @@
+//! Kanary.
+pub mod api;
+pub mod canary;
