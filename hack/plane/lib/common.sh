@@ -1,0 +1,52 @@
+# shellcheck shell=bash disable=SC2034
+# Names and small helpers that the other parts share.
+
+log() { printf 'plane: %s\n' "$*" >&2; }
+fail() { log "$*"; exit 1; }
+
+# The version that module FOLDER's go.mod requires of MODULE, without the leading v.
+pinned() { awk -v module="$2" '$1 == "require" { $0 = $2 " " $3 } $1 == module { print substr($2, 2); exit }' "$HERE/$1/go.mod"; }
+
+KUBERNETES_VERSION=$(pinned kubernetes k8s.io/kubernetes)
+ETCD_VERSION=$(pinned etcd go.etcd.io/etcd/server/v3)
+KWOK_VERSION=$(pinned kwok sigs.k8s.io/kwok)
+
+CACHE=${KANARY_PLANE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kanary/plane}
+BIN=$CACHE/kubernetes-${KUBERNETES_VERSION}_etcd-${ETCD_VERSION}_kwok-${KWOK_VERSION}_$(uname -s | tr '[:upper:]' '[:lower:]')-$(uname -m)
+CURRENT=$CACHE/current # a symbolic link to the default plane's folder
+MARKER=.kanary-plane   # stop removes only folders that hold this file
+NODES=10
+
+# Where program NAME is: ready-made ones come first.
+program() {
+  if [[ -n ${KUBEBUILDER_ASSETS:-} && -x $KUBEBUILDER_ASSETS/$1 ]]; then
+    printf '%s\n' "$KUBEBUILDER_ASSETS/$1"
+  elif [[ $1 == prometheus && ! -x $BIN/prometheus ]]; then
+    command -v prometheus
+  else
+    printf '%s\n' "$BIN/$1"
+  fi
+}
+
+not() { ! "$@"; }
+
+# Repeats COMMAND until it succeeds, SECONDS at most.
+poll() {
+  local end=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    ((SECONDS < end)) || return 1
+    sleep 0.1
+  done
+}
+
+# The process of NAME, if it still runs and is the one that this plane started: a number may
+# have gone to another process since. Everything is started by its own name and with a path
+# inside DIR among its arguments, which no other plane's processes have.
+pid_of() {
+  local pid args
+  pid=$(cat "$DIR/pids/$1" 2>/dev/null) || return 1
+  mapfile -d '' -t args 2>/dev/null <"/proc/$pid/cmdline" || return 1
+  [[ ${args[0]:-} == */"$1" && ${args[*]} == *"$DIR/"* ]] || return 1
+  printf '%s\n' "$pid"
+}
