@@ -18,6 +18,9 @@ pub struct KanaryStatus {
     /// `spec.retry` of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<i64>,
+    /// Number of the run, from 1: a changed template or `spec.retry` starts the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<i64>,
     /// Hash of the target's pod template when the run started: what `TargetChanged` compares with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_hash: Option<String>,

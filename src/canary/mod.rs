@@ -1,3 +1,19 @@
 //! The pure core: from what was seen to what will be done. No async, no client, no clock, no randomness, no logging.
 
+pub mod activate;
+#[allow(clippy::module_inception, reason = "the parsed Kanary is what this module is about")]
+pub mod canary;
+pub mod decide;
+pub mod decision;
+pub mod hash;
+pub mod labels;
+pub mod observation;
+pub mod rollout;
+pub mod run;
+pub mod scale;
+pub mod status;
+pub mod traffic;
 pub mod validation;
+
+pub use canary::{Canary, Key};
+pub use decide::decide;

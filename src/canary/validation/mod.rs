@@ -1,6 +1,26 @@
 //! Validation items: from what was measured to a verdict.
 
+mod item;
 pub mod promql;
+mod tally;
+
+use std::time::Duration;
+
+pub use item::{Judgement, Verdict, Window, judge};
+pub use tally::{Tally, due, next_check};
+
+use super::canary::Item;
+
+/// `spec.validation`, parsed.
+#[derive(Clone, Debug)]
+pub struct Validation {
+    /// Warm-up, from when the canary is available.
+    pub initial_delay: Duration,
+    /// How long the canary is judged.
+    pub period: Duration,
+    /// What is judged; never empty.
+    pub items: Vec<Item>,
+}
 
 /// What one measurement came to. Only `Pass` is proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,320 @@
+//! Activation: the canary, its Service and its autoscaler exist, or it is said what stands in the way.
+
+use jiff::Timestamp;
+
+use super::{
+    canary::Spec,
+    decide::Step,
+    decision::{Action, ObjectKind},
+    observation::{Deployment, Owned},
+    scale::Scale,
+    traffic,
+};
+
+/// Something that is wrong and is not the canary's verdict: shown as `Errored`, blocks success, and touches nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    /// One CamelCase word.
+    pub reason: String,
+    /// What is wrong and how to mend it.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem with a reason and a message.
+    pub fn new(reason: &str, message: impl Into<String>) -> Self {
+        Self {
+            reason: reason.to_owned(),
+            message: message.into(),
+        }
+    }
+}
+
+/// What activation comes to.
+#[derive(Debug, Default)]
+pub struct Activation {
+    /// Writes that are still missing.
+    pub actions: Vec<Action>,
+    /// What stands in the way.
+    pub problem: Option<Problem>,
+    /// Reason and message of a failure that ends the run.
+    pub failed: Option<(&'static str, String)>,
+    /// The target did not exist: it is created, and there is no canary.
+    pub bootstrap: bool,
+    /// When to look again.
+    pub wake: Option<Timestamp>,
+}
+
+impl Activation {
+    fn problem(reason: &str, message: impl Into<String>) -> Self {
+        Self {
+            problem: Some(Problem::new(reason, message)),
+            ..Self::default()
+        }
+    }
+
+    fn failed(reason: &'static str, message: String) -> Self {
+        Self {
+            failed: Some((reason, message)),
+            ..Self::default()
+        }
+    }
+}
+
+/// How many objects a run creates.
+#[must_use]
+pub fn objects(spec: &Spec) -> usize {
+    1 + usize::from(spec.kanary_service.is_some()) + usize::from(matches!(spec.scale, Scale::Hpa { .. }))
+}
+
+/// Whether a Deployment with the canary's name is this Kanary's.
+#[must_use]
+pub fn is_ours(step: &Step<'_>, owner: Option<&String>) -> bool {
+    owner == Some(&step.canary.uid)
+}
+
+/// Whether a Deployment with the canary's name is this run's canary.
+#[must_use]
+pub fn is_of_run(step: &Step<'_>, canary: &Deployment) -> bool {
+    is_ours(step, canary.owner.as_ref())
+        && !canary.deleting
+        && canary.labels.get(crate::api::names::RUN) == Some(&step.canary.run(step.spec))
+}
+
+/// Decides what is missing before the canary can be judged.
+pub(super) fn decide(step: &Step<'_>) -> Activation {
+    let marker = step.canary.marker(step.spec);
+    let Some(target) = step.seen.target.as_ref().filter(|target| !target.deleting) else {
+        return without_target(step);
+    };
+    if target.created_by.as_ref() == Some(&marker) {
+        return await_target(step, target);
+    }
+    if let Some(failed) = target_changed(step, target) {
+        return failed;
+    }
+    if let Some(problem) = obstacle(step, target) {
+        return Activation {
+            wake: patience(step),
+            problem: Some(problem),
+            ..Activation::default()
+        };
+    }
+    if let Some(refusal) = step.refused() {
+        return Activation {
+            wake: Some(refusal.retry_at),
+            ..Activation::problem(&refusal.reason, refusal.message.clone())
+        };
+    }
+    if let Some(late) = late(step) {
+        return late;
+    }
+    Activation {
+        actions: missing(step, target),
+        wake: patience(step),
+        ..Activation::default()
+    }
+}
+
+fn without_target(step: &Step<'_>) -> Activation {
+    let name = &step.spec.target;
+    let started = step.canary.status.target_hash.is_some() || step.seen.canary.is_some();
+    if started {
+        return Activation::problem(
+            "TargetNotFound",
+            format!("Deployment {name} is gone: create it again, or delete this Kanary"),
+        );
+    }
+    if step.seen.target.is_some() {
+        return Activation::problem("TargetNotFound", format!("Deployment {name} is being deleted"));
+    }
+    if step.spec.dry_run {
+        return Activation::problem(
+            "TargetNotFound",
+            format!("Deployment {name} does not exist, and a dry-run does not create it: create it first"),
+        );
+    }
+    let refused = step.refused();
+    let create = Action::Create {
+        object: ObjectKind::Deployment,
+        name: name.clone(),
+        manifest: traffic::target_deployment(step.canary, step.spec),
+    };
+    Activation {
+        bootstrap: true,
+        problem: refused.map(|refusal| Problem::new(&refusal.reason, refusal.message.clone())),
+        wake: refused.map(|refusal| refusal.retry_at),
+        actions: if refused.is_some() { Vec::new() } else { vec![create] },
+        failed: None,
+    }
+}
+
+fn await_target(step: &Step<'_>, target: &Deployment) -> Activation {
+    let patience = step.spec.progress_deadline;
+    let until = target.created.checked_add(patience).ok();
+    if !target.rolled_out && (target.progress_failed || until.is_some_and(|until| until <= step.now)) {
+        let name = &step.spec.target;
+        return Activation::failed(
+            "ProgressDeadlineExceeded",
+            format!("Deployment {name} was created and did not become available within {patience:?}"),
+        );
+    }
+    Activation {
+        bootstrap: true,
+        wake: until,
+        ..Activation::default()
+    }
+}
+
+fn target_changed(step: &Step<'_>, target: &Deployment) -> Option<Activation> {
+    let of_canary = step.seen.canary.as_ref().filter(|canary| is_of_run(step, canary));
+    let started_with = step
+        .canary
+        .status
+        .target_hash
+        .as_ref()
+        .or_else(|| of_canary.and_then(|canary| canary.target_hash.as_ref()))?;
+    (!step.spec.promote_over_change && *started_with != target.template_hash)
+        .then(|| Activation::failed("TargetChanged", target_changed_message(&step.spec.target)))
+}
+
+/// What a user reads when somebody else changed the target.
+#[must_use]
+pub fn target_changed_message(target: &str) -> String {
+    format!(
+        "the pod template of Deployment {target} changed since the run started: set spec.retry to another number to run \
+         against the new one, or spec.rollout.onTargetChange to promote"
+    )
+}
+
+/// What stands in the way of starting, and is not for us to change.
+fn obstacle(step: &Step<'_>, target: &Deployment) -> Option<Problem> {
+    let spec = step.spec;
+    if spec.canary == spec.target {
+        return Some(Problem::new("NameTaken", "the canary would have the target's name"));
+    }
+    let labels = traffic::template_labels(spec);
+    if let Some(selector) = target
+        .selector
+        .as_ref()
+        .filter(|selector| !selector.selector.matches(&labels))
+    {
+        return Some(Problem::new(
+            "TemplateMismatch",
+            format!(
+                "the labels of spec.template.spec.template.metadata do not match the selector of Deployment {} ({}), so it \
+                 could not be promoted: add them",
+                spec.target, selector.shown
+            ),
+        ));
+    }
+    if let (true, Some(name)) = (spec.in_production() || spec.kanary_service.is_some(), &spec.service) {
+        match &step.seen.service {
+            None => {
+                let message = format!("Service {name} does not exist: create it, or mend spec.serviceName");
+                return Some(Problem::new("ServiceNotFound", message));
+            }
+            Some(service) if spec.in_production() && service.selector.is_empty() => {
+                let message = format!("Service {name} has no selector, so no pod can be put behind it");
+                return Some(Problem::new("ServiceWithoutSelector", message));
+            }
+            Some(_) => {}
+        }
+    }
+    name_taken(step)
+}
+
+fn name_taken(step: &Step<'_>) -> Option<Problem> {
+    let seen = step.seen;
+    let foreign = |object: Option<&Owned>| object.is_some_and(|object| !is_ours(step, object.owner.as_ref()));
+    let taken = |kind: &str, name: &str| {
+        Problem::new(
+            "NameTaken",
+            format!("{kind} {name} exists and is not this Kanary's: rename one of the two, or delete it"),
+        )
+    };
+    if seen
+        .canary
+        .as_ref()
+        .is_some_and(|canary| !is_ours(step, canary.owner.as_ref()))
+    {
+        return Some(taken("Deployment", &step.spec.canary));
+    }
+    let service = step.spec.kanary_service.as_ref();
+    if let Some(name) = service.filter(|_| foreign(seen.kanary_service.as_ref())) {
+        return Some(taken("Service", name));
+    }
+    let scales = matches!(step.spec.scale, Scale::Hpa { .. });
+    (scales && foreign(seen.hpa.as_ref())).then(|| taken("HorizontalPodAutoscaler", &step.spec.canary))
+}
+
+/// Until when the canary may stay unavailable, counted anew after a pause.
+fn patience(step: &Step<'_>) -> Option<Timestamp> {
+    let canary = step.seen.canary.as_ref().filter(|canary| is_of_run(step, canary))?;
+    if canary.available_since.is_some() {
+        return None;
+    }
+    let since = canary.unavailable_since.unwrap_or(canary.created);
+    // The end of a pause that this very decision notices counts as well.
+    let resumed_now = step.canary.status.paused_at.map(|_| step.now);
+    let since = [step.canary.status.resumed_at, resumed_now]
+        .into_iter()
+        .flatten()
+        .fold(since, Timestamp::max);
+    since.checked_add(step.spec.progress_deadline).ok()
+}
+
+fn late(step: &Step<'_>) -> Option<Activation> {
+    let until = patience(step)?;
+    (until <= step.now).then(|| {
+        let message = format!(
+            "Deployment {} did not become available within {:?}",
+            step.spec.canary, step.spec.progress_deadline
+        );
+        Activation::failed("ProgressDeadlineExceeded", message)
+    })
+}
+
+/// The objects that are not there yet, the Service first, so that it is there when the first pod is ready.
+fn missing(step: &Step<'_>, target: &Deployment) -> Vec<Action> {
+    let (canary, spec, seen) = (step.canary, step.spec, step.seen);
+    let mut actions = Vec::new();
+    if let (Some(name), None, Some(production)) = (&spec.kanary_service, &seen.kanary_service, &seen.service) {
+        actions.push(Action::Create {
+            object: ObjectKind::Service,
+            name: name.clone(),
+            manifest: traffic::kanary_service(canary, name, production),
+        });
+    }
+    match &seen.canary {
+        None => actions.push(Action::Create {
+            object: ObjectKind::Deployment,
+            name: spec.canary.clone(),
+            manifest: traffic::canary_deployment(canary, spec, seen, target),
+        }),
+        Some(existing) if existing.deleting => {}
+        Some(existing) if !is_of_run(step, existing) => actions.push(Action::Delete {
+            object: ObjectKind::Deployment,
+            name: spec.canary.clone(),
+            uid: existing.uid.clone(),
+        }),
+        Some(existing) => {
+            let wanted = spec.scale.replicas(target.replicas);
+            if let Some(replicas) = wanted.filter(|replicas| *replicas != existing.replicas) {
+                actions.push(Action::ScaleCanary {
+                    name: spec.canary.clone(),
+                    uid: existing.uid.clone(),
+                    replicas,
+                });
+            }
+        }
+    }
+    if let (Some(manifest), None) = (traffic::autoscaler(canary, spec), &seen.hpa) {
+        actions.push(Action::Create {
+            object: ObjectKind::HorizontalPodAutoscaler,
+            name: spec.canary.clone(),
+            manifest,
+        });
+    }
+    actions
+}

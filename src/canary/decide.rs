@@ -1,0 +1,161 @@
+//! The lifecycle: from a Kanary and what was seen of the cluster to what will be done. Pure and total.
+
+use jiff::Timestamp;
+
+use super::{
+    canary::{Canary, Invalid, Spec},
+    decision::Decision,
+    observation::Observation,
+    rollout, run,
+    status::{DEPLOYMENT_UPDATED, Draft, ERRORED, FAILED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED, SUCCEEDED},
+};
+use crate::api::{KanaryStatus, Report};
+
+/// Decides what to do about `canary` at `now`.
+///
+/// Guarantees: the same input gives the same output, and no input panics; the target is touched only when the status
+/// that was read already says `Succeeded`; deciding again on what a decision brought about comes to rest.
+#[must_use]
+pub fn decide(canary: &Canary, seen: &Observation, now: Timestamp) -> Decision {
+    // The garbage collector takes what the Kanary owns; the target is not among it.
+    if canary.deleting {
+        return Decision::default();
+    }
+    let spec = match &canary.spec {
+        Ok(spec) => spec,
+        Err(invalid) => return refuse(canary, invalid, now),
+    };
+    let step = Step {
+        canary,
+        spec,
+        seen,
+        now,
+    };
+    if is_another_run(canary, spec) {
+        return step.begin();
+    }
+    match Phase::of(&canary.status) {
+        Phase::Scheduled | Phase::Running => run::decide(&step),
+        Phase::Succeeded => rollout::promote(&step),
+        Phase::Failed => rollout::clean_up_failed(&step),
+        Phase::DeploymentUpdated => rollout::clean_up(&step),
+    }
+}
+
+/// Everything that one decision is made of.
+pub struct Step<'a> {
+    /// The Kanary.
+    pub canary: &'a Canary,
+    /// Its valid spec.
+    pub spec: &'a Spec,
+    /// What was seen.
+    pub seen: &'a Observation,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// A status that was never written has no run yet: the first one simply starts.
+fn is_another_run(canary: &Canary, spec: &Spec) -> bool {
+    let status = &canary.status;
+    status
+        .current_hash
+        .as_ref()
+        .is_some_and(|hash| *hash != spec.template_hash || status.retry.unwrap_or_default() != spec.retry)
+}
+
+impl Step<'_> {
+    /// A draft of the next status that knows which run it is about.
+    #[must_use]
+    pub fn draft(&self) -> Draft {
+        let mut draft = Draft::of(self.canary, self.now);
+        draft.status.current_hash = Some(self.spec.template_hash.clone());
+        draft.status.retry = Some(self.spec.retry).filter(|retry| *retry != 0);
+        draft
+    }
+
+    /// Ends a draft: a decision that writes it if it says anything new.
+    #[must_use]
+    pub fn write(&self, draft: Draft) -> Decision {
+        Decision {
+            status: draft.finish(self.canary, Some(self.spec)),
+            ..Decision::default()
+        }
+    }
+
+    /// A changed template, or a changed `retry`, starts a new run, unless the template failed before. The status of the
+    /// former run is cleared before anything else happens, so that it never speaks for the new one.
+    fn begin(&self) -> Decision {
+        let former = &self.canary.status;
+        let mut draft = self.draft();
+        draft.status = KanaryStatus {
+            failed_templates: former.failed_templates.clone(),
+            current_hash: draft.status.current_hash.take(),
+            retry: draft.status.retry,
+            run: Some(former.run.unwrap_or(1) + 1),
+            report: Report::default(),
+            ..KanaryStatus::default()
+        };
+        let retried = former.retry.unwrap_or_default() != self.spec.retry;
+        if former.failed_templates.contains(&self.spec.template_hash) && !retried {
+            draft.status.completed_at = Some(self.now);
+            let why = "this template failed before and is not run again: change the template, or set spec.retry to \
+                       another number to run it once more";
+            draft.set(FAILED, true, "TemplateFailedBefore", why);
+            draft.set(RECONCILING, false, "RunEnded", "");
+            draft.set(STALLED, true, "TemplateFailedBefore", why);
+            return self.write(draft);
+        }
+        draft.set(
+            SCHEDULED,
+            true,
+            "NewRun",
+            "the template or spec.retry changed: a new run starts",
+        );
+        draft.set(RECONCILING, true, "NewRun", "a new run starts");
+        self.write(draft)
+    }
+
+    /// Whether the API server refused a write of ours not long ago.
+    #[must_use]
+    pub fn refused(&self) -> Option<&super::observation::Refusal> {
+        self.seen.refusal.as_ref().filter(|refusal| refusal.retry_at > self.now)
+    }
+}
+
+/// A spec that cannot be run: said once, and nothing else touched. A run that was under way stays where it is.
+fn refuse(canary: &Canary, invalid: &Invalid, now: Timestamp) -> Decision {
+    let mut draft = Draft::of(canary, now);
+    // A finished run is history; a bad edit after it says so without changing how it ended.
+    draft.set(ERRORED, true, invalid.reason, &invalid.message);
+    draft.set(STALLED, true, invalid.reason, &invalid.message);
+    draft.clear(RECONCILING, invalid.reason, "waits for a valid spec");
+    Decision {
+        status: draft.finish(canary, None),
+        ..Decision::default()
+    }
+}
+
+/// Marks a run as ended, whatever its verdict.
+pub(super) fn end(draft: &mut Draft, now: Timestamp, reason: &str) {
+    draft.status.completed_at = Some(now);
+    draft.clear(RUNNING, reason, "the run has ended");
+    draft.clear(super::status::ACTIVATED, reason, "the run has ended");
+    draft.clear(super::status::TRAFFIC, reason, "the run has ended");
+    draft.clear(RECONCILING, reason, "the run has ended");
+}
+
+/// Records that a run failed. Clean-up follows once this is in the status that is read.
+pub(super) fn fail(step: &Step<'_>, mut draft: Draft, reason: &str, message: &str) -> Decision {
+    end(&mut draft, step.now, "RunFailed");
+    draft.clear(SUCCEEDED, reason, message);
+    draft.clear(DEPLOYMENT_UPDATED, reason, message);
+    draft.clear(ERRORED, reason, "the run has ended");
+    draft.set(FAILED, true, reason, message);
+    draft.set(STALLED, true, reason, message);
+    let failed = &mut draft.status.failed_templates;
+    failed.retain(|hash| *hash != step.spec.template_hash);
+    failed.push(step.spec.template_hash.clone());
+    let surplus = failed.len().saturating_sub(20);
+    failed.drain(..surplus);
+    step.write(draft)
+}

@@ -1,0 +1,122 @@
+//! The whole vocabulary of effects. What is not here, Kanary does not do.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::api::KanaryStatus;
+
+/// What is to be done about one Kanary.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decision {
+    /// Writes, in this order; the first that fails stops the rest.
+    pub actions: Vec<Action>,
+    /// The next status, if it differs from what was read. Written after the actions.
+    pub status: Option<KanaryStatus>,
+    /// Validation items, by index, whose query is due.
+    pub checks: Vec<usize>,
+    /// When to look again if nothing happens before. `None`: only an event can change anything.
+    pub wake: Option<Timestamp>,
+    /// What has to be read from the API server before the next step can be decided.
+    pub needs: Option<Need>,
+}
+
+/// A read that only some decisions need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// The target as it is now, before it is promoted.
+    LiveTarget,
+    /// The target as it is now and the template that it had before, for a rollback.
+    FormerTemplate,
+}
+
+/// A write to the cluster. Names are in the Kanary's namespace.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Create this object. One that exists and has the same owner is as good.
+    Create {
+        /// Which kind of object.
+        object: ObjectKind,
+        /// Its name.
+        name: String,
+        /// The whole object.
+        manifest: Value,
+    },
+    /// Set the canary's number of replicas.
+    ScaleCanary {
+        /// Name of the canary.
+        name: String,
+        /// Its uid: another Deployment of that name is left alone.
+        uid: String,
+        /// The number.
+        replicas: i32,
+    },
+    /// Write a pod template to the target, if the target still has the one that was read.
+    SetTemplate {
+        /// Name of the target.
+        name: String,
+        /// Its uid.
+        uid: String,
+        /// The pod template that was read.
+        former: Value,
+        /// The pod template to write.
+        template: Value,
+        /// Whether the target has annotations to add to.
+        annotated: bool,
+        /// The annotation that says who did it.
+        marker: String,
+        /// What `kubectl rollout history` shows.
+        cause: String,
+    },
+    /// Take labels off a pod, so that the production Service lets go of it.
+    Unlabel {
+        /// Name of the pod.
+        pod: String,
+        /// Its uid.
+        uid: String,
+        /// The labels.
+        labels: Vec<String>,
+    },
+    /// Delete an object, if it still is the one that was read.
+    Delete {
+        /// Which kind of object.
+        object: ObjectKind,
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: String,
+    },
+}
+
+/// Kinds of objects that Kanary creates and deletes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the Kubernetes kinds of these names")]
+pub enum ObjectKind {
+    Deployment,
+    Service,
+    HorizontalPodAutoscaler,
+}
+
+impl ObjectKind {
+    /// The Kubernetes kind.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deployment => "Deployment",
+            Self::Service => "Service",
+            Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
+        }
+    }
+}
+
+/// A Kubernetes Event: one fact that the status states.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notice {
+    /// One CamelCase word, the same for the same fact.
+    pub reason: String,
+    /// A sentence.
+    pub note: String,
+    /// Whether somebody should look.
+    pub warning: bool,
+    /// When the fact became true.
+    pub at: Timestamp,
+}

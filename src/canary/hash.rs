@@ -1,0 +1,48 @@
+//! Hashes of templates: what a run is about, and whether a target changed.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// 16 hex digits over the canonical JSON (sorted keys) of `value`.
+#[must_use]
+pub fn of(value: &Value) -> String {
+    // `serde_json::Map` is ordered by key unless the feature `preserve_order` is on; a test watches over that.
+    digest(value.to_string().as_bytes())
+}
+
+/// Identity of a run: a label value.
+#[must_use]
+pub fn run(template_hash: &str, retry: i64) -> String {
+    if retry == 0 {
+        template_hash.to_owned()
+    } else {
+        digest(format!("{template_hash}/{retry}").as_bytes())
+    }
+}
+
+/// 16 hex digits over `bytes`.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .take(8)
+        .fold(String::with_capacity(16), |mut hex, byte| {
+            let _infallible = write!(hex, "{byte:02x}");
+            hex
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_keys_does_not_change_a_hash() {
+        let one: Value = serde_json::from_str(r#"{"a":1,"b":{"c":2,"d":3}}"#).unwrap();
+        let other: Value = serde_json::from_str(r#"{"b":{"d":3,"c":2},"a":1}"#).unwrap();
+        assert_eq!(of(&one), of(&other));
+        assert_eq!(of(&one).len(), 16);
+    }
+}

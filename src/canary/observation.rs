@@ -1,0 +1,145 @@
+//! All that [`decide`](super::decide) may look at, beside the Kanary and the time.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{
+    labels::{Labels, Selector},
+    validation::Tally,
+};
+
+/// What was seen of the cluster, for one Kanary.
+#[derive(Clone, Debug, Default)]
+pub struct Observation {
+    /// The target.
+    pub target: Option<Deployment>,
+    /// The Deployment that has the canary's name, ours or not.
+    pub canary: Option<Deployment>,
+    /// Pods that carry the Kanary's name and belong to the present run or an earlier one.
+    pub pods: Vec<Pod>,
+    /// The production Service.
+    pub service: Option<Service>,
+    /// Selectors of every Service in the namespace that is not one of Kanary's: traffic that a canary must not get.
+    pub selectors: Vec<Labels>,
+    /// The Service that has the name of the canary's own, ours or not.
+    pub kanary_service: Option<Owned>,
+    /// The HorizontalPodAutoscaler that has the canary's name, ours or not.
+    pub hpa: Option<Owned>,
+    /// One tally for each validation item, in their order.
+    pub tallies: Vec<Tally>,
+    /// The target as the API server holds it now; read only when the next step is to change it.
+    pub live_target: Option<LiveTarget>,
+    /// The pod template that the target had before it was promoted; read only for a rollback.
+    pub former_template: Option<Value>,
+    /// The last write that the API server refused, until it succeeds.
+    pub refusal: Option<Refusal>,
+}
+
+/// A Deployment, trimmed to what matters.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Deployment {
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.creationTimestamp`.
+    pub created: Timestamp,
+    /// Being deleted.
+    pub deleting: bool,
+    /// uid of the Kanary that owns it.
+    pub owner: Option<String>,
+    /// `metadata.labels`.
+    pub labels: Labels,
+    /// `spec.replicas`.
+    pub replicas: i32,
+    /// `spec.selector`, unless it is empty.
+    pub selector: Option<SelectorView>,
+    /// Hash of the pod template.
+    pub template_hash: String,
+    /// Annotation: the target's template hash when the run started (on a canary).
+    pub target_hash: Option<String>,
+    /// Annotation: who promoted it last (on a target).
+    pub promoted_by: Option<String>,
+    /// Annotation: which run created it because it was missing (on a target).
+    pub created_by: Option<String>,
+    /// Every replica runs the present template and is available.
+    pub rolled_out: bool,
+    /// The Deployment controller gave the rollout up.
+    pub progress_failed: bool,
+    /// Since when it is available, as the cluster says; `None` while it is not.
+    pub available_since: Option<Timestamp>,
+    /// Since when it is not available, after it was.
+    pub unavailable_since: Option<Timestamp>,
+}
+
+/// A Deployment's selector: its keys, and whether labels match it.
+#[derive(Clone, Debug)]
+pub struct SelectorView {
+    /// Label names that the selector looks at.
+    pub keys: Vec<String>,
+    /// How users know it, for messages.
+    pub shown: String,
+    /// The selector.
+    pub selector: Selector,
+}
+
+impl PartialEq for SelectorView {
+    fn eq(&self, other: &Self) -> bool {
+        self.shown == other.shown
+    }
+}
+
+/// A canary pod, trimmed to what matters.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// `metadata.uid`.
+    pub uid: String,
+    /// Its labels.
+    pub labels: Labels,
+    /// It has the condition Ready and is not being deleted.
+    pub ready: bool,
+}
+
+/// A Service, trimmed to what matters.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Service {
+    /// Its selector; empty for a Service without one.
+    pub selector: Labels,
+    /// `spec.ports`, without node ports.
+    pub ports: Vec<Value>,
+}
+
+/// An object whose owner is all that matters.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Owned {
+    /// `metadata.uid`.
+    pub uid: String,
+    /// uid of the Kanary that owns it.
+    pub owner: Option<String>,
+    /// Being deleted.
+    pub deleting: bool,
+}
+
+/// The target as the API server holds it now.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LiveTarget {
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `spec.template`, to the letter: the precondition of the promotion.
+    pub template: Value,
+    /// Whether it has any annotations.
+    pub annotated: bool,
+    /// Annotation: who promoted it last.
+    pub promoted_by: Option<String>,
+}
+
+/// A write that the API server refused.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refusal {
+    /// One CamelCase word.
+    pub reason: String,
+    /// Which write, and what the API server said.
+    pub message: String,
+    /// When it may be tried again.
+    pub retry_at: Timestamp,
+}

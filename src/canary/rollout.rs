@@ -1,0 +1,258 @@
+//! After the verdict: the target gets the template, or the canary goes.
+
+use super::{
+    activate::{Problem, is_ours, target_changed_message},
+    decide::{Step, end, fail},
+    decision::{Action, Decision, Need, ObjectKind},
+    hash, labels,
+    observation::Deployment,
+    run::set_problem,
+    status::{DEPLOYMENT_UPDATED, Draft, FAILED, RECONCILING, STALLED, SUCCEEDED, find},
+};
+
+/// Reason of a failure that has the former template put back.
+const NOT_AVAILABLE: &str = "TargetNotAvailable";
+
+/// The verdict is good: promote, wait for the target to roll out, and say so. A dry-run only cleans up.
+pub(super) fn promote(step: &Step<'_>) -> Decision {
+    if step.spec.dry_run && step.canary.status.completed_at.is_some() {
+        return clean_up(step);
+    }
+    let mut draft = step.draft();
+    if step.spec.paused {
+        draft.set(
+            RECONCILING,
+            false,
+            "Paused",
+            "spec.paused is true: the target is not updated",
+        );
+        return step.write(draft);
+    }
+    let name = &step.spec.target;
+    draft.set(
+        RECONCILING,
+        true,
+        "Promoting",
+        format!("Deployment {name} is to be updated"),
+    );
+    let Some(target) = step.seen.target.as_ref().filter(|target| !target.deleting) else {
+        let message = format!("Deployment {name} is gone, so it cannot be updated: create it again");
+        set_problem(&mut draft, Some(&Problem::new("TargetNotFound", message)));
+        return step.write(draft);
+    };
+    if !is_promoted(step, target) {
+        return update(step, draft);
+    }
+    if target.rolled_out {
+        set_problem(&mut draft, None);
+        end(&mut draft, step.now, "DeploymentUpdated");
+        let message = format!("Deployment {name} runs the template on all its replicas");
+        draft.set(DEPLOYMENT_UPDATED, true, "TargetRolledOut", message);
+        return step.write(draft);
+    }
+    await_rollout(step, draft, target)
+}
+
+fn is_promoted(step: &Step<'_>, target: &Deployment) -> bool {
+    let marker = Some(step.canary.marker(step.spec));
+    target.promoted_by == marker || target.created_by == marker
+}
+
+/// The one write to the target, under the precondition that it still is what was read.
+fn update(step: &Step<'_>, mut draft: Draft) -> Decision {
+    if let Some(refusal) = step.refused() {
+        let problem = Problem::new(&refusal.reason, refusal.message.clone());
+        set_problem(&mut draft, Some(&problem));
+        return Decision {
+            wake: Some(refusal.retry_at),
+            ..step.write(draft)
+        };
+    }
+    let Some(live) = &step.seen.live_target else {
+        return Decision {
+            needs: Some(Need::LiveTarget),
+            ..Decision::default()
+        };
+    };
+    let marker = step.canary.marker(step.spec);
+    if live.promoted_by.as_ref() == Some(&marker) {
+        // Done already; the cache does not know yet, and will tell.
+        return Decision::default();
+    }
+    let started_with = step.canary.status.target_hash.as_ref();
+    let changed = started_with.is_some_and(|started_with| *started_with != hash::of(&live.template));
+    if changed && !step.spec.promote_over_change {
+        return fail(step, draft, "TargetChanged", &target_changed_message(&step.spec.target));
+    }
+    Decision {
+        actions: vec![Action::SetTemplate {
+            name: step.spec.target.clone(),
+            uid: live.uid.clone(),
+            former: live.template.clone(),
+            template: step.spec.pod_template(),
+            annotated: live.annotated,
+            marker,
+            cause: format!("promoted by {}", step.canary.key),
+        }],
+        ..Decision::default()
+    }
+}
+
+fn await_rollout(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Decision {
+    let name = &step.spec.target;
+    let succeeded = find(&step.canary.status, SUCCEEDED).map(|condition| condition.last_transition_time.0);
+    let patience = step.spec.progress_deadline;
+    let until = succeeded.and_then(|at| at.checked_add(patience).ok());
+    let late = until.is_some_and(|until| until <= step.now);
+    if !late && !target.progress_failed {
+        // Nothing new to write: the Succeeded status already says that the target is to be updated.
+        return Decision {
+            wake: until,
+            ..step.write(draft)
+        };
+    }
+    let message = format!("Deployment {name} was updated and did not become available within {patience:?}");
+    if step.spec.rollback && target.created_by != Some(step.canary.marker(step.spec)) {
+        return fail(
+            step,
+            draft,
+            NOT_AVAILABLE,
+            &format!("{message}; the former template is put back"),
+        );
+    }
+    draft.set(STALLED, true, NOT_AVAILABLE, &message);
+    draft.set(RECONCILING, false, NOT_AVAILABLE, message);
+    step.write(draft)
+}
+
+/// The verdict is bad: canary pods leave the production Service, then the canary goes, or stays out of traffic.
+pub(super) fn clean_up_failed(step: &Step<'_>) -> Decision {
+    if let Some(decision) = roll_back(step) {
+        return decision;
+    }
+    let unlabel = leave_service(step);
+    if !unlabel.is_empty() {
+        return act(step, unlabel);
+    }
+    let mut deletes = deletes(step);
+    if step.spec.retain_failed {
+        deletes.retain(|action| {
+            !matches!(
+                action,
+                Action::Delete {
+                    object: ObjectKind::Deployment,
+                    ..
+                }
+            )
+        });
+    }
+    act(step, deletes)
+}
+
+/// The run is over: what was created for it goes.
+pub(super) fn clean_up(step: &Step<'_>) -> Decision {
+    act(step, deletes(step))
+}
+
+/// Acts, or waits for the time at which a refused write may be tried again. How the run ended stays as it is.
+fn act(step: &Step<'_>, actions: Vec<Action>) -> Decision {
+    let mut draft = step.draft();
+    let refused = step.refused();
+    let problem = refused.map(|refusal| Problem::new(&refusal.reason, refusal.message.clone()));
+    if problem.is_some() || super::status::is_true(&draft.status, super::status::ERRORED) {
+        set_problem(&mut draft, problem.as_ref());
+    }
+    restore_stall(&mut draft, problem.is_some());
+    Decision {
+        actions: if refused.is_some() { Vec::new() } else { actions },
+        wake: refused.map(|refusal| refusal.retry_at),
+        ..step.write(draft)
+    }
+}
+
+/// A failed run stays stalled for kstatus after its clean-up worked.
+fn restore_stall(draft: &mut Draft, problem: bool) {
+    let failed = find(&draft.status, FAILED).filter(|c| c.status == "True").cloned();
+    if let Some(failed) = failed.filter(|_| !problem) {
+        draft.set(STALLED, true, &failed.reason, failed.message);
+    }
+}
+
+fn leave_service(step: &Step<'_>) -> Vec<Action> {
+    let Some(service) = step.seen.service.as_ref().filter(|_| step.spec.in_production()) else {
+        return Vec::new();
+    };
+    step.seen
+        .pods
+        .iter()
+        .filter(|pod| labels::service_selects(&service.selector, &pod.labels))
+        .map(|pod| Action::Unlabel {
+            pod: pod.name.clone(),
+            uid: pod.uid.clone(),
+            labels: service.selector.keys().cloned().collect(),
+        })
+        .collect()
+}
+
+fn deletes(step: &Step<'_>) -> Vec<Action> {
+    let seen = step.seen;
+    let canary = seen.canary.as_ref().map(|canary| {
+        let deployment = (ObjectKind::Deployment, Some(&step.spec.canary));
+        (deployment, &canary.uid, canary.owner.as_ref(), canary.deleting)
+    });
+    let service = seen.kanary_service.as_ref().map(|service| {
+        let kind = (ObjectKind::Service, step.spec.kanary_service.as_ref());
+        (kind, &service.uid, service.owner.as_ref(), service.deleting)
+    });
+    let hpa = seen.hpa.as_ref().map(|hpa| {
+        let kind = (ObjectKind::HorizontalPodAutoscaler, Some(&step.spec.canary));
+        (kind, &hpa.uid, hpa.owner.as_ref(), hpa.deleting)
+    });
+    [hpa, canary, service]
+        .into_iter()
+        .flatten()
+        .filter(|(_, _, owner, deleting)| is_ours(step, *owner) && !deleting)
+        .filter_map(|((object, name), uid, _, _)| {
+            Some(Action::Delete {
+                object,
+                name: name?.clone(),
+                uid: uid.clone(),
+            })
+        })
+        .collect()
+}
+
+/// Puts the former template back on a target that did not become available, after the status says that the run failed.
+fn roll_back(step: &Step<'_>) -> Option<Decision> {
+    let failed = find(&step.canary.status, FAILED)?;
+    let target = step.seen.target.as_ref().filter(|target| !target.deleting)?;
+    let marker = step.canary.marker(step.spec);
+    if failed.reason != NOT_AVAILABLE || target.promoted_by.as_ref() != Some(&marker) {
+        return None;
+    }
+    if step.refused().is_some() {
+        return Some(act(step, Vec::new()));
+    }
+    let (Some(live), Some(former)) = (&step.seen.live_target, &step.seen.former_template) else {
+        // Without a former template in the rollout history there is nothing to put back.
+        return step.seen.live_target.is_none().then(|| Decision {
+            needs: Some(Need::FormerTemplate),
+            ..Decision::default()
+        });
+    };
+    if live.promoted_by.as_ref() != Some(&marker) {
+        return None;
+    }
+    Some(Decision {
+        actions: vec![Action::SetTemplate {
+            name: step.spec.target.clone(),
+            uid: live.uid.clone(),
+            former: live.template.clone(),
+            template: former.clone(),
+            annotated: live.annotated,
+            marker: format!("{marker}/rolled-back"),
+            cause: format!("rolled back by {}", step.canary.key),
+        }],
+        ..Decision::default()
+    })
+}

@@ -1,0 +1,377 @@
+//! A run under way: the canary is started and judged.
+
+use jiff::Timestamp;
+
+use super::{
+    activate::{self, Problem},
+    decide::{Step, end, fail},
+    decision::Decision,
+    status::{
+        ACTIVATED, DEPLOYMENT_UPDATED, DRY_RUN, Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED,
+        SUCCEEDED, TRAFFIC,
+    },
+    validation::{self, Judgement, Tally, Window},
+};
+use crate::{
+    api::{TrafficSource, Word},
+    canary::canary::Item,
+};
+
+/// Decides about a Kanary that is Scheduled or Running.
+pub(super) fn decide(step: &Step<'_>) -> Decision {
+    if step.spec.paused {
+        return pause(step);
+    }
+    let mut draft = step.draft();
+    resume(step, &mut draft);
+    if step.spec.verdict == Some(Word::Invalid) {
+        return fail(step, draft, "VerdictInvalid", "spec.verdict is invalid");
+    }
+    let judgement = validation::judge(step.spec, step.seen, None, step.now);
+    if let Some((reason, message)) = judgement.bad() {
+        return fail(step, draft, reason, message);
+    }
+    if let Some(schedule) = step.spec.schedule.filter(|schedule| *schedule > step.now) {
+        return wait_for_schedule(step, draft, schedule);
+    }
+    let activation = activate::decide(step);
+    if let Some((reason, message)) = &activation.failed {
+        return fail(step, draft, reason, message);
+    }
+    let mut decision = if activation.bootstrap {
+        bootstrap(step, draft, activation.problem.as_ref())
+    } else {
+        judge(step, draft, activation.problem.as_ref())
+    };
+    decision.actions = activation.actions;
+    decision.wake = [decision.wake, activation.wake].into_iter().flatten().min();
+    decision
+}
+
+/// Holds a run where it is. Only the moment is written down, because the deadline moves by the length of the pause.
+fn pause(step: &Step<'_>) -> Decision {
+    let mut draft = step.draft();
+    draft.status.paused_at.get_or_insert(step.now);
+    if draft.status.available_at.is_none() && draft.status.resumed_at.is_none() {
+        draft.status.start_time.get_or_insert(step.now);
+    }
+    draft.set(
+        RECONCILING,
+        false,
+        "Paused",
+        "spec.paused is true: the run is held where it is",
+    );
+    draft.clear(STALLED, "Paused", "spec.paused is true");
+    step.write(draft)
+}
+
+/// Ends a pause: what was to come is moved by its length.
+fn resume(step: &Step<'_>, draft: &mut Draft) {
+    let Some(paused_at) = draft.status.paused_at.take() else {
+        return;
+    };
+    let length = step.now.duration_since(paused_at);
+    draft.status.resumed_at = Some(step.now);
+    let moved = |time: Timestamp| time.checked_add(length).unwrap_or(time);
+    if let Some(start) = draft.status.validation_start_time.filter(|start| *start > paused_at) {
+        draft.status.validation_start_time = Some(moved(start));
+    }
+    draft.status.deadline = draft.status.deadline.map(moved);
+}
+
+fn wait_for_schedule(step: &Step<'_>, mut draft: Draft, schedule: Timestamp) -> Decision {
+    let why = format!("nothing is created before {schedule}");
+    draft.set(SCHEDULED, true, "WaitingForSchedule", &why);
+    draft.set(RECONCILING, true, "WaitingForSchedule", why);
+    clear_problem(&mut draft);
+    Decision {
+        wake: Some(schedule),
+        ..step.write(draft)
+    }
+}
+
+/// Fixes the times of the run once the canary is available. They are written once and never move, but for a pause.
+fn fix_times(step: &Step<'_>, draft: &mut Draft) -> Option<Window> {
+    let status = &mut draft.status;
+    if let (Some(start), Some(deadline)) = (status.validation_start_time, status.deadline) {
+        return Some(Window { start, deadline });
+    }
+    let canary = step
+        .seen
+        .canary
+        .as_ref()
+        .filter(|canary| activate::is_of_run(step, canary))?;
+    let available = canary.available_since?;
+    let base = status.resumed_at.map_or(available, |resumed| resumed.max(available));
+    let start = base.checked_add(step.spec.validation.initial_delay).ok()?;
+    let deadline = start.checked_add(step.spec.validation.period).ok()?;
+    status.available_at = Some(available);
+    status.validation_start_time = Some(start);
+    status.deadline = Some(deadline);
+    Some(Window { start, deadline })
+}
+
+/// Judges the canary, if it is time.
+fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decision {
+    let canary = step
+        .seen
+        .canary
+        .as_ref()
+        .filter(|canary| activate::is_of_run(step, canary));
+    if let Some(canary) = canary {
+        draft.status.start_time.get_or_insert(canary.created);
+        draft.status.target_hash = draft.status.target_hash.take().or_else(|| canary.target_hash.clone());
+    }
+    let available = canary.is_some_and(|canary| canary.available_since.is_some());
+    let window = fix_times(step, &mut draft);
+    let judgement = validation::judge(step.spec, step.seen, window, step.now);
+    if let Some((reason, message)) = judgement.bad() {
+        let message = message.to_owned();
+        return fail(step, with_items(draft, judgement), reason, &message);
+    }
+    let word = step.spec.verdict == Some(Word::Valid) || judgement.valid_early;
+    let Some(window) = window.filter(|window| window.start <= step.now || (word && available)) else {
+        return scheduled(step, draft, window, problem);
+    };
+    if Phase::of(&step.canary.status) == Phase::Scheduled {
+        return running(step, draft, window, judgement, problem);
+    }
+    let due = window.deadline <= step.now;
+    if problem.is_none() && available && (word || (due && judgement.all_agree())) {
+        return succeed(step, draft, judgement, word);
+    }
+    hold(step, draft, window, judgement, problem)
+}
+
+/// Not judged yet: the canary is coming up, or warms up.
+fn scheduled(step: &Step<'_>, mut draft: Draft, window: Option<Window>, problem: Option<&Problem>) -> Decision {
+    let wake = window.map(|window| window.start);
+    set_problem(&mut draft, problem);
+    let warming_up = window.is_some();
+    let why = if warming_up {
+        format!(
+            "Deployment {} is available and warms up for the initial delay",
+            step.spec.canary
+        )
+    } else {
+        format!("waits for Deployment {} to be available", step.spec.canary)
+    };
+    draft.set(
+        SCHEDULED,
+        true,
+        if warming_up { "InitialDelay" } else { "Activating" },
+        &why,
+    );
+    if problem.is_none() {
+        draft.set(
+            RECONCILING,
+            true,
+            if warming_up { "InitialDelay" } else { "Activating" },
+            why,
+        );
+    }
+    // A status that was never written reads as Scheduled already. Writing it is worth it to say what is wrong, or to
+    // show a warm-up, as long as the whole run stays within its seven writes.
+    let stored = step.canary.status.current_hash.is_some();
+    let worth_it = problem.is_some() || (warming_up && activate::objects(step.spec) <= 2);
+    if !stored && !worth_it {
+        return Decision {
+            wake,
+            ..Decision::default()
+        };
+    }
+    Decision {
+        wake,
+        ..step.write(draft)
+    }
+}
+
+/// The validation starts.
+fn running(
+    step: &Step<'_>,
+    mut draft: Draft,
+    window: Window,
+    judgement: Judgement,
+    problem: Option<&Problem>,
+) -> Decision {
+    let spec = step.spec;
+    set_problem(&mut draft, problem);
+    draft.set(SCHEDULED, true, "Started", "the run has started");
+    draft.set(
+        ACTIVATED,
+        true,
+        "CanaryAvailable",
+        format!("Deployment {} is available", spec.canary),
+    );
+    let traffic = match spec.traffic {
+        TrafficSource::None => "the canary gets no traffic".to_owned(),
+        source => format!("the canary gets traffic from source {source}"),
+    };
+    draft.set(TRAFFIC, spec.traffic != TrafficSource::None, "TrafficSet", traffic);
+    let why = format!("Deployment {} is judged until {}", spec.canary, window.deadline);
+    draft.set(RUNNING, true, "Validating", &why);
+    if problem.is_none() {
+        draft.set(RECONCILING, true, "Validating", why);
+    }
+    step.write(with_items(draft, judgement))
+}
+
+/// The canary passed. The target is touched only once this is in the status that is read.
+fn succeed(step: &Step<'_>, mut draft: Draft, judgement: Judgement, word: bool) -> Decision {
+    let (reason, by) = match (step.spec.verdict, word) {
+        (Some(Word::Valid), _) => ("VerdictValid", "spec.verdict is valid"),
+        (_, true) => ("ManualValid", "a manual item is valid and every other item agrees"),
+        _ => ("AllItemsGood", "every validation item is good at the deadline"),
+    };
+    clear_problem(&mut draft);
+    draft.clear(RUNNING, reason, "the verdict is good");
+    if step.spec.dry_run {
+        end(&mut draft, step.now, DRY_RUN);
+        let message = format!("{by}; a dry-run leaves Deployment {} alone", step.spec.target);
+        draft.set(SUCCEEDED, true, DRY_RUN, message);
+        draft.set(
+            DEPLOYMENT_UPDATED,
+            false,
+            DRY_RUN,
+            "a dry-run does not update the target",
+        );
+    } else {
+        draft.set(SUCCEEDED, true, reason, by);
+        draft.set(
+            RECONCILING,
+            true,
+            "Promoting",
+            format!("Deployment {} is to be updated", step.spec.target),
+        );
+    }
+    step.write(with_items(draft, judgement))
+}
+
+/// No verdict yet: says why where somebody should know, and asks for the measurements that are due.
+fn hold(
+    step: &Step<'_>,
+    mut draft: Draft,
+    window: Window,
+    judgement: Judgement,
+    problem: Option<&Problem>,
+) -> Decision {
+    let due = window.deadline <= step.now;
+    let waits = judgement.waits();
+    match (problem, waits) {
+        (Some(problem), _) => set_problem(&mut draft, Some(problem)),
+        (None, Some((reason, message, true))) => {
+            clear_problem(&mut draft);
+            draft.set(STALLED, true, reason, message);
+        }
+        (None, Some(("WaitingForManual", message, false))) if due => {
+            clear_problem(&mut draft);
+            draft.set(RECONCILING, true, "WaitingForManual", message);
+        }
+        _ => clear_problem(&mut draft),
+    }
+    if significant(&draft, &judgement) {
+        draft = with_items(draft, judgement);
+    }
+    let (checks, next) = checks(step, window);
+    let deadline = Some(window.deadline).filter(|deadline| *deadline > step.now);
+    Decision {
+        checks,
+        wake: [next, deadline].into_iter().flatten().min(),
+        ..step.write(draft)
+    }
+}
+
+/// Items are written with other news, and on their own only when something happened that must outlive a restart.
+fn significant(draft: &Draft, judgement: &Judgement) -> bool {
+    use crate::api::ItemState::Inconclusive;
+    let stored = &draft.status.items;
+    stored.len() != judgement.items.len()
+        || stored.iter().zip(&judgement.items).any(|(old, new)| {
+            old.name != new.name || old.bad < new.bad || (old.state == Inconclusive) != (new.state == Inconclusive)
+        })
+}
+
+fn with_items(mut draft: Draft, judgement: Judgement) -> Draft {
+    draft.status.items = judgement.items;
+    draft
+}
+
+/// Queries that are due, and when the next one is.
+fn checks(step: &Step<'_>, window: Window) -> (Vec<usize>, Option<Timestamp>) {
+    let (start, deadline) = (window.start, window.deadline);
+    let untold = Tally::default();
+    let mut due = Vec::new();
+    let mut next = None;
+    for (index, item) in step.spec.validation.items.iter().enumerate() {
+        let Item::PromQl(query) = item else { continue };
+        let tally = step.seen.tallies.get(index).unwrap_or(&untold);
+        if validation::due(tally, query, start, deadline, step.now) {
+            due.push(index);
+        }
+        next = [next, validation::next_check(query, start, deadline, step.now)]
+            .into_iter()
+            .flatten()
+            .min();
+    }
+    (due, next)
+}
+
+/// A target that did not exist was created; the run only checks that it becomes available.
+fn bootstrap(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decision {
+    set_problem(&mut draft, problem);
+    let Some(target) = &step.seen.target else {
+        // About to be created; only a problem is worth a status.
+        return if problem.is_some() {
+            step.write(draft)
+        } else {
+            Decision::default()
+        };
+    };
+    draft.status.start_time.get_or_insert(target.created);
+    draft
+        .status
+        .target_hash
+        .get_or_insert_with(|| target.template_hash.clone());
+    let name = &step.spec.target;
+    if !target.rolled_out {
+        let why = format!("Deployment {name} did not exist and was created; waits for it to be available");
+        draft.set(
+            SCHEDULED,
+            true,
+            "TargetCreated",
+            "the target did not exist and was created",
+        );
+        draft.set(RUNNING, true, "TargetCreated", &why);
+        draft.set(RECONCILING, true, "TargetCreated", why);
+        return step.write(draft);
+    }
+    let why = format!("Deployment {name} did not exist, was created from the template and is available");
+    clear_problem(&mut draft);
+    draft.clear(RUNNING, "TargetCreated", "the target is available");
+    draft.status.available_at = draft.status.available_at.or(target.available_since);
+    draft.set(
+        SCHEDULED,
+        true,
+        "TargetCreated",
+        "the target did not exist and was created",
+    );
+    draft.set(SUCCEEDED, true, "TargetCreated", why);
+    step.write(draft)
+}
+
+/// Says what is wrong, or that nothing is any more.
+pub(super) fn set_problem(draft: &mut Draft, problem: Option<&Problem>) {
+    match problem {
+        None => clear_problem(draft),
+        Some(Problem { reason, message }) => {
+            draft.set(ERRORED, true, reason, message);
+            draft.set(STALLED, true, reason, message);
+            draft.clear(RECONCILING, reason, message);
+        }
+    }
+}
+
+fn clear_problem(draft: &mut Draft) {
+    draft.clear(ERRORED, "Mended", "");
+    draft.clear(STALLED, "Mended", "");
+}

@@ -1,0 +1,144 @@
+//! `spec.scale`, parsed: how many canary pods, and the HorizontalPodAutoscaler if there is one.
+
+use serde_json::{Value, json};
+
+use crate::api::ScaleSpec;
+
+/// How many canary pods.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Scale {
+    /// A fixed number.
+    Static(i32),
+    /// A percentage of the target's replicas, rounded up, within bounds.
+    Percent {
+        /// The percentage.
+        value: i32,
+        /// Lower bound.
+        min: i32,
+        /// Upper bound.
+        max: i32,
+    },
+    /// An autoscaler: its spec without `scaleTargetRef`, and its lower bound.
+    Hpa {
+        /// The spec of the HorizontalPodAutoscaler.
+        spec: Value,
+        /// Replicas to start with.
+        min: i32,
+    },
+}
+
+impl Scale {
+    /// Fills in the defaults.
+    ///
+    /// # Errors
+    ///
+    /// Two ways of scaling, or numbers that exclude each other, with a sentence on how to mend it.
+    pub fn parse(spec: ScaleSpec) -> Result<Self, String> {
+        let at_least_one = |number: i32, field: &str| {
+            if number < 1 {
+                return Err(format!("spec.scale.{field} is {number}: use 1 or more"));
+            }
+            Ok(number)
+        };
+        match (spec.fixed, spec.percent, spec.hpa) {
+            (None, None, None) => Ok(Self::Static(1)),
+            (Some(fixed), None, None) => at_least_one(fixed.replicas.unwrap_or(1), "static.replicas").map(Self::Static),
+            (None, Some(percent), None) => {
+                let min = at_least_one(percent.min.unwrap_or(1), "percent.min")?;
+                let max = at_least_one(percent.max.unwrap_or(i32::MAX), "percent.max")?;
+                if !(1..=100).contains(&percent.value) {
+                    return Err(format!("spec.scale.percent.value is {}: use 1 to 100", percent.value));
+                }
+                if min > max {
+                    return Err(format!("spec.scale.percent: min {min} is greater than max {max}"));
+                }
+                Ok(Self::Percent {
+                    value: percent.value,
+                    min,
+                    max,
+                })
+            }
+            (None, None, Some(hpa)) => {
+                let min = at_least_one(hpa.min_replicas.unwrap_or(1), "hpa.minReplicas")?;
+                if min > hpa.max_replicas {
+                    return Err(format!(
+                        "spec.scale.hpa: minReplicas {min} is greater than maxReplicas {}",
+                        hpa.max_replicas
+                    ));
+                }
+                let metrics = hpa.metrics.filter(|metrics| !metrics.is_empty());
+                let mut spec = json!({
+                    "minReplicas": min,
+                    "maxReplicas": hpa.max_replicas,
+                    "metrics": metrics.map_or_else(eighty_percent_cpu, Value::Array),
+                });
+                if let (Some(behavior), Some(fields)) = (hpa.behavior, spec.as_object_mut()) {
+                    fields.insert("behavior".to_owned(), behavior);
+                }
+                Ok(Self::Hpa { spec, min })
+            }
+            _ => Err("spec.scale takes one of static, percent and hpa: keep one and remove the others".to_owned()),
+        }
+    }
+
+    /// The word that `kubectl get` shows.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Static(_) => "static",
+            Self::Percent { .. } => "percent",
+            Self::Hpa { .. } => "hpa",
+        }
+    }
+
+    /// Replicas to create the canary with, beside a target of `target` replicas.
+    #[must_use]
+    pub fn initial(&self, target: i32) -> i32 {
+        match self {
+            Self::Hpa { min, .. } => *min,
+            _ => self.replicas(target).unwrap_or(1),
+        }
+    }
+
+    /// Replicas that the canary should have beside a target of `target` replicas; `None` if that is the autoscaler's.
+    #[must_use]
+    pub fn replicas(&self, target: i32) -> Option<i32> {
+        match self {
+            Self::Static(replicas) => Some(*replicas),
+            Self::Percent { value, min, max } => {
+                let share = (i64::from(target.max(0)) * i64::from(*value) + 99) / 100;
+                Some(i32::try_from(share).unwrap_or(i32::MAX).clamp(*min, *max))
+            }
+            Self::Hpa { .. } => None,
+        }
+    }
+}
+
+fn eighty_percent_cpu() -> Value {
+    json!([{
+        "type": "Resource",
+        "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}},
+    }])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentage_is_rounded_up_and_stays_within_its_bounds() {
+        let scale = |value, min, max| Scale::Percent { value, min, max };
+        for (scale, target, replicas) in [
+            (scale(20, 1, i32::MAX), 5, 1),
+            (scale(20, 1, i32::MAX), 6, 2),
+            (scale(20, 1, i32::MAX), 0, 1),
+            (scale(20, 2, i32::MAX), 5, 2),
+            (scale(20, 1, 10), 100, 10),
+            (scale(100, 1, i32::MAX), 7, 7),
+            (scale(33, 1, i32::MAX), 3, 1),
+            (scale(34, 1, i32::MAX), 3, 2),
+        ] {
+            assert_eq!(scale.replicas(target), Some(replicas), "{scale:?} of {target}");
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The next status: phase, times, conditions, and the facts that become Events.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::{
+    canary::{Canary, Spec},
+    decision::Notice,
+};
+use crate::api::{GoDuration, KanaryStatus, Report};
+
+/// Where a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Waiting: for the schedule, for the canary to be available, for the initial delay.
+    Scheduled,
+    /// Being judged.
+    Running,
+    /// The canary failed. Final.
+    Failed,
+    /// The canary passed. Final for a dry-run.
+    Succeeded,
+    /// The target was updated and has rolled out. Final.
+    DeploymentUpdated,
+}
+
+impl Phase {
+    /// The phase that a status states.
+    #[must_use]
+    pub fn of(status: &KanaryStatus) -> Self {
+        [
+            (DEPLOYMENT_UPDATED, Self::DeploymentUpdated),
+            (FAILED, Self::Failed),
+            (SUCCEEDED, Self::Succeeded),
+            (RUNNING, Self::Running),
+        ]
+        .into_iter()
+        .find(|(condition, _)| is_true(status, condition))
+        .map_or(Self::Scheduled, |(_, phase)| phase)
+    }
+
+    /// The word that users see.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => SCHEDULED,
+            Self::Running => RUNNING,
+            Self::Failed => FAILED,
+            Self::Succeeded => SUCCEEDED,
+            Self::DeploymentUpdated => DEPLOYMENT_UPDATED,
+        }
+    }
+}
+
+/// Condition: the run was accepted, and waits or waited for its time.
+pub const SCHEDULED: &str = "Scheduled";
+/// Condition: the canary exists and is available.
+pub const ACTIVATED: &str = "Activated";
+/// Condition: the canary gets the traffic that was asked for.
+pub const TRAFFIC: &str = "Traffic";
+/// Condition: the canary is being judged.
+pub const RUNNING: &str = "Running";
+/// Condition: the verdict is good.
+pub const SUCCEEDED: &str = "Succeeded";
+/// Condition: the verdict is bad.
+pub const FAILED: &str = "Failed";
+/// Condition: the target runs the template.
+pub const DEPLOYMENT_UPDATED: &str = "DeploymentUpdated";
+/// Condition: something is wrong that is not the canary's verdict.
+pub const ERRORED: &str = "Errored";
+/// kstatus: the controller is at work.
+pub const RECONCILING: &str = "Reconciling";
+/// kstatus: the controller waits for somebody.
+pub const STALLED: &str = "Stalled";
+
+/// Whether a condition is there and True.
+#[must_use]
+pub fn is_true(status: &KanaryStatus, condition: &str) -> bool {
+    find(status, condition).is_some_and(|c| c.status == "True")
+}
+
+/// A condition, if it is there.
+#[must_use]
+pub fn find<'a>(status: &'a KanaryStatus, condition: &str) -> Option<&'a Condition> {
+    status.conditions.iter().find(|c| c.type_ == condition)
+}
+
+/// A status in the making.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// The status so far.
+    pub status: KanaryStatus,
+    generation: i64,
+    now: Timestamp,
+}
+
+impl Draft {
+    /// Starts from the status that was read.
+    #[must_use]
+    pub fn of(canary: &Canary, now: Timestamp) -> Self {
+        Self {
+            status: canary.status.clone(),
+            generation: canary.generation,
+            now,
+        }
+    }
+
+    /// Sets a condition.
+    pub fn set(&mut self, condition: &str, value: bool, reason: &str, message: impl Into<String>) {
+        let status = if value { "True" } else { "False" };
+        let mut message = message.into();
+        truncate(&mut message, 1024);
+        let next = Condition {
+            type_: condition.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message,
+            last_transition_time: Time(self.now),
+            observed_generation: Some(self.generation),
+        };
+        match self.status.conditions.iter_mut().find(|c| c.type_ == condition) {
+            Some(former) => *former = next,
+            None => self.status.conditions.push(next),
+        }
+    }
+
+    /// Sets a condition to False if it is there, so that a run that never had it does not show it.
+    pub fn clear(&mut self, condition: &str, reason: &str, message: &str) {
+        if is_true(&self.status, condition) {
+            self.set(condition, false, reason, message);
+        }
+    }
+
+    /// The status if it says anything else than what was read; `elapsed` then goes to the report.
+    #[must_use]
+    pub fn finish(mut self, canary: &Canary, spec: Option<&Spec>) -> Option<KanaryStatus> {
+        self.status.observed_generation = Some(self.generation);
+        let phase = Phase::of(&self.status);
+        let shown = if is_true(&self.status, ERRORED) {
+            ERRORED
+        } else {
+            phase.as_str()
+        };
+        self.status.report.status = shown.to_owned();
+        if let Some(spec) = spec {
+            self.status.report = Report {
+                status: shown.to_owned(),
+                deployment: spec.target.clone(),
+                service: spec.service.clone().unwrap_or_default(),
+                scale: spec.scale.word().to_owned(),
+                traffic: spec.traffic.to_string(),
+                validation: kinds(spec),
+                duration: std::mem::take(&mut self.status.report.duration),
+            };
+        }
+        self.keep_unchanged_conditions(&canary.status);
+        if self.status == canary.status {
+            return None;
+        }
+        if let Some(spec) = spec {
+            self.status.report.duration = self.duration(spec);
+        }
+        Some(self.status)
+    }
+
+    /// A transition time moves only with the status of its condition, and a condition that says what it said is the one
+    /// that was read, however often the draft set it to and fro.
+    fn keep_unchanged_conditions(&mut self, stored: &KanaryStatus) {
+        for next in &mut self.status.conditions {
+            let Some(former) = find(stored, &next.type_).filter(|former| former.status == next.status) else {
+                continue;
+            };
+            if former.reason == next.reason && former.message == next.message {
+                *next = former.clone();
+            } else {
+                next.last_transition_time = former.last_transition_time.clone();
+            }
+        }
+    }
+
+    /// `elapsed/total` of the initial delay and the validation period.
+    fn duration(&self, spec: &Spec) -> String {
+        let total = spec.validation.initial_delay + spec.validation.period;
+        let until = [self.status.completed_at, self.status.paused_at]
+            .into_iter()
+            .flatten()
+            .fold(self.now, Timestamp::min);
+        let elapsed = self
+            .status
+            .available_at
+            .map_or(SignedDuration::ZERO, |from| until.duration_since(from));
+        let elapsed = std::time::Duration::try_from(elapsed).unwrap_or_default();
+        format!("{}/{}", GoDuration(elapsed), GoDuration(total))
+    }
+}
+
+fn kinds(spec: &Spec) -> String {
+    let mut kinds: Vec<&str> = spec.validation.items.iter().map(super::canary::Item::kind).collect();
+    kinds.dedup();
+    kinds.join(",")
+}
+
+fn truncate(text: &mut String, bytes: usize) {
+    if text.len() > bytes {
+        let end = (0..=bytes).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+}
+
+/// The facts of a stored status that become Events. A run that goes well has two.
+#[must_use]
+pub fn notices(status: &KanaryStatus) -> Vec<Notice> {
+    let fact = |condition: &str, reason: &str, warning: bool| {
+        let condition = find(status, condition).filter(|c| c.status == "True")?;
+        Some(Notice {
+            reason: if reason.is_empty() {
+                condition.reason.clone()
+            } else {
+                reason.to_owned()
+            },
+            note: condition.message.clone(),
+            warning,
+            at: condition.last_transition_time.0,
+        })
+    };
+    let dry_run = find(status, SUCCEEDED).is_some_and(|c| c.reason == DRY_RUN);
+    let stalled = !is_true(status, FAILED) && !is_true(status, ERRORED);
+    [
+        fact(RUNNING, "Started", false),
+        fact(SUCCEEDED, "Succeeded", false).filter(|_| dry_run),
+        fact(DEPLOYMENT_UPDATED, "Promoted", false),
+        fact(FAILED, "Failed", true),
+        fact(ERRORED, "Errored", true),
+        fact(STALLED, "", true).filter(|_| stalled),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Reason of `Succeeded` when the run ends there.
+pub const DRY_RUN: &str = "DryRun";
