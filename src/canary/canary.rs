@@ -129,6 +129,12 @@ impl Spec {
         self.template_spec.get("template").cloned().unwrap_or_default()
     }
 
+    /// Whether the traffic source asks for the production Service.
+    #[must_use]
+    pub fn traffic_needs_service(&self) -> bool {
+        self.traffic != TrafficSource::None
+    }
+
     /// Whether canary pods are behind the production Service.
     #[must_use]
     pub fn in_production(&self) -> bool {
