@@ -1,3 +1,4 @@
 //! Kanary.
 pub mod api;
 pub mod canary;
+pub mod prometheus;

@@ -2,6 +2,7 @@
 
 mod criterion;
 mod endpoint;
+mod grade;
 mod judge;
 mod number;
 mod template;
