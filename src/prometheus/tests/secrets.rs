@@ -231,3 +231,11 @@ async fn only_the_named_authority_is_trusted_and_it_is_read_again_when_it_change
     assert_eq!(ask(&prometheus, &endpoint).await, Answer::Vector(vec![]));
     assert_eq!(vault.reads(), 2);
 }
+
+#[tokio::test]
+async fn without_a_named_authority_an_unknown_one_is_not_trusted() {
+    let (_, url) = tls_server().await;
+    let endpoint = Endpoint { url, auth: None };
+    let message = why(&super::prometheus(Limits::default()), &endpoint).await;
+    assert!(message.contains("certificate"), "{message}");
+}
