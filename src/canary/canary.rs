@@ -129,6 +129,12 @@ impl Spec {
         self.template_spec.get("template").cloned().unwrap_or_default()
     }
 
+    /// Whether the traffic source asks for the production Service.
+    #[must_use]
+    pub fn traffic_needs_service(&self) -> bool {
+        self.traffic != TrafficSource::None
+    }
+
     /// Whether canary pods are behind the production Service.
     #[must_use]
     pub fn in_production(&self) -> bool {
@@ -232,7 +238,7 @@ impl Spec {
         let service = given(spec.service_name);
         let traffic = spec.traffic.unwrap_or_default();
         let kanary_service = kanary_service(key, &traffic, service.as_deref())?;
-        let validation = match (spec.validation, spec.validations) {
+        let validation_spec = match (spec.validation, spec.validations) {
             (Some(_), Some(_)) => {
                 return Err(Invalid::spec(
                     "spec.validation and spec.validations are two names of one block: keep one",
@@ -241,12 +247,19 @@ impl Spec {
             (one, other) => one.or(other).unwrap_or_default(),
         };
         let rollout = spec.rollout.unwrap_or_default();
+        let no_update = validation_spec.no_update == Some(true);
+        let validation = Validation::parse(validation_spec)?;
+        if service.is_none() && validation.needs_service() {
+            return Err(Invalid::spec(
+                "a query uses {{ service.name }}, and spec.serviceName is not set: set it, or change the query",
+            ));
+        }
         Ok(Self {
             canary: canary_name(&target, &key.name)?,
             schedule: schedule(given(spec.schedule))?,
             scale: Scale::parse(spec.scale.unwrap_or_default()).map_err(Invalid::spec)?,
-            dry_run: validation.no_update == Some(true) || rollout.mode == Some(RolloutMode::DryRun),
-            validation: Validation::parse(validation)?,
+            dry_run: no_update || rollout.mode == Some(RolloutMode::DryRun),
+            validation,
             traffic: traffic.source,
             template_metadata: metadata,
             paused: spec.paused.unwrap_or_default(),
@@ -375,6 +388,12 @@ pub enum Item {
 }
 
 impl Validation {
+    fn needs_service(&self) -> bool {
+        self.items
+            .iter()
+            .any(|item| matches!(item, Item::PromQl(query) if query.needs_service()))
+    }
+
     fn parse(spec: crate::api::ValidationSpec) -> Result<Self, Invalid> {
         if spec.manual.is_some() || spec.label_watch.is_some() || spec.prom_ql.is_some() {
             return Err(Invalid::spec(
@@ -442,7 +461,7 @@ impl Item {
                 let query = PromQl::parse(&query, interval).map_err(|e| at(format!(".promQL: {e}")))?;
                 let needed = query.interval.saturating_mul(query.min_samples);
                 // The check at the deadline comes on top of the grid, hence one interval of grace.
-                if query.min_samples > 1 && needed > period + query.interval {
+                if query.min_samples > 1 && needed > period.saturating_add(query.interval) {
                     return Err(at(format!(
                         ".promQL.minSamples {} takes {needed:?} at an interval of {:?}, and the validationPeriod is \
                          {period:?}: lower minSamples or the interval, or raise the period",
