@@ -20,6 +20,7 @@ mod lifecycle;
 mod manual;
 mod prom_ql;
 mod published;
+mod rollout;
 mod scale;
 mod seen;
 mod traffic;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{DEPLOYMENT, Fake, KANARY, World, is_true, message, phase, reason, time};
+use crate::support::{DEPLOYMENT, Fake, KANARY, World, assert_not_before, is_true, message, phase, reason, since, time};
 
 async fn world(validation: Value) -> World {
     let world = World::new("manual").await;
@@ -77,9 +77,8 @@ async fn valid_after_the_deadline_promotes_at_the_deadline_and_not_before() {
     let after = json!({"validationPeriod": "3s", "items": [{"manual": {"statusAfterDeadline": "valid"}}]});
     let world = world(after).await;
     let ended = world.ends("batman", "DeploymentUpdated").await;
-    let succeeded = crate::support::condition(&ended, "Succeeded");
-    assert!(time(succeeded, "/lastTransitionTime") >= time(&ended, "/status/deadline"));
-    assert_eq!(succeeded["reason"], "AllItemsGood");
+    assert_not_before(&ended, "Succeeded", time(&ended, "/status/deadline"));
+    assert_eq!(reason(&ended, "Succeeded"), "AllItemsGood");
 }
 
 #[tokio::test]
@@ -87,8 +86,7 @@ async fn invalid_after_the_deadline_fails_at_the_deadline_and_not_before() {
     let after = json!({"validationPeriod": "3s", "items": [{"manual": {"statusAfterDeadline": "invalid"}}]});
     let world = world(after).await;
     let ended = world.ends("batman", "Failed").await;
-    let failed = crate::support::condition(&ended, "Failed");
-    assert!(time(failed, "/lastTransitionTime") >= time(&ended, "/status/deadline"));
+    assert_not_before(&ended, "Failed", time(&ended, "/status/deadline"));
     assert!(message(&ended, "Failed").contains("before the deadline"), "{ended:#}");
     assert_eq!(image(&world).await, "app:v1");
 }
@@ -186,7 +184,6 @@ async fn a_valid_verdict_waits_until_the_canary_is_available() {
     world.kanary("batman", "app", spec).await;
     let ended = world.ends("batman", "DeploymentUpdated").await;
     let canary_started = time(&ended, "/status/startTime");
-    let succeeded = crate::support::condition(&ended, "Succeeded");
-    let waited = time(succeeded, "/lastTransitionTime").duration_since(canary_started);
+    let waited = since(&ended, "Succeeded").duration_since(canary_started);
     assert!(waited.as_secs() >= 4, "a slow pod takes five seconds, and this took {waited:?}");
 }

@@ -21,11 +21,12 @@ impl Controller {
         let stop = CancellationToken::new();
         let options = Options {
             namespace: Some(namespace.to_owned()),
+            instance: "suite".to_owned(),
             ..Options::default()
         };
         let token = stop.clone();
         runtime.spawn(async move {
-            let client = plane.kanary(faults.as_ref()).await;
+            let client = plane.kanary(options.clock.clone(), faults.as_ref()).await;
             let namespace = options.namespace.clone();
             if let Err(error) = Box::pin(run(client, options, token)).await {
                 eprintln!("the controller of {namespace:?} ended: {error}");

@@ -2,17 +2,18 @@
 
 use std::path::PathBuf;
 
+use kanary::clock::Clock;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, Config,
     api::{DynamicObject, Patch, PatchParams},
-    client::ClientBuilder,
     config::{KubeConfigOptions, Kubeconfig},
     core::ApiResource,
     runtime::{conditions, wait::await_condition},
 };
 use serde_json::Value;
 use tokio::sync::OnceCell;
+use tower::Layer;
 
 use super::{faults::Faults, from_yaml, waited};
 
@@ -64,12 +65,19 @@ impl Plane {
 
     /// A client that may do everything: the user's.
     pub(crate) async fn admin(&self) -> Client {
-        client(&self.admin, None).await
+        Client::try_from(config(&self.admin).await).expect("the plane's kubeconfig makes a client")
     }
 
-    /// A client of the controller's own user. Made for the runtime that calls.
-    pub(crate) async fn kanary(&self, faults: Option<&Faults>) -> Client {
-        client(&self.kanary, faults).await
+    /// A client of the controller's own user, as the program makes it. Made for the runtime that calls.
+    pub(crate) async fn kanary(&self, clock: Clock, faults: Option<&Faults>) -> Client {
+        let client = kanary::client::connect(config(&self.kanary).await, clock);
+        let client = client.expect("the plane's kubeconfig makes a client");
+        let Some(faults) = faults else { return client };
+        let service = tower::service_fn(move |request| {
+            let client = client.clone();
+            async move { client.send(request).await }
+        });
+        Client::new(faults.layer(service), "default")
     }
 
     /// For a `kanary` in a process of its own.
@@ -98,16 +106,11 @@ impl Plane {
     }
 }
 
-async fn client(kubeconfig: &std::path::Path, faults: Option<&Faults>) -> Client {
+async fn config(kubeconfig: &std::path::Path) -> Config {
     let read = Kubeconfig::read_from(kubeconfig).expect("the plane's kubeconfig can be read");
     let options = KubeConfigOptions::default();
-    let config = Config::from_custom_kubeconfig(read, &options);
-    let config = config.await.expect("the plane's kubeconfig is complete");
-    let builder = ClientBuilder::try_from(config).expect("the plane's kubeconfig makes a client");
-    match faults {
-        None => builder.build(),
-        Some(faults) => builder.with_layer(faults).build(),
-    }
+    let config = Config::from_custom_kubeconfig(read, &options).await;
+    config.expect("the plane's kubeconfig is complete")
 }
 
 async fn apply_crds(client: &Client) {

@@ -56,3 +56,15 @@ pub(crate) fn version(object: &Value) -> u64 {
     let text = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
     text.parse().expect("a resource version is a number")
 }
+
+/// When a condition became what it is. Kubernetes writes whole seconds.
+pub(crate) fn since(object: &Value, name: &str) -> Timestamp {
+    time(condition(object, name), "/lastTransitionTime")
+}
+
+/// Asserts that a condition became what it is at `at` or later, as far as whole seconds can tell.
+#[track_caller]
+pub(crate) fn assert_not_before(object: &Value, name: &str, at: Timestamp) {
+    let since = since(object, name);
+    assert!(since.as_second() >= at.as_second(), "{name} since {since}, before {at}");
+}

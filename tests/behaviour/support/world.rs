@@ -226,6 +226,12 @@ impl World {
         .await
     }
 
+    /// Waits until no object has these labels.
+    pub(crate) async fn none_left(&self, kind: &Kind, selector: &str) {
+        let what = format!("no {} with {selector} is left", kind.plural);
+        self.until_all(kind, selector, &what, |objects| objects.is_empty()).await;
+    }
+
     /// Waits until a KanaryDeployment shows `wanted` under STATUS.
     pub(crate) async fn phase(&self, kanary: &str, wanted: &str) -> Value {
         let what = format!("STATUS is {wanted}");
