@@ -18,6 +18,7 @@ mod fleet;
 mod label_watch;
 mod lifecycle;
 mod manual;
+mod no_data;
 mod prom_ql;
 mod published;
 mod rollout;

@@ -141,11 +141,7 @@ async fn valid_ends_the_run_early_only_if_every_other_item_agrees_so_far() {
     };
     let world = world(query(json!({"status": "valid"}))).await;
     world.phase("batman", "Running").await;
-    crate::support::poll("the metric was asked for three times", async || {
-        let asked = nothing.asked().len();
-        (asked >= 3).then_some(()).ok_or(asked)
-    })
-    .await;
+    nothing.asked_times(3).await;
     let held = world.get(&KANARY, "batman").await;
     assert_eq!(phase(&held), "Running", "there is no data yet: {held:#}");
     nothing.now_says(crate::support::Says::one("0.5"));

@@ -5,10 +5,18 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use axum::{Router, body::Bytes, extract::RawQuery, http::StatusCode, response::IntoResponse};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::RawQuery,
+    http::{HeaderMap, StatusCode},
+    response::IntoResponse,
+};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
+
+use super::poll;
 
 /// What it says to every query.
 #[derive(Clone, Debug)]
@@ -25,13 +33,24 @@ pub(crate) enum Says {
     Much(usize),
 }
 
+/// A query that it was asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    /// When.
+    pub(crate) at: Timestamp,
+    /// Its text.
+    pub(crate) query: String,
+    /// The header Authorization.
+    pub(crate) authorization: String,
+}
+
 /// A server that answers every request alike, and remembers what it was asked.
 #[derive(Debug)]
 pub(crate) struct Fake {
     /// `host:port`.
     pub(crate) address: String,
     says: Arc<Mutex<Says>>,
-    asked: Arc<Mutex<Vec<(Timestamp, String)>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
     task: JoinHandle<()>,
 }
 
@@ -43,10 +62,15 @@ impl Fake {
         let says = Arc::new(Mutex::new(says));
         let asked = Arc::new(Mutex::new(Vec::new()));
         let (answer, record) = (says.clone(), asked.clone());
-        let app = Router::new().fallback(async move |RawQuery(query): RawQuery, body: Bytes| {
+        let app = Router::new().fallback(async move |headers: HeaderMap, RawQuery(query): RawQuery, body: Bytes| {
             let body = String::from_utf8_lossy(&body);
             let query = field(&query.unwrap_or_default(), "query").or_else(|| field(&body, "query"));
-            let asked = (Timestamp::now(), query.unwrap_or_default());
+            let authorization = headers.get("authorization").and_then(|header| header.to_str().ok());
+            let asked = Asked {
+                at: Timestamp::now(),
+                query: query.unwrap_or_default(),
+                authorization: authorization.unwrap_or_default().to_owned(),
+            };
             record.lock().unwrap().push(asked);
             let says = answer.lock().unwrap().clone();
             respond(says).await
@@ -76,8 +100,17 @@ impl Fake {
         *self.says.lock().unwrap() = says;
     }
 
+    /// Waits until it was asked so many times.
+    pub(crate) async fn asked_times(&self, times: usize) -> Vec<Asked> {
+        poll(&format!("the fake Prometheus was asked {times} times"), async || {
+            let asked = self.asked();
+            if asked.len() < times { Err(asked.len()) } else { Ok(asked) }
+        })
+        .await
+    }
+
     /// Queries so far, and when.
-    pub(crate) fn asked(&self) -> Vec<(Timestamp, String)> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
 }
