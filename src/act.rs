@@ -208,8 +208,8 @@ impl Writer {
         let annotations = [(PROMOTED_BY, marker), (CHANGE_CAUSE, cause)];
         if *annotated {
             patch.extend(annotations.map(|(annotation, value)| {
-                let path = format!("/metadata/annotations/{}", json_pointer(annotation));
-                json!({"op": "add", "path": path, "value": value})
+                let pointer = format!("/metadata/annotations/{}", json_pointer(annotation));
+                json!({"op": "add", "path": pointer, "value": value})
             }));
         } else {
             let annotations: serde_json::Map<_, _> = annotations
