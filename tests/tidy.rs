@@ -1,4 +1,5 @@
 //! The tree keeps its own rules.
+#![allow(clippy::unwrap_used, reason = "a test that cannot read the tree has failed")]
 
 use std::{
     fs,
