@@ -259,7 +259,12 @@ fn patience(step: &Step<'_>) -> Option<Timestamp> {
     if canary.available_since.is_some() {
         return None;
     }
-    let since = canary.unavailable_since.unwrap_or(canary.created);
+    let since = match (canary.unavailable_since, step.canary.status.available_at) {
+        (Some(since), _) => since,
+        // It was available, and nobody says that it is not.
+        (None, Some(_)) => return None,
+        (None, None) => canary.created,
+    };
     // The end of a pause that this very decision notices counts as well.
     let resumed_now = step.canary.status.paused_at.map(|_| step.now);
     let since = [step.canary.status.resumed_at, resumed_now]
