@@ -208,8 +208,8 @@ impl Writer {
         let annotations = [(PROMOTED_BY, marker), (CHANGE_CAUSE, cause)];
         if *annotated {
             patch.extend(annotations.map(|(annotation, value)| {
-                let path = format!("/metadata/annotations/{}", json_pointer(annotation));
-                json!({"op": "add", "path": path, "value": value})
+                let pointer = format!("/metadata/annotations/{}", json_pointer(annotation));
+                json!({"op": "add", "path": pointer, "value": value})
             }));
         } else {
             let annotations: serde_json::Map<_, _> = annotations
@@ -267,7 +267,8 @@ impl Writer {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        let written = timeout(api.patch_status(name, &params, &patch)).await.map_err(failed)?;
+        let written = timeout(api.patch_status(name, &params, &patch)).await;
+        let written = written.map_err(|error| failed(error).into_transient())?;
         if let Err(error) = self.cache.put_kanary(*kind, &written) {
             tracing::error!(kind = %kind, namespace, name, error, "the reply to a status write cannot be read");
         }

@@ -1,7 +1,8 @@
 //! `kanary run` and `kanary crds`.
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
+use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use kanary::{client, clock::Clock, controller};
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,7 +22,14 @@ enum Command {
     /// Run the controller, against the cluster of KUBECONFIG or the one it runs in.
     Run(Run),
     /// Print the CustomResourceDefinitions, for `kubectl apply -f -`.
-    Crds,
+    Crds(Crds),
+}
+
+#[derive(clap::Args)]
+struct Crds {
+    /// Write a file for each into this folder instead.
+    #[arg(long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]
@@ -57,7 +65,7 @@ enum LogFormat {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(options) => run(options),
-        Command::Crds => print_crds(),
+        Command::Crds(options) => crds(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -68,9 +76,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn print_crds() -> anyhow::Result<()> {
+fn crds(options: &Crds) -> anyhow::Result<()> {
     for crd in kanary::api::crds() {
-        print!("---\n{}", serde_yaml_ng::to_string(&crd)?);
+        let yaml = serde_yaml_ng::to_string(&crd)?;
+        let Some(folder) = &options.output else {
+            print!("---\n{yaml}");
+            continue;
+        };
+        let file = folder.join(format!("{}.yaml", crd.spec.names.plural));
+        std::fs::create_dir_all(folder)
+            .and_then(|()| std::fs::write(&file, yaml))
+            .with_context(|| format!("could not write {}", file.display()))?;
     }
     Ok(())
 }

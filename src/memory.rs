@@ -12,16 +12,16 @@ use jiff::Timestamp;
 use crate::{
     canary::{
         Canary, Key,
-        canary::{Item, Spec},
+        canary::Spec,
         decision::Notice,
         observation::Refusal,
-        validation::{Sample, Tally, promql::PromQl},
+        validation::{Item, Sample, Tally, promql::PromQl},
     },
     error::{ApiError, backoff},
 };
 
 /// An Event older than this is history: a controller that starts does not say it again.
-const OLD_NEWS: Duration = Duration::from_secs(600);
+const OLD_NEWS: Duration = Duration::from_mins(10);
 
 /// What is remembered, by Kanary.
 #[derive(Debug, Default)]

@@ -12,12 +12,12 @@ use crate::{
     cache::Cache,
     canary::{
         Canary, Key,
-        canary::{Item, Spec},
+        canary::Spec,
         decide,
         decision::{Action, Decision},
         observation::Observation,
         status::{self, Phase},
-        validation::promql::Vars,
+        validation::{Item, promql::Vars},
     },
     clock::{Clock, until},
     error::{ApiError, Class},
@@ -60,7 +60,7 @@ impl Context {
             match self.turn(&canary).await {
                 Ok(Next::Again) => {}
                 Ok(Next::At(at)) => return at.map(|at| self.instant(at)),
-                Err(error) => return self.after(&canary, &error),
+                Err(error) => return Some(self.after(&canary, &error)),
             }
         }
         tracing::error!(key = %key, "decisions did not come to rest");
@@ -79,7 +79,7 @@ impl Context {
             memory: &self.memory,
         };
         let mut seen = match &canary.spec {
-            Ok(spec) if !canary.deleting => observer.observe(canary, spec).await?,
+            Ok(spec) if !canary.deleting => observer.observe(canary, spec, now).await?,
             _ => Observation::default(),
         };
         let mut decision = decide(canary, &seen, now);
@@ -221,7 +221,7 @@ impl Context {
     }
 
     /// The retry policy: what follows an error of each class.
-    fn after(&self, canary: &Canary, error: &ApiError) -> Option<Instant> {
+    fn after(&self, canary: &Canary, error: &ApiError) -> Instant {
         let key = &canary.key;
         let delay = match error.class() {
             Class::Conflict => self.memory.back_off(key),
@@ -237,7 +237,7 @@ impl Context {
                 Duration::ZERO
             }
         };
-        Some(Instant::now() + delay)
+        Instant::now() + delay
     }
 }
 

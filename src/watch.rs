@@ -93,12 +93,23 @@ where
                 continue;
             }
         };
-        touched.into_iter().for_each(|key| sink.queue.push(key));
+        for key in touched {
+            sink.queue.push(key);
+        }
     }
 }
 
 fn restarted(sink: &Sink, kind: &str, error: &watcher::Error) {
     sink.metrics.watch_restarts.inc();
+    if let watcher::Error::InitialListFailed(kube::Error::Api(status)) = error
+        && status.code == 404
+    {
+        tracing::warn!(
+            kind,
+            "the API server does not know this kind: `kanary crds | kubectl apply -f -` installs it"
+        );
+        return;
+    }
     tracing::warn!(kind, %error, "a watch starts anew");
 }
 
