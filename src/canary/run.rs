@@ -8,11 +8,11 @@ use super::{
     decision::Decision,
     status::{
         ACTIVATED, DEPLOYMENT_UPDATED, DRY_RUN, Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED,
-        SUCCEEDED, TRAFFIC,
+        SUCCEEDED, TRAFFIC, find,
     },
     validation::{self, Item, Judgement, Tally, Window},
 };
-use crate::api::{TrafficSource, Word};
+use crate::api::{KanaryStatus, TrafficSource, Word};
 
 /// Decides about a Kanary that is Scheduled or Running.
 pub(super) fn decide(step: &Step<'_>) -> Decision {
@@ -26,7 +26,8 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
     }
     let judgement = validation::judge(step.spec, step.seen, None, step.now);
     if let Some((reason, message)) = judgement.bad() {
-        return fail(step, draft, reason, message);
+        let message = message.to_owned();
+        return fail(step, with_items(draft, judgement), reason, &message);
     }
     if let Some(schedule) = step.spec.schedule.filter(|schedule| *schedule > step.now) {
         return wait_for_schedule(step, draft, schedule);
@@ -266,7 +267,9 @@ fn hold(
         }
         _ => clear_problem(&mut draft),
     }
-    if significant(&draft, &judgement) {
+    // A stall refers to the items, so they are written with it.
+    let news = stall(&draft.status) != stall(&step.canary.status);
+    if news || significant(&draft, &judgement) {
         draft = with_items(draft, judgement);
     }
     let (checks, next) = checks(step, window);
@@ -276,6 +279,13 @@ fn hold(
         wake: [next, deadline].into_iter().flatten().min(),
         ..step.write(draft)
     }
+}
+
+/// Why somebody should look, if so.
+fn stall(status: &KanaryStatus) -> Option<&str> {
+    find(status, STALLED)
+        .filter(|condition| condition.status == "True")
+        .map(|condition| condition.reason.as_str())
 }
 
 /// Items are written with other news, and on their own only when something happened that must outlive a restart.
