@@ -226,6 +226,8 @@ async fn a_finished_run_costs_nothing_even_after_a_restart() {
     world.kanary("clock", "other", json!({})).await;
     world.ends("clock", "DeploymentUpdated").await;
     let requests = world.requests();
-    let about_batman = requests[before..].iter().filter(|request| request.name.contains("batman"));
-    assert_eq!(show(&about_batman.collect::<Vec<_>>()), Vec::<String>::new());
+    let news = requests[before..].iter().filter(|request| request.name.contains("batman"));
+    // An Event of the last minutes may be said again, to no effect.
+    let news: Vec<_> = news.filter(|request| !(request.is_event() && request.code == 409)).collect();
+    assert_eq!(show(&news), Vec::<String>::new());
 }
