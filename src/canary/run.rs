@@ -256,6 +256,9 @@ fn hold(
     let waits = judgement.waits();
     match (problem, waits) {
         (Some(problem), _) => set_problem(&mut draft, Some(problem)),
+        (None, Some((validation::QUERY_INVALID, message, _))) => {
+            set_problem(&mut draft, Some(&Problem::new(validation::QUERY_INVALID, message)));
+        }
         (None, Some((reason, message, true))) => {
             clear_problem(&mut draft);
             draft.set(STALLED, true, reason, message);

@@ -8,6 +8,9 @@ use crate::{
     canary::{canary::Spec, labels::Selector, observation::Observation},
 };
 
+/// Reason of an item whose query Prometheus refuses: the user's to mend, so it counts as an error of the Kanary.
+pub const QUERY_INVALID: &str = "QueryInvalid";
+
 /// What one item says.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
@@ -203,6 +206,13 @@ fn prom_ql(name: &str, query: &PromQl, tally: &Tally, past: Option<Timestamp>) -
         message,
         stalled,
     };
+    if tally
+        .last
+        .as_ref()
+        .is_some_and(|sample| sample.outcome == Outcome::Invalid)
+    {
+        return waits(QUERY_INVALID, format!("{name}: {last}"), true);
+    }
     if tally.errors >= query.error_limit {
         let message = format!("{name}: the last queries could not be answered; see status.items");
         return waits("Inconclusive", message, true);
@@ -236,7 +246,7 @@ fn prom_ql(name: &str, query: &PromQl, tally: &Tally, past: Option<Timestamp>) -
             format!("{name}: waits for a good measurement"),
             false,
         ),
-        Some(Outcome::Error) => waits("Measuring", format!("{name}: waits for an answer"), false),
+        Some(Outcome::Error | Outcome::Invalid) => waits("Measuring", format!("{name}: waits for an answer"), false),
         None => waits(
             "Measuring",
             format!("{name}: waits for the measurement at the deadline"),
