@@ -12,6 +12,8 @@ pub mod rollout;
 pub mod run;
 pub mod scale;
 pub mod status;
+#[cfg(test)]
+mod tests;
 pub mod traffic;
 pub mod validation;
 
