@@ -1,30 +1,230 @@
-//! The controller: watches, decides, acts.
+//! The controller: watches, workers and measurements, put together.
 
+use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures::FutureExt;
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::Deployment,
+        autoscaling::v2::HorizontalPodAutoscaler,
+        core::v1::{Pod, Service},
+    },
+};
+use kube::{Api, Client, Resource, runtime::watcher};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval},
+};
 use tokio_util::sync::CancellationToken;
+
+use crate::{
+    act::Writer,
+    admin,
+    api::{KanaryKind, names::IS_KANARY},
+    cache::Cache,
+    clock::Clock,
+    measure,
+    memory::Memory,
+    metrics::Metrics,
+    prometheus::Prometheus,
+    queue::Queue,
+    reconcile::Context,
+    watch::{self, Sink, Synced},
+};
+
+/// Kanaries that are looked at, and so API calls that are under way, at once.
+const WORKERS: usize = 32;
 
 /// How a controller runs.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Only this namespace; all of them if `None`.
     pub namespace: Option<String>,
-    /// `host:port` of the admin server (`/livez`, `/readyz`, `/metrics`); none if `None`. Port 0 takes any free one.
-    pub admin_addr: Option<std::net::SocketAddr>,
+    /// Where `/livez`, `/readyz` and `/metrics` are served; nowhere if `None`. Port 0 takes any free one.
+    pub admin_addr: Option<SocketAddr>,
+    /// The cluster's time. A client that reports to it ([`crate::client`]) makes it follow the API server's clock.
+    pub clock: Clock,
+    /// Name of this replica, for Events.
+    pub instance: String,
 }
 
 /// Why a controller ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The admin server could not listen.
+    #[error("could not listen on {addr}")]
+    Listen {
+        /// The address that was asked for.
+        addr: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// A task that must never end did.
-    #[error("the task {0} ended")]
+    #[error("the task {0} ended, so the controller ends as well")]
     TaskEnded(&'static str),
 }
 
-/// Runs until `stop` is cancelled, or something ended that must not.
+struct Parts {
+    context: Arc<Context>,
+    queue: Arc<Queue>,
+    sink: Sink,
+    synced: Vec<(&'static str, Synced)>,
+}
+
+/// Runs until `stop` is cancelled: then no new work is taken, and what is under way has two seconds to end.
 ///
 /// # Errors
 ///
 /// See [`Error`].
-pub async fn run(_client: kube::Client, _options: Options, stop: CancellationToken) -> Result<(), Error> {
-    stop.cancelled().await;
+pub async fn run(client: Client, options: Options, stop: CancellationToken) -> Result<(), Error> {
+    let (checks, due) = mpsc::unbounded_channel();
+    let cache = Arc::new(Cache::default());
+    let metrics = Arc::new(Metrics::default());
+    let queue = Arc::new(Queue::default());
+    let context = Arc::new(Context {
+        writer: Writer::new(client.clone(), cache.clone(), options.instance.clone()),
+        client: client.clone(),
+        cache: cache.clone(),
+        memory: Memory::default(),
+        clock: options.clock.clone(),
+        metrics: metrics.clone(),
+        checks,
+    });
+    let mut parts = Parts {
+        sink: Sink {
+            cache,
+            queue: queue.clone(),
+            metrics,
+        },
+        synced: Vec::new(),
+        context,
+        queue,
+    };
+    // Whoever drops this future, drops the set and with it every task.
+    let mut tasks = JoinSet::new();
+    watch_all(&client, &options, &mut parts, &mut tasks);
+    if let Some(addr) = options.admin_addr {
+        let state = admin::State {
+            metrics: parts.sink.metrics.clone(),
+            cache: parts.sink.cache.clone(),
+            queue: parts.queue.clone(),
+            synced: parts.synced.clone(),
+        };
+        let listener = admin::listen(addr)
+            .await
+            .map_err(|source| Error::Listen { addr, source })?;
+        spawn(&mut tasks, "admin", admin::serve(listener, state));
+    }
+    let measuring = measure::run(parts.context.clone(), parts.queue.clone(), Prometheus::new(client), due);
+    spawn(&mut tasks, "measure", measuring);
+    let mut workers = JoinSet::new();
+    for _ in 0..WORKERS {
+        let synced = parts.synced.clone();
+        workers.spawn(work(parts.context.clone(), parts.queue.clone(), synced, stop.clone()));
+    }
+    tokio::select! {
+        () = stop.cancelled() => {}
+        Some(ended) = tasks.join_next() => return Err(Error::TaskEnded(ended.unwrap_or("that panicked"))),
+        Some(_) = workers.join_next() => return Err(Error::TaskEnded("worker")),
+    }
+    let drained = tokio::time::timeout(Duration::from_secs(2), async {
+        while workers.join_next().await.is_some() {}
+    });
+    if drained.await.is_err() {
+        tracing::warn!("some calls did not end in time and are abandoned");
+    }
     Ok(())
+}
+
+fn spawn(tasks: &mut JoinSet<&'static str>, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    tasks.spawn(async move {
+        task.await;
+        name
+    });
+}
+
+fn watch_all(client: &Client, options: &Options, parts: &mut Parts, tasks: &mut JoinSet<&'static str>) {
+    fn api<K>(client: &Client, options: &Options) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+            + k8s_openapi::Resource<Scope = NamespaceResourceScope>,
+    {
+        match &options.namespace {
+            Some(namespace) => Api::namespaced(client.clone(), namespace),
+            None => Api::all(client.clone()),
+        }
+    }
+    for kind in KanaryKind::ALL {
+        let api = match &options.namespace {
+            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &kind),
+            None => Api::all_with(client.clone(), &kind),
+        };
+        let synced = Synced::default();
+        parts.synced.push((kind.plural(), synced.clone()));
+        spawn(
+            tasks,
+            kind.plural(),
+            watch::kanaries(kind, api, parts.sink.clone(), synced),
+        );
+    }
+    let all = watcher::Config::default();
+    let ours = watcher::Config::default().labels(&format!("{IS_KANARY}=true"));
+    let mut synced = |name| {
+        let synced = Synced::default();
+        parts.synced.push((name, synced.clone()));
+        synced
+    };
+    let marks = ["deployments", "services", "horizontalpodautoscalers", "pods"].map(|name| (name, synced(name)));
+    let [deployments, services, autoscalers, pods] = marks;
+    let sink = || parts.sink.clone();
+    let targets = api::<Deployment>(client, options);
+    spawn(
+        tasks,
+        deployments.0,
+        watch::objects(targets, all.clone(), sink(), deployments.1),
+    );
+    spawn(
+        tasks,
+        services.0,
+        watch::objects(api::<Service>(client, options), all, sink(), services.1),
+    );
+    let scalers = api::<HorizontalPodAutoscaler>(client, options);
+    spawn(
+        tasks,
+        autoscalers.0,
+        watch::objects(scalers, ours.clone(), sink(), autoscalers.1),
+    );
+    spawn(
+        tasks,
+        pods.0,
+        watch::objects(api::<Pod>(client, options), ours, sink(), pods.1),
+    );
+}
+
+/// Takes Kanaries from the queue, one at a time. Nothing is decided before every watch has listed once: a cache that is
+/// half filled looks like a cluster where things are missing.
+async fn work(context: Arc<Context>, queue: Arc<Queue>, synced: Vec<(&'static str, Synced)>, stop: CancellationToken) {
+    let mut tick = interval(Duration::from_millis(20));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !synced.iter().all(|(_, synced)| synced.get()) {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = stop.cancelled() => return,
+        }
+    }
+    loop {
+        let key = tokio::select! {
+            key = queue.next() => key,
+            () = stop.cancelled() => return,
+        };
+        let turn = AssertUnwindSafe(context.reconcile(&key)).catch_unwind();
+        let wake = turn.await.unwrap_or_else(|_| {
+            context.metrics.panics.inc();
+            tracing::error!(key = %key, "a reconcile panicked; it is tried again");
+            Some(Instant::now() + context.memory.back_off(&key) + Duration::from_secs(1))
+        });
+        queue.done(key, wake);
+    }
 }

@@ -89,7 +89,7 @@ pub struct Kanary {
 
 impl Resource for Kanary {
     type DynamicType = KanaryKind;
-    type Scope = kube::core::NamespaceResourceScope;
+    type Scope = kube::core::DynamicResourceScope;
 
     fn kind(kind: &KanaryKind) -> Cow<'_, str> {
         kind.as_str().into()

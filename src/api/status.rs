@@ -100,7 +100,7 @@ pub struct Report {
 pub struct ItemStatus {
     /// Kind and place in `items`, like `promQL[0]`.
     pub name: String,
-    /// Pending, Good, Bad, NoData, Error or Inconclusive.
+    /// `Pending`, `Good`, `Bad`, `NoData`, `Error` or `Inconclusive`.
     #[serde(default)]
     pub state: ItemState,
     /// The last value that was judged.

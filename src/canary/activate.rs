@@ -81,6 +81,11 @@ pub fn is_of_run(step: &Step<'_>, canary: &Deployment) -> bool {
         && canary.labels.get(crate::api::names::RUN) == Some(&step.canary.run(step.spec))
 }
 
+/// Whether a canary belonged to a deleted Kanary of the same name: the garbage collector takes it, and the watch tells.
+fn is_leftover(step: &Step<'_>, canary: &Deployment) -> bool {
+    canary.owner.is_some() && canary.labels.get(crate::api::names::KANARY_NAME) == Some(&step.canary.key.name)
+}
+
 /// Decides what is missing before the canary can be judged.
 pub(super) fn decide(step: &Step<'_>) -> Activation {
     let marker = step.canary.marker(step.spec);
@@ -233,11 +238,11 @@ fn name_taken(step: &Step<'_>) -> Option<Problem> {
             format!("{kind} {name} exists and is not this Kanary's: rename one of the two, or delete it"),
         )
     };
-    if seen
+    let foreign_canary = seen
         .canary
         .as_ref()
-        .is_some_and(|canary| !is_ours(step, canary.owner.as_ref()))
-    {
+        .filter(|canary| !is_ours(step, canary.owner.as_ref()));
+    if foreign_canary.is_some_and(|canary| !is_leftover(step, canary)) {
         return Some(taken("Deployment", &step.spec.canary));
     }
     let service = step.spec.kanary_service.as_ref();
@@ -292,7 +297,7 @@ fn missing(step: &Step<'_>, target: &Deployment) -> Vec<Action> {
             name: spec.canary.clone(),
             manifest: traffic::canary_deployment(canary, spec, seen, target),
         }),
-        Some(existing) if existing.deleting => {}
+        Some(existing) if existing.deleting || !is_ours(step, existing.owner.as_ref()) => {}
         Some(existing) if !is_of_run(step, existing) => actions.push(Action::Delete {
             object: ObjectKind::Deployment,
             name: spec.canary.clone(),

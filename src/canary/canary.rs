@@ -6,15 +6,10 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::Value;
 
-use super::{
-    hash,
-    labels::Selector,
-    scale::Scale,
-    validation::{Validation, promql::PromQl},
-};
+use super::{hash, scale::Scale, validation::Validation};
 use crate::api::{
     Kanary, KanaryKind, KanarySpec, KanaryStatus, OnFailure, OnTargetChange, RolloutMode, RolloutSpec, TrafficSource,
-    Word, names,
+    ValidationSpec, Word, names,
 };
 
 /// Which Kanary: kind, namespace and name.
@@ -64,14 +59,14 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    fn spec(message: impl Into<String>) -> Self {
+    pub(super) fn spec(message: impl Into<String>) -> Self {
         Self {
             reason: "InvalidSpec",
             message: message.into(),
         }
     }
 
-    fn unsupported(message: impl Into<String>) -> Self {
+    pub(super) fn unsupported(message: impl Into<String>) -> Self {
         Self {
             reason: "Unsupported",
             message: message.into(),
@@ -81,6 +76,10 @@ impl Invalid {
 
 /// A valid spec, defaults filled in.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the user's, and any combination is legal"
+)]
 pub struct Spec {
     /// Name of the target Deployment.
     pub target: String,
@@ -127,6 +126,12 @@ impl Spec {
     #[must_use]
     pub fn pod_template(&self) -> Value {
         self.template_spec.get("template").cloned().unwrap_or_default()
+    }
+
+    /// Whether the traffic source asks for the production Service.
+    #[must_use]
+    pub fn traffic_needs_service(&self) -> bool {
+        self.traffic != TrafficSource::None
     }
 
     /// Whether canary pods are behind the production Service.
@@ -232,21 +237,21 @@ impl Spec {
         let service = given(spec.service_name);
         let traffic = spec.traffic.unwrap_or_default();
         let kanary_service = kanary_service(key, &traffic, service.as_deref())?;
-        let validation = match (spec.validation, spec.validations) {
-            (Some(_), Some(_)) => {
-                return Err(Invalid::spec(
-                    "spec.validation and spec.validations are two names of one block: keep one",
-                ));
-            }
-            (one, other) => one.or(other).unwrap_or_default(),
-        };
+        let validation_spec = one_of(spec.validation, spec.validations)?;
         let rollout = spec.rollout.unwrap_or_default();
+        let no_update = validation_spec.no_update == Some(true);
+        let validation = Validation::parse(validation_spec)?;
+        if service.is_none() && validation.needs_service() {
+            return Err(Invalid::spec(
+                "a query uses {{ service.name }}, and spec.serviceName is not set: set it, or change the query",
+            ));
+        }
         Ok(Self {
             canary: canary_name(&target, &key.name)?,
             schedule: schedule(given(spec.schedule))?,
             scale: Scale::parse(spec.scale.unwrap_or_default()).map_err(Invalid::spec)?,
-            dry_run: validation.no_update == Some(true) || rollout.mode == Some(RolloutMode::DryRun),
-            validation: Validation::parse(validation)?,
+            dry_run: no_update || rollout.mode == Some(RolloutMode::DryRun),
+            validation,
             traffic: traffic.source,
             template_metadata: metadata,
             paused: spec.paused.unwrap_or_default(),
@@ -268,7 +273,17 @@ impl Spec {
 fn progress_deadline(rollout: &RolloutSpec) -> Duration {
     rollout
         .progress_deadline
-        .map_or(Duration::from_secs(600), |deadline| deadline.0)
+        .map_or(Duration::from_mins(10), |deadline| deadline.0)
+}
+
+/// The validation block has two published names.
+fn one_of(validation: Option<ValidationSpec>, validations: Option<ValidationSpec>) -> Result<ValidationSpec, Invalid> {
+    match (validation, validations) {
+        (Some(_), Some(_)) => Err(Invalid::spec(
+            "spec.validation and spec.validations are two names of one block: keep one",
+        )),
+        (one, other) => Ok(one.or(other).unwrap_or_default()),
+    }
 }
 
 /// Deployments name their ReplicaSets `<name>-<10 characters>`, which must stay a DNS subdomain of 253 characters.
@@ -350,123 +365,5 @@ fn without_nulls(value: Value) -> Value {
         ),
         Value::Array(values) => Value::Array(values.into_iter().map(without_nulls).collect()),
         other => other,
-    }
-}
-
-/// What a validation item is, once parsed.
-#[derive(Clone, Debug)]
-pub enum Item {
-    /// A person's word.
-    Manual {
-        /// What it comes to without a word at the deadline.
-        after_deadline: crate::api::AfterDeadline,
-        /// The word.
-        status: Option<Word>,
-    },
-    /// Labels that fail the run.
-    LabelWatch {
-        /// On a canary pod.
-        pods: Option<Selector>,
-        /// On the canary Deployment.
-        deployment: Option<Selector>,
-    },
-    /// A Prometheus query.
-    PromQl(Box<PromQl>),
-}
-
-impl Validation {
-    fn parse(spec: crate::api::ValidationSpec) -> Result<Self, Invalid> {
-        if spec.manual.is_some() || spec.label_watch.is_some() || spec.prom_ql.is_some() {
-            return Err(Invalid::spec(
-                "manual, labelWatch and promQL are entries of a list: write them under spec.validation.items, each after \
-                 a dash",
-            ));
-        }
-        let seconds = |duration: Option<crate::api::GoDuration>, default| {
-            duration.map_or(Duration::from_secs(default), |duration| duration.0)
-        };
-        let interval = seconds(spec.max_interval_period, 20);
-        if interval < Duration::from_millis(100) {
-            return Err(Invalid::spec(
-                "spec.validation.maxIntervalPeriod is shorter than 100ms: raise it",
-            ));
-        }
-        let period = seconds(spec.validation_period, 900);
-        let items = spec.items.filter(|items| !items.is_empty()).unwrap_or_else(|| {
-            vec![crate::api::ValidationItem {
-                manual: Some(crate::api::ManualItem::default()),
-                ..Default::default()
-            }]
-        });
-        let items = items
-            .into_iter()
-            .enumerate()
-            .map(|(index, item)| Item::parse(index, item, interval, period))
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
-            initial_delay: seconds(spec.initial_delay, 0),
-            period,
-            items,
-        })
-    }
-}
-
-impl Item {
-    fn parse(
-        index: usize,
-        item: crate::api::ValidationItem,
-        interval: Duration,
-        period: Duration,
-    ) -> Result<Self, Invalid> {
-        let at = |message: String| Invalid::spec(format!("spec.validation.items[{index}]{message}"));
-        match (item.manual, item.label_watch, item.prom_ql, item.metric) {
-            (Some(manual), None, None, None) => Ok(Self::Manual {
-                after_deadline: manual.status_after_deadline.unwrap_or_default(),
-                status: manual.status,
-            }),
-            (None, Some(watch), None, None) => {
-                let selector = |labels: Option<crate::api::LabelMatch>, field: &str| {
-                    let parse = |labels| Selector::parse(labels).map_err(|e| at(format!(".labelWatch.{field}: {e}")));
-                    labels.map(parse).transpose()
-                };
-                let pods = selector(watch.pod_invalidation_labels, "podInvalidationLabels")?;
-                let deployment = selector(watch.deployment_invalidation_labels, "deploymentInvalidationLabels")?;
-                if pods.is_none() && deployment.is_none() {
-                    return Err(at(
-                        ".labelWatch needs podInvalidationLabels or deploymentInvalidationLabels".to_owned(),
-                    ));
-                }
-                Ok(Self::LabelWatch { pods, deployment })
-            }
-            (None, None, Some(query), None) => {
-                let query = PromQl::parse(&query, interval).map_err(|e| at(format!(".promQL: {e}")))?;
-                let needed = query.interval.saturating_mul(query.min_samples);
-                // The check at the deadline comes on top of the grid, hence one interval of grace.
-                if query.min_samples > 1 && needed > period + query.interval {
-                    return Err(at(format!(
-                        ".promQL.minSamples {} takes {needed:?} at an interval of {:?}, and the validationPeriod is \
-                         {period:?}: lower minSamples or the interval, or raise the period",
-                        query.min_samples, query.interval
-                    )));
-                }
-                Ok(Self::PromQl(Box::new(query)))
-            }
-            (None, None, None, Some(_)) => Err(Invalid::unsupported(format!(
-                "spec.validation.items[{index}].metric is not there yet: use manual, labelWatch or promQL"
-            ))),
-            _ => Err(at(
-                " is not exactly one of manual, labelWatch and promQL: split it into several items".to_owned(),
-            )),
-        }
-    }
-
-    /// `manual`, `labelWatch` or `promQL`.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Manual { .. } => "manual",
-            Self::LabelWatch { .. } => "labelWatch",
-            Self::PromQl(_) => "promQL",
-        }
     }
 }

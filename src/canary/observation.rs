@@ -15,7 +15,7 @@ pub struct Observation {
     pub target: Option<Deployment>,
     /// The Deployment that has the canary's name, ours or not.
     pub canary: Option<Deployment>,
-    /// Pods that carry the Kanary's name and belong to the present run or an earlier one.
+    /// The pods of the present run's canary.
     pub pods: Vec<Pod>,
     /// The production Service.
     pub service: Option<Service>,
@@ -127,6 +127,8 @@ pub struct LiveTarget {
     pub uid: String,
     /// `spec.template`, to the letter: the precondition of the promotion.
     pub template: Value,
+    /// Its hash, made the way [`Deployment::template_hash`] is.
+    pub template_hash: String,
     /// Whether it has any annotations.
     pub annotated: bool,
     /// Annotation: who promoted it last.

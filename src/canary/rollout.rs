@@ -4,7 +4,7 @@ use super::{
     activate::{Problem, is_ours, target_changed_message},
     decide::{Step, end, fail},
     decision::{Action, Decision, Need, ObjectKind},
-    hash, labels,
+    labels,
     observation::Deployment,
     run::set_problem,
     status::{DEPLOYMENT_UPDATED, Draft, FAILED, RECONCILING, STALLED, SUCCEEDED, find},
@@ -80,7 +80,7 @@ fn update(step: &Step<'_>, mut draft: Draft) -> Decision {
         return Decision::default();
     }
     let started_with = step.canary.status.target_hash.as_ref();
-    let changed = started_with.is_some_and(|started_with| *started_with != hash::of(&live.template));
+    let changed = started_with.is_some_and(|started_with| *started_with != live.template_hash);
     if changed && !step.spec.promote_over_change {
         return fail(step, draft, "TargetChanged", &target_changed_message(&step.spec.target));
     }

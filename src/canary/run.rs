@@ -10,12 +10,9 @@ use super::{
         ACTIVATED, DEPLOYMENT_UPDATED, DRY_RUN, Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED,
         SUCCEEDED, TRAFFIC,
     },
-    validation::{self, Judgement, Tally, Window},
+    validation::{self, Item, Judgement, Tally, Window},
 };
-use crate::{
-    api::{TrafficSource, Word},
-    canary::canary::Item,
-};
+use crate::api::{TrafficSource, Word};
 
 /// Decides about a Kanary that is Scheduled or Running.
 pub(super) fn decide(step: &Step<'_>) -> Decision {

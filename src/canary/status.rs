@@ -141,7 +141,7 @@ impl Draft {
         } else {
             phase.as_str()
         };
-        self.status.report.status = shown.to_owned();
+        shown.clone_into(&mut self.status.report.status);
         if let Some(spec) = spec {
             self.status.report = Report {
                 status: shown.to_owned(),
@@ -181,7 +181,10 @@ impl Draft {
     /// `elapsed/total` of the initial delay and the validation period.
     fn duration(&self, spec: &Spec) -> String {
         let total = spec.validation.initial_delay + spec.validation.period;
-        let until = [self.status.completed_at, self.status.paused_at]
+        // The clock of the validation stops with the verdict.
+        let verdict = find(&self.status, SUCCEEDED).filter(|c| c.status == "True");
+        let verdict = verdict.map(|succeeded| succeeded.last_transition_time.0);
+        let until = [verdict, self.status.completed_at, self.status.paused_at]
             .into_iter()
             .flatten()
             .fold(self.now, Timestamp::min);
@@ -195,7 +198,12 @@ impl Draft {
 }
 
 fn kinds(spec: &Spec) -> String {
-    let mut kinds: Vec<&str> = spec.validation.items.iter().map(super::canary::Item::kind).collect();
+    let mut kinds: Vec<&str> = spec
+        .validation
+        .items
+        .iter()
+        .map(super::validation::Item::kind)
+        .collect();
     kinds.dedup();
     kinds.join(",")
 }

@@ -2,14 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::{Outcome, Tally, promql::PromQl};
+use super::{Item, Outcome, Tally, promql::PromQl};
 use crate::{
     api::{AfterDeadline, ItemState, ItemStatus, OnNoData, Word},
-    canary::{
-        canary::{Item, Spec},
-        labels::Selector,
-        observation::Observation,
-    },
+    canary::{canary::Spec, labels::Selector, observation::Observation},
 };
 
 /// What one item says.

@@ -1,15 +1,15 @@
 //! Validation items: from what was measured to a verdict.
 
 mod item;
+mod parse;
 pub mod promql;
 mod tally;
 
 use std::time::Duration;
 
 pub use item::{Judgement, Verdict, Window, judge};
+pub use parse::Item;
 pub use tally::{Tally, due, next_check};
-
-use super::canary::Item;
 
 /// `spec.validation`, parsed.
 #[derive(Clone, Debug)]

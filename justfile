@@ -1,0 +1,49 @@
+# Every command of the project; CI calls these and nothing else. `just` alone lists them.
+
+# The folder for what is slow to build and not part of the tree.
+cache := env("XDG_CACHE_HOME", env("HOME") / ".cache") / "kanary"
+
+_list:
+    @just --list --unsorted
+
+# Unit, property and tidy tests.
+test:
+    cargo test --locked
+
+# The behaviour suite, on a real control plane that is started for it (hack/plane).
+behaviour *args:
+    cargo test --locked --test behaviour --no-run
+    hack/plane/plane run -- cargo test --locked --test behaviour -- --test-threads=12 {{args}}
+
+# Formatting, lints, licences and sources of dependencies, generated files.
+lint: format-check clippy deny generated-check shell
+
+format:
+    cargo fmt
+
+format-check:
+    cargo fmt --check
+
+clippy:
+    cargo clippy --locked --all-targets --test behaviour -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+
+deny:
+    cargo deny --locked check bans licenses sources
+    @! cargo tree --locked --duplicates --depth 0 | grep -E '^(kube|k8s-openapi)' || { echo 'two versions of kube or k8s-openapi in Cargo.lock' >&2; exit 1; }
+
+# Known vulnerabilities; needs a network.
+advisories:
+    cargo deny check advisories
+
+# Writes what is generated from the code: the CRDs.
+generate:
+    cargo run --locked --quiet -- crds --output crds
+
+generated-check:
+    cargo run --locked --quiet -- crds --output target/generated
+    diff --recursive --unified crds target/generated
+
+# Shell scripts.
+shell:
+    bash -n .ci/run hack/plane/plane hack/plane/lib/*.sh

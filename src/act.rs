@@ -1,0 +1,349 @@
+//! The one place where writes leave the program. No other module has a client that can write.
+//!
+//! Every write carries a precondition that makes a doubled or a late one harmless: a deterministic name, a uid, a
+//! resourceVersion, or the template that was read. Replies go to the cache, so that the next decision rests on them.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::{
+    api::{
+        apps::v1::Deployment,
+        autoscaling::v2::HorizontalPodAutoscaler,
+        core::v1::{Pod, Service},
+    },
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+};
+use kube::{
+    Api, Client, Resource,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
+    core::Request,
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::{
+    api::{
+        Kanary, KanaryStatus,
+        names::{CHANGE_CAUSE, FIELD_MANAGER, GROUP, PROMOTED_BY, VERSION},
+    },
+    cache::{Cache, Cached},
+    canary::{
+        Canary, Key,
+        decision::{Action, Notice, ObjectKind},
+        hash,
+    },
+    error::{ApiError, Class},
+};
+
+/// Longest time that one call may take. A reply that comes later is never waited for: the outcome is read instead.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Writes to the API server.
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+    cache: Arc<Cache>,
+    /// Name of this replica, for Events.
+    instance: String,
+}
+
+fn json_pointer(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+impl Writer {
+    /// Writes with `client`, and tells `cache` what came of it.
+    #[must_use]
+    pub fn new(client: Client, cache: Arc<Cache>, instance: String) -> Self {
+        Self {
+            client,
+            cache,
+            instance,
+        }
+    }
+
+    /// Does one action for `canary`.
+    ///
+    /// # Errors
+    ///
+    /// What the API server answered, or that it did not.
+    pub async fn act(&self, canary: &Canary, action: &Action) -> Result<(), ApiError> {
+        let namespace = &canary.key.namespace;
+        match action {
+            Action::Create { object, name, manifest } => match object {
+                ObjectKind::Deployment => self.create::<Deployment>(namespace, name, manifest).await,
+                ObjectKind::Service => self.create::<Service>(namespace, name, manifest).await,
+                ObjectKind::HorizontalPodAutoscaler => {
+                    self.create::<HorizontalPodAutoscaler>(namespace, name, manifest).await
+                }
+            },
+            Action::ScaleCanary { name, uid, replicas } => {
+                let patch = json!({"metadata": {"uid": uid}, "spec": {"replicas": replicas}});
+                self.patch::<Deployment>(namespace, name, Patch::Merge(patch), "scale")
+                    .await
+            }
+            Action::SetTemplate { .. } => self.set_template(namespace, action).await,
+            Action::Unlabel { pod, uid, labels } => {
+                let labels: serde_json::Map<_, _> = labels.iter().map(|name| (name.clone(), Value::Null)).collect();
+                let patch = json!({"metadata": {"uid": uid, "labels": labels}});
+                let done = self
+                    .patch::<Pod>(namespace, pod, Patch::Merge(patch), "take labels off")
+                    .await;
+                self.gone_is_done::<Pod>(done, namespace, pod)
+            }
+            Action::Delete { object, name, uid } => {
+                let done = match object {
+                    ObjectKind::Deployment => self.delete::<Deployment>(namespace, name, uid).await,
+                    ObjectKind::Service => self.delete::<Service>(namespace, name, uid).await,
+                    ObjectKind::HorizontalPodAutoscaler => {
+                        self.delete::<HorizontalPodAutoscaler>(namespace, name, uid).await
+                    }
+                };
+                self.cache
+                    .mark_deleting(*object, &(namespace.clone(), name.clone()), uid);
+                done
+            }
+        }
+    }
+
+    async fn create<K>(&self, namespace: &str, name: &str, manifest: &Value) -> Result<(), ApiError>
+    where
+        K: Cached + Resource<Scope = kube::core::NamespaceResourceScope> + DeserializeOwned,
+    {
+        let failed = |error| ApiError::new("create", K::kind(&()), namespace, name, error);
+        // As raw JSON, so that fields which this build does not know arrive as the user wrote them.
+        let body = serde_json::to_vec(manifest).map_err(|e| failed(kube::Error::SerdeError(e)))?;
+        let params = PostParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let request = Request::new(K::url_path(&(), Some(namespace))).create(&params, body);
+        let mut request = request.map_err(|e| failed(kube::Error::BuildRequest(e)))?;
+        request.extensions_mut().insert("create");
+        match timeout(self.client.request::<K>(request)).await {
+            Ok(created) => {
+                K::put(&self.cache, &created);
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
+                // Ours from before a restart, or somebody else's: the next decision tells by the owner.
+                let existing = self.api::<K>(namespace);
+                let existing = timeout(existing.get(name)).await.map_err(failed)?;
+                K::put(&self.cache, &existing);
+                Ok(())
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    async fn patch<K>(
+        &self,
+        namespace: &str,
+        name: &str,
+        patch: Patch<Value>,
+        verb: &'static str,
+    ) -> Result<(), ApiError>
+    where
+        K: Cached + Resource<Scope = kube::core::NamespaceResourceScope> + DeserializeOwned,
+    {
+        let api = self.api::<K>(namespace);
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let patched = timeout(api.patch(name, &params, &patch)).await;
+        let patched = patched.map_err(|error| ApiError::new(verb, K::kind(&()), namespace, name, error))?;
+        K::put(&self.cache, &patched);
+        Ok(())
+    }
+
+    async fn delete<K>(&self, namespace: &str, name: &str, uid: &str) -> Result<(), ApiError>
+    where
+        K: Cached + Resource<Scope = kube::core::NamespaceResourceScope> + DeserializeOwned,
+    {
+        let params = DeleteParams {
+            propagation_policy: Some(PropagationPolicy::Background),
+            preconditions: Some(Preconditions {
+                uid: Some(uid.to_owned()),
+                resource_version: None,
+            }),
+            ..DeleteParams::default()
+        };
+        let api = self.api::<K>(namespace);
+        let deleted = timeout(api.delete(name, &params)).await.map(|_| ());
+        let deleted = deleted.map_err(|error| ApiError::new("delete", K::kind(&()), namespace, name, error));
+        self.gone_is_done::<K>(deleted, namespace, name)
+    }
+
+    /// An object that is gone is what a delete wanted; the cache is told, in case its watch was slower.
+    fn gone_is_done<K: Cached>(&self, done: Result<(), ApiError>, namespace: &str, name: &str) -> Result<(), ApiError> {
+        match done {
+            Err(error) if error.is_not_found() => {
+                K::remove(&self.cache, &(namespace.to_owned(), name.to_owned()));
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// The one write to a target. Its `test`s make it apply once, to the template that was read, or not at all.
+    async fn set_template(&self, namespace: &str, action: &Action) -> Result<(), ApiError> {
+        let Action::SetTemplate {
+            name,
+            uid,
+            former,
+            template,
+            annotated,
+            marker,
+            cause,
+        } = action
+        else {
+            return Ok(());
+        };
+        let mut patch = vec![
+            json!({"op": "test", "path": "/metadata/uid", "value": uid}),
+            json!({"op": "test", "path": "/spec/template", "value": former}),
+            json!({"op": "replace", "path": "/spec/template", "value": template}),
+        ];
+        let annotations = [(PROMOTED_BY, marker), (CHANGE_CAUSE, cause)];
+        if *annotated {
+            patch.extend(annotations.map(|(annotation, value)| {
+                let pointer = format!("/metadata/annotations/{}", json_pointer(annotation));
+                json!({"op": "add", "path": pointer, "value": value})
+            }));
+        } else {
+            let annotations: serde_json::Map<_, _> = annotations
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), json!(value)))
+                .collect();
+            patch.push(json!({"op": "add", "path": "/metadata/annotations", "value": annotations}));
+        }
+        let patch = json_patch(patch).map_err(|e| {
+            ApiError::new(
+                "set the template of",
+                "Deployment".into(),
+                namespace,
+                name,
+                kube::Error::SerdeError(e),
+            )
+        })?;
+        let done = self
+            .patch::<Deployment>(namespace, name, patch, "set the template of")
+            .await;
+        let Err(error) = done else { return Ok(()) };
+        if error.class() != Class::Invalid {
+            return Err(error);
+        }
+        // Refused for the template, or because the target is no longer the one that was read? Only the first is news
+        // for the user; the second is decided anew.
+        let api = self.api::<Deployment>(namespace);
+        let Ok(now) = timeout(api.get(name)).await else {
+            return Err(error);
+        };
+        Deployment::put(&self.cache, &now);
+        let unchanged = now.metadata.uid.as_ref() == Some(uid)
+            && hash::of(&serde_json::to_value(now.spec.map(|spec| spec.template)).unwrap_or_default())
+                == hash::of(&typed_template(former));
+        Err(if unchanged { error } else { error.into_conflict() })
+    }
+
+    /// Writes a status on top of the version that was read, and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// Somebody changed the Kanary since (a conflict), or what the API server answered.
+    pub async fn write_status(&self, canary: &Canary, status: &KanaryStatus) -> Result<(), ApiError> {
+        let Key { kind, namespace, name } = &canary.key;
+        let failed = |error| ApiError::new("write the status of", kind.as_str().into(), namespace, name, error);
+        let status = serde_json::to_value(status).map_err(|e| failed(kube::Error::SerdeError(e)))?;
+        let patch = vec![
+            json!({"op": "test", "path": "/metadata/uid", "value": canary.uid}),
+            json!({"op": "replace", "path": "/metadata/resourceVersion", "value": canary.resource_version}),
+            json!({"op": "add", "path": "/status", "value": status}),
+        ];
+        let patch = json_patch(patch).map_err(|e| failed(kube::Error::SerdeError(e)))?;
+        let api: Api<Kanary> = Api::namespaced_with(self.client.clone(), namespace, kind);
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let written = timeout(api.patch_status(name, &params, &patch)).await.map_err(failed)?;
+        if let Err(error) = self.cache.put_kanary(*kind, &written) {
+            tracing::error!(kind = %kind, namespace, name, error, "the reply to a status write cannot be read");
+        }
+        Ok(())
+    }
+
+    /// Says a fact as a Kubernetes Event. Its name is made of the fact, so saying it again does nothing.
+    ///
+    /// # Errors
+    ///
+    /// What the API server answered, or that it did not.
+    pub async fn announce(&self, canary: &Canary, notice: &Notice) -> Result<(), ApiError> {
+        let Key { kind, namespace, name } = &canary.key;
+        let fact = format!("{}/{}/{}", canary.uid, notice.reason, notice.at);
+        let event_name = format!("{name}.{}", hash::digest(fact.as_bytes()));
+        let mut note = notice.note.clone();
+        // events.k8s.io takes 1 kB.
+        let end = (0..=note.len().min(1000))
+            .rev()
+            .find(|end| note.is_char_boundary(*end))
+            .unwrap_or(0);
+        note.truncate(end);
+        let event = json!({
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {"name": event_name, "namespace": namespace},
+            "eventTime": MicroTime(notice.at),
+            "reportingController": GROUP,
+            "reportingInstance": self.instance,
+            "action": notice.reason,
+            "reason": notice.reason,
+            "type": if notice.warning { "Warning" } else { "Normal" },
+            "note": note,
+            "regarding": {
+                "apiVersion": format!("{GROUP}/{VERSION}"),
+                "kind": kind.as_str(),
+                "namespace": namespace,
+                "name": name,
+                "uid": canary.uid,
+            },
+        });
+        let failed = |error| ApiError::new("create", "Event".into(), namespace, &event_name, error);
+        let event = serde_json::from_value(event).map_err(|e| failed(kube::Error::SerdeError(e)))?;
+        let api: Api<k8s_openapi::api::events::v1::Event> = self.api(namespace);
+        match timeout(api.create(&PostParams::default(), &event)).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    fn api<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+}
+
+/// A template as this build reads it: the form that hashes are made of.
+#[must_use]
+pub fn typed_template(template: &Value) -> Value {
+    serde_json::from_value::<k8s_openapi::api::core::v1::PodTemplateSpec>(template.clone())
+        .and_then(serde_json::to_value)
+        .unwrap_or_else(|_| template.clone())
+}
+
+fn json_patch(operations: Vec<Value>) -> Result<Patch<Value>, serde_json::Error> {
+    let patch = serde_json::from_value(Value::Array(operations))?;
+    Ok(Patch::Json(patch))
+}
+
+/// A call that takes too long has an unknown outcome; the next decision reads what became of it.
+pub(crate) async fn timeout<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
+    match tokio::time::timeout(CALL_TIMEOUT, call).await {
+        Ok(result) => result,
+        Err(_) => Err(kube::Error::Service("no answer within 10s".into())),
+    }
+}

@@ -1,0 +1,145 @@
+//! Objects of one kind, by namespace and name: the newest version that was seen of each.
+
+use std::collections::BTreeMap;
+
+/// Namespace and name.
+pub type Place = (String, String);
+
+/// Objects of one kind, trimmed to `V`.
+#[derive(Debug)]
+pub(super) struct Table<V> {
+    rows: BTreeMap<Place, Row<V>>,
+}
+
+#[derive(Debug)]
+struct Row<V> {
+    uid: String,
+    version: u64,
+    view: V,
+}
+
+impl<V> Default for Table<V> {
+    fn default() -> Self {
+        Self { rows: BTreeMap::new() }
+    }
+}
+
+/// Something a view says of itself.
+pub(super) trait View: PartialEq {
+    /// The object is being deleted.
+    fn deleting_mut(&mut self) -> Option<&mut bool>;
+}
+
+impl<V: View> Table<V> {
+    /// Takes in a version of an object, from a watch or from the reply to a write. Whether that changed anything.
+    ///
+    /// An older version than what is there is dropped: replies and watches overtake each other. What we deleted stays
+    /// marked as going until it is gone.
+    pub(super) fn put(&mut self, place: Place, uid: &str, version: u64, mut view: V) -> bool {
+        if let Some(row) = self.rows.get_mut(&place)
+            && row.uid == uid
+        {
+            if version < row.version {
+                return false;
+            }
+            if let (Some(true), Some(deleting)) = (row.view.deleting_mut().copied(), view.deleting_mut()) {
+                *deleting = true;
+            }
+            row.version = version;
+            let changed = row.view != view;
+            row.view = view;
+            return changed;
+        }
+        let row = Row {
+            uid: uid.to_owned(),
+            version,
+            view,
+        };
+        self.rows.insert(place, row);
+        true
+    }
+
+    /// The object is gone. Whether it was there.
+    pub(super) fn remove(&mut self, place: &Place) -> Option<V> {
+        self.rows.remove(place).map(|row| row.view)
+    }
+
+    /// We deleted the object with this uid: it counts as going until the watch says that it is gone.
+    pub(super) fn mark_deleting(&mut self, place: &Place, uid: &str) {
+        if let Some(row) = self.rows.get_mut(place).filter(|row| row.uid == uid)
+            && let Some(deleting) = row.view.deleting_mut()
+        {
+            *deleting = true;
+        }
+    }
+
+    /// An object.
+    #[must_use]
+    pub(super) fn get(&self, place: &Place) -> Option<&V> {
+        self.rows.get(place).map(|row| &row.view)
+    }
+
+    /// All places.
+    pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
+        self.rows.keys()
+    }
+
+    /// All objects of a namespace.
+    pub(super) fn in_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a V> {
+        self.rows
+            .range((namespace.to_owned(), String::new())..)
+            .take_while(move |((at, _), _)| at == namespace)
+            .map(|(_, row)| &row.view)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Clone, Copy)]
+    struct Thing(i32, bool);
+
+    impl View for Thing {
+        fn deleting_mut(&mut self) -> Option<&mut bool> {
+            Some(&mut self.1)
+        }
+    }
+
+    fn place() -> Place {
+        ("ns".to_owned(), "a".to_owned())
+    }
+
+    #[test]
+    fn an_older_version_never_replaces_a_newer_one() {
+        let mut table = Table::default();
+        assert!(table.put(place(), "u", 5, Thing(5, false)));
+        assert!(!table.put(place(), "u", 4, Thing(4, false)));
+        assert_eq!(table.get(&place()), Some(&Thing(5, false)));
+    }
+
+    #[test]
+    fn another_object_of_the_same_name_replaces_the_former_one() {
+        let mut table = Table::default();
+        table.put(place(), "u", 5, Thing(5, false));
+        table.mark_deleting(&place(), "u");
+        assert!(table.put(place(), "v", 6, Thing(6, false)));
+        assert_eq!(table.get(&place()), Some(&Thing(6, false)));
+    }
+
+    #[test]
+    fn what_we_deleted_stays_marked_through_late_events() {
+        let mut table = Table::default();
+        table.put(place(), "u", 5, Thing(5, false));
+        table.mark_deleting(&place(), "u");
+        table.put(place(), "u", 6, Thing(5, false));
+        assert_eq!(table.get(&place()), Some(&Thing(5, true)));
+    }
+
+    #[test]
+    fn a_version_that_says_nothing_new_changes_nothing() {
+        let mut table = Table::default();
+        table.put(place(), "u", 5, Thing(5, false));
+        assert!(!table.put(place(), "u", 6, Thing(5, false)));
+    }
+}

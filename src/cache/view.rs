@@ -1,0 +1,223 @@
+//! Kubernetes objects trimmed to what decisions look at.
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        apps::v1::Deployment as KubeDeployment,
+        autoscaling::v2::HorizontalPodAutoscaler,
+        core::v1::{Pod as KubePod, Service as KubeService},
+    },
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
+};
+use serde_json::Value;
+
+use super::table::View;
+use crate::{
+    api::{KanaryKind, names},
+    canary::{
+        hash,
+        labels::{Labels, Selector},
+        observation::{Deployment, Owned, Pod, SelectorView, Service},
+    },
+};
+
+/// A Service and who owns it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct ServiceRow {
+    /// What it selects and serves.
+    pub(super) service: Service,
+    /// Whose it is.
+    pub(super) owned: Owned,
+    /// It is one that Kanary made.
+    pub(super) is_kanary: bool,
+}
+
+/// A canary pod and the Deployment it belongs to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct PodRow {
+    /// The pod.
+    pub(super) pod: Pod,
+    /// Name of its Deployment.
+    pub(super) deployment: String,
+}
+
+impl View for Deployment {
+    fn deleting_mut(&mut self) -> Option<&mut bool> {
+        Some(&mut self.deleting)
+    }
+}
+
+impl View for ServiceRow {
+    fn deleting_mut(&mut self) -> Option<&mut bool> {
+        Some(&mut self.owned.deleting)
+    }
+}
+
+impl View for Owned {
+    fn deleting_mut(&mut self) -> Option<&mut bool> {
+        Some(&mut self.deleting)
+    }
+}
+
+impl View for PodRow {
+    fn deleting_mut(&mut self) -> Option<&mut bool> {
+        None
+    }
+}
+
+/// The Kanary that controls an object.
+fn owner(meta: &ObjectMeta) -> Option<String> {
+    let mut owners = meta.owner_references.iter().flatten();
+    let owner = owners.find(|owner| owner.controller == Some(true) && KanaryKind::parse(&owner.kind).is_some())?;
+    Some(owner.uid.clone())
+}
+
+fn annotation(meta: &ObjectMeta, name: &str) -> Option<String> {
+    meta.annotations.as_ref()?.get(name).cloned()
+}
+
+/// A Deployment, trimmed.
+#[must_use]
+pub(super) fn deployment(object: &KubeDeployment) -> Deployment {
+    let meta = &object.metadata;
+    let spec = object.spec.as_ref();
+    let template = spec.map(|spec| serde_json::to_value(&spec.template).unwrap_or_default());
+    let (available_since, unavailable_since) = availability(object);
+    Deployment {
+        uid: meta.uid.clone().unwrap_or_default(),
+        created: meta
+            .creation_timestamp
+            .as_ref()
+            .map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+        deleting: meta.deletion_timestamp.is_some(),
+        owner: owner(meta),
+        labels: meta.labels.clone().unwrap_or_default(),
+        replicas: spec.and_then(|spec| spec.replicas).unwrap_or(1),
+        selector: spec.and_then(|spec| selector(&spec.selector)),
+        template_hash: hash::of(&template.unwrap_or_default()),
+        target_hash: annotation(meta, names::TARGET_HASH),
+        promoted_by: annotation(meta, names::PROMOTED_BY),
+        created_by: annotation(meta, names::CREATED_BY),
+        rolled_out: rolled_out(object),
+        progress_failed: condition(object, "Progressing")
+            .is_some_and(|(status, reason, _)| status == "False" && reason == "ProgressDeadlineExceeded"),
+        available_since,
+        unavailable_since,
+    }
+}
+
+fn condition<'a>(object: &'a KubeDeployment, kind: &str) -> Option<(&'a str, &'a str, Option<Timestamp>)> {
+    let conditions = object.status.as_ref()?.conditions.as_ref()?;
+    let condition = conditions.iter().find(|condition| condition.type_ == kind)?;
+    let since = condition.last_transition_time.as_ref().map(|time| time.0);
+    Some((
+        &condition.status,
+        condition.reason.as_deref().unwrap_or_default(),
+        since,
+    ))
+}
+
+/// Since when a Deployment is, or is not, available. A status that is older than the spec says nothing.
+fn availability(object: &KubeDeployment) -> (Option<Timestamp>, Option<Timestamp>) {
+    if !is_observed(object) {
+        return (None, None);
+    }
+    match condition(object, "Available") {
+        Some(("True", _, since)) => (since, None),
+        Some((_, _, since)) => (None, since),
+        None => (None, None),
+    }
+}
+
+fn is_observed(object: &KubeDeployment) -> bool {
+    let observed = object.status.as_ref().and_then(|status| status.observed_generation);
+    observed.unwrap_or_default() >= object.metadata.generation.unwrap_or_default()
+}
+
+/// As `kubectl rollout status` sees it: every replica is of the present template and available, and no other is left.
+fn rolled_out(object: &KubeDeployment) -> bool {
+    let wanted = object.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let Some(status) = object.status.as_ref().filter(|_| is_observed(object)) else {
+        return false;
+    };
+    let is_wanted = |count: Option<i32>| count.unwrap_or_default() == wanted;
+    is_wanted(status.updated_replicas) && is_wanted(status.replicas) && is_wanted(status.available_replicas)
+}
+
+fn selector(selector: &LabelSelector) -> Option<SelectorView> {
+    let labels = selector.match_labels.iter().flatten().map(|(name, _)| name.clone());
+    let expressions = selector
+        .match_expressions
+        .iter()
+        .flatten()
+        .map(|expression| expression.key.clone());
+    let parsed = Selector::of(selector.clone()).ok()?;
+    Some(SelectorView {
+        keys: labels.chain(expressions).collect(),
+        shown: parsed.to_string(),
+        selector: parsed,
+    })
+}
+
+/// A Service, trimmed.
+#[must_use]
+pub(super) fn service(object: &KubeService) -> ServiceRow {
+    let spec = object.spec.as_ref();
+    let ports = spec.and_then(|spec| spec.ports.as_ref()).into_iter().flatten();
+    ServiceRow {
+        service: Service {
+            selector: spec.and_then(|spec| spec.selector.clone()).unwrap_or_default(),
+            ports: ports
+                .map(|port| {
+                    let mut port = serde_json::to_value(port).unwrap_or_default();
+                    port.as_object_mut().map(|fields| fields.remove("nodePort"));
+                    port
+                })
+                .collect::<Vec<Value>>(),
+        },
+        owned: owned(&object.metadata),
+        is_kanary: is_kanary(object.metadata.labels.as_ref()),
+    }
+}
+
+fn is_kanary(labels: Option<&Labels>) -> bool {
+    labels.is_some_and(|labels| labels.get(names::IS_KANARY).is_some_and(|value| value == "true"))
+}
+
+/// A HorizontalPodAutoscaler, trimmed.
+#[must_use]
+pub(super) fn autoscaler(object: &HorizontalPodAutoscaler) -> Owned {
+    owned(&object.metadata)
+}
+
+fn owned(meta: &ObjectMeta) -> Owned {
+    Owned {
+        uid: meta.uid.clone().unwrap_or_default(),
+        owner: owner(meta),
+        deleting: meta.deletion_timestamp.is_some(),
+    }
+}
+
+/// A pod, trimmed. `None` if it is not a pod of a Deployment's ReplicaSet.
+#[must_use]
+pub(super) fn pod(object: &KubePod) -> Option<PodRow> {
+    let meta = &object.metadata;
+    let mut owners = meta.owner_references.iter().flatten();
+    let replica_set = owners.find(|owner| owner.kind == "ReplicaSet")?;
+    // A Deployment names its ReplicaSets `<name>-<hash>`.
+    let (deployment, _) = replica_set.name.rsplit_once('-')?;
+    let conditions = object.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let is_ready = conditions
+        .into_iter()
+        .flatten()
+        .any(|c| c.type_ == "Ready" && c.status == "True");
+    Some(PodRow {
+        pod: Pod {
+            name: meta.name.clone().unwrap_or_default(),
+            uid: meta.uid.clone().unwrap_or_default(),
+            labels: meta.labels.clone().unwrap_or_default(),
+            ready: is_ready && meta.deletion_timestamp.is_none(),
+        },
+        deployment: deployment.to_owned(),
+    })
+}

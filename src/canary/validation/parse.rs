@@ -1,0 +1,130 @@
+//! `spec.validation`, parsed: items that can be judged, or a sentence on what is wrong.
+
+use std::time::Duration;
+
+use super::{Validation, promql::PromQl};
+use crate::{
+    api::{AfterDeadline, GoDuration, LabelMatch, ManualItem, ValidationItem, ValidationSpec, Word},
+    canary::{canary::Invalid, labels::Selector},
+};
+
+/// What a validation item is, once parsed.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// A person's word.
+    Manual {
+        /// What it comes to without a word at the deadline.
+        after_deadline: AfterDeadline,
+        /// The word.
+        status: Option<Word>,
+    },
+    /// Labels that fail the run.
+    LabelWatch {
+        /// On a canary pod.
+        pods: Option<Selector>,
+        /// On the canary Deployment.
+        deployment: Option<Selector>,
+    },
+    /// A Prometheus query.
+    PromQl(Box<PromQl>),
+}
+
+impl Validation {
+    /// Whether a query names the production Service.
+    pub(in crate::canary) fn needs_service(&self) -> bool {
+        self.items
+            .iter()
+            .any(|item| matches!(item, Item::PromQl(query) if query.needs_service()))
+    }
+
+    /// Fills in the defaults.
+    pub(in crate::canary) fn parse(spec: ValidationSpec) -> Result<Self, Invalid> {
+        if spec.manual.is_some() || spec.label_watch.is_some() || spec.prom_ql.is_some() {
+            return Err(Invalid::spec(
+                "manual, labelWatch and promQL are entries of a list: write them under spec.validation.items, each after \
+                 a dash",
+            ));
+        }
+        let seconds = |duration: Option<GoDuration>, default| {
+            duration.map_or(Duration::from_secs(default), |duration| duration.0)
+        };
+        let interval = seconds(spec.max_interval_period, 20);
+        if interval < Duration::from_millis(100) {
+            return Err(Invalid::spec(
+                "spec.validation.maxIntervalPeriod is shorter than 100ms: raise it",
+            ));
+        }
+        let period = seconds(spec.validation_period, 900);
+        let items = spec.items.filter(|items| !items.is_empty()).unwrap_or_else(|| {
+            vec![ValidationItem {
+                manual: Some(ManualItem::default()),
+                ..Default::default()
+            }]
+        });
+        let items = items
+            .into_iter()
+            .enumerate()
+            .map(|(index, item)| Item::parse(index, item, interval, period))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            initial_delay: seconds(spec.initial_delay, 0),
+            period,
+            items,
+        })
+    }
+}
+
+impl Item {
+    fn parse(index: usize, item: ValidationItem, interval: Duration, period: Duration) -> Result<Self, Invalid> {
+        let at = |message: String| Invalid::spec(format!("spec.validation.items[{index}]{message}"));
+        match (item.manual, item.label_watch, item.prom_ql, item.metric) {
+            (Some(manual), None, None, None) => Ok(Self::Manual {
+                after_deadline: manual.status_after_deadline.unwrap_or_default(),
+                status: manual.status,
+            }),
+            (None, Some(watch), None, None) => {
+                let selector = |labels: Option<LabelMatch>, field: &str| {
+                    let parse = |labels| Selector::parse(labels).map_err(|e| at(format!(".labelWatch.{field}: {e}")));
+                    labels.map(parse).transpose()
+                };
+                let pods = selector(watch.pod_invalidation_labels, "podInvalidationLabels")?;
+                let deployment = selector(watch.deployment_invalidation_labels, "deploymentInvalidationLabels")?;
+                if pods.is_none() && deployment.is_none() {
+                    return Err(at(
+                        ".labelWatch needs podInvalidationLabels or deploymentInvalidationLabels".to_owned(),
+                    ));
+                }
+                Ok(Self::LabelWatch { pods, deployment })
+            }
+            (None, None, Some(query), None) => {
+                let query = PromQl::parse(&query, interval).map_err(|e| at(format!(".promQL: {e}")))?;
+                let needed = query.interval.saturating_mul(query.min_samples);
+                // The check at the deadline comes on top of the grid, hence one interval of grace.
+                if query.min_samples > 1 && needed > period.saturating_add(query.interval) {
+                    return Err(at(format!(
+                        ".promQL.minSamples {} takes {needed:?} at an interval of {:?}, and the validationPeriod is \
+                         {period:?}: lower minSamples or the interval, or raise the period",
+                        query.min_samples, query.interval
+                    )));
+                }
+                Ok(Self::PromQl(Box::new(query)))
+            }
+            (None, None, None, Some(_)) => Err(Invalid::unsupported(format!(
+                "spec.validation.items[{index}].metric is not there yet: use manual, labelWatch or promQL"
+            ))),
+            _ => Err(at(
+                " is not exactly one of manual, labelWatch and promQL: split it into several items".to_owned(),
+            )),
+        }
+    }
+
+    /// `manual`, `labelWatch` or `promQL`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Manual { .. } => "manual",
+            Self::LabelWatch { .. } => "labelWatch",
+            Self::PromQl(_) => "promQL",
+        }
+    }
+}

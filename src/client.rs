@@ -1,0 +1,51 @@
+//! The client of the API server: one attempt for each call, and the cluster's time from every reply.
+
+use http::{Response, header::DATE};
+use jiff::{Timestamp, fmt::rfc2822};
+use kube::{Client, Config, client::ClientBuilder};
+use tower::util::MapFutureLayer;
+
+use crate::clock::Clock;
+
+/// A client that tells `clock` what time the API server says it is.
+///
+/// The client does not repeat calls by itself: what follows a failed call is decided anew, from what is seen then.
+///
+/// # Errors
+///
+/// The configuration names certificates or credentials that cannot be used.
+pub fn connect(mut config: Config, clock: Clock) -> kube::Result<Client> {
+    config.default_retry = false;
+    // Watches end by their own timeout; a read timeout below it would cut them off and cost a request each time.
+    let learn = MapFutureLayer::new(move |call| learning(call, clock.clone()));
+    Ok(ClientBuilder::try_from(config)?.with_layer(&learn).build())
+}
+
+async fn learning<B, E>(call: impl Future<Output = Result<Response<B>, E>>, clock: Clock) -> Result<Response<B>, E> {
+    let sent = clock.local();
+    let reply = call.await?;
+    if let Some(date) = reply
+        .headers()
+        .get(DATE)
+        .and_then(|date| date.to_str().ok())
+        .and_then(http_date)
+    {
+        clock.learn(sent, clock.local(), date);
+    }
+    Ok(reply)
+}
+
+fn http_date(text: &str) -> Option<Timestamp> {
+    Some(rfc2822::parse(text).ok()?.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_date_of_a_reply_is_understood() {
+        let date = http_date("Sun, 22 Nov 2026 01:36:03 GMT");
+        assert_eq!(date, "2026-11-22T01:36:03Z".parse().ok());
+    }
+}

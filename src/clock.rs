@@ -1,0 +1,118 @@
+//! The cluster's time: this machine's clock, corrected by what the API server's replies say.
+//!
+//! Deadlines are promises in the cluster's time, and a verdict is never early. Every HTTP reply carries a `Date`, to the
+//! second; each one bounds the difference between the two clocks. As long as the bounds allow for no difference, none is
+//! assumed, so machines that keep time (to the second, at least) are not disturbed.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+/// The cluster's time. Clones share what they learn.
+#[derive(Clone, Debug, Default)]
+pub struct Clock(Arc<Mutex<Bounds>>);
+
+/// The cluster's clock minus ours lies between these, as far as is known.
+#[derive(Debug)]
+struct Bounds {
+    low: SignedDuration,
+    high: SignedDuration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            low: SignedDuration::MIN,
+            high: SignedDuration::MAX,
+        }
+    }
+}
+
+impl Bounds {
+    /// The difference that is nearest to none.
+    fn offset(&self) -> SignedDuration {
+        SignedDuration::ZERO.clamp(self.low, self.high)
+    }
+}
+
+impl Clock {
+    /// The present moment, to the millisecond that has passed.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        let now = self.local();
+        let now = now.checked_add(self.offset()).unwrap_or(now);
+        Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+    }
+
+    /// The present moment by this machine's clock.
+    #[must_use]
+    #[allow(clippy::disallowed_methods, reason = "the one place where the wall clock is read")]
+    pub fn local(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn offset(&self) -> SignedDuration {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).offset()
+    }
+
+    /// Learns from a reply: asked at `sent` and received at `received` by this machine's clock, dated `date` to the
+    /// second by the API server.
+    pub fn learn(&self, sent: Timestamp, received: Timestamp, date: Timestamp) {
+        let mut bounds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let low = date.duration_since(received);
+        let high = date.duration_since(sent) + SignedDuration::from_secs(1);
+        let overlap = (bounds.low.max(low), bounds.high.min(high));
+        // Bounds that exclude each other mean that one of the clocks was set: only the latest reply counts.
+        (bounds.low, bounds.high) = if overlap.0 <= overlap.1 { overlap } else { (low, high) };
+    }
+}
+
+/// How long until `at`, none if it has passed.
+#[must_use]
+pub fn until(now: Timestamp, at: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(now)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millisecond(1_000_000_000 + millis).unwrap()
+    }
+
+    #[test]
+    fn clocks_that_agree_to_the_second_are_not_corrected() {
+        let clock = Clock::default();
+        clock.learn(at(300), at(310), at(0));
+        clock.learn(at(1990), at(2000), at(1000));
+        assert_eq!(clock.offset(), SignedDuration::ZERO);
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_is_corrected_to_within_a_second() {
+        let clock = Clock::default();
+        // The cluster is 60.5 s ahead.
+        for local in [0, 300, 700, 1200] {
+            let cluster = local + 60_500;
+            clock.learn(at(local), at(local + 5), at(cluster / 1000 * 1000));
+        }
+        let offset = clock.offset();
+        assert!(
+            offset <= SignedDuration::from_millis(60_500),
+            "{offset}: a verdict would be early"
+        );
+        assert!(offset >= SignedDuration::from_millis(59_500), "{offset}");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_is_followed() {
+        let clock = Clock::default();
+        clock.learn(at(0), at(1), at(0));
+        clock.learn(at(1_000), at(1_001), at(301_000));
+        assert_eq!(clock.offset(), SignedDuration::from_millis(299_999));
+    }
+}

@@ -1,0 +1,179 @@
+//! What a controller remembers of a run beside the cluster: measurements, refusals, Events that were said. All of it can
+//! be lost: a new owner goes on from the status.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+use crate::{
+    canary::{
+        Canary, Key,
+        canary::Spec,
+        decision::Notice,
+        observation::Refusal,
+        validation::{Item, Sample, Tally, promql::PromQl},
+    },
+    error::{ApiError, backoff},
+};
+
+/// An Event older than this is history: a controller that starts does not say it again.
+const OLD_NEWS: Duration = Duration::from_mins(10);
+
+/// What is remembered, by Kanary.
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<HashMap<Key, Remembered>>);
+
+#[derive(Debug, Default)]
+struct Remembered {
+    run: String,
+    tallies: Vec<(Option<PromQl>, Tally)>,
+    refusal: Option<Refusal>,
+    attempts: u32,
+    said: HashSet<(String, Timestamp)>,
+    /// Names of objects that a live read found missing; their watch will tell when they come.
+    missing: HashSet<String>,
+}
+
+fn query(item: &Item) -> Option<PromQl> {
+    match item {
+        Item::PromQl(query) => Some((**query).clone()),
+        _ => None,
+    }
+}
+
+impl Memory {
+    /// The tallies of the present run, and the refusal if the last write was refused. A run that is new here goes on
+    /// from its status; an item that was edited starts anew.
+    pub fn recall(&self, canary: &Canary, spec: &Spec) -> (Vec<Tally>, Option<Refusal>) {
+        let mut memory = self.lock();
+        let known = memory.entry(canary.key.clone()).or_default();
+        let run = canary.marker(spec);
+        let is_new = known.run != run;
+        if is_new {
+            *known = Remembered {
+                run,
+                ..Remembered::default()
+            };
+        }
+        for (index, item) in spec.validation.items.iter().enumerate() {
+            let query = query(item);
+            match known.tallies.get_mut(index) {
+                Some((known, _)) if *known == query => {}
+                Some(edited) => *edited = (query, Tally::default()),
+                None => {
+                    let status = canary.status.items.get(index).filter(|_| is_new);
+                    known.tallies.push((query, Tally::resume(status)));
+                }
+            }
+        }
+        known.tallies.truncate(spec.validation.items.len());
+        let tallies = known.tallies.iter().map(|(_, tally)| tally.clone()).collect();
+        (tallies, known.refusal.clone())
+    }
+
+    /// A query is under way: it is not asked again until it is answered.
+    pub fn mark_pending(&self, key: &Key, run: &str, index: usize) {
+        self.with_tally(key, run, index, |_, tally| tally.pending = true);
+    }
+
+    /// Records a measurement, unless the run or the item changed since it was asked for.
+    pub fn record(&self, key: &Key, run: &str, index: usize, asked: &PromQl, sample: Sample, at: Timestamp) {
+        self.with_tally(key, run, index, |query, tally| {
+            if query.as_ref() == Some(asked) {
+                tally.record(sample, at);
+            }
+        });
+    }
+
+    fn with_tally(&self, key: &Key, run: &str, index: usize, change: impl FnOnce(&Option<PromQl>, &mut Tally)) {
+        let mut memory = self.lock();
+        let known = memory.get_mut(key).filter(|known| known.run == run);
+        if let Some((query, tally)) = known.and_then(|known| known.tallies.get_mut(index)) {
+            change(query, tally);
+        }
+    }
+
+    /// The API server refused a write: it is shown to the user, and tried again ever later, 5 minutes at most.
+    pub fn refuse(&self, key: &Key, error: &ApiError, now: Timestamp) {
+        let mut memory = self.lock();
+        let Some(known) = memory.get_mut(key) else { return };
+        let seconds = 1_u64 << known.attempts.min(9);
+        known.attempts = known.attempts.saturating_add(1);
+        let delay = jiff::SignedDuration::from_secs(i64::try_from(seconds.min(300)).unwrap_or(300));
+        known.refusal = Some(Refusal {
+            reason: "WriteRefused".to_owned(),
+            message: error.message(),
+            retry_at: now.checked_add(delay).unwrap_or(now),
+        });
+    }
+
+    /// How long to wait after a call that failed for no fault of the user's.
+    pub fn back_off(&self, key: &Key) -> Duration {
+        let mut memory = self.lock();
+        let attempts = memory.get_mut(key).map_or(0, |known| {
+            known.attempts = known.attempts.saturating_add(1);
+            known.attempts
+        });
+        let (base, cap) = (Duration::from_millis(50), Duration::from_secs(30));
+        base / 5 + backoff(attempts, base, cap, fastrand::f64())
+    }
+
+    /// A write worked.
+    pub fn succeeded(&self, key: &Key) {
+        if let Some(known) = self.lock().get_mut(key) {
+            known.attempts = 0;
+            known.refusal = None;
+        }
+    }
+
+    /// Of these facts, the ones that are news: not said before, and not old.
+    pub fn unsaid(&self, key: &Key, notices: Vec<Notice>, now: Timestamp) -> Vec<Notice> {
+        let memory = self.lock();
+        let Some(known) = memory.get(key) else {
+            return Vec::new();
+        };
+        let is_news = |notice: &Notice| {
+            let age = Duration::try_from(now.duration_since(notice.at)).unwrap_or_default();
+            age < OLD_NEWS && !known.said.contains(&(notice.reason.clone(), notice.at))
+        };
+        notices.into_iter().filter(is_news).collect()
+    }
+
+    /// A fact was said.
+    pub fn mark_said(&self, key: &Key, notice: &Notice) {
+        if let Some(known) = self.lock().get_mut(key) {
+            // Facts of a run are few; a Kanary that keeps erring must not grow for ever.
+            if known.said.len() > 64 {
+                known.said.clear();
+            }
+            known.said.insert((notice.reason.clone(), notice.at));
+        }
+    }
+
+    /// Whether a live read of this object is still worth it: none found it missing so far.
+    pub fn is_worth_reading(&self, key: &Key, object: &str) -> bool {
+        self.lock()
+            .get_mut(key)
+            .is_none_or(|known| !known.missing.contains(object))
+    }
+
+    /// A live read found that this object does not exist.
+    pub fn mark_missing(&self, key: &Key, object: String) {
+        if let Some(known) = self.lock().get_mut(key) {
+            known.missing.insert(object);
+        }
+    }
+
+    /// The Kanary is gone.
+    pub fn forget(&self, key: &Key) {
+        self.lock().remove(key);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Remembered>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,123 @@
+//! Metrics in Prometheus' text format. No label has an unbounded number of values.
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+
+/// One label, `result` or `outcome`.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Outcome {
+    /// The value.
+    pub result: &'static str,
+}
+
+/// Labels of a write.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Write {
+    /// What was written.
+    pub write: &'static str,
+    /// `ok`, `conflict`, `transient`, `throttled` or `invalid`.
+    pub result: &'static str,
+}
+
+/// Label of a phase.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Phase {
+    /// Scheduled, Running, Succeeded, Failed or DeploymentUpdated.
+    pub phase: &'static str,
+}
+
+/// Every metric of a controller.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Kanaries by phase, set when read.
+    pub kanaries: Family<Phase, Gauge>,
+    /// Keys in the queue, set when read.
+    pub queued: Gauge,
+    /// Decisions that were made.
+    pub decisions: Counter,
+    /// Reconciles that panicked.
+    pub panics: Counter,
+    /// Writes by what and how they ended.
+    pub writes: Family<Write, Counter>,
+    /// Runs that ended, by phase.
+    pub runs_ended: Family<Phase, Counter>,
+    /// Measurements by outcome: pass, fail, nodata or error.
+    pub measurements: Family<Outcome, Counter>,
+    /// Seconds from a deadline to the verdict in the status.
+    pub verdict_lateness: Histogram,
+    /// Watches that had to start anew.
+    pub watch_restarts: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("kanary");
+        let metrics = Self {
+            kanaries: Family::default(),
+            queued: Gauge::default(),
+            decisions: Counter::default(),
+            panics: Counter::default(),
+            writes: Family::default(),
+            runs_ended: Family::default(),
+            measurements: Family::default(),
+            verdict_lateness: Histogram::new(exponential_buckets(0.01, 2.0, 12)),
+            watch_restarts: Counter::default(),
+            registry: Registry::default(),
+        };
+        registry.register("kanaries", "Kanaries by phase", metrics.kanaries.clone());
+        registry.register(
+            "queued_keys",
+            "Kanaries with a time at which they are looked at again",
+            metrics.queued.clone(),
+        );
+        registry.register("decisions", "Decisions made", metrics.decisions.clone());
+        registry.register(
+            "panics",
+            "Reconciles that panicked and were backed off",
+            metrics.panics.clone(),
+        );
+        registry.register("writes", "Writes to the API server", metrics.writes.clone());
+        registry.register(
+            "runs_ended",
+            "Runs that reached a final phase",
+            metrics.runs_ended.clone(),
+        );
+        registry.register(
+            "measurements",
+            "Measurements of validation items",
+            metrics.measurements.clone(),
+        );
+        registry.register(
+            "verdict_lateness_seconds",
+            "Time from a run's deadline to its verdict",
+            metrics.verdict_lateness.clone(),
+        );
+        registry.register(
+            "watch_restarts",
+            "Watches that had to start anew",
+            metrics.watch_restarts.clone(),
+        );
+        Self { registry, ..metrics }
+    }
+}
+
+impl Metrics {
+    /// The text that Prometheus scrapes.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        match text::encode(&mut text, &self.registry) {
+            Ok(()) => text,
+            Err(error) => format!("# {error}\n"),
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! The Prometheus client: puts an instant query, within bounds, and reads the answer. It judges nothing.
+//!
+//! Whatever goes wrong is an [`Answer::Unanswered`] that says why. Endpoints and credentials come from users, so nothing of
+//! an answer is trusted: time, size and concurrency are bounded, redirects are not followed, and no message holds what is
+//! in a Secret.
+
+mod access;
+mod answer;
+mod bounded;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    error::Error,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use reqwest::{
+    Response, StatusCode, Url,
+    header::{ACCEPT, LOCATION},
+};
+use tokio::{sync::Semaphore, time::timeout};
+
+use self::{
+    access::{Access, Clients, Credentials, Reading},
+    bounded::Bounded,
+};
+use crate::canary::validation::{Answer, promql::Endpoint};
+
+/// Longest time from sending a query to the end of its answer.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest body that is read, in bytes.
+const MAX_BODY: usize = 8 << 20;
+
+/// Queries in flight per endpoint: half of what Prometheus itself runs at a time by default.
+const MAX_IN_FLIGHT: usize = 10;
+
+/// Characters of a message: it may repeat what a server said.
+const MAX_MESSAGE: usize = 240;
+
+/// Endpoints that are remembered.
+const MAX_ENDPOINTS: usize = 1000;
+
+/// How long what was read from Secrets is kept.
+const KEEP_SECRETS: Duration = Duration::from_mins(5);
+
+/// Shortest time between two readings of the same Secrets.
+const READ_SECRETS_AGAIN: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    timeout: Duration,
+    body: usize,
+    in_flight: usize,
+    endpoints: usize,
+    keep_secrets: Duration,
+    read_secrets_again: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            timeout: QUERY_TIMEOUT,
+            body: MAX_BODY,
+            in_flight: MAX_IN_FLIGHT,
+            endpoints: MAX_ENDPOINTS,
+            keep_secrets: KEEP_SECRETS,
+            read_secrets_again: READ_SECRETS_AGAIN,
+        }
+    }
+}
+
+/// A client of any number of Prometheus servers. Clones share everything.
+#[derive(Clone)]
+pub struct Prometheus {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    secrets: kube::Client,
+    limits: Limits,
+    clients: Clients,
+    /// By URL: whoever asks, the server's queries are the same few.
+    gates: Mutex<Bounded<String, Semaphore>>,
+    /// By namespace and endpoint, for those that ask for Secrets.
+    accesses: Mutex<Bounded<(String, Endpoint), Access>>,
+}
+
+/// Why a query was not answered.
+struct Failed {
+    why: String,
+    /// Whether other credentials may help.
+    refused: bool,
+}
+
+impl From<String> for Failed {
+    fn from(why: String) -> Self {
+        Self { why, refused: false }
+    }
+}
+
+impl Prometheus {
+    /// A client that reads the Secrets of [`PrometheusAuth`](crate::api::PrometheusAuth) through `secrets`, which is used for nothing else.
+    #[must_use]
+    pub fn new(secrets: kube::Client) -> Self {
+        Self::with_limits(secrets, Limits::default())
+    }
+
+    /// Like [`new`](Self::new), with another time limit than 10 s per query.
+    #[must_use]
+    pub fn with_timeout(secrets: kube::Client, timeout: Duration) -> Self {
+        Self::with_limits(
+            secrets,
+            Limits {
+                timeout,
+                ..Limits::default()
+            },
+        )
+    }
+
+    fn with_limits(secrets: kube::Client, limits: Limits) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                secrets,
+                limits,
+                clients: Clients::default(),
+                gates: Mutex::new(Bounded::new(limits.endpoints)),
+                accesses: Mutex::new(Bounded::new(limits.endpoints)),
+            }),
+        }
+    }
+
+    /// Puts the instant query `query` to `endpoint`, evaluated at the time `at`. Secrets are those of `namespace`.
+    ///
+    /// At most 10 queries per URL are in flight; the others wait their turn. From then on the answer takes 10 s at most
+    /// and, when Secrets have to be read first, 10 s more.
+    pub async fn query(&self, namespace: &str, endpoint: &Endpoint, query: &str, at: Timestamp) -> Answer {
+        self.inner
+            .query(namespace, endpoint, query, at)
+            .await
+            .unwrap_or_else(|why| Answer::Unanswered(brief(&why)))
+    }
+}
+
+impl Inner {
+    async fn query(&self, namespace: &str, endpoint: &Endpoint, query: &str, at: Timestamp) -> Result<Answer, String> {
+        let full = || {
+            format!(
+                "more than {} Prometheus endpoints in use at once",
+                self.limits.endpoints
+            )
+        };
+        let gate = shared(&self.gates, &endpoint.url, || Semaphore::new(self.limits.in_flight)).ok_or_else(full)?;
+        let Some(auth) = &endpoint.auth else {
+            let credentials = Credentials::none(self.clients.get(&endpoint.url).await?);
+            return self
+                .turn(&gate, &credentials, &endpoint.url, query, at)
+                .await
+                .map_err(|failed| failed.why);
+        };
+        let key = (namespace.to_owned(), endpoint.clone());
+        let new = || Access::new(namespace, &endpoint.url, auth);
+        let access = shared(&self.accesses, &key, new).ok_or_else(full)?;
+        let credentials = access.credentials(&self.secrets, &self.clients, self.reading()).await?;
+        self.turn(&gate, &credentials, &endpoint.url, query, at)
+            .await
+            .map_err(|failed| {
+                if failed.refused {
+                    access.refuse();
+                }
+                credentials.hide(failed.why)
+            })
+    }
+
+    fn reading(&self) -> Reading {
+        Reading {
+            timeout: self.limits.timeout,
+            keep: self.limits.keep_secrets,
+            again: self.limits.read_secrets_again,
+        }
+    }
+
+    /// Waits for its turn and asks.
+    async fn turn(
+        &self,
+        gate: &Semaphore,
+        credentials: &Credentials,
+        url: &str,
+        query: &str,
+        at: Timestamp,
+    ) -> Result<Answer, Failed> {
+        let _turn = gate.acquire().await.map_err(|_| "the client is closed".to_owned())?;
+        timeout(self.limits.timeout, self.ask(credentials, url, query, at))
+            .await
+            .unwrap_or_else(|_| Err(format!("no answer from {url} within {:?}", self.limits.timeout).into()))
+    }
+
+    async fn ask(&self, credentials: &Credentials, url: &str, query: &str, at: Timestamp) -> Result<Answer, Failed> {
+        // A little less than ours, so that Prometheus can still say that it gave up.
+        let timeout = format!("{}ms", (self.limits.timeout * 9 / 10).as_millis().max(1));
+        let request = credentials
+            .client
+            .post(format!("{url}/api/v1/query"))
+            .header(ACCEPT, "application/json")
+            .form(&[("query", query), ("time", &at.to_string()), ("timeout", &timeout)]);
+        let request = match &credentials.authorization {
+            Some(authorization) => request.header(reqwest::header::AUTHORIZATION, authorization.clone()),
+            None => request,
+        };
+        let response = request.send().await.map_err(|error| unreached(url, &error))?;
+        let status = response.status();
+        if status.is_redirection() {
+            return Err(redirected(url, &response).into());
+        }
+        let body = self.body(response).await;
+        if !status.is_success() {
+            let said = body.ok().and_then(|body| answer::error_text(&body));
+            return Err(Failed {
+                why: said.map_or_else(|| status.to_string(), |said| format!("{status}: {said}")),
+                refused: matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
+            });
+        }
+        Ok(answer::parse(&body?)?)
+    }
+
+    /// Reads the body as far as it is allowed to go.
+    async fn body(&self, mut response: Response) -> Result<Vec<u8>, String> {
+        let limit = self.limits.body;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|_| "the answer broke off".to_owned())? {
+            if body.len() + chunk.len() > limit {
+                return Err(format!(
+                    "the answer is larger than {limit} bytes: aggregate in the query"
+                ));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+}
+
+fn shared<K: Clone + Eq + std::hash::Hash, V>(
+    map: &Mutex<Bounded<K, V>>,
+    key: &K,
+    new: impl FnOnce() -> V,
+) -> Option<Arc<V>> {
+    map.lock().unwrap_or_else(PoisonError::into_inner).get(key, new)
+}
+
+/// A message as one short line. Cut last of all: half a secret would not be recognised as one.
+fn brief(message: &str) -> String {
+    let line: String = message
+        .chars()
+        .map(|char| if char.is_control() { ' ' } else { char })
+        .collect();
+    match line.char_indices().nth(MAX_MESSAGE) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+        None => line,
+    }
+}
+
+fn unreached(url: &str, error: &reqwest::Error) -> Failed {
+    let mut cause: &dyn Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    let why = if error.is_builder() {
+        format!("{url} is no address that can be asked")
+    } else {
+        format!("{url} can't be reached: {cause}")
+    };
+    Failed {
+        why,
+        refused: is_about_tls(error),
+    }
+}
+
+fn is_about_tls(error: &(dyn Error + 'static)) -> bool {
+    // An I/O error hides what it wraps from `source`.
+    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    error.is::<rustls::Error>()
+        || wrapped.is_some_and(|wrapped| is_about_tls(wrapped))
+        || error.source().is_some_and(is_about_tls)
+}
+
+/// Names where a redirect leads, without what may be confidential in it.
+fn redirected(url: &str, response: &Response) -> String {
+    let location = response
+        .headers()
+        .get(LOCATION)
+        .and_then(|location| location.to_str().ok());
+    let target = location.and_then(|location| Url::parse(url).ok()?.join(location).ok());
+    let target = target.map_or_else(
+        || "nowhere".to_owned(),
+        |mut target| {
+            target.set_query(None);
+            target.set_fragment(None);
+            // Fails for URLs that can't have any.
+            let _without = (target.set_username(""), target.set_password(None));
+            target.to_string()
+        },
+    );
+    format!(
+        "{}: {url} redirects to {target}: write the address that answers itself",
+        response.status()
+    )
+}

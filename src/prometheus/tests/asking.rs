@@ -1,0 +1,263 @@
+use std::{
+    future,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    body::Body,
+    http::{Response, header},
+};
+use futures::stream;
+use jiff::Timestamp;
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+};
+
+use super::{Answer, Asked, EMPTY, Limits, always, ask, open, prometheus, reply, serve, why};
+
+#[tokio::test]
+async fn a_query_is_posted_with_its_time_and_a_timeout() {
+    let (seen, mut asked) = mpsc::unbounded_channel();
+    let url = serve(move |request: Asked| {
+        seen.send(request).unwrap();
+        async {
+            reply(
+                200,
+                r#"{"status":"success","data":{"resultType":"scalar","result":[1.5,"3"]}}"#,
+            )
+        }
+    })
+    .await;
+    let at: Timestamp = "2020-04-12T20:42:00.5Z".parse().unwrap();
+    let answer = prometheus(Limits::default())
+        .query("shop", &open(&format!("{url}/prefix")), "a + b", at)
+        .await;
+    assert_eq!(answer, Answer::Scalar(3.0));
+    let asked: Asked = asked.recv().await.unwrap();
+    assert_eq!(asked.path, "/prefix/api/v1/query");
+    assert_eq!(
+        asked.body,
+        "query=a+%2B+b&time=2020-04-12T20%3A42%3A00.5Z&timeout=9000ms"
+    );
+    assert_eq!(
+        asked.headers["user-agent"],
+        concat!("kanary/", env!("CARGO_PKG_VERSION"))
+    );
+    assert!(!asked.headers.contains_key("authorization"));
+}
+
+#[tokio::test]
+async fn vectors_are_answers_whatever_their_values() {
+    let prometheus = prometheus(Limits::default());
+    assert_eq!(
+        ask(&prometheus, &open(&always(200, EMPTY).await)).await,
+        Answer::Vector(vec![])
+    );
+    let nan =
+        r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"pod":"a"},"value":[1,"NaN"]}]}}"#;
+    match ask(&prometheus, &open(&always(200, nan).await)).await {
+        Answer::Vector(all) => assert!(all[0].value.is_nan() && all[0].labels["pod"] == "a"),
+        answer => panic!("{answer:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_answer_says_why() {
+    let prometheus = prometheus(Limits::default());
+    for (status, body, message) in [
+        (200, "<html>login</html>", "the answer is HTML, not JSON"),
+        (503, "<html>busy</html>", "503 Service Unavailable"),
+        (
+            422,
+            r#"{"status":"error","errorType":"bad_data","error":"parse\nerror"}"#,
+            "422 Unprocessable Entity: parse error",
+        ),
+        (
+            200,
+            r#"{"status":"success","data":{"resu"#,
+            "not JSON: it ends too early",
+        ),
+        (
+            200,
+            r#"{"status":"success","warnings":["store down"],"data":{"resultType":"vector","result":[]}}"#,
+            "warnings: store down",
+        ),
+        (204, "", "not JSON"),
+        (401, "", "401 Unauthorized"),
+    ] {
+        let why = why(&prometheus, &open(&always(status, body).await)).await;
+        assert!(why.contains(message), "{status} {body}: {why}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_short_whatever_the_server_says() {
+    let url = serve(|_| async { reply(400, format!(r#"{{"error":"{}"}}"#, "é".repeat(5000))) }).await;
+    let why = why(&prometheus(Limits::default()), &open(&url)).await;
+    assert!(
+        why.chars().count() <= 241 && why.starts_with("400 Bad Request: éé"),
+        "{why}"
+    );
+}
+
+#[tokio::test]
+async fn a_body_is_read_no_further_than_its_limit() {
+    let endless =
+        |status| move |_| async move { reply(status, Body::from_stream(stream::repeat(Ok::<_, String>("[1,2,3,")))) };
+    let prometheus = prometheus(Limits {
+        body: 1000,
+        ..Limits::default()
+    });
+    let message = why(&prometheus, &open(&serve(endless(200)).await)).await;
+    assert_eq!(message, "the answer is larger than 1000 bytes: aggregate in the query");
+    let message = why(&prometheus, &open(&serve(endless(500)).await)).await;
+    assert_eq!(message, "500 Internal Server Error");
+}
+
+#[tokio::test]
+async fn a_server_that_is_slow_to_answer_or_to_finish_is_given_up() {
+    let limits = Limits {
+        timeout: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let silent = serve(|_| future::pending()).await;
+    let stuck = serve(|_| async {
+        let body = stream::unfold(0, |sent| async move {
+            if sent > 0 {
+                future::pending::<()>().await;
+            }
+            Some((Ok::<_, String>("{"), sent + 1))
+        });
+        reply(200, Body::from_stream(body))
+    })
+    .await;
+    for url in [silent, stuck] {
+        let message = why(&prometheus(limits), &open(&url)).await;
+        assert_eq!(message, format!("no answer from {url} within 50ms"));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_named() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let prometheus = prometheus(Limits::default());
+    let message = why(&prometheus, &open(&url)).await;
+    assert!(
+        message.starts_with(&format!("{url} can't be reached: Connection refused")),
+        "{message}"
+    );
+    let message = why(&prometheus, &open("http://256.256.256.256")).await;
+    assert!(message.contains("is no address that can be asked"), "{message}");
+}
+
+#[tokio::test]
+async fn a_redirect_is_named_and_not_followed() {
+    for (location, target) in [
+        (Some("/login?token=hunter2#hunter2"), "/login: write"),
+        (
+            Some("https://me:hunter2@sso.example.com/auth"),
+            "redirects to https://sso.example.com/auth: write",
+        ),
+        (None, "redirects to nowhere"),
+    ] {
+        let url = serve(move |_| async move {
+            let response = Response::builder().status(302);
+            match location {
+                Some(location) => response.header(header::LOCATION, location),
+                None => response,
+            }
+            .body(Body::empty())
+            .unwrap()
+        })
+        .await;
+        let message = why(&prometheus(Limits::default()), &open(&url)).await;
+        assert!(message.contains(target) && !message.contains("hunter2"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_answers_a_few_queries_at_a_time() {
+    let (arrive, mut arrived) = mpsc::unbounded_channel();
+    let go = Arc::new(Semaphore::new(0));
+    let (in_flight, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let url = serve({
+        let (go, in_flight, most) = (Arc::clone(&go), Arc::clone(&in_flight), Arc::clone(&most));
+        move |asked: Asked| {
+            let (go, in_flight, most) = (Arc::clone(&go), Arc::clone(&in_flight), Arc::clone(&most));
+            let arrive = arrive.clone();
+            async move {
+                if asked.path.starts_with("/other") {
+                    return reply(200, EMPTY);
+                }
+                most.fetch_max(in_flight.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                arrive.send(()).unwrap();
+                go.acquire().await.unwrap().forget();
+                in_flight.fetch_sub(1, Ordering::SeqCst);
+                reply(200, EMPTY)
+            }
+        }
+    })
+    .await;
+    let prometheus = prometheus(Limits {
+        in_flight: 3,
+        ..Limits::default()
+    });
+    let mut queries = JoinSet::new();
+    for _ in 0..10 {
+        let (prometheus, endpoint) = (prometheus.clone(), open(&url));
+        queries.spawn(async move { ask(&prometheus, &endpoint).await });
+    }
+    for _ in 0..3 {
+        arrived.recv().await.unwrap();
+    }
+    // Another endpoint is served meanwhile, and by then a fourth query would have come through.
+    assert_eq!(
+        ask(&prometheus, &open(&format!("{url}/other"))).await,
+        Answer::Vector(vec![])
+    );
+    assert!(arrived.try_recv().is_err());
+    go.add_permits(10);
+    assert_eq!(queries.join_all().await, vec![Answer::Vector(vec![]); 10]);
+    assert_eq!(most.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn endpoints_in_use_are_bounded_and_idle_ones_forgotten() {
+    let (arrive, mut arrived) = mpsc::unbounded_channel();
+    let stuck = serve(move |_| {
+        arrive.send(()).unwrap();
+        future::pending()
+    })
+    .await;
+    let url = always(200, EMPTY).await;
+    let prometheus = prometheus(Limits {
+        endpoints: 2,
+        ..Limits::default()
+    });
+    for prefix in 0..5 {
+        assert_eq!(
+            ask(&prometheus, &open(&format!("{url}/{prefix}"))).await,
+            Answer::Vector(vec![])
+        );
+    }
+    let mut queries = JoinSet::new();
+    for prefix in 0..2 {
+        let (prometheus, endpoint) = (prometheus.clone(), open(&format!("{stuck}/{prefix}")));
+        queries.spawn(async move { ask(&prometheus, &endpoint).await });
+        arrived.recv().await.unwrap();
+    }
+    assert_eq!(
+        why(&prometheus, &open(&url)).await,
+        "more than 2 Prometheus endpoints in use at once"
+    );
+    queries.shutdown().await;
+    assert_eq!(ask(&prometheus, &open(&url)).await, Answer::Vector(vec![]));
+}

@@ -1,0 +1,241 @@
+use std::{sync::Arc, time::Duration};
+
+use axum::http::StatusCode;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    task::JoinSet,
+};
+use tokio_rustls::TlsAcceptor;
+
+use super::{Answer, Asked, EMPTY, Endpoint, Limits, Prometheus, Vault, ask, reply, serve, why};
+
+/// A server that answers who knows `authorization` and repeats what others sent.
+async fn guarded(authorization: &'static str) -> String {
+    serve(move |asked: Asked| async move {
+        let sent = asked
+            .headers
+            .get("authorization")
+            .map_or("", |header| header.to_str().unwrap());
+        if sent == authorization {
+            reply(200, EMPTY)
+        } else {
+            let padding = "x".repeat(180);
+            reply(
+                401,
+                format!(r#"{{"status":"error","error":"{sent} {padding} is not `{sent}`"}}"#),
+            )
+        }
+    })
+    .await
+}
+
+fn closed(url: &str, auth: &str) -> Endpoint {
+    Endpoint {
+        url: url.to_owned(),
+        auth: Some(serde_yaml_ng::from_str(auth).unwrap()),
+    }
+}
+
+fn bearer(url: &str) -> Endpoint {
+    closed(url, "bearerTokenSecret: {name: prom, key: token}")
+}
+
+/// Reads Secrets again whenever that may help.
+fn eager() -> Limits {
+    Limits {
+        read_secrets_again: Duration::ZERO,
+        ..Limits::default()
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_sent_and_read_once() {
+    let vault = Arc::new(Vault::default());
+    vault.put("prom", &[("token", "s3cret\n")]);
+    let prometheus = Prometheus::new(vault.client());
+    let endpoint = bearer(&guarded("Bearer s3cret").await);
+    let mut queries = JoinSet::new();
+    for _ in 0..5 {
+        let (prometheus, endpoint) = (prometheus.clone(), endpoint.clone());
+        queries.spawn(async move { ask(&prometheus, &endpoint).await });
+    }
+    assert_eq!(queries.join_all().await, vec![Answer::Vector(vec![]); 5]);
+    assert_eq!(vault.reads(), 1);
+}
+
+#[tokio::test]
+async fn a_name_and_a_password_are_sent() {
+    let vault = Arc::new(Vault::default());
+    vault.put("basic", &[("username", "me"), ("password", "s3cret")]);
+    let endpoint = closed(&guarded("Basic bWU6czNjcmV0").await, "basicAuthSecret: basic");
+    assert_eq!(
+        ask(&Prometheus::new(vault.client()), &endpoint).await,
+        Answer::Vector(vec![])
+    );
+}
+
+#[tokio::test]
+async fn a_refused_token_is_read_again_but_not_each_time() {
+    for (limits, reads) in [(Limits::default(), 1), (eager(), 2)] {
+        let vault = Arc::new(Vault::default());
+        vault.put("prom", &[("token", "old-s3cret")]);
+        let prometheus = Prometheus::with_limits(vault.client(), limits);
+        let endpoint = bearer(&guarded("Bearer new-s3cret").await);
+        assert!(why(&prometheus, &endpoint).await.starts_with("401 Unauthorized"));
+        vault.put("prom", &[("token", "new-s3cret")]);
+        let answered = ask(&prometheus, &endpoint).await == Answer::Vector(vec![]);
+        assert_eq!((answered, vault.reads()), (reads == 2, reads));
+    }
+}
+
+#[tokio::test]
+async fn no_message_repeats_a_secret_that_the_server_repeats() {
+    let vault = Arc::new(Vault::default());
+    vault.put("prom", &[("token", "wrong-s3cret")]);
+    vault.put("basic", &[("username", "me"), ("password", "wrong-s3cret")]);
+    let url = guarded("Bearer right").await;
+    for endpoint in [bearer(&url), closed(&url, "basicAuthSecret: basic")] {
+        let message = why(&Prometheus::new(vault.client()), &endpoint).await;
+        assert!(
+            message.contains("***") && !message.contains("s3c") && !message.contains("czNjcmV0"),
+            "{message}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_is_missing_or_of_no_use_is_named() {
+    let vault = Arc::new(Vault::default());
+    vault.put("empty", &[("token", " \n")]);
+    vault.put("odd", &[("token", "a\nb"), ("ca.crt", "no certificate")]);
+    let prometheus = Prometheus::new(vault.client());
+    for (auth, message) in [
+        (
+            "bearerTokenSecret: {name: none, key: token}",
+            "secret shop/none of prometheusAuth does not exist",
+        ),
+        (
+            "bearerTokenSecret: {name: empty, key: other}",
+            "secret shop/empty of prometheusAuth has nothing under the key other",
+        ),
+        (
+            "bearerTokenSecret: {name: empty, key: token}",
+            "secret shop/empty of prometheusAuth has no text under the key token",
+        ),
+        (
+            "bearerTokenSecret: {name: odd, key: token}",
+            "prometheusAuth names a secret that no HTTP header can carry",
+        ),
+        (
+            "basicAuthSecret: odd",
+            "secret shop/odd of prometheusAuth has nothing under the key username",
+        ),
+        (
+            "caSecret: {name: odd, key: ca.crt}",
+            "secret shop/odd of prometheusAuth has no valid PEM certificates under the key ca.crt",
+        ),
+    ] {
+        assert_eq!(
+            why(&prometheus, &closed("https://127.0.0.1:1", auth)).await,
+            message,
+            "{auth}"
+        );
+    }
+    let before = vault.reads();
+    why(&prometheus, &closed("https://127.0.0.1:1", "basicAuthSecret: odd")).await;
+    assert_eq!(vault.reads(), before);
+    *vault.down.lock().unwrap() = Some(StatusCode::FORBIDDEN);
+    let message = why(&prometheus, &closed("http://127.0.0.1:1", "basicAuthSecret: odd")).await;
+    assert_eq!(
+        message,
+        "secret shop/odd of prometheusAuth may not be read by the controller"
+    );
+}
+
+#[tokio::test]
+async fn a_token_outlives_an_api_server_that_is_down_but_not_its_secret() {
+    let vault = Arc::new(Vault::default());
+    vault.put("prom", &[("token", "s3cret")]);
+    let limits = Limits {
+        keep_secrets: Duration::ZERO,
+        ..eager()
+    };
+    let prometheus = Prometheus::with_limits(vault.client(), limits);
+    let endpoint = bearer(&guarded("Bearer s3cret").await);
+    assert_eq!(ask(&prometheus, &endpoint).await, Answer::Vector(vec![]));
+    *vault.down.lock().unwrap() = Some(StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(ask(&prometheus, &endpoint).await, Answer::Vector(vec![]));
+    assert_eq!(vault.reads(), 2);
+    *vault.down.lock().unwrap() = None;
+    vault.secrets.lock().unwrap().clear();
+    assert!(why(&prometheus, &endpoint).await.contains("does not exist"));
+}
+
+/// A new authority, and a server on 127.0.0.1 with a certificate that it signed: its PEM and the server's URL.
+async fn tls_server() -> (String, String) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec![]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = params.self_signed(&key).unwrap().pem();
+    let authority = Issuer::new(params, key);
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &authority).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        )
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            let _request = stream.read(&mut [0; 4096]).await;
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+                EMPTY.len()
+            );
+            stream.write_all(format!("{head}{EMPTY}").as_bytes()).await.unwrap();
+            let _closed = stream.shutdown().await;
+        }
+    });
+    (ca, url)
+}
+
+#[tokio::test]
+async fn only_the_named_authority_is_trusted_and_it_is_read_again_when_it_changed() {
+    let (ca, url) = tls_server().await;
+    let (other, _) = tls_server().await;
+    let vault = Arc::new(Vault::default());
+    vault.put("ca", &[("ca.crt", &other)]);
+    let endpoint = closed(&url, "caSecret: {name: ca, key: ca.crt}");
+    let prometheus = Prometheus::with_limits(vault.client(), eager());
+    let message = why(&prometheus, &endpoint).await;
+    assert!(
+        message.contains("can't be reached: invalid peer certificate"),
+        "{message}"
+    );
+    vault.put("ca", &[("ca.crt", &format!("{other}{ca}"))]);
+    assert_eq!(ask(&prometheus, &endpoint).await, Answer::Vector(vec![]));
+    assert_eq!(ask(&prometheus, &endpoint).await, Answer::Vector(vec![]));
+    assert_eq!(vault.reads(), 2);
+}
+
+#[tokio::test]
+async fn without_a_named_authority_an_unknown_one_is_not_trusted() {
+    let (_, url) = tls_server().await;
+    let endpoint = Endpoint { url, auth: None };
+    let message = why(&super::prometheus(Limits::default()), &endpoint).await;
+    assert!(message.contains("certificate"), "{message}");
+}

@@ -1,0 +1,259 @@
+//! One Kanary's turn: observe, decide, act, write the status, and say when to look again.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use kube::Client;
+use tokio::{sync::mpsc, time::Instant};
+
+use crate::{
+    act::Writer,
+    api::KanaryStatus,
+    cache::Cache,
+    canary::{
+        Canary, Key,
+        canary::Spec,
+        decide,
+        decision::{Action, Decision},
+        observation::Observation,
+        status::{self, Phase},
+        validation::{Item, promql::Vars},
+    },
+    clock::{Clock, until},
+    error::{ApiError, Class},
+    measure::Check,
+    memory::Memory,
+    metrics::{self, Metrics},
+    observe::Observer,
+};
+
+/// Everything that a turn needs.
+pub struct Context {
+    /// For live reads.
+    pub client: Client,
+    /// For writes.
+    pub writer: Writer,
+    /// What is known of the cluster.
+    pub cache: Arc<Cache>,
+    /// What is remembered of runs.
+    pub memory: Memory,
+    /// The cluster's time.
+    pub clock: Clock,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Takes queries that are due.
+    pub checks: mpsc::UnboundedSender<Check>,
+}
+
+/// A turn that may follow at once, until nothing is left to do, is cut off here: a decision that never comes to rest must
+/// not keep a worker.
+const TURNS: usize = 12;
+
+impl Context {
+    /// Looks at one Kanary. When to look again, if nothing happens before.
+    pub async fn reconcile(&self, key: &Key) -> Option<Instant> {
+        for _ in 0..TURNS {
+            let Some(canary) = self.cache.kanary(key) else {
+                self.memory.forget(key);
+                return None;
+            };
+            match self.turn(&canary).await {
+                Ok(Next::Again) => {}
+                Ok(Next::At(at)) => return at.map(|at| self.instant(at)),
+                Err(error) => return Some(self.after(&canary, &error)),
+            }
+        }
+        tracing::error!(key = %key, "decisions did not come to rest");
+        Some(Instant::now() + Duration::from_secs(5))
+    }
+
+    fn instant(&self, at: Timestamp) -> Instant {
+        Instant::now() + until(self.clock.now(), at)
+    }
+
+    async fn turn(&self, canary: &Canary) -> Result<Next, ApiError> {
+        let now = self.clock.now();
+        let observer = Observer {
+            client: &self.client,
+            cache: &self.cache,
+            memory: &self.memory,
+        };
+        let mut seen = match &canary.spec {
+            Ok(spec) if !canary.deleting => observer.observe(canary, spec).await?,
+            _ => Observation::default(),
+        };
+        let mut decision = decide(canary, &seen, now);
+        if let (Some(need), Ok(spec)) = (decision.needs, &canary.spec) {
+            observer.provide(canary, spec, need, &mut seen).await?;
+            decision = decide(canary, &seen, now);
+        }
+        self.metrics.decisions.inc();
+        self.apply(canary, &seen, decision, now).await
+    }
+
+    async fn apply(
+        &self,
+        canary: &Canary,
+        seen: &Observation,
+        decision: Decision,
+        now: Timestamp,
+    ) -> Result<Next, ApiError> {
+        for action in &decision.actions {
+            let done = self.writer.act(canary, action).await;
+            self.count(label(action), &done);
+            done?;
+            tracing::debug!(key = %canary.key, action = label(action), "done");
+        }
+        if !decision.actions.is_empty() {
+            self.memory.succeeded(&canary.key);
+        }
+        if let Some(status) = &decision.status {
+            let done = self.writer.write_status(canary, status).await;
+            self.count("status", &done);
+            done?;
+            self.report(canary, status, now);
+        }
+        if let Ok(spec) = &canary.spec {
+            self.ask(canary, spec, seen, &decision.checks, now);
+        }
+        if !decision.actions.is_empty() || decision.status.is_some() {
+            return Ok(Next::Again);
+        }
+        self.announce(canary, now).await;
+        Ok(Next::At(decision.wake))
+    }
+
+    /// One line for each phase change.
+    fn report(&self, canary: &Canary, next: &KanaryStatus, now: Timestamp) {
+        let (from, to) = (&canary.status.report.status, &next.report.status);
+        if from == to && canary.status.run == next.run {
+            return;
+        }
+        let phase = Phase::of(next);
+        let condition = status::find(next, to);
+        let Key { kind, namespace, name } = &canary.key;
+        tracing::info!(
+            kind = %kind,
+            namespace,
+            name,
+            from,
+            to,
+            run = next.run.unwrap_or(1),
+            reason = condition.map(|c| c.reason.as_str()),
+            detail = condition.map(|c| c.message.as_str()),
+            "phase changed"
+        );
+        if next.completed_at.is_some() && canary.status.completed_at != next.completed_at {
+            self.metrics
+                .runs_ended
+                .get_or_create(&metrics::Phase { phase: phase.as_str() })
+                .inc();
+        }
+        let judged = matches!(phase, Phase::Succeeded | Phase::Failed) && Phase::of(&canary.status) == Phase::Running;
+        if let Some(late) = next.deadline.filter(|deadline| judged && *deadline <= now) {
+            self.metrics
+                .verdict_lateness
+                .observe(until(late, self.clock.now()).as_secs_f64());
+        }
+    }
+
+    /// Asks for the measurements that are due; each brings its Kanary back here when it is answered.
+    fn ask(&self, canary: &Canary, spec: &Spec, seen: &Observation, due: &[usize], at: Timestamp) {
+        let ready: Vec<&str> = seen
+            .pods
+            .iter()
+            .filter(|pod| pod.ready)
+            .map(|pod| pod.name.as_str())
+            .collect();
+        for &index in due {
+            let Some(Item::PromQl(query)) = spec.validation.items.get(index) else {
+                continue;
+            };
+            let run = canary.marker(spec);
+            self.memory.mark_pending(&canary.key, &run, index);
+            let text = query.render(&Vars {
+                deployment: &spec.target,
+                canary: &spec.canary,
+                service: spec.service.as_deref().unwrap_or_default(),
+                namespace: &canary.key.namespace,
+                kanary: &canary.key.name,
+                pods: &ready,
+            });
+            let check = Check {
+                key: canary.key.clone(),
+                run,
+                index,
+                query: (**query).clone(),
+                text,
+                pods: ready.iter().map(|&pod| pod.to_owned()).collect(),
+                at,
+            };
+            // The receiver lives as long as the workers.
+            let _closed_while_stopping = self.checks.send(check);
+        }
+    }
+
+    /// Says the facts of the stored status. Events help people; nothing waits for them.
+    async fn announce(&self, canary: &Canary, now: Timestamp) {
+        let notices = status::notices(&canary.status);
+        for notice in self.memory.unsaid(&canary.key, notices, now) {
+            let done = self.writer.announce(canary, &notice).await;
+            self.count("event", &done);
+            if let Err(error) = &done {
+                tracing::warn!(key = %canary.key, error = error.message(), "an event was lost");
+            }
+            self.memory.mark_said(&canary.key, &notice);
+        }
+    }
+
+    fn count(&self, write: &'static str, done: &Result<(), ApiError>) {
+        let result = match done.as_ref().map_err(ApiError::class) {
+            Ok(()) => "ok",
+            Err(Class::Conflict) => "conflict",
+            Err(Class::Transient) => "transient",
+            Err(Class::Throttled(_)) => "throttled",
+            Err(Class::Invalid) => "invalid",
+        };
+        self.metrics
+            .writes
+            .get_or_create(&metrics::Write { write, result })
+            .inc();
+    }
+
+    /// The retry policy: what follows an error of each class.
+    fn after(&self, canary: &Canary, error: &ApiError) -> Instant {
+        let key = &canary.key;
+        let delay = match error.class() {
+            Class::Conflict => self.memory.back_off(key),
+            Class::Throttled(delay) => delay,
+            Class::Transient => {
+                let delay = self.memory.back_off(key);
+                tracing::warn!(key = %key, error = error.message(), ?delay, "a call failed and is tried again");
+                delay
+            }
+            Class::Invalid => {
+                tracing::warn!(key = %key, error = error.message(), "the API server refused a call");
+                self.memory.refuse(key, error, self.clock.now());
+                Duration::ZERO
+            }
+        };
+        Instant::now() + delay
+    }
+}
+
+enum Next {
+    /// Something was done: see what that brought about.
+    Again,
+    /// Nothing to do until then.
+    At(Option<Timestamp>),
+}
+
+fn label(action: &Action) -> &'static str {
+    match action {
+        Action::Create { .. } => "create",
+        Action::ScaleCanary { .. } => "scale",
+        Action::SetTemplate { .. } => "promote",
+        Action::Unlabel { .. } => "unlabel",
+        Action::Delete { .. } => "delete",
+    }
+}
