@@ -302,6 +302,7 @@ fn observation(canary: &Canary, spec: &Spec, short: &Value) -> Observation {
         live_target: there("live").map(|value| LiveTarget {
             uid: text(&value["uid"]).unwrap_or("uid-myapp".to_owned()),
             template: template(value["template"].as_str().unwrap_or("t1")),
+            template_hash: hash::of(&template(value["template"].as_str().unwrap_or("t1"))),
             annotated: value["annotated"].as_bool().unwrap_or(true),
             promoted_by: marker(canary, spec, &value["promotedBy"]),
         }),

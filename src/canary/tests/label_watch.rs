@@ -165,54 +165,6 @@ fn pods_that_are_not_ready_are_watched_too() {
 }
 
 #[test]
-fn pods_of_an_earlier_run_are_never_judged() {
-    check(
-        "
-        spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {validation: failed}}}]}}
-        status: {phase: Running}
-        seen: {canary: {available: +0s}, pods: [{run: older, labels: {validation: failed}}]}
-        now: +1m
-        ",
-        expect![[r#"
-            phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed
-            Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
-            item labelWatch[0] Bad: labelWatch[0]: pod x has labels that match validation=failed
-            shows Failed 1m0s/15m0s
-        "#]],
-    );
-}
-
-#[test]
-fn somebody_elses_deployment_of_the_canarys_name_is_never_judged() {
-    check(
-        "
-        spec: {validation: {items: [{labelWatch: {deploymentInvalidationLabels: {validation: failed}}}]}}
-        status: {phase: Running}
-        seen: {canary: {owner: robin, available: +0s, labels: {validation: failed}}}
-        now: +1m
-        ",
-        expect![[r#"
-            phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True LabelMatched: labelWatch[0]: the canary Deployment has labels that match validation=failed
-            Stalled=True LabelMatched: labelWatch[0]: the canary Deployment has labels that match validation=failed
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
-            item labelWatch[0] Bad: labelWatch[0]: the canary Deployment has labels that match validation=failed
-            shows Failed 1m0s/15m0s
-        "#]],
-    );
-}
-
-#[test]
 fn a_match_in_the_initial_delay_is_not_judged_yet() {
     check(
         "

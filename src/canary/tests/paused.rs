@@ -284,7 +284,7 @@ fn a_paused_success_does_not_touch_the_target() {
         ",
         expect![[r#"
             Reconciling=False Paused: spec.paused is true: the target is not updated
-            shows Succeeded 1m0s/15m0s
+            shows Succeeded 0s/15m0s
         "#]],
     );
 }

@@ -274,7 +274,7 @@ fn a_refused_promotion_is_an_error_and_is_tried_again_at_its_time() {
             Reconciling=False Invalid: patch Deployment myapp: no
             Errored=True Invalid: patch Deployment myapp: no
             Stalled=True Invalid: patch Deployment myapp: no
-            shows Errored 1s/15m0s
+            shows Errored 0s/15m0s
             wake at +10s
         "#]],
     );
