@@ -230,7 +230,11 @@ fn a_duration_that_no_clock_can_hold_is_refused() {
         "
         spec: {validation: {validationPeriod: 99999999999999999999999999h}}
         ",
-        expect![[""]],
+        expect![[r#"
+            Errored=True InvalidSpec: spec: `99999999999999999999999999h` is not a duration like 500ms, 20s or 1m30s: it is too long
+            Stalled=True InvalidSpec: spec: `99999999999999999999999999h` is not a duration like 500ms, 20s or 1m30s: it is too long
+            shows Errored
+        "#]],
     );
 }
 
