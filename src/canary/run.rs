@@ -205,12 +205,23 @@ fn running(
         source => format!("the canary gets traffic from source {source}"),
     };
     draft.set(TRAFFIC, spec.traffic != TrafficSource::None, "TrafficSet", traffic);
-    let why = format!("Deployment {} is judged until {}", spec.canary, window.deadline);
-    draft.set(RUNNING, true, "Validating", &why);
     if problem.is_none() {
-        draft.set(RECONCILING, true, "Validating", why);
+        validating(step, &mut draft, window);
+    } else {
+        draft.set(RUNNING, true, "Validating", judged_until(step, window));
     }
     step.write(with_items(draft, judgement))
+}
+
+fn judged_until(step: &Step<'_>, window: Window) -> String {
+    format!("Deployment {} is judged until {}", step.spec.canary, window.deadline)
+}
+
+/// Nothing stands in the way: also what a pause or a problem that is over leaves behind is replaced.
+fn validating(step: &Step<'_>, draft: &mut Draft, window: Window) {
+    let why = judged_until(step, window);
+    draft.set(RUNNING, true, "Validating", &why);
+    draft.set(RECONCILING, true, "Validating", why);
 }
 
 /// The canary passed. The target is touched only once this is in the status that is read.
@@ -259,12 +270,16 @@ fn hold(
         (None, Some((reason, message, true))) => {
             clear_problem(&mut draft);
             draft.set(STALLED, true, reason, message);
+            draft.clear(RECONCILING, reason, message);
         }
         (None, Some(("WaitingForManual", message, false))) if due => {
             clear_problem(&mut draft);
             draft.set(RECONCILING, true, "WaitingForManual", message);
         }
-        _ => clear_problem(&mut draft),
+        (None, _) => {
+            clear_problem(&mut draft);
+            validating(step, &mut draft, window);
+        }
     }
     if significant(&draft, &judgement) {
         draft = with_items(draft, judgement);

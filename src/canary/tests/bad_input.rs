@@ -46,6 +46,7 @@ fn a_mended_spec_lets_the_run_go_on() {
         ",
         expect![[r#"
             Errored=False Mended
+            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
             Stalled=False Mended
             shows Running 1m0s/15m0s
             wake at +15m0s

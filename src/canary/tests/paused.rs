@@ -110,6 +110,8 @@ fn the_deadline_moves_by_the_length_of_the_pause() {
         now: +1h5m
         ",
         expect![[r#"
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +1h15m0s (since +0s)
+            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1h15m0s
             deadline +1h15m0s
             pausedAt removed
             resumedAt +1h5m0s
@@ -128,6 +130,9 @@ fn the_deadline_moves_once() {
         now: +1h10m
         ",
         expect![[r#"
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +1h15m0s (since +0s)
+            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1h15m0s (since +0s)
+            shows Running 1h10m0s/15m0s
             wake at +1h15m0s
         "#]],
     );
@@ -163,6 +168,8 @@ fn a_pause_during_the_validation_leaves_its_start() {
         now: +3m
         ",
         expect![[r#"
+            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +17m0s (since +0s)
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +17m0s (since +1m0s)
             deadline +17m0s
             pausedAt removed
             resumedAt +3m0s
@@ -222,6 +229,8 @@ fn a_clock_that_goes_back_does_not_shorten_the_run() {
         now: +4m
         ",
         expect![[r#"
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +14m0s (since +0s)
+            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +14m0s (since +0s)
             deadline +14m0s
             pausedAt removed
             resumedAt +4m0s
@@ -453,6 +462,8 @@ fn a_pause_that_ends_leaves_the_run_reconciling() {
         now: +3m
         ",
         expect![[r#"
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +12m0s (since +0s)
+            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +12m0s
             deadline +12m0s
             pausedAt removed
             resumedAt +3m0s

@@ -163,6 +163,7 @@ fn a_problem_that_is_over_leaves_the_run_reconciling() {
         ",
         expect![[r#"
             Errored=False Mended
+            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
             Stalled=False Mended
             shows Running 1m0s/15m0s
             wake at +15m0s
@@ -332,6 +333,8 @@ fn a_transition_time_moves_only_with_its_condition() {
         now: +1m
         ",
         expect![[r#"
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s (since +0s)
+            shows Running 1m0s/15m0s
             wake at +15m0s
         "#]],
     );
