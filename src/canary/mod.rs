@@ -8,6 +8,7 @@ pub mod decision;
 pub mod hash;
 pub mod labels;
 pub mod observation;
+mod pause;
 pub mod rollout;
 pub mod run;
 pub mod scale;

@@ -6,6 +6,7 @@ use super::{
     activate::{self, Problem},
     decide::{Step, end, fail},
     decision::Decision,
+    pause,
     status::{
         ACTIVATED, DEPLOYMENT_UPDATED, DRY_RUN, Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED,
         SUCCEEDED, TRAFFIC,
@@ -17,10 +18,10 @@ use crate::api::{TrafficSource, Word};
 /// Decides about a Kanary that is Scheduled or Running.
 pub(super) fn decide(step: &Step<'_>) -> Decision {
     if step.spec.paused {
-        return pause(step);
+        return pause::hold(step);
     }
     let mut draft = step.draft();
-    resume(step, &mut draft);
+    pause::end(step, &mut draft);
     if step.spec.verdict == Some(Word::Invalid) {
         return fail(step, draft, "VerdictInvalid", "spec.verdict is invalid");
     }
@@ -45,37 +46,6 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
     decision
 }
 
-/// Holds a run where it is. Only the moment is written down, because the deadline moves by the length of the pause.
-fn pause(step: &Step<'_>) -> Decision {
-    let mut draft = step.draft();
-    draft.status.paused_at.get_or_insert(step.now);
-    if draft.status.available_at.is_none() && draft.status.resumed_at.is_none() {
-        draft.status.start_time.get_or_insert(step.now);
-    }
-    draft.set(
-        RECONCILING,
-        false,
-        "Paused",
-        "spec.paused is true: the run is held where it is",
-    );
-    draft.clear(STALLED, "Paused", "spec.paused is true");
-    step.write(draft)
-}
-
-/// Ends a pause: what was to come is moved by its length.
-fn resume(step: &Step<'_>, draft: &mut Draft) {
-    let Some(paused_at) = draft.status.paused_at.take() else {
-        return;
-    };
-    let length = step.now.duration_since(paused_at);
-    draft.status.resumed_at = Some(step.now);
-    let moved = |time: Timestamp| time.checked_add(length).unwrap_or(time);
-    if let Some(start) = draft.status.validation_start_time.filter(|start| *start > paused_at) {
-        draft.status.validation_start_time = Some(moved(start));
-    }
-    draft.status.deadline = draft.status.deadline.map(moved);
-}
-
 fn wait_for_schedule(step: &Step<'_>, mut draft: Draft, schedule: Timestamp) -> Decision {
     let why = format!("nothing is created before {schedule}");
     draft.set(SCHEDULED, true, "WaitingForSchedule", &why);
@@ -88,7 +58,7 @@ fn wait_for_schedule(step: &Step<'_>, mut draft: Draft, schedule: Timestamp) -> 
 }
 
 /// Fixes the times of the run once the canary is available. They are written once and never move, but for a pause.
-fn fix_times(step: &Step<'_>, draft: &mut Draft) -> Option<Window> {
+pub(super) fn fix_times(step: &Step<'_>, draft: &mut Draft) -> Option<Window> {
     let status = &mut draft.status;
     if let (Some(start), Some(deadline)) = (status.validation_start_time, status.deadline) {
         return Some(Window { start, deadline });

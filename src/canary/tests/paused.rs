@@ -213,9 +213,11 @@ fn a_pause_that_begins_in_an_unwritten_initial_delay_keeps_what_was_over_of_it()
         ",
         expect![[r#"
             Reconciling=False Paused: spec.paused is true: the run is held where it is
-            startTime +10s
+            availableAt +0s
+            validationStartTime +1m0s
+            deadline +11m0s
             pausedAt +10s
-            shows Scheduled 0s/11m0s
+            shows Scheduled 10s/11m0s
         "#]],
     );
 }
@@ -229,13 +231,10 @@ fn a_clock_that_goes_back_does_not_shorten_the_run() {
         now: +4m
         ",
         expect![[r#"
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +14m0s (since +0s)
-            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +14m0s (since +0s)
-            deadline +14m0s
             pausedAt removed
             resumedAt +4m0s
             shows Running 4m0s/15m0s
-            wake at +14m0s
+            wake at +15m0s
         "#]],
     );
 }
