@@ -36,14 +36,20 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
     if let Some((reason, message)) = &activation.failed {
         return fail(step, draft, reason, message);
     }
-    let mut decision = if activation.bootstrap {
+    let decision = if activation.bootstrap {
         bootstrap(step, draft, activation.problem.as_ref())
     } else {
         judge(step, draft, activation.problem.as_ref())
     };
-    decision.actions = activation.actions;
-    decision.wake = [decision.wake, activation.wake].into_iter().flatten().min();
-    decision
+    if decision.status.as_ref().map(Phase::of) > Some(Phase::Running) {
+        // A run that ends starts nothing any more.
+        return decision;
+    }
+    Decision {
+        actions: activation.actions,
+        wake: [decision.wake, activation.wake].into_iter().flatten().min(),
+        ..decision
+    }
 }
 
 fn wait_for_schedule(step: &Step<'_>, mut draft: Draft, schedule: Timestamp) -> Decision {

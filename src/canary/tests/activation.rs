@@ -171,7 +171,6 @@ fn a_target_that_was_created_is_running_before_it_succeeds() {
             startTime +0s
             availableAt +5s
             shows Succeeded 0s/15m0s
-            wake at +10m0s
         "#]],
     );
 }
@@ -192,7 +191,6 @@ fn a_target_that_was_created_and_is_available_ends_the_run_well() {
             startTime +0s
             availableAt +5s
             shows Succeeded 0s/15m0s
-            wake at +10m0s
         "#]],
     );
 }

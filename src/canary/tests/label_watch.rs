@@ -237,8 +237,6 @@ fn a_run_that_fails_makes_nothing_on_the_way() {
         now: +30s
         ",
         expect![[r#"
-            create Deployment myapp-kanary-batman
-            create HorizontalPodAutoscaler myapp-kanary-batman
             phase Running → Failed
             Activated=False RunFailed: the run has ended
             Running=False RunFailed: the run has ended
