@@ -9,11 +9,14 @@ use super::{
     pause,
     status::{
         ACTIVATED, DEPLOYMENT_UPDATED, DRY_RUN, Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED,
-        SUCCEEDED, TRAFFIC,
+        SUCCEEDED, TRAFFIC, find, is_true,
     },
     validation::{self, Item, Judgement, Tally, Window},
 };
 use crate::api::{TrafficSource, Word};
+
+/// Reason of `Scheduled` before the schedule.
+const WAITING_FOR_SCHEDULE: &str = "WaitingForSchedule";
 
 /// Decides about a Kanary that is Scheduled or Running.
 pub(super) fn decide(step: &Step<'_>) -> Decision {
@@ -54,12 +57,19 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
 
 fn wait_for_schedule(step: &Step<'_>, mut draft: Draft, schedule: Timestamp) -> Decision {
     let why = format!("nothing is created before {schedule}");
-    draft.set(SCHEDULED, true, "WaitingForSchedule", &why);
-    draft.set(RECONCILING, true, "WaitingForSchedule", why);
+    draft.set(SCHEDULED, true, WAITING_FOR_SCHEDULE, &why);
+    draft.set(RECONCILING, true, WAITING_FOR_SCHEDULE, why);
     clear_problem(&mut draft);
+    // With three objects to create, one more status would be the run's eighth write.
+    let untold = step.canary.status.conditions.is_empty();
+    let decision = if untold && activate::objects(step.spec) > 2 {
+        Decision::default()
+    } else {
+        step.write(draft)
+    };
     Decision {
         wake: Some(schedule),
-        ..step.write(draft)
+        ..decision
     }
 }
 
@@ -143,11 +153,7 @@ fn scheduled(step: &Step<'_>, mut draft: Draft, window: Option<Window>, problem:
             why,
         );
     }
-    // A status that was never written reads as Scheduled already. Writing it is worth it to say what is wrong, or to
-    // show a warm-up, as long as the whole run stays within its seven writes.
-    let stored = step.canary.status.current_hash.is_some();
-    let worth_it = problem.is_some() || (warming_up && activate::objects(step.spec) <= 2);
-    if !stored && !worth_it {
+    if problem.is_none() && !is_worth_saying(step, warming_up) {
         return Decision {
             wake,
             ..Decision::default()
@@ -157,6 +163,19 @@ fn scheduled(step: &Step<'_>, mut draft: Draft, window: Option<Window>, problem:
         wake,
         ..step.write(draft)
     }
+}
+
+/// A status that was never written reads as Scheduled already, and one that waited for the schedule says so too. To show a
+/// warm-up as well is worth it as long as the whole run stays within its seven writes.
+fn is_worth_saying(step: &Step<'_>, warming_up: bool) -> bool {
+    let stored = &step.canary.status;
+    let waited = find(stored, SCHEDULED).is_some_and(|condition| condition.reason == WAITING_FOR_SCHEDULE);
+    let untold = stored.conditions.is_empty();
+    let is_over = is_true(stored, ERRORED) || stored.paused_at.is_some();
+    if is_over || !(waited || untold) {
+        return true;
+    }
+    warming_up && activate::objects(step.spec) + usize::from(waited) <= 2
 }
 
 /// The validation starts.
@@ -308,8 +327,8 @@ fn checks(step: &Step<'_>, window: Window) -> (Vec<usize>, Option<Timestamp>) {
 fn bootstrap(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decision {
     set_problem(&mut draft, problem);
     let Some(target) = &step.seen.target else {
-        // About to be created; only a problem is worth a status.
-        return if problem.is_some() {
+        // About to be created; only a problem, or one that is over, is worth a status.
+        return if problem.is_some() || is_true(&step.canary.status, ERRORED) {
             step.write(draft)
         } else {
             Decision::default()

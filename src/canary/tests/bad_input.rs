@@ -375,6 +375,11 @@ fn a_first_spec_that_was_bad_and_is_mended_is_errored_no_more() {
         ",
         expect![[r#"
             create Deployment myapp-kanary-batman
+            Errored=False Mended
+            Stalled=False Mended
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
+            shows Scheduled 0s/15m0s
         "#]],
     );
 }
@@ -389,6 +394,9 @@ fn a_first_spec_that_was_bad_is_errored_no_more_when_its_target_is_created() {
         ",
         expect![[r#"
             create Deployment myapp
+            Errored=False Mended
+            Stalled=False Mended
+            shows Scheduled 0s/15m0s
         "#]],
     );
 }

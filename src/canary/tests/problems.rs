@@ -128,6 +128,11 @@ fn a_problem_that_is_mended_is_taken_back_and_the_canary_created() {
         ",
         expect![[r#"
             create Deployment myapp-kanary-batman
+            Errored=False Mended
+            Stalled=False Mended
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
+            shows Scheduled 0s/15m0s
         "#]],
     );
 }
@@ -243,6 +248,11 @@ fn a_refused_creation_is_tried_again() {
         ",
         expect![[r#"
             create Deployment myapp-kanary-batman
+            Errored=False Mended
+            Stalled=False Mended
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
+            shows Scheduled 0s/15m0s
         "#]],
     );
 }

@@ -211,9 +211,6 @@ fn a_waiting_run_with_three_objects_says_nothing_so_that_it_stays_within_seven_w
         spec: {schedule: +1h, serviceName: myapp-svc, traffic: {source: both}, scale: {hpa: {maxReplicas: 3}}}
         ",
         expect![[r#"
-            Scheduled=True WaitingForSchedule: nothing is created before +1h0m0s
-            Reconciling=True WaitingForSchedule: nothing is created before +1h0m0s
-            shows Scheduled 0s/15m0s
             wake at +1h0m0s
         "#]],
     );
@@ -230,13 +227,6 @@ fn after_the_schedule_the_run_says_no_more_than_its_seven_writes_allow() {
         ",
         expect![[r#"
             create Service myapp-svc-kanary-batman
-            Scheduled=True InitialDelay: Deployment myapp-kanary-batman is available and warms up for the initial delay (since +0s)
-            Reconciling=True InitialDelay: Deployment myapp-kanary-batman is available and warms up for the initial delay
-            startTime +1h0m0s
-            availableAt +1h0m0s
-            validationStartTime +1h1m0s
-            deadline +1h16m0s
-            shows Scheduled 1s/16m0s
             wake at +1h1m0s
         "#]],
     );
