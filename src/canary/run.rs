@@ -340,7 +340,8 @@ fn bootstrap(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> De
         .target_hash
         .get_or_insert_with(|| target.template_hash.clone());
     let name = &step.spec.target;
-    if !target.rolled_out {
+    // Running is always written before Succeeded.
+    if !target.rolled_out || Phase::of(&step.canary.status) == Phase::Scheduled {
         let why = format!("Deployment {name} did not exist and was created; waits for it to be available");
         draft.set(
             SCHEDULED,

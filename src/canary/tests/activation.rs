@@ -165,12 +165,13 @@ fn a_target_that_was_created_is_running_before_it_succeeds() {
         now: +5s
         ",
         expect![[r#"
-            phase Scheduled → Succeeded
+            phase Scheduled → Running
             Scheduled=True TargetCreated: the target did not exist and was created
-            Succeeded=True TargetCreated: Deployment myapp did not exist, was created from the template and is available
+            Running=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available
+            Reconciling=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available
             startTime +0s
-            availableAt +5s
-            shows Succeeded 0s/15m0s
+            shows Running 0s/15m0s
+            wake at +10m0s
         "#]],
     );
 }

@@ -268,15 +268,14 @@ fn a_created_target_has_its_progress_deadline_anew_after_a_pause() {
         now: +1h
         ",
         expect![[r#"
-            phase Running → Failed
-            Running=False RunFailed: the run has ended
-            Failed=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 600s
-            Stalled=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 600s
+            Running=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available (since +0s)
+            Scheduled=True TargetCreated: the target did not exist and was created
+            Reconciling=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available
+            startTime +0s
             pausedAt removed
             resumedAt +1h0m0s
-            completedAt +1h0m0s
-            failedTemplates ["<hash>"]
-            shows Failed 0s/15m0s
+            shows Running 0s/15m0s
+            wake at +1h10m0s
         "#]],
     );
 }

@@ -305,7 +305,6 @@ fn a_late_canary_behind_a_problem_is_looked_at_again_when_something_happens() {
             Errored=True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
             Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
             shows Errored 1h0m0s/15m0s
-            wake at +11m0s
         "#]],
     );
 }
