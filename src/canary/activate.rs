@@ -124,7 +124,8 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
 
 fn without_target(step: &Step<'_>) -> Activation {
     let name = &step.spec.target;
-    let started = step.canary.status.target_hash.is_some() || step.seen.canary.is_some();
+    let of_run = step.seen.canary.as_ref().filter(|canary| is_of_run(step, canary));
+    let started = step.canary.status.target_hash.is_some() || of_run.is_some();
     if started {
         return Activation::problem(
             "TargetNotFound",

@@ -484,11 +484,7 @@ fn a_target_that_is_missing_is_created_even_if_the_canary_of_an_earlier_run_is_s
         seen: {target: null, canary: {run: older}}
         ",
         expect![[r#"
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
-            Reconciling=False TargetNotFound: Deployment myapp is gone: create it again, or delete this Kanary
-            Errored=True TargetNotFound: Deployment myapp is gone: create it again, or delete this Kanary
-            Stalled=True TargetNotFound: Deployment myapp is gone: create it again, or delete this Kanary
-            shows Errored 0s/15m0s
+            create Deployment myapp
         "#]],
     );
 }
