@@ -30,7 +30,8 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
     }
     let judgement = validation::judge(step.spec, step.seen, None, step.now);
     if let Some((reason, message)) = judgement.bad() {
-        return fail(step, draft, reason, message);
+        let message = message.to_owned();
+        return fail(step, with_items(draft, judgement), reason, &message);
     }
     if let Some(schedule) = step.spec.schedule.filter(|schedule| *schedule > step.now) {
         return wait_for_schedule(step, draft, schedule);

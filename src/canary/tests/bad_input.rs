@@ -108,6 +108,7 @@ fn validations_is_the_same_block_under_its_other_name() {
             Stalled=True ManualInvalid: manual[0]: status is invalid
             completedAt +0s
             failedTemplates ["<hash>"]
+            item manual[0] Bad: manual[0]: status is invalid
             shows Failed 0s/40s
         "#]],
     );

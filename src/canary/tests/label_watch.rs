@@ -189,15 +189,7 @@ fn a_match_in_the_initial_delay_keeps_a_manual_valid_from_ending_the_run() {
         now: +30s
         ",
         expect![[r#"
-            phase Scheduled → Running
-            Scheduled=True Started: the run has started (since +0s)
-            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +16m0s (since +0s)
-            Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
-            Traffic=False TrafficSet: the canary gets no traffic
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +16m0s
-            item manual[0] Good
-            item labelWatch[1] Good
-            shows Running 30s/16m0s
+            wake at +1m0s
         "#]],
     );
 }

@@ -57,6 +57,7 @@ fn a_manual_invalid_fails_the_run_at_once() {
             Stalled=True ManualInvalid: manual[0]: status is invalid
             completedAt +1m0s
             failedTemplates ["<hash>"]
+            item manual[0] Bad: manual[0]: status is invalid
             shows Failed 1m0s/15m0s
         "#]],
     );
@@ -74,6 +75,7 @@ fn a_manual_invalid_fails_a_run_that_has_not_started() {
             Stalled=True ManualInvalid: manual[0]: status is invalid
             completedAt +0s
             failedTemplates ["<hash>"]
+            item manual[0] Bad: manual[0]: status is invalid
             shows Failed 0s/15m0s
         "#]],
     );

@@ -109,10 +109,10 @@ pub fn judge(spec: &Spec, seen: &Observation, window: Option<Window>, now: Times
                 word_given |= *status == Some(Word::Valid);
                 manual(&name, *after_deadline, *status, past.is_some())
             }
-            Item::LabelWatch { pods, deployment } if open.is_some() => {
-                label_watch(&name, pods.as_ref(), deployment.as_ref(), seen)
+            Item::LabelWatch { pods, deployment } => {
+                let verdict = label_watch(&name, pods.as_ref(), deployment.as_ref(), seen);
+                if open.is_some() { verdict } else { not_yet(verdict) }
             }
-            Item::LabelWatch { .. } => Verdict::Agrees,
             Item::PromQl(query) => prom_ql(&name, query, tally, past),
         };
         judgement.items.push(item_status(name, item, tally, &verdict));
@@ -184,6 +184,18 @@ fn label_watch(name: &str, pods: Option<&Selector>, deployment: Option<&Selector
         Some(bad(format!("pod {}", pod.name), selector))
     });
     pod.unwrap_or(Verdict::Agrees)
+}
+
+/// Before the window opens a match does not fail the run, but it does not speak for the canary either.
+fn not_yet(verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Bad { reason, message } => Verdict::Waits {
+            reason,
+            message,
+            stalled: false,
+        },
+        other => other,
+    }
 }
 
 fn prom_ql(name: &str, query: &PromQl, tally: &Tally, past: Option<Timestamp>) -> Verdict {
