@@ -8,10 +8,13 @@ pub mod decision;
 pub mod hash;
 pub mod labels;
 pub mod observation;
+mod pause;
 pub mod rollout;
 pub mod run;
 pub mod scale;
 pub mod status;
+#[cfg(test)]
+mod tests;
 pub mod traffic;
 pub mod validation;
 

@@ -6,27 +6,32 @@ use super::{
     activate::{self, Problem},
     decide::{Step, end, fail},
     decision::Decision,
+    pause,
     status::{
         ACTIVATED, DEPLOYMENT_UPDATED, DRY_RUN, Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED,
-        SUCCEEDED, TRAFFIC,
+        SUCCEEDED, TRAFFIC, find, is_true,
     },
     validation::{self, Item, Judgement, Tally, Window},
 };
 use crate::api::{TrafficSource, Word};
 
+/// Reason of `Scheduled` before the schedule.
+const WAITING_FOR_SCHEDULE: &str = "WaitingForSchedule";
+
 /// Decides about a Kanary that is Scheduled or Running.
 pub(super) fn decide(step: &Step<'_>) -> Decision {
     if step.spec.paused {
-        return pause(step);
+        return pause::hold(step);
     }
     let mut draft = step.draft();
-    resume(step, &mut draft);
+    pause::end(step, &mut draft);
     if step.spec.verdict == Some(Word::Invalid) {
         return fail(step, draft, "VerdictInvalid", "spec.verdict is invalid");
     }
     let judgement = validation::judge(step.spec, step.seen, None, step.now);
     if let Some((reason, message)) = judgement.bad() {
-        return fail(step, draft, reason, message);
+        let message = message.to_owned();
+        return fail(step, with_items(draft, judgement), reason, &message);
     }
     if let Some(schedule) = step.spec.schedule.filter(|schedule| *schedule > step.now) {
         return wait_for_schedule(step, draft, schedule);
@@ -35,60 +40,42 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
     if let Some((reason, message)) = &activation.failed {
         return fail(step, draft, reason, message);
     }
-    let mut decision = if activation.bootstrap {
+    let decision = if activation.bootstrap {
         bootstrap(step, draft, activation.problem.as_ref())
     } else {
         judge(step, draft, activation.problem.as_ref())
     };
-    decision.actions = activation.actions;
-    decision.wake = [decision.wake, activation.wake].into_iter().flatten().min();
-    decision
-}
-
-/// Holds a run where it is. Only the moment is written down, because the deadline moves by the length of the pause.
-fn pause(step: &Step<'_>) -> Decision {
-    let mut draft = step.draft();
-    draft.status.paused_at.get_or_insert(step.now);
-    if draft.status.available_at.is_none() && draft.status.resumed_at.is_none() {
-        draft.status.start_time.get_or_insert(step.now);
+    if decision.status.as_ref().map(Phase::of) > Some(Phase::Running) {
+        // A run that ends starts nothing any more.
+        return decision;
     }
-    draft.set(
-        RECONCILING,
-        false,
-        "Paused",
-        "spec.paused is true: the run is held where it is",
-    );
-    draft.clear(STALLED, "Paused", "spec.paused is true");
-    step.write(draft)
-}
-
-/// Ends a pause: what was to come is moved by its length.
-fn resume(step: &Step<'_>, draft: &mut Draft) {
-    let Some(paused_at) = draft.status.paused_at.take() else {
-        return;
-    };
-    let length = step.now.duration_since(paused_at);
-    draft.status.resumed_at = Some(step.now);
-    let moved = |time: Timestamp| time.checked_add(length).unwrap_or(time);
-    if let Some(start) = draft.status.validation_start_time.filter(|start| *start > paused_at) {
-        draft.status.validation_start_time = Some(moved(start));
+    Decision {
+        actions: activation.actions,
+        wake: [decision.wake, activation.wake].into_iter().flatten().min(),
+        ..decision
     }
-    draft.status.deadline = draft.status.deadline.map(moved);
 }
 
 fn wait_for_schedule(step: &Step<'_>, mut draft: Draft, schedule: Timestamp) -> Decision {
     let why = format!("nothing is created before {schedule}");
-    draft.set(SCHEDULED, true, "WaitingForSchedule", &why);
-    draft.set(RECONCILING, true, "WaitingForSchedule", why);
+    draft.set(SCHEDULED, true, WAITING_FOR_SCHEDULE, &why);
+    draft.set(RECONCILING, true, WAITING_FOR_SCHEDULE, why);
     clear_problem(&mut draft);
+    // With three objects to create, one more status would be the run's eighth write.
+    let untold = step.canary.status.conditions.is_empty();
+    let decision = if untold && activate::objects(step.spec) > 2 {
+        Decision::default()
+    } else {
+        step.write(draft)
+    };
     Decision {
         wake: Some(schedule),
-        ..step.write(draft)
+        ..decision
     }
 }
 
 /// Fixes the times of the run once the canary is available. They are written once and never move, but for a pause.
-fn fix_times(step: &Step<'_>, draft: &mut Draft) -> Option<Window> {
+pub(super) fn fix_times(step: &Step<'_>, draft: &mut Draft) -> Option<Window> {
     let status = &mut draft.status;
     if let (Some(start), Some(deadline)) = (status.validation_start_time, status.deadline) {
         return Some(Window { start, deadline });
@@ -167,11 +154,7 @@ fn scheduled(step: &Step<'_>, mut draft: Draft, window: Option<Window>, problem:
             why,
         );
     }
-    // A status that was never written reads as Scheduled already. Writing it is worth it to say what is wrong, or to
-    // show a warm-up, as long as the whole run stays within its seven writes.
-    let stored = step.canary.status.current_hash.is_some();
-    let worth_it = problem.is_some() || (warming_up && activate::objects(step.spec) <= 2);
-    if !stored && !worth_it {
+    if problem.is_none() && !is_worth_saying(step, warming_up) {
         return Decision {
             wake,
             ..Decision::default()
@@ -181,6 +164,19 @@ fn scheduled(step: &Step<'_>, mut draft: Draft, window: Option<Window>, problem:
         wake,
         ..step.write(draft)
     }
+}
+
+/// A status that was never written reads as Scheduled already, and one that waited for the schedule says so too. To show a
+/// warm-up as well is worth it as long as the whole run stays within its seven writes.
+fn is_worth_saying(step: &Step<'_>, warming_up: bool) -> bool {
+    let stored = &step.canary.status;
+    let waited = find(stored, SCHEDULED).is_some_and(|condition| condition.reason == WAITING_FOR_SCHEDULE);
+    let untold = stored.conditions.is_empty();
+    let is_over = is_true(stored, ERRORED) || stored.paused_at.is_some();
+    if is_over || !(waited || untold) {
+        return true;
+    }
+    warming_up && activate::objects(step.spec) + usize::from(waited) <= 2
 }
 
 /// The validation starts.
@@ -205,12 +201,23 @@ fn running(
         source => format!("the canary gets traffic from source {source}"),
     };
     draft.set(TRAFFIC, spec.traffic != TrafficSource::None, "TrafficSet", traffic);
-    let why = format!("Deployment {} is judged until {}", spec.canary, window.deadline);
-    draft.set(RUNNING, true, "Validating", &why);
     if problem.is_none() {
-        draft.set(RECONCILING, true, "Validating", why);
+        validating(step, &mut draft, window);
+    } else {
+        draft.set(RUNNING, true, "Validating", judged_until(step, window));
     }
     step.write(with_items(draft, judgement))
+}
+
+fn judged_until(step: &Step<'_>, window: Window) -> String {
+    format!("Deployment {} is judged until {}", step.spec.canary, window.deadline)
+}
+
+/// Nothing stands in the way: also what a pause or a problem that is over leaves behind is replaced.
+fn validating(step: &Step<'_>, draft: &mut Draft, window: Window) {
+    let why = judged_until(step, window);
+    draft.set(RUNNING, true, "Validating", &why);
+    draft.set(RECONCILING, true, "Validating", why);
 }
 
 /// The canary passed. The target is touched only once this is in the status that is read.
@@ -262,12 +269,16 @@ fn hold(
         (None, Some((reason, message, true))) => {
             clear_problem(&mut draft);
             draft.set(STALLED, true, reason, message);
+            draft.clear(RECONCILING, reason, message);
         }
         (None, Some(("WaitingForManual", message, false))) if due => {
             clear_problem(&mut draft);
             draft.set(RECONCILING, true, "WaitingForManual", message);
         }
-        _ => clear_problem(&mut draft),
+        (None, _) => {
+            clear_problem(&mut draft);
+            validating(step, &mut draft, window);
+        }
     }
     if significant(&draft, &judgement) {
         draft = with_items(draft, judgement);
@@ -320,8 +331,8 @@ fn checks(step: &Step<'_>, window: Window) -> (Vec<usize>, Option<Timestamp>) {
 fn bootstrap(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decision {
     set_problem(&mut draft, problem);
     let Some(target) = &step.seen.target else {
-        // About to be created; only a problem is worth a status.
-        return if problem.is_some() {
+        // About to be created; only a problem, or one that is over, is worth a status.
+        return if problem.is_some() || is_true(&step.canary.status, ERRORED) {
             step.write(draft)
         } else {
             Decision::default()
@@ -333,7 +344,8 @@ fn bootstrap(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> De
         .target_hash
         .get_or_insert_with(|| target.template_hash.clone());
     let name = &step.spec.target;
-    if !target.rolled_out {
+    // Running is always written before Succeeded.
+    if !target.rolled_out || Phase::of(&step.canary.status) == Phase::Scheduled {
         let why = format!("Deployment {name} did not exist and was created; waits for it to be available");
         draft.set(
             SCHEDULED,
