@@ -6,6 +6,7 @@ use super::{
     activate::{self, Problem},
     decide::{Step, end, fail},
     decision::Decision,
+    observation::Deployment,
     pause,
     status::{
         ACTIVATED, DEPLOYMENT_UPDATED, DRY_RUN, Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED,
@@ -74,18 +75,25 @@ fn wait_for_schedule(step: &Step<'_>, mut draft: Draft, schedule: Timestamp) -> 
     }
 }
 
+/// The canary of this run.
+fn canary<'a>(step: &Step<'a>) -> Option<&'a Deployment> {
+    step.seen
+        .canary
+        .as_ref()
+        .filter(|canary| activate::is_of_run(step, canary))
+}
+
+fn is_available(step: &Step<'_>) -> bool {
+    canary(step).is_some_and(|canary| canary.available_since.is_some())
+}
+
 /// Fixes the times of the run once the canary is available. They are written once and never move, but for a pause.
 pub(super) fn fix_times(step: &Step<'_>, draft: &mut Draft) -> Option<Window> {
     let status = &mut draft.status;
     if let (Some(start), Some(deadline)) = (status.validation_start_time, status.deadline) {
         return Some(Window { start, deadline });
     }
-    let canary = step
-        .seen
-        .canary
-        .as_ref()
-        .filter(|canary| activate::is_of_run(step, canary))?;
-    let available = canary.available_since?;
+    let available = canary(step)?.available_since?;
     let base = status.resumed_at.map_or(available, |resumed| resumed.max(available));
     let start = base.checked_add(step.spec.validation.initial_delay).ok()?;
     let deadline = start.checked_add(step.spec.validation.period).ok()?;
@@ -97,16 +105,11 @@ pub(super) fn fix_times(step: &Step<'_>, draft: &mut Draft) -> Option<Window> {
 
 /// Judges the canary, if it is time.
 fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decision {
-    let canary = step
-        .seen
-        .canary
-        .as_ref()
-        .filter(|canary| activate::is_of_run(step, canary));
-    if let Some(canary) = canary {
+    if let Some(canary) = canary(step) {
         draft.status.start_time.get_or_insert(canary.created);
         draft.status.target_hash = draft.status.target_hash.take().or_else(|| canary.target_hash.clone());
     }
-    let available = canary.is_some_and(|canary| canary.available_since.is_some());
+    let available = is_available(step);
     let window = fix_times(step, &mut draft);
     let judgement = validation::judge(step.spec, step.seen, window, step.now);
     if let Some((reason, message)) = judgement.bad() {
@@ -274,6 +277,11 @@ fn hold(
         (None, Some(("WaitingForManual", message, false))) if due => {
             clear_problem(&mut draft);
             draft.set(RECONCILING, true, "WaitingForManual", message);
+        }
+        (None, _) if due && !is_available(step) => {
+            clear_problem(&mut draft);
+            let why = format!("Deployment {} is not available, so it cannot pass", step.spec.canary);
+            draft.set(RECONCILING, true, "WaitingForCanary", why);
         }
         (None, _) => {
             clear_problem(&mut draft);
