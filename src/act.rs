@@ -267,7 +267,8 @@ impl Writer {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        let written = timeout(api.patch_status(name, &params, &patch)).await.map_err(failed)?;
+        let written = timeout(api.patch_status(name, &params, &patch)).await;
+        let written = written.map_err(|error| failed(error).into_transient())?;
         if let Err(error) = self.cache.put_kanary(*kind, &written) {
             tracing::error!(kind = %kind, namespace, name, error, "the reply to a status write cannot be read");
         }

@@ -12,7 +12,7 @@ pub struct ApiError {
     name: String,
     #[source]
     source: Box<kube::Error>,
-    stale: bool,
+    class: Option<Class>,
 }
 
 /// What is done about an error.
@@ -42,14 +42,23 @@ impl ApiError {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             source: Box::new(source),
-            stale: false,
+            class: None,
         }
     }
 
     /// The write was refused because what was read is out of date.
     #[must_use]
     pub(crate) fn into_conflict(mut self) -> Self {
-        self.stale = true;
+        self.class = Some(Class::Conflict);
+        self
+    }
+
+    /// Nothing that the user could mend, and nowhere to say it: the write that failed is the one that would.
+    #[must_use]
+    pub(crate) fn into_transient(mut self) -> Self {
+        if self.class() == Class::Invalid {
+            self.class = Some(Class::Transient);
+        }
         self
     }
 
@@ -62,13 +71,15 @@ impl ApiError {
     /// What is done about it: the one place that says so.
     #[must_use]
     pub fn class(&self) -> Class {
+        if let Some(class) = self.class {
+            return class;
+        }
         let kube::Error::Api(status) = &*self.source else {
             return Class::Transient;
         };
         let details = status.details.as_ref();
         let retry_after = details.map_or(0, |details| u64::from(details.retry_after_seconds));
         match status.code {
-            _ if self.stale => Class::Conflict,
             // The object, or its namespace, went away under us.
             404 | 409 => Class::Conflict,
             429 => Class::Throttled(Duration::from_secs(retry_after.max(1))),

@@ -1,5 +1,6 @@
 //! Every read that a decision rests on: from the cache, and live where the cache is not enough.
 
+use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, ReplicaSet},
@@ -49,8 +50,13 @@ impl Observer<'_> {
     /// # Errors
     ///
     /// A live read that failed.
-    pub async fn observe(&self, canary: &Canary, spec: &Spec) -> Result<Observation, ApiError> {
+    pub async fn observe(&self, canary: &Canary, spec: &Spec, now: Timestamp) -> Result<Observation, ApiError> {
         let mut seen = self.cache.observe(canary, spec);
+        (seen.tallies, seen.refusal) = self.memory.recall(canary, spec);
+        if seen.refusal.as_ref().is_some_and(|refusal| refusal.retry_at > now) {
+            // Nothing is created before the refusal's time is up, so nothing rests on what is missing either.
+            return Ok(seen);
+        }
         let mut read = false;
         if seen.target.is_none() {
             read |= self.confirm::<Deployment>(canary, &spec.target).await?;
@@ -63,9 +69,13 @@ impl Observer<'_> {
             read |= self.confirm::<Service>(canary, name).await?;
         }
         if read {
-            seen = self.cache.observe(canary, spec);
+            let known = self.cache.observe(canary, spec);
+            seen = Observation {
+                tallies: seen.tallies,
+                refusal: seen.refusal,
+                ..known
+            };
         }
-        (seen.tallies, seen.refusal) = self.memory.recall(canary, spec);
         Ok(seen)
     }
 

@@ -79,7 +79,7 @@ impl Context {
             memory: &self.memory,
         };
         let mut seen = match &canary.spec {
-            Ok(spec) if !canary.deleting => observer.observe(canary, spec).await?,
+            Ok(spec) if !canary.deleting => observer.observe(canary, spec, now).await?,
             _ => Observation::default(),
         };
         let mut decision = decide(canary, &seen, now);

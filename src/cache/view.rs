@@ -117,11 +117,9 @@ fn condition<'a>(object: &'a KubeDeployment, kind: &str) -> Option<(&'a str, &'a
     ))
 }
 
-/// Since when a Deployment is, or is not, available. A status that is older than the spec says nothing.
+/// Since when a Deployment is, or is not, available, as its controller said last. That it has not seen the newest spec
+/// yet (a new number of replicas) does not make an available Deployment unavailable.
 fn availability(object: &KubeDeployment) -> (Option<Timestamp>, Option<Timestamp>) {
-    if !is_observed(object) {
-        return (None, None);
-    }
     match condition(object, "Available") {
         Some(("True", _, since)) => (since, None),
         Some((_, _, since)) => (None, since),

@@ -261,8 +261,13 @@ fn patience(step: &Step<'_>) -> Option<Timestamp> {
     if canary.available_since.is_some() {
         return None;
     }
-    let since = resumed(step, canary.unavailable_since.unwrap_or(canary.created));
-    since.checked_add(step.spec.progress_deadline).ok()
+    let since = match (canary.unavailable_since, step.canary.status.available_at) {
+        (Some(since), _) => since,
+        // It was available, and nobody says that it is not.
+        (None, Some(_)) => return None,
+        (None, None) => canary.created,
+    };
+    resumed(step, since).checked_add(step.spec.progress_deadline).ok()
 }
 
 /// A time, or the end of the last pause if that is later.

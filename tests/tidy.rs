@@ -1,0 +1,107 @@
+//! The tree keeps its own rules.
+#![allow(clippy::unwrap_used, reason = "a test that cannot read the tree has failed")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// Lines of a file that are not comments.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_crds_in_the_tree_are_the_generated_ones() {
+    for crd in kanary::api::crds() {
+        let file = root().join("crds").join(format!("{}.yaml", crd.spec.names.plural));
+        let stored = fs::read_to_string(&file).unwrap();
+        let generated = serde_yaml_ng::to_string(&crd).unwrap();
+        assert!(
+            stored == generated,
+            "{} is out of date: run `just generate`",
+            file.display()
+        );
+    }
+}
+
+#[test]
+fn the_core_is_pure() {
+    let banned = [
+        "async ",
+        ".await",
+        "tokio",
+        "kube::Client",
+        "tracing",
+        "Timestamp::now",
+        "Instant::now",
+        "fastrand",
+        "std::fs",
+        "std::env",
+    ];
+    for file in sources(&root().join("src/canary")) {
+        let code = code(&file);
+        for word in banned {
+            assert!(!code.contains(word), "{} contains `{word}`", file.display());
+        }
+    }
+}
+
+#[test]
+fn only_act_writes_to_the_cluster() {
+    let writes = [
+        ".create(",
+        ".patch(",
+        ".patch_status(",
+        ".delete(",
+        ".delete_collection(",
+        ".replace_status(",
+    ];
+    for file in sources(&root().join("src")) {
+        let shell = !file.starts_with(root().join("src/canary")) && !file.ends_with("src/act.rs");
+        let code = code(&file);
+        for call in writes.iter().filter(|_| shell && code.contains("kube::")) {
+            assert!(!code.contains(call), "{} calls `{call}`", file.display());
+        }
+    }
+}
+
+#[test]
+fn files_stay_of_a_readable_size() {
+    let long: Vec<_> = ["src", "tests"]
+        .into_iter()
+        .flat_map(|folder| sources(&root().join(folder)))
+        .filter(|file| fs::read_to_string(file).unwrap().lines().count() > 400)
+        .collect();
+    assert_eq!(long, Vec::<PathBuf>::new());
+}
+
+#[test]
+fn no_test_is_ignored() {
+    let word = concat!("#[", "ignore");
+    for file in sources(&root().join("src"))
+        .into_iter()
+        .chain(sources(&root().join("tests")))
+    {
+        assert!(!fs::read_to_string(&file).unwrap().contains(word), "{}", file.display());
+    }
+}
