@@ -7,15 +7,17 @@ use super::{
     labels,
     observation::Deployment,
     run::set_problem,
-    status::{DEPLOYMENT_UPDATED, Draft, FAILED, RECONCILING, STALLED, SUCCEEDED, find},
+    status::{DEPLOYMENT_UPDATED, DRY_RUN, Draft, FAILED, RECONCILING, STALLED, SUCCEEDED, find},
 };
+use crate::api::Word;
 
 /// Reason of a failure that has the former template put back.
 const NOT_AVAILABLE: &str = "TargetNotAvailable";
 
 /// The verdict is good: promote, wait for the target to roll out, and say so. A dry-run only cleans up.
 pub(super) fn promote(step: &Step<'_>) -> Decision {
-    if step.spec.dry_run && step.canary.status.completed_at.is_some() {
+    // A dry-run that has ended stays ended, whatever becomes of its spec.
+    if step.canary.status.completed_at.is_some() {
         return clean_up(step);
     }
     let mut draft = step.draft();
@@ -79,6 +81,18 @@ fn update(step: &Step<'_>, mut draft: Draft) -> Decision {
         // Done already; the cache does not know yet, and will tell.
         return Decision::default();
     }
+    if step.spec.verdict == Some(Word::Invalid) {
+        return fail(step, draft, "VerdictInvalid", "spec.verdict is invalid");
+    }
+    if step.spec.dry_run {
+        set_problem(&mut draft, None);
+        end_dry_run(
+            step,
+            &mut draft,
+            "the run became a dry-run before the target was updated",
+        );
+        return step.write(draft);
+    }
     let started_with = step.canary.status.target_hash.as_ref();
     let changed = started_with.is_some_and(|started_with| *started_with != live.template_hash);
     if changed && !step.spec.promote_over_change {
@@ -96,6 +110,19 @@ fn update(step: &Step<'_>, mut draft: Draft) -> Decision {
         }],
         ..Decision::default()
     }
+}
+
+/// A run that passed and leaves the target alone.
+pub(super) fn end_dry_run(step: &Step<'_>, draft: &mut Draft, by: &str) {
+    end(draft, step.now, DRY_RUN);
+    let message = format!("{by}; a dry-run leaves Deployment {} alone", step.spec.target);
+    draft.set(SUCCEEDED, true, DRY_RUN, message);
+    draft.set(
+        DEPLOYMENT_UPDATED,
+        false,
+        DRY_RUN,
+        "a dry-run does not update the target",
+    );
 }
 
 fn await_rollout(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Decision {

@@ -531,7 +531,7 @@ fn a_dry_run_that_ended_does_not_promote_when_the_dry_run_is_switched_off() {
         now: +15m
         ",
         expect![[r#"
-            set template of myapp from t1 to myapp:v2, by uid-batman/<hash>-1
+            nothing
         "#]],
     );
 }
@@ -546,7 +546,10 @@ fn a_run_that_becomes_a_dry_run_before_the_target_is_written_ends_as_one() {
         now: +15m
         ",
         expect![[r#"
-            set template of myapp from t1 to myapp:v2, by uid-batman/<hash>-1
+            Reconciling=False DryRun: the run has ended
+            Succeeded=True DryRun: the run became a dry-run before the target was updated; a dry-run leaves Deployment myapp alone (since +0s)
+            completedAt +15m0s
+            shows Succeeded 0s/15m0s
         "#]],
     );
 }
