@@ -1,5 +1,7 @@
 //! After the verdict: the target gets the template, or the canary goes.
 
+use jiff::Timestamp;
+
 use super::{
     activate::{Problem, is_ours, target_changed_message},
     decide::{Step, end, fail},
@@ -127,12 +129,13 @@ pub(super) fn end_dry_run(step: &Step<'_>, draft: &mut Draft, by: &str) {
 
 fn await_rollout(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Decision {
     let name = &step.spec.target;
-    let succeeded = find(&step.canary.status, SUCCEEDED).map(|condition| condition.last_transition_time.0);
     let patience = step.spec.progress_deadline;
-    let until = succeeded.and_then(|at| at.checked_add(patience).ok());
+    let until = promoting_since(step).checked_add(patience).ok();
     let late = until.is_some_and(|until| until <= step.now);
+    // What stood in the way before is over: the target is updated.
+    set_problem(&mut draft, None);
     if !late && !target.progress_failed {
-        // Nothing new to write: the Succeeded status already says that the target is to be updated.
+        // Without such news nothing is written: the Succeeded status already says that the target is to be updated.
         return Decision {
             wake: until,
             ..step.write(draft)
@@ -150,6 +153,17 @@ fn await_rollout(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Deci
     draft.set(STALLED, true, NOT_AVAILABLE, &message);
     draft.set(RECONCILING, false, NOT_AVAILABLE, message);
     step.write(draft)
+}
+
+/// Since when nothing kept the target from being updated: a pause, or a problem, does not count against its deadline.
+fn promoting_since(step: &Step<'_>) -> Timestamp {
+    let since = |condition| find(&step.canary.status, condition).map(|c| c.last_transition_time.0);
+    let succeeded = since(SUCCEEDED).unwrap_or(step.now);
+    match find(&step.canary.status, RECONCILING) {
+        Some(reconciling) if reconciling.status == "True" => succeeded.max(reconciling.last_transition_time.0),
+        Some(given_up) if given_up.reason == NOT_AVAILABLE => succeeded,
+        _ => step.now,
+    }
 }
 
 /// The verdict is bad: canary pods leave the production Service, then the canary goes, or stays out of traffic.
@@ -206,7 +220,8 @@ fn restore_stall(draft: &mut Draft, problem: bool) {
 }
 
 fn leave_service(step: &Step<'_>) -> Vec<Action> {
-    let Some(service) = step.seen.service.as_ref().filter(|_| step.spec.in_production()) else {
+    // Also when the traffic source was edited: no failed canary belongs behind the Service.
+    let Some(service) = &step.seen.service else {
         return Vec::new();
     };
     step.seen

@@ -269,7 +269,8 @@ fn hold(
             validating(step, &mut draft, window);
         }
     }
-    if significant(&draft, &judgement) {
+    let stalls = is_true(&draft.status, STALLED) && !is_true(&step.canary.status, STALLED);
+    if stalls || significant(&draft, &judgement) {
         draft = with_items(draft, judgement);
     }
     let (checks, next) = checks(step, window);
