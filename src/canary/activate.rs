@@ -264,11 +264,10 @@ fn patience(step: &Step<'_>) -> Option<Timestamp> {
     let since = match (canary.unavailable_since, step.canary.status.available_at) {
         (Some(since), _) => since,
         // It was available, and nobody says that it is not.
-        (None, Some(_)) => return None,
-        (None, None) => canary.created,
+        (None, Some(at)) if canary.created <= at => return None,
+        (None, _) => canary.created,
     };
-    let since = resumed(step, since);
-    since.checked_add(step.spec.progress_deadline).ok()
+    resumed(step, since).checked_add(step.spec.progress_deadline).ok()
 }
 
 /// A time, or the end of the last pause if that is later.

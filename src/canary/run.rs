@@ -4,13 +4,13 @@ use jiff::Timestamp;
 
 use super::{
     activate::{self, Problem},
-    decide::{Step, end, fail},
+    decide::{Step, fail},
     decision::Decision,
     observation::Deployment,
     pause,
+    rollout::end_dry_run,
     status::{
-        ACTIVATED, DEPLOYMENT_UPDATED, DRY_RUN, Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED,
-        SUCCEEDED, TRAFFIC, find, is_true,
+        ACTIVATED, Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED, SUCCEEDED, TRAFFIC, find, is_true,
     },
     validation::{self, Item, Judgement, Tally, Window},
 };
@@ -233,15 +233,7 @@ fn succeed(step: &Step<'_>, mut draft: Draft, judgement: Judgement, word: bool) 
     clear_problem(&mut draft);
     draft.clear(RUNNING, reason, "the verdict is good");
     if step.spec.dry_run {
-        end(&mut draft, step.now, DRY_RUN);
-        let message = format!("{by}; a dry-run leaves Deployment {} alone", step.spec.target);
-        draft.set(SUCCEEDED, true, DRY_RUN, message);
-        draft.set(
-            DEPLOYMENT_UPDATED,
-            false,
-            DRY_RUN,
-            "a dry-run does not update the target",
-        );
+        end_dry_run(step, &mut draft, by);
     } else {
         draft.set(SUCCEEDED, true, reason, by);
         draft.set(
@@ -288,7 +280,8 @@ fn hold(
             validating(step, &mut draft, window);
         }
     }
-    if significant(&draft, &judgement) {
+    let stalls = is_true(&draft.status, STALLED) && !is_true(&step.canary.status, STALLED);
+    if stalls || significant(&draft, &judgement) {
         draft = with_items(draft, judgement);
     }
     let (checks, next) = checks(step, window);

@@ -488,3 +488,25 @@ fn a_target_that_is_missing_is_created_even_if_the_canary_of_an_earlier_run_is_s
         "#]],
     );
 }
+
+#[test]
+fn a_canary_that_was_made_again_has_its_progress_deadline_too() {
+    check(
+        "
+        status: {phase: Running}
+        seen: {canary: {created: +1m}}
+        now: +11m
+        ",
+        expect![[r#"
+            phase Running → Failed
+            Activated=False RunFailed: the run has ended
+            Running=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 600s
+            Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 600s
+            completedAt +11m0s
+            failedTemplates ["<hash>"]
+            shows Failed 11m0s/15m0s
+        "#]],
+    );
+}

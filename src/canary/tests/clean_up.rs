@@ -215,7 +215,7 @@ fn a_retained_canary_stays_out_of_the_service_when_its_traffic_source_was_edited
         seen: {canary: {}, pods: [{name: a, labels: {app: myapp}}]}
         ",
         expect![[r#"
-            nothing
+            unlabel pod a: app
         "#]],
     );
 }

@@ -337,7 +337,15 @@ fn a_verdict_invalid_stops_a_success_that_the_target_has_not_got_yet() {
         now: +1m
         ",
         expect![[r#"
-            set template of myapp from t1 to myapp:v2, by uid-batman/<hash>-1
+            phase Succeeded → Failed
+            Activated=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Succeeded=False VerdictInvalid: spec.verdict is invalid
+            Failed=True VerdictInvalid: spec.verdict is invalid
+            Stalled=True VerdictInvalid: spec.verdict is invalid
+            completedAt +1m0s
+            failedTemplates ["<hash>"]
+            shows Failed 1m0s/15m0s
         "#]],
     );
 }

@@ -320,15 +320,9 @@ fn a_target_that_is_promoted_after_a_pause_has_its_whole_progress_deadline() {
         now: +1h
         ",
         expect![[r#"
-            phase Succeeded → Failed
-            Activated=False RunFailed: the run has ended
-            Succeeded=False TargetNotAvailable: Deployment myapp was updated and did not become available within 600s; the former template is put back
-            Reconciling=False RunFailed: the run has ended (since +0s)
-            Failed=True TargetNotAvailable: Deployment myapp was updated and did not become available within 600s; the former template is put back
-            Stalled=True TargetNotAvailable: Deployment myapp was updated and did not become available within 600s; the former template is put back
-            completedAt +1h0m0s
-            failedTemplates ["<hash>"]
-            shows Failed 1h0m0s/15m0s
+            Reconciling=True Promoting: Deployment myapp is to be updated
+            shows Succeeded 0s/15m0s
+            wake at +1h10m0s
         "#]],
     );
 }

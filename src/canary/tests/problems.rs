@@ -150,6 +150,7 @@ fn a_service_that_goes_while_the_run_is_running_is_an_error_and_no_verdict() {
             Reconciling=False ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
             Errored=True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
             Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
+            item manual[0] Good
             shows Errored 15m0s/15m0s
         "#]],
     );

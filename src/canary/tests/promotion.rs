@@ -263,9 +263,11 @@ fn an_error_that_is_over_is_not_shown_while_the_target_rolls_out() {
         now: +1m
         ",
         expect![[r#"
+            Errored=False Mended
             Reconciling=True Promoting: Deployment myapp is to be updated
-            shows Errored 0s/15m0s
-            wake at +10m0s
+            Stalled=False Mended
+            shows Succeeded 0s/15m0s
+            wake at +11m0s
         "#]],
     );
 }
@@ -281,9 +283,11 @@ fn a_target_that_was_promoted_late_has_its_whole_progress_deadline() {
         now: +1h
         ",
         expect![[r#"
-            Reconciling=False TargetNotAvailable: Deployment myapp was updated and did not become available within 600s (since +0s)
-            Stalled=True TargetNotAvailable: Deployment myapp was updated and did not become available within 600s (since +0s)
-            shows Errored 0s/15m0s
+            Errored=False Mended
+            Reconciling=True Promoting: Deployment myapp is to be updated
+            Stalled=False Mended
+            shows Succeeded 0s/15m0s
+            wake at +1h10m0s
         "#]],
     );
 }
@@ -531,7 +535,7 @@ fn a_dry_run_that_ended_does_not_promote_when_the_dry_run_is_switched_off() {
         now: +15m
         ",
         expect![[r#"
-            set template of myapp from t1 to myapp:v2, by uid-batman/<hash>-1
+            nothing
         "#]],
     );
 }
@@ -546,7 +550,10 @@ fn a_run_that_becomes_a_dry_run_before_the_target_is_written_ends_as_one() {
         now: +15m
         ",
         expect![[r#"
-            set template of myapp from t1 to myapp:v2, by uid-batman/<hash>-1
+            Reconciling=False DryRun: the run has ended
+            Succeeded=True DryRun: the run became a dry-run before the target was updated; a dry-run leaves Deployment myapp alone (since +0s)
+            completedAt +15m0s
+            shows Succeeded 0s/15m0s
         "#]],
     );
 }
