@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     activate::{self, Problem},
+    bootstrap,
     decide::{Step, fail},
     decision::Decision,
     observation::Deployment,
@@ -42,7 +43,7 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
         return fail(step, draft, reason, message);
     }
     let decision = if activation.bootstrap {
-        bootstrap(step, draft, activation.problem.as_ref())
+        bootstrap::judge(step, draft, activation.problem.as_ref())
     } else {
         judge(step, draft, activation.problem.as_ref())
     };
@@ -328,50 +329,6 @@ fn checks(step: &Step<'_>, window: Window) -> (Vec<usize>, Option<Timestamp>) {
     (due, next)
 }
 
-/// A target that did not exist was created; the run only checks that it becomes available.
-fn bootstrap(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decision {
-    set_problem(&mut draft, problem);
-    let Some(target) = &step.seen.target else {
-        // About to be created; only a problem, or one that is over, is worth a status.
-        return if problem.is_some() || is_true(&step.canary.status, ERRORED) {
-            step.write(draft)
-        } else {
-            Decision::default()
-        };
-    };
-    draft.status.start_time.get_or_insert(target.created);
-    draft
-        .status
-        .target_hash
-        .get_or_insert_with(|| target.template_hash.clone());
-    let name = &step.spec.target;
-    // Running is always written before Succeeded.
-    if !target.rolled_out || Phase::of(&step.canary.status) == Phase::Scheduled {
-        let why = format!("Deployment {name} did not exist and was created; waits for it to be available");
-        draft.set(
-            SCHEDULED,
-            true,
-            "TargetCreated",
-            "the target did not exist and was created",
-        );
-        draft.set(RUNNING, true, "TargetCreated", &why);
-        draft.set(RECONCILING, true, "TargetCreated", why);
-        return step.write(draft);
-    }
-    let why = format!("Deployment {name} did not exist, was created from the template and is available");
-    clear_problem(&mut draft);
-    draft.clear(RUNNING, "TargetCreated", "the target is available");
-    draft.status.available_at = draft.status.available_at.or(target.available_since);
-    draft.set(
-        SCHEDULED,
-        true,
-        "TargetCreated",
-        "the target did not exist and was created",
-    );
-    draft.set(SUCCEEDED, true, "TargetCreated", why);
-    step.write(draft)
-}
-
 /// Says what is wrong, or that nothing is any more.
 pub(super) fn set_problem(draft: &mut Draft, problem: Option<&Problem>) {
     match problem {
@@ -384,7 +341,7 @@ pub(super) fn set_problem(draft: &mut Draft, problem: Option<&Problem>) {
     }
 }
 
-fn clear_problem(draft: &mut Draft) {
+pub(super) fn clear_problem(draft: &mut Draft) {
     draft.clear(ERRORED, "Mended", "");
     draft.clear(STALLED, "Mended", "");
 }
