@@ -25,11 +25,24 @@ impl FromStr for GoDuration {
         if text.is_empty() {
             return Err(why(&"it is empty"));
         }
+        // Longer runs of digits overflow on the way to a number of seconds, and the parser panics.
+        let long = text.len() > 64
+            || text
+                .split(|c: char| !c.is_ascii_digit())
+                .any(|digits| digits.len() > 12);
+        if long {
+            return Err(why(&"it is too long"));
+        }
         let parsed: kube::core::Duration = text.parse().map_err(|e| why(&e))?;
         if parsed.is_negative() {
             return Err(why(&"it is negative"));
         }
-        Ok(Self(parsed.into()))
+        let parsed = std::time::Duration::from(parsed);
+        // Go's own limit, some 292 years: no sum of a few of these leaves the calendar.
+        if parsed.as_nanos() > i64::MAX.unsigned_abs().into() {
+            return Err(why(&"it is too long"));
+        }
+        Ok(Self(parsed))
     }
 }
 
@@ -118,7 +131,16 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused_with_an_example() {
-        for text in ["", "15", "15 minutes", "-1s", "1x", "s"] {
+        for text in [
+            "",
+            "15",
+            "15 minutes",
+            "-1s",
+            "1x",
+            "s",
+            "99999999999999999999999999h",
+            "2562048h",
+        ] {
             let error = text.parse::<GoDuration>().expect_err(text);
             assert!(error.contains("1m30s"), "{text}: {error}");
         }

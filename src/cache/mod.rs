@@ -4,6 +4,8 @@
 //! every change costs O(log n); only what a Kanary names is ever looked at for it.
 
 mod table;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::{
@@ -29,6 +31,7 @@ use crate::{
         Canary, Key,
         canary::Spec,
         decision::ObjectKind,
+        labels::Labels,
         observation::{Deployment, Observation, Owned},
     },
 };
@@ -46,6 +49,8 @@ struct State {
     by_service: HashMap<Place, BTreeSet<Key>>,
     deployments: Table<Deployment>,
     services: Table<ServiceRow>,
+    /// Names of the Services of a namespace that are not ours: what a canary must not be selected by.
+    production: HashMap<String, BTreeSet<String>>,
     autoscalers: Table<Owned>,
     pods: Table<PodRow>,
     /// Names of the pods of a Deployment.
@@ -113,6 +118,12 @@ impl Cached for KubeService {
     fn put(cache: &Cache, object: &Self) -> Vec<Key> {
         let view = view::service(object);
         let state = &mut *cache.lock();
+        let (namespace, name) = place_of(object);
+        if view.is_kanary {
+            state.forget_production(&namespace, &name);
+        } else {
+            state.production.entry(namespace).or_default().insert(name);
+        }
         let changed = put(&mut state.services, object, view);
         if changed {
             keys(&state.by_service, &place_of(object))
@@ -124,6 +135,7 @@ impl Cached for KubeService {
     fn remove(cache: &Cache, place: &Place) -> Vec<Key> {
         let state = &mut *cache.lock();
         state.services.remove(place);
+        state.forget_production(&place.0, &place.1);
         keys(&state.by_service, place)
     }
 
@@ -200,6 +212,24 @@ fn interests(key: &Key, spec: &Spec) -> (Vec<Place>, Vec<Place>) {
 }
 
 impl State {
+    fn forget_production(&mut self, namespace: &str, name: &str) {
+        if let Some(names) = self.production.get_mut(namespace) {
+            names.remove(name);
+            if names.is_empty() {
+                self.production.remove(namespace);
+            }
+        }
+    }
+
+    /// Selectors of the Services of a namespace that are not ours.
+    fn production_selectors(&self, namespace: &String) -> Vec<Labels> {
+        let names = self.production.get(namespace).into_iter().flatten();
+        names
+            .filter_map(|name| self.services.get(&(namespace.clone(), name.clone())))
+            .map(|row| row.service.selector.clone())
+            .collect()
+    }
+
     fn index(&mut self, canary: &Canary, add: bool) {
         let Ok(spec) = &canary.spec else { return };
         let (deployments, services) = interests(&canary.key, spec);
@@ -305,7 +335,6 @@ impl Cache {
             .collect();
         let canary_view = state.deployments.get(&canary_place).cloned();
         let creating = canary_view.is_none() && !spec.in_production();
-        let foreign = state.services.in_namespace(namespace).filter(|row| !row.is_kanary);
         Observation {
             target: state.deployments.get(&place(&spec.target)).cloned(),
             pods,
@@ -315,7 +344,7 @@ impl Cache {
                 .and_then(|name| Some(state.services.get(&place(name))?.service.clone())),
             // Only a canary that is about to be created has to know what it must not match.
             selectors: if creating {
-                foreign.map(|row| row.service.selector.clone()).collect()
+                state.production_selectors(namespace)
             } else {
                 Vec::new()
             },

@@ -83,14 +83,6 @@ impl<V: View> Table<V> {
     pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
         self.rows.keys()
     }
-
-    /// All objects of a namespace.
-    pub(super) fn in_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a V> {
-        self.rows
-            .range((namespace.to_owned(), String::new())..)
-            .take_while(move |((at, _), _)| at == namespace)
-            .map(|(_, row)| &row.view)
-    }
 }
 
 #[cfg(test)]

@@ -100,7 +100,8 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
     }
     if let Some(problem) = obstacle(step, target) {
         return Activation {
-            wake: patience(step),
+            // A deadline that is over is nothing to wait for: it counts once the problem is mended.
+            wake: patience(step).filter(|until| *until > step.now),
             problem: Some(problem),
             ..Activation::default()
         };
@@ -123,7 +124,8 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
 
 fn without_target(step: &Step<'_>) -> Activation {
     let name = &step.spec.target;
-    let started = step.canary.status.target_hash.is_some() || step.seen.canary.is_some();
+    let of_run = step.seen.canary.as_ref().filter(|canary| is_of_run(step, canary));
+    let started = step.canary.status.target_hash.is_some() || of_run.is_some();
     if started {
         return Activation::problem(
             "TargetNotFound",
@@ -156,7 +158,7 @@ fn without_target(step: &Step<'_>) -> Activation {
 
 fn await_target(step: &Step<'_>, target: &Deployment) -> Activation {
     let patience = step.spec.progress_deadline;
-    let until = target.created.checked_add(patience).ok();
+    let until = resumed(step, target.created).checked_add(patience).ok();
     if !target.rolled_out && (target.progress_failed || until.is_some_and(|until| until <= step.now)) {
         let name = &step.spec.target;
         return Activation::failed(
@@ -166,7 +168,7 @@ fn await_target(step: &Step<'_>, target: &Deployment) -> Activation {
     }
     Activation {
         bootstrap: true,
-        wake: until,
+        wake: until.filter(|until| *until > step.now),
         ..Activation::default()
     }
 }
@@ -262,16 +264,20 @@ fn patience(step: &Step<'_>) -> Option<Timestamp> {
     let since = match (canary.unavailable_since, step.canary.status.available_at) {
         (Some(since), _) => since,
         // It was available, and nobody says that it is not.
-        (None, Some(_)) => return None,
-        (None, None) => canary.created,
+        (None, Some(at)) if canary.created <= at => return None,
+        (None, _) => canary.created,
     };
+    resumed(step, since).checked_add(step.spec.progress_deadline).ok()
+}
+
+/// A time, or the end of the last pause if that is later.
+fn resumed(step: &Step<'_>, since: Timestamp) -> Timestamp {
     // The end of a pause that this very decision notices counts as well.
     let resumed_now = step.canary.status.paused_at.map(|_| step.now);
-    let since = [step.canary.status.resumed_at, resumed_now]
+    [step.canary.status.resumed_at, resumed_now]
         .into_iter()
         .flatten()
-        .fold(since, Timestamp::max);
-    since.checked_add(step.spec.progress_deadline).ok()
+        .fold(since, Timestamp::max)
 }
 
 fn late(step: &Step<'_>) -> Option<Activation> {

@@ -91,7 +91,7 @@ impl Step<'_> {
             failed_templates: former.failed_templates.clone(),
             current_hash: draft.status.current_hash.take(),
             retry: draft.status.retry,
-            run: Some(former.run.unwrap_or(1) + 1),
+            run: Some(former.run.unwrap_or(1).saturating_add(1)),
             report: Report::default(),
             ..KanaryStatus::default()
         };

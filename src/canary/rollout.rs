@@ -1,5 +1,7 @@
 //! After the verdict: the target gets the template, or the canary goes.
 
+use jiff::Timestamp;
+
 use super::{
     activate::{Problem, is_ours, target_changed_message},
     decide::{Step, end, fail},
@@ -7,15 +9,17 @@ use super::{
     labels,
     observation::Deployment,
     run::set_problem,
-    status::{DEPLOYMENT_UPDATED, Draft, FAILED, RECONCILING, STALLED, SUCCEEDED, find},
+    status::{DEPLOYMENT_UPDATED, DRY_RUN, Draft, FAILED, RECONCILING, STALLED, SUCCEEDED, find},
 };
+use crate::api::Word;
 
 /// Reason of a failure that has the former template put back.
 const NOT_AVAILABLE: &str = "TargetNotAvailable";
 
 /// The verdict is good: promote, wait for the target to roll out, and say so. A dry-run only cleans up.
 pub(super) fn promote(step: &Step<'_>) -> Decision {
-    if step.spec.dry_run && step.canary.status.completed_at.is_some() {
+    // A dry-run that has ended stays ended, whatever becomes of its spec.
+    if step.canary.status.completed_at.is_some() {
         return clean_up(step);
     }
     let mut draft = step.draft();
@@ -79,6 +83,18 @@ fn update(step: &Step<'_>, mut draft: Draft) -> Decision {
         // Done already; the cache does not know yet, and will tell.
         return Decision::default();
     }
+    if step.spec.verdict == Some(Word::Invalid) {
+        return fail(step, draft, "VerdictInvalid", "spec.verdict is invalid");
+    }
+    if step.spec.dry_run {
+        set_problem(&mut draft, None);
+        end_dry_run(
+            step,
+            &mut draft,
+            "the run became a dry-run before the target was updated",
+        );
+        return step.write(draft);
+    }
     let started_with = step.canary.status.target_hash.as_ref();
     let changed = started_with.is_some_and(|started_with| *started_with != live.template_hash);
     if changed && !step.spec.promote_over_change {
@@ -98,14 +114,28 @@ fn update(step: &Step<'_>, mut draft: Draft) -> Decision {
     }
 }
 
+/// A run that passed and leaves the target alone.
+pub(super) fn end_dry_run(step: &Step<'_>, draft: &mut Draft, by: &str) {
+    end(draft, step.now, DRY_RUN);
+    let message = format!("{by}; a dry-run leaves Deployment {} alone", step.spec.target);
+    draft.set(SUCCEEDED, true, DRY_RUN, message);
+    draft.set(
+        DEPLOYMENT_UPDATED,
+        false,
+        DRY_RUN,
+        "a dry-run does not update the target",
+    );
+}
+
 fn await_rollout(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Decision {
     let name = &step.spec.target;
-    let succeeded = find(&step.canary.status, SUCCEEDED).map(|condition| condition.last_transition_time.0);
     let patience = step.spec.progress_deadline;
-    let until = succeeded.and_then(|at| at.checked_add(patience).ok());
+    let until = promoting_since(step).checked_add(patience).ok();
     let late = until.is_some_and(|until| until <= step.now);
+    // What stood in the way before is over: the target is updated.
+    set_problem(&mut draft, None);
     if !late && !target.progress_failed {
-        // Nothing new to write: the Succeeded status already says that the target is to be updated.
+        // Without such news nothing is written: the Succeeded status already says that the target is to be updated.
         return Decision {
             wake: until,
             ..step.write(draft)
@@ -123,6 +153,17 @@ fn await_rollout(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Deci
     draft.set(STALLED, true, NOT_AVAILABLE, &message);
     draft.set(RECONCILING, false, NOT_AVAILABLE, message);
     step.write(draft)
+}
+
+/// Since when nothing kept the target from being updated: a pause, or a problem, does not count against its deadline.
+fn promoting_since(step: &Step<'_>) -> Timestamp {
+    let since = |condition| find(&step.canary.status, condition).map(|c| c.last_transition_time.0);
+    let succeeded = since(SUCCEEDED).unwrap_or(step.now);
+    match find(&step.canary.status, RECONCILING) {
+        Some(reconciling) if reconciling.status == "True" => succeeded.max(reconciling.last_transition_time.0),
+        Some(given_up) if given_up.reason == NOT_AVAILABLE => succeeded,
+        _ => step.now,
+    }
 }
 
 /// The verdict is bad: canary pods leave the production Service, then the canary goes, or stays out of traffic.
@@ -179,7 +220,8 @@ fn restore_stall(draft: &mut Draft, problem: bool) {
 }
 
 fn leave_service(step: &Step<'_>) -> Vec<Action> {
-    let Some(service) = step.seen.service.as_ref().filter(|_| step.spec.in_production()) else {
+    // Also when the traffic source was edited: no failed canary belongs behind the Service.
+    let Some(service) = &step.seen.service else {
         return Vec::new();
     };
     step.seen

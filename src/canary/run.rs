@@ -4,23 +4,29 @@ use jiff::Timestamp;
 
 use super::{
     activate::{self, Problem},
-    decide::{Step, end, fail},
+    bootstrap,
+    decide::{Step, fail},
     decision::Decision,
+    observation::Deployment,
+    pause,
+    rollout::end_dry_run,
     status::{
-        ACTIVATED, DEPLOYMENT_UPDATED, DRY_RUN, Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED,
-        SUCCEEDED, TRAFFIC, find,
+        ACTIVATED, Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED, SUCCEEDED, TRAFFIC, find, is_true,
     },
     validation::{self, Item, Judgement, Tally, Window},
 };
-use crate::api::{KanaryStatus, TrafficSource, Word};
+use crate::api::{TrafficSource, Word};
+
+/// Reason of `Scheduled` before the schedule.
+const WAITING_FOR_SCHEDULE: &str = "WaitingForSchedule";
 
 /// Decides about a Kanary that is Scheduled or Running.
 pub(super) fn decide(step: &Step<'_>) -> Decision {
     if step.spec.paused {
-        return pause(step);
+        return pause::hold(step);
     }
     let mut draft = step.draft();
-    resume(step, &mut draft);
+    pause::end(step, &mut draft);
     if step.spec.verdict == Some(Word::Invalid) {
         return fail(step, draft, "VerdictInvalid", "spec.verdict is invalid");
     }
@@ -36,70 +42,59 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
     if let Some((reason, message)) = &activation.failed {
         return fail(step, draft, reason, message);
     }
-    let mut decision = if activation.bootstrap {
-        bootstrap(step, draft, activation.problem.as_ref())
+    let decision = if activation.bootstrap {
+        bootstrap::judge(step, draft, activation.problem.as_ref())
     } else {
         judge(step, draft, activation.problem.as_ref())
     };
-    decision.actions = activation.actions;
-    decision.wake = [decision.wake, activation.wake].into_iter().flatten().min();
-    decision
-}
-
-/// Holds a run where it is. Only the moment is written down, because the deadline moves by the length of the pause.
-fn pause(step: &Step<'_>) -> Decision {
-    let mut draft = step.draft();
-    draft.status.paused_at.get_or_insert(step.now);
-    if draft.status.available_at.is_none() && draft.status.resumed_at.is_none() {
-        draft.status.start_time.get_or_insert(step.now);
+    if decision.status.as_ref().map(Phase::of) > Some(Phase::Running) {
+        // A run that ends starts nothing any more.
+        return decision;
     }
-    draft.set(
-        RECONCILING,
-        false,
-        "Paused",
-        "spec.paused is true: the run is held where it is",
-    );
-    draft.clear(STALLED, "Paused", "spec.paused is true");
-    step.write(draft)
-}
-
-/// Ends a pause: what was to come is moved by its length.
-fn resume(step: &Step<'_>, draft: &mut Draft) {
-    let Some(paused_at) = draft.status.paused_at.take() else {
-        return;
-    };
-    let length = step.now.duration_since(paused_at);
-    draft.status.resumed_at = Some(step.now);
-    let moved = |time: Timestamp| time.checked_add(length).unwrap_or(time);
-    if let Some(start) = draft.status.validation_start_time.filter(|start| *start > paused_at) {
-        draft.status.validation_start_time = Some(moved(start));
+    Decision {
+        actions: activation.actions,
+        wake: [decision.wake, activation.wake].into_iter().flatten().min(),
+        ..decision
     }
-    draft.status.deadline = draft.status.deadline.map(moved);
 }
 
 fn wait_for_schedule(step: &Step<'_>, mut draft: Draft, schedule: Timestamp) -> Decision {
     let why = format!("nothing is created before {schedule}");
-    draft.set(SCHEDULED, true, "WaitingForSchedule", &why);
-    draft.set(RECONCILING, true, "WaitingForSchedule", why);
+    draft.set(SCHEDULED, true, WAITING_FOR_SCHEDULE, &why);
+    draft.set(RECONCILING, true, WAITING_FOR_SCHEDULE, why);
     clear_problem(&mut draft);
+    // With three objects to create, one more status would be the run's eighth write.
+    let untold = step.canary.status.conditions.is_empty();
+    let decision = if untold && activate::objects(step.spec) > 2 {
+        Decision::default()
+    } else {
+        step.write(draft)
+    };
     Decision {
         wake: Some(schedule),
-        ..step.write(draft)
+        ..decision
     }
 }
 
+/// The canary of this run.
+fn canary<'a>(step: &Step<'a>) -> Option<&'a Deployment> {
+    step.seen
+        .canary
+        .as_ref()
+        .filter(|canary| activate::is_of_run(step, canary))
+}
+
+fn is_available(step: &Step<'_>) -> bool {
+    canary(step).is_some_and(|canary| canary.available_since.is_some())
+}
+
 /// Fixes the times of the run once the canary is available. They are written once and never move, but for a pause.
-fn fix_times(step: &Step<'_>, draft: &mut Draft) -> Option<Window> {
+pub(super) fn fix_times(step: &Step<'_>, draft: &mut Draft) -> Option<Window> {
     let status = &mut draft.status;
     if let (Some(start), Some(deadline)) = (status.validation_start_time, status.deadline) {
         return Some(Window { start, deadline });
     }
-    let canary = step
-        .seen
-        .canary
-        .as_ref()
-        .filter(|canary| activate::is_of_run(step, canary))?;
-    let available = canary.available_since?;
+    let available = canary(step)?.available_since?;
     let base = status.resumed_at.map_or(available, |resumed| resumed.max(available));
     let start = base.checked_add(step.spec.validation.initial_delay).ok()?;
     let deadline = start.checked_add(step.spec.validation.period).ok()?;
@@ -111,16 +106,11 @@ fn fix_times(step: &Step<'_>, draft: &mut Draft) -> Option<Window> {
 
 /// Judges the canary, if it is time.
 fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decision {
-    let canary = step
-        .seen
-        .canary
-        .as_ref()
-        .filter(|canary| activate::is_of_run(step, canary));
-    if let Some(canary) = canary {
+    if let Some(canary) = canary(step) {
         draft.status.start_time.get_or_insert(canary.created);
         draft.status.target_hash = draft.status.target_hash.take().or_else(|| canary.target_hash.clone());
     }
-    let available = canary.is_some_and(|canary| canary.available_since.is_some());
+    let available = is_available(step);
     let window = fix_times(step, &mut draft);
     let judgement = validation::judge(step.spec, step.seen, window, step.now);
     if let Some((reason, message)) = judgement.bad() {
@@ -168,11 +158,7 @@ fn scheduled(step: &Step<'_>, mut draft: Draft, window: Option<Window>, problem:
             why,
         );
     }
-    // A status that was never written reads as Scheduled already. Writing it is worth it to say what is wrong, or to
-    // show a warm-up, as long as the whole run stays within its seven writes.
-    let stored = step.canary.status.current_hash.is_some();
-    let worth_it = problem.is_some() || (warming_up && activate::objects(step.spec) <= 2);
-    if !stored && !worth_it {
+    if problem.is_none() && !is_worth_saying(step, warming_up) {
         return Decision {
             wake,
             ..Decision::default()
@@ -182,6 +168,19 @@ fn scheduled(step: &Step<'_>, mut draft: Draft, window: Option<Window>, problem:
         wake,
         ..step.write(draft)
     }
+}
+
+/// A status that was never written reads as Scheduled already, and one that waited for the schedule says so too. To show a
+/// warm-up as well is worth it as long as the whole run stays within its seven writes.
+fn is_worth_saying(step: &Step<'_>, warming_up: bool) -> bool {
+    let stored = &step.canary.status;
+    let waited = find(stored, SCHEDULED).is_some_and(|condition| condition.reason == WAITING_FOR_SCHEDULE);
+    let untold = stored.conditions.is_empty();
+    let is_over = is_true(stored, ERRORED) || stored.paused_at.is_some();
+    if is_over || !(waited || untold) {
+        return true;
+    }
+    warming_up && activate::objects(step.spec) + usize::from(waited) <= 2
 }
 
 /// The validation starts.
@@ -206,12 +205,23 @@ fn running(
         source => format!("the canary gets traffic from source {source}"),
     };
     draft.set(TRAFFIC, spec.traffic != TrafficSource::None, "TrafficSet", traffic);
-    let why = format!("Deployment {} is judged until {}", spec.canary, window.deadline);
-    draft.set(RUNNING, true, "Validating", &why);
     if problem.is_none() {
-        draft.set(RECONCILING, true, "Validating", why);
+        validating(step, &mut draft, window);
+    } else {
+        draft.set(RUNNING, true, "Validating", judged_until(step, window));
     }
     step.write(with_items(draft, judgement))
+}
+
+fn judged_until(step: &Step<'_>, window: Window) -> String {
+    format!("Deployment {} is judged until {}", step.spec.canary, window.deadline)
+}
+
+/// Nothing stands in the way: also what a pause or a problem that is over leaves behind is replaced.
+fn validating(step: &Step<'_>, draft: &mut Draft, window: Window) {
+    let why = judged_until(step, window);
+    draft.set(RUNNING, true, "Validating", &why);
+    draft.set(RECONCILING, true, "Validating", why);
 }
 
 /// The canary passed. The target is touched only once this is in the status that is read.
@@ -224,15 +234,7 @@ fn succeed(step: &Step<'_>, mut draft: Draft, judgement: Judgement, word: bool) 
     clear_problem(&mut draft);
     draft.clear(RUNNING, reason, "the verdict is good");
     if step.spec.dry_run {
-        end(&mut draft, step.now, DRY_RUN);
-        let message = format!("{by}; a dry-run leaves Deployment {} alone", step.spec.target);
-        draft.set(SUCCEEDED, true, DRY_RUN, message);
-        draft.set(
-            DEPLOYMENT_UPDATED,
-            false,
-            DRY_RUN,
-            "a dry-run does not update the target",
-        );
+        end_dry_run(step, &mut draft, by);
     } else {
         draft.set(SUCCEEDED, true, reason, by);
         draft.set(
@@ -257,19 +259,30 @@ fn hold(
     let waits = judgement.waits();
     match (problem, waits) {
         (Some(problem), _) => set_problem(&mut draft, Some(problem)),
+        (None, Some((validation::QUERY_INVALID, message, _))) => {
+            set_problem(&mut draft, Some(&Problem::new(validation::QUERY_INVALID, message)));
+        }
         (None, Some((reason, message, true))) => {
             clear_problem(&mut draft);
             draft.set(STALLED, true, reason, message);
+            draft.clear(RECONCILING, reason, message);
         }
         (None, Some(("WaitingForManual", message, false))) if due => {
             clear_problem(&mut draft);
             draft.set(RECONCILING, true, "WaitingForManual", message);
         }
-        _ => clear_problem(&mut draft),
+        (None, _) if due && !is_available(step) => {
+            clear_problem(&mut draft);
+            let why = format!("Deployment {} is not available, so it cannot pass", step.spec.canary);
+            draft.set(RECONCILING, true, "WaitingForCanary", why);
+        }
+        (None, _) => {
+            clear_problem(&mut draft);
+            validating(step, &mut draft, window);
+        }
     }
-    // A stall refers to the items, so they are written with it.
-    let news = stall(&draft.status) != stall(&step.canary.status);
-    if news || significant(&draft, &judgement) {
+    let stalls = is_true(&draft.status, STALLED) && !is_true(&step.canary.status, STALLED);
+    if stalls || significant(&draft, &judgement) {
         draft = with_items(draft, judgement);
     }
     let (checks, next) = checks(step, window);
@@ -279,13 +292,6 @@ fn hold(
         wake: [next, deadline].into_iter().flatten().min(),
         ..step.write(draft)
     }
-}
-
-/// Why somebody should look, if so.
-fn stall(status: &KanaryStatus) -> Option<&str> {
-    find(status, STALLED)
-        .filter(|condition| condition.status == "True")
-        .map(|condition| condition.reason.as_str())
 }
 
 /// Items are written with other news, and on their own only when something happened that must outlive a restart.
@@ -323,49 +329,6 @@ fn checks(step: &Step<'_>, window: Window) -> (Vec<usize>, Option<Timestamp>) {
     (due, next)
 }
 
-/// A target that did not exist was created; the run only checks that it becomes available.
-fn bootstrap(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decision {
-    set_problem(&mut draft, problem);
-    let Some(target) = &step.seen.target else {
-        // About to be created; only a problem is worth a status.
-        return if problem.is_some() {
-            step.write(draft)
-        } else {
-            Decision::default()
-        };
-    };
-    draft.status.start_time.get_or_insert(target.created);
-    draft
-        .status
-        .target_hash
-        .get_or_insert_with(|| target.template_hash.clone());
-    let name = &step.spec.target;
-    if !target.rolled_out {
-        let why = format!("Deployment {name} did not exist and was created; waits for it to be available");
-        draft.set(
-            SCHEDULED,
-            true,
-            "TargetCreated",
-            "the target did not exist and was created",
-        );
-        draft.set(RUNNING, true, "TargetCreated", &why);
-        draft.set(RECONCILING, true, "TargetCreated", why);
-        return step.write(draft);
-    }
-    let why = format!("Deployment {name} did not exist, was created from the template and is available");
-    clear_problem(&mut draft);
-    draft.clear(RUNNING, "TargetCreated", "the target is available");
-    draft.status.available_at = draft.status.available_at.or(target.available_since);
-    draft.set(
-        SCHEDULED,
-        true,
-        "TargetCreated",
-        "the target did not exist and was created",
-    );
-    draft.set(SUCCEEDED, true, "TargetCreated", why);
-    step.write(draft)
-}
-
 /// Says what is wrong, or that nothing is any more.
 pub(super) fn set_problem(draft: &mut Draft, problem: Option<&Problem>) {
     match problem {
@@ -378,7 +341,7 @@ pub(super) fn set_problem(draft: &mut Draft, problem: Option<&Problem>) {
     }
 }
 
-fn clear_problem(draft: &mut Draft) {
+pub(super) fn clear_problem(draft: &mut Draft) {
     draft.clear(ERRORED, "Mended", "");
     draft.clear(STALLED, "Mended", "");
 }

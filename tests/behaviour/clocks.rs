@@ -25,7 +25,6 @@ async fn a_schedule_holds_the_run_in_scheduled_and_nothing_is_created_before() {
     let schedule = after(5);
     let spec = json!({
         "schedule": schedule.to_string(), "serviceName": "app", "traffic": {"source": "both"},
-        "scale": {"hpa": {"maxReplicas": 2}},
     });
     world.kanary("batman", "app", spec).await;
     let waiting = world
@@ -35,8 +34,12 @@ async fn a_schedule_holds_the_run_in_scheduled_and_nothing_is_created_before() {
         .await;
     assert_eq!(phase(&waiting), "Scheduled");
     world.ends("batman", "DeploymentUpdated").await;
-    let creates: Vec<_> = world.requests().into_iter().filter(|request| request.verb == "create").collect();
-    assert!(creates.len() >= 3, "canary, Service and HPA: {creates:?}");
+    let creates: Vec<_> = world
+        .requests()
+        .into_iter()
+        .filter(|request| request.verb == "create")
+        .collect();
+    assert!(creates.len() >= 2, "canary and Service: {creates:?}");
     for create in creates {
         assert!(create.at >= schedule, "{create:?} before {schedule}");
     }
@@ -50,7 +53,10 @@ async fn a_schedule_never_eats_into_the_validation_period() {
     world.kanary("batman", "app", spec).await;
     let ended = world.ends("batman", "DeploymentUpdated").await;
     let available = time(&ended, "/status/availableAt");
-    assert_eq!(time(&ended, "/status/deadline").duration_since(available), SignedDuration::from_secs(2));
+    assert_eq!(
+        time(&ended, "/status/deadline").duration_since(available),
+        SignedDuration::from_secs(2)
+    );
     assert_not_before(&ended, "Succeeded", time(&ended, "/status/deadline"));
 }
 
@@ -83,11 +89,20 @@ async fn the_initial_delay_holds_the_run_in_scheduled_from_when_the_canary_is_av
     let ended = world.ends("batman", "DeploymentUpdated").await;
     assert_eq!(time(&ended, "/status/availableAt"), available, "by the cluster's clock");
     let created = time(&canary, "/metadata/creationTimestamp");
-    assert!(available.duration_since(created).as_secs() >= 4, "the pods of this case are slow");
+    assert!(
+        available.duration_since(created).as_secs() >= 4,
+        "the pods of this case are slow"
+    );
     let start = time(&ended, "/status/validationStartTime");
     assert_eq!(start.duration_since(available), SignedDuration::from_secs(3));
-    assert_eq!(time(&ended, "/status/deadline").duration_since(start), SignedDuration::from_secs(2));
-    let running = states.of("batman").into_iter().find(|seen| phase(&seen.object) == "Running");
+    assert_eq!(
+        time(&ended, "/status/deadline").duration_since(start),
+        SignedDuration::from_secs(2)
+    );
+    let running = states
+        .of("batman")
+        .into_iter()
+        .find(|seen| phase(&seen.object) == "Running");
     let running = running.expect("it was Running");
     assert_not_before(&running.object, "Running", start);
 }
@@ -99,7 +114,9 @@ async fn labels_do_not_fail_a_run_before_its_initial_delay_is_over() {
     let watch = json!({"labelWatch": {"podInvalidationLabels": {"alert": "cold"}}});
     let validation = json!({"initialDelay": "4s", "validationPeriod": "1h", "items": [watch]});
     let template = json!({"spec": {"template": {"metadata": {"labels": {"alert": "cold"}}}}});
-    world.kanary("batman", "app", json!({"validation": validation, "template": template})).await;
+    world
+        .kanary("batman", "app", json!({"validation": validation, "template": template}))
+        .await;
     let ended = world.ends("batman", "Failed").await;
     assert_not_before(&ended, "Failed", time(&ended, "/status/validationStartTime"));
 }
@@ -125,7 +142,9 @@ async fn a_restart_neither_restarts_nor_shortens_the_times() {
 async fn a_deadline_that_passed_while_no_controller_ran_is_acted_on_at_once() {
     let world = World::new("clocks").await;
     world.target("app", 1).await;
-    world.kanary("batman", "app", json!({"validation": {"validationPeriod": "2s"}})).await;
+    world
+        .kanary("batman", "app", json!({"validation": {"validationPeriod": "2s"}}))
+        .await;
     world.target("other", 1).await;
     let running = world.phase("batman", "Running").await;
     world.kill_controller();
@@ -193,7 +212,9 @@ async fn a_canary_that_crashes_and_stays_down_fails_and_is_never_promoted() {
 /// A Kanary of its own that ends after a second or two: proof that time has passed for the controller.
 async fn time_passes(world: &World) {
     world.target("clock", 1).await;
-    world.kanary("clock", "clock", json!({"validation": {"validationPeriod": "1s"}})).await;
+    world
+        .kanary("clock", "clock", json!({"validation": {"validationPeriod": "1s"}}))
+        .await;
     world.ends("clock", "DeploymentUpdated").await;
 }
 
@@ -218,7 +239,9 @@ async fn a_pause_before_the_start_creates_nothing() {
 async fn a_paused_run_is_not_judged_and_its_deadline_moves_by_the_pause() {
     let world = World::new("clocks").await;
     world.target("app", 1).await;
-    world.kanary("batman", "app", json!({"validation": {"validationPeriod": "4s"}})).await;
+    world
+        .kanary("batman", "app", json!({"validation": {"validationPeriod": "4s"}}))
+        .await;
     let running = world.phase("batman", "Running").await;
     world.edit("batman", json!({"paused": true})).await;
     let paused = world

@@ -44,9 +44,11 @@ async fn delete(world: &World) {
 
 #[tokio::test]
 async fn before_its_schedule() {
-    let world = world(json!({"schedule": "2999-01-01T00:00:00Z"})).await;
+    let world = world(json!({"schedule": "2999-01-01T00:00:00Z", "scale": null})).await;
     world
-        .until(&KANARY, "batman", "waits", |kanary| !kanary["status"]["conditions"].is_null())
+        .until(&KANARY, "batman", "waits", |kanary| {
+            !kanary["status"]["conditions"].is_null()
+        })
         .await;
     delete(&world).await;
 }
@@ -55,7 +57,9 @@ async fn before_its_schedule() {
 async fn while_the_canary_comes_up() {
     let template = json!({"spec": {"template": {"metadata": {"labels": {"kanary.test/behaviour": "never-ready"}}}}});
     let world = world(json!({"template": template})).await;
-    world.until(&DEPLOYMENT, "app-kanary-batman", "is there", |_| true).await;
+    world
+        .until(&DEPLOYMENT, "app-kanary-batman", "is there", |_| true)
+        .await;
     delete(&world).await;
 }
 
@@ -90,7 +94,9 @@ async fn while_the_target_rolls_out() {
     let template = json!({"spec": {"template": {"metadata": {"labels": {"kanary.test/behaviour": "slow"}}}}});
     let world = world(json!({"verdict": "valid", "template": template})).await;
     world
-        .until(&DEPLOYMENT, "app", "is updated", |app| app["metadata"]["generation"] == 2)
+        .until(&DEPLOYMENT, "app", "is updated", |app| {
+            app["metadata"]["generation"] == 2
+        })
         .await;
     assert_eq!(phase(&world.get(&KANARY, "batman").await), "Succeeded");
     delete(&world).await;

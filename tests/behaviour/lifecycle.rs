@@ -31,7 +31,11 @@ async fn a_run_goes_from_scheduled_over_running_and_succeeded_to_deployment_upda
     let created = world.kanary("batman", "app", json!({})).await;
     assert_eq!(phase(&created), "Scheduled", "from the first moment");
     world.ends("batman", "DeploymentUpdated").await;
-    let mut phases: Vec<_> = states.of("batman").iter().map(|seen| phase(&seen.object).to_owned()).collect();
+    let mut phases: Vec<_> = states
+        .of("batman")
+        .iter()
+        .map(|seen| phase(&seen.object).to_owned())
+        .collect();
     phases.dedup();
     assert_eq!(phases, ["Scheduled", "Running", "Succeeded", "DeploymentUpdated"]);
 }
@@ -55,7 +59,9 @@ async fn a_dry_run_stops_at_succeeded_and_leaves_the_target_alone() {
     let target = world.target("app", 1).await;
     let no_update = json!({"validation": {"noUpdate": true}});
     world.kanary("batman", "app", no_update).await;
-    world.kanary("superman", "app", json!({"rollout": {"mode": "dry-run"}})).await;
+    world
+        .kanary("superman", "app", json!({"rollout": {"mode": "dry-run"}}))
+        .await;
     for name in ["batman", "superman"] {
         let ended = world.ends(name, "Succeeded").await;
         assert_eq!(reason(&ended, "Succeeded"), "DryRun");
@@ -65,7 +71,12 @@ async fn a_dry_run_stops_at_succeeded_and_leaves_the_target_alone() {
     let after = world.get(&DEPLOYMENT, "app").await;
     assert_eq!(after["spec"], target["spec"]);
     assert_eq!(after["metadata"]["generation"], 1);
-    assert!(world.requests().iter().all(|request| request.verb != "patch" || request.name != "app"));
+    assert!(
+        world
+            .requests()
+            .iter()
+            .all(|request| request.verb != "patch" || request.name != "app")
+    );
 }
 
 #[tokio::test]
@@ -81,7 +92,11 @@ async fn a_missing_target_is_created_from_the_template_and_only_checked_for_avai
     assert_eq!(image(&target), "app:v2");
     assert_eq!(target["status"]["availableReplicas"], 2);
     assert_eq!(labels(&target, "/metadata/labels")["team"], "gotham");
-    assert_eq!(target["metadata"]["ownerReferences"], Value::Null, "it outlives the Kanary");
+    assert_eq!(
+        target["metadata"]["ownerReferences"],
+        Value::Null,
+        "it outlives the Kanary"
+    );
     assert!(deployments.of("app-kanary-batman").is_empty(), "there was no canary");
 }
 
@@ -92,7 +107,11 @@ async fn a_created_target_that_does_not_become_available_fails_the_run() {
     world.kanary("batman", "app", spec).await;
     let ended = world.ends("batman", "Failed").await;
     assert_eq!(reason(&ended, "Failed"), "ProgressDeadlineExceeded");
-    assert_eq!(image(&world.get(&DEPLOYMENT, "app").await), "app:v2", "it is left for a look at it");
+    assert_eq!(
+        image(&world.get(&DEPLOYMENT, "app").await),
+        "app:v2",
+        "it is left for a look at it"
+    );
 }
 
 #[tokio::test]
@@ -116,9 +135,17 @@ async fn every_object_of_a_run_is_labelled_and_owned() {
         assert_eq!(its["kanary.k8s-operators.dev/iskanary"], "true", "{object:#}");
         assert_eq!(its["kanary.k8s-operators.dev/name"], "batman", "{object:#}");
         let owner = &object["metadata"]["ownerReferences"][0];
-        assert_eq!((&owner["kind"], &owner["uid"]), (&json!("KanaryDeployment"), &created["metadata"]["uid"]));
+        assert_eq!(
+            (&owner["kind"], &owner["uid"]),
+            (&json!("KanaryDeployment"), &created["metadata"]["uid"])
+        );
     }
-    let pods = world.list(&POD, "kanary.k8s-operators.dev/iskanary=true,kanary.k8s-operators.dev/name=batman").await;
+    let pods = world
+        .list(
+            &POD,
+            "kanary.k8s-operators.dev/iskanary=true,kanary.k8s-operators.dev/name=batman",
+        )
+        .await;
     assert_eq!(pods.len(), 1);
 }
 
@@ -152,8 +179,17 @@ async fn the_rollout_history_names_the_kanary_and_undo_works() {
     world.kanary("batman", "app", json!({})).await;
     world.ends("batman", "DeploymentUpdated").await;
     let history = world.kubectl(&["rollout", "history", "deployment/app"]).await;
-    assert!(history.contains("promoted by KanaryDeployment") && history.contains("/batman"), "{history}");
-    assert_eq!(world.list(&REPLICA_SET, "app=app,!kanary.k8s-operators.dev/name").await.len(), 2);
+    assert!(
+        history.contains("promoted by KanaryDeployment") && history.contains("/batman"),
+        "{history}"
+    );
+    assert_eq!(
+        world
+            .list(&REPLICA_SET, "app=app,!kanary.k8s-operators.dev/name")
+            .await
+            .len(),
+        2
+    );
     world.kubectl(&["rollout", "undo", "deployment/app"]).await;
     world
         .until(&DEPLOYMENT, "app", "runs v1 again", |app| {
@@ -161,7 +197,11 @@ async fn the_rollout_history_names_the_kanary_and_undo_works() {
         })
         .await;
     let kanary = world.get(&KANARY, "batman").await;
-    assert_eq!(phase(&kanary), "DeploymentUpdated", "a finished run does not fight the user");
+    assert_eq!(
+        phase(&kanary),
+        "DeploymentUpdated",
+        "a finished run does not fight the user"
+    );
 }
 
 #[tokio::test]
@@ -215,7 +255,11 @@ async fn a_failed_canary_leaves_the_service_first_and_then_goes() {
     out.retain(|seen| seen.version < gone.version);
     out.sort_by_key(|seen| seen.object["metadata"]["name"].to_string());
     out.dedup_by_key(|seen| seen.object["metadata"]["name"].to_string());
-    assert_eq!(out.len(), 2, "both pods were out of the Service before the canary was deleted");
+    assert_eq!(
+        out.len(),
+        2,
+        "both pods were out of the Service before the canary was deleted"
+    );
 }
 
 #[tokio::test]
@@ -234,10 +278,15 @@ async fn retain_keeps_a_failed_canary_out_of_traffic() {
     world.gone(&SERVICE, "app-kanary-batman").await;
     let selector = "kubernetes.io/service-name=app";
     world
-        .until_all(&crate::support::ENDPOINT_SLICE, selector, "only the target is behind the Service", |slices| {
-            let endpoints = slices.iter().filter_map(|slice| slice["endpoints"].as_array());
-            endpoints.flatten().count() == 1
-        })
+        .until_all(
+            &crate::support::ENDPOINT_SLICE,
+            selector,
+            "only the target is behind the Service",
+            |slices| {
+                let endpoints = slices.iter().filter_map(|slice| slice["endpoints"].as_array());
+                endpoints.flatten().count() == 1
+            },
+        )
         .await;
     let canary = world.get(&DEPLOYMENT, "app-kanary-batman").await;
     assert_eq!(canary["metadata"]["deletionTimestamp"], Value::Null);
@@ -260,7 +309,9 @@ async fn a_failed_template_is_remembered_and_only_retry_runs_it_again() {
     good["rollout"] = json!({"mode": "dry-run"});
     world.edit("batman", good).await;
     world
-        .until(&KANARY, "batman", "the changed template passes", |kanary| phase(kanary) == "Succeeded")
+        .until(&KANARY, "batman", "the changed template passes", |kanary| {
+            phase(kanary) == "Succeeded"
+        })
         .await;
     world.gone(&DEPLOYMENT, "app-kanary-batman").await;
     let deployments = world.record(DEPLOYMENT).await;
@@ -271,15 +322,23 @@ async fn a_failed_template_is_remembered_and_only_retry_runs_it_again() {
         })
         .await;
     assert_eq!(phase(&refused), "Failed");
-    assert!(message(&refused, "Failed").contains("spec.retry"), "it says how to go on");
+    assert!(
+        message(&refused, "Failed").contains("spec.retry"),
+        "it says how to go on"
+    );
 
     world.edit("batman", json!({"retry": 1})).await;
     world
-        .until(&KANARY, "batman", "the retry passes", |kanary| phase(kanary) == "Succeeded")
+        .until(&KANARY, "batman", "the retry passes", |kanary| {
+            phase(kanary) == "Succeeded"
+        })
         .await;
     assert_eq!(image(&deployments.of("app-kanary-batman")[0].object), "app:v2");
     let run = labels(&deployments.of("app-kanary-batman")[0].object, "/metadata/labels");
-    assert!(run["kanary.k8s-operators.dev/run"].ends_with("-4"), "the refused run had no canary: {run:?}");
+    assert!(
+        run["kanary.k8s-operators.dev/run"].ends_with("-4"),
+        "the refused run had no canary: {run:?}"
+    );
 }
 
 #[tokio::test]
@@ -290,11 +349,18 @@ async fn a_finished_run_is_not_run_again_by_an_edit_that_leaves_the_template() {
     let failed = world.ends("batman", "Failed").await;
     world.gone(&DEPLOYMENT, "app-kanary-batman").await;
     let deployments = world.record(DEPLOYMENT).await;
-    world.edit("batman", json!({"verdict": null, "validation": {"validationPeriod": "3s"}})).await;
+    world
+        .edit(
+            "batman",
+            json!({"verdict": null, "validation": {"validationPeriod": "3s"}}),
+        )
+        .await;
     world.kill_controller();
     world.start_controller();
     // Another Kanary's whole run: time enough to do what must not be done.
-    world.kanary("clock", "app", json!({"rollout": {"mode": "dry-run"}})).await;
+    world
+        .kanary("clock", "app", json!({"rollout": {"mode": "dry-run"}}))
+        .await;
     world.ends("clock", "Succeeded").await;
     let still = world.get(&KANARY, "batman").await;
     assert_eq!(phase(&still), "Failed");
@@ -316,7 +382,10 @@ async fn a_changed_template_after_a_promotion_starts_a_new_run() {
         })
         .await;
     let target = world.get(&DEPLOYMENT, "app").await;
-    assert_eq!((image(&target), &target["metadata"]["generation"]), (&json!("app:v3"), &json!(3)));
+    assert_eq!(
+        (image(&target), &target["metadata"]["generation"]),
+        (&json!("app:v3"), &json!(3))
+    );
     world.gone(&DEPLOYMENT, "app-kanary-batman").await;
 }
 

@@ -1,4 +1,4 @@
-//! The behaviour suite: what users are promised (`design/api.md`), tried against a real API server.
+//! The behaviour suite: what users are promised (`docs/api.md`), tried against a real API server.
 //!
 //! `hack/plane/plane run -- cargo test --locked --test behaviour -- --test-threads=12`
 #![allow(
@@ -21,6 +21,7 @@ mod manual;
 mod no_data;
 mod prom_ql;
 mod published;
+mod readme;
 mod rollout;
 mod scale;
 mod seen;

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{DEPLOYMENT, Fake, KANARY, World, assert_not_before, is_true, message, phase, reason, since, time};
+use crate::support::{
+    DEPLOYMENT, Fake, KANARY, World, assert_not_before, is_true, message, phase, reason, since, time,
+};
 
 async fn world(validation: Value) -> World {
     let world = World::new("manual").await;
@@ -24,7 +26,9 @@ async fn image(world: &World) -> Value {
 async fn valid_is_taken_at_once() {
     let world = world(long(json!({}))).await;
     world.phase("batman", "Running").await;
-    world.edit("batman", json!({"validation": long(json!({"status": "valid"}))})).await;
+    world
+        .edit("batman", json!({"validation": long(json!({"status": "valid"}))}))
+        .await;
     let ended = world.ends("batman", "DeploymentUpdated").await;
     assert_eq!(reason(&ended, "Succeeded"), "ManualValid");
     assert_eq!(image(&world).await, "app:v2");
@@ -34,7 +38,9 @@ async fn valid_is_taken_at_once() {
 async fn invalid_is_taken_at_once() {
     let world = world(long(json!({}))).await;
     world.phase("batman", "Running").await;
-    world.edit("batman", json!({"validation": long(json!({"status": "invalid"}))})).await;
+    world
+        .edit("batman", json!({"validation": long(json!({"status": "invalid"}))}))
+        .await;
     let ended = world.ends("batman", "Failed").await;
     assert_eq!(reason(&ended, "Failed"), "ManualInvalid");
     assert!(message(&ended, "Failed").contains("manual[0]"), "{ended:#}");
@@ -53,7 +59,9 @@ async fn none_waits_for_the_word_after_the_deadline() {
     assert_eq!(phase(&waiting), "Running");
     assert!(time(&waiting, "/status/deadline") <= jiff::Timestamp::now());
     assert_eq!(image(&world).await, "app:v1");
-    world.edit("batman", json!({"validation": short(json!({"status": "valid"}))})).await;
+    world
+        .edit("batman", json!({"validation": short(json!({"status": "valid"}))}))
+        .await;
     world.ends("batman", "DeploymentUpdated").await;
 }
 
@@ -93,9 +101,7 @@ async fn invalid_after_the_deadline_fails_at_the_deadline_and_not_before() {
 
 #[tokio::test]
 async fn one_bad_item_fails_the_run_at_once_whatever_the_others_say() {
-    let items = |second: Value| {
-        json!({"validationPeriod": "1h", "items": [{"manual": {}}, {"manual": second}, {"manual": {}}]})
-    };
+    let items = |second: Value| json!({"validationPeriod": "1h", "items": [{"manual": {}}, {"manual": second}, {"manual": {}}]});
     let world = world(items(json!({}))).await;
     world.phase("batman", "Running").await;
     world
@@ -120,7 +126,9 @@ async fn all_items_must_be_good_at_the_deadline() {
         })
         .await;
     assert_eq!(image(&world).await, "app:v1");
-    world.edit("batman", json!({"validation": items(json!({"status": "valid"}))})).await;
+    world
+        .edit("batman", json!({"validation": items(json!({"status": "valid"}))}))
+        .await;
     world.ends("batman", "DeploymentUpdated").await;
 }
 
@@ -181,5 +189,8 @@ async fn a_valid_verdict_waits_until_the_canary_is_available() {
     let ended = world.ends("batman", "DeploymentUpdated").await;
     let canary_started = time(&ended, "/status/startTime");
     let waited = since(&ended, "Succeeded").duration_since(canary_started);
-    assert!(waited.as_secs() >= 4, "a slow pod takes five seconds, and this took {waited:?}");
+    assert!(
+        waited.as_secs() >= 4,
+        "a slow pod takes five seconds, and this took {waited:?}"
+    );
 }

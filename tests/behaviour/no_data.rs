@@ -48,11 +48,16 @@ async fn held_by(says: Says, more: Value, why: &str, text: &str) {
     let fake = Fake::start(says).await;
     let mut limits = json!({"consecutiveErrorLimit": 2});
     crate::support::merge(&mut limits, more);
-    world.kanary("batman", "app", validation(item(&fake.address, limits))).await;
+    world
+        .kanary("batman", "app", validation(item(&fake.address, limits)))
+        .await;
     undecided(&world, "batman", why, text).await;
     assert_eq!(world.get(&DEPLOYMENT, "app").await["metadata"]["generation"], 1);
     let pods = world.list(&POD, "kanary.k8s-operators.dev/name=batman").await;
-    fake.now_says(Says::Vector(vec![(json!({"pod": pods[0]["metadata"]["name"]}), "0.5".to_owned())]));
+    fake.now_says(Says::Vector(vec![(
+        json!({"pod": pods[0]["metadata"]["name"]}),
+        "0.5".to_owned(),
+    )]));
     let ended = world.ends("batman", "DeploymentUpdated").await;
     assert!(!is_true(&ended, "Stalled"), "{ended:#}");
 }
@@ -75,7 +80,13 @@ async fn a_huge_body_neither_fails_nor_promotes() {
 
 #[tokio::test]
 async fn a_server_that_hangs_neither_fails_nor_promotes() {
-    held_by(Says::Nothing, json!({"consecutiveErrorLimit": 1}), "Inconclusive", "no answer").await;
+    held_by(
+        Says::Nothing,
+        json!({"consecutiveErrorLimit": 1}),
+        "Inconclusive",
+        "no answer",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -96,13 +107,25 @@ async fn an_empty_result_neither_fails_nor_promotes() {
 #[tokio::test]
 async fn series_of_other_pods_are_neither_proof_nor_failure() {
     let says = Says::Vector(vec![(json!({"pod": "another"}), "99".to_owned())]);
-    held_by(says, json!({"allPodsQuery": false}), "NoData", "no series of a ready canary pod").await;
+    held_by(
+        says,
+        json!({"allPodsQuery": false}),
+        "NoData",
+        "no series of a ready canary pod",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn series_without_the_pods_name_neither_fail_nor_promote() {
     let says = Says::Vector(vec![(json!({"instance": "a"}), "99".to_owned())]);
-    held_by(says, json!({"allPodsQuery": false}), "Inconclusive", "no series has the label `pod`").await;
+    held_by(
+        says,
+        json!({"allPodsQuery": false}),
+        "Inconclusive",
+        "no series has the label `pod`",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -112,7 +135,10 @@ async fn counts_that_add_up_to_0_are_no_data() {
     world.target("app", 1).await;
     let fake = Fake::start(says).await;
     let list = json!({"key": "code", "badValues": ["500"]});
-    let item = item(&fake.address, json!({"valueInRange": null, "discreteValueOutOfList": list}));
+    let item = item(
+        &fake.address,
+        json!({"valueInRange": null, "discreteValueOutOfList": list}),
+    );
     world.kanary("batman", "app", validation(item)).await;
     undecided(&world, "batman", "NoData", "add up to 0").await;
 }
@@ -142,7 +168,10 @@ async fn errors_below_the_limit_are_waited_out() {
     let ended = world.ends("batman", "DeploymentUpdated").await;
     assert!(!is_true(&ended, "Stalled"));
     let events = world.list(&EVENT, "").await;
-    assert!(events.iter().all(|event| event["reason"] != "Inconclusive"), "{events:#?}");
+    assert!(
+        events.iter().all(|event| event["reason"] != "Inconclusive"),
+        "{events:#?}"
+    );
 }
 
 #[tokio::test]
@@ -167,7 +196,10 @@ async fn as_many_bad_measurements_as_the_failure_limit_are_tolerated() {
     spec["validation"]["validationPeriod"] = json!("1h");
     world.kanary("batman", "app", spec).await;
     let ended = world.ends("batman", "Failed").await;
-    assert!(message(&ended, "Failed").contains("3 bad measurements, 2 tolerated"), "{ended:#}");
+    assert!(
+        message(&ended, "Failed").contains("3 bad measurements, 2 tolerated"),
+        "{ended:#}"
+    );
     assert_eq!(fake.asked().len(), 3);
     assert_eq!(ended["status"]["items"][0]["bad"], 3);
 }
@@ -197,9 +229,12 @@ async fn bad_measurements_are_remembered_over_a_restart() {
     spec["validation"]["maxIntervalPeriod"] = json!("1s");
     world.kanary("batman", "app", spec).await;
     world
-        .until(&crate::support::KANARY, "batman", "one bad measurement is written down", |kanary| {
-            kanary["status"]["items"][0]["bad"] == 1
-        })
+        .until(
+            &crate::support::KANARY,
+            "batman",
+            "one bad measurement is written down",
+            |kanary| kanary["status"]["items"][0]["bad"] == 1,
+        )
         .await;
     world.kill_controller();
     fake.now_says(Says::one("0.5"));
@@ -238,7 +273,11 @@ async fn a_query_is_put_when_it_is_due_and_never_before() {
     world.kanary("batman", "app", spec).await;
     let ended = world.ends("batman", "DeploymentUpdated").await;
     let start = time(&ended, "/status/validationStartTime");
-    let offsets: Vec<_> = fake.asked().iter().map(|asked| asked.at.duration_since(start).as_millis()).collect();
+    let offsets: Vec<_> = fake
+        .asked()
+        .iter()
+        .map(|asked| asked.at.duration_since(start).as_millis())
+        .collect();
     assert_eq!(offsets.len(), 4, "every second, and at the deadline: {offsets:?}");
     for (offset, due) in offsets.iter().zip([1000, 2000, 3000, 3500]) {
         assert!((due..due + 900).contains(offset), "{offsets:?}");
@@ -295,11 +334,19 @@ async fn a_bearer_token_comes_from_a_secret_of_the_namespace() {
     let world = World::new("no-data").await;
     world.target("app", 1).await;
     world
-        .kubectl(&["create", "secret", "generic", "prometheus", "--from-literal=token=s3cr3t"])
+        .kubectl(&[
+            "create",
+            "secret",
+            "generic",
+            "prometheus",
+            "--from-literal=token=s3cr3t",
+        ])
         .await;
     let fake = Fake::value("0.5").await;
     let auth = json!({"prometheusAuth": {"bearerTokenSecret": {"name": "prometheus", "key": "token"}}});
-    world.kanary("batman", "app", validation(item(&fake.address, auth))).await;
+    world
+        .kanary("batman", "app", validation(item(&fake.address, auth)))
+        .await;
     world.ends("batman", "DeploymentUpdated").await;
     for asked in fake.asked() {
         assert_eq!(asked.authorization, "Bearer s3cr3t");
@@ -312,7 +359,9 @@ async fn a_secret_that_is_missing_neither_fails_nor_promotes() {
     world.target("app", 1).await;
     let fake = Fake::value("0.5").await;
     let auth = json!({"prometheusAuth": {"basicAuthSecret": "nowhere"}, "consecutiveErrorLimit": 2});
-    world.kanary("batman", "app", validation(item(&fake.address, auth))).await;
+    world
+        .kanary("batman", "app", validation(item(&fake.address, auth)))
+        .await;
     undecided(&world, "batman", "Inconclusive", "nowhere").await;
     assert!(fake.asked().is_empty(), "no query without its credentials");
     let held = world.get(&crate::support::KANARY, "batman").await;

@@ -41,7 +41,10 @@ async fn pod_of(world: &World, kanary: &str) -> String {
     let pods = world
         .until_all(&POD, &selector, "the canary pod is there", |pods| !pods.is_empty())
         .await;
-    pods[0]["metadata"]["name"].as_str().expect("a pod has a name").to_owned()
+    pods[0]["metadata"]["name"]
+        .as_str()
+        .expect("a pod has a name")
+        .to_owned()
 }
 
 /// Runs all cases side by side as dry-runs that end as soon as the item has spoken.
@@ -69,7 +72,11 @@ async fn judge(criterion: Value, cases: Vec<Case>) {
         let pod = pod_of(&world, case.name).await;
         for (on, series) in [(pod.as_str(), &case.series), ("another", &case.others)] {
             for (labels, value) in series {
-                let more = if labels.is_empty() { String::new() } else { format!(",{labels}") };
+                let more = if labels.is_empty() {
+                    String::new()
+                } else {
+                    format!(",{labels}")
+                };
                 exporter.set(&format!("measure{{{},pod=\"{on}\"{more}}}", selected(case)), *value);
             }
         }
@@ -94,7 +101,12 @@ async fn value_in_range_includes_its_bounds() {
         bad("all-bad", true, &[("", 0.51)], "0.51 outside [0.1, 0.5]"),
         bad("below", true, &[("", 0.05)], "0.05 outside"),
         good("pod-good", false, &[("", 0.3)]),
-        bad("pod-bad", false, &[("", 7.0)], "7 outside [0.1, 0.5] on pod app-kanary-pod-bad-"),
+        bad(
+            "pod-bad",
+            false,
+            &[("", 7.0)],
+            "7 outside [0.1, 0.5] on pod app-kanary-pod-bad-",
+        ),
         Case {
             others: vec![("", 99.0)],
             ..good("other-pods-bad", false, &[("", 0.3)])
@@ -117,9 +129,19 @@ async fn discrete_values_out_of_the_good_list_are_tolerated_up_to_their_share() 
     let cases = vec![
         good("within", true, &[("code=\"200\"", 96.0), ("code=\"500\"", 4.0)]),
         good("at", true, &[("code=\"200\"", 95.0), ("code=\"500\"", 5.0)]),
-        bad("above", true, &[("code=\"200\"", 94.0), ("code=\"500\"", 6.0)], "6 % bad, above 5 %"),
+        bad(
+            "above",
+            true,
+            &[("code=\"200\"", 94.0), ("code=\"500\"", 6.0)],
+            "6 % bad, above 5 %",
+        ),
         good("pod-within", false, &[("code=\"204\"", 99.0), ("code=\"500\"", 1.0)]),
-        bad("pod-above", false, &[("code=\"200\"", 1.0), ("code=\"404\"", 1.0)], "50 % bad, above 5 % on pod app-"),
+        bad(
+            "pod-above",
+            false,
+            &[("code=\"200\"", 1.0), ("code=\"404\"", 1.0)],
+            "50 % bad, above 5 % on pod app-",
+        ),
         Case {
             others: vec![("code=\"500\"", 999.0)],
             ..good("other-pods-bad", false, &[("code=\"200\"", 10.0)])
@@ -132,8 +154,17 @@ async fn discrete_values_out_of_the_good_list_are_tolerated_up_to_their_share() 
 #[tokio::test]
 async fn discrete_values_in_the_bad_list_are_not_tolerated_by_default() {
     let cases = vec![
-        good("none", true, &[("code=\"200\"", 10.0), ("code=\"418\"", 3.0), ("code=\"500\"", 0.0)]),
-        bad("one", true, &[("code=\"200\"", 999.0), ("code=\"500\"", 1.0)], "0.1 % bad, above 0 %"),
+        good(
+            "none",
+            true,
+            &[("code=\"200\"", 10.0), ("code=\"418\"", 3.0), ("code=\"500\"", 0.0)],
+        ),
+        bad(
+            "one",
+            true,
+            &[("code=\"200\"", 999.0), ("code=\"500\"", 1.0)],
+            "0.1 % bad, above 0 %",
+        ),
     ];
     let list = json!({"key": "code", "badValues": ["500", "503"]});
     judge(json!({"discreteValueOutOfList": list}), cases).await;
@@ -145,7 +176,12 @@ async fn a_deviation_is_measured_from_1_when_the_query_divides_by_the_mean() {
         good("none", true, &[("", 1.0)]),
         good("up", false, &[("", 1.1)]),
         good("down", true, &[("", 0.9)]),
-        bad("far-up", false, &[("", 1.7)], "70 % off, above 10 % on pod app-kanary-far-up-"),
+        bad(
+            "far-up",
+            false,
+            &[("", 1.7)],
+            "70 % off, above 10 % on pod app-kanary-far-up-",
+        ),
         bad("far-down", true, &[("", 0.5)], "50 % off, above 10 %"),
     ];
     judge(json!({"continuousValueDeviation": {"maxDeviationPercent": 10}}), cases).await;
@@ -163,7 +199,11 @@ async fn a_deviation_of_values_is_measured_from_the_mean_over_the_result() {
             ..bad("far", false, &[("", 300.0)], "1.5 times the mean: 50 % off, above 10 %")
         },
     ];
-    judge(json!({"continuousValueDeviation": {"maxDeviationPercent": 10, "of": "value"}}), cases).await;
+    judge(
+        json!({"continuousValueDeviation": {"maxDeviationPercent": 10, "of": "value"}}),
+        cases,
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -186,7 +226,12 @@ async fn no_result_fails_on_any_series() {
     let cases = vec![
         good("all-good", true, &[]),
         bad("all-bad", true, &[("", 0.0)], "a series where none is due"),
-        bad("pod-bad", false, &[("alertname=\"HighCpu\"", 1.0)], "a series where none is due"),
+        bad(
+            "pod-bad",
+            false,
+            &[("alertname=\"HighCpu\"", 1.0)],
+            "a series where none is due",
+        ),
         Case {
             others: vec![("", 1.0)],
             ..good("other-pods-bad", false, &[])
@@ -208,9 +253,15 @@ async fn the_label_that_names_the_pod_can_be_another() {
     let validation = json!({"validationPeriod": "1h", "maxIntervalPeriod": "300ms", "items": [item]});
     world.kanary("batman", "app", json!({"validation": validation})).await;
     let pod = pod_of(&world, "batman").await;
-    exporter.set(&format!("measure{{{series},instance_pod=\"{pod}\",pod=\"exporter\"}}"), 3.0);
+    exporter.set(
+        &format!("measure{{{series},instance_pod=\"{pod}\",pod=\"exporter\"}}"),
+        3.0,
+    );
     let ended = world.ends("batman", "Failed").await;
-    assert!(message(&ended, "Failed").contains(&format!("on pod {pod}")), "{ended:#}");
+    assert!(
+        message(&ended, "Failed").contains(&format!("on pod {pod}")),
+        "{ended:#}"
+    );
 }
 
 #[tokio::test]
@@ -229,7 +280,10 @@ async fn a_good_metric_alone_promotes_at_the_deadline() {
     let ended = world.ends("batman", "DeploymentUpdated").await;
     assert_eq!(reason(&ended, "Succeeded"), "AllItemsGood");
     let item = &ended["status"]["items"][0];
-    assert_eq!((&item["state"], &item["lastValue"], &item["bad"]), (&json!("Good"), &json!(0.2), &json!(0)));
+    assert_eq!(
+        (&item["state"], &item["lastValue"], &item["bad"]),
+        (&json!("Good"), &json!(0.2), &json!(0))
+    );
     assert!(item["good"].as_u64().is_some_and(|good| good >= 2), "{item}");
     assert_eq!(ended["status"]["report"]["validation"], "promQL");
 }
@@ -241,9 +295,19 @@ async fn the_istio_quantile_fails_a_slow_canary() {
     world.target("myapp", 1).await;
     let query = "histogram_quantile(0.99, sum(rate(istio_request_duration_seconds_bucket\
                  {reporter=\"destination\",destination_workload=\"myapp-kanary-hulk\"}[1m])) by (le))";
-    for (le, per_second) in [("0.1", 10.0), ("0.25", 20.0), ("0.5", 90.0), ("1", 100.0), ("+Inf", 100.0)] {
+    for (le, per_second) in [
+        ("0.1", 10.0),
+        ("0.25", 20.0),
+        ("0.5", 90.0),
+        ("1", 100.0),
+        ("+Inf", 100.0),
+    ] {
         let labels = format!("reporter=\"destination\",destination_workload=\"myapp-kanary-hulk\",le=\"{le}\"");
-        exporter.grow(&format!("istio_request_duration_seconds_bucket{{{labels}}}"), 0.0, per_second);
+        exporter.grow(
+            &format!("istio_request_duration_seconds_bucket{{{labels}}}"),
+            0.0,
+            per_second,
+        );
     }
     exporter.answers(&format!("{query} > 0.31")).await;
     let item = json!({"promQL": {

@@ -35,7 +35,10 @@ async fn of_several_kanaries_on_one_target_the_first_to_promote_wins() {
         world.gone(&DEPLOYMENT, &format!("app-kanary-{name}")).await;
     }
     let target = world.get(&DEPLOYMENT, "app").await;
-    assert_eq!((image(&target), &target["metadata"]["generation"]), (&json!("app:hulk"), &json!(2)));
+    assert_eq!(
+        (image(&target), &target["metadata"]["generation"]),
+        (&json!("app:hulk"), &json!(2))
+    );
 }
 
 #[tokio::test]
@@ -54,7 +57,9 @@ async fn of_kanaries_that_pass_together_one_promotes() {
     let mut promoted = Vec::new();
     for name in names {
         let ended = world
-            .until(&KANARY, name, "has ended", |kanary| !kanary["status"]["completedAt"].is_null())
+            .until(&KANARY, name, "has ended", |kanary| {
+                !kanary["status"]["completedAt"].is_null()
+            })
             .await;
         match phase(&ended) {
             "DeploymentUpdated" => promoted.push(name),
@@ -73,7 +78,9 @@ async fn a_target_that_somebody_changes_fails_the_run() {
     world.target("app", 1).await;
     world.kanary("batman", "app", json!({"validation": held()})).await;
     world.phase("batman", "Running").await;
-    world.kubectl(&["set", "image", "deployment/app", "main=app:hotfix"]).await;
+    world
+        .kubectl(&["set", "image", "deployment/app", "main=app:hotfix"])
+        .await;
     let ended = world.ends("batman", "Failed").await;
     assert_eq!(reason(&ended, "Failed"), "TargetChanged");
     assert!(message(&ended, "Failed").contains("Deployment app"), "{ended:#}");
@@ -87,12 +94,19 @@ async fn a_target_that_is_scaled_or_labelled_has_not_changed() {
     world.kanary("batman", "app", json!({"validation": held()})).await;
     world.phase("batman", "Running").await;
     world
-        .patch(&DEPLOYMENT, "app", json!({"metadata": {"labels": {"a": "b"}}, "spec": {"replicas": 2}}))
+        .patch(
+            &DEPLOYMENT,
+            "app",
+            json!({"metadata": {"labels": {"a": "b"}}, "spec": {"replicas": 2}}),
+        )
         .await;
     world.edit("batman", json!({"verdict": "valid"})).await;
     world.ends("batman", "DeploymentUpdated").await;
     let target = world.get(&DEPLOYMENT, "app").await;
-    assert_eq!((image(&target), &target["spec"]["replicas"]), (&json!("app:v2"), &json!(2)));
+    assert_eq!(
+        (image(&target), &target["spec"]["replicas"]),
+        (&json!("app:v2"), &json!(2))
+    );
 }
 
 #[tokio::test]
@@ -102,7 +116,9 @@ async fn on_target_change_promote_goes_on_and_overwrites() {
     let spec = json!({"validation": held(), "rollout": {"onTargetChange": "promote"}});
     world.kanary("batman", "app", spec).await;
     world.phase("batman", "Running").await;
-    world.kubectl(&["set", "image", "deployment/app", "main=app:hotfix"]).await;
+    world
+        .kubectl(&["set", "image", "deployment/app", "main=app:hotfix"])
+        .await;
     world.edit("batman", json!({"verdict": "valid"})).await;
     world.ends("batman", "DeploymentUpdated").await;
     assert_eq!(image(&world.get(&DEPLOYMENT, "app").await), "app:v2");
@@ -115,7 +131,9 @@ async fn promoted_and_crashing(rollback: bool) -> World {
     target["spec"]["minReadySeconds"] = json!(3);
     world.create(&DEPLOYMENT, &target).await;
     world
-        .until(&DEPLOYMENT, "app", "is available", |app| app["status"]["availableReplicas"] == 1)
+        .until(&DEPLOYMENT, "app", "is available", |app| {
+            app["status"]["availableReplicas"] == 1
+        })
         .await;
     let mut template = version("app:v2");
     template["spec"]["template"]["metadata"] = json!({"labels": {"kanary.test/behaviour": "crash"}});

@@ -56,7 +56,9 @@ async fn a_percentage_stays_within_min_and_max() {
     world.target("app", 6).await;
     let scale = |percent: serde_json::Value| json!({"scale": {"percent": percent}, "validation": held()});
     world.kanary("few", "app", scale(json!({"value": 1, "min": 2}))).await;
-    world.kanary("many", "app", scale(json!({"value": 100, "max": 3}))).await;
+    world
+        .kanary("many", "app", scale(json!({"value": 100, "max": 3})))
+        .await;
     world.phase("few", "Running").await;
     world.phase("many", "Running").await;
     assert_eq!(world.get(&DEPLOYMENT, "app-kanary-few").await["spec"]["replicas"], 2);
@@ -77,11 +79,20 @@ async fn an_hpa_is_owned_by_the_kanary_and_bound_to_the_canary() {
         hpa["spec"]["scaleTargetRef"],
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "app-kanary-batman"})
     );
-    assert_eq!((&hpa["spec"]["minReplicas"], &hpa["spec"]["maxReplicas"]), (&json!(2), &json!(5)));
+    assert_eq!(
+        (&hpa["spec"]["minReplicas"], &hpa["spec"]["maxReplicas"]),
+        (&json!(2), &json!(5))
+    );
     assert_eq!(hpa["spec"]["metrics"][0]["resource"]["name"], "cpu");
-    assert_eq!(hpa["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 80);
+    assert_eq!(
+        hpa["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"],
+        80
+    );
     assert_eq!(hpa["metadata"]["ownerReferences"][0]["uid"], kanary["metadata"]["uid"]);
-    assert_eq!(labels(&hpa, "/metadata/labels")["kanary.k8s-operators.dev/name"], "batman");
+    assert_eq!(
+        labels(&hpa, "/metadata/labels")["kanary.k8s-operators.dev/name"],
+        "batman"
+    );
     let canary = world.get(&DEPLOYMENT, "app-kanary-batman").await;
     assert_eq!(canary["spec"]["replicas"], 2, "it starts with minReplicas");
 }
@@ -99,7 +110,9 @@ async fn an_hpa_has_the_metrics_and_the_behaviour_that_the_user_wrote() {
         "metrics": metrics,
         "behavior": {"scaleDown": {"stabilizationWindowSeconds": 7}},
     });
-    world.kanary("batman", "app", json!({"scale": {"hpa": hpa}, "validation": held()})).await;
+    world
+        .kanary("batman", "app", json!({"scale": {"hpa": hpa}, "validation": held()}))
+        .await;
     world.phase("batman", "Running").await;
     let hpa = world.get(&HPA, "app-kanary-batman").await;
     assert_eq!(hpa["spec"]["metrics"], metrics);

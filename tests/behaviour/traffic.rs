@@ -39,7 +39,9 @@ async fn canaries_behind(world: &World, service: &str, pods: usize) -> usize {
         .iter()
         .filter_map(|pod| Some(pod["metadata"]["name"].as_str()?.to_owned()))
         .collect();
-    behind(&slices.iter().collect::<Vec<_>>()).intersection(&canaries).count()
+    behind(&slices.iter().collect::<Vec<_>>())
+        .intersection(&canaries)
+        .count()
 }
 
 async fn running(source: &str) -> World {
@@ -58,7 +60,11 @@ async fn running(source: &str) -> World {
 async fn source_service_puts_the_canary_behind_the_production_service() {
     let world = running("service").await;
     assert_eq!(canaries_behind(&world, "app", 3).await, 1);
-    assert_eq!(world.list(&SERVICE, "").await.len(), 1, "it needs no Service of its own");
+    assert_eq!(
+        world.list(&SERVICE, "").await.len(),
+        1,
+        "it needs no Service of its own"
+    );
 }
 
 #[tokio::test]
@@ -126,7 +132,10 @@ async fn the_canarys_own_service_has_the_production_ports_and_the_name_that_was_
         (&json!("http"), &json!(80), &json!(8080))
     );
     assert_eq!(own["metadata"]["ownerReferences"][0]["uid"], kanary["metadata"]["uid"]);
-    assert_eq!(labels(&own, "/metadata/labels")["kanary.k8s-operators.dev/iskanary"], "true");
+    assert_eq!(
+        labels(&own, "/metadata/labels")["kanary.k8s-operators.dev/iskanary"],
+        "true"
+    );
 }
 
 #[tokio::test]

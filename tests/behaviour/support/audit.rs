@@ -69,7 +69,10 @@ fn request(entry: &Value) -> Request {
             subresource => format!("{resource}/{subresource}"),
         },
         name: text("/objectRef/name"),
-        code: entry.pointer("/responseStatus/code").and_then(Value::as_i64).unwrap_or_default(),
+        code: entry
+            .pointer("/responseStatus/code")
+            .and_then(Value::as_i64)
+            .unwrap_or_default(),
         at: text("/stageTimestamp").parse().expect("the audit log has times"),
     }
 }

@@ -77,9 +77,11 @@ impl Exporter {
             let url = format!("{}/api/v1/query", self.prometheus);
             let answer = client.get(url).query(&[("query", query)]).send().await;
             let answer = answer.map_err(|e| e.to_string())?;
-            let answer: Value = serde_json::from_str(&answer.text().await.map_err(|e| e.to_string())?)
-                .map_err(|e| e.to_string())?;
-            let found = answer["data"]["result"].as_array().is_some_and(|result| !result.is_empty());
+            let answer: Value =
+                serde_json::from_str(&answer.text().await.map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
+            let found = answer["data"]["result"]
+                .as_array()
+                .is_some_and(|result| !result.is_empty());
             found.then_some(()).ok_or_else(|| answer.to_string())
         })
         .await;

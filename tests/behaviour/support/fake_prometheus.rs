@@ -62,19 +62,21 @@ impl Fake {
         let says = Arc::new(Mutex::new(says));
         let asked = Arc::new(Mutex::new(Vec::new()));
         let (answer, record) = (says.clone(), asked.clone());
-        let app = Router::new().fallback(async move |headers: HeaderMap, RawQuery(query): RawQuery, body: Bytes| {
-            let body = String::from_utf8_lossy(&body);
-            let query = field(&query.unwrap_or_default(), "query").or_else(|| field(&body, "query"));
-            let authorization = headers.get("authorization").and_then(|header| header.to_str().ok());
-            let asked = Asked {
-                at: Timestamp::now(),
-                query: query.unwrap_or_default(),
-                authorization: authorization.unwrap_or_default().to_owned(),
-            };
-            record.lock().unwrap().push(asked);
-            let says = answer.lock().unwrap().clone();
-            respond(says).await
-        });
+        let app = Router::new().fallback(
+            async move |headers: HeaderMap, RawQuery(query): RawQuery, body: Bytes| {
+                let body = String::from_utf8_lossy(&body);
+                let query = field(&query.unwrap_or_default(), "query").or_else(|| field(&body, "query"));
+                let authorization = headers.get("authorization").and_then(|header| header.to_str().ok());
+                let asked = Asked {
+                    at: Timestamp::now(),
+                    query: query.unwrap_or_default(),
+                    authorization: authorization.unwrap_or_default().to_owned(),
+                };
+                record.lock().unwrap().push(asked);
+                let says = answer.lock().unwrap().clone();
+                respond(says).await
+            },
+        );
         let task = tokio::spawn(async move { axum::serve(listener, app).await.expect("the fake serves") });
         Self {
             address,
@@ -104,7 +106,11 @@ impl Fake {
     pub(crate) async fn asked_times(&self, times: usize) -> Vec<Asked> {
         poll(&format!("the fake Prometheus was asked {times} times"), async || {
             let asked = self.asked();
-            if asked.len() < times { Err(asked.len()) } else { Ok(asked) }
+            if asked.len() < times {
+                Err(asked.len())
+            } else {
+                Ok(asked)
+            }
         })
         .await
     }

@@ -20,7 +20,12 @@ pub(crate) const REPLICA_SET: Kind = kind("apps", "v1", "ReplicaSet", "replicase
 pub(crate) const POD: Kind = kind("", "v1", "Pod", "pods");
 pub(crate) const SERVICE: Kind = kind("", "v1", "Service", "services");
 pub(crate) const ENDPOINT_SLICE: Kind = kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices");
-pub(crate) const HPA: Kind = kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers");
+pub(crate) const HPA: Kind = kind(
+    "autoscaling",
+    "v2",
+    "HorizontalPodAutoscaler",
+    "horizontalpodautoscalers",
+);
 pub(crate) const EVENT: Kind = kind("events.k8s.io", "v1", "Event", "events");
 
 const fn kind(group: &'static str, version: &'static str, kind: &'static str, plural: &'static str) -> Kind {

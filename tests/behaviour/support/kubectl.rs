@@ -33,7 +33,9 @@ pub(crate) fn command(plane: &Plane, namespace: &str, arguments: &[&str]) -> Com
 
 /// Runs it to its end.
 pub(crate) async fn run(plane: &Plane, namespace: &str, arguments: &[&str], input: &str) -> Said {
-    let mut child = command(plane, namespace, arguments).spawn().expect("kubectl is in PATH");
+    let mut child = command(plane, namespace, arguments)
+        .spawn()
+        .expect("kubectl is in PATH");
     let mut stdin = child.stdin.take().expect("standard input is a pipe");
     // A kubectl that reads nothing closes it.
     let _ = stdin.write_all(input.as_bytes()).await;

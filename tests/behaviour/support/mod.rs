@@ -28,8 +28,6 @@ pub(crate) use manifests::{deployment, from_yaml, kanary, merge, service, templa
 pub(crate) use plane::Plane;
 pub(crate) use process::Process;
 pub(crate) use recorder::{Recording, Seen};
-pub(crate) use status::{
-    assert_not_before, condition, is_true, labels, message, phase, reason, since, time, version,
-};
+pub(crate) use status::{assert_not_before, condition, is_true, labels, message, phase, reason, since, time, version};
 pub(crate) use waiting::{poll, waited};
 pub(crate) use world::World;

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use kanary::clock::Clock;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kanary::clock::Clock;
 use kube::{
     Api, Client, Config,
     api::{DynamicObject, Patch, PatchParams},

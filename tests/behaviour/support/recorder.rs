@@ -50,7 +50,13 @@ impl Recording {
                 };
                 let object = serde_json::to_value(object).expect("an object is JSON");
                 let version = version(&object);
-                record.send_modify(|seen| seen.push(Seen { deleted, version, object }));
+                record.send_modify(|seen| {
+                    seen.push(Seen {
+                        deleted,
+                        version,
+                        object,
+                    })
+                });
             }
         });
         Self { kind, seen, task }

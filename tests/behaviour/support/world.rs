@@ -229,7 +229,8 @@ impl World {
     /// Waits until no object has these labels.
     pub(crate) async fn none_left(&self, kind: &Kind, selector: &str) {
         let what = format!("no {} with {selector} is left", kind.plural);
-        self.until_all(kind, selector, &what, |objects| objects.is_empty()).await;
+        self.until_all(kind, selector, &what, |objects| objects.is_empty())
+            .await;
     }
 
     /// Waits until a KanaryDeployment shows `wanted` under STATUS.

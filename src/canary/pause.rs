@@ -1,0 +1,46 @@
+//! `spec.paused`: a run is held where it is, and goes on where it was.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    decide::Step,
+    decision::Decision,
+    run,
+    status::{Draft, RECONCILING, STALLED},
+};
+
+/// Holds a run where it is. Only the times are written down, because the deadline moves by the length of the pause.
+pub(super) fn hold(step: &Step<'_>) -> Decision {
+    let mut draft = step.draft();
+    if draft.status.paused_at.is_none() {
+        // A canary that is available already keeps the part of its times that is over.
+        run::fix_times(step, &mut draft);
+        draft.status.paused_at = Some(step.now);
+    }
+    if draft.status.available_at.is_none() && draft.status.resumed_at.is_none() {
+        draft.status.start_time.get_or_insert(step.now);
+    }
+    draft.set(
+        RECONCILING,
+        false,
+        "Paused",
+        "spec.paused is true: the run is held where it is",
+    );
+    draft.clear(STALLED, "Paused", "spec.paused is true");
+    step.write(draft)
+}
+
+/// Ends a pause: what was to come is moved by its length.
+pub(super) fn end(step: &Step<'_>, draft: &mut Draft) {
+    let Some(paused_at) = draft.status.paused_at.take() else {
+        return;
+    };
+    // Another replica's clock may have been ahead of this one's.
+    let length = step.now.duration_since(paused_at).max(SignedDuration::ZERO);
+    draft.status.resumed_at = Some(step.now);
+    let moved = |time: Timestamp| time.checked_add(length).unwrap_or(time);
+    if let Some(start) = draft.status.validation_start_time.filter(|start| *start > paused_at) {
+        draft.status.validation_start_time = Some(moved(start));
+    }
+    draft.status.deadline = draft.status.deadline.map(moved);
+}

@@ -1,0 +1,512 @@
+//! Activation: the canary workload and what it needs come to be.
+
+use expect_test::expect;
+
+use super::check;
+
+#[test]
+fn the_canary_is_named_after_the_target_and_the_kanary() {
+    check(
+        "
+        spec: {}
+        ",
+        expect![[r#"
+            create Deployment myapp-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn everything_created_carries_the_two_labels_and_an_owner_reference_to_the_kanary() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: kanary-service}, scale: {hpa: {maxReplicas: 3}}}
+        show: [/metadata/labels, /metadata/ownerReferences]
+        ",
+        expect![[r#"
+            create Service myapp-svc-kanary-batman
+              labels: {"…/iskanary":"true","…/name":"batman"}
+              ownerReferences: [{"apiVersion":"…/v1alpha1","blockOwnerDeletion":true,"controller":true,"kind":"KanaryDeployment","name":"batman","uid":"uid-batman"}]
+            create Deployment myapp-kanary-batman
+              labels: {"…/iskanary":"true","…/name":"batman","…/run":"<hash>-1"}
+              ownerReferences: [{"apiVersion":"…/v1alpha1","blockOwnerDeletion":true,"controller":true,"kind":"KanaryDeployment","name":"batman","uid":"uid-batman"}]
+            create HorizontalPodAutoscaler myapp-kanary-batman
+              labels: {"…/iskanary":"true","…/name":"batman"}
+              ownerReferences: [{"apiVersion":"…/v1alpha1","blockOwnerDeletion":true,"controller":true,"kind":"KanaryDeployment","name":"batman","uid":"uid-batman"}]
+        "#]],
+    );
+}
+
+#[test]
+fn the_selector_of_the_canary_is_its_own_and_never_the_targets() {
+    check(
+        "
+        spec: {}
+        show: [/spec/selector, /spec/template/metadata/labels]
+        ",
+        expect![[r#"
+            create Deployment myapp-kanary-batman
+              selector: {"matchLabels":{"…/iskanary":"true","…/name":"batman","…/run":"<hash>-1"}}
+              labels: {"…/iskanary":"true","…/name":"batman","…/run":"<hash>-1"}
+        "#]],
+    );
+}
+
+#[test]
+fn the_canary_runs_the_template_as_it_was_written() {
+    check(
+        "
+        spec: {template: {spec: {minReadySeconds: 5, template: {metadata: {annotations: {a: b}}}}}}
+        show: [/spec/template/spec, /spec/template/metadata/annotations, /spec/minReadySeconds]
+        ",
+        expect![[r#"
+            create Deployment myapp-kanary-batman
+              spec: {"containers":[{"image":"myapp:v2","name":"myapp"}]}
+              annotations: {"a":"b"}
+              minReadySeconds: 5
+        "#]],
+    );
+}
+
+#[test]
+fn a_paused_template_does_not_make_a_paused_canary() {
+    check(
+        "
+        spec: {template: {spec: {paused: true}}}
+        show: [/spec/paused]
+        ",
+        expect![[r#"
+            create Deployment myapp-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn the_target_defaults_to_the_name_of_the_template() {
+    check(
+        "
+        spec: {deploymentName: null, template: {metadata: {name: shopfront}}}
+        ",
+        expect![[r#"
+            create Deployment shopfront-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn the_target_defaults_to_the_name_of_the_kanary_at_last() {
+    check(
+        "
+        spec: {deploymentName: ''}
+        ",
+        expect![[r#"
+            create Deployment batman-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn a_missing_target_is_created_from_the_template_and_belongs_to_nobody() {
+    check(
+        "
+        spec: {template: {metadata: {labels: {team: heroes}, annotations: {note: hi}}, spec: {replicas: 4}}}
+        seen: {target: null}
+        show: [/metadata/labels, /metadata/annotations, /metadata/ownerReferences, /spec/replicas, /spec/selector]
+        ",
+        expect![[r#"
+            create Deployment myapp
+              labels: {"team":"heroes"}
+              annotations: {"…/created-by":"uid-batman/<hash>-1","kubernetes.io/change-cause":"created by KanaryDeployment/shop/batman","note":"hi"}
+              replicas: 4
+              selector: {"matchLabels":{"app":"myapp"}}
+        "#]],
+    );
+}
+
+#[test]
+fn a_missing_target_keeps_the_selector_that_the_user_wrote() {
+    check(
+        "
+        spec: {template: {spec: {selector: {matchLabels: {app: myapp, tier: web}}}}}
+        seen: {target: null}
+        show: [/spec/selector]
+        ",
+        expect![[r#"
+            create Deployment myapp
+              selector: {"matchLabels":{"app":"myapp","tier":"web"}}
+        "#]],
+    );
+}
+
+#[test]
+fn a_run_that_created_its_target_only_waits_for_it_to_be_available() {
+    check(
+        "
+        seen: {target: {createdBy: this run, rolledOut: false, created: +0s}}
+        now: +5s
+        ",
+        expect![[r#"
+            phase Scheduled → Running
+            Scheduled=True TargetCreated: the target did not exist and was created
+            Running=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available
+            Reconciling=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available
+            startTime +0s
+            shows Running 0s/15m0s
+            wake at +10m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_target_that_was_created_is_running_before_it_succeeds() {
+    check(
+        "
+        seen: {target: {createdBy: this run, created: +0s, available: +5s}}
+        now: +5s
+        ",
+        expect![[r#"
+            phase Scheduled → Running
+            Scheduled=True TargetCreated: the target did not exist and was created
+            Running=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available
+            Reconciling=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available
+            startTime +0s
+            shows Running 0s/15m0s
+            wake at +10m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_target_that_was_created_and_is_available_ends_the_run_well() {
+    check(
+        "
+        status: {conditions: {Running: 'True TargetCreated: x'}}
+        seen: {target: {createdBy: this run, created: +0s, available: +5s}}
+        now: +5s
+        ",
+        expect![[r#"
+            phase Running → Succeeded
+            Running=False TargetCreated: the target is available
+            Scheduled=True TargetCreated: the target did not exist and was created
+            Succeeded=True TargetCreated: Deployment myapp did not exist, was created from the template and is available
+            startTime +0s
+            availableAt +5s
+            shows Succeeded 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_target_that_was_created_and_does_not_become_available_fails_the_run() {
+    check(
+        "
+        status: {conditions: {Running: 'True TargetCreated: x'}}
+        seen: {target: {createdBy: this run, created: +0s, rolledOut: false}}
+        now: +10m
+        ",
+        expect![[r#"
+            phase Running → Failed
+            Running=False RunFailed: the run has ended
+            Failed=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 600s
+            Stalled=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 600s
+            completedAt +10m0s
+            failedTemplates ["<hash>"]
+            shows Failed 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_target_that_was_created_and_that_the_cluster_gave_up_fails_the_run_at_once() {
+    check(
+        "
+        spec: {rollout: {progressDeadline: 1h}}
+        seen: {target: {createdBy: this run, created: +0s, rolledOut: false, progressFailed: true}}
+        now: +10m
+        ",
+        expect![[r#"
+            phase Scheduled → Failed
+            Failed=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 3600s
+            Stalled=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 3600s
+            completedAt +10m0s
+            failedTemplates ["<hash>"]
+            shows Failed 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_dry_run_does_not_create_a_missing_target() {
+    check(
+        "
+        spec: {validation: {noUpdate: true}}
+        seen: {target: null}
+        ",
+        expect![[r#"
+            Errored=True TargetNotFound: Deployment myapp does not exist, and a dry-run does not create it: create it first
+            Stalled=True TargetNotFound: Deployment myapp does not exist, and a dry-run does not create it: create it first
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            shows Errored 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_target_that_is_being_deleted_is_not_replaced() {
+    check(
+        "
+        seen: {target: {deleting: true}}
+        ",
+        expect![[r#"
+            Errored=True TargetNotFound: Deployment myapp is being deleted
+            Stalled=True TargetNotFound: Deployment myapp is being deleted
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            shows Errored 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_target_that_goes_after_the_run_started_is_not_created_anew() {
+    check(
+        "
+        status: {phase: Running}
+        seen: {target: null, canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            Reconciling=False TargetNotFound: Deployment myapp is gone: create it again, or delete this Kanary
+            Errored=True TargetNotFound: Deployment myapp is gone: create it again, or delete this Kanary
+            Stalled=True TargetNotFound: Deployment myapp is gone: create it again, or delete this Kanary
+            shows Errored 1m0s/15m0s
+            wake at +15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_target_that_comes_back_as_it_was_lets_the_run_go_on() {
+    check(
+        "
+        status:
+          phase: Running
+          conditions: {Errored: 'True TargetNotFound: gone', Stalled: 'True TargetNotFound: gone', Reconciling: 'False TargetNotFound: gone'}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            Errored=False Mended
+            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
+            Stalled=False Mended
+            shows Running 1m0s/15m0s
+            wake at +15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_created_canary_that_is_not_available_yet_needs_no_word() {
+    check(
+        "
+        seen: {canary: {}}
+        now: +1m
+        ",
+        expect![[r#"
+            wake at +9m30s
+        "#]],
+    );
+}
+
+#[test]
+fn a_canary_that_is_not_available_within_the_progress_deadline_fails_the_run() {
+    check(
+        "
+        seen: {canary: {created: +0s}}
+        now: +10m
+        ",
+        expect![[r#"
+            phase Scheduled → Failed
+            Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 600s
+            Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 600s
+            completedAt +10m0s
+            failedTemplates ["<hash>"]
+            shows Failed 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_progress_deadline_of_the_users_own_counts_from_the_creation_of_the_canary() {
+    check(
+        "
+        spec: {rollout: {progressDeadline: 30s}}
+        seen: {canary: {created: +0s}}
+        now: +29s
+        ",
+        expect![[r#"
+            wake at +30s
+        "#]],
+    );
+}
+
+#[test]
+fn a_canary_that_stops_being_available_has_the_progress_deadline_to_come_back() {
+    check(
+        "
+        status: {phase: Running}
+        seen: {canary: {unavailable: +1m}}
+        now: +2m
+        ",
+        expect![[r#"
+            wake at +11m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_canary_that_stops_being_available_and_does_not_come_back_fails_the_run() {
+    check(
+        "
+        status: {phase: Running}
+        seen: {canary: {unavailable: +1m}}
+        now: +11m
+        ",
+        expect![[r#"
+            phase Running → Failed
+            Activated=False RunFailed: the run has ended
+            Running=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 600s
+            Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 600s
+            completedAt +11m0s
+            failedTemplates ["<hash>"]
+            shows Failed 11m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_canary_that_somebody_deleted_is_made_again_with_the_hash_that_the_run_started_with() {
+    check(
+        "
+        status: {phase: Running}
+        seen: {target: {}}
+        show: [/metadata/annotations]
+        now: +1m
+        ",
+        expect![[r#"
+            create Deployment myapp-kanary-batman
+              annotations: {"…/target-template-hash":"85924a836eb2db86"}
+            wake at +15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_canary_that_is_being_deleted_is_not_made_again_before_it_is_gone() {
+    check(
+        "
+        status: {phase: Running}
+        seen: {canary: {deleting: true}}
+        now: +1m
+        ",
+        expect![[r#"
+            wake at +15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_canary_remembers_what_the_target_ran_when_the_run_started() {
+    check(
+        "
+        seen: {target: {template: t7}}
+        show: [/metadata/annotations]
+        ",
+        expect![[r#"
+            create Deployment myapp-kanary-batman
+              annotations: {"…/target-template-hash":"4c9b08e68508ae7c"}
+        "#]],
+    );
+}
+
+#[test]
+fn the_workload_of_an_earlier_run_is_deleted_before_the_new_one_is_created() {
+    check(
+        "
+        status: {phase: New}
+        seen: {canary: {run: older, available: -1h}}
+        ",
+        expect![[r#"
+            delete Deployment myapp-kanary-batman
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
+            shows Scheduled 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn an_earlier_workload_that_is_still_going_is_waited_for() {
+    check(
+        "
+        status: {phase: New}
+        seen: {canary: {run: older, available: -1h, deleting: true}}
+        ",
+        expect![[r#"
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
+            shows Scheduled 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_kanary_that_is_being_deleted_does_nothing() {
+    check(
+        "
+        kanary: {deletionTimestamp: +0s}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}}
+        now: +15m
+        ",
+        expect![[r#"
+            nothing
+        "#]],
+    );
+}
+
+#[test]
+fn a_target_that_is_missing_is_created_even_if_the_canary_of_an_earlier_run_is_still_there() {
+    check(
+        "
+        status: {phase: New}
+        seen: {target: null, canary: {run: older}}
+        ",
+        expect![[r#"
+            create Deployment myapp
+        "#]],
+    );
+}
+
+#[test]
+fn a_canary_that_was_made_again_has_its_progress_deadline_too() {
+    check(
+        "
+        status: {phase: Running}
+        seen: {canary: {created: +1m}}
+        now: +11m
+        ",
+        expect![[r#"
+            phase Running → Failed
+            Activated=False RunFailed: the run has ended
+            Running=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 600s
+            Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 600s
+            completedAt +11m0s
+            failedTemplates ["<hash>"]
+            shows Failed 11m0s/15m0s
+        "#]],
+    );
+}

@@ -1,0 +1,403 @@
+//! What the schema could not refuse: said in the status, with how to mend it.
+
+use expect_test::expect;
+
+use super::check;
+
+#[test]
+fn a_bad_spec_is_said_once_and_touches_nothing() {
+    check(
+        "
+        spec: {scale: {static: {replicas: 0}}}
+        status: {conditions: {Errored: 'True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more', Stalled: 'True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more'}, observedGeneration: 1, report: {status: Errored}}
+        ",
+        expect![[r#"
+            nothing
+        "#]],
+    );
+}
+
+#[test]
+fn a_spec_that_is_bad_after_an_edit_leaves_the_run_where_it_is() {
+    check(
+        "
+        spec: {items: []}
+        status: {conditions: {Running: 'True Validating: x', Reconciling: 'True Validating: x'}}
+        now: +1m
+        ",
+        expect![[r#"
+            Reconciling=False InvalidSpec: waits for a valid spec
+            Errored=True InvalidSpec: spec.items belongs under spec.validation: indent it
+            Stalled=True InvalidSpec: spec.items belongs under spec.validation: indent it
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn a_mended_spec_lets_the_run_go_on() {
+    check(
+        "
+        status:
+          phase: Running
+          conditions: {Errored: 'True InvalidSpec: x', Stalled: 'True InvalidSpec: x', Reconciling: 'False InvalidSpec: x'}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            Errored=False Mended
+            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
+            Stalled=False Mended
+            shows Running 1m0s/15m0s
+            wake at +15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn items_beside_validation_are_answered_with_where_they_belong() {
+    check(
+        "
+        spec: {items: [{manual: {}}]}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec.items belongs under spec.validation: indent it
+            Stalled=True InvalidSpec: spec.items belongs under spec.validation: indent it
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn items_that_are_no_list_under_validation_are_answered() {
+    check(
+        "
+        spec: {validation: {manual: {status: valid}}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: manual, labelWatch and promQL are entries of a list: write them under spec.validation.items, each after a dash
+            Stalled=True InvalidSpec: manual, labelWatch and promQL are entries of a list: write them under spec.validation.items, each after a dash
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn validation_under_both_names_is_refused() {
+    check(
+        "
+        spec: {validation: {}, validations: {}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec.validation and spec.validations are two names of one block: keep one
+            Stalled=True InvalidSpec: spec.validation and spec.validations are two names of one block: keep one
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn validations_is_the_same_block_under_its_other_name() {
+    check(
+        "
+        spec: {validations: {initialDelay: 10s, validationPeriod: 30s, items: [{manual: {status: invalid}}]}}
+        ",
+        expect![[r#"
+            phase Scheduled → Failed
+            Failed=True ManualInvalid: manual[0]: status is invalid
+            Stalled=True ManualInvalid: manual[0]: status is invalid
+            completedAt +0s
+            failedTemplates ["<hash>"]
+            item manual[0] Bad: manual[0]: status is invalid
+            shows Failed 0s/40s
+        "#]],
+    );
+}
+
+#[test]
+fn an_item_of_two_kinds_is_refused() {
+    check(
+        "
+        spec: {validation: {items: [{manual: {}, labelWatch: {podInvalidationLabels: {a: b}}}]}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec.validation.items[0] is not exactly one of manual, labelWatch and promQL: split it into several items
+            Stalled=True InvalidSpec: spec.validation.items[0] is not exactly one of manual, labelWatch and promQL: split it into several items
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn an_item_of_no_kind_is_refused() {
+    check(
+        "
+        spec: {validation: {items: [{}]}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec.validation.items[0] is not exactly one of manual, labelWatch and promQL: split it into several items
+            Stalled=True InvalidSpec: spec.validation.items[0] is not exactly one of manual, labelWatch and promQL: split it into several items
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn a_label_watch_without_labels_is_refused() {
+    check(
+        "
+        spec: {validation: {items: [{labelWatch: {}}]}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec.validation.items[0].labelWatch needs podInvalidationLabels or deploymentInvalidationLabels
+            Stalled=True InvalidSpec: spec.validation.items[0].labelWatch needs podInvalidationLabels or deploymentInvalidationLabels
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn an_empty_selector_is_refused_because_it_would_match_everything() {
+    check(
+        "
+        spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {}}}]}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: no labels: write a map of label names to string values, like `validation: "failed"`, or matchLabels / matchExpressions
+            Stalled=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: no labels: write a map of label names to string values, like `validation: "failed"`, or matchLabels / matchExpressions
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn an_operator_that_does_not_exist_is_refused() {
+    check(
+        "
+        spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {matchExpressions: [{key: a, operator: Like}]}}}]}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: failed to parse value as expression: Invalid expression operator
+            Stalled=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: failed to parse value as expression: Invalid expression operator
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn a_metric_item_is_not_there_yet() {
+    check(
+        "
+        spec: {validation: {items: [{metric: {type: Pods}}]}}
+        ",
+        expect![[r#"
+            Errored=True Unsupported: spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL
+            Stalled=True Unsupported: spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn a_duration_that_does_not_parse_is_refused_with_an_example() {
+    check(
+        "
+        spec: {validation: {validationPeriod: 15 minutes}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec: `15 minutes` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: invalid float literal
+            Stalled=True InvalidSpec: spec: `15 minutes` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: invalid float literal
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn a_negative_duration_is_refused() {
+    check(
+        "
+        spec: {validation: {initialDelay: '-1s'}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec: `-1s` is not a duration like 500ms, 20s or 1m30s: it is negative
+            Stalled=True InvalidSpec: spec: `-1s` is not a duration like 500ms, 20s or 1m30s: it is negative
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn a_duration_that_no_clock_can_hold_is_refused() {
+    check(
+        "
+        spec: {validation: {validationPeriod: 99999999999999999999999999h}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec: `99999999999999999999999999h` is not a duration like 500ms, 20s or 1m30s: it is too long
+            Stalled=True InvalidSpec: spec: `99999999999999999999999999h` is not a duration like 500ms, 20s or 1m30s: it is too long
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn an_interval_that_is_too_short_is_refused() {
+    check(
+        "
+        spec: {validation: {maxIntervalPeriod: 1ms}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec.validation.maxIntervalPeriod is shorter than 100ms: raise it
+            Stalled=True InvalidSpec: spec.validation.maxIntervalPeriod is shorter than 100ms: raise it
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn a_template_without_containers_is_answered_with_where_the_pod_template_goes() {
+    check(
+        "
+        spec: {template: {spec: {template: {spec: {containers: []}}}}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec.template.spec.template.spec.containers has no container: spec.template is a whole Deployment, so the pod template is spec.template.spec.template
+            Stalled=True InvalidSpec: spec.template.spec.template.spec.containers has no container: spec.template is a whole Deployment, so the pod template is spec.template.spec.template
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn a_template_of_nothing_is_refused() {
+    check(
+        "
+        spec: {template: {spec: {template: null}}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec.template.spec.template.spec.containers has no container: spec.template is a whole Deployment, so the pod template is spec.template.spec.template
+            Stalled=True InvalidSpec: spec.template.spec.template.spec.containers has no container: spec.template is a whole Deployment, so the pod template is spec.template.spec.template
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn an_unknown_traffic_source_is_refused() {
+    check(
+        "
+        spec: {traffic: {source: teleport}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec: unknown variant `teleport`, expected one of `service`, `kanary-service`, `both`, `none`, `mirror`, `weighted`, `tagged`
+            Stalled=True InvalidSpec: spec: unknown variant `teleport`, expected one of `service`, `kanary-service`, `both`, `none`, `mirror`, `weighted`, `tagged`
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn a_name_that_is_too_long_for_a_label_is_refused() {
+    check(
+        "
+        kanary: {name: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: the name of a Kanary is a label value: use 63 characters at most
+            Stalled=True InvalidSpec: the name of a Kanary is a label value: use 63 characters at most
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn a_name_of_the_canarys_service_that_is_too_long_is_refused() {
+    check(
+        "
+        spec: {serviceName: a-production-service-with-quite-a-name-of-its-own-in-the-shop, traffic: {source: both}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: the name of the canary's Service, a-production-service-with-quite-a-name-of-its-own-in-the-shop-kanary-batman, has 75 characters and 63 are possible: set spec.traffic.kanaryService to a shorter one
+            Stalled=True InvalidSpec: the name of the canary's Service, a-production-service-with-quite-a-name-of-its-own-in-the-shop-kanary-batman, has 75 characters and 63 are possible: set spec.traffic.kanaryService to a shorter one
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn a_kanary_belongs_to_one_target_for_its_whole_life() {
+    check(
+        "
+        spec: {deploymentName: robin}
+        status: {conditions: {Running: 'True Validating: x'}, report: {deployment: myapp}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: this Kanary belongs to Deployment myapp and can't change to robin: create another Kanary for another target
+            Stalled=True InvalidSpec: this Kanary belongs to Deployment myapp and can't change to robin: create another Kanary for another target
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn a_finished_run_that_gets_a_bad_spec_keeps_its_verdict() {
+    check(
+        "
+        spec: {scale: {static: {replicas: 0}}}
+        status: {conditions: {Failed: 'True ManualInvalid: x', Stalled: 'True ManualInvalid: x'}}
+        ",
+        expect![[r#"
+            Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn a_bad_spec_of_a_kanary_that_is_being_deleted_is_nobodys_business() {
+    check(
+        "
+        kanary: {deletionTimestamp: +0s}
+        spec: {scale: {static: {replicas: 0}}}
+        ",
+        expect![[r#"
+            nothing
+        "#]],
+    );
+}
+
+#[test]
+fn a_first_spec_that_was_bad_and_is_mended_is_errored_no_more() {
+    check(
+        "
+        status: {conditions: {Errored: 'True InvalidSpec: x', Stalled: 'True InvalidSpec: x'}, report: {status: Errored}}
+        now: +1m
+        ",
+        expect![[r#"
+            create Deployment myapp-kanary-batman
+            Errored=False Mended
+            Stalled=False Mended
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
+            shows Scheduled 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_first_spec_that_was_bad_is_errored_no_more_when_its_target_is_created() {
+    check(
+        "
+        status: {conditions: {Errored: 'True InvalidSpec: x', Stalled: 'True InvalidSpec: x'}, report: {status: Errored}}
+        seen: {target: null}
+        now: +1m
+        ",
+        expect![[r#"
+            create Deployment myapp
+            Errored=False Mended
+            Stalled=False Mended
+            shows Scheduled 0s/15m0s
+        "#]],
+    );
+}

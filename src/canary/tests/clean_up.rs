@@ -1,0 +1,312 @@
+//! After the end: what was created for the run goes.
+
+use expect_test::expect;
+
+use super::check;
+
+#[test]
+fn canary_pods_leave_the_production_service_before_the_canary_goes() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}}
+        status: {phase: Failed}
+        seen: {canary: {available: +0s}, pods: [{name: a, labels: {app: myapp}}, {name: b, labels: {app: myapp}}]}
+        ",
+        expect![[r#"
+            unlabel pod a: app
+            unlabel pod b: app
+        "#]],
+    );
+}
+
+#[test]
+fn once_the_pods_have_left_the_canary_goes() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}}
+        status: {phase: Failed}
+        seen: {canary: {available: +0s}, pods: [{name: a}]}
+        ",
+        expect![[r#"
+            delete Deployment myapp-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn every_label_that_the_service_selects_by_is_taken_off() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: both}}
+        status: {phase: Failed}
+        seen: {service: {selector: {app: myapp, tier: web}}, canary: {}, pods: [{name: a, labels: {app: myapp, tier: web}}]}
+        ",
+        expect![[r#"
+            unlabel pod a: app, tier
+        "#]],
+    );
+}
+
+#[test]
+fn a_pod_that_the_service_does_not_select_is_left_as_it_is() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}}
+        status: {phase: Failed}
+        seen: {canary: {}, pods: [{name: a, labels: {app: another}}]}
+        ",
+        expect![[r#"
+            delete Deployment myapp-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn a_failed_run_takes_the_canary_its_service_and_its_autoscaler_away() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: kanary-service}, scale: {hpa: {maxReplicas: 3}}}
+        status: {phase: Failed}
+        seen: {canary: {}, kanaryService: {}, hpa: {}}
+        ",
+        expect![[r#"
+            delete HorizontalPodAutoscaler myapp-kanary-batman
+            delete Deployment myapp-kanary-batman
+            delete Service myapp-svc-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn a_successful_run_takes_the_canary_its_service_and_its_autoscaler_away() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: both}, scale: {hpa: {maxReplicas: 3}}}
+        status: {phase: DeploymentUpdated}
+        seen: {canary: {}, kanaryService: {}, hpa: {}, target: {promotedBy: this run}}
+        ",
+        expect![[r#"
+            delete HorizontalPodAutoscaler myapp-kanary-batman
+            delete Deployment myapp-kanary-batman
+            delete Service myapp-svc-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn a_dry_run_takes_the_canary_away_as_well() {
+    check(
+        "
+        spec: {validation: {noUpdate: true}}
+        status: {phase: Succeeded}
+        seen: {canary: {}}
+        ",
+        expect![[r#"
+            delete Deployment myapp-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn after_the_clean_up_nothing_is_left_to_do() {
+    check(
+        "
+        status: {phase: DeploymentUpdated}
+        seen: {target: {promotedBy: this run}}
+        now: +20h
+        ",
+        expect![[r#"
+            nothing
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_going_already_is_not_deleted_twice() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: kanary-service}}
+        status: {phase: Failed}
+        seen: {canary: {deleting: true}, kanaryService: {deleting: true}}
+        ",
+        expect![[r#"
+            nothing
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_somebody_elses_is_not_deleted() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: kanary-service}, scale: {hpa: {maxReplicas: 3}}}
+        status: {phase: Failed}
+        seen: {canary: {owner: robin}, kanaryService: {owner: null}, hpa: {owner: robin}}
+        ",
+        expect![[r#"
+            nothing
+        "#]],
+    );
+}
+
+#[test]
+fn retain_keeps_the_failed_canary() {
+    check(
+        "
+        spec: {rollout: {onFailure: retain}}
+        status: {phase: Failed}
+        seen: {canary: {}}
+        ",
+        expect![[r#"
+            nothing
+        "#]],
+    );
+}
+
+#[test]
+fn retain_takes_the_canary_out_of_traffic_and_its_autoscaler_away() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: both}, scale: {hpa: {maxReplicas: 3}}, rollout: {onFailure: retain}}
+        status: {phase: Failed}
+        seen: {canary: {}, pods: [{name: a}], kanaryService: {}, hpa: {}}
+        ",
+        expect![[r#"
+            delete HorizontalPodAutoscaler myapp-kanary-batman
+            delete Service myapp-svc-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn retain_takes_pods_out_of_the_service_first_too() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: both}, rollout: {onFailure: retain}}
+        status: {phase: Failed}
+        seen: {canary: {}, pods: [{name: a, labels: {app: myapp}}], kanaryService: {}}
+        ",
+        expect![[r#"
+            unlabel pod a: app
+        "#]],
+    );
+}
+
+#[test]
+fn a_new_pod_of_a_retained_canary_leaves_the_service_as_well() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}, rollout: {onFailure: retain}}
+        status: {phase: Failed}
+        seen: {canary: {}, pods: [{name: a}, {name: new, labels: {app: myapp}}]}
+        ",
+        expect![[r#"
+            unlabel pod new: app
+        "#]],
+    );
+}
+
+#[test]
+fn a_retained_canary_stays_out_of_the_service_when_its_traffic_source_was_edited() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: none}, rollout: {onFailure: retain}}
+        status: {phase: Failed}
+        seen: {canary: {}, pods: [{name: a, labels: {app: myapp}}]}
+        ",
+        expect![[r#"
+            unlabel pod a: app
+        "#]],
+    );
+}
+
+#[test]
+fn a_successful_canary_is_not_retained() {
+    check(
+        "
+        spec: {rollout: {onFailure: retain}}
+        status: {phase: DeploymentUpdated}
+        seen: {canary: {}, target: {promotedBy: this run}}
+        ",
+        expect![[r#"
+            delete Deployment myapp-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn a_canary_of_an_earlier_run_goes_with_the_rest() {
+    check(
+        "
+        status: {phase: Failed}
+        seen: {canary: {run: older}}
+        ",
+        expect![[r#"
+            delete Deployment myapp-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn a_clean_up_that_is_refused_is_an_error_and_is_tried_again() {
+    check(
+        "
+        status: {phase: DeploymentUpdated}
+        seen: {canary: {}, refusal: {reason: Forbidden, message: 'delete Deployment: not allowed', retryAt: +10s}}
+        now: +1s
+        ",
+        expect![[r#"
+            Errored=True Forbidden: delete Deployment: not allowed
+            Stalled=True Forbidden: delete Deployment: not allowed
+            shows Errored 0s/15m0s
+            wake at +10s
+        "#]],
+    );
+}
+
+#[test]
+fn a_refused_clean_up_is_tried_again_at_its_time() {
+    check(
+        "
+        status: {phase: DeploymentUpdated, conditions: {Errored: 'True Forbidden: x', Stalled: 'True Forbidden: x'}}
+        seen: {canary: {}, refusal: {retryAt: +10s}}
+        now: +10s
+        ",
+        expect![[r#"
+            delete Deployment myapp-kanary-batman
+            Errored=False Mended
+            Stalled=False Mended
+            shows DeploymentUpdated 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_failed_run_whose_clean_up_works_again_stays_failed() {
+    check(
+        "
+        status: {phase: Failed, conditions: {Errored: 'True Forbidden: x', Stalled: 'True Forbidden: x'}}
+        seen: {canary: {}}
+        now: +10s
+        ",
+        expect![[r#"
+            delete Deployment myapp-kanary-batman
+            Errored=False Mended
+            Stalled=True VerdictInvalid: spec.verdict is invalid (since +0s)
+            shows Failed 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn the_target_is_never_deleted() {
+    check(
+        "
+        status: {phase: Failed}
+        seen: {target: {createdBy: this run}}
+        ",
+        expect![[r#"
+            nothing
+        "#]],
+    );
+}

@@ -1,0 +1,235 @@
+//! What each clock means.
+
+use expect_test::expect;
+
+use super::check;
+
+#[test]
+fn the_validation_starts_when_the_canary_is_available_and_ends_a_period_later() {
+    check(
+        "
+        spec: {validation: {validationPeriod: 10m}}
+        seen: {canary: {available: +0s}}
+        now: +2s
+        ",
+        expect![[r#"
+            phase Scheduled → Running
+            Scheduled=True Started: the run has started
+            Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
+            Traffic=False TrafficSet: the canary gets no traffic
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +10m0s
+            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +10m0s
+            startTime -30s
+            availableAt +0s
+            validationStartTime +0s
+            deadline +10m0s
+            item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
+            shows Running 2s/10m0s
+        "#]],
+    );
+}
+
+#[test]
+fn the_initial_delay_starts_when_the_canary_is_available() {
+    check(
+        "
+        spec: {validation: {initialDelay: 20s, validationPeriod: 1m}}
+        seen: {canary: {available: +0s}}
+        now: +5s
+        ",
+        expect![[r#"
+            Scheduled=True InitialDelay: Deployment myapp-kanary-batman is available and warms up for the initial delay
+            Reconciling=True InitialDelay: Deployment myapp-kanary-batman is available and warms up for the initial delay
+            startTime -30s
+            availableAt +0s
+            validationStartTime +20s
+            deadline +1m20s
+            shows Scheduled 5s/1m20s
+            wake at +20s
+        "#]],
+    );
+}
+
+#[test]
+fn the_initial_delay_holds_the_run_in_scheduled() {
+    check(
+        "
+        spec: {validation: {initialDelay: 20s, validationPeriod: 1m}}
+        status: {phase: Scheduled}
+        seen: {canary: {available: +0s}}
+        now: +19s
+        ",
+        expect![[r#"
+            wake at +20s
+        "#]],
+    );
+}
+
+#[test]
+fn after_the_initial_delay_the_run_is_running() {
+    check(
+        "
+        spec: {validation: {initialDelay: 20s, validationPeriod: 1m}}
+        status: {phase: Scheduled}
+        seen: {canary: {available: +0s}}
+        now: +20s
+        ",
+        expect![[r#"
+            phase Scheduled → Running
+            Scheduled=True Started: the run has started (since +0s)
+            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1m20s (since +0s)
+            Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
+            Traffic=False TrafficSet: the canary gets no traffic
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +1m20s
+            item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
+            shows Running 20s/1m20s
+        "#]],
+    );
+}
+
+#[test]
+fn the_duration_shows_what_is_over_of_the_delay_and_the_period_together() {
+    check(
+        "
+        spec: {validation: {initialDelay: 20s, validationPeriod: 1m}}
+        status: {phase: Scheduled}
+        seen: {canary: {available: +0s}}
+        now: +29s
+        ",
+        expect![[r#"
+            phase Scheduled → Running
+            Scheduled=True Started: the run has started (since +0s)
+            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1m20s (since +0s)
+            Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
+            Traffic=False TrafficSet: the canary gets no traffic
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +1m20s
+            item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
+            shows Running 29s/1m20s
+        "#]],
+    );
+}
+
+#[test]
+fn times_that_are_written_do_not_move_when_the_canary_restarts() {
+    check(
+        "
+        status: {phase: Running}
+        seen: {canary: {available: +5m}}
+        now: +6m
+        ",
+        expect![[r#"
+            wake at +15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn times_that_are_written_do_not_move_when_the_period_is_edited() {
+    check(
+        "
+        spec: {validation: {validationPeriod: 1h}}
+        status: {phase: Running, deadline: +15m}
+        seen: {canary: {available: +0s}}
+        now: +16m
+        ",
+        expect![[r#"
+            Reconciling=True WaitingForManual: manual[0]: waits for a person to set status to valid or invalid (since +0s)
+            shows Running 16m0s/1h0m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_controller_that_was_down_at_the_deadline_goes_on_where_it_was() {
+    check(
+        "
+        spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {a: b}}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}}
+        now: +3h
+        ",
+        expect![[r#"
+            phase Running → Succeeded
+            Running=False AllItemsGood: the verdict is good
+            Reconciling=True Promoting: Deployment myapp is to be updated (since +0s)
+            Succeeded=True AllItemsGood: every validation item is good at the deadline
+            shows Succeeded 3h0m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_canary_that_was_never_judged_is_not_promoted_because_its_deadline_passed_while_nobody_looked() {
+    check(
+        "
+        spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {a: b}}}]}}
+        seen: {canary: {available: +0s}}
+        now: +3h
+        ",
+        expect![[r#"
+            phase Scheduled → Running
+            Scheduled=True Started: the run has started
+            Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
+            Traffic=False TrafficSet: the canary gets no traffic
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
+            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
+            startTime -30s
+            availableAt +0s
+            validationStartTime +0s
+            deadline +15m0s
+            item labelWatch[0] Good
+            shows Running 3h0m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn before_the_deadline_nothing_is_decided() {
+    check(
+        "
+        spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {a: b}}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}}
+        now: +14m59s
+        ",
+        expect![[r#"
+            wake at +15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_period_of_zero_ends_as_soon_as_it_starts() {
+    check(
+        "
+        spec: {validation: {validationPeriod: 0s, items: [{labelWatch: {podInvalidationLabels: {a: b}}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}}
+        now: +0s
+        ",
+        expect![[r#"
+            phase Running → Succeeded
+            Running=False AllItemsGood: the verdict is good
+            Reconciling=True Promoting: Deployment myapp is to be updated
+            Succeeded=True AllItemsGood: every validation item is good at the deadline
+            shows Succeeded 0s/0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_canary_that_is_not_available_at_the_deadline_is_not_promoted() {
+    check(
+        "
+        spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {a: b}}}]}}
+        status: {phase: Running}
+        seen: {canary: {unavailable: +14m}}
+        now: +15m
+        ",
+        expect![[r#"
+            Reconciling=True WaitingForCanary: Deployment myapp-kanary-batman is not available, so it cannot pass (since +0s)
+            shows Running 15m0s/15m0s
+            wake at +24m0s
+        "#]],
+    );
+}

@@ -1,0 +1,437 @@
+//! A case's input: short YAML to what `decide` takes.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use crate::{
+    api::{GoDuration, Kanary, KanaryKind, KanaryStatus, names},
+    canary::{
+        Canary,
+        canary::Spec,
+        decide, hash,
+        labels::{Labels, Selector},
+        observation::{Deployment, LiveTarget, Observation, Owned, Pod, Refusal, SelectorView, Service},
+        validation::{Outcome, Sample, Tally},
+    },
+};
+
+/// `+0s`.
+pub(super) const T0: &str = "2026-01-01T12:00:00Z";
+
+/// uid of the Kanary.
+pub(super) const UID: &str = "uid-batman";
+
+/// What a case is about.
+pub(super) struct Input {
+    pub(super) canary: Canary,
+    pub(super) seen: Observation,
+    pub(super) now: Timestamp,
+    /// JSON pointers into created manifests, and status fields, that the output is to show.
+    pub(super) show: Vec<String>,
+}
+
+pub(super) fn t0() -> Timestamp {
+    T0.parse().unwrap()
+}
+
+/// `+20s`, `-1m30s`: a time relative to T0.
+pub(super) fn relative(text: &str) -> Option<Timestamp> {
+    let (sign, rest) = text.split_at_checked(1)?;
+    let length = SignedDuration::try_from(rest.parse::<GoDuration>().ok()?.0).ok()?;
+    match sign {
+        "+" => Some(t0() + length),
+        "-" => Some(t0() - length),
+        _ => None,
+    }
+}
+
+/// Every relative time as RFC 3339.
+fn absolute(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Some(time) = relative(text) {
+                *text = time.to_string();
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(absolute),
+        Value::Object(fields) => fields.values_mut().for_each(absolute),
+        _ => {}
+    }
+}
+
+/// `<this>` stands for the hash of the present template.
+fn this_template(value: &mut Value, hash: &str) {
+    match value {
+        Value::String(text) if text == "<this>" => hash.clone_into(text),
+        Value::Array(values) => values.iter_mut().for_each(|value| this_template(value, hash)),
+        Value::Object(fields) => fields.values_mut().for_each(|value| this_template(value, hash)),
+        _ => {}
+    }
+}
+
+/// Lays `over` over `under`, field by field; a null removes the field, `<null>` sets it to null.
+fn merge(under: &mut Value, over: &Value) {
+    match (under, over) {
+        (Value::Object(under), Value::Object(over)) => {
+            for (name, over) in over {
+                if over.is_null() {
+                    under.remove(name);
+                } else {
+                    merge(under.entry(name.clone()).or_insert(Value::Null), over);
+                }
+            }
+        }
+        (_, Value::Null) => {}
+        (under, Value::String(null)) if null == "<null>" => *under = Value::Null,
+        (under, over) => *under = over.clone(),
+    }
+}
+
+pub(super) fn read(yaml: &str) -> Input {
+    let mut input: Value = serde_yaml_ng::from_str(yaml).unwrap_or_else(|e| panic!("{e}: {yaml}"));
+    if input.is_null() {
+        input = json!({});
+    }
+    for (name, value) in input.as_object_mut().unwrap() {
+        match name.as_str() {
+            "spec" => value.get_mut("schedule").into_iter().for_each(absolute),
+            _ => absolute(value),
+        }
+    }
+    for name in input.as_object().unwrap().keys() {
+        let known = ["spec", "status", "seen", "now", "show", "kanary"].contains(&name.as_str());
+        assert!(known, "a case has no {name}");
+    }
+    let mut spec = default_spec();
+    merge(&mut spec, &input["spec"]);
+    let now = time(&input["now"]).unwrap_or_else(t0);
+    let mut canary = parse(&spec, None, &input["kanary"]);
+    let under_way = canary.clone();
+    if let Some(status) = input.get_mut("status") {
+        let hash = under_way.spec.as_ref().map(|spec| spec.template_hash.clone());
+        this_template(status, &hash.unwrap_or_default());
+        let status = &*status;
+        canary = parse(&spec, Some(stored_status(&spec, status)), &input["kanary"]);
+    }
+    let spec = canary.spec.as_ref().or(under_way.spec.as_ref());
+    let seen = spec.map_or_else(
+        |_| Observation::default(),
+        |spec| observation(&canary, spec, &input["seen"]),
+    );
+    let show = input["show"].as_array().into_iter().flatten();
+    Input {
+        show: show.map(|path| path.as_str().unwrap().to_owned()).collect(),
+        canary,
+        seen,
+        now,
+    }
+}
+
+fn default_spec() -> Value {
+    json!({
+        "deploymentName": "myapp",
+        "template": {"spec": {"template": {
+            "metadata": {"labels": {"app": "myapp"}},
+            "spec": {"containers": [{"name": "myapp", "image": "myapp:v2"}]},
+        }}},
+    })
+}
+
+fn parse(spec: &Value, status: Option<Value>, kanary: &Value) -> Canary {
+    let mut metadata =
+        json!({"name": "batman", "namespace": "shop", "uid": UID, "generation": 1, "resourceVersion": "1"});
+    merge(&mut metadata, kanary);
+    let object = Kanary {
+        metadata: serde_json::from_value(metadata).unwrap(),
+        spec: spec.clone(),
+        status,
+    };
+    Canary::parse(KanaryKind::Deployment, &object).unwrap()
+}
+
+fn time(value: &Value) -> Option<Timestamp> {
+    value
+        .as_str()
+        .map(|text| text.parse().unwrap_or_else(|e| panic!("{text}: {e}")))
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+fn number(value: &Value) -> Option<u32> {
+    value.as_u64().map(|number| u32::try_from(number).unwrap())
+}
+
+fn labels(value: &Value) -> Labels {
+    serde_json::from_value(value.clone()).unwrap_or_default()
+}
+
+/// A status as a run of this spec leaves it. `phase` and `since` (default +0s) say how far the run got without a hitch,
+/// the canary being available since `since`; other fields are laid over it. `conditions` is a map from a condition to
+/// `True Reason: message`, with a transition time of `since`. `template` names an other template that the status is about.
+fn stored_status(spec: &Value, short: &Value) -> Value {
+    let mut short = short.clone();
+    let fields = short.as_object_mut().unwrap();
+    let phase = fields.remove("phase").unwrap_or_default();
+    let since = fields.remove("since").as_ref().and_then(time).unwrap_or_else(t0);
+    let conditions = fields.remove("conditions").unwrap_or_default();
+    let another = fields.remove("template").is_some();
+    let mut status = serde_json::to_value(run_up_to(spec, phase.as_str().unwrap_or_default(), since)).unwrap();
+    if another {
+        short["currentHash"] = json!("0000000000000000");
+    }
+    merge(&mut status, &short);
+    for (kind, words) in conditions.as_object().into_iter().flatten() {
+        let words = words.as_str().unwrap();
+        let (value, words) = words.split_once(' ').unwrap();
+        let (reason, message) = words.split_once(": ").unwrap_or((words, ""));
+        let next = json!({"type": kind, "status": value, "reason": reason, "message": message,
+            "lastTransitionTime": since.to_string(), "observedGeneration": 1});
+        if status.get("conditions").is_none() {
+            status["conditions"] = json!([]);
+        }
+        let list = status["conditions"].as_array_mut().unwrap();
+        list.retain(|condition| condition["type"] != **kind);
+        list.push(next);
+    }
+    status
+}
+
+/// Lets a run go well as far as `phase`, before a person said anything; `Failed` by `spec.verdict`, `New` is the second
+/// run, not begun.
+fn run_up_to(spec: &Value, phase: &str, since: Timestamp) -> KanaryStatus {
+    let phases = [
+        "",
+        "New",
+        "Scheduled",
+        "Running",
+        "Failed",
+        "Succeeded",
+        "DeploymentUpdated",
+    ];
+    assert!(phases.contains(&phase), "there is no phase {phase}");
+    let mut spec = spec.clone();
+    let fields = spec.as_object_mut().unwrap();
+    for later in ["paused", "verdict", "schedule", "retry"] {
+        fields.remove(later);
+    }
+    for item in spec
+        .pointer_mut("/validation/items")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        item.get_mut("manual")
+            .and_then(Value::as_object_mut)
+            .map(|manual| manual.remove("status"));
+    }
+    let seen = json!({"canary": {"available": since.to_string()}, "live": {}});
+    let pass = |canary: &mut Canary, spec: &Value, promoted: bool, now: Timestamp| {
+        let status = serde_json::to_value(&canary.status).unwrap();
+        *canary = parse(spec, Some(status), &Value::Null);
+        let mut seen = observation(canary, canary.spec.as_ref().unwrap(), &seen);
+        if promoted {
+            seen.target.as_mut().unwrap().promoted_by = Some(canary.marker(canary.spec.as_ref().unwrap()));
+        }
+        if let Some(status) = decide(canary, &seen, now).status {
+            canary.status = status;
+        }
+    };
+    let mut canary = parse(&spec, None, &Value::Null);
+    if phase.is_empty() || canary.spec.is_err() {
+        return canary.status;
+    }
+    if phase == "New" {
+        canary.status.current_hash = Some("0000000000000000".to_owned());
+        pass(&mut canary, &spec, false, since);
+        return canary.status;
+    }
+    let delay = canary.spec.as_ref().unwrap().validation.initial_delay;
+    pass(&mut canary, &spec, false, since);
+    if phase == "Scheduled" {
+        return canary.status;
+    }
+    let start = since + SignedDuration::try_from(delay).unwrap();
+    if !delay.is_zero() {
+        pass(&mut canary, &spec, false, start);
+    }
+    if phase == "Running" {
+        return canary.status;
+    }
+    let verdict = if phase == "Failed" { "invalid" } else { "valid" };
+    spec["verdict"] = json!(verdict);
+    pass(&mut canary, &spec, false, start);
+    if phase == "DeploymentUpdated" {
+        pass(&mut canary, &spec, true, start);
+    }
+    canary.status
+}
+
+/// What was seen. The target and the production Service are there unless they are null; anything else is only there if
+/// the case says so.
+fn observation(canary: &Canary, spec: &Spec, short: &Value) -> Observation {
+    for name in short.as_object().into_iter().flat_map(|fields| fields.keys()) {
+        let known = [
+            "target",
+            "canary",
+            "pods",
+            "service",
+            "selectors",
+            "kanaryService",
+            "hpa",
+            "tallies",
+            "live",
+            "former",
+            "refusal",
+        ];
+        assert!(known.contains(&name.as_str()), "nobody sees {name}");
+    }
+    let there = |name: &str| short.get(name).filter(|value| !value.is_null());
+    let by_default = |name: &str| short.get(name).is_none_or(|value| !value.is_null());
+    let list = |name: &str| short[name].as_array().into_iter().flatten();
+    Observation {
+        target: by_default("target").then(|| target(canary, spec, &short["target"])),
+        canary: there("canary").map(|value| canary_seen(canary, spec, value)),
+        pods: list("pods").map(|value| pod(canary, spec, value)).collect(),
+        service: (spec.service.is_some() && by_default("service")).then(|| service(&short["service"])),
+        selectors: list("selectors").map(labels).collect(),
+        kanary_service: there("kanaryService").map(owned),
+        hpa: there("hpa").map(owned),
+        tallies: list("tallies").map(tally).collect(),
+        live_target: there("live").map(|value| LiveTarget {
+            uid: text(&value["uid"]).unwrap_or("uid-myapp".to_owned()),
+            template: template(value["template"].as_str().unwrap_or("t1")),
+            template_hash: hash::of(&template(value["template"].as_str().unwrap_or("t1"))),
+            annotated: value["annotated"].as_bool().unwrap_or(true),
+            promoted_by: marker(canary, spec, &value["promotedBy"]),
+        }),
+        former_template: there("former").map(|value| template(value.as_str().unwrap())),
+        refusal: there("refusal").map(|value| Refusal {
+            reason: text(&value["reason"]).unwrap_or("Forbidden".to_owned()),
+            message: text(&value["message"]).unwrap_or("create Deployment: no quota".to_owned()),
+            retry_at: time(&value["retryAt"]).unwrap(),
+        }),
+    }
+}
+
+/// A pod template called `name`, standing for the target's.
+pub(super) fn template(name: &str) -> Value {
+    json!({"called": name})
+}
+
+fn marker(canary: &Canary, spec: &Spec, value: &Value) -> Option<String> {
+    match value.as_str()? {
+        "this run" => Some(canary.marker(spec)),
+        "this run, rolled back" => Some(format!("{}/rolled-back", canary.marker(spec))),
+        other => Some(other.to_owned()),
+    }
+}
+
+fn owner(value: &Value) -> Option<String> {
+    match value.get("owner") {
+        None => Some(UID.to_owned()),
+        Some(other) => text(other),
+    }
+}
+
+fn owned(value: &Value) -> Owned {
+    Owned {
+        uid: text(&value["uid"]).unwrap_or("uid-owned".to_owned()),
+        owner: owner(value),
+        deleting: value["deleting"] == json!(true),
+    }
+}
+
+fn service(value: &Value) -> Service {
+    Service {
+        selector: labels(value.get("selector").unwrap_or(&json!({"app": "myapp"}))),
+        ports: vec![json!({"port": 80})],
+    }
+}
+
+fn target(canary: &Canary, spec: &Spec, value: &Value) -> Deployment {
+    let selected = labels(value.get("selector").unwrap_or(&json!({"app": "myapp"})));
+    let selector = Selector::parse(crate::api::LabelMatch::Labels(selected.clone())).ok();
+    Deployment {
+        uid: "uid-myapp".to_owned(),
+        created: time(&value["created"]).unwrap_or_else(t0),
+        deleting: value["deleting"] == json!(true),
+        replicas: value["replicas"].as_i64().map_or(3, |n| i32::try_from(n).unwrap()),
+        selector: selector.map(|selector| SelectorView {
+            keys: selected.keys().cloned().collect(),
+            shown: selector.to_string(),
+            selector,
+        }),
+        template_hash: hash::of(&template(value["template"].as_str().unwrap_or("t1"))),
+        promoted_by: marker(canary, spec, &value["promotedBy"]),
+        created_by: marker(canary, spec, &value["createdBy"]),
+        rolled_out: value["rolledOut"] != json!(false),
+        progress_failed: value["progressFailed"] == json!(true),
+        available_since: time(&value["available"]),
+        ..Deployment::default()
+    }
+}
+
+fn canary_seen(canary: &Canary, spec: &Spec, value: &Value) -> Deployment {
+    let mut seen_labels = labels(&value["labels"]);
+    let run = text(&value["run"]).unwrap_or_else(|| canary.run(spec));
+    seen_labels.insert(names::RUN.to_owned(), run);
+    let started_with = value["targetTemplate"].as_str().unwrap_or("t1");
+    Deployment {
+        uid: "uid-canary".to_owned(),
+        created: time(&value["created"]).unwrap_or_else(|| t0() - SignedDuration::from_secs(30)),
+        deleting: value["deleting"] == json!(true),
+        owner: owner(value),
+        labels: seen_labels,
+        replicas: value["replicas"]
+            .as_i64()
+            .map_or_else(|| spec.scale.initial(3), |replicas| i32::try_from(replicas).unwrap()),
+        target_hash: Some(hash::of(&template(started_with))),
+        available_since: time(&value["available"]),
+        unavailable_since: time(&value["unavailable"]),
+        ..Deployment::default()
+    }
+}
+
+/// A pod of this run, unless `run` says otherwise; `labels` are what it carries beside.
+fn pod(canary: &Canary, spec: &Spec, value: &Value) -> Pod {
+    let mut pod_labels = labels(&value["labels"]);
+    let run = text(&value["run"]).unwrap_or_else(|| canary.run(spec));
+    pod_labels.insert(names::RUN.to_owned(), run);
+    let name = text(&value["name"]).unwrap_or("x".to_owned());
+    Pod {
+        uid: format!("uid-{name}"),
+        name,
+        labels: pod_labels,
+        ready: value["ready"] != json!(false),
+    }
+}
+
+/// `last` is an outcome and a message: `Pass 0.2 on pod x`.
+fn tally(value: &Value) -> Tally {
+    let last = value["last"].as_str().map(|last| {
+        let (outcome, message) = last.split_once(' ').unwrap_or((last, ""));
+        let outcome = match outcome {
+            "Pass" => Outcome::Pass,
+            "Fail" => Outcome::Fail,
+            "NoData" => Outcome::NoData,
+            "Error" => Outcome::Error,
+            other => panic!("there is no outcome {other}"),
+        };
+        Sample {
+            outcome,
+            value: None,
+            message: message.to_owned(),
+        }
+    });
+    Tally {
+        good: number(&value["good"]).unwrap_or_default(),
+        bad: number(&value["bad"]).unwrap_or_default(),
+        errors: number(&value["errors"]).unwrap_or_default(),
+        last,
+        last_check: time(&value["at"]),
+        pending: value["pending"] == json!(true),
+        gaps: value["gaps"] == json!(true),
+    }
+}

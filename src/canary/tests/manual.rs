@@ -1,0 +1,389 @@
+//! Manual items and `spec.verdict`: a person's word.
+
+use expect_test::expect;
+
+use super::check;
+
+#[test]
+fn the_default_is_one_manual_item_that_waits_for_a_person() {
+    check(
+        "
+        status: {phase: Running}
+        seen: {canary: {available: +0s}}
+        now: +15m
+        ",
+        expect![[r#"
+            Reconciling=True WaitingForManual: manual[0]: waits for a person to set status to valid or invalid (since +0s)
+            shows Running 15m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_manual_valid_ends_the_run_early() {
+    check(
+        "
+        spec: {validation: {items: [{manual: {status: valid}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Running → Succeeded
+            Running=False ManualValid: the verdict is good
+            Reconciling=True Promoting: Deployment myapp is to be updated (since +0s)
+            Succeeded=True ManualValid: a manual item is valid and every other item agrees
+            item manual[0] Good
+            shows Succeeded 1m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_manual_invalid_fails_the_run_at_once() {
+    check(
+        "
+        spec: {validation: {items: [{manual: {status: invalid}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Running → Failed
+            Activated=False RunFailed: the run has ended
+            Running=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Failed=True ManualInvalid: manual[0]: status is invalid
+            Stalled=True ManualInvalid: manual[0]: status is invalid
+            completedAt +1m0s
+            failedTemplates ["<hash>"]
+            item manual[0] Bad: manual[0]: status is invalid
+            shows Failed 1m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_manual_invalid_fails_a_run_that_has_not_started() {
+    check(
+        "
+        spec: {validation: {items: [{manual: {status: invalid}}]}}
+        ",
+        expect![[r#"
+            phase Scheduled → Failed
+            Failed=True ManualInvalid: manual[0]: status is invalid
+            Stalled=True ManualInvalid: manual[0]: status is invalid
+            completedAt +0s
+            failedTemplates ["<hash>"]
+            item manual[0] Bad: manual[0]: status is invalid
+            shows Failed 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_manual_valid_does_not_make_a_canary_available() {
+    check(
+        "
+        spec: {validation: {items: [{manual: {status: valid}}]}}
+        seen: {canary: {}}
+        ",
+        expect![[r#"
+            wake at +9m30s
+        "#]],
+    );
+}
+
+#[test]
+fn a_manual_valid_ends_the_initial_delay() {
+    check(
+        "
+        spec: {validation: {initialDelay: 1m, items: [{manual: {status: valid}}]}}
+        status: {phase: Scheduled}
+        seen: {canary: {available: +0s}}
+        now: +1s
+        ",
+        expect![[r#"
+            phase Scheduled → Running
+            Scheduled=True Started: the run has started (since +0s)
+            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +16m0s (since +0s)
+            Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
+            Traffic=False TrafficSet: the canary gets no traffic
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +16m0s
+            item manual[0] Good
+            shows Running 1s/16m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_manual_valid_waits_for_the_other_items() {
+    check(
+        "
+        spec: {validation: {items: [{manual: {status: valid}}, {manual: {}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            wake at +15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn status_after_deadline_valid_agrees_at_the_deadline() {
+    check(
+        "
+        spec: {validation: {items: [{manual: {statusAfterDeadline: valid}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}}
+        now: +15m
+        ",
+        expect![[r#"
+            phase Running → Succeeded
+            Running=False AllItemsGood: the verdict is good
+            Reconciling=True Promoting: Deployment myapp is to be updated (since +0s)
+            Succeeded=True AllItemsGood: every validation item is good at the deadline
+            item manual[0] Good
+            shows Succeeded 15m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn status_after_deadline_valid_is_no_word_before_the_deadline() {
+    check(
+        "
+        spec: {validation: {items: [{manual: {statusAfterDeadline: valid}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}}
+        now: +14m
+        ",
+        expect![[r#"
+            wake at +15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn status_after_deadline_invalid_fails_at_the_deadline() {
+    check(
+        "
+        spec: {validation: {items: [{manual: {statusAfterDeadline: invalid}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}}
+        now: +15m
+        ",
+        expect![[r#"
+            phase Running → Failed
+            Activated=False RunFailed: the run has ended
+            Running=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Failed=True ManualInvalid: manual[0]: no status was set before the deadline, and statusAfterDeadline is invalid
+            Stalled=True ManualInvalid: manual[0]: no status was set before the deadline, and statusAfterDeadline is invalid
+            completedAt +15m0s
+            failedTemplates ["<hash>"]
+            item manual[0] Bad: manual[0]: no status was set before the deadline, and statusAfterDeadline is invalid
+            shows Failed 15m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_word_that_comes_after_the_deadline_is_taken_at_once() {
+    check(
+        "
+        spec: {validation: {items: [{manual: {status: valid}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}}
+        now: +1h
+        ",
+        expect![[r#"
+            phase Running → Succeeded
+            Running=False ManualValid: the verdict is good
+            Reconciling=True Promoting: Deployment myapp is to be updated (since +0s)
+            Succeeded=True ManualValid: a manual item is valid and every other item agrees
+            item manual[0] Good
+            shows Succeeded 1h0m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_verdict_valid_wins_over_items_that_wait() {
+    check(
+        "
+        spec: {verdict: valid}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Running → Succeeded
+            Running=False VerdictValid: the verdict is good
+            Reconciling=True Promoting: Deployment myapp is to be updated (since +0s)
+            Succeeded=True VerdictValid: spec.verdict is valid
+            shows Succeeded 1m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_verdict_valid_needs_an_available_canary() {
+    check(
+        "
+        spec: {verdict: valid}
+        status: {phase: Running}
+        seen: {canary: {unavailable: +30s}}
+        now: +1m
+        ",
+        expect![[r#"
+            wake at +10m30s
+        "#]],
+    );
+}
+
+#[test]
+fn a_verdict_valid_is_running_before_it_succeeds() {
+    check(
+        "
+        spec: {verdict: valid, validation: {initialDelay: 1m}}
+        seen: {canary: {available: +0s}}
+        ",
+        expect![[r#"
+            phase Scheduled → Running
+            Scheduled=True Started: the run has started
+            Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
+            Traffic=False TrafficSet: the canary gets no traffic
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +16m0s
+            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +16m0s
+            startTime -30s
+            availableAt +0s
+            validationStartTime +1m0s
+            deadline +16m0s
+            item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
+            shows Running 0s/16m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_verdict_invalid_fails_the_run_at_once() {
+    check(
+        "
+        spec: {verdict: invalid}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Running → Failed
+            Activated=False RunFailed: the run has ended
+            Running=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Failed=True VerdictInvalid: spec.verdict is invalid
+            Stalled=True VerdictInvalid: spec.verdict is invalid
+            completedAt +1m0s
+            failedTemplates ["<hash>"]
+            shows Failed 1m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_verdict_invalid_before_anything_was_created_creates_nothing() {
+    check(
+        "
+        spec: {verdict: invalid}
+        ",
+        expect![[r#"
+            phase Scheduled → Failed
+            Failed=True VerdictInvalid: spec.verdict is invalid
+            Stalled=True VerdictInvalid: spec.verdict is invalid
+            completedAt +0s
+            failedTemplates ["<hash>"]
+            shows Failed 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_verdict_valid_does_not_excuse_a_problem() {
+    check(
+        "
+        spec: {verdict: valid, serviceName: myapp-svc, traffic: {source: service}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, service: null}
+        now: +1m
+        ",
+        expect![[r#"
+            Reconciling=False ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
+            Errored=True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
+            Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
+            shows Errored 1m0s/15m0s
+            wake at +15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_verdict_invalid_stops_a_success_that_the_target_has_not_got_yet() {
+    check(
+        "
+        spec: {verdict: invalid}
+        status: {phase: Succeeded}
+        seen: {canary: {available: +0s}, live: {}}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Succeeded → Failed
+            Activated=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Succeeded=False VerdictInvalid: spec.verdict is invalid
+            Failed=True VerdictInvalid: spec.verdict is invalid
+            Stalled=True VerdictInvalid: spec.verdict is invalid
+            completedAt +1m0s
+            failedTemplates ["<hash>"]
+            shows Failed 1m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_verdict_invalid_is_too_late_for_a_target_that_is_updated() {
+    check(
+        "
+        spec: {verdict: invalid}
+        status: {phase: DeploymentUpdated}
+        seen: {target: {promotedBy: this run}}
+        now: +1m
+        ",
+        expect![[r#"
+            nothing
+        "#]],
+    );
+}
+
+#[test]
+fn a_verdict_invalid_that_is_in_the_same_file_as_a_valid_item_wins() {
+    check(
+        "
+        spec: {verdict: invalid, validation: {items: [{manual: {status: valid}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Running → Failed
+            Activated=False RunFailed: the run has ended
+            Running=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Failed=True VerdictInvalid: spec.verdict is invalid
+            Stalled=True VerdictInvalid: spec.verdict is invalid
+            completedAt +1m0s
+            failedTemplates ["<hash>"]
+            shows Failed 1m0s/15m0s
+        "#]],
+    );
+}

@@ -1,0 +1,59 @@
+//! What `decide` promises, one short case per sentence of the API's reference.
+//!
+//! A case is a short YAML (`input.rs` says which words it has) and the decision as text (`output.rs`). All times are
+//! relative to [`input::T0`]; what a case doesn't say is as usual: the KanaryDeployment `batman` in `shop` on the target
+//! `myapp`, whose 3 replicas run the template `t1`.
+
+#![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them so")]
+
+mod activation;
+mod bad_input;
+mod clean_up;
+mod clocks;
+mod input;
+mod label_watch;
+mod manual;
+mod output;
+mod paused;
+mod problems;
+mod promotion;
+mod runs;
+mod scale;
+mod schedule;
+mod traffic;
+
+use expect_test::Expect;
+use serde_json::Value;
+
+use super::decide;
+
+/// Decides about the input, and compares the decision with what is expected of it.
+#[allow(clippy::needless_pass_by_value, reason = "cases read better without a reference")]
+fn check(yaml: &str, expected: Expect) {
+    let input = input::read(yaml);
+    let decision = decide(&input.canary, &input.seen, input.now);
+    expected.assert_eq(&output::text(&input, &decision));
+    let again = decide(&input.canary, &input.seen, input.now);
+    assert_eq!(
+        format!("{decision:?}"),
+        format!("{again:?}"),
+        "the same input gives the same output"
+    );
+    if let Some(status) = decision.status {
+        comes_to_rest(&input, status);
+    }
+}
+
+/// Once a status is stored, deciding again at the same time has no further status to write, unless the phase changed.
+fn comes_to_rest(input: &input::Input, status: crate::api::KanaryStatus) {
+    use super::status::Phase;
+    let stored: Value = serde_json::to_value(&status).unwrap();
+    let mut canary = input.canary.clone();
+    let former = std::mem::replace(&mut canary.status, serde_json::from_value(stored).unwrap());
+    let same_run = former.current_hash.is_none() || former.run == canary.status.run;
+    if !same_run || Phase::of(&former) != Phase::of(&canary.status) {
+        return;
+    }
+    let next = decide(&canary, &input.seen, input.now);
+    assert_eq!(next.status, None, "a status that was just written is written again");
+}

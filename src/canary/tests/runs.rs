@@ -1,0 +1,428 @@
+//! New runs, retries and templates that failed.
+
+use expect_test::expect;
+
+use super::check;
+
+#[test]
+fn a_changed_template_starts_a_new_run() {
+    check(
+        "
+        status: {phase: DeploymentUpdated, template: old, completedAt: +1m}
+        seen: {target: {promotedBy: 'uid-batman/0000000000000000-1'}}
+        now: +1h
+        ",
+        expect![[r#"
+            phase DeploymentUpdated → Scheduled
+            Scheduled=True NewRun: the template or spec.retry changed: a new run starts (since +0s)
+            Reconciling=True NewRun: a new run starts
+            Activated removed
+            Traffic removed
+            Running removed
+            Succeeded removed
+            DeploymentUpdated removed
+            run 2
+            startTime removed
+            availableAt removed
+            validationStartTime removed
+            deadline removed
+            completedAt removed
+            shows Scheduled 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_changed_template_replaces_a_run_that_is_under_way() {
+    check(
+        "
+        status: {phase: Running, template: old}
+        seen: {canary: {run: 0000000000000000-1, available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Running → Scheduled
+            Scheduled=True NewRun: the template or spec.retry changed: a new run starts (since +0s)
+            Reconciling=True NewRun: a new run starts (since +0s)
+            Activated removed
+            Traffic removed
+            Running removed
+            run 2
+            startTime removed
+            availableAt removed
+            validationStartTime removed
+            deadline removed
+            shows Scheduled 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn the_second_new_run_is_the_third() {
+    check(
+        "
+        status: {phase: Failed, template: old, run: 2, failedTemplates: []}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Failed → Scheduled
+            Scheduled=True NewRun: the template or spec.retry changed: a new run starts (since +0s)
+            Reconciling=True NewRun: a new run starts
+            Activated removed
+            Traffic removed
+            Running removed
+            Failed removed
+            Stalled removed
+            run 3
+            startTime removed
+            availableAt removed
+            validationStartTime removed
+            deadline removed
+            completedAt removed
+            shows Scheduled 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_changed_retry_runs_the_same_template_once_more() {
+    check(
+        "
+        spec: {retry: 1}
+        status: {phase: Failed}
+        now: +1h
+        ",
+        expect![[r#"
+            phase Failed → Scheduled
+            Scheduled=True NewRun: the template or spec.retry changed: a new run starts (since +0s)
+            Reconciling=True NewRun: a new run starts
+            Activated removed
+            Traffic removed
+            Running removed
+            Failed removed
+            Stalled removed
+            run 2
+            retry 1
+            startTime removed
+            availableAt removed
+            validationStartTime removed
+            deadline removed
+            completedAt removed
+            shows Scheduled 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_retry_that_was_not_changed_does_nothing() {
+    check(
+        "
+        spec: {retry: 1}
+        status: {phase: Failed, retry: 1}
+        now: +1h
+        ",
+        expect![[r#"
+            nothing
+        "#]],
+    );
+}
+
+#[test]
+fn a_retry_that_goes_back_to_none_is_a_change_too() {
+    check(
+        "
+        status: {phase: Failed, retry: 1}
+        now: +1h
+        ",
+        expect![[r#"
+            phase Failed → Scheduled
+            Scheduled=True NewRun: the template or spec.retry changed: a new run starts (since +0s)
+            Reconciling=True NewRun: a new run starts
+            Activated removed
+            Traffic removed
+            Running removed
+            Failed removed
+            Stalled removed
+            run 2
+            retry removed
+            startTime removed
+            availableAt removed
+            validationStartTime removed
+            deadline removed
+            completedAt removed
+            shows Scheduled 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn the_first_run_with_a_retry_number_is_simply_the_first() {
+    check(
+        "
+        spec: {retry: 7}
+        ",
+        expect![[r#"
+            create Deployment myapp-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn a_template_that_failed_before_is_not_run_again() {
+    check(
+        "
+        status: {phase: DeploymentUpdated, template: old, failedTemplates: ['<this>']}
+        now: +1h
+        ",
+        expect![[r#"
+            phase DeploymentUpdated → Failed
+            Failed=True TemplateFailedBefore: this template failed before and is not run again: change the template, or set spec.retry to another number to run it once more
+            Reconciling=False RunEnded (since +0s)
+            Stalled=True TemplateFailedBefore: this template failed before and is not run again: change the template, or set spec.retry to another number to run it once more
+            Scheduled removed
+            Activated removed
+            Traffic removed
+            Running removed
+            Succeeded removed
+            DeploymentUpdated removed
+            run 2
+            startTime removed
+            availableAt removed
+            validationStartTime removed
+            deadline removed
+            completedAt +1h0m0s
+            shows Failed 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_template_that_failed_before_runs_with_another_retry() {
+    check(
+        "
+        spec: {retry: 1}
+        status: {phase: DeploymentUpdated, template: old, failedTemplates: ['<this>']}
+        now: +1h
+        ",
+        expect![[r#"
+            phase DeploymentUpdated → Scheduled
+            Scheduled=True NewRun: the template or spec.retry changed: a new run starts (since +0s)
+            Reconciling=True NewRun: a new run starts
+            Activated removed
+            Traffic removed
+            Running removed
+            Succeeded removed
+            DeploymentUpdated removed
+            run 2
+            retry 1
+            startTime removed
+            availableAt removed
+            validationStartTime removed
+            deadline removed
+            completedAt removed
+            shows Scheduled 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_failed_run_remembers_its_template() {
+    check(
+        "
+        spec: {verdict: invalid}
+        status: {phase: Running, failedTemplates: [aaa]}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Running → Failed
+            Activated=False RunFailed: the run has ended
+            Running=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Failed=True VerdictInvalid: spec.verdict is invalid
+            Stalled=True VerdictInvalid: spec.verdict is invalid
+            completedAt +1m0s
+            failedTemplates ["aaa","<hash>"]
+            shows Failed 1m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_template_that_fails_again_is_remembered_once_and_as_the_latest() {
+    check(
+        "
+        spec: {verdict: invalid}
+        status: {phase: Running, failedTemplates: ['<this>', aaa]}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Running → Failed
+            Activated=False RunFailed: the run has ended
+            Running=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Failed=True VerdictInvalid: spec.verdict is invalid
+            Stalled=True VerdictInvalid: spec.verdict is invalid
+            completedAt +1m0s
+            failedTemplates ["aaa","<hash>"]
+            shows Failed 1m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn the_last_twenty_failed_templates_are_remembered() {
+    check(
+        "
+        spec: {verdict: invalid}
+        status: {phase: Running, failedTemplates: [a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20]}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        show: [/failedTemplates]
+        ",
+        expect![[r#"
+            phase Running → Failed
+            Activated=False RunFailed: the run has ended
+            Running=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Failed=True VerdictInvalid: spec.verdict is invalid
+            Stalled=True VerdictInvalid: spec.verdict is invalid
+            completedAt +1m0s
+            failedTemplates 20 of them, last "<hash>"
+            shows Failed 1m0s/15m0s
+              failedTemplates: ["a2","a3","a4","a5","a6","a7","a8","a9","a10","a11","a12","a13","a14","a15","a16","a17","a18","a19","a20","<hash>"]
+        "#]],
+    );
+}
+
+#[test]
+fn a_failed_template_remembers_across_runs() {
+    check(
+        "
+        status: {phase: Failed, template: old, failedTemplates: [aaa, bbb]}
+        now: +1m
+        show: [/failedTemplates]
+        ",
+        expect![[r#"
+            phase Failed → Scheduled
+            Scheduled=True NewRun: the template or spec.retry changed: a new run starts (since +0s)
+            Reconciling=True NewRun: a new run starts
+            Activated removed
+            Traffic removed
+            Running removed
+            Failed removed
+            Stalled removed
+            run 2
+            startTime removed
+            availableAt removed
+            validationStartTime removed
+            deadline removed
+            completedAt removed
+            shows Scheduled 0s/15m0s
+              failedTemplates: ["aaa","bbb"]
+        "#]],
+    );
+}
+
+#[test]
+fn a_new_run_has_times_of_its_own() {
+    check(
+        "
+        status: {phase: New}
+        seen: {canary: {created: +1h, available: +1h1m}}
+        now: +1h1m
+        ",
+        expect![[r#"
+            phase Scheduled → Running
+            Scheduled=True Started: the run has started (since +0s)
+            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1h16m0s (since +0s)
+            Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
+            Traffic=False TrafficSet: the canary gets no traffic
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +1h16m0s
+            startTime +1h0m0s
+            availableAt +1h1m0s
+            validationStartTime +1h1m0s
+            deadline +1h16m0s
+            item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
+            shows Running 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_new_run_names_its_canary_after_itself() {
+    check(
+        "
+        status: {phase: New}
+        show: [/metadata/labels, /spec/selector]
+        ",
+        expect![[r#"
+            create Deployment myapp-kanary-batman
+              labels: {"…/iskanary":"true","…/name":"batman","…/run":"<hash>-2"}
+              selector: {"matchLabels":{"…/iskanary":"true","…/name":"batman","…/run":"<hash>-2"}}
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
+            shows Scheduled 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_finished_run_stays_readable_when_something_else_of_the_spec_is_edited() {
+    check(
+        "
+        spec: {validation: {initialDelay: 5m}, scale: {static: {replicas: 4}}}
+        status: {phase: DeploymentUpdated}
+        seen: {target: {promotedBy: this run}}
+        now: +1h
+        ",
+        expect![[r#"
+            nothing
+        "#]],
+    );
+}
+
+#[test]
+fn a_template_that_changed_before_anything_was_written_is_simply_the_run() {
+    check(
+        "
+        seen: {canary: {run: older}}
+        now: +1s
+        ",
+        expect![[r#"
+            delete Deployment myapp-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn a_retained_canary_goes_when_a_new_run_starts() {
+    check(
+        "
+        spec: {rollout: {onFailure: retain}}
+        status: {phase: New}
+        seen: {canary: {run: older}}
+        ",
+        expect![[r#"
+            delete Deployment myapp-kanary-batman
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
+            shows Scheduled 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_null_in_the_template_is_no_change() {
+    check(
+        "
+        spec: {template: {spec: {template: {metadata: {creationTimestamp: <null>}}}}}
+        status: {phase: DeploymentUpdated}
+        seen: {target: {promotedBy: this run}}
+        ",
+        expect![[r#"
+            nothing
+        "#]],
+    );
+}

@@ -1,0 +1,265 @@
+//! `spec.traffic`: which requests reach the canary.
+
+use expect_test::expect;
+
+use super::check;
+
+#[test]
+fn no_traffic_means_no_label_that_the_target_selects_by() {
+    check(
+        "
+        spec: {template: {spec: {template: {metadata: {labels: {app: myapp, version: v2}}}}}}
+        show: [/spec/template/metadata/labels]
+        ",
+        expect![[r#"
+            create Deployment myapp-kanary-batman
+              labels: {"…/iskanary":"true","…/name":"batman","…/run":"<hash>-1","version":"v2"}
+        "#]],
+    );
+}
+
+#[test]
+fn source_service_puts_the_pods_behind_the_production_service() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}}
+        seen: {service: {selector: {app: myapp, tier: web}}}
+        show: [/spec/template/metadata/labels]
+        ",
+        expect![[r#"
+            create Deployment myapp-kanary-batman
+              labels: {"app":"myapp","…/iskanary":"true","…/name":"batman","…/run":"<hash>-1","tier":"web"}
+        "#]],
+    );
+}
+
+#[test]
+fn source_kanary_service_has_a_service_of_its_own_with_the_production_ports_and_no_production_traffic() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: kanary-service}}
+        show: [/spec/ports, /spec/selector, /spec/template/metadata/labels]
+        ",
+        expect![[r#"
+            create Service myapp-svc-kanary-batman
+              ports: [{"port":80}]
+              selector: {"…/iskanary":"true","…/name":"batman"}
+            create Deployment myapp-kanary-batman
+              selector: {"matchLabels":{"…/iskanary":"true","…/name":"batman","…/run":"<hash>-1"}}
+              labels: {"…/iskanary":"true","…/name":"batman","…/run":"<hash>-1"}
+        "#]],
+    );
+}
+
+#[test]
+fn source_both_has_the_two() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: both}}
+        show: [/spec/template/metadata/labels]
+        ",
+        expect![[r#"
+            create Service myapp-svc-kanary-batman
+            create Deployment myapp-kanary-batman
+              labels: {"app":"myapp","…/iskanary":"true","…/name":"batman","…/run":"<hash>-1"}
+        "#]],
+    );
+}
+
+#[test]
+fn the_canarys_own_service_can_be_named() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: kanary-service, kanaryService: batcave}}
+        ",
+        expect![[r#"
+            create Service batcave
+            create Deployment myapp-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn a_canary_without_traffic_is_not_behind_any_service_of_the_namespace() {
+    check(
+        "
+        spec: {template: {spec: {template: {metadata: {labels: {app: myapp, team: heroes}}}}}}
+        seen: {selectors: [{team: heroes}, {team: villains}]}
+        show: [/spec/template/metadata/labels]
+        ",
+        expect![[r#"
+            create Deployment myapp-kanary-batman
+              labels: {"…/iskanary":"true","…/name":"batman","…/run":"<hash>-1"}
+        "#]],
+    );
+}
+
+#[test]
+fn a_service_that_is_there_is_not_created_again() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: kanary-service}}
+        seen: {kanaryService: {}}
+        ",
+        expect![[r#"
+            create Deployment myapp-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn somebody_elses_service_of_that_name_is_not_taken_over() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: kanary-service}}
+        seen: {kanaryService: {owner: robin}}
+        ",
+        expect![[r#"
+            Errored=True NameTaken: Service myapp-svc-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
+            Stalled=True NameTaken: Service myapp-svc-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            shows Errored 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_service_of_that_name_without_an_owner_is_not_taken_over() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: kanary-service}}
+        seen: {kanaryService: {owner: null}}
+        ",
+        expect![[r#"
+            Errored=True NameTaken: Service myapp-svc-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
+            Stalled=True NameTaken: Service myapp-svc-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            shows Errored 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_missing_production_service_is_an_error_and_creates_nothing() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}}
+        seen: {service: null}
+        ",
+        expect![[r#"
+            Errored=True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
+            Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            shows Errored 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_missing_production_service_is_no_concern_of_a_canary_without_traffic() {
+    check(
+        "
+        spec: {serviceName: myapp-svc}
+        seen: {service: null}
+        ",
+        expect![[r#"
+            create Deployment myapp-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn a_production_service_without_a_selector_is_an_error() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: both}}
+        seen: {service: {selector: {}}}
+        ",
+        expect![[r#"
+            Errored=True ServiceWithoutSelector: Service myapp-svc has no selector, so no pod can be put behind it
+            Stalled=True ServiceWithoutSelector: Service myapp-svc has no selector, so no pod can be put behind it
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            shows Errored 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn source_service_without_a_service_name_is_refused() {
+    check(
+        "
+        spec: {traffic: {source: service}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec.traffic.source service needs spec.serviceName, the production Service: set it, or use source none
+            Stalled=True InvalidSpec: spec.traffic.source service needs spec.serviceName, the production Service: set it, or use source none
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn an_empty_service_name_is_none() {
+    check(
+        "
+        spec: {serviceName: '', traffic: {source: both}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec.traffic.source both needs spec.serviceName, the production Service: set it, or use source none
+            Stalled=True InvalidSpec: spec.traffic.source both needs spec.serviceName, the production Service: set it, or use source none
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn sources_that_are_not_there_yet_are_refused_by_name() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: mirror}}
+        ",
+        expect![[r#"
+            Errored=True Unsupported: spec.traffic.source mirror is not there yet: use service, kanary-service, both or none
+            Stalled=True Unsupported: spec.traffic.source mirror is not there yet: use service, kanary-service, both or none
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn the_canarys_own_service_must_not_be_the_production_service() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: kanary-service, kanaryService: myapp-svc}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec.traffic.kanaryService is the production Service myapp-svc itself: choose another name
+            Stalled=True InvalidSpec: spec.traffic.kanaryService is the production Service myapp-svc itself: choose another name
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn the_traffic_is_told_once_the_run_is_running() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}}
+        seen: {canary: {available: +0s}}
+        ",
+        expect![[r#"
+            phase Scheduled → Running
+            Scheduled=True Started: the run has started
+            Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
+            Traffic=True TrafficSet: the canary gets traffic from source service
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
+            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
+            startTime -30s
+            availableAt +0s
+            validationStartTime +0s
+            deadline +15m0s
+            item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
+            shows Running 0s/15m0s
+        "#]],
+    );
+}
