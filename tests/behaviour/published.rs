@@ -200,13 +200,19 @@ async fn nginx_waits_for_a_person(kind: Kind) {
         .until(&kind, "nginx-dep", "runs", |kanary| is_true(kanary, "Running"))
         .await;
     let canary = world.get(&DEPLOYMENT, "nginx-dep-kanary-nginx-dep").await;
-    assert_eq!((image(&canary), &canary["spec"]["replicas"]), (&json!("nginx:latest"), &json!(1)));
+    assert_eq!(
+        (image(&canary), &canary["spec"]["replicas"]),
+        (&json!("nginx:latest"), &json!(1))
+    );
     world.get(&SERVICE, "nginx-kanary-nginx-dep").await;
     let valid = json!({"spec": {"validation": {"items": [{"manual": {"status": "valid"}}]}}});
     world.patch(&kind, "nginx-dep", valid).await;
     world.ends_as(&kind, "nginx-dep", "DeploymentUpdated").await;
     let target = world.get(&DEPLOYMENT, "nginx-dep").await;
-    assert_eq!((image(&target), &target["spec"]["replicas"]), (&json!("nginx:latest"), &json!(3)));
+    assert_eq!(
+        (image(&target), &target["spec"]["replicas"]),
+        (&json!("nginx:latest"), &json!(3))
+    );
 }
 
 #[tokio::test]
@@ -227,10 +233,19 @@ async fn the_basic_example_of_the_readme_is_answered_with_where_its_items_belong
         basic["kind"] = json!(kind.kind);
         // "deployment template" and a `validation:` that is null: as it stands, and with a template.
         basic["spec"]["template"] = one(NGINX_KANARY)["spec"]["template"].clone();
-        let refused = world.try_create(&kind, &basic).await.expect_err("its items are beside validation");
-        assert!(refused.contains("spec.items belongs under spec.validation"), "{refused}");
+        let refused = world
+            .try_create(&kind, &basic)
+            .await
+            .expect_err("its items are beside validation");
+        assert!(
+            refused.contains("spec.items belongs under spec.validation"),
+            "{refused}"
+        );
         let said = world.try_kubectl(&["apply", "-f", "-"], &basic.to_string()).await;
-        assert!(!said.ok && said.err.contains("spec.items belongs under spec.validation"), "{said:?}");
+        assert!(
+            !said.ok && said.err.contains("spec.items belongs under spec.validation"),
+            "{said:?}"
+        );
     }
 }
 
@@ -244,7 +259,10 @@ async fn the_basic_example_runs_once_its_items_are_indented() {
     let mut basic = one(BASIC);
     basic["spec"]["template"] = one(NGINX_KANARY)["spec"]["template"].clone();
     let items = basic["spec"]["items"].take();
-    merge(&mut basic, json!({"spec": {"items": null, "validation": {"items": items}}}));
+    merge(
+        &mut basic,
+        json!({"spec": {"items": null, "validation": {"items": items}}}),
+    );
     world.create(&KANARY, &basic).await;
     world.phase("nginx", "Running").await;
     world.edit("nginx", json!({"verdict": "valid"})).await;
@@ -254,7 +272,10 @@ async fn the_basic_example_runs_once_its_items_are_indented() {
 #[tokio::test]
 async fn promql_directly_under_validation_is_answered_with_where_it_belongs() {
     let world = World::unserved("published").await;
-    let refused = world.try_create(&KANARY, &one(ISTIO)).await.expect_err("promQL is no field of validation");
+    let refused = world
+        .try_create(&KANARY, &one(ISTIO))
+        .await
+        .expect_err("promQL is no field of validation");
     assert!(refused.contains("write them under `items:`"), "{refused}");
 }
 
@@ -263,7 +284,10 @@ async fn myapp(world: &World, name: &str, validation: Value) -> Value {
     world.target("myapp", 1).await;
     world.service("myapp-svc", "myapp").await;
     let mut manifest = one(ISTIO);
-    merge(&mut manifest, json!({"metadata": {"name": name}, "spec": {"validation": null}}));
+    merge(
+        &mut manifest,
+        json!({"metadata": {"name": name}, "spec": {"validation": null}}),
+    );
     merge(&mut manifest["spec"], validation);
     world.create(&KANARY, &manifest).await
 }
@@ -286,9 +310,19 @@ async fn batman_is_promoted_when_the_quantile_of_istio_is_good() {
     let exporter = Exporter::start(&world).await;
     let query = "histogram_quantile(0.99, sum(rate(istio_request_duration_seconds_bucket{reporter=\"destination\",\
                  destination_workload=\"myapp-kanary-batman\"}[1m])) by (le))";
-    for (le, per_second) in [("0.1", 50.0), ("0.25", 99.5), ("0.5", 100.0), ("1", 100.0), ("+Inf", 100.0)] {
+    for (le, per_second) in [
+        ("0.1", 50.0),
+        ("0.25", 99.5),
+        ("0.5", 100.0),
+        ("1", 100.0),
+        ("+Inf", 100.0),
+    ] {
         let labels = format!("reporter=\"destination\",destination_workload=\"myapp-kanary-batman\",le=\"{le}\"");
-        exporter.grow(&format!("istio_request_duration_seconds_bucket{{{labels}}}"), 0.0, per_second);
+        exporter.grow(
+            &format!("istio_request_duration_seconds_bucket{{{labels}}}"),
+            0.0,
+            per_second,
+        );
     }
     exporter.answers(&format!("{query} < 0.31")).await;
     myapp(&world, "batman", batman(&world, query)).await;
@@ -303,8 +337,16 @@ async fn batman_is_promoted_when_the_quantile_of_istio_is_good() {
     ] {
         assert_eq!(report[field], value);
     }
-    assert!(report["duration"].as_str().is_some_and(|duration| duration.ends_with("/4s")), "{report}");
-    assert_eq!(image(&world.get(&DEPLOYMENT, "myapp").await), "kanaryoperator/simpleserver:latest");
+    assert!(
+        report["duration"]
+            .as_str()
+            .is_some_and(|duration| duration.ends_with("/4s")),
+        "{report}"
+    );
+    assert_eq!(
+        image(&world.get(&DEPLOYMENT, "myapp").await),
+        "kanaryoperator/simpleserver:latest"
+    );
 }
 
 #[tokio::test]
@@ -360,7 +402,9 @@ async fn the_label_monitoring_alert_on_a_canary_pod_fails_the_run() {
     assert!(message(&ended, "Failed").contains(pod), "{ended:#}");
     world
         .until_all(&EVENT, "", "an Event tells it", |events| {
-            events.iter().any(|event| event["reason"] == "Failed" && event["note"].to_string().contains(pod))
+            events
+                .iter()
+                .any(|event| event["reason"] == "Failed" && event["note"].to_string().contains(pod))
         })
         .await;
 }
@@ -372,7 +416,10 @@ async fn several_kanaries_on_one_deployment_run_together() {
     world.service("myapp-svc", "myapp").await;
     for name in ["david", "cedric"] {
         let mut manifest = one(ISTIO);
-        merge(&mut manifest, json!({"metadata": {"name": name}, "spec": {"validation": null}}));
+        merge(
+            &mut manifest,
+            json!({"metadata": {"name": name}, "spec": {"validation": null}}),
+        );
         world.create(&KANARY, &manifest).await;
     }
     for name in ["david", "cedric"] {
@@ -381,5 +428,9 @@ async fn several_kanaries_on_one_deployment_run_together() {
         assert_eq!(canary["status"]["availableReplicas"], 1);
     }
     let behind = world.list(&POD, "app=myapp").await;
-    assert_eq!(behind.len(), 3, "both canaries get production traffic beside the target");
+    assert_eq!(
+        behind.len(),
+        3,
+        "both canaries get production traffic beside the target"
+    );
 }

@@ -68,9 +68,15 @@ async fn kubectl_get_watch_reads_as_published() {
 async fn kubectl_explain_documents_the_fields() {
     let world = World::unserved("seen").await;
     for (field, words) in [
-        ("kanarydeployment.spec.scale", "At most one of the three"),
-        ("kanarydeployment.spec.scale.percent", "A share of the target's replicas"),
-        ("kanarystatefulset.spec.validation.items.promQL.query", "evaluated as an instant query"),
+        ("kanarydeployment.spec.scale", "How many canary pods run"),
+        (
+            "kanarydeployment.spec.scale.percent",
+            "A share of the target's replicas",
+        ),
+        (
+            "kanarystatefulset.spec.validation.items.promQL.query",
+            "evaluated as an instant query",
+        ),
         ("kanarydeployment.status.report", "what `kubectl get` shows"),
     ] {
         let said = world.kubectl(&["explain", field]).await;
@@ -86,7 +92,9 @@ async fn kubectl_explain_documents_the_fields() {
 #[tokio::test]
 async fn the_crds_that_the_program_prints_are_applied_by_a_plain_kubectl_apply() {
     let world = World::unserved("seen").await;
-    let printed = tokio::process::Command::new(env!("CARGO_BIN_EXE_kanary")).arg("crds").output();
+    let printed = tokio::process::Command::new(env!("CARGO_BIN_EXE_kanary"))
+        .arg("crds")
+        .output();
     let printed = printed.await.expect("the program runs");
     let crds = String::from_utf8(printed.stdout).expect("it prints text");
     let said = world.try_kubectl(&["apply", "-f", "-"], &crds).await;
@@ -118,7 +126,12 @@ async fn kubectl_wait_and_kstatus_see_the_end_of_a_run() {
     world.kanary("good", "app", json!({})).await;
     world.kanary("bad", "app", json!({"verdict": "invalid"})).await;
     world
-        .kubectl(&["wait", "--for=condition=DeploymentUpdated", "--timeout=60s", "kanary/good"])
+        .kubectl(&[
+            "wait",
+            "--for=condition=DeploymentUpdated",
+            "--timeout=60s",
+            "kanary/good",
+        ])
         .await;
     world
         .kubectl(&["wait", "--for=condition=Failed", "--timeout=60s", "kanary/bad"])
@@ -137,14 +150,25 @@ async fn conditions_are_standard_ones() {
     world.kanary("batman", "app", json!({})).await;
     let ended = world.ends("batman", "DeploymentUpdated").await;
     let known = [
-        "Scheduled", "Activated", "Traffic", "Running", "Succeeded", "Failed", "DeploymentUpdated", "Errored",
-        "Reconciling", "Stalled",
+        "Scheduled",
+        "Activated",
+        "Traffic",
+        "Running",
+        "Succeeded",
+        "Failed",
+        "DeploymentUpdated",
+        "Errored",
+        "Reconciling",
+        "Stalled",
     ];
     let conditions = ended["status"]["conditions"].as_array().expect("there are conditions");
     for condition in conditions {
         let name = condition["type"].as_str().unwrap_or_default();
         assert!(known.contains(&name), "{name}");
-        assert!(condition["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{condition}");
+        assert!(
+            condition["reason"].as_str().is_some_and(|reason| !reason.is_empty()),
+            "{condition}"
+        );
         assert!(condition["lastTransitionTime"].is_string(), "{condition}");
     }
     for (name, holds) in [("Running", false), ("Succeeded", true), ("DeploymentUpdated", true)] {
@@ -168,11 +192,21 @@ async fn events(world: &World, kanary: &str) -> Vec<(String, String)> {
 async fn a_run_has_two_events_of_one_reason_per_fact() {
     let world = World::new("seen").await;
     world.target("app", 1).await;
-    world.kanary("good", "app", json!({"rollout": {"onTargetChange": "promote"}})).await;
-    world.kanary("dry", "app", json!({"rollout": {"mode": "dry-run", "onTargetChange": "promote"}})).await;
+    world
+        .kanary("good", "app", json!({"rollout": {"onTargetChange": "promote"}}))
+        .await;
+    world
+        .kanary(
+            "dry",
+            "app",
+            json!({"rollout": {"mode": "dry-run", "onTargetChange": "promote"}}),
+        )
+        .await;
     let bad = json!({"validationPeriod": "1s", "items": [{"manual": {"statusAfterDeadline": "invalid"}}]});
     let promote = json!({"onTargetChange": "promote"});
-    world.kanary("bad", "app", json!({"validation": bad, "rollout": promote})).await;
+    world
+        .kanary("bad", "app", json!({"validation": bad, "rollout": promote}))
+        .await;
     let normal = |reason: &str| (reason.to_owned(), "Normal".to_owned());
     for (name, ends, last) in [
         ("good", "DeploymentUpdated", normal("Promoted")),
@@ -192,7 +226,10 @@ async fn a_run_has_two_events_of_one_reason_per_fact() {
         assert_eq!(events(&world, name).await.len(), 2, "{name}: each fact once");
     }
     let described = world.kubectl(&["describe", "kanary", "good"]).await;
-    assert!(described.contains("Promoted"), "kubectl describe shows the Events: {described}");
+    assert!(
+        described.contains("Promoted"),
+        "kubectl describe shows the Events: {described}"
+    );
 }
 
 #[tokio::test]
@@ -213,7 +250,9 @@ async fn an_error_is_told_by_an_event() {
 }
 
 async fn page(admin: &str, path: &str) -> Result<(u16, String), String> {
-    let answer = reqwest::get(format!("http://{admin}{path}")).await.map_err(|e| e.to_string())?;
+    let answer = reqwest::get(format!("http://{admin}{path}"))
+        .await
+        .map_err(|e| e.to_string())?;
     let status = answer.status().as_u16();
     Ok((status, answer.text().await.map_err(|e| e.to_string())?))
 }
@@ -273,7 +312,10 @@ async fn the_json_log_has_one_line_for_each_phase_change() {
     .await;
     assert_eq!(changes, ["Running", "Succeeded", "DeploymentUpdated"]);
     let lines = process.lines().join("\n");
-    assert!(lines.contains("\"namespace\":") && lines.contains("\"name\":\"batman\""), "{lines}");
+    assert!(
+        lines.contains("\"namespace\":") && lines.contains("\"name\":\"batman\""),
+        "{lines}"
+    );
 }
 
 #[tokio::test]
@@ -285,9 +327,9 @@ async fn the_text_log_names_the_kanary_and_the_phase() {
     world.ends("batman", "Failed").await;
     poll("the log tells the failure", async || {
         let lines = process.lines();
-        let told = lines.iter().any(|line| {
-            line.contains("phase changed") && line.contains("batman") && line.contains("Failed")
-        });
+        let told = lines
+            .iter()
+            .any(|line| line.contains("phase changed") && line.contains("batman") && line.contains("Failed"));
         if told { Ok(()) } else { Err(lines.join("\n")) }
     })
     .await;
@@ -303,6 +345,10 @@ async fn a_kanary_in_another_namespace_is_left_to_others() {
     }
     world.ends("batman", "DeploymentUpdated").await;
     let theirs = other.get(&KANARY, "batman").await;
-    assert_eq!(theirs["status"]["conditions"], Value::Null, "--namespace limits the controller");
+    assert_eq!(
+        theirs["status"]["conditions"],
+        Value::Null,
+        "--namespace limits the controller"
+    );
     assert!(other.requests().is_empty());
 }
