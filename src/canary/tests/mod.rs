@@ -5,16 +5,19 @@
 //! `myapp`, whose 3 replicas run the template `t1`.
 
 mod activation;
+mod arbitrary;
 mod bad_input;
 mod clean_up;
 mod clocks;
 mod input;
 mod label_watch;
 mod manual;
+mod model;
 mod output;
 mod paused;
 mod problems;
 mod promotion;
+mod properties;
 mod runs;
 mod scale;
 mod schedule;
