@@ -1,7 +1,7 @@
 //! A small cluster: applies decisions and lets time pass, so that whole runs can be watched.
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::input::{UID, template};
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
         decision::{Action, Decision, Need, ObjectKind},
         hash,
         labels::Labels,
-        observation::{Deployment, LiveTarget, Observation, Owned, Pod},
+        observation::{Deployment, LiveTarget, Observation, Owned, Pod, Service},
         status::Phase,
         validation::{Outcome, Sample},
     },
@@ -32,9 +32,61 @@ pub(super) struct Model {
     pub(super) start_up: Option<SignedDuration>,
     /// What a query comes to.
     pub(super) outcome: Outcome,
+    /// The target, while it is gone.
+    pub(super) gone: Option<Deployment>,
+}
+
+/// Something that somebody else does.
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    /// Seconds pass.
+    Passes(i64),
+    /// `spec.paused` is set.
+    Paused(bool),
+    /// The canary becomes available, or stops being so.
+    CanaryAvailable(bool),
+    /// The production Service goes, or comes back.
+    ServiceThere(bool),
+    /// The target goes, or comes back as it was.
+    TargetThere(bool),
+    /// Somebody deletes the canary.
+    CanaryDeleted,
+    /// The user writes another template.
+    TemplateEdited,
 }
 
 impl Model {
+    pub(super) fn happens(&mut self, event: &Event) {
+        let spec = self.canary.spec.as_mut().unwrap();
+        match event {
+            Event::Passes(seconds) => self.pass(self.now + SignedDuration::from_secs(*seconds)),
+            Event::Paused(paused) => spec.paused = *paused,
+            Event::CanaryAvailable(available) => {
+                if let Some(canary) = &mut self.seen.canary {
+                    canary.available_since = available.then_some(self.now);
+                    canary.unavailable_since = (!available).then_some(self.now);
+                }
+            }
+            Event::ServiceThere(there) => {
+                let service = Service {
+                    selector: [("app".to_owned(), "myapp".to_owned())].into(),
+                    ports: Vec::new(),
+                };
+                self.seen.service = there.then_some(service);
+            }
+            Event::TargetThere(true) => {
+                let gone = self.gone.take();
+                self.seen.target = self.seen.target.take().or(gone);
+            }
+            Event::TargetThere(false) => self.gone = self.seen.target.take().or(self.gone.take()),
+            Event::CanaryDeleted => self.seen.canary = None,
+            Event::TemplateEdited => {
+                spec.template_spec["template"]["edition"] = json!(self.writes.len());
+                spec.template_hash = hash::of(&spec.pod_template());
+            }
+        }
+    }
+
     /// Decides, reads what is needed, and decides again.
     pub(super) fn decision(&mut self) -> Decision {
         self.seen.live_target = None;
@@ -249,7 +301,7 @@ impl Model {
 /// Within a run phases only go forward, and times that are written never move, but for a pause.
 fn only_forward(former: &KanaryStatus, next: &KanaryStatus, now: Timestamp) {
     let is_told = former.current_hash.is_some();
-    if former.run != next.run || is_told && (former.current_hash != next.current_hash || former.retry != next.retry) {
+    if former.run != next.run || former.run == Some(i64::MAX) || is_told && (former.current_hash != next.current_hash || former.retry != next.retry) {
         return;
     }
     let (from, to) = (Phase::of(former), Phase::of(next));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{
     arbitrary::{anything, outcome},
     input::{self, T0, parse, t0, template},
-    model::Model,
+    model::{Event, Model},
 };
 use crate::{
     api::{AfterDeadline, Word},
@@ -76,6 +76,24 @@ proptest! {
     }
 
     #[test]
+    fn times_stay_and_phases_go_forward_whatever_happens_on_the_way(
+        source in prop::sample::select(vec!["none", "service", "both"]),
+        delay in prop::sample::select(vec!["0s", "20s"]),
+        events in prop::collection::vec(event(), 1..24),
+    ) {
+        let mut model = fresh(&json!({
+            "traffic": {"source": source},
+            "validation": {"initialDelay": delay, "validationPeriod": "1m", "items": [{"labelWatch": {"podInvalidationLabels": {"bad": "true"}}}]},
+        }));
+        for event in events {
+            model.rest();
+            model.happens(&event);
+            model.rest();
+            one_of_reconciling_and_stalled(&model);
+        }
+    }
+
+    #[test]
     fn quiescence((canary, seen, now) in anything(), outcome in outcome()) {
         let mut model = model(canary, seen);
         model.now = now;
@@ -93,6 +111,32 @@ fn is_available(seen: &Observation) -> bool {
     seen.canary
         .as_ref()
         .is_some_and(|canary| canary.available_since.is_some() && !canary.deleting)
+}
+
+/// What may happen to a run.
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        4 => (1..40_i64).prop_map(Event::Passes),
+        1 => any::<bool>().prop_map(Event::Paused),
+        1 => any::<bool>().prop_map(Event::CanaryAvailable),
+        1 => any::<bool>().prop_map(Event::ServiceThere),
+        1 => any::<bool>().prop_map(Event::TargetThere),
+        1 => Just(Event::CanaryDeleted),
+        1 => Just(Event::TemplateEdited),
+    ]
+}
+
+/// kstatus: a run under way is at work or waits for somebody, never both; one that has ended is not at work.
+fn one_of_reconciling_and_stalled(model: &Model) {
+    let status = &model.canary.status;
+    let [reconciling, stalled] = [status::RECONCILING, status::STALLED].map(|kind| status::is_true(status, kind));
+    assert!(!(reconciling && stalled), "{status:#?}");
+    if status.completed_at.is_some() {
+        assert!(!reconciling, "{status:#?}");
+    } else if !status.conditions.is_empty() {
+        let paused = model.canary.spec.as_ref().is_ok_and(|spec| spec.paused);
+        assert_eq!(reconciling || stalled, !paused, "{status:#?}");
+    }
 }
 
 /// Whether every item speaks for the canary, told without the code under test.
@@ -131,6 +175,7 @@ fn model(canary: Canary, seen: Observation) -> Model {
         writes: Vec::new(),
         start_up: Some(jiff::SignedDuration::from_secs(5)),
         outcome: Outcome::Pass,
+        gone: None,
     }
 }
 
