@@ -301,7 +301,10 @@ impl Model {
 /// Within a run phases only go forward, and times that are written never move, but for a pause.
 fn only_forward(former: &KanaryStatus, next: &KanaryStatus, now: Timestamp) {
     let is_told = former.current_hash.is_some();
-    if former.run != next.run || former.run == Some(i64::MAX) || is_told && (former.current_hash != next.current_hash || former.retry != next.retry) {
+    if former.run != next.run
+        || former.run == Some(i64::MAX)
+        || is_told && (former.current_hash != next.current_hash || former.retry != next.retry)
+    {
         return;
     }
     let (from, to) = (Phase::of(former), Phase::of(next));
