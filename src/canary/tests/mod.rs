@@ -16,6 +16,7 @@ mod model;
 mod output;
 mod paused;
 mod problems;
+mod prom_ql;
 mod promotion;
 mod properties;
 mod runs;
