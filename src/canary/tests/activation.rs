@@ -180,7 +180,7 @@ fn a_target_that_was_created_is_running_before_it_succeeds() {
 fn a_target_that_was_created_and_is_available_ends_the_run_well() {
     check(
         "
-        status: {conditions: {Running: 'True TargetCreated: x'}}
+        status: {currentHash: '<this>', conditions: {Running: 'True TargetCreated: x'}}
         seen: {target: {createdBy: this run, created: +0s, available: +5s}}
         now: +5s
         ",
@@ -200,7 +200,7 @@ fn a_target_that_was_created_and_is_available_ends_the_run_well() {
 fn a_target_that_was_created_and_does_not_become_available_fails_the_run() {
     check(
         "
-        status: {conditions: {Running: 'True TargetCreated: x'}}
+        status: {currentHash: '<this>', conditions: {Running: 'True TargetCreated: x'}}
         seen: {target: {createdBy: this run, created: +0s, rolledOut: false}}
         now: +10m
         ",

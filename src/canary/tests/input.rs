@@ -137,7 +137,7 @@ fn default_spec() -> Value {
     })
 }
 
-fn parse(spec: &Value, status: Option<Value>, kanary: &Value) -> Canary {
+pub(super) fn parse(spec: &Value, status: Option<Value>, kanary: &Value) -> Canary {
     let mut metadata =
         json!({"name": "batman", "namespace": "shop", "uid": UID, "generation": 1, "resourceVersion": "1"});
     merge(&mut metadata, kanary);

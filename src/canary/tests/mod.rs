@@ -7,16 +7,20 @@
 #![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them so")]
 
 mod activation;
+mod arbitrary;
 mod bad_input;
 mod clean_up;
 mod clocks;
 mod input;
 mod label_watch;
 mod manual;
+mod model;
 mod output;
 mod paused;
 mod problems;
+mod prom_ql;
 mod promotion;
+mod properties;
 mod runs;
 mod scale;
 mod schedule;

@@ -426,3 +426,29 @@ fn a_null_in_the_template_is_no_change() {
         "#]],
     );
 }
+
+#[test]
+fn a_verdict_that_does_not_say_about_which_template_it_is_promotes_nothing() {
+    check(
+        "
+        status: {phase: Succeeded, currentHash: null}
+        seen: {canary: {available: +0s}, live: {}}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Succeeded → Scheduled
+            Scheduled=True NewRun: the template or spec.retry changed: a new run starts (since +0s)
+            Reconciling=True NewRun: a new run starts (since +0s)
+            Activated removed
+            Traffic removed
+            Running removed
+            Succeeded removed
+            run 2
+            startTime removed
+            availableAt removed
+            validationStartTime removed
+            deadline removed
+            shows Scheduled 0s/15m0s
+        "#]],
+    );
+}
