@@ -107,3 +107,63 @@ pub fn backoff(attempts: u32, base: Duration, cap: Duration, random: f64) -> Dur
     let most = base.saturating_mul(2_u32.saturating_pow(attempts.min(20))).min(cap);
     most.mul_f64(random.clamp(0.0, 1.0))
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn answered(code: u16, reason: &str, retry_after: u32) -> ApiError {
+        let mut status = Status::failure("why", reason).with_code(code);
+        if retry_after > 0 {
+            status.details = Some(kube::core::response::StatusDetails {
+                retry_after_seconds: retry_after,
+                ..serde_json::from_str("{}").unwrap()
+            });
+        }
+        ApiError::new(
+            "create",
+            "Service".into(),
+            "shop",
+            "a",
+            kube::Error::Api(Box::new(status)),
+        )
+    }
+
+    #[test]
+    fn every_answer_has_its_class() {
+        for (code, retry_after, class) in [
+            (400, 0, Class::Invalid),
+            (403, 0, Class::Invalid),
+            (404, 0, Class::Conflict),
+            (409, 0, Class::Conflict),
+            (413, 0, Class::Invalid),
+            (422, 0, Class::Invalid),
+            (429, 0, Class::Throttled(Duration::from_secs(1))),
+            (429, 7, Class::Throttled(Duration::from_secs(7))),
+            (500, 0, Class::Transient),
+            (503, 2, Class::Throttled(Duration::from_secs(2))),
+            (504, 0, Class::Transient),
+        ] {
+            assert_eq!(answered(code, "", retry_after).class(), class, "{code}");
+        }
+        let silence = ApiError::new("get", "Pod".into(), "a", "b", kube::Error::Service("down".into()));
+        assert_eq!(silence.class(), Class::Transient);
+    }
+
+    #[test]
+    fn a_message_names_the_call_and_the_answer() {
+        assert_eq!(answered(422, "Invalid", 0).message(), "could not create Service a: why");
+    }
+
+    #[test]
+    fn a_back_off_grows_up_to_its_cap_and_is_spread() {
+        let (base, cap) = (Duration::from_millis(50), Duration::from_secs(30));
+        assert_eq!(backoff(0, base, cap, 1.0), base);
+        assert_eq!(backoff(3, base, cap, 1.0), base * 8);
+        assert_eq!(backoff(u32::MAX, base, cap, 1.0), cap);
+        assert_eq!(backoff(3, base, cap, 0.5), base * 4);
+        assert_eq!(backoff(3, base, cap, 0.0), Duration::ZERO);
+    }
+}

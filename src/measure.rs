@@ -66,7 +66,7 @@ async fn measure(context: Arc<Context>, queue: Arc<Queue>, prometheus: Prometheu
         Outcome::Pass => "pass",
         Outcome::Fail => "fail",
         Outcome::NoData => "nodata",
-        Outcome::Error => "error",
+        Outcome::Error | Outcome::Invalid => "error",
     };
     context
         .metrics

@@ -7,7 +7,7 @@ pub type Place = (String, String);
 
 /// Objects of one kind, trimmed to `V`.
 #[derive(Debug)]
-pub(super) struct Table<V> {
+pub(crate) struct Table<V> {
     rows: BTreeMap<Place, Row<V>>,
 }
 
@@ -25,7 +25,7 @@ impl<V> Default for Table<V> {
 }
 
 /// Something a view says of itself.
-pub(super) trait View: PartialEq {
+pub(crate) trait View: PartialEq {
     /// The object is being deleted.
     fn deleting_mut(&mut self) -> Option<&mut bool>;
 }
@@ -82,14 +82,6 @@ impl<V: View> Table<V> {
     /// All places.
     pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
         self.rows.keys()
-    }
-
-    /// All objects of a namespace.
-    pub(super) fn in_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a V> {
-        self.rows
-            .range((namespace.to_owned(), String::new())..)
-            .take_while(move |((at, _), _)| at == namespace)
-            .map(|(_, row)| &row.view)
     }
 }
 

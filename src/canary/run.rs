@@ -4,8 +4,10 @@ use jiff::Timestamp;
 
 use super::{
     activate::{self, Problem},
+    bootstrap,
     decide::{Step, fail},
     decision::Decision,
+    observation::Deployment,
     pause,
     rollout::end_dry_run,
     status::{
@@ -41,7 +43,7 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
         return fail(step, draft, reason, message);
     }
     let decision = if activation.bootstrap {
-        bootstrap(step, draft, activation.problem.as_ref())
+        bootstrap::judge(step, draft, activation.problem.as_ref())
     } else {
         judge(step, draft, activation.problem.as_ref())
     };
@@ -74,18 +76,25 @@ fn wait_for_schedule(step: &Step<'_>, mut draft: Draft, schedule: Timestamp) -> 
     }
 }
 
+/// The canary of this run.
+fn canary<'a>(step: &Step<'a>) -> Option<&'a Deployment> {
+    step.seen
+        .canary
+        .as_ref()
+        .filter(|canary| activate::is_of_run(step, canary))
+}
+
+fn is_available(step: &Step<'_>) -> bool {
+    canary(step).is_some_and(|canary| canary.available_since.is_some())
+}
+
 /// Fixes the times of the run once the canary is available. They are written once and never move, but for a pause.
 pub(super) fn fix_times(step: &Step<'_>, draft: &mut Draft) -> Option<Window> {
     let status = &mut draft.status;
     if let (Some(start), Some(deadline)) = (status.validation_start_time, status.deadline) {
         return Some(Window { start, deadline });
     }
-    let canary = step
-        .seen
-        .canary
-        .as_ref()
-        .filter(|canary| activate::is_of_run(step, canary))?;
-    let available = canary.available_since?;
+    let available = canary(step)?.available_since?;
     let base = status.resumed_at.map_or(available, |resumed| resumed.max(available));
     let start = base.checked_add(step.spec.validation.initial_delay).ok()?;
     let deadline = start.checked_add(step.spec.validation.period).ok()?;
@@ -97,16 +106,11 @@ pub(super) fn fix_times(step: &Step<'_>, draft: &mut Draft) -> Option<Window> {
 
 /// Judges the canary, if it is time.
 fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decision {
-    let canary = step
-        .seen
-        .canary
-        .as_ref()
-        .filter(|canary| activate::is_of_run(step, canary));
-    if let Some(canary) = canary {
+    if let Some(canary) = canary(step) {
         draft.status.start_time.get_or_insert(canary.created);
         draft.status.target_hash = draft.status.target_hash.take().or_else(|| canary.target_hash.clone());
     }
-    let available = canary.is_some_and(|canary| canary.available_since.is_some());
+    let available = is_available(step);
     let window = fix_times(step, &mut draft);
     let judgement = validation::judge(step.spec, step.seen, window, step.now);
     if let Some((reason, message)) = judgement.bad() {
@@ -255,6 +259,9 @@ fn hold(
     let waits = judgement.waits();
     match (problem, waits) {
         (Some(problem), _) => set_problem(&mut draft, Some(problem)),
+        (None, Some((validation::QUERY_INVALID, message, _))) => {
+            set_problem(&mut draft, Some(&Problem::new(validation::QUERY_INVALID, message)));
+        }
         (None, Some((reason, message, true))) => {
             clear_problem(&mut draft);
             draft.set(STALLED, true, reason, message);
@@ -263,6 +270,11 @@ fn hold(
         (None, Some(("WaitingForManual", message, false))) if due => {
             clear_problem(&mut draft);
             draft.set(RECONCILING, true, "WaitingForManual", message);
+        }
+        (None, _) if due && !is_available(step) => {
+            clear_problem(&mut draft);
+            let why = format!("Deployment {} is not available, so it cannot pass", step.spec.canary);
+            draft.set(RECONCILING, true, "WaitingForCanary", why);
         }
         (None, _) => {
             clear_problem(&mut draft);
@@ -317,50 +329,6 @@ fn checks(step: &Step<'_>, window: Window) -> (Vec<usize>, Option<Timestamp>) {
     (due, next)
 }
 
-/// A target that did not exist was created; the run only checks that it becomes available.
-fn bootstrap(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decision {
-    set_problem(&mut draft, problem);
-    let Some(target) = &step.seen.target else {
-        // About to be created; only a problem, or one that is over, is worth a status.
-        return if problem.is_some() || is_true(&step.canary.status, ERRORED) {
-            step.write(draft)
-        } else {
-            Decision::default()
-        };
-    };
-    draft.status.start_time.get_or_insert(target.created);
-    draft
-        .status
-        .target_hash
-        .get_or_insert_with(|| target.template_hash.clone());
-    let name = &step.spec.target;
-    // Running is always written before Succeeded.
-    if !target.rolled_out || Phase::of(&step.canary.status) == Phase::Scheduled {
-        let why = format!("Deployment {name} did not exist and was created; waits for it to be available");
-        draft.set(
-            SCHEDULED,
-            true,
-            "TargetCreated",
-            "the target did not exist and was created",
-        );
-        draft.set(RUNNING, true, "TargetCreated", &why);
-        draft.set(RECONCILING, true, "TargetCreated", why);
-        return step.write(draft);
-    }
-    let why = format!("Deployment {name} did not exist, was created from the template and is available");
-    clear_problem(&mut draft);
-    draft.clear(RUNNING, "TargetCreated", "the target is available");
-    draft.status.available_at = draft.status.available_at.or(target.available_since);
-    draft.set(
-        SCHEDULED,
-        true,
-        "TargetCreated",
-        "the target did not exist and was created",
-    );
-    draft.set(SUCCEEDED, true, "TargetCreated", why);
-    step.write(draft)
-}
-
 /// Says what is wrong, or that nothing is any more.
 pub(super) fn set_problem(draft: &mut Draft, problem: Option<&Problem>) {
     match problem {
@@ -373,7 +341,7 @@ pub(super) fn set_problem(draft: &mut Draft, problem: Option<&Problem>) {
     }
 }
 
-fn clear_problem(draft: &mut Draft) {
+pub(super) fn clear_problem(draft: &mut Draft) {
     draft.clear(ERRORED, "Mended", "");
     draft.clear(STALLED, "Mended", "");
 }

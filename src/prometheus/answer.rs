@@ -41,14 +41,26 @@ pub(super) fn parse(body: &[u8]) -> Result<Answer, String> {
     }
 }
 
-/// The text that Prometheus puts beside a status that is no success.
-pub(super) fn error_text(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Failed {
-        error: String,
+/// What Prometheus says beside a status that is no success.
+#[derive(Deserialize)]
+pub(super) struct Said {
+    /// Its text.
+    pub(super) error: String,
+    #[serde(rename = "errorType", default)]
+    kind: String,
+}
+
+impl Said {
+    /// The query is to blame: it cannot be parsed, or not be evaluated.
+    pub(super) fn blames_the_query(&self) -> bool {
+        matches!(self.kind.as_str(), "bad_data" | "execution")
     }
-    let failed: Failed = serde_json::from_slice(body).ok()?;
-    Some(failed.error).filter(|text| !text.trim().is_empty())
+}
+
+/// What Prometheus says beside a status that is no success, if that is who speaks.
+pub(super) fn error(body: &[u8]) -> Option<Said> {
+    let said: Said = serde_json::from_slice(body).ok()?;
+    Some(said).filter(|said| !said.error.trim().is_empty())
 }
 
 const WRONG_SHAPE: &str = "the answer is not one of Prometheus' query API: check the address and its path prefix";
@@ -204,7 +216,7 @@ impl<'de> Deserialize<'de> for Item {
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer, MAX_SERIES, error_text, parse};
+    use super::{Answer, MAX_SERIES, error, parse};
 
     fn result(kind: &str, result: &str) -> Result<Answer, String> {
         parse(format!(r#"{{"status":"success","data":{{"resultType":"{kind}","result":{result}}}}}"#).as_bytes())
@@ -313,9 +325,9 @@ mod tests {
     #[test]
     fn the_text_of_an_error_is_there_only_if_prometheus_wrote_it() {
         let body = br#"{"status":"error","error":"parse error"}"#;
-        assert_eq!(error_text(body).as_deref(), Some("parse error"));
+        assert_eq!(error(body).map(|said| said.error).as_deref(), Some("parse error"));
         for body in ["", "<html>", "{}", r#"{"error":{"code":3}}"#, r#"{"error":" "}"#] {
-            assert_eq!(error_text(body.as_bytes()), None, "{body}");
+            assert!(error(body.as_bytes()).is_none(), "{body}");
         }
     }
 }

@@ -96,11 +96,17 @@ struct Failed {
     why: String,
     /// Whether other credentials may help.
     refused: bool,
+    /// Whether the query itself is to blame.
+    rejected: bool,
 }
 
 impl From<String> for Failed {
     fn from(why: String) -> Self {
-        Self { why, refused: false }
+        Self {
+            why,
+            refused: false,
+            rejected: false,
+        }
     }
 }
 
@@ -143,12 +149,19 @@ impl Prometheus {
         self.inner
             .query(namespace, endpoint, query, at)
             .await
-            .unwrap_or_else(|why| Answer::Unanswered(brief(&why)))
+            .unwrap_or_else(|failed| {
+                let why = brief(&failed.why);
+                if failed.rejected {
+                    Answer::Rejected(why)
+                } else {
+                    Answer::Unanswered(why)
+                }
+            })
     }
 }
 
 impl Inner {
-    async fn query(&self, namespace: &str, endpoint: &Endpoint, query: &str, at: Timestamp) -> Result<Answer, String> {
+    async fn query(&self, namespace: &str, endpoint: &Endpoint, query: &str, at: Timestamp) -> Result<Answer, Failed> {
         let full = || {
             format!(
                 "more than {} Prometheus endpoints in use at once",
@@ -158,10 +171,7 @@ impl Inner {
         let gate = shared(&self.gates, &endpoint.url, || Semaphore::new(self.limits.in_flight)).ok_or_else(full)?;
         let Some(auth) = &endpoint.auth else {
             let credentials = Credentials::none(self.clients.get(&endpoint.url).await?);
-            return self
-                .turn(&gate, &credentials, &endpoint.url, query, at)
-                .await
-                .map_err(|failed| failed.why);
+            return self.turn(&gate, &credentials, &endpoint.url, query, at).await;
         };
         let key = (namespace.to_owned(), endpoint.clone());
         let new = || Access::new(namespace, &endpoint.url, auth);
@@ -173,7 +183,10 @@ impl Inner {
                 if failed.refused {
                     access.refuse();
                 }
-                credentials.hide(failed.why)
+                Failed {
+                    why: credentials.hide(failed.why),
+                    ..failed
+                }
             })
     }
 
@@ -219,9 +232,10 @@ impl Inner {
         }
         let body = self.body(response).await;
         if !status.is_success() {
-            let said = body.ok().and_then(|body| answer::error_text(&body));
+            let said = body.ok().and_then(|body| answer::error(&body));
             return Err(Failed {
-                why: said.map_or_else(|| status.to_string(), |said| format!("{status}: {said}")),
+                rejected: said.as_ref().is_some_and(answer::Said::blames_the_query),
+                why: said.map_or_else(|| status.to_string(), |said| format!("{status}: {}", said.error)),
                 refused: matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
             });
         }
@@ -277,6 +291,7 @@ fn unreached(url: &str, error: &reqwest::Error) -> Failed {
     Failed {
         why,
         refused: is_about_tls(error),
+        rejected: false,
     }
 }
 

@@ -1,2 +1,29 @@
-//! stub
-fn main() {}
+//! The behaviour suite: what users are promised (`docs/api.md`), tried against a real API server.
+//!
+//! `hack/plane/plane run -- cargo test --locked --test behaviour -- --test-threads=12`
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that does not find what it expects is to fail there and then"
+)]
+
+mod support;
+
+mod bad_input;
+mod clocks;
+mod crash;
+mod deletion;
+mod fleet;
+mod label_watch;
+mod lifecycle;
+mod manual;
+mod no_data;
+mod prom_ql;
+mod published;
+mod readme;
+mod rollout;
+mod scale;
+mod seen;
+mod traffic;
+mod writes;

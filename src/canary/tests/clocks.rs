@@ -227,6 +227,8 @@ fn a_canary_that_is_not_available_at_the_deadline_is_not_promoted() {
         now: +15m
         ",
         expect![[r#"
+            Reconciling=True WaitingForCanary: Deployment myapp-kanary-batman is not available, so it cannot pass (since +0s)
+            shows Running 15m0s/15m0s
             wake at +24m0s
         "#]],
     );

@@ -4,10 +4,7 @@
 //! relative to [`input::T0`]; what a case doesn't say is as usual: the KanaryDeployment `batman` in `shop` on the target
 //! `myapp`, whose 3 replicas run the template `t1`.
 
-#![allow(
-    clippy::needless_raw_string_hashes,
-    reason = "expect-test writes its expectations like that"
-)]
+#![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them so")]
 
 mod activation;
 mod arbitrary;

@@ -8,6 +8,9 @@ use crate::{
     canary::{canary::Spec, labels::Selector, observation::Observation},
 };
 
+/// Reason of an item whose query Prometheus refuses: the user's to mend, so it counts as an error of the Kanary.
+pub const QUERY_INVALID: &str = "QueryInvalid";
+
 /// What one item says.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
@@ -198,8 +201,17 @@ fn not_yet(verdict: Verdict) -> Verdict {
     }
 }
 
+fn waits(reason: &'static str, message: String, stalled: bool) -> Verdict {
+    Verdict::Waits {
+        reason,
+        message,
+        stalled,
+    }
+}
+
 fn prom_ql(name: &str, query: &PromQl, tally: &Tally, past: Option<Timestamp>) -> Verdict {
     let last = tally.last.as_ref().map_or("not measured yet", |sample| &sample.message);
+    let outcome = tally.last.as_ref().map(|sample| sample.outcome);
     if tally.bad > query.failure_limit {
         let tolerated = match query.failure_limit {
             0 => String::new(),
@@ -210,49 +222,49 @@ fn prom_ql(name: &str, query: &PromQl, tally: &Tally, past: Option<Timestamp>) -
             message: format!("{name}: {last}{tolerated}"),
         };
     }
-    let waits = |reason, message: String, stalled| Verdict::Waits {
-        reason,
-        message,
-        stalled,
-    };
+    if outcome == Some(Outcome::Invalid) {
+        return waits(QUERY_INVALID, format!("{name}: {last}"), true);
+    }
     if tally.errors >= query.error_limit {
         let message = format!("{name}: the last queries could not be answered; see status.items");
         return waits("Inconclusive", message, true);
     }
-    let enough = tally.good >= query.min_samples;
-    let Some(deadline) = past else {
+    match past {
+        Some(deadline) => at_deadline(name, query, tally, deadline),
         // Before the deadline "agrees so far" is the last measurement and enough of them.
-        return match tally.last.as_ref().map(|sample| sample.outcome) {
-            Some(Outcome::Pass) if enough => Verdict::Agrees,
-            _ => waits("Measuring", format!("{name}: waits for measurements"), false),
-        };
-    };
-    let too_few = || {
-        if query.on_no_data == OnNoData::Fail && !tally.gaps {
-            return Verdict::Bad {
-                reason: "NoData",
-                message: format!(
-                    "{name}: {last} ({} good measurements at the deadline, {} needed, and onNoData is fail)",
-                    tally.good, query.min_samples
-                ),
-            };
-        }
-        let message = format!("{name}: too few measurements at the deadline; see status.items");
-        waits("NoData", message, true)
-    };
+        None if outcome == Some(Outcome::Pass) && tally.good >= query.min_samples => Verdict::Agrees,
+        None => waits("Measuring", format!("{name}: waits for measurements"), false),
+    }
+}
+
+/// Success needs enough good measurements, and one at or after the deadline among them.
+fn at_deadline(name: &str, query: &PromQl, tally: &Tally, deadline: Timestamp) -> Verdict {
+    let enough = tally.good >= query.min_samples;
     match tally.outcome_since(deadline) {
         Some(Outcome::Pass) if enough => Verdict::Agrees,
-        Some(Outcome::Pass | Outcome::NoData) => too_few(),
-        Some(Outcome::Fail) => waits(
-            "LastMeasurementBad",
-            format!("{name}: waits for a good measurement"),
-            false,
-        ),
-        Some(Outcome::Error) => waits("Measuring", format!("{name}: waits for an answer"), false),
-        None => waits(
-            "Measuring",
-            format!("{name}: waits for the measurement at the deadline"),
-            false,
-        ),
+        Some(Outcome::Pass | Outcome::NoData) if !enough => too_few(name, query, tally),
+        Some(Outcome::Fail) => {
+            let message = format!("{name}: waits for a good measurement");
+            waits("LastMeasurementBad", message, false)
+        }
+        _ => {
+            let message = format!("{name}: waits for a measurement after the deadline");
+            waits("Measuring", message, false)
+        }
     }
+}
+
+fn too_few(name: &str, query: &PromQl, tally: &Tally) -> Verdict {
+    if query.on_no_data == OnNoData::Fail && !tally.gaps {
+        let last = tally.last.as_ref().map_or("", |sample| &sample.message);
+        return Verdict::Bad {
+            reason: "NoData",
+            message: format!(
+                "{name}: {last} ({} good measurements at the deadline, {} needed, and onNoData is fail)",
+                tally.good, query.min_samples
+            ),
+        };
+    }
+    let message = format!("{name}: too few measurements at the deadline; see status.items");
+    waits("NoData", message, true)
 }

@@ -7,7 +7,7 @@ mod tally;
 
 use std::time::Duration;
 
-pub use item::{Judgement, Verdict, Window, judge};
+pub use item::{Judgement, QUERY_INVALID, Verdict, Window, judge};
 pub use parse::Item;
 pub use tally::{Tally, due, next_check};
 
@@ -33,6 +33,8 @@ pub enum Outcome {
     NoData,
     /// The query could not be answered, or its answer makes no sense for the criterion.
     Error,
+    /// The query itself is wrong: an error that only its author can mend.
+    Invalid,
 }
 
 /// One measurement, judged.
@@ -55,6 +57,8 @@ pub enum Answer {
     Scalar(f64),
     /// No usable answer, and why: down, slow, not JSON, too large, refused, with warnings, …
     Unanswered(String),
+    /// Prometheus refuses the query itself, in its own words.
+    Rejected(String),
 }
 
 /// One element of a vector.

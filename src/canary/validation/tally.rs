@@ -46,10 +46,10 @@ impl Tally {
             Outcome::Pass => self.good = self.good.saturating_add(1),
             Outcome::Fail => self.bad = self.bad.saturating_add(1),
             Outcome::NoData => {}
-            Outcome::Error => self.gaps = true,
+            Outcome::Error | Outcome::Invalid => self.gaps = true,
         }
         self.errors = match sample.outcome {
-            Outcome::Error => self.errors.saturating_add(1),
+            Outcome::Error | Outcome::Invalid => self.errors.saturating_add(1),
             _ => 0,
         };
         self.last = Some(sample);
@@ -73,8 +73,8 @@ impl Tally {
             Some(Outcome::Pass) => ItemState::Good,
             Some(Outcome::Fail) => ItemState::Bad,
             Some(Outcome::NoData) => ItemState::NoData,
-            Some(Outcome::Error) if self.errors >= item.error_limit => ItemState::Inconclusive,
-            Some(Outcome::Error) => ItemState::Error,
+            Some(Outcome::Error | Outcome::Invalid) if self.errors >= item.error_limit => ItemState::Inconclusive,
+            Some(Outcome::Error | Outcome::Invalid) => ItemState::Error,
         }
     }
 }

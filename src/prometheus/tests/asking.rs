@@ -74,9 +74,9 @@ async fn what_is_no_answer_says_why() {
         (200, "<html>login</html>", "the answer is HTML, not JSON"),
         (503, "<html>busy</html>", "503 Service Unavailable"),
         (
-            422,
-            r#"{"status":"error","errorType":"bad_data","error":"parse\nerror"}"#,
-            "422 Unprocessable Entity: parse error",
+            503,
+            r#"{"status":"error","errorType":"timeout","error":"query timed\nout"}"#,
+            "503 Service Unavailable: query timed out",
         ),
         (
             200,
@@ -93,6 +93,18 @@ async fn what_is_no_answer_says_why() {
     ] {
         let why = why(&prometheus, &open(&always(status, body).await)).await;
         assert!(why.contains(message), "{status} {body}: {why}");
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_prometheus_refuses_is_told_from_one_that_it_could_not_answer() {
+    let prometheus = prometheus(Limits::default());
+    for (status, kind) in [(400, "bad_data"), (422, "execution")] {
+        let body = format!(r#"{{"status":"error","errorType":"{kind}","error":"parse error"}}"#);
+        match ask(&prometheus, &open(&always(status, body.leak()).await)).await {
+            Answer::Rejected(why) => assert!(why.ends_with("parse error"), "{why}"),
+            answer => panic!("{answer:?}"),
+        }
     }
 }
 

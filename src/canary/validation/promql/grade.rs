@@ -28,7 +28,7 @@ fn worst<'a>(findings: impl Iterator<Item = Finding<'a>>) -> Option<Finding<'a>>
     let rank = |outcome| match outcome {
         Outcome::NoData => 0,
         Outcome::Pass => 1,
-        Outcome::Error => 2,
+        Outcome::Error | Outcome::Invalid => 2,
         Outcome::Fail => 3,
     };
     findings.reduce(|worst, next| {
@@ -193,7 +193,7 @@ pub(super) fn shares(readings: &[Reading<'_>], key: &str, is_bad: impl Fn(&str) 
             Outcome::Error if found.reading.labels.contains_key(key) => {
                 format!("{value} is negative, so it is no count{}", place(found.reading))
             }
-            Outcome::Error => {
+            Outcome::Error | Outcome::Invalid => {
                 format!(
                     "a series without the label `{key}`: keep it in the query{}",
                     place(found.reading)

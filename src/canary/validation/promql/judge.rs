@@ -20,6 +20,7 @@ static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
 pub(super) fn judge(item: &PromQl, answer: &Answer, ready_pods: &[&str]) -> Sample {
     let (readings, mean) = match answer {
         Answer::Unanswered(why) => return sample(Outcome::Error, why.clone()),
+        Answer::Rejected(why) => return sample(Outcome::Invalid, why.clone()),
         _ if ready_pods.is_empty() => return sample(Outcome::NoData, "no ready canary pod"),
         Answer::Scalar(_) if item.criterion.needs_series() => {
             return sample(

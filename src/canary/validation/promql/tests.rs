@@ -212,6 +212,7 @@ fn answers() -> impl Strategy<Value = Answer> {
         value().prop_map(Answer::Scalar),
         prop::collection::vec(series, 0..6).prop_map(Answer::Vector),
         Just(Answer::Unanswered("down".to_owned())),
+        Just(Answer::Rejected("parse error".to_owned())),
     ]
 }
 
@@ -219,7 +220,7 @@ fn has_a_number(answer: &Answer) -> bool {
     match answer {
         Answer::Scalar(value) => value.is_finite(),
         Answer::Vector(all) => all.iter().any(|series| series.value.is_finite()),
-        Answer::Unanswered(_) => false,
+        Answer::Unanswered(_) | Answer::Rejected(_) => false,
     }
 }
 

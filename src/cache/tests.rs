@@ -1,0 +1,125 @@
+use serde_json::json;
+
+use super::*;
+
+fn kanary(name: &str, version: &str, spec: serde_json::Value) -> Kanary {
+    let mut spec = spec;
+    spec["template"] = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "i"}]}}}});
+    serde_json::from_value(json!({
+        "metadata": {"name": name, "namespace": "shop", "uid": format!("uid-{name}"), "resourceVersion": version},
+        "spec": spec,
+    }))
+    .unwrap()
+}
+
+fn known(kanaries: &[(&str, serde_json::Value)]) -> Cache {
+    let cache = Cache::default();
+    for (name, spec) in kanaries {
+        let kanary = kanary(name, "1", spec.clone());
+        cache.put_kanary(KanaryKind::Deployment, &kanary).unwrap().unwrap();
+    }
+    cache
+}
+
+fn deployment(name: &str, version: &str, replicas: i32) -> KubeDeployment {
+    serde_json::from_value(json!({
+        "metadata": {"name": name, "namespace": "shop", "uid": "u", "resourceVersion": version},
+        "spec": {"replicas": replicas, "selector": {}, "template": {}},
+    }))
+    .unwrap()
+}
+
+fn service(name: &str, selector: &serde_json::Value, labels: &serde_json::Value) -> KubeService {
+    serde_json::from_value(json!({
+        "metadata": {"name": name, "namespace": "shop", "uid": name, "resourceVersion": "1", "labels": labels},
+        "spec": {"selector": selector},
+    }))
+    .unwrap()
+}
+
+fn names(keys: &[Key]) -> Vec<&str> {
+    keys.iter().map(|key| key.name.as_str()).collect()
+}
+
+#[test]
+fn an_event_reaches_the_kanaries_that_name_the_object_and_no_others() {
+    let cache = known(&[
+        ("a", json!({"deploymentName": "web"})),
+        ("b", json!({"deploymentName": "web"})),
+        ("c", json!({"deploymentName": "api"})),
+    ]);
+    assert_eq!(
+        names(&KubeDeployment::put(&cache, &deployment("web", "2", 1))),
+        ["a", "b"]
+    );
+    assert_eq!(
+        names(&KubeDeployment::put(&cache, &deployment("api-kanary-c", "3", 1))),
+        ["c"]
+    );
+    assert_eq!(
+        names(&KubeDeployment::put(&cache, &deployment("other", "4", 1))),
+        Vec::<&str>::new()
+    );
+}
+
+#[test]
+fn an_event_that_changes_nothing_that_matters_reaches_nobody() {
+    let cache = known(&[("a", json!({"deploymentName": "web"}))]);
+    assert_eq!(KubeDeployment::put(&cache, &deployment("web", "2", 1)).len(), 1);
+    assert_eq!(KubeDeployment::put(&cache, &deployment("web", "3", 1)).len(), 0);
+    assert_eq!(KubeDeployment::put(&cache, &deployment("web", "4", 2)).len(), 1);
+    let place = ("shop".to_owned(), "web".to_owned());
+    assert_eq!(KubeDeployment::remove(&cache, &place).len(), 1);
+}
+
+#[test]
+fn a_kanary_that_names_another_service_is_found_by_that_one() {
+    let spec =
+        |service: &str| json!({"deploymentName": "web", "serviceName": service, "traffic": {"source": "service"}});
+    let cache = known(&[("a", spec("old"))]);
+    cache
+        .put_kanary(KanaryKind::Deployment, &kanary("a", "2", spec("new")))
+        .unwrap();
+    let put = |name| KubeService::put(&cache, &service(name, &json!({"app": "web"}), &json!({})));
+    assert_eq!(names(&put("old")), Vec::<&str>::new());
+    assert_eq!(names(&put("new")), ["a"]);
+}
+
+#[test]
+fn the_echo_of_our_own_write_is_no_news() {
+    let cache = known(&[("a", json!({}))]);
+    let newer = kanary("a", "5", json!({}));
+    assert!(cache.put_kanary(KanaryKind::Deployment, &newer).unwrap().is_some());
+    assert_eq!(cache.put_kanary(KanaryKind::Deployment, &newer), Ok(None));
+    assert_eq!(
+        cache.put_kanary(KanaryKind::Deployment, &kanary("a", "4", json!({}))),
+        Ok(None)
+    );
+}
+
+#[test]
+fn a_spec_that_cannot_be_read_is_that_kanarys_problem() {
+    let cache = Cache::default();
+    let mut broken = kanary("a", "1", json!({}));
+    broken.spec = json!({"template": 7});
+    let key = cache.put_kanary(KanaryKind::Deployment, &broken).unwrap().unwrap();
+    assert!(cache.kanary(&key).unwrap().spec.is_err());
+}
+
+#[test]
+fn only_services_that_are_not_kanarys_are_traffic_to_keep_away_from() {
+    let cache = known(&[("a", json!({"deploymentName": "web"}))]);
+    let ours = json!({"kanary.k8s-operators.dev/iskanary": "true"});
+    KubeService::put(&cache, &service("front", &json!({"tier": "front"}), &json!({})));
+    KubeService::put(&cache, &service("web-kanary-a", &json!({"x": "y"}), &ours));
+    let key = cache.kanaries(KanaryKind::Deployment).remove(0);
+    let canary = cache.kanary(&key).unwrap();
+    let seen = cache.observe(&canary, canary.spec.as_ref().unwrap());
+    assert_eq!(
+        seen.selectors,
+        [Labels::from([("tier".to_owned(), "front".to_owned())])]
+    );
+    KubeService::remove(&cache, &("shop".to_owned(), "front".to_owned()));
+    let seen = cache.observe(&canary, canary.spec.as_ref().unwrap());
+    assert!(seen.selectors.is_empty());
+}

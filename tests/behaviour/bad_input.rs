@@ -1,0 +1,463 @@
+//! Bad input: what the API server refuses, what shows only at run time, and that it is nobody else's problem.
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use crate::support::{
+    DEPLOYMENT, Exporter, Fake, HPA, KANARY, SERVICE, Says, World, is_true, kanary, message, phase, reason, service,
+};
+
+/// Specs that the schema or one of its rules refuses, and what the user reads then.
+fn refused() -> Vec<(&'static str, Value, &'static str)> {
+    let items = |item: Value| json!({"validation": {"items": [item]}});
+    let prom_ql = |more: Value| {
+        let mut item = json!({"prometheusService": "prometheus:9090", "query": "up"});
+        crate::support::merge(&mut item, more);
+        items(json!({"promQL": item}))
+    };
+    let traffic = |source: &str| json!({"traffic": {"source": source}});
+    vec![
+        (
+            "two scales",
+            json!({"scale": {"static": {"replicas": 1}, "hpa": {"maxReplicas": 2}}}),
+            "keep one and remove the others",
+        ),
+        (
+            "an unknown source",
+            traffic("telepathy"),
+            "supported values: \"service\", \"kanary-service\"",
+        ),
+        (
+            "service without serviceName",
+            traffic("service"),
+            "needs spec.serviceName",
+        ),
+        (
+            "kanary-service without serviceName",
+            traffic("kanary-service"),
+            "needs spec.serviceName",
+        ),
+        ("both without serviceName", traffic("both"), "needs spec.serviceName"),
+        (
+            "a schedule without a time zone",
+            json!({"schedule": "2020-04-12 20:42"}),
+            "like 2020-04-12T20:42:00Z",
+        ),
+        (
+            "a schedule in the 13th month",
+            json!({"schedule": "2020-13-12T20:42:00Z"}),
+            "like 2020-04-12T20:42:00Z",
+        ),
+        (
+            "a duration in words",
+            json!({"validation": {"validationPeriod": "15 minutes"}}),
+            "write a duration as 500ms, 20s, 15m or 1h30m",
+        ),
+        (
+            "a negative duration",
+            json!({"validation": {"initialDelay": "-1s"}}),
+            "write a duration as",
+        ),
+        (
+            "a duration without a unit",
+            json!({"rollout": {"progressDeadline": "10"}}),
+            "write a duration as",
+        ),
+        (
+            "min above max of percent",
+            json!({"scale": {"percent": {"value": 5, "min": 3, "max": 2}}}),
+            "lower min",
+        ),
+        (
+            "min above max of hpa",
+            json!({"scale": {"hpa": {"minReplicas": 3, "maxReplicas": 2}}}),
+            "lower minReplicas or raise maxReplicas",
+        ),
+        (
+            "min above max of valueInRange",
+            prom_ql(json!({"valueInRange": {"min": 2, "max": 1}})),
+            "lower min or raise max",
+        ),
+        (
+            "min above the default max",
+            prom_ql(json!({"valueInRange": {"min": 2}})),
+            "lower min or raise max",
+        ),
+        (
+            "no replicas",
+            json!({"scale": {"static": {"replicas": 0}}}),
+            "greater than or equal to 1",
+        ),
+        (
+            "101 percent",
+            json!({"scale": {"percent": {"value": 101}}}),
+            "less than or equal to 100",
+        ),
+        (
+            "both names of the validation",
+            json!({"validations": {"validationPeriod": "1s"}}),
+            "two names of one block: keep one",
+        ),
+        (
+            "items beside validation",
+            json!({"items": [{"manual": {}}]}),
+            "belongs under spec.validation",
+        ),
+        (
+            "promQL directly under validation",
+            json!({"validation": {"promQL": {"query": "up"}}}),
+            "write them under `items:`",
+        ),
+        (
+            "an item of two kinds",
+            items(json!({"manual": {}, "labelWatch": {"podInvalidationLabels": {"a": "b"}}})),
+            "exactly one of manual, labelWatch, promQL and metric",
+        ),
+        (
+            "an item of no kind",
+            items(json!({})),
+            "exactly one of manual, labelWatch, promQL and metric",
+        ),
+        (
+            "labelWatch without labels",
+            items(json!({"labelWatch": {}})),
+            "labelWatch needs",
+        ),
+        (
+            "an empty map of labels",
+            items(json!({"labelWatch": {"podInvalidationLabels": {}}})),
+            "at least 1 properties",
+        ),
+        (
+            "a word that is none",
+            items(json!({"manual": {"status": "maybe"}})),
+            "supported values: \"valid\", \"invalid\"",
+        ),
+        ("no criterion", prom_ql(json!({})), "exactly one criterion"),
+        (
+            "two criteria",
+            prom_ql(json!({"boolean": {}, "noResult": {}})),
+            "exactly one criterion",
+        ),
+        (
+            "no Prometheus",
+            items(json!({"promQL": {"query": "up", "boolean": {}}})),
+            "needs prometheusService (like prometheus.monitoring:9090)",
+        ),
+        (
+            "good and bad values",
+            prom_ql(json!({"discreteValueOutOfList": {"key": "code", "goodValues": ["1"], "badValues": ["2"]}})),
+            "needs goodValues or badValues, and not both",
+        ),
+        (
+            "an empty query",
+            prom_ql(json!({"query": "", "boolean": {}})),
+            "at least 1 chars",
+        ),
+        (
+            "an interval that is too short",
+            prom_ql(json!({"interval": "1ms", "boolean": {}})),
+            "shorter than 100ms",
+        ),
+        (
+            "a mode that is none",
+            json!({"rollout": {"mode": "maybe"}}),
+            "supported values: \"auto\", \"dry-run\"",
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn what_can_be_seen_in_the_object_is_refused_with_a_message_that_says_how_to_mend_it() {
+    let world = World::unserved("bad-input").await;
+    let mut wrong = Vec::new();
+    for (number, (case, spec, expected)) in refused().into_iter().enumerate() {
+        match world
+            .try_create(&KANARY, &kanary(&format!("bad-{number}"), "app", spec))
+            .await
+        {
+            Err(said) if said.contains(expected) => {}
+            other => wrong.push(format!("{case}: expected `{expected}`, got {other:?}")),
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_kanary_belongs_to_one_target_for_its_whole_life() {
+    let world = World::new("bad-input").await;
+    world.target("app", 1).await;
+    world.target("other", 1).await;
+    world
+        .kanary("batman", "app", json!({"schedule": "2999-01-01T00:00:00Z"}))
+        .await;
+    for name in [json!("other"), Value::Null] {
+        let edit = json!({"spec": {"deploymentName": name}});
+        let refused = world
+            .try_patch(&KANARY, "batman", &edit)
+            .await
+            .expect_err("it is refused");
+        assert!(
+            refused.contains("create another Kanary for another target"),
+            "{refused}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_no_label_value_is_refused() {
+    let world = World::unserved("bad-input").await;
+    let refused = world
+        .try_create(&KANARY, &kanary(&"k".repeat(64), "app", json!({})))
+        .await;
+    assert!(
+        refused
+            .expect_err("it is refused")
+            .contains("use 63 characters at most")
+    );
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_exist_is_an_error_that_touches_nothing_and_goes_away() {
+    let world = World::new("bad-input").await;
+    let target = world.target("app", 1).await;
+    let spec = json!({"serviceName": "app", "traffic": {"source": "service"}});
+    world.kanary("batman", "app", spec).await;
+    let errored = world.phase("batman", "Errored").await;
+    assert_eq!(reason(&errored, "Errored"), "ServiceNotFound");
+    assert!(
+        message(&errored, "Errored").contains("Service app does not exist"),
+        "{errored:#}"
+    );
+    assert!(is_true(&errored, "Stalled"));
+    assert_eq!(world.list(&DEPLOYMENT, "").await.len(), 1);
+    assert_eq!(world.get(&DEPLOYMENT, "app").await["spec"], target["spec"]);
+    world.service("app", "app").await;
+    let ended = world.ends("batman", "DeploymentUpdated").await;
+    assert!(!is_true(&ended, "Errored") && !is_true(&ended, "Stalled"), "{ended:#}");
+}
+
+#[tokio::test]
+async fn a_service_without_a_selector_is_an_error() {
+    let world = World::new("bad-input").await;
+    world.target("app", 1).await;
+    let mut manifest = service("app", "app");
+    manifest["spec"]["selector"] = Value::Null;
+    world.create(&SERVICE, &manifest).await;
+    let spec = json!({"serviceName": "app", "traffic": {"source": "both"}});
+    world.kanary("batman", "app", spec).await;
+    let errored = world.phase("batman", "Errored").await;
+    assert_eq!(reason(&errored, "Errored"), "ServiceWithoutSelector");
+    assert_eq!(
+        world.list(&SERVICE, "kanary.k8s-operators.dev/name=batman").await,
+        Vec::<Value>::new()
+    );
+}
+
+#[tokio::test]
+async fn a_template_that_the_api_server_refuses_is_an_error_with_its_words_and_is_retried_with_backoff() {
+    let world = World::new("bad-input").await;
+    world.target("app", 1).await;
+    let container = json!([{"name": "Not A Name", "image": "app:v2"}]);
+    let template = json!({"spec": {"template": {"spec": {"containers": container}}}});
+    world.kanary("batman", "app", json!({"template": template})).await;
+    let errored = world.phase("batman", "Errored").await;
+    assert_eq!(reason(&errored, "Errored"), "WriteRefused");
+    assert!(message(&errored, "Errored").contains("Not A Name"), "{errored:#}");
+
+    // Others are served meanwhile.
+    let dry_run = json!({"rollout": {"mode": "dry-run"}});
+    world.kanary("robin", "app", dry_run).await;
+    world.ends("robin", "Succeeded").await;
+    let tries = crate::support::poll("it was tried three times", async || {
+        let mut tries = world.requests();
+        tries.retain(|request| request.verb == "create" && request.code == 422);
+        if tries.len() < 3 { Err(tries.len()) } else { Ok(tries) }
+    })
+    .await;
+    let gaps: Vec<_> = tries
+        .windows(2)
+        .map(|two| two[1].at.duration_since(two[0].at))
+        .collect();
+    assert!(gaps[0] >= SignedDuration::from_millis(500), "{gaps:?}");
+    assert!(gaps[1] > gaps[0], "ever later: {gaps:?}");
+    assert_eq!(world.get(&DEPLOYMENT, "app").await["metadata"]["generation"], 1);
+
+    let container = json!([{"name": "a-name", "image": "app:v2"}]);
+    world
+        .edit(
+            "batman",
+            json!({"template": {"spec": {"template": {"spec": {"containers": container}}}}}),
+        )
+        .await;
+    let ended = world.ends("batman", "DeploymentUpdated").await;
+    assert!(!is_true(&ended, "Errored"), "{ended:#}");
+}
+
+#[tokio::test]
+async fn a_template_without_a_container_is_an_error() {
+    let world = World::new("bad-input").await;
+    world.target("app", 1).await;
+    let mut manifest = kanary("batman", "app", json!({}));
+    manifest["spec"]["template"] = json!({"spec": {"containers": [{"name": "main", "image": "app:v2"}]}});
+    world.create(&KANARY, &manifest).await;
+    let errored = world.phase("batman", "Errored").await;
+    assert!(
+        message(&errored, "Errored").contains("spec.template is a whole Deployment"),
+        "{errored:#}"
+    );
+}
+
+#[tokio::test]
+async fn a_template_that_does_not_match_the_targets_selector_is_an_error() {
+    let world = World::new("bad-input").await;
+    world.target("app", 1).await;
+    let template = json!({"spec": {"template": {"metadata": {"labels": {"app": "another"}}}}});
+    world.kanary("batman", "app", json!({"template": template})).await;
+    let errored = world.phase("batman", "Errored").await;
+    assert_eq!(reason(&errored, "Errored"), "TemplateMismatch");
+    assert!(message(&errored, "Errored").contains("app=app"), "{errored:#}");
+    assert_eq!(world.find(&DEPLOYMENT, "app-kanary-batman").await, None);
+}
+
+#[tokio::test]
+async fn objects_that_are_somebody_elses_are_left_alone() {
+    let world = World::new("bad-input").await;
+    world.target("app", 1).await;
+    world.service("app", "app").await;
+    let deployment = world.target("app-kanary-one", 1).await;
+    let service = world.service("app-kanary-two", "app").await;
+    let hpa = json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "app-kanary-three"},
+        "spec": {
+            "maxReplicas": 2,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "app"},
+        },
+    });
+    let hpa = world.create(&HPA, &hpa).await;
+    let taken = [
+        ("one", json!({}), DEPLOYMENT, deployment),
+        (
+            "two",
+            json!({"serviceName": "app", "traffic": {"source": "both"}}),
+            SERVICE,
+            service,
+        ),
+        ("three", json!({"scale": {"hpa": {"maxReplicas": 2}}}), HPA, hpa),
+    ];
+    for (name, spec, ..) in &taken {
+        world.kanary(name, "app", spec.clone()).await;
+    }
+    for (name, _, kind, before) in &taken {
+        let errored = world
+            .until(&KANARY, name, "is Errored because of the name", |kanary| {
+                phase(kanary) == "Errored" && reason(kanary, "Errored") == "NameTaken"
+            })
+            .await;
+        assert!(message(&errored, "Errored").contains(kind.kind), "{errored:#}");
+        let after = world.get(kind, &format!("app-kanary-{name}")).await;
+        assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
+        assert_eq!(after["spec"], before["spec"]);
+    }
+    // Nor when the Kanary ends.
+    for (name, ..) in &taken {
+        world.edit(name, json!({"verdict": "invalid"})).await;
+        world.ends(name, "Failed").await;
+    }
+    for (name, _, kind, before) in &taken {
+        let after = world.get(kind, &format!("app-kanary-{name}")).await;
+        assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
+        assert_eq!(after["metadata"]["deletionTimestamp"], Value::Null);
+    }
+}
+
+#[tokio::test]
+async fn an_unparsable_query_is_an_error_with_the_reason_and_neither_fails_nor_promotes() {
+    let world = World::new("bad-input").await;
+    world.target("app", 1).await;
+    let exporter = Exporter::start(&world).await;
+    let series = format!("quality{{ns=\"{}\"}}", world.ns);
+    exporter.set(&series, 1.0);
+    exporter.answers(&series).await;
+    let validation = |query: &str| {
+        json!({"validationPeriod": "2s", "maxIntervalPeriod": "500ms", "items": [{"promQL": {
+            "prometheusURL": world.plane.prometheus(), "query": query, "allPodsQuery": true, "boolean": {},
+            "consecutiveErrorLimit": 2,
+        }}]})
+    };
+    world
+        .kanary("batman", "app", json!({"validation": validation("sum(rate(")}))
+        .await;
+    let errored = world
+        .until(&KANARY, "batman", "says what is wrong with the query", |kanary| {
+            is_true(kanary, "Stalled")
+                && kanary["status"]["items"][0]["message"]
+                    .to_string()
+                    .contains("parse error")
+        })
+        .await;
+    assert_eq!(phase(&errored), "Errored", "{errored:#}");
+    assert_eq!(world.get(&DEPLOYMENT, "app").await["metadata"]["generation"], 1);
+    world.edit("batman", json!({"validation": validation(&series)})).await;
+    let ended = world.ends("batman", "DeploymentUpdated").await;
+    assert!(!is_true(&ended, "Errored") && !is_true(&ended, "Stalled"), "{ended:#}");
+}
+
+#[tokio::test]
+async fn an_unknown_template_variable_is_refused() {
+    let world = World::new("bad-input").await;
+    world.target("app", 1).await;
+    let fake = Fake::start(Says::one("1")).await;
+    let validation = json!({"items": [{"promQL": {
+        "prometheusService": fake.address, "query": "up{d=\"{{ deployment.nam }}\"}", "allPodsQuery": true,
+        "boolean": {},
+    }}]});
+    world.kanary("batman", "app", json!({"validation": validation})).await;
+    let errored = world.phase("batman", "Errored").await;
+    let said = message(&errored, "Errored");
+    assert!(said.contains("items[0]") && said.contains("deployment.nam"), "{said}");
+    assert_eq!(world.find(&DEPLOYMENT, "app-kanary-batman").await, None);
+}
+
+#[tokio::test]
+async fn an_object_that_cannot_be_parsed_never_stops_the_others() {
+    let world = World::unserved("bad-input").await;
+    world.target("app", 1).await;
+    // What the schema leaves open: labels that are no strings, a metric that is not there yet.
+    let watch = json!({"labelWatch": {"podInvalidationLabels": {"alert": {"high": 1}}}});
+    let nonsense = json!({"validation": {"items": [watch]}});
+    world.kanary("nonsense", "app", nonsense).await;
+    world
+        .kanary(
+            "metric",
+            "app",
+            json!({"validation": {"items": [{"metric": {"type": "Pods"}}]}}),
+        )
+        .await;
+    world.kanary("good", "app", json!({})).await;
+    world.start_controller();
+    world.ends("good", "DeploymentUpdated").await;
+    let errored = world.phase("nonsense", "Errored").await;
+    assert_eq!(reason(&errored, "Errored"), "InvalidSpec");
+    let errored = world.phase("metric", "Errored").await;
+    assert_eq!(reason(&errored, "Errored"), "Unsupported");
+
+    // Also one that comes while the controller runs, and one that is mended.
+    let watch = json!({"labelWatch": {"podInvalidationLabels": ["alert"]}});
+    let list = kanary("list", "app", json!({"validation": {"items": [watch]}}));
+    let refused = world.try_create(&KANARY, &list).await;
+    assert!(refused.is_err(), "the schema sees that a list is no map");
+    world
+        .edit(
+            "nonsense",
+            json!({"validation": {"items": [{"manual": {"status": "valid"}}]}}),
+        )
+        .await;
+    let ended = world
+        .until(&KANARY, "nonsense", "runs once it is mended", |kanary| {
+            !kanary["status"]["completedAt"].is_null()
+        })
+        .await;
+    assert_ne!(phase(&ended), "Errored");
+}

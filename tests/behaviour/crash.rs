@@ -1,0 +1,230 @@
+//! A controller that is killed between any two of its API calls continues, and ends in the same place.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use serde_json::{Value, json};
+
+use crate::support::{
+    DEPLOYMENT, Faults, HPA, KANARY, POD, Process, REPLICA_SET, SERVICE, Strike, World, labels, phase, reason,
+};
+
+const OF_BATMAN: &str = "kanary.k8s-operators.dev/name=batman";
+
+/// A run that is crashed at each of its writes.
+#[derive(Clone)]
+struct Path {
+    spec: Value,
+    has_target: bool,
+    ends: &'static str,
+    reason: &'static str,
+    /// Versions of the target in the rollout history.
+    versions: usize,
+}
+
+fn everything(more: Value) -> Value {
+    let mut spec = json!({
+        "serviceName": "app", "traffic": {"source": "both"}, "scale": {"hpa": {"maxReplicas": 2}},
+        "validation": {"validationPeriod": "1s"},
+    });
+    crate::support::merge(&mut spec, more);
+    spec
+}
+
+/// Starts the run in a world where no controller is.
+async fn prepare(world: &World, path: &Path) {
+    world.service("app", "app").await;
+    if path.has_target {
+        world.target("app", 1).await;
+    }
+    world.kanary("batman", "app", path.spec.clone()).await;
+}
+
+/// Nothing is left of the run, and what it did was done once.
+async fn assert_ended_once(world: &World, path: &Path, case: &str) {
+    let ended = world.ends("batman", path.ends).await;
+    let condition = if path.ends == "Failed" { "Failed" } else { "Succeeded" };
+    assert_eq!(reason(&ended, condition), path.reason, "{case}");
+    for kind in [DEPLOYMENT, SERVICE, HPA, POD] {
+        world.none_left(&kind, OF_BATMAN).await;
+    }
+    let target = world.get(&DEPLOYMENT, "app").await;
+    assert_eq!(
+        target["metadata"]["generation"], path.versions,
+        "{case}: promoted once, or not at all"
+    );
+    let what = format!("{case}: the rollout history has {} versions", path.versions);
+    world
+        .until_all(&REPLICA_SET, "app=app", &what, |history| history.len() == path.versions)
+        .await;
+    assert_eq!(target["metadata"]["ownerReferences"], Value::Null, "{case}");
+    let created = |resource: &str, name: &str| {
+        let requests = world.requests();
+        let made = |request: &&crate::support::Request| {
+            request.verb == "create" && request.resource == resource && request.name == name && request.is_done()
+        };
+        requests.iter().filter(made).count()
+    };
+    let canaries = created("deployments", "app-kanary-batman");
+    assert_eq!(
+        canaries,
+        usize::from(path.has_target),
+        "{case}: the canary was made once"
+    );
+    assert_eq!(created("deployments", "app"), usize::from(!path.has_target), "{case}");
+    let service = world.get(&SERVICE, "app").await;
+    let selected = labels(&service, "/spec/selector");
+    let mut behind = world.list(&POD, "").await;
+    behind.retain(|pod| {
+        selected
+            .iter()
+            .all(|(name, value)| labels(pod, "/metadata/labels").get(name) == Some(value))
+    });
+    assert!(
+        behind.iter().all(|pod| pod["metadata"]["name"]
+            .as_str()
+            .is_some_and(|name| !name.contains("kanary"))),
+        "{case}: no canary pod in the Service"
+    );
+}
+
+/// Kills the controller at every write of the run, before and after it is done, in namespaces side by side.
+async fn crash_everywhere(path: Path) {
+    let undisturbed = World::unserved("crash").await;
+    prepare(&undisturbed, &path).await;
+    let faults = Faults::none();
+    undisturbed.start_faulty_controller(&faults);
+    assert_ended_once(&undisturbed, &path, "undisturbed").await;
+    let writes = faults.writes();
+    assert!(writes >= 4, "{writes} writes");
+    let undisturbed = Arc::new(undisturbed);
+    let strikes = (1..=writes).flat_map(|nth| [(nth, Strike::Before), (nth, Strike::After)]);
+    futures::stream::iter(strikes)
+        .for_each_concurrent(8, |(nth, strike)| {
+            let (first, path) = (undisturbed.clone(), path.clone());
+            async move {
+                let world = first.sibling("crash").await;
+                prepare(&world, &path).await;
+                let faults = Faults::at(nth, strike);
+                world.start_faulty_controller(&faults);
+                let case = format!("{strike:?} write {nth} of {writes}");
+                // A run that was quicker than the first one may end with a write less.
+                tokio::select! {
+                    () = faults.struck() => {}
+                    () = assert_ended_once(&world, &path, &case) => return,
+                }
+                world.kill_controller();
+                world.start_controller();
+                assert_ended_once(&world, &path, &case).await;
+            }
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_success_survives_a_crash_at_every_write() {
+    crash_everywhere(Path {
+        spec: everything(json!({})),
+        has_target: true,
+        ends: "DeploymentUpdated",
+        reason: "AllItemsGood",
+        versions: 2,
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_failure_survives_a_crash_at_every_write() {
+    let items = json!({"items": [{"manual": {"statusAfterDeadline": "invalid"}}]});
+    crash_everywhere(Path {
+        spec: everything(json!({"validation": items})),
+        has_target: true,
+        ends: "Failed",
+        reason: "ManualInvalid",
+        versions: 1,
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dry_run_survives_a_crash_at_every_write() {
+    crash_everywhere(Path {
+        spec: everything(json!({"rollout": {"mode": "dry-run"}})),
+        has_target: true,
+        ends: "Succeeded",
+        reason: "DryRun",
+        versions: 1,
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_missing_target_survives_a_crash_at_every_write() {
+    crash_everywhere(Path {
+        spec: everything(json!({})),
+        has_target: false,
+        ends: "DeploymentUpdated",
+        reason: "TargetCreated",
+        versions: 1,
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_process_that_is_killed_in_mid_run_is_carried_on_by_the_next() {
+    let world = World::unserved("crash").await;
+    world.target("app", 1).await;
+    world
+        .kanary("batman", "app", json!({"validation": {"validationPeriod": "4s"}}))
+        .await;
+    let mut first = Process::start(&world, &[]);
+    let running = world.phase("batman", "Running").await;
+    first.kill().await;
+    let second = Process::start(&world, &[]);
+    let ended = world.ends("batman", "DeploymentUpdated").await;
+    for field in ["availableAt", "validationStartTime", "deadline"] {
+        assert_eq!(
+            ended["status"][field],
+            running["status"][field],
+            "{field}: {:#?}",
+            second.lines()
+        );
+    }
+    assert_eq!(world.get(&DEPLOYMENT, "app").await["metadata"]["generation"], 2);
+    world.gone(&DEPLOYMENT, "app-kanary-batman").await;
+}
+
+#[tokio::test]
+async fn a_process_that_is_told_to_stop_ends_well_and_its_run_goes_on_with_the_next() {
+    let world = World::unserved("crash").await;
+    world.target("app", 1).await;
+    world
+        .kanary("batman", "app", json!({"validation": {"validationPeriod": "3s"}}))
+        .await;
+    let mut first = Process::start(&world, &[]);
+    world.phase("batman", "Running").await;
+    let status = first.terminate().await;
+    assert!(status.success(), "{status}: {:#?}", first.lines());
+    let still = world.get(&KANARY, "batman").await;
+    assert_eq!(phase(&still), "Running");
+    world.start_controller();
+    world.ends("batman", "DeploymentUpdated").await;
+}
+
+#[tokio::test]
+async fn two_controllers_at_once_do_nothing_twice() {
+    let world = World::unserved("crash").await;
+    world.service("app", "app").await;
+    world.target("app", 1).await;
+    let _first = Process::start(&world, &[]);
+    let _second = Process::start(&world, &[]);
+    world.kanary("batman", "app", everything(json!({}))).await;
+    let path = Path {
+        spec: Value::Null,
+        has_target: true,
+        ends: "DeploymentUpdated",
+        reason: "AllItemsGood",
+        versions: 2,
+    };
+    assert_ended_once(&world, &path, "two controllers").await;
+}

@@ -1,0 +1,119 @@
+//! Deleting a Kanary at any time leaves the target as it is and removes everything else.
+
+use serde_json::{Value, json};
+
+use crate::support::{DEPLOYMENT, HPA, KANARY, POD, SERVICE, World, phase};
+
+const OF_BATMAN: &str = "kanary.k8s-operators.dev/name=batman";
+
+fn spec(more: Value) -> Value {
+    let mut spec = json!({
+        "serviceName": "app", "traffic": {"source": "both"}, "scale": {"hpa": {"maxReplicas": 2}},
+        "validation": {"validationPeriod": "1h", "items": [{"manual": {}}]},
+    });
+    crate::support::merge(&mut spec, more);
+    spec
+}
+
+async fn world(more: Value) -> World {
+    let world = World::new("deletion").await;
+    world.target("app", 1).await;
+    world.service("app", "app").await;
+    world.kanary("batman", "app", spec(more)).await;
+    world
+}
+
+/// Deletes the Kanary and waits until nothing is left of it; then the target is as it was.
+async fn delete(world: &World) {
+    let before = world.get(&DEPLOYMENT, "app").await;
+    world.delete(&KANARY, "batman").await;
+    world.gone(&KANARY, "batman").await;
+    for kind in [DEPLOYMENT, SERVICE, HPA, POD] {
+        world.none_left(&kind, OF_BATMAN).await;
+    }
+    // A whole run of another Kanary: time enough to do what must not be done.
+    let dry_run = json!({"rollout": {"mode": "dry-run"}, "validation": {"validationPeriod": "1s"}});
+    world.kanary("clock", "app", dry_run).await;
+    world.ends("clock", "Succeeded").await;
+    let after = world.get(&DEPLOYMENT, "app").await;
+    assert_eq!(after["spec"], before["spec"]);
+    assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
+    assert_eq!(world.list(&POD, OF_BATMAN).await, Vec::<Value>::new());
+    assert_eq!(world.list(&DEPLOYMENT, OF_BATMAN).await, Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn before_its_schedule() {
+    let world = world(json!({"schedule": "2999-01-01T00:00:00Z", "scale": null})).await;
+    world
+        .until(&KANARY, "batman", "waits", |kanary| {
+            !kanary["status"]["conditions"].is_null()
+        })
+        .await;
+    delete(&world).await;
+}
+
+#[tokio::test]
+async fn while_the_canary_comes_up() {
+    let template = json!({"spec": {"template": {"metadata": {"labels": {"kanary.test/behaviour": "never-ready"}}}}});
+    let world = world(json!({"template": template})).await;
+    world
+        .until(&DEPLOYMENT, "app-kanary-batman", "is there", |_| true)
+        .await;
+    delete(&world).await;
+}
+
+#[tokio::test]
+async fn while_it_runs() {
+    let world = world(json!({})).await;
+    world.phase("batman", "Running").await;
+    delete(&world).await;
+}
+
+#[tokio::test]
+async fn while_it_runs_and_no_controller_does() {
+    let world = world(json!({})).await;
+    world.phase("batman", "Running").await;
+    world.kill_controller();
+    world.delete(&KANARY, "batman").await;
+    world.gone(&KANARY, "batman").await;
+    for kind in [DEPLOYMENT, SERVICE, HPA, POD] {
+        world.none_left(&kind, OF_BATMAN).await;
+    }
+}
+
+#[tokio::test]
+async fn after_it_failed_and_its_canary_was_retained() {
+    let world = world(json!({"verdict": "invalid", "rollout": {"onFailure": "retain"}})).await;
+    world.ends("batman", "Failed").await;
+    delete(&world).await;
+}
+
+#[tokio::test]
+async fn while_the_target_rolls_out() {
+    let template = json!({"spec": {"template": {"metadata": {"labels": {"kanary.test/behaviour": "slow"}}}}});
+    let world = world(json!({"verdict": "valid", "template": template})).await;
+    world
+        .until(&DEPLOYMENT, "app", "is updated", |app| {
+            app["metadata"]["generation"] == 2
+        })
+        .await;
+    assert_eq!(phase(&world.get(&KANARY, "batman").await), "Succeeded");
+    delete(&world).await;
+}
+
+#[tokio::test]
+async fn after_it_was_promoted() {
+    let world = world(json!({"verdict": "valid"})).await;
+    world.ends("batman", "DeploymentUpdated").await;
+    delete(&world).await;
+    assert_eq!(world.get(&DEPLOYMENT, "app").await["metadata"]["generation"], 2);
+}
+
+#[tokio::test]
+async fn with_a_target_that_it_created() {
+    let world = World::new("deletion").await;
+    world.kanary("batman", "app", json!({})).await;
+    world.ends("batman", "DeploymentUpdated").await;
+    delete(&world).await;
+}

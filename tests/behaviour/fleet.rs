@@ -1,0 +1,104 @@
+//! Two hundred Kanaries at once.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use futures::StreamExt;
+use serde_json::{Value, json};
+
+use crate::support::{DEPLOYMENT, KANARY, World, deployment, kanary, message, phase, template, time};
+
+const FLEET: usize = 200;
+
+/// Every fourth one carries the label that fails it.
+fn is_bad(number: usize) -> bool {
+    number.is_multiple_of(4)
+}
+
+async fn create_all(world: &World) {
+    let numbers = || futures::stream::iter(0..FLEET);
+    numbers()
+        .for_each_concurrent(16, |number| async move {
+            world
+                .create(&DEPLOYMENT, &deployment(&format!("app-{number}"), 1))
+                .await;
+        })
+        .await;
+    numbers()
+        .for_each_concurrent(16, |number| async move {
+            let target = format!("app-{number}");
+            let mut pod = template(&target, "v2");
+            if is_bad(number) {
+                pod["metadata"]["labels"]["validation"] = json!("failed");
+            }
+            let watch = json!({"labelWatch": {"podInvalidationLabels": {"validation": "failed"}}});
+            let spec = json!({
+                "template": {"spec": {"template": pod}},
+                "validation": {"validationPeriod": "3s", "items": [watch]},
+            });
+            world
+                .create(&KANARY, &kanary(&format!("fleet-{number}"), &target, spec))
+                .await;
+        })
+        .await;
+}
+
+fn percentile(sorted: &[f64], share: f64) -> f64 {
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index into two hundred numbers"
+    )]
+    let index = ((sorted.len() - 1) as f64 * share) as usize;
+    sorted[index]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_kanaries_at_once_all_end_as_they_must() {
+    let world = World::alone("fleet").await;
+    world.start_controller();
+    let start = Instant::now();
+    create_all(&world).await;
+    let created = start.elapsed();
+    let done = |kanaries: &[&Value]| {
+        kanaries.len() == FLEET && kanaries.iter().all(|kanary| !kanary["status"]["completedAt"].is_null())
+    };
+    let all = world.until_all(&KANARY, "", "every Kanary has ended", done).await;
+    let took = start.elapsed();
+    let mut late = Vec::new();
+    let mut ends = BTreeMap::<&str, usize>::new();
+    for kanary in &all {
+        let name = kanary["metadata"]["name"].as_str().unwrap_or_default();
+        let number: usize = name.trim_start_matches("fleet-").parse().expect("it is one of ours");
+        let expected = if is_bad(number) { "Failed" } else { "DeploymentUpdated" };
+        assert_eq!(phase(kanary), expected, "{name}: {}", message(kanary, "Failed"));
+        *ends.entry(expected).or_default() += 1;
+        if !is_bad(number) {
+            let succeeded = crate::support::since(kanary, "Succeeded");
+            late.push(succeeded.duration_since(time(kanary, "/status/deadline")).as_secs_f64());
+        }
+    }
+    late.sort_by(f64::total_cmp);
+    println!("{FLEET} created in {created:?}, all ended after {took:?}: {ends:?}");
+    println!(
+        "verdict after the deadline: median {:.1} s, worst {:.1} s",
+        percentile(&late, 0.5),
+        percentile(&late, 1.0)
+    );
+    world
+        .none_left(&DEPLOYMENT, "kanary.k8s-operators.dev/iskanary=true")
+        .await;
+    for target in world.list(&DEPLOYMENT, "").await {
+        let name = target["metadata"]["name"].as_str().unwrap_or_default();
+        let number: usize = name.trim_start_matches("app-").parse().expect("it is one of ours");
+        let generation = if is_bad(number) { 1 } else { 2 };
+        assert_eq!(target["metadata"]["generation"], generation, "{name}");
+    }
+    let writes = world
+        .requests()
+        .iter()
+        .filter(|request| request.is_write() && !request.is_event())
+        .count();
+    println!("{writes} writes, Events left out");
+    assert!(writes <= FLEET * 7, "{writes} writes for {FLEET} runs");
+}

@@ -1,0 +1,177 @@
+//! What is promised about the target: several Kanaries on one, a target that changes, a rollback.
+
+use serde_json::{Value, json};
+
+use crate::support::{DEPLOYMENT, KANARY, World, deployment, is_true, message, phase, reason};
+
+fn held() -> Value {
+    json!({"validationPeriod": "1h", "items": [{"manual": {}}]})
+}
+
+fn image(deployment: &Value) -> &Value {
+    &deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+}
+
+fn version(name: &str) -> Value {
+    json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": name}]}}}})
+}
+
+#[tokio::test]
+async fn of_several_kanaries_on_one_target_the_first_to_promote_wins() {
+    let world = World::new("rollout").await;
+    world.target("app", 1).await;
+    for name in ["thor", "hulk", "loki"] {
+        let spec = json!({"validation": held(), "template": version(&format!("app:{name}"))});
+        world.kanary(name, "app", spec).await;
+    }
+    for name in ["thor", "hulk", "loki"] {
+        world.phase(name, "Running").await;
+    }
+    world.edit("hulk", json!({"verdict": "valid"})).await;
+    world.ends("hulk", "DeploymentUpdated").await;
+    for name in ["thor", "loki"] {
+        let ended = world.ends(name, "Failed").await;
+        assert_eq!(reason(&ended, "Failed"), "TargetChanged");
+        world.gone(&DEPLOYMENT, &format!("app-kanary-{name}")).await;
+    }
+    let target = world.get(&DEPLOYMENT, "app").await;
+    assert_eq!(
+        (image(&target), &target["metadata"]["generation"]),
+        (&json!("app:hulk"), &json!(2))
+    );
+}
+
+#[tokio::test]
+async fn of_kanaries_that_pass_together_one_promotes() {
+    let world = World::new("rollout").await;
+    world.target("app", 1).await;
+    let names = ["one", "two", "three", "four"];
+    for name in names {
+        let spec = json!({"validation": held(), "template": version(&format!("app:{name}"))});
+        world.kanary(name, "app", spec).await;
+    }
+    for name in names {
+        world.phase(name, "Running").await;
+    }
+    futures::future::join_all(names.map(|name| world.edit(name, json!({"verdict": "valid"})))).await;
+    let mut promoted = Vec::new();
+    for name in names {
+        let ended = world
+            .until(&KANARY, name, "has ended", |kanary| {
+                !kanary["status"]["completedAt"].is_null()
+            })
+            .await;
+        match phase(&ended) {
+            "DeploymentUpdated" => promoted.push(name),
+            other => assert_eq!((other, reason(&ended, "Failed")), ("Failed", "TargetChanged")),
+        }
+    }
+    let target = world.get(&DEPLOYMENT, "app").await;
+    assert_eq!(promoted.len(), 1, "{promoted:?}");
+    assert_eq!(image(&target), &format!("app:{}", promoted[0]));
+    assert_eq!(target["metadata"]["generation"], 2);
+}
+
+#[tokio::test]
+async fn a_target_that_somebody_changes_fails_the_run() {
+    let world = World::new("rollout").await;
+    world.target("app", 1).await;
+    world.kanary("batman", "app", json!({"validation": held()})).await;
+    world.phase("batman", "Running").await;
+    world
+        .kubectl(&["set", "image", "deployment/app", "main=app:hotfix"])
+        .await;
+    let ended = world.ends("batman", "Failed").await;
+    assert_eq!(reason(&ended, "Failed"), "TargetChanged");
+    assert!(message(&ended, "Failed").contains("Deployment app"), "{ended:#}");
+    assert_eq!(image(&world.get(&DEPLOYMENT, "app").await), "app:hotfix");
+}
+
+#[tokio::test]
+async fn a_target_that_is_scaled_or_labelled_has_not_changed() {
+    let world = World::new("rollout").await;
+    world.target("app", 1).await;
+    world.kanary("batman", "app", json!({"validation": held()})).await;
+    world.phase("batman", "Running").await;
+    world
+        .patch(
+            &DEPLOYMENT,
+            "app",
+            json!({"metadata": {"labels": {"a": "b"}}, "spec": {"replicas": 2}}),
+        )
+        .await;
+    world.edit("batman", json!({"verdict": "valid"})).await;
+    world.ends("batman", "DeploymentUpdated").await;
+    let target = world.get(&DEPLOYMENT, "app").await;
+    assert_eq!(
+        (image(&target), &target["spec"]["replicas"]),
+        (&json!("app:v2"), &json!(2))
+    );
+}
+
+#[tokio::test]
+async fn on_target_change_promote_goes_on_and_overwrites() {
+    let world = World::new("rollout").await;
+    world.target("app", 1).await;
+    let spec = json!({"validation": held(), "rollout": {"onTargetChange": "promote"}});
+    world.kanary("batman", "app", spec).await;
+    world.phase("batman", "Running").await;
+    world
+        .kubectl(&["set", "image", "deployment/app", "main=app:hotfix"])
+        .await;
+    world.edit("batman", json!({"verdict": "valid"})).await;
+    world.ends("batman", "DeploymentUpdated").await;
+    assert_eq!(image(&world.get(&DEPLOYMENT, "app").await), "app:v2");
+}
+
+/// A target whose new pods crash before it counts them as available, though the canary's were available at first.
+async fn promoted_and_crashing(rollback: bool) -> World {
+    let world = World::new("rollout").await;
+    let mut target = deployment("app", 1);
+    target["spec"]["minReadySeconds"] = json!(3);
+    world.create(&DEPLOYMENT, &target).await;
+    world
+        .until(&DEPLOYMENT, "app", "is available", |app| {
+            app["status"]["availableReplicas"] == 1
+        })
+        .await;
+    let mut template = version("app:v2");
+    template["spec"]["template"]["metadata"] = json!({"labels": {"kanary.test/behaviour": "crash"}});
+    let spec = json!({
+        "template": template, "verdict": "valid",
+        "rollout": {"progressDeadline": "5s", "rollbackOnFailure": rollback},
+    });
+    world.kanary("batman", "app", spec).await;
+    world
+}
+
+#[tokio::test]
+async fn rollback_on_failure_puts_the_former_template_back() {
+    let world = promoted_and_crashing(true).await;
+    let ended = world.ends("batman", "Failed").await;
+    assert_eq!(reason(&ended, "Failed"), "TargetNotAvailable");
+    let target = world
+        .until(&DEPLOYMENT, "app", "runs v1 again", |app| {
+            app["metadata"]["generation"] == 3 && image(app) == "app:v1"
+        })
+        .await;
+    assert_eq!(
+        target["spec"]["template"]["metadata"]["labels"],
+        json!({"app": "app"}),
+        "the former template to the letter"
+    );
+    world.gone(&DEPLOYMENT, "app-kanary-batman").await;
+}
+
+#[tokio::test]
+async fn without_a_rollback_a_target_that_does_not_come_up_is_said_to_stall() {
+    let world = promoted_and_crashing(false).await;
+    let stalled = world
+        .until(&KANARY, "batman", "says that the target does not come up", |kanary| {
+            reason(kanary, "Stalled") == "TargetNotAvailable"
+        })
+        .await;
+    assert_eq!(phase(&stalled), "Succeeded");
+    assert!(is_true(&stalled, "Stalled"));
+    assert_eq!(image(&world.get(&DEPLOYMENT, "app").await), "app:v2");
+}

@@ -1,0 +1,58 @@
+//! A controller in the test's own process, in a runtime of its own, so that killing it ends everything that it started.
+
+use kanary::controller::{Options, run};
+use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
+
+use super::{faults::Faults, plane::Plane};
+
+/// A running controller.
+#[derive(Debug)]
+pub(crate) struct Controller {
+    runtime: Option<Runtime>,
+    stop: CancellationToken,
+}
+
+impl Controller {
+    /// Starts one that serves the namespace `namespace` alone.
+    pub(crate) fn start(plane: &'static Plane, namespace: &str, faults: Option<Faults>) -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime can be made");
+        let stop = CancellationToken::new();
+        let options = Options {
+            namespace: Some(namespace.to_owned()),
+            instance: "suite".to_owned(),
+            ..Options::default()
+        };
+        let token = stop.clone();
+        runtime.spawn(async move {
+            let client = plane.kanary(options.clock.clone(), faults.as_ref()).await;
+            let namespace = options.namespace.clone();
+            if let Err(error) = Box::pin(run(client, options, token)).await {
+                eprintln!("the controller of {namespace:?} ended: {error}");
+            }
+        });
+        Self {
+            runtime: Some(runtime),
+            stop,
+        }
+    }
+
+    /// Ends it in the midst of whatever it does.
+    pub(crate) fn kill(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.end();
+    }
+}

@@ -1,0 +1,163 @@
+//! Servers that are not quite a Prometheus.
+
+use std::{
+    future::pending,
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::RawQuery,
+    http::{HeaderMap, StatusCode},
+    response::IntoResponse,
+};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use super::poll;
+
+/// What it says to every query.
+#[derive(Clone, Debug)]
+pub(crate) enum Says {
+    /// A login page.
+    Html,
+    /// Nothing, ever.
+    Nothing,
+    /// A status and a body.
+    Body(u16, String),
+    /// A vector of series: labels and value.
+    Vector(Vec<(Value, String)>),
+    /// So many bytes of JSON.
+    Much(usize),
+}
+
+/// A query that it was asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    /// When.
+    pub(crate) at: Timestamp,
+    /// Its text.
+    pub(crate) query: String,
+    /// The header Authorization.
+    pub(crate) authorization: String,
+}
+
+/// A server that answers every request alike, and remembers what it was asked.
+#[derive(Debug)]
+pub(crate) struct Fake {
+    /// `host:port`.
+    pub(crate) address: String,
+    says: Arc<Mutex<Says>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    task: JoinHandle<()>,
+}
+
+impl Fake {
+    /// Starts one.
+    pub(crate) async fn start(says: Says) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
+        let address = listener.local_addr().expect("the listener is bound").to_string();
+        let says = Arc::new(Mutex::new(says));
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (answer, record) = (says.clone(), asked.clone());
+        let app = Router::new().fallback(
+            async move |headers: HeaderMap, RawQuery(query): RawQuery, body: Bytes| {
+                let body = String::from_utf8_lossy(&body);
+                let query = field(&query.unwrap_or_default(), "query").or_else(|| field(&body, "query"));
+                let authorization = headers.get("authorization").and_then(|header| header.to_str().ok());
+                let asked = Asked {
+                    at: Timestamp::now(),
+                    query: query.unwrap_or_default(),
+                    authorization: authorization.unwrap_or_default().to_owned(),
+                };
+                record.lock().unwrap().push(asked);
+                let says = answer.lock().unwrap().clone();
+                respond(says).await
+            },
+        );
+        let task = tokio::spawn(async move { axum::serve(listener, app).await.expect("the fake serves") });
+        Self {
+            address,
+            says,
+            asked,
+            task,
+        }
+    }
+
+    /// One that answers with a single series without labels.
+    pub(crate) async fn value(value: &str) -> Self {
+        Self::start(Says::one(value)).await
+    }
+
+    /// An address where nobody answers.
+    pub(crate) async fn refused() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
+        listener.local_addr().expect("the listener is bound").to_string()
+    }
+
+    /// Changes what it says.
+    pub(crate) fn now_says(&self, says: Says) {
+        *self.says.lock().unwrap() = says;
+    }
+
+    /// Waits until it was asked so many times.
+    pub(crate) async fn asked_times(&self, times: usize) -> Vec<Asked> {
+        poll(&format!("the fake Prometheus was asked {times} times"), async || {
+            let asked = self.asked();
+            if asked.len() < times {
+                Err(asked.len())
+            } else {
+                Ok(asked)
+            }
+        })
+        .await
+    }
+
+    /// Queries so far, and when.
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Says {
+    /// A vector of one series without labels.
+    pub(crate) fn one(value: &str) -> Self {
+        Self::Vector(vec![(json!({}), value.to_owned())])
+    }
+}
+
+/// A field of a query string or form.
+fn field(form: &str, name: &str) -> Option<String> {
+    let url = reqwest::Url::parse(&format!("http://fake/?{form}")).ok()?;
+    let (_, value) = url.query_pairs().find(|(field, _)| field == name)?;
+    Some(value.into_owned())
+}
+
+async fn respond(says: Says) -> axum::response::Response {
+    let json = [("content-type", "application/json")];
+    match says {
+        Says::Html => ([("content-type", "text/html")], "<html><body>Log in</body></html>").into_response(),
+        Says::Nothing => pending().await,
+        Says::Body(status, body) => {
+            let status = StatusCode::from_u16(status).expect("a case has a real status");
+            (status, json, body).into_response()
+        }
+        Says::Vector(series) => {
+            let result: Vec<_> = series
+                .into_iter()
+                .map(|(labels, value)| json!({"metric": labels, "value": [Timestamp::now().as_second(), value]}))
+                .collect();
+            let body = json!({"status": "success", "data": {"resultType": "vector", "result": result}});
+            (json, body.to_string()).into_response()
+        }
+        Says::Much(bytes) => (json, format!("{{\"status\": \"{}\"}}", "x".repeat(bytes))).into_response(),
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,138 @@
+//! A client that dies at a chosen write: what a crash between any two API calls looks like from the API server.
+
+use std::{
+    future::{Future, pending},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use http::{Method, Request};
+use kube::client::Body;
+use tokio::sync::watch;
+use tower::{Layer, Service};
+
+/// When a client dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Strike {
+    /// The write is never sent.
+    Before,
+    /// The write is sent, and its reply is lost.
+    After,
+}
+
+/// Counts the writes of a client, and ends its life at one of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Faults(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    strike: Option<(usize, Strike)>,
+    writes: AtomicUsize,
+    dead: AtomicBool,
+    told: watch::Sender<bool>,
+}
+
+impl Faults {
+    /// Only counts.
+    pub(crate) fn none() -> Self {
+        Self::new(None)
+    }
+
+    /// Strikes at the `nth` write, the first being 1.
+    pub(crate) fn at(nth: usize, strike: Strike) -> Self {
+        Self::new(Some((nth, strike)))
+    }
+
+    fn new(strike: Option<(usize, Strike)>) -> Self {
+        Self(Arc::new(State {
+            strike,
+            writes: AtomicUsize::new(0),
+            dead: AtomicBool::new(false),
+            told: watch::Sender::new(false),
+        }))
+    }
+
+    /// Writes so far.
+    pub(crate) fn writes(&self) -> usize {
+        self.0.writes.load(Ordering::SeqCst)
+    }
+
+    /// Waits for the strike.
+    pub(crate) async fn struck(&self) {
+        let mut told = self.0.told.subscribe();
+        told.wait_for(|struck| *struck).await.expect("the sender is in self");
+    }
+
+    fn strike(&self) {
+        self.0.dead.store(true, Ordering::SeqCst);
+        self.0.told.send_replace(true);
+    }
+
+    fn next(&self, method: &Method) -> Option<Strike> {
+        if matches!(*method, Method::GET | Method::HEAD) {
+            return None;
+        }
+        let number = self.0.writes.fetch_add(1, Ordering::SeqCst) + 1;
+        self.0.strike.filter(|(nth, _)| *nth == number).map(|(_, when)| when)
+    }
+}
+
+impl<S> Layer<S> for Faults {
+    type Service = Faulty<S>;
+
+    fn layer(&self, inner: S) -> Faulty<S> {
+        Faulty {
+            inner,
+            faults: self.clone(),
+        }
+    }
+}
+
+/// The service that [`Faults`] makes.
+#[derive(Debug)]
+pub(crate) struct Faulty<S> {
+    inner: S,
+    faults: Faults,
+}
+
+impl<S> Service<Request<Body>> for Faulty<S>
+where
+    S: Service<Request<Body>>,
+    S::Future: Send + 'static,
+    S::Response: Send + 'static,
+    S::Error: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if self.faults.0.dead.load(Ordering::SeqCst) {
+            return Box::pin(pending());
+        }
+        let faults = self.faults.clone();
+        match faults.next(request.method()) {
+            None => Box::pin(self.inner.call(request)),
+            Some(Strike::Before) => {
+                faults.strike();
+                Box::pin(pending())
+            }
+            Some(Strike::After) => {
+                let sent = self.inner.call(request);
+                Box::pin(async move {
+                    drop(sent.await);
+                    faults.strike();
+                    pending().await
+                })
+            }
+        }
+    }
+}

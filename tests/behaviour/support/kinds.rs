@@ -1,0 +1,59 @@
+//! The kinds of objects that the cases look at.
+
+use kube::core::ApiResource;
+
+/// A namespaced kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kind {
+    group: &'static str,
+    version: &'static str,
+    /// `Deployment`, …
+    pub(crate) kind: &'static str,
+    /// `deployments`, …
+    pub(crate) plural: &'static str,
+}
+
+pub(crate) const KANARY: Kind = kanary_kind("KanaryDeployment", "kanarydeployments");
+pub(crate) const KANARY_STATEFULSET: Kind = kanary_kind("KanaryStatefulset", "kanarystatefulsets");
+pub(crate) const DEPLOYMENT: Kind = kind("apps", "v1", "Deployment", "deployments");
+pub(crate) const REPLICA_SET: Kind = kind("apps", "v1", "ReplicaSet", "replicasets");
+pub(crate) const POD: Kind = kind("", "v1", "Pod", "pods");
+pub(crate) const SERVICE: Kind = kind("", "v1", "Service", "services");
+pub(crate) const ENDPOINT_SLICE: Kind = kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices");
+pub(crate) const HPA: Kind = kind(
+    "autoscaling",
+    "v2",
+    "HorizontalPodAutoscaler",
+    "horizontalpodautoscalers",
+);
+pub(crate) const EVENT: Kind = kind("events.k8s.io", "v1", "Event", "events");
+
+const fn kind(group: &'static str, version: &'static str, kind: &'static str, plural: &'static str) -> Kind {
+    Kind {
+        group,
+        version,
+        kind,
+        plural,
+    }
+}
+
+const fn kanary_kind(name: &'static str, plural: &'static str) -> Kind {
+    kind(kanary::api::names::GROUP, kanary::api::names::VERSION, name, plural)
+}
+
+impl Kind {
+    /// The same for kube's dynamic API.
+    pub(crate) fn resource(&self) -> ApiResource {
+        ApiResource {
+            group: self.group.to_owned(),
+            version: self.version.to_owned(),
+            api_version: if self.group.is_empty() {
+                self.version.to_owned()
+            } else {
+                format!("{}/{}", self.group, self.version)
+            },
+            kind: self.kind.to_owned(),
+            plural: self.plural.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! kubectl, as a user runs it.
+
+use std::process::Stdio;
+
+use tokio::{io::AsyncWriteExt, process::Command};
+
+use super::plane::Plane;
+
+/// What kubectl said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    /// It exited with 0.
+    pub(crate) ok: bool,
+    /// Standard output.
+    pub(crate) out: String,
+    /// Standard error.
+    pub(crate) err: String,
+}
+
+/// A kubectl of the administrator's, in `namespace`.
+pub(crate) fn command(plane: &Plane, namespace: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new("kubectl");
+    command
+        .env("KUBECONFIG", plane.admin_kubeconfig())
+        .args(["--namespace", namespace])
+        .args(arguments)
+        .kill_on_drop(true)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Runs it to its end.
+pub(crate) async fn run(plane: &Plane, namespace: &str, arguments: &[&str], input: &str) -> Said {
+    let mut child = command(plane, namespace, arguments)
+        .spawn()
+        .expect("kubectl is in PATH");
+    let mut stdin = child.stdin.take().expect("standard input is a pipe");
+    // A kubectl that reads nothing closes it.
+    let _ = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    let output = child.wait_with_output().await.expect("kubectl ends");
+    Said {
+        ok: output.status.success(),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}

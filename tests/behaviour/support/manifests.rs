@@ -1,0 +1,84 @@
+//! Short manifests of what users write.
+
+use serde_json::{Value, json};
+
+/// A Deployment's pod template: the label `app`, one container, and an image that names the version.
+pub(crate) fn template(app: &str, version: &str) -> Value {
+    json!({
+        "metadata": {"labels": {"app": app}},
+        "spec": {"containers": [{"name": "main", "image": format!("{app}:{version}")}]},
+    })
+}
+
+/// A Deployment at version `v1`.
+pub(crate) fn deployment(name: &str, replicas: i32) -> Value {
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": name}},
+            "template": template(name, "v1"),
+        },
+    })
+}
+
+/// A Service in front of the Deployment `app`.
+pub(crate) fn service(name: &str, app: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {"selector": {"app": app}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
+    })
+}
+
+/// A KanaryDeployment that tries version `v2` of `target` for two seconds and then passes, with `spec` over that.
+pub(crate) fn kanary(name: &str, target: &str, spec: Value) -> Value {
+    let mut manifest = json!({
+        "apiVersion": "kanary.k8s-operators.dev/v1alpha1",
+        "kind": "KanaryDeployment",
+        "metadata": {"name": name},
+        "spec": {
+            "deploymentName": target,
+            "template": {"spec": {
+                "selector": {"matchLabels": {"app": target}},
+                "template": template(target, "v2"),
+            }},
+            "validation": {
+                "validationPeriod": "2s",
+                "items": [{"manual": {"statusAfterDeadline": "valid"}}],
+            },
+        },
+    });
+    merge(&mut manifest["spec"], spec);
+    manifest
+}
+
+/// JSON merge patch.
+pub(crate) fn merge(into: &mut Value, patch: Value) {
+    let Value::Object(fields) = patch else {
+        *into = patch;
+        return;
+    };
+    if !into.is_object() {
+        *into = json!({});
+    }
+    for (name, value) in fields {
+        if value.is_null() {
+            into.as_object_mut().unwrap().remove(&name);
+        } else {
+            merge(&mut into[name], value);
+        }
+    }
+}
+
+/// Every document of a YAML text.
+pub(crate) fn from_yaml(text: &str) -> Vec<Value> {
+    use serde::Deserialize;
+    serde_yaml_ng::Deserializer::from_str(text)
+        .map(|document| Value::deserialize(document).expect("the text is YAML"))
+        .filter(|document| !document.is_null())
+        .collect()
+}

@@ -1,0 +1,154 @@
+//! The cluster that the suite runs on: the only place that knows where it is.
+
+use std::path::PathBuf;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kanary::clock::Clock;
+use kube::{
+    Api, Client, Config,
+    api::{DynamicObject, Patch, PatchParams},
+    config::{KubeConfigOptions, Kubeconfig},
+    core::ApiResource,
+    runtime::{conditions, wait::await_condition},
+};
+use serde_json::Value;
+use tokio::sync::OnceCell;
+use tower::Layer;
+
+use super::{faults::Faults, from_yaml, waited};
+
+static READY: OnceCell<Plane> = OnceCell::const_new();
+
+/// A cluster with the CRDs and the controller's rights in it.
+#[derive(Debug)]
+pub(crate) struct Plane {
+    admin: PathBuf,
+    kanary: PathBuf,
+    audit_log: PathBuf,
+    prometheus: String,
+    prometheus_targets: PathBuf,
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| {
+        panic!("{name} is not set: run the suite with `hack/plane/plane run -- cargo test --test behaviour`")
+    })
+}
+
+impl Plane {
+    /// The cluster, made ready once for the whole process.
+    pub(crate) async fn ready() -> &'static Self {
+        READY.get_or_init(Self::prepare).await
+    }
+
+    async fn prepare() -> Self {
+        // Several HTTP clients share the process; they must agree on who does their cryptography.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        if std::env::var_os("RUST_LOG").is_some() {
+            tracing_subscriber::fmt()
+                .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+                .with_writer(std::io::stderr)
+                .init();
+        }
+        let plane = Self {
+            admin: variable("KUBECONFIG").into(),
+            kanary: variable("KANARY_PLANE_KUBECONFIG_KANARY").into(),
+            audit_log: variable("KANARY_PLANE_AUDIT_LOG").into(),
+            prometheus: variable("KANARY_PLANE_PROMETHEUS"),
+            prometheus_targets: variable("KANARY_PLANE_PROMETHEUS_TARGETS").into(),
+        };
+        let client = plane.admin().await;
+        apply_rights(&client).await;
+        apply_crds(&client).await;
+        plane
+    }
+
+    /// A client that may do everything: the user's.
+    pub(crate) async fn admin(&self) -> Client {
+        Client::try_from(config(&self.admin).await).expect("the plane's kubeconfig makes a client")
+    }
+
+    /// A client of the controller's own user, as the program makes it. Made for the runtime that calls.
+    pub(crate) async fn kanary(&self, clock: Clock, faults: Option<&Faults>) -> Client {
+        let client = kanary::client::connect(config(&self.kanary).await, clock);
+        let client = client.expect("the plane's kubeconfig makes a client");
+        let Some(faults) = faults else { return client };
+        let service = tower::service_fn(move |request| {
+            let client = client.clone();
+            async move { client.send(request).await }
+        });
+        Client::new(faults.layer(service), "default")
+    }
+
+    /// For a `kanary` in a process of its own.
+    pub(crate) fn kanary_kubeconfig(&self) -> &std::path::Path {
+        &self.kanary
+    }
+
+    /// For kubectl.
+    pub(crate) fn admin_kubeconfig(&self) -> &std::path::Path {
+        &self.admin
+    }
+
+    /// The API server's audit log.
+    pub(crate) fn audit_log(&self) -> &std::path::Path {
+        &self.audit_log
+    }
+
+    /// URL of a real Prometheus.
+    pub(crate) fn prometheus(&self) -> &str {
+        &self.prometheus
+    }
+
+    /// Where Prometheus reads what to scrape.
+    pub(crate) fn prometheus_targets(&self) -> &std::path::Path {
+        &self.prometheus_targets
+    }
+}
+
+async fn config(kubeconfig: &std::path::Path) -> Config {
+    let read = Kubeconfig::read_from(kubeconfig).expect("the plane's kubeconfig can be read");
+    let options = KubeConfigOptions::default();
+    let config = Config::from_custom_kubeconfig(read, &options).await;
+    config.expect("the plane's kubeconfig is complete")
+}
+
+async fn apply_crds(client: &Client) {
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for crd in kanary::api::crds() {
+        let name = crd.metadata.name.clone().expect("a CRD has a name");
+        let params = PatchParams::apply("behaviour-suite").force();
+        api.patch(&name, &params, &Patch::Apply(&crd))
+            .await
+            .expect("the API server takes the CRD");
+        let established = await_condition(api.clone(), &name, conditions::is_crd_established());
+        waited(&format!("CRD {name} is served"), String::new, established)
+            .await
+            .expect("the CRD can be watched");
+    }
+}
+
+async fn apply_rights(client: &Client) {
+    for object in from_yaml(include_str!("../../../deploy/rbac.yaml")) {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        let kind = text("/kind").expect("an object has a kind");
+        let api_version = text("/apiVersion").expect("an object has an apiVersion");
+        let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
+        let resource = ApiResource {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            plural: format!("{}s", kind.to_lowercase()),
+            api_version: api_version.clone(),
+            kind,
+        };
+        let api: Api<DynamicObject> = match text("/metadata/namespace") {
+            Some(namespace) => Api::namespaced_with(client.clone(), &namespace, &resource),
+            None => Api::all_with(client.clone(), &resource),
+        };
+        let name = text("/metadata/name").expect("an object has a name");
+        let params = PatchParams::apply("behaviour-suite").force();
+        api.patch(&name, &params, &Patch::Apply(&object))
+            .await
+            .expect("the API server takes deploy/rbac.yaml");
+    }
+}

@@ -1,0 +1,82 @@
+//! The program itself, as it is deployed.
+
+use std::{
+    process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::{Child, Command},
+};
+
+use super::{World, poll, waited};
+
+/// A running `kanary run`.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Process {
+    /// Starts `kanary run` for the world's namespace, with more arguments.
+    pub(crate) fn start(world: &World, arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_kanary"))
+            .args(["run", "--namespace", &world.ns, "--admin-addr", "127.0.0.1:0"])
+            .args(arguments)
+            .env("KUBECONFIG", world.plane.kanary_kubeconfig())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the program starts");
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        read(child.stdout.take().expect("it is piped"), lines.clone());
+        read(child.stderr.take().expect("it is piped"), lines.clone());
+        Self { child, lines }
+    }
+
+    /// Every line that it wrote so far.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    /// Where its admin server listens, which it says in its log.
+    pub(crate) async fn admin(&self) -> String {
+        poll("the log says where the admin server listens", async || {
+            let lines = self.lines().join("\n");
+            let start = lines.find("127.0.0.1:").ok_or_else(|| lines.clone())?;
+            let address: String = lines[start..]
+                .chars()
+                .take_while(|c| c.is_ascii_digit() || matches!(c, '.' | ':'))
+                .collect();
+            Ok::<_, String>(address)
+        })
+        .await
+    }
+
+    /// SIGKILL.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.expect("it can be killed");
+    }
+
+    /// SIGTERM, and how it ended.
+    pub(crate) async fn terminate(&mut self) -> ExitStatus {
+        let id = self.child.id().expect("it runs").to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status().await;
+        assert!(sent.expect("kill is in PATH").success());
+        let ended = waited("the program ends on SIGTERM", String::new, self.child.wait()).await;
+        ended.expect("it was started")
+    }
+}
+
+fn read(from: impl AsyncRead + Unpin + Send + 'static, lines: Arc<Mutex<Vec<String>>>) {
+    tokio::spawn(async move {
+        let mut reader = BufReader::new(from).lines();
+        while let Ok(Some(line)) = reader.next_line().await {
+            lines.lock().unwrap().push(line);
+        }
+    });
+}

@@ -1,0 +1,343 @@
+//! One test's world: a namespace, a controller that serves it, and a user who may do everything in it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock, Mutex},
+};
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api, Client,
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    runtime::watcher::{self, Event, watcher},
+};
+use serde_json::{Value, json};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+
+use super::{
+    DEPLOYMENT, KANARY, Kind, SERVICE,
+    audit::{self, Request},
+    controller::Controller,
+    faults::Faults,
+    kubectl::{self, Said},
+    manifests, phase,
+    plane::Plane,
+    recorder::Recording,
+    waited,
+};
+
+/// Tests share the machine; one that measures has it to itself.
+static MACHINE: LazyLock<Arc<RwLock<()>>> = LazyLock::new(|| Arc::new(RwLock::new(())));
+
+enum Share {
+    Shared { _guard: OwnedRwLockReadGuard<()> },
+    Alone { _guard: OwnedRwLockWriteGuard<()> },
+}
+
+/// A namespace of its own with a controller of its own.
+pub(crate) struct World {
+    pub(crate) ns: String,
+    pub(crate) plane: &'static Plane,
+    client: Client,
+    controller: Mutex<Option<Controller>>,
+    share: Arc<Share>,
+}
+
+impl World {
+    /// A namespace that a controller serves.
+    pub(crate) async fn new(file: &str) -> Self {
+        let world = Self::unserved(file).await;
+        world.start_controller();
+        world
+    }
+
+    /// A namespace that no controller serves yet.
+    pub(crate) async fn unserved(file: &str) -> Self {
+        let guard = MACHINE.clone().read_owned().await;
+        Self::make(file, Arc::new(Share::Shared { _guard: guard })).await
+    }
+
+    /// The same, while no other test runs.
+    pub(crate) async fn alone(file: &str) -> Self {
+        let guard = MACHINE.clone().write_owned().await;
+        Self::make(file, Arc::new(Share::Alone { _guard: guard })).await
+    }
+
+    /// One more for the same test.
+    pub(crate) async fn sibling(&self, file: &str) -> Self {
+        Self::make(file, self.share.clone()).await
+    }
+
+    async fn make(file: &str, share: Arc<Share>) -> Self {
+        let plane = Plane::ready().await;
+        let client = plane.admin().await;
+        let namespace = Namespace {
+            metadata: kube::api::ObjectMeta {
+                generate_name: Some(format!("t-{file}-")),
+                ..Default::default()
+            },
+            ..Default::default()
+        };
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        let created = namespaces.create(&PostParams::default(), &namespace).await;
+        let created = created.expect("a namespace can be made");
+        Self {
+            ns: created.metadata.name.expect("a namespace has a name"),
+            plane,
+            client,
+            controller: Mutex::new(None),
+            share,
+        }
+    }
+
+    /// Starts the controller, or another one after it was killed.
+    pub(crate) fn start_controller(&self) {
+        self.put(Controller::start(self.plane, &self.ns, None));
+    }
+
+    /// Starts a controller whose client dies as `faults` says.
+    pub(crate) fn start_faulty_controller(&self, faults: &Faults) {
+        self.put(Controller::start(self.plane, &self.ns, Some(faults.clone())));
+    }
+
+    fn put(&self, controller: Controller) {
+        let former = self.controller.lock().unwrap().replace(controller);
+        assert!(former.is_none(), "one controller at a time");
+    }
+
+    /// Ends the controller in the midst of whatever it does.
+    pub(crate) fn kill_controller(&self) {
+        let controller = self.controller.lock().unwrap().take();
+        controller.expect("a controller runs").kill();
+    }
+
+    /// kube's API for a kind in this namespace.
+    pub(crate) fn api(&self, kind: &Kind) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &self.ns, &kind.resource())
+    }
+
+    /// Creates an object, which must be taken.
+    pub(crate) async fn create(&self, kind: &Kind, manifest: &Value) -> Value {
+        match self.try_create(kind, manifest).await {
+            Ok(created) => created,
+            Err(error) => panic!("{manifest:#} was refused: {error}"),
+        }
+    }
+
+    /// Creates an object, or says why it was refused.
+    pub(crate) async fn try_create(&self, kind: &Kind, manifest: &Value) -> Result<Value, String> {
+        let object = serde_json::from_value(manifest.clone()).expect("a manifest is an object");
+        let created = self.api(kind).create(&PostParams::default(), &object).await;
+        created.map(|object| to_value(&object)).map_err(|e| e.to_string())
+    }
+
+    /// A target of `replicas` pods at version `v1`.
+    pub(crate) async fn target(&self, name: &str, replicas: i32) -> Value {
+        self.create(&DEPLOYMENT, &manifests::deployment(name, replicas)).await
+    }
+
+    /// A Service in front of the Deployment `app`.
+    pub(crate) async fn service(&self, name: &str, app: &str) -> Value {
+        self.create(&SERVICE, &manifests::service(name, app)).await
+    }
+
+    /// A KanaryDeployment as in [`manifests::kanary`].
+    pub(crate) async fn kanary(&self, name: &str, target: &str, spec: Value) -> Value {
+        self.create(&KANARY, &manifests::kanary(name, target, spec)).await
+    }
+
+    /// A merge patch, as `kubectl patch --type merge` sends it.
+    pub(crate) async fn patch(&self, kind: &Kind, name: &str, patch: Value) -> Value {
+        match self.try_patch(kind, name, &patch).await {
+            Ok(patched) => patched,
+            Err(error) => panic!("{patch:#} was refused: {error}"),
+        }
+    }
+
+    /// A merge patch, or why it was refused.
+    pub(crate) async fn try_patch(&self, kind: &Kind, name: &str, patch: &Value) -> Result<Value, String> {
+        let api = self.api(kind);
+        let patched = api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        patched.map(|object| to_value(&object)).map_err(|e| e.to_string())
+    }
+
+    /// Edits the spec of a KanaryDeployment.
+    pub(crate) async fn edit(&self, kanary: &str, spec: Value) -> Value {
+        self.patch(&KANARY, kanary, json!({"spec": spec})).await
+    }
+
+    /// Deletes an object.
+    pub(crate) async fn delete(&self, kind: &Kind, name: &str) {
+        let deleted = self.api(kind).delete(name, &DeleteParams::default()).await;
+        deleted.expect("the object can be deleted");
+    }
+
+    /// An object that must be there.
+    pub(crate) async fn get(&self, kind: &Kind, name: &str) -> Value {
+        self.find(kind, name)
+            .await
+            .unwrap_or_else(|| panic!("{} {name} is not there", kind.kind))
+    }
+
+    /// An object, if it is there.
+    pub(crate) async fn find(&self, kind: &Kind, name: &str) -> Option<Value> {
+        let found = self.api(kind).get_opt(name).await.expect("the object can be read");
+        found.map(|object| to_value(&object))
+    }
+
+    /// Every object of a kind that has these labels.
+    pub(crate) async fn list(&self, kind: &Kind, selector: &str) -> Vec<Value> {
+        let list = self.api(kind).list(&ListParams::default().labels(selector)).await;
+        list.expect("the kind can be listed").iter().map(to_value).collect()
+    }
+
+    /// Waits until the object `name` is there and `test` holds.
+    pub(crate) async fn until(&self, kind: &Kind, name: &str, what: &str, test: impl Fn(&Value) -> bool) -> Value {
+        let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        let what = format!("{} {name}: {what}", kind.kind);
+        self.until_some(kind, config, &what, |objects| {
+            objects.get(name).filter(|object| test(object)).cloned()
+        })
+        .await
+    }
+
+    /// Waits until the object `name` is not there.
+    pub(crate) async fn gone(&self, kind: &Kind, name: &str) {
+        let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        let what = format!("{} {name} is gone", kind.kind);
+        self.until_some(kind, config, &what, |objects| objects.is_empty().then_some(()))
+            .await;
+    }
+
+    /// Waits until `test` holds for the list of objects with these labels.
+    pub(crate) async fn until_all(
+        &self,
+        kind: &Kind,
+        selector: &str,
+        what: &str,
+        test: impl Fn(&[&Value]) -> bool,
+    ) -> Vec<Value> {
+        let config = watcher::Config::default().labels(selector);
+        self.until_some(kind, config, what, |objects| {
+            let objects: Vec<_> = objects.values().collect();
+            test(&objects).then(|| objects.into_iter().cloned().collect())
+        })
+        .await
+    }
+
+    /// Waits until no object has these labels.
+    pub(crate) async fn none_left(&self, kind: &Kind, selector: &str) {
+        let what = format!("no {} with {selector} is left", kind.plural);
+        self.until_all(kind, selector, &what, |objects| objects.is_empty())
+            .await;
+    }
+
+    /// Waits until a KanaryDeployment shows `wanted` under STATUS.
+    pub(crate) async fn phase(&self, kanary: &str, wanted: &str) -> Value {
+        let what = format!("STATUS is {wanted}");
+        self.until(&KANARY, kanary, &what, |k| phase(k) == wanted).await
+    }
+
+    /// Waits until a run has ended, which must be with `wanted`.
+    pub(crate) async fn ends(&self, kanary: &str, wanted: &str) -> Value {
+        self.ends_as(&KANARY, kanary, wanted).await
+    }
+
+    /// The same for any Kanary kind.
+    pub(crate) async fn ends_as(&self, kind: &Kind, kanary: &str, wanted: &str) -> Value {
+        let what = format!("has ended with {wanted}");
+        let ended = self
+            .until(kind, kanary, &what, |k| !k["status"]["completedAt"].is_null())
+            .await;
+        assert_eq!(phase(&ended), wanted, "{ended:#}");
+        ended
+    }
+
+    async fn until_some<T>(
+        &self,
+        kind: &Kind,
+        config: watcher::Config,
+        what: &str,
+        mut test: impl FnMut(&BTreeMap<String, Value>) -> Option<T>,
+    ) -> T {
+        let last = Mutex::new(BTreeMap::new());
+        let show = || format!("{:#}", json!(*last.lock().unwrap()));
+        waited(what, show, async {
+            let mut events = std::pin::pin!(watcher(self.api(kind), config));
+            let mut complete = false;
+            while let Some(event) = events.next().await {
+                // A watch that fails starts anew.
+                let Ok(event) = event else { continue };
+                let mut objects = last.lock().unwrap();
+                match event {
+                    Event::Init => {
+                        complete = false;
+                        objects.clear();
+                    }
+                    Event::InitApply(object) | Event::Apply(object) => {
+                        objects.insert(object.metadata.name.clone().unwrap_or_default(), to_value(&object));
+                    }
+                    Event::Delete(object) => {
+                        objects.remove(&object.metadata.name.unwrap_or_default());
+                    }
+                    Event::InitDone => complete = true,
+                }
+                if let Some(found) = Some(&objects).filter(|_| complete).and_then(|objects| test(objects)) {
+                    return found;
+                }
+            }
+            panic!("a watch never ends");
+        })
+        .await
+    }
+
+    /// Records what happens to the objects of a kind from now on.
+    pub(crate) async fn record(&self, kind: Kind) -> Recording {
+        Recording::start(self.api(&kind), kind).await
+    }
+
+    /// What the controller asked of the API server in this namespace so far, watches left out.
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        let mut requests = audit::requests(self.plane, &self.ns);
+        requests.retain(|request| request.verb != "watch");
+        requests
+    }
+
+    /// Runs kubectl, which must succeed, and returns what it printed.
+    pub(crate) async fn kubectl(&self, arguments: &[&str]) -> String {
+        let said = self.try_kubectl(arguments, "").await;
+        assert!(said.ok, "kubectl {arguments:?}: {}", said.err);
+        said.out
+    }
+
+    /// Runs kubectl with `input` as its standard input.
+    pub(crate) async fn try_kubectl(&self, arguments: &[&str], input: &str) -> Said {
+        kubectl::run(self.plane, &self.ns, arguments, input).await
+    }
+
+    /// A kubectl that is not started yet.
+    pub(crate) fn kubectl_command(&self, arguments: &[&str]) -> tokio::process::Command {
+        kubectl::command(self.plane, &self.ns, arguments)
+    }
+}
+
+fn to_value(object: &DynamicObject) -> Value {
+    serde_json::to_value(object).expect("an object is JSON")
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        drop(self.controller.lock().unwrap().take());
+        let (plane, ns) = (self.plane, self.ns.clone());
+        let cleanup = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime can be made").block_on(async {
+                let api: Api<Namespace> = Api::all(plane.admin().await);
+                // What is left goes with the plane.
+                let _ = api.delete(&ns, &DeleteParams::default()).await;
+            });
+        });
+        let _ = cleanup.join();
+    }
+}
