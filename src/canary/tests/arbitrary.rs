@@ -278,6 +278,7 @@ pub(super) fn outcome() -> impl Strategy<Value = Outcome> {
         Outcome::Fail,
         Outcome::NoData,
         Outcome::Error,
+        Outcome::Invalid,
     ])
 }
 

@@ -317,6 +317,7 @@ fn tally(value: &Value) -> Tally {
             "Fail" => Outcome::Fail,
             "NoData" => Outcome::NoData,
             "Error" => Outcome::Error,
+            "Invalid" => Outcome::Invalid,
             other => panic!("there is no outcome {other}"),
         };
         Sample {

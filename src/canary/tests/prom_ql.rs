@@ -346,3 +346,44 @@ fn a_controller_that_restarted_goes_on_with_the_bad_measurements_that_the_status
         "#]],
     );
 }
+
+#[test]
+fn a_query_that_prometheus_refuses_is_an_error_and_no_verdict() {
+    check(
+        r#"
+        spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: 'up{', valueInRange: {}}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, tallies: [{errors: 1, last: 'Invalid parse error: unexpected end of input', at: +20s}]}
+        now: +21s
+        "#,
+        expect![[r#"
+            Reconciling=False QueryInvalid: promQL[0]: parse error: unexpected end of input
+            Errored=True QueryInvalid: promQL[0]: parse error: unexpected end of input
+            Stalled=True QueryInvalid: promQL[0]: parse error: unexpected end of input
+            item promQL[0] Error (0 good, 0 bad, 1 errors): parse error: unexpected end of input
+            shows Errored 21s/15m0s
+            wake at +40s
+        "#]],
+    );
+}
+
+#[test]
+fn a_query_that_was_refused_and_is_mended_is_errored_no_more() {
+    check(
+        r#"
+        spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}}}]}}
+        status:
+          phase: Running
+          conditions: {Errored: 'True QueryInvalid: x', Stalled: 'True QueryInvalid: x', Reconciling: 'False QueryInvalid: x'}
+        seen: {canary: {available: +0s}, tallies: [{good: 1, last: 'Pass 0.2 on pod x', at: +40s}]}
+        now: +41s
+        "#,
+        expect![[r#"
+            Errored=False Mended
+            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
+            Stalled=False Mended
+            shows Running 41s/15m0s
+            wake at +1m0s
+        "#]],
+    );
+}

@@ -86,8 +86,8 @@ fn no_data_at_the_deadline_after_good_measurements_is_not_success_either() {
         now: +15m1s
         "#,
         expect![[r#"
-            Reconciling=False NoData: promQL[0]: too few measurements at the deadline; see status.items
-            Stalled=True NoData: promQL[0]: too few measurements at the deadline; see status.items
+            Reconciling=False NoData: promQL[0]: no data at the deadline; see status.items
+            Stalled=True NoData: promQL[0]: no data at the deadline; see status.items
             item promQL[0] NoData (40 good, 0 bad, 0 errors): no series
             shows Running 15m1s/15m0s
             wake at +15m20s
@@ -202,6 +202,25 @@ fn an_error_at_the_deadline_neither_fails_nor_promotes() {
         now: +15m1s
         "#,
         expect![[r#"
+            wake at +15m20s
+        "#]],
+    );
+}
+
+#[test]
+fn on_no_data_fail_holds_when_there_were_enough_good_measurements_before() {
+    check(
+        r#"
+        spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}, onNoData: fail}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, tallies: [{good: 40, last: 'NoData no series', at: +15m}]}
+        now: +15m1s
+        "#,
+        expect![[r#"
+            Reconciling=False NoData: promQL[0]: no data at the deadline; see status.items
+            Stalled=True NoData: promQL[0]: no data at the deadline; see status.items
+            item promQL[0] NoData (40 good, 0 bad, 0 errors): no series
+            shows Running 15m1s/15m0s
             wake at +15m20s
         "#]],
     );
