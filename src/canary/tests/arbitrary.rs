@@ -5,7 +5,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Value, json};
 
-use super::input::{self, UID, t0, template};
+use super::{
+    input::{self, UID, t0, template},
+    under_way::under_way,
+};
 use crate::{
     api::{ItemState, ItemStatus, KanaryStatus, names::RUN},
     canary::{
@@ -29,23 +32,16 @@ fn any_of(values: &'static [&'static str]) -> impl Strategy<Value = Value> {
     select(values).prop_map(|text| serde_yaml_ng::from_str(text).unwrap())
 }
 
+/// Mostly one that can be; a whole spec is refused for one that can't.
 fn duration() -> impl Strategy<Value = Value> {
-    any_of(&[
-        "0s",
-        "1ms",
-        "20s",
-        "1m",
-        "10m",
-        "2562047h",
-        "99999999999999999999h",
-        "null",
-        "-1s",
-        "''",
-    ])
+    prop_oneof![
+        12 => any_of(&["0s", "1ms", "20s", "1m", "10m", "2562047h", "null"]),
+        1 => any_of(&["99999999999999999999h", "-1s", "''"]),
+    ]
 }
 
 fn item() -> impl Strategy<Value = Value> {
-    any_of(&[
+    let sound = any_of(&[
         "{manual: {}}",
         "{manual: {status: valid}}",
         "{manual: {status: invalid}}",
@@ -56,8 +52,8 @@ fn item() -> impl Strategy<Value = Value> {
         "{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}}}",
         "{promQL: {prometheusService: 'p:9090', query: up, noResult: {}, onNoData: fail, failureLimit: 1}}",
         "{promQL: {prometheusService: 'p:9090', query: up, boolean: {}, consecutiveErrorLimit: 2, minSamples: 2}}",
-        "{}",
-    ])
+    ]);
+    prop_oneof![30 => sound, 1 => any_of(&["{}", "7"])]
 }
 
 /// A spec. Mostly one that can be run, with a field of nonsense here and there.
@@ -362,10 +358,16 @@ pub(super) fn observation(canary: &Canary) -> impl Strategy<Value = Observation>
         )
 }
 
-/// A Kanary, what is seen around it, and the time.
+/// A Kanary, what is seen around it, and the time: two thirds of them make sense, up to the verdict or beyond.
 pub(super) fn anything() -> impl Strategy<Value = (Canary, Observation, Timestamp)> {
-    canary().prop_flat_map(|canary| {
+    let wild = canary().prop_flat_map(|canary| {
         let seen = observation(&canary);
         (Just(canary), seen, time())
+    });
+    (wild, 0..3).prop_map(|((mut canary, mut seen, now), sense)| {
+        if sense > 0 {
+            under_way(&mut canary, &mut seen, sense > 1);
+        }
+        (canary, seen, now)
     })
 }

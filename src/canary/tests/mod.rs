@@ -32,6 +32,7 @@ mod scale;
 mod schedule;
 mod stored;
 mod traffic;
+mod under_way;
 
 use expect_test::Expect;
 use serde_json::Value;
