@@ -49,7 +49,10 @@ async fn assert_ended_once(world: &World, path: &Path, case: &str) {
         world.none_left(&kind, OF_BATMAN).await;
     }
     let target = world.get(&DEPLOYMENT, "app").await;
-    assert_eq!(target["metadata"]["generation"], path.versions, "{case}: promoted once, or not at all");
+    assert_eq!(
+        target["metadata"]["generation"], path.versions,
+        "{case}: promoted once, or not at all"
+    );
     let what = format!("{case}: the rollout history has {} versions", path.versions);
     world
         .until_all(&REPLICA_SET, "app=app", &what, |history| history.len() == path.versions)
@@ -63,14 +66,24 @@ async fn assert_ended_once(world: &World, path: &Path, case: &str) {
         requests.iter().filter(made).count()
     };
     let canaries = created("deployments", "app-kanary-batman");
-    assert_eq!(canaries, usize::from(path.has_target), "{case}: the canary was made once");
+    assert_eq!(
+        canaries,
+        usize::from(path.has_target),
+        "{case}: the canary was made once"
+    );
     assert_eq!(created("deployments", "app"), usize::from(!path.has_target), "{case}");
     let service = world.get(&SERVICE, "app").await;
     let selected = labels(&service, "/spec/selector");
     let mut behind = world.list(&POD, "").await;
-    behind.retain(|pod| selected.iter().all(|(name, value)| labels(pod, "/metadata/labels").get(name) == Some(value)));
+    behind.retain(|pod| {
+        selected
+            .iter()
+            .all(|(name, value)| labels(pod, "/metadata/labels").get(name) == Some(value))
+    });
     assert!(
-        behind.iter().all(|pod| pod["metadata"]["name"].as_str().is_some_and(|name| !name.contains("kanary"))),
+        behind.iter().all(|pod| pod["metadata"]["name"]
+            .as_str()
+            .is_some_and(|name| !name.contains("kanary"))),
         "{case}: no canary pod in the Service"
     );
 }
@@ -161,14 +174,21 @@ async fn a_missing_target_survives_a_crash_at_every_write() {
 async fn a_process_that_is_killed_in_mid_run_is_carried_on_by_the_next() {
     let world = World::unserved("crash").await;
     world.target("app", 1).await;
-    world.kanary("batman", "app", json!({"validation": {"validationPeriod": "4s"}})).await;
+    world
+        .kanary("batman", "app", json!({"validation": {"validationPeriod": "4s"}}))
+        .await;
     let mut first = Process::start(&world, &[]);
     let running = world.phase("batman", "Running").await;
     first.kill().await;
     let second = Process::start(&world, &[]);
     let ended = world.ends("batman", "DeploymentUpdated").await;
     for field in ["availableAt", "validationStartTime", "deadline"] {
-        assert_eq!(ended["status"][field], running["status"][field], "{field}: {:#?}", second.lines());
+        assert_eq!(
+            ended["status"][field],
+            running["status"][field],
+            "{field}: {:#?}",
+            second.lines()
+        );
     }
     assert_eq!(world.get(&DEPLOYMENT, "app").await["metadata"]["generation"], 2);
     world.gone(&DEPLOYMENT, "app-kanary-batman").await;
@@ -178,7 +198,9 @@ async fn a_process_that_is_killed_in_mid_run_is_carried_on_by_the_next() {
 async fn a_process_that_is_told_to_stop_ends_well_and_its_run_goes_on_with_the_next() {
     let world = World::unserved("crash").await;
     world.target("app", 1).await;
-    world.kanary("batman", "app", json!({"validation": {"validationPeriod": "3s"}})).await;
+    world
+        .kanary("batman", "app", json!({"validation": {"validationPeriod": "3s"}}))
+        .await;
     let mut first = Process::start(&world, &[]);
     world.phase("batman", "Running").await;
     let status = first.terminate().await;

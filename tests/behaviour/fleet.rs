@@ -18,7 +18,9 @@ async fn create_all(world: &World) {
     let numbers = || futures::stream::iter(0..FLEET);
     numbers()
         .for_each_concurrent(16, |number| async move {
-            world.create(&DEPLOYMENT, &deployment(&format!("app-{number}"), 1)).await;
+            world
+                .create(&DEPLOYMENT, &deployment(&format!("app-{number}"), 1))
+                .await;
         })
         .await;
     numbers()
@@ -33,7 +35,9 @@ async fn create_all(world: &World) {
                 "template": {"spec": {"template": pod}},
                 "validation": {"validationPeriod": "3s", "items": [watch]},
             });
-            world.create(&KANARY, &kanary(&format!("fleet-{number}"), &target, spec)).await;
+            world
+                .create(&KANARY, &kanary(&format!("fleet-{number}"), &target, spec))
+                .await;
         })
         .await;
 }
@@ -76,15 +80,25 @@ async fn two_hundred_kanaries_at_once_all_end_as_they_must() {
     }
     late.sort_by(f64::total_cmp);
     println!("{FLEET} created in {created:?}, all ended after {took:?}: {ends:?}");
-    println!("verdict after the deadline: median {:.1} s, worst {:.1} s", percentile(&late, 0.5), percentile(&late, 1.0));
-    world.none_left(&DEPLOYMENT, "kanary.k8s-operators.dev/iskanary=true").await;
+    println!(
+        "verdict after the deadline: median {:.1} s, worst {:.1} s",
+        percentile(&late, 0.5),
+        percentile(&late, 1.0)
+    );
+    world
+        .none_left(&DEPLOYMENT, "kanary.k8s-operators.dev/iskanary=true")
+        .await;
     for target in world.list(&DEPLOYMENT, "").await {
         let name = target["metadata"]["name"].as_str().unwrap_or_default();
         let number: usize = name.trim_start_matches("app-").parse().expect("it is one of ours");
         let generation = if is_bad(number) { 1 } else { 2 };
         assert_eq!(target["metadata"]["generation"], generation, "{name}");
     }
-    let writes = world.requests().iter().filter(|request| request.is_write() && !request.is_event()).count();
+    let writes = world
+        .requests()
+        .iter()
+        .filter(|request| request.is_write() && !request.is_event())
+        .count();
     println!("{writes} writes, Events left out");
     assert!(writes <= FLEET * 7, "{writes} writes for {FLEET} runs");
 }

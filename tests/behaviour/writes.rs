@@ -2,9 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    DEPLOYMENT, Fake, HPA, KANARY, Request, SERVICE, World, phase, reason, time,
-};
+use crate::support::{DEPLOYMENT, Fake, HPA, KANARY, Request, SERVICE, World, phase, reason, time};
 
 const SOURCES: [&str; 4] = ["none", "service", "kanary-service", "both"];
 
@@ -42,7 +40,9 @@ fn about<'a>(requests: &'a [Request], kanary: &'a str, target: &'a str) -> Vec<&
         .filter(|request| request.is_write() && !request.is_event())
         .filter(|request| {
             let is_pod = request.resource == "pods" && request.name.starts_with(&canary);
-            is_pod || [kanary, canary.as_str(), target].contains(&request.name.as_str()) || request.name == format!("app-kanary-{kanary}")
+            is_pod
+                || [kanary, canary.as_str(), target].contains(&request.name.as_str())
+                || request.name == format!("app-kanary-{kanary}")
         })
         .collect()
 }
@@ -57,7 +57,12 @@ fn split<'a>(writes: &[&'a Request]) -> (Vec<&'a Request>, Vec<&'a Request>) {
 fn show(writes: &[&Request]) -> Vec<String> {
     writes
         .iter()
-        .map(|request| format!("{} {} {} {}", request.verb, request.resource, request.name, request.code))
+        .map(|request| {
+            format!(
+                "{} {} {} {}",
+                request.verb, request.resource, request.name, request.code
+            )
+        })
         .collect()
 }
 
@@ -95,18 +100,28 @@ async fn count(more: Value, ends: &str, most: usize, after: impl Fn(&str) -> usi
             wrong.push(format!("{name}: {} writes to {ends}: {:#?}", run.len(), show(&run)));
         }
         if rest.len() != after(name) {
-            wrong.push(format!("{name}: {} writes after {ends}: {:#?}", rest.len(), show(&rest)));
+            wrong.push(format!(
+                "{name}: {} writes after {ends}: {:#?}",
+                rest.len(),
+                show(&rest)
+            ));
         }
     }
     assert_eq!(wrong, Vec::<String>::new());
-    let events = requests.iter().filter(|request| request.is_event() && request.is_write()).count();
+    let events = requests
+        .iter()
+        .filter(|request| request.is_event() && request.is_write())
+        .count();
     assert!(events <= 2 * all.len(), "{events} Events for {} runs", all.len());
     assert_eq!(refusals(&requests), Vec::<String>::new());
 }
 
 /// Requests that the API server refused: nothing is asked in vain, and the rights are enough.
 fn refusals(requests: &[Request]) -> Vec<String> {
-    let refused: Vec<_> = requests.iter().filter(|request| request.code >= 400 && request.code != 404).collect();
+    let refused: Vec<_> = requests
+        .iter()
+        .filter(|request| request.code >= 400 && request.code != 404)
+        .collect();
     show(&refused)
 }
 
@@ -130,7 +145,8 @@ async fn a_scheduled_success_takes_seven_writes_at_most() {
 
 #[tokio::test]
 async fn a_failure_takes_five_writes_at_most_and_one_for_each_pod_in_the_service_and_each_object_that_goes() {
-    let bad = json!({"validation": {"validationPeriod": "1s", "items": [{"manual": {"statusAfterDeadline": "invalid"}}]}});
+    let bad =
+        json!({"validation": {"validationPeriod": "1s", "items": [{"manual": {"statusAfterDeadline": "invalid"}}]}});
     let after = |name: &str| objects(name) + usize::from(name.starts_with("service") || name.starts_with("both"));
     count(bad, "Failed", 5, after).await;
 }
@@ -163,7 +179,9 @@ fn judged(requests: &[Request], kanary: &str) -> (jiff::Timestamp, jiff::Timesta
 async fn a_canary_that_waits_for_its_deadline_costs_nothing() {
     let world = World::new("writes").await;
     world.target("app", 1).await;
-    world.kanary("batman", "app", json!({"validation": {"validationPeriod": "6s"}})).await;
+    world
+        .kanary("batman", "app", json!({"validation": {"validationPeriod": "6s"}}))
+        .await;
     world.ends("batman", "DeploymentUpdated").await;
     let requests = world.requests();
     let (from, to) = judged(&requests, "batman");
@@ -206,9 +224,15 @@ async fn a_canary_that_waits_for_a_person_after_its_deadline_costs_nothing() {
     let other = world.ends("clock", "DeploymentUpdated").await;
     let mut requests = world.requests();
     requests.retain(|request| !request.name.contains("clock") && request.name != "other");
-    assert_eq!(between(requests, from, time(&other, "/status/completedAt")), Vec::<String>::new());
+    assert_eq!(
+        between(requests, from, time(&other, "/status/completedAt")),
+        Vec::<String>::new()
+    );
     let still = world.get(&KANARY, "batman").await;
-    assert_eq!(still["metadata"]["resourceVersion"], waiting["metadata"]["resourceVersion"]);
+    assert_eq!(
+        still["metadata"]["resourceVersion"],
+        waiting["metadata"]["resourceVersion"]
+    );
     assert_eq!(phase(&still), "Running");
 }
 
@@ -226,8 +250,12 @@ async fn a_finished_run_costs_nothing_even_after_a_restart() {
     world.kanary("clock", "other", json!({})).await;
     world.ends("clock", "DeploymentUpdated").await;
     let requests = world.requests();
-    let news = requests[before..].iter().filter(|request| request.name.contains("batman"));
+    let news = requests[before..]
+        .iter()
+        .filter(|request| request.name.contains("batman"));
     // An Event of the last minutes may be said again, to no effect.
-    let news: Vec<_> = news.filter(|request| !(request.is_event() && request.code == 409)).collect();
+    let news: Vec<_> = news
+        .filter(|request| !(request.is_event() && request.code == 409))
+        .collect();
     assert_eq!(show(&news), Vec::<String>::new());
 }
