@@ -1,6 +1,7 @@
 //! Anything that a user may write, a status may say and a cluster may show, sense and nonsense alike.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Value, json};
 
@@ -110,35 +111,47 @@ pub(super) fn spec() -> impl Strategy<Value = Value> {
     )
 }
 
+fn conditions() -> impl Strategy<Value = Vec<Condition>> {
+    let kind = any_of(&[
+        "Scheduled",
+        "Activated",
+        "Running",
+        "Succeeded",
+        "Failed",
+        "DeploymentUpdated",
+        "Errored",
+        "Reconciling",
+        "Stalled",
+        "''",
+    ]);
+    let reason = any_of(&[
+        "WaitingForSchedule",
+        "Paused",
+        "TargetNotAvailable",
+        "DryRun",
+        "TargetCreated",
+        "''",
+    ]);
+    let condition = (kind, any_of(&["'True'", "'False'"]), reason, time()).prop_map(|(kind, value, reason, at)| {
+        let condition = json!({"type": kind, "status": value, "reason": reason, "message": "", "lastTransitionTime": at.to_string()});
+        serde_json::from_value(condition).unwrap()
+    });
+    vec(condition, 0..6)
+}
+
+fn items() -> impl Strategy<Value = Vec<ItemStatus>> {
+    let item = (0..3_u32, select(vec![ItemState::Good, ItemState::Inconclusive]));
+    let item = item.prop_map(|(bad, state)| ItemStatus {
+        name: "promQL[0]".to_owned(),
+        bad,
+        state,
+        ..ItemStatus::default()
+    });
+    vec(item, 0..3)
+}
+
 /// A status; `<this>` as a hash stands for the present template.
 fn status() -> impl Strategy<Value = KanaryStatus> {
-    let conditions = vec(
-        (
-            select(vec![
-                "Scheduled",
-                "Activated",
-                "Running",
-                "Succeeded",
-                "Failed",
-                "DeploymentUpdated",
-                "Errored",
-                "Reconciling",
-                "Stalled",
-                "",
-            ]),
-            any::<bool>(),
-            select(vec![
-                "WaitingForSchedule",
-                "Paused",
-                "TargetNotAvailable",
-                "DryRun",
-                "TargetCreated",
-                "",
-            ]),
-            time(),
-        ),
-        0..6,
-    );
     let hashes = (
         select(vec![
             None,
@@ -162,17 +175,8 @@ fn status() -> impl Strategy<Value = KanaryStatus> {
         option::of(time()),
         option::of(time()),
     );
-    let item = (0..3_u32, select(vec![ItemState::Good, ItemState::Inconclusive])).prop_map(|(bad, state)| ItemStatus {
-        name: "promQL[0]".to_owned(),
-        bad,
-        state,
-        ..ItemStatus::default()
-    });
-    (conditions, hashes, numbers, times, vec(item, 0..3)).prop_map(|(conditions, hashes, numbers, times, items)| {
+    (conditions(), hashes, numbers, times, items()).prop_map(|(conditions, hashes, numbers, times, items)| {
         let (current, target, failed) = hashes;
-        let conditions = conditions.into_iter().map(|(kind, value, reason, at)| {
-            json!({"type": kind, "status": if value { "True" } else { "False" }, "reason": reason, "message": "", "lastTransitionTime": at.to_string()})
-        });
         KanaryStatus {
             current_hash: current.map(str::to_owned),
             target_hash: target.map(|name| hash::of(&template(name))),
@@ -187,7 +191,7 @@ fn status() -> impl Strategy<Value = KanaryStatus> {
             resumed_at: times.3,
             completed_at: times.4,
             items,
-            conditions: conditions.map(|condition| serde_json::from_value(condition).unwrap()).collect(),
+            conditions,
             ..KanaryStatus::default()
         }
     })
@@ -274,6 +278,7 @@ pub(super) fn outcome() -> impl Strategy<Value = Outcome> {
         Outcome::Fail,
         Outcome::NoData,
         Outcome::Error,
+        Outcome::Invalid,
     ])
 }
 

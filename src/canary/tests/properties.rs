@@ -22,16 +22,20 @@ use crate::{
     },
 };
 
-fn cases(number: u32) -> ProptestConfig {
-    ProptestConfig {
-        cases: number,
+/// `PROPTEST_CASES` looks longer than everyday tests have time to.
+fn config() -> ProptestConfig {
+    let everyday = ProptestConfig {
         failure_persistence: None,
         ..ProptestConfig::default()
+    };
+    ProptestConfig {
+        cases: everyday.cases.max(1200),
+        ..everyday
     }
 }
 
 proptest! {
-    #![proptest_config(cases(4000))]
+    #![proptest_config(config())]
 
     #[test]
     fn decide_is_pure_and_total((canary, seen, now) in anything()) {
