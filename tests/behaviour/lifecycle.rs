@@ -31,6 +31,10 @@ async fn a_run_goes_from_scheduled_over_running_and_succeeded_to_deployment_upda
     let created = world.kanary("batman", "app", json!({})).await;
     assert_eq!(phase(&created), "Scheduled", "from the first moment");
     world.ends("batman", "DeploymentUpdated").await;
+    // The recording is a watch of its own, and may be behind.
+    states
+        .first("the end is recorded", |seen| phase(&seen.object) == "DeploymentUpdated")
+        .await;
     let mut phases: Vec<_> = states
         .of("batman")
         .iter()
