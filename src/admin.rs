@@ -2,7 +2,12 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use axum::{Router, extract, http::StatusCode, routing::get};
+use axum::{
+    Router, extract,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::IntoResponse,
+    routing::get,
+};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -12,6 +17,8 @@ use crate::{
     queue::Queue,
     watch::Synced,
 };
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What the pages tell about.
 #[derive(Clone)]
@@ -65,7 +72,7 @@ async fn ready(extract::State(state): extract::State<State>) -> (StatusCode, Str
     )
 }
 
-async fn metrics(extract::State(state): extract::State<State>) -> String {
+async fn metrics(extract::State(state): extract::State<State>) -> impl IntoResponse {
     let phases = [
         Phase::Scheduled,
         Phase::Running,
@@ -87,5 +94,5 @@ async fn metrics(extract::State(state): extract::State<State>) -> String {
     }
     let queued = i64::try_from(state.queue.len()).unwrap_or(i64::MAX);
     state.metrics.queued.set(queued);
-    state.metrics.encode()
+    ([(CONTENT_TYPE, OPEN_METRICS)], state.metrics.encode())
 }

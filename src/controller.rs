@@ -125,6 +125,8 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
         workers.spawn(work(parts.context.clone(), parts.queue.clone(), synced, stop.clone()));
     }
     tokio::select! {
+        // First, because workers end as well once they are asked to stop.
+        biased;
         () = stop.cancelled() => {}
         Some(ended) = tasks.join_next() => return Err(Error::TaskEnded(ended.unwrap_or("that panicked"))),
         Some(_) = workers.join_next() => return Err(Error::TaskEnded("worker")),

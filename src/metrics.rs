@@ -1,4 +1,4 @@
-//! Metrics in Prometheus' text format. No label has an unbounded number of values.
+//! Metrics in the OpenMetrics format. No label has an unbounded number of values.
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},

@@ -60,7 +60,7 @@ fn place_of(object: &impl ResourceExt) -> Place {
 }
 
 /// Watches the objects of one kind until the program ends. What was known stays while the API server is away.
-pub async fn objects<K>(api: Api<K>, config: watcher::Config, sink: Sink, synced: Synced)
+pub(crate) async fn objects<K>(api: Api<K>, config: watcher::Config, sink: Sink, synced: Synced)
 where
     K: Cached + Resource + DeserializeOwned + Debug + Send + 'static,
 {

@@ -41,7 +41,7 @@ use crate::{
 pub struct Cache(Mutex<State>);
 
 #[derive(Debug, Default)]
-struct State {
+pub(crate) struct State {
     kanaries: HashMap<Key, Arc<Canary>>,
     /// Which Kanaries have a Deployment of this name as their target or canary.
     by_deployment: HashMap<Place, BTreeSet<Key>>,
@@ -57,149 +57,138 @@ struct State {
     pods_of: HashMap<Place, BTreeSet<String>>,
 }
 
-/// An object that the cache keeps.
-pub trait Cached: Resource<DynamicType = ()> + Clone + std::fmt::Debug {
-    /// Takes in a version of the object; the Kanaries that it matters to.
-    fn put(cache: &Cache, object: &Self) -> Vec<Key>;
-    /// The object is gone; the Kanaries that it matters to.
-    fn remove(cache: &Cache, place: &Place) -> Vec<Key>;
-    /// Every place that has such an object.
-    fn places(cache: &Cache) -> Vec<Place>;
-}
+/// An object that the cache keeps, trimmed to a [`View`].
+pub(crate) trait Cached: Resource<DynamicType = ()> + Clone + std::fmt::Debug {
+    /// What is kept of it.
+    type View: View;
 
-fn place_of(object: &impl ResourceExt) -> Place {
-    (object.namespace().unwrap_or_default(), object.name_any())
+    /// Trims it. `None` if it is not one to keep.
+    fn view(object: &Self) -> Option<Self::View>;
+
+    /// Where objects of this kind are kept.
+    fn table(state: &mut State) -> &mut Table<Self::View>;
+
+    /// Keeps the indexes in step with an object that is there or gone, and finds the Kanaries that it matters to.
+    fn touch(state: &mut State, place: &Place, view: &Self::View, there: bool) -> Vec<Key>;
+
+    /// Takes in a version of the object; the Kanaries that it matters to.
+    fn put(cache: &Cache, object: &Self) -> Vec<Key> {
+        let Some(view) = Self::view(object) else {
+            return Vec::new();
+        };
+        let place = (object.namespace().unwrap_or_default(), object.name_any());
+        let uid = object.uid().unwrap_or_default();
+        let state = &mut *cache.lock();
+        let keys = Self::touch(state, &place, &view, true);
+        let changed = Self::table(state).put(place, &uid, version_of(object), view);
+        if changed { keys } else { Vec::new() }
+    }
+
+    /// The object is gone; the Kanaries that it matters to.
+    fn remove(cache: &Cache, place: &Place) -> Vec<Key> {
+        let state = &mut *cache.lock();
+        let former = Self::table(state).remove(place);
+        former.map_or_else(Vec::new, |view| Self::touch(state, place, &view, false))
+    }
+
+    /// Every place that has such an object.
+    fn places(cache: &Cache) -> Vec<Place> {
+        Self::table(&mut cache.lock()).places().cloned().collect()
+    }
 }
 
 /// Resource versions of one object grow, and compare as numbers (KEP-5504). One that is no number counts as the newest.
 fn version_of(object: &impl ResourceExt) -> u64 {
-    object
-        .resource_version()
-        .and_then(|version| version.parse().ok())
-        .unwrap_or(u64::MAX)
-}
-
-fn put<K, V: View>(table: &mut Table<V>, object: &K, view: V) -> bool
-where
-    K: ResourceExt,
-{
-    let uid = object.uid().unwrap_or_default();
-    table.put(place_of(object), &uid, version_of(object), view)
+    let version = object.resource_version();
+    version.and_then(|version| version.parse().ok()).unwrap_or(u64::MAX)
 }
 
 fn keys(index: &HashMap<Place, BTreeSet<Key>>, place: &Place) -> Vec<Key> {
     index.get(place).into_iter().flatten().cloned().collect()
 }
 
-impl Cached for KubeDeployment {
-    fn put(cache: &Cache, object: &Self) -> Vec<Key> {
-        let view = view::deployment(object);
-        let state = &mut *cache.lock();
-        let changed = put(&mut state.deployments, object, view);
-        if changed {
-            keys(&state.by_deployment, &place_of(object))
-        } else {
-            Vec::new()
+/// Adds a member to a set of an index, or takes it out, and the set with its last one.
+fn enlist<K, V>(index: &mut HashMap<K, BTreeSet<V>>, set: K, member: V, there: bool)
+where
+    K: Eq + std::hash::Hash,
+    V: Ord,
+{
+    if there {
+        index.entry(set).or_default().insert(member);
+    } else if let Some(members) = index.get_mut(&set) {
+        members.remove(&member);
+        if members.is_empty() {
+            index.remove(&set);
         }
     }
+}
 
-    fn remove(cache: &Cache, place: &Place) -> Vec<Key> {
-        let state = &mut *cache.lock();
-        state.deployments.remove(place);
-        keys(&state.by_deployment, place)
+impl Cached for KubeDeployment {
+    type View = Deployment;
+
+    fn view(object: &Self) -> Option<Deployment> {
+        Some(view::deployment(object))
     }
 
-    fn places(cache: &Cache) -> Vec<Place> {
-        cache.lock().deployments.places().cloned().collect()
+    fn table(state: &mut State) -> &mut Table<Deployment> {
+        &mut state.deployments
+    }
+
+    fn touch(state: &mut State, place: &Place, _: &Deployment, _: bool) -> Vec<Key> {
+        keys(&state.by_deployment, place)
     }
 }
 
 impl Cached for KubeService {
-    fn put(cache: &Cache, object: &Self) -> Vec<Key> {
-        let view = view::service(object);
-        let state = &mut *cache.lock();
-        let (namespace, name) = place_of(object);
-        if view.is_kanary {
-            state.forget_production(&namespace, &name);
-        } else {
-            state.production.entry(namespace).or_default().insert(name);
-        }
-        let changed = put(&mut state.services, object, view);
-        if changed {
-            keys(&state.by_service, &place_of(object))
-        } else {
-            Vec::new()
-        }
+    type View = ServiceRow;
+
+    fn view(object: &Self) -> Option<ServiceRow> {
+        Some(view::service(object))
     }
 
-    fn remove(cache: &Cache, place: &Place) -> Vec<Key> {
-        let state = &mut *cache.lock();
-        state.services.remove(place);
-        state.forget_production(&place.0, &place.1);
+    fn table(state: &mut State) -> &mut Table<ServiceRow> {
+        &mut state.services
+    }
+
+    fn touch(state: &mut State, place: &Place, row: &ServiceRow, there: bool) -> Vec<Key> {
+        let (namespace, name) = place.clone();
+        enlist(&mut state.production, namespace, name, there && !row.is_kanary);
         keys(&state.by_service, place)
-    }
-
-    fn places(cache: &Cache) -> Vec<Place> {
-        cache.lock().services.places().cloned().collect()
     }
 }
 
 impl Cached for HorizontalPodAutoscaler {
-    fn put(cache: &Cache, object: &Self) -> Vec<Key> {
-        let state = &mut *cache.lock();
-        let changed = put(&mut state.autoscalers, object, view::autoscaler(object));
-        if changed {
-            keys(&state.by_deployment, &place_of(object))
-        } else {
-            Vec::new()
-        }
+    type View = Owned;
+
+    fn view(object: &Self) -> Option<Owned> {
+        Some(view::autoscaler(object))
     }
 
-    fn remove(cache: &Cache, place: &Place) -> Vec<Key> {
-        let state = &mut *cache.lock();
-        state.autoscalers.remove(place);
+    fn table(state: &mut State) -> &mut Table<Owned> {
+        &mut state.autoscalers
+    }
+
+    fn touch(state: &mut State, place: &Place, _: &Owned, _: bool) -> Vec<Key> {
         keys(&state.by_deployment, place)
-    }
-
-    fn places(cache: &Cache) -> Vec<Place> {
-        cache.lock().autoscalers.places().cloned().collect()
     }
 }
 
 impl Cached for KubePod {
-    fn put(cache: &Cache, object: &Self) -> Vec<Key> {
-        let Some(row) = view::pod(object) else {
-            return Vec::new();
-        };
-        let (namespace, name) = place_of(object);
+    type View = PodRow;
+
+    fn view(object: &Self) -> Option<PodRow> {
+        view::pod(object)
+    }
+
+    fn table(state: &mut State) -> &mut Table<PodRow> {
+        &mut state.pods
+    }
+
+    fn touch(state: &mut State, place: &Place, row: &PodRow, there: bool) -> Vec<Key> {
+        let (namespace, name) = place.clone();
         let deployment = (namespace, row.deployment.clone());
-        let state = &mut *cache.lock();
-        state.pods_of.entry(deployment.clone()).or_default().insert(name);
-        let changed = put(&mut state.pods, object, row);
-        if changed {
-            keys(&state.by_deployment, &deployment)
-        } else {
-            Vec::new()
-        }
-    }
-
-    fn remove(cache: &Cache, place: &Place) -> Vec<Key> {
-        let state = &mut *cache.lock();
-        let Some(row) = state.pods.remove(place) else {
-            return Vec::new();
-        };
-        let deployment = (place.0.clone(), row.deployment);
-        if let Some(pods) = state.pods_of.get_mut(&deployment) {
-            pods.remove(&place.1);
-            if pods.is_empty() {
-                state.pods_of.remove(&deployment);
-            }
-        }
+        enlist(&mut state.pods_of, deployment.clone(), name, there);
         keys(&state.by_deployment, &deployment)
-    }
-
-    fn places(cache: &Cache) -> Vec<Place> {
-        cache.lock().pods.places().cloned().collect()
     }
 }
 
@@ -212,15 +201,6 @@ fn interests(key: &Key, spec: &Spec) -> (Vec<Place>, Vec<Place>) {
 }
 
 impl State {
-    fn forget_production(&mut self, namespace: &str, name: &str) {
-        if let Some(names) = self.production.get_mut(namespace) {
-            names.remove(name);
-            if names.is_empty() {
-                self.production.remove(namespace);
-            }
-        }
-    }
-
     /// Selectors of the Services of a namespace that are not ours.
     fn production_selectors(&self, namespace: &String) -> Vec<Labels> {
         let names = self.production.get(namespace).into_iter().flatten();
@@ -243,14 +223,7 @@ impl State {
             } else {
                 &mut self.by_service
             };
-            if add {
-                index.entry(place).or_default().insert(canary.key.clone());
-            } else if let Some(keys) = index.get_mut(&place) {
-                keys.remove(&canary.key);
-                if keys.is_empty() {
-                    index.remove(&place);
-                }
-            }
+            enlist(index, place, canary.key.clone(), add);
         }
     }
 }

@@ -7,7 +7,7 @@ pub type Place = (String, String);
 
 /// Objects of one kind, trimmed to `V`.
 #[derive(Debug)]
-pub(super) struct Table<V> {
+pub(crate) struct Table<V> {
     rows: BTreeMap<Place, Row<V>>,
 }
 
@@ -25,7 +25,7 @@ impl<V> Default for Table<V> {
 }
 
 /// Something a view says of itself.
-pub(super) trait View: PartialEq {
+pub(crate) trait View: PartialEq {
     /// The object is being deleted.
     fn deleting_mut(&mut self) -> Option<&mut bool>;
 }

@@ -23,7 +23,7 @@ use crate::{
 
 /// A Service and who owns it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct ServiceRow {
+pub(crate) struct ServiceRow {
     /// What it selects and serves.
     pub(super) service: Service,
     /// Whose it is.
@@ -34,7 +34,7 @@ pub(super) struct ServiceRow {
 
 /// A canary pod and the Deployment it belongs to.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct PodRow {
+pub(crate) struct PodRow {
     /// The pod.
     pub(super) pod: Pod,
     /// Name of its Deployment.

@@ -54,13 +54,14 @@ pub struct Step<'a> {
     pub now: Timestamp,
 }
 
-/// A status that was never written has no run yet: the first one simply starts.
+/// A status that was never written has no run yet: the first one simply starts. A verdict that does not say about which
+/// template it is, is none.
 fn is_another_run(canary: &Canary, spec: &Spec) -> bool {
     let status = &canary.status;
-    status
-        .current_hash
-        .as_ref()
-        .is_some_and(|hash| *hash != spec.template_hash || status.retry.unwrap_or_default() != spec.retry)
+    match &status.current_hash {
+        Some(hash) => *hash != spec.template_hash || status.retry.unwrap_or_default() != spec.retry,
+        None => Phase::of(status) != Phase::Scheduled,
+    }
 }
 
 impl Step<'_> {

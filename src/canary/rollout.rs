@@ -30,6 +30,7 @@ pub(super) fn promote(step: &Step<'_>) -> Decision {
             "Paused",
             "spec.paused is true: the target is not updated",
         );
+        draft.clear(STALLED, "Paused", "spec.paused is true");
         return step.write(draft);
     }
     let name = &step.spec.target;

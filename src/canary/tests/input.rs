@@ -3,12 +3,13 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use super::stored;
 use crate::{
-    api::{GoDuration, Kanary, KanaryKind, KanaryStatus, names},
+    api::{GoDuration, Kanary, KanaryKind, names},
     canary::{
         Canary,
         canary::Spec,
-        decide, hash,
+        hash,
         labels::{Labels, Selector},
         observation::{Deployment, LiveTarget, Observation, Owned, Pod, Refusal, SelectorView, Service},
         validation::{Outcome, Sample, Tally},
@@ -70,7 +71,7 @@ fn this_template(value: &mut Value, hash: &str) {
 }
 
 /// Lays `over` over `under`, field by field; a null removes the field, `<null>` sets it to null.
-fn merge(under: &mut Value, over: &Value) {
+pub(super) fn merge(under: &mut Value, over: &Value) {
     match (under, over) {
         (Value::Object(under), Value::Object(over)) => {
             for (name, over) in over {
@@ -111,7 +112,7 @@ pub(super) fn read(yaml: &str) -> Input {
         let hash = under_way.spec.as_ref().map(|spec| spec.template_hash.clone());
         this_template(status, &hash.unwrap_or_default());
         let status = &*status;
-        canary = parse(&spec, Some(stored_status(&spec, status)), &input["kanary"]);
+        canary = parse(&spec, Some(stored::status(&spec, status)), &input["kanary"]);
     }
     let spec = canary.spec.as_ref().or(under_way.spec.as_ref());
     let seen = spec.map_or_else(
@@ -137,7 +138,7 @@ fn default_spec() -> Value {
     })
 }
 
-fn parse(spec: &Value, status: Option<Value>, kanary: &Value) -> Canary {
+pub(super) fn parse(spec: &Value, status: Option<Value>, kanary: &Value) -> Canary {
     let mut metadata =
         json!({"name": "batman", "namespace": "shop", "uid": UID, "generation": 1, "resourceVersion": "1"});
     merge(&mut metadata, kanary);
@@ -149,7 +150,7 @@ fn parse(spec: &Value, status: Option<Value>, kanary: &Value) -> Canary {
     Canary::parse(KanaryKind::Deployment, &object).unwrap()
 }
 
-fn time(value: &Value) -> Option<Timestamp> {
+pub(super) fn time(value: &Value) -> Option<Timestamp> {
     value
         .as_str()
         .map(|text| text.parse().unwrap_or_else(|e| panic!("{text}: {e}")))
@@ -167,110 +168,9 @@ fn labels(value: &Value) -> Labels {
     serde_json::from_value(value.clone()).unwrap_or_default()
 }
 
-/// A status as a run of this spec leaves it. `phase` and `since` (default +0s) say how far the run got without a hitch,
-/// the canary being available since `since`; other fields are laid over it. `conditions` is a map from a condition to
-/// `True Reason: message`, with a transition time of `since`. `template` names an other template that the status is about.
-fn stored_status(spec: &Value, short: &Value) -> Value {
-    let mut short = short.clone();
-    let fields = short.as_object_mut().unwrap();
-    let phase = fields.remove("phase").unwrap_or_default();
-    let since = fields.remove("since").as_ref().and_then(time).unwrap_or_else(t0);
-    let conditions = fields.remove("conditions").unwrap_or_default();
-    let another = fields.remove("template").is_some();
-    let mut status = serde_json::to_value(run_up_to(spec, phase.as_str().unwrap_or_default(), since)).unwrap();
-    if another {
-        short["currentHash"] = json!("0000000000000000");
-    }
-    merge(&mut status, &short);
-    for (kind, words) in conditions.as_object().into_iter().flatten() {
-        let words = words.as_str().unwrap();
-        let (value, words) = words.split_once(' ').unwrap();
-        let (reason, message) = words.split_once(": ").unwrap_or((words, ""));
-        let next = json!({"type": kind, "status": value, "reason": reason, "message": message,
-            "lastTransitionTime": since.to_string(), "observedGeneration": 1});
-        if status.get("conditions").is_none() {
-            status["conditions"] = json!([]);
-        }
-        let list = status["conditions"].as_array_mut().unwrap();
-        list.retain(|condition| condition["type"] != **kind);
-        list.push(next);
-    }
-    status
-}
-
-/// Lets a run go well as far as `phase`, before a person said anything; `Failed` by `spec.verdict`, `New` is the second
-/// run, not begun.
-fn run_up_to(spec: &Value, phase: &str, since: Timestamp) -> KanaryStatus {
-    let phases = [
-        "",
-        "New",
-        "Scheduled",
-        "Running",
-        "Failed",
-        "Succeeded",
-        "DeploymentUpdated",
-    ];
-    assert!(phases.contains(&phase), "there is no phase {phase}");
-    let mut spec = spec.clone();
-    let fields = spec.as_object_mut().unwrap();
-    for later in ["paused", "verdict", "schedule", "retry"] {
-        fields.remove(later);
-    }
-    for item in spec
-        .pointer_mut("/validation/items")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-    {
-        item.get_mut("manual")
-            .and_then(Value::as_object_mut)
-            .map(|manual| manual.remove("status"));
-    }
-    let seen = json!({"canary": {"available": since.to_string()}, "live": {}});
-    let pass = |canary: &mut Canary, spec: &Value, promoted: bool, now: Timestamp| {
-        let status = serde_json::to_value(&canary.status).unwrap();
-        *canary = parse(spec, Some(status), &Value::Null);
-        let mut seen = observation(canary, canary.spec.as_ref().unwrap(), &seen);
-        if promoted {
-            seen.target.as_mut().unwrap().promoted_by = Some(canary.marker(canary.spec.as_ref().unwrap()));
-        }
-        if let Some(status) = decide(canary, &seen, now).status {
-            canary.status = status;
-        }
-    };
-    let mut canary = parse(&spec, None, &Value::Null);
-    if phase.is_empty() || canary.spec.is_err() {
-        return canary.status;
-    }
-    if phase == "New" {
-        canary.status.current_hash = Some("0000000000000000".to_owned());
-        pass(&mut canary, &spec, false, since);
-        return canary.status;
-    }
-    let delay = canary.spec.as_ref().unwrap().validation.initial_delay;
-    pass(&mut canary, &spec, false, since);
-    if phase == "Scheduled" {
-        return canary.status;
-    }
-    let start = since + SignedDuration::try_from(delay).unwrap();
-    if !delay.is_zero() {
-        pass(&mut canary, &spec, false, start);
-    }
-    if phase == "Running" {
-        return canary.status;
-    }
-    let verdict = if phase == "Failed" { "invalid" } else { "valid" };
-    spec["verdict"] = json!(verdict);
-    pass(&mut canary, &spec, false, start);
-    if phase == "DeploymentUpdated" {
-        pass(&mut canary, &spec, true, start);
-    }
-    canary.status
-}
-
 /// What was seen. The target and the production Service are there unless they are null; anything else is only there if
 /// the case says so.
-fn observation(canary: &Canary, spec: &Spec, short: &Value) -> Observation {
+pub(super) fn observation(canary: &Canary, spec: &Spec, short: &Value) -> Observation {
     for name in short.as_object().into_iter().flat_map(|fields| fields.keys()) {
         let known = [
             "target",
@@ -417,6 +317,7 @@ fn tally(value: &Value) -> Tally {
             "Fail" => Outcome::Fail,
             "NoData" => Outcome::NoData,
             "Error" => Outcome::Error,
+            "Invalid" => Outcome::Invalid,
             other => panic!("there is no outcome {other}"),
         };
         Sample {

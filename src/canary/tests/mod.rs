@@ -7,20 +7,32 @@
 #![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them so")]
 
 mod activation;
+mod arbitrary;
 mod bad_input;
+mod bad_items;
 mod clean_up;
 mod clocks;
+mod failed_templates;
 mod input;
 mod label_watch;
 mod manual;
+mod missing_target;
+mod model;
 mod output;
 mod paused;
 mod problems;
+mod prom_ql;
+mod prom_ql_at_the_deadline;
 mod promotion;
+mod properties;
+mod resumed;
+mod rollback;
 mod runs;
 mod scale;
 mod schedule;
+mod stored;
 mod traffic;
+mod under_way;
 
 use expect_test::Expect;
 use serde_json::Value;
@@ -40,14 +52,14 @@ fn check(yaml: &str, expected: Expect) {
         "the same input gives the same output"
     );
     if let Some(status) = decision.status {
-        comes_to_rest(&input, status);
+        comes_to_rest(&input, &status);
     }
 }
 
 /// Once a status is stored, deciding again at the same time has no further status to write, unless the phase changed.
-fn comes_to_rest(input: &input::Input, status: crate::api::KanaryStatus) {
+fn comes_to_rest(input: &input::Input, status: &crate::api::KanaryStatus) {
     use super::status::Phase;
-    let stored: Value = serde_json::to_value(&status).unwrap();
+    let stored: Value = serde_json::to_value(status).unwrap();
     let mut canary = input.canary.clone();
     let former = std::mem::replace(&mut canary.status, serde_json::from_value(stored).unwrap());
     let same_run = former.current_hash.is_none() || former.run == canary.status.run;

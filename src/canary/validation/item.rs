@@ -243,6 +243,11 @@ fn at_deadline(name: &str, query: &PromQl, tally: &Tally, deadline: Timestamp) -
     match tally.outcome_since(deadline) {
         Some(Outcome::Pass) if enough => Verdict::Agrees,
         Some(Outcome::Pass | Outcome::NoData) if !enough => too_few(name, query, tally),
+        // Enough measurements, and silence when it counts: neither success nor failure, but somebody should know.
+        Some(Outcome::NoData) => {
+            let message = format!("{name}: no data at the deadline; see status.items");
+            waits("NoData", message, true)
+        }
         Some(Outcome::Fail) => {
             let message = format!("{name}: waits for a good measurement");
             waits("LastMeasurementBad", message, false)

@@ -1,0 +1,373 @@
+//! Anything that a user may write, a status may say and a cluster may show, sense and nonsense alike.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use proptest::{collection::vec, option, prelude::*, sample::select};
+use serde_json::{Value, json};
+
+use super::{
+    input::{self, UID, t0, template},
+    under_way::under_way,
+};
+use crate::{
+    api::{ItemState, ItemStatus, KanaryStatus, names::RUN},
+    canary::{
+        Canary, hash,
+        labels::{Labels, Selector},
+        observation::{Deployment, Observation, Owned, Pod, Refusal, SelectorView, Service},
+        validation::{Outcome, Sample, Tally},
+    },
+};
+
+/// A moment near T0, and now and then the ends of the calendar.
+pub(super) fn time() -> impl Strategy<Value = Timestamp> {
+    let near = (-2000_i64..2000).prop_map(|seconds| t0() + jiff::SignedDuration::from_secs(seconds));
+    prop_oneof![
+        20 => near,
+        1 => select(vec![Timestamp::MIN, Timestamp::MAX, Timestamp::UNIX_EPOCH]),
+    ]
+}
+
+fn any_of(values: &'static [&'static str]) -> impl Strategy<Value = Value> {
+    select(values).prop_map(|text| serde_yaml_ng::from_str(text).unwrap())
+}
+
+/// Mostly one that can be; a whole spec is refused for one that can't.
+fn duration() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        12 => any_of(&["0s", "1ms", "20s", "1m", "10m", "2562047h", "null"]),
+        1 => any_of(&["99999999999999999999h", "-1s", "''"]),
+    ]
+}
+
+fn item() -> impl Strategy<Value = Value> {
+    let sound = any_of(&[
+        "{manual: {}}",
+        "{manual: {status: valid}}",
+        "{manual: {status: invalid}}",
+        "{manual: {statusAfterDeadline: valid}}",
+        "{manual: {statusAfterDeadline: invalid}}",
+        "{labelWatch: {podInvalidationLabels: {bad: 'true'}}}",
+        "{labelWatch: {deploymentInvalidationLabels: {bad: 'true'}}}",
+        "{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}}}",
+        "{promQL: {prometheusService: 'p:9090', query: up, noResult: {}, onNoData: fail, failureLimit: 1}}",
+        "{promQL: {prometheusService: 'p:9090', query: up, boolean: {}, consecutiveErrorLimit: 2, minSamples: 2}}",
+    ]);
+    prop_oneof![30 => sound, 1 => any_of(&["{}", "7"])]
+}
+
+/// A spec. Mostly one that can be run, with a field of nonsense here and there.
+pub(super) fn spec() -> impl Strategy<Value = Value> {
+    let traffic = any_of(&["none", "none", "service", "kanary-service", "both", "mirror", "''"]);
+    let scale = any_of(&[
+        "{}",
+        "{static: {replicas: 2}}",
+        "{percent: {value: 20}}",
+        "{hpa: {maxReplicas: 3}}",
+        "{static: {replicas: -1}}",
+    ]);
+    let service = any_of(&["svc", "svc", "svc", "''", "null"]);
+    let rollout = any_of(&[
+        "{}",
+        "{mode: dry-run}",
+        "{onFailure: retain}",
+        "{onTargetChange: promote}",
+        "{rollbackOnFailure: true}",
+        "{progressDeadline: 0s}",
+        "{progressDeadline: 2562047h}",
+        "{rollbackOnFailure: true, progressDeadline: 10s}",
+    ]);
+    let labels = any_of(&[
+        "{app: myapp}",
+        "{app: myapp}",
+        "{app: myapp, bad: 'true'}",
+        "{}",
+        "{'': ''}",
+        "null",
+        "7",
+    ]);
+    let schedule =
+        prop_oneof![8 => Just(Value::Null), 4 => time().prop_map(|at| json!(at.to_string())), 1 => Just(json!("soon"))];
+    let words = (
+        any_of(&["null", "null", "null", "valid", "invalid"]),
+        any::<bool>(),
+        any_of(&["null", "1", "-9223372036854775808"]),
+    );
+    let validation = (duration(), duration(), vec(item(), 0..4), any::<bool>());
+    (traffic, scale, service, rollout, labels, schedule, words, validation).prop_map(
+        |(traffic, scale, service, rollout, labels, schedule, (verdict, paused, retry), validation)| {
+            let (delay, period, items, no_update) = validation;
+            json!({
+                "deploymentName": "myapp", "serviceName": service, "scale": scale, "traffic": {"source": traffic},
+                "rollout": rollout, "schedule": schedule, "verdict": verdict, "paused": paused, "retry": retry,
+                "template": {"spec": {"template": {"metadata": {"labels": labels}, "spec": {"containers": [{}]}}}},
+                "validation": {"initialDelay": delay, "validationPeriod": period, "items": items, "noUpdate": no_update},
+            })
+        },
+    )
+}
+
+fn conditions() -> impl Strategy<Value = Vec<Condition>> {
+    let kind = any_of(&[
+        "Scheduled",
+        "Activated",
+        "Running",
+        "Succeeded",
+        "Failed",
+        "DeploymentUpdated",
+        "Errored",
+        "Reconciling",
+        "Stalled",
+        "''",
+    ]);
+    let reason = any_of(&[
+        "WaitingForSchedule",
+        "Paused",
+        "TargetNotAvailable",
+        "DryRun",
+        "TargetCreated",
+        "''",
+    ]);
+    let condition = (kind, any_of(&["'True'", "'False'"]), reason, time()).prop_map(|(kind, value, reason, at)| {
+        let condition = json!({"type": kind, "status": value, "reason": reason, "message": "", "lastTransitionTime": at.to_string()});
+        serde_json::from_value(condition).unwrap()
+    });
+    vec(condition, 0..6)
+}
+
+fn items() -> impl Strategy<Value = Vec<ItemStatus>> {
+    let item = (0..3_u32, select(vec![ItemState::Good, ItemState::Inconclusive]));
+    let item = item.prop_map(|(bad, state)| ItemStatus {
+        name: "promQL[0]".to_owned(),
+        bad,
+        state,
+        ..ItemStatus::default()
+    });
+    vec(item, 0..3)
+}
+
+/// A status; `<this>` as a hash stands for the present template.
+fn status() -> impl Strategy<Value = KanaryStatus> {
+    let hashes = (
+        select(vec![
+            None,
+            Some("<this>"),
+            Some("<this>"),
+            Some("<this>"),
+            Some("other"),
+            Some(""),
+        ]),
+        select(vec![None, Some("t1"), Some("t1"), Some("t2")]),
+        vec(select(vec!["<this>", "a", "b"]), 0..24),
+    );
+    let numbers = (
+        select(vec![None, Some(1)]),
+        select(vec![None, Some(1), Some(2), Some(i64::MAX), Some(i64::MIN)]),
+    );
+    let times = (
+        option::of((time(), time(), time())),
+        option::of(time()),
+        option::of(time()),
+        option::of(time()),
+        option::of(time()),
+    );
+    (conditions(), hashes, numbers, times, items()).prop_map(|(conditions, hashes, numbers, times, items)| {
+        let (current, target, failed) = hashes;
+        KanaryStatus {
+            current_hash: current.map(str::to_owned),
+            target_hash: target.map(|name| hash::of(&template(name))),
+            failed_templates: failed.into_iter().map(str::to_owned).collect(),
+            retry: numbers.0,
+            run: numbers.1,
+            available_at: times.0.map(|times| times.0),
+            validation_start_time: times.0.map(|times| times.1),
+            deadline: times.0.map(|times| times.2),
+            start_time: times.1,
+            paused_at: times.2,
+            resumed_at: times.3,
+            completed_at: times.4,
+            items,
+            conditions,
+            ..KanaryStatus::default()
+        }
+    })
+}
+
+/// A Kanary with any spec and any status.
+pub(super) fn canary() -> impl Strategy<Value = Canary> {
+    (spec(), option::weighted(0.8, status()), any::<bool>()).prop_map(|(spec, status, deleting)| {
+        let mut canary = input::parse(&spec, None, &Value::Null);
+        canary.status = status.unwrap_or_default();
+        canary.deleting = deleting && canary.status.failed_templates.len() > 12;
+        if let Ok(spec) = &canary.spec {
+            let this = |hash: &mut String| {
+                if hash == "<this>" {
+                    spec.template_hash.clone_into(hash);
+                }
+            };
+            canary.status.current_hash.iter_mut().for_each(this);
+            canary.status.failed_templates.iter_mut().for_each(this);
+        }
+        canary
+    })
+}
+
+fn owner() -> impl Strategy<Value = Option<String>> {
+    select(vec![Some(UID), Some(UID), Some(UID), Some("uid-robin"), Some(""), None])
+        .prop_map(|owner| owner.map(str::to_owned))
+}
+
+fn labels(run: String) -> impl Strategy<Value = Labels> {
+    let run = prop_oneof![6 => Just(run), 1 => Just("older".to_owned()), 1 => Just(String::new())];
+    (run, any::<bool>(), proptest::bool::weighted(0.1)).prop_map(|(run, behind, bad)| {
+        let mut labels = Labels::from([(RUN.to_owned(), run)]);
+        labels.extend(behind.then(|| ("app".to_owned(), "myapp".to_owned())));
+        labels.extend(bad.then(|| ("bad".to_owned(), "true".to_owned())));
+        labels
+    })
+}
+
+fn deployment(marker: String, run: String) -> impl Strategy<Value = Deployment> {
+    let markers = vec![None, None, Some(marker), Some("uid-robin/x".to_owned())];
+    let who = (owner(), labels(run), select(markers.clone()), select(markers));
+    let flags = (
+        proptest::bool::weighted(0.1),
+        any::<bool>(),
+        proptest::bool::weighted(0.1),
+    );
+    let times = (time(), option::of(time()), option::of(time()));
+    let hashes = (
+        select(vec!["t1", "t1", "t2"]),
+        select(vec![None, Some("t1"), Some("t2")]),
+    );
+    (who, flags, times, hashes, -1..30_i32).prop_map(|(who, flags, times, hashes, replicas)| {
+        let selected = Labels::from([("app".to_owned(), "myapp".to_owned())]);
+        let selector = Selector::parse(crate::api::LabelMatch::Labels(selected)).unwrap();
+        Deployment {
+            uid: "uid".to_owned(),
+            owner: who.0,
+            labels: who.1,
+            promoted_by: who.2,
+            created_by: who.3,
+            deleting: flags.0,
+            rolled_out: flags.1,
+            progress_failed: flags.2,
+            created: times.0,
+            available_since: times.1,
+            unavailable_since: times.2,
+            template_hash: hash::of(&template(hashes.0)),
+            target_hash: hashes.1.map(|name| hash::of(&template(name))),
+            replicas,
+            selector: (replicas > 0).then(|| SelectorView {
+                keys: vec!["app".to_owned()],
+                shown: "app=myapp".to_owned(),
+                selector,
+            }),
+        }
+    })
+}
+
+pub(super) fn outcome() -> impl Strategy<Value = Outcome> {
+    select(vec![
+        Outcome::Pass,
+        Outcome::Pass,
+        Outcome::Fail,
+        Outcome::NoData,
+        Outcome::Error,
+        Outcome::Invalid,
+    ])
+}
+
+fn tally() -> impl Strategy<Value = Tally> {
+    (
+        0..3_u32,
+        0..3_u32,
+        0..5_u32,
+        option::of(outcome()),
+        option::of(time()),
+        any::<bool>(),
+        any::<bool>(),
+    )
+        .prop_map(|(good, bad, errors, last, last_check, pending, gaps)| Tally {
+            good,
+            bad,
+            errors,
+            last: last.map(|outcome| Sample {
+                outcome,
+                value: Some(0.5),
+                message: "measured".to_owned(),
+            }),
+            last_check,
+            pending,
+            gaps,
+        })
+}
+
+/// Whatever may be seen around this Kanary.
+pub(super) fn observation(canary: &Canary) -> impl Strategy<Value = Observation> + use<> {
+    let spec = canary.spec.as_ref().ok();
+    let run = spec.map(|spec| canary.run(spec)).unwrap_or_default();
+    let marker = spec.map(|spec| canary.marker(spec)).unwrap_or_default();
+    let owned = || {
+        (owner(), proptest::bool::weighted(0.2)).prop_map(|(owner, deleting)| Owned {
+            uid: "uid".to_owned(),
+            owner,
+            deleting,
+        })
+    };
+    let pod = (labels(run.clone()), any::<bool>(), 0..9).prop_map(|(labels, ready, number)| Pod {
+        name: format!("pod-{number}"),
+        uid: "uid-pod".to_owned(),
+        labels,
+        ready,
+    });
+    let service = any::<bool>().prop_map(|selects| Service {
+        selector: selects
+            .then(|| ("app".to_owned(), "myapp".to_owned()))
+            .into_iter()
+            .collect(),
+        ports: Vec::new(),
+    });
+    let refusal = time().prop_map(|retry_at| Refusal {
+        reason: "Forbidden".to_owned(),
+        message: String::new(),
+        retry_at,
+    });
+    (
+        option::weighted(0.9, deployment(marker.clone(), run.clone())),
+        option::weighted(0.7, deployment(marker, run)),
+        vec(pod, 0..3),
+        option::weighted(0.9, service),
+        option::of(owned()),
+        option::of(owned()),
+        vec(tally(), 0..4),
+        option::weighted(0.2, refusal),
+    )
+        .prop_map(
+            |(target, canary, pods, service, kanary_service, hpa, tallies, refusal)| Observation {
+                target,
+                canary,
+                pods,
+                service,
+                kanary_service,
+                hpa,
+                tallies,
+                refusal,
+                ..Observation::default()
+            },
+        )
+}
+
+/// A Kanary, what is seen around it, and the time: two thirds of them make sense, up to the verdict or beyond.
+pub(super) fn anything() -> impl Strategy<Value = (Canary, Observation, Timestamp)> {
+    let wild = canary().prop_flat_map(|canary| {
+        let seen = observation(&canary);
+        (Just(canary), seen, time())
+    });
+    (wild, 0..3).prop_map(|((mut canary, mut seen, now), sense)| {
+        if sense > 0 {
+            under_way(&mut canary, &mut seen, sense > 1);
+        }
+        (canary, seen, now)
+    })
+}

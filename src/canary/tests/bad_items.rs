@@ -1,0 +1,117 @@
+//! Bad validation items.
+
+use expect_test::expect;
+
+use super::check;
+
+#[test]
+fn items_beside_validation_are_answered_with_where_they_belong() {
+    check(
+        "
+        spec: {items: [{manual: {}}]}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec.items belongs under spec.validation: indent it
+            Stalled=True InvalidSpec: spec.items belongs under spec.validation: indent it
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn items_that_are_no_list_under_validation_are_answered() {
+    check(
+        "
+        spec: {validation: {manual: {status: valid}}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: manual, labelWatch and promQL are entries of a list: write them under spec.validation.items, each after a dash
+            Stalled=True InvalidSpec: manual, labelWatch and promQL are entries of a list: write them under spec.validation.items, each after a dash
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn an_item_of_two_kinds_is_refused() {
+    check(
+        "
+        spec: {validation: {items: [{manual: {}, labelWatch: {podInvalidationLabels: {a: b}}}]}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec.validation.items[0] is not exactly one of manual, labelWatch and promQL: split it into several items
+            Stalled=True InvalidSpec: spec.validation.items[0] is not exactly one of manual, labelWatch and promQL: split it into several items
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn an_item_of_no_kind_is_refused() {
+    check(
+        "
+        spec: {validation: {items: [{}]}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec.validation.items[0] is not exactly one of manual, labelWatch and promQL: split it into several items
+            Stalled=True InvalidSpec: spec.validation.items[0] is not exactly one of manual, labelWatch and promQL: split it into several items
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn a_label_watch_without_labels_is_refused() {
+    check(
+        "
+        spec: {validation: {items: [{labelWatch: {}}]}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec.validation.items[0].labelWatch needs podInvalidationLabels or deploymentInvalidationLabels
+            Stalled=True InvalidSpec: spec.validation.items[0].labelWatch needs podInvalidationLabels or deploymentInvalidationLabels
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn an_empty_selector_is_refused_because_it_would_match_everything() {
+    check(
+        "
+        spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {}}}]}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: no labels: write a map of label names to string values, like `validation: "failed"`, or matchLabels / matchExpressions
+            Stalled=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: no labels: write a map of label names to string values, like `validation: "failed"`, or matchLabels / matchExpressions
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn an_operator_that_does_not_exist_is_refused() {
+    check(
+        "
+        spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {matchExpressions: [{key: a, operator: Like}]}}}]}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: failed to parse value as expression: Invalid expression operator
+            Stalled=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: failed to parse value as expression: Invalid expression operator
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn a_metric_item_is_not_there_yet() {
+    check(
+        "
+        spec: {validation: {items: [{metric: {type: Pods}}]}}
+        ",
+        expect![[r#"
+            Errored=True Unsupported: spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL
+            Stalled=True Unsupported: spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL
+            shows Errored
+        "#]],
+    );
+}

@@ -1,0 +1,163 @@
+//! `status.failedTemplates`: what failed is not run again.
+
+use expect_test::expect;
+
+use super::check;
+
+#[test]
+fn a_template_that_failed_before_is_not_run_again() {
+    check(
+        "
+        status: {phase: DeploymentUpdated, template: old, failedTemplates: ['<this>']}
+        now: +1h
+        ",
+        expect![[r#"
+            phase DeploymentUpdated → Failed
+            Failed=True TemplateFailedBefore: this template failed before and is not run again: change the template, or set spec.retry to another number to run it once more
+            Reconciling=False RunEnded (since +0s)
+            Stalled=True TemplateFailedBefore: this template failed before and is not run again: change the template, or set spec.retry to another number to run it once more
+            Scheduled removed
+            Activated removed
+            Traffic removed
+            Running removed
+            Succeeded removed
+            DeploymentUpdated removed
+            run 2
+            startTime removed
+            availableAt removed
+            validationStartTime removed
+            deadline removed
+            completedAt +1h0m0s
+            shows Failed 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_template_that_failed_before_runs_with_another_retry() {
+    check(
+        "
+        spec: {retry: 1}
+        status: {phase: DeploymentUpdated, template: old, failedTemplates: ['<this>']}
+        now: +1h
+        ",
+        expect![[r#"
+            phase DeploymentUpdated → Scheduled
+            Scheduled=True NewRun: the template or spec.retry changed: a new run starts (since +0s)
+            Reconciling=True NewRun: a new run starts
+            Activated removed
+            Traffic removed
+            Running removed
+            Succeeded removed
+            DeploymentUpdated removed
+            run 2
+            retry 1
+            startTime removed
+            availableAt removed
+            validationStartTime removed
+            deadline removed
+            completedAt removed
+            shows Scheduled 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_failed_run_remembers_its_template() {
+    check(
+        "
+        spec: {verdict: invalid}
+        status: {phase: Running, failedTemplates: [aaa]}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Running → Failed
+            Activated=False RunFailed: the run has ended
+            Running=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Failed=True VerdictInvalid: spec.verdict is invalid
+            Stalled=True VerdictInvalid: spec.verdict is invalid
+            completedAt +1m0s
+            failedTemplates ["aaa","<hash>"]
+            shows Failed 1m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_template_that_fails_again_is_remembered_once_and_as_the_latest() {
+    check(
+        "
+        spec: {verdict: invalid}
+        status: {phase: Running, failedTemplates: ['<this>', aaa]}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Running → Failed
+            Activated=False RunFailed: the run has ended
+            Running=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Failed=True VerdictInvalid: spec.verdict is invalid
+            Stalled=True VerdictInvalid: spec.verdict is invalid
+            completedAt +1m0s
+            failedTemplates ["aaa","<hash>"]
+            shows Failed 1m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn the_last_twenty_failed_templates_are_remembered() {
+    check(
+        "
+        spec: {verdict: invalid}
+        status: {phase: Running, failedTemplates: [a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20]}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        show: [/failedTemplates]
+        ",
+        expect![[r#"
+            phase Running → Failed
+            Activated=False RunFailed: the run has ended
+            Running=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Failed=True VerdictInvalid: spec.verdict is invalid
+            Stalled=True VerdictInvalid: spec.verdict is invalid
+            completedAt +1m0s
+            failedTemplates 20 of them, last "<hash>"
+            shows Failed 1m0s/15m0s
+              failedTemplates: ["a2","a3","a4","a5","a6","a7","a8","a9","a10","a11","a12","a13","a14","a15","a16","a17","a18","a19","a20","<hash>"]
+        "#]],
+    );
+}
+
+#[test]
+fn a_failed_template_remembers_across_runs() {
+    check(
+        "
+        status: {phase: Failed, template: old, failedTemplates: [aaa, bbb]}
+        now: +1m
+        show: [/failedTemplates]
+        ",
+        expect![[r#"
+            phase Failed → Scheduled
+            Scheduled=True NewRun: the template or spec.retry changed: a new run starts (since +0s)
+            Reconciling=True NewRun: a new run starts
+            Activated removed
+            Traffic removed
+            Running removed
+            Failed removed
+            Stalled removed
+            run 2
+            startTime removed
+            availableAt removed
+            validationStartTime removed
+            deadline removed
+            completedAt removed
+            shows Scheduled 0s/15m0s
+              failedTemplates: ["aaa","bbb"]
+        "#]],
+    );
+}

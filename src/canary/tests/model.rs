@@ -1,0 +1,348 @@
+//! A small cluster: applies decisions and lets time pass, so that whole runs can be watched.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::input::{UID, template};
+use crate::{
+    api::{
+        KanaryStatus,
+        names::{IS_KANARY, KANARY_NAME, RUN},
+    },
+    canary::{
+        Canary, decide,
+        decision::{Action, Decision, Need, ObjectKind},
+        hash,
+        labels::Labels,
+        observation::{Deployment, LiveTarget, Observation, Owned, Pod, Service},
+        status::Phase,
+        validation::{Outcome, Sample},
+    },
+};
+
+/// A Kanary in a cluster whose controllers do their work at once.
+#[derive(Clone, Debug)]
+pub(super) struct Model {
+    pub(super) canary: Canary,
+    pub(super) seen: Observation,
+    pub(super) now: Timestamp,
+    /// Every write, in order.
+    pub(super) writes: Vec<String>,
+    /// How long a Deployment takes to become available.
+    pub(super) start_up: Option<SignedDuration>,
+    /// What a query comes to.
+    pub(super) outcome: Outcome,
+    /// The target, while it is gone.
+    pub(super) gone: Option<Deployment>,
+}
+
+/// Something that somebody else does.
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    /// Seconds pass.
+    Passes(i64),
+    /// `spec.paused` is set.
+    Paused(bool),
+    /// The canary becomes available, or stops being so.
+    CanaryAvailable(bool),
+    /// The production Service goes, or comes back.
+    ServiceThere(bool),
+    /// The target goes, or comes back as it was.
+    TargetThere(bool),
+    /// Somebody deletes the canary.
+    CanaryDeleted,
+    /// The user writes another template.
+    TemplateEdited,
+}
+
+impl Model {
+    pub(super) fn happens(&mut self, event: &Event) {
+        let spec = self.canary.spec.as_mut().unwrap();
+        match event {
+            Event::Passes(seconds) => self.pass(self.now + SignedDuration::from_secs(*seconds)),
+            Event::Paused(paused) => spec.paused = *paused,
+            Event::CanaryAvailable(available) => {
+                if let Some(canary) = &mut self.seen.canary {
+                    canary.available_since = available.then_some(self.now);
+                    canary.unavailable_since = (!available).then_some(self.now);
+                }
+            }
+            Event::ServiceThere(there) => {
+                let service = Service {
+                    selector: [("app".to_owned(), "myapp".to_owned())].into(),
+                    ports: Vec::new(),
+                };
+                self.seen.service = there.then_some(service);
+            }
+            Event::TargetThere(true) => {
+                let gone = self.gone.take();
+                self.seen.target = self.seen.target.take().or(gone);
+            }
+            Event::TargetThere(false) => self.gone = self.seen.target.take().or(self.gone.take()),
+            Event::CanaryDeleted => self.seen.canary = None,
+            Event::TemplateEdited => {
+                spec.template_spec["template"]["edition"] = json!(self.writes.len());
+                spec.template_hash = hash::of(&spec.pod_template());
+            }
+        }
+    }
+
+    /// Decides, reads what is needed, and decides again.
+    pub(super) fn decision(&mut self) -> Decision {
+        self.seen.live_target = None;
+        self.seen.former_template = None;
+        let decision = decide(&self.canary, &self.seen, self.now);
+        let Some(need) = decision.needs else {
+            return decision;
+        };
+        let Some(target) = &self.seen.target else {
+            return decision;
+        };
+        self.seen.live_target = Some(LiveTarget {
+            uid: target.uid.clone(),
+            template: template(&target.template_hash),
+            template_hash: target.template_hash.clone(),
+            annotated: true,
+            promoted_by: target.promoted_by.clone(),
+        });
+        if need == Need::FormerTemplate {
+            self.seen.former_template = self.canary.status.target_hash.as_deref().map(template);
+        }
+        decide(&self.canary, &self.seen, self.now)
+    }
+
+    /// Carries a decision out.
+    pub(super) fn apply(&mut self, decision: &Decision) {
+        for action in &decision.actions {
+            self.act(action);
+        }
+        if let Some(status) = &decision.status {
+            self.writes.push(format!("status {}", status.report.status));
+            only_forward(&self.canary.status, status, self.now);
+            // As the API server keeps it (years before Christ are more than its times can say).
+            let stored = serde_json::to_value(status).unwrap();
+            self.canary.status = serde_json::from_value(stored).unwrap_or_else(|_| status.clone());
+        }
+        for index in &decision.checks {
+            let sample = Sample {
+                outcome: self.outcome,
+                value: None,
+                message: "measured".to_owned(),
+            };
+            let now = self.now;
+            if self.seen.tallies.len() <= *index {
+                self.seen.tallies.resize_with(index + 1, Default::default);
+            }
+            self.seen.tallies[*index].record(sample, now);
+        }
+    }
+
+    fn act(&mut self, action: &Action) {
+        let name = match action {
+            Action::Create { object, name, manifest } => {
+                self.create(*object, name, manifest);
+                format!("create {} {name}", object.as_str())
+            }
+            Action::ScaleCanary { name, replicas, .. } => {
+                if let Some(canary) = &mut self.seen.canary {
+                    canary.replicas = *replicas;
+                }
+                format!("scale {name}")
+            }
+            Action::SetTemplate {
+                name, template, marker, ..
+            } => {
+                if let Some(target) = &mut self.seen.target {
+                    target.template_hash = called(template);
+                    target.promoted_by = Some(marker.clone());
+                    target.rolled_out = false;
+                }
+                format!("set template of {name}")
+            }
+            Action::Unlabel { pod, labels, .. } => {
+                for seen in self.seen.pods.iter_mut().filter(|seen| seen.name == *pod) {
+                    seen.labels.retain(|label, _| !labels.contains(label));
+                }
+                format!("unlabel {pod}")
+            }
+            Action::Delete { object, name, .. } => {
+                match object {
+                    ObjectKind::Deployment => {
+                        self.seen.canary = None;
+                        self.seen.pods.clear();
+                    }
+                    ObjectKind::Service => self.seen.kanary_service = None,
+                    ObjectKind::HorizontalPodAutoscaler => self.seen.hpa = None,
+                }
+                format!("delete {} {name}", object.as_str())
+            }
+        };
+        self.writes.push(name);
+    }
+
+    fn create(&mut self, object: ObjectKind, name: &str, manifest: &Value) {
+        let owned = || Owned {
+            uid: format!("uid-{name}"),
+            owner: Some(UID.to_owned()),
+            deleting: false,
+        };
+        match object {
+            ObjectKind::Service => self.seen.kanary_service = Some(owned()),
+            ObjectKind::HorizontalPodAutoscaler => self.seen.hpa = Some(owned()),
+            ObjectKind::Deployment => self.create_deployment(name, manifest),
+        }
+    }
+
+    fn create_deployment(&mut self, name: &str, manifest: &Value) {
+        let labels = |path: &str| -> Labels {
+            let labels = manifest.pointer(path).cloned().unwrap_or_default();
+            serde_json::from_value(labels).unwrap_or_default()
+        };
+        let annotation = |name: &str| {
+            let annotations = &manifest["metadata"]["annotations"];
+            annotations.get(name).and_then(Value::as_str).map(str::to_owned)
+        };
+        let made = Deployment {
+            uid: format!("uid-{name}"),
+            created: self.now,
+            labels: labels("/metadata/labels"),
+            replicas: manifest["spec"]["replicas"]
+                .as_i64()
+                .and_then(|n| i32::try_from(n).ok())
+                .unwrap_or(1),
+            template_hash: hash::of(&manifest["spec"]["template"]),
+            target_hash: annotation(crate::api::names::TARGET_HASH),
+            created_by: annotation(crate::api::names::CREATED_BY),
+            ..Deployment::default()
+        };
+        let is_target = self.canary.spec.as_ref().is_ok_and(|spec| spec.target == name);
+        if is_target {
+            self.seen.target = Some(made);
+            return;
+        }
+        let pod = Pod {
+            name: "pod".to_owned(),
+            uid: "uid-pod".to_owned(),
+            labels: labels("/spec/template/metadata/labels"),
+            ready: true,
+        };
+        for label in [IS_KANARY, KANARY_NAME, RUN] {
+            assert!(pod.labels.contains_key(label), "a canary pod without {label}");
+        }
+        self.seen.pods = vec![pod];
+        self.seen.canary = Some(Deployment {
+            owner: Some(UID.to_owned()),
+            ..made
+        });
+    }
+
+    /// Decides and applies at one moment until nothing is left to do, and says when to look again.
+    pub(super) fn rest(&mut self) -> Option<Timestamp> {
+        for _ in 0..8 {
+            let decision = self.decision();
+            let idle = decision.actions.is_empty() && decision.status.is_none() && decision.checks.is_empty();
+            if idle {
+                let again = self.decision();
+                assert_eq!(decision, again, "at rest, and yet another decision");
+                assert!(
+                    decision.wake.is_none_or(|wake| wake > self.now),
+                    "a wake in the past: {decision:?}"
+                );
+                return decision.wake;
+            }
+            self.apply(&decision);
+        }
+        panic!("does not come to rest: {:#?}", self.writes);
+    }
+
+    /// When the next Deployment becomes available, if one is to.
+    pub(super) fn next_start(&self) -> Option<Timestamp> {
+        let start_up = self.start_up?;
+        let canary = self
+            .seen
+            .canary
+            .as_ref()
+            .filter(|canary| canary.available_since.is_none());
+        let target = self.seen.target.as_ref().filter(|target| !target.rolled_out);
+        let starts = canary
+            .into_iter()
+            .chain(target)
+            .map(|made| made.created.max(self.now - start_up));
+        starts.filter_map(|created| created.checked_add(start_up).ok()).min()
+    }
+
+    /// Lets the time pass to `now`.
+    pub(super) fn pass(&mut self, now: Timestamp) {
+        self.now = now;
+        let Some(start_up) = self.start_up else { return };
+        let is_up = |made: &Deployment| made.created.checked_add(start_up).is_ok_and(|up| up <= now);
+        if let Some(canary) = self.seen.canary.as_mut().filter(|canary| is_up(canary)) {
+            canary.available_since.get_or_insert(now);
+        }
+        if let Some(target) = self.seen.target.as_mut().filter(|target| is_up(target)) {
+            target.available_since.get_or_insert(now);
+            target.rolled_out = true;
+        }
+    }
+
+    /// Runs until nothing will happen any more without somebody's doing, one turn after another; `watch` sees each.
+    pub(super) fn run(&mut self, mut watch: impl FnMut(&Model)) {
+        for _ in 0..64 {
+            let wake = self.rest();
+            watch(self);
+            let Some(next) = [wake, self.next_start()].into_iter().flatten().min() else {
+                return;
+            };
+            self.pass(next.max(self.now));
+        }
+    }
+}
+
+/// Within a run phases only go forward, and times that are written never move, but for a pause.
+fn only_forward(former: &KanaryStatus, next: &KanaryStatus, now: Timestamp) {
+    let is_told = former.current_hash.is_some();
+    if former.run != next.run
+        || former.run == Some(i64::MAX)
+        || is_told && (former.current_hash != next.current_hash || former.retry != next.retry)
+    {
+        return;
+    }
+    let (from, to) = (Phase::of(former), Phase::of(next));
+    let forward = match from {
+        Phase::Failed | Phase::DeploymentUpdated => to == from,
+        _ => to >= from || to == Phase::Failed,
+    };
+    assert!(forward, "{from:?} → {to:?}");
+    let pause = match (former.paused_at, next.paused_at) {
+        (Some(from), None) => now.duration_since(from).max(SignedDuration::ZERO),
+        _ => SignedDuration::ZERO,
+    };
+    let moved = |time: Option<Timestamp>| time.map(|time| time.checked_add(pause).unwrap_or(time));
+    let stays = |name: &str, former: Option<Timestamp>, next: Option<Timestamp>| {
+        assert!(
+            former.is_none() || former == next,
+            "{name} moved from {former:?} to {next:?}"
+        );
+    };
+    stays("startTime", former.start_time, next.start_time);
+    stays("availableAt", former.available_at, next.available_at);
+    if matches!(from, Phase::Failed | Phase::DeploymentUpdated) {
+        stays("completedAt", former.completed_at, next.completed_at);
+    }
+    stays("deadline", moved(former.deadline), next.deadline);
+    let started = former
+        .validation_start_time
+        .is_none_or(|start| former.paused_at.is_none_or(|paused| start <= paused));
+    let start = if started {
+        former.validation_start_time
+    } else {
+        moved(former.validation_start_time)
+    };
+    stays("validationStartTime", start, next.validation_start_time);
+}
+
+/// The hash by which the model knows a template.
+fn called(template: &Value) -> String {
+    let name = template["called"].as_str();
+    name.map_or_else(|| hash::of(template), str::to_owned)
+}

@@ -1,0 +1,227 @@
+//! `promQL` items at the deadline: no data is not success.
+
+use expect_test::expect;
+
+use super::check;
+
+#[test]
+fn at_the_deadline_one_more_measurement_is_due() {
+    check(
+        r#"
+        spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, tallies: [{good: 40, last: 'Pass 0.2 on pod x', at: +14m50s}]}
+        now: +15m
+        "#,
+        expect![[r#"
+            check items [0]
+            wake at +15m20s
+        "#]],
+    );
+}
+
+#[test]
+fn a_good_measurement_at_the_deadline_ends_the_run_well() {
+    check(
+        r#"
+        spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, tallies: [{good: 41, last: 'Pass 0.2 on pod x', at: +15m}]}
+        now: +15m1s
+        "#,
+        expect![[r#"
+            phase Running → Succeeded
+            Running=False AllItemsGood: the verdict is good
+            Reconciling=True Promoting: Deployment myapp is to be updated (since +0s)
+            Succeeded=True AllItemsGood: every validation item is good at the deadline
+            item promQL[0] Good (41 good, 0 bad, 0 errors): 0.2 on pod x
+            shows Succeeded 15m1s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_tolerated_bad_measurement_at_the_deadline_waits_for_a_good_one() {
+    check(
+        r#"
+        spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}, failureLimit: 3}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, tallies: [{good: 41, bad: 1, last: 'Fail 2 outside [0, 1] on pod x', at: +15m}]}
+        now: +15m1s
+        "#,
+        expect![[r#"
+            item promQL[0] Bad (41 good, 1 bad, 0 errors): 2 outside [0, 1] on pod x
+            shows Running 15m1s/15m0s
+            wake at +15m20s
+        "#]],
+    );
+}
+
+#[test]
+fn no_data_at_the_deadline_is_not_success() {
+    check(
+        r#"
+        spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, tallies: [{last: 'NoData no series of a ready canary pod', at: +15m}]}
+        now: +15m1s
+        "#,
+        expect![[r#"
+            Reconciling=False NoData: promQL[0]: too few measurements at the deadline; see status.items
+            Stalled=True NoData: promQL[0]: too few measurements at the deadline; see status.items
+            item promQL[0] NoData: no series of a ready canary pod
+            shows Running 15m1s/15m0s
+            wake at +15m20s
+        "#]],
+    );
+}
+
+#[test]
+fn no_data_at_the_deadline_after_good_measurements_is_not_success_either() {
+    check(
+        r#"
+        spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, tallies: [{good: 40, last: 'NoData no series', at: +15m}]}
+        now: +15m1s
+        "#,
+        expect![[r#"
+            Reconciling=False NoData: promQL[0]: no data at the deadline; see status.items
+            Stalled=True NoData: promQL[0]: no data at the deadline; see status.items
+            item promQL[0] NoData (40 good, 0 bad, 0 errors): no series
+            shows Running 15m1s/15m0s
+            wake at +15m20s
+        "#]],
+    );
+}
+
+#[test]
+fn on_no_data_fail_fails_the_run_at_the_deadline() {
+    check(
+        r#"
+        spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}, onNoData: fail}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, tallies: [{last: 'NoData no series of a ready canary pod', at: +15m}]}
+        now: +15m1s
+        "#,
+        expect![[r#"
+            phase Running → Failed
+            Activated=False RunFailed: the run has ended
+            Running=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Failed=True NoData: promQL[0]: no series of a ready canary pod (0 good measurements at the deadline, 1 needed, and onNoData is fail)
+            Stalled=True NoData: promQL[0]: no series of a ready canary pod (0 good measurements at the deadline, 1 needed, and onNoData is fail)
+            completedAt +15m1s
+            failedTemplates ["<hash>"]
+            item promQL[0] NoData: no series of a ready canary pod
+            shows Failed 15m1s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn on_no_data_fail_does_not_fail_the_run_before_the_deadline() {
+    check(
+        r#"
+        spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}, onNoData: fail}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, tallies: [{last: 'NoData no series', at: +20s}]}
+        now: +21s
+        "#,
+        expect![[r#"
+            wake at +40s
+        "#]],
+    );
+}
+
+#[test]
+fn on_no_data_fail_holds_when_the_measurements_are_missing_through_our_fault() {
+    check(
+        r#"
+        spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}, onNoData: fail}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, tallies: [{gaps: true, last: 'NoData no series', at: +15m}]}
+        now: +15m1s
+        "#,
+        expect![[r#"
+            Reconciling=False NoData: promQL[0]: too few measurements at the deadline; see status.items
+            Stalled=True NoData: promQL[0]: too few measurements at the deadline; see status.items
+            item promQL[0] NoData: no series
+            shows Running 15m1s/15m0s
+            wake at +15m20s
+        "#]],
+    );
+}
+
+#[test]
+fn too_few_good_measurements_at_the_deadline_hold_the_run() {
+    check(
+        r#"
+        spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}, minSamples: 5}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, tallies: [{good: 4, last: 'Pass 0.2 on pod x', at: +15m}]}
+        now: +15m1s
+        "#,
+        expect![[r#"
+            Reconciling=False NoData: promQL[0]: too few measurements at the deadline; see status.items
+            Stalled=True NoData: promQL[0]: too few measurements at the deadline; see status.items
+            item promQL[0] Good (4 good, 0 bad, 0 errors): 0.2 on pod x
+            shows Running 15m1s/15m0s
+            wake at +15m20s
+        "#]],
+    );
+}
+
+#[test]
+fn data_that_comes_after_the_deadline_ends_the_run_well() {
+    check(
+        r#"
+        spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}, minSamples: 5}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, tallies: [{good: 5, last: 'Pass 0.2 on pod x', at: +15m20s}]}
+        now: +15m20s
+        "#,
+        expect![[r#"
+            phase Running → Succeeded
+            Running=False AllItemsGood: the verdict is good
+            Reconciling=True Promoting: Deployment myapp is to be updated (since +0s)
+            Succeeded=True AllItemsGood: every validation item is good at the deadline
+            item promQL[0] Good (5 good, 0 bad, 0 errors): 0.2 on pod x
+            shows Succeeded 15m20s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn an_error_at_the_deadline_neither_fails_nor_promotes() {
+    check(
+        r#"
+        spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, tallies: [{good: 40, errors: 1, last: 'Error connection refused', at: +15m}]}
+        now: +15m1s
+        "#,
+        expect![[r#"
+            wake at +15m20s
+        "#]],
+    );
+}
+
+#[test]
+fn on_no_data_fail_holds_when_there_were_enough_good_measurements_before() {
+    check(
+        r#"
+        spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}, onNoData: fail}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, tallies: [{good: 40, last: 'NoData no series', at: +15m}]}
+        now: +15m1s
+        "#,
+        expect![[r#"
+            Reconciling=False NoData: promQL[0]: no data at the deadline; see status.items
+            Stalled=True NoData: promQL[0]: no data at the deadline; see status.items
+            item promQL[0] NoData (40 good, 0 bad, 0 errors): no series
+            shows Running 15m1s/15m0s
+            wake at +15m20s
+        "#]],
+    );
+}

@@ -1,0 +1,51 @@
+//! From nonsense to a run that is under way.
+
+use serde_json::json;
+
+use super::input::{T0, UID, t0, template};
+use crate::{
+    api::names::RUN,
+    canary::{
+        Canary, hash,
+        observation::{Observation, Service},
+    },
+};
+
+/// Puts right whatever would keep a run from being judged, or promoted, now.
+pub(super) fn under_way(canary: &mut Canary, seen: &mut Observation, decided: bool) {
+    let Ok(spec) = &mut canary.spec else { return };
+    spec.paused = false;
+    spec.schedule = None;
+    let status = &mut canary.status;
+    status.current_hash = Some(spec.template_hash.clone());
+    status.retry = Some(spec.retry);
+    status.target_hash = Some(hash::of(&template("t1")));
+    status.completed_at = None;
+    let phase = if decided { "Succeeded" } else { "Running" };
+    let condition = json!({"type": phase, "status": "True", "reason": "", "message": "", "lastTransitionTime": T0});
+    status.conditions = vec![serde_json::from_value(condition).unwrap()];
+    status.available_at = Some(t0());
+    status.validation_start_time.get_or_insert(t0());
+    status.deadline.get_or_insert(t0());
+    let run = canary.run(canary.spec.as_ref().unwrap());
+    if let Some(target) = &mut seen.target {
+        target.deleting = false;
+        target.created_by = None;
+        target.selector = None;
+        target.template_hash = hash::of(&template("t1"));
+    }
+    if let Some(made) = &mut seen.canary {
+        made.deleting = false;
+        made.available_since.get_or_insert(t0());
+        made.owner = Some(UID.to_owned());
+        made.labels.insert(RUN.to_owned(), run);
+    }
+    for owned in [&mut seen.kanary_service, &mut seen.hpa].into_iter().flatten() {
+        owned.owner = Some(UID.to_owned());
+    }
+    seen.service = Some(Service {
+        selector: [("app".to_owned(), "myapp".to_owned())].into(),
+        ports: Vec::new(),
+    });
+    seen.refusal = None;
+}
