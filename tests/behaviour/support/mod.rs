@@ -9,6 +9,7 @@ mod fake_prometheus;
 mod faults;
 mod kinds;
 mod kubectl;
+mod machine;
 mod manifests;
 mod plane;
 mod process;
