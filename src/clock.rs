@@ -64,6 +64,10 @@ impl Clock {
         let mut bounds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let low = date.duration_since(received);
         let high = date.duration_since(sent) + SignedDuration::from_secs(1);
+        if low > high {
+            // This machine's clock was set while the call was under way: it says nothing.
+            return;
+        }
         let overlap = (bounds.low.max(low), bounds.high.min(high));
         // Bounds that exclude each other mean that one of the clocks was set: only the latest reply counts.
         (bounds.low, bounds.high) = if overlap.0 <= overlap.1 { overlap } else { (low, high) };

@@ -6,7 +6,7 @@ use super::{
     canary::Spec,
     decide::Step,
     decision::{Action, ObjectKind},
-    observation::{Deployment, Owned},
+    observation::{Deployment, Owned, Stray},
     scale::Scale,
     traffic,
 };
@@ -83,7 +83,13 @@ pub fn is_of_run(step: &Step<'_>, canary: &Deployment) -> bool {
 
 /// Whether a canary belonged to a deleted Kanary of the same name: the garbage collector takes it, and the watch tells.
 fn is_leftover(step: &Step<'_>, canary: &Deployment) -> bool {
-    canary.owner.is_some() && canary.labels.get(crate::api::names::KANARY_NAME) == Some(&step.canary.key.name)
+    belonged_to_namesake(step, canary.owner_name.as_ref())
+}
+
+/// Whether an object that is not ours is owned by a Kanary of our kind and name: one that was deleted.
+fn belonged_to_namesake(step: &Step<'_>, owner_name: Option<&String>) -> bool {
+    let key = &step.canary.key;
+    owner_name.is_some_and(|owner| *owner == format!("{}/{}", key.kind, key.name))
 }
 
 /// Decides what is missing before the canary can be judged.
@@ -233,7 +239,11 @@ fn obstacle(step: &Step<'_>, target: &Deployment) -> Option<Problem> {
 
 fn name_taken(step: &Step<'_>) -> Option<Problem> {
     let seen = step.seen;
-    let foreign = |object: Option<&Owned>| object.is_some_and(|object| !is_ours(step, object.owner.as_ref()));
+    let foreign = |object: Option<&Owned>| {
+        object.is_some_and(|object| {
+            !is_ours(step, object.owner.as_ref()) && !belonged_to_namesake(step, object.owner_name.as_ref())
+        })
+    };
     let taken = |kind: &str, name: &str| {
         Problem::new(
             "NameTaken",
@@ -325,12 +335,23 @@ fn missing(step: &Step<'_>, target: &Deployment) -> Vec<Action> {
             }
         }
     }
-    if let (Some(manifest), None) = (traffic::autoscaler(canary, spec), &seen.hpa) {
-        actions.push(Action::Create {
+    match (traffic::autoscaler(canary, spec), &seen.hpa) {
+        (Some(manifest), None) => actions.push(Action::Create {
             object: ObjectKind::HorizontalPodAutoscaler,
             name: spec.canary.clone(),
             manifest,
-        });
+        }),
+        // Of a former spec: two that scale one canary would never agree.
+        (None, Some(former)) if is_ours(step, former.owner.as_ref()) && !former.deleting => {
+            actions.push(Action::Delete {
+                object: ObjectKind::HorizontalPodAutoscaler,
+                name: spec.canary.clone(),
+                uid: former.uid.clone(),
+            });
+        }
+        _ => {}
     }
+    // A Service of a former spec would bring traffic that the present one does not ask for.
+    actions.extend(seen.strays.iter().map(Stray::delete));
     actions
 }

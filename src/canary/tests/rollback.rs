@@ -109,9 +109,9 @@ fn with_rollback_a_target_that_does_not_become_available_fails_the_run() {
             phase Succeeded → Failed
             Activated=False RunFailed: the run has ended
             Reconciling=False RunFailed: the run has ended
-            Succeeded=False TargetNotAvailable: Deployment myapp was updated and did not become available within 600s; the former template is put back
-            Failed=True TargetNotAvailable: Deployment myapp was updated and did not become available within 600s; the former template is put back
-            Stalled=True TargetNotAvailable: Deployment myapp was updated and did not become available within 600s; the former template is put back
+            Succeeded=False TargetNotAvailable: Deployment myapp was updated and did not become available within 600s; the former template is put back, if the rollout history has one
+            Failed=True TargetNotAvailable: Deployment myapp was updated and did not become available within 600s; the former template is put back, if the rollout history has one
+            Stalled=True TargetNotAvailable: Deployment myapp was updated and did not become available within 600s; the former template is put back, if the rollout history has one
             completedAt +10m0s
             failedTemplates ["<hash>"]
             shows Failed 10m0s/15m0s
