@@ -3,6 +3,9 @@
 //! Every write carries a precondition that makes a doubled or a late one harmless: a deterministic name, a uid, a
 //! resourceVersion, or the template that was read. Replies go to the cache, so that the next decision rests on them.
 
+#[cfg(test)]
+mod tests;
+
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::{

@@ -119,4 +119,11 @@ mod tests {
         clock.learn(at(1_000), at(1_001), at(301_000));
         assert_eq!(clock.offset(), SignedDuration::from_millis(299_999));
     }
+
+    #[test]
+    fn a_clock_that_is_set_back_during_a_call_learns_nothing_from_it() {
+        let clock = Clock::default();
+        clock.learn(at(10_000), at(2_000), at(10_000));
+        assert_eq!(clock.offset(), SignedDuration::ZERO);
+    }
 }
