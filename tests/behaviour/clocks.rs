@@ -100,10 +100,8 @@ async fn the_initial_delay_holds_the_run_in_scheduled_from_when_the_canary_is_av
         SignedDuration::from_secs(2)
     );
     let running = states
-        .of("batman")
-        .into_iter()
-        .find(|seen| phase(&seen.object) == "Running");
-    let running = running.expect("it was Running");
+        .first("it is Running", |seen| phase(&seen.object) == "Running")
+        .await;
     assert_not_before(&running.object, "Running", start);
 }
 
@@ -166,7 +164,7 @@ async fn duration_is_elapsed_of_initial_delay_and_validation_period() {
     let states = world.record(KANARY).await;
     let validation = json!({"initialDelay": "1s", "validationPeriod": "2s"});
     world.kanary("batman", "app", json!({"validation": validation})).await;
-    world.ends("batman", "DeploymentUpdated").await;
+    states.reached(&world.ends("batman", "DeploymentUpdated").await).await;
     let mut shown: Vec<f64> = Vec::new();
     for seen in states.of("batman") {
         let duration = seen.object["status"]["report"]["duration"].as_str().unwrap_or_default();

@@ -2,9 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    DEPLOYMENT, KANARY, POD, REPLICA_SET, SERVICE, World, is_true, kanary, labels, message, phase, reason, since,
-};
+use crate::support::{DEPLOYMENT, KANARY, POD, REPLICA_SET, SERVICE, World, is_true, kanary, labels, phase, reason};
 
 /// A template that behaves, at version `v2`.
 fn behaving(how: &str) -> Value {
@@ -19,10 +17,6 @@ fn image(deployment: &Value) -> &Value {
     &deployment["spec"]["template"]["spec"]["containers"][0]["image"]
 }
 
-fn version(name: &str) -> Value {
-    json!({"template": {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": name}]}}}}})
-}
-
 #[tokio::test]
 async fn a_run_goes_from_scheduled_over_running_and_succeeded_to_deployment_updated() {
     let world = World::new("lifecycle").await;
@@ -30,11 +24,7 @@ async fn a_run_goes_from_scheduled_over_running_and_succeeded_to_deployment_upda
     let states = world.record(KANARY).await;
     let created = world.kanary("batman", "app", json!({})).await;
     assert_eq!(phase(&created), "Scheduled", "from the first moment");
-    world.ends("batman", "DeploymentUpdated").await;
-    // The recording is a watch of its own, and may be behind.
-    states
-        .first("the end is recorded", |seen| phase(&seen.object) == "DeploymentUpdated")
-        .await;
+    states.reached(&world.ends("batman", "DeploymentUpdated").await).await;
     let mut phases: Vec<_> = states
         .of("batman")
         .iter()
@@ -101,6 +91,7 @@ async fn a_missing_target_is_created_from_the_template_and_only_checked_for_avai
         Value::Null,
         "it outlives the Kanary"
     );
+    deployments.reached(&target).await;
     assert!(deployments.of("app-kanary-batman").is_empty(), "there was no canary");
 }
 
@@ -254,6 +245,10 @@ async fn a_failed_canary_leaves_the_service_first_and_then_goes() {
             seen.deleted && seen.object["metadata"]["name"] == "app-kanary-batman"
         })
         .await;
+    pods.first("the recording of pods has come that far", |seen| {
+        seen.version > gone.version
+    })
+    .await;
     let of_canary = |pod: &Value| labels(pod, "/metadata/labels").contains_key("kanary.k8s-operators.dev/name");
     let mut out: Vec<_> = pods.all(|pod| of_canary(pod) && !labels(pod, "/metadata/labels").contains_key("app"));
     out.retain(|seen| seen.version < gone.version);
@@ -298,118 +293,29 @@ async fn retain_keeps_a_failed_canary_out_of_traffic() {
 }
 
 #[tokio::test]
-async fn a_failed_template_is_remembered_and_only_retry_runs_it_again() {
+async fn the_verdict_is_in_the_status_before_the_target_is_touched() {
     let world = World::new("lifecycle").await;
     world.target("app", 1).await;
-    world.kanary("batman", "app", json!({"verdict": "invalid"})).await;
-    let failed = world.ends("batman", "Failed").await;
-    let remembered = failed["status"]["failedTemplates"].as_array().expect("it is a list");
-    assert_eq!(remembered.len(), 1);
-    assert_eq!(remembered[0], failed["status"]["currentHash"]);
-
-    // Another template runs, and passes as a dry-run; the failed one is refused without a canary.
-    let mut good = version("app:v3");
-    good["verdict"] = Value::Null;
-    good["rollout"] = json!({"mode": "dry-run"});
-    world.edit("batman", good).await;
-    world
-        .until(&KANARY, "batman", "the changed template passes", |kanary| {
-            phase(kanary) == "Succeeded"
-        })
-        .await;
-    world.gone(&DEPLOYMENT, "app-kanary-batman").await;
-    let deployments = world.record(DEPLOYMENT).await;
-    world.edit("batman", version("app:v2")).await;
-    let refused = world
-        .until(&KANARY, "batman", "the failed template is refused", |kanary| {
-            reason(kanary, "Failed") == "TemplateFailedBefore"
-        })
-        .await;
-    assert_eq!(phase(&refused), "Failed");
-    assert!(
-        message(&refused, "Failed").contains("spec.retry"),
-        "it says how to go on"
-    );
-
-    world.edit("batman", json!({"retry": 1})).await;
-    world
-        .until(&KANARY, "batman", "the retry passes", |kanary| {
-            phase(kanary) == "Succeeded"
-        })
-        .await;
-    assert_eq!(image(&deployments.of("app-kanary-batman")[0].object), "app:v2");
-    let run = labels(&deployments.of("app-kanary-batman")[0].object, "/metadata/labels");
-    assert!(
-        run["kanary.k8s-operators.dev/run"].ends_with("-4"),
-        "the refused run had no canary: {run:?}"
-    );
+    let (kanaries, deployments) = (world.record(KANARY).await, world.record(DEPLOYMENT).await);
+    world.kanary("batman", "app", json!({"verdict": "valid"})).await;
+    let verdict = kanaries.first("the status says Succeeded", |seen| is_true(&seen.object, "Succeeded"));
+    let touched = deployments.first("the target is touched", |seen| {
+        seen.object["metadata"]["name"] == "app" && seen.object["metadata"]["generation"] == 2
+    });
+    assert!(verdict.await.version < touched.await.version);
 }
 
 #[tokio::test]
-async fn a_finished_run_is_not_run_again_by_an_edit_that_leaves_the_template() {
+async fn the_target_is_named_by_the_template_or_else_by_the_kanary() {
     let world = World::new("lifecycle").await;
     world.target("app", 1).await;
-    world.kanary("batman", "app", json!({"verdict": "invalid"})).await;
-    let failed = world.ends("batman", "Failed").await;
-    world.gone(&DEPLOYMENT, "app-kanary-batman").await;
-    let deployments = world.record(DEPLOYMENT).await;
-    world
-        .edit(
-            "batman",
-            json!({"verdict": null, "validation": {"validationPeriod": "3s"}}),
-        )
-        .await;
-    world.kill_controller();
-    world.start_controller();
-    // Another Kanary's whole run: time enough to do what must not be done.
-    world
-        .kanary("clock", "app", json!({"rollout": {"mode": "dry-run"}}))
-        .await;
-    world.ends("clock", "Succeeded").await;
-    let still = world.get(&KANARY, "batman").await;
-    assert_eq!(phase(&still), "Failed");
-    assert_eq!(still["status"]["completedAt"], failed["status"]["completedAt"]);
-    assert_eq!(since(&still, "Failed"), since(&failed, "Failed"));
-    assert!(deployments.of("app-kanary-batman").is_empty());
-}
-
-#[tokio::test]
-async fn a_changed_template_after_a_promotion_starts_a_new_run() {
-    let world = World::new("lifecycle").await;
-    world.target("app", 1).await;
-    world.kanary("batman", "app", json!({})).await;
-    world.ends("batman", "DeploymentUpdated").await;
-    world.edit("batman", version("app:v3")).await;
-    world
-        .until(&KANARY, "batman", "the second run is over", |kanary| {
-            kanary["status"]["run"] == 2 && phase(kanary) == "DeploymentUpdated"
-        })
-        .await;
-    let target = world.get(&DEPLOYMENT, "app").await;
-    assert_eq!(
-        (image(&target), &target["metadata"]["generation"]),
-        (&json!("app:v3"), &json!(3))
-    );
-    world.gone(&DEPLOYMENT, "app-kanary-batman").await;
-}
-
-#[tokio::test]
-async fn a_template_that_changes_under_a_run_replaces_the_canary() {
-    let world = World::new("lifecycle").await;
-    world.target("app", 1).await;
-    world.kanary("batman", "app", json!({"validation": held()})).await;
-    world.phase("batman", "Running").await;
-    let first = world.get(&DEPLOYMENT, "app-kanary-batman").await;
-    let mut edit = version("app:v3");
-    edit["validation"] = json!({"items": [{"manual": {"status": "valid"}}]});
-    world.edit("batman", edit).await;
-    world
-        .until(&KANARY, "batman", "the second run is over", |kanary| {
-            kanary["status"]["run"] == 2 && phase(kanary) == "DeploymentUpdated"
-        })
-        .await;
-    let target = world.get(&DEPLOYMENT, "app").await;
-    assert_eq!(image(&target), "app:v3");
-    assert_eq!(target["metadata"]["generation"], 2, "v2 was never promoted");
-    assert_eq!(image(&first), "app:v2");
+    let unnamed = json!({"deploymentName": null, "rollout": {"mode": "dry-run"}});
+    let mut by_template = unnamed.clone();
+    by_template["template"] = json!({"metadata": {"name": "app"}});
+    world.create(&KANARY, &kanary("batman", "app", by_template)).await;
+    world.create(&KANARY, &kanary("app", "app", unnamed)).await;
+    for name in ["batman", "app"] {
+        let ended = world.ends(name, "Succeeded").await;
+        assert_eq!(ended["status"]["report"]["deployment"], "app");
+    }
 }

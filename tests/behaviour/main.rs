@@ -10,6 +10,7 @@
 
 mod support;
 
+mod again;
 mod bad_input;
 mod clocks;
 mod crash;
@@ -22,6 +23,7 @@ mod no_data;
 mod prom_ql;
 mod published;
 mod readme;
+mod refused;
 mod rollout;
 mod scale;
 mod seen;

@@ -1,1 +1,436 @@
-//! todo
+//! The published examples, word for word where they are valid. Their periods are shortened, and Prometheus is the
+//! plane's.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    DEPLOYMENT, EVENT, Exporter, KANARY, KANARY_STATEFULSET, Kind, POD, SERVICE, World, from_yaml, is_true, merge,
+    message, reason,
+};
+
+/// `examples/example/nginx_deployment.yaml`, in the API version that still exists.
+const NGINX_DEPLOYMENT: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: nginx-dep
+  labels:
+    app: nginx
+spec:
+  replicas: 3
+  selector:
+    matchLabels:
+      app: nginx
+  template:
+    metadata:
+      labels:
+        app: nginx
+    spec:
+      containers:
+      - name: nginx
+        image: nginx:1.15.4
+        ports:
+        - containerPort: 80
+"#;
+
+/// `examples/example/nginx_service.yaml`
+const NGINX_SERVICE: &str = r#"
+kind: Service
+apiVersion: v1
+metadata:
+  name:  nginx
+spec:
+  selector:
+    app: nginx
+  ports:
+  - name:  http
+    port:  80
+    targetPort:  80
+"#;
+
+/// `examples/example/nginx_kanarydeployment.yaml`
+const NGINX_KANARY: &str = r#"
+apiVersion: kanary.k8s-operators.dev/v1alpha1
+kind: KanaryDeployment
+metadata:
+  name: nginx-dep
+  labels:
+    app: nginx
+spec:
+  serviceName: nginx
+  deploymentName: nginx-dep
+  scale:
+    static:
+      replicas: 1
+  traffic:
+    source: both
+  validation:
+    items:
+    - manual:
+        statusAfterDeadline: none
+  template:
+    spec:
+      replicas: 3
+      selector:
+        matchLabels:
+          app: nginx
+      template:
+        metadata:
+          labels:
+            app: nginx
+        spec:
+          containers:
+          - name: nginx
+            image: nginx:latest
+            ports:
+            - containerPort: 80
+"#;
+
+/// The README's "Basic example", `items` beside `validation` as it stands there.
+const BASIC: &str = r#"
+apiVersion: kanary.k8s-operators.dev/v1alpha1
+kind: KanaryDeployment
+metadata:
+  name: nginx
+  labels:
+    app: nginx
+spec:
+  serviceName: nginx
+  deploymentName: nginx
+  scale:
+    static:
+      replicas: 1
+  traffic:
+    source: both
+  validation:
+  items:
+    - manual:
+        statusAfterDeadline: none
+  template:
+    # deployment template
+"#;
+
+/// The README's promQL block.
+const BATMAN_VALIDATIONS: &str = r#"
+validations:
+    initialDelay: 20s
+    items:
+    - promQL:
+        allPodsQuery: true
+        podNamekey: pod
+        prometheusService: prometheus.istio-system:9090
+        query: histogram_quantile(0.99, sum(rate(istio_request_duration_seconds_bucket{reporter="destination",destination_workload="myapp-kanary-batman"}[1m]))
+          by (le))
+        valueInRange:
+          max: 0.31
+          min: 0
+    maxIntervalPeriod: 10s
+    validationPeriod: 1m0s
+"#;
+
+/// `examples/istio-prom/kd.yaml`: promQL directly under `validation`.
+const ISTIO: &str = r#"
+apiVersion: kanary.k8s-operators.dev/v1alpha1
+kind: KanaryDeployment
+metadata:
+  name: myapp
+spec:
+  deploymentName: myapp
+  scale:
+    static:
+      replicas: 1
+  serviceName: myapp-svc
+  template:
+    metadata:
+      creationTimestamp: null
+    spec:
+      selector:
+        matchLabels:
+          app: myapp
+      template:
+        metadata:
+          creationTimestamp: null
+          labels:
+            app: myapp
+            version: v1
+        spec:
+          containers:
+          - args:
+            - --responseTime=30:800,50:100,100:80
+            image: kanaryoperator/simpleserver:latest
+            imagePullPolicy: IfNotPresent
+            name: myapp
+            ports:
+            - containerPort: 8080
+              protocol: TCP
+  traffic:
+    source: both
+  validation:
+    initialDelay: 15s
+    validationPeriod: 1m0s
+    promQL:
+      allPodsQuery: true
+      prometheusService: "prometheus.istio-system:9090"
+      query: "histogram_quantile(0.90, sum(irate(istio_request_duration_seconds_bucket{reporter=\"destination\",destination_workload=\"myapp-kanary-myapp\"}[10s])) by (le))"
+      valueInRange:
+        max: 0.350
+"#;
+
+fn one(text: &str) -> Value {
+    from_yaml(text).remove(0)
+}
+
+async fn nginx() -> World {
+    let world = World::new("published").await;
+    world.create(&DEPLOYMENT, &one(NGINX_DEPLOYMENT)).await;
+    world.create(&SERVICE, &one(NGINX_SERVICE)).await;
+    world
+}
+
+fn image(deployment: &Value) -> &Value {
+    &deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+}
+
+async fn nginx_waits_for_a_person(kind: Kind) {
+    let world = nginx().await;
+    let mut manifest = one(NGINX_KANARY);
+    manifest["kind"] = json!(kind.kind);
+    world.create(&kind, &manifest).await;
+    world
+        .until(&kind, "nginx-dep", "runs", |kanary| is_true(kanary, "Running"))
+        .await;
+    let canary = world.get(&DEPLOYMENT, "nginx-dep-kanary-nginx-dep").await;
+    assert_eq!(
+        (image(&canary), &canary["spec"]["replicas"]),
+        (&json!("nginx:latest"), &json!(1))
+    );
+    world.get(&SERVICE, "nginx-kanary-nginx-dep").await;
+    let valid = json!({"spec": {"validation": {"items": [{"manual": {"status": "valid"}}]}}});
+    world.patch(&kind, "nginx-dep", valid).await;
+    world.ends_as(&kind, "nginx-dep", "DeploymentUpdated").await;
+    let target = world.get(&DEPLOYMENT, "nginx-dep").await;
+    assert_eq!(
+        (image(&target), &target["spec"]["replicas"]),
+        (&json!("nginx:latest"), &json!(3))
+    );
+}
+
+#[tokio::test]
+async fn nginx_as_a_kanary_deployment() {
+    nginx_waits_for_a_person(KANARY).await;
+}
+
+#[tokio::test]
+async fn nginx_as_a_kanary_statefulset() {
+    nginx_waits_for_a_person(KANARY_STATEFULSET).await;
+}
+
+#[tokio::test]
+async fn the_basic_example_of_the_readme_is_answered_with_where_its_items_belong() {
+    for kind in [KANARY, KANARY_STATEFULSET] {
+        let world = World::unserved("published").await;
+        let mut basic = one(BASIC);
+        basic["kind"] = json!(kind.kind);
+        // "deployment template" and a `validation:` that is null: as it stands, and with a template.
+        basic["spec"]["template"] = one(NGINX_KANARY)["spec"]["template"].clone();
+        let refused = world
+            .try_create(&kind, &basic)
+            .await
+            .expect_err("its items are beside validation");
+        assert!(
+            refused.contains("spec.items belongs under spec.validation"),
+            "{refused}"
+        );
+        let said = world.try_kubectl(&["apply", "-f", "-"], &basic.to_string()).await;
+        assert!(
+            !said.ok && said.err.contains("spec.items belongs under spec.validation"),
+            "{said:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_basic_example_runs_once_its_items_are_indented() {
+    let world = World::new("published").await;
+    let mut target = one(NGINX_DEPLOYMENT);
+    target["metadata"]["name"] = json!("nginx");
+    world.create(&DEPLOYMENT, &target).await;
+    world.create(&SERVICE, &one(NGINX_SERVICE)).await;
+    let mut basic = one(BASIC);
+    basic["spec"]["template"] = one(NGINX_KANARY)["spec"]["template"].clone();
+    let items = basic["spec"]["items"].take();
+    merge(
+        &mut basic,
+        json!({"spec": {"items": null, "validation": {"items": items}}}),
+    );
+    world.create(&KANARY, &basic).await;
+    world.phase("nginx", "Running").await;
+    world.edit("nginx", json!({"verdict": "valid"})).await;
+    world.ends("nginx", "DeploymentUpdated").await;
+}
+
+#[tokio::test]
+async fn promql_directly_under_validation_is_answered_with_where_it_belongs() {
+    let world = World::unserved("published").await;
+    let refused = world
+        .try_create(&KANARY, &one(ISTIO))
+        .await
+        .expect_err("promQL is no field of validation");
+    assert!(refused.contains("write them under `items:`"), "{refused}");
+}
+
+/// The app of the Istio examples, and a Kanary called `name` from the published block `validation`.
+async fn myapp(world: &World, name: &str, validation: Value) -> Value {
+    world.target("myapp", 1).await;
+    world.service("myapp-svc", "myapp").await;
+    let mut manifest = one(ISTIO);
+    merge(
+        &mut manifest,
+        json!({"metadata": {"name": name}, "spec": {"validation": null}}),
+    );
+    merge(&mut manifest["spec"], validation);
+    world.create(&KANARY, &manifest).await
+}
+
+/// The published block on the plane's Prometheus, with periods of seconds.
+fn batman(world: &World, indicator: &str) -> Value {
+    let mut block = one(BATMAN_VALIDATIONS);
+    let prometheus = world.plane.prometheus().trim_start_matches("http://");
+    block["validations"]["items"][0]["promQL"]["prometheusService"] = json!(prometheus);
+    let periods = json!({"initialDelay": "1s", "maxIntervalPeriod": "1s", "validationPeriod": "3s"});
+    merge(&mut block["validations"], periods);
+    let query = &block["validations"]["items"][0]["promQL"]["query"];
+    assert_eq!(query, indicator, "word for word");
+    block
+}
+
+#[tokio::test]
+async fn batman_is_promoted_when_the_quantile_of_istio_is_good() {
+    let world = World::new("published").await;
+    let exporter = Exporter::start(&world).await;
+    let query = "histogram_quantile(0.99, sum(rate(istio_request_duration_seconds_bucket{reporter=\"destination\",\
+                 destination_workload=\"myapp-kanary-batman\"}[1m])) by (le))";
+    for (le, per_second) in [
+        ("0.1", 50.0),
+        ("0.25", 99.5),
+        ("0.5", 100.0),
+        ("1", 100.0),
+        ("+Inf", 100.0),
+    ] {
+        let labels = format!("reporter=\"destination\",destination_workload=\"myapp-kanary-batman\",le=\"{le}\"");
+        exporter.grow(
+            &format!("istio_request_duration_seconds_bucket{{{labels}}}"),
+            0.0,
+            per_second,
+        );
+    }
+    exporter.answers(&format!("{query} < 0.31")).await;
+    myapp(&world, "batman", batman(&world, query)).await;
+    let ended = world.ends("batman", "DeploymentUpdated").await;
+    let report = &ended["status"]["report"];
+    for (field, value) in [
+        ("deployment", "myapp"),
+        ("service", "myapp-svc"),
+        ("scale", "static"),
+        ("traffic", "both"),
+        ("validation", "promQL"),
+    ] {
+        assert_eq!(report[field], value);
+    }
+    assert!(
+        report["duration"]
+            .as_str()
+            .is_some_and(|duration| duration.ends_with("/4s")),
+        "{report}"
+    );
+    assert_eq!(
+        image(&world.get(&DEPLOYMENT, "myapp").await),
+        "kanaryoperator/simpleserver:latest"
+    );
+}
+
+#[tokio::test]
+async fn superman_is_a_dry_run() {
+    let world = World::new("published").await;
+    let validation = json!({"validation": {
+        "validationPeriod": "1s", "noUpdate": true, "items": [{"manual": {"statusAfterDeadline": "valid"}}],
+    }});
+    myapp(&world, "superman", validation).await;
+    let ended = world.ends("superman", "Succeeded").await;
+    assert_eq!(reason(&ended, "Succeeded"), "DryRun");
+    assert_eq!(image(&world.get(&DEPLOYMENT, "myapp").await), "myapp:v1");
+    world.gone(&DEPLOYMENT, "myapp-kanary-superman").await;
+}
+
+#[tokio::test]
+async fn the_label_validation_failed_on_the_canary_deployment_fails_the_run() {
+    let world = World::new("published").await;
+    let block = r#"
+  validation:
+    validationPeriod: 15m
+    items:
+    - labelWatch:
+        deploymentInvalidationLabels:
+          validation: "failed"
+"#;
+    myapp(&world, "batman", one(block)).await;
+    world.phase("batman", "Running").await;
+    world
+        .kubectl(&["label", "deployment", "myapp-kanary-batman", "validation=failed"])
+        .await;
+    let ended = world.ends("batman", "Failed").await;
+    assert!(message(&ended, "Failed").contains("validation"), "{ended:#}");
+}
+
+#[tokio::test]
+async fn the_label_monitoring_alert_on_a_canary_pod_fails_the_run() {
+    let world = World::new("published").await;
+    let block = r#"
+  validation:
+    validationPeriod: 15m
+    items:
+    - labelWatch:
+        podInvalidationLabels:
+          monitoring-alert: "high-cpu"
+"#;
+    myapp(&world, "batman", one(block)).await;
+    world.phase("batman", "Running").await;
+    let pods = world.list(&POD, "kanary.k8s-operators.dev/name=batman").await;
+    let pod = pods[0]["metadata"]["name"].as_str().expect("a pod has a name");
+    world.kubectl(&["label", "pod", pod, "monitoring-alert=high-cpu"]).await;
+    let ended = world.ends("batman", "Failed").await;
+    assert!(message(&ended, "Failed").contains(pod), "{ended:#}");
+    world
+        .until_all(&EVENT, "", "an Event tells it", |events| {
+            events
+                .iter()
+                .any(|event| event["reason"] == "Failed" && event["note"].to_string().contains(pod))
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn several_kanaries_on_one_deployment_run_together() {
+    let world = World::new("published").await;
+    world.target("myapp", 1).await;
+    world.service("myapp-svc", "myapp").await;
+    for name in ["david", "cedric"] {
+        let mut manifest = one(ISTIO);
+        merge(
+            &mut manifest,
+            json!({"metadata": {"name": name}, "spec": {"validation": null}}),
+        );
+        world.create(&KANARY, &manifest).await;
+    }
+    for name in ["david", "cedric"] {
+        world.phase(name, "Running").await;
+        let canary = world.get(&DEPLOYMENT, &format!("myapp-kanary-{name}")).await;
+        assert_eq!(canary["status"]["availableReplicas"], 1);
+    }
+    let behind = world.list(&POD, "app=myapp").await;
+    assert_eq!(
+        behind.len(),
+        3,
+        "both canaries get production traffic beside the target"
+    );
+}

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{DEPLOYMENT, KANARY, World, deployment, is_true, message, phase, reason};
+use crate::support::{DEPLOYMENT, Faults, KANARY, Strike, World, deployment, is_true, message, phase, reason, waited};
 
 fn held() -> Value {
     json!({"validationPeriod": "1h", "items": [{"manual": {}}]})
@@ -174,4 +174,44 @@ async fn without_a_rollback_a_target_that_does_not_come_up_is_said_to_stall() {
     assert_eq!(phase(&stalled), "Succeeded");
     assert!(is_true(&stalled, "Stalled"));
     assert_eq!(image(&world.get(&DEPLOYMENT, "app").await), "app:v2");
+}
+
+/// A run whose promotion was decided, and whose controller died before (or after) it was sent; then the target changes.
+async fn changed_at_the_promotion(strike: Strike) -> World {
+    let world = World::unserved("rollout").await;
+    world.target("app", 1).await;
+    world.kanary("batman", "app", json!({"verdict": "valid"})).await;
+    let faults = Faults::at_patch("/deployments/app", strike);
+    world.start_faulty_controller(&faults);
+    waited("the promotion is sent", String::new, faults.struck()).await;
+    world.kill_controller();
+    assert_eq!(phase(&world.get(&KANARY, "batman").await), "Succeeded");
+    world
+        .kubectl(&["set", "image", "deployment/app", "main=app:hotfix"])
+        .await;
+    world.start_controller();
+    world
+}
+
+#[tokio::test]
+async fn a_target_that_changes_between_the_verdict_and_the_promotion_is_left_alone() {
+    let world = changed_at_the_promotion(Strike::Before).await;
+    let ended = world.ends("batman", "Failed").await;
+    assert_eq!(reason(&ended, "Failed"), "TargetChanged");
+    assert_eq!(image(&world.get(&DEPLOYMENT, "app").await), "app:hotfix");
+}
+
+#[tokio::test]
+async fn a_target_that_changes_after_the_promotion_is_not_promoted_again() {
+    let world = changed_at_the_promotion(Strike::After).await;
+    world
+        .until(&KANARY, "batman", "has ended", |kanary| {
+            !kanary["status"]["completedAt"].is_null()
+        })
+        .await;
+    let target = world.get(&DEPLOYMENT, "app").await;
+    assert_eq!(
+        (image(&target), &target["metadata"]["generation"]),
+        (&json!("app:hotfix"), &json!(3))
+    );
 }

@@ -138,6 +138,11 @@ async fn the_replicas_that_an_hpa_sets_are_left_alone() {
     world.edit("batman", json!({"verdict": "valid"})).await;
     let ended = world.ends("batman", "DeploymentUpdated").await;
     assert!(is_true(&ended, "DeploymentUpdated"));
+    canaries
+        .first("the canary is deleted", |seen| {
+            seen.deleted && seen.object["metadata"]["name"] == "app-kanary-batman"
+        })
+        .await;
     for state in canaries.of("app-kanary-batman") {
         assert_eq!(state.object["spec"]["replicas"], 3);
     }

@@ -1,1 +1,354 @@
-//! todo
+//! What users see: tables, columns, Events, conditions, explanations, logs and the admin server.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use crate::support::{EVENT, KANARY, Process, World, condition, is_true, kanary, message, poll, reason};
+
+fn held() -> Value {
+    json!({"validationPeriod": "1h", "items": [{"manual": {}}]})
+}
+
+/// Lines of a kubectl table, split at its spaces.
+fn rows(table: &str) -> Vec<Vec<&str>> {
+    table.lines().map(|line| line.split_whitespace().collect()).collect()
+}
+
+#[tokio::test]
+async fn kubectl_get_shows_the_published_columns() {
+    let world = World::new("seen").await;
+    world.target("myapp", 1).await;
+    world.service("myapp-svc", "myapp").await;
+    let spec = json!({"serviceName": "myapp-svc", "traffic": {"source": "both"}, "validation": held()});
+    world.kanary("batman", "myapp", spec).await;
+    world.phase("batman", "Running").await;
+    for name in ["kanary", "kd", "kanarydeployment", "kanarydeployments"] {
+        let table = world.kubectl(&["get", name]).await;
+        let [header, row] = &rows(&table)[..] else {
+            panic!("{table}")
+        };
+        let columns = "NAME STATUS DEPLOYMENT SERVICE SCALE TRAFFIC VALIDATION DURATION AGE";
+        assert_eq!(header.join(" "), columns);
+        let cells = ["batman", "Running", "myapp", "myapp-svc", "static", "both", "manual"];
+        assert_eq!(row[..7], cells);
+        assert!(row[7].ends_with("/1h0m0s"), "{table}");
+    }
+}
+
+#[tokio::test]
+async fn kubectl_get_watch_reads_as_published() {
+    let world = World::new("seen").await;
+    world.target("myapp", 1).await;
+    let mut kubectl = world
+        .kubectl_command(&["get", "kanary", "-w"])
+        .spawn()
+        .expect("kubectl is in PATH");
+    let mut lines = BufReader::new(kubectl.stdout.take().expect("it is piped")).lines();
+    world.kanary("batman", "myapp", json!({})).await;
+    let mut seen: Vec<String> = Vec::new();
+    let read = async {
+        while let Some(line) = lines.next_line().await.expect("kubectl writes text") {
+            let cells: Vec<_> = line.split_whitespace().collect();
+            if let ["batman", status, ..] = cells[..] {
+                seen.push(status.to_owned());
+            }
+            if seen.last().is_some_and(|status| status == "DeploymentUpdated") {
+                return;
+            }
+        }
+    };
+    crate::support::waited("kubectl -w shows the end of the run", String::new, read).await;
+    seen.dedup();
+    assert_eq!(seen, ["Scheduled", "Running", "Succeeded", "DeploymentUpdated"]);
+}
+
+#[tokio::test]
+async fn kubectl_explain_documents_the_fields() {
+    let world = World::unserved("seen").await;
+    for (field, words) in [
+        ("kanarydeployment.spec.scale", "How many canary pods run"),
+        (
+            "kanarydeployment.spec.scale.percent",
+            "A share of the target's replicas",
+        ),
+        (
+            "kanarystatefulset.spec.validation.items.promQL.query",
+            "evaluated as an instant query",
+        ),
+        ("kanarydeployment.status.report", "what `kubectl get` shows"),
+    ] {
+        let said = world.kubectl(&["explain", field]).await;
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains(words), "{field}: {said}");
+    }
+    let said = world.kubectl(&["explain", "kanarydeployment.spec.scale"]).await;
+    for field in ["static", "percent", "hpa"] {
+        assert!(said.contains(field), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn the_crds_that_the_program_prints_are_applied_by_a_plain_kubectl_apply() {
+    let world = World::unserved("seen").await;
+    let printed = tokio::process::Command::new(env!("CARGO_BIN_EXE_kanary"))
+        .arg("crds")
+        .output();
+    let printed = printed.await.expect("the program runs");
+    let crds = String::from_utf8(printed.stdout).expect("it prints text");
+    let said = world.try_kubectl(&["apply", "-f", "-"], &crds).await;
+    assert!(said.ok, "{}", said.err);
+    for plural in ["kanarydeployments", "kanarystatefulsets"] {
+        assert!(said.out.contains(plural), "{}", said.out);
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_can_be_applied_twice_and_the_users_spec_is_never_written() {
+    let world = World::new("seen").await;
+    world.target("app", 1).await;
+    let manifest = kanary("batman", "app", json!({})).to_string();
+    let said = world.try_kubectl(&["apply", "-f", "-"], &manifest).await;
+    assert!(said.out.contains("created"), "{said:?}");
+    let ended = world.ends("batman", "DeploymentUpdated").await;
+    let said = world.try_kubectl(&["apply", "-f", "-"], &manifest).await;
+    assert!(said.out.contains("unchanged"), "{said:?}");
+    let written: Value = serde_json::from_str(&manifest).expect("it was made from JSON");
+    assert_eq!(ended["spec"], written["spec"], "no defaults, no bookkeeping");
+    assert_eq!(ended["metadata"]["generation"], 1);
+}
+
+#[tokio::test]
+async fn kubectl_wait_and_kstatus_see_the_end_of_a_run() {
+    let world = World::new("seen").await;
+    world.target("app", 1).await;
+    world.kanary("good", "app", json!({})).await;
+    world.kanary("bad", "app", json!({"verdict": "invalid"})).await;
+    world
+        .kubectl(&[
+            "wait",
+            "--for=condition=DeploymentUpdated",
+            "--timeout=60s",
+            "kanary/good",
+        ])
+        .await;
+    world
+        .kubectl(&["wait", "--for=condition=Failed", "--timeout=60s", "kanary/bad"])
+        .await;
+    let good = world.ends("good", "DeploymentUpdated").await;
+    assert!(!is_true(&good, "Reconciling") && !is_true(&good, "Stalled"), "{good:#}");
+    assert_eq!(good["status"]["observedGeneration"], good["metadata"]["generation"]);
+    let bad = world.ends("bad", "Failed").await;
+    assert!(!is_true(&bad, "Reconciling") && is_true(&bad, "Stalled"), "{bad:#}");
+}
+
+#[tokio::test]
+async fn conditions_are_standard_ones() {
+    let world = World::new("seen").await;
+    world.target("app", 1).await;
+    world.kanary("batman", "app", json!({})).await;
+    let ended = world.ends("batman", "DeploymentUpdated").await;
+    let known = [
+        "Scheduled",
+        "Activated",
+        "Traffic",
+        "Running",
+        "Succeeded",
+        "Failed",
+        "DeploymentUpdated",
+        "Errored",
+        "Reconciling",
+        "Stalled",
+    ];
+    let conditions = ended["status"]["conditions"].as_array().expect("there are conditions");
+    for condition in conditions {
+        let name = condition["type"].as_str().unwrap_or_default();
+        assert!(known.contains(&name), "{name}");
+        assert!(
+            condition["reason"].as_str().is_some_and(|reason| !reason.is_empty()),
+            "{condition}"
+        );
+        assert!(condition["lastTransitionTime"].is_string(), "{condition}");
+    }
+    for (name, holds) in [("Running", false), ("Succeeded", true), ("DeploymentUpdated", true)] {
+        assert_eq!(is_true(&ended, name), holds, "{name}: {}", condition(&ended, name));
+    }
+    assert!(message(&ended, "DeploymentUpdated").contains("Deployment app"));
+}
+
+/// Reasons of the Events about a Kanary.
+async fn events(world: &World, kanary: &str) -> Vec<(String, String)> {
+    let mut events = world.list(&EVENT, "").await;
+    events.retain(|event| event["regarding"]["name"] == kanary);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    events
+        .iter()
+        .map(|event| (text(&event["reason"]), text(&event["type"])))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_run_has_two_events_of_one_reason_per_fact() {
+    let world = World::new("seen").await;
+    world.target("app", 1).await;
+    world
+        .kanary("good", "app", json!({"rollout": {"onTargetChange": "promote"}}))
+        .await;
+    world
+        .kanary(
+            "dry",
+            "app",
+            json!({"rollout": {"mode": "dry-run", "onTargetChange": "promote"}}),
+        )
+        .await;
+    let bad = json!({"validationPeriod": "1s", "items": [{"manual": {"statusAfterDeadline": "invalid"}}]});
+    let promote = json!({"onTargetChange": "promote"});
+    world
+        .kanary("bad", "app", json!({"validation": bad, "rollout": promote}))
+        .await;
+    let normal = |reason: &str| (reason.to_owned(), "Normal".to_owned());
+    for (name, ends, last) in [
+        ("good", "DeploymentUpdated", normal("Promoted")),
+        ("dry", "Succeeded", normal("Succeeded")),
+        ("bad", "Failed", ("Failed".to_owned(), "Warning".to_owned())),
+    ] {
+        world.ends(name, ends).await;
+        world
+            .until_all(&EVENT, "", &format!("the last Event of {name}"), |events| {
+                events
+                    .iter()
+                    .any(|event| event["regarding"]["name"] == name && event["reason"] == last.0)
+            })
+            .await;
+        let told: BTreeSet<_> = events(&world, name).await.into_iter().collect();
+        assert_eq!(told, BTreeSet::from([normal("Started"), last]), "{name}");
+        assert_eq!(events(&world, name).await.len(), 2, "{name}: each fact once");
+    }
+    let described = world.kubectl(&["describe", "kanary", "good"]).await;
+    assert!(
+        described.contains("Promoted"),
+        "kubectl describe shows the Events: {described}"
+    );
+}
+
+#[tokio::test]
+async fn an_error_is_told_by_an_event() {
+    let world = World::new("seen").await;
+    world.target("app", 1).await;
+    let spec = json!({"serviceName": "nowhere", "traffic": {"source": "service"}});
+    world.kanary("batman", "app", spec).await;
+    let errored = world.phase("batman", "Errored").await;
+    assert_eq!(reason(&errored, "Errored"), "ServiceNotFound");
+    world
+        .until_all(&EVENT, "", "an Event tells the error", |events| {
+            events.iter().any(|event| {
+                event["reason"] == "Errored" && event["note"].to_string().contains("Service nowhere does not exist")
+            })
+        })
+        .await;
+}
+
+async fn page(admin: &str, path: &str) -> Result<(u16, String), String> {
+    let answer = reqwest::get(format!("http://{admin}{path}"))
+        .await
+        .map_err(|e| e.to_string())?;
+    let status = answer.status().as_u16();
+    Ok((status, answer.text().await.map_err(|e| e.to_string())?))
+}
+
+#[tokio::test]
+async fn the_admin_server_tells_that_it_lives_that_it_is_ready_and_what_it_counted() {
+    let world = World::unserved("seen").await;
+    world.target("app", 1).await;
+    let process = Process::start(&world, &[]);
+    let admin = process.admin().await;
+    for path in ["/livez", "/readyz"] {
+        poll(&format!("{path} says ok"), async || match page(&admin, path).await? {
+            (200, text) => Ok(text),
+            other => Err(format!("{other:?}")),
+        })
+        .await;
+    }
+    world.kanary("batman", "app", json!({})).await;
+    world.ends("batman", "DeploymentUpdated").await;
+    let counted = poll("/metrics counts the run", async || {
+        let (_, text) = page(&admin, "/metrics").await?;
+        let told = text.contains("kanary_runs_ended_total{phase=\"DeploymentUpdated\"} 1");
+        if told { Ok(text) } else { Err(text) }
+    })
+    .await;
+    for line in [
+        "kanary_kanaries{phase=\"DeploymentUpdated\"} 1",
+        "kanary_writes_total{write=\"promote\",result=\"ok\"} 1",
+        "kanary_panics_total 0",
+        "# HELP kanary_verdict_lateness_seconds",
+    ] {
+        assert!(counted.contains(line), "{line} is not in\n{counted}");
+    }
+}
+
+#[tokio::test]
+async fn the_json_log_has_one_line_for_each_phase_change() {
+    let world = World::unserved("seen").await;
+    world.target("app", 1).await;
+    let process = Process::start(&world, &["--log-format", "json"]);
+    world.kanary("batman", "app", json!({})).await;
+    world.ends("batman", "DeploymentUpdated").await;
+    let changes = poll("the log tells the end of the run", async || {
+        let lines = process.lines();
+        let lines: Vec<Value> = lines
+            .iter()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line} is no JSON: {e}")))
+            .collect();
+        let changes: Vec<_> = lines
+            .iter()
+            .filter(|line| line["message"] == "phase changed")
+            .map(|line| line["to"].as_str().unwrap_or_default().to_owned())
+            .collect();
+        let done = changes.last().is_some_and(|last| last == "DeploymentUpdated");
+        if done { Ok(changes) } else { Err(format!("{changes:?}")) }
+    })
+    .await;
+    assert_eq!(changes, ["Running", "Succeeded", "DeploymentUpdated"]);
+    let lines = process.lines().join("\n");
+    assert!(
+        lines.contains("\"namespace\":") && lines.contains("\"name\":\"batman\""),
+        "{lines}"
+    );
+}
+
+#[tokio::test]
+async fn the_text_log_names_the_kanary_and_the_phase() {
+    let world = World::unserved("seen").await;
+    world.target("app", 1).await;
+    let process = Process::start(&world, &[]);
+    world.kanary("batman", "app", json!({"verdict": "invalid"})).await;
+    world.ends("batman", "Failed").await;
+    poll("the log tells the failure", async || {
+        let lines = process.lines();
+        let told = lines
+            .iter()
+            .any(|line| line.contains("phase changed") && line.contains("batman") && line.contains("Failed"));
+        if told { Ok(()) } else { Err(lines.join("\n")) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_kanary_in_another_namespace_is_left_to_others() {
+    let world = World::new("seen").await;
+    let other = world.sibling("seen").await;
+    for world in [&world, &other] {
+        world.target("app", 1).await;
+        world.kanary("batman", "app", json!({})).await;
+    }
+    world.ends("batman", "DeploymentUpdated").await;
+    let theirs = other.get(&KANARY, "batman").await;
+    assert_eq!(
+        theirs["status"]["conditions"],
+        Value::Null,
+        "--namespace limits the controller"
+    );
+    assert!(other.requests().is_empty());
+}

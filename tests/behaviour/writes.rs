@@ -37,7 +37,8 @@ fn about<'a>(requests: &'a [Request], kanary: &'a str, target: &'a str) -> Vec<&
     let canary = format!("{target}-kanary-{kanary}");
     requests
         .iter()
-        .filter(|request| request.is_write() && !request.is_event())
+        // What an overloaded API server did not do is no write.
+        .filter(|request| request.is_write() && !request.is_event() && request.code < 500)
         .filter(|request| {
             let is_pod = request.resource == "pods" && request.name.starts_with(&canary);
             is_pod
@@ -120,7 +121,7 @@ async fn count(more: Value, ends: &str, most: usize, after: impl Fn(&str) -> usi
 fn refusals(requests: &[Request]) -> Vec<String> {
     let refused: Vec<_> = requests
         .iter()
-        .filter(|request| request.code >= 400 && request.code != 404)
+        .filter(|request| (400..500).contains(&request.code) && request.code != 404)
         .collect();
     show(&refused)
 }

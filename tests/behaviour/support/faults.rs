@@ -24,13 +24,22 @@ pub(crate) enum Strike {
     After,
 }
 
+/// Which write.
+#[derive(Clone, Copy, Debug)]
+enum At {
+    /// The nth, the first being 1.
+    Number(usize),
+    /// The first patch whose path ends so.
+    Patch(&'static str),
+}
+
 /// Counts the writes of a client, and ends its life at one of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Faults(Arc<State>);
 
 #[derive(Debug)]
 struct State {
-    strike: Option<(usize, Strike)>,
+    strike: Option<(At, Strike)>,
     writes: AtomicUsize,
     dead: AtomicBool,
     told: watch::Sender<bool>,
@@ -44,10 +53,15 @@ impl Faults {
 
     /// Strikes at the `nth` write, the first being 1.
     pub(crate) fn at(nth: usize, strike: Strike) -> Self {
-        Self::new(Some((nth, strike)))
+        Self::new(Some((At::Number(nth), strike)))
     }
 
-    fn new(strike: Option<(usize, Strike)>) -> Self {
+    /// Strikes at the first patch of a path that ends so.
+    pub(crate) fn at_patch(path: &'static str, strike: Strike) -> Self {
+        Self::new(Some((At::Patch(path), strike)))
+    }
+
+    fn new(strike: Option<(At, Strike)>) -> Self {
         Self(Arc::new(State {
             strike,
             writes: AtomicUsize::new(0),
@@ -72,12 +86,16 @@ impl Faults {
         self.0.told.send_replace(true);
     }
 
-    fn next(&self, method: &Method) -> Option<Strike> {
+    fn next(&self, method: &Method, path: &str) -> Option<Strike> {
         if matches!(*method, Method::GET | Method::HEAD) {
             return None;
         }
         let number = self.0.writes.fetch_add(1, Ordering::SeqCst) + 1;
-        self.0.strike.filter(|(nth, _)| *nth == number).map(|(_, when)| when)
+        let is_it = |at: At| match at {
+            At::Number(nth) => nth == number,
+            At::Patch(end) => *method == Method::PATCH && path.ends_with(end),
+        };
+        self.0.strike.filter(|(at, _)| is_it(*at)).map(|(_, when)| when)
     }
 }
 
@@ -119,7 +137,7 @@ where
             return Box::pin(pending());
         }
         let faults = self.faults.clone();
-        match faults.next(request.method()) {
+        match faults.next(request.method(), request.uri().path()) {
             None => Box::pin(self.inner.call(request)),
             Some(Strike::Before) => {
                 faults.strike();

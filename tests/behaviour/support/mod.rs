@@ -1,6 +1,6 @@
 //! The harness: a namespace and a controller per test, and ways to wait for what is promised.
 //!
-//! Nothing outside this folder knows which cluster it runs on: clients come from [`Plane`], through [`World`].
+//! Nothing outside this folder knows which cluster it runs on: clients come from `plane`, through [`World`].
 
 mod audit;
 mod controller;
@@ -9,6 +9,7 @@ mod fake_prometheus;
 mod faults;
 mod kinds;
 mod kubectl;
+mod machine;
 mod manifests;
 mod plane;
 mod process;
@@ -25,9 +26,7 @@ pub(crate) use kinds::{
     DEPLOYMENT, ENDPOINT_SLICE, EVENT, HPA, KANARY, KANARY_STATEFULSET, Kind, POD, REPLICA_SET, SERVICE,
 };
 pub(crate) use manifests::{deployment, from_yaml, kanary, merge, service, template};
-pub(crate) use plane::Plane;
 pub(crate) use process::Process;
-pub(crate) use recorder::{Recording, Seen};
-pub(crate) use status::{assert_not_before, condition, is_true, labels, message, phase, reason, since, time, version};
+pub(crate) use status::{assert_not_before, condition, is_true, labels, message, phase, reason, since, time};
 pub(crate) use waiting::{poll, waited};
 pub(crate) use world::World;

@@ -46,13 +46,13 @@ impl Process {
     /// Where its admin server listens, which it says in its log.
     pub(crate) async fn admin(&self) -> String {
         poll("the log says where the admin server listens", async || {
-            let lines = self.lines().join("\n");
-            let start = lines.find("127.0.0.1:").ok_or_else(|| lines.clone())?;
-            let address: String = lines[start..]
-                .chars()
-                .take_while(|c| c.is_ascii_digit() || matches!(c, '.' | ':'))
-                .collect();
-            Ok::<_, String>(address)
+            let lines = self.lines();
+            let told = lines.iter().find(|line| line.contains("admin server listens"));
+            let (_, address) = told
+                .and_then(|line| line.split_once("127.0.0.1:"))
+                .ok_or_else(|| lines.join("\n"))?;
+            let port: String = address.chars().take_while(char::is_ascii_digit).collect();
+            Ok::<_, String>(format!("127.0.0.1:{port}"))
         })
         .await
     }

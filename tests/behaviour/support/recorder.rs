@@ -73,6 +73,13 @@ impl Recording {
         self.all(|object| object["metadata"]["name"] == name)
     }
 
+    /// Waits until the recording has come to this state of an object.
+    pub(crate) async fn reached(&self, object: &Value) {
+        let reached = version(object);
+        self.first("the recording is up to date", |seen| seen.version >= reached)
+            .await;
+    }
+
     /// Waits for the first state that `which` picks, or takes it if it was there.
     pub(crate) async fn first(&self, what: &str, which: impl Fn(&Seen) -> bool) -> Seen {
         let show = || format!("{} states of {}", self.seen.borrow().len(), self.kind.plural);

@@ -1,9 +1,6 @@
 //! One test's world: a namespace, a controller that serves it, and a user who may do everything in it.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, LazyLock, Mutex},
-};
+use std::{collections::BTreeMap, sync::Mutex};
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Namespace;
@@ -13,7 +10,6 @@ use kube::{
     runtime::watcher::{self, Event, watcher},
 };
 use serde_json::{Value, json};
-use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use super::{
     DEPLOYMENT, KANARY, Kind, SERVICE,
@@ -21,19 +17,12 @@ use super::{
     controller::Controller,
     faults::Faults,
     kubectl::{self, Said},
+    machine::{self, Place},
     manifests, phase,
     plane::Plane,
     recorder::Recording,
     waited,
 };
-
-/// Tests share the machine; one that measures has it to itself.
-static MACHINE: LazyLock<Arc<RwLock<()>>> = LazyLock::new(|| Arc::new(RwLock::new(())));
-
-enum Share {
-    Shared { _guard: OwnedRwLockReadGuard<()> },
-    Alone { _guard: OwnedRwLockWriteGuard<()> },
-}
 
 /// A namespace of its own with a controller of its own.
 pub(crate) struct World {
@@ -41,7 +30,7 @@ pub(crate) struct World {
     pub(crate) plane: &'static Plane,
     client: Client,
     controller: Mutex<Option<Controller>>,
-    share: Arc<Share>,
+    place: Place,
 }
 
 impl World {
@@ -54,22 +43,20 @@ impl World {
 
     /// A namespace that no controller serves yet.
     pub(crate) async fn unserved(file: &str) -> Self {
-        let guard = MACHINE.clone().read_owned().await;
-        Self::make(file, Arc::new(Share::Shared { _guard: guard })).await
+        Self::make(file, machine::share().await).await
     }
 
     /// The same, while no other test runs.
     pub(crate) async fn alone(file: &str) -> Self {
-        let guard = MACHINE.clone().write_owned().await;
-        Self::make(file, Arc::new(Share::Alone { _guard: guard })).await
+        Self::make(file, machine::alone().await).await
     }
 
     /// One more for the same test.
     pub(crate) async fn sibling(&self, file: &str) -> Self {
-        Self::make(file, self.share.clone()).await
+        Self::make(file, self.place.clone()).await
     }
 
-    async fn make(file: &str, share: Arc<Share>) -> Self {
+    async fn make(file: &str, place: Place) -> Self {
         let plane = Plane::ready().await;
         let client = plane.admin().await;
         let namespace = Namespace {
@@ -87,7 +74,7 @@ impl World {
             plane,
             client,
             controller: Mutex::new(None),
-            share,
+            place,
         }
     }
 
