@@ -108,6 +108,8 @@ impl Context {
             self.memory.succeeded(&canary.key);
         }
         if let Some(status) = &decision.status {
+            // The facts of the stored status, before others take their place.
+            self.announce(canary, now).await;
             let done = self.writer.write_status(canary, status).await;
             self.count("status", &done);
             done?;
