@@ -10,6 +10,7 @@ use super::{
     scale::Scale,
     traffic,
 };
+use crate::api::GoDuration;
 
 /// Something that is wrong and is not the canary's verdict: shown as `Errored`, blocks success, and touches nothing.
 #[derive(Clone, Debug, PartialEq)]
@@ -169,7 +170,10 @@ fn await_target(step: &Step<'_>, target: &Deployment) -> Activation {
         let name = &step.spec.target;
         return Activation::failed(
             "ProgressDeadlineExceeded",
-            format!("Deployment {name} was created and did not become available within {patience:?}"),
+            format!(
+                "Deployment {name} was created and did not become available within {}",
+                GoDuration(patience)
+            ),
         );
     }
     Activation {
@@ -294,8 +298,9 @@ fn late(step: &Step<'_>) -> Option<Activation> {
     let until = patience(step)?;
     (until <= step.now).then(|| {
         let message = format!(
-            "Deployment {} did not become available within {:?}",
-            step.spec.canary, step.spec.progress_deadline
+            "Deployment {} did not become available within {}",
+            step.spec.canary,
+            GoDuration(step.spec.progress_deadline)
         );
         Activation::failed("ProgressDeadlineExceeded", message)
     })

@@ -11,7 +11,7 @@ use super::{
     run::set_problem,
     status::{DEPLOYMENT_UPDATED, DRY_RUN, Draft, FAILED, RECONCILING, STALLED, SUCCEEDED, find},
 };
-use crate::api::Word;
+use crate::api::{GoDuration, Word};
 
 /// Reason of a failure that has the former template put back.
 const NOT_AVAILABLE: &str = "TargetNotAvailable";
@@ -153,7 +153,10 @@ fn await_rollout(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Deci
             ..step.write(draft)
         };
     }
-    let message = format!("Deployment {name} was updated and did not become available within {patience:?}");
+    let message = format!(
+        "Deployment {name} was updated and did not become available within {}",
+        GoDuration(patience)
+    );
     if step.spec.rollback && target.created_by != Some(step.canary.marker(step.spec)) {
         return fail(
             step,

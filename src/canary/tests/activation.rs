@@ -127,8 +127,8 @@ fn a_canary_that_is_not_available_within_the_progress_deadline_fails_the_run() {
         ",
         expect![[r#"
             phase Scheduled → Failed
-            Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 600s
-            Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 600s
+            Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s
+            Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s
             completedAt +10m0s
             failedTemplates ["<hash>"]
             shows Failed 0s/15m0s
@@ -177,8 +177,8 @@ fn a_canary_that_stops_being_available_and_does_not_come_back_fails_the_run() {
             Activated=False RunFailed: the run has ended
             Running=False RunFailed: the run has ended
             Reconciling=False RunFailed: the run has ended
-            Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 600s
-            Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 600s
+            Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s
+            Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s
             completedAt +11m0s
             failedTemplates ["<hash>"]
             shows Failed 11m0s/15m0s
@@ -290,8 +290,8 @@ fn a_canary_that_was_made_again_has_its_progress_deadline_too() {
             Activated=False RunFailed: the run has ended
             Running=False RunFailed: the run has ended
             Reconciling=False RunFailed: the run has ended
-            Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 600s
-            Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 600s
+            Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s
+            Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s
             completedAt +11m0s
             failedTemplates ["<hash>"]
             shows Failed 11m0s/15m0s
