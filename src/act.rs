@@ -3,6 +3,9 @@
 //! Every write carries a precondition that makes a doubled or a late one harmless: a deterministic name, a uid, a
 //! resourceVersion, or the template that was read. Replies go to the cache, so that the next decision rests on them.
 
+#[cfg(test)]
+mod tests;
+
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::{
@@ -99,8 +102,10 @@ impl Writer {
                         self.delete::<HorizontalPodAutoscaler>(namespace, name, uid).await
                     }
                 };
-                self.cache
-                    .mark_deleting(*object, &(namespace.clone(), name.clone()), uid);
+                if done.is_ok() {
+                    let place = (namespace.clone(), name.clone());
+                    self.cache.mark_deleting(*object, &place, uid);
+                }
                 done
             }
         }
@@ -268,8 +273,12 @@ impl Writer {
             ..PatchParams::default()
         };
         let written = timeout(api.patch_status(name, &params, &patch)).await;
-        let written = written.map_err(|error| failed(error).into_transient())?;
-        if let Err(error) = self.cache.put_kanary(*kind, &written) {
+        let written = written.map_err(|error| failed(error).into_transient());
+        if written.as_ref().is_err_and(ApiError::is_not_found) {
+            // Deleted, and the watch is behind.
+            self.cache.remove_kanary(&canary.key);
+        }
+        if let Err(error) = self.cache.update_kanary(*kind, &written?) {
             tracing::error!(kind = %kind, namespace, name, error, "the reply to a status write cannot be read");
         }
         Ok(())

@@ -64,6 +64,10 @@ impl Clock {
         let mut bounds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let low = date.duration_since(received);
         let high = date.duration_since(sent) + SignedDuration::from_secs(1);
+        if low > high {
+            // This machine's clock was set while the call was under way: it says nothing.
+            return;
+        }
         let overlap = (bounds.low.max(low), bounds.high.min(high));
         // Bounds that exclude each other mean that one of the clocks was set: only the latest reply counts.
         (bounds.low, bounds.high) = if overlap.0 <= overlap.1 { overlap } else { (low, high) };
@@ -114,5 +118,12 @@ mod tests {
         clock.learn(at(0), at(1), at(0));
         clock.learn(at(1_000), at(1_001), at(301_000));
         assert_eq!(clock.offset(), SignedDuration::from_millis(299_999));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_during_a_call_learns_nothing_from_it() {
+        let clock = Clock::default();
+        clock.learn(at(10_000), at(2_000), at(10_000));
+        assert_eq!(clock.offset(), SignedDuration::ZERO);
     }
 }

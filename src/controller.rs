@@ -190,13 +190,13 @@ fn watch_all(client: &Client, options: &Options, parts: &mut Parts, tasks: &mut 
     spawn(
         tasks,
         services.0,
-        watch::objects(api::<Service>(client, options), all, sink(), services.1),
+        watch::objects(api::<Service>(client, options), all.clone(), sink(), services.1),
     );
     let scalers = api::<HorizontalPodAutoscaler>(client, options);
     spawn(
         tasks,
         autoscalers.0,
-        watch::objects(scalers, ours.clone(), sink(), autoscalers.1),
+        watch::objects(scalers, all.clone(), sink(), autoscalers.1),
     );
     spawn(
         tasks,

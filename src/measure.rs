@@ -1,14 +1,15 @@
 //! Measurements: queries run beside the workers, so that a slow Prometheus holds nobody up.
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
+use futures::FutureExt;
 use jiff::Timestamp;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
     canary::{
         Key,
-        validation::{Outcome, promql::PromQl},
+        validation::{Outcome, Sample, promql::PromQl},
     },
     metrics,
     prometheus::Prometheus,
@@ -57,11 +58,22 @@ pub async fn run(
 
 async fn measure(context: Arc<Context>, queue: Arc<Queue>, prometheus: Prometheus, check: Check) {
     let namespace = &check.key.namespace;
-    let answer = prometheus
-        .query(namespace, &check.query.endpoint, &check.text, check.at)
-        .await;
     let pods: Vec<&str> = check.pods.iter().map(String::as_str).collect();
-    let sample = check.query.judge(&answer, &pods);
+    let judged = AssertUnwindSafe(async {
+        let answer = prometheus
+            .query(namespace, &check.query.endpoint, &check.text, check.at)
+            .await;
+        check.query.judge(&answer, &pods)
+    });
+    // Without an outcome the item would wait for it for ever.
+    let sample = judged.catch_unwind().await.unwrap_or_else(|_| {
+        context.metrics.panics.inc();
+        Sample {
+            outcome: Outcome::Error,
+            value: None,
+            message: "the controller could not judge the answer; its log tells more".to_owned(),
+        }
+    });
     let result = match sample.outcome {
         Outcome::Pass => "pass",
         Outcome::Fail => "fail",

@@ -14,7 +14,8 @@ use crate::{
         Canary, Key,
         canary::Spec,
         decision::Notice,
-        observation::Refusal,
+        observation::{Observation, Promotion, Refusal},
+        status::Phase,
         validation::{Item, Sample, Tally, promql::PromQl},
     },
     error::{ApiError, backoff},
@@ -32,10 +33,31 @@ struct Remembered {
     run: String,
     tallies: Vec<(Option<PromQl>, Tally)>,
     refusal: Option<Refusal>,
+    /// Refusals in a row.
+    refusals: u32,
+    /// Calls in a row that failed for no fault of the user's.
     attempts: u32,
+    promotion: Promotion,
+    no_former_template: bool,
     said: HashSet<(String, Timestamp)>,
     /// Names of objects that a live read found missing; their watch will tell when they come.
     missing: HashSet<String>,
+}
+
+impl Remembered {
+    /// The target says that this run promoted it: from then on a target that says something else was changed by others.
+    fn notice_promotion(&mut self, seen: &Observation) {
+        let target = seen
+            .target
+            .as_ref()
+            .filter(|target| target.promoted_by.as_ref() == Some(&self.run));
+        if let (Some(target), false) = (target, matches!(self.promotion, Promotion::Done { .. })) {
+            self.promotion = Promotion::Done {
+                at: None,
+                template_hash: target.template_hash.clone(),
+            };
+        }
+    }
 }
 
 fn query(item: &Item) -> Option<PromQl> {
@@ -46,9 +68,9 @@ fn query(item: &Item) -> Option<PromQl> {
 }
 
 impl Memory {
-    /// The tallies of the present run, and the refusal if the last write was refused. A run that is new here goes on
-    /// from its status; an item that was edited starts anew.
-    pub fn recall(&self, canary: &Canary, spec: &Spec) -> (Vec<Tally>, Option<Refusal>) {
+    /// Adds to `seen` what is remembered of the present run. A run that is new here goes on from its status; an item that
+    /// was edited starts anew.
+    pub fn recall(&self, canary: &Canary, spec: &Spec, seen: &mut Observation) {
         let mut memory = self.lock();
         let known = memory.entry(canary.key.clone()).or_default();
         let run = canary.marker(spec);
@@ -56,9 +78,15 @@ impl Memory {
         if is_new {
             *known = Remembered {
                 run,
+                // Whoever wrote that the run succeeded may have promoted as well.
+                promotion: match Phase::of(&canary.status) {
+                    Phase::Scheduled | Phase::Running => Promotion::NotYet,
+                    _ => Promotion::Unknown,
+                },
                 ..Remembered::default()
             };
         }
+        known.notice_promotion(seen);
         for (index, item) in spec.validation.items.iter().enumerate() {
             let query = query(item);
             match known.tallies.get_mut(index) {
@@ -71,8 +99,31 @@ impl Memory {
             }
         }
         known.tallies.truncate(spec.validation.items.len());
-        let tallies = known.tallies.iter().map(|(_, tally)| tally.clone()).collect();
-        (tallies, known.refusal.clone())
+        seen.tallies = known.tallies.iter().map(|(_, tally)| tally.clone()).collect();
+        seen.refusal.clone_from(&known.refusal);
+        seen.promotion = known.promotion.clone();
+        seen.no_former_template = known.no_former_template;
+    }
+
+    /// A promotion is about to be made: until there is a reply, it may have been. The former state is handed back.
+    pub fn begin_promotion(&self, key: &Key) -> Promotion {
+        let mut memory = self.lock();
+        let promotion = memory.get_mut(key).map(|known| &mut known.promotion);
+        promotion.map_or(Promotion::Unknown, |known| std::mem::replace(known, Promotion::Unknown))
+    }
+
+    /// What came of a promotion.
+    pub fn set_promotion(&self, key: &Key, promotion: Promotion) {
+        if let Some(known) = self.lock().get_mut(key) {
+            known.promotion = promotion;
+        }
+    }
+
+    /// The rollout history has nothing to roll back to: it is not read again.
+    pub fn mark_no_former_template(&self, key: &Key) {
+        if let Some(known) = self.lock().get_mut(key) {
+            known.no_former_template = true;
+        }
     }
 
     /// A query is under way: it is not asked again until it is answered.
@@ -101,8 +152,8 @@ impl Memory {
     pub fn refuse(&self, key: &Key, error: &ApiError, now: Timestamp) {
         let mut memory = self.lock();
         let Some(known) = memory.get_mut(key) else { return };
-        let seconds = 1_u64 << known.attempts.min(9);
-        known.attempts = known.attempts.saturating_add(1);
+        let seconds = 1_u64 << known.refusals.min(9);
+        known.refusals = known.refusals.saturating_add(1);
         let delay = jiff::SignedDuration::from_secs(i64::try_from(seconds.min(300)).unwrap_or(300));
         known.refusal = Some(Refusal {
             reason: "WriteRefused".to_owned(),
@@ -122,11 +173,19 @@ impl Memory {
         base / 5 + backoff(attempts, base, cap, fastrand::f64())
     }
 
-    /// A write worked.
+    /// The actions of a decision worked.
     pub fn succeeded(&self, key: &Key) {
         if let Some(known) = self.lock().get_mut(key) {
             known.attempts = 0;
+            known.refusals = 0;
             known.refusal = None;
+        }
+    }
+
+    /// A status was written. (It may be the one that tells of a refusal, which stays.)
+    pub fn status_written(&self, key: &Key) {
+        if let Some(known) = self.lock().get_mut(key) {
+            known.attempts = 0;
         }
     }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, ReplicaSet},
-        core::v1::{PodTemplateSpec, Service},
+        core::v1::{Pod, PodTemplateSpec, Service},
     },
     apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
@@ -18,14 +18,15 @@ use serde_json::Value;
 
 use crate::{
     act::{timeout, typed_template},
-    api::names::PROMOTED_BY,
+    api::names::{KANARY_NAME, PROMOTED_BY, RUN},
     cache::{Cache, Cached},
     canary::{
         Canary,
         canary::Spec,
         decision::Need,
         hash,
-        observation::{LiveTarget, Observation},
+        observation::{LiveTarget, Observation, Promotion},
+        validation::Item,
     },
     error::ApiError,
     memory::Memory,
@@ -52,7 +53,7 @@ impl Observer<'_> {
     /// A live read that failed.
     pub async fn observe(&self, canary: &Canary, spec: &Spec, now: Timestamp) -> Result<Observation, ApiError> {
         let mut seen = self.cache.observe(canary, spec);
-        (seen.tallies, seen.refusal) = self.memory.recall(canary, spec);
+        self.memory.recall(canary, spec, &mut seen);
         if seen.refusal.as_ref().is_some_and(|refusal| refusal.retry_at > now) {
             // Nothing is created before the refusal's time is up, so nothing rests on what is missing either.
             return Ok(seen);
@@ -69,14 +70,16 @@ impl Observer<'_> {
             read |= self.confirm::<Service>(canary, name).await?;
         }
         if read {
-            let known = self.cache.observe(canary, spec);
-            seen = Observation {
-                tallies: seen.tallies,
-                refusal: seen.refusal,
-                ..known
-            };
+            seen = self.again(canary, spec);
         }
         Ok(seen)
+    }
+
+    /// What is known after a live read.
+    fn again(&self, canary: &Canary, spec: &Spec) -> Observation {
+        let mut seen = self.cache.observe(canary, spec);
+        self.memory.recall(canary, spec, &mut seen);
+        seen
     }
 
     /// Reads an object that the cache does not have. Whether it is there after all.
@@ -111,10 +114,26 @@ impl Observer<'_> {
         need: Need,
         seen: &mut Observation,
     ) -> Result<(), ApiError> {
-        let target = self.target(canary, spec).await?;
-        if need == Need::FormerTemplate {
-            seen.former_template = self.former_template(canary, spec, &target).await?;
+        if need == Need::LiveCanary {
+            self.confirm_canary(canary, spec).await?;
+            *seen = self.again(canary, spec);
+            seen.confirmed = true;
+            return Ok(());
         }
+        let target = self.target(canary, spec).await?;
+        let history = match (need, &seen.promotion) {
+            (Need::LiveTarget, Promotion::NotYet | Promotion::Done { .. }) => Vec::new(),
+            _ => self.history(canary, spec, &target).await?,
+        };
+        if need == Need::FormerTemplate {
+            seen.former_template = former_template(&history, canary.status.target_hash.as_ref());
+            if seen.former_template.is_none() {
+                tracing::warn!(key = %canary.key, "the rollout history has nothing to roll back to");
+                self.memory.mark_no_former_template(&canary.key);
+                seen.no_former_template = true;
+            }
+        }
+        let marker = canary.marker(spec);
         let annotation = target.annotations().get(PROMOTED_BY).cloned();
         let template = target.data.pointer("/spec/template").cloned().unwrap_or_default();
         seen.live_target = Some(LiveTarget {
@@ -123,6 +142,10 @@ impl Observer<'_> {
             template,
             annotated: target.metadata.annotations.is_some(),
             promoted_by: annotation,
+            // The Deployment controller copies annotations to the ReplicaSet of each version, where they outlive an undo.
+            was_promoted: history
+                .iter()
+                .any(|set| set.annotations().get(PROMOTED_BY) == Some(&marker)),
         });
         Ok(())
     }
@@ -136,13 +159,34 @@ impl Observer<'_> {
         target.map_err(|error| ApiError::new("get", "Deployment".into(), namespace, &spec.target, error))
     }
 
-    /// The template that the target had when the run started, from its rollout history.
-    async fn former_template(
-        &self,
-        canary: &Canary,
-        spec: &Spec,
-        target: &DynamicObject,
-    ) -> Result<Option<Value>, ApiError> {
+    /// The canary as it is now, and its pods if their labels are judged.
+    async fn confirm_canary(&self, canary: &Canary, spec: &Spec) -> Result<(), ApiError> {
+        let namespace = &canary.key.namespace;
+        let failed = |verb, kind: &'static str, error| ApiError::new(verb, kind.into(), namespace, &spec.canary, error);
+        let api: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
+        let live = timeout(api.get_opt(&spec.canary)).await;
+        match live.map_err(|error| failed("get", "Deployment", error))? {
+            Some(live) => drop(Deployment::put(self.cache, &live)),
+            None => drop(Deployment::remove(
+                self.cache,
+                &(namespace.clone(), spec.canary.clone()),
+            )),
+        }
+        let judges_pods = |item: &Item| matches!(item, Item::LabelWatch { pods: Some(_), .. });
+        if spec.validation.items.iter().any(judges_pods) {
+            let of_run =
+                ListParams::default().labels(&format!("{RUN}={},{KANARY_NAME}={}", canary.run(spec), canary.key.name));
+            let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+            let pods = timeout(api.list(&of_run)).await;
+            for pod in pods.map_err(|error| failed("list the pods of", "Deployment", error))? {
+                Pod::put(self.cache, &pod);
+            }
+        }
+        Ok(())
+    }
+
+    /// The target's ReplicaSets, the newest version first.
+    async fn history(&self, canary: &Canary, spec: &Spec, target: &DynamicObject) -> Result<Vec<ReplicaSet>, ApiError> {
         let namespace = &canary.key.namespace;
         let selector: LabelSelector = target
             .data
@@ -150,29 +194,41 @@ impl Observer<'_> {
             .and_then(|selector| serde_json::from_value(selector.clone()).ok())
             .unwrap_or_default();
         let Ok(selector) = Selector::try_from(selector) else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         let api: Api<ReplicaSet> = Api::namespaced(self.client.clone(), namespace);
         let history = timeout(api.list(&ListParams::default().labels_from(&selector))).await;
         let history =
             history.map_err(|error| ApiError::new("list", "ReplicaSet".into(), namespace, &spec.target, error))?;
-        let is_former = |template: &PodTemplateSpec| {
-            let template = serde_json::to_value(template).unwrap_or_default();
-            Some(hash::of(&template)) == canary.status.target_hash
+        let is_targets = |set: &ReplicaSet| {
+            set.owner_references()
+                .iter()
+                .any(|owner| Some(&owner.uid) == target.metadata.uid.as_ref())
         };
-        let template = history
-            .items
-            .into_iter()
-            .filter(|set| {
-                set.owner_references()
-                    .iter()
-                    .any(|owner| Some(&owner.uid) == target.metadata.uid.as_ref())
-            })
-            .filter_map(|set| set.spec?.template)
-            .map(without_hash_label)
-            .find(is_former);
-        Ok(template.and_then(|template| serde_json::to_value(template).ok()))
+        let mut history: Vec<_> = history.items.into_iter().filter(is_targets).collect();
+        history.sort_by_key(|set| std::cmp::Reverse(revision(set)));
+        Ok(history)
     }
+}
+
+/// Number of a version in the rollout history.
+fn revision(set: &ReplicaSet) -> Option<u64> {
+    set.annotations().get("deployment.kubernetes.io/revision")?.parse().ok()
+}
+
+/// The version before the newest, as `kubectl rollout undo` takes it; none if the promotion changed nothing, because then
+/// the newest version is the one from before.
+fn former_template(history: &[ReplicaSet], started_with: Option<&String>) -> Option<Value> {
+    let template = |set: &ReplicaSet| {
+        let template = set.spec.clone()?.template.map(without_hash_label)?;
+        serde_json::to_value(template).ok()
+    };
+    let mut templates = history.iter().filter_map(template);
+    let newest = templates.next()?;
+    if Some(&hash::of(&newest)) == started_with {
+        return None;
+    }
+    templates.next()
 }
 
 /// The Deployment controller adds a label to the templates of its ReplicaSets.

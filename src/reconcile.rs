@@ -15,7 +15,7 @@ use crate::{
         canary::Spec,
         decide,
         decision::{Action, Decision},
-        observation::Observation,
+        observation::{Observation, Promotion},
         status::{self, Phase},
         validation::{Item, promql::Vars},
     },
@@ -99,7 +99,7 @@ impl Context {
         now: Timestamp,
     ) -> Result<Next, ApiError> {
         for action in &decision.actions {
-            let done = self.writer.act(canary, action).await;
+            let done = self.act(canary, action, now).await;
             self.count(label(action), &done);
             done?;
             tracing::debug!(key = %canary.key, action = label(action), "done");
@@ -108,9 +108,12 @@ impl Context {
             self.memory.succeeded(&canary.key);
         }
         if let Some(status) = &decision.status {
+            // The facts of the stored status, before others take their place.
+            self.announce(canary, now).await;
             let done = self.writer.write_status(canary, status).await;
             self.count("status", &done);
             done?;
+            self.memory.status_written(&canary.key);
             self.report(canary, status, now);
         }
         if let Ok(spec) = &canary.spec {
@@ -121,6 +124,30 @@ impl Context {
         }
         self.announce(canary, now).await;
         Ok(Next::At(decision.wake))
+    }
+
+    /// Does one action. A promotion is remembered: before it, because there may be no reply, and after it.
+    async fn act(&self, canary: &Canary, action: &Action, now: Timestamp) -> Result<(), ApiError> {
+        let Action::SetTemplate { name, .. } = action else {
+            return self.writer.act(canary, action).await;
+        };
+        let key = &canary.key;
+        let former = self.memory.begin_promotion(key);
+        let done = self.writer.act(canary, action).await;
+        match done.as_ref().map_err(ApiError::class) {
+            Ok(()) => {
+                let template_hash = self.cache.template_hash(&(key.namespace.clone(), name.clone()));
+                let promotion = template_hash.map_or(Promotion::Unknown, |template_hash| Promotion::Done {
+                    at: Some(now),
+                    template_hash,
+                });
+                self.memory.set_promotion(key, promotion);
+            }
+            // The API server says that it did not happen.
+            Err(Class::Conflict | Class::Invalid | Class::Throttled(_)) => self.memory.set_promotion(key, former),
+            Err(Class::Transient) => {}
+        }
+        done
     }
 
     /// One line for each phase change.

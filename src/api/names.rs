@@ -9,6 +9,8 @@ pub const VERSION: &str = "v1alpha1";
 pub const IS_KANARY: &str = "kanary.k8s-operators.dev/iskanary";
 /// Label with the Kanary's name on every object that Kanary creates for a run.
 pub const KANARY_NAME: &str = "kanary.k8s-operators.dev/name";
+/// Label with the Kanary's kind on every object that Kanary creates for a run: two kinds may share a name.
+pub const KANARY_KIND: &str = "kanary.k8s-operators.dev/kind";
 /// Label with the run's identity on the canary and its pods, so that pods of an earlier run are never judged.
 pub const RUN: &str = "kanary.k8s-operators.dev/run";
 

@@ -32,7 +32,7 @@ use crate::{
         canary::Spec,
         decision::ObjectKind,
         labels::Labels,
-        observation::{Deployment, Observation, Owned},
+        observation::{Deployment, Observation, Owned, Stray},
     },
 };
 
@@ -49,6 +49,8 @@ pub(crate) struct State {
     by_service: HashMap<Place, BTreeSet<Key>>,
     deployments: Table<Deployment>,
     services: Table<ServiceRow>,
+    /// Names of the Services that a Kanary owns, by its uid.
+    services_of: HashMap<String, BTreeSet<Place>>,
     /// Names of the Services of a namespace that are not ours: what a canary must not be selected by.
     production: HashMap<String, BTreeSet<String>>,
     autoscalers: Table<Owned>,
@@ -153,6 +155,9 @@ impl Cached for KubeService {
     fn touch(state: &mut State, place: &Place, row: &ServiceRow, there: bool) -> Vec<Key> {
         let (namespace, name) = place.clone();
         enlist(&mut state.production, namespace, name, there && !row.is_kanary);
+        if let Some(owner) = &row.owned.owner {
+            enlist(&mut state.services_of, owner.clone(), place.clone(), there);
+        }
         keys(&state.by_service, place)
     }
 }
@@ -210,6 +215,21 @@ impl State {
             .collect()
     }
 
+    /// Services that a Kanary owns and does not ask for.
+    fn strays(&self, canary: &Canary, spec: &Spec) -> Vec<Stray> {
+        let owned = self.services_of.get(&canary.uid).into_iter().flatten();
+        owned
+            .filter(|(_, name)| Some(name) != spec.kanary_service.as_ref())
+            .filter_map(|place| {
+                let row = self.services.get(place).filter(|row| !row.owned.deleting)?;
+                Some(Stray {
+                    name: place.1.clone(),
+                    uid: row.owned.uid.clone(),
+                })
+            })
+            .collect()
+    }
+
     fn index(&mut self, canary: &Canary, add: bool) {
         let Ok(spec) = &canary.spec else { return };
         let (deployments, services) = interests(&canary.key, spec);
@@ -252,6 +272,20 @@ impl Cache {
         Ok(Some(key))
     }
 
+    /// Takes in the reply to a write of a Kanary, unless it is gone by now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::put_kanary`].
+    pub fn update_kanary(&self, kind: KanaryKind, object: &Kanary) -> Result<(), String> {
+        let canary = Canary::parse(kind, object)?;
+        let is_there = self.kanary(&canary.key).is_some_and(|known| known.uid == canary.uid);
+        if is_there {
+            self.put_kanary(kind, object)?;
+        }
+        Ok(())
+    }
+
     /// A Kanary is gone.
     pub fn remove_kanary(&self, key: &Key) {
         let state = &mut *self.lock();
@@ -292,6 +326,12 @@ impl Cache {
         }
     }
 
+    /// Hash of a Deployment's pod template.
+    #[must_use]
+    pub fn template_hash(&self, place: &Place) -> Option<String> {
+        Some(self.lock().deployments.get(place)?.template_hash.clone())
+    }
+
     /// What is known of the cluster around a Kanary; measurements and live reads are the caller's to add.
     #[must_use]
     pub fn observe(&self, canary: &Canary, spec: &Spec) -> Observation {
@@ -325,6 +365,7 @@ impl Cache {
                 .kanary_service
                 .as_ref()
                 .and_then(|name| Some(state.services.get(&place(name))?.owned.clone())),
+            strays: state.strays(canary, spec),
             hpa: state.autoscalers.get(&canary_place).cloned(),
             canary: canary_view,
             ..Observation::default()

@@ -123,3 +123,42 @@ fn only_services_that_are_not_kanarys_are_traffic_to_keep_away_from() {
     let seen = cache.observe(&canary, canary.spec.as_ref().unwrap());
     assert!(seen.selectors.is_empty());
 }
+
+#[test]
+fn the_late_reply_to_a_write_does_not_bring_a_deleted_kanary_back() {
+    let cache = known(&[("a", json!({}))]);
+    let key = cache.kanaries(KanaryKind::Deployment).remove(0);
+    let reply = kanary("a", "5", json!({}));
+    cache.update_kanary(KanaryKind::Deployment, &reply).unwrap();
+    assert_eq!(cache.kanary(&key).unwrap().resource_version, "5");
+    cache.remove_kanary(&key);
+    cache.update_kanary(KanaryKind::Deployment, &reply).unwrap();
+    assert!(cache.kanary(&key).is_none());
+}
+
+#[test]
+fn a_service_that_the_spec_no_longer_asks_for_is_a_stray() {
+    let with = |service: &str| {
+        json!({"deploymentName": "web", "serviceName": "web",
+               "traffic": {"source": "kanary-service", "kanaryService": service}})
+    };
+    let cache = known(&[("a", with("old"))]);
+    let mut old = service(
+        "old",
+        &json!({"x": "y"}),
+        &json!({"kanary.k8s-operators.dev/iskanary": "true"}),
+    );
+    let owner =
+        json!([{"apiVersion": "v1", "kind": "KanaryDeployment", "name": "a", "uid": "uid-a", "controller": true}]);
+    old.metadata.owner_references = serde_json::from_value(owner).unwrap();
+    KubeService::put(&cache, &old);
+    let strays = |cache: &Cache| {
+        let canary = cache.kanary(&cache.kanaries(KanaryKind::Deployment).remove(0)).unwrap();
+        cache.observe(&canary, canary.spec.as_ref().unwrap()).strays
+    };
+    assert_eq!(strays(&cache), []);
+    cache
+        .put_kanary(KanaryKind::Deployment, &kanary("a", "2", with("new")))
+        .unwrap();
+    assert_eq!(strays(&cache).len(), 1);
+}

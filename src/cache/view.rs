@@ -65,11 +65,11 @@ impl View for PodRow {
     }
 }
 
-/// The Kanary that controls an object.
-fn owner(meta: &ObjectMeta) -> Option<String> {
+/// The Kanary that controls an object: its uid, and its kind and name.
+fn owner(meta: &ObjectMeta) -> Option<(String, String)> {
     let mut owners = meta.owner_references.iter().flatten();
     let owner = owners.find(|owner| owner.controller == Some(true) && KanaryKind::parse(&owner.kind).is_some())?;
-    Some(owner.uid.clone())
+    Some((owner.uid.clone(), format!("{}/{}", owner.kind, owner.name)))
 }
 
 fn annotation(meta: &ObjectMeta, name: &str) -> Option<String> {
@@ -83,6 +83,8 @@ pub(super) fn deployment(object: &KubeDeployment) -> Deployment {
     let spec = object.spec.as_ref();
     let template = spec.map(|spec| serde_json::to_value(&spec.template).unwrap_or_default());
     let (available_since, unavailable_since) = availability(object);
+    let owner = owner(meta);
+    let owner_name = owner.as_ref().map(|(_, name)| name.clone());
     Deployment {
         uid: meta.uid.clone().unwrap_or_default(),
         created: meta
@@ -90,7 +92,8 @@ pub(super) fn deployment(object: &KubeDeployment) -> Deployment {
             .as_ref()
             .map_or(Timestamp::UNIX_EPOCH, |time| time.0),
         deleting: meta.deletion_timestamp.is_some(),
-        owner: owner(meta),
+        owner: owner.map(|(uid, _)| uid),
+        owner_name,
         labels: meta.labels.clone().unwrap_or_default(),
         replicas: spec.and_then(|spec| spec.replicas).unwrap_or(1),
         selector: spec.and_then(|spec| selector(&spec.selector)),
@@ -99,8 +102,9 @@ pub(super) fn deployment(object: &KubeDeployment) -> Deployment {
         promoted_by: annotation(meta, names::PROMOTED_BY),
         created_by: annotation(meta, names::CREATED_BY),
         rolled_out: rolled_out(object),
-        progress_failed: condition(object, "Progressing")
-            .is_some_and(|(status, reason, _)| status == "False" && reason == "ProgressDeadlineExceeded"),
+        progress_failed: is_observed(object)
+            && condition(object, "Progressing")
+                .is_some_and(|(status, reason, _)| status == "False" && reason == "ProgressDeadlineExceeded"),
         available_since,
         unavailable_since,
     }
@@ -120,8 +124,10 @@ fn condition<'a>(object: &'a KubeDeployment, kind: &str) -> Option<(&'a str, &'a
 /// Since when a Deployment is, or is not, available, as its controller said last. That it has not seen the newest spec
 /// yet (a new number of replicas) does not make an available Deployment unavailable.
 fn availability(object: &KubeDeployment) -> (Option<Timestamp>, Option<Timestamp>) {
+    let available = object.status.as_ref().and_then(|status| status.available_replicas);
     match condition(object, "Available") {
-        Some(("True", _, since)) => (since, None),
+        // A Deployment that was scaled to nothing counts as available, and proves nothing.
+        Some(("True", _, since)) if available.unwrap_or_default() > 0 => (since, None),
         Some((_, _, since)) => (None, since),
         None => (None, None),
     }
@@ -189,9 +195,11 @@ pub(super) fn autoscaler(object: &HorizontalPodAutoscaler) -> Owned {
 }
 
 fn owned(meta: &ObjectMeta) -> Owned {
+    let owner = owner(meta);
     Owned {
         uid: meta.uid.clone().unwrap_or_default(),
-        owner: owner(meta),
+        owner_name: owner.as_ref().map(|(_, name)| name.clone()),
+        owner: owner.map(|(uid, _)| uid),
         deleting: meta.deletion_timestamp.is_some(),
     }
 }

@@ -6,10 +6,11 @@ use super::{
     canary::Spec,
     decide::Step,
     decision::{Action, ObjectKind},
-    observation::{Deployment, Owned},
+    observation::{Deployment, Owned, Stray},
     scale::Scale,
     traffic,
 };
+use crate::api::GoDuration;
 
 /// Something that is wrong and is not the canary's verdict: shown as `Errored`, blocks success, and touches nothing.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,7 +84,13 @@ pub fn is_of_run(step: &Step<'_>, canary: &Deployment) -> bool {
 
 /// Whether a canary belonged to a deleted Kanary of the same name: the garbage collector takes it, and the watch tells.
 fn is_leftover(step: &Step<'_>, canary: &Deployment) -> bool {
-    canary.owner.is_some() && canary.labels.get(crate::api::names::KANARY_NAME) == Some(&step.canary.key.name)
+    belonged_to_namesake(step, canary.owner_name.as_ref())
+}
+
+/// Whether an object that is not ours is owned by a Kanary of our kind and name: one that was deleted.
+fn belonged_to_namesake(step: &Step<'_>, owner_name: Option<&String>) -> bool {
+    let key = &step.canary.key;
+    owner_name.is_some_and(|owner| *owner == format!("{}/{}", key.kind, key.name))
 }
 
 /// Decides what is missing before the canary can be judged.
@@ -163,7 +170,10 @@ fn await_target(step: &Step<'_>, target: &Deployment) -> Activation {
         let name = &step.spec.target;
         return Activation::failed(
             "ProgressDeadlineExceeded",
-            format!("Deployment {name} was created and did not become available within {patience:?}"),
+            format!(
+                "Deployment {name} was created and did not become available within {}",
+                GoDuration(patience)
+            ),
         );
     }
     Activation {
@@ -233,7 +243,11 @@ fn obstacle(step: &Step<'_>, target: &Deployment) -> Option<Problem> {
 
 fn name_taken(step: &Step<'_>) -> Option<Problem> {
     let seen = step.seen;
-    let foreign = |object: Option<&Owned>| object.is_some_and(|object| !is_ours(step, object.owner.as_ref()));
+    let foreign = |object: Option<&Owned>| {
+        object.is_some_and(|object| {
+            !is_ours(step, object.owner.as_ref()) && !belonged_to_namesake(step, object.owner_name.as_ref())
+        })
+    };
     let taken = |kind: &str, name: &str| {
         Problem::new(
             "NameTaken",
@@ -284,8 +298,9 @@ fn late(step: &Step<'_>) -> Option<Activation> {
     let until = patience(step)?;
     (until <= step.now).then(|| {
         let message = format!(
-            "Deployment {} did not become available within {:?}",
-            step.spec.canary, step.spec.progress_deadline
+            "Deployment {} did not become available within {}",
+            step.spec.canary,
+            GoDuration(step.spec.progress_deadline)
         );
         Activation::failed("ProgressDeadlineExceeded", message)
     })
@@ -325,12 +340,23 @@ fn missing(step: &Step<'_>, target: &Deployment) -> Vec<Action> {
             }
         }
     }
-    if let (Some(manifest), None) = (traffic::autoscaler(canary, spec), &seen.hpa) {
-        actions.push(Action::Create {
+    match (traffic::autoscaler(canary, spec), &seen.hpa) {
+        (Some(manifest), None) => actions.push(Action::Create {
             object: ObjectKind::HorizontalPodAutoscaler,
             name: spec.canary.clone(),
             manifest,
-        });
+        }),
+        // Of a former spec: two that scale one canary would never agree.
+        (None, Some(former)) if is_ours(step, former.owner.as_ref()) && !former.deleting => {
+            actions.push(Action::Delete {
+                object: ObjectKind::HorizontalPodAutoscaler,
+                name: spec.canary.clone(),
+                uid: former.uid.clone(),
+            });
+        }
+        _ => {}
     }
+    // A Service of a former spec would bring traffic that the present one does not ask for.
+    actions.extend(seen.strays.iter().map(Stray::delete));
     actions
 }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
+    decision::{Action, ObjectKind},
     labels::{Labels, Selector},
     validation::Tally,
 };
@@ -33,6 +34,53 @@ pub struct Observation {
     pub former_template: Option<Value>,
     /// The last write that the API server refused, until it succeeds.
     pub refusal: Option<Refusal>,
+    /// What is known of the run's promotion, beside what the target says.
+    pub promotion: Promotion,
+    /// The canary, and its pods if their labels are judged, were read live for this very decision.
+    pub confirmed: bool,
+    /// Services that are this Kanary's and not the one that its spec asks for.
+    pub strays: Vec<Stray>,
+    /// The rollout history of the target has nothing to roll back to.
+    pub no_former_template: bool,
+}
+
+/// What is known of a run's promotion. The target's annotation is not enough: whoever undoes or replaces a promotion may
+/// take it away, and must not be overruled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Promotion {
+    /// It was not made.
+    #[default]
+    NotYet,
+    /// It may have been made: by a controller that ended, or in a call without a reply.
+    Unknown,
+    /// It was made.
+    Done {
+        /// When, if this controller made it.
+        at: Option<Timestamp>,
+        /// Hash of the template that the target got.
+        template_hash: String,
+    },
+}
+
+/// A Service of a former spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stray {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+}
+
+impl Stray {
+    /// The action that takes it away.
+    #[must_use]
+    pub fn delete(&self) -> Action {
+        Action::Delete {
+            object: ObjectKind::Service,
+            name: self.name.clone(),
+            uid: self.uid.clone(),
+        }
+    }
 }
 
 /// A Deployment, trimmed to what matters.
@@ -46,6 +94,8 @@ pub struct Deployment {
     pub deleting: bool,
     /// uid of the Kanary that owns it.
     pub owner: Option<String>,
+    /// Kind and name of the Kanary that owns it, `KanaryDeployment/batman`.
+    pub owner_name: Option<String>,
     /// `metadata.labels`.
     pub labels: Labels,
     /// `spec.replicas`.
@@ -116,6 +166,8 @@ pub struct Owned {
     pub uid: String,
     /// uid of the Kanary that owns it.
     pub owner: Option<String>,
+    /// Kind and name of the Kanary that owns it, `KanaryDeployment/batman`.
+    pub owner_name: Option<String>,
     /// Being deleted.
     pub deleting: bool,
 }
@@ -133,6 +185,8 @@ pub struct LiveTarget {
     pub annotated: bool,
     /// Annotation: who promoted it last.
     pub promoted_by: Option<String>,
+    /// The rollout history has a version that this run promoted; read only if that is not known.
+    pub was_promoted: bool,
 }
 
 /// A write that the API server refused.

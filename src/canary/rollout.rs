@@ -7,11 +7,11 @@ use super::{
     decide::{Step, end, fail},
     decision::{Action, Decision, Need, ObjectKind},
     labels,
-    observation::Deployment,
+    observation::{Deployment, Promotion, Stray},
     run::set_problem,
     status::{DEPLOYMENT_UPDATED, DRY_RUN, Draft, FAILED, RECONCILING, STALLED, SUCCEEDED, find},
 };
-use crate::api::Word;
+use crate::api::{GoDuration, Word};
 
 /// Reason of a failure that has the former template put back.
 const NOT_AVAILABLE: &str = "TargetNotAvailable";
@@ -48,6 +48,9 @@ pub(super) fn promote(step: &Step<'_>) -> Decision {
     if !is_promoted(step, target) {
         return update(step, draft);
     }
+    if matches!(&step.seen.promotion, Promotion::Done { template_hash, .. } if *template_hash != target.template_hash) {
+        return fail(step, draft, "TargetChanged", &replaced(name));
+    }
     if target.rolled_out {
         set_problem(&mut draft, None);
         end(&mut draft, step.now, "DeploymentUpdated");
@@ -56,6 +59,10 @@ pub(super) fn promote(step: &Step<'_>) -> Decision {
         return step.write(draft);
     }
     await_rollout(step, draft, target)
+}
+
+fn replaced(target: &str) -> String {
+    format!("Deployment {target} was updated, and somebody replaced its template before it had rolled out")
 }
 
 fn is_promoted(step: &Step<'_>, target: &Deployment) -> bool {
@@ -83,6 +90,10 @@ fn update(step: &Step<'_>, mut draft: Draft) -> Decision {
     if live.promoted_by.as_ref() == Some(&marker) {
         // Done already; the cache does not know yet, and will tell.
         return Decision::default();
+    }
+    if live.was_promoted || matches!(step.seen.promotion, Promotion::Done { .. }) {
+        // Undone, or replaced by another Kanary: promoting again would overrule whoever did it.
+        return fail(step, draft, "TargetChanged", &replaced(&step.spec.target));
     }
     if step.spec.verdict == Some(Word::Invalid) {
         return fail(step, draft, "VerdictInvalid", "spec.verdict is invalid");
@@ -142,13 +153,16 @@ fn await_rollout(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Deci
             ..step.write(draft)
         };
     }
-    let message = format!("Deployment {name} was updated and did not become available within {patience:?}");
+    let message = format!(
+        "Deployment {name} was updated and did not become available within {}",
+        GoDuration(patience)
+    );
     if step.spec.rollback && target.created_by != Some(step.canary.marker(step.spec)) {
         return fail(
             step,
             draft,
             NOT_AVAILABLE,
-            &format!("{message}; the former template is put back"),
+            &format!("{message}; the former template is put back, if the rollout history has one"),
         );
     }
     draft.set(STALLED, true, NOT_AVAILABLE, &message);
@@ -160,6 +174,10 @@ fn await_rollout(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Deci
 fn promoting_since(step: &Step<'_>) -> Timestamp {
     let since = |condition| find(&step.canary.status, condition).map(|c| c.last_transition_time.0);
     let succeeded = since(SUCCEEDED).unwrap_or(step.now);
+    let succeeded = match step.seen.promotion {
+        Promotion::Done { at: Some(at), .. } => succeeded.max(at),
+        _ => succeeded,
+    };
     match find(&step.canary.status, RECONCILING) {
         Some(reconciling) if reconciling.status == "True" => succeeded.max(reconciling.last_transition_time.0),
         Some(given_up) if given_up.reason == NOT_AVAILABLE => succeeded,
@@ -262,6 +280,7 @@ fn deletes(step: &Step<'_>) -> Vec<Action> {
                 uid: uid.clone(),
             })
         })
+        .chain(seen.strays.iter().map(Stray::delete))
         .collect()
 }
 
@@ -270,14 +289,13 @@ fn roll_back(step: &Step<'_>) -> Option<Decision> {
     let failed = find(&step.canary.status, FAILED)?;
     let target = step.seen.target.as_ref().filter(|target| !target.deleting)?;
     let marker = step.canary.marker(step.spec);
-    if failed.reason != NOT_AVAILABLE || target.promoted_by.as_ref() != Some(&marker) {
+    if step.seen.no_former_template || failed.reason != NOT_AVAILABLE || target.promoted_by.as_ref() != Some(&marker) {
         return None;
     }
     if step.refused().is_some() {
         return Some(act(step, Vec::new()));
     }
     let (Some(live), Some(former)) = (&step.seen.live_target, &step.seen.former_template) else {
-        // Without a former template in the rollout history there is nothing to put back.
         return step.seen.live_target.is_none().then(|| Decision {
             needs: Some(Need::FormerTemplate),
             ..Decision::default()

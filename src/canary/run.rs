@@ -6,7 +6,7 @@ use super::{
     activate::{self, Problem},
     bootstrap,
     decide::{Step, fail},
-    decision::Decision,
+    decision::{Decision, Need},
     observation::Deployment,
     pause,
     rollout::end_dry_run,
@@ -35,7 +35,9 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
         let message = message.to_owned();
         return fail(step, with_items(draft, judgement), reason, &message);
     }
-    if let Some(schedule) = step.spec.schedule.filter(|schedule| *schedule > step.now) {
+    // A schedule that is edited once the canary is there comes too late to hold anything.
+    let started = canary(step).is_some() || step.canary.status.available_at.is_some();
+    if let Some(schedule) = step.spec.schedule.filter(|schedule| *schedule > step.now && !started) {
         return wait_for_schedule(step, draft, schedule);
     }
     let activation = activate::decide(step);
@@ -126,6 +128,12 @@ fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decisi
     }
     let due = window.deadline <= step.now;
     if problem.is_none() && available && (word || (due && judgement.all_agree())) {
+        if !step.seen.confirmed {
+            return Decision {
+                needs: Some(Need::LiveCanary),
+                ..Decision::default()
+            };
+        }
         return succeed(step, draft, judgement, word);
     }
     hold(step, draft, window, judgement, problem)
@@ -233,6 +241,9 @@ fn succeed(step: &Step<'_>, mut draft: Draft, judgement: Judgement, word: bool) 
     };
     clear_problem(&mut draft);
     draft.clear(RUNNING, reason, "the verdict is good");
+    // A retry made good what failed before.
+    let failed = &mut draft.status.failed_templates;
+    failed.retain(|hash| *hash != step.spec.template_hash);
     if step.spec.dry_run {
         end_dry_run(step, &mut draft, by);
     } else {

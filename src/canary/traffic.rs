@@ -8,13 +8,16 @@ use super::{
     observation::{Deployment, Observation, Service},
     scale::Scale,
 };
-use crate::api::names::{CHANGE_CAUSE, CREATED_BY, GROUP, IS_KANARY, KANARY_NAME, RUN, TARGET_HASH, VERSION};
+use crate::api::names::{
+    CHANGE_CAUSE, CREATED_BY, GROUP, IS_KANARY, KANARY_KIND, KANARY_NAME, RUN, TARGET_HASH, VERSION,
+};
 
 /// Labels of every object that belongs to a run.
 fn identity(canary: &Canary) -> Map<String, Value> {
     let mut labels = Map::new();
     labels.insert(IS_KANARY.to_owned(), json!("true"));
     labels.insert(KANARY_NAME.to_owned(), json!(canary.key.name));
+    labels.insert(KANARY_KIND.to_owned(), json!(canary.key.kind.as_str()));
     labels
 }
 
@@ -70,6 +73,7 @@ fn pod_labels(canary: &Canary, spec: &Spec, seen: &Observation, target: &Deploym
     }
     pod.insert(IS_KANARY.to_owned(), "true".to_owned());
     pod.insert(KANARY_NAME.to_owned(), canary.key.name.clone());
+    pod.insert(KANARY_KIND.to_owned(), canary.key.kind.as_str().to_owned());
     pod.insert(RUN.to_owned(), canary.run(spec));
     pod
 }
@@ -78,12 +82,15 @@ fn pod_labels(canary: &Canary, spec: &Spec, seen: &Observation, target: &Deploym
 #[must_use]
 pub fn canary_deployment(canary: &Canary, spec: &Spec, seen: &Observation, target: &Deployment) -> Value {
     let mut deployment = spec.template_spec.clone();
-    let own = json!({
-        "matchLabels": {IS_KANARY: "true", KANARY_NAME: canary.key.name, RUN: canary.run(spec)},
-    });
+    let mut own = identity(canary);
+    own.insert(RUN.to_owned(), json!(canary.run(spec)));
     if let Some(fields) = deployment.as_object_mut() {
         fields.insert("replicas".to_owned(), json!(spec.scale.initial(target.replicas)));
-        fields.insert("selector".to_owned(), own);
+        fields.insert("selector".to_owned(), json!({"matchLabels": own}));
+        // A canary is never rolled over, and "available" is to mean all of it: with the user's `maxUnavailable` a single
+        // pod that never starts could count as available.
+        let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}});
+        fields.insert("strategy".to_owned(), strategy);
         fields.remove("paused");
         let pod_labels = json!(pod_labels(canary, spec, seen, target));
         if let Some(pod) = fields.get_mut("template").and_then(Value::as_object_mut) {

@@ -166,14 +166,23 @@ fn between(requests: Vec<Request>, from: jiff::Timestamp, to: jiff::Timestamp) -
     show(&inside)
 }
 
-/// When the status was written that said `Running`, and when the one after it.
-fn judged(requests: &[Request], kanary: &str) -> (jiff::Timestamp, jiff::Timestamp) {
+/// While it is judged a canary costs nothing; at its deadline it is read once, and not before.
+fn assert_waits_for_free(requests: Vec<Request>, ended: &Value) {
+    let name = ended["metadata"]["name"].as_str().unwrap();
     let writes: Vec<_> = requests
         .iter()
-        .filter(|request| request.resource == "kanarydeployments/status" && request.name == kanary)
+        .filter(|request| request.resource == "kanarydeployments/status" && request.name == name)
         .collect();
     assert_eq!(writes.len(), 3, "Running, Succeeded, DeploymentUpdated: {writes:?}");
-    (writes[0].at, writes[1].at)
+    let (running, succeeded) = (writes[0].at, writes[1].at);
+    let deadline = time(ended, "/status/deadline");
+    assert!(
+        deadline.duration_since(running).as_secs() >= 2,
+        "{running} to {deadline}"
+    );
+    assert_eq!(between(requests.clone(), running, deadline), Vec::<String>::new());
+    let proof = format!("get deployments app-kanary-{name} 200");
+    assert_eq!(between(requests, deadline, succeeded), [proof]);
 }
 
 #[tokio::test]
@@ -183,11 +192,8 @@ async fn a_canary_that_waits_for_its_deadline_costs_nothing() {
     world
         .kanary("batman", "app", json!({"validation": {"validationPeriod": "6s"}}))
         .await;
-    world.ends("batman", "DeploymentUpdated").await;
-    let requests = world.requests();
-    let (from, to) = judged(&requests, "batman");
-    assert!(to.duration_since(from).as_secs() >= 3, "{from} to {to}");
-    assert_eq!(between(requests, from, to), Vec::<String>::new());
+    let ended = world.ends("batman", "DeploymentUpdated").await;
+    assert_waits_for_free(world.requests(), &ended);
 }
 
 #[tokio::test]
@@ -200,10 +206,8 @@ async fn a_canary_whose_metric_is_checked_costs_the_api_server_nothing() {
     }});
     let validation = json!({"validationPeriod": "6s", "maxIntervalPeriod": "500ms", "items": [item]});
     world.kanary("batman", "app", json!({"validation": validation})).await;
-    world.ends("batman", "DeploymentUpdated").await;
-    let requests = world.requests();
-    let (from, to) = judged(&requests, "batman");
-    assert_eq!(between(requests, from, to), Vec::<String>::new());
+    let ended = world.ends("batman", "DeploymentUpdated").await;
+    assert_waits_for_free(world.requests(), &ended);
     assert!(fake.asked().len() >= 6, "it was checked");
 }
 

@@ -25,13 +25,13 @@ fn everything_created_carries_the_two_labels_and_an_owner_reference_to_the_kanar
         ",
         expect![[r#"
             create Service myapp-svc-kanary-batman
-              labels: {"…/iskanary":"true","…/name":"batman"}
+              labels: {"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman"}
               ownerReferences: [{"apiVersion":"…/v1alpha1","blockOwnerDeletion":true,"controller":true,"kind":"KanaryDeployment","name":"batman","uid":"uid-batman"}]
             create Deployment myapp-kanary-batman
-              labels: {"…/iskanary":"true","…/name":"batman","…/run":"<hash>-1"}
+              labels: {"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-1"}
               ownerReferences: [{"apiVersion":"…/v1alpha1","blockOwnerDeletion":true,"controller":true,"kind":"KanaryDeployment","name":"batman","uid":"uid-batman"}]
             create HorizontalPodAutoscaler myapp-kanary-batman
-              labels: {"…/iskanary":"true","…/name":"batman"}
+              labels: {"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman"}
               ownerReferences: [{"apiVersion":"…/v1alpha1","blockOwnerDeletion":true,"controller":true,"kind":"KanaryDeployment","name":"batman","uid":"uid-batman"}]
         "#]],
     );
@@ -46,8 +46,8 @@ fn the_selector_of_the_canary_is_its_own_and_never_the_targets() {
         ",
         expect![[r#"
             create Deployment myapp-kanary-batman
-              selector: {"matchLabels":{"…/iskanary":"true","…/name":"batman","…/run":"<hash>-1"}}
-              labels: {"…/iskanary":"true","…/name":"batman","…/run":"<hash>-1"}
+              selector: {"matchLabels":{"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-1"}}
+              labels: {"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-1"}
         "#]],
     );
 }
@@ -127,8 +127,8 @@ fn a_canary_that_is_not_available_within_the_progress_deadline_fails_the_run() {
         ",
         expect![[r#"
             phase Scheduled → Failed
-            Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 600s
-            Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 600s
+            Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s
+            Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s
             completedAt +10m0s
             failedTemplates ["<hash>"]
             shows Failed 0s/15m0s
@@ -177,8 +177,8 @@ fn a_canary_that_stops_being_available_and_does_not_come_back_fails_the_run() {
             Activated=False RunFailed: the run has ended
             Running=False RunFailed: the run has ended
             Reconciling=False RunFailed: the run has ended
-            Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 600s
-            Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 600s
+            Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s
+            Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s
             completedAt +11m0s
             failedTemplates ["<hash>"]
             shows Failed 11m0s/15m0s
@@ -290,8 +290,8 @@ fn a_canary_that_was_made_again_has_its_progress_deadline_too() {
             Activated=False RunFailed: the run has ended
             Running=False RunFailed: the run has ended
             Reconciling=False RunFailed: the run has ended
-            Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 600s
-            Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 600s
+            Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s
+            Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s
             completedAt +11m0s
             failedTemplates ["<hash>"]
             shows Failed 11m0s/15m0s

@@ -245,6 +245,7 @@ fn deployment(marker: String, run: String) -> impl Strategy<Value = Deployment> 
         let selector = Selector::parse(crate::api::LabelMatch::Labels(selected)).unwrap();
         Deployment {
             uid: "uid".to_owned(),
+            owner_name: who.0.clone().map(|uid| format!("KanaryDeployment/{uid}")),
             owner: who.0,
             labels: who.1,
             promoted_by: who.2,
@@ -311,6 +312,7 @@ pub(super) fn observation(canary: &Canary) -> impl Strategy<Value = Observation>
     let owned = || {
         (owner(), proptest::bool::weighted(0.2)).prop_map(|(owner, deleting)| Owned {
             uid: "uid".to_owned(),
+            owner_name: owner.clone().map(|uid| format!("KanaryDeployment/{uid}")),
             owner,
             deleting,
         })
@@ -345,6 +347,7 @@ pub(super) fn observation(canary: &Canary) -> impl Strategy<Value = Observation>
     )
         .prop_map(
             |(target, canary, pods, service, kanary_service, hpa, tallies, refusal)| Observation {
+                confirmed: pods.len() % 2 == 0,
                 target,
                 canary,
                 pods,

@@ -11,7 +11,9 @@ use crate::{
         canary::Spec,
         hash,
         labels::{Labels, Selector},
-        observation::{Deployment, LiveTarget, Observation, Owned, Pod, Refusal, SelectorView, Service},
+        observation::{
+            Deployment, LiveTarget, Observation, Owned, Pod, Promotion, Refusal, SelectorView, Service, Stray,
+        },
         validation::{Outcome, Sample, Tally},
     },
 };
@@ -184,6 +186,11 @@ pub(super) fn observation(canary: &Canary, spec: &Spec, short: &Value) -> Observ
             "live",
             "former",
             "refusal",
+            "promotion",
+            "promotedAt",
+            "confirmed",
+            "strays",
+            "noFormer",
         ];
         assert!(known.contains(&name.as_str()), "nobody sees {name}");
     }
@@ -205,6 +212,7 @@ pub(super) fn observation(canary: &Canary, spec: &Spec, short: &Value) -> Observ
             template_hash: hash::of(&template(value["template"].as_str().unwrap_or("t1"))),
             annotated: value["annotated"].as_bool().unwrap_or(true),
             promoted_by: marker(canary, spec, &value["promotedBy"]),
+            was_promoted: value["wasPromoted"] == json!(true),
         }),
         former_template: there("former").map(|value| template(value.as_str().unwrap())),
         refusal: there("refusal").map(|value| Refusal {
@@ -212,6 +220,17 @@ pub(super) fn observation(canary: &Canary, spec: &Spec, short: &Value) -> Observ
             message: text(&value["message"]).unwrap_or("create Deployment: no quota".to_owned()),
             retry_at: time(&value["retryAt"]).unwrap(),
         }),
+        promotion: match short["promotion"].as_str() {
+            None => Promotion::NotYet,
+            Some("unknown") => Promotion::Unknown,
+            Some(done) => Promotion::Done {
+                at: time(&short["promotedAt"]),
+                template_hash: hash::of(&template(done)),
+            },
+        },
+        confirmed: short["confirmed"] != json!(false),
+        strays: list("strays").map(stray).collect(),
+        no_former_template: short["noFormer"] == json!(true),
     }
 }
 
@@ -235,8 +254,16 @@ fn owner(value: &Value) -> Option<String> {
     }
 }
 
+fn stray(name: &Value) -> Stray {
+    Stray {
+        name: text(name).unwrap(),
+        uid: "uid-stray".to_owned(),
+    }
+}
+
 fn owned(value: &Value) -> Owned {
     Owned {
+        owner_name: text(&value["ownerName"]),
         uid: text(&value["uid"]).unwrap_or("uid-owned".to_owned()),
         owner: owner(value),
         deleting: value["deleting"] == json!(true),
@@ -282,6 +309,7 @@ fn canary_seen(canary: &Canary, spec: &Spec, value: &Value) -> Deployment {
         uid: "uid-canary".to_owned(),
         created: time(&value["created"]).unwrap_or_else(|| t0() - SignedDuration::from_secs(30)),
         deleting: value["deleting"] == json!(true),
+        owner_name: text(&value["ownerName"]),
         owner: owner(value),
         labels: seen_labels,
         replicas: value["replicas"]

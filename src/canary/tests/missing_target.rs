@@ -106,8 +106,8 @@ fn a_target_that_was_created_and_does_not_become_available_fails_the_run() {
         expect![[r#"
             phase Running → Failed
             Running=False RunFailed: the run has ended
-            Failed=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 600s
-            Stalled=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 600s
+            Failed=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 10m0s
+            Stalled=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 10m0s
             completedAt +10m0s
             failedTemplates ["<hash>"]
             shows Failed 0s/15m0s
@@ -125,8 +125,8 @@ fn a_target_that_was_created_and_that_the_cluster_gave_up_fails_the_run_at_once(
         ",
         expect![[r#"
             phase Scheduled → Failed
-            Failed=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 3600s
-            Stalled=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 3600s
+            Failed=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 1h0m0s
+            Stalled=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 1h0m0s
             completedAt +10m0s
             failedTemplates ["<hash>"]
             shows Failed 0s/15m0s

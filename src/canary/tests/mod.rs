@@ -19,6 +19,7 @@ mod manual;
 mod missing_target;
 mod model;
 mod output;
+mod overruled;
 mod paused;
 mod problems;
 mod prom_ql;

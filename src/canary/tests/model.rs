@@ -95,6 +95,12 @@ impl Model {
         let Some(need) = decision.needs else {
             return decision;
         };
+        if need == Need::LiveCanary {
+            self.seen.confirmed = true;
+            let decision = decide(&self.canary, &self.seen, self.now);
+            self.seen.confirmed = false;
+            return decision;
+        }
         let Some(target) = &self.seen.target else {
             return decision;
         };
@@ -104,6 +110,7 @@ impl Model {
             template_hash: target.template_hash.clone(),
             annotated: true,
             promoted_by: target.promoted_by.clone(),
+            was_promoted: false,
         });
         if need == Need::FormerTemplate {
             self.seen.former_template = self.canary.status.target_hash.as_deref().map(template);
@@ -184,6 +191,7 @@ impl Model {
         let owned = || Owned {
             uid: format!("uid-{name}"),
             owner: Some(UID.to_owned()),
+            owner_name: None,
             deleting: false,
         };
         match object {

@@ -53,8 +53,8 @@ fn a_target_that_does_not_become_available_is_said_to_be_stalled() {
         now: +10m
         ",
         expect![[r#"
-            Reconciling=False TargetNotAvailable: Deployment myapp was updated and did not become available within 600s
-            Stalled=True TargetNotAvailable: Deployment myapp was updated and did not become available within 600s
+            Reconciling=False TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s
+            Stalled=True TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s
             shows Succeeded 0s/15m0s
         "#]],
     );
@@ -69,8 +69,8 @@ fn a_target_that_the_cluster_gave_up_is_said_to_be_stalled_at_once() {
         now: +1m
         ",
         expect![[r#"
-            Reconciling=False TargetNotAvailable: Deployment myapp was updated and did not become available within 600s
-            Stalled=True TargetNotAvailable: Deployment myapp was updated and did not become available within 600s
+            Reconciling=False TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s
+            Stalled=True TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s
             shows Succeeded 0s/15m0s
         "#]],
     );
@@ -109,9 +109,9 @@ fn with_rollback_a_target_that_does_not_become_available_fails_the_run() {
             phase Succeeded → Failed
             Activated=False RunFailed: the run has ended
             Reconciling=False RunFailed: the run has ended
-            Succeeded=False TargetNotAvailable: Deployment myapp was updated and did not become available within 600s; the former template is put back
-            Failed=True TargetNotAvailable: Deployment myapp was updated and did not become available within 600s; the former template is put back
-            Stalled=True TargetNotAvailable: Deployment myapp was updated and did not become available within 600s; the former template is put back
+            Succeeded=False TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s; the former template is put back, if the rollout history has one
+            Failed=True TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s; the former template is put back, if the rollout history has one
+            Stalled=True TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s; the former template is put back, if the rollout history has one
             completedAt +10m0s
             failedTemplates ["<hash>"]
             shows Failed 10m0s/15m0s

@@ -201,8 +201,8 @@ fn a_new_run_names_its_canary_after_itself() {
         ",
         expect![[r#"
             create Deployment myapp-kanary-batman
-              labels: {"…/iskanary":"true","…/name":"batman","…/run":"<hash>-2"}
-              selector: {"matchLabels":{"…/iskanary":"true","…/name":"batman","…/run":"<hash>-2"}}
+              labels: {"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-2"}
+              selector: {"matchLabels":{"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-2"}}
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
             Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
             shows Scheduled 0s/15m0s

@@ -94,24 +94,27 @@ fn kept<'a>(item: &PromQl, all: &'a [Series], ready_pods: &[&str]) -> Result<Vec
         return Ok(all.iter().map(|series| reading(series, None)).collect());
     }
     let ready: BTreeSet<&str> = ready_pods.iter().copied().collect();
-    let mut named = false;
+    let mut named = 0;
     let mut readings = Vec::new();
     for series in all {
         if let Some(pod) = series.labels.get(&item.pod_key) {
-            named = true;
+            named += 1;
             if ready.contains(pod.as_str()) {
                 readings.push(reading(series, Some(pod)));
             }
         }
     }
-    if named || all.is_empty() {
+    // Where every series is bad, one that names no pod must not pass as somebody else's.
+    let doubtful = item.criterion.is_about_presence() && named < all.len();
+    if all.is_empty() || (named > 0 && !doubtful) {
         return Ok(readings);
     }
     Err(sample(
         Outcome::Error,
         format!(
-            "no series has the label `{}`: keep it in the query, set podNamekey to the label that names the pod, or set \
+            "{} has the label `{}`: keep it in the query, set podNamekey to the label that names the pod, or set \
              allPodsQuery",
+            if named == 0 { "no series" } else { "not every series" },
             item.pod_key
         ),
     ))

@@ -287,4 +287,7 @@ fn any_series_is_bad_where_none_is_due() {
         )],
     );
     assert_eq!(item("noResult: {}").judge(&vector(&["job=x 1"]), &PODS).outcome, Error);
+    // An alert without the label, beside one about another pod, must not pass unseen.
+    let mixed = vector(&["pod=other 1", "job=x 1"]);
+    assert_eq!(item("noResult: {}").judge(&mixed, &PODS).outcome, Error);
 }
