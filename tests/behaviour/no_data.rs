@@ -290,11 +290,12 @@ async fn a_metric_is_checked_at_least_every_max_interval_period() {
     world.target("app", 1).await;
     let fake = Fake::value("0.5").await;
     let mut spec = validation(item(&fake.address, json!({"interval": "1h"})));
-    spec["validation"]["validationPeriod"] = json!("2s");
+    spec["validation"]["validationPeriod"] = json!("4s");
     spec["validation"]["maxIntervalPeriod"] = json!("500ms");
     world.kanary("batman", "app", spec).await;
     world.ends("batman", "DeploymentUpdated").await;
-    assert!(fake.asked().len() >= 3, "{:?}", fake.asked());
+    // Kubernetes says to the second when the canary became available, so the window may be a second shorter.
+    assert!(fake.asked().len() >= 5, "{:?}", fake.asked());
 }
 
 #[tokio::test]
