@@ -20,6 +20,7 @@ mod label_watch;
 mod lifecycle;
 mod manual;
 mod no_data;
+mod overruled;
 mod prom_ql;
 mod published;
 mod readme;
