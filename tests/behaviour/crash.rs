@@ -100,7 +100,7 @@ async fn crash_everywhere(path: Path) {
     let undisturbed = Arc::new(undisturbed);
     let strikes = (1..=writes).flat_map(|nth| [(nth, Strike::Before), (nth, Strike::After)]);
     futures::stream::iter(strikes)
-        .for_each_concurrent(8, |(nth, strike)| {
+        .for_each_concurrent(5, |(nth, strike)| {
             let (first, path) = (undisturbed.clone(), path.clone());
             async move {
                 let world = first.sibling("crash").await;

@@ -1,5 +1,13 @@
 //! What the controller asked of the API server, from the API server's own log.
 
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    path::Path,
+    sync::Mutex,
+};
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -40,20 +48,52 @@ impl Request {
     }
 }
 
+/// What was read of the log so far: it is long, and every test asks for its own few lines.
+static READ: Mutex<Log> = Mutex::new(Log {
+    offset: 0,
+    half: Vec::new(),
+    requests: BTreeMap::new(),
+});
+
+#[derive(Debug)]
+struct Log {
+    offset: u64,
+    /// The last line, if it was half written.
+    half: Vec<u8>,
+    /// By namespace.
+    requests: BTreeMap<String, Vec<Request>>,
+}
+
 /// Every request of the controller in `namespace` so far.
 pub(crate) fn requests(plane: &Plane, namespace: &str) -> Vec<Request> {
-    let log = std::fs::read(plane.audit_log()).expect("the audit log can be read");
-    let log = String::from_utf8_lossy(&log);
-    let mut requests: Vec<_> = log
-        .lines()
-        .filter(|line| line.contains(USER) && line.contains(namespace))
-        // The last line may be half written.
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|entry| entry["user"]["username"] == USER && entry["objectRef"]["namespace"] == namespace)
-        .map(|entry| request(&entry))
-        .collect();
+    let mut read = READ.lock().unwrap();
+    read.go_on(plane.audit_log()).expect("the audit log can be read");
+    let mut requests = read.requests.get(namespace).cloned().unwrap_or_default();
     requests.sort_by_key(|request| request.at);
     requests
+}
+
+impl Log {
+    fn go_on(&mut self, log: &Path) -> std::io::Result<()> {
+        let mut file = File::open(log)?;
+        file.seek(SeekFrom::Start(self.offset))?;
+        let mut news = std::mem::take(&mut self.half);
+        self.offset += u64::try_from(file.read_to_end(&mut news)?).expect("a file is no longer than that");
+        let whole = news.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        self.half = news.split_off(whole);
+        for line in String::from_utf8_lossy(&news)
+            .lines()
+            .filter(|line| line.contains(USER))
+        {
+            let entry: Value = serde_json::from_str(line).expect("the audit log is lines of JSON");
+            let namespace = entry["objectRef"]["namespace"].as_str();
+            if let Some(namespace) = namespace.filter(|_| entry["user"]["username"] == USER) {
+                let requests = self.requests.entry(namespace.to_owned()).or_default();
+                requests.push(request(&entry));
+            }
+        }
+        Ok(())
+    }
 }
 
 fn request(entry: &Value) -> Request {

@@ -67,7 +67,7 @@ impl World {
             ..Default::default()
         };
         let namespaces: Api<Namespace> = Api::all(client.clone());
-        let created = namespaces.create(&PostParams::default(), &namespace).await;
+        let created = again(async || namespaces.create(&PostParams::default(), &namespace).await).await;
         let created = created.expect("a namespace can be made");
         Self {
             ns: created.metadata.name.expect("a namespace has a name"),
@@ -115,7 +115,8 @@ impl World {
     /// Creates an object, or says why it was refused.
     pub(crate) async fn try_create(&self, kind: &Kind, manifest: &Value) -> Result<Value, String> {
         let object = serde_json::from_value(manifest.clone()).expect("a manifest is an object");
-        let created = self.api(kind).create(&PostParams::default(), &object).await;
+        let api = self.api(kind);
+        let created = again(async || api.create(&PostParams::default(), &object).await).await;
         created.map(|object| to_value(&object)).map_err(|e| e.to_string())
     }
 
@@ -145,7 +146,7 @@ impl World {
     /// A merge patch, or why it was refused.
     pub(crate) async fn try_patch(&self, kind: &Kind, name: &str, patch: &Value) -> Result<Value, String> {
         let api = self.api(kind);
-        let patched = api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        let patched = again(async || api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await).await;
         patched.map(|object| to_value(&object)).map_err(|e| e.to_string())
     }
 
@@ -156,7 +157,8 @@ impl World {
 
     /// Deletes an object.
     pub(crate) async fn delete(&self, kind: &Kind, name: &str) {
-        let deleted = self.api(kind).delete(name, &DeleteParams::default()).await;
+        let api = self.api(kind);
+        let deleted = again(async || api.delete(name, &DeleteParams::default()).await).await;
         deleted.expect("the object can be deleted");
     }
 
@@ -169,13 +171,15 @@ impl World {
 
     /// An object, if it is there.
     pub(crate) async fn find(&self, kind: &Kind, name: &str) -> Option<Value> {
-        let found = self.api(kind).get_opt(name).await.expect("the object can be read");
-        found.map(|object| to_value(&object))
+        let api = self.api(kind);
+        let found = again(async || api.get_opt(name).await).await;
+        found.expect("the object can be read").map(|object| to_value(&object))
     }
 
     /// Every object of a kind that has these labels.
     pub(crate) async fn list(&self, kind: &Kind, selector: &str) -> Vec<Value> {
-        let list = self.api(kind).list(&ListParams::default().labels(selector)).await;
+        let (api, params) = (self.api(kind), ListParams::default().labels(selector));
+        let list = again(async || api.list(&params).await).await;
         list.expect("the kind can be listed").iter().map(to_value).collect()
     }
 
@@ -306,6 +310,14 @@ impl World {
     /// A kubectl that is not started yet.
     pub(crate) fn kubectl_command(&self, arguments: &[&str]) -> tokio::process::Command {
         kubectl::command(self.plane, &self.ns, arguments)
+    }
+}
+
+/// A connection that breaks says nothing about the controller: the user's calls are made once more then.
+async fn again<T>(call: impl AsyncFn() -> kube::Result<T>) -> kube::Result<T> {
+    match call().await {
+        Err(kube::Error::HyperError(_) | kube::Error::Service(_)) => call().await,
+        answered => answered,
     }
 }
 
