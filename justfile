@@ -25,7 +25,8 @@ format-check:
     cargo fmt --check
 
 clippy:
-    cargo clippy --locked --all-targets --test behaviour -- -D warnings
+    cargo clippy --locked --all-targets -- -D warnings
+    cargo clippy --locked --test behaviour -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
 
 deny:

@@ -1,4 +1,4 @@
-//! All that [`decide`](super::decide) may look at, beside the Kanary and the time.
+//! All that [`decide`](super::decide()) may look at, beside the Kanary and the time.
 
 use jiff::Timestamp;
 use serde_json::Value;

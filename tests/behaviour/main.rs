@@ -7,6 +7,10 @@
     clippy::indexing_slicing,
     reason = "a test that does not find what it expects is to fail there and then"
 )]
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "helpers take the `json!` that is written at the call"
+)]
 
 mod support;
 
@@ -20,6 +24,7 @@ mod label_watch;
 mod lifecycle;
 mod manual;
 mod no_data;
+mod overruled;
 mod prom_ql;
 mod published;
 mod readme;

@@ -9,172 +9,22 @@ use crate::support::{
 };
 
 /// `examples/example/nginx_deployment.yaml`, in the API version that still exists.
-const NGINX_DEPLOYMENT: &str = r#"
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: nginx-dep
-  labels:
-    app: nginx
-spec:
-  replicas: 3
-  selector:
-    matchLabels:
-      app: nginx
-  template:
-    metadata:
-      labels:
-        app: nginx
-    spec:
-      containers:
-      - name: nginx
-        image: nginx:1.15.4
-        ports:
-        - containerPort: 80
-"#;
+const NGINX_DEPLOYMENT: &str = include_str!("published/nginx_deployment.yaml");
 
 /// `examples/example/nginx_service.yaml`
-const NGINX_SERVICE: &str = r#"
-kind: Service
-apiVersion: v1
-metadata:
-  name:  nginx
-spec:
-  selector:
-    app: nginx
-  ports:
-  - name:  http
-    port:  80
-    targetPort:  80
-"#;
+const NGINX_SERVICE: &str = include_str!("published/nginx_service.yaml");
 
 /// `examples/example/nginx_kanarydeployment.yaml`
-const NGINX_KANARY: &str = r#"
-apiVersion: kanary.k8s-operators.dev/v1alpha1
-kind: KanaryDeployment
-metadata:
-  name: nginx-dep
-  labels:
-    app: nginx
-spec:
-  serviceName: nginx
-  deploymentName: nginx-dep
-  scale:
-    static:
-      replicas: 1
-  traffic:
-    source: both
-  validation:
-    items:
-    - manual:
-        statusAfterDeadline: none
-  template:
-    spec:
-      replicas: 3
-      selector:
-        matchLabels:
-          app: nginx
-      template:
-        metadata:
-          labels:
-            app: nginx
-        spec:
-          containers:
-          - name: nginx
-            image: nginx:latest
-            ports:
-            - containerPort: 80
-"#;
+const NGINX_KANARY: &str = include_str!("published/nginx_kanary.yaml");
 
 /// The README's "Basic example", `items` beside `validation` as it stands there.
-const BASIC: &str = r#"
-apiVersion: kanary.k8s-operators.dev/v1alpha1
-kind: KanaryDeployment
-metadata:
-  name: nginx
-  labels:
-    app: nginx
-spec:
-  serviceName: nginx
-  deploymentName: nginx
-  scale:
-    static:
-      replicas: 1
-  traffic:
-    source: both
-  validation:
-  items:
-    - manual:
-        statusAfterDeadline: none
-  template:
-    # deployment template
-"#;
+const BASIC: &str = include_str!("published/basic.yaml");
 
 /// The README's promQL block.
-const BATMAN_VALIDATIONS: &str = r#"
-validations:
-    initialDelay: 20s
-    items:
-    - promQL:
-        allPodsQuery: true
-        podNamekey: pod
-        prometheusService: prometheus.istio-system:9090
-        query: histogram_quantile(0.99, sum(rate(istio_request_duration_seconds_bucket{reporter="destination",destination_workload="myapp-kanary-batman"}[1m]))
-          by (le))
-        valueInRange:
-          max: 0.31
-          min: 0
-    maxIntervalPeriod: 10s
-    validationPeriod: 1m0s
-"#;
+const BATMAN_VALIDATIONS: &str = include_str!("published/batman_validations.yaml");
 
 /// `examples/istio-prom/kd.yaml`: promQL directly under `validation`.
-const ISTIO: &str = r#"
-apiVersion: kanary.k8s-operators.dev/v1alpha1
-kind: KanaryDeployment
-metadata:
-  name: myapp
-spec:
-  deploymentName: myapp
-  scale:
-    static:
-      replicas: 1
-  serviceName: myapp-svc
-  template:
-    metadata:
-      creationTimestamp: null
-    spec:
-      selector:
-        matchLabels:
-          app: myapp
-      template:
-        metadata:
-          creationTimestamp: null
-          labels:
-            app: myapp
-            version: v1
-        spec:
-          containers:
-          - args:
-            - --responseTime=30:800,50:100,100:80
-            image: kanaryoperator/simpleserver:latest
-            imagePullPolicy: IfNotPresent
-            name: myapp
-            ports:
-            - containerPort: 8080
-              protocol: TCP
-  traffic:
-    source: both
-  validation:
-    initialDelay: 15s
-    validationPeriod: 1m0s
-    promQL:
-      allPodsQuery: true
-      prometheusService: "prometheus.istio-system:9090"
-      query: "histogram_quantile(0.90, sum(irate(istio_request_duration_seconds_bucket{reporter=\"destination\",destination_workload=\"myapp-kanary-myapp\"}[10s])) by (le))"
-      valueInRange:
-        max: 0.350
-"#;
+const ISTIO: &str = include_str!("published/istio.yaml");
 
 fn one(text: &str) -> Value {
     from_yaml(text).remove(0)

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{DEPLOYMENT, KANARY, World, from_yaml, merge};
+use crate::support::{DEPLOYMENT, KANARY, SERVICE, World, from_yaml, merge};
 
 /// The YAML blocks of the README.
 fn blocks() -> Vec<Value> {
@@ -32,6 +32,26 @@ async fn the_example_promotes_the_new_version() {
     world.ends("batman", "DeploymentUpdated").await;
     let target = world.get(&DEPLOYMENT, "myapp").await;
     assert_eq!(target["spec"]["template"]["spec"]["containers"][0]["image"], "myapp:v2");
+}
+
+#[tokio::test]
+async fn the_example_to_try_promotes_the_new_version_too() {
+    let world = World::new("readme").await;
+    let [deployment, service, mut kanary] =
+        <[Value; 3]>::try_from(from_yaml(include_str!("../../examples/batman.yaml"))).unwrap();
+    merge(
+        &mut kanary,
+        json!({"spec": {"validation": {"initialDelay": "1s", "validationPeriod": "1s"}}}),
+    );
+    world.create(&DEPLOYMENT, &deployment).await;
+    world.create(&SERVICE, &service).await;
+    world.create(&KANARY, &kanary).await;
+    world.ends("batman", "DeploymentUpdated").await;
+    let target = world.get(&DEPLOYMENT, "myapp").await;
+    assert_eq!(
+        target["spec"]["template"]["spec"]["containers"][0]["image"],
+        "nginx:1.29"
+    );
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{KANARY, World, kanary, merge};
 
 /// Specs that the schema or one of its rules refuses, and what the user reads then.
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn refused() -> Vec<(&'static str, Value, &'static str)> {
     let items = |item: Value| json!({"validation": {"items": [item]}});
     let prom_ql = |more: Value| {
@@ -94,6 +95,7 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
 }
 
 /// The same for the validation and what follows it.
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn refused_validations() -> Vec<(&'static str, Value, &'static str)> {
     let items = |item: Value| json!({"validation": {"items": [item]}});
     let prom_ql = |more: Value| {

@@ -55,7 +55,7 @@ impl Recording {
                         deleted,
                         version,
                         object,
-                    })
+                    });
                 });
             }
         });

@@ -9,7 +9,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 pub(crate) async fn waited<T>(what: &str, last: impl Fn() -> String, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(value) => value,
-        Err(_) => panic!("waited {PATIENCE:?} for this: {what}\nseen last: {}", last()),
+        Err(elapsed) => panic!(
+            "waited {PATIENCE:?} for this ({elapsed}): {what}\nseen last: {}",
+            last()
+        ),
     }
 }
 

@@ -56,7 +56,7 @@ impl World {
         Self::make(file, self.place.clone()).await
     }
 
-    async fn make(file: &str, place: Place) -> Self {
+    async fn make(file: &str, beside: Place) -> Self {
         let plane = Plane::ready().await;
         let client = plane.admin().await;
         let namespace = Namespace {
@@ -74,7 +74,7 @@ impl World {
             plane,
             client,
             controller: Mutex::new(None),
-            place,
+            place: beside,
         }
     }
 

@@ -1,0 +1,71 @@
+//! What others did meanwhile is not overruled, and what the spec no longer asks for goes.
+
+use serde_json::{Value, json};
+
+use crate::support::{DEPLOYMENT, HPA, KANARY, SERVICE, World, phase, reason};
+
+/// A new version whose pods take a few seconds to be ready.
+fn slow() -> Value {
+    json!({"spec": {"template": {"metadata": {"labels": {"kanary.test/behaviour": "slow"}}}}})
+}
+
+#[tokio::test]
+async fn a_promotion_that_is_undone_while_the_target_rolls_out_is_not_made_again() {
+    let world = World::new("overruled").await;
+    let before = world.target("app", 1).await;
+    let spec = json!({"template": slow(), "validation": {"validationPeriod": "1s"}});
+    world.kanary("batman", "app", spec).await;
+    world
+        .until(&DEPLOYMENT, "app", "has the new version", |target| {
+            target["metadata"]["generation"] == 2 && target["status"]["observedGeneration"] == 2
+        })
+        .await;
+    world.kubectl(&["rollout", "undo", "deployment/app"]).await;
+    let ended = world.ends("batman", "Failed").await;
+    assert_eq!(reason(&ended, "Failed"), "TargetChanged");
+    world.gone(&DEPLOYMENT, "app-kanary-batman").await;
+    let target = world.get(&DEPLOYMENT, "app").await;
+    assert_eq!(target["metadata"]["generation"], 3, "promoted once and undone once");
+    assert_eq!(target["spec"]["template"], before["spec"]["template"]);
+}
+
+#[tokio::test]
+async fn a_canary_of_which_nothing_starts_is_not_available_whatever_its_strategy_tolerates() {
+    let world = World::new("overruled").await;
+    world.target("app", 1).await;
+    let never = json!({"spec": {
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
+        "template": {"metadata": {"labels": {"kanary.test/behaviour": "never-ready"}}},
+    }});
+    let spec = json!({
+        "template": never, "rollout": {"progressDeadline": "3s"},
+        "validation": {"validationPeriod": "1s", "items": [{"manual": {"statusAfterDeadline": "valid"}}]},
+    });
+    world.kanary("batman", "app", spec).await;
+    let ended = world.ends("batman", "Failed").await;
+    assert_eq!(reason(&ended, "Failed"), "ProgressDeadlineExceeded");
+}
+
+#[tokio::test]
+async fn a_service_and_an_autoscaler_that_the_spec_no_longer_asks_for_go() {
+    let world = World::new("overruled").await;
+    world.target("app", 1).await;
+    world.service("app", "app").await;
+    let spec = json!({
+        "serviceName": "app", "traffic": {"source": "kanary-service"}, "scale": {"hpa": {"maxReplicas": 2}},
+        "validation": {"validationPeriod": "1h"},
+    });
+    world.kanary("batman", "app", spec).await;
+    world.phase("batman", "Running").await;
+    world.get(&HPA, "app-kanary-batman").await;
+    world.get(&SERVICE, "app-kanary-batman").await;
+    world
+        .edit(
+            "batman",
+            json!({"traffic": {"source": "none"}, "scale": {"hpa": null, "static": {"replicas": 1}}}),
+        )
+        .await;
+    world.gone(&HPA, "app-kanary-batman").await;
+    world.gone(&SERVICE, "app-kanary-batman").await;
+    assert_eq!(phase(&world.get(&KANARY, "batman").await), "Running");
+}
