@@ -1,5 +1,8 @@
 //! Kubernetes objects trimmed to what decisions look at.
 
+#[cfg(test)]
+mod tests;
+
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{

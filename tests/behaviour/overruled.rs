@@ -69,3 +69,22 @@ async fn a_service_and_an_autoscaler_that_the_spec_no_longer_asks_for_go() {
     world.gone(&SERVICE, "app-kanary-batman").await;
     assert_eq!(phase(&world.get(&KANARY, "batman").await), "Running");
 }
+
+#[tokio::test]
+async fn an_autoscaler_of_somebody_else_is_not_taken_over_and_stands_in_the_way_until_it_goes() {
+    let world = World::new("overruled").await;
+    world.target("app", 1).await;
+    let theirs = json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "app-kanary-batman"},
+        "spec": {"maxReplicas": 7, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "app"}},
+    });
+    world.create(&HPA, &theirs).await;
+    let spec = json!({"scale": {"hpa": {"maxReplicas": 2}}, "validation": {"validationPeriod": "1s"}});
+    world.kanary("batman", "app", spec).await;
+    let errored = world.phase("batman", "Errored").await;
+    assert_eq!(reason(&errored, "Errored"), "NameTaken");
+    assert_eq!(world.get(&HPA, "app-kanary-batman").await["spec"]["maxReplicas"], 7);
+    world.delete(&HPA, "app-kanary-batman").await;
+    world.ends("batman", "DeploymentUpdated").await;
+}
