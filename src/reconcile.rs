@@ -144,8 +144,9 @@ impl Context {
                 self.memory.set_promotion(key, promotion);
             }
             // The API server says that it did not happen.
-            Err(Class::Conflict | Class::Invalid | Class::Throttled(_)) => self.memory.set_promotion(key, former),
-            Err(Class::Transient) => {}
+            Err(Class::Conflict | Class::Invalid) => self.memory.set_promotion(key, former),
+            // A timeout may ask for a pause as well: the write may have been done all the same.
+            Err(Class::Transient | Class::Throttled(_)) => {}
         }
         done
     }

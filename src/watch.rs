@@ -12,7 +12,7 @@ use std::{
 
 use futures::StreamExt;
 use kube::{
-    Api, Resource, ResourceExt,
+    Api, Resource,
     runtime::{
         WatchStreamExt,
         watcher::{self, Event, watcher},
@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     api::{Kanary, KanaryKind},
-    cache::{Cache, Cached, Place},
+    cache::{Cache, Cached, place_of},
     canary::Key,
     metrics::Metrics,
     queue::Queue,
@@ -53,10 +53,6 @@ impl Synced {
     fn set(&self) {
         self.0.store(true, Ordering::Release);
     }
-}
-
-fn place_of(object: &impl ResourceExt) -> Place {
-    (object.namespace().unwrap_or_default(), object.name_any())
 }
 
 /// Watches the objects of one kind until the program ends. What was known stays while the API server is away.

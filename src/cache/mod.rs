@@ -78,7 +78,7 @@ pub(crate) trait Cached: Resource<DynamicType = ()> + Clone + std::fmt::Debug {
         let Some(view) = Self::view(object) else {
             return Vec::new();
         };
-        let place = (object.namespace().unwrap_or_default(), object.name_any());
+        let place = place_of(object);
         let uid = object.uid().unwrap_or_default();
         let state = &mut *cache.lock();
         let keys = Self::touch(state, &place, &view, true);
@@ -97,6 +97,11 @@ pub(crate) trait Cached: Resource<DynamicType = ()> + Clone + std::fmt::Debug {
     fn places(cache: &Cache) -> Vec<Place> {
         Self::table(&mut cache.lock()).places().cloned().collect()
     }
+}
+
+/// Where an object is kept.
+pub(crate) fn place_of(object: &impl ResourceExt) -> Place {
+    (object.namespace().unwrap_or_default(), object.name_any())
 }
 
 /// Resource versions of one object grow, and compare as numbers (KEP-5504). One that is no number counts as the newest.

@@ -10,7 +10,7 @@ use super::{
     scale::Scale,
     traffic,
 };
-use crate::api::GoDuration;
+use crate::api::{GoDuration, names};
 
 /// Something that is wrong and is not the canary's verdict: shown as `Errored`, blocks success, and touches nothing.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,7 +79,7 @@ pub fn is_ours(step: &Step<'_>, owner: Option<&String>) -> bool {
 pub fn is_of_run(step: &Step<'_>, canary: &Deployment) -> bool {
     is_ours(step, canary.owner.as_ref())
         && !canary.deleting
-        && canary.labels.get(crate::api::names::RUN) == Some(&step.canary.run(step.spec))
+        && canary.labels.get(names::RUN) == Some(&step.canary.run(step.spec))
 }
 
 /// Whether a canary belonged to a deleted Kanary of the same name: the garbage collector takes it, and the watch tells.

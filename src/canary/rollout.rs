@@ -34,12 +34,7 @@ pub(super) fn promote(step: &Step<'_>) -> Decision {
         return step.write(draft);
     }
     let name = &step.spec.target;
-    draft.set(
-        RECONCILING,
-        true,
-        "Promoting",
-        format!("Deployment {name} is to be updated"),
-    );
+    promoting(step, &mut draft);
     let Some(target) = step.seen.target.as_ref().filter(|target| !target.deleting) else {
         let message = format!("Deployment {name} is gone, so it cannot be updated: create it again");
         set_problem(&mut draft, Some(&Problem::new("TargetNotFound", message)));
@@ -59,6 +54,12 @@ pub(super) fn promote(step: &Step<'_>) -> Decision {
         return step.write(draft);
     }
     await_rollout(step, draft, target)
+}
+
+/// The controller is about to update the target, or waits for it to roll out.
+pub(super) fn promoting(step: &Step<'_>, draft: &mut Draft) {
+    let why = format!("Deployment {} is to be updated", step.spec.target);
+    draft.set(RECONCILING, true, "Promoting", why);
 }
 
 fn replaced(target: &str) -> String {

@@ -9,7 +9,7 @@ use super::{
     decision::{Decision, Need},
     observation::Deployment,
     pause,
-    rollout::end_dry_run,
+    rollout::{end_dry_run, promoting},
     status::{
         ACTIVATED, Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED, SUCCEEDED, TRAFFIC, find, is_true,
     },
@@ -248,12 +248,7 @@ fn succeed(step: &Step<'_>, mut draft: Draft, judgement: Judgement, word: bool) 
         end_dry_run(step, &mut draft, by);
     } else {
         draft.set(SUCCEEDED, true, reason, by);
-        draft.set(
-            RECONCILING,
-            true,
-            "Promoting",
-            format!("Deployment {} is to be updated", step.spec.target),
-        );
+        promoting(step, &mut draft);
     }
     step.write(with_items(draft, judgement))
 }

@@ -117,18 +117,6 @@ impl Prometheus {
         Self::with_limits(secrets, Limits::default())
     }
 
-    /// Like [`new`](Self::new), with another time limit than 10 s per query.
-    #[must_use]
-    pub fn with_timeout(secrets: kube::Client, timeout: Duration) -> Self {
-        Self::with_limits(
-            secrets,
-            Limits {
-                timeout,
-                ..Limits::default()
-            },
-        )
-    }
-
     fn with_limits(secrets: kube::Client, limits: Limits) -> Self {
         Self {
             inner: Arc::new(Inner {
