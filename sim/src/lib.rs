@@ -2,4 +2,14 @@
 //!
 //! It keeps no promise of its own: where it differs from a real kube-apiserver, it is wrong.
 
+mod admit;
+mod builtin;
+pub mod clock;
+pub mod cluster;
 pub mod failure;
+pub mod names;
+pub mod object;
+pub mod resource;
+pub mod selector;
+pub mod store;
+pub mod write;
