@@ -63,7 +63,7 @@ impl Resource {
     }
 
     fn built_in<K: DeserializeOwned + Serialize + k8s_openapi::Resource>(plural: &str, short_names: &[&str]) -> Self {
-        let name = if K::GROUP.is_empty() {
+        let name = if K::GROUP.is_empty() || K::GROUP == "events.k8s.io" {
             plural.to_owned()
         } else {
             format!("{plural}.{}", K::GROUP)
@@ -82,6 +82,12 @@ impl Resource {
             scale: false,
             typed: Some(typed::<K>),
         }
+    }
+
+    /// Whether its objects are stored as those of another kind: an Event of events.k8s.io is a core Event.
+    #[must_use]
+    pub fn is_view(&self) -> bool {
+        self.group == "events.k8s.io"
     }
 
     fn in_all(mut self) -> Self {
