@@ -28,7 +28,7 @@ use crate::{
     measure,
     memory::Memory,
     metrics::Metrics,
-    prometheus::Prometheus,
+    prometheus::{Prometheus, Transport},
     queue::Queue,
     reconcile::Context,
     watch::{self, Sink, Synced},
@@ -48,6 +48,8 @@ pub struct Options {
     pub clock: Clock,
     /// Name of this replica, for Events.
     pub instance: String,
+    /// What carries queries to the Prometheus servers.
+    pub prometheus: Transport,
 }
 
 /// Why a controller ended.
@@ -117,7 +119,8 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
             .map_err(|source| Error::Listen { addr, source })?;
         spawn(&mut tasks, "admin", admin::serve(listener, state));
     }
-    let measuring = measure::run(parts.context.clone(), parts.queue.clone(), Prometheus::new(client), due);
+    let prometheus = Prometheus::new(client, options.prometheus);
+    let measuring = measure::run(parts.context.clone(), parts.queue.clone(), prometheus, due);
     spawn(&mut tasks, "measure", measuring);
     let mut workers = JoinSet::new();
     for _ in 0..WORKERS {
