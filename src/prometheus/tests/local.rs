@@ -101,7 +101,7 @@ async fn what_goes_wrong_in_this_process_is_told_as_over_the_network() {
 #[tokio::test(start_paused = true)]
 async fn a_server_in_this_process_that_is_slow_is_given_up() {
     let slow = Local::new(service_fn(async |_| {
-        sleep(Duration::from_secs(60)).await;
+        sleep(Duration::from_mins(1)).await;
         Ok::<_, BoxError>(reply(200, EMPTY))
     }));
     let prometheus = Prometheus::new(no_secrets(), Transport::Local(slow));
