@@ -8,6 +8,7 @@ use std::{
 
 use http::{Request, Response};
 use kube::client::Body;
+use serde_json::json;
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     task::yield_now,
@@ -38,14 +39,14 @@ fn dead(log: &Log) -> Client {
     Client::new(service, "default")
 }
 
-/// What a controller asks of an API server that is down for an hour.
+/// What a controller asks of an API server that is down for ten minutes.
 fn history(seed: u64) -> Vec<(Duration, String)> {
     fastrand::seed(seed);
     let log = Log::default();
     simulation().block_on(async {
         let stop = CancellationToken::new();
         let running = Box::pin(run(dead(&log), Options::default(), stop));
-        let ended = tokio::time::timeout(Duration::from_hours(1), running).await;
+        let ended = tokio::time::timeout(Duration::from_mins(10), running).await;
         assert!(ended.is_err(), "an API server that is down ends nothing");
     });
     let log = log.lock().unwrap();
@@ -73,16 +74,44 @@ fn a_watch_that_fails_waits_before_it_starts_anew() {
     assert_eq!(last.len(), KanaryKind::ALL.len() + 4, "{last:?}");
 }
 
-#[test]
-fn nothing_is_left_of_a_controller_that_is_dropped() {
+/// An API server that lists one Kanary and nothing else, and answers no other request.
+fn silent(log: &Log) -> Client {
+    let (log, start) = (log.clone(), Instant::now());
+    let service = service_fn(move |request: Request<Body>| {
+        let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+        log.lock().unwrap().push((start.elapsed(), path.to_owned()));
+        let is_list = path.split('/').count() <= 5 && !query.contains("watch=");
+        let items = if path.ends_with("/kanarydeployments") {
+            json!([{
+                "metadata": {"name": "batman", "namespace": "shop", "uid": "u", "resourceVersion": "1"},
+                "spec": {
+                    "deploymentName": "myapp",
+                    "template": {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "i"}]}}}},
+                },
+            }])
+        } else {
+            json!([])
+        };
+        let list = json!({"metadata": {"resourceVersion": "1"}, "items": items});
+        async move {
+            if !is_list {
+                std::future::pending::<()>().await;
+            }
+            Ok::<_, BoxError>(Response::new(Body::from(list.to_string().into_bytes())))
+        }
+    });
+    Client::new(service, "default")
+}
+
+/// Drops a controller in the midst of its work; what was asked until then.
+fn dropped(client: fn(&Log) -> Client) -> Vec<String> {
     let log = Log::default();
     simulation().block_on(async {
         let before = Handle::current().metrics().num_alive_tasks();
-        let running = Box::pin(run(dead(&log), Options::default(), CancellationToken::new()));
+        let running = Box::pin(run(client(&log), Options::default(), CancellationToken::new()));
         let ended = tokio::time::timeout(Duration::from_millis(1), running).await;
         assert!(ended.is_err());
         let asked = log.lock().unwrap().len();
-        assert!(asked > 0);
         // The tasks see that they are cancelled, and then the client that nobody holds any more.
         for _ in 0..10 {
             yield_now().await;
@@ -92,6 +121,16 @@ fn nothing_is_left_of_a_controller_that_is_dropped() {
         assert_eq!(log.lock().unwrap().len(), asked);
     });
     assert_eq!(Arc::strong_count(&log), 1);
+    let log = log.lock().unwrap();
+    log.iter().map(|(_, path)| path.clone()).collect()
+}
+
+#[test]
+fn nothing_is_left_of_a_controller_that_is_dropped() {
+    assert!(!dropped(dead).is_empty());
+    let asked = dropped(silent);
+    let target = "/apis/apps/v1/namespaces/shop/deployments/myapp";
+    assert_eq!(asked.iter().filter(|path| *path == target).count(), 1, "{asked:?}");
 }
 
 #[test]
