@@ -12,6 +12,7 @@ use crate::{
     failure::{Cause, Failure},
     names::name_problem,
     object::Object,
+    patch::keep_times,
     resource::Resource,
     store::Place,
 };
@@ -214,6 +215,9 @@ impl<'a> Txn<'a> {
         let counted = resource.typed.is_none() || COUNTED.contains(&&*resource.name);
         if counted && spec_changed(&old, &object) {
             object["metadata"]["generation"] = json!(live.meta.generation + 1);
+        }
+        if object["metadata"]["managedFields"].is_array() {
+            keep_times(&old, &mut object);
         }
         if old == object {
             return Ok(live);
