@@ -15,6 +15,7 @@ pub mod failure;
 pub mod names;
 pub mod object;
 pub mod patch;
+pub mod prometheus;
 pub mod resource;
 pub mod selector;
 pub mod server;
