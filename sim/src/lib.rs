@@ -3,3 +3,4 @@
 //! It keeps no promise of its own: where it differs from a real kube-apiserver, it is wrong.
 
 pub mod failure;
+pub mod schema;
