@@ -2,5 +2,23 @@
 //!
 //! It keeps no promise of its own: where it differs from a real kube-apiserver, it is wrong.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "JSON is indexed by the names of fields, and a field that is not there reads as null"
+)]
+
+mod admit;
+mod builtin;
+pub mod clock;
+pub mod cluster;
 pub mod failure;
+pub mod names;
+pub mod object;
+pub mod patch;
+pub mod prometheus;
+pub mod resource;
 pub mod schema;
+pub mod selector;
+pub mod server;
+pub mod store;
+pub mod write;

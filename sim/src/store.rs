@@ -1,0 +1,238 @@
+//! Objects by kind, and a log of their changes that watches read: what etcd and the watch cache are to a real API server.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+};
+
+use tokio::sync::Notify;
+
+use crate::object::Object;
+
+/// `deployments.apps`; `pods` in the core group.
+pub type ResourceName = Arc<str>;
+
+/// Namespace (empty for cluster-scoped kinds) and name.
+pub type Place = (String, String);
+
+/// A change of one object.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The resource version that it made.
+    pub version: u64,
+    /// What was there.
+    pub old: Option<Arc<Object>>,
+    /// What is there now. Of a deletion: nothing.
+    pub new: Option<Arc<Object>>,
+    /// Of a deletion: the last state, with the version of the deletion.
+    pub last: Option<Arc<Object>>,
+}
+
+/// All objects.
+#[derive(Debug)]
+pub struct Store {
+    version: u64,
+    kinds: BTreeMap<ResourceName, OfKind>,
+    /// Objects by the uid of an owner.
+    children: HashMap<String, BTreeSet<(ResourceName, Place)>>,
+    /// Longest log of a kind.
+    history: usize,
+}
+
+/// The objects of one kind.
+#[derive(Debug)]
+struct OfKind {
+    objects: BTreeMap<Place, Arc<Object>>,
+    /// Those without a controller.
+    uncontrolled: BTreeSet<Place>,
+    log: VecDeque<Change>,
+    /// The last change that is no longer in the log.
+    compacted: u64,
+    /// Woken in the order in which they wait, so that one seed gives one history.
+    changed: Arc<Notify>,
+}
+
+impl Default for OfKind {
+    fn default() -> Self {
+        Self {
+            objects: BTreeMap::new(),
+            uncontrolled: BTreeSet::new(),
+            log: VecDeque::new(),
+            compacted: 0,
+            changed: Arc::default(),
+        }
+    }
+}
+
+impl Store {
+    /// An empty store that keeps the last `history` changes of each kind for watches.
+    #[must_use]
+    pub fn new(history: usize) -> Self {
+        Self {
+            version: 1,
+            kinds: BTreeMap::new(),
+            children: HashMap::new(),
+            history,
+        }
+    }
+
+    /// The resource version of the last change.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The resource version of the next change.
+    #[must_use]
+    pub fn next_version(&self) -> u64 {
+        self.version + 1
+    }
+
+    /// An object.
+    #[must_use]
+    pub fn get(&self, resource: &str, place: &Place) -> Option<&Arc<Object>> {
+        self.kinds.get(resource)?.objects.get(place)
+    }
+
+    /// The objects of a kind in a namespace, or all of them, by name.
+    pub fn list<'a>(&'a self, resource: &str, namespace: Option<&'a str>) -> impl Iterator<Item = &'a Arc<Object>> {
+        let from = (namespace.unwrap_or_default().to_owned(), String::new());
+        let objects = self.kinds.get(resource).map(|kind| kind.objects.range(from..));
+        objects
+            .into_iter()
+            .flatten()
+            .take_while(move |(place, _)| namespace.is_none_or(|namespace| place.0 == namespace))
+            .map(|(_, object)| object)
+    }
+
+    /// The objects of a kind in a namespace that have no controller.
+    pub fn uncontrolled<'a>(&'a self, resource: &str, namespace: &'a str) -> impl Iterator<Item = &'a Arc<Object>> {
+        let kind = self.kinds.get(resource);
+        let from = (namespace.to_owned(), String::new());
+        let places = kind.map(|kind| kind.uncontrolled.range(from..));
+        places
+            .into_iter()
+            .flatten()
+            .take_while(move |place| place.0 == namespace)
+            .filter_map(move |place| kind?.objects.get(place))
+    }
+
+    /// What names an owner, by kind and name.
+    pub fn children<'a>(&'a self, owner: &str) -> impl Iterator<Item = (&'a ResourceName, &'a Arc<Object>)> {
+        let places = self.children.get(owner).into_iter().flatten();
+        places.filter_map(|(resource, place)| Some((resource, self.get(resource, place)?)))
+    }
+
+    /// Every kind that has or had an object.
+    pub fn resources(&self) -> impl Iterator<Item = &ResourceName> {
+        self.kinds.keys()
+    }
+
+    /// Stores an object that has [`Store::next_version`], new or in the place of another.
+    pub fn put(&mut self, resource: &ResourceName, object: Object) -> Change {
+        let place = (object.meta.namespace.clone(), object.meta.name.clone());
+        let new = Arc::new(object);
+        let old = self.get(resource, &place).cloned();
+        self.reindex(resource, &place, old.as_deref(), Some(&new));
+        self.of_kind(resource).objects.insert(place, new.clone());
+        self.append(
+            resource,
+            Change {
+                version: new.meta.resource_version,
+                old,
+                new: Some(new),
+                last: None,
+            },
+        )
+    }
+
+    /// Takes an object away; `last` is its last state, with [`Store::next_version`].
+    pub fn remove(&mut self, resource: &ResourceName, last: Object) -> Change {
+        let place = (last.meta.namespace.clone(), last.meta.name.clone());
+        let old = self.of_kind(resource).objects.remove(&place);
+        self.reindex(resource, &place, old.as_deref(), None);
+        self.append(
+            resource,
+            Change {
+                version: last.meta.resource_version,
+                old,
+                new: None,
+                last: Some(Arc::new(last)),
+            },
+        )
+    }
+
+    fn append(&mut self, resource: &ResourceName, change: Change) -> Change {
+        self.version = change.version;
+        let history = self.history;
+        let kind = self.of_kind(resource);
+        kind.log.push_back(change.clone());
+        while kind.log.len() > history {
+            kind.compacted = kind.log.pop_front().map_or(kind.compacted, |change| change.version);
+        }
+        kind.changed.notify_waiters();
+        change
+    }
+
+    fn of_kind(&mut self, resource: &ResourceName) -> &mut OfKind {
+        self.kinds.entry(resource.clone()).or_default()
+    }
+
+    fn reindex(&mut self, resource: &ResourceName, place: &Place, old: Option<&Object>, new: Option<&Object>) {
+        let owners = |object: Option<&Object>| object.map(|object| object.meta.owners.clone()).unwrap_or_default();
+        let (former, present) = (owners(old), owners(new));
+        if former != present {
+            for owner in former {
+                if let Some(children) = self.children.get_mut(&owner.uid) {
+                    children.remove(&(resource.clone(), place.clone()));
+                    if children.is_empty() {
+                        self.children.remove(&owner.uid);
+                    }
+                }
+            }
+            for owner in present {
+                let children = self.children.entry(owner.uid).or_default();
+                children.insert((resource.clone(), place.clone()));
+            }
+        }
+        let uncontrolled = new.is_some_and(|object| object.meta.controller().is_none());
+        let kind = self.of_kind(resource);
+        if uncontrolled {
+            kind.uncontrolled.insert(place.clone());
+        } else {
+            kind.uncontrolled.remove(place);
+        }
+    }
+
+    /// Whether a watch can go on from `version`.
+    #[must_use]
+    pub fn remembers(&self, resource: &str, version: u64) -> bool {
+        self.kinds.get(resource).is_none_or(|kind| version >= kind.compacted)
+    }
+
+    /// The changes of a kind after `version`, at most `limit`; none if they are no longer all known.
+    #[must_use]
+    pub fn since(&self, resource: &str, version: u64, limit: usize) -> Option<Vec<Change>> {
+        let Some(kind) = self.kinds.get(resource) else {
+            return Some(Vec::new());
+        };
+        if version < kind.compacted {
+            return None;
+        }
+        let from = kind.log.partition_point(|change| change.version <= version);
+        Some(kind.log.range(from..).take(limit).cloned().collect())
+    }
+
+    /// Tells when a kind changes.
+    pub fn changed(&mut self, resource: &ResourceName) -> Arc<Notify> {
+        self.of_kind(resource).changed.clone()
+    }
+
+    /// Forgets all changes so far: a watch that has not seen the last change of its kind must list again.
+    pub fn compact(&mut self) {
+        for kind in self.kinds.values_mut() {
+            kind.compacted = kind.log.back().map_or(kind.compacted, |change| change.version);
+            kind.log.clear();
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! Writes, as the API server does them: checked, defaulted, versioned, and told to everybody.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use crate::{
+    admit::admit,
+    clock::Clock,
+    cluster::{Event, State},
+    failure::{Cause, Failure},
+    names::name_problem,
+    object::Object,
+    patch::keep_times,
+    resource::Resource,
+    store::Place,
+};
+
+/// How an object is written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WriteOptions {
+    /// Nothing is stored.
+    pub dry_run: bool,
+    /// Unknown fields are an error, not dropped.
+    pub strict: bool,
+}
+
+/// What of an object is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All but the status.
+    Whole,
+    /// The status alone.
+    Status,
+}
+
+/// How an object is deleted.
+#[derive(Clone, Debug, Default)]
+pub struct DeleteOptions {
+    /// Nothing is stored.
+    pub dry_run: bool,
+    /// It must have this uid.
+    pub uid: Option<String>,
+    /// It must have this resource version.
+    pub resource_version: Option<String>,
+    /// `Foreground` or `Orphan`; `Background` otherwise.
+    pub propagation: Option<String>,
+    /// Seconds that a pod has.
+    pub grace: Option<i64>,
+}
+
+/// What a delete came to.
+#[derive(Clone, Debug)]
+pub(crate) enum Deleted {
+    /// It is gone.
+    Gone(Arc<Object>),
+    /// It goes when its finalizers, or its grace period, are over.
+    Going(Arc<Object>),
+}
+
+/// One write or more, while nobody else does anything.
+pub(crate) struct Txn<'a> {
+    pub(crate) state: &'a mut State,
+    at: Timestamp,
+    second: String,
+    actor: &'a str,
+}
+
+/// Kinds whose generation counts changes of the spec.
+const COUNTED: [&str; 5] = [
+    "deployments.apps",
+    "replicasets.apps",
+    "pods",
+    "endpointslices.discovery.k8s.io",
+    "customresourcedefinitions.apiextensions.k8s.io",
+];
+
+impl<'a> Txn<'a> {
+    pub(crate) fn new(state: &'a mut State, clock: &Clock, actor: &'a str) -> Self {
+        Self {
+            state,
+            at: clock.now(),
+            second: clock.second(),
+            actor,
+        }
+    }
+
+    /// Creates an object.
+    pub(crate) fn create(
+        &mut self,
+        resource: &Arc<Resource>,
+        namespace: &str,
+        mut object: Value,
+        options: &WriteOptions,
+    ) -> Result<Arc<Object>, Failure> {
+        let name = self.name_new(resource, namespace, &mut object)?;
+        self.check_namespace(resource, namespace)?;
+        let place = (namespace.to_owned(), name.clone());
+        if self.state.store.get(&resource.name, &place).is_some() {
+            return Err(Failure::already_exists(&resource.name, &name));
+        }
+        if resource.status
+            && let Some(object) = object.as_object_mut()
+        {
+            object.remove("status");
+        }
+        admit(self.state, resource, &mut object, None, options.strict)?;
+        let counted = resource.typed.is_none() || COUNTED.contains(&&*resource.name);
+        let uid = uuid(&mut self.state.rng);
+        let metadata = &mut object["metadata"];
+        metadata["uid"] = json!(uid);
+        metadata["creationTimestamp"] = json!(self.second);
+        if counted {
+            metadata["generation"] = json!(1);
+        }
+        for server_side in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
+            remove(metadata, server_side);
+        }
+        self.store(resource, object, options.dry_run)
+    }
+
+    fn name_new(&mut self, resource: &Resource, namespace: &str, object: &mut Value) -> Result<String, Failure> {
+        check_shape(object)?;
+        let metadata = &mut object["metadata"];
+        let version = metadata["resourceVersion"].as_str().unwrap_or_default();
+        if !version.is_empty() {
+            let why = "resourceVersion should not be set on objects to be created";
+            return Err(Failure::new(500, "InternalError", why));
+        }
+        let generate = metadata["generateName"].as_str().unwrap_or_default().to_owned();
+        let mut name = metadata["name"].as_str().unwrap_or_default().to_owned();
+        if name.is_empty() && !generate.is_empty() {
+            let suffix = suffix(&mut self.state.rng);
+            name = generate.chars().take(58).chain(suffix.chars()).collect();
+        }
+        let invalid = |message: &str, reason: &'static str, field: &str| {
+            let cause = Cause {
+                reason,
+                message: message.to_owned(),
+                field: field.to_owned(),
+            };
+            Failure::invalid(&resource.kind_name(), &name, &[cause])
+        };
+        if name.is_empty() {
+            let why = "Required value: name or generateName is required";
+            return Err(invalid(why, "FieldValueRequired", "metadata.name"));
+        }
+        let is_label = ["services", "namespaces"].contains(&&*resource.name);
+        // Names of roles may have colons.
+        if resource.group != "rbac.authorization.k8s.io"
+            && let Some(why) = name_problem(&name, is_label)
+        {
+            let why = format!("Invalid value: \"{name}\": {why}");
+            return Err(invalid(&why, "FieldValueInvalid", "metadata.name"));
+        }
+        let given = metadata["namespace"].as_str().unwrap_or_default();
+        if !given.is_empty() && given != namespace {
+            return Err(Failure::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
+        }
+        metadata["name"] = json!(name);
+        if resource.namespaced {
+            metadata["namespace"] = json!(namespace);
+        } else {
+            remove(metadata, "namespace");
+        }
+        Ok(name)
+    }
+
+    fn check_namespace(&self, resource: &Resource, namespace: &str) -> Result<(), Failure> {
+        if !resource.namespaced {
+            return Ok(());
+        }
+        let place = (String::new(), namespace.to_owned());
+        match self.state.store.get("namespaces", &place) {
+            None => Err(Failure::not_found("namespaces", namespace)),
+            Some(found) if found.meta.deleting => {
+                let why = format!(
+                    "{} is forbidden: unable to create new content in namespace {namespace} because it is being \
+                     terminated",
+                    resource.name
+                );
+                Err(Failure::new(403, "Forbidden", why))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Writes an object that is there.
+    pub(crate) fn update(
+        &mut self,
+        resource: &Arc<Resource>,
+        place: &Place,
+        part: Part,
+        mut object: Value,
+        options: &WriteOptions,
+    ) -> Result<Arc<Object>, Failure> {
+        check_shape(&object)?;
+        let live = self.live(resource, place)?;
+        let old = live.value();
+        check_identity(resource, &live, &object)?;
+        if part == Part::Status {
+            let mut whole = old.clone();
+            whole["status"] = object["status"].take();
+            whole["metadata"]["managedFields"] = object["metadata"]["managedFields"].take();
+            object = whole;
+        } else if resource.status {
+            object["status"] = old["status"].clone();
+        }
+        drop_null(&mut object, "status");
+        keep_server_fields(&mut object, &old);
+        admit(self.state, resource, &mut object, Some(&old), options.strict)?;
+        let counted = resource.typed.is_none() || COUNTED.contains(&&*resource.name);
+        if counted && spec_changed(&old, &object) {
+            object["metadata"]["generation"] = json!(live.meta.generation + 1);
+        }
+        if object["metadata"]["managedFields"].is_array() {
+            keep_times(&old, &mut object);
+        }
+        if old == object {
+            return Ok(live);
+        }
+        let finalizers = object["metadata"]["finalizers"].as_array().map_or(0, Vec::len);
+        // A pod that is deleted has its grace period, and no finalizer.
+        if live.meta.deleting && finalizers == 0 && !live.meta.finalizers.is_empty() {
+            return Ok(self.remove(resource, &object));
+        }
+        self.store(resource, object, options.dry_run)
+    }
+
+    /// Deletes an object.
+    pub(crate) fn delete(
+        &mut self,
+        resource: &Arc<Resource>,
+        place: &Place,
+        options: &DeleteOptions,
+    ) -> Result<Deleted, Failure> {
+        let live = self.live(resource, place)?;
+        let must_be = [
+            ("UID", &options.uid, live.meta.uid.clone()),
+            (
+                "ResourceVersion",
+                &options.resource_version,
+                live.meta.resource_version.to_string(),
+            ),
+        ];
+        for (what, wanted, is) in must_be {
+            if let Some(wanted) = wanted.as_ref().filter(|wanted| **wanted != is) {
+                let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {is}");
+                return Err(Failure::conflict(&resource.name, &place.1, &why));
+            }
+        }
+        if options.dry_run {
+            return Ok(Deleted::Gone(live));
+        }
+        let mut object = live.value();
+        let finalizer = match options.propagation.as_deref() {
+            Some("Foreground") => Some("foregroundDeletion"),
+            Some("Orphan") => Some("orphan"),
+            _ => None,
+        };
+        if let Some(finalizer) = finalizer.filter(|name| !live.meta.finalizers.iter().any(|known| known == name)) {
+            let finalizers = live.meta.finalizers.iter().map(String::as_str).chain([finalizer]);
+            object["metadata"]["finalizers"] = finalizers.collect();
+        }
+        let grace = match &*resource.name {
+            "pods" => options
+                .grace
+                .or_else(|| object["spec"]["terminationGracePeriodSeconds"].as_i64()),
+            // A namespace goes when nothing is in it any more.
+            "namespaces" if !live.meta.deleting => Some(1),
+            _ => None,
+        };
+        let waits = object["metadata"]["finalizers"]
+            .as_array()
+            .is_some_and(|names| !names.is_empty());
+        if !waits && grace.unwrap_or_default() <= 0 {
+            return Ok(Deleted::Gone(self.remove(resource, &object)));
+        }
+        if !live.meta.deleting {
+            let grace = grace.unwrap_or_default();
+            let end = self.at.checked_add(SignedDuration::from_secs(grace)).unwrap_or(self.at);
+            let end = Timestamp::from_second(end.as_second()).unwrap_or(end);
+            object["metadata"]["deletionTimestamp"] = json!(end.to_string());
+            object["metadata"]["deletionGracePeriodSeconds"] = json!(grace);
+            if &*resource.name == "namespaces" {
+                object["status"]["phase"] = json!("Terminating");
+            }
+        }
+        if live.value() == object {
+            return Ok(Deleted::Going(live));
+        }
+        self.store(resource, object, false).map(Deleted::Going)
+    }
+
+    pub(crate) fn live(&self, resource: &Resource, place: &Place) -> Result<Arc<Object>, Failure> {
+        let found = self.state.store.get(&resource.name, place).cloned();
+        found.ok_or_else(|| Failure::not_found(&resource.name, &place.1))
+    }
+
+    fn store(&mut self, resource: &Arc<Resource>, mut object: Value, dry_run: bool) -> Result<Arc<Object>, Failure> {
+        if dry_run {
+            return Ok(Arc::new(Object::new(&object)));
+        }
+        object["metadata"]["resourceVersion"] = json!(self.state.store.next_version().to_string());
+        let object = Object::new(&object);
+        let change = self.state.store.put(&resource.name, object);
+        let stored = change.new.clone();
+        self.tell(resource, change);
+        stored.ok_or_else(|| Failure::new(500, "InternalError", "nothing was stored"))
+    }
+
+    fn remove(&mut self, resource: &Arc<Resource>, object: &Value) -> Arc<Object> {
+        let mut last = object.clone();
+        last["metadata"]["resourceVersion"] = json!(self.state.store.next_version().to_string());
+        let change = self.state.store.remove(&resource.name, Object::new(&last));
+        let last = change.last.clone().unwrap_or_else(|| Arc::new(Object::new(&last)));
+        self.tell(resource, change);
+        last
+    }
+
+    fn tell(&mut self, resource: &Arc<Resource>, change: crate::store::Change) {
+        let event = Event {
+            at: self.at,
+            actor: self.actor.into(),
+            resource: resource.name.clone(),
+            change,
+        };
+        self.state.tell(&event);
+    }
+}
+
+fn check_identity(resource: &Resource, live: &Object, object: &Value) -> Result<(), Failure> {
+    let name = &live.meta.name;
+    let metadata = &object["metadata"];
+    let text = |field: &str| metadata[field].as_str().unwrap_or_default();
+    if text("name") != name {
+        let why = format!(
+            "the name of the object ({}) does not match the name on the URL ({name})",
+            text("name")
+        );
+        return Err(Failure::bad_request(why));
+    }
+    if resource.namespaced && !text("namespace").is_empty() && text("namespace") != live.meta.namespace {
+        let why = "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(Failure::bad_request(why));
+    }
+    if !text("uid").is_empty() && text("uid") != live.meta.uid {
+        let why = format!(
+            "Precondition failed: UID in precondition: {}, UID in object meta: {}",
+            text("uid"),
+            live.meta.uid
+        );
+        return Err(Failure::conflict(&resource.name, name, &why));
+    }
+    if !text("resourceVersion").is_empty() && text("resourceVersion") != live.meta.resource_version.to_string() {
+        let why = "the object has been modified; please apply your changes to the latest version and try again";
+        return Err(Failure::conflict(&resource.name, name, why));
+    }
+    Ok(())
+}
+
+/// Fields of the metadata that only the API server writes.
+fn keep_server_fields(object: &mut Value, old: &Value) {
+    for field in [
+        "namespace",
+        "uid",
+        "creationTimestamp",
+        "generation",
+        "resourceVersion",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generateName",
+    ] {
+        match old["metadata"].get(field) {
+            Some(value) => object["metadata"][field] = value.clone(),
+            None => remove(&mut object["metadata"], field),
+        }
+    }
+    if object["metadata"]["managedFields"].is_null() {
+        object["metadata"]["managedFields"] = old["metadata"]["managedFields"].clone();
+    }
+    drop_null(&mut object["metadata"], "managedFields");
+}
+
+/// Whether anything but the metadata and the status differs.
+fn spec_changed(old: &Value, new: &Value) -> bool {
+    let fields = |value: &Value| -> Vec<(String, Value)> {
+        let fields = value.as_object().into_iter().flatten();
+        let counts = |name: &str| !["metadata", "status"].contains(&name);
+        fields
+            .filter(|(name, _)| counts(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    };
+    fields(old) != fields(new)
+}
+
+fn drop_null(object: &mut Value, field: &str) {
+    if object.get(field).is_some_and(Value::is_null) {
+        remove(object, field);
+    }
+}
+
+fn remove(object: &mut Value, field: &str) {
+    if let Some(object) = object.as_object_mut() {
+        object.remove(field);
+    }
+}
+
+fn check_shape(object: &Value) -> Result<(), Failure> {
+    let is_object = |value: Option<&Value>| value.is_some_and(Value::is_object);
+    if is_object(Some(object)) && is_object(object.get("metadata")) {
+        return Ok(());
+    }
+    Err(Failure::bad_request(
+        "the object provided is unrecognized: it has no metadata",
+    ))
+}
+
+/// The end of a generated name.
+pub(crate) fn suffix(rng: &mut fastrand::Rng) -> String {
+    let letters = b"bcdfghjklmnpqrstvwxz2456789";
+    let one = || letters.get(rng.usize(..letters.len())).copied().map(char::from);
+    std::iter::repeat_with(one).take(5).flatten().collect()
+}
+
+/// A random uid, version 4.
+fn uuid(rng: &mut fastrand::Rng) -> String {
+    let bits = (rng.u128(..) & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+    let hex = format!("{bits:032x}");
+    let parts = [(0, 8), (8, 12), (12, 16), (16, 20), (20, 32)];
+    let parts = parts.map(|(from, to)| hex.get(from..to).unwrap_or_default());
+    parts.join("-")
+}
