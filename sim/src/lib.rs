@@ -17,6 +17,7 @@ pub mod object;
 pub mod patch;
 pub mod prometheus;
 pub mod resource;
+pub mod schema;
 pub mod selector;
 pub mod server;
 pub mod store;
