@@ -19,7 +19,10 @@ pub(crate) const DEFINITIONS: &str = "customresourcedefinitions.apiextensions.k8
 ///
 /// It is not one that can be served.
 pub(crate) fn resources(definition: &Value) -> Result<Vec<Resource>, Failure> {
-    let (spec, name) = (&definition["spec"], definition["metadata"]["name"].as_str().unwrap_or_default());
+    let (spec, name) = (
+        &definition["spec"],
+        definition["metadata"]["name"].as_str().unwrap_or_default(),
+    );
     let invalid = |field: &str, why: String| {
         let cause = Cause {
             reason: "FieldValueInvalid",
@@ -28,7 +31,12 @@ pub(crate) fn resources(definition: &Value) -> Result<Vec<Resource>, Failure> {
         };
         Failure::invalid("CustomResourceDefinition.apiextensions.k8s.io", name, &[cause])
     };
-    let text = |pointer: &str| spec.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |pointer: &str| {
+        spec.pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     let texts = |pointer: &str| -> Vec<String> {
         let list = spec.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
         list.filter_map(|text| text.as_str().map(str::to_owned)).collect()
@@ -46,9 +54,8 @@ pub(crate) fn resources(definition: &Value) -> Result<Vec<Resource>, Failure> {
     let versions = spec["versions"].as_array().into_iter().flatten().filter(served);
     let made = versions.enumerate().map(|(index, version)| {
         let schema = &version["schema"]["openAPIV3Schema"];
-        let compiled = Schema::compile(schema).map_err(|why| {
-            invalid(&format!("spec.versions[{index}].schema.openAPIV3Schema"), why)
-        })?;
+        let compiled = Schema::compile(schema)
+            .map_err(|why| invalid(&format!("spec.versions[{index}].schema.openAPIV3Schema"), why))?;
         Ok(Resource {
             name: name.into(),
             group: group.clone(),
@@ -74,9 +81,7 @@ pub(crate) fn resources(definition: &Value) -> Result<Vec<Resource>, Failure> {
 
 /// The status of a CustomResourceDefinition that is served.
 pub(crate) fn establish(definition: &mut Value, now: &str) {
-    let condition = |kind: &str, reason: &str, message: &str| {
-        json!({"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": now})
-    };
+    let condition = |kind: &str, reason: &str, message: &str| json!({"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": now});
     if definition["status"]["conditions"].is_array() {
         return;
     }

@@ -11,6 +11,7 @@ mod admit;
 mod builtin;
 pub mod clock;
 pub mod cluster;
+mod custom;
 pub mod failure;
 pub mod names;
 pub mod object;
