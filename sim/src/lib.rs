@@ -12,6 +12,7 @@ mod builtin;
 pub mod clock;
 pub mod cluster;
 mod custom;
+pub mod controllers;
 pub mod failure;
 pub mod names;
 pub mod object;
