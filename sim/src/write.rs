@@ -3,7 +3,7 @@
 mod delete;
 mod naming;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -292,15 +292,13 @@ fn keep_server_fields(object: &mut Value, old: &Value) {
 
 /// Whether anything but the metadata and the status differs.
 fn spec_changed(old: &Value, new: &Value) -> bool {
-    let fields = |value: &Value| -> Vec<(String, Value)> {
+    let names = |value: &Value| -> BTreeSet<String> {
         let fields = value.as_object().into_iter().flatten();
-        let counts = |name: &str| !["metadata", "status"].contains(&name);
-        fields
-            .filter(|(name, _)| counts(name))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect()
+        fields.map(|(name, _)| name.clone()).collect()
     };
-    fields(old) != fields(new)
+    let counts = |name: &&String| !["metadata", "status"].contains(&name.as_str());
+    let all = &names(old) | &names(new);
+    all.iter().filter(counts).any(|name| old.get(name) != new.get(name))
 }
 
 fn drop_null(object: &mut Value, field: &str) {
