@@ -3,17 +3,27 @@
 //! All of them are pure: an object and a patch in, an object or a refusal out. Defaulting, validation and the store come
 //! after.
 
+mod apply;
+mod combine;
 mod element_order;
+mod fields;
 mod json;
+mod list_types;
+mod managers;
 mod merge_keys;
 mod strategic;
+mod track;
+mod typed;
 
 use serde_json::Value;
 
 use crate::failure::Failure;
 
+pub use apply::{Apply, apply};
 pub use json::{json, merge};
+pub use list_types::{BuiltIn, ListType, ListTypes};
 pub use strategic::strategic;
+pub use track::{keep_times, track};
 
 /// What a `PATCH` request carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

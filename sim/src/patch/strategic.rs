@@ -29,8 +29,8 @@ pub fn strategic(live: &mut Value, patch: &Value) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `path` is the kind and the names of the fields down to this map.
-fn merge_map(mut live: Object, mut patch: Object, path: &[&str]) -> Result<Object, Failure> {
+/// `at` is the kind and the names of the fields down to this map.
+fn merge_map(mut live: Object, mut patch: Object, at: &[&str]) -> Result<Object, Failure> {
     if let Some(directive) = patch.remove(PATCH) {
         return match directive.as_str() {
             Some("replace") => Ok(cleaned_map(patch)),
@@ -42,7 +42,7 @@ fn merge_map(mut live: Object, mut patch: Object, path: &[&str]) -> Result<Objec
         };
     }
     retain_keys(&mut live, &mut patch)?;
-    merge_ordered_lists(&mut live, &mut patch, path)?;
+    merge_ordered_lists(&mut live, &mut patch, at)?;
     for (key, patched) in patch {
         if let Some(field) = key.strip_prefix(DELETE_FROM_LIST) {
             delete_values(&mut live, field, &patched)?;
@@ -50,12 +50,10 @@ fn merge_map(mut live: Object, mut patch: Object, path: &[&str]) -> Result<Objec
         }
         let merged = match (live.remove(&key), patched) {
             (_, Value::Null) => None,
-            (Some(Value::Object(old)), Value::Object(new)) if !replaces_map(&join(path, &key)) => {
-                Some(Value::Object(merge_map(old, new, &join(path, &key))?))
+            (Some(Value::Object(old)), Value::Object(new)) if !replaces_map(&join(at, &key)) => {
+                Some(Value::Object(merge_map(old, new, &join(at, &key))?))
             }
-            (Some(Value::Array(old)), Value::Array(new)) => {
-                Some(Value::Array(merge_list(old, new, &join(path, &key))?))
-            }
+            (Some(Value::Array(old)), Value::Array(new)) => Some(Value::Array(merge_list(old, new, &join(at, &key))?)),
             (_, new) => cleaned(new),
         };
         if let Some(merged) = merged {
@@ -65,8 +63,8 @@ fn merge_map(mut live: Object, mut patch: Object, path: &[&str]) -> Result<Objec
     Ok(live)
 }
 
-fn join<'a>(path: &[&'a str], field: &'a str) -> Vec<&'a str> {
-    path.iter().copied().chain([field]).collect()
+fn join<'a>(at: &[&'a str], field: &'a str) -> Vec<&'a str> {
+    at.iter().copied().chain([field]).collect()
 }
 
 /// `$retainKeys` names all that may stay beside what the patch sets: the other members of a union go.
@@ -89,7 +87,7 @@ fn retain_keys(live: &mut Object, patch: &mut Object) -> Result<(), Failure> {
 }
 
 /// Lists that come with a `$setElementOrder` are merged first, then put in that order.
-fn merge_ordered_lists(live: &mut Object, patch: &mut Object, path: &[&str]) -> Result<(), Failure> {
+fn merge_ordered_lists(live: &mut Object, patch: &mut Object, at: &[&str]) -> Result<(), Failure> {
     let directives: Vec<_> = patch
         .keys()
         .filter(|key| key.starts_with(ELEMENT_ORDER))
@@ -112,8 +110,8 @@ fn merge_ordered_lists(live: &mut Object, patch: &mut Object, path: &[&str]) -> 
             }
             Some(_) => return Err(malformed()),
         };
-        let path = join(path, field);
-        let key = match of_list(&path) {
+        let at = join(at, field);
+        let key = match of_list(&at) {
             Strategy::MergeBy(key) => Some(key),
             _ => None,
         };
@@ -125,7 +123,7 @@ fn merge_ordered_lists(live: &mut Object, patch: &mut Object, path: &[&str]) -> 
         let merged = match (old.clone(), patched) {
             (Some(old), None) => old,
             (None, Some(new)) => cleaned_list(new),
-            (Some(old), Some(new)) => merge_list(old, new, &path)?,
+            (Some(old), Some(new)) => merge_list(old, new, &at)?,
             (None, None) => continue,
         };
         let ordered = element_order::arrange(merged, &order, &old.unwrap_or_default(), key)?;
@@ -143,8 +141,8 @@ fn delete_values(live: &mut Object, field: &str, values: &Value) -> Result<(), F
     Ok(())
 }
 
-fn merge_list(live: Vec<Value>, patch: Vec<Value>, path: &[&str]) -> Result<Vec<Value>, Failure> {
-    let strategy = of_list(path);
+fn merge_list(live: Vec<Value>, patch: Vec<Value>, at: &[&str]) -> Result<Vec<Value>, Failure> {
+    let strategy = of_list(at);
     if strategy == Strategy::Replace {
         return Ok(cleaned_list(patch));
     }
@@ -155,14 +153,11 @@ fn merge_list(live: Vec<Value>, patch: Vec<Value>, path: &[&str]) -> Result<Vec<
     if elements.clone().any(Value::is_object) && !elements.all(Value::is_object) {
         return Err(internal("list element types are not identical"));
     }
-    match strategy {
-        Strategy::MergeBy(key) => merge_elements(live, patch, key, path),
-        _ => {
-            let mut merged = live.clone();
-            merged.extend(patch.iter().cloned());
-            element_order::arrange(distinct(merged), &patch, &live, None)
-        }
+    if let Strategy::MergeBy(key) = strategy {
+        return merge_elements(live, patch, key, at);
     }
+    let merged = live.iter().chain(&patch).cloned().collect();
+    element_order::arrange(distinct(merged), &patch, &live, None)
 }
 
 fn distinct(values: Vec<Value>) -> Vec<Value> {
@@ -175,7 +170,7 @@ fn distinct(values: Vec<Value>) -> Vec<Value> {
     kept
 }
 
-fn merge_elements(mut live: Vec<Value>, patch: Vec<Value>, key: &str, path: &[&str]) -> Result<Vec<Value>, Failure> {
+fn merge_elements(mut live: Vec<Value>, patch: Vec<Value>, key: &str, at: &[&str]) -> Result<Vec<Value>, Failure> {
     let mut elements = Vec::new();
     let mut replaces = false;
     for element in patch.into_iter().filter_map(into_object) {
@@ -200,7 +195,7 @@ fn merge_elements(mut live: Vec<Value>, patch: Vec<Value>, key: &str, path: &[&s
         match live.iter_mut().find(|old| old.get(key) == Some(&value)) {
             Some(slot) => {
                 let old = into_object(slot.take()).unwrap_or_default();
-                *slot = Value::Object(merge_map(old, element, path)?);
+                *slot = Value::Object(merge_map(old, element, at)?);
             }
             None => live.push(Value::Object(cleaned_map(element))),
         }

@@ -14,7 +14,7 @@ use crate::{
     cluster::Cluster,
     failure::Failure,
     object::Object,
-    patch::{self, PatchKind},
+    patch::{self, Apply, PatchKind},
     write::{DeleteOptions, Deleted, Part, Txn, WriteOptions},
 };
 
@@ -61,7 +61,7 @@ pub(crate) fn create(cluster: &Cluster, call: &Call, request: &Request<'_>) -> R
     let to = stored(cluster, call, &mut object)?;
     let namespace = call.namespace.clone().unwrap_or_default();
     let created = cluster.transact(request.user, |txn| {
-        txn.create(&to.resource, &namespace, object, &options(call))
+        txn.create(&to.resource, &namespace, object, options(call))
     })?;
     Ok(View::of(&call.resource, request).object(cluster, 201, &created))
 }
@@ -119,10 +119,40 @@ pub(crate) fn patch(cluster: &Cluster, call: &Call, request: &Request<'_>) -> Re
     })
 }
 
-fn applied(_: &Call, live: Option<&Object>, config: &Value, _: &str) -> Result<Value, Failure> {
-    let mut value = live.map(Object::value).unwrap_or_default();
-    patch::merge(&mut value, config);
+fn how<'a>(call: &'a Call, now: &'a str) -> Apply<'a> {
+    Apply {
+        manager: call.query.text("fieldManager"),
+        force: call.query.is_true("force"),
+        subresource: &call.subresource,
+        now,
+        lists: &patch::BuiltIn,
+    }
+}
+
+fn applied(call: &Call, live: Option<&Object>, config: &Value, now: &str) -> Result<Value, Failure> {
+    let live = live.map(Object::value);
+    let mut value = patch::apply(live.as_ref(), config, &how(call, now))?;
+    // The name is that of the path, also where the body leaves it out.
+    if value["metadata"]["name"].is_null() {
+        value["metadata"]["name"] = json!(call.name);
+    }
     Ok(value)
+}
+
+/// Who owns what a write changes that does not say so: the program that asks.
+fn writer(call: &Call, request: &Request<'_>) -> String {
+    let program = request.header("user-agent").split('/').next().unwrap_or_default();
+    [call.query.text("fieldManager"), program, "unknown"]
+        .into_iter()
+        .find(|name| !name.is_empty())
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn is_apply(request: &Request<'_>) -> bool {
+    request
+        .header("content-type")
+        .starts_with(PatchKind::Apply.media_type())
 }
 
 /// A change of an object's `/scale`, as a change of the object.
@@ -154,17 +184,26 @@ fn change(
     } else {
         Part::Whole
     };
+    let now = cluster.clock().second();
     let (code, written) = cluster.transact(request.user, |txn: &mut Txn<'_>| {
         let place = call.place();
         let live = txn.live(&call.resource, &place);
         let options = options(call);
         match (make(live.as_deref().ok())?, live) {
-            (Some(object), Ok(_)) => {
-                let written = txn.update(&call.resource, &place, part, object, &options);
+            (Some(mut object), Ok(live)) => {
+                if live.meta.managed && !is_apply(request) {
+                    let manager = writer(call, request);
+                    let how = Apply {
+                        manager: &manager,
+                        ..how(call, &now)
+                    };
+                    patch::track(Some(&live.value()), &mut object, &how);
+                }
+                let written = txn.update(&call.resource, &place, part, object, options);
                 written.map(|written| (200, written))
             }
             (Some(object), Err(_)) if call.subresource.is_empty() => {
-                let created = txn.create(&call.resource, &place.0, object, &options);
+                let created = txn.create(&call.resource, &place.0, object, options);
                 created.map(|created| (201, created))
             }
             (_, Err(missing)) => Err(missing),

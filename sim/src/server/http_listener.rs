@@ -49,20 +49,6 @@ impl Listener {
         self.address
     }
 
-    /// A kubeconfig for a user: a file of YAML, which JSON is.
-    #[must_use]
-    pub fn kubeconfig(&self, user: &str) -> String {
-        let config = json!({
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "kanary-demo",
-            "contexts": [{"name": "kanary-demo", "context": {"cluster": "kanary-demo", "user": user}}],
-            "clusters": [{"name": "kanary-demo", "cluster": {"server": format!("http://{}", self.address)}}],
-            "users": [{"name": user, "user": {"token": user}}],
-        });
-        format!("{config:#}\n")
-    }
-
     /// Serves until it is dropped. A user's token is the user's name.
     ///
     /// # Errors
@@ -77,6 +63,20 @@ impl Listener {
         let app = axum::Router::new().fallback(answer).with_state(state);
         axum::serve(self.listener, app).await
     }
+}
+
+/// A kubeconfig for a user: a file of YAML, which JSON is.
+#[must_use]
+pub fn kubeconfig(server: SocketAddr, user: &str) -> String {
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "kanary-demo",
+        "contexts": [{"name": "kanary-demo", "context": {"cluster": "kanary-demo", "user": user}}],
+        "clusters": [{"name": "kanary-demo", "cluster": {"server": format!("http://{server}")}}],
+        "users": [{"name": user, "user": {"token": user}}],
+    });
+    format!("{config:#}\n")
 }
 
 async fn answer(State(served): State<Served>, request: Request) -> Response {

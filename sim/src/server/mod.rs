@@ -23,7 +23,10 @@ use jiff::Timestamp;
 
 use self::call::Call;
 pub(crate) use self::read::Rest;
-pub use self::{http_listener::Listener, service::Connection};
+pub use self::{
+    http_listener::{Listener, kubeconfig},
+    service::Connection,
+};
 use crate::{cluster::Cluster, failure::Failure};
 
 /// The body of a response.

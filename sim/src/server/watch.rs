@@ -1,6 +1,6 @@
 //! Watches: a stream of lines of JSON, one for each change.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::stream;
@@ -9,7 +9,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use serde_json::json;
 use tokio::{
-    sync::watch,
+    sync::Notify,
     time::{Instant, sleep_until},
 };
 
@@ -37,7 +37,7 @@ struct Watcher {
     resource: crate::store::ResourceName,
     /// Everything up to here was sent.
     version: u64,
-    latest: watch::Receiver<u64>,
+    changed: Arc<Notify>,
     lines: VecDeque<Bytes>,
     bookmarks: bool,
     next_bookmark: Instant,
@@ -65,7 +65,7 @@ pub(crate) fn watch(cluster: &Cluster, call: &Call, request: &Request<'_>) -> Re
         } else {
             from
         },
-        latest: state.store.subscribe(&call.resource.name),
+        changed: state.store.changed(&call.resource.name),
         lines: VecDeque::new(),
         bookmarks: call.query.is_true("allowWatchBookmarks"),
         next_bookmark: now + BOOKMARK,
@@ -117,14 +117,17 @@ impl Watcher {
             if self.over {
                 return None;
             }
-            self.latest.borrow_and_update();
+            let changed = self.changed.clone();
+            let mut changed = pin!(changed.notified());
+            // From now on no change is missed.
+            changed.as_mut().enable();
             if self.read() {
                 continue;
             }
             tokio::select! {
                 biased;
                 () = sleep_until(self.end) => self.over = true,
-                changed = self.latest.changed() => self.over = changed.is_err(),
+                () = changed => {}
                 () = sleep_until(self.next_bookmark), if self.bookmarks => self.send_bookmark(false),
             }
         }
