@@ -26,7 +26,7 @@ pub(super) fn aggregate(evaluation: &Evaluation<'_>, aggregation: &AggregateExpr
         Some(parameter) => evaluation.scalar(parameter)?,
         None => f64::NAN,
     };
-    if matches!(op, T_TOPK | T_BOTTOMK) && !(parameter.abs() < LIMIT) {
+    if matches!(op, T_TOPK | T_BOTTOMK) && (parameter.is_nan() || parameter.abs() >= LIMIT) {
         return Err(format!("Scalar value {} overflows int64", number(parameter)));
     }
     let mut groups: BTreeMap<Labels, Vec<Sample>> = BTreeMap::new();
