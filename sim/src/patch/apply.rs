@@ -93,7 +93,9 @@ pub fn apply(live: Option<&Value>, config: &Value, how: &Apply<'_>) -> Result<Va
 
     let mut new = merged(Some(&live), config, &how.place());
     if let Some(last) = &last {
-        new = pruned(&new, &last.fields, &others, &ours, how);
+        let pruned = pruned(&new, &last.fields, &others, &ours, how);
+        // Maps and lists that are applied empty stay when nothing is left in them.
+        new = merged(Some(&pruned), config, &how.place());
     }
     let changes = changes(&live, &new, &how.place());
     let mut managers = settle(others, &changes, how)?;
@@ -173,17 +175,21 @@ fn text<'a>(object: &'a Value, field: &str) -> &'a str {
 /// part of something that goes: a default within a probe goes with the probe.
 fn pruned(merged: &Value, last: &Fields, others: &[Manager], ours: &Manager, how: &Apply<'_>) -> Value {
     let place = how.place();
-    let take = |fields: &Fields| without(merged, fields, &place).unwrap_or_else(|| json!({}));
     let all_of = |value: &Value| fields_of(value, &place).with_structs();
+    // Null holds the place of what is emptied on the way: whether it goes is decided by who has it, not by its content.
+    let left_without =
+        |fields: &Fields| all_of(&without(merged, fields, &place, Some(&Value::Null)).unwrap_or_default());
+    let all = all_of(merged);
     let last = last.with_structs();
     let managed = others
         .iter()
         .fold(ours.fields.clone(), |all, other| all.union(&other.fields))
         .with_structs();
 
-    let left = all_of(&take(&last)).union(&managed);
-    let left = all_of(&take(&all_of(merged).difference(&left)));
-    take(&all_of(merged).difference(&left).intersection(&last))
+    let owned = left_without(&last).union(&managed);
+    let left = left_without(&all.difference(&owned));
+    let gone = all.difference(&left).intersection(&last);
+    without(merged, &gone, &place, None).unwrap_or_else(|| json!({}))
 }
 
 /// Others lose what the change removes, and by force what it sets.

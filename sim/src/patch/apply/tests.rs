@@ -50,8 +50,8 @@ fn containers(object: &Value) -> &Value {
 
 /// What a manager owns.
 fn owned(object: &Value, manager: &str) -> Value {
-    let entries = object["metadata"]["managedFields"].as_array().unwrap();
-    let entry = entries.iter().find(|entry| entry["manager"] == manager);
+    let mut entries = object["metadata"]["managedFields"].as_array().into_iter().flatten();
+    let entry = entries.find(|entry| entry["manager"] == manager);
     entry.map_or(Value::Null, |entry| entry["fieldsV1"].clone())
 }
 
@@ -135,6 +135,30 @@ fn an_emptied_parent_goes() {
     let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "app"}});
     let object = apply(Some(&live), &config, &later("a")).unwrap();
     assert_eq!(object, config);
+}
+
+#[test]
+fn what_is_applied_empty_stays() {
+    let live = created(&with_labels(&json!({"a": "1"})), "a");
+    let object = apply(Some(&live), &with_labels(&json!({})), &later("a")).unwrap();
+    assert_eq!(object["metadata"]["labels"], json!({}));
+    assert_eq!(owned(&object, "a"), json!({"f:metadata": {"f:labels": {}}}));
+}
+
+#[test]
+fn a_default_within_what_is_applied_empty_stays() {
+    let mut live = created(&deployment(&json!({})), "a");
+    live["spec"]["replicas"] = json!(1);
+    assert_eq!(apply(Some(&live), &deployment(&json!({})), &later("a")), Ok(live));
+}
+
+#[test]
+fn an_empty_list_of_elements_is_not_owned() {
+    let config = with_containers(&json!([{"name": "main", "args": []}]));
+    let fields = owned(&created(&config, "a"), "a");
+    let container = &fields["f:spec"]["f:template"]["f:spec"]["f:containers"]["k:{\"name\":\"main\"}"];
+    assert_eq!(container, &json!({".": {}, "f:name": {}, "f:args": {}}));
+    assert_eq!(owned(&created(&with_containers(&json!([])), "a"), "a"), Value::Null);
 }
 
 #[test]
