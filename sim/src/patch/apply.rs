@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::combine::{Changes, changes, merged};
 use super::fields::Fields;
+use super::last_applied;
 use super::list_types::ListTypes;
 use super::managers::{self, Manager, Operation, conflict};
 use super::typed::{Place, check, fields_of, without};
@@ -98,7 +99,8 @@ pub fn apply(live: Option<&Value>, config: &Value, how: &Apply<'_>) -> Result<Va
         new = merged(Some(&pruned), config, &how.place());
     }
     let changes = changes(&live, &new, &how.place());
-    let mut managers = settle(others, &changes, how)?;
+    let taken_over = last_applied::taken_over(&live, how.manager, &how.place());
+    let mut managers = settle(others, &changes, how, &taken_over)?;
 
     ours.fields = unowned_removed(&ours.fields);
     let unchanged = live == new;
@@ -108,6 +110,7 @@ pub fn apply(live: Option<&Value>, config: &Value, how: &Apply<'_>) -> Result<Va
         Some(how.now.to_owned())
     };
     managers.push(ours);
+    last_applied::note(&mut new, config, how.manager);
     managers::put(&mut new, managers);
     Ok(new)
 }
@@ -192,12 +195,17 @@ fn pruned(merged: &Value, last: &Fields, others: &[Manager], ours: &Manager, how
     without(merged, &gone, &place, None).unwrap_or_else(|| json!({}))
 }
 
-/// Others lose what the change removes, and by force what it sets.
-pub(super) fn settle(others: Vec<Manager>, changes: &Changes, how: &Apply<'_>) -> Result<Vec<Manager>, Failure> {
+/// Others lose what the change removes, and what it sets if that is allowed: by force, or for what is taken over.
+pub(super) fn settle(
+    others: Vec<Manager>,
+    changes: &Changes,
+    how: &Apply<'_>,
+    taken_over: &Fields,
+) -> Result<Vec<Manager>, Failure> {
     let set = how.writable(&changes.set);
     let conflicts: Vec<_> = others
         .iter()
-        .map(|other| (other.clone(), other.fields.intersection(&set)))
+        .map(|other| (other.clone(), other.fields.intersection(&set).difference(taken_over)))
         .filter(|(_, fields)| !fields.is_empty())
         .collect();
     if !how.force && !conflicts.is_empty() {
