@@ -4,8 +4,8 @@ use futures::StreamExt;
 use kube::{
     Api,
     api::{
-        DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy, WatchEvent,
-        WatchParams,
+        DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy,
+        WatchEvent, WatchParams,
     },
 };
 use serde_json::{Value, json};
@@ -70,9 +70,19 @@ async fn a_write_on_top_of_something_else_is_refused() {
     let test = json_patch(json!([{"op": "test", "path": "/data/a", "value": "2"}]));
     assert_eq!(send(&world, &CONFIG_MAP, "m", test).await, refused(422, "Invalid"));
     let uid = replace("/metadata/uid", &json!("another"));
-    assert_eq!(send(&world, &CONFIG_MAP, "m", uid).await, refused(409, "Conflict"));
+    assert_eq!(send(&world, &CONFIG_MAP, "m", uid).await, refused(422, "Invalid"));
     let uid = Patch::Merge(json!({"metadata": {"uid": "another"}, "data": {"b": "2"}}));
-    assert_eq!(send(&world, &CONFIG_MAP, "m", uid).await, refused(409, "Conflict"));
+    assert_eq!(send(&world, &CONFIG_MAP, "m", uid).await, refused(422, "Invalid"));
+    let mut whole = made.clone();
+    whole["metadata"]["uid"] = json!("another");
+    let whole = serde_json::from_value(whole).expect("it is an object");
+    let put = outcome(
+        world
+            .api(&CONFIG_MAP)
+            .replace("m", &PostParams::default(), &whole)
+            .await,
+    );
+    assert_eq!(put, refused(409, "Conflict"));
     let fits = send(&world, &CONFIG_MAP, "m", replace("/metadata/resourceVersion", &version)).await;
     assert_eq!(
         fits.expect("it is the version that is there")["data"],
@@ -82,8 +92,19 @@ async fn a_write_on_top_of_something_else_is_refused() {
     assert_eq!(late, refused(409, "Conflict"));
     let gone = send(&world, &CONFIG_MAP, "nobody", Patch::Merge(json!({"data": {}}))).await;
     assert_eq!(gone, refused(404, "NotFound"));
-    let path = json_patch(json!([{"op": "replace", "path": "/data/none", "value": "1"}]));
-    assert_eq!(send(&world, &CONFIG_MAP, "m", path).await, refused(422, "Invalid"));
+    for lost in [
+        json!({"op": "remove", "path": "/data/none"}),
+        json!({"op": "add", "path": "/none/a", "value": "1"}),
+        json!({"op": "copy", "from": "/data/none", "path": "/data/b"}),
+    ] {
+        let lost = send(&world, &CONFIG_MAP, "m", json_patch(json!([lost]))).await;
+        assert_eq!(lost, refused(422, "Invalid"));
+    }
+    let added = json_patch(json!([{"op": "replace", "path": "/data/none", "value": "1"}]));
+    let added = send(&world, &CONFIG_MAP, "m", added)
+        .await
+        .expect("it is as good as add");
+    assert_eq!(added["data"]["none"], "1");
 }
 
 #[tokio::test]

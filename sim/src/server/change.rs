@@ -31,6 +31,7 @@ fn options(call: &Call) -> WriteOptions {
     WriteOptions {
         dry_run: call.query.is_dry_run(),
         strict: call.query.text("fieldValidation") == "Strict",
+        patched: call.verb == "patch",
     }
 }
 

@@ -81,7 +81,7 @@ async fn what_rests_on_something_old_is_a_conflict() {
     let stale = refused(api.replace("m", &PostParams::default(), &created).await);
     assert_eq!((stale.0, stale.1.as_str()), (409, "Conflict"));
     let uid = Patch::Merge(json!({"metadata": {"uid": "other"}, "data": {"c": "3"}}));
-    assert_eq!(refused(api.patch("m", &PatchParams::default(), &uid).await).0, 409);
+    assert_eq!(refused(api.patch("m", &PatchParams::default(), &uid).await).0, 422);
     let other = DeleteParams {
         preconditions: Some(Preconditions {
             uid: Some("other".to_owned()),
