@@ -226,7 +226,9 @@ mod tests {
             definition["spec"]["versions"].as_array_mut().unwrap().push(version);
         }
         let kinds = crate::custom::resources(&definition).unwrap();
-        kinds.into_iter().for_each(|resource| registry.add(resource));
+        for resource in kinds {
+            registry.add(resource);
+        }
         registry
     }
 

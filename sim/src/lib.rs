@@ -25,4 +25,5 @@ pub mod schema;
 pub mod selector;
 pub mod server;
 pub mod store;
+pub mod table;
 pub mod write;

@@ -1,4 +1,4 @@
-//! OpenAPI documents: what `kubectl explain` prints, and by which kubectl knows what it may ask of a kind.
+//! What `kubectl explain` prints, and by which kubectl knows what it may ask of a kind: documents of the `OpenAPI` format.
 
 use std::collections::BTreeMap;
 
@@ -241,7 +241,9 @@ mod tests {
         let mut registry = Registry::built_in();
         let definition = serde_yaml_ng::from_str(definition).unwrap();
         let kinds = crate::custom::resources(&definition).unwrap();
-        kinds.into_iter().for_each(|resource| registry.add(resource));
+        for resource in kinds {
+            registry.add(resource);
+        }
         registry
     }
 
