@@ -30,10 +30,8 @@ pub(super) fn check(root: &Node, value: &Value, old: Option<&Value>) -> Vec<Caus
 
 /// Like [`check_node`]; but a part that is as it was may be as wrong as it was.
 fn check_below(node: &Node, value: &Value, old: Option<&Value>, path: &Path, out: &mut Outcome) {
-    let before = out.causes.len();
-    check_node(node, value, old, path, out);
-    if out.causes.len() > before && old == Some(value) {
-        out.causes.truncate(before);
+    if old != Some(value) {
+        check_node(node, value, old, path, out);
     }
 }
 

@@ -83,8 +83,11 @@ fn duplicates(items: &[Value], path: &Path, causes: &mut Vec<Cause>) {
     }
 }
 
-/// Visits every value that has a schema.
+/// Visits every value that has a schema with something to visit it for.
 fn walk(node: &Node, value: &Value, path: &Path, visit: &mut impl FnMut(&Node, &Value, &Path)) {
+    if !node.has_invariants {
+        return;
+    }
     visit(node, value, path);
     match value {
         Value::Object(fields) => {

@@ -82,6 +82,8 @@ pub(super) struct Node {
     pub(super) one_of: Vec<Node>,
     pub(super) not: Option<Box<Node>>,
     pub(super) rules: Vec<Rule>,
+    /// There are embedded objects, sets or maps of items here or below.
+    pub(super) has_invariants: bool,
     /// There are rules here or below.
     pub(super) has_rules: bool,
     /// There are rules about `oldSelf` here or below.
@@ -120,9 +122,12 @@ impl Node {
             one_of: branches(schema, "oneOf", at)?,
             not: boxed(schema, "not", at)?,
             rules: Rule::all(list(schema, "x-kubernetes-validations"), at)?,
+            has_invariants: false,
             has_rules: false,
             has_transitions: false,
         };
+        node.has_invariants =
+            node.embedded || node.list_type != ListType::Atomic || node.below().any(|child| child.has_invariants);
         node.has_rules = !node.rules.is_empty() || node.below().any(|child| child.has_rules);
         node.has_transitions =
             node.rules.iter().any(|rule| rule.uses_old) || node.below().any(|child| child.has_transitions);
