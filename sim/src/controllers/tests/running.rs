@@ -81,11 +81,11 @@ async fn every_controller_writes_under_its_own_name() {
     }
     let of = |name: &str| format!("system:serviceaccount:kube-system:{name}");
     let expected = [
+        "system:kube-scheduler".to_owned(),
+        "system:node:node-0".to_owned(),
         of("deployment-controller"),
         of("generic-garbage-collector"),
         of("replicaset-controller"),
-        "system:kube-scheduler".to_owned(),
-        "system:node:node-0".to_owned(),
         USER.to_owned(),
     ];
     assert_eq!(actors.into_iter().collect::<Vec<_>>(), expected);
