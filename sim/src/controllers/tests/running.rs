@@ -9,10 +9,7 @@ async fn what_existed_before_the_controllers_is_noticed() {
     let controllers = tokio::spawn(run(cluster.clone(), Behaviour::default()));
     pass(5).await;
     controllers.abort();
-    let world = World {
-        cluster,
-        _controllers: controllers,
-    };
+    let world = World { cluster };
     assert_eq!(world.pods().len(), 3);
     let app: Deployment = world.edit("app", json!({"spec": {"replicas": 5}}));
     pass(5).await;
