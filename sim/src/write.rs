@@ -38,6 +38,8 @@ pub enum Part {
     Whole,
     /// The status alone.
     Status,
+    /// All, the status too, and the generation stays: as a scheduler's binding writes a pod.
+    Binding,
 }
 
 /// How an object is deleted.
@@ -165,14 +167,14 @@ impl<'a> Txn<'a> {
             whole["status"] = object["status"].take();
             whole["metadata"]["managedFields"] = object["metadata"]["managedFields"].take();
             object = whole;
-        } else if resource.status {
+        } else if resource.status && part == Part::Whole {
             object["status"] = old["status"].clone();
         }
         drop_null(&mut object, "status");
         keep_server_fields(&mut object, &old);
         admit(self.state, resource, &mut object, Some(&old), options.strict)?;
         let counted = resource.typed.is_none() || COUNTED.contains(&&*resource.name);
-        if counted && spec_changed(&old, &object) {
+        if counted && part != Part::Binding && spec_changed(&old, &object) {
             object["metadata"]["generation"] = json!(live.meta.generation + 1);
         }
         if object["metadata"]["managedFields"].is_array() {
