@@ -64,7 +64,7 @@ pub(crate) fn create(cluster: &Cluster, call: &Call, request: &Request<'_>) -> R
     let created = cluster.transact(request.user, |txn| {
         txn.create(&to.resource, &namespace, object, options(call))
     })?;
-    Ok(View::of(&call.resource, request).object(cluster, 201, &created))
+    Ok(View::of(call, request).object(cluster, 201, &created))
 }
 
 pub(crate) fn update(cluster: &Cluster, call: &Call, request: &Request<'_>) -> Result<Response<Body>, Failure> {
@@ -202,7 +202,7 @@ fn change(
                 if live.meta.managed && !is_apply(request) {
                     let live = live.value();
                     as_writer(call, &writer(call, request), &now, |how| {
-                        patch::track(Some(&live), &mut object, how)
+                        patch::track(Some(&live), &mut object, how);
                     });
                 }
                 let written = txn.update(&call.resource, &place, part, object, options);
@@ -219,7 +219,7 @@ fn change(
     if call.subresource == "scale" {
         return Ok(respond(code, scale_of(&written)?.to_string()));
     }
-    Ok(View::of(&call.resource, request).object(cluster, code, &written))
+    Ok(View::of(call, request).object(cluster, code, &written))
 }
 
 fn delete_options(call: &Call, request: &Request<'_>) -> Result<DeleteOptions, Failure> {
@@ -257,7 +257,7 @@ pub(crate) fn delete(cluster: &Cluster, call: &Call, request: &Request<'_>) -> R
             });
             respond(200, status.to_string())
         }
-        Deleted::Going(object) => View::of(&call.resource, request).object(cluster, 200, &object),
+        Deleted::Going(object) => View::of(call, request).object(cluster, 200, &object),
     })
 }
 
