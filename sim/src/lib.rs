@@ -11,6 +11,7 @@ mod admit;
 mod builtin;
 pub mod clock;
 pub mod cluster;
+pub mod controllers;
 pub mod failure;
 pub mod names;
 pub mod object;
