@@ -14,6 +14,7 @@ pub mod cluster;
 pub mod controllers;
 pub mod failure;
 pub mod names;
+pub mod network;
 pub mod object;
 pub mod patch;
 pub mod prometheus;
