@@ -115,7 +115,7 @@ impl Cluster {
             let namespace = serde_json::json!({"metadata": {"name": name}});
             let made = cluster.transact("system:apiserver", |txn| {
                 let resource = txn.state.registry.named("namespaces").cloned();
-                resource.map(|resource| txn.create(&resource, "", namespace, &WriteOptions::default()))
+                resource.map(|resource| txn.create(&resource, "", namespace, WriteOptions::default()))
             });
             debug_assert!(made.is_some_and(|made| made.is_ok()), "an empty cluster takes {name}");
         }
@@ -230,7 +230,7 @@ impl Cluster {
         let namespace = object.meta().namespace.clone().unwrap_or_default();
         let value = to_value(object)?;
         self.write::<K>(actor, |txn, resource| {
-            txn.create(resource, &namespace, value, &WriteOptions::default())
+            txn.create(resource, &namespace, value, WriteOptions::default())
         })
     }
 
@@ -260,7 +260,7 @@ impl Cluster {
         );
         let value = to_value(object)?;
         self.write::<K>(actor, |txn, resource| {
-            txn.update(resource, &place, part, value, &WriteOptions::default())
+            txn.update(resource, &place, part, value, WriteOptions::default())
         })
     }
 

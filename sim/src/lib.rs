@@ -12,6 +12,7 @@ mod builtin;
 pub mod clock;
 pub mod cluster;
 pub mod controllers;
+mod custom;
 pub mod failure;
 pub mod names;
 pub mod network;

@@ -20,8 +20,10 @@ pub enum Fate {
     Crash,
 }
 
-type ByImage = dyn Fn(&str) -> Option<Fate> + Send + Sync;
-type Metrics = dyn Fn(&str, &str, &str) -> Option<f64> + Send + Sync;
+/// What becomes of a pod with this image, if that is known.
+pub type ByImage = dyn Fn(&str) -> Option<Fate> + Send + Sync;
+/// What a metric is now, by namespace, Deployment and metric.
+pub type Metrics = dyn Fn(&str, &str, &str) -> Option<f64> + Send + Sync;
 
 /// How the cluster's pods, controllers and metrics behave.
 #[derive(Clone)]
@@ -36,8 +38,10 @@ pub struct Behaviour {
     pub autoscaler_period: Duration,
     /// For how long a HorizontalPodAutoscaler remembers that more pods were needed, unless it says so itself.
     pub downscale_window: Duration,
-    images: Vec<Arc<ByImage>>,
-    metrics: Option<Arc<Metrics>>,
+    /// Rules for pods that have no label.
+    pub images: Vec<Arc<ByImage>>,
+    /// What HorizontalPodAutoscalers see.
+    pub metrics: Option<Arc<Metrics>>,
 }
 
 impl Default for Behaviour {

@@ -5,7 +5,10 @@
 mod behaviour;
 mod claim;
 mod deployment;
+mod endpoints;
+mod garbage;
 mod index;
+mod namespace;
 mod notice;
 mod pod;
 mod queue;
@@ -13,19 +16,22 @@ mod replica_set;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use tokio::{
     sync::mpsc::UnboundedReceiver,
     time::{Instant, sleep_until},
 };
 
-pub use self::behaviour::{Behaviour, Fate, LABEL};
-use self::{index::Selectors, queue::Queue};
+pub use self::behaviour::{Behaviour, ByImage, Fate, LABEL, Metrics};
+use self::{
+    index::{ByLabel, Selectors},
+    queue::Queue,
+};
 use crate::{
     cluster::{Cluster, Event},
     failure::Failure,
-    store::Place,
+    store::{Place, ResourceName},
 };
 
 /// What is to be looked at.
@@ -34,6 +40,9 @@ enum Key {
     Deployment(Place),
     ReplicaSet(Place),
     Pod(Place, pod::Step),
+    Endpoints(Place),
+    Garbage(ResourceName, Place),
+    Namespace(String),
 }
 
 /// All controllers, with what they remember.
@@ -43,6 +52,11 @@ struct Controllers {
     queue: Queue<Key>,
     deployments: Selectors,
     replica_sets: Selectors,
+    services: Selectors,
+    pods: ByLabel,
+    live: garbage::Live,
+    /// Namespaces that are being deleted.
+    terminating: BTreeSet<String>,
     /// Pods that were given an address.
     addresses: u32,
 }
@@ -73,6 +87,10 @@ impl Controllers {
             queue: Queue::new(),
             deployments: Selectors::default(),
             replica_sets: Selectors::default(),
+            services: Selectors::default(),
+            pods: ByLabel::default(),
+            live: garbage::Live::default(),
+            terminating: BTreeSet::new(),
             addresses: 0,
         }
     }
@@ -123,6 +141,14 @@ impl Controllers {
                 };
                 pod::step(&self.cluster, &self.behaviour, place, *step, address).map(|()| None)
             }
+            Key::Endpoints(place) => endpoints::sync(&self.cluster, &self.pods, place).map(|()| None),
+            Key::Garbage(resource, place) => {
+                for (resource, place) in garbage::sync(&self.cluster, &self.live, resource, place)? {
+                    self.soon(Key::Garbage(resource, place));
+                }
+                Ok(None)
+            }
+            Key::Namespace(name) => namespace::sync(&self.cluster, name).map(|()| None),
         }
     }
 

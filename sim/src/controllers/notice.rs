@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Pod;
 use tokio::time::Instant;
 
-use super::{Controllers, Key, index::place_of, pod};
+use super::{Controllers, Key, garbage, index::place_of, pod};
 use crate::{
     object::{Meta, Object},
     store::{Change, Place, ResourceName},
@@ -39,13 +39,15 @@ impl Controllers {
     }
 
     /// Notices a change.
-    pub(super) fn notice(&mut self, resource: &str, change: &Change) {
+    pub(super) fn notice(&mut self, resource: &ResourceName, change: &Change) {
         let (old, new) = (change.old.as_deref(), change.new.as_deref());
         let Some(meta) = new.or(old).map(|object| &object.meta) else {
             return;
         };
         let place = place_of(meta);
-        match resource {
+        self.notice_owners(resource, old, new);
+        self.notice_namespace(resource, &place, new);
+        match &**resource {
             "deployments.apps" => {
                 set(&mut self.deployments, old, new, &place);
                 self.soon(Key::Deployment(place));
@@ -56,6 +58,19 @@ impl Controllers {
                 self.notice_dependant(old, new, "Deployment");
             }
             "pods" => self.notice_pod(&place, old, new),
+            "services" => {
+                match new {
+                    Some(new) => self.services.set_service(new),
+                    None => self.services.remove(&place),
+                }
+                self.soon(Key::Endpoints(place));
+            }
+            "endpointslices.discovery.k8s.io" if new.is_none() => {
+                let service = old.and_then(|old| controller(&old.meta, "Service"));
+                service
+                    .into_iter()
+                    .for_each(|service| self.soon(Key::Endpoints(service)));
+            }
             _ => {}
         }
     }
@@ -89,8 +104,64 @@ impl Controllers {
         }
     }
 
+    /// Has the garbage collector look at an object, at what depends on it, and at what waits for it.
+    fn notice_owners(&mut self, resource: &ResourceName, old: Option<&Object>, new: Option<&Object>) {
+        self.live.change(resource, old, new);
+        if let Some(new) = new.filter(|new| garbage::concerns(&self.live, new)) {
+            self.soon(Key::Garbage(resource.clone(), place_of(&new.meta)));
+        }
+        if let Some(gone) = old.filter(|old| new.is_none_or(|new| new.meta.uid != old.meta.uid)) {
+            for (resource, child) in self.cluster.children(&gone.meta.uid) {
+                self.soon(Key::Garbage(resource, place_of(&child.meta)));
+            }
+        }
+        let owners = |object: Option<&Object>| object.map(|object| object.meta.owners.clone()).unwrap_or_default();
+        let (former, present) = (owners(old), owners(new));
+        if former == present {
+            return;
+        }
+        for owner in former.iter().chain(&present) {
+            let waiting = self.live.get(&owner.uid).cloned();
+            let waits = |(resource, place): &(ResourceName, Place)| {
+                self.cluster
+                    .object(resource, place)
+                    .is_some_and(|owner| garbage::waits(&owner))
+            };
+            if let Some((resource, place)) = waiting.filter(waits) {
+                self.soon(Key::Garbage(resource, place));
+            }
+        }
+    }
+
+    /// Has the namespace controller look when a namespace is deleted, and when something in it goes.
+    fn notice_namespace(&mut self, resource: &ResourceName, place: &Place, new: Option<&Object>) {
+        if &**resource == "namespaces" {
+            match new {
+                Some(new) if new.meta.deleting => {
+                    self.terminating.insert(place.1.clone());
+                    self.soon(Key::Namespace(place.1.clone()));
+                }
+                Some(_) => {}
+                None => {
+                    self.terminating.remove(&place.1);
+                }
+            }
+        } else if new.is_none() && self.terminating.contains(&place.0) {
+            self.soon(Key::Namespace(place.0.clone()));
+        }
+    }
+
     fn notice_pod(&mut self, place: &Place, old: Option<&Object>, new: Option<&Object>) {
         self.notice_dependant(old, new, "ReplicaSet");
+        self.pods.change(old.map(|old| &old.meta), new.map(|new| &new.meta));
+        let labels = old
+            .map(|old| &old.meta.labels)
+            .filter(|labels| new.is_none_or(|new| new.meta.labels != **labels));
+        for labels in labels.into_iter().chain(new.map(|new| &new.meta.labels)) {
+            for service in self.services.selecting(&place.0, labels) {
+                self.soon(Key::Endpoints(service));
+            }
+        }
         let Some(new) = new else {
             for step in pod::Step::ALL {
                 self.queue.remove(&Key::Pod(place.clone(), step));

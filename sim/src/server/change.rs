@@ -61,7 +61,7 @@ pub(crate) fn create(cluster: &Cluster, call: &Call, request: &Request<'_>) -> R
     let to = stored(cluster, call, &mut object)?;
     let namespace = call.namespace.clone().unwrap_or_default();
     let created = cluster.transact(request.user, |txn| {
-        txn.create(&to.resource, &namespace, object, &options(call))
+        txn.create(&to.resource, &namespace, object, options(call))
     })?;
     Ok(View::of(&call.resource, request).object(cluster, 201, &created))
 }
@@ -199,11 +199,11 @@ fn change(
                     };
                     patch::track(Some(&live.value()), &mut object, &how);
                 }
-                let written = txn.update(&call.resource, &place, part, object, &options);
+                let written = txn.update(&call.resource, &place, part, object, options);
                 written.map(|written| (200, written))
             }
             (Some(object), Err(_)) if call.subresource.is_empty() => {
-                let created = txn.create(&call.resource, &place.0, object, &options);
+                let created = txn.create(&call.resource, &place.0, object, options);
                 created.map(|created| (201, created))
             }
             (_, Err(missing)) => Err(missing),

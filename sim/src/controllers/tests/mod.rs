@@ -1,6 +1,11 @@
 //! The controllers, seen through the cluster.
 
 mod deployment;
+mod endpoints;
+mod garbage;
+mod pods;
+mod replica_set;
+mod running;
 
 use std::time::Duration;
 
@@ -88,7 +93,8 @@ fn deployment(name: &str, more: Value) -> Deployment {
 
 /// A template with another image.
 fn image(image: &str) -> Value {
-    json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": image}]}}}})
+    let ports = json!([{"name": "http", "containerPort": 8080}]);
+    json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": image, "ports": ports}]}}}})
 }
 
 /// A template whose pods behave in some way.
