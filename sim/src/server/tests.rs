@@ -29,6 +29,7 @@ fn from<K: DeserializeOwned>(value: Value) -> K {
     serde_json::from_value(value).unwrap()
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the `json!` is written at the call")]
 fn map(name: &str, labels: Value) -> ConfigMap {
     from(json!({"metadata": {"name": name, "labels": labels}, "data": {"a": "1"}}))
 }
