@@ -6,17 +6,17 @@ cache := env("XDG_CACHE_HOME", env("HOME") / ".cache") / "kanary"
 _list:
     @just --list --unsorted
 
-# Unit, property and tidy tests.
+# Unit, property, tidy and simulation tests, and the behaviour suite on the embedded cluster.
 test:
     cargo test --locked
 
 # The behaviour suite, on a real control plane that is started for it (hack/plane).
 behaviour *args:
     cargo test --locked --test behaviour --no-run
-    hack/plane/plane run -- cargo test --locked --test behaviour -- --test-threads=12 {{args}}
+    hack/plane/plane run -- cargo test --locked --test behaviour -- {{args}}
 
 # Formatting, lints, licences and sources of dependencies, generated files.
-lint: format-check clippy deny generated-check shell
+lint: format-check clippy production deny generated-check shell
 
 format:
     cargo fmt
@@ -25,9 +25,13 @@ format-check:
     cargo fmt --check
 
 clippy:
-    cargo clippy --locked --all-targets -- -D warnings
-    cargo clippy --locked --test behaviour -- -D warnings
-    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+
+# What runs on a cluster: without the demo, and so without the cluster in memory.
+production:
+    cargo clippy --locked --package kanary --no-default-features -- -D warnings
+    @! cargo tree --locked --package kanary --no-default-features --edges normal | grep kanary-sim || { echo 'kanary-sim is in the production binary' >&2; exit 1; }
 
 deny:
     cargo deny --locked check bans licenses sources

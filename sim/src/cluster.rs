@@ -115,7 +115,7 @@ impl Cluster {
             let namespace = serde_json::json!({"metadata": {"name": name}});
             let made = cluster.transact("system:apiserver", |txn| {
                 let resource = txn.state.registry.named("namespaces").cloned();
-                resource.map(|resource| txn.create(&resource, "", namespace, &WriteOptions::default()))
+                resource.map(|resource| txn.create(&resource, "", namespace, WriteOptions::default()))
             });
             debug_assert!(made.is_some_and(|made| made.is_ok()), "an empty cluster takes {name}");
         }
@@ -230,7 +230,7 @@ impl Cluster {
         let namespace = object.meta().namespace.clone().unwrap_or_default();
         let value = to_value(object)?;
         self.write::<K>(actor, |txn, resource| {
-            txn.create(resource, &namespace, value, &WriteOptions::default())
+            txn.create(resource, &namespace, value, WriteOptions::default())
         })
     }
 
@@ -252,6 +252,11 @@ impl Cluster {
         self.update_part(actor, object, Part::Status)
     }
 
+    /// Writes all of an object with its status, as a scheduler's binding does.
+    pub(crate) fn bind<K: Typed>(&self, actor: &str, object: &K) -> Result<K, Failure> {
+        self.update_part(actor, object, Part::Binding)
+    }
+
     fn update_part<K: Typed>(&self, actor: &str, object: &K, part: Part) -> Result<K, Failure> {
         let meta = object.meta();
         let place = (
@@ -260,7 +265,7 @@ impl Cluster {
         );
         let value = to_value(object)?;
         self.write::<K>(actor, |txn, resource| {
-            txn.update(resource, &place, part, value, &WriteOptions::default())
+            txn.update(resource, &place, part, value, WriteOptions::default())
         })
     }
 

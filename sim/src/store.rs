@@ -40,7 +40,7 @@ pub struct Store {
 }
 
 /// The objects of one kind.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct OfKind {
     objects: BTreeMap<Place, Arc<Object>>,
     /// Those without a controller.
@@ -50,18 +50,6 @@ struct OfKind {
     compacted: u64,
     /// Woken in the order in which they wait, so that one seed gives one history.
     changed: Arc<Notify>,
-}
-
-impl Default for OfKind {
-    fn default() -> Self {
-        Self {
-            objects: BTreeMap::new(),
-            uncontrolled: BTreeSet::new(),
-            log: VecDeque::new(),
-            compacted: 0,
-            changed: Arc::default(),
-        }
-    }
 }
 
 impl Store {

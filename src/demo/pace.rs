@@ -3,12 +3,11 @@
 //! Time in the cluster is tokio's paused clock, which goes to the next timer whenever nothing else is to be done. So every
 //! timer has its exact time, whatever the speed; between two ticks the clock is held until real time has caught up.
 
-use std::{
-    thread,
-    time::{Duration, Instant as RealInstant},
-};
+use std::{thread, time::Duration};
 
 use tokio::{task::spawn_blocking, time};
+
+type RealInstant = std::time::Instant;
 
 /// Between two ticks, in real time.
 const TICK: Duration = Duration::from_millis(100);

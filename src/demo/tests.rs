@@ -89,7 +89,8 @@ fn all_comes_to_the_end_that_the_script_says_and_the_same_seed_to_the_same_lines
           kanary demo --listen 127.0.0.1:0   a cluster that kubectl can talk to
           kanary demo --canaries 1000        a thousand more at once
           README.md, "Try it"                on a cluster of your own
-    "#]].assert_eq(summary);
+    "#]]
+    .assert_eq(summary);
     assert_eq!(played(1, 6), first);
 }
 
@@ -242,7 +243,9 @@ fn check(size: Size, expected: Expect) {
 #[test]
 fn the_table_fits_80_columns() {
     let size = Size { width: 80, height: 24 };
-    check(size, expect![[r#"
+    check(
+        size,
+        expect![[r#"
         kanary demo  08:05:10 UTC, 5m10s in  30× real time  34 writes, 87 queries
         8 Kanaries  1 scheduled  1 starting  1 judging  1 waiting  1 promoting  1 promo…
 
@@ -260,13 +263,16 @@ fn the_table_fits_80_columns() {
         08:04:55 checkout-good   failed     p99 latency 612 ms > 500 ms
 
         Ctrl-C ends it.
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn the_table_uses_200_columns() {
     let size = Size { width: 200, height: 50 };
-    check(size, expect![[r#"
+    check(
+        size,
+        expect![[r#"
         kanary demo  08:05:10 UTC, 5m10s in  30× real time  Kanary so far: 34 writes, 12 Events, 0 live reads, 87 queries
         8 Kanaries  1 scheduled  1 starting  1 judging  1 waiting  1 promoting  1 promoted  2 failed
 
@@ -284,13 +290,16 @@ fn the_table_uses_200_columns() {
         08:04:55  checkout-good                     failed      p99 latency 612 ms > 500 ms, payments left alone
 
         Ctrl-C ends it.
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn what_there_is_no_room_for_is_counted() {
     let size = Size { width: 60, height: 14 };
-    check(size, expect![[r#"
+    check(
+        size,
+        expect![[r#"
         kanary demo  08:05:10 UTC, 5m10s in  30× real time  34 writ…
         8 Kanaries  1 scheduled  1 starting  1 judging  1 waiting  …
 
@@ -304,7 +313,8 @@ fn what_there_is_no_room_for_is_counted() {
         08:04:55 checkout-good   failed     p99 latency 612 ms > 50…
 
         Ctrl-C ends it.
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{DEPLOYMENT, EVENT, Fake, POD, Says, World, is_true, message, phase, reason, time};
+use crate::support::{DEPLOYMENT, EVENT, Fake, POD, SECRET, Says, World, is_true, message, phase, reason, time};
 
 /// A promQL item on a fake Prometheus.
 fn item(address: &str, more: Value) -> Value {

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::combine::{Changes, changes, merged};
 use super::fields::Fields;
+use super::last_applied;
 use super::list_types::ListTypes;
 use super::managers::{self, Manager, Operation, conflict};
 use super::typed::{Place, check, fields_of, without};
@@ -93,10 +94,13 @@ pub fn apply(live: Option<&Value>, config: &Value, how: &Apply<'_>) -> Result<Va
 
     let mut new = merged(Some(&live), config, &how.place());
     if let Some(last) = &last {
-        new = pruned(&new, &last.fields, &others, &ours, how);
+        let pruned = pruned(&new, &last.fields, &others, &ours, how);
+        // Maps and lists that are applied empty stay when nothing is left in them.
+        new = merged(Some(&pruned), config, &how.place());
     }
     let changes = changes(&live, &new, &how.place());
-    let mut managers = settle(others, &changes, how)?;
+    let taken_over = last_applied::taken_over(&live, how.manager, &how.place());
+    let mut managers = settle(others, &changes, how, &taken_over)?;
 
     ours.fields = unowned_removed(&ours.fields);
     let unchanged = live == new;
@@ -106,6 +110,7 @@ pub fn apply(live: Option<&Value>, config: &Value, how: &Apply<'_>) -> Result<Va
         Some(how.now.to_owned())
     };
     managers.push(ours);
+    last_applied::note(&mut new, config, how.manager);
     managers::put(&mut new, managers);
     Ok(new)
 }
@@ -173,25 +178,34 @@ fn text<'a>(object: &'a Value, field: &str) -> &'a str {
 /// part of something that goes: a default within a probe goes with the probe.
 fn pruned(merged: &Value, last: &Fields, others: &[Manager], ours: &Manager, how: &Apply<'_>) -> Value {
     let place = how.place();
-    let take = |fields: &Fields| without(merged, fields, &place).unwrap_or_else(|| json!({}));
     let all_of = |value: &Value| fields_of(value, &place).with_structs();
+    // Null holds the place of what is emptied on the way: whether it goes is decided by who has it, not by its content.
+    let left_without =
+        |fields: &Fields| all_of(&without(merged, fields, &place, Some(&Value::Null)).unwrap_or_default());
+    let all = all_of(merged);
     let last = last.with_structs();
     let managed = others
         .iter()
         .fold(ours.fields.clone(), |all, other| all.union(&other.fields))
         .with_structs();
 
-    let left = all_of(&take(&last)).union(&managed);
-    let left = all_of(&take(&all_of(merged).difference(&left)));
-    take(&all_of(merged).difference(&left).intersection(&last))
+    let owned = left_without(&last).union(&managed);
+    let left = left_without(&all.difference(&owned));
+    let gone = all.difference(&left).intersection(&last);
+    without(merged, &gone, &place, None).unwrap_or_else(|| json!({}))
 }
 
-/// Others lose what the change removes, and by force what it sets.
-pub(super) fn settle(others: Vec<Manager>, changes: &Changes, how: &Apply<'_>) -> Result<Vec<Manager>, Failure> {
+/// Others lose what the change removes, and what it sets if that is allowed: by force, or for what is taken over.
+pub(super) fn settle(
+    others: Vec<Manager>,
+    changes: &Changes,
+    how: &Apply<'_>,
+    taken_over: &Fields,
+) -> Result<Vec<Manager>, Failure> {
     let set = how.writable(&changes.set);
     let conflicts: Vec<_> = others
         .iter()
-        .map(|other| (other.clone(), other.fields.intersection(&set)))
+        .map(|other| (other.clone(), other.fields.intersection(&set).difference(taken_over)))
         .filter(|(_, fields)| !fields.is_empty())
         .collect();
     if !how.force && !conflicts.is_empty() {

@@ -49,9 +49,11 @@ impl Fields {
         self.below.get(element)
     }
 
-    /// Puts a set below an element.
+    /// Puts a set below an element. One without paths has no place: written down, it would be a path.
     pub(super) fn set(&mut self, element: String, fields: Self) {
-        self.below.insert(element, fields);
+        if !fields.is_empty() {
+            self.below.insert(element, fields);
+        }
     }
 
     /// Adds a path.

@@ -107,9 +107,59 @@ impl ListTypes for BuiltIn {
     }
 }
 
+/// A custom resource, by the `openAPIV3Schema` of its definition.
+#[derive(Clone, Copy, Debug)]
+pub struct Schema<'a>(pub &'a Value);
+
+impl<'a> Schema<'a> {
+    /// The schema of a field. What has none is taken apart as the value itself suggests, except for lists.
+    fn at(self, path: &[&str]) -> &'a Value {
+        path.iter().fold(self.0, |schema, name| {
+            let object = Self::element(schema);
+            match object["properties"].get(name) {
+                Some(field) => field,
+                None => &object["additionalProperties"],
+            }
+        })
+    }
+
+    /// The schema of the elements if this is that of a list.
+    fn element(mut schema: &'a Value) -> &'a Value {
+        while let Some(items) = schema.get("items") {
+            schema = items;
+        }
+        schema
+    }
+}
+
+impl ListTypes for Schema<'_> {
+    fn list_type(&self, path: &[&str]) -> ListType {
+        let schema = self.at(path);
+        match schema["x-kubernetes-list-type"].as_str() {
+            Some("set") => ListType::Set,
+            Some("map") => {
+                let keys = schema["x-kubernetes-list-map-keys"].as_array().into_iter().flatten();
+                ListType::Map(keys.filter_map(Value::as_str).map(str::to_owned).collect())
+            }
+            _ => ListType::Atomic,
+        }
+    }
+
+    fn is_atomic_map(&self, path: &[&str]) -> bool {
+        Self::element(self.at(path))["x-kubernetes-map-type"] == "atomic"
+    }
+
+    fn key_default(&self, path: &[&str], key: &str) -> Option<Value> {
+        Self::element(self.at(path))["properties"][key].get("default").cloned()
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::patch::{Apply, apply};
 
     fn keys_of(path: &str) -> ListType {
         let path: Vec<_> = path.split('.').collect();
@@ -141,5 +191,42 @@ mod tests {
         assert!(!BuiltIn.is_atomic_map(&["metadata", "labels"]));
         assert!(!BuiltIn.is_atomic_map(&["spec", "template", "spec", "containers"]));
         assert!(!BuiltIn.is_atomic_map(&["spec", "scaleTargetRef"]));
+    }
+
+    #[test]
+    fn a_schema_says_how_its_lists_merge() {
+        let item = json!({"type": "object", "properties": {"name": {}, "zone": {"default": "a"}}});
+        let schema = json!({"properties": {"spec": {"properties": {
+            "plain": {"items": {"type": "object"}},
+            "set": {"items": {"type": "string"}, "x-kubernetes-list-type": "set"},
+            "map": {"items": item, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name", "zone"]},
+            "reference": {"x-kubernetes-map-type": "atomic"},
+            "byName": {"additionalProperties": {"properties": {"set": {"x-kubernetes-list-type": "set"}}}},
+        }}}});
+        let schema = Schema(&schema);
+        assert_eq!(schema.list_type(&["spec", "plain"]), ListType::Atomic);
+        assert_eq!(schema.list_type(&["spec", "set"]), ListType::Set);
+        assert_eq!(schema.list_type(&["spec", "map"]), map(&["name", "zone"]));
+        assert_eq!(schema.list_type(&["spec", "byName", "x", "set"]), ListType::Set);
+        assert_eq!(schema.list_type(&["spec", "unknown", "list"]), ListType::Atomic);
+        assert!(schema.is_atomic_map(&["spec", "reference"]));
+        assert!(!schema.is_atomic_map(&["spec", "map"]));
+        assert_eq!(schema.key_default(&["spec", "map"], "zone"), Some(json!("a")));
+        assert_eq!(schema.key_default(&["spec", "map"], "name"), None);
+    }
+
+    #[test]
+    fn custom_resources_have_the_metadata_of_all_others() {
+        let how = |manager| Apply {
+            manager,
+            force: false,
+            subresource: "",
+            now: "1",
+            lists: &Schema(&Value::Null),
+        };
+        let with = |name: &str| json!({"apiVersion": "a/v1", "kind": "A", "metadata": {"finalizers": [name]}});
+        let live = apply(None, &with("a"), &how("a")).unwrap();
+        let object = apply(Some(&live), &with("b"), &how("b")).unwrap();
+        assert_eq!(object["metadata"]["finalizers"], json!(["a", "b"]));
     }
 }

@@ -8,6 +8,7 @@ mod combine;
 mod element_order;
 mod fields;
 mod json;
+mod last_applied;
 mod list_types;
 mod managers;
 mod merge_keys;
@@ -21,7 +22,7 @@ use crate::failure::Failure;
 
 pub use apply::{Apply, apply};
 pub use json::{json, merge};
-pub use list_types::{BuiltIn, ListType, ListTypes};
+pub use list_types::{BuiltIn, ListType, ListTypes, Schema};
 pub use strategic::strategic;
 pub use track::{keep_times, track};
 
@@ -94,16 +95,18 @@ impl PatchKind {
         }
     }
 
-    /// Reads the body of the request. An apply may come as YAML from people; clients send its subset JSON, and so does
-    /// kubectl.
+    /// Reads the body of the request: YAML for an apply, JSON for the others.
     ///
     /// # Errors
     ///
-    /// 400 for what is not JSON, or a list where an object belongs or the reverse; 413 for a JSON Patch of too many
+    /// 400 for what cannot be read, or a list where an object belongs or the reverse; 413 for a JSON Patch of too many
     /// operations.
     pub fn parse(self, body: &[u8]) -> Result<Value, Failure> {
         let malformed = |why: &str| Failure::bad_request(format!("error decoding patch: {why}"));
-        let patch: Value = serde_json::from_slice(body).map_err(|error| malformed(&error.to_string()))?;
+        let patch: Value = match self {
+            Self::Apply => serde_yaml_ng::from_slice(body).map_err(|error| malformed(&error.to_string()))?,
+            _ => serde_json::from_slice(body).map_err(|error| malformed(&error.to_string()))?,
+        };
         match (self, &patch) {
             (Self::Json, Value::Array(operations)) if operations.len() > MAX_OPERATIONS => {
                 let got = operations.len();
@@ -172,7 +175,17 @@ mod tests {
         assert_eq!(PatchKind::Json.parse(b"{}").unwrap_err().code, 400);
         assert_eq!(PatchKind::Merge.parse(b"[]").unwrap_err().code, 400);
         assert_eq!(PatchKind::Strategic.parse(b"{").unwrap_err().code, 400);
+        assert_eq!(PatchKind::Apply.parse(b"a").unwrap_err().code, 400);
         assert_eq!(PatchKind::Merge.parse(b"{}"), Ok(serde_json::json!({})));
+    }
+
+    #[test]
+    fn an_apply_is_yaml() {
+        assert_eq!(PatchKind::Apply.parse(b"a:\n- 1\n"), Ok(serde_json::json!({"a": [1]})));
+        assert_eq!(
+            PatchKind::Apply.parse(b"{\"a\": [1]}"),
+            Ok(serde_json::json!({"a": [1]}))
+        );
     }
 
     #[test]

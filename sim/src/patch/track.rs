@@ -29,7 +29,8 @@ pub fn track(live: Option<&Value>, new: &mut Value, how: &Apply<'_>) {
         return;
     }
     let changes = changes(&old, new, &how.place());
-    let mut managers = settle(known, &changes, &Apply { force: true, ..*how }).unwrap_or_default();
+    let forced = Apply { force: true, ..*how };
+    let mut managers = settle(known, &changes, &forced, &Fields::default()).unwrap_or_default();
     let set = unowned_removed(&how.writable(&changes.set));
     if !set.is_empty() {
         let mut ours = how.manager(how.manager, Operation::Update, new, Fields::default());

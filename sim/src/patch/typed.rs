@@ -157,14 +157,14 @@ pub(super) fn fields_of(value: &Value, place: &Place<'_>) -> Fields {
     fields
 }
 
-/// Takes fields out of a value. What becomes empty by that goes as well.
-pub(super) fn without(value: &Value, fields: &Fields, place: &Place<'_>) -> Option<Value> {
+/// Takes fields out of a value. What becomes empty by that goes as well, or is left as `emptied`.
+pub(super) fn without(value: &Value, fields: &Fields, place: &Place<'_>, emptied: Option<&Value>) -> Option<Value> {
     let kept = |element: &str, value: &Value, place: &Place<'_>| match fields.get(element) {
         Some(below) if below.member => None,
-        Some(below) if !below.is_empty() => without(value, below, place),
+        Some(below) if !below.is_empty() => without(value, below, place, emptied),
         _ => Some(value.clone()),
     };
-    match value {
+    let left = match value {
         Value::Object(object) => {
             let left = object.iter().filter_map(|(name, value)| {
                 let value = kept(&format!("f:{name}"), value, &place.field(name))?;
@@ -174,13 +174,11 @@ pub(super) fn without(value: &Value, fields: &Fields, place: &Place<'_>) -> Opti
             (!left.is_empty()).then_some(Value::Object(left))
         }
         Value::Array(list) => {
-            let left = place
-                .index(list)
-                .into_iter()
-                .filter_map(|(element, item)| kept(&element, item, place));
-            let left: Vec<_> = left.collect();
+            let left = place.index(list).into_iter();
+            let left: Vec<_> = left.filter_map(|(element, item)| kept(&element, item, place)).collect();
             (!left.is_empty()).then_some(Value::Array(left))
         }
         scalar => Some(scalar.clone()),
-    }
+    };
+    left.or_else(|| emptied.cloned())
 }

@@ -11,8 +11,11 @@ use super::{
     eval::Evaluation,
     functions::{Order, sort},
     numbers,
-    value::{Labels, NAME, Sample, float},
+    value::{Labels, NAME, Sample, float, number},
 };
+
+/// 2^63: counts of series are below.
+const LIMIT: f64 = 9_223_372_036_854_775_808.0;
 
 pub(super) fn aggregate(evaluation: &Evaluation<'_>, aggregation: &AggregateExpr) -> Result<Vec<Sample>, String> {
     let op = aggregation.op.id();
@@ -23,8 +26,8 @@ pub(super) fn aggregate(evaluation: &Evaluation<'_>, aggregation: &AggregateExpr
         Some(parameter) => evaluation.scalar(parameter)?,
         None => f64::NAN,
     };
-    if matches!(op, T_TOPK | T_BOTTOMK) && parameter.is_nan() {
-        return Err("Parameter value is NaN".to_owned());
+    if matches!(op, T_TOPK | T_BOTTOMK) && (parameter.is_nan() || parameter.abs() >= LIMIT) {
+        return Err(format!("Scalar value {} overflows int64", number(parameter)));
     }
     let mut groups: BTreeMap<Labels, Vec<Sample>> = BTreeMap::new();
     for sample in evaluation.vector(&aggregation.expr)? {

@@ -8,8 +8,8 @@ use std::{
 use promql_parser::parser::{
     BinModifier, BinaryExpr, LabelModifier, VectorMatchCardinality,
     token::{
-        T_ADD, T_ATAN2, T_DIV, T_EQLC, T_GTE, T_GTR, T_LAND, T_LOR, T_LSS, T_LTE, T_LUNLESS, T_MOD, T_MUL, T_NEQ,
-        T_POW, T_SUB, TokenId,
+        T_ADD, T_DIV, T_EQLC, T_GTE, T_GTR, T_LAND, T_LOR, T_LSS, T_LTE, T_LUNLESS, T_MOD, T_MUL, T_NEQ, T_POW, T_SUB,
+        TokenId,
     },
 };
 
@@ -62,7 +62,7 @@ struct Operator {
 
 impl Operator {
     fn is_supported(self) -> bool {
-        let calculates = matches!(self.id, T_ADD | T_SUB | T_MUL | T_DIV | T_MOD | T_POW | T_ATAN2);
+        let calculates = matches!(self.id, T_ADD | T_SUB | T_MUL | T_DIV | T_MOD | T_POW);
         calculates || self.compares || matches!(self.id, T_LAND | T_LOR | T_LUNLESS)
     }
 
@@ -87,9 +87,8 @@ impl Operator {
             T_MUL => left * right,
             T_DIV => left / right,
             T_MOD => left % right,
-            T_POW => left.powf(right),
-            // What is left is `atan2`.
-            _ => left.atan2(right),
+            // What is left is `^`.
+            _ => left.powf(right),
         })
     }
 

@@ -84,14 +84,15 @@ fn of_a_number(name: &str) -> Option<fn(f64) -> f64> {
     })
 }
 
-/// The lower one; NaN if one is.
+/// The lower one. NaN if one is, unless nothing can be lower than the other.
 fn lower(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) }
+    let nan = (a.is_nan() || b.is_nan()) && a.min(b) > f64::NEG_INFINITY;
+    if nan { f64::NAN } else { a.min(b) }
 }
 
-/// The higher one; NaN if one is.
+/// The higher one. NaN if one is, unless nothing can be higher than the other.
 fn higher(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
+    -lower(-a, -b)
 }
 
 /// A call whose arguments are evaluated one by one.
@@ -162,7 +163,11 @@ fn absent(call: &Arguments<'_>, nothing: bool) -> Result<Vec<Sample>, String> {
     if !nothing {
         return Ok(Vec::new());
     }
-    let labels = match call.expr(0)? {
+    let mut of = call.expr(0)?;
+    while let Expr::Paren(inner) = of {
+        of = &inner.expr;
+    }
+    let labels = match of {
         Expr::VectorSelector(selector) => Matchers::of(selector)?.labels_if_absent(),
         Expr::MatrixSelector(selector) => Matchers::of(&selector.vs)?.labels_if_absent(),
         _ => Labels::new(),

@@ -20,7 +20,7 @@ struct Bucket {
 pub(super) fn quantiles(phi: f64, buckets: Vec<Sample>) -> Vec<Sample> {
     let mut histograms: BTreeMap<Labels, Vec<Bucket>> = BTreeMap::new();
     for sample in buckets {
-        let mut labels = nameless(sample.labels);
+        let mut labels = sample.labels;
         let Some(bound) = labels.remove("le").and_then(|le| le.parse().ok()) else {
             continue;
         };
@@ -29,7 +29,7 @@ pub(super) fn quantiles(phi: f64, buckets: Vec<Sample>) -> Vec<Sample> {
     }
     let histograms = histograms.into_iter();
     histograms
-        .map(|(labels, buckets)| Sample::new(labels, quantile(phi, buckets)))
+        .map(|(labels, buckets)| Sample::new(nameless(labels), quantile(phi, buckets)))
         .collect()
 }
 

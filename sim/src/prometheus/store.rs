@@ -157,20 +157,28 @@ pub(super) fn ask(
     times: &[i64],
     found: &mut BTreeMap<Labels, Vec<(i64, f64)>>,
 ) {
+    // Most scripts name the same series in the same order every time, which saves looking each of them up.
+    let mut answers: Vec<(Labels, Vec<(i64, f64)>)> = Vec::new();
     for at in times {
         let Ok(time) = Timestamp::from_millisecond(*at) else {
             continue;
         };
-        for (mut labels, value) in script(matchers, time) {
-            labels.insert(NAME.to_owned(), name.clone());
-            if let Some(points) = found.get_mut(&labels) {
-                if points.last().is_none_or(|(last, _)| last < at) {
-                    points.push((*at, value));
-                }
-            } else if matchers.select(&labels) {
-                found.insert(labels, vec![(*at, value)]);
+        for (nth, (labels, value)) in script(matchers, time).into_iter().enumerate() {
+            match answers.get_mut(nth) {
+                Some((same, points)) if *same == labels => points.push((*at, value)),
+                _ => answers.push((labels, vec![(*at, value)])),
             }
         }
+    }
+    for (mut labels, points) in answers {
+        labels.insert(NAME.to_owned(), name.clone());
+        if matchers.select(&labels) {
+            found.entry(labels).or_default().extend(points);
+        }
+    }
+    for points in found.values_mut() {
+        points.sort_by_key(|(at, _)| *at);
+        points.dedup_by_key(|(at, _)| *at);
     }
 }
 

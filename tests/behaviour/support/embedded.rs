@@ -1,9 +1,11 @@
 //! The embedded cluster, in a thread of its own for as long as the process lives.
 
 use std::{
+    fmt,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::mpsc,
+    time::Duration,
 };
 
 use kanary_sim::{
@@ -16,12 +18,19 @@ use kanary_sim::{
 use super::audit;
 
 /// A cluster that was started in this process.
-#[derive(Debug)]
 pub(crate) struct Embedded {
     pub(crate) server: Server,
     pub(crate) prometheus: Prometheus,
     pub(crate) prometheus_url: String,
     address: SocketAddr,
+}
+
+impl fmt::Debug for Embedded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Embedded")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Embedded {
@@ -68,8 +77,11 @@ async fn serve(started: &mpsc::Sender<Embedded>) {
     };
     started.send(embedded).expect("somebody waits for it");
     let clock = cluster.clock();
+    // As the real control plane is set (hack/plane).
+    let mut behaviour = Behaviour::default();
+    behaviour.autoscaler_period = Duration::from_secs(2);
     tokio::join!(
-        controllers::run(cluster, Behaviour::default()),
+        controllers::run(cluster, behaviour),
         prometheus::serve(metrics, prometheus, move || clock.now()),
         async move {
             let served = listener.serve(server, &["kubernetes-admin", audit::USER]).await;

@@ -1,5 +1,7 @@
 //! Server-side apply by one manager and by several.
 
+mod refusals;
+
 use super::*;
 use crate::patch::BuiltIn;
 
@@ -50,8 +52,8 @@ fn containers(object: &Value) -> &Value {
 
 /// What a manager owns.
 fn owned(object: &Value, manager: &str) -> Value {
-    let entries = object["metadata"]["managedFields"].as_array().unwrap();
-    let entry = entries.iter().find(|entry| entry["manager"] == manager);
+    let mut entries = object["metadata"]["managedFields"].as_array().into_iter().flatten();
+    let entry = entries.find(|entry| entry["manager"] == manager);
     entry.map_or(Value::Null, |entry| entry["fieldsV1"].clone())
 }
 
@@ -135,6 +137,30 @@ fn an_emptied_parent_goes() {
     let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "app"}});
     let object = apply(Some(&live), &config, &later("a")).unwrap();
     assert_eq!(object, config);
+}
+
+#[test]
+fn what_is_applied_empty_stays() {
+    let live = created(&with_labels(&json!({"a": "1"})), "a");
+    let object = apply(Some(&live), &with_labels(&json!({})), &later("a")).unwrap();
+    assert_eq!(object["metadata"]["labels"], json!({}));
+    assert_eq!(owned(&object, "a"), json!({"f:metadata": {"f:labels": {}}}));
+}
+
+#[test]
+fn a_default_within_what_is_applied_empty_stays() {
+    let mut live = created(&deployment(&json!({})), "a");
+    live["spec"]["replicas"] = json!(1);
+    assert_eq!(apply(Some(&live), &deployment(&json!({})), &later("a")), Ok(live));
+}
+
+#[test]
+fn an_empty_list_of_elements_is_not_owned() {
+    let config = with_containers(&json!([{"name": "main", "args": []}]));
+    let fields = owned(&created(&config, "a"), "a");
+    let container = &fields["f:spec"]["f:template"]["f:spec"]["f:containers"]["k:{\"name\":\"main\"}"];
+    assert_eq!(container, &json!({".": {}, "f:name": {}, "f:args": {}}));
+    assert_eq!(owned(&created(&with_containers(&json!([])), "a"), "a"), Value::Null);
 }
 
 #[test]
@@ -340,58 +366,4 @@ fn the_status_belongs_to_nobody_through_the_main_resource() {
         owned(&created(&config, "a"), "a"),
         json!({"f:spec": {"f:replicas": {}}})
     );
-}
-
-#[test]
-fn managed_fields_are_not_applied() {
-    let mut config = deployment(&json!({}));
-    config["metadata"]["managedFields"] = json!([]);
-    let failure = apply(None, &config, &by("a")).unwrap_err();
-    assert_eq!(failure, Failure::bad_request("metadata.managedFields must be nil"));
-}
-
-#[test]
-fn a_manager_is_required() {
-    let failure = apply(None, &deployment(&json!({})), &by("")).unwrap_err();
-    assert_eq!(failure.code, 422);
-    assert!(
-        failure
-            .message
-            .ends_with("fieldManager: Required value: is required for apply patch"),
-        "{failure}"
-    );
-}
-
-#[test]
-fn another_version_or_kind_is_refused() {
-    let live = created(&deployment(&json!({})), "a");
-    for (field, value) in [("apiVersion", "apps/v2"), ("kind", "DaemonSet")] {
-        let mut config = deployment(&json!({}));
-        config[field] = json!(value);
-        assert_eq!(apply(Some(&live), &config, &by("a")).unwrap_err().code, 400, "{field}");
-    }
-}
-
-#[test]
-fn elements_that_cannot_be_told_apart_are_refused() {
-    let prefix = "failed to create typed patch object (default/app; apps/v1, Kind=Deployment): \
-                  .spec.template.spec.containers: ";
-    for (containers, expected) in [
-        (
-            json!([{"name": "a"}, {"name": "a"}]),
-            "duplicate entries for key [name=\"a\"]",
-        ),
-        (
-            json!([{"image": "a"}]),
-            "element 0: associative list with keys has an element that omits all key fields [\"name\"] (and doesn't \
-             have default values for any key fields)",
-        ),
-        (
-            json!(["a"]),
-            "element 0: associative list with keys may not have non-map elements",
-        ),
-    ] {
-        let failure = apply(None, &with_containers(&containers), &by("a")).unwrap_err();
-        assert_eq!(failure.message, format!("{prefix}{expected}"));
-    }
 }

@@ -105,7 +105,8 @@ fn topk_and_bottomk_keep_the_series_as_they_are() {
             ("bottomk(1, odd)", "odd{pod=b} 2"),
             ("topk(0, x)", ""),
             ("topk(-1, x)", ""),
-            ("topk(NaN, x)", "execution Parameter value is NaN"),
+            ("topk(NaN, x)", "execution Scalar value NaN overflows int64"),
+            ("bottomk(Inf, x)", "execution Scalar value +Inf overflows int64"),
             ("topk(scalar(vector(1)), x)", "x{code=200,pod=c} 9"),
         ],
     );

@@ -43,6 +43,8 @@ fn values_are_clamped() {
             ("clamp_min(x, 0)", "{pod=a-1} 1.25; {pod=b-2} 0"),
             ("clamp_max(x, 0)", "{pod=a-1} 0; {pod=b-2} -2.5"),
             ("clamp_max(odd{n=\"1\"}, 5)", "{n=1} NaN"),
+            ("clamp_max(odd{n=\"1\"}, -Inf)", "{n=1} -Inf"),
+            ("clamp_min(vector(Inf), NaN)", "{} +Inf"),
             ("clamp(x, NaN, 1)", "{pod=a-1} NaN; {pod=b-2} NaN"),
         ],
     );
@@ -80,6 +82,7 @@ fn absent_yields_1_with_the_labels_that_were_asked_for() {
             ("absent(nothing)", "{} 1"),
             ("absent(nothing{a=\"b\",c=~\"d\",e!=\"f\"})", "{a=b} 1"),
             ("absent(nothing{a=\"b\",a=\"c\"})", "{} 1"),
+            ("absent((nothing{a=\"b\"}))", "{a=b} 1"),
             ("absent(sum(nothing{a=\"b\"}))", "{} 1"),
             ("absent_over_time(nothing{a=\"b\"}[5m])", "{a=b} 1"),
             ("absent_over_time(x[5m])", ""),

@@ -83,6 +83,9 @@ fn each_histogram_has_its_own_quantile() {
         &prometheus,
         &[("histogram_quantile(0.5, b)", "{pod=a} 0.5; {pod=b} 1.5")],
     );
+    prometheus.set("c{le=\"+Inf\",pod=\"a\"}", time(0), 1.0, 0.0).unwrap();
+    let error = "execution vector cannot contain metrics with the same labelset";
+    check(&prometheus, &[("histogram_quantile(0.5, {pod=\"a\"})", error)]);
 }
 
 /// The indicator of the Istio examples.

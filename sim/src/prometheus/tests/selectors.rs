@@ -182,3 +182,21 @@ fn a_script_never_answers_more_than_was_asked_for() {
         ],
     );
 }
+
+#[test]
+fn a_script_may_name_its_series_in_any_order() {
+    let prometheus = Prometheus::new();
+    prometheus.script("x", |_, at| {
+        let turn = at.as_second() % 3 == 0;
+        let names = if turn { ["a", "b", "b"] } else { ["b", "a", "c"] };
+        let one = |name: &str| (Labels::from([("n".to_owned(), name.to_owned())]), 1.0);
+        names.map(one).to_vec()
+    });
+    check(
+        &prometheus,
+        &[
+            ("count_over_time(x[6s])", "{n=a} 6; {n=b} 6; {n=c} 4"),
+            ("rate(x[6s])", "{n=a} 0; {n=b} 0; {n=c} 0"),
+        ],
+    );
+}

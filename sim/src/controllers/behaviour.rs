@@ -1,0 +1,143 @@
+//! What the controllers cannot know: how long pods take, how they end, and what is measured of them.
+
+use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
+
+use k8s_openapi::api::core::v1::Pod;
+
+/// Label of a pod that says what becomes of it: `slow`, `never-ready`, `crash`.
+pub const LABEL: &str = "kanary.test/behaviour";
+
+/// What becomes of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It becomes ready, and stays so.
+    Ready,
+    /// It becomes ready so much later.
+    Slow(Duration),
+    /// It runs, and is never ready.
+    NeverReady,
+    /// It fails two seconds after it became ready, and again every ten seconds.
+    Crash,
+}
+
+/// What becomes of a pod with this image, if that is known.
+pub type ByImage = dyn Fn(&str) -> Option<Fate> + Send + Sync;
+/// What a metric is now, by namespace, Deployment and metric.
+pub type Metrics = dyn Fn(&str, &str, &str) -> Option<f64> + Send + Sync;
+
+/// How the cluster's pods, controllers and metrics behave.
+#[derive(Clone)]
+pub struct Behaviour {
+    /// Between a change and the controller that looks at it.
+    pub lag: RangeInclusive<Duration>,
+    /// Between a pod's scheduling and its containers' start.
+    pub start: RangeInclusive<Duration>,
+    /// Between its containers' start and its being ready.
+    pub ready: RangeInclusive<Duration>,
+    /// Between two looks at a HorizontalPodAutoscaler.
+    pub autoscaler_period: Duration,
+    /// For how long a HorizontalPodAutoscaler remembers that more pods were needed, unless it says so itself.
+    pub downscale_window: Duration,
+    /// Rules for pods that have no label.
+    pub images: Vec<Arc<ByImage>>,
+    /// What HorizontalPodAutoscalers see.
+    pub metrics: Option<Arc<Metrics>>,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        let ms = Duration::from_millis;
+        Self {
+            lag: ms(1)..=ms(5),
+            start: ms(50)..=ms(150),
+            ready: Duration::ZERO..=Duration::ZERO,
+            autoscaler_period: Duration::from_secs(15),
+            downscale_window: Duration::from_mins(5),
+            images: Vec::new(),
+            metrics: None,
+        }
+    }
+}
+
+impl fmt::Debug for Behaviour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Behaviour")
+            .field("lag", &self.lag)
+            .field("start", &self.start)
+            .field("ready", &self.ready)
+            .field("autoscaler_period", &self.autoscaler_period)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Behaviour {
+    /// Asks `fate` about the images of pods that have no label; the first rule that knows an image decides.
+    #[must_use]
+    pub fn image(mut self, fate: impl Fn(&str) -> Option<Fate> + Send + Sync + 'static) -> Self {
+        self.images.push(Arc::new(fate));
+        self
+    }
+
+    /// Asks `measure` for what a HorizontalPodAutoscaler sees, by namespace, Deployment and metric: the utilization in
+    /// percent, or the average value, whichever its target is in.
+    #[must_use]
+    pub fn metrics(mut self, measure: impl Fn(&str, &str, &str) -> Option<f64> + Send + Sync + 'static) -> Self {
+        self.metrics = Some(Arc::new(measure));
+        self
+    }
+
+    /// What a metric of a Deployment is now.
+    pub(super) fn measure(&self, namespace: &str, deployment: &str, metric: &str) -> Option<f64> {
+        self.metrics.as_ref()?(namespace, deployment, metric)
+    }
+
+    /// What becomes of a pod.
+    pub(super) fn fate(&self, pod: &Pod) -> Fate {
+        let label = pod.metadata.labels.as_ref().and_then(|labels| labels.get(LABEL));
+        match label.map(String::as_str) {
+            Some("slow") => Fate::Slow(Duration::from_secs(5)),
+            Some("never-ready") => Fate::NeverReady,
+            Some("crash") => Fate::Crash,
+            Some(_) => Fate::Ready,
+            None => self.by_image(pod).unwrap_or(Fate::Ready),
+        }
+    }
+
+    fn by_image(&self, pod: &Pod) -> Option<Fate> {
+        let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+        let mut images = containers.filter_map(|container| container.image.as_deref());
+        images.find_map(|image| self.images.iter().find_map(|rule| rule(image)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(label: Option<&str>, image: &str) -> Pod {
+        let mut pod = json!({"metadata": {}, "spec": {"containers": [{"name": "main", "image": image}]}});
+        if let Some(label) = label {
+            pod["metadata"]["labels"] = json!({LABEL: label});
+        }
+        serde_json::from_value(pod).unwrap()
+    }
+
+    #[test]
+    fn a_label_decides_before_the_image() {
+        let behaviour = Behaviour::default().image(|image| image.ends_with(":bad").then_some(Fate::NeverReady));
+        assert_eq!(behaviour.fate(&pod(None, "app:good")), Fate::Ready);
+        assert_eq!(behaviour.fate(&pod(None, "app:bad")), Fate::NeverReady);
+        assert_eq!(behaviour.fate(&pod(Some("crash"), "app:bad")), Fate::Crash);
+        assert_eq!(behaviour.fate(&pod(Some("ready"), "app:bad")), Fate::Ready);
+    }
+
+    #[test]
+    fn without_a_function_there_are_no_metrics() {
+        assert_eq!(Behaviour::default().measure("n", "d", "cpu"), None);
+        let measured = Behaviour::default().metrics(|_, deployment, _| (deployment == "d").then_some(40.0));
+        assert_eq!(measured.measure("n", "d", "cpu"), Some(40.0));
+        assert_eq!(measured.measure("n", "e", "cpu"), None);
+    }
+}

@@ -1,0 +1,124 @@
+//! What belongs to a controlling object: it adopts what matches its selector, and releases what no longer does.
+
+use crate::{
+    cluster::{Cluster, Typed, name_of},
+    failure::Failure,
+    object::Object,
+    selector::LabelSelector,
+};
+use k8s_openapi::{
+    api::core::v1::Pod,
+    apimachinery::pkg::apis::meta::v1::{LabelSelector as KubeSelector, ObjectMeta, OwnerReference, Time},
+};
+
+/// A reference to the object that manages another.
+pub(super) fn controller_of<K: Typed>(owner: &K) -> OwnerReference {
+    OwnerReference {
+        api_version: K::api_version(&()).into_owned(),
+        kind: K::kind(&()).into_owned(),
+        name: owner.meta().name.clone().unwrap_or_default(),
+        uid: owner.meta().uid.clone().unwrap_or_default(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
+}
+
+/// Takes the error of an object that vanished for done.
+pub(super) fn unless_gone<T>(done: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match done {
+        Ok(done) => Ok(Some(done)),
+        Err(failure) if failure.code == 404 => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// The objects of kind `K` that belong to `owner`, by name.
+pub(super) fn claim<K: Typed>(
+    cluster: &Cluster,
+    actor: &str,
+    owner: &impl Typed,
+    selector: &KubeSelector,
+) -> Result<Vec<K>, Failure> {
+    let reference = controller_of(owner);
+    let selector = parsed(selector)?;
+    let deleting = owner.meta().deletion_timestamp.is_some();
+    let resource = name_of::<K>();
+    let mut claimed = Vec::new();
+    for (_, object) in cluster
+        .children(&reference.uid)
+        .iter()
+        .filter(|(kind, _)| *kind == resource)
+    {
+        let controlled = object
+            .meta
+            .controller()
+            .is_some_and(|controller| controller.uid == reference.uid);
+        if controlled && selector.matches(&object.meta.labels) {
+            claimed.extend(object.parse::<K>());
+        } else if controlled && !deleting {
+            release::<K>(cluster, actor, object, &reference.uid)?;
+        }
+    }
+    if deleting {
+        return Ok(claimed);
+    }
+    let namespace = owner.meta().namespace.clone().unwrap_or_default();
+    for object in cluster.uncontrolled(&resource, &namespace) {
+        if !object.meta.deleting && selector.matches(&object.meta.labels) {
+            claimed.extend(adopt::<K>(cluster, actor, &object, &reference)?);
+        }
+    }
+    Ok(claimed)
+}
+
+fn adopt<K: Typed>(
+    cluster: &Cluster,
+    actor: &str,
+    object: &Object,
+    owner: &OwnerReference,
+) -> Result<Option<K>, Failure> {
+    let Some(mut adopted) = object.parse::<K>() else {
+        return Ok(None);
+    };
+    let owners = adopted.meta_mut().owner_references.get_or_insert_default();
+    owners.retain(|known| known.uid != owner.uid);
+    owners.push(owner.clone());
+    unless_gone(cluster.update(actor, &adopted))
+}
+
+fn release<K: Typed>(cluster: &Cluster, actor: &str, object: &Object, owner_uid: &str) -> Result<(), Failure> {
+    let Some(mut released) = object.parse::<K>() else {
+        return Ok(());
+    };
+    drop_owner(released.meta_mut(), owner_uid);
+    unless_gone(cluster.update(actor, &released)).map(|_| ())
+}
+
+fn drop_owner(meta: &mut ObjectMeta, uid: &str) {
+    if let Some(owners) = &mut meta.owner_references {
+        owners.retain(|owner| owner.uid != uid);
+        if owners.is_empty() {
+            meta.owner_references = None;
+        }
+    }
+}
+
+fn parsed(selector: &KubeSelector) -> Result<LabelSelector, Failure> {
+    let selector = serde_json::to_value(selector).unwrap_or_default();
+    LabelSelector::from_object(&selector).map_err(Failure::bad_request)
+}
+
+/// Since when a pod is ready.
+pub(super) fn ready_since(pod: &Pod) -> Option<Time> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let ready = conditions
+        .iter()
+        .find(|condition| condition.type_ == "Ready" && condition.status == "True")?;
+    ready.last_transition_time.clone()
+}
+
+/// The cluster's time, as conditions have it.
+pub(super) fn second(cluster: &Cluster) -> Time {
+    let now = cluster.now();
+    Time(jiff::Timestamp::from_second(now.as_second()).unwrap_or(now))
+}
