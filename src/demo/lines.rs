@@ -31,7 +31,8 @@ pub(super) fn summary(
 ) -> Vec<String> {
     let line = || Line::new(width, coloured);
     let mut by_state: BTreeMap<State, Vec<&Row>> = BTreeMap::new();
-    for row in &model.rows {
+    let (named, extras) = model.in_order();
+    for row in named.into_iter().chain(extras) {
         by_state.entry(row.state).or_default().push(row);
     }
     let named = by_state.values().flat_map(|rows| rows.iter().take(NAMED));
@@ -102,9 +103,9 @@ fn costs(kanaries: usize, costs: &Costs) -> [String; 3] {
 pub(super) fn hints(listens: bool) -> Vec<String> {
     let mut lines = vec![String::new(), "Next:".to_owned()];
     if !listens {
-        lines.push("  kanary demo --listen 127.0.0.1:0   a cluster that kubectl can talk to".to_owned());
+        lines.push("  cargo run --release -- demo --listen 127.0.0.1:0   kubectl can talk to it".to_owned());
     }
-    lines.push("  kanary demo --canaries 1000        a thousand more at once".to_owned());
-    lines.push("  README.md, \"Try it\"                on a cluster of your own".to_owned());
+    lines.push("  cargo run --release -- demo --canaries 1000        a thousand more at once".to_owned());
+    lines.push("  README.md, \"Try it\"                                on a cluster of your own".to_owned());
     lines
 }

@@ -273,17 +273,21 @@ impl Model {
         counts
     }
 
-    /// The rows to show if there is room for so many: those with a role of their own, the users' last, and of the others
-    /// those that changed last.
-    pub(super) fn interesting(&self, room: usize) -> Vec<&Row> {
-        if self.rows.len() <= room {
-            return self.rows.iter().collect();
-        }
+    /// The rows with a role of their own, the users' last, and the extras.
+    pub(super) fn in_order(&self) -> (Vec<&Row>, Vec<&Row>) {
         let is_extra = |row: &&Row| row.part.as_ref().is_some_and(|part| part.is_extra);
-        let (mut extras, mut shown): (Vec<&Row>, Vec<&Row>) = self.rows.iter().partition(is_extra);
+        let (extras, named) = self.rows.iter().partition(is_extra);
+        (named, extras)
+    }
+
+    /// The rows to show if there is room for so many: of the extras those that changed last.
+    pub(super) fn interesting(&self, room: usize) -> Vec<&Row> {
+        let (mut shown, mut extras) = self.in_order();
         shown.drain(..shown.len().saturating_sub(room));
-        extras.sort_by_key(|row| std::cmp::Reverse(row.changed));
-        extras.truncate(room - shown.len());
+        if shown.len() + extras.len() > room {
+            extras.sort_by_key(|row| std::cmp::Reverse(row.changed));
+            extras.truncate(room - shown.len());
+        }
         shown.extend(extras);
         shown
     }

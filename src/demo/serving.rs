@@ -57,7 +57,7 @@ impl Serving {
     pub(super) fn hints(&self) -> Vec<String> {
         vec![
             format!("export KUBECONFIG={}", self.kubeconfig.0.display()),
-            "kubectl get kanaries -w; kubectl describe kd checkout-good; kubectl get pods,events".to_owned(),
+            "kubectl get kanaries -w    kubectl describe kd checkout-good".to_owned(),
         ]
     }
 
