@@ -3,7 +3,7 @@
 use http::{Response, header::DATE};
 use jiff::{Timestamp, fmt::rfc2822};
 use kube::{Client, Config, client::ClientBuilder};
-use tower::util::MapFutureLayer;
+use tower::{Service, layer::layer_fn, util::MapFuture};
 
 use crate::clock::Clock;
 
@@ -17,11 +17,23 @@ use crate::clock::Clock;
 pub fn connect(mut config: Config, clock: Clock) -> kube::Result<Client> {
     config.default_retry = false;
     // Watches end by their own timeout; a read timeout below it would cut them off and cost a request each time.
-    let learn = MapFutureLayer::new(move |call| learning(call, clock.clone()));
+    let learn = layer_fn(move |service| learning(service, clock.clone()));
     Ok(ClientBuilder::try_from(config)?.with_layer(&learn).build())
 }
 
-async fn learning<B, E>(call: impl Future<Output = Result<Response<B>, E>>, clock: Clock) -> Result<Response<B>, E> {
+/// `service`, which may be anything that answers as an API server, telling `clock` what time its replies say it is.
+pub fn learning<S, Q, B>(
+    service: S,
+    clock: Clock,
+) -> impl Service<Q, Response = Response<B>, Error = S::Error, Future: Send + 'static> + Send + 'static
+where
+    S: Service<Q, Response = Response<B>, Error: 'static, Future: Send + 'static> + Send + 'static,
+    B: 'static,
+{
+    MapFuture::new(service, move |call| learn(call, clock.clone()))
+}
+
+async fn learn<B, E>(call: impl Future<Output = Result<Response<B>, E>>, clock: Clock) -> Result<Response<B>, E> {
     let sent = clock.local();
     let reply = call.await?;
     if let Some(date) = reply
@@ -41,11 +53,29 @@ fn http_date(text: &str) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use http::Request;
+    use kube::client::Body;
+    use tower::service_fn;
+
     use super::*;
 
     #[test]
     fn the_date_of_a_reply_is_understood() {
         let date = http_date("Sun, 22 Nov 2026 01:36:03 GMT");
         assert_eq!(date, "2026-11-22T01:36:03Z".parse().ok());
+    }
+
+    #[tokio::test]
+    async fn the_replies_of_any_service_correct_the_clock() {
+        let clock = Clock::from_source(|| "2026-11-22T01:00:00Z".parse().unwrap());
+        let service = service_fn(async |_: Request<Body>| {
+            let reply = Response::builder().header(DATE, "Sun, 22 Nov 2026 01:36:03 GMT");
+            Ok::<_, Infallible>(reply.body(Body::empty()).unwrap())
+        });
+        let client = Client::new(learning(service, clock.clone()), "default");
+        client.send(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(clock.now(), "2026-11-22T01:36:03Z".parse().unwrap());
     }
 }

@@ -1,5 +1,8 @@
 //! The controller: watches, workers and measurements, put together.
 
+#[cfg(test)]
+mod tests;
+
 use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
@@ -12,11 +15,7 @@ use k8s_openapi::{
     },
 };
 use kube::{Api, Client, Resource, runtime::watcher};
-use tokio::{
-    sync::mpsc,
-    task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval},
-};
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -24,13 +23,14 @@ use crate::{
     admin,
     api::{KanaryKind, names::IS_KANARY},
     cache::Cache,
+    canary::decide,
     clock::Clock,
     measure,
     memory::Memory,
     metrics::Metrics,
-    prometheus::Prometheus,
+    prometheus::{Prometheus, Transport},
     queue::Queue,
-    reconcile::Context,
+    reconcile::{Context, Decide},
     watch::{self, Sink, Synced},
 };
 
@@ -38,7 +38,7 @@ use crate::{
 const WORKERS: usize = 32;
 
 /// How a controller runs.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Only this namespace; all of them if `None`.
     pub namespace: Option<String>,
@@ -48,6 +48,23 @@ pub struct Options {
     pub clock: Clock,
     /// Name of this replica, for Events.
     pub instance: String,
+    /// What carries queries to the Prometheus servers.
+    pub prometheus: Transport,
+    /// What decides. Only a simulation that proves itself puts something wrong in its place.
+    pub decide: Decide,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            namespace: None,
+            admin_addr: None,
+            clock: Clock::default(),
+            instance: String::new(),
+            prometheus: Transport::default(),
+            decide,
+        }
+    }
 }
 
 /// Why a controller ended.
@@ -91,6 +108,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
         clock: options.clock.clone(),
         metrics: metrics.clone(),
         checks,
+        decide: options.decide,
     });
     let mut parts = Parts {
         sink: Sink {
@@ -117,19 +135,16 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
             .map_err(|source| Error::Listen { addr, source })?;
         spawn(&mut tasks, "admin", admin::serve(listener, state));
     }
-    let measuring = measure::run(parts.context.clone(), parts.queue.clone(), Prometheus::new(client), due);
+    let prometheus = Prometheus::new(client, options.prometheus);
+    let measuring = measure::run(parts.context.clone(), parts.queue.clone(), prometheus, due);
     spawn(&mut tasks, "measure", measuring);
     let mut workers = JoinSet::new();
-    for _ in 0..WORKERS {
-        let synced = parts.synced.clone();
-        workers.spawn(work(parts.context.clone(), parts.queue.clone(), synced, stop.clone()));
-    }
     tokio::select! {
         // First, because workers end as well once they are asked to stop.
         biased;
         () = stop.cancelled() => {}
         Some(ended) = tasks.join_next() => return Err(Error::TaskEnded(ended.unwrap_or("that panicked"))),
-        Some(_) = workers.join_next() => return Err(Error::TaskEnded("worker")),
+        () = work_all(&parts, &mut workers, &stop) => return Err(Error::TaskEnded("worker")),
     }
     let drained = tokio::time::timeout(Duration::from_secs(2), async {
         while workers.join_next().await.is_some() {}
@@ -205,21 +220,25 @@ fn watch_all(client: &Client, options: &Options, parts: &mut Parts, tasks: &mut 
     );
 }
 
-/// Takes Kanaries from the queue, one at a time. Nothing is decided before every watch has listed once: a cache that is
-/// half filled looks like a cluster where things are missing.
-async fn work(context: Arc<Context>, queue: Arc<Queue>, synced: Vec<(&'static str, Synced)>, stop: CancellationToken) {
-    let mut tick = interval(Duration::from_millis(20));
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while !synced.iter().all(|(_, synced)| synced.get()) {
-        tokio::select! {
-            _ = tick.tick() => {}
-            () = stop.cancelled() => return,
-        }
+/// Sets the workers to work, until one of them ends. Nothing is decided before every watch has listed once: a cache that
+/// is half filled looks like a cluster where things are missing.
+async fn work_all(parts: &Parts, workers: &mut JoinSet<()>, stop: &CancellationToken) {
+    for (_, synced) in &parts.synced {
+        synced.wait().await;
     }
+    for _ in 0..WORKERS {
+        workers.spawn(work(parts.context.clone(), parts.queue.clone(), stop.clone()));
+    }
+    workers.join_next().await;
+}
+
+/// Takes Kanaries from the queue, one at a time.
+async fn work(context: Arc<Context>, queue: Arc<Queue>, stop: CancellationToken) {
     loop {
         let key = tokio::select! {
-            key = queue.next() => key,
+            biased;
             () = stop.cancelled() => return,
+            key = queue.next() => key,
         };
         let turn = AssertUnwindSafe(context.reconcile(&key)).catch_unwind();
         let wake = turn.await.unwrap_or_else(|_| {

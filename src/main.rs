@@ -106,10 +106,12 @@ async fn run(options: Run) -> anyhow::Result<()> {
         admin_addr: Some(options.admin_addr),
         clock,
         instance: options.identity,
+        ..controller::Options::default()
     };
     let mut term = signal(SignalKind::terminate())?;
     let mut controller = std::pin::pin!(controller::run(client, options, stop.clone()));
     tokio::select! {
+        biased;
         ended = &mut controller => return Ok(ended?),
         _ = term.recv() => {}
         _ = tokio::signal::ctrl_c() => {}

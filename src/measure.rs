@@ -47,11 +47,13 @@ pub async fn run(
     let mut under_way = JoinSet::new();
     loop {
         tokio::select! {
+            // The ended ones first: they are no more than were begun, so they hold nobody up.
+            biased;
+            Some(_) = under_way.join_next() => {}
             check = checks.recv() => {
                 let Some(check) = check else { return };
                 under_way.spawn(measure(context.clone(), queue.clone(), prometheus.clone(), check));
             }
-            Some(_) = under_way.join_next() => {}
         }
     }
 }

@@ -60,9 +60,9 @@ impl Remembered {
     }
 }
 
-fn query(item: &Item) -> Option<PromQl> {
+fn query(item: &Item) -> Option<&PromQl> {
     match item {
-        Item::PromQl(query) => Some((**query).clone()),
+        Item::PromQl(query) => Some(query),
         _ => None,
     }
 }
@@ -90,11 +90,11 @@ impl Memory {
         for (index, item) in spec.validation.items.iter().enumerate() {
             let query = query(item);
             match known.tallies.get_mut(index) {
-                Some((known, _)) if *known == query => {}
-                Some(edited) => *edited = (query, Tally::default()),
+                Some((known, _)) if known.as_ref() == query => {}
+                Some(edited) => *edited = (query.cloned(), Tally::default()),
                 None => {
                     let status = canary.status.items.get(index).filter(|_| is_new);
-                    known.tallies.push((query, Tally::resume(status)));
+                    known.tallies.push((query.cloned(), Tally::resume(status)));
                 }
             }
         }
@@ -164,11 +164,13 @@ impl Memory {
 
     /// How long to wait after a call that failed for no fault of the user's.
     pub fn back_off(&self, key: &Key) -> Duration {
-        let mut memory = self.lock();
-        let attempts = memory.get_mut(key).map_or(0, |known| {
+        let attempts = {
+            let mut memory = self.lock();
+            // One whose spec is not valid has no run, and nothing else to remember.
+            let known = memory.entry(key.clone()).or_default();
             known.attempts = known.attempts.saturating_add(1);
             known.attempts
-        });
+        };
         let (base, cap) = (Duration::from_millis(50), Duration::from_secs(30));
         base / 5 + backoff(attempts, base, cap, fastrand::f64())
     }
@@ -192,25 +194,23 @@ impl Memory {
     /// Of these facts, the ones that are news: not said before, and not old.
     pub fn unsaid(&self, key: &Key, notices: Vec<Notice>, now: Timestamp) -> Vec<Notice> {
         let memory = self.lock();
-        let Some(known) = memory.get(key) else {
-            return Vec::new();
-        };
+        let said = memory.get(key).map(|known| &known.said);
         let is_news = |notice: &Notice| {
             let age = Duration::try_from(now.duration_since(notice.at)).unwrap_or_default();
-            age < OLD_NEWS && !known.said.contains(&(notice.reason.clone(), notice.at))
+            age < OLD_NEWS && !said.is_some_and(|said| said.contains(&(notice.reason.clone(), notice.at)))
         };
         notices.into_iter().filter(is_news).collect()
     }
 
     /// A fact was said.
     pub fn mark_said(&self, key: &Key, notice: &Notice) {
-        if let Some(known) = self.lock().get_mut(key) {
-            // Facts of a run are few; a Kanary that keeps erring must not grow for ever.
-            if known.said.len() > 64 {
-                known.said.clear();
-            }
-            known.said.insert((notice.reason.clone(), notice.at));
+        let mut memory = self.lock();
+        let known = memory.entry(key.clone()).or_default();
+        // Facts of a run are few; a Kanary that keeps erring must not grow for ever.
+        if known.said.len() > 64 {
+            known.said.clear();
         }
+        known.said.insert((notice.reason.clone(), notice.at));
     }
 
     /// Whether a live read of this object is still worth it: none found it missing so far.
@@ -234,5 +234,44 @@ impl Memory {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Remembered>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::KanaryKind;
+
+    fn batman() -> Key {
+        Key {
+            kind: KanaryKind::Deployment,
+            namespace: "shop".to_owned(),
+            name: "batman".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_kanary_without_a_run_is_tried_again_ever_later() {
+        let memory = Memory::default();
+        fastrand::seed(1);
+        let waited: Duration = (0..20).map(|_| memory.back_off(&batman())).sum();
+        assert!(waited > Duration::from_secs(30), "{waited:?}");
+        memory.status_written(&batman());
+        assert!(memory.back_off(&batman()) <= Duration::from_millis(110));
+    }
+
+    #[test]
+    fn what_happened_to_a_kanary_without_a_run_is_said_once() {
+        let memory = Memory::default();
+        let errored = Notice {
+            reason: "Errored".to_owned(),
+            note: String::new(),
+            warning: true,
+            at: Timestamp::UNIX_EPOCH,
+        };
+        let unsaid = || memory.unsaid(&batman(), vec![errored.clone()], Timestamp::UNIX_EPOCH);
+        assert_eq!(unsaid().len(), 1);
+        memory.mark_said(&batman(), &errored);
+        assert_eq!(unsaid(), []);
     }
 }

@@ -45,6 +45,15 @@ impl State {
         self.due.insert(key.clone(), at);
         self.waiting.insert((at, key));
     }
+
+    /// The first key, if it is due.
+    fn take(&mut self, now: Instant) -> Option<Key> {
+        self.waiting.first().filter(|(at, _)| *at <= now)?;
+        let (_, key) = self.waiting.pop_first()?;
+        self.due.remove(&key);
+        self.running.insert(key.clone());
+        Some(key)
+    }
 }
 
 impl Queue {
@@ -65,25 +74,22 @@ impl Queue {
             let changed = self.changed.notified();
             let wait = {
                 let mut state = self.lock();
-                match state.waiting.first().cloned() {
-                    Some((at, key)) if at <= Instant::now() => {
-                        state.waiting.pop_first();
-                        state.due.remove(&key);
-                        state.running.insert(key.clone());
-                        let more = !state.waiting.is_empty();
-                        drop(state);
-                        if more {
-                            // One push wakes one worker: pass it on.
-                            self.changed.notify_one();
-                        }
-                        return key;
+                if let Some(key) = state.take(Instant::now()) {
+                    let more = !state.waiting.is_empty();
+                    drop(state);
+                    if more {
+                        // One push wakes one worker: pass it on.
+                        self.changed.notify_one();
                     }
-                    first => first.map(|(at, _)| at),
+                    return key;
                 }
+                state.waiting.first().map(|(at, _)| *at)
             };
             match wait {
                 None => changed.await,
                 Some(at) => tokio::select! {
+                    // Both lead to another look, so neither is held up.
+                    biased;
                     () = changed => {}
                     () = sleep_until(at) => {}
                 },

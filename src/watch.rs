@@ -1,14 +1,6 @@
 //! Watches: one for each kind, into the cache, and from there to the queue.
 
-use std::{
-    collections::HashSet,
-    fmt::Debug,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{collections::HashSet, fmt::Debug, pin::pin, sync::Arc};
 
 use futures::StreamExt;
 use kube::{
@@ -19,6 +11,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
+use tokio::sync::SetOnce;
 
 use crate::{
     api::{Kanary, KanaryKind},
@@ -41,17 +34,23 @@ pub struct Sink {
 
 /// Whether a watch has listed everything once.
 #[derive(Clone, Debug, Default)]
-pub struct Synced(Arc<AtomicBool>);
+pub struct Synced(Arc<SetOnce<()>>);
 
 impl Synced {
     /// Whether it has.
     #[must_use]
     pub fn get(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.initialized()
+    }
+
+    /// Waits until it has.
+    pub async fn wait(&self) {
+        self.0.wait().await;
     }
 
     fn set(&self) {
-        self.0.store(true, Ordering::Release);
+        // A watch that starts anew lists again.
+        let _again = self.0.set(());
     }
 }
 

@@ -85,6 +85,29 @@ fn only_act_writes_to_the_cluster() {
     }
 }
 
+/// A simulation has its own time and its own chance, and one seed of it gives one history.
+#[test]
+fn time_and_chance_come_from_where_a_simulation_can_set_them() {
+    let banned = [
+        "SystemTime",
+        "std::time::Instant",
+        "Timestamp::now",
+        "Zoned::now",
+        // Wakes those who wait for it in a random order.
+        "sync::watch",
+    ];
+    for file in sources(&root().join("src")) {
+        let code = code(&file).replace("Self::from_source(Timestamp::now)", "");
+        for word in banned {
+            assert!(!code.contains(word), "{} contains `{word}`", file.display());
+        }
+        for (at, select) in code.match_indices("select! {") {
+            let biased = code[at + select.len()..].trim_start().starts_with("biased;");
+            assert!(biased, "{} has a `select!` with a random order", file.display());
+        }
+    }
+}
+
 #[test]
 fn files_stay_of_a_readable_size() {
     let long: Vec<_> = ["src", "tests"]

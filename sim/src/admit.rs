@@ -1,8 +1,14 @@
 //! What happens to an object between its arrival and its storing: read as its kind, defaulted, checked.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
-use crate::{builtin, cluster::State, failure::Failure, resource::Resource};
+use crate::{
+    builtin,
+    cluster::State,
+    failure::{Cause, Failure},
+    resource::Resource,
+};
 
 /// Makes an object fit to be stored, or says what is wrong with it.
 pub(crate) fn admit(
@@ -21,15 +27,54 @@ pub(crate) fn admit(
             *addresses += 1;
             format!("10.0.{}.{}", *addresses / 250, *addresses % 250 + 1)
         });
-        builtin::check(&resource.name, object, old)
-    } else {
         Vec::new()
+    } else {
+        customised(resource, object, old, strict)?
     };
+    let causes = [causes, builtin::check(&resource.name, object, old)].concat();
     if causes.is_empty() {
         Ok(())
     } else {
         Err(Failure::invalid(&resource.kind_name(), &name, &causes))
     }
+}
+
+/// Prunes, defaults and checks an object of a kind that is not built in.
+fn customised(
+    resource: &Resource,
+    object: &mut Value,
+    old: Option<&Value>,
+    strict: bool,
+) -> Result<Vec<Cause>, Failure> {
+    let Some(custom) = &resource.custom else {
+        return Ok(Vec::new());
+    };
+    if old.is_none_or(|old| old["metadata"] != object["metadata"]) {
+        let read = serde_json::from_value::<ObjectMeta>(object["metadata"].take());
+        let read = read.and_then(serde_json::to_value);
+        object["metadata"] = read.map_err(|error| cannot_be_read(resource, &error.to_string()))?;
+    }
+    let unknown = custom.schema.prune(object);
+    if strict && !unknown.is_empty() {
+        return Err(cannot_be_read(resource, &told(&unknown)));
+    }
+    custom.schema.default(object);
+    Ok(custom.schema.validate(object, old))
+}
+
+fn told(unknown: &[String]) -> String {
+    let fields: Vec<_> = unknown
+        .iter()
+        .map(|field| format!("unknown field \"{field}\""))
+        .collect();
+    format!("strict decoding error: {}", fields.join(", "))
+}
+
+fn cannot_be_read(resource: &Resource, why: &str) -> Failure {
+    let (kind, version) = (&resource.kind, &resource.version);
+    Failure::bad_request(format!(
+        "{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"
+    ))
 }
 
 fn check_kind(resource: &Resource, object: &mut Value) -> Result<(), Failure> {
@@ -56,23 +101,13 @@ fn read(
     object: &mut Value,
     strict: bool,
 ) -> Result<(), Failure> {
-    let cannot = |why: &str| {
-        let (kind, version) = (&resource.kind, resource.api_version());
-        Failure::bad_request(format!(
-            "{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"
-        ))
-    };
     let given = strict.then(|| object.clone());
-    let read = typed(object.take()).map_err(|error| cannot(&error.to_string()))?;
+    let read = typed(object.take()).map_err(|error| cannot_be_read(resource, &error.to_string()))?;
     if let Some(given) = given {
         let mut unknown = Vec::new();
         lost(&given, &read, "", &mut unknown);
         if !unknown.is_empty() {
-            let fields: Vec<_> = unknown
-                .iter()
-                .map(|field| format!("unknown field \"{field}\""))
-                .collect();
-            return Err(cannot(&format!("strict decoding error: {}", fields.join(", "))));
+            return Err(cannot_be_read(resource, &told(&unknown)));
         }
     }
     *object = read;

@@ -1,6 +1,9 @@
 //! The cluster's state behind one lock, and typed access to it for the controllers.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use jiff::Timestamp;
 use kube::Resource as Kind;
@@ -12,6 +15,7 @@ use crate::{
     failure::Failure,
     object::Object,
     resource::{Registry, Resource},
+    server::Rest,
     store::{Change, Place, ResourceName, Store},
     write::{DeleteOptions, Part, Txn, WriteOptions},
 };
@@ -32,6 +36,9 @@ pub(crate) struct State {
     pub(crate) rng: fastrand::Rng,
     /// Cluster IPs that were given out.
     pub(crate) addresses: u32,
+    /// Lists under way, by their continue token.
+    pub(crate) rests: BTreeMap<u64, Rest>,
+    pub(crate) last_rest: u64,
     hooks: Vec<Hook>,
     listeners: Vec<mpsc::UnboundedSender<Event>>,
 }
@@ -95,6 +102,8 @@ impl Cluster {
             registry: Registry::built_in(),
             rng: fastrand::Rng::with_seed(options.seed),
             addresses: 0,
+            rests: BTreeMap::new(),
+            last_rest: 0,
             hooks: Vec::new(),
             listeners: Vec::new(),
         };
@@ -106,7 +115,7 @@ impl Cluster {
             let namespace = serde_json::json!({"metadata": {"name": name}});
             let made = cluster.transact("system:apiserver", |txn| {
                 let resource = txn.state.registry.named("namespaces").cloned();
-                resource.map(|resource| txn.create(&resource, "", namespace, &WriteOptions::default()))
+                resource.map(|resource| txn.create(&resource, "", namespace, WriteOptions::default()))
             });
             debug_assert!(made.is_some_and(|made| made.is_ok()), "an empty cluster takes {name}");
         }
@@ -221,7 +230,7 @@ impl Cluster {
         let namespace = object.meta().namespace.clone().unwrap_or_default();
         let value = to_value(object)?;
         self.write::<K>(actor, |txn, resource| {
-            txn.create(resource, &namespace, value, &WriteOptions::default())
+            txn.create(resource, &namespace, value, WriteOptions::default())
         })
     }
 
@@ -256,7 +265,7 @@ impl Cluster {
         );
         let value = to_value(object)?;
         self.write::<K>(actor, |txn, resource| {
-            txn.update(resource, &place, part, value, &WriteOptions::default())
+            txn.update(resource, &place, part, value, WriteOptions::default())
         })
     }
 

@@ -35,6 +35,8 @@ pub struct Meta {
     pub finalizers: Vec<String>,
     /// It has a deletionTimestamp.
     pub deleting: bool,
+    /// Who owns its fields is kept.
+    pub managed: bool,
 }
 
 /// An ownerReference.
@@ -98,6 +100,7 @@ impl Meta {
                 .filter_map(|finalizer| finalizer.as_str().map(str::to_owned))
                 .collect(),
             deleting: metadata["deletionTimestamp"].is_string(),
+            managed: metadata["managedFields"].is_array(),
         }
     }
 

@@ -6,7 +6,7 @@ use k8s_openapi::api;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::store::ResourceName;
+use crate::{schema::Schema, store::ResourceName};
 
 /// A kind in one version.
 #[derive(Clone, Debug)]
@@ -35,6 +35,19 @@ pub struct Resource {
     pub scale: bool,
     /// What reads it as its type, for a built-in kind: what the type does not know is dropped.
     pub typed: Option<fn(Value) -> Result<Value, serde_json::Error>>,
+    /// What a CustomResourceDefinition says of it.
+    pub custom: Option<Arc<Custom>>,
+}
+
+/// A version of a kind that is not built in.
+#[derive(Debug)]
+pub struct Custom {
+    /// What is enforced.
+    pub schema: Schema,
+    /// The same as it was written.
+    pub open_api: Value,
+    /// `additionalPrinterColumns`.
+    pub columns: Value,
 }
 
 fn typed<K: DeserializeOwned + Serialize>(value: Value) -> Result<Value, serde_json::Error> {
@@ -63,7 +76,7 @@ impl Resource {
     }
 
     fn built_in<K: DeserializeOwned + Serialize + k8s_openapi::Resource>(plural: &str, short_names: &[&str]) -> Self {
-        let name = if K::GROUP.is_empty() {
+        let name = if K::GROUP.is_empty() || K::GROUP == "events.k8s.io" {
             plural.to_owned()
         } else {
             format!("{plural}.{}", K::GROUP)
@@ -81,7 +94,14 @@ impl Resource {
             status: false,
             scale: false,
             typed: Some(typed::<K>),
+            custom: None,
         }
+    }
+
+    /// Whether its objects are stored as those of another kind: an Event of events.k8s.io is a core Event.
+    #[must_use]
+    pub fn is_view(&self) -> bool {
+        self.group == "events.k8s.io"
     }
 
     fn in_all(mut self) -> Self {

@@ -1,6 +1,6 @@
 //! Label and field selectors.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde_json::Value;
 
@@ -108,6 +108,22 @@ impl LabelSelector {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+impl fmt::Display for LabelSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, Requirement { key, rule }) in self.0.iter().enumerate() {
+            let comma = if index > 0 { "," } else { "" };
+            match rule {
+                Rule::In(values) if values.len() == 1 => write!(f, "{comma}{key}={}", values.join(",")),
+                Rule::In(values) => write!(f, "{comma}{key} in ({})", values.join(",")),
+                Rule::NotIn(values) => write!(f, "{comma}{key} notin ({})", values.join(",")),
+                Rule::Exists => write!(f, "{comma}{key}"),
+                Rule::Missing => write!(f, "{comma}!{key}"),
+            }?;
+        }
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::object::Object;
 
@@ -40,7 +40,7 @@ pub struct Store {
 }
 
 /// The objects of one kind.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct OfKind {
     objects: BTreeMap<Place, Arc<Object>>,
     /// Those without a controller.
@@ -48,19 +48,8 @@ struct OfKind {
     log: VecDeque<Change>,
     /// The last change that is no longer in the log.
     compacted: u64,
-    latest: watch::Sender<u64>,
-}
-
-impl Default for OfKind {
-    fn default() -> Self {
-        Self {
-            objects: BTreeMap::new(),
-            uncontrolled: BTreeSet::new(),
-            log: VecDeque::new(),
-            compacted: 0,
-            latest: watch::Sender::new(0),
-        }
-    }
+    /// Woken in the order in which they wait, so that one seed gives one history.
+    changed: Arc<Notify>,
 }
 
 impl Store {
@@ -169,7 +158,7 @@ impl Store {
         while kind.log.len() > history {
             kind.compacted = kind.log.pop_front().map_or(kind.compacted, |change| change.version);
         }
-        kind.latest.send_replace(change.version);
+        kind.changed.notify_waiters();
         change
     }
 
@@ -223,8 +212,8 @@ impl Store {
     }
 
     /// Tells when a kind changes.
-    pub fn subscribe(&mut self, resource: &ResourceName) -> watch::Receiver<u64> {
-        self.of_kind(resource).latest.subscribe()
+    pub fn changed(&mut self, resource: &ResourceName) -> Arc<Notify> {
+        self.of_kind(resource).changed.clone()
     }
 
     /// Forgets all changes so far: a watch that has not seen the last change of its kind must list again.

@@ -1,17 +1,21 @@
 //! Writes, as the API server does them: checked, defaulted, versioned, and told to everybody.
 
-use std::sync::Arc;
+mod delete;
+mod naming;
 
-use jiff::{SignedDuration, Timestamp};
+use std::{collections::BTreeSet, sync::Arc};
+
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
     admit::admit,
     clock::Clock,
     cluster::{Event, State},
+    custom::{self, DEFINITIONS, establish},
     failure::{Cause, Failure},
-    names::name_problem,
     object::Object,
+    patch::keep_times,
     resource::Resource,
     store::Place,
 };
@@ -23,6 +27,8 @@ pub struct WriteOptions {
     pub dry_run: bool,
     /// Unknown fields are an error, not dropped.
     pub strict: bool,
+    /// It comes of a patch.
+    pub patched: bool,
 }
 
 /// What of an object is written.
@@ -93,7 +99,7 @@ impl<'a> Txn<'a> {
         resource: &Arc<Resource>,
         namespace: &str,
         mut object: Value,
-        options: &WriteOptions,
+        options: WriteOptions,
     ) -> Result<Arc<Object>, Failure> {
         let name = self.name_new(resource, namespace, &mut object)?;
         self.check_namespace(resource, namespace)?;
@@ -105,6 +111,9 @@ impl<'a> Txn<'a> {
             && let Some(object) = object.as_object_mut()
         {
             object.remove("status");
+        }
+        if &*resource.name == DEFINITIONS {
+            establish(&mut object, &self.second);
         }
         admit(self.state, resource, &mut object, None, options.strict)?;
         let counted = resource.typed.is_none() || COUNTED.contains(&&*resource.name);
@@ -119,55 +128,6 @@ impl<'a> Txn<'a> {
             remove(metadata, server_side);
         }
         self.store(resource, object, options.dry_run)
-    }
-
-    fn name_new(&mut self, resource: &Resource, namespace: &str, object: &mut Value) -> Result<String, Failure> {
-        check_shape(object)?;
-        let metadata = &mut object["metadata"];
-        let version = metadata["resourceVersion"].as_str().unwrap_or_default();
-        if !version.is_empty() {
-            let why = "resourceVersion should not be set on objects to be created";
-            return Err(Failure::new(500, "InternalError", why));
-        }
-        let generate = metadata["generateName"].as_str().unwrap_or_default().to_owned();
-        let mut name = metadata["name"].as_str().unwrap_or_default().to_owned();
-        if name.is_empty() && !generate.is_empty() {
-            let suffix = suffix(&mut self.state.rng);
-            name = generate.chars().take(58).chain(suffix.chars()).collect();
-        }
-        let invalid = |message: &str, reason: &'static str, field: &str| {
-            let cause = Cause {
-                reason,
-                message: message.to_owned(),
-                field: field.to_owned(),
-            };
-            Failure::invalid(&resource.kind_name(), &name, &[cause])
-        };
-        if name.is_empty() {
-            let why = "Required value: name or generateName is required";
-            return Err(invalid(why, "FieldValueRequired", "metadata.name"));
-        }
-        let is_label = ["services", "namespaces"].contains(&&*resource.name);
-        // Names of roles may have colons.
-        if resource.group != "rbac.authorization.k8s.io"
-            && let Some(why) = name_problem(&name, is_label)
-        {
-            let why = format!("Invalid value: \"{name}\": {why}");
-            return Err(invalid(&why, "FieldValueInvalid", "metadata.name"));
-        }
-        let given = metadata["namespace"].as_str().unwrap_or_default();
-        if !given.is_empty() && given != namespace {
-            return Err(Failure::bad_request(
-                "the namespace of the provided object does not match the namespace sent on the request",
-            ));
-        }
-        metadata["name"] = json!(name);
-        if resource.namespaced {
-            metadata["namespace"] = json!(namespace);
-        } else {
-            remove(metadata, "namespace");
-        }
-        Ok(name)
     }
 
     fn check_namespace(&self, resource: &Resource, namespace: &str) -> Result<(), Failure> {
@@ -196,12 +156,12 @@ impl<'a> Txn<'a> {
         place: &Place,
         part: Part,
         mut object: Value,
-        options: &WriteOptions,
+        options: WriteOptions,
     ) -> Result<Arc<Object>, Failure> {
         check_shape(&object)?;
         let live = self.live(resource, place)?;
         let old = live.value();
-        check_identity(resource, &live, &object)?;
+        check_identity(resource, &live, &object, options)?;
         if part == Part::Status {
             let mut whole = old.clone();
             whole["status"] = object["status"].take();
@@ -217,6 +177,9 @@ impl<'a> Txn<'a> {
         if counted && part != Part::Binding && spec_changed(&old, &object) {
             object["metadata"]["generation"] = json!(live.meta.generation + 1);
         }
+        if object["metadata"]["managedFields"].is_array() {
+            keep_times(&old, &mut object);
+        }
         if old == object {
             return Ok(live);
         }
@@ -228,71 +191,6 @@ impl<'a> Txn<'a> {
         self.store(resource, object, options.dry_run)
     }
 
-    /// Deletes an object.
-    pub(crate) fn delete(
-        &mut self,
-        resource: &Arc<Resource>,
-        place: &Place,
-        options: &DeleteOptions,
-    ) -> Result<Deleted, Failure> {
-        let live = self.live(resource, place)?;
-        let must_be = [
-            ("UID", &options.uid, live.meta.uid.clone()),
-            (
-                "ResourceVersion",
-                &options.resource_version,
-                live.meta.resource_version.to_string(),
-            ),
-        ];
-        for (what, wanted, is) in must_be {
-            if let Some(wanted) = wanted.as_ref().filter(|wanted| **wanted != is) {
-                let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {is}");
-                return Err(Failure::conflict(&resource.name, &place.1, &why));
-            }
-        }
-        if options.dry_run {
-            return Ok(Deleted::Gone(live));
-        }
-        let mut object = live.value();
-        let finalizer = match options.propagation.as_deref() {
-            Some("Foreground") => Some("foregroundDeletion"),
-            Some("Orphan") => Some("orphan"),
-            _ => None,
-        };
-        if let Some(finalizer) = finalizer.filter(|name| !live.meta.finalizers.iter().any(|known| known == name)) {
-            let finalizers = live.meta.finalizers.iter().map(String::as_str).chain([finalizer]);
-            object["metadata"]["finalizers"] = finalizers.collect();
-        }
-        let grace = match &*resource.name {
-            "pods" => options
-                .grace
-                .or_else(|| object["spec"]["terminationGracePeriodSeconds"].as_i64()),
-            // A namespace goes when nothing is in it any more.
-            "namespaces" if !live.meta.deleting => Some(1),
-            _ => None,
-        };
-        let waits = object["metadata"]["finalizers"]
-            .as_array()
-            .is_some_and(|names| !names.is_empty());
-        if !waits && grace.unwrap_or_default() <= 0 {
-            return Ok(Deleted::Gone(self.remove(resource, &object)));
-        }
-        if !live.meta.deleting {
-            let grace = grace.unwrap_or_default();
-            let end = self.at.checked_add(SignedDuration::from_secs(grace)).unwrap_or(self.at);
-            let end = Timestamp::from_second(end.as_second()).unwrap_or(end);
-            object["metadata"]["deletionTimestamp"] = json!(end.to_string());
-            object["metadata"]["deletionGracePeriodSeconds"] = json!(grace);
-            if &*resource.name == "namespaces" {
-                object["status"]["phase"] = json!("Terminating");
-            }
-        }
-        if live.value() == object {
-            return Ok(Deleted::Going(live));
-        }
-        self.store(resource, object, false).map(Deleted::Going)
-    }
-
     pub(crate) fn live(&self, resource: &Resource, place: &Place) -> Result<Arc<Object>, Failure> {
         let found = self.state.store.get(&resource.name, place).cloned();
         found.ok_or_else(|| Failure::not_found(&resource.name, &place.1))
@@ -301,6 +199,15 @@ impl<'a> Txn<'a> {
     fn store(&mut self, resource: &Arc<Resource>, mut object: Value, dry_run: bool) -> Result<Arc<Object>, Failure> {
         if dry_run {
             return Ok(Arc::new(Object::new(&object)));
+        }
+        if &*resource.name == DEFINITIONS {
+            let served = custom::resources(&object)?;
+            self.state
+                .registry
+                .remove(served.first().map_or("", |resource| &resource.name));
+            for resource in served {
+                self.state.registry.add(resource);
+            }
         }
         object["metadata"]["resourceVersion"] = json!(self.state.store.next_version().to_string());
         let object = Object::new(&object);
@@ -314,6 +221,10 @@ impl<'a> Txn<'a> {
         let mut last = object.clone();
         last["metadata"]["resourceVersion"] = json!(self.state.store.next_version().to_string());
         let change = self.state.store.remove(&resource.name, Object::new(&last));
+        if &*resource.name == DEFINITIONS {
+            let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            self.state.registry.remove(name);
+        }
         let last = change.last.clone().unwrap_or_else(|| Arc::new(Object::new(&last)));
         self.tell(resource, change);
         last
@@ -330,7 +241,7 @@ impl<'a> Txn<'a> {
     }
 }
 
-fn check_identity(resource: &Resource, live: &Object, object: &Value) -> Result<(), Failure> {
+fn check_identity(resource: &Resource, live: &Object, object: &Value, options: WriteOptions) -> Result<(), Failure> {
     let name = &live.meta.name;
     let metadata = &object["metadata"];
     let text = |field: &str| metadata[field].as_str().unwrap_or_default();
@@ -346,6 +257,14 @@ fn check_identity(resource: &Resource, live: &Object, object: &Value) -> Result<
         return Err(Failure::bad_request(why));
     }
     if !text("uid").is_empty() && text("uid") != live.meta.uid {
+        if options.patched {
+            let cause = Cause {
+                reason: "FieldValueInvalid",
+                message: format!("Invalid value: \"{}\": field is immutable", text("uid")),
+                field: "metadata.uid".to_owned(),
+            };
+            return Err(Failure::invalid(&resource.kind_name(), name, &[cause]));
+        }
         let why = format!(
             "Precondition failed: UID in precondition: {}, UID in object meta: {}",
             text("uid"),
@@ -385,15 +304,13 @@ fn keep_server_fields(object: &mut Value, old: &Value) {
 
 /// Whether anything but the metadata and the status differs.
 fn spec_changed(old: &Value, new: &Value) -> bool {
-    let fields = |value: &Value| -> Vec<(String, Value)> {
+    let names = |value: &Value| -> BTreeSet<String> {
         let fields = value.as_object().into_iter().flatten();
-        let counts = |name: &str| !["metadata", "status"].contains(&name);
-        fields
-            .filter(|(name, _)| counts(name))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect()
+        fields.map(|(name, _)| name.clone()).collect()
     };
-    fields(old) != fields(new)
+    let counts = |name: &&String| !["metadata", "status"].contains(&name.as_str());
+    let all = &names(old) | &names(new);
+    all.iter().filter(counts).any(|name| old.get(name) != new.get(name))
 }
 
 fn drop_null(object: &mut Value, field: &str) {
@@ -416,13 +333,6 @@ fn check_shape(object: &Value) -> Result<(), Failure> {
     Err(Failure::bad_request(
         "the object provided is unrecognized: it has no metadata",
     ))
-}
-
-/// The end of a generated name.
-pub(crate) fn suffix(rng: &mut fastrand::Rng) -> String {
-    let letters = b"bcdfghjklmnpqrstvwxz2456789";
-    let one = || letters.get(rng.usize(..letters.len())).copied().map(char::from);
-    std::iter::repeat_with(one).take(5).flatten().collect()
 }
 
 /// A random uid, version 4.

@@ -9,7 +9,7 @@ mod tests;
 mod view;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -33,6 +33,7 @@ use crate::{
         decision::ObjectKind,
         labels::Labels,
         observation::{Deployment, Observation, Owned, Stray},
+        traffic::template_labels,
     },
 };
 
@@ -42,7 +43,7 @@ pub struct Cache(Mutex<State>);
 
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    kanaries: HashMap<Key, Arc<Canary>>,
+    kanaries: BTreeMap<Key, Arc<Canary>>,
     /// Which Kanaries have a Deployment of this name as their target or canary.
     by_deployment: HashMap<Place, BTreeSet<Key>>,
     /// Which Kanaries have a Service of this name as the production Service or the canary's own.
@@ -51,8 +52,9 @@ pub(crate) struct State {
     services: Table<ServiceRow>,
     /// Names of the Services that a Kanary owns, by its uid.
     services_of: HashMap<String, BTreeSet<Place>>,
-    /// Names of the Services of a namespace that are not ours: what a canary must not be selected by.
-    production: HashMap<String, BTreeSet<String>>,
+    /// Names of the Services that are not ours, by namespace and the first label that they select by: what a canary must
+    /// not be selected by.
+    production: HashMap<(String, String, String), BTreeSet<String>>,
     autoscalers: Table<Owned>,
     pods: Table<PodRow>,
     /// Names of the pods of a Deployment.
@@ -75,15 +77,20 @@ pub(crate) trait Cached: Resource<DynamicType = ()> + Clone + std::fmt::Debug {
 
     /// Takes in a version of the object; the Kanaries that it matters to.
     fn put(cache: &Cache, object: &Self) -> Vec<Key> {
-        let Some(view) = Self::view(object) else {
+        let Some(mut view) = Self::view(object) else {
             return Vec::new();
         };
-        let place = place_of(object);
-        let uid = object.uid().unwrap_or_default();
+        let (place, uid, version) = (place_of(object), object.uid().unwrap_or_default(), version_of(object));
         let state = &mut *cache.lock();
+        if !Self::table(state).is_news(&place, &uid, version, &mut view) {
+            return Vec::new();
+        }
+        if let Some(former) = Self::table(state).remove(&place) {
+            Self::touch(state, &place, &former, false);
+        }
         let keys = Self::touch(state, &place, &view, true);
-        let changed = Self::table(state).put(place, &uid, version_of(object), view);
-        if changed { keys } else { Vec::new() }
+        Self::table(state).insert(place, uid, version, view);
+        keys
     }
 
     /// The object is gone; the Kanaries that it matters to.
@@ -158,8 +165,12 @@ impl Cached for KubeService {
     }
 
     fn touch(state: &mut State, place: &Place, row: &ServiceRow, there: bool) -> Vec<Key> {
-        let (namespace, name) = place.clone();
-        enlist(&mut state.production, namespace, name, there && !row.is_kanary);
+        let first = row.service.selector.first_key_value().filter(|_| !row.is_kanary);
+        if let Some((label, value)) = first {
+            let (namespace, name) = place.clone();
+            let selected = (namespace, label.clone(), value.clone());
+            enlist(&mut state.production, selected, name, there);
+        }
         if let Some(owner) = &row.owned.owner {
             enlist(&mut state.services_of, owner.clone(), place.clone(), there);
         }
@@ -211,11 +222,13 @@ fn interests(key: &Key, spec: &Spec) -> (Vec<Place>, Vec<Place>) {
 }
 
 impl State {
-    /// Selectors of the Services of a namespace that are not ours.
-    fn production_selectors(&self, namespace: &String) -> Vec<Labels> {
-        let names = self.production.get(namespace).into_iter().flatten();
-        names
-            .filter_map(|name| self.services.get(&(namespace.clone(), name.clone())))
+    /// Selectors of the Services of a namespace that are not ours and may select `labels`.
+    fn production_selectors(&self, namespace: &str, labels: Labels) -> Vec<Labels> {
+        labels
+            .into_iter()
+            .filter_map(|(label, value)| self.production.get(&(namespace.to_owned(), label, value)))
+            .flatten()
+            .filter_map(|name| self.services.get(&(namespace.to_owned(), name.clone())))
             .map(|row| row.service.selector.clone())
             .collect()
     }
@@ -233,6 +246,22 @@ impl State {
                 })
             })
             .collect()
+    }
+
+    fn put_kanary(&mut self, canary: Canary) -> Option<Key> {
+        let former = self.kanaries.get(&canary.key).cloned();
+        if let Some(former) = former {
+            let number = |canary: &Canary| canary.resource_version.parse::<u64>().unwrap_or(u64::MAX);
+            let same = former.uid == canary.uid;
+            if same && (number(&canary) < number(&former) || canary.resource_version == former.resource_version) {
+                return None;
+            }
+            self.index(&former, false);
+        }
+        self.index(&canary, true);
+        let key = canary.key.clone();
+        self.kanaries.insert(key.clone(), Arc::new(canary));
+        Some(key)
     }
 
     fn index(&mut self, canary: &Canary, add: bool) {
@@ -261,20 +290,7 @@ impl Cache {
     /// The object cannot be read at all, and what was known of it stays. See [`Canary::parse`].
     pub fn put_kanary(&self, kind: KanaryKind, object: &Kanary) -> Result<Option<Key>, String> {
         let canary = Canary::parse(kind, object)?;
-        let state = &mut *self.lock();
-        let former = state.kanaries.get(&canary.key).cloned();
-        if let Some(former) = former {
-            let number = |canary: &Canary| canary.resource_version.parse::<u64>().unwrap_or(u64::MAX);
-            let same = former.uid == canary.uid;
-            if same && (number(&canary) < number(&former) || canary.resource_version == former.resource_version) {
-                return Ok(None);
-            }
-            state.index(&former, false);
-        }
-        state.index(&canary, true);
-        let key = canary.key.clone();
-        state.kanaries.insert(key.clone(), Arc::new(canary));
-        Ok(Some(key))
+        Ok(self.lock().put_kanary(canary))
     }
 
     /// Takes in the reply to a write of a Kanary, unless it is gone by now.
@@ -284,9 +300,10 @@ impl Cache {
     /// As [`Cache::put_kanary`].
     pub fn update_kanary(&self, kind: KanaryKind, object: &Kanary) -> Result<(), String> {
         let canary = Canary::parse(kind, object)?;
-        let is_there = self.kanary(&canary.key).is_some_and(|known| known.uid == canary.uid);
-        if is_there {
-            self.put_kanary(kind, object)?;
+        let mut state = self.lock();
+        let known = state.kanaries.get(&canary.key);
+        if known.is_some_and(|known| known.uid == canary.uid) {
+            state.put_kanary(canary);
         }
         Ok(())
     }
@@ -362,7 +379,7 @@ impl Cache {
                 .and_then(|name| Some(state.services.get(&place(name))?.service.clone())),
             // Only a canary that is about to be created has to know what it must not match.
             selectors: if creating {
-                state.production_selectors(namespace)
+                state.production_selectors(namespace, template_labels(spec))
             } else {
                 Vec::new()
             },

@@ -31,35 +31,30 @@ pub(crate) trait View: PartialEq {
 }
 
 impl<V: View> Table<V> {
-    /// Takes in a version of an object, from a watch or from the reply to a write. Whether that changed anything.
+    /// Whether a version of an object, from a watch or from the reply to a write, has anything new to tell.
     ///
-    /// An older version than what is there is dropped: replies and watches overtake each other. What we deleted stays
-    /// marked as going until it is gone.
-    pub(super) fn put(&mut self, place: Place, uid: &str, version: u64, mut view: V) -> bool {
-        if let Some(row) = self.rows.get_mut(&place)
-            && row.uid == uid
-        {
-            if version < row.version {
-                return false;
-            }
-            if let (Some(true), Some(deleting)) = (row.view.deleting_mut().copied(), view.deleting_mut()) {
-                *deleting = true;
-            }
-            row.version = version;
-            let changed = row.view != view;
-            row.view = view;
-            return changed;
-        }
-        let row = Row {
-            uid: uid.to_owned(),
-            version,
-            view,
+    /// An older version than what is there has not: replies and watches overtake each other. What we deleted stays marked
+    /// as going until it is gone.
+    pub(super) fn is_news(&mut self, place: &Place, uid: &str, version: u64, view: &mut V) -> bool {
+        let Some(row) = self.rows.get_mut(place).filter(|row| row.uid == uid) else {
+            return true;
         };
-        self.rows.insert(place, row);
-        true
+        if version < row.version {
+            return false;
+        }
+        if let (Some(true), Some(deleting)) = (row.view.deleting_mut().copied(), view.deleting_mut()) {
+            *deleting = true;
+        }
+        row.version = version;
+        row.view != *view
     }
 
-    /// The object is gone. Whether it was there.
+    /// Keeps a version that is news.
+    pub(super) fn insert(&mut self, place: Place, uid: String, version: u64, view: V) {
+        self.rows.insert(place, Row { uid, version, view });
+    }
+
+    /// Takes an object out, if it was there.
     pub(super) fn remove(&mut self, place: &Place) -> Option<V> {
         self.rows.remove(place).map(|row| row.view)
     }
@@ -102,36 +97,44 @@ mod tests {
         ("ns".to_owned(), "a".to_owned())
     }
 
+    fn put(table: &mut Table<Thing>, uid: &str, version: u64, mut thing: Thing) -> bool {
+        let news = table.is_news(&place(), uid, version, &mut thing);
+        if news {
+            table.insert(place(), uid.to_owned(), version, thing);
+        }
+        news
+    }
+
     #[test]
     fn an_older_version_never_replaces_a_newer_one() {
         let mut table = Table::default();
-        assert!(table.put(place(), "u", 5, Thing(5, false)));
-        assert!(!table.put(place(), "u", 4, Thing(4, false)));
+        assert!(put(&mut table, "u", 5, Thing(5, false)));
+        assert!(!put(&mut table, "u", 4, Thing(4, false)));
         assert_eq!(table.get(&place()), Some(&Thing(5, false)));
     }
 
     #[test]
     fn another_object_of_the_same_name_replaces_the_former_one() {
         let mut table = Table::default();
-        table.put(place(), "u", 5, Thing(5, false));
+        put(&mut table, "u", 5, Thing(5, false));
         table.mark_deleting(&place(), "u");
-        assert!(table.put(place(), "v", 6, Thing(6, false)));
+        assert!(put(&mut table, "v", 6, Thing(6, false)));
         assert_eq!(table.get(&place()), Some(&Thing(6, false)));
     }
 
     #[test]
     fn what_we_deleted_stays_marked_through_late_events() {
         let mut table = Table::default();
-        table.put(place(), "u", 5, Thing(5, false));
+        put(&mut table, "u", 5, Thing(5, false));
         table.mark_deleting(&place(), "u");
-        table.put(place(), "u", 6, Thing(5, false));
+        put(&mut table, "u", 6, Thing(5, false));
         assert_eq!(table.get(&place()), Some(&Thing(5, true)));
     }
 
     #[test]
     fn a_version_that_says_nothing_new_changes_nothing() {
         let mut table = Table::default();
-        table.put(place(), "u", 5, Thing(5, false));
-        assert!(!table.put(place(), "u", 6, Thing(5, false)));
+        put(&mut table, "u", 5, Thing(5, false));
+        assert!(!put(&mut table, "u", 6, Thing(5, false)));
     }
 }

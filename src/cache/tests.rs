@@ -4,7 +4,10 @@ use super::*;
 
 fn kanary(name: &str, version: &str, spec: serde_json::Value) -> Kanary {
     let mut spec = spec;
-    spec["template"] = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "i"}]}}}});
+    spec["template"] = json!({"spec": {"template": {
+        "metadata": {"labels": {"tier": "front"}},
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+    }}});
     serde_json::from_value(json!({
         "metadata": {"name": name, "namespace": "shop", "uid": format!("uid-{name}"), "resourceVersion": version},
         "spec": spec,
@@ -106,22 +109,53 @@ fn a_spec_that_cannot_be_read_is_that_kanarys_problem() {
     assert!(cache.kanary(&key).unwrap().spec.is_err());
 }
 
+/// Selectors of the traffic that the only Kanary's canary must not get.
+fn to_keep_away_from(cache: &Cache) -> Vec<Labels> {
+    let canary = cache.kanary(&cache.kanaries(KanaryKind::Deployment).remove(0)).unwrap();
+    cache.observe(&canary, canary.spec.as_ref().unwrap()).selectors
+}
+
 #[test]
 fn only_services_that_are_not_kanarys_are_traffic_to_keep_away_from() {
     let cache = known(&[("a", json!({"deploymentName": "web"}))]);
     let ours = json!({"kanary.k8s-operators.dev/iskanary": "true"});
-    KubeService::put(&cache, &service("front", &json!({"tier": "front"}), &json!({})));
-    KubeService::put(&cache, &service("web-kanary-a", &json!({"x": "y"}), &ours));
-    let key = cache.kanaries(KanaryKind::Deployment).remove(0);
-    let canary = cache.kanary(&key).unwrap();
-    let seen = cache.observe(&canary, canary.spec.as_ref().unwrap());
+    let front = json!({"tier": "front"});
+    KubeService::put(&cache, &service("front", &front, &json!({})));
+    KubeService::put(&cache, &service("web-kanary-a", &front, &ours));
     assert_eq!(
-        seen.selectors,
+        to_keep_away_from(&cache),
         [Labels::from([("tier".to_owned(), "front".to_owned())])]
     );
     KubeService::remove(&cache, &("shop".to_owned(), "front".to_owned()));
-    let seen = cache.observe(&canary, canary.spec.as_ref().unwrap());
-    assert!(seen.selectors.is_empty());
+    assert!(to_keep_away_from(&cache).is_empty());
+}
+
+#[test]
+fn only_services_that_may_select_the_template_are_looked_at() {
+    let cache = known(&[("a", json!({"deploymentName": "web"}))]);
+    let none = json!({});
+    for (name, selector) in [
+        ("other", json!({"tier": "back"})),
+        ("everything", json!({})),
+        ("front", json!({"tier": "front", "zone": "b"})),
+    ] {
+        KubeService::put(&cache, &service(name, &selector, &none));
+    }
+    assert_eq!(to_keep_away_from(&cache).len(), 1);
+    let mut moved = service("front", &json!({"tier": "back"}), &none);
+    moved.metadata.resource_version = Some("2".to_owned());
+    KubeService::put(&cache, &moved);
+    assert!(to_keep_away_from(&cache).is_empty());
+}
+
+#[test]
+fn a_late_event_does_not_bring_a_former_selector_back() {
+    let cache = known(&[("a", json!({"deploymentName": "web"}))]);
+    let mut newer = service("front", &json!({"tier": "back"}), &json!({}));
+    newer.metadata.resource_version = Some("2".to_owned());
+    KubeService::put(&cache, &newer);
+    KubeService::put(&cache, &service("front", &json!({"tier": "front"}), &json!({})));
+    assert!(to_keep_away_from(&cache).is_empty());
 }
 
 #[test]
@@ -161,4 +195,9 @@ fn a_service_that_the_spec_no_longer_asks_for_is_a_stray() {
         .put_kanary(KanaryKind::Deployment, &kanary("a", "2", with("new")))
         .unwrap();
     assert_eq!(strays(&cache).len(), 1);
+    // Given away, it is nobody's to delete.
+    old.metadata.owner_references = None;
+    old.metadata.resource_version = Some("2".to_owned());
+    KubeService::put(&cache, &old);
+    assert_eq!(strays(&cache), []);
 }

@@ -20,7 +20,8 @@ pub struct Observation {
     pub pods: Vec<Pod>,
     /// The production Service.
     pub service: Option<Service>,
-    /// Selectors of every Service in the namespace that is not one of Kanary's: traffic that a canary must not get.
+    /// Selectors of the Services in the namespace that are not Kanary's and may select the template's labels: traffic that
+    /// a canary must not get.
     pub selectors: Vec<Labels>,
     /// The Service that has the name of the canary's own, ours or not.
     pub kanary_service: Option<Owned>,

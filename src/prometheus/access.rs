@@ -20,6 +20,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+use super::Transport;
 use crate::api::{PrometheusAuth, SecretKey};
 
 /// How often Secrets are read.
@@ -34,16 +35,25 @@ pub(super) struct Reading {
 }
 
 /// HTTP clients that need no Secret. Each holds the connections to any number of servers.
-#[derive(Default)]
 pub(super) struct Clients {
+    /// Whether certificates matter.
+    connects: bool,
     plain: OnceCell<reqwest::Client>,
     system: OnceCell<reqwest::Client>,
 }
 
 impl Clients {
+    pub(super) fn new(transport: &Transport) -> Self {
+        Self {
+            connects: matches!(transport, Transport::Tcp),
+            plain: OnceCell::new(),
+            system: OnceCell::new(),
+        }
+    }
+
     /// The client for `url`.
     pub(super) async fn get(&self, url: &str) -> Result<reqwest::Client, String> {
-        let client = if url.starts_with("https://") {
+        let client = if self.connects && url.starts_with("https://") {
             self.system.get_or_try_init(async || trusting_the_system()).await
         } else {
             // Never speaks TLS, so it does without the certificates of the system.

@@ -7,6 +7,7 @@
 mod access;
 mod answer;
 mod bounded;
+mod transport;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use reqwest::{
 };
 use tokio::{sync::Semaphore, time::timeout};
 
+pub use self::transport::{Local, Transport};
 use self::{
     access::{Access, Clients, Credentials, Reading},
     bounded::Bounded,
@@ -84,6 +86,7 @@ pub struct Prometheus {
 struct Inner {
     secrets: kube::Client,
     limits: Limits,
+    transport: Transport,
     clients: Clients,
     /// By URL: whoever asks, the server's queries are the same few.
     gates: Mutex<Bounded<String, Semaphore>>,
@@ -113,16 +116,17 @@ impl From<String> for Failed {
 impl Prometheus {
     /// A client that reads the Secrets of [`PrometheusAuth`](crate::api::PrometheusAuth) through `secrets`, which is used for nothing else.
     #[must_use]
-    pub fn new(secrets: kube::Client) -> Self {
-        Self::with_limits(secrets, Limits::default())
+    pub fn new(secrets: kube::Client, transport: Transport) -> Self {
+        Self::with_limits(secrets, transport, Limits::default())
     }
 
-    fn with_limits(secrets: kube::Client, limits: Limits) -> Self {
+    fn with_limits(secrets: kube::Client, transport: Transport, limits: Limits) -> Self {
         Self {
             inner: Arc::new(Inner {
                 secrets,
                 limits,
-                clients: Clients::default(),
+                clients: Clients::new(&transport),
+                transport,
                 gates: Mutex::new(Bounded::new(limits.endpoints)),
                 accesses: Mutex::new(Bounded::new(limits.endpoints)),
             }),
@@ -213,7 +217,8 @@ impl Inner {
             Some(authorization) => request.header(reqwest::header::AUTHORIZATION, authorization.clone()),
             None => request,
         };
-        let response = request.send().await.map_err(|error| unreached(url, &error))?;
+        let response = self.transport.send(request).await;
+        let response = response.map_err(|error| unreached(url, &*error))?;
         let status = response.status();
         if status.is_redirection() {
             return Err(redirected(url, &response).into());
@@ -266,12 +271,12 @@ fn brief(message: &str) -> String {
     }
 }
 
-fn unreached(url: &str, error: &reqwest::Error) -> Failed {
-    let mut cause: &dyn Error = error;
+fn unreached(url: &str, error: &(dyn Error + 'static)) -> Failed {
+    let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
-    let why = if error.is_builder() {
+    let why = if error.downcast_ref().is_some_and(reqwest::Error::is_builder) {
         format!("{url} is no address that can be asked")
     } else {
         format!("{url} can't be reached: {cause}")

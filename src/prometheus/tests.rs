@@ -1,4 +1,5 @@
 mod asking;
+mod local;
 mod secrets;
 
 use std::{
@@ -19,7 +20,7 @@ use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use tokio::net::TcpListener;
 
-use super::{Limits, Prometheus};
+use super::{Limits, Prometheus, Transport};
 use crate::canary::validation::{Answer, promql::Endpoint};
 
 const EMPTY: &str = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
@@ -135,8 +136,12 @@ impl Vault {
 
 /// A client that must not need Secrets.
 fn prometheus(limits: Limits) -> Prometheus {
+    Prometheus::with_limits(no_secrets(), Transport::Tcp, limits)
+}
+
+fn no_secrets() -> kube::Client {
     let service = tower::service_fn(|_: http::Request<kube::client::Body>| async {
         Err::<http::Response<kube::client::Body>, _>(std::io::Error::other("no Secret is needed"))
     });
-    Prometheus::with_limits(kube::Client::new(service, "default"), limits)
+    kube::Client::new(service, "default")
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{DEPLOYMENT, EVENT, Fake, POD, Says, World, is_true, message, phase, reason, time};
+use crate::support::{DEPLOYMENT, EVENT, Fake, POD, SECRET, Says, World, is_true, message, phase, reason, time};
 
 /// A promQL item on a fake Prometheus.
 fn item(address: &str, more: Value) -> Value {
@@ -334,15 +334,8 @@ async fn a_query_is_a_template_of_the_runs_names() {
 async fn a_bearer_token_comes_from_a_secret_of_the_namespace() {
     let world = World::new("no-data").await;
     world.target("app", 1).await;
-    world
-        .kubectl(&[
-            "create",
-            "secret",
-            "generic",
-            "prometheus",
-            "--from-literal=token=s3cr3t",
-        ])
-        .await;
+    let secret = json!({"metadata": {"name": "prometheus"}, "stringData": {"token": "s3cr3t"}});
+    world.create(&SECRET, &secret).await;
     let fake = Fake::value("0.5").await;
     let auth = json!({"prometheusAuth": {"bearerTokenSecret": {"name": "prometheus", "key": "token"}}});
     world

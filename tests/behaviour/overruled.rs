@@ -20,7 +20,7 @@ async fn a_promotion_that_is_undone_while_the_target_rolls_out_is_not_made_again
             target["metadata"]["generation"] == 2 && target["status"]["observedGeneration"] == 2
         })
         .await;
-    world.kubectl(&["rollout", "undo", "deployment/app"]).await;
+    world.undo("app").await;
     let ended = world.ends("batman", "Failed").await;
     assert_eq!(reason(&ended, "Failed"), "TargetChanged");
     world.gone(&DEPLOYMENT, "app-kanary-batman").await;

@@ -78,9 +78,7 @@ async fn a_target_that_somebody_changes_fails_the_run() {
     world.target("app", 1).await;
     world.kanary("batman", "app", json!({"validation": held()})).await;
     world.phase("batman", "Running").await;
-    world
-        .kubectl(&["set", "image", "deployment/app", "main=app:hotfix"])
-        .await;
+    world.set_image("app", "app:hotfix").await;
     let ended = world.ends("batman", "Failed").await;
     assert_eq!(reason(&ended, "Failed"), "TargetChanged");
     assert!(message(&ended, "Failed").contains("Deployment app"), "{ended:#}");
@@ -116,9 +114,7 @@ async fn on_target_change_promote_goes_on_and_overwrites() {
     let spec = json!({"validation": held(), "rollout": {"onTargetChange": "promote"}});
     world.kanary("batman", "app", spec).await;
     world.phase("batman", "Running").await;
-    world
-        .kubectl(&["set", "image", "deployment/app", "main=app:hotfix"])
-        .await;
+    world.set_image("app", "app:hotfix").await;
     world.edit("batman", json!({"verdict": "valid"})).await;
     world.ends("batman", "DeploymentUpdated").await;
     assert_eq!(image(&world.get(&DEPLOYMENT, "app").await), "app:v2");
@@ -186,9 +182,7 @@ async fn changed_at_the_promotion(strike: Strike) -> World {
     waited("the promotion is sent", String::new, faults.struck()).await;
     world.kill_controller();
     assert_eq!(phase(&world.get(&KANARY, "batman").await), "Succeeded");
-    world
-        .kubectl(&["set", "image", "deployment/app", "main=app:hotfix"])
-        .await;
+    world.set_image("app", "app:hotfix").await;
     world.start_controller();
     world
 }

@@ -1,5 +1,6 @@
 //! Defaults of the built-in kinds.
 
+use k8s_openapi::ByteString;
 use serde_json::{Map, Value, json};
 
 fn set(object: &mut Value, name: &str, value: Value) {
@@ -37,12 +38,24 @@ pub(crate) fn default(resource: &str, object: &mut Value, address: impl FnOnce()
             }});
             set(spec, "metrics", json!([cpu]));
         }
-        "secrets" => set(object, "type", json!("Opaque")),
+        "secrets" => {
+            set(object, "type", json!("Opaque"));
+            encode(object);
+        }
         "namespaces" => {
             set(&mut object["spec"], "finalizers", json!(["kubernetes"]));
             set(&mut object["status"], "phase", json!("Active"));
         }
         _ => {}
+    }
+}
+
+/// What a user wrote as text is stored as bytes.
+fn encode(secret: &mut Value) {
+    let texts = secret.as_object_mut().and_then(|secret| secret.remove("stringData"));
+    for (name, text) in texts.as_ref().and_then(Value::as_object).into_iter().flatten() {
+        let bytes = ByteString(text.as_str().unwrap_or_default().as_bytes().to_vec());
+        secret["data"][name] = json!(bytes);
     }
 }
 

@@ -223,7 +223,7 @@ fn rewrite(
     let mut value = object.value();
     edit(&mut value["metadata"]);
     let written = cluster.transact(ACTOR, |txn| {
-        txn.update(resource, place, Part::Whole, value, &WriteOptions::default())
+        txn.update(resource, place, Part::Whole, value, WriteOptions::default())
     });
     unless_gone(written).map(|_| ())
 }

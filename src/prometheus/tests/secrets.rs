@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{Answer, Asked, EMPTY, Endpoint, Limits, Prometheus, Vault, ask, reply, serve, why};
+use super::{Answer, Asked, EMPTY, Endpoint, Limits, Prometheus, Transport, Vault, ask, reply, serve, why};
 
 /// A server that answers who knows `authorization` and repeats what others sent.
 async fn guarded(authorization: &'static str) -> String {
@@ -55,7 +55,7 @@ fn eager() -> Limits {
 async fn a_token_is_sent_and_read_once() {
     let vault = Arc::new(Vault::default());
     vault.put("prom", &[("token", "s3cret\n")]);
-    let prometheus = Prometheus::new(vault.client());
+    let prometheus = Prometheus::new(vault.client(), Transport::Tcp);
     let endpoint = bearer(&guarded("Bearer s3cret").await);
     let mut queries = JoinSet::new();
     for _ in 0..5 {
@@ -72,7 +72,7 @@ async fn a_name_and_a_password_are_sent() {
     vault.put("basic", &[("username", "me"), ("password", "s3cret")]);
     let endpoint = closed(&guarded("Basic bWU6czNjcmV0").await, "basicAuthSecret: basic");
     assert_eq!(
-        ask(&Prometheus::new(vault.client()), &endpoint).await,
+        ask(&Prometheus::new(vault.client(), Transport::Tcp), &endpoint).await,
         Answer::Vector(vec![])
     );
 }
@@ -82,7 +82,7 @@ async fn a_refused_token_is_read_again_but_not_each_time() {
     for (limits, reads) in [(Limits::default(), 1), (eager(), 2)] {
         let vault = Arc::new(Vault::default());
         vault.put("prom", &[("token", "old-s3cret")]);
-        let prometheus = Prometheus::with_limits(vault.client(), limits);
+        let prometheus = Prometheus::with_limits(vault.client(), Transport::Tcp, limits);
         let endpoint = bearer(&guarded("Bearer new-s3cret").await);
         assert!(why(&prometheus, &endpoint).await.starts_with("401 Unauthorized"));
         vault.put("prom", &[("token", "new-s3cret")]);
@@ -98,7 +98,7 @@ async fn no_message_repeats_a_secret_that_the_server_repeats() {
     vault.put("basic", &[("username", "me"), ("password", "wrong-s3cret")]);
     let url = guarded("Bearer right").await;
     for endpoint in [bearer(&url), closed(&url, "basicAuthSecret: basic")] {
-        let message = why(&Prometheus::new(vault.client()), &endpoint).await;
+        let message = why(&Prometheus::new(vault.client(), Transport::Tcp), &endpoint).await;
         assert!(
             message.contains("***") && !message.contains("s3c") && !message.contains("czNjcmV0"),
             "{message}"
@@ -111,7 +111,7 @@ async fn a_secret_that_is_missing_or_of_no_use_is_named() {
     let vault = Arc::new(Vault::default());
     vault.put("empty", &[("token", " \n")]);
     vault.put("odd", &[("token", "a\nb"), ("ca.crt", "no certificate")]);
-    let prometheus = Prometheus::new(vault.client());
+    let prometheus = Prometheus::new(vault.client(), Transport::Tcp);
     for (auth, message) in [
         (
             "bearerTokenSecret: {name: none, key: token}",
@@ -163,7 +163,7 @@ async fn a_token_outlives_an_api_server_that_is_down_but_not_its_secret() {
         keep_secrets: Duration::ZERO,
         ..eager()
     };
-    let prometheus = Prometheus::with_limits(vault.client(), limits);
+    let prometheus = Prometheus::with_limits(vault.client(), Transport::Tcp, limits);
     let endpoint = bearer(&guarded("Bearer s3cret").await);
     assert_eq!(ask(&prometheus, &endpoint).await, Answer::Vector(vec![]));
     *vault.down.lock().unwrap() = Some(StatusCode::INTERNAL_SERVER_ERROR);
@@ -220,7 +220,7 @@ async fn only_the_named_authority_is_trusted_and_it_is_read_again_when_it_change
     let vault = Arc::new(Vault::default());
     vault.put("ca", &[("ca.crt", &other)]);
     let endpoint = closed(&url, "caSecret: {name: ca, key: ca.crt}");
-    let prometheus = Prometheus::with_limits(vault.client(), eager());
+    let prometheus = Prometheus::with_limits(vault.client(), Transport::Tcp, eager());
     let message = why(&prometheus, &endpoint).await;
     assert!(
         message.contains("can't be reached: invalid peer certificate"),

@@ -9,12 +9,13 @@ use std::{
 };
 
 use jiff::Timestamp;
+use kanary_sim::server::Entry;
 use serde_json::Value;
 
-use super::plane::Plane;
+use super::plane::{Kind, Plane};
 
 /// The controller's user.
-const USER: &str = "system:serviceaccount:kanary-system:kanary";
+pub(super) const USER: &str = "system:serviceaccount:kanary-system:kanary";
 
 /// One request of the controller.
 #[derive(Clone, Debug)]
@@ -67,13 +68,29 @@ struct Log {
 /// Every request of the controller in `namespace` so far.
 pub(crate) fn requests(plane: &Plane, namespace: &str) -> Vec<Request> {
     let mut read = READ.lock().unwrap();
-    read.go_on(plane.audit_log()).expect("the audit log can be read");
+    match plane.kind() {
+        Kind::Real { audit_log, .. } => read.go_on(audit_log).expect("the audit log can be read"),
+        Kind::Embedded(embedded) => read.take(embedded.server.take_entries()),
+    }
     let mut requests = read.requests.get(namespace).cloned().unwrap_or_default();
     requests.sort_by_key(|request| request.at);
     requests
 }
 
 impl Log {
+    fn take(&mut self, entries: Vec<Entry>) {
+        for entry in entries.into_iter().filter(|entry| &*entry.user == USER) {
+            let requests = self.requests.entry(entry.namespace).or_default();
+            requests.push(Request {
+                verb: entry.verb.to_owned(),
+                resource: entry.resource,
+                name: entry.name,
+                code: i64::from(entry.code),
+                at: entry.at,
+            });
+        }
+    }
+
     fn go_on(&mut self, log: &Path) -> std::io::Result<()> {
         let mut file = File::open(log)?;
         file.seek(SeekFrom::Start(self.offset))?;

@@ -1,9 +1,9 @@
-//! A program that the real Prometheus scrapes, with the series that a case sets.
+//! A program that Prometheus scrapes, with the series that a case sets. The embedded Prometheus is told them at once.
 
 use std::{
     collections::BTreeMap,
     fmt::Write,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Instant,
 };
@@ -12,7 +12,11 @@ use axum::{Router, routing::get};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use super::{World, poll};
+use super::{
+    World,
+    plane::{Kind, Plane},
+    poll,
+};
 
 /// The value of a series: where it started, and what it gains per second.
 #[derive(Clone, Copy, Debug)]
@@ -25,33 +29,30 @@ struct Line {
 /// A scraped program, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Exporter {
+    prometheus: String,
+    plane: &'static Plane,
+    scraped: Option<Scraped>,
+}
+
+/// What the real Prometheus needs: a server, and a file that says where it is.
+#[derive(Debug)]
+struct Scraped {
     lines: Arc<Mutex<BTreeMap<String, Line>>>,
     file: PathBuf,
-    prometheus: String,
     task: JoinHandle<()>,
 }
 
 impl Exporter {
     /// Starts one and tells Prometheus about it.
     pub(crate) async fn start(world: &World) -> Self {
-        let lines = Arc::new(Mutex::new(BTreeMap::new()));
-        let shown = lines.clone();
-        let app = Router::new().route("/metrics", get(async move || render(&shown.lock().unwrap())));
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
-        let address = listener.local_addr().expect("the listener is bound");
-        let task = tokio::spawn(async move { axum::serve(listener, app).await.expect("the exporter serves") });
-        let folder = world.plane.prometheus_targets();
-        let file = folder.join(format!("{}-{}.json", world.ns, address.port()));
-        // Prometheus must not read half a file.
-        let draft = file.with_extension("draft");
-        let targets = json!([{"targets": [address.to_string()]}]).to_string();
-        std::fs::write(&draft, targets).expect("the folder of targets can be written");
-        std::fs::rename(&draft, &file).expect("a file can be renamed");
+        let scraped = match world.plane.kind() {
+            Kind::Real { prometheus_targets, .. } => Some(Scraped::start(prometheus_targets, &world.ns).await),
+            Kind::Embedded(_) => None,
+        };
         Self {
-            lines,
-            file,
             prometheus: world.plane.prometheus().to_owned(),
-            task,
+            plane: world.plane,
+            scraped,
         }
     }
 
@@ -67,7 +68,15 @@ impl Exporter {
             start,
             per_second,
         };
-        self.lines.lock().unwrap().insert(series.to_owned(), line);
+        match (&self.scraped, self.plane.kind()) {
+            (Some(scraped), _) => drop(scraped.lines.lock().unwrap().insert(series.to_owned(), line)),
+            (None, Kind::Embedded(embedded)) => {
+                let now = embedded.server.cluster().now();
+                let set = embedded.prometheus.set(series, now, start, per_second);
+                set.expect("a series is written as Prometheus writes it");
+            }
+            (None, Kind::Real { .. }) => unreachable!("the real Prometheus scrapes"),
+        }
     }
 
     /// Waits until Prometheus answers `query` with something.
@@ -88,6 +97,24 @@ impl Exporter {
     }
 }
 
+impl Scraped {
+    async fn start(folder: &Path, ns: &str) -> Self {
+        let lines = Arc::new(Mutex::new(BTreeMap::new()));
+        let shown = lines.clone();
+        let app = Router::new().route("/metrics", get(async move || render(&shown.lock().unwrap())));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
+        let address = listener.local_addr().expect("the listener is bound");
+        let task = tokio::spawn(async move { axum::serve(listener, app).await.expect("the exporter serves") });
+        let file = folder.join(format!("{ns}-{}.json", address.port()));
+        // Prometheus must not read half a file.
+        let draft = file.with_extension("draft");
+        let targets = json!([{"targets": [address.to_string()]}]).to_string();
+        std::fs::write(&draft, targets).expect("the folder of targets can be written");
+        std::fs::rename(&draft, &file).expect("a file can be renamed");
+        Self { lines, file, task }
+    }
+}
+
 fn render(lines: &BTreeMap<String, Line>) -> String {
     let mut text = String::new();
     for (series, line) in lines {
@@ -97,7 +124,7 @@ fn render(lines: &BTreeMap<String, Line>) -> String {
     text
 }
 
-impl Drop for Exporter {
+impl Drop for Scraped {
     fn drop(&mut self) {
         self.task.abort();
         // The plane's folder may be gone already.

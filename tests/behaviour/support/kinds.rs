@@ -20,6 +20,9 @@ pub(crate) const DEPLOYMENT: Kind = kind("apps", "v1", "Deployment", "deployment
 pub(crate) const REPLICA_SET: Kind = kind("apps", "v1", "ReplicaSet", "replicasets");
 pub(crate) const POD: Kind = kind("", "v1", "Pod", "pods");
 pub(crate) const SERVICE: Kind = kind("", "v1", "Service", "services");
+pub(crate) const CONFIG_MAP: Kind = kind("", "v1", "ConfigMap", "configmaps");
+pub(crate) const LEASE: Kind = kind("coordination.k8s.io", "v1", "Lease", "leases");
+pub(crate) const SECRET: Kind = kind("", "v1", "Secret", "secrets");
 pub(crate) const ENDPOINT_SLICE: Kind = kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices");
 pub(crate) const HPA: Kind = kind(
     "autoscaling",

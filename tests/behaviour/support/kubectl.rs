@@ -17,6 +17,12 @@ pub(crate) struct Said {
     pub(crate) err: String,
 }
 
+/// Whether this machine has one.
+pub(crate) fn is_there() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join("kubectl").is_file())
+}
+
 /// A kubectl of the administrator's, in `namespace`.
 pub(crate) fn command(plane: &Plane, namespace: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("kubectl");

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 use tower::Layer;
 
-use super::{faults::Faults, from_yaml, waited};
+use super::{embedded::Embedded, faults::Faults, from_yaml, waited};
 
 static READY: OnceCell<Plane> = OnceCell::const_new();
 
@@ -24,15 +24,25 @@ static READY: OnceCell<Plane> = OnceCell::const_new();
 pub(crate) struct Plane {
     admin: PathBuf,
     kanary: PathBuf,
-    audit_log: PathBuf,
     prometheus: String,
-    prometheus_targets: PathBuf,
+    kind: Kind,
+}
+
+/// Which cluster it is.
+#[derive(Debug)]
+pub(crate) enum Kind {
+    /// A real control plane, started by `hack/plane/plane run`.
+    Real {
+        audit_log: PathBuf,
+        /// Where Prometheus reads what to scrape.
+        prometheus_targets: PathBuf,
+    },
+    /// The embedded one, in this process.
+    Embedded(Embedded),
 }
 
 fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| {
-        panic!("{name} is not set: run the suite with `hack/plane/plane run -- cargo test --test behaviour`")
-    })
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: hack/plane/plane run sets all of them"))
 }
 
 impl Plane {
@@ -50,17 +60,35 @@ impl Plane {
                 .with_writer(std::io::stderr)
                 .init();
         }
-        let plane = Self {
-            admin: variable("KUBECONFIG").into(),
-            kanary: variable("KANARY_PLANE_KUBECONFIG_KANARY").into(),
-            audit_log: variable("KANARY_PLANE_AUDIT_LOG").into(),
-            prometheus: variable("KANARY_PLANE_PROMETHEUS"),
-            prometheus_targets: variable("KANARY_PLANE_PROMETHEUS_TARGETS").into(),
+        // The one switch: whoever starts a real control plane for the suite tells it where that is.
+        let plane = if std::env::var_os("KANARY_PLANE_DIR").is_some() {
+            Self {
+                admin: variable("KUBECONFIG").into(),
+                kanary: variable("KANARY_PLANE_KUBECONFIG_KANARY").into(),
+                prometheus: variable("KANARY_PLANE_PROMETHEUS"),
+                kind: Kind::Real {
+                    audit_log: variable("KANARY_PLANE_AUDIT_LOG").into(),
+                    prometheus_targets: variable("KANARY_PLANE_PROMETHEUS_TARGETS").into(),
+                },
+            }
+        } else {
+            let embedded = Embedded::start();
+            Self {
+                admin: embedded.kubeconfig("admin", "kubernetes-admin"),
+                kanary: embedded.kubeconfig("kanary", super::audit::USER),
+                prometheus: embedded.prometheus_url.clone(),
+                kind: Kind::Embedded(embedded),
+            }
         };
         let client = plane.admin().await;
         apply_rights(&client).await;
         apply_crds(&client).await;
         plane
+    }
+
+    /// Which cluster it is.
+    pub(crate) fn kind(&self) -> &Kind {
+        &self.kind
     }
 
     /// A client that may do everything: the user's.
@@ -90,19 +118,9 @@ impl Plane {
         &self.admin
     }
 
-    /// The API server's audit log.
-    pub(crate) fn audit_log(&self) -> &std::path::Path {
-        &self.audit_log
-    }
-
-    /// URL of a real Prometheus.
+    /// URL of a Prometheus.
     pub(crate) fn prometheus(&self) -> &str {
         &self.prometheus
-    }
-
-    /// Where Prometheus reads what to scrape.
-    pub(crate) fn prometheus_targets(&self) -> &std::path::Path {
-        &self.prometheus_targets
     }
 }
 

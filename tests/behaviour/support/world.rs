@@ -12,7 +12,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::{
-    DEPLOYMENT, KANARY, Kind, SERVICE,
+    DEPLOYMENT, KANARY, Kind, REPLICA_SET, SERVICE,
     audit::{self, Request},
     controller::Controller,
     faults::Faults,
@@ -39,6 +39,20 @@ impl World {
         let world = Self::unserved(file).await;
         world.start_controller();
         world
+    }
+
+    /// The same for a case about kubectl, which a machine need not have: without it there is nothing to try.
+    /// `KANARY_NEEDS_KUBECTL` makes it a failure, so that CI leaves nothing out.
+    pub(crate) async fn with_kubectl(file: &str) -> Option<Self> {
+        if kubectl::is_there() {
+            return Some(Self::new(file).await);
+        }
+        assert!(
+            std::env::var_os("KANARY_NEEDS_KUBECTL").is_none(),
+            "kubectl is not in PATH"
+        );
+        eprintln!("kubectl is not in PATH: this case is not tried");
+        None
     }
 
     /// A namespace that no controller serves yet.
@@ -150,6 +164,42 @@ impl World {
         patched.map(|object| to_value(&object)).map_err(|e| e.to_string())
     }
 
+    /// What `kubectl label` does.
+    pub(crate) async fn label(&self, kind: &Kind, name: &str, label: &str, value: &str) {
+        self.patch(kind, name, json!({"metadata": {"labels": {label: value}}}))
+            .await;
+    }
+
+    /// What `kubectl set image` does to the container of a Deployment.
+    pub(crate) async fn set_image(&self, deployment: &str, image: &str) {
+        let containers = json!([{"name": "main", "image": image}]);
+        let patch = json!({"spec": {"template": {"spec": {"containers": containers}}}});
+        self.write(&DEPLOYMENT, deployment, &Patch::Strategic(patch)).await;
+    }
+
+    /// What `kubectl rollout undo` does: the template before the present one is put in its place.
+    pub(crate) async fn undo(&self, deployment: &str) {
+        let uid = self.get(&DEPLOYMENT, deployment).await["metadata"]["uid"].clone();
+        let mut history = self.list(&REPLICA_SET, "").await;
+        history.retain(|set| set["metadata"]["ownerReferences"][0]["uid"] == uid);
+        history.sort_by_key(|set| {
+            let revision = set["metadata"]["annotations"]["deployment.kubernetes.io/revision"].as_str();
+            revision.and_then(|revision| revision.parse::<u64>().ok())
+        });
+        let mut former = history[history.len() - 2]["spec"]["template"].clone();
+        let labels = former["metadata"]["labels"].as_object_mut();
+        labels.expect("a template has labels").remove("pod-template-hash");
+        let patch = json!([{"op": "replace", "path": "/spec/template", "value": former}]);
+        let patch = Patch::Json(serde_json::from_value(patch).expect("it is a JSON Patch"));
+        self.write(&DEPLOYMENT, deployment, &patch).await;
+    }
+
+    async fn write(&self, kind: &Kind, name: &str, patch: &Patch<Value>) {
+        let api = self.api(kind);
+        let patched = again(async || api.patch(name, &PatchParams::default(), patch).await).await;
+        patched.unwrap_or_else(|error| panic!("{patch:?} was refused: {error}"));
+    }
+
     /// Edits the spec of a KanaryDeployment.
     pub(crate) async fn edit(&self, kanary: &str, spec: Value) -> Value {
         self.patch(&KANARY, kanary, json!({"spec": spec})).await
@@ -160,6 +210,13 @@ impl World {
         let api = self.api(kind);
         let deleted = again(async || api.delete(name, &DeleteParams::default()).await).await;
         deleted.expect("the object can be deleted");
+    }
+
+    /// Deletes the namespace.
+    pub(crate) async fn delete_namespace(&self) {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let deleted = api.delete(&self.ns, &DeleteParams::default()).await;
+        deleted.expect("the namespace can be deleted");
     }
 
     /// An object that must be there.

@@ -1,0 +1,111 @@
+//! A Prometheus that is not well.
+
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::time::{Instant, timeout};
+
+use super::{NOW, Prometheus, Reply, form, reply, time, with};
+use crate::prometheus::{Mood, Refused};
+
+fn moody(mood: Mood) -> Prometheus {
+    let prometheus = with(&[("up{pod=\"a\"}", 1.0)]);
+    prometheus.set_mood(mood);
+    prometheus
+}
+
+fn answer(mood: Mood, query: &str) -> (u16, &'static str, String) {
+    let Reply {
+        status,
+        content_type,
+        body,
+    } = reply(&moody(mood), &form(query));
+    (status, content_type, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[test]
+fn nobody_listens_when_it_is_dead() {
+    let prometheus = moody(Mood::Dead);
+    let refused = prometheus
+        .answer("/api/v1/query", "query=up", time(NOW))
+        .now_or_never()
+        .unwrap();
+    assert_eq!(refused, Err(Refused));
+    assert_eq!(prometheus.queries(), 0);
+    prometheus.set_mood(Mood::Healthy);
+    assert_eq!(reply(&prometheus, "query=up").status, 200);
+}
+
+#[test]
+fn a_status_is_answered_with_its_body() {
+    let (status, content_type, body) = answer(Mood::Status(503, "overloaded".to_owned()), "up");
+    assert_eq!(
+        (status, content_type, body.as_str()),
+        (503, "text/plain; charset=utf-8", "overloaded")
+    );
+    let (_, content_type, _) = answer(Mood::Status(200, "{}".to_owned()), "up");
+    assert_eq!(content_type, "application/json");
+}
+
+#[test]
+fn html_and_garbage_are_successes_that_say_nothing() {
+    let (status, content_type, body) = answer(Mood::Html, "up");
+    assert_eq!((status, content_type), (200, "text/html; charset=utf-8"));
+    assert!(body.starts_with("<!doctype html>"));
+    let (status, _, body) = answer(Mood::Garbage, "up");
+    assert_eq!(status, 200);
+    assert!(serde_json::from_str::<serde_json::Value>(&body).unwrap_err().is_eof());
+}
+
+#[test]
+fn empty_and_nan_answer_without_a_number() {
+    let (_, _, body) = answer(Mood::Empty, "up");
+    assert_eq!(
+        body,
+        r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#
+    );
+    let (_, _, body) = answer(Mood::Nan, "up");
+    assert!(body.contains(r#""pod":"a"},"value":[1600000000,"NaN"]"#), "{body}");
+    let (_, _, body) = answer(Mood::Nan, "up[2s]");
+    assert!(body.contains(r#"[[1599999999,"NaN"],[1600000000,"NaN"]]"#), "{body}");
+    assert_eq!(answer(Mood::Empty, "sum(").0, 400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_one_answers_after_its_time() {
+    let prometheus = moody(Mood::Slow(Duration::from_secs(7)));
+    let begun = Instant::now();
+    let reply = prometheus
+        .answer("/api/v1/query", "query=up&timeout=9000ms", time(NOW))
+        .await;
+    assert_eq!(reply.unwrap().status, 200);
+    assert_eq!(begun.elapsed(), Duration::from_secs(7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_one_gives_up_at_the_timeout_of_the_query() {
+    let prometheus = moody(Mood::Slow(Duration::from_mins(5)));
+    for (parameters, seconds) in [
+        ("query=up&timeout=9s", 9),
+        ("query=up&timeout=1.5e1", 15),
+        ("query=up", 120),
+    ] {
+        let begun = Instant::now();
+        let reply = prometheus.answer("/api/v1/query", parameters, time(NOW)).await.unwrap();
+        assert_eq!(reply.status, 503);
+        assert!(
+            std::str::from_utf8(&reply.body)
+                .unwrap()
+                .contains("\"errorType\":\"timeout\"")
+        );
+        assert_eq!(begun.elapsed(), Duration::from_secs(seconds), "{parameters}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_hangs_never_answers() {
+    let prometheus = moody(Mood::Hanging);
+    let answer = prometheus.answer("/api/v1/query", "query=up", time(NOW));
+    assert!(timeout(Duration::from_hours(24), answer).await.is_err());
+    assert_eq!(prometheus.queries(), 1, "it took the query");
+}

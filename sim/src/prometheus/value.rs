@@ -1,0 +1,143 @@
+//! What an expression evaluates to, and how Prometheus writes it.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use serde_json::json;
+
+/// Labels of a series, its name under `__name__`.
+pub type Labels = BTreeMap<String, String>;
+
+/// The label that holds the name of a metric.
+pub(super) const NAME: &str = "__name__";
+
+/// One element of an instant vector.
+#[derive(Clone, Debug)]
+pub(super) struct Sample {
+    pub(super) labels: Labels,
+    pub(super) value: f64,
+}
+
+/// One element of a range vector: milliseconds and values, the oldest first.
+#[derive(Clone, Debug)]
+pub(super) struct Range {
+    pub(super) labels: Labels,
+    pub(super) points: Vec<(i64, f64)>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    Scalar(f64),
+    Vector(Vec<Sample>),
+    Matrix(Vec<Range>),
+    Text(String),
+}
+
+impl Sample {
+    pub(super) fn new(labels: Labels, value: f64) -> Self {
+        Self { labels, value }
+    }
+
+    /// The element with another value, which is no longer that of the metric.
+    pub(super) fn computed(mut self, value: f64) -> Self {
+        self.labels.remove(NAME);
+        Self { value, ..self }
+    }
+}
+
+impl Value {
+    /// The body of an answer at the time `at`.
+    pub(super) fn body(&self, at: i64) -> String {
+        let (kind, result) = match self {
+            Self::Scalar(value) => ("scalar", point(at, &number(*value))),
+            Self::Text(text) => ("string", point(at, text)),
+            Self::Vector(samples) => ("vector", list(samples, |sample| vector_element(sample, at))),
+            Self::Matrix(ranges) => ("matrix", list(ranges, matrix_element)),
+        };
+        format!(r#"{{"status":"success","data":{{"resultType":"{kind}","result":{result}}}}}"#)
+    }
+
+    /// The same with NaN in place of every number.
+    pub(super) fn nan(mut self) -> Self {
+        match &mut self {
+            Self::Scalar(value) => *value = f64::NAN,
+            Self::Vector(samples) => samples.iter_mut().for_each(|sample| sample.value = f64::NAN),
+            Self::Matrix(ranges) => {
+                for range in ranges {
+                    range.points.iter_mut().for_each(|(_, value)| *value = f64::NAN);
+                }
+            }
+            Self::Text(_) => {}
+        }
+        self
+    }
+}
+
+fn list<T>(elements: &[T], one: impl Fn(&T) -> String) -> String {
+    let elements: Vec<_> = elements.iter().map(one).collect();
+    format!("[{}]", elements.join(","))
+}
+
+fn vector_element(sample: &Sample, at: i64) -> String {
+    let value = point(at, &number(sample.value));
+    format!(r#"{{"metric":{},"value":{value}}}"#, json!(sample.labels))
+}
+
+fn matrix_element(range: &Range) -> String {
+    let values = list(&range.points, |(at, value)| point(*at, &number(*value)));
+    format!(r#"{{"metric":{},"values":{values}}}"#, json!(range.labels))
+}
+
+fn point(at: i64, value: &str) -> String {
+    format!("[{},{}]", timestamp(at), json!(value))
+}
+
+/// Seconds, with a fraction only if there is one.
+fn timestamp(at: i64) -> String {
+    let mut text = if at < 0 { "-" } else { "" }.to_owned();
+    let at = at.unsigned_abs();
+    // A string takes everything.
+    let _ = write!(text, "{}", at / 1000);
+    if !at.is_multiple_of(1000) {
+        let _ = write!(text, ".{:03}", at % 1000);
+    }
+    text
+}
+
+/// A number as Prometheus writes it: never with an exponent.
+pub(super) fn number(value: f64) -> String {
+    if value.is_infinite() {
+        if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned()
+    } else {
+        value.to_string()
+    }
+}
+
+/// Labels as a message shows them: `{case="y", ns="x"}`.
+pub(super) fn shown(labels: &Labels) -> String {
+    let pairs: Vec<_> = labels
+        .iter()
+        .map(|(label, value)| format!("{label}={value:?}"))
+        .collect();
+    format!("{{{}}}", pairs.join(", "))
+}
+
+/// Refuses a vector that holds the same labels twice, which happens when names are dropped.
+pub(super) fn unique(vector: Vec<Sample>) -> Result<Vec<Sample>, String> {
+    let distinct: std::collections::BTreeSet<_> = vector.iter().map(|sample| &sample.labels).collect();
+    if distinct.len() < vector.len() {
+        return Err("vector cannot contain metrics with the same labelset".to_owned());
+    }
+    Ok(vector)
+}
+
+/// A number of things as a number to calculate with.
+#[expect(clippy::cast_precision_loss, reason = "nothing here is counted beyond 2^52")]
+pub(super) fn float(count: usize) -> f64 {
+    count as f64
+}
+
+/// Milliseconds as seconds.
+#[expect(clippy::cast_precision_loss, reason = "2^52 milliseconds are 140,000 years")]
+pub(super) fn seconds(milliseconds: i64) -> f64 {
+    milliseconds as f64 / 1000.0
+}

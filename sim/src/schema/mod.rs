@@ -1,0 +1,82 @@
+//! The structural schema of a CustomResourceDefinition, enforced as a kube-apiserver enforces it.
+//!
+//! A write goes through [`Schema::prune`], then [`Schema::default`], then [`Schema::validate`].
+
+mod cel_functions;
+mod cel_value;
+mod check;
+mod format;
+mod invariants;
+mod node;
+mod path;
+mod prune;
+mod rule;
+mod rules;
+mod scalar;
+#[cfg(test)]
+mod tests;
+mod wording;
+
+use serde_json::Value;
+
+use crate::failure::Cause;
+use node::Node;
+use path::Path;
+
+/// The schema of one version of a CustomResourceDefinition, compiled once.
+#[derive(Debug)]
+pub struct Schema {
+    root: Node,
+}
+
+/// Refusals that leave the rules unread: they may rely on what is refused.
+const BLOCKING: [&str; 5] = [
+    "FieldValueNotSupported",
+    "FieldValueRequired",
+    "FieldValueTooLong",
+    "FieldValueTooMany",
+    "FieldValueTypeInvalid",
+];
+
+impl Schema {
+    /// Reads `openAPIV3Schema`.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong with the schema: a pattern or a rule that does not compile, an unknown type.
+    pub fn compile(open_api_v3_schema: &Value) -> Result<Self, String> {
+        let mut root = Node::compile(open_api_v3_schema, "openAPIV3Schema")?;
+        root.resource = true;
+        Ok(Self { root })
+    }
+
+    /// Removes fields that the schema does not know, and names them, sorted: `spec.foo`, `spec.items[0].bar`.
+    pub fn prune(&self, object: &mut Value) -> Vec<String> {
+        let mut gone = Vec::new();
+        prune::prune(object, Some(&self.root), &mut String::new(), &mut gone);
+        gone.sort();
+        gone
+    }
+
+    /// Fills in defaults, and removes nulls where null is no value.
+    pub fn default(&self, object: &mut Value) {
+        prune::drop_nulls(object, &self.root);
+        prune::default(object, &self.root);
+    }
+
+    /// What is wrong with `new`, which replaces `old`. An error in a part that is as it was, is let pass.
+    #[must_use]
+    pub fn validate(&self, new: &Value, old: Option<&Value>) -> Vec<Cause> {
+        let mut causes = check::check(&self.root, new, old);
+        causes.extend(invariants::embedded(&self.root, new));
+        causes.extend(invariants::lists(&self.root, new, old));
+        if causes.iter().any(|cause| BLOCKING.contains(&cause.reason)) {
+            let why = "some validation rules were not checked because the object was invalid; \
+                       correct the existing errors to complete validation";
+            causes.push(wording::invalid(&Path::Root, "null", why));
+        } else {
+            rules::evaluate(&self.root, new, old, &mut causes);
+        }
+        causes
+    }
+}

@@ -1,0 +1,93 @@
+//! The rules of Kanary's own kinds: each with objects that pass and objects that are refused.
+
+use serde_json::{Value, json};
+
+use super::{differences, schema_of};
+use crate::schema::Schema;
+
+const CRDS: [&str; 2] = [
+    include_str!("../../../../crds/kanarydeployments.yaml"),
+    include_str!("../../../../crds/kanarystatefulsets.yaml"),
+];
+
+fn kanary(name: &str, spec: &Value) -> Value {
+    json!({"apiVersion": "kanary.k8s-operators.dev/v1alpha1", "kind": "KanaryDeployment",
+           "metadata": {"name": name, "namespace": "default"}, "spec": spec})
+}
+
+fn schema() -> Schema {
+    schema_of(CRDS[0])
+}
+
+#[test]
+fn kanaries_are_refused_as_an_api_server_refuses_them() {
+    for crd in CRDS {
+        let different = differences(&schema_of(crd), include_str!("kanary.jsonl"), true);
+        assert!(different.is_empty(), "{}", different.join("\n"));
+    }
+}
+
+#[test]
+fn a_name_that_is_no_label_value_is_refused() {
+    let spec = json!({"template": {"spec": {}}});
+    assert_eq!(schema().validate(&kanary(&"k".repeat(63), &spec), None), []);
+    let causes = schema().validate(&kanary(&"k".repeat(64), &spec), None);
+    let why = "Invalid value: the name of a Kanary is a label value: use 63 characters at most";
+    assert_eq!((causes[0].field.as_str(), causes[0].message.as_str()), ("<nil>", why));
+}
+
+#[test]
+fn too_many_items_are_refused() {
+    let items = vec![json!({"manual": {}}); 501];
+    let spec = json!({"template": {"spec": {}}, "validation": {"items": items}});
+    let causes = schema().validate(&kanary("batman", &spec), None);
+    assert_eq!(causes[0].message, "Too many: 501: must have at most 500 items");
+}
+
+#[test]
+fn every_message_of_a_rule_is_in_the_answers() {
+    let mut rules = Vec::new();
+    collect_messages(&serde_yaml_ng::from_str(CRDS[0]).unwrap(), &mut rules);
+    assert_eq!(rules.len(), 34, "a rule came or went: ask an API server about it too");
+    let unanswered: Vec<_> = rules
+        .iter()
+        .filter(|message| !include_str!("kanary.jsonl").contains(&serde_json::to_string(message).unwrap()[1..]))
+        .filter(|message| !message.contains("63 characters"))
+        .collect();
+    assert_eq!(unanswered, Vec::<&String>::new());
+}
+
+fn collect_messages(value: &Value, out: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            if fields.contains_key("rule") {
+                out.push(fields["message"].as_str().unwrap().to_owned());
+            }
+            fields.values().for_each(|value| collect_messages(value, out));
+        }
+        Value::Array(items) => items.iter().for_each(|value| collect_messages(value, out)),
+        _ => {}
+    }
+}
+
+#[test]
+fn a_fresh_kanary_gets_its_status() {
+    let mut object = kanary("batman", &json!({"template": {"spec": {}}}));
+    schema().default(&mut object);
+    assert_eq!(object["status"], json!({"report": {"status": "Scheduled"}}));
+}
+
+#[test]
+fn a_status_is_checked_too() {
+    let mut object = kanary("batman", &json!({"template": {"spec": {}}}));
+    object["status"] = json!({"conditions": [{"type": "Failed", "status": "Maybe"}], "startTime": "now"});
+    let causes = schema().validate(&object, None);
+    let fields: Vec<_> = causes.iter().map(|cause| cause.field.as_str()).collect();
+    for field in [
+        "status.conditions[0].status",
+        "status.conditions[0].reason",
+        "status.startTime",
+    ] {
+        assert!(fields.contains(&field), "{field} in {fields:?}");
+    }
+}

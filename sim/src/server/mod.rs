@@ -1,0 +1,157 @@
+//! The API server: HTTP requests in, HTTP responses out.
+
+mod call;
+mod change;
+mod http_listener;
+mod read;
+mod respond;
+mod service;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response, Uri};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use jiff::Timestamp;
+
+use self::call::Call;
+pub use self::{
+    http_listener::{Listener, kubeconfig},
+    service::Connection,
+};
+pub(crate) use self::{read::Rest, respond::failed as refusal};
+use crate::{cluster::Cluster, failure::Failure};
+
+/// The body of a response.
+pub type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// A request that was answered.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// When.
+    pub at: Timestamp,
+    /// Whose.
+    pub user: Arc<str>,
+    /// `get`, `create`, …
+    pub verb: &'static str,
+    /// `deployments`, `kanarydeployments/status`, …
+    pub resource: String,
+    /// Empty for the kinds of the cluster, and for all namespaces.
+    pub namespace: String,
+    /// Empty for a list.
+    pub name: String,
+    /// The answer's status.
+    pub code: u16,
+}
+
+/// An API server over a cluster. Clones are the same one.
+#[derive(Clone)]
+pub struct Server {
+    cluster: Cluster,
+    entries: Arc<Mutex<Vec<Entry>>>,
+}
+
+/// One request.
+pub(crate) struct Request<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) uri: &'a Uri,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) body: &'a Bytes,
+    pub(crate) user: &'a Arc<str>,
+}
+
+impl Request<'_> {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let header = self.headers.get(name).and_then(|header| header.to_str().ok());
+        header.unwrap_or_default()
+    }
+}
+
+impl Server {
+    /// An API server over `cluster`.
+    #[must_use]
+    pub fn new(cluster: Cluster) -> Self {
+        Self {
+            cluster,
+            entries: Arc::default(),
+        }
+    }
+
+    /// Its cluster.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Takes out what was asked since the last time: the audit log.
+    #[must_use]
+    pub fn take_entries(&self) -> Vec<Entry> {
+        std::mem::take(&mut *self.entries.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Answers a request.
+    pub(crate) fn answer(&self, request: &Request<'_>) -> Response<Body> {
+        let call = match Call::parse(&self.cluster, request.method, request.uri) {
+            Ok(Some(call)) => call,
+            Ok(None) => {
+                let found = respond::about_the_server(&self.cluster, request);
+                return self.dated(found.unwrap_or_else(|failure| respond::failed(&failure)));
+            }
+            Err(failure) => return self.dated(respond::failed(&failure)),
+        };
+        let answer = self.dispatch(&call, request);
+        let response = answer.unwrap_or_else(|failure| respond::failed(&failure));
+        self.note(&call, request, &response);
+        self.dated(response)
+    }
+
+    fn dispatch(&self, call: &Call, request: &Request<'_>) -> Result<Response<Body>, Failure> {
+        let cluster = &self.cluster;
+        match call.verb {
+            "get" => read::get(cluster, call, request),
+            "list" => read::list(cluster, call, request),
+            "watch" => watch::watch(cluster, call, request),
+            "create" => change::create(cluster, call, request),
+            "update" => change::update(cluster, call, request),
+            "patch" => change::patch(cluster, call, request),
+            "delete" => change::delete(cluster, call, request),
+            _ => change::delete_collection(cluster, call, request),
+        }
+    }
+
+    fn note(&self, call: &Call, request: &Request<'_>, response: &Response<Body>) {
+        let mut resource = call.resource.plural.clone();
+        if !call.subresource.is_empty() {
+            resource = format!("{resource}/{}", call.subresource);
+        }
+        let entry = Entry {
+            at: self.cluster.now(),
+            user: request.user.clone(),
+            verb: call.verb,
+            resource,
+            namespace: call.namespace.clone().unwrap_or_default(),
+            name: self::change::name_of(call, request),
+            code: response.status().as_u16(),
+        };
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+    }
+
+    fn dated(&self, mut response: Response<Body>) -> Response<Body> {
+        let date = self.cluster.now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        if let Ok(date) = date.parse() {
+            response.headers_mut().insert(http::header::DATE, date);
+        }
+        response
+    }
+}
+
+pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).boxed_unsync()
+}

@@ -1,0 +1,79 @@
+//! The API server as a tower service: what a `kube::Client` talks to without a network.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use kube::Client;
+use tower::Service;
+
+use super::{Body, Server};
+
+/// A user's connection to the API server.
+#[derive(Clone)]
+pub struct Connection {
+    server: Server,
+    user: Arc<str>,
+}
+
+impl Server {
+    /// A connection of `user`.
+    #[must_use]
+    pub fn connect(&self, user: &str) -> Connection {
+        Connection {
+            server: self.clone(),
+            user: user.into(),
+        }
+    }
+
+    /// A client of `user`, without a network in between.
+    #[must_use]
+    pub fn client(&self, user: &str) -> Client {
+        Client::new(self.connect(user), "default")
+    }
+}
+
+impl Connection {
+    /// Answers a request whose body has been read.
+    #[must_use]
+    pub fn answer(&self, head: &http::request::Parts, body: &Bytes) -> Response<Body> {
+        self.server.answer(&super::Request {
+            method: &head.method,
+            uri: &head.uri,
+            headers: &head.headers,
+            body,
+            user: &self.user,
+        })
+    }
+}
+
+impl<B> Service<Request<B>> for Connection
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Send,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let connection = self.clone();
+        Box::pin(async move {
+            let (head, body) = request.into_parts();
+            // A body that breaks off is a request without one, and is refused as such.
+            let body = body.collect().await.map(http_body_util::Collected::to_bytes);
+            Ok(connection.answer(&head, &body.unwrap_or_default()))
+        })
+    }
+}
