@@ -6,14 +6,14 @@ cache := env("XDG_CACHE_HOME", env("HOME") / ".cache") / "kanary"
 _list:
     @just --list --unsorted
 
-# Unit, property and tidy tests.
+# Unit, property, tidy and simulation tests, and the behaviour suite on the embedded cluster.
 test:
     cargo test --locked
 
 # The behaviour suite, on a real control plane that is started for it (hack/plane).
 behaviour *args:
     cargo test --locked --test behaviour --no-run
-    hack/plane/plane run -- cargo test --locked --test behaviour -- --test-threads=12 {{args}}
+    hack/plane/plane run -- cargo test --locked --test behaviour -- {{args}}
 
 # Formatting, lints, licences and sources of dependencies, generated files.
 lint: format-check clippy deny generated-check shell
@@ -25,9 +25,8 @@ format-check:
     cargo fmt --check
 
 clippy:
-    cargo clippy --locked --all-targets -- -D warnings
-    cargo clippy --locked --test behaviour -- -D warnings
-    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 
 deny:
     cargo deny --locked check bans licenses sources

@@ -23,13 +23,14 @@ use crate::{
     admin,
     api::{KanaryKind, names::IS_KANARY},
     cache::Cache,
+    canary::decide,
     clock::Clock,
     measure,
     memory::Memory,
     metrics::Metrics,
     prometheus::{Prometheus, Transport},
     queue::Queue,
-    reconcile::Context,
+    reconcile::{Context, Decide},
     watch::{self, Sink, Synced},
 };
 
@@ -37,7 +38,7 @@ use crate::{
 const WORKERS: usize = 32;
 
 /// How a controller runs.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Only this namespace; all of them if `None`.
     pub namespace: Option<String>,
@@ -49,6 +50,21 @@ pub struct Options {
     pub instance: String,
     /// What carries queries to the Prometheus servers.
     pub prometheus: Transport,
+    /// What decides. Only a simulation that proves itself puts something wrong in its place.
+    pub decide: Decide,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            namespace: None,
+            admin_addr: None,
+            clock: Clock::default(),
+            instance: String::new(),
+            prometheus: Transport::default(),
+            decide,
+        }
+    }
 }
 
 /// Why a controller ended.
@@ -92,6 +108,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
         clock: options.clock.clone(),
         metrics: metrics.clone(),
         checks,
+        decide: options.decide,
     });
     let mut parts = Parts {
         sink: Sink {

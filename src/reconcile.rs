@@ -13,7 +13,6 @@ use crate::{
     canary::{
         Canary, Key,
         canary::Spec,
-        decide,
         decision::{Action, Decision},
         observation::{Observation, Promotion},
         status::{self, Phase},
@@ -26,6 +25,9 @@ use crate::{
     metrics::{self, Metrics},
     observe::Observer,
 };
+
+/// The pure function between what was seen and what will be done.
+pub type Decide = fn(&Canary, &Observation, Timestamp) -> Decision;
 
 /// Everything that a turn needs.
 pub struct Context {
@@ -43,6 +45,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Takes queries that are due.
     pub checks: mpsc::UnboundedSender<Check>,
+    /// What decides.
+    pub decide: Decide,
 }
 
 /// A turn that may follow at once, until nothing is left to do, is cut off here: a decision that never comes to rest must
@@ -82,10 +86,10 @@ impl Context {
             Ok(spec) if !canary.deleting => observer.observe(canary, spec, now).await?,
             _ => Observation::default(),
         };
-        let mut decision = decide(canary, &seen, now);
+        let mut decision = (self.decide)(canary, &seen, now);
         if let (Some(need), Ok(spec)) = (decision.needs, &canary.spec) {
             observer.provide(canary, spec, need, &mut seen).await?;
-            decision = decide(canary, &seen, now);
+            decision = (self.decide)(canary, &seen, now);
         }
         self.metrics.decisions.inc();
         self.apply(canary, &seen, decision, now).await

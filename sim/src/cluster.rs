@@ -252,6 +252,11 @@ impl Cluster {
         self.update_part(actor, object, Part::Status)
     }
 
+    /// Writes all of an object with its status, as a scheduler's binding does.
+    pub(crate) fn bind<K: Typed>(&self, actor: &str, object: &K) -> Result<K, Failure> {
+        self.update_part(actor, object, Part::Binding)
+    }
+
     fn update_part<K: Typed>(&self, actor: &str, object: &K, part: Part) -> Result<K, Failure> {
         let meta = object.meta();
         let place = (

@@ -16,6 +16,7 @@ mod custom;
 pub mod discovery;
 pub mod failure;
 pub mod names;
+pub mod network;
 pub mod object;
 pub mod openapi;
 pub mod patch;

@@ -13,7 +13,7 @@ use crate::{
     clock::Clock,
     cluster::{Event, State},
     custom::{self, DEFINITIONS, establish},
-    failure::Failure,
+    failure::{Cause, Failure},
     object::Object,
     patch::keep_times,
     resource::Resource,
@@ -27,6 +27,8 @@ pub struct WriteOptions {
     pub dry_run: bool,
     /// Unknown fields are an error, not dropped.
     pub strict: bool,
+    /// It comes of a patch.
+    pub patched: bool,
 }
 
 /// What of an object is written.
@@ -36,6 +38,8 @@ pub enum Part {
     Whole,
     /// The status alone.
     Status,
+    /// All, the status too, and the generation stays: as a scheduler's binding writes a pod.
+    Binding,
 }
 
 /// How an object is deleted.
@@ -157,20 +161,20 @@ impl<'a> Txn<'a> {
         check_shape(&object)?;
         let live = self.live(resource, place)?;
         let old = live.value();
-        check_identity(resource, &live, &object)?;
+        check_identity(resource, &live, &object, options)?;
         if part == Part::Status {
             let mut whole = old.clone();
             whole["status"] = object["status"].take();
             whole["metadata"]["managedFields"] = object["metadata"]["managedFields"].take();
             object = whole;
-        } else if resource.status {
+        } else if resource.status && part == Part::Whole {
             object["status"] = old["status"].clone();
         }
         drop_null(&mut object, "status");
         keep_server_fields(&mut object, &old);
         admit(self.state, resource, &mut object, Some(&old), options.strict)?;
         let counted = resource.typed.is_none() || COUNTED.contains(&&*resource.name);
-        if counted && spec_changed(&old, &object) {
+        if counted && part != Part::Binding && spec_changed(&old, &object) {
             object["metadata"]["generation"] = json!(live.meta.generation + 1);
         }
         if object["metadata"]["managedFields"].is_array() {
@@ -237,7 +241,7 @@ impl<'a> Txn<'a> {
     }
 }
 
-fn check_identity(resource: &Resource, live: &Object, object: &Value) -> Result<(), Failure> {
+fn check_identity(resource: &Resource, live: &Object, object: &Value, options: WriteOptions) -> Result<(), Failure> {
     let name = &live.meta.name;
     let metadata = &object["metadata"];
     let text = |field: &str| metadata[field].as_str().unwrap_or_default();
@@ -253,6 +257,14 @@ fn check_identity(resource: &Resource, live: &Object, object: &Value) -> Result<
         return Err(Failure::bad_request(why));
     }
     if !text("uid").is_empty() && text("uid") != live.meta.uid {
+        if options.patched {
+            let cause = Cause {
+                reason: "FieldValueInvalid",
+                message: format!("Invalid value: \"{}\": field is immutable", text("uid")),
+                field: "metadata.uid".to_owned(),
+            };
+            return Err(Failure::invalid(&resource.kind_name(), name, &[cause]));
+        }
         let why = format!(
             "Precondition failed: UID in precondition: {}, UID in object meta: {}",
             text("uid"),

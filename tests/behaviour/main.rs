@@ -1,6 +1,5 @@
-//! The behaviour suite: what users are promised (`docs/api.md`), tried against a real API server.
-//!
-//! `hack/plane/plane run -- cargo test --locked --test behaviour -- --test-threads=12`
+//! The behaviour suite: what users are promised (`docs/api.md`), tried against an API server: the embedded one, as part of
+//! `cargo test`, or a real one, which `hack/plane/plane run -- cargo test --locked --test behaviour` starts.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -15,6 +14,7 @@
 mod support;
 
 mod again;
+mod api_server;
 mod bad_input;
 mod clocks;
 mod crash;

@@ -52,7 +52,7 @@ impl Default for Behaviour {
             start: ms(50)..=ms(150),
             ready: Duration::ZERO..=Duration::ZERO,
             autoscaler_period: Duration::from_secs(15),
-            downscale_window: Duration::from_secs(300),
+            downscale_window: Duration::from_mins(5),
             images: Vec::new(),
             metrics: None,
         }

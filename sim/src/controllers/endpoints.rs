@@ -1,4 +1,4 @@
-//! The EndpointSlice controller: the pods behind a Service.
+//! The `EndpointSlice` controller: the pods behind a Service.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -170,7 +170,7 @@ mod tests {
             .collect()
     }
 
-    fn object(name: &str, selector: Value) -> Object {
+    fn object(name: &str, selector: &Value) -> Object {
         Object::new(&json!({"metadata": {"namespace": "n", "name": name}, "spec": {"selector": selector}}))
     }
 
@@ -181,15 +181,15 @@ mod tests {
     #[test]
     fn services_are_found_by_the_labels_of_a_pod() {
         let mut selectors = Selectors::default();
-        selectors.set_service(&object("a", json!({"app": "a"})));
-        selectors.set_service(&object("both", json!({"app": "a", "tier": "web"})));
-        selectors.set_service(&object("b", json!({"app": "b"})));
-        selectors.set_service(&object("none", Value::Null));
+        selectors.set_service(&object("a", &json!({"app": "a"})));
+        selectors.set_service(&object("both", &json!({"app": "a", "tier": "web"})));
+        selectors.set_service(&object("b", &json!({"app": "b"})));
+        selectors.set_service(&object("none", &Value::Null));
         assert_eq!(names(selectors.selecting("n", &labels(&[("app", "a")]))), ["a"]);
         let more = labels(&[("app", "a"), ("tier", "web")]);
         assert_eq!(names(selectors.selecting("n", &more)), ["a", "both"]);
         assert!(selectors.selecting("m", &more).is_empty());
-        selectors.set_service(&object("a", json!({"app": "c"})));
+        selectors.set_service(&object("a", &json!({"app": "c"})));
         selectors.remove(&("n".to_owned(), "both".to_owned()));
         assert!(selectors.selecting("n", &more).is_empty());
     }
@@ -198,7 +198,7 @@ mod tests {
     fn a_selector_of_expressions_alone_is_found_too() {
         let mut selectors = Selectors::default();
         let expression = json!({"key": "app", "operator": "In", "values": ["a", "b"]});
-        selectors.set_workload(&object("a", json!({"matchExpressions": [expression]})));
+        selectors.set_workload(&object("a", &json!({"matchExpressions": [expression]})));
         assert_eq!(names(selectors.selecting("n", &labels(&[("app", "b")]))), ["a"]);
         assert!(selectors.selecting("n", &labels(&[("app", "c")])).is_empty());
     }

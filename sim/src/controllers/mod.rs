@@ -2,6 +2,7 @@
 //!
 //! Everything runs in one task, one object at a time, in an order that depends on the cluster's seed alone.
 
+mod autoscaler;
 mod behaviour;
 mod claim;
 mod deployment;
@@ -41,6 +42,7 @@ enum Key {
     ReplicaSet(Place),
     Pod(Place, pod::Step),
     Endpoints(Place),
+    Autoscaler(Place),
     Garbage(ResourceName, Place),
     Namespace(String),
 }
@@ -55,6 +57,7 @@ struct Controllers {
     services: Selectors,
     pods: ByLabel,
     live: garbage::Live,
+    autoscalers: autoscaler::Memories,
     /// Namespaces that are being deleted.
     terminating: BTreeSet<String>,
     /// Pods that were given an address.
@@ -90,6 +93,7 @@ impl Controllers {
             services: Selectors::default(),
             pods: ByLabel::default(),
             live: garbage::Live::default(),
+            autoscalers: autoscaler::Memories::default(),
             terminating: BTreeSet::new(),
             addresses: 0,
         }
@@ -142,6 +146,7 @@ impl Controllers {
                 pod::step(&self.cluster, &self.behaviour, place, *step, address).map(|()| None)
             }
             Key::Endpoints(place) => endpoints::sync(&self.cluster, &self.pods, place).map(|()| None),
+            Key::Autoscaler(place) => autoscaler::sync(&self.cluster, &self.behaviour, &mut self.autoscalers, place),
             Key::Garbage(resource, place) => {
                 for (resource, place) in garbage::sync(&self.cluster, &self.live, resource, place)? {
                     self.soon(Key::Garbage(resource, place));

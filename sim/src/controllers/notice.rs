@@ -58,6 +58,11 @@ impl Controllers {
                 self.notice_dependant(old, new, "Deployment");
             }
             "pods" => self.notice_pod(&place, old, new),
+            // It is looked at after a period for the first time, and then by the clock alone.
+            "horizontalpodautoscalers.autoscaling" if old.is_none() => {
+                let first = Instant::now() + self.behaviour.autoscaler_period;
+                self.queue.add(Key::Autoscaler(place), first);
+            }
             "services" => {
                 match new {
                     Some(new) => self.services.set_service(new),
@@ -67,9 +72,9 @@ impl Controllers {
             }
             "endpointslices.discovery.k8s.io" if new.is_none() => {
                 let service = old.and_then(|old| controller(&old.meta, "Service"));
-                service
-                    .into_iter()
-                    .for_each(|service| self.soon(Key::Endpoints(service)));
+                if let Some(service) = service {
+                    self.soon(Key::Endpoints(service));
+                }
             }
             _ => {}
         }

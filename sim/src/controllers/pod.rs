@@ -104,9 +104,8 @@ pub(super) fn step(
     }
     if step == Step::Schedule {
         pod.spec.get_or_insert_default().node_name = Some(NODE.to_owned());
-        pod = cluster.update(SCHEDULER, &pod)?;
         set(&mut pod, "PodScheduled", true, &now, None);
-        return unless_gone(cluster.update_status(SCHEDULER, &pod)).map(|_| ());
+        return unless_gone(cluster.bind(SCHEDULER, &pod)).map(|_| ());
     }
     match step {
         Step::Start => {

@@ -1,6 +1,9 @@
 //! JSON Patch (RFC 6902) and JSON Merge Patch (RFC 7386).
 
-use json_patch::{Patch, PatchOperation, jsonptr::Pointer};
+use json_patch::{
+    AddOperation, Patch, PatchOperation, ReplaceOperation,
+    jsonptr::{Pointer, Token},
+};
 use serde_json::Value;
 
 use super::unprocessable;
@@ -15,9 +18,9 @@ pub fn json(live: &mut Value, patch: &Value) -> Result<(), Failure> {
     let Patch(operations) =
         serde_json::from_value(patch.clone()).map_err(|error| Failure::bad_request(error.to_string()))?;
     let mut patched = live.clone();
-    for operation in &operations {
-        if !tests_for_absence(&patched, operation) {
-            json_patch::patch(&mut patched, std::slice::from_ref(operation)).map_err(|_| unprocessable())?;
+    for operation in operations {
+        if !tests_for_absence(&patched, &operation) {
+            json_patch::patch(&mut patched, &[adding(operation)]).map_err(|_| unprocessable())?;
         }
     }
     *live = patched;
@@ -32,6 +35,23 @@ fn tests_for_absence(live: &Value, operation: &PatchOperation) -> bool {
     let parent = test.path.parent().map(Pointer::as_str);
     let parent = parent.and_then(|path| live.pointer(path));
     test.value.is_null() && parent.is_some_and(Value::is_object) && live.pointer(test.path.as_str()).is_none()
+}
+
+/// Goes beyond the RFC, like the library of kube-apiserver: a `replace` of an absent member adds it. (In a list both fail
+/// where there is no such element, but for the place after the last, which is left out here as nobody writes it.)
+fn adding(operation: PatchOperation) -> PatchOperation {
+    match operation {
+        PatchOperation::Replace(ReplaceOperation { path, value }) if path.last().as_ref().is_some_and(is_member) => {
+            PatchOperation::Add(AddOperation { path, value })
+        }
+        other => other,
+    }
+}
+
+/// Whether a token is certainly a member of an object, not the place of an element in a list.
+fn is_member(token: &Token<'_>) -> bool {
+    let token = token.decoded();
+    token != "-" && !token.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Carries out a JSON Merge Patch: null removes, lists are replaced.
@@ -81,7 +101,7 @@ mod tests {
     fn a_missing_path_is_refused() {
         for operation in [
             value!({"op": "remove", "path": "/b"}),
-            value!({"op": "replace", "path": "/b", "value": 1}),
+            value!({"op": "replace", "path": "/b/c", "value": 1}),
             value!({"op": "add", "path": "/b/c", "value": 1}),
             value!({"op": "test", "path": "/b", "value": 1}),
             value!({"op": "test", "path": "/b/c", "value": null}),
@@ -90,6 +110,14 @@ mod tests {
             let failure = patched(value!({"a": 1}), &value!([operation])).unwrap_err();
             assert_eq!(failure.code, 422, "{operation}");
         }
+    }
+
+    #[test]
+    fn a_replace_of_an_absent_member_adds_it() {
+        let patch = value!([{"op": "replace", "path": "/a/b", "value": 1}]);
+        assert_eq!(patched(value!({"a": {}}), &patch), Ok(value!({"a": {"b": 1}})));
+        let patch = value!([{"op": "replace", "path": "/a/0", "value": 1}]);
+        assert_eq!(patched(value!({"a": [0, 2]}), &patch), Ok(value!({"a": [1, 2]})));
     }
 
     #[test]

@@ -31,6 +31,7 @@ fn options(call: &Call) -> WriteOptions {
     WriteOptions {
         dry_run: call.query.is_dry_run(),
         strict: call.query.text("fieldValidation") == "Strict",
+        patched: call.verb == "patch",
     }
 }
 
@@ -63,7 +64,7 @@ pub(crate) fn create(cluster: &Cluster, call: &Call, request: &Request<'_>) -> R
     let created = cluster.transact(request.user, |txn| {
         txn.create(&to.resource, &namespace, object, options(call))
     })?;
-    Ok(View::of(&call.resource, request).object(cluster, 201, &created))
+    Ok(View::of(call, request).object(cluster, 201, &created))
 }
 
 pub(crate) fn update(cluster: &Cluster, call: &Call, request: &Request<'_>) -> Result<Response<Body>, Failure> {
@@ -84,12 +85,7 @@ pub(crate) fn patch(cluster: &Cluster, call: &Call, request: &Request<'_>) -> Re
         Some(_) => PatchKind::from_content_type(content_type)?,
         None => PatchKind::of_custom_resource(content_type)?,
     };
-    let patch = match kind {
-        PatchKind::Apply => {
-            serde_yaml_ng::from_slice(request.body).map_err(|error| Failure::bad_request(error.to_string()))?
-        }
-        _ => serde_json::from_slice(request.body).map_err(|error| Failure::bad_request(error.to_string()))?,
-    };
+    let patch = kind.parse(request.body)?;
     let now = cluster.clock().second();
     let to = stored(cluster, call, &mut Value::Null)?;
     change(cluster, &to, request, |live| {
@@ -106,6 +102,7 @@ pub(crate) fn patch(cluster: &Cluster, call: &Call, request: &Request<'_>) -> Re
         match kind {
             PatchKind::Json => patch::json(&mut value, &patch)?,
             PatchKind::Merge => patch::merge(&mut value, &patch),
+            PatchKind::Apply if was_scale => patch::merge(&mut value, &patch),
             PatchKind::Strategic => patch::strategic(&mut value, &patch)?,
             PatchKind::Apply => value = applied(call, live, &patch, &now)?,
         }
@@ -119,19 +116,30 @@ pub(crate) fn patch(cluster: &Cluster, call: &Call, request: &Request<'_>) -> Re
     })
 }
 
-fn how<'a>(call: &'a Call, now: &'a str) -> Apply<'a> {
-    Apply {
-        manager: call.query.text("fieldManager"),
+/// Calls `act` with how a write is noted: by whom, and by the structure of its kind.
+fn as_writer<T>(call: &Call, manager: &str, now: &str, act: impl FnOnce(&Apply<'_>) -> T) -> T {
+    let custom = call
+        .resource
+        .custom
+        .as_ref()
+        .map(|custom| patch::Schema(&custom.open_api));
+    let lists: &dyn patch::ListTypes = match &custom {
+        Some(schema) => schema,
+        None => &patch::BuiltIn,
+    };
+    act(&Apply {
+        manager,
         force: call.query.is_true("force"),
         subresource: &call.subresource,
         now,
-        lists: &patch::BuiltIn,
-    }
+        lists,
+    })
 }
 
 fn applied(call: &Call, live: Option<&Object>, config: &Value, now: &str) -> Result<Value, Failure> {
     let live = live.map(Object::value);
-    let mut value = patch::apply(live.as_ref(), config, &how(call, now))?;
+    let manager = call.query.text("fieldManager");
+    let mut value = as_writer(call, manager, now, |how| patch::apply(live.as_ref(), config, how))?;
     // The name is that of the path, also where the body leaves it out.
     if value["metadata"]["name"].is_null() {
         value["metadata"]["name"] = json!(call.name);
@@ -192,12 +200,10 @@ fn change(
         match (make(live.as_deref().ok())?, live) {
             (Some(mut object), Ok(live)) => {
                 if live.meta.managed && !is_apply(request) {
-                    let manager = writer(call, request);
-                    let how = Apply {
-                        manager: &manager,
-                        ..how(call, &now)
-                    };
-                    patch::track(Some(&live.value()), &mut object, &how);
+                    let live = live.value();
+                    as_writer(call, &writer(call, request), &now, |how| {
+                        patch::track(Some(&live), &mut object, how);
+                    });
                 }
                 let written = txn.update(&call.resource, &place, part, object, options);
                 written.map(|written| (200, written))
@@ -213,7 +219,7 @@ fn change(
     if call.subresource == "scale" {
         return Ok(respond(code, scale_of(&written)?.to_string()));
     }
-    Ok(View::of(&call.resource, request).object(cluster, code, &written))
+    Ok(View::of(call, request).object(cluster, code, &written))
 }
 
 fn delete_options(call: &Call, request: &Request<'_>) -> Result<DeleteOptions, Failure> {
@@ -251,7 +257,7 @@ pub(crate) fn delete(cluster: &Cluster, call: &Call, request: &Request<'_>) -> R
             });
             respond(200, status.to_string())
         }
-        Deleted::Going(object) => View::of(&call.resource, request).object(cluster, 200, &object),
+        Deleted::Going(object) => View::of(call, request).object(cluster, 200, &object),
     })
 }
 

@@ -22,11 +22,11 @@ use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use jiff::Timestamp;
 
 use self::call::Call;
-pub(crate) use self::read::Rest;
 pub use self::{
     http_listener::{Listener, kubeconfig},
     service::Connection,
 };
+pub(crate) use self::{read::Rest, respond::failed as refusal};
 use crate::{cluster::Cluster, failure::Failure};
 
 /// The body of a response.

@@ -22,7 +22,7 @@ pub(crate) fn get(cluster: &Cluster, call: &Call, request: &Request<'_>) -> Resu
     if call.subresource == "scale" {
         return Ok(respond(200, scale_of(&found)?.to_string()));
     }
-    Ok(View::of(&call.resource, request).object(cluster, 200, &found))
+    Ok(View::of(call, request).object(cluster, 200, &found))
 }
 
 /// What `/scale` shows of an object.
@@ -100,7 +100,7 @@ pub(crate) fn list(cluster: &Cluster, call: &Call, request: &Request<'_>) -> Res
     }
     let selection = Selection::of(call)?;
     let page = page(cluster, call, &selection)?;
-    Ok(View::of(&call.resource, request).list(cluster, &page))
+    Ok(View::of(call, request).list(cluster, &page))
 }
 
 fn page(cluster: &Cluster, call: &Call, selection: &Selection) -> Result<Page, Failure> {

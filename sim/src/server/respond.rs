@@ -6,8 +6,22 @@ use bytes::{BufMut, BytesMut};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Body, Request, full, read::Page};
-use crate::{builtin, cluster::Cluster, failure::Failure, object::Object, resource::Resource};
+use super::{
+    Body, Request,
+    call::{Call, unknown},
+    full,
+    read::Page,
+};
+use crate::{
+    builtin,
+    cluster::Cluster,
+    discovery,
+    failure::Failure,
+    object::Object,
+    openapi,
+    resource::Resource,
+    table::{Columns, IncludeObject, table},
+};
 
 const JSON: &str = "application/json";
 
@@ -15,14 +29,17 @@ const JSON: &str = "application/json";
 pub(crate) struct View {
     resource: Arc<Resource>,
     /// As rows, for kubectl.
-    table: bool,
+    table: Option<(Columns, IncludeObject)>,
 }
 
 impl View {
-    pub(crate) fn of(resource: &Arc<Resource>, request: &Request<'_>) -> Self {
+    pub(crate) fn of(call: &Call, request: &Request<'_>) -> Self {
+        let resource = call.resource.clone();
+        let include = IncludeObject::of(call.query.text("includeObject")).unwrap_or_default();
+        let table = request.header("accept").contains("as=Table");
         Self {
-            resource: resource.clone(),
-            table: request.header("accept").contains("as=Table"),
+            table: table.then(|| (Columns::of(&resource), include)),
+            resource,
         }
     }
 
@@ -32,14 +49,24 @@ impl View {
     }
 
     /// An object as a watch shows it.
-    pub(crate) fn watched(&self, _cluster: &Cluster, object: &Object) -> bytes::Bytes {
-        self.body(object)
+    pub(crate) fn watched(&self, cluster: &Cluster, object: &Object) -> bytes::Bytes {
+        let Some((columns, include)) = &self.table else {
+            return self.body(object);
+        };
+        let meta = json!({"resourceVersion": object.meta.resource_version.to_string()});
+        let rows = table(columns, &[self.value(object)], cluster.now(), *include, meta);
+        rows.to_string().into()
     }
 
     /// A response of a list.
-    pub(crate) fn list(&self, _cluster: &Cluster, page: &Page) -> Response<Body> {
+    pub(crate) fn list(&self, cluster: &Cluster, page: &Page) -> Response<Body> {
         let resource = &self.resource;
         let meta = list_meta(page);
+        if let Some((columns, include)) = &self.table {
+            let objects: Vec<_> = page.items.iter().map(|object| self.value(object)).collect();
+            let rows = table(columns, &objects, cluster.now(), *include, meta);
+            return json(200, rows.to_string());
+        }
         let head = format!(
             "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{meta},\"items\":[",
             resource.kind,
@@ -106,9 +133,33 @@ fn list_meta(page: &Page) -> Value {
 }
 
 /// What is not about objects: health, version, discovery.
-pub(crate) fn about_the_server(_cluster: &Cluster, request: &Request<'_>) -> Result<Response<Body>, Failure> {
-    match request.uri.path() {
-        "/healthz" | "/livez" | "/readyz" => Ok(Response::new(full("ok"))),
-        _ => Err(super::call::unknown()),
+pub(crate) fn about_the_server(cluster: &Cluster, request: &Request<'_>) -> Result<Response<Body>, Failure> {
+    let path = request.uri.path().trim_end_matches('/');
+    if ["/healthz", "/livez", "/readyz"].contains(&path) {
+        return Ok(Response::new(full("ok")));
     }
+    let aggregated = request.header("accept").contains("apidiscovery.k8s.io");
+    let state = cluster.lock();
+    let registry = &state.registry;
+    let parts: Vec<_> = path.split('/').skip(1).collect();
+    let found = match parts.as_slice() {
+        ["api" | "apis"] if aggregated => {
+            let body = discovery::aggregated(registry, parts == ["api"]).to_string();
+            let mut response = json(200, body);
+            let kind = http::HeaderValue::from_static(discovery::AGGREGATED);
+            response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+            return Ok(response);
+        }
+        ["version"] => Some(discovery::version()),
+        ["api"] => Some(discovery::core_versions()),
+        ["apis"] => Some(discovery::groups(registry)),
+        ["api", version] => discovery::resources(registry, "", version),
+        ["apis", group] => discovery::group(registry, group),
+        ["apis", group, version] => discovery::resources(registry, group, version),
+        ["openapi", "v3"] => Some(openapi::index(registry)),
+        ["openapi", "v3", "api", version] => openapi::document(registry, "", version),
+        ["openapi", "v3", "apis", group, version] => openapi::document(registry, group, version),
+        _ => None,
+    };
+    found.map(|found| json(200, found.to_string())).ok_or_else(unknown)
 }

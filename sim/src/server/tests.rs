@@ -29,6 +29,7 @@ fn from<K: DeserializeOwned>(value: Value) -> K {
     serde_json::from_value(value).unwrap()
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the `json!` is written at the call")]
 fn map(name: &str, labels: Value) -> ConfigMap {
     from(json!({"metadata": {"name": name, "labels": labels}, "data": {"a": "1"}}))
 }
@@ -81,7 +82,7 @@ async fn what_rests_on_something_old_is_a_conflict() {
     let stale = refused(api.replace("m", &PostParams::default(), &created).await);
     assert_eq!((stale.0, stale.1.as_str()), (409, "Conflict"));
     let uid = Patch::Merge(json!({"metadata": {"uid": "other"}, "data": {"c": "3"}}));
-    assert_eq!(refused(api.patch("m", &PatchParams::default(), &uid).await).0, 409);
+    assert_eq!(refused(api.patch("m", &PatchParams::default(), &uid).await).0, 422);
     let other = DeleteParams {
         preconditions: Some(Preconditions {
             uid: Some("other".to_owned()),

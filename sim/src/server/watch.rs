@@ -58,7 +58,7 @@ pub(crate) fn watch(cluster: &Cluster, call: &Call, request: &Request<'_>) -> Re
     let now = Instant::now();
     let mut watcher = Watcher {
         cluster: cluster.clone(),
-        view: View::of(&call.resource, request),
+        view: View::of(call, request),
         resource: call.resource.name.clone(),
         version: if from == 0 || initial {
             state.store.version()

@@ -30,7 +30,8 @@ fn pod_cells(pod: &Value) -> [String; 3] {
     [1, 2, 3].map(|at| cells[at].as_str().unwrap().to_owned())
 }
 
-fn custom(column: &Value, object: &Value) -> Value {
+#[allow(clippy::needless_pass_by_value, reason = "the `json!` is written at the call")]
+fn custom(column: Value, object: &Value) -> Value {
     let columns = Columns::custom(&json!([column]));
     table(
         &columns,
@@ -93,7 +94,7 @@ fn json_paths_lead_to_values() {
 fn a_column_shows_what_has_its_type() {
     let object = json!({"spec": {"text": "x", "whole": 3, "part": 1.5, "yes": true, "map": {"a": 1},
         "time": "2020-04-12T20:40:00Z", "nothing": null}});
-    let cell = |kind: &str, path: &str| custom(&json!({"name": "C", "type": kind, "jsonPath": path}), &object);
+    let cell = |kind: &str, path: &str| custom(json!({"name": "C", "type": kind, "jsonPath": path}), &object);
     assert_eq!(cell("string", ".spec.text"), "x");
     assert_eq!(cell("string", ".spec.whole"), "3");
     assert_eq!(cell("string", ".spec.map"), "{\"a\":1}");

@@ -24,7 +24,8 @@ pub(crate) use exporter::Exporter;
 pub(crate) use fake_prometheus::{Fake, Says};
 pub(crate) use faults::{Faults, Strike};
 pub(crate) use kinds::{
-    DEPLOYMENT, ENDPOINT_SLICE, EVENT, HPA, KANARY, KANARY_STATEFULSET, Kind, POD, REPLICA_SET, SECRET, SERVICE,
+    CONFIG_MAP, DEPLOYMENT, ENDPOINT_SLICE, EVENT, HPA, KANARY, KANARY_STATEFULSET, Kind, LEASE, POD, REPLICA_SET,
+    SECRET, SERVICE,
 };
 pub(crate) use manifests::{deployment, from_yaml, kanary, merge, service, template};
 pub(crate) use process::Process;

@@ -212,6 +212,13 @@ impl World {
         deleted.expect("the object can be deleted");
     }
 
+    /// Deletes the namespace.
+    pub(crate) async fn delete_namespace(&self) {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let deleted = api.delete(&self.ns, &DeleteParams::default()).await;
+        deleted.expect("the namespace can be deleted");
+    }
+
     /// An object that must be there.
     pub(crate) async fn get(&self, kind: &Kind, name: &str) -> Value {
         self.find(kind, name)

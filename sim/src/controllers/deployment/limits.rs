@@ -66,7 +66,7 @@ mod tests {
 
     use super::*;
 
-    fn limits(replicas: i32, surge: serde_json::Value, unavailable: serde_json::Value) -> (i32, i32) {
+    fn limits(replicas: i32, surge: &serde_json::Value, unavailable: &serde_json::Value) -> (i32, i32) {
         let spec = json!({
             "replicas": replicas, "selector": {}, "template": {},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}},
@@ -76,16 +76,16 @@ mod tests {
 
     #[test]
     fn a_surge_is_rounded_up_and_what_may_be_missing_down() {
-        assert_eq!(limits(10, json!("25%"), json!("25%")), (3, 2));
-        assert_eq!(limits(4, json!("25%"), json!("25%")), (1, 1));
-        assert_eq!(limits(3, json!(2), json!(0)), (2, 0));
-        assert_eq!(limits(1, json!("100%"), json!("100%")), (1, 1));
+        assert_eq!(limits(10, &json!("25%"), &json!("25%")), (3, 2));
+        assert_eq!(limits(4, &json!("25%"), &json!("25%")), (1, 1));
+        assert_eq!(limits(3, &json!(2), &json!(0)), (2, 0));
+        assert_eq!(limits(1, &json!("100%"), &json!("100%")), (1, 1));
     }
 
     #[test]
     fn a_rollout_is_never_made_impossible() {
-        assert_eq!(limits(1, json!("0%"), json!("25%")), (0, 1));
-        assert_eq!(limits(0, json!("25%"), json!("25%")), (0, 1));
+        assert_eq!(limits(1, &json!("0%"), &json!("25%")), (0, 1));
+        assert_eq!(limits(0, &json!("25%"), &json!("25%")), (0, 1));
     }
 
     #[test]

@@ -1,5 +1,10 @@
 //! The controllers, seen through the cluster.
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "helpers take the `json!` that is written at the call"
+)]
 
+mod autoscaler;
 mod deployment;
 mod endpoints;
 mod garbage;
@@ -27,7 +32,6 @@ const USER: &str = "user";
 /// A cluster with controllers.
 struct World {
     cluster: Cluster,
-    _controllers: tokio::task::JoinHandle<()>,
 }
 
 impl std::ops::Deref for World {
@@ -44,8 +48,8 @@ fn world() -> World {
 
 fn behaving(behaviour: Behaviour) -> World {
     let cluster = Cluster::new(Options::default());
-    let _controllers = tokio::spawn(run(cluster.clone(), behaviour));
-    World { cluster, _controllers }
+    tokio::spawn(run(cluster.clone(), behaviour));
+    World { cluster }
 }
 
 /// Lets time pass.

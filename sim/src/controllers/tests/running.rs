@@ -9,10 +9,7 @@ async fn what_existed_before_the_controllers_is_noticed() {
     let controllers = tokio::spawn(run(cluster.clone(), Behaviour::default()));
     pass(5).await;
     controllers.abort();
-    let world = World {
-        cluster,
-        _controllers: controllers,
-    };
+    let world = World { cluster };
     assert_eq!(world.pods().len(), 3);
     let app: Deployment = world.edit("app", json!({"spec": {"replicas": 5}}));
     pass(5).await;
@@ -81,11 +78,11 @@ async fn every_controller_writes_under_its_own_name() {
     }
     let of = |name: &str| format!("system:serviceaccount:kube-system:{name}");
     let expected = [
+        "system:kube-scheduler".to_owned(),
+        "system:node:node-0".to_owned(),
         of("deployment-controller"),
         of("generic-garbage-collector"),
         of("replicaset-controller"),
-        "system:kube-scheduler".to_owned(),
-        "system:node:node-0".to_owned(),
         USER.to_owned(),
     ];
     assert_eq!(actors.into_iter().collect::<Vec<_>>(), expected);

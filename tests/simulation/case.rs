@@ -1,0 +1,215 @@
+//! One Kanary of a scenario: what its user writes, and what may become of it.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use serde_json::{Value, json};
+
+/// Where a Kanary may come to rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Updated,
+    DryRun,
+    Failed(String),
+    Scheduled,
+    Running,
+    Promoting,
+    Errored,
+    Deleted,
+    Missing,
+}
+
+/// What is true of a Kanary, whatever happens to the cluster.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Truth {
+    pub(crate) what: &'static str,
+    pub(crate) target: String,
+    pub(crate) ends: Vec<End>,
+    /// Images that must never pass.
+    pub(crate) bad_images: BTreeSet<String>,
+    pub(crate) dry_run: bool,
+    /// `onTargetChange: promote`.
+    pub(crate) promote_over: bool,
+    pub(crate) rollback: bool,
+    pub(crate) retain: bool,
+    /// The canary gets traffic from the production Service.
+    pub(crate) in_service: bool,
+    /// Its template is changed in the midst.
+    pub(crate) edited: bool,
+    /// Others write to its target.
+    pub(crate) shared: bool,
+    /// Nobody touches it: its costs and times are known.
+    pub(crate) plain: bool,
+}
+
+/// What a user does.
+#[derive(Clone, Debug)]
+pub(crate) enum Act {
+    /// Patches the Kanary.
+    Patch(Value),
+    Delete,
+    /// Patches the target.
+    PatchTarget(Value),
+    /// Deletes the target, and creates it anew a little later.
+    ReplaceTarget,
+    /// Labels a pod of the canary, as soon as there is one.
+    LabelPod,
+}
+
+/// One Kanary.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) manifest: Value,
+    pub(crate) created: Duration,
+    /// After its creation.
+    pub(crate) acts: Vec<(Duration, Act)>,
+    pub(crate) truth: Truth,
+    /// The target is there from the beginning.
+    pub(crate) has_target: bool,
+    /// Its promoted image never becomes ready.
+    pub(crate) spoils: bool,
+}
+
+/// Makes cases.
+pub(crate) struct Maker<'a> {
+    pub(crate) rng: &'a mut fastrand::Rng,
+    pub(crate) name: String,
+    pub(crate) target: String,
+    /// How the image of the next version ends.
+    pub(crate) suffix: &'static str,
+}
+
+/// A Deployment's pod template.
+pub(crate) fn template(target: &str, image: &str) -> Value {
+    json!({
+        "metadata": {"labels": {"app": target}},
+        "spec": {"containers": [{"name": "main", "image": image}], "terminationGracePeriodSeconds": 1},
+    })
+}
+
+/// A target.
+pub(crate) fn deployment(target: &str, replicas: i32) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": target, "labels": {"team": "shop"}, "annotations": {"note": "mine"}},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": target}},
+            "template": template(target, &format!("{target}:v1")),
+        },
+    })
+}
+
+/// Its Service.
+pub(crate) fn service(target: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": format!("{target}-svc")},
+        "spec": {"selector": {"app": target}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
+    })
+}
+
+/// JSON merge patch.
+pub(crate) fn merge(into: &mut Value, patch: &Value) {
+    let Value::Object(fields) = patch else {
+        *into = patch.clone();
+        return;
+    };
+    if !into.is_object() {
+        *into = json!({});
+    }
+    for (name, value) in fields {
+        merge(&mut into[name], value);
+    }
+}
+
+pub(crate) fn failed(reason: &str) -> End {
+    End::Failed(reason.to_owned())
+}
+
+impl Maker<'_> {
+    /// The image that the Kanary tries.
+    pub(crate) fn image(&self, version: u32) -> String {
+        format!("{}:{}-{version}{}", self.target, self.name, self.suffix)
+    }
+
+    pub(crate) fn seconds(&mut self, low: u64, high: u64) -> Duration {
+        Duration::from_millis(self.rng.u64(low * 1000..high * 1000))
+    }
+
+    /// A Kanary with these items and no more acts, and `spec` over the defaults.
+    #[allow(clippy::needless_pass_by_value, reason = "called with json!")]
+    pub(crate) fn case(&mut self, what: &'static str, items: Value, spec: Value, ends: &[End]) -> Case {
+        let (name, target) = (self.name.clone(), self.target.clone());
+        let kind = if self.rng.u8(..4) == 0 {
+            "KanaryStatefulset"
+        } else {
+            "KanaryDeployment"
+        };
+        let period = self.rng.u32(8..40);
+        let mut manifest = json!({
+            "apiVersion": "kanary.k8s-operators.dev/v1alpha1",
+            "kind": kind,
+            "metadata": {"name": name},
+            "spec": {
+                "deploymentName": target,
+                "serviceName": format!("{target}-svc"),
+                "template": {"spec": {
+                    "selector": {"matchLabels": {"app": target}},
+                    "template": template(&target, &self.image(1)),
+                }},
+                "validation": {"validationPeriod": format!("{period}s"), "maxIntervalPeriod": "5s", "items": items},
+            },
+        });
+        if self.rng.u8(..3) == 0 {
+            manifest["spec"]["validation"]["initialDelay"] = json!(format!("{}s", self.rng.u32(1..15)));
+        }
+        merge(&mut manifest["spec"], &spec);
+        let traffic = manifest["spec"]["traffic"]["source"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        Case {
+            created: self.seconds(0, 30),
+            truth: Truth {
+                what,
+                target,
+                ends: ends.to_vec(),
+                in_service: ["service", "both"].contains(&traffic.as_str()),
+                plain: true,
+                ..Truth::default()
+            },
+            name,
+            manifest,
+            acts: Vec::new(),
+            has_target: true,
+            spoils: false,
+        }
+    }
+}
+
+impl Case {
+    pub(crate) fn kind(&self) -> &str {
+        self.manifest["kind"].as_str().unwrap_or_default()
+    }
+
+    /// The user does something, so nothing is known of costs and times.
+    pub(crate) fn then(mut self, after: Duration, act: Act) -> Self {
+        self.acts.push((after, act));
+        self.truth.plain = false;
+        self
+    }
+
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut Truth)) -> Self {
+        change(&mut self.truth);
+        self
+    }
+
+    /// Its first image must never pass.
+    pub(crate) fn bad(mut self) -> Self {
+        let template = &self.manifest["spec"]["template"]["spec"];
+        let image = crate::history::image(template);
+        self.truth.bad_images.insert(image);
+        self
+    }
+}

@@ -1,0 +1,113 @@
+//! What a run may cost in fair weather, and what waiting may cost at any time.
+
+use jiff::{SignedDuration, Timestamp};
+use kanary::canary::status::Phase;
+use kanary_sim::server::Entry;
+
+use super::{Checker, Invariant};
+
+/// How late a verdict may be in fair weather.
+const LATENESS: SignedDuration = SignedDuration::from_millis(500);
+
+fn is_write(entry: &Entry) -> bool {
+    !["get", "list", "watch"].contains(&entry.verb)
+}
+
+fn is_ours(entry: &Entry) -> bool {
+    entry.user.starts_with("kanary-")
+}
+
+impl Checker {
+    /// Takes in requests.
+    pub(crate) fn hear(&mut self, entries: Vec<Entry>) {
+        self.requests.extend(
+            entries
+                .into_iter()
+                .filter(|entry| is_ours(entry) && entry.verb != "watch"),
+        );
+    }
+
+    /// Nobody asks for anything from `since` on: everything is at rest.
+    pub(crate) fn check_idle(&mut self, since: Timestamp) {
+        let busy = self
+            .requests
+            .iter()
+            .find(|entry| entry.at >= since && !(entry.verb == "list" && entry.namespace.is_empty()));
+        let Some(busy) = busy.cloned() else { return };
+        let name = self.kanary_of(&busy);
+        let what = format!(
+            "{} {} {} {} while nothing happens",
+            busy.user, busy.verb, busy.resource, busy.name
+        );
+        self.violated(Invariant::Idle, busy.at, &name, &what);
+    }
+
+    /// The Kanary that a request is about; empty if it is about none or several.
+    fn kanary_of(&self, entry: &Entry) -> String {
+        let concerns =
+            |name: &str, target: &str| entry.name == name || entry.name == target || entry.name.contains(name);
+        let mut names = self.truths.iter().filter(|(name, truth)| concerns(name, &truth.target));
+        names.next().map(|(name, _)| name.clone()).unwrap_or_default()
+    }
+
+    /// A plain run in fair weather: its writes, its requests, its lateness.
+    pub(crate) fn check_costs(&mut self) {
+        let plain: Vec<_> = self
+            .truths
+            .iter()
+            .filter(|(_, truth)| truth.plain)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in plain {
+            self.check_cost(&name);
+        }
+    }
+
+    fn check_cost(&mut self, name: &str) {
+        let Some(book) = self.books.values().find(|book| book.name == name) else {
+            return;
+        };
+        let (Some(running), Some(verdict), Some(due)) = (book.running, book.verdict, book.status.deadline) else {
+            return;
+        };
+        let (phase, ended) = (Phase::of(&book.status), book.status.completed_at);
+        let ended = ended.unwrap_or(verdict).max(verdict) + SignedDuration::from_secs(1);
+        if phase != Phase::Failed && verdict.duration_since(due) > LATENESS {
+            let what = format!("the verdict came {} after the deadline", verdict.duration_since(due));
+            self.violated(Invariant::Late, verdict, name, &what);
+        }
+        let ours: Vec<_> = self
+            .requests
+            .iter()
+            .filter(|entry| self.kanary_of(entry) == name)
+            .cloned()
+            .collect();
+        // After the end comes what cleans up.
+        let cleans = |entry: &Entry| entry.verb == "delete" || entry.resource == "pods" || entry.resource == "events";
+        let writes: Vec<_> = ours
+            .iter()
+            .filter(|entry| is_write(entry) && !cleans(entry) && entry.at <= ended)
+            .collect();
+        let most = if phase == Phase::Failed { 5 } else { 7 };
+        if writes.len() > most {
+            let told: Vec<_> = writes
+                .iter()
+                .map(|entry| format!("{} {} {}", entry.verb, entry.resource, entry.code))
+                .collect();
+            self.violated(
+                Invariant::Cost,
+                ended,
+                name,
+                &format!("{} writes: {told:?}", writes.len()),
+            );
+        }
+        let from = running + SignedDuration::from_millis(500);
+        let waiting = ours
+            .iter()
+            .find(|entry| entry.at > from && entry.at < due && entry.at < verdict);
+        if let Some(asked) = waiting {
+            let what = format!("{} {} {} before the deadline", asked.verb, asked.resource, asked.name);
+            self.violated(Invariant::Idle, asked.at, name, &what);
+        }
+    }
+}

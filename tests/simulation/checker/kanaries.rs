@@ -1,0 +1,217 @@
+//! What may become of a Kanary's status.
+
+use jiff::{SignedDuration, Timestamp};
+use kanary::{
+    api::{GoDuration, KanaryStatus},
+    canary::status::{FAILED, Phase, SUCCEEDED, find, is_true},
+};
+use kanary_sim::cluster::Event;
+use serde_json::Value;
+
+use super::{Book, Checker, Invariant, is_ours};
+use crate::history::image;
+
+impl Book {
+    fn new(name: String, object: Value) -> Self {
+        Self {
+            name,
+            object,
+            status: KanaryStatus::default(),
+            deleted: false,
+            passed: std::collections::BTreeMap::new(),
+            runs: 1,
+            running: None,
+            verdict: None,
+            paused: false,
+        }
+    }
+
+    /// The image that the present spec asks for.
+    pub(super) fn image(&self) -> String {
+        image(&self.object["spec"]["template"]["spec"])
+    }
+
+    /// The image that this run passed with.
+    pub(super) fn passed(&self, run: i64) -> Option<&String> {
+        self.passed.get(&run)
+    }
+
+    /// A user's word may end the run before its time.
+    fn has_word(&self) -> bool {
+        let spec = &self.object["spec"];
+        let items = spec["validation"]["items"].as_array();
+        let said = |item: &Value| item["manual"]["status"] == "valid";
+        spec["verdict"] == "valid" || items.into_iter().flatten().any(said)
+    }
+
+    /// The shortest time between available and verdict.
+    pub(super) fn needed(&self) -> SignedDuration {
+        let validation = &self.object["spec"]["validation"];
+        let long = |field: &str, default: &str| {
+            let text = validation[field].as_str().unwrap_or(default);
+            let long = serde_json::from_value::<GoDuration>(text.into()).unwrap();
+            SignedDuration::try_from(long.0).unwrap()
+        };
+        long("initialDelay", "0s") + long("validationPeriod", "15m")
+    }
+}
+
+fn status_of(object: &Value) -> KanaryStatus {
+    serde_json::from_value(object["status"].clone()).unwrap_or_default()
+}
+
+fn run_of(status: &KanaryStatus) -> i64 {
+    status.run.unwrap_or(1).into()
+}
+
+impl Checker {
+    pub(super) fn look_at_kanary(&mut self, event: &Event) {
+        let Some(new) = &event.change.new else {
+            let gone = event.change.last.as_ref().map(|last| last.meta.uid.clone());
+            if let Some(book) = gone.and_then(|uid| self.books.get_mut(&uid)) {
+                book.deleted = true;
+            }
+            return;
+        };
+        let (uid, value) = (new.meta.uid.clone(), new.value());
+        let status = status_of(&value);
+        let book = self.books.entry(uid.clone());
+        let book = book.or_insert_with(|| Book::new(new.meta.name.clone(), value.clone()));
+        let former = std::mem::replace(&mut book.status, status.clone());
+        let before = std::mem::replace(&mut book.object, value);
+        book.paused |= book.object["spec"]["paused"] == true;
+        if !is_ours(event) {
+            return;
+        }
+        let name = book.name.clone();
+        let touched = |field: &str| before[field] != book.object[field];
+        let labelled = |field: &str| before["metadata"][field] != book.object["metadata"][field];
+        if touched("spec") || labelled("labels") || labelled("annotations") {
+            self.violated(
+                Invariant::Trespass,
+                event.at,
+                &name,
+                "the user's part of a Kanary was written",
+            );
+        }
+        if run_of(&former) == run_of(&status) {
+            self.check_step(event, &uid, &former, &status);
+        } else {
+            self.begin_run(event, &uid, &former, &status);
+        }
+    }
+
+    /// A new run needs a reason.
+    fn begin_run(&mut self, event: &Event, uid: &str, former: &KanaryStatus, status: &KanaryStatus) {
+        let Some(book) = self.books.get_mut(uid) else { return };
+        let name = book.name.clone();
+        book.runs += 1;
+        (book.running, book.verdict) = (None, None);
+        if run_of(status) != run_of(former) + 1 {
+            self.violated(
+                Invariant::Backward,
+                event.at,
+                &name,
+                "the number of the run makes a leap",
+            );
+        } else if former.current_hash == status.current_hash && former.retry == status.retry {
+            self.violated(Invariant::Doubled, event.at, &name, "the same template is run again");
+        }
+    }
+
+    /// One step within a run.
+    fn check_step(&mut self, event: &Event, uid: &str, former: &KanaryStatus, status: &KanaryStatus) {
+        let Some(book) = self.books.get_mut(uid) else { return };
+        let name = book.name.clone();
+        let (was, is) = (Phase::of(former), Phase::of(status));
+        if was != Phase::Running && is == Phase::Running {
+            book.running = Some(event.at);
+        }
+        if !is_true(former, SUCCEEDED) && is_true(status, SUCCEEDED) {
+            book.verdict.get_or_insert(event.at);
+            let image = book.image();
+            book.passed.insert(run_of(status), image.clone());
+            self.check_pass(event, uid, &name, &image);
+        }
+        if was != Phase::Failed && is == Phase::Failed {
+            self.books
+                .get_mut(uid)
+                .and_then(|book| book.verdict.get_or_insert(event.at).into());
+        }
+        self.check_direction(event, &name, (was, is), status);
+        self.check_times(event, uid, &name, former, status);
+    }
+
+    fn check_direction(&mut self, event: &Event, name: &str, (was, is): (Phase, Phase), status: &KanaryStatus) {
+        let reason = find(status, FAILED)
+            .map(|condition| condition.reason.clone())
+            .unwrap_or_default();
+        let after_success = ["TargetChanged", "TargetNotAvailable", "VerdictInvalid"];
+        let back = match (was, is) {
+            (Phase::Succeeded, Phase::Failed) if after_success.contains(&reason.as_str()) => return,
+            (Phase::Failed | Phase::DeploymentUpdated, _) if was != is => Invariant::Flip,
+            (Phase::Succeeded, Phase::Failed | Phase::Scheduled | Phase::Running) => Invariant::Flip,
+            (Phase::Running, Phase::Scheduled) => Invariant::Backward,
+            _ => return,
+        };
+        self.violated(back, event.at, name, &format!("{was:?} became {is:?} ({reason})"));
+    }
+
+    fn check_times(&mut self, event: &Event, uid: &str, name: &str, former: &KanaryStatus, status: &KanaryStatus) {
+        let Some(book) = self.books.get(uid) else { return };
+        let moved = |former: Option<Timestamp>, now: Option<Timestamp>| former.is_some() && former != now;
+        let earlier = matches!((former.deadline, status.deadline), (Some(was), Some(is)) if is < was);
+        let restarted = moved(former.available_at, status.available_at) || moved(former.deadline, status.deadline);
+        if earlier || (restarted && !book.paused) {
+            let what = format!("the deadline moved from {:?} to {:?}", former.deadline, status.deadline);
+            self.violated(Invariant::Backward, event.at, name, &what);
+        }
+    }
+
+    /// A canary that passes: it may, and it is time.
+    fn check_pass(&mut self, event: &Event, uid: &str, name: &str, image: &str) {
+        let truth = self.truth(name);
+        if truth.bad_images.contains(image) {
+            self.violated(
+                Invariant::Proof,
+                event.at,
+                name,
+                &format!("{image} passed, which it must not"),
+            );
+            return;
+        }
+        let bootstrapped = self
+            .targets
+            .get(&truth.target)
+            .is_some_and(|images| images[0].1 == image);
+        let Some(book) = self.books.get(uid).filter(|book| !book.has_word() && !bootstrapped) else {
+            return;
+        };
+        let (needed, run) = (book.needed(), run_of(&book.status));
+        let suffix = format!("-{run}");
+        let mut tried = self.tried.iter();
+        let canary = tried.find(|((owner, run), _)| owner == uid && run.ends_with(&suffix));
+        let available = canary.and_then(|(_, canary)| canary.available);
+        let Some(available) = available else {
+            self.violated(
+                Invariant::Proof,
+                event.at,
+                name,
+                "a canary passed that was never available",
+            );
+            return;
+        };
+        // Conditions tell the time to the second.
+        let second = Timestamp::from_second(available.as_second()).unwrap();
+        let due = second + needed;
+        if event.at + self.tolerance < due {
+            let what = format!("the verdict came {} before its time", due.duration_since(event.at));
+            self.violated(Invariant::Early, event.at, name, &what);
+        }
+        if let Some(book) = self.books.get(uid)
+            && let Some(spoiled) = self.spoil.get(&book.name)
+        {
+            spoiled.lock().unwrap().insert(image.to_owned());
+        }
+    }
+}

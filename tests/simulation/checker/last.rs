@@ -1,0 +1,133 @@
+//! What must hold once everything is calm.
+
+use kanary::canary::status::{ERRORED, FAILED, Phase, find, is_true};
+use kanary_sim::cluster::Cluster;
+use serde_json::Value;
+
+use super::{Book, Checker, Invariant};
+use crate::{case::End, history::text, world::NAMESPACE};
+use kanary::api::names::{IS_KANARY, KANARY_NAME};
+
+impl Book {
+    /// Where it is.
+    fn end(&self) -> End {
+        let status = &self.status;
+        match Phase::of(status) {
+            _ if self.deleted => End::Deleted,
+            Phase::Failed => End::Failed(find(status, FAILED).map(|c| c.reason.clone()).unwrap_or_default()),
+            Phase::DeploymentUpdated => End::Updated,
+            Phase::Succeeded if status.completed_at.is_some() => End::DryRun,
+            _ if is_true(status, ERRORED) => End::Errored,
+            Phase::Scheduled => End::Scheduled,
+            Phase::Running => End::Running,
+            Phase::Succeeded => End::Promoting,
+        }
+    }
+}
+
+impl Checker {
+    /// Whether every Kanary is where it may stay, and nothing is left that has to go.
+    pub(crate) fn is_settled(&self, cluster: &Cluster) -> bool {
+        self.unsettled().is_empty() && self.orphans(cluster).is_empty()
+    }
+
+    fn unsettled(&self) -> Vec<(String, End)> {
+        let present = self.truths.iter().map(|(name, truth)| {
+            let book = self.books.values().rfind(|book| book.name == *name);
+            (name, truth, book.map_or(End::Missing, Book::end))
+        });
+        present
+            .filter(|(_, truth, end)| !truth.ends.contains(end))
+            .map(|(name, _, end)| (name.clone(), end))
+            .collect()
+    }
+
+    /// Objects of runs that are over, by the name of their Kanary.
+    fn orphans(&self, cluster: &Cluster) -> Vec<(String, String)> {
+        let mut orphans = Vec::new();
+        for resource in [
+            "deployments.apps",
+            "services",
+            "horizontalpodautoscalers.autoscaling",
+            "pods",
+        ] {
+            for object in cluster.objects(resource, Some(NAMESPACE)) {
+                let labels = &object.meta.labels;
+                let name = labels.get(KANARY_NAME).cloned().unwrap_or_default();
+                if labels.get(IS_KANARY).is_none_or(|is| is != "true") {
+                    continue;
+                }
+                let truth = self.truth(&name);
+                let over = self.is_over(&name);
+                let kept = truth.retain && ["deployments.apps", "pods"].contains(&resource);
+                if over && !kept {
+                    orphans.push((name.clone(), format!("{resource} {} is left", object.meta.name)));
+                }
+                if over && resource == "pods" && labels.get("app") == Some(&truth.target) && truth.in_service {
+                    orphans.push((name, format!("pod {} is behind the Service", object.meta.name)));
+                }
+            }
+        }
+        orphans
+    }
+
+    fn is_over(&self, name: &str) -> bool {
+        let book = self.books.values().rfind(|book| book.name == name);
+        book.is_none_or(|book| book.deleted || book.status.completed_at.is_some())
+    }
+
+    /// Looks at everything once more.
+    pub(crate) fn finish(&mut self, cluster: &Cluster) {
+        let now = cluster.now();
+        for (name, end) in self.unsettled() {
+            let allowed = self.truth(&name).ends;
+            let what = format!("it is {end:?} and should be one of {allowed:?}");
+            self.violated(Invariant::Lost, now, &name, &what);
+        }
+        for (name, what) in self.orphans(cluster) {
+            self.violated(Invariant::Orphan, now, &name, &what);
+        }
+        let uids: Vec<_> = self.books.keys().cloned().collect();
+        for uid in uids {
+            self.check_said(cluster, &uid);
+            self.check_target(cluster, &uid);
+        }
+    }
+
+    /// No fact is said more often than there were runs.
+    fn check_said(&mut self, cluster: &Cluster, uid: &str) {
+        let Some(book) = self.books.get(uid) else { return };
+        let (runs, name) = (book.runs, book.name.clone());
+        for reason in ["Started", "Promoted", "Failed", "Succeeded"] {
+            let said = self
+                .said
+                .get(&(uid.to_owned(), reason.to_owned()))
+                .copied()
+                .unwrap_or_default();
+            if i64::from(said) > runs {
+                let what = format!("{reason} was said {said} times in {runs} runs");
+                self.violated(Invariant::Doubled, cluster.now(), &name, &what);
+            }
+        }
+    }
+
+    /// Who says that the target was updated is right, as far as nobody else changed it.
+    fn check_target(&mut self, cluster: &Cluster, uid: &str) {
+        let Some(book) = self.books.get(uid) else { return };
+        let (name, end, image) = (book.name.clone(), book.end(), book.image());
+        let truth = self.truth(&name);
+        if end != End::Updated || truth.shared {
+            return;
+        }
+        let runs = self.image_of(&truth.target).map(|(_, image)| image.clone());
+        if runs.as_ref() != Some(&image) && self.promotions(uid) < 1 {
+            let what = format!("it says DeploymentUpdated, and the target runs {runs:?}");
+            self.violated(Invariant::Lost, cluster.now(), &name, &what);
+        }
+    }
+}
+
+/// A field of an object as text.
+pub(super) fn named(object: &Value, field: &str) -> String {
+    text(&object["metadata"][field]).to_owned()
+}

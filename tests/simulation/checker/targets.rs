@@ -1,0 +1,252 @@
+//! What the controller may do to Deployments and to everything else.
+
+use jiff::Timestamp;
+use kanary_sim::cluster::Event;
+use serde_json::Value;
+
+use super::{Checker, Invariant, Promoted, Tried, is_ours, last::named};
+use crate::history::{image, text};
+use kanary::{
+    api::names::{CHANGE_CAUSE, CREATED_BY, IS_KANARY, KANARY_NAME, PROMOTED_BY, RUN},
+    canary::status::Phase,
+};
+
+/// How long before its creation a canary's target may have been seen.
+const BEHIND: i64 = 120;
+
+fn label<'a>(object: &'a Value, name: &str) -> &'a str {
+    text(&object["metadata"]["labels"][name])
+}
+
+fn owner(object: &Value) -> String {
+    text(&object["metadata"]["ownerReferences"][0]["uid"]).to_owned()
+}
+
+/// An object without what the API server writes itself.
+fn essence(object: &Value) -> Value {
+    let mut object = object.clone();
+    for field in ["resourceVersion", "generation", "managedFields"] {
+        object["metadata"][field] = Value::Null;
+    }
+    object
+}
+
+impl Checker {
+    pub(super) fn look_at_deployment(&mut self, event: &Event) {
+        let change = &event.change;
+        let Some(new) = change.new.as_ref().or(change.last.as_ref()) else {
+            return;
+        };
+        let value = new.value();
+        if label(&value, IS_KANARY) == "true" {
+            if change.new.is_some() {
+                self.look_at_canary(event, &value);
+            }
+            return;
+        }
+        let name = new.meta.name.clone();
+        if change.new.is_none() {
+            if is_ours(event) {
+                self.violated(Invariant::Trespass, event.at, &name, "a target was deleted");
+            }
+            return;
+        }
+        let now = image(&value["spec"]);
+        let images = self.targets.entry(name.clone()).or_default();
+        if images.last().is_none_or(|(_, last)| *last != now) {
+            images.push((event.at, now));
+        }
+        match &change.old {
+            Some(old) if is_ours(event) => self.check_promotion(event, &name, &old.value(), &value),
+            None if is_ours(event) => self.check_bootstrap(event, &value),
+            _ => {}
+        }
+    }
+
+    fn look_at_canary(&mut self, event: &Event, canary: &Value) {
+        let key = (owner(canary), label(canary, RUN).to_owned());
+        let name = label(canary, KANARY_NAME).to_owned();
+        let target = self.truth(&name).target;
+        if event.change.old.is_none() {
+            let since = event.at.as_second() - BEHIND;
+            let images = self.targets.get(&target).map(Vec::as_slice).unwrap_or_default();
+            let shown = images.iter().enumerate().filter(|(index, _)| {
+                // Replaced after that time, or not at all.
+                images
+                    .get(index + 1)
+                    .is_none_or(|(until, _)| until.as_second() >= since)
+            });
+            let started_on = shown.map(|(_, (_, image))| image.clone()).collect();
+            let over = self.books.get(&key.0).is_none_or(|book| {
+                book.deleted || book.status.completed_at.is_some() || Phase::of(&book.status) > Phase::Running
+            });
+            let tried = self.tried.entry(key).or_insert_with(|| Tried {
+                started_on,
+                ..Tried::default()
+            });
+            tried.created += 1;
+            if tried.created > 1 && !over {
+                self.violated(
+                    Invariant::Doubled,
+                    event.at,
+                    &name,
+                    "a second canary of one run was created",
+                );
+            }
+            return;
+        }
+        let wanted = canary["spec"]["replicas"].as_i64();
+        let status = &canary["status"];
+        let whole = status["availableReplicas"]
+            .as_i64()
+            .is_some_and(|available| Some(available) >= wanted);
+        if let Some(tried) = self.tried.get_mut(&key)
+            && whole
+        {
+            tried.available.get_or_insert(event.at);
+        }
+    }
+
+    /// A target that did not exist is created from the template, once.
+    fn check_bootstrap(&mut self, event: &Event, created: &Value) {
+        let marker = text(&created["metadata"]["annotations"][CREATED_BY]).to_owned();
+        let uid = marker.split('/').next().unwrap_or_default();
+        let book = self.books.get(uid);
+        let name = book.map(|book| book.name.clone()).unwrap_or_default();
+        if book.is_none_or(|book| book.image() != image(&created["spec"]) && book.runs < 2) {
+            self.violated(
+                Invariant::Proof,
+                event.at,
+                &name,
+                "a target was created from nobody's template",
+            );
+        }
+    }
+
+    /// The one write to a target.
+    fn check_promotion(&mut self, event: &Event, target: &str, old: &Value, new: &Value) {
+        let marker = text(&new["metadata"]["annotations"][PROMOTED_BY]).to_owned();
+        let (uid, run) = marker.split_once('/').unwrap_or_default();
+        let name = self.books.get(uid).map_or(target.to_owned(), |book| book.name.clone());
+        let mut left = essence(new);
+        left["spec"]["template"] = old["spec"]["template"].clone();
+        left["metadata"]["annotations"] = old["metadata"]["annotations"].clone();
+        let mut annotations = new["metadata"]["annotations"].clone();
+        for ours in [PROMOTED_BY, CHANGE_CAUSE] {
+            annotations[ours] = old["metadata"]["annotations"][ours].clone();
+        }
+        let kept = old["metadata"]["annotations"].as_object().into_iter().flatten();
+        let kept = kept.into_iter().all(|(name, value)| annotations[name] == *value);
+        if left != essence(old) || !kept {
+            self.violated(
+                Invariant::Trespass,
+                event.at,
+                &name,
+                "more than the template of a target was written",
+            );
+        }
+        let (before, after) = (image(&old["spec"]), image(&new["spec"]));
+        if let Some(run) = run.strip_suffix("/rolled-back") {
+            self.check_roll_back(event, &name, &format!("{uid}/{run}"), &after);
+            return;
+        }
+        self.check_proof(event, uid, run, &after);
+        self.check_overruled(event, &name, uid, run, &before);
+        let promoted = Promoted {
+            at: event.at,
+            image: after,
+            former: before,
+        };
+        if let Some(first) = self
+            .promoted
+            .insert(format!("{marker}@{}", named(new, "uid")), promoted)
+        {
+            let what = format!(
+                "{} was promoted before, at {}",
+                first.image,
+                self.history.time(first.at)
+            );
+            self.violated(Invariant::Doubled, event.at, &name, &what);
+        }
+    }
+
+    fn check_proof(&mut self, event: &Event, uid: &str, run: &str, image: &str) {
+        let number = run
+            .rsplit('-')
+            .next()
+            .and_then(|number| number.parse().ok())
+            .unwrap_or_default();
+        let Some(book) = self.books.get(uid) else {
+            self.violated(Invariant::Proof, event.at, uid, "nobody's template was promoted");
+            return;
+        };
+        let name = book.name.clone();
+        let truth = self.truth(&name);
+        let phase = Phase::of(&book.status);
+        // A promotion that is on its way is not called back by an edit, nor by a deletion.
+        let present = truth.edited || book.deleted || phase == Phase::Succeeded;
+        let passed = book.passed(number).is_some_and(|passed| passed == image);
+        if !passed || !present {
+            let what = format!("{image} was promoted, and the stored status says {phase:?}");
+            self.violated(Invariant::Proof, event.at, &name, &what);
+        } else if truth.bad_images.contains(image) || truth.dry_run {
+            self.violated(
+                Invariant::Proof,
+                event.at,
+                &name,
+                &format!("{image} was promoted, which it must not"),
+            );
+        }
+    }
+
+    fn check_overruled(&mut self, event: &Event, name: &str, uid: &str, run: &str, before: &str) {
+        let truth = self.truth(name);
+        let tried = self.tried.get(&(uid.to_owned(), run.to_owned()));
+        let known = tried.is_none_or(|tried| tried.started_on.iter().any(|image| image == before));
+        if !known && !truth.promote_over {
+            let what = format!("{before}, which was not there when the run started, was overwritten");
+            self.violated(Invariant::Overruled, event.at, name, &what);
+        }
+    }
+
+    fn check_roll_back(&mut self, event: &Event, name: &str, marker: &str, after: &str) {
+        let mut promoted = self.promoted.iter().filter(|(key, _)| key.starts_with(marker));
+        let former = promoted.next().map(|(_, promoted)| promoted.former.clone());
+        if !self.truth(name).rollback || former.as_deref() != Some(after) {
+            let what = format!("{after} was put back, and {former:?} was there before");
+            self.violated(Invariant::Trespass, event.at, name, &what);
+        }
+    }
+
+    /// Services, autoscalers and pods: ours, or labels off a pod.
+    pub(super) fn look_at_other(&mut self, event: &Event) {
+        if !is_ours(event) {
+            return;
+        }
+        let change = &event.change;
+        let Some(object) = change.new.as_ref().or(change.last.as_ref()) else {
+            return;
+        };
+        let value = object.value();
+        let name = label(&value, KANARY_NAME).to_owned();
+        let allowed = match &*event.resource {
+            "services" | "horizontalpodautoscalers.autoscaling" => change.old.is_none() || change.new.is_none(),
+            "pods" => change.new.is_some(),
+            _ => false,
+        };
+        if !allowed || label(&value, IS_KANARY) != "true" {
+            let what = format!("{} {} is not Kanary's to write", event.resource, object.meta.name);
+            self.violated(Invariant::Trespass, event.at, &name, &what);
+        }
+    }
+
+    /// When a run's promotion was made.
+    pub(super) fn promotions(&self, uid: &str) -> usize {
+        self.promoted.keys().filter(|marker| marker.starts_with(uid)).count()
+    }
+
+    /// What a target runs.
+    pub(super) fn image_of(&self, target: &str) -> Option<&(Timestamp, String)> {
+        self.targets.get(target)?.last()
+    }
+}

@@ -1,0 +1,116 @@
+//! What happened, for whoever reads about a violation.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt::Write,
+};
+
+use jiff::Timestamp;
+use kanary_sim::cluster::Event;
+use serde_json::Value;
+
+/// Changes that a story tells of each object.
+const TOLD: usize = 14;
+
+/// The last changes of every object.
+#[derive(Default)]
+pub(crate) struct History {
+    start: Option<Timestamp>,
+    lines: BTreeMap<(String, String), VecDeque<(u64, String)>>,
+}
+
+impl History {
+    /// Notes a change.
+    pub(crate) fn note(&mut self, event: &Event) {
+        let start = *self.start.get_or_insert(event.at);
+        let change = &event.change;
+        let Some(object) = change.new.as_ref().or(change.last.as_ref()) else {
+            return;
+        };
+        let what = match (&change.old, &change.new) {
+            (None, _) => "created",
+            (_, None) => "deleted",
+            _ => "changed",
+        };
+        let line = format!(
+            "{} {:<22} {what} {}/{}{}",
+            seconds(start, event.at),
+            event.actor,
+            event.resource,
+            object.meta.name,
+            brief(&event.resource, &object.value())
+        );
+        let lines = self.lines.entry((event.resource.to_string(), object.meta.name.clone()));
+        let lines = lines.or_default();
+        lines.push_back((change.version, line));
+        if lines.len() > TOLD {
+            lines.pop_front();
+        }
+    }
+
+    /// What happened to the objects whose names have one of these in them.
+    pub(crate) fn story(&self, names: &[&str]) -> String {
+        let concerned = self.lines.iter().filter(|((resource, name), _)| {
+            !resource.starts_with("endpointslices") && names.iter().any(|part| name.contains(part))
+        });
+        let mut lines: Vec<_> = concerned.flat_map(|(_, lines)| lines).collect();
+        lines.sort();
+        let mut story = String::new();
+        for (_, line) in lines {
+            let _infallible = writeln!(story, "    {line}");
+        }
+        story
+    }
+
+    /// When, as stories tell it.
+    pub(crate) fn time(&self, at: Timestamp) -> String {
+        seconds(self.start.unwrap_or(at), at)
+    }
+}
+
+fn seconds(start: Timestamp, at: Timestamp) -> String {
+    let millis = at.duration_since(start).as_millis();
+    format!("{:>7}.{:03}s", millis / 1000, millis % 1000)
+}
+
+/// What matters of an object.
+fn brief(resource: &str, object: &Value) -> String {
+    let (spec, status) = (&object["spec"], &object["status"]);
+    if resource.starts_with("kanary") {
+        let conditions = status["conditions"].as_array().into_iter().flatten();
+        let held: Vec<_> = conditions
+            .filter(|condition| condition["status"] == "True")
+            .map(|condition| format!("{}({})", text(&condition["type"]), text(&condition["reason"])))
+            .collect();
+        return format!(
+            ": {} deadline {} of {}",
+            held.join(" "),
+            text(&status["deadline"]),
+            image(&spec["template"]["spec"])
+        );
+    }
+    match resource {
+        "deployments.apps" => format!(
+            ": {} x{} ready {} available {} promoted by {}",
+            image(spec),
+            spec["replicas"],
+            status["readyReplicas"],
+            status["availableReplicas"],
+            text(&object["metadata"]["annotations"]["kanary.k8s-operators.dev/promoted-by"])
+        ),
+        "pods" => format!(": {}", object["metadata"]["labels"]),
+        "events" => format!(": {} {}", text(&object["reason"]), text(&object["message"])),
+        _ => String::new(),
+    }
+}
+
+/// A string, or nothing.
+pub(crate) fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("-")
+}
+
+/// The image of a Deployment's spec.
+pub(crate) fn image(spec: &Value) -> String {
+    let image = &spec["template"]["spec"]["containers"][0]["image"];
+    image.as_str().unwrap_or_default().to_owned()
+}

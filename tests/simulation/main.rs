@@ -1,0 +1,98 @@
+//! The real controller on the embedded cluster, in virtual time, with faults; a checker reads what is written.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test says what is wrong by failing"
+)]
+
+mod case;
+mod checker;
+mod history;
+mod kinds;
+mod run;
+mod scenario;
+mod user;
+mod world;
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use scenario::Scenario;
+use world::Wrong;
+
+/// Seeds that plain `cargo test` runs.
+const SEEDS: u64 = 200;
+
+/// A number from the environment.
+fn asked(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+fn told(seed: u64, outcome: &run::Outcome) -> String {
+    let stories = outcome
+        .violations
+        .iter()
+        .map(|violation| format!("{violation}\n"))
+        .collect::<String>();
+    format!("seed {seed}: {stories}\nreplay: KANARY_SEED={seed} cargo test --test simulation one_seed -- --nocapture")
+}
+
+/// Runs seeds from `first` on, on two threads, until there are `seeds` of them or the time is over. What failed.
+fn storm(first: u64, seeds: u64, time: Duration) -> (u64, Vec<String>) {
+    let (next, failed) = (AtomicU64::new(first), Mutex::new(Vec::new()));
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first.saturating_add(seeds) || start.elapsed() > time || failed.lock().unwrap().len() > 4
+                    {
+                        return;
+                    }
+                    let outcome = run::run(Scenario::of(seed), &Wrong::default());
+                    if !outcome.violations.is_empty() {
+                        failed.lock().unwrap().push(told(seed, &outcome));
+                    }
+                }
+            });
+        }
+    });
+    let ran = next.into_inner() - first;
+    (ran.min(seeds), failed.into_inner().unwrap())
+}
+
+#[test]
+fn nothing_goes_wrong_in_any_storm() {
+    let first = asked("KANARY_SEED").unwrap_or(0);
+    let time = Duration::from_secs(asked("KANARY_SECONDS").unwrap_or(240));
+    let seeds = asked("KANARY_SEEDS").unwrap_or(SEEDS);
+    let start = Instant::now();
+    let (ran, failed) = storm(first, seeds, time);
+    println!("{ran} seeds in {:?}", start.elapsed());
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// What `KANARY_SEED` names.
+#[test]
+fn one_seed() {
+    let seed = asked("KANARY_SEED").unwrap_or(1);
+    let start = Instant::now();
+    let first = run::run(Scenario::of(seed), &Wrong::default());
+    println!("seed {seed}: {} changes in {:?}", first.changes, start.elapsed());
+    assert!(first.violations.is_empty(), "{}", told(seed, &first));
+    let second = run::run(Scenario::of(seed), &Wrong::default());
+    assert_eq!(
+        (first.history, first.changes),
+        (second.history, second.changes),
+        "one seed gives one history"
+    );
+}

@@ -1,0 +1,241 @@
+//! One seed: a storm, then calm, then the last look.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::SignedDuration;
+use kanary_sim::network::{Line, Weather};
+use tokio::{runtime::Builder, task::JoinSet, time::sleep};
+
+use crate::{
+    checker::{Checker, Invariant, Shared, Violation},
+    scenario::{Blow, Scenario},
+    user::live,
+    world::{Replica, World, Wrong},
+};
+
+/// The longest time that everything may take to come to rest: a refusal is tried again after 5 minutes.
+const CALM: Duration = Duration::from_secs(900);
+
+/// How long nothing must happen at the end.
+const REST: Duration = Duration::from_secs(100);
+
+/// What a run came to.
+pub(crate) struct Outcome {
+    pub(crate) violations: Vec<Violation>,
+    /// A digest of the history.
+    pub(crate) history: u64,
+    pub(crate) changes: u64,
+}
+
+impl Outcome {
+    /// The first violation of each kind.
+    pub(crate) fn broken(&self) -> Vec<Invariant> {
+        let mut broken: Vec<_> = self.violations.iter().map(|violation| violation.invariant).collect();
+        broken.dedup();
+        broken
+    }
+}
+
+/// Runs on one thread, in virtual time.
+pub(crate) fn in_virtual_time<T>(seed: u64, run: impl Future<Output = T>) -> T {
+    fastrand::seed(seed);
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder.enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(run)
+}
+
+/// Runs a scenario.
+pub(crate) fn run(scenario: Scenario, wrong: &Wrong) -> Outcome {
+    in_virtual_time(scenario.seed, Run::of(scenario, wrong))
+}
+
+/// A scenario under way.
+struct Run<'a> {
+    world: Arc<World>,
+    checker: Shared,
+    replicas: Vec<Option<Replica>>,
+    scenario: Scenario,
+    wrong: &'a Wrong,
+    started: u64,
+}
+
+/// A checker that looks at every change, and a digest of them.
+pub(crate) fn watched(checker: Checker) -> (Shared, Arc<Mutex<(u64, u64)>>, kanary_sim::cluster::Hook) {
+    let (checker, digest): (Shared, Arc<Mutex<(u64, u64)>>) = (Arc::new(Mutex::new(checker)), Arc::default());
+    let (look, sum) = (checker.clone(), digest.clone());
+    let hook = move |event: &kanary_sim::cluster::Event| {
+        let object = event.change.new.as_ref().or(event.change.last.as_ref());
+        let mut sum = sum.lock().unwrap();
+        let text = object.map(|object| object.body().clone()).unwrap_or_default();
+        let time = event.at.as_nanosecond().to_le_bytes();
+        for byte in text.iter().chain(event.actor.as_bytes()).chain(&time) {
+            // FNV-1a: the same in every process.
+            sum.0 = (sum.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        sum.1 += 1;
+        look.lock().unwrap_or_else(PoisonError::into_inner).look(event);
+    };
+    (checker, digest, Box::new(hook))
+}
+
+impl Run<'_> {
+    async fn of(scenario: Scenario, wrong: &Wrong) -> Outcome {
+        let (checker, digest, hook) = watched(Checker::new(scenario.truths()));
+        let world = Arc::new(World::start(scenario.seed, hook).await);
+        measure(&world);
+        let spoils = scenario.cases.iter().filter(|case| case.spoils);
+        let spoil = spoils.map(|case| (case.name.clone(), world.spoiled.clone()));
+        {
+            let mut checker = checker.lock().unwrap();
+            checker.spoil = spoil.collect::<BTreeMap<_, _>>();
+            if scenario.skews.iter().any(|skew| !skew.is_zero()) {
+                checker.tolerance = SignedDuration::from_secs(1);
+            }
+        }
+        let mut run = Run {
+            world,
+            checker: checker.clone(),
+            replicas: Vec::new(),
+            scenario,
+            wrong,
+            started: 0,
+        };
+        run.live().await;
+        let (history, changes) = *digest.lock().unwrap();
+        let violations = std::mem::take(&mut checker.lock().unwrap().violations);
+        Outcome {
+            violations,
+            history,
+            changes,
+        }
+    }
+
+    async fn live(&mut self) {
+        let mut users = JoinSet::new();
+        for case in &self.scenario.cases {
+            let replicas = self.scenario.rng.i32(1..5);
+            users.spawn(live(self.world.clone(), case.clone(), replicas));
+        }
+        for index in 0..self.scenario.skews.len() {
+            self.replicas.push(None);
+            self.start(index);
+        }
+        self.storm().await;
+        self.calm().await;
+        while let Some(user) = users.join_next().await {
+            user.unwrap();
+        }
+        self.rest().await;
+    }
+
+    fn start(&mut self, index: usize) {
+        self.started += 1;
+        let seed = self.scenario.rng.u64(..);
+        let name = format!("kanary-{}", self.started);
+        let skew = self.scenario.skews[index];
+        let replica = Replica::start(&self.world, &name, seed, skew, self.wrong);
+        replica.link.set_weather(self.scenario.weather.clone());
+        self.replicas[index] = Some(replica);
+    }
+
+    async fn storm(&mut self) {
+        let blows = std::mem::take(&mut self.scenario.blows);
+        for (after, blow) in blows {
+            sleep(after).await;
+            match blow {
+                Blow::Kill(index, pause) => {
+                    if let Some(replica) = self.replicas[index].take() {
+                        replica.kill().await;
+                    }
+                    sleep(pause).await;
+                    self.start(index);
+                }
+                Blow::Cut(index, line, long) => {
+                    self.set_line(Some(index), line);
+                    sleep(long).await;
+                    self.set_line(Some(index), Line::Up);
+                }
+                Blow::Outage(long) => {
+                    self.set_line(None, Line::Refusing);
+                    sleep(long).await;
+                    self.world.cluster.compact();
+                    self.set_line(None, Line::Up);
+                }
+                Blow::Compact => self.world.cluster.compact(),
+            }
+        }
+        sleep(Duration::from_secs(60)).await;
+    }
+
+    fn set_line(&self, index: Option<usize>, line: Line) {
+        for (at, replica) in self.replicas.iter().enumerate() {
+            if let Some(replica) = replica.as_ref().filter(|_| index.is_none_or(|index| index == at)) {
+                replica.link.set_line(line);
+            }
+        }
+    }
+
+    /// Fair weather until everything is where it may stay.
+    async fn calm(&mut self) {
+        for replica in self.replicas.iter().flatten() {
+            replica.link.set_weather(Weather::default());
+        }
+        self.scenario.weather = Weather::default();
+        // The last user acts after two minutes and a half, and what was late or hung is over a minute later.
+        sleep(Duration::from_secs(if self.scenario.is_fair() { 150 } else { 210 })).await;
+        for _ in 0..CALM.as_secs() / 5 {
+            self.hear();
+            if self.checker.lock().unwrap().is_settled(&self.world.cluster) {
+                break;
+            }
+            sleep(Duration::from_secs(5)).await;
+        }
+    }
+
+    fn hear(&self) {
+        let entries = self.world.server.take_entries();
+        self.checker.lock().unwrap().hear(entries);
+    }
+
+    /// Nothing happens any more.
+    async fn rest(&mut self) {
+        sleep(Duration::from_secs(30)).await;
+        let since = self.world.now();
+        sleep(REST).await;
+        self.hear();
+        let now = self.world.now();
+        let mut checker = self.checker.lock().unwrap();
+        checker.finish(&self.world.cluster);
+        if !self.scenario.cases.iter().any(|case| case.truth.what == "crashes") {
+            checker.check_idle(since);
+        }
+        if self.scenario.is_fair() {
+            checker.check_costs();
+        }
+        if self.replicas.iter().flatten().any(Replica::has_ended) {
+            checker.died(now);
+        }
+        drop(checker);
+    }
+}
+
+/// What Prometheus has measured of each kind of canary.
+pub(crate) fn measure(world: &World) {
+    world.prometheus.script("quality", |wanted, at| {
+        let value = match wanted.get("case") {
+            Some("good") => 0.1,
+            Some("bad") => 0.9,
+            Some("nan") => f64::NAN,
+            // There three times of four.
+            Some("flaky") if at.as_second() % 4 > 0 => 0.2,
+            _ => return Vec::new(),
+        };
+        let labels = [("case", wanted.get("case").unwrap_or_default())];
+        let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        vec![(labels.into_iter().collect(), value)]
+    });
+}

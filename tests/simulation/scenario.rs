@@ -1,0 +1,129 @@
+//! What a seed means: Kanaries with their users, replicas, and the weather.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::SignedDuration;
+use kanary_sim::network::{Faults, Line, Weather};
+
+use crate::{
+    case::{Case, Maker, Truth},
+    kinds,
+};
+
+/// What happens to the replicas.
+#[derive(Clone, Debug)]
+pub(crate) enum Blow {
+    /// One is killed, and started anew after a while.
+    Kill(usize, Duration),
+    /// One is paused, or cut off, for a while.
+    Cut(usize, Line, Duration),
+    /// The API server is down for a while, and has forgotten its log afterwards.
+    Outage(Duration),
+    /// The API server forgets its log.
+    Compact,
+}
+
+/// What a seed means.
+pub(crate) struct Scenario {
+    pub(crate) seed: u64,
+    pub(crate) cases: Vec<Case>,
+    /// How wrong the clock of each replica is.
+    pub(crate) skews: Vec<SignedDuration>,
+    pub(crate) weather: Weather,
+    /// How long after the former each comes.
+    pub(crate) blows: Vec<(Duration, Blow)>,
+    pub(crate) rng: fastrand::Rng,
+}
+
+impl Scenario {
+    /// The scenario of a seed.
+    pub(crate) fn of(seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let number = rng.usize(6..=16);
+        let cases = (0..number).map(|index| any_case(&mut rng, index)).collect();
+        let fair = rng.u8(..4) == 0;
+        let replicas = if fair { 1 } else { rng.usize(1..=2) };
+        let skews = (0..replicas).map(|_| skew(&mut rng, fair)).collect();
+        let mut scenario = Self {
+            seed,
+            cases,
+            skews,
+            weather: Weather::default(),
+            blows: Vec::new(),
+            rng: rng.fork(),
+        };
+        if !fair {
+            scenario.weather = stormy(&mut rng);
+            let number = rng.usize(..12);
+            scenario.blows = (0..number).map(|_| any_blow(&mut rng, replicas)).collect();
+        }
+        scenario
+    }
+
+    /// No faults and one replica whose clock is right: costs and times are exact.
+    pub(crate) fn is_fair(&self) -> bool {
+        let still = self.weather.faults.watches.is_none() && self.blows.is_empty();
+        still && self.skews.len() == 1 && self.skews[0].is_zero()
+    }
+
+    pub(crate) fn truths(&self) -> BTreeMap<String, Truth> {
+        let truths = self.cases.iter().map(|case| (case.name.clone(), case.truth.clone()));
+        truths.collect()
+    }
+}
+
+fn any_case(rng: &mut fastrand::Rng, index: usize) -> Case {
+    let kind = kinds::ALL[rng.usize(..kinds::ALL.len())];
+    let mut make = Maker {
+        rng,
+        name: format!("k{index:02}"),
+        target: format!("app{index:02}"),
+        suffix: "",
+    };
+    kind(&mut make)
+}
+
+fn skew(rng: &mut fastrand::Rng, fair: bool) -> SignedDuration {
+    if fair || rng.u8(..3) > 0 {
+        return SignedDuration::ZERO;
+    }
+    SignedDuration::from_millis(rng.i64(-300_000..300_000))
+}
+
+fn stormy(rng: &mut fastrand::Rng) -> Weather {
+    let ms = Duration::from_millis;
+    let mut likely = |most: f64| rng.f64() * most;
+    let faults = Faults {
+        refused: likely(0.08),
+        broken: likely(0.05),
+        lost: likely(0.08),
+        late: likely(0.04),
+        hanging: likely(0.02),
+        watches: None,
+    };
+    let life = rng.u64(2..60);
+    let seconds = Duration::from_secs;
+    Weather {
+        latency: ms(1)..=ms(rng.u64(2..400)),
+        lag: ms(0)..=ms(rng.u64(1..3000)),
+        faults: Faults {
+            watches: Some(seconds(life)..=seconds(life * 3)),
+            ..faults
+        },
+    }
+}
+
+fn any_blow(rng: &mut fastrand::Rng, replicas: usize) -> (Duration, Blow) {
+    let after = Duration::from_millis(rng.u64(100..20_000));
+    let long = Duration::from_millis(rng.u64(100..40_000));
+    let whose = rng.usize(..replicas);
+    let blow = match rng.u8(..8) {
+        0..=2 => Blow::Kill(whose, Duration::from_millis(rng.u64(1..20_000))),
+        3 => Blow::Cut(whose, Line::Frozen, long),
+        4 => Blow::Cut(whose, Line::Dark, long),
+        5 => Blow::Cut(whose, Line::Refusing, long),
+        6 => Blow::Outage(long / 2),
+        _ => Blow::Compact,
+    };
+    (after, blow)
+}

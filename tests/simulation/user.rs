@@ -1,0 +1,73 @@
+//! What users do, at their times.
+
+use std::{sync::Arc, time::Duration};
+
+use kube::api::ListParams;
+use serde_json::json;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::{
+    case::{Act, Case, deployment, service},
+    world::World,
+};
+
+/// Users act with or without the controller; they are not quicker than this.
+const BLINK: Duration = Duration::from_millis(200);
+
+/// Lives through a case.
+pub(crate) async fn live(world: Arc<World>, case: Case, replicas: i32) {
+    let target = &case.truth.target;
+    world.create(&service(target)).await;
+    if case.has_target {
+        world.create(&deployment(target, replicas)).await;
+    }
+    sleep(case.created).await;
+    world.create(&case.manifest).await;
+    let start = Instant::now();
+    for (after, act) in &case.acts {
+        sleep_until(start + *after).await;
+        do_it(&world, &case, act, replicas).await;
+    }
+}
+
+async fn do_it(world: &World, case: &Case, act: &Act, replicas: i32) {
+    let target = &case.truth.target;
+    match act {
+        Act::Patch(patch) => {
+            world.patch(case.kind(), &case.name, patch).await;
+        }
+        Act::Delete => world.delete(case.kind(), &case.name).await,
+        Act::PatchTarget(patch) => {
+            world.patch("Deployment", target, patch).await;
+        }
+        Act::ReplaceTarget => {
+            world.delete("Deployment", target).await;
+            sleep(BLINK * 40).await;
+            // Meanwhile the Kanary may have created it.
+            if world.api("Deployment").get_opt(target).await.unwrap().is_none() {
+                world.create(&deployment(target, replicas)).await;
+            }
+        }
+        Act::LabelPod => label_pod(world, &case.name).await,
+    }
+}
+
+/// Labels a pod of the canary once there is one.
+async fn label_pod(world: &World, kanary: &str) {
+    let ours = format!("kanary.k8s-operators.dev/name={kanary}");
+    loop {
+        let pods = world
+            .api("Pod")
+            .list(&ListParams::default().labels(&ours))
+            .await
+            .unwrap();
+        let pod = pods.items.iter().find(|pod| pod.metadata.deletion_timestamp.is_none());
+        if let Some(name) = pod.and_then(|pod| pod.metadata.name.as_ref()) {
+            let label = json!({"metadata": {"labels": {"alert": "high-cpu"}}});
+            if world.patch("Pod", name, &label).await {
+                return;
+            }
+        }
+        sleep(BLINK).await;
+    }
+}

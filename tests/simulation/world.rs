@@ -1,0 +1,222 @@
+//! A cluster in virtual time, with the real controller on it.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use kanary::{
+    canary::decide,
+    client::learning,
+    clock::Clock,
+    controller::{self, Options},
+    prometheus::{Local, Transport},
+    reconcile::Decide,
+};
+use kanary_sim::{
+    cluster::{self, Cluster},
+    controllers::{self, Behaviour, Fate},
+    network::{Line, Link, Tamper},
+    prometheus::Prometheus,
+    server::Server,
+};
+use kube::{
+    Api, Client,
+    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
+};
+use serde_json::Value;
+use tokio::{task::JoinHandle, time::sleep};
+use tokio_util::sync::CancellationToken;
+use tower::{BoxError, service_fn};
+
+/// Where everything happens.
+pub(crate) const NAMESPACE: &str = "shop";
+
+/// Images whose pods never become ready any more.
+pub(crate) type Spoiled = Arc<Mutex<BTreeSet<String>>>;
+
+/// A cluster with its controllers and a Prometheus.
+pub(crate) struct World {
+    pub(crate) cluster: Cluster,
+    pub(crate) server: Server,
+    pub(crate) prometheus: Prometheus,
+    pub(crate) spoiled: Spoiled,
+    pub(crate) user: Client,
+    controllers: JoinHandle<()>,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.controllers.abort();
+    }
+}
+
+/// What becomes of a pod, by its image.
+fn fate(image: &str, spoiled: &Spoiled) -> Option<Fate> {
+    if spoiled.lock().unwrap().contains(image) || image.ends_with("-never-ready") {
+        return Some(Fate::NeverReady);
+    }
+    image.ends_with("-crash").then_some(Fate::Crash)
+}
+
+impl World {
+    /// Starts a cluster that has the kinds and a namespace. `look` is told of every change.
+    pub(crate) async fn start(seed: u64, look: cluster::Hook) -> Self {
+        let options = cluster::Options {
+            start: "2026-11-22T12:00:00Z".parse().unwrap(),
+            seed,
+            ..cluster::Options::default()
+        };
+        let cluster = Cluster::new(options);
+        cluster.on_change(look);
+        for crd in kanary::api::crds() {
+            cluster.create("system:admin", &crd).unwrap();
+        }
+        let mut namespace = k8s_openapi::api::core::v1::Namespace::default();
+        namespace.metadata.name = Some(NAMESPACE.to_owned());
+        cluster.create("system:admin", &namespace).unwrap();
+        let spoiled = Spoiled::default();
+        let told = spoiled.clone();
+        let behaviour = Behaviour::default().image(move |image| fate(image, &told));
+        let server = Server::new(cluster.clone());
+        Self {
+            controllers: tokio::spawn(controllers::run(cluster.clone(), behaviour)),
+            user: server.client("user"),
+            prometheus: Prometheus::new(),
+            spoiled,
+            server,
+            cluster,
+        }
+    }
+
+    /// The time that passed since the beginning.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.cluster.now()
+    }
+
+    /// The user's way to objects of a kind.
+    pub(crate) fn api(&self, kind: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.user.clone(), NAMESPACE, &resource(kind))
+    }
+
+    /// The user creates an object.
+    pub(crate) async fn create(&self, manifest: &Value) {
+        let object: DynamicObject = serde_json::from_value(manifest.clone()).unwrap();
+        let kind = manifest["kind"].as_str().unwrap();
+        let created = self.api(kind).create(&PostParams::default(), &object).await;
+        created.unwrap_or_else(|error| panic!("{error}: {manifest}"));
+    }
+
+    /// The user patches an object. Whether it was there.
+    pub(crate) async fn patch(&self, kind: &str, name: &str, patch: &Value) -> bool {
+        let api = self.api(kind);
+        match api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await {
+            Ok(_) => true,
+            Err(kube::Error::Api(status)) if status.code == 404 => false,
+            Err(error) => panic!("{error}: {kind} {name} {patch}"),
+        }
+    }
+
+    /// The user deletes an object.
+    pub(crate) async fn delete(&self, kind: &str, name: &str) {
+        self.api(kind).delete(name, &DeleteParams::default()).await.unwrap();
+    }
+
+    /// What carries queries to the Prometheus: by host, it is well, dead, or somebody else.
+    pub(crate) fn transport(&self) -> Transport {
+        let (prometheus, cluster) = (self.prometheus.clone(), self.cluster.clone());
+        Transport::Local(Local::new(service_fn(move |request: http::Request<Vec<u8>>| {
+            let (prometheus, cluster) = (prometheus.clone(), cluster.clone());
+            async move {
+                sleep(Duration::from_millis(3)).await;
+                let reply = match request.uri().host() {
+                    Some("dead") => return Err(BoxError::from("connection refused")),
+                    Some("html") => return Ok(http::Response::new(b"<html>Log in".to_vec())),
+                    _ => {
+                        let form = String::from_utf8_lossy(request.body()).into_owned();
+                        prometheus.answer(request.uri().path(), &form, cluster.now()).await?
+                    }
+                };
+                let response = http::Response::builder().status(reply.status);
+                Ok(response
+                    .header("content-type", reply.content_type)
+                    .body(reply.body.to_vec())?)
+            }
+        })))
+    }
+}
+
+/// The kinds that users write.
+fn resource(kind: &str) -> ApiResource {
+    let (group, version) = match kind {
+        "Deployment" => ("apps", "v1"),
+        "Pod" | "Service" => ("", "v1"),
+        _ => ("kanary.k8s-operators.dev", "v1alpha1"),
+    };
+    let gvk = kube::core::GroupVersionKind::gvk(group, version, kind);
+    ApiResource::from_gvk(&gvk)
+}
+
+/// How a replica differs from what is released.
+#[derive(Clone)]
+pub(crate) struct Wrong {
+    pub(crate) decide: Decide,
+    pub(crate) tamper: Option<Tamper>,
+}
+
+impl Default for Wrong {
+    fn default() -> Self {
+        Self { decide, tamper: None }
+    }
+}
+
+/// A controller process.
+pub(crate) struct Replica {
+    pub(crate) link: Link,
+    task: JoinHandle<()>,
+}
+
+impl Replica {
+    /// Starts one whose clock is wrong by `skew`.
+    pub(crate) fn start(world: &World, name: &str, seed: u64, skew: SignedDuration, wrong: &Wrong) -> Self {
+        let link = Link::new(world.server.connect(name), seed);
+        if let Some(tamper) = &wrong.tamper {
+            link.set_tamper(tamper.clone());
+        }
+        Self::on(world, link, name, skew, wrong.decide)
+    }
+
+    /// Starts one behind `link`.
+    pub(crate) fn on(world: &World, link: Link, name: &str, skew: SignedDuration, decide: Decide) -> Self {
+        let cluster = world.cluster.clone();
+        let clock = Clock::from_source(move || cluster.now() + skew);
+        let client = Client::new(learning(link.clone(), clock.clone()), "default");
+        let options = Options {
+            clock,
+            instance: name.to_owned(),
+            prometheus: world.transport(),
+            decide,
+            ..Options::default()
+        };
+        let running = controller::run(client, options, CancellationToken::new());
+        let task = tokio::spawn(async move {
+            // Only what must never happen ends it.
+            drop(running.await);
+        });
+        Self { link, task }
+    }
+
+    /// Whether it ended by itself.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// Ends it as `kill -9` does: what is on its way stays on its way.
+    pub(crate) async fn kill(self) {
+        self.link.set_line(Line::Frozen);
+        self.task.abort();
+        let _aborted = self.task.await;
+    }
+}
