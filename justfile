@@ -16,7 +16,7 @@ behaviour *args:
     hack/plane/plane run -- cargo test --locked --test behaviour -- {{args}}
 
 # Formatting, lints, licences and sources of dependencies, generated files.
-lint: format-check clippy deny generated-check shell
+lint: format-check clippy production deny generated-check shell
 
 format:
     cargo fmt
@@ -27,6 +27,11 @@ format-check:
 clippy:
     cargo clippy --locked --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+
+# What runs on a cluster: without the demo, and so without the cluster in memory.
+production:
+    cargo clippy --locked --package kanary --no-default-features -- -D warnings
+    @! cargo tree --locked --package kanary --no-default-features --edges normal | grep kanary-sim || { echo 'kanary-sim is in the production binary' >&2; exit 1; }
 
 deny:
     cargo deny --locked check bans licenses sources

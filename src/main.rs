@@ -1,4 +1,4 @@
-//! `kanary run` and `kanary crds`.
+//! `kanary run`, `kanary crds` and `kanary demo`.
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -23,6 +23,9 @@ enum Command {
     Run(Run),
     /// Print the CustomResourceDefinitions, for `kubectl apply -f -`.
     Crds(Crds),
+    /// Show Kanary at work on a cluster in memory: needs nothing, takes half a minute.
+    #[cfg(feature = "demo")]
+    Demo(kanary::demo::Options),
 }
 
 #[derive(clap::Args)]
@@ -64,11 +67,13 @@ enum LogFormat {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Run(options) => run(options),
-        Command::Crds(options) => crds(&options),
+        Command::Run(options) => run(options).map(|()| ExitCode::SUCCESS),
+        Command::Crds(options) => crds(&options).map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "demo")]
+        Command::Demo(options) => kanary::demo::run(options),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("kanary: {error:#}");
             ExitCode::FAILURE

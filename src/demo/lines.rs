@@ -1,0 +1,111 @@
+//! Plain lines: one for each change of a state, and the summary at the end.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+
+use super::{
+    costs::Costs,
+    model::{Model, News, Row, State},
+    text::{Colour, Line},
+    words::{self, clock, span},
+};
+
+/// Kanaries of one kind that the summary names.
+const NAMED: usize = 8;
+
+/// What happened, in one line.
+pub(super) fn news(news: &News) -> String {
+    let state = news.state.map_or("", State::word);
+    let line = format!("{}  {:<16} {state:<10}  {}", clock(news.at), news.who, news.text);
+    line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// How it all ended, in lines of at most `width` columns.
+pub(super) fn summary(
+    model: &Model,
+    costs: &Costs,
+    passed: SignedDuration,
+    width: usize,
+    coloured: bool,
+) -> Vec<String> {
+    let line = || Line::new(width, coloured);
+    let mut by_state: BTreeMap<State, Vec<&Row>> = BTreeMap::new();
+    let (named, extras) = model.in_order();
+    for row in named.into_iter().chain(extras) {
+        by_state.entry(row.state).or_default().push(row);
+    }
+    let named = by_state.values().flat_map(|rows| rows.iter().take(NAMED));
+    let names = named.map(|row| row.name.len()).max().unwrap_or_default();
+    let mut lines = vec![format!("After {} of the cluster's time:", span(passed)), String::new()];
+    for state in State::ALL {
+        let Some(rows) = by_state.get(&state) else { continue };
+        let head = line().add(&format!("{} {}", rows.len(), state.word()), Colour::of(state));
+        lines.push(head.add(meaning(state), Colour::Plain).end());
+        for row in rows.iter().take(NAMED) {
+            let line = line().space(2).column(&row.name, names, Colour::Plain).space(2);
+            lines.push(line.add(&reason(row), Colour::Plain).end());
+        }
+        if rows.len() > NAMED {
+            let more = format!("… and {} more", rows.len() - NAMED);
+            lines.push(line().space(2).add(&more, Colour::Dim).end());
+        }
+    }
+    lines.push(String::new());
+    lines.extend(self::costs(model.rows.len(), costs));
+    lines
+}
+
+fn meaning(state: State) -> &'static str {
+    match state {
+        State::Promoted => ": their Deployments run the new version",
+        State::Passed => ": a dry-run leaves the Deployment alone",
+        State::Failed => ": taken away, and their Deployments were not touched",
+        State::Waiting => ": no data is not success, so they wait and are not promoted",
+        State::Errored => ": something is wrong that is not the canary's fault",
+        _ => "",
+    }
+}
+
+fn reason(row: &Row) -> String {
+    let (judged, result) = (words::judged(row), words::result(row));
+    let took = row.status.completed_at.map(|end| span(end.duration_since(row.created)));
+    let said = match row.state {
+        State::Failed if words::failed_by_number(row) => format!("{judged}, {result}"),
+        State::Promoted | State::Passed => format!("{result}: {judged}"),
+        _ if result.is_empty() => judged,
+        _ => result,
+    };
+    took.map_or(said.clone(), |took| format!("{said} (after {took})"))
+}
+
+fn costs(kanaries: usize, costs: &Costs) -> [String; 3] {
+    #[allow(clippy::cast_precision_loss, reason = "a mean for people")]
+    let each = |number: usize| number as f64 / kanaries.max(1) as f64;
+    [
+        format!(
+            "Kanary wrote {} times to the API server, {:.1} for each Kanary (at most 7),",
+            costs.writes,
+            each(costs.writes),
+        ),
+        format!(
+            "and {} Events; it deleted {} objects after the end, read {} live, and",
+            costs.events, costs.cleanups, costs.reads,
+        ),
+        format!(
+            "asked Prometheus {} times. Waiting cost the API server nothing.",
+            costs.queries
+        ),
+    ]
+}
+
+/// What to do next.
+pub(super) fn hints(listens: bool) -> Vec<String> {
+    let mut lines = vec![String::new(), "Next:".to_owned()];
+    if !listens {
+        lines.push("  cargo run --release -- demo --listen 127.0.0.1:0   kubectl can talk to it".to_owned());
+    }
+    lines.push("  cargo run --release -- demo --canaries 1000        a thousand more at once".to_owned());
+    lines.push("  README.md, \"Try it\"                                on a cluster of your own".to_owned());
+    lines
+}

@@ -1,0 +1,79 @@
+//! The objects that the demo applies.
+
+use serde_json::{Value, json};
+
+use crate::api::names::{GROUP, VERSION};
+
+/// Where everything is: what kubectl looks at unless it is told otherwise.
+pub(super) const NAMESPACE: &str = "default";
+
+/// The label that an alert sets on a pod.
+pub(super) const ALERT: (&str, &str) = ("monitoring-alert", "high-cpu");
+
+fn pods(app: &str, image: &str) -> Value {
+    json!({
+        "metadata": {"labels": {"app": app}},
+        "spec": {"containers": [{"name": "app", "image": image, "ports": [{"containerPort": 8080}]}]},
+    })
+}
+
+/// What the users have before any Kanary: a Deployment, which runs `app:v1`, and its Service.
+pub(super) fn target(app: &str, replicas: u32) -> [Value; 2] {
+    let metadata = json!({"name": app, "namespace": NAMESPACE, "labels": {"app": app}});
+    let deployment = json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata,
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": app}},
+            "template": pods(app, &format!("{app}:v1")),
+        },
+    });
+    let service = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata,
+        "spec": {"selector": {"app": app}, "ports": [{"port": 80, "targetPort": 8080}]},
+    });
+    [deployment, service]
+}
+
+/// A Kanary that tries `image` on `app`. `more` are the other fields of its spec.
+pub(super) fn kanary(name: &str, app: &str, image: &str, more: Value) -> Value {
+    let mut spec = json!({
+        "deploymentName": app,
+        "serviceName": app,
+        "traffic": {"source": "service"},
+        "template": {"spec": {"template": pods(app, image)}},
+    });
+    if let (Some(spec), Value::Object(more)) = (spec.as_object_mut(), more) {
+        spec.extend(more);
+    }
+    json!({
+        "apiVersion": format!("{GROUP}/{VERSION}"),
+        "kind": "KanaryDeployment",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": spec,
+    })
+}
+
+/// A validation item that is judged by a query of a Prometheus.
+pub(super) fn prom_ql(query: &str, max: f64) -> Value {
+    json!({"promQL": {
+        "prometheusService": "prometheus.monitoring:9090",
+        "query": query,
+        "allPodsQuery": true,
+        "valueInRange": {"max": max},
+    }})
+}
+
+/// A validation item that fails once an alert labels a pod.
+pub(super) fn alert() -> Value {
+    json!({"labelWatch": {"podInvalidationLabels": {ALERT.0: ALERT.1}}})
+}
+
+/// A validation item that waits for a person.
+pub(super) fn manual() -> Value {
+    json!({"manual": {"statusAfterDeadline": "none"}})
+}

@@ -1,0 +1,162 @@
+//! `kanary demo`: Kanary at work on a cluster in memory, in half a minute.
+
+mod costs;
+mod generate;
+mod lines;
+mod manifests;
+mod model;
+mod pace;
+mod script;
+mod series;
+mod serving;
+mod show;
+mod stage;
+mod table;
+mod terminal;
+#[cfg(test)]
+mod tests;
+mod text;
+mod words;
+
+use std::{net::SocketAddr, process::ExitCode};
+
+use jiff::Timestamp;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    pace::Pace,
+    script::{Script, Start},
+    serving::Serving,
+    show::{Output, Show},
+    stage::Stage,
+};
+use crate::{clock::Clock, controller};
+
+/// How the demo runs.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Options {
+    /// Adds this many Kanaries of a generated mix.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    canaries: u32,
+    /// How much faster than real time the cluster's time goes.
+    #[arg(long, value_name = "X", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    speed: u32,
+    /// Lets kubectl talk to the cluster at this loopback address, until Ctrl-C; port 0 takes any free one.
+    #[arg(long, value_name = "ADDR", value_parser = serving::loopback)]
+    listen: Option<SocketAddr>,
+    /// The same seed gives the same demo.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// As it should.
+    Complete,
+    /// Somebody had enough of it.
+    Interrupted,
+}
+
+/// Runs the demo on the terminal, or in plain lines where there is none.
+///
+/// # Errors
+///
+/// The address cannot be listened on, or something did not go as the script says.
+pub fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let now = Clock::default().now();
+    // From a whole second on, because the API server tells no others: it would round the same times to different ones.
+    let start = Start(Timestamp::from_second(now.as_second())?);
+    let pace = Pace::new(Some(options.speed));
+    let ending = on_paused_time(play(options, start, pace, Output::standard))?;
+    Ok(match ending {
+        Ending::Complete => ExitCode::SUCCESS,
+        Ending::Interrupted => ExitCode::from(130),
+    })
+}
+
+/// One thread and one clock, which stands still unless [`Pace`] lets it go.
+fn on_paused_time<T>(what: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().start_paused(true).build()?.block_on(what)
+}
+
+async fn play(
+    options: Options,
+    start: Start,
+    mut pace: Pace,
+    output: impl FnOnce() -> anyhow::Result<Output>,
+) -> anyhow::Result<Ending> {
+    fastrand::seed(options.seed);
+    let script = Script::new(options.seed, options.canaries);
+    let (stage, ears) = Stage::new(&script, start, options.seed)?;
+    let serving = match options.listen {
+        Some(address) => Some(Serving::start(address).await?),
+        None => None,
+    };
+    stage.install().await?;
+    let hints = serving.as_ref().map(Serving::hints).unwrap_or_default();
+    let mut term = signal(SignalKind::terminate())?;
+    let mut show = Show::new(&script, &stage, ears, hints, output()?)?;
+    let mut tasks = tasks(script, stage, serving);
+    let mut is_played = false;
+    let ending = loop {
+        tokio::select! {
+            biased;
+            _ = tokio::signal::ctrl_c() => break Ending::Interrupted,
+            _ = term.recv() => break Ending::Interrupted,
+            Some(ended) = tasks.join_next() => match ended?? {
+                SCRIPT => is_played = true,
+                name => anyhow::bail!("{name} ended"),
+            },
+            () = pace.tick() => {
+                let is_over = show.update(&pace.shown())? && is_played;
+                if is_over && options.listen.is_none() {
+                    break Ending::Complete;
+                }
+            }
+        }
+    };
+    let unexpected = show.end()?;
+    if options.listen.is_some() {
+        return Ok(Ending::Complete);
+    }
+    if ending == Ending::Complete && !unexpected.is_empty() {
+        anyhow::bail!("not as the script says: {}", unexpected.join(", "));
+    }
+    Ok(ending)
+}
+
+/// The one task that may end.
+const SCRIPT: &str = "the script";
+
+/// Everything that goes on at once.
+fn tasks(script: Script, stage: Stage, serving: Option<Serving>) -> JoinSet<anyhow::Result<&'static str>> {
+    let mut tasks = JoinSet::new();
+    let controllers = kanary_sim::controllers::run(stage.cluster.clone(), Stage::behaviour(&script));
+    tasks.spawn(async move {
+        controllers.await;
+        Ok("the cluster")
+    });
+    let (client, options) = stage.controller();
+    tasks.spawn(async move {
+        controller::run(client, options, CancellationToken::new()).await?;
+        Ok("Kanary")
+    });
+    if let Some(serving) = serving {
+        let server = stage.server.clone();
+        tasks.spawn(async move {
+            serving.serve(server).await?;
+            Ok("the API server")
+        });
+    }
+    tasks.spawn(async move {
+        stage.play(script).await?;
+        Ok(SCRIPT)
+    });
+    tasks
+}

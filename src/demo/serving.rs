@@ -1,0 +1,109 @@
+//! `--listen`: kubectl talks to the cluster.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+    net::SocketAddr,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use kanary_sim::server::{Listener, Server, kubeconfig};
+
+/// The user of the kubeconfig.
+const USER: &str = "you";
+
+/// A loopback address: whoever reaches the API server may do anything.
+pub(super) fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text
+        .parse()
+        .map_err(|_| "write an address and a port, like 127.0.0.1:6443 (port 0 takes any free one)".to_owned())?;
+    if address.ip().is_loopback() {
+        return Ok(address);
+    }
+    Err(
+        "not a loopback address: this API server asks nobody who they are, so anybody who reaches it could do anything; \
+         listen on 127.0.0.1"
+            .to_owned(),
+    )
+}
+
+/// A listener, and a kubeconfig for as long as it is there.
+#[derive(Debug)]
+pub(super) struct Serving {
+    listener: Option<Listener>,
+    kubeconfig: Kubeconfig,
+}
+
+#[derive(Debug)]
+struct Kubeconfig(PathBuf);
+
+impl Serving {
+    pub(super) async fn start(address: SocketAddr) -> anyhow::Result<Self> {
+        let listener = Listener::bind(address)
+            .await
+            .with_context(|| format!("could not listen on {address}"))?;
+        let path = std::env::temp_dir().join(format!("kanary-demo-{}.kubeconfig", std::process::id()));
+        write(&path, &kubeconfig(listener.address(), USER))
+            .with_context(|| format!("could not write {}", path.display()))?;
+        Ok(Self {
+            listener: Some(listener),
+            kubeconfig: Kubeconfig(path),
+        })
+    }
+
+    /// What to type.
+    pub(super) fn hints(&self) -> Vec<String> {
+        vec![
+            format!("export KUBECONFIG={}", self.kubeconfig.0.display()),
+            "kubectl get kanaries -w    kubectl describe kd checkout-good".to_owned(),
+        ]
+    }
+
+    /// Serves until it is dropped.
+    pub(super) async fn serve(mut self, server: Server) -> anyhow::Result<()> {
+        if let Some(listener) = self.listener.take() {
+            listener.serve(server, &[USER]).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a file that only we can read, and that nobody put there for us to follow.
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    if path.symlink_metadata().is_ok() {
+        fs::remove_file(path)?;
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())
+}
+
+impl Drop for Kubeconfig {
+    fn drop(&mut self) {
+        // It leads nowhere any more; one that cannot be removed does no harm.
+        let _removed = fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_is_listened_on() {
+        for good in ["127.0.0.1:0", "127.0.0.1:6443", "[::1]:6443"] {
+            assert_eq!(loopback(good), Ok(good.parse().unwrap()), "{good}");
+        }
+        for (bad, why) in [
+            ("nonsense", "like 127.0.0.1:6443"),
+            ("6443", "like 127.0.0.1:6443"),
+            ("127.0.0.1:99999", "like 127.0.0.1:6443"),
+            ("0.0.0.0:6443", "anybody who reaches it could do anything"),
+            ("192.168.1.2:6443", "anybody who reaches it could do anything"),
+        ] {
+            let error = loopback(bad).expect_err(bad);
+            assert!(error.contains(why), "{bad}: {error}");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The cluster, its Prometheus, and who does what in it.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use anyhow::Context;
+use http::header::CONTENT_TYPE;
+use k8s_openapi::api::core::v1::Pod;
+use kanary_sim::{
+    clock::Clock as ClusterClock,
+    cluster::{Cluster, Event, Options},
+    controllers::{Behaviour, Fate},
+    prometheus::Prometheus,
+    server::Server,
+};
+use kube::{
+    Api, Client,
+    api::{DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    core::{ApiResource, TypeMeta, gvk::GroupVersionKind},
+};
+use serde_json::{Value, json};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::{Instant, sleep_until},
+};
+use tower::service_fn;
+
+use super::{
+    costs,
+    manifests::{self, ALERT, NAMESPACE},
+    model::News,
+    script::{Cue, Deed, Part, Script, Start},
+};
+use crate::{
+    api::{
+        Kanary, KanaryKind, Word,
+        names::{KANARY_NAME, canary_name},
+    },
+    clock::Clock,
+    controller,
+    prometheus::{Local, Transport},
+};
+
+/// What was measured for the canary of this name.
+pub(super) type Measurement = (String, Option<f64>);
+
+/// Everything that a controller needs.
+pub(super) struct Stage {
+    pub(super) cluster: Cluster,
+    pub(super) server: Server,
+    prometheus: Prometheus,
+    start: Start,
+    began: Instant,
+    heard: UnboundedSender<Measurement>,
+    told: UnboundedSender<News>,
+}
+
+/// What is heard of it.
+pub(super) struct Ears {
+    pub(super) changes: UnboundedReceiver<Event>,
+    pub(super) measurements: UnboundedReceiver<Measurement>,
+    /// What people do.
+    pub(super) deeds: UnboundedReceiver<News>,
+    /// It counts the queries.
+    pub(super) prometheus: Prometheus,
+}
+
+impl Stage {
+    /// A cluster with nothing in it, and a Prometheus that knows what the script says.
+    pub(super) fn new(script: &Script, start: Start, seed: u64) -> anyhow::Result<(Self, Ears)> {
+        let cluster = Cluster::new(Options {
+            start: start.0,
+            seed,
+            ..Options::default()
+        });
+        let prometheus = Prometheus::new();
+        for course in script.parts.iter().flat_map(|part| &part.courses) {
+            course.tell(&prometheus, start)?;
+        }
+        let (heard, measurements) = unbounded_channel();
+        let (told, deeds) = unbounded_channel();
+        let ears = Ears {
+            changes: cluster.events(),
+            measurements,
+            deeds,
+            prometheus: prometheus.clone(),
+        };
+        let stage = Self {
+            server: Server::new(cluster.clone()),
+            cluster,
+            prometheus,
+            start,
+            began: Instant::now(),
+            heard,
+            told,
+        };
+        Ok((stage, ears))
+    }
+
+    /// How pods behave: as on a real cluster, but for the images that the script breaks.
+    pub(super) fn behaviour(script: &Script) -> Behaviour {
+        let broken: BTreeSet<_> = script.broken_images().into_iter().collect();
+        let behaviour = Behaviour {
+            start: Duration::from_secs(1)..=Duration::from_secs(3),
+            ready: Duration::from_secs(4)..=Duration::from_secs(10),
+            ..Behaviour::default()
+        };
+        behaviour.image(move |image| broken.contains(image).then_some(Fate::NeverReady))
+    }
+
+    /// How Kanary runs in it.
+    pub(super) fn controller(&self) -> (Client, controller::Options) {
+        let cluster = self.cluster.clone();
+        let options = controller::Options {
+            clock: Clock::from_source(move || cluster.now()),
+            instance: "kanary-demo".to_owned(),
+            prometheus: listening(self.prometheus.clone(), self.cluster.clock(), self.heard.clone()),
+            ..controller::Options::default()
+        };
+        (self.server.client(costs::USER), options)
+    }
+
+    /// Installs Kanary's kinds.
+    pub(super) async fn install(&self) -> anyhow::Result<()> {
+        let client = self.server.client("kubernetes-admin");
+        for crd in crate::api::crds() {
+            create(&client, serde_json::to_value(crd)?).await?;
+        }
+        Ok(())
+    }
+
+    /// Does what people do, each thing in its time, and tells of it.
+    pub(super) async fn play(self, script: Script) -> anyhow::Result<()> {
+        let developer = self.server.client("developer");
+        for (at, cue) in script.cues() {
+            sleep_until(self.began + at).await;
+            match cue {
+                Cue::Target(part) => {
+                    for object in manifests::target(&part.target, if part.is_extra { 1 } else { 3 }) {
+                        create(&developer, object).await?;
+                    }
+                }
+                Cue::Kanary(part) => create(&developer, part.manifest(self.start)).await?,
+                Cue::Deed(part, deed) => {
+                    self.act(part, deed).await?;
+                    self.tell(part, deed);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&self, part: &Part, deed: Deed) {
+        let (text, brief) = said(part, deed);
+        let news = News {
+            at: self.cluster.now(),
+            who: part.name.clone(),
+            state: None,
+            text,
+            brief: brief.to_owned(),
+        };
+        // Who listens no more has ended.
+        let _ended = self.told.send(news);
+    }
+
+    async fn act(&self, part: &Part, deed: Deed) -> anyhow::Result<()> {
+        let word = match deed {
+            Deed::Alert => return self.alert(part).await,
+            Deed::Word(Word::Valid) => "valid",
+            Deed::Word(Word::Invalid) => "invalid",
+        };
+        let path = "/spec/validation/items/0/manual/status";
+        let patch = serde_json::from_value(json!([{"op": "add", "path": path, "value": word}]))?;
+        let kind = KanaryKind::Deployment;
+        let api: Api<Kanary> = Api::namespaced_with(self.server.client("person"), NAMESPACE, &kind);
+        let patch: Patch<Value> = Patch::Json(patch);
+        unless_gone(
+            part,
+            api.patch(&part.name, &PatchParams::default(), &patch).await.map(|_| ()),
+        )
+    }
+
+    async fn alert(&self, part: &Part) -> anyhow::Result<()> {
+        let api: Api<Pod> = Api::namespaced(self.server.client("alertmanager"), NAMESPACE);
+        let labels = format!("{KANARY_NAME}={}", part.name);
+        let pods = api.list(&ListParams::default().labels(&labels)).await?;
+        for pod in pods {
+            let name = pod.metadata.name.unwrap_or_default();
+            let patch = Patch::Merge(json!({"metadata": {"labels": {ALERT.0: ALERT.1}}}));
+            unless_gone(
+                part,
+                api.patch(&name, &PatchParams::default(), &patch).await.map(|_| ()),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Somebody at the keyboard may have deleted what is to be changed.
+fn unless_gone(part: &Part, done: kube::Result<()>) -> anyhow::Result<()> {
+    match done {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        done => done.with_context(|| format!("{} could not be changed", part.name)),
+    }
+}
+
+/// What was done, in full and in a few words.
+fn said(part: &Part, deed: Deed) -> (String, &'static str) {
+    let canary = canary_name(&part.target, &part.name);
+    match deed {
+        Deed::Alert => (
+            format!("an alert labels the pods of {canary} {}={}", ALERT.0, ALERT.1),
+            "an alert labels its pods",
+        ),
+        Deed::Word(Word::Valid) => ("a person sets status: valid".to_owned(), "a person says valid"),
+        Deed::Word(Word::Invalid) => ("a person sets status: invalid".to_owned(), "a person says invalid"),
+    }
+}
+
+async fn create(client: &Client, object: Value) -> anyhow::Result<()> {
+    let types: TypeMeta = serde_json::from_value(object.clone())?;
+    let kind = GroupVersionKind::try_from(&types)?;
+    let object: DynamicObject = serde_json::from_value(object)?;
+    let name = object.metadata.name.clone().unwrap_or_default();
+    let resource = ApiResource::from_gvk(&kind);
+    let api: Api<DynamicObject> = match &object.metadata.namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    let created = api.create(&PostParams::default(), &object).await;
+    created.with_context(|| format!("{} {name} could not be created", kind.kind))?;
+    Ok(())
+}
+
+/// What carries queries to `prometheus`, and tells what each came to.
+fn listening(prometheus: Prometheus, clock: ClusterClock, heard: UnboundedSender<Measurement>) -> Transport {
+    Transport::Local(Local::new(service_fn(move |request: http::Request<Vec<u8>>| {
+        let (prometheus, heard) = (prometheus.clone(), heard.clone());
+        async move {
+            let form = String::from_utf8_lossy(request.body());
+            let reply = prometheus.answer(request.uri().path(), &form, clock.now()).await?;
+            if let Some(canary) = canary_of(&form) {
+                // Who listens no more has ended.
+                let _ended = heard.send((canary.to_owned(), value(&reply.body)));
+            }
+            let response = http::Response::builder().status(reply.status);
+            Ok(response
+                .header(CONTENT_TYPE, reply.content_type)
+                .body(reply.body.to_vec())?)
+        }
+    })))
+}
+
+/// The canary that a query is about: `deployment="…"`, as a form has it.
+fn canary_of(form: &str) -> Option<&str> {
+    let (_, rest) = form.split_once("deployment%3D%22")?;
+    Some(rest.split_once("%22")?.0)
+}
+
+/// The one number of an answer.
+fn value(body: &[u8]) -> Option<f64> {
+    let answer: Value = serde_json::from_slice(body).ok()?;
+    let text = answer.pointer("/data/result/0/value/1")?.as_str()?;
+    text.parse().ok().filter(|value: &f64| value.is_finite())
+}

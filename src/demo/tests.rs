@@ -1,0 +1,329 @@
+//! The whole demo, without a terminal and without real time; and what it looks like.
+
+use std::{
+    io::Write,
+    sync::{Arc, Mutex},
+};
+
+use expect_test::{Expect, expect};
+use serde_json::json;
+
+use super::{
+    costs::Costs,
+    model::{Model, News, Pods, Row, State},
+    pace::Pace,
+    script::{Part, Script, Start},
+    show::Output,
+    table::{Screen, Size, frame},
+    *,
+};
+use crate::api::KanaryStatus;
+
+/// What was written.
+#[derive(Clone, Default)]
+struct Paper(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Paper {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn start() -> Start {
+    Start("2026-11-22T08:00:00Z".parse().unwrap())
+}
+
+fn played(seed: u64, canaries: u32) -> String {
+    let (paper, options) = (
+        Paper::default(),
+        Options {
+            canaries,
+            speed: 1,
+            listen: None,
+            seed,
+        },
+    );
+    let output = Output::Lines(Box::new(paper.clone()));
+    let ending = on_paused_time(play(options, start(), Pace::new(None), || Ok(output))).unwrap();
+    assert_eq!(ending, Ending::Complete);
+    let written = paper.0.lock().unwrap();
+    String::from_utf8(written.clone()).unwrap()
+}
+
+#[test]
+fn all_comes_to_the_end_that_the_script_says_and_the_same_seed_to_the_same_lines() {
+    let first = played(1, 6);
+    let (_, summary) = first.split_once("\n\n").unwrap();
+    expect![[r#"
+        7 promoted: their Deployments run the new version
+          checkout-good    checkout v1 → v2: error rate 0.29 % ≤ 1 % (after 11m40s)
+          billing-manual   billing v1 → v2: a person said valid (after 7m32s)
+          frontend-later   frontend v1 → v2: p99 latency 183 ms ≤ 500 ms (after 10m53s)
+          profile-first    profile v1 → v2: error rate 0.39 % ≤ 1 % (after 7m34s)
+          imports-4        imports-4 v1 → v2: p99 latency 234 ms ≤ 500 ms (after 9m13s)
+          orders-5         orders-5 v1 → v2: error rate 0.27 % ≤ 1 % (after 9m0s)
+          auth-3           auth-3 v1 → v2: p99 latency 171 ms ≤ 500 ms (after 7m15s)
+        1 passed: a dry-run leaves the Deployment alone
+          catalog-dry-run  dry-run, catalog left alone: error rate 0.21 % ≤ 1 % (after 9m11s)
+        8 failed: taken away, and their Deployments were not touched
+          payments-slow    p99 latency 533 ms > 500 ms, payments left alone (after 6m10s)
+          search-5xx       error rate 1.02 % > 1 %, search left alone (after 5m11s)
+          reports-alert    an alert labelled its pod (after 4m53s)
+          profile-second   profile was changed meanwhile (after 7m8s)
+          images-broken    its pods never became ready (after 8m0s)
+          sessions-2       p99 latency 758 ms > 500 ms, sessions-2 left alone (after 5m5s)
+          gateway-1        error rate 1.54 % > 1 %, gateway-1 left alone (after 7m7s)
+          gateway-6        p99 latency 824 ms > 500 ms, gateway-6 left alone (after 3m5s)
+        1 waiting: no data is not success, so they wait and are not promoted
+          emails-no-data   no data is no success: not promoted
+
+        Kanary wrote 81 times to the API server, 4.8 for each Kanary (at most 7),
+        and 33 Events; it deleted 24 objects after the end, read 15 live, and
+        asked Prometheus 182 times. Waiting cost the API server nothing.
+
+        Next:
+          kanary demo --listen 127.0.0.1:0   a cluster that kubectl can talk to
+          kanary demo --canaries 1000        a thousand more at once
+          README.md, "Try it"                on a cluster of your own
+    "#]]
+    .assert_eq(summary);
+    assert_eq!(played(1, 6), first);
+}
+
+fn at(clock: &str) -> jiff::Timestamp {
+    format!("2026-11-22T{clock}Z").parse().unwrap()
+}
+
+/// A part of the script, with this status.
+fn row(part: &Part, state: State, status: serde_json::Value) -> Row {
+    let mut status: KanaryStatus = serde_json::from_value(status).unwrap();
+    if state != State::Scheduled {
+        status.available_at = Some(at("08:00:40"));
+        status.deadline = Some(at("08:11:40"));
+    }
+    let manifest = part.manifest(start());
+    Row {
+        name: part.name.clone(),
+        part: Some(part.clone()),
+        spec: serde_json::from_value(manifest["spec"].clone()).unwrap(),
+        status,
+        state,
+        created: at("08:00:30"),
+        changed: at("08:00:30"),
+        pods: Some(Pods {
+            ready: 1,
+            wanted: 1,
+            since: Some(at("08:00:31")),
+        }),
+        former: Some(format!("{}:v1", part.target)),
+        measured: None,
+    }
+}
+
+fn condition(kind: &str, reason: &str, message: &str) -> serde_json::Value {
+    json!({"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": "2026-11-22T08:05:00Z"})
+}
+
+fn rows() -> Vec<Row> {
+    let script = Script::new(1, 0);
+    let part = |name: &str| script.parts.iter().find(|part| part.name == name).unwrap();
+    let ended = "2026-11-22T08:05:00Z";
+    let failed = |reason, message| json!({"completedAt": ended, "conditions": [condition("Failed", reason, message)]});
+    let slow = json!({"name": "promQL[0]", "state": "Bad", "lastValue": 0.6123});
+    let good = json!({"name": "promQL[0]", "state": "Good", "lastValue": 0.00312});
+    let mut judging = row(part("checkout-good"), State::Judging, json!({}));
+    judging.measured = Some(Some(0.0023));
+    let mut too_slow = row(
+        part("payments-slow"),
+        State::Failed,
+        failed("PromQLFailed", "promQL[0]: 0.6123"),
+    );
+    too_slow.status.items = vec![serde_json::from_value(slow).unwrap()];
+    let mut later = part("frontend-later").clone();
+    later.schedule = Some(script::minutes(8));
+    let mut scheduled = row(&later, State::Scheduled, json!({}));
+    scheduled.pods = None;
+    let mut promoted = row(
+        part("profile-first"),
+        State::Promoted,
+        json!({"completedAt": ended, "items": [good]}),
+    );
+    promoted.pods = None;
+    let mut no_data = row(
+        part("emails-no-data"),
+        State::Waiting,
+        json!({"conditions": [condition("Stalled", "NoData", "")]}),
+    );
+    (no_data.measured, no_data.status.deadline) = (Some(None), Some(at("08:04:30")));
+    let mut long = Part::new(
+        &"long-".repeat(12),
+        "結帳服務",
+        script::minutes(10),
+        &[manifests::manual()],
+    );
+    long.about = "its name is long, and its target's is wide";
+    let mut broken = row(part("images-broken"), State::Starting, json!({}));
+    broken.pods = broken.pods.map(|pods| Pods { ready: 0, ..pods });
+    vec![
+        judging,
+        too_slow,
+        scheduled,
+        promoted,
+        no_data,
+        broken,
+        row(
+            part("reports-alert"),
+            State::Failed,
+            failed("LabelMatched", "labelWatch[0]: pod x"),
+        ),
+        row(
+            &long,
+            State::Promoting,
+            json!({"conditions": [condition("Succeeded", "ManualValid", "")]}),
+        ),
+    ]
+}
+
+fn shown(size: Size, coloured: bool) -> Vec<String> {
+    let mut model = Model::default();
+    model.rows = rows();
+    let news = [
+        (
+            State::Judging,
+            "until 08:11:40: error rate has to stay ≤ 1 %",
+            "until 08:11:40",
+        ),
+        (
+            State::Failed,
+            "p99 latency 612 ms > 500 ms, payments left alone",
+            "p99 latency 612 ms > 500 ms",
+        ),
+    ];
+    let news = news.map(|(state, text, brief)| News {
+        at: at("08:04:55"),
+        who: "checkout-good".to_owned(),
+        state: Some(state),
+        text: text.to_owned(),
+        brief: brief.to_owned(),
+    });
+    let costs = Costs {
+        writes: 34,
+        queries: 87,
+        events: 12,
+        ..Costs::default()
+    };
+    let screen = Screen {
+        model: &model,
+        news: &news,
+        costs: &costs,
+        started: at("08:00:00"),
+        now: at("08:05:10"),
+        speed: "30× real time",
+        footer: &["Ctrl-C ends it.".to_owned()],
+    };
+    frame(&screen, size, coloured)
+}
+
+fn check(size: Size, expected: Expect) {
+    let lines = shown(size, false);
+    for line in &lines {
+        assert!(
+            unicode_width::UnicodeWidthStr::width(line.as_str()) <= size.width,
+            "{line}"
+        );
+    }
+    assert!(lines.len() <= size.height);
+    expected.assert_eq(&format!("{}\n", lines.join("\n")));
+}
+
+#[test]
+fn the_table_fits_80_columns() {
+    let size = Size { width: 80, height: 24 };
+    check(
+        size,
+        expect![[r#"
+        kanary demo  08:05:10 UTC, 5m10s in  30× real time  34 writes, 87 queries
+        8 Kanaries  1 scheduled  1 starting  1 judging  1 waiting  1 promoting  1 promo…
+
+        NAME            STATE      TO DEADLINE      PODS JUDGED BY, RESULT
+        checkout-good   judging    ━━━───── 6m30s   1/1  error rate 0.23 % ≤ 1 %
+        payments-slow   failed     ━━━───── 4m30s   1/1  p99 latency 612 ms > 500 ms
+        frontend-later  scheduled  starts in 0s     1/1  p99 latency ≤ 500 ms
+        profile-first   promoted   ━━━━━━━━ 4m30s   -    profile v1 → v2
+        emails-no-data  waiting    ━━━━━━━━ +40s    1/1  no data is no success: not pro…
+        images-broken   starting   ━━━━──── 3m21s   0/1  error rate ≤ 1 %
+        reports-alert   failed     ━━━───── 4m30s   1/1  an alert labelled its pod
+        long-long-long… promoting  target rolls out 1/1  結帳服務 v1 → v2, rolling out
+
+        08:04:55 checkout-good   judging    until 08:11:40
+        08:04:55 checkout-good   failed     p99 latency 612 ms > 500 ms
+
+        Ctrl-C ends it.
+    "#]],
+    );
+}
+
+#[test]
+fn the_table_uses_200_columns() {
+    let size = Size { width: 200, height: 50 };
+    check(
+        size,
+        expect![[r#"
+        kanary demo  08:05:10 UTC, 5m10s in  30× real time  Kanary so far: 34 writes, 12 Events, 0 live reads, 87 queries
+        8 Kanaries  1 scheduled  1 starting  1 judging  1 waiting  1 promoting  1 promoted  2 failed
+
+        NAME                              STATE       TO DEADLINE                    PODS   JUDGED BY                      RESULT
+        checkout-good                     judging     ━━━━━━━━──────────── 6m30s     1/1    error rate 0.23 % ≤ 1 %        its error rate stays low
+        payments-slow                     failed      ━━━━━━━───────────── 4m30s     1/1    p99 latency 612 ms > 500 ms    p99 latency 612 ms > 500 ms, payments left alone
+        frontend-later                    scheduled   starts in 0s                   1/1    p99 latency ≤ 500 ms           starts on schedule
+        profile-first                     promoted    ━━━━━━━━━━━━━━━━━━━━ 4m30s     -      error rate 0.31 % ≤ 1 %        profile v1 → v2
+        emails-no-data                    waiting     ━━━━━━━━━━━━━━━━━━━━ +40s      1/1    error rate: no data            no data is no success: not promoted
+        images-broken                     starting    ━━━━━━━━━━━───────── 3m21s     0/1    error rate ≤ 1 %               its pods never become ready
+        reports-alert                     failed      ━━━━━━━───────────── 4m30s     1/1    no alert on its pods           an alert labelled its pod
+        long-long-long-long-long-long-l…  promoting   target rolls out               1/1    needs a person's word          結帳服務 v1 → v2, rolling out
+
+        08:04:55  checkout-good                     judging     until 08:11:40: error rate has to stay ≤ 1 %
+        08:04:55  checkout-good                     failed      p99 latency 612 ms > 500 ms, payments left alone
+
+        Ctrl-C ends it.
+    "#]],
+    );
+}
+
+#[test]
+fn what_there_is_no_room_for_is_counted() {
+    let size = Size { width: 60, height: 14 };
+    check(
+        size,
+        expect![[r#"
+        kanary demo  08:05:10 UTC, 5m10s in  30× real time  34 writ…
+        8 Kanaries  1 scheduled  1 starting  1 judging  1 waiting  …
+
+        NAME            STATE      TO DEADLINE      PODS JUDGED BY,…
+        images-broken   starting   ━━━━──── 3m21s   0/1  error rate…
+        reports-alert   failed     ━━━───── 4m30s   1/1  an alert l…
+        long-long-long… promoting  target rolls out 1/1  結帳服務 v…
+        … and 5 more
+
+        08:04:55 checkout-good   judging    until 08:11:40
+        08:04:55 checkout-good   failed     p99 latency 612 ms > 50…
+
+        Ctrl-C ends it.
+    "#]],
+    );
+}
+
+#[test]
+fn colours_change_nothing_but_the_colour() {
+    let size = Size { width: 80, height: 24 };
+    let plain = shown(size, true).into_iter().map(|line| {
+        let mut parts = line.split('\x1b');
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |text, part| text + part.split_once('m').unwrap().1)
+    });
+    assert_eq!(plain.collect::<Vec<_>>(), shown(size, false));
+}
