@@ -113,23 +113,24 @@ fn time_and_chance_come_from_where_a_simulation_can_set_them() {
     }
 }
 
+/// Every file of Rust in the tree.
+fn all_sources() -> Vec<PathBuf> {
+    let folders = ["src", "tests", "benches", "sim/src"].map(|folder| root().join(folder));
+    let there = folders.iter().filter(|folder| folder.is_dir());
+    there.flat_map(|folder| sources(folder)).collect()
+}
+
 #[test]
 fn files_stay_of_a_readable_size() {
-    let long: Vec<_> = ["src", "tests"]
-        .into_iter()
-        .flat_map(|folder| sources(&root().join(folder)))
-        .filter(|file| fs::read_to_string(file).unwrap().lines().count() > 400)
-        .collect();
+    let is_long = |file: &PathBuf| fs::read_to_string(file).unwrap().lines().count() > 400;
+    let long: Vec<_> = all_sources().into_iter().filter(is_long).collect();
     assert_eq!(long, Vec::<PathBuf>::new());
 }
 
 #[test]
 fn no_test_is_ignored() {
     let word = concat!("#[", "ignore");
-    for file in sources(&root().join("src"))
-        .into_iter()
-        .chain(sources(&root().join("tests")))
-    {
+    for file in all_sources() {
         assert!(!fs::read_to_string(&file).unwrap().contains(word), "{}", file.display());
     }
 }

@@ -4,6 +4,7 @@ use std::{borrow::Cow, fmt, str::FromStr, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::{Value, json};
 
 /// A duration in Go's notation, never negative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,12 +99,24 @@ impl JsonSchema for GoDuration {
         json_schema!({
             "type": "string",
             "maxLength": 32,
-            "x-kubernetes-validations": [{
-                "rule": "self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$')",
-                "message": "write a duration as 500ms, 20s, 15m or 1h30m",
-            }],
+            "x-kubernetes-validations": [is_duration()],
         })
     }
+}
+
+const PATTERN: &str = "self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$')";
+
+fn is_duration() -> Value {
+    json!({"rule": PATTERN, "message": "write a duration as 500ms, 20s, 15m or 1h30m"})
+}
+
+/// The rules for a field that must not be shorter than 100 ms. What is no duration is told so, and not compared: CEL
+/// would say that in words of its own.
+pub(crate) fn at_least_100ms(field: &str) -> Value {
+    json!([is_duration(), {
+        "rule": format!("!{PATTERN} || duration(self) >= duration('100ms')"),
+        "message": format!("{field} is shorter than 100ms: raise it"),
+    }])
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::GoDuration;
+use super::{GoDuration, duration::at_least_100ms};
 
 /// How the canary is judged.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,10 +25,7 @@ pub struct ValidationSpec {
     pub validation_period: Option<GoDuration>,
     /// A metric is checked at least this often. Default 20s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-kubernetes-validations" = [{
-        "rule": "duration(self) >= duration('100ms')",
-        "message": "maxIntervalPeriod is shorter than 100ms: raise it",
-    }]))]
+    #[schemars(extend("x-kubernetes-validations" = at_least_100ms("maxIntervalPeriod")))]
     pub max_interval_period: Option<GoDuration>,
     /// `true` is a dry-run: the run ends at `Succeeded` and the target is left alone. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -214,10 +211,7 @@ pub struct PromQlItem {
     pub min_samples: Option<u32>,
     /// Time between two checks. Default: the validation's `maxIntervalPeriod`; a longer interval is shortened to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-kubernetes-validations" = [{
-        "rule": "duration(self) >= duration('100ms')",
-        "message": "interval is shorter than 100ms: raise it",
-    }]))]
+    #[schemars(extend("x-kubernetes-validations" = at_least_100ms("interval")))]
     pub interval: Option<GoDuration>,
     /// At the deadline with too few samples: `hold` waits with a condition and an event, `fail` fails the run. Nothing
     /// promotes on no data. Default `hold`.

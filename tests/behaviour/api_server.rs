@@ -4,15 +4,12 @@ use futures::StreamExt;
 use kube::{
     Api,
     api::{
-        DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy,
-        WatchEvent, WatchParams,
+        DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions, WatchEvent, WatchParams,
     },
 };
 use serde_json::{Value, json};
 
-use crate::support::{
-    CONFIG_MAP, DEPLOYMENT, EVENT, KANARY, Kind, LEASE, POD, REPLICA_SET, World, deployment, kanary, labels,
-};
+use crate::support::{CONFIG_MAP, DEPLOYMENT, EVENT, KANARY, Kind, LEASE, World, config_map, deployment, kanary};
 
 /// Sends a patch, and says what became of it: the object, or the status and reason of the refusal.
 async fn send(world: &World, kind: &Kind, name: &str, patch: Patch<Value>) -> Result<Value, (u16, String)> {
@@ -39,14 +36,10 @@ fn json_patch(operations: Value) -> Patch<Value> {
     Patch::Json(serde_json::from_value(operations).expect("it is a JSON Patch"))
 }
 
-fn map(name: &str, data: Value) -> Value {
-    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data})
-}
-
 #[tokio::test]
 async fn a_patch_that_changes_nothing_makes_no_version() {
     let world = World::unserved("api").await;
-    let made = world.create(&CONFIG_MAP, &map("m", json!({"a": "1"}))).await;
+    let made = world.create(&CONFIG_MAP, &config_map("m", json!({"a": "1"}))).await;
     for patch in [
         Patch::Merge(json!({"data": {"a": "1"}})),
         Patch::Strategic(json!({"data": {"a": "1"}})),
@@ -60,7 +53,7 @@ async fn a_patch_that_changes_nothing_makes_no_version() {
 #[tokio::test]
 async fn a_write_on_top_of_something_else_is_refused() {
     let world = World::unserved("api").await;
-    let made = world.create(&CONFIG_MAP, &map("m", json!({"a": "1"}))).await;
+    let made = world.create(&CONFIG_MAP, &config_map("m", json!({"a": "1"}))).await;
     let version = made["metadata"]["resourceVersion"].clone();
     let replace = |path: &str, value: &Value| {
         json_patch(
@@ -110,7 +103,7 @@ async fn a_write_on_top_of_something_else_is_refused() {
 #[tokio::test]
 async fn a_delete_keeps_its_preconditions() {
     let world = World::unserved("api").await;
-    world.create(&CONFIG_MAP, &map("m", json!({}))).await;
+    world.create(&CONFIG_MAP, &config_map("m", json!({}))).await;
     let other = DeleteParams {
         preconditions: Some(Preconditions {
             uid: Some("another".to_owned()),
@@ -222,13 +215,13 @@ async fn a_strategic_patch_merges_containers_by_name() {
 #[tokio::test]
 async fn a_field_that_is_no_longer_applied_goes() {
     let world = World::unserved("api").await;
-    let apply = async |data: Value| send(&world, &CONFIG_MAP, "m", Patch::Apply(map("m", data))).await;
+    let apply = async |data: Value| send(&world, &CONFIG_MAP, "m", Patch::Apply(config_map("m", data))).await;
     let made = apply(json!({"a": "1", "b": "2"})).await.expect("it is made");
     assert_eq!(apply(json!({"a": "1", "b": "2"})).await, Ok(made), "nothing new");
     world.patch(&CONFIG_MAP, "m", json!({"data": {"c": "3"}})).await;
     let less = apply(json!({"a": "1"})).await.expect("it is taken");
     assert_eq!(less["data"], json!({"a": "1", "c": "3"}), "what others wrote stays");
-    let theirs = Patch::Apply(map("m", json!({"a": "4"})));
+    let theirs = Patch::Apply(config_map("m", json!({"a": "4"})));
     let conflict = outcome(
         world
             .api(&CONFIG_MAP)
@@ -251,7 +244,7 @@ async fn an_object_that_leaves_the_selection_is_deleted_to_its_watch() {
     let api = world.api(&CONFIG_MAP);
     let list = api.list(&ListParams::default()).await.expect("the kind can be listed");
     let from = list.metadata.resource_version.expect("a list has a version");
-    let mut mine = map("m", json!({"n": "1"}));
+    let mut mine = config_map("m", json!({"n": "1"}));
     mine["metadata"]["labels"] = json!({"on": "yes"});
     world.create(&CONFIG_MAP, &mine).await;
     world.patch(&CONFIG_MAP, "m", json!({"data": {"n": "2"}})).await;
@@ -296,7 +289,7 @@ async fn an_object_that_leaves_the_selection_is_deleted_to_its_watch() {
 async fn a_list_comes_in_pages() {
     let world = World::unserved("api").await;
     for name in ["a", "b", "c"] {
-        world.create(&CONFIG_MAP, &map(name, json!({}))).await;
+        world.create(&CONFIG_MAP, &config_map(name, json!({}))).await;
     }
     let api = world.api(&CONFIG_MAP);
     let mut names = Vec::new();
@@ -315,44 +308,9 @@ async fn a_list_comes_in_pages() {
 }
 
 #[tokio::test]
-async fn what_an_object_owns_goes_with_it_unless_it_is_orphaned() {
-    let world = World::unserved("api").await;
-    for (name, policy) in [
-        ("background", PropagationPolicy::Background),
-        ("foreground", PropagationPolicy::Foreground),
-        ("orphan", PropagationPolicy::Orphan),
-    ] {
-        let owner = world.create(&CONFIG_MAP, &map(name, json!({}))).await;
-        let mut owned = map(&format!("{name}-owned"), json!({}));
-        owned["metadata"]["ownerReferences"] = json!([{
-            "apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": owner["metadata"]["uid"],
-            "blockOwnerDeletion": true,
-        }]);
-        world.create(&CONFIG_MAP, &owned).await;
-        let params = DeleteParams {
-            propagation_policy: Some(policy),
-            ..DeleteParams::default()
-        };
-        world
-            .api(&CONFIG_MAP)
-            .delete(name, &params)
-            .await
-            .expect("it can be deleted");
-    }
-    for name in ["background", "foreground", "orphan"] {
-        world.gone(&CONFIG_MAP, name).await;
-    }
-    for name in ["background-owned", "foreground-owned"] {
-        world.gone(&CONFIG_MAP, name).await;
-    }
-    let orphan = world.get(&CONFIG_MAP, "orphan-owned").await;
-    assert_eq!(orphan["metadata"]["ownerReferences"], Value::Null);
-}
-
-#[tokio::test]
 async fn an_object_waits_for_its_finalizers() {
     let world = World::unserved("api").await;
-    let mut held = map("m", json!({}));
+    let mut held = config_map("m", json!({}));
     held["metadata"]["finalizers"] = json!(["example.com/hold"]);
     world.create(&CONFIG_MAP, &held).await;
     world.delete(&CONFIG_MAP, "m").await;
@@ -362,40 +320,6 @@ async fn an_object_waits_for_its_finalizers() {
         .patch(&CONFIG_MAP, "m", json!({"metadata": {"finalizers": null}}))
         .await;
     world.gone(&CONFIG_MAP, "m").await;
-}
-
-#[tokio::test]
-async fn a_deployment_makes_a_replica_set_with_the_hash_of_its_template() {
-    let world = World::unserved("api").await;
-    world.target("app", 2).await;
-    world
-        .until(&DEPLOYMENT, "app", "is available", |app| {
-            app["status"]["availableReplicas"] == 2
-        })
-        .await;
-    let sets = world.list(&REPLICA_SET, "app=app").await;
-    let hash = labels(&sets[0], "/metadata/labels")["pod-template-hash"].clone();
-    assert_eq!(sets[0]["metadata"]["name"], format!("app-{hash}"));
-    assert_eq!(
-        sets[0]["metadata"]["annotations"]["deployment.kubernetes.io/revision"],
-        "1"
-    );
-    let pods = world.list(&POD, &format!("pod-template-hash={hash}")).await;
-    assert_eq!(pods.len(), 2);
-    // A pod that loses the label is left, and another takes its place.
-    let name = pods[0]["metadata"]["name"].as_str().expect("a pod has a name");
-    world
-        .patch(&POD, name, json!({"metadata": {"labels": {"app": null}}}))
-        .await;
-    let freed = world
-        .until(&POD, name, "is nobody's", |pod| {
-            pod["metadata"]["ownerReferences"].is_null()
-        })
-        .await;
-    assert_eq!(freed["metadata"]["deletionTimestamp"], Value::Null);
-    world
-        .until_all(&POD, "app=app", "another took its place", |pods| pods.len() == 2)
-        .await;
 }
 
 #[tokio::test]
@@ -432,16 +356,4 @@ async fn a_lease_is_taken_by_one() {
     outcomes.sort_by_key(Result::is_err);
     assert!(outcomes[0].is_ok(), "{outcomes:?}");
     assert_eq!(outcomes[1], refused(422, "Invalid"));
-}
-
-#[tokio::test]
-async fn a_namespace_takes_everything_with_it() {
-    let world = World::unserved("api").await;
-    let other = world.sibling("api").await;
-    other.target("app", 1).await;
-    other.kanary("batman", "app", json!({})).await;
-    other.delete_namespace().await;
-    for kind in [KANARY, DEPLOYMENT, REPLICA_SET, POD] {
-        other.none_left(&kind, "").await;
-    }
 }

@@ -17,6 +17,7 @@ mod again;
 mod api_server;
 mod bad_input;
 mod clocks;
+mod controllers;
 mod crash;
 mod deletion;
 mod fleet;

@@ -166,6 +166,11 @@ fn refused_validations() -> Vec<(&'static str, Value, &'static str)> {
             "at least 1 chars",
         ),
         (
+            "an interval that is no duration",
+            prom_ql(json!({"interval": "soon", "boolean": {}})),
+            "write a duration as",
+        ),
+        (
             "an interval that is too short",
             prom_ql(json!({"interval": "1ms", "boolean": {}})),
             "shorter than 100ms",

@@ -134,6 +134,15 @@ impl Item<'_> {
             .collect())
     }
 
+    /// Whether this kind is one that there are objects of: nothing is known of the others.
+    fn is_served(&self, kind: &str) -> bool {
+        self.cluster
+            .lock()
+            .registry
+            .iter()
+            .any(|resource| resource.kind == kind)
+    }
+
     /// Deletes it if all its owners are gone, or wait for it.
     fn judge(&self, live: &Live) -> Result<(), Failure> {
         let meta = &self.object.meta;
@@ -142,6 +151,7 @@ impl Item<'_> {
             let found = live.owner(&owner.uid, &meta.namespace);
             let found = found.and_then(|(resource, place)| self.cluster.object(resource, place));
             match found.filter(|found| found.meta.uid == owner.uid) {
+                None if !self.is_served(&owner.kind) => return Ok(()),
                 None => others.push(owner.uid.as_str()),
                 Some(found) if waits(&found) => {
                     others.push(owner.uid.as_str());

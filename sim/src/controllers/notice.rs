@@ -58,6 +58,7 @@ impl Controllers {
                 self.notice_dependant(old, new, "Deployment");
             }
             "pods" => self.notice_pod(&place, old, new),
+            "horizontalpodautoscalers.autoscaling" if new.is_none() => self.autoscalers.forget(&place),
             // It is looked at after a period for the first time, and then by the clock alone.
             "horizontalpodautoscalers.autoscaling" if old.is_none() => {
                 let first = Instant::now() + self.behaviour.autoscaler_period;

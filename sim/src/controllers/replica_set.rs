@@ -195,3 +195,31 @@ fn conditions(
     }
     Some(conditions).filter(|conditions| !conditions.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Options;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_told_until_it_is_over() {
+        let cluster = Cluster::new(Options::default());
+        let refusal = Failure::new(403, "Forbidden", "exceeded quota");
+        let mut set = ReplicaSet::default();
+        assert_eq!(conditions(&cluster, &set, None, true), None);
+        let told = conditions(&cluster, &set, Some(&refusal), true);
+        let condition = told.clone().unwrap().remove(0);
+        assert_eq!(
+            (condition.type_.as_str(), condition.status.as_str()),
+            ("ReplicaFailure", "True")
+        );
+        assert_eq!(
+            (condition.reason.as_deref(), condition.message.as_deref()),
+            (Some("FailedCreate"), Some("exceeded quota"))
+        );
+        set.status.get_or_insert_default().conditions.clone_from(&told);
+        tokio::time::advance(Duration::from_mins(1)).await;
+        assert_eq!(conditions(&cluster, &set, Some(&refusal), true), told);
+        assert_eq!(conditions(&cluster, &set, None, true), None);
+    }
+}

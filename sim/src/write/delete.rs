@@ -48,8 +48,8 @@ impl Txn<'_> {
             "pods" => options
                 .grace
                 .or_else(|| object["spec"]["terminationGracePeriodSeconds"].as_i64()),
-            // A namespace goes when nothing is in it any more.
-            "namespaces" if !live.meta.deleting => Some(1),
+            // A namespace goes when nothing is in it any more, which its controller tells.
+            "namespaces" if !(live.meta.deleting && self.actor.ends_with(":namespace-controller")) => Some(1),
             _ => None,
         };
         let waits = object["metadata"]["finalizers"]

@@ -34,6 +34,11 @@ pub(crate) fn service(name: &str, app: &str) -> Value {
     })
 }
 
+/// A ConfigMap.
+pub(crate) fn config_map(name: &str, data: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data})
+}
+
 /// A KanaryDeployment that tries version `v2` of `target` for two seconds and then passes, with `spec` over that.
 pub(crate) fn kanary(name: &str, target: &str, spec: Value) -> Value {
     let mut manifest = json!({

@@ -27,7 +27,7 @@ pub(crate) use kinds::{
     CONFIG_MAP, DEPLOYMENT, ENDPOINT_SLICE, EVENT, HPA, KANARY, KANARY_STATEFULSET, Kind, LEASE, POD, REPLICA_SET,
     SECRET, SERVICE,
 };
-pub(crate) use manifests::{deployment, from_yaml, kanary, merge, service, template};
+pub(crate) use manifests::{config_map, deployment, from_yaml, kanary, merge, service, template};
 pub(crate) use process::Process;
 pub(crate) use status::{assert_not_before, condition, is_true, labels, message, phase, reason, since, time};
 pub(crate) use waiting::{poll, waited};

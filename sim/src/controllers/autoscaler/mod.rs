@@ -29,6 +29,12 @@ const LIMITED: &str = "ScalingLimited";
 #[derive(Debug, Default)]
 pub(super) struct Memories(BTreeMap<Place, Memory>);
 
+impl Memories {
+    pub(super) fn forget(&mut self, place: &Place) {
+        self.0.remove(place);
+    }
+}
+
 /// An autoscaler while it is looked at.
 struct Look<'a> {
     cluster: &'a Cluster,
@@ -46,7 +52,6 @@ pub(super) fn sync(
     place: &Place,
 ) -> Result<Option<Duration>, Failure> {
     let Some(mut autoscaler) = cluster.get::<HorizontalPodAutoscaler>(&place.0, &place.1) else {
-        memories.0.remove(place);
         return Ok(None);
     };
     if autoscaler.metadata.deletion_timestamp.is_none() {

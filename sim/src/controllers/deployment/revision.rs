@@ -79,6 +79,13 @@ fn hash(template: &PodTemplateSpec, collisions: Option<i32>) -> String {
         .collect()
 }
 
+/// A ReplicaSet's name, for which that of its Deployment may be too long.
+fn set_name(deployment: &str, hash: &str) -> String {
+    let most = 253_usize.saturating_sub(1 + hash.len());
+    let name: String = deployment.chars().take(most).collect();
+    format!("{name}-{hash}")
+}
+
 /// Gives a ReplicaSet the Deployment's annotations and a revision; says whether that changed it.
 fn annotate(set: &mut BTreeMap<String, String>, deployment: &Deployment, revision: i64) -> bool {
     let before = set.clone();
@@ -197,10 +204,9 @@ impl Rollout<'_> {
         let mut selector = spec.selector.clone();
         let selected = selector.match_labels.get_or_insert_default();
         selected.insert(HASH.to_owned(), hash.to_owned());
-        let name = meta.name.as_deref().unwrap_or_default();
         ReplicaSet {
             metadata: ObjectMeta {
-                name: Some(format!("{name}-{hash}")),
+                name: Some(set_name(meta.name.as_deref().unwrap_or_default(), hash)),
                 namespace: meta.namespace.clone(),
                 labels: Some(labels),
                 owner_references: Some(vec![controller_of(&self.deployment)]),
@@ -253,6 +259,12 @@ mod tests {
             plain(&template(json!({}))),
             plain(&template(json!({"metadata": {"labels": {HASH: "x"}}})))
         );
+    }
+
+    #[test]
+    fn a_long_name_is_cut() {
+        assert_eq!(set_name("app", "hash"), "app-hash");
+        assert_eq!(set_name(&"a".repeat(253), "hash").len(), 253);
     }
 
     #[test]

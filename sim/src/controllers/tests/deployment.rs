@@ -320,15 +320,17 @@ async fn annotations_of_the_deployment_stay_with_the_version_that_had_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deployment_whose_pods_cannot_be_made_says_so() {
+async fn a_deployment_whose_replica_set_cannot_be_made_says_so() {
     let world = world();
-    let broken = json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "app:v1"}]}}}});
-    let mut app = deployment(&"a".repeat(250), broken);
-    app.spec.as_mut().unwrap().selector.match_labels = Some([("app".to_owned(), "x".to_owned())].into());
-    let labels = app.spec.as_mut().unwrap().template.metadata.as_mut().unwrap();
-    labels.labels = Some([("app".to_owned(), "x".to_owned())].into());
-    world.made(app);
+    // The name is cut where the hash needs room: after a dot, which no name can have, or after a letter.
+    let names = ["a.".repeat(125) + "a", "aa.".to_owned() + &"a.".repeat(124) + "a"];
+    for name in &names {
+        let mut app = deployment("app", json!({}));
+        app.metadata.name = Some(name.clone());
+        world.made(app);
+    }
     pass(5).await;
-    let app: Deployment = world.read(&"a".repeat(250));
-    assert_eq!(condition(&app, "Progressing"), "False/ReplicaSetCreateError");
+    let mut said = names.map(|name| condition(&world.read::<Deployment>(&name), "Progressing"));
+    said.sort();
+    assert_eq!(said, ["False/ReplicaSetCreateError", "True/NewReplicaSetAvailable"]);
 }

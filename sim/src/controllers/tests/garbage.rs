@@ -68,6 +68,15 @@ async fn an_object_whose_owner_never_was_goes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_object_whose_owner_is_of_an_unknown_kind_stays() {
+    let world = world();
+    let owner = json!({"apiVersion": "example.com/v1", "kind": "Unknown", "name": "it", "uid": "0000"});
+    world.made(map("owned", json!([owner])));
+    pass(60).await;
+    assert_eq!(names(&world), ["owned"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_owner_in_another_namespace_is_none() {
     let world = world();
     let far: ConfigMap = typed(json!({"metadata": {"namespace": "kube-system", "name": "far"}}));
