@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use fastrand::Rng;
-use serde_json::json;
-
 use super::{
     manifests::{alert, manual},
-    script::{Deed, End, Gauge, Part, about, dry_run, minutes},
+    script::{Deed, End, Gauge, Part, about, broken, dry_run, minutes},
 };
 use crate::api::Word;
+use fastrand::Rng;
 
 const APPS: [&str; 24] = [
     "accounts",
@@ -43,12 +41,12 @@ pub(super) fn parts(rng: &mut Rng, number: u32, first: Duration) -> Vec<Part> {
     (1..=number)
         .map(|place| {
             let app = rng.choice(APPS).unwrap_or("app");
-            let name = format!("{app}-{place}");
             let from = first + Duration::from_millis(rng.u64(0..180_000));
-            let mut part = part(rng, &name, from);
-            // Thousands that ask every 20 seconds would be a test of patience.
-            part.spec["validation"]["maxIntervalPeriod"] = json!("2m");
-            Part { is_extra: true, ..part }
+            Part {
+                is_extra: true,
+                // Thousands that ask every 20 seconds would be a test of patience.
+                ..part(rng, &format!("{app}-{place}"), from).with("validation", "maxIntervalPeriod", "2m")
+            }
         })
         .collect()
 }
@@ -56,81 +54,67 @@ pub(super) fn parts(rng: &mut Rng, number: u32, first: Duration) -> Vec<Part> {
 fn part(rng: &mut Rng, name: &str, from: Duration) -> Part {
     let period = Duration::from_secs(rng.u64(360..=540));
     let gauge = if rng.bool() { Gauge::ErrorRate } else { Gauge::P99 };
-    let good = match gauge {
-        Gauge::ErrorRate => 0.003,
-        Gauge::P99 => 0.2,
-    };
     let measured = Part {
         from,
+        about: "is good",
         ..Part::measured(name, name, period, gauge)
     };
-    let while_judged = from + minutes(2) + Duration::from_secs(rng.u64(0..200));
-    let deed = |part: Part, deed: Deed| Part {
+    let good = about(rng, 0.4 * gauge.limit());
+    let spoken = |rng: &mut Rng, deed, end| Part {
         from,
-        deed: Some((while_judged, deed)),
-        ..part
+        about: "waits for a person's word",
+        deed: Some((while_judged(rng, from), deed)),
+        end,
+        ..Part::new(name, name, period, &[manual()])
     };
     match rng.u8(0..100) {
-        0..14 => {
-            let mut values = about(rng, good);
-            let turn = rng.usize(2..7);
-            for value in values.iter_mut().skip(turn) {
-                *value = gauge.limit() * (1.3 + 0.5 * rng.f64());
-            }
-            let failed = Part {
-                about: "goes bad",
-                end: End::Failed,
-                ..measured
-            };
-            failed.with_values(&values)
-        }
-        14..20 => Part {
-            about: "an alert labels its pods",
+        0..14 => Part {
+            about: "goes bad",
             end: End::Failed,
-            ..deed(Part::new(name, name, period, &[alert()]), Deed::Alert)
-        },
-        20..26 => Part {
-            about: "waits for a person's word",
-            ..deed(Part::new(name, name, period, &[manual()]), Deed::Word(Word::Valid))
-        },
-        26..29 => Part {
-            about: "waits for a person's word",
-            end: End::Failed,
-            ..deed(Part::new(name, name, period, &[manual()]), Deed::Word(Word::Invalid))
-        },
-        29..34 => dry_run(Part {
-            about: "is tried and never promoted",
             ..measured
-        })
-        .with_values(&about(rng, good)),
+        }
+        .with_values(&going_bad(rng, good, gauge)),
+        14..20 => Part {
+            from,
+            about: "an alert labels its pods",
+            deed: Some((while_judged(rng, from), Deed::Alert)),
+            end: End::Failed,
+            ..Part::new(name, name, period, &[alert()])
+        },
+        20..26 => spoken(rng, Deed::Word(Word::Valid), End::Promoted),
+        26..29 => spoken(rng, Deed::Word(Word::Invalid), End::Failed),
+        29..34 => Part {
+            about: "is tried and never promoted",
+            ..dry_run(measured)
+        }
+        .with_values(&good),
         34..40 => Part {
             about: "starts on schedule",
             schedule: Some(from + Duration::from_secs(rng.u64(30..120))),
             ..measured
         }
-        .with_values(&about(rng, good)),
+        .with_values(&good),
         40..42 => Part {
             about: "nobody measures it",
             end: End::Waits,
             ..measured
         },
-        42..44 => broken(measured),
-        _ => Part {
-            about: "is good",
-            ..measured
-        }
-        .with_values(&about(rng, good)),
+        42..44 => broken(measured, "6m"),
+        _ => measured.with_values(&good),
     }
 }
 
-fn broken(mut part: Part) -> Part {
-    part.spec["rollout"] = json!({"progressDeadline": "6m"});
-    Part {
-        about: "its pods never become ready",
-        broken: true,
-        end: End::Failed,
-        ..part
+/// A time at which one that is applied at `from` is judged.
+fn while_judged(rng: &mut Rng, from: Duration) -> Duration {
+    from + minutes(2) + Duration::from_secs(rng.u64(0..200))
+}
+
+fn going_bad(rng: &mut Rng, mut values: Vec<f64>, gauge: Gauge) -> Vec<f64> {
+    let turn = rng.usize(2..7);
+    for value in values.iter_mut().skip(turn) {
+        *value = gauge.limit() * (1.3 + 0.5 * rng.f64());
     }
+    values
 }
 
 #[cfg(test)]

@@ -35,15 +35,15 @@ pub(super) fn summary(
     for row in named.into_iter().chain(extras) {
         by_state.entry(row.state).or_default().push(row);
     }
-    let named = by_state.values().flat_map(|rows| rows.iter().take(NAMED));
-    let names = named.map(|row| row.name.len()).max().unwrap_or_default();
+    let told = by_state.values().flat_map(|rows| rows.iter().take(NAMED));
+    let longest = told.map(|row| row.name.len()).max().unwrap_or_default();
     let mut lines = vec![format!("After {} of the cluster's time:", span(passed)), String::new()];
     for state in State::ALL {
         let Some(rows) = by_state.get(&state) else { continue };
         let head = line().add(&format!("{} {}", rows.len(), state.word()), Colour::of(state));
         lines.push(head.add(meaning(state), Colour::Plain).end());
         for row in rows.iter().take(NAMED) {
-            let line = line().space(2).column(&row.name, names, Colour::Plain).space(2);
+            let line = line().space(2).column(&row.name, longest, Colour::Plain).space(2);
             lines.push(line.add(&reason(row), Colour::Plain).end());
         }
         if rows.len() > NAMED {

@@ -109,8 +109,25 @@ pub(super) struct Row {
     pub(super) pods: Option<Pods>,
     /// What its target ran when it was created.
     pub(super) former: Option<String>,
-    /// What was measured last; `None` is no data.
-    pub(super) measured: Option<Option<f64>>,
+    pub(super) measured: Measured,
+}
+
+/// What was measured last.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) enum Measured {
+    #[default]
+    Never,
+    NoData,
+    Value(f64),
+}
+
+impl Measured {
+    pub(super) fn value(self) -> Option<f64> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Never | Self::NoData => None,
+        }
+    }
 }
 
 /// Something that happened.
@@ -160,7 +177,7 @@ impl Model {
             let kind = KanaryKind::ALL.into_iter().find(|kind| kind.plural() == plural)?;
             let key = (kind.as_str().to_owned(), place()?);
             return match object {
-                Some(object) => self.put(key, object, event.at),
+                Some(object) => self.put(&key, object, event.at),
                 None => self.remove(&key, event.at),
             };
         }
@@ -170,13 +187,13 @@ impl Model {
         None
     }
 
-    fn put(&mut self, key: (String, Place), object: &Object, at: Timestamp) -> Option<News> {
+    fn put(&mut self, key: &(String, Place), object: &Object, at: Timestamp) -> Option<News> {
         let kanary: Kanary = object.parse()?;
         let status = kanary.status.and_then(|status| serde_json::from_value(status).ok());
-        let is_new = !self.places.contains_key(&key);
-        let place = match self.places.get(&key) {
+        let is_new = !self.places.contains_key(key);
+        let place = match self.places.get(key) {
             Some(place) => *place,
-            None => self.add(&key, at),
+            None => self.add(key, at),
         };
         let images = &self.images;
         let row = self.rows.get_mut(place)?;
@@ -260,7 +277,7 @@ impl Model {
     pub(super) fn measured(&mut self, canary: &str, value: Option<f64>) {
         let row = self.canaries.get(canary).and_then(|row| self.rows.get_mut(*row));
         if let Some(row) = row {
-            row.measured = Some(value);
+            row.measured = value.map_or(Measured::NoData, Measured::Value);
         }
     }
 

@@ -196,6 +196,17 @@ impl Part {
         }
     }
 
+    /// With this in a block of its spec.
+    pub(super) fn with(mut self, block: &str, field: &str, value: &str) -> Self {
+        if let Some(spec) = self.spec.as_object_mut() {
+            let block = spec.entry(block).or_insert_with(|| json!({}));
+            if let Some(block) = block.as_object_mut() {
+                block.insert(field.to_owned(), json!(value));
+            }
+        }
+        self
+    }
+
     /// Its query yields these values, minute by minute.
     pub(super) fn with_values(self, values: &[f64]) -> Self {
         let canary = canary_name(&self.target, &self.name);
@@ -288,11 +299,20 @@ fn judged_otherwise(rng: &mut Rng) -> Vec<Part> {
 }
 
 /// One that leaves its target alone.
-pub(super) fn dry_run(mut part: Part) -> Part {
-    part.spec["rollout"] = json!({"mode": "dry-run"});
+pub(super) fn dry_run(part: Part) -> Part {
     Part {
         end: End::DryRun,
-        ..part
+        ..part.with("rollout", "mode", "dry-run")
+    }
+}
+
+/// One whose pods never become ready, which fails after `patience`.
+pub(super) fn broken(part: Part, patience: &str) -> Part {
+    Part {
+        about: "its pods never become ready",
+        broken: true,
+        end: End::Failed,
+        ..part.with("rollout", "progressDeadline", patience)
     }
 }
 
@@ -314,19 +334,13 @@ fn two_on_one_target(rng: &mut Rng) -> Vec<Part> {
 }
 
 fn in_trouble() -> Vec<Part> {
-    let mut broken = Part {
-        about: "its pods never become ready",
-        broken: true,
-        end: End::Failed,
-        ..Part::measured("images-broken", "images", minutes(5), Gauge::ErrorRate)
-    };
-    broken.spec["rollout"] = json!({"progressDeadline": "8m"});
+    let gauge = Gauge::ErrorRate;
     vec![
         Part {
             about: "nobody measures it",
             end: End::Waits,
-            ..Part::measured("emails-no-data", "emails", minutes(9), Gauge::ErrorRate)
+            ..Part::measured("emails-no-data", "emails", minutes(9), gauge)
         },
-        broken,
+        broken(Part::measured("images-broken", "images", minutes(5), gauge), "8m"),
     ]
 }

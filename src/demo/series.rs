@@ -105,10 +105,8 @@ mod tests {
             course.tell(&prometheus, start).unwrap();
         }
         let query = query.replace("{{ canary.name }}", CANARY);
-        let form: String = format!(
-            "query={}",
-            query.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>()
-        );
+        let encoded: Vec<_> = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let form = format!("query={}", encoded.concat());
         let at = start.at(Duration::from_mins(minutes));
         let reply = prometheus.answer("/api/v1/query", &form, at).await.unwrap();
         let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();

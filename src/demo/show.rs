@@ -141,7 +141,7 @@ impl Show {
                     speed,
                     footer: &footer,
                 };
-                terminal.draw(&table::frame(&screen, Terminal::size(), terminal.coloured))?;
+                Terminal::draw(&table::frame(&screen, Terminal::size(), terminal.coloured))?;
             }
         }
         Ok(is_over)

@@ -168,8 +168,8 @@ impl Stage {
             Deed::Word(Word::Valid) => "valid",
             Deed::Word(Word::Invalid) => "invalid",
         };
-        let path = "/spec/validation/items/0/manual/status";
-        let patch = serde_json::from_value(json!([{"op": "add", "path": path, "value": word}]))?;
+        let field = "/spec/validation/items/0/manual/status";
+        let patch = serde_json::from_value(json!([{"op": "add", "path": field, "value": word}]))?;
         let kind = KanaryKind::Deployment;
         let api: Api<Kanary> = Api::namespaced_with(self.server.client("person"), NAMESPACE, &kind);
         let patch: Patch<Value> = Patch::Json(patch);

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     costs::Costs,
-    model::{Model, News, Row, State},
+    model::{Measured, Model, News, Row, State},
     text::{Colour, Line, bar},
     words::{self, clock, span},
 };
@@ -198,7 +198,7 @@ fn row(row: &Row, now: Timestamp, columns: &Columns, line: Line) -> String {
 fn numbers(row: &Row) -> Colour {
     match (words::failed_by_number(row), row.measured) {
         (true, _) => Colour::Red,
-        (_, Some(None)) => Colour::Yellow,
+        (_, Measured::NoData) => Colour::Yellow,
         _ => Colour::Plain,
     }
 }

@@ -56,7 +56,7 @@ impl Terminal {
     }
 
     /// Draws over what was there, in one write.
-    pub(super) fn draw(&self, lines: &[String]) -> io::Result<()> {
+    pub(super) fn draw(lines: &[String]) -> io::Result<()> {
         let lines: Vec<_> = lines.iter().map(|line| format!("{line}\x1b[K")).collect();
         // Terminals that know it show the frame only once it is whole.
         write(&format!("\x1b[?2026h\x1b[H{}\x1b[J\x1b[?2026l", lines.join("\r\n")))

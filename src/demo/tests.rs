@@ -1,5 +1,7 @@
 //! The whole demo, without a terminal and without real time; and what it looks like.
 
+#![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
+
 use std::{
     io::Write,
     sync::{Arc, Mutex},
@@ -10,7 +12,7 @@ use serde_json::json;
 
 use super::{
     costs::Costs,
-    model::{Model, News, Pods, Row, State},
+    model::{Measured, Model, News, Pods, Row, State},
     pace::Pace,
     script::{Part, Script, Start},
     show::Output,
@@ -85,7 +87,8 @@ fn all_comes_to_the_end_that_the_script_says_and_the_same_seed_to_the_same_lines
         gateway-1
         gateway-6
         1 waiting: no data is not success, so they wait and are not promoted
-        emails-no-data"#]].assert_eq(&ends.join("\n"));
+        emails-no-data"#]]
+    .assert_eq(&ends.join("\n"));
     assert_eq!(played(1, 6), first);
 }
 
@@ -115,7 +118,7 @@ fn row(part: &Part, state: State, status: serde_json::Value) -> Row {
             since: Some(at("08:00:31")),
         }),
         former: Some(format!("{}:v1", part.target)),
-        measured: None,
+        measured: Measured::Never,
     }
 }
 
@@ -131,7 +134,7 @@ fn rows() -> Vec<Row> {
     let slow = json!({"name": "promQL[0]", "state": "Bad", "lastValue": 0.6123});
     let good = json!({"name": "promQL[0]", "state": "Good", "lastValue": 0.00312});
     let mut judging = row(part("checkout-good"), State::Judging, json!({}));
-    judging.measured = Some(Some(0.0023));
+    judging.measured = Measured::Value(0.0023);
     let mut too_slow = row(
         part("payments-slow"),
         State::Failed,
@@ -153,7 +156,7 @@ fn rows() -> Vec<Row> {
         State::Waiting,
         json!({"conditions": [condition("Stalled", "NoData", "")]}),
     );
-    (no_data.measured, no_data.status.deadline) = (Some(None), Some(at("08:04:30")));
+    (no_data.measured, no_data.status.deadline) = (Measured::NoData, Some(at("08:04:30")));
     let mut long = Part::new(
         &"long-".repeat(12),
         "結帳服務",
@@ -223,7 +226,7 @@ fn shown(size: Size, coloured: bool) -> Vec<String> {
     frame(&screen, size, coloured)
 }
 
-fn check(size: Size, expected: Expect) {
+fn check(size: Size, expected: &Expect) {
     let lines = shown(size, false);
     for line in &lines {
         assert!(
@@ -240,7 +243,7 @@ fn the_table_fits_80_columns() {
     let size = Size { width: 80, height: 24 };
     check(
         size,
-        expect![[r#"
+        &expect![[r#"
             kanary demo  08:05:10 UTC, 5m10s in  30× real time  34 writes, 87 queries
             8 Kanaries  1 promoted  2 failed  1 waiting  1 promoting  1 judging  1 starting
 
@@ -267,7 +270,7 @@ fn the_table_uses_200_columns() {
     let size = Size { width: 200, height: 50 };
     check(
         size,
-        expect![[r#"
+        &expect![[r#"
             kanary demo  08:05:10 UTC, 5m10s in  30× real time  Kanary so far: 34 writes, 12 Events, 0 live reads, 87 queries
             8 Kanaries  1 promoted  2 failed  1 waiting  1 promoting  1 judging  1 starting  1 scheduled
 
@@ -294,7 +297,7 @@ fn what_there_is_no_room_for_is_counted() {
     let size = Size { width: 60, height: 14 };
     check(
         size,
-        expect![[r#"
+        &expect![[r#"
             kanary demo  08:05:10 UTC, 5m10s in  30× real time  34 writ…
             8 Kanaries  1 promoted  2 failed  1 waiting  1 promoting  1…
 

@@ -115,7 +115,7 @@ impl Line {
         self.left = self.left.saturating_sub(gap + used);
         self.text.push_str(&" ".repeat(gap));
         if self.coloured && colour != Colour::Plain {
-            self.text.push_str(&format!("\x1b[{}m{text}\x1b[0m", colour.code()));
+            self.text.extend(["\x1b[", colour.code(), "m", &text, "\x1b[0m"]);
         } else {
             self.text.push_str(&text);
         }

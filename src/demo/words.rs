@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    model::{Row, State},
+    model::{Measured, Row, State},
     script::Gauge,
 };
 use crate::{
@@ -142,12 +142,12 @@ fn measured(row: &Row, status: Option<&ItemStatus>) -> String {
     let told = status.and_then(|status| status.last_value);
     let seen = row.measured;
     let is_decided = row.state.is_end() || row.state == State::Promoting;
-    let value = if is_decided { told } else { seen.flatten().or(told) };
+    let value = if is_decided { told } else { seen.value().or(told) };
     let is_before = matches!(row.state, State::Scheduled | State::Starting | State::WarmingUp);
     match (gauge, value) {
         (Some(gauge), Some(value)) => gauge.judged(value),
         (None, Some(value)) => format!("query {value:.3}"),
-        (_, None) if seen.is_some() && !is_decided => format!("{name}: no data"),
+        (_, None) if seen == Measured::NoData && !is_decided => format!("{name}: no data"),
         (Some(gauge), None) if is_before => format!("{name} ≤ {}", gauge.limit_shown()),
         (_, None) if is_decided => format!("{name}: never measured"),
         (_, None) => format!("{name}: not measured yet"),
