@@ -67,25 +67,25 @@ fn all_comes_to_the_end_that_the_script_says_and_the_same_seed_to_the_same_lines
         .map(|line| line.trim().split("  ").next().unwrap())
         .collect();
     expect![[r#"
-        7 promoted: their Deployments run the new version
+        9 promoted: their Deployments run the new version
         checkout-good
         billing-manual
         frontend-later
         profile-first
-        imports-4
-        orders-5
-        auth-3
+        gateway-1
+        ranking-5
+        shipping-3
+        sessions-4
+        … and 1 more
         1 passed: a dry-run leaves the Deployment alone
         catalog-dry-run
-        8 failed: taken away, and their Deployments were not touched
+        6 failed: taken away, and their Deployments were not touched
         payments-slow
         search-5xx
         reports-alert
         profile-second
         images-broken
-        sessions-2
-        gateway-1
-        gateway-6
+        mailer-6
         1 waiting: no data is not success, so they wait and are not promoted
         emails-no-data"#]]
     .assert_eq(&ends.join("\n"));
