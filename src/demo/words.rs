@@ -142,14 +142,18 @@ fn measured(row: &Row, status: Option<&ItemStatus>) -> String {
     let told = status.and_then(|status| status.last_value);
     let seen = row.measured;
     let is_decided = row.state.is_end() || row.state == State::Promoting;
-    let value = if is_decided { told } else { seen.value().or(told) };
+    let value = if is_decided {
+        told.or(seen.value())
+    } else {
+        seen.value().or(told)
+    };
     let is_before = matches!(row.state, State::Scheduled | State::Starting | State::WarmingUp);
     match (gauge, value) {
         (Some(gauge), Some(value)) => gauge.judged(value),
         (None, Some(value)) => format!("query {value:.3}"),
-        (_, None) if seen == Measured::NoData && !is_decided => format!("{name}: no data"),
+        (_, None) if seen == Measured::NoData => format!("{name}: no data"),
         (Some(gauge), None) if is_before => format!("{name} ≤ {}", gauge.limit_shown()),
-        (_, None) if is_decided => format!("{name}: never measured"),
+        (_, None) if is_decided => format!("{name}: not measured"),
         (_, None) => format!("{name}: not measured yet"),
     }
 }
