@@ -22,6 +22,7 @@ pub(crate) fn admit(
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let causes = if let Some(typed) = resource.typed {
         read(resource, typed, object, strict)?;
+        keep_address(resource, object, old);
         let addresses = &mut state.addresses;
         builtin::default(&resource.name, object, || {
             *addresses += 1;
@@ -36,6 +37,17 @@ pub(crate) fn admit(
         Ok(())
     } else {
         Err(Failure::invalid(&resource.kind_name(), &name, &causes))
+    }
+}
+
+/// A Service that is written without its address keeps the one that it has.
+fn keep_address(resource: &Resource, object: &mut Value, old: Option<&Value>) {
+    let Some(old) = old.filter(|_| &*resource.name == "services") else {
+        return;
+    };
+    let (had, has) = (&old["spec"], &mut object["spec"]);
+    if had["clusterIP"].is_string() && has["clusterIP"].is_null() && has["type"].as_str() != Some("ExternalName") {
+        has["clusterIP"] = had["clusterIP"].clone();
     }
 }
 

@@ -9,7 +9,9 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{CONFIG_MAP, DEPLOYMENT, EVENT, KANARY, Kind, LEASE, World, config_map, deployment, kanary};
+use crate::support::{
+    CONFIG_MAP, DEPLOYMENT, EVENT, KANARY, Kind, LEASE, SERVICE, World, config_map, deployment, kanary,
+};
 
 /// Sends a patch, and says what became of it: the object, or the status and reason of the refusal.
 async fn send(world: &World, kind: &Kind, name: &str, patch: Patch<Value>) -> Result<Value, (u16, String)> {
@@ -283,6 +285,26 @@ async fn an_object_that_leaves_the_selection_is_deleted_to_its_watch() {
     ];
     assert_eq!(seen, expected, "deleted as it was when it was selected");
     assert_eq!(off["data"]["n"], "4");
+}
+
+#[tokio::test]
+async fn a_service_that_is_written_without_its_address_keeps_it() {
+    let world = World::unserved("api").await;
+    let made = world.service("s", "app").await;
+    let mut written = made.clone();
+    for assigned in ["clusterIP", "clusterIPs"] {
+        written["spec"]
+            .as_object_mut()
+            .expect("there is a spec")
+            .remove(assigned);
+    }
+    written["spec"]["selector"] = json!({"app": "other"});
+    let written = serde_json::from_value(written).expect("it is an object");
+    let written =
+        outcome(world.api(&SERVICE).replace("s", &PostParams::default(), &written).await).expect("it is taken");
+    assert_eq!(written["spec"]["clusterIP"], made["spec"]["clusterIP"]);
+    let moved = Patch::Merge(json!({"spec": {"clusterIP": "10.0.99.99", "clusterIPs": ["10.0.99.99"]}}));
+    assert_eq!(send(&world, &SERVICE, "s", moved).await, refused(422, "Invalid"));
 }
 
 #[tokio::test]

@@ -38,6 +38,12 @@ fn options(call: &Call) -> WriteOptions {
 /// The object in a request's body, as JSON or YAML.
 fn body(request: &Request<'_>) -> Result<Value, Failure> {
     let bad = |why: String| Failure::bad_request(format!("the object provided is unrecognized: {why}"));
+    if request.header("content-type").contains("protobuf") {
+        let why = "the body of the request was in an unknown format - accepted media types include: application/json, \
+                   application/yaml (this cluster reads no protobuf, which `kubectl create KIND` sends: write the object \
+                   to a file, and `kubectl apply -f` it)";
+        return Err(Failure::new(415, "UnsupportedMediaType", why));
+    }
     if request.header("content-type").contains("yaml") {
         return serde_yaml_ng::from_slice(request.body).map_err(|error| bad(error.to_string()));
     }
