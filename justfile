@@ -10,6 +10,11 @@ _list:
 test:
     cargo test --locked
 
+# Storms on the embedded cluster for so long, from a seed on; each failure prints the command that replays it.
+simulate seconds="600" first="1000000":
+    KANARY_SECONDS={{seconds}} KANARY_SEEDS=1000000000 KANARY_SEED={{first}} \
+        cargo test --locked --release --test simulation nothing_goes_wrong_in_any_storm -- --nocapture
+
 # The behaviour suite, on a real control plane that is started for it (hack/plane).
 behaviour *args:
     cargo test --locked --test behaviour --no-run

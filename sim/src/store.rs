@@ -192,12 +192,6 @@ impl Store {
         }
     }
 
-    /// Whether a watch can go on from `version`.
-    #[must_use]
-    pub fn remembers(&self, resource: &str, version: u64) -> bool {
-        self.kinds.get(resource).is_none_or(|kind| version >= kind.compacted)
-    }
-
     /// The changes of a kind after `version`, at most `limit`; none if they are no longer all known.
     #[must_use]
     pub fn since(&self, resource: &str, version: u64, limit: usize) -> Option<Vec<Change>> {

@@ -10,7 +10,7 @@ use kanary_sim::cluster::Event;
 use serde_json::Value;
 
 /// Changes that a story tells of each object.
-const TOLD: usize = 14;
+const TOLD: usize = 30;
 
 /// The last changes of every object.
 #[derive(Default)]
@@ -32,6 +32,9 @@ impl History {
             (_, None) => "deleted",
             _ => "changed",
         };
+        if !is_worth_telling(event) {
+            return;
+        }
         let line = format!(
             "{} {:<22} {what} {}/{}{}",
             seconds(start, event.at),
@@ -50,9 +53,10 @@ impl History {
 
     /// What happened to the objects whose names have one of these in them.
     pub(crate) fn story(&self, names: &[&str]) -> String {
-        let concerned = self.lines.iter().filter(|((resource, name), _)| {
-            !resource.starts_with("endpointslices") && names.iter().any(|part| name.contains(part))
-        });
+        let concerned = self
+            .lines
+            .iter()
+            .filter(|((_, name), _)| names.iter().any(|part| name.contains(part)));
         let mut lines: Vec<_> = concerned.flat_map(|(_, lines)| lines).collect();
         lines.sort();
         let mut story = String::new();
@@ -65,6 +69,22 @@ impl History {
     /// When, as stories tell it.
     pub(crate) fn time(&self, at: Timestamp) -> String {
         seconds(self.start.unwrap_or(at), at)
+    }
+}
+
+/// What users and the controller do, and how Deployments fare.
+fn is_worth_telling(event: &Event) -> bool {
+    let by_cluster = event.actor.starts_with("system:");
+    let fares = |object: &kanary_sim::object::Object| object.value()["status"]["availableReplicas"].clone();
+    match &*event.resource {
+        "deployments.apps" if by_cluster => {
+            let (old, new) = (
+                event.change.old.as_deref().map(fares),
+                event.change.new.as_deref().map(fares),
+            );
+            old != new
+        }
+        _ => !by_cluster,
     }
 }
 

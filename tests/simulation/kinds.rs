@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::case::{Act, Case, End, Maker, failed};
 
-type Kind = fn(&mut Maker<'_>) -> Case;
+pub(crate) type Kind = fn(&mut Maker<'_>) -> Case;
 
 /// Every kind.
 pub(crate) const ALL: &[Kind] = &[
@@ -64,7 +64,7 @@ fn metric(host: &str, case: &str, more: &Value) -> Value {
     json!([{"promQL": item}])
 }
 
-fn passes(make: &mut Maker<'_>) -> Case {
+pub(crate) fn passes(make: &mut Maker<'_>) -> Case {
     make.case("passes", after_deadline("valid"), json!({}), &[End::Updated])
 }
 
@@ -147,7 +147,7 @@ fn metric_flaky(make: &mut Maker<'_>) -> Case {
     case.with(|truth| truth.plain = false)
 }
 
-fn dry_run(make: &mut Maker<'_>) -> Case {
+pub(crate) fn dry_run(make: &mut Maker<'_>) -> Case {
     let how = [
         json!({"rollout": {"mode": "dry-run"}}),
         json!({"validation": {"noUpdate": true}}),
@@ -170,7 +170,7 @@ fn percent(make: &mut Maker<'_>) -> Case {
     case.then(when, Act::PatchTarget(json!({"spec": {"replicas": replicas}})))
 }
 
-fn autoscaled(make: &mut Maker<'_>) -> Case {
+pub(crate) fn autoscaled(make: &mut Maker<'_>) -> Case {
     let spec = json!({"scale": {"hpa": {"maxReplicas": 4}}});
     make.case("autoscaled", after_deadline("valid"), spec, &[End::Updated])
 }
@@ -180,12 +180,12 @@ fn source(make: &mut Maker<'_>) -> Value {
     json!({"traffic": {"source": sources[make.rng.usize(..3)]}})
 }
 
-fn traffic_passes(make: &mut Maker<'_>) -> Case {
+pub(crate) fn traffic_passes(make: &mut Maker<'_>) -> Case {
     let spec = source(make);
     make.case("with traffic", after_deadline("valid"), spec, &[End::Updated])
 }
 
-fn traffic_fails(make: &mut Maker<'_>) -> Case {
+pub(crate) fn traffic_fails(make: &mut Maker<'_>) -> Case {
     let spec = source(make);
     let items = metric("good", "bad", &json!({}));
     make.case("fails with traffic", items, spec, &[failed("PromQLFailed")])
@@ -204,7 +204,7 @@ fn retained(make: &mut Maker<'_>) -> Case {
     case.bad().with(|truth| truth.retain = true)
 }
 
-fn target_missing(make: &mut Maker<'_>) -> Case {
+pub(crate) fn target_missing(make: &mut Maker<'_>) -> Case {
     let mut case = make.case(
         "the target is missing",
         after_deadline("none"),
@@ -220,7 +220,7 @@ fn other_image(make: &Maker<'_>) -> Act {
     Act::PatchTarget(json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": image}]}}}}))
 }
 
-fn target_changed(make: &mut Maker<'_>) -> Case {
+pub(crate) fn target_changed(make: &mut Maker<'_>) -> Case {
     let ends = [failed("TargetChanged"), End::Updated];
     let case = make.case("the target is changed", after_deadline("valid"), json!({}), &ends);
     let when = make.seconds(1, 80);
@@ -244,7 +244,7 @@ fn target_deleted_before(make: &mut Maker<'_>) -> Case {
     case.then(when, Act::ReplaceTarget)
 }
 
-fn rolled_back(make: &mut Maker<'_>) -> Case {
+pub(crate) fn rolled_back(make: &mut Maker<'_>) -> Case {
     let spec = json!({"rollout": {"rollbackOnFailure": true, "progressDeadline": "30s"}});
     let ends = [failed("TargetNotAvailable")];
     let mut case = make.case("is rolled back", after_deadline("valid"), spec, &ends);
@@ -302,7 +302,7 @@ fn edited_in_the_midst(make: &mut Maker<'_>) -> Case {
     case.then(when, next_version(make, &json!({})))
 }
 
-fn edited_after_failure(make: &mut Maker<'_>) -> Case {
+pub(crate) fn edited_after_failure(make: &mut Maker<'_>) -> Case {
     let case = make
         .case("is mended", after_deadline("invalid"), json!({}), &[End::Updated])
         .bad();

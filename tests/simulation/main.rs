@@ -12,6 +12,8 @@ mod case;
 mod checker;
 mod history;
 mod kinds;
+mod matrix;
+mod mutants;
 mod run;
 mod scenario;
 mod user;

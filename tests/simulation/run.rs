@@ -186,7 +186,7 @@ impl Run<'_> {
         }
         self.scenario.weather = Weather::default();
         // The last user acts after two minutes and a half, and what was late or hung is over a minute later.
-        sleep(Duration::from_secs(if self.scenario.is_fair() { 150 } else { 210 })).await;
+        sleep(Duration::from_secs(if self.scenario.is_fair { 150 } else { 210 })).await;
         for _ in 0..CALM.as_secs() / 5 {
             self.hear();
             if self.checker.lock().unwrap().is_settled(&self.world.cluster) {
@@ -198,6 +198,14 @@ impl Run<'_> {
 
     fn hear(&self) {
         let entries = self.world.server.take_entries();
+        if std::env::var("KANARY_REQUESTS").is_ok() {
+            for entry in &entries {
+                println!(
+                    "{} {} {} {} {} {}",
+                    entry.at, entry.user, entry.verb, entry.resource, entry.name, entry.code
+                );
+            }
+        }
         self.checker.lock().unwrap().hear(entries);
     }
 
@@ -213,7 +221,7 @@ impl Run<'_> {
         if !self.scenario.cases.iter().any(|case| case.truth.what == "crashes") {
             checker.check_idle(since);
         }
-        if self.scenario.is_fair() {
+        if self.scenario.is_fair {
             checker.check_costs();
         }
         if self.replicas.iter().flatten().any(Replica::has_ended) {

@@ -33,6 +33,8 @@ pub(crate) struct Scenario {
     /// How long after the former each comes.
     pub(crate) blows: Vec<(Duration, Blow)>,
     pub(crate) rng: fastrand::Rng,
+    /// No faults and one replica whose clock is right: costs and times are exact.
+    pub(crate) is_fair: bool,
 }
 
 impl Scenario {
@@ -51,6 +53,7 @@ impl Scenario {
             weather: Weather::default(),
             blows: Vec::new(),
             rng: rng.fork(),
+            is_fair: fair,
         };
         if !fair {
             scenario.weather = stormy(&mut rng);
@@ -58,12 +61,6 @@ impl Scenario {
             scenario.blows = (0..number).map(|_| any_blow(&mut rng, replicas)).collect();
         }
         scenario
-    }
-
-    /// No faults and one replica whose clock is right: costs and times are exact.
-    pub(crate) fn is_fair(&self) -> bool {
-        let still = self.weather.faults.watches.is_none() && self.blows.is_empty();
-        still && self.skews.len() == 1 && self.skews[0].is_zero()
     }
 
     pub(crate) fn truths(&self) -> BTreeMap<String, Truth> {

@@ -79,7 +79,8 @@ impl World {
         cluster.create("system:admin", &namespace).unwrap();
         let spoiled = Spoiled::default();
         let told = spoiled.clone();
-        let behaviour = Behaviour::default().image(move |image| fate(image, &told));
+        let mut behaviour = Behaviour::default().image(move |image| fate(image, &told));
+        behaviour.start = Duration::from_millis(50)..=Duration::from_secs(4);
         let server = Server::new(cluster.clone());
         Self {
             controllers: tokio::spawn(controllers::run(cluster.clone(), behaviour)),

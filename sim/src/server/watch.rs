@@ -73,10 +73,6 @@ pub(crate) fn watch(cluster: &Cluster, call: &Call, request: &Request<'_>) -> Re
         over: false,
         selection,
     };
-    if !state.store.remembers(&call.resource.name, watcher.version) {
-        let latest = state.store.version();
-        return Err(Failure::expired(format!("too old resource version: {from} ({latest})")));
-    }
     if from == 0 || initial {
         let objects: Vec<_> = state
             .store

@@ -1,0 +1,165 @@
+//! A fleet of canaries through their whole life, on one thread, in virtual time:
+//! `cargo bench --bench fleet -- --canaries 10000`.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a measurement that cannot be made is worth nothing"
+)]
+
+#[allow(dead_code, reason = "the tests use more of it")]
+#[path = "../tests/simulation/world.rs"]
+mod world;
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use kanary_sim::cluster::Event;
+use serde_json::{Value, json};
+use tokio::{runtime::Builder, time::sleep};
+use world::{Replica, World, Wrong};
+
+/// What was seen of the runs.
+#[derive(Default)]
+struct Seen {
+    lateness: Vec<SignedDuration>,
+    updated: usize,
+}
+
+fn holds(object: &Value, condition: &str) -> bool {
+    let conditions = object["status"]["conditions"].as_array();
+    let mut conditions = conditions.into_iter().flatten();
+    conditions.any(|held| held["type"] == condition && held["status"] == "True")
+}
+
+impl Seen {
+    fn look(&mut self, event: &Event) {
+        if !event.actor.starts_with("kanary-") || !event.resource.starts_with("kanary") {
+            return;
+        }
+        let (Some(old), Some(new)) = (&event.change.old, &event.change.new) else {
+            return;
+        };
+        let (old, new) = (old.value(), new.value());
+        let became = |condition: &str| holds(&new, condition) && !holds(&old, condition);
+        if became("Succeeded") {
+            let deadline: Timestamp = new["status"]["deadline"].as_str().unwrap().parse().unwrap();
+            self.lateness.push(event.at.duration_since(deadline));
+        }
+        self.updated += usize::from(became("DeploymentUpdated"));
+    }
+}
+
+fn template(target: &str, version: &str) -> Value {
+    json!({
+        "metadata": {"labels": {"app": target}},
+        "spec": {"containers": [{"name": "main", "image": format!("{target}:{version}")}]},
+    })
+}
+
+/// A target and a Kanary that judges its next version for 15 minutes.
+fn manifests(index: usize) -> [Value; 2] {
+    let target = format!("app{index:05}");
+    let selector = json!({"matchLabels": {"app": target}});
+    let items = if index.is_multiple_of(2) {
+        json!([{"manual": {"statusAfterDeadline": "valid"}}])
+    } else {
+        json!([{"labelWatch": {"podInvalidationLabels": {"alert": "high-cpu"}}}])
+    };
+    [
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": target},
+            "spec": {"replicas": 1, "selector": selector, "template": template(&target, "v1")},
+        }),
+        json!({
+            "apiVersion": "kanary.k8s-operators.dev/v1alpha1", "kind": "KanaryDeployment",
+            "metadata": {"name": format!("k{index:05}")},
+            "spec": {
+                "deploymentName": target,
+                "template": {"spec": {"selector": selector, "template": template(&target, "v2")}},
+                "validation": {"validationPeriod": "15m", "items": items},
+            },
+        }),
+    ]
+}
+
+/// Requests of the controller: all, and writes.
+fn count(world: &World, requests: &mut (usize, usize)) {
+    for entry in world.server.take_entries() {
+        if entry.user.starts_with("kanary-") && entry.verb != "watch" {
+            requests.0 += 1;
+            requests.1 += usize::from(!["get", "list"].contains(&entry.verb));
+        }
+    }
+}
+
+async fn fleet(canaries: usize) {
+    let seen: Arc<Mutex<Seen>> = Arc::default();
+    let look = seen.clone();
+    let world = World::start(1, Box::new(move |event| look.lock().unwrap().look(event))).await;
+    let _controller = Replica::start(&world, "kanary-1", 1, SignedDuration::ZERO, &Wrong::default());
+    let mut requests = (0, 0);
+    for index in 0..canaries {
+        for manifest in manifests(index) {
+            world.create(&manifest).await;
+        }
+        // All of them within ten minutes.
+        sleep(Duration::from_secs(600) / u32::try_from(canaries).unwrap()).await;
+    }
+    for _ in 0..240 {
+        sleep(Duration::from_secs(10)).await;
+        count(&world, &mut requests);
+        if seen.lock().unwrap().updated == canaries {
+            break;
+        }
+    }
+    report(canaries, &mut seen.lock().unwrap(), requests);
+}
+
+#[allow(clippy::cast_precision_loss, reason = "two digits are enough")]
+fn report(canaries: usize, seen: &mut Seen, (requests, writes): (usize, usize)) {
+    println!("{} of {canaries} canaries were promoted", seen.updated);
+    let each = |number: usize| number as f64 / canaries as f64;
+    println!(
+        "requests per canary {:.2}, of them writes {:.2}",
+        each(requests),
+        each(writes)
+    );
+    seen.lateness.sort();
+    let at = |percent: usize| {
+        seen.lateness
+            .get((seen.lateness.len() * percent / 100).min(seen.lateness.len() - 1))
+    };
+    println!(
+        "lateness of verdicts p50 {:?} p99 {:?} max {:?}",
+        at(50).unwrap(),
+        at(99).unwrap(),
+        at(100).unwrap()
+    );
+}
+
+fn peak_memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find(|line| line.starts_with("VmHWM"));
+    peak.unwrap_or("VmHWM: unknown")
+        .split_whitespace()
+        .skip(1)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn main() {
+    let mut args = std::env::args().skip_while(|arg| arg != "--canaries").skip(1);
+    let canaries = args.next().map_or(10_000, |number| number.parse().unwrap());
+    fastrand::seed(1);
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder.enable_time().start_paused(true).build().unwrap();
+    let start = Instant::now();
+    runtime.block_on(fleet(canaries));
+    println!("real time {:?}, peak memory {}", start.elapsed(), peak_memory());
+}

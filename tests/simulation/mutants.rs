@@ -1,0 +1,296 @@
+//! Controllers with a bug, each of which the checker must catch by the invariant that it breaks.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use kanary::{
+    api::AfterDeadline,
+    canary::{
+        Canary,
+        canary::Spec,
+        decide,
+        decision::{Action, Decision, Need},
+        observation::Observation,
+        status::{FAILED, Phase, SUCCEEDED, is_true},
+        validation::Item,
+    },
+    reconcile::Decide,
+};
+use kanary_sim::network::Tamper;
+use serde_json::Value;
+
+use crate::{
+    checker::Invariant::{self, Cost, Doubled, Early, Flip, Idle, Late, Lost, Orphan, Overruled, Proof, Trespass},
+    run,
+    scenario::Scenario,
+    world::Wrong,
+};
+
+/// Seeds in which a bug must show.
+const SEEDS: u64 = 60;
+
+/// Runs seeds until one breaks something; what it breaks must be among `expected`.
+fn is_caught(wrong: &Wrong, expected: &[Invariant]) {
+    for seed in 0..SEEDS {
+        let outcome = run::run(Scenario::of(seed), wrong);
+        if outcome.violations.is_empty() {
+            continue;
+        }
+        let broken = outcome.broken();
+        let found = broken.iter().any(|invariant| expected.contains(invariant));
+        assert!(
+            found,
+            "seed {seed} breaks {broken:?} and not {expected:?}: {}",
+            outcome.violations[0]
+        );
+        return;
+    }
+    panic!("{SEEDS} seeds did not find it");
+}
+
+fn decides(decide: Decide) -> Wrong {
+    Wrong { decide, tamper: None }
+}
+
+fn tampers(tamper: impl Fn(&http::request::Parts, Value) -> Vec<Value> + Send + Sync + 'static) -> Wrong {
+    let tamper: Tamper = Arc::new(move |head, body| {
+        let Ok(value) = serde_json::from_slice::<Value>(&body) else {
+            return vec![body];
+        };
+        let bodies = tamper(head, value).into_iter();
+        bodies.map(|body| body.to_string().into()).collect()
+    });
+    Wrong {
+        tamper: Some(tamper),
+        ..Wrong::default()
+    }
+}
+
+/// The same Kanary with another spec.
+fn with_spec(canary: &Canary, change: impl FnOnce(&mut Spec)) -> Canary {
+    let mut canary = canary.clone();
+    if let Ok(spec) = &mut canary.spec {
+        change(spec);
+    }
+    canary
+}
+
+fn passes(canary: &Canary, decision: &Decision) -> bool {
+    let next = decision.status.as_ref();
+    !is_true(&canary.status, SUCCEEDED) && next.is_some_and(|next| is_true(next, SUCCEEDED))
+}
+
+/// The target is written before the verdict is stored.
+fn side_effect_first(canary: &Canary, seen: &Observation, now: Timestamp) -> Decision {
+    let mut decision = decide(canary, seen, now);
+    let Ok(spec) = &canary.spec else { return decision };
+    if !passes(canary, &decision) || spec.dry_run || seen.canary.is_none() {
+        return decision;
+    }
+    let Some(live) = &seen.live_target else {
+        return Decision {
+            needs: Some(Need::LiveTarget),
+            ..Decision::default()
+        };
+    };
+    decision.actions.push(Action::SetTemplate {
+        name: spec.target.clone(),
+        uid: live.uid.clone(),
+        former: live.template.clone(),
+        template: spec.pod_template(),
+        annotated: live.annotated,
+        marker: canary.marker(spec),
+        cause: String::new(),
+    });
+    decision
+}
+
+#[test]
+fn a_side_effect_before_the_verdict_is_caught() {
+    is_caught(&decides(side_effect_first), &[Proof]);
+}
+
+#[test]
+fn a_deadline_from_the_creation_is_caught() {
+    let wrong: Decide = |canary, seen, now| {
+        let mut seen = seen.clone();
+        if let Some(canary) = &mut seen.canary
+            && canary.available_since.is_some()
+        {
+            canary.available_since = Some(canary.created);
+        }
+        decide(canary, &seen, now)
+    };
+    is_caught(&decides(wrong), &[Early]);
+}
+
+#[test]
+fn a_forgotten_warm_up_is_caught() {
+    let wrong: Decide = |canary, seen, now| {
+        let canary = with_spec(canary, |spec| spec.validation.initial_delay = std::time::Duration::ZERO);
+        decide(&canary, seen, now)
+    };
+    is_caught(&decides(wrong), &[Early]);
+}
+
+#[test]
+fn a_clock_that_is_not_the_clusters_is_caught() {
+    let wrong: Decide = |canary, seen, now| decide(canary, seen, now + SignedDuration::from_secs(5));
+    is_caught(&decides(wrong), &[Early]);
+}
+
+#[test]
+fn success_on_no_data_is_caught() {
+    let wrong: Decide = |canary, seen, now| {
+        let untold = seen.tallies.iter().all(|tally| tally.good == 0);
+        let canary = with_spec(canary, |spec| {
+            let over = canary.status.deadline.is_some_and(|deadline| deadline <= now);
+            for item in &mut spec.validation.items {
+                if matches!(item, Item::PromQl(_)) && untold && over {
+                    *item = Item::Manual {
+                        status: None,
+                        after_deadline: AfterDeadline::Valid,
+                    };
+                }
+            }
+        });
+        decide(&canary, seen, now)
+    };
+    is_caught(&decides(wrong), &[Proof]);
+}
+
+#[test]
+fn an_ignored_change_of_the_target_is_caught() {
+    let wrong: Decide = |canary, seen, now| {
+        let canary = with_spec(canary, |spec| spec.promote_over_change = true);
+        decide(&canary, seen, now)
+    };
+    is_caught(&decides(wrong), &[Overruled]);
+}
+
+#[test]
+fn an_ignored_dry_run_is_caught() {
+    let wrong: Decide = |canary, seen, now| {
+        let canary = with_spec(canary, |spec| spec.dry_run = false);
+        decide(&canary, seen, now)
+    };
+    is_caught(&decides(wrong), &[Proof]);
+}
+
+#[test]
+fn a_forgotten_clean_up_is_caught() {
+    let wrong: Decide = |canary, seen, now| {
+        let mut decision = decide(canary, seen, now);
+        if canary.status.completed_at.is_some() {
+            decision.actions.clear();
+        }
+        decision
+    };
+    is_caught(&decides(wrong), &[Orphan]);
+}
+
+#[test]
+fn a_retained_canary_in_traffic_is_caught() {
+    let wrong: Decide = |canary, seen, now| {
+        let mut decision = decide(canary, seen, now);
+        decision
+            .actions
+            .retain(|action| !matches!(action, Action::Unlabel { .. }));
+        decision
+    };
+    is_caught(&decides(wrong), &[Orphan]);
+}
+
+#[test]
+fn a_verdict_that_is_forgotten_is_caught() {
+    let wrong: Decide = |canary, seen, now| {
+        let mut canary = canary.clone();
+        if Phase::of(&canary.status) == Phase::Failed {
+            canary.status.conditions.retain(|condition| condition.type_ != FAILED);
+        }
+        decide(&canary, seen, now)
+    };
+    is_caught(&decides(wrong), &[Flip, Lost]);
+}
+
+#[test]
+fn a_late_verdict_is_caught() {
+    let wrong: Decide = |canary, seen, now| {
+        let mut decision = decide(canary, seen, now - SignedDuration::from_secs(2));
+        decision.wake = decision.wake.map(|wake| wake + SignedDuration::from_secs(2));
+        decision
+    };
+    is_caught(&decides(wrong), &[Late]);
+}
+
+#[test]
+fn a_heartbeat_in_the_status_is_caught() {
+    let wrong: Decide = |canary, seen, now| {
+        let mut decision = decide(canary, seen, now);
+        let second = SignedDuration::from_secs(1);
+        if Phase::of(&canary.status) == Phase::Running && decision.status.is_none() && decision.needs.is_none() {
+            let mut status = canary.status.clone();
+            let beat = now.as_second().to_string();
+            if status.report.duration != beat {
+                status.report.duration = beat;
+                decision.status = Some(status);
+            }
+            decision.wake = Some(now + second);
+        }
+        decision
+    };
+    is_caught(&decides(wrong), &[Cost, Idle, Lost]);
+}
+
+#[test]
+fn a_verdict_that_never_comes_is_caught() {
+    let wrong: Decide = |canary, seen, now| {
+        let mut decision = decide(canary, seen, now);
+        decision.wake = None;
+        decision
+    };
+    is_caught(&decides(wrong), &[Lost, Late]);
+}
+
+#[test]
+fn a_second_canary_is_caught() {
+    let wrong = tampers(|head, body| {
+        let mut twin = body.clone();
+        let creates = head.method == http::Method::POST && head.uri.path().ends_with("/deployments");
+        if !creates {
+            return vec![body];
+        }
+        let name = twin["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        twin["metadata"]["name"] = format!("{name}-2").into();
+        vec![twin, body]
+    });
+    is_caught(&wrong, &[Doubled, Orphan, Proof]);
+}
+
+#[test]
+fn a_write_to_more_than_the_template_is_caught() {
+    let wrong = tampers(|_, mut body| {
+        let sets = |body: &Value| {
+            body.as_array()
+                .is_some_and(|ops| ops.iter().any(|op| op["path"] == "/spec/template"))
+        };
+        if sets(&body)
+            && let Some(operations) = body.as_array_mut()
+        {
+            operations.push(serde_json::json!({"op": "replace", "path": "/spec/replicas", "value": 9}));
+        }
+        vec![body]
+    });
+    is_caught(&wrong, &[Trespass]);
+}
+
+#[test]
+fn writes_without_preconditions_are_caught() {
+    let wrong = tampers(|_, mut body| {
+        if let Some(operations) = body.as_array_mut() {
+            operations.retain(|op| op["op"] != "test" && op["path"] != "/metadata/resourceVersion");
+        }
+        vec![body]
+    });
+    is_caught(&wrong, &[Overruled, Flip, Invariant::Backward, Doubled, Proof]);
+}
