@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{
     canary::Spec,
     decide::Step,
-    decision::{Action, ObjectKind},
+    decision::{Action, Need, ObjectKind},
     observation::{Deployment, Owned, Stray},
     scale::Scale,
     traffic,
@@ -44,6 +44,8 @@ pub struct Activation {
     pub bootstrap: bool,
     /// When to look again.
     pub wake: Option<Timestamp>,
+    /// What has to be read before it can be told.
+    pub needs: Option<Need>,
 }
 
 impl Activation {
@@ -80,6 +82,14 @@ pub fn is_of_run(step: &Step<'_>, canary: &Deployment) -> bool {
     is_ours(step, canary.owner.as_ref())
         && !canary.deleting
         && canary.labels.get(names::RUN) == Some(&step.canary.run(step.spec))
+}
+
+/// Whether a canary is of a run that is not known here yet: another controller is ahead, and knows what to do with it.
+#[must_use]
+pub fn is_of_later_run(step: &Step<'_>, canary: &Deployment) -> bool {
+    let run = canary.labels.get(names::RUN).and_then(|run| run.rsplit('-').next());
+    let run = run.and_then(|number| number.parse().ok());
+    run.is_some_and(|run: i64| run > step.canary.status.run.unwrap_or(1))
 }
 
 /// Whether a canary belonged to a deleted Kanary of the same name: the garbage collector takes it, and the watch tells.
@@ -159,7 +169,7 @@ fn without_target(step: &Step<'_>) -> Activation {
         problem: refused.map(|refusal| Problem::new(&refusal.reason, refusal.message.clone())),
         wake: refused.map(|refusal| refusal.retry_at),
         actions: if refused.is_some() { Vec::new() } else { vec![create] },
-        failed: None,
+        ..Activation::default()
     }
 }
 
@@ -296,6 +306,13 @@ fn resumed(step: &Step<'_>, since: Timestamp) -> Timestamp {
 
 fn late(step: &Step<'_>) -> Option<Activation> {
     let until = patience(step)?;
+    if until <= step.now && !step.seen.confirmed {
+        // A watch may be behind without anybody noticing.
+        return Some(Activation {
+            needs: Some(Need::LiveCanary),
+            ..Activation::default()
+        });
+    }
     (until <= step.now).then(|| {
         let message = format!(
             "Deployment {} did not become available within {}",
@@ -324,6 +341,7 @@ fn missing(step: &Step<'_>, target: &Deployment) -> Vec<Action> {
             manifest: traffic::canary_deployment(canary, spec, seen, target),
         }),
         Some(existing) if existing.deleting || !is_ours(step, existing.owner.as_ref()) => {}
+        Some(existing) if is_of_later_run(step, existing) => {}
         Some(existing) if !is_of_run(step, existing) => actions.push(Action::Delete {
             object: ObjectKind::Deployment,
             name: spec.canary.clone(),

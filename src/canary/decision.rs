@@ -27,7 +27,8 @@ pub enum Need {
     LiveTarget,
     /// The target as it is now and the template that it had before, for a rollback.
     FormerTemplate,
-    /// The canary as it is now, before it passes: a watch may be behind without anybody noticing.
+    /// The canary as it is now, before it passes, or fails because it is not available: a watch may be behind without
+    /// anybody noticing.
     LiveCanary,
 }
 

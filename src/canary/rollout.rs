@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    activate::{Problem, is_ours, target_changed_message},
+    activate::{Problem, is_of_later_run, is_ours, target_changed_message},
     decide::{Step, end, fail},
     decision::{Action, Decision, Need, ObjectKind},
     labels,
@@ -258,7 +258,8 @@ fn leave_service(step: &Step<'_>) -> Vec<Action> {
 
 fn deletes(step: &Step<'_>) -> Vec<Action> {
     let seen = step.seen;
-    let canary = seen.canary.as_ref().map(|canary| {
+    let canary = seen.canary.as_ref().filter(|canary| !is_of_later_run(step, canary));
+    let canary = canary.map(|canary| {
         let deployment = (ObjectKind::Deployment, Some(&step.spec.canary));
         (deployment, &canary.uid, canary.owner.as_ref(), canary.deleting)
     });

@@ -44,6 +44,12 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
     if let Some((reason, message)) = &activation.failed {
         return fail(step, draft, reason, message);
     }
+    if activation.needs.is_some() {
+        return Decision {
+            needs: activation.needs,
+            ..Decision::default()
+        };
+    }
     let decision = if activation.bootstrap {
         bootstrap::judge(step, draft, activation.problem.as_ref())
     } else {

@@ -137,6 +137,19 @@ fn a_canary_that_is_not_available_within_the_progress_deadline_fails_the_run() {
 }
 
 #[test]
+fn before_a_canary_fails_for_not_being_available_it_is_read_live() {
+    check(
+        "
+        seen: {canary: {created: +0s}, confirmed: false}
+        now: +10m
+        ",
+        expect![[r#"
+            read LiveCanary
+        "#]],
+    );
+}
+
+#[test]
 fn a_progress_deadline_of_the_users_own_counts_from_the_creation_of_the_canary() {
     check(
         "

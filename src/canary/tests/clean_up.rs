@@ -310,3 +310,17 @@ fn the_target_is_never_deleted() {
         "#]],
     );
 }
+
+#[test]
+fn the_canary_of_a_run_that_another_controller_has_begun_is_left_alone() {
+    check(
+        "
+        status: {phase: Failed}
+        seen: {canary: {run: 0123456789abcdef-2, available: +0s}}
+        now: +1h
+        ",
+        expect![[r"
+            nothing
+        "]],
+    );
+}

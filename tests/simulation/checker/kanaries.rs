@@ -61,7 +61,7 @@ fn status_of(object: &Value) -> KanaryStatus {
 }
 
 fn run_of(status: &KanaryStatus) -> i64 {
-    status.run.unwrap_or(1).into()
+    status.run.unwrap_or(1)
 }
 
 impl Checker {
