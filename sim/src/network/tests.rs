@@ -123,9 +123,9 @@ fn what_is_sent_into_the_dark_never_arrives() {
         link.set_line(Line::Dark);
         let before = Instant::now();
         create(&link, "a").await.unwrap_err();
-        assert!(before.elapsed() >= Duration::from_secs(60));
+        assert!(before.elapsed() >= Duration::from_mins(1));
         link.set_line(Line::Up);
-        sleep(Duration::from_secs(60)).await;
+        sleep(Duration::from_mins(1)).await;
         assert!(names(&cluster).is_empty());
     });
 }
