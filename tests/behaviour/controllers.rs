@@ -14,12 +14,12 @@ async fn what_an_object_owns_goes_with_it_unless_it_is_orphaned() {
         ("orphan", PropagationPolicy::Orphan),
     ] {
         let owner = world.create(&CONFIG_MAP, &config_map(name, json!({}))).await;
-        let mut owned = config_map(&format!("{name}-owned"), json!({}));
-        owned["metadata"]["ownerReferences"] = json!([{
+        let mut child = config_map(&format!("{name}-owned"), json!({}));
+        child["metadata"]["ownerReferences"] = json!([{
             "apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": owner["metadata"]["uid"],
             "blockOwnerDeletion": true,
         }]);
-        world.create(&CONFIG_MAP, &owned).await;
+        world.create(&CONFIG_MAP, &child).await;
         let params = DeleteParams {
             propagation_policy: Some(policy),
             ..DeleteParams::default()

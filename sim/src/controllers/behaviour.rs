@@ -71,6 +71,13 @@ impl fmt::Debug for Behaviour {
 }
 
 impl Behaviour {
+    /// The same with another time between two looks at a HorizontalPodAutoscaler.
+    #[must_use]
+    pub fn with_autoscaler_period(mut self, period: Duration) -> Self {
+        self.autoscaler_period = period;
+        self
+    }
+
     /// Asks `fate` about the images of pods that have no label; the first rule that knows an image decides.
     #[must_use]
     pub fn image(mut self, fate: impl Fn(&str) -> Option<Fate> + Send + Sync + 'static) -> Self {

@@ -78,14 +78,13 @@ async fn serve(started: &mpsc::Sender<Embedded>) {
     started.send(embedded).expect("somebody waits for it");
     let clock = cluster.clock();
     // As the real control plane is set (hack/plane).
-    let mut behaviour = Behaviour::default();
-    behaviour.autoscaler_period = Duration::from_secs(2);
+    let behaviour = Behaviour::default().with_autoscaler_period(Duration::from_secs(2));
     tokio::join!(
         controllers::run(cluster, behaviour),
         prometheus::serve(metrics, prometheus, move || clock.now()),
         async move {
-            let served = listener.serve(server, &["kubernetes-admin", audit::USER]).await;
-            served.expect("the API server serves");
+            let ended = listener.serve(server, &["kubernetes-admin", audit::USER]).await;
+            ended.expect("the API server serves");
         },
     );
 }

@@ -34,7 +34,7 @@ pub(crate) fn service(name: &str, app: &str) -> Value {
     })
 }
 
-/// A ConfigMap.
+/// A `ConfigMap`.
 pub(crate) fn config_map(name: &str, data: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data})
 }
