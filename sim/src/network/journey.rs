@@ -15,7 +15,7 @@ use super::{
 use crate::server;
 
 /// How long a client waits for an answer that never comes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A body that arrives in one piece.
 pub(super) fn whole(body: server::Body) -> Body {
@@ -53,7 +53,7 @@ impl Link {
             Fault::Late(later) => sleep(later).await,
             Fault::None | Fault::Lost { .. } => {}
         }
-        let answer = self.ask(&head, body, &plan).await;
+        let answer = self.ask(&head, body, &plan);
         sleep(plan.back).await;
         match plan.fault {
             Fault::Lost { silently: true } => Err(Broken("reset by peer")),
@@ -94,7 +94,7 @@ impl Link {
         self.0.connection.answer(head, &last)
     }
 
-    async fn ask(&self, head: &Parts, body: Bytes, plan: &Plan) -> Response<Body> {
+    fn ask(&self, head: &Parts, body: Bytes, plan: &Plan) -> Response<Body> {
         let cuts = self.lock().cuts;
         let answer = self.execute(head, body);
         let watches = head.uri.query().is_some_and(|query| query.contains("watch=true"));
