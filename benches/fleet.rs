@@ -101,7 +101,7 @@ fn count(world: &World, requests: &mut (usize, usize)) {
 async fn fleet(canaries: usize) {
     let seen: Arc<Mutex<Seen>> = Arc::default();
     let look = seen.clone();
-    let world = World::start(1, Box::new(move |event| look.lock().unwrap().look(event))).await;
+    let world = World::start(1, Box::new(move |event| look.lock().unwrap().look(event)));
     let _controller = Replica::start(&world, "kanary-1", 1, SignedDuration::ZERO, &Wrong::default());
     let mut requests = (0, 0);
     for index in 0..canaries {
@@ -109,7 +109,7 @@ async fn fleet(canaries: usize) {
             world.create(&manifest).await;
         }
         // All of them within ten minutes.
-        sleep(Duration::from_secs(600) / u32::try_from(canaries).unwrap()).await;
+        sleep(Duration::from_mins(10) / u32::try_from(canaries).unwrap()).await;
     }
     for _ in 0..240 {
         sleep(Duration::from_secs(10)).await;

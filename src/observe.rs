@@ -1,5 +1,7 @@
 //! Every read that a decision rests on: from the cache, and live where the cache is not enough.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
@@ -120,7 +122,7 @@ impl Observer<'_> {
             seen.confirmed = true;
             return Ok(());
         }
-        let target = self.target(canary, spec).await?;
+        let mut target = self.target(canary, spec).await?;
         let history = match (need, &seen.promotion) {
             (Need::LiveTarget, Promotion::NotYet | Promotion::Done { .. }) => Vec::new(),
             _ => self.history(canary, spec, &target).await?,
@@ -134,6 +136,13 @@ impl Observer<'_> {
             }
         }
         let marker = canary.marker(spec);
+        let promoted = |object: &BTreeMap<String, String>| object.get(PROMOTED_BY) == Some(&marker);
+        // The Deployment controller copies annotations to the ReplicaSet of each version, where they outlive an undo.
+        let was_promoted = history.iter().any(|set| promoted(set.annotations()));
+        if was_promoted && !promoted(target.annotations()) {
+            // A promotion of another controller, or one that was late, may have come between the two readings.
+            target = self.target(canary, spec).await?;
+        }
         let annotation = target.annotations().get(PROMOTED_BY).cloned();
         let template = target.data.pointer("/spec/template").cloned().unwrap_or_default();
         seen.live_target = Some(LiveTarget {
@@ -142,10 +151,7 @@ impl Observer<'_> {
             template,
             annotated: target.metadata.annotations.is_some(),
             promoted_by: annotation,
-            // The Deployment controller copies annotations to the ReplicaSet of each version, where they outlive an undo.
-            was_promoted: history
-                .iter()
-                .any(|set| set.annotations().get(PROMOTED_BY) == Some(&marker)),
+            was_promoted,
         });
         Ok(())
     }

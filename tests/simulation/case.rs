@@ -20,6 +20,7 @@ pub(crate) enum End {
 
 /// What is true of a Kanary, whatever happens to the cluster.
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "any combination may be true")]
 pub(crate) struct Truth {
     pub(crate) what: &'static str,
     pub(crate) target: String,

@@ -39,11 +39,8 @@ fn asked(name: &str) -> Option<u64> {
 }
 
 fn told(seed: u64, outcome: &run::Outcome) -> String {
-    let stories = outcome
-        .violations
-        .iter()
-        .map(|violation| format!("{violation}\n"))
-        .collect::<String>();
+    let stories: Vec<_> = outcome.violations.iter().map(ToString::to_string).collect();
+    let stories = stories.join("\n");
     format!("seed {seed}: {stories}\nreplay: KANARY_SEED={seed} cargo test --test simulation one_seed -- --nocapture")
 }
 

@@ -36,7 +36,7 @@ fn die(case: &Case, nth: u64, moment: Moment) -> (bool, Vec<Violation>) {
     in_virtual_time(nth, async {
         let truths = [(case.name.clone(), case.truth.clone())].into();
         let (checker, _, hook) = watched(Checker::new(truths));
-        let world = Arc::new(World::start(nth, hook).await);
+        let world = Arc::new(World::start(nth, hook));
         measure(&world);
         if case.spoils {
             checker

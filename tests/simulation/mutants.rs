@@ -9,9 +9,9 @@ use kanary::{
         Canary,
         canary::Spec,
         decide,
-        decision::{Action, Decision, Need},
+        decision::{Action, Decision},
         observation::Observation,
-        status::{FAILED, Phase, SUCCEEDED, is_true},
+        status::{FAILED, Phase, SUCCEEDED},
         validation::Item,
     },
     reconcile::Decide,
@@ -75,34 +75,16 @@ fn with_spec(canary: &Canary, change: impl FnOnce(&mut Spec)) -> Canary {
     canary
 }
 
-fn passes(canary: &Canary, decision: &Decision) -> bool {
-    let next = decision.status.as_ref();
-    !is_true(&canary.status, SUCCEEDED) && next.is_some_and(|next| is_true(next, SUCCEEDED))
-}
-
 /// The target is written before the verdict is stored.
 fn side_effect_first(canary: &Canary, seen: &Observation, now: Timestamp) -> Decision {
-    let mut decision = decide(canary, seen, now);
-    let Ok(spec) = &canary.spec else { return decision };
-    if !passes(canary, &decision) || spec.dry_run || seen.canary.is_none() {
-        return decision;
+    let due = canary.status.deadline.is_some_and(|deadline| deadline <= now);
+    let mut canary = canary.clone();
+    if due && Phase::of(&canary.status) == Phase::Running {
+        let mut verdict = canary.status.conditions[0].clone();
+        (verdict.type_, verdict.status) = (SUCCEEDED.to_owned(), "True".to_owned());
+        canary.status.conditions.push(verdict);
     }
-    let Some(live) = &seen.live_target else {
-        return Decision {
-            needs: Some(Need::LiveTarget),
-            ..Decision::default()
-        };
-    };
-    decision.actions.push(Action::SetTemplate {
-        name: spec.target.clone(),
-        uid: live.uid.clone(),
-        former: live.template.clone(),
-        template: spec.pod_template(),
-        annotated: live.annotated,
-        marker: canary.marker(spec),
-        cause: String::new(),
-    });
-    decision
+    decide(&canary, seen, now)
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The longest time that everything may take to come to rest: a refusal is tried again after 5 minutes.
-const CALM: Duration = Duration::from_secs(900);
+const CALM: Duration = Duration::from_mins(15);
 
 /// How long nothing must happen at the end.
 const REST: Duration = Duration::from_secs(100);
@@ -85,7 +85,7 @@ pub(crate) fn watched(checker: Checker) -> (Shared, Arc<Mutex<(u64, u64)>>, kana
 impl Run<'_> {
     async fn of(scenario: Scenario, wrong: &Wrong) -> Outcome {
         let (checker, digest, hook) = watched(Checker::new(scenario.truths()));
-        let world = Arc::new(World::start(scenario.seed, hook).await);
+        let world = Arc::new(World::start(scenario.seed, hook));
         measure(&world);
         let spoils = scenario.cases.iter().filter(|case| case.spoils);
         let spoil = spoils.map(|case| (case.name.clone(), world.spoiled.clone()));
@@ -104,7 +104,12 @@ impl Run<'_> {
             wrong,
             started: 0,
         };
-        run.live().await;
+        tokio::select! {
+            biased;
+            // What follows from a violation is no news.
+            () = violated(&checker) => {}
+            () = run.live() => {}
+        }
         let (history, changes) = *digest.lock().unwrap();
         let violations = std::mem::take(&mut checker.lock().unwrap().violations);
         Outcome {
@@ -168,7 +173,7 @@ impl Run<'_> {
                 Blow::Compact => self.world.cluster.compact(),
             }
         }
-        sleep(Duration::from_secs(60)).await;
+        sleep(Duration::from_mins(1)).await;
     }
 
     fn set_line(&self, index: Option<usize>, line: Line) {
@@ -228,6 +233,12 @@ impl Run<'_> {
             checker.died(now);
         }
         drop(checker);
+    }
+}
+
+async fn violated(checker: &Shared) {
+    while checker.lock().unwrap().violations.is_empty() {
+        sleep(Duration::from_secs(1)).await;
     }
 }
 

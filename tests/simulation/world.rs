@@ -63,7 +63,7 @@ fn fate(image: &str, spoiled: &Spoiled) -> Option<Fate> {
 
 impl World {
     /// Starts a cluster that has the kinds and a namespace. `look` is told of every change.
-    pub(crate) async fn start(seed: u64, look: cluster::Hook) -> Self {
+    pub(crate) fn start(seed: u64, look: cluster::Hook) -> Self {
         let options = cluster::Options {
             start: "2026-11-22T12:00:00Z".parse().unwrap(),
             seed,

@@ -180,10 +180,7 @@ impl Checker {
             );
             return;
         }
-        let bootstrapped = self
-            .targets
-            .get(&truth.target)
-            .is_some_and(|images| images[0].1 == image);
+        let bootstrapped = self.bootstrapped.contains(image);
         let Some(book) = self.books.get(uid).filter(|book| !book.has_word() && !bootstrapped) else {
             return;
         };

@@ -6,7 +6,7 @@ mod last;
 mod targets;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex},
 };
@@ -107,6 +107,8 @@ pub(crate) struct Checker {
     tried: BTreeMap<(String, String), Tried>,
     /// Images of each target, and since when.
     targets: BTreeMap<String, Vec<(Timestamp, String)>>,
+    /// Images of targets that did not exist and were created.
+    bootstrapped: BTreeSet<String>,
     /// Promotions by what the annotation says.
     promoted: BTreeMap<String, Promoted>,
     /// Events by the uid of their Kanary and their reason.
@@ -131,6 +133,7 @@ impl Checker {
             books: BTreeMap::new(),
             tried: BTreeMap::new(),
             targets: BTreeMap::new(),
+            bootstrapped: BTreeSet::new(),
             promoted: BTreeMap::new(),
             said: BTreeMap::new(),
             requests: Vec::new(),

@@ -78,7 +78,9 @@ impl Checker {
             });
             let started_on = shown.map(|(_, (_, image))| image.clone()).collect();
             let over = self.books.get(&key.0).is_none_or(|book| {
-                book.deleted || book.status.completed_at.is_some() || Phase::of(&book.status) > Phase::Running
+                let number = book.status.run.unwrap_or(1).to_string();
+                let former = key.1.rsplit('-').next() != Some(&number);
+                book.deleted || former || book.status.completed_at.is_some() || Phase::of(&book.status) > Phase::Running
             });
             let tried = self.tried.entry(key).or_insert_with(|| Tried {
                 started_on,
@@ -110,6 +112,7 @@ impl Checker {
     /// A target that did not exist is created from the template, once.
     fn check_bootstrap(&mut self, event: &Event, created: &Value) {
         let marker = text(&created["metadata"]["annotations"][CREATED_BY]).to_owned();
+        self.bootstrapped.insert(image(&created["spec"]));
         let uid = marker.split('/').next().unwrap_or_default();
         let book = self.books.get(uid);
         let name = book.map(|book| book.name.clone()).unwrap_or_default();
