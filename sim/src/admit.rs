@@ -7,7 +7,7 @@ use crate::{
     builtin,
     cluster::State,
     failure::{Cause, Failure},
-    resource::Resource,
+    resource::{Read, Resource},
 };
 
 /// Makes an object fit to be stored, or says what is wrong with it.
@@ -107,17 +107,15 @@ fn check_kind(resource: &Resource, object: &mut Value) -> Result<(), Failure> {
 }
 
 /// Reads a built-in kind as its type, which drops what the type does not know.
-fn read(
-    resource: &Resource,
-    typed: fn(Value) -> Result<Value, serde_json::Error>,
-    object: &mut Value,
-    strict: bool,
-) -> Result<(), Failure> {
-    let given = strict.then(|| object.clone());
-    let read = typed(object.take()).map_err(|error| cannot_be_read(resource, &error.to_string()))?;
-    if let Some(given) = given {
+fn read(resource: &Resource, typed: Read, object: &mut Value, strict: bool) -> Result<(), Failure> {
+    let read = typed(object).map_err(|error| {
+        // Where it is in the text is of no help: it is not the user's text.
+        let why = error.to_string();
+        cannot_be_read(resource, why.split(" at line ").next().unwrap_or_default())
+    })?;
+    if strict {
         let mut unknown = Vec::new();
-        lost(&given, &read, "", &mut unknown);
+        lost(object, &read, "", &mut unknown);
         if !unknown.is_empty() {
             return Err(cannot_be_read(resource, &told(&unknown)));
         }

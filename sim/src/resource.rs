@@ -8,6 +8,9 @@ use serde_json::Value;
 
 use crate::{schema::Schema, store::ResourceName};
 
+/// Reads an object as a type, and drops what the type does not know.
+pub type Read = fn(&Value) -> Result<Value, serde_json::Error>;
+
 /// A kind in one version.
 #[derive(Clone, Debug)]
 pub struct Resource {
@@ -34,7 +37,7 @@ pub struct Resource {
     /// It has `/scale`.
     pub scale: bool,
     /// What reads it as its type, for a built-in kind: what the type does not know is dropped.
-    pub typed: Option<fn(Value) -> Result<Value, serde_json::Error>>,
+    pub typed: Option<Read>,
     /// What a CustomResourceDefinition says of it.
     pub custom: Option<Arc<Custom>>,
 }
@@ -50,8 +53,10 @@ pub struct Custom {
     pub columns: Value,
 }
 
-fn typed<K: DeserializeOwned + Serialize>(value: Value) -> Result<Value, serde_json::Error> {
-    serde_json::to_value(serde_json::from_value::<K>(value)?)
+/// Through text, as [`Object::parse`](crate::object::Object::parse) reads it: one way to read each type is half the code to
+/// compile.
+fn typed<K: DeserializeOwned + Serialize>(value: &Value) -> Result<Value, serde_json::Error> {
+    serde_json::to_value(serde_json::from_slice::<K>(&serde_json::to_vec(value)?)?)
 }
 
 impl Resource {

@@ -209,7 +209,10 @@ async fn a_watch_from_a_forgotten_version_is_gone() {
     api.create(&PostParams::default(), &map("b", json!({}))).await.unwrap();
     server.cluster().compact();
     let mut events = pin!(api.watch(&WatchParams::default(), &first).await.unwrap());
-    assert_eq!(refused(events.next().await.unwrap()).0, 410);
+    match events.next().await.unwrap().unwrap() {
+        WatchEvent::Error(status) => assert_eq!(status.code, 410),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test(start_paused = true)]
