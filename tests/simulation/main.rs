@@ -31,7 +31,7 @@ use scenario::Scenario;
 use world::Wrong;
 
 /// Seeds that plain `cargo test` runs.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 100;
 
 /// A number from the environment.
 fn asked(name: &str) -> Option<u64> {
