@@ -17,7 +17,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::MicroTime,
 };
 use kube::{
-    Api, Client, Resource,
+    Api, Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
     core::Request,
 };
@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use crate::{
     api::{
         Kanary, KanaryStatus,
-        names::{CHANGE_CAUSE, FIELD_MANAGER, GROUP, PROMOTED_BY, VERSION},
+        names::{CHANGE_CAUSE, FIELD_MANAGER, GROUP, PROMOTED_BY, REVISION, VERSION},
     },
     cache::{Cache, Cached},
     canary::{
@@ -191,50 +191,24 @@ impl Writer {
         }
     }
 
-    /// The one write to a target. Its `test`s make it apply once, to the template that was read, or not at all.
+    /// The one write to a target. Its `test`s make it apply once, to the version that was read, or not at all.
     async fn set_template(&self, namespace: &str, action: &Action) -> Result<(), ApiError> {
         let Action::SetTemplate {
             name,
             uid,
             former,
-            template,
-            annotated,
-            marker,
-            cause,
+            revision,
+            ..
         } = action
         else {
             return Ok(());
         };
-        let mut patch = vec![
-            json!({"op": "test", "path": "/metadata/uid", "value": uid}),
-            json!({"op": "test", "path": "/spec/template", "value": former}),
-            json!({"op": "replace", "path": "/spec/template", "value": template}),
-        ];
-        let annotations = [(PROMOTED_BY, marker), (CHANGE_CAUSE, cause)];
-        if *annotated {
-            patch.extend(annotations.map(|(annotation, value)| {
-                let pointer = format!("/metadata/annotations/{}", json_pointer(annotation));
-                json!({"op": "add", "path": pointer, "value": value})
-            }));
-        } else {
-            let annotations: serde_json::Map<_, _> = annotations
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), json!(value)))
-                .collect();
-            patch.push(json!({"op": "add", "path": "/metadata/annotations", "value": annotations}));
-        }
-        let patch = json_patch(patch).map_err(|e| {
-            ApiError::new(
-                "set the template of",
-                "Deployment".into(),
-                namespace,
-                name,
-                kube::Error::SerdeError(e),
-            )
+        let verb = "set the template of";
+        let patch = json_patch(template_patch(action)).map_err(|e| {
+            let error = kube::Error::SerdeError(e);
+            ApiError::new(verb, "Deployment".into(), namespace, name, error)
         })?;
-        let done = self
-            .patch::<Deployment>(namespace, name, patch, "set the template of")
-            .await;
+        let done = self.patch::<Deployment>(namespace, name, patch, verb).await;
         let Err(error) = done else { return Ok(()) };
         if error.class() != Class::Invalid {
             return Err(error);
@@ -246,7 +220,9 @@ impl Writer {
             return Err(error);
         };
         Deployment::put(&self.cache, &now);
-        let unchanged = now.metadata.uid.as_ref() == Some(uid)
+        let same_version = revision.is_none() || now.annotations().get(REVISION) == revision.as_ref();
+        let unchanged = same_version
+            && now.metadata.uid.as_ref() == Some(uid)
             && hash::of(&serde_json::to_value(now.spec.map(|spec| spec.template)).unwrap_or_default())
                 == hash::of(&typed_template(former));
         Err(if unchanged { error } else { error.into_conflict() })
@@ -335,6 +311,42 @@ impl Writer {
     {
         Api::namespaced(self.client.clone(), namespace)
     }
+}
+
+/// The JSON Patch of a promotion.
+fn template_patch(action: &Action) -> Vec<Value> {
+    let Action::SetTemplate {
+        uid,
+        former,
+        revision,
+        template,
+        annotated,
+        marker,
+        cause,
+        ..
+    } = action
+    else {
+        return Vec::new();
+    };
+    let at = |annotation: &str| format!("/metadata/annotations/{}", json_pointer(annotation));
+    let mut patch = vec![
+        json!({"op": "test", "path": "/metadata/uid", "value": uid}),
+        json!({"op": "test", "path": "/spec/template", "value": former}),
+    ];
+    if let Some(revision) = revision {
+        // A template that was replaced and put back is another version: a promotion that is late must not undo that.
+        patch.push(json!({"op": "test", "path": at(REVISION), "value": revision}));
+    }
+    patch.push(json!({"op": "replace", "path": "/spec/template", "value": template}));
+    let annotations = [(PROMOTED_BY, marker), (CHANGE_CAUSE, cause)];
+    if *annotated {
+        patch.extend(annotations.map(|(name, value)| json!({"op": "add", "path": at(name), "value": value})));
+    } else {
+        let annotations = annotations.map(|(name, value)| (name.to_owned(), json!(value)));
+        let annotations: serde_json::Map<_, _> = annotations.into_iter().collect();
+        patch.push(json!({"op": "add", "path": "/metadata/annotations", "value": annotations}));
+    }
+    patch
 }
 
 /// A template as this build reads it: the form that hashes are made of.

@@ -10,6 +10,7 @@ use std::{
 use jiff::Timestamp;
 
 use crate::{
+    api::KanaryStatus,
     canary::{
         Canary, Key,
         canary::Spec,
@@ -38,6 +39,8 @@ struct Remembered {
     /// Calls in a row that failed for no fault of the user's.
     attempts: u32,
     promotion: Promotion,
+    /// This controller gave the run its verdict.
+    judged: bool,
     no_former_template: bool,
     said: HashSet<(String, Timestamp)>,
     /// Names of objects that a live read found missing; their watch will tell when they come.
@@ -78,13 +81,12 @@ impl Memory {
         if is_new {
             *known = Remembered {
                 run,
-                // Whoever wrote that the run succeeded may have promoted as well.
-                promotion: match Phase::of(&canary.status) {
-                    Phase::Scheduled | Phase::Running => Promotion::NotYet,
-                    _ => Promotion::Unknown,
-                },
                 ..Remembered::default()
             };
+        }
+        if known.promotion == Promotion::NotYet && Phase::of(&canary.status) > Phase::Running && !known.judged {
+            // Whoever gave the verdict may have promoted as well, and been overruled since.
+            known.promotion = Promotion::Unknown;
         }
         known.notice_promotion(seen);
         for (index, item) in spec.validation.items.iter().enumerate() {
@@ -185,9 +187,10 @@ impl Memory {
     }
 
     /// A status was written. (It may be the one that tells of a refusal, which stays.)
-    pub fn status_written(&self, key: &Key) {
+    pub fn status_written(&self, key: &Key, status: &KanaryStatus) {
         if let Some(known) = self.lock().get_mut(key) {
             known.attempts = 0;
+            known.judged |= Phase::of(status) > Phase::Running;
         }
     }
 
@@ -256,7 +259,7 @@ mod tests {
         fastrand::seed(1);
         let waited: Duration = (0..20).map(|_| memory.back_off(&batman())).sum();
         assert!(waited > Duration::from_secs(30), "{waited:?}");
-        memory.status_written(&batman());
+        memory.status_written(&batman(), &KanaryStatus::default());
         assert!(memory.back_off(&batman()) <= Duration::from_millis(110));
     }
 

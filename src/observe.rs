@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use crate::{
     act::{timeout, typed_template},
-    api::names::{KANARY_NAME, PROMOTED_BY, RUN},
+    api::names::{KANARY_NAME, PROMOTED_BY, REVISION, RUN},
     cache::{Cache, Cached},
     canary::{
         Canary,
@@ -149,6 +149,7 @@ impl Observer<'_> {
             uid: target.uid().unwrap_or_default(),
             template_hash: hash::of(&typed_template(&template)),
             template,
+            revision: target.annotations().get(REVISION).cloned(),
             annotated: target.metadata.annotations.is_some(),
             promoted_by: annotation,
             was_promoted,
@@ -219,7 +220,7 @@ impl Observer<'_> {
 
 /// Number of a version in the rollout history.
 fn revision(set: &ReplicaSet) -> Option<u64> {
-    set.annotations().get("deployment.kubernetes.io/revision")?.parse().ok()
+    set.annotations().get(REVISION)?.parse().ok()
 }
 
 /// The version before the newest, as `kubectl rollout undo` takes it; none if the promotion changed nothing, because then

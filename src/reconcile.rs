@@ -117,7 +117,7 @@ impl Context {
             let done = self.writer.write_status(canary, status).await;
             self.count("status", &done);
             done?;
-            self.memory.status_written(&canary.key);
+            self.memory.status_written(&canary.key, status);
             self.report(canary, status, now);
         }
         if let Ok(spec) = &canary.spec {

@@ -23,6 +23,9 @@ pub const CREATED_BY: &str = "kanary.k8s-operators.dev/created-by";
 /// Annotation that `kubectl rollout history` shows as the cause of a revision.
 pub const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
 
+/// Annotation in which the Deployment controller counts the versions of a Deployment.
+pub const REVISION: &str = "deployment.kubernetes.io/revision";
+
 /// Field manager of every write.
 pub const FIELD_MANAGER: &str = "kanary";
 

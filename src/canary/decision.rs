@@ -63,6 +63,8 @@ pub enum Action {
         former: Value,
         /// The pod template to write.
         template: Value,
+        /// Number of the target's version that was read: a template that comes back is another version.
+        revision: Option<String>,
         /// Whether the target has annotations to add to.
         annotated: bool,
         /// The annotation that says who did it.

@@ -182,6 +182,8 @@ pub struct LiveTarget {
     pub template: Value,
     /// Its hash, made the way [`Deployment::template_hash`] is.
     pub template_hash: String,
+    /// Number of this version in the rollout history, once the Deployment controller has given it one.
+    pub revision: Option<String>,
     /// Whether it has any annotations.
     pub annotated: bool,
     /// Annotation: who promoted it last.

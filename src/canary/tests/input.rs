@@ -207,6 +207,7 @@ pub(super) fn observation(canary: &Canary, spec: &Spec, short: &Value) -> Observ
         hpa: there("hpa").map(owned),
         tallies: list("tallies").map(tally).collect(),
         live_target: there("live").map(|value| LiveTarget {
+            revision: None,
             uid: text(&value["uid"]).unwrap_or("uid-myapp".to_owned()),
             template: template(value["template"].as_str().unwrap_or("t1")),
             template_hash: hash::of(&template(value["template"].as_str().unwrap_or("t1"))),

@@ -105,6 +105,7 @@ impl Model {
             return decision;
         };
         self.seen.live_target = Some(LiveTarget {
+            revision: None,
             uid: target.uid.clone(),
             template: template(&target.template_hash),
             template_hash: target.template_hash.clone(),
