@@ -90,7 +90,8 @@ async fn a_write_on_top_of_something_else_is_refused() {
     for lost in [
         json!({"op": "remove", "path": "/data/none"}),
         json!({"op": "add", "path": "/none/a", "value": "1"}),
-        json!({"op": "copy", "from": "/data/none", "path": "/data/b"}),
+        json!({"op": "copy", "from": "/none/a", "path": "/data/b"}),
+        json!({"op": "move", "from": "/data/none", "path": "/data/b"}),
     ] {
         let lost = send(&world, &CONFIG_MAP, "m", json_patch(json!([lost]))).await;
         assert_eq!(lost, refused(422, "Invalid"));

@@ -20,7 +20,8 @@ pub fn json(live: &mut Value, patch: &Value) -> Result<(), Failure> {
     let mut patched = live.clone();
     for operation in operations {
         if !tests_for_absence(&patched, &operation) {
-            json_patch::patch(&mut patched, &[adding(operation)]).map_err(|_| unprocessable())?;
+            let operation = adding(copying(&patched, operation));
+            json_patch::patch(&mut patched, &[operation]).map_err(|_| unprocessable())?;
         }
     }
     *live = patched;
@@ -32,9 +33,24 @@ fn tests_for_absence(live: &Value, operation: &PatchOperation) -> bool {
     let PatchOperation::Test(test) = operation else {
         return false;
     };
-    let parent = test.path.parent().map(Pointer::as_str);
-    let parent = parent.and_then(|path| live.pointer(path));
-    test.value.is_null() && parent.is_some_and(Value::is_object) && live.pointer(test.path.as_str()).is_none()
+    test.value.is_null() && is_absent_member(live, &test.path)
+}
+
+/// Goes beyond the RFC, like the library of kube-apiserver: a copy of an absent member is null.
+fn copying(live: &Value, operation: PatchOperation) -> PatchOperation {
+    match operation {
+        PatchOperation::Copy(copy) if is_absent_member(live, &copy.from) => PatchOperation::Add(AddOperation {
+            path: copy.path,
+            value: Value::Null,
+        }),
+        other => other,
+    }
+}
+
+/// Whether a path names a member that its object does not have.
+fn is_absent_member(live: &Value, path: &Pointer) -> bool {
+    let parent = path.parent().and_then(|parent| live.pointer(parent.as_str()));
+    parent.is_some_and(Value::is_object) && live.pointer(path.as_str()).is_none()
 }
 
 /// Goes beyond the RFC, like the library of kube-apiserver: a `replace` of an absent member adds it. (In a list both fail
@@ -105,7 +121,8 @@ mod tests {
             value!({"op": "add", "path": "/b/c", "value": 1}),
             value!({"op": "test", "path": "/b", "value": 1}),
             value!({"op": "test", "path": "/b/c", "value": null}),
-            value!({"op": "copy", "from": "/b", "path": "/c"}),
+            value!({"op": "copy", "from": "/b/c", "path": "/c"}),
+            value!({"op": "move", "from": "/b", "path": "/c"}),
         ] {
             let failure = patched(value!({"a": 1}), &value!([operation])).unwrap_err();
             assert_eq!(failure.code, 422, "{operation}");
@@ -118,6 +135,12 @@ mod tests {
         assert_eq!(patched(value!({"a": {}}), &patch), Ok(value!({"a": {"b": 1}})));
         let patch = value!([{"op": "replace", "path": "/a/0", "value": 1}]);
         assert_eq!(patched(value!({"a": [0, 2]}), &patch), Ok(value!({"a": [1, 2]})));
+    }
+
+    #[test]
+    fn a_copy_of_an_absent_member_is_null() {
+        let patch = value!([{"op": "copy", "from": "/b", "path": "/c"}]);
+        assert_eq!(patched(value!({"a": 1}), &patch), Ok(value!({"a": 1, "c": null})));
     }
 
     #[test]
