@@ -13,7 +13,7 @@ use crate::{
     canary::{
         Canary, Key,
         canary::Spec,
-        decision::{Action, Decision},
+        decision::{Action, Decision, Need},
         observation::{Observation, Promotion},
         status::{self, Phase},
         validation::{Item, promql::Vars},
@@ -88,6 +88,9 @@ impl Context {
         };
         let mut decision = (self.decide)(canary, &seen, now);
         if let (Some(need), Ok(spec)) = (decision.needs, &canary.spec) {
+            if need == Need::LiveKanary && observer.refresh(canary).await? {
+                return Ok(Next::Again);
+            }
             observer.provide(canary, spec, need, &mut seen).await?;
             decision = (self.decide)(canary, &seen, now);
         }

@@ -92,6 +92,14 @@ pub fn is_of_later_run(step: &Step<'_>, canary: &Deployment) -> bool {
     run.is_some_and(|run: i64| run > step.canary.status.run.unwrap_or(1))
 }
 
+/// Whether a canary is of a template, or a run, that is over.
+fn is_stale(step: &Step<'_>, canary: &Deployment) -> bool {
+    is_ours(step, canary.owner.as_ref())
+        && !canary.deleting
+        && !is_of_later_run(step, canary)
+        && !is_of_run(step, canary)
+}
+
 /// Whether a canary belonged to a deleted Kanary of the same name: the garbage collector takes it, and the watch tells.
 fn is_leftover(step: &Step<'_>, canary: &Deployment) -> bool {
     belonged_to_namesake(step, canary.owner_name.as_ref())
@@ -131,6 +139,13 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
     }
     if let Some(late) = late(step) {
         return late;
+    }
+    if !step.seen.confirmed && step.seen.canary.as_ref().is_some_and(|canary| is_stale(step, canary)) {
+        // Who does not know yet that the template was edited would take away the canary of the new one, again and again.
+        return Activation {
+            needs: Some(Need::LiveKanary),
+            ..Activation::default()
+        };
     }
     Activation {
         actions: missing(step, target),
@@ -340,13 +355,12 @@ fn missing(step: &Step<'_>, target: &Deployment) -> Vec<Action> {
             name: spec.canary.clone(),
             manifest: traffic::canary_deployment(canary, spec, seen, target),
         }),
-        Some(existing) if existing.deleting || !is_ours(step, existing.owner.as_ref()) => {}
-        Some(existing) if is_of_later_run(step, existing) => {}
-        Some(existing) if !is_of_run(step, existing) => actions.push(Action::Delete {
+        Some(existing) if is_stale(step, existing) => actions.push(Action::Delete {
             object: ObjectKind::Deployment,
             name: spec.canary.clone(),
             uid: existing.uid.clone(),
         }),
+        Some(existing) if !is_of_run(step, existing) => {}
         Some(existing) => {
             let wanted = spec.scale.replicas(target.replicas);
             if let Some(replicas) = wanted.filter(|replicas| *replicas != existing.replicas) {

@@ -30,6 +30,8 @@ pub enum Need {
     /// The canary as it is now, before it passes, or fails because it is not available: a watch may be behind without
     /// anybody noticing.
     LiveCanary,
+    /// The Kanary as it is now, before a canary of another template is taken away: it may be the newer one.
+    LiveKanary,
 }
 
 /// A write to the cluster. Names are in the Kanary's namespace.

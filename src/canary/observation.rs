@@ -37,7 +37,8 @@ pub struct Observation {
     pub refusal: Option<Refusal>,
     /// What is known of the run's promotion, beside what the target says.
     pub promotion: Promotion,
-    /// The canary, and its pods if their labels are judged, were read live for this very decision.
+    /// What the decision asked for was read live for this very decision: the canary, and its pods if their labels are
+    /// judged, or the Kanary itself.
     pub confirmed: bool,
     /// Services that are this Kanary's and not the one that its spec asks for.
     pub strays: Vec<Stray>,

@@ -150,6 +150,19 @@ fn before_a_canary_fails_for_not_being_available_it_is_read_live() {
 }
 
 #[test]
+fn before_a_canary_of_another_template_is_taken_away_the_kanary_is_read_live() {
+    check(
+        "
+        seen: {canary: {created: +0s, run: other}, confirmed: false}
+        now: +10s
+        ",
+        expect![[r#"
+            read LiveKanary
+        "#]],
+    );
+}
+
+#[test]
 fn a_progress_deadline_of_the_users_own_counts_from_the_creation_of_the_canary() {
     check(
         "

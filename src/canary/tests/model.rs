@@ -95,7 +95,7 @@ impl Model {
         let Some(need) = decision.needs else {
             return decision;
         };
-        if need == Need::LiveCanary {
+        if matches!(need, Need::LiveCanary | Need::LiveKanary) {
             self.seen.confirmed = true;
             let decision = decide(&self.canary, &self.seen, self.now);
             self.seen.confirmed = false;
