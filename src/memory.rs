@@ -263,6 +263,39 @@ mod tests {
         assert!(memory.back_off(&batman()) <= Duration::from_millis(110));
     }
 
+    /// Batman, whose verdict was stored as good.
+    fn succeeded() -> Canary {
+        let succeeded = serde_json::json!({
+            "metadata": {"name": "batman", "namespace": "shop", "uid": "u", "resourceVersion": "1"},
+            "spec": {
+                "deploymentName": "myapp",
+                "template": {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "i"}]}}}},
+            },
+            "status": {"conditions": [{
+                "type": "Succeeded", "status": "True", "reason": "Valid", "message": "",
+                "lastTransitionTime": "2026-11-22T12:00:00Z",
+            }]},
+        });
+        Canary::parse(KanaryKind::Deployment, &serde_json::from_value(succeeded).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn only_who_stored_the_verdict_knows_that_nobody_promoted_yet() {
+        let (canary, mut seen) = (succeeded(), Observation::default());
+        let memory = Memory::default();
+        memory.recall(&canary, canary.spec.as_ref().unwrap(), &mut seen);
+        assert_eq!(seen.promotion, Promotion::Unknown);
+
+        let memory = Memory::default();
+        memory.back_off(&canary.key);
+        let mut waiting = canary.clone();
+        waiting.status = KanaryStatus::default();
+        memory.recall(&waiting, waiting.spec.as_ref().unwrap(), &mut seen);
+        memory.status_written(&canary.key, &canary.status);
+        memory.recall(&canary, canary.spec.as_ref().unwrap(), &mut seen);
+        assert_eq!(seen.promotion, Promotion::NotYet);
+    }
+
     #[test]
     fn what_happened_to_a_kanary_without_a_run_is_said_once() {
         let memory = Memory::default();

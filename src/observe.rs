@@ -270,42 +270,4 @@ fn without_hash_label(mut template: PodTemplateSpec) -> PodTemplateSpec {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn version(revision: &str, image: &str) -> ReplicaSet {
-        serde_json::from_value(json!({
-            "metadata": {"name": image, "annotations": {"deployment.kubernetes.io/revision": revision}},
-            "spec": {"selector": {}, "template": {
-                "metadata": {"labels": {"app": "myapp", "pod-template-hash": image}},
-                "spec": {"containers": [{"name": "c", "image": image}]},
-            }},
-        }))
-        .unwrap()
-    }
-
-    fn image(template: Option<Value>) -> Option<String> {
-        Some(template?.pointer("/spec/containers/0/image")?.as_str()?.to_owned())
-    }
-
-    #[test]
-    fn the_former_template_is_the_one_that_was_overwritten_whatever_the_run_started_with() {
-        let history = [version("3", "promoted"), version("2", "edited"), version("1", "start")];
-        let start = former_template(&history[1..], None);
-        let started_with = hash::of(&start.unwrap());
-        let former = former_template(&history, Some(&started_with));
-        assert_eq!(image(former.clone()).as_deref(), Some("edited"));
-        assert_eq!(former.unwrap().pointer("/metadata/labels/pod-template-hash"), None);
-    }
-
-    #[test]
-    fn a_promotion_that_changed_nothing_has_no_former_template() {
-        let history = [version("2", "same"), version("1", "older")];
-        let newest = former_template(&[version("3", "x"), version("2", "same")], None);
-        let started_with = hash::of(&newest.unwrap());
-        assert_eq!(former_template(&history, Some(&started_with)), None);
-        assert_eq!(former_template(&history[..1], None), None);
-    }
-}
+mod tests;

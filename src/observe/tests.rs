@@ -1,0 +1,106 @@
+use std::{convert::Infallible, sync::Mutex};
+
+use http::{Request, Response};
+use kube::client::Body;
+use serde_json::json;
+use tower::service_fn;
+
+use super::*;
+use crate::api::KanaryKind;
+
+fn version(revision: &str, image: &str) -> ReplicaSet {
+    serde_json::from_value(json!({
+        "metadata": {"name": image, "annotations": {"deployment.kubernetes.io/revision": revision}},
+        "spec": {"selector": {}, "template": {
+            "metadata": {"labels": {"app": "myapp", "pod-template-hash": image}},
+            "spec": {"containers": [{"name": "c", "image": image}]},
+        }},
+    }))
+    .unwrap()
+}
+
+fn image(template: Option<Value>) -> Option<String> {
+    Some(template?.pointer("/spec/containers/0/image")?.as_str()?.to_owned())
+}
+
+#[test]
+fn the_former_template_is_the_one_that_was_overwritten_whatever_the_run_started_with() {
+    let history = [version("3", "promoted"), version("2", "edited"), version("1", "start")];
+    let start = former_template(&history[1..], None);
+    let started_with = hash::of(&start.unwrap());
+    let former = former_template(&history, Some(&started_with));
+    assert_eq!(image(former.clone()).as_deref(), Some("edited"));
+    assert_eq!(former.unwrap().pointer("/metadata/labels/pod-template-hash"), None);
+}
+
+#[test]
+fn a_promotion_that_changed_nothing_has_no_former_template() {
+    let history = [version("2", "same"), version("1", "older")];
+    let newest = former_template(&[version("3", "x"), version("2", "same")], None);
+    let started_with = hash::of(&newest.unwrap());
+    assert_eq!(former_template(&history, Some(&started_with)), None);
+    assert_eq!(former_template(&history[..1], None), None);
+}
+
+fn target(promoted_by: Option<&str>) -> Value {
+    json!({
+        "metadata": {"name": "myapp", "uid": "t", "annotations": promoted_by.map(|by| json!({PROMOTED_BY: by}))},
+        "spec": {"selector": {"matchLabels": {"app": "myapp"}}, "template": {"called": promoted_by}},
+    })
+}
+
+/// An API server where batman's promotion comes between the reading of the target and the reading of its history.
+fn promoted_meanwhile(marker: &str) -> Client {
+    let mut targets = vec![target(Some(marker)), target(None)];
+    let history = json!({"metadata": {}, "items": [{
+        "metadata": {
+            "name": "v2", "annotations": {PROMOTED_BY: marker},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "myapp", "uid": "t"}],
+        },
+        "spec": {"selector": {}},
+    }]});
+    let answers = Mutex::new(move |path: &str| match path {
+        "/apis/apps/v1/namespaces/shop/deployments/myapp" => targets.pop().unwrap(),
+        "/apis/apps/v1/namespaces/shop/replicasets" => history.clone(),
+        other => panic!("{other}"),
+    });
+    let service = service_fn(move |request: Request<Body>| {
+        let answer = answers.lock().unwrap()(request.uri().path());
+        async move { Ok::<_, Infallible>(Response::new(Body::from(answer.to_string().into_bytes()))) }
+    });
+    Client::new(service, "shop")
+}
+
+#[tokio::test]
+async fn a_promotion_between_the_reading_of_the_target_and_of_its_history_is_not_taken_for_one_that_was_undone() {
+    let kanary = json!({
+        "metadata": {"name": "batman", "namespace": "shop", "uid": "u", "resourceVersion": "1"},
+        "spec": {
+            "deploymentName": "myapp",
+            "template": {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "i"}]}}}},
+        },
+    });
+    let canary = Canary::parse(KanaryKind::Deployment, &serde_json::from_value(kanary).unwrap()).unwrap();
+    let spec = canary.spec.as_ref().unwrap();
+    let (client, cache, memory) = (
+        promoted_meanwhile(&canary.marker(spec)),
+        Cache::default(),
+        Memory::default(),
+    );
+    let observer = Observer {
+        client: &client,
+        cache: &cache,
+        memory: &memory,
+    };
+    let mut seen = Observation {
+        promotion: Promotion::Unknown,
+        ..Observation::default()
+    };
+    observer
+        .provide(&canary, spec, Need::LiveTarget, &mut seen)
+        .await
+        .unwrap();
+    let live = seen.live_target.unwrap();
+    assert!(live.was_promoted);
+    assert_eq!(live.promoted_by, Some(canary.marker(spec)));
+}
