@@ -6,7 +6,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use k8s_openapi::{
     api::{
@@ -36,16 +36,15 @@ use crate::{
         hash,
     },
     error::{ApiError, Class},
+    shard::{Fence, Fenced, Right, fence::CALL_TIMEOUT},
 };
 
-/// Longest time that one call may take. A reply that comes later is never waited for: the outcome is read instead.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Writes to the API server.
+/// Writes to the API server, behind the fence.
 #[derive(Clone)]
 pub struct Writer {
     client: Client,
     cache: Arc<Cache>,
+    fence: Arc<Fence>,
     /// Name of this replica, for Events.
     instance: String,
 }
@@ -55,12 +54,13 @@ fn json_pointer(name: &str) -> String {
 }
 
 impl Writer {
-    /// Writes with `client`, and tells `cache` what came of it.
+    /// Writes with `client` what `fence` lets pass, and tells `cache` what came of it.
     #[must_use]
-    pub fn new(client: Client, cache: Arc<Cache>, instance: String) -> Self {
+    pub fn new(client: Client, cache: Arc<Cache>, fence: Arc<Fence>, instance: String) -> Self {
         Self {
             client,
             cache,
+            fence,
             instance,
         }
     }
@@ -69,37 +69,37 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// What the API server answered, or that it did not.
-    pub async fn act(&self, canary: &Canary, action: &Action) -> Result<(), ApiError> {
+    /// The right to it ended; what the API server answered, or that it did not.
+    pub async fn act(&self, canary: &Canary, action: &Action, right: Right) -> Result<(), ApiError> {
         let namespace = &canary.key.namespace;
         match action {
             Action::Create { object, name, manifest } => match object {
-                ObjectKind::Deployment => self.create::<Deployment>(namespace, name, manifest).await,
-                ObjectKind::Service => self.create::<Service>(namespace, name, manifest).await,
+                ObjectKind::Deployment => self.create::<Deployment>(namespace, name, manifest, right).await,
+                ObjectKind::Service => self.create::<Service>(namespace, name, manifest, right).await,
                 ObjectKind::HorizontalPodAutoscaler => {
-                    self.create::<HorizontalPodAutoscaler>(namespace, name, manifest).await
+                    self.create::<HorizontalPodAutoscaler>(namespace, name, manifest, right).await
                 }
             },
             Action::ScaleCanary { name, uid, replicas } => {
                 let patch = json!({"metadata": {"uid": uid}, "spec": {"replicas": replicas}});
-                self.patch::<Deployment>(namespace, name, Patch::Merge(patch), "scale")
+                self.patch::<Deployment>(namespace, name, Patch::Merge(patch), "scale", right)
                     .await
             }
-            Action::SetTemplate { .. } => self.set_template(namespace, action).await,
+            Action::SetTemplate { .. } => self.set_template(namespace, action, right).await,
             Action::Unlabel { pod, uid, labels } => {
                 let labels: serde_json::Map<_, _> = labels.iter().map(|name| (name.clone(), Value::Null)).collect();
                 let patch = json!({"metadata": {"uid": uid, "labels": labels}});
                 let done = self
-                    .patch::<Pod>(namespace, pod, Patch::Merge(patch), "take labels off")
+                    .patch::<Pod>(namespace, pod, Patch::Merge(patch), "take labels off", right)
                     .await;
                 self.gone_is_done::<Pod>(done, namespace, pod)
             }
             Action::Delete { object, name, uid } => {
                 let done = match object {
-                    ObjectKind::Deployment => self.delete::<Deployment>(namespace, name, uid).await,
-                    ObjectKind::Service => self.delete::<Service>(namespace, name, uid).await,
+                    ObjectKind::Deployment => self.delete::<Deployment>(namespace, name, uid, right).await,
+                    ObjectKind::Service => self.delete::<Service>(namespace, name, uid, right).await,
                     ObjectKind::HorizontalPodAutoscaler => {
-                        self.delete::<HorizontalPodAutoscaler>(namespace, name, uid).await
+                        self.delete::<HorizontalPodAutoscaler>(namespace, name, uid, right).await
                     }
                 };
                 if done.is_ok() {
@@ -111,7 +111,7 @@ impl Writer {
         }
     }
 
-    async fn create<K>(&self, namespace: &str, name: &str, manifest: &Value) -> Result<(), ApiError>
+    async fn create<K>(&self, namespace: &str, name: &str, manifest: &Value, right: Right) -> Result<(), ApiError>
     where
         K: Cached + Resource<Scope = kube::core::NamespaceResourceScope> + DeserializeOwned,
     {
@@ -125,7 +125,7 @@ impl Writer {
         let request = Request::new(K::url_path(&(), Some(namespace))).create(&params, body);
         let mut request = request.map_err(|e| failed(kube::Error::BuildRequest(e)))?;
         request.extensions_mut().insert("create");
-        match timeout(self.client.request::<K>(request)).await {
+        match self.fence.write(right, self.client.request::<K>(request)).await {
             Ok(created) => {
                 K::put(&self.cache, &created);
                 Ok(())
@@ -147,6 +147,7 @@ impl Writer {
         name: &str,
         patch: Patch<Value>,
         verb: &'static str,
+        right: Right,
     ) -> Result<(), ApiError>
     where
         K: Cached + Resource<Scope = kube::core::NamespaceResourceScope> + DeserializeOwned,
@@ -156,13 +157,13 @@ impl Writer {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        let patched = timeout(api.patch(name, &params, &patch)).await;
+        let patched = self.fence.write(right, api.patch(name, &params, &patch)).await;
         let patched = patched.map_err(|error| ApiError::new(verb, K::kind(&()), namespace, name, error))?;
         K::put(&self.cache, &patched);
         Ok(())
     }
 
-    async fn delete<K>(&self, namespace: &str, name: &str, uid: &str) -> Result<(), ApiError>
+    async fn delete<K>(&self, namespace: &str, name: &str, uid: &str, right: Right) -> Result<(), ApiError>
     where
         K: Cached + Resource<Scope = kube::core::NamespaceResourceScope> + DeserializeOwned,
     {
@@ -175,7 +176,7 @@ impl Writer {
             ..DeleteParams::default()
         };
         let api = self.api::<K>(namespace);
-        let deleted = timeout(api.delete(name, &params)).await.map(|_| ());
+        let deleted = self.fence.write(right, api.delete(name, &params)).await.map(|_| ());
         let deleted = deleted.map_err(|error| ApiError::new("delete", K::kind(&()), namespace, name, error));
         self.gone_is_done::<K>(deleted, namespace, name)
     }
@@ -192,7 +193,7 @@ impl Writer {
     }
 
     /// The one write to a target. Its `test`s make it apply once, to the version that was read, or not at all.
-    async fn set_template(&self, namespace: &str, action: &Action) -> Result<(), ApiError> {
+    async fn set_template(&self, namespace: &str, action: &Action, right: Right) -> Result<(), ApiError> {
         let Action::SetTemplate {
             name,
             uid,
@@ -208,7 +209,7 @@ impl Writer {
             let error = kube::Error::SerdeError(e);
             ApiError::new(verb, "Deployment".into(), namespace, name, error)
         })?;
-        let done = self.patch::<Deployment>(namespace, name, patch, verb).await;
+        let done = self.patch::<Deployment>(namespace, name, patch, verb, right).await;
         let Err(error) = done else { return Ok(()) };
         if error.class() != Class::Invalid {
             return Err(error);
@@ -228,14 +229,23 @@ impl Writer {
         Err(if unchanged { error } else { error.into_conflict() })
     }
 
-    /// Writes a status on top of the version that was read, and nothing else.
+    /// Writes a status on top of the version that was read, and nothing else. It carries the epoch of the right, and the API
+    /// server takes none that is lower than the stored one.
     ///
     /// # Errors
     ///
-    /// Somebody changed the Kanary since (a conflict), or what the API server answered.
-    pub async fn write_status(&self, canary: &Canary, status: &KanaryStatus) -> Result<(), ApiError> {
+    /// Somebody changed the Kanary since (a conflict), the right ended, or what the API server answered.
+    pub async fn write_status(&self, canary: &Canary, status: &KanaryStatus, right: Right) -> Result<(), ApiError> {
         let Key { kind, namespace, name } = &canary.key;
         let failed = |error| ApiError::new("write the status of", kind.as_str().into(), namespace, name, error);
+        if right.epoch.is_some() && canary.status.epoch > right.epoch {
+            self.fence.distrust(right);
+            return Err(failed(kube::Error::Service(Box::new(Fenced::NotOwned))));
+        }
+        let status = KanaryStatus {
+            epoch: right.epoch.or(status.epoch),
+            ..status.clone()
+        };
         let status = serde_json::to_value(status).map_err(|e| failed(kube::Error::SerdeError(e)))?;
         let patch = vec![
             json!({"op": "test", "path": "/metadata/uid", "value": canary.uid}),
@@ -248,8 +258,11 @@ impl Writer {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        let written = timeout(api.patch_status(name, &params, &patch)).await;
+        let written = self.fence.write(right, api.patch_status(name, &params, &patch)).await;
         let written = written.map_err(|error| failed(error).into_transient());
+        if written.as_ref().is_err_and(|error| error.class() == Class::Fenced) {
+            self.fence.distrust(right);
+        }
         if written.as_ref().is_err_and(ApiError::is_not_found) {
             // Deleted, and the watch is behind.
             self.cache.remove_kanary(&canary.key);
@@ -265,7 +278,7 @@ impl Writer {
     /// # Errors
     ///
     /// What the API server answered, or that it did not.
-    pub async fn announce(&self, canary: &Canary, notice: &Notice) -> Result<(), ApiError> {
+    pub async fn announce(&self, canary: &Canary, notice: &Notice, right: Right) -> Result<(), ApiError> {
         let Key { kind, namespace, name } = &canary.key;
         let fact = format!("{}/{}/{}", canary.uid, notice.reason, notice.at);
         let event_name = format!("{name}.{}", hash::digest(fact.as_bytes()));
@@ -298,7 +311,7 @@ impl Writer {
         let failed = |error| ApiError::new("create", "Event".into(), namespace, &event_name, error);
         let event = serde_json::from_value(event).map_err(|e| failed(kube::Error::SerdeError(e)))?;
         let api: Api<k8s_openapi::api::events::v1::Event> = self.api(namespace);
-        match timeout(api.create(&PostParams::default(), &event)).await {
+        match self.fence.write(right, api.create(&PostParams::default(), &event)).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
             Err(error) => Err(failed(error)),
@@ -363,7 +376,7 @@ fn json_patch(operations: Vec<Value>) -> Result<Patch<Value>, serde_json::Error>
     Ok(Patch::Json(patch))
 }
 
-/// A call that takes too long has an unknown outcome; the next decision reads what became of it.
+/// A read that takes too long is given up.
 pub(crate) async fn timeout<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
     match tokio::time::timeout(CALL_TIMEOUT, call).await {
         Ok(result) => result,

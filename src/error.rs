@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, time::Duration};
 
+use crate::{api::EPOCH_RULE, shard::Fenced};
+
 /// A call that failed: which, on what, and why.
 #[derive(Debug, thiserror::Error)]
 #[error("{verb} {kind} {namespace}/{name}")]
@@ -24,6 +26,8 @@ pub enum Class {
     Transient,
     /// The API server asks for a pause.
     Throttled(Duration),
+    /// It was not sent, or not taken: the Kanary is another replica's by now.
+    Fenced,
     /// The API server says no, and will until something changes: the user is told.
     Invalid,
 }
@@ -74,9 +78,14 @@ impl ApiError {
         if let Some(class) = self.class {
             return class;
         }
-        let kube::Error::Api(status) = &*self.source else {
-            return Class::Transient;
+        let status = match &*self.source {
+            kube::Error::Api(status) => status,
+            kube::Error::Service(error) if error.is::<Fenced>() => return Class::Fenced,
+            _ => return Class::Transient,
         };
+        if status.message.contains(EPOCH_RULE) {
+            return Class::Fenced;
+        }
         let details = status.details.as_ref();
         let retry_after = details.map_or(0, |details| u64::from(details.retry_after_seconds));
         match status.code {

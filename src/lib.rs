@@ -28,4 +28,5 @@ pub mod observe;
 pub mod prometheus;
 pub mod queue;
 pub mod reconcile;
+pub mod shard;
 pub mod watch;

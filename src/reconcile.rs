@@ -24,6 +24,7 @@ use crate::{
     memory::Memory,
     metrics::{self, Metrics},
     observe::Observer,
+    shard::{Fence, Right},
 };
 
 /// The pure function between what was seen and what will be done.
@@ -47,6 +48,8 @@ pub struct Context {
     pub checks: mpsc::UnboundedSender<Check>,
     /// What decides.
     pub decide: Decide,
+    /// Whose Kanaries are ours.
+    pub fence: Arc<Fence>,
 }
 
 /// A turn that may follow at once, until nothing is left to do, is cut off here: a decision that never comes to rest must
@@ -61,10 +64,12 @@ impl Context {
                 self.memory.forget(key);
                 return None;
             };
-            match self.turn(&canary).await {
+            // One of another replica, or of one that is being given away: whoever takes its shard looks at it.
+            let right = self.fence.begin(canary.slot)?;
+            match self.turn(&canary, right).await {
                 Ok(Next::Again) => {}
                 Ok(Next::At(at)) => return at.map(|at| self.instant(at)),
-                Err(error) => return Some(self.after(&canary, &error)),
+                Err(error) => return self.after(&canary, &error),
             }
         }
         tracing::error!(key = %key, "decisions did not come to rest");
@@ -75,7 +80,7 @@ impl Context {
         Instant::now() + until(self.clock.now(), at)
     }
 
-    async fn turn(&self, canary: &Canary) -> Result<Next, ApiError> {
+    async fn turn(&self, canary: &Canary, right: Right) -> Result<Next, ApiError> {
         let now = self.clock.now();
         let observer = Observer {
             client: &self.client,
@@ -95,7 +100,7 @@ impl Context {
             decision = (self.decide)(canary, &seen, now);
         }
         self.metrics.decisions.inc();
-        self.apply(canary, &seen, decision, now).await
+        self.apply(canary, &seen, decision, now, right).await
     }
 
     async fn apply(
@@ -104,9 +109,10 @@ impl Context {
         seen: &Observation,
         decision: Decision,
         now: Timestamp,
+        right: Right,
     ) -> Result<Next, ApiError> {
         for action in &decision.actions {
-            let done = self.act(canary, action, now).await;
+            let done = self.act(canary, action, now, right).await;
             self.count(label(action), &done);
             done?;
             tracing::debug!(key = %canary.key, action = label(action), "done");
@@ -116,8 +122,8 @@ impl Context {
         }
         if let Some(status) = &decision.status {
             // The facts of the stored status, before others take their place.
-            self.announce(canary, now).await;
-            let done = self.writer.write_status(canary, status).await;
+            self.announce(canary, now, right).await;
+            let done = self.writer.write_status(canary, status, right).await;
             self.count("status", &done);
             done?;
             self.memory.status_written(&canary.key, status);
@@ -129,18 +135,18 @@ impl Context {
         if !decision.actions.is_empty() || decision.status.is_some() {
             return Ok(Next::Again);
         }
-        self.announce(canary, now).await;
+        self.announce(canary, now, right).await;
         Ok(Next::At(decision.wake))
     }
 
     /// Does one action. A promotion is remembered: before it, because there may be no reply, and after it.
-    async fn act(&self, canary: &Canary, action: &Action, now: Timestamp) -> Result<(), ApiError> {
+    async fn act(&self, canary: &Canary, action: &Action, now: Timestamp, right: Right) -> Result<(), ApiError> {
         let Action::SetTemplate { name, .. } = action else {
-            return self.writer.act(canary, action).await;
+            return self.writer.act(canary, action, right).await;
         };
         let key = &canary.key;
         let former = self.memory.begin_promotion(key);
-        let done = self.writer.act(canary, action).await;
+        let done = self.writer.act(canary, action, right).await;
         match done.as_ref().map_err(ApiError::class) {
             Ok(()) => {
                 let template_hash = self.cache.template_hash(&(key.namespace.clone(), name.clone()));
@@ -151,7 +157,7 @@ impl Context {
                 self.memory.set_promotion(key, promotion);
             }
             // The API server says that it did not happen.
-            Err(Class::Conflict | Class::Invalid) => self.memory.set_promotion(key, former),
+            Err(Class::Conflict | Class::Invalid | Class::Fenced) => self.memory.set_promotion(key, former),
             // A timeout may ask for a pause as well: the write may have been done all the same.
             Err(Class::Transient | Class::Throttled(_)) => {}
         }
@@ -229,10 +235,10 @@ impl Context {
     }
 
     /// Says the facts of the stored status. Events help people; nothing waits for them.
-    async fn announce(&self, canary: &Canary, now: Timestamp) {
+    async fn announce(&self, canary: &Canary, now: Timestamp, right: Right) {
         let notices = status::notices(&canary.status);
         for notice in self.memory.unsaid(&canary.key, notices, now) {
-            let done = self.writer.announce(canary, &notice).await;
+            let done = self.writer.announce(canary, &notice, right).await;
             self.count("event", &done);
             if let Err(error) = &done {
                 tracing::warn!(key = %canary.key, error = error.message(), "an event was lost");
@@ -247,6 +253,7 @@ impl Context {
             Err(Class::Conflict) => "conflict",
             Err(Class::Transient) => "transient",
             Err(Class::Throttled(_)) => "throttled",
+            Err(Class::Fenced) => "fenced",
             Err(Class::Invalid) => "invalid",
         };
         self.metrics
@@ -255,12 +262,17 @@ impl Context {
             .inc();
     }
 
-    /// The retry policy: what follows an error of each class.
-    fn after(&self, canary: &Canary, error: &ApiError) -> Instant {
+    /// The retry policy: what follows an error of each class, and when.
+    fn after(&self, canary: &Canary, error: &ApiError) -> Option<Instant> {
         let key = &canary.key;
         let delay = match error.class() {
             Class::Conflict => self.memory.back_off(key),
             Class::Throttled(delay) => delay,
+            Class::Fenced => {
+                tracing::info!(key = %key, error = error.message(), "left to the replica that owns it");
+                // If the session was only late, the shard is still ours.
+                Duration::from_secs(1)
+            }
             Class::Transient => {
                 let delay = self.memory.back_off(key);
                 tracing::warn!(key = %key, error = error.message(), ?delay, "a call failed and is tried again");
@@ -272,7 +284,7 @@ impl Context {
                 Duration::ZERO
             }
         };
-        Instant::now() + delay
+        Some(Instant::now() + delay)
     }
 }
 

@@ -15,6 +15,9 @@ use super::{
     names::{GROUP, VERSION},
 };
 
+/// What the API server answers to a replica that was replaced.
+pub const EPOCH_RULE: &str = "status.epoch never goes down: this comes from a controller that lost its shard to another";
+
 /// An object whose fields Kubernetes itself defines, and checks when Kanary hands it on.
 pub(super) fn free_object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
@@ -146,6 +149,11 @@ fn crd(kind: KanaryKind) -> Value {
                     "x-kubernetes-validations": [{
                         "rule": "size(self.metadata.name) <= 63",
                         "message": "the name of a Kanary is a label value: use 63 characters at most",
+                    }, {
+                        // At the root: a rule on the status would not be asked when the whole status is taken away.
+                        "rule": "!has(oldSelf.status) || !has(oldSelf.status.epoch) || (has(self.status) && \
+                                 has(self.status.epoch) && self.status.epoch >= oldSelf.status.epoch)",
+                        "message": EPOCH_RULE,
                     }],
                 }},
             }],

@@ -15,7 +15,7 @@ mod status;
 mod traffic;
 mod validation;
 
-pub use crd::crds;
+pub use crd::{EPOCH_RULE, crds};
 pub use duration::GoDuration;
 pub use kanary::{Kanary, KanaryKind};
 pub use rollout::{OnFailure, OnTargetChange, RolloutMode, RolloutSpec};

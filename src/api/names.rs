@@ -14,6 +14,21 @@ pub const KANARY_KIND: &str = "kanary.k8s-operators.dev/kind";
 /// Label with the run's identity on the canary and its pods, so that pods of an earlier run are never judged.
 pub const RUN: &str = "kanary.k8s-operators.dev/run";
 
+/// Label with the slot, `00` to `ff`, on every Kanary and on what is created for it: which replica acts on it follows from
+/// the slot. It is the hash of the target's namespace and name, and is put back where somebody changes it.
+pub const SLOT: &str = "kanary.k8s-operators.dev/slot";
+
+/// Label on every Lease that says who acts on what: `session` or `shard`.
+pub const LEASE: &str = "kanary.k8s-operators.dev/lease";
+/// Annotation on a session: hash of the pod template that the replica runs.
+pub const LEASE_TEMPLATE: &str = "kanary.k8s-operators.dev/template";
+/// Annotation on a session: the replica is about to end.
+pub const LEASE_DRAINING: &str = "kanary.k8s-operators.dev/draining";
+/// Annotation on a session: shards that it has read and could take at once, like `3,7`.
+pub const LEASE_READY: &str = "kanary.k8s-operators.dev/ready";
+/// Annotation on a shard: the session that should own it next.
+pub const LEASE_NEXT: &str = "kanary.k8s-operators.dev/next-holder";
+
 /// Annotation on the canary: hash of the target's pod template when the run started.
 pub const TARGET_HASH: &str = "kanary.k8s-operators.dev/target-template-hash";
 /// Annotation on the target: `<uid of the Kanary>/<run>` that promoted it last.

@@ -18,6 +18,9 @@ pub struct KanaryStatus {
     /// `spec.retry` of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<i64>,
+    /// The highest fencing token that wrote this status: a replica whose token is lower was replaced, and is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<i64>,
     /// Number of the run, from 1: a changed template or `spec.retry` starts the next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<i64>,

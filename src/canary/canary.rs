@@ -7,9 +7,12 @@ use kube::ResourceExt;
 use serde_json::Value;
 
 use super::{hash, scale::Scale, validation::Validation};
-use crate::api::{
-    Kanary, KanaryKind, KanarySpec, KanaryStatus, OnFailure, OnTargetChange, RolloutMode, RolloutSpec, TrafficSource,
-    ValidationSpec, Word, names,
+use crate::{
+    api::{
+        Kanary, KanaryKind, KanarySpec, KanaryStatus, OnFailure, OnTargetChange, RolloutMode, RolloutSpec,
+        TrafficSource, ValidationSpec, Word, names,
+    },
+    shard::Slot,
 };
 
 /// Which Kanary: kind, namespace and name.
@@ -40,6 +43,8 @@ pub struct Canary {
     pub generation: i64,
     /// `metadata.resourceVersion`, the precondition of the next status write.
     pub resource_version: String,
+    /// Which replica acts on it follows from this.
+    pub slot: Slot,
     /// Being deleted: left to the garbage collector.
     pub deleting: bool,
     /// The status that was read.
@@ -169,6 +174,7 @@ impl Canary {
             .and_then(|spec| one_target_for_life(spec, &status));
         Ok(Self {
             uid,
+            slot: slot_of(object),
             generation: object.metadata.generation.unwrap_or_default(),
             resource_version: object.resource_version().unwrap_or_default(),
             deleting: object.metadata.deletion_timestamp.is_some(),
@@ -190,6 +196,15 @@ impl Canary {
     pub fn marker(&self, spec: &Spec) -> String {
         format!("{}/{}", self.uid, self.run(spec))
     }
+}
+
+/// The slot that a Kanary belongs to, whatever its label says and whether or not its spec can be run.
+#[must_use]
+pub fn slot_of(object: &Kanary) -> Slot {
+    let text = |path: &str| given(object.spec.pointer(path).and_then(Value::as_str).map(str::to_owned));
+    let target = text("/deploymentName").or_else(|| text("/template/metadata/name"));
+    let target = target.unwrap_or_else(|| object.name_any());
+    Slot::of(&object.namespace().unwrap_or_default(), &target)
 }
 
 /// A Kanary belongs to one target for its whole life; a rule of the CRD guards `deploymentName`, this the two defaults.

@@ -9,7 +9,7 @@ use super::{
     scale::Scale,
 };
 use crate::api::names::{
-    CHANGE_CAUSE, CREATED_BY, GROUP, IS_KANARY, KANARY_KIND, KANARY_NAME, RUN, TARGET_HASH, VERSION,
+    CHANGE_CAUSE, CREATED_BY, GROUP, IS_KANARY, KANARY_KIND, KANARY_NAME, RUN, SLOT, TARGET_HASH, VERSION,
 };
 
 /// Labels of every object that belongs to a run.
@@ -23,6 +23,7 @@ fn identity(canary: &Canary) -> Map<String, Value> {
 
 fn metadata(canary: &Canary, name: &str, mut labels: Map<String, Value>) -> Value {
     labels.extend(identity(canary));
+    labels.insert(SLOT.to_owned(), json!(canary.slot.to_string()));
     json!({
         "name": name,
         "namespace": canary.key.namespace,
@@ -75,6 +76,7 @@ fn pod_labels(canary: &Canary, spec: &Spec, seen: &Observation, target: &Deploym
     pod.insert(KANARY_NAME.to_owned(), canary.key.name.clone());
     pod.insert(KANARY_KIND.to_owned(), canary.key.kind.as_str().to_owned());
     pod.insert(RUN.to_owned(), canary.run(spec));
+    pod.insert(SLOT.to_owned(), canary.slot.to_string());
     pod
 }
 

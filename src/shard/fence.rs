@@ -1,0 +1,418 @@
+//! The fence: every write to the cluster passes it, or is not sent.
+//!
+//! A write is sent only for a shard that this process owns, under the epoch with which the decision was begun, and only if
+//! its answer can be waited for before the right to the shard ends. The right ends a margin before anybody else may take the
+//! shard. What was sent and is carried out later all the same is refused by the preconditions that every write has.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use super::slot::{Layout, Slot};
+
+/// Longest time that one call may take. A reply that comes later is never waited for: the outcome is read instead.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Of a right that ends sooner than this, no use is made: no API server answers that fast under load.
+const LEAST: Duration = Duration::from_millis(100);
+
+/// Time that goes on while the machine is suspended and that nobody sets: the time since some moment.
+#[derive(Clone)]
+pub struct Monotonic(Arc<dyn Fn() -> Duration + Send + Sync>);
+
+impl Default for Monotonic {
+    fn default() -> Self {
+        Self::from_source(|| {
+            let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+            let (seconds, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
+            Duration::new(seconds.unwrap_or_default(), nanos.unwrap_or_default())
+        })
+    }
+}
+
+impl fmt::Debug for Monotonic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Monotonic").field(&self.now()).finish()
+    }
+}
+
+impl Monotonic {
+    /// Time from `source`: a simulation has its own.
+    pub fn from_source(source: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self(Arc::new(source))
+    }
+
+    /// The present moment.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        (self.0)()
+    }
+}
+
+/// The write was not sent, because the right to it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fenced {
+    /// The shard belongs to another replica by now, or is about to.
+    #[error("the shard is no longer this replica's")]
+    NotOwned,
+    /// The session was not renewed in time: another replica may own the shard soon.
+    #[error("the session of this replica was not renewed in time")]
+    Expired,
+}
+
+/// The right to write about the Kanaries of a shard, as a decision was begun with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Right {
+    shard: u16,
+    /// The fencing token; none where there is one replica and no Leases.
+    pub epoch: Option<i64>,
+}
+
+/// What this process may write.
+#[derive(Debug)]
+pub struct Fence {
+    layout: Layout,
+    time: Monotonic,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Everything is this process's, for ever.
+    standalone: bool,
+    /// When the right to every shard ends, if the session is not renewed before.
+    until: Duration,
+    held: BTreeMap<u16, Held>,
+    refused: u64,
+    distrusted: BTreeSet<u16>,
+}
+
+#[derive(Debug)]
+struct Held {
+    epoch: i64,
+    /// Its objects have been read: before, a cache that is half filled looks like a cluster where things are missing.
+    open: bool,
+    /// It is being given away: nothing new is sent.
+    draining: bool,
+    /// Writes that have no answer yet.
+    in_flight: usize,
+}
+
+/// A shard that this process owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owned {
+    /// Its fencing token.
+    pub epoch: i64,
+    /// Being given away.
+    pub draining: bool,
+}
+
+impl Fence {
+    /// The fence of the only replica: nothing is refused.
+    #[must_use]
+    pub fn standalone() -> Self {
+        let fence = Self::new(Layout::DEFAULT, Monotonic::default());
+        fence.lock().standalone = true;
+        fence
+    }
+
+    /// A fence behind which nothing is owned yet.
+    #[must_use]
+    pub fn new(layout: Layout, time: Monotonic) -> Self {
+        Self {
+            layout,
+            time,
+            state: Mutex::default(),
+        }
+    }
+
+    /// How slots are divided into shards.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Whether there is no other replica to be told apart from.
+    #[must_use]
+    pub fn is_standalone(&self) -> bool {
+        self.lock().standalone
+    }
+
+    /// The session was renewed by a call sent at `sent`: the right to every shard lasts until `until`.
+    pub fn renew(&self, until: Duration) {
+        let mut state = self.lock();
+        state.until = state.until.max(until);
+    }
+
+    /// A shard was taken; nothing is sent before it is opened.
+    pub fn take(&self, shard: u16, epoch: i64) {
+        let held = Held {
+            epoch,
+            open: false,
+            draining: false,
+            in_flight: 0,
+        };
+        self.lock().held.insert(shard, held);
+    }
+
+    /// The objects of a shard have been read. Whether it is owned.
+    pub fn open(&self, shard: u16) -> bool {
+        let mut state = self.lock();
+        let held = state.held.get_mut(&shard);
+        held.map(|held| held.open = true).is_some()
+    }
+
+    /// A shard is about to be given away: what is under way may end, nothing new is sent.
+    pub fn drain(&self, shard: u16) {
+        if let Some(held) = self.lock().held.get_mut(&shard) {
+            held.draining = true;
+        }
+    }
+
+    /// Whether no write to a shard waits for its answer.
+    #[must_use]
+    pub fn is_quiet(&self, shard: u16) -> bool {
+        self.lock().held.get(&shard).is_none_or(|held| held.in_flight == 0)
+    }
+
+    /// A shard is not this process's any more.
+    pub fn give(&self, shard: u16) {
+        self.lock().held.remove(&shard);
+    }
+
+    /// The session is over, and with it every right.
+    pub fn clear(&self) {
+        let mut state = self.lock();
+        state.held.clear();
+        state.until = Duration::ZERO;
+    }
+
+    /// The shards that are owned.
+    #[must_use]
+    pub fn owned(&self) -> BTreeMap<u16, Owned> {
+        let owned = |held: &Held| Owned {
+            epoch: held.epoch,
+            draining: held.draining,
+        };
+        self.lock()
+            .held
+            .iter()
+            .map(|(shard, held)| (*shard, owned(held)))
+            .collect()
+    }
+
+    /// The API server holds a later epoch than ours: the shard is given up, and a higher epoch has to be taken.
+    pub fn distrust(&self, right: Right) {
+        let mut state = self.lock();
+        let held = state.held.get_mut(&right.shard);
+        if let Some(held) = held.filter(|held| Some(held.epoch) == right.epoch) {
+            tracing::error!(shard = right.shard, epoch = held.epoch, "a later epoch is stored: the shard is given up");
+            held.draining = true;
+            state.distrusted.insert(right.shard);
+        }
+    }
+
+    /// The shards that were given up since this was asked last.
+    #[must_use]
+    pub fn take_distrusted(&self) -> BTreeSet<u16> {
+        std::mem::take(&mut self.lock().distrusted)
+    }
+
+    /// How long the right lasts from now on, if the session is not renewed.
+    #[must_use]
+    pub fn margin(&self) -> Duration {
+        self.lock().until.saturating_sub(self.time.now())
+    }
+
+    /// Writes that were not sent, so far.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.lock().refused
+    }
+
+    /// The right to begin something about a Kanary of this slot, if there is one.
+    #[must_use]
+    pub fn begin(&self, slot: Slot) -> Option<Right> {
+        let shard = self.layout.shard_of(slot);
+        let state = self.lock();
+        if state.standalone {
+            return Some(Right { shard, epoch: None });
+        }
+        let held = state.held.get(&shard).filter(|held| held.open && !held.draining)?;
+        (self.time.now() < state.until).then_some(Right {
+            shard,
+            epoch: Some(held.epoch),
+        })
+    }
+
+    /// Sends a write, if `right` still holds, and waits for its answer no longer than that.
+    ///
+    /// # Errors
+    ///
+    /// [`Fenced`] (as a [`kube::Error::Service`]) if it was not sent; what the API server answered, or that it did not.
+    pub async fn write<T>(&self, right: Right, call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+        let pass = self
+            .pass(right)
+            .map_err(|fenced| kube::Error::Service(Box::new(fenced)))?;
+        let answer = tokio::time::timeout(pass.time, call).await;
+        drop(pass);
+        answer.unwrap_or_else(|_| Err(kube::Error::Service("no answer in time".into())))
+    }
+
+    fn pass(&self, right: Right) -> Result<Pass<'_>, Fenced> {
+        let mut state = self.lock();
+        let pass = |time| Pass {
+            fence: self,
+            right,
+            time,
+        };
+        let Some(epoch) = right.epoch else {
+            return Ok(pass(CALL_TIMEOUT));
+        };
+        let left = state.until.saturating_sub(self.time.now());
+        let held = state.held.get_mut(&right.shard);
+        let Some(held) = held.filter(|held| held.epoch == epoch && !held.draining) else {
+            state.refused += 1;
+            return Err(Fenced::NotOwned);
+        };
+        if left < LEAST {
+            state.refused += 1;
+            return Err(Fenced::Expired);
+        }
+        held.in_flight += 1;
+        Ok(pass(left.min(CALL_TIMEOUT)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A write that is under way.
+struct Pass<'a> {
+    fence: &'a Fence,
+    right: Right,
+    time: Duration,
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        let mut state = self.fence.lock();
+        let held = state.held.get_mut(&self.right.shard);
+        if let Some(held) = held.filter(|held| Some(held.epoch) == self.right.epoch) {
+            held.in_flight = held.in_flight.saturating_sub(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    /// A fence whose time is set by hand, in milliseconds.
+    fn fence() -> (Fence, Arc<AtomicU64>) {
+        let now = Arc::new(AtomicU64::new(1000));
+        let read = now.clone();
+        let time = Monotonic::from_source(move || Duration::from_millis(read.load(Ordering::Relaxed)));
+        (Fence::new(Layout::DEFAULT, time), now)
+    }
+
+    fn slot() -> Slot {
+        Slot::of("shop", "myapp")
+    }
+
+    fn shard() -> u16 {
+        Layout::DEFAULT.shard_of(slot())
+    }
+
+    async fn sent(fence: &Fence, right: Right) -> bool {
+        fence.write(right, async { Ok(()) }).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_for_a_shard_that_is_not_owned() {
+        let (fence, _) = fence();
+        fence.renew(Duration::from_secs(10));
+        assert_eq!(fence.begin(slot()), None);
+        fence.take(shard(), 7);
+        assert_eq!(fence.begin(slot()), None, "nothing is known of it yet");
+        fence.open(shard());
+        let right = fence.begin(slot()).unwrap();
+        assert_eq!(right.epoch, Some(7));
+        assert!(sent(&fence, right).await);
+        fence.give(shard());
+        assert!(!sent(&fence, right).await);
+        assert_eq!(fence.refused(), 1);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_when_the_session_was_not_renewed_in_time() {
+        let (fence, now) = fence();
+        fence.take(shard(), 1);
+        fence.open(shard());
+        assert_eq!(fence.begin(slot()), None, "it was never renewed");
+        fence.renew(Duration::from_millis(5000));
+        let right = fence.begin(slot()).unwrap();
+        now.store(4950, Ordering::Relaxed);
+        assert!(!sent(&fence, right).await, "the answer could come too late");
+        fence.renew(Duration::from_millis(9000));
+        assert!(sent(&fence, right).await);
+        fence.renew(Duration::from_millis(6000));
+        assert_eq!(fence.margin(), Duration::from_millis(4050), "an older answer shortens nothing");
+    }
+
+    #[tokio::test]
+    async fn a_decision_that_was_begun_in_an_earlier_epoch_sends_nothing() {
+        let (fence, _) = fence();
+        fence.renew(Duration::from_secs(10));
+        fence.take(shard(), 1);
+        fence.open(shard());
+        let early = fence.begin(slot()).unwrap();
+        fence.take(shard(), 2);
+        fence.open(shard());
+        assert!(!sent(&fence, early).await);
+        assert!(sent(&fence, fence.begin(slot()).unwrap()).await);
+    }
+
+    #[tokio::test]
+    async fn a_shard_that_is_given_away_waits_for_its_last_answer() {
+        let (fence, _) = fence();
+        fence.renew(Duration::from_secs(10));
+        fence.take(shard(), 1);
+        fence.open(shard());
+        let right = fence.begin(slot()).unwrap();
+        let under_way = fence.write(right, async {
+            fence.drain(shard());
+            assert!(!fence.is_quiet(shard()));
+            Ok(())
+        });
+        assert!(under_way.await.is_ok());
+        assert!(fence.is_quiet(shard()));
+        assert!(!sent(&fence, right).await);
+        assert_eq!(fence.begin(slot()), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_not_waited_for_longer_than_the_right_lasts() {
+        let (fence, _) = fence();
+        fence.renew(Duration::from_secs(4));
+        fence.take(shard(), 1);
+        fence.open(shard());
+        let start = tokio::time::Instant::now();
+        let never = std::future::pending::<kube::Result<()>>();
+        assert!(fence.write(fence.begin(slot()).unwrap(), never).await.is_err());
+        assert_eq!(start.elapsed(), Duration::from_secs(3));
+    }
+
+    #[test]
+    fn time_goes_on() {
+        let time = Monotonic::default();
+        let first = time.now();
+        assert!(first > Duration::ZERO && time.now() >= first);
+    }
+}

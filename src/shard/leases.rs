@@ -1,0 +1,162 @@
+//! Calls about Leases. Each is a compare-and-swap on the version that was read, or a plain read.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{
+    Api, Client,
+    api::{DeleteParams, PostParams, Preconditions},
+};
+
+use super::lease::{self, Read, Session, Shard, session_name, shard_name};
+use crate::api::names::FIELD_MANAGER;
+
+/// A call about a Lease that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{verb} Lease {name}: {source}")]
+pub struct Failed {
+    verb: &'static str,
+    name: String,
+    source: Box<kube::Error>,
+}
+
+impl Failed {
+    /// The Lease is not the one that was read, or gone.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        matches!(&*self.source, kube::Error::Api(status) if matches!(status.code, 404 | 409))
+    }
+
+    /// The API server said no; otherwise nobody knows what became of it.
+    #[must_use]
+    pub fn is_answer(&self) -> bool {
+        matches!(&*self.source, kube::Error::Api(status) if status.code < 500)
+    }
+}
+
+/// The Leases of a namespace.
+#[derive(Clone, Debug)]
+pub struct Leases {
+    api: Api<Lease>,
+    shards: u16,
+}
+
+impl Leases {
+    /// Leases of `shards` shards, and of sessions.
+    #[must_use]
+    pub fn new(client: Client, namespace: &str, shards: u16) -> Self {
+        Self {
+            api: Api::namespaced(client, namespace),
+            shards,
+        }
+    }
+
+    /// The session of a replica, as the API server has it now.
+    ///
+    /// # Errors
+    ///
+    /// There was no answer, or a refusal.
+    pub async fn session(&self, identity: &str, patience: Duration) -> Result<Option<Session>, Failed> {
+        match self.get(session_name(identity), patience).await? {
+            Some(Read::Session(session)) => Ok(Some(session)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The Lease of a shard, as the API server has it now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Leases::session`].
+    pub async fn shard(&self, index: u16, patience: Duration) -> Result<Option<Shard>, Failed> {
+        match self.get(shard_name(self.shards, index), patience).await? {
+            Some(Read::Shard(shard)) => Ok(Some(shard)),
+            _ => Ok(None),
+        }
+    }
+
+    async fn get(&self, name: String, patience: Duration) -> Result<Option<Read>, Failed> {
+        let found = within(patience, self.api.get_opt(&name)).await;
+        let found = found.map_err(|error| failed("get", &name, error))?;
+        Ok(found.and_then(|lease| lease::read(&lease, self.shards)))
+    }
+
+    /// Writes a session on top of the version that it has; creates it if it has none.
+    ///
+    /// # Errors
+    ///
+    /// Somebody else wrote it first, or there was no answer.
+    pub async fn write_session(
+        &self,
+        session: &Session,
+        now: Timestamp,
+        patience: Duration,
+    ) -> Result<Session, Failed> {
+        let written = self.write(&session.write(now), patience).await?;
+        match lease::read(&written, self.shards) {
+            Some(Read::Session(session)) => Ok(session),
+            _ => Ok(session.clone()),
+        }
+    }
+
+    /// Writes the Lease of a shard on top of the version that it has; creates it if it has none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Leases::write_session`].
+    pub async fn write_shard(&self, shard: &Shard, now: Timestamp, patience: Duration) -> Result<Shard, Failed> {
+        let written = self.write(&shard.write(self.shards, now), patience).await?;
+        match lease::read(&written, self.shards) {
+            Some(Read::Shard(shard)) => Ok(shard),
+            _ => Ok(shard.clone()),
+        }
+    }
+
+    async fn write(&self, lease: &Lease, patience: Duration) -> Result<Lease, Failed> {
+        let params = PostParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let name = lease.metadata.name.clone().unwrap_or_default();
+        if lease.metadata.resource_version.is_none() {
+            let created = within(patience, self.api.create(&params, lease)).await;
+            return created.map_err(|error| failed("create", &name, error));
+        }
+        let replaced = within(patience, self.api.replace(&name, &params, lease)).await;
+        replaced.map_err(|error| failed("write", &name, error))
+    }
+
+    /// Deletes a session that is over, if it still is.
+    ///
+    /// # Errors
+    ///
+    /// It is not, or there was no answer.
+    pub async fn delete(&self, session: &Session) -> Result<(), Failed> {
+        let name = session_name(&session.identity);
+        let params = DeleteParams {
+            preconditions: Some(Preconditions {
+                resource_version: session.version.clone(),
+                uid: None,
+            }),
+            ..DeleteParams::default()
+        };
+        let deleted = within(Duration::from_secs(5), self.api.delete(&name, &params)).await;
+        deleted.map(drop).map_err(|error| failed("delete", &name, error))
+    }
+}
+
+fn failed(verb: &'static str, name: &str, source: kube::Error) -> Failed {
+    Failed {
+        verb,
+        name: name.to_owned(),
+        source: Box::new(source),
+    }
+}
+
+async fn within<T>(patience: Duration, call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+    match tokio::time::timeout(patience, call).await {
+        Ok(answer) => answer,
+        Err(_) => Err(kube::Error::Service("no answer in time".into())),
+    }
+}

@@ -1,0 +1,237 @@
+//! What follows for this replica from what is known of sessions and shards. Pure: the time is an argument.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::{
+    assign::{Member, assign, order},
+    lease::{Session, Shard},
+    table::{Owner, Table, identity, ttl},
+};
+
+/// How long a replica that just started looks around before it takes what is free: others may have started with it.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// How much later each further candidate takes a shard that its first candidate left lying.
+const STEP: Duration = Duration::from_millis(300);
+
+/// What is left lying for this long is taken by replicas that have their share already.
+const LONG: Duration = Duration::from_secs(5);
+
+/// How long a replica that ends waits for the next owners to have read its shards.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// What this replica should do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// End the session of a replica that no longer renews it.
+    Seize(Session),
+    /// Become the owner; the epoch is the new one.
+    Take(Shard),
+    /// Store who should own it next.
+    Hint(Shard),
+    /// Give it away, after the last write.
+    Release(Shard),
+    /// Read its objects, to be able to take it at once.
+    Warm(u16),
+    /// Forget its objects.
+    Cool(u16),
+}
+
+/// Steps, and when to think again if nothing happens before.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// What to do.
+    pub steps: Vec<Step>,
+    /// When to think again.
+    pub wake: Option<Duration>,
+}
+
+/// What this replica knows of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Own {
+    /// Its session, `<identity>/<boot>`.
+    pub session: String,
+    /// When the session began, by the monotonic clock.
+    pub since: Duration,
+    /// When it was told to end.
+    pub draining: Option<Duration>,
+    /// It is the leader, and advises.
+    pub leads: bool,
+    /// Shards whose objects it has read, or reads.
+    pub served: BTreeSet<u16>,
+    /// The API server's time in seconds: the first epoch of a Lease that is created. So the epochs of one that was deleted
+    /// by hand do not come again.
+    pub seconds: i64,
+}
+
+impl Table {
+    /// What this replica should do now.
+    pub fn plan(&mut self, own: &Own, now: Duration) -> Plan {
+        self.note(own, now);
+        let members = self.members();
+        let wanted = assign(&self.effective(own, &members, now), &members);
+        let mut plan = Plan::default();
+        self.seize(own, now, &mut plan);
+        for (index, wanted) in (0..self.shards).zip(&wanted) {
+            let step = match self.owners.get(&index) {
+                None => self.found(index, wanted.as_ref(), own, now, &mut plan),
+                Some(shard) => match self.owner(shard, own, now) {
+                    Owner::Me => self.keep_or_give(shard, wanted.as_ref(), own, now, &mut plan),
+                    Owner::Other(_) => self.of_other(shard, wanted.as_ref(), own),
+                    Owner::Nobody => self.free(shard, wanted.as_ref(), own, &members, now, &mut plan),
+                },
+            };
+            let keeps = match &step {
+                Some(Step::Take(_) | Step::Warm(_)) => true,
+                Some(Step::Release(_)) => false,
+                _ => self.is_served(index, own),
+            };
+            plan.steps.extend(step);
+            if !keeps && own.served.contains(&index) {
+                plan.steps.push(Step::Cool(index));
+            }
+        }
+        plan
+    }
+
+    /// Whether this replica has a reason to read the objects of a shard.
+    fn is_served(&self, index: u16, own: &Own) -> bool {
+        let shard = self.owners.get(&index);
+        shard.is_some_and(|shard| shard.holder == own.session || shard.next.as_ref() == Some(&own.session))
+    }
+
+    fn seize(&self, own: &Own, now: Duration, plan: &mut Plan) {
+        for seen in self.sessions.values() {
+            let session = &seen.session;
+            if session.holder.is_empty() || session.identity == identity(&own.session) {
+                continue;
+            }
+            let over = seen.changed + ttl(session);
+            if over <= now {
+                plan.steps.push(Step::Seize(session.clone()));
+            } else {
+                plan.wake_at(over);
+            }
+        }
+    }
+
+    /// A shard without a Lease: at the very first start, or because somebody deleted it.
+    fn found(&self, index: u16, wanted: Option<&String>, own: &Own, now: Duration, plan: &mut Plan) -> Option<Step> {
+        if own.draining.is_some() || wanted != Some(&own.session) {
+            return None;
+        }
+        // Where replicas have been running, its owner may not know yet that it owns nothing any more.
+        let since = own.seconds - i64::try_from(self.longest().as_secs()).unwrap_or(i64::MAX);
+        let mut others = self.sessions.values().filter(|seen| seen.session.holder != own.session);
+        let ran = self.founded || others.any(|seen| seen.session.since < since);
+        let wait = if ran { self.longest() } else { SETTLE };
+        let at = self.missing.get(&index).copied().unwrap_or(now) + wait;
+        if now < at {
+            plan.wake_at(at);
+            return None;
+        }
+        Some(Step::Take(Shard {
+            index,
+            holder: own.session.clone(),
+            epoch: own.seconds,
+            next: None,
+            version: None,
+        }))
+    }
+
+    fn keep_or_give(
+        &self,
+        shard: &Shard,
+        wanted: Option<&String>,
+        own: &Own,
+        now: Duration,
+        plan: &mut Plan,
+    ) -> Option<Step> {
+        let released = || {
+            Some(Step::Release(Shard {
+                holder: String::new(),
+                ..shard.clone()
+            }))
+        };
+        let next = shard.next.as_ref().filter(|next| **next != own.session);
+        let next = next.and_then(|next| self.sessions.get(identity(next)).filter(|seen| seen.session.holder == *next));
+        if next.is_some_and(|next| next.session.ready.contains(&shard.index)) {
+            return released();
+        }
+        if let Some(since) = own.draining {
+            let Some(wanted) = wanted.filter(|wanted| **wanted != own.session) else {
+                // Nobody is there to take it.
+                return released();
+            };
+            if since + PATIENCE <= now {
+                return released();
+            }
+            plan.wake_at(since + PATIENCE);
+            return hint(shard, wanted);
+        }
+        wanted.filter(|_| own.leads).and_then(|wanted| hint(shard, wanted))
+    }
+
+    fn of_other(&self, shard: &Shard, wanted: Option<&String>, own: &Own) -> Option<Step> {
+        if shard.next.as_ref() == Some(&own.session) {
+            return (!own.served.contains(&shard.index)).then_some(Step::Warm(shard.index));
+        }
+        wanted.filter(|_| own.leads).and_then(|wanted| hint(shard, wanted))
+    }
+
+    fn free(
+        &self,
+        shard: &Shard,
+        wanted: Option<&String>,
+        own: &Own,
+        members: &[Member],
+        now: Duration,
+        plan: &mut Plan,
+    ) -> Option<Step> {
+        let place = order(shard.index, members)
+            .iter()
+            .position(|session| *session == own.session)?;
+        let mine = self.owners.values().filter(|shard| shard.holder == own.session).count();
+        let share = usize::from(self.shards).div_ceil(members.len().max(1)) + 1;
+        let again = identity(&shard.holder) == identity(&own.session);
+        let at = if wanted == Some(&own.session) {
+            if again || shard.next.as_ref() == Some(&own.session) {
+                now
+            } else {
+                own.since + SETTLE
+            }
+        } else {
+            // Left lying by who should have it.
+            let since = self.free.get(&shard.index).copied().unwrap_or(now).max(own.since);
+            let turn = STEP * u32::try_from(place + 1).unwrap_or(u32::MAX);
+            since + if mine < share { SETTLE + turn } else { LONG + turn }
+        };
+        if now < at {
+            plan.wake_at(at);
+            return None;
+        }
+        Some(Step::Take(Shard {
+            holder: own.session.clone(),
+            epoch: shard.epoch + 1,
+            next: None,
+            ..shard.clone()
+        }))
+    }
+}
+
+fn hint(shard: &Shard, wanted: &String) -> Option<Step> {
+    let told = shard.next.as_ref() == Some(wanted) || (shard.next.is_none() && shard.holder == *wanted);
+    (!told).then(|| {
+        Step::Hint(Shard {
+            // Back to its owner: nobody is to take it.
+            next: Some(wanted.clone()).filter(|wanted| shard.holder != *wanted),
+            ..shard.clone()
+        })
+    })
+}
+
+impl Plan {
+    fn wake_at(&mut self, at: Duration) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+}

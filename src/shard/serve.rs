@@ -1,0 +1,173 @@
+//! The shards whose objects this replica reads: its own, and those that it is about to take.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures::{FutureExt, future::BoxFuture};
+use tokio::{sync::Notify, task::JoinHandle};
+
+use super::fence::Fence;
+use crate::watch::Pulse;
+
+/// The watches of a shard, and how to tell that they have listed.
+pub struct Watches {
+    /// One for each watch.
+    pub pulses: Vec<Pulse>,
+    /// All of them; never ends, and forgets what it read when it is dropped.
+    pub run: BoxFuture<'static, ()>,
+}
+
+/// Makes the watches of a shard.
+pub type Watch = Box<dyn Fn(u16) -> Watches + Send + Sync>;
+
+/// Told of a shard that is owned and has been read.
+pub type Opened = Box<dyn Fn(u16) + Send + Sync>;
+
+/// The shards that are read.
+pub struct Served {
+    fence: Arc<Fence>,
+    watch: Watch,
+    opened: Opened,
+    shards: Mutex<BTreeMap<u16, Serving>>,
+    /// Watches that are about to end; the next of their shard wait for them, so that none takes away what another read.
+    ending: Mutex<BTreeMap<u16, JoinHandle<()>>>,
+    changed: Arc<Notify>,
+    failed: Notify,
+}
+
+struct Serving {
+    pulses: Vec<Pulse>,
+    task: JoinHandle<()>,
+}
+
+impl fmt::Debug for Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Served").field("shards", &self.shards()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.lock().values().for_each(|serving| serving.task.abort());
+    }
+}
+
+impl Served {
+    /// Nothing is read yet. `changed` is told when a shard has been read.
+    #[must_use]
+    pub fn new(fence: Arc<Fence>, watch: Watch, opened: Opened, changed: Arc<Notify>) -> Self {
+        Self {
+            fence,
+            watch,
+            opened,
+            shards: Mutex::default(),
+            ending: Mutex::default(),
+            changed,
+            failed: Notify::new(),
+        }
+    }
+
+    /// Reads a shard from now on.
+    pub fn start(self: &Arc<Self>, shard: u16) {
+        let mut shards = self.lock();
+        if shards.contains_key(&shard) {
+            return;
+        }
+        let Watches { pulses, run } = (self.watch)(shard);
+        let former = self.ending().remove(&shard);
+        let (this, marks) = (Arc::downgrade(self), pulses.clone());
+        let task = tokio::spawn(async move {
+            if let Some(former) = former {
+                let _aborted = former.await;
+            }
+            let watched = AssertUnwindSafe(async {
+                futures::join!(run, async {
+                    for mark in &marks {
+                        mark.wait().await;
+                    }
+                    if let Some(this) = this.upgrade() {
+                        this.open(shard);
+                        this.changed.notify_one();
+                    }
+                });
+            });
+            let _panicked = watched.catch_unwind().await;
+            if let Some(this) = this.upgrade() {
+                this.failed.notify_one();
+            }
+        });
+        shards.insert(shard, Serving { pulses, task });
+    }
+
+    /// Forgets a shard.
+    pub fn stop(&self, shard: u16) {
+        if let Some(serving) = self.lock().remove(&shard) {
+            serving.task.abort();
+            self.ending().insert(shard, serving.task);
+        }
+    }
+
+    /// A shard was taken, or has been read: if both, its Kanaries are looked at.
+    pub fn open(&self, shard: u16) {
+        if self.is_read(shard) && self.fence.open(shard) {
+            (self.opened)(shard);
+        }
+    }
+
+    fn is_read(&self, shard: u16) -> bool {
+        let shards = self.lock();
+        shards
+            .get(&shard)
+            .is_some_and(|serving| serving.pulses.iter().all(Pulse::get))
+    }
+
+    /// Shards that are read, or begin to be.
+    #[must_use]
+    pub fn shards(&self) -> BTreeSet<u16> {
+        self.lock().keys().copied().collect()
+    }
+
+    /// Shards of others that have been read, and could be taken at once.
+    #[must_use]
+    pub fn ready(&self) -> BTreeSet<u16> {
+        let owned = self.fence.owned();
+        let shards = self.lock();
+        let read = shards
+            .iter()
+            .filter(|(_, serving)| serving.pulses.iter().all(Pulse::get));
+        read.map(|(shard, _)| *shard)
+            .filter(|shard| !owned.contains_key(shard))
+            .collect()
+    }
+
+    /// Shards that are owned and have not been read yet.
+    #[must_use]
+    pub fn unread(&self) -> Vec<u16> {
+        let owned = self.fence.owned().into_keys();
+        owned.filter(|shard| !self.is_read(*shard)).collect()
+    }
+
+    /// Calls `visit` with every watch.
+    pub fn each_pulse(&self, mut visit: impl FnMut(u16, &Pulse)) {
+        for (shard, serving) in &*self.lock() {
+            serving.pulses.iter().for_each(|pulse| visit(*shard, pulse));
+        }
+    }
+
+    /// Waits until a watch ended, which none ever does.
+    pub async fn failed(&self) {
+        self.failed.notified().await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u16, Serving>> {
+        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ending(&self) -> MutexGuard<'_, BTreeMap<u16, JoinHandle<()>>> {
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

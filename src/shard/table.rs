@@ -1,0 +1,218 @@
+//! What is known of sessions and shards. Pure: the time is an argument.
+//!
+//! A session counts as alive until somebody ended it in the API server: its replica, or whoever saw it unrenewed for its
+//! whole time. Nobody's wall clock takes part: what counts is how long *this* replica has seen no renewal.
+
+use std::{
+    collections::BTreeMap,
+    time::Duration,
+};
+
+use super::{
+    assign::Member,
+    lease::{Read, Session, Shard},
+    plan::Own,
+};
+
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) session: Session,
+    /// When its version changed, by our clock.
+    pub(super) changed: Duration,
+}
+
+/// Who owns a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner<'a> {
+    Me,
+    /// Another session that may be alive.
+    Other(&'a str),
+    /// Nobody: it was given away, or its session is over.
+    Nobody,
+}
+
+/// Sessions and shards as they were last read.
+#[derive(Debug)]
+pub struct Table {
+    shards: u16,
+    pub(super) sessions: BTreeMap<String, Seen>,
+    pub(super) owners: BTreeMap<u16, Shard>,
+    /// Since when a shard has no owner.
+    pub(super) free: BTreeMap<u16, Duration>,
+    /// Since when a shard has no Lease.
+    pub(super) missing: BTreeMap<u16, Duration>,
+    /// Since when a session that owns something has no Lease.
+    lost: BTreeMap<String, Duration>,
+    /// A shard's Lease was there.
+    pub(super) founded: bool,
+}
+
+pub(super) fn identity(session: &str) -> &str {
+    session.rsplit_once('/').map_or(session, |(identity, _)| identity)
+}
+
+impl Table {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn new(shards: u16) -> Self {
+        Self {
+            shards,
+            sessions: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            free: BTreeMap::new(),
+            missing: BTreeMap::new(),
+            lost: BTreeMap::new(),
+            founded: false,
+        }
+    }
+
+    /// Takes in a Lease as it was read at `now`.
+    pub fn put(&mut self, read: Read, now: Duration) {
+        match read {
+            Read::Shard(shard) => {
+                self.founded = true;
+                self.owners.insert(shard.index, shard);
+            }
+            Read::Session(session) => {
+                let known = self.sessions.get(&session.identity);
+                let changed = known.filter(|known| known.session.version == session.version);
+                let changed = changed.map_or(now, |known| known.changed);
+                self.sessions
+                    .insert(session.identity.clone(), Seen { session, changed });
+            }
+        }
+    }
+
+    /// A Lease is gone.
+    pub fn remove(&mut self, read: &Read) {
+        match read {
+            Read::Shard(shard) => drop(self.owners.remove(&shard.index)),
+            Read::Session(session) => drop(self.sessions.remove(&session.identity)),
+        }
+    }
+
+    /// The API server was out of reach: what others did meanwhile was not seen, so their time starts anew.
+    pub fn look_anew(&mut self, now: Duration) {
+        self.sessions.values_mut().for_each(|seen| seen.changed = now);
+        self.lost.clear();
+        self.missing.clear();
+    }
+
+    /// The Lease of a shard, as it was last read.
+    #[must_use]
+    pub fn shard(&self, index: u16) -> Option<&Shard> {
+        self.owners.get(&index)
+    }
+
+    /// The session of a replica, as it was last read.
+    #[must_use]
+    pub fn session(&self, identity: &str) -> Option<&Session> {
+        self.sessions.get(identity).map(|seen| &seen.session)
+    }
+
+    /// Sessions that are over and own nothing: their Leases are of no use.
+    #[must_use]
+    pub fn rubbish(&self) -> Vec<Session> {
+        let owns = |session: &Session| {
+            self.owners
+                .values()
+                .any(|shard| identity(&shard.holder) == session.identity)
+        };
+        let sessions = self.sessions.values().map(|seen| &seen.session);
+        sessions
+            .filter(|session| session.holder.is_empty() && !owns(session))
+            .cloned()
+            .collect()
+    }
+
+    /// Sessions that may be alive.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        let alive = self.sessions.values().filter(|seen| !seen.session.holder.is_empty());
+        alive
+            .map(|seen| Member {
+                session: seen.session.holder.clone(),
+                template: seen.session.template.clone(),
+                since: seen.session.since,
+                draining: seen.session.draining,
+            })
+            .collect()
+    }
+
+    pub(super) fn owner<'a>(&'a self, shard: &'a Shard, own: &Own, now: Duration) -> Owner<'a> {
+        if shard.holder.is_empty() {
+            return Owner::Nobody;
+        }
+        if shard.holder == own.session {
+            return Owner::Me;
+        }
+        match self.sessions.get(identity(&shard.holder)) {
+            Some(seen) if seen.session.holder == shard.holder => Owner::Other(&shard.holder),
+            // It ended, or its replica has begun another one.
+            Some(_) => Owner::Nobody,
+            // Its Lease was deleted by hand, and it may still act for as long as it was granted.
+            None if self.has_waited(&self.lost, &shard.holder, now) => Owner::Nobody,
+            None => Owner::Other(&shard.holder),
+        }
+    }
+
+    fn has_waited<K: Ord>(&self, since: &BTreeMap<K, Duration>, key: &K, now: Duration) -> bool {
+        since.get(key).is_some_and(|since| *since + self.longest() <= now)
+    }
+
+    /// The longest time that any session lasts.
+    pub(super) fn longest(&self) -> Duration {
+        let ttls = self.sessions.values().map(|seen| ttl(&seen.session));
+        ttls.max().unwrap_or(Duration::from_secs(15))
+    }
+
+    /// Notes since when things are as they are.
+    pub(super) fn note(&mut self, own: &Own, now: Duration) {
+        let mut free = BTreeMap::new();
+        let mut missing = BTreeMap::new();
+        let mut lost = BTreeMap::new();
+        for index in 0..self.shards {
+            let Some(shard) = self.owners.get(&index) else {
+                missing.insert(index, *self.missing.get(&index).unwrap_or(&now));
+                continue;
+            };
+            let holder = &shard.holder;
+            if !holder.is_empty() && !self.sessions.contains_key(identity(holder)) {
+                lost.insert(holder.clone(), *self.lost.get(holder).unwrap_or(&now));
+            }
+            if self.owner(shard, own, now) == Owner::Nobody {
+                free.insert(index, *self.free.get(&index).unwrap_or(&now));
+            }
+        }
+        (self.free, self.missing, self.lost) = (free, missing, lost);
+    }
+
+    /// Who has each shard, or is to have it by a word that still holds.
+    pub(super) fn effective(&self, own: &Own, members: &[Member], now: Duration) -> Vec<Option<String>> {
+        let takes = |session: &String| {
+            members
+                .iter()
+                .any(|member| member.session == *session && !member.draining)
+        };
+        let of = |index| {
+            let shard = self.owners.get(&index)?;
+            if let Some(next) = shard.next.as_ref().filter(|next| takes(next)) {
+                return Some(next.clone());
+            }
+            match self.owner(shard, own, now) {
+                Owner::Me => Some(own.session.clone()),
+                Owner::Other(session) => Some(session.to_owned()),
+                Owner::Nobody => {
+                    // A container that was started again takes up what its predecessor had.
+                    let again = self.sessions.get(identity(&shard.holder));
+                    again.map(|seen| seen.session.holder.clone())
+                }
+            }
+        };
+        (0..self.shards).map(of).collect()
+    }
+}
+
+pub(super) fn ttl(session: &Session) -> Duration {
+    Duration::from_secs(u64::try_from(session.ttl).unwrap_or_default().max(1))
+}
