@@ -77,7 +77,8 @@ impl Writer {
                 ObjectKind::Deployment => self.create::<Deployment>(namespace, name, manifest, right).await,
                 ObjectKind::Service => self.create::<Service>(namespace, name, manifest, right).await,
                 ObjectKind::HorizontalPodAutoscaler => {
-                    self.create::<HorizontalPodAutoscaler>(namespace, name, manifest, right).await
+                    self.create::<HorizontalPodAutoscaler>(namespace, name, manifest, right)
+                        .await
                 }
             },
             Action::ScaleCanary { name, uid, replicas } => {
@@ -99,7 +100,8 @@ impl Writer {
                     ObjectKind::Deployment => self.delete::<Deployment>(namespace, name, uid, right).await,
                     ObjectKind::Service => self.delete::<Service>(namespace, name, uid, right).await,
                     ObjectKind::HorizontalPodAutoscaler => {
-                        self.delete::<HorizontalPodAutoscaler>(namespace, name, uid, right).await
+                        self.delete::<HorizontalPodAutoscaler>(namespace, name, uid, right)
+                            .await
                     }
                 };
                 if done.is_ok() {
@@ -311,7 +313,11 @@ impl Writer {
         let failed = |error| ApiError::new("create", "Event".into(), namespace, &event_name, error);
         let event = serde_json::from_value(event).map_err(|e| failed(kube::Error::SerdeError(e)))?;
         let api: Api<k8s_openapi::api::events::v1::Event> = self.api(namespace);
-        match self.fence.write(right, api.create(&PostParams::default(), &event)).await {
+        match self
+            .fence
+            .write(right, api.create(&PostParams::default(), &event))
+            .await
+        {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
             Err(error) => Err(failed(error)),

@@ -1,6 +1,6 @@
 //! The admin server: `/livez`, `/readyz` and `/metrics`, for probes and Prometheus. It changes nothing.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router, extract,
@@ -11,10 +11,11 @@ use axum::{
 use tokio::net::TcpListener;
 
 use crate::{
-    cache::Cache,
     canary::status::Phase,
-    metrics::{self, Metrics},
+    metrics,
     queue::Queue,
+    reconcile::Context,
+    shard::{member::Member, serve::Served},
     watch::Pulse,
 };
 
@@ -23,14 +24,14 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// What the pages tell about.
 #[derive(Clone)]
 pub struct State {
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
-    /// What is known.
-    pub cache: Arc<Cache>,
+    /// What is known and counted.
+    pub context: Arc<Context>,
     /// Who waits.
     pub queue: Arc<Queue>,
     /// How the watches are.
     pub watches: Vec<(&'static str, Pulse)>,
+    /// Where several replicas share the work: this one, and what it reads for it.
+    pub shards: Option<(Arc<Member>, Arc<Served>)>,
 }
 
 /// Takes the address. What it is in the end is in the log: port 0 takes any free one.
@@ -56,23 +57,46 @@ pub async fn serve(listener: TcpListener, state: State) {
     }
 }
 
+/// Ready is who could act at once on all that it owns. It owns nothing if others do all the work, as in a rolling update.
 async fn ready(extract::State(state): extract::State<State>) -> (StatusCode, String) {
-    let waiting: Vec<_> = state
-        .watches
-        .iter()
-        .filter(|(_, pulse)| !pulse.get())
-        .map(|(name, _)| *name)
-        .collect();
-    if waiting.is_empty() {
-        return (StatusCode::OK, "ok\n".to_owned());
+    let unlisted = state.watches.iter().filter(|(_, pulse)| !pulse.get());
+    let unlisted: Vec<_> = unlisted.map(|(name, _)| *name).collect();
+    let mut lacks = Vec::new();
+    if !unlisted.is_empty() {
+        lacks.push(format!("not listed yet: {}", unlisted.join(", ")));
     }
-    (
-        StatusCode::SERVICE_UNAVAILABLE,
-        format!("not listed yet: {}\n", waiting.join(", ")),
-    )
+    let mut owns = String::new();
+    if let Some((member, served)) = &state.shards {
+        let unread = numbers(served.unread());
+        if !unread.is_empty() {
+            lacks.push(format!("shards not listed yet: {unread}"));
+        }
+        let margin = state.context.fence.margin();
+        match member.problem() {
+            Some(problem) => lacks.push(problem),
+            None if margin.is_zero() => lacks.push("the session was not renewed in time".to_owned()),
+            None => {}
+        }
+        let shards = numbers(state.context.fence.owned().into_keys());
+        let session = member.session();
+        owns = format!(
+            "session: {session}\nshards: {shards}\nmargin: {:.1} s\n",
+            margin.as_secs_f64()
+        );
+    }
+    if lacks.is_empty() {
+        return (StatusCode::OK, format!("ok\n{owns}"));
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n{owns}", lacks.join("\n")))
+}
+
+fn numbers(shards: impl IntoIterator<Item = u16>) -> String {
+    let shards: Vec<_> = shards.into_iter().map(|shard| shard.to_string()).collect();
+    shards.join(",")
 }
 
 async fn metrics(extract::State(state): extract::State<State>) -> impl IntoResponse {
+    let metrics = &state.context.metrics;
     let phases = [
         Phase::Scheduled,
         Phase::Running,
@@ -81,7 +105,7 @@ async fn metrics(extract::State(state): extract::State<State>) -> impl IntoRespo
         Phase::DeploymentUpdated,
     ];
     let mut counts = phases.map(|phase| (phase, 0_i64));
-    state.cache.each_kanary(|canary| {
+    state.context.cache.each_kanary(|canary| {
         let phase = Phase::of(&canary.status);
         counts
             .iter_mut()
@@ -90,9 +114,45 @@ async fn metrics(extract::State(state): extract::State<State>) -> impl IntoRespo
     });
     for (phase, count) in counts {
         let labels = metrics::Phase { phase: phase.as_str() };
-        state.metrics.kanaries.get_or_create(&labels).set(count);
+        metrics.kanaries.get_or_create(&labels).set(count);
     }
-    let queued = i64::try_from(state.queue.len()).unwrap_or(i64::MAX);
-    state.metrics.queued.set(queued);
-    ([(CONTENT_TYPE, OPEN_METRICS)], state.metrics.encode())
+    metrics.queued.set(i64::try_from(state.queue.len()).unwrap_or(i64::MAX));
+    set_watches(&state);
+    set_shards(&state);
+    ([(CONTENT_TYPE, OPEN_METRICS)], metrics.encode())
+}
+
+/// How long ago each watch was heard of; of the shards' watches, the one that was not heard of for longest.
+fn set_watches(state: &State) {
+    let ages = &state.context.metrics.watch_age;
+    let set = |watch: &str, age: Duration| {
+        let watch = watch.to_owned();
+        ages.get_or_create(&metrics::Watch { watch }).set(age.as_secs_f64());
+    };
+    for (name, pulse) in &state.watches {
+        set(name, pulse.age());
+    }
+    if let Some((_, served)) = &state.shards {
+        let mut oldest = Duration::ZERO;
+        served.each_pulse(|pulse| oldest = oldest.max(pulse.age()));
+        set("shards", oldest);
+    }
+}
+
+fn set_shards(state: &State) {
+    let (fence, metrics) = (&state.context.fence, &state.context.metrics);
+    if fence.is_standalone() {
+        return;
+    }
+    let owned = fence.owned();
+    metrics.shard_epoch.clear();
+    for (shard, held) in &owned {
+        let labels = metrics::Shard { shard: *shard };
+        metrics.shard_epoch.get_or_create(&labels).set(held.epoch);
+    }
+    metrics.shards_owned.set(i64::try_from(owned.len()).unwrap_or(i64::MAX));
+    metrics.fence_margin.set(fence.margin().as_secs_f64());
+    metrics
+        .writes_refused
+        .set(i64::try_from(fence.refused()).unwrap_or(i64::MAX));
 }

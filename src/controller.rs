@@ -2,26 +2,23 @@
 
 #[cfg(test)]
 mod tests;
+mod watches;
 
 use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{
-        apps::v1::Deployment,
-        autoscaling::v2::HorizontalPodAutoscaler,
-        core::v1::{Pod, Service},
-    },
+use kube::Client;
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinSet,
+    time::Instant,
 };
-use kube::{Api, Client, Resource};
-use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+use self::watches::{Named, Watcher};
 use crate::{
     act::Writer,
     admin,
-    api::{KanaryKind, names::IS_KANARY},
     cache::Cache,
     canary::decide,
     clock::Clock,
@@ -31,7 +28,14 @@ use crate::{
     prometheus::{Prometheus, Transport},
     queue::Queue,
     reconcile::{Context, Decide},
-    watch::{self, Pulse, Sink},
+    shard::{
+        Fence,
+        label::Labels,
+        leader, map,
+        member::{self, Member, Sharding},
+        serve::Served,
+    },
+    watch::{Pulse, Sink},
 };
 
 /// Kanaries that are looked at, and so API calls that are under way, at once.
@@ -52,6 +56,8 @@ pub struct Options {
     pub prometheus: Transport,
     /// What decides. Only a simulation that proves itself puts something wrong in its place.
     pub decide: Decide,
+    /// How replicas share the work; `None` if this is the only one, which is for the user to see to.
+    pub sharding: Option<Sharding>,
 }
 
 impl Default for Options {
@@ -63,6 +69,7 @@ impl Default for Options {
             instance: String::new(),
             prometheus: Transport::default(),
             decide,
+            sharding: None,
         }
     }
 }
@@ -81,76 +88,57 @@ pub enum Error {
     /// A task that must never end did.
     #[error("the task {0} ended, so the controller ends as well")]
     TaskEnded(&'static str),
+    /// This replica has no place among the others.
+    #[error(transparent)]
+    Member(member::Error),
 }
 
 struct Parts {
     context: Arc<Context>,
     queue: Arc<Queue>,
-    sink: Sink,
     watches: Vec<(&'static str, Pulse)>,
+    /// Where several replicas share the work: this one.
+    member: Option<Arc<Member>>,
+    /// Ends the workers.
+    halt: CancellationToken,
 }
 
-impl Parts {
-    /// The pulse of a new watch.
-    fn pulse(&mut self, name: &'static str) -> Pulse {
-        let pulse = Pulse::default();
-        self.watches.push((name, pulse.clone()));
-        pulse
-    }
-}
-
-/// Runs until `stop` is cancelled: then no new work is taken, and what is under way has two seconds to end.
+/// Runs until `stop` is cancelled: then shards are given away, no new work is taken, and what is under way has two seconds
+/// to end.
 ///
 /// # Errors
 ///
 /// See [`Error`].
 pub async fn run(client: Client, options: Options, stop: CancellationToken) -> Result<(), Error> {
-    let (checks, due) = mpsc::unbounded_channel();
-    let cache = Arc::new(Cache::default());
-    let metrics = Arc::new(Metrics::default());
-    let queue = Arc::new(Queue::default());
-    let context = Arc::new(Context {
-        writer: Writer::new(client.clone(), cache.clone(), options.instance.clone()),
-        client: client.clone(),
-        cache: cache.clone(),
-        memory: Memory::default(),
-        clock: options.clock.clone(),
-        metrics: metrics.clone(),
-        checks,
-        decide: options.decide,
-    });
-    let mut parts = Parts {
-        sink: Sink::new(cache, queue.clone(), metrics),
-        watches: Vec::new(),
-        context,
-        queue,
+    let fence = match &options.sharding {
+        None => Fence::standalone(),
+        Some(sharding) => {
+            let agreed = map::known(&sharding.client, &sharding.namespace, sharding.shards);
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                layout = agreed => Fence::new(layout, sharding.time.clone()),
+            }
+        }
     };
     // Whoever drops this future, drops the set and with it every task.
     let mut tasks = JoinSet::new();
-    watch_all(&client, &options, &mut parts, &mut tasks);
-    if let Some(addr) = options.admin_addr {
-        let state = admin::State {
-            metrics: parts.sink.metrics.clone(),
-            cache: parts.sink.cache.clone(),
-            queue: parts.queue.clone(),
-            watches: parts.watches.clone(),
-        };
-        let listener = admin::listen(addr)
-            .await
-            .map_err(|source| Error::Listen { addr, source })?;
-        spawn(&mut tasks, "admin", admin::serve(listener, state));
-    }
-    let prometheus = Prometheus::new(client, options.prometheus);
-    let measuring = measure::run(parts.context.clone(), parts.queue.clone(), prometheus, due);
-    spawn(&mut tasks, "measure", measuring);
+    let parts = start(client, options, Arc::new(fence), &mut tasks).await?;
     let mut workers = JoinSet::new();
-    tokio::select! {
+    let ended = tokio::select! {
         // First, because workers end as well once they are asked to stop.
         biased;
-        () = stop.cancelled() => {}
-        Some(ended) = tasks.join_next() => return Err(Error::TaskEnded(ended.unwrap_or("that panicked"))),
-        () = work_all(&parts, &mut workers, &stop) => return Err(Error::TaskEnded("worker")),
+        () = farewell(&parts, &stop) => None,
+        Some(ended) = tasks.join_next() => Some(ended),
+        () = work_all(&parts, &mut workers) => Some(Ok(Ended::Task("worker"))),
+    };
+    match ended {
+        None => {}
+        Some(Ok(Ended::Member(error))) => return Err(Error::Member(error)),
+        Some(Ok(Ended::Task(name))) => return Err(Error::TaskEnded(name)),
+        Some(Err(_)) => return Err(Error::TaskEnded("that panicked")),
     }
+    parts.halt.cancel();
     let drained = tokio::time::timeout(Duration::from_secs(2), async {
         while workers.join_next().await.is_some() {}
     });
@@ -160,57 +148,139 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     Ok(())
 }
 
-fn spawn(tasks: &mut JoinSet<&'static str>, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-    tasks.spawn(async move {
-        task.await;
-        name
-    });
+/// Waits until this replica is asked to stop, and lets others take over before it does.
+async fn farewell(parts: &Parts, stop: &CancellationToken) {
+    stop.cancelled().await;
+    if let Some(member) = &parts.member {
+        member.drain().await;
+    }
 }
 
-fn watch_all(client: &Client, options: &Options, parts: &mut Parts, tasks: &mut JoinSet<&'static str>) {
-    fn api<K>(client: &Client, options: &Options) -> Api<K>
-    where
-        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
-            + k8s_openapi::Resource<Scope = NamespaceResourceScope>,
-    {
-        match &options.namespace {
-            Some(namespace) => Api::namespaced(client.clone(), namespace),
-            None => Api::all(client.clone()),
+/// Why a task ended.
+enum Ended {
+    Task(&'static str),
+    Member(member::Error),
+}
+
+type Tasks = JoinSet<Ended>;
+
+/// Starts every task but the workers.
+async fn start(client: Client, options: Options, fence: Arc<Fence>, tasks: &mut Tasks) -> Result<Parts, Error> {
+    let (checks, due) = mpsc::unbounded_channel();
+    let cache = Arc::new(Cache::default());
+    let metrics = Arc::new(Metrics::default());
+    let queue = Arc::new(Queue::default());
+    let context = Arc::new(Context {
+        writer: Writer::new(client.clone(), cache.clone(), fence.clone(), options.instance.clone()),
+        client: client.clone(),
+        cache: cache.clone(),
+        memory: Memory::default(),
+        clock: options.clock.clone(),
+        metrics: metrics.clone(),
+        checks,
+        decide: options.decide,
+        fence,
+    });
+    let mut parts = Parts {
+        watches: Vec::new(),
+        member: None,
+        halt: CancellationToken::new(),
+        context,
+        queue: queue.clone(),
+    };
+    let mut watcher = Watcher {
+        client: client.clone(),
+        namespace: options.namespace.clone(),
+        sink: Sink::new(cache, queue, metrics),
+    };
+    let served = match options.sharding {
+        None => {
+            parts.watch(watcher.all(), tasks);
+            None
+        }
+        Some(sharding) => Some(parts.share(&mut watcher, sharding, &options.clock, tasks)),
+    };
+    if let Some(addr) = options.admin_addr {
+        let state = admin::State {
+            context: parts.context.clone(),
+            queue: parts.queue.clone(),
+            watches: parts.watches.clone(),
+            shards: parts.member.clone().zip(served),
+        };
+        let listener = admin::listen(addr)
+            .await
+            .map_err(|source| Error::Listen { addr, source })?;
+        spawn(tasks, "admin", admin::serve(listener, state));
+    }
+    let prometheus = Prometheus::new(client, options.prometheus);
+    let measuring = measure::run(parts.context.clone(), parts.queue.clone(), prometheus, due);
+    spawn(tasks, "measure", measuring);
+    Ok(parts)
+}
+
+impl Parts {
+    fn watch(&mut self, watches: Vec<Named>, tasks: &mut Tasks) {
+        for Named { name, pulse, run } in watches {
+            self.watches.push((name, pulse));
+            spawn(tasks, name, run);
         }
     }
-    for kind in KanaryKind::ALL {
-        let api = match &options.namespace {
-            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &kind),
-            None => Api::all_with(client.clone(), &kind),
-        };
-        let pulse = parts.pulse(kind.plural());
-        let watch = watch::kanaries(kind, api, None, parts.sink.clone(), pulse);
-        spawn(tasks, kind.plural(), watch);
+
+    /// Shares the work with other replicas.
+    fn share(&mut self, watcher: &mut Watcher, sharding: Sharding, clock: &Clock, tasks: &mut Tasks) -> Arc<Served> {
+        let (fence, metrics) = (self.context.fence.clone(), self.context.metrics.clone());
+        let labels = Arc::new(Labels::new(watcher.client.clone(), fence.clone(), metrics.clone()));
+        watcher.sink.labels = Some(labels.clone());
+        let changed = Arc::new(Notify::new());
+        let (of_shard, layout) = (watcher.clone(), fence.layout());
+        let watch = Box::new(move |shard| of_shard.of_shard(layout, shard));
+        let (queue, cache, woken) = (self.queue.clone(), self.context.cache.clone(), labels.clone());
+        let opened = Box::new(move |shard| {
+            cache.each_kanary(|canary| {
+                if layout.shard_of(canary.slot) == shard {
+                    queue.push(canary.key.clone());
+                }
+            });
+            woken.wake();
+        });
+        let served = Arc::new(Served::new(fence.clone(), watch, opened, changed.clone()));
+        let member = Member::new(sharding.clone(), clock.clone(), fence, served.clone(), metrics, changed);
+        let member = Arc::new(member);
+        self.watch(watcher.common(), tasks);
+        let leases = watcher.leases(sharding.client.clone(), &sharding.namespace, member.clone());
+        self.watch(vec![leases], tasks);
+        spawn(tasks, "labels", labels.run());
+        let failing = served.clone();
+        spawn(tasks, "watch of a shard", async move { failing.failed().await });
+        let (known, this) = (self.watches.clone(), member.clone());
+        tasks.spawn(async move {
+            // A shard is taken only by who knows all the others, and everything that its Kanaries may need.
+            for (_, pulse) in known {
+                pulse.wait().await;
+            }
+            Ended::Member(this.run().await)
+        });
+        spawn(tasks, "leader", leader::run(sharding, member.clone()));
+        self.member = Some(member);
+        served
     }
-    let ours = Some(format!("{IS_KANARY}=true"));
-    let [deployments, services, autoscalers, pods] =
-        ["deployments", "services", "horizontalpodautoscalers", "pods"].map(|name| (name, parts.pulse(name)));
-    let sink = || parts.sink.clone();
-    let targets = api::<Deployment>(client, options);
-    let watch = watch::objects(targets, None, sink(), deployments.1);
-    spawn(tasks, deployments.0, watch);
-    let watch = watch::objects(api::<Service>(client, options), None, sink(), services.1);
-    spawn(tasks, services.0, watch);
-    let scalers = api::<HorizontalPodAutoscaler>(client, options);
-    let watch = watch::objects(scalers, None, sink(), autoscalers.1);
-    spawn(tasks, autoscalers.0, watch);
-    let watch = watch::objects(api::<Pod>(client, options), ours, sink(), pods.1);
-    spawn(tasks, pods.0, watch);
+}
+
+fn spawn(tasks: &mut Tasks, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    tasks.spawn(async move {
+        task.await;
+        Ended::Task(name)
+    });
 }
 
 /// Sets the workers to work, until one of them ends. Nothing is decided before every watch has listed once: a cache that
 /// is half filled looks like a cluster where things are missing.
-async fn work_all(parts: &Parts, workers: &mut JoinSet<()>, stop: &CancellationToken) {
+async fn work_all(parts: &Parts, workers: &mut JoinSet<()>) {
     for (_, pulse) in &parts.watches {
         pulse.wait().await;
     }
     for _ in 0..WORKERS {
-        workers.spawn(work(parts.context.clone(), parts.queue.clone(), stop.clone()));
+        workers.spawn(work(parts.context.clone(), parts.queue.clone(), parts.halt.clone()));
     }
     workers.join_next().await;
 }

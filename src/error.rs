@@ -32,6 +32,20 @@ pub enum Class {
     Invalid,
 }
 
+impl Class {
+    /// The word for metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Conflict => "conflict",
+            Self::Transient => "transient",
+            Self::Throttled(_) => "throttled",
+            Self::Fenced => "fenced",
+            Self::Invalid => "invalid",
+        }
+    }
+}
+
 impl ApiError {
     pub(crate) fn new(
         verb: &'static str,
@@ -64,6 +78,12 @@ impl ApiError {
             self.class = Some(Class::Transient);
         }
         self
+    }
+
+    /// What was read is out of date.
+    #[must_use]
+    pub(crate) fn is_conflict(&self) -> bool {
+        self.class() == Class::Conflict
     }
 
     /// The object does not exist.

@@ -1,10 +1,16 @@
-//! `kanary run`, `kanary crds` and `kanary demo`.
+//! `kanary run`, `kanary shards`, `kanary crds` and `kanary demo`.
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
-use kanary::{client, clock::Clock, controller};
+use kanary::{
+    api::GoDuration,
+    client,
+    clock::Clock,
+    controller,
+    shard::{Layout, Monotonic, leader::Election, member::Sharding, show},
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -21,11 +27,20 @@ struct Cli {
 enum Command {
     /// Run the controller, against the cluster of KUBECONFIG or the one it runs in.
     Run(Run),
+    /// Show which replica acts on what: slots, owners, epochs, the age of sessions, and how many Kanaries each shard has.
+    Shards(Shards),
     /// Print the CustomResourceDefinitions, for `kubectl apply -f -`.
     Crds(Crds),
     /// Show Kanary at work on a cluster in memory: needs nothing, takes half a minute.
     #[cfg(feature = "demo")]
     Demo(kanary::demo::Options),
+}
+
+#[derive(clap::Args)]
+struct Shards {
+    /// Where the Leases are [default: the namespace of the context in KUBECONFIG].
+    #[arg(long, short = 'n', env = "KANARY_LEASE_NAMESPACE", value_name = "NAME")]
+    lease_namespace: Option<String>,
 }
 
 #[derive(clap::Args)]
@@ -54,9 +69,41 @@ struct Run {
     /// What is logged: a level, or directives like `info,kanary=debug`.
     #[arg(long, env = "KANARY_LOG", default_value = "info", value_name = "FILTER")]
     log: String,
-    /// Name of this replica in Events.
+    /// Name of this replica: in Events, and among the others. Each needs its own; in a cluster it is the pod's.
     #[arg(long, env = "HOSTNAME", default_value = "kanary", value_name = "NAME")]
     identity: String,
+    /// Run as the only replica, without Leases. Two of these at once act on the same Kanaries.
+    #[arg(long, env = "KANARY_STANDALONE", conflicts_with_all = ["shards", "session_ttl", "lease_namespace"])]
+    standalone: bool,
+    /// Parts that replicas divide the Kanaries into: a power of two up to 256, some times as many as there will be replicas.
+    /// Counts when the first replica starts; afterwards it is what is stored.
+    #[arg(long, env = "KANARY_SHARDS", default_value = "32", value_name = "NUMBER", value_parser = layout)]
+    shards: Layout,
+    /// How long the others wait before they take over from a replica that is not heard of. Each writes five times as often.
+    /// With 6s they take over within 7 s and not 17.
+    #[arg(long, env = "KANARY_SESSION_TTL", default_value = "15s", value_name = "DURATION", value_parser = session_ttl)]
+    session_ttl: GoDuration,
+    /// Where the Leases are [default: the namespace of the pod, or of the context in KUBECONFIG].
+    #[arg(long, env = "KANARY_LEASE_NAMESPACE", value_name = "NAME")]
+    lease_namespace: Option<String>,
+    /// Hash of the pod template of this replica, the label pod-template-hash: in a rolling update new replicas are preferred.
+    #[arg(long, env = "KANARY_POD_TEMPLATE_HASH", default_value = "", value_name = "HASH")]
+    pod_template_hash: String,
+}
+
+fn layout(text: &str) -> Result<Layout, String> {
+    let shards = text.parse().map_err(|_| "a number is needed".to_owned())?;
+    Layout::new(shards).map_err(|error| error.to_string())
+}
+
+fn session_ttl(text: &str) -> Result<GoDuration, String> {
+    let ttl: GoDuration = text.parse().map_err(|error| format!("{error}"))?;
+    let seconds = ttl.0.as_secs();
+    // Leases count in seconds, and below that the API server's own hiccups would cost the session.
+    if ttl.0.subsec_nanos() > 0 || !(3..=300).contains(&seconds) {
+        return Err("must be whole seconds between 3s and 5m, such as 15s".to_owned());
+    }
+    Ok(ttl)
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -68,6 +115,7 @@ enum LogFormat {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(options) => run(options).map(|()| ExitCode::SUCCESS),
+        Command::Shards(options) => shards(options).map(|()| ExitCode::SUCCESS),
         Command::Crds(options) => crds(&options).map(|()| ExitCode::SUCCESS),
         #[cfg(feature = "demo")]
         Command::Demo(options) => kanary::demo::run(options),
@@ -101,16 +149,16 @@ async fn run(options: Run) -> anyhow::Result<()> {
     start_log(&options)?;
     let stop = CancellationToken::new();
     let clock = Clock::default();
-    let config = kube::Config::infer()
-        .await
-        .map_err(|error| anyhow::anyhow!("no cluster to talk to: set KUBECONFIG, or run in a cluster ({error})"))?;
+    let config = cluster().await?;
     tracing::info!(server = %config.cluster_url, version = env!("CARGO_PKG_VERSION"), "starting");
-    let client = client::connect(config, clock.clone())?;
+    let client = client::connect(config.clone(), clock.clone())?;
+    let sharding = sharding(&options, config, &clock)?;
     let options = controller::Options {
         namespace: options.namespace.filter(|namespace| !namespace.is_empty()),
         admin_addr: Some(options.admin_addr),
         clock,
         instance: options.identity,
+        sharding,
         ..controller::Options::default()
     };
     let mut term = signal(SignalKind::terminate())?;
@@ -124,6 +172,44 @@ async fn run(options: Run) -> anyhow::Result<()> {
     tracing::info!("stopping");
     stop.cancel();
     Ok(controller.await?)
+}
+
+async fn cluster() -> anyhow::Result<kube::Config> {
+    let config = kube::Config::infer().await;
+    config.map_err(|error| anyhow::anyhow!("no cluster to talk to: set KUBECONFIG, or run in a cluster ({error})"))
+}
+
+/// How this replica shares the work with others.
+fn sharding(options: &Run, config: kube::Config, clock: &Clock) -> anyhow::Result<Option<Sharding>> {
+    if options.standalone {
+        return Ok(None);
+    }
+    let namespace = options
+        .lease_namespace
+        .clone()
+        .filter(|namespace| !namespace.is_empty());
+    Ok(Some(Sharding {
+        namespace: namespace.unwrap_or_else(|| config.default_namespace.clone()),
+        // Of its own, so that Leases do not queue behind other calls.
+        client: client::connect(config, clock.clone())?,
+        identity: options.identity.clone(),
+        template: options.pod_template_hash.clone(),
+        ttl: options.session_ttl.0,
+        time: Monotonic::default(),
+        shards: options.shards,
+        election: Election::default(),
+    }))
+}
+
+#[tokio::main]
+async fn shards(options: Shards) -> anyhow::Result<()> {
+    let config = cluster().await?;
+    let namespace = options
+        .lease_namespace
+        .unwrap_or_else(|| config.default_namespace.clone());
+    let client = client::connect(config, Clock::default())?;
+    print!("{}", show::text(client, &namespace).await?);
+    Ok(())
 }
 
 fn start_log(options: &Run) -> anyhow::Result<()> {

@@ -1,5 +1,7 @@
 //! Metrics in the OpenMetrics format. No label has an unbounded number of values.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{
@@ -34,6 +36,27 @@ pub struct Phase {
     pub phase: &'static str,
 }
 
+/// Label of a watch.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Watch {
+    /// What is watched.
+    pub watch: String,
+}
+
+/// Label of a shard.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Shard {
+    /// Its number.
+    pub shard: u16,
+}
+
+/// Label of a handover.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Handover {
+    /// `taken`, `released` or `lost` of a shard; `seized` of a session.
+    pub what: &'static str,
+}
+
 /// Every metric of a controller.
 #[derive(Debug)]
 pub struct Metrics {
@@ -58,6 +81,18 @@ pub struct Metrics {
     pub watch_restarts: Counter,
     /// Of them, those that had gone silent.
     pub watch_stalls: Counter,
+    /// Seconds since each watch was last heard of, set when read.
+    pub watch_age: Family<Watch, Gauge<f64, AtomicU64>>,
+    /// Epoch of each shard that this replica owns, set when read.
+    pub shard_epoch: Family<Shard, Gauge>,
+    /// Shards that this replica owns, set when read.
+    pub shards_owned: Gauge,
+    /// Seconds for which this replica may write, if its session is not renewed, set when read.
+    pub fence_margin: Gauge<f64, AtomicU64>,
+    /// Writes that the fence did not let pass, set when read.
+    pub writes_refused: Gauge,
+    /// Shards and sessions that changed hands here.
+    pub handovers: Family<Handover, Counter>,
 }
 
 impl Default for Metrics {
@@ -74,6 +109,12 @@ impl Default for Metrics {
             verdict_lateness: Histogram::new(exponential_buckets(0.01, 2.0, 12)),
             watch_restarts: Counter::default(),
             watch_stalls: Counter::default(),
+            watch_age: Family::default(),
+            shard_epoch: Family::default(),
+            shards_owned: Gauge::default(),
+            fence_margin: Gauge::default(),
+            writes_refused: Gauge::default(),
+            handovers: Family::default(),
             registry: Registry::default(),
         };
         registry.register("kanaries", "Kanaries by phase", metrics.kanaries.clone());
@@ -114,11 +155,51 @@ impl Default for Metrics {
             "Watches that had to start anew because they had gone silent",
             metrics.watch_stalls.clone(),
         );
+        register_shards(&mut registry, &metrics);
         Self { registry, ..metrics }
     }
 }
 
+/// What tells who acts on what.
+fn register_shards(registry: &mut Registry, metrics: &Metrics) {
+    registry.register(
+        "watch_age_seconds",
+        "Time since each watch was last heard of",
+        metrics.watch_age.clone(),
+    );
+    registry.register(
+        "shard_epoch",
+        "Epoch of each shard that this replica owns",
+        metrics.shard_epoch.clone(),
+    );
+    registry.register(
+        "shards_owned",
+        "Shards that this replica owns",
+        metrics.shards_owned.clone(),
+    );
+    registry.register(
+        "fence_margin_seconds",
+        "How long this replica may write if its session is not renewed",
+        metrics.fence_margin.clone(),
+    );
+    registry.register(
+        "writes_refused",
+        "Writes that were not sent because the right to them had ended",
+        metrics.writes_refused.clone(),
+    );
+    registry.register(
+        "handovers",
+        "Shards that were taken, released or lost, and sessions that were seized, by this replica",
+        metrics.handovers.clone(),
+    );
+}
+
 impl Metrics {
+    /// A shard or a session changed hands.
+    pub fn handover(&self, what: &'static str) {
+        self.handovers.get_or_create(&Handover { what }).inc();
+    }
+
     /// The text that Prometheus scrapes.
     #[must_use]
     pub fn encode(&self) -> String {

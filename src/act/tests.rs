@@ -16,7 +16,10 @@ fn writer(code: u16) -> (Writer, Arc<Cache>) {
     });
     let cache = Arc::new(Cache::default());
     let client = Client::new(answer, "default");
-    (Writer::new(client, cache.clone(), Arc::new(Fence::standalone()), "test".to_owned()), cache)
+    (
+        Writer::new(client, cache.clone(), Arc::new(Fence::standalone()), "test".to_owned()),
+        cache,
+    )
 }
 
 fn right(canary: &Canary) -> Right {
@@ -57,6 +60,9 @@ async fn a_delete_that_failed_is_to_be_done_again() {
 async fn a_status_that_the_api_server_refuses_is_tried_again_and_not_told_by_another_status() {
     let (writer, _) = writer(422);
     let batman = Canary::parse(KanaryKind::Deployment, &batman()).unwrap();
-    let error = writer.write_status(&batman, &batman.status, right(&batman)).await.unwrap_err();
+    let error = writer
+        .write_status(&batman, &batman.status, right(&batman))
+        .await
+        .unwrap_err();
     assert_eq!(error.class(), Class::Transient);
 }

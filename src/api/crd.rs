@@ -16,7 +16,8 @@ use super::{
 };
 
 /// What the API server answers to a replica that was replaced.
-pub const EPOCH_RULE: &str = "status.epoch never goes down: this comes from a controller that lost its shard to another";
+pub const EPOCH_RULE: &str =
+    "status.epoch never goes down: this comes from a controller that lost its shard to another";
 
 /// An object whose fields Kubernetes itself defines, and checks when Kanary hands it on.
 pub(super) fn free_object(_: &mut SchemaGenerator) -> Schema {

@@ -4,6 +4,9 @@
 //! its answer can be waited for before the right to the shard ends. The right ends a margin before anybody else may take the
 //! shard. What was sent and is carried out later all the same is refused by the preconditions that every write has.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -209,7 +212,11 @@ impl Fence {
         let mut state = self.lock();
         let held = state.held.get_mut(&right.shard);
         if let Some(held) = held.filter(|held| Some(held.epoch) == right.epoch) {
-            tracing::error!(shard = right.shard, epoch = held.epoch, "a later epoch is stored: the shard is given up");
+            tracing::error!(
+                shard = right.shard,
+                epoch = held.epoch,
+                "a later epoch is stored: the shard is given up"
+            );
             held.draining = true;
             state.distrusted.insert(right.shard);
         }
@@ -246,6 +253,12 @@ impl Fence {
             shard,
             epoch: Some(held.epoch),
         })
+    }
+
+    /// Whether a slot is of a shard that this process owns, whether or not it may write at this moment.
+    #[must_use]
+    pub fn holds(&self, slot: Slot) -> bool {
+        self.lock().held.contains_key(&self.layout.shard_of(slot))
     }
 
     /// Sends a write, if `right` still holds, and waits for its answer no longer than that.
@@ -305,114 +318,5 @@ impl Drop for Pass<'_> {
         if let Some(held) = held.filter(|held| Some(held.epoch) == self.right.epoch) {
             held.in_flight = held.in_flight.saturating_sub(1);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    use super::*;
-
-    /// A fence whose time is set by hand, in milliseconds.
-    fn fence() -> (Fence, Arc<AtomicU64>) {
-        let now = Arc::new(AtomicU64::new(1000));
-        let read = now.clone();
-        let time = Monotonic::from_source(move || Duration::from_millis(read.load(Ordering::Relaxed)));
-        (Fence::new(Layout::DEFAULT, time), now)
-    }
-
-    fn slot() -> Slot {
-        Slot::of("shop", "myapp")
-    }
-
-    fn shard() -> u16 {
-        Layout::DEFAULT.shard_of(slot())
-    }
-
-    async fn sent(fence: &Fence, right: Right) -> bool {
-        fence.write(right, async { Ok(()) }).await.is_ok()
-    }
-
-    #[tokio::test]
-    async fn nothing_is_sent_for_a_shard_that_is_not_owned() {
-        let (fence, _) = fence();
-        fence.renew(Duration::from_secs(10));
-        assert_eq!(fence.begin(slot()), None);
-        fence.take(shard(), 7);
-        assert_eq!(fence.begin(slot()), None, "nothing is known of it yet");
-        fence.open(shard());
-        let right = fence.begin(slot()).unwrap();
-        assert_eq!(right.epoch, Some(7));
-        assert!(sent(&fence, right).await);
-        fence.give(shard());
-        assert!(!sent(&fence, right).await);
-        assert_eq!(fence.refused(), 1);
-    }
-
-    #[tokio::test]
-    async fn nothing_is_sent_when_the_session_was_not_renewed_in_time() {
-        let (fence, now) = fence();
-        fence.take(shard(), 1);
-        fence.open(shard());
-        assert_eq!(fence.begin(slot()), None, "it was never renewed");
-        fence.renew(Duration::from_millis(5000));
-        let right = fence.begin(slot()).unwrap();
-        now.store(4950, Ordering::Relaxed);
-        assert!(!sent(&fence, right).await, "the answer could come too late");
-        fence.renew(Duration::from_millis(9000));
-        assert!(sent(&fence, right).await);
-        fence.renew(Duration::from_millis(6000));
-        assert_eq!(fence.margin(), Duration::from_millis(4050), "an older answer shortens nothing");
-    }
-
-    #[tokio::test]
-    async fn a_decision_that_was_begun_in_an_earlier_epoch_sends_nothing() {
-        let (fence, _) = fence();
-        fence.renew(Duration::from_secs(10));
-        fence.take(shard(), 1);
-        fence.open(shard());
-        let early = fence.begin(slot()).unwrap();
-        fence.take(shard(), 2);
-        fence.open(shard());
-        assert!(!sent(&fence, early).await);
-        assert!(sent(&fence, fence.begin(slot()).unwrap()).await);
-    }
-
-    #[tokio::test]
-    async fn a_shard_that_is_given_away_waits_for_its_last_answer() {
-        let (fence, _) = fence();
-        fence.renew(Duration::from_secs(10));
-        fence.take(shard(), 1);
-        fence.open(shard());
-        let right = fence.begin(slot()).unwrap();
-        let under_way = fence.write(right, async {
-            fence.drain(shard());
-            assert!(!fence.is_quiet(shard()));
-            Ok(())
-        });
-        assert!(under_way.await.is_ok());
-        assert!(fence.is_quiet(shard()));
-        assert!(!sent(&fence, right).await);
-        assert_eq!(fence.begin(slot()), None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_is_not_waited_for_longer_than_the_right_lasts() {
-        let (fence, _) = fence();
-        fence.renew(Duration::from_secs(4));
-        fence.take(shard(), 1);
-        fence.open(shard());
-        let start = tokio::time::Instant::now();
-        let never = std::future::pending::<kube::Result<()>>();
-        assert!(fence.write(fence.begin(slot()).unwrap(), never).await.is_err());
-        assert_eq!(start.elapsed(), Duration::from_secs(3));
-    }
-
-    #[test]
-    fn time_goes_on() {
-        let time = Monotonic::default();
-        let first = time.now();
-        assert!(first > Duration::ZERO && time.now() >= first);
     }
 }

@@ -45,8 +45,8 @@ impl fmt::Debug for Election {
 }
 
 /// Leads whenever it is this replica's turn, for ever.
-pub async fn run(election: Election, options: Sharding, member: Arc<Member>) {
-    match election {
+pub async fn run(options: Sharding, member: Arc<Member>) {
+    match &options.election {
         Election::Lease => elect(&options, &member).await,
         Election::Told(leads) => loop {
             if leads() {

@@ -114,7 +114,13 @@ pub fn read(lease: &Lease, shards: u16) -> Option<Read> {
     }
 }
 
-fn lease(name: String, kind: &str, version: Option<&String>, notes: BTreeMap<String, String>, spec: LeaseSpec) -> Lease {
+fn lease(
+    name: String,
+    kind: &str,
+    version: Option<&String>,
+    notes: BTreeMap<String, String>,
+    spec: LeaseSpec,
+) -> Lease {
     Lease {
         metadata: ObjectMeta {
             name: Some(name),
@@ -149,7 +155,13 @@ impl Session {
             lease_duration_seconds: Some(self.ttl),
             ..LeaseSpec::default()
         };
-        lease(session_name(&self.identity), "session", self.version.as_ref(), notes, spec)
+        lease(
+            session_name(&self.identity),
+            "session",
+            self.version.as_ref(),
+            notes,
+            spec,
+        )
     }
 
     /// The same replica's session, over.

@@ -1,25 +1,28 @@
 //! This replica among the others: keeps its session, and does what [`Table::plan`] says.
 
 use std::{
+    collections::BTreeSet,
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use futures::{StreamExt, stream};
-use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::{Api, Client, api::PostParams};
+use kube::Client;
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep},
 };
 
 use super::{
     fence::{Fence, Monotonic},
-    leases::{Failed, Leases},
+    leader::Election,
     lease::{self, Read, Session, Shard},
+    leases::{Failed, Leases},
     plan::{Own, Step},
     serve::Served,
+    slot::Layout,
     table::Table,
 };
 use crate::{clock::Clock, metrics::Metrics};
@@ -34,7 +37,7 @@ const LAST_WRITE: Duration = Duration::from_secs(2);
 const FAREWELL: Duration = Duration::from_secs(12);
 
 /// How replicas share the work.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Sharding {
     /// For Leases only, so that they do not queue behind other calls.
     pub client: Client,
@@ -48,6 +51,21 @@ pub struct Sharding {
     pub ttl: Duration,
     /// Time that goes on while the machine is suspended.
     pub time: Monotonic,
+    /// How many shards there are, if nobody said so before.
+    pub shards: Layout,
+    /// Who advises.
+    pub election: Election,
+}
+
+impl fmt::Debug for Sharding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sharding")
+            .field("namespace", &self.namespace)
+            .field("identity", &self.identity)
+            .field("ttl", &self.ttl)
+            .field("shards", &self.shards)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Sharding {
@@ -75,39 +93,33 @@ pub enum Error {
 /// This replica.
 #[derive(Debug)]
 pub struct Member {
-    options: Sharding,
-    leases: Leases,
-    clock: Clock,
-    fence: Arc<Fence>,
-    served: Arc<Served>,
-    metrics: Arc<Metrics>,
-    state: Mutex<State>,
+    pub(super) options: Sharding,
+    pub(super) leases: Leases,
+    pub(super) clock: Clock,
+    pub(super) fence: Arc<Fence>,
+    pub(super) served: Arc<Served>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) state: Mutex<State>,
     /// Something changed that a plan may follow from.
-    changed: Arc<Notify>,
+    pub(super) changed: Arc<Notify>,
     /// The session has news for others.
-    beat: Notify,
+    pub(super) beat: Notify,
 }
 
 #[derive(Debug)]
-struct State {
-    table: Table,
+pub(super) struct State {
+    pub(super) table: Table,
     /// Our session as it was last written.
-    session: Session,
+    pub(super) session: Session,
     /// When our session began, and when it was last renewed.
-    since: Duration,
-    renewed: Duration,
-    draining: Option<Duration>,
-    leads_until: Duration,
+    pub(super) since: Duration,
+    pub(super) renewed: Duration,
+    pub(super) draining: Option<Duration>,
+    pub(super) leads_until: Duration,
+    /// Shards whose epoch was found to be too low.
+    pub(super) distrusted: BTreeSet<u16>,
     /// Why there is no session.
-    problem: Option<String>,
-}
-
-/// What became of a renewal.
-enum Beat {
-    Renewed,
-    Again,
-    /// The session is over.
-    Over,
+    pub(super) problem: Option<String>,
 }
 
 impl Member {
@@ -129,6 +141,7 @@ impl Member {
             renewed: Duration::ZERO,
             draining: None,
             leads_until: Duration::ZERO,
+            distrusted: BTreeSet::new(),
             problem: Some("no session yet".to_owned()),
         };
         Self {
@@ -152,11 +165,9 @@ impl Member {
     }
 
     /// A Lease is gone.
-    pub fn miss(&self, lease: &Lease) {
-        if let Some(read) = lease::read(lease, self.fence.layout().shards()) {
-            self.lock().table.remove(&read);
-            self.changed.notify_one();
-        }
+    pub fn miss(&self, name: &str) {
+        self.lock().table.remove_named(name);
+        self.changed.notify_one();
     }
 
     fn put(&self, read: Read) {
@@ -193,152 +204,8 @@ impl Member {
         }
     }
 
-    /// Keeps the session, begins a new one when it was lost, and acts on the plan, for ever.
-    ///
-    /// # Errors
-    ///
-    /// See [`Error`].
-    pub async fn run(self: Arc<Self>) -> Error {
-        loop {
-            self.begin().await;
-            tokio::select! {
-                biased;
-                beaten = self.keep() => {
-                    self.fence.clear();
-                    if let Err(error) = beaten {
-                        return error;
-                    }
-                }
-                () = self.act() => {}
-            }
-            tracing::error!("the session was ended by others: everything is given up, and a new session begins");
-        }
-    }
-
-    /// Begins a session, in the place of what this identity had before.
-    async fn begin(&self) {
-        let mut attempts = 0;
-        loop {
-            match self.try_begin().await {
-                Ok(()) => return,
-                Err(error) => {
-                    tracing::warn!(%error, "no session yet");
-                    self.lock().problem = Some(format!("no session: {error}"));
-                }
-            }
-            attempts += 1;
-            let (base, cap) = (Duration::from_millis(200), Duration::from_secs(3));
-            sleep(base + crate::error::backoff(attempts, base, cap, fastrand::f64())).await;
-        }
-    }
-
-    async fn try_begin(&self) -> Result<(), Failed> {
-        let identity = &self.options.identity;
-        let former = self.leases.session(identity, self.patience()).await?;
-        let now = self.clock.now();
-        let session = Session {
-            identity: identity.clone(),
-            holder: format!("{identity}/{:016x}", fastrand::u64(..)),
-            version: former.and_then(|former| former.version),
-            since: now.as_second(),
-            renewed: Some(now),
-            ttl: i32::try_from(self.options.ttl.as_secs()).unwrap_or(i32::MAX),
-            template: self.options.template.clone(),
-            ..Session::default()
-        };
-        let sent = self.options.time.now();
-        let session = self.leases.write_session(&session, now, self.patience()).await?;
-        tracing::info!(session = session.holder, "session begun");
-        {
-            let mut state = self.lock();
-            state.session = session.clone();
-            (state.since, state.renewed, state.problem) = (sent, sent, None);
-            // Who was not seen while there was no session may have been alive.
-            state.table.look_anew(sent);
-            state.table.put(Read::Session(session), sent);
-        }
-        self.fence.renew(sent + self.options.ttl - self.options.margin());
-        self.changed.notify_one();
-        Ok(())
-    }
-
-    fn patience(&self) -> Duration {
-        self.options.margin().min(Duration::from_secs(5))
-    }
-
-    /// Renews the session until it is over.
-    async fn keep(&self) -> Result<(), Error> {
-        loop {
-            let wait = self.options.interval().mul_f64(0.9 + 0.2 * fastrand::f64());
-            let next = Instant::now() + wait;
-            tokio::select! {
-                biased;
-                () = self.beat.notified() => {}
-                () = sleep_until(next) => {}
-            }
-            loop {
-                match self.renew().await? {
-                    Beat::Renewed => break,
-                    Beat::Again => sleep(self.options.interval() / 10).await,
-                    Beat::Over => return Ok(()),
-                }
-            }
-        }
-    }
-
-    async fn renew(&self) -> Result<Beat, Error> {
-        let session = self.wanted_session();
-        let sent = self.options.time.now();
-        let written = self
-            .leases
-            .write_session(&session, self.clock.now(), self.patience())
-            .await;
-        let error = match written {
-            Ok(written) => {
-                self.renewed(written, sent);
-                return Ok(Beat::Renewed);
-            }
-            Err(error) => error,
-        };
-        tracing::warn!(%error, margin = ?self.fence.margin(), "the session was not renewed");
-        if !error.is_conflict() {
-            return Ok(Beat::Again);
-        }
-        let identity = &self.options.identity;
-        match self.leases.session(identity, self.patience()).await {
-            Ok(Some(now)) if now.holder == session.holder => {
-                // Ours from a call that had no answer, or somebody wrote a note on it.
-                self.lock().session.version = now.version;
-                Ok(Beat::Again)
-            }
-            Ok(Some(now)) if !now.holder.is_empty() => Err(Error::Identity(identity.clone(), now.holder)),
-            Ok(_) => Ok(Beat::Over),
-            Err(_) => Ok(Beat::Again),
-        }
-    }
-
-    fn wanted_session(&self) -> Session {
-        let state = self.lock();
-        Session {
-            draining: state.draining.is_some(),
-            ready: self.served.ready(),
-            ..state.session.clone()
-        }
-    }
-
-    fn renewed(&self, written: Session, sent: Duration) {
-        self.fence.renew(sent + self.options.ttl - self.options.margin());
-        let mut state = self.lock();
-        if sent.saturating_sub(state.renewed) > self.options.ttl / 2 {
-            state.table.look_anew(sent);
-        }
-        state.renewed = sent;
-        state.session = written.clone();
-        state.table.put(Read::Session(written), sent);
-    }
-
     /// Acts on the plan, for ever.
-    async fn act(&self) {
+    pub(super) async fn act(&self) {
         loop {
             let (steps, wake) = self.plan();
             let idle = steps.is_empty();
@@ -347,7 +214,11 @@ impl Member {
                 .await;
             self.tell_ready();
             // A step that failed is tried again, not at once.
-            let most = if idle { Duration::from_secs(1) } else { Duration::from_millis(50) };
+            let most = if idle {
+                Duration::from_secs(1)
+            } else {
+                Duration::from_millis(50)
+            };
             let wait = wake.map_or(most, |wake| wake.saturating_sub(self.options.time.now()).min(most));
             tokio::select! {
                 biased;
@@ -370,7 +241,19 @@ impl Member {
         };
         self.give_up_lost(&state, &own);
         let plan = state.table.plan(&own, now);
-        (plan.steps, plan.wake)
+        let mut steps = plan.steps;
+        let distrusted = self.fence.take_distrusted();
+        state.distrusted.extend(distrusted);
+        state.distrusted.retain(|index| own.served.contains(index));
+        for shard in state.distrusted.iter().filter_map(|index| state.table.shard(*index)) {
+            // With an epoch above every one that was ever given.
+            steps.push(Step::Release(Shard {
+                holder: String::new(),
+                epoch: shard.epoch.max(own.seconds),
+                ..shard.clone()
+            }));
+        }
+        (steps, plan.wake)
     }
 
     /// What the Leases say is somebody else's, or of another epoch, is not ours any more.
@@ -378,7 +261,11 @@ impl Member {
         for (index, owned) in self.fence.owned() {
             let shard = state.table.shard(index);
             if !shard.is_some_and(|shard| shard.holder == own.session && shard.epoch == owned.epoch) {
-                tracing::warn!(shard = index, epoch = owned.epoch, "the shard was taken from this replica");
+                tracing::warn!(
+                    shard = index,
+                    epoch = owned.epoch,
+                    "the shard was taken from this replica"
+                );
                 self.fence.give(index);
                 self.metrics.handover("lost");
             }
@@ -412,9 +299,7 @@ impl Member {
     }
 
     async fn write(&self, shard: &Shard) -> Result<Shard, Failed> {
-        self.leases
-            .write_shard(shard, self.clock.now(), self.patience())
-            .await
+        self.leases.write_shard(shard, self.clock.now(), self.patience()).await
     }
 
     /// Ends the session of a replica that was not seen to renew it, unless it does so in this very moment.
@@ -427,16 +312,18 @@ impl Member {
         match self.leases.session(&session.identity, self.patience()).await {
             Ok(Some(now)) if now.version == session.version => {
                 let ended = session.ended();
-                if let Ok(ended) = self.leases.write_session(&ended, self.clock.now(), self.patience()).await {
+                if let Ok(ended) = self
+                    .leases
+                    .write_session(&ended, self.clock.now(), self.patience())
+                    .await
+                {
                     tracing::warn!(session = session.holder, "ended the session of a replica that is gone");
                     self.metrics.handover("seized");
                     self.put(Read::Session(ended));
                 }
             }
             Ok(Some(now)) => self.put(Read::Session(now)),
-            Ok(None) => {
-                self.lock().table.remove(&Read::Session(session));
-            }
+            Ok(None) => self.miss(&lease::session_name(&session.identity)),
             Err(error) => tracing::debug!(%error, "a session could not be looked at"),
         }
     }
@@ -473,6 +360,7 @@ impl Member {
             tracing::info!(shard = shard.index, next = shard.next, "shard given away");
             self.fence.give(shard.index);
             self.metrics.handover("released");
+            self.lock().distrusted.remove(&shard.index);
             self.put(Read::Shard(released));
         }
     }
@@ -503,7 +391,7 @@ impl Member {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,12 +8,16 @@
 
 pub mod assign;
 pub mod fence;
+pub mod label;
 pub mod leader;
 pub mod lease;
 pub mod leases;
+pub mod map;
 pub mod member;
 pub mod plan;
 pub mod serve;
+mod session;
+pub mod show;
 pub mod slot;
 pub mod table;
 

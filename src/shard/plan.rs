@@ -154,7 +154,11 @@ impl Table {
             }))
         };
         let next = shard.next.as_ref().filter(|next| **next != own.session);
-        let next = next.and_then(|next| self.sessions.get(identity(next)).filter(|seen| seen.session.holder == *next));
+        let next = next.and_then(|next| {
+            self.sessions
+                .get(identity(next))
+                .filter(|seen| seen.session.holder == *next)
+        });
         if next.is_some_and(|next| next.session.ready.contains(&shard.index)) {
             return released();
         }

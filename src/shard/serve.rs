@@ -46,7 +46,9 @@ struct Serving {
 
 impl fmt::Debug for Served {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Served").field("shards", &self.shards()).finish_non_exhaustive()
+        f.debug_struct("Served")
+            .field("shards", &self.shards())
+            .finish_non_exhaustive()
     }
 }
 
@@ -152,9 +154,9 @@ impl Served {
     }
 
     /// Calls `visit` with every watch.
-    pub fn each_pulse(&self, mut visit: impl FnMut(u16, &Pulse)) {
-        for (shard, serving) in &*self.lock() {
-            serving.pulses.iter().for_each(|pulse| visit(*shard, pulse));
+    pub fn each_pulse(&self, mut visit: impl FnMut(&Pulse)) {
+        for serving in self.lock().values() {
+            serving.pulses.iter().for_each(&mut visit);
         }
     }
 

@@ -3,14 +3,11 @@
 //! A session counts as alive until somebody ended it in the API server: its replica, or whoever saw it unrenewed for its
 //! whole time. Nobody's wall clock takes part: what counts is how long *this* replica has seen no renewal.
 
-use std::{
-    collections::BTreeMap,
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     assign::Member,
-    lease::{Read, Session, Shard},
+    lease::{Read, Session, Shard, shard_name},
     plan::Own,
 };
 
@@ -34,7 +31,7 @@ pub(super) enum Owner<'a> {
 /// Sessions and shards as they were last read.
 #[derive(Debug)]
 pub struct Table {
-    shards: u16,
+    pub(super) shards: u16,
     pub(super) sessions: BTreeMap<String, Seen>,
     pub(super) owners: BTreeMap<u16, Shard>,
     /// Since when a shard has no owner.
@@ -83,11 +80,12 @@ impl Table {
         }
     }
 
-    /// A Lease is gone.
-    pub fn remove(&mut self, read: &Read) {
-        match read {
-            Read::Shard(shard) => drop(self.owners.remove(&shard.index)),
-            Read::Session(session) => drop(self.sessions.remove(&session.identity)),
+    /// A Lease of this name is gone.
+    pub fn remove_named(&mut self, name: &str) {
+        if let Some(identity) = name.strip_prefix("kanary-session-") {
+            self.sessions.remove(identity);
+        } else {
+            self.owners.retain(|index, _| shard_name(self.shards, *index) != name);
         }
     }
 

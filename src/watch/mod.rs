@@ -10,6 +10,7 @@ mod tests;
 
 use std::{borrow::Cow, marker::PhantomData, sync::Arc};
 
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use serde::de::DeserializeOwned;
 
@@ -25,6 +26,7 @@ use crate::{
     canary::Key,
     metrics::Metrics,
     queue::Queue,
+    shard::{label::Labels, member::Member},
 };
 
 /// What watches feed.
@@ -36,6 +38,8 @@ pub struct Sink {
     pub queue: Arc<Queue>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Checks the labels of Kanaries, where several replicas share them.
+    pub labels: Option<Arc<Labels>>,
     /// Which watch put what into the cache.
     claims: Arc<Claims>,
 }
@@ -49,6 +53,7 @@ impl Sink {
             cache,
             queue,
             metrics,
+            labels: None,
             claims,
         }
     }
@@ -68,7 +73,7 @@ where
 /// Watches the Kanaries of one kind that `selector` picks by their labels, all of them if it is `None`, until it is
 /// dropped. Then what it put into the cache goes.
 pub async fn kanaries(kind: KanaryKind, api: Api<Kanary>, selector: Option<String>, sink: Sink, pulse: Pulse) {
-    let share = Share::new(Kanaries(kind), sink);
+    let share = Share::new(Kanaries(kind, sink.labels.clone()), sink);
     Follower::new(api, selector, share, pulse).run().await;
 }
 
@@ -97,7 +102,7 @@ where
     }
 }
 
-struct Kanaries(KanaryKind);
+struct Kanaries(KanaryKind, Option<Arc<Labels>>);
 
 impl Kanaries {
     fn key(&self, (namespace, name): Place) -> Key {
@@ -114,6 +119,9 @@ impl Feed for Kanaries {
     }
 
     fn put(&self, cache: &Cache, object: &Kanary) -> Vec<Key> {
+        if self.1.as_ref().is_some_and(|labels| !labels.check(self.0, object)) {
+            return self.remove(cache, &place_of(object));
+        }
         match cache.put_kanary(self.0, object) {
             Ok(news) => Vec::from_iter(news),
             Err(error) => {
@@ -132,6 +140,76 @@ impl Feed for Kanaries {
 
     fn all(&self, _: &Cache) -> Vec<(Place, u64)> {
         // Replies to writes change Kanaries that are known, and bring no others.
+        Vec::new()
+    }
+}
+
+/// Watches Kanaries whose slot is missing or no slot, until it is dropped: their labels are to be written, nothing else.
+pub(crate) async fn strangers(kind: KanaryKind, api: Api<Kanary>, selector: Option<String>, sink: Sink, pulse: Pulse) {
+    let share = Share::new(Strangers(kind, sink.labels.clone()), sink);
+    Follower::new(api, selector, share, pulse).run().await;
+}
+
+struct Strangers(KanaryKind, Option<Arc<Labels>>);
+
+impl Feed for Strangers {
+    type Object = Kanary;
+
+    fn kind(&self) -> Cow<'static, str> {
+        format!("{} without a slot", self.0).into()
+    }
+
+    fn put(&self, _: &Cache, object: &Kanary) -> Vec<Key> {
+        if let Some(labels) = &self.1 {
+            labels.check(self.0, object);
+        }
+        Vec::new()
+    }
+
+    fn remove(&self, _: &Cache, (namespace, name): &Place) -> Vec<Key> {
+        let key = Key {
+            kind: self.0,
+            namespace: namespace.clone(),
+            name: name.clone(),
+        };
+        if let Some(labels) = &self.1 {
+            labels.forget(&key);
+        }
+        Vec::new()
+    }
+
+    fn all(&self, _: &Cache) -> Vec<(Place, u64)> {
+        Vec::new()
+    }
+}
+
+/// Watches the Leases of replicas and shards, until it is dropped.
+pub(crate) async fn leases(api: Api<Lease>, selector: Option<String>, member: Arc<Member>, sink: Sink, pulse: Pulse) {
+    Follower::new(api, selector, Share::new(Leases(member), sink), pulse)
+        .run()
+        .await;
+}
+
+struct Leases(Arc<Member>);
+
+impl Feed for Leases {
+    type Object = Lease;
+
+    fn kind(&self) -> Cow<'static, str> {
+        "Lease".into()
+    }
+
+    fn put(&self, _: &Cache, lease: &Lease) -> Vec<Key> {
+        self.0.see(lease);
+        Vec::new()
+    }
+
+    fn remove(&self, _: &Cache, (_, name): &Place) -> Vec<Key> {
+        self.0.miss(name);
+        Vec::new()
+    }
+
+    fn all(&self, _: &Cache) -> Vec<(Place, u64)> {
         Vec::new()
     }
 }

@@ -1,0 +1,109 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::*;
+
+/// A fence whose time is set by hand, in milliseconds.
+fn fence() -> (Fence, Arc<AtomicU64>) {
+    let now = Arc::new(AtomicU64::new(1000));
+    let read = now.clone();
+    let time = Monotonic::from_source(move || Duration::from_millis(read.load(Ordering::Relaxed)));
+    (Fence::new(Layout::DEFAULT, time), now)
+}
+
+fn slot() -> Slot {
+    Slot::of("shop", "myapp")
+}
+
+fn shard() -> u16 {
+    Layout::DEFAULT.shard_of(slot())
+}
+
+async fn sent(fence: &Fence, right: Right) -> bool {
+    fence.write(right, async { Ok(()) }).await.is_ok()
+}
+
+#[tokio::test]
+async fn nothing_is_sent_for_a_shard_that_is_not_owned() {
+    let (fence, _) = fence();
+    fence.renew(Duration::from_secs(10));
+    assert_eq!(fence.begin(slot()), None);
+    fence.take(shard(), 7);
+    assert_eq!(fence.begin(slot()), None, "nothing is known of it yet");
+    fence.open(shard());
+    let right = fence.begin(slot()).unwrap();
+    assert_eq!(right.epoch, Some(7));
+    assert!(sent(&fence, right).await);
+    fence.give(shard());
+    assert!(!sent(&fence, right).await);
+    assert_eq!(fence.refused(), 1);
+}
+
+#[tokio::test]
+async fn nothing_is_sent_when_the_session_was_not_renewed_in_time() {
+    let (fence, now) = fence();
+    fence.take(shard(), 1);
+    fence.open(shard());
+    assert_eq!(fence.begin(slot()), None, "it was never renewed");
+    fence.renew(Duration::from_millis(5000));
+    let right = fence.begin(slot()).unwrap();
+    now.store(4950, Ordering::Relaxed);
+    assert!(!sent(&fence, right).await, "the answer could come too late");
+    fence.renew(Duration::from_millis(9000));
+    assert!(sent(&fence, right).await);
+    fence.renew(Duration::from_millis(6000));
+    assert_eq!(
+        fence.margin(),
+        Duration::from_millis(4050),
+        "an older answer shortens nothing"
+    );
+}
+
+#[tokio::test]
+async fn a_decision_that_was_begun_in_an_earlier_epoch_sends_nothing() {
+    let (fence, _) = fence();
+    fence.renew(Duration::from_secs(10));
+    fence.take(shard(), 1);
+    fence.open(shard());
+    let early = fence.begin(slot()).unwrap();
+    fence.take(shard(), 2);
+    fence.open(shard());
+    assert!(!sent(&fence, early).await);
+    assert!(sent(&fence, fence.begin(slot()).unwrap()).await);
+}
+
+#[tokio::test]
+async fn a_shard_that_is_given_away_waits_for_its_last_answer() {
+    let (fence, _) = fence();
+    fence.renew(Duration::from_secs(10));
+    fence.take(shard(), 1);
+    fence.open(shard());
+    let right = fence.begin(slot()).unwrap();
+    let under_way = fence.write(right, async {
+        fence.drain(shard());
+        assert!(!fence.is_quiet(shard()));
+        Ok(())
+    });
+    assert!(under_way.await.is_ok());
+    assert!(fence.is_quiet(shard()));
+    assert!(!sent(&fence, right).await);
+    assert_eq!(fence.begin(slot()), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_not_waited_for_longer_than_the_right_lasts() {
+    let (fence, _) = fence();
+    fence.renew(Duration::from_secs(4));
+    fence.take(shard(), 1);
+    fence.open(shard());
+    let start = tokio::time::Instant::now();
+    let never = std::future::pending::<kube::Result<()>>();
+    assert!(fence.write(fence.begin(slot()).unwrap(), never).await.is_err());
+    assert_eq!(start.elapsed(), Duration::from_secs(3));
+}
+
+#[test]
+fn time_goes_on() {
+    let time = Monotonic::default();
+    let first = time.now();
+    assert!(first > Duration::ZERO && time.now() >= first);
+}

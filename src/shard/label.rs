@@ -1,0 +1,163 @@
+//! Labels of Kanaries: the slot is written by the owner of the slot, and put back where somebody changed it. A Kanary whose
+//! label is wrong is not acted upon before that.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::{StreamExt, stream};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+use tokio::{sync::Notify, time::timeout};
+
+use super::{fence::Fence, slot::Slot};
+use crate::{
+    api::{
+        Kanary, KanaryKind,
+        names::{FIELD_MANAGER, SLOT},
+    },
+    cache::place_of,
+    canary::{Key, canary::slot_of},
+    error::ApiError,
+    metrics::{self, Metrics},
+};
+
+/// Labels that are written at once.
+const AT_ONCE: usize = 16;
+
+/// A Kanary whose label is missing or wrong.
+#[derive(Clone, Debug)]
+struct Stray {
+    uid: Option<String>,
+    version: Option<String>,
+    /// The slot that it belongs to.
+    slot: Slot,
+    /// The slot whose owner writes it: the one it belongs to, or the wrong one that it is in, because nobody else sees it.
+    seen_in: Slot,
+}
+
+/// The Kanaries whose labels are missing or wrong.
+pub struct Labels {
+    client: Client,
+    fence: Arc<Fence>,
+    metrics: Arc<Metrics>,
+    strays: Mutex<BTreeMap<Key, Stray>>,
+    changed: Notify,
+}
+
+impl Labels {
+    /// Writes labels with `client`, for the slots that `fence` lets pass.
+    #[must_use]
+    pub fn new(client: Client, fence: Arc<Fence>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            client,
+            fence,
+            metrics,
+            strays: Mutex::default(),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Whether a Kanary has the label that it must have. If not, it is written soon, by whoever may.
+    pub(crate) fn check(&self, kind: KanaryKind, object: &Kanary) -> bool {
+        let slot = slot_of(object);
+        let label = object.labels().get(SLOT).and_then(|label| label.parse().ok());
+        let (namespace, name) = place_of(object);
+        let key = Key { kind, namespace, name };
+        if label == Some(slot) {
+            self.lock().remove(&key);
+            return true;
+        }
+        let stray = Stray {
+            uid: object.uid(),
+            version: object.resource_version(),
+            slot,
+            seen_in: label.unwrap_or(slot),
+        };
+        self.lock().insert(key, stray);
+        self.changed.notify_one();
+        false
+    }
+
+    /// A Kanary is gone, or was given its label.
+    pub(crate) fn forget(&self, key: &Key) {
+        self.lock().remove(key);
+    }
+
+    /// A shard was taken: its Kanaries may have been waiting for it.
+    pub fn wake(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Writes labels, for ever.
+    pub async fn run(self: Arc<Self>) {
+        loop {
+            let strays: Vec<_> = self.lock().clone().into_iter().collect();
+            let written = stream::iter(strays).map(|(key, stray)| self.write(key, stray));
+            let failed = written
+                .buffer_unordered(AT_ONCE)
+                .fold(false, async |any, done| any | !done)
+                .await;
+            let wait = if failed {
+                Duration::from_millis(500)
+            } else {
+                Duration::MAX
+            };
+            let _again = timeout(wait, self.changed.notified()).await;
+        }
+    }
+
+    /// Writes one, if it is ours to write. Whether that is done with.
+    async fn write(&self, key: Key, stray: Stray) -> bool {
+        let Some(right) = self.fence.begin(stray.seen_in) else {
+            return true;
+        };
+        let Key { kind, namespace, name } = &key;
+        let api: Api<Kanary> = Api::namespaced_with(self.client.clone(), namespace, kind);
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let patch = Patch::Merge(json!({"metadata": {
+            "uid": stray.uid,
+            "resourceVersion": stray.version,
+            "labels": {SLOT: stray.slot.to_string()},
+        }}));
+        let written = self.fence.write(right, api.patch(name, &params, &patch)).await;
+        let written = written.map_err(|error| ApiError::new("label", kind.as_str().into(), namespace, name, error));
+        let result = match &written {
+            Ok(_) => "ok",
+            Err(error) => error.class().as_str(),
+        };
+        self.metrics
+            .writes
+            .get_or_create(&metrics::Write { write: "label", result })
+            .inc();
+        match written {
+            Ok(_) => self.forget_if(&key, &stray),
+            // It is another by now, of which the watch tells.
+            Err(error) if error.is_conflict() => self.forget_if(&key, &stray),
+            Err(error) => {
+                tracing::warn!(key = %key, error = error.message(), "a label could not be written and is tried again");
+                return false;
+            }
+        }
+        true
+    }
+
+    fn forget_if(&self, key: &Key, stray: &Stray) {
+        let mut strays = self.lock();
+        if strays.get(key).is_some_and(|known| known.version == stray.version) {
+            strays.remove(key);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Stray>> {
+        self.strays.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

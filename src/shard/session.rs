@@ -1,0 +1,167 @@
+//! The session of this replica: begun, renewed, and begun anew when others ended it.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::{
+    lease::{Read, Session},
+    leases::Failed,
+    member::{Error, Member},
+};
+use crate::error::backoff;
+
+/// What became of a renewal.
+enum Beat {
+    Renewed,
+    Again,
+    /// The session is over.
+    Over,
+}
+
+impl Member {
+    /// Keeps the session, begins a new one when it was lost, and acts on the plan, for ever.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub async fn run(self: Arc<Self>) -> Error {
+        loop {
+            self.begin().await;
+            tokio::select! {
+                biased;
+                beaten = self.keep() => {
+                    self.fence.clear();
+                    if let Err(error) = beaten {
+                        return error;
+                    }
+                }
+                () = self.act() => {}
+            }
+            tracing::error!("the session was ended by others: everything is given up, and a new session begins");
+        }
+    }
+
+    /// Begins a session, in the place of what this identity had before.
+    async fn begin(&self) {
+        let mut attempts = 0;
+        loop {
+            match self.try_begin().await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "no session yet");
+                    self.lock().problem = Some(format!("no session: {error}"));
+                }
+            }
+            attempts += 1;
+            let (base, cap) = (Duration::from_millis(200), Duration::from_secs(3));
+            sleep(base + backoff(attempts, base, cap, fastrand::f64())).await;
+        }
+    }
+
+    async fn try_begin(&self) -> Result<(), Failed> {
+        let identity = &self.options.identity;
+        let former = self.leases.session(identity, self.patience()).await?;
+        let now = self.clock.now();
+        let session = Session {
+            identity: identity.clone(),
+            holder: format!("{identity}/{:016x}", fastrand::u64(..)),
+            version: former.and_then(|former| former.version),
+            since: now.as_second(),
+            renewed: Some(now),
+            ttl: i32::try_from(self.options.ttl.as_secs()).unwrap_or(i32::MAX),
+            template: self.options.template.clone(),
+            ..Session::default()
+        };
+        let sent = self.options.time.now();
+        let session = self.leases.write_session(&session, now, self.patience()).await?;
+        tracing::info!(session = session.holder, "session begun");
+        {
+            let mut state = self.lock();
+            state.session = session.clone();
+            (state.since, state.renewed, state.problem) = (sent, sent, None);
+            // Who was not seen while there was no session may have been alive.
+            state.table.look_anew(sent);
+            state.table.put(Read::Session(session), sent);
+        }
+        self.fence.renew(sent + self.options.ttl - self.options.margin());
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// How long a call about Leases may take.
+    pub(super) fn patience(&self) -> Duration {
+        self.options.margin().min(Duration::from_secs(5))
+    }
+
+    /// Renews the session until it is over.
+    async fn keep(&self) -> Result<(), Error> {
+        loop {
+            let wait = self.options.interval().mul_f64(0.9 + 0.2 * fastrand::f64());
+            let next = Instant::now() + wait;
+            tokio::select! {
+                biased;
+                () = self.beat.notified() => {}
+                () = sleep_until(next) => {}
+            }
+            loop {
+                match self.renew().await? {
+                    Beat::Renewed => break,
+                    Beat::Again => sleep(self.options.interval() / 10).await,
+                    Beat::Over => return Ok(()),
+                }
+            }
+        }
+    }
+
+    async fn renew(&self) -> Result<Beat, Error> {
+        let session = self.wanted_session();
+        let sent = self.options.time.now();
+        let written = self
+            .leases
+            .write_session(&session, self.clock.now(), self.patience())
+            .await;
+        let error = match written {
+            Ok(written) => {
+                self.renewed(written, sent);
+                return Ok(Beat::Renewed);
+            }
+            Err(error) => error,
+        };
+        tracing::warn!(%error, margin = ?self.fence.margin(), "the session was not renewed");
+        if !error.is_conflict() {
+            return Ok(Beat::Again);
+        }
+        let identity = &self.options.identity;
+        match self.leases.session(identity, self.patience()).await {
+            Ok(Some(now)) if now.holder == session.holder => {
+                // Ours from a call that had no answer, or somebody wrote a note on it.
+                self.lock().session.version = now.version;
+                Ok(Beat::Again)
+            }
+            Ok(Some(now)) if !now.holder.is_empty() => Err(Error::Identity(identity.clone(), now.holder)),
+            Ok(_) => Ok(Beat::Over),
+            Err(_) => Ok(Beat::Again),
+        }
+    }
+
+    fn wanted_session(&self) -> Session {
+        let state = self.lock();
+        Session {
+            draining: state.draining.is_some(),
+            ready: self.served.ready(),
+            ..state.session.clone()
+        }
+    }
+
+    fn renewed(&self, written: Session, sent: Duration) {
+        self.fence.renew(sent + self.options.ttl - self.options.margin());
+        let mut state = self.lock();
+        if sent.saturating_sub(state.renewed) > self.options.ttl / 2 {
+            state.table.look_anew(sent);
+        }
+        state.renewed = sent;
+        state.session = written.clone();
+        state.table.put(Read::Session(written), sent);
+    }
+}
