@@ -102,7 +102,7 @@ async fn fleet(canaries: usize) {
     let seen: Arc<Mutex<Seen>> = Arc::default();
     let look = seen.clone();
     let world = World::start(1, Box::new(move |event| look.lock().unwrap().look(event)));
-    let _controller = Replica::start(&world, "kanary-1", 1, SignedDuration::ZERO, &Wrong::default());
+    let _controller = Replica::start(&world, "kanary-1", 1, SignedDuration::ZERO, &Wrong::default(), None);
     let mut requests = (0, 0);
     for index in 0..canaries {
         for manifest in manifests(index) {

@@ -96,6 +96,7 @@ impl Labels {
 
     /// Writes labels, for ever.
     pub async fn run(self: Arc<Self>) {
+        let mut failures = 0;
         loop {
             let strays: Vec<_> = self.lock().clone().into_iter().collect();
             let written = stream::iter(strays).map(|(key, stray)| self.write(key, stray));
@@ -115,7 +116,9 @@ impl Labels {
     /// Writes one, if it is ours to write. Whether that is done with.
     async fn write(&self, key: Key, stray: Stray) -> bool {
         let Some(right) = self.fence.begin(stray.seen_in) else {
-            return true;
+            tracing::debug!(key = %key, slot = %stray.slot, "the label is for another replica to write");
+            // A session that was not renewed in time may be, later.
+            return !self.fence.holds(stray.seen_in);
         };
         let Key { kind, namespace, name } = &key;
         let api: Api<Kanary> = Api::namespaced_with(self.client.clone(), namespace, kind);
@@ -138,10 +141,11 @@ impl Labels {
             .writes
             .get_or_create(&metrics::Write { write: "label", result })
             .inc();
+        tracing::debug!(key = %key, slot = %stray.slot, result, "label");
         match written {
             Ok(_) => self.forget_if(&key, &stray),
-            // It is another by now, of which the watch tells.
-            Err(error) if error.is_conflict() => self.forget_if(&key, &stray),
+            // It is another by now, or gone, of which the watch tells.
+            Err(error) if error.is_conflict() => return false,
             Err(error) => {
                 tracing::warn!(key = %key, error = error.message(), "a label could not be written and is tried again");
                 return false;

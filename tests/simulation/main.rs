@@ -84,6 +84,9 @@ fn nothing_goes_wrong_in_any_storm() {
 #[test]
 fn one_seed() {
     let seed = asked("KANARY_SEED").unwrap_or(1);
+    if let Ok(filter) = std::env::var("KANARY_LOG") {
+        tracing_subscriber::fmt().with_env_filter(filter).init();
+    }
     let start = Instant::now();
     let first = run::run(Scenario::of(seed), &Wrong::default());
     println!("seed {seed}: {} changes in {:?}", first.changes, start.elapsed());

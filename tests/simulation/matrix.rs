@@ -46,13 +46,13 @@ fn die(case: &Case, nth: u64, moment: Moment) -> (bool, Vec<Violation>) {
                 .insert(case.name.clone(), world.spoiled.clone());
         }
         let wrong = Wrong::default();
-        let first = Replica::start(&world, "kanary-1", 1, SignedDuration::ZERO, &wrong);
+        let first = Replica::start(&world, "kanary-1", 1, SignedDuration::ZERO, &wrong, None);
         first.link.crash_at(nth, moment);
         let user = tokio::spawn(live(world.clone(), case.clone(), 2));
         let died = timeout(Duration::from_secs(400), first.link.crashed()).await.is_ok();
         let former = first.link.clone();
         first.kill().await;
-        let second = Replica::start(&world, "kanary-2", 2, SignedDuration::ZERO, &wrong);
+        let second = Replica::start(&world, "kanary-2", 2, SignedDuration::ZERO, &wrong, None);
         // The write that was on its way arrives when its successor has looked around, and maybe acted.
         sleep(Duration::from_secs(nth % 4)).await;
         former.deliver();

@@ -142,9 +142,25 @@ impl Run<'_> {
         let seed = self.scenario.rng.u64(..);
         let name = format!("kanary-{}", self.started);
         let skew = self.scenario.skews[index];
-        let replica = Replica::start(&self.world, &name, seed, skew, self.wrong);
+        let replica = Replica::start(
+            &self.world,
+            &name,
+            seed,
+            skew,
+            self.wrong,
+            self.scenario.sharing.get(index),
+        );
         replica.link.set_weather(self.scenario.weather.clone());
         self.replicas[index] = Some(replica);
+    }
+
+    /// Starts a replica in the place of another: as a container that is started again, or as a new pod.
+    fn start_again(&mut self, index: usize, renamed: bool) {
+        let name = format!("kanary-{}", self.started + 1);
+        if let Some(sharing) = self.scenario.sharing.get_mut(index).filter(|_| renamed) {
+            sharing.identity = format!("{name}-anew");
+        }
+        self.start(index);
     }
 
     async fn storm(&mut self) {
@@ -152,12 +168,19 @@ impl Run<'_> {
         for (after, blow) in blows {
             sleep(after).await;
             match blow {
-                Blow::Kill(index, pause) => {
+                Blow::Kill(index, pause, renamed) => {
                     if let Some(replica) = self.replicas[index].take() {
                         replica.kill().await;
                     }
                     sleep(pause).await;
-                    self.start(index);
+                    self.start_again(index, renamed);
+                }
+                Blow::Terminate(index, pause) => {
+                    if let Some(replica) = self.replicas[index].take() {
+                        replica.terminate().await;
+                    }
+                    sleep(pause).await;
+                    self.start_again(index, true);
                 }
                 Blow::Cut(index, line, long) => {
                     self.set_line(Some(index), line);

@@ -1,6 +1,6 @@
 //! What a seed means: Kanaries with their users, replicas, and the weather.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 use kanary_sim::network::{Faults, Line, Weather};
@@ -8,13 +8,16 @@ use kanary_sim::network::{Faults, Line, Weather};
 use crate::{
     case::{Case, Maker, Truth},
     kinds,
+    world::Sharing,
 };
 
 /// What happens to the replicas.
 #[derive(Clone, Debug)]
 pub(crate) enum Blow {
-    /// One is killed, and started anew after a while.
-    Kill(usize, Duration),
+    /// One is killed, and started anew after a while: in its place, or under another name.
+    Kill(usize, Duration, bool),
+    /// One is told to end, and another starts after a while.
+    Terminate(usize, Duration),
     /// One is paused, or cut off, for a while.
     Cut(usize, Line, Duration),
     /// The API server is down for a while, and has forgotten its log afterwards.
@@ -29,6 +32,8 @@ pub(crate) struct Scenario {
     pub(crate) cases: Vec<Case>,
     /// How wrong the clock of each replica is.
     pub(crate) skews: Vec<SignedDuration>,
+    /// How replicas share the work, if they do.
+    pub(crate) sharing: Vec<Sharing>,
     pub(crate) weather: Weather,
     /// How long after the former each comes.
     pub(crate) blows: Vec<(Duration, Blow)>,
@@ -44,12 +49,17 @@ impl Scenario {
         let number = rng.usize(6..=16);
         let cases = (0..number).map(|index| any_case(&mut rng, index)).collect();
         let fair = rng.u8(..4) == 0;
-        let replicas = if fair { 1 } else { rng.usize(1..=2) };
+        let replicas = if fair { 1 } else { rng.usize(1..=4) };
+        // One that is alone may run without Leases.
+        let shares = replicas > 1 || (!fair && rng.bool());
+        let sharing = (0..replicas).filter(|_| shares).map(|index| sharing(&mut rng, index));
+        let sharing = sharing.collect();
         let skews = (0..replicas).map(|_| skew(&mut rng, fair)).collect();
         let mut scenario = Self {
             seed,
             cases,
             skews,
+            sharing,
             weather: Weather::default(),
             blows: Vec::new(),
             rng: rng.fork(),
@@ -78,6 +88,18 @@ fn any_case(rng: &mut fastrand::Rng, index: usize) -> Case {
         suffix: "",
     };
     kind(&mut make)
+}
+
+fn sharing(rng: &mut fastrand::Rng, index: usize) -> Sharing {
+    // None may be told to lead, or several.
+    let leads = rng.u8(..3) == 0;
+    Sharing {
+        identity: format!("kanary-{index}"),
+        template: String::new(),
+        ttl: Duration::from_secs(15),
+        rate: 0.9 + 0.2 * rng.f64(),
+        leads: Arc::new(move || leads),
+    }
 }
 
 fn skew(rng: &mut fastrand::Rng, fair: bool) -> SignedDuration {
@@ -114,8 +136,9 @@ fn any_blow(rng: &mut fastrand::Rng, replicas: usize) -> (Duration, Blow) {
     let after = Duration::from_millis(rng.u64(100..20_000));
     let long = Duration::from_millis(rng.u64(100..40_000));
     let whose = rng.usize(..replicas);
-    let blow = match rng.u8(..8) {
-        0..=2 => Blow::Kill(whose, Duration::from_millis(rng.u64(1..20_000))),
+    let blow = match rng.u8(..9) {
+        0..=2 => Blow::Kill(whose, Duration::from_millis(rng.u64(1..20_000)), rng.bool()),
+        8 => Blow::Terminate(whose, Duration::from_millis(rng.u64(1..20_000))),
         3 => Blow::Cut(whose, Line::Frozen, long),
         4 => Blow::Cut(whose, Line::Dark, long),
         5 => Blow::Cut(whose, Line::Refusing, long),

@@ -14,6 +14,7 @@ use kanary::{
     controller::{self, Options},
     prometheus::{Local, Transport},
     reconcile::Decide,
+    shard::{Layout, Monotonic, leader::Election, member::Sharding},
 };
 use kanary_sim::{
     cluster::{self, Cluster},
@@ -27,7 +28,10 @@ use kube::{
     api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
 };
 use serde_json::Value;
-use tokio::{task::JoinHandle, time::sleep};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 use tower::{BoxError, service_fn};
 
@@ -44,6 +48,8 @@ pub(crate) struct World {
     pub(crate) prometheus: Prometheus,
     pub(crate) spoiled: Spoiled,
     pub(crate) user: Client,
+    /// Parts that sharing replicas divide the Kanaries into.
+    pub(crate) shards: u16,
     controllers: JoinHandle<()>,
 }
 
@@ -87,6 +93,7 @@ impl World {
             user: server.client("user"),
             prometheus: Prometheus::new(),
             spoiled,
+            shards: SHARDS,
             server,
             cluster,
         }
@@ -173,24 +180,71 @@ impl Default for Wrong {
     }
 }
 
+/// How a replica shares the work with others.
+#[derive(Clone)]
+pub(crate) struct Sharing {
+    /// Its name among them; whoever has it next takes up what it had.
+    pub(crate) identity: String,
+    pub(crate) template: String,
+    pub(crate) ttl: Duration,
+    /// How fast its monotonic clock runs.
+    pub(crate) rate: f64,
+    /// Whether it is told to lead.
+    pub(crate) leads: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// Shards of a simulation: as many as are needed to tell them apart.
+pub(crate) const SHARDS: u16 = 8;
+
+impl Sharing {
+    fn sharding(&self, client: Client, shards: u16) -> Sharding {
+        let (start, rate) = (Instant::now(), self.rate);
+        Sharding {
+            client,
+            namespace: NAMESPACE.to_owned(),
+            identity: self.identity.clone(),
+            template: self.template.clone(),
+            ttl: self.ttl,
+            time: Monotonic::from_source(move || Duration::from_secs(100) + start.elapsed().mul_f64(rate)),
+            shards: Layout::new(shards).unwrap(),
+            election: Election::Told(self.leads.clone()),
+        }
+    }
+}
+
 /// A controller process.
 pub(crate) struct Replica {
     pub(crate) link: Link,
+    stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Replica {
     /// Starts one whose clock is wrong by `skew`.
-    pub(crate) fn start(world: &World, name: &str, seed: u64, skew: SignedDuration, wrong: &Wrong) -> Self {
+    pub(crate) fn start(
+        world: &World,
+        name: &str,
+        seed: u64,
+        skew: SignedDuration,
+        wrong: &Wrong,
+        sharing: Option<&Sharing>,
+    ) -> Self {
         let link = Link::new(world.server.connect(name), seed);
         if let Some(tamper) = &wrong.tamper {
             link.set_tamper(tamper.clone());
         }
-        Self::on(world, link, name, skew, wrong.decide)
+        Self::on(world, link, name, skew, wrong.decide, sharing)
     }
 
     /// Starts one behind `link`.
-    pub(crate) fn on(world: &World, link: Link, name: &str, skew: SignedDuration, decide: Decide) -> Self {
+    pub(crate) fn on(
+        world: &World,
+        link: Link,
+        name: &str,
+        skew: SignedDuration,
+        decide: Decide,
+        sharing: Option<&Sharing>,
+    ) -> Self {
         let cluster = world.cluster.clone();
         let clock = Clock::from_source(move || cluster.now() + skew);
         let client = Client::new(learning(link.clone(), clock.clone()), "default");
@@ -199,14 +253,16 @@ impl Replica {
             instance: name.to_owned(),
             prometheus: world.transport(),
             decide,
+            sharding: sharing.map(|sharing| sharing.sharding(client.clone(), world.shards)),
             ..Options::default()
         };
-        let running = controller::run(client, options, CancellationToken::new());
+        let stop = CancellationToken::new();
+        let running = controller::run(client, options, stop.clone());
         let task = tokio::spawn(async move {
-            // Only what must never happen ends it.
+            // Only what must never happen ends it by itself.
             drop(running.await);
         });
-        Self { link, task }
+        Self { link, stop, task }
     }
 
     /// Whether it ended by itself.
@@ -219,5 +275,11 @@ impl Replica {
         self.link.set_line(Line::Frozen);
         self.task.abort();
         let _aborted = self.task.await;
+    }
+
+    /// Ends it as SIGTERM does.
+    pub(crate) async fn terminate(self) {
+        self.stop.cancel();
+        let _ended = self.task.await;
     }
 }

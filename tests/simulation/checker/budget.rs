@@ -23,7 +23,7 @@ impl Checker {
         self.requests.extend(
             entries
                 .into_iter()
-                .filter(|entry| is_ours(entry) && entry.verb != "watch"),
+                .filter(|entry| is_ours(entry) && entry.verb != "watch" && entry.resource != "leases"),
         );
     }
 

@@ -2,10 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 use kanary::{
-    api::{GoDuration, KanaryStatus},
+    api::{GoDuration, KanaryStatus, names::SLOT},
     canary::status::{FAILED, Phase, SUCCEEDED, find, is_true},
 };
-use kanary_sim::cluster::Event;
+use kanary_sim::{cluster::Event, object::string_map};
 use serde_json::Value;
 
 use super::{Book, Checker, Invariant, is_ours};
@@ -85,8 +85,14 @@ impl Checker {
         }
         let name = book.name.clone();
         let touched = |field: &str| before[field] != book.object[field];
-        let labelled = |field: &str| before["metadata"][field] != book.object["metadata"][field];
-        if touched("spec") || labelled("labels") || labelled("annotations") {
+        let annotated = before["metadata"]["annotations"] != book.object["metadata"]["annotations"];
+        // The slot is Kanary's.
+        let labels = |object: &Value| {
+            let mut labels = string_map(&object["metadata"]["labels"]);
+            labels.remove(SLOT);
+            labels
+        };
+        if touched("spec") || labels(&before) != labels(&book.object) || annotated {
             self.violated(
                 Invariant::Trespass,
                 event.at,

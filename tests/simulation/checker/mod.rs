@@ -3,6 +3,7 @@
 mod budget;
 mod kanaries;
 mod last;
+pub(crate) mod owners;
 mod targets;
 
 use std::{
@@ -45,6 +46,8 @@ pub(crate) enum Invariant {
     Cost,
     /// Who waits costs nothing.
     Idle,
+    /// Two do not act on one Kanary, and epochs grow.
+    Owner,
     /// The controller goes on.
     Alive,
 }
@@ -114,6 +117,8 @@ pub(crate) struct Checker {
     /// Events by the uid of their Kanary and their reason.
     said: BTreeMap<(String, String), u32>,
     pub(crate) requests: Vec<Entry>,
+    /// Who owns what, where replicas share the work.
+    pub(crate) owners: owners::Owners,
     /// How much earlier than its time a verdict may be, because clocks are read to the second.
     pub(crate) tolerance: SignedDuration,
     /// Kanaries whose promoted image is to break, by name.
@@ -137,6 +142,7 @@ impl Checker {
             promoted: BTreeMap::new(),
             said: BTreeMap::new(),
             requests: Vec::new(),
+            owners: owners::Owners::default(),
             tolerance: SignedDuration::ZERO,
             spoil: BTreeMap::new(),
         }
@@ -145,7 +151,11 @@ impl Checker {
     /// Takes in a change.
     pub(crate) fn look(&mut self, event: &Event) {
         self.history.note(event);
+        self.check_owner(event);
         match &*event.resource {
+            "leases.coordination.k8s.io" => self.look_at_lease(event),
+            // How many shards there are, written once.
+            "configmaps" if event.change.old.is_none() => {}
             "kanarydeployments.kanary.k8s-operators.dev" | "kanarystatefulsets.kanary.k8s-operators.dev" => {
                 self.look_at_kanary(event);
             }
