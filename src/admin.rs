@@ -15,7 +15,7 @@ use crate::{
     canary::status::Phase,
     metrics::{self, Metrics},
     queue::Queue,
-    watch::Synced,
+    watch::Pulse,
 };
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -29,8 +29,8 @@ pub struct State {
     pub cache: Arc<Cache>,
     /// Who waits.
     pub queue: Arc<Queue>,
-    /// Which watches have listed once.
-    pub synced: Vec<(&'static str, Synced)>,
+    /// How the watches are.
+    pub watches: Vec<(&'static str, Pulse)>,
 }
 
 /// Takes the address. What it is in the end is in the log: port 0 takes any free one.
@@ -58,9 +58,9 @@ pub async fn serve(listener: TcpListener, state: State) {
 
 async fn ready(extract::State(state): extract::State<State>) -> (StatusCode, String) {
     let waiting: Vec<_> = state
-        .synced
+        .watches
         .iter()
-        .filter(|(_, synced)| !synced.get())
+        .filter(|(_, pulse)| !pulse.get())
         .map(|(name, _)| *name)
         .collect();
     if waiting.is_empty() {

@@ -14,7 +14,7 @@ use k8s_openapi::{
         core::v1::{Pod, Service},
     },
 };
-use kube::{Api, Client, Resource, runtime::watcher};
+use kube::{Api, Client, Resource};
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +31,7 @@ use crate::{
     prometheus::{Prometheus, Transport},
     queue::Queue,
     reconcile::{Context, Decide},
-    watch::{self, Sink, Synced},
+    watch::{self, Pulse, Sink},
 };
 
 /// Kanaries that are looked at, and so API calls that are under way, at once.
@@ -87,7 +87,16 @@ struct Parts {
     context: Arc<Context>,
     queue: Arc<Queue>,
     sink: Sink,
-    synced: Vec<(&'static str, Synced)>,
+    watches: Vec<(&'static str, Pulse)>,
+}
+
+impl Parts {
+    /// The pulse of a new watch.
+    fn pulse(&mut self, name: &'static str) -> Pulse {
+        let pulse = Pulse::default();
+        self.watches.push((name, pulse.clone()));
+        pulse
+    }
 }
 
 /// Runs until `stop` is cancelled: then no new work is taken, and what is under way has two seconds to end.
@@ -111,12 +120,8 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
         decide: options.decide,
     });
     let mut parts = Parts {
-        sink: Sink {
-            cache,
-            queue: queue.clone(),
-            metrics,
-        },
-        synced: Vec::new(),
+        sink: Sink::new(cache, queue.clone(), metrics),
+        watches: Vec::new(),
         context,
         queue,
     };
@@ -128,7 +133,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
             metrics: parts.sink.metrics.clone(),
             cache: parts.sink.cache.clone(),
             queue: parts.queue.clone(),
-            synced: parts.synced.clone(),
+            watches: parts.watches.clone(),
         };
         let listener = admin::listen(addr)
             .await
@@ -178,53 +183,31 @@ fn watch_all(client: &Client, options: &Options, parts: &mut Parts, tasks: &mut 
             Some(namespace) => Api::namespaced_with(client.clone(), namespace, &kind),
             None => Api::all_with(client.clone(), &kind),
         };
-        let synced = Synced::default();
-        parts.synced.push((kind.plural(), synced.clone()));
-        spawn(
-            tasks,
-            kind.plural(),
-            watch::kanaries(kind, api, parts.sink.clone(), synced),
-        );
+        let pulse = parts.pulse(kind.plural());
+        let watch = watch::kanaries(kind, api, None, parts.sink.clone(), pulse);
+        spawn(tasks, kind.plural(), watch);
     }
-    let all = watcher::Config::default();
-    let ours = watcher::Config::default().labels(&format!("{IS_KANARY}=true"));
-    let mut synced = |name| {
-        let synced = Synced::default();
-        parts.synced.push((name, synced.clone()));
-        synced
-    };
-    let marks = ["deployments", "services", "horizontalpodautoscalers", "pods"].map(|name| (name, synced(name)));
-    let [deployments, services, autoscalers, pods] = marks;
+    let ours = Some(format!("{IS_KANARY}=true"));
+    let [deployments, services, autoscalers, pods] =
+        ["deployments", "services", "horizontalpodautoscalers", "pods"].map(|name| (name, parts.pulse(name)));
     let sink = || parts.sink.clone();
     let targets = api::<Deployment>(client, options);
-    spawn(
-        tasks,
-        deployments.0,
-        watch::objects(targets, all.clone(), sink(), deployments.1),
-    );
-    spawn(
-        tasks,
-        services.0,
-        watch::objects(api::<Service>(client, options), all.clone(), sink(), services.1),
-    );
+    let watch = watch::objects(targets, None, sink(), deployments.1);
+    spawn(tasks, deployments.0, watch);
+    let watch = watch::objects(api::<Service>(client, options), None, sink(), services.1);
+    spawn(tasks, services.0, watch);
     let scalers = api::<HorizontalPodAutoscaler>(client, options);
-    spawn(
-        tasks,
-        autoscalers.0,
-        watch::objects(scalers, all.clone(), sink(), autoscalers.1),
-    );
-    spawn(
-        tasks,
-        pods.0,
-        watch::objects(api::<Pod>(client, options), ours, sink(), pods.1),
-    );
+    let watch = watch::objects(scalers, None, sink(), autoscalers.1);
+    spawn(tasks, autoscalers.0, watch);
+    let watch = watch::objects(api::<Pod>(client, options), ours, sink(), pods.1);
+    spawn(tasks, pods.0, watch);
 }
 
 /// Sets the workers to work, until one of them ends. Nothing is decided before every watch has listed once: a cache that
 /// is half filled looks like a cluster where things are missing.
 async fn work_all(parts: &Parts, workers: &mut JoinSet<()>, stop: &CancellationToken) {
-    for (_, synced) in &parts.synced {
-        synced.wait().await;
+    for (_, pulse) in &parts.watches {
+        pulse.wait().await;
     }
     for _ in 0..WORKERS {
         workers.spawn(work(parts.context.clone(), parts.queue.clone(), stop.clone()));

@@ -56,6 +56,8 @@ pub struct Metrics {
     pub verdict_lateness: Histogram,
     /// Watches that had to start anew.
     pub watch_restarts: Counter,
+    /// Of them, those that had gone silent.
+    pub watch_stalls: Counter,
 }
 
 impl Default for Metrics {
@@ -71,6 +73,7 @@ impl Default for Metrics {
             measurements: Family::default(),
             verdict_lateness: Histogram::new(exponential_buckets(0.01, 2.0, 12)),
             watch_restarts: Counter::default(),
+            watch_stalls: Counter::default(),
             registry: Registry::default(),
         };
         registry.register("kanaries", "Kanaries by phase", metrics.kanaries.clone());
@@ -105,6 +108,11 @@ impl Default for Metrics {
             "watch_restarts",
             "Watches that had to start anew",
             metrics.watch_restarts.clone(),
+        );
+        registry.register(
+            "watch_stalls",
+            "Watches that had to start anew because they had gone silent",
+            metrics.watch_stalls.clone(),
         );
         Self { registry, ..metrics }
     }

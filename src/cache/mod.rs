@@ -100,9 +100,11 @@ pub(crate) trait Cached: Resource<DynamicType = ()> + Clone + std::fmt::Debug {
         former.map_or_else(Vec::new, |view| Self::touch(state, place, &view, false))
     }
 
-    /// Every place that has such an object.
-    fn places(cache: &Cache) -> Vec<Place> {
-        Self::table(&mut cache.lock()).places().cloned().collect()
+    /// Every place that has such an object, and which version.
+    fn places(cache: &Cache) -> Vec<(Place, u64)> {
+        let state = &mut *cache.lock();
+        let places = Self::table(state).places();
+        places.map(|(place, version)| (place.clone(), version)).collect()
     }
 }
 

@@ -74,9 +74,9 @@ impl<V: View> Table<V> {
         self.rows.get(place).map(|row| &row.view)
     }
 
-    /// All places.
-    pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
-        self.rows.keys()
+    /// All places, and the version that is known of each.
+    pub(super) fn places(&self) -> impl Iterator<Item = (&Place, u64)> {
+        self.rows.iter().map(|(place, row)| (place, row.version))
     }
 }
 

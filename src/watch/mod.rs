@@ -1,0 +1,137 @@
+//! Watches: into the cache, and from there to the queue. Each follows one kind, or what a label selector picks of it.
+
+mod claims;
+mod follow;
+mod parse;
+mod pulse;
+mod share;
+#[cfg(test)]
+mod tests;
+
+use std::{borrow::Cow, marker::PhantomData, sync::Arc};
+
+use kube::Api;
+use serde::de::DeserializeOwned;
+
+pub use self::pulse::Pulse;
+use self::{
+    claims::Claims,
+    follow::Follower,
+    share::{Feed, Share},
+};
+use crate::{
+    api::{Kanary, KanaryKind},
+    cache::{Cache, Cached, Place, place_of},
+    canary::Key,
+    metrics::Metrics,
+    queue::Queue,
+};
+
+/// What watches feed.
+#[derive(Clone)]
+pub struct Sink {
+    /// What is known.
+    pub cache: Arc<Cache>,
+    /// Who is looked at.
+    pub queue: Arc<Queue>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Which watch put what into the cache.
+    claims: Arc<Claims>,
+}
+
+impl Sink {
+    /// One for all watches that feed the same cache.
+    #[must_use]
+    pub fn new(cache: Arc<Cache>, queue: Arc<Queue>, metrics: Arc<Metrics>) -> Self {
+        let claims = Arc::default();
+        Self {
+            cache,
+            queue,
+            metrics,
+            claims,
+        }
+    }
+}
+
+/// Watches the objects of one kind that `selector` picks by their labels, all of them if it is `None`, until it is dropped.
+///
+/// What was known stays while the API server is away. What this watch put into the cache goes when it is dropped.
+pub(crate) async fn objects<K>(api: Api<K>, selector: Option<String>, sink: Sink, pulse: Pulse)
+where
+    K: Cached + DeserializeOwned + Send + Sync + 'static,
+{
+    let share = Share::new(Objects::<K>(PhantomData), sink);
+    Follower::new(api, selector, share, pulse).run().await;
+}
+
+/// Watches the Kanaries of one kind that `selector` picks by their labels, all of them if it is `None`, until it is
+/// dropped. Then what it put into the cache goes.
+pub async fn kanaries(kind: KanaryKind, api: Api<Kanary>, selector: Option<String>, sink: Sink, pulse: Pulse) {
+    let share = Share::new(Kanaries(kind), sink);
+    Follower::new(api, selector, share, pulse).run().await;
+}
+
+struct Objects<K>(PhantomData<K>);
+
+impl<K> Feed for Objects<K>
+where
+    K: Cached + DeserializeOwned,
+{
+    type Object = K;
+
+    fn kind(&self) -> Cow<'static, str> {
+        K::kind(&())
+    }
+
+    fn put(&self, cache: &Cache, object: &K) -> Vec<Key> {
+        K::put(cache, object)
+    }
+
+    fn remove(&self, cache: &Cache, place: &Place) -> Vec<Key> {
+        K::remove(cache, place)
+    }
+
+    fn all(&self, cache: &Cache) -> Vec<(Place, u64)> {
+        K::places(cache)
+    }
+}
+
+struct Kanaries(KanaryKind);
+
+impl Kanaries {
+    fn key(&self, (namespace, name): Place) -> Key {
+        let kind = self.0;
+        Key { kind, namespace, name }
+    }
+}
+
+impl Feed for Kanaries {
+    type Object = Kanary;
+
+    fn kind(&self) -> Cow<'static, str> {
+        self.0.as_str().into()
+    }
+
+    fn put(&self, cache: &Cache, object: &Kanary) -> Vec<Key> {
+        match cache.put_kanary(self.0, object) {
+            Ok(news) => Vec::from_iter(news),
+            Err(error) => {
+                let key = self.key(place_of(object));
+                tracing::error!(key = %key, error, "an object is left alone, because it cannot be read");
+                Vec::new()
+            }
+        }
+    }
+
+    fn remove(&self, cache: &Cache, place: &Place) -> Vec<Key> {
+        let key = self.key(place.clone());
+        cache.remove_kanary(&key);
+        vec![key]
+    }
+
+    fn all(&self, _: &Cache) -> Vec<(Place, u64)> {
+        // Replies to writes change Kanaries that are known, and bring no others.
+        Vec::new()
+    }
+}
