@@ -8,7 +8,7 @@
 mod tests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -90,7 +90,6 @@ struct State {
     until: Duration,
     held: BTreeMap<u16, Held>,
     refused: u64,
-    distrusted: BTreeSet<u16>,
 }
 
 #[derive(Debug)]
@@ -218,14 +217,7 @@ impl Fence {
                 "a later epoch is stored: the shard is given up"
             );
             held.draining = true;
-            state.distrusted.insert(right.shard);
         }
-    }
-
-    /// The shards that were given up since this was asked last.
-    #[must_use]
-    pub fn take_distrusted(&self) -> BTreeSet<u16> {
-        std::mem::take(&mut self.lock().distrusted)
     }
 
     /// How long the right lasts from now on, if the session is not renewed.

@@ -23,7 +23,7 @@ use crate::{
     },
     cache::place_of,
     canary::{Key, canary::slot_of},
-    error::ApiError,
+    error::{ApiError, backoff},
     metrics::{self, Metrics},
 };
 
@@ -104,8 +104,10 @@ impl Labels {
                 .buffer_unordered(AT_ONCE)
                 .fold(false, async |any, done| any | !done)
                 .await;
+            failures = if failed { failures + 1 } else { 0 };
+            let (base, cap) = (Duration::from_millis(200), Duration::from_secs(5));
             let wait = if failed {
-                Duration::from_millis(500)
+                base + backoff(failures, base, cap, fastrand::f64())
             } else {
                 Duration::MAX
             };

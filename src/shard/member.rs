@@ -1,7 +1,6 @@
 //! This replica among the others: keeps its session, and does what [`Table::plan`] says.
 
 use std::{
-    collections::BTreeSet,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -116,8 +115,6 @@ pub(super) struct State {
     pub(super) renewed: Duration,
     pub(super) draining: Option<Duration>,
     pub(super) leads_until: Duration,
-    /// Shards whose epoch was found to be too low.
-    pub(super) distrusted: BTreeSet<u16>,
     /// Why there is no session.
     pub(super) problem: Option<String>,
 }
@@ -141,7 +138,6 @@ impl Member {
             renewed: Duration::ZERO,
             draining: None,
             leads_until: Duration::ZERO,
-            distrusted: BTreeSet::new(),
             problem: Some("no session yet".to_owned()),
         };
         Self {
@@ -242,18 +238,34 @@ impl Member {
         self.give_up_lost(&state, &own);
         let plan = state.table.plan(&own, now);
         let mut steps = plan.steps;
-        let distrusted = self.fence.take_distrusted();
-        state.distrusted.extend(distrusted);
-        state.distrusted.retain(|index| own.served.contains(index));
-        for shard in state.distrusted.iter().filter_map(|index| state.table.shard(*index)) {
-            // With an epoch above every one that was ever given.
-            steps.push(Step::Release(Shard {
-                holder: String::new(),
-                epoch: shard.epoch.max(own.seconds),
-                ..shard.clone()
-            }));
-        }
+        let again = self.releases_to_repeat(&state, &own, &steps);
+        steps.extend(again);
         (steps, plan.wake)
+    }
+
+    /// What is being given away and was not yet: a release without an answer is repeated until there is one, because it may
+    /// still be carried out. A shard whose epoch was found to be too low is given away with one above all that were given.
+    fn releases_to_repeat(&self, state: &State, own: &Own, steps: &[Step]) -> Vec<Step> {
+        let planned = |index: u16| {
+            steps
+                .iter()
+                .any(|step| matches!(step, Step::Release(shard) if shard.index == index))
+        };
+        let giving = self
+            .fence
+            .owned()
+            .into_iter()
+            .filter(|(index, owned)| owned.draining && !planned(*index));
+        giving
+            .filter_map(|(index, _)| state.table.shard(index).filter(|shard| shard.holder == own.session))
+            .map(|shard| {
+                Step::Release(Shard {
+                    holder: String::new(),
+                    epoch: shard.epoch.max(own.seconds),
+                    ..shard.clone()
+                })
+            })
+            .collect()
     }
 
     /// What the Leases say is somebody else's, or of another epoch, is not ours any more.
@@ -360,7 +372,6 @@ impl Member {
             tracing::info!(shard = shard.index, next = shard.next, "shard given away");
             self.fence.give(shard.index);
             self.metrics.handover("released");
-            self.lock().distrusted.remove(&shard.index);
             self.put(Read::Shard(released));
         }
     }

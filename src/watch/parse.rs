@@ -72,7 +72,10 @@ pub(super) fn event<K: DeserializeOwned>(line: &[u8]) -> serde_json::Result<Even
 }
 
 fn item<K: DeserializeOwned>(value: &Value) -> Item<K> {
-    let of = |field: &str| value["metadata"][field].as_str().unwrap_or_default().to_owned();
+    let of = |field: &str| {
+        let field = value.get("metadata").and_then(|metadata| metadata.get(field));
+        field.and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
     K::deserialize(value).map_err(|why| Unreadable {
         place: (of("namespace"), of("name")),
         version: of("resourceVersion"),

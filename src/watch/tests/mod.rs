@@ -1,12 +1,21 @@
 //! Watches of the embedded cluster, in virtual time, behind a network that fails.
 
-use std::{future::Future, sync::Mutex, time::Duration};
+mod following;
+mod sharing;
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use http::{Request, Response};
 use k8s_openapi::api::core::v1::Service as KubeService;
 use kanary_sim::{
     cluster::{Cluster, Options},
-    network::{Faults, Line, Link, Weather},
+    network::{Line, Link, Weather},
     server::Server,
     write::DeleteOptions,
 };
@@ -14,17 +23,20 @@ use kube::{Client, client::Body};
 use serde_json::{Value, json};
 use tokio::{
     runtime::Builder,
-    task::{JoinHandle, yield_now},
+    task::JoinHandle,
     time::{Instant, sleep},
 };
-use tower::{BoxError, Service, service_fn};
+use tower::{Service, service_fn};
 
 use super::*;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
+/// How long a page may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// When what was asked for.
-type Log = Arc<Mutex<Vec<(Duration, String)>>>;
+type Log = Arc<Mutex<Vec<(Instant, String)>>>;
 
 /// A cluster, and what is known of it.
 struct Rig {
@@ -33,7 +45,6 @@ struct Rig {
     link: Link,
     sink: Sink,
     log: Log,
-    start: Instant,
 }
 
 /// A watch that runs.
@@ -59,7 +70,7 @@ fn run<T>(test: impl AsyncFnOnce(Rig) -> T) -> T {
     runtime.unwrap().block_on(async {
         // Few changes are remembered, so that only bookmarks keep a watch up to date.
         let options = Options {
-            history: 5,
+            history: 20,
             ..Options::default()
         };
         let cluster = Cluster::new(options);
@@ -68,7 +79,6 @@ fn run<T>(test: impl AsyncFnOnce(Rig) -> T) -> T {
             link: Link::new(server.connect("kanary"), 1),
             sink: sink(),
             log: Log::default(),
-            start: Instant::now(),
             cluster,
             server,
         };
@@ -84,29 +94,56 @@ fn service(name: &str, shard: &str) -> KubeService {
     .unwrap()
 }
 
-/// A client that notes what it asks for.
-fn noting<S, B>(log: &Log, start: Instant, service: S) -> Client
-where
-    S: Service<Request<Body>, Response = Response<B>, Error: Into<BoxError>, Future: Send + 'static>
-        + Clone
-        + Send
-        + 'static,
-    B: http_body::Body<Data = bytes::Bytes, Error: Into<BoxError>> + Send + 'static,
-{
+/// What is asked of an API server that answers as it is told.
+fn scripted(log: &Log, answer: impl Fn(bool) -> (u16, Value) + Send + 'static) -> Client {
     let log = log.clone();
-    let noting = service_fn(move |request: Request<Body>| {
+    let service = service_fn(move |request: Request<Body>| {
         let query = request.uri().query().unwrap_or_default().to_owned();
-        log.lock().unwrap().push((start.elapsed(), query));
-        service.clone().call(request)
+        let (code, body) = answer(query.contains("watch=true"));
+        log.lock().unwrap().push((Instant::now(), query));
+        async move {
+            sleep(Duration::from_millis(3)).await;
+            let body = if body.is_null() {
+                String::new()
+            } else {
+                format!("{body}\n")
+            };
+            let reply = Response::builder().status(code);
+            reply.body(Body::from(body.into_bytes()))
+        }
     });
-    Client::new(noting, "default")
+    Client::new(service, "default")
+}
+
+fn asked(log: &Log, watch: bool) -> Vec<Instant> {
+    let log = log.lock().unwrap();
+    let asked = log.iter().filter(|(_, query)| query.contains("watch=true") == watch);
+    asked.map(|(at, _)| *at).collect()
+}
+
+fn known(sink: &Sink) -> Vec<String> {
+    let places = KubeService::places(&sink.cache);
+    places.into_iter().map(|((_, name), _)| name).collect()
+}
+
+fn follow(client: Client, selector: Option<&str>, sink: &Sink) -> Running {
+    let pulse = Pulse::default();
+    let api: Api<KubeService> = Api::all(client);
+    let selector = selector.map(str::to_owned);
+    let task = tokio::spawn(objects(api, selector, sink.clone(), pulse.clone()));
+    Running { pulse, task }
 }
 
 impl Rig {
     /// Starts a watch of Services behind `link`.
     fn start_behind(&self, link: &Link, selector: Option<&str>) -> Running {
-        let client = noting(&self.log, self.start, link.clone());
-        follow(client, selector, &self.sink)
+        let (log, link) = (self.log.clone(), link.clone());
+        let noting = service_fn(move |request: Request<Body>| {
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            log.lock().unwrap().push((Instant::now(), query));
+            link.clone().call(request)
+        });
+        follow(Client::new(noting, "default"), selector, &self.sink)
     }
 
     fn start(&self) -> Running {
@@ -124,7 +161,7 @@ impl Rig {
     }
 
     fn delete(&self, name: &str) {
-        let place = ("default", name).into();
+        let place = ("default".to_owned(), name.to_owned());
         self.cluster
             .delete("user", "services", &place, &DeleteOptions::default())
             .unwrap();
@@ -135,6 +172,7 @@ impl Rig {
         self.link.set_line(Line::Refusing);
         sleep(MINUTE).await;
         change();
+        sleep(Duration::from_secs(1)).await;
         self.cluster.compact();
         self.link.set_line(Line::Up);
         sleep(MINUTE).await;
@@ -142,31 +180,31 @@ impl Rig {
 
     /// What is in the cache.
     fn known(&self) -> Vec<String> {
-        let places = KubeService::places(&self.sink.cache);
-        places.into_iter().map(|((_, name), _)| name).collect()
+        known(&self.sink)
     }
 
     /// When lists were asked for, page by page.
-    fn lists(&self) -> Vec<Duration> {
-        self.asked(false)
+    fn lists(&self) -> Vec<Instant> {
+        asked(&self.log, false)
     }
 
     /// When watches were asked for.
-    fn watches(&self) -> Vec<Duration> {
-        self.asked(true)
-    }
-
-    fn asked(&self, watch: bool) -> Vec<Duration> {
-        let log = self.log.lock().unwrap();
-        let asked = log.iter().filter(|(_, query)| query.contains("watch=true") == watch);
-        asked.map(|(at, _)| *at).collect()
+    fn watches(&self) -> Vec<Instant> {
+        asked(&self.log, true)
     }
 }
 
-fn follow(client: Client, selector: Option<&str>, sink: &Sink) -> Running {
-    let pulse = Pulse::default();
-    let api: Api<KubeService> = Api::all(client);
-    let selector = selector.map(str::to_owned);
-    let task = tokio::spawn(objects(api, selector, sink.clone(), pulse.clone()));
-    Running { pulse, task }
+/// A page of a list.
+fn list(names: &[&str], next: &str) -> Value {
+    let items = names.iter().map(|name| {
+        let mut service = serde_json::to_value(service(name, "a")).unwrap();
+        service["metadata"]["resourceVersion"] = json!("8");
+        service
+    });
+    json!({"metadata": {"resourceVersion": "9", "continue": next}, "items": items.collect::<Vec<_>>()})
+}
+
+/// A version is no longer known.
+fn gone() -> Value {
+    json!({"kind": "Status", "status": "Failure", "code": 410, "reason": "Expired", "message": "too old"})
 }
