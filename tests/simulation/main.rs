@@ -86,7 +86,11 @@ fn one_seed() {
     let seed = asked("KANARY_SEED").unwrap_or(1);
     let start = Instant::now();
     let first = run::run(Scenario::of(seed), &Wrong::default());
-    println!("seed {seed}: {} changes in {:?}", first.changes, start.elapsed());
+    let (changes, history) = (first.changes, first.history);
+    println!(
+        "seed {seed}: {changes} changes, history {history:016x}, in {:?}",
+        start.elapsed()
+    );
     assert!(first.violations.is_empty(), "{}", told(seed, &first));
     let second = run::run(Scenario::of(seed), &Wrong::default());
     assert_eq!(
