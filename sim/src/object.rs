@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// An object as it is stored. The JSON is kept as text, which takes a tenth of the memory of parsed JSON.
@@ -83,24 +83,17 @@ impl Object {
         }
     }
 
-    /// From an object that has been checked.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be written as JSON.
-    pub(crate) fn of<K: Serialize + Send + Sync + 'static>(
-        object: Arc<K>,
-        meta: &ObjectMeta,
-    ) -> Result<Self, serde_json::Error> {
-        Ok(Self {
+    /// From an object that has been checked, and its JSON.
+    pub(crate) fn of<K: Send + Sync + 'static>(object: Arc<K>, meta: &ObjectMeta, text: Vec<u8>) -> Self {
+        Self {
             meta: Meta::of(meta),
-            body: serde_json::to_vec(&*object)?.into(),
+            body: text.into(),
             parsed: Mutex::new(Parsed {
                 is_recent: true,
                 json: None,
                 typed: Some(object),
             }),
-        })
+        }
     }
 
     fn parsed(&self) -> MutexGuard<'_, Parsed> {

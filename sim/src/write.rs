@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     admit::admit,
-    clock::Clock,
+    clock::{Clock, second},
     cluster::{Event, State},
     custom::{self, DEFINITIONS, establish},
     failure::{Cause, Failure},
@@ -75,7 +75,6 @@ pub(crate) enum Deleted {
 pub(crate) struct Txn<'a> {
     pub(crate) state: &'a mut State,
     at: Timestamp,
-    second: String,
     actor: &'a str,
 }
 
@@ -93,7 +92,6 @@ impl<'a> Txn<'a> {
         Self {
             state,
             at: clock.now(),
-            second: clock.second(),
             actor,
         }
     }
@@ -118,14 +116,14 @@ impl<'a> Txn<'a> {
             object.remove("status");
         }
         if &*resource.name == DEFINITIONS {
-            establish(&mut object, &self.second);
+            establish(&mut object, &second(self.at));
         }
         admit(self.state, resource, &mut object, None, options)?;
         let counted = resource.typed.is_none() || COUNTED.contains(&&*resource.name);
         let uid = uuid(&mut self.state.rng);
         let metadata = &mut object["metadata"];
         metadata["uid"] = json!(uid);
-        metadata["creationTimestamp"] = json!(self.second);
+        metadata["creationTimestamp"] = json!(second(self.at));
         if counted {
             metadata["generation"] = json!(1);
         }
@@ -198,9 +196,11 @@ impl<'a> Txn<'a> {
         self.store(resource, object, options.dry_run)
     }
 
-    pub(crate) fn live(&self, resource: &Resource, place: &Place) -> Result<Arc<Object>, Failure> {
+    pub(crate) fn live(&mut self, resource: &Resource, place: &Place) -> Result<Arc<Object>, Failure> {
         let found = self.state.store.get(&resource.name, place).cloned();
-        found.ok_or_else(|| Failure::not_found(&resource.name, &place.1))
+        let found = found.ok_or_else(|| Failure::not_found(&resource.name, &place.1))?;
+        self.state.store.look_at(&found);
+        Ok(found)
     }
 
     fn store(&mut self, resource: &Arc<Resource>, mut object: Value, dry_run: bool) -> Result<Arc<Object>, Failure> {

@@ -105,6 +105,9 @@ fn drop_owner(meta: &mut ObjectMeta, uid: &str) {
 }
 
 fn parsed(selector: &KubeSelector) -> Result<LabelSelector, Failure> {
+    if let (Some(labels), None) = (&selector.match_labels, &selector.match_expressions) {
+        return Ok(LabelSelector::all(labels));
+    }
     let selector = serde_json::to_value(selector).unwrap_or_default();
     LabelSelector::from_object(&selector).map_err(Failure::bad_request)
 }

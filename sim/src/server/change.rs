@@ -95,7 +95,7 @@ pub(crate) fn update(cluster: &Cluster, call: &Call, request: &Request<'_>) -> R
         if to.subresource == "scale" {
             return scaled(live.value(), &object).map(Some);
         }
-        Ok(Some(object.clone()))
+        Ok(Some(object))
     })
 }
 

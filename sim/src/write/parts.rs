@@ -21,6 +21,11 @@ pub(crate) trait Parts: Typed + Clone + PartialEq {
     fn is_same_spec(&self, other: &Self) -> bool;
     /// Takes over the status, if there is such a thing.
     fn set_status(&mut self, from: &Self);
+
+    /// Its JSON, with its fields in the order of their names, as all that is stored has them.
+    fn to_text(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(self)
+    }
 }
 
 macro_rules! parts {
@@ -45,6 +50,11 @@ impl Parts for EndpointSlice {
     }
 
     fn set_status(&mut self, _: &Self) {}
+
+    /// The type has another order.
+    fn to_text(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(&serde_json::to_value(self)?)
+    }
 }
 
 impl<'a> Identity<'a> {
@@ -92,6 +102,7 @@ impl Txn<'_> {
         let old: Arc<K> = live.typed().ok_or_else(unreadable)?;
         match part {
             Part::Whole => object.set_status(&old),
+            Part::Status if object.is_same_spec(&old) => object.meta_mut().clone_from(old.meta()),
             Part::Status => {
                 let mut whole = K::clone(&old);
                 whole.set_status(&object);
@@ -109,7 +120,10 @@ impl Txn<'_> {
         }
         object.meta_mut().resource_version = Some(self.state.store.next_version().to_string());
         let object = Arc::new(object);
-        let stored = Object::of(object.clone(), object.meta()).map_err(|_| unreadable())?;
+        let text = object
+            .to_text()
+            .map_err(|error| Failure::bad_request(error.to_string()))?;
+        let stored = Object::of(object.clone(), object.meta(), text);
         self.put(resource, stored);
         Ok(object)
     }

@@ -25,7 +25,7 @@ const HASH: &str = "pod-template-hash";
 struct Rollout<'a> {
     cluster: &'a Cluster,
     deployment: Arc<Deployment>,
-    spec: DeploymentSpec,
+    spec: &'a DeploymentSpec,
     /// The status that is stored.
     stored: Option<DeploymentStatus>,
     /// The one of the present template.
@@ -39,7 +39,8 @@ pub(super) fn sync(cluster: &Cluster, place: &Place) -> Result<Option<Duration>,
     let Some(deployment) = cluster.get::<Deployment>(&place.0, &place.1) else {
         return Ok(None);
     };
-    let Some(spec) = deployment.spec.clone() else {
+    let looked_at = deployment.clone();
+    let Some(spec) = &looked_at.spec else {
         return Ok(None);
     };
     let mut sets: Vec<Arc<ReplicaSet>> = claim(cluster, ACTOR, &*deployment, &spec.selector)?;

@@ -33,23 +33,27 @@ const LONGEST_HISTORY: usize = 2000;
 
 /// A template without what the Deployment controller adds to it.
 fn plain(template: &PodTemplateSpec) -> PodTemplateSpec {
-    let mut plain = template.clone();
-    if let Some(meta) = &mut plain.metadata {
-        if let Some(labels) = &mut meta.labels {
-            labels.remove(HASH);
-        }
-        meta.labels = meta.labels.take().filter(|labels| !labels.is_empty());
-        meta.annotations = meta.annotations.take().filter(|annotations| !annotations.is_empty());
-        meta.creation_timestamp = None;
+    PodTemplateSpec {
+        metadata: plain_meta(template),
+        spec: template.spec.clone(),
     }
-    plain.metadata = plain.metadata.filter(|meta| *meta != ObjectMeta::default());
-    plain
+}
+
+fn plain_meta(template: &PodTemplateSpec) -> Option<ObjectMeta> {
+    let mut meta = template.metadata.clone()?;
+    if let Some(labels) = &mut meta.labels {
+        labels.remove(HASH);
+    }
+    meta.labels = meta.labels.take().filter(|labels| !labels.is_empty());
+    meta.annotations = meta.annotations.take().filter(|annotations| !annotations.is_empty());
+    meta.creation_timestamp = None;
+    Some(meta).filter(|meta| *meta != ObjectMeta::default())
 }
 
 /// Whether a ReplicaSet runs this template.
 pub(super) fn is_of(set: &ReplicaSet, template: &PodTemplateSpec) -> bool {
     let own = set.spec.as_ref().and_then(|spec| spec.template.as_ref());
-    own.is_some_and(|own| plain(own) == plain(template))
+    own.is_some_and(|own| own.spec == template.spec && plain_meta(own) == plain_meta(template))
 }
 
 /// The revision that an object's annotation names; 0 if none.
