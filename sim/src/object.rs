@@ -74,7 +74,8 @@ impl Object {
     pub fn new(value: Value) -> Self {
         Self {
             meta: Meta::read(&value),
-            body: value.to_string().into(),
+            // Faster than its Display, and no JSON cannot be written.
+            body: serde_json::to_vec(&value).unwrap_or_default().into(),
             parsed: Mutex::new(Parsed {
                 is_recent: true,
                 json: Some(Arc::new(value)),

@@ -25,6 +25,7 @@ use crate::{
 
 /// How an object is written.
 #[derive(Clone, Copy, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "any combination may be asked for")]
 pub struct WriteOptions {
     /// Nothing is stored.
     pub dry_run: bool,
