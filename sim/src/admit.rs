@@ -8,6 +8,7 @@ use crate::{
     cluster::State,
     failure::{Cause, Failure},
     resource::{Read, Resource},
+    write::WriteOptions,
 };
 
 /// Makes an object fit to be stored, or says what is wrong with it.
@@ -16,12 +17,14 @@ pub(crate) fn admit(
     resource: &Resource,
     object: &mut Value,
     old: Option<&Value>,
-    strict: bool,
+    options: WriteOptions,
 ) -> Result<(), Failure> {
     check_kind(resource, object)?;
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let causes = if let Some(typed) = resource.typed {
-        read(resource, typed, object, strict)?;
+        if !options.typed {
+            read(resource, typed, object, options.strict)?;
+        }
         keep_address(resource, object, old);
         let addresses = &mut state.addresses;
         builtin::default(&resource.name, object, || {
@@ -30,7 +33,7 @@ pub(crate) fn admit(
         });
         Vec::new()
     } else {
-        customised(resource, object, old, strict)?
+        customised(resource, object, old, options.strict)?
     };
     let causes = [causes, builtin::check(&resource.name, object, old)].concat();
     if causes.is_empty() {

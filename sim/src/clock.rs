@@ -30,7 +30,12 @@ impl Clock {
     /// The present moment as the API server writes it: whole seconds.
     #[must_use]
     pub fn second(&self) -> String {
-        let second = Timestamp::from_second(self.now().as_second());
-        second.unwrap_or(Timestamp::MAX).to_string()
+        second(self.now())
     }
+}
+
+/// A moment as the API server writes it.
+pub(crate) fn second(at: Timestamp) -> String {
+    let second = Timestamp::from_second(at.as_second());
+    second.unwrap_or(Timestamp::MAX).to_string()
 }

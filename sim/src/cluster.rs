@@ -17,7 +17,7 @@ use crate::{
     resource::{Registry, Resource},
     server::Rest,
     store::{Change, Place, ResourceName, Store},
-    write::{DeleteOptions, Part, Txn, WriteOptions},
+    write::{DeleteOptions, Part, Parts, Txn, WriteOptions, unreadable},
 };
 
 /// A cluster. Clones are the same one.
@@ -81,8 +81,8 @@ impl Default for Options {
 }
 
 /// A built-in kind as its type.
-pub trait Typed: Kind<DynamicType = ()> + Serialize + DeserializeOwned {}
-impl<K: Kind<DynamicType = ()> + Serialize + DeserializeOwned> Typed for K {}
+pub trait Typed: Kind<DynamicType = ()> + Serialize + DeserializeOwned + Send + Sync + 'static {}
+impl<K: Kind<DynamicType = ()> + Serialize + DeserializeOwned + Send + Sync + 'static> Typed for K {}
 
 /// `deployments.apps`.
 #[must_use]
@@ -169,17 +169,20 @@ impl Cluster {
 
     /// An object.
     #[must_use]
-    pub fn get<K: Typed>(&self, namespace: &str, name: &str) -> Option<K> {
+    pub fn get<K: Typed>(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
         let place = (namespace.to_owned(), name.to_owned());
-        let object = self.lock().store.get(&name_of::<K>(), &place).cloned();
-        object?.parse()
+        let mut state = self.lock();
+        let object = state.store.get(&name_of::<K>(), &place)?.clone();
+        state.store.look_at(&object);
+        drop(state);
+        object.typed()
     }
 
     /// The objects of a kind in a namespace, or all of them, by name.
     #[must_use]
-    pub fn list<K: Typed>(&self, namespace: Option<&str>) -> Vec<K> {
-        let objects: Vec<_> = self.lock().store.list(&name_of::<K>(), namespace).cloned().collect();
-        objects.iter().filter_map(|object| object.parse()).collect()
+    pub fn list<K: Typed>(&self, namespace: Option<&str>) -> Vec<Arc<K>> {
+        let objects = self.objects(&name_of::<K>(), namespace);
+        objects.iter().filter_map(|object| object.typed()).collect()
     }
 
     /// The same, unparsed.
@@ -204,15 +207,23 @@ impl Cluster {
             .collect()
     }
 
+    /// Of a kind only, which somebody will look into.
+    pub(crate) fn children_of_kind(&self, owner_uid: &str, kind: &str) -> Vec<Arc<Object>> {
+        let mut state = self.lock();
+        let children = state.store.children(owner_uid);
+        let children = children.filter(|(resource, _)| &***resource == kind);
+        let children: Vec<_> = children.map(|(_, object)| object.clone()).collect();
+        for child in &children {
+            state.store.look_at(child);
+        }
+        children
+    }
+
     /// The objects of a kind that name this owner, by name.
     #[must_use]
-    pub fn owned<K: Typed>(&self, owner_uid: &str) -> Vec<K> {
-        let name = name_of::<K>();
-        let children = self.children(owner_uid).into_iter();
-        children
-            .filter(|(resource, _)| *resource == name)
-            .filter_map(|(_, object)| object.parse())
-            .collect()
+    pub fn owned<K: Typed>(&self, owner_uid: &str) -> Vec<Arc<K>> {
+        let children = self.children_of_kind(owner_uid, &name_of::<K>());
+        children.iter().filter_map(|object| object.typed()).collect()
     }
 
     /// The objects of a kind in a namespace that have no controller, unparsed.
@@ -226,20 +237,25 @@ impl Cluster {
     /// # Errors
     ///
     /// As the API server.
-    pub fn create<K: Typed>(&self, actor: &str, object: &K) -> Result<K, Failure> {
+    pub fn create<K: Typed>(&self, actor: &str, object: &K) -> Result<Arc<K>, Failure> {
         let namespace = object.meta().namespace.clone().unwrap_or_default();
-        let value = to_value(object)?;
-        self.write::<K>(actor, |txn, resource| {
-            txn.create(resource, &namespace, value, WriteOptions::default())
-        })
+        let value = serde_json::to_value(object).map_err(|error| Failure::bad_request(error.to_string()))?;
+        let resource = self.served(&name_of::<K>())?;
+        let options = WriteOptions {
+            typed: true,
+            ..WriteOptions::default()
+        };
+        let created = self.transact(actor, |txn| txn.create(&resource, &namespace, value, options))?;
+        created.typed().ok_or_else(unreadable)
     }
 
-    /// Writes all of an object but its status; on top of its resourceVersion, if it has one.
+    /// Writes all of an object but its status; on top of its resourceVersion, if it has one. It is not checked: a
+    /// controller that read it changes nothing that could be wrong.
     ///
     /// # Errors
     ///
     /// As the API server.
-    pub fn update<K: Typed>(&self, actor: &str, object: &K) -> Result<K, Failure> {
+    pub(crate) fn update<K: Parts>(&self, actor: &str, object: K) -> Result<Arc<K>, Failure> {
         self.update_part(actor, object, Part::Whole)
     }
 
@@ -248,25 +264,18 @@ impl Cluster {
     /// # Errors
     ///
     /// As the API server.
-    pub fn update_status<K: Typed>(&self, actor: &str, object: &K) -> Result<K, Failure> {
+    pub(crate) fn update_status<K: Parts>(&self, actor: &str, object: K) -> Result<Arc<K>, Failure> {
         self.update_part(actor, object, Part::Status)
     }
 
     /// Writes all of an object with its status, as a scheduler's binding does.
-    pub(crate) fn bind<K: Typed>(&self, actor: &str, object: &K) -> Result<K, Failure> {
+    pub(crate) fn bind<K: Parts>(&self, actor: &str, object: K) -> Result<Arc<K>, Failure> {
         self.update_part(actor, object, Part::Binding)
     }
 
-    fn update_part<K: Typed>(&self, actor: &str, object: &K, part: Part) -> Result<K, Failure> {
-        let meta = object.meta();
-        let place = (
-            meta.namespace.clone().unwrap_or_default(),
-            meta.name.clone().unwrap_or_default(),
-        );
-        let value = to_value(object)?;
-        self.write::<K>(actor, |txn, resource| {
-            txn.update(resource, &place, part, value, WriteOptions::default())
-        })
+    fn update_part<K: Parts>(&self, actor: &str, object: K, part: Part) -> Result<Arc<K>, Failure> {
+        let resource = self.served(&name_of::<K>())?;
+        self.transact(actor, |txn| txn.rewrite(&resource, part, object))
     }
 
     /// Deletes an object of any kind.
@@ -283,21 +292,6 @@ impl Cluster {
         let known = self.lock().registry.named(resource).cloned();
         known.ok_or_else(|| Failure::new(404, "NotFound", "the server could not find the requested resource"))
     }
-
-    fn write<K: Typed>(
-        &self,
-        actor: &str,
-        write: impl FnOnce(&mut Txn<'_>, &Arc<Resource>) -> Result<Arc<Object>, Failure>,
-    ) -> Result<K, Failure> {
-        let resource = self.served(&name_of::<K>())?;
-        let written = self.transact(actor, |txn| write(txn, &resource))?;
-        let parsed = written.parse();
-        parsed.ok_or_else(|| Failure::new(500, "InternalError", "what was stored cannot be read"))
-    }
-}
-
-fn to_value<K: Serialize>(object: &K) -> Result<serde_json::Value, Failure> {
-    serde_json::to_value(object).map_err(|error| Failure::bad_request(error.to_string()))
 }
 
 impl State {

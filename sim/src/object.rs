@@ -1,17 +1,31 @@
 //! A stored object: its JSON, and of it what the API server itself looks at.
 
-use std::collections::BTreeMap;
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use bytes::Bytes;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// An object as it is stored. The JSON is kept as text, which takes a tenth of the memory of parsed JSON.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Object {
     /// What the API server looks at.
     pub meta: Meta,
     body: Bytes,
+    parsed: Mutex<Parsed>,
+}
+
+/// What an object was parsed to. Only of recent objects, which many look at, is it kept.
+#[derive(Debug, Default)]
+struct Parsed {
+    is_recent: bool,
+    json: Option<Arc<Value>>,
+    typed: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// Metadata of an object.
@@ -57,11 +71,44 @@ pub struct Owner {
 impl Object {
     /// From JSON that has been checked.
     #[must_use]
-    pub fn new(value: &Value) -> Self {
+    pub fn new(value: Value) -> Self {
         Self {
-            meta: Meta::read(value),
-            body: value.to_string().into(),
+            meta: Meta::read(&value),
+            // Faster than its Display, and no JSON cannot be written.
+            body: serde_json::to_vec(&value).unwrap_or_default().into(),
+            parsed: Mutex::new(Parsed {
+                is_recent: true,
+                json: Some(Arc::new(value)),
+                typed: None,
+            }),
         }
+    }
+
+    /// From an object that has been checked, and its JSON.
+    pub(crate) fn of<K: Send + Sync + 'static>(object: Arc<K>, meta: &ObjectMeta, text: Vec<u8>) -> Self {
+        Self {
+            meta: Meta::of(meta),
+            body: text.into(),
+            parsed: Mutex::new(Parsed {
+                is_recent: true,
+                json: None,
+                typed: Some(object),
+            }),
+        }
+    }
+
+    fn parsed(&self) -> MutexGuard<'_, Parsed> {
+        self.parsed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps from now on what it is parsed to; says whether it did not before.
+    pub(crate) fn remember(&self) -> bool {
+        !std::mem::replace(&mut self.parsed().is_recent, true)
+    }
+
+    /// Keeps its text alone.
+    pub(crate) fn forget(&self) {
+        *self.parsed() = Parsed::default();
     }
 
     /// Its JSON.
@@ -72,11 +119,40 @@ impl Object {
 
     /// Its JSON, parsed.
     #[must_use]
+    pub fn json(&self) -> Arc<Value> {
+        if let Some(json) = &self.parsed().json {
+            return json.clone();
+        }
+        let json: Arc<Value> = Arc::new(self.parse().unwrap_or_default());
+        let mut parsed = self.parsed();
+        if parsed.is_recent {
+            parsed.json = Some(json.clone());
+        }
+        json
+    }
+
+    /// Its JSON, parsed, to be changed.
+    #[must_use]
     pub fn value(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_default()
+        Arc::unwrap_or_clone(self.json())
     }
 
     /// As a type; `None` if it does not fit, which an object of that kind always does.
+    #[must_use]
+    pub fn typed<K: DeserializeOwned + Send + Sync + 'static>(&self) -> Option<Arc<K>> {
+        let known = self.parsed().typed.clone();
+        if let Some(Ok(known)) = known.map(Arc::downcast) {
+            return Some(known);
+        }
+        let typed: Arc<K> = Arc::new(self.parse()?);
+        let mut parsed = self.parsed();
+        if parsed.is_recent {
+            parsed.typed = Some(typed.clone());
+        }
+        Some(typed)
+    }
+
+    /// Parts of it, as a type that has no others.
     #[must_use]
     pub fn parse<K: DeserializeOwned>(&self) -> Option<K> {
         serde_json::from_slice(&self.body).ok()
@@ -104,6 +180,23 @@ impl Meta {
         }
     }
 
+    /// From an object's type.
+    pub(crate) fn of(meta: &ObjectMeta) -> Self {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        Self {
+            namespace: text(&meta.namespace),
+            name: text(&meta.name),
+            uid: text(&meta.uid),
+            resource_version: text(&meta.resource_version).parse().unwrap_or_default(),
+            generation: meta.generation.unwrap_or_default(),
+            labels: meta.labels.clone().unwrap_or_default(),
+            owners: meta.owner_references.iter().flatten().map(Owner::of).collect(),
+            finalizers: meta.finalizers.clone().unwrap_or_default(),
+            deleting: meta.deletion_timestamp.is_some(),
+            managed: meta.managed_fields.is_some(),
+        }
+    }
+
     /// The owner that manages it.
     #[must_use]
     pub fn controller(&self) -> Option<&Owner> {
@@ -120,6 +213,18 @@ impl Owner {
             uid: text("uid"),
             controller: value["controller"] == true,
             blocks: value["blockOwnerDeletion"] == true,
+        }
+    }
+}
+
+impl Owner {
+    fn of(owner: &OwnerReference) -> Self {
+        Self {
+            kind: owner.kind.clone(),
+            name: owner.name.clone(),
+            uid: owner.uid.clone(),
+            controller: owner.controller == Some(true),
+            blocks: owner.block_owner_deletion == Some(true),
         }
     }
 }

@@ -201,7 +201,7 @@ impl FieldSelector {
                 "metadata.name" => object.meta.name.clone(),
                 "metadata.namespace" => object.meta.namespace.clone(),
                 other => {
-                    let value = parsed.get_or_insert_with(|| object.value());
+                    let value = parsed.get_or_insert_with(|| object.json());
                     let found = value.pointer(&format!("/{}", other.replace('.', "/")));
                     found.and_then(Value::as_str).unwrap_or_default().to_owned()
                 }
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn fields_of_the_object_are_compared() {
-        let event = Object::new(&json!({
+        let event = Object::new(json!({
             "metadata": {"name": "n", "namespace": "s"}, "involvedObject": {"name": "batman"},
         }));
         let matches = |text| FieldSelector::parse(text, "events").unwrap().matches(&event);

@@ -15,6 +15,9 @@ pub type ResourceName = Arc<str>;
 /// Namespace (empty for cluster-scoped kinds) and name.
 pub type Place = (String, String);
 
+/// Objects of which it is kept what they were parsed to.
+const RECENT: usize = 4096;
+
 /// A change of one object.
 #[derive(Clone, Debug)]
 pub struct Change {
@@ -35,6 +38,8 @@ pub struct Store {
     kinds: BTreeMap<ResourceName, OfKind>,
     /// Objects by the uid of an owner.
     children: HashMap<String, BTreeSet<(ResourceName, Place)>>,
+    /// Objects that were written or looked at lately.
+    recent: VecDeque<Arc<Object>>,
     /// Longest log of a kind.
     history: usize,
 }
@@ -60,6 +65,7 @@ impl Store {
             version: 1,
             kinds: BTreeMap::new(),
             children: HashMap::new(),
+            recent: VecDeque::new(),
             history,
         }
     }
@@ -117,12 +123,12 @@ impl Store {
     }
 
     /// Stores an object that has [`Store::next_version`], new or in the place of another.
-    pub fn put(&mut self, resource: &ResourceName, object: Object) -> Change {
-        let place = (object.meta.namespace.clone(), object.meta.name.clone());
-        let new = Arc::new(object);
+    pub fn put(&mut self, resource: &ResourceName, new: Arc<Object>) -> Change {
+        let place = (new.meta.namespace.clone(), new.meta.name.clone());
         let old = self.get(resource, &place).cloned();
         self.reindex(resource, &place, old.as_deref(), Some(&new));
         self.of_kind(resource).objects.insert(place, new.clone());
+        self.make_recent(new.clone());
         self.append(
             resource,
             Change {
@@ -135,7 +141,7 @@ impl Store {
     }
 
     /// Takes an object away; `last` is its last state, with [`Store::next_version`].
-    pub fn remove(&mut self, resource: &ResourceName, last: Object) -> Change {
+    pub fn remove(&mut self, resource: &ResourceName, last: Arc<Object>) -> Change {
         let place = (last.meta.namespace.clone(), last.meta.name.clone());
         let old = self.of_kind(resource).objects.remove(&place);
         self.reindex(resource, &place, old.as_deref(), None);
@@ -145,9 +151,25 @@ impl Store {
                 version: last.meta.resource_version,
                 old,
                 new: None,
-                last: Some(Arc::new(last)),
+                last: Some(last),
             },
         )
+    }
+
+    /// Keeps what an object is parsed to, which somebody looks at: others will.
+    pub(crate) fn look_at(&mut self, object: &Arc<Object>) {
+        if object.remember() {
+            self.make_recent(object.clone());
+        }
+    }
+
+    fn make_recent(&mut self, object: Arc<Object>) {
+        self.recent.push_back(object);
+        if self.recent.len() > RECENT
+            && let Some(former) = self.recent.pop_front()
+        {
+            former.forget();
+        }
     }
 
     fn append(&mut self, resource: &ResourceName, change: Change) -> Change {

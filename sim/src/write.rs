@@ -2,6 +2,9 @@
 
 mod delete;
 mod naming;
+mod parts;
+
+pub(crate) use parts::{Parts, unreadable};
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -10,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     admit::admit,
-    clock::Clock,
+    clock::{Clock, second},
     cluster::{Event, State},
     custom::{self, DEFINITIONS, establish},
     failure::{Cause, Failure},
@@ -22,6 +25,7 @@ use crate::{
 
 /// How an object is written.
 #[derive(Clone, Copy, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "any combination may be asked for")]
 pub struct WriteOptions {
     /// Nothing is stored.
     pub dry_run: bool,
@@ -29,6 +33,8 @@ pub struct WriteOptions {
     pub strict: bool,
     /// It comes of a patch.
     pub patched: bool,
+    /// It comes of its type, which all of it has gone through.
+    pub typed: bool,
 }
 
 /// What of an object is written.
@@ -70,7 +76,6 @@ pub(crate) enum Deleted {
 pub(crate) struct Txn<'a> {
     pub(crate) state: &'a mut State,
     at: Timestamp,
-    second: String,
     actor: &'a str,
 }
 
@@ -88,7 +93,6 @@ impl<'a> Txn<'a> {
         Self {
             state,
             at: clock.now(),
-            second: clock.second(),
             actor,
         }
     }
@@ -113,14 +117,14 @@ impl<'a> Txn<'a> {
             object.remove("status");
         }
         if &*resource.name == DEFINITIONS {
-            establish(&mut object, &self.second);
+            establish(&mut object, &second(self.at));
         }
-        admit(self.state, resource, &mut object, None, options.strict)?;
+        admit(self.state, resource, &mut object, None, options)?;
         let counted = resource.typed.is_none() || COUNTED.contains(&&*resource.name);
         let uid = uuid(&mut self.state.rng);
         let metadata = &mut object["metadata"];
         metadata["uid"] = json!(uid);
-        metadata["creationTimestamp"] = json!(self.second);
+        metadata["creationTimestamp"] = json!(second(self.at));
         if counted {
             metadata["generation"] = json!(1);
         }
@@ -160,10 +164,12 @@ impl<'a> Txn<'a> {
     ) -> Result<Arc<Object>, Failure> {
         check_shape(&object)?;
         let live = self.live(resource, place)?;
-        let old = live.value();
-        check_identity(resource, &live, &object, options)?;
+        let old = live.json();
+        check_identity(resource, &live, &Identity::read(&object), options)?;
         if part == Part::Status {
-            let mut whole = old.clone();
+            let fields = old.as_object().into_iter().flatten();
+            let fields = fields.filter(|(name, _)| *name != "status");
+            let mut whole: Value = fields.map(|(name, value)| (name.clone(), value.clone())).collect();
             whole["status"] = object["status"].take();
             whole["metadata"]["managedFields"] = object["metadata"]["managedFields"].take();
             object = whole;
@@ -172,7 +178,7 @@ impl<'a> Txn<'a> {
         }
         drop_null(&mut object, "status");
         keep_server_fields(&mut object, &old);
-        admit(self.state, resource, &mut object, Some(&old), options.strict)?;
+        admit(self.state, resource, &mut object, Some(&old), options)?;
         let counted = resource.typed.is_none() || COUNTED.contains(&&*resource.name);
         if counted && part != Part::Binding && spec_changed(&old, &object) {
             object["metadata"]["generation"] = json!(live.meta.generation + 1);
@@ -180,25 +186,27 @@ impl<'a> Txn<'a> {
         if object["metadata"]["managedFields"].is_array() {
             keep_times(&old, &mut object);
         }
-        if old == object {
+        if *old == object {
             return Ok(live);
         }
         let finalizers = object["metadata"]["finalizers"].as_array().map_or(0, Vec::len);
         // A pod that is deleted has its grace period, and no finalizer.
         if live.meta.deleting && finalizers == 0 && !live.meta.finalizers.is_empty() {
-            return Ok(self.remove(resource, &object));
+            return Ok(self.remove(resource, object));
         }
         self.store(resource, object, options.dry_run)
     }
 
-    pub(crate) fn live(&self, resource: &Resource, place: &Place) -> Result<Arc<Object>, Failure> {
+    pub(crate) fn live(&mut self, resource: &Resource, place: &Place) -> Result<Arc<Object>, Failure> {
         let found = self.state.store.get(&resource.name, place).cloned();
-        found.ok_or_else(|| Failure::not_found(&resource.name, &place.1))
+        let found = found.ok_or_else(|| Failure::not_found(&resource.name, &place.1))?;
+        self.state.store.look_at(&found);
+        Ok(found)
     }
 
     fn store(&mut self, resource: &Arc<Resource>, mut object: Value, dry_run: bool) -> Result<Arc<Object>, Failure> {
         if dry_run {
-            return Ok(Arc::new(Object::new(&object)));
+            return Ok(Arc::new(Object::new(object)));
         }
         if &*resource.name == DEFINITIONS {
             let served = custom::resources(&object)?;
@@ -210,22 +218,23 @@ impl<'a> Txn<'a> {
             }
         }
         object["metadata"]["resourceVersion"] = json!(self.state.store.next_version().to_string());
-        let object = Object::new(&object);
-        let change = self.state.store.put(&resource.name, object);
-        let stored = change.new.clone();
-        self.tell(resource, change);
-        stored.ok_or_else(|| Failure::new(500, "InternalError", "nothing was stored"))
+        Ok(self.put(resource, Object::new(object)))
     }
 
-    fn remove(&mut self, resource: &Arc<Resource>, object: &Value) -> Arc<Object> {
-        let mut last = object.clone();
+    fn put(&mut self, resource: &Arc<Resource>, object: Object) -> Arc<Object> {
+        let new = Arc::new(object);
+        let change = self.state.store.put(&resource.name, new.clone());
+        self.tell(resource, change);
+        new
+    }
+
+    fn remove(&mut self, resource: &Arc<Resource>, mut last: Value) -> Arc<Object> {
         last["metadata"]["resourceVersion"] = json!(self.state.store.next_version().to_string());
-        let change = self.state.store.remove(&resource.name, Object::new(&last));
+        let last = Arc::new(Object::new(last));
+        let change = self.state.store.remove(&resource.name, last.clone());
         if &*resource.name == DEFINITIONS {
-            let name = object["metadata"]["name"].as_str().unwrap_or_default();
-            self.state.registry.remove(name);
+            self.state.registry.remove(&last.meta.name);
         }
-        let last = change.last.clone().unwrap_or_else(|| Arc::new(Object::new(&last)));
         self.tell(resource, change);
         last
     }
@@ -238,41 +247,67 @@ impl<'a> Txn<'a> {
             change,
         };
         self.state.tell(&event);
+        // Nobody looks into what is no more but those who were told.
+        for past in event.change.old.iter().chain(&event.change.last) {
+            past.forget();
+        }
     }
 }
 
-fn check_identity(resource: &Resource, live: &Object, object: &Value, options: WriteOptions) -> Result<(), Failure> {
+/// Which object a write is about, as it says itself; empty where it says nothing.
+struct Identity<'a> {
+    name: &'a str,
+    namespace: &'a str,
+    uid: &'a str,
+    version: &'a str,
+}
+
+impl<'a> Identity<'a> {
+    fn read(object: &'a Value) -> Self {
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+        Self {
+            name: text("name"),
+            namespace: text("namespace"),
+            uid: text("uid"),
+            version: text("resourceVersion"),
+        }
+    }
+}
+
+fn check_identity(
+    resource: &Resource,
+    live: &Object,
+    given: &Identity<'_>,
+    options: WriteOptions,
+) -> Result<(), Failure> {
     let name = &live.meta.name;
-    let metadata = &object["metadata"];
-    let text = |field: &str| metadata[field].as_str().unwrap_or_default();
-    if text("name") != name {
+    if given.name != name {
         let why = format!(
             "the name of the object ({}) does not match the name on the URL ({name})",
-            text("name")
+            given.name
         );
         return Err(Failure::bad_request(why));
     }
-    if resource.namespaced && !text("namespace").is_empty() && text("namespace") != live.meta.namespace {
+    if resource.namespaced && !given.namespace.is_empty() && given.namespace != live.meta.namespace {
         let why = "the namespace of the provided object does not match the namespace sent on the request";
         return Err(Failure::bad_request(why));
     }
-    if !text("uid").is_empty() && text("uid") != live.meta.uid {
+    if !given.uid.is_empty() && given.uid != live.meta.uid {
         if options.patched {
             let cause = Cause {
                 reason: "FieldValueInvalid",
-                message: format!("Invalid value: \"{}\": field is immutable", text("uid")),
+                message: format!("Invalid value: \"{}\": field is immutable", given.uid),
                 field: "metadata.uid".to_owned(),
             };
             return Err(Failure::invalid(&resource.kind_name(), name, &[cause]));
         }
         let why = format!(
             "Precondition failed: UID in precondition: {}, UID in object meta: {}",
-            text("uid"),
-            live.meta.uid
+            given.uid, live.meta.uid
         );
         return Err(Failure::conflict(&resource.name, name, &why));
     }
-    if !text("resourceVersion").is_empty() && text("resourceVersion") != live.meta.resource_version.to_string() {
+    if !given.version.is_empty() && given.version != live.meta.resource_version.to_string() {
         let why = "the object has been modified; please apply your changes to the latest version and try again";
         return Err(Failure::conflict(&resource.name, name, why));
     }

@@ -41,7 +41,7 @@ impl History {
             event.actor,
             event.resource,
             object.meta.name,
-            brief(&event.resource, &object.value())
+            brief(&event.resource, &object.json())
         );
         let lines = self.lines.entry((event.resource.to_string(), object.meta.name.clone()));
         let lines = lines.or_default();
@@ -75,7 +75,7 @@ impl History {
 /// What users and the controller do, and how Deployments fare.
 fn is_worth_telling(event: &Event) -> bool {
     let by_cluster = event.actor.starts_with("system:");
-    let fares = |object: &kanary_sim::object::Object| object.value()["status"]["availableReplicas"].clone();
+    let fares = |object: &kanary_sim::object::Object| object.json()["status"]["availableReplicas"].clone();
     match &*event.resource {
         "deployments.apps" if by_cluster => {
             let (old, new) = (

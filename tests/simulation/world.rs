@@ -2,11 +2,12 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kanary::{
     canary::decide,
     client::learning,
@@ -37,6 +38,9 @@ use tower::{BoxError, service_fn};
 
 /// Where everything happens.
 pub(crate) const NAMESPACE: &str = "shop";
+
+/// The kinds, which take longer to make than many a seed.
+static CRDS: LazyLock<Vec<CustomResourceDefinition>> = LazyLock::new(kanary::api::crds);
 
 /// Images whose pods never become ready any more.
 pub(crate) type Spoiled = Arc<Mutex<BTreeSet<String>>>;
@@ -77,8 +81,8 @@ impl World {
         };
         let cluster = Cluster::new(options);
         cluster.on_change(look);
-        for crd in kanary::api::crds() {
-            cluster.create("system:admin", &crd).unwrap();
+        for crd in &*CRDS {
+            cluster.create("system:admin", crd).unwrap();
         }
         let mut namespace = k8s_openapi::api::core::v1::Namespace::default();
         namespace.metadata.name = Some(NAMESPACE.to_owned());

@@ -1,10 +1,13 @@
 //! What belongs to a controlling object: it adopts what matches its selector, and releases what no longer does.
 
+use std::sync::Arc;
+
 use crate::{
     cluster::{Cluster, Typed, name_of},
     failure::Failure,
     object::Object,
     selector::LabelSelector,
+    write::Parts,
 };
 use k8s_openapi::{
     api::core::v1::Pod,
@@ -33,28 +36,24 @@ pub(super) fn unless_gone<T>(done: Result<T, Failure>) -> Result<Option<T>, Fail
 }
 
 /// The objects of kind `K` that belong to `owner`, by name.
-pub(super) fn claim<K: Typed>(
+pub(super) fn claim<K: Parts>(
     cluster: &Cluster,
     actor: &str,
     owner: &impl Typed,
     selector: &KubeSelector,
-) -> Result<Vec<K>, Failure> {
+) -> Result<Vec<Arc<K>>, Failure> {
     let reference = controller_of(owner);
     let selector = parsed(selector)?;
     let deleting = owner.meta().deletion_timestamp.is_some();
     let resource = name_of::<K>();
     let mut claimed = Vec::new();
-    for (_, object) in cluster
-        .children(&reference.uid)
-        .iter()
-        .filter(|(kind, _)| *kind == resource)
-    {
+    for object in &cluster.children_of_kind(&reference.uid, &resource) {
         let controlled = object
             .meta
             .controller()
             .is_some_and(|controller| controller.uid == reference.uid);
         if controlled && selector.matches(&object.meta.labels) {
-            claimed.extend(object.parse::<K>());
+            claimed.extend(object.typed::<K>());
         } else if controlled && !deleting {
             release::<K>(cluster, actor, object, &reference.uid)?;
         }
@@ -71,27 +70,29 @@ pub(super) fn claim<K: Typed>(
     Ok(claimed)
 }
 
-fn adopt<K: Typed>(
+fn adopt<K: Parts>(
     cluster: &Cluster,
     actor: &str,
     object: &Object,
     owner: &OwnerReference,
-) -> Result<Option<K>, Failure> {
-    let Some(mut adopted) = object.parse::<K>() else {
+) -> Result<Option<Arc<K>>, Failure> {
+    let Some(adopted) = object.typed::<K>() else {
         return Ok(None);
     };
+    let mut adopted = Arc::unwrap_or_clone(adopted);
     let owners = adopted.meta_mut().owner_references.get_or_insert_default();
     owners.retain(|known| known.uid != owner.uid);
     owners.push(owner.clone());
-    unless_gone(cluster.update(actor, &adopted))
+    unless_gone(cluster.update(actor, adopted))
 }
 
-fn release<K: Typed>(cluster: &Cluster, actor: &str, object: &Object, owner_uid: &str) -> Result<(), Failure> {
-    let Some(mut released) = object.parse::<K>() else {
+fn release<K: Parts>(cluster: &Cluster, actor: &str, object: &Object, owner_uid: &str) -> Result<(), Failure> {
+    let Some(released) = object.typed::<K>() else {
         return Ok(());
     };
+    let mut released = Arc::unwrap_or_clone(released);
     drop_owner(released.meta_mut(), owner_uid);
-    unless_gone(cluster.update(actor, &released)).map(|_| ())
+    unless_gone(cluster.update(actor, released)).map(|_| ())
 }
 
 fn drop_owner(meta: &mut ObjectMeta, uid: &str) {
@@ -104,6 +105,9 @@ fn drop_owner(meta: &mut ObjectMeta, uid: &str) {
 }
 
 fn parsed(selector: &KubeSelector) -> Result<LabelSelector, Failure> {
+    if let (Some(labels), None) = (&selector.match_labels, &selector.match_expressions) {
+        return Ok(LabelSelector::all(labels));
+    }
     let selector = serde_json::to_value(selector).unwrap_or_default();
     LabelSelector::from_object(&selector).map_err(Failure::bad_request)
 }

@@ -1,6 +1,9 @@
 //! The `EndpointSlice` controller: the pods behind a Service.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use k8s_openapi::{
     api::{
@@ -44,7 +47,7 @@ pub(super) fn sync(cluster: &Cluster, pods: &ByLabel, place: &Place) -> Result<(
     let pods = names.iter().filter_map(|name| cluster.get::<Pod>(&place.0, name));
     let wanted = contents(spec, &pods.collect::<Vec<_>>());
     let uid = service.metadata.uid.as_deref().unwrap_or_default();
-    let mut present: Vec<EndpointSlice> = cluster.owned(uid);
+    let mut present: Vec<Arc<EndpointSlice>> = cluster.owned(uid);
     present.retain(|slice| {
         slice
             .metadata
@@ -55,13 +58,13 @@ pub(super) fn sync(cluster: &Cluster, pods: &ByLabel, place: &Place) -> Result<(
     });
     let labels = labels(&service);
     for (content, known) in pair(wanted, present) {
-        write(cluster, &service, &labels, content, known)?;
+        write(cluster, &service, &labels, content, known.as_deref())?;
     }
     Ok(())
 }
 
 /// The slices that there are to be: by ports, which differ where pods name them differently.
-fn contents(spec: &ServiceSpec, pods: &[Pod]) -> Vec<Content> {
+fn contents(spec: &ServiceSpec, pods: &[Arc<Pod>]) -> Vec<Content> {
     let mut groups: BTreeMap<String, Content> = BTreeMap::new();
     for pod in pods {
         let Some(endpoint) = endpoint(spec, pod) else { continue };
@@ -140,7 +143,7 @@ fn resolved(port: &ServicePort, pod: &Pod) -> Option<EndpointPort> {
 }
 
 /// Gives each content the slice that it is most like: one with the same ports.
-fn pair(wanted: Vec<Content>, present: Vec<EndpointSlice>) -> Vec<(Option<Content>, Option<EndpointSlice>)> {
+fn pair(wanted: Vec<Content>, present: Vec<Arc<EndpointSlice>>) -> Vec<(Option<Content>, Option<Arc<EndpointSlice>>)> {
     let mut present = present;
     let mut pairs = Vec::new();
     let mut rest = Vec::new();
@@ -185,7 +188,7 @@ fn write(
     service: &Service,
     labels: &BTreeMap<String, String>,
     content: Option<Content>,
-    known: Option<EndpointSlice>,
+    known: Option<&EndpointSlice>,
 ) -> Result<(), Failure> {
     let meta = &service.metadata;
     match (content, known) {
@@ -193,7 +196,7 @@ fn write(
         (None, Some(slice)) => {
             let place = (
                 meta.namespace.clone().unwrap_or_default(),
-                slice.metadata.name.unwrap_or_default(),
+                slice.metadata.name.clone().unwrap_or_default(),
             );
             let deleted = cluster.delete(
                 ACTOR,
@@ -204,14 +207,17 @@ fn write(
             unless_gone(deleted).map(|_| ())
         }
         (Some((ports, endpoints)), Some(slice)) => {
+            let is_same = slice.metadata.labels.as_ref() == Some(labels)
+                && slice.ports.as_ref() == Some(&ports)
+                && slice.endpoints.as_ref() == Some(&endpoints);
+            if is_same {
+                return Ok(());
+            }
             let mut written = slice.clone();
             written.metadata.labels = Some(labels.clone());
             written.ports = Some(ports);
             written.endpoints = Some(endpoints);
-            if written == slice {
-                return Ok(());
-            }
-            unless_gone(cluster.update(ACTOR, &written)).map(|_| ())
+            unless_gone(cluster.update(ACTOR, written)).map(|_| ())
         }
         (Some((ports, endpoints)), None) => {
             let name = meta.name.as_deref().unwrap_or_default();

@@ -171,7 +171,7 @@ mod tests {
     }
 
     fn object(name: &str, selector: &Value) -> Object {
-        Object::new(&json!({"metadata": {"namespace": "n", "name": name}, "spec": {"selector": selector}}))
+        Object::new(json!({"metadata": {"namespace": "n", "name": name}, "spec": {"selector": selector}}))
     }
 
     fn names(places: BTreeSet<Place>) -> Vec<String> {

@@ -175,7 +175,7 @@ impl Controllers {
             self.notice_end(old);
             return;
         };
-        let pod = new.parse::<Pod>();
+        let pod = new.typed::<Pod>();
         if let Some((step, wait)) = pod.and_then(|pod| pod::next(&self.cluster, &self.behaviour, &pod)) {
             self.queue.add(Key::Pod(place.clone(), step), Instant::now() + wait);
         }

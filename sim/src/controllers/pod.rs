@@ -1,6 +1,6 @@
 //! The scheduler and the kubelets: what becomes of a pod on a cluster with one node that is never full.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::{
     api::core::v1::{
@@ -52,20 +52,21 @@ pub(super) fn between(cluster: &Cluster, range: &std::ops::RangeInclusive<Durati
 
 /// What happens to a pod next, and how long that takes from now.
 pub(super) fn next(cluster: &Cluster, behaviour: &Behaviour, pod: &Pod) -> Option<(Step, Duration)> {
-    let status = pod.status.clone().unwrap_or_default();
+    let status = pod.status.as_ref();
     if pod.metadata.deletion_timestamp.is_some() {
         return Some((Step::Stop, between(cluster, &behaviour.lag)));
     }
-    if matches!(status.phase.as_deref(), Some("Failed" | "Succeeded")) {
+    let phase = status.and_then(|status| status.phase.as_deref());
+    if matches!(phase, Some("Failed" | "Succeeded")) {
         return None;
     }
     if pod.spec.as_ref()?.node_name.is_none() {
         return Some((Step::Schedule, between(cluster, &behaviour.lag)));
     }
-    if status.start_time.is_none() {
+    let Some(status) = status.filter(|status| status.start_time.is_some()) else {
         return Some((Step::Start, between(cluster, &behaviour.start)));
-    }
-    let (restarts, ready) = (restarts(&status), ready_since(pod));
+    };
+    let (restarts, ready) = (restarts(status), ready_since(pod));
     match behaviour.fate(pod) {
         Fate::NeverReady => None,
         Fate::Ready | Fate::Slow(_) if ready.is_some() => None,
@@ -92,7 +93,7 @@ pub(super) fn step(
     step: Step,
     address: impl FnOnce() -> String,
 ) -> Result<(), Failure> {
-    let Some(mut pod) = cluster.get::<Pod>(&place.0, &place.1) else {
+    let Some(pod) = cluster.get::<Pod>(&place.0, &place.1) else {
         return Ok(());
     };
     if next(cluster, behaviour, &pod).is_none_or(|(next, _)| next != step) {
@@ -102,10 +103,11 @@ pub(super) fn step(
     if step == Step::Stop {
         return stop(cluster, place, &pod);
     }
+    let mut pod = Arc::unwrap_or_clone(pod);
     if step == Step::Schedule {
         pod.spec.get_or_insert_default().node_name = Some(NODE.to_owned());
         set(&mut pod, "PodScheduled", true, &now, None);
-        return unless_gone(cluster.bind(SCHEDULER, &pod)).map(|_| ());
+        return unless_gone(cluster.bind(SCHEDULER, pod)).map(|_| ());
     }
     match step {
         Step::Start => {
@@ -115,7 +117,7 @@ pub(super) fn step(
         Step::Ready => ready(&mut pod, &now),
         Step::Crash | Step::Schedule | Step::Stop => crash(&mut pod, &now),
     }
-    unless_gone(cluster.update_status(KUBELET, &pod)).map(|_| ())
+    unless_gone(cluster.update_status(KUBELET, pod)).map(|_| ())
 }
 
 fn stop(cluster: &Cluster, place: &Place, pod: &Pod) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
 //! The ReplicaSet controller.
 
-use std::{cmp::Reverse, time::Duration};
+use std::{cmp::Reverse, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
@@ -23,8 +23,8 @@ pub(super) fn sync(cluster: &Cluster, place: &Place) -> Result<Option<Duration>,
         return Ok(None);
     };
     let Some(spec) = &set.spec else { return Ok(None) };
-    let mut pods: Vec<Pod> = claim(cluster, ACTOR, &set, &spec.selector)?;
-    pods.retain(is_active);
+    let mut pods: Vec<Arc<Pod>> = claim(cluster, ACTOR, &*set, &spec.selector)?;
+    pods.retain(|pod| is_active(pod));
     let managed = if set.metadata.deletion_timestamp.is_none() {
         manage(cluster, &set, spec, &pods)
     } else {
@@ -32,9 +32,9 @@ pub(super) fn sync(cluster: &Cluster, place: &Place) -> Result<Option<Duration>,
     };
     let (status, next) = status(cluster, &set, spec, &pods, managed.as_ref().err());
     if set.status.as_ref() != Some(&status) {
-        let mut written = set.clone();
+        let mut written = Arc::unwrap_or_clone(set);
         written.status = Some(status);
-        unless_gone(cluster.update_status(ACTOR, &written))?;
+        unless_gone(cluster.update_status(ACTOR, written))?;
     }
     managed.map(|()| next)
 }
@@ -45,7 +45,7 @@ fn is_active(pod: &Pod) -> bool {
 }
 
 /// Makes the pods that are missing, or deletes those that are too many.
-fn manage(cluster: &Cluster, set: &ReplicaSet, spec: &ReplicaSetSpec, pods: &[Pod]) -> Result<(), Failure> {
+fn manage(cluster: &Cluster, set: &ReplicaSet, spec: &ReplicaSetSpec, pods: &[Arc<Pod>]) -> Result<(), Failure> {
     let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap_or_default();
     if wanted > pods.len() {
         let pod = draft(set, spec);
@@ -135,19 +135,19 @@ fn status(
     cluster: &Cluster,
     set: &ReplicaSet,
     spec: &ReplicaSetSpec,
-    pods: &[Pod],
+    pods: &[Arc<Pod>],
     failure: Option<&Failure>,
 ) -> (ReplicaSetStatus, Option<Duration>) {
     let template = spec.template.as_ref().and_then(|template| template.metadata.as_ref());
     let labels = template.and_then(|meta| meta.labels.clone()).unwrap_or_default();
-    let is_labelled = |pod: &&Pod| {
+    let is_labelled = |pod: &&Arc<Pod>| {
         let own = pod.metadata.labels.as_ref();
         labels
             .iter()
             .all(|(key, value)| own.and_then(|own| own.get(key)) == Some(value))
     };
     let (now, least) = (cluster.now(), i64::from(spec.min_ready_seconds.unwrap_or_default()));
-    let ready = pods.iter().filter_map(ready_since);
+    let ready = pods.iter().filter_map(|pod| ready_since(pod));
     let waits: Vec<_> = ready
         .map(|since| {
             let from = since.0.checked_add(SignedDuration::from_secs(least)).unwrap_or(since.0);

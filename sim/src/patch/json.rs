@@ -4,6 +4,7 @@ use json_patch::{
     AddOperation, Patch, PatchOperation, ReplaceOperation,
     jsonptr::{Pointer, Token},
 };
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::unprocessable;
@@ -15,8 +16,7 @@ use crate::failure::Failure;
 ///
 /// 400 for what is no JSON Patch, 422 if a `test` fails or a path is missing.
 pub fn json(live: &mut Value, patch: &Value) -> Result<(), Failure> {
-    let Patch(operations) =
-        serde_json::from_value(patch.clone()).map_err(|error| Failure::bad_request(error.to_string()))?;
+    let Patch(operations) = Patch::deserialize(patch).map_err(|error| Failure::bad_request(error.to_string()))?;
     let mut patched = live.clone();
     for operation in operations {
         if !tests_for_absence(&patched, &operation) {

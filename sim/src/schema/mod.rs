@@ -17,6 +17,11 @@ mod scalar;
 mod tests;
 mod wording;
 
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
 use serde_json::Value;
 
 use crate::failure::Cause;
@@ -24,10 +29,13 @@ use node::Node;
 use path::Path;
 
 /// The schema of one version of a CustomResourceDefinition, compiled once.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Schema {
-    root: Node,
+    root: Arc<Node>,
 }
+
+/// Schemas that are remembered, compiled.
+const REMEMBERED: usize = 32;
 
 /// Refusals that leave the rules unread: they may rely on what is refused.
 const BLOCKING: [&str; 5] = [
@@ -45,9 +53,22 @@ impl Schema {
     ///
     /// Says what is wrong with the schema: a pattern or a rule that does not compile, an unknown type.
     pub fn compile(open_api_v3_schema: &Value) -> Result<Self, String> {
+        // Whoever simulates many clusters gives all of them the same kinds.
+        static COMPILED: Mutex<BTreeMap<String, Schema>> = Mutex::new(BTreeMap::new());
+        let text = open_api_v3_schema.to_string();
+        let compiled = || COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = compiled().get(&text) {
+            return Ok(known.clone());
+        }
         let mut root = Node::compile(open_api_v3_schema, "openAPIV3Schema")?;
         root.resource = true;
-        Ok(Self { root })
+        let schema = Self { root: Arc::new(root) };
+        let mut compiled = compiled();
+        if compiled.len() >= REMEMBERED {
+            compiled.clear();
+        }
+        compiled.insert(text, schema.clone());
+        Ok(schema)
     }
 
     /// Removes fields that the schema does not know, and names them, sorted: `spec.foo`, `spec.items[0].bar`.

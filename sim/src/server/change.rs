@@ -1,6 +1,7 @@
 //! Create, update, patch and delete.
 
 use http::Response;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
@@ -23,8 +24,20 @@ pub(crate) fn name_of(call: &Call, request: &Request<'_>) -> String {
     if call.verb != "create" {
         return call.name.clone();
     }
-    let body: Value = serde_json::from_slice(request.body).unwrap_or_default();
-    body["metadata"]["name"].as_str().unwrap_or_default().to_owned()
+    let body: Named = serde_json::from_slice(request.body).unwrap_or_default();
+    let name = body.metadata.and_then(|metadata| metadata.name);
+    name.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// An object's name; nothing else of it is read.
+#[derive(Default, Deserialize)]
+struct Named {
+    metadata: Option<NamedMetadata>,
+}
+
+#[derive(Deserialize)]
+struct NamedMetadata {
+    name: Option<Value>,
 }
 
 fn options(call: &Call) -> WriteOptions {
@@ -32,6 +45,7 @@ fn options(call: &Call) -> WriteOptions {
         dry_run: call.query.is_dry_run(),
         strict: call.query.text("fieldValidation") == "Strict",
         patched: call.verb == "patch",
+        typed: false,
     }
 }
 
@@ -81,7 +95,7 @@ pub(crate) fn update(cluster: &Cluster, call: &Call, request: &Request<'_>) -> R
         if to.subresource == "scale" {
             return scaled(live.value(), &object).map(Some);
         }
-        Ok(Some(object.clone()))
+        Ok(Some(object))
     })
 }
 
@@ -100,6 +114,8 @@ pub(crate) fn patch(cluster: &Cluster, call: &Call, request: &Request<'_>) -> Re
             None if matches!(kind, PatchKind::Apply) && !was_scale => Value::Null,
             None => return Ok(None),
             Some(live) if was_scale => scale_of(live)?,
+            // An apply begins with what it makes itself.
+            Some(_) if matches!(kind, PatchKind::Apply) => Value::Null,
             Some(live) => live.value(),
         };
         if call.resource.is_view() && value.is_object() {
@@ -143,9 +159,9 @@ fn as_writer<T>(call: &Call, manager: &str, now: &str, act: impl FnOnce(&Apply<'
 }
 
 fn applied(call: &Call, live: Option<&Object>, config: &Value, now: &str) -> Result<Value, Failure> {
-    let live = live.map(Object::value);
+    let live = live.map(Object::json);
     let manager = call.query.text("fieldManager");
-    let mut value = as_writer(call, manager, now, |how| patch::apply(live.as_ref(), config, how))?;
+    let mut value = as_writer(call, manager, now, |how| patch::apply(live.as_deref(), config, how))?;
     // The name is that of the path, also where the body leaves it out.
     if value["metadata"]["name"].is_null() {
         value["metadata"]["name"] = json!(call.name);
@@ -206,7 +222,7 @@ fn change(
         match (make(live.as_deref().ok())?, live) {
             (Some(mut object), Ok(live)) => {
                 if live.meta.managed && !is_apply(request) {
-                    let live = live.value();
+                    let live = live.json();
                     as_writer(call, &writer(call, request), &now, |how| {
                         patch::track(Some(&live), &mut object, how);
                     });

@@ -27,7 +27,7 @@ pub(crate) fn get(cluster: &Cluster, call: &Call, request: &Request<'_>) -> Resu
 
 /// What `/scale` shows of an object.
 pub(crate) fn scale_of(object: &Object) -> Result<Value, Failure> {
-    let value = object.value();
+    let value = object.json();
     let selector = LabelSelector::from_object(&value["spec"]["selector"]).map_err(Failure::bad_request)?;
     let metadata = &value["metadata"];
     Ok(json!({

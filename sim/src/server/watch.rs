@@ -163,7 +163,7 @@ impl Watcher {
             (true, None, Some(_), _, Some(old)) => {
                 let mut value = old.value();
                 value["metadata"]["resourceVersion"] = json!(change.version.to_string());
-                self.send("DELETED", &Object::new(&value));
+                self.send("DELETED", &Object::new(value));
             }
             _ => {}
         }

@@ -56,7 +56,7 @@ impl Txn<'_> {
             .as_array()
             .is_some_and(|names| !names.is_empty());
         if !waits && grace.unwrap_or_default() <= 0 {
-            return Ok(Deleted::Gone(self.remove(resource, &object)));
+            return Ok(Deleted::Gone(self.remove(resource, object)));
         }
         if !live.meta.deleting {
             let grace = grace.unwrap_or_default();
@@ -68,7 +68,7 @@ impl Txn<'_> {
                 object["status"]["phase"] = json!("Terminating");
             }
         }
-        if live.value() == object {
+        if *live.json() == object {
             return Ok(Deleted::Going(live));
         }
         self.store(resource, object, false).map(Deleted::Going)

@@ -1,18 +1,21 @@
 //! What may become of a Kanary's status.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use kanary::{
     api::{GoDuration, KanaryStatus, names::SLOT},
     canary::status::{FAILED, Phase, SUCCEEDED, find, is_true},
 };
 use kanary_sim::{cluster::Event, object::string_map};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Book, Checker, Invariant, is_ours};
 use crate::history::image;
 
 impl Book {
-    fn new(name: String, object: Value) -> Self {
+    fn new(name: String, object: Arc<Value>) -> Self {
         Self {
             name,
             object,
@@ -57,7 +60,7 @@ impl Book {
 }
 
 fn status_of(object: &Value) -> KanaryStatus {
-    serde_json::from_value(object["status"].clone()).unwrap_or_default()
+    KanaryStatus::deserialize(&object["status"]).unwrap_or_default()
 }
 
 fn run_of(status: &KanaryStatus) -> i64 {
@@ -73,7 +76,7 @@ impl Checker {
             }
             return;
         };
-        let (uid, value) = (new.meta.uid.clone(), new.value());
+        let (uid, value) = (new.meta.uid.clone(), new.json());
         let status = status_of(&value);
         let book = self.books.entry(uid.clone());
         let book = book.or_insert_with(|| Book::new(new.meta.name.clone(), value.clone()));

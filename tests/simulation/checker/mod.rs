@@ -68,7 +68,7 @@ impl fmt::Display for Violation {
 /// What is known of one Kanary object.
 pub(crate) struct Book {
     pub(crate) name: String,
-    pub(crate) object: Value,
+    pub(crate) object: Arc<Value>,
     pub(crate) status: KanaryStatus,
     pub(crate) deleted: bool,
     /// Image of each run that passed.
@@ -194,7 +194,7 @@ impl Checker {
         let (Some(new), None) = (&event.change.new, &event.change.old) else {
             return;
         };
-        let value = new.value();
+        let value = new.json();
         let uid = crate::history::text(&value["involvedObject"]["uid"]).to_owned();
         let reason = crate::history::text(&value["reason"]).to_owned();
         if self.books.contains_key(&uid) {

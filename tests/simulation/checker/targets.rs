@@ -37,7 +37,7 @@ impl Checker {
         let Some(new) = change.new.as_ref().or(change.last.as_ref()) else {
             return;
         };
-        let value = new.value();
+        let value = new.json();
         if label(&value, IS_KANARY) == "true" {
             if change.new.is_some() {
                 self.look_at_canary(event, &value);
@@ -57,7 +57,7 @@ impl Checker {
             images.push((event.at, now));
         }
         match &change.old {
-            Some(old) if is_ours(event) => self.check_promotion(event, &name, &old.value(), &value),
+            Some(old) if is_ours(event) => self.check_promotion(event, &name, &old.json(), &value),
             None if is_ours(event) => self.check_bootstrap(event, &value),
             _ => {}
         }
@@ -230,7 +230,7 @@ impl Checker {
         let Some(object) = change.new.as_ref().or(change.last.as_ref()) else {
             return;
         };
-        let value = object.value();
+        let value = object.json();
         let name = label(&value, KANARY_NAME).to_owned();
         let allowed = match &*event.resource {
             "services" | "horizontalpodautoscalers.autoscaling" => change.old.is_none() || change.new.is_none(),

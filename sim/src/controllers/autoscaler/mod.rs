@@ -3,7 +3,7 @@
 mod measure;
 mod pace;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -51,7 +51,7 @@ pub(super) fn sync(
     memories: &mut Memories,
     place: &Place,
 ) -> Result<Option<Duration>, Failure> {
-    let Some(mut autoscaler) = cluster.get::<HorizontalPodAutoscaler>(&place.0, &place.1) else {
+    let Some(autoscaler) = cluster.get::<HorizontalPodAutoscaler>(&place.0, &place.1) else {
         return Ok(None);
     };
     if autoscaler.metadata.deletion_timestamp.is_none() {
@@ -65,8 +65,9 @@ pub(super) fn sync(
         look.scale(memories.0.entry(place.clone()).or_default())?;
         let status = look.status;
         if autoscaler.status.as_ref() != Some(&status) {
-            autoscaler.status = Some(status);
-            unless_gone(cluster.update_status(ACTOR, &autoscaler))?;
+            let mut written = HorizontalPodAutoscaler::clone(&autoscaler);
+            written.status = Some(status);
+            unless_gone(cluster.update_status(ACTOR, written))?;
         }
     }
     Ok(Some(behaviour.autoscaler_period))
@@ -94,7 +95,7 @@ impl Look<'_> {
     }
 
     /// The Deployment that it scales, or why there is none.
-    fn target(&self) -> Result<Deployment, String> {
+    fn target(&self) -> Result<Arc<Deployment>, String> {
         let target = &self.spec.scale_target_ref;
         if target.kind != "Deployment" {
             let version = target.api_version.as_deref().unwrap_or_default();
@@ -108,7 +109,7 @@ impl Look<'_> {
     }
 
     fn scale(&mut self, memory: &mut Memory) -> Result<(), Failure> {
-        let mut target = match self.target() {
+        let target = match self.target() {
             Ok(target) => target,
             Err(why) => {
                 let message = format!("the HPA controller was unable to get the target's current scale: {why}");
@@ -125,8 +126,9 @@ impl Look<'_> {
             return Ok(());
         };
         if desired != current {
+            let mut target = Deployment::clone(&target);
             target.spec.get_or_insert_default().replicas = Some(desired);
-            self.cluster.update(ACTOR, &target)?;
+            self.cluster.update(ACTOR, target)?;
             let message = format!("the HPA controller was able to update the target scale to {desired}");
             self.set(ABLE, true, "SucceededRescale", message);
             memory.scaled(desired - current);

@@ -51,12 +51,12 @@ impl Rollout<'_> {
 
     /// Pods that there may be at most.
     pub(super) fn most(&self) -> i32 {
-        self.wanted() + fenceposts(&self.spec).0
+        self.wanted() + fenceposts(self.spec).0
     }
 
     /// Available pods that there are to be at least.
     pub(super) fn least_available(&self) -> i32 {
-        self.wanted() - fenceposts(&self.spec).1.min(self.wanted())
+        self.wanted() - fenceposts(self.spec).1.min(self.wanted())
     }
 }
 

@@ -6,7 +6,7 @@ mod rolling;
 mod scale;
 mod status;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::{
     apps::v1::{Deployment, DeploymentSpec, DeploymentStatus, ReplicaSet},
@@ -24,14 +24,14 @@ const HASH: &str = "pod-template-hash";
 /// A Deployment with its ReplicaSets, while it is looked at.
 struct Rollout<'a> {
     cluster: &'a Cluster,
-    deployment: Deployment,
-    spec: DeploymentSpec,
+    deployment: Arc<Deployment>,
+    spec: &'a DeploymentSpec,
     /// The status that is stored.
     stored: Option<DeploymentStatus>,
     /// The one of the present template.
-    new: Option<ReplicaSet>,
+    new: Option<Arc<ReplicaSet>>,
     /// The others, by age.
-    old: Vec<ReplicaSet>,
+    old: Vec<Arc<ReplicaSet>>,
 }
 
 /// Looks at a Deployment; says when to look again.
@@ -39,10 +39,11 @@ pub(super) fn sync(cluster: &Cluster, place: &Place) -> Result<Option<Duration>,
     let Some(deployment) = cluster.get::<Deployment>(&place.0, &place.1) else {
         return Ok(None);
     };
-    let Some(spec) = deployment.spec.clone() else {
+    let looked_at = deployment.clone();
+    let Some(spec) = &looked_at.spec else {
         return Ok(None);
     };
-    let mut sets: Vec<ReplicaSet> = claim(cluster, ACTOR, &deployment, &spec.selector)?;
+    let mut sets: Vec<Arc<ReplicaSet>> = claim(cluster, ACTOR, &*deployment, &spec.selector)?;
     sets.sort_by_cached_key(|set| (set.metadata.creation_timestamp.clone(), set.metadata.name.clone()));
     let mut rollout = Rollout {
         cluster,
@@ -101,7 +102,7 @@ impl Rollout<'_> {
     }
 
     fn all(&self) -> impl Iterator<Item = &ReplicaSet> {
-        self.old.iter().chain(&self.new)
+        self.old.iter().chain(&self.new).map(|set| &**set)
     }
 
     fn is_rolling(&self) -> bool {
@@ -150,7 +151,7 @@ impl Rollout<'_> {
                 let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
                 matches!(phase, Some("Failed" | "Succeeded"))
             };
-            present(set) > 0 || !self.cluster.owned::<Pod>(uid).iter().all(is_over)
+            present(set) > 0 || !self.cluster.owned::<Pod>(uid).iter().all(|pod| is_over(pod))
         })
     }
 

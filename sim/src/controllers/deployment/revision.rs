@@ -1,6 +1,6 @@
 //! The versions of a Deployment: one ReplicaSet for each template, with a number.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::{
     api::{
@@ -33,23 +33,27 @@ const LONGEST_HISTORY: usize = 2000;
 
 /// A template without what the Deployment controller adds to it.
 fn plain(template: &PodTemplateSpec) -> PodTemplateSpec {
-    let mut plain = template.clone();
-    if let Some(meta) = &mut plain.metadata {
-        if let Some(labels) = &mut meta.labels {
-            labels.remove(HASH);
-        }
-        meta.labels = meta.labels.take().filter(|labels| !labels.is_empty());
-        meta.annotations = meta.annotations.take().filter(|annotations| !annotations.is_empty());
-        meta.creation_timestamp = None;
+    PodTemplateSpec {
+        metadata: plain_meta(template),
+        spec: template.spec.clone(),
     }
-    plain.metadata = plain.metadata.filter(|meta| *meta != ObjectMeta::default());
-    plain
+}
+
+fn plain_meta(template: &PodTemplateSpec) -> Option<ObjectMeta> {
+    let mut meta = template.metadata.clone()?;
+    if let Some(labels) = &mut meta.labels {
+        labels.remove(HASH);
+    }
+    meta.labels = meta.labels.take().filter(|labels| !labels.is_empty());
+    meta.annotations = meta.annotations.take().filter(|annotations| !annotations.is_empty());
+    meta.creation_timestamp = None;
+    Some(meta).filter(|meta| *meta != ObjectMeta::default())
 }
 
 /// Whether a ReplicaSet runs this template.
 pub(super) fn is_of(set: &ReplicaSet, template: &PodTemplateSpec) -> bool {
     let own = set.spec.as_ref().and_then(|spec| spec.template.as_ref());
-    own.is_some_and(|own| plain(own) == plain(template))
+    own.is_some_and(|own| own.spec == template.spec && plain_meta(own) == plain_meta(template))
 }
 
 /// The revision that an object's annotation names; 0 if none.
@@ -132,16 +136,18 @@ impl Rollout<'_> {
     pub(super) fn sync_revision(&mut self) -> Result<(), Failure> {
         let revision = self.next_revision();
         let Some(new) = &mut self.new else { return Ok(()) };
-        let annotations = new.metadata.annotations.get_or_insert_default();
-        let mut changed = annotate(annotations, &self.deployment, revision);
-        if let Some(spec) = &mut new.spec
-            && spec.min_ready_seconds.unwrap_or_default() != self.spec.min_ready_seconds.unwrap_or_default()
-        {
-            spec.min_ready_seconds = self.spec.min_ready_seconds;
-            changed = true;
-        }
-        if changed {
-            *new = self.cluster.update(ACTOR, new)?;
+        let mut annotations = new.metadata.annotations.clone().unwrap_or_default();
+        let annotated = annotate(&mut annotations, &self.deployment, revision);
+        let least = |seconds: Option<i32>| seconds.unwrap_or_default();
+        let spec = new.spec.as_ref();
+        let timed = spec.is_some_and(|spec| least(spec.min_ready_seconds) != least(self.spec.min_ready_seconds));
+        if annotated || timed {
+            let mut written = ReplicaSet::clone(new);
+            written.metadata.annotations = Some(annotations);
+            if let Some(spec) = written.spec.as_mut().filter(|_| timed) {
+                spec.min_ready_seconds = self.spec.min_ready_seconds;
+            }
+            *new = self.cluster.update(ACTOR, written)?;
         }
         let (number, name) = (of(&new.metadata), new.metadata.name.clone().unwrap_or_default());
         self.set_revision(number)?;
@@ -156,11 +162,15 @@ impl Rollout<'_> {
         if of(&self.deployment.metadata) == revision {
             return Ok(());
         }
-        let mut written = self.deployment.clone();
+        let mut written = Deployment::clone(&self.deployment);
         let annotations = written.metadata.annotations.get_or_insert_default();
         annotations.insert(REVISION.to_owned(), revision.to_string());
-        let written = self.cluster.update(ACTOR, &written)?;
-        self.deployment.metadata = written.metadata;
+        let mut written = self.cluster.update(ACTOR, written)?;
+        // The status may be ahead of what is stored.
+        if written.status != self.deployment.status {
+            Arc::make_mut(&mut written).status.clone_from(&self.deployment.status);
+        }
+        self.deployment = written;
         Ok(())
     }
 
@@ -209,7 +219,7 @@ impl Rollout<'_> {
                 name: Some(set_name(meta.name.as_deref().unwrap_or_default(), hash)),
                 namespace: meta.namespace.clone(),
                 labels: Some(labels),
-                owner_references: Some(vec![controller_of(&self.deployment)]),
+                owner_references: Some(vec![controller_of(&*self.deployment)]),
                 ..ObjectMeta::default()
             },
             spec: Some(ReplicaSetSpec {
@@ -225,13 +235,14 @@ impl Rollout<'_> {
     /// A name that is taken asks for another hash; any other refusal is told in the status.
     fn note_refusal(&mut self, name: &str, failure: &Failure) -> Result<(), Failure> {
         if failure.reason == "AlreadyExists" {
-            let status = self.deployment.status.get_or_insert_default();
+            let status = Arc::make_mut(&mut self.deployment).status.get_or_insert_default();
             status.collision_count = Some(status.collision_count.unwrap_or_default() + 1);
         } else if self.spec.progress_deadline_seconds.is_some() {
             let message = format!("Failed to create new replica set \"{name}\": {failure}");
             self.set_condition(PROGRESSING, "False", "ReplicaSetCreateError", message);
         }
-        self.cluster.update_status(ACTOR, &self.deployment).map(|_| ())
+        let written = Deployment::clone(&self.deployment);
+        self.cluster.update_status(ACTOR, written).map(|_| ())
     }
 }
 

@@ -1,5 +1,7 @@
 //! The steps of a rolling update, and the size of one ReplicaSet.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::apps::v1::ReplicaSet;
 
 use super::{
@@ -24,7 +26,7 @@ impl Rollout<'_> {
 
     /// Scales the newest ReplicaSet as far as there is room; says whether it did.
     pub(super) fn scale_new(&mut self) -> Result<bool, Failure> {
-        let Some(now) = self.new.as_ref().map(size) else {
+        let Some(now) = self.new.as_deref().map(size) else {
             return Ok(false);
         };
         let to = if now > self.wanted() {
@@ -37,7 +39,7 @@ impl Rollout<'_> {
 
     /// Scales the others down as far as enough pods are available; says whether it did.
     pub(super) fn scale_old(&mut self) -> Result<bool, Failure> {
-        if self.old.iter().map(size).sum::<i32>() == 0 {
+        if self.old.iter().map(|set| size(set)).sum::<i32>() == 0 {
             return Ok(false);
         }
         let total = self.all().map(size).sum::<i32>();
@@ -69,7 +71,7 @@ impl Rollout<'_> {
         let mut spare = self.all().map(available).sum::<i32>() - self.least_available();
         let mut scaled = false;
         for index in 0..self.old.len() {
-            let Some(now) = self.old.get(index).map(size) else {
+            let Some(now) = self.old.get(index).map(|set| size(set)) else {
                 break;
             };
             let less = spare.min(now);
@@ -101,17 +103,17 @@ impl Rollout<'_> {
     }
 
     /// Writes a ReplicaSet's size, and for what size of the Deployment it is.
-    pub(super) fn resized(&self, set: &ReplicaSet, replicas: i32) -> Result<ReplicaSet, Failure> {
-        let mut resized = set.clone();
+    pub(super) fn resized(&self, set: &Arc<ReplicaSet>, replicas: i32) -> Result<Arc<ReplicaSet>, Failure> {
+        let mut resized = ReplicaSet::clone(set);
         let annotations = resized.metadata.annotations.get_or_insert_default();
         annotations.insert(DESIRED.to_owned(), self.wanted().to_string());
         annotations.insert(MOST.to_owned(), self.most().to_string());
         if let Some(spec) = &mut resized.spec {
             spec.replicas = Some(replicas);
         }
-        if resized == *set {
-            return Ok(resized);
+        if resized == **set {
+            return Ok(set.clone());
         }
-        self.cluster.update(ACTOR, &resized)
+        self.cluster.update(ACTOR, resized)
     }
 }

@@ -23,9 +23,9 @@ impl Rollout<'_> {
     /// Spreads the new number of replicas.
     pub(super) fn scale(&mut self) -> Result<(), Failure> {
         let active: Vec<_> = (0..self.old.len())
-            .filter(|index| self.old.get(*index).is_some_and(is_active))
+            .filter(|index| self.old.get(*index).is_some_and(|set| is_active(set)))
             .collect();
-        let new_is_active = self.new.as_ref().is_some_and(is_active);
+        let new_is_active = self.new.as_deref().is_some_and(is_active);
         match (active.as_slice(), new_is_active) {
             ([], _) if self.new.is_some() => self.scale_new_to(self.wanted()).map(|_| ()),
             ([], _) if self.old.is_empty() => Ok(()),
@@ -48,9 +48,10 @@ impl Rollout<'_> {
 
     /// Each ReplicaSet that has pods gets its share of what is added or taken away.
     fn scale_in_proportion(&mut self) -> Result<(), Failure> {
-        let mut sets: Vec<_> = self.all().filter(|set| is_active(set)).cloned().collect();
+        let sets = self.old.iter().chain(&self.new);
+        let mut sets: Vec<_> = sets.filter(|set| is_active(set)).cloned().collect();
         let allowed = if self.wanted() > 0 { self.most() } else { 0 };
-        let change = allowed - sets.iter().map(size).sum::<i32>();
+        let change = allowed - sets.iter().map(|set| size(set)).sum::<i32>();
         // The largest first; of the same size, the newest when there are more, the oldest when there are less.
         if change > 0 {
             sets.reverse();

@@ -1,9 +1,9 @@
 //! What a Deployment's status says.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::{DeploymentCondition, DeploymentStatus, ReplicaSet};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet};
 
 use super::{ACTOR, Rollout, available, present, size};
 use crate::{
@@ -28,10 +28,14 @@ fn clear(status: &mut DeploymentStatus, kind: &str) {
     }
 }
 
+fn says_same(known: &DeploymentCondition, new: &DeploymentCondition) -> bool {
+    known.status == new.status && known.reason == new.reason
+}
+
 /// Sets a condition, unless it says the same already.
 fn set(status: &mut DeploymentStatus, mut new: DeploymentCondition) {
     if let Some(known) = find(status, &new.type_) {
-        if known.status == new.status && known.reason == new.reason {
+        if says_same(known, &new) {
             return;
         }
         if known.status == new.status {
@@ -66,7 +70,17 @@ impl Rollout<'_> {
     /// Sets a condition in the status as it is known; it is written with the next status.
     pub(super) fn set_condition(&mut self, kind: &str, status: &str, reason: &str, message: String) {
         let condition = self.new_condition(kind, status, reason, message);
-        set(self.deployment.status.get_or_insert_default(), condition);
+        let status = self.deployment.status.as_ref();
+        if status
+            .and_then(|status| find(status, kind))
+            .is_some_and(|known| says_same(known, &condition))
+        {
+            return;
+        }
+        set(
+            Arc::make_mut(&mut self.deployment).status.get_or_insert_default(),
+            condition,
+        );
     }
 
     /// Time does not count while a rollout is paused.
@@ -105,7 +119,7 @@ impl Rollout<'_> {
         let mut status = DeploymentStatus {
             observed_generation: self.deployment.metadata.generation,
             replicas: count(self.all().map(present).sum()),
-            updated_replicas: count(self.new.as_ref().map_or(0, present)),
+            updated_replicas: count(self.new.as_deref().map_or(0, present)),
             ready_replicas: count(self.all().map(ready).sum()),
             available_replicas: count(is_available),
             unavailable_replicas: count((self.all().map(size).sum::<i32>() - is_available).max(0)),
@@ -130,9 +144,9 @@ impl Rollout<'_> {
         if self.stored.as_ref() == Some(&status) {
             return Ok(());
         }
-        let mut written = self.deployment.clone();
+        let mut written = Deployment::clone(&self.deployment);
         written.status = Some(status);
-        unless_gone(self.cluster.update_status(ACTOR, &written)).map(|_| ())
+        unless_gone(self.cluster.update_status(ACTOR, written)).map(|_| ())
     }
 
     /// Every replica is of the present template and available, and no other is left.

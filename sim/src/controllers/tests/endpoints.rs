@@ -22,7 +22,7 @@ async fn running(more: Value) -> World {
 }
 
 fn slices(world: &World) -> Vec<EndpointSlice> {
-    world.list(Some("default"))
+    world.all()
 }
 
 fn endpoints(world: &World) -> Vec<Value> {

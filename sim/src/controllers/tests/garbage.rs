@@ -16,7 +16,7 @@ fn map(name: &str, owners: Value) -> ConfigMap {
 }
 
 fn names(world: &World) -> Vec<String> {
-    let maps: Vec<ConfigMap> = world.list(Some("default"));
+    let maps: Vec<ConfigMap> = world.all();
     maps.into_iter().map(|map| map.metadata.name.unwrap()).collect()
 }
 
@@ -184,7 +184,7 @@ async fn a_namespace_goes_with_all_that_is_in_it() {
         .delete(USER, "namespaces", &place, &DeleteOptions::default())
         .unwrap();
     assert_eq!(
-        status(&world.get::<Namespace>("", "gotham").unwrap())["phase"],
+        status(&*world.get::<Namespace>("", "gotham").unwrap())["phase"],
         "Terminating"
     );
     pass(5).await;
@@ -208,10 +208,10 @@ async fn a_namespace_waits_for_finalizers() {
         .delete(USER, "namespaces", &place, &DeleteOptions::default())
         .unwrap();
     pass(60).await;
-    let mut held: ConfigMap = world.get("gotham", "held").unwrap();
+    let mut held = ConfigMap::clone(&world.get("gotham", "held").unwrap());
     assert!(held.metadata.deletion_timestamp.is_some());
     held.metadata.finalizers = None;
-    world.update(USER, &held).unwrap();
+    world.write(Part::Whole, &held);
     pass(1).await;
     assert!(world.get::<Namespace>("", "gotham").is_none());
 }

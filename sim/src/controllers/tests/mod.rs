@@ -12,7 +12,7 @@ mod pods;
 mod replica_set;
 mod running;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
@@ -20,11 +20,12 @@ use k8s_openapi::api::{
 };
 use serde_json::{Value, json};
 
-use super::{Behaviour, run};
+use super::{Behaviour, index::place_of, run};
 use crate::{
-    cluster::{Cluster, Options, Typed},
+    cluster::{Cluster, Options, Typed, name_of},
+    object::Meta,
     store::Place,
-    write::DeleteOptions,
+    write::{DeleteOptions, Part, WriteOptions},
 };
 
 const USER: &str = "user";
@@ -107,28 +108,45 @@ fn pods_that_are(how: &str) -> Value {
 }
 
 impl World {
-    fn made<K: Typed>(&self, object: K) -> K {
-        self.create(USER, &object).unwrap()
+    fn made<K: Typed + Clone>(&self, object: K) -> K {
+        Arc::unwrap_or_clone(self.create(USER, &object).unwrap())
+    }
+
+    /// Writes an object as a user does.
+    fn write<K: Typed + Clone>(&self, part: Part, object: &K) -> K {
+        let place = place_of(&Meta::of(object.meta()));
+        let resource = self.lock().registry.named(&name_of::<K>()).cloned().unwrap();
+        let value = serde_json::to_value(object).unwrap();
+        let written = self.transact(USER, |txn| {
+            txn.update(&resource, &place, part, value, WriteOptions::default())
+        });
+        Arc::unwrap_or_clone(written.unwrap().typed().unwrap())
     }
 
     /// Writes an object with something else than it had.
-    fn edit<K: Typed>(&self, name: &str, more: Value) -> K {
+    fn edit<K: Typed + Clone>(&self, name: &str, more: Value) -> K {
         let mut object = serde_json::to_value(self.read::<K>(name)).unwrap();
         merge(&mut object, more);
-        self.update(USER, &typed::<K>(object)).unwrap()
+        self.write(Part::Whole, &typed::<K>(object))
     }
 
-    fn read<K: Typed>(&self, name: &str) -> K {
-        self.get("default", name).unwrap_or_else(|| panic!("no {name}"))
+    fn read<K: Typed + Clone>(&self, name: &str) -> K {
+        let found = self.get("default", name).unwrap_or_else(|| panic!("no {name}"));
+        Arc::unwrap_or_clone(found)
+    }
+
+    fn all<K: Typed + Clone>(&self) -> Vec<K> {
+        let found = self.list(Some("default")).into_iter();
+        found.map(Arc::unwrap_or_clone).collect()
     }
 
     fn pods(&self) -> Vec<Pod> {
-        self.list(Some("default"))
+        self.all()
     }
 
     /// ReplicaSets with their sizes, the oldest revision first.
     fn sets(&self) -> Vec<ReplicaSet> {
-        let mut sets: Vec<ReplicaSet> = self.list(Some("default"));
+        let mut sets: Vec<ReplicaSet> = self.all();
         sets.sort_by_key(|set| revision(set).parse::<i32>().unwrap());
         sets
     }

@@ -121,7 +121,7 @@ async fn a_pod_that_ended_is_replaced() {
     let world = running().await;
     let mut pod = world.pods().remove(0);
     pod.status.as_mut().unwrap().phase = Some("Failed".to_owned());
-    world.update_status(USER, &pod).unwrap();
+    world.write(Part::Status, &pod);
     pass(5).await;
     assert_eq!(world.pods().len(), 4);
     assert_eq!(status(&world.sets()[0])["replicas"], 3);

@@ -96,7 +96,7 @@ async fn many_deployments_do_not_get_in_each_others_way() {
     }
     pass(10).await;
     for app in world.list::<Deployment>(None) {
-        assert_eq!(status(&app)["availableReplicas"], 1);
+        assert_eq!(status(&*app)["availableReplicas"], 1);
     }
     assert_eq!(world.pods().len(), 300);
 }
