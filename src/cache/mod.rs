@@ -102,9 +102,7 @@ pub(crate) trait Cached: Resource<DynamicType = ()> + Clone + std::fmt::Debug {
 
     /// Every place that has such an object, and which version.
     fn places(cache: &Cache) -> Vec<(Place, u64)> {
-        let state = &mut *cache.lock();
-        let places = Self::table(state).places();
-        places.map(|(place, version)| (place.clone(), version)).collect()
+        Self::table(&mut cache.lock()).places().collect()
     }
 }
 

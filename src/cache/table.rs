@@ -75,8 +75,8 @@ impl<V: View> Table<V> {
     }
 
     /// All places, and the version that is known of each.
-    pub(super) fn places(&self) -> impl Iterator<Item = (&Place, u64)> {
-        self.rows.iter().map(|(place, row)| (place, row.version))
+    pub(super) fn places(&self) -> impl Iterator<Item = (Place, u64)> {
+        self.rows.iter().map(|(place, row)| (place.clone(), row.version))
     }
 }
 
