@@ -235,7 +235,7 @@ impl Member {
             served: self.served.shards(),
             seconds: self.clock.now().as_second(),
         };
-        self.give_up_lost(&state, &own);
+        self.settle(&state, &own);
         let plan = state.table.plan(&own, now);
         let mut steps = plan.steps;
         let again = self.releases_to_repeat(&state, &own, &steps);
@@ -268,20 +268,34 @@ impl Member {
             .collect()
     }
 
-    /// What the Leases say is somebody else's, or of another epoch, is not ours any more.
-    fn give_up_lost(&self, state: &State, own: &Own) {
-        for (index, owned) in self.fence.owned() {
-            let shard = state.table.shard(index);
-            if !shard.is_some_and(|shard| shard.holder == own.session && shard.epoch == owned.epoch) {
-                tracing::warn!(
-                    shard = index,
-                    epoch = owned.epoch,
-                    "the shard was taken from this replica"
-                );
+    /// Brings the fence in step with the Leases: what is somebody else's, or of another epoch, is not ours any more; and what
+    /// names our session is ours, though the call that took it had no answer.
+    fn settle(&self, state: &State, own: &Own) {
+        let owned = self.fence.owned();
+        for index in 0..self.fence.layout().shards() {
+            let shard = state.table.shard(index).filter(|shard| shard.holder == own.session);
+            let ours = shard.map(|shard| shard.epoch);
+            let held = owned.get(&index).map(|owned| owned.epoch);
+            if ours == held {
+                continue;
+            }
+            if let Some(epoch) = held {
+                tracing::warn!(shard = index, epoch, "the shard was taken from this replica");
                 self.fence.give(index);
                 self.metrics.handover("lost");
             }
+            if let Some(epoch) = ours {
+                self.own(index, epoch);
+            }
         }
+    }
+
+    fn own(&self, index: u16, epoch: i64) {
+        tracing::info!(shard = index, epoch, "shard taken");
+        self.served.start(index);
+        self.fence.take(index, epoch);
+        self.metrics.handover("taken");
+        self.served.open(index);
     }
 
     /// Tells the others which shards could be taken at once, if that is news.
@@ -351,14 +365,9 @@ impl Member {
             }
             other => other.ok(),
         };
-        let Some(taken) = taken else { return };
-        let is_ours = taken.holder == shard.holder && taken.epoch == shard.epoch;
-        self.put(Read::Shard(taken));
-        if is_ours && self.session() == shard.holder {
-            tracing::info!(shard = shard.index, epoch = shard.epoch, "shard taken");
-            self.fence.take(shard.index, shard.epoch);
-            self.metrics.handover("taken");
-            self.served.open(shard.index);
+        // Whether it is ours is read off the table, like everything that comes without being waited for.
+        if let Some(taken) = taken {
+            self.put(Read::Shard(taken));
         }
     }
 

@@ -63,17 +63,24 @@ impl Table {
         }
     }
 
-    /// Takes in a Lease as it was read at `now`.
+    /// Takes in a Lease as it was read at `now`, unless a later version is known: replies to calls and the watch are not in
+    /// step.
     pub fn put(&mut self, read: Read, now: Duration) {
         match read {
             Read::Shard(shard) => {
                 self.founded = true;
-                self.owners.insert(shard.index, shard);
+                let known = self.owners.get(&shard.index);
+                if known.is_none_or(|known| !is_later(known.version.as_ref(), shard.version.as_ref())) {
+                    self.owners.insert(shard.index, shard);
+                }
             }
             Read::Session(session) => {
                 let known = self.sessions.get(&session.identity);
-                let changed = known.filter(|known| known.session.version == session.version);
-                let changed = changed.map_or(now, |known| known.changed);
+                let changed = match known {
+                    Some(known) if is_later(known.session.version.as_ref(), session.version.as_ref()) => return,
+                    Some(known) if known.session.version == session.version => known.changed,
+                    _ => now,
+                };
                 self.sessions
                     .insert(session.identity.clone(), Seen { session, changed });
             }
@@ -213,4 +220,10 @@ impl Table {
 
 pub(super) fn ttl(session: &Session) -> Duration {
     Duration::from_secs(u64::try_from(session.ttl).unwrap_or_default().max(1))
+}
+
+/// Versions of one object grow, and compare as numbers (KEP-5504).
+fn is_later(known: Option<&String>, read: Option<&String>) -> bool {
+    let number = |version: Option<&String>| version.and_then(|version| version.parse::<u64>().ok());
+    number(known) > number(read)
 }
