@@ -1,5 +1,8 @@
 //! What follows for this replica from what is known of sessions and shards. Pure: the time is an argument.
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{

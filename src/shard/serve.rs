@@ -87,7 +87,7 @@ impl Served {
                 let _aborted = former.await;
             }
             let watched = AssertUnwindSafe(async {
-                futures::join!(run, async {
+                let read = async {
                     for mark in &marks {
                         mark.wait().await;
                     }
@@ -95,7 +95,8 @@ impl Served {
                         this.open(shard);
                         this.changed.notify_one();
                     }
-                });
+                };
+                futures::future::join(run, read).await;
             });
             let _panicked = watched.catch_unwind().await;
             if let Some(this) = this.upgrade() {

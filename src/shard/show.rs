@@ -254,6 +254,18 @@ mod tests {
             leader: Some("kanary-a".to_owned()),
             kanaries: BTreeMap::from([(None, 2), ("00".parse().ok(), 3), ("41".parse().ok(), 4)]),
         };
-        expect![""].assert_eq(&render(&seen));
+        expect![[r#"
+            REPLICA   AGE  RENEWED  SHARDS  KANARIES  NOTES
+            kanary-a  10m  2s ago   1       3         leads
+            kanary-b  10m  40s ago  1       4         not renewed: gone, or cut off
+
+            SHARD  SLOTS  KANARIES  EPOCH  OWNER                     NEXT
+            0      00-3f  3         7      kanary-a
+            1      40-7f  4         7      kanary-b                  kanary-a
+            2      80-bf  0         7      nobody: kanary-c is gone
+            3      c0-ff  0                nobody yet
+
+            2 Kanaries have no slot yet; their owners label them within a second
+        "#]].assert_eq(&render(&seen));
     }
 }

@@ -25,13 +25,13 @@ fn everything_created_carries_the_two_labels_and_an_owner_reference_to_the_kanar
         ",
         expect![[r#"
             create Service myapp-svc-kanary-batman
-              labels: {"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman"}
+              labels: {"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/slot":"ac"}
               ownerReferences: [{"apiVersion":"…/v1alpha1","blockOwnerDeletion":true,"controller":true,"kind":"KanaryDeployment","name":"batman","uid":"uid-batman"}]
             create Deployment myapp-kanary-batman
-              labels: {"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-1"}
+              labels: {"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-1","…/slot":"ac"}
               ownerReferences: [{"apiVersion":"…/v1alpha1","blockOwnerDeletion":true,"controller":true,"kind":"KanaryDeployment","name":"batman","uid":"uid-batman"}]
             create HorizontalPodAutoscaler myapp-kanary-batman
-              labels: {"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman"}
+              labels: {"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/slot":"ac"}
               ownerReferences: [{"apiVersion":"…/v1alpha1","blockOwnerDeletion":true,"controller":true,"kind":"KanaryDeployment","name":"batman","uid":"uid-batman"}]
         "#]],
     );
@@ -47,7 +47,7 @@ fn the_selector_of_the_canary_is_its_own_and_never_the_targets() {
         expect![[r#"
             create Deployment myapp-kanary-batman
               selector: {"matchLabels":{"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-1"}}
-              labels: {"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-1"}
+              labels: {"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-1","…/slot":"ac"}
         "#]],
     );
 }

@@ -13,7 +13,7 @@ fn no_traffic_means_no_label_that_the_target_selects_by() {
         ",
         expect![[r#"
             create Deployment myapp-kanary-batman
-              labels: {"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-1","version":"v2"}
+              labels: {"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-1","…/slot":"ac","version":"v2"}
         "#]],
     );
 }
@@ -28,7 +28,7 @@ fn source_service_puts_the_pods_behind_the_production_service() {
         ",
         expect![[r#"
             create Deployment myapp-kanary-batman
-              labels: {"app":"myapp","…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-1","tier":"web"}
+              labels: {"app":"myapp","…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-1","…/slot":"ac","tier":"web"}
         "#]],
     );
 }
@@ -46,7 +46,7 @@ fn source_kanary_service_has_a_service_of_its_own_with_the_production_ports_and_
               selector: {"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman"}
             create Deployment myapp-kanary-batman
               selector: {"matchLabels":{"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-1"}}
-              labels: {"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-1"}
+              labels: {"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-1","…/slot":"ac"}
         "#]],
     );
 }
@@ -61,7 +61,7 @@ fn source_both_has_the_two() {
         expect![[r#"
             create Service myapp-svc-kanary-batman
             create Deployment myapp-kanary-batman
-              labels: {"app":"myapp","…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-1"}
+              labels: {"app":"myapp","…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-1","…/slot":"ac"}
         "#]],
     );
 }
@@ -89,7 +89,7 @@ fn a_canary_without_traffic_is_not_behind_any_service_of_the_namespace() {
         ",
         expect![[r#"
             create Deployment myapp-kanary-batman
-              labels: {"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-1"}
+              labels: {"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-1","…/slot":"ac"}
         "#]],
     );
 }

@@ -52,7 +52,7 @@ fn a_watch_goes_on_from_its_last_bookmark() {
             sleep(MINUTE).await;
             // More changes than are remembered, and all of them to what is not selected.
             for number in 0..3 {
-                rig.label("other", &format!("b{number}"));
+                rig.label("other", &format!("b{number}")).await;
             }
         }
         let watches = rig.watches();
@@ -73,9 +73,9 @@ fn what_went_while_nothing_got_through_is_removed() {
         rig.create("goes", "a");
         let running = rig.start();
         running.pulse.wait().await;
-        rig.outage(|| rig.delete("goes")).await;
+        rig.outage(async || rig.delete("goes")).await;
         assert_eq!((rig.known(), rig.lists().len()), (vec!["stays".to_owned()], 2));
-        rig.outage(|| ()).await;
+        rig.outage(async || ()).await;
         assert_eq!(rig.lists().len(), 2, "nothing was missed, so nothing is listed");
     });
 }

@@ -19,7 +19,11 @@ use kanary_sim::{
     server::Server,
     write::DeleteOptions,
 };
-use kube::{Client, client::Body};
+use kube::{
+    Client,
+    api::{Patch, PatchParams},
+    client::Body,
+};
 use serde_json::{Value, json};
 use tokio::{
     runtime::Builder,
@@ -154,10 +158,10 @@ impl Rig {
         self.cluster.create("user", &service(name, shard)).unwrap();
     }
 
-    fn label(&self, name: &str, shard: &str) {
-        let mut service: KubeService = self.cluster.get("default", name).unwrap();
-        service.metadata.labels = Some([("shard".to_owned(), shard.to_owned())].into());
-        self.cluster.update("user", &service).unwrap();
+    async fn label(&self, name: &str, shard: &str) {
+        let api: Api<KubeService> = Api::namespaced(self.server.client("user"), "default");
+        let patch = Patch::Merge(json!({"metadata": {"labels": {"shard": shard}}}));
+        api.patch(name, &PatchParams::default(), &patch).await.unwrap();
     }
 
     fn delete(&self, name: &str) {
@@ -168,10 +172,10 @@ impl Rig {
     }
 
     /// Nothing gets through for a minute, and changes are forgotten meanwhile.
-    async fn outage(&self, change: impl FnOnce()) {
+    async fn outage(&self, change: impl AsyncFnOnce()) {
         self.link.set_line(Line::Refusing);
         sleep(MINUTE).await;
-        change();
+        change().await;
         sleep(Duration::from_secs(1)).await;
         self.cluster.compact();
         self.link.set_line(Line::Up);

@@ -55,7 +55,7 @@ fn two_watches_of_one_kind_do_not_remove_each_others() {
         let _a = rig.start_behind(&rig.link, Some("shard=a"));
         let _b = rig.start_behind(&other, Some("shard=b"));
         sleep(MINUTE).await;
-        rig.outage(|| rig.label("a", "c")).await;
+        rig.outage(async || rig.label("a", "c").await).await;
         assert_eq!((rig.known(), rig.lists().len()), (vec!["b".to_owned()], 3));
     });
 }
@@ -70,14 +70,14 @@ fn an_object_that_moves_from_watch_to_watch_stays_whoever_hears_of_it_first() {
         sleep(Duration::from_secs(1)).await;
         for (late, shard) in [(&rig.link, "b"), (&rig.link, "a"), (&other, "b"), (&other, "a")] {
             late.set_line(Line::Frozen);
-            rig.label("moves", shard);
+            rig.label("moves", shard).await;
             sleep(Duration::from_secs(1)).await;
             late.set_line(Line::Up);
             sleep(Duration::from_secs(1)).await;
             assert_eq!(rig.known(), ["moves"], "to {shard}");
         }
         // Missed by the one, and then listed.
-        rig.outage(|| rig.label("moves", "b")).await;
+        rig.outage(async || rig.label("moves", "b").await).await;
         assert_eq!((rig.known(), rig.lists().len()), (vec!["moves".to_owned()], 3));
         a.drop().await;
         assert_eq!(rig.known(), ["moves"]);
@@ -95,7 +95,7 @@ fn what_only_a_reply_brought_goes_with_the_next_list() {
         let mut newer = service("just-written", "a");
         newer.metadata.resource_version = Some("1000000".to_owned());
         KubeService::put(&rig.sink.cache, &newer);
-        rig.outage(|| {
+        rig.outage(async || {
             rig.create("b", "a");
             rig.delete("b");
         })
