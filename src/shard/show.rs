@@ -266,6 +266,7 @@ mod tests {
             3      c0-ff  0                nobody yet
 
             2 Kanaries have no slot yet; their owners label them within a second
-        "#]].assert_eq(&render(&seen));
+        "#]]
+        .assert_eq(&render(&seen));
     }
 }

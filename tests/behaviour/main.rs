@@ -33,5 +33,6 @@ mod refused;
 mod rollout;
 mod scale;
 mod seen;
+mod shards;
 mod traffic;
 mod writes;

@@ -30,6 +30,7 @@ pub(crate) const HPA: Kind = kind(
     "HorizontalPodAutoscaler",
     "horizontalpodautoscalers",
 );
+pub(crate) const ROLE_BINDING: Kind = kind("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings");
 pub(crate) const EVENT: Kind = kind("events.k8s.io", "v1", "Event", "events");
 
 const fn kind(group: &'static str, version: &'static str, kind: &'static str, plural: &'static str) -> Kind {

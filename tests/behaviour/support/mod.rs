@@ -25,7 +25,7 @@ pub(crate) use fake_prometheus::{Fake, Says};
 pub(crate) use faults::{Faults, Strike};
 pub(crate) use kinds::{
     CONFIG_MAP, DEPLOYMENT, ENDPOINT_SLICE, EVENT, HPA, KANARY, KANARY_STATEFULSET, Kind, LEASE, POD, REPLICA_SET,
-    SECRET, SERVICE,
+    ROLE_BINDING, SECRET, SERVICE,
 };
 pub(crate) use manifests::{config_map, deployment, from_yaml, kanary, merge, service, template};
 pub(crate) use process::Process;

@@ -20,8 +20,13 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `kanary run` for the world's namespace, with more arguments.
+    /// Starts `kanary run` as the only replica for the world's namespace, with more arguments.
     pub(crate) fn start(world: &World, arguments: &[&str]) -> Self {
+        Self::start_sharing(world, &[&["--standalone"], arguments].concat())
+    }
+
+    /// Starts `kanary run` for the world's namespace, with more arguments.
+    pub(crate) fn start_sharing(world: &World, arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_kanary"))
             .args(["run", "--namespace", &world.ns, "--admin-addr", "127.0.0.1:0"])
             .args(arguments)
@@ -57,6 +62,24 @@ impl Process {
         .await
     }
 
+    /// What another `kanary` command prints.
+    pub(crate) async fn run(&self, world: &World, arguments: &[&str]) -> String {
+        let ran = Command::new(env!("CARGO_BIN_EXE_kanary"))
+            .args(arguments)
+            .env("KUBECONFIG", world.plane.kanary_kubeconfig())
+            .output();
+        let ran = ran.await.expect("the program starts");
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8_lossy(&ran.stdout).into_owned()
+    }
+
+    /// Sends it a signal.
+    pub(crate) async fn signal(&self, signal: &str) {
+        let id = self.child.id().expect("it runs").to_string();
+        let sent = Command::new("kill").args([&format!("-{signal}"), &id]).status().await;
+        assert!(sent.expect("kill is in PATH").success());
+    }
+
     /// SIGKILL.
     pub(crate) async fn kill(&mut self) {
         self.child.kill().await.expect("it can be killed");
@@ -64,9 +87,7 @@ impl Process {
 
     /// SIGTERM, and how it ended.
     pub(crate) async fn terminate(&mut self) -> ExitStatus {
-        let id = self.child.id().expect("it runs").to_string();
-        let sent = Command::new("kill").args(["-TERM", &id]).status().await;
-        assert!(sent.expect("kill is in PATH").success());
+        self.signal("TERM").await;
         let ended = waited("the program ends on SIGTERM", String::new, self.child.wait()).await;
         ended.expect("it was started")
     }

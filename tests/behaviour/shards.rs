@@ -1,0 +1,179 @@
+//! Several replicas, as processes, that share the work.
+
+use futures::StreamExt;
+use serde_json::{Value, json};
+
+use crate::support::{DEPLOYMENT, KANARY, LEASE, Process, ROLE_BINDING, World, phase, poll};
+
+/// Kanaries that are under way when replicas die.
+const FLEET: usize = 40;
+
+const SLOT: &str = "kanary.k8s-operators.dev/slot";
+
+/// Lets the controller hold Leases in the namespace of the world, as deploy/rbac.yaml does in its own.
+async fn grant(world: &World) {
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"name": "kanary-leases"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "kanary-leases"},
+        "subjects": [{"kind": "ServiceAccount", "name": "kanary", "namespace": "kanary-system"}],
+    });
+    // The embedded cluster knows of no rights.
+    let _served = world.try_create(&ROLE_BINDING, &binding).await;
+}
+
+fn replica(world: &World, identity: &str) -> Process {
+    let arguments = [
+        "--identity",
+        identity,
+        "--shards",
+        "8",
+        "--session-ttl",
+        "3s",
+        "--lease-namespace",
+        &world.ns,
+    ];
+    Process::start_sharing(world, &arguments)
+}
+
+async fn ready(replica: &Process) {
+    let url = format!("http://{}/readyz", replica.admin().await);
+    poll("the replica is ready", async || {
+        let answer = reqwest::get(&url).await.map_err(|error| error.to_string())?;
+        let (code, text) = (answer.status(), answer.text().await.unwrap_or_default());
+        if code.is_success() && text.contains("session:") {
+            Ok(())
+        } else {
+            Err(text)
+        }
+    })
+    .await;
+}
+
+async fn create_fleet(world: &World) {
+    let numbers = futures::stream::iter(0..FLEET);
+    numbers
+        .for_each_concurrent(8, |number| async move {
+            let target = format!("app-{number}");
+            world.target(&target, 1).await;
+            let watch = json!({"labelWatch": {"podInvalidationLabels": {"validation": "failed"}}});
+            let spec = json!({"validation": {"validationPeriod": "25s", "items": [watch]}});
+            world.kanary(&format!("fleet-{number}"), &target, spec).await;
+        })
+        .await;
+}
+
+async fn until_all_are(world: &World, phases: &[&str]) {
+    let what = format!("every Kanary is one of {phases:?}");
+    let are =
+        |kanaries: &[&Value]| kanaries.len() == FLEET && kanaries.iter().all(|kanary| phases.contains(&phase(kanary)));
+    world.until_all(&KANARY, "", &what, are).await;
+}
+
+async fn session_ends(world: &World, identity: &str) {
+    let name = format!("kanary-session-{identity}");
+    let over = |lease: &Value| lease["spec"]["holderIdentity"] == "";
+    world.until(&LEASE, &name, "the session was ended", over).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_doubled_when_replicas_are_killed_stopped_and_replaced() {
+    let world = World::alone("shards").await;
+    grant(&world).await;
+    let mut first = replica(&world, "first");
+    let mut second = replica(&world, "second");
+    let third = replica(&world, "third");
+    for replica in [&first, &second, &third] {
+        ready(replica).await;
+    }
+    create_fleet(&world).await;
+    until_all_are(&world, &["Running", "Succeeded", "DeploymentUpdated"]).await;
+
+    // A container that is killed and started again, a pod that is replaced, and one that is frozen and wakes.
+    first.kill().await;
+    let first = replica(&world, "first");
+    assert!(second.terminate().await.success(), "{:#?}", second.lines());
+    session_ends(&world, "second").await;
+    let fourth = replica(&world, "fourth");
+    third.signal("STOP").await;
+    session_ends(&world, "third").await;
+    third.signal("CONT").await;
+
+    until_all_are(&world, &["DeploymentUpdated"]).await;
+    for number in 0..FLEET {
+        let target = world.get(&DEPLOYMENT, &format!("app-{number}")).await;
+        assert_eq!(target["metadata"]["generation"], 2, "app-{number} was promoted once");
+    }
+    world
+        .none_left(&DEPLOYMENT, "kanary.k8s-operators.dev/iskanary=true")
+        .await;
+    poll("the one that woke up gave everything up", async || {
+        let lines = third.lines();
+        let told = lines.iter().any(|line| line.contains("ended by others"));
+        if told { Ok(()) } else { Err(lines.join("\n")) }
+    })
+    .await;
+    drop((first, third, fourth));
+}
+
+#[tokio::test]
+async fn a_kanary_gets_its_slot_however_it_comes_and_keeps_it() {
+    let world = World::unserved("slots").await;
+    grant(&world).await;
+    let one = replica(&world, "one");
+    ready(&one).await;
+    world.target("app", 1).await;
+    let spec =
+        json!({"validation": {"items": [{"manual": {"statusAfterDeadline": "none"}}], "validationPeriod": "1s"}});
+    world.kanary("batman", "app", spec).await;
+    let labelled = |kanary: &Value| kanary["metadata"]["labels"][SLOT].is_string();
+    let batman = world.until(&KANARY, "batman", "it has a slot", labelled).await;
+    let slot = batman["metadata"]["labels"][SLOT].clone();
+    world.phase("batman", "Running").await;
+    for forged in [Value::Null, json!("zz"), json!(if slot == "00" { "ff" } else { "00" })] {
+        world
+            .patch(&KANARY, "batman", json!({"metadata": {"labels": {SLOT: forged}}}))
+            .await;
+        let back = |kanary: &Value| kanary["metadata"]["labels"][SLOT] == slot;
+        world.until(&KANARY, "batman", "its slot is put back", back).await;
+    }
+    world.edit("batman", json!({"verdict": "valid"})).await;
+    let ended = world.ends("batman", "DeploymentUpdated").await;
+    assert!(
+        ended["status"]["epoch"].as_i64().is_some_and(|epoch| epoch > 0),
+        "{ended}"
+    );
+    let canaries = world.list(&DEPLOYMENT, "kanary.k8s-operators.dev/iskanary=true").await;
+    assert!(canaries.iter().all(|canary| canary["metadata"]["labels"][SLOT] == slot));
+    let shown = one.run(&world, &["shards", "--lease-namespace", &world.ns]).await;
+    assert!(shown.contains("SHARD  SLOTS") && shown.contains("one "), "{shown}");
+}
+
+#[tokio::test]
+async fn a_status_of_a_lower_epoch_is_refused_by_the_api_server() {
+    let world = World::unserved("epoch").await;
+    world.kanary("batman", "app", json!({})).await;
+    let status = async |epoch: Value| {
+        let api = world.api(&KANARY);
+        let patch = kube::api::Patch::Merge(json!({"status": {"epoch": epoch}}));
+        let params = kube::api::PatchParams::default();
+        api.patch_status("batman", &params, &patch)
+            .await
+            .map(drop)
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(status(json!(7)).await, Ok(()));
+    assert_eq!(status(json!(7)).await, Ok(()));
+    for stale in [json!(6), Value::Null] {
+        let refused = status(stale).await.unwrap_err();
+        assert!(refused.contains("status.epoch never goes down"), "{refused}");
+    }
+    let api = world.api(&KANARY);
+    let none = kube::api::Patch::Merge(json!({"status": null}));
+    let refused = api
+        .patch_status("batman", &kube::api::PatchParams::default(), &none)
+        .await;
+    assert!(refused.is_err());
+    world.edit("batman", json!({"retry": 1})).await;
+    assert_eq!(status(json!(8)).await, Ok(()));
+}
