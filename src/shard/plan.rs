@@ -126,7 +126,7 @@ impl Table {
         // Where replicas have been running, its owner may not know yet that it owns nothing any more.
         let since = own.seconds - i64::try_from(self.longest().as_secs()).unwrap_or(i64::MAX);
         let mut others = self.sessions.values().filter(|seen| seen.session.holder != own.session);
-        let ran = self.founded || others.any(|seen| seen.session.since < since);
+        let ran = self.founded.contains(&index) || others.any(|seen| seen.session.since < since);
         let wait = if ran { self.longest() } else { SETTLE };
         let at = self.missing.get(&index).copied().unwrap_or(now) + wait;
         if now < at {

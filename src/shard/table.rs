@@ -3,7 +3,10 @@
 //! A session counts as alive until somebody ended it in the API server: its replica, or whoever saw it unrenewed for its
 //! whole time. Nobody's wall clock takes part: what counts is how long *this* replica has seen no renewal.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     assign::Member,
@@ -40,8 +43,8 @@ pub struct Table {
     pub(super) missing: BTreeMap<u16, Duration>,
     /// Since when a session that owns something has no Lease.
     lost: BTreeMap<String, Duration>,
-    /// A shard's Lease was there.
-    pub(super) founded: bool,
+    /// Shards whose Lease was there.
+    pub(super) founded: BTreeSet<u16>,
 }
 
 pub(super) fn identity(session: &str) -> &str {
@@ -59,7 +62,7 @@ impl Table {
             free: BTreeMap::new(),
             missing: BTreeMap::new(),
             lost: BTreeMap::new(),
-            founded: false,
+            founded: BTreeSet::new(),
         }
     }
 
@@ -68,7 +71,7 @@ impl Table {
     pub fn put(&mut self, read: Read, now: Duration) {
         match read {
             Read::Shard(shard) => {
-                self.founded = true;
+                self.founded.insert(shard.index);
                 let known = self.owners.get(&shard.index);
                 if known.is_none_or(|known| !is_later(known.version.as_ref(), shard.version.as_ref())) {
                     self.owners.insert(shard.index, shard);

@@ -10,6 +10,7 @@
 
 mod case;
 mod checker;
+mod fleet;
 mod history;
 mod kinds;
 mod matrix;

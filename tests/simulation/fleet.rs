@@ -1,0 +1,244 @@
+//! Several replicas over a fleet: who has what, how long nobody has it, and what waiting costs. All times are virtual.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::sleep;
+
+use crate::{
+    checker::{Checker, Shared},
+    run::{in_virtual_time, measure, watched},
+    world::{Replica, SHARDS, Sharing, World, Wrong},
+};
+
+/// Replicas that share a cluster.
+struct Fleet {
+    world: World,
+    checker: Shared,
+    replicas: Vec<Option<Replica>>,
+    started: u64,
+}
+
+impl Fleet {
+    async fn of(replicas: usize) -> Self {
+        let (checker, _, hook) = watched(Checker::new([].into()));
+        let world = World::start(1, hook);
+        measure(&world);
+        let mut fleet = Self {
+            world,
+            checker,
+            replicas: Vec::new(),
+            started: 0,
+        };
+        for index in 0..replicas {
+            fleet.start(&format!("kanary-{index}"), "old", index == 0);
+        }
+        fleet.until(is_balanced).await;
+        sleep(Duration::from_secs(10)).await;
+        fleet
+    }
+
+    /// Starts a replica; its place.
+    fn start(&mut self, identity: &str, template: &str, leads: bool) -> usize {
+        self.started += 1;
+        let sharing = Sharing {
+            identity: identity.to_owned(),
+            template: template.to_owned(),
+            ttl: Duration::from_secs(15),
+            rate: 1.0,
+            leads: Arc::new(move || leads),
+        };
+        let name = format!("kanary-{}", self.started);
+        let (seed, skew) = (self.started, SignedDuration::ZERO);
+        let replica = Replica::start(&self.world, &name, seed, skew, &Wrong::default(), Some(&sharing));
+        self.replicas.push(Some(replica));
+        self.replicas.len() - 1
+    }
+
+    fn take(&mut self, index: usize) -> Replica {
+        self.replicas[index].take().unwrap()
+    }
+
+    /// Who owns each shard.
+    fn owners(&self) -> Vec<String> {
+        let checker = self.checker.lock().unwrap();
+        let owner = |shard| checker.owners.shards.get(&shard).map(|(holder, _, _)| holder.clone());
+        let owners = (0..SHARDS).map(|shard| owner(shard).unwrap_or_default());
+        owners
+            .map(|holder| holder.split('/').next().unwrap_or_default().to_owned())
+            .collect()
+    }
+
+    fn of_replica(&self, identity: &str) -> usize {
+        self.owners().iter().filter(|owner| *owner == identity).count()
+    }
+
+    /// The longest time that a shard had no owner after `since`, as far as its Lease tells.
+    fn gap(&self, since: Timestamp) -> SignedDuration {
+        let checker = self.checker.lock().unwrap();
+        let gaps = checker.owners.gaps.iter().filter(|(_, from, _)| *from >= since);
+        gaps.map(|(_, from, to)| to.duration_since(*from))
+            .max()
+            .unwrap_or_default()
+    }
+
+    fn moves(&self) -> u32 {
+        self.checker.lock().unwrap().owners.moves
+    }
+
+    /// Writes of the replicas since this was asked last, by resource.
+    fn writes(&self) -> Vec<String> {
+        let entries = self.world.server.take_entries();
+        let ours = entries.iter().filter(|entry| entry.user.starts_with("kanary-"));
+        let writes = ours.filter(|entry| !["get", "list", "watch"].contains(&entry.verb));
+        writes
+            .map(|entry| format!("{} {}", entry.verb, entry.resource))
+            .collect()
+    }
+
+    /// Waits until `replica` is the only one without shards, and tells how long that took.
+    async fn until(&self, what: impl Fn(&Self) -> bool) -> Duration {
+        let start = tokio::time::Instant::now();
+        while !what(self) {
+            assert!(start.elapsed() < Duration::from_mins(5), "{:?}", self.owners());
+            sleep(Duration::from_millis(10)).await;
+        }
+        start.elapsed()
+    }
+
+    fn end(self) {
+        let violations = std::mem::take(&mut self.checker.lock().unwrap().violations);
+        assert!(violations.is_empty(), "{violations:?}");
+    }
+}
+
+fn is_balanced(fleet: &Fleet) -> bool {
+    let owners = fleet.owners();
+    let mut counts = std::collections::BTreeMap::<&str, usize>::new();
+    for owner in &owners {
+        *counts.entry(owner).or_default() += 1;
+    }
+    let (least, most) = (counts.values().min(), counts.values().max());
+    !owners.contains(&String::new()) && most.unwrap() - least.unwrap() <= 1
+}
+
+#[test]
+fn the_first_replicas_divide_everything_and_waiting_costs_their_sessions_only() {
+    in_virtual_time(1, async {
+        let fleet = Fleet::of(5).await;
+        assert!(is_balanced(&fleet), "{:?}", fleet.owners());
+        fleet.writes();
+        sleep(Duration::from_secs(300)).await;
+        let writes = fleet.writes();
+        assert!(writes.iter().all(|write| write == "update leases"), "{writes:?}");
+        let most = 5 * 300 / 3 * 12 / 10;
+        assert!(writes.len() < most, "{} writes in 300 s", writes.len());
+        println!("5 replicas, {SHARDS} shards, idle: {} writes in 300 s", writes.len());
+        fleet.end();
+    });
+}
+
+#[test]
+fn a_replica_that_joins_gets_its_share_by_the_fewest_moves() {
+    in_virtual_time(2, async {
+        let mut fleet = Fleet::of(3).await;
+        let before = fleet.moves();
+        fleet.start("joins", "old", false);
+        fleet
+            .until(|fleet| fleet.of_replica("joins") == usize::from(SHARDS) / 4)
+            .await;
+        sleep(Duration::from_secs(60)).await;
+        assert!(is_balanced(&fleet), "{:?}", fleet.owners());
+        assert_eq!(fleet.moves() - before, u32::from(SHARDS) / 4, "the minimum");
+        fleet.end();
+    });
+}
+
+#[test]
+fn a_replica_that_is_told_to_end_leaves_no_gap() {
+    in_virtual_time(3, async {
+        let mut fleet = Fleet::of(3).await;
+        let (since, before) = (fleet.world.now(), fleet.moves());
+        let owned = fleet.of_replica("kanary-1");
+        fleet.take(1).terminate().await;
+        fleet
+            .until(|fleet| fleet.of_replica("kanary-1") == 0 && is_balanced(fleet))
+            .await;
+        let gap = fleet.gap(since);
+        println!("told to end: longest gap {gap}");
+        assert!(gap <= SignedDuration::from_millis(300), "{gap}");
+        assert_eq!(fleet.moves() - before, u32::try_from(owned).unwrap(), "the minimum");
+        fleet.end();
+    });
+}
+
+#[test]
+fn a_container_that_is_started_again_takes_up_what_it_had() {
+    in_virtual_time(4, async {
+        let mut fleet = Fleet::of(3).await;
+        let before = fleet.owners();
+        fleet.take(1).kill().await;
+        sleep(Duration::from_secs(1)).await;
+        let epochs = fleet.moves();
+        fleet.start("kanary-1", "old", false);
+        let owned = fleet.of_replica("kanary-1");
+        let took = fleet
+            .until(|fleet| fleet.moves() == epochs + u32::try_from(owned).unwrap())
+            .await;
+        println!("started again: everything is taken up after {took:?}");
+        assert!(took <= Duration::from_secs(2), "{took:?}, and a second before");
+        assert_eq!(fleet.owners(), before);
+        fleet.end();
+    });
+}
+
+#[test]
+fn the_shards_of_a_lost_node_are_taken_over_in_time() {
+    in_virtual_time(5, async {
+        let mut fleet = Fleet::of(3).await;
+        fleet.take(1).kill().await;
+        let took = fleet.until(|fleet| fleet.of_replica("kanary-1") == 0).await;
+        println!("node lost: everything is taken over after {took:?}");
+        assert!(took <= Duration::from_secs(17), "{took:?}");
+        sleep(Duration::from_secs(30)).await;
+        assert!(is_balanced(&fleet), "{:?}", fleet.owners());
+        fleet.end();
+    });
+}
+
+#[test]
+fn in_a_rolling_update_every_shard_moves_once_and_is_never_left() {
+    in_virtual_time(6, async {
+        let mut fleet = Fleet::of(3).await;
+        let (since, before) = (fleet.world.now(), fleet.moves());
+        for index in 0..3 {
+            fleet.start(&format!("new-{index}"), "new", index == 0);
+            sleep(Duration::from_secs(10)).await;
+            fleet.take(index).terminate().await;
+            sleep(Duration::from_secs(5)).await;
+        }
+        fleet.until(is_balanced).await;
+        let (gap, moves) = (fleet.gap(since), fleet.moves() - before);
+        println!("rolling update of 3: {moves} moves of {SHARDS} shards, longest gap {gap}");
+        assert!(gap <= SignedDuration::from_millis(300), "{gap}");
+        assert!(moves <= u32::from(SHARDS) + 1, "{moves} moves");
+        fleet.end();
+    });
+}
+
+#[test]
+fn an_outage_that_is_longer_than_any_session_moves_nothing() {
+    use kanary_sim::network::Line;
+    in_virtual_time(7, async {
+        let fleet = Fleet::of(3).await;
+        let (before, moves) = (fleet.owners(), fleet.moves());
+        for line in [Line::Refusing, Line::Up] {
+            for replica in fleet.replicas.iter().flatten() {
+                replica.link.set_line(line);
+            }
+            sleep(Duration::from_secs(60)).await;
+        }
+        assert_eq!((fleet.owners(), fleet.moves()), (before, moves));
+        fleet.end();
+    });
+}
