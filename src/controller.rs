@@ -29,10 +29,10 @@ use crate::{
     queue::Queue,
     reconcile::{Context, Decide},
     shard::{
-        Fence,
+        Fence, Sharding,
         label::Labels,
         leader, map,
-        member::{self, Member, Sharding},
+        member::{self, Member},
         serve::Served,
     },
     watch::{Pulse, Sink},

@@ -9,7 +9,7 @@ use kanary::{
     client,
     clock::Clock,
     controller,
-    shard::{Layout, Monotonic, leader::Election, member::Sharding, show},
+    shard::{Layout, Monotonic, Sharding, leader::Election, show},
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -97,7 +97,7 @@ fn layout(text: &str) -> Result<Layout, String> {
 }
 
 fn session_ttl(text: &str) -> Result<GoDuration, String> {
-    let ttl: GoDuration = text.parse().map_err(|error| format!("{error}"))?;
+    let ttl: GoDuration = text.parse()?;
     let seconds = ttl.0.as_secs();
     // Leases count in seconds, and below that the API server's own hiccups would cost the session.
     if ttl.0.subsec_nanos() > 0 || !(3..=300).contains(&seconds) {

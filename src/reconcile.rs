@@ -73,7 +73,7 @@ impl Context {
             match self.turn(&canary, right).await {
                 Ok(Next::Again) => {}
                 Ok(Next::At(at)) => return at.map(|at| self.instant(at)),
-                Err(error) => return self.after(&canary, &error),
+                Err(error) => return Some(self.after(&canary, &error)),
             }
         }
         tracing::error!(key = %key, "decisions did not come to rest");
@@ -260,7 +260,7 @@ impl Context {
     }
 
     /// The retry policy: what follows an error of each class, and when.
-    fn after(&self, canary: &Canary, error: &ApiError) -> Option<Instant> {
+    fn after(&self, canary: &Canary, error: &ApiError) -> Instant {
         let key = &canary.key;
         let delay = match error.class() {
             Class::Conflict => self.memory.back_off(key),
@@ -281,7 +281,7 @@ impl Context {
                 Duration::ZERO
             }
         };
-        Some(Instant::now() + delay)
+        Instant::now() + delay
     }
 }
 

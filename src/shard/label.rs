@@ -102,7 +102,7 @@ impl Labels {
             let written = stream::iter(strays).map(|(key, stray)| self.write(key, stray));
             let failed = written
                 .buffer_unordered(AT_ONCE)
-                .fold(false, async |any, done| any | !done)
+                .fold(false, async |any, done| any || !done)
                 .await;
             failures = if failed { failures + 1 } else { 0 };
             let (base, cap) = (Duration::from_millis(200), Duration::from_secs(5));

@@ -8,10 +8,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use kube_leader_election::{LeaseLock, LeaseLockParams, LeaseLockResult};
 use tokio::time::{sleep, timeout};
 
-use super::{
-    lease::LEADER,
-    member::{Member, Sharding},
-};
+use super::{Sharding, lease::LEADER, member::Member};
 
 /// How long the leader's Lease lasts unrenewed.
 const TTL: Duration = Duration::from_secs(20);
@@ -19,8 +16,8 @@ const TTL: Duration = Duration::from_secs(20);
 /// How often it is renewed, or asked for.
 const INTERVAL: Duration = Duration::from_secs(8);
 
-/// How much earlier than its Lease a leader stops.
-const MARGIN: Duration = Duration::from_secs(5);
+/// How long it leads after a renewal: it stops earlier than its Lease.
+const TERM: Duration = Duration::from_secs(15);
 
 /// Longest call.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -50,7 +47,7 @@ pub async fn run(options: Sharding, member: Arc<Member>) {
         Election::Lease => elect(&options, &member).await,
         Election::Told(leads) => loop {
             if leads() {
-                member.lead_until(options.time.now() + TTL);
+                member.lead_until(options.time.now() + TERM);
                 member.sweep().await;
             } else {
                 member.lead_until(Duration::ZERO);
@@ -73,7 +70,7 @@ async fn elect(options: &Sharding, member: &Member) {
                 if !std::mem::replace(&mut told, true) {
                     tracing::info!("this replica leads");
                 }
-                member.lead_until(sent + TTL - MARGIN);
+                member.lead_until(sent + TERM);
                 member.sweep().await;
             }
             Ok(Ok(_)) => told = false,
@@ -86,7 +83,9 @@ async fn elect(options: &Sharding, member: &Member) {
 
 /// Lets another replica lead at once.
 pub async fn step_down(options: &Sharding) {
-    let _not_ours = timeout(PATIENCE, lock(options).step_down()).await;
+    if matches!(options.election, Election::Lease) {
+        let _not_ours = timeout(PATIENCE, lock(options).step_down()).await;
+    }
 }
 
 fn lock(options: &Sharding) -> LeaseLock {

@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use super::slot::Layout;
 use crate::error::backoff;
 
-/// Name of the ConfigMap that holds the number.
+/// Name of the `ConfigMap` that holds the number.
 pub const NAME: &str = "kanary-shardmap";
 
 /// Its key.

@@ -1,27 +1,25 @@
 //! This replica among the others: keeps its session, and does what [`Table::plan`] says.
 
 use std::{
-    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use futures::{StreamExt, stream};
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::Client;
 use tokio::{
     sync::Notify,
     time::{Instant, sleep},
 };
 
 use super::{
-    fence::{Fence, Monotonic},
-    leader::Election,
+    Sharding,
+    fence::Fence,
+    leader,
     lease::{self, Read, Session, Shard},
     leases::{Failed, Leases},
     plan::{Own, Step},
     serve::Served,
-    slot::Layout,
     table::Table,
 };
 use crate::{clock::Clock, metrics::Metrics};
@@ -34,52 +32,6 @@ const LAST_WRITE: Duration = Duration::from_secs(2);
 
 /// How long a replica that ends tries to give its shards away.
 const FAREWELL: Duration = Duration::from_secs(12);
-
-/// How replicas share the work.
-#[derive(Clone)]
-pub struct Sharding {
-    /// For Leases only, so that they do not queue behind other calls.
-    pub client: Client,
-    /// Where the Leases are.
-    pub namespace: String,
-    /// Name of this replica: one process at a time may have it, and whoever has it takes up what the former had.
-    pub identity: String,
-    /// Hash of the pod template that this replica runs, to prefer new ones in a rolling update; empty if unknown.
-    pub template: String,
-    /// How long a session lasts unrenewed.
-    pub ttl: Duration,
-    /// Time that goes on while the machine is suspended.
-    pub time: Monotonic,
-    /// How many shards there are, if nobody said so before.
-    pub shards: Layout,
-    /// Who advises.
-    pub election: Election,
-}
-
-impl fmt::Debug for Sharding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sharding")
-            .field("namespace", &self.namespace)
-            .field("identity", &self.identity)
-            .field("ttl", &self.ttl)
-            .field("shards", &self.shards)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Sharding {
-    /// How often a session is renewed.
-    #[must_use]
-    pub fn interval(&self) -> Duration {
-        self.ttl / 5
-    }
-
-    /// How much earlier than its session a replica's rights end: room for clocks that do not run alike.
-    #[must_use]
-    pub fn margin(&self) -> Duration {
-        self.ttl / 3
-    }
-}
 
 /// Why a replica cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -408,6 +360,9 @@ impl Member {
         match ended {
             Ok(_) => tracing::info!("session ended"),
             Err(error) => tracing::warn!(%error, "the session is left to end by itself"),
+        }
+        if self.lock().leads_until > self.options.time.now() {
+            leader::step_down(&self.options).await;
         }
     }
 

@@ -17,11 +17,13 @@ pub mod member;
 pub mod plan;
 pub mod serve;
 mod session;
+mod sharding;
 pub mod show;
 pub mod slot;
 pub mod table;
 
 pub use self::{
     fence::{Fence, Fenced, Monotonic, Right},
+    sharding::Sharding,
     slot::{Layout, Slot},
 };

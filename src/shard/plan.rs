@@ -80,7 +80,7 @@ impl Table {
                 None => self.found(index, wanted.as_ref(), own, now, &mut plan),
                 Some(shard) => match self.owner(shard, own, now) {
                     Owner::Me => self.keep_or_give(shard, wanted.as_ref(), own, now, &mut plan),
-                    Owner::Other(_) => self.of_other(shard, wanted.as_ref(), own),
+                    Owner::Other(_) => Self::of_other(shard, wanted.as_ref(), own),
                     Owner::Nobody => self.free(shard, wanted.as_ref(), own, &members, now, &mut plan),
                 },
             };
@@ -179,7 +179,7 @@ impl Table {
         wanted.filter(|_| own.leads).and_then(|wanted| hint(shard, wanted))
     }
 
-    fn of_other(&self, shard: &Shard, wanted: Option<&String>, own: &Own) -> Option<Step> {
+    fn of_other(shard: &Shard, wanted: Option<&String>, own: &Own) -> Option<Step> {
         if shard.next.as_ref() == Some(&own.session) {
             return (!own.served.contains(&shard.index)).then_some(Step::Warm(shard.index));
         }
@@ -199,7 +199,7 @@ impl Table {
             .iter()
             .position(|session| *session == own.session)?;
         let mine = self.owners.values().filter(|shard| shard.holder == own.session).count();
-        let share = usize::from(self.shards).div_ceil(members.len().max(1)) + 1;
+        let fair = usize::from(self.shards).div_ceil(members.len().max(1)) + 1;
         let again = identity(&shard.holder) == identity(&own.session);
         let at = if wanted == Some(&own.session) {
             if again || shard.next.as_ref() == Some(&own.session) {
@@ -211,7 +211,7 @@ impl Table {
             // Left lying by who should have it.
             let since = self.free.get(&shard.index).copied().unwrap_or(now).max(own.since);
             let turn = STEP * u32::try_from(place + 1).unwrap_or(u32::MAX);
-            since + if mine < share { SETTLE + turn } else { LONG + turn }
+            since + if mine < fair { SETTLE + turn } else { LONG + turn }
         };
         if now < at {
             plan.wake_at(at);

@@ -84,7 +84,7 @@ impl Member {
             state.table.look_anew(sent);
             state.table.put(Read::Session(session), sent);
         }
-        self.fence.renew(sent + self.options.ttl - self.options.margin());
+        self.fence.renew(sent + self.options.right());
         self.changed.notify_one();
         Ok(())
     }
@@ -155,7 +155,7 @@ impl Member {
     }
 
     fn renewed(&self, written: Session, sent: Duration) {
-        self.fence.renew(sent + self.options.ttl - self.options.margin());
+        self.fence.renew(sent + self.options.right());
         let mut state = self.lock();
         if sent.saturating_sub(state.renewed) > self.options.ttl / 2 {
             state.table.look_anew(sent);

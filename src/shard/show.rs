@@ -254,7 +254,7 @@ mod tests {
             leader: Some("kanary-a".to_owned()),
             kanaries: BTreeMap::from([(None, 2), ("00".parse().ok(), 3), ("41".parse().ok(), 4)]),
         };
-        expect![[r#"
+        expect![[r"
             REPLICA   AGE  RENEWED  SHARDS  KANARIES  NOTES
             kanary-a  10m  2s ago   1       3         leads
             kanary-b  10m  40s ago  1       4         not renewed: gone, or cut off
@@ -266,7 +266,7 @@ mod tests {
             3      c0-ff  0                nobody yet
 
             2 Kanaries have no slot yet; their owners label them within a second
-        "#]]
+        "]]
         .assert_eq(&render(&seen));
     }
 }

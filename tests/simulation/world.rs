@@ -15,7 +15,7 @@ use kanary::{
     controller::{self, Options},
     prometheus::{Local, Transport},
     reconcile::Decide,
-    shard::{Layout, Monotonic, leader::Election, member::Sharding},
+    shard::{Layout, Monotonic, Sharding, leader::Election},
 };
 use kanary_sim::{
     cluster::{self, Cluster},

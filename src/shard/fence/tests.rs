@@ -44,13 +44,13 @@ async fn nothing_is_sent_when_the_session_was_not_renewed_in_time() {
     fence.take(shard(), 1);
     fence.open(shard());
     assert_eq!(fence.begin(slot()), None, "it was never renewed");
-    fence.renew(Duration::from_millis(5000));
+    fence.renew(Duration::from_secs(5));
     let right = fence.begin(slot()).unwrap();
     now.store(4950, Ordering::Relaxed);
     assert!(!sent(&fence, right).await, "the answer could come too late");
-    fence.renew(Duration::from_millis(9000));
+    fence.renew(Duration::from_secs(9));
     assert!(sent(&fence, right).await);
-    fence.renew(Duration::from_millis(6000));
+    fence.renew(Duration::from_secs(6));
     assert_eq!(
         fence.margin(),
         Duration::from_millis(4050),

@@ -85,8 +85,8 @@ impl Checker {
 
     /// A replica's write: its session owns the shard, or did when nobody else had done anything about the object since.
     pub(super) fn check_owner(&mut self, event: &Event) {
-        let shared = ["events", "leases.coordination.k8s.io", "configmaps"].contains(&&*event.resource);
-        if self.owners.shards.is_empty() || !super::is_ours(event) || shared {
+        let neutral = ["events", "leases.coordination.k8s.io", "configmaps"].contains(&&*event.resource);
+        if self.owners.shards.is_empty() || !super::is_ours(event) || neutral {
             return;
         }
         let Some(object) = event.change.new.as_ref().or(event.change.last.as_ref()) else {
