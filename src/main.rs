@@ -207,8 +207,9 @@ async fn shards(options: Shards) -> anyhow::Result<()> {
     let namespace = options
         .lease_namespace
         .unwrap_or_else(|| config.default_namespace.clone());
-    let client = client::connect(config, Clock::default())?;
-    print!("{}", show::text(client, &namespace).await?);
+    let clock = Clock::default();
+    let client = client::connect(config, clock.clone())?;
+    print!("{}", show::text(client, &namespace, &clock).await?);
     Ok(())
 }
 

@@ -260,10 +260,7 @@ impl Member {
     async fn step(&self, step: Step) {
         match step {
             Step::Warm(shard) => self.served.start(shard),
-            Step::Cool(shard) => {
-                self.fence.give(shard);
-                self.served.stop(shard);
-            }
+            Step::Cool(shard) => self.served.stop(shard),
             Step::Seize(session) => self.seize(session).await,
             Step::Take(shard) => self.take(shard).await,
             Step::Hint(shard) => {

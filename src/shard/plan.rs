@@ -85,8 +85,8 @@ impl Table {
                 },
             };
             let keeps = match &step {
-                Some(Step::Take(_) | Step::Warm(_)) => true,
-                Some(Step::Release(_)) => false,
+                // What is given away is forgotten once that is done, not before its last write was answered.
+                Some(Step::Take(_) | Step::Warm(_) | Step::Release(_)) => true,
                 _ => self.is_served(index, own),
             };
             plan.steps.extend(step);

@@ -11,9 +11,12 @@ use super::{
     map,
     slot::{Layout, Slot},
 };
-use crate::api::{
-    Kanary, KanaryKind,
-    names::{LEASE, SLOT},
+use crate::{
+    api::{
+        Kanary, KanaryKind,
+        names::{LEASE, SLOT},
+    },
+    clock::Clock,
 };
 
 /// Kanaries on a page of a list.
@@ -45,17 +48,17 @@ pub enum Error {
     Nothing(String),
 }
 
-/// What `kanary shards` prints.
+/// What `kanary shards` prints. `clock` is the one that the client's replies set.
 ///
 /// # Errors
 ///
 /// See [`Error`].
-pub async fn text(client: Client, namespace: &str) -> Result<String, Error> {
-    let seen = read(client, namespace).await?;
+pub async fn text(client: Client, namespace: &str, clock: &Clock) -> Result<String, Error> {
+    let seen = read(client, namespace, clock).await?;
     Ok(render(&seen))
 }
 
-async fn read(client: Client, namespace: &str) -> Result<Seen, Error> {
+async fn read(client: Client, namespace: &str, clock: &Clock) -> Result<Seen, Error> {
     let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
     let layout = map::stored(client.clone(), namespace).await?;
     let Some(layout) = layout else {
@@ -63,7 +66,7 @@ async fn read(client: Client, namespace: &str) -> Result<Seen, Error> {
     };
     let mut seen = Seen {
         layout,
-        now: Timestamp::now(),
+        now: clock.now(),
         sessions: BTreeMap::new(),
         shards: BTreeMap::new(),
         leader: None,
