@@ -203,11 +203,11 @@ fn a_shard_is_given_away_when_its_next_owner_has_read_it() {
         next: Some("b/1".to_owned()),
         ..shard(0, "a/1", 2)
     };
-    let reads = Own {
+    let knowing = Own {
         served: BTreeSet::from([0, 1]),
         ..own("a")
     };
-    let steps = table.plan(&reads, at(1)).steps;
+    let steps = table.plan(&knowing, at(1)).steps;
     assert_eq!(steps, [Step::Release(given.clone())], "its last write may be under way");
     let given = Shard {
         version: Some("3".to_owned()),
@@ -215,7 +215,7 @@ fn a_shard_is_given_away_when_its_next_owner_has_read_it() {
     };
     table.put(Read::Shard(given), at(1));
     assert_eq!(taken(&table.plan(&own("b"), at(1))), [(0, 8)]);
-    assert_eq!(table.plan(&reads, at(1)).steps, [Step::Cool(0)]);
+    assert_eq!(table.plan(&knowing, at(1)).steps, [Step::Cool(0)]);
 }
 
 #[test]
