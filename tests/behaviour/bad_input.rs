@@ -60,7 +60,7 @@ async fn a_template_that_the_api_server_refuses_is_an_error_with_its_words_and_i
     world.kanary("robin", "app", dry_run).await;
     world.ends("robin", "Succeeded").await;
     let tries = crate::support::poll("it was tried three times", async || {
-        let mut tries = world.requests();
+        let mut tries = world.requests().await;
         tries.retain(|request| request.verb == "create" && request.code == 422);
         if tries.len() < 3 { Err(tries.len()) } else { Ok(tries) }
     })

@@ -36,6 +36,7 @@ async fn a_schedule_holds_the_run_in_scheduled_and_nothing_is_created_before() {
     world.ends("batman", "DeploymentUpdated").await;
     let creates: Vec<_> = world
         .requests()
+        .await
         .into_iter()
         .filter(|request| request.verb == "create")
         .collect();

@@ -58,8 +58,8 @@ async fn assert_ended_once(world: &World, path: &Path, case: &str) {
         .until_all(&REPLICA_SET, "app=app", &what, |history| history.len() == path.versions)
         .await;
     assert_eq!(target["metadata"]["ownerReferences"], Value::Null, "{case}");
+    let requests = world.requests().await;
     let created = |resource: &str, name: &str| {
-        let requests = world.requests();
         let made = |request: &&crate::support::Request| {
             request.verb == "create" && request.resource == resource && request.name == name && request.is_done()
         };

@@ -96,6 +96,7 @@ async fn two_hundred_kanaries_at_once_all_end_as_they_must() {
     }
     let writes = world
         .requests()
+        .await
         .iter()
         .filter(|request| request.is_write() && !request.is_event())
         .count();

@@ -68,6 +68,7 @@ async fn a_dry_run_stops_at_succeeded_and_leaves_the_target_alone() {
     assert!(
         world
             .requests()
+            .await
             .iter()
             .all(|request| request.verb != "patch" || request.name != "app")
     );

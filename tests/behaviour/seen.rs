@@ -364,5 +364,5 @@ async fn a_kanary_in_another_namespace_is_left_to_others() {
         Value::Null,
         "--namespace limits the controller"
     );
-    assert!(other.requests().is_empty());
+    assert!(other.requests().await.is_empty());
 }

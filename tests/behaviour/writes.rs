@@ -90,7 +90,7 @@ async fn count(more: Value, ends: &str, most: usize, after: impl Fn(&str) -> usi
         world.ends(name, ends).await;
         cleaned_up(&world, name).await;
     }
-    let requests = world.requests();
+    let requests = world.requests().await;
     let mut wrong = Vec::new();
     for (name, _) in &all {
         let target = format!("t-{name}");
@@ -193,7 +193,7 @@ async fn a_canary_that_waits_for_its_deadline_costs_nothing() {
         .kanary("batman", "app", json!({"validation": {"validationPeriod": "6s"}}))
         .await;
     let ended = world.ends("batman", "DeploymentUpdated").await;
-    assert_waits_for_free(world.requests(), &ended);
+    assert_waits_for_free(world.requests().await, &ended);
 }
 
 #[tokio::test]
@@ -207,7 +207,7 @@ async fn a_canary_whose_metric_is_checked_costs_the_api_server_nothing() {
     let validation = json!({"validationPeriod": "6s", "maxIntervalPeriod": "500ms", "items": [item]});
     world.kanary("batman", "app", json!({"validation": validation})).await;
     let ended = world.ends("batman", "DeploymentUpdated").await;
-    assert_waits_for_free(world.requests(), &ended);
+    assert_waits_for_free(world.requests().await, &ended);
     assert!(fake.asked().len() >= 6, "it was checked");
 }
 
@@ -227,7 +227,7 @@ async fn a_canary_that_waits_for_a_person_after_its_deadline_costs_nothing() {
     world.target("other", 1).await;
     world.kanary("clock", "other", json!({})).await;
     let other = world.ends("clock", "DeploymentUpdated").await;
-    let mut requests = world.requests();
+    let mut requests = world.requests().await;
     requests.retain(|request| !request.name.contains("clock") && request.name != "other");
     assert_eq!(
         between(requests, from, time(&other, "/status/completedAt")),
@@ -249,12 +249,12 @@ async fn a_finished_run_costs_nothing_even_after_a_restart() {
     world.ends("batman", "Failed").await;
     cleaned_up(&world, "batman").await;
     world.kill_controller();
-    let before = world.requests().len();
+    let before = world.requests().await.len();
     world.start_controller();
     world.target("other", 1).await;
     world.kanary("clock", "other", json!({})).await;
     world.ends("clock", "DeploymentUpdated").await;
-    let requests = world.requests();
+    let requests = world.requests().await;
     let news = requests[before..]
         .iter()
         .filter(|request| request.name.contains("batman"));

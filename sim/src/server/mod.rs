@@ -13,7 +13,7 @@ mod tests;
 
 use std::{
     convert::Infallible,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
@@ -35,7 +35,7 @@ pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 /// A request that was answered.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// When.
+    /// When it arrived.
     pub at: Timestamp,
     /// Whose.
     pub user: Arc<str>,
@@ -90,10 +90,11 @@ impl Server {
         &self.cluster
     }
 
-    /// Takes out what was asked since the last time: the audit log.
+    /// Takes out what was asked since the last time: the audit log. Whoever saw what a request did
+    /// finds it here.
     #[must_use]
     pub fn take_entries(&self) -> Vec<Entry> {
-        std::mem::take(&mut *self.entries.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.entries())
     }
 
     /// Answers a request.
@@ -106,10 +107,18 @@ impl Server {
             }
             Err(failure) => return self.dated(respond::failed(&failure)),
         };
+        // Locked before it is done: a watch may tell of it before this returns.
+        let mut entries = self.entries();
+        let at = self.cluster.now();
         let answer = self.dispatch(&call, request);
         let response = answer.unwrap_or_else(|failure| respond::failed(&failure));
-        self.note(&call, request, &response);
+        entries.push(entry(at, &call, request, &response));
+        drop(entries);
         self.dated(response)
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn dispatch(&self, call: &Call, request: &Request<'_>) -> Result<Response<Body>, Failure> {
@@ -126,29 +135,28 @@ impl Server {
         }
     }
 
-    fn note(&self, call: &Call, request: &Request<'_>, response: &Response<Body>) {
-        let mut resource = call.resource.plural.clone();
-        if !call.subresource.is_empty() {
-            resource = format!("{resource}/{}", call.subresource);
-        }
-        let entry = Entry {
-            at: self.cluster.now(),
-            user: request.user.clone(),
-            verb: call.verb,
-            resource,
-            namespace: call.namespace.clone().unwrap_or_default(),
-            name: self::change::name_of(call, request),
-            code: response.status().as_u16(),
-        };
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
-    }
-
     fn dated(&self, mut response: Response<Body>) -> Response<Body> {
         let date = self.cluster.now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
         if let Ok(date) = date.parse() {
             response.headers_mut().insert(http::header::DATE, date);
         }
         response
+    }
+}
+
+fn entry(at: Timestamp, call: &Call, request: &Request<'_>, response: &Response<Body>) -> Entry {
+    let mut resource = call.resource.plural.clone();
+    if !call.subresource.is_empty() {
+        resource = format!("{resource}/{}", call.subresource);
+    }
+    Entry {
+        at,
+        user: request.user.clone(),
+        verb: call.verb,
+        resource,
+        namespace: call.namespace.clone().unwrap_or_default(),
+        name: change::name_of(call, request),
+        code: response.status().as_u16(),
     }
 }
 

@@ -285,3 +285,30 @@ async fn one_seed_gives_one_history() {
     assert_eq!(uid(1).await, uid(1).await);
     assert_ne!(uid(1).await, uid(2).await);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_watch_told_of_is_in_the_audit_log() {
+    let server = server();
+    let api: Api<ConfigMap> = Api::namespaced(server.client("reader"), "default");
+    let mut events = pin!(api.watch(&WatchParams::default(), "0").await.unwrap());
+    let writer: Api<ConfigMap> = Api::namespaced(server.client("writer"), "default");
+    let writes = tokio::spawn(async move {
+        for number in 0..500 {
+            let map = map(&format!("m{number}"), json!({}));
+            writer.create(&PostParams::default(), &map).await.unwrap();
+        }
+    });
+    let mut logged = Vec::new();
+    for number in 0..500 {
+        let event = events.next().await.unwrap().unwrap();
+        assert!(matches!(event, WatchEvent::Added(_)), "{event:?}");
+        logged.extend(
+            server
+                .take_entries()
+                .into_iter()
+                .filter(|entry| &*entry.user == "writer"),
+        );
+        assert!(logged.len() > number, "{number} is not in it");
+    }
+    writes.await.unwrap();
+}

@@ -1,18 +1,21 @@
 //! What the controller asked of the API server, from the API server's own log.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{Read, Seek, SeekFrom},
     path::Path,
-    sync::Mutex,
+    sync::{Mutex, MutexGuard},
 };
 
 use jiff::Timestamp;
 use kanary_sim::server::Entry;
 use serde_json::Value;
 
-use super::plane::{Kind, Plane};
+use super::{
+    plane::{Kind, Plane},
+    waiting::poll,
+};
 
 /// The controller's user.
 pub(super) const USER: &str = "system:serviceaccount:kanary-system:kanary";
@@ -28,14 +31,14 @@ pub(crate) struct Request {
     pub(crate) name: String,
     /// The answer's status.
     pub(crate) code: i64,
-    /// When it was answered.
+    /// When it arrived.
     pub(crate) at: Timestamp,
 }
 
 impl Request {
     /// Whether it changes anything.
     pub(crate) fn is_write(&self) -> bool {
-        !matches!(self.verb.as_str(), "get" | "list" | "watch")
+        !matches!(self.verb.as_str(), "get" | "list")
     }
 
     /// Whether it makes an Event.
@@ -53,6 +56,7 @@ impl Request {
 static READ: Mutex<Log> = Mutex::new(Log {
     offset: 0,
     half: Vec::new(),
+    under_way: BTreeMap::new(),
     requests: BTreeMap::new(),
 });
 
@@ -61,25 +65,53 @@ struct Log {
     offset: u64,
     /// The last line, if it was half written.
     half: Vec<u8>,
+    /// Those that were not answered yet, by their id in the log, with their namespaces.
+    under_way: BTreeMap<String, String>,
     /// By namespace.
     requests: BTreeMap<String, Vec<Request>>,
 }
 
-/// Every request of the controller in `namespace` so far.
-pub(crate) fn requests(plane: &Plane, namespace: &str) -> Vec<Request> {
+/// Every request of the controller in `namespace` so far, watches left out.
+///
+/// A watch can tell of a write before its answer is in the log: what is under way is waited for.
+pub(crate) async fn requests(plane: &Plane, namespace: &str) -> Vec<Request> {
+    let begun = read(plane).begun(namespace);
+    poll("the requests under way are answered", async || {
+        let log = read(plane);
+        match begun.iter().find(|id| log.under_way.contains_key(*id)) {
+            Some(id) => Err(format!("{id} is not answered")),
+            None => Ok(log.of(namespace)),
+        }
+    })
+    .await
+}
+
+/// The log as it is now.
+fn read(plane: &Plane) -> MutexGuard<'static, Log> {
     let mut read = READ.lock().unwrap();
     match plane.kind() {
         Kind::Real { audit_log, .. } => read.go_on(audit_log).expect("the audit log can be read"),
         Kind::Embedded(embedded) => read.take(embedded.server.take_entries()),
     }
-    let mut requests = read.requests.get(namespace).cloned().unwrap_or_default();
-    requests.sort_by_key(|request| request.at);
-    requests
+    read
 }
 
 impl Log {
+    fn begun(&self, namespace: &str) -> BTreeSet<String> {
+        let under_way = self.under_way.iter();
+        let ours = under_way.filter(|(_, place)| *place == namespace);
+        ours.map(|(id, _)| id.clone()).collect()
+    }
+
+    fn of(&self, namespace: &str) -> Vec<Request> {
+        let mut requests = self.requests.get(namespace).cloned().unwrap_or_default();
+        requests.sort_by_key(|request| request.at);
+        requests
+    }
+
     fn take(&mut self, entries: Vec<Entry>) {
-        for entry in entries.into_iter().filter(|entry| &*entry.user == USER) {
+        let ours = |entry: &Entry| &*entry.user == USER && entry.verb != "watch";
+        for entry in entries.into_iter().filter(ours) {
             let requests = self.requests.entry(entry.namespace).or_default();
             requests.push(Request {
                 verb: entry.verb.to_owned(),
@@ -103,13 +135,26 @@ impl Log {
             .filter(|line| line.contains(USER))
         {
             let entry: Value = serde_json::from_str(line).expect("the audit log is lines of JSON");
-            let namespace = entry["objectRef"]["namespace"].as_str();
-            if let Some(namespace) = namespace.filter(|_| entry["user"]["username"] == USER) {
-                let requests = self.requests.entry(namespace.to_owned()).or_default();
-                requests.push(request(&entry));
+            if entry["user"]["username"] == USER && entry["verb"] != "watch" {
+                self.note(&entry);
             }
         }
         Ok(())
+    }
+
+    /// An entry stands twice in the log: when the request arrives and when it is answered.
+    fn note(&mut self, entry: &Value) {
+        let Some(namespace) = entry["objectRef"]["namespace"].as_str() else {
+            return;
+        };
+        let id = entry["auditID"].as_str().expect("every request has an id");
+        if entry["stage"] == "RequestReceived" {
+            self.under_way.insert(id.to_owned(), namespace.to_owned());
+            return;
+        }
+        self.under_way.remove(id);
+        let requests = self.requests.entry(namespace.to_owned()).or_default();
+        requests.push(request(entry));
     }
 }
 
@@ -130,6 +175,8 @@ fn request(entry: &Value) -> Request {
             .pointer("/responseStatus/code")
             .and_then(Value::as_i64)
             .unwrap_or_default(),
-        at: text("/stageTimestamp").parse().expect("the audit log has times"),
+        at: text("/requestReceivedTimestamp")
+            .parse()
+            .expect("the audit log has times"),
     }
 }

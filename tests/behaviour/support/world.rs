@@ -346,10 +346,8 @@ impl World {
     }
 
     /// What the controller asked of the API server in this namespace so far, watches left out.
-    pub(crate) fn requests(&self) -> Vec<Request> {
-        let mut requests = audit::requests(self.plane, &self.ns);
-        requests.retain(|request| request.verb != "watch");
-        requests
+    pub(crate) async fn requests(&self) -> Vec<Request> {
+        audit::requests(self.plane, &self.ns).await
     }
 
     /// Runs kubectl, which must succeed, and returns what it printed.
