@@ -215,9 +215,7 @@ impl Owner {
             blocks: value["blockOwnerDeletion"] == true,
         }
     }
-}
 
-impl Owner {
     fn of(owner: &OwnerReference) -> Self {
         Self {
             kind: owner.kind.clone(),
