@@ -1,4 +1,5 @@
-//! The one place where writes leave the program. No other module has a client that can write.
+//! The one place where writes about runs leave the program. Others write only who acts on what (`shard`): Leases, the number
+//! of shards, and the slot of a Kanary.
 //!
 //! Every write carries a precondition that makes a doubled or a late one harmless: a deterministic name, a uid, a
 //! resourceVersion, or the template that was read. Replies go to the cache, so that the next decision rests on them.
@@ -35,8 +36,9 @@ use crate::{
         decision::{Action, Notice, ObjectKind},
         hash,
     },
+    client::{CALL_TIMEOUT, within},
     error::{ApiError, Class},
-    shard::{Fence, Fenced, Right, fence::CALL_TIMEOUT},
+    shard::{Fence, Fenced, Right},
 };
 
 /// Writes to the API server, behind the fence.
@@ -135,7 +137,7 @@ impl Writer {
             Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
                 // Ours from before a restart, or somebody else's: the next decision tells by the owner.
                 let existing = self.api::<K>(namespace);
-                let existing = timeout(existing.get(name)).await.map_err(failed)?;
+                let existing = within(CALL_TIMEOUT, existing.get(name)).await.map_err(failed)?;
                 K::put(&self.cache, &existing);
                 Ok(())
             }
@@ -219,7 +221,7 @@ impl Writer {
         // Refused for the template, or because the target is no longer the one that was read? Only the first is news
         // for the user; the second is decided anew.
         let api = self.api::<Deployment>(namespace);
-        let Ok(now) = timeout(api.get(name)).await else {
+        let Ok(now) = within(CALL_TIMEOUT, api.get(name)).await else {
             return Err(error);
         };
         Deployment::put(&self.cache, &now);
@@ -380,12 +382,4 @@ pub fn typed_template(template: &Value) -> Value {
 fn json_patch(operations: Vec<Value>) -> Result<Patch<Value>, serde_json::Error> {
     let patch = serde_json::from_value(Value::Array(operations))?;
     Ok(Patch::Json(patch))
-}
-
-/// A read that takes too long is given up.
-pub(crate) async fn timeout<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
-    match tokio::time::timeout(CALL_TIMEOUT, call).await {
-        Ok(result) => result,
-        Err(_) => Err(kube::Error::Service("no answer within 10s".into())),
-    }
 }

@@ -152,7 +152,4 @@ fn set_shards(state: &State) {
     }
     metrics.shards_owned.set(i64::try_from(owned.len()).unwrap_or(i64::MAX));
     metrics.fence_margin.set(fence.margin().as_secs_f64());
-    metrics
-        .writes_refused
-        .set(i64::try_from(fence.refused()).unwrap_or(i64::MAX));
 }

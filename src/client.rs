@@ -1,4 +1,7 @@
-//! The client of the API server: one attempt for each call, and the cluster's time from every reply.
+//! The client of the API server: one attempt for each call, a limit to the wait for its answer, and the cluster's time from
+//! every reply.
+
+use std::time::Duration;
 
 use http::{Response, header::DATE};
 use jiff::{Timestamp, fmt::rfc2822};
@@ -45,6 +48,17 @@ async fn learn<B, E>(call: impl Future<Output = Result<Response<B>, E>>, clock: 
         clock.learn(sent, clock.local(), date);
     }
     Ok(reply)
+}
+
+/// Longest time that one call may take. A reply that comes later is never waited for: the outcome is read instead.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Waits for the answer to a call no longer than `time`.
+pub(crate) async fn within<T>(time: Duration, call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+    match tokio::time::timeout(time, call).await {
+        Ok(answer) => answer,
+        Err(_) => Err(kube::Error::Service(format!("no answer within {time:?}").into())),
+    }
 }
 
 fn http_date(text: &str) -> Option<Timestamp> {

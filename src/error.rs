@@ -86,6 +86,12 @@ impl ApiError {
         self.class() == Class::Conflict
     }
 
+    /// The API server said no; otherwise nobody knows what became of the call.
+    #[must_use]
+    pub(crate) fn is_answer(&self) -> bool {
+        matches!(&*self.source, kube::Error::Api(status) if status.code < 500)
+    }
+
     /// The object does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
@@ -135,6 +141,14 @@ impl ApiError {
 pub fn backoff(attempts: u32, base: Duration, cap: Duration, random: f64) -> Duration {
     let most = base.saturating_mul(2_u32.saturating_pow(attempts.min(20))).min(cap);
     most.mul_f64(random.clamp(0.0, 1.0))
+}
+
+/// How long to wait before the next attempt at something that nobody else does meanwhile: 0.2 s at least, about `cap` at
+/// most.
+#[must_use]
+pub(crate) fn retry_after(attempts: u32, cap: Duration) -> Duration {
+    let base = Duration::from_millis(200);
+    base + backoff(attempts, base, cap, fastrand::f64())
 }
 
 #[cfg(test)]

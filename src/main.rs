@@ -115,7 +115,7 @@ enum LogFormat {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(options) => run(options).map(|()| ExitCode::SUCCESS),
-        Command::Shards(options) => shards(options).map(|()| ExitCode::SUCCESS),
+        Command::Shards(options) => shards(&options).map(|()| ExitCode::SUCCESS),
         Command::Crds(options) => crds(&options).map(|()| ExitCode::SUCCESS),
         #[cfg(feature = "demo")]
         Command::Demo(options) => kanary::demo::run(options),
@@ -179,17 +179,19 @@ async fn cluster() -> anyhow::Result<kube::Config> {
     config.map_err(|error| anyhow::anyhow!("no cluster to talk to: set KUBECONFIG, or run in a cluster ({error})"))
 }
 
+/// Where the Leases are. A variable of the environment that is set to nothing counts as not set.
+fn lease_namespace(wanted: Option<&str>, config: &kube::Config) -> String {
+    let wanted = wanted.filter(|namespace| !namespace.is_empty());
+    wanted.unwrap_or(&config.default_namespace).to_owned()
+}
+
 /// How this replica shares the work with others.
 fn sharding(options: &Run, config: kube::Config, clock: &Clock) -> anyhow::Result<Option<Sharding>> {
     if options.standalone {
         return Ok(None);
     }
-    let namespace = options
-        .lease_namespace
-        .clone()
-        .filter(|namespace| !namespace.is_empty());
     Ok(Some(Sharding {
-        namespace: namespace.unwrap_or_else(|| config.default_namespace.clone()),
+        namespace: lease_namespace(options.lease_namespace.as_deref(), &config),
         // Of its own, so that Leases do not queue behind other calls.
         client: client::connect(config, clock.clone())?,
         identity: options.identity.clone(),
@@ -202,11 +204,9 @@ fn sharding(options: &Run, config: kube::Config, clock: &Clock) -> anyhow::Resul
 }
 
 #[tokio::main]
-async fn shards(options: Shards) -> anyhow::Result<()> {
+async fn shards(options: &Shards) -> anyhow::Result<()> {
     let config = cluster().await?;
-    let namespace = options
-        .lease_namespace
-        .unwrap_or_else(|| config.default_namespace.clone());
+    let namespace = lease_namespace(options.lease_namespace.as_deref(), &config);
     let clock = Clock::default();
     let client = client::connect(config, clock.clone())?;
     print!("{}", show::text(client, &namespace, &clock).await?);

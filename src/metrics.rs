@@ -89,8 +89,6 @@ pub struct Metrics {
     pub shards_owned: Gauge,
     /// Seconds for which this replica may write, if its session is not renewed, set when read.
     pub fence_margin: Gauge<f64, AtomicU64>,
-    /// Writes that the fence did not let pass, set when read.
-    pub writes_refused: Gauge,
     /// Shards and sessions that changed hands here.
     pub handovers: Family<Handover, Counter>,
 }
@@ -113,7 +111,6 @@ impl Default for Metrics {
             shard_epoch: Family::default(),
             shards_owned: Gauge::default(),
             fence_margin: Gauge::default(),
-            writes_refused: Gauge::default(),
             handovers: Family::default(),
             registry: Registry::default(),
         };
@@ -181,11 +178,6 @@ fn register_shards(registry: &mut Registry, metrics: &Metrics) {
         "fence_margin_seconds",
         "How long this replica may write if its session is not renewed",
         metrics.fence_margin.clone(),
-    );
-    registry.register(
-        "writes_refused",
-        "Writes that were not sent because the right to them had ended",
-        metrics.writes_refused.clone(),
     );
     registry.register(
         "handovers",

@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
-    act::{timeout, typed_template},
+    act::typed_template,
     api::{
         Kanary,
         names::{KANARY_NAME, PROMOTED_BY, REVISION, RUN},
@@ -33,6 +33,7 @@ use crate::{
         observation::{LiveTarget, Observation, Promotion},
         validation::Item,
     },
+    client::{CALL_TIMEOUT, within},
     error::ApiError,
     memory::Memory,
 };
@@ -97,7 +98,7 @@ impl Observer<'_> {
             return Ok(false);
         }
         let api: Api<K> = Api::namespaced(self.client.clone(), &canary.key.namespace);
-        let found = timeout(api.get_opt(name)).await;
+        let found = within(CALL_TIMEOUT, api.get_opt(name)).await;
         let found = found.map_err(|error| ApiError::new("get", K::kind(&()), &canary.key.namespace, name, error))?;
         if let Some(object) = &found {
             K::put(self.cache, object);
@@ -115,7 +116,7 @@ impl Observer<'_> {
     pub async fn refresh(&self, canary: &Canary) -> Result<bool, ApiError> {
         let Key { kind, namespace, name } = &canary.key;
         let api: Api<Kanary> = Api::namespaced_with(self.client.clone(), namespace, kind);
-        let live = timeout(api.get(name)).await;
+        let live = within(CALL_TIMEOUT, api.get(name)).await;
         let live = live.map_err(|error| ApiError::new("get", kind.as_str().into(), namespace, name, error))?;
         if let Err(error) = self.cache.update_kanary(*kind, &live) {
             tracing::error!(key = %canary.key, error, "an object is left alone, because it cannot be read");
@@ -185,7 +186,7 @@ impl Observer<'_> {
         let namespace = &canary.key.namespace;
         let resource = ApiResource::erase::<Deployment>(&());
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
-        let target = timeout(api.get(&spec.target)).await;
+        let target = within(CALL_TIMEOUT, api.get(&spec.target)).await;
         target.map_err(|error| ApiError::new("get", "Deployment".into(), namespace, &spec.target, error))
     }
 
@@ -194,7 +195,7 @@ impl Observer<'_> {
         let namespace = &canary.key.namespace;
         let failed = |verb, kind: &'static str, error| ApiError::new(verb, kind.into(), namespace, &spec.canary, error);
         let api: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
-        let live = timeout(api.get_opt(&spec.canary)).await;
+        let live = within(CALL_TIMEOUT, api.get_opt(&spec.canary)).await;
         match live.map_err(|error| failed("get", "Deployment", error))? {
             Some(live) => drop(Deployment::put(self.cache, &live)),
             None => drop(Deployment::remove(
@@ -207,7 +208,7 @@ impl Observer<'_> {
             let of_run =
                 ListParams::default().labels(&format!("{RUN}={},{KANARY_NAME}={}", canary.run(spec), canary.key.name));
             let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-            let pods = timeout(api.list(&of_run)).await;
+            let pods = within(CALL_TIMEOUT, api.list(&of_run)).await;
             for pod in pods.map_err(|error| failed("list the pods of", "Deployment", error))? {
                 Pod::put(self.cache, &pod);
             }
@@ -227,7 +228,7 @@ impl Observer<'_> {
             return Ok(Vec::new());
         };
         let api: Api<ReplicaSet> = Api::namespaced(self.client.clone(), namespace);
-        let history = timeout(api.list(&ListParams::default().labels_from(&selector))).await;
+        let history = within(CALL_TIMEOUT, api.list(&ListParams::default().labels_from(&selector))).await;
         let history =
             history.map_err(|error| ApiError::new("list", "ReplicaSet".into(), namespace, &spec.target, error))?;
         let is_targets = |set: &ReplicaSet| {

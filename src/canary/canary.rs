@@ -26,6 +26,14 @@ pub struct Key {
     pub name: String,
 }
 
+impl Key {
+    /// The Kanary of a kind at a place: its namespace and name.
+    #[must_use]
+    pub fn at(kind: KanaryKind, (namespace, name): (String, String)) -> Self {
+        Self { kind, namespace, name }
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.kind, self.namespace, self.name)

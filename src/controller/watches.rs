@@ -30,6 +30,15 @@ pub(super) struct Named {
     pub(super) run: BoxFuture<'static, ()>,
 }
 
+fn named<F>(name: &'static str, watch: impl FnOnce(Pulse) -> F) -> Named
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let pulse = Pulse::default();
+    let run = watch(pulse.clone()).boxed();
+    Named { name, pulse, run }
+}
+
 /// Makes watches.
 #[derive(Clone)]
 pub(super) struct Watcher {
@@ -42,16 +51,12 @@ pub(super) struct Watcher {
 impl Watcher {
     /// Everything, for a controller that is alone.
     pub(super) fn all(&self) -> Vec<Named> {
-        let [deployments, kanaries] = KanaryKind::ALL.map(|kind| self.kanaries(kind, None));
-        let ours = Some(format!("{IS_KANARY}=true"));
-        vec![
-            deployments,
-            kanaries,
-            self.objects::<Deployment>("deployments", None),
-            self.objects::<Service>("services", None),
-            self.objects::<HorizontalPodAutoscaler>("horizontalpodautoscalers", None),
-            self.objects::<Pod>("pods", ours),
-        ]
+        let mut all = Vec::from(KanaryKind::ALL.map(|kind| self.kanaries(kind, None)));
+        all.push(self.objects::<Deployment>("deployments", None));
+        all.push(self.objects::<Service>("services", None));
+        all.push(self.objects::<HorizontalPodAutoscaler>("horizontalpodautoscalers", None));
+        all.push(self.objects::<Pod>("pods", Some(format!("{IS_KANARY}=true"))));
+        all
     }
 
     /// What every replica needs: targets, which carry no label of ours; Services, any of which may select a canary; and the
@@ -62,21 +67,12 @@ impl Watcher {
             self.objects::<Deployment>("deployments", Some(format!("{IS_KANARY}!=true"))),
             self.objects::<Service>("services", None),
         ];
-        for kind in KanaryKind::ALL {
-            let pulse = Pulse::default();
-            let watch = watch::strangers(
-                kind,
-                self.kanary_api(kind),
-                rest.clone(),
-                self.sink.clone(),
-                pulse.clone(),
-            );
-            common.push(Named {
-                name: kind.plural(),
-                pulse,
-                run: watch.boxed(),
-            });
-        }
+        common.extend(KanaryKind::ALL.map(|kind| {
+            let (api, sink) = (self.kanary_api(kind), self.sink.clone());
+            named(kind.plural(), |pulse| {
+                watch::strangers(kind, api, rest.clone(), sink, pulse)
+            })
+        }));
         common
     }
 
@@ -100,14 +96,9 @@ impl Watcher {
 
     /// The Leases of replicas and shards.
     pub(super) fn leases(&self, client: Client, namespace: &str, member: std::sync::Arc<Member>) -> Named {
-        let pulse = Pulse::default();
         let api = Api::<Lease>::namespaced(client, namespace);
-        let watch = watch::leases(api, Some(LEASE.to_owned()), member, self.sink.clone(), pulse.clone());
-        Named {
-            name: "leases",
-            pulse,
-            run: watch.boxed(),
-        }
+        let (ours, sink) = (Some(LEASE.to_owned()), self.sink.clone());
+        named("leases", |pulse| watch::leases(api, ours, member, sink, pulse))
     }
 
     fn kanary_api(&self, kind: KanaryKind) -> Api<Kanary> {
@@ -118,13 +109,8 @@ impl Watcher {
     }
 
     fn kanaries(&self, kind: KanaryKind, selector: Option<String>) -> Named {
-        let pulse = Pulse::default();
-        let watch = watch::kanaries(kind, self.kanary_api(kind), selector, self.sink.clone(), pulse.clone());
-        Named {
-            name: kind.plural(),
-            pulse,
-            run: watch.boxed(),
-        }
+        let (api, sink) = (self.kanary_api(kind), self.sink.clone());
+        named(kind.plural(), |pulse| watch::kanaries(kind, api, selector, sink, pulse))
     }
 
     fn objects<K>(&self, name: &'static str, selector: Option<String>) -> Named
@@ -141,12 +127,7 @@ impl Watcher {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
         };
-        let pulse = Pulse::default();
-        let watch = watch::objects(api, selector, self.sink.clone(), pulse.clone());
-        Named {
-            name,
-            pulse,
-            run: watch.boxed(),
-        }
+        let sink = self.sink.clone();
+        named(name, |pulse| watch::objects(api, selector, sink, pulse))
     }
 }

@@ -15,9 +15,7 @@ use std::{
 };
 
 use super::slot::{Layout, Slot};
-
-/// Longest time that one call may take. A reply that comes later is never waited for: the outcome is read instead.
-pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::client::{CALL_TIMEOUT, within};
 
 /// Of a right that ends sooner than this, no use is made: no API server answers that fast under load.
 const LEAST: Duration = Duration::from_millis(100);
@@ -89,7 +87,6 @@ struct State {
     /// When the right to every shard ends, if the session is not renewed before.
     until: Duration,
     held: BTreeMap<u16, Held>,
-    refused: u64,
 }
 
 #[derive(Debug)]
@@ -226,12 +223,6 @@ impl Fence {
         self.lock().until.saturating_sub(self.time.now())
     }
 
-    /// Writes that were not sent, so far.
-    #[must_use]
-    pub fn refused(&self) -> u64 {
-        self.lock().refused
-    }
-
     /// The right to begin something about a Kanary of this slot, if there is one.
     #[must_use]
     pub fn begin(&self, slot: Slot) -> Option<Right> {
@@ -262,9 +253,7 @@ impl Fence {
         let pass = self
             .pass(right)
             .map_err(|fenced| kube::Error::Service(Box::new(fenced)))?;
-        let answer = tokio::time::timeout(pass.time, call).await;
-        drop(pass);
-        answer.unwrap_or_else(|_| Err(kube::Error::Service("no answer in time".into())))
+        within(pass.time, call).await
     }
 
     fn pass(&self, right: Right) -> Result<Pass<'_>, Fenced> {
@@ -280,11 +269,9 @@ impl Fence {
         let left = state.until.saturating_sub(self.time.now());
         let held = state.held.get_mut(&right.shard);
         let Some(held) = held.filter(|held| held.epoch == epoch && !held.draining) else {
-            state.refused += 1;
             return Err(Fenced::NotOwned);
         };
         if left < LEAST {
-            state.refused += 1;
             return Err(Fenced::Expired);
         }
         held.in_flight += 1;

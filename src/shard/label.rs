@@ -23,7 +23,7 @@ use crate::{
     },
     cache::place_of,
     canary::{Key, canary::slot_of},
-    error::{ApiError, backoff},
+    error::{ApiError, retry_after},
     metrics::{self, Metrics},
 };
 
@@ -67,8 +67,7 @@ impl Labels {
     pub(crate) fn check(&self, kind: KanaryKind, object: &Kanary) -> bool {
         let slot = slot_of(object);
         let label = object.labels().get(SLOT).and_then(|label| label.parse().ok());
-        let (namespace, name) = place_of(object);
-        let key = Key { kind, namespace, name };
+        let key = Key::at(kind, place_of(object));
         if label == Some(slot) {
             self.lock().remove(&key);
             return true;
@@ -105,9 +104,8 @@ impl Labels {
                 .fold(false, async |any, done| any || !done)
                 .await;
             failures = if failed { failures + 1 } else { 0 };
-            let (base, cap) = (Duration::from_millis(200), Duration::from_secs(5));
             let wait = if failed {
-                base + backoff(failures, base, cap, fastrand::f64())
+                retry_after(failures, Duration::from_secs(5))
             } else {
                 Duration::MAX
             };

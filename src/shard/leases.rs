@@ -10,35 +10,13 @@ use kube::{
 };
 
 use super::lease::{self, Read, Session, Shard, session_name, shard_name};
-use crate::api::names::FIELD_MANAGER;
-
-/// A call about a Lease that failed.
-#[derive(Debug, thiserror::Error)]
-#[error("{verb} Lease {name}: {source}")]
-pub struct Failed {
-    verb: &'static str,
-    name: String,
-    source: Box<kube::Error>,
-}
-
-impl Failed {
-    /// The Lease is not the one that was read, or gone.
-    #[must_use]
-    pub fn is_conflict(&self) -> bool {
-        matches!(&*self.source, kube::Error::Api(status) if matches!(status.code, 404 | 409))
-    }
-
-    /// The API server said no; otherwise nobody knows what became of it.
-    #[must_use]
-    pub fn is_answer(&self) -> bool {
-        matches!(&*self.source, kube::Error::Api(status) if status.code < 500)
-    }
-}
+use crate::{api::names::FIELD_MANAGER, client::within, error::ApiError};
 
 /// The Leases of a namespace.
 #[derive(Clone, Debug)]
 pub struct Leases {
     api: Api<Lease>,
+    namespace: String,
     shards: u16,
 }
 
@@ -48,6 +26,7 @@ impl Leases {
     pub fn new(client: Client, namespace: &str, shards: u16) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
+            namespace: namespace.to_owned(),
             shards,
         }
     }
@@ -57,7 +36,7 @@ impl Leases {
     /// # Errors
     ///
     /// There was no answer, or a refusal.
-    pub async fn session(&self, identity: &str, patience: Duration) -> Result<Option<Session>, Failed> {
+    pub async fn session(&self, identity: &str, patience: Duration) -> Result<Option<Session>, ApiError> {
         match self.get(session_name(identity), patience).await? {
             Some(Read::Session(session)) => Ok(Some(session)),
             _ => Ok(None),
@@ -69,16 +48,20 @@ impl Leases {
     /// # Errors
     ///
     /// As [`Leases::session`].
-    pub async fn shard(&self, index: u16, patience: Duration) -> Result<Option<Shard>, Failed> {
+    pub async fn shard(&self, index: u16, patience: Duration) -> Result<Option<Shard>, ApiError> {
         match self.get(shard_name(self.shards, index), patience).await? {
             Some(Read::Shard(shard)) => Ok(Some(shard)),
             _ => Ok(None),
         }
     }
 
-    async fn get(&self, name: String, patience: Duration) -> Result<Option<Read>, Failed> {
+    fn failed(&self, verb: &'static str, name: &str, source: kube::Error) -> ApiError {
+        ApiError::new(verb, "Lease".into(), &self.namespace, name, source)
+    }
+
+    async fn get(&self, name: String, patience: Duration) -> Result<Option<Read>, ApiError> {
         let found = within(patience, self.api.get_opt(&name)).await;
-        let found = found.map_err(|error| failed("get", &name, error))?;
+        let found = found.map_err(|error| self.failed("get", &name, error))?;
         Ok(found.and_then(|lease| lease::read(&lease, self.shards)))
     }
 
@@ -92,7 +75,7 @@ impl Leases {
         session: &Session,
         now: Timestamp,
         patience: Duration,
-    ) -> Result<Session, Failed> {
+    ) -> Result<Session, ApiError> {
         let written = self.write(&session.write(now), patience).await?;
         match lease::read(&written, self.shards) {
             Some(Read::Session(session)) => Ok(session),
@@ -105,7 +88,7 @@ impl Leases {
     /// # Errors
     ///
     /// As [`Leases::write_session`].
-    pub async fn write_shard(&self, shard: &Shard, now: Timestamp, patience: Duration) -> Result<Shard, Failed> {
+    pub async fn write_shard(&self, shard: &Shard, now: Timestamp, patience: Duration) -> Result<Shard, ApiError> {
         let written = self.write(&shard.write(self.shards, now), patience).await?;
         match lease::read(&written, self.shards) {
             Some(Read::Shard(shard)) => Ok(shard),
@@ -113,7 +96,7 @@ impl Leases {
         }
     }
 
-    async fn write(&self, lease: &Lease, patience: Duration) -> Result<Lease, Failed> {
+    async fn write(&self, lease: &Lease, patience: Duration) -> Result<Lease, ApiError> {
         let params = PostParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PostParams::default()
@@ -121,10 +104,10 @@ impl Leases {
         let name = lease.metadata.name.clone().unwrap_or_default();
         if lease.metadata.resource_version.is_none() {
             let created = within(patience, self.api.create(&params, lease)).await;
-            return created.map_err(|error| failed("create", &name, error));
+            return created.map_err(|error| self.failed("create", &name, error));
         }
         let replaced = within(patience, self.api.replace(&name, &params, lease)).await;
-        replaced.map_err(|error| failed("write", &name, error))
+        replaced.map_err(|error| self.failed("write", &name, error))
     }
 
     /// Deletes a session that is over, if it still is.
@@ -132,7 +115,7 @@ impl Leases {
     /// # Errors
     ///
     /// It is not, or there was no answer.
-    pub async fn delete(&self, session: &Session) -> Result<(), Failed> {
+    pub async fn delete(&self, session: &Session) -> Result<(), ApiError> {
         let name = session_name(&session.identity);
         let params = DeleteParams {
             preconditions: Some(Preconditions {
@@ -142,21 +125,6 @@ impl Leases {
             ..DeleteParams::default()
         };
         let deleted = within(Duration::from_secs(5), self.api.delete(&name, &params)).await;
-        deleted.map(drop).map_err(|error| failed("delete", &name, error))
-    }
-}
-
-fn failed(verb: &'static str, name: &str, source: kube::Error) -> Failed {
-    Failed {
-        verb,
-        name: name.to_owned(),
-        source: Box::new(source),
-    }
-}
-
-async fn within<T>(patience: Duration, call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
-    match tokio::time::timeout(patience, call).await {
-        Ok(answer) => answer,
-        Err(_) => Err(kube::Error::Service("no answer in time".into())),
+        deleted.map(drop).map_err(|error| self.failed("delete", &name, error))
     }
 }

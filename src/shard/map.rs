@@ -8,7 +8,7 @@ use kube::{Api, Client, api::PostParams};
 use tokio::time::{sleep, timeout};
 
 use super::slot::Layout;
-use crate::error::backoff;
+use crate::error::retry_after;
 
 /// Name of the `ConfigMap` that holds the number.
 pub const NAME: &str = "kanary-shardmap";
@@ -88,8 +88,7 @@ pub(crate) async fn known(client: &Client, namespace: &str, wanted: Layout) -> L
             Err(_) => tracing::warn!("the number of shards is not known yet: no answer"),
         }
         attempts += 1;
-        let (base, cap) = (Duration::from_millis(200), Duration::from_secs(5));
-        sleep(base + backoff(attempts, base, cap, fastrand::f64())).await;
+        sleep(retry_after(attempts, Duration::from_secs(5))).await;
     }
 }
 

@@ -17,12 +17,12 @@ use super::{
     fence::Fence,
     leader,
     lease::{self, Read, Session, Shard},
-    leases::{Failed, Leases},
+    leases::Leases,
     plan::{Own, Step},
     serve::Served,
     table::Table,
 };
-use crate::{clock::Clock, metrics::Metrics};
+use crate::{clock::Clock, error::ApiError, metrics::Metrics};
 
 /// Leases that are written at once.
 const AT_ONCE: usize = 8;
@@ -147,7 +147,11 @@ impl Member {
         let rubbish = self.lock().table.rubbish();
         for session in rubbish {
             if let Err(error) = self.leases.delete(&session).await {
-                tracing::debug!(session = session.identity, %error, "an old session stays for now");
+                tracing::debug!(
+                    session = session.identity,
+                    error = error.message(),
+                    "an old session stays for now"
+                );
             }
         }
     }
@@ -273,7 +277,7 @@ impl Member {
         }
     }
 
-    async fn write(&self, shard: &Shard) -> Result<Shard, Failed> {
+    async fn write(&self, shard: &Shard) -> Result<Shard, ApiError> {
         self.leases.write_shard(shard, self.clock.now(), self.patience()).await
     }
 
@@ -299,7 +303,7 @@ impl Member {
             }
             Ok(Some(now)) => self.put(Read::Session(now)),
             Ok(None) => self.miss(&lease::session_name(&session.identity)),
-            Err(error) => tracing::debug!(%error, "a session could not be looked at"),
+            Err(error) => tracing::debug!(error = error.message(), "a session could not be looked at"),
         }
     }
 
@@ -356,7 +360,7 @@ impl Member {
             .await;
         match ended {
             Ok(_) => tracing::info!("session ended"),
-            Err(error) => tracing::warn!(%error, "the session is left to end by itself"),
+            Err(error) => tracing::warn!(error = error.message(), "the session is left to end by itself"),
         }
         if self.lock().leads_until > self.options.time.now() {
             leader::step_down(&self.options).await;

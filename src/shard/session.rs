@@ -6,10 +6,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     lease::{Read, Session},
-    leases::Failed,
     member::{Error, Member},
 };
-use crate::error::backoff;
+use crate::error::{ApiError, retry_after};
 
 /// What became of a renewal.
 enum Beat {
@@ -49,17 +48,16 @@ impl Member {
             match self.try_begin().await {
                 Ok(()) => return,
                 Err(error) => {
-                    tracing::warn!(%error, "no session yet");
-                    self.lock().problem = Some(format!("no session: {error}"));
+                    tracing::warn!(error = error.message(), "no session yet");
+                    self.lock().problem = Some(format!("no session: {}", error.message()));
                 }
             }
             attempts += 1;
-            let (base, cap) = (Duration::from_millis(200), Duration::from_secs(3));
-            sleep(base + backoff(attempts, base, cap, fastrand::f64())).await;
+            sleep(retry_after(attempts, Duration::from_secs(3))).await;
         }
     }
 
-    async fn try_begin(&self) -> Result<(), Failed> {
+    async fn try_begin(&self) -> Result<(), ApiError> {
         let identity = &self.options.identity;
         let former = self.leases.session(identity, self.patience()).await?;
         let now = self.clock.now();
@@ -128,7 +126,7 @@ impl Member {
             }
             Err(error) => error,
         };
-        tracing::warn!(%error, margin = ?self.fence.margin(), "the session was not renewed");
+        tracing::warn!(error = error.message(), margin = ?self.fence.margin(), "the session was not renewed");
         if !error.is_conflict() {
             return Ok(Beat::Again);
         }

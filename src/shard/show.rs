@@ -10,6 +10,7 @@ use super::{
     lease::{self, LEADER, Read, Session, Shard},
     map,
     slot::{Layout, Slot},
+    table::identity,
 };
 use crate::{
     api::{
@@ -150,18 +151,12 @@ impl Seen {
             let nobody = "nobody yet".to_owned();
             return [index.to_string(), slots, kanaries, String::new(), nobody, String::new()];
         };
-        let identity = |session: &str| {
-            session
-                .rsplit_once('/')
-                .map_or(session, |(identity, _)| identity)
-                .to_owned()
-        };
         let owner = match shard.holder.as_str() {
             "" => "nobody: given away".to_owned(),
-            session if self.is_alive(session) => identity(session),
+            session if self.is_alive(session) => identity(session).to_owned(),
             session => format!("nobody: {} is gone", identity(session)),
         };
-        let next = shard.next.as_deref().map(identity).unwrap_or_default();
+        let next = shard.next.as_deref().map(identity).unwrap_or_default().to_owned();
         let epoch = shard.epoch.to_string();
         [index.to_string(), slots, kanaries, epoch, owner, next]
     }

@@ -104,13 +104,6 @@ where
 
 struct Kanaries(KanaryKind, Option<Arc<Labels>>);
 
-impl Kanaries {
-    fn key(&self, (namespace, name): Place) -> Key {
-        let kind = self.0;
-        Key { kind, namespace, name }
-    }
-}
-
 impl Feed for Kanaries {
     type Object = Kanary;
 
@@ -125,7 +118,7 @@ impl Feed for Kanaries {
         match cache.put_kanary(self.0, object) {
             Ok(news) => Vec::from_iter(news),
             Err(error) => {
-                let key = self.key(place_of(object));
+                let key = Key::at(self.0, place_of(object));
                 tracing::error!(key = %key, error, "an object is left alone, because it cannot be read");
                 Vec::new()
             }
@@ -133,7 +126,7 @@ impl Feed for Kanaries {
     }
 
     fn remove(&self, cache: &Cache, place: &Place) -> Vec<Key> {
-        let key = self.key(place.clone());
+        let key = Key::at(self.0, place.clone());
         cache.remove_kanary(&key);
         vec![key]
     }
@@ -166,14 +159,9 @@ impl Feed for Strangers {
         Vec::new()
     }
 
-    fn remove(&self, _: &Cache, (namespace, name): &Place) -> Vec<Key> {
-        let key = Key {
-            kind: self.0,
-            namespace: namespace.clone(),
-            name: name.clone(),
-        };
+    fn remove(&self, _: &Cache, place: &Place) -> Vec<Key> {
         if let Some(labels) = &self.1 {
-            labels.forget(&key);
+            labels.forget(&Key::at(self.0, place.clone()));
         }
         Vec::new()
     }

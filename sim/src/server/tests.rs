@@ -292,7 +292,7 @@ async fn what_a_watch_told_of_is_in_the_audit_log() {
     let api: Api<ConfigMap> = Api::namespaced(server.client("reader"), "default");
     let mut events = pin!(api.watch(&WatchParams::default(), "0").await.unwrap());
     let writer: Api<ConfigMap> = Api::namespaced(server.client("writer"), "default");
-    let writes = tokio::spawn(async move {
+    let create_all = tokio::spawn(async move {
         for number in 0..500 {
             let map = map(&format!("m{number}"), json!({}));
             writer.create(&PostParams::default(), &map).await.unwrap();
@@ -310,5 +310,5 @@ async fn what_a_watch_told_of_is_in_the_audit_log() {
         );
         assert!(logged.len() > number, "{number} is not in it");
     }
-    writes.await.unwrap();
+    create_all.await.unwrap();
 }
