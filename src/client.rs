@@ -3,25 +3,37 @@
 
 use std::time::Duration;
 
-use http::{Response, header::DATE};
+use http::{
+    Response,
+    header::{DATE, HeaderValue, USER_AGENT},
+};
 use jiff::{Timestamp, fmt::rfc2822};
 use kube::{Client, Config, client::ClientBuilder};
 use tower::{Service, layer::layer_fn, util::MapFuture};
 
 use crate::clock::Clock;
 
-/// A client that tells `clock` what time the API server says it is.
+/// A client that tells `clock` what time the API server says it is, and the API server which replica asks: its audit log
+/// has that as `userAgent`.
 ///
 /// The client does not repeat calls by itself: what follows a failed call is decided anew, from what is seen then.
 ///
 /// # Errors
 ///
 /// The configuration names certificates or credentials that cannot be used.
-pub fn connect(mut config: Config, clock: Clock) -> kube::Result<Client> {
+pub fn connect(mut config: Config, clock: Clock, identity: &str) -> kube::Result<Client> {
+    config.headers.extend(agent(identity).map(|agent| (USER_AGENT, agent)));
     config.default_retry = false;
     // Watches end by their own timeout; a read timeout below it would cut them off and cost a request each time.
     let learn = layer_fn(move |service| learning(service, clock.clone()));
     Ok(ClientBuilder::try_from(config)?.with_layer(&learn).build())
+}
+
+/// `None` for an identity that no header can hold.
+fn agent(identity: &str) -> Option<HeaderValue> {
+    format!("kanary/{} ({identity})", env!("CARGO_PKG_VERSION"))
+        .parse()
+        .ok()
 }
 
 /// `service`, which may be anything that answers as an API server, telling `clock` what time its replies say it is.

@@ -151,7 +151,7 @@ async fn run(options: Run) -> anyhow::Result<()> {
     let clock = Clock::default();
     let config = cluster().await?;
     tracing::info!(server = %config.cluster_url, version = env!("CARGO_PKG_VERSION"), "starting");
-    let client = client::connect(config.clone(), clock.clone())?;
+    let client = client::connect(config.clone(), clock.clone(), &options.identity)?;
     let sharding = sharding(&options, config, &clock)?;
     let options = controller::Options {
         namespace: options.namespace.filter(|namespace| !namespace.is_empty()),
@@ -193,7 +193,7 @@ fn sharding(options: &Run, config: kube::Config, clock: &Clock) -> anyhow::Resul
     Ok(Some(Sharding {
         namespace: lease_namespace(options.lease_namespace.as_deref(), &config),
         // Of its own, so that Leases do not queue behind other calls.
-        client: client::connect(config, clock.clone())?,
+        client: client::connect(config, clock.clone(), &options.identity)?,
         identity: options.identity.clone(),
         template: options.pod_template_hash.clone(),
         ttl: options.session_ttl.0,
@@ -208,7 +208,7 @@ async fn shards(options: &Shards) -> anyhow::Result<()> {
     let config = cluster().await?;
     let namespace = lease_namespace(options.lease_namespace.as_deref(), &config);
     let clock = Clock::default();
-    let client = client::connect(config, clock.clone())?;
+    let client = client::connect(config, clock.clone(), "shards")?;
     print!("{}", show::text(client, &namespace, &clock).await?);
     Ok(())
 }

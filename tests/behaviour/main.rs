@@ -34,5 +34,6 @@ mod rollout;
 mod scale;
 mod seen;
 mod shards;
+mod storm;
 mod traffic;
 mod writes;

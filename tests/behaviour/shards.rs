@@ -11,7 +11,7 @@ const FLEET: usize = 40;
 const SLOT: &str = "kanary.k8s-operators.dev/slot";
 
 /// Lets the controller hold Leases in the namespace of the world, as deploy/rbac.yaml does in its own.
-async fn grant(world: &World) {
+pub(crate) async fn grant(world: &World) {
     let binding = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
         "metadata": {"name": "kanary-leases"},
@@ -36,7 +36,7 @@ fn replica(world: &World, identity: &str) -> Process {
     Process::start_sharing(world, &arguments)
 }
 
-async fn ready(replica: &Process) {
+pub(crate) async fn ready(replica: &Process) {
     let url = format!("http://{}/readyz", replica.admin().await);
     poll("the replica is ready", async || {
         let answer = reqwest::get(&url).await.map_err(|error| error.to_string())?;
@@ -70,7 +70,7 @@ async fn until_all_are(world: &World, phases: &[&str]) {
     world.until_all(&KANARY, "", &what, are).await;
 }
 
-async fn session_ends(world: &World, identity: &str) {
+pub(crate) async fn session_ends(world: &World, identity: &str) {
     let name = format!("kanary-session-{identity}");
     let over = |lease: &Value| lease["spec"]["holderIdentity"] == "";
     world.until(&LEASE, &name, "the session was ended", over).await;

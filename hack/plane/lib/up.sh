@@ -65,9 +65,17 @@ spawn() {
   local name=$1 path
   shift
   path=$(program "$name")
-  setsid "$path" "$@" </dev/null >"$DIR/logs/$name.log" 2>&1 &
+  printf '%s\0' "$@" >"$DIR/pids/$name.arguments"
+  setsid "$path" "$@" </dev/null >>"$DIR/logs/$name.log" 2>&1 &
   echo $! >"$DIR/pids/$name"
   disown
+}
+
+# revive NAME: starts a program again that was killed, with the arguments it had.
+revive() {
+  local arguments
+  mapfile -d '' -t arguments <"$DIR/pids/$1.arguments"
+  spawn "$1" "${arguments[@]}"
 }
 
 # await NAME SECONDS COMMAND: until COMMAND succeeds; the log's end tells why it did not.

@@ -49,6 +49,8 @@ pub struct Entry {
     pub name: String,
     /// The answer's status.
     pub code: u16,
+    /// The client's `User-Agent`.
+    pub agent: String,
 }
 
 /// An API server over a cluster. Clones are the same one.
@@ -157,6 +159,7 @@ fn entry(at: Timestamp, call: &Call, request: &Request<'_>, response: &Response<
         namespace: call.namespace.clone().unwrap_or_default(),
         name: change::name_of(call, request),
         code: response.status().as_u16(),
+        agent: request.header("user-agent").to_owned(),
     }
 }
 

@@ -33,6 +33,10 @@ pub(crate) struct Request {
     pub(crate) code: i64,
     /// When it arrived.
     pub(crate) at: Timestamp,
+    /// When it was answered.
+    pub(crate) answered: Timestamp,
+    /// Which program asked.
+    pub(crate) agent: String,
 }
 
 impl Request {
@@ -86,6 +90,11 @@ pub(crate) async fn requests(plane: &Plane, namespace: &str) -> Vec<Request> {
     .await
 }
 
+/// The API server was killed: what was under way is never answered.
+pub(super) fn forget_under_way(plane: &Plane) {
+    read(plane).under_way.clear();
+}
+
 /// The log as it is now.
 fn read(plane: &Plane) -> MutexGuard<'static, Log> {
     let mut read = READ.lock().unwrap();
@@ -119,6 +128,8 @@ impl Log {
                 name: entry.name,
                 code: i64::from(entry.code),
                 at: entry.at,
+                answered: entry.at,
+                agent: entry.agent,
             });
         }
     }
@@ -164,6 +175,7 @@ fn request(entry: &Value) -> Request {
         text.unwrap_or_default().to_owned()
     };
     let resource = text("/objectRef/resource");
+    let time = |pointer: &str| text(pointer).parse().expect("the audit log has times");
     Request {
         verb: text("/verb"),
         resource: match text("/objectRef/subresource").as_str() {
@@ -175,8 +187,8 @@ fn request(entry: &Value) -> Request {
             .pointer("/responseStatus/code")
             .and_then(Value::as_i64)
             .unwrap_or_default(),
-        at: text("/requestReceivedTimestamp")
-            .parse()
-            .expect("the audit log has times"),
+        at: time("/requestReceivedTimestamp"),
+        answered: time("/stageTimestamp"),
+        agent: text("/userAgent"),
     }
 }

@@ -2,9 +2,9 @@
 
 use std::{
     fmt,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
-    sync::mpsc,
+    sync::{Mutex, mpsc},
     time::Duration,
 };
 
@@ -15,7 +15,15 @@ use kanary_sim::{
     server::{Listener, Server},
 };
 
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Runtime},
+};
+
 use super::audit;
+
+/// A free port on loopback.
+const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// A cluster that was started in this process.
 pub(crate) struct Embedded {
@@ -23,6 +31,8 @@ pub(crate) struct Embedded {
     pub(crate) prometheus: Prometheus,
     pub(crate) prometheus_url: String,
     address: SocketAddr,
+    /// What serves the API: with it every connection ends.
+    api: Mutex<Option<Runtime>>,
 }
 
 impl fmt::Debug for Embedded {
@@ -36,15 +46,36 @@ impl fmt::Debug for Embedded {
 impl Embedded {
     /// Starts it.
     pub(crate) fn start() -> Self {
-        let (started, ready) = mpsc::channel();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(2)
-                .enable_all()
-                .build();
-            runtime.expect("a runtime can be made").block_on(serve(&started));
+        let cluster = Cluster::new(Options {
+            start: jiff::Timestamp::now(),
+            seed: fastrand::u64(..),
+            ..Options::default()
         });
-        ready.recv().expect("the embedded cluster starts")
+        let (server, prometheus) = (Server::new(cluster.clone()), Prometheus::new());
+        let (bound, metrics) = mpsc::channel();
+        let answers = prometheus.clone();
+        std::thread::spawn(move || runtime().block_on(run(cluster, answers, &bound)));
+        let metrics = metrics.recv().expect("the embedded cluster starts");
+        let (api, address) = serve(server.clone(), ANY);
+        Self {
+            server,
+            prometheus,
+            prometheus_url: format!("http://{metrics}"),
+            address,
+            api: Mutex::new(Some(api)),
+        }
+    }
+
+    /// Ends all connections to the API, and takes no more.
+    pub(crate) fn kill_api_server(&self) {
+        let api = self.api.lock().unwrap().take();
+        api.expect("it runs").shutdown_background();
+    }
+
+    /// Serves the API again.
+    pub(crate) fn revive_api_server(&self) {
+        let (api, _) = serve(self.server.clone(), self.address);
+        *self.api.lock().unwrap() = Some(api);
     }
 
     /// A kubeconfig for a user.
@@ -57,34 +88,35 @@ impl Embedded {
     }
 }
 
-async fn serve(started: &mpsc::Sender<Embedded>) {
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let options = Options {
-        start: jiff::Timestamp::now(),
-        seed: fastrand::u64(..),
-        ..Options::default()
-    };
-    let cluster = Cluster::new(options);
-    let (server, prometheus) = (Server::new(cluster.clone()), Prometheus::new());
-    let listener = Listener::bind(any).await.expect("there is a free port");
-    let metrics = tokio::net::TcpListener::bind(any).await.expect("there is a free port");
-    let metrics_address = metrics.local_addr().expect("the listener is bound");
-    let embedded = Embedded {
-        server: server.clone(),
-        prometheus: prometheus.clone(),
-        prometheus_url: format!("http://{metrics_address}"),
-        address: listener.address(),
-    };
-    started.send(embedded).expect("somebody waits for it");
+fn runtime() -> Runtime {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime can be made")
+}
+
+/// Serves the API in a runtime of its own, and tells where.
+fn serve(server: Server, address: SocketAddr) -> (Runtime, SocketAddr) {
+    let runtime = runtime();
+    let (bound, listens) = mpsc::channel();
+    runtime.spawn(async move {
+        let listener = Listener::bind(address).await.expect("there is a free port");
+        bound.send(listener.address()).expect("somebody waits for it");
+        let ended = listener.serve(server, &["kubernetes-admin", audit::USER]).await;
+        ended.expect("the API server serves");
+    });
+    let address = listens.recv().expect("the API server starts");
+    (runtime, address)
+}
+
+/// Runs all of the cluster but its API.
+async fn run(cluster: Cluster, prometheus: Prometheus, bound: &mpsc::Sender<SocketAddr>) {
+    let metrics = TcpListener::bind(ANY).await.expect("there is a free port");
+    let address = metrics.local_addr().expect("the listener is bound");
+    bound.send(address).expect("somebody waits for it");
     let clock = cluster.clock();
     // As the real control plane is set (hack/plane).
     let behaviour = Behaviour::default().with_autoscaler_period(Duration::from_secs(2));
     tokio::join!(
         controllers::run(cluster, behaviour),
         prometheus::serve(metrics, prometheus, move || clock.now()),
-        async move {
-            let ended = listener.serve(server, &["kubernetes-admin", audit::USER]).await;
-            ended.expect("the API server serves");
-        },
     );
 }

@@ -12,6 +12,7 @@ mod kinds;
 mod kubectl;
 mod machine;
 mod manifests;
+mod owners;
 mod plane;
 mod process;
 mod recorder;
@@ -28,6 +29,7 @@ pub(crate) use kinds::{
     ROLE_BINDING, SECRET, SERVICE,
 };
 pub(crate) use manifests::{config_map, deployment, from_yaml, kanary, merge, service, template};
+pub(crate) use owners::Owners;
 pub(crate) use process::Process;
 pub(crate) use status::{assert_not_before, condition, is_true, labels, message, phase, reason, since, time};
 pub(crate) use waiting::{poll, waited};

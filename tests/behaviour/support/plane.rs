@@ -1,6 +1,6 @@
 //! The cluster that the suite runs on: the only place that knows where it is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kanary::clock::Clock;
@@ -12,10 +12,10 @@ use kube::{
     runtime::{conditions, wait::await_condition},
 };
 use serde_json::Value;
-use tokio::sync::OnceCell;
+use tokio::{process::Command, sync::OnceCell};
 use tower::Layer;
 
-use super::{embedded::Embedded, faults::Faults, from_yaml, waited};
+use super::{audit, embedded::Embedded, faults::Faults, from_yaml, poll, waited};
 
 static READY: OnceCell<Plane> = OnceCell::const_new();
 
@@ -33,6 +33,7 @@ pub(crate) struct Plane {
 pub(crate) enum Kind {
     /// A real control plane, started by `hack/plane/plane run`.
     Real {
+        folder: PathBuf,
         audit_log: PathBuf,
         /// Where Prometheus reads what to scrape.
         prometheus_targets: PathBuf,
@@ -61,12 +62,13 @@ impl Plane {
                 .init();
         }
         // The one switch: whoever starts a real control plane for the suite tells it where that is.
-        let plane = if std::env::var_os("KANARY_PLANE_DIR").is_some() {
+        let plane = if let Some(folder) = std::env::var_os("KANARY_PLANE_DIR") {
             Self {
                 admin: variable("KUBECONFIG").into(),
                 kanary: variable("KANARY_PLANE_KUBECONFIG_KANARY").into(),
                 prometheus: variable("KANARY_PLANE_PROMETHEUS"),
                 kind: Kind::Real {
+                    folder: folder.into(),
                     audit_log: variable("KANARY_PLANE_AUDIT_LOG").into(),
                     prometheus_targets: variable("KANARY_PLANE_PROMETHEUS_TARGETS").into(),
                 },
@@ -75,7 +77,7 @@ impl Plane {
             let embedded = Embedded::start();
             Self {
                 admin: embedded.kubeconfig("admin", "kubernetes-admin"),
-                kanary: embedded.kubeconfig("kanary", super::audit::USER),
+                kanary: embedded.kubeconfig("kanary", audit::USER),
                 prometheus: embedded.prometheus_url.clone(),
                 kind: Kind::Embedded(embedded),
             }
@@ -91,6 +93,25 @@ impl Plane {
         &self.kind
     }
 
+    /// Kills the API server. For a test that is alone.
+    pub(crate) async fn kill_api_server(&self) {
+        match &self.kind {
+            Kind::Real { folder, .. } => plane_program("kill", folder).await,
+            Kind::Embedded(embedded) => embedded.kill_api_server(),
+        }
+    }
+
+    /// Starts it again.
+    pub(crate) async fn revive_api_server(&self) {
+        match &self.kind {
+            Kind::Real { folder, .. } => plane_program("revive", folder).await,
+            Kind::Embedded(embedded) => embedded.revive_api_server(),
+        }
+        let client = self.admin().await;
+        poll("the API server answers", async || client.apiserver_version().await).await;
+        audit::forget_under_way(self);
+    }
+
     /// A client that may do everything: the user's.
     pub(crate) async fn admin(&self) -> Client {
         Client::try_from(config(&self.admin).await).expect("the plane's kubeconfig makes a client")
@@ -98,7 +119,7 @@ impl Plane {
 
     /// A client of the controller's own user, as the program makes it. Made for the runtime that calls.
     pub(crate) async fn kanary(&self, clock: Clock, faults: Option<&Faults>) -> Client {
-        let client = kanary::client::connect(config(&self.kanary).await, clock);
+        let client = kanary::client::connect(config(&self.kanary).await, clock, "suite");
         let client = client.expect("the plane's kubeconfig makes a client");
         let Some(faults) = faults else { return client };
         let service = tower::service_fn(move |request| {
@@ -122,6 +143,18 @@ impl Plane {
     pub(crate) fn prometheus(&self) -> &str {
         &self.prometheus
     }
+}
+
+/// `hack/plane/plane` about the API server.
+async fn plane_program(command: &str, folder: &Path) {
+    let plane = Path::new(env!("CARGO_MANIFEST_DIR")).join("hack/plane/plane");
+    let ran = Command::new(plane)
+        .args([command, "kube-apiserver"])
+        .arg(folder)
+        .output()
+        .await;
+    let ran = ran.expect("hack/plane/plane runs");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
 }
 
 async fn config(kubeconfig: &std::path::Path) -> Config {

@@ -1,0 +1,194 @@
+//! Five hundred Kanaries under way while replicas are killed, frozen, replaced twice over, and the API server is killed.
+
+use std::collections::BTreeMap;
+
+use futures::StreamExt;
+use kanary::shard::Layout;
+use kube::Api;
+use serde_json::{Value, json};
+
+use crate::{
+    shards::{grant, ready, session_ends},
+    support::{DEPLOYMENT, KANARY, Owners, Process, Request, World, phase, poll, template},
+};
+
+const FLEET: usize = 500;
+
+/// What a Kanary is made to come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Promoted,
+    /// By a label, as soon as it runs.
+    FailedEarly,
+    /// At its deadline.
+    FailedLate,
+    DryRun,
+}
+
+impl Fate {
+    fn of(number: usize) -> Self {
+        match number % 8 {
+            0 => Self::FailedEarly,
+            1 => Self::FailedLate,
+            2 => Self::DryRun,
+            _ => Self::Promoted,
+        }
+    }
+
+    fn phase(self) -> &'static str {
+        match self {
+            Self::Promoted => "DeploymentUpdated",
+            Self::FailedEarly | Self::FailedLate => "Failed",
+            Self::DryRun => "Succeeded",
+        }
+    }
+}
+
+/// A Kanary whose deadline is between 20 s and a minute after its start.
+fn spec(number: usize) -> Value {
+    let (fate, target) = (Fate::of(number), format!("app-{number}"));
+    let mut pod = template(&target, "v2");
+    if fate == Fate::FailedEarly {
+        pod["metadata"]["labels"]["validation"] = json!("failed");
+    }
+    let deadline = if fate == Fate::FailedLate { "invalid" } else { "valid" };
+    json!({
+        "template": {"spec": {"template": pod}},
+        "rollout": {"mode": if fate == Fate::DryRun { "dry-run" } else { "auto" }},
+        "validation": {"validationPeriod": format!("{}s", 20 + number % 40), "items": [
+            {"labelWatch": {"podInvalidationLabels": {"validation": "failed"}}},
+            {"manual": {"statusAfterDeadline": deadline}},
+        ]},
+    })
+}
+
+fn replica(world: &World, identity: &str, template: &str) -> Process {
+    let arguments = ["--identity", identity, "--pod-template-hash", template];
+    let shared = ["--session-ttl", "3s", "--lease-namespace", &world.ns];
+    Process::start_sharing(world, &[&arguments[..], &shared].concat())
+}
+
+async fn create_all(world: &World) {
+    futures::stream::iter(0..FLEET)
+        .for_each_concurrent(16, |number| async move {
+            let target = format!("app-{number}");
+            world.target(&target, 1).await;
+            world.kanary(&format!("fleet-{number}"), &target, spec(number)).await;
+        })
+        .await;
+}
+
+/// A rolling update: a new replica for each old one, which ends when the new one is ready.
+async fn roll(world: &World, old: &mut Vec<Process>, template: &str) {
+    for (number, replica_before) in old.iter_mut().enumerate() {
+        let new = replica(world, &format!("{template}-{number}"), template);
+        ready(&new).await;
+        assert!(
+            replica_before.terminate().await.success(),
+            "{:#?}",
+            replica_before.lines()
+        );
+        *replica_before = new;
+    }
+}
+
+/// The API server is away for longer than a session lasts.
+async fn outage(world: &World, replicas: &[Process]) {
+    world.plane.kill_api_server().await;
+    for replica in replicas {
+        let url = format!("http://{}/readyz", replica.admin().await);
+        poll("the replica knows that it may not write", async || {
+            let text = reqwest::get(&url)
+                .await
+                .map_err(|error| error.to_string())?
+                .text()
+                .await;
+            let text = text.map_err(|error| error.to_string())?;
+            if text.contains("not renewed in time") {
+                Ok(())
+            } else {
+                Err(text)
+            }
+        })
+        .await;
+    }
+    world.plane.revive_api_server().await;
+    for replica in replicas {
+        ready(replica).await;
+    }
+}
+
+/// The number in the name of a target, a Kanary, a canary or its pod.
+fn number(name: &str) -> usize {
+    let number = name.split('-').nth(1).and_then(|number| number.parse().ok());
+    number.unwrap_or_else(|| panic!("{name} is not one of ours"))
+}
+
+/// Every Kanary came to what it was made for, once.
+async fn assert_fates(world: &World, kanaries: &[Value], requests: &[Request]) {
+    let mut ends = BTreeMap::<_, usize>::new();
+    for kanary in kanaries {
+        let name = kanary["metadata"]["name"].as_str().unwrap_or_default();
+        assert_eq!(phase(kanary), Fate::of(number(name)).phase(), "{kanary:#}");
+        *ends.entry(phase(kanary).to_owned()).or_default() += 1;
+    }
+    println!("{ends:?}");
+    for target in world.list(&DEPLOYMENT, "").await {
+        let name = target["metadata"]["name"].as_str().unwrap_or_default();
+        let versions = if Fate::of(number(name)) == Fate::Promoted { 2 } else { 1 };
+        assert_eq!(target["metadata"]["generation"], versions, "{name}");
+    }
+    let mut created = BTreeMap::<_, usize>::new();
+    for request in requests {
+        let is_canary = request.verb == "create" && request.resource == "deployments" && request.is_done();
+        *created.entry(&request.name).or_default() += usize::from(is_canary);
+    }
+    let twice: Vec<_> = created.into_iter().filter(|(_, times)| *times > 1).collect();
+    assert_eq!(twice, Vec::new(), "a canary is created once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_hundred_end_as_they_would_have_whatever_happens_to_replicas_and_the_api_server() {
+    let world = World::alone("storm").await;
+    grant(&world).await;
+    let owners = Owners::watch(Api::namespaced(world.plane.admin().await, &world.ns), Layout::DEFAULT);
+    let mut replicas: Vec<_> = (0..3)
+        .map(|number| replica(&world, &format!("a-{number}"), "a"))
+        .collect();
+    for replica in &replicas {
+        ready(replica).await;
+    }
+    create_all(&world).await;
+
+    replicas[0].kill().await;
+    replicas[0] = replica(&world, "a-0", "a");
+    replicas[1].signal("STOP").await;
+    session_ends(&world, "a-1").await;
+    replicas[1].signal("CONT").await;
+    roll(&world, &mut replicas, "b").await;
+    outage(&world, &replicas).await;
+    roll(&world, &mut replicas, "c").await;
+
+    let ended = |kanaries: &[&Value]| {
+        kanaries.len() == FLEET && kanaries.iter().all(|kanary| !kanary["status"]["completedAt"].is_null())
+    };
+    let kanaries = world.until_all(&KANARY, "", "every Kanary has ended", ended).await;
+    world
+        .none_left(&DEPLOYMENT, "kanary.k8s-operators.dev/iskanary=true")
+        .await;
+    let mut requests = world.requests().await;
+    // Events are no acts, and Leases say who may act.
+    requests.retain(|request| !["events", "leases", "configmaps"].contains(&request.resource.as_str()));
+    assert_fates(&world, &kanaries, &requests).await;
+    let judged = owners.judge(&requests, |request| {
+        (world.ns.clone(), format!("app-{}", number(&request.name)))
+    });
+    println!(
+        "{} writes by owners, {} while Leases could not be watched; {} times a shard was taken",
+        judged.inside,
+        judged.unknown,
+        owners.handovers()
+    );
+    assert_eq!(judged.outside, Vec::<String>::new());
+    assert!(judged.inside > FLEET * 4, "{judged:?}");
+}

@@ -1,0 +1,177 @@
+//! Which replica owned which shard when, as its Leases say, and what was written by others.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use kanary::{
+    api::names::LEASE,
+    shard::{
+        Layout, Slot,
+        lease::{self, Read},
+    },
+};
+use kube::{
+    Api, ResourceExt,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
+};
+use tokio::task::JoinHandle;
+
+use super::Request;
+
+/// Records Leases as long as it is kept.
+#[derive(Debug)]
+pub(crate) struct Owners {
+    layout: Layout,
+    history: Arc<Mutex<History>>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct History {
+    shards: BTreeMap<u16, Vec<Owner>>,
+    /// Sessions that are over, and when that was seen.
+    over: BTreeMap<String, Timestamp>,
+    /// The holders of sessions, by name of their Lease.
+    sessions: BTreeMap<String, String>,
+    /// Times of which some may have been missed.
+    gaps: Vec<(Timestamp, Timestamp)>,
+    heard: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+struct Owner {
+    /// `<identity>/<boot>`; empty for nobody.
+    session: String,
+    /// When it wrote the Lease: it owned nothing before.
+    since: Timestamp,
+    /// When that was seen: nobody who had it before owns it after.
+    seen: Timestamp,
+}
+
+/// What became of the writes of replicas.
+#[derive(Debug, Default)]
+pub(crate) struct Judged {
+    /// By a replica that owned the shard.
+    pub(crate) inside: usize,
+    /// When Leases could not be watched.
+    pub(crate) unknown: usize,
+    /// By a replica that did not, as text.
+    pub(crate) outside: Vec<String>,
+}
+
+impl Owners {
+    /// Records from now on.
+    pub(crate) fn watch(leases: Api<Lease>, layout: Layout) -> Self {
+        let history = Arc::new(Mutex::new(History::default()));
+        let record = history.clone();
+        let task = tokio::spawn(async move {
+            let ours = watcher::Config::default().labels(LEASE);
+            let mut events = std::pin::pin!(watcher(leases, ours).default_backoff());
+            while let Some(event) = events.next().await {
+                // An error is a gap, which ends with the next list.
+                if let Ok(event) = event {
+                    record.lock().unwrap().take(event, layout);
+                }
+            }
+        });
+        Self { layout, history, task }
+    }
+
+    /// Judges the writes that were done, by the shard of the target that `target` names for the object.
+    pub(crate) fn judge(&self, requests: &[Request], target: impl Fn(&Request) -> (String, String)) -> Judged {
+        let history = self.history.lock().unwrap();
+        let mut judged = Judged::default();
+        for request in requests
+            .iter()
+            .filter(|request| request.is_write() && request.is_done())
+        {
+            let (namespace, name) = target(request);
+            let shard = self.layout.shard_of(Slot::of(&namespace, &name));
+            let during_gap = |(from, to): &(Timestamp, Timestamp)| request.answered >= *from && request.at <= *to;
+            if history.gaps.iter().any(during_gap) {
+                judged.unknown += 1;
+            } else if history.may_have_owned(shard, request) {
+                judged.inside += 1;
+            } else {
+                let owners = history.shards.get(&shard);
+                judged
+                    .outside
+                    .push(format!("{request:?} in shard {shard} of {owners:?}"));
+            }
+        }
+        judged
+    }
+
+    /// How often a shard changed its owner.
+    pub(crate) fn handovers(&self) -> usize {
+        let history = self.history.lock().unwrap();
+        let taken = |owners: &Vec<Owner>| owners.iter().filter(|owner| !owner.session.is_empty()).count();
+        history.shards.values().map(taken).sum()
+    }
+}
+
+impl Drop for Owners {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl History {
+    fn take(&mut self, event: Event<Lease>, layout: Layout) {
+        let now = Timestamp::now();
+        match event {
+            Event::Init => {}
+            Event::InitDone => self.gaps.extend(self.heard.map(|heard| (heard, now))),
+            Event::InitApply(lease) | Event::Apply(lease) => self.put(&lease, layout, now),
+            Event::Delete(lease) => {
+                let ended = self.sessions.remove(&lease.name_any());
+                self.over.extend(ended.map(|session| (session, now)));
+            }
+        }
+        self.heard = Some(now);
+    }
+
+    fn put(&mut self, lease: &Lease, layout: Layout, seen: Timestamp) {
+        match lease::read(lease, layout.shards()) {
+            Some(Read::Shard(shard)) => {
+                let owners = self.shards.entry(shard.index).or_default();
+                if owners.last().is_none_or(|owner| owner.session != shard.holder) {
+                    let since = lease.spec.as_ref().and_then(|spec| spec.acquire_time.as_ref());
+                    owners.push(Owner {
+                        session: shard.holder,
+                        since: since.expect("a Lease says since when").0,
+                        seen,
+                    });
+                }
+            }
+            Some(Read::Session(session)) => {
+                let former = self.sessions.insert(lease.name_any(), session.holder.clone());
+                let over = former.filter(|former| *former != session.holder);
+                self.over.extend(over.map(|former| (former, seen)));
+            }
+            None => {}
+        }
+    }
+
+    /// Whether the replica that asked may have owned the shard while it did.
+    fn may_have_owned(&self, shard: u16, request: &Request) -> bool {
+        let owners = self.shards.get(&shard).map_or(&[][..], Vec::as_slice);
+        owners.iter().enumerate().any(|(index, owner)| {
+            let next = owners.get(index + 1);
+            let identity = owner.session.rsplit_once('/').map_or("", |(identity, _)| identity);
+            !identity.is_empty()
+                && request.agent.ends_with(&format!("({identity})"))
+                && owner.since <= request.answered
+                && next.is_none_or(|next| request.at <= next.seen)
+                && self.over.get(&owner.session).is_none_or(|over| request.at <= *over)
+        })
+    }
+}
