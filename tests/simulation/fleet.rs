@@ -6,9 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::sleep;
 
 use crate::{
-    checker::{Checker, Shared},
+    checker::{Checker, Shared, owners::Owners},
     run::{in_virtual_time, measure, watched},
-    world::{Replica, SHARDS, Sharing, World, Wrong},
+    world::{Replica, Sharing, World, Wrong},
 };
 
 /// Replicas that share a cluster.
@@ -17,18 +17,31 @@ struct Fleet {
     checker: Shared,
     replicas: Vec<Option<Replica>>,
     started: u64,
+    /// How long a session lasts.
+    ttl: Duration,
 }
 
+/// As released.
+const PARTS: u16 = 32;
+
+/// As released, and in the fast profile.
+const TTL: Duration = Duration::from_secs(15);
+const FAST: Duration = Duration::from_secs(6);
+
 impl Fleet {
-    async fn of(replicas: usize) -> Self {
-        let (checker, _, hook) = watched(Checker::new([].into()));
-        let world = World::start(1, hook);
+    async fn of(replicas: usize, ttl: Duration) -> Self {
+        let mut checker = Checker::new([].into());
+        checker.owners = Owners::of(PARTS);
+        let (checker, _, hook) = watched(checker);
+        let mut world = World::start(1, hook);
+        world.shards = PARTS;
         measure(&world);
         let mut fleet = Self {
             world,
             checker,
             replicas: Vec::new(),
             started: 0,
+            ttl,
         };
         for index in 0..replicas {
             fleet.start(&format!("kanary-{index}"), "old", index == 0);
@@ -44,7 +57,7 @@ impl Fleet {
         let sharing = Sharing {
             identity: identity.to_owned(),
             template: template.to_owned(),
-            ttl: Duration::from_secs(15),
+            ttl: self.ttl,
             rate: 1.0,
             leads: Arc::new(move || leads),
         };
@@ -63,7 +76,7 @@ impl Fleet {
     fn owners(&self) -> Vec<String> {
         let checker = self.checker.lock().unwrap();
         let owner = |shard| checker.owners.shards.get(&shard).map(|(holder, _, _)| holder.clone());
-        let owners = (0..SHARDS).map(|shard| owner(shard).unwrap_or_default());
+        let owners = (0..PARTS).map(|shard| owner(shard).unwrap_or_default());
         owners
             .map(|holder| holder.split('/').next().unwrap_or_default().to_owned())
             .collect()
@@ -125,7 +138,7 @@ fn is_balanced(fleet: &Fleet) -> bool {
 #[test]
 fn the_first_replicas_divide_everything_and_waiting_costs_their_sessions_only() {
     in_virtual_time(1, async {
-        let fleet = Fleet::of(5).await;
+        let fleet = Fleet::of(5, TTL).await;
         assert!(is_balanced(&fleet), "{:?}", fleet.owners());
         fleet.writes();
         sleep(Duration::from_mins(5)).await;
@@ -133,7 +146,7 @@ fn the_first_replicas_divide_everything_and_waiting_costs_their_sessions_only() 
         assert!(writes.iter().all(|write| write == "update leases"), "{writes:?}");
         let most = 5 * 300 / 3 * 12 / 10;
         assert!(writes.len() < most, "{} writes in 300 s", writes.len());
-        println!("5 replicas, {SHARDS} shards, idle: {} writes in 300 s", writes.len());
+        println!("5 replicas, {PARTS} shards, idle: {} writes in 300 s", writes.len());
         fleet.end();
     });
 }
@@ -141,15 +154,15 @@ fn the_first_replicas_divide_everything_and_waiting_costs_their_sessions_only() 
 #[test]
 fn a_replica_that_joins_gets_its_share_by_the_fewest_moves() {
     in_virtual_time(2, async {
-        let mut fleet = Fleet::of(3).await;
+        let mut fleet = Fleet::of(3, TTL).await;
         let before = fleet.moves();
         fleet.start("joins", "old", false);
         fleet
-            .until(|fleet| fleet.of_replica("joins") == usize::from(SHARDS) / 4)
+            .until(|fleet| fleet.of_replica("joins") == usize::from(PARTS) / 4)
             .await;
         sleep(Duration::from_mins(1)).await;
         assert!(is_balanced(&fleet), "{:?}", fleet.owners());
-        assert_eq!(fleet.moves() - before, u32::from(SHARDS) / 4, "the minimum");
+        assert_eq!(fleet.moves() - before, u32::from(PARTS) / 4, "the minimum");
         fleet.end();
     });
 }
@@ -157,7 +170,7 @@ fn a_replica_that_joins_gets_its_share_by_the_fewest_moves() {
 #[test]
 fn a_replica_that_is_told_to_end_leaves_no_gap() {
     in_virtual_time(3, async {
-        let mut fleet = Fleet::of(3).await;
+        let mut fleet = Fleet::of(3, TTL).await;
         let (since, before) = (fleet.world.now(), fleet.moves());
         let owned = fleet.of_replica("kanary-1");
         fleet.take(1).terminate().await;
@@ -175,7 +188,7 @@ fn a_replica_that_is_told_to_end_leaves_no_gap() {
 #[test]
 fn a_container_that_is_started_again_takes_up_what_it_had() {
     in_virtual_time(4, async {
-        let mut fleet = Fleet::of(3).await;
+        let mut fleet = Fleet::of(3, TTL).await;
         let before = fleet.owners();
         fleet.take(1).kill().await;
         sleep(Duration::from_secs(1)).await;
@@ -194,12 +207,21 @@ fn a_container_that_is_started_again_takes_up_what_it_had() {
 
 #[test]
 fn the_shards_of_a_lost_node_are_taken_over_in_time() {
-    in_virtual_time(5, async {
-        let mut fleet = Fleet::of(3).await;
+    lose_a_node(TTL, Duration::from_secs(17));
+}
+
+#[test]
+fn the_shards_of_a_lost_node_are_taken_over_sooner_in_the_fast_profile() {
+    lose_a_node(FAST, Duration::from_secs(7));
+}
+
+fn lose_a_node(ttl: Duration, most: Duration) {
+    in_virtual_time(5, async move {
+        let mut fleet = Fleet::of(3, ttl).await;
         fleet.take(1).kill().await;
         let took = fleet.until(|fleet| fleet.of_replica("kanary-1") == 0).await;
-        println!("node lost: everything is taken over after {took:?}");
-        assert!(took <= Duration::from_secs(17), "{took:?}");
+        println!("sessions of {ttl:?}, node lost: everything is taken over after {took:?}");
+        assert!(took <= most, "{took:?}");
         sleep(Duration::from_secs(30)).await;
         assert!(is_balanced(&fleet), "{:?}", fleet.owners());
         fleet.end();
@@ -209,7 +231,7 @@ fn the_shards_of_a_lost_node_are_taken_over_in_time() {
 #[test]
 fn in_a_rolling_update_every_shard_moves_once_and_is_never_left() {
     in_virtual_time(6, async {
-        let mut fleet = Fleet::of(3).await;
+        let mut fleet = Fleet::of(3, TTL).await;
         let (since, before) = (fleet.world.now(), fleet.moves());
         for index in 0..3 {
             fleet.start(&format!("new-{index}"), "new", index == 0);
@@ -219,9 +241,9 @@ fn in_a_rolling_update_every_shard_moves_once_and_is_never_left() {
         }
         fleet.until(is_balanced).await;
         let (gap, moves) = (fleet.gap(since), fleet.moves() - before);
-        println!("rolling update of 3: {moves} moves of {SHARDS} shards, longest gap {gap}");
+        println!("rolling update of 3: {moves} moves of {PARTS} shards, longest gap {gap}");
         assert!(gap <= SignedDuration::from_millis(300), "{gap}");
-        assert!(moves <= u32::from(SHARDS) + 1, "{moves} moves");
+        assert!(moves <= u32::from(PARTS) + 1, "{moves} moves");
         fleet.end();
     });
 }
@@ -230,7 +252,7 @@ fn in_a_rolling_update_every_shard_moves_once_and_is_never_left() {
 fn an_outage_that_is_longer_than_any_session_moves_nothing() {
     use kanary_sim::network::Line;
     in_virtual_time(7, async {
-        let fleet = Fleet::of(3).await;
+        let fleet = Fleet::of(3, TTL).await;
         let (before, moves) = (fleet.owners(), fleet.moves());
         for line in [Line::Refusing, Line::Up] {
             for replica in fleet.replicas.iter().flatten() {

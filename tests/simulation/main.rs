@@ -85,6 +85,30 @@ fn nothing_goes_wrong_in_any_storm() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
+/// Three to eight replicas with more to do: `KANARY_KANARIES` of them, from `KANARY_SEED` on, `KANARY_FLEETS` times.
+#[test]
+fn a_fleet_outlives_its_replicas() {
+    let kanaries = usize::try_from(asked("KANARY_KANARIES").unwrap_or(60)).unwrap();
+    let first = asked("KANARY_SEED").unwrap_or(0);
+    for seed in first..first + asked("KANARY_FLEETS").unwrap_or(2) {
+        let scenario = Scenario::fleet(seed, kanaries);
+        let (replicas, start) = (scenario.sharing.len(), Instant::now());
+        let outcome = run::run(scenario, &Wrong::default());
+        println!(
+            "fleet {seed}: {kanaries} Kanaries, {replicas} replicas, {} changes, unattended for {} at most, in {:?}",
+            outcome.changes,
+            outcome.unattended,
+            start.elapsed()
+        );
+        let stories: Vec<_> = outcome.violations.iter().map(ToString::to_string).collect();
+        assert!(
+            stories.is_empty(),
+            "{}\nreplay: KANARY_SEED={seed} KANARY_FLEETS=1 KANARY_KANARIES={kanaries} cargo test --test simulation a_fleet -- --nocapture",
+            stories.join("\n")
+        );
+    }
+}
+
 /// What `KANARY_SEED` names.
 #[test]
 fn one_seed() {

@@ -11,7 +11,7 @@ use kanary_sim::network::{Line, Weather};
 use tokio::{runtime::Builder, task::JoinSet, time::sleep};
 
 use crate::{
-    checker::{Checker, Invariant, Shared, Violation},
+    checker::{Checker, Invariant, Shared, Violation, owners::Owners},
     scenario::{Blow, Scenario},
     user::live,
     world::{Replica, World, Wrong},
@@ -29,6 +29,8 @@ pub(crate) struct Outcome {
     /// A digest of the history.
     pub(crate) history: u64,
     pub(crate) changes: u64,
+    /// For how long a Kanary waited for its verdict, where that is bounded.
+    pub(crate) unattended: SignedDuration,
 }
 
 impl Outcome {
@@ -61,6 +63,7 @@ struct Run<'a> {
     scenario: Scenario,
     wrong: &'a Wrong,
     started: u64,
+    unattended: SignedDuration,
 }
 
 /// A checker that looks at every change, and a digest of them.
@@ -85,12 +88,15 @@ pub(crate) fn watched(checker: Checker) -> (Shared, Arc<Mutex<(u64, u64)>>, kana
 impl Run<'_> {
     async fn of(scenario: Scenario, wrong: &Wrong) -> Outcome {
         let (checker, digest, hook) = watched(Checker::new(scenario.truths()));
-        let world = Arc::new(World::start(scenario.seed, hook));
+        let mut world = World::start(scenario.seed, hook);
+        world.shards = scenario.shards;
         measure(&world);
+        let world = Arc::new(world);
         let spoils = scenario.cases.iter().filter(|case| case.spoils);
         let spoil = spoils.map(|case| (case.name.clone(), world.spoiled.clone()));
         {
             let mut checker = checker.lock().unwrap();
+            checker.owners = Owners::of(scenario.shards);
             checker.spoil = spoil.collect::<BTreeMap<_, _>>();
             if scenario.skews.iter().any(|skew| !skew.is_zero()) {
                 checker.tolerance = SignedDuration::from_secs(1);
@@ -103,6 +109,7 @@ impl Run<'_> {
             scenario,
             wrong,
             started: 0,
+            unattended: SignedDuration::ZERO,
         };
         tokio::select! {
             biased;
@@ -110,12 +117,14 @@ impl Run<'_> {
             () = violated(&checker) => {}
             () = run.live() => {}
         }
+        let unattended = run.unattended;
         let (history, changes) = *digest.lock().unwrap();
         let violations = std::mem::take(&mut checker.lock().unwrap().violations);
         Outcome {
             violations,
             history,
             changes,
+            unattended,
         }
     }
 
@@ -194,9 +203,23 @@ impl Run<'_> {
                     self.set_line(None, Line::Up);
                 }
                 Blow::Compact => self.world.cluster.compact(),
+                Blow::Roll => self.roll().await,
             }
         }
         sleep(Duration::from_mins(1)).await;
+    }
+
+    async fn roll(&mut self) {
+        let template = format!("{}", self.started);
+        for index in 0..self.replicas.len() {
+            let former = self.replicas[index].take();
+            self.scenario.sharing[index].template.clone_from(&template);
+            self.start_again(index, true);
+            sleep(Duration::from_secs(5)).await;
+            if let Some(former) = former {
+                former.terminate().await;
+            }
+        }
     }
 
     fn set_line(&self, index: Option<usize>, line: Line) {
@@ -251,6 +274,9 @@ impl Run<'_> {
         }
         if self.scenario.is_fair {
             checker.check_costs();
+        }
+        if let Some(bound) = self.scenario.bound {
+            self.unattended = checker.check_attended(bound);
         }
         if self.replicas.iter().flatten().any(Replica::has_ended) {
             checker.died(now);

@@ -8,7 +8,7 @@ use kanary_sim::network::{Faults, Line, Weather};
 use crate::{
     case::{Case, Maker, Truth},
     kinds,
-    world::Sharing,
+    world::{SHARDS, Sharing},
 };
 
 /// What happens to the replicas.
@@ -24,6 +24,8 @@ pub(crate) enum Blow {
     Outage(Duration),
     /// The API server forgets its log.
     Compact,
+    /// A rolling update: each is replaced by a new one that starts before it ends.
+    Roll,
 }
 
 /// What a seed means.
@@ -40,6 +42,10 @@ pub(crate) struct Scenario {
     pub(crate) rng: fastrand::Rng,
     /// No faults and one replica whose clock is right: costs and times are exact.
     pub(crate) is_fair: bool,
+    /// Parts that sharing replicas divide the Kanaries into.
+    pub(crate) shards: u16,
+    /// How late a verdict may be, where only replicas fail.
+    pub(crate) bound: Option<SignedDuration>,
 }
 
 impl Scenario {
@@ -64,6 +70,8 @@ impl Scenario {
             blows: Vec::new(),
             rng: rng.fork(),
             is_fair: fair,
+            shards: SHARDS,
+            bound: None,
         };
         if !fair {
             scenario.weather = stormy(&mut rng);
@@ -71,6 +79,45 @@ impl Scenario {
             scenario.blows = (0..number).map(|_| any_blow(&mut rng, replicas)).collect();
         }
         scenario
+    }
+
+    /// Many Kanaries on three to eight replicas. For every other seed only replicas fail, one after the other.
+    pub(crate) fn fleet(seed: u64, kanaries: usize) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut cases: Vec<_> = (0..kanaries).map(|index| any_case(&mut rng, index)).collect();
+        for case in &mut cases {
+            // While blows fall, and not only at the beginning.
+            case.created *= 10;
+        }
+        let replicas = rng.usize(3..=8);
+        let bounded = seed.is_multiple_of(2);
+        let mut sharing: Vec<_> = (0..replicas).map(|index| sharing(&mut rng, index)).collect();
+        for sharing in sharing.iter_mut().filter(|_| bounded) {
+            sharing.rate = 1.0;
+        }
+        let blows = (0..8).map(|number| {
+            let (pause, blow) = any_blow(&mut rng, replicas);
+            match (number, blow) {
+                (3, _) => (pause, Blow::Roll),
+                (_, Blow::Outage(_)) if bounded => (pause, Blow::Roll),
+                // Whoever is replaced has had time to settle.
+                (_, blow) if bounded => (pause + Duration::from_secs(25), blow),
+                (_, blow) => (pause, blow),
+            }
+        });
+        Self {
+            seed,
+            cases,
+            skews: vec![SignedDuration::ZERO; replicas],
+            sharing,
+            weather: Weather::default(),
+            blows: blows.collect(),
+            rng: rng.fork(),
+            is_fair: false,
+            shards: 32,
+            // A session of 15 s, and two seconds to notice and to take over.
+            bound: bounded.then(|| SignedDuration::from_secs(17)),
+        }
     }
 
     pub(crate) fn truths(&self) -> BTreeMap<String, Truth> {

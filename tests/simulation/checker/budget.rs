@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use kanary::canary::status::Phase;
 use kanary_sim::server::Entry;
 
-use super::{Checker, Invariant};
+use super::{Book, Checker, Invariant};
 
 /// How late a verdict may be in fair weather.
 const LATENESS: SignedDuration = SignedDuration::from_millis(500);
@@ -61,6 +61,23 @@ impl Checker {
         for name in plain {
             self.check_cost(&name);
         }
+    }
+
+    /// Where only replicas fail, one after the other, nobody is left alone for longer than `bound`. How long it was at most.
+    pub(crate) fn check_attended(&mut self, bound: SignedDuration) -> SignedDuration {
+        let late = |book: &Book| {
+            let passed = Phase::of(&book.status) != Phase::Failed && self.truths.get(&book.name)?.plain;
+            let late = book.verdict?.duration_since(book.status.deadline?);
+            passed.then(|| (late, book.name.clone(), book.verdict))
+        };
+        let Some((longest, name, Some(at))) = self.books.values().filter_map(late).max() else {
+            return SignedDuration::ZERO;
+        };
+        if longest > bound {
+            let what = format!("the verdict came {longest} after the deadline");
+            self.violated(Invariant::Late, at, &name, &what);
+        }
+        longest
     }
 
     fn check_cost(&mut self, name: &str) {

@@ -17,7 +17,7 @@ use kanary::api::KanaryStatus;
 use kanary_sim::{cluster::Event, server::Entry};
 use serde_json::Value;
 
-use crate::{case::Truth, history::History};
+use crate::{case::Truth, history::History, world::SHARDS};
 
 /// What must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -142,7 +142,7 @@ impl Checker {
             promoted: BTreeMap::new(),
             said: BTreeMap::new(),
             requests: Vec::new(),
-            owners: owners::Owners::default(),
+            owners: owners::Owners::of(SHARDS),
             tolerance: SignedDuration::ZERO,
             spoil: BTreeMap::new(),
         }

@@ -11,11 +11,13 @@ use kanary_sim::cluster::Event;
 use serde_json::Value;
 
 use super::{Checker, Invariant};
-use crate::{history::text, world::SHARDS};
+use crate::history::text;
 
 /// Sessions, owners and effects as they were written.
 #[derive(Default)]
 pub(crate) struct Owners {
+    /// Parts that Kanaries are divided into.
+    parts: u16,
     /// The session of each process.
     sessions: BTreeMap<String, String>,
     /// Holder and epoch of each shard, and since when.
@@ -33,6 +35,16 @@ pub(crate) struct Owners {
     free_since: BTreeMap<u16, Timestamp>,
 }
 
+impl Owners {
+    /// Where there are so many shards.
+    pub(crate) fn of(parts: u16) -> Self {
+        Self {
+            parts,
+            ..Self::default()
+        }
+    }
+}
+
 impl Checker {
     /// Takes in a Lease.
     pub(super) fn look_at_lease(&mut self, event: &Event) {
@@ -46,7 +58,7 @@ impl Checker {
             }
             return;
         }
-        let Some(index) = name.strip_prefix(&format!("kanary-shard-{SHARDS}-")) else {
+        let Some(index) = name.strip_prefix(&format!("kanary-shard-{}-", self.owners.parts)) else {
             return;
         };
         let index: u16 = index.parse().unwrap();
@@ -100,7 +112,7 @@ impl Checker {
             return;
         }
         let slot = slot_of(&value, &object.meta.namespace, &object.meta.name);
-        let shard = Layout::new(SHARDS).unwrap().shard_of(slot);
+        let shard = Layout::new(self.owners.parts).unwrap().shard_of(slot);
         let owners = &mut self.owners;
         let session = owners.sessions.get(&*event.actor).cloned().unwrap_or_default();
         let Some(epoch) = owners.epochs.get(&(shard, session.clone())).copied() else {
