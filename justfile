@@ -10,10 +10,16 @@ _list:
 test:
     cargo test --locked
 
-# Storms on the embedded cluster for so long, from a seed on; each failure prints the command that replays it.
+# Storms on the embedded cluster for so many seconds, from a seed on; each failure prints the command that replays it. Compiled
+# for speed, which takes a while the first time and then is worth seven times as many seeds.
 simulate seconds="600" first="1000000":
     KANARY_SECONDS={{seconds}} KANARY_SEEDS=1000000000 KANARY_SEED={{first}} \
-        cargo test --locked --release --test simulation nothing_goes_wrong_in_any_storm -- --nocapture
+        cargo test --locked --profile bench --test simulation nothing_goes_wrong_in_any_storm -- --nocapture
+
+# Several replicas with so many Kanaries each time, in so many fleets.
+simulate-fleets kanaries="1000" fleets="4" first="0":
+    KANARY_KANARIES={{kanaries}} KANARY_FLEETS={{fleets}} KANARY_SEED={{first}} \
+        cargo test --locked --profile bench --test simulation a_fleet_outlives_its_replicas -- --nocapture
 
 # The behaviour suite, on a real control plane that is started for it (hack/plane).
 behaviour *args:

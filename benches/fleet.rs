@@ -1,5 +1,5 @@
-//! A fleet of canaries through their whole life, on one thread, in virtual time:
-//! `cargo bench --bench fleet -- --canaries 10000`.
+//! A fleet of canaries through their whole life, in virtual time: `cargo bench --bench fleet -- --canaries 10000`. A cluster
+//! has one thread; `--clusters 2` divides the canaries over two, each with a thread of its own.
 
 #![allow(
     missing_docs,
@@ -157,13 +157,25 @@ fn peak_memory() -> String {
         .join(" ")
 }
 
-fn main() {
-    let mut args = std::env::args().skip_while(|arg| arg != "--canaries").skip(1);
-    let canaries = args.next().map_or(10_000, |number| number.parse().unwrap());
-    fastrand::seed(1);
+fn asked(name: &str, otherwise: usize) -> usize {
+    let mut args = std::env::args().skip_while(|arg| arg != name).skip(1);
+    args.next().map_or(otherwise, |number| number.parse().unwrap())
+}
+
+fn live(seed: u64, canaries: usize) {
+    fastrand::seed(seed);
     let mut builder = Builder::new_current_thread();
     let runtime = builder.enable_time().start_paused(true).build().unwrap();
-    let start = Instant::now();
     runtime.block_on(fleet(canaries));
+}
+
+fn main() {
+    let (canaries, clusters) = (asked("--canaries", 10_000), asked("--clusters", 1));
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for cluster in 1..=clusters {
+            scope.spawn(move || live(u64::try_from(cluster).unwrap(), canaries / clusters));
+        }
+    });
     println!("real time {:?}, peak memory {}", start.elapsed(), peak_memory());
 }

@@ -22,6 +22,7 @@ use crate::{
     cache::Cache,
     canary::decide,
     clock::Clock,
+    error::CAP,
     measure,
     memory::Memory,
     metrics::Metrics,
@@ -297,7 +298,7 @@ async fn work(context: Arc<Context>, queue: Arc<Queue>, stop: CancellationToken)
         let wake = turn.await.unwrap_or_else(|_| {
             context.metrics.panics.inc();
             tracing::error!(key = %key, "a reconcile panicked; it is tried again");
-            Some(Instant::now() + context.memory.back_off(&key) + Duration::from_secs(1))
+            Some(Instant::now() + context.memory.back_off(&key, CAP) + Duration::from_secs(1))
         });
         queue.done(key, wake);
     }

@@ -92,6 +92,12 @@ impl ApiError {
         matches!(&*self.source, kube::Error::Api(status) if status.code < 500)
     }
 
+    /// The API server did not answer at all.
+    #[must_use]
+    pub(crate) fn is_silence(&self) -> bool {
+        !matches!(&*self.source, kube::Error::Api(_))
+    }
+
     /// The object does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
@@ -134,6 +140,12 @@ impl ApiError {
         format!("could not {} {} {}: {why}", self.verb, self.kind, self.name)
     }
 }
+
+/// The longest pause between attempts that the API server refuses.
+pub const CAP: Duration = Duration::from_secs(30);
+
+/// The longest pause between attempts that nobody answers.
+pub const CAP_OF_SILENCE: Duration = Duration::from_secs(3);
 
 /// Full jitter over an exponential: a time between nothing and `base × 2^attempts`, `cap` at most. `random` is between 0
 /// and 1.

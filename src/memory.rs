@@ -164,8 +164,8 @@ impl Memory {
         });
     }
 
-    /// How long to wait after a call that failed for no fault of the user's.
-    pub fn back_off(&self, key: &Key) -> Duration {
+    /// How long to wait after a call that failed for no fault of the user's; not much longer than `cap`.
+    pub fn back_off(&self, key: &Key, cap: Duration) -> Duration {
         let attempts = {
             let mut memory = self.lock();
             // One whose spec is not valid has no run, and nothing else to remember.
@@ -173,7 +173,7 @@ impl Memory {
             known.attempts = known.attempts.saturating_add(1);
             known.attempts
         };
-        let (base, cap) = (Duration::from_millis(50), Duration::from_secs(30));
+        let base = Duration::from_millis(50);
         base / 5 + backoff(attempts, base, cap, fastrand::f64())
     }
 
@@ -244,6 +244,7 @@ impl Memory {
 mod tests {
     use super::*;
     use crate::api::KanaryKind;
+    use crate::error::CAP;
 
     fn batman() -> Key {
         Key {
@@ -257,10 +258,10 @@ mod tests {
     fn a_kanary_without_a_run_is_tried_again_ever_later() {
         let memory = Memory::default();
         fastrand::seed(1);
-        let waited: Duration = (0..20).map(|_| memory.back_off(&batman())).sum();
+        let waited: Duration = (0..20).map(|_| memory.back_off(&batman(), CAP)).sum();
         assert!(waited > Duration::from_secs(30), "{waited:?}");
         memory.status_written(&batman(), &KanaryStatus::default());
-        assert!(memory.back_off(&batman()) <= Duration::from_millis(110));
+        assert!(memory.back_off(&batman(), CAP) <= Duration::from_millis(110));
     }
 
     /// Batman, whose verdict was stored as good.
@@ -287,7 +288,7 @@ mod tests {
         assert_eq!(seen.promotion, Promotion::Unknown);
 
         let memory = Memory::default();
-        memory.back_off(&canary.key);
+        memory.back_off(&canary.key, CAP);
         let mut waiting = canary.clone();
         waiting.status = KanaryStatus::default();
         memory.recall(&waiting, waiting.spec.as_ref().unwrap(), &mut seen);

@@ -19,7 +19,7 @@ use crate::{
         validation::{Item, promql::Vars},
     },
     clock::{Clock, until},
-    error::{ApiError, Class},
+    error::{ApiError, CAP, CAP_OF_SILENCE, Class},
     measure::Check,
     memory::Memory,
     metrics::{self, Metrics},
@@ -263,7 +263,7 @@ impl Context {
     fn after(&self, canary: &Canary, error: &ApiError) -> Instant {
         let key = &canary.key;
         let delay = match error.class() {
-            Class::Conflict => self.memory.back_off(key),
+            Class::Conflict => self.memory.back_off(key, CAP),
             Class::Throttled(delay) => delay,
             Class::Fenced => {
                 tracing::info!(key = %key, error = error.message(), "left to the replica that owns it");
@@ -271,7 +271,9 @@ impl Context {
                 Duration::from_secs(1)
             }
             Class::Transient => {
-                let delay = self.memory.back_off(key);
+                // Of whoever does not answer, nothing is asked too much; and when it is back, verdicts are overdue.
+                let cap = if error.is_silence() { CAP_OF_SILENCE } else { CAP };
+                let delay = self.memory.back_off(key, cap);
                 tracing::warn!(key = %key, error = error.message(), ?delay, "a call failed and is tried again");
                 delay
             }

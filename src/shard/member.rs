@@ -11,11 +11,11 @@ use tokio::{
     sync::Notify,
     time::{Instant, sleep},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Sharding,
     fence::Fence,
-    leader,
     lease::{self, Read, Session, Shard},
     leases::Leases,
     plan::{Own, Step},
@@ -29,9 +29,6 @@ const AT_ONCE: usize = 8;
 
 /// How long what is under way may take to end when a shard is given away.
 const LAST_WRITE: Duration = Duration::from_secs(2);
-
-/// How long a replica that ends tries to give its shards away.
-const FAREWELL: Duration = Duration::from_secs(12);
 
 /// Why a replica cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +52,8 @@ pub struct Member {
     pub(super) changed: Arc<Notify>,
     /// The session has news for others.
     pub(super) beat: Notify,
+    /// Nothing is renewed or taken any more.
+    pub(super) over: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -102,6 +101,7 @@ impl Member {
             state: Mutex::new(state),
             changed,
             beat: Notify::new(),
+            over: CancellationToken::new(),
         }
     }
 
@@ -335,35 +335,6 @@ impl Member {
             self.fence.give(shard.index);
             self.metrics.handover("released");
             self.put(Read::Shard(released));
-        }
-    }
-
-    /// Gives every shard away and ends the session. Whoever is to have a shard reads it first, so that nobody waits.
-    pub async fn drain(&self) {
-        {
-            let mut state = self.lock();
-            state.draining = Some(self.options.time.now());
-        }
-        self.beat.notify_one();
-        self.changed.notify_one();
-        let start = Instant::now();
-        while !self.fence.owned().is_empty() && start.elapsed() < FAREWELL {
-            sleep(Duration::from_millis(10)).await;
-        }
-        let session = self.lock().session.clone();
-        if session.holder.is_empty() {
-            return;
-        }
-        let ended = self
-            .leases
-            .write_session(&session.ended(), self.clock.now(), self.patience())
-            .await;
-        match ended {
-            Ok(_) => tracing::info!("session ended"),
-            Err(error) => tracing::warn!(error = error.message(), "the session is left to end by itself"),
-        }
-        if self.lock().leads_until > self.options.time.now() {
-            leader::step_down(&self.options).await;
         }
     }
 

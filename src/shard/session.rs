@@ -5,10 +5,14 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
+    leader,
     lease::{Read, Session},
     member::{Error, Member},
 };
 use crate::error::{ApiError, retry_after};
+
+/// How long a replica that ends tries to give its shards away.
+const FAREWELL: Duration = Duration::from_secs(12);
 
 /// What became of a renewal.
 enum Beat {
@@ -25,6 +29,14 @@ impl Member {
     ///
     /// See [`Error`].
     pub async fn run(self: Arc<Self>) -> Error {
+        tokio::select! {
+            biased;
+            () = self.over.cancelled() => std::future::pending().await,
+            error = self.live() => error,
+        }
+    }
+
+    async fn live(&self) -> Error {
         loop {
             self.begin().await;
             tokio::select! {
@@ -85,6 +97,47 @@ impl Member {
         self.fence.renew(sent + self.options.right());
         self.changed.notify_one();
         Ok(())
+    }
+
+    /// Gives every shard away and ends the session. Whoever is to have a shard reads it first, so that nobody waits.
+    pub async fn drain(&self) {
+        {
+            let mut state = self.lock();
+            state.draining = Some(self.options.time.now());
+        }
+        self.beat.notify_one();
+        self.changed.notify_one();
+        let start = Instant::now();
+        while !self.fence.owned().is_empty() && start.elapsed() < FAREWELL {
+            sleep(Duration::from_millis(10)).await;
+        }
+        // Before the session is ended: whoever renews would find it ended, and begin another one.
+        self.over.cancel();
+        self.end().await;
+        if self.lock().leads_until > self.options.time.now() {
+            leader::step_down(&self.options).await;
+        }
+    }
+
+    async fn end(&self) {
+        let mut session = self.lock().session.clone();
+        while !session.holder.is_empty() {
+            let ended = session.ended();
+            let written = self.leases.write_session(&ended, self.clock.now(), self.patience());
+            let Err(error) = written.await else {
+                tracing::info!("session ended");
+                return;
+            };
+            let now = self.leases.session(&session.identity, self.patience()).await;
+            match now {
+                // A renewal was under way.
+                Ok(Some(now)) if error.is_conflict() && now.holder == session.holder => session = now,
+                _ => {
+                    tracing::warn!(error = error.message(), "the session is left to end by itself");
+                    return;
+                }
+            }
+        }
     }
 
     /// How long a call about Leases may take.

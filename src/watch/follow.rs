@@ -33,9 +33,10 @@ const GRACE: Duration = Duration::from_secs(15);
 /// A watch that ends so shortly before its time has ended in time.
 const SLACK: Duration = Duration::from_secs(1);
 
-/// The first pause after an error, and the longest.
+/// The first pause after an error, and the longest: after a refusal, and where nobody answers, who will not notice.
 const BASE: Duration = Duration::from_millis(200);
 const CAP: Duration = Duration::from_secs(30);
+const CAP_OF_SILENCE: Duration = Duration::from_secs(10);
 
 /// Why a list or a watch did not go on.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +63,15 @@ impl Trouble {
             Self::Call(kube::Error::Api(status)) if ["Expired", "Gone"].contains(&status.reason.as_str()) => 410,
             Self::Call(kube::Error::Api(status)) => status.code,
             _ => 0,
+        }
+    }
+
+    /// Nobody answered.
+    fn is_silence(&self) -> bool {
+        match self {
+            Self::Call(error) => !matches!(error, kube::Error::Api(_)),
+            Self::Broken(_) | Self::Slow => true,
+            _ => false,
         }
     }
 }
@@ -222,7 +232,8 @@ impl<F: Feed> Follower<F> {
             _ => trouble.code() == 410 && was_watching && !self.just_listed,
         };
         if !at_once {
-            let pause = backoff(self.troubles, BASE, CAP, fastrand::f64());
+            let cap = if trouble.is_silence() { CAP_OF_SILENCE } else { CAP };
+            let pause = backoff(self.troubles, BASE, cap, fastrand::f64());
             self.troubles = self.troubles.saturating_add(1);
             sleep(pause).await;
         }

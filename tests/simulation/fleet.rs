@@ -3,12 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
+use kanary_sim::network::Line;
+use serde_json::json;
 use tokio::time::sleep;
 
 use crate::{
+    case::{End, Maker, deployment},
     checker::{Checker, Shared, owners::Owners},
+    history::text,
     run::{in_virtual_time, measure, watched},
-    world::{Replica, Sharing, World, Wrong},
+    world::{NAMESPACE, Replica, Sharing, World, Wrong},
 };
 
 /// Replicas that share a cluster.
@@ -99,6 +103,13 @@ impl Fleet {
         self.checker.lock().unwrap().owners.moves
     }
 
+    /// Who holds the session of a replica; empty if it is over.
+    fn session(&self, identity: &str) -> String {
+        let place = (NAMESPACE.to_owned(), format!("kanary-session-{identity}"));
+        let lease = self.world.cluster.object("leases.coordination.k8s.io", &place);
+        text(&lease.unwrap().value()["spec"]["holderIdentity"]).to_owned()
+    }
+
     /// Writes of the replicas since this was asked last, by resource.
     fn writes(&self) -> Vec<String> {
         let entries = self.world.server.take_entries();
@@ -174,6 +185,7 @@ fn a_replica_that_is_told_to_end_leaves_no_gap() {
         let (since, before) = (fleet.world.now(), fleet.moves());
         let owned = fleet.of_replica("kanary-1");
         fleet.take(1).terminate().await;
+        assert_eq!(fleet.session("kanary-1"), "", "nobody waits for it to run out");
         fleet
             .until(|fleet| fleet.of_replica("kanary-1") == 0 && is_balanced(fleet))
             .await;
@@ -237,6 +249,7 @@ fn in_a_rolling_update_every_shard_moves_once_and_is_never_left() {
             fleet.start(&format!("new-{index}"), "new", index == 0);
             sleep(Duration::from_secs(10)).await;
             fleet.take(index).terminate().await;
+            assert_eq!(fleet.session(&format!("kanary-{index}")), "");
             sleep(Duration::from_secs(5)).await;
         }
         fleet.until(is_balanced).await;
@@ -248,9 +261,55 @@ fn in_a_rolling_update_every_shard_moves_once_and_is_never_left() {
     });
 }
 
+/// Some Kanaries whose deadline falls into an outage that ends before any session does, or after.
+fn outage_at_the_deadline(seed: u64, long: Duration) {
+    in_virtual_time(seed, async move {
+        let fleet = Fleet::of(2, TTL).await;
+        for index in 0..10 {
+            let mut rng = fastrand::Rng::with_seed(seed + index);
+            let mut maker = Maker {
+                rng: &mut rng,
+                name: format!("k{index}"),
+                target: format!("app{index}"),
+                suffix: "",
+            };
+            let items = json!([{"manual": {"statusAfterDeadline": "valid"}}]);
+            let spec = json!({"validation": {"validationPeriod": "20s", "initialDelay": null}});
+            let case = maker.case("passes", items, spec, &[End::Updated]);
+            fleet.world.create(&deployment(&case.truth.target, 1)).await;
+            fleet.checker.lock().unwrap().expect(&case.name, case.truth);
+            fleet.world.create(&case.manifest).await;
+        }
+        // Each is available within 4 s.
+        sleep(Duration::from_secs(19)).await;
+        for line in [Line::Refusing, Line::Up] {
+            for replica in fleet.replicas.iter().flatten() {
+                replica.link.set_line(line);
+            }
+            if line == Line::Refusing {
+                sleep(long).await;
+            }
+        }
+        let passed = |fleet: &Fleet| {
+            let checker = fleet.checker.lock().unwrap();
+            checker.books.values().filter(|book| book.verdict.is_some()).count()
+        };
+        assert!(passed(&fleet) < 10, "the outage is at the deadline");
+        let took = fleet.until(|fleet| passed(fleet) == 10).await;
+        println!("outage of {long:?}: all verdicts {took:?} after it");
+        assert!(took <= Duration::from_secs(4), "{took:?}");
+        fleet.end();
+    });
+}
+
+#[test]
+fn verdicts_that_fall_into_an_outage_come_soon_after_it() {
+    outage_at_the_deadline(8, Duration::from_secs(9));
+    outage_at_the_deadline(9, Duration::from_secs(40));
+}
+
 #[test]
 fn an_outage_that_is_longer_than_any_session_moves_nothing() {
-    use kanary_sim::network::Line;
     in_virtual_time(7, async {
         let fleet = Fleet::of(3, TTL).await;
         let (before, moves) = (fleet.owners(), fleet.moves());

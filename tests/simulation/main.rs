@@ -43,6 +43,13 @@ fn asked(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
+/// The log of all replicas, where `KANARY_LOG` says what of it.
+fn log_if_asked() {
+    if let Ok(filter) = std::env::var("KANARY_LOG") {
+        tracing_subscriber::fmt().with_env_filter(filter).init();
+    }
+}
+
 fn told(seed: u64, outcome: &run::Outcome) -> String {
     let stories: Vec<_> = outcome.violations.iter().map(ToString::to_string).collect();
     let stories = stories.join("\n");
@@ -90,6 +97,7 @@ fn nothing_goes_wrong_in_any_storm() {
 fn a_fleet_outlives_its_replicas() {
     let kanaries = usize::try_from(asked("KANARY_KANARIES").unwrap_or(60)).unwrap();
     let first = asked("KANARY_SEED").unwrap_or(0);
+    log_if_asked();
     for seed in first..first + asked("KANARY_FLEETS").unwrap_or(2) {
         let scenario = Scenario::fleet(seed, kanaries);
         let (replicas, start) = (scenario.sharing.len(), Instant::now());
@@ -113,9 +121,7 @@ fn a_fleet_outlives_its_replicas() {
 #[test]
 fn one_seed() {
     let seed = asked("KANARY_SEED").unwrap_or(1);
-    if let Ok(filter) = std::env::var("KANARY_LOG") {
-        tracing_subscriber::fmt().with_env_filter(filter).init();
-    }
+    log_if_asked();
     let start = Instant::now();
     let first = run::run(Scenario::of(seed), &Wrong::default());
     let (changes, history) = (first.changes, first.history);

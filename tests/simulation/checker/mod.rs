@@ -148,6 +148,11 @@ impl Checker {
         }
     }
 
+    /// One Kanary more.
+    pub(crate) fn expect(&mut self, name: &str, truth: Truth) {
+        self.truths.insert(name.to_owned(), truth);
+    }
+
     /// Takes in a change.
     pub(crate) fn look(&mut self, event: &Event) {
         self.history.note(event);
