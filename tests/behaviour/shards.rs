@@ -145,8 +145,36 @@ async fn a_kanary_gets_its_slot_however_it_comes_and_keeps_it() {
     );
     let canaries = world.list(&DEPLOYMENT, "kanary.k8s-operators.dev/iskanary=true").await;
     assert!(canaries.iter().all(|canary| canary["metadata"]["labels"][SLOT] == slot));
+    let text = reqwest::get(format!("http://{}/metrics", one.admin().await))
+        .await
+        .unwrap();
+    let text = text.text().await.unwrap();
+    for line in [
+        "kanary_shards_owned 8",
+        "kanary_shard_epoch{shard=\"7\"} ",
+        "kanary_fence_margin_seconds ",
+        "kanary_handovers_total{what=\"taken\"} 8",
+        "kanary_watch_age_seconds{watch=\"shards\"} ",
+        "kanary_writes_total{write=\"label\",result=\"ok\"} 4",
+    ] {
+        assert!(text.contains(&format!("\n{line}")), "{line} is not in {text}");
+    }
     let shown = one.run(&world, &["shards", "--lease-namespace", &world.ns]).await;
     assert!(shown.contains("SHARD  SLOTS") && shown.contains("one "), "{shown}");
+}
+
+#[tokio::test]
+async fn of_two_processes_with_one_identity_the_older_ends_and_says_why() {
+    let world = World::unserved("identity").await;
+    grant(&world).await;
+    let mut older = replica(&world, "one");
+    ready(&older).await;
+    let newer = replica(&world, "one");
+    assert!(!older.ends().await.success());
+    let lines = older.lines();
+    let why = "another process runs as one";
+    assert!(lines.iter().any(|line| line.contains(why)), "{lines:#?}");
+    ready(&newer).await;
 }
 
 #[tokio::test]

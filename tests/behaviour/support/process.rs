@@ -88,7 +88,12 @@ impl Process {
     /// SIGTERM, and how it ended.
     pub(crate) async fn terminate(&mut self) -> ExitStatus {
         self.signal("TERM").await;
-        let ended = waited("the program ends on SIGTERM", String::new, self.child.wait()).await;
+        self.ends().await
+    }
+
+    /// Waits until it ends by itself, and tells how.
+    pub(crate) async fn ends(&mut self) -> ExitStatus {
+        let ended = waited("the program ends", String::new, self.child.wait()).await;
         ended.expect("it was started")
     }
 }

@@ -196,7 +196,9 @@ impl Checker {
         let (needed, run) = (book.needed(), run_of(&book.status));
         let suffix = format!("-{run}");
         let mut tried = self.tried.iter();
-        let canary = tried.find(|((owner, run), _)| owner == uid && run.ends_with(&suffix));
+        // Before its first status is written, a run may have had another template.
+        let of_run = |owner: &str, run: &str| owner == uid && run.ends_with(&suffix);
+        let canary = tried.find(|((owner, run), tried)| of_run(owner, run) && tried.image == image);
         let available = canary.and_then(|(_, canary)| canary.available);
         let Some(available) = available else {
             self.violated(

@@ -89,6 +89,7 @@ struct Tried {
     available: Option<Timestamp>,
     /// Images that the target had when the run started, or shortly before.
     started_on: Vec<String>,
+    image: String,
     created: u32,
 }
 

@@ -84,6 +84,7 @@ impl Checker {
             });
             let tried = self.tried.entry(key).or_insert_with(|| Tried {
                 started_on,
+                image: image(&canary["spec"]),
                 ..Tried::default()
             });
             tried.created += 1;
