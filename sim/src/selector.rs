@@ -32,9 +32,25 @@ impl Requirement {
             Rule::Missing => value.is_none(),
         }
     }
+
+    fn equality(&self) -> Option<(&str, &str)> {
+        match &self.rule {
+            Rule::In(values) => match &values[..] {
+                [value] => Some((&self.key, value)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 impl LabelSelector {
+    /// The labels that must have one value.
+    #[must_use]
+    pub fn equalities(&self) -> Vec<(&str, &str)> {
+        self.0.iter().filter_map(Requirement::equality).collect()
+    }
+
     /// From a query parameter: `a=b,c!=d,e in (f,g),h notin (i),j,!k`.
     ///
     /// # Errors

@@ -50,11 +50,48 @@ struct OfKind {
     objects: BTreeMap<Place, Arc<Object>>,
     /// Those without a controller.
     uncontrolled: BTreeSet<Place>,
+    /// By label, for every label that was asked for: its values, and who has each.
+    labelled: BTreeMap<String, HashMap<String, BTreeSet<Place>>>,
     log: VecDeque<Change>,
     /// The last change that is no longer in the log.
     compacted: u64,
     /// Woken in the order in which they wait, so that one seed gives one history.
     changed: Arc<Notify>,
+}
+
+impl OfKind {
+    /// Makes the index of a label.
+    fn index(&mut self, label: &str) {
+        let mut index = HashMap::<String, BTreeSet<Place>>::new();
+        for (place, object) in &self.objects {
+            if let Some(value) = object.meta.labels.get(label) {
+                index.entry(value.clone()).or_default().insert(place.clone());
+            }
+        }
+        self.labelled.insert(label.to_owned(), index);
+    }
+
+    /// Keeps the indexes in step with an object.
+    fn relabel(&mut self, place: &Place, old: Option<&Object>, new: Option<&Object>) {
+        for (label, index) in &mut self.labelled {
+            let value = |object: Option<&Object>| object.and_then(|object| object.meta.labels.get(label).cloned());
+            let (former, present) = (value(old), value(new));
+            if former == present {
+                continue;
+            }
+            if let Some(former) = former
+                && let Some(places) = index.get_mut(&former)
+            {
+                places.remove(place);
+                if places.is_empty() {
+                    index.remove(&former);
+                }
+            }
+            if let Some(present) = present {
+                index.entry(present).or_default().insert(place.clone());
+            }
+        }
+    }
 }
 
 impl Store {
@@ -97,6 +134,22 @@ impl Store {
             .flatten()
             .take_while(move |(place, _)| namespace.is_none_or(|namespace| place.0 == namespace))
             .map(|(_, object)| object)
+    }
+
+    /// By name, all objects of a kind that have all of these labels, and maybe others: as few as an index tells.
+    pub fn labelled(&mut self, resource: &str, labels: &[(&str, &str)]) -> Vec<Arc<Object>> {
+        let Some(kind) = self.kinds.get_mut(resource) else {
+            return Vec::new();
+        };
+        for (label, _) in labels {
+            if !kind.labelled.contains_key(*label) {
+                kind.index(label);
+            }
+        }
+        let places = labels.iter().map(|(label, value)| kind.labelled[*label].get(*value));
+        let fewest = places.min_by_key(|places| places.map_or(0, BTreeSet::len)).flatten();
+        let objects = fewest.into_iter().flatten().filter_map(|place| kind.objects.get(place));
+        objects.cloned().collect()
     }
 
     /// The objects of a kind in a namespace that have no controller.
@@ -207,6 +260,7 @@ impl Store {
         }
         let uncontrolled = new.is_some_and(|object| object.meta.controller().is_none());
         let kind = self.of_kind(resource);
+        kind.relabel(place, old, new);
         if uncontrolled {
             kind.uncontrolled.insert(place.clone());
         } else {

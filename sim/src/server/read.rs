@@ -15,6 +15,7 @@ use crate::{
     failure::Failure,
     object::Object,
     selector::{FieldSelector, LabelSelector},
+    store::Store,
 };
 
 pub(crate) fn get(cluster: &Cluster, call: &Call, request: &Request<'_>) -> Result<Response<Body>, Failure> {
@@ -110,9 +111,7 @@ fn page(cluster: &Cluster, call: &Call, selection: &Selection) -> Result<Page, F
     let mut state = cluster.lock();
     let (version, mut items) = if token.is_empty() {
         check_version(&call.query, state.store.version())?;
-        let picked = state.store.list(&call.resource.name, selection.namespace.as_deref());
-        let picked = picked.filter(|object| selection.picks(object)).cloned().collect();
-        (state.store.version(), picked)
+        (state.store.version(), pick(&mut state.store, call, selection))
     } else {
         let rest = token.parse().ok().and_then(|token: u64| state.rests.remove(&token));
         let rest = rest.ok_or_else(|| {
@@ -139,6 +138,16 @@ fn page(cluster: &Cluster, call: &Call, selection: &Selection) -> Result<Page, F
     }
     page.items = items;
     Ok(page)
+}
+
+fn pick(store: &mut Store, call: &Call, selection: &Selection) -> Vec<Arc<Object>> {
+    let labels = selection.labels.equalities();
+    if labels.is_empty() {
+        let listed = store.list(&call.resource.name, selection.namespace.as_deref());
+        return listed.filter(|object| selection.picks(object)).cloned().collect();
+    }
+    let labelled = store.labelled(&call.resource.name, &labels).into_iter();
+    labelled.filter(|object| selection.picks(object)).collect()
 }
 
 /// A version that is asked for must have been reached.

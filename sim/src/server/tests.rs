@@ -312,3 +312,37 @@ async fn what_a_watch_told_of_is_in_the_audit_log() {
     }
     create_all.await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn lists_by_label_follow_the_labels() {
+    let client = client();
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), "default");
+    let elsewhere: Api<ConfigMap> = Api::namespaced(client, "kube-system");
+    let listed = async |labels: &str| {
+        let list = api.list(&ListParams::default().labels(labels)).await.unwrap();
+        let names = list.items.into_iter().map(|map| map.metadata.name.unwrap());
+        names.collect::<Vec<_>>()
+    };
+    for name in ["c", "a", "b"] {
+        let labels = json!({"app": "one", "name": name});
+        api.create(&PostParams::default(), &map(name, labels)).await.unwrap();
+    }
+    let other = map("d", json!({"app": "one"}));
+    elsewhere.create(&PostParams::default(), &other).await.unwrap();
+    assert_eq!(listed("app=one").await, ["a", "b", "c"]);
+    assert_eq!(listed("app=one,name=b").await, ["b"]);
+    assert_eq!(listed("app=one,name in (a,b)").await, ["a", "b"]);
+    assert_eq!(listed("app=two").await, [""; 0]);
+    let moved = Patch::Merge(json!({"metadata": {"labels": {"app": "two"}}}));
+    api.patch("a", &PatchParams::default(), &moved).await.unwrap();
+    let bare = Patch::Merge(json!({"metadata": {"labels": {"app": null}}}));
+    api.patch("b", &PatchParams::default(), &bare).await.unwrap();
+    assert_eq!(listed("app=one").await, ["c"]);
+    assert_eq!(listed("app=two").await, ["a"]);
+    api.delete("c", &DeleteParams::default()).await.unwrap();
+    api.create(&PostParams::default(), &map("e", json!({"app": "one"})))
+        .await
+        .unwrap();
+    assert_eq!(listed("app=one").await, ["e"]);
+    assert_eq!(listed("app=one,name=c").await, [""; 0]);
+}
