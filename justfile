@@ -12,8 +12,8 @@ test:
 
 # Storms on the embedded cluster for so many seconds, from a seed on; each failure prints the command that replays it. Compiled
 # for speed, which takes a while the first time and then is worth seven times as many seeds.
-simulate seconds="600" first="1000000":
-    KANARY_SECONDS={{seconds}} KANARY_SEEDS=1000000000 KANARY_SEED={{first}} \
+simulate seconds="600" first="1000000" seeds="1000000000":
+    KANARY_SECONDS={{seconds}} KANARY_SEED={{first}} KANARY_SEEDS={{seeds}} \
         cargo test --locked --profile bench --test simulation nothing_goes_wrong_in_any_storm -- --nocapture
 
 # Several replicas with so many Kanaries each time, in so many fleets.

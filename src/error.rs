@@ -133,11 +133,16 @@ impl ApiError {
     /// What users read: which write, and the API server's words.
     #[must_use]
     pub fn message(&self) -> String {
-        let why = match &*self.source {
-            kube::Error::Api(status) => status.message.clone(),
-            other => other.to_string(),
-        };
+        let why = words(&self.source);
         format!("could not {} {} {}: {why}", self.verb, self.kind, self.name)
+    }
+}
+
+/// What the API server said, or why it said nothing.
+pub(crate) fn words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
     }
 }
 

@@ -9,7 +9,7 @@ use kanary::{
     client,
     clock::Clock,
     controller,
-    shard::{Layout, Monotonic, Sharding, leader::Election, show},
+    shard::{Layout, Monotonic, Sharding, leader::Election, lease::is_identity, show},
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -190,6 +190,12 @@ fn sharding(options: &Run, config: kube::Config, clock: &Clock) -> anyhow::Resul
     if options.standalone {
         return Ok(None);
     }
+    anyhow::ensure!(
+        is_identity(&options.identity),
+        "--identity {:?}: must be lower-case letters, digits, '-' and '.', begin and end with a letter or digit, and have \
+         238 characters at most, like the name of a pod",
+        options.identity
+    );
     Ok(Some(Sharding {
         namespace: lease_namespace(options.lease_namespace.as_deref(), &config),
         // Of its own, so that Leases do not queue behind other calls.

@@ -61,6 +61,14 @@ pub enum Read {
     Shard(Shard),
 }
 
+/// Whether a replica may have this name, of which the name of a Lease is made.
+#[must_use]
+pub fn is_identity(name: &str) -> bool {
+    let may = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let inside = name.chars().all(|c| may(c) || c == '-' || c == '.');
+    inside && name.starts_with(may) && name.ends_with(may) && !name.contains("..") && session_name(name).len() <= 253
+}
+
 /// Name of the Lease of a replica's session.
 #[must_use]
 pub fn session_name(identity: &str) -> String {
@@ -227,6 +235,17 @@ mod tests {
         };
         assert_eq!(read(&shard.write(32, now()), 32), Some(Read::Shard(shard.clone())));
         assert_eq!(read(&shard.write(64, now()), 32), None, "of another layout");
+    }
+
+    #[test]
+    fn an_identity_can_be_part_of_a_name() {
+        for name in ["kanary-6f7d9c-2xkzp", "node7.example.com", "0"] {
+            assert!(is_identity(name), "{name}");
+        }
+        let long = "a".repeat(240);
+        for name in ["", "My-Laptop", "a_b", "-a", "a-", "a..b", "a b", &long] {
+            assert!(!is_identity(name), "{name}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use kube::{Api, Client, api::PostParams};
 use tokio::time::{sleep, timeout};
 
 use super::slot::Layout;
-use crate::error::retry_after;
+use crate::error::{retry_after, words};
 
 /// Name of the `ConfigMap` that holds the number.
 pub const NAME: &str = "kanary-shardmap";
@@ -20,8 +20,8 @@ const SHARDS: &str = "shards";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The call failed.
-    #[error("ConfigMap {NAME}: {0}")]
-    Call(#[from] Box<kube::Error>),
+    #[error("ConfigMap {NAME} in namespace {0}: {why}", why = words(.1))]
+    Call(String, Box<kube::Error>),
     /// What is stored is no number of shards.
     #[error(
         "ConfigMap {NAME} has no valid number of `{SHARDS}` ({0}): stop all replicas, delete it, and start them again"
@@ -36,7 +36,8 @@ pub enum Error {
 /// See [`Error`].
 pub async fn agree(client: Client, namespace: &str, wanted: Layout) -> Result<Layout, Error> {
     let api: Api<ConfigMap> = Api::namespaced(client, namespace);
-    if let Some(stored) = api.get_opt(NAME).await.map_err(Box::new)? {
+    let failed = |error| Error::Call(namespace.to_owned(), Box::new(error));
+    if let Some(stored) = api.get_opt(NAME).await.map_err(failed)? {
         return read(&stored);
     }
     let map = ConfigMap {
@@ -50,8 +51,8 @@ pub async fn agree(client: Client, namespace: &str, wanted: Layout) -> Result<La
     match api.create(&PostParams::default(), &map).await {
         Ok(created) => read(&created),
         // Another replica was faster.
-        Err(kube::Error::Api(status)) if status.code == 409 => read(&api.get(NAME).await.map_err(Box::new)?),
-        Err(error) => Err(Box::new(error).into()),
+        Err(kube::Error::Api(status)) if status.code == 409 => read(&api.get(NAME).await.map_err(failed)?),
+        Err(error) => Err(failed(error)),
     }
 }
 

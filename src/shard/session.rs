@@ -111,8 +111,10 @@ impl Member {
         while !self.fence.owned().is_empty() && start.elapsed() < FAREWELL {
             sleep(Duration::from_millis(10)).await;
         }
-        // Before the session is ended: whoever renews would find it ended, and begin another one.
+        // Whoever renews would find the session ended, and begin another one.
         self.over.cancel();
+        // What could not be given away is anybody's as soon as the session is over.
+        self.fence.clear();
         self.end().await;
         if self.lock().leads_until > self.options.time.now() {
             leader::step_down(&self.options).await;

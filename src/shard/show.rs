@@ -18,6 +18,7 @@ use crate::{
         names::{LEASE, SLOT},
     },
     clock::Clock,
+    error::words,
 };
 
 /// Kanaries on a page of a list.
@@ -39,7 +40,7 @@ struct Seen {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A call failed.
-    #[error("{0}")]
+    #[error("{}", words(.0))]
     Call(#[from] kube::Error),
     /// Nobody shares anything there.
     #[error(

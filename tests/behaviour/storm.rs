@@ -79,7 +79,7 @@ async fn create_all(world: &World) {
 }
 
 /// A rolling update: a new replica for each old one, which ends when the new one is ready.
-async fn roll(world: &World, old: &mut Vec<Process>, template: &str) {
+async fn roll(world: &World, old: &mut [Process], template: &str) {
     for (number, replica_before) in old.iter_mut().enumerate() {
         let new = replica(world, &format!("{template}-{number}"), template);
         ready(&new).await;

@@ -92,8 +92,7 @@ impl Server {
         &self.cluster
     }
 
-    /// Takes out what was asked since the last time: the audit log. Whoever saw what a request did
-    /// finds it here.
+    /// Takes out what was asked since the last time: the audit log. Whoever saw what a request did finds it here.
     #[must_use]
     pub fn take_entries(&self) -> Vec<Entry> {
         std::mem::take(&mut *self.entries())
