@@ -76,6 +76,16 @@ pub(crate) async fn session_ends(world: &World, identity: &str) {
     world.until(&LEASE, &name, "the session was ended", over).await;
 }
 
+/// Waits for a line in its log: what it wrote last may be read after it has ended.
+async fn says(replica: &Process, what: &str) {
+    poll(&format!("the log says {what}"), async || {
+        let lines = replica.lines();
+        let told = lines.iter().any(|line| line.contains(what));
+        if told { Ok(()) } else { Err(lines.join("\n")) }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_when_replicas_are_killed_stopped_and_replaced() {
     let world = World::alone("shards").await;
@@ -107,12 +117,7 @@ async fn nothing_is_lost_or_doubled_when_replicas_are_killed_stopped_and_replace
     world
         .none_left(&DEPLOYMENT, "kanary.k8s-operators.dev/iskanary=true")
         .await;
-    poll("the one that woke up gave everything up", async || {
-        let lines = third.lines();
-        let told = lines.iter().any(|line| line.contains("ended by others"));
-        if told { Ok(()) } else { Err(lines.join("\n")) }
-    })
-    .await;
+    says(&third, "ended by others").await;
     drop((first, third, fourth));
 }
 
@@ -171,9 +176,7 @@ async fn of_two_processes_with_one_identity_the_older_ends_and_says_why() {
     ready(&older).await;
     let newer = replica(&world, "one");
     assert!(!older.ends().await.success());
-    let lines = older.lines();
-    let why = "another process runs as one";
-    assert!(lines.iter().any(|line| line.contains(why)), "{lines:#?}");
+    says(&older, "another process runs as one").await;
     ready(&newer).await;
 }
 
