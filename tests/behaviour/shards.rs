@@ -71,9 +71,11 @@ async fn until_all_are(world: &World, phases: &[&str]) {
 }
 
 pub(crate) async fn session_ends(world: &World, identity: &str) {
-    let name = format!("kanary-session-{identity}");
-    let over = |lease: &Value| lease["spec"]["holderIdentity"] == "";
-    world.until(&LEASE, &name, "the session was ended", over).await;
+    let session = format!("kanary-session-{identity}");
+    let lives = |lease: &Value| lease["metadata"]["name"] == *session && lease["spec"]["holderIdentity"] != "";
+    // One that is over is deleted soon.
+    let over = |leases: &[&Value]| !leases.iter().any(|lease| lives(lease));
+    world.until_all(&LEASE, "", "the session is over", over).await;
 }
 
 /// Waits for a line in its log: what it wrote last may be read after it has ended.

@@ -128,9 +128,11 @@ impl History {
     fn take(&mut self, event: Event<Lease>, layout: Layout) {
         let now = Timestamp::now();
         match event {
-            Event::Init => {}
+            // A list tells nothing of what was between it and the last watch.
+            Event::Init => return,
+            Event::InitApply(lease) => return self.put(&lease, layout, now),
             Event::InitDone => self.gaps.extend(self.heard.map(|heard| (heard, now))),
-            Event::InitApply(lease) | Event::Apply(lease) => self.put(&lease, layout, now),
+            Event::Apply(lease) => self.put(&lease, layout, now),
             Event::Delete(lease) => {
                 let ended = self.sessions.remove(&lease.name_any());
                 self.over.extend(ended.map(|session| (session, now)));
