@@ -18,8 +18,8 @@ use crate::history::text;
 pub(crate) struct Owners {
     /// Parts that Kanaries are divided into.
     parts: u16,
-    /// The session of each process.
-    sessions: BTreeMap<String, String>,
+    /// The sessions of each process, the latest last.
+    sessions: BTreeMap<String, Vec<String>>,
     /// Holder and epoch of each shard, and since when.
     pub(crate) shards: BTreeMap<u16, (String, i64, Timestamp)>,
     /// The epoch that each session had of a shard.
@@ -54,7 +54,10 @@ impl Checker {
         let name = new.meta.name.clone();
         if name.starts_with("kanary-session-") {
             if !holder.is_empty() && holder.starts_with(&*name.replacen("kanary-session-", "", 1)) {
-                self.owners.sessions.insert(event.actor.to_string(), holder);
+                let sessions = self.owners.sessions.entry(event.actor.to_string()).or_default();
+                if sessions.last() != Some(&holder) {
+                    sessions.push(holder);
+                }
             }
             return;
         }
@@ -114,8 +117,11 @@ impl Checker {
         let slot = slot_of(&value, &object.meta.namespace, &object.meta.name);
         let shard = Layout::new(self.owners.parts).unwrap().shard_of(slot);
         let owners = &mut self.owners;
-        let session = owners.sessions.get(&*event.actor).cloned().unwrap_or_default();
-        let Some(epoch) = owners.epochs.get(&(shard, session.clone())).copied() else {
+        let sessions = owners.sessions.get(&*event.actor).cloned().unwrap_or_default();
+        // What is carried out late may have been sent in a session that was ended since.
+        let mut latest = sessions.iter().rev();
+        let owned = latest.find_map(|session| Some((session, *owners.epochs.get(&(shard, session.clone()))?)));
+        let Some((session, epoch)) = owned else {
             let what = format!(
                 "{} wrote {resource} {} and never owned shard {shard}",
                 event.actor, object.meta.name
@@ -127,7 +133,7 @@ impl Checker {
             owners
                 .shards
                 .get(&shard)
-                .is_some_and(|(holder, _, _)| *holder != session),
+                .is_some_and(|(holder, _, _)| holder != session),
         );
         let highest = owners
             .effects
