@@ -95,7 +95,7 @@ impl ApiError {
     /// The API server did not answer at all.
     #[must_use]
     pub(crate) fn is_silence(&self) -> bool {
-        !matches!(&*self.source, kube::Error::Api(_))
+        is_silence(&self.source)
     }
 
     /// The object does not exist.
@@ -136,6 +136,11 @@ impl ApiError {
         let why = words(&self.source);
         format!("could not {} {} {}: {why}", self.verb, self.kind, self.name)
     }
+}
+
+/// The API server did not answer at all.
+pub(crate) fn is_silence(error: &kube::Error) -> bool {
+    !matches!(error, kube::Error::Api(_))
 }
 
 /// What the API server said, or why it said nothing.

@@ -69,6 +69,12 @@ pub fn is_identity(name: &str) -> bool {
     inside && name.starts_with(may) && name.ends_with(may) && !name.contains("..") && session_name(name).len() <= 253
 }
 
+/// The identity of the replica in `<identity>/<boot>`.
+#[must_use]
+pub fn identity(session: &str) -> &str {
+    session.rsplit_once('/').map_or(session, |(identity, _)| identity)
+}
+
 /// Name of the Lease of a replica's session.
 #[must_use]
 pub fn session_name(identity: &str) -> String {

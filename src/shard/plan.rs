@@ -7,8 +7,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     assign::{Member, assign, order},
-    lease::{Session, Shard},
-    table::{Owner, Table, identity, ttl},
+    lease::{Session, Shard, identity},
+    table::{Owner, Table, ttl},
 };
 
 /// How long a replica that just started looks around before it takes what is free: others may have started with it.

@@ -7,10 +7,9 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client, ResourceExt, api::ListParams};
 
 use super::{
-    lease::{self, LEADER, Read, Session, Shard},
+    lease::{self, LEADER, Read, Session, Shard, identity},
     map,
     slot::{Layout, Slot},
-    table::identity,
 };
 use crate::{
     api::{

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     assign::Member,
-    lease::{Read, Session, Shard, shard_name},
+    lease::{Read, Session, Shard, identity, shard_name},
     plan::Own,
 };
 
@@ -45,10 +45,6 @@ pub struct Table {
     lost: BTreeMap<String, Duration>,
     /// Shards whose Lease was there.
     pub(super) founded: BTreeSet<u16>,
-}
-
-pub(super) fn identity(session: &str) -> &str {
-    session.rsplit_once('/').map_or(session, |(identity, _)| identity)
 }
 
 impl Table {

@@ -15,7 +15,7 @@ use super::{
     parse::{self, Event, address},
     share::{Feed, Share},
 };
-use crate::error::backoff;
+use crate::error::{backoff, is_silence};
 
 /// Objects on a page of a list.
 const PAGE: u32 = 500;
@@ -69,7 +69,7 @@ impl Trouble {
     /// Nobody answered.
     fn is_silence(&self) -> bool {
         match self {
-            Self::Call(error) => !matches!(error, kube::Error::Api(_)),
+            Self::Call(error) => is_silence(error),
             Self::Broken(_) | Self::Slow => true,
             _ => false,
         }

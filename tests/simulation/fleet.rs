@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
+use kanary::shard::lease::identity;
 use kanary_sim::network::Line;
 use serde_json::json;
 use tokio::time::sleep;
@@ -81,9 +82,7 @@ impl Fleet {
         let checker = self.checker.lock().unwrap();
         let owner = |shard| checker.owners.shards.get(&shard).map(|(holder, _, _)| holder.clone());
         let owners = (0..PARTS).map(|shard| owner(shard).unwrap_or_default());
-        owners
-            .map(|holder| holder.split('/').next().unwrap_or_default().to_owned())
-            .collect()
+        owners.map(|holder| identity(&holder).to_owned()).collect()
     }
 
     fn of_replica(&self, identity: &str) -> usize {

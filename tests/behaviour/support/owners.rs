@@ -168,7 +168,7 @@ impl History {
         let owners = self.shards.get(&shard).map_or(&[][..], Vec::as_slice);
         owners.iter().enumerate().any(|(index, owner)| {
             let next = owners.get(index + 1);
-            let identity = owner.session.rsplit_once('/').map_or("", |(identity, _)| identity);
+            let identity = lease::identity(&owner.session);
             !identity.is_empty()
                 && request.agent.ends_with(&format!("({identity})"))
                 && owner.since <= request.answered
