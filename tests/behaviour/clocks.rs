@@ -200,7 +200,7 @@ async fn a_canary_that_crashes_and_stays_down_fails_and_is_never_promoted() {
     world.target("app", 1).await;
     let template = json!({"spec": {"template": {"metadata": {"labels": {"kanary.test/behaviour": "crash"}}}}});
     let spec = json!({
-        "rollout": {"progressDeadline": "3s"}, "template": template, "validation": {"validationPeriod": "4s"},
+        "rollout": {"progressDeadline": "3s"}, "template": template, "validation": {"validationPeriod": "1h"},
     });
     world.kanary("batman", "app", spec).await;
     let ended = world.ends("batman", "Failed").await;
@@ -239,7 +239,7 @@ async fn a_paused_run_is_not_judged_and_its_deadline_moves_by_the_pause() {
     let world = World::new("clocks").await;
     world.target("app", 1).await;
     world
-        .kanary("batman", "app", json!({"validation": {"validationPeriod": "4s"}}))
+        .kanary("batman", "app", json!({"validation": {"validationPeriod": "12s"}}))
         .await;
     let running = world.phase("batman", "Running").await;
     world.edit("batman", json!({"paused": true})).await;

@@ -198,9 +198,8 @@ async fn a_process_that_is_killed_in_mid_run_is_carried_on_by_the_next() {
 async fn a_process_that_is_told_to_stop_ends_well_and_its_run_goes_on_with_the_next() {
     let world = World::unserved("crash").await;
     world.target("app", 1).await;
-    world
-        .kanary("batman", "app", json!({"validation": {"validationPeriod": "3s"}}))
-        .await;
+    let held = json!({"validation": {"validationPeriod": "1s", "items": [{"manual": {}}]}});
+    world.kanary("batman", "app", held).await;
     let mut first = Process::start(&world, &[]);
     world.phase("batman", "Running").await;
     let status = first.terminate().await;
@@ -208,6 +207,7 @@ async fn a_process_that_is_told_to_stop_ends_well_and_its_run_goes_on_with_the_n
     let still = world.get(&KANARY, "batman").await;
     assert_eq!(phase(&still), "Running");
     world.start_controller();
+    world.edit("batman", json!({"verdict": "valid"})).await;
     world.ends("batman", "DeploymentUpdated").await;
 }
 

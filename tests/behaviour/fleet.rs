@@ -2,10 +2,9 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use futures::StreamExt;
 use serde_json::{Value, json};
 
-use crate::support::{DEPLOYMENT, KANARY, World, deployment, kanary, message, phase, template, time};
+use crate::support::{DEPLOYMENT, KANARY, World, create_fleet, message, phase, template, time};
 
 const FLEET: usize = 200;
 
@@ -14,32 +13,16 @@ fn is_bad(number: usize) -> bool {
     number.is_multiple_of(4)
 }
 
-async fn create_all(world: &World) {
-    let numbers = || futures::stream::iter(0..FLEET);
-    numbers()
-        .for_each_concurrent(16, |number| async move {
-            world
-                .create(&DEPLOYMENT, &deployment(&format!("app-{number}"), 1))
-                .await;
-        })
-        .await;
-    numbers()
-        .for_each_concurrent(16, |number| async move {
-            let target = format!("app-{number}");
-            let mut pod = template(&target, "v2");
-            if is_bad(number) {
-                pod["metadata"]["labels"]["validation"] = json!("failed");
-            }
-            let watch = json!({"labelWatch": {"podInvalidationLabels": {"validation": "failed"}}});
-            let spec = json!({
-                "template": {"spec": {"template": pod}},
-                "validation": {"validationPeriod": "3s", "items": [watch]},
-            });
-            world
-                .create(&KANARY, &kanary(&format!("fleet-{number}"), &target, spec))
-                .await;
-        })
-        .await;
+fn spec(number: usize) -> Value {
+    let mut pod = template(&format!("app-{number}"), "v2");
+    if is_bad(number) {
+        pod["metadata"]["labels"]["validation"] = json!("failed");
+    }
+    let watch = json!({"labelWatch": {"podInvalidationLabels": {"validation": "failed"}}});
+    json!({
+        "template": {"spec": {"template": pod}},
+        "validation": {"validationPeriod": "3s", "items": [watch]},
+    })
 }
 
 fn percentile(sorted: &[f64], share: f64) -> f64 {
@@ -58,7 +41,7 @@ async fn two_hundred_kanaries_at_once_all_end_as_they_must() {
     let world = World::alone("fleet").await;
     world.start_controller();
     let start = Instant::now();
-    create_all(&world).await;
+    create_fleet(&world, FLEET, spec).await;
     let created = start.elapsed();
     let done = |kanaries: &[&Value]| {
         kanaries.len() == FLEET && kanaries.iter().all(|kanary| !kanary["status"]["completedAt"].is_null())

@@ -70,8 +70,11 @@ async fn labels_that_do_not_match_promote_at_the_deadline() {
         "podInvalidationLabels": {"alert": "high-cpu", "severity": "page"},
         "deploymentInvalidationLabels": {"validation": "failed"},
     });
-    let validation = json!({"validationPeriod": "3s", "items": [{"labelWatch": watch}]});
-    world.kanary("batman", "app", json!({"validation": validation})).await;
+    let validation =
+        |manual: Value| json!({"validationPeriod": "1s", "items": [{"labelWatch": watch}, {"manual": manual}]});
+    world
+        .kanary("batman", "app", json!({"validation": validation(json!({}))}))
+        .await;
     world.phase("batman", "Running").await;
     // Another value, half of a map, and the target instead of the canary.
     label_pod(&world, OF_BATMAN, json!({"alert": "high-cpu", "severity": "ticket"})).await;
@@ -79,6 +82,9 @@ async fn labels_that_do_not_match_promote_at_the_deadline() {
     world.patch(&DEPLOYMENT, "app", on_target).await;
     let not_canary = "app=app,!kanary.k8s-operators.dev/name";
     label_pod(&world, not_canary, json!({"alert": "high-cpu", "severity": "page"})).await;
+    world
+        .edit("batman", json!({"validation": validation(json!({"status": "valid"}))}))
+        .await;
     let ended = world.ends("batman", "DeploymentUpdated").await;
     assert_eq!(ended["status"]["items"][0]["state"], "Good");
 }

@@ -1,20 +1,16 @@
 //! What others did meanwhile is not overruled, and what the spec no longer asks for goes.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{DEPLOYMENT, HPA, KANARY, SERVICE, World, phase, reason};
-
-/// A new version whose pods take a few seconds to be ready.
-fn slow() -> Value {
-    json!({"spec": {"template": {"metadata": {"labels": {"kanary.test/behaviour": "slow"}}}}})
-}
+use crate::support::{DEPLOYMENT, HPA, KANARY, SERVICE, World, phase, reason, slow_deployment};
 
 #[tokio::test]
 async fn a_promotion_that_is_undone_while_the_target_rolls_out_is_not_made_again() {
     let world = World::new("overruled").await;
-    let before = world.target("app", 1).await;
-    let spec = json!({"template": slow(), "validation": {"validationPeriod": "1s"}});
-    world.kanary("batman", "app", spec).await;
+    let before = world.create(&DEPLOYMENT, &slow_deployment("app")).await;
+    world
+        .kanary("batman", "app", json!({"validation": {"validationPeriod": "1s"}}))
+        .await;
     world
         .until(&DEPLOYMENT, "app", "has the new version", |target| {
             target["metadata"]["generation"] == 2 && target["status"]["observedGeneration"] == 2

@@ -275,7 +275,7 @@ async fn a_good_metric_alone_promotes_at_the_deadline() {
     let item = json!({"promQL": {
         "prometheusURL": world.plane.prometheus(), "query": series, "allPodsQuery": true, "valueInRange": {},
     }});
-    let validation = json!({"validationPeriod": "3s", "maxIntervalPeriod": "1s", "items": [item]});
+    let validation = json!({"validationPeriod": "6s", "maxIntervalPeriod": "1s", "items": [item]});
     world.kanary("batman", "app", json!({"validation": validation})).await;
     let ended = world.ends("batman", "DeploymentUpdated").await;
     assert_eq!(reason(&ended, "Succeeded"), "AllItemsGood");

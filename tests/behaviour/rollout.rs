@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{DEPLOYMENT, Faults, KANARY, Strike, World, deployment, is_true, message, phase, reason, waited};
+use crate::support::{
+    DEPLOYMENT, Faults, KANARY, Strike, World, is_true, message, phase, reason, slow_deployment, waited,
+};
 
 fn held() -> Value {
     json!({"validationPeriod": "1h", "items": [{"manual": {}}]})
@@ -120,22 +122,12 @@ async fn on_target_change_promote_goes_on_and_overwrites() {
     assert_eq!(image(&world.get(&DEPLOYMENT, "app").await), "app:v2");
 }
 
-/// A target whose new pods crash before it counts them as available, though the canary's were available at first.
-async fn promoted_and_crashing(rollback: bool) -> World {
+/// A target that is promoted and does not count a new pod as available for the next ten minutes, as the canary did at once.
+async fn promoted_and_not_available(rollback: bool) -> World {
     let world = World::new("rollout").await;
-    let mut target = deployment("app", 1);
-    target["spec"]["minReadySeconds"] = json!(3);
-    world.create(&DEPLOYMENT, &target).await;
-    world
-        .until(&DEPLOYMENT, "app", "is available", |app| {
-            app["status"]["availableReplicas"] == 1
-        })
-        .await;
-    let mut template = version("app:v2");
-    template["spec"]["template"]["metadata"] = json!({"labels": {"kanary.test/behaviour": "crash"}});
+    world.create(&DEPLOYMENT, &slow_deployment("app")).await;
     let spec = json!({
-        "template": template, "verdict": "valid",
-        "rollout": {"progressDeadline": "5s", "rollbackOnFailure": rollback},
+        "verdict": "valid", "rollout": {"progressDeadline": "3s", "rollbackOnFailure": rollback},
     });
     world.kanary("batman", "app", spec).await;
     world
@@ -143,7 +135,7 @@ async fn promoted_and_crashing(rollback: bool) -> World {
 
 #[tokio::test]
 async fn rollback_on_failure_puts_the_former_template_back() {
-    let world = promoted_and_crashing(true).await;
+    let world = promoted_and_not_available(true).await;
     let ended = world.ends("batman", "Failed").await;
     assert_eq!(reason(&ended, "Failed"), "TargetNotAvailable");
     let target = world
@@ -161,7 +153,7 @@ async fn rollback_on_failure_puts_the_former_template_back() {
 
 #[tokio::test]
 async fn without_a_rollback_a_target_that_does_not_come_up_is_said_to_stall() {
-    let world = promoted_and_crashing(false).await;
+    let world = promoted_and_not_available(false).await;
     let stalled = world
         .until(&KANARY, "batman", "says that the target does not come up", |kanary| {
             reason(kanary, "Stalled") == "TargetNotAvailable"

@@ -216,11 +216,13 @@ async fn a_run_has_two_events_of_one_reason_per_fact() {
             json!({"rollout": {"mode": "dry-run", "onTargetChange": "promote"}}),
         )
         .await;
-    let bad = json!({"validationPeriod": "1s", "items": [{"manual": {"statusAfterDeadline": "invalid"}}]});
+    let held = json!({"validationPeriod": "1h", "items": [{"manual": {}}]});
     let promote = json!({"onTargetChange": "promote"});
     world
-        .kanary("bad", "app", json!({"validation": bad, "rollout": promote}))
+        .kanary("bad", "app", json!({"validation": held, "rollout": promote}))
         .await;
+    world.phase("bad", "Running").await;
+    world.edit("bad", json!({"verdict": "invalid"})).await;
     let normal = |reason: &str| (reason.to_owned(), "Normal".to_owned());
     for (name, ends, last) in [
         ("good", "DeploymentUpdated", normal("Promoted")),
@@ -263,31 +265,17 @@ async fn an_error_is_told_by_an_event() {
         .await;
 }
 
-async fn page(admin: &str, path: &str) -> Result<(u16, String), String> {
-    let answer = reqwest::get(format!("http://{admin}{path}"))
-        .await
-        .map_err(|e| e.to_string())?;
-    let status = answer.status().as_u16();
-    Ok((status, answer.text().await.map_err(|e| e.to_string())?))
-}
-
 #[tokio::test]
 async fn the_admin_server_tells_that_it_lives_that_it_is_ready_and_what_it_counted() {
     let world = World::unserved("seen").await;
     world.target("app", 1).await;
     let process = Process::start(&world, &[]);
-    let admin = process.admin().await;
-    for path in ["/livez", "/readyz"] {
-        poll(&format!("{path} says ok"), async || match page(&admin, path).await? {
-            (200, text) => Ok(text),
-            other => Err(format!("{other:?}")),
-        })
-        .await;
-    }
+    process.ready().await;
+    assert_eq!(process.page("/livez").await.map(|(status, _)| status), Ok(200));
     world.kanary("batman", "app", json!({})).await;
     world.ends("batman", "DeploymentUpdated").await;
     let counted = poll("/metrics counts the run", async || {
-        let (_, text) = page(&admin, "/metrics").await?;
+        let (_, text) = process.page("/metrics").await?;
         let told = text.contains("kanary_runs_ended_total{phase=\"DeploymentUpdated\"} 1");
         if told { Ok(text) } else { Err(text) }
     })

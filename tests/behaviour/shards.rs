@@ -1,9 +1,8 @@
 //! Several replicas, as processes, that share the work.
 
-use futures::StreamExt;
 use serde_json::{Value, json};
 
-use crate::support::{DEPLOYMENT, KANARY, LEASE, Process, ROLE_BINDING, World, phase, poll};
+use crate::support::{DEPLOYMENT, KANARY, LEASE, Process, ROLE_BINDING, World, create_fleet, phase, poll};
 
 /// Kanaries that are under way when replicas die.
 const FLEET: usize = 40;
@@ -23,44 +22,7 @@ pub(crate) async fn grant(world: &World) {
 }
 
 fn replica(world: &World, identity: &str) -> Process {
-    let arguments = [
-        "--identity",
-        identity,
-        "--shards",
-        "8",
-        "--session-ttl",
-        "3s",
-        "--lease-namespace",
-        &world.ns,
-    ];
-    Process::start_sharing(world, &arguments)
-}
-
-pub(crate) async fn ready(replica: &Process) {
-    let url = format!("http://{}/readyz", replica.admin().await);
-    poll("the replica is ready", async || {
-        let answer = reqwest::get(&url).await.map_err(|error| error.to_string())?;
-        let (code, text) = (answer.status(), answer.text().await.unwrap_or_default());
-        if code.is_success() && text.contains("session:") {
-            Ok(())
-        } else {
-            Err(text)
-        }
-    })
-    .await;
-}
-
-async fn create_fleet(world: &World) {
-    let numbers = futures::stream::iter(0..FLEET);
-    numbers
-        .for_each_concurrent(8, |number| async move {
-            let target = format!("app-{number}");
-            world.target(&target, 1).await;
-            let watch = json!({"labelWatch": {"podInvalidationLabels": {"validation": "failed"}}});
-            let spec = json!({"validation": {"validationPeriod": "25s", "items": [watch]}});
-            world.kanary(&format!("fleet-{number}"), &target, spec).await;
-        })
-        .await;
+    Process::start_replica(world, identity, &["--shards", "8"])
 }
 
 async fn until_all_are(world: &World, phases: &[&str]) {
@@ -96,9 +58,11 @@ async fn nothing_is_lost_or_doubled_when_replicas_are_killed_stopped_and_replace
     let mut second = replica(&world, "second");
     let third = replica(&world, "third");
     for replica in [&first, &second, &third] {
-        ready(replica).await;
+        replica.ready().await;
     }
-    create_fleet(&world).await;
+    let watch = json!({"labelWatch": {"podInvalidationLabels": {"validation": "failed"}}});
+    let spec = json!({"validation": {"validationPeriod": "25s", "items": [watch]}});
+    create_fleet(&world, FLEET, |_| spec.clone()).await;
     until_all_are(&world, &["Running", "Succeeded", "DeploymentUpdated"]).await;
 
     // A container that is killed and started again, a pod that is replaced, and one that is frozen and wakes.
@@ -128,7 +92,7 @@ async fn a_kanary_gets_its_slot_however_it_comes_and_keeps_it() {
     let world = World::unserved("slots").await;
     grant(&world).await;
     let one = replica(&world, "one");
-    ready(&one).await;
+    one.ready().await;
     world.target("app", 1).await;
     let spec =
         json!({"validation": {"items": [{"manual": {"statusAfterDeadline": "none"}}], "validationPeriod": "1s"}});
@@ -152,10 +116,7 @@ async fn a_kanary_gets_its_slot_however_it_comes_and_keeps_it() {
     );
     let canaries = world.list(&DEPLOYMENT, "kanary.k8s-operators.dev/iskanary=true").await;
     assert!(canaries.iter().all(|canary| canary["metadata"]["labels"][SLOT] == slot));
-    let text = reqwest::get(format!("http://{}/metrics", one.admin().await))
-        .await
-        .unwrap();
-    let text = text.text().await.unwrap();
+    let (_, text) = one.page("/metrics").await.unwrap();
     for line in [
         "kanary_shards_owned 8",
         "kanary_shard_epoch{shard=\"7\"} ",
@@ -175,11 +136,11 @@ async fn of_two_processes_with_one_identity_the_older_ends_and_says_why() {
     let world = World::unserved("identity").await;
     grant(&world).await;
     let mut older = replica(&world, "one");
-    ready(&older).await;
+    older.ready().await;
     let newer = replica(&world, "one");
     assert!(!older.ends().await.success());
     says(&older, "another process runs as one").await;
-    ready(&newer).await;
+    newer.ready().await;
 }
 
 #[tokio::test]

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use futures::StreamExt;
 use kanary::shard::Layout;
 use kube::Api;
 use serde_json::{Value, json};
 
 use crate::{
-    shards::{grant, ready, session_ends},
-    support::{DEPLOYMENT, KANARY, Owners, Process, Request, World, phase, poll, template},
+    shards::{grant, session_ends},
+    support::{DEPLOYMENT, KANARY, Owners, Process, Request, World, create_fleet, phase, poll, template},
 };
 
 const FLEET: usize = 500;
@@ -63,26 +62,14 @@ fn spec(number: usize) -> Value {
 }
 
 fn replica(world: &World, identity: &str, template: &str) -> Process {
-    let arguments = ["--identity", identity, "--pod-template-hash", template];
-    let shared = ["--session-ttl", "3s", "--lease-namespace", &world.ns];
-    Process::start_sharing(world, &[&arguments[..], &shared].concat())
-}
-
-async fn create_all(world: &World) {
-    futures::stream::iter(0..FLEET)
-        .for_each_concurrent(16, |number| async move {
-            let target = format!("app-{number}");
-            world.target(&target, 1).await;
-            world.kanary(&format!("fleet-{number}"), &target, spec(number)).await;
-        })
-        .await;
+    Process::start_replica(world, identity, &["--pod-template-hash", template])
 }
 
 /// A rolling update: a new replica for each old one, which ends when the new one is ready.
 async fn roll(world: &World, old: &mut [Process], template: &str) {
     for (number, replica_before) in old.iter_mut().enumerate() {
         let new = replica(world, &format!("{template}-{number}"), template);
-        ready(&new).await;
+        new.ready().await;
         assert!(
             replica_before.terminate().await.success(),
             "{:#?}",
@@ -96,25 +83,16 @@ async fn roll(world: &World, old: &mut [Process], template: &str) {
 async fn outage(world: &World, replicas: &[Process]) {
     world.plane.kill_api_server().await;
     for replica in replicas {
-        let url = format!("http://{}/readyz", replica.admin().await);
         poll("the replica knows that it may not write", async || {
-            let text = reqwest::get(&url)
-                .await
-                .map_err(|error| error.to_string())?
-                .text()
-                .await;
-            let text = text.map_err(|error| error.to_string())?;
-            if text.contains("not renewed in time") {
-                Ok(())
-            } else {
-                Err(text)
-            }
+            let (_, text) = replica.page("/readyz").await?;
+            let knows = text.contains("not renewed in time");
+            if knows { Ok(()) } else { Err(text) }
         })
         .await;
     }
     world.plane.revive_api_server().await;
     for replica in replicas {
-        ready(replica).await;
+        replica.ready().await;
     }
 }
 
@@ -156,9 +134,9 @@ async fn five_hundred_end_as_they_would_have_whatever_happens_to_replicas_and_th
         .map(|number| replica(&world, &format!("a-{number}"), "a"))
         .collect();
     for replica in &replicas {
-        ready(replica).await;
+        replica.ready().await;
     }
-    create_all(&world).await;
+    create_fleet(&world, FLEET, spec).await;
 
     replicas[0].kill().await;
     replicas[0] = replica(&world, "a-0", "a");

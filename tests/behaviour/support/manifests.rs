@@ -24,6 +24,13 @@ pub(crate) fn deployment(name: &str, replicas: i32) -> Value {
     })
 }
 
+/// A Deployment whose rollouts take ten minutes, because its pods count as available only then.
+pub(crate) fn slow_deployment(name: &str) -> Value {
+    let mut slow = deployment(name, 1);
+    slow["spec"]["minReadySeconds"] = json!(599);
+    slow
+}
+
 /// A Service in front of the Deployment `app`.
 pub(crate) fn service(name: &str, app: &str) -> Value {
     json!({

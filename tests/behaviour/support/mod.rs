@@ -8,6 +8,7 @@ mod embedded;
 mod exporter;
 mod fake_prometheus;
 mod faults;
+mod fleet;
 mod kinds;
 mod kubectl;
 mod machine;
@@ -24,11 +25,12 @@ pub(crate) use audit::Request;
 pub(crate) use exporter::Exporter;
 pub(crate) use fake_prometheus::{Fake, Says};
 pub(crate) use faults::{Faults, Strike};
+pub(crate) use fleet::create_fleet;
 pub(crate) use kinds::{
     CONFIG_MAP, DEPLOYMENT, ENDPOINT_SLICE, EVENT, HPA, KANARY, KANARY_STATEFULSET, Kind, LEASE, POD, REPLICA_SET,
     ROLE_BINDING, SECRET, SERVICE,
 };
-pub(crate) use manifests::{config_map, deployment, from_yaml, kanary, merge, service, template};
+pub(crate) use manifests::{config_map, deployment, from_yaml, kanary, merge, service, slow_deployment, template};
 pub(crate) use owners::Owners;
 pub(crate) use process::Process;
 pub(crate) use status::{assert_not_before, condition, is_true, labels, message, phase, reason, since, time};

@@ -26,7 +26,7 @@ impl Process {
     }
 
     /// Starts `kanary run` for the world's namespace, with more arguments.
-    pub(crate) fn start_sharing(world: &World, arguments: &[&str]) -> Self {
+    fn start_sharing(world: &World, arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_kanary"))
             .args(["run", "--namespace", &world.ns, "--admin-addr", "127.0.0.1:0"])
             .args(arguments)
@@ -41,6 +41,19 @@ impl Process {
         read(child.stdout.take().expect("it is piped"), lines.clone());
         read(child.stderr.take().expect("it is piped"), lines.clone());
         Self { child, lines }
+    }
+
+    /// Starts one of several replicas, whose sessions last 3 s, with more arguments.
+    pub(crate) fn start_replica(world: &World, identity: &str, arguments: &[&str]) -> Self {
+        let shared = [
+            "--identity",
+            identity,
+            "--session-ttl",
+            "3s",
+            "--lease-namespace",
+            &world.ns,
+        ];
+        Self::start_sharing(world, &[&shared, arguments].concat())
     }
 
     /// Every line that it wrote so far.
@@ -60,6 +73,23 @@ impl Process {
             Ok::<_, String>(format!("127.0.0.1:{port}"))
         })
         .await
+    }
+
+    /// Status code and text of a page of its admin server.
+    pub(crate) async fn page(&self, path: &str) -> Result<(u16, String), String> {
+        let url = format!("http://{}{path}", self.admin().await);
+        let answer = reqwest::get(url).await.map_err(|error| error.to_string())?;
+        let status = answer.status().as_u16();
+        Ok((status, answer.text().await.map_err(|error| error.to_string())?))
+    }
+
+    /// Waits until it is ready.
+    pub(crate) async fn ready(&self) {
+        poll("the program is ready", async || match self.page("/readyz").await? {
+            (200, text) => Ok(text),
+            (_, text) => Err(text),
+        })
+        .await;
     }
 
     /// What another `kanary` command prints.
