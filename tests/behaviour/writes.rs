@@ -32,13 +32,14 @@ fn objects(name: &str) -> usize {
     1 + usize::from(name.starts_with("kanary-service") || name.starts_with("both")) + usize::from(name.ends_with("hpa"))
 }
 
-/// Writes about one Kanary, Events left out.
+/// Writes about one Kanary, Events left out. One that an overloaded API server did not answer in time and its repetition are
+/// one write.
 fn about<'a>(requests: &'a [Request], kanary: &'a str, target: &'a str) -> Vec<&'a Request> {
     let canary = format!("{target}-kanary-{kanary}");
     requests
         .iter()
-        // What an overloaded API server did not do is no write.
-        .filter(|request| request.is_write() && !request.is_event() && request.code < 500)
+        .filter(|request| request.is_write() && !request.is_event())
+        .filter(|request| !request.is_lost() || !requests.iter().any(|next| next.repeats(request)))
         .filter(|request| {
             let is_pod = request.resource == "pods" && request.name.starts_with(&canary);
             is_pod
@@ -122,6 +123,7 @@ fn refusals(requests: &[Request]) -> Vec<String> {
     let refused: Vec<_> = requests
         .iter()
         .filter(|request| (400..500).contains(&request.code) && request.code != 404)
+        .filter(|request| !requests.iter().any(|first| first.is_lost() && request.repeats(first)))
         .collect();
     show(&refused)
 }

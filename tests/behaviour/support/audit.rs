@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kanary_sim::server::Entry;
 use serde_json::Value;
 
@@ -48,6 +48,18 @@ impl Request {
     /// Whether it makes an Event.
     pub(crate) fn is_event(&self) -> bool {
         self.resource == "events"
+    }
+
+    /// Whether the API server was too slow for it: nobody waited for the answer, or there was none. It may have been done.
+    pub(crate) fn is_lost(&self) -> bool {
+        // The controller waits 10 s, which begin a little earlier than the API server's.
+        self.code >= 500 || self.answered.duration_since(self.at) > SignedDuration::from_millis(9500)
+    }
+
+    /// Whether it is the same once more, after `first`.
+    pub(crate) fn repeats(&self, first: &Self) -> bool {
+        let what = |request: &Self| (request.verb.clone(), request.resource.clone(), request.name.clone());
+        self.at > first.at && what(self) == what(first)
     }
 
     /// Whether it was done.
