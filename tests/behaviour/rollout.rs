@@ -127,7 +127,7 @@ async fn promoted_and_not_available(rollback: bool) -> World {
     let world = World::new("rollout").await;
     world.create(&DEPLOYMENT, &slow_deployment("app")).await;
     let spec = json!({
-        "verdict": "valid", "rollout": {"progressDeadline": "3s", "rollbackOnFailure": rollback},
+        "verdict": "valid", "rollout": {"progressDeadline": "15s", "rollbackOnFailure": rollback},
     });
     world.kanary("batman", "app", spec).await;
     world
