@@ -71,7 +71,10 @@ impl Table {
     /// What this replica should do now.
     pub fn plan(&mut self, own: &Own, now: Duration) -> Plan {
         self.note(own, now);
-        let members = self.members();
+        let mut members = self.members();
+        // Before the others read it in the session.
+        let me = members.iter_mut().filter(|member| member.session == own.session);
+        me.for_each(|me| me.draining |= own.draining.is_some());
         let wanted = assign(&self.effective(own, &members, now), &members);
         let mut plan = Plan::default();
         self.seize(own, now, &mut plan);
