@@ -144,8 +144,8 @@ impl Labels {
         tracing::debug!(key = %key, slot = %stray.slot, result, "label");
         match written {
             Ok(_) => self.forget_if(&key, &stray),
-            // It is another by now, or gone, of which the watch tells.
-            Err(error) if error.is_conflict() => return false,
+            // It is another by now, or gone: if that one needs a label too, its watch tells, here or in another replica.
+            Err(error) if error.is_conflict() => self.forget_if(&key, &stray),
             Err(error) => {
                 tracing::warn!(key = %key, error = error.message(), "a label could not be written and is tried again");
                 return false;
@@ -165,3 +165,6 @@ impl Labels {
         self.strays.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;
