@@ -9,7 +9,7 @@ use futures::{StreamExt, stream};
 use k8s_openapi::api::coordination::v1::Lease;
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -22,13 +22,20 @@ use super::{
     serve::Served,
     table::Table,
 };
-use crate::{clock::Clock, error::ApiError, metrics::Metrics};
+use crate::{
+    clock::Clock,
+    error::{ApiError, Class, retry_after},
+    metrics::Metrics,
+};
 
 /// Leases that are written at once.
 const AT_ONCE: usize = 8;
 
 /// How long what is under way may take to end when a shard is given away.
 const LAST_WRITE: Duration = Duration::from_secs(2);
+
+/// An API server that asks for a longer pause gets this one: shards without an owner wait meanwhile.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Why a replica cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -158,14 +165,22 @@ impl Member {
 
     /// Acts on the plan, for ever.
     pub(super) async fn act(&self) {
+        let mut troubles = 0;
         loop {
             let (steps, wake) = self.plan();
             let idle = steps.is_empty();
-            stream::iter(steps)
-                .for_each_concurrent(AT_ONCE, |step| self.step(step))
-                .await;
+            let done = stream::iter(steps).map(|step| self.step(step));
+            let done: Vec<_> = done.buffer_unordered(AT_ONCE).collect().await;
             self.tell_ready();
-            // A step that failed is tried again, not at once.
+            let pauses: Vec<_> = done.into_iter().filter_map(|done| pause(&done.err()?)).collect();
+            if let Some(asked) = pauses.into_iter().max() {
+                troubles += 1;
+                self.rest(asked.max(retry_after(troubles, Duration::from_secs(3))))
+                    .await;
+                continue;
+            }
+            troubles = 0;
+            // What another replica was faster with is looked at again, not at once.
             let most = if idle {
                 Duration::from_secs(1)
             } else {
@@ -180,17 +195,35 @@ impl Member {
         }
     }
 
-    fn plan(&self) -> (Vec<Step>, Option<Duration>) {
-        let now = self.options.time.now();
-        let mut state = self.lock();
-        let own = Own {
+    /// Leaves the API server alone, but not what it tells.
+    async fn rest(&self, time: Duration) {
+        let end = Instant::now() + time;
+        loop {
+            tokio::select! {
+                biased;
+                () = sleep_until(end) => return,
+                () = self.changed.notified() => {}
+            }
+            let state = self.lock();
+            self.settle(&state, &self.own_of(&state));
+        }
+    }
+
+    fn own_of(&self, state: &State) -> Own {
+        Own {
             session: state.session.holder.clone(),
             since: state.since,
             draining: state.draining,
-            leads: now < state.leads_until,
+            leads: self.options.time.now() < state.leads_until,
             served: self.served.shards(),
             seconds: self.clock.now().as_second(),
-        };
+        }
+    }
+
+    fn plan(&self) -> (Vec<Step>, Option<Duration>) {
+        let now = self.options.time.now();
+        let mut state = self.lock();
+        let own = self.own_of(&state);
         self.settle(&state, &own);
         let plan = state.table.plan(&own, now);
         let mut steps = plan.steps;
@@ -236,9 +269,16 @@ impl Member {
                 continue;
             }
             if let Some(epoch) = held {
-                tracing::warn!(shard = index, epoch, "the shard was taken from this replica");
+                // Of a release the reply may have been lost.
+                let what = if owned.get(&index).is_some_and(|owned| owned.draining) {
+                    tracing::info!(shard = index, "shard given away");
+                    "released"
+                } else {
+                    tracing::warn!(shard = index, epoch, "the shard was taken from this replica");
+                    "lost"
+                };
                 self.fence.give(index);
-                self.metrics.handover("lost");
+                self.metrics.handover(what);
             }
             if let Some(epoch) = ours {
                 self.own(index, epoch);
@@ -261,20 +301,20 @@ impl Member {
         }
     }
 
-    async fn step(&self, step: Step) {
+    async fn step(&self, step: Step) -> Result<(), ApiError> {
         match step {
             Step::Warm(shard) => self.served.start(shard),
             Step::Cool(shard) => self.served.stop(shard),
-            Step::Seize(session) => self.seize(session).await,
-            Step::Take(shard) => self.take(shard).await,
+            Step::Seize(session) => self.seize(session).await?,
+            Step::Take(shard) => self.take(shard).await?,
             Step::Hint(shard) => {
-                if let Ok(written) = self.write(&shard).await {
-                    tracing::info!(shard = shard.index, next = shard.next, "a shard is to change its owner");
-                    self.put(Read::Shard(written));
-                }
+                let written = self.write(&shard).await?;
+                tracing::info!(shard = shard.index, next = shard.next, "a shard is to change its owner");
+                self.put(Read::Shard(written));
             }
-            Step::Release(shard) => self.release(shard).await,
+            Step::Release(shard) => self.release(shard).await?,
         }
+        Ok(())
     }
 
     async fn write(&self, shard: &Shard) -> Result<Shard, ApiError> {
@@ -282,63 +322,70 @@ impl Member {
     }
 
     /// Ends the session of a replica that was not seen to renew it, unless it does so in this very moment.
-    async fn seize(&self, session: Session) {
+    async fn seize(&self, session: Session) -> Result<(), ApiError> {
         let since_renewal = self.options.time.now().saturating_sub(self.lock().renewed);
         if since_renewal > self.options.ttl / 2 {
             // It may be us who is cut off.
-            return;
+            return Ok(());
         }
-        match self.leases.session(&session.identity, self.patience()).await {
-            Ok(Some(now)) if now.version == session.version => {
+        match self.leases.session(&session.identity, self.patience()).await? {
+            Some(now) if now.version == session.version => {
                 let ended = session.ended();
-                if let Ok(ended) = self
-                    .leases
-                    .write_session(&ended, self.clock.now(), self.patience())
-                    .await
-                {
-                    tracing::warn!(session = session.holder, "ended the session of a replica that is gone");
-                    self.metrics.handover("seized");
-                    self.put(Read::Session(ended));
-                }
+                let ended = self.leases.write_session(&ended, self.clock.now(), self.patience());
+                let ended = ended.await?;
+                tracing::warn!(session = session.holder, "ended the session of a replica that is gone");
+                self.metrics.handover("seized");
+                self.put(Read::Session(ended));
             }
-            Ok(Some(now)) => self.put(Read::Session(now)),
-            Ok(None) => self.miss(&lease::session_name(&session.identity)),
-            Err(error) => tracing::debug!(error = error.message(), "a session could not be looked at"),
+            Some(now) => self.put(Read::Session(now)),
+            None => self.miss(&lease::session_name(&session.identity)),
         }
+        Ok(())
     }
 
-    async fn take(&self, shard: Shard) {
+    async fn take(&self, shard: Shard) -> Result<(), ApiError> {
         // Its objects are read while the Lease is written.
         self.served.start(shard.index);
         let taken = match self.write(&shard).await {
             Err(error) if !error.is_answer() => {
                 // It may have been carried out all the same.
-                let now = self.leases.shard(shard.index, self.patience()).await;
-                now.ok().flatten()
+                self.leases.shard(shard.index, self.patience()).await?
             }
-            other => other.ok(),
+            other => Some(other?),
         };
         // Whether it is ours is read off the table, like everything that comes without being waited for.
         if let Some(taken) = taken {
             self.put(Read::Shard(taken));
         }
+        Ok(())
     }
 
-    async fn release(&self, shard: Shard) {
+    async fn release(&self, shard: Shard) -> Result<(), ApiError> {
         self.fence.drain(shard.index);
         let start = Instant::now();
         while !self.fence.is_quiet(shard.index) && start.elapsed() < LAST_WRITE {
             sleep(Duration::from_millis(5)).await;
         }
-        if let Ok(released) = self.write(&shard).await {
-            tracing::info!(shard = shard.index, next = shard.next, "shard given away");
-            self.fence.give(shard.index);
-            self.metrics.handover("released");
-            self.put(Read::Shard(released));
-        }
+        let released = self.write(&shard).await?;
+        tracing::info!(shard = shard.index, next = shard.next, "shard given away");
+        self.fence.give(shard.index);
+        self.metrics.handover("released");
+        self.put(Read::Shard(released));
+        Ok(())
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How long to leave the API server alone after an error; `None` if another replica was only faster.
+fn pause(error: &ApiError) -> Option<Duration> {
+    let asked = match error.class() {
+        Class::Conflict => return None,
+        Class::Throttled(asked) => asked.min(LONGEST_PAUSE),
+        Class::Fenced | Class::Invalid | Class::Transient => Duration::ZERO,
+    };
+    tracing::warn!(error = error.message(), "a Lease is tried again later");
+    Some(asked)
 }
