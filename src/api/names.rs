@@ -22,6 +22,8 @@ pub const SLOT: &str = "kanary.k8s-operators.dev/slot";
 pub const LEASE: &str = "kanary.k8s-operators.dev/lease";
 /// Annotation on a session: hash of the pod template that the replica runs.
 pub const LEASE_TEMPLATE: &str = "kanary.k8s-operators.dev/template";
+/// Annotation on a session: how many shards the replica knows of. Replicas that count differently would act on the same Kanaries.
+pub const LEASE_SHARDS: &str = "kanary.k8s-operators.dev/shards";
 /// Annotation on a session: the replica is about to end.
 pub const LEASE_DRAINING: &str = "kanary.k8s-operators.dev/draining";
 /// Annotation on a session: shards that it has read and could take at once, like `3,7`.

@@ -9,7 +9,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use crate::api::names::{LEASE, LEASE_DRAINING, LEASE_NEXT, LEASE_READY, LEASE_TEMPLATE};
+use crate::api::names::{LEASE, LEASE_DRAINING, LEASE_NEXT, LEASE_READY, LEASE_SHARDS, LEASE_TEMPLATE};
 
 /// Name of the Lease of the leader, which only advises.
 pub const LEADER: &str = "kanary-leader";
@@ -31,6 +31,8 @@ pub struct Session {
     pub ttl: i32,
     /// Hash of the pod template that the replica runs.
     pub template: String,
+    /// How many shards it knows of; 0 if it does not say.
+    pub shards: u16,
     /// The replica is about to end.
     pub draining: bool,
     /// Shards that it has read and could take at once.
@@ -104,6 +106,9 @@ pub fn read(lease: &Lease, shards: u16) -> Option<Read> {
             renewed: spec.renew_time.map(|time| time.0),
             ttl: spec.lease_duration_seconds.unwrap_or_default(),
             template: annotation(LEASE_TEMPLATE).unwrap_or_default(),
+            shards: annotation(LEASE_SHARDS)
+                .and_then(|shards| shards.parse().ok())
+                .unwrap_or_default(),
             draining: annotation(LEASE_DRAINING).is_some(),
             ready: annotation(LEASE_READY)
                 .unwrap_or_default()
@@ -154,6 +159,9 @@ impl Session {
         let mut notes = BTreeMap::new();
         if !self.template.is_empty() {
             notes.insert(LEASE_TEMPLATE.to_owned(), self.template.clone());
+        }
+        if self.shards > 0 {
+            notes.insert(LEASE_SHARDS.to_owned(), self.shards.to_string());
         }
         if self.draining {
             notes.insert(LEASE_DRAINING.to_owned(), "true".to_owned());
@@ -223,6 +231,7 @@ mod tests {
             renewed: Some(now()),
             ttl: 15,
             template: "7d9f".to_owned(),
+            shards: 32,
             draining: true,
             ready: BTreeSet::from([3, 11]),
         };

@@ -1,5 +1,5 @@
-//! How many shards there are: agreed on once for the whole cluster, because replicas that count differently would act on the
-//! same Kanaries.
+//! How many shards there are, and of which namespace: agreed on once for all replicas that share Leases. Replicas that count
+//! differently would act on the same Kanaries; of another namespace, they would take shards whose Kanaries they do not see.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,8 +13,11 @@ use crate::error::{retry_after, words};
 /// Name of the `ConfigMap` that holds the number.
 pub const NAME: &str = "kanary-shardmap";
 
-/// Its key.
+/// Its key of the number.
 const SHARDS: &str = "shards";
+
+/// Its key of the namespace whose Kanaries are divided; empty for all namespaces.
+const SCOPE: &str = "namespace";
 
 /// Why the number cannot be told.
 #[derive(Debug, thiserror::Error)]
@@ -27,31 +30,49 @@ pub enum Error {
         "ConfigMap {NAME} has no valid number of `{SHARDS}` ({0}): stop all replicas, delete it, and start them again"
     )]
     Unreadable(String),
+    /// The Leases are those of replicas that act on something else.
+    #[error(
+        "ConfigMap {NAME} is of replicas that act on {theirs}, and this one acts on {ours}: give it another \
+         --lease-namespace, or stop those, delete the ConfigMap, and start this one again",
+        theirs = scope_of(.0), ours = scope_of(.1)
+    )]
+    Scope(String, String),
 }
 
-/// The number of shards that is agreed on; `wanted` if nobody said one before.
+fn scope_of(namespace: &str) -> String {
+    match namespace {
+        "" => "all namespaces".to_owned(),
+        namespace => format!("namespace {namespace} only"),
+    }
+}
+
+/// The number of shards that is agreed on, for the Kanaries of the namespace `scope`, or of all if it is empty; `wanted` if
+/// nobody said one before.
 ///
 /// # Errors
 ///
 /// See [`Error`].
-pub async fn agree(client: Client, namespace: &str, wanted: Layout) -> Result<Layout, Error> {
+async fn agree(client: Client, namespace: &str, wanted: Layout, scope: &str) -> Result<Layout, Error> {
     let api: Api<ConfigMap> = Api::namespaced(client, namespace);
     let failed = |error| Error::Call(namespace.to_owned(), Box::new(error));
     if let Some(stored) = api.get_opt(NAME).await.map_err(failed)? {
-        return read(&stored);
+        return read_for(&stored, scope);
     }
     let map = ConfigMap {
         metadata: ObjectMeta {
             name: Some(NAME.to_owned()),
             ..ObjectMeta::default()
         },
-        data: Some(BTreeMap::from([(SHARDS.to_owned(), wanted.shards().to_string())])),
+        data: Some(BTreeMap::from([
+            (SHARDS.to_owned(), wanted.shards().to_string()),
+            (SCOPE.to_owned(), scope.to_owned()),
+        ])),
         ..ConfigMap::default()
     };
     match api.create(&PostParams::default(), &map).await {
-        Ok(created) => read(&created),
+        Ok(created) => read_for(&created, scope),
         // Another replica was faster.
-        Err(kube::Error::Api(status)) if status.code == 409 => read(&api.get(NAME).await.map_err(failed)?),
+        Err(kube::Error::Api(status)) if status.code == 409 => read_for(&api.get(NAME).await.map_err(failed)?, scope),
         Err(error) => Err(failed(error)),
     }
 }
@@ -60,18 +81,19 @@ pub async fn agree(client: Client, namespace: &str, wanted: Layout) -> Result<La
 ///
 /// # Errors
 ///
-/// The call failed.
-pub async fn stored(client: Client, namespace: &str) -> kube::Result<Option<Layout>> {
+/// See [`Error`].
+pub async fn stored(client: Client, namespace: &str) -> Result<Option<Layout>, Error> {
     let api: Api<ConfigMap> = Api::namespaced(client, namespace);
-    let stored = api.get_opt(NAME).await?;
-    Ok(stored.and_then(|stored| read(&stored).ok()))
+    let failed = |error| Error::Call(namespace.to_owned(), Box::new(error));
+    let stored = api.get_opt(NAME).await.map_err(failed)?;
+    stored.as_ref().map(read).transpose()
 }
 
 /// What [`agree`] says, tried until it is known. A number that nobody can read is for people to mend, and said again and again.
-pub(crate) async fn known(client: &Client, namespace: &str, wanted: Layout) -> Layout {
+pub(crate) async fn known(client: &Client, namespace: &str, wanted: Layout, scope: &str) -> Layout {
     let mut attempts = 0;
     loop {
-        let agreed = timeout(Duration::from_secs(5), agree(client.clone(), namespace, wanted)).await;
+        let agreed = timeout(Duration::from_secs(5), agree(client.clone(), namespace, wanted, scope)).await;
         match agreed {
             Ok(Ok(layout)) => {
                 if layout != wanted {
@@ -90,6 +112,14 @@ pub(crate) async fn known(client: &Client, namespace: &str, wanted: Layout) -> L
         }
         attempts += 1;
         sleep(retry_after(attempts, Duration::from_secs(5))).await;
+    }
+}
+
+fn read_for(map: &ConfigMap, scope: &str) -> Result<Layout, Error> {
+    let stored = map.data.as_ref().and_then(|data| data.get(SCOPE));
+    match stored.filter(|stored| *stored != scope) {
+        Some(other) => Err(Error::Scope(other.clone(), scope.to_owned())),
+        None => read(map),
     }
 }
 
@@ -119,5 +149,27 @@ mod tests {
             assert!(error.contains("delete it"), "{error}");
         }
         assert!(read(&ConfigMap::default()).is_err());
+    }
+
+    #[test]
+    fn replicas_of_one_namespace_and_of_another_share_no_leases() {
+        let mut of_shop = map("64");
+        assert_eq!(
+            read_for(&of_shop, "shop").unwrap().shards(),
+            64,
+            "it does not say of which"
+        );
+        of_shop
+            .data
+            .as_mut()
+            .unwrap()
+            .insert(SCOPE.to_owned(), "shop".to_owned());
+        assert_eq!(read_for(&of_shop, "shop").unwrap().shards(), 64);
+        let error = read_for(&of_shop, "").unwrap_err().to_string();
+        assert!(error.contains("of replicas that act on namespace shop only"), "{error}");
+        assert!(
+            error.contains("this one acts on all namespaces: give it another --lease-namespace"),
+            "{error}"
+        );
     }
 }

@@ -7,9 +7,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::{
     leader,
     lease::{Read, Session},
+    map,
     member::{Error, Member},
 };
-use crate::error::{ApiError, retry_after};
+use crate::error::retry_after;
 
 /// How long a replica that ends tries to give its shards away.
 const FAREWELL: Duration = Duration::from_secs(12);
@@ -59,9 +60,9 @@ impl Member {
         loop {
             match self.try_begin().await {
                 Ok(()) => return,
-                Err(error) => {
-                    tracing::warn!(error = error.message(), "no session yet");
-                    self.lock().problem = Some(format!("no session: {}", error.message()));
+                Err(why) => {
+                    tracing::warn!(why, "no session yet");
+                    self.lock().problem = Some(format!("no session: {why}"));
                 }
             }
             attempts += 1;
@@ -69,9 +70,20 @@ impl Member {
         }
     }
 
-    async fn try_begin(&self) -> Result<(), ApiError> {
+    /// Or why not.
+    async fn try_begin(&self) -> Result<(), String> {
         let identity = &self.options.identity;
-        let former = self.leases.session(identity, self.patience()).await?;
+        if let Some(other) = self.lock().table.counting_otherwise(self.options.time.now()) {
+            return Err(format!(
+                "{} still runs with {} shards: replicas with another number would act on the same Kanaries, so scale to 0 \
+                 before ConfigMap {} is deleted",
+                other.identity,
+                other.shards,
+                map::NAME
+            ));
+        }
+        let former = self.leases.session(identity, self.patience()).await;
+        let former = former.map_err(|error| error.message())?;
         let now = self.clock.now();
         let session = Session {
             identity: identity.clone(),
@@ -81,10 +93,12 @@ impl Member {
             renewed: Some(now),
             ttl: i32::try_from(self.options.ttl.as_secs()).unwrap_or(i32::MAX),
             template: self.options.template.clone(),
+            shards: self.fence.layout().shards(),
             ..Session::default()
         };
         let sent = self.options.time.now();
-        let session = self.leases.write_session(&session, now, self.patience()).await?;
+        let session = self.leases.write_session(&session, now, self.patience()).await;
+        let session = session.map_err(|error| error.message())?;
         tracing::info!(session = session.holder, "session begun");
         {
             let mut state = self.lock();

@@ -129,6 +129,17 @@ impl Table {
             .collect()
     }
 
+    /// A session that may be alive and counts the shards differently: beside it nobody may begin one.
+    #[must_use]
+    pub fn counting_otherwise(&self, now: Duration) -> Option<&Session> {
+        let alive = self
+            .sessions
+            .values()
+            .filter(|seen| !seen.session.holder.is_empty() && now < seen.changed + ttl(&seen.session));
+        let mut sessions = alive.map(|seen| &seen.session);
+        sessions.find(|session| ![0, self.shards].contains(&session.shards))
+    }
+
     /// Sessions that may be alive.
     #[must_use]
     pub fn members(&self) -> Vec<Member> {

@@ -218,14 +218,10 @@ fn a_shard_is_given_away_when_its_next_owner_has_read_it() {
     assert_eq!(table.plan(&knowing, at(1)).steps, [Step::Cool(0)]);
 }
 
+/// Also before its own session says so.
 #[test]
 fn a_replica_that_ends_says_who_is_next_and_waits_for_them_for_a_while() {
     let mut table = divided();
-    let draining = Session {
-        draining: true,
-        ..session("a", 2)
-    };
-    table.put(Read::Session(draining), at(0));
     let ends = Own {
         draining: Some(at(0)),
         ..own("a")
@@ -241,17 +237,19 @@ fn a_replica_that_ends_says_who_is_next_and_waits_for_them_for_a_while() {
 #[test]
 fn the_last_replica_that_ends_waits_for_nobody() {
     let mut table = Table::new(1);
-    let draining = Session {
-        draining: true,
-        ..session("a", 1)
-    };
-    table.put(Read::Session(draining), at(0));
+    table.put(Read::Session(session("a", 1)), at(0));
     table.put(Read::Shard(shard(0, "a/1", 1)), at(0));
     let ends = Own {
         draining: Some(at(0)),
         ..own("a")
     };
     assert!(matches!(table.plan(&ends, at(0)).steps[..], [Step::Release(_)]));
+    table.put(Read::Shard(shard(0, "", 2)), at(0));
+    assert_eq!(
+        table.plan(&ends, at(0) + LONG * 9).steps,
+        [],
+        "it takes nothing any more"
+    );
 }
 
 #[test]
@@ -273,4 +271,27 @@ fn an_older_version_that_arrives_late_changes_nothing() {
     table.put(Read::Session(session("b", 10)), at(1));
     table.put(Read::Session(session("b", 9).ended()), at(2));
     assert_eq!(table.session("b").unwrap().holder, "b/1");
+}
+
+#[test]
+fn a_replica_that_counts_the_shards_otherwise_is_noticed_as_long_as_it_may_live() {
+    let mut table = divided();
+    assert_eq!(
+        table.counting_otherwise(at(0)),
+        None,
+        "one that does not say counts like us"
+    );
+    let of_eight = Session {
+        shards: 8,
+        ..session("b", 2)
+    };
+    table.put(Read::Session(of_eight.clone()), at(1));
+    assert_eq!(table.counting_otherwise(at(TTL)), Some(&of_eight));
+    assert_eq!(table.counting_otherwise(at(1 + TTL)), None, "it was not seen renewed");
+    let ended = Session {
+        version: Some("3".to_owned()),
+        ..of_eight.ended()
+    };
+    table.put(Read::Session(ended), at(2));
+    assert_eq!(table.counting_otherwise(at(2)), None);
 }
