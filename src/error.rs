@@ -1,6 +1,6 @@
 //! Errors of calls to the API server, and what is done about each class of them.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, error::Error, time::Duration};
 
 use crate::{api::EPOCH_RULE, shard::Fenced};
 
@@ -143,12 +143,23 @@ pub(crate) fn is_silence(error: &kube::Error) -> bool {
     !matches!(error, kube::Error::Api(_))
 }
 
-/// What the API server said, or why it said nothing.
+/// What the API server said, or why it said nothing: down to the first cause, which is what helps.
 pub(crate) fn words(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
+    if let kube::Error::Api(status) = error {
+        return status.message.clone();
     }
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        // Many errors tell their source themselves.
+        if !words.contains(&text) {
+            words.push_str(": ");
+            words.push_str(&text);
+        }
+        cause = error.source();
+    }
+    words
 }
 
 /// The longest pause between attempts that the API server refuses.
@@ -220,6 +231,28 @@ mod tests {
     #[test]
     fn a_message_names_the_call_and_the_answer() {
         assert_eq!(answered(422, "Invalid", 0).message(), "could not create Service a: why");
+    }
+
+    #[test]
+    fn an_error_without_an_answer_is_told_down_to_its_first_cause() {
+        let error = anyhow::anyhow!("Connection refused (os error 111)")
+            .context("tcp connect error")
+            .context("client error (Connect)");
+        assert_eq!(
+            words(&kube::Error::Service(error.into())),
+            "ServiceError: client error (Connect): tcp connect error: Connection refused (os error 111)"
+        );
+    }
+
+    #[test]
+    fn a_cause_that_is_told_already_is_not_told_again() {
+        let error = anyhow::anyhow!("UnknownIssuer")
+            .context("invalid peer certificate: UnknownIssuer")
+            .context("client error (Connect)");
+        assert_eq!(
+            words(&kube::Error::Service(error.into())),
+            "ServiceError: client error (Connect): invalid peer certificate: UnknownIssuer"
+        );
     }
 
     #[test]

@@ -38,9 +38,17 @@ struct Seen {
 /// Why it cannot be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A call failed.
-    #[error("{}", words(.0))]
-    Call(#[from] kube::Error),
+    /// A call failed. Why is in the text, so it is no source that would be told once more.
+    #[error("could not {what}: {why}", why = words(.error))]
+    Call {
+        /// What was asked for.
+        what: String,
+        /// Why it failed.
+        error: Box<kube::Error>,
+    },
+    /// The number of shards cannot be told.
+    #[error(transparent)]
+    Map(#[from] map::Error),
     /// Nobody shares anything there.
     #[error(
         "no Leases of Kanary in namespace {0}: name the namespace of the controller with --lease-namespace, or it runs \
@@ -59,6 +67,14 @@ pub async fn text(client: Client, namespace: &str, clock: &Clock) -> Result<Stri
     Ok(render(&seen))
 }
 
+/// Tells what was asked for when it failed.
+fn failed(what: String) -> impl FnOnce(kube::Error) -> Error {
+    move |error| Error::Call {
+        what,
+        error: Box::new(error),
+    }
+}
+
 async fn read(client: Client, namespace: &str, clock: &Clock) -> Result<Seen, Error> {
     let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
     let layout = map::stored(client.clone(), namespace).await?;
@@ -73,17 +89,20 @@ async fn read(client: Client, namespace: &str, clock: &Clock) -> Result<Seen, Er
         leader: None,
         kanaries: BTreeMap::new(),
     };
-    for found in leases.list(&ListParams::default().labels(LEASE)).await? {
+    let found = leases.list(&ListParams::default().labels(LEASE)).await;
+    for found in found.map_err(failed(format!("list Leases in namespace {namespace}")))? {
         match lease::read(&found, layout.shards()) {
             Some(Read::Session(session)) => drop(seen.sessions.insert(session.identity.clone(), session)),
             Some(Read::Shard(shard)) => drop(seen.shards.insert(shard.index, shard)),
             None => {}
         }
     }
-    let leader = leases.get_opt(LEADER).await?;
+    let leader = leases.get_opt(LEADER).await;
+    let leader = leader.map_err(failed(format!("read Lease {LEADER} in namespace {namespace}")))?;
     seen.leader = leader.and_then(|leader| leader.spec?.holder_identity);
     for kind in KanaryKind::ALL {
-        count(client.clone(), kind, &mut seen.kanaries).await?;
+        let counted = count(client.clone(), kind, &mut seen.kanaries).await;
+        counted.map_err(failed(format!("list {}", kind.plural())))?;
     }
     Ok(seen)
 }
@@ -211,9 +230,73 @@ fn age(seconds: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+
     use expect_test::expect;
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::{Value, json};
+    use tower::service_fn;
 
     use super::*;
+
+    /// All that users read of the error, if the API server answers so for a path.
+    async fn said(answer: impl Fn(&str) -> (u16, Value) + Send + 'static) -> String {
+        let service = service_fn(move |request: Request<Body>| {
+            let (code, body) = answer(request.uri().path());
+            let reply = Response::builder().status(code);
+            ready(reply.body(Body::from(body.to_string().into_bytes())))
+        });
+        let clock = Clock::from_source(|| Timestamp::UNIX_EPOCH);
+        let error = text(Client::new(service, "default"), "shop", &clock).await;
+        format!("{:#}", anyhow::Error::from(error.unwrap_err()))
+    }
+
+    fn refusal(code: u16, reason: &str) -> (u16, Value) {
+        let status = json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": "why"});
+        (code, status)
+    }
+
+    fn shard_map(shards: &str) -> (u16, Value) {
+        (
+            200,
+            json!({"metadata": {"name": map::NAME}, "data": {"shards": shards}}),
+        )
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_told_once_and_with_what_was_asked_for() {
+        let said = said(|path| {
+            if path.ends_with(map::NAME) {
+                shard_map("4")
+            } else {
+                refusal(403, "Forbidden")
+            }
+        });
+        assert_eq!(said.await, "could not list Leases in namespace shop: why");
+    }
+
+    #[tokio::test]
+    async fn a_shard_map_that_cannot_be_read_is_told_with_what_to_mend() {
+        for (answer, told) in [
+            (
+                refusal(403, "Forbidden"),
+                "ConfigMap kanary-shardmap in namespace shop: why",
+            ),
+            (
+                shard_map("many"),
+                "ConfigMap kanary-shardmap has no valid number of `shards` (many): stop all replicas, delete it, and \
+                 start them again",
+            ),
+            (
+                refusal(404, "NotFound"),
+                "no Leases of Kanary in namespace shop: name the namespace of the controller with --lease-namespace, \
+                 or it runs with --standalone",
+            ),
+        ] {
+            assert_eq!(said(move |_| answer.clone()).await, told);
+        }
+    }
 
     fn session(name: &str, renewed: i64) -> (String, Session) {
         let now = Timestamp::from_second(10_000).unwrap();
