@@ -2,7 +2,7 @@
 
 use std::{pin::pin, time::Duration};
 
-use futures::AsyncBufReadExt;
+use futures::{AsyncBufRead, AsyncBufReadExt};
 use kube::{
     Api, Client,
     api::{ListParams, WatchParams},
@@ -32,6 +32,9 @@ const GRACE: Duration = Duration::from_secs(15);
 
 /// A watch that ends so shortly before its time has ended in time.
 const SLACK: Duration = Duration::from_secs(1);
+
+/// A watch that lived for so long worked, even if it had nothing to say before something cut it off.
+const SETTLED: Duration = Duration::from_secs(5);
 
 /// The first pause after an error, and the longest: after a refusal, and where nobody answers, who will not notice.
 const BASE: Duration = Duration::from_millis(200);
@@ -169,6 +172,25 @@ impl<F: Feed> Follower<F> {
         let begun = Instant::now();
         let answer = timeout(PATIENCE, self.client.request_stream(request)).await;
         let mut stream = pin!(answer.map_err(|_| Trouble::Slow)??);
+        // Also one that is always cut off before its first bookmark is heard of.
+        self.pulse.beat();
+        let opened = Instant::now();
+        let ended = self.hear(&mut stream, begun, term).await;
+        let is_cut_off = matches!(ended, Err(Trouble::Early | Trouble::Broken(_)));
+        if is_cut_off && opened.elapsed() >= SETTLED {
+            // Such as by a proxy that does not like idle connections: no reason to hesitate.
+            self.troubles = 0;
+        }
+        ended
+    }
+
+    /// Takes in all that a watch tells, which was asked for at `begun` and is to last for `term`.
+    async fn hear(
+        &mut self,
+        stream: &mut (impl AsyncBufRead + Unpin),
+        begun: Instant,
+        term: Duration,
+    ) -> Result<(), Trouble> {
         let mut line = Vec::new();
         loop {
             line.clear();

@@ -43,8 +43,8 @@ impl Pulse {
         self.0.listed.wait().await;
     }
 
-    /// The time since the API server last said something: a page of a list, an event, a bookmark, or that a watch's time is
-    /// over. Since the beginning, if it never did.
+    /// The time since the API server last said something: a page of a list, that a watch begins or that its time is over, an
+    /// event, a bookmark. Since the beginning, if it never did.
     #[must_use]
     pub fn age(&self) -> Duration {
         self.0.last.lock().unwrap_or_else(PoisonError::into_inner).elapsed()

@@ -1,6 +1,34 @@
 //! Lists, watches, and what goes wrong with them.
 
+use std::io;
+
+use futures::stream;
+
 use super::*;
+
+/// An API server whose watches say nothing for `life`, and end then, or break.
+fn quiet(log: &Log, life: Duration, breaks: bool) -> Client {
+    let log = log.clone();
+    let service = service_fn(move |request: Request<Body>| {
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let is_watch = query.contains("watch=true");
+        log.lock().unwrap().push((Instant::now(), query));
+        let body = async move {
+            if !is_watch {
+                return Ok(list(&["a"], "").to_string());
+            }
+            sleep(life).await;
+            if breaks {
+                Err(io::Error::other("reset by peer"))
+            } else {
+                Ok(String::new())
+            }
+        };
+        let body = reqwest::Body::wrap_stream(stream::once(body));
+        std::future::ready(Response::builder().body(body))
+    });
+    Client::new(service, "default")
+}
 
 #[test]
 fn a_list_comes_in_pages() {
@@ -197,4 +225,22 @@ fn a_watch_that_always_ends_at_once_is_not_opened_for_ever() {
         assert_eq!(asked(&log, false).len(), 1);
         assert!(asked(&log, true).len() <= 300, "{}", asked(&log, true).len());
     });
+}
+
+#[test]
+fn a_quiet_watch_that_is_cut_off_goes_on_without_a_pause() {
+    for breaks in [false, true] {
+        let (log, life) = (Log::default(), Duration::from_secs(40));
+        run(async |rig| {
+            let _running = follow(quiet(&log, life, breaks), None, &rig.sink);
+            sleep(Duration::from_hours(1)).await;
+        });
+        assert_eq!(asked(&log, false).len(), 1);
+        let watches = asked(&log, true);
+        assert!(watches.len() >= 89, "{}", watches.len());
+        for two in watches.windows(2) {
+            let pause = two[1] - two[0] - life;
+            assert!(pause <= Duration::from_millis(210), "{pause:?}");
+        }
+    }
 }
