@@ -11,7 +11,7 @@ use kanary::{
     controller,
     shard::{Layout, Monotonic, Sharding, leader::Election, lease::is_identity, show},
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -162,16 +162,46 @@ async fn run(options: Run) -> anyhow::Result<()> {
         ..controller::Options::default()
     };
     let mut term = signal(SignalKind::terminate())?;
-    let mut controller = std::pin::pin!(controller::run(client, options, stop.clone()));
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let signals = async || asked_to_end(&mut term, &mut interrupt).await;
+    let controller = std::pin::pin!(controller::run(client, options, stop.clone()));
+    match until_told_twice(controller, signals, &stop).await {
+        Ok(ended) => Ok(ended?),
+        // Not by returning, which would wait for whatever still looks up a name.
+        Err(second) => std::process::exit(128 + second.as_raw_value()),
+    }
+}
+
+/// Waits for a signal that asks for the end, and tells which.
+async fn asked_to_end(term: &mut Signal, interrupt: &mut Signal) -> SignalKind {
     tokio::select! {
         biased;
-        ended = &mut controller => return Ok(ended?),
-        _ = term.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+        _ = term.recv() => SignalKind::terminate(),
+        _ = interrupt.recv() => SignalKind::interrupt(),
     }
-    tracing::info!("stopping");
+}
+
+/// What `work` came to. The first signal asks it to stop; the second, which is returned, does not wait until it has.
+async fn until_told_twice<T>(
+    mut work: impl Future<Output = T> + Unpin,
+    mut signals: impl AsyncFnMut() -> SignalKind,
+    stop: &CancellationToken,
+) -> Result<T, SignalKind> {
+    tokio::select! {
+        biased;
+        ended = &mut work => return Ok(ended),
+        _ = signals() => {}
+    }
+    tracing::info!("stopping; a second signal ends it at once");
     stop.cancel();
-    Ok(controller.await?)
+    tokio::select! {
+        biased;
+        ended = &mut work => Ok(ended),
+        second = signals() => {
+            tracing::warn!("ended at once by a second signal: what is under way is abandoned");
+            Err(second)
+        }
+    }
 }
 
 async fn cluster() -> anyhow::Result<kube::Config> {
@@ -229,4 +259,44 @@ fn start_log(options: &Run) -> anyhow::Result<()> {
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, pin::pin};
+
+    use super::*;
+
+    /// What comes of `work` that is told to stop so many times.
+    async fn told<T>(times: u32, stop: &CancellationToken, work: impl Future<Output = T>) -> Result<T, SignalKind> {
+        let mut left = times;
+        let signals = async || {
+            if left == 0 {
+                pending::<()>().await;
+            }
+            left -= 1;
+            SignalKind::terminate()
+        };
+        until_told_twice(pin!(work), signals, stop).await
+    }
+
+    #[tokio::test]
+    async fn without_a_signal_the_work_goes_on_until_it_ends() {
+        let stop = CancellationToken::new();
+        assert_eq!(told(0, &stop, async { 7 }).await, Ok(7));
+        assert!(!stop.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn the_first_signal_asks_the_work_to_stop_and_waits_for_it() {
+        let stop = CancellationToken::new();
+        assert_eq!(told(1, &stop, stop.cancelled()).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn the_second_signal_waits_for_nothing() {
+        let stop = CancellationToken::new();
+        assert_eq!(told(2, &stop, pending::<()>()).await, Err(SignalKind::terminate()));
+        assert!(stop.is_cancelled());
+    }
 }
