@@ -10,6 +10,10 @@ use super::{
     text::{Colour, Line},
     words::{self, clock, span},
 };
+use crate::{
+    api::OnFailure,
+    canary::status::{SCHEDULED, STALLED, SUCCEEDED, find, is_true},
+};
 
 /// Kanaries of one kind that the summary names.
 const NAMED: usize = 8;
@@ -41,7 +45,7 @@ pub(super) fn summary(
     for state in State::ALL {
         let Some(rows) = by_state.get(&state) else { continue };
         let head = line().add(&format!("{} {}", rows.len(), state.word()), Colour::of(state));
-        lines.push(head.add(meaning(state), Colour::Plain).end());
+        lines.push(head.add(meaning(state, rows), Colour::Plain).end());
         for row in rows.iter().take(NAMED) {
             let line = line().space(2).column(&row.name, longest, Colour::Plain).space(2);
             lines.push(line.add(&reason(row), Colour::Plain).end());
@@ -56,19 +60,52 @@ pub(super) fn summary(
     lines
 }
 
-fn meaning(state: State) -> &'static str {
+/// What a state means, as far as it means the same for all of `rows`.
+fn meaning(state: State, rows: &[&Row]) -> &'static str {
     match state {
         State::Promoted => ": their Deployments run the new version",
         State::Passed => ": a dry-run leaves the Deployment alone",
+        State::Failed if !rows.iter().all(|row| is_untouched(row)) => "",
+        State::Failed if rows.iter().any(|row| is_retained(row)) => {
+            ": out of traffic, and their Deployments were not touched"
+        }
         State::Failed => ": taken away, and their Deployments were not touched",
-        State::Waiting => ": no data is not success, so they wait and are not promoted",
+        State::Waiting if rows.iter().all(|row| is_without_data(row)) => {
+            ": no data is not success, so they wait and are not promoted"
+        }
+        State::Waiting => ": no verdict yet, so they are not promoted",
         State::Errored => ": something is wrong that is not the canary's fault",
         _ => "",
     }
 }
 
+/// It failed before its Deployment could be updated, and did not create it.
+fn is_untouched(row: &Row) -> bool {
+    let created = find(&row.status, SCHEDULED).is_some_and(|scheduled| scheduled.reason == "TargetCreated");
+    !created && find(&row.status, SUCCEEDED).is_none()
+}
+
+/// It stays for a look at it.
+fn is_retained(row: &Row) -> bool {
+    let rollout = row.spec.rollout.as_ref();
+    rollout.is_some_and(|rollout| rollout.on_failure == Some(OnFailure::Retain))
+}
+
+fn is_without_data(row: &Row) -> bool {
+    is_true(&row.status, STALLED) && find(&row.status, STALLED).is_some_and(|stalled| stalled.reason == "NoData")
+}
+
+/// What came of it; of one that is held, that it is.
+pub(super) fn result(row: &Row) -> String {
+    let result = words::result(row);
+    if result.is_empty() && row.status.paused_at.is_some() {
+        return "paused: held where it is".to_owned();
+    }
+    result
+}
+
 fn reason(row: &Row) -> String {
-    let (judged, result) = (words::judged(row), words::result(row));
+    let (judged, result) = (words::judged(row), result(row));
     let took = row.status.completed_at.map(|end| span(end.duration_since(row.created)));
     let said = match row.state {
         State::Failed if words::failed_by_number(row) => format!("{judged}, {result}"),

@@ -123,7 +123,7 @@ impl Stage {
     pub(super) async fn install(&self) -> anyhow::Result<()> {
         let client = self.server.client("kubernetes-admin");
         for crd in crate::api::crds() {
-            create(&client, serde_json::to_value(crd)?).await?;
+            create(&client, &serde_json::to_value(crd)?).await?;
         }
         Ok(())
     }
@@ -131,26 +131,45 @@ impl Stage {
     /// Does what people do, each thing in its time, and tells of it.
     pub(super) async fn play(self, script: Script) -> anyhow::Result<()> {
         let developer = self.server.client("developer");
+        let mut taken = BTreeSet::new();
         for (at, cue) in script.cues() {
             sleep_until(self.began + at).await;
             match cue {
                 Cue::Target(part) => {
                     for object in manifests::target(&part.target, if part.is_extra { 1 } else { 3 }) {
-                        create(&developer, object).await?;
+                        self.apply(&developer, part, &object).await?;
                     }
                 }
-                Cue::Kanary(part) => create(&developer, part.manifest(self.start)).await?,
+                Cue::Kanary(part) => {
+                    if !self.apply(&developer, part, &part.manifest(self.start)).await? {
+                        taken.insert(part.name.as_str());
+                    }
+                }
+                // It is somebody else's to decide about.
+                Cue::Deed(part, _) if taken.contains(part.name.as_str()) => {}
                 Cue::Deed(part, deed) => {
                     self.act(part, deed).await?;
-                    self.tell(part, deed);
+                    let (text, brief) = said(part, deed);
+                    self.tell(part, text, brief);
                 }
             }
         }
         Ok(())
     }
 
-    fn tell(&self, part: &Part, deed: Deed) {
-        let (text, brief) = said(part, deed);
+    /// Creates an object. If somebody at the keyboard has one of its name, it says so, and returns `false`.
+    async fn apply(&self, client: &Client, part: &Part, object: &Value) -> anyhow::Result<bool> {
+        let created = create(client, object).await?;
+        if !created {
+            let kind = object["kind"].as_str().unwrap_or_default();
+            let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            let text = format!("{kind} {name} exists already and is left as it is");
+            self.tell(part, text, "exists already");
+        }
+        Ok(created)
+    }
+
+    fn tell(&self, part: &Part, text: String, brief: &str) {
         let news = News {
             at: self.cluster.now(),
             who: part.name.clone(),
@@ -216,19 +235,24 @@ fn said(part: &Part, deed: Deed) -> (String, &'static str) {
     }
 }
 
-async fn create(client: &Client, object: Value) -> anyhow::Result<()> {
+/// Creates an object; `false` if there is one of its name already.
+async fn create(client: &Client, object: &Value) -> anyhow::Result<bool> {
     let types: TypeMeta = serde_json::from_value(object.clone())?;
     let kind = GroupVersionKind::try_from(&types)?;
-    let object: DynamicObject = serde_json::from_value(object)?;
+    let object: DynamicObject = serde_json::from_value(object.clone())?;
     let name = object.metadata.name.clone().unwrap_or_default();
     let resource = ApiResource::from_gvk(&kind);
     let api: Api<DynamicObject> = match &object.metadata.namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
         None => Api::all_with(client.clone(), &resource),
     };
-    let created = api.create(&PostParams::default(), &object).await;
-    created.with_context(|| format!("{} {name} could not be created", kind.kind))?;
-    Ok(())
+    match api.create(&PostParams::default(), &object).await {
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(false),
+        created => {
+            created.with_context(|| format!("{} {name} could not be created", kind.kind))?;
+            Ok(true)
+        }
+    }
 }
 
 /// What carries queries to `prometheus`, and tells what each came to.
@@ -261,4 +285,44 @@ fn value(body: &[u8]) -> Option<f64> {
     let answer: Value = serde_json::from_slice(body).ok()?;
     let text = answer.pointer("/data/result/0/value/1")?.as_str()?;
     text.parse().ok().filter(|value: &f64| value.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::{
+        on_paused_time,
+        script::{Gauge, minutes},
+    };
+
+    #[test]
+    fn what_somebody_made_already_is_told_of_and_left_as_it_is() {
+        let name = "billing-manual";
+        let mut script = Script::new(1, 0);
+        script.parts.retain(|part| part.name == name);
+        let start = Start("2026-11-22T08:00:00Z".parse().unwrap());
+        let told = on_paused_time(async {
+            let (stage, mut ears) = Stage::new(&script, start, 1)?;
+            stage.install().await?;
+            let user = stage.server.client("you");
+            let [target, _] = manifests::target("billing", 1);
+            create(&user, &target).await?;
+            // A person's word, which the script has for its own, has no place in it.
+            let kanary = Part::measured(name, "billing", minutes(10), Gauge::ErrorRate);
+            create(&user, &kanary.manifest(start)).await?;
+            stage.play(script).await?;
+            let mut told = Vec::new();
+            while let Ok(News { who, text, .. }) = ears.deeds.try_recv() {
+                told.push(format!("{who}: {text}"));
+            }
+            anyhow::Ok(told)
+        });
+        assert_eq!(
+            told.unwrap(),
+            [
+                "billing-manual: Deployment billing exists already and is left as it is",
+                "billing-manual: KanaryDeployment billing-manual exists already and is left as it is",
+            ]
+        );
+    }
 }

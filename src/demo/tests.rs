@@ -126,33 +126,37 @@ fn condition(kind: &str, reason: &str, message: &str) -> serde_json::Value {
     json!({"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": "2026-11-22T08:05:00Z"})
 }
 
-fn rows() -> Vec<Row> {
+/// A part of the script that everybody sees.
+fn scripted(name: &str) -> Part {
     let script = Script::new(1, 0);
-    let part = |name: &str| script.parts.iter().find(|part| part.name == name).unwrap();
+    script.parts.into_iter().find(|part| part.name == name).unwrap()
+}
+
+fn rows() -> Vec<Row> {
     let ended = "2026-11-22T08:05:00Z";
     let failed = |reason, message| json!({"completedAt": ended, "conditions": [condition("Failed", reason, message)]});
     let slow = json!({"name": "promQL[0]", "state": "Bad", "lastValue": 0.6123});
     let good = json!({"name": "promQL[0]", "state": "Good", "lastValue": 0.00312});
-    let mut judging = row(part("checkout-good"), State::Judging, json!({}));
+    let mut judging = row(&scripted("checkout-good"), State::Judging, json!({}));
     judging.measured = Measured::Value(0.0023);
     let mut too_slow = row(
-        part("payments-slow"),
+        &scripted("payments-slow"),
         State::Failed,
         failed("PromQLFailed", "promQL[0]: 0.6123"),
     );
     too_slow.status.items = vec![serde_json::from_value(slow).unwrap()];
-    let mut later = part("frontend-later").clone();
+    let mut later = scripted("frontend-later");
     later.schedule = Some(script::minutes(8));
     let mut scheduled = row(&later, State::Scheduled, json!({}));
     scheduled.pods = None;
     let mut promoted = row(
-        part("profile-first"),
+        &scripted("profile-first"),
         State::Promoted,
         json!({"completedAt": ended, "items": [good]}),
     );
     promoted.pods = None;
     let mut no_data = row(
-        part("emails-no-data"),
+        &scripted("emails-no-data"),
         State::Waiting,
         json!({"conditions": [condition("Stalled", "NoData", "")]}),
     );
@@ -164,7 +168,7 @@ fn rows() -> Vec<Row> {
         &[manifests::manual()],
     );
     long.about = "its name is long, and its target's is wide";
-    let mut broken = row(part("images-broken"), State::Starting, json!({}));
+    let mut broken = row(&scripted("images-broken"), State::Starting, json!({}));
     broken.pods = broken.pods.map(|pods| Pods { ready: 0, ..pods });
     vec![
         judging,
@@ -174,7 +178,7 @@ fn rows() -> Vec<Row> {
         no_data,
         broken,
         row(
-            part("reports-alert"),
+            &scripted("reports-alert"),
             State::Failed,
             failed("LabelMatched", "labelWatch[0]: pod x"),
         ),
@@ -324,4 +328,68 @@ fn colours_change_nothing_but_the_colour() {
         parts.fold(first, |text, part| text + part.split_once('m').unwrap().1)
     });
     assert_eq!(plain.collect::<Vec<_>>(), shown(size, false));
+}
+
+/// What the summary says of them: a line for all, and one for each.
+fn summed_up(rows: &[&Row]) -> Vec<String> {
+    let mut model = Model::default();
+    model.rows = rows.iter().map(|row| (*row).clone()).collect();
+    let passed = jiff::SignedDuration::from_mins(10);
+    let lines = lines::summary(&model, &Costs::default(), passed, usize::MAX, false);
+    let lines = lines.into_iter().skip(2);
+    lines.take_while(|line| !line.is_empty()).collect()
+}
+
+#[test]
+fn only_of_what_was_taken_away_and_touched_nothing_the_summary_says_so() {
+    let failed = |part: &Part, before: serde_json::Value| {
+        let conditions = [before, condition("Failed", "PromQLFailed", "")];
+        row(part, State::Failed, json!({"conditions": conditions}))
+    };
+    let part = scripted("search-5xx");
+    let running = || condition("Scheduled", "InitialDelay", "");
+    let deleted = failed(&part, running());
+    let retained = failed(&part.clone().with("rollout", "onFailure", "retain"), running());
+    let mut passed = condition("Succeeded", "AllItemsGood", "");
+    passed["status"] = json!("False");
+    let rolled_back = failed(&part, passed);
+    let created = failed(&part, condition("Scheduled", "TargetCreated", ""));
+    for (rows, said) in [
+        (
+            [&deleted, &deleted],
+            "2 failed: taken away, and their Deployments were not touched",
+        ),
+        (
+            [&deleted, &retained],
+            "2 failed: out of traffic, and their Deployments were not touched",
+        ),
+        ([&deleted, &rolled_back], "2 failed"),
+        ([&retained, &created], "2 failed"),
+    ] {
+        assert_eq!(summed_up(&rows)[0], said);
+    }
+}
+
+#[test]
+fn the_summary_says_why_each_of_those_that_wait_does() {
+    let waits = |name: &str, status| row(&scripted(name), State::Waiting, status);
+    let no_data = waits(
+        "emails-no-data",
+        json!({"conditions": [condition("Stalled", "NoData", "")]}),
+    );
+    let manual = waits(
+        "billing-manual",
+        json!({"conditions": [condition("Reconciling", "WaitingForManual", "")]}),
+    );
+    let paused = waits("checkout-good", json!({"pausedAt": "2026-11-22T08:05:00Z"}));
+    expect![[r#"
+        1 waiting: no data is not success, so they wait and are not promoted
+          emails-no-data  no data: not promoted"#]]
+    .assert_eq(&summed_up(&[&no_data]).join("\n"));
+    expect![[r#"
+        3 waiting: no verdict yet, so they are not promoted
+          emails-no-data  no data: not promoted
+          billing-manual  waits for a person
+          checkout-good   paused: held where it is"#]]
+    .assert_eq(&summed_up(&[&no_data, &manual, &paused]).join("\n"));
 }

@@ -243,6 +243,7 @@ pub(super) fn news(row: &Row) -> String {
         State::Promoting => format!("passed: {}; now {}", judged(row), result(row)),
         State::Promoted | State::Passed => format!("{}: {}", result(row), judged(row)),
         State::Failed if failed_by_number(row) => format!("{}, {}", judged(row), result(row)),
+        State::Waiting if row.status.paused_at.is_some() => "paused: held where it is".to_owned(),
         State::Waiting | State::Failed | State::Errored => {
             let (reason, message) = why(row);
             format!("{reason}: {message}")
