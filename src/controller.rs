@@ -111,10 +111,20 @@ struct Parts {
 ///
 /// See [`Error`].
 pub async fn run(client: Client, options: Options, stop: CancellationToken) -> Result<(), Error> {
+    // Whoever drops this future, drops the set and with it every task.
+    let mut tasks = JoinSet::new();
+    // First of all, so that a replica that waits for the API server is not taken for dead.
+    let pages = admin::Pages::default();
+    if let Some(addr) = options.admin_addr {
+        let listener = admin::listen(addr).await;
+        let listener = listener.map_err(|source| Error::Listen { addr, source })?;
+        spawn(&mut tasks, "admin", admin::serve(listener, pages.clone()));
+    }
     let fence = match &options.sharding {
         None => Fence::standalone(),
         Some(sharding) => {
-            let agreed = map::known(&sharding.client, &sharding.namespace, sharding.shards);
+            let scope = options.namespace.as_deref().unwrap_or_default();
+            let agreed = map::known(&sharding.client, &sharding.namespace, sharding.shards, scope);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
@@ -122,9 +132,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
             }
         }
     };
-    // Whoever drops this future, drops the set and with it every task.
-    let mut tasks = JoinSet::new();
-    let parts = start(client, options, Arc::new(fence), &mut tasks).await?;
+    let parts = start(client, options, Arc::new(fence), &pages, &mut tasks);
     let mut workers = JoinSet::new();
     let ended = tokio::select! {
         // First, because workers end as well once they are asked to stop.
@@ -166,7 +174,7 @@ enum Ended {
 type Tasks = JoinSet<Ended>;
 
 /// Starts every task but the workers.
-async fn start(client: Client, options: Options, fence: Arc<Fence>, tasks: &mut Tasks) -> Result<Parts, Error> {
+fn start(client: Client, options: Options, fence: Arc<Fence>, pages: &admin::Pages, tasks: &mut Tasks) -> Parts {
     let (checks, due) = mpsc::unbounded_channel();
     let cache = Arc::new(Cache::default());
     let metrics = Arc::new(Metrics::default());
@@ -201,22 +209,16 @@ async fn start(client: Client, options: Options, fence: Arc<Fence>, tasks: &mut 
         }
         Some(sharding) => Some(parts.share(&mut watcher, sharding, &options.clock, tasks)),
     };
-    if let Some(addr) = options.admin_addr {
-        let state = admin::State {
-            context: parts.context.clone(),
-            queue: parts.queue.clone(),
-            watches: parts.watches.clone(),
-            shards: parts.member.clone().zip(served),
-        };
-        let listener = admin::listen(addr)
-            .await
-            .map_err(|source| Error::Listen { addr, source })?;
-        spawn(tasks, "admin", admin::serve(listener, state));
-    }
+    pages.tell(admin::State {
+        context: parts.context.clone(),
+        queue: parts.queue.clone(),
+        watches: parts.watches.clone(),
+        shards: parts.member.clone().zip(served),
+    });
     let prometheus = Prometheus::new(client, options.prometheus);
     let measuring = measure::run(parts.context.clone(), parts.queue.clone(), prometheus, due);
     spawn(tasks, "measure", measuring);
-    Ok(parts)
+    parts
 }
 
 impl Parts {

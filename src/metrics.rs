@@ -13,6 +13,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use crate::error::Class;
+
 /// One label, `result` or `outcome`.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct Outcome {
@@ -28,6 +30,11 @@ pub struct Write {
     /// `ok`, `conflict`, `transient`, `throttled` or `invalid`.
     pub result: &'static str,
 }
+
+/// Every kind of write.
+const WRITES: [&str; 8] = [
+    "create", "scale", "promote", "unlabel", "delete", "status", "event", "label",
+];
 
 /// Label of a phase.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -190,6 +197,17 @@ impl Metrics {
     /// A shard or a session changed hands.
     pub fn handover(&self, what: &'static str) {
         self.handovers.get_or_create(&Handover { what }).inc();
+    }
+
+    /// Writes of any kind that this replica had lost the right to, and that did nothing.
+    #[must_use]
+    pub fn writes_refused(&self) -> u64 {
+        let fenced = WRITES.map(|write| Write {
+            write,
+            result: Class::Fenced.as_str(),
+        });
+        let counted = fenced.iter().filter_map(|labels| self.writes.get(labels));
+        counted.map(|count| count.get()).sum()
     }
 
     /// The text that Prometheus scrapes.

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{DEPLOYMENT, KANARY, LEASE, Process, ROLE_BINDING, World, create_fleet, phase, poll};
+use crate::support::{
+    CONFIG_MAP, DEPLOYMENT, KANARY, LEASE, Process, ROLE_BINDING, World, config_map, create_fleet, phase, poll,
+};
 
 /// Kanaries that are under way when replicas die.
 const FLEET: usize = 40;
@@ -127,6 +129,13 @@ async fn a_kanary_gets_its_slot_however_it_comes_and_keeps_it() {
     ] {
         assert!(text.contains(&format!("\n{line}")), "{line} is not in {text}");
     }
+    let (_, text) = one.page("/readyz").await.unwrap();
+    for line in [
+        "shards: 0,1,2,3,4,5,6,7\n",
+        "handovers: taken 8, released 0, lost 0, seized 0\nwrites refused: 0\n",
+    ] {
+        assert!(text.contains(line), "{line} is not in {text}");
+    }
     let shown = one.run(&world, &["shards", "--lease-namespace", &world.ns]).await;
     assert!(shown.contains("SHARD  SLOTS") && shown.contains("one "), "{shown}");
 }
@@ -141,6 +150,39 @@ async fn of_two_processes_with_one_identity_the_older_ends_and_says_why() {
     assert!(!older.ends().await.success());
     says(&older, "another process runs as one").await;
     newer.ready().await;
+}
+
+#[tokio::test]
+async fn a_replica_that_cannot_tell_the_number_of_shards_lives_and_says_so_until_it_can() {
+    let world = World::unserved("shardmap").await;
+    grant(&world).await;
+    let unreadable = config_map("kanary-shardmap", json!({"shards": "many"}));
+    world.create(&CONFIG_MAP, &unreadable).await;
+    let one = replica(&world, "one");
+    says(&one, "delete it, and start them again").await;
+    assert_eq!(one.page("/livez").await.map(|(status, _)| status), Ok(200));
+    let (status, text) = one.page("/readyz").await.unwrap();
+    assert!(status == 503 && text.contains("kanary-shardmap"), "{status} {text}");
+    world.delete(&CONFIG_MAP, "kanary-shardmap").await;
+    one.ready().await;
+}
+
+#[tokio::test]
+async fn replicas_that_count_the_shards_otherwise_wait_for_the_others_to_end() {
+    let world = World::unserved("counts").await;
+    grant(&world).await;
+    let mut of_eight = replica(&world, "eight");
+    of_eight.ready().await;
+    world.delete(&CONFIG_MAP, "kanary-shardmap").await;
+    let of_sixteen = Process::start_replica(&world, "sixteen", &["--shards", "16"]);
+    poll("the other one waits", async || {
+        let (_, text) = of_sixteen.page("/readyz").await?;
+        let waits = text.contains("eight still runs with 8 shards") && text.contains("shards: \n");
+        if waits { Ok(()) } else { Err(text) }
+    })
+    .await;
+    assert!(of_eight.terminate().await.success());
+    of_sixteen.ready().await;
 }
 
 #[tokio::test]
