@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{DEPLOYMENT, KANARY, World, create_fleet, message, phase, template, time};
+use crate::support::{DEPLOYMENT, World, create_fleet, fleet_ends, message, phase, template, time};
 
 const FLEET: usize = 200;
 
@@ -43,10 +43,7 @@ async fn two_hundred_kanaries_at_once_all_end_as_they_must() {
     let start = Instant::now();
     create_fleet(&world, FLEET, spec).await;
     let created = start.elapsed();
-    let done = |kanaries: &[&Value]| {
-        kanaries.len() == FLEET && kanaries.iter().all(|kanary| !kanary["status"]["completedAt"].is_null())
-    };
-    let all = world.until_all(&KANARY, "", "every Kanary has ended", done).await;
+    let all = fleet_ends(&world, FLEET).await;
     let took = start.elapsed();
     let mut late = Vec::new();
     let mut ends = BTreeMap::<&str, usize>::new();

@@ -153,6 +153,33 @@ async fn of_two_processes_with_one_identity_the_older_ends_and_says_why() {
 }
 
 #[tokio::test]
+async fn a_replica_that_is_told_to_end_gives_its_shards_to_who_has_read_them() {
+    let world = World::unserved("farewell").await;
+    grant(&world).await;
+    let mut leaves = replica(&world, "leaves");
+    leaves.ready().await;
+    let stays = replica(&world, "stays");
+    let has = async |replica: &Process, shards: usize| {
+        poll(&format!("it has {shards} shards"), async || {
+            let (_, text) = replica.page("/metrics").await?;
+            let has = text.contains(&format!("\nkanary_shards_owned {shards}\n"));
+            if has { Ok(()) } else { Err(text) }
+        })
+        .await;
+    };
+    has(&leaves, 4).await;
+    has(&stays, 4).await;
+    assert!(leaves.terminate().await.success());
+    has(&stays, 8).await;
+    says(&leaves, "session ended").await;
+    let lines = leaves.lines();
+    let given: Vec<_> = lines.iter().filter(|line| line.contains("shard given away")).collect();
+    // Four at the end, and perhaps four when the other one came: each to who was named before, and had read it.
+    assert!(given.len() >= 4, "{lines:#?}");
+    assert!(given.iter().all(|line| line.contains("stays/")), "{given:#?}");
+}
+
+#[tokio::test]
 async fn a_replica_that_cannot_tell_the_number_of_shards_lives_and_says_so_until_it_can() {
     let world = World::unserved("shardmap").await;
     grant(&world).await;

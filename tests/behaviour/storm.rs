@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     shards::{grant, session_ends},
-    support::{DEPLOYMENT, KANARY, Owners, Process, Request, World, create_fleet, phase, poll, template},
+    support::{DEPLOYMENT, Owners, Process, Request, World, create_fleet, fleet_ends, phase, poll, template},
 };
 
 const FLEET: usize = 500;
@@ -147,10 +147,7 @@ async fn five_hundred_end_as_they_would_have_whatever_happens_to_replicas_and_th
     outage(&world, &replicas).await;
     roll(&world, &mut replicas, "c").await;
 
-    let ended = |kanaries: &[&Value]| {
-        kanaries.len() == FLEET && kanaries.iter().all(|kanary| !kanary["status"]["completedAt"].is_null())
-    };
-    let kanaries = world.until_all(&KANARY, "", "every Kanary has ended", ended).await;
+    let kanaries = fleet_ends(&world, FLEET).await;
     world
         .none_left(&DEPLOYMENT, "kanary.k8s-operators.dev/iskanary=true")
         .await;

@@ -3,7 +3,7 @@
 use futures::StreamExt;
 use serde_json::Value;
 
-use super::World;
+use super::{KANARY, World};
 
 /// Creates the targets `app-0`, `app-1` and so on, and for each a KanaryDeployment `fleet-N` with `spec` of its number.
 pub(crate) async fn create_fleet(world: &World, size: usize, spec: impl Fn(usize) -> Value) {
@@ -15,4 +15,22 @@ pub(crate) async fn create_fleet(world: &World, size: usize, spec: impl Fn(usize
             world.kanary(&format!("fleet-{number}"), &target, spec(number)).await;
         })
         .await;
+}
+
+/// Waits until every Kanary of a fleet has ended: for as long as there is some progress, because a slow machine may take
+/// long for so many.
+pub(crate) async fn fleet_ends(world: &World, size: usize) -> Vec<Value> {
+    let mut ended = Vec::new();
+    for tenth in 1..=10 {
+        let least = size * tenth / 10;
+        let what = format!("{least} of {size} Kanaries have ended");
+        let enough = |kanaries: &[&Value]| {
+            let ended = kanaries
+                .iter()
+                .filter(|kanary| !kanary["status"]["completedAt"].is_null());
+            ended.count() >= least
+        };
+        ended = world.until_all(&KANARY, "", &what, enough).await;
+    }
+    ended
 }

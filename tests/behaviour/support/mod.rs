@@ -25,7 +25,7 @@ pub(crate) use audit::Request;
 pub(crate) use exporter::Exporter;
 pub(crate) use fake_prometheus::{Fake, Says};
 pub(crate) use faults::{Faults, Strike};
-pub(crate) use fleet::create_fleet;
+pub(crate) use fleet::{create_fleet, fleet_ends};
 pub(crate) use kinds::{
     CONFIG_MAP, DEPLOYMENT, ENDPOINT_SLICE, EVENT, HPA, KANARY, KANARY_STATEFULSET, Kind, LEASE, POD, REPLICA_SET,
     ROLE_BINDING, SECRET, SERVICE,
