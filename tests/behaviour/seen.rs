@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::support::{EVENT, KANARY, Process, World, condition, is_true, kanary, message, poll, reason};
+use crate::support::{DEPLOYMENT, EVENT, KANARY, Process, World, condition, is_true, kanary, message, poll, reason};
 
 fn held() -> Value {
     json!({"validationPeriod": "1h", "items": [{"manual": {}}]})
@@ -85,9 +85,14 @@ async fn kubectl_explain_documents_the_fields() {
         ),
         ("kanarydeployment.status.report", "what `kubectl get` shows"),
     ] {
-        let said = world.kubectl(&["explain", field]).await;
-        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(said.contains(words), "{field}: {said}");
+        // An API server publishes the schema of a new CRD a while after it serves it.
+        poll(&format!("{field} is explained"), async || {
+            let said = world.try_kubectl(&["explain", field], "").await;
+            let told = said.out.split_whitespace().collect::<Vec<_>>().join(" ");
+            let explained = told.contains(words);
+            if explained { Ok(()) } else { Err(told + &said.err) }
+        })
+        .await;
     }
     let said = world.kubectl(&["explain", "kanarydeployment.spec.scale"]).await;
     for field in ["static", "percent", "hpa"] {
@@ -263,6 +268,34 @@ async fn an_error_is_told_by_an_event() {
             })
         })
         .await;
+}
+
+#[tokio::test]
+async fn kubectl_patch_and_delete_do_what_they_say() {
+    let Some(world) = World::with_kubectl("seen").await else {
+        return;
+    };
+    world.target("app", 1).await;
+    world
+        .kanary("batman", "app", json!({"validation": {"validationPeriod": "1h"}}))
+        .await;
+    world.phase("batman", "Running").await;
+    let invalid = r#"{"spec": {"verdict": "invalid"}}"#;
+    let patched = world
+        .kubectl(&["patch", "kanary", "batman", "--type=merge", "-p", invalid])
+        .await;
+    assert!(patched.contains("batman patched"), "{patched}");
+    world.ends("batman", "Failed").await;
+    let verdict = r#"[{"op": "remove", "path": "/spec/verdict"}, {"op": "add", "path": "/spec/retry", "value": 1}]"#;
+    world
+        .kubectl(&["patch", "kanary", "batman", "--type=json", "-p", verdict])
+        .await;
+    world.phase("batman", "Running").await;
+    world.get(&DEPLOYMENT, "app-kanary-batman").await;
+    let deleted = world.kubectl(&["delete", "kanary", "batman", "--timeout=60s"]).await;
+    assert!(deleted.contains("deleted"), "{deleted}");
+    assert_eq!(world.find(&KANARY, "batman").await, None);
+    world.gone(&DEPLOYMENT, "app-kanary-batman").await;
 }
 
 #[tokio::test]
