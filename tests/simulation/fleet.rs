@@ -1,6 +1,6 @@
 //! Several replicas over a fleet: who has what, how long nobody has it, and what waiting costs. All times are virtual.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use kanary::shard::lease::identity;
@@ -12,6 +12,7 @@ use crate::{
     case::{End, Maker, deployment},
     checker::{Checker, Shared, owners::Owners},
     history::text,
+    panics,
     run::{in_virtual_time, measure, watched},
     world::{NAMESPACE, Replica, Sharing, World, Wrong},
 };
@@ -20,7 +21,8 @@ use crate::{
 struct Fleet {
     world: World,
     checker: Shared,
-    replicas: Vec<Option<Replica>>,
+    /// With their identities.
+    replicas: Vec<Option<(String, Replica)>>,
     started: u64,
     /// How long a session lasts.
     ttl: Duration,
@@ -40,6 +42,7 @@ impl Fleet {
         let (checker, _, hook) = watched(checker);
         let mut world = World::start(1, hook);
         world.shards = PARTS;
+        world.sent = checker.lock().unwrap().sent.clone();
         measure(&world);
         let mut fleet = Self {
             world,
@@ -64,25 +67,49 @@ impl Fleet {
             template: template.to_owned(),
             ttl: self.ttl,
             rate: 1.0,
+            stops: None,
+            apart: false,
             leads: Arc::new(move || leads),
         };
         let name = format!("kanary-{}", self.started);
         let (seed, skew) = (self.started, SignedDuration::ZERO);
         let replica = Replica::start(&self.world, &name, seed, skew, &Wrong::default(), Some(&sharing));
-        self.replicas.push(Some(replica));
+        self.replicas.push(Some((identity.to_owned(), replica)));
         self.replicas.len() - 1
     }
 
     fn take(&mut self, index: usize) -> Replica {
-        self.replicas[index].take().unwrap()
+        self.replicas[index].take().unwrap().1
     }
 
-    /// Who owns each shard.
-    fn owners(&self) -> Vec<String> {
+    /// The session that owns each shard; empty if none does.
+    fn holders(&self) -> Vec<String> {
         let checker = self.checker.lock().unwrap();
-        let owner = |shard| checker.owners.shards.get(&shard).map(|(holder, _, _)| holder.clone());
-        let owners = (0..PARTS).map(|shard| owner(shard).unwrap_or_default());
-        owners.map(|holder| identity(&holder).to_owned()).collect()
+        let holder = |shard| checker.owners.shards.get(&shard).map(|(holder, _, _)| holder.clone());
+        (0..PARTS).map(|shard| holder(shard).unwrap_or_default()).collect()
+    }
+
+    /// The replica that owns each shard.
+    fn owners(&self) -> Vec<String> {
+        let holders = self.holders().into_iter();
+        holders.map(|holder| identity(&holder).to_owned()).collect()
+    }
+
+    /// How many shards each session of a replica that runs has; `None` if one has no session, or a shard no such owner.
+    fn shares(&self) -> Option<BTreeMap<String, u16>> {
+        let live = self
+            .replicas
+            .iter()
+            .flatten()
+            .filter(|(_, replica)| !replica.has_ended());
+        let mut shares: BTreeMap<_, _> = live.map(|(identity, _)| (self.session(identity), 0)).collect();
+        if shares.contains_key("") {
+            return None;
+        }
+        for holder in self.holders() {
+            *shares.get_mut(&holder)? += 1;
+        }
+        Some(shares)
     }
 
     fn of_replica(&self, identity: &str) -> usize {
@@ -102,11 +129,12 @@ impl Fleet {
         self.checker.lock().unwrap().owners.moves
     }
 
-    /// Who holds the session of a replica; empty if it is over.
+    /// Who holds the session of a replica; empty if it is over, or did not begin.
     fn session(&self, identity: &str) -> String {
         let place = (NAMESPACE.to_owned(), format!("kanary-session-{identity}"));
         let lease = self.world.cluster.object("leases.coordination.k8s.io", &place);
-        text(&lease.unwrap().value()["spec"]["holderIdentity"]).to_owned()
+        let holder = lease.map(|lease| text(&lease.json()["spec"]["holderIdentity"]).to_owned());
+        holder.unwrap_or_default()
     }
 
     /// Writes of the replicas since this was asked last, by resource.
@@ -119,7 +147,7 @@ impl Fleet {
             .collect()
     }
 
-    /// Waits until `replica` is the only one without shards, and tells how long that took.
+    /// Waits until something is so, and tells how long that took.
     async fn until(&self, what: impl Fn(&Self) -> bool) -> Duration {
         let start = tokio::time::Instant::now();
         while !what(self) {
@@ -130,19 +158,22 @@ impl Fleet {
     }
 
     fn end(self) {
+        assert!(
+            self.shares().is_some(),
+            "somebody dead owns a shard: {:?}",
+            self.owners()
+        );
+        assert!(panics::none(), "somebody caught a panic, which is told above");
         let violations = std::mem::take(&mut self.checker.lock().unwrap().violations);
         assert!(violations.is_empty(), "{violations:?}");
     }
 }
 
+/// Every replica that runs has its share, and nobody else has anything.
 fn is_balanced(fleet: &Fleet) -> bool {
-    let owners = fleet.owners();
-    let mut counts = std::collections::BTreeMap::<&str, usize>::new();
-    for owner in &owners {
-        *counts.entry(owner).or_default() += 1;
-    }
-    let (least, most) = (counts.values().min(), counts.values().max());
-    !owners.contains(&String::new()) && most.unwrap() - least.unwrap() <= 1
+    let Some(shares) = fleet.shares() else { return false };
+    let (least, most) = (shares.values().min(), shares.values().max());
+    least.zip(most).is_some_and(|(least, most)| most - least <= 1)
 }
 
 #[test]
@@ -282,8 +313,8 @@ fn outage_at_the_deadline(seed: u64, long: Duration) {
         // Each is available within 4 s.
         sleep(Duration::from_secs(19)).await;
         for line in [Line::Refusing, Line::Up] {
-            for replica in fleet.replicas.iter().flatten() {
-                replica.link.set_line(line);
+            for (_, replica) in fleet.replicas.iter().flatten() {
+                replica.set_line(line);
             }
             if line == Line::Refusing {
                 sleep(long).await;
@@ -313,8 +344,8 @@ fn an_outage_that_is_longer_than_any_session_moves_nothing() {
         let fleet = Fleet::of(3, TTL).await;
         let (before, moves) = (fleet.owners(), fleet.moves());
         for line in [Line::Refusing, Line::Up] {
-            for replica in fleet.replicas.iter().flatten() {
-                replica.link.set_line(line);
+            for (_, replica) in fleet.replicas.iter().flatten() {
+                replica.set_line(line);
             }
             sleep(Duration::from_mins(1)).await;
         }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use kanary::api::names::SLOT;
 use kanary_sim::cluster::Event;
 use serde_json::Value;
 
@@ -103,10 +104,12 @@ fn brief(resource: &str, object: &Value) -> String {
             .map(|condition| format!("{}({})", text(&condition["type"]), text(&condition["reason"])))
             .collect();
         return format!(
-            ": {} deadline {} of {}",
+            ": {} deadline {} of {} in slot {} by epoch {}",
             held.join(" "),
             text(&status["deadline"]),
-            image(&spec["template"]["spec"])
+            image(&spec["template"]["spec"]),
+            text(&object["metadata"]["labels"][SLOT]),
+            status["epoch"]
         );
     }
     match resource {

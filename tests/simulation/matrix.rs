@@ -10,6 +10,7 @@ use crate::{
     case::{Case, Maker},
     checker::{Checker, Violation},
     kinds::{self, Kind},
+    panics::caught,
     run::{in_virtual_time, measure, watched},
     user::live,
     world::{Replica, World, Wrong},
@@ -33,42 +34,45 @@ fn case(kind: Kind) -> Case {
 
 /// One run whose controller dies at its write number `nth`. Whether it came to that, and what was wrong.
 fn die(case: &Case, nth: u64, moment: Moment) -> (bool, Vec<Violation>) {
-    in_virtual_time(nth, async {
-        let truths = [(case.name.clone(), case.truth.clone())].into();
-        let (checker, _, hook) = watched(Checker::new(truths));
-        let world = Arc::new(World::start(nth, hook));
-        measure(&world);
-        if case.spoils {
-            checker
-                .lock()
-                .unwrap()
-                .spoil
-                .insert(case.name.clone(), world.spoiled.clone());
+    let run = || in_virtual_time(nth, dying(case, nth, moment));
+    caught(run).unwrap_or_else(|panicked| (true, vec![panicked]))
+}
+
+async fn dying(case: &Case, nth: u64, moment: Moment) -> (bool, Vec<Violation>) {
+    let truths = [(case.name.clone(), case.truth.clone())].into();
+    let (checker, _, hook) = watched(Checker::new(truths));
+    let world = Arc::new(World::start(nth, hook));
+    measure(&world);
+    if case.spoils {
+        checker
+            .lock()
+            .unwrap()
+            .spoil
+            .insert(case.name.clone(), world.spoiled.clone());
+    }
+    let wrong = Wrong::default();
+    let first = Replica::start(&world, "kanary-1", 1, SignedDuration::ZERO, &wrong, None);
+    first.link.crash_at(nth, moment);
+    let user = tokio::spawn(live(world.clone(), case.clone(), 2));
+    let died = timeout(Duration::from_secs(400), first.link.crashed()).await.is_ok();
+    let former = first.link.clone();
+    first.kill().await;
+    let second = Replica::start(&world, "kanary-2", 2, SignedDuration::ZERO, &wrong, None);
+    // The write that was on its way arrives when its successor has looked around, and maybe acted.
+    sleep(Duration::from_secs(nth % 4)).await;
+    former.deliver();
+    user.await.unwrap();
+    for _ in 0..80 {
+        sleep(Duration::from_secs(10)).await;
+        if checker.lock().unwrap().is_settled(&world.cluster) {
+            break;
         }
-        let wrong = Wrong::default();
-        let first = Replica::start(&world, "kanary-1", 1, SignedDuration::ZERO, &wrong, None);
-        first.link.crash_at(nth, moment);
-        let user = tokio::spawn(live(world.clone(), case.clone(), 2));
-        let died = timeout(Duration::from_secs(400), first.link.crashed()).await.is_ok();
-        let former = first.link.clone();
-        first.kill().await;
-        let second = Replica::start(&world, "kanary-2", 2, SignedDuration::ZERO, &wrong, None);
-        // The write that was on its way arrives when its successor has looked around, and maybe acted.
-        sleep(Duration::from_secs(nth % 4)).await;
-        former.deliver();
-        user.await.unwrap();
-        for _ in 0..80 {
-            sleep(Duration::from_secs(10)).await;
-            if checker.lock().unwrap().is_settled(&world.cluster) {
-                break;
-            }
-        }
-        sleep(Duration::from_secs(30)).await;
-        second.link.set_line(Line::Frozen);
-        let mut checker = checker.lock().unwrap();
-        checker.finish(&world.cluster);
-        (died, std::mem::take(&mut checker.violations))
-    })
+    }
+    sleep(Duration::from_secs(30)).await;
+    second.link.set_line(Line::Frozen);
+    let mut checker = checker.lock().unwrap();
+    checker.finish(&world.cluster);
+    (died, std::mem::take(&mut checker.violations))
 }
 
 /// Every write of a run, in every moment.

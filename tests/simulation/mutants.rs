@@ -20,7 +20,9 @@ use kanary_sim::network::Tamper;
 use serde_json::Value;
 
 use crate::{
-    checker::Invariant::{self, Cost, Doubled, Early, Flip, Idle, Late, Lost, Orphan, Overruled, Proof, Trespass},
+    checker::Invariant::{
+        self, Alive, Cost, Doubled, Early, Flip, Idle, Late, Lost, Orphan, Overruled, Owner, Proof, Trespass,
+    },
     run,
     scenario::Scenario,
     world::Wrong,
@@ -31,8 +33,13 @@ const SEEDS: u64 = 60;
 
 /// Runs seeds until one breaks something; what it breaks must be among `expected`.
 fn is_caught(wrong: &Wrong, expected: &[Invariant]) {
+    is_caught_in(Scenario::of, wrong, expected);
+}
+
+/// The same in other scenarios.
+pub(crate) fn is_caught_in(scenario: impl Fn(u64) -> Scenario, wrong: &Wrong, expected: &[Invariant]) {
     for seed in 0..SEEDS {
-        let outcome = run::run(Scenario::of(seed), wrong);
+        let outcome = run::run(scenario(seed), wrong);
         if outcome.violations.is_empty() {
             continue;
         }
@@ -52,7 +59,7 @@ fn decides(decide: Decide) -> Wrong {
     Wrong { decide, tamper: None }
 }
 
-fn tampers(tamper: impl Fn(&http::request::Parts, Value) -> Vec<Value> + Send + Sync + 'static) -> Wrong {
+pub(crate) fn tampers(tamper: impl Fn(&http::request::Parts, Value) -> Vec<Value> + Send + Sync + 'static) -> Wrong {
     let tamper: Tamper = Arc::new(move |head, body| {
         let Ok(value) = serde_json::from_slice::<Value>(&body) else {
             return vec![body];
@@ -276,5 +283,14 @@ fn writes_without_preconditions_are_caught() {
         }
         vec![body]
     });
-    is_caught(&wrong, &[Overruled, Flip, Invariant::Backward, Doubled, Proof]);
+    is_caught(&wrong, &[Overruled, Flip, Invariant::Backward, Doubled, Proof, Owner]);
+}
+
+#[test]
+fn a_panic_that_the_controller_gets_over_is_caught() {
+    let wrong: Decide = |canary, seen, now| {
+        assert_ne!(Phase::of(&canary.status), Phase::Succeeded, "a bug");
+        decide(canary, seen, now)
+    };
+    is_caught(&decides(wrong), &[Alive]);
 }

@@ -12,6 +12,7 @@ use tokio::{runtime::Builder, task::JoinSet, time::sleep};
 
 use crate::{
     checker::{Checker, Invariant, Shared, Violation, owners::Owners},
+    panics,
     scenario::{Blow, Scenario},
     user::live,
     world::{Replica, World, Wrong},
@@ -31,9 +32,22 @@ pub(crate) struct Outcome {
     pub(crate) changes: u64,
     /// For how long a Kanary waited for its verdict, where that is bounded.
     pub(crate) unattended: SignedDuration,
+    /// Writes that took effect after a later owner had done something in their shard.
+    pub(crate) late: u32,
 }
 
 impl Outcome {
+    /// Of a run that broke off.
+    fn broken_off(violation: Violation) -> Self {
+        Self {
+            violations: vec![violation],
+            history: 0,
+            changes: 0,
+            unattended: SignedDuration::ZERO,
+            late: 0,
+        }
+    }
+
     /// The first violation of each kind.
     pub(crate) fn broken(&self) -> Vec<Invariant> {
         let mut broken: Vec<_> = self.violations.iter().map(|violation| violation.invariant).collect();
@@ -44,15 +58,16 @@ impl Outcome {
 
 /// Runs on one thread, in virtual time.
 pub(crate) fn in_virtual_time<T>(seed: u64, run: impl Future<Output = T>) -> T {
+    panics::listen();
     fastrand::seed(seed);
     let mut builder = Builder::new_current_thread();
     let runtime = builder.enable_time().start_paused(true).build().unwrap();
     runtime.block_on(run)
 }
 
-/// Runs a scenario.
+/// Runs a scenario. A panic breaks it off, and is what is wrong with it.
 pub(crate) fn run(scenario: Scenario, wrong: &Wrong) -> Outcome {
-    in_virtual_time(scenario.seed, Run::of(scenario, wrong))
+    panics::caught(|| in_virtual_time(scenario.seed, Run::of(scenario, wrong))).unwrap_or_else(Outcome::broken_off)
 }
 
 /// A scenario under way.
@@ -90,6 +105,7 @@ impl Run<'_> {
         let (checker, digest, hook) = watched(Checker::new(scenario.truths()));
         let mut world = World::start(scenario.seed, hook);
         world.shards = scenario.shards;
+        world.sent = checker.lock().unwrap().sent.clone();
         measure(&world);
         let world = Arc::new(world);
         let spoils = scenario.cases.iter().filter(|case| case.spoils);
@@ -119,12 +135,13 @@ impl Run<'_> {
         }
         let unattended = run.unattended;
         let (history, changes) = *digest.lock().unwrap();
-        let violations = std::mem::take(&mut checker.lock().unwrap().violations);
+        let mut checker = checker.lock().unwrap();
         Outcome {
-            violations,
+            violations: std::mem::take(&mut checker.violations),
             history,
             changes,
             unattended,
+            late: checker.owners.late,
         }
     }
 
@@ -159,7 +176,7 @@ impl Run<'_> {
             self.wrong,
             self.scenario.sharing.get(index),
         );
-        replica.link.set_weather(self.scenario.weather.clone());
+        replica.set_weather(&self.scenario.weather);
         self.replicas[index] = Some(replica);
     }
 
@@ -196,6 +213,11 @@ impl Run<'_> {
                     sleep(long).await;
                     self.set_line(Some(index), Line::Up);
                 }
+                Blow::CutLeases(index, long) => {
+                    self.set_line_of_leases(index, Line::Dark);
+                    sleep(long).await;
+                    self.set_line_of_leases(index, Line::Up);
+                }
                 Blow::Outage(long) => {
                     self.set_line(None, Line::Refusing);
                     sleep(long).await;
@@ -225,15 +247,21 @@ impl Run<'_> {
     fn set_line(&self, index: Option<usize>, line: Line) {
         for (at, replica) in self.replicas.iter().enumerate() {
             if let Some(replica) = replica.as_ref().filter(|_| index.is_none_or(|index| index == at)) {
-                replica.link.set_line(line);
+                replica.set_line(line);
             }
+        }
+    }
+
+    fn set_line_of_leases(&self, index: usize, line: Line) {
+        if let Some(replica) = &self.replicas[index] {
+            replica.set_line_of_leases(line);
         }
     }
 
     /// Fair weather until everything is where it may stay.
     async fn calm(&mut self) {
         for replica in self.replicas.iter().flatten() {
-            replica.link.set_weather(Weather::default());
+            replica.set_weather(&Weather::default());
         }
         self.scenario.weather = Weather::default();
         // The last user acts after two minutes and a half, and what was late or hung is over a minute later.
@@ -286,7 +314,7 @@ impl Run<'_> {
 }
 
 async fn violated(checker: &Shared) {
-    while checker.lock().unwrap().violations.is_empty() {
+    while panics::none() && checker.lock().unwrap().violations.is_empty() {
         sleep(Duration::from_secs(1)).await;
     }
 }

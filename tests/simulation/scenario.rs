@@ -8,6 +8,7 @@ use kanary_sim::network::{Faults, Line, Weather};
 use crate::{
     case::{Case, Maker, Truth},
     kinds,
+    user::forge,
     world::{SHARDS, Sharing},
 };
 
@@ -20,6 +21,8 @@ pub(crate) enum Blow {
     Terminate(usize, Duration),
     /// One is paused, or cut off, for a while.
     Cut(usize, Line, Duration),
+    /// One is cut off from Leases for a while, where calls about them have a way of their own.
+    CutLeases(usize, Duration),
     /// The API server is down for a while, and has forgotten its log afterwards.
     Outage(Duration),
     /// The API server forgets its log.
@@ -53,13 +56,16 @@ impl Scenario {
     pub(crate) fn of(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let number = rng.usize(6..=16);
-        let cases = (0..number).map(|index| any_case(&mut rng, index)).collect();
+        let mut cases: Vec<_> = (0..number).map(|index| any_case(&mut rng, index)).collect();
         let fair = rng.u8(..4) == 0;
         let replicas = if fair { 1 } else { rng.usize(1..=4) };
         // One that is alone may run without Leases.
         let shares = replicas > 1 || (!fair && rng.bool());
         let sharing = (0..replicas).filter(|_| shares).map(|index| sharing(&mut rng, index));
-        let sharing = sharing.collect();
+        let sharing: Vec<_> = sharing.collect();
+        if !sharing.is_empty() {
+            forge(&mut more_chance(seed), &mut cases);
+        }
         let skews = (0..replicas).map(|_| skew(&mut rng, fair)).collect();
         let mut scenario = Self {
             seed,
@@ -81,7 +87,8 @@ impl Scenario {
         scenario
     }
 
-    /// Many Kanaries on three to eight replicas. For every other seed only replicas fail, one after the other.
+    /// Many Kanaries on three to eight replicas. For every other seed only replicas fail, one after the other; for every
+    /// fourth their clocks are wrong as well, replies are lost, and requests come late.
     pub(crate) fn fleet(seed: u64, kanaries: usize) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut cases: Vec<_> = (0..kanaries).map(|index| any_case(&mut rng, index)).collect();
@@ -89,8 +96,12 @@ impl Scenario {
             // While blows fall, and not only at the beginning.
             case.created *= 10;
         }
+        let mut more = more_chance(seed);
+        forge(&mut more, &mut cases);
         let replicas = rng.usize(3..=8);
-        let bounded = seed.is_multiple_of(2);
+        let (bounded, rough) = (seed.is_multiple_of(2), seed % 4 == 1);
+        let skews = (0..replicas).map(|_| skew(&mut more, !rough)).collect();
+        let weather = if rough { lossy(&mut more) } else { Weather::default() };
         let mut sharing: Vec<_> = (0..replicas).map(|index| sharing(&mut rng, index)).collect();
         for sharing in sharing.iter_mut().filter(|_| bounded) {
             sharing.rate = 1.0;
@@ -108,9 +119,9 @@ impl Scenario {
         Self {
             seed,
             cases,
-            skews: vec![SignedDuration::ZERO; replicas],
+            skews,
             sharing,
-            weather: Weather::default(),
+            weather,
             blows: blows.collect(),
             rng: rng.fork(),
             is_fair: false,
@@ -120,10 +131,29 @@ impl Scenario {
         }
     }
 
+    /// One of two replicas is cut off from Leases for longer than its session lasts, and all else goes on.
+    pub(crate) fn without_leases(seed: u64) -> Self {
+        let mut scenario = Self::fleet(seed * 2, 30);
+        scenario.skews.truncate(2);
+        scenario.sharing.truncate(2);
+        for (index, sharing) in scenario.sharing.iter_mut().enumerate() {
+            sharing.apart = index == 0;
+            sharing.leads = Arc::new(move || index == 1);
+        }
+        let cut = Blow::CutLeases(0, Duration::from_secs(90));
+        scenario.blows = vec![(Duration::from_mins(1), cut)];
+        scenario
+    }
+
     pub(crate) fn truths(&self) -> BTreeMap<String, Truth> {
         let truths = self.cases.iter().map(|case| (case.name.clone(), case.truth.clone()));
         truths.collect()
     }
+}
+
+/// Another source of chance of the same seed, for what comes on top of the rest of a scenario.
+fn more_chance(seed: u64) -> fastrand::Rng {
+    fastrand::Rng::with_seed(!seed)
 }
 
 fn any_case(rng: &mut fastrand::Rng, index: usize) -> Case {
@@ -145,6 +175,8 @@ fn sharing(rng: &mut fastrand::Rng, index: usize) -> Sharing {
         template: String::new(),
         ttl: Duration::from_secs(15),
         rate: 0.9 + 0.2 * rng.f64(),
+        stops: None,
+        apart: false,
         leads: Arc::new(move || leads),
     }
 }
@@ -176,6 +208,19 @@ fn stormy(rng: &mut fastrand::Rng) -> Weather {
             watches: Some(seconds(life)..=seconds(life * 3)),
             ..faults
         },
+    }
+}
+
+/// Fair but for replies that are lost, and requests that are carried out late.
+fn lossy(rng: &mut fastrand::Rng) -> Weather {
+    let faults = Faults {
+        lost: rng.f64() * 0.06,
+        late: rng.f64() * 0.03,
+        ..Faults::default()
+    };
+    Weather {
+        faults,
+        ..Weather::default()
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use kanary::api::names::SLOT;
 use kube::api::ListParams;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
@@ -13,6 +14,27 @@ use crate::{
 
 /// Users act with or without the controller; they are not quicker than this.
 const BLINK: Duration = Duration::from_millis(200);
+
+/// Lets the users of some Kanaries take their slots away, or forge them, while they are under way.
+pub(crate) fn forge(rng: &mut fastrand::Rng, cases: &mut [Case]) {
+    for case in cases {
+        if rng.u8(..6) > 0 {
+            continue;
+        }
+        for _ in 0..rng.u8(1..=2) {
+            let after = Duration::from_millis(rng.u64(500..60_000));
+            let slot = match rng.u8(..4) {
+                0 => Value::Null,
+                1 => json!("zz"),
+                _ => json!(format!("{:02x}", rng.u8(..))),
+            };
+            let label = json!({"metadata": {"labels": {SLOT: slot}}});
+            case.acts.push((after, Act::Patch(label)));
+        }
+        case.acts.sort_by_key(|(after, _)| *after);
+        case.truth.plain = false;
+    }
+}
 
 /// Lives through a case.
 pub(crate) async fn live(world: Arc<World>, case: Case, replicas: i32) {

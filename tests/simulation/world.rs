@@ -20,13 +20,14 @@ use kanary::{
 use kanary_sim::{
     cluster::{self, Cluster},
     controllers::{self, Behaviour, Fate},
-    network::{Line, Link, Tamper},
+    network::{Line, Link, Tamper, Weather},
     prometheus::Prometheus,
     server::Server,
 };
 use kube::{
     Api, Client,
     api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
+    client::Body,
 };
 use serde_json::Value;
 use tokio::{
@@ -34,7 +35,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
-use tower::{BoxError, service_fn};
+use tower::{BoxError, service_fn, util::MapRequest};
 
 /// Where everything happens.
 pub(crate) const NAMESPACE: &str = "shop";
@@ -45,6 +46,13 @@ static CRDS: LazyLock<Vec<CustomResourceDefinition>> = LazyLock::new(kanary::api
 /// Images whose pods never become ready any more.
 pub(crate) type Spoiled = Arc<Mutex<BTreeSet<String>>>;
 
+/// When a replica sent what the API server carries out at this moment.
+pub(crate) type Sent = Arc<Mutex<Option<Timestamp>>>;
+
+/// What a request carries of that.
+#[derive(Clone, Copy)]
+struct SentAt(Timestamp);
+
 /// A cluster with its controllers and a Prometheus.
 pub(crate) struct World {
     pub(crate) cluster: Cluster,
@@ -54,6 +62,8 @@ pub(crate) struct World {
     pub(crate) user: Client,
     /// Parts that sharing replicas divide the Kanaries into.
     pub(crate) shards: u16,
+    /// For whoever looks at changes.
+    pub(crate) sent: Sent,
     controllers: JoinHandle<()>,
 }
 
@@ -98,6 +108,7 @@ impl World {
             prometheus: Prometheus::new(),
             spoiled,
             shards: SHARDS,
+            sent: Sent::default(),
             server,
             cluster,
         }
@@ -134,6 +145,29 @@ impl World {
     /// The user deletes an object.
     pub(crate) async fn delete(&self, kind: &str, name: &str) {
         self.api(kind).delete(name, &DeleteParams::default()).await.unwrap();
+    }
+
+    /// A replica's way to the API server. What is carried out says when it was sent.
+    fn link(&self, name: &str, seed: u64, tamper: Option<Tamper>) -> Link {
+        let (link, sent) = (Link::new(self.server.connect(name), seed), self.sent.clone());
+        link.set_tamper(Arc::new(move |head: &http::request::Parts, body| {
+            *sent.lock().unwrap() = head.extensions.get::<SentAt>().map(|at| at.0);
+            match &tamper {
+                Some(tamper) => tamper(head, body),
+                None => vec![body],
+            }
+        }));
+        link
+    }
+
+    /// A replica's client at the end of that way.
+    fn client(&self, link: &Link, clock: &Clock) -> Client {
+        let cluster = self.cluster.clone();
+        let stamped = MapRequest::new(link.clone(), move |mut request: http::Request<Body>| {
+            request.extensions_mut().insert(SentAt(cluster.now()));
+            request
+        });
+        Client::new(learning(stamped, clock.clone()), "default")
     }
 
     /// What carries queries to the Prometheus: by host, it is well, dead, or somebody else.
@@ -193,6 +227,10 @@ pub(crate) struct Sharing {
     pub(crate) ttl: Duration,
     /// How fast its monotonic clock runs.
     pub(crate) rate: f64,
+    /// A bug: its monotonic clock stands still from then on.
+    pub(crate) stops: Option<Duration>,
+    /// Calls about Leases have a way of their own, which may be cut.
+    pub(crate) apart: bool,
     /// Whether it is told to lead.
     pub(crate) leads: Arc<dyn Fn() -> bool + Send + Sync>,
 }
@@ -203,13 +241,14 @@ pub(crate) const SHARDS: u16 = 8;
 impl Sharing {
     fn sharding(&self, client: Client, shards: u16) -> Sharding {
         let (start, rate) = (Instant::now(), self.rate);
+        let stops = self.stops.unwrap_or(Duration::MAX);
         Sharding {
             client,
             namespace: NAMESPACE.to_owned(),
             identity: self.identity.clone(),
             template: self.template.clone(),
             ttl: self.ttl,
-            time: Monotonic::from_source(move || Duration::from_secs(100) + start.elapsed().mul_f64(rate)),
+            time: Monotonic::from_source(move || Duration::from_secs(100) + start.elapsed().min(stops).mul_f64(rate)),
             shards: Layout::new(shards).unwrap(),
             election: Election::Told(self.leads.clone()),
         }
@@ -219,6 +258,8 @@ impl Sharing {
 /// A controller process.
 pub(crate) struct Replica {
     pub(crate) link: Link,
+    /// The way of calls about Leases, if that is another.
+    leases: Option<Link>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -233,31 +274,20 @@ impl Replica {
         wrong: &Wrong,
         sharing: Option<&Sharing>,
     ) -> Self {
-        let link = Link::new(world.server.connect(name), seed);
-        if let Some(tamper) = &wrong.tamper {
-            link.set_tamper(tamper.clone());
-        }
-        Self::on(world, link, name, skew, wrong.decide, sharing)
-    }
-
-    /// Starts one behind `link`.
-    pub(crate) fn on(
-        world: &World,
-        link: Link,
-        name: &str,
-        skew: SignedDuration,
-        decide: Decide,
-        sharing: Option<&Sharing>,
-    ) -> Self {
+        let link = world.link(name, seed, wrong.tamper.clone());
+        let apart = sharing.is_some_and(|sharing| sharing.apart);
+        let leases = apart.then(|| world.link(name, !seed, wrong.tamper.clone()));
         let cluster = world.cluster.clone();
         let clock = Clock::from_source(move || cluster.now() + skew);
-        let client = Client::new(learning(link.clone(), clock.clone()), "default");
+        let client = world.client(&link, &clock);
+        let of_leases = leases.as_ref().map(|leases| world.client(leases, &clock));
+        let of_leases = of_leases.unwrap_or_else(|| client.clone());
         let options = Options {
             clock,
             instance: name.to_owned(),
             prometheus: world.transport(),
-            decide,
-            sharding: sharing.map(|sharing| sharing.sharding(client.clone(), world.shards)),
+            decide: wrong.decide,
+            sharding: sharing.map(|sharing| sharing.sharding(of_leases, world.shards)),
             ..Options::default()
         };
         let stop = CancellationToken::new();
@@ -266,7 +296,32 @@ impl Replica {
             // Only what must never happen ends it by itself.
             drop(running.await);
         });
-        Self { link, stop, task }
+        Self {
+            link,
+            leases,
+            stop,
+            task,
+        }
+    }
+
+    /// What becomes of its requests from now on.
+    pub(crate) fn set_weather(&self, weather: &Weather) {
+        for link in [&self.link].into_iter().chain(&self.leases) {
+            link.set_weather(weather.clone());
+        }
+    }
+
+    /// Whether any of its requests gets through from now on.
+    pub(crate) fn set_line(&self, line: Line) {
+        self.link.set_line(line);
+        self.set_line_of_leases(line);
+    }
+
+    /// Whether calls about Leases get through, where they have a way of their own.
+    pub(crate) fn set_line_of_leases(&self, line: Line) {
+        if let Some(leases) = &self.leases {
+            leases.set_line(line);
+        }
     }
 
     /// Whether it ended by itself.
@@ -276,7 +331,7 @@ impl Replica {
 
     /// Ends it as `kill -9` does: what is on its way stays on its way.
     pub(crate) async fn kill(self) {
-        self.link.set_line(Line::Frozen);
+        self.set_line(Line::Frozen);
         self.task.abort();
         let _aborted = self.task.await;
     }

@@ -92,6 +92,7 @@ impl Checker {
             self.check_said(cluster, &uid);
             self.check_target(cluster, &uid);
         }
+        self.check_shares(now);
     }
 
     /// No fact is said more often than there were runs.

@@ -17,7 +17,11 @@ use kanary::api::KanaryStatus;
 use kanary_sim::{cluster::Event, server::Entry};
 use serde_json::Value;
 
-use crate::{case::Truth, history::History, world::SHARDS};
+use crate::{
+    case::Truth,
+    history::History,
+    world::{SHARDS, Sent},
+};
 
 /// What must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,9 +50,9 @@ pub(crate) enum Invariant {
     Cost,
     /// Who waits costs nothing.
     Idle,
-    /// Two do not act on one Kanary, and epochs grow.
+    /// Two do not act on one Kanary, epochs grow, and slots stay.
     Owner,
-    /// The controller goes on.
+    /// The controller goes on, and nothing panics.
     Alive,
 }
 
@@ -62,6 +66,16 @@ pub(crate) struct Violation {
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.story)
+    }
+}
+
+impl Violation {
+    /// Something panicked, whoever caught it.
+    pub(crate) fn panicked(what: &str) -> Self {
+        Self {
+            invariant: Invariant::Alive,
+            story: format!("{:?}: {what}", Invariant::Alive),
+        }
     }
 }
 
@@ -120,6 +134,8 @@ pub(crate) struct Checker {
     pub(crate) requests: Vec<Entry>,
     /// Who owns what, where replicas share the work.
     pub(crate) owners: owners::Owners,
+    /// When the write was sent that makes the change which is looked at.
+    pub(crate) sent: Sent,
     /// How much earlier than its time a verdict may be, because clocks are read to the second.
     pub(crate) tolerance: SignedDuration,
     /// Kanaries whose promoted image is to break, by name.
@@ -144,6 +160,7 @@ impl Checker {
             said: BTreeMap::new(),
             requests: Vec::new(),
             owners: owners::Owners::of(SHARDS),
+            sent: Sent::default(),
             tolerance: SignedDuration::ZERO,
             spoil: BTreeMap::new(),
         }

@@ -1,17 +1,27 @@
-//! Who acts on what: epochs, and effects of those who were replaced.
+//! Who acts on what: epochs, what was sent by those who had lost their shard, and effects of those who were replaced.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use kanary::{
-    api::names::{IS_KANARY, SLOT},
+    api::names::{IS_KANARY, KANARY_NAME, SLOT},
     shard::{Layout, Slot},
 };
-use kanary_sim::cluster::Event;
+use kanary_sim::{cluster::Event, object::Meta};
 use serde_json::Value;
 
 use super::{Checker, Invariant};
-use crate::history::text;
+use crate::{history::text, world::NAMESPACE};
+
+/// The time of a session as the owner of a shard.
+struct Term {
+    session: String,
+    epoch: i64,
+    since: Timestamp,
+    until: Option<Timestamp>,
+    /// It had an effect in the shard.
+    acted: bool,
+}
 
 /// Sessions, owners and effects as they were written.
 #[derive(Default)]
@@ -20,13 +30,18 @@ pub(crate) struct Owners {
     parts: u16,
     /// The sessions of each process, the latest last.
     sessions: BTreeMap<String, Vec<String>>,
+    /// Sessions that are over, and since when.
+    over: BTreeMap<String, Timestamp>,
     /// Holder and epoch of each shard, and since when.
     pub(crate) shards: BTreeMap<u16, (String, i64, Timestamp)>,
-    /// The epoch that each session had of a shard.
-    epochs: BTreeMap<(u16, String), i64>,
+    /// All who ever owned each shard, the latest last.
+    terms: BTreeMap<u16, Vec<Term>>,
     /// The highest epoch that had an effect on an object.
     effects: BTreeMap<(String, String), i64>,
-    /// Writes that took effect although their shard was another's by then. Each was sent before.
+    /// Writes that took effect although a later owner had done something in their shard by then. Each was sent while the
+    /// shard was its sender's, and may change nothing that the later owner rests on: a status goes on top of the version
+    /// that was read, a promotion tests the target, a delete names a uid. What comes into being so late is seen by the
+    /// owner, and taken away if its run is over. No later owner had written the object itself: that is checked.
     pub(crate) late: u32,
     /// How often a shard changed its owner.
     pub(crate) moves: u32,
@@ -43,17 +58,37 @@ impl Owners {
             ..Self::default()
         }
     }
+
+    /// Notes an effect of what a process sent. The epoch under which it did; `None` if the shard was not its own then.
+    fn note_effect(&mut self, shard: u16, actor: &str, sent: Timestamp) -> Option<i64> {
+        let (sessions, over) = (self.sessions.get(actor)?, &self.over);
+        let owned = |term: &Term| {
+            let over = over.get(&term.session).copied();
+            let until = term.until.into_iter().chain(over).min();
+            sessions.contains(&term.session) && term.since <= sent && until.is_none_or(|until| sent <= until)
+        };
+        let terms = self.terms.get_mut(&shard)?;
+        let index = terms.iter().rposition(owned)?;
+        self.late += u32::from(terms.iter().skip(index + 1).any(|term| term.acted));
+        let term = terms.get_mut(index)?;
+        term.acted = true;
+        Some(term.epoch)
+    }
 }
 
 impl Checker {
     /// Takes in a Lease.
     pub(super) fn look_at_lease(&mut self, event: &Event) {
         let Some(new) = &event.change.new else { return };
-        let value = new.value();
-        let holder = text(&value["spec"]["holderIdentity"]).to_owned();
-        let name = new.meta.name.clone();
-        if name.starts_with("kanary-session-") {
-            if !holder.is_empty() && holder.starts_with(&*name.replacen("kanary-session-", "", 1)) {
+        let holder_of = |value: &Value| text(&value["spec"]["holderIdentity"]).to_owned();
+        let (value, name) = (new.json(), new.meta.name.as_str());
+        let holder = holder_of(&value);
+        if let Some(identity) = name.strip_prefix("kanary-session-") {
+            let former = event.change.old.as_ref().map(|old| holder_of(&old.json()));
+            if let Some(ended) = former.filter(|former| *former != holder) {
+                self.owners.over.entry(ended).or_insert(event.at);
+            }
+            if !holder.is_empty() && holder.starts_with(identity) {
                 let sessions = self.owners.sessions.entry(event.actor.to_string()).or_default();
                 if sessions.last() != Some(&holder) {
                     sessions.push(holder);
@@ -86,11 +121,21 @@ impl Checker {
             }
         }
         let owners = &mut self.owners;
+        let terms = owners.terms.entry(index).or_default();
+        if let Some(last) = terms.last_mut() {
+            last.until.get_or_insert(at);
+        }
         if holder.is_empty() {
             owners.free_since.insert(index, at);
         } else {
+            terms.push(Term {
+                session: holder.to_owned(),
+                epoch,
+                since: at,
+                until: None,
+                acted: false,
+            });
             owners.moves += u32::from(former.is_some());
-            owners.epochs.insert((index, holder.to_owned()), epoch);
             if let Some(since) = owners.free_since.remove(&index) {
                 owners.gaps.push((index, since, at));
             }
@@ -98,7 +143,8 @@ impl Checker {
         owners.shards.insert(index, (holder.to_owned(), epoch, at));
     }
 
-    /// A replica's write: its session owns the shard, or did when nobody else had done anything about the object since.
+    /// A replica's write: it was sent while its session owned the shard, says so, and comes before anything that a later
+    /// owner did about the object.
     pub(super) fn check_owner(&mut self, event: &Event) {
         let neutral = ["events", "leases.coordination.k8s.io", "configmaps"].contains(&&*event.resource);
         if self.owners.shards.is_empty() || !super::is_ours(event) || neutral {
@@ -107,57 +153,101 @@ impl Checker {
         let Some(object) = event.change.new.as_ref().or(event.change.last.as_ref()) else {
             return;
         };
-        let (resource, value) = (&*event.resource, object.value());
-        let was = event.change.old.as_ref().map(|old| old.value());
-        let is_kanary = resource.starts_with("kanary");
-        if is_kanary && was.is_some_and(|was| was["status"] == value["status"]) {
-            // Its label: whoever sees that it is wrong may mend it.
-            return;
-        }
-        let slot = slot_of(&value, &object.meta.namespace, &object.meta.name);
-        let shard = Layout::new(self.owners.parts).unwrap().shard_of(slot);
-        let owners = &mut self.owners;
-        let sessions = owners.sessions.get(&*event.actor).cloned().unwrap_or_default();
-        // What is carried out late may have been sent in a session that was ended since.
-        let mut latest = sessions.iter().rev();
-        let owned = latest.find_map(|session| Some((session, *owners.epochs.get(&(shard, session.clone()))?)));
-        let Some((session, epoch)) = owned else {
-            let what = format!(
-                "{} wrote {resource} {} and never owned shard {shard}",
-                event.actor, object.meta.name
-            );
-            self.violated(Invariant::Owner, event.at, "-", &what);
+        let (value, was) = (object.json(), event.change.old.as_ref().map(|old| old.json()));
+        let (name, slot) = self.slot_of(&event.resource, &object.meta);
+        let is_kanary = event.resource.starts_with("kanary");
+        let is_label = is_kanary && was.as_ref().is_some_and(|was| was["status"] == value["status"]);
+        // Who mends a label may be whoever owns the wrong slot that it named.
+        let named = was.as_ref().filter(|_| is_label).and_then(|was| slot_in(was));
+        let Some(epoch) = self.check_sender(event, &name, named.unwrap_or(slot)) else {
             return;
         };
-        owners.late += u32::from(
-            owners
-                .shards
-                .get(&shard)
-                .is_some_and(|(holder, _, _)| holder != session),
-        );
-        let highest = owners
-            .effects
-            .entry((resource.to_owned(), object.meta.name.clone()))
-            .or_insert(epoch);
+        let created = event.change.old.is_none();
+        let makes = created && object.meta.labels.contains_key(IS_KANARY);
+        if (is_label || makes) && slot_in(&value) != Some(slot) {
+            let what = format!("{} put {} into another slot than {slot}", event.actor, object.meta.name);
+            self.violated(Invariant::Owner, event.at, &name, &what);
+        }
+        if is_label {
+            return;
+        }
+        if is_kanary && value["status"]["epoch"] != epoch {
+            let what = format!(
+                "{} owns the shard with epoch {epoch}, and its status says another",
+                event.actor
+            );
+            self.violated(Invariant::Owner, event.at, &name, &what);
+        }
+        let effects = &mut self.owners.effects;
+        let highest = effects.entry((event.resource.to_string(), object.meta.name.clone()));
+        let highest = highest.or_insert(epoch);
         // A creation has no precondition but that nothing of its name is there. One that comes so late that its run is over
         // is seen by the new owner, and taken away.
-        let created = event.change.old.is_none();
         if epoch < *highest && !created {
             let what = format!(
-                "{} wrote {resource} {} with epoch {epoch}, after epoch {highest} of shard {shard} had",
-                event.actor, object.meta.name
+                "{} wrote {} {} with epoch {epoch}, after epoch {highest} had",
+                event.actor, event.resource, object.meta.name
             );
-            self.violated(Invariant::Owner, event.at, "-", &what);
+            self.violated(Invariant::Owner, event.at, &name, &what);
             return;
         }
         *highest = epoch.max(*highest);
     }
+
+    /// The epoch with which the sender of a write owned the shard of a slot when it sent it; it must have.
+    fn check_sender(&mut self, event: &Event, name: &str, slot: Slot) -> Option<i64> {
+        let shard = Layout::new(self.owners.parts).unwrap().shard_of(slot);
+        let sent = *self.sent.lock().unwrap();
+        let sent = sent.unwrap_or(event.at);
+        let epoch = self.owners.note_effect(shard, &event.actor, sent);
+        if epoch.is_none() {
+            let what = format!(
+                "{} changed {}, by what it sent at {}, when shard {shard} was not its own",
+                event.actor,
+                event.resource,
+                self.history.time(sent)
+            );
+            self.violated(Invariant::Owner, event.at, name, &what);
+        }
+        epoch
+    }
+
+    /// The name of the Kanary that something is about, or of the target, and the slot: by the hash of the target's name,
+    /// whatever labels say.
+    fn slot_of(&self, resource: &str, object: &Meta) -> (String, Slot) {
+        let labels = &object.labels;
+        let is_canary = labels.get(IS_KANARY).is_some_and(|is| is == "true");
+        let kanary = labels.get(KANARY_NAME).filter(|_| is_canary).unwrap_or(&object.name);
+        let has_target = is_canary || resource.starts_with("kanary");
+        let truth = self.truths.get(kanary).filter(|_| has_target);
+        let target = truth.map_or(&object.name, |truth| &truth.target);
+        (kanary.clone(), Slot::of(&object.namespace, target))
+    }
+
+    /// At rest, who owns a shard lives, and every Kanary has its slot, whatever its user did to the label.
+    pub(super) fn check_shares(&mut self, at: Timestamp) {
+        if self.owners.shards.is_empty() {
+            return;
+        }
+        for shard in 0..self.owners.parts {
+            let holder = self.owners.shards.get(&shard).map(|(holder, _, _)| holder.clone());
+            let holder = holder.unwrap_or_default();
+            if holder.is_empty() || self.owners.over.contains_key(&holder) {
+                let what = format!("shard {shard} is left to {holder:?}, which does not live");
+                self.violated(Invariant::Owner, at, "-", &what);
+            }
+        }
+        let slot = |name: &String| Some(Slot::of(NAMESPACE, &self.truths.get(name)?.target));
+        let present = self.books.values().filter(|book| !book.deleted);
+        let forged = present.filter(|book| slot_in(&book.object) != slot(&book.name));
+        let forged: Vec<_> = forged.map(|book| book.name.clone()).collect();
+        for name in forged {
+            self.violated(Invariant::Owner, at, &name, "its slot was not put back");
+        }
+    }
 }
 
-/// The slot of what is written: by its label; of a target by its name.
-fn slot_of(object: &Value, namespace: &str, name: &str) -> Slot {
-    let labels = &object["metadata"]["labels"];
-    let slot = text(&labels[SLOT]).parse().ok();
-    let labelled = text(&labels[IS_KANARY]) == "true" || !object["spec"]["validation"].is_null();
-    slot.filter(|_| labelled).unwrap_or_else(|| Slot::of(namespace, name))
+/// The slot that a label names.
+fn slot_in(object: &Value) -> Option<Slot> {
+    object["metadata"]["labels"][SLOT].as_str()?.parse().ok()
 }
