@@ -23,6 +23,7 @@ use crate::{
     },
     cache::place_of,
     canary::{Key, canary::slot_of},
+    client::{CALL_TIMEOUT, within},
     error::{ApiError, retry_after},
     metrics::{self, Metrics},
 };
@@ -65,6 +66,14 @@ impl Labels {
 
     /// Whether a Kanary has the label that it must have. If not, it is written soon, by whoever may.
     pub(crate) fn check(&self, kind: KanaryKind, object: &Kanary) -> bool {
+        let has_it = self.note(kind, object);
+        if !has_it {
+            self.changed.notify_one();
+        }
+        has_it
+    }
+
+    fn note(&self, kind: KanaryKind, object: &Kanary) -> bool {
         let slot = slot_of(object);
         let label = object.labels().get(SLOT).and_then(|label| label.parse().ok());
         let key = Key::at(kind, place_of(object));
@@ -79,13 +88,15 @@ impl Labels {
             seen_in: label.unwrap_or(slot),
         };
         self.lock().insert(key, stray);
-        self.changed.notify_one();
         false
     }
 
-    /// A Kanary is gone, or was given its label.
-    pub(crate) fn forget(&self, key: &Key) {
-        self.lock().remove(key);
+    /// A Kanary that had no slot is gone, or was given one. If a wrong one, another watch may have told of it before.
+    pub(crate) fn forget_slotless(&self, key: &Key) {
+        let mut strays = self.lock();
+        if strays.get(key).is_some_and(|stray| stray.seen_in == stray.slot) {
+            strays.remove(key);
+        }
     }
 
     /// A shard was taken: its Kanaries may have been waiting for it.
@@ -144,14 +155,26 @@ impl Labels {
         tracing::debug!(key = %key, slot = %stray.slot, result, "label");
         match written {
             Ok(_) => self.forget_if(&key, &stray),
-            // It is another by now, or gone: if that one needs a label too, its watch tells, here or in another replica.
-            Err(error) if error.is_conflict() => self.forget_if(&key, &stray),
+            Err(error) if error.is_conflict() => return self.look_again(&api, &key, &stray).await,
             Err(error) => {
                 tracing::warn!(key = %key, error = error.message(), "a label could not be written and is tried again");
                 return false;
             }
         }
         true
+    }
+
+    /// It is another by now, or gone; its watch may be one of another replica, and never tell this one. Whether it needs no
+    /// label of ours any more.
+    async fn look_again(&self, api: &Api<Kanary>, key: &Key, stray: &Stray) -> bool {
+        match within(CALL_TIMEOUT, api.get_opt(&key.name)).await {
+            Ok(Some(live)) => self.note(key.kind, &live),
+            Ok(None) => {
+                self.forget_if(key, stray);
+                true
+            }
+            Err(_) => false,
+        }
     }
 
     fn forget_if(&self, key: &Key, stray: &Stray) {

@@ -213,7 +213,7 @@ impl Member {
         Own {
             session: state.session.holder.clone(),
             since: state.since,
-            draining: state.draining,
+            draining: state.draining.filter(|_| state.session.draining),
             leads: self.options.time.now() < state.leads_until,
             served: self.served.shards(),
             seconds: self.clock.now().as_second(),

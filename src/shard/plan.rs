@@ -56,7 +56,7 @@ pub struct Own {
     pub session: String,
     /// When the session began, by the monotonic clock.
     pub since: Duration,
-    /// When it was told to end.
+    /// When it was told to end. Its session says so already: else the leader would even out at once what is given away.
     pub draining: Option<Duration>,
     /// It is the leader, and advises.
     pub leads: bool,
@@ -71,10 +71,7 @@ impl Table {
     /// What this replica should do now.
     pub fn plan(&mut self, own: &Own, now: Duration) -> Plan {
         self.note(own, now);
-        let mut members = self.members();
-        // Before the others read it in the session.
-        let me = members.iter_mut().filter(|member| member.session == own.session);
-        me.for_each(|me| me.draining |= own.draining.is_some());
+        let members = self.members();
         let wanted = assign(&self.effective(own, &members, now), &members);
         let mut plan = Plan::default();
         self.seize(own, now, &mut plan);

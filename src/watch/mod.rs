@@ -161,7 +161,7 @@ impl Feed for Strangers {
 
     fn remove(&self, _: &Cache, place: &Place) -> Vec<Key> {
         if let Some(labels) = &self.1 {
-            labels.forget(&Key::at(self.0, place.clone()));
+            labels.forget_slotless(&Key::at(self.0, place.clone()));
         }
         Vec::new()
     }

@@ -7,7 +7,7 @@ use http::{Request, Response};
 use kube::client::Body;
 use serde_json::json;
 use tokio::time::sleep;
-use tower::service_fn;
+use tower::{BoxError, service_fn};
 
 use super::*;
 
@@ -22,17 +22,30 @@ fn unlabelled(version: &str) -> Kanary {
     .unwrap()
 }
 
-/// How often a label is written within a minute, if the API server answers with `code`, and once more after another
-/// version was seen.
-async fn writes(code: u16) -> (usize, usize) {
-    let asked = Arc::new(AtomicUsize::new(0));
-    let count = asked.clone();
-    let service = service_fn(move |_: Request<Body>| {
+/// An API server that answers what is written with `code`, and what is read with `live`. How often each was asked within
+/// a minute.
+async fn asked(code: u16, live: Option<Kanary>) -> (usize, usize) {
+    let (reads, writes) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counts = (reads.clone(), writes.clone());
+    let service = service_fn(move |request: Request<Body>| {
+        let is_read = request.method() == http::Method::GET;
+        let count = if is_read { &counts.0 } else { &counts.1 };
         count.fetch_add(1, Ordering::Relaxed);
-        let status = json!({"kind": "Status", "status": "Failure", "message": "no", "reason": "", "code": code});
+        let code = if is_read {
+            live.as_ref().map_or(404, |_| 200)
+        } else {
+            code
+        };
+        let reason = if code == 404 { "NotFound" } else { "" };
+        let status = json!({"kind": "Status", "status": "Failure", "message": "no", "reason": reason, "code": code});
+        let body = live
+            .as_ref()
+            .filter(|_| is_read)
+            .map(|live| json!(live))
+            .unwrap_or(status);
         async move {
             let reply = Response::builder().status(code);
-            reply.body(Body::from(status.to_string().into_bytes()))
+            reply.body(Body::from(body.to_string().into_bytes()))
         }
     });
     let client = Client::new(service, "shop");
@@ -40,23 +53,50 @@ async fn writes(code: u16) -> (usize, usize) {
     let task = tokio::spawn(labels.clone().run());
     assert!(!labels.check(KanaryKind::Deployment, &unlabelled("1")));
     sleep(Duration::from_mins(1)).await;
-    let first = asked.load(Ordering::Relaxed);
-    assert!(!labels.check(KanaryKind::Deployment, &unlabelled("2")));
-    sleep(Duration::from_mins(1)).await;
     task.abort();
-    (first, asked.load(Ordering::Relaxed))
+    (reads.load(Ordering::Relaxed), writes.load(Ordering::Relaxed))
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_changed_or_went_is_left_until_its_watch_tells() {
-    for code in [404, 409] {
-        assert_eq!(writes(code).await, (1, 2), "{code}");
+async fn one_that_is_gone_or_was_given_its_label_is_left_alone() {
+    let mut labelled = unlabelled("2");
+    let slot = slot_of(&labelled).to_string();
+    labelled.labels_mut().insert(SLOT.to_owned(), slot);
+    for (code, live) in [(404, None), (409, None), (409, Some(labelled))] {
+        assert_eq!(asked(code, live.clone()).await, (1, 1), "{code} {live:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_could_not_be_written_is_tried_again() {
-    let (first, all) = writes(500).await;
-    assert!((10..60).contains(&first), "{first}");
-    assert!(all > first, "{all}");
+    let (reads, writes) = asked(500, None).await;
+    assert!(reads == 0 && (10..60).contains(&writes), "{reads} {writes}");
+    let (reads, writes) = asked(409, Some(unlabelled("2"))).await;
+    assert!(reads == writes && (10..60).contains(&writes), "{reads} {writes}");
+}
+
+#[tokio::test]
+async fn one_that_went_from_no_slot_to_a_wrong_one_is_not_forgotten() {
+    let client = Client::new(
+        service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Body>, BoxError>>()),
+        "shop",
+    );
+    let labels = Labels::new(client, Arc::new(Fence::standalone()), Arc::default());
+    let key = Key::at(KanaryKind::Deployment, ("shop".to_owned(), "batman".to_owned()));
+    labels.check(KanaryKind::Deployment, &unlabelled("1"));
+    labels.forget_slotless(&key);
+    assert!(labels.lock().is_empty(), "it was given its slot, or is gone");
+
+    let mut forged = unlabelled("2");
+    let wrong = if slot_of(&forged).to_string() == "00" {
+        "ff"
+    } else {
+        "00"
+    };
+    forged.labels_mut().insert(SLOT.to_owned(), wrong.to_owned());
+    labels.check(KanaryKind::Deployment, &unlabelled("1"));
+    // The watch of the wrong slot is faster than the one of those without.
+    assert!(!labels.check(KanaryKind::Deployment, &forged));
+    labels.forget_slotless(&key);
+    assert!(labels.lock().contains_key(&key));
 }

@@ -18,6 +18,14 @@ fn session(name: &str, version: u64) -> Session {
     }
 }
 
+/// The session of one that is about to end.
+fn draining(name: &str) -> Session {
+    Session {
+        draining: true,
+        ..session(name, 2)
+    }
+}
+
 fn shard(index: u16, holder: &str, version: u64) -> Shard {
     Shard {
         index,
@@ -218,10 +226,10 @@ fn a_shard_is_given_away_when_its_next_owner_has_read_it() {
     assert_eq!(table.plan(&knowing, at(1)).steps, [Step::Cool(0)]);
 }
 
-/// Also before its own session says so.
 #[test]
 fn a_replica_that_ends_says_who_is_next_and_waits_for_them_for_a_while() {
     let mut table = divided();
+    table.put(Read::Session(draining("a")), at(0));
     let ends = Own {
         draining: Some(at(0)),
         ..own("a")
@@ -237,7 +245,7 @@ fn a_replica_that_ends_says_who_is_next_and_waits_for_them_for_a_while() {
 #[test]
 fn the_last_replica_that_ends_waits_for_nobody() {
     let mut table = Table::new(1);
-    table.put(Read::Session(session("a", 1)), at(0));
+    table.put(Read::Session(draining("a")), at(0));
     table.put(Read::Shard(shard(0, "a/1", 1)), at(0));
     let ends = Own {
         draining: Some(at(0)),
