@@ -306,6 +306,11 @@ impl Member {
             Step::Warm(shard) => self.served.start(shard),
             Step::Cool(shard) => self.served.stop(shard),
             Step::Seize(session) => self.seize(session).await?,
+            Step::Look(session) => {
+                let live = self.leases.session(lease::identity(&session), self.patience()).await?;
+                self.lock().table.look(&session, live, self.options.time.now());
+                self.changed.notify_one();
+            }
             Step::Take(shard) => self.take(shard).await?,
             Step::Hint(shard) => {
                 let written = self.write(&shard).await?;

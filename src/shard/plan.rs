@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(8);
 pub enum Step {
     /// End the session of a replica that no longer renews it.
     Seize(Session),
+    /// Look whether a session that owns something, and of which nothing is known, lives.
+    Look(String),
     /// Become the owner; the epoch is the new one.
     Take(Shard),
     /// Store who should own it next.
@@ -75,6 +77,7 @@ impl Table {
         let wanted = assign(&self.effective(own, &members, now), &members);
         let mut plan = Plan::default();
         self.seize(own, now, &mut plan);
+        plan.steps.extend(self.unknown(own).into_iter().map(Step::Look));
         for (index, wanted) in (0..self.shards).zip(&wanted) {
             let step = match self.owners.get(&index) {
                 None => self.found(index, wanted.as_ref(), own, now, &mut plan),

@@ -1,7 +1,8 @@
 //! What is known of sessions and shards. Pure: the time is an argument.
 //!
 //! A session counts as alive until somebody ended it in the API server: its replica, or whoever saw it unrenewed for its
-//! whole time. Nobody's wall clock takes part: what counts is how long *this* replica has seen no renewal.
+//! whole time. Nobody's wall clock takes part: what counts is how long *this* replica has seen no renewal. What a watch has
+//! not told yet is no proof: a session of which nothing is known is looked at in the API server before its shards are taken.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,8 +42,8 @@ pub struct Table {
     pub(super) free: BTreeMap<u16, Duration>,
     /// Since when a shard has no Lease.
     pub(super) missing: BTreeMap<u16, Duration>,
-    /// Since when a session that owns something has no Lease.
-    lost: BTreeMap<String, Duration>,
+    /// Sessions of which it is known that they are over, from then on. None comes back.
+    over: BTreeMap<String, Duration>,
     /// Shards whose Lease was there.
     pub(super) founded: BTreeSet<u16>,
 }
@@ -57,7 +58,7 @@ impl Table {
             owners: BTreeMap::new(),
             free: BTreeMap::new(),
             missing: BTreeMap::new(),
-            lost: BTreeMap::new(),
+            over: BTreeMap::new(),
             founded: BTreeSet::new(),
         }
     }
@@ -80,10 +81,41 @@ impl Table {
                     Some(known) if known.session.version == session.version => known.changed,
                     _ => now,
                 };
+                let former = known.map(|known| &known.session.holder);
+                if let Some(ended) = former.filter(|former| !former.is_empty() && **former != session.holder) {
+                    self.over.insert(ended.clone(), now);
+                }
                 self.sessions
                     .insert(session.identity.clone(), Seen { session, changed });
             }
         }
+    }
+
+    /// Takes in the Lease that the API server has for a session at `now`, which owns something and was not known.
+    pub fn look(&mut self, holder: &str, live: Option<Session>, now: Duration) {
+        let end = match &live {
+            Some(live) if live.holder == holder => None,
+            Some(_) => Some(now),
+            // Its Lease was deleted by hand, and it may still act for as long as it was granted.
+            None => Some(now + self.longest()),
+        };
+        if let Some(end) = end {
+            self.over.entry(holder.to_owned()).or_insert(end);
+        }
+        if let Some(live) = live {
+            self.put(Read::Session(live), now);
+        }
+    }
+
+    /// Sessions that own something, and of which nothing is known.
+    pub(super) fn unknown(&self, own: &Own) -> BTreeSet<String> {
+        let holders = self.owners.values().map(|shard| &shard.holder);
+        let unknown = holders.filter(|holder| {
+            let seen = self.sessions.get(identity(holder));
+            let lives = seen.is_some_and(|seen| seen.session.holder == **holder);
+            !(holder.is_empty() || **holder == own.session || lives || self.over.contains_key(*holder))
+        });
+        unknown.cloned().collect()
     }
 
     /// A Lease of this name is gone.
@@ -98,7 +130,6 @@ impl Table {
     /// The API server was out of reach: what others did meanwhile was not seen, so their time starts anew.
     pub fn look_anew(&mut self, now: Duration) {
         self.sessions.values_mut().for_each(|seen| seen.changed = now);
-        self.lost.clear();
         self.missing.clear();
     }
 
@@ -161,18 +192,13 @@ impl Table {
         if shard.holder == own.session {
             return Owner::Me;
         }
-        match self.sessions.get(identity(&shard.holder)) {
-            Some(seen) if seen.session.holder == shard.holder => Owner::Other(&shard.holder),
-            // It ended, or its replica has begun another one.
-            Some(_) => Owner::Nobody,
-            // Its Lease was deleted by hand, and it may still act for as long as it was granted.
-            None if self.has_waited(&self.lost, &shard.holder, now) => Owner::Nobody,
-            None => Owner::Other(&shard.holder),
+        // It ended, or its replica has begun another one.
+        let is_over = self.over.get(&shard.holder).is_some_and(|end| *end <= now);
+        if is_over {
+            Owner::Nobody
+        } else {
+            Owner::Other(&shard.holder)
         }
-    }
-
-    fn has_waited<K: Ord>(&self, since: &BTreeMap<K, Duration>, key: &K, now: Duration) -> bool {
-        since.get(key).is_some_and(|since| *since + self.longest() <= now)
     }
 
     /// The longest time that any session lasts.
@@ -185,21 +211,18 @@ impl Table {
     pub(super) fn note(&mut self, own: &Own, now: Duration) {
         let mut free = BTreeMap::new();
         let mut missing = BTreeMap::new();
-        let mut lost = BTreeMap::new();
+        let holders: BTreeSet<_> = self.owners.values().map(|shard| &shard.holder).collect();
+        self.over.retain(|session, _| holders.contains(session));
         for index in 0..self.shards {
             let Some(shard) = self.owners.get(&index) else {
                 missing.insert(index, *self.missing.get(&index).unwrap_or(&now));
                 continue;
             };
-            let holder = &shard.holder;
-            if !holder.is_empty() && !self.sessions.contains_key(identity(holder)) {
-                lost.insert(holder.clone(), *self.lost.get(holder).unwrap_or(&now));
-            }
             if self.owner(shard, own, now) == Owner::Nobody {
                 free.insert(index, *self.free.get(&index).unwrap_or(&now));
             }
         }
-        (self.free, self.missing, self.lost) = (free, missing, lost);
+        (self.free, self.missing) = (free, missing);
     }
 
     /// Who has each shard, or is to have it by a word that still holds.

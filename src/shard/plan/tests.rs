@@ -132,9 +132,37 @@ fn what_is_left_lying_is_taken_by_others_in_their_turn() {
 fn a_session_whose_lease_was_deleted_by_hand_keeps_its_shards_for_its_whole_time() {
     let mut table = divided();
     table.remove_named("kanary-session-b");
-    assert_eq!(table.plan(&own("a"), at(20)).steps, []);
+    assert_eq!(table.plan(&own("a"), at(10)).steps, [Step::Look("b/1".to_owned())]);
+    table.look("b/1", None, at(20));
     assert_eq!(table.plan(&own("a"), at(34)).steps, []);
     assert_eq!(taken(&table.plan(&own("a"), at(35))), [(2, 8), (3, 8)]);
+}
+
+/// A watch may be slow, and a shard's Lease be known from the reply to a call.
+#[test]
+fn a_session_of_which_nothing_is_known_is_looked_at_before_its_shards_are_taken() {
+    let mut table = divided();
+    table.put(Read::Shard(shard(3, "b/2", 5)), at(1));
+    table.put(Read::Shard(shard(1, "c/1", 5)), at(1));
+    let look = |session: &str| Step::Look(session.to_owned());
+    for second in [1, 14] {
+        assert_eq!(table.plan(&own("a"), at(second)).steps, [look("b/2"), look("c/1")]);
+    }
+    let again = Session {
+        holder: "b/2".to_owned(),
+        ..session("b", 4)
+    };
+    table.look("b/2", Some(again.clone()), at(14));
+    table.look("c/1", Some(session("c", 6).ended()), at(14));
+    assert_eq!(taken(&table.plan(&own("a"), at(14))), [(1, 8)], "b lives, and c ended");
+    // What b had in its former session is its own to take up.
+    assert_eq!(table.shard(2).unwrap().holder, "b/1");
+    let ended = Session {
+        version: Some("7".to_owned()),
+        ..again.ended()
+    };
+    table.put(Read::Session(ended), at(15));
+    assert_eq!(taken(&table.plan(&own("a"), at(15))), [(1, 8), (2, 8), (3, 8)]);
 }
 
 #[test]
