@@ -161,8 +161,8 @@ impl Stage {
     async fn apply(&self, client: &Client, part: &Part, object: &Value) -> anyhow::Result<bool> {
         let created = create(client, object).await?;
         if !created {
-            let kind = object["kind"].as_str().unwrap_or_default();
-            let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            let of = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+            let (kind, name) = (of("/kind"), of("/metadata/name"));
             let text = format!("{kind} {name} exists already and is left as it is");
             self.tell(part, text, "exists already");
         }

@@ -38,11 +38,8 @@ async fn asked(code: u16, live: Option<Kanary>) -> (usize, usize) {
         };
         let reason = if code == 404 { "NotFound" } else { "" };
         let status = json!({"kind": "Status", "status": "Failure", "message": "no", "reason": reason, "code": code});
-        let body = live
-            .as_ref()
-            .filter(|_| is_read)
-            .map(|live| json!(live))
-            .unwrap_or(status);
+        let live = live.as_ref().filter(|_| is_read);
+        let body = live.map_or(status, |live| json!(live));
         async move {
             let reply = Response::builder().status(code);
             reply.body(Body::from(body.to_string().into_bytes()))
