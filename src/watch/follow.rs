@@ -15,7 +15,7 @@ use super::{
     parse::{self, Event, address},
     share::{Feed, Share},
 };
-use crate::error::{backoff, is_silence};
+use crate::error::{backoff, is_silence, words};
 
 /// Objects on a page of a list.
 const PAGE: u32 = 500;
@@ -44,7 +44,7 @@ const CAP_OF_SILENCE: Duration = Duration::from_secs(10);
 /// Why a list or a watch did not go on.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
-    #[error(transparent)]
+    #[error("{}", words(.0))]
     Call(#[from] kube::Error),
     #[error("the connection broke: {0}")]
     Broken(std::io::Error),
