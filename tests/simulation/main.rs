@@ -38,7 +38,7 @@ use world::Wrong;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Seeds that plain `cargo test` runs.
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 60;
 
 /// Threads that run them.
 const WORKERS: u64 = 2;
