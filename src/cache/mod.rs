@@ -112,7 +112,7 @@ pub(crate) fn place_of(object: &impl ResourceExt) -> Place {
 }
 
 /// Resource versions of one object grow, and compare as numbers (KEP-5504). One that is no number counts as the newest.
-fn version_of(object: &impl ResourceExt) -> u64 {
+pub(crate) fn version_of(object: &impl ResourceExt) -> u64 {
     let version = object.resource_version();
     version.and_then(|version| version.parse().ok()).unwrap_or(u64::MAX)
 }

@@ -21,7 +21,7 @@ use crate::{
         Kanary, KanaryKind,
         names::{FIELD_MANAGER, SLOT},
     },
-    cache::place_of,
+    cache::{place_of, version_of},
     canary::{Key, canary::slot_of},
     client::{CALL_TIMEOUT, within},
     error::{ApiError, retry_after},
@@ -36,6 +36,8 @@ const AT_ONCE: usize = 16;
 struct Stray {
     uid: Option<String>,
     version: Option<String>,
+    /// The version, to compare it.
+    order: u64,
     /// The slot that it belongs to.
     slot: Slot,
     /// The slot whose owner writes it: the one it belongs to, or the wrong one that it is in, because nobody else sees it.
@@ -76,19 +78,27 @@ impl Labels {
     fn note(&self, kind: KanaryKind, object: &Kanary) -> bool {
         let slot = slot_of(object);
         let label = object.labels().get(SLOT).and_then(|label| label.parse().ok());
+        let has_it = label == Some(slot);
         let key = Key::at(kind, place_of(object));
-        if label == Some(slot) {
-            self.lock().remove(&key);
-            return true;
+        let order = version_of(object);
+        let mut strays = self.lock();
+        if strays.get(&key).is_some_and(|known| known.order > order) {
+            // Watches are not in step: another told of what came after this, and will not tell again.
+            return has_it;
         }
-        let stray = Stray {
-            uid: object.uid(),
-            version: object.resource_version(),
-            slot,
-            seen_in: label.unwrap_or(slot),
-        };
-        self.lock().insert(key, stray);
-        false
+        if has_it {
+            strays.remove(&key);
+        } else {
+            let stray = Stray {
+                uid: object.uid(),
+                version: object.resource_version(),
+                order,
+                slot,
+                seen_in: label.unwrap_or(slot),
+            };
+            strays.insert(key, stray);
+        }
+        has_it
     }
 
     /// A Kanary that had no slot is gone, or was given one. If a wrong one, another watch may have told of it before.
@@ -168,10 +178,9 @@ impl Labels {
     /// label of ours any more.
     async fn look_again(&self, api: &Api<Kanary>, key: &Key, stray: &Stray) -> bool {
         match within(CALL_TIMEOUT, api.get_opt(&key.name)).await {
-            Ok(Some(live)) => self.note(key.kind, &live),
-            Ok(None) => {
+            Ok(live) => {
                 self.forget_if(key, stray);
-                true
+                live.is_none_or(|live| self.note(key.kind, &live))
             }
             Err(_) => false,
         }

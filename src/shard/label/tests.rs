@@ -22,6 +22,24 @@ fn unlabelled(version: &str) -> Kanary {
     .unwrap()
 }
 
+fn labelled(version: &str) -> Kanary {
+    let mut labelled = unlabelled(version);
+    let slot = slot_of(&labelled).to_string();
+    labelled.labels_mut().insert(SLOT.to_owned(), slot);
+    labelled
+}
+
+/// Labels that nobody writes, and the key of the Kanary.
+fn unwritten() -> (Labels, Key) {
+    let client = Client::new(
+        service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Body>, BoxError>>()),
+        "shop",
+    );
+    let labels = Labels::new(client, Arc::new(Fence::standalone()), Arc::default());
+    let place = ("shop".to_owned(), "batman".to_owned());
+    (labels, Key::at(KanaryKind::Deployment, place))
+}
+
 /// An API server that answers what is written with `code`, and what is read with `live`. How often each was asked within
 /// a minute.
 async fn asked(code: u16, live: Option<Kanary>) -> (usize, usize) {
@@ -56,10 +74,7 @@ async fn asked(code: u16, live: Option<Kanary>) -> (usize, usize) {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_is_gone_or_was_given_its_label_is_left_alone() {
-    let mut labelled = unlabelled("2");
-    let slot = slot_of(&labelled).to_string();
-    labelled.labels_mut().insert(SLOT.to_owned(), slot);
-    for (code, live) in [(404, None), (409, None), (409, Some(labelled))] {
+    for (code, live) in [(404, None), (409, None), (409, Some(labelled("2")))] {
         assert_eq!(asked(code, live.clone()).await, (1, 1), "{code} {live:?}");
     }
 }
@@ -74,12 +89,7 @@ async fn what_could_not_be_written_is_tried_again() {
 
 #[tokio::test]
 async fn one_that_went_from_no_slot_to_a_wrong_one_is_not_forgotten() {
-    let client = Client::new(
-        service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Body>, BoxError>>()),
-        "shop",
-    );
-    let labels = Labels::new(client, Arc::new(Fence::standalone()), Arc::default());
-    let key = Key::at(KanaryKind::Deployment, ("shop".to_owned(), "batman".to_owned()));
+    let (labels, key) = unwritten();
     labels.check(KanaryKind::Deployment, &unlabelled("1"));
     labels.forget_slotless(&key);
     assert!(labels.lock().is_empty(), "it was given its slot, or is gone");
@@ -96,4 +106,18 @@ async fn one_that_went_from_no_slot_to_a_wrong_one_is_not_forgotten() {
     assert!(!labels.check(KanaryKind::Deployment, &forged));
     labels.forget_slotless(&key);
     assert!(labels.lock().contains_key(&key));
+}
+
+#[tokio::test]
+async fn a_watch_that_is_late_does_not_hide_what_another_told_since() {
+    let (labels, key) = unwritten();
+    let version = || labels.lock().get(&key).map(|stray| stray.version.clone().unwrap());
+    // Its label was stripped, put back, and stripped again: the last is told first.
+    assert!(!labels.check(KanaryKind::Deployment, &unlabelled("12")));
+    assert!(labels.check(KanaryKind::Deployment, &labelled("11")));
+    assert_eq!(version(), Some("12".to_owned()));
+    assert!(!labels.check(KanaryKind::Deployment, &unlabelled("10")));
+    assert_eq!(version(), Some("12".to_owned()));
+    assert!(labels.check(KanaryKind::Deployment, &labelled("13")));
+    assert_eq!(version(), None);
 }
