@@ -21,8 +21,11 @@ pub(crate) fn forge(rng: &mut fastrand::Rng, cases: &mut [Case]) {
         if rng.u8(..6) > 0 {
             continue;
         }
-        for _ in 0..rng.u8(1..=2) {
-            let after = Duration::from_millis(rng.u64(500..60_000));
+        let mut after = Duration::ZERO;
+        for _ in 0..rng.u8(1..=3) {
+            // Some come right after each other, before every watch has told of the one before.
+            let pause = if rng.bool() { 500..30_000 } else { 5..100 };
+            after += Duration::from_millis(rng.u64(pause));
             let slot = match rng.u8(..4) {
                 0 => Value::Null,
                 1 => json!("zz"),
