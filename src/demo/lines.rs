@@ -95,17 +95,8 @@ fn is_without_data(row: &Row) -> bool {
     is_true(&row.status, STALLED) && find(&row.status, STALLED).is_some_and(|stalled| stalled.reason == "NoData")
 }
 
-/// What came of it; of one that is held, that it is.
-pub(super) fn result(row: &Row) -> String {
-    let result = words::result(row);
-    if result.is_empty() && row.status.paused_at.is_some() {
-        return "paused: held where it is".to_owned();
-    }
-    result
-}
-
 fn reason(row: &Row) -> String {
-    let (judged, result) = (words::judged(row), result(row));
+    let (judged, result) = (words::judged(row), words::result(row));
     let took = row.status.completed_at.map(|end| span(end.duration_since(row.created)));
     let said = match row.state {
         State::Failed if words::failed_by_number(row) => format!("{judged}, {result}"),

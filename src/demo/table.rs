@@ -4,7 +4,6 @@ use jiff::Timestamp;
 
 use super::{
     costs::Costs,
-    lines,
     model::{Measured, Model, News, Row, State},
     text::{Colour, Line, bar},
     words::{self, clock, span},
@@ -179,7 +178,7 @@ fn row(row: &Row, now: Timestamp, columns: &Columns, line: Line) -> String {
     let line = line
         .column(&pods.unwrap_or_else(|| "-".to_owned()), columns.pods, Colour::Plain)
         .space(columns.gap);
-    let (judged, result) = (words::judged(row), lines::result(row));
+    let (judged, result) = (words::judged(row), words::result(row));
     if columns.judged == 0 {
         let says_it_all = result.is_empty() || words::failed_by_number(row);
         return if says_it_all {

@@ -199,6 +199,7 @@ pub(super) fn result(row: &Row) -> String {
         State::Passed => format!("dry-run, {target} left alone"),
         State::Failed => failure(row),
         State::Errored => why(row).1.to_owned(),
+        State::Waiting if row.status.paused_at.is_some() => "paused: held where it is".to_owned(),
         State::Waiting => waiting(row),
         _ => String::new(),
     }
@@ -243,7 +244,7 @@ pub(super) fn news(row: &Row) -> String {
         State::Promoting => format!("passed: {}; now {}", judged(row), result(row)),
         State::Promoted | State::Passed => format!("{}: {}", result(row), judged(row)),
         State::Failed if failed_by_number(row) => format!("{}, {}", judged(row), result(row)),
-        State::Waiting if row.status.paused_at.is_some() => "paused: held where it is".to_owned(),
+        State::Waiting if row.status.paused_at.is_some() => result(row),
         State::Waiting | State::Failed | State::Errored => {
             let (reason, message) = why(row);
             format!("{reason}: {message}")
