@@ -30,7 +30,7 @@ use crate::{
         Kanary, KanaryStatus,
         names::{CHANGE_CAUSE, FIELD_MANAGER, GROUP, PROMOTED_BY, REVISION, VERSION},
     },
-    cache::{Cache, Cached},
+    cache::{Cache, Cached, template_hash},
     canary::{
         Canary, Key,
         decision::{Action, Notice, ObjectKind},
@@ -67,14 +67,15 @@ impl Writer {
         }
     }
 
-    /// Does one action for `canary`.
+    /// Does one action for `canary`. Of a promotion, the hash of the template that the target got.
     ///
     /// # Errors
     ///
     /// The right to it ended; what the API server answered, or that it did not.
-    pub async fn act(&self, canary: &Canary, action: &Action, right: Right) -> Result<(), ApiError> {
+    pub async fn act(&self, canary: &Canary, action: &Action, right: Right) -> Result<Option<String>, ApiError> {
         let namespace = &canary.key.namespace;
-        match action {
+        let done = match action {
+            Action::SetTemplate { .. } => return self.set_template(namespace, action, right).await,
             Action::Create { object, name, manifest } => match object {
                 ObjectKind::Deployment => self.create::<Deployment>(namespace, name, manifest, right).await,
                 ObjectKind::Service => self.create::<Service>(namespace, name, manifest, right).await,
@@ -85,17 +86,16 @@ impl Writer {
             },
             Action::ScaleCanary { name, uid, replicas } => {
                 let patch = json!({"metadata": {"uid": uid}, "spec": {"replicas": replicas}});
-                self.patch::<Deployment>(namespace, name, Patch::Merge(patch), "scale", right)
-                    .await
+                let patch = Patch::Merge(patch);
+                let done = self.patch::<Deployment>(namespace, name, patch, "scale", right).await;
+                done.map(drop)
             }
-            Action::SetTemplate { .. } => self.set_template(namespace, action, right).await,
             Action::Unlabel { pod, uid, labels } => {
                 let labels: serde_json::Map<_, _> = labels.iter().map(|name| (name.clone(), Value::Null)).collect();
                 let patch = json!({"metadata": {"uid": uid, "labels": labels}});
-                let done = self
-                    .patch::<Pod>(namespace, pod, Patch::Merge(patch), "take labels off", right)
-                    .await;
-                self.gone_is_done::<Pod>(done, namespace, pod)
+                let patch = Patch::Merge(patch);
+                let done = self.patch::<Pod>(namespace, pod, patch, "take labels off", right).await;
+                self.gone_is_done::<Pod>(done.map(drop), namespace, pod, uid)
             }
             Action::Delete { object, name, uid } => {
                 let done = match object {
@@ -112,7 +112,8 @@ impl Writer {
                 }
                 done
             }
-        }
+        };
+        done.map(|()| None)
     }
 
     async fn create<K>(&self, namespace: &str, name: &str, manifest: &Value, right: Right) -> Result<(), ApiError>
@@ -152,7 +153,7 @@ impl Writer {
         patch: Patch<Value>,
         verb: &'static str,
         right: Right,
-    ) -> Result<(), ApiError>
+    ) -> Result<K, ApiError>
     where
         K: Cached + Resource<Scope = kube::core::NamespaceResourceScope> + DeserializeOwned,
     {
@@ -164,7 +165,7 @@ impl Writer {
         let patched = self.fence.write(right, api.patch(name, &params, &patch)).await;
         let patched = patched.map_err(|error| ApiError::new(verb, K::kind(&()), namespace, name, error))?;
         K::put(&self.cache, &patched);
-        Ok(())
+        Ok(patched)
     }
 
     async fn delete<K>(&self, namespace: &str, name: &str, uid: &str, right: Right) -> Result<(), ApiError>
@@ -182,22 +183,29 @@ impl Writer {
         let api = self.api::<K>(namespace);
         let deleted = self.fence.write(right, api.delete(name, &params)).await.map(|_| ());
         let deleted = deleted.map_err(|error| ApiError::new("delete", K::kind(&()), namespace, name, error));
-        self.gone_is_done::<K>(deleted, namespace, name)
+        self.gone_is_done::<K>(deleted, namespace, name, uid)
     }
 
     /// An object that is gone is what a delete wanted; the cache is told, in case its watch was slower.
-    fn gone_is_done<K: Cached>(&self, done: Result<(), ApiError>, namespace: &str, name: &str) -> Result<(), ApiError> {
+    fn gone_is_done<K: Cached>(
+        &self,
+        done: Result<(), ApiError>,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+    ) -> Result<(), ApiError> {
         match done {
             Err(error) if error.is_not_found() => {
-                K::remove(&self.cache, &(namespace.to_owned(), name.to_owned()));
+                K::forget(&self.cache, &(namespace.to_owned(), name.to_owned()), uid);
                 Ok(())
             }
             other => other,
         }
     }
 
-    /// The one write to a target. Its `test`s make it apply once, to the version that was read, or not at all.
-    async fn set_template(&self, namespace: &str, action: &Action, right: Right) -> Result<(), ApiError> {
+    /// The one write to a target. Its `test`s make it apply once, to the version that was read, or not at all. The hash of the
+    /// template that it has then: as the API server answered, because the cache may know of a later one already.
+    async fn set_template(&self, namespace: &str, action: &Action, right: Right) -> Result<Option<String>, ApiError> {
         let Action::SetTemplate {
             name,
             uid,
@@ -206,7 +214,7 @@ impl Writer {
             ..
         } = action
         else {
-            return Ok(());
+            return Ok(None);
         };
         let verb = "set the template of";
         let patch = json_patch(template_patch(action)).map_err(|e| {
@@ -214,7 +222,10 @@ impl Writer {
             ApiError::new(verb, "Deployment".into(), namespace, name, error)
         })?;
         let done = self.patch::<Deployment>(namespace, name, patch, verb, right).await;
-        let Err(error) = done else { return Ok(()) };
+        let error = match done {
+            Ok(target) => return Ok(Some(template_hash(&target))),
+            Err(error) => error,
+        };
         if error.class() != Class::Invalid {
             return Err(error);
         }
@@ -228,8 +239,7 @@ impl Writer {
         let same_version = revision.is_none() || now.annotations().get(REVISION) == revision.as_ref();
         let unchanged = same_version
             && now.metadata.uid.as_ref() == Some(uid)
-            && hash::of(&serde_json::to_value(now.spec.map(|spec| spec.template)).unwrap_or_default())
-                == hash::of(&typed_template(former));
+            && template_hash(&now) == hash::of(&typed_template(former));
         Err(if unchanged { error } else { error.into_conflict() })
     }
 
@@ -269,7 +279,7 @@ impl Writer {
         }
         if written.as_ref().is_err_and(ApiError::is_not_found) {
             // Deleted, and the watch is behind.
-            self.cache.remove_kanary(&canary.key);
+            self.cache.forget_kanary(canary);
         }
         if let Err(error) = self.cache.update_kanary(*kind, &written?) {
             tracing::error!(kind = %kind, namespace, name, error, "the reply to a status write cannot be read");

@@ -43,6 +43,8 @@ struct Remembered {
     judged: bool,
     no_former_template: bool,
     said: HashSet<(String, Timestamp)>,
+    /// The epoch under which the Kanary was read live, or its status was written: since then nobody else did.
+    current: Option<i64>,
     /// Names of objects that a live read found missing; their watch will tell when they come.
     missing: HashSet<String>,
 }
@@ -81,6 +83,7 @@ impl Memory {
         if is_new {
             *known = Remembered {
                 run,
+                current: known.current,
                 ..Remembered::default()
             };
         }
@@ -191,6 +194,18 @@ impl Memory {
         if let Some(known) = self.lock().get_mut(key) {
             known.attempts = 0;
             known.judged |= Phase::of(status) > Phase::Running;
+        }
+    }
+
+    /// Whether all that a former owner wrote is known, because the Kanary was read or written since this epoch began.
+    pub fn is_current(&self, key: &Key, epoch: i64) -> bool {
+        self.lock().get(key).is_some_and(|known| known.current == Some(epoch))
+    }
+
+    /// The Kanary was read or written under this epoch.
+    pub fn mark_current(&self, key: &Key, epoch: i64) {
+        if let Some(known) = self.lock().get_mut(key) {
+            known.current = Some(epoch);
         }
     }
 

@@ -116,8 +116,13 @@ impl Observer<'_> {
     pub async fn refresh(&self, canary: &Canary) -> Result<bool, ApiError> {
         let Key { kind, namespace, name } = &canary.key;
         let api: Api<Kanary> = Api::namespaced_with(self.client.clone(), namespace, kind);
-        let live = within(CALL_TIMEOUT, api.get(name)).await;
+        let live = within(CALL_TIMEOUT, api.get_opt(name)).await;
         let live = live.map_err(|error| ApiError::new("get", kind.as_str().into(), namespace, name, error))?;
+        let Some(live) = live.filter(|live| live.metadata.uid.as_ref() == Some(&canary.uid)) else {
+            // Gone, and of another by its name the watch will tell.
+            self.cache.forget_kanary(canary);
+            return Ok(true);
+        };
         if let Err(error) = self.cache.update_kanary(*kind, &live) {
             tracing::error!(key = %canary.key, error, "an object is left alone, because it cannot be read");
         }
@@ -141,7 +146,8 @@ impl Observer<'_> {
             return Ok(());
         }
         if need == Need::LiveCanary {
-            self.confirm_canary(canary, spec).await?;
+            let known = seen.canary.as_ref().map(|canary| canary.uid.as_str());
+            self.confirm_canary(canary, spec, known).await?;
             *seen = self.again(canary, spec);
             seen.confirmed = true;
             return Ok(());
@@ -190,18 +196,17 @@ impl Observer<'_> {
         target.map_err(|error| ApiError::new("get", "Deployment".into(), namespace, &spec.target, error))
     }
 
-    /// The canary as it is now, and its pods if their labels are judged.
-    async fn confirm_canary(&self, canary: &Canary, spec: &Spec) -> Result<(), ApiError> {
+    /// The canary as it is now, and its pods if their labels are judged. `known` is the uid of the one that is known.
+    async fn confirm_canary(&self, canary: &Canary, spec: &Spec, known: Option<&str>) -> Result<(), ApiError> {
         let namespace = &canary.key.namespace;
         let failed = |verb, kind: &'static str, error| ApiError::new(verb, kind.into(), namespace, &spec.canary, error);
         let api: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
         let live = within(CALL_TIMEOUT, api.get_opt(&spec.canary)).await;
-        match live.map_err(|error| failed("get", "Deployment", error))? {
-            Some(live) => drop(Deployment::put(self.cache, &live)),
-            None => drop(Deployment::remove(
-                self.cache,
-                &(namespace.clone(), spec.canary.clone()),
-            )),
+        if let Some(live) = live.map_err(|error| failed("get", "Deployment", error))? {
+            Deployment::put(self.cache, &live);
+        } else {
+            let place = (namespace.clone(), spec.canary.clone());
+            Deployment::forget(self.cache, &place, known.unwrap_or_default());
         }
         let judges_pods = |item: &Item| matches!(item, Item::LabelWatch { pods: Some(_), .. });
         if spec.validation.items.iter().any(judges_pods) {

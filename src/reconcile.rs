@@ -104,7 +104,22 @@ impl Context {
             decision = (self.decide)(canary, &seen, now);
         }
         self.metrics.decisions.inc();
+        if !decision.actions.is_empty() && self.was_behind(&observer, canary, right).await? {
+            return Ok(Next::Again);
+        }
         self.apply(canary, &seen, decision, now, right).await
+    }
+
+    /// Whether a Kanary is another than was known. The watch of whoever takes over may be behind what the former owner did last,
+    /// and an action, unlike a status, is not refused for that: so before the first one under an epoch the Kanary is read.
+    async fn was_behind(&self, observer: &Observer<'_>, canary: &Canary, right: Right) -> Result<bool, ApiError> {
+        let Some(epoch) = right.epoch else { return Ok(false) };
+        if self.memory.is_current(&canary.key, epoch) {
+            return Ok(false);
+        }
+        let is_another = observer.refresh(canary).await?;
+        self.memory.mark_current(&canary.key, epoch);
+        Ok(is_another)
     }
 
     async fn apply(
@@ -131,6 +146,8 @@ impl Context {
             self.count("status", &done);
             done?;
             self.memory.status_written(&canary.key, status);
+            // It was written onto the newest version.
+            right.epoch.inspect(|epoch| self.memory.mark_current(&canary.key, *epoch));
             self.report(canary, status, now);
         }
         if let Ok(spec) = &canary.spec {
@@ -145,16 +162,15 @@ impl Context {
 
     /// Does one action. A promotion is remembered: before it, because there may be no reply, and after it.
     async fn act(&self, canary: &Canary, action: &Action, now: Timestamp, right: Right) -> Result<(), ApiError> {
-        let Action::SetTemplate { name, .. } = action else {
-            return self.writer.act(canary, action, right).await;
+        let Action::SetTemplate { .. } = action else {
+            return self.writer.act(canary, action, right).await.map(drop);
         };
         let key = &canary.key;
         let former = self.memory.begin_promotion(key);
         let done = self.writer.act(canary, action, right).await;
         match done.as_ref().map_err(ApiError::class) {
-            Ok(()) => {
-                let template_hash = self.cache.template_hash(&(key.namespace.clone(), name.clone()));
-                let promotion = template_hash.map_or(Promotion::Unknown, |template_hash| Promotion::Done {
+            Ok(template_hash) => {
+                let promotion = template_hash.clone().map_or(Promotion::Unknown, |template_hash| Promotion::Done {
                     at: Some(now),
                     template_hash,
                 });
@@ -165,7 +181,7 @@ impl Context {
             // A timeout may ask for a pause as well: the write may have been done all the same.
             Err(Class::Transient | Class::Throttled(_)) => {}
         }
-        done
+        done.map(drop)
     }
 
     /// One line for each phase change.

@@ -3,6 +3,7 @@
 //! Replies go in as well, so that a decision never rests on a cluster older than our own last write. Every look-up and
 //! every change costs O(log n); only what a Kanary names is ever looked at for it.
 
+mod kinds;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -13,14 +14,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use k8s_openapi::api::{
-    apps::v1::Deployment as KubeDeployment,
-    autoscaling::v2::HorizontalPodAutoscaler,
-    core::v1::{Pod as KubePod, Service as KubeService},
-};
 use kube::{Resource, ResourceExt};
 
 pub use self::table::Place;
+pub(crate) use self::view::template_hash;
 use self::{
     table::{Table, View},
     view::{PodRow, ServiceRow},
@@ -93,11 +90,24 @@ pub(crate) trait Cached: Resource<DynamicType = ()> + Clone + std::fmt::Debug {
         keys
     }
 
-    /// The object is gone; the Kanaries that it matters to.
-    fn remove(cache: &Cache, place: &Place) -> Vec<Key> {
+    /// A watch told that the object is gone since version `at`, or, if that is 0, does not follow it any more; the Kanaries
+    /// that it matters to. A reply that is older and comes late does not bring it back.
+    fn remove(cache: &Cache, place: &Place, at: u64) -> Vec<Key> {
         let state = &mut *cache.lock();
+        Self::table(state).bury(place, at);
         let former = Self::table(state).remove(place);
         former.map_or_else(Vec::new, |view| Self::touch(state, place, &view, false))
+    }
+
+    /// The API server answered that this object is gone. Another of the same name, of which a watch told meanwhile, is not.
+    fn forget(cache: &Cache, place: &Place, uid: &str) {
+        let state = &mut *cache.lock();
+        if !Self::table(state).is(place, uid) {
+            return;
+        }
+        if let Some(former) = Self::table(state).remove(place) {
+            Self::touch(state, place, &former, false);
+        }
     }
 
     /// Every place that has such an object, and which version.
@@ -111,7 +121,7 @@ pub(crate) fn place_of(object: &impl ResourceExt) -> Place {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
 
-/// Resource versions of one object grow, and compare as numbers (KEP-5504). One that is no number counts as the newest.
+/// Resource versions of one kind grow, and compare as numbers (KEP-5504). One that is no number counts as the newest.
 pub(crate) fn version_of(object: &impl ResourceExt) -> u64 {
     let version = object.resource_version();
     version.and_then(|version| version.parse().ok()).unwrap_or(u64::MAX)
@@ -134,82 +144,6 @@ where
         if members.is_empty() {
             index.remove(&set);
         }
-    }
-}
-
-impl Cached for KubeDeployment {
-    type View = Deployment;
-
-    fn view(object: &Self) -> Option<Deployment> {
-        Some(view::deployment(object))
-    }
-
-    fn table(state: &mut State) -> &mut Table<Deployment> {
-        &mut state.deployments
-    }
-
-    fn touch(state: &mut State, place: &Place, _: &Deployment, _: bool) -> Vec<Key> {
-        keys(&state.by_deployment, place)
-    }
-}
-
-impl Cached for KubeService {
-    type View = ServiceRow;
-
-    fn view(object: &Self) -> Option<ServiceRow> {
-        Some(view::service(object))
-    }
-
-    fn table(state: &mut State) -> &mut Table<ServiceRow> {
-        &mut state.services
-    }
-
-    fn touch(state: &mut State, place: &Place, row: &ServiceRow, there: bool) -> Vec<Key> {
-        let first = row.service.selector.first_key_value().filter(|_| !row.is_kanary);
-        if let Some((label, value)) = first {
-            let (namespace, name) = place.clone();
-            let selected = (namespace, label.clone(), value.clone());
-            enlist(&mut state.production, selected, name, there);
-        }
-        if let Some(owner) = &row.owned.owner {
-            enlist(&mut state.services_of, owner.clone(), place.clone(), there);
-        }
-        keys(&state.by_service, place)
-    }
-}
-
-impl Cached for HorizontalPodAutoscaler {
-    type View = Owned;
-
-    fn view(object: &Self) -> Option<Owned> {
-        Some(view::autoscaler(object))
-    }
-
-    fn table(state: &mut State) -> &mut Table<Owned> {
-        &mut state.autoscalers
-    }
-
-    fn touch(state: &mut State, place: &Place, _: &Owned, _: bool) -> Vec<Key> {
-        keys(&state.by_deployment, place)
-    }
-}
-
-impl Cached for KubePod {
-    type View = PodRow;
-
-    fn view(object: &Self) -> Option<PodRow> {
-        view::pod(object)
-    }
-
-    fn table(state: &mut State) -> &mut Table<PodRow> {
-        &mut state.pods
-    }
-
-    fn touch(state: &mut State, place: &Place, row: &PodRow, there: bool) -> Vec<Key> {
-        let (namespace, name) = place.clone();
-        let deployment = (namespace, row.deployment.clone());
-        enlist(&mut state.pods_of, deployment.clone(), name, there);
-        keys(&state.by_deployment, &deployment)
     }
 }
 
@@ -264,6 +198,12 @@ impl State {
         Some(key)
     }
 
+    fn remove_kanary(&mut self, key: &Key) {
+        if let Some(former) = self.kanaries.remove(key) {
+            self.index(&former, false);
+        }
+    }
+
     fn index(&mut self, canary: &Canary, add: bool) {
         let Ok(spec) = &canary.spec else { return };
         let (deployments, services) = interests(&canary.key, spec);
@@ -308,11 +248,17 @@ impl Cache {
         Ok(())
     }
 
-    /// A Kanary is gone.
+    /// A watch told that a Kanary is gone.
     pub fn remove_kanary(&self, key: &Key) {
-        let state = &mut *self.lock();
-        if let Some(former) = state.kanaries.remove(key) {
-            state.index(&former, false);
+        self.lock().remove_kanary(key);
+    }
+
+    /// The API server answered that this Kanary is gone. Another of the same name, of which a watch told meanwhile, is not.
+    pub fn forget_kanary(&self, canary: &Canary) {
+        let mut state = self.lock();
+        let known = state.kanaries.get(&canary.key);
+        if known.is_some_and(|known| known.uid == canary.uid) {
+            state.remove_kanary(&canary.key);
         }
     }
 
@@ -346,12 +292,6 @@ impl Cache {
             ObjectKind::Service => state.services.mark_deleting(place, uid),
             ObjectKind::HorizontalPodAutoscaler => state.autoscalers.mark_deleting(place, uid),
         }
-    }
-
-    /// Hash of a Deployment's pod template.
-    #[must_use]
-    pub fn template_hash(&self, place: &Place) -> Option<String> {
-        Some(self.lock().deployments.get(place)?.template_hash.clone())
     }
 
     /// What is known of the cluster around a Kanary; measurements and live reads are the caller's to add.

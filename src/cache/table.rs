@@ -1,6 +1,14 @@
 //! Objects of one kind, by namespace and name: the newest version that was seen of each.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// Much longer than a call may take: a reply that is older than this cannot come any more.
+const MOURNING: Duration = Duration::from_mins(1);
 
 /// Namespace and name.
 pub type Place = (String, String);
@@ -9,6 +17,10 @@ pub type Place = (String, String);
 #[derive(Debug)]
 pub(crate) struct Table<V> {
     rows: BTreeMap<Place, Row<V>>,
+    /// What is gone, and since which version.
+    gone: BTreeMap<Place, u64>,
+    /// The same in the order in which it was told, to be forgotten some time.
+    told: VecDeque<(Instant, Place, u64)>,
 }
 
 #[derive(Debug)]
@@ -20,7 +32,11 @@ struct Row<V> {
 
 impl<V> Default for Table<V> {
     fn default() -> Self {
-        Self { rows: BTreeMap::new() }
+        Self {
+            rows: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            told: VecDeque::new(),
+        }
     }
 }
 
@@ -33,14 +49,20 @@ pub(crate) trait View: PartialEq {
 impl<V: View> Table<V> {
     /// Whether a version of an object, from a watch or from the reply to a write, has anything new to tell.
     ///
-    /// An older version than what is there has not: replies and watches overtake each other. What we deleted stays marked
-    /// as going until it is gone.
+    /// An older version than what is there has not, nor one of what is gone by now: replies and watches overtake each other.
+    /// What we deleted stays marked as going until it is gone.
     pub(super) fn is_news(&mut self, place: &Place, uid: &str, version: u64, view: &mut V) -> bool {
-        let Some(row) = self.rows.get_mut(place).filter(|row| row.uid == uid) else {
+        if self.gone.get(place).is_some_and(|gone| version < *gone) {
+            return false;
+        }
+        let Some(row) = self.rows.get_mut(place) else {
             return true;
         };
         if version < row.version {
             return false;
+        }
+        if row.uid != uid {
+            return true;
         }
         if let (Some(true), Some(deleting)) = (row.view.deleting_mut().copied(), view.deleting_mut()) {
             *deleting = true;
@@ -57,6 +79,29 @@ impl<V: View> Table<V> {
     /// Takes an object out, if it was there.
     pub(super) fn remove(&mut self, place: &Place) -> Option<V> {
         self.rows.remove(place).map(|row| row.view)
+    }
+
+    /// A watch told that an object is gone since version `at`. (That may be the version with which it left what the watch
+    /// selects, and came to another.)
+    pub(super) fn bury(&mut self, place: &Place, at: u64) {
+        while let Some((since, place, version)) = self.told.front() {
+            if since.elapsed() < MOURNING {
+                break;
+            }
+            if self.gone.get(place) == Some(version) {
+                self.gone.remove(place);
+            }
+            self.told.pop_front();
+        }
+        if at > 0 {
+            self.gone.insert(place.clone(), at);
+            self.told.push_back((Instant::now(), place.clone(), at));
+        }
+    }
+
+    /// Whether this is the object that is known.
+    pub(super) fn is(&self, place: &Place, uid: &str) -> bool {
+        self.rows.get(place).is_some_and(|row| row.uid == uid)
     }
 
     /// We deleted the object with this uid: it counts as going until the watch says that it is gone.
@@ -111,6 +156,29 @@ mod tests {
         assert!(put(&mut table, "u", 5, Thing(5, false)));
         assert!(!put(&mut table, "u", 4, Thing(4, false)));
         assert_eq!(table.get(&place()), Some(&Thing(5, false)));
+    }
+
+    #[test]
+    fn an_older_object_never_replaces_a_newer_one_of_its_name() {
+        let mut table = Table::default();
+        assert!(put(&mut table, "v", 6, Thing(6, false)));
+        assert!(!put(&mut table, "u", 5, Thing(5, false)));
+        assert_eq!(table.get(&place()), Some(&Thing(6, false)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_gone_is_not_brought_back_by_a_late_reply() {
+        let mut table = Table::default();
+        put(&mut table, "u", 5, Thing(5, false));
+        table.bury(&place(), 7);
+        table.remove(&place());
+        assert!(!put(&mut table, "u", 5, Thing(5, false)));
+        // It left what one watch selects and came to another, or is another object of that name.
+        assert!(put(&mut table, "u", 7, Thing(7, false)));
+
+        tokio::time::sleep(MOURNING).await;
+        table.bury(&("ns".to_owned(), "b".to_owned()), 8);
+        assert_eq!((table.gone.len(), table.told.len()), (1, 1), "the old is forgotten");
     }
 
     #[test]

@@ -1,3 +1,4 @@
+use k8s_openapi::api::{apps::v1::Deployment as KubeDeployment, core::v1::Service as KubeService};
 use serde_json::json;
 
 use super::*;
@@ -72,7 +73,7 @@ fn an_event_that_changes_nothing_that_matters_reaches_nobody() {
     assert_eq!(KubeDeployment::put(&cache, &deployment("web", "3", 1)).len(), 0);
     assert_eq!(KubeDeployment::put(&cache, &deployment("web", "4", 2)).len(), 1);
     let place = ("shop".to_owned(), "web".to_owned());
-    assert_eq!(KubeDeployment::remove(&cache, &place).len(), 1);
+    assert_eq!(KubeDeployment::remove(&cache, &place, 5).len(), 1);
 }
 
 #[test]
@@ -126,7 +127,7 @@ fn only_services_that_are_not_kanarys_are_traffic_to_keep_away_from() {
         to_keep_away_from(&cache),
         [Labels::from([("tier".to_owned(), "front".to_owned())])]
     );
-    KubeService::remove(&cache, &("shop".to_owned(), "front".to_owned()));
+    KubeService::remove(&cache, &("shop".to_owned(), "front".to_owned()), 9);
     assert!(to_keep_away_from(&cache).is_empty());
 }
 
@@ -168,6 +169,38 @@ fn the_late_reply_to_a_write_does_not_bring_a_deleted_kanary_back() {
     cache.remove_kanary(&key);
     cache.update_kanary(KanaryKind::Deployment, &reply).unwrap();
     assert!(cache.kanary(&key).is_none());
+}
+
+#[test]
+fn the_late_reply_about_a_deleted_kanary_does_not_take_its_namesake_away() {
+    let cache = known(&[("a", json!({}))]);
+    let key = cache.kanaries(KanaryKind::Deployment).remove(0);
+    let former = cache.kanary(&key).unwrap();
+    let mut namesake = kanary("a", "7", json!({}));
+    namesake.metadata.uid = Some("another".to_owned());
+    cache.remove_kanary(&key);
+    cache.put_kanary(KanaryKind::Deployment, &namesake).unwrap();
+    cache.forget_kanary(&former);
+    let kept = cache.kanary(&key).unwrap();
+    assert_eq!(kept.uid, "another");
+    cache.forget_kanary(&kept);
+    assert!(cache.kanary(&key).is_none());
+}
+
+#[test]
+fn the_late_reply_about_a_deleted_object_neither_takes_its_namesake_away_nor_brings_it_back() {
+    let cache = known(&[("a", json!({"deploymentName": "web"}))]);
+    let place = ("shop".to_owned(), "web".to_owned());
+    let (former, mut namesake) = (deployment("web", "4", 1), deployment("web", "7", 1));
+    namesake.metadata.uid = Some("another".to_owned());
+    KubeDeployment::put(&cache, &former);
+    KubeDeployment::remove(&cache, &place, 6);
+    assert!(KubeDeployment::put(&cache, &former).is_empty());
+    KubeDeployment::put(&cache, &namesake);
+    KubeDeployment::forget(&cache, &place, &former.metadata.uid.unwrap_or_default());
+    assert_eq!(KubeDeployment::places(&cache), [(place.clone(), 7)]);
+    KubeDeployment::forget(&cache, &place, "another");
+    assert_eq!(KubeDeployment::places(&cache), []);
 }
 
 #[test]

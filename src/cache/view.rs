@@ -79,12 +79,18 @@ fn annotation(meta: &ObjectMeta, name: &str) -> Option<String> {
     meta.annotations.as_ref()?.get(name).cloned()
 }
 
+/// Hash of a Deployment's pod template.
+#[must_use]
+pub(crate) fn template_hash(object: &KubeDeployment) -> String {
+    let template = object.spec.as_ref().map(|spec| &spec.template);
+    hash::of(&serde_json::to_value(template).unwrap_or_default())
+}
+
 /// A Deployment, trimmed.
 #[must_use]
 pub(super) fn deployment(object: &KubeDeployment) -> Deployment {
     let meta = &object.metadata;
     let spec = object.spec.as_ref();
-    let template = spec.map(|spec| serde_json::to_value(&spec.template).unwrap_or_default());
     let (available_since, unavailable_since) = availability(object);
     let owner = owner(meta);
     let owner_name = owner.as_ref().map(|(_, name)| name.clone());
@@ -100,7 +106,7 @@ pub(super) fn deployment(object: &KubeDeployment) -> Deployment {
         labels: meta.labels.clone().unwrap_or_default(),
         replicas: spec.and_then(|spec| spec.replicas).unwrap_or(1),
         selector: spec.and_then(|spec| selector(&spec.selector)),
-        template_hash: hash::of(&template.unwrap_or_default()),
+        template_hash: template_hash(object),
         target_hash: annotation(meta, names::TARGET_HASH),
         promoted_by: annotation(meta, names::PROMOTED_BY),
         created_by: annotation(meta, names::CREATED_BY),

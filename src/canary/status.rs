@@ -1,6 +1,6 @@
 //! The next status: phase, times, conditions, and the facts that become Events.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{
@@ -178,7 +178,8 @@ impl Draft {
         }
     }
 
-    /// `elapsed/total` of the initial delay and the validation period.
+    /// `elapsed/total` of the initial delay and the validation period. In whole seconds, as conditions keep their times: what
+    /// was written once must not seem to go back when it is read.
     fn duration(&self, spec: &Spec) -> String {
         let total = spec.validation.initial_delay + spec.validation.period;
         // The clock of the validation stops with the verdict.
@@ -188,12 +189,9 @@ impl Draft {
             .into_iter()
             .flatten()
             .fold(self.now, Timestamp::min);
-        let elapsed = self
-            .status
-            .available_at
-            .map_or(SignedDuration::ZERO, |from| until.duration_since(from));
-        let elapsed = std::time::Duration::try_from(elapsed).unwrap_or_default();
-        format!("{}/{}", GoDuration(elapsed), GoDuration(total))
+        let from = self.status.available_at.unwrap_or(until);
+        let elapsed = u64::try_from(until.as_second() - from.as_second()).unwrap_or_default();
+        format!("{}/{}", GoDuration::from_secs(elapsed), GoDuration(total))
     }
 }
 

@@ -177,9 +177,9 @@ impl Fence {
         self.lock().held.get(&shard).is_none_or(|held| held.in_flight == 0)
     }
 
-    /// A shard is not this process's any more.
-    pub fn give(&self, shard: u16) {
-        self.lock().held.remove(&shard);
+    /// A shard is not this process's any more. Whether it was.
+    pub fn give(&self, shard: u16) -> bool {
+        self.lock().held.remove(&shard).is_some()
     }
 
     /// The session is over, and with it every right.

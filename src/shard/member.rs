@@ -1,6 +1,7 @@
 //! This replica among the others: keeps its session, and does what [`Table::plan`] says.
 
 use std::{
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -20,22 +21,13 @@ use super::{
     leases::Leases,
     plan::{Own, Step},
     serve::Served,
+    step::pause,
     table::Table,
 };
-use crate::{
-    clock::Clock,
-    error::{ApiError, Class, retry_after},
-    metrics::Metrics,
-};
+use crate::{clock::Clock, error::retry_after, metrics::Metrics};
 
 /// Leases that are written at once.
 const AT_ONCE: usize = 8;
-
-/// How long what is under way may take to end when a shard is given away.
-const LAST_WRITE: Duration = Duration::from_secs(2);
-
-/// An API server that asks for a longer pause gets this one: shards without an owner wait meanwhile.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Why a replica cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -125,7 +117,7 @@ impl Member {
         self.changed.notify_one();
     }
 
-    fn put(&self, read: Read) {
+    pub(super) fn put(&self, read: Read) {
         let now = self.options.time.now();
         self.lock().table.put(read, now);
         self.changed.notify_one();
@@ -169,11 +161,7 @@ impl Member {
         loop {
             let (steps, wake) = self.plan();
             let idle = steps.is_empty();
-            let done = stream::iter(steps).map(|step| self.step(step));
-            let done: Vec<_> = done.buffer_unordered(AT_ONCE).collect().await;
-            self.tell_ready();
-            let pauses: Vec<_> = done.into_iter().filter_map(|done| pause(&done.err()?)).collect();
-            if let Some(asked) = pauses.into_iter().max() {
+            if let Some(asked) = self.step_all(steps).await {
                 troubles += 1;
                 self.rest(asked.max(retry_after(troubles, Duration::from_secs(3))))
                     .await;
@@ -192,6 +180,28 @@ impl Member {
                 () = self.changed.notified() => {}
                 () = sleep(wait.max(Duration::from_millis(1))) => {}
             }
+        }
+    }
+
+    /// Does these steps. What is taken, or lost, is so at once, though another step hangs. How long to leave the API server
+    /// alone, if it asked for that.
+    async fn step_all(&self, steps: Vec<Step>) -> Option<Duration> {
+        let steps = stream::iter(steps).map(|step| self.step(step));
+        let mut steps = pin!(steps.buffer_unordered(AT_ONCE));
+        let mut asked = None;
+        loop {
+            tokio::select! {
+                biased;
+                done = steps.next() => match done {
+                    Some(done) => asked = asked.max(done.err().and_then(|error| pause(&error))),
+                    None => return asked,
+                },
+                () = self.changed.notified() => {}
+            }
+            let state = self.lock();
+            self.settle(&state, &self.own_of(&state));
+            drop(state);
+            self.tell_ready();
         }
     }
 
@@ -270,15 +280,14 @@ impl Member {
             }
             if let Some(epoch) = held {
                 // Of a release the reply may have been lost.
-                let what = if owned.get(&index).is_some_and(|owned| owned.draining) {
-                    tracing::info!(shard = index, "shard given away");
-                    "released"
+                if owned.get(&index).is_some_and(|owned| owned.draining) {
+                    let next = state.table.shard(index).and_then(|shard| shard.next.as_deref());
+                    self.released(index, next);
                 } else {
                     tracing::warn!(shard = index, epoch, "the shard was taken from this replica");
-                    "lost"
-                };
-                self.fence.give(index);
-                self.metrics.handover(what);
+                    self.fence.give(index);
+                    self.metrics.handover("lost");
+                }
             }
             if let Some(epoch) = ours {
                 self.own(index, epoch);
@@ -301,96 +310,7 @@ impl Member {
         }
     }
 
-    async fn step(&self, step: Step) -> Result<(), ApiError> {
-        match step {
-            Step::Warm(shard) => self.served.start(shard),
-            Step::Cool(shard) => self.served.stop(shard),
-            Step::Seize(session) => self.seize(session).await?,
-            Step::Look(session) => {
-                let live = self.leases.session(lease::identity(&session), self.patience()).await?;
-                self.lock().table.look(&session, live, self.options.time.now());
-                self.changed.notify_one();
-            }
-            Step::Take(shard) => self.take(shard).await?,
-            Step::Hint(shard) => {
-                let written = self.write(&shard).await?;
-                tracing::info!(shard = shard.index, next = shard.next, "a shard is to change its owner");
-                self.put(Read::Shard(written));
-            }
-            Step::Release(shard) => self.release(shard).await?,
-        }
-        Ok(())
-    }
-
-    async fn write(&self, shard: &Shard) -> Result<Shard, ApiError> {
-        self.leases.write_shard(shard, self.clock.now(), self.patience()).await
-    }
-
-    /// Ends the session of a replica that was not seen to renew it, unless it does so in this very moment.
-    async fn seize(&self, session: Session) -> Result<(), ApiError> {
-        let since_renewal = self.options.time.now().saturating_sub(self.lock().renewed);
-        if since_renewal > self.options.ttl / 2 {
-            // It may be us who is cut off.
-            return Ok(());
-        }
-        match self.leases.session(&session.identity, self.patience()).await? {
-            Some(now) if now.version == session.version => {
-                let ended = session.ended();
-                let ended = self.leases.write_session(&ended, self.clock.now(), self.patience());
-                let ended = ended.await?;
-                tracing::warn!(session = session.holder, "ended the session of a replica that is gone");
-                self.metrics.handover("seized");
-                self.put(Read::Session(ended));
-            }
-            Some(now) => self.put(Read::Session(now)),
-            None => self.miss(&lease::session_name(&session.identity)),
-        }
-        Ok(())
-    }
-
-    async fn take(&self, shard: Shard) -> Result<(), ApiError> {
-        // Its objects are read while the Lease is written.
-        self.served.start(shard.index);
-        let taken = match self.write(&shard).await {
-            Err(error) if !error.is_answer() => {
-                // It may have been carried out all the same.
-                self.leases.shard(shard.index, self.patience()).await?
-            }
-            other => Some(other?),
-        };
-        // Whether it is ours is read off the table, like everything that comes without being waited for.
-        if let Some(taken) = taken {
-            self.put(Read::Shard(taken));
-        }
-        Ok(())
-    }
-
-    async fn release(&self, shard: Shard) -> Result<(), ApiError> {
-        self.fence.drain(shard.index);
-        let start = Instant::now();
-        while !self.fence.is_quiet(shard.index) && start.elapsed() < LAST_WRITE {
-            sleep(Duration::from_millis(5)).await;
-        }
-        let released = self.write(&shard).await?;
-        tracing::info!(shard = shard.index, next = shard.next, "shard given away");
-        self.fence.give(shard.index);
-        self.metrics.handover("released");
-        self.put(Read::Shard(released));
-        Ok(())
-    }
-
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// How long to leave the API server alone after an error; `None` if another replica was only faster.
-fn pause(error: &ApiError) -> Option<Duration> {
-    let asked = match error.class() {
-        Class::Conflict => return None,
-        Class::Throttled(asked) => asked.min(LONGEST_PAUSE),
-        Class::Fenced | Class::Invalid | Class::Transient => Duration::ZERO,
-    };
-    tracing::warn!(error = error.message(), "a Lease is tried again later");
-    Some(asked)
 }

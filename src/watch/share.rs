@@ -26,8 +26,9 @@ pub(super) trait Feed {
     /// Takes in a version of an object; the Kanaries that it matters to.
     fn put(&self, cache: &Cache, object: &Self::Object) -> Vec<Key>;
 
-    /// The object is gone; the Kanaries that it matters to.
-    fn remove(&self, cache: &Cache, place: &Place) -> Vec<Key>;
+    /// The object is gone since version `at`, or, if that is 0, this watch does not follow it any more; the Kanaries that it
+    /// matters to.
+    fn remove(&self, cache: &Cache, place: &Place, at: u64) -> Vec<Key>;
 
     /// Everything that the cache has of this kind, with its version, if others than watches bring new objects.
     fn all(&self, cache: &Cache) -> Vec<(Place, u64)>;
@@ -96,12 +97,13 @@ impl<F: Feed> Share<F> {
     pub(super) fn deleted(&self, item: &Item<F::Object>) {
         let keys = {
             let mut claims = self.sink.claims.lock();
-            let name: Name = (self.kind(), address(item).0);
+            let (place, version) = address(item);
+            let name: Name = (self.kind(), place);
             if claims.get(&name).is_none_or(|claim| claim.watch != self.watch) {
                 return;
             }
             claims.remove(&name);
-            self.feed.remove(&self.sink.cache, &name.1)
+            self.feed.remove(&self.sink.cache, &name.1, number(&version))
         };
         self.push(keys);
     }
@@ -119,7 +121,7 @@ impl<F: Feed> Share<F> {
             let stray = others.filter(|(_, known)| *known <= version).map(|(place, _)| place);
             gone.extend(stray.filter(|place| !claims.contains_key(&(kind.clone(), place.clone()))));
             let gone = gone.iter();
-            gone.flat_map(|place| self.feed.remove(&self.sink.cache, place))
+            gone.flat_map(|place| self.feed.remove(&self.sink.cache, place, version))
                 .collect()
         };
         self.push(keys);
@@ -141,7 +143,7 @@ impl<F: Feed> Drop for Share<F> {
         let keys: Vec<_> = {
             let mut claims = self.sink.claims.lock();
             let mine = claims.extract_if(.., |_, claim| self.holds(claim));
-            mine.flat_map(|((_, place), _)| self.feed.remove(&self.sink.cache, &place))
+            mine.flat_map(|((_, place), _)| self.feed.remove(&self.sink.cache, &place, 0))
                 .collect()
         };
         self.push(keys);

@@ -1,0 +1,93 @@
+//! The kinds that the cache keeps.
+
+use k8s_openapi::api::{
+    apps::v1::Deployment as KubeDeployment,
+    autoscaling::v2::HorizontalPodAutoscaler,
+    core::v1::{Pod as KubePod, Service as KubeService},
+};
+
+use super::{
+    Cached, Place, State, enlist, keys,
+    table::Table,
+    view::{self, PodRow, ServiceRow},
+};
+use crate::canary::{
+    Key,
+    observation::{Deployment, Owned},
+};
+
+impl Cached for KubeDeployment {
+    type View = Deployment;
+
+    fn view(object: &Self) -> Option<Deployment> {
+        Some(view::deployment(object))
+    }
+
+    fn table(state: &mut State) -> &mut Table<Deployment> {
+        &mut state.deployments
+    }
+
+    fn touch(state: &mut State, place: &Place, _: &Deployment, _: bool) -> Vec<Key> {
+        keys(&state.by_deployment, place)
+    }
+}
+
+impl Cached for KubeService {
+    type View = ServiceRow;
+
+    fn view(object: &Self) -> Option<ServiceRow> {
+        Some(view::service(object))
+    }
+
+    fn table(state: &mut State) -> &mut Table<ServiceRow> {
+        &mut state.services
+    }
+
+    fn touch(state: &mut State, place: &Place, row: &ServiceRow, there: bool) -> Vec<Key> {
+        let first = row.service.selector.first_key_value().filter(|_| !row.is_kanary);
+        if let Some((label, value)) = first {
+            let (namespace, name) = place.clone();
+            let selected = (namespace, label.clone(), value.clone());
+            enlist(&mut state.production, selected, name, there);
+        }
+        if let Some(owner) = &row.owned.owner {
+            enlist(&mut state.services_of, owner.clone(), place.clone(), there);
+        }
+        keys(&state.by_service, place)
+    }
+}
+
+impl Cached for HorizontalPodAutoscaler {
+    type View = Owned;
+
+    fn view(object: &Self) -> Option<Owned> {
+        Some(view::autoscaler(object))
+    }
+
+    fn table(state: &mut State) -> &mut Table<Owned> {
+        &mut state.autoscalers
+    }
+
+    fn touch(state: &mut State, place: &Place, _: &Owned, _: bool) -> Vec<Key> {
+        keys(&state.by_deployment, place)
+    }
+}
+
+impl Cached for KubePod {
+    type View = PodRow;
+
+    fn view(object: &Self) -> Option<PodRow> {
+        view::pod(object)
+    }
+
+    fn table(state: &mut State) -> &mut Table<PodRow> {
+        &mut state.pods
+    }
+
+    fn touch(state: &mut State, place: &Place, row: &PodRow, there: bool) -> Vec<Key> {
+        let (namespace, name) = place.clone();
+        let deployment = (namespace, row.deployment.clone());
+        enlist(&mut state.pods_of, deployment.clone(), name, there);
+        keys(&state.by_deployment, &deployment)
+    }
+}

@@ -1,0 +1,126 @@
+//! The steps of a plan: reads and writes of Leases, and what follows from the answers.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::{
+    lease::{self, Read, Session, Shard},
+    member::Member,
+    plan::Step,
+};
+use crate::error::{ApiError, Class};
+
+/// How long what is under way may take to end when a shard is given away.
+const LAST_WRITE: Duration = Duration::from_secs(2);
+
+/// An API server that asks for a longer pause gets this one: shards without an owner wait meanwhile.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+impl Member {
+    /// Does a step.
+    pub(super) async fn step(&self, step: Step) -> Result<(), ApiError> {
+        match step {
+            Step::Warm(shard) => self.served.start(shard),
+            // Not if it became ours meanwhile.
+            Step::Cool(shard) if self.fence.owned().contains_key(&shard) => {}
+            Step::Cool(shard) => self.served.stop(shard),
+            Step::Seize(session) => self.seize(session).await?,
+            Step::Look(session) => {
+                let live = self.leases.session(lease::identity(&session), self.patience()).await?;
+                self.lock().table.look(&session, live, self.options.time.now());
+                self.changed.notify_one();
+            }
+            Step::Take(shard) => self.take(shard).await?,
+            Step::Hint(shard) => {
+                let written = self.write(&shard).await?;
+                tracing::info!(shard = shard.index, next = shard.next, "a shard is to change its owner");
+                self.put(Read::Shard(written));
+            }
+            Step::Release(shard) => self.release(shard).await?,
+        }
+        Ok(())
+    }
+
+    async fn write(&self, shard: &Shard) -> Result<Shard, ApiError> {
+        let written = self.leases.write_shard(shard, self.clock.now(), self.patience()).await;
+        if written.as_ref().is_err_and(ApiError::is_conflict) {
+            // What was known is not so any more, and the watch that should tell may be stalled.
+            match self.leases.shard(shard.index, self.patience()).await? {
+                Some(now) => self.put(Read::Shard(now)),
+                None => self.miss(&lease::shard_name(self.fence.layout().shards(), shard.index)),
+            }
+        }
+        written
+    }
+
+    /// Ends the session of a replica that was not seen to renew it, unless it does so in this very moment.
+    async fn seize(&self, session: Session) -> Result<(), ApiError> {
+        let since_renewal = self.options.time.now().saturating_sub(self.lock().renewed);
+        if since_renewal > self.options.ttl / 2 {
+            // It may be us who is cut off.
+            return Ok(());
+        }
+        match self.leases.session(&session.identity, self.patience()).await? {
+            Some(now) if now.version == session.version => {
+                let ended = session.ended();
+                let ended = self.leases.write_session(&ended, self.clock.now(), self.patience());
+                let ended = ended.await?;
+                tracing::warn!(session = session.holder, "ended the session of a replica that is gone");
+                self.metrics.handover("seized");
+                self.put(Read::Session(ended));
+            }
+            Some(now) => self.put(Read::Session(now)),
+            None => self.miss(&lease::session_name(&session.identity)),
+        }
+        Ok(())
+    }
+
+    async fn take(&self, shard: Shard) -> Result<(), ApiError> {
+        // Its objects are read while the Lease is written.
+        self.served.start(shard.index);
+        let taken = match self.write(&shard).await {
+            Err(error) if !error.is_answer() => {
+                // It may have been carried out all the same.
+                self.leases.shard(shard.index, self.patience()).await?
+            }
+            other => Some(other?),
+        };
+        // Whether it is ours is read off the table, like everything that comes without being waited for.
+        if let Some(taken) = taken {
+            self.put(Read::Shard(taken));
+        }
+        Ok(())
+    }
+
+    async fn release(&self, shard: Shard) -> Result<(), ApiError> {
+        self.fence.drain(shard.index);
+        let start = Instant::now();
+        while !self.fence.is_quiet(shard.index) && start.elapsed() < LAST_WRITE {
+            sleep(Duration::from_millis(5)).await;
+        }
+        let released = self.write(&shard).await?;
+        self.released(shard.index, shard.next.as_deref());
+        self.put(Read::Shard(released));
+        Ok(())
+    }
+
+    /// A shard was given away. (The watch may have told before the reply came.)
+    pub(super) fn released(&self, index: u16, next: Option<&str>) {
+        if self.fence.give(index) {
+            tracing::info!(shard = index, next, "shard given away");
+            self.metrics.handover("released");
+        }
+    }
+}
+
+/// How long to leave the API server alone after an error; `None` if another replica was only faster.
+pub(super) fn pause(error: &ApiError) -> Option<Duration> {
+    let asked = match error.class() {
+        Class::Conflict => return None,
+        Class::Throttled(asked) => asked.min(LONGEST_PAUSE),
+        Class::Fenced | Class::Invalid | Class::Transient => Duration::ZERO,
+    };
+    tracing::warn!(error = error.message(), "a Lease is tried again later");
+    Some(asked)
+}
