@@ -241,7 +241,8 @@ impl Fence {
     /// Whether a slot is of a shard that this process owns, whether or not it may write at this moment.
     #[must_use]
     pub fn holds(&self, slot: Slot) -> bool {
-        self.lock().held.contains_key(&self.layout.shard_of(slot))
+        let state = self.lock();
+        state.standalone || state.held.contains_key(&self.layout.shard_of(slot))
     }
 
     /// Sends a write, if `right` still holds, and waits for its answer no longer than that.

@@ -2,20 +2,26 @@
 //! label is wrong is not acted upon before that.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, stream::FuturesUnordered};
 use kube::{
     Api, Client, ResourceExt,
     api::{Patch, PatchParams},
 };
 use serde_json::json;
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 
-use super::{fence::Fence, slot::Slot};
+use super::{
+    fence::{Fence, Right},
+    slot::Slot,
+};
 use crate::{
     api::{
         Kanary, KanaryKind,
@@ -42,6 +48,10 @@ struct Stray {
     slot: Slot,
     /// The slot whose owner writes it: the one it belongs to, or the wrong one that it is in, because nobody else sees it.
     seen_in: Slot,
+    /// Writes in a row that failed.
+    failures: u32,
+    /// It is not tried again before that.
+    not_before: Instant,
 }
 
 /// The Kanaries whose labels are missing or wrong.
@@ -95,6 +105,8 @@ impl Labels {
                 order,
                 slot,
                 seen_in: label.unwrap_or(slot),
+                failures: 0,
+                not_before: Instant::now(),
             };
             strays.insert(key, stray);
         }
@@ -114,34 +126,62 @@ impl Labels {
         self.changed.notify_one();
     }
 
-    /// Writes labels, for ever.
+    /// Writes labels, for ever. One that hangs holds up no other.
     pub async fn run(self: Arc<Self>) {
-        let mut failures = 0;
+        let (mut under_way, mut busy) = (FuturesUnordered::new(), BTreeSet::new());
         loop {
-            let strays: Vec<_> = self.lock().clone().into_iter().collect();
-            let written = stream::iter(strays).map(|(key, stray)| self.write(key, stray));
-            let failed = written
-                .buffer_unordered(AT_ONCE)
-                .fold(false, async |any, done| any || !done)
-                .await;
-            failures = if failed { failures + 1 } else { 0 };
-            let wait = if failed {
-                retry_after(failures, Duration::from_secs(5))
-            } else {
-                Duration::MAX
-            };
-            let _again = timeout(wait, self.changed.notified()).await;
+            // Not after each, because each time all are looked at.
+            if busy.len() <= AT_ONCE / 2 {
+                for (key, stray, right) in self.due(&busy) {
+                    busy.insert(key.clone());
+                    let this = self.clone();
+                    under_way.push(async move {
+                        if !this.write(&key, &stray, right).await {
+                            this.put_off(&key, stray.failures + 1);
+                        }
+                        key
+                    });
+                }
+            }
+            tokio::select! {
+                biased;
+                Some(key) = under_way.next() => drop(busy.remove(&key)),
+                () = self.changed.notified() => {}
+                () = sleep_until(self.next()) => {}
+            }
         }
     }
 
-    /// Writes one, if it is ours to write. Whether that is done with.
-    async fn write(&self, key: Key, stray: Stray) -> bool {
-        let Some(right) = self.fence.begin(stray.seen_in) else {
-            tracing::debug!(key = %key, slot = %stray.slot, "the label is for another replica to write");
-            // A session that was not renewed in time may be, later.
-            return !self.fence.holds(stray.seen_in);
-        };
-        let Key { kind, namespace, name } = &key;
+    /// What is to be written now, and is ours to write.
+    fn due(&self, busy: &BTreeSet<Key>) -> Vec<(Key, Stray, Right)> {
+        let now = Instant::now();
+        let strays = self.lock();
+        let due = strays.iter().filter(|(key, stray)| stray.not_before <= now && !busy.contains(*key));
+        due.filter_map(|(key, stray)| Some((key.clone(), stray.clone(), self.fence.begin(stray.seen_in)?)))
+            .take(AT_ONCE - busy.len())
+            .collect()
+    }
+
+    /// When to look again if nothing happens: a label that was put off is due, or a session was renewed that was late.
+    fn next(&self) -> Instant {
+        let now = Instant::now();
+        let (soon, some_time) = (now + Duration::from_secs(1), now + Duration::from_hours(1));
+        let strays = self.lock();
+        let ours = strays.values().filter(|stray| self.fence.holds(stray.seen_in));
+        let when = ours.map(|stray| Some(stray.not_before).filter(|at| *at > now).unwrap_or(soon));
+        when.min().unwrap_or(some_time)
+    }
+
+    fn put_off(&self, key: &Key, failures: u32) {
+        if let Some(stray) = self.lock().get_mut(key) {
+            stray.failures = failures;
+            stray.not_before = Instant::now() + retry_after(failures, Duration::from_secs(5));
+        }
+    }
+
+    /// Writes one. Whether that is done with.
+    async fn write(&self, key: &Key, stray: &Stray, right: Right) -> bool {
+        let Key { kind, namespace, name } = key;
         let api: Api<Kanary> = Api::namespaced_with(self.client.clone(), namespace, kind);
         let params = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
@@ -164,8 +204,8 @@ impl Labels {
             .inc();
         tracing::debug!(key = %key, slot = %stray.slot, result, "label");
         match written {
-            Ok(_) => self.forget_if(&key, &stray),
-            Err(error) if error.is_conflict() => return self.look_again(&api, &key, &stray).await,
+            Ok(_) => self.forget_if(key, stray),
+            Err(error) if error.is_conflict() => return self.look_again(&api, key, stray).await,
             Err(error) => {
                 tracing::warn!(key = %key, error = error.message(), "a label could not be written and is tried again");
                 return false;

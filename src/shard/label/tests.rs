@@ -121,3 +121,26 @@ async fn a_watch_that_is_late_does_not_hide_what_another_told_since() {
     assert!(labels.check(KanaryKind::Deployment, &labelled("13")));
     assert_eq!(version(), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_that_hangs_holds_up_no_other() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let told = asked.clone();
+    let service = service_fn(move |request: Request<Body>| {
+        told.lock().unwrap().push(request.uri().path().to_owned());
+        std::future::pending::<Result<Response<Body>, BoxError>>()
+    });
+    let client = Client::new(service, "shop");
+    let labels = Arc::new(Labels::new(client, Arc::new(Fence::standalone()), Arc::default()));
+    let task = tokio::spawn(labels.clone().run());
+    for name in ["batman", "robin"] {
+        let mut kanary = unlabelled("1");
+        kanary.metadata.name = Some(name.to_owned());
+        labels.check(KanaryKind::Deployment, &kanary);
+        sleep(Duration::from_secs(1)).await;
+    }
+    task.abort();
+    let asked = asked.lock().unwrap();
+    assert!(asked.iter().any(|path| path.contains("/batman")), "{asked:?}");
+    assert!(asked.iter().any(|path| path.contains("/robin")), "{asked:?}");
+}
