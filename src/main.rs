@@ -1,119 +1,29 @@
 //! `kanary run`, `kanary shards`, `kanary crds` and `kanary demo`.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+mod cli;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use anyhow::Context;
-use clap::{Parser, Subcommand, ValueEnum};
 use kanary::{
-    api::GoDuration,
     client,
     clock::Clock,
     controller,
-    shard::{Layout, Monotonic, Sharding, leader::Election, lease::is_identity, show},
+    shard::{Monotonic, Sharding, leader::Election, lease::is_identity, show},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-/// Canary deployments for Kubernetes, judged before they are promoted.
-#[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Run the controller, against the cluster of KUBECONFIG or the one it runs in.
-    Run(Run),
-    /// Show which replica acts on what: slots, owners, epochs, the age of sessions, and how many Kanaries each shard has.
-    Shards(Shards),
-    /// Print the CustomResourceDefinitions, for `kubectl apply -f -`.
-    Crds(Crds),
-    /// Show Kanary at work on a cluster in memory: needs nothing, takes half a minute.
-    #[cfg(feature = "demo")]
-    Demo(kanary::demo::Options),
-}
-
-#[derive(clap::Args)]
-struct Shards {
-    /// Where the Leases are [default: the namespace of the context in KUBECONFIG].
-    #[arg(long, short = 'n', env = "KANARY_LEASE_NAMESPACE", value_name = "NAME")]
-    lease_namespace: Option<String>,
-}
-
-#[derive(clap::Args)]
-struct Crds {
-    /// Write a file for each into this folder instead.
-    #[arg(long, value_name = "FOLDER")]
-    output: Option<PathBuf>,
-}
-
-#[derive(clap::Args)]
-struct Run {
-    /// Serve /livez, /readyz and /metrics here; port 0 takes any free one (the log tells which).
-    #[arg(
-        long,
-        env = "KANARY_ADMIN_ADDR",
-        default_value = "127.0.0.1:8080",
-        value_name = "ADDR"
-    )]
-    admin_addr: SocketAddr,
-    /// Serve the Kanaries of this namespace only [default: of all].
-    #[arg(long, env = "KANARY_NAMESPACE", value_name = "NAME")]
-    namespace: Option<String>,
-    /// Form of the log.
-    #[arg(long, env = "KANARY_LOG_FORMAT", value_enum, default_value = "text")]
-    log_format: LogFormat,
-    /// What is logged: a level, or directives like `info,kanary=debug`.
-    #[arg(long, env = "KANARY_LOG", default_value = "info", value_name = "FILTER")]
-    log: String,
-    /// Name of this replica: in Events, and among the others. Each needs its own; in a cluster it is the pod's.
-    #[arg(long, env = "HOSTNAME", default_value = "kanary", value_name = "NAME")]
-    identity: String,
-    /// Run as the only replica, without Leases. Two of these at once act on the same Kanaries.
-    #[arg(long, env = "KANARY_STANDALONE", conflicts_with_all = ["shards", "session_ttl", "lease_namespace"])]
-    standalone: bool,
-    /// Parts that replicas divide the Kanaries into: a power of two up to 256, some times as many as there will be replicas.
-    /// Counts when the first replica starts; afterwards it is what is stored.
-    #[arg(long, env = "KANARY_SHARDS", default_value = "32", value_name = "NUMBER", value_parser = layout)]
-    shards: Layout,
-    /// How long the others wait before they take over from a replica that is not heard of. Each writes five times as often.
-    /// With 6s they take over within 7 s and not 17.
-    #[arg(long, env = "KANARY_SESSION_TTL", default_value = "15s", value_name = "DURATION", value_parser = session_ttl)]
-    session_ttl: GoDuration,
-    /// Where the Leases are [default: the namespace of the pod, or of the context in KUBECONFIG].
-    #[arg(long, env = "KANARY_LEASE_NAMESPACE", value_name = "NAME")]
-    lease_namespace: Option<String>,
-    /// Hash of the pod template of this replica, the label pod-template-hash: in a rolling update new replicas are preferred.
-    #[arg(long, env = "KANARY_POD_TEMPLATE_HASH", default_value = "", value_name = "HASH")]
-    pod_template_hash: String,
-}
-
-fn layout(text: &str) -> Result<Layout, String> {
-    let shards = text.parse().map_err(|_| "a number is needed".to_owned())?;
-    Layout::new(shards).map_err(|error| error.to_string())
-}
-
-fn session_ttl(text: &str) -> Result<GoDuration, String> {
-    let ttl: GoDuration = text.parse()?;
-    let seconds = ttl.0.as_secs();
-    // Leases count in seconds, and below that the API server's own hiccups would cost the session.
-    if ttl.0.subsec_nanos() > 0 || !(3..=300).contains(&seconds) {
-        return Err("must be whole seconds between 3s and 5m, such as 15s".to_owned());
-    }
-    Ok(ttl)
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
-}
+use self::cli::{Command, Crds, LogFormat, Run, Shards};
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let command = cli::parse();
+    let prints = !matches!(command, Command::Run(_));
+    let result = match command {
         Command::Run(options) => run(options).map(|()| ExitCode::SUCCESS),
         Command::Shards(options) => shards(&options).map(|()| ExitCode::SUCCESS),
         Command::Crds(options) => crds(&options).map(|()| ExitCode::SUCCESS),
@@ -122,6 +32,8 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(code) => code,
+        // Who reads no further, like `head`, has what they want.
+        Err(error) if prints && is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("kanary: {error:#}");
             ExitCode::FAILURE
@@ -129,11 +41,24 @@ fn main() -> ExitCode {
     }
 }
 
+/// Nobody reads what is written.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Writes to standard output; `print!` panics where nobody reads it.
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
 fn crds(options: &Crds) -> anyhow::Result<()> {
     for crd in kanary::api::crds() {
         let yaml = serde_yaml_ng::to_string(&crd)?;
         let Some(folder) = &options.output else {
-            print!("---\n{yaml}");
+            print(&format!("---\n{yaml}"))?;
             continue;
         };
         let file = folder.join(format!("{}.yaml", crd.spec.names.plural));
@@ -209,7 +134,7 @@ async fn cluster() -> anyhow::Result<kube::Config> {
     config.map_err(|error| anyhow::anyhow!("no cluster to talk to: set KUBECONFIG, or run in a cluster ({error})"))
 }
 
-/// Where the Leases are. A variable of the environment that is set to nothing counts as not set.
+/// Where the Leases are. A name that is empty counts as not said.
 fn lease_namespace(wanted: Option<&str>, config: &kube::Config) -> String {
     let wanted = wanted.filter(|namespace| !namespace.is_empty());
     wanted.unwrap_or(&config.default_namespace).to_owned()
@@ -244,8 +169,9 @@ async fn shards(options: &Shards) -> anyhow::Result<()> {
     let config = cluster().await?;
     let namespace = lease_namespace(options.lease_namespace.as_deref(), &config);
     let clock = Clock::default();
+    let server = format!("API server {}", config.cluster_url);
     let client = client::connect(config, clock.clone(), "shards")?;
-    print!("{}", show::text(client, &namespace, &clock).await?);
+    print(&show::text(client, &namespace, &clock).await.context(server)?)?;
     Ok(())
 }
 
@@ -266,6 +192,14 @@ mod tests {
     use std::{future::pending, pin::pin};
 
     use super::*;
+
+    #[test]
+    fn only_a_reader_that_went_away_is_no_failure() {
+        let of = |kind: io::ErrorKind| anyhow::Error::from(io::Error::from(kind));
+        assert!(is_closed_pipe(&of(io::ErrorKind::BrokenPipe)));
+        assert!(!is_closed_pipe(&of(io::ErrorKind::StorageFull)));
+        assert!(!is_closed_pipe(&anyhow::anyhow!("something else")));
+    }
 
     /// What comes of `work` that is told to stop so many times.
     async fn told<T>(times: u32, stop: &CancellationToken, work: impl Future<Output = T>) -> Result<T, SignalKind> {

@@ -15,7 +15,7 @@ use crate::{
         Canary, Key,
         canary::Spec,
         decision::Notice,
-        observation::{Observation, Promotion, Refusal},
+        observation::{Deployment, Observation, Promotion, Refusal},
         status::Phase,
         validation::{Item, Sample, Tally, promql::PromQl},
     },
@@ -50,12 +50,13 @@ struct Remembered {
 }
 
 impl Remembered {
-    /// The target says that this run promoted it: from then on a target that says something else was changed by others.
-    fn notice_promotion(&mut self, seen: &Observation) {
-        let target = seen
-            .target
-            .as_ref()
-            .filter(|target| target.promoted_by.as_ref() == Some(&self.run));
+    /// The target says that this run promoted it: from then on a target that says something else was changed by others. Not
+    /// if it has the template from `before`: that is not what this run made of it.
+    fn notice_promotion(&mut self, seen: &Observation, before: Option<&String>) {
+        let is_promoted = |target: &&Deployment| {
+            target.promoted_by.as_ref() == Some(&self.run) && Some(&target.template_hash) != before
+        };
+        let target = seen.target.as_ref().filter(is_promoted);
         if let (Some(target), false) = (target, matches!(self.promotion, Promotion::Done { .. })) {
             self.promotion = Promotion::Done {
                 at: None,
@@ -91,7 +92,7 @@ impl Memory {
             // Whoever gave the verdict may have promoted as well, and been overruled since.
             known.promotion = Promotion::Unknown;
         }
-        known.notice_promotion(seen);
+        known.notice_promotion(seen, canary.status.target_hash.as_ref());
         for (index, item) in spec.validation.items.iter().enumerate() {
             let query = query(item);
             match known.tallies.get_mut(index) {

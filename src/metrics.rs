@@ -27,7 +27,7 @@ pub struct Outcome {
 pub struct Write {
     /// What was written.
     pub write: &'static str,
-    /// `ok`, `conflict`, `transient`, `throttled` or `invalid`.
+    /// `ok`, `conflict`, `transient`, `throttled`, `fenced` or `invalid`.
     pub result: &'static str,
 }
 

@@ -147,7 +147,9 @@ impl Context {
             done?;
             self.memory.status_written(&canary.key, status);
             // It was written onto the newest version.
-            right.epoch.inspect(|epoch| self.memory.mark_current(&canary.key, *epoch));
+            right
+                .epoch
+                .inspect(|epoch| self.memory.mark_current(&canary.key, *epoch));
             self.report(canary, status, now);
         }
         if let Ok(spec) = &canary.spec {
@@ -170,10 +172,12 @@ impl Context {
         let done = self.writer.act(canary, action, right).await;
         match done.as_ref().map_err(ApiError::class) {
             Ok(template_hash) => {
-                let promotion = template_hash.clone().map_or(Promotion::Unknown, |template_hash| Promotion::Done {
-                    at: Some(now),
-                    template_hash,
-                });
+                let promotion = template_hash
+                    .clone()
+                    .map_or(Promotion::Unknown, |template_hash| Promotion::Done {
+                        at: Some(now),
+                        template_hash,
+                    });
                 self.memory.set_promotion(key, promotion);
             }
             // The API server says that it did not happen.

@@ -43,7 +43,7 @@ pub(super) fn promote(step: &Step<'_>) -> Decision {
     if !is_promoted(step, target) {
         return update(step, draft);
     }
-    if matches!(&step.seen.promotion, Promotion::Done { template_hash, .. } if *template_hash != target.template_hash) {
+    if is_replaced(step, target) {
         return fail(step, draft, "TargetChanged", &replaced(name));
     }
     if target.rolled_out {
@@ -69,6 +69,18 @@ fn replaced(target: &str) -> String {
 fn is_promoted(step: &Step<'_>, target: &Deployment) -> bool {
     let marker = Some(step.canary.marker(step.spec));
     target.promoted_by == marker || target.created_by == marker
+}
+
+/// Whether a target that was promoted has another template by now. Where it is not known what it was given, because there was no
+/// reply, the one from before the run is another: then it may be that the canary had the same, and that is not held for proof.
+fn is_replaced(step: &Step<'_>, target: &Deployment) -> bool {
+    match &step.seen.promotion {
+        Promotion::Done { template_hash, .. } => *template_hash != target.template_hash,
+        Promotion::NotYet | Promotion::Unknown => {
+            let before = step.canary.status.target_hash.as_ref();
+            target.promoted_by == Some(step.canary.marker(step.spec)) && before == Some(&target.template_hash)
+        }
+    }
 }
 
 /// The one write to the target, under the precondition that it still is what was read.

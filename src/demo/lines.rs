@@ -112,18 +112,16 @@ fn costs(kanaries: usize, costs: &Costs) -> [String; 3] {
     let each = |number: usize| number as f64 / kanaries.max(1) as f64;
     [
         format!(
-            "Kanary wrote {} times to the API server, {:.1} for each Kanary (at most 7),",
+            "Kanary wrote {} times to the API server, {:.1} for each Kanary, and {} Events;",
             costs.writes,
             each(costs.writes),
+            costs.events,
         ),
         format!(
-            "and {} Events; it deleted {} objects after the end, read {} live, and",
-            costs.events, costs.cleanups, costs.reads,
+            "it deleted {} objects after the end, read {} live, and asked Prometheus {} times.",
+            costs.cleanups, costs.reads, costs.queries,
         ),
-        format!(
-            "asked Prometheus {} times. Waiting cost the API server nothing.",
-            costs.queries
-        ),
+        "It promises at most 7 writes for a run, and no call to the API server while one waits.".to_owned(),
     ]
 }
 

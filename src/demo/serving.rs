@@ -16,9 +16,9 @@ const USER: &str = "you";
 
 /// A loopback address: whoever reaches the API server may do anything.
 pub(super) fn loopback(text: &str) -> Result<SocketAddr, String> {
-    let address: SocketAddr = text
-        .parse()
-        .map_err(|_| "write an address and a port, like 127.0.0.1:6443 (port 0 takes any free one)".to_owned())?;
+    let why = "write an address and a port, like 127.0.0.1:6443 (port 0 takes any free one); names like localhost are \
+               not taken";
+    let address: SocketAddr = text.parse().map_err(|_| why.to_owned())?;
     if address.ip().is_loopback() {
         return Ok(address);
     }
@@ -53,12 +53,16 @@ impl Serving {
         })
     }
 
-    /// What to type.
-    pub(super) fn hints(&self) -> Vec<String> {
-        vec![
+    /// What to type, where the cluster's time goes so much faster.
+    pub(super) fn hints(&self, speed: u32) -> Vec<String> {
+        let mut hints = vec![
             format!("export KUBECONFIG={}", self.kubeconfig.0.display()),
-            "kubectl get kanaries -w    kubectl describe kd checkout-good".to_owned(),
-        ]
+            "kubectl get kanary -w    kubectl describe kanary checkout-good".to_owned(),
+        ];
+        if speed > 1 {
+            hints.push("kubectl get events    (describe counts their ages by your clock: <invalid>)".to_owned());
+        }
+        hints
     }
 
     /// Serves until it is dropped.
@@ -89,6 +93,7 @@ impl Drop for Kubeconfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::KanaryKind;
 
     #[test]
     fn only_loopback_is_listened_on() {
@@ -98,6 +103,7 @@ mod tests {
         for (bad, why) in [
             ("nonsense", "like 127.0.0.1:6443"),
             ("6443", "like 127.0.0.1:6443"),
+            ("localhost:0", "names like localhost are not taken"),
             ("127.0.0.1:99999", "like 127.0.0.1:6443"),
             ("0.0.0.0:6443", "anybody who reaches it could do anything"),
             ("192.168.1.2:6443", "anybody who reaches it could do anything"),
@@ -105,5 +111,21 @@ mod tests {
             let error = loopback(bad).expect_err(bad);
             assert!(error.contains(why), "{bad}: {error}");
         }
+    }
+
+    #[test]
+    fn every_hint_fits_a_narrow_terminal_and_names_one_kind() {
+        let path = std::env::temp_dir().join("kanary-demo-hints.kubeconfig");
+        let serving = Serving {
+            listener: None,
+            kubeconfig: Kubeconfig(path),
+        };
+        let hints = serving.hints(30);
+        assert!(hints.iter().skip(1).all(|hint| hint.len() < 80), "{hints:#?}");
+        assert_eq!(serving.hints(1), hints[..2]);
+        // `kubectl get -w` refuses a name of several kinds.
+        assert!(hints[1].starts_with("kubectl get kanary -w"), "{hints:#?}");
+        let kinds = KanaryKind::ALL.into_iter();
+        assert_eq!(kinds.filter(|kind| kind.short_names().contains(&"kanary")).count(), 1);
     }
 }

@@ -156,7 +156,9 @@ impl Labels {
     fn due(&self, busy: &BTreeSet<Key>) -> Vec<(Key, Stray, Right)> {
         let now = Instant::now();
         let strays = self.lock();
-        let due = strays.iter().filter(|(key, stray)| stray.not_before <= now && !busy.contains(*key));
+        let due = strays
+            .iter()
+            .filter(|(key, stray)| stray.not_before <= now && !busy.contains(*key));
         due.filter_map(|(key, stray)| Some((key.clone(), stray.clone(), self.fence.begin(stray.seen_in)?)))
             .take(AT_ONCE - busy.len())
             .collect()

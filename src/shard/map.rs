@@ -77,16 +77,19 @@ async fn agree(client: Client, namespace: &str, wanted: Layout, scope: &str) -> 
     }
 }
 
-/// The number that is agreed on, if there is one.
+/// The number that is agreed on, if there is one, and the namespace whose Kanaries are divided; empty for all namespaces.
 ///
 /// # Errors
 ///
 /// See [`Error`].
-pub async fn stored(client: Client, namespace: &str) -> Result<Option<Layout>, Error> {
+pub async fn stored(client: Client, namespace: &str) -> Result<Option<(Layout, String)>, Error> {
     let api: Api<ConfigMap> = Api::namespaced(client, namespace);
     let failed = |error| Error::Call(namespace.to_owned(), Box::new(error));
-    let stored = api.get_opt(NAME).await.map_err(failed)?;
-    stored.as_ref().map(read).transpose()
+    let Some(stored) = api.get_opt(NAME).await.map_err(failed)? else {
+        return Ok(None);
+    };
+    let scope = scope(&stored).cloned().unwrap_or_default();
+    Ok(Some((read(&stored)?, scope)))
 }
 
 /// What [`agree`] says, tried until it is known. A number that nobody can read is for people to mend, and said again and again.
@@ -115,12 +118,15 @@ pub(crate) async fn known(client: &Client, namespace: &str, wanted: Layout, scop
     }
 }
 
-fn read_for(map: &ConfigMap, scope: &str) -> Result<Layout, Error> {
-    let stored = map.data.as_ref().and_then(|data| data.get(SCOPE));
-    match stored.filter(|stored| *stored != scope) {
-        Some(other) => Err(Error::Scope(other.clone(), scope.to_owned())),
+fn read_for(map: &ConfigMap, wanted: &str) -> Result<Layout, Error> {
+    match scope(map).filter(|stored| *stored != wanted) {
+        Some(other) => Err(Error::Scope(other.clone(), wanted.to_owned())),
         None => read(map),
     }
+}
+
+fn scope(map: &ConfigMap) -> Option<&String> {
+    map.data.as_ref().and_then(|data| data.get(SCOPE))
 }
 
 fn read(map: &ConfigMap) -> Result<Layout, Error> {

@@ -31,9 +31,12 @@ struct Seen {
     sessions: BTreeMap<String, Session>,
     shards: BTreeMap<u16, Shard>,
     leader: Option<String>,
-    /// Kanaries by slot; under `None` those without one.
-    kanaries: BTreeMap<Option<Slot>, usize>,
+    /// The Kanaries, or why they could not be counted.
+    kanaries: Result<Counts, String>,
 }
+
+/// Kanaries by slot; under `None` those without one.
+type Counts = BTreeMap<Option<Slot>, usize>;
 
 /// Why it cannot be shown.
 #[derive(Debug, thiserror::Error)]
@@ -77,8 +80,7 @@ fn failed(what: String) -> impl FnOnce(kube::Error) -> Error {
 
 async fn read(client: Client, namespace: &str, clock: &Clock) -> Result<Seen, Error> {
     let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
-    let layout = map::stored(client.clone(), namespace).await?;
-    let Some(layout) = layout else {
+    let Some((layout, scope)) = map::stored(client.clone(), namespace).await? else {
         return Err(Error::Nothing(namespace.to_owned()));
     };
     let mut seen = Seen {
@@ -87,7 +89,7 @@ async fn read(client: Client, namespace: &str, clock: &Clock) -> Result<Seen, Er
         sessions: BTreeMap::new(),
         shards: BTreeMap::new(),
         leader: None,
-        kanaries: BTreeMap::new(),
+        kanaries: Ok(Counts::new()),
     };
     let found = leases.list(&ListParams::default().labels(LEASE)).await;
     for found in found.map_err(failed(format!("list Leases in namespace {namespace}")))? {
@@ -100,21 +102,35 @@ async fn read(client: Client, namespace: &str, clock: &Clock) -> Result<Seen, Er
     let leader = leases.get_opt(LEADER).await;
     let leader = leader.map_err(failed(format!("read Lease {LEADER} in namespace {namespace}")))?;
     seen.leader = leader.and_then(|leader| leader.spec?.holder_identity);
-    for kind in KanaryKind::ALL {
-        let counted = count(client.clone(), kind, &mut seen.kanaries).await;
-        counted.map_err(failed(format!("list {}", kind.plural())))?;
-    }
+    // Who may read the Leases is shown them, even if they may not read the Kanaries.
+    seen.kanaries = count(&client, &scope).await.map_err(|error| error.to_string());
     Ok(seen)
 }
 
-async fn count(client: Client, kind: KanaryKind, kanaries: &mut BTreeMap<Option<Slot>, usize>) -> kube::Result<()> {
-    let api: Api<Kanary> = Api::all_with(client, &kind);
+/// The Kanaries that the replicas share: of the namespace `scope`, or of all if it is empty.
+async fn count(client: &Client, scope: &str) -> Result<Counts, Error> {
+    let mut counts = Counts::new();
+    for kind in KanaryKind::ALL {
+        let (api, place): (Api<Kanary>, _) = match scope {
+            "" => (Api::all_with(client.clone(), &kind), String::new()),
+            scope => (
+                Api::namespaced_with(client.clone(), scope, &kind),
+                format!(" in namespace {scope}"),
+            ),
+        };
+        let counted = count_listed(&api, &mut counts).await;
+        counted.map_err(failed(format!("list {}{place}", kind.plural())))?;
+    }
+    Ok(counts)
+}
+
+async fn count_listed(api: &Api<Kanary>, counts: &mut Counts) -> kube::Result<()> {
     let mut params = ListParams::default().limit(PAGE);
     loop {
         let page = api.list_metadata(&params).await?;
         for object in &page.items {
             let slot = object.labels().get(SLOT).and_then(|slot| slot.parse().ok());
-            *kanaries.entry(slot).or_default() += 1;
+            *counts.entry(slot).or_default() += 1;
         }
         params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
         if params.continue_token.is_none() {
@@ -124,11 +140,29 @@ async fn count(client: Client, kind: KanaryKind, kanaries: &mut BTreeMap<Option<
 }
 
 impl Seen {
-    /// Kanaries of a shard.
-    fn count(&self, shard: u16) -> usize {
-        let of_shard = |slot: &Option<Slot>| slot.is_some_and(|slot| self.layout.shard_of(slot) == shard);
-        let counts = self.kanaries.iter().filter(|(slot, _)| of_shard(slot));
-        counts.map(|(_, count)| count).sum()
+    /// Kanaries of some shards; `?` if they are not known.
+    fn count(&self, shards: &[u16]) -> String {
+        let Ok(kanaries) = &self.kanaries else {
+            return "?".to_owned();
+        };
+        let of_shards = |slot: &Option<Slot>| slot.is_some_and(|slot| shards.contains(&self.layout.shard_of(slot)));
+        let counts = kanaries.iter().filter(|(slot, _)| of_shards(slot));
+        counts.map(|(_, count)| count).sum::<usize>().to_string()
+    }
+
+    /// What there is to say about the numbers of Kanaries.
+    fn remark(&self) -> Option<String> {
+        let kanaries = match &self.kanaries {
+            Ok(kanaries) => kanaries,
+            Err(why) => return Some(format!("How many Kanaries there are is not known: {why}")),
+        };
+        let without = kanaries.get(&None)?;
+        let then = if self.sessions.values().any(|session| self.is_renewed(session)) {
+            "their owners label them within a second"
+        } else {
+            "no replica lives that would label them"
+        };
+        Some(format!("{without} Kanaries have no slot yet; {then}"))
     }
 
     /// Whether a session has not been ended.
@@ -136,12 +170,20 @@ impl Seen {
         self.sessions.values().any(|known| known.holder == session)
     }
 
+    /// Whether a session has not been ended, and was renewed in time.
+    fn is_renewed(&self, session: &Session) -> bool {
+        !session.holder.is_empty() && self.unrenewed(session) <= i64::from(session.ttl)
+    }
+
+    /// Seconds since a session was renewed.
+    fn unrenewed(&self, session: &Session) -> i64 {
+        let renewed = session.renewed;
+        renewed.map_or(i64::MAX, |renewed| self.now.duration_since(renewed).as_secs())
+    }
+
     fn session(&self, session: &Session) -> [String; 6] {
         let owned = self.shards.values().filter(|shard| shard.holder == session.holder);
         let owned: Vec<_> = owned.map(|shard| shard.index).collect();
-        let renewed = session
-            .renewed
-            .map_or(i64::MAX, |renewed| self.now.duration_since(renewed).as_secs());
         let mut notes = Vec::new();
         if self.leader.as_ref() == Some(&session.identity) {
             notes.push("leads");
@@ -149,15 +191,15 @@ impl Seen {
         if session.draining {
             notes.push("is ending");
         }
-        if renewed > i64::from(session.ttl) {
+        if !self.is_renewed(session) {
             notes.push("not renewed: gone, or cut off");
         }
         [
             session.identity.clone(),
             age(self.now.as_second() - session.since),
-            format!("{} ago", age(renewed)),
+            format!("{} ago", age(self.unrenewed(session))),
             owned.len().to_string(),
-            owned.iter().map(|shard| self.count(*shard)).sum::<usize>().to_string(),
+            self.count(&owned),
             notes.join(", "),
         ]
     }
@@ -165,7 +207,7 @@ impl Seen {
     fn shard(&self, index: u16) -> [String; 6] {
         let slots = self.layout.slots(index);
         let slots = format!("{}-{}", slots.start(), slots.end());
-        let kanaries = self.count(index).to_string();
+        let kanaries = self.count(&[index]);
         let Some(shard) = self.shards.get(&index) else {
             let nobody = "nobody yet".to_owned();
             return [index.to_string(), slots, kanaries, String::new(), nobody, String::new()];
@@ -190,12 +232,8 @@ fn render(seen: &Seen) -> String {
     let mut text = table(&replicas);
     text.push('\n');
     text.push_str(&table(&shards));
-    let without = seen.kanaries.get(&None).copied().unwrap_or_default();
-    if without > 0 {
-        let _infallible = writeln!(
-            text,
-            "\n{without} Kanaries have no slot yet; their owners label them within a second"
-        );
+    if let Some(remark) = seen.remark() {
+        let _infallible = writeln!(text, "\n{remark}");
     }
     text
 }
@@ -229,125 +267,4 @@ fn age(seconds: i64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::future::ready;
-
-    use expect_test::expect;
-    use http::{Request, Response};
-    use kube::client::Body;
-    use serde_json::{Value, json};
-    use tower::service_fn;
-
-    use super::*;
-
-    /// All that users read of the error, if the API server answers so for a path.
-    async fn said(answer: impl Fn(&str) -> (u16, Value) + Send + 'static) -> String {
-        let service = service_fn(move |request: Request<Body>| {
-            let (code, body) = answer(request.uri().path());
-            let reply = Response::builder().status(code);
-            ready(reply.body(Body::from(body.to_string().into_bytes())))
-        });
-        let clock = Clock::from_source(|| Timestamp::UNIX_EPOCH);
-        let error = text(Client::new(service, "default"), "shop", &clock).await;
-        format!("{:#}", anyhow::Error::from(error.unwrap_err()))
-    }
-
-    fn refusal(code: u16, reason: &str) -> (u16, Value) {
-        let status = json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": "why"});
-        (code, status)
-    }
-
-    fn shard_map(shards: &str) -> (u16, Value) {
-        (
-            200,
-            json!({"metadata": {"name": map::NAME}, "data": {"shards": shards}}),
-        )
-    }
-
-    #[tokio::test]
-    async fn a_refusal_is_told_once_and_with_what_was_asked_for() {
-        let said = said(|path| {
-            if path.ends_with(map::NAME) {
-                shard_map("4")
-            } else {
-                refusal(403, "Forbidden")
-            }
-        });
-        assert_eq!(said.await, "could not list Leases in namespace shop: why");
-    }
-
-    #[tokio::test]
-    async fn a_shard_map_that_cannot_be_read_is_told_with_what_to_mend() {
-        for (answer, told) in [
-            (
-                refusal(403, "Forbidden"),
-                "ConfigMap kanary-shardmap in namespace shop: why",
-            ),
-            (
-                shard_map("many"),
-                "ConfigMap kanary-shardmap has no valid number of `shards` (many): stop all replicas, delete it, and \
-                 start them again",
-            ),
-            (
-                refusal(404, "NotFound"),
-                "no Leases of Kanary in namespace shop: name the namespace of the controller with --lease-namespace, \
-                 or it runs with --standalone",
-            ),
-        ] {
-            assert_eq!(said(move |_| answer.clone()).await, told);
-        }
-    }
-
-    fn session(name: &str, renewed: i64) -> (String, Session) {
-        let now = Timestamp::from_second(10_000).unwrap();
-        let session = Session {
-            identity: name.to_owned(),
-            holder: format!("{name}/1"),
-            since: 10_000 - 600,
-            renewed: now.checked_sub(jiff::SignedDuration::from_secs(renewed)).ok(),
-            ttl: 15,
-            ..Session::default()
-        };
-        (name.to_owned(), session)
-    }
-
-    #[test]
-    fn it_shows_who_acts_on_what_and_what_nobody_does() {
-        let shard = |index, holder: &str, next: Option<&str>| {
-            let shard = Shard {
-                index,
-                holder: holder.to_owned(),
-                epoch: 7,
-                next: next.map(str::to_owned),
-                version: None,
-            };
-            (index, shard)
-        };
-        let seen = Seen {
-            layout: Layout::new(4).unwrap(),
-            now: Timestamp::from_second(10_000).unwrap(),
-            sessions: BTreeMap::from([session("kanary-a", 2), session("kanary-b", 40)]),
-            shards: BTreeMap::from([
-                shard(0, "kanary-a/1", None),
-                shard(1, "kanary-b/1", Some("kanary-a/1")),
-                shard(2, "kanary-c/9", None),
-            ]),
-            leader: Some("kanary-a".to_owned()),
-            kanaries: BTreeMap::from([(None, 2), ("00".parse().ok(), 3), ("41".parse().ok(), 4)]),
-        };
-        expect![[r"
-            REPLICA   AGE  RENEWED  SHARDS  KANARIES  NOTES
-            kanary-a  10m  2s ago   1       3         leads
-            kanary-b  10m  40s ago  1       4         not renewed: gone, or cut off
-
-            SHARD  SLOTS  KANARIES  EPOCH  OWNER                     NEXT
-            0      00-3f  3         7      kanary-a
-            1      40-7f  4         7      kanary-b                  kanary-a
-            2      80-bf  0         7      nobody: kanary-c is gone
-            3      c0-ff  0                nobody yet
-
-            2 Kanaries have no slot yet; their owners label them within a second
-        "]]
-        .assert_eq(&render(&seen));
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    CONFIG_MAP, DEPLOYMENT, EVENT, KANARY, Kind, LEASE, SERVICE, World, config_map, deployment, kanary,
+    CONFIG_MAP, DEPLOYMENT, EVENT, KANARY, Kind, LEASE, SERVICE, World, again, config_map, deployment, kanary,
 };
 
 /// Sends a patch, and says what became of it: the object, or the status and reason of the refusal.
@@ -19,7 +19,8 @@ async fn send(world: &World, kind: &Kind, name: &str, patch: Patch<Value>) -> Re
         Patch::Apply(_) => PatchParams::apply("alice"),
         _ => PatchParams::default(),
     };
-    outcome(world.api(kind).patch(name, &params, &patch).await)
+    let api = world.api(kind);
+    outcome(again(async || api.patch(name, &params, &patch).await).await)
 }
 
 fn outcome(answer: kube::Result<DynamicObject>) -> Result<Value, (u16, String)> {

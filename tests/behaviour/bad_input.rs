@@ -70,7 +70,8 @@ async fn a_template_that_the_api_server_refuses_is_an_error_with_its_words_and_i
         .map(|two| two[1].at.duration_since(two[0].at))
         .collect();
     assert!(gaps[0] >= SignedDuration::from_millis(500), "{gaps:?}");
-    assert!(gaps[1] > gaps[0], "ever later: {gaps:?}");
+    // A late machine makes each gap longer, so that they tell nothing of each other.
+    assert!(gaps[1] >= SignedDuration::from_millis(1500), "ever later: {gaps:?}");
     assert_eq!(world.get(&DEPLOYMENT, "app").await["metadata"]["generation"], 1);
 
     let container = json!([{"name": "a-name", "image": "app:v2"}]);
@@ -170,10 +171,11 @@ async fn an_unparsable_query_is_an_error_with_the_reason_and_neither_fails_nor_p
     let series = format!("quality{{ns=\"{}\"}}", world.ns);
     exporter.set(&series, 1.0);
     exporter.answers(&series).await;
+    // An item that a Prometheus without an answer had made inconclusive before would keep that message.
     let validation = |query: &str| {
         json!({"validationPeriod": "2s", "maxIntervalPeriod": "500ms", "items": [{"promQL": {
             "prometheusURL": world.plane.prometheus(), "query": query, "allPodsQuery": true, "boolean": {},
-            "consecutiveErrorLimit": 2,
+            "consecutiveErrorLimit": 1000,
         }}]})
     };
     world

@@ -9,6 +9,12 @@ fn after(seconds: i64) -> Timestamp {
     Timestamp::now() + SignedDuration::from_secs(seconds)
 }
 
+/// Lets batman, which a person holds, pass at its deadline.
+async fn pass_at_the_deadline(world: &World) {
+    let items = json!([{"manual": {"statusAfterDeadline": "valid"}}]);
+    world.edit("batman", json!({"validation": {"items": items}})).await;
+}
+
 fn slow() -> Value {
     json!({"spec": {"template": {"metadata": {"labels": {"kanary.test/behaviour": "slow"}}}}})
 }
@@ -22,9 +28,8 @@ async fn a_schedule_holds_the_run_in_scheduled_and_nothing_is_created_before() {
     let world = World::new("clocks").await;
     world.target("app", 1).await;
     world.service("app", "app").await;
-    let schedule = after(5);
     let spec = json!({
-        "schedule": schedule.to_string(), "serviceName": "app", "traffic": {"source": "both"},
+        "schedule": "2999-01-01T00:00:00Z", "serviceName": "app", "traffic": {"source": "both"},
     });
     world.kanary("batman", "app", spec).await;
     let waiting = world
@@ -33,6 +38,8 @@ async fn a_schedule_holds_the_run_in_scheduled_and_nothing_is_created_before() {
         })
         .await;
     assert_eq!(phase(&waiting), "Scheduled");
+    let schedule = after(2);
+    world.edit("batman", json!({"schedule": schedule.to_string()})).await;
     world.ends("batman", "DeploymentUpdated").await;
     let creates: Vec<_> = world
         .requests()
@@ -74,8 +81,7 @@ async fn a_schedule_in_the_past_means_at_once() {
 async fn the_initial_delay_holds_the_run_in_scheduled_from_when_the_canary_is_available() {
     let world = World::new("clocks").await;
     world.target("app", 1).await;
-    let states = world.record(KANARY).await;
-    let validation = json!({"initialDelay": "3s", "validationPeriod": "2s"});
+    let validation = json!({"initialDelay": "1h", "validationPeriod": "2s"});
     world
         .kanary("batman", "app", json!({"validation": validation, "template": slow()}))
         .await;
@@ -87,15 +93,35 @@ async fn the_initial_delay_holds_the_run_in_scheduled_from_when_the_canary_is_av
     assert_eq!(phase(&warm_up), "Scheduled");
     let canary = world.get(&DEPLOYMENT, "app-kanary-batman").await;
     let available = since(&canary, "Available");
-    let ended = world.ends("batman", "DeploymentUpdated").await;
-    assert_eq!(time(&ended, "/status/availableAt"), available, "by the cluster's clock");
+    assert_eq!(
+        time(&warm_up, "/status/availableAt"),
+        available,
+        "by the cluster's clock"
+    );
     let created = time(&canary, "/metadata/creationTimestamp");
     assert!(
         available.duration_since(created).as_secs() >= 4,
         "the pods of this case are slow"
     );
+    let start = time(&warm_up, "/status/validationStartTime");
+    assert_eq!(start.duration_since(available), SignedDuration::from_hours(1));
+    time_passes(&world).await;
+    assert_eq!(phase(&world.get(&KANARY, "batman").await), "Scheduled");
+}
+
+#[tokio::test]
+async fn the_canary_is_judged_once_its_initial_delay_is_over() {
+    let world = World::new("clocks").await;
+    world.target("app", 1).await;
+    let states = world.record(KANARY).await;
+    let validation = json!({"initialDelay": "3s", "validationPeriod": "2s"});
+    world.kanary("batman", "app", json!({"validation": validation})).await;
+    let ended = world.ends("batman", "DeploymentUpdated").await;
     let start = time(&ended, "/status/validationStartTime");
-    assert_eq!(start.duration_since(available), SignedDuration::from_secs(3));
+    assert_eq!(
+        start.duration_since(time(&ended, "/status/availableAt")),
+        SignedDuration::from_secs(3)
+    );
     assert_eq!(
         time(&ended, "/status/deadline").duration_since(start),
         SignedDuration::from_secs(2)
@@ -124,11 +150,12 @@ async fn labels_do_not_fail_a_run_before_its_initial_delay_is_over() {
 async fn a_restart_neither_restarts_nor_shortens_the_times() {
     let world = World::new("clocks").await;
     world.target("app", 1).await;
-    let validation = json!({"initialDelay": "1s", "validationPeriod": "4s"});
+    let validation = json!({"initialDelay": "1s", "validationPeriod": "4s", "items": [{"manual": {}}]});
     world.kanary("batman", "app", json!({"validation": validation})).await;
     let before = world.phase("batman", "Running").await;
     world.kill_controller();
     world.start_controller();
+    pass_at_the_deadline(&world).await;
     let ended = world.ends("batman", "DeploymentUpdated").await;
     for field in ["startTime", "availableAt", "validationStartTime", "deadline"] {
         assert!(!ended["status"][field].is_null(), "{field}");
@@ -141,12 +168,11 @@ async fn a_restart_neither_restarts_nor_shortens_the_times() {
 async fn a_deadline_that_passed_while_no_controller_ran_is_acted_on_at_once() {
     let world = World::new("clocks").await;
     world.target("app", 1).await;
-    world
-        .kanary("batman", "app", json!({"validation": {"validationPeriod": "2s"}}))
-        .await;
-    world.target("other", 1).await;
+    let validation = json!({"validationPeriod": "2s", "items": [{"manual": {}}]});
+    world.kanary("batman", "app", json!({"validation": validation})).await;
     let running = world.phase("batman", "Running").await;
     world.kill_controller();
+    pass_at_the_deadline(&world).await;
     let deadline = time(&running, "/status/deadline");
     crate::support::poll("the deadline has passed", async || {
         let now = Timestamp::now();
@@ -238,9 +264,8 @@ async fn a_pause_before_the_start_creates_nothing() {
 async fn a_paused_run_is_not_judged_and_its_deadline_moves_by_the_pause() {
     let world = World::new("clocks").await;
     world.target("app", 1).await;
-    world
-        .kanary("batman", "app", json!({"validation": {"validationPeriod": "12s"}}))
-        .await;
+    let validation = json!({"validationPeriod": "6s", "items": [{"manual": {}}]});
+    world.kanary("batman", "app", json!({"validation": validation})).await;
     let running = world.phase("batman", "Running").await;
     world.edit("batman", json!({"paused": true})).await;
     let paused = world
@@ -248,6 +273,7 @@ async fn a_paused_run_is_not_judged_and_its_deadline_moves_by_the_pause() {
             !kanary["status"]["pausedAt"].is_null()
         })
         .await;
+    pass_at_the_deadline(&world).await;
     let deadline = time(&running, "/status/deadline");
     crate::support::poll("the old deadline has passed", async || {
         let now = Timestamp::now();

@@ -24,11 +24,7 @@ async fn what_an_object_owns_goes_with_it_unless_it_is_orphaned() {
             propagation_policy: Some(policy),
             ..DeleteParams::default()
         };
-        world
-            .api(&CONFIG_MAP)
-            .delete(name, &params)
-            .await
-            .expect("it can be deleted");
+        world.delete_with(&CONFIG_MAP, name, &params).await;
     }
     for name in ["background", "foreground", "orphan"] {
         world.gone(&CONFIG_MAP, name).await;

@@ -6,7 +6,7 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 
 use crate::support::{
-    DEPLOYMENT, Faults, HPA, KANARY, POD, Process, REPLICA_SET, SERVICE, Strike, World, labels, phase, reason,
+    DEPLOYMENT, Faults, HPA, KANARY, POD, Process, REPLICA_SET, SERVICE, Strike, World, labels, phase, poll, reason,
 };
 
 const OF_BATMAN: &str = "kanary.k8s-operators.dev/name=batman";
@@ -174,13 +174,15 @@ async fn a_missing_target_survives_a_crash_at_every_write() {
 async fn a_process_that_is_killed_in_mid_run_is_carried_on_by_the_next() {
     let world = World::unserved("crash").await;
     world.target("app", 1).await;
-    world
-        .kanary("batman", "app", json!({"validation": {"validationPeriod": "4s"}}))
-        .await;
+    let items = |manual: Value| json!({"validation": {"validationPeriod": "4s", "items": [{"manual": manual}]}});
+    world.kanary("batman", "app", items(json!({}))).await;
     let mut first = Process::start(&world, &[]);
     let running = world.phase("batman", "Running").await;
     first.kill().await;
     let second = Process::start(&world, &[]);
+    world
+        .edit("batman", items(json!({"statusAfterDeadline": "valid"})))
+        .await;
     let ended = world.ends("batman", "DeploymentUpdated").await;
     for field in ["availableAt", "validationStartTime", "deadline"] {
         assert_eq!(
@@ -216,14 +218,25 @@ async fn two_controllers_at_once_do_nothing_twice() {
     let world = World::unserved("crash").await;
     world.service("app", "app").await;
     world.target("app", 1).await;
-    let _first = Process::start(&world, &[]);
-    let _second = Process::start(&world, &[]);
-    world.kanary("batman", "app", everything(json!({}))).await;
+    let processes = [Process::start(&world, &[]), Process::start(&world, &[])];
+    let held = json!({"validation": {"validationPeriod": "1h", "items": [{"manual": {}}]}});
+    world.kanary("batman", "app", everything(held)).await;
+    // Both are to be done with creating: one that is held up might create again what the other has cleaned up.
+    for process in &processes {
+        poll("the process knows that the run is under way", async || {
+            let (_, text) = process.page("/metrics").await?;
+            let knows = text.contains("kanary_kanaries{phase=\"Running\"} 1");
+            if knows { Ok(()) } else { Err(text) }
+        })
+        .await;
+    }
+    world.requests().await;
+    world.edit("batman", json!({"verdict": "valid"})).await;
     let path = Path {
         spec: Value::Null,
         has_target: true,
         ends: "DeploymentUpdated",
-        reason: "AllItemsGood",
+        reason: "VerdictValid",
         versions: 2,
     };
     assert_ended_once(&world, &path, "two controllers").await;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{DEPLOYMENT, HPA, KANARY, POD, SERVICE, World, phase};
+use crate::support::{DEPLOYMENT, HPA, KANARY, POD, SERVICE, World, phase, slow_deployment};
 
 const OF_BATMAN: &str = "kanary.k8s-operators.dev/name=batman";
 
@@ -91,8 +91,10 @@ async fn after_it_failed_and_its_canary_was_retained() {
 
 #[tokio::test]
 async fn while_the_target_rolls_out() {
-    let template = json!({"spec": {"template": {"metadata": {"labels": {"kanary.test/behaviour": "slow"}}}}});
-    let world = world(json!({"verdict": "valid", "template": template})).await;
+    let world = World::new("deletion").await;
+    world.create(&DEPLOYMENT, &slow_deployment("app")).await;
+    world.service("app", "app").await;
+    world.kanary("batman", "app", spec(json!({"verdict": "valid"}))).await;
     world
         .until(&DEPLOYMENT, "app", "is updated", |app| {
             app["metadata"]["generation"] == 2

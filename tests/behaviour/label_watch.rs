@@ -18,8 +18,10 @@ async fn running(watch: Value) -> World {
 
 /// Puts labels on the first pod that has `selector`, and returns its name.
 async fn label_pod(world: &World, selector: &str, labels: Value) -> String {
-    let pods = world.list(&POD, selector).await;
-    let name = pods.first().expect("there is a pod")["metadata"]["name"].as_str();
+    let pods = world
+        .until_all(&POD, selector, "there is a pod", |pods| !pods.is_empty())
+        .await;
+    let name = pods[0]["metadata"]["name"].as_str();
     let name = name.expect("a pod has a name").to_owned();
     world.patch(&POD, &name, json!({"metadata": {"labels": labels}})).await;
     name
@@ -93,10 +95,15 @@ async fn labels_that_do_not_match_promote_at_the_deadline() {
 async fn a_label_on_one_canarys_pod_does_not_fail_another() {
     let world = running(json!({"podInvalidationLabels": {"alert": "high-cpu"}})).await;
     let watch = json!({"labelWatch": {"podInvalidationLabels": {"alert": "high-cpu"}}});
-    let validation = json!({"validationPeriod": "3s", "items": [watch], "noUpdate": true});
-    world.kanary("robin", "app", json!({"validation": validation})).await;
+    let validation = |manual: Value| {
+        let items = json!([watch, {"manual": manual}]);
+        json!({"validation": {"validationPeriod": "1h", "items": items, "noUpdate": true}})
+    };
+    world.kanary("robin", "app", validation(json!({}))).await;
     world.phase("robin", "Running").await;
     label_pod(&world, OF_BATMAN, json!({"alert": "high-cpu"})).await;
     world.ends("batman", "Failed").await;
+    // A person's word is taken only if the labelWatch agrees.
+    world.edit("robin", validation(json!({"status": "valid"}))).await;
     world.ends("robin", "Succeeded").await;
 }

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{DEPLOYMENT, KANARY, POD, REPLICA_SET, SERVICE, World, is_true, kanary, labels, phase, reason};
+use crate::support::{
+    DEPLOYMENT, KANARY, POD, REPLICA_SET, SERVICE, World, is_true, kanary, labels, phase, pods_are_known, reason,
+};
 
 /// A template that behaves, at version `v2`.
 fn behaving(how: &str) -> Value {
@@ -240,6 +242,7 @@ async fn a_failed_canary_leaves_the_service_first_and_then_goes() {
     });
     world.kanary("batman", "app", spec).await;
     world.phase("batman", "Running").await;
+    pods_are_known(&world).await;
     let (pods, deployments) = (world.record(POD).await, world.record(DEPLOYMENT).await);
     world.edit("batman", json!({"verdict": "invalid"})).await;
     world.ends("batman", "Failed").await;
@@ -252,7 +255,7 @@ async fn a_failed_canary_leaves_the_service_first_and_then_goes() {
         seen.version > gone.version
     })
     .await;
-    let of_canary = |pod: &Value| labels(pod, "/metadata/labels").contains_key("kanary.k8s-operators.dev/name");
+    let of_canary = |pod: &Value| pod["metadata"]["labels"]["kanary.k8s-operators.dev/name"] == "batman";
     let mut out: Vec<_> = pods.all(|pod| of_canary(pod) && !labels(pod, "/metadata/labels").contains_key("app"));
     out.retain(|seen| seen.version < gone.version);
     out.sort_by_key(|seen| seen.object["metadata"]["name"].to_string());

@@ -274,6 +274,7 @@ async fn a_good_metric_alone_promotes_at_the_deadline() {
     world.target("app", 1).await;
     let item = json!({"promQL": {
         "prometheusURL": world.plane.prometheus(), "query": series, "allPodsQuery": true, "valueInRange": {},
+        "minSamples": 2,
     }});
     let validation = json!({"validationPeriod": "6s", "maxIntervalPeriod": "1s", "items": [item]});
     world.kanary("batman", "app", json!({"validation": validation})).await;
@@ -295,20 +296,17 @@ async fn the_istio_quantile_fails_a_slow_canary() {
     world.target("myapp", 1).await;
     let query = "histogram_quantile(0.99, sum(rate(istio_request_duration_seconds_bucket\
                  {reporter=\"destination\",destination_workload=\"myapp-kanary-hulk\"}[1m])) by (le))";
-    for (le, per_second) in [
+    let buckets = [
         ("0.1", 10.0),
         ("0.25", 20.0),
         ("0.5", 90.0),
         ("1", 100.0),
         ("+Inf", 100.0),
-    ] {
+    ];
+    exporter.grow(&buckets.map(|(le, per_second)| {
         let labels = format!("reporter=\"destination\",destination_workload=\"myapp-kanary-hulk\",le=\"{le}\"");
-        exporter.grow(
-            &format!("istio_request_duration_seconds_bucket{{{labels}}}"),
-            0.0,
-            per_second,
-        );
-    }
+        (format!("istio_request_duration_seconds_bucket{{{labels}}}"), per_second)
+    }));
     exporter.answers(&format!("{query} > 0.31")).await;
     let item = json!({"promQL": {
         "allPodsQuery": true, "podNamekey": "pod", "prometheusURL": world.plane.prometheus(), "query": query,

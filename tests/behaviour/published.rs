@@ -155,20 +155,17 @@ async fn batman_is_promoted_when_the_quantile_of_istio_is_good() {
     let exporter = Exporter::start(&world).await;
     let query = "histogram_quantile(0.99, sum(rate(istio_request_duration_seconds_bucket{reporter=\"destination\",\
                  destination_workload=\"myapp-kanary-batman\"}[1m])) by (le))";
-    for (le, per_second) in [
+    let buckets = [
         ("0.1", 50.0),
         ("0.25", 99.5),
         ("0.5", 100.0),
         ("1", 100.0),
         ("+Inf", 100.0),
-    ] {
+    ];
+    exporter.grow(&buckets.map(|(le, per_second)| {
         let labels = format!("reporter=\"destination\",destination_workload=\"myapp-kanary-batman\",le=\"{le}\"");
-        exporter.grow(
-            &format!("istio_request_duration_seconds_bucket{{{labels}}}"),
-            0.0,
-            per_second,
-        );
-    }
+        (format!("istio_request_duration_seconds_bucket{{{labels}}}"), per_second)
+    }));
     exporter.answers(&format!("{query} < 0.31")).await;
     myapp(&world, "batman", batman(&world, query)).await;
     let ended = world.ends("batman", "DeploymentUpdated").await;
@@ -272,10 +269,6 @@ async fn several_kanaries_on_one_deployment_run_together() {
         let canary = world.get(&DEPLOYMENT, &format!("myapp-kanary-{name}")).await;
         assert_eq!(canary["status"]["availableReplicas"], 1);
     }
-    let behind = world.list(&POD, "app=myapp").await;
-    assert_eq!(
-        behind.len(),
-        3,
-        "both canaries get production traffic beside the target"
-    );
+    let what = "both canaries get production traffic beside the target";
+    world.until_all(&POD, "app=myapp", what, |pods| pods.len() == 3).await;
 }

@@ -126,10 +126,16 @@ async fn on_target_change_promote_goes_on_and_overwrites() {
 async fn promoted_and_not_available(rollback: bool) -> World {
     let world = World::new("rollout").await;
     world.create(&DEPLOYMENT, &slow_deployment("app")).await;
-    let spec = json!({
-        "verdict": "valid", "rollout": {"progressDeadline": "15s", "rollbackOnFailure": rollback},
-    });
+    let spec = json!({"verdict": "valid", "rollout": {"rollbackOnFailure": rollback}});
     world.kanary("batman", "app", spec).await;
+    world
+        .until(&DEPLOYMENT, "app", "rolls out, so its history has v1 and v2", |app| {
+            app["metadata"]["generation"] == 2 && app["status"]["observedGeneration"] == 2
+        })
+        .await;
+    world
+        .edit("batman", json!({"rollout": {"progressDeadline": "1s"}}))
+        .await;
     world
 }
 

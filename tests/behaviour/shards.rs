@@ -1,9 +1,12 @@
 //! Several replicas, as processes, that share the work.
 
+use kanary::shard::Slot;
+use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::support::{
-    CONFIG_MAP, DEPLOYMENT, KANARY, LEASE, Process, ROLE_BINDING, World, config_map, create_fleet, phase, poll,
+    CONFIG_MAP, DEPLOYMENT, KANARY, LEASE, Process, ROLE_BINDING, World, config_map, create_fleet, fleet_ends, kanary,
+    phase, poll,
 };
 
 /// Kanaries that are under way when replicas die.
@@ -23,8 +26,14 @@ pub(crate) async fn grant(world: &World) {
     let _served = world.try_create(&ROLE_BINDING, &binding).await;
 }
 
+/// One that is soon taken for dead.
 fn replica(world: &World, identity: &str) -> Process {
-    Process::start_replica(world, identity, &["--shards", "8"])
+    Process::start_replica(world, identity, "3s", &["--shards", "8"])
+}
+
+/// One that keeps its session on a slow machine as well.
+fn calm(world: &World, identity: &str) -> Process {
+    Process::start_replica(world, identity, "30s", &["--shards", "8"])
 }
 
 async fn until_all_are(world: &World, phases: &[&str]) {
@@ -77,6 +86,7 @@ async fn nothing_is_lost_or_doubled_when_replicas_are_killed_stopped_and_replace
     session_ends(&world, "third").await;
     third.signal("CONT").await;
 
+    fleet_ends(&world, FLEET).await;
     until_all_are(&world, &["DeploymentUpdated"]).await;
     for number in 0..FLEET {
         let target = world.get(&DEPLOYMENT, &format!("app-{number}")).await;
@@ -93,7 +103,7 @@ async fn nothing_is_lost_or_doubled_when_replicas_are_killed_stopped_and_replace
 async fn a_kanary_gets_its_slot_however_it_comes_and_keeps_it() {
     let world = World::unserved("slots").await;
     grant(&world).await;
-    let one = replica(&world, "one");
+    let one = calm(&world, "one");
     one.ready().await;
     world.target("app", 1).await;
     let spec =
@@ -125,19 +135,97 @@ async fn a_kanary_gets_its_slot_however_it_comes_and_keeps_it() {
         "kanary_fence_margin_seconds ",
         "kanary_handovers_total{what=\"taken\"} 8",
         "kanary_watch_age_seconds{watch=\"shards\"} ",
-        "kanary_writes_total{write=\"label\",result=\"ok\"} 4",
+        "kanary_writes_total{write=\"label\",result=\"ok\"} ",
     ] {
         assert!(text.contains(&format!("\n{line}")), "{line} is not in {text}");
     }
     let (_, text) = one.page("/readyz").await.unwrap();
     for line in [
         "shards: 0,1,2,3,4,5,6,7\n",
-        "handovers: taken 8, released 0, lost 0, seized 0\nwrites refused: 0\n",
+        "handovers: taken 8, released 0, lost 0, seized 0\nwrites refused: ",
     ] {
         assert!(text.contains(line), "{line} is not in {text}");
     }
     let shown = one.run(&world, &["shards", "--lease-namespace", &world.ns]).await;
     assert!(shown.contains("SHARD  SLOTS") && shown.contains("one "), "{shown}");
+}
+
+fn waits_for_a_word() -> Value {
+    json!({"validation": {"items": [{"manual": {"statusAfterDeadline": "none"}}], "validationPeriod": "1s"}})
+}
+
+/// Waits until a Kanary has the slot of its target.
+async fn gets_its_slot(world: &World, name: &str, target: &str) {
+    let slot = Slot::of(&world.ns, target).to_string();
+    let has_it = |kanary: &Value| kanary["metadata"]["labels"][SLOT] == *slot;
+    world.until(&KANARY, name, &format!("its slot is {slot}"), has_it).await;
+}
+
+/// One whose name the API server makes up; its name.
+async fn generated(world: &World, target: &str) -> String {
+    let mut manifest = kanary("", target, waits_for_a_word());
+    manifest["metadata"] = json!({"generateName": "robin-"});
+    let created = world.create(&KANARY, &manifest).await;
+    let name = created["metadata"]["name"].as_str().unwrap().to_owned();
+    assert!(name.starts_with("robin-"), "{name}");
+    name
+}
+
+/// What a tool that applies manifests on the server's side does.
+async fn apply(world: &World, name: &str, manifest: &Value) -> DynamicObject {
+    let (api, params) = (world.api(&KANARY), PatchParams::apply("gitops"));
+    poll("it is applied", async || {
+        api.patch(name, &params, &Patch::Apply(manifest)).await
+    })
+    .await
+}
+
+/// One that such a tool applies, and once more when it has its slot, of which the tool does not know.
+async fn applied(world: &World, target: &str) {
+    let mut manifest = kanary("batman", target, waits_for_a_word());
+    apply(world, "batman", &manifest).await;
+    gets_its_slot(world, "batman", target).await;
+    manifest["metadata"]["labels"] = json!({"team": "heroes"});
+    let labels = apply(world, "batman", &manifest).await.metadata.labels.unwrap();
+    let slot = Slot::of(&world.ns, target).to_string();
+    assert_eq!([&labels["team"], &labels[SLOT]], ["heroes", &*slot]);
+}
+
+/// One that is replaced by itself without labels when it has its slot.
+async fn replaced(world: &World, target: &str) {
+    world.kanary("hulk", target, waits_for_a_word()).await;
+    gets_its_slot(world, "hulk", target).await;
+    let api = world.api(&KANARY);
+    let stripped = poll("it is replaced", async || {
+        let mut live = api.get("hulk").await?;
+        live.metadata.labels = None;
+        // A conflict if its status was written meanwhile.
+        api.replace("hulk", &PostParams::default(), &live).await
+    })
+    .await;
+    assert_eq!(stripped.metadata.labels, None);
+}
+
+#[tokio::test]
+async fn a_kanary_that_is_generated_applied_or_replaced_gets_its_slot_keeps_it_and_runs() {
+    let world = World::unserved("written").await;
+    grant(&world).await;
+    let one = calm(&world, "one");
+    one.ready().await;
+    for target in ["generated", "applied", "replaced"] {
+        world.target(target, 1).await;
+    }
+    let robin = generated(&world, "generated").await;
+    applied(&world, "applied").await;
+    replaced(&world, "replaced").await;
+    for (name, target) in [(&*robin, "generated"), ("batman", "applied"), ("hulk", "replaced")] {
+        gets_its_slot(&world, name, target).await;
+        world.edit(name, json!({"verdict": "valid"})).await;
+        let ended = world.ends(name, "DeploymentUpdated").await;
+        let slot = Slot::of(&world.ns, target).to_string();
+        assert_eq!(ended["metadata"]["labels"][SLOT], *slot, "{name}");
+    }
+    drop(one);
 }
 
 #[tokio::test]
@@ -156,9 +244,9 @@ async fn of_two_processes_with_one_identity_the_older_ends_and_says_why() {
 async fn a_replica_that_is_told_to_end_gives_its_shards_to_who_has_read_them() {
     let world = World::unserved("farewell").await;
     grant(&world).await;
-    let mut leaves = replica(&world, "leaves");
+    let mut leaves = calm(&world, "leaves");
     leaves.ready().await;
-    let stays = replica(&world, "stays");
+    let stays = calm(&world, "stays");
     let has = async |replica: &Process, shards: usize| {
         poll(&format!("it has {shards} shards"), async || {
             let (_, text) = replica.page("/metrics").await?;
@@ -198,10 +286,10 @@ async fn a_replica_that_cannot_tell_the_number_of_shards_lives_and_says_so_until
 async fn replicas_that_count_the_shards_otherwise_wait_for_the_others_to_end() {
     let world = World::unserved("counts").await;
     grant(&world).await;
-    let mut of_eight = replica(&world, "eight");
+    let mut of_eight = calm(&world, "eight");
     of_eight.ready().await;
     world.delete(&CONFIG_MAP, "kanary-shardmap").await;
-    let of_sixteen = Process::start_replica(&world, "sixteen", &["--shards", "16"]);
+    let of_sixteen = Process::start_replica(&world, "sixteen", "30s", &["--shards", "16"]);
     poll("the other one waits", async || {
         let (_, text) = of_sixteen.page("/readyz").await?;
         let waits = text.contains("eight still runs with 8 shards") && text.contains("shards: \n");

@@ -162,14 +162,15 @@ async fn a_source_that_is_not_there_yet_is_refused_with_a_condition_and_mended_b
 #[tokio::test]
 async fn the_canarys_selector_never_overlaps_the_targets() {
     let world = running("service").await;
-    let target = world.get(&DEPLOYMENT, "app").await;
+    // Three pods in all: nobody took somebody else's.
+    let target = world
+        .until(&DEPLOYMENT, "app", "has two pods", |app| app["status"]["replicas"] == 2)
+        .await;
     let canary = world.get(&DEPLOYMENT, "app-kanary-batman").await;
+    assert_eq!(canary["status"]["replicas"], 1);
     let wanted = labels(&canary, "/spec/selector/matchLabels");
     assert!(!wanted.is_empty());
     assert_eq!(canary["spec"]["selector"]["matchExpressions"], Value::Null);
     let of_target = labels(&target, "/spec/template/metadata/labels");
     assert!(!wanted.iter().all(|(name, value)| of_target.get(name) == Some(value)));
-    // Three pods in all: nobody took somebody else's.
-    assert_eq!(target["status"]["replicas"], 2);
-    assert_eq!(canary["status"]["replicas"], 1);
 }

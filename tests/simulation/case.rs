@@ -48,6 +48,8 @@ pub(crate) enum Act {
     /// Patches the Kanary.
     Patch(Value),
     Delete,
+    /// Deletes the Kanary, and creates one of its name so much later, as `kubectl replace --force` does.
+    Recreate(Duration),
     /// Patches the target.
     PatchTarget(Value),
     /// Deletes the target, and creates it anew a little later.

@@ -63,13 +63,10 @@ impl Fleet {
     fn start(&mut self, identity: &str, template: &str, leads: bool) -> usize {
         self.started += 1;
         let sharing = Sharing {
-            identity: identity.to_owned(),
             template: template.to_owned(),
             ttl: self.ttl,
-            rate: 1.0,
-            stops: None,
-            apart: false,
             leads: Arc::new(move || leads),
+            ..Sharing::of(identity)
         };
         let name = format!("kanary-{}", self.started);
         let (seed, skew) = (self.started, SignedDuration::ZERO);

@@ -11,6 +11,7 @@
 mod case;
 mod checker;
 mod fleet;
+mod gitops;
 mod history;
 mod kinds;
 mod matrix;
@@ -42,6 +43,9 @@ const SEEDS: u64 = 60;
 
 /// Threads that run them.
 const WORKERS: u64 = 2;
+
+/// Who asks for so many seeds wants as many as there is time for.
+const ENDLESS: u64 = 1_000_000;
 
 /// A number from the environment.
 fn asked(name: &str) -> Option<u64> {
@@ -92,12 +96,20 @@ fn nothing_goes_wrong_in_any_storm() {
     let first = asked("KANARY_SEED").unwrap_or(0);
     let time = Duration::from_secs(asked("KANARY_SECONDS").unwrap_or(240));
     let seeds = asked("KANARY_SEEDS").unwrap_or(SEEDS);
+    assert!(seeds > 0, "where nothing runs, nothing is shown");
     let start = Instant::now();
     let (ran, failed) = storm(first, seeds, time);
-    println!("{ran} of {seeds} seeds in {:?}", start.elapsed());
+    let took = start.elapsed();
+    println!("{ran} of {seeds} seeds in {took:?}");
     assert!(failed.is_empty(), "{}", failed.join("\n"));
-    // Where nothing ran, nothing is shown.
-    assert!(ran >= seeds.clamp(1, WORKERS), "{ran} of {seeds} seeds within {time:?}");
+    // A slow machine may run fewer, but not next to none.
+    let tenth = if seeds < ENDLESS { seeds / 10 } else { 0 };
+    let least = if took > time {
+        tenth.max(WORKERS).min(seeds)
+    } else {
+        seeds
+    };
+    assert!(ran >= least, "{ran} of {seeds} seeds within {time:?}, and not {least}");
 }
 
 /// Three to eight replicas with more to do: `KANARY_KANARIES` of them, from `KANARY_SEED` on, `KANARY_FLEETS` times.

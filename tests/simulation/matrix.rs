@@ -4,20 +4,27 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 use kanary_sim::network::{Line, Moment};
+use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    case::{Case, Maker},
-    checker::{Checker, Violation},
+    case::{Case, Maker, merge},
+    checker::{Checker, Violation, owners::Owners},
     kinds::{self, Kind},
     panics::caught,
     run::{in_virtual_time, measure, watched},
     user::live,
-    world::{Replica, World, Wrong},
+    world::{Replica, Sharing, World, Wrong},
 };
 
 /// More writes than any run makes.
 const WRITES: u64 = 16;
+
+/// The same with those about Leases, of which renewals have no end.
+const WRITES_WITH_LEASES: u64 = 60;
+
+/// Enough for one to be taken while another is not yet.
+const SHARDS: u16 = 2;
 
 fn case(kind: Kind) -> Case {
     let mut rng = fastrand::Rng::with_seed(7);
@@ -32,35 +39,54 @@ fn case(kind: Kind) -> Case {
     case
 }
 
-/// One run whose controller dies at its write number `nth`. Whether it came to that, and what was wrong.
-fn die(case: &Case, nth: u64, moment: Moment) -> (bool, Vec<Violation>) {
-    let run = || in_virtual_time(nth, dying(case, nth, moment));
+/// How a controller ends.
+#[derive(Clone, Copy)]
+struct Death {
+    /// At which of its writes.
+    nth: u64,
+    moment: Moment,
+    /// Of it and its successor, where it shares the work.
+    identities: Option<[&'static str; 2]>,
+}
+
+/// One run whose controller dies. Whether it came to that before all was done, and what was wrong.
+fn die(case: &Case, death: Death) -> (bool, Vec<Violation>) {
+    let run = || in_virtual_time(death.nth, dying(case, death));
     caught(run).unwrap_or_else(|panicked| (true, vec![panicked]))
 }
 
-async fn dying(case: &Case, nth: u64, moment: Moment) -> (bool, Vec<Violation>) {
+fn start(world: &World, number: u64, identity: Option<&str>) -> Replica {
+    let (name, skew) = (format!("kanary-{number}"), SignedDuration::ZERO);
+    let sharing = identity.map(Sharing::of);
+    Replica::start(world, &name, number, skew, &Wrong::default(), sharing.as_ref())
+}
+
+async fn dying(case: &Case, death: Death) -> (bool, Vec<Violation>) {
     let truths = [(case.name.clone(), case.truth.clone())].into();
-    let (checker, _, hook) = watched(Checker::new(truths));
-    let world = Arc::new(World::start(nth, hook));
+    let mut checker = Checker::new(truths);
+    checker.owners = Owners::of(SHARDS);
+    let (checker, _, hook) = watched(checker);
+    let mut world = World::start(death.nth, hook);
+    world.shards = SHARDS;
+    world.sent = checker.lock().unwrap().sent.clone();
     measure(&world);
+    let world = Arc::new(world);
     if case.spoils {
-        checker
-            .lock()
-            .unwrap()
-            .spoil
-            .insert(case.name.clone(), world.spoiled.clone());
+        let spoiled = (case.name.clone(), world.spoiled.clone());
+        checker.lock().unwrap().spoil.extend([spoiled]);
     }
-    let wrong = Wrong::default();
-    let first = Replica::start(&world, "kanary-1", 1, SignedDuration::ZERO, &wrong, None);
-    first.link.crash_at(nth, moment);
+    let [former, latter] = death.identities.map_or([None; 2], |names| names.map(Some));
+    let first = start(&world, 1, former);
+    first.link.crash_at(death.nth, death.moment);
     let user = tokio::spawn(live(world.clone(), case.clone(), 2));
     let died = timeout(Duration::from_secs(400), first.link.crashed()).await.is_ok();
-    let former = first.link.clone();
+    let over = death.identities.is_some() && checker.lock().unwrap().is_settled(&world.cluster);
+    let link = first.link.clone();
     first.kill().await;
-    let second = Replica::start(&world, "kanary-2", 2, SignedDuration::ZERO, &wrong, None);
+    let second = start(&world, 2, latter);
     // The write that was on its way arrives when its successor has looked around, and maybe acted.
-    sleep(Duration::from_secs(nth % 4)).await;
-    former.deliver();
+    sleep(Duration::from_secs(death.nth % 4)).await;
+    link.deliver();
     user.await.unwrap();
     for _ in 0..80 {
         sleep(Duration::from_secs(10)).await;
@@ -72,29 +98,74 @@ async fn dying(case: &Case, nth: u64, moment: Moment) -> (bool, Vec<Violation>) 
     second.link.set_line(Line::Frozen);
     let mut checker = checker.lock().unwrap();
     checker.finish(&world.cluster);
-    (died, std::mem::take(&mut checker.violations))
+    (died && !over, std::mem::take(&mut checker.violations))
+}
+
+/// The last write at which a run survived its controller's death: of the writes that are given, in this moment.
+fn survives_at(
+    case: &Case,
+    writes: impl Iterator<Item = u64>,
+    moment: Moment,
+    identities: Option<[&'static str; 2]>,
+) -> u64 {
+    let mut last = 0;
+    for nth in writes {
+        let death = Death {
+            nth,
+            moment,
+            identities,
+        };
+        let (died, violations) = die(case, death);
+        let what = case.truth.what;
+        assert!(
+            violations.is_empty(),
+            "{what}: killed at write {nth} ({moment:?}, {identities:?}): {}",
+            violations[0]
+        );
+        if !died {
+            break;
+        }
+        last = nth;
+    }
+    last
 }
 
 /// Every write of a run, in every moment.
 fn survives(kind: Kind) {
     let case = case(kind);
-    let mut deaths = 0;
-    for moment in [Moment::Before, Moment::After, Moment::Meanwhile] {
-        for nth in 1..=WRITES {
-            let (died, violations) = die(&case, nth, moment);
-            let what = case.truth.what;
-            assert!(
-                violations.is_empty(),
-                "{what}: killed at write {nth} ({moment:?}): {}",
-                violations[0]
-            );
-            if !died {
-                break;
-            }
-            deaths += 1;
-        }
-    }
+    let moments = [Moment::Before, Moment::After, Moment::Meanwhile].into_iter();
+    let deaths: u64 = moments.map(|moment| survives_at(&case, 1..=WRITES, moment, None)).sum();
     assert!(deaths >= 9, "a run has writes to die at: {deaths}");
+}
+
+/// Every write, or every second, of a controller with Leases: those about its session, its shards and the label as well. Its
+/// successor is a container that is started again, which takes up what it had, or another replica, which has to wait.
+fn survives_with_leases(kind: Kind, every: usize) {
+    let mut case = case(kind);
+    // Short, because renewals are writes too.
+    let short = json!({"initialDelay": "0s", "validationPeriod": "8s"});
+    merge(&mut case.manifest["spec"]["validation"], &short);
+    for (moment, identities) in [
+        (Moment::Before, ["one", "one"]),
+        (Moment::After, ["one", "one"]),
+        (Moment::Meanwhile, ["one", "one"]),
+        (Moment::Meanwhile, ["one", "two"]),
+    ] {
+        let writes = (1..=WRITES_WITH_LEASES).step_by(every);
+        let last = survives_at(&case, writes, moment, Some(identities));
+        let run = 9..WRITES_WITH_LEASES - 2;
+        assert!(run.contains(&last), "a run has writes to die at, and an end: {last}");
+    }
+}
+
+#[test]
+fn a_success_with_leases_survives_a_crash_at_every_write() {
+    survives_with_leases(kinds::passes, 1);
+}
+
+#[test]
+fn a_failure_with_leases_survives_a_crash_at_every_second_write() {
+    survives_with_leases(kinds::traffic_fails, 2);
 }
 
 #[test]

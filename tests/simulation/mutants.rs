@@ -1,6 +1,9 @@
 //! Controllers with a bug, each of which the checker must catch by the invariant that it breaks.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 use jiff::{SignedDuration, Timestamp};
 use kanary::{
@@ -38,8 +41,13 @@ fn is_caught(wrong: &Wrong, expected: &[Invariant]) {
 
 /// The same in other scenarios.
 pub(crate) fn is_caught_in(scenario: impl Fn(u64) -> Scenario, wrong: &Wrong, expected: &[Invariant]) {
+    is_caught_anew(scenario, || wrong.clone(), expected);
+}
+
+/// The same for a bug that remembers something, which each seed begins with anew.
+fn is_caught_anew(scenario: impl Fn(u64) -> Scenario, wrong: impl Fn() -> Wrong, expected: &[Invariant]) {
     for seed in 0..SEEDS {
-        let outcome = run::run(scenario(seed), wrong);
+        let outcome = run::run(scenario(seed), &wrong());
         if outcome.violations.is_empty() {
             continue;
         }
@@ -256,6 +264,27 @@ fn a_second_canary_is_caught() {
         vec![twin, body]
     });
     is_caught(&wrong, &[Doubled, Orphan, Proof]);
+}
+
+/// It is taken for the one that had its name before.
+#[test]
+fn a_kanary_that_was_recreated_and_is_left_alone_is_caught() {
+    let wrong = || {
+        let first = Mutex::new(BTreeMap::new());
+        tampers(move |head, body| {
+            let owner = body["metadata"]["ownerReferences"][0]["uid"].as_str();
+            let creates = head.method == http::Method::POST && head.uri.path().ends_with("/deployments");
+            let Some(owner) = owner.filter(|_| creates) else {
+                return vec![body];
+            };
+            let name = body["metadata"]["name"].to_string();
+            let mut first = first.lock().unwrap();
+            let known = first.entry(name).or_insert_with(|| owner.to_owned());
+            let refused = *known != *owner;
+            vec![if refused { serde_json::json!({}) } else { body }]
+        })
+    };
+    is_caught_anew(Scenario::of, wrong, &[Lost]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use kanary_sim::network::{Faults, Line, Weather};
 use crate::{
     case::{Case, Maker, Truth},
     kinds,
-    user::forge,
+    user::{forge, recreate},
     world::{SHARDS, Sharing},
 };
 
@@ -63,6 +63,7 @@ impl Scenario {
         let shares = replicas > 1 || (!fair && rng.bool());
         let sharing = (0..replicas).filter(|_| shares).map(|index| sharing(&mut rng, index));
         let sharing: Vec<_> = sharing.collect();
+        recreate(&mut another_chance(seed), &mut cases);
         if !sharing.is_empty() {
             forge(&mut more_chance(seed), &mut cases);
         }
@@ -96,6 +97,7 @@ impl Scenario {
             // While blows fall, and not only at the beginning.
             case.created *= 10;
         }
+        recreate(&mut another_chance(seed), &mut cases);
         let mut more = more_chance(seed);
         forge(&mut more, &mut cases);
         let replicas = rng.usize(3..=8);
@@ -156,6 +158,11 @@ fn more_chance(seed: u64) -> fastrand::Rng {
     fastrand::Rng::with_seed(!seed)
 }
 
+/// One more, so that what it decides leaves the histories of other seeds as they are.
+fn another_chance(seed: u64) -> fastrand::Rng {
+    fastrand::Rng::with_seed(seed.rotate_left(32) ^ 0x5eed)
+}
+
 fn any_case(rng: &mut fastrand::Rng, index: usize) -> Case {
     let kind = kinds::ALL[rng.usize(..kinds::ALL.len())];
     let mut make = Maker {
@@ -171,13 +178,9 @@ fn sharing(rng: &mut fastrand::Rng, index: usize) -> Sharing {
     // None may be told to lead, or several.
     let leads = rng.u8(..3) == 0;
     Sharing {
-        identity: format!("kanary-{index}"),
-        template: String::new(),
-        ttl: Duration::from_secs(15),
         rate: 0.9 + 0.2 * rng.f64(),
-        stops: None,
-        apart: false,
         leads: Arc::new(move || leads),
+        ..Sharing::of(&format!("kanary-{index}"))
     }
 }
 

@@ -39,6 +39,36 @@ pub(crate) fn forge(rng: &mut fastrand::Rng, cases: &mut [Case]) {
     }
 }
 
+/// Most runs are over by then.
+const LATEST: Duration = Duration::from_mins(1);
+
+/// In every third scenario, lets the users of some Kanaries replace them by force, often before they have begun to run.
+pub(crate) fn recreate(rng: &mut fastrand::Rng, cases: &mut [Case]) {
+    if rng.u8(..3) > 0 {
+        return;
+    }
+    for case in cases {
+        // What a user did to the former one is not done to the next, so nothing else comes before.
+        let first = case.acts.first().map_or(LATEST, |(after, _)| *after);
+        // A target that the first run creates, and an image that it breaks, are not what they were for the next.
+        let repeats = case.has_target && !case.spoils && first > BLINK;
+        if rng.u8(..4) > 0 || !repeats {
+            continue;
+        }
+        let latest = if rng.bool() {
+            first
+        } else {
+            first.min(Duration::from_secs(3))
+        };
+        for _ in 0..rng.u8(1..=2) {
+            let gone = Duration::from_millis(rng.u64(5..100));
+            case.acts.push((latest.mul_f64(rng.f64()), Act::Recreate(gone)));
+        }
+        case.acts.sort_by_key(|(after, _)| *after);
+        case.truth.plain = false;
+    }
+}
+
 /// Lives through a case.
 pub(crate) async fn live(world: Arc<World>, case: Case, replicas: i32) {
     let target = &case.truth.target;
@@ -62,6 +92,11 @@ async fn do_it(world: &World, case: &Case, act: &Act, replicas: i32) {
             world.patch(case.kind(), &case.name, patch).await;
         }
         Act::Delete => world.delete(case.kind(), &case.name).await,
+        Act::Recreate(gone) => {
+            world.delete(case.kind(), &case.name).await;
+            sleep(*gone).await;
+            world.create(&case.manifest).await;
+        }
         Act::PatchTarget(patch) => {
             world.patch("Deployment", target, patch).await;
         }

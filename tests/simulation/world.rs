@@ -239,6 +239,19 @@ pub(crate) struct Sharing {
 pub(crate) const SHARDS: u16 = 8;
 
 impl Sharing {
+    /// As released: its clock runs as clocks do, and it leads if it may.
+    pub(crate) fn of(identity: &str) -> Self {
+        Self {
+            identity: identity.to_owned(),
+            template: String::new(),
+            ttl: Duration::from_secs(15),
+            rate: 1.0,
+            stops: None,
+            apart: false,
+            leads: Arc::new(|| true),
+        }
+    }
+
     fn sharding(&self, client: Client, shards: u16) -> Sharding {
         let (start, rate) = (Instant::now(), self.rate);
         let stops = self.stops.unwrap_or(Duration::MAX);

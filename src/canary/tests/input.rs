@@ -281,6 +281,8 @@ fn service(value: &Value) -> Service {
 fn target(canary: &Canary, spec: &Spec, value: &Value) -> Deployment {
     let selected = labels(value.get("selector").unwrap_or(&json!({"app": "myapp"})));
     let selector = Selector::parse(crate::api::LabelMatch::Labels(selected.clone())).ok();
+    // A target that was promoted has another template than before.
+    let usual = if value["promotedBy"].is_null() { "t1" } else { "t2" };
     Deployment {
         uid: "uid-myapp".to_owned(),
         created: time(&value["created"]).unwrap_or_else(t0),
@@ -291,7 +293,7 @@ fn target(canary: &Canary, spec: &Spec, value: &Value) -> Deployment {
             shown: selector.to_string(),
             selector,
         }),
-        template_hash: hash::of(&template(value["template"].as_str().unwrap_or("t1"))),
+        template_hash: hash::of(&template(value["template"].as_str().unwrap_or(usual))),
         promoted_by: marker(canary, spec, &value["promotedBy"]),
         created_by: marker(canary, spec, &value["createdBy"]),
         rolled_out: value["rolledOut"] != json!(false),

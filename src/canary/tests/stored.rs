@@ -106,7 +106,9 @@ fn pass(since: Timestamp, canary: &mut Canary, spec: &Value, promoted: bool, now
     let seen = json!({"canary": {"available": since.to_string()}, "live": {}});
     let mut seen = observation(canary, parsed, &seen);
     if promoted {
-        seen.target.as_mut().unwrap().promoted_by = Some(canary.marker(parsed));
+        let target = seen.target.as_mut().unwrap();
+        target.promoted_by = Some(canary.marker(parsed));
+        target.template_hash = "promoted".to_owned();
     }
     if let Some(status) = decide(canary, &seen, now).status {
         canary.status = status;

@@ -1,5 +1,6 @@
 use std::{
     future,
+    net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -14,12 +15,22 @@ use axum::{
 use futures::stream;
 use jiff::Timestamp;
 use tokio::{
-    net::TcpListener,
+    net::TcpSocket,
     sync::{Semaphore, mpsc},
     task::JoinSet,
 };
 
 use super::{Answer, Asked, EMPTY, Limits, always, ask, open, prometheus, reply, serve, why};
+
+/// With time enough for a machine that is busy with something else.
+pub(super) fn patient() -> Limits {
+    Limits {
+        timeout: Duration::from_hours(1),
+        keep_secrets: Duration::from_hours(1),
+        read_secrets_again: Duration::from_hours(1),
+        ..Limits::default()
+    }
+}
 
 #[tokio::test]
 async fn a_query_is_posted_with_its_time_and_a_timeout() {
@@ -54,7 +65,7 @@ async fn a_query_is_posted_with_its_time_and_a_timeout() {
 
 #[tokio::test]
 async fn vectors_are_answers_whatever_their_values() {
-    let prometheus = prometheus(Limits::default());
+    let prometheus = prometheus(patient());
     assert_eq!(
         ask(&prometheus, &open(&always(200, EMPTY).await)).await,
         Answer::Vector(vec![])
@@ -69,7 +80,7 @@ async fn vectors_are_answers_whatever_their_values() {
 
 #[tokio::test]
 async fn what_is_no_answer_says_why() {
-    let prometheus = prometheus(Limits::default());
+    let prometheus = prometheus(patient());
     for (status, body, message) in [
         (200, "<html>login</html>", "the answer is HTML, not JSON"),
         (503, "<html>busy</html>", "503 Service Unavailable"),
@@ -98,7 +109,7 @@ async fn what_is_no_answer_says_why() {
 
 #[tokio::test]
 async fn a_query_that_prometheus_refuses_is_told_from_one_that_it_could_not_answer() {
-    let prometheus = prometheus(Limits::default());
+    let prometheus = prometheus(patient());
     for (status, kind) in [(400, "bad_data"), (422, "execution")] {
         let body = format!(r#"{{"status":"error","errorType":"{kind}","error":"parse error"}}"#);
         match ask(&prometheus, &open(&always(status, body.leak()).await)).await {
@@ -111,7 +122,7 @@ async fn a_query_that_prometheus_refuses_is_told_from_one_that_it_could_not_answ
 #[tokio::test]
 async fn a_message_is_short_whatever_the_server_says() {
     let url = serve(|_| async { reply(400, format!(r#"{{"error":"{}"}}"#, "é".repeat(5000))) }).await;
-    let why = why(&prometheus(Limits::default()), &open(&url)).await;
+    let why = why(&prometheus(patient()), &open(&url)).await;
     assert!(
         why.chars().count() <= 241 && why.starts_with("400 Bad Request: éé"),
         "{why}"
@@ -124,7 +135,7 @@ async fn a_body_is_read_no_further_than_its_limit() {
         |status| move |_| async move { reply(status, Body::from_stream(stream::repeat(Ok::<_, String>("[1,2,3,")))) };
     let prometheus = prometheus(Limits {
         body: 1000,
-        ..Limits::default()
+        ..patient()
     });
     let message = why(&prometheus, &open(&serve(endless(200)).await)).await;
     assert_eq!(message, "the answer is larger than 1000 bytes: aggregate in the query");
@@ -157,10 +168,11 @@ async fn a_server_that_is_slow_to_answer_or_to_finish_is_given_up() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_named() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
-    let prometheus = prometheus(Limits::default());
+    // Bound, so that nobody else listens there.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let url = format!("http://{}", socket.local_addr().unwrap());
+    let prometheus = prometheus(patient());
     let message = why(&prometheus, &open(&url)).await;
     assert!(
         message.starts_with(&format!("{url} can't be reached: Connection refused")),
@@ -190,7 +202,7 @@ async fn a_redirect_is_named_and_not_followed() {
             .unwrap()
         })
         .await;
-        let message = why(&prometheus(Limits::default()), &open(&url)).await;
+        let message = why(&prometheus(patient()), &open(&url)).await;
         assert!(message.contains(target) && !message.contains("hunter2"), "{message}");
     }
 }
@@ -220,7 +232,7 @@ async fn an_endpoint_answers_a_few_queries_at_a_time() {
     .await;
     let prometheus = prometheus(Limits {
         in_flight: 3,
-        ..Limits::default()
+        ..patient()
     });
     let mut queries = JoinSet::new();
     for _ in 0..10 {
@@ -252,7 +264,7 @@ async fn endpoints_in_use_are_bounded_and_idle_ones_forgotten() {
     let url = always(200, EMPTY).await;
     let prometheus = prometheus(Limits {
         endpoints: 2,
-        ..Limits::default()
+        ..patient()
     });
     for prefix in 0..5 {
         assert_eq!(

@@ -10,7 +10,9 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{Answer, Asked, EMPTY, Endpoint, Limits, Prometheus, Transport, Vault, ask, reply, serve, why};
+use super::{
+    Answer, Asked, EMPTY, Endpoint, Limits, Prometheus, Transport, Vault, ask, asking::patient, reply, serve, why,
+};
 
 /// A server that answers who knows `authorization` and repeats what others sent.
 async fn guarded(authorization: &'static str) -> String {
@@ -43,11 +45,15 @@ fn bearer(url: &str) -> Endpoint {
     closed(url, "bearerTokenSecret: {name: prom, key: token}")
 }
 
+fn with_vault(vault: &Arc<Vault>) -> Prometheus {
+    Prometheus::with_limits(vault.client(), Transport::Tcp, patient())
+}
+
 /// Reads Secrets again whenever that may help.
 fn eager() -> Limits {
     Limits {
         read_secrets_again: Duration::ZERO,
-        ..Limits::default()
+        ..patient()
     }
 }
 
@@ -55,7 +61,7 @@ fn eager() -> Limits {
 async fn a_token_is_sent_and_read_once() {
     let vault = Arc::new(Vault::default());
     vault.put("prom", &[("token", "s3cret\n")]);
-    let prometheus = Prometheus::new(vault.client(), Transport::Tcp);
+    let prometheus = with_vault(&vault);
     let endpoint = bearer(&guarded("Bearer s3cret").await);
     let mut queries = JoinSet::new();
     for _ in 0..5 {
@@ -71,15 +77,12 @@ async fn a_name_and_a_password_are_sent() {
     let vault = Arc::new(Vault::default());
     vault.put("basic", &[("username", "me"), ("password", "s3cret")]);
     let endpoint = closed(&guarded("Basic bWU6czNjcmV0").await, "basicAuthSecret: basic");
-    assert_eq!(
-        ask(&Prometheus::new(vault.client(), Transport::Tcp), &endpoint).await,
-        Answer::Vector(vec![])
-    );
+    assert_eq!(ask(&with_vault(&vault), &endpoint).await, Answer::Vector(vec![]));
 }
 
 #[tokio::test]
 async fn a_refused_token_is_read_again_but_not_each_time() {
-    for (limits, reads) in [(Limits::default(), 1), (eager(), 2)] {
+    for (limits, reads) in [(patient(), 1), (eager(), 2)] {
         let vault = Arc::new(Vault::default());
         vault.put("prom", &[("token", "old-s3cret")]);
         let prometheus = Prometheus::with_limits(vault.client(), Transport::Tcp, limits);
@@ -98,7 +101,7 @@ async fn no_message_repeats_a_secret_that_the_server_repeats() {
     vault.put("basic", &[("username", "me"), ("password", "wrong-s3cret")]);
     let url = guarded("Bearer right").await;
     for endpoint in [bearer(&url), closed(&url, "basicAuthSecret: basic")] {
-        let message = why(&Prometheus::new(vault.client(), Transport::Tcp), &endpoint).await;
+        let message = why(&with_vault(&vault), &endpoint).await;
         assert!(
             message.contains("***") && !message.contains("s3c") && !message.contains("czNjcmV0"),
             "{message}"
@@ -111,7 +114,7 @@ async fn a_secret_that_is_missing_or_of_no_use_is_named() {
     let vault = Arc::new(Vault::default());
     vault.put("empty", &[("token", " \n")]);
     vault.put("odd", &[("token", "a\nb"), ("ca.crt", "no certificate")]);
-    let prometheus = Prometheus::new(vault.client(), Transport::Tcp);
+    let prometheus = with_vault(&vault);
     for (auth, message) in [
         (
             "bearerTokenSecret: {name: none, key: token}",
@@ -236,6 +239,6 @@ async fn only_the_named_authority_is_trusted_and_it_is_read_again_when_it_change
 async fn without_a_named_authority_an_unknown_one_is_not_trusted() {
     let (_, url) = tls_server().await;
     let endpoint = Endpoint { url, auth: None };
-    let message = why(&super::prometheus(Limits::default()), &endpoint).await;
+    let message = why(&super::prometheus(patient()), &endpoint).await;
     assert!(message.contains("certificate"), "{message}");
 }

@@ -17,6 +17,9 @@ use super::{
     waiting::poll,
 };
 
+/// The controller waits 10 s for an answer, which begin a little earlier than the API server's.
+const IN_VAIN: SignedDuration = SignedDuration::from_millis(9500);
+
 /// The controller's user.
 pub(super) const USER: &str = "system:serviceaccount:kanary-system:kanary";
 
@@ -52,8 +55,7 @@ impl Request {
 
     /// Whether the API server was too slow for it: nobody waited for the answer, or there was none. It may have been done.
     pub(crate) fn is_lost(&self) -> bool {
-        // The controller waits 10 s, which begin a little earlier than the API server's.
-        self.code >= 500 || self.answered.duration_since(self.at) > SignedDuration::from_millis(9500)
+        self.code >= 500 || self.answered.duration_since(self.at) > IN_VAIN
     }
 
     /// Whether it is the same once more, after `first`.
@@ -66,6 +68,32 @@ impl Request {
     pub(crate) fn is_done(&self) -> bool {
         (200..300).contains(&self.code)
     }
+
+    /// Whether it was refused because `first`, the same, had been done.
+    fn is_refused_after(&self, first: &Self) -> bool {
+        let refused = match self.verb.as_str() {
+            "create" | "patch" => matches!(self.code, 409 | 422),
+            "delete" => self.code == 404,
+            _ => false,
+        };
+        refused && self.repeats(first) && (first.is_done() || first.is_lost())
+    }
+}
+
+/// `requests`, each once: a write whose answer did not come in time and its repetition are one.
+pub(crate) fn once(requests: &[Request]) -> Vec<&Request> {
+    // How long a request waited before it arrived is not in the log; but nobody repeats anything this early.
+    let early = requests.first().map(|first| first.at + IN_VAIN);
+    let is_early = |request: &Request| early.is_some_and(|early| request.at < early);
+    let is_in_vain = |request: &Request| {
+        let first = requests.iter().find(|first| request.is_refused_after(first));
+        first.is_some_and(|first| first.is_lost() || !is_early(request))
+    };
+    let is_done_later =
+        |request: &Request| request.is_lost() && requests.iter().any(|next| next.is_done() && next.repeats(request));
+    let mut once: Vec<_> = requests.iter().collect();
+    once.retain(|request| !is_in_vain(request) && !is_done_later(request));
+    once
 }
 
 /// What was read of the log so far: it is long, and every test asks for its own few lines.

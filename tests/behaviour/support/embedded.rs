@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::{SignedDuration, Timestamp};
 use kanary_sim::{
     cluster::{Cluster, Options},
     controllers::{self, Behaviour},
@@ -46,11 +47,7 @@ impl fmt::Debug for Embedded {
 impl Embedded {
     /// Starts it.
     pub(crate) fn start() -> Self {
-        let cluster = Cluster::new(Options {
-            start: jiff::Timestamp::now(),
-            seed: fastrand::u64(..),
-            ..Options::default()
-        });
+        let cluster = cluster();
         let (server, prometheus) = (Server::new(cluster.clone()), Prometheus::new());
         let (bound, metrics) = mpsc::channel();
         let answers = prometheus.clone();
@@ -85,6 +82,22 @@ impl Embedded {
         let path = folder.join(file);
         std::fs::write(&path, kanary_sim::server::kubeconfig(self.address, user)).expect("a file can be written");
         path
+    }
+}
+
+/// An empty cluster that shows this machine's time.
+fn cluster() -> Cluster {
+    loop {
+        let cluster = Cluster::new(Options {
+            start: Timestamp::now(),
+            seed: fastrand::u64(..),
+            ..Options::default()
+        });
+        // If this thread was held up before the clock began to go, the clock would be late for as long as it goes.
+        let shown = cluster.now();
+        if Timestamp::now().duration_since(shown) <= SignedDuration::from_millis(1) {
+            return cluster;
+        }
     }
 }
 

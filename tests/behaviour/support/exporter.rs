@@ -58,22 +58,36 @@ impl Exporter {
 
     /// Sets a series, written as Prometheus writes it: `requests{pod="a"}`.
     pub(crate) fn set(&self, series: &str, value: f64) {
-        self.grow(series, value, 0.0);
+        self.put([(series, value, 0.0)]);
     }
 
-    /// A series that gains `per_second` from now on.
-    pub(crate) fn grow(&self, series: &str, start: f64, per_second: f64) {
-        let line = Line {
-            since: Instant::now(),
-            start,
-            per_second,
-        };
+    /// Series that each gain so much per second, from 0 and from the same moment on: as the buckets of a histogram.
+    pub(crate) fn grow(&self, gains: &[(String, f64)]) {
+        let series = gains.iter();
+        self.put(series.map(|(series, per_second)| (series.as_str(), 0.0, *per_second)));
+    }
+
+    /// Series with where they start and what they gain per second from now on.
+    fn put<'a>(&self, all: impl IntoIterator<Item = (&'a str, f64, f64)>) {
         match (&self.scraped, self.plane.kind()) {
-            (Some(scraped), _) => drop(scraped.lines.lock().unwrap().insert(series.to_owned(), line)),
+            (Some(scraped), _) => {
+                let since = Instant::now();
+                let lines = all.into_iter().map(|(series, start, per_second)| {
+                    let line = Line {
+                        since,
+                        start,
+                        per_second,
+                    };
+                    (series.to_owned(), line)
+                });
+                scraped.lines.lock().unwrap().extend(lines);
+            }
             (None, Kind::Embedded(embedded)) => {
                 let now = embedded.server.cluster().now();
-                let set = embedded.prometheus.set(series, now, start, per_second);
-                set.expect("a series is written as Prometheus writes it");
+                for (series, start, per_second) in all {
+                    let set = embedded.prometheus.set(series, now, start, per_second);
+                    set.expect("a series is written as Prometheus writes it");
+                }
             }
             (None, Kind::Real { .. }) => unreachable!("the real Prometheus scrapes"),
         }
@@ -116,9 +130,10 @@ impl Scraped {
 }
 
 fn render(lines: &BTreeMap<String, Line>) -> String {
+    let now = Instant::now();
     let mut text = String::new();
     for (series, line) in lines {
-        let value = line.start + line.per_second * line.since.elapsed().as_secs_f64();
+        let value = line.start + line.per_second * now.duration_since(line.since).as_secs_f64();
         writeln!(text, "{series} {value}").expect("a string takes everything");
     }
     text

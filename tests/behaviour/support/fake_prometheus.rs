@@ -2,6 +2,7 @@
 
 use std::{
     future::pending,
+    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
 };
 
@@ -14,7 +15,10 @@ use axum::{
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    runtime::{Builder, Runtime},
+};
 
 use super::poll;
 
@@ -44,20 +48,24 @@ pub(crate) struct Asked {
     pub(crate) authorization: String,
 }
 
-/// A server that answers every request alike, and remembers what it was asked.
+/// A server that answers every request alike, and remembers what it was asked. It has a runtime of its own, so that it
+/// answers whatever the test is busy with.
 #[derive(Debug)]
 pub(crate) struct Fake {
     /// `host:port`.
     pub(crate) address: String,
     says: Arc<Mutex<Says>>,
     asked: Arc<Mutex<Vec<Asked>>>,
-    task: JoinHandle<()>,
+    runtime: Option<Runtime>,
 }
 
 impl Fake {
     /// Starts one.
     pub(crate) async fn start(says: Says) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime can be made");
+        let listener = runtime.spawn(TcpListener::bind("127.0.0.1:0")).await;
+        let listener = listener.expect("it does not panic").expect("there is a free port");
         let address = listener.local_addr().expect("the listener is bound").to_string();
         let says = Arc::new(Mutex::new(says));
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -77,12 +85,12 @@ impl Fake {
                 respond(says).await
             },
         );
-        let task = tokio::spawn(async move { axum::serve(listener, app).await.expect("the fake serves") });
+        runtime.spawn(async move { axum::serve(listener, app).await.expect("the fake serves") });
         Self {
             address,
             says,
             asked,
-            task,
+            runtime: Some(runtime),
         }
     }
 
@@ -91,10 +99,13 @@ impl Fake {
         Self::start(Says::one(value)).await
     }
 
-    /// An address where nobody answers.
-    pub(crate) async fn refused() -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
-        listener.local_addr().expect("the listener is bound").to_string()
+    /// An address where nobody answers, as long as the socket that keeps it from others is there.
+    pub(crate) fn refused() -> (TcpSocket, String) {
+        let socket = TcpSocket::new_v4().expect("there is a socket");
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        socket.bind(any).expect("there is a free port");
+        let address = socket.local_addr().expect("the socket is bound").to_string();
+        (socket, address)
     }
 
     /// Changes what it says.
@@ -158,6 +169,8 @@ async fn respond(says: Says) -> axum::response::Response {
 
 impl Drop for Fake {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }

@@ -37,8 +37,23 @@ pub(crate) fn command(plane: &Plane, namespace: &str, arguments: &[&str]) -> Com
     command
 }
 
-/// Runs it to its end.
+/// What it says if a busy API server did not take its connection: nothing was asked then.
+const NOT_ASKED: [&str; 2] = ["handshake timeout", "connection refused"];
+
+/// Runs it to its end, and again if it asked nothing.
 pub(crate) async fn run(plane: &Plane, namespace: &str, arguments: &[&str], input: &str) -> Said {
+    let mut said = run_once(plane, namespace, arguments, input).await;
+    for _ in 0..4 {
+        let asked = said.ok || !NOT_ASKED.iter().any(|words| said.err.contains(words));
+        if asked {
+            break;
+        }
+        said = run_once(plane, namespace, arguments, input).await;
+    }
+    said
+}
+
+async fn run_once(plane: &Plane, namespace: &str, arguments: &[&str], input: &str) -> Said {
     let mut child = command(plane, namespace, arguments)
         .spawn()
         .expect("kubectl is in PATH");

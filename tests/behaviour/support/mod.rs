@@ -3,6 +3,7 @@
 //! Nothing outside this folder knows which cluster it runs on: clients come from `plane`, through [`World`].
 
 mod audit;
+mod calls;
 mod controller;
 mod embedded;
 mod exporter;
@@ -19,9 +20,11 @@ mod process;
 mod recorder;
 mod status;
 mod waiting;
+mod witness;
 mod world;
 
-pub(crate) use audit::Request;
+pub(crate) use audit::{Request, once};
+pub(crate) use calls::again;
 pub(crate) use exporter::Exporter;
 pub(crate) use fake_prometheus::{Fake, Says};
 pub(crate) use faults::{Faults, Strike};
@@ -33,6 +36,7 @@ pub(crate) use kinds::{
 pub(crate) use manifests::{config_map, deployment, from_yaml, kanary, merge, service, slow_deployment, template};
 pub(crate) use owners::Owners;
 pub(crate) use process::Process;
-pub(crate) use status::{assert_not_before, condition, is_true, labels, message, phase, reason, since, time};
+pub(crate) use status::{assert_not_before, condition, is_true, labels, message, phase, reason, since, time, version};
 pub(crate) use waiting::{poll, waited};
+pub(crate) use witness::pods_are_known;
 pub(crate) use world::World;

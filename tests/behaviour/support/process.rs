@@ -43,13 +43,13 @@ impl Process {
         Self { child, lines }
     }
 
-    /// Starts one of several replicas, whose sessions last 3 s, with more arguments.
-    pub(crate) fn start_replica(world: &World, identity: &str, arguments: &[&str]) -> Self {
+    /// Starts one of several replicas, whose sessions last for `ttl`, with more arguments.
+    pub(crate) fn start_replica(world: &World, identity: &str, ttl: &str, arguments: &[&str]) -> Self {
         let shared = [
             "--identity",
             identity,
             "--session-ttl",
-            "3s",
+            ttl,
             "--lease-namespace",
             &world.ns,
         ];

@@ -10,7 +10,7 @@ use kube::{
 use serde_json::Value;
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::{Kind, status::version, waited};
+use super::{Kind, again, status::version, waited};
 
 /// One state of an object.
 #[derive(Clone, Debug)]
@@ -34,13 +34,16 @@ pub(crate) struct Recording {
 impl Recording {
     /// Records from now on.
     pub(crate) async fn start(api: Api<DynamicObject>, kind: Kind) -> Self {
-        let list = api.list(&ListParams::default()).await.expect("the kind can be listed");
+        let list = again(async || api.list(&ListParams::default()).await).await;
+        let list = list.expect("the kind can be listed");
         let from = list.metadata.resource_version.expect("a list has a resource version");
+        let params = WatchParams::default().timeout(290);
+        let stream = again(async || api.watch(&params, &from).await).await;
+        let stream = stream.expect("the kind can be watched");
         let seen = Arc::new(watch::Sender::new(Vec::new()));
         let record = seen.clone();
         let task = tokio::spawn(async move {
-            let stream = api.watch(&WatchParams::default().timeout(290), &from).await;
-            let mut stream = std::pin::pin!(stream.expect("the kind can be watched"));
+            let mut stream = std::pin::pin!(stream);
             while let Some(event) = stream.next().await {
                 let (deleted, object) = match event.expect("a recording is shorter than a watch") {
                     WatchEvent::Added(object) | WatchEvent::Modified(object) => (false, object),

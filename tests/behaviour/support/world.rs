@@ -12,8 +12,9 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::{
-    DEPLOYMENT, KANARY, Kind, REPLICA_SET, SERVICE,
+    DEPLOYMENT, KANARY, Kind, REPLICA_SET, SERVICE, again,
     audit::{self, Request},
+    calls,
     controller::Controller,
     faults::Faults,
     kubectl::{self, Said},
@@ -130,7 +131,7 @@ impl World {
     pub(crate) async fn try_create(&self, kind: &Kind, manifest: &Value) -> Result<Value, String> {
         let object = serde_json::from_value(manifest.clone()).expect("a manifest is an object");
         let api = self.api(kind);
-        let created = again(async || api.create(&PostParams::default(), &object).await).await;
+        let created = calls::create(&api, &object).await;
         created.map(|object| to_value(&object)).map_err(|e| e.to_string())
     }
 
@@ -207,15 +208,19 @@ impl World {
 
     /// Deletes an object.
     pub(crate) async fn delete(&self, kind: &Kind, name: &str) {
-        let api = self.api(kind);
-        let deleted = again(async || api.delete(name, &DeleteParams::default()).await).await;
+        self.delete_with(kind, name, &DeleteParams::default()).await;
+    }
+
+    /// Deletes an object as `params` say.
+    pub(crate) async fn delete_with(&self, kind: &Kind, name: &str, params: &DeleteParams) {
+        let deleted = calls::delete(&self.api(kind), name, params).await;
         deleted.expect("the object can be deleted");
     }
 
     /// Deletes the namespace.
     pub(crate) async fn delete_namespace(&self) {
         let api: Api<Namespace> = Api::all(self.client.clone());
-        let deleted = api.delete(&self.ns, &DeleteParams::default()).await;
+        let deleted = calls::delete(&api, &self.ns, &DeleteParams::default()).await;
         deleted.expect("the namespace can be deleted");
     }
 
@@ -274,11 +279,16 @@ impl World {
         .await
     }
 
-    /// Waits until no object has these labels.
+    /// Waits until no object has these labels: of many, for as long as there is some progress.
     pub(crate) async fn none_left(&self, kind: &Kind, selector: &str) {
-        let what = format!("no {} with {selector} is left", kind.plural);
-        self.until_all(kind, selector, &what, |objects| objects.is_empty())
-            .await;
+        let mut left = self.list(kind, selector).await.len();
+        let step = left.div_ceil(10);
+        while left > 0 {
+            let most = left.saturating_sub(step);
+            let what = format!("no more than {most} {} with {selector} are left", kind.plural);
+            let fewer = |objects: &[&Value]| objects.len() <= most;
+            left = self.until_all(kind, selector, &what, fewer).await.len();
+        }
     }
 
     /// Waits until a KanaryDeployment shows `wanted` under STATUS.
@@ -365,14 +375,6 @@ impl World {
     /// A kubectl that is not started yet.
     pub(crate) fn kubectl_command(&self, arguments: &[&str]) -> tokio::process::Command {
         kubectl::command(self.plane, &self.ns, arguments)
-    }
-}
-
-/// A connection that breaks says nothing about the controller: the user's calls are made once more then.
-async fn again<T>(call: impl AsyncFn() -> kube::Result<T>) -> kube::Result<T> {
-    match call().await {
-        Err(kube::Error::HyperError(_) | kube::Error::Service(_)) => call().await,
-        answered => answered,
     }
 }
 

@@ -15,9 +15,10 @@ use super::{Book, Checker, Invariant, is_ours};
 use crate::history::image;
 
 impl Book {
-    fn new(name: String, object: Arc<Value>) -> Self {
+    fn new(number: usize, name: String, object: Arc<Value>) -> Self {
         Self {
             name,
+            number,
             object,
             status: KanaryStatus::default(),
             deleted: false,
@@ -78,8 +79,9 @@ impl Checker {
         };
         let (uid, value) = (new.meta.uid.clone(), new.json());
         let status = status_of(&value);
+        let number = self.books.len();
         let book = self.books.entry(uid.clone());
-        let book = book.or_insert_with(|| Book::new(new.meta.name.clone(), value.clone()));
+        let book = book.or_insert_with(|| Book::new(number, new.meta.name.clone(), value.clone()));
         let former = std::mem::replace(&mut book.status, status.clone());
         let before = std::mem::replace(&mut book.object, value);
         book.paused |= book.object["spec"]["paused"] == true;

@@ -5,7 +5,11 @@ use kanary_sim::cluster::Cluster;
 use serde_json::Value;
 
 use super::{Book, Checker, Invariant};
-use crate::{case::End, history::text, world::NAMESPACE};
+use crate::{
+    case::{End, failed},
+    history::text,
+    world::NAMESPACE,
+};
 use kanary::api::names::{IS_KANARY, KANARY_NAME};
 
 impl Book {
@@ -32,14 +36,26 @@ impl Checker {
     }
 
     fn unsettled(&self) -> Vec<(String, End)> {
-        let present = self.truths.iter().map(|(name, truth)| {
-            let book = self.books.values().rfind(|book| book.name == *name);
-            (name, truth, book.map_or(End::Missing, Book::end))
-        });
+        let present = self
+            .truths
+            .iter()
+            .map(|(name, truth)| (name, truth, self.latest(name).map_or(End::Missing, Book::end)));
         present
-            .filter(|(_, truth, end)| !truth.ends.contains(end))
+            .filter(|(name, truth, end)| !truth.ends.contains(end) && !self.is_overtaken(name, end))
             .map(|(name, _, end)| (name.clone(), end))
             .collect()
+    }
+
+    /// The Kanary that has a name, or had it last.
+    fn latest(&self, name: &str) -> Option<&Book> {
+        let named = self.books.values().filter(|book| book.name == name);
+        named.max_by_key(|book| book.number)
+    }
+
+    /// A Kanary that was recreated may see its target change by the promotion of the former one, which was on its way.
+    fn is_overtaken(&self, name: &str, end: &End) -> bool {
+        let mut formers = self.books.iter().filter(|(_, book)| book.name == name && book.deleted);
+        *end == failed("TargetChanged") && formers.any(|(uid, _)| self.promotions(uid) > 0)
     }
 
     /// Objects of runs that are over, by the name of their Kanary.
@@ -72,7 +88,7 @@ impl Checker {
     }
 
     fn is_over(&self, name: &str) -> bool {
-        let book = self.books.values().rfind(|book| book.name == name);
+        let book = self.latest(name);
         book.is_none_or(|book| book.deleted || book.status.completed_at.is_some())
     }
 

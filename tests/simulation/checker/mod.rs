@@ -82,6 +82,8 @@ impl Violation {
 /// What is known of one Kanary object.
 pub(crate) struct Book {
     pub(crate) name: String,
+    /// How many there were before it, of any name.
+    number: usize,
     pub(crate) object: Arc<Value>,
     pub(crate) status: KanaryStatus,
     pub(crate) deleted: bool,

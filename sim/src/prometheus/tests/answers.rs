@@ -191,5 +191,5 @@ fn thousands_of_canaries_are_answered_in_seconds() {
         let query = format!("rate(measure{{ns=\"x\",canary=\"{canary}\"}}[1m])");
         assert_eq!(ask(&prometheus, &query), format!("{{canary={canary},ns=x}} 1"));
     }
-    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_mins(2), "{:?}", begun.elapsed());
 }
