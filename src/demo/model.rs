@@ -112,6 +112,16 @@ pub(super) struct Row {
     pub(super) measured: Measured,
 }
 
+impl Row {
+    /// What its spec and status say. Until something is said of it, one that has a schedule waits for that.
+    fn state_now(&self) -> State {
+        match State::of(&self.status) {
+            State::Starting if self.status.conditions.is_empty() && self.spec.schedule.is_some() => State::Scheduled,
+            state => state,
+        }
+    }
+}
+
 /// What was measured last.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) enum Measured {
@@ -200,7 +210,7 @@ impl Model {
         row.spec = serde_json::from_value(kanary.spec).unwrap_or_default();
         row.status = status.unwrap_or_default();
         let target = words::target(row);
-        let state = State::of(&row.status);
+        let state = row.state_now();
         if state == row.state && !is_new {
             return None;
         }

@@ -51,6 +51,8 @@ pub(super) struct Show {
     parts: usize,
     /// When the last of them came to its end.
     settled: Option<Timestamp>,
+    /// It was said that all has come to its end.
+    is_told: bool,
     output: Output,
     /// How kubectl is used; empty if it cannot be.
     hints: Vec<String>,
@@ -74,6 +76,7 @@ impl Show {
             ears,
             parts: script.parts.len(),
             settled: None,
+            is_told: false,
             output,
             hints,
         };
@@ -107,7 +110,6 @@ impl Show {
         self.costs.count(&self.server.take_entries());
         self.costs.queries = self.ears.prometheus.queries();
         let now = self.server.cluster().now();
-        let was_over = self.is_over(now);
         if self.settled.is_none() && self.is_settled() {
             self.settled = Some(now);
         }
@@ -118,8 +120,9 @@ impl Show {
                 for news in &news {
                     writeln!(out, "{}", lines::news(news))?;
                 }
-                if let Some(waits) = waits.filter(|_| !was_over) {
+                if let Some(waits) = waits.filter(|_| !self.is_told) {
                     writeln!(out, "{}  {waits}", clock(now))?;
+                    self.is_told = true;
                 }
                 out.flush()?;
             }
