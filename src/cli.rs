@@ -96,24 +96,34 @@ pub(crate) enum LogFormat {
 
 /// What is asked for. Where that cannot be told, or it is help, the program ends here.
 pub(crate) fn parse() -> Command {
-    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
-    let matches = command(is_empty).get_matches();
+    let is_unset = |name: &OsStr| std::env::var_os(name).is_some_and(|value| says_nothing(name, &value));
+    let matches = command(is_unset).get_matches();
     match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli.command,
         Err(error) => error.exit(),
     }
 }
 
-/// All commands. A variable of the environment that is set to nothing counts as not set.
-fn command(is_empty: impl Fn(&OsStr) -> bool) -> clap::Command {
-    let unless_empty = |arg: Arg| {
-        if arg.get_env().is_some_and(&is_empty) {
+/// Whether a variable of the environment counts as not set: it is empty, or a flag that is off, which must not be in the way of
+/// what the flag cannot be used with.
+fn says_nothing(name: &OsStr, value: &OsStr) -> bool {
+    let off = ["n", "no", "f", "false", "off", "0"];
+    let is_off = value
+        .to_str()
+        .is_some_and(|value| off.contains(&&*value.to_lowercase()));
+    value.is_empty() || (name == "KANARY_STANDALONE" && is_off)
+}
+
+/// All commands, without the variables of the environment that count as not set.
+fn command(is_unset: impl Fn(&OsStr) -> bool) -> clap::Command {
+    let unless_unset = |arg: Arg| {
+        if arg.get_env().is_some_and(&is_unset) {
             arg.env(None::<&'static str>)
         } else {
             arg
         }
     };
-    Cli::command().mut_subcommands(|command| command.mut_args(unless_empty))
+    Cli::command().mut_subcommands(|command| command.mut_args(unless_unset))
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -218,6 +228,15 @@ mod tests {
         assert!(!reads("KANARY_SHARDS") && reads("KANARY_SESSION_TTL"));
         assert_eq!(run(&[]).shards, Layout::DEFAULT);
         assert!(run(&["--standalone"]).standalone && !run(&[]).standalone);
+    }
+
+    #[test]
+    fn a_flag_that_is_off_is_not_set() {
+        let says_nothing = |name: &str, value: &str| super::says_nothing(OsStr::new(name), OsStr::new(value));
+        for off in ["", "0", "false", "No", "OFF"] {
+            assert!(says_nothing("KANARY_STANDALONE", off), "{off}");
+        }
+        assert!(!says_nothing("KANARY_STANDALONE", "true") && !says_nothing("KANARY_SHARDS", "0"));
     }
 
     #[cfg(feature = "demo")]

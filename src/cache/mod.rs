@@ -16,6 +16,7 @@ use std::{
 
 use kube::{Resource, ResourceExt};
 
+pub(crate) use self::table::Gone;
 pub use self::table::Place;
 pub(crate) use self::view::template_hash;
 use self::{
@@ -90,12 +91,11 @@ pub(crate) trait Cached: Resource<DynamicType = ()> + Clone + std::fmt::Debug {
         keys
     }
 
-    /// A watch told that the object is gone since version `at`, or, if that is 0, does not follow it any more; the Kanaries
-    /// that it matters to. A reply that is older and comes late does not bring it back.
-    fn remove(cache: &Cache, place: &Place, at: u64) -> Vec<Key> {
+    /// A watch knows that the object is gone; the Kanaries that it matters to. A reply that is older and comes late does not
+    /// bring it back.
+    fn remove(cache: &Cache, place: &Place, gone: Gone) -> Vec<Key> {
         let state = &mut *cache.lock();
-        Self::table(state).bury(place, at);
-        let former = Self::table(state).remove(place);
+        let former = Self::table(state).take_out(place, gone);
         former.map_or_else(Vec::new, |view| Self::touch(state, place, &view, false))
     }
 

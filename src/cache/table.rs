@@ -13,14 +13,25 @@ const MOURNING: Duration = Duration::from_mins(1);
 /// Namespace and name.
 pub type Place = (String, String);
 
+/// How a watch knows that an object is gone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Gone {
+    /// It was told so, with the version of the deletion, or with the one that the watch does not select any more.
+    At(u64),
+    /// A list of this version does not have it, though this watch had told of it.
+    Unlisted(u64),
+    /// It only does not follow it any more, or never did.
+    Unfollowed,
+}
+
 /// Objects of one kind, trimmed to `V`.
 #[derive(Debug)]
 pub(crate) struct Table<V> {
     rows: BTreeMap<Place, Row<V>>,
-    /// What is gone, and since which version.
-    gone: BTreeMap<Place, u64>,
+    /// What is gone, since which version, and when that was told.
+    gone: BTreeMap<Place, (u64, Instant)>,
     /// The same in the order in which it was told, to be forgotten some time.
-    told: VecDeque<(Instant, Place, u64)>,
+    told: VecDeque<(Instant, Place)>,
 }
 
 #[derive(Debug)]
@@ -52,7 +63,8 @@ impl<V: View> Table<V> {
     /// An older version than what is there has not, nor one of what is gone by now: replies and watches overtake each other.
     /// What we deleted stays marked as going until it is gone.
     pub(super) fn is_news(&mut self, place: &Place, uid: &str, version: u64, view: &mut V) -> bool {
-        if self.gone.get(place).is_some_and(|gone| version < *gone) {
+        let gone = self.gone.get(place).filter(|(_, told)| told.elapsed() < MOURNING);
+        if gone.is_some_and(|(gone, _)| version < *gone) {
             return false;
         }
         let Some(row) = self.rows.get_mut(place) else {
@@ -81,22 +93,29 @@ impl<V: View> Table<V> {
         self.rows.remove(place).map(|row| row.view)
     }
 
-    /// A watch told that an object is gone since version `at`. (That may be the version with which it left what the watch
-    /// selects, and came to another.)
-    pub(super) fn bury(&mut self, place: &Place, at: u64) {
-        while let Some((since, place, version)) = self.told.front() {
-            if since.elapsed() < MOURNING {
-                break;
-            }
-            if self.gone.get(place) == Some(version) {
+    /// Takes an object out of which a watch told that it is gone, unless what is known of it is newer than that.
+    pub(super) fn take_out(&mut self, place: &Place, gone: Gone) -> Option<V> {
+        let known = self.rows.get(place).map(|row| row.version);
+        match gone {
+            Gone::At(version) | Gone::Unlisted(version) if known.is_some_and(|known| known > version) => return None,
+            Gone::At(version) => self.bury(place, version),
+            // Not at the version of the list: it may live where another watch will tell of it.
+            Gone::Unlisted(_) => self.bury(place, known.map_or(0, |known| known.saturating_add(1))),
+            Gone::Unfollowed => {}
+        }
+        self.remove(place)
+    }
+
+    fn bury(&mut self, place: &Place, at: u64) {
+        while let Some((told, place)) = self.told.front().filter(|(told, _)| told.elapsed() >= MOURNING) {
+            if self.gone.get(place).is_some_and(|(_, again)| again == told) {
                 self.gone.remove(place);
             }
             self.told.pop_front();
         }
-        if at > 0 {
-            self.gone.insert(place.clone(), at);
-            self.told.push_back((Instant::now(), place.clone(), at));
-        }
+        let now = Instant::now();
+        self.gone.insert(place.clone(), (at, now));
+        self.told.push_back((now, place.clone()));
     }
 
     /// Whether this is the object that is known.
@@ -170,15 +189,39 @@ mod tests {
     async fn what_is_gone_is_not_brought_back_by_a_late_reply() {
         let mut table = Table::default();
         put(&mut table, "u", 5, Thing(5, false));
-        table.bury(&place(), 7);
-        table.remove(&place());
+        assert!(table.take_out(&place(), Gone::At(7)).is_some());
         assert!(!put(&mut table, "u", 5, Thing(5, false)));
         // It left what one watch selects and came to another, or is another object of that name.
         assert!(put(&mut table, "u", 7, Thing(7, false)));
 
+        assert!(table.take_out(&place(), Gone::At(9)).is_some());
         tokio::time::sleep(MOURNING).await;
-        table.bury(&("ns".to_owned(), "b".to_owned()), 8);
+        assert!(put(&mut table, "u", 5, Thing(5, false)), "no reply is as late as that");
+        table.take_out(&("ns".to_owned(), "b".to_owned()), Gone::At(10));
         assert_eq!((table.gone.len(), table.told.len()), (1, 1), "the old is forgotten");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_one_list_does_not_have_may_come_back_from_another_watch() {
+        let mut table = Table::default();
+        put(&mut table, "u", 5, Thing(5, false));
+        assert!(table.take_out(&place(), Gone::Unlisted(20)).is_some());
+        assert!(!put(&mut table, "u", 5, Thing(5, false)), "the reply that is late");
+        assert!(
+            put(&mut table, "u", 6, Thing(6, false)),
+            "it is what another watch selects since then"
+        );
+        assert!(table.take_out(&place(), Gone::Unfollowed).is_some());
+        assert!(put(&mut table, "u", 6, Thing(6, false)));
+    }
+
+    #[test]
+    fn a_late_deletion_does_not_take_what_is_newer() {
+        let mut table = Table::default();
+        put(&mut table, "v", 12, Thing(12, false));
+        assert!(table.take_out(&place(), Gone::At(10)).is_none());
+        assert!(table.take_out(&place(), Gone::Unlisted(11)).is_none());
+        assert_eq!(table.get(&place()), Some(&Thing(12, false)));
     }
 
     #[test]

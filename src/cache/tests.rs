@@ -73,7 +73,7 @@ fn an_event_that_changes_nothing_that_matters_reaches_nobody() {
     assert_eq!(KubeDeployment::put(&cache, &deployment("web", "3", 1)).len(), 0);
     assert_eq!(KubeDeployment::put(&cache, &deployment("web", "4", 2)).len(), 1);
     let place = ("shop".to_owned(), "web".to_owned());
-    assert_eq!(KubeDeployment::remove(&cache, &place, 5).len(), 1);
+    assert_eq!(KubeDeployment::remove(&cache, &place, Gone::At(5)).len(), 1);
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn only_services_that_are_not_kanarys_are_traffic_to_keep_away_from() {
         to_keep_away_from(&cache),
         [Labels::from([("tier".to_owned(), "front".to_owned())])]
     );
-    KubeService::remove(&cache, &("shop".to_owned(), "front".to_owned()), 9);
+    KubeService::remove(&cache, &("shop".to_owned(), "front".to_owned()), Gone::At(9));
     assert!(to_keep_away_from(&cache).is_empty());
 }
 
@@ -194,7 +194,7 @@ fn the_late_reply_about_a_deleted_object_neither_takes_its_namesake_away_nor_bri
     let (former, mut namesake) = (deployment("web", "4", 1), deployment("web", "7", 1));
     namesake.metadata.uid = Some("another".to_owned());
     KubeDeployment::put(&cache, &former);
-    KubeDeployment::remove(&cache, &place, 6);
+    KubeDeployment::remove(&cache, &place, Gone::At(6));
     assert!(KubeDeployment::put(&cache, &former).is_empty());
     KubeDeployment::put(&cache, &namesake);
     KubeDeployment::forget(&cache, &place, &former.metadata.uid.unwrap_or_default());

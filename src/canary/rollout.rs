@@ -43,8 +43,8 @@ pub(super) fn promote(step: &Step<'_>) -> Decision {
     if !is_promoted(step, target) {
         return update(step, draft);
     }
-    if is_replaced(step, target) {
-        return fail(step, draft, "TargetChanged", &replaced(name));
+    if let Some(message) = why_replaced(step, target) {
+        return fail(step, draft, "TargetChanged", &message);
     }
     if target.rolled_out {
         set_problem(&mut draft, None);
@@ -71,16 +71,22 @@ fn is_promoted(step: &Step<'_>, target: &Deployment) -> bool {
     target.promoted_by == marker || target.created_by == marker
 }
 
-/// Whether a target that was promoted has another template by now. Where it is not known what it was given, because there was no
-/// reply, the one from before the run is another: then it may be that the canary had the same, and that is not held for proof.
-fn is_replaced(step: &Step<'_>, target: &Deployment) -> bool {
-    match &step.seen.promotion {
-        Promotion::Done { template_hash, .. } => *template_hash != target.template_hash,
-        Promotion::NotYet | Promotion::Unknown => {
-            let before = step.canary.status.target_hash.as_ref();
-            target.promoted_by == Some(step.canary.marker(step.spec)) && before == Some(&target.template_hash)
-        }
+/// Why a target that was promoted is not held to be so any more. Where it is not known what it was given, because there was no
+/// reply or another replica made it, the template from before the run counts as another one: it may be that the canary had the
+/// same, but nothing proves that.
+fn why_replaced(step: &Step<'_>, target: &Deployment) -> Option<String> {
+    let name = &step.spec.target;
+    if let Promotion::Done { template_hash, .. } = &step.seen.promotion {
+        return (*template_hash != target.template_hash).then(|| replaced(name));
     }
+    let has_marker = target.promoted_by == Some(step.canary.marker(step.spec));
+    let is_as_before = step.canary.status.target_hash.as_ref() == Some(&target.template_hash);
+    (has_marker && is_as_before).then(|| {
+        format!(
+            "Deployment {name} was updated, and has the template from before the run: somebody put it back, or the canary had \
+             the same; set spec.retry to another number to run again"
+        )
+    })
 }
 
 /// The one write to the target, under the precondition that it still is what was read.

@@ -113,10 +113,17 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// What its spec and status say. Until something is said of it, one that has a schedule waits for that.
-    fn state_now(&self) -> State {
+    /// What its spec and status say at this time. Until something is said of it, one that has a schedule waits for that.
+    fn state_at(&self, now: Timestamp) -> State {
+        let schedule = self
+            .spec
+            .schedule
+            .as_deref()
+            .and_then(|at| at.parse::<Timestamp>().ok());
         match State::of(&self.status) {
-            State::Starting if self.status.conditions.is_empty() && self.spec.schedule.is_some() => State::Scheduled,
+            State::Starting if self.status.conditions.is_empty() && schedule.is_some_and(|at| at > now) => {
+                State::Scheduled
+            }
             state => state,
         }
     }
@@ -210,7 +217,7 @@ impl Model {
         row.spec = serde_json::from_value(kanary.spec).unwrap_or_default();
         row.status = status.unwrap_or_default();
         let target = words::target(row);
-        let state = row.state_now();
+        let state = row.state_at(at);
         if state == row.state && !is_new {
             return None;
         }

@@ -2,7 +2,7 @@
 //! label is wrong is not acted upon before that.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -126,52 +126,66 @@ impl Labels {
         self.changed.notify_one();
     }
 
-    /// Writes labels, for ever. One that hangs holds up no other.
+    /// Writes labels, for ever. A few that hang hold up no others.
     pub async fn run(self: Arc<Self>) {
         let (mut under_way, mut busy) = (FuturesUnordered::new(), BTreeSet::new());
+        let (mut due, mut wake) = (VecDeque::new(), Instant::now());
         loop {
-            // Not after each, because each time all are looked at.
-            if busy.len() <= AT_ONCE / 2 {
-                for (key, stray, right) in self.due(&busy) {
-                    busy.insert(key.clone());
-                    let this = self.clone();
-                    under_way.push(async move {
-                        if !this.write(&key, &stray, right).await {
-                            this.put_off(&key, stray.failures + 1);
-                        }
-                        key
-                    });
-                }
+            if due.is_empty() && busy.len() < AT_ONCE {
+                (due, wake) = self.due(&busy);
+            }
+            while busy.len() < AT_ONCE
+                && let Some(key) = due.pop_front()
+            {
+                let Some((stray, right)) = self.begin(&key) else {
+                    continue;
+                };
+                busy.insert(key.clone());
+                let this = self.clone();
+                under_way.push(async move {
+                    if !this.write(&key, &stray, right).await {
+                        this.put_off(&key, stray.failures + 1);
+                    }
+                    key
+                });
             }
             tokio::select! {
                 biased;
                 Some(key) = under_way.next() => drop(busy.remove(&key)),
-                () = self.changed.notified() => {}
-                () = sleep_until(self.next()) => {}
+                () = self.changed.notified() => due.clear(),
+                () = sleep_until(wake) => {
+                    due.clear();
+                    wake = Instant::now() + Duration::from_hours(1);
+                }
             }
         }
     }
 
-    /// What is to be written now, and is ours to write.
-    fn due(&self, busy: &BTreeSet<Key>) -> Vec<(Key, Stray, Right)> {
+    /// What is to be written now, and is ours to write, what waits longest first; and when to look again if nothing happens: a
+    /// label that was put off is due, or a session was renewed that was late.
+    fn due(&self, busy: &BTreeSet<Key>) -> (VecDeque<Key>, Instant) {
         let now = Instant::now();
+        let (mut due, mut wake) = (Vec::new(), now + Duration::from_hours(1));
         let strays = self.lock();
-        let due = strays
-            .iter()
-            .filter(|(key, stray)| stray.not_before <= now && !busy.contains(*key));
-        due.filter_map(|(key, stray)| Some((key.clone(), stray.clone(), self.fence.begin(stray.seen_in)?)))
-            .take(AT_ONCE - busy.len())
-            .collect()
+        let ours = strays.iter().filter(|(_, stray)| self.fence.holds(stray.seen_in));
+        for (key, stray) in ours {
+            if stray.not_before > now {
+                wake = wake.min(stray.not_before);
+            } else if self.fence.begin(stray.seen_in).is_none() {
+                wake = wake.min(now + Duration::from_secs(1));
+            } else if !busy.contains(key) {
+                due.push((stray.not_before, key.clone()));
+            }
+        }
+        due.sort();
+        (due.into_iter().map(|(_, key)| key).collect(), wake)
     }
 
-    /// When to look again if nothing happens: a label that was put off is due, or a session was renewed that was late.
-    fn next(&self) -> Instant {
-        let now = Instant::now();
-        let (soon, some_time) = (now + Duration::from_secs(1), now + Duration::from_hours(1));
-        let strays = self.lock();
-        let ours = strays.values().filter(|stray| self.fence.holds(stray.seen_in));
-        let when = ours.map(|stray| Some(stray.not_before).filter(|at| *at > now).unwrap_or(soon));
-        when.min().unwrap_or(some_time)
+    /// The right to write a label that is still wrong.
+    fn begin(&self, key: &Key) -> Option<(Stray, Right)> {
+        let stray = self.lock().get(key).cloned()?;
+        let right = self.fence.begin(stray.seen_in)?;
+        Some((stray, right))
     }
 
     fn put_off(&self, key: &Key, failures: u32) {

@@ -161,7 +161,9 @@ impl Member {
         loop {
             let (steps, wake) = self.plan();
             let idle = steps.is_empty();
-            if let Some(asked) = self.step_all(steps).await {
+            let asked = self.step_all(steps).await;
+            self.tell_ready();
+            if let Some(asked) = asked {
                 troubles += 1;
                 self.rest(asked.max(retry_after(troubles, Duration::from_secs(3))))
                     .await;
@@ -200,8 +202,6 @@ impl Member {
             }
             let state = self.lock();
             self.settle(&state, &self.own_of(&state));
-            drop(state);
-            self.tell_ready();
         }
     }
 

@@ -22,7 +22,7 @@ use self::{
 };
 use crate::{
     api::{Kanary, KanaryKind},
-    cache::{Cache, Cached, Place, place_of},
+    cache::{Cache, Cached, Gone, Place, place_of},
     canary::Key,
     metrics::Metrics,
     queue::Queue,
@@ -93,8 +93,8 @@ where
         K::put(cache, object)
     }
 
-    fn remove(&self, cache: &Cache, place: &Place, at: u64) -> Vec<Key> {
-        K::remove(cache, place, at)
+    fn remove(&self, cache: &Cache, place: &Place, gone: Gone) -> Vec<Key> {
+        K::remove(cache, place, gone)
     }
 
     fn all(&self, cache: &Cache) -> Vec<(Place, u64)> {
@@ -113,7 +113,7 @@ impl Feed for Kanaries {
 
     fn put(&self, cache: &Cache, object: &Kanary) -> Vec<Key> {
         if self.1.as_ref().is_some_and(|labels| !labels.check(self.0, object)) {
-            return self.remove(cache, &place_of(object), 0);
+            return self.remove(cache, &place_of(object), Gone::Unfollowed);
         }
         match cache.put_kanary(self.0, object) {
             Ok(news) => Vec::from_iter(news),
@@ -125,7 +125,7 @@ impl Feed for Kanaries {
         }
     }
 
-    fn remove(&self, cache: &Cache, place: &Place, _: u64) -> Vec<Key> {
+    fn remove(&self, cache: &Cache, place: &Place, _: Gone) -> Vec<Key> {
         let key = Key::at(self.0, place.clone());
         cache.remove_kanary(&key);
         vec![key]
@@ -159,7 +159,7 @@ impl Feed for Strangers {
         Vec::new()
     }
 
-    fn remove(&self, _: &Cache, place: &Place, _: u64) -> Vec<Key> {
+    fn remove(&self, _: &Cache, place: &Place, _: Gone) -> Vec<Key> {
         if let Some(labels) = &self.1 {
             labels.forget_slotless(&Key::at(self.0, place.clone()));
         }
@@ -192,7 +192,7 @@ impl Feed for Leases {
         Vec::new()
     }
 
-    fn remove(&self, _: &Cache, (_, name): &Place, _: u64) -> Vec<Key> {
+    fn remove(&self, _: &Cache, (_, name): &Place, _: Gone) -> Vec<Key> {
         self.0.miss(name);
         Vec::new()
     }

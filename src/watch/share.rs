@@ -11,7 +11,7 @@ use super::{
     parse::{Item, address},
 };
 use crate::{
-    cache::{Cache, Place},
+    cache::{Cache, Gone, Place},
     canary::Key,
 };
 
@@ -26,9 +26,8 @@ pub(super) trait Feed {
     /// Takes in a version of an object; the Kanaries that it matters to.
     fn put(&self, cache: &Cache, object: &Self::Object) -> Vec<Key>;
 
-    /// The object is gone since version `at`, or, if that is 0, this watch does not follow it any more; the Kanaries that it
-    /// matters to.
-    fn remove(&self, cache: &Cache, place: &Place, at: u64) -> Vec<Key>;
+    /// The object is gone; the Kanaries that it matters to.
+    fn remove(&self, cache: &Cache, place: &Place, gone: Gone) -> Vec<Key>;
 
     /// Everything that the cache has of this kind, with its version, if others than watches bring new objects.
     fn all(&self, cache: &Cache) -> Vec<(Place, u64)>;
@@ -103,7 +102,7 @@ impl<F: Feed> Share<F> {
                 return;
             }
             claims.remove(&name);
-            self.feed.remove(&self.sink.cache, &name.1, number(&version))
+            self.feed.remove(&self.sink.cache, &name.1, Gone::At(number(&version)))
         };
         self.push(keys);
     }
@@ -116,12 +115,15 @@ impl<F: Feed> Share<F> {
             let mut claims = self.sink.claims.lock();
             let is_gone = |name: &Name, claim: &Claim| name.0 == kind && self.holds(claim) && claim.list != self.lists;
             let unlisted = claims.extract_if(.., |name, claim| is_gone(name, claim));
-            let mut gone: Vec<_> = unlisted.map(|((_, place), _)| place).collect();
+            let unlisted = unlisted.map(|((_, place), _)| (place, Gone::Unlisted(version)));
+            let mut gone: Vec<_> = unlisted.collect();
             let others = self.feed.all(&self.sink.cache).into_iter();
             let stray = others.filter(|(_, known)| *known <= version).map(|(place, _)| place);
-            gone.extend(stray.filter(|place| !claims.contains_key(&(kind.clone(), place.clone()))));
+            let stray = stray.filter(|place| !claims.contains_key(&(kind.clone(), place.clone())));
+            // This watch may not select it at all, and another may be late to tell of it.
+            gone.extend(stray.map(|place| (place, Gone::Unfollowed)));
             let gone = gone.iter();
-            gone.flat_map(|place| self.feed.remove(&self.sink.cache, place, version))
+            gone.flat_map(|(place, gone)| self.feed.remove(&self.sink.cache, place, *gone))
                 .collect()
         };
         self.push(keys);
@@ -143,7 +145,7 @@ impl<F: Feed> Drop for Share<F> {
         let keys: Vec<_> = {
             let mut claims = self.sink.claims.lock();
             let mine = claims.extract_if(.., |_, claim| self.holds(claim));
-            mine.flat_map(|((_, place), _)| self.feed.remove(&self.sink.cache, &place, 0))
+            mine.flat_map(|((_, place), _)| self.feed.remove(&self.sink.cache, &place, Gone::Unfollowed))
                 .collect()
         };
         self.push(keys);

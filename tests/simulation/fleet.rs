@@ -211,7 +211,14 @@ fn a_replica_that_is_told_to_end_leaves_no_gap() {
         let mut fleet = Fleet::of(3, TTL).await;
         let (since, before) = (fleet.world.now(), fleet.moves());
         let owned = fleet.of_replica("kanary-1");
+        let start = tokio::time::Instant::now();
         fleet.take(1).terminate().await;
+        let took = start.elapsed();
+        println!("told to end: over after {took:?}");
+        assert!(
+            took < Duration::from_secs(1),
+            "{took:?}: others say at once what they have read"
+        );
         assert_eq!(fleet.session("kanary-1"), "", "nobody waits for it to run out");
         fleet
             .until(|fleet| fleet.of_replica("kanary-1") == 0 && is_balanced(fleet))

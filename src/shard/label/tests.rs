@@ -123,24 +123,37 @@ async fn a_watch_that_is_late_does_not_hide_what_another_told_since() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_hangs_holds_up_no_other() {
-    let asked = Arc::new(Mutex::new(Vec::new()));
+async fn some_that_hang_hold_up_no_others() {
+    let asked = Arc::new(Mutex::new(BTreeSet::new()));
     let told = asked.clone();
     let service = service_fn(move |request: Request<Body>| {
-        told.lock().unwrap().push(request.uri().path().to_owned());
+        let name = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
+        told.lock().unwrap().insert(name);
         std::future::pending::<Result<Response<Body>, BoxError>>()
     });
     let client = Client::new(service, "shop");
     let labels = Arc::new(Labels::new(client, Arc::new(Fence::standalone()), Arc::default()));
     let task = tokio::spawn(labels.clone().run());
-    for name in ["batman", "robin"] {
+    let check = |name: &str| {
         let mut kanary = unlabelled("1");
         kanary.metadata.name = Some(name.to_owned());
         labels.check(KanaryKind::Deployment, &kanary);
-        sleep(Duration::from_secs(1)).await;
+    };
+    let is_asked = |name: &str| asked.lock().unwrap().contains(name);
+    for number in 0..AT_ONCE - 1 {
+        check(&format!("batman-{number:02}"));
     }
+    sleep(Duration::from_secs(1)).await;
+    check("robin");
+    sleep(Duration::from_millis(1)).await;
+    assert!(is_asked("robin"), "there is a place for it");
+
+    // More than there are places for: all have their turn.
+    for number in 0..3 * AT_ONCE {
+        check(&format!("catwoman-{number:02}"));
+    }
+    check("zorro");
+    sleep(CALL_TIMEOUT * 6).await;
     task.abort();
-    let asked = asked.lock().unwrap();
-    assert!(asked.iter().any(|path| path.contains("/batman")), "{asked:?}");
-    assert!(asked.iter().any(|path| path.contains("/robin")), "{asked:?}");
+    assert!(is_asked("zorro") && is_asked("catwoman-47"), "{asked:?}");
 }
