@@ -63,8 +63,8 @@ pub(crate) struct Judged {
     pub(crate) inside: usize,
     /// When Leases could not be watched.
     pub(crate) unknown: usize,
-    /// By a replica that did not, as text.
-    pub(crate) outside: Vec<String>,
+    /// By a replica that did not, each with the owners of the shard, as text.
+    pub(crate) outside: Vec<(Request, String)>,
 }
 
 impl Owners {
@@ -102,9 +102,8 @@ impl Owners {
                 judged.inside += 1;
             } else {
                 let owners = history.shards.get(&shard);
-                judged
-                    .outside
-                    .push(format!("{request:?} in shard {shard} of {owners:?}"));
+                let owners = format!("in shard {shard} of {owners:?}");
+                judged.outside.push((request.clone(), owners));
             }
         }
         judged
