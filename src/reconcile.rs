@@ -97,7 +97,7 @@ impl Context {
         };
         let mut decision = (self.decide)(canary, &seen, now);
         if let (Some(need), Ok(spec)) = (decision.needs, &canary.spec) {
-            if need == Need::LiveKanary && observer.refresh(canary).await? {
+            if need == Need::LiveKanary && self.refresh(&observer, canary, right).await? {
                 return Ok(Next::Again);
             }
             observer.provide(canary, spec, need, &mut seen).await?;
@@ -113,13 +113,25 @@ impl Context {
     /// Whether a Kanary is another than was known. The watch of whoever takes over may be behind what the former owner did last,
     /// and an action, unlike a status, is not refused for that: so before the first one under an epoch the Kanary is read.
     async fn was_behind(&self, observer: &Observer<'_>, canary: &Canary, right: Right) -> Result<bool, ApiError> {
-        let Some(epoch) = right.epoch else { return Ok(false) };
-        if self.memory.is_current(&canary.key, epoch) {
+        let is_current = |epoch| self.memory.is_current(&canary.key, epoch);
+        if right.epoch.is_none_or(is_current) {
             return Ok(false);
         }
+        self.refresh(observer, canary, right).await
+    }
+
+    /// Reads a Kanary. Whether it is another than was known.
+    async fn refresh(&self, observer: &Observer<'_>, canary: &Canary, right: Right) -> Result<bool, ApiError> {
         let is_another = observer.refresh(canary).await?;
-        self.memory.mark_current(&canary.key, epoch);
+        self.mark_current(canary, right);
         Ok(is_another)
+    }
+
+    /// The newest version of a Kanary is known: what others wrote before the epoch is in it.
+    fn mark_current(&self, canary: &Canary, right: Right) {
+        if let Some(epoch) = right.epoch {
+            self.memory.mark_current(&canary.key, epoch);
+        }
     }
 
     async fn apply(
@@ -146,10 +158,7 @@ impl Context {
             self.count("status", &done);
             done?;
             self.memory.status_written(&canary.key, status);
-            // It was written onto the newest version.
-            right
-                .epoch
-                .inspect(|epoch| self.memory.mark_current(&canary.key, *epoch));
+            self.mark_current(canary, right);
             self.report(canary, status, now);
         }
         if let Ok(spec) = &canary.spec {

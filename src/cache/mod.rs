@@ -102,10 +102,7 @@ pub(crate) trait Cached: Resource<DynamicType = ()> + Clone + std::fmt::Debug {
     /// The API server answered that this object is gone. Another of the same name, of which a watch told meanwhile, is not.
     fn forget(cache: &Cache, place: &Place, uid: &str) {
         let state = &mut *cache.lock();
-        if !Self::table(state).is(place, uid) {
-            return;
-        }
-        if let Some(former) = Self::table(state).remove(place) {
+        if let Some(former) = Self::table(state).remove_object(place, uid) {
             Self::touch(state, place, &former, false);
         }
     }
@@ -121,10 +118,13 @@ pub(crate) fn place_of(object: &impl ResourceExt) -> Place {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
 
+fn version_of(object: &impl ResourceExt) -> u64 {
+    number(&object.resource_version().unwrap_or_default())
+}
+
 /// Resource versions of one kind grow, and compare as numbers (KEP-5504). One that is no number counts as the newest.
-pub(crate) fn version_of(object: &impl ResourceExt) -> u64 {
-    let version = object.resource_version();
-    version.and_then(|version| version.parse().ok()).unwrap_or(u64::MAX)
+pub(crate) fn number(version: &str) -> u64 {
+    version.parse().unwrap_or(u64::MAX)
 }
 
 fn keys(index: &HashMap<Place, BTreeSet<Key>>, place: &Place) -> Vec<Key> {
@@ -185,9 +185,9 @@ impl State {
     fn put_kanary(&mut self, canary: Canary) -> Option<Key> {
         let former = self.kanaries.get(&canary.key).cloned();
         if let Some(former) = former {
-            let number = |canary: &Canary| canary.resource_version.parse::<u64>().unwrap_or(u64::MAX);
             let same = former.uid == canary.uid;
-            if same && (number(&canary) < number(&former) || canary.resource_version == former.resource_version) {
+            let [new, known] = [&canary, &*former].map(|canary| &canary.resource_version);
+            if same && (number(new) < number(known) || new == known) {
                 return None;
             }
             self.index(&former, false);

@@ -118,9 +118,10 @@ impl<V: View> Table<V> {
         self.told.push_back((now, place.clone()));
     }
 
-    /// Whether this is the object that is known.
-    pub(super) fn is(&self, place: &Place, uid: &str) -> bool {
-        self.rows.get(place).is_some_and(|row| row.uid == uid)
+    /// Takes the object with this uid out, if it was there.
+    pub(super) fn remove_object(&mut self, place: &Place, uid: &str) -> Option<V> {
+        self.rows.get(place).filter(|row| row.uid == uid)?;
+        self.remove(place)
     }
 
     /// We deleted the object with this uid: it counts as going until the watch says that it is gone.

@@ -27,7 +27,7 @@ use crate::{
         Kanary, KanaryKind,
         names::{FIELD_MANAGER, SLOT},
     },
-    cache::{place_of, version_of},
+    cache::{number, place_of},
     canary::{Key, canary::slot_of},
     client::{CALL_TIMEOUT, within},
     error::{ApiError, retry_after},
@@ -41,9 +41,7 @@ const AT_ONCE: usize = 16;
 #[derive(Clone, Debug)]
 struct Stray {
     uid: Option<String>,
-    version: Option<String>,
-    /// The version, to compare it.
-    order: u64,
+    version: String,
     /// The slot that it belongs to.
     slot: Slot,
     /// The slot whose owner writes it: the one it belongs to, or the wrong one that it is in, because nobody else sees it.
@@ -90,9 +88,12 @@ impl Labels {
         let label = object.labels().get(SLOT).and_then(|label| label.parse().ok());
         let has_it = label == Some(slot);
         let key = Key::at(kind, place_of(object));
-        let order = version_of(object);
+        let version = object.resource_version().unwrap_or_default();
         let mut strays = self.lock();
-        if strays.get(&key).is_some_and(|known| known.order > order) {
+        if strays
+            .get(&key)
+            .is_some_and(|known| number(&known.version) > number(&version))
+        {
             // Watches are not in step: another told of what came after this, and will not tell again.
             return has_it;
         }
@@ -101,8 +102,7 @@ impl Labels {
         } else {
             let stray = Stray {
                 uid: object.uid(),
-                version: object.resource_version(),
-                order,
+                version,
                 slot,
                 seen_in: label.unwrap_or(slot),
                 failures: 0,

@@ -200,8 +200,7 @@ impl Member {
                 },
                 () = self.changed.notified() => {}
             }
-            let state = self.lock();
-            self.settle(&state, &self.own_of(&state));
+            self.settle_now();
         }
     }
 
@@ -214,9 +213,13 @@ impl Member {
                 () = sleep_until(end) => return,
                 () = self.changed.notified() => {}
             }
-            let state = self.lock();
-            self.settle(&state, &self.own_of(&state));
+            self.settle_now();
         }
+    }
+
+    fn settle_now(&self) {
+        let state = self.lock();
+        self.settle(&state, &self.own_of(&state));
     }
 
     fn own_of(&self, state: &State) -> Own {

@@ -11,7 +11,7 @@ use super::{
     parse::{Item, address},
 };
 use crate::{
-    cache::{Cache, Gone, Place},
+    cache::{Cache, Gone, Place, number},
     canary::Key,
 };
 
@@ -150,9 +150,4 @@ impl<F: Feed> Drop for Share<F> {
         };
         self.push(keys);
     }
-}
-
-/// Versions compare as numbers. One that is no number counts as the newest.
-fn number(version: &str) -> u64 {
-    version.parse().unwrap_or(u64::MAX)
 }

@@ -2,11 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{DEPLOYMENT, KANARY, World, labels, message, phase, reason, since};
-
-fn held() -> Value {
-    json!({"validationPeriod": "1h", "items": [{"manual": {}}]})
-}
+use crate::support::{DEPLOYMENT, KANARY, World, held, labels, message, phase, reason, since};
 
 fn image(deployment: &Value) -> &Value {
     &deployment["spec"]["template"]["spec"]["containers"][0]["image"]

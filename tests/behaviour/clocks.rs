@@ -3,7 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::support::{DEPLOYMENT, KANARY, POD, World, assert_not_before, is_true, message, phase, reason, since, time};
+use crate::support::{
+    DEPLOYMENT, KANARY, POD, World, assert_not_before, is_true, message, phase, reason, since, time, time_passes,
+};
 
 fn after(seconds: i64) -> Timestamp {
     Timestamp::now() + SignedDuration::from_secs(seconds)
@@ -232,15 +234,6 @@ async fn a_canary_that_crashes_and_stays_down_fails_and_is_never_promoted() {
     let ended = world.ends("batman", "Failed").await;
     assert_eq!(reason(&ended, "Failed"), "ProgressDeadlineExceeded");
     assert_eq!(world.get(&DEPLOYMENT, "app").await["metadata"]["generation"], 1);
-}
-
-/// A Kanary of its own that ends after a second or two: proof that time has passed for the controller.
-async fn time_passes(world: &World) {
-    world.target("clock", 1).await;
-    world
-        .kanary("clock", "clock", json!({"validation": {"validationPeriod": "1s"}}))
-        .await;
-    world.ends("clock", "DeploymentUpdated").await;
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 
 use crate::support::{
-    DEPLOYMENT, Faults, HPA, KANARY, POD, Process, REPLICA_SET, SERVICE, Strike, World, labels, phase, poll, reason,
+    DEPLOYMENT, Faults, HPA, KANARY, POD, Process, REPLICA_SET, SERVICE, Strike, World, held, labels, phase, poll,
+    reason,
 };
 
 const OF_BATMAN: &str = "kanary.k8s-operators.dev/name=batman";
@@ -219,7 +220,7 @@ async fn two_controllers_at_once_do_nothing_twice() {
     world.service("app", "app").await;
     world.target("app", 1).await;
     let processes = [Process::start(&world, &[]), Process::start(&world, &[])];
-    let held = json!({"validation": {"validationPeriod": "1h", "items": [{"manual": {}}]}});
+    let held = json!({"validation": held()});
     world.kanary("batman", "app", everything(held)).await;
     // Both are to be done with creating: one that is held up might create again what the other has cleaned up.
     for process in &processes {

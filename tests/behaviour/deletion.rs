@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{DEPLOYMENT, HPA, KANARY, POD, SERVICE, World, phase, slow_deployment};
+use crate::support::{DEPLOYMENT, HPA, KANARY, POD, SERVICE, World, held, phase, slow_deployment};
 
 const OF_BATMAN: &str = "kanary.k8s-operators.dev/name=batman";
 
 fn spec(more: Value) -> Value {
     let mut spec = json!({
         "serviceName": "app", "traffic": {"source": "both"}, "scale": {"hpa": {"maxReplicas": 2}},
-        "validation": {"validationPeriod": "1h", "items": [{"manual": {}}]},
+        "validation": held(),
     });
     crate::support::merge(&mut spec, more);
     spec

@@ -3,16 +3,12 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    DEPLOYMENT, KANARY, POD, REPLICA_SET, SERVICE, World, is_true, kanary, labels, phase, pods_are_known, reason,
+    DEPLOYMENT, KANARY, POD, REPLICA_SET, SERVICE, World, held, is_true, kanary, labels, phase, pods_are_known, reason,
 };
 
 /// A template that behaves, at version `v2`.
 fn behaving(how: &str) -> Value {
     json!({"spec": {"template": {"metadata": {"labels": {"kanary.test/behaviour": how}}}}})
-}
-
-fn held() -> Value {
-    json!({"validationPeriod": "1h", "items": [{"manual": {}}]})
 }
 
 fn image(deployment: &Value) -> &Value {

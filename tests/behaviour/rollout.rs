@@ -3,12 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    DEPLOYMENT, Faults, KANARY, Strike, World, is_true, message, phase, reason, slow_deployment, waited,
+    DEPLOYMENT, Faults, KANARY, Strike, World, held, is_true, message, phase, reason, slow_deployment, waited,
 };
-
-fn held() -> Value {
-    json!({"validationPeriod": "1h", "items": [{"manual": {}}]})
-}
 
 fn image(deployment: &Value) -> &Value {
     &deployment["spec"]["template"]["spec"]["containers"][0]["image"]

@@ -10,11 +10,7 @@ use tokio::{
     process::ChildStdout,
 };
 
-use crate::support::{DEPLOYMENT, EVENT, KANARY, World, condition, is_true, kanary, message, poll, reason};
-
-fn held() -> Value {
-    json!({"validationPeriod": "1h", "items": [{"manual": {}}]})
-}
+use crate::support::{DEPLOYMENT, EVENT, KANARY, World, condition, held, is_true, kanary, message, poll, reason};
 
 /// Lines of a kubectl table, split at its spaces.
 fn rows(table: &str) -> Vec<Vec<&str>> {

@@ -106,9 +106,7 @@ async fn a_kanary_gets_its_slot_however_it_comes_and_keeps_it() {
     let one = calm(&world, "one");
     one.ready().await;
     world.target("app", 1).await;
-    let spec =
-        json!({"validation": {"items": [{"manual": {"statusAfterDeadline": "none"}}], "validationPeriod": "1s"}});
-    world.kanary("batman", "app", spec).await;
+    world.kanary("batman", "app", waits_for_a_word()).await;
     let labelled = |kanary: &Value| kanary["metadata"]["labels"][SLOT].is_string();
     let batman = world.until(&KANARY, "batman", "it has a slot", labelled).await;
     let slot = batman["metadata"]["labels"][SLOT].clone();

@@ -4,15 +4,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::support::{
-    DEPLOYMENT, Fake, HPA, KANARY, Request, SERVICE, World, once, phase, pods_are_known, reason, time,
+    DEPLOYMENT, Fake, HPA, KANARY, Request, SERVICE, World, held, once, phase, pods_are_known, reason, time_passes,
 };
 
 const SOURCES: [&str; 4] = ["none", "service", "kanary-service", "both"];
-
-/// A validation that waits for a person.
-fn held() -> Value {
-    json!({"validation": {"validationPeriod": "1h", "items": [{"manual": {}}]}})
-}
 
 fn dry_run() -> Value {
     json!({"rollout": {"mode": "dry-run"}})
@@ -168,7 +163,7 @@ async fn a_scheduled_success_takes_seven_writes_at_most() {
 async fn a_failure_takes_five_writes_at_most_and_one_for_each_pod_in_the_service_and_each_object_that_goes() {
     let bad = json!({"validation": {"items": [{"manual": {"status": "invalid"}}]}});
     let after = |name: &str| objects(name) + usize::from(name.starts_with("service") || name.starts_with("both"));
-    count(held(), Some(bad), "Failed", 5, after).await;
+    count(json!({"validation": held()}), Some(bad), "Failed", 5, after).await;
 }
 
 #[tokio::test]
@@ -190,17 +185,10 @@ fn statuses(requests: &[Request]) -> Vec<&Request> {
     writes
 }
 
-/// Another Kanary's whole run: proof that time has passed for the controller. When it ended.
-async fn time_passes(world: &World) -> Timestamp {
-    world.target("other", 1).await;
-    world.kanary("clock", "other", dry_run()).await;
-    time(&world.ends("clock", "Succeeded").await, "/status/completedAt")
-}
-
 /// What the controller asked, but for [`time_passes`].
 async fn requests(world: &World) -> Vec<Request> {
     let mut requests = world.requests().await;
-    requests.retain(|request| !request.name.contains("clock") && request.name != "other");
+    requests.retain(|request| !request.name.contains("clock"));
     requests
 }
 
@@ -232,7 +220,7 @@ async fn assert_waits_for_free(world: &World, good: Value) {
 async fn a_canary_that_waits_for_its_deadline_costs_nothing() {
     let world = World::new("writes").await;
     world.target("app", 1).await;
-    world.kanary("batman", "app", held()).await;
+    world.kanary("batman", "app", json!({"validation": held()})).await;
     world.phase("batman", "Running").await;
     time_passes(&world).await;
     assert_waits_for_free(&world, json!([{"manual": {"status": "valid"}}])).await;
@@ -247,7 +235,7 @@ async fn a_canary_whose_metric_is_checked_costs_the_api_server_nothing() {
         "prometheusService": fake.address, "query": "up", "allPodsQuery": true, "valueInRange": {},
     });
     let items = |manual: Value| json!([{"promQL": query}, {"manual": manual}]);
-    let mut spec = held();
+    let mut spec = json!({"validation": held()});
     spec["validation"]["maxIntervalPeriod"] = json!("500ms");
     spec["validation"]["items"] = items(json!({}));
     world.kanary("batman", "app", spec).await;

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use kanary::api::names::{IS_KANARY, PROMOTED_BY};
 use kanary_sim::{
     cluster::Event,
-    network::{Faults, Line, Weather},
+    network::{Faults, Weather},
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -21,7 +21,7 @@ use crate::{
     history::image,
     kinds,
     panics::caught,
-    run::{in_virtual_time, measure, watched},
+    run::{in_virtual_time, last_words, measure, watched},
     user::live,
     world::{Replica, World, Wrong},
 };
@@ -147,11 +147,7 @@ async fn live_through(seed: u64, trouble: Trouble) -> Vec<Violation> {
             break;
         }
     }
-    sleep(Duration::from_secs(30)).await;
-    replica.set_line(Line::Frozen);
-    let mut checker = checker.lock().unwrap();
-    checker.finish(&world.cluster);
-    std::mem::take(&mut checker.violations)
+    last_words(&checker, &world, &replica).await
 }
 
 fn is_told(trouble: Trouble) {

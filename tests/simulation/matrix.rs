@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
-use kanary_sim::network::{Line, Moment};
+use kanary_sim::network::Moment;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
@@ -12,7 +12,7 @@ use crate::{
     checker::{Checker, Violation, owners::Owners},
     kinds::{self, Kind},
     panics::caught,
-    run::{in_virtual_time, measure, watched},
+    run::{in_virtual_time, last_words, measure, watched},
     user::live,
     world::{Replica, Sharing, World, Wrong},
 };
@@ -94,11 +94,7 @@ async fn dying(case: &Case, death: Death) -> (bool, Vec<Violation>) {
             break;
         }
     }
-    sleep(Duration::from_secs(30)).await;
-    second.link.set_line(Line::Frozen);
-    let mut checker = checker.lock().unwrap();
-    checker.finish(&world.cluster);
-    (died && !over, std::mem::take(&mut checker.violations))
+    (died && !over, last_words(&checker, &world, &second).await)
 }
 
 /// The last write at which a run survived its controller's death: of the writes that are given, in this moment.

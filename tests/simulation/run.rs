@@ -81,6 +81,15 @@ struct Run<'a> {
     unattended: SignedDuration,
 }
 
+/// What was wrong with a world of one replica, once nothing happens any more.
+pub(crate) async fn last_words(checker: &Shared, world: &World, replica: &Replica) -> Vec<Violation> {
+    sleep(Duration::from_secs(30)).await;
+    replica.set_line(Line::Frozen);
+    let mut checker = checker.lock().unwrap();
+    checker.finish(&world.cluster);
+    std::mem::take(&mut checker.violations)
+}
+
 /// A checker that looks at every change, and a digest of them.
 pub(crate) fn watched(checker: Checker) -> (Shared, Arc<Mutex<(u64, u64)>>, kanary_sim::cluster::Hook) {
     let (checker, digest): (Shared, Arc<Mutex<(u64, u64)>>) = (Arc::new(Mutex::new(checker)), Arc::default());

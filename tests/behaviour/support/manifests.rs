@@ -31,6 +31,11 @@ pub(crate) fn slow_deployment(name: &str) -> Value {
     slow
 }
 
+/// A validation that waits for a person.
+pub(crate) fn held() -> Value {
+    json!({"validationPeriod": "1h", "items": [{"manual": {}}]})
+}
+
 /// A Service in front of the Deployment `app`.
 pub(crate) fn service(name: &str, app: &str) -> Value {
     json!({

@@ -33,10 +33,12 @@ pub(crate) use kinds::{
     CONFIG_MAP, DEPLOYMENT, ENDPOINT_SLICE, EVENT, HPA, KANARY, KANARY_STATEFULSET, Kind, LEASE, POD, REPLICA_SET,
     ROLE_BINDING, SECRET, SERVICE,
 };
-pub(crate) use manifests::{config_map, deployment, from_yaml, kanary, merge, service, slow_deployment, template};
+pub(crate) use manifests::{
+    config_map, deployment, from_yaml, held, kanary, merge, service, slow_deployment, template,
+};
 pub(crate) use owners::Owners;
 pub(crate) use process::Process;
 pub(crate) use status::{assert_not_before, condition, is_true, labels, message, phase, reason, since, time, version};
 pub(crate) use waiting::{poll, waited};
-pub(crate) use witness::pods_are_known;
+pub(crate) use witness::{pods_are_known, time_passes};
 pub(crate) use world::World;
