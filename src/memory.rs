@@ -300,16 +300,16 @@ mod tests {
     fn only_who_stored_the_verdict_knows_that_nobody_promoted_yet() {
         let (canary, mut seen) = (succeeded(), Observation::default());
         let memory = Memory::default();
-        memory.recall(&canary, canary.spec.as_ref().unwrap(), &mut seen);
+        memory.recall(&canary, &canary.spec, &mut seen);
         assert_eq!(seen.promotion, Promotion::Unknown);
 
         let memory = Memory::default();
         memory.back_off(&canary.key, CAP);
         let mut waiting = canary.clone();
         waiting.status = KanaryStatus::default();
-        memory.recall(&waiting, waiting.spec.as_ref().unwrap(), &mut seen);
+        memory.recall(&waiting, &waiting.spec, &mut seen);
         memory.status_written(&canary.key, &canary.status);
-        memory.recall(&canary, canary.spec.as_ref().unwrap(), &mut seen);
+        memory.recall(&canary, &canary.spec, &mut seen);
         assert_eq!(seen.promotion, Promotion::NotYet);
     }
 

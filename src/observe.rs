@@ -60,8 +60,9 @@ impl Observer<'_> {
     pub async fn observe(&self, canary: &Canary, spec: &Spec, now: Timestamp) -> Result<Observation, ApiError> {
         let mut seen = self.cache.observe(canary, spec);
         self.memory.recall(canary, spec, &mut seen);
-        if seen.refusal.as_ref().is_some_and(|refusal| refusal.retry_at > now) {
-            // Nothing is created before the refusal's time is up, so nothing rests on what is missing either.
+        let is_refused = seen.refusal.as_ref().is_some_and(|refusal| refusal.retry_at > now);
+        if is_refused || canary.deleting || !spec.is_sound() {
+            // Nothing is created, so nothing rests on what is missing either.
             return Ok(seen);
         }
         let mut read = false;

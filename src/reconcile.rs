@@ -91,16 +91,13 @@ impl Context {
             cache: &self.cache,
             memory: &self.memory,
         };
-        let mut seen = match &canary.spec {
-            Ok(spec) if !canary.deleting => observer.observe(canary, spec, now).await?,
-            _ => Observation::default(),
-        };
+        let mut seen = observer.observe(canary, &canary.spec, now).await?;
         let mut decision = (self.decide)(canary, &seen, now);
-        if let (Some(need), Ok(spec)) = (decision.needs, &canary.spec) {
+        if let Some(need) = decision.needs {
             if need == Need::LiveKanary && self.refresh(&observer, canary, right).await? {
                 return Ok(Next::Again);
             }
-            observer.provide(canary, spec, need, &mut seen).await?;
+            observer.provide(canary, &canary.spec, need, &mut seen).await?;
             decision = (self.decide)(canary, &seen, now);
         }
         self.metrics.decisions.inc();
@@ -161,9 +158,7 @@ impl Context {
             self.mark_current(canary, right);
             self.report(canary, status, now);
         }
-        if let Ok(spec) = &canary.spec {
-            self.ask(canary, spec, seen, &decision.checks, now);
-        }
+        self.ask(canary, &canary.spec, seen, &decision.checks, now);
         if !decision.actions.is_empty() || decision.status.is_some() {
             return Ok(Next::Again);
         }

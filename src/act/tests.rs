@@ -52,7 +52,7 @@ async fn a_delete_that_failed_is_to_be_done_again() {
     };
     let error = writer.act(&batman, &delete, right(&batman)).await.unwrap_err();
     assert_eq!(error.class(), Class::Transient);
-    let seen = cache.observe(&batman, batman.spec.as_ref().unwrap());
+    let seen = cache.observe(&batman, &batman.spec);
     assert!(!seen.canary.unwrap().deleting);
 }
 

@@ -74,7 +74,7 @@ pub struct KanaryStatus {
 /// The run at a glance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
-    /// Scheduled, Running, Succeeded, DeploymentUpdated, Failed or Errored.
+    /// Scheduled, Running, Succeeded, DeploymentUpdated, Failed or Errored; Deleting while a finalizer holds the Kanary.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub status: String,
     /// The target.

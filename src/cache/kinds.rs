@@ -13,6 +13,7 @@ use super::{
 };
 use crate::canary::{
     Key,
+    decision::ObjectKind,
     observation::{Deployment, Owned},
 };
 
@@ -27,8 +28,11 @@ impl Cached for KubeDeployment {
         &mut state.deployments
     }
 
-    fn touch(state: &mut State, place: &Place, _: &Deployment, _: bool) -> Vec<Key> {
-        keys(&state.by_deployment, place)
+    fn touch(state: &mut State, place: &Place, view: &Deployment, there: bool) -> Vec<Key> {
+        let mut keys = keys(&state.by_deployment, place);
+        let owner = (view.owner.as_ref(), view.owner_name.as_ref());
+        state.enlist_owned(ObjectKind::Deployment, place, owner, there, &mut keys);
+        keys
     }
 }
 
@@ -50,10 +54,10 @@ impl Cached for KubeService {
             let selected = (namespace, label.clone(), value.clone());
             enlist(&mut state.production, selected, name, there);
         }
-        if let Some(owner) = &row.owned.owner {
-            enlist(&mut state.services_of, owner.clone(), place.clone(), there);
-        }
-        keys(&state.by_service, place)
+        let mut keys = keys(&state.by_service, place);
+        let owner = (row.owned.owner.as_ref(), row.owned.owner_name.as_ref());
+        state.enlist_owned(ObjectKind::Service, place, owner, there, &mut keys);
+        keys
     }
 }
 
@@ -68,8 +72,11 @@ impl Cached for HorizontalPodAutoscaler {
         &mut state.autoscalers
     }
 
-    fn touch(state: &mut State, place: &Place, _: &Owned, _: bool) -> Vec<Key> {
-        keys(&state.by_deployment, place)
+    fn touch(state: &mut State, place: &Place, view: &Owned, there: bool) -> Vec<Key> {
+        let mut keys = keys(&state.by_deployment, place);
+        let owner = (view.owner.as_ref(), view.owner_name.as_ref());
+        state.enlist_owned(ObjectKind::HorizontalPodAutoscaler, place, owner, there, &mut keys);
+        keys
     }
 }
 

@@ -48,8 +48,8 @@ pub(crate) struct State {
     by_service: HashMap<Place, BTreeSet<Key>>,
     deployments: Table<Deployment>,
     services: Table<ServiceRow>,
-    /// Names of the Services that a Kanary owns, by its uid.
-    services_of: HashMap<String, BTreeSet<Place>>,
+    /// What a Kanary owns, by its uid.
+    owned_by: HashMap<String, BTreeSet<(ObjectKind, Place)>>,
     /// Names of the Services that are not ours, by namespace and the first label that they select by: what a canary must
     /// not be selected by.
     production: HashMap<(String, String, String), BTreeSet<String>>,
@@ -167,19 +167,56 @@ impl State {
             .collect()
     }
 
-    /// Services that a Kanary owns and does not ask for.
+    /// What a Kanary owns and does not ask for.
     fn strays(&self, canary: &Canary, spec: &Spec) -> Vec<Stray> {
-        let owned = self.services_of.get(&canary.uid).into_iter().flatten();
+        let owned = self.owned_by.get(&canary.uid).into_iter().flatten();
         owned
-            .filter(|(_, name)| Some(name) != spec.kanary_service.as_ref())
-            .filter_map(|place| {
-                let row = self.services.get(place).filter(|row| !row.owned.deleting)?;
+            .filter_map(|(object, place)| {
+                let name = &place.1;
+                let uid = match object {
+                    ObjectKind::Service if Some(name) != spec.kanary_service.as_ref() => {
+                        let owned = &self.services.get(place)?.owned;
+                        (!owned.deleting).then_some(&owned.uid)
+                    }
+                    ObjectKind::Deployment if *name != spec.canary && *name != spec.target => {
+                        let deployment = self.deployments.get(place)?;
+                        (!deployment.deleting).then_some(&deployment.uid)
+                    }
+                    ObjectKind::HorizontalPodAutoscaler if *name != spec.canary => {
+                        let owned = self.autoscalers.get(place)?;
+                        (!owned.deleting).then_some(&owned.uid)
+                    }
+                    _ => None,
+                };
                 Some(Stray {
-                    name: place.1.clone(),
-                    uid: row.owned.uid.clone(),
+                    object: *object,
+                    name: name.clone(),
+                    uid: uid?.clone(),
                 })
             })
             .collect()
+    }
+
+    /// Enlists an object with the Kanary that owns it. Adds that Kanary to those that it matters to: it may be one that the spec
+    /// does not name any more.
+    fn enlist_owned(
+        &mut self,
+        object: ObjectKind,
+        place: &Place,
+        (owner, owner_name): (Option<&String>, Option<&String>),
+        there: bool,
+        matters_to: &mut Vec<Key>,
+    ) {
+        let (Some(owner), Some(owner_name)) = (owner, owner_name) else {
+            return;
+        };
+        enlist(&mut self.owned_by, owner.clone(), (object, place.clone()), there);
+        let key = owner_name.split_once('/').and_then(|(kind, name)| {
+            let kind = KanaryKind::parse(kind)?;
+            Some(Key::at(kind, (place.0.clone(), name.to_owned())))
+        });
+        let key = key.filter(|key| self.kanaries.get(key).is_some_and(|kanary| kanary.uid == *owner));
+        matters_to.extend(key.filter(|key| !matters_to.contains(key)));
     }
 
     fn put_kanary(&mut self, canary: Canary) -> Option<Key> {
@@ -205,8 +242,7 @@ impl State {
     }
 
     fn index(&mut self, canary: &Canary, add: bool) {
-        let Ok(spec) = &canary.spec else { return };
-        let (deployments, services) = interests(&canary.key, spec);
+        let (deployments, services) = interests(&canary.key, &canary.spec);
         let maps = deployments
             .into_iter()
             .map(|place| (true, place))

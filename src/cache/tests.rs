@@ -107,13 +107,13 @@ fn a_spec_that_cannot_be_read_is_that_kanarys_problem() {
     let mut broken = kanary("a", "1", json!({}));
     broken.spec = json!({"template": 7});
     let key = cache.put_kanary(KanaryKind::Deployment, &broken).unwrap().unwrap();
-    assert!(cache.kanary(&key).unwrap().spec.is_err());
+    assert!(!cache.kanary(&key).unwrap().spec.is_sound());
 }
 
 /// Selectors of the traffic that the only Kanary's canary must not get.
 fn to_keep_away_from(cache: &Cache) -> Vec<Labels> {
     let canary = cache.kanary(&cache.kanaries(KanaryKind::Deployment).remove(0)).unwrap();
-    cache.observe(&canary, canary.spec.as_ref().unwrap()).selectors
+    cache.observe(&canary, &canary.spec).selectors
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_service_that_the_spec_no_longer_asks_for_is_a_stray() {
     KubeService::put(&cache, &old);
     let strays = |cache: &Cache| {
         let canary = cache.kanary(&cache.kanaries(KanaryKind::Deployment).remove(0)).unwrap();
-        cache.observe(&canary, canary.spec.as_ref().unwrap()).strays
+        cache.observe(&canary, &canary.spec).strays
     };
     assert_eq!(strays(&cache), []);
     cache

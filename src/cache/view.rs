@@ -105,6 +105,7 @@ pub(super) fn deployment(object: &KubeDeployment) -> Deployment {
         owner_name,
         labels: meta.labels.clone().unwrap_or_default(),
         replicas: spec.and_then(|spec| spec.replicas).unwrap_or(1),
+        paused: spec.and_then(|spec| spec.paused) == Some(true),
         selector: spec.and_then(|spec| selector(&spec.selector)),
         template_hash: template_hash(object),
         target_hash: annotation(meta, names::TARGET_HASH),

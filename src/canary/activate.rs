@@ -6,7 +6,7 @@ use super::{
     canary::Spec,
     decide::Step,
     decision::{Action, Need, ObjectKind},
-    observation::{Deployment, Owned, Stray},
+    observation::{Deployment, Owned},
     scale::Scale,
     traffic,
 };
@@ -28,6 +28,15 @@ impl Problem {
             reason: reason.to_owned(),
             message: message.into(),
         }
+    }
+
+    /// All of them as one, with the reason of the first.
+    pub fn all(problems: impl IntoIterator<Item = Self>) -> Option<Self> {
+        problems.into_iter().reduce(|mut all, next| {
+            all.message.push_str("; ");
+            all.message.push_str(&next.message);
+            all
+        })
     }
 }
 
@@ -92,14 +101,6 @@ pub fn is_of_later_run(step: &Step<'_>, canary: &Deployment) -> bool {
     run.is_some_and(|run: i64| run > step.canary.status.run.unwrap_or(1))
 }
 
-/// Whether a canary is of a template, or a run, that is over.
-fn is_stale(step: &Step<'_>, canary: &Deployment) -> bool {
-    is_ours(step, canary.owner.as_ref())
-        && !canary.deleting
-        && !is_of_later_run(step, canary)
-        && !is_of_run(step, canary)
-}
-
 /// Whether a canary belonged to a deleted Kanary of the same name: the garbage collector takes it, and the watch tells.
 fn is_leftover(step: &Step<'_>, canary: &Deployment) -> bool {
     belonged_to_namesake(step, canary.owner_name.as_ref())
@@ -113,6 +114,12 @@ fn belonged_to_namesake(step: &Step<'_>, owner_name: Option<&String>) -> bool {
 
 /// Decides what is missing before the canary can be judged.
 pub(super) fn decide(step: &Step<'_>) -> Activation {
+    if let Some(problem) = step.unsound() {
+        return Activation {
+            problem: Some(problem),
+            ..Activation::default()
+        };
+    }
     let marker = step.canary.marker(step.spec);
     let Some(target) = step.seen.target.as_ref().filter(|target| !target.deleting) else {
         return without_target(step);
@@ -123,7 +130,7 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
     if let Some(failed) = target_changed(step, target) {
         return failed;
     }
-    if let Some(problem) = obstacle(step, target) {
+    if let Some(problem) = Problem::all(obstacles(step, target)) {
         return Activation {
             // A deadline that is over is nothing to wait for: it counts once the problem is mended.
             wake: patience(step).filter(|until| *until > step.now),
@@ -139,13 +146,6 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
     }
     if let Some(late) = late(step) {
         return late;
-    }
-    if !step.seen.confirmed && step.seen.canary.as_ref().is_some_and(|canary| is_stale(step, canary)) {
-        // Who does not know yet that the template was edited would take away the canary of the new one, again and again.
-        return Activation {
-            needs: Some(Need::LiveKanary),
-            ..Activation::default()
-        };
     }
     Activation {
         actions: missing(step, target),
@@ -229,11 +229,12 @@ pub fn target_changed_message(target: &str) -> String {
     )
 }
 
-/// What stands in the way of starting, and is not for us to change.
-fn obstacle(step: &Step<'_>, target: &Deployment) -> Option<Problem> {
+/// Everything that stands in the way of starting, and is not for us to change.
+fn obstacles(step: &Step<'_>, target: &Deployment) -> Vec<Problem> {
     let spec = step.spec;
+    let mut obstacles = Vec::new();
     if spec.canary == spec.target {
-        return Some(Problem::new("NameTaken", "the canary would have the target's name"));
+        obstacles.push(Problem::new("NameTaken", "the canary would have the target's name"));
     }
     let labels = traffic::template_labels(spec);
     if let Some(selector) = target
@@ -241,7 +242,7 @@ fn obstacle(step: &Step<'_>, target: &Deployment) -> Option<Problem> {
         .as_ref()
         .filter(|selector| !selector.selector.matches(&labels))
     {
-        return Some(Problem::new(
+        obstacles.push(Problem::new(
             "TemplateMismatch",
             format!(
                 "the labels of spec.template.spec.template.metadata do not match the selector of Deployment {} ({}), so it \
@@ -254,19 +255,20 @@ fn obstacle(step: &Step<'_>, target: &Deployment) -> Option<Problem> {
         match &step.seen.service {
             None => {
                 let message = format!("Service {name} does not exist: create it, or mend spec.serviceName");
-                return Some(Problem::new("ServiceNotFound", message));
+                obstacles.push(Problem::new("ServiceNotFound", message));
             }
             Some(service) if spec.in_production() && service.selector.is_empty() => {
                 let message = format!("Service {name} has no selector, so no pod can be put behind it");
-                return Some(Problem::new("ServiceWithoutSelector", message));
+                obstacles.push(Problem::new("ServiceWithoutSelector", message));
             }
             Some(_) => {}
         }
     }
-    name_taken(step)
+    obstacles.extend(names_taken(step));
+    obstacles
 }
 
-fn name_taken(step: &Step<'_>) -> Option<Problem> {
+fn names_taken(step: &Step<'_>) -> Vec<Problem> {
     let seen = step.seen;
     let foreign = |object: Option<&Owned>| {
         object.is_some_and(|object| {
@@ -283,15 +285,16 @@ fn name_taken(step: &Step<'_>) -> Option<Problem> {
         .canary
         .as_ref()
         .filter(|canary| !is_ours(step, canary.owner.as_ref()));
-    if foreign_canary.is_some_and(|canary| !is_leftover(step, canary)) {
-        return Some(taken("Deployment", &step.spec.canary));
-    }
+    let canary = foreign_canary
+        .filter(|canary| !is_leftover(step, canary))
+        .map(|_| taken("Deployment", &step.spec.canary));
     let service = step.spec.kanary_service.as_ref();
-    if let Some(name) = service.filter(|_| foreign(seen.kanary_service.as_ref())) {
-        return Some(taken("Service", name));
-    }
+    let service = service
+        .filter(|_| foreign(seen.kanary_service.as_ref()))
+        .map(|name| taken("Service", name));
     let scales = matches!(step.spec.scale, Scale::Hpa { .. });
-    (scales && foreign(seen.hpa.as_ref())).then(|| taken("HorizontalPodAutoscaler", &step.spec.canary))
+    let hpa = (scales && foreign(seen.hpa.as_ref())).then(|| taken("HorizontalPodAutoscaler", &step.spec.canary));
+    [canary, service, hpa].into_iter().flatten().collect()
 }
 
 /// Until when the canary may stay unavailable, counted anew after a pause.
@@ -355,11 +358,6 @@ fn missing(step: &Step<'_>, target: &Deployment) -> Vec<Action> {
             name: spec.canary.clone(),
             manifest: traffic::canary_deployment(canary, spec, seen, target),
         }),
-        Some(existing) if is_stale(step, existing) => actions.push(Action::Delete {
-            object: ObjectKind::Deployment,
-            name: spec.canary.clone(),
-            uid: existing.uid.clone(),
-        }),
         Some(existing) if !is_of_run(step, existing) => {}
         Some(existing) => {
             let wanted = spec.scale.replicas(target.replicas);
@@ -372,23 +370,12 @@ fn missing(step: &Step<'_>, target: &Deployment) -> Vec<Action> {
             }
         }
     }
-    match (traffic::autoscaler(canary, spec), &seen.hpa) {
-        (Some(manifest), None) => actions.push(Action::Create {
+    if let (Some(manifest), None) = (traffic::autoscaler(canary, spec), &seen.hpa) {
+        actions.push(Action::Create {
             object: ObjectKind::HorizontalPodAutoscaler,
             name: spec.canary.clone(),
             manifest,
-        }),
-        // Of a former spec: two that scale one canary would never agree.
-        (None, Some(former)) if is_ours(step, former.owner.as_ref()) && !former.deleting => {
-            actions.push(Action::Delete {
-                object: ObjectKind::HorizontalPodAutoscaler,
-                name: spec.canary.clone(),
-                uid: former.uid.clone(),
-            });
-        }
-        _ => {}
+        });
     }
-    // A Service of a former spec would bring traffic that the present one does not ask for.
-    actions.extend(seen.strays.iter().map(Stray::delete));
     actions
 }

@@ -1,4 +1,4 @@
-//! A Kanary that was read and understood. Parse, don't validate: behind [`Spec`] there are no illegal specs.
+//! A Kanary that was read: all of its spec that can be run, and everything in it that cannot.
 
 use std::{fmt, time::Duration};
 
@@ -6,12 +6,9 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::Value;
 
-use super::{hash, scale::Scale, validation::Validation};
+use super::{parse, scale::Scale, validation::Validation};
 use crate::{
-    api::{
-        Kanary, KanaryKind, KanarySpec, KanaryStatus, OnFailure, OnTargetChange, RolloutMode, RolloutSpec,
-        TrafficSource, ValidationSpec, Word, names,
-    },
+    api::{Kanary, KanaryKind, KanaryStatus, TrafficSource, Word},
     shard::Slot,
 };
 
@@ -53,17 +50,18 @@ pub struct Canary {
     pub resource_version: String,
     /// Which replica acts on it follows from this.
     pub slot: Slot,
-    /// Being deleted: left to the garbage collector.
+    /// Being deleted, which takes as long as there are finalizers.
     pub deleting: bool,
+    /// `metadata.finalizers`.
+    pub finalizers: Vec<String>,
     /// The status that was read.
     pub status: KanaryStatus,
-    /// The valid spec, or what is wrong with it.
-    pub spec: Result<Spec, Invalid>,
+    /// The spec, as far as it can be read.
+    pub spec: Spec,
 }
 
-/// Why a spec cannot be run, and how to mend it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
+/// Something in a spec that cannot be run, and how to mend it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid {
     /// One CamelCase word.
     pub reason: &'static str,
@@ -87,7 +85,8 @@ impl Invalid {
     }
 }
 
-/// A valid spec, defaults filled in.
+/// A spec, defaults filled in. Where it is not [sound](Spec::is_sound), every field that could not be read has the value with
+/// which the least happens.
 #[derive(Clone, Debug)]
 #[allow(
     clippy::struct_excessive_bools,
@@ -132,9 +131,18 @@ pub struct Spec {
     pub paused: bool,
     /// The user's word over the whole run.
     pub verdict: Option<Word>,
+    /// Everything that cannot be run.
+    pub problems: Vec<Invalid>,
 }
 
 impl Spec {
+    /// Whether all of it can be run. One that is not sound creates nothing, starts no run and promotes nothing; what can be
+    /// read of it still protects the run that is under way.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.problems.is_empty()
+    }
+
     /// The pod template that is tried and promoted.
     #[must_use]
     pub fn pod_template(&self) -> Value {
@@ -176,27 +184,33 @@ impl Canary {
                 serde_json::from_value(status.clone()).map_err(|e| format!("the status cannot be read: {e}"))?
             }
         };
-        let spec = serde_json::from_value::<KanarySpec>(object.spec.clone())
-            .map_err(|e| Invalid::spec(format!("spec: {e}")))
-            .and_then(|spec| Spec::parse(&key, spec))
-            .and_then(|spec| one_target_for_life(spec, &status));
+        let spec = parse::spec(&key, &object.spec, &status);
         Ok(Self {
             uid,
             slot: slot_of(object),
             generation: object.metadata.generation.unwrap_or_default(),
             resource_version: object.resource_version().unwrap_or_default(),
             deleting: object.metadata.deletion_timestamp.is_some(),
+            finalizers: object.metadata.finalizers.clone().unwrap_or_default(),
             key,
             status,
             spec,
         })
     }
 
+    /// Hash of the pod template that the present run is about. A spec that is not sound starts no run, so under it that is
+    /// still the one in the status.
+    #[must_use]
+    pub fn template_of_run<'a>(&'a self, spec: &'a Spec) -> &'a str {
+        let stored = self.status.current_hash.as_ref().filter(|_| !spec.is_sound());
+        stored.unwrap_or(&spec.template_hash)
+    }
+
     /// Identity of the run, a label value. The number makes it unique: a template that is run again, after others, must
     /// not find what its former run left.
     #[must_use]
     pub fn run(&self, spec: &Spec) -> String {
-        format!("{}-{}", spec.template_hash, self.status.run.unwrap_or(1))
+        format!("{}-{}", self.template_of_run(spec), self.status.run.unwrap_or(1))
     }
 
     /// Who promoted, or created, a target: written on it as an annotation.
@@ -209,184 +223,11 @@ impl Canary {
 /// The slot that a Kanary belongs to, whatever its label says and whether or not its spec can be run.
 #[must_use]
 pub fn slot_of(object: &Kanary) -> Slot {
-    let text = |path: &str| given(object.spec.pointer(path).and_then(Value::as_str).map(str::to_owned));
+    let text = |path: &str| {
+        let text = object.spec.pointer(path).and_then(Value::as_str);
+        text.filter(|text| !text.is_empty()).map(str::to_owned)
+    };
     let target = text("/deploymentName").or_else(|| text("/template/metadata/name"));
     let target = target.unwrap_or_else(|| object.name_any());
     Slot::of(&object.namespace().unwrap_or_default(), &target)
-}
-
-/// A Kanary belongs to one target for its whole life; a rule of the CRD guards `deploymentName`, this the two defaults.
-fn one_target_for_life(spec: Spec, status: &KanaryStatus) -> Result<Spec, Invalid> {
-    let former = &status.report.deployment;
-    if former.is_empty() || *former == spec.target {
-        return Ok(spec);
-    }
-    Err(Invalid::spec(format!(
-        "this Kanary belongs to Deployment {former} and can't change to {}: create another Kanary for another target",
-        spec.target
-    )))
-}
-
-/// An empty string is what Go clients write for an absent one.
-fn given(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.is_empty())
-}
-
-impl Spec {
-    fn parse(key: &Key, spec: KanarySpec) -> Result<Self, Invalid> {
-        if spec.items.is_some() {
-            return Err(Invalid::spec("spec.items belongs under spec.validation: indent it"));
-        }
-        let metadata = spec.template.metadata.unwrap_or_default();
-        let template_spec = without_nulls(spec.template.spec);
-        let pod_template = template_spec.get("template");
-        let has_container = pod_template
-            .and_then(|pod| pod.pointer("/spec/containers/0"))
-            .is_some_and(Value::is_object);
-        if !has_container {
-            return Err(Invalid::spec(
-                "spec.template.spec.template.spec.containers has no container: spec.template is a whole Deployment, so \
-                 the pod template is spec.template.spec.template",
-            ));
-        }
-        let template_hash = hash::of(pod_template.unwrap_or(&Value::Null));
-        let retry = spec.retry.unwrap_or_default();
-        let target = given(spec.deployment_name)
-            .or_else(|| {
-                let name = metadata.get("name").and_then(Value::as_str)?;
-                given(Some(name.to_owned()))
-            })
-            .unwrap_or_else(|| key.name.clone());
-        let service = given(spec.service_name);
-        let traffic = spec.traffic.unwrap_or_default();
-        let kanary_service = kanary_service(key, &traffic, service.as_deref())?;
-        let validation_spec = one_of(spec.validation, spec.validations)?;
-        let rollout = spec.rollout.unwrap_or_default();
-        let no_update = validation_spec.no_update == Some(true);
-        let validation = Validation::parse(validation_spec)?;
-        if service.is_none() && validation.needs_service() {
-            return Err(Invalid::spec(
-                "a query uses {{ service.name }}, and spec.serviceName is not set: set it, or change the query",
-            ));
-        }
-        Ok(Self {
-            canary: canary_name(&target, &key.name)?,
-            schedule: schedule(given(spec.schedule))?,
-            scale: Scale::parse(spec.scale.unwrap_or_default()).map_err(Invalid::spec)?,
-            dry_run: no_update || rollout.mode == Some(RolloutMode::DryRun),
-            validation,
-            traffic: traffic.source,
-            template_metadata: metadata,
-            paused: spec.paused.unwrap_or_default(),
-            verdict: spec.verdict,
-            retain_failed: rollout.on_failure == Some(OnFailure::Retain),
-            promote_over_change: rollout.on_target_change == Some(OnTargetChange::Promote),
-            progress_deadline: progress_deadline(&rollout),
-            rollback: rollout.rollback_on_failure.unwrap_or_default(),
-            target,
-            service,
-            kanary_service,
-            template_spec,
-            template_hash,
-            retry,
-        })
-    }
-}
-
-fn progress_deadline(rollout: &RolloutSpec) -> Duration {
-    rollout
-        .progress_deadline
-        .map_or(Duration::from_mins(10), |deadline| deadline.0)
-}
-
-/// The validation block has two published names.
-fn one_of(validation: Option<ValidationSpec>, validations: Option<ValidationSpec>) -> Result<ValidationSpec, Invalid> {
-    match (validation, validations) {
-        (Some(_), Some(_)) => Err(Invalid::spec(
-            "spec.validation and spec.validations are two names of one block: keep one",
-        )),
-        (one, other) => Ok(one.or(other).unwrap_or_default()),
-    }
-}
-
-/// Deployments name their ReplicaSets `<name>-<10 characters>`, which must stay a DNS subdomain of 253 characters.
-fn canary_name(target: &str, kanary: &str) -> Result<String, Invalid> {
-    let name = names::canary_name(target, kanary);
-    if name.len() > 242 {
-        return Err(Invalid::spec(format!(
-            "the canary's name {name} has {} characters and 242 are possible: give the Kanary a shorter name",
-            name.len()
-        )));
-    }
-    if kanary.len() > 63 {
-        return Err(Invalid::spec(
-            "the name of a Kanary is a label value: use 63 characters at most",
-        ));
-    }
-    Ok(name)
-}
-
-fn kanary_service(
-    key: &Key,
-    traffic: &crate::api::TrafficSpec,
-    service: Option<&str>,
-) -> Result<Option<String>, Invalid> {
-    let source = traffic.source;
-    match source {
-        TrafficSource::None => return Ok(None),
-        TrafficSource::Mirror | TrafficSource::Weighted | TrafficSource::Tagged => {
-            return Err(Invalid::unsupported(format!(
-                "spec.traffic.source {source} is not there yet: use service, kanary-service, both or none"
-            )));
-        }
-        TrafficSource::Service | TrafficSource::KanaryService | TrafficSource::Both => {}
-    }
-    let Some(service) = service else {
-        return Err(Invalid::spec(format!(
-            "spec.traffic.source {source} needs spec.serviceName, the production Service: set it, or use source none"
-        )));
-    };
-    if source == TrafficSource::Service {
-        return Ok(None);
-    }
-    let name = given(traffic.kanary_service.clone()).unwrap_or_else(|| names::kanary_service_name(service, &key.name));
-    if name.len() > 63 {
-        return Err(Invalid::spec(format!(
-            "the name of the canary's Service, {name}, has {} characters and 63 are possible: set \
-             spec.traffic.kanaryService to a shorter one",
-            name.len()
-        )));
-    }
-    if name == service {
-        return Err(Invalid::spec(format!(
-            "spec.traffic.kanaryService is the production Service {service} itself: choose another name"
-        )));
-    }
-    Ok(Some(name))
-}
-
-fn schedule(text: Option<String>) -> Result<Option<Timestamp>, Invalid> {
-    text.map(|text| {
-        text.parse().map_err(|_| {
-            Invalid::spec(format!(
-                "spec.schedule `{text}` is no time in RFC 3339 with a time zone: write it like 2020-04-12T20:42:00Z"
-            ))
-        })
-    })
-    .transpose()
-}
-
-/// A null says the same as an absent field (`creationTimestamp: null` is in many exported templates), and must hash so.
-fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(fields) => Value::Object(
-            fields
-                .into_iter()
-                .filter(|(_, field)| !field.is_null())
-                .map(|(name, field)| (name, without_nulls(field)))
-                .collect(),
-        ),
-        Value::Array(values) => Value::Array(values.into_iter().map(without_nulls).collect()),
-        other => other,
-    }
 }

@@ -3,8 +3,10 @@
 use jiff::Timestamp;
 
 use super::{
-    canary::{Canary, Invalid, Spec},
+    activate::Problem,
+    canary::{Canary, Spec},
     decision::Decision,
+    deletion,
     observation::Observation,
     rollout, run,
     status::{DEPLOYMENT_UPDATED, Draft, ERRORED, FAILED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED, SUCCEEDED},
@@ -17,21 +19,17 @@ use crate::api::{KanaryStatus, Report};
 /// that was read already says `Succeeded`; deciding again on what a decision brought about comes to rest.
 #[must_use]
 pub fn decide(canary: &Canary, seen: &Observation, now: Timestamp) -> Decision {
-    // The garbage collector takes what the Kanary owns; the target is not among it.
-    if canary.deleting {
-        return Decision::default();
-    }
-    let spec = match &canary.spec {
-        Ok(spec) => spec,
-        Err(invalid) => return refuse(canary, invalid, now),
-    };
+    let spec = &canary.spec;
     let step = Step {
         canary,
         spec,
         seen,
         now,
     };
-    if is_another_run(canary, spec) {
+    if canary.deleting {
+        return deletion::decide(&step);
+    }
+    if spec.is_sound() && is_another_run(canary, spec) {
         return step.begin();
     }
     match Phase::of(&canary.status) {
@@ -46,7 +44,7 @@ pub fn decide(canary: &Canary, seen: &Observation, now: Timestamp) -> Decision {
 pub struct Step<'a> {
     /// The Kanary.
     pub canary: &'a Canary,
-    /// Its valid spec.
+    /// Its spec, as far as it can be read.
     pub spec: &'a Spec,
     /// What was seen.
     pub seen: &'a Observation,
@@ -69,8 +67,10 @@ impl Step<'_> {
     #[must_use]
     pub fn draft(&self) -> Draft {
         let mut draft = Draft::of(self.canary, self.now);
-        draft.status.current_hash = Some(self.spec.template_hash.clone());
-        draft.status.retry = Some(self.spec.retry).filter(|retry| *retry != 0);
+        if self.spec.is_sound() {
+            draft.status.current_hash = Some(self.spec.template_hash.clone());
+            draft.status.retry = Some(self.spec.retry).filter(|retry| *retry != 0);
+        }
         draft
     }
 
@@ -78,7 +78,7 @@ impl Step<'_> {
     #[must_use]
     pub fn write(&self, draft: Draft) -> Decision {
         Decision {
-            status: draft.finish(self.canary, Some(self.spec)),
+            status: draft.finish(self.canary, self.spec),
             ..Decision::default()
         }
     }
@@ -116,23 +116,17 @@ impl Step<'_> {
         self.write(draft)
     }
 
+    /// Everything in the spec that cannot be run.
+    #[must_use]
+    pub fn unsound(&self) -> Option<Problem> {
+        let problems = self.spec.problems.iter();
+        Problem::all(problems.map(|invalid| Problem::new(invalid.reason, &invalid.message)))
+    }
+
     /// Whether the API server refused a write of ours not long ago.
     #[must_use]
     pub fn refused(&self) -> Option<&super::observation::Refusal> {
         self.seen.refusal.as_ref().filter(|refusal| refusal.retry_at > self.now)
-    }
-}
-
-/// A spec that cannot be run: said once, and nothing else touched. A run that was under way stays where it is.
-fn refuse(canary: &Canary, invalid: &Invalid, now: Timestamp) -> Decision {
-    let mut draft = Draft::of(canary, now);
-    // A finished run is history; a bad edit after it says so without changing how it ended.
-    draft.set(ERRORED, true, invalid.reason, &invalid.message);
-    draft.set(STALLED, true, invalid.reason, &invalid.message);
-    draft.clear(RECONCILING, invalid.reason, "waits for a valid spec");
-    Decision {
-        status: draft.finish(canary, None),
-        ..Decision::default()
     }
 }
 
@@ -153,9 +147,13 @@ pub(super) fn fail(step: &Step<'_>, mut draft: Draft, reason: &str, message: &st
     draft.clear(ERRORED, reason, "the run has ended");
     draft.set(FAILED, true, reason, message);
     draft.set(STALLED, true, reason, message);
+    let template = step.canary.template_of_run(step.spec).to_owned();
     let failed = &mut draft.status.failed_templates;
-    failed.retain(|hash| *hash != step.spec.template_hash);
-    failed.push(step.spec.template_hash.clone());
+    failed.retain(|hash| *hash != template);
+    if !template.is_empty() {
+        draft.status.current_hash.get_or_insert_with(|| template.clone());
+        failed.push(template);
+    }
     let surplus = failed.len().saturating_sub(20);
     failed.drain(..surplus);
     step.write(draft)

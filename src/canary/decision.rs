@@ -20,6 +20,17 @@ pub struct Decision {
     pub needs: Option<Need>,
 }
 
+impl Decision {
+    /// Nothing can be decided before this was read.
+    #[must_use]
+    pub fn needing(need: Need) -> Self {
+        Self {
+            needs: Some(need),
+            ..Self::default()
+        }
+    }
+}
+
 /// A read that only some decisions need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
@@ -95,7 +106,7 @@ pub enum Action {
 }
 
 /// Kinds of objects that Kanary creates and deletes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "the Kubernetes kinds of these names")]
 pub enum ObjectKind {
     Deployment,

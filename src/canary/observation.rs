@@ -40,7 +40,7 @@ pub struct Observation {
     /// What the decision asked for was read live for this very decision: the canary, and its pods if their labels are
     /// judged, or the Kanary itself.
     pub confirmed: bool,
-    /// Services that are this Kanary's and not the one that its spec asks for.
+    /// Objects that are this Kanary's and none that its spec asks for.
     pub strays: Vec<Stray>,
     /// The rollout history of the target has nothing to roll back to.
     pub no_former_template: bool,
@@ -64,9 +64,11 @@ pub enum Promotion {
     },
 }
 
-/// A Service of a former spec.
+/// An object of a former spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stray {
+    /// Which kind of object.
+    pub object: ObjectKind,
     /// Its name.
     pub name: String,
     /// Its uid.
@@ -78,7 +80,7 @@ impl Stray {
     #[must_use]
     pub fn delete(&self) -> Action {
         Action::Delete {
-            object: ObjectKind::Service,
+            object: self.object,
             name: self.name.clone(),
             uid: self.uid.clone(),
         }
@@ -102,6 +104,8 @@ pub struct Deployment {
     pub labels: Labels,
     /// `spec.replicas`.
     pub replicas: i32,
+    /// `spec.paused`: its controller rolls nothing out.
+    pub paused: bool,
     /// `spec.selector`, unless it is empty.
     pub selector: Option<SelectorView>,
     /// Hash of the pod template.

@@ -9,9 +9,9 @@ use super::{
     status::{Draft, RECONCILING, STALLED},
 };
 
-/// Holds a run where it is. Only the times are written down, because the deadline moves by the length of the pause.
-pub(super) fn hold(step: &Step<'_>) -> Decision {
-    let mut draft = step.draft();
+/// Holds a run where it is. Only the times are written down, because the deadline moves by the length of the pause. Whatever
+/// speaks against the canary was looked at before: a pause does not shield it.
+pub(super) fn hold(step: &Step<'_>, mut draft: Draft) -> Decision {
     if draft.status.paused_at.is_none() {
         // A canary that is available already keeps the part of its times that is over.
         run::fix_times(step, &mut draft);
@@ -26,7 +26,10 @@ pub(super) fn hold(step: &Step<'_>) -> Decision {
         "Paused",
         "spec.paused is true: the run is held where it is",
     );
-    draft.clear(STALLED, "Paused", "spec.paused is true");
+    match step.unsound() {
+        None => draft.clear(STALLED, "Paused", "spec.paused is true"),
+        problem => run::set_problem(&mut draft, problem.as_ref()),
+    }
     step.write(draft)
 }
 

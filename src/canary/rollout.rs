@@ -3,15 +3,15 @@
 use jiff::Timestamp;
 
 use super::{
-    activate::{Problem, is_of_later_run, is_ours, target_changed_message},
+    activate::{Problem, is_of_later_run, is_of_run, is_ours, target_changed_message},
     decide::{Step, end, fail},
     decision::{Action, Decision, Need, ObjectKind},
     labels,
     observation::{Deployment, Promotion, Stray},
-    run::set_problem,
-    status::{DEPLOYMENT_UPDATED, DRY_RUN, Draft, FAILED, RECONCILING, STALLED, SUCCEEDED, find},
+    run::{set_problem, speaks_against},
+    status::{DEPLOYMENT_UPDATED, DRY_RUN, Draft, ERRORED, FAILED, RECONCILING, STALLED, SUCCEEDED, find},
 };
-use crate::api::{GoDuration, Word};
+use crate::api::GoDuration;
 
 /// Reason of a failure that has the former template put back.
 const NOT_AVAILABLE: &str = "TargetNotAvailable";
@@ -23,32 +23,19 @@ pub(super) fn promote(step: &Step<'_>) -> Decision {
         return clean_up(step);
     }
     let mut draft = step.draft();
-    if step.spec.paused {
-        draft.set(
-            RECONCILING,
-            false,
-            "Paused",
-            "spec.paused is true: the target is not updated",
-        );
-        draft.clear(STALLED, "Paused", "spec.paused is true");
-        return step.write(draft);
-    }
-    let name = &step.spec.target;
+    let target = step.seen.target.as_ref().filter(|target| !target.deleting);
     promoting(step, &mut draft);
-    let Some(target) = step.seen.target.as_ref().filter(|target| !target.deleting) else {
-        let message = format!("Deployment {name} is gone, so it cannot be updated: create it again");
-        set_problem(&mut draft, Some(&Problem::new("TargetNotFound", message)));
-        return step.write(draft);
+    let Some(target) = target.filter(|target| is_promoted(step, target)) else {
+        return update(step, draft, target.is_some());
     };
-    if !is_promoted(step, target) {
-        return update(step, draft);
-    }
+    // What is promoted is with the Deployment controller: a pause, or an edit, holds nothing any more.
     if let Some(message) = why_replaced(step, target) {
         return fail(step, draft, "TargetChanged", &message);
     }
     if target.rolled_out {
-        set_problem(&mut draft, None);
+        set_problem(&mut draft, step.unsound().as_ref());
         end(&mut draft, step.now, "DeploymentUpdated");
+        let name = &step.spec.target;
         let message = format!("Deployment {name} runs the template on all its replicas");
         draft.set(DEPLOYMENT_UPDATED, true, "TargetRolledOut", message);
         return step.write(draft);
@@ -58,7 +45,10 @@ pub(super) fn promote(step: &Step<'_>) -> Decision {
 
 /// The controller is about to update the target, or waits for it to roll out.
 pub(super) fn promoting(step: &Step<'_>, draft: &mut Draft) {
-    let why = format!("Deployment {} is to be updated", step.spec.target);
+    let why = format!(
+        "Deployment {} gets the template, and the run ends once all its replicas run it",
+        step.spec.target
+    );
     draft.set(RECONCILING, true, "Promoting", why);
 }
 
@@ -89,33 +79,66 @@ fn why_replaced(step: &Step<'_>, target: &Deployment) -> Option<String> {
     })
 }
 
-/// The one write to the target, under the precondition that it still is what was read.
-fn update(step: &Step<'_>, mut draft: Draft) -> Decision {
-    if let Some(refusal) = step.refused() {
-        let problem = Problem::new(&refusal.reason, refusal.message.clone());
+/// Why the promotion cannot be made now, if it is known that it was not made yet. (If that is not known, the target is read
+/// first.)
+fn held(step: &Step<'_>, mut draft: Draft, is_there: bool) -> Option<Decision> {
+    let name = &step.spec.target;
+    if let Some(problem) = step.unsound() {
         set_problem(&mut draft, Some(&problem));
-        return Decision {
-            wake: Some(refusal.retry_at),
-            ..step.write(draft)
-        };
+        return Some(step.write(draft));
+    }
+    if !is_there {
+        let message = format!("Deployment {name} is gone, so it cannot be updated: create it again");
+        set_problem(&mut draft, Some(&Problem::new("TargetNotFound", message)));
+    }
+    if step.spec.paused {
+        if is_there {
+            set_problem(&mut draft, None);
+        }
+        let why = format!("spec.paused is true: Deployment {name} is not updated");
+        draft.set(RECONCILING, false, "Paused", why);
+        return Some(step.write(draft));
+    }
+    if !is_there {
+        return Some(step.write(draft));
+    }
+    let refusal = step.refused()?;
+    let problem = Problem::new(&refusal.reason, refusal.message.clone());
+    set_problem(&mut draft, Some(&problem));
+    Some(Decision {
+        wake: Some(refusal.retry_at),
+        ..step.write(draft)
+    })
+}
+
+/// The one write to the target, under the precondition that it still is what was read.
+fn update(step: &Step<'_>, mut draft: Draft, is_there: bool) -> Decision {
+    let was_made = matches!(step.seen.promotion, Promotion::Done { .. });
+    match speaks_against(step, &draft) {
+        Some(failure) if !is_there || step.seen.promotion == Promotion::NotYet => return failure.end(step, draft),
+        // Whether it was promoted already has to be read first.
+        Some(_) => {}
+        None if is_there && was_made => {}
+        None => {
+            if let Some(decision) = held(step, draft.clone(), is_there) {
+                return decision;
+            }
+        }
     }
     let Some(live) = &step.seen.live_target else {
-        return Decision {
-            needs: Some(Need::LiveTarget),
-            ..Decision::default()
-        };
+        return Decision::needing(Need::LiveTarget);
     };
     let marker = step.canary.marker(step.spec);
     if live.promoted_by.as_ref() == Some(&marker) {
         // Done already; the cache does not know yet, and will tell.
         return Decision::default();
     }
-    if live.was_promoted || matches!(step.seen.promotion, Promotion::Done { .. }) {
+    if live.was_promoted || was_made {
         // Undone, or replaced by another Kanary: promoting again would overrule whoever did it.
         return fail(step, draft, "TargetChanged", &replaced(&step.spec.target));
     }
-    if step.spec.verdict == Some(Word::Invalid) {
-        return fail(step, draft, "VerdictInvalid", "spec.verdict is invalid");
+    if let Some(failure) = speaks_against(step, &draft) {
+        return failure.end(step, draft);
     }
     if step.spec.dry_run {
         set_problem(&mut draft, None);
@@ -166,6 +189,19 @@ fn await_rollout(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Deci
     let late = until.is_some_and(|until| until <= step.now);
     // What stood in the way before is over: the target is updated.
     set_problem(&mut draft, None);
+    if let Some(problem) = step.unsound() {
+        // It keeps the next run from starting, and this one from nothing.
+        draft.set(ERRORED, true, &problem.reason, problem.message);
+    }
+    if target.paused {
+        let why = format!(
+            "Deployment {name} was updated and is paused itself, so it does not roll out: resume it with kubectl rollout \
+             resume deployment/{name}"
+        );
+        draft.set(STALLED, true, "TargetPaused", &why);
+        draft.set(RECONCILING, false, "TargetPaused", why);
+        return step.write(draft);
+    }
     if !late && !target.progress_failed {
         // Without such news nothing is written: the Succeeded status already says that the target is to be updated.
         return Decision {
@@ -210,39 +246,37 @@ pub(super) fn clean_up_failed(step: &Step<'_>) -> Decision {
     if let Some(decision) = roll_back(step) {
         return decision;
     }
+    act(step, step.draft(), take_away(step, step.spec.retain_failed))
+}
+
+/// What takes the canary out of traffic, and when that is done, everything that was created for the run away. `retain` keeps
+/// the canary itself.
+pub(super) fn take_away(step: &Step<'_>, retain: bool) -> Vec<Action> {
     let unlabel = leave_service(step);
-    if !unlabel.is_empty() {
-        return act(step, unlabel);
+    if unlabel.is_empty() {
+        deletes(step, retain)
+    } else {
+        unlabel
     }
-    let mut deletes = deletes(step);
-    if step.spec.retain_failed {
-        deletes.retain(|action| {
-            !matches!(
-                action,
-                Action::Delete {
-                    object: ObjectKind::Deployment,
-                    ..
-                }
-            )
-        });
-    }
-    act(step, deletes)
 }
 
 /// The run is over: what was created for it goes.
 pub(super) fn clean_up(step: &Step<'_>) -> Decision {
-    act(step, deletes(step))
+    act(step, step.draft(), deletes(step, false))
 }
 
 /// Acts, or waits for the time at which a refused write may be tried again. How the run ended stays as it is.
-fn act(step: &Step<'_>, actions: Vec<Action>) -> Decision {
-    let mut draft = step.draft();
+pub(super) fn act(step: &Step<'_>, mut draft: Draft, actions: Vec<Action>) -> Decision {
     let refused = step.refused();
-    let problem = refused.map(|refusal| Problem::new(&refusal.reason, refusal.message.clone()));
-    if problem.is_some() || super::status::is_true(&draft.status, super::status::ERRORED) {
+    let refusal = refused.map(|refusal| Problem::new(&refusal.reason, refusal.message.clone()));
+    let unsound = step.unsound().filter(|_| !step.canary.deleting);
+    let problem = Problem::all(refusal.into_iter().chain(unsound));
+    if problem.is_some() || super::status::is_true(&draft.status, ERRORED) {
         set_problem(&mut draft, problem.as_ref());
     }
-    restore_stall(&mut draft, problem.is_some());
+    if !step.canary.deleting {
+        restore_stall(&mut draft, problem.is_some());
+    }
     Decision {
         actions: if refused.is_some() { Vec::new() } else { actions },
         wake: refused.map(|refusal| refusal.retry_at),
@@ -275,9 +309,12 @@ fn leave_service(step: &Step<'_>) -> Vec<Action> {
         .collect()
 }
 
-fn deletes(step: &Step<'_>) -> Vec<Action> {
+/// Deletes everything that is this Kanary's, whatever spec it was made for. `retain` keeps the canary of this run; one of an
+/// earlier run was not taken out of traffic.
+fn deletes(step: &Step<'_>, retain: bool) -> Vec<Action> {
     let seen = step.seen;
-    let canary = seen.canary.as_ref().filter(|canary| !is_of_later_run(step, canary));
+    let stays = |canary: &Deployment| is_of_later_run(step, canary) || retain && is_of_run(step, canary);
+    let canary = seen.canary.as_ref().filter(|canary| !stays(canary));
     let canary = canary.map(|canary| {
         let deployment = (ObjectKind::Deployment, Some(&step.spec.canary));
         (deployment, &canary.uid, canary.owner.as_ref(), canary.deleting)
@@ -314,7 +351,7 @@ fn roll_back(step: &Step<'_>) -> Option<Decision> {
         return None;
     }
     if step.refused().is_some() {
-        return Some(act(step, Vec::new()));
+        return Some(act(step, step.draft(), Vec::new()));
     }
     let (Some(live), Some(former)) = (&step.seen.live_target, &step.seen.former_template) else {
         return step.seen.live_target.is_none().then(|| Decision {

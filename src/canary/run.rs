@@ -1,19 +1,20 @@
 //! A run under way: the canary is started and judged.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     activate::{self, Problem},
     bootstrap,
     decide::{Step, fail},
     decision::{Decision, Need},
+    leftovers,
     observation::Deployment,
     pause,
     rollout::{end_dry_run, promoting},
     status::{
         ACTIVATED, Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED, SUCCEEDED, TRAFFIC, find, is_true,
     },
-    validation::{self, Item, Judgement, Tally, Window},
+    validation::{self, Item, Judgement, Tally, Verdict, Window},
 };
 use crate::api::{TrafficSource, Word};
 
@@ -22,18 +23,25 @@ const WAITING_FOR_SCHEDULE: &str = "WaitingForSchedule";
 
 /// Decides about a Kanary that is Scheduled or Running.
 pub(super) fn decide(step: &Step<'_>) -> Decision {
-    if step.spec.paused {
-        return pause::hold(step);
-    }
     let mut draft = step.draft();
-    pause::end(step, &mut draft);
-    if step.spec.verdict == Some(Word::Invalid) {
-        return fail(step, draft, "VerdictInvalid", "spec.verdict is invalid");
+    if !step.spec.paused {
+        pause::end(step, &mut draft);
     }
-    let judgement = validation::judge(step.spec, step.seen, None, step.now);
-    if let Some((reason, message)) = judgement.bad() {
-        let message = message.to_owned();
-        return fail(step, with_items(draft, judgement), reason, &message);
+    if let Some(failure) = speaks_against(step, &draft) {
+        return failure.end(step, draft);
+    }
+    match leftovers::remove(step) {
+        Err(need) => return Decision::needing(need),
+        Ok(actions) if !actions.is_empty() => {
+            return Decision {
+                actions,
+                ..Decision::default()
+            };
+        }
+        Ok(_) => {}
+    }
+    if step.spec.paused {
+        return pause::hold(step, draft);
     }
     // A schedule that is edited once the canary is there comes too late to hold anything.
     let started = canary(step).is_some() || step.canary.status.available_at.is_some();
@@ -44,14 +52,14 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
     if let Some((reason, message)) = &activation.failed {
         return fail(step, draft, reason, message);
     }
-    if activation.needs.is_some() {
-        return Decision {
-            needs: activation.needs,
-            ..Decision::default()
-        };
+    if let Some(need) = activation.needs {
+        return Decision::needing(need);
     }
     let decision = if activation.bootstrap {
         bootstrap::judge(step, draft, activation.problem.as_ref())
+    } else if !step.spec.is_sound() && canary(step).is_none() {
+        set_problem(&mut draft, activation.problem.as_ref());
+        step.write(draft)
     } else {
         judge(step, draft, activation.problem.as_ref())
     };
@@ -64,6 +72,56 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
         wake: [decision.wake, activation.wake].into_iter().flatten().min(),
         ..decision
     }
+}
+
+/// Why a run fails: a person's word, or an item.
+pub(super) struct Failure {
+    reason: &'static str,
+    message: String,
+    judgement: Option<Judgement>,
+}
+
+impl Failure {
+    /// Ends the run.
+    pub(super) fn end(self, step: &Step<'_>, mut draft: Draft) -> Decision {
+        if let Some(judgement) = self.judgement {
+            draft = with_items(draft, judgement);
+        }
+        fail(step, draft, self.reason, &self.message)
+    }
+}
+
+/// Whatever speaks against the canary, as far as it is known: it counts whether or not the run is paused, and whatever else
+/// keeps the run waiting. A verdict that was given already stopped the clock.
+pub(super) fn speaks_against(step: &Step<'_>, draft: &Draft) -> Option<Failure> {
+    let status = &draft.status;
+    let has_begun = step.spec.is_sound() || status.current_hash.is_some() || step.seen.canary.is_some();
+    if step.spec.verdict == Some(Word::Invalid) && has_begun {
+        return Some(Failure {
+            reason: "VerdictInvalid",
+            message: "spec.verdict is invalid".to_owned(),
+            judgement: None,
+        });
+    }
+    let verdict = find(status, SUCCEEDED).filter(|condition| condition.status == "True");
+    let verdict = verdict.map(|condition| condition.last_transition_time.0);
+    let now = [verdict, status.paused_at]
+        .into_iter()
+        .flatten()
+        .fold(step.now, Timestamp::min);
+    let judgement = validation::judge(step.spec, step.seen, known_times(draft), now);
+    let (reason, message) = judgement.bad()?;
+    Some(Failure {
+        reason,
+        message: message.to_owned(),
+        judgement: Some(judgement.clone()),
+    })
+}
+
+/// The times of the run, if they were fixed.
+fn known_times(draft: &Draft) -> Option<Window> {
+    let (start, deadline) = (draft.status.validation_start_time?, draft.status.deadline?);
+    Some(Window { start, deadline })
 }
 
 fn wait_for_schedule(step: &Step<'_>, mut draft: Draft, schedule: Timestamp) -> Decision {
@@ -98,10 +156,10 @@ fn is_available(step: &Step<'_>) -> bool {
 
 /// Fixes the times of the run once the canary is available. They are written once and never move, but for a pause.
 pub(super) fn fix_times(step: &Step<'_>, draft: &mut Draft) -> Option<Window> {
-    let status = &mut draft.status;
-    if let (Some(start), Some(deadline)) = (status.validation_start_time, status.deadline) {
-        return Some(Window { start, deadline });
+    if let Some(window) = known_times(draft) {
+        return Some(window);
     }
+    let status = &mut draft.status;
     let available = canary(step)?.available_since?;
     let base = status.resumed_at.map_or(available, |resumed| resumed.max(available));
     let start = base.checked_add(step.spec.validation.initial_delay).ok()?;
@@ -135,10 +193,7 @@ fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decisi
     let due = window.deadline <= step.now;
     if problem.is_none() && available && (word || (due && judgement.all_agree())) {
         if !step.seen.confirmed {
-            return Decision {
-                needs: Some(Need::LiveCanary),
-                ..Decision::default()
-            };
+            return Decision::needing(Need::LiveCanary);
         }
         return succeed(step, draft, judgement, word);
     }
@@ -259,6 +314,81 @@ fn succeed(step: &Step<'_>, mut draft: Draft, judgement: Judgement, word: bool) 
     step.write(with_items(draft, judgement))
 }
 
+/// How long after the deadline a measurement may take before it is said that the run waits for it: longer than a query may.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
+
+/// What keeps a run from its verdict.
+#[derive(Default)]
+struct Waits {
+    /// Wrong, and not the canary's fault.
+    problems: Vec<Problem>,
+    /// Somebody should look.
+    stalled: Vec<Problem>,
+    /// Said once the deadline is over.
+    others: Vec<Problem>,
+    /// When it is said that a measurement after the deadline is missing, if one is.
+    measured_by: Option<Timestamp>,
+}
+
+impl Waits {
+    fn of(step: &Step<'_>, judgement: &Judgement, window: Window, problem: Option<&Problem>) -> Self {
+        let due = window.deadline <= step.now;
+        let measured_by = window.deadline.checked_add(PATIENCE).ok();
+        let mut waits = Self {
+            problems: problem.cloned().into_iter().collect(),
+            ..Self::default()
+        };
+        for verdict in &judgement.verdicts {
+            let Verdict::Waits {
+                reason,
+                message,
+                stalled,
+            } = verdict
+            else {
+                continue;
+            };
+            let list = match *reason {
+                validation::QUERY_INVALID => &mut waits.problems,
+                _ if *stalled => &mut waits.stalled,
+                validation::MEASURING if due && measured_by.is_some_and(|by| by > step.now) => {
+                    // It is under way, and usually there before anybody could read that it is missing.
+                    waits.measured_by = measured_by;
+                    continue;
+                }
+                _ if due => &mut waits.others,
+                _ => continue,
+            };
+            list.push(Problem::new(reason, message));
+        }
+        if due && !is_available(step) {
+            let why = format!("Deployment {} is not available, so it cannot pass", step.spec.canary);
+            waits.others.push(Problem::new("WaitingForCanary", why));
+        }
+        waits
+    }
+
+    fn are_none(&self) -> bool {
+        self.problems.is_empty() && self.stalled.is_empty() && self.others.is_empty()
+    }
+
+    /// Says all of it.
+    fn tell(self, draft: &mut Draft) {
+        let problem = Problem::all(self.problems.iter().cloned());
+        set_problem(draft, problem.as_ref());
+        let is_stalled = problem.is_some() || !self.stalled.is_empty();
+        let all = self.problems.into_iter().chain(self.stalled).chain(self.others);
+        let Some(Problem { reason, message }) = Problem::all(all) else {
+            return;
+        };
+        if is_stalled {
+            draft.clear(RECONCILING, &reason, &message);
+            draft.set(STALLED, true, &reason, message);
+        } else {
+            draft.set(RECONCILING, true, &reason, message);
+        }
+    }
+}
+
 /// No verdict yet: says why where somebody should know, and asks for the measurements that are due.
 fn hold(
     step: &Step<'_>,
@@ -267,41 +397,30 @@ fn hold(
     judgement: Judgement,
     problem: Option<&Problem>,
 ) -> Decision {
-    let due = window.deadline <= step.now;
-    let waits = judgement.waits();
-    match (problem, waits) {
-        (Some(problem), _) => set_problem(&mut draft, Some(problem)),
-        (None, Some((validation::QUERY_INVALID, message, _))) => {
-            set_problem(&mut draft, Some(&Problem::new(validation::QUERY_INVALID, message)));
-        }
-        (None, Some((reason, message, true))) => {
-            clear_problem(&mut draft);
-            draft.set(STALLED, true, reason, message);
-            draft.clear(RECONCILING, reason, message);
-        }
-        (None, Some(("WaitingForManual", message, false))) if due => {
-            clear_problem(&mut draft);
-            draft.set(RECONCILING, true, "WaitingForManual", message);
-        }
-        (None, _) if due && !is_available(step) => {
-            clear_problem(&mut draft);
-            let why = format!("Deployment {} is not available, so it cannot pass", step.spec.canary);
-            draft.set(RECONCILING, true, "WaitingForCanary", why);
-        }
-        (None, _) => {
-            clear_problem(&mut draft);
-            validating(step, &mut draft, window);
+    let waits = Waits::of(step, &judgement, window, problem);
+    let (checks, next) = checks(step, window);
+    let times = [next, Some(window.deadline), waits.measured_by].into_iter().flatten();
+    let wake = times.filter(|time| *time > step.now).min();
+    if waits.are_none() {
+        clear_problem(&mut draft);
+        validating(step, &mut draft, window);
+    } else {
+        waits.tell(&mut draft);
+        if window.deadline <= step.now {
+            let over = format!(
+                "the validation period of Deployment {} ended at {}",
+                step.spec.canary, window.deadline
+            );
+            draft.set(RUNNING, true, "Validating", over);
         }
     }
     let stalls = is_true(&draft.status, STALLED) && !is_true(&step.canary.status, STALLED);
     if stalls || significant(&draft, &judgement) {
         draft = with_items(draft, judgement);
     }
-    let (checks, next) = checks(step, window);
-    let deadline = Some(window.deadline).filter(|deadline| *deadline > step.now);
     Decision {
         checks,
-        wake: [next, deadline].into_iter().flatten().min(),
+        wake,
         ..step.write(draft)
     }
 }
@@ -316,7 +435,7 @@ fn significant(draft: &Draft, judgement: &Judgement) -> bool {
         })
 }
 
-fn with_items(mut draft: Draft, judgement: Judgement) -> Draft {
+pub(super) fn with_items(mut draft: Draft, judgement: Judgement) -> Draft {
     draft.status.items = judgement.items;
     draft
 }

@@ -133,16 +133,19 @@ impl Draft {
 
     /// The status if it says anything else than what was read; `elapsed` then goes to the report.
     #[must_use]
-    pub fn finish(mut self, canary: &Canary, spec: Option<&Spec>) -> Option<KanaryStatus> {
+    pub fn finish(mut self, canary: &Canary, spec: &Spec) -> Option<KanaryStatus> {
         self.status.observed_generation = Some(self.generation);
         let phase = Phase::of(&self.status);
-        let shown = if is_true(&self.status, ERRORED) {
+        let shown = if canary.deleting {
+            DELETING
+        } else if is_true(&self.status, ERRORED) {
             ERRORED
         } else {
             phase.as_str()
         };
         shown.clone_into(&mut self.status.report.status);
-        if let Some(spec) = spec {
+        // A run goes on, or has ended, as it was asked for by the spec that could be run.
+        if spec.is_sound() {
             self.status.report = Report {
                 status: shown.to_owned(),
                 deployment: spec.target.clone(),
@@ -157,7 +160,7 @@ impl Draft {
         if self.status == canary.status {
             return None;
         }
-        if let Some(spec) = spec {
+        if spec.is_sound() || !self.status.report.duration.is_empty() {
             self.status.report.duration = self.duration(spec);
         }
         Some(self.status)
@@ -245,5 +248,7 @@ pub fn notices(status: &KanaryStatus) -> Vec<Notice> {
     .collect()
 }
 
+/// What users see of a Kanary that is being deleted and held by a finalizer.
+const DELETING: &str = "Deleting";
 /// Reason of `Succeeded` when the run ends there.
 pub const DRY_RUN: &str = "DryRun";

@@ -81,7 +81,7 @@ async fn a_promotion_between_the_reading_of_the_target_and_of_its_history_is_not
         },
     });
     let canary = Canary::parse(KanaryKind::Deployment, &serde_json::from_value(kanary).unwrap()).unwrap();
-    let spec = canary.spec.as_ref().unwrap();
+    let spec = &canary.spec;
     let (client, cache, memory) = (
         promoted_meanwhile(&canary.marker(spec)),
         Cache::default(),

@@ -84,9 +84,7 @@ pub(crate) fn tampers(tamper: impl Fn(&http::request::Parts, Value) -> Vec<Value
 /// The same Kanary with another spec.
 fn with_spec(canary: &Canary, change: impl FnOnce(&mut Spec)) -> Canary {
     let mut canary = canary.clone();
-    if let Ok(spec) = &mut canary.spec {
-        change(spec);
-    }
+    change(&mut canary.spec);
     canary
 }
 

@@ -266,9 +266,6 @@ fn the_workload_of_an_earlier_run_is_deleted_before_the_new_one_is_created() {
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
-            Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
-            shows Scheduled 0s/15m0s
         "#]],
     );
 }

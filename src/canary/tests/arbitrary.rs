@@ -199,15 +199,13 @@ pub(super) fn canary() -> impl Strategy<Value = Canary> {
         let mut canary = input::parse(&spec, None, &Value::Null);
         canary.status = status.unwrap_or_default();
         canary.deleting = deleting && canary.status.failed_templates.len() > 12;
-        if let Ok(spec) = &canary.spec {
-            let this = |hash: &mut String| {
-                if hash == "<this>" {
-                    spec.template_hash.clone_into(hash);
-                }
-            };
-            canary.status.current_hash.iter_mut().for_each(this);
-            canary.status.failed_templates.iter_mut().for_each(this);
-        }
+        let this = |hash: &mut String| {
+            if hash == "<this>" {
+                canary.spec.template_hash.clone_into(hash);
+            }
+        };
+        canary.status.current_hash.iter_mut().for_each(this);
+        canary.status.failed_templates.iter_mut().for_each(this);
         canary
     })
 }
@@ -259,6 +257,7 @@ fn deployment(marker: String, run: String) -> impl Strategy<Value = Deployment> 
             template_hash: hash::of(&template(hashes.0)),
             target_hash: hashes.1.map(|name| hash::of(&template(name))),
             replicas,
+            paused: false,
             selector: (replicas > 0).then(|| SelectorView {
                 keys: vec!["app".to_owned()],
                 shown: "app=myapp".to_owned(),
@@ -306,9 +305,8 @@ fn tally() -> impl Strategy<Value = Tally> {
 
 /// Whatever may be seen around this Kanary.
 pub(super) fn observation(canary: &Canary) -> impl Strategy<Value = Observation> + use<> {
-    let spec = canary.spec.as_ref().ok();
-    let run = spec.map(|spec| canary.run(spec)).unwrap_or_default();
-    let marker = spec.map(|spec| canary.marker(spec)).unwrap_or_default();
+    let run = canary.run(&canary.spec);
+    let marker = canary.marker(&canary.spec);
     let owned = || {
         (owner(), proptest::bool::weighted(0.2)).prop_map(|(owner, deleting)| Owned {
             uid: "uid".to_owned(),

@@ -26,7 +26,7 @@ fn a_spec_that_is_bad_after_an_edit_leaves_the_run_where_it_is() {
         now: +1m
         ",
         expect![[r#"
-            Reconciling=False InvalidSpec: waits for a valid spec
+            Reconciling=False InvalidSpec: spec.items belongs under spec.validation: indent it
             Errored=True InvalidSpec: spec.items belongs under spec.validation: indent it
             Stalled=True InvalidSpec: spec.items belongs under spec.validation: indent it
             shows Errored
@@ -93,8 +93,8 @@ fn a_duration_that_does_not_parse_is_refused_with_an_example() {
         spec: {validation: {validationPeriod: 15 minutes}}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: spec: `15 minutes` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: invalid float literal
-            Stalled=True InvalidSpec: spec: `15 minutes` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: invalid float literal
+            Errored=True InvalidSpec: spec.validation.validationPeriod: `15 minutes` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: invalid float literal
+            Stalled=True InvalidSpec: spec.validation.validationPeriod: `15 minutes` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: invalid float literal
             shows Errored
         "#]],
     );
@@ -107,8 +107,8 @@ fn a_negative_duration_is_refused() {
         spec: {validation: {initialDelay: '-1s'}}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: spec: `-1s` is not a duration like 500ms, 20s or 1m30s: it is negative
-            Stalled=True InvalidSpec: spec: `-1s` is not a duration like 500ms, 20s or 1m30s: it is negative
+            Errored=True InvalidSpec: spec.validation.initialDelay: `-1s` is not a duration like 500ms, 20s or 1m30s: it is negative
+            Stalled=True InvalidSpec: spec.validation.initialDelay: `-1s` is not a duration like 500ms, 20s or 1m30s: it is negative
             shows Errored
         "#]],
     );
@@ -121,8 +121,8 @@ fn a_duration_that_no_clock_can_hold_is_refused() {
         spec: {validation: {validationPeriod: 99999999999999999999999999h}}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: spec: `99999999999999999999999999h` is not a duration like 500ms, 20s or 1m30s: it is too long
-            Stalled=True InvalidSpec: spec: `99999999999999999999999999h` is not a duration like 500ms, 20s or 1m30s: it is too long
+            Errored=True InvalidSpec: spec.validation.validationPeriod: `99999999999999999999999999h` is not a duration like 500ms, 20s or 1m30s: it is too long
+            Stalled=True InvalidSpec: spec.validation.validationPeriod: `99999999999999999999999999h` is not a duration like 500ms, 20s or 1m30s: it is too long
             shows Errored
         "#]],
     );
@@ -177,8 +177,8 @@ fn an_unknown_traffic_source_is_refused() {
         spec: {traffic: {source: teleport}}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: spec: unknown variant `teleport`, expected one of `service`, `kanary-service`, `both`, `none`, `mirror`, `weighted`, `tagged`
-            Stalled=True InvalidSpec: spec: unknown variant `teleport`, expected one of `service`, `kanary-service`, `both`, `none`, `mirror`, `weighted`, `tagged`
+            Errored=True InvalidSpec: spec.traffic.source: unknown variant `teleport`, expected one of `service`, `kanary-service`, `both`, `none`, `mirror`, `weighted`, `tagged`
+            Stalled=True InvalidSpec: spec.traffic.source: unknown variant `teleport`, expected one of `service`, `kanary-service`, `both`, `none`, `mirror`, `weighted`, `tagged`
             shows Errored
         "#]],
     );

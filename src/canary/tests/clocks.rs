@@ -133,6 +133,7 @@ fn times_that_are_written_do_not_move_when_the_period_is_edited() {
         now: +16m
         ",
         expect![[r#"
+            Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=True WaitingForManual: manual[0]: waits for a person to set status to valid or invalid (since +0s)
             shows Running 16m0s/1h0m0s
         "#]],
@@ -151,7 +152,7 @@ fn a_controller_that_was_down_at_the_deadline_goes_on_where_it_was() {
         expect![[r#"
             phase Running → Succeeded
             Running=False AllItemsGood: the verdict is good
-            Reconciling=True Promoting: Deployment myapp is to be updated (since +0s)
+            Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True AllItemsGood: every validation item is good at the deadline
             shows Succeeded 3h0m0s/15m0s
         "#]],
@@ -210,7 +211,7 @@ fn a_period_of_zero_ends_as_soon_as_it_starts() {
         expect![[r#"
             phase Running → Succeeded
             Running=False AllItemsGood: the verdict is good
-            Reconciling=True Promoting: Deployment myapp is to be updated
+            Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it
             Succeeded=True AllItemsGood: every validation item is good at the deadline
             shows Succeeded 0s/0s
         "#]],
@@ -227,6 +228,7 @@ fn a_canary_that_is_not_available_at_the_deadline_is_not_promoted() {
         now: +15m
         ",
         expect![[r#"
+            Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=True WaitingForCanary: Deployment myapp-kanary-batman is not available, so it cannot pass (since +0s)
             shows Running 15m0s/15m0s
             wake at +24m0s

@@ -9,6 +9,7 @@ use crate::{
     canary::{
         Canary,
         canary::Spec,
+        decision::ObjectKind,
         hash,
         labels::{Labels, Selector},
         observation::{
@@ -97,30 +98,27 @@ pub(super) fn read(yaml: &str) -> Input {
     }
     for (name, value) in input.as_object_mut().unwrap() {
         match name.as_str() {
-            "spec" => value.get_mut("schedule").into_iter().for_each(absolute),
+            "spec" | "was" => value.get_mut("schedule").into_iter().for_each(absolute),
             _ => absolute(value),
         }
     }
     for name in input.as_object().unwrap().keys() {
-        let known = ["spec", "status", "seen", "now", "show", "kanary"].contains(&name.as_str());
+        let known = ["spec", "was", "status", "seen", "now", "show", "kanary"].contains(&name.as_str());
         assert!(known, "a case has no {name}");
     }
     let mut spec = default_spec();
     merge(&mut spec, &input["spec"]);
     let now = time(&input["now"]).unwrap_or_else(t0);
     let mut canary = parse(&spec, None, &input["kanary"]);
-    let under_way = canary.clone();
+    // What the spec was when the status was written, as far as it was another.
+    let mut former = spec.clone();
+    merge(&mut former, &input["was"]);
     if let Some(status) = input.get_mut("status") {
-        let hash = under_way.spec.as_ref().map(|spec| spec.template_hash.clone());
-        this_template(status, &hash.unwrap_or_default());
+        this_template(status, &canary.spec.template_hash);
         let status = &*status;
-        canary = parse(&spec, Some(stored::status(&spec, status)), &input["kanary"]);
+        canary = parse(&spec, Some(stored::status(&former, status)), &input["kanary"]);
     }
-    let spec = canary.spec.as_ref().or(under_way.spec.as_ref());
-    let seen = spec.map_or_else(
-        |_| Observation::default(),
-        |spec| observation(&canary, spec, &input["seen"]),
-    );
+    let seen = observation(&canary, &canary.spec, &input["seen"]);
     let show = input["show"].as_array().into_iter().flatten();
     Input {
         show: show.map(|path| path.as_str().unwrap().to_owned()).collect(),
@@ -255,9 +253,18 @@ fn owner(value: &Value) -> Option<String> {
     }
 }
 
-fn stray(name: &Value) -> Stray {
+/// `Service old`, or only a name for a Service.
+fn stray(called: &Value) -> Stray {
+    let called = text(called).unwrap();
+    let (object, name) = called.split_once(' ').unwrap_or(("Service", &called));
     Stray {
-        name: text(name).unwrap(),
+        object: match object {
+            "Deployment" => ObjectKind::Deployment,
+            "Service" => ObjectKind::Service,
+            "HorizontalPodAutoscaler" => ObjectKind::HorizontalPodAutoscaler,
+            other => panic!("Kanary makes no {other}"),
+        },
+        name: name.to_owned(),
         uid: "uid-stray".to_owned(),
     }
 }
@@ -288,6 +295,7 @@ fn target(canary: &Canary, spec: &Spec, value: &Value) -> Deployment {
         created: time(&value["created"]).unwrap_or_else(t0),
         deleting: value["deleting"] == json!(true),
         replicas: value["replicas"].as_i64().map_or(3, |n| i32::try_from(n).unwrap()),
+        paused: value["paused"] == json!(true),
         selector: selector.map(|selector| SelectorView {
             keys: selected.keys().cloned().collect(),
             shown: selector.to_string(),

@@ -133,7 +133,7 @@ fn a_label_watch_that_never_matched_agrees_at_the_deadline() {
         expect![[r#"
             phase Running → Succeeded
             Running=False AllItemsGood: the verdict is good
-            Reconciling=True Promoting: Deployment myapp is to be updated (since +0s)
+            Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True AllItemsGood: every validation item is good at the deadline
             shows Succeeded 15m0s/15m0s
         "#]],

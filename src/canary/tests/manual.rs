@@ -13,6 +13,7 @@ fn the_default_is_one_manual_item_that_waits_for_a_person() {
         now: +15m
         ",
         expect![[r#"
+            Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=True WaitingForManual: manual[0]: waits for a person to set status to valid or invalid (since +0s)
             shows Running 15m0s/15m0s
         "#]],
@@ -31,7 +32,7 @@ fn a_manual_valid_ends_the_run_early() {
         expect![[r#"
             phase Running → Succeeded
             Running=False ManualValid: the verdict is good
-            Reconciling=True Promoting: Deployment myapp is to be updated (since +0s)
+            Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True ManualValid: a manual item is valid and every other item agrees
             item manual[0] Good
             shows Succeeded 1m0s/15m0s
@@ -143,7 +144,7 @@ fn status_after_deadline_valid_agrees_at_the_deadline() {
         expect![[r#"
             phase Running → Succeeded
             Running=False AllItemsGood: the verdict is good
-            Reconciling=True Promoting: Deployment myapp is to be updated (since +0s)
+            Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True AllItemsGood: every validation item is good at the deadline
             item manual[0] Good
             shows Succeeded 15m0s/15m0s
@@ -202,7 +203,7 @@ fn a_word_that_comes_after_the_deadline_is_taken_at_once() {
         expect![[r#"
             phase Running → Succeeded
             Running=False ManualValid: the verdict is good
-            Reconciling=True Promoting: Deployment myapp is to be updated (since +0s)
+            Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True ManualValid: a manual item is valid and every other item agrees
             item manual[0] Good
             shows Succeeded 1h0m0s/15m0s
@@ -222,7 +223,7 @@ fn a_verdict_valid_wins_over_items_that_wait() {
         expect![[r#"
             phase Running → Succeeded
             Running=False VerdictValid: the verdict is good
-            Reconciling=True Promoting: Deployment myapp is to be updated (since +0s)
+            Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True VerdictValid: spec.verdict is valid
             shows Succeeded 1m0s/15m0s
         "#]],

@@ -211,7 +211,7 @@ fn a_target_that_is_missing_is_created_even_if_the_canary_of_an_earlier_run_is_s
         seen: {target: null, canary: {run: older}}
         ",
         expect![[r#"
-            create Deployment myapp
+            delete Deployment myapp-kanary-batman
         "#]],
     );
 }

@@ -57,7 +57,7 @@ pub(super) enum Event {
 
 impl Model {
     pub(super) fn happens(&mut self, event: &Event) {
-        let spec = self.canary.spec.as_mut().unwrap();
+        let spec = &mut self.canary.spec;
         match event {
             Event::Passes(seconds) => self.pass(self.now + SignedDuration::from_secs(*seconds)),
             Event::Paused(paused) => spec.paused = *paused,
@@ -224,7 +224,7 @@ impl Model {
             created_by: annotation(crate::api::names::CREATED_BY),
             ..Deployment::default()
         };
-        let is_target = self.canary.spec.as_ref().is_ok_and(|spec| spec.target == name);
+        let is_target = self.canary.spec.target == name;
         if is_target {
             self.seen.target = Some(made);
             return;

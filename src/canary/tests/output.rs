@@ -34,14 +34,13 @@ pub(super) fn text(input: &Input, decision: &Decision) -> String {
     if lines.is_empty() {
         lines.push("nothing".to_owned());
     }
-    let mut text = lines.join("\n").replace(&hash(input), "<hash>");
+    let mut text = lines.join("\n");
+    let hash = &input.canary.spec.template_hash;
+    if !hash.is_empty() {
+        text = text.replace(hash, "<hash>");
+    }
     text.push('\n');
     text
-}
-
-fn hash(input: &Input) -> String {
-    let spec = input.canary.spec.as_ref();
-    spec.map_or_else(|_| "no hash".to_owned(), |spec| spec.template_hash.clone())
 }
 
 fn show(input: &Input, value: &Value, lines: &mut Vec<String>) {

@@ -162,7 +162,6 @@ fn an_autoscaler_of_a_former_spec_goes() {
         ",
         expect![[r#"
             delete HorizontalPodAutoscaler myapp-kanary-batman
-            wake at +15m0s
         "#]],
     );
 }
@@ -177,7 +176,6 @@ fn a_service_of_a_former_spec_goes() {
         ",
         expect![[r#"
             delete Service old-service
-            wake at +15m0s
         "#]],
     );
 }

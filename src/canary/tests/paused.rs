@@ -61,9 +61,16 @@ fn a_paused_run_is_not_judged() {
         now: +1m
         ",
         expect![[r#"
-            Reconciling=False Paused: spec.paused is true: the run is held where it is
-            pausedAt +1m0s
-            shows Running 1m0s/15m0s
+            phase Running → Failed
+            Activated=False RunFailed: the run has ended
+            Running=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Failed=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed
+            Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed
+            completedAt +1m0s
+            failedTemplates ["<hash>"]
+            item labelWatch[0] Bad: labelWatch[0]: pod x has labels that match validation=failed
+            shows Failed 1m0s/15m0s
         "#]],
     );
 }
@@ -130,7 +137,7 @@ fn a_paused_success_does_not_touch_the_target() {
         now: +1m
         ",
         expect![[r#"
-            Reconciling=False Paused: spec.paused is true: the target is not updated
+            Reconciling=False Paused: spec.paused is true: Deployment myapp is not updated
             shows Succeeded 0s/15m0s
         "#]],
     );
@@ -194,10 +201,7 @@ fn a_changed_template_starts_its_run_held() {
         seen: {canary: {run: older}}
         ",
         expect![[r#"
-            Reconciling=False Paused: spec.paused is true: the run is held where it is
-            startTime +0s
-            pausedAt +0s
-            shows Scheduled 0s/15m0s
+            delete Deployment myapp-kanary-batman
         "#]],
     );
 }

@@ -260,7 +260,7 @@ fn a_manual_valid_with_good_measurements_ends_the_run_early() {
         expect![[r#"
             phase Running → Succeeded
             Running=False ManualValid: the verdict is good
-            Reconciling=True Promoting: Deployment myapp is to be updated (since +0s)
+            Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True ManualValid: a manual item is valid and every other item agrees
             item manual[0] Good
             item promQL[1] Good (1 good, 0 bad, 0 errors): 0.2 on pod x
@@ -281,7 +281,7 @@ fn a_verdict_valid_does_not_wait_for_a_prometheus_that_is_down() {
         expect![[r#"
             phase Running → Succeeded
             Running=False VerdictValid: the verdict is good
-            Reconciling=True Promoting: Deployment myapp is to be updated (since +0s)
+            Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True VerdictValid: spec.verdict is valid
             item promQL[0] Inconclusive (0 good, 0 bad, 9 errors): connection refused
             shows Succeeded 3m1s/15m0s

@@ -15,7 +15,7 @@ fn at_the_deadline_one_more_measurement_is_due() {
         "#,
         expect![[r#"
             check items [0]
-            wake at +15m20s
+            wake at +15m15s
         "#]],
     );
 }
@@ -32,7 +32,7 @@ fn a_good_measurement_at_the_deadline_ends_the_run_well() {
         expect![[r#"
             phase Running → Succeeded
             Running=False AllItemsGood: the verdict is good
-            Reconciling=True Promoting: Deployment myapp is to be updated (since +0s)
+            Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True AllItemsGood: every validation item is good at the deadline
             item promQL[0] Good (41 good, 0 bad, 0 errors): 0.2 on pod x
             shows Succeeded 15m1s/15m0s
@@ -50,6 +50,8 @@ fn a_tolerated_bad_measurement_at_the_deadline_waits_for_a_good_one() {
         now: +15m1s
         "#,
         expect![[r#"
+            Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
+            Reconciling=True LastMeasurementBad: promQL[0]: waits for a good measurement (since +0s)
             item promQL[0] Bad (41 good, 1 bad, 0 errors): 2 outside [0, 1] on pod x
             shows Running 15m1s/15m0s
             wake at +15m20s
@@ -67,6 +69,7 @@ fn no_data_at_the_deadline_is_not_success() {
         now: +15m1s
         "#,
         expect![[r#"
+            Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=False NoData: promQL[0]: too few measurements at the deadline; see status.items
             Stalled=True NoData: promQL[0]: too few measurements at the deadline; see status.items
             item promQL[0] NoData: no series of a ready canary pod
@@ -86,6 +89,7 @@ fn no_data_at_the_deadline_after_good_measurements_is_not_success_either() {
         now: +15m1s
         "#,
         expect![[r#"
+            Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=False NoData: promQL[0]: no data at the deadline; see status.items
             Stalled=True NoData: promQL[0]: no data at the deadline; see status.items
             item promQL[0] NoData (40 good, 0 bad, 0 errors): no series
@@ -144,6 +148,7 @@ fn on_no_data_fail_holds_when_the_measurements_are_missing_through_our_fault() {
         now: +15m1s
         "#,
         expect![[r#"
+            Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=False NoData: promQL[0]: too few measurements at the deadline; see status.items
             Stalled=True NoData: promQL[0]: too few measurements at the deadline; see status.items
             item promQL[0] NoData: no series
@@ -163,6 +168,7 @@ fn too_few_good_measurements_at_the_deadline_hold_the_run() {
         now: +15m1s
         "#,
         expect![[r#"
+            Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=False NoData: promQL[0]: too few measurements at the deadline; see status.items
             Stalled=True NoData: promQL[0]: too few measurements at the deadline; see status.items
             item promQL[0] Good (4 good, 0 bad, 0 errors): 0.2 on pod x
@@ -184,7 +190,7 @@ fn data_that_comes_after_the_deadline_ends_the_run_well() {
         expect![[r#"
             phase Running → Succeeded
             Running=False AllItemsGood: the verdict is good
-            Reconciling=True Promoting: Deployment myapp is to be updated (since +0s)
+            Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True AllItemsGood: every validation item is good at the deadline
             item promQL[0] Good (5 good, 0 bad, 0 errors): 0.2 on pod x
             shows Succeeded 15m20s/15m0s
@@ -202,7 +208,7 @@ fn an_error_at_the_deadline_neither_fails_nor_promotes() {
         now: +15m1s
         "#,
         expect![[r#"
-            wake at +15m20s
+            wake at +15m15s
         "#]],
     );
 }
@@ -217,6 +223,7 @@ fn on_no_data_fail_holds_when_there_were_enough_good_measurements_before() {
         now: +15m1s
         "#,
         expect![[r#"
+            Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=False NoData: promQL[0]: no data at the deadline; see status.items
             Stalled=True NoData: promQL[0]: no data at the deadline; see status.items
             item promQL[0] NoData (40 good, 0 bad, 0 errors): no series

@@ -16,7 +16,7 @@ fn at_the_deadline_the_verdict_is_written_before_the_target_is_touched() {
         expect![[r#"
             phase Running → Succeeded
             Running=False AllItemsGood: the verdict is good
-            Reconciling=True Promoting: Deployment myapp is to be updated (since +0s)
+            Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True AllItemsGood: every validation item is good at the deadline
             item manual[0] Good
             shows Succeeded 15m0s/15m0s

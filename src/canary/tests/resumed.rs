@@ -188,7 +188,7 @@ fn a_target_that_is_promoted_after_a_pause_has_its_whole_progress_deadline() {
         now: +1h
         ",
         expect![[r#"
-            Reconciling=True Promoting: Deployment myapp is to be updated
+            Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it
             shows Succeeded 0s/15m0s
             wake at +1h10m0s
         "#]],

@@ -16,7 +16,7 @@ fn an_error_that_is_over_is_not_shown_while_the_target_rolls_out() {
         ",
         expect![[r#"
             Errored=False Mended
-            Reconciling=True Promoting: Deployment myapp is to be updated
+            Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it
             Stalled=False Mended
             shows Succeeded 0s/15m0s
             wake at +11m0s
@@ -36,7 +36,7 @@ fn a_target_that_was_promoted_late_has_its_whole_progress_deadline() {
         ",
         expect![[r#"
             Errored=False Mended
-            Reconciling=True Promoting: Deployment myapp is to be updated
+            Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it
             Stalled=False Mended
             shows Succeeded 0s/15m0s
             wake at +1h10m0s

@@ -248,9 +248,6 @@ fn a_retained_canary_goes_when_a_new_run_starts() {
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
-            Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
-            shows Scheduled 0s/15m0s
         "#]],
     );
 }

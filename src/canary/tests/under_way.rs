@@ -13,7 +13,7 @@ use crate::{
 
 /// Puts right whatever would keep a run from being judged, or promoted, now.
 pub(super) fn under_way(canary: &mut Canary, seen: &mut Observation, decided: bool) {
-    let Ok(spec) = &mut canary.spec else { return };
+    let spec = &mut canary.spec;
     spec.paused = false;
     spec.schedule = None;
     let status = &mut canary.status;
@@ -27,7 +27,7 @@ pub(super) fn under_way(canary: &mut Canary, seen: &mut Observation, decided: bo
     status.available_at = Some(t0());
     status.validation_start_time.get_or_insert(t0());
     status.deadline.get_or_insert(t0());
-    let run = canary.run(canary.spec.as_ref().unwrap());
+    let run = canary.run(&canary.spec);
     if let Some(target) = &mut seen.target {
         target.deleting = false;
         target.created_by = None;

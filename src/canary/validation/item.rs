@@ -11,6 +11,9 @@ use crate::{
 /// Reason of an item whose query Prometheus refuses: the user's to mend, so it counts as an error of the Kanary.
 pub const QUERY_INVALID: &str = "QueryInvalid";
 
+/// Reason of an item that waits for a measurement that is under way, or due later.
+pub const MEASURING: &str = "Measuring";
+
 /// What one item says.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
@@ -52,25 +55,6 @@ impl Judgement {
         self.verdicts.iter().find_map(|verdict| match verdict {
             Verdict::Bad { reason, message } => Some((*reason, message.as_str())),
             _ => None,
-        })
-    }
-
-    /// The first item that keeps the run waiting; one that somebody should look at goes first.
-    #[must_use]
-    pub fn waits(&self) -> Option<(&'static str, &str, bool)> {
-        let mut waits = self.verdicts.iter().filter_map(|verdict| match verdict {
-            Verdict::Waits {
-                reason,
-                message,
-                stalled,
-            } => Some((*reason, message.as_str(), *stalled)),
-            _ => None,
-        });
-        let first = waits.next()?;
-        Some(if first.2 {
-            first
-        } else {
-            waits.find(|w| w.2).unwrap_or(first)
         })
     }
 
@@ -117,6 +101,11 @@ pub fn judge(spec: &Spec, seen: &Observation, window: Option<Window>, now: Times
                 if open.is_some() { verdict } else { not_yet(verdict) }
             }
             Item::PromQl(query) => prom_ql(&name, query, tally, past),
+            Item::Unreadable(_) => waits(
+                "InvalidSpec",
+                format!("{name}: cannot be judged as it is written"),
+                false,
+            ),
         };
         judgement.items.push(item_status(name, item, tally, &verdict));
         judgement.verdicts.push(verdict);
@@ -233,7 +222,7 @@ fn prom_ql(name: &str, query: &PromQl, tally: &Tally, past: Option<Timestamp>) -
         Some(deadline) => at_deadline(name, query, tally, deadline),
         // Before the deadline "agrees so far" is the last measurement and enough of them.
         None if outcome == Some(Outcome::Pass) && tally.good >= query.min_samples => Verdict::Agrees,
-        None => waits("Measuring", format!("{name}: waits for measurements"), false),
+        None => waits(MEASURING, format!("{name}: waits for measurements"), false),
     }
 }
 
@@ -254,7 +243,7 @@ fn at_deadline(name: &str, query: &PromQl, tally: &Tally, deadline: Timestamp) -
         }
         _ => {
             let message = format!("{name}: waits for a measurement after the deadline");
-            waits("Measuring", message, false)
+            waits(MEASURING, message, false)
         }
     }
 }

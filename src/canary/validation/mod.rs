@@ -7,7 +7,7 @@ mod tally;
 
 use std::time::Duration;
 
-pub use item::{Judgement, QUERY_INVALID, Verdict, Window, judge};
+pub use item::{Judgement, MEASURING, QUERY_INVALID, Verdict, Window, judge};
 pub use parse::Item;
 pub use tally::{Tally, due, next_check};
 

@@ -1,6 +1,6 @@
 //! `spec.validation`, parsed: items that can be judged, or a sentence on what is wrong.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{Validation, promql::PromQl};
 use crate::{
@@ -27,6 +27,8 @@ pub enum Item {
     },
     /// A Prometheus query.
     PromQl(Box<PromQl>),
+    /// One that cannot be read: it keeps its place, and agrees to nothing.
+    Unreadable(&'static str),
 }
 
 impl Validation {
@@ -37,10 +39,15 @@ impl Validation {
             .any(|item| matches!(item, Item::PromQl(query) if query.needs_service()))
     }
 
-    /// Fills in the defaults.
-    pub(in crate::canary) fn parse(spec: ValidationSpec) -> Result<Self, Invalid> {
+    /// Fills in the defaults, and notes what cannot be judged. `unreadable` are the places of items that could not be read at
+    /// all, which is noted already.
+    pub(in crate::canary) fn parse(
+        spec: ValidationSpec,
+        unreadable: &BTreeSet<usize>,
+        problems: &mut Vec<Invalid>,
+    ) -> Self {
         if spec.manual.is_some() || spec.label_watch.is_some() || spec.prom_ql.is_some() {
-            return Err(Invalid::spec(
+            problems.push(Invalid::spec(
                 "manual, labelWatch and promQL are entries of a list: write them under spec.validation.items, each after \
                  a dash",
             ));
@@ -48,12 +55,14 @@ impl Validation {
         let seconds = |duration: Option<GoDuration>, default| {
             duration.map_or(Duration::from_secs(default), |duration| duration.0)
         };
+        let shortest = Duration::from_millis(100);
         let interval = seconds(spec.max_interval_period, 20);
-        if interval < Duration::from_millis(100) {
-            return Err(Invalid::spec(
+        if interval < shortest {
+            problems.push(Invalid::spec(
                 "spec.validation.maxIntervalPeriod is shorter than 100ms: raise it",
             ));
         }
+        let interval = interval.max(shortest);
         let period = seconds(spec.validation_period, 900);
         let items = spec.items.filter(|items| !items.is_empty()).unwrap_or_else(|| {
             vec![ValidationItem {
@@ -61,16 +70,36 @@ impl Validation {
                 ..Default::default()
             }]
         });
-        let items = items
-            .into_iter()
-            .enumerate()
-            .map(|(index, item)| Item::parse(index, item, interval, period))
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
+        let mut parse = |(index, item): (usize, ValidationItem)| {
+            let kind = kind(&item);
+            if unreadable.contains(&index) {
+                return Item::Unreadable(kind);
+            }
+            Item::parse(index, item, interval, period).unwrap_or_else(|invalid| {
+                problems.push(invalid);
+                Item::Unreadable(kind)
+            })
+        };
+        Self {
             initial_delay: seconds(spec.initial_delay, 0),
             period,
-            items,
-        })
+            items: items.into_iter().enumerate().map(&mut parse).collect(),
+        }
+    }
+}
+
+/// The name of the one field that is set, as far as there is one.
+fn kind(item: &ValidationItem) -> &'static str {
+    if item.manual.is_some() {
+        "manual"
+    } else if item.label_watch.is_some() {
+        "labelWatch"
+    } else if item.prom_ql.is_some() {
+        "promQL"
+    } else if item.metric.is_some() {
+        "metric"
+    } else {
+        "item"
     }
 }
 
@@ -118,13 +147,14 @@ impl Item {
         }
     }
 
-    /// `manual`, `labelWatch` or `promQL`.
+    /// `manual`, `labelWatch` or `promQL`; of an item that cannot be read, what it seems to be.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Manual { .. } => "manual",
             Self::LabelWatch { .. } => "labelWatch",
             Self::PromQl(_) => "promQL",
+            Self::Unreadable(kind) => kind,
         }
     }
 }

@@ -1,0 +1,352 @@
+//! An edit that cannot be run, while a canary runs and after: it promotes nothing, and takes no protection away.
+
+use expect_test::expect;
+
+use super::check;
+
+#[test]
+fn an_edit_that_cannot_be_run_never_promotes() {
+    check(
+        "
+        spec: {scale: {static: {replicas: 0}}, validation: {items: [{manual: {status: valid}}]}, verdict: valid}
+        was: {scale: null}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}}
+        now: +20m
+        ",
+        expect![[r#"
+            Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
+            Reconciling=False InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            item manual[0] Good
+            shows Errored 20m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_label_still_fails_a_run_whose_edit_cannot_be_run() {
+    check(
+        "
+        spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {validation: failed}}}, {promQL: {prometheusService: 'p:9090', query: 'up{{ nonsense }}', boolean: {}}}]}}
+        was: {validation: {items: [{labelWatch: {podInvalidationLabels: {validation: failed}}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, pods: [{labels: {validation: failed}}]}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Running → Failed
+            Activated=False RunFailed: the run has ended
+            Running=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Failed=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed
+            Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed
+            completedAt +1m0s
+            failedTemplates ["<hash>"]
+            item labelWatch[0] Bad: labelWatch[0]: pod x has labels that match validation=failed
+            item promQL[1] Pending: promQL[1]: cannot be judged as it is written
+            shows Failed 1m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_query_still_fails_a_run_whose_edit_cannot_be_run() {
+    check(
+        "
+        spec: {scale: {static: {replicas: 0}}, validation: {items: [{promQL: {prometheusService: 'p:9090', query: up, boolean: {}}}]}}
+        was: {scale: null}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, tallies: [{bad: 1, last: Fail 0 is not 1, at: +1m}]}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Running → Failed
+            Activated=False RunFailed: the run has ended
+            Running=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Failed=True PromQLFailed: promQL[0]: 0 is not 1
+            Stalled=True PromQLFailed: promQL[0]: 0 is not 1
+            completedAt +1m0s
+            failedTemplates ["<hash>"]
+            item promQL[0] Bad (0 good, 1 bad, 0 errors): 0 is not 1
+            shows Failed 1m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn queries_are_still_asked_after_an_edit_that_cannot_be_run() {
+    check(
+        "
+        spec: {scale: {static: {replicas: 0}}, validation: {items: [{metric: {}}, {promQL: {prometheusService: 'p:9090', query: up, boolean: {}}}]}}
+        was: {scale: null, validation: {items: [{promQL: {prometheusService: 'p:9090', query: up, boolean: {}}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            Reconciling=False Unsupported: spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL; spec.scale.static.replicas is 0: use 1 or more
+            Errored=True Unsupported: spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL; spec.scale.static.replicas is 0: use 1 or more
+            Stalled=True Unsupported: spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL; spec.scale.static.replicas is 0: use 1 or more
+            item metric[0] Pending: metric[0]: cannot be judged as it is written
+            item promQL[1] Pending
+            shows Errored 1m0s/15m0s
+            check items [1]
+            wake at +1m20s
+        "#]],
+    );
+}
+
+#[test]
+fn a_verdict_is_heard_whatever_else_cannot_be_read() {
+    check(
+        "
+        spec: {verdict: invalid, validation: {validationPeriod: 15 minutes}}
+        was: {validation: null}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Running → Failed
+            Activated=False RunFailed: the run has ended
+            Running=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Failed=True VerdictInvalid: spec.verdict is invalid
+            Stalled=True VerdictInvalid: spec.verdict is invalid
+            completedAt +1m0s
+            failedTemplates ["<hash>"]
+            shows Failed 1m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_pause_is_heard_whatever_else_cannot_be_read() {
+    check(
+        "
+        spec: {paused: true, validation: {validationPeriod: 15 minutes}}
+        was: {validation: null}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            Reconciling=False Paused: spec.paused is true: the run is held where it is
+            Errored=True InvalidSpec: spec.validation.validationPeriod: `15 minutes` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: invalid float literal
+            Stalled=True InvalidSpec: spec.validation.validationPeriod: `15 minutes` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: invalid float literal
+            pausedAt +1m0s
+            shows Errored 1m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn another_template_that_cannot_be_run_does_not_start_a_run() {
+    check(
+        "
+        spec: {scale: {static: {replicas: 0}}}
+        was: {scale: null}
+        status: {phase: Running, template: old}
+        seen: {canary: {run: 0000000000000000-1, available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            Reconciling=False InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            shows Errored 1m0s/15m0s
+            wake at +15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_template_that_cannot_be_read_does_not_start_a_run() {
+    check(
+        "
+        spec: {template: {spec: {template: {spec: {containers: []}}}}}
+        was: {template: {spec: {template: {spec: {containers: [{name: c, image: i}]}}}}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            Reconciling=False InvalidSpec: spec.template.spec.template.spec.containers has no container: spec.template is a whole Deployment, so the pod template is spec.template.spec.template
+            Errored=True InvalidSpec: spec.template.spec.template.spec.containers has no container: spec.template is a whole Deployment, so the pod template is spec.template.spec.template
+            Stalled=True InvalidSpec: spec.template.spec.template.spec.containers has no container: spec.template is a whole Deployment, so the pod template is spec.template.spec.template
+            shows Errored 1m0s/15m0s
+            wake at +15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_canary_that_becomes_available_under_a_spec_that_cannot_be_run_is_judged() {
+    check(
+        "
+        spec: {scale: {static: {replicas: 0}}}
+        was: {scale: null}
+        status: {conditions: {Scheduled: 'True Activating: x'}, currentHash: '<this>'}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Scheduled → Running
+            Scheduled=True Started: the run has started (since +0s)
+            Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
+            Traffic=False TrafficSet: the canary gets no traffic
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
+            startTime -30s
+            availableAt +0s
+            validationStartTime +0s
+            deadline +15m0s
+            item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn the_canary_of_another_template_goes_before_anything_was_written() {
+    check(
+        "
+        spec: {scale: {static: {replicas: 0}}}
+        seen: {canary: {run: older, available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            delete Deployment myapp-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn what_a_spec_that_cannot_be_run_does_not_name_is_not_taken_away() {
+    check(
+        "
+        spec: {traffic: {source: both}}
+        was: {traffic: {source: both}, serviceName: myapp-svc}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, strays: [myapp-svc-kanary-batman]}
+        now: +1m
+        ",
+        expect![[r#"
+            Reconciling=False InvalidSpec: spec.traffic.source both needs spec.serviceName, the production Service: set it, or use source none
+            Errored=True InvalidSpec: spec.traffic.source both needs spec.serviceName, the production Service: set it, or use source none
+            Stalled=True InvalidSpec: spec.traffic.source both needs spec.serviceName, the production Service: set it, or use source none
+            shows Errored 1m0s/15m0s
+            wake at +15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_failed_run_is_cleaned_up_after_an_edit_that_cannot_be_run() {
+    check(
+        "
+        spec: {traffic: {source: service}}
+        was: {traffic: {source: service}, serviceName: myapp-svc}
+        status: {phase: Failed}
+        seen: {canary: {available: +0s}, pods: [{name: a, labels: {app: myapp}}]}
+        now: +1m
+        ",
+        expect![[r#"
+            unlabel pod a: app
+            Stalled=True InvalidSpec: spec.traffic.source service needs spec.serviceName, the production Service: set it, or use source none (since +0s)
+            Errored=True InvalidSpec: spec.traffic.source service needs spec.serviceName, the production Service: set it, or use source none
+            shows Errored 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_failed_run_that_gets_a_spec_that_cannot_be_run_stays_failed() {
+    check(
+        "
+        spec: {scale: {static: {replicas: 0}}}
+        was: {scale: null}
+        status: {phase: Failed}
+        now: +1m
+        ",
+        expect![[r#"
+            Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more (since +0s)
+            Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            shows Errored 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_promoted_run_is_cleaned_up_after_an_edit_that_cannot_be_run() {
+    check(
+        "
+        spec: {scale: {static: {replicas: 0}}}
+        was: {scale: null}
+        status: {phase: DeploymentUpdated}
+        seen: {canary: {available: +0s}, target: {promotedBy: this run}}
+        now: +1m
+        ",
+        expect![[r#"
+            delete Deployment myapp-kanary-batman
+            Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            shows Errored 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_verdict_that_is_stored_is_not_promoted_under_a_spec_that_cannot_be_run() {
+    check(
+        "
+        spec: {scale: {static: {replicas: 0}}}
+        was: {scale: null}
+        status: {phase: Succeeded}
+        seen: {canary: {available: +0s}, live: {}}
+        now: +1m
+        ",
+        expect![[r#"
+            Reconciling=False InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            shows Errored 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_target_that_rolls_out_is_waited_for_under_a_spec_that_cannot_be_run() {
+    check(
+        "
+        spec: {scale: {static: {replicas: 0}}}
+        was: {scale: null}
+        status: {phase: Succeeded}
+        seen: {canary: {available: +0s}, target: {promotedBy: this run, rolledOut: false}}
+        now: +1m
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            shows Errored 0s/15m0s
+            wake at +10m0s
+        "#]],
+    );
+}
+
+#[test]
+fn everything_that_cannot_be_run_is_said_at_once() {
+    check(
+        "
+        spec: {scale: {static: {replicas: 0}}, traffic: {source: service}, schedule: tomorrow, validation: {initialDelay: soon, items: [{metric: {}}, {labelWatch: {podInvalidationLabels: {a: 1}}}]}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec.validation.initialDelay: `soon` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: cannot parse float from empty string; spec.traffic.source service needs spec.serviceName, the production Service: set it, or use source none; spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL; spec.validation.items[1].labelWatch.podInvalidationLabels: no labels: write a map of label names to string values, like `validation: "failed"`, or matchLabels / matchExpressions; spec.schedule `tomorrow` is no time in RFC 3339 with a time zone: write it like -50151h18m0s; spec.scale.static.replicas is 0: use 1 or more
+            Stalled=True InvalidSpec: spec.validation.initialDelay: `soon` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: cannot parse float from empty string; spec.traffic.source service needs spec.serviceName, the production Service: set it, or use source none; spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL; spec.validation.items[1].labelWatch.podInvalidationLabels: no labels: write a map of label names to string values, like `validation: "failed"`, or matchLabels / matchExpressions; spec.schedule `tomorrow` is no time in RFC 3339 with a time zone: write it like -50151h18m0s; spec.scale.static.replicas is 0: use 1 or more
+            shows Errored
+        "#]],
+    );
+}

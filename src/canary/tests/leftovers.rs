@@ -1,0 +1,106 @@
+//! What the present run does not ask for goes, whatever the run waits for.
+
+use expect_test::expect;
+
+use super::check;
+
+#[test]
+fn the_canary_of_a_former_run_does_not_wait_for_the_schedule_of_the_next() {
+    check(
+        "
+        spec: {schedule: +1h}
+        status: {phase: New}
+        seen: {canary: {run: older, available: -1h}}
+        ",
+        expect![[r#"
+            delete Deployment myapp-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn the_canary_of_a_former_run_goes_although_the_service_is_missing() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}}
+        status: {phase: New}
+        seen: {service: null, canary: {run: older, available: -1h}}
+        ",
+        expect![[r#"
+            delete Deployment myapp-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn the_canary_of_a_former_run_goes_although_the_target_is_gone() {
+    check(
+        "
+        status: {phase: New}
+        seen: {target: null, canary: {run: older, available: -1h}}
+        ",
+        expect![[r#"
+            delete Deployment myapp-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn the_canary_of_a_former_run_goes_only_after_the_kanary_was_read() {
+    check(
+        "
+        status: {phase: New}
+        seen: {canary: {run: older, available: -1h}, confirmed: false}
+        ",
+        expect![[r#"
+            read LiveKanary
+        "#]],
+    );
+}
+
+#[test]
+fn a_canary_of_another_name_goes() {
+    check(
+        "
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, strays: [Deployment old-kanary-batman, HorizontalPodAutoscaler old-kanary-batman]}
+        now: +5m
+        ",
+        expect![[r#"
+            delete Deployment old-kanary-batman
+            delete HorizontalPodAutoscaler old-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn a_template_that_failed_before_does_not_retain_the_canary_of_the_run_before_it() {
+    check(
+        "
+        spec: {rollout: {onFailure: retain}}
+        status: {phase: Failed, run: 3}
+        seen: {canary: {run: 0000000000000000-2, available: -1h}}
+        ",
+        expect![[r#"
+            delete Deployment myapp-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn what_cannot_be_taken_away_is_not_tried_again_at_once() {
+    check(
+        "
+        status: {phase: New}
+        seen: {canary: {run: older, available: -1h}, refusal: {retryAt: +10s}}
+        ",
+        expect![[r#"
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Reconciling=False Forbidden: create Deployment: no quota
+            Errored=True Forbidden: create Deployment: no quota
+            Stalled=True Forbidden: create Deployment: no quota
+            shows Errored 0s/15m0s
+            wake at +10s
+        "#]],
+    );
+}
