@@ -28,7 +28,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
 use tokio::time::sleep;
 
 use self::{
@@ -43,6 +44,9 @@ pub use self::{matchers::Matchers, serve::serve, value::Labels};
 /// Queries that are remembered, the latest.
 const REMEMBERED: usize = 10_000;
 
+/// How long a sample counts, in milliseconds.
+const LOOKBACK: i64 = 300_000;
+
 /// A Prometheus. Clones are the same one.
 #[derive(Clone, Default)]
 pub struct Prometheus {
@@ -51,9 +55,10 @@ pub struct Prometheus {
 
 #[derive(Default)]
 struct Inner {
-    store: RwLock<Store>,
-    parsed: Parsed,
+    store: Arc<RwLock<Store>>,
+    parsed: Arc<Parsed>,
     mood: Mutex<Mood>,
+    skew: Mutex<SignedDuration>,
     log: Mutex<Log>,
 }
 
@@ -85,6 +90,20 @@ pub enum Mood {
     Empty,
     /// With NaN in place of every number.
     Nan,
+    /// With +Inf in place of every number.
+    Infinite,
+    /// With NaN as the value of one series: that of this index, counted round and round.
+    OneNan(usize),
+    /// With −Inf as the value of one series.
+    OneInfinite(usize),
+    /// Without one of the series.
+    Without(usize),
+    /// As it should, and says in VictoriaMetrics' way that parts are missing.
+    Partial,
+    /// As it should, with a warning.
+    Warning(String),
+    /// As it should, with an info.
+    Info(String),
 }
 
 /// An HTTP answer.
@@ -112,6 +131,29 @@ pub struct Asked {
     pub time: Timestamp,
     /// The query.
     pub query: String,
+}
+
+impl Mood {
+    /// An answer with this value.
+    fn body(&self, value: Value, at: i64) -> String {
+        let value = match self {
+            Self::Empty => Value::Vector(Vec::new()),
+            Self::Nan => value.with(f64::NAN, None),
+            Self::Infinite => value.with(f64::INFINITY, None),
+            Self::OneNan(nth) => value.with(f64::NAN, Some(*nth)),
+            Self::OneInfinite(nth) => value.with(f64::NEG_INFINITY, Some(*nth)),
+            Self::Without(nth) => value.without(*nth),
+            _ => value,
+        };
+        let also = match self {
+            Self::Partial => r#""isPartial":true"#.to_owned(),
+            Self::Warning(text) => format!(r#""warnings":[{}]"#, json!(text)),
+            Self::Info(text) => format!(r#""infos":[{}]"#, json!(text)),
+            _ => return value.body(at),
+        };
+        let body = value.body(at);
+        format!("{},{also}}}", body.strip_suffix('}').unwrap_or(&body))
+    }
 }
 
 impl Prometheus {
@@ -144,6 +186,31 @@ impl Prometheus {
         script: impl Fn(&Matchers<'_>, Timestamp) -> Vec<(Labels, f64)> + Send + Sync + 'static,
     ) {
         self.store().script(metric, Arc::new(script));
+    }
+
+    /// Another one over the same series. How it answers, its clock and its log are its own.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                store: self.inner.store.clone(),
+                parsed: self.inner.parsed.clone(),
+                ..Inner::default()
+            }),
+        }
+    }
+
+    /// Sets how far ahead of the right time its clock is. Whatever it scrapes bears the time of that clock: of a time that
+    /// has passed by now it answers with what it scraped so much earlier, and after the last scrape with that, for as long
+    /// as it is not stale.
+    pub fn set_skew(&self, skew: SignedDuration) {
+        *lock(&self.inner.skew) = skew;
+    }
+
+    /// What its clock shows, as the `Date` of its answers says.
+    #[must_use]
+    pub fn shows(&self, now: Timestamp) -> Timestamp {
+        now.checked_add(*lock(&self.inner.skew)).unwrap_or(now)
     }
 
     /// Changes how it answers from now on.
@@ -199,20 +266,29 @@ impl Prometheus {
             }
             _ => {}
         }
-        let answer = self.evaluate(&request).map(|(value, at)| match mood {
-            Mood::Nan => value.nan().body(at),
-            Mood::Empty => Value::Vector(Vec::new()).body(at),
-            _ => value.body(at),
-        });
+        let answer = self.evaluate(&request, now).map(|(value, at)| mood.body(value, at));
         Ok(answer.map_or_else(|problem| problem.reply(), |body| Reply::json(200, body)))
     }
 
-    fn evaluate(&self, request: &Request) -> Result<(Value, i64), Problem> {
+    fn evaluate(&self, request: &Request, now: Timestamp) -> Result<(Value, i64), Problem> {
         let at = request.time()?.as_millisecond();
         request.timeout()?;
         let expr = self.inner.parsed.get(&request.query)?;
-        let store = &self.inner.store;
-        let value = Evaluation { store, at }.value(&expr);
+        let (store, skew) = (&self.inner.store, lock(&self.inner.skew).as_millis());
+        let skew = i64::try_from(skew).unwrap_or_default();
+        let scraped = at.saturating_sub(skew);
+        // A clock that is behind has scraped nothing yet at such a time.
+        let latest = if skew == 0 {
+            scraped
+        } else {
+            scraped.min(now.as_millisecond())
+        };
+        let value = if scraped - latest < LOOKBACK {
+            Evaluation { store, at: latest }.value(&expr)
+        } else {
+            let nothing = RwLock::default();
+            Evaluation { store: &nothing, at }.value(&expr)
+        };
         value.map(|value| (value, at)).map_err(Problem::execution)
     }
 

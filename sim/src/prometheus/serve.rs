@@ -41,6 +41,10 @@ async fn respond(prometheus: &Prometheus, path: &str, form: &str, now: Timestamp
     response
         .headers_mut()
         .insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    let date = prometheus.shows(now).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    if let Ok(date) = date.parse() {
+        response.headers_mut().insert(header::DATE, date);
+    }
     match prometheus.answer(path, form, now).await {
         Ok(reply) => {
             *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or_default();

@@ -56,17 +56,34 @@ impl Value {
         format!(r#"{{"status":"success","data":{{"resultType":"{kind}","result":{result}}}}}"#)
     }
 
-    /// The same with NaN in place of every number.
-    pub(super) fn nan(mut self) -> Self {
+    /// The same with another number in the place of every one, or of those of the nth series.
+    pub(super) fn with(mut self, number: f64, nth: Option<usize>) -> Self {
+        let is_it = |index: usize, of: usize| nth.is_none_or(|nth| nth % of == index);
         match &mut self {
-            Self::Scalar(value) => *value = f64::NAN,
-            Self::Vector(samples) => samples.iter_mut().for_each(|sample| sample.value = f64::NAN),
+            Self::Scalar(value) => *value = number,
+            Self::Vector(samples) => {
+                let of = samples.len();
+                for (_, sample) in samples.iter_mut().enumerate().filter(|(index, _)| is_it(*index, of)) {
+                    sample.value = number;
+                }
+            }
             Self::Matrix(ranges) => {
-                for range in ranges {
-                    range.points.iter_mut().for_each(|(_, value)| *value = f64::NAN);
+                let of = ranges.len();
+                for (_, range) in ranges.iter_mut().enumerate().filter(|(index, _)| is_it(*index, of)) {
+                    range.points.iter_mut().for_each(|(_, value)| *value = number);
                 }
             }
             Self::Text(_) => {}
+        }
+        self
+    }
+
+    /// The same without the nth series.
+    pub(super) fn without(mut self, nth: usize) -> Self {
+        if let Self::Vector(samples) = &mut self
+            && !samples.is_empty()
+        {
+            samples.remove(nth % samples.len());
         }
         self
     }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use futures::FutureExt;
+use jiff::SignedDuration;
 use tokio::time::{Instant, timeout};
 
-use super::{NOW, Prometheus, Reply, form, reply, time, with};
+use super::{NOW, Prometheus, Reply, ask, ask_at, form, reply, time, with};
 use crate::prometheus::{Mood, Refused};
 
 fn moody(mood: Mood) -> Prometheus {
@@ -69,6 +70,73 @@ fn empty_and_nan_answer_without_a_number() {
     let (_, _, body) = answer(Mood::Nan, "up[2s]");
     assert!(body.contains(r#"[[1599999999,"NaN"],[1600000000,"NaN"]]"#), "{body}");
     assert_eq!(answer(Mood::Empty, "sum(").0, 400);
+}
+
+#[test]
+fn one_series_may_be_missing_or_without_a_number() {
+    let prometheus = with(&[("up{pod=\"a\"}", 1.0), ("up{pod=\"b\"}", 2.0)]);
+    for (mood, expected) in [
+        (Mood::Infinite, "up{pod=a} +Inf; up{pod=b} +Inf"),
+        (Mood::OneNan(3), "up{pod=a} 1; up{pod=b} NaN"),
+        (Mood::OneInfinite(0), "up{pod=a} -Inf; up{pod=b} 2"),
+        (Mood::Without(2), "up{pod=b} 2"),
+    ] {
+        prometheus.set_mood(mood.clone());
+        assert_eq!(ask(&prometheus, "up"), expected, "{mood:?}");
+        assert_eq!(ask(&prometheus, "vector(1) == 2"), "", "{mood:?}");
+    }
+}
+
+#[test]
+fn what_is_said_beside_a_result_stands_beside_it() {
+    for (mood, said) in [
+        (Mood::Partial, r#","isPartial":true}"#),
+        (
+            Mood::Warning("a \"store\"".to_owned()),
+            r#","warnings":["a \"store\""]}"#,
+        ),
+        (Mood::Info("x".to_owned()), r#","infos":["x"]}"#),
+    ] {
+        let (status, _, body) = answer(mood, "up");
+        let plain = answer(Mood::Healthy, "up").2;
+        assert_eq!(
+            (status, body),
+            (200, format!("{}{said}", plain.strip_suffix('}').unwrap()))
+        );
+    }
+}
+
+#[test]
+fn a_clock_that_is_ahead_shows_what_was_earlier_and_one_that_is_behind_what_was_last() {
+    let prometheus = Prometheus::new();
+    prometheus.set("requests", time(NOW - 100), 0.0, 1.0).unwrap();
+    let at = |skew: i64, seconds: i64| {
+        prometheus.set_skew(SignedDuration::from_secs(skew));
+        ask_at(&prometheus, NOW + seconds, "requests")
+    };
+    assert_eq!(at(0, 0), "requests{} 100");
+    assert_eq!(
+        (at(30, 0), at(30, -10)),
+        ("requests{} 70".to_owned(), "requests{} 60".to_owned())
+    );
+    assert_eq!(at(120, 0), "", "it was not there yet");
+    assert_eq!(
+        (at(-30, 0), at(-30, -40)),
+        ("requests{} 100".to_owned(), "requests{} 90".to_owned())
+    );
+    assert_eq!(at(-300, 0), "", "what it scraped last is stale");
+    assert_eq!(prometheus.shows(time(NOW)), time(NOW - 300));
+}
+
+#[test]
+fn two_servers_of_the_same_series_have_moods_of_their_own() {
+    let one = moody(Mood::Empty);
+    let other = one.beside();
+    assert_eq!(
+        (ask(&one, "up"), ask(&other, "up")),
+        (String::new(), "up{pod=a} 1".to_owned())
+    );
+    assert_eq!((one.queries(), other.queries()), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
