@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -11,6 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::mpsc;
 
 use crate::{
+    admission::{Attempt, Policies, Policy},
     clock::Clock,
     failure::Failure,
     object::Object,
@@ -39,6 +41,7 @@ pub(crate) struct State {
     /// Lists under way, by their continue token.
     pub(crate) rests: BTreeMap<u64, Rest>,
     pub(crate) last_rest: u64,
+    pub(crate) policies: Policies,
     hooks: Vec<Hook>,
     listeners: Vec<mpsc::UnboundedSender<Event>>,
 }
@@ -104,6 +107,7 @@ impl Cluster {
             addresses: 0,
             rests: BTreeMap::new(),
             last_rest: 0,
+            policies: Policies::default(),
             hooks: Vec::new(),
             listeners: Vec::new(),
         };
@@ -150,6 +154,21 @@ impl Cluster {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.lock().listeners.push(sender);
         receiver
+    }
+
+    /// Has a policy look at every write from now on, in the place of one of its name.
+    pub fn set_policy(&self, policy: Policy) {
+        self.lock().policies.set(policy);
+    }
+
+    /// Takes a policy away again, if it is there.
+    pub fn remove_policy(&self, name: &str) {
+        self.lock().policies.remove(name);
+    }
+
+    /// How long policies hold up a write.
+    pub(crate) fn delay(&self, attempt: &Attempt<'_>) -> Duration {
+        self.lock().policies.delay(attempt)
     }
 
     /// Forgets the log of changes: watches that are behind must list again.

@@ -45,6 +45,13 @@ impl Failure {
         Self::new(400, "BadRequest", message)
     }
 
+    /// 403 of an object. `resource` is like `deployments.apps`.
+    #[must_use]
+    pub fn forbidden(resource: &str, name: &str, why: &str) -> Self {
+        let message = format!("{resource} \"{name}\" is forbidden: {why}");
+        Self::new(403, "Forbidden", message).about(resource, name)
+    }
+
     /// 404. `resource` is like `deployments.apps`.
     #[must_use]
     pub fn not_found(resource: &str, name: &str) -> Self {

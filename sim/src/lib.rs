@@ -7,6 +7,7 @@
     reason = "JSON is indexed by the names of fields, and a field that is not there reads as null"
 )]
 
+pub mod admission;
 mod admit;
 mod builtin;
 pub mod clock;

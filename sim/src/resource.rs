@@ -133,6 +133,7 @@ impl Resource {
 /// The built-in kinds.
 #[must_use]
 pub fn built_in() -> Vec<Resource> {
+    use api::admissionregistration::v1 as admission;
     use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
     let definitions = Resource::built_in::<CustomResourceDefinition>("customresourcedefinitions", &["crd", "crds"]);
     vec![
@@ -151,6 +152,7 @@ pub fn built_in() -> Vec<Resource> {
         Resource::built_in::<api::core::v1::ConfigMap>("configmaps", &["cm"]),
         Resource::built_in::<api::core::v1::Secret>("secrets", &[]),
         Resource::built_in::<api::core::v1::ServiceAccount>("serviceaccounts", &["sa"]),
+        Resource::built_in::<api::core::v1::ResourceQuota>("resourcequotas", &["quota"]).with_status(),
         Resource::built_in::<api::core::v1::Event>("events", &["ev"]),
         Resource::built_in::<api::events::v1::Event>("events", &["ev"]),
         Resource::built_in::<api::apps::v1::Deployment>("deployments", &["deploy"])
@@ -171,6 +173,11 @@ pub fn built_in() -> Vec<Resource> {
         Resource::built_in::<api::rbac::v1::ClusterRole>("clusterroles", &[]).of_cluster(),
         Resource::built_in::<api::rbac::v1::ClusterRoleBinding>("clusterrolebindings", &[]).of_cluster(),
         definitions.of_cluster().with_status(),
+        Resource::built_in::<admission::ValidatingAdmissionPolicy>("validatingadmissionpolicies", &[])
+            .of_cluster()
+            .with_status(),
+        Resource::built_in::<admission::ValidatingAdmissionPolicyBinding>("validatingadmissionpolicybindings", &[])
+            .of_cluster(),
     ]
 }
 

@@ -3,8 +3,10 @@
 mod delete;
 mod naming;
 mod parts;
+mod review;
 
 pub(crate) use parts::{Parts, unreadable};
+use review::check_finalizers;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -12,6 +14,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
+    admission,
     admit::admit,
     clock::{Clock, second},
     cluster::{Event, State},
@@ -35,6 +38,8 @@ pub struct WriteOptions {
     pub patched: bool,
     /// It comes of its type, which all of it has gone through.
     pub typed: bool,
+    /// It comes of the object's `/scale`.
+    pub scale: bool,
 }
 
 /// What of an object is written.
@@ -120,6 +125,9 @@ impl<'a> Txn<'a> {
             establish(&mut object, &second(self.at));
         }
         admit(self.state, resource, &mut object, None, options)?;
+        self.review("create", resource, "", &place, |state, attempt| {
+            admission::review(state, resource, attempt, &mut object, None, options)
+        })?;
         let counted = resource.typed.is_none() || COUNTED.contains(&&*resource.name);
         let uid = uuid(&mut self.state.rng);
         let metadata = &mut object["metadata"];
@@ -178,7 +186,12 @@ impl<'a> Txn<'a> {
         }
         drop_null(&mut object, "status");
         keep_server_fields(&mut object, &old);
+        check_finalizers(resource, &live, &object)?;
         admit(self.state, resource, &mut object, Some(&old), options)?;
+        let subresource = part.subresource(options);
+        self.review("update", resource, subresource, place, |state, attempt| {
+            admission::review(state, resource, attempt, &mut object, Some(&old), options)
+        })?;
         let counted = resource.typed.is_none() || COUNTED.contains(&&*resource.name);
         if counted && part != Part::Binding && spec_changed(&old, &object) {
             object["metadata"]["generation"] = json!(live.meta.generation + 1);

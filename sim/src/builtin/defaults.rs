@@ -43,6 +43,8 @@ pub(crate) fn default(resource: &str, object: &mut Value, address: impl FnOnce()
             encode(object);
         }
         "namespaces" => {
+            let name = object["metadata"]["name"].clone();
+            object["metadata"]["labels"]["kubernetes.io/metadata.name"] = name;
             set(&mut object["spec"], "finalizers", json!(["kubernetes"]));
             set(&mut object["status"], "phase", json!("Active"));
         }

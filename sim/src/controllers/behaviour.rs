@@ -7,6 +7,9 @@ use k8s_openapi::api::core::v1::Pod;
 /// Label of a pod that says what becomes of it: `slow`, `never-ready`, `crash`.
 pub const LABEL: &str = "kanary.test/behaviour";
 
+/// Annotation of a pod that is not ready for as long as it has it, as if its readiness probe failed.
+pub const UNREADY: &str = "kanary.test/unready";
+
 /// What becomes of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {

@@ -13,6 +13,7 @@ mod namespace;
 mod notice;
 mod pod;
 mod queue;
+mod quota;
 mod replica_set;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-pub use self::behaviour::{Behaviour, ByImage, Fate, LABEL, Metrics};
+pub use self::behaviour::{Behaviour, ByImage, Fate, LABEL, Metrics, UNREADY};
 use self::{
     index::{ByLabel, Selectors},
     queue::Queue,
@@ -45,6 +46,7 @@ enum Key {
     Autoscaler(Place),
     Garbage(ResourceName, Place),
     Namespace(String),
+    Quota(Place),
 }
 
 /// All controllers, with what they remember.
@@ -60,6 +62,7 @@ struct Controllers {
     autoscalers: autoscaler::Memories,
     /// Namespaces that are being deleted.
     terminating: BTreeSet<String>,
+    quotas: BTreeSet<Place>,
     /// Pods that were given an address.
     addresses: u32,
 }
@@ -95,6 +98,7 @@ impl Controllers {
             live: garbage::Live::default(),
             autoscalers: autoscaler::Memories::default(),
             terminating: BTreeSet::new(),
+            quotas: BTreeSet::new(),
             addresses: 0,
         }
     }
@@ -154,6 +158,7 @@ impl Controllers {
                 Ok(None)
             }
             Key::Namespace(name) => namespace::sync(&self.cluster, name).map(|()| None),
+            Key::Quota(place) => quota::sync(&self.cluster, place).map(|()| None),
         }
     }
 

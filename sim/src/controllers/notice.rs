@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use super::{Controllers, Key, garbage, index::place_of, pod};
 use crate::{
+    admission::QUOTAS,
     object::{Meta, Object},
     store::{Change, Place, ResourceName},
 };
@@ -47,6 +48,7 @@ impl Controllers {
         let place = place_of(meta);
         self.notice_owners(resource, old, new);
         self.notice_namespace(resource, &place, new);
+        self.notice_quotas(resource, &place, old, new);
         match &**resource {
             "deployments.apps" => {
                 set(&mut self.deployments, old, new, &place);
@@ -154,6 +156,23 @@ impl Controllers {
             }
         } else if new.is_none() && self.terminating.contains(&place.0) {
             self.soon(Key::Namespace(place.0.clone()));
+        }
+    }
+
+    /// Has the quotas of a namespace counted anew when there is more in it, or less.
+    fn notice_quotas(&mut self, resource: &ResourceName, place: &Place, old: Option<&Object>, new: Option<&Object>) {
+        if &**resource == QUOTAS {
+            if new.is_some() {
+                self.quotas.insert(place.clone());
+                self.soon(Key::Quota(place.clone()));
+            } else {
+                self.quotas.remove(place);
+            }
+        } else if old.is_none() || new.is_none() {
+            let concerned = self.quotas.iter().filter(|quota| quota.0 == place.0);
+            for quota in concerned.cloned().collect::<Vec<_>>() {
+                self.soon(Key::Quota(quota));
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use k8s_openapi::{
 };
 
 use super::{
-    behaviour::{Behaviour, Fate},
+    behaviour::{Behaviour, Fate, UNREADY},
     claim::{ready_since, second, unless_gone},
 };
 use crate::{cluster::Cluster, failure::Failure, store::Place, write::DeleteOptions};
@@ -33,6 +33,8 @@ pub(super) enum Step {
     Start,
     /// It becomes ready.
     Ready,
+    /// It is not ready any more.
+    Unready,
     /// Its containers fail.
     Crash,
     /// It is gone.
@@ -40,7 +42,14 @@ pub(super) enum Step {
 }
 
 impl Step {
-    pub(super) const ALL: [Self; 5] = [Self::Schedule, Self::Start, Self::Ready, Self::Crash, Self::Stop];
+    pub(super) const ALL: [Self; 6] = [
+        Self::Schedule,
+        Self::Start,
+        Self::Ready,
+        Self::Unready,
+        Self::Crash,
+        Self::Stop,
+    ];
 }
 
 /// A time span in a range.
@@ -67,6 +76,10 @@ pub(super) fn next(cluster: &Cluster, behaviour: &Behaviour, pod: &Pod) -> Optio
         return Some((Step::Start, between(cluster, &behaviour.start)));
     };
     let (restarts, ready) = (restarts(status), ready_since(pod));
+    let annotations = pod.metadata.annotations.as_ref();
+    if annotations.is_some_and(|annotations| annotations.contains_key(UNREADY)) {
+        return ready.map(|_| (Step::Unready, between(cluster, &behaviour.lag)));
+    }
     match behaviour.fate(pod) {
         Fate::NeverReady => None,
         Fate::Ready | Fate::Slow(_) if ready.is_some() => None,
@@ -111,10 +124,19 @@ pub(super) fn step(
     }
     match step {
         Step::Start => {
-            let at_once = behaviour.ready.end().is_zero() && matches!(behaviour.fate(&pod), Fate::Ready | Fate::Crash);
+            let is_held = pod
+                .metadata
+                .annotations
+                .iter()
+                .flatten()
+                .any(|(name, _)| name == UNREADY);
+            let at_once = !is_held
+                && behaviour.ready.end().is_zero()
+                && matches!(behaviour.fate(&pod), Fate::Ready | Fate::Crash);
             start(&mut pod, &now, address(), at_once);
         }
-        Step::Ready => ready(&mut pod, &now),
+        Step::Ready => ready(&mut pod, true, &now),
+        Step::Unready => ready(&mut pod, false, &now),
         Step::Crash | Step::Schedule | Step::Stop => crash(&mut pod, &now),
     }
     unless_gone(cluster.update_status(KUBELET, pod)).map(|_| ())
@@ -244,11 +266,11 @@ fn ended(exit_code: i32, reason: &str, now: &Time) -> ContainerState {
     }
 }
 
-fn ready(pod: &mut Pod, now: &Time) {
-    set_ready(pod, true, now);
+fn ready(pod: &mut Pod, is_ready: bool, now: &Time) {
+    set_ready(pod, is_ready, now);
     let status = pod.status.get_or_insert_default();
     for container in status.container_statuses.iter_mut().flatten() {
-        container.ready = true;
+        container.ready = is_ready;
     }
 }
 

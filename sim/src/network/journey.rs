@@ -53,6 +53,7 @@ impl Link {
             Fault::Late(later) => sleep(later).await,
             Fault::None | Fault::Lost { .. } => {}
         }
+        self.0.connection.admitted(&head).await;
         let answer = self.ask(&head, body, &plan);
         sleep(plan.back).await;
         match plan.fault {

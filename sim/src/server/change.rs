@@ -46,6 +46,7 @@ fn options(call: &Call) -> WriteOptions {
         strict: call.query.text("fieldValidation") == "Strict",
         patched: call.verb == "patch",
         typed: false,
+        scale: call.subresource == "scale",
     }
 }
 

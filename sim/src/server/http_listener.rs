@@ -87,6 +87,8 @@ async fn answer(State(served): State<Served>, request: Request) -> Response {
     let user = token
         .and_then(|token| served.tokens.get(token))
         .map_or(ADMIN, String::as_str);
-    let answer = served.server.connect(user).answer(&head, &body.unwrap_or_default());
+    let connection = served.server.connect(user);
+    connection.admitted(&head).await;
+    let answer = connection.answer(&head, &body.unwrap_or_default());
     answer.map(AxumBody::new)
 }

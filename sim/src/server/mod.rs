@@ -14,6 +14,7 @@ mod tests;
 use std::{
     convert::Infallible,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -27,7 +28,7 @@ pub use self::{
     service::Connection,
 };
 pub(crate) use self::{read::Rest, respond::failed as refusal};
-use crate::{cluster::Cluster, failure::Failure};
+use crate::{admission::Attempt, cluster::Cluster, failure::Failure};
 
 /// The body of a response.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -96,6 +97,28 @@ impl Server {
     #[must_use]
     pub fn take_entries(&self) -> Vec<Entry> {
         std::mem::take(&mut *self.entries())
+    }
+
+    /// How long policies hold up a write before it is looked at.
+    pub(crate) fn delay(&self, method: &Method, uri: &Uri, user: &str) -> Duration {
+        if *method == Method::GET {
+            return Duration::ZERO;
+        }
+        let Ok(Some(call)) = Call::parse(&self.cluster, method, uri) else {
+            return Duration::ZERO;
+        };
+        self.cluster.delay(&Attempt {
+            user,
+            verb: match call.verb {
+                "create" => "create",
+                "update" | "patch" => "update",
+                _ => "delete",
+            },
+            resource: &call.resource.name,
+            subresource: &call.subresource,
+            namespace: call.namespace.as_deref().unwrap_or_default(),
+            name: &call.name,
+        })
     }
 
     /// Answers a request.

@@ -41,6 +41,14 @@ impl Server {
 }
 
 impl Connection {
+    /// Waits for as long as policies hold up a request.
+    pub async fn admitted(&self, head: &http::request::Parts) {
+        let delay = self.server.delay(&head.method, &head.uri, &self.user);
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+    }
+
     /// Answers a request whose body has been read.
     #[must_use]
     pub fn answer(&self, head: &http::request::Parts, body: &Bytes) -> Response<Body> {
@@ -73,6 +81,7 @@ where
             let (head, body) = request.into_parts();
             // A body that breaks off is a request without one, and is refused as such.
             let body = body.collect().await.map(http_body_util::Collected::to_bytes);
+            connection.admitted(&head).await;
             Ok(connection.answer(&head, &body.unwrap_or_default()))
         })
     }

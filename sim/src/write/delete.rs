@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::{DeleteOptions, Deleted, Txn};
-use crate::{failure::Failure, resource::Resource, store::Place};
+use crate::{admission::review_deletion, failure::Failure, resource::Resource, store::Place};
 
 impl Txn<'_> {
     /// Deletes an object.
@@ -31,6 +31,9 @@ impl Txn<'_> {
                 return Err(Failure::conflict(&resource.name, &place.1, &why));
             }
         }
+        self.review("delete", resource, "", place, |state, attempt| {
+            review_deletion(state, resource, attempt, &live.json())
+        })?;
         if options.dry_run {
             return Ok(Deleted::Gone(live));
         }
@@ -64,6 +67,9 @@ impl Txn<'_> {
             let end = Timestamp::from_second(end.as_second()).unwrap_or(end);
             object["metadata"]["deletionTimestamp"] = json!(end.to_string());
             object["metadata"]["deletionGracePeriodSeconds"] = json!(grace);
+            if live.meta.generation > 0 {
+                object["metadata"]["generation"] = json!(live.meta.generation + 1);
+            }
             if &*resource.name == "namespaces" {
                 object["status"]["phase"] = json!("Terminating");
             }

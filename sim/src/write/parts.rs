@@ -13,7 +13,13 @@ use k8s_openapi::{
 };
 
 use super::{COUNTED, Identity, Part, Txn, WriteOptions, check_identity};
-use crate::{cluster::Typed, failure::Failure, object::Object, resource::Resource};
+use crate::{
+    admission::{self, Attempt},
+    cluster::Typed,
+    failure::Failure,
+    object::Object,
+    resource::Resource,
+};
 
 /// A kind that controllers write.
 pub(crate) trait Parts: Typed + Clone + PartialEq {
@@ -93,8 +99,17 @@ impl Txn<'_> {
         );
         let live = self.live(resource, &place)?;
         check_identity(resource, &live, &Identity::of(meta), options)?;
+        let attempt = Attempt {
+            user: self.actor,
+            verb: "update",
+            resource: &resource.name,
+            subresource: part.subresource(options),
+            namespace: &place.0,
+            name: &place.1,
+        };
+        let is_reviewed = admission::concerns(self.state, &attempt);
         let ends = live.meta.deleting && meta.finalizers.iter().flatten().next().is_none();
-        if live.meta.managed || ends && !live.meta.finalizers.is_empty() {
+        if is_reviewed || live.meta.managed || ends && !live.meta.finalizers.is_empty() {
             let value = serde_json::to_value(&object).map_err(|error| Failure::bad_request(error.to_string()))?;
             let written = self.update(resource, &place, part, value, options)?;
             return written.typed().ok_or_else(unreadable);

@@ -159,3 +159,24 @@ async fn a_pod_with_a_finalizer_stays_until_it_is_taken_off() {
     pass(1).await;
     assert!(world.get::<Pod>("default", "one").is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_is_not_ready_for_as_long_as_an_annotation_says_so() {
+    let world = world();
+    world.made(deployment("app", json!({"spec": {"replicas": 1}})));
+    pass(5).await;
+    let name = world.pods()[0].metadata.name.clone().unwrap();
+    let ready = || condition(&world.pods()[0], "Ready");
+    assert_eq!(ready(), "True/");
+    world.edit::<Pod>(
+        &name,
+        json!({"metadata": {"annotations": {crate::controllers::UNREADY: "yes"}}}),
+    );
+    pass(1).await;
+    assert_eq!(ready(), "False/ContainersNotReady");
+    let mut pod = world.read::<Pod>(&name);
+    pod.metadata.annotations = None;
+    world.write(Part::Whole, &pod);
+    pass(1).await;
+    assert_eq!(ready(), "True/");
+}
