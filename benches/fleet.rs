@@ -15,6 +15,9 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[allow(dead_code, reason = "the tests use more of it")]
+#[path = "../tests/simulation/heard.rs"]
+mod heard;
+#[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../tests/simulation/world.rs"]
 mod world;
 

@@ -56,6 +56,12 @@ pub(crate) enum Act {
     ReplaceTarget,
     /// Labels a pod of the canary, as soon as there is one.
     LabelPod,
+    /// Deletes a pod of the canary, if there is one.
+    DeletePod,
+    /// Deletes the canary, if it is there.
+    DeleteCanary,
+    /// Patches the canary, if it is there.
+    PatchCanary(Value),
 }
 
 /// One Kanary.
@@ -71,6 +77,9 @@ pub(crate) struct Case {
     pub(crate) has_target: bool,
     /// Its promoted image never becomes ready.
     pub(crate) spoils: bool,
+    /// What its target and its Service have more than others, as JSON merge patches.
+    pub(crate) target_patch: Value,
+    pub(crate) service_patch: Value,
 }
 
 /// Makes cases.
@@ -187,6 +196,8 @@ impl Maker<'_> {
             acts: Vec::new(),
             has_target: true,
             spoils: false,
+            target_patch: json!({}),
+            service_patch: json!({}),
         }
     }
 }

@@ -43,6 +43,7 @@ impl Fleet {
         let mut world = World::start(1, hook);
         world.shards = PARTS;
         world.sent = checker.lock().unwrap().sent.clone();
+        world.heard = checker.lock().unwrap().evidence.heard.clone();
         measure(&world);
         let mut fleet = Self {
             world,

@@ -123,8 +123,10 @@ async fn live_through(seed: u64, trouble: Trouble) -> Vec<Violation> {
     let cases: Vec<_> = (0..KANARIES).map(|index| case(&mut rng, index)).collect();
     let truths = cases.iter().map(|case| (case.name.clone(), case.truth.clone()));
     let (checker, _, hook) = watched(Checker::new(truths.collect()));
-    let world = Arc::new(World::start(seed, hook));
+    let mut world = World::start(seed, hook);
+    world.heard = checker.lock().unwrap().evidence.heard.clone();
     measure(&world);
+    let world = Arc::new(world);
     let mut changes = world.cluster.events();
     // Who comes anew knows of a promotion only by what it left behind.
     let may_take = trouble == Trouble::None;

@@ -10,8 +10,10 @@
 
 mod case;
 mod checker;
+mod false_verdicts;
 mod fleet;
 mod gitops;
+mod heard;
 mod history;
 mod kinds;
 mod matrix;
@@ -20,6 +22,7 @@ mod panics;
 mod rivals;
 mod run;
 mod scenario;
+mod trials;
 mod user;
 mod world;
 

@@ -69,6 +69,7 @@ async fn dying(case: &Case, death: Death) -> (bool, Vec<Violation>) {
     let mut world = World::start(death.nth, hook);
     world.shards = SHARDS;
     world.sent = checker.lock().unwrap().sent.clone();
+    world.heard = checker.lock().unwrap().evidence.heard.clone();
     measure(&world);
     let world = Arc::new(world);
     if case.spoils {

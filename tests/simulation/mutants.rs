@@ -63,8 +63,11 @@ fn is_caught_anew(scenario: impl Fn(u64) -> Scenario, wrong: impl Fn() -> Wrong,
     panic!("{SEEDS} seeds did not find it");
 }
 
-fn decides(decide: Decide) -> Wrong {
-    Wrong { decide, tamper: None }
+pub(crate) fn decides(decide: Decide) -> Wrong {
+    Wrong {
+        decide,
+        ..Wrong::default()
+    }
 }
 
 pub(crate) fn tampers(tamper: impl Fn(&http::request::Parts, Value) -> Vec<Value> + Send + Sync + 'static) -> Wrong {
@@ -82,7 +85,7 @@ pub(crate) fn tampers(tamper: impl Fn(&http::request::Parts, Value) -> Vec<Value
 }
 
 /// The same Kanary with another spec.
-fn with_spec(canary: &Canary, change: impl FnOnce(&mut Spec)) -> Canary {
+pub(crate) fn with_spec(canary: &Canary, change: impl FnOnce(&mut Spec)) -> Canary {
     let mut canary = canary.clone();
     change(&mut canary.spec);
     canary

@@ -7,13 +7,14 @@ use std::{
 };
 
 use jiff::SignedDuration;
-use kanary_sim::network::{Line, Weather};
+use kanary_sim::network::{Faults, Line, Weather};
 use tokio::{runtime::Builder, task::JoinSet, time::sleep};
 
 use crate::{
-    checker::{Checker, Invariant, Shared, Violation, owners::Owners},
+    checker::{Checker, Invariant, Rough, Shared, Violation, owners::Owners},
     panics,
     scenario::{Blow, Scenario},
+    trials,
     user::live,
     world::{Replica, World, Wrong},
 };
@@ -23,6 +24,9 @@ const CALM: Duration = Duration::from_mins(15);
 
 /// How long nothing must happen at the end.
 const REST: Duration = Duration::from_secs(100);
+
+/// How long after the storm, or a blow, something may still be behind: an answer is waited for, a session runs out.
+const SETTLING: (SignedDuration, SignedDuration) = (SignedDuration::from_secs(130), SignedDuration::from_secs(30));
 
 /// What a run came to.
 pub(crate) struct Outcome {
@@ -90,6 +94,20 @@ pub(crate) async fn last_words(checker: &Shared, world: &World, replica: &Replic
     std::mem::take(&mut checker.violations)
 }
 
+/// Whether replicas are told late, or calls fail.
+fn is_rough(weather: &Weather) -> bool {
+    let Faults {
+        refused,
+        broken,
+        lost,
+        late,
+        hanging,
+        watches,
+    } = &weather.faults;
+    let likely = refused + broken + lost + late + hanging;
+    likely > 0.0 || watches.is_some() || !weather.lag.end().is_zero()
+}
+
 /// A checker that looks at every change, and a digest of them.
 pub(crate) fn watched(checker: Checker) -> (Shared, Arc<Mutex<(u64, u64)>>, kanary_sim::cluster::Hook) {
     let (checker, digest): (Shared, Arc<Mutex<(u64, u64)>>) = (Arc::new(Mutex::new(checker)), Arc::default());
@@ -115,6 +133,7 @@ impl Run<'_> {
         let mut world = World::start(scenario.seed, hook);
         world.shards = scenario.shards;
         world.sent = checker.lock().unwrap().sent.clone();
+        world.heard = checker.lock().unwrap().evidence.heard.clone();
         measure(&world);
         let world = Arc::new(world);
         let spoils = scenario.cases.iter().filter(|case| case.spoils);
@@ -122,6 +141,7 @@ impl Run<'_> {
         {
             let mut checker = checker.lock().unwrap();
             checker.owners = Owners::of(scenario.shards);
+            checker.evidence.rough = Rough::default();
             checker.spoil = spoil.collect::<BTreeMap<_, _>>();
             if scenario.skews.iter().any(|skew| !skew.is_zero()) {
                 checker.tolerance = SignedDuration::from_secs(1);
@@ -200,8 +220,13 @@ impl Run<'_> {
 
     async fn storm(&mut self) {
         let blows = std::mem::take(&mut self.scenario.blows);
+        let stormy = is_rough(&self.scenario.weather);
+        if stormy {
+            self.rough(Rough::begin);
+        }
         for (after, blow) in blows {
             sleep(after).await;
+            self.rough(Rough::begin);
             match blow {
                 Blow::Kill(index, pause, renamed) => {
                     if let Some(replica) = self.replicas[index].take() {
@@ -236,8 +261,19 @@ impl Run<'_> {
                 Blow::Compact => self.world.cluster.compact(),
                 Blow::Roll => self.roll().await,
             }
+            if !stormy {
+                self.rough(|rough, now| rough.end(now + SETTLING.1));
+            }
         }
         sleep(Duration::from_mins(1)).await;
+        if stormy {
+            self.rough(|rough, now| rough.end(now + SETTLING.0));
+        }
+    }
+
+    /// Tells the checker of the weather.
+    fn rough(&self, change: impl FnOnce(&mut Rough, jiff::Timestamp)) {
+        change(&mut self.checker.lock().unwrap().evidence.rough, self.world.now());
     }
 
     async fn roll(&mut self) {
@@ -330,6 +366,7 @@ async fn violated(checker: &Shared) {
 
 /// What Prometheus has measured of each kind of canary.
 pub(crate) fn measure(world: &World) {
+    trials::measure(world);
     world.prometheus.script("quality", |wanted, at| {
         let value = match wanted.get("case") {
             Some("good") => 0.1,

@@ -7,7 +7,8 @@ use kanary_sim::network::{Faults, Line, Weather};
 
 use crate::{
     case::{Case, Maker, Truth},
-    kinds,
+    kinds::{self, Kind},
+    trials,
     user::{forge, recreate},
     world::{SHARDS, Sharing},
 };
@@ -54,9 +55,18 @@ pub(crate) struct Scenario {
 impl Scenario {
     /// The scenario of a seed.
     pub(crate) fn of(seed: u64) -> Self {
+        Self::of_kinds(seed, kinds::ALL)
+    }
+
+    /// The scenario of a seed that puts proof to the test.
+    pub(crate) fn trial(seed: u64) -> Self {
+        Self::of_kinds(seed, trials::ALL)
+    }
+
+    pub(crate) fn of_kinds(seed: u64, kinds: &[Kind]) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let number = rng.usize(6..=16);
-        let mut cases: Vec<_> = (0..number).map(|index| any_case(&mut rng, index)).collect();
+        let mut cases: Vec<_> = (0..number).map(|index| any_case(&mut rng, kinds, index)).collect();
         let fair = rng.u8(..4) == 0;
         let replicas = if fair { 1 } else { rng.usize(1..=4) };
         // One that is alone may run without Leases.
@@ -92,7 +102,9 @@ impl Scenario {
     /// fourth their clocks are wrong as well, replies are lost, and requests come late.
     pub(crate) fn fleet(seed: u64, kanaries: usize) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let mut cases: Vec<_> = (0..kanaries).map(|index| any_case(&mut rng, index)).collect();
+        let mut cases: Vec<_> = (0..kanaries)
+            .map(|index| any_case(&mut rng, kinds::ALL, index))
+            .collect();
         for case in &mut cases {
             // While blows fall, and not only at the beginning.
             case.created *= 10;
@@ -163,8 +175,8 @@ fn another_chance(seed: u64) -> fastrand::Rng {
     fastrand::Rng::with_seed(seed.rotate_left(32) ^ 0x5eed)
 }
 
-fn any_case(rng: &mut fastrand::Rng, index: usize) -> Case {
-    let kind = kinds::ALL[rng.usize(..kinds::ALL.len())];
+fn any_case(rng: &mut fastrand::Rng, kinds: &[Kind], index: usize) -> Case {
+    let kind = kinds[rng.usize(..kinds.len())];
     let mut make = Maker {
         rng,
         name: format!("k{index:02}"),

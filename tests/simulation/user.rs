@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
-    case::{Act, Case, deployment, service},
+    case::{Act, Case, deployment, merge, service},
     world::World,
 };
 
@@ -72,9 +72,12 @@ pub(crate) fn recreate(rng: &mut fastrand::Rng, cases: &mut [Case]) {
 /// Lives through a case.
 pub(crate) async fn live(world: Arc<World>, case: Case, replicas: i32) {
     let target = &case.truth.target;
-    world.create(&service(target)).await;
+    let (mut made, mut behind) = (deployment(target, replicas), service(target));
+    merge(&mut made, &case.target_patch);
+    merge(&mut behind, &case.service_patch);
+    world.create(&behind).await;
     if case.has_target {
-        world.create(&deployment(target, replicas)).await;
+        world.create(&made).await;
     }
     sleep(case.created).await;
     world.create(&case.manifest).await;
@@ -109,24 +112,41 @@ async fn do_it(world: &World, case: &Case, act: &Act, replicas: i32) {
             }
         }
         Act::LabelPod => label_pod(world, &case.name).await,
+        Act::DeletePod => delete_any(world, "Pod", &case.name).await,
+        Act::DeleteCanary => delete_any(world, "Deployment", &case.name).await,
+        Act::PatchCanary(patch) => {
+            let canary = kanary::api::names::canary_name(target, &case.name);
+            world.patch("Deployment", &canary, patch).await;
+        }
+    }
+}
+
+/// One of the objects of a canary that stay.
+async fn any_of(world: &World, kind: &str, kanary: &str) -> Option<String> {
+    let ours = format!("kanary.k8s-operators.dev/name={kanary}");
+    let ours = ListParams::default().labels(&ours);
+    let objects = world.api(kind).list(&ours).await.unwrap();
+    let mut staying = objects.items.into_iter();
+    staying
+        .find(|object| object.metadata.deletion_timestamp.is_none())?
+        .metadata
+        .name
+}
+
+async fn delete_any(world: &World, kind: &str, kanary: &str) {
+    if let Some(name) = any_of(world, kind, kanary).await {
+        world.delete(kind, &name).await;
     }
 }
 
 /// Labels a pod of the canary once there is one.
 async fn label_pod(world: &World, kanary: &str) {
-    let ours = format!("kanary.k8s-operators.dev/name={kanary}");
+    let label = json!({"metadata": {"labels": {"alert": "high-cpu"}}});
     loop {
-        let pods = world
-            .api("Pod")
-            .list(&ListParams::default().labels(&ours))
-            .await
-            .unwrap();
-        let pod = pods.items.iter().find(|pod| pod.metadata.deletion_timestamp.is_none());
-        if let Some(name) = pod.and_then(|pod| pod.metadata.name.as_ref()) {
-            let label = json!({"metadata": {"labels": {"alert": "high-cpu"}}});
-            if world.patch("Pod", name, &label).await {
-                return;
-            }
+        if let Some(name) = any_of(world, "Pod", kanary).await
+            && world.patch("Pod", &name, &label).await
+        {
+            return;
         }
         sleep(BLINK).await;
     }

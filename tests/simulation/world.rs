@@ -37,6 +37,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::{BoxError, service_fn, util::MapRequest};
 
+use crate::heard::{Heard, Hears};
+
 /// Where everything happens.
 pub(crate) const NAMESPACE: &str = "shop";
 
@@ -64,6 +66,8 @@ pub(crate) struct World {
     pub(crate) shards: u16,
     /// For whoever looks at changes.
     pub(crate) sent: Sent,
+    /// The same, of what is asked.
+    pub(crate) heard: Heard,
     controllers: JoinHandle<()>,
 }
 
@@ -109,6 +113,7 @@ impl World {
             spoiled,
             shards: SHARDS,
             sent: Sent::default(),
+            heard: Heard::default(),
             server,
             cluster,
         }
@@ -150,8 +155,11 @@ impl World {
     /// A replica's way to the API server. What is carried out says when it was sent.
     fn link(&self, name: &str, seed: u64, tamper: Option<Tamper>) -> Link {
         let (link, sent) = (Link::new(self.server.connect(name), seed), self.sent.clone());
+        let (heard, cluster, actor) = (self.heard.clone(), self.cluster.clone(), name.to_owned());
         link.set_tamper(Arc::new(move |head: &http::request::Parts, body| {
-            *sent.lock().unwrap() = head.extensions.get::<SentAt>().map(|at| at.0);
+            let sent_at = head.extensions.get::<SentAt>().map(|at| at.0);
+            *sent.lock().unwrap() = sent_at;
+            heard.note_request(&actor, head, sent_at, cluster.now());
             match &tamper {
                 Some(tamper) => tamper(head, body),
                 None => vec![body],
@@ -210,11 +218,17 @@ fn resource(kind: &str) -> ApiResource {
 pub(crate) struct Wrong {
     pub(crate) decide: Decide,
     pub(crate) tamper: Option<Tamper>,
+    /// What it makes of answers of Prometheus.
+    pub(crate) hears: Option<Hears>,
 }
 
 impl Default for Wrong {
     fn default() -> Self {
-        Self { decide, tamper: None }
+        Self {
+            decide,
+            tamper: None,
+            hears: None,
+        }
     }
 }
 
@@ -298,7 +312,9 @@ impl Replica {
         let options = Options {
             clock,
             instance: name.to_owned(),
-            prometheus: world.transport(),
+            prometheus: world
+                .heard
+                .listen(name, &world.cluster, world.transport(), wrong.hears.clone()),
             decide: wrong.decide,
             sharding: sharing.map(|sharing| sharing.sharding(of_leases, world.shards)),
             ..Options::default()

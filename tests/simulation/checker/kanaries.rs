@@ -71,6 +71,8 @@ fn run_of(status: &KanaryStatus) -> i64 {
 impl Checker {
     pub(super) fn look_at_kanary(&mut self, event: &Event) {
         let Some(new) = &event.change.new else {
+            self.evidence
+                .look_at_kanary(event, &KanaryStatus::default(), &KanaryStatus::default(), false);
             let gone = event.change.last.as_ref().map(|last| last.meta.uid.clone());
             if let Some(book) = gone.and_then(|uid| self.books.get_mut(&uid)) {
                 book.deleted = true;
@@ -85,6 +87,7 @@ impl Checker {
         let former = std::mem::replace(&mut book.status, status.clone());
         let before = std::mem::replace(&mut book.object, value);
         book.paused |= book.object["spec"]["paused"] == true;
+        self.evidence.look_at_kanary(event, &former, &status, is_ours(event));
         if !is_ours(event) {
             return;
         }
@@ -143,6 +146,10 @@ impl Checker {
             let image = book.image();
             book.passed.insert(run_of(status), image.clone());
             self.check_pass(event, uid, &name, &image);
+            let write = self.write(event, &name);
+            for (invariant, what) in self.evidence.verdict(uid, status, &write) {
+                self.violated(invariant, event.at, &name, &what);
+            }
         }
         if was != Phase::Failed && is == Phase::Failed {
             self.books

@@ -108,6 +108,9 @@ impl Checker {
             self.check_said(cluster, &uid);
             self.check_target(cluster, &uid);
         }
+        for exposed in self.evidence.exposed(now) {
+            self.violated(Invariant::Exposed, exposed.at, &exposed.kanary, &exposed.what);
+        }
         self.check_shares(now);
     }
 

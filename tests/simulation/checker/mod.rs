@@ -1,6 +1,7 @@
 //! Reads what is written, and knows nothing of how the controller works.
 
 mod budget;
+mod evidence;
 mod kanaries;
 mod last;
 pub(crate) mod owners;
@@ -17,6 +18,8 @@ use kanary::api::KanaryStatus;
 use kanary_sim::{cluster::Event, server::Entry};
 use serde_json::Value;
 
+pub(crate) use self::evidence::Rough;
+use self::evidence::{Evidence, Write};
 use crate::{
     case::Truth,
     history::History,
@@ -28,6 +31,18 @@ use crate::{
 pub(crate) enum Invariant {
     /// Nothing is promoted without a stored verdict, nor what must not pass.
     Proof,
+    /// What is promoted is what the canary ran, all the time.
+    Template,
+    /// A canary that passes had the traffic that was asked for, and its target keeps its own.
+    Traffic,
+    /// A canary that passes was measured as it had to be, and was good.
+    Measured,
+    /// What people said about a run is heeded, and what they said about another is not.
+    Verdict,
+    /// A canary that passes was available as a whole for as long as it had to be.
+    Available,
+    /// A bad canary leaves production.
+    Exposed,
     /// No verdict before its time.
     Early,
     /// A verdict in fair weather comes at its time.
@@ -107,6 +122,8 @@ struct Tried {
     started_on: Vec<String>,
     image: String,
     created: u32,
+    /// Somebody else took it away, so that another may take its place.
+    lost: bool,
 }
 
 /// A promotion.
@@ -142,6 +159,8 @@ pub(crate) struct Checker {
     pub(crate) tolerance: SignedDuration,
     /// Kanaries whose promoted image is to break, by name.
     pub(crate) spoil: BTreeMap<String, crate::world::Spoiled>,
+    /// What verdicts rest on.
+    pub(crate) evidence: Evidence,
 }
 
 /// A checker that is told of changes and asked for its findings.
@@ -165,6 +184,7 @@ impl Checker {
             sent: Sent::default(),
             tolerance: SignedDuration::ZERO,
             spoil: BTreeMap::new(),
+            evidence: Evidence::default(),
         }
     }
 
@@ -177,6 +197,7 @@ impl Checker {
     pub(crate) fn look(&mut self, event: &Event) {
         self.history.note(event);
         self.check_owner(event);
+        self.evidence.look(event);
         match &*event.resource {
             "leases.coordination.k8s.io" => self.look_at_lease(event),
             // How many shards there are, written once.
@@ -208,6 +229,19 @@ impl Checker {
     /// A controller ended by itself.
     pub(crate) fn died(&mut self, at: Timestamp) {
         self.violated(Invariant::Alive, at, "-", "a controller ended");
+    }
+
+    /// A replica's write, for whoever looks at what it rests on.
+    fn write(&self, event: &Event, name: &str) -> Write {
+        let sent = self.sent.lock().unwrap().unwrap_or(event.at);
+        let shard = self.truths.get(name).map(|truth| self.owners.shard_of(&truth.target));
+        Write {
+            actor: event.actor.to_string(),
+            at: event.at,
+            sent,
+            in_charge: shard.and_then(|shard| self.owners.in_charge(shard, &event.actor, sent)),
+            tolerance: self.tolerance,
+        }
     }
 
     fn truth(&self, name: &str) -> Truth {

@@ -59,6 +59,21 @@ impl Owners {
         }
     }
 
+    /// The shard of a target.
+    pub(super) fn shard_of(&self, target: &str) -> u16 {
+        Layout::new(self.parts).unwrap().shard_of(Slot::of(NAMESPACE, target))
+    }
+
+    /// Since when a process has owned a shard that it owns at a moment.
+    pub(super) fn in_charge(&self, shard: u16, actor: &str, at: Timestamp) -> Option<Timestamp> {
+        let sessions = self.sessions.get(actor)?;
+        let terms = self.terms.get(&shard)?.iter().rev();
+        let term = terms
+            .into_iter()
+            .find(|term| sessions.contains(&term.session) && term.since <= at)?;
+        Some(term.since)
+    }
+
     /// Notes an effect of what a process sent. The epoch under which it did; `None` if the shard was not its own then.
     fn note_effect(&mut self, shard: u16, actor: &str, sent: Timestamp) -> Option<i64> {
         let (sessions, over) = (self.sessions.get(actor)?, &self.over);

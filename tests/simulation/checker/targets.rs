@@ -39,6 +39,11 @@ impl Checker {
         };
         let value = new.json();
         if label(&value, IS_KANARY) == "true" {
+            let key = (owner(&value), label(&value, RUN).to_owned());
+            let goes = change.new.as_ref().is_none_or(|new| new.meta.deleting);
+            if let Some(tried) = self.tried.get_mut(&key).filter(|_| goes) {
+                tried.lost |= !is_ours(event);
+            }
             if change.new.is_some() {
                 self.look_at_canary(event, &value);
             }
@@ -88,7 +93,8 @@ impl Checker {
                 ..Tried::default()
             });
             tried.created += 1;
-            if tried.created > 1 && !over {
+            let replaces = std::mem::take(&mut tried.lost);
+            if tried.created > 1 && !over && !replaces {
                 self.violated(
                     Invariant::Doubled,
                     event.at,
@@ -155,6 +161,10 @@ impl Checker {
             return;
         }
         self.check_proof(event, uid, run, &after);
+        let write = self.write(event, &name);
+        for (invariant, what) in self.evidence.promotion((uid, run), (old, new), &write) {
+            self.violated(invariant, event.at, &name, &what);
+        }
         self.check_overruled(event, &name, uid, run, &before);
         let promoted = Promoted {
             at: event.at,

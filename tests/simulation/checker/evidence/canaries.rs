@@ -1,0 +1,176 @@
+//! Canaries and their pods, as the cluster had them.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, Pod as KubePod};
+use kanary::api::names::RUN;
+use kanary_sim::{
+    cluster::Event,
+    object::{Object, string_map},
+};
+use serde_json::Value;
+
+use super::{
+    Evidence, Labels,
+    spans::{Spans, Timeline},
+};
+
+/// A canary Deployment.
+pub(super) struct Canary {
+    /// uid of its Kanary.
+    pub(super) owner: String,
+    pub(super) name: String,
+    /// Which run it is of, as its label says.
+    pub(super) run: String,
+    pub(super) created: Timestamp,
+    /// Its pod template, as the API server created it and as it was changed.
+    pub(super) templates: Timeline<Value>,
+    pub(super) labels: Timeline<Labels>,
+    /// When as many replicas as there should be were available.
+    pub(super) whole: Spans,
+    /// When it went, or was told to go.
+    pub(super) gone: Option<Timestamp>,
+    /// uids of its pods.
+    pub(super) pods: Vec<String>,
+}
+
+/// A pod of a canary.
+#[derive(Default)]
+pub(super) struct Pod {
+    pub(super) name: String,
+    /// uid of its canary.
+    pub(super) canary: String,
+    pub(super) ready: Spans,
+    pub(super) containers: Timeline<Vec<Container>>,
+    pub(super) labels: Timeline<Labels>,
+    /// When it was a ready endpoint of each Service.
+    pub(super) behind: BTreeMap<String, Spans>,
+    /// When it was there.
+    pub(super) there: Spans,
+}
+
+/// The uid of the Kanary that an object belongs to.
+pub(super) fn kanary_of(object: &Object) -> Option<&str> {
+    let owner = object.meta.controller()?;
+    owner.kind.starts_with("Kanary").then_some(&*owner.uid)
+}
+
+fn is_whole(deployment: &Value) -> bool {
+    let wanted = deployment["spec"]["replicas"].as_i64().unwrap_or(1);
+    let available = deployment["status"]["availableReplicas"].as_i64().unwrap_or(0);
+    wanted > 0 && available >= wanted
+}
+
+impl Evidence {
+    /// A canary, if a Deployment is one.
+    pub(super) fn look_at_deployment(&mut self, event: &Event) {
+        let (change, at) = (&event.change, event.at);
+        let Some(new) = &change.new else {
+            let gone = change
+                .last
+                .as_ref()
+                .and_then(|last| self.canaries.get_mut(&last.meta.uid));
+            if let Some(canary) = gone {
+                canary.gone.get_or_insert(at);
+                canary.whole.set(at, false);
+            }
+            return;
+        };
+        if change.old.is_none()
+            && let Some(owner) = kanary_of(new)
+        {
+            let canary = Canary {
+                owner: owner.to_owned(),
+                name: new.meta.name.clone(),
+                run: new.meta.labels.get(RUN).cloned().unwrap_or_default(),
+                created: at,
+                templates: Timeline::from(at, new.json()["spec"]["template"].clone()),
+                labels: Timeline::default(),
+                whole: Spans::default(),
+                gone: None,
+                pods: Vec::new(),
+            };
+            self.canaries.insert(new.meta.uid.clone(), canary);
+        }
+        let Some(canary) = self.canaries.get_mut(&new.meta.uid) else {
+            return;
+        };
+        if new.meta.deleting {
+            canary.gone.get_or_insert(at);
+        }
+        let value = new.json();
+        let template = &value["spec"]["template"];
+        if canary.templates.last() != Some(template) {
+            canary.templates.push(at, template.clone());
+        }
+        canary.labels.push(at, new.meta.labels.clone());
+        canary.whole.set(at, canary.gone.is_none() && is_whole(&value));
+    }
+
+    /// Whose a ReplicaSet is.
+    pub(super) fn look_at_replica_set(&mut self, event: &Event) {
+        let Some(new) = event.change.new.as_ref().filter(|_| event.change.old.is_none()) else {
+            return;
+        };
+        let owner = new.meta.controller().map(|owner| &owner.uid);
+        if let Some(owner) = owner.filter(|owner| self.canaries.contains_key(*owner)) {
+            self.sets.insert(new.meta.uid.clone(), owner.clone());
+        }
+    }
+
+    /// A canary's pod, if it is one.
+    pub(super) fn look_at_pod(&mut self, event: &Event) {
+        let (change, at) = (&event.change, event.at);
+        let Some(object) = change.new.as_ref().or(change.last.as_ref()) else {
+            return;
+        };
+        let set = object.meta.controller().map(|owner| &owner.uid);
+        let canary = set.and_then(|set| self.sets.get(set)).cloned();
+        let known = self.pods.contains_key(&object.meta.uid);
+        if canary.is_none() && !known {
+            return;
+        }
+        if let Some(canary) = canary.as_ref().filter(|_| !known)
+            && let Some(of) = self.canaries.get_mut(canary)
+        {
+            of.pods.push(object.meta.uid.clone());
+        }
+        let pod = self.pods.entry(object.meta.uid.clone()).or_default();
+        // Released by its ReplicaSet, it belongs to the canary no more.
+        let belongs = canary.is_some() && change.new.is_some() && !object.meta.deleting;
+        pod.there.set(at, belongs);
+        let Some(typed) = object.typed::<KubePod>().filter(|_| change.new.is_some()) else {
+            pod.ready.set(at, false);
+            return;
+        };
+        if let Some(canary) = canary {
+            (pod.name, pod.canary) = (object.meta.name.clone(), canary);
+        }
+        pod.ready.set(at, belongs && is_ready(&typed));
+        let containers = typed.spec.as_ref().map(|spec| &spec.containers);
+        if containers != pod.containers.last() {
+            pod.containers.push(at, containers.cloned().unwrap_or_default());
+        }
+        if pod.labels.last() != Some(&object.meta.labels) {
+            pod.labels.push(at, object.meta.labels.clone());
+        }
+    }
+
+    /// The pods of a canary.
+    pub(super) fn pods_of<'a>(&'a self, canary: &'a Canary) -> impl Iterator<Item = &'a Pod> {
+        canary.pods.iter().filter_map(|uid| self.pods.get(uid))
+    }
+}
+
+fn is_ready(pod: &KubePod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions
+        .into_iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// The labels of a pod template.
+pub(super) fn labels_of(template: &Value) -> Labels {
+    string_map(&template["metadata"]["labels"])
+}

@@ -1,0 +1,124 @@
+//! Bad canaries that stay in production.
+
+use jiff::{SignedDuration, Timestamp};
+use kanary::api::Word;
+
+use super::{
+    Evidence,
+    canaries::Canary,
+    kanaries::{Kanary, initial_delay, items},
+    spans::longest,
+    words::{Age, Said, matches},
+};
+
+/// How long a bad canary may take to leave production.
+const LEAVING: SignedDuration = SignedDuration::from_secs(10);
+
+/// A bad canary that stayed in production: since when it is bad, and what is to be told.
+pub(in crate::checker) struct Exposed {
+    pub(in crate::checker) kanary: String,
+    pub(in crate::checker) at: Timestamp,
+    pub(in crate::checker) what: String,
+}
+
+impl Evidence {
+    /// Bad canaries that had production traffic for too long, although somebody could have taken it from them.
+    pub(in crate::checker) fn exposed(&self, now: Timestamp) -> Vec<Exposed> {
+        let mut found = Vec::new();
+        for canary in self.canaries.values() {
+            let Some(kanary) = self.kanaries.get(&canary.owner) else {
+                continue;
+            };
+            let Some((bad, why)) = self.bad_since(kanary, canary, now) else {
+                continue;
+            };
+            for pod in self.pods_of(canary) {
+                let services = pod.behind.iter().filter(|(name, _)| self.is_of_users(name));
+                for (service, behind) in services {
+                    let had = self.rough.fair(&behind.within(bad, now));
+                    let Some((from, until)) =
+                        longest(had).filter(|(from, until)| until.duration_since(*from) > LEAVING)
+                    else {
+                        continue;
+                    };
+                    let long = until.duration_since(from);
+                    found.push(Exposed {
+                        kanary: kanary.name.clone(),
+                        at: until,
+                        what: format!("pod {} was behind Service {service} for {long} after {why}", pod.name),
+                    });
+                }
+            }
+        }
+        found
+    }
+
+    fn is_of_users(&self, service: &str) -> bool {
+        self.services
+            .get(service)
+            .is_some_and(|service| service.owner.is_none())
+    }
+
+    /// Since when a canary is known to be bad, or not wanted any more, and why.
+    fn bad_since(&self, kanary: &Kanary, canary: &Canary, now: Timestamp) -> Option<(Timestamp, &'static str)> {
+        let number = canary
+            .run
+            .rsplit('-')
+            .next()
+            .and_then(|number| number.parse::<i64>().ok())?;
+        let run = kanary.runs.get(&number);
+        let failed = run.and_then(|run| run.failed).map(|at| (at, "it had failed"));
+        let gone = kanary.gone.map(|at| (at, "its Kanary was deleted"));
+        let said = self
+            .refused_since(kanary, number)
+            .map(|at| (at, "somebody said that it is bad"));
+        let matched = self
+            .matched_since(kanary, canary, now)
+            .map(|at| (at, "it had labels that fail it"));
+        [failed, gone, said, matched].into_iter().flatten().min()
+    }
+
+    /// When somebody said, for this run and while it was under way, that it is bad.
+    fn refused_since(&self, kanary: &Kanary, number: i64) -> Option<Timestamp> {
+        let run = kanary.runs.get(&number)?;
+        let next = kanary
+            .runs
+            .contains_key(&(number + 1))
+            .then(|| kanary.first_of(number + 1));
+        let end = run
+            .passed
+            .as_ref()
+            .map(|passed| passed.spec + 1)
+            .into_iter()
+            .chain(next);
+        let end = end.min().unwrap_or(kanary.specs.len());
+        (kanary.first_of(number)..end).find_map(|index| {
+            let spec = kanary.spec_at(index);
+            let verdict = Said::by_verdict(spec)
+                .filter(|(_, word)| *word == Word::Invalid)
+                .map(|(said, _)| said);
+            let mut said = verdict.into_iter().chain(Said::by_items(spec, Word::Invalid));
+            let at = kanary.written(index);
+            said.any(|said| said.age(kanary, number, index, self.rough.lag(at)) == Age::Fresh)
+                .then_some(at)
+        })
+    }
+
+    /// When it had labels that fail it, while it was judged.
+    fn matched_since(&self, kanary: &Kanary, canary: &Canary, now: Timestamp) -> Option<Timestamp> {
+        let number = canary
+            .run
+            .rsplit('-')
+            .next()
+            .and_then(|number| number.parse::<i64>().ok())?;
+        let run = kanary.runs.get(&number)?;
+        if run.passed.is_some() {
+            return None;
+        }
+        let spec = kanary.spec_at(run.first);
+        let from = canary.whole.first()? + initial_delay(spec);
+        let watches = items(spec).into_iter().filter_map(|item| item.label_watch);
+        let found = watches.flat_map(|watch| matches(self, canary, &watch, (from, now)));
+        found.map(|(_, (since, _))| since).min()
+    }
+}

@@ -1,0 +1,241 @@
+//! What people said, and for which run.
+
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kanary::api::{AfterDeadline, LabelMatch, LabelWatchItem, ManualItem, ValidationItem, Word};
+use serde_json::Value;
+
+use super::{
+    Labels,
+    canaries::Canary,
+    kanaries::{Kanary, items},
+    spans::{Span, length, longest},
+    verdict::{Finding, Verdict},
+};
+use crate::checker::Invariant;
+
+/// Whether a verdict that stands in a spec was given for the present run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Age {
+    /// It was given for this run.
+    Fresh,
+    /// It stood there in the former run, and a controller knew.
+    Stale,
+    /// It stood there in the former run, and it may be that no controller saw it there.
+    Unknown,
+}
+
+/// A verdict that may stand in a spec.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Said {
+    /// `spec.verdict`.
+    Verdict(Word),
+    /// As many manual items say so, or more.
+    Manual(Word, usize),
+}
+
+fn manuals(spec: &Value) -> Vec<ManualItem> {
+    items(spec).into_iter().filter_map(|item| item.manual).collect()
+}
+
+fn count(spec: &Value, word: Word) -> usize {
+    manuals(spec)
+        .iter()
+        .filter(|manual| manual.status == Some(word))
+        .count()
+}
+
+impl Said {
+    /// What manual items of a spec say, if any of them says that.
+    pub(super) fn by_items(spec: &Value, word: Word) -> Option<Self> {
+        let count = count(spec, word);
+        (count > 0).then_some(Self::Manual(word, count))
+    }
+
+    /// What `spec.verdict` says.
+    pub(super) fn by_verdict(spec: &Value) -> Option<(Self, Word)> {
+        let word = match spec["verdict"].as_str()? {
+            "valid" => Word::Valid,
+            "invalid" => Word::Invalid,
+            _ => return None,
+        };
+        Some((Self::Verdict(word), word))
+    }
+
+    /// Whether it stands in a spec.
+    pub(super) fn stands_in(self, spec: &Value) -> bool {
+        match self {
+            Self::Verdict(word) => Self::by_verdict(spec).is_some_and(|(_, said)| said == word),
+            Self::Manual(word, least) => count(spec, word) >= least,
+        }
+    }
+
+    /// Whether it was given for a run, where it stands in the spec of an index.
+    pub(super) fn age(self, kanary: &Kanary, run: i64, index: usize, lag: SignedDuration) -> Age {
+        let first = kanary.first_of(run);
+        let since = kanary
+            .standing_since(index, |spec| self.stands_in(spec))
+            .unwrap_or(index);
+        if run <= 1 {
+            return Age::Fresh;
+        }
+        if since >= first {
+            // It may have been taken back and given again before anybody saw that.
+            let before = (0..since).rev().find(|index| self.stands_in(kanary.spec_at(*index)));
+            let gap = before.map(|before| kanary.written(since).duration_since(kanary.written(before + 1)));
+            let unseen = gap.is_some_and(|gap| gap < lag);
+            return if unseen { Age::Unknown } else { Age::Fresh };
+        }
+        let known = kanary
+            .writes
+            .iter()
+            .any(|(spec, of)| *of < run && (since..first).contains(spec));
+        let long = kanary.written(first).duration_since(kanary.written(since));
+        if known || long > lag { Age::Stale } else { Age::Unknown }
+    }
+}
+
+/// Whether labels match what fails a run.
+pub(super) fn is_match(wanted: &LabelMatch, labels: &Labels) -> bool {
+    match wanted {
+        LabelMatch::Labels(wanted) => {
+            !wanted.is_empty() && wanted.iter().all(|(name, value)| labels.get(name) == Some(value))
+        }
+        LabelMatch::Selector(selector) => is_selected(selector, labels),
+    }
+}
+
+fn is_selected(selector: &LabelSelector, labels: &Labels) -> bool {
+    let of_map = selector.match_labels.iter().flatten();
+    let mut requirements = selector.match_expressions.iter().flatten();
+    of_map.into_iter().all(|(name, value)| labels.get(name) == Some(value))
+        && requirements.all(|requirement| {
+            let value = labels.get(&requirement.key);
+            let listed = value.is_some_and(|value| requirement.values.iter().flatten().any(|listed| listed == value));
+            match requirement.operator.as_str() {
+                "In" => listed,
+                "NotIn" => !listed,
+                "Exists" => value.is_some(),
+                _ => value.is_none(),
+            }
+        })
+}
+
+impl Verdict<'_> {
+    /// The whole run was ended by a person, whatever its items say.
+    pub(super) fn is_ended_by_verdict(&self) -> bool {
+        Said::by_verdict(self.spec).is_some_and(|(said, word)| word == Word::Valid && self.age_of(said) != Age::Stale)
+    }
+
+    /// A person may have ended the run before its time.
+    pub(super) fn is_ended_by_a_person(&self) -> bool {
+        let by_item = Said::by_items(self.spec, Word::Valid);
+        self.is_ended_by_verdict() || by_item.is_some_and(|said| self.age_of(said) != Age::Stale)
+    }
+
+    fn age_of(&self, said: Said) -> Age {
+        said.age(self.kanary, self.number, self.index, self.lag)
+    }
+
+    /// What people said, and the labels that they set, are heeded.
+    pub(super) fn heeded_words(&self, findings: &mut Vec<Finding>) {
+        let mut wrong = |what: String| findings.push((Invariant::Verdict, what));
+        let verdict = Said::by_verdict(self.spec);
+        if let Some((said, Word::Invalid)) = verdict
+            && self.age_of(said) == Age::Fresh
+        {
+            wrong("it passed although spec.verdict is invalid".to_owned());
+        }
+        if self.is_ended_by_verdict() {
+            return;
+        }
+        if verdict.is_some_and(|(_, word)| word == Word::Valid) && !self.all_manuals_agree() {
+            wrong("it passed by a spec.verdict that was given for a former run".to_owned());
+            return;
+        }
+        let invalid = Said::by_items(self.spec, Word::Invalid);
+        if invalid.is_some_and(|said| self.age_of(said) == Age::Fresh) {
+            wrong("it passed although a manual item is invalid".to_owned());
+        } else if !self.all_manuals_agree() {
+            wrong("it passed although a manual item was given no verdict for this run".to_owned());
+        }
+        for item in items(self.spec) {
+            if let Some(what) = self.ignored_match(&item) {
+                wrong(what);
+            }
+        }
+    }
+
+    /// Every manual item was given a verdict for this run, or has one by the deadline.
+    fn all_manuals_agree(&self) -> bool {
+        let due = self
+            .deadline
+            .is_some_and(|deadline| deadline <= self.at + self.tolerance);
+        let stale = |word: Word| {
+            let said = Said::by_items(self.spec, word);
+            said.is_some_and(|said| self.age_of(said) == Age::Stale)
+        };
+        let (valid, invalid) = (!stale(Word::Valid), !stale(Word::Invalid));
+        manuals(self.spec).iter().all(|manual| {
+            let by_deadline = due && manual.status_after_deadline == Some(AfterDeadline::Valid);
+            match manual.status {
+                Some(Word::Valid) if valid => true,
+                // What is to be made of it is said above.
+                Some(Word::Invalid) if invalid => true,
+                _ => by_deadline,
+            }
+        })
+    }
+
+    /// Labels that fail the run were there, and it passed.
+    fn ignored_match(&self, item: &ValidationItem) -> Option<String> {
+        let watch = item.label_watch.as_ref()?;
+        let text = serde_json::to_value(item).unwrap_or_default();
+        let has_it = |spec: &Value| {
+            items(spec)
+                .iter()
+                .any(|item| serde_json::to_value(item).ok().as_ref() == Some(&text))
+        };
+        let (from, until) = self.judged();
+        // What was read for the verdict counts, and what lasted before.
+        let just = SignedDuration::from_millis(1);
+        for (object, span) in matches(self.evidence, self.canary, watch, (from, until + just)) {
+            let asked = self.kanary.when(span, has_it);
+            let Some(span) = longest(asked) else { continue };
+            if span.1 > until || length(span) > self.lag {
+                let long = length(span);
+                return Some(format!(
+                    "it passed although {object} had labels that fail it, for {long}"
+                ));
+            }
+        }
+        None
+    }
+}
+
+/// When a canary, or a pod of it, had labels that fail a run.
+pub(super) fn matches(
+    evidence: &super::Evidence,
+    canary: &Canary,
+    watch: &LabelWatchItem,
+    (from, until): Span,
+) -> Vec<(String, Span)> {
+    let mut found = Vec::new();
+    if let Some(wanted) = &watch.deployment_invalidation_labels {
+        let spans = canary.labels.within(from, until.min(canary.gone.unwrap_or(until)));
+        let spans = spans.filter(|(_, labels)| is_match(wanted, labels));
+        found.extend(spans.map(|(span, _)| (canary.name.clone(), span)));
+    }
+    if let Some(wanted) = &watch.pod_invalidation_labels {
+        for pod in evidence.pods_of(canary) {
+            for (start, end) in pod.there.within(from, until) {
+                let spans = pod
+                    .labels
+                    .within(start, end)
+                    .filter(|(_, labels)| is_match(wanted, labels));
+                found.extend(spans.map(|(span, _)| (pod.name.clone(), span)));
+            }
+        }
+    }
+    found
+}

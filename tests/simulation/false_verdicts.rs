@@ -1,0 +1,229 @@
+//! Controllers that promote without proof, or leave a bad canary where it is: each must be caught by the rule that it breaks.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use kanary::{
+    api::Word,
+    canary::{
+        Canary, decide,
+        decision::Decision,
+        observation::Observation,
+        status::Phase,
+        validation::{Item, Outcome, Tally},
+    },
+    reconcile::Decide,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    checker::Invariant::{self, Exposed, Measured, Template, Traffic, Verdict},
+    heard::Hears,
+    mutants::{decides, is_caught_in, tampers, with_spec},
+    scenario::Scenario,
+    trials::bad_for_a_while,
+    world::Wrong,
+};
+
+fn is_caught(wrong: &Wrong, expected: Invariant) {
+    is_caught_in(Scenario::trial, wrong, &[expected]);
+}
+
+fn creates_canary(head: &http::request::Parts, body: &Value) -> bool {
+    let is_canary = body["metadata"]["labels"]["kanary.k8s-operators.dev/iskanary"] == "true";
+    head.method == http::Method::POST && head.uri.path().ends_with("/deployments") && is_canary
+}
+
+/// The template that a promotion writes.
+fn promoted(body: &mut Value) -> Option<&mut Value> {
+    let operations = body.as_array_mut()?.iter_mut();
+    let mut sets = operations.filter(|operation| operation["op"] != "test" && operation["path"] == "/spec/template");
+    Some(&mut sets.next()?["value"])
+}
+
+#[test]
+fn a_canary_of_another_template_is_caught() {
+    let wrong = tampers(|head, mut body| {
+        if creates_canary(head, &body) {
+            let container = &mut body["spec"]["template"]["spec"]["containers"][0];
+            container["env"] = json!([{"name": "LOG", "value": "debug"}]);
+        }
+        vec![body]
+    });
+    is_caught(&wrong, Template);
+}
+
+#[test]
+fn a_promotion_of_another_template_is_caught() {
+    let wrong = tampers(|_, mut body| {
+        if let Some(template) = promoted(&mut body) {
+            template["spec"]["containers"][0]["env"] = json!([{"name": "LOG", "value": "debug"}]);
+        }
+        vec![body]
+    });
+    is_caught(&wrong, Template);
+}
+
+#[test]
+fn a_canary_that_has_no_traffic_is_caught() {
+    let wrong = tampers(|head, mut body| {
+        if creates_canary(head, &body)
+            && let Some(labels) = body["spec"]["template"]["metadata"]["labels"].as_object_mut()
+        {
+            labels.remove("app");
+        }
+        vec![body]
+    });
+    is_caught(&wrong, Traffic);
+}
+
+#[test]
+fn a_canary_with_traffic_that_it_should_not_have_is_caught() {
+    let wrong = tampers(|head, mut body| {
+        if creates_canary(head, &body) {
+            let name = body["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            let target = name.split("-kanary-").next().unwrap_or_default();
+            body["spec"]["template"]["metadata"]["labels"]["app"] = json!(target);
+        }
+        vec![body]
+    });
+    is_caught(&wrong, Traffic);
+}
+
+#[test]
+fn a_promotion_that_takes_the_traffic_from_the_target_is_caught() {
+    let wrong = tampers(|_, mut body| {
+        if let Some(labels) = promoted(&mut body).and_then(|template| template["metadata"]["labels"].as_object_mut()) {
+            labels.remove("tier");
+        }
+        vec![body]
+    });
+    // In rough weather Services may not be known.
+    let fair = |seed| {
+        let mut trials = (0..).map(Scenario::trial).filter(|trial| trial.is_fair);
+        trials.nth(usize::try_from(seed).unwrap()).unwrap()
+    };
+    is_caught_in(fair, &wrong, &[Traffic]);
+}
+
+/// The same with other tallies.
+fn with_tallies(canary: &Canary, seen: &Observation, now: Timestamp, change: impl Fn(&mut Tally)) -> Decision {
+    let mut seen = seen.clone();
+    seen.tallies.iter_mut().for_each(change);
+    decide(canary, &seen, now)
+}
+
+#[test]
+fn a_measurement_before_the_deadline_that_counts_for_one_at_it_is_caught() {
+    let wrong: Decide = |canary, seen, now| {
+        with_tallies(canary, seen, now, |tally| {
+            let later = tally.last_check.map(|at| at + SignedDuration::from_secs(30));
+            tally.last_check = later;
+        })
+    };
+    is_caught(&decides(wrong), Measured);
+}
+
+#[test]
+fn bad_measurements_that_are_forgiven_are_caught() {
+    let wrong: Decide = |canary, seen, now| with_tallies(canary, seen, now, |tally| tally.bad = 0);
+    let turns_good = |seed| Scenario::of_kinds(seed, &[bad_for_a_while]);
+    is_caught_in(turns_good, &decides(wrong), &[Measured]);
+}
+
+#[test]
+fn too_few_samples_are_caught() {
+    let wrong: Decide = |canary, seen, now| {
+        let canary = with_spec(canary, |spec| {
+            for item in &mut spec.validation.items {
+                if let Item::PromQl(query) = item {
+                    (query.min_samples, query.interval) = (1, query.interval * 3);
+                }
+            }
+        });
+        decide(&canary, seen, now)
+    };
+    is_caught(&decides(wrong), Measured);
+}
+
+#[test]
+fn success_on_no_data_is_caught_without_knowing_what_must_not_pass() {
+    let wrong: Decide = |canary, seen, now| {
+        with_tallies(canary, seen, now, |tally| {
+            if let Some(last) = tally.last.as_mut().filter(|last| last.outcome == Outcome::NoData) {
+                last.outcome = Outcome::Pass;
+                tally.good += 1;
+            }
+        })
+    };
+    is_caught_in(Scenario::of, &decides(wrong), &[Measured]);
+}
+
+/// A controller that hears `change` of every answer with several series.
+fn hears(change: fn(&mut Vec<Value>)) -> Wrong {
+    let hears: Hears = Arc::new(move |body| {
+        let Ok(mut answer) = serde_json::from_slice::<Value>(&body) else {
+            return body;
+        };
+        if let Some(series) = answer["data"]["result"].as_array_mut() {
+            change(series);
+        }
+        answer.to_string().into_bytes()
+    });
+    Wrong {
+        hears: Some(hears),
+        ..Wrong::default()
+    }
+}
+
+#[test]
+fn a_pod_that_stands_for_all_is_caught() {
+    let wrong = hears(|series| {
+        let value = series.last().map(|series| series["value"].clone());
+        for series in series {
+            series["value"] = value.clone().unwrap_or_default();
+        }
+    });
+    is_caught(&wrong, Measured);
+}
+
+#[test]
+fn an_ignored_refusal_is_caught() {
+    let wrong: Decide = |canary, seen, now| {
+        let canary = with_spec(canary, |spec| {
+            spec.verdict = spec.verdict.filter(|word| *word != Word::Invalid);
+        });
+        decide(&canary, seen, now)
+    };
+    is_caught(&decides(wrong), Verdict);
+}
+
+#[test]
+fn ignored_labels_are_caught() {
+    let wrong: Decide = |canary, seen, now| {
+        let mut seen = seen.clone();
+        seen.pods.iter_mut().for_each(|pod| {
+            pod.labels.remove("alert");
+        });
+        decide(canary, &seen, now)
+    };
+    is_caught(&decides(wrong), Verdict);
+}
+
+#[test]
+fn a_failed_canary_that_stays_in_production_for_a_while_is_caught() {
+    let wrong: Decide = |canary, seen, now| {
+        let mut decision = decide(canary, seen, now);
+        let over = canary
+            .status
+            .completed_at
+            .filter(|_| Phase::of(&canary.status) == Phase::Failed);
+        let later = over.map(|over| over + SignedDuration::from_secs(20));
+        if let Some(later) = later.filter(|later| *later > now) {
+            decision.actions.clear();
+            decision.wake = Some(later);
+        }
+        decision
+    };
+    is_caught(&decides(wrong), Exposed);
+}
