@@ -73,7 +73,8 @@ pub(crate) async fn within<T>(time: Duration, call: impl Future<Output = kube::R
     }
 }
 
-fn http_date(text: &str) -> Option<Timestamp> {
+/// The time that a header `Date` names.
+pub(crate) fn http_date(text: &str) -> Option<Timestamp> {
     Some(rfc2822::parse(text).ok()?.timestamp())
 }
 

@@ -215,7 +215,7 @@ fn start(client: Client, options: Options, fence: Arc<Fence>, pages: &admin::Pag
         watches: parts.watches.clone(),
         shards: parts.member.clone().zip(served),
     });
-    let prometheus = Prometheus::new(client, options.prometheus);
+    let prometheus = Prometheus::new(client, options.prometheus, options.clock);
     let measuring = measure::run(parts.context.clone(), parts.queue.clone(), prometheus, due);
     spawn(tasks, "measure", measuring);
     parts

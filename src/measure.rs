@@ -9,10 +9,11 @@ use tokio::{sync::mpsc, task::JoinSet};
 use crate::{
     canary::{
         Key,
-        validation::{Outcome, Sample, promql::PromQl},
+        validation::{Answer, Outcome, Sample, promql::PromQl},
     },
+    memory::Measured,
     metrics,
-    prometheus::Prometheus,
+    prometheus::{Prometheus, Reply},
     queue::Queue,
     reconcile::Context,
 };
@@ -30,6 +31,8 @@ pub struct Check {
     pub query: PromQl,
     /// The query's text, filled in.
     pub text: String,
+    /// The text of the query for evidence, for an item that needs it.
+    pub evidence: Option<String>,
     /// The canary's ready pods.
     pub pods: Vec<String>,
     /// The time it is asked for.
@@ -59,16 +62,9 @@ pub async fn run(
 }
 
 async fn measure(context: Arc<Context>, queue: Arc<Queue>, prometheus: Prometheus, check: Check) {
-    let namespace = &check.key.namespace;
-    let pods: Vec<&str> = check.pods.iter().map(String::as_str).collect();
-    let judged = AssertUnwindSafe(async {
-        let answer = prometheus
-            .query(namespace, &check.query.endpoint, &check.text, check.at)
-            .await;
-        check.query.judge(&answer, &pods)
-    });
+    let judged = AssertUnwindSafe(judge(&prometheus, &check)).catch_unwind().await;
     // Without an outcome the item would wait for it for ever.
-    let sample = judged.catch_unwind().await.unwrap_or_else(|_| {
+    let sample = judged.unwrap_or_else(|_| {
         context.metrics.panics.inc();
         Sample {
             outcome: Outcome::Error,
@@ -88,8 +84,37 @@ async fn measure(context: Arc<Context>, queue: Arc<Queue>, prometheus: Prometheu
         .get_or_create(&metrics::Outcome { result })
         .inc();
     tracing::debug!(key = %check.key, item = check.index, result, message = sample.message, "measured");
+    let measured = Measured {
+        sample,
+        at: check.at,
+        pods: check.pods,
+    };
     context
         .memory
-        .record(&check.key, &check.run, check.index, &check.query, sample, check.at);
+        .record(&check.key, &check.run, check.index, &check.query, measured);
     queue.push(check.key);
+}
+
+/// Asks, and asks for evidence where that is what the answer needs.
+async fn judge(prometheus: &Prometheus, check: &Check) -> Sample {
+    let Check { query, pods, at, .. } = check;
+    if pods.is_empty() {
+        // Whatever the answer were, it would be about nobody.
+        return query.judge(&Answer::Vector(Vec::new()), None, &[]);
+    }
+    let ask = async |text| {
+        let namespace = &check.key.namespace;
+        prometheus.query(namespace, &query.endpoint, text, *at).await
+    };
+    let pods: Vec<&str> = pods.iter().map(String::as_str).collect();
+    let Reply { answer, note } = ask(&check.text).await;
+    let evidence = match &check.evidence {
+        Some(text) if query.wants_evidence(&answer, &pods) => Some(ask(text).await.answer),
+        _ => None,
+    };
+    let mut sample = query.judge(&answer, evidence.as_ref(), &pods);
+    if let Some(note) = note {
+        sample.message = format!("{} ({note})", sample.message);
+    }
+    sample
 }

@@ -17,10 +17,15 @@ use crate::{
         decision::Notice,
         observation::{Deployment, Observation, Promotion, Refusal},
         status::Phase,
-        validation::{Item, Sample, Tally, promql::PromQl},
+        validation::promql::PromQl,
     },
     error::{ApiError, backoff},
 };
+
+mod tallies;
+
+pub use tallies::Measured;
+use tallies::Tallies;
 
 /// An Event older than this is history: a controller that starts does not say it again.
 const OLD_NEWS: Duration = Duration::from_mins(10);
@@ -32,7 +37,7 @@ pub struct Memory(Mutex<HashMap<Key, Remembered>>);
 #[derive(Debug, Default)]
 struct Remembered {
     run: String,
-    tallies: Vec<(Option<PromQl>, Tally)>,
+    tallies: Tallies,
     refusal: Option<Refusal>,
     /// Refusals in a row.
     refusals: u32,
@@ -66,16 +71,9 @@ impl Remembered {
     }
 }
 
-fn query(item: &Item) -> Option<&PromQl> {
-    match item {
-        Item::PromQl(query) => Some(query),
-        _ => None,
-    }
-}
-
 impl Memory {
     /// Adds to `seen` what is remembered of the present run. A run that is new here goes on from its status; an item that
-    /// was edited starts anew.
+    /// asks something else than before starts anew.
     pub fn recall(&self, canary: &Canary, spec: &Spec, seen: &mut Observation) {
         let mut memory = self.lock();
         let known = memory.entry(canary.key.clone()).or_default();
@@ -93,19 +91,9 @@ impl Memory {
             known.promotion = Promotion::Unknown;
         }
         known.notice_promotion(seen, canary.status.target_hash.as_ref());
-        for (index, item) in spec.validation.items.iter().enumerate() {
-            let query = query(item);
-            match known.tallies.get_mut(index) {
-                Some((known, _)) if known.as_ref() == query => {}
-                Some(edited) => *edited = (query.cloned(), Tally::default()),
-                None => {
-                    let status = canary.status.items.get(index).filter(|_| is_new);
-                    known.tallies.push((query.cloned(), Tally::resume(status)));
-                }
-            }
-        }
-        known.tallies.truncate(spec.validation.items.len());
-        seen.tallies = known.tallies.iter().map(|(_, tally)| tally.clone()).collect();
+        let stored = is_new.then_some(canary.status.items.as_slice());
+        known.tallies.arrange(&spec.validation.items, stored);
+        seen.tallies = known.tallies.present();
         seen.refusal.clone_from(&known.refusal);
         seen.promotion = known.promotion.clone();
         seen.no_former_template = known.no_former_template;
@@ -134,23 +122,16 @@ impl Memory {
 
     /// A query is under way: it is not asked again until it is answered.
     pub fn mark_pending(&self, key: &Key, run: &str, index: usize) {
-        self.with_tally(key, run, index, |_, tally| tally.pending = true);
+        if let Some(known) = self.lock().get_mut(key).filter(|known| known.run == run) {
+            known.tallies.mark_pending(index);
+        }
     }
 
-    /// Records a measurement, unless the run or the item changed since it was asked for.
-    pub fn record(&self, key: &Key, run: &str, index: usize, asked: &PromQl, sample: Sample, at: Timestamp) {
-        self.with_tally(key, run, index, |query, tally| {
-            if query.as_ref() == Some(asked) {
-                tally.record(sample, at);
-            }
-        });
-    }
-
-    fn with_tally(&self, key: &Key, run: &str, index: usize, change: impl FnOnce(&Option<PromQl>, &mut Tally)) {
-        let mut memory = self.lock();
-        let known = memory.get_mut(key).filter(|known| known.run == run);
-        if let Some((query, tally)) = known.and_then(|known| known.tallies.get_mut(index)) {
-            change(query, tally);
+    /// Records a measurement of the item that stood at `index` when it was asked for, unless the run changed since, or the
+    /// item asks something else by now.
+    pub fn record(&self, key: &Key, run: &str, index: usize, asked: &PromQl, measured: Measured) {
+        if let Some(known) = self.lock().get_mut(key).filter(|known| known.run == run) {
+            known.tallies.record(index, asked, measured);
         }
     }
 

@@ -240,20 +240,21 @@ impl Context {
             };
             let run = canary.marker(spec);
             self.memory.mark_pending(&canary.key, &run, index);
-            let text = query.render(&Vars {
+            let vars = Vars {
                 deployment: &spec.target,
                 canary: &spec.canary,
                 service: spec.service.as_deref().unwrap_or_default(),
                 namespace: &canary.key.namespace,
                 kanary: &canary.key.name,
                 pods: &ready,
-            });
+            };
             let check = Check {
                 key: canary.key.clone(),
                 run,
                 index,
+                text: query.render(&vars),
+                evidence: query.render_evidence(&vars),
                 query: (**query).clone(),
-                text,
                 pods: ready.iter().map(|&pod| pod.to_owned()).collect(),
                 at,
             };

@@ -8,6 +8,7 @@ mod crd;
 mod duration;
 mod kanary;
 pub mod names;
+mod prometheus;
 mod rollout;
 mod scale;
 mod spec;
@@ -18,6 +19,7 @@ mod validation;
 pub use crd::{EPOCH_RULE, crds};
 pub use duration::GoDuration;
 pub use kanary::{Kanary, KanaryKind};
+pub use prometheus::{PrometheusAuth, QueryHeader, SecretKey};
 pub use rollout::{OnFailure, OnTargetChange, RolloutMode, RolloutSpec};
 pub use scale::{HpaScale, PercentScale, ScaleSpec, StaticScale};
 pub use spec::{KanarySpec, Template};
@@ -25,6 +27,5 @@ pub use status::{ItemState, ItemStatus, KanaryStatus, Report};
 pub use traffic::{TrafficSource, TrafficSpec};
 pub use validation::{
     AfterDeadline, Boolean, ContinuousValueDeviation, DeviationOf, DiscreteValueOutOfList, LabelMatch, LabelWatchItem,
-    ManualItem, NoResult, OnNoData, PromQlItem, PrometheusAuth, SecretKey, ValidationItem, ValidationSpec,
-    ValueInRange, Word,
+    ManualItem, NoResult, OnNoData, PromQlItem, ValidationItem, ValidationSpec, ValueInRange, Word,
 };

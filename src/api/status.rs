@@ -103,9 +103,17 @@ pub struct Report {
 pub struct ItemStatus {
     /// Kind and place in `items`, like `promQL[0]`.
     pub name: String,
+    /// A hash of what the item asks, which its counts belong to. It stays when the item moves to another place, or tolerates
+    /// more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// `Pending`, `Good`, `Bad`, `NoData`, `Error` or `Inconclusive`.
     #[serde(default)]
     pub state: ItemState,
+    /// One word for what the run waits for, when somebody should know: `NoData`, `Inconclusive`, `QueryInvalid`,
+    /// `NotAnswered`, `TooFewSamples` or `LastMeasurementBad`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// The last value that was judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_value: Option<f64>,
@@ -125,6 +133,9 @@ pub struct ItemStatus {
     /// What decided, with its number.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
+    /// What the query itself shows that its author may not have meant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// The state of a validation item.

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{GoDuration, duration::at_least_100ms};
+use super::{GoDuration, PrometheusAuth, duration::at_least_100ms};
 
 /// How the canary is judged.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -156,6 +156,10 @@ pub enum LabelMatch {
                  self.prometheusURL != '')",
         "message": "promQL needs prometheusService (like prometheus.monitoring:9090) or prometheusURL, and not both",
     },
+    {
+        "rule": "!has(self.evidenceQuery) || self.evidenceQuery == '' || has(self.noResult)",
+        "message": "evidenceQuery is for noResult only: remove it",
+    },
 ]))]
 pub struct PromQlItem {
     /// Where Prometheus answers: `host:port`, or a URL.
@@ -166,14 +170,21 @@ pub struct PromQlItem {
     #[serde(rename = "prometheusURL", default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub prometheus_url: Option<String>,
-    /// Secrets, in the Kanary's namespace, that Prometheus asks for.
+    /// Who Kanary is to Prometheus and whom it trusts: Secrets of the Kanary's namespace, and headers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prometheus_auth: Option<PrometheusAuth>,
     /// The PromQL query, evaluated as an instant query. May use `{{ deployment.name }}`, `{{ canary.name }}`,
-    /// `{{ service.name }}`, `{{ namespace }}`, `{{ kanary.name }}` and `{{ pods }}` (a regex of the names of the canary's
-    /// ready pods).
+    /// `{{ service.name }}`, `{{ namespace }}`, `{{ kanary.name }}` and, behind `=~` and `!~`, `{{ pods }}` (a regex of the
+    /// names of the canary's ready pods).
     #[schemars(length(min = 1, max = 16384))]
     pub query: String,
+    /// With `noResult`: the query that proves that Prometheus knows the canary's pods, without which no result proves
+    /// nothing. Every ready pod has to be in its result, with a value above 0; with `allPodsQuery`, a result without
+    /// `podNamekey` stands for all pods. Default: any series with a pod's name, unless every scrape of the pod fails, and
+    /// not where the query compares a quotient that is NaN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16384))]
+    pub evidence_query: Option<String>,
     /// The label that names the pod in the result. Default `pod`.
     #[serde(rename = "podNamekey", default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
@@ -194,7 +205,7 @@ pub struct PromQlItem {
     /// Good is the value 1, bad is 0, as comparisons with `bool` yield.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boolean: Option<Boolean>,
-    /// An alert-like query: any series is bad, none is good.
+    /// An alert-like query: any series is bad, none is good, as long as there is evidence that Prometheus knows the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_result: Option<NoResult>,
     /// Bad measurements that are tolerated in the whole run. Default 0.
@@ -205,7 +216,7 @@ pub struct PromQlItem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000))]
     pub consecutive_error_limit: Option<u32>,
-    /// Good measurements that success needs at least. Default 1.
+    /// Good measurements that success needs at least: no more than are due until the deadline. Default 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000))]
     pub min_samples: Option<u32>,
@@ -213,7 +224,8 @@ pub struct PromQlItem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = at_least_100ms("interval")))]
     pub interval: Option<GoDuration>,
-    /// At the deadline with too few samples: `hold` waits with a condition and an event, `fail` fails the run. Nothing
+    /// At the deadline with too few samples, or with `consecutiveErrorLimit` measurements in a row that had no data: `hold`
+    /// waits with a condition and an event, `fail` fails the run. A Prometheus that is slow or down fails nobody. Nothing
     /// promotes on no data. Default `hold`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_no_data: Option<OnNoData>,
@@ -231,37 +243,6 @@ pub enum OnNoData {
     #[default]
     Hold,
     Fail,
-}
-
-/// Secrets that Prometheus asks for, in the Kanary's namespace.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "!(has(self.bearerTokenSecret) && has(self.basicAuthSecret))",
-    "message": "prometheusAuth takes bearerTokenSecret or basicAuthSecret: remove one",
-}]))]
-pub struct PrometheusAuth {
-    /// The key of a Secret that holds a bearer token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bearer_token_secret: Option<SecretKey>,
-    /// Name of a Secret with the keys `username` and `password`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    pub basic_auth_secret: Option<String>,
-    /// The key of a Secret that holds the PEM certificates of the authority that signed Prometheus' certificate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca_secret: Option<SecretKey>,
-}
-
-/// One key of a Secret.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub struct SecretKey {
-    /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
-    /// Key in the Secret's data.
-    #[schemars(length(min = 1, max = 253))]
-    pub key: String,
 }
 
 /// Good is a value within the bounds, bounds included.

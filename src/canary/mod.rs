@@ -8,6 +8,7 @@ pub mod decide;
 pub mod decision;
 mod deletion;
 pub mod hash;
+mod held;
 pub mod labels;
 mod leftovers;
 pub mod observation;

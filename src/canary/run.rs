@@ -1,20 +1,20 @@
 //! A run under way: the canary is started and judged.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
     activate::{self, Problem},
     bootstrap,
     decide::{Step, fail},
     decision::{Decision, Need},
-    leftovers,
+    held, leftovers,
     observation::Deployment,
     pause,
     rollout::{end_dry_run, promoting},
     status::{
         ACTIVATED, Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED, SUCCEEDED, TRAFFIC, find, is_true,
     },
-    validation::{self, Item, Judgement, Tally, Verdict, Window},
+    validation::{self, Judgement, Window},
 };
 use crate::api::{TrafficSource, Word};
 
@@ -150,7 +150,7 @@ fn canary<'a>(step: &Step<'a>) -> Option<&'a Deployment> {
         .filter(|canary| activate::is_of_run(step, canary))
 }
 
-fn is_available(step: &Step<'_>) -> bool {
+pub(super) fn is_available(step: &Step<'_>) -> bool {
     canary(step).is_some_and(|canary| canary.available_since.is_some())
 }
 
@@ -197,7 +197,7 @@ fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decisi
         }
         return succeed(step, draft, judgement, word);
     }
-    hold(step, draft, window, judgement, problem)
+    held::hold(step, draft, window, &judgement, problem)
 }
 
 /// Not judged yet: the canary is coming up, or warms up.
@@ -277,7 +277,7 @@ fn running(
     if problem.is_none() {
         validating(step, &mut draft, window);
     } else {
-        draft.set(RUNNING, true, "Validating", judged_until(step, window));
+        draft.set(RUNNING, true, "Validating", warned(step, judged_until(step, window)));
     }
     step.write(with_items(draft, judgement))
 }
@@ -287,10 +287,20 @@ fn judged_until(step: &Step<'_>, window: Window) -> String {
 }
 
 /// Nothing stands in the way: also what a pause or a problem that is over leaves behind is replaced.
-fn validating(step: &Step<'_>, draft: &mut Draft, window: Window) {
+pub(super) fn validating(step: &Step<'_>, draft: &mut Draft, window: Window) {
     let why = judged_until(step, window);
-    draft.set(RUNNING, true, "Validating", &why);
+    draft.set(RUNNING, true, "Validating", warned(step, why.clone()));
     draft.set(RECONCILING, true, "Validating", why);
+}
+
+/// With what the queries themselves show that their authors may not have meant.
+fn warned(step: &Step<'_>, text: String) -> String {
+    let validation = &step.spec.validation;
+    let warnings = validation::warnings(&validation.items, validation.initial_delay);
+    if warnings.is_empty() {
+        return text;
+    }
+    format!("{text}; warning: {}", warnings.join("; "))
 }
 
 /// The canary passed. The target is touched only once this is in the status that is read.
@@ -314,150 +324,9 @@ fn succeed(step: &Step<'_>, mut draft: Draft, judgement: Judgement, word: bool) 
     step.write(with_items(draft, judgement))
 }
 
-/// How long after the deadline a measurement may take before it is said that the run waits for it: longer than a query may.
-const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
-
-/// What keeps a run from its verdict.
-#[derive(Default)]
-struct Waits {
-    /// Wrong, and not the canary's fault.
-    problems: Vec<Problem>,
-    /// Somebody should look.
-    stalled: Vec<Problem>,
-    /// Said once the deadline is over.
-    others: Vec<Problem>,
-    /// When it is said that a measurement after the deadline is missing, if one is.
-    measured_by: Option<Timestamp>,
-}
-
-impl Waits {
-    fn of(step: &Step<'_>, judgement: &Judgement, window: Window, problem: Option<&Problem>) -> Self {
-        let due = window.deadline <= step.now;
-        let measured_by = window.deadline.checked_add(PATIENCE).ok();
-        let mut waits = Self {
-            problems: problem.cloned().into_iter().collect(),
-            ..Self::default()
-        };
-        for verdict in &judgement.verdicts {
-            let Verdict::Waits {
-                reason,
-                message,
-                stalled,
-            } = verdict
-            else {
-                continue;
-            };
-            let list = match *reason {
-                validation::QUERY_INVALID => &mut waits.problems,
-                _ if *stalled => &mut waits.stalled,
-                validation::MEASURING if due && measured_by.is_some_and(|by| by > step.now) => {
-                    // It is under way, and usually there before anybody could read that it is missing.
-                    waits.measured_by = measured_by;
-                    continue;
-                }
-                _ if due => &mut waits.others,
-                _ => continue,
-            };
-            list.push(Problem::new(reason, message));
-        }
-        if due && !is_available(step) {
-            let why = format!("Deployment {} is not available, so it cannot pass", step.spec.canary);
-            waits.others.push(Problem::new("WaitingForCanary", why));
-        }
-        waits
-    }
-
-    fn are_none(&self) -> bool {
-        self.problems.is_empty() && self.stalled.is_empty() && self.others.is_empty()
-    }
-
-    /// Says all of it.
-    fn tell(self, draft: &mut Draft) {
-        let problem = Problem::all(self.problems.iter().cloned());
-        set_problem(draft, problem.as_ref());
-        let is_stalled = problem.is_some() || !self.stalled.is_empty();
-        let all = self.problems.into_iter().chain(self.stalled).chain(self.others);
-        let Some(Problem { reason, message }) = Problem::all(all) else {
-            return;
-        };
-        if is_stalled {
-            draft.clear(RECONCILING, &reason, &message);
-            draft.set(STALLED, true, &reason, message);
-        } else {
-            draft.set(RECONCILING, true, &reason, message);
-        }
-    }
-}
-
-/// No verdict yet: says why where somebody should know, and asks for the measurements that are due.
-fn hold(
-    step: &Step<'_>,
-    mut draft: Draft,
-    window: Window,
-    judgement: Judgement,
-    problem: Option<&Problem>,
-) -> Decision {
-    let waits = Waits::of(step, &judgement, window, problem);
-    let (checks, next) = checks(step, window);
-    let times = [next, Some(window.deadline), waits.measured_by].into_iter().flatten();
-    let wake = times.filter(|time| *time > step.now).min();
-    if waits.are_none() {
-        clear_problem(&mut draft);
-        validating(step, &mut draft, window);
-    } else {
-        waits.tell(&mut draft);
-        if window.deadline <= step.now {
-            let over = format!(
-                "the validation period of Deployment {} ended at {}",
-                step.spec.canary, window.deadline
-            );
-            draft.set(RUNNING, true, "Validating", over);
-        }
-    }
-    let stalls = is_true(&draft.status, STALLED) && !is_true(&step.canary.status, STALLED);
-    if stalls || significant(&draft, &judgement) {
-        draft = with_items(draft, judgement);
-    }
-    Decision {
-        checks,
-        wake,
-        ..step.write(draft)
-    }
-}
-
-/// Items are written with other news, and on their own only when something happened that must outlive a restart.
-fn significant(draft: &Draft, judgement: &Judgement) -> bool {
-    use crate::api::ItemState::Inconclusive;
-    let stored = &draft.status.items;
-    stored.len() != judgement.items.len()
-        || stored.iter().zip(&judgement.items).any(|(old, new)| {
-            old.name != new.name || old.bad < new.bad || (old.state == Inconclusive) != (new.state == Inconclusive)
-        })
-}
-
 pub(super) fn with_items(mut draft: Draft, judgement: Judgement) -> Draft {
     draft.status.items = judgement.items;
     draft
-}
-
-/// Queries that are due, and when the next one is.
-fn checks(step: &Step<'_>, window: Window) -> (Vec<usize>, Option<Timestamp>) {
-    let (start, deadline) = (window.start, window.deadline);
-    let untold = Tally::default();
-    let mut due = Vec::new();
-    let mut next = None;
-    for (index, item) in step.spec.validation.items.iter().enumerate() {
-        let Item::PromQl(query) = item else { continue };
-        let tally = step.seen.tallies.get(index).unwrap_or(&untold);
-        if validation::due(tally, query, start, deadline, step.now) {
-            due.push(index);
-        }
-        next = [next, validation::next_check(query, start, deadline, step.now)]
-            .into_iter()
-            .flatten()
-            .min();
-    }
-    (due, next)
 }
 
 /// Says what is wrong, or that nothing is any more.

@@ -10,9 +10,9 @@ use std::{
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use rustls::{
-    ClientConfig, RootCertStore,
+    RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
 use tokio::{
@@ -20,8 +20,8 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::Transport;
-use crate::api::{PrometheusAuth, SecretKey};
+use super::{Transport, trust};
+use crate::api::{PrometheusAuth, QueryHeader, SecretKey};
 
 /// How often Secrets are read.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +58,7 @@ impl Clients {
         } else {
             // Never speaks TLS, so it does without the certificates of the system.
             self.plain
-                .get_or_try_init(async || trusting(RootCertStore::empty()))
+                .get_or_try_init(async || trusting(RootCertStore::empty(), Vec::new()))
                 .await
         };
         client.cloned()
@@ -73,14 +73,8 @@ fn trusting_the_system() -> Result<reqwest::Client, String> {
     })
 }
 
-fn trusting(roots: RootCertStore) -> Result<reqwest::Client, String> {
-    let broken = |_| "the TLS client can't be set up".to_owned();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(broken)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+fn trusting(roots: RootCertStore, given: Vec<CertificateDer<'static>>) -> Result<reqwest::Client, String> {
+    let config = trust::config(roots, given).ok_or_else(|| "the TLS client can't be set up".to_owned())?;
     build(reqwest::Client::builder().tls_backend_preconfigured(config))
         .map_err(|_| "the HTTP client can't be set up".to_owned())
 }
@@ -99,8 +93,9 @@ fn build(builder: reqwest::ClientBuilder) -> reqwest::Result<reqwest::Client> {
 /// What the Secrets of an endpoint come to. Not `Debug`: it holds what they hold.
 pub(super) struct Credentials {
     pub(super) client: reqwest::Client,
-    pub(super) authorization: Option<HeaderValue>,
-    /// What no message may repeat.
+    /// What is sent with every query.
+    pub(super) headers: HeaderMap,
+    /// What no message may repeat, the longest first: one may be a part of another.
     hidden: Vec<String>,
     /// The authority that `client` trusts.
     ca: Option<Vec<u8>>,
@@ -111,7 +106,7 @@ impl Credentials {
     pub(super) fn none(client: reqwest::Client) -> Self {
         Self {
             client,
-            authorization: None,
+            headers: HeaderMap::new(),
             hidden: Vec::new(),
             ca: None,
         }
@@ -222,42 +217,84 @@ impl Access {
                 let same = before.filter(|before| before.ca.as_ref() == Some(&ca));
                 let client = match same {
                     Some(before) => before.client.clone(),
-                    None => trusting(self.roots(&ca, name, key)?).map_err(Failure::Unread)?,
+                    None => self.trusting(&ca, name, key)?,
                 };
                 (client, Some(ca))
             }
         };
+        let (mut headers, mut hidden) = self.authorization(&api, &client).await?;
+        for header in self.auth.headers.iter().flatten() {
+            let (name, value) = self.header(&api, header, &mut hidden).await?;
+            headers.insert(name, value);
+        }
+        hidden.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        Ok(Credentials {
+            client,
+            headers,
+            hidden,
+            ca,
+        })
+    }
+
+    /// The header Authorization, if a Secret is named for it, and what must not be repeated of it.
+    async fn authorization(
+        &self,
+        api: &Api<Secret>,
+        client: &reqwest::Client,
+    ) -> Result<(HeaderMap, Vec<String>), Failure> {
         let request = client.get("http://localhost");
-        let (request, hidden) = if let Some(SecretKey { name, key }) = &self.auth.bearer_token_secret {
-            let secret = self.secret(&api, name).await?;
-            let token = self.text(&secret, name, key)?;
-            (request.bearer_auth(&token), Some(token))
+        let (request, secret) = if let Some(SecretKey { name, key }) = &self.auth.bearer_token_secret {
+            let token = self.text(&self.secret(api, name).await?, name, key)?;
+            (request.bearer_auth(&token), token)
         } else if let Some(name) = &self.auth.basic_auth_secret {
-            let secret = self.secret(&api, name).await?;
+            let secret = self.secret(api, name).await?;
             let username = self.text(&secret, name, "username")?;
             let password = self.text(&secret, name, "password")?;
-            (request.basic_auth(username, Some(&password)), Some(password))
+            (request.basic_auth(username, Some(&password)), password)
         } else {
-            (request, None)
+            return Ok((HeaderMap::new(), Vec::new()));
         };
         let request = request
             .build()
             .map_err(|_| Failure::Wrong("prometheusAuth names a secret that no HTTP header can carry".to_owned()))?;
-        let authorization = request.headers().get(AUTHORIZATION).cloned();
-        let encoded = authorization
-            .as_ref()
-            .and_then(|header| header.to_str().ok()?.split_once(' '));
-        let hidden = encoded
-            .map(|(_, encoded)| encoded.to_owned())
-            .into_iter()
-            .chain(hidden)
-            .collect();
-        Ok(Credentials {
-            client,
-            authorization,
-            hidden,
-            ca,
-        })
+        let mut hidden = vec![secret];
+        let mut headers = HeaderMap::new();
+        if let Some(authorization) = request.headers().get(AUTHORIZATION) {
+            let encoded = authorization.to_str().ok().and_then(|text| text.split_once(' '));
+            hidden.extend(encoded.map(|(_, encoded)| encoded.to_owned()));
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        Ok((headers, hidden))
+    }
+
+    /// A header of the user's. A value from a Secret must not be repeated, unless it is too short to be one: a tenant `1`
+    /// would take every digit out of a message.
+    async fn header(
+        &self,
+        api: &Api<Secret>,
+        header: &QueryHeader,
+        hidden: &mut Vec<String>,
+    ) -> Result<(HeaderName, HeaderValue), Failure> {
+        let value = match (&header.value, &header.value_from_secret) {
+            (_, Some(SecretKey { name, key })) => {
+                let text = self.text(&self.secret(api, name).await?, name, key)?;
+                hidden.extend(Some(text.clone()).filter(|text| text.len() > 3));
+                text
+            }
+            (value, None) => value.clone().unwrap_or_default(),
+        };
+        let (name, value) = (
+            HeaderName::from_bytes(header.name.as_bytes()),
+            HeaderValue::from_str(&value),
+        );
+        let (Ok(name), Ok(mut value)) = (name, value) else {
+            return Err(Failure::Wrong(format!(
+                "the header {} of prometheusAuth has a value that no HTTP header can carry",
+                header.name
+            )));
+        };
+        value.set_sensitive(true);
+        Ok((name, value))
     }
 
     /// Reads a Secret. No message repeats the error's own text: it may hold what it failed to read.
@@ -309,16 +346,19 @@ impl Access {
         Ok(text.to_owned())
     }
 
-    fn roots(&self, pem: &[u8], name: &str, key: &str) -> Result<RootCertStore, Failure> {
+    /// A client that trusts the certificates of `pem`.
+    fn trusting(&self, pem: &[u8], name: &str, key: &str) -> Result<reqwest::Client, Failure> {
+        let given: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        let given = given.unwrap_or_default();
         let mut roots = RootCertStore::empty();
-        let added = CertificateDer::pem_slice_iter(pem).all(|found| found.is_ok_and(|found| roots.add(found).is_ok()));
-        if added && !roots.is_empty() {
-            return Ok(roots);
+        let added = given.iter().all(|given| roots.add(given.clone()).is_ok());
+        if !added || roots.is_empty() {
+            return Err(Failure::Wrong(format!(
+                "secret {} of prometheusAuth has no valid PEM certificates under the key {key}",
+                self.named(name)
+            )));
         }
-        Err(Failure::Wrong(format!(
-            "secret {} of prometheusAuth has no valid PEM certificates under the key {key}",
-            self.named(name)
-        )))
+        trusting(roots, given).map_err(Failure::Unread)
     }
 
     fn named(&self, secret: &str) -> String {

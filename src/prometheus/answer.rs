@@ -6,6 +6,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
+use serde_json::Value;
 
 use crate::canary::validation::{Answer, Series};
 
@@ -17,8 +18,30 @@ struct Body {
     status: Option<String>,
     error: Option<String>,
     warnings: Option<Vec<String>>,
+    /// VictoriaMetrics: some of its storage nodes did not answer.
+    #[serde(rename = "isPartial")]
+    partial: Option<Value>,
     data: Option<Data>,
 }
+
+impl Body {
+    /// What may be wrong with an answer that seems to be one. Prometheus 2.48 to 2.52 puts remarks that may be mistaken
+    /// among its warnings; later ones have a list of their own.
+    fn doubts(&self) -> Option<String> {
+        let is_partial = |mark: &Value| !matches!(mark, Value::Null | Value::Bool(false));
+        if self.partial.as_ref().is_some_and(is_partial) {
+            return Some("the answer is partial (isPartial): a part of the storage did not answer".to_owned());
+        }
+        let warnings = self.warnings.iter().flatten().map(|warning| warning.trim());
+        let warnings: Vec<_> = warnings
+            .filter(|warning| !warning.is_empty() && !warning.starts_with(INFO))
+            .collect();
+        (!warnings.is_empty()).then(|| format!("warnings: {}", warnings.join("; ")))
+    }
+}
+
+/// How a remark begins that is no warning.
+const INFO: &str = "PromQL info:";
 
 #[derive(Deserialize)]
 struct Data {
@@ -30,18 +53,20 @@ struct Data {
 /// Reads the body of a 2xx answer to an instant query.
 pub(super) fn parse(body: &[u8]) -> Result<Answer, String> {
     let body: Body = serde_json::from_slice(body).map_err(|error| not_an_answer(body, &error))?;
-    let warnings = body.warnings.unwrap_or_default();
-    if !warnings.is_empty() {
-        return Err(format!("warnings: {}", warnings.join("; ")));
+    if let Some(doubts) = body.doubts() {
+        return Err(doubts);
     }
     match (body.status.as_deref(), body.data) {
+        (Some("success"), _) if body.error.as_ref().is_some_and(|error| !error.is_empty()) => {
+            Err(format!("a success with an error: {}", body.error.unwrap_or_default()))
+        }
         (Some("success"), Some(data)) => read(data),
         (Some("error"), _) => Err(body.error.unwrap_or_else(|| "an error without a text".to_owned())),
         _ => Err(WRONG_SHAPE.to_owned()),
     }
 }
 
-/// What Prometheus says beside a status that is no success.
+/// What a server says beside a status that is no success.
 #[derive(Deserialize)]
 pub(super) struct Said {
     /// Its text.
@@ -57,10 +82,17 @@ impl Said {
     }
 }
 
-/// What Prometheus says beside a status that is no success, if that is who speaks.
+/// What a server says beside a status that is no success: Prometheus in its own form, gateways before it in plain text.
+/// Pages for people are left out.
 pub(super) fn error(body: &[u8]) -> Option<Said> {
-    let said: Said = serde_json::from_slice(body).ok()?;
-    Some(said).filter(|said| !said.error.trim().is_empty())
+    let said = serde_json::from_slice(body).ok().or_else(|| {
+        let text = std::str::from_utf8(body).ok()?;
+        Some(Said {
+            error: text.split_whitespace().collect::<Vec<_>>().join(" "),
+            kind: String::new(),
+        })
+    });
+    said.filter(|said| !said.error.trim().is_empty() && !said.error.trim_start().starts_with('<'))
 }
 
 const WRONG_SHAPE: &str = "the answer is not one of Prometheus' query API: check the address and its path prefix";
@@ -246,6 +278,38 @@ mod tests {
         assert_eq!(parse(infos), Ok(Answer::Scalar(3.0)));
     }
 
+    /// An answer that holds a number, with `more` beside it.
+    fn marked(more: &str) -> Result<Answer, String> {
+        parse(format!(r#"{{"status":"success",{more},"data":{{"resultType":"scalar","result":[1,"3"]}}}}"#).as_bytes())
+    }
+
+    #[test]
+    fn an_answer_that_its_server_calls_partial_is_none() {
+        for partial in ["true", "\"true\"", "1"] {
+            let error = marked(&format!(r#""isPartial":{partial}"#)).expect_err(partial);
+            assert!(error.contains("the answer is partial (isPartial)"), "{error}");
+        }
+        for whole in ["false", "null"] {
+            assert_eq!(marked(&format!(r#""isPartial":{whole}"#)), Ok(Answer::Scalar(3.0)));
+        }
+        let error = marked(r#""warnings":["No StoreAPIs matched for this query"]"#).unwrap_err();
+        assert_eq!(error, "warnings: No StoreAPIs matched for this query");
+        let error = marked(r#""errorType":"internal","error":"store b: unavailable""#).unwrap_err();
+        assert_eq!(error, "a success with an error: store b: unavailable");
+    }
+
+    #[test]
+    fn infos_do_not_block_wherever_they_stand_and_warnings_do() {
+        let info = r#"PromQL info: metric might not be a counter, name does not end in _total: \"x\" (1:6)"#;
+        assert_eq!(
+            marked(&format!(r#""warnings":["{info}","{info}"],"infos":["{info}"]"#)),
+            Ok(Answer::Scalar(3.0))
+        );
+        let warning = "PromQL warning: bucket label \\\"le\\\" is missing";
+        let error = marked(&format!(r#""warnings":["{info}","{warning}"]"#)).unwrap_err();
+        assert_eq!(error, "warnings: PromQL warning: bucket label \"le\" is missing");
+    }
+
     #[test]
     fn what_is_no_instant_answer_is_refused_with_what_it_is() {
         for (body, why) in [
@@ -323,11 +387,18 @@ mod tests {
     }
 
     #[test]
-    fn the_text_of_an_error_is_there_only_if_prometheus_wrote_it() {
-        let body = br#"{"status":"error","error":"parse error"}"#;
-        assert_eq!(error(body).map(|said| said.error).as_deref(), Some("parse error"));
-        for body in ["", "<html>", "{}", r#"{"error":{"code":3}}"#, r#"{"error":" "}"#] {
-            assert!(error(body.as_bytes()).is_none(), "{body}");
+    fn the_text_of_an_error_is_prometheus_own_or_a_gateways() {
+        for (body, text) in [
+            (r#"{"status":"error","error":"parse error"}"#, Some("parse error")),
+            ("no org id\n", Some("no org id")),
+            (r#"{"message": "no\n token"}"#, Some(r#"{"message": "no\n token"}"#)),
+            ("", None),
+            (" \n", None),
+            ("\n<html>Sign in</html>", None),
+            (r#"{"error":" "}"#, None),
+        ] {
+            assert_eq!(error(body.as_bytes()).map(|said| said.error).as_deref(), text, "{body}");
         }
+        assert!(error(&[0xff, 0xfe]).is_none());
     }
 }

@@ -7,7 +7,9 @@
 mod access;
 mod answer;
 mod bounded;
+mod skew;
 mod transport;
+mod trust;
 
 #[cfg(test)]
 mod tests;
@@ -30,8 +32,12 @@ pub use self::transport::{Local, Transport};
 use self::{
     access::{Access, Clients, Credentials, Reading},
     bounded::Bounded,
+    skew::Skew,
 };
-use crate::canary::validation::{Answer, promql::Endpoint};
+use crate::{
+    canary::validation::{Answer, promql::Endpoint},
+    clock::Clock,
+};
 
 /// Longest time from sending a query to the end of its answer.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,6 +53,9 @@ const MAX_MESSAGE: usize = 240;
 
 /// Endpoints that are remembered.
 const MAX_ENDPOINTS: usize = 1000;
+
+/// Header with which M3 says that it left a part of the data out.
+const LIMITED: &str = "m3-results-limited";
 
 /// How long what was read from Secrets is kept.
 const KEEP_SECRETS: Duration = Duration::from_mins(5);
@@ -87,11 +96,21 @@ struct Inner {
     secrets: kube::Client,
     limits: Limits,
     transport: Transport,
+    clock: Clock,
     clients: Clients,
     /// By URL: whoever asks, the server's queries are the same few.
     gates: Mutex<Bounded<String, Semaphore>>,
     /// By namespace and endpoint, for those that ask for Secrets.
     accesses: Mutex<Bounded<(String, Endpoint), Access>>,
+}
+
+/// What came of a query.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// What the server says.
+    pub answer: Answer,
+    /// A remark on the server, for whoever wonders about its answer.
+    pub note: Option<String>,
 }
 
 /// Why a query was not answered.
@@ -114,19 +133,21 @@ impl From<String> for Failed {
 }
 
 impl Prometheus {
-    /// A client that reads the Secrets of [`PrometheusAuth`](crate::api::PrometheusAuth) through `secrets`, which is used for nothing else.
+    /// A client that reads the Secrets of [`PrometheusAuth`](crate::api::PrometheusAuth) through `secrets`, which is used
+    /// for nothing else. `clock` is what the clocks of servers are compared with.
     #[must_use]
-    pub fn new(secrets: kube::Client, transport: Transport) -> Self {
-        Self::with_limits(secrets, transport, Limits::default())
+    pub fn new(secrets: kube::Client, transport: Transport, clock: Clock) -> Self {
+        Self::with_limits(secrets, transport, clock, Limits::default())
     }
 
-    fn with_limits(secrets: kube::Client, transport: Transport, limits: Limits) -> Self {
+    fn with_limits(secrets: kube::Client, transport: Transport, clock: Clock, limits: Limits) -> Self {
         Self {
             inner: Arc::new(Inner {
                 secrets,
                 limits,
                 clients: Clients::new(&transport),
                 transport,
+                clock,
                 gates: Mutex::new(Bounded::new(limits.endpoints)),
                 accesses: Mutex::new(Bounded::new(limits.endpoints)),
             }),
@@ -137,23 +158,22 @@ impl Prometheus {
     ///
     /// At most 10 queries per URL are in flight; the others wait their turn. From then on the answer takes 10 s at most
     /// and, when Secrets have to be read first, 10 s more.
-    pub async fn query(&self, namespace: &str, endpoint: &Endpoint, query: &str, at: Timestamp) -> Answer {
-        self.inner
-            .query(namespace, endpoint, query, at)
-            .await
-            .unwrap_or_else(|failed| {
-                let why = brief(&failed.why);
-                if failed.rejected {
-                    Answer::Rejected(why)
-                } else {
-                    Answer::Unanswered(why)
-                }
-            })
+    pub async fn query(&self, namespace: &str, endpoint: &Endpoint, query: &str, at: Timestamp) -> Reply {
+        let reply = self.inner.query(namespace, endpoint, query, at).await;
+        reply.unwrap_or_else(|failed| {
+            let why = brief(&failed.why);
+            let answer = if failed.rejected {
+                Answer::Rejected(why)
+            } else {
+                Answer::Unanswered(why)
+            };
+            Reply { answer, note: None }
+        })
     }
 }
 
 impl Inner {
-    async fn query(&self, namespace: &str, endpoint: &Endpoint, query: &str, at: Timestamp) -> Result<Answer, Failed> {
+    async fn query(&self, namespace: &str, endpoint: &Endpoint, query: &str, at: Timestamp) -> Result<Reply, Failed> {
         let full = || {
             format!(
                 "more than {} Prometheus endpoints in use at once",
@@ -198,31 +218,31 @@ impl Inner {
         url: &str,
         query: &str,
         at: Timestamp,
-    ) -> Result<Answer, Failed> {
+    ) -> Result<Reply, Failed> {
         let _turn = gate.acquire().await.map_err(|_| "the client is closed".to_owned())?;
         timeout(self.limits.timeout, self.ask(credentials, url, query, at))
             .await
             .unwrap_or_else(|_| Err(format!("no answer from {url} within {:?}", self.limits.timeout).into()))
     }
 
-    async fn ask(&self, credentials: &Credentials, url: &str, query: &str, at: Timestamp) -> Result<Answer, Failed> {
+    async fn ask(&self, credentials: &Credentials, url: &str, query: &str, at: Timestamp) -> Result<Reply, Failed> {
         // A little less than ours, so that Prometheus can still say that it gave up.
         let timeout = format!("{}ms", (self.limits.timeout * 9 / 10).as_millis().max(1));
         let request = credentials
             .client
             .post(format!("{url}/api/v1/query"))
             .header(ACCEPT, "application/json")
+            .headers(credentials.headers.clone())
             .form(&[("query", query), ("time", &at.to_string()), ("timeout", &timeout)]);
-        let request = match &credentials.authorization {
-            Some(authorization) => request.header(reqwest::header::AUTHORIZATION, authorization.clone()),
-            None => request,
-        };
+        let sent = self.clock.now();
         let response = self.transport.send(request).await;
         let response = response.map_err(|error| unreached(url, &*error))?;
+        let skew = Skew::of(response.headers(), sent, self.clock.now());
         let status = response.status();
         if status.is_redirection() {
             return Err(redirected(url, &response).into());
         }
+        let limited = response.headers().get(LIMITED).is_some();
         let body = self.body(response).await;
         if !status.is_success() {
             let said = body.ok().and_then(|body| answer::error(&body));
@@ -232,7 +252,17 @@ impl Inner {
                 refused: matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
             });
         }
-        Ok(answer::parse(&body?)?)
+        let answer = answer::parse(&body?)?;
+        if limited || status == StatusCode::PARTIAL_CONTENT {
+            return Err(
+                format!("the answer is partial, as {url} says ({status}): a part of the data is missing").into(),
+            );
+        }
+        skew.check(url)?;
+        Ok(Reply {
+            answer,
+            note: skew.note(),
+        })
     }
 
     /// Reads the body as far as it is allowed to go.

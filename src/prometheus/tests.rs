@@ -1,6 +1,7 @@
 mod asking;
 mod local;
 mod secrets;
+mod tls;
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +22,10 @@ use k8s_openapi::{ByteString, api::core::v1::Secret};
 use tokio::net::TcpListener;
 
 use super::{Limits, Prometheus, Transport};
-use crate::canary::validation::{Answer, promql::Endpoint};
+use crate::{
+    canary::validation::{Answer, promql::Endpoint},
+    clock::Clock,
+};
 
 const EMPTY: &str = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
 
@@ -68,7 +72,10 @@ fn open(url: &str) -> Endpoint {
 }
 
 async fn ask(prometheus: &Prometheus, endpoint: &Endpoint) -> Answer {
-    prometheus.query("shop", endpoint, "up", Timestamp::UNIX_EPOCH).await
+    prometheus
+        .query("shop", endpoint, "up", Timestamp::UNIX_EPOCH)
+        .await
+        .answer
 }
 
 /// Why there is no answer.
@@ -136,7 +143,7 @@ impl Vault {
 
 /// A client that must not need Secrets.
 fn prometheus(limits: Limits) -> Prometheus {
-    Prometheus::with_limits(no_secrets(), Transport::Tcp, limits)
+    Prometheus::with_limits(no_secrets(), Transport::Tcp, Clock::default(), limits)
 }
 
 fn no_secrets() -> kube::Client {

@@ -27,6 +27,7 @@ mod manual;
 mod no_data;
 mod overruled;
 mod prom_ql;
+mod proof;
 mod published;
 mod readme;
 mod refused;

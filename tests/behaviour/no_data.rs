@@ -103,8 +103,51 @@ async fn nan_neither_fails_nor_promotes() {
 }
 
 #[tokio::test]
-async fn infinity_neither_fails_nor_promotes() {
-    held_by(Says::one("+Inf"), json!({}), "NoData", "Inf").await;
+async fn infinity_is_outside_of_every_range() {
+    let world = World::new("no-data").await;
+    world.target("app", 1).await;
+    let fake = Fake::value("+Inf").await;
+    world
+        .kanary("batman", "app", validation(item(&fake.address, json!({}))))
+        .await;
+    let ended = world.ends("batman", "Failed").await;
+    assert!(message(&ended, "Failed").contains("+Inf outside [0, 1]"), "{ended:#}");
+}
+
+#[tokio::test]
+async fn a_partial_answer_neither_fails_nor_promotes() {
+    let result = json!([{"metric": {}, "value": [1, "7"]}]);
+    let body = json!({"status": "success", "isPartial": true, "data": {"resultType": "vector", "result": result}});
+    held_by(
+        Says::Body(200, body.to_string()),
+        json!({}),
+        "Inconclusive",
+        "the answer is partial",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn the_words_of_a_gateway_are_reported() {
+    held_by(
+        Says::Body(401, "no org id\n".to_owned()),
+        json!({}),
+        "Inconclusive",
+        "401 Unauthorized: no org id",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_far_off_neither_fails_nor_promotes() {
+    let says = Says::Skewed(-180, Box::new(Says::one("0.5")));
+    held_by(
+        says,
+        json!({}),
+        "Inconclusive",
+        "behind the cluster's, and 30s are tolerated",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -206,6 +249,31 @@ async fn measured_bad(world: &World, times: u64) {
     world
         .until(&KANARY, "batman", &what, |kanary| bad(kanary) >= times)
         .await;
+}
+
+#[tokio::test]
+async fn less_tolerance_counts_what_was_measured_before() {
+    let world = World::new("no-data").await;
+    world.target("app", 1).await;
+    let fake = Fake::value("5").await;
+    let item = |limit: u32, interval: &str| item(&fake.address, json!({"failureLimit": limit, "interval": interval}));
+    world
+        .kanary("batman", "app", held(item(1000, "200ms"), json!({})))
+        .await;
+    measured_bad(&world, 2).await;
+    fake.now_says(Says::one("0.5"));
+    // Another place and another interval change nothing about what was found.
+    let items = json!([{"manual": {}}, item(1000, "300ms")]);
+    world.edit("batman", json!({"validation": {"items": items}})).await;
+    let asked = fake.asked().len();
+    fake.asked_times(asked + 2).await;
+    let items = json!([{"manual": {}}, item(1, "300ms")]);
+    world.edit("batman", json!({"validation": {"items": items}})).await;
+    let ended = world.ends("batman", "Failed").await;
+    assert!(
+        message(&ended, "Failed").contains("bad measurements, 1 tolerated"),
+        "{ended:#}"
+    );
 }
 
 #[tokio::test]
@@ -330,7 +398,7 @@ async fn a_query_is_a_template_of_the_runs_names() {
         .collect();
     let expected = |pods: &[String]| {
         format!(
-            "x{{d=\"app\",c=\"app-kanary-batman\",s=\"app-svc\",n=\"{}\",k=\"batman\",p=~\"{}\"}}",
+            "x{{d=\"app\",c=\"app-kanary-batman\",s=\"app-svc\",n=\"{}\",k=\"batman\",p=~\"(?:{})\"}}",
             world.ns,
             pods.join("|")
         )
@@ -361,6 +429,28 @@ async fn a_bearer_token_comes_from_a_secret_of_the_namespace() {
     world.ends("batman", "DeploymentUpdated").await;
     for asked in fake.asked() {
         assert_eq!(asked.authorization, "Bearer s3cr3t");
+    }
+}
+
+#[tokio::test]
+async fn headers_name_the_tenant() {
+    let world = World::new("no-data").await;
+    world.target("app", 1).await;
+    let secret = json!({"metadata": {"name": "prometheus"}, "stringData": {"key": "s3cr3t"}});
+    world.create(&SECRET, &secret).await;
+    let fake = Fake::value("0.5").await;
+    let headers = json!([
+        {"name": "X-Scope-OrgID", "value": "team-a"},
+        {"name": "X-Key", "valueFromSecret": {"name": "prometheus", "key": "key"}},
+    ]);
+    let auth = json!({"prometheusAuth": {"headers": headers}});
+    world
+        .kanary("batman", "app", validation(item(&fake.address, auth)))
+        .await;
+    world.ends("batman", "DeploymentUpdated").await;
+    for asked in fake.asked() {
+        assert_eq!(asked.headers["x-scope-orgid"], "team-a");
+        assert_eq!(asked.headers["x-key"], "s3cr3t");
     }
 }
 

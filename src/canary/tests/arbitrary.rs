@@ -136,11 +136,23 @@ fn conditions() -> impl Strategy<Value = Vec<Condition>> {
 }
 
 fn items() -> impl Strategy<Value = Vec<ItemStatus>> {
-    let item = (0..3_u32, select(vec![ItemState::Good, ItemState::Inconclusive]));
-    let item = item.prop_map(|(bad, state)| ItemStatus {
+    let reasons = vec![
+        None,
+        Some("NoData"),
+        Some("Inconclusive"),
+        Some("QueryInvalid"),
+        Some(""),
+    ];
+    let item = (
+        0..3_u32,
+        select(vec![ItemState::Good, ItemState::Inconclusive]),
+        select(reasons),
+    );
+    let item = item.prop_map(|(bad, state, reason)| ItemStatus {
         name: "promQL[0]".to_owned(),
         bad,
         state,
+        reason: reason.map(str::to_owned),
         ..ItemStatus::default()
     });
     vec(item, 0..3)
@@ -279,28 +291,28 @@ pub(super) fn outcome() -> impl Strategy<Value = Outcome> {
 }
 
 fn tally() -> impl Strategy<Value = Tally> {
-    (
-        0..3_u32,
-        0..3_u32,
-        0..5_u32,
-        option::of(outcome()),
-        option::of(time()),
-        any::<bool>(),
-        any::<bool>(),
-    )
-        .prop_map(|(good, bad, errors, last, last_check, pending, gaps)| Tally {
+    let counts = (0..3_u32, 0..3_u32, 0..3_u32, 0..5_u32, 0..5_u32, 0..3_u32);
+    let last = (option::of(outcome()), option::of(time()));
+    (counts, last, any::<[bool; 3]>()).prop_map(
+        |((good, bad, empty, errors, silence, answers), (last, last_check), [pending, resumed, knows])| Tally {
             good,
             bad,
+            empty,
             errors,
+            silence,
+            answers,
             last: last.map(|outcome| Sample {
                 outcome,
                 value: Some(0.5),
                 message: "measured".to_owned(),
             }),
             last_check,
+            pods: (0..9).filter(|_| knows).map(|number| format!("pod-{number}")).collect(),
             pending,
-            gaps,
-        })
+            resumed,
+            ..Tally::default()
+        },
+    )
 }
 
 /// Whatever may be seen around this Kanary.

@@ -203,7 +203,7 @@ pub(super) fn observation(canary: &Canary, spec: &Spec, short: &Value) -> Observ
         selectors: list("selectors").map(labels).collect(),
         kanary_service: there("kanaryService").map(owned),
         hpa: there("hpa").map(owned),
-        tallies: list("tallies").map(tally).collect(),
+        tallies: list("tallies").map(|value| tally(value, &short["pods"])).collect(),
         live_target: there("live").map(|value| LiveTarget {
             revision: None,
             uid: text(&value["uid"]).unwrap_or("uid-myapp".to_owned()),
@@ -347,8 +347,14 @@ fn pod(canary: &Canary, spec: &Spec, value: &Value) -> Pod {
     }
 }
 
-/// `last` is an outcome and a message: `Pass 0.2 on pod x`.
-fn tally(value: &Value) -> Tally {
+/// `last` is an outcome and a message: `Pass 0.2 on pod x`. All pods were ready when it was measured, unless `pods` names
+/// those that were.
+fn tally(value: &Value, pods: &Value) -> Tally {
+    let all = || {
+        let names = pods.as_array().into_iter().flatten();
+        names.map(|pod| text(&pod["name"]).unwrap_or("x".to_owned())).collect()
+    };
+    let pods = serde_json::from_value(value["pods"].clone()).unwrap_or_else(|_| all());
     let last = value["last"].as_str().map(|last| {
         let (outcome, message) = last.split_once(' ').unwrap_or((last, ""));
         let outcome = match outcome {
@@ -365,13 +371,19 @@ fn tally(value: &Value) -> Tally {
             message: message.to_owned(),
         }
     });
+    let is_empty = u32::from(last.as_ref().is_some_and(|last| last.outcome == Outcome::NoData));
     Tally {
         good: number(&value["good"]).unwrap_or_default(),
         bad: number(&value["bad"]).unwrap_or_default(),
+        empty: number(&value["empty"]).unwrap_or(is_empty),
         errors: number(&value["errors"]).unwrap_or_default(),
+        silence: number(&value["silence"]).unwrap_or(is_empty),
+        answers: number(&value["answers"]).unwrap_or_default(),
         last,
         last_check: time(&value["at"]),
+        pods,
         pending: value["pending"] == json!(true),
-        gaps: value["gaps"] == json!(true),
+        resumed: value["resumed"] == json!(true),
+        ..Tally::default()
     }
 }

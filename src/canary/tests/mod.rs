@@ -38,6 +38,7 @@ mod shielded;
 mod stored;
 mod traffic;
 mod under_way;
+mod waiting;
 
 use expect_test::Expect;
 use serde_json::Value;

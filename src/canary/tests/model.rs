@@ -141,7 +141,9 @@ impl Model {
             if self.seen.tallies.len() <= *index {
                 self.seen.tallies.resize_with(index + 1, Default::default);
             }
-            self.seen.tallies[*index].record(sample, now);
+            let ready = self.seen.pods.iter().filter(|pod| pod.ready);
+            let pods = ready.map(|pod| pod.name.clone()).collect();
+            self.seen.tallies[*index].record(sample, now, pods);
         }
     }
 

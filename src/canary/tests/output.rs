@@ -107,15 +107,20 @@ fn status_lines(former: &KanaryStatus, next: &KanaryStatus, now: Timestamp, line
                 (0, 0, 0) => String::new(),
                 (good, bad, errors) => format!(" ({good} good, {bad} bad, {errors} errors)"),
             };
+            let reason = item
+                .reason
+                .as_ref()
+                .map_or_else(String::new, |reason| format!(" ({reason})"));
             let message = Some(&item.message)
                 .filter(|m| !m.is_empty())
                 .map_or(String::new(), |m| format!(": {m}"));
             lines.push(format!(
-                "item {} {:?}{counts}{}",
+                "item {} {:?}{reason}{counts}{}",
                 item.name,
                 item.state,
                 times_in(&message)
             ));
+            lines.extend(item.warnings.iter().map(|warning| format!("  warning: {warning}")));
         }
     }
     lines.push(

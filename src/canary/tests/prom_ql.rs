@@ -202,9 +202,9 @@ fn queries_that_cannot_be_answered_for_long_are_inconclusive() {
         now: +1m21s
         "#,
         expect![[r#"
-            Reconciling=False Inconclusive: promQL[0]: the last queries could not be answered; see status.items
-            Stalled=True Inconclusive: promQL[0]: the last queries could not be answered; see status.items
-            item promQL[0] Inconclusive (3 good, 0 bad, 4 errors): connection refused
+            Reconciling=False Inconclusive: promQL[0]: 4 queries in a row could not be answered: connection refused
+            Stalled=True Inconclusive: promQL[0]: 4 queries in a row could not be answered: connection refused
+            item promQL[0] Inconclusive (Inconclusive) (3 good, 0 bad, 4 errors): 4 queries in a row could not be answered: connection refused
             shows Running 1m21s/15m0s
             wake at +1m40s
         "#]],
@@ -219,8 +219,8 @@ fn an_inconclusive_item_that_is_answered_again_lets_the_run_go_on() {
         status:
           phase: Running
           conditions: {Stalled: 'True Inconclusive: x', Reconciling: 'False Inconclusive: x'}
-          items: [{name: 'promQL[0]', state: Inconclusive, good: 3, bad: 0, errors: 4, message: 'connection refused'}]
-        seen: {canary: {available: +0s}, tallies: [{good: 4, last: 'Pass 0.2 on pod x', at: +2m}]}
+          items: [{name: 'promQL[0]', reason: Inconclusive, state: Inconclusive, good: 3, bad: 0, errors: 4, message: 'connection refused'}]
+        seen: {canary: {available: +0s}, tallies: [{good: 4, answers: 2, last: 'Pass 0.2 on pod x', at: +2m}]}
         now: +2m1s
         "#,
         expect![[r#"
@@ -283,7 +283,7 @@ fn a_verdict_valid_does_not_wait_for_a_prometheus_that_is_down() {
             Running=False VerdictValid: the verdict is good
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True VerdictValid: spec.verdict is valid
-            item promQL[0] Inconclusive (0 good, 0 bad, 9 errors): connection refused
+            item promQL[0] Inconclusive (Inconclusive) (0 good, 0 bad, 9 errors): 9 queries in a row could not be answered: connection refused
             shows Succeeded 3m1s/15m0s
         "#]],
     );
@@ -324,8 +324,8 @@ fn more_samples_than_the_period_has_room_for_are_refused() {
         spec: {validation: {validationPeriod: 1m, items: [{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}, minSamples: 10}}]}}
         "#,
         expect![[r#"
-            Errored=True InvalidSpec: spec.validation.items[0].promQL.minSamples 10 takes 200s at an interval of 20s, and the validationPeriod is 60s: lower minSamples or the interval, or raise the period
-            Stalled=True InvalidSpec: spec.validation.items[0].promQL.minSamples 10 takes 200s at an interval of 20s, and the validationPeriod is 60s: lower minSamples or the interval, or raise the period
+            Errored=True InvalidSpec: spec.validation.items[0].promQL.minSamples 10 can't be met: at an interval of 20s, 3 measurements fit into a validationPeriod of 1m0s, so lower minSamples or the interval, or raise the period
+            Stalled=True InvalidSpec: spec.validation.items[0].promQL.minSamples 10 can't be met: at an interval of 20s, 3 measurements fit into a validationPeriod of 1m0s, so lower minSamples or the interval, or raise the period
             shows Errored
         "#]],
     );
@@ -337,7 +337,7 @@ fn a_controller_that_restarted_goes_on_with_the_bad_measurements_that_the_status
         r#"
         spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}, failureLimit: 1}}]}}
         status: {phase: Running, items: [{name: 'promQL[0]', state: Bad, good: 2, bad: 1, errors: 0}]}
-        seen: {canary: {available: +0s}, tallies: [{good: 2, bad: 1, gaps: true}]}
+        seen: {canary: {available: +0s}, tallies: [{good: 2, bad: 1, resumed: true}]}
         now: +2m
         "#,
         expect![[r#"
@@ -360,7 +360,7 @@ fn a_query_that_prometheus_refuses_is_an_error_and_no_verdict() {
             Reconciling=False QueryInvalid: promQL[0]: parse error: unexpected end of input
             Errored=True QueryInvalid: promQL[0]: parse error: unexpected end of input
             Stalled=True QueryInvalid: promQL[0]: parse error: unexpected end of input
-            item promQL[0] Error (0 good, 0 bad, 1 errors): parse error: unexpected end of input
+            item promQL[0] Error (QueryInvalid) (0 good, 0 bad, 1 errors): parse error: unexpected end of input
             shows Errored 21s/15m0s
             wake at +40s
         "#]],
@@ -382,6 +382,7 @@ fn a_query_that_was_refused_and_is_mended_is_errored_no_more() {
             Errored=False Mended
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
             Stalled=False Mended
+            item promQL[0] Good (1 good, 0 bad, 0 errors): 0.2 on pod x
             shows Running 41s/15m0s
             wake at +1m0s
         "#]],

@@ -51,8 +51,8 @@ fn a_tolerated_bad_measurement_at_the_deadline_waits_for_a_good_one() {
         "#,
         expect![[r#"
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
-            Reconciling=True LastMeasurementBad: promQL[0]: waits for a good measurement (since +0s)
-            item promQL[0] Bad (41 good, 1 bad, 0 errors): 2 outside [0, 1] on pod x
+            Reconciling=True LastMeasurementBad: promQL[0]: waits for a good measurement after the deadline: 2 outside [0, 1] on pod x (since +0s)
+            item promQL[0] Bad (LastMeasurementBad) (41 good, 1 bad, 0 errors): waits for a good measurement after the deadline: 2 outside [0, 1] on pod x
             shows Running 15m1s/15m0s
             wake at +15m20s
         "#]],
@@ -70,9 +70,9 @@ fn no_data_at_the_deadline_is_not_success() {
         "#,
         expect![[r#"
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
-            Reconciling=False NoData: promQL[0]: too few measurements at the deadline; see status.items
-            Stalled=True NoData: promQL[0]: too few measurements at the deadline; see status.items
-            item promQL[0] NoData: no series of a ready canary pod
+            Reconciling=False NoData: promQL[0]: no data at the deadline: no series of a ready canary pod (0 good measurements so far, 1 needed)
+            Stalled=True NoData: promQL[0]: no data at the deadline: no series of a ready canary pod (0 good measurements so far, 1 needed)
+            item promQL[0] NoData (NoData): no data at the deadline: no series of a ready canary pod (0 good measurements so far, 1 needed)
             shows Running 15m1s/15m0s
             wake at +15m20s
         "#]],
@@ -90,9 +90,9 @@ fn no_data_at_the_deadline_after_good_measurements_is_not_success_either() {
         "#,
         expect![[r#"
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
-            Reconciling=False NoData: promQL[0]: no data at the deadline; see status.items
-            Stalled=True NoData: promQL[0]: no data at the deadline; see status.items
-            item promQL[0] NoData (40 good, 0 bad, 0 errors): no series
+            Reconciling=False NoData: promQL[0]: no data at the deadline: no series (40 good measurements so far, 1 needed)
+            Stalled=True NoData: promQL[0]: no data at the deadline: no series (40 good measurements so far, 1 needed)
+            item promQL[0] NoData (NoData) (40 good, 0 bad, 0 errors): no data at the deadline: no series (40 good measurements so far, 1 needed)
             shows Running 15m1s/15m0s
             wake at +15m20s
         "#]],
@@ -105,7 +105,7 @@ fn on_no_data_fail_fails_the_run_at_the_deadline() {
         r#"
         spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}, onNoData: fail}}]}}
         status: {phase: Running}
-        seen: {canary: {available: +0s}, tallies: [{last: 'NoData no series of a ready canary pod', at: +15m}]}
+        seen: {canary: {available: +0s}, tallies: [{empty: 45, last: 'NoData no series of a ready canary pod', at: +15m}]}
         now: +15m1s
         "#,
         expect![[r#"
@@ -139,19 +139,19 @@ fn on_no_data_fail_does_not_fail_the_run_before_the_deadline() {
 }
 
 #[test]
-fn on_no_data_fail_holds_when_the_measurements_are_missing_through_our_fault() {
+fn on_no_data_fail_holds_when_measurements_are_missing_through_our_fault() {
     check(
         r#"
         spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}, onNoData: fail}}]}}
         status: {phase: Running}
-        seen: {canary: {available: +0s}, tallies: [{gaps: true, last: 'NoData no series', at: +15m}]}
+        seen: {canary: {available: +0s}, tallies: [{resumed: true, last: 'NoData no series', at: +15m}]}
         now: +15m1s
         "#,
         expect![[r#"
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
-            Reconciling=False NoData: promQL[0]: too few measurements at the deadline; see status.items
-            Stalled=True NoData: promQL[0]: too few measurements at the deadline; see status.items
-            item promQL[0] NoData: no series
+            Reconciling=False NoData: promQL[0]: no data at the deadline: no series (0 good measurements so far, 1 needed)
+            Stalled=True NoData: promQL[0]: no data at the deadline: no series (0 good measurements so far, 1 needed)
+            item promQL[0] NoData (NoData): no data at the deadline: no series (0 good measurements so far, 1 needed)
             shows Running 15m1s/15m0s
             wake at +15m20s
         "#]],
@@ -169,9 +169,8 @@ fn too_few_good_measurements_at_the_deadline_hold_the_run() {
         "#,
         expect![[r#"
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
-            Reconciling=False NoData: promQL[0]: too few measurements at the deadline; see status.items
-            Stalled=True NoData: promQL[0]: too few measurements at the deadline; see status.items
-            item promQL[0] Good (4 good, 0 bad, 0 errors): 0.2 on pod x
+            Reconciling=True TooFewSamples: promQL[0]: 4 good measurements at the deadline, 5 needed: goes on measuring (since +0s)
+            item promQL[0] Good (TooFewSamples) (4 good, 0 bad, 0 errors): 4 good measurements at the deadline, 5 needed: goes on measuring
             shows Running 15m1s/15m0s
             wake at +15m20s
         "#]],
@@ -224,9 +223,9 @@ fn on_no_data_fail_holds_when_there_were_enough_good_measurements_before() {
         "#,
         expect![[r#"
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
-            Reconciling=False NoData: promQL[0]: no data at the deadline; see status.items
-            Stalled=True NoData: promQL[0]: no data at the deadline; see status.items
-            item promQL[0] NoData (40 good, 0 bad, 0 errors): no series
+            Reconciling=False NoData: promQL[0]: no data at the deadline: no series (40 good measurements so far, 1 needed)
+            Stalled=True NoData: promQL[0]: no data at the deadline: no series (40 good measurements so far, 1 needed)
+            item promQL[0] NoData (NoData) (40 good, 0 bad, 0 errors): no data at the deadline: no series (40 good measurements so far, 1 needed)
             shows Running 15m1s/15m0s
             wake at +15m20s
         "#]],

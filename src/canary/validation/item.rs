@@ -2,17 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::{Item, Outcome, Tally, promql::PromQl};
+use super::{Item, Tally, measured, waiting};
 use crate::{
-    api::{AfterDeadline, ItemState, ItemStatus, OnNoData, Word},
+    api::{AfterDeadline, ItemState, ItemStatus, Word},
     canary::{canary::Spec, labels::Selector, observation::Observation},
 };
-
-/// Reason of an item whose query Prometheus refuses: the user's to mend, so it counts as an error of the Kanary.
-pub const QUERY_INVALID: &str = "QueryInvalid";
-
-/// Reason of an item that waits for a measurement that is under way, or due later.
-pub const MEASURING: &str = "Measuring";
 
 /// What one item says.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,10 +17,8 @@ pub enum Verdict {
     Waits {
         /// One CamelCase word.
         reason: &'static str,
-        /// A sentence that does not change from check to check, because it goes to a condition.
+        /// A sentence.
         message: String,
-        /// Whether somebody should look.
-        stalled: bool,
     },
     /// The canary is bad.
     Bad {
@@ -42,10 +34,12 @@ pub enum Verdict {
 pub struct Judgement {
     /// The verdict of each item, in their order.
     pub verdicts: Vec<Verdict>,
-    /// What users see of each item.
+    /// What was found of each item; [`Judgement::settle`] says what of it is told.
     pub items: Vec<ItemStatus>,
     /// A manual item says valid and every other item agrees so far.
     pub valid_early: bool,
+    /// For each item the measurements with data in a row.
+    pub(super) answers: Vec<u32>,
 }
 
 impl Judgement {
@@ -78,72 +72,85 @@ pub struct Window {
 #[must_use]
 pub fn judge(spec: &Spec, seen: &Observation, window: Option<Window>, now: Timestamp) -> Judgement {
     let open = window.filter(|window| window.start <= now);
-    let past = open
-        .filter(|window| window.deadline <= now)
-        .map(|window| window.deadline);
+    let past = open.is_some_and(|window| window.deadline <= now);
     let untold = Tally::default();
     let mut judgement = Judgement {
         verdicts: Vec::new(),
         items: Vec::new(),
         valid_early: false,
+        answers: Vec::new(),
     };
     let mut word_given = false;
     for (index, item) in spec.validation.items.iter().enumerate() {
         let name = format!("{}[{index}]", item.kind());
-        let tally = seen.tallies.get(index).unwrap_or(&untold);
+        let tally = seen.tallies.get(index).unwrap_or(&untold).known_at(now);
         let verdict = match item {
             Item::Manual { after_deadline, status } => {
                 word_given |= *status == Some(Word::Valid);
-                manual(&name, *after_deadline, *status, past.is_some())
+                manual(&name, *after_deadline, *status, past)
             }
             Item::LabelWatch { pods, deployment } => {
                 let verdict = label_watch(&name, pods.as_ref(), deployment.as_ref(), seen);
                 if open.is_some() { verdict } else { not_yet(verdict) }
             }
-            Item::PromQl(query) => prom_ql(&name, query, tally, past),
-            Item::Unreadable(_) => waits(
-                "InvalidSpec",
-                format!("{name}: cannot be judged as it is written"),
-                false,
-            ),
+            Item::PromQl(query) => measured::judge(&name, query, &tally, open, now, &seen.pods),
+            Item::Unreadable(_) => Verdict::Waits {
+                reason: "InvalidSpec",
+                message: format!("{name}: cannot be judged as it is written"),
+            },
         };
-        judgement.items.push(item_status(name, item, tally, &verdict));
+        let warnings = match item {
+            Item::PromQl(query) => query.hints(spec.validation.initial_delay),
+            _ => Vec::new(),
+        };
+        judgement.items.push(ItemStatus {
+            warnings,
+            ..item_status(name, item, &tally, &verdict)
+        });
         judgement.verdicts.push(verdict);
+        judgement.answers.push(tally.answers);
     }
     judgement.valid_early = word_given && judgement.all_agree();
     judgement
 }
 
 fn item_status(name: String, item: &Item, tally: &Tally, verdict: &Verdict) -> ItemStatus {
-    let decided = |verdict: &Verdict| match verdict {
-        Verdict::Agrees => (ItemState::Good, String::new()),
-        Verdict::Waits { message, .. } => (ItemState::Pending, message.clone()),
-        Verdict::Bad { message, .. } => (ItemState::Bad, message.clone()),
+    let said = match verdict {
+        Verdict::Agrees => "",
+        Verdict::Waits { message, .. } | Verdict::Bad { message, .. } => message,
     };
-    let (state, message) = match item {
-        Item::PromQl(query) => {
-            let message = tally.last.as_ref().map(|sample| sample.message.clone());
-            (tally.state(query), message.unwrap_or_default())
+    let reason = waiting::told(verdict);
+    let last = tally.last.as_ref();
+    let (id, state, message) = match (item, verdict) {
+        (Item::PromQl(query), _) => {
+            let told = said.strip_prefix(&name).and_then(|said| said.strip_prefix(": "));
+            let message = told.filter(|_| reason.is_some());
+            let message = message.or(last.map(|sample| sample.message.as_str()));
+            (Some(query.id.clone()), tally.state(query), message.unwrap_or_default())
         }
-        _ => decided(verdict),
+        (_, Verdict::Agrees) => (None, ItemState::Good, said),
+        (_, Verdict::Waits { .. }) => (None, ItemState::Pending, said),
+        (_, Verdict::Bad { .. }) => (None, ItemState::Bad, said),
     };
     ItemStatus {
-        name,
+        id,
         state,
-        last_value: tally.last.as_ref().and_then(|sample| sample.value),
+        reason: reason.map(str::to_owned),
+        last_value: last.and_then(|sample| sample.value),
         last_check: tally.last_check,
         good: tally.good,
         bad: tally.bad,
         errors: tally.errors,
-        message,
+        message: message.to_owned(),
+        warnings: Vec::new(),
+        name,
     }
 }
 
 fn manual(name: &str, after: AfterDeadline, status: Option<Word>, past: bool) -> Verdict {
     let waits = |message: String| Verdict::Waits {
-        reason: "WaitingForManual",
+        reason: waiting::WAITING_FOR_MANUAL,
         message,
-        stalled: false,
     };
     match (status, after) {
         (Some(Word::Valid), _) => Verdict::Agrees,
@@ -181,84 +188,7 @@ fn label_watch(name: &str, pods: Option<&Selector>, deployment: Option<&Selector
 /// Before the window opens a match does not fail the run, but it does not speak for the canary either.
 fn not_yet(verdict: Verdict) -> Verdict {
     match verdict {
-        Verdict::Bad { reason, message } => Verdict::Waits {
-            reason,
-            message,
-            stalled: false,
-        },
+        Verdict::Bad { reason, message } => Verdict::Waits { reason, message },
         other => other,
     }
-}
-
-fn waits(reason: &'static str, message: String, stalled: bool) -> Verdict {
-    Verdict::Waits {
-        reason,
-        message,
-        stalled,
-    }
-}
-
-fn prom_ql(name: &str, query: &PromQl, tally: &Tally, past: Option<Timestamp>) -> Verdict {
-    let last = tally.last.as_ref().map_or("not measured yet", |sample| &sample.message);
-    let outcome = tally.last.as_ref().map(|sample| sample.outcome);
-    if tally.bad > query.failure_limit {
-        let tolerated = match query.failure_limit {
-            0 => String::new(),
-            limit => format!(" ({} bad measurements, {limit} tolerated)", tally.bad),
-        };
-        return Verdict::Bad {
-            reason: "PromQLFailed",
-            message: format!("{name}: {last}{tolerated}"),
-        };
-    }
-    if outcome == Some(Outcome::Invalid) {
-        return waits(QUERY_INVALID, format!("{name}: {last}"), true);
-    }
-    if tally.errors >= query.error_limit {
-        let message = format!("{name}: the last queries could not be answered; see status.items");
-        return waits("Inconclusive", message, true);
-    }
-    match past {
-        Some(deadline) => at_deadline(name, query, tally, deadline),
-        // Before the deadline "agrees so far" is the last measurement and enough of them.
-        None if outcome == Some(Outcome::Pass) && tally.good >= query.min_samples => Verdict::Agrees,
-        None => waits(MEASURING, format!("{name}: waits for measurements"), false),
-    }
-}
-
-/// Success needs enough good measurements, and one at or after the deadline among them.
-fn at_deadline(name: &str, query: &PromQl, tally: &Tally, deadline: Timestamp) -> Verdict {
-    let enough = tally.good >= query.min_samples;
-    match tally.outcome_since(deadline) {
-        Some(Outcome::Pass) if enough => Verdict::Agrees,
-        Some(Outcome::Pass | Outcome::NoData) if !enough => too_few(name, query, tally),
-        // Enough measurements, and silence when it counts: neither success nor failure, but somebody should know.
-        Some(Outcome::NoData) => {
-            let message = format!("{name}: no data at the deadline; see status.items");
-            waits("NoData", message, true)
-        }
-        Some(Outcome::Fail) => {
-            let message = format!("{name}: waits for a good measurement");
-            waits("LastMeasurementBad", message, false)
-        }
-        _ => {
-            let message = format!("{name}: waits for a measurement after the deadline");
-            waits(MEASURING, message, false)
-        }
-    }
-}
-
-fn too_few(name: &str, query: &PromQl, tally: &Tally) -> Verdict {
-    if query.on_no_data == OnNoData::Fail && !tally.gaps {
-        let last = tally.last.as_ref().map_or("", |sample| &sample.message);
-        return Verdict::Bad {
-            reason: "NoData",
-            message: format!(
-                "{name}: {last} ({} good measurements at the deadline, {} needed, and onNoData is fail)",
-                tally.good, query.min_samples
-            ),
-        };
-    }
-    let message = format!("{name}: too few measurements at the deadline; see status.items");
-    waits("NoData", message, true)
 }

@@ -1,15 +1,18 @@
 //! Validation items: from what was measured to a verdict.
 
 mod item;
+mod measured;
 mod parse;
 pub mod promql;
 mod tally;
+mod waiting;
 
 use std::time::Duration;
 
-pub use item::{Judgement, MEASURING, QUERY_INVALID, Verdict, Window, judge};
+pub use item::{Judgement, Verdict, Window, judge};
 pub use parse::Item;
-pub use tally::{Tally, due, next_check};
+pub use tally::{Tally, due, fitting, next_check};
+pub use waiting::{INCONCLUSIVE, MEASURING, NO_DATA, PATIENCE, QUERY_INVALID, Settled, warnings};
 
 /// `spec.validation`, parsed.
 #[derive(Clone, Debug)]

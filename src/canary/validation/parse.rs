@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{Validation, promql::PromQl};
+use super::{Validation, fitting, promql::PromQl};
 use crate::{
     api::{AfterDeadline, GoDuration, LabelMatch, ManualItem, ValidationItem, ValidationSpec, Word},
     canary::{canary::Invalid, labels::Selector},
@@ -41,11 +41,7 @@ impl Validation {
 
     /// Fills in the defaults, and notes what cannot be judged. `unreadable` are the places of items that could not be read at
     /// all, which is noted already.
-    pub(in crate::canary) fn parse(
-        spec: ValidationSpec,
-        unreadable: &BTreeSet<usize>,
-        problems: &mut Vec<Invalid>,
-    ) -> Self {
+    pub(crate) fn parse(spec: ValidationSpec, unreadable: &BTreeSet<usize>, problems: &mut Vec<Invalid>) -> Self {
         if spec.manual.is_some() || spec.label_watch.is_some() || spec.prom_ql.is_some() {
             problems.push(Invalid::spec(
                 "manual, labelWatch and promQL are entries of a list: write them under spec.validation.items, each after \
@@ -127,13 +123,13 @@ impl Item {
             }
             (None, None, Some(query), None) => {
                 let query = PromQl::parse(&query, interval).map_err(|e| at(format!(".promQL: {e}")))?;
-                let needed = query.interval.saturating_mul(query.min_samples);
-                // The check at the deadline comes on top of the grid, hence one interval of grace.
-                if query.min_samples > 1 && needed > period.saturating_add(query.interval) {
+                let fit = fitting(period, query.interval);
+                if u64::from(query.min_samples) > fit {
+                    let (interval, period) = (GoDuration(query.interval), GoDuration(period));
                     return Err(at(format!(
-                        ".promQL.minSamples {} takes {needed:?} at an interval of {:?}, and the validationPeriod is \
-                         {period:?}: lower minSamples or the interval, or raise the period",
-                        query.min_samples, query.interval
+                        ".promQL.minSamples {} can't be met: at an interval of {interval}, {fit} measurements fit into a \
+                         validationPeriod of {period}, so lower minSamples or the interval, or raise the period",
+                        query.min_samples
                     )));
                 }
                 Ok(Self::PromQl(Box::new(query)))

@@ -49,7 +49,7 @@ async fn a_query_is_posted_with_its_time_and_a_timeout() {
     let answer = prometheus(Limits::default())
         .query("shop", &open(&format!("{url}/prefix")), "a + b", at)
         .await;
-    assert_eq!(answer, Answer::Scalar(3.0));
+    assert_eq!(answer.answer, Answer::Scalar(3.0));
     let asked: Asked = asked.recv().await.unwrap();
     assert_eq!(asked.path, "/prefix/api/v1/query");
     assert_eq!(
@@ -101,9 +101,44 @@ async fn what_is_no_answer_says_why() {
         ),
         (204, "", "not JSON"),
         (401, "", "401 Unauthorized"),
+        (401, "no org id\n", "401 Unauthorized: no org id"),
+        (404, "404 page not found", "404 Not Found: 404 page not found"),
+        (206, EMPTY, "the answer is partial"),
     ] {
         let why = why(&prometheus, &open(&always(status, body).await)).await;
         assert!(why.contains(message), "{status} {body}: {why}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_was_cut_short_by_the_server_is_none() {
+    let limited = serve(|_| async {
+        let mut reply = reply(200, EMPTY);
+        let limit = header::HeaderValue::from_static("max_fetch_series_limit_applied");
+        reply.headers_mut().insert("M3-Results-Limited", limit);
+        reply
+    });
+    let why = why(&prometheus(patient()), &open(&limited.await)).await;
+    assert!(why.contains("the answer is partial"), "{why}");
+}
+
+#[tokio::test]
+async fn a_server_whose_clock_is_far_off_proves_nothing() {
+    let date = jiff::fmt::rfc2822::DateTimePrinter::new();
+    for (off, message) in [(-180, "behind the cluster's"), (180, "ahead of the cluster's")] {
+        let at = Timestamp::now() + jiff::SignedDuration::from_secs(off);
+        let date = date.timestamp_to_rfc9110_string(&at).unwrap();
+        let url = serve(move |_| {
+            let date = date.clone();
+            async move {
+                let mut reply = reply(200, EMPTY);
+                reply.headers_mut().insert(header::DATE, date.parse().unwrap());
+                reply
+            }
+        })
+        .await;
+        let why = why(&prometheus(patient()), &open(&url)).await;
+        assert!(why.contains(message) && why.contains("30s are tolerated"), "{why}");
     }
 }
 

@@ -1,17 +1,11 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
-    task::JoinSet,
-};
-use tokio_rustls::TlsAcceptor;
+use tokio::task::JoinSet;
 
 use super::{
-    Answer, Asked, EMPTY, Endpoint, Limits, Prometheus, Transport, Vault, ask, asking::patient, reply, serve, why,
+    Answer, Asked, Clock, EMPTY, Endpoint, Limits, Prometheus, Transport, Vault, ask, asking::patient, reply, serve,
+    why,
 };
 
 /// A server that answers who knows `authorization` and repeats what others sent.
@@ -34,7 +28,7 @@ async fn guarded(authorization: &'static str) -> String {
     .await
 }
 
-fn closed(url: &str, auth: &str) -> Endpoint {
+pub(super) fn closed(url: &str, auth: &str) -> Endpoint {
     Endpoint {
         url: url.to_owned(),
         auth: Some(serde_yaml_ng::from_str(auth).unwrap()),
@@ -46,11 +40,11 @@ fn bearer(url: &str) -> Endpoint {
 }
 
 fn with_vault(vault: &Arc<Vault>) -> Prometheus {
-    Prometheus::with_limits(vault.client(), Transport::Tcp, patient())
+    Prometheus::with_limits(vault.client(), Transport::Tcp, Clock::default(), patient())
 }
 
 /// Reads Secrets again whenever that may help.
-fn eager() -> Limits {
+pub(super) fn eager() -> Limits {
     Limits {
         read_secrets_again: Duration::ZERO,
         ..patient()
@@ -81,11 +75,38 @@ async fn a_name_and_a_password_are_sent() {
 }
 
 #[tokio::test]
+async fn headers_come_from_the_spec_and_from_secrets_and_what_a_secret_holds_is_not_repeated() {
+    let url = serve(|asked: Asked| async move {
+        let header = |name: &str| {
+            asked
+                .headers
+                .get(name)
+                .map_or("none", |header| header.to_str().unwrap())
+        };
+        let said = ["x-scope-orgid", "x-key", "authorization", "accept"].map(header);
+        reply(401, said.join(" "))
+    })
+    .await;
+    let vault = Arc::new(Vault::default());
+    vault.put(
+        "prom",
+        &[("key", "k3y-of-api\n"), ("token", "Api s3cret"), ("tenant", "1")],
+    );
+    let headers = "headers: [{name: X-Scope-OrgID, value: team-a}, {name: X-Key, valueFromSecret: {name: prom, key: key}}, \
+                   {name: Authorization, valueFromSecret: {name: prom, key: token}}]";
+    let message = why(&with_vault(&vault), &closed(&url, headers)).await;
+    assert_eq!(message, "401 Unauthorized: team-a *** *** application/json");
+    let headers = "headers: [{name: X-Scope-OrgID, valueFromSecret: {name: prom, key: tenant}}]";
+    let message = why(&with_vault(&vault), &closed(&url, headers)).await;
+    assert_eq!(message, "401 Unauthorized: 1 none none application/json");
+}
+
+#[tokio::test]
 async fn a_refused_token_is_read_again_but_not_each_time() {
     for (limits, reads) in [(patient(), 1), (eager(), 2)] {
         let vault = Arc::new(Vault::default());
         vault.put("prom", &[("token", "old-s3cret")]);
-        let prometheus = Prometheus::with_limits(vault.client(), Transport::Tcp, limits);
+        let prometheus = Prometheus::with_limits(vault.client(), Transport::Tcp, Clock::default(), limits);
         let endpoint = bearer(&guarded("Bearer new-s3cret").await);
         assert!(why(&prometheus, &endpoint).await.starts_with("401 Unauthorized"));
         vault.put("prom", &[("token", "new-s3cret")]);
@@ -166,7 +187,7 @@ async fn a_token_outlives_an_api_server_that_is_down_but_not_its_secret() {
         keep_secrets: Duration::ZERO,
         ..eager()
     };
-    let prometheus = Prometheus::with_limits(vault.client(), Transport::Tcp, limits);
+    let prometheus = Prometheus::with_limits(vault.client(), Transport::Tcp, Clock::default(), limits);
     let endpoint = bearer(&guarded("Bearer s3cret").await);
     assert_eq!(ask(&prometheus, &endpoint).await, Answer::Vector(vec![]));
     *vault.down.lock().unwrap() = Some(StatusCode::INTERNAL_SERVER_ERROR);
@@ -175,70 +196,4 @@ async fn a_token_outlives_an_api_server_that_is_down_but_not_its_secret() {
     *vault.down.lock().unwrap() = None;
     vault.secrets.lock().unwrap().clear();
     assert!(why(&prometheus, &endpoint).await.contains("does not exist"));
-}
-
-/// A new authority, and a server on 127.0.0.1 with a certificate that it signed: its PEM and the server's URL.
-async fn tls_server() -> (String, String) {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(vec![]).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca = params.self_signed(&key).unwrap().pem();
-    let authority = Issuer::new(params, key);
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, &authority).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-        )
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("https://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let Ok(mut stream) = acceptor.accept(stream).await else {
-                continue;
-            };
-            let _request = stream.read(&mut [0; 4096]).await;
-            let head = format!(
-                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-                EMPTY.len()
-            );
-            stream.write_all(format!("{head}{EMPTY}").as_bytes()).await.unwrap();
-            let _closed = stream.shutdown().await;
-        }
-    });
-    (ca, url)
-}
-
-#[tokio::test]
-async fn only_the_named_authority_is_trusted_and_it_is_read_again_when_it_changed() {
-    let (ca, url) = tls_server().await;
-    let (other, _) = tls_server().await;
-    let vault = Arc::new(Vault::default());
-    vault.put("ca", &[("ca.crt", &other)]);
-    let endpoint = closed(&url, "caSecret: {name: ca, key: ca.crt}");
-    let prometheus = Prometheus::with_limits(vault.client(), Transport::Tcp, eager());
-    let message = why(&prometheus, &endpoint).await;
-    assert!(
-        message.contains("can't be reached: invalid peer certificate"),
-        "{message}"
-    );
-    vault.put("ca", &[("ca.crt", &format!("{other}{ca}"))]);
-    assert_eq!(ask(&prometheus, &endpoint).await, Answer::Vector(vec![]));
-    assert_eq!(ask(&prometheus, &endpoint).await, Answer::Vector(vec![]));
-    assert_eq!(vault.reads(), 2);
-}
-
-#[tokio::test]
-async fn without_a_named_authority_an_unknown_one_is_not_trusted() {
-    let (_, url) = tls_server().await;
-    let endpoint = Endpoint { url, auth: None };
-    let message = why(&super::prometheus(patient()), &endpoint).await;
-    assert!(message.contains("certificate"), "{message}");
 }

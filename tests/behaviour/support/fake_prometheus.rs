@@ -1,19 +1,21 @@
 //! Servers that are not quite a Prometheus.
 
 use std::{
+    collections::BTreeMap,
     future::pending,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use axum::{
     Router,
     body::Bytes,
     extract::RawQuery,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, header::DATE},
     response::IntoResponse,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp, fmt::rfc2822::DateTimePrinter};
 use serde_json::{Value, json};
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -35,6 +37,12 @@ pub(crate) enum Says {
     Vector(Vec<(Value, String)>),
     /// So many bytes of JSON.
     Much(usize),
+    /// The same after a while.
+    Late(Duration, Box<Says>),
+    /// The same by a clock that is so many seconds off.
+    Skewed(i64, Box<Says>),
+    /// One after the other, from the start again.
+    InTurn(Vec<Says>),
 }
 
 /// A query that it was asked.
@@ -46,6 +54,8 @@ pub(crate) struct Asked {
     pub(crate) query: String,
     /// The header Authorization.
     pub(crate) authorization: String,
+    /// All headers, by their names in lower case.
+    pub(crate) headers: BTreeMap<String, String>,
 }
 
 /// A server that answers every request alike, and remembers what it was asked. It has a runtime of its own, so that it
@@ -74,15 +84,23 @@ impl Fake {
             async move |headers: HeaderMap, RawQuery(query): RawQuery, body: Bytes| {
                 let body = String::from_utf8_lossy(&body);
                 let query = field(&query.unwrap_or_default(), "query").or_else(|| field(&body, "query"));
-                let authorization = headers.get("authorization").and_then(|header| header.to_str().ok());
+                let headers = headers.iter();
+                let headers: BTreeMap<_, _> = headers
+                    .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+                    .collect();
                 let asked = Asked {
                     at: Timestamp::now(),
                     query: query.unwrap_or_default(),
-                    authorization: authorization.unwrap_or_default().to_owned(),
+                    authorization: headers.get("authorization").cloned().unwrap_or_default(),
+                    headers,
                 };
-                record.lock().unwrap().push(asked);
+                let times = {
+                    let mut record = record.lock().unwrap();
+                    record.push(asked);
+                    record.len()
+                };
                 let says = answer.lock().unwrap().clone();
-                respond(says).await
+                say(says, times).await
             },
         );
         runtime.spawn(async move { axum::serve(listener, app).await.expect("the fake serves") });
@@ -146,6 +164,33 @@ fn field(form: &str, name: &str) -> Option<String> {
     Some(value.into_owned())
 }
 
+/// What it says to the query of this number.
+async fn say(mut says: Says, number: usize) -> axum::response::Response {
+    let mut date = None;
+    loop {
+        says = match says {
+            Says::Late(time, says) => {
+                tokio::time::sleep(time).await;
+                *says
+            }
+            Says::Skewed(seconds, says) => {
+                date = Some(Timestamp::now() + SignedDuration::from_secs(seconds));
+                *says
+            }
+            Says::InTurn(all) => all[number % all.len()].clone(),
+            says => {
+                let mut response = respond(says).await;
+                if let Some(date) = date {
+                    let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&date);
+                    let date = date.expect("it is a year that HTTP knows").parse();
+                    response.headers_mut().insert(DATE, date.expect("a date is a header"));
+                }
+                return response;
+            }
+        };
+    }
+}
+
 async fn respond(says: Says) -> axum::response::Response {
     let json = [("content-type", "application/json")];
     match says {
@@ -164,6 +209,7 @@ async fn respond(says: Says) -> axum::response::Response {
             (json, body.to_string()).into_response()
         }
         Says::Much(bytes) => (json, format!("{{\"status\": \"{}\"}}", "x".repeat(bytes))).into_response(),
+        Says::Late(..) | Says::Skewed(..) | Says::InTurn(_) => unreachable!("they are made of others"),
     }
 }
 

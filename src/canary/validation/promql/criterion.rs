@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::{Value, json};
+
 use super::{
     grade::{absence, booleans, deviations, in_range, shares},
     judge::{Reading, sample},
@@ -33,21 +35,46 @@ pub(super) enum Criterion {
     NoResult,
 }
 
-/// The mean over the finite values of a whole result, those of other pods included.
+/// What the values of a whole result, those of other pods included, deviate from.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Mean {
-    value: f64,
-    count: usize,
+enum Mean {
+    /// A number that is not 0.
+    Is(f64),
+    /// Every value is 0.
+    Zeros,
+    /// There is none, and why.
+    Not(Outcome, &'static str),
 }
 
+/// A mean that is so small a part of the values that it is made of is rounding.
+const NO_PART: f64 = 1e-9;
+
 impl Mean {
-    pub(super) fn of(all: &[Series]) -> Self {
-        let finite = || all.iter().map(|series| series.value).filter(|value| value.is_finite());
-        let count = finite().count();
+    /// The mean over the values that are numbers: a pod that was not measured has no part in it.
+    fn of(all: &[Series]) -> Self {
+        let values = || all.iter().map(|series| series.value).filter(|value| !value.is_nan());
+        let count = values().count();
+        if count < 2 {
+            return Self::Not(Outcome::NoData, "a single series, which is its own mean");
+        }
+        if values().any(f64::is_infinite) {
+            return Self::Not(Outcome::NoData, "Inf in the result, beside which there is no mean");
+        }
+        let greatest = values().map(f64::abs).fold(0.0, f64::max);
+        if greatest == 0.0 {
+            return Self::Zeros;
+        }
         // Divided first: the sum of large values would overflow. No result has 2^52 series.
         #[allow(clippy::cast_precision_loss, reason = "exact for every count that fits in memory")]
-        let value = finite().map(|value| value / count as f64).sum();
-        Self { value, count }
+        let mean: f64 = values().map(|value| value / count as f64).sum();
+        if mean.abs() <= greatest * NO_PART {
+            return Self::Not(
+                Outcome::Error,
+                "the mean is 0, made of values of opposite signs, so no deviation from it can be told: write a query \
+                 whose values are not negative",
+            );
+        }
+        Self::Is(mean)
     }
 }
 
@@ -89,8 +116,8 @@ impl Criterion {
         *self == Self::NoResult
     }
 
-    /// Judges `readings`: finite ones and at least one, but for a criterion that is about presence.
-    pub(super) fn judge(&self, readings: &[Reading<'_>], mean: Mean) -> Sample {
+    /// Judges `readings`, at least one, out of the result `all`.
+    pub(super) fn judge(&self, readings: &[Reading<'_>], all: &[Series]) -> Sample {
         match self {
             Self::Range { min, max } => in_range(readings, *min, *max),
             Self::Counts {
@@ -105,24 +132,34 @@ impl Criterion {
             Self::Deviation {
                 max_percent,
                 of: DeviationOf::Ratio,
-            } => deviations(readings, 1.0, *max_percent),
+            } => deviations(readings, |value| value, *max_percent),
             Self::Deviation {
                 max_percent,
                 of: DeviationOf::Value,
-            } => {
-                if mean.count < 2 {
-                    return sample(Outcome::NoData, "a single series, which is its own mean");
-                }
-                if mean.value == 0.0 || !mean.value.is_finite() {
-                    return sample(
-                        Outcome::NoData,
-                        format!("the mean is {}, so nothing deviates from it", short(mean.value)),
-                    );
-                }
-                deviations(readings, mean.value, *max_percent)
-            }
+            } => match Mean::of(all) {
+                Mean::Not(outcome, why) => sample(outcome, why),
+                // What is nothing of nothing does not deviate from it.
+                Mean::Zeros => deviations(readings, |_| 1.0, *max_percent),
+                Mean::Is(mean) => deviations(readings, |value| value / mean, *max_percent),
+            },
             Self::Boolean => booleans(readings),
             Self::NoResult => absence(readings),
+        }
+    }
+
+    /// What it asks for, whatever way it was written.
+    pub(super) fn identity(&self) -> Value {
+        match self {
+            Self::Range { min, max } => json!({"range": [min, max]}),
+            Self::Counts {
+                key,
+                listed,
+                listed_is_good,
+                tolerance,
+            } => json!({"counts": key, "good": listed_is_good, "listed": listed, "tolerance": tolerance}),
+            Self::Deviation { max_percent, of } => json!({"deviation": max_percent, "of": of}),
+            Self::Boolean => json!("boolean"),
+            Self::NoResult => json!("noResult"),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::present;
-use crate::api::{PromQlItem, PrometheusAuth, SecretKey};
+use crate::api::{PromQlItem, PrometheusAuth, QueryHeader, SecretKey};
 
 /// Where a Prometheus answers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -116,21 +116,92 @@ fn auth(auth: &PrometheusAuth) -> Result<Option<PrometheusAuth>, String> {
         ("bearerTokenSecret", auth.bearer_token_secret.as_ref()),
         ("caSecret", auth.ca_secret.as_ref()),
     ] {
-        if let Some(SecretKey { name, key }) = key {
-            check_name(&format!("{field}.name"), name)?;
-            let named = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '.' | '_');
-            if key.is_empty() || !key.chars().all(named) {
-                return Err(format!(
-                    "prometheusAuth.{field}.key is not a key of a Secret: write one like token"
-                ));
-            }
-        }
+        key.map_or(Ok(()), |key| check_key(field, key))?;
+    }
+    let headers = auth.headers.as_deref().unwrap_or_default();
+    let names_itself = auth.bearer_token_secret.is_some() || basic.is_some();
+    for (index, header) in headers.iter().enumerate() {
+        let earlier = headers.get(..index).unwrap_or_default();
+        check_header(header, earlier, names_itself).map_err(|why| format!("prometheusAuth.headers[{index}] {why}"))?;
     }
     let auth = PrometheusAuth {
         basic_auth_secret: basic.map(str::to_owned),
+        headers: auth.headers.clone().filter(|headers| !headers.is_empty()),
         ..auth.clone()
     };
     Ok((auth != PrometheusAuth::default()).then_some(auth))
+}
+
+/// Headers that the client sets itself, or that would change what a request is.
+const OWN: [&str; 17] = [
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+];
+
+/// Refuses a header that is not the user's to set, or that nobody could send. No message repeats a value.
+fn check_header(header: &QueryHeader, earlier: &[QueryHeader], names_itself: bool) -> Result<(), String> {
+    let QueryHeader {
+        name,
+        value,
+        value_from_secret,
+    } = header;
+    let is_token = |char: char| char.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(char);
+    if name.is_empty() || name.len() > 256 || !name.chars().all(is_token) {
+        return Err("has no valid name: write one like X-Scope-OrgID".to_owned());
+    }
+    let is_named = |other: &str| name.eq_ignore_ascii_case(other);
+    if OWN.iter().any(|own| is_named(own)) {
+        return Err(format!("sets {name}, which the client sets itself: remove it"));
+    }
+    if earlier.iter().any(|earlier| is_named(&earlier.name)) {
+        return Err(format!("sets {name} a second time: remove one"));
+    }
+    let authorizes = is_named("authorization");
+    if authorizes && names_itself {
+        return Err(format!(
+            "sets {name}, and so does bearerTokenSecret or basicAuthSecret: remove one"
+        ));
+    }
+    match (value.as_deref().filter(|value| !value.is_empty()), value_from_secret) {
+        (Some(_), None) if authorizes => Err(format!(
+            "shows {name} to everybody: put it into a Secret and use valueFromSecret"
+        )),
+        (Some(value), None) => {
+            let is_sound = value.chars().all(|char| char == ' ' || char.is_ascii_graphic()) && value.trim() == value;
+            let wrong = || format!("has a value for {name} that no header can carry: use printable ASCII");
+            if is_sound { Ok(()) } else { Err(wrong()) }
+        }
+        (None, Some(key)) => check_key("headers.valueFromSecret", key),
+        _ => Err(format!(
+            "has not exactly one of value and valueFromSecret for {name}: write one of them"
+        )),
+    }
+}
+
+fn check_key(field: &str, SecretKey { name, key }: &SecretKey) -> Result<(), String> {
+    check_name(&format!("{field}.name"), name)?;
+    let named = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '.' | '_');
+    if key.is_empty() || !key.chars().all(named) {
+        return Err(format!(
+            "prometheusAuth.{field}.key is not a key of a Secret: write one like token"
+        ));
+    }
+    Ok(())
 }
 
 /// Refuses what is no name of a Secret. The name becomes a segment of a path: with a slash in it, it could lead to a Secret
@@ -263,5 +334,51 @@ mod tests {
         }
         let plain = "prometheusService: prom:9090\nprometheusAuth: {caSecret: {name: a, key: b}}";
         assert!(endpoint(plain).unwrap_err().contains("over http"));
+    }
+
+    #[test]
+    fn headers_are_the_users_but_for_those_that_make_a_request_what_it_is() {
+        let headers = |headers: &str| endpoint(&format!("prometheusURL: https://prom\nprometheusAuth: {headers}"));
+        let sound = "{headers: [{name: X-Scope-OrgID, value: 'team-a|team-b'}, {name: x-key, valueFromSecret: {name: a, key: b}}]}";
+        let auth = headers(sound).unwrap().auth.unwrap();
+        assert_eq!(auth.headers.map(|headers| headers.len()), Some(2));
+        assert_eq!(headers("{headers: []}").unwrap().auth, None);
+        let from_secret = "valueFromSecret: {name: a, key: b}";
+        assert!(headers(&format!("{{headers: [{{name: Authorization, {from_secret}}}]}}")).is_ok());
+        for (yaml, message) in [
+            (
+                "[{name: Host, value: a}]",
+                "headers[0] sets Host, which the client sets itself",
+            ),
+            ("[{name: content-Length, value: '0'}]", "which the client sets itself"),
+            ("[{name: 'X Y', value: a}]", "headers[0] has no valid name"),
+            ("[{name: \"X\\r\\nHost\", value: a}]", "has no valid name"),
+            ("[{name: '', value: a}]", "has no valid name"),
+            (
+                "[{name: X, value: a}, {name: x, value: b}]",
+                "headers[1] sets x a second time",
+            ),
+            ("[{name: X, value: \"a\\nHost: b\"}]", "that no header can carry"),
+            ("[{name: X, value: ' a'}]", "that no header can carry"),
+            ("[{name: X, value: 'ä'}]", "that no header can carry"),
+            ("[{name: X}]", "not exactly one of value and valueFromSecret"),
+            (
+                "[{name: X, value: a, valueFromSecret: {name: a, key: b}}]",
+                "not exactly one of",
+            ),
+            (
+                "[{name: X, valueFromSecret: {name: ../a, key: b}}]",
+                "valueFromSecret.name is not the name",
+            ),
+            (
+                "[{name: authorization, value: 'Bearer hunter2'}]",
+                "use valueFromSecret",
+            ),
+        ] {
+            let error = headers(&format!("{{headers: {yaml}}}")).expect_err(yaml);
+            assert!(error.contains(message) && !error.contains("hunter2"), "{yaml}: {error}");
+        }
+        let twice = format!("{{basicAuthSecret: me, headers: [{{name: Authorization, {from_secret}}}]}}");
+        assert!(headers(&twice).unwrap_err().contains("and so does bearerTokenSecret"));
     }
 }

@@ -23,11 +23,12 @@ struct Finding<'a> {
     reading: &'a Reading<'a>,
 }
 
-/// The finding that decides: the worst outcome, then the greatest weight, then the first.
+/// The finding that decides: the worst outcome, then the greatest weight, then the first. Nothing passes beside a finding
+/// without data.
 fn worst<'a>(findings: impl Iterator<Item = Finding<'a>>) -> Option<Finding<'a>> {
     let rank = |outcome| match outcome {
-        Outcome::NoData => 0,
-        Outcome::Pass => 1,
+        Outcome::Pass => 0,
+        Outcome::NoData => 1,
         Outcome::Error | Outcome::Invalid => 2,
         Outcome::Fail => 3,
     };
@@ -37,6 +38,20 @@ fn worst<'a>(findings: impl Iterator<Item = Finding<'a>>) -> Option<Finding<'a>>
             .then(next.weight.total_cmp(&worst.weight));
         if order.is_gt() { next } else { worst }
     })
+}
+
+/// A reading that says nothing.
+fn nothing<'a>(reading: &'a Reading<'a>) -> Finding<'a> {
+    Finding {
+        outcome: Outcome::NoData,
+        weight: 0.0,
+        value: reading.value,
+        reading,
+    }
+}
+
+fn no_measurement(found: &Finding<'_>) -> String {
+    format!("{} is no measurement{}", short(found.value), place(found.reading))
 }
 
 fn decide<'a>(findings: impl Iterator<Item = Finding<'a>>, text: impl Fn(&Finding<'a>) -> String) -> Sample {
@@ -59,27 +74,36 @@ fn exceeds(percent: f64, limit: f64) -> bool {
 }
 
 pub(super) fn in_range(readings: &[Reading<'_>], min: f64, max: f64) -> Sample {
-    let findings = readings.iter().map(|reading| Finding {
-        outcome: pass_if((min..=max).contains(&reading.value)),
-        weight: (min - reading.value).max(reading.value - max),
-        value: reading.value,
-        reading,
+    let findings = readings.iter().map(|reading| {
+        if reading.value.is_nan() {
+            return nothing(reading);
+        }
+        Finding {
+            outcome: pass_if((min..=max).contains(&reading.value)),
+            weight: (min - reading.value).max(reading.value - max),
+            value: reading.value,
+            reading,
+        }
     });
     decide(findings, |found| {
-        let word = if found.outcome == Outcome::Pass {
-            "within"
-        } else {
-            "outside"
+        let word = match found.outcome {
+            Outcome::Pass => "within",
+            Outcome::NoData => return no_measurement(found),
+            _ => "outside",
         };
         let (value, min, max) = (short(found.value), short(min), short(max));
         format!("{value} {word} [{min}, {max}]{}", place(found.reading))
     })
 }
 
-pub(super) fn deviations(readings: &[Reading<'_>], mean: f64, max_percent: f64) -> Sample {
+/// `ratio` is what a value is of the mean. An infinite value deviates from nothing: there is no mean beside it.
+pub(super) fn deviations(readings: &[Reading<'_>], ratio: impl Fn(f64) -> f64, max_percent: f64) -> Sample {
     let percent = |ratio: f64| (ratio - 1.0).abs() * 100.0;
     let findings = readings.iter().map(|reading| {
-        let ratio = reading.value / mean;
+        if !reading.value.is_finite() {
+            return nothing(reading);
+        }
+        let ratio = ratio(reading.value);
         Finding {
             outcome: pass_if(!exceeds(percent(ratio), max_percent)),
             weight: percent(ratio),
@@ -88,10 +112,10 @@ pub(super) fn deviations(readings: &[Reading<'_>], mean: f64, max_percent: f64) 
         }
     });
     decide(findings, |found| {
-        let word = if found.outcome == Outcome::Pass {
-            "within"
-        } else {
-            "above"
+        let word = match found.outcome {
+            Outcome::Pass => "within",
+            Outcome::NoData => return no_measurement(found),
+            _ => "above",
         };
         let (ratio, off, max) = (short(found.value), short(percent(found.value)), short(max_percent));
         format!(
@@ -104,7 +128,9 @@ pub(super) fn deviations(readings: &[Reading<'_>], mean: f64, max_percent: f64) 
 pub(super) fn booleans(readings: &[Reading<'_>]) -> Sample {
     let findings = readings.iter().map(|reading| {
         let is = |number: f64| (reading.value - number).abs() < f64::EPSILON;
-        let outcome = if is(1.0) {
+        let outcome = if reading.value.is_nan() {
+            Outcome::NoData
+        } else if is(1.0) {
             Outcome::Pass
         } else if is(0.0) {
             Outcome::Fail
@@ -113,9 +139,7 @@ pub(super) fn booleans(readings: &[Reading<'_>]) -> Sample {
         };
         Finding {
             outcome,
-            weight: 0.0,
-            value: reading.value,
-            reading,
+            ..nothing(reading)
         }
     });
     decide(findings, |found| {
@@ -123,14 +147,16 @@ pub(super) fn booleans(readings: &[Reading<'_>]) -> Sample {
         match found.outcome {
             Outcome::Pass => format!("1, which is good{place}"),
             Outcome::Fail => format!("0, which is bad{place}"),
+            Outcome::NoData => no_measurement(found),
             _ => format!("{} is neither 1 (good) nor 0 (bad){place}", short(found.value)),
         }
     })
 }
 
+/// Judges series where none is due.
 pub(super) fn absence(readings: &[Reading<'_>]) -> Sample {
     let Some(first) = readings.first() else {
-        return sample(Outcome::Pass, "no series, which is good");
+        return sample(Outcome::NoData, "no series");
     };
     let number = match readings.len() {
         1 => "a series".to_owned(),
@@ -166,7 +192,8 @@ pub(super) fn shares(readings: &[Reading<'_>], key: &str, is_bad: impl Fn(&str) 
         };
         let group = groups.entry(reading.pod).or_insert(new);
         match reading.labels.get(key) {
-            Some(label) if reading.value >= 0.0 => {
+            // A sum with NaN in it is NaN.
+            Some(label) if reading.value.is_nan() || reading.value >= 0.0 => {
                 group.total += reading.value;
                 if is_bad(label) {
                     group.bad += reading.value;
@@ -212,7 +239,7 @@ fn share<'a>(group: &Counts<'a>, tolerance: f64) -> Finding<'a> {
             reading: odd,
         };
     }
-    if group.total <= 0.0 || !group.total.is_finite() {
+    if !group.total.is_finite() || group.total <= 0.0 {
         return Finding {
             outcome: Outcome::NoData,
             weight: group.total,
@@ -229,22 +256,27 @@ fn share<'a>(group: &Counts<'a>, tolerance: f64) -> Finding<'a> {
     }
 }
 
-/// ` on pod …`, or the labels of the series where it stands for all pods.
-fn place(reading: &Reading<'_>) -> String {
-    if let Some(pod) = reading.pod {
-        return format!(" on pod {pod}");
-    }
-    if reading.labels.is_empty() {
-        return String::new();
-    }
+/// ` on pod …` with the other labels of its series. The pod comes first, and what says nothing is left out: the name of the
+/// metric, which is in the query, and labels without a value.
+pub(super) fn place(reading: &Reading<'_>) -> String {
+    let named = || reading.labels.get(reading.key).map(String::as_str);
+    let pod = reading.pod.or_else(named).filter(|pod| !pod.is_empty());
     let labels: Vec<_> = reading
         .labels
         .iter()
+        .filter(|(name, value)| *name != reading.key && *name != "__name__" && !value.is_empty())
         .map(|(name, value)| format!("{name}={value:?}"))
         .collect();
     let labels = labels.join(", ");
-    match labels.char_indices().nth(LABELS_SHOWN) {
-        Some((end, _)) => format!(" on {{{}…}}", labels.get(..end).unwrap_or_default()),
-        None => format!(" on {{{labels}}}"),
+    let labels = match labels.char_indices().nth(LABELS_SHOWN) {
+        Some((end, _)) => format!("{{{}…}}", labels.get(..end).unwrap_or_default()),
+        None if labels.is_empty() => String::new(),
+        None => format!("{{{labels}}}"),
+    };
+    match (pod, labels.is_empty()) {
+        (None, true) => String::new(),
+        (None, false) => format!(" on {labels}"),
+        (Some(pod), true) => format!(" on pod {pod}"),
+        (Some(pod), false) => format!(" on pod {pod} {labels}"),
     }
 }

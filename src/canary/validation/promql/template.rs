@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::scan::{After, Piece, Place, scan};
+
 /// What the variables of a query stand for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vars<'a> {
@@ -41,7 +43,18 @@ const KNOWN: [(&str, Var); 6] = [
 #[derive(Clone, Debug, PartialEq)]
 enum Part {
     Text(String),
-    Var(Var),
+    Var(Var, Form),
+}
+
+/// How the values of a variable are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// As they are.
+    Plain,
+    /// As a regular expression that matches exactly them, in quotes, where a backslash is written twice.
+    Regex,
+    /// The same in backticks, where a backslash is a backslash.
+    RawRegex,
 }
 
 /// A parsed query. PromQL's own braces are single, so `{{` always opens a variable.
@@ -49,31 +62,25 @@ enum Part {
 pub(super) struct Template(Vec<Part>);
 
 impl Template {
-    /// Reads `query`.
-    pub(super) fn parse(query: &str) -> Result<Self, String> {
+    /// Reads `query`; `field` is what it is called in messages.
+    pub(super) fn parse(field: &str, query: &str) -> Result<Self, String> {
         if query.trim().is_empty() {
-            return Err("query is empty: write a PromQL query".to_owned());
+            return Err(format!("{field} is empty: write a PromQL query"));
         }
-        let mut parts = Vec::new();
-        let mut rest = query;
-        while let Some((text, opened)) = rest.split_once("{{") {
-            let (name, after) = opened
-                .split_once("}}")
-                .ok_or_else(|| "query has a `{{` that is not closed: add `}}` after the variable".to_owned())?;
-            parts.push(Part::Text(text.to_owned()));
-            parts.push(Part::Var(known(name)?));
-            rest = after;
-        }
-        parts.push(Part::Text(rest.to_owned()));
-        Ok(Self(parts))
-    }
-
-    pub(super) fn uses_pods(&self) -> bool {
-        self.0.contains(&Part::Var(Var::Pods))
+        let pieces = scan(query).map_err(|why| format!("{field} {why}"))?.pieces;
+        let parts = pieces.into_iter().map(|piece| match piece {
+            Piece::Text(text) => Ok(Part::Text(text.to_owned())),
+            Piece::Var(name, place) => {
+                let var = known(name).map_err(|why| format!("{field} {why}"))?;
+                let form = form(var, place).map_err(|why| format!("{field} {why}"))?;
+                Ok(Part::Var(var, form))
+            }
+        });
+        parts.collect::<Result<_, String>>().map(Self)
     }
 
     pub(super) fn uses_service(&self) -> bool {
-        self.0.contains(&Part::Var(Var::Service))
+        self.0.iter().any(|part| matches!(part, Part::Var(Var::Service, _)))
     }
 
     /// The query with the values of `vars`.
@@ -81,15 +88,39 @@ impl Template {
         self.0.iter().fold(String::new(), |mut query, part| {
             match part {
                 Part::Text(text) => query.push_str(text),
-                Part::Var(Var::Deployment) => query.push_str(vars.deployment),
-                Part::Var(Var::Canary) => query.push_str(vars.canary),
-                Part::Var(Var::Service) => query.push_str(vars.service),
-                Part::Var(Var::Namespace) => query.push_str(vars.namespace),
-                Part::Var(Var::Kanary) => query.push_str(vars.kanary),
-                Part::Var(Var::Pods) => push_regex(&mut query, vars.pods),
+                Part::Var(Var::Deployment, form) => push(&mut query, vars.deployment, *form),
+                Part::Var(Var::Canary, form) => push(&mut query, vars.canary, *form),
+                Part::Var(Var::Service, form) => push(&mut query, vars.service, *form),
+                Part::Var(Var::Namespace, form) => push(&mut query, vars.namespace, *form),
+                Part::Var(Var::Kanary, form) => push(&mut query, vars.kanary, *form),
+                Part::Var(Var::Pods, form) => push_group(&mut query, vars.pods, *form),
             }
             query
         })
+    }
+}
+
+/// How a variable is written at its place. The names of the pods are alternatives, which only a regular expression has.
+fn form(var: Var, place: Place) -> Result<Form, String> {
+    let is_pods = var == Var::Pods;
+    match place {
+        Place::Text {
+            raw,
+            after: After::Matches,
+        } => Ok(if raw { Form::RawRegex } else { Form::Regex }),
+        Place::Text {
+            after: After::Equals, ..
+        } if is_pods => Err(
+            "has {{ pods }} behind `=` or `!=`, which compare with one name: write `=~` or `!~`, as in \
+             pod=~\"{{ pods }}\""
+                .to_owned(),
+        ),
+        Place::Text { .. } | Place::Code if is_pods => Err(
+            "has {{ pods }} where no label is matched: write it in quotes behind `=~` or `!~`, as in \
+             pod=~\"{{ pods }}\""
+                .to_owned(),
+        ),
+        Place::Text { .. } | Place::Code | Place::Comment => Ok(Form::Plain),
     }
 }
 
@@ -101,7 +132,7 @@ fn known(name: &str) -> Result<Var, String> {
         .map(|(_, var)| *var)
         .ok_or_else(|| {
             let shown: String = name.chars().take(40).collect();
-            let mut message = format!("query has the unknown variable `{{{{ {shown} }}}}`: use ");
+            let mut message = format!("has the unknown variable `{{{{ {shown} }}}}`: use ");
             for (index, (known, _)) in KNOWN.iter().enumerate() {
                 let separator = match index {
                     0 => "",
@@ -114,9 +145,14 @@ fn known(name: &str) -> Result<Var, String> {
         })
 }
 
-/// A regex that matches exactly `names`, as it is written inside a double-quoted PromQL string: a backslash of the regex
-/// is two there. No name gives `-`, which names no pod: an empty regex would match every series without the label.
-fn push_regex(query: &mut String, names: &[&str]) {
+/// The names as one group, so that what is written before and behind it is about each of them. No name gives `-`, which
+/// names no pod: an empty group would match every series without the label.
+fn push_group(query: &mut String, names: &[&str], form: Form) {
+    if form == Form::Plain {
+        query.push_str(&names.join("|"));
+        return;
+    }
+    query.push_str("(?:");
     if names.is_empty() {
         query.push('-');
     }
@@ -124,16 +160,31 @@ fn push_regex(query: &mut String, names: &[&str]) {
         if index > 0 {
             query.push('|');
         }
-        for char in name.chars() {
-            match char {
-                '"' => query.push_str("\\\""),
-                '\\' => query.push_str("\\\\\\\\"),
-                '.' | '+' | '*' | '?' | '(' | ')' | '|' | '[' | ']' | '{' | '}' | '^' | '$' => {
-                    query.push_str("\\\\");
+        push(query, name, form);
+    }
+    query.push(')');
+}
+
+/// A value. As a regular expression it matches exactly that value, and whatever it holds stays inside its quotes.
+fn push(query: &mut String, value: &str, form: Form) {
+    let backslash = match form {
+        Form::Plain => return query.push_str(value),
+        Form::Regex => "\\\\",
+        Form::RawRegex => "\\",
+    };
+    for char in value.chars() {
+        match char {
+            '"' | '\'' | '`' | '\0'..='\x1f' => {
+                let _infallible = write!(query, "{backslash}x{{{:x}}}", u32::from(char));
+            }
+            '\\' | '.' | '+' | '*' | '?' | '(' | ')' | '|' | '[' | ']' | '{' | '}' | '^' | '$' => {
+                query.push_str(backslash);
+                query.push(char);
+                if char == '\\' && form == Form::Regex {
                     query.push(char);
                 }
-                _ => query.push(char),
             }
+            _ => query.push(char),
         }
     }
 }
@@ -152,7 +203,12 @@ mod tests {
     };
 
     fn render(query: &str) -> Result<String, String> {
-        Template::parse(query).map(|template| template.render(&VARS))
+        Template::parse("query", query).map(|template| template.render(&VARS))
+    }
+
+    fn with_pods(query: &str, pods: &[&str]) -> String {
+        let template = Template::parse("query", query).unwrap();
+        template.render(&Vars { pods, ..VARS })
     }
 
     #[test]
@@ -164,10 +220,6 @@ mod tests {
             ("{{  canary.name\t}}", "myapp-kanary-batman"),
             ("{{ service.name }}/{{ namespace }}", "myapp-svc/shop"),
             (r#"up{app="{{ kanary.name }}"}"#, r#"up{app="batman"}"#),
-            (
-                r#"up{pod=~"{{ pods }}"}"#,
-                r#"up{pod=~"myapp-kanary-batman-x2x9z|my\\.app-1"}"#,
-            ),
             ("sum(x{a=\"b\"}) by (le)", "sum(x{a=\"b\"}) by (le)"),
             ("x{a=\"}}\"}", "x{a=\"}}\"}"),
         ] {
@@ -176,16 +228,75 @@ mod tests {
     }
 
     #[test]
-    fn no_pods_render_as_a_regex_that_matches_none() {
-        let template = Template::parse("{{ pods }}").unwrap();
-        assert_eq!(template.render(&Vars { pods: &[], ..VARS }), "-");
+    fn pods_are_one_group_that_is_right_in_each_kind_of_text() {
+        for (query, rendered) in [
+            (
+                r#"up{pod=~"{{ pods }}"}"#,
+                r#"up{pod=~"(?:myapp-kanary-batman-x2x9z|my\\.app-1)"}"#,
+            ),
+            (
+                "up{instance=~'{{ pods }}:8080'}",
+                r"up{instance=~'(?:myapp-kanary-batman-x2x9z|my\\.app-1):8080'}",
+            ),
+            (
+                "up{pod!~`shop/{{pods}}`}",
+                r"up{pod!~`shop/(?:myapp-kanary-batman-x2x9z|my\.app-1)`}",
+            ),
+        ] {
+            assert_eq!(render(query).as_deref(), Ok(rendered), "{query}");
+        }
     }
 
     #[test]
-    fn whatever_a_name_holds_stays_inside_the_string() {
-        let template = Template::parse("{{ pods }}").unwrap();
-        let pods = ["a\"b\\c|d"];
-        assert_eq!(template.render(&Vars { pods: &pods, ..VARS }), r#"a\"b\\\\c\\|d"#);
+    fn a_name_in_a_regular_expression_matches_itself_only() {
+        let vars = Vars {
+            canary: "my.app-kanary-batman",
+            ..VARS
+        };
+        let template = Template::parse("query", r#"x{p=~"{{ canary.name }}-.*",q="{{ canary.name }}"}"#).unwrap();
+        assert_eq!(
+            template.render(&vars),
+            r#"x{p=~"my\\.app-kanary-batman-.*",q="my.app-kanary-batman"}"#
+        );
+    }
+
+    #[test]
+    fn pods_are_refused_where_no_alternatives_can_be() {
+        for (query, why) in [
+            (r#"up{pod="{{ pods }}"}"#, "behind `=` or `!=`"),
+            ("up{pod != `a{{ pods }}`}", "behind `=` or `!=`"),
+            ("up{pod=~{{ pods }}}", "in quotes behind `=~`"),
+            (
+                r#"label_replace(up, "p", "{{ pods }}", "q", "r")"#,
+                "in quotes behind `=~`",
+            ),
+        ] {
+            let error = render(query).expect_err(query);
+            assert!(
+                error.starts_with("query has {{ pods }}") && error.contains(why),
+                "{error}"
+            );
+        }
+        assert_eq!(with_pods("up # {{ pods }}", &["a", "b"]), "up # a|b");
+    }
+
+    #[test]
+    fn no_pods_render_as_a_regex_that_matches_none() {
+        assert_eq!(with_pods(r#"up{pod=~"{{ pods }}"}"#, &[]), r#"up{pod=~"(?:-)"}"#);
+    }
+
+    #[test]
+    fn whatever_a_name_holds_stays_inside_the_text() {
+        let pods = ["a\"b'c`d\\e|f\n"];
+        for (query, rendered) in [
+            (
+                r#"x{p=~"{{ pods }}"}"#,
+                r#"x{p=~"(?:a\\x{22}b\\x{27}c\\x{60}d\\\\e\\|f\\x{a})"}"#,
+            ),
+            ("x{p=~`{{ pods }}`}", r"x{p=~`(?:a\x{22}b\x{27}c\x{60}d\\e\|f\x{a})`}"),
+        ] {
+            assert_eq!(with_pods(query, &pods), rendered, "{query}");
+        }
     }
 
     #[test]

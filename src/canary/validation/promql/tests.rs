@@ -1,4 +1,5 @@
 mod judging;
+mod proof;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -51,13 +52,23 @@ fn vector(lines: &[&str]) -> Answer {
     )
 }
 
+/// An answer with these lines, judged for two ready pods; where evidence is asked for, Prometheus knows both.
+fn judged(item: &PromQl, lines: &[&str]) -> Sample {
+    item.judge(&vector(lines), Some(&known()), &PODS)
+}
+
+/// Evidence that Prometheus knows the pods.
+fn known() -> Answer {
+    vector(&["pod=can-1 7", "pod=can-2 7"])
+}
+
 fn shown(sample: &Sample) -> (Outcome, &str) {
     (sample.outcome, &sample.message)
 }
 
 fn check(item: &PromQl, table: &[(&[&str], Outcome, &str)]) {
     for (lines, outcome, message) in table {
-        let sample = item.judge(&vector(lines), &PODS);
+        let sample = judged(item, lines);
         assert_eq!(shown(&sample), (*outcome, *message), "{lines:?}");
     }
 }
@@ -82,7 +93,7 @@ fn the_published_example_is_read_as_its_users_know_it() {
         (item.interval, item.on_no_data),
         (Duration::from_secs(20), OnNoData::Hold)
     );
-    assert!(!item.needs_pods() && !item.needs_service());
+    assert!(!item.needs_service());
     let vars = Vars {
         deployment: "",
         canary: "",
@@ -100,11 +111,12 @@ fn the_published_example_is_read_as_its_users_know_it() {
         &[
             (&[" 0.31"], Pass, "0.31 within [0, 0.31]"),
             (&[" 0.47"], Fail, "0.47 outside [0, 0.31]"),
-            (&[" NaN"], NoData, "only NaN or Inf, which is no measurement"),
+            (&[" NaN"], NoData, "NaN is no measurement"),
+            (&[" +Inf"], Fail, "+Inf outside [0, 0.31]"),
             (&[], NoData, "no series"),
         ],
     );
-    let sample = item.judge(&Answer::Scalar(0.47), &PODS);
+    let sample = item.judge(&Answer::Scalar(0.47), None, &PODS);
     assert_eq!(
         (shown(&sample), sample.value),
         ((Fail, "0.47 outside [0, 0.31]"), Some(0.47))
@@ -123,25 +135,52 @@ fn an_interval_is_never_longer_than_the_longest_allowed() {
 }
 
 #[test]
-fn pods_are_needed_unless_the_query_stands_for_all_and_names_none() {
-    for (yaml, needed) in [
-        ("query: up", true),
-        ("{query: up, allPodsQuery: true}", false),
-        (r#"{query: 'up{pod=~"{{ pods }}"}', allPodsQuery: true}"#, true),
+fn a_query_about_the_service_needs_one() {
+    for yaml in [
+        "{prometheusService: p, query: 'up{s=\"{{service.name}}\"}', boolean: {}}",
+        "{prometheusService: p, query: up, noResult: {}, evidenceQuery: 'up{s=\"{{service.name}}\"}'}",
     ] {
-        let mut item: PromQlItem = serde_yaml_ng::from_str(yaml).unwrap();
-        item.prometheus_service = Some("prom".to_owned());
-        item.boolean = Some(crate::api::Boolean {});
-        assert_eq!(
-            PromQl::parse(&item, Duration::from_secs(1)).unwrap().needs_pods(),
-            needed,
-            "{yaml}"
-        );
+        assert!(parse(yaml).unwrap().needs_service(), "{yaml}");
     }
-    assert!(
-        parse("{prometheusService: p, query: 'up{s=\"{{service.name}}\"}', boolean: {}}")
-            .unwrap()
-            .needs_service()
+}
+
+#[test]
+fn an_item_is_what_it_asks_and_not_how_much_it_tolerates() {
+    let first = item("valueInRange: {max: 1}");
+    for same in [
+        "valueInRange: {min: 0}\nfailureLimit: 3",
+        "valueInRange: {}\ninterval: 1s\nminSamples: 2",
+        "valueInRange: {}\nonNoData: fail\nconsecutiveErrorLimit: 9\npodNamekey: pod\nallPodsQuery: false",
+        "valueInRange: {}\nprometheusAuth: {basicAuthSecret: a}",
+    ] {
+        assert_eq!(item(same).id, first.id, "{same}");
+    }
+    let ids: std::collections::BTreeSet<_> = [
+        "valueInRange: {}",
+        "valueInRange: {max: 2}",
+        "valueInRange: {}\npodNamekey: p",
+        "valueInRange: {}\nallPodsQuery: true",
+        "valueInRange: {}\nprometheusAuth: {headers: [{name: X-Scope-OrgID, value: a}]}",
+        "continuousValueDeviation: {maxDeviationPercent: 1}",
+        "continuousValueDeviation: {maxDeviationPercent: 1, of: value}",
+        "discreteValueOutOfList: {key: code, goodValues: ['200']}",
+        "discreteValueOutOfList: {key: code, badValues: ['200']}",
+        "boolean: {}",
+        "noResult: {}",
+        "noResult: {}\nevidenceQuery: up",
+    ]
+    .into_iter()
+    .map(|yaml| item(yaml).id)
+    .collect();
+    assert_eq!(ids.len(), 12);
+    let other = |yaml| parse(yaml).unwrap().id;
+    assert_ne!(
+        other("{prometheusService: 'q:9090', query: up, valueInRange: {}}"),
+        first.id
+    );
+    assert_ne!(
+        other("{prometheusService: 'prom:9090', query: down, valueInRange: {}}"),
+        first.id
     );
 }
 
@@ -185,6 +224,11 @@ fn what_is_wrong_in_an_item_is_refused_with_its_field_and_a_remedy() {
         ),
         ("boolean: {}\ninterval: 10ms", "interval is shorter than 100ms"),
         ("boolean: {}\nminSamples: 0", "minSamples is 0: raise it"),
+        ("boolean: {}\nevidenceQuery: up", "evidenceQuery is for noResult only"),
+        (
+            "noResult: {}\nevidenceQuery: 'up{pod=\"{{ pods }}\"}'",
+            "evidenceQuery has {{ pods }} behind `=`",
+        ),
         (
             "boolean: {}\nconsecutiveErrorLimit: 0",
             "consecutiveErrorLimit is 0: raise it",
@@ -216,34 +260,41 @@ fn answers() -> impl Strategy<Value = Answer> {
     ]
 }
 
-fn has_a_number(answer: &Answer) -> bool {
-    match answer {
-        Answer::Scalar(value) => value.is_finite(),
-        Answer::Vector(all) => all.iter().any(|series| series.value.is_finite()),
-        Answer::Unanswered(_) | Answer::Rejected(_) => false,
-    }
-}
-
-/// Whether no series is one of the ready pods: they are neither proof nor failure.
-fn is_about_others(answer: &Answer, ready: usize) -> bool {
-    let Answer::Vector(all) = answer else { return false };
-    let others = |pod: &String| !PODS[..ready].contains(&pod.as_str());
-    all.iter().all(|series| series.labels.get("pod").is_none_or(others))
+/// What each ready pod has to have in an answer that passes: a number, and no series that is none.
+fn every_pod_has_a_number(all: &[Series], ready: usize) -> bool {
+    PODS[..ready].iter().all(|pod| {
+        let mut of_pod = all
+            .iter()
+            .filter(|series| series.labels.get("pod").is_some_and(|name| name == pod))
+            .peekable();
+        of_pod.peek().is_some() && of_pod.all(|series| series.value.is_finite())
+    })
 }
 
 proptest! {
     #[test]
-    fn nothing_panics_and_nothing_passes_without_a_finite_number(
+    fn nothing_panics_and_nothing_passes_without_finite_numbers_for_all(
         answer in answers(),
+        evidence in prop::option::of(answers()),
         ready in 0..3_usize,
         criterion in 0..CRITERIA.len(),
         all_pods in any::<bool>(),
     ) {
         let item = item(&format!("{}\nallPodsQuery: {all_pods}", CRITERIA[criterion]));
-        let sample = item.judge(&answer, &PODS[..ready]);
+        let sample = item.judge(&answer, evidence.as_ref(), &PODS[..ready]);
         if sample.outcome == Pass {
             prop_assert!(ready > 0);
-            prop_assert!(has_a_number(&answer) || (item.criterion.is_about_presence() && is_about_others(&answer, ready)));
+            match (&answer, &evidence) {
+                (Answer::Vector(all), Some(Answer::Vector(evidence))) if item.criterion.is_about_presence() => {
+                    prop_assert!(all.is_empty() && every_pod_has_a_number(evidence, ready));
+                }
+                (Answer::Vector(all), _) if all_pods => {
+                    prop_assert!(!all.is_empty() && all.iter().all(|series| series.value.is_finite()));
+                }
+                (Answer::Vector(all), _) => prop_assert!(every_pod_has_a_number(all, ready)),
+                (Answer::Scalar(value), _) => prop_assert!(all_pods && value.is_finite()),
+                _ => prop_assert!(false, "no answer passes"),
+            }
         }
         prop_assert!(sample.value.is_none_or(f64::is_finite));
         prop_assert!(!sample.message.is_empty());

@@ -1,30 +1,73 @@
-use super::{Answer, Error, Fail, NoData, PODS, Pass, check, item, shown, vector};
+use super::{Answer, Error, Fail, NoData, PODS, Pass, check, item, judged, known, shown, vector};
 
 #[test]
 fn a_range_includes_its_bounds() {
     check(
+        &item("valueInRange: {}\nallPodsQuery: true"),
+        &[
+            (&[" 0"], Pass, "0 within [0, 1]"),
+            (&[" 1"], Pass, "1 within [0, 1]"),
+            (&[" -0.1"], Fail, "-0.1 outside [0, 1]"),
+            (&[" +Inf"], Fail, "+Inf outside [0, 1]"),
+            (&[" -Inf"], Fail, "-Inf outside [0, 1]"),
+        ],
+    );
+    check(
         &item("valueInRange: {}"),
         &[
-            (&["pod=can-1 0"], Pass, "0 within [0, 1] on pod can-1"),
-            (&["pod=can-1 1"], Pass, "1 within [0, 1] on pod can-1"),
-            (&["pod=can-1 -0.1"], Fail, "-0.1 outside [0, 1] on pod can-1"),
             (&["pod=can-1 1.5", "pod=can-2 3"], Fail, "3 outside [0, 1] on pod can-2"),
             (
-                &["pod=can-1 0.5", "pod=can-2 NaN"],
+                &["pod=can-1 0.1", "pod=can-2 0.9"],
                 Pass,
-                "0.5 within [0, 1] on pod can-1",
+                "0.9 within [0, 1] on pod can-2",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn every_ready_pod_needs_a_finite_value() {
+    check(
+        &item("valueInRange: {}"),
+        &[
+            (
+                &["pod=can-1 0.5"],
+                NoData,
+                "no series of pod can-2, and every ready pod needs one",
+            ),
+            (
+                &["pod=can-1 0.5", "pod=can-2 NaN"],
+                NoData,
+                "NaN is no measurement on pod can-2",
             ),
             (
                 &["pod=can-1 0.5", "pod=can-2 +Inf"],
+                Fail,
+                "+Inf outside [0, 1] on pod can-2",
+            ),
+            (
+                &["pod=can-1 0.5", "pod=can-2,code=200 0.5", "pod=can-2,code=500 NaN"],
+                NoData,
+                "NaN is no measurement on pod can-2 {code=\"500\"}",
+            ),
+            // What others lack does not matter, and one bad pod is enough.
+            (
+                &["pod=can-1 0.5", "pod=can-2 0.5", "pod=stable-1 NaN"],
                 Pass,
                 "0.5 within [0, 1] on pod can-1",
             ),
-            (
-                &["pod=can-1 +Inf", "pod=can-2 NaN"],
-                NoData,
-                "only NaN or Inf, which is no measurement",
-            ),
+            (&["pod=can-1 7"], Fail, "7 outside [0, 1] on pod can-1"),
+            (&["pod=can-1 7", "pod=can-2 NaN"], Fail, "7 outside [0, 1] on pod can-1"),
         ],
+    );
+    let many = ["a", "b", "c", "d", "e", "can-1"];
+    let sample = item("valueInRange: {}").judge(&vector(&["pod=can-1 0.5"]), None, &many);
+    assert_eq!(
+        shown(&sample),
+        (
+            NoData,
+            "no series of pods a, b, c and 2 more, and every ready pod needs one"
+        )
     );
 }
 
@@ -35,23 +78,67 @@ fn only_series_of_ready_canary_pods_count() {
         &item,
         &[
             (
-                &["instance=stable-1 7", "instance=can-1 0.5"],
+                &["instance=stable-1 7", "instance=can-1 0.5", "instance=can-2 0.5"],
                 Pass,
                 "0.5 within [0, 1] on pod can-1",
             ),
-            (&["instance=stable-1 7"], NoData, "no series of a ready canary pod"),
-            (&["instance= 7"], NoData, "no series of a ready canary pod"),
+            (
+                &["instance=stable-1 7"],
+                NoData,
+                "no series of a ready canary pod: the label `instance` names others, like stable-1",
+            ),
             (&[], NoData, "no series of a ready canary pod"),
-            (&[" 7", "instance=can-2 0.5"], Pass, "0.5 within [0, 1] on pod can-2"),
+            (
+                &[" 7", "instance=can-1 0.5", "instance=can-2 0.5"],
+                Pass,
+                "0.5 within [0, 1] on pod can-1",
+            ),
+            (
+                &["pod=can-1 0.5"],
+                Error,
+                "no series has the label `instance`, and the label `pod` names the canary pod can-1: set podNamekey to pod",
+            ),
+            (
+                &["job=a 0.5"],
+                Error,
+                "no series has the label `instance`: keep it in the query, set podNamekey to the label that names the pod, \
+                 or set allPodsQuery",
+            ),
+            (
+                &["instance=ksm,exported_pod=can-2 7", "instance=can-1 0.5"],
+                Error,
+                "a series names the canary pod can-2 by the label `exported_pod`, and ksm by `instance`: set podNamekey to \
+                 exported_pod, or have Prometheus honor the labels of what it scrapes",
+            ),
+            // Who called a pod is no name of it.
+            (
+                &[
+                    "instance=stable-1,caller=can-2 7",
+                    "instance=can-1 0.5",
+                    "instance=can-2 0.5",
+                ],
+                Pass,
+                "0.5 within [0, 1] on pod can-1",
+            ),
         ],
     );
-    let sample = item.judge(&vector(&["pod=can-1 0.5"]), &PODS);
-    assert_eq!(sample.outcome, Error);
-    assert!(
-        sample.message.contains("label `instance`") && sample.message.contains("podNamekey"),
-        "{}",
-        sample.message
-    );
+}
+
+#[test]
+fn a_series_that_comes_twice_is_no_answer() {
+    for yaml in [
+        "valueInRange: {}",
+        "valueInRange: {}\nallPodsQuery: true",
+        "boolean: {}",
+    ] {
+        let twice = ["pod=can-1 1", "pod=can-2 1", "pod=can-1 0.5"];
+        let sample = judged(&item(yaml), &twice);
+        assert_eq!(
+            shown(&sample),
+            (Error, "the answer holds the same series twice on pod can-1"),
+            "{yaml}"
+        );
+    }
 }
 
 #[test]
@@ -61,8 +148,27 @@ fn a_query_for_all_pods_judges_every_series() {
         &[
             (&["a=b 0.5", " 0.7"], Pass, "0.7 within [0, 1]"),
             (&["a=b 5", " 0.7"], Fail, "5 outside [0, 1] on {a=\"b\"}"),
+            (&["a=b 0.5", " NaN"], NoData, "NaN is no measurement"),
+            (&["a=b 5", " NaN"], Fail, "5 outside [0, 1] on {a=\"b\"}"),
         ],
     );
+}
+
+#[test]
+fn a_series_is_named_by_its_pod_first_and_without_labels_that_say_nothing() {
+    let series = "__name__=x,aaa=1,container=,node=n,pod=can-1 5";
+    let item = |yaml: &str| item(&format!("valueInRange: {{}}\nallPodsQuery: true\n{yaml}"));
+    let sample = judged(&item(""), &[series]);
+    assert_eq!(sample.message, "5 outside [0, 1] on pod can-1 {aaa=\"1\", node=\"n\"}");
+    let sample = judged(&item("podNamekey: node"), &[series]);
+    assert_eq!(sample.message, "5 outside [0, 1] on pod n {aaa=\"1\", pod=\"can-1\"}");
+    let long = format!("aaa={},pod=can-1 5", "ä".repeat(300));
+    let message = judged(&item(""), &[&long]).message;
+    assert!(
+        message.starts_with("5 outside [0, 1] on pod can-1 {aaa=\"ää"),
+        "{message}"
+    );
+    assert!(message.ends_with("…}") && message.chars().count() < 170, "{message}");
 }
 
 #[test]
@@ -70,10 +176,14 @@ fn an_unanswered_query_is_an_error_and_no_ready_pod_is_no_data() {
     for yaml in ["valueInRange: {}", "noResult: {}", "noResult: {}\nallPodsQuery: true"] {
         let item = item(yaml);
         let down = Answer::Unanswered("connection refused".to_owned());
-        assert_eq!(shown(&item.judge(&down, &[])), (Error, "connection refused"), "{yaml}");
+        assert_eq!(
+            shown(&item.judge(&down, None, &[])),
+            (Error, "connection refused"),
+            "{yaml}"
+        );
         for answer in [vector(&["pod=can-1 0.5"]), vector(&[]), Answer::Scalar(0.5)] {
             assert_eq!(
-                shown(&item.judge(&answer, &[])),
+                shown(&item.judge(&answer, Some(&known()), &[])),
                 (NoData, "no ready canary pod"),
                 "{yaml}"
             );
@@ -95,99 +205,167 @@ fn a_scalar_is_refused_where_series_are_due() {
             "yields a vector",
         ),
     ] {
-        let sample = item(yaml).judge(&Answer::Scalar(1.0), &PODS);
+        let sample = item(yaml).judge(&Answer::Scalar(1.0), Some(&known()), &PODS);
         assert_eq!(sample.outcome, Error, "{yaml}");
         assert!(sample.message.contains(message), "{yaml}: {}", sample.message);
     }
-    assert_eq!(
-        item("boolean: {}\nallPodsQuery: true")
-            .judge(&Answer::Scalar(1.0), &PODS)
-            .outcome,
-        Pass
-    );
+    let boolean = item("boolean: {}\nallPodsQuery: true");
+    for (value, outcome) in [(1.0, Pass), (0.0, Fail), (f64::NAN, NoData), (f64::INFINITY, Error)] {
+        assert_eq!(
+            boolean.judge(&Answer::Scalar(value), None, &PODS).outcome,
+            outcome,
+            "{value}"
+        );
+    }
 }
 
 #[test]
 fn a_ratio_deviates_from_one() {
-    let item = item("continuousValueDeviation: {maxDeviationPercent: 10}");
+    let item = item("continuousValueDeviation: {maxDeviationPercent: 10}\nallPodsQuery: true");
     check(
         &item,
         &[
-            (
-                &["pod=can-1 1"],
-                Pass,
-                "1 times the mean: 0 % off, within 10 % on pod can-1",
-            ),
-            (
-                &["pod=can-1 1.1"],
-                Pass,
-                "1.1 times the mean: 10 % off, within 10 % on pod can-1",
-            ),
-            (
-                &["pod=can-1 0.9"],
-                Pass,
-                "0.9 times the mean: 10 % off, within 10 % on pod can-1",
-            ),
-            (
-                &["pod=can-1 1.101"],
-                Fail,
-                "1.101 times the mean: 10.1 % off, above 10 % on pod can-1",
-            ),
+            (&[" 1"], Pass, "1 times the mean: 0 % off, within 10 %"),
+            (&[" 1.1"], Pass, "1.1 times the mean: 10 % off, within 10 %"),
+            (&[" 0.9"], Pass, "0.9 times the mean: 10 % off, within 10 %"),
+            (&[" 1.101"], Fail, "1.101 times the mean: 10.1 % off, above 10 %"),
             (
                 &["pod=can-1 1.7", "pod=can-2 0"],
                 Fail,
                 "0 times the mean: 100 % off, above 10 % on pod can-2",
             ),
+            (
+                &["pod=can-1 1", "pod=can-2 -Inf"],
+                NoData,
+                "-Inf is no measurement on pod can-2",
+            ),
+            (
+                &["pod=can-1 1", "pod=can-2 NaN"],
+                NoData,
+                "NaN is no measurement on pod can-2",
+            ),
+            (
+                &["pod=can-1 1.7", "pod=can-2 +Inf"],
+                Fail,
+                "1.7 times the mean: 70 % off, above 10 % on pod can-1",
+            ),
         ],
     );
-    assert_eq!(item.judge(&vector(&["pod=can-1 1.7"]), &PODS).value, Some(1.7));
+    assert_eq!(judged(&item, &["pod=can-1 1.7"]).value, Some(1.7));
 }
 
 #[test]
 fn a_value_deviates_from_the_mean_over_the_whole_result() {
-    check(
-        &item("continuousValueDeviation: {maxDeviationPercent: 10, of: value}"),
-        &[
-            (
-                &["pod=stable-1 100", "pod=can-1 100", "pod=stable-2 NaN"],
-                Pass,
-                "1 times the mean: 0 % off, within 10 % on pod can-1",
-            ),
-            (
-                &["pod=stable-1 50", "pod=can-1 150"],
-                Fail,
-                "1.5 times the mean: 50 % off, above 10 % on pod can-1",
-            ),
-            (
-                &["pod=stable-1 -1", "pod=can-1 1"],
-                NoData,
-                "the mean is 0, so nothing deviates from it",
-            ),
-            (&["pod=can-1 1"], NoData, "a single series, which is its own mean"),
-            (
-                &["pod=stable-1 1.7e308", "pod=can-1 1.7e308"],
-                Pass,
-                "1 times the mean: 0 % off, within 10 % on pod can-1",
-            ),
-        ],
-    );
+    let yaml = "continuousValueDeviation: {maxDeviationPercent: 10, of: value}";
+    let one = |lines: &[&str]| {
+        let sample = item(yaml).judge(&vector(lines), None, &["can-1"]);
+        (sample.outcome, sample.message)
+    };
+    for (lines, outcome, message) in [
+        (
+            &["pod=stable-1 100", "pod=can-1 100", "pod=stable-2 NaN"][..],
+            Pass,
+            "1 times the mean: 0 % off, within 10 % on pod can-1",
+        ),
+        (
+            &["pod=stable-1 50", "pod=can-1 150"],
+            Fail,
+            "1.5 times the mean: 50 % off, above 10 % on pod can-1",
+        ),
+        (
+            &["pod=stable-1 0", "pod=can-1 0"],
+            Pass,
+            "1 times the mean: 0 % off, within 10 % on pod can-1",
+        ),
+        (
+            &["pod=stable-1 0", "pod=can-1 5"],
+            Fail,
+            "2 times the mean: 100 % off, above 10 % on pod can-1",
+        ),
+        (
+            &["pod=stable-1 -1", "pod=can-1 1"],
+            Error,
+            "the mean is 0, made of values of opposite signs, so no deviation from it can be told: write a query whose \
+             values are not negative",
+        ),
+        // 0.1 + 0.2 is not 0.3.
+        (
+            &["pod=stable-1 0.1", "pod=stable-2 0.2", "pod=can-1 -0.3"],
+            Error,
+            "the mean is 0, made of values of opposite signs, so no deviation from it can be told: write a query whose \
+             values are not negative",
+        ),
+        (&["pod=can-1 1"], NoData, "a single series, which is its own mean"),
+        (
+            &["pod=can-1 1", "pod=stable-1 NaN"],
+            NoData,
+            "a single series, which is its own mean",
+        ),
+        (
+            &["pod=can-1 1", "pod=stable-1 +Inf"],
+            NoData,
+            "Inf in the result, beside which there is no mean",
+        ),
+        (
+            &["pod=can-1 NaN", "pod=stable-1 0", "pod=stable-2 0"],
+            NoData,
+            "NaN is no measurement on pod can-1",
+        ),
+        (
+            &["pod=stable-1 1.7e308", "pod=can-1 1.7e308"],
+            Pass,
+            "1 times the mean: 0 % off, within 10 % on pod can-1",
+        ),
+    ] {
+        assert_eq!(one(lines), (outcome, message.to_owned()), "{lines:?}");
+    }
 }
 
 #[test]
 fn the_share_of_bad_counts_is_judged_per_pod() {
+    let yaml = "discreteValueOutOfList: {key: code, goodValues: ['200', '204'], tolerance: 7}";
+    let item = item(yaml);
+    let one = |lines: &[&str]| {
+        let sample = item.judge(&vector(lines), None, &["can-1"]);
+        (sample.outcome, sample.message)
+    };
+    for (lines, outcome, message) in [
+        (
+            ["pod=can-1,code=200 93", "pod=can-1,code=500 7"],
+            Pass,
+            "7 % bad, within 7 % on pod can-1",
+        ),
+        (
+            ["pod=can-1,code=200 92", "pod=can-1,code=500 8"],
+            Fail,
+            "8 % bad, above 7 % on pod can-1",
+        ),
+        (
+            ["pod=can-1,code=200 0", "pod=can-1,code=500 0"],
+            NoData,
+            "counts that add up to 0, which is no measurement on pod can-1",
+        ),
+        (
+            ["pod=can-1,code=200 1.7e308", "pod=can-1,code=204 1.7e308"],
+            NoData,
+            "counts that add up to +Inf, which is no measurement on pod can-1",
+        ),
+        (
+            ["pod=can-1,code=200 NaN", "pod=can-1,code=500 9"],
+            NoData,
+            "counts that add up to NaN, which is no measurement on pod can-1",
+        ),
+        (
+            ["pod=can-1,code=200 9", "pod=can-1,code=500 NaN"],
+            NoData,
+            "counts that add up to NaN, which is no measurement on pod can-1",
+        ),
+    ] {
+        assert_eq!(one(&lines), (outcome, message.to_owned()), "{lines:?}");
+    }
     check(
-        &item("discreteValueOutOfList: {key: code, goodValues: ['200', '204'], tolerance: 7}"),
+        &item,
         &[
-            (
-                &["pod=can-1,code=200 93", "pod=can-1,code=500 7"],
-                Pass,
-                "7 % bad, within 7 % on pod can-1",
-            ),
-            (
-                &["pod=can-1,code=200 92", "pod=can-1,code=500 8"],
-                Fail,
-                "8 % bad, above 7 % on pod can-1",
-            ),
             (
                 &[
                     "pod=can-1,code=200 999",
@@ -198,24 +376,25 @@ fn the_share_of_bad_counts_is_judged_per_pod() {
                 "100 % bad, above 7 % on pod can-2",
             ),
             (
-                &["pod=can-1,code=200 0", "pod=can-2,code=204 1"],
+                &["pod=can-1,code=200 5", "pod=can-2,code=204 1"],
                 Pass,
-                "0 % bad, within 7 % on pod can-2",
+                "0 % bad, within 7 % on pod can-1",
             ),
+            // A pod without traffic beside a busy one.
             (
-                &["pod=can-1,code=200 0", "pod=can-1,code=500 0"],
+                &["pod=can-1,code=200 0", "pod=can-2,code=204 1"],
                 NoData,
                 "counts that add up to 0, which is no measurement on pod can-1",
             ),
             (
-                &["pod=can-1,code=200 1.7e308", "pod=can-1,code=204 1.7e308"],
+                &["pod=can-2,code=204 1"],
                 NoData,
-                "counts that add up to +Inf, which is no measurement on pod can-1",
+                "no series of pod can-1, and every ready pod needs one",
             ),
             (
                 &["pod=can-1,code=200 5", "pod=can-2,code=500 -1"],
                 Error,
-                "-1 is negative, so it is no count on pod can-2",
+                "-1 is negative, so it is no count on pod can-2 {code=\"500\"}",
             ),
             (
                 &["pod=can-1,code=200 5", "pod=can-2 3"],
@@ -247,47 +426,24 @@ fn one_is_true_and_zero_is_false() {
     check(
         &item("boolean: {}"),
         &[
-            (&["pod=can-1 1"], Pass, "1, which is good on pod can-1"),
+            (&["pod=can-1 1", "pod=can-2 1"], Pass, "1, which is good on pod can-1"),
             (&["pod=can-1 1", "pod=can-2 0"], Fail, "0, which is bad on pod can-2"),
             (
                 &["pod=can-1 1", "pod=can-2 3"],
                 Error,
                 "3 is neither 1 (good) nor 0 (bad) on pod can-2",
             ),
+            (
+                &["pod=can-1 1", "pod=can-2 +Inf"],
+                Error,
+                "+Inf is neither 1 (good) nor 0 (bad) on pod can-2",
+            ),
+            (
+                &["pod=can-1 1", "pod=can-2 NaN"],
+                NoData,
+                "NaN is no measurement on pod can-2",
+            ),
             (&["pod=can-1 0", "pod=can-2 3"], Fail, "0, which is bad on pod can-1"),
         ],
     );
-}
-
-#[test]
-fn any_series_is_bad_where_none_is_due() {
-    check(
-        &item("noResult: {}"),
-        &[
-            (&[], Pass, "no series, which is good"),
-            (&["pod=stable-1 1"], Pass, "no series, which is good"),
-            (
-                &["pod=can-1 NaN"],
-                Fail,
-                "a series where none is due, the first with NaN on pod can-1",
-            ),
-            (
-                &["pod=can-1 3", "pod=can-2 4"],
-                Fail,
-                "2 series where none is due, the first with 3 on pod can-1",
-            ),
-        ],
-    );
-    check(
-        &item("noResult: {}\nallPodsQuery: true"),
-        &[(
-            &["alertname=HighErrors 1"],
-            Fail,
-            "a series where none is due, the first with 1 on {alertname=\"HighErrors\"}",
-        )],
-    );
-    assert_eq!(item("noResult: {}").judge(&vector(&["job=x 1"]), &PODS).outcome, Error);
-    // An alert without the label, beside one about another pod, must not pass unseen.
-    let mixed = vector(&["pod=other 1", "job=x 1"]);
-    assert_eq!(item("noResult: {}").judge(&mixed, &PODS).outcome, Error);
 }

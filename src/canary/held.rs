@@ -1,0 +1,173 @@
+//! A run under way that has no verdict yet: what is said about it, and what is measured next.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use super::{
+    activate::Problem,
+    decide::Step,
+    decision::Decision,
+    run::{clear_problem, is_available, set_problem, validating},
+    status::{Draft, ERRORED, RECONCILING, RUNNING, STALLED, find},
+    validation::{self, Item, Judgement, PATIENCE, Tally, Verdict, Window},
+};
+use crate::api::{ItemStatus, KanaryStatus};
+
+/// What keeps a run from its verdict.
+#[derive(Default)]
+struct Waits {
+    /// Wrong, and not the canary's fault.
+    problems: Vec<Problem>,
+    /// Somebody should look.
+    stalled: Vec<Problem>,
+    /// Said once the deadline is over.
+    others: Vec<Problem>,
+    /// When it is said that a measurement after the deadline is missing, if one is.
+    measured_by: Option<Timestamp>,
+}
+
+impl Waits {
+    fn of(
+        step: &Step<'_>,
+        judgement: &Judgement,
+        settled: &[ItemStatus],
+        window: Window,
+        problem: Option<&Problem>,
+    ) -> Self {
+        let due = window.deadline <= step.now;
+        let measured_by = window.deadline.checked_add(PATIENCE).ok();
+        let mut waits = Self {
+            problems: problem.cloned().into_iter().collect(),
+            ..Self::default()
+        };
+        for (item, verdict) in settled.iter().zip(&judgement.verdicts) {
+            let Some(Problem { reason, message }) = waits_for(item, verdict) else {
+                continue;
+            };
+            let list = match reason.as_str() {
+                validation::QUERY_INVALID => &mut waits.problems,
+                validation::NO_DATA | validation::INCONCLUSIVE => &mut waits.stalled,
+                validation::MEASURING if due && measured_by.is_some_and(|by| by > step.now) => {
+                    // It is under way, and usually there before anybody could read that it is missing.
+                    waits.measured_by = measured_by;
+                    continue;
+                }
+                _ if due => &mut waits.others,
+                _ => continue,
+            };
+            list.push(Problem { reason, message });
+        }
+        // The graver first.
+        waits
+            .stalled
+            .sort_by_key(|problem| problem.reason != validation::INCONCLUSIVE);
+        if due && !is_available(step) {
+            let why = format!("Deployment {} is not available, so it cannot pass", step.spec.canary);
+            waits.others.push(Problem::new("WaitingForCanary", why));
+        }
+        waits
+    }
+
+    fn are_none(&self) -> bool {
+        self.problems.is_empty() && self.stalled.is_empty() && self.others.is_empty()
+    }
+
+    /// Says all of it.
+    fn tell(self, draft: &mut Draft) {
+        let problem = Problem::all(self.problems.iter().cloned());
+        set_problem(draft, problem.as_ref());
+        let is_stalled = problem.is_some() || !self.stalled.is_empty();
+        let all = self.problems.into_iter().chain(self.stalled).chain(self.others);
+        let Some(Problem { reason, message }) = Problem::all(all) else {
+            return;
+        };
+        if is_stalled {
+            draft.clear(RECONCILING, &reason, &message);
+            draft.set(STALLED, true, &reason, message);
+        } else {
+            draft.set(RECONCILING, true, &reason, message);
+        }
+    }
+}
+
+/// What the run waits for because of an item: what is told of it, or what it says now.
+fn waits_for(item: &ItemStatus, verdict: &Verdict) -> Option<Problem> {
+    match (&item.reason, verdict) {
+        (Some(reason), _) => Some(Problem::new(reason, format!("{}: {}", item.name, item.message))),
+        (None, Verdict::Waits { reason, message }) => Some(Problem::new(reason, message)),
+        _ => None,
+    }
+}
+
+/// No verdict yet: says why where somebody should know, and asks for the measurements that are due.
+pub(super) fn hold(
+    step: &Step<'_>,
+    mut draft: Draft,
+    window: Window,
+    judgement: &Judgement,
+    problem: Option<&Problem>,
+) -> Decision {
+    let settled = judgement.settle(&draft.status.items);
+    let waits = Waits::of(step, judgement, &settled.items, window, problem);
+    let (checks, next) = checks(step, window);
+    let times = [next, Some(window.deadline), waits.measured_by].into_iter().flatten();
+    let wake = times.filter(|time| *time > step.now).min();
+    if waits.are_none() {
+        clear_problem(&mut draft);
+        validating(step, &mut draft, window);
+    } else {
+        waits.tell(&mut draft);
+        if window.deadline <= step.now {
+            let over = format!(
+                "the validation period of Deployment {} ended at {}",
+                step.spec.canary, window.deadline
+            );
+            draft.set(RUNNING, true, "Validating", over);
+        }
+    }
+    // Items are written with other news, and on their own only when something happened that must outlive a restart.
+    if settled.is_news || told(&draft.status) != told(&step.canary.status) {
+        draft.status.items = settled.items;
+    }
+    Decision {
+        checks,
+        wake,
+        ..step.write(draft)
+    }
+}
+
+/// What the conditions say that are about a verdict to come.
+fn told(status: &KanaryStatus) -> Vec<(&str, &str, &str)> {
+    let said = |condition: &'static str| {
+        let Condition {
+            status,
+            reason,
+            message,
+            ..
+        } = find(status, condition)?;
+        Some((status.as_str(), reason.as_str(), message.as_str()))
+    };
+    [RUNNING, ERRORED, STALLED, RECONCILING]
+        .into_iter()
+        .filter_map(said)
+        .collect()
+}
+
+/// Queries that are due, and when the next one is.
+fn checks(step: &Step<'_>, window: Window) -> (Vec<usize>, Option<Timestamp>) {
+    let untold = Tally::default();
+    let mut due = Vec::new();
+    let mut next = None;
+    for (index, item) in step.spec.validation.items.iter().enumerate() {
+        let Item::PromQl(query) = item else { continue };
+        let tally = step.seen.tallies.get(index).unwrap_or(&untold);
+        if validation::due(tally, query, window, step.now) {
+            due.push(index);
+        }
+        next = [next, validation::next_check(query, window, step.now)]
+            .into_iter()
+            .flatten()
+            .min();
+    }
+    (due, next)
+}

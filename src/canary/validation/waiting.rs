@@ -1,0 +1,135 @@
+//! What the status says about items that the run waits for: all of them at once, in words that stay as they are until there
+//! is something new. A measurement that comes to the same, or to less, is nothing new, and is not written.
+
+use jiff::SignedDuration;
+
+use super::{Item, Judgement, Verdict};
+use crate::api::ItemStatus;
+
+/// How long after the deadline a measurement may take before it is said that the run waits for it: longer than a query may.
+pub const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
+
+/// Reason of an item that is quietly measured.
+pub const MEASURING: &str = "Measuring";
+/// Reason of an item that waits for a person.
+pub(super) const WAITING_FOR_MANUAL: &str = "WaitingForManual";
+/// Reason of an item whose last measurement, at or after the deadline, was bad and is tolerated.
+pub(super) const LAST_MEASUREMENT_BAD: &str = "LastMeasurementBad";
+/// Reason of an item that has data, and too few measurements yet.
+pub(super) const TOO_FEW_SAMPLES: &str = "TooFewSamples";
+/// Reason of an item whose query at the deadline had no usable answer.
+pub(super) const NOT_ANSWERED: &str = "NotAnswered";
+/// Reason of an item that has no data at the deadline.
+pub const NO_DATA: &str = "NoData";
+/// Reason of an item whose queries could not be answered for a while.
+pub const INCONCLUSIVE: &str = "Inconclusive";
+/// Reason of an item whose query Prometheus refuses: the user's to mend, so it counts as an error of the Kanary.
+pub const QUERY_INVALID: &str = "QueryInvalid";
+
+/// Reasons that somebody should know of, from the least to the most.
+const TOLD: [&str; 6] = [
+    LAST_MEASUREMENT_BAD,
+    TOO_FEW_SAMPLES,
+    NOT_ANSWERED,
+    NO_DATA,
+    INCONCLUSIVE,
+    QUERY_INVALID,
+];
+
+/// Measurements with data in a row that end what is told of an item: where every other query fails, one says little.
+const ENDS: u32 = 2;
+
+fn weight(reason: &str) -> Option<usize> {
+    TOLD.iter().position(|told| *told == reason)
+}
+
+/// The reason of a verdict, if somebody should know of it.
+pub(super) fn told(verdict: &Verdict) -> Option<&'static str> {
+    match verdict {
+        Verdict::Waits { reason, .. } if weight(reason).is_some() => Some(reason),
+        _ => None,
+    }
+}
+
+/// The items as the status is to show them, and whether that is worth a write of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settled {
+    /// One for each item.
+    pub items: Vec<ItemStatus>,
+    /// Something happened that must be told, or must outlive a restart.
+    pub is_news: bool,
+}
+
+impl Judgement {
+    /// Lays what was found over what is `stored`. What is told of an item stays until it has data again, or something graver
+    /// happens.
+    #[must_use]
+    pub fn settle(&self, stored: &[ItemStatus]) -> Settled {
+        let mut former: Vec<_> = stored.iter().map(Some).collect();
+        let mut is_news = stored.len() != self.items.len();
+        let items = self.items.iter().enumerate().map(|(index, item)| {
+            let old = take(&mut former, index, item);
+            let answers = self.answers.get(index).copied().unwrap_or_default();
+            let settled = settle(item, old, answers);
+            is_news |= old.is_none_or(|old| {
+                old.name != settled.name
+                    || (old.id.is_some() && old.id != settled.id)
+                    || old.reason != settled.reason
+                    || old.bad < settled.bad
+            });
+            settled
+        });
+        let items = items.collect();
+        Settled { items, is_news }
+    }
+}
+
+/// The stored entry of an item: by what it asks or, where nothing is asked, by its place. Each is taken once.
+fn take<'a>(former: &mut [Option<&'a ItemStatus>], index: usize, item: &ItemStatus) -> Option<&'a ItemStatus> {
+    let is_it = |old: &Option<&ItemStatus>| old.is_some_and(|old| old.id.is_some() && old.id == item.id);
+    let place = former.iter().position(is_it).unwrap_or(index);
+    let is_alike = |old: &mut &ItemStatus| {
+        // An item that cannot be read any more keeps its name and place, and what was counted.
+        let is_unreadable = item.id.is_none() && old.name == item.name;
+        old.id.is_none() || old.id == item.id || is_unreadable
+    };
+    former.get_mut(place)?.take_if(is_alike)
+}
+
+fn settle(item: &ItemStatus, old: Option<&ItemStatus>, answers: u32) -> ItemStatus {
+    let Some(old) = old else { return item.clone() };
+    if item.id.is_none() && old.id.is_some() {
+        return ItemStatus {
+            id: old.id.clone(),
+            good: old.good,
+            bad: old.bad,
+            ..item.clone()
+        };
+    }
+    let Some(former) = old.reason.as_deref() else {
+        return item.clone();
+    };
+    let (was, is) = (weight(former), item.reason.as_deref().and_then(weight));
+    let is_over = answers >= ENDS || was.is_none() || is > was;
+    if is_over && item.reason.as_deref() != Some(former) {
+        return item.clone();
+    }
+    ItemStatus {
+        reason: old.reason.clone(),
+        message: old.message.clone(),
+        ..item.clone()
+    }
+}
+
+/// What the queries themselves show that their authors may not have meant, each with the name of its item.
+#[must_use]
+pub fn warnings(items: &[Item], initial_delay: std::time::Duration) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        if let Item::PromQl(query) = item {
+            let hints = query.hints(initial_delay).into_iter();
+            warnings.extend(hints.map(|hint| format!("{}[{index}]: {hint}", item.kind())));
+        }
+    }
+    warnings
+}

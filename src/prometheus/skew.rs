@@ -1,0 +1,122 @@
+//! How far a server's clock is off, as the `Date` of its replies tells.
+//!
+//! A query names the time that it is about, by the cluster's clock. A server whose clock is behind has not seen that time
+//! yet, and one that is ahead answers for a time before the canary was there.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use reqwest::header::{DATE, HeaderMap};
+
+use crate::{api::GoDuration, client::http_date};
+
+/// What is off by more than this answers for another time than it is asked about. Scrapes are further apart than that.
+const TOLERATED: SignedDuration = SignedDuration::from_secs(30);
+
+/// What is off by less than this is not worth mentioning.
+const NOTABLE: SignedDuration = SignedDuration::from_secs(5);
+
+/// A server's clock minus the cluster's: of all differences that a reply allows for, the one that is nearest to none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Skew(SignedDuration);
+
+impl Skew {
+    /// Measures a reply to what was sent at `sent` and came at `received`, by the cluster's clock. A reply without a date
+    /// tells nothing, and a slow one no more than it can.
+    pub(super) fn of(headers: &HeaderMap, sent: Timestamp, received: Timestamp) -> Self {
+        let date = headers
+            .get(DATE)
+            .and_then(|date| date.to_str().ok())
+            .and_then(http_date);
+        let Some(date) = date else { return Self::default() };
+        // A date is cut to the second.
+        let (low, high) = (
+            date.duration_since(received),
+            date.duration_since(sent) + SignedDuration::from_secs(1),
+        );
+        if low > high {
+            // The clock was set while the query was under way.
+            return Self::default();
+        }
+        Self(SignedDuration::ZERO.clamp(low, high))
+    }
+
+    /// # Errors
+    ///
+    /// The clock is so far off that answers prove nothing.
+    pub(super) fn check(self, url: &str) -> Result<(), String> {
+        if self.0.abs() <= TOLERATED {
+            return Ok(());
+        }
+        Err(format!(
+            "the clock of {url} is {self}, and {} are tolerated: its answers are about another time, so set the clock",
+            GoDuration(TOLERATED.unsigned_abs())
+        ))
+    }
+
+    /// A remark for whoever wonders where the data is.
+    pub(super) fn note(self) -> Option<String> {
+        (self.0.abs() > NOTABLE).then(|| format!("its clock is {self}"))
+    }
+}
+
+impl Default for Skew {
+    fn default() -> Self {
+        Self(SignedDuration::ZERO)
+    }
+}
+
+impl std::fmt::Display for Skew {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let off = GoDuration(Duration::from_secs(self.0.unsigned_abs().as_secs()));
+        let side = if self.0.is_negative() { "behind" } else { "ahead of" };
+        write!(f, "{off} {side} the cluster's")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn skew(date: &str, sent: &str, received: &str) -> Skew {
+        let mut headers = HeaderMap::new();
+        headers.insert(DATE, date.parse().unwrap());
+        let at = |time: &str| format!("2026-11-22T{time}Z").parse().unwrap();
+        Skew::of(&headers, at(sent), at(received))
+    }
+
+    #[test]
+    fn a_clock_is_as_far_off_as_the_date_of_a_reply_proves() {
+        for (date, sent, received, off) in [
+            ("Sun, 22 Nov 2026 12:00:00 GMT", "12:00:00.9", "12:00:00.95", 0),
+            ("Sun, 22 Nov 2026 12:00:00 GMT", "11:59:50", "12:00:00", 0),
+            ("Sun, 22 Nov 2026 12:00:09 GMT", "12:00:00", "12:00:09.5", 0),
+            ("Sun, 22 Nov 2026 12:03:00 GMT", "12:00:00", "12:00:10", 170),
+            ("Sun, 22 Nov 2026 11:58:00 GMT", "12:00:00", "12:00:10", -119),
+            ("yesterday", "12:00:00", "12:00:01", 0),
+            // The cluster's clock was set back while the query was under way.
+            ("Sun, 22 Nov 2026 12:00:00 GMT", "12:00:00", "11:00:00", 0),
+        ] {
+            assert_eq!(skew(date, sent, received).0.as_secs(), off, "{date} {sent} {received}");
+        }
+        assert_eq!(
+            Skew::of(&HeaderMap::new(), Timestamp::MIN, Timestamp::MAX),
+            Skew::default()
+        );
+    }
+
+    #[test]
+    fn a_clock_that_is_far_off_is_refused_and_one_that_is_a_little_off_is_mentioned() {
+        let ahead = skew("Sun, 22 Nov 2026 12:00:12 GMT", "12:00:00", "12:00:00.1");
+        assert_eq!(ahead.check("http://prom"), Ok(()));
+        assert_eq!(ahead.note().as_deref(), Some("its clock is 11s ahead of the cluster's"));
+        let behind = skew("Sun, 22 Nov 2026 11:57:00 GMT", "12:00:00", "12:00:00.1");
+        assert_eq!(
+            behind.check("http://prom").unwrap_err(),
+            "the clock of http://prom is 2m59s behind the cluster's, and 30s are tolerated: its answers are about another \
+             time, so set the clock"
+        );
+        let right = skew("Sun, 22 Nov 2026 12:00:03 GMT", "12:00:00", "12:00:00.1");
+        assert_eq!((right.check("http://prom"), right.note()), (Ok(()), None));
+    }
+}
