@@ -24,6 +24,7 @@ mod fleet;
 mod label_watch;
 mod lifecycle;
 mod manual;
+mod measurements;
 mod no_data;
 mod overruled;
 mod prom_ql;

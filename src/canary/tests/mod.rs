@@ -19,6 +19,7 @@ mod input;
 mod label_watch;
 mod leftovers;
 mod manual;
+mod measuring;
 mod missing_target;
 mod model;
 mod output;

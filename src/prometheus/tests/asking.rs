@@ -20,7 +20,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Answer, Asked, EMPTY, Limits, always, ask, open, prometheus, reply, serve, why};
+use super::{Answer, Asked, Clock, EMPTY, Limits, always, ask, open, prometheus, reply, serve, why};
 
 /// With time enough for a machine that is busy with something else.
 pub(super) fn patient() -> Limits {
@@ -126,7 +126,7 @@ async fn an_answer_that_was_cut_short_by_the_server_is_none() {
 async fn a_server_whose_clock_is_far_off_proves_nothing() {
     let date = jiff::fmt::rfc2822::DateTimePrinter::new();
     for (off, message) in [(-180, "behind the cluster's"), (180, "ahead of the cluster's")] {
-        let at = Timestamp::now() + jiff::SignedDuration::from_secs(off);
+        let at = Clock::default().now() + jiff::SignedDuration::from_secs(off);
         let date = date.timestamp_to_rfc9110_string(&at).unwrap();
         let url = serve(move |_| {
             let date = date.clone();

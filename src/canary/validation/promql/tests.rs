@@ -1,3 +1,4 @@
+mod grading;
 mod judging;
 mod proof;
 
