@@ -24,6 +24,21 @@ pub(super) fn free_object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
 
+/// Metadata of a template, of which a rule looks at the name.
+pub(super) fn template_metadata(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "x-kubernetes-preserve-unknown-fields": true,
+        "properties": {
+            "name": {
+                "type": "string",
+                "maxLength": 253,
+                "description": "Name of the target, unless spec.deploymentName is set.",
+            },
+        },
+    })
+}
+
 /// A list of such objects.
 pub(super) fn free_list(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
@@ -106,6 +121,16 @@ fn status_schema() -> Value {
     status
 }
 
+/// CEL for the name of the Deployment that a Kanary belongs to.
+fn target(object: &str) -> String {
+    let spec = format!("{object}.spec");
+    let metadata = format!("{spec}.template.metadata");
+    format!(
+        "(has({spec}.deploymentName) && {spec}.deploymentName != '' ? {spec}.deploymentName : \
+         has({metadata}) && has({metadata}.name) && {metadata}.name != '' ? {metadata}.name : {object}.metadata.name)"
+    )
+}
+
 fn columns() -> Value {
     let column = |name: &str, path: &str| json!({"name": name, "type": "string", "jsonPath": path});
     json!([
@@ -150,6 +175,11 @@ fn crd(kind: KanaryKind) -> Value {
                     "x-kubernetes-validations": [{
                         "rule": "size(self.metadata.name) <= 63",
                         "message": "the name of a Kanary is a label value: use 63 characters at most",
+                    }, {
+                        // What is created for a Kanary, and which replica acts on it, follows from the target.
+                        "rule": format!("{} == {}", target("self"), target("oldSelf")),
+                        "message": "the target (spec.deploymentName, else spec.template.metadata.name, else the name of \
+                                    the Kanary) can't change: create another Kanary for another target",
                     }, {
                         // At the root: a rule on the status would not be asked when the whole status is taken away.
                         "rule": "!has(oldSelf.status) || !has(oldSelf.status.epoch) || (has(self.status) && \

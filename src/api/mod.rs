@@ -1,8 +1,7 @@
 //! The shapes of what users write and see: one file per block of the spec, no behaviour.
 //!
 //! These types are serde shapes and the source of the CRDs' schema; field docs are what `kubectl explain` prints.
-//! What a spec *means* is decided in [`crate::canary`], which turns a [`KanarySpec`] into a valid
-//! valid `Canary`.
+//! What a spec *means* is decided in [`crate::canary`], which reads a [`KanarySpec`] into a `Canary`.
 
 mod crd;
 mod duration;
@@ -23,7 +22,7 @@ pub use prometheus::{PrometheusAuth, QueryHeader, SecretKey};
 pub use rollout::{OnFailure, OnTargetChange, RolloutMode, RolloutSpec};
 pub use scale::{HpaScale, PercentScale, ScaleSpec, StaticScale};
 pub use spec::{KanarySpec, Template};
-pub use status::{ItemState, ItemStatus, KanaryStatus, Report};
+pub use status::{ItemState, ItemStatus, KanaryStatus, Report, Verdicts, Words};
 pub use traffic::{TrafficSource, TrafficSpec};
 pub use validation::{
     AfterDeadline, Boolean, ContinuousValueDeviation, DeviationOf, DiscreteValueOutOfList, LabelMatch, LabelWatchItem,

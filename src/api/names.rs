@@ -33,6 +33,8 @@ pub const LEASE_NEXT: &str = "kanary.k8s-operators.dev/next-holder";
 
 /// Annotation on the canary: hash of the target's pod template when the run started.
 pub const TARGET_HASH: &str = "kanary.k8s-operators.dev/target-template-hash";
+/// Annotation on the canary: where its traffic comes from. A canary is never judged for another traffic than it was made for.
+pub const TRAFFIC: &str = "kanary.k8s-operators.dev/traffic";
 /// Annotation on the target: `<uid of the Kanary>/<run>` that promoted it last.
 pub const PROMOTED_BY: &str = "kanary.k8s-operators.dev/promoted-by";
 /// Annotation on a target that a Kanary created because it was missing: `<uid of the Kanary>/<run>`.

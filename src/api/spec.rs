@@ -67,12 +67,12 @@ pub struct KanarySpec {
     /// What happens after the verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutSpec>,
-    /// `true` holds the run where it is: nothing is created, judged or promoted, and the deadline moves by the length of
-    /// the pause.
+    /// `true` holds the run where it is: nothing is created or promoted, no query is asked, and the deadline moves by the
+    /// length of the pause. What speaks against the canary (`verdict: invalid`, a manual `invalid`, labels) still fails it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<bool>,
     /// The user's word over the whole run, whatever the items say: `valid` promotes (once the canary is available),
-    /// `invalid` takes the canary away.
+    /// `invalid` takes the canary away. One that is left in the spec from an earlier run does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Word>,
     /// Changing the number runs the same template once more.
@@ -93,7 +93,7 @@ pub struct KanarySpec {
 pub struct Template {
     /// Metadata of the Deployment: its labels and annotations are used when the target has to be created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "super::crd::free_object")]
+    #[schemars(schema_with = "super::crd::template_metadata")]
     pub metadata: Option<Value>,
     /// Spec of the Deployment, as in apps/v1. `replicas` and `selector` are used when the target has to be created.
     #[schemars(schema_with = "super::crd::free_object")]

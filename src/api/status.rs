@@ -5,6 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{GoDuration, Word};
+
 /// What the controller observed and decided.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -18,6 +20,9 @@ pub struct KanaryStatus {
     /// `spec.retry` of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<i64>,
+    /// Where the traffic of the run comes from: `spec.traffic.source`, and the names of the Services that it needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current_traffic: Option<String>,
     /// The highest fencing token that wrote this status: a replica whose token is lower was replaced, and is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i64>,
@@ -43,6 +48,12 @@ pub struct KanaryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::crd::time")]
     pub deadline: Option<Timestamp>,
+    /// `spec.validation.initialDelay`, as far as it is in the times of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial_delay: Option<GoDuration>,
+    /// `spec.validation.validationPeriod`, as it is in the times of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_period: Option<GoDuration>,
     /// When the present pause began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::crd::time")]
@@ -58,17 +69,58 @@ pub struct KanaryStatus {
     /// Hashes of pod templates that failed and are not run again, the latest last; the last 20 are kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_templates: Vec<String>,
+    /// Verdicts in the spec, and which of them do not count because they are from an earlier run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdicts: Option<Verdicts>,
     /// The run at a glance: what `kubectl get` shows.
     #[serde(default)]
     pub report: Report,
     /// One entry for each validation item.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<ItemStatus>,
-    /// Standard conditions: Scheduled, Activated, Traffic, Running, Succeeded, Failed, DeploymentUpdated, Errored, and
-    /// kstatus' Reconciling and Stalled.
+    /// Standard conditions: Scheduled, Activated, Traffic, Running, Succeeded, Failed, DeploymentUpdated, Errored,
+    /// VerdictIgnored, and kstatus' Reconciling and Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "super::crd::conditions")]
     pub conditions: Vec<Condition>,
+}
+
+/// Verdicts in the spec, and which of them do not count because they are from an earlier run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Verdicts {
+    /// Those that were there when this status was written.
+    #[serde(default, skip_serializing_if = "Words::are_none")]
+    pub present: Words,
+    /// Those of them that stood there in the run before and do not count for this one.
+    #[serde(default, skip_serializing_if = "Words::are_none")]
+    pub stale: Words,
+}
+
+/// How often a spec says `valid` and `invalid`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Words {
+    /// `spec.verdict`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Word>,
+    /// Number of manual items whose `status` is `valid`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub valid: u32,
+    /// Number of manual items whose `status` is `invalid`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub invalid: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl Words {
+    /// The spec says neither.
+    #[must_use]
+    pub fn are_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The run at a glance.

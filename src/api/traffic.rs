@@ -13,7 +13,7 @@ pub struct TrafficSpec {
     /// Where the canary's traffic comes from. `service`: the canary pods are behind the production Service with the
     /// target's pods. `kanary-service`: they are behind a Service of their own and get no production traffic. `both`:
     /// behind the two. `none`: behind neither. `mirror`, `weighted` and `tagged` are reserved and refused for now.
-    /// Default `none`.
+    /// Default `none`. Another source starts a new run while a canary is judged.
     #[serde(default)]
     pub source: TrafficSource,
     /// Name of the canary's own Service. Default `<serviceName>-kanary-<name of the Kanary>`.

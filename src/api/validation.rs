@@ -1,6 +1,6 @@
 //! `spec.validation`: how the canary is judged.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use schemars::JsonSchema;
@@ -20,7 +20,7 @@ pub struct ValidationSpec {
     /// How long the canary warms up, from when it is available, before it is judged. Default 0s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_delay: Option<GoDuration>,
-    /// How long the canary is judged. Default 15m.
+    /// How long the canary is judged. Default 15m. Editing it moves the deadline of a run under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_period: Option<GoDuration>,
     /// A metric is checked at least this often. Default 20s.
@@ -85,6 +85,15 @@ pub enum Word {
     Invalid,
 }
 
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Valid => "valid",
+            Self::Invalid => "invalid",
+        })
+    }
+}
+
 /// What a manual item comes to when nobody spoke before the deadline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -107,7 +116,7 @@ pub struct ManualItem {
     /// What the item comes to if `status` is not set by the deadline; `none` waits for it. Default `none`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_after_deadline: Option<AfterDeadline>,
-    /// The user's verdict, taken at once: `valid` or `invalid`.
+    /// The user's verdict, taken at once: `valid` or `invalid`. One that is left in the spec from an earlier run does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Word>,
 }

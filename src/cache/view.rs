@@ -109,6 +109,7 @@ pub(super) fn deployment(object: &KubeDeployment) -> Deployment {
         selector: spec.and_then(|spec| selector(&spec.selector)),
         template_hash: template_hash(object),
         target_hash: annotation(meta, names::TARGET_HASH),
+        traffic: annotation(meta, names::TRAFFIC),
         promoted_by: annotation(meta, names::PROMOTED_BY),
         created_by: annotation(meta, names::CREATED_BY),
         rolled_out: rolled_out(object),

@@ -85,12 +85,15 @@ pub fn is_ours(step: &Step<'_>, owner: Option<&String>) -> bool {
     owner == Some(&step.canary.uid)
 }
 
-/// Whether a Deployment with the canary's name is this run's canary.
+/// Whether a Deployment with the canary's name is this run's canary. Its traffic tells as well, because a run has no status
+/// at first: an edit then changes what is asked for, and not the run.
 #[must_use]
 pub fn is_of_run(step: &Step<'_>, canary: &Deployment) -> bool {
+    let traffic = step.canary.traffic_of_run(step.spec).zip(canary.traffic.as_deref());
     is_ours(step, canary.owner.as_ref())
         && !canary.deleting
         && canary.labels.get(names::RUN) == Some(&step.canary.run(step.spec))
+        && traffic.is_none_or(|(asked, made_for)| asked == made_for)
 }
 
 /// Whether a canary is of a run that is not known here yet: another controller is ahead, and knows what to do with it.

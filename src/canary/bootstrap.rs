@@ -5,7 +5,7 @@ use super::{
     decide::Step,
     decision::Decision,
     run::{clear_problem, set_problem},
-    status::{Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, SUCCEEDED, is_true},
+    status::{Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, SUCCEEDED, TARGET_CREATED, is_true},
 };
 
 /// Says where the target's creation stands.
@@ -31,23 +31,23 @@ pub(super) fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>
         draft.set(
             SCHEDULED,
             true,
-            "TargetCreated",
+            TARGET_CREATED,
             "the target did not exist and was created",
         );
-        draft.set(RUNNING, true, "TargetCreated", &why);
-        draft.set(RECONCILING, true, "TargetCreated", why);
+        draft.set(RUNNING, true, TARGET_CREATED, &why);
+        draft.set(RECONCILING, true, TARGET_CREATED, why);
         return step.write(draft);
     }
     let why = format!("Deployment {name} did not exist, was created from the template and is available");
     clear_problem(&mut draft);
-    draft.clear(RUNNING, "TargetCreated", "the target is available");
+    draft.clear(RUNNING, TARGET_CREATED, "the target is available");
     draft.status.available_at = draft.status.available_at.or(target.available_since);
     draft.set(
         SCHEDULED,
         true,
-        "TargetCreated",
+        TARGET_CREATED,
         "the target did not exist and was created",
     );
-    draft.set(SUCCEEDED, true, "TargetCreated", why);
+    draft.set(SUCCEEDED, true, TARGET_CREATED, why);
     step.write(draft)
 }

@@ -115,6 +115,8 @@ pub struct Spec {
     pub scale: Scale,
     /// Which requests reach the canary; never one of the sources that are not there yet.
     pub traffic: TrafficSource,
+    /// The traffic source and the names of the Services that it needs: two specs with the same bring the same traffic.
+    pub traffic_key: String,
     /// How it is judged.
     pub validation: Validation,
     /// The run ends at Succeeded and leaves the target alone.
@@ -204,6 +206,13 @@ impl Canary {
     pub fn template_of_run<'a>(&'a self, spec: &'a Spec) -> &'a str {
         let stored = self.status.current_hash.as_ref().filter(|_| !spec.is_sound());
         stored.unwrap_or(&spec.template_hash)
+    }
+
+    /// Where the traffic of the present run comes from, as [`Spec::traffic_key`] says it; `None` if nobody knows.
+    #[must_use]
+    pub fn traffic_of_run<'a>(&'a self, spec: &'a Spec) -> Option<&'a str> {
+        let asked = spec.is_sound().then_some(&spec.traffic_key);
+        self.status.current_traffic.as_ref().or(asked).map(String::as_str)
     }
 
     /// Identity of the run, a label value. The number makes it unique: a template that is run again, after others, must

@@ -9,9 +9,13 @@ use super::{
     deletion,
     observation::Observation,
     rollout, run,
-    status::{DEPLOYMENT_UPDATED, Draft, ERRORED, FAILED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED, SUCCEEDED},
+    status::{
+        DEPLOYMENT_UPDATED, Draft, ERRORED, FAILED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED, SUCCEEDED,
+        TARGET_CREATED, find,
+    },
+    words,
 };
-use crate::api::{KanaryStatus, Report};
+use crate::api::{KanaryStatus, Report, Verdicts, Words};
 
 /// Decides what to do about `canary` at `now`.
 ///
@@ -19,7 +23,14 @@ use crate::api::{KanaryStatus, Report};
 /// that was read already says `Succeeded`; deciding again on what a decision brought about comes to rest.
 #[must_use]
 pub fn decide(canary: &Canary, seen: &Observation, now: Timestamp) -> Decision {
-    let spec = &canary.spec;
+    let stale = words::stale(canary);
+    let counted;
+    let spec = if stale.are_none() {
+        &canary.spec
+    } else {
+        counted = canary.spec.without(&stale);
+        &counted
+    };
     let step = Step {
         canary,
         spec,
@@ -44,7 +55,7 @@ pub fn decide(canary: &Canary, seen: &Observation, now: Timestamp) -> Decision {
 pub struct Step<'a> {
     /// The Kanary.
     pub canary: &'a Canary,
-    /// Its spec, as far as it can be read.
+    /// Its spec, as far as it can be read and without verdicts that do not count for this run.
     pub spec: &'a Spec,
     /// What was seen.
     pub seen: &'a Observation,
@@ -57,9 +68,22 @@ pub struct Step<'a> {
 fn is_another_run(canary: &Canary, spec: &Spec) -> bool {
     let status = &canary.status;
     match &status.current_hash {
-        Some(hash) => *hash != spec.template_hash || status.retry.unwrap_or_default() != spec.retry,
+        Some(hash) => {
+            *hash != spec.template_hash
+                || status.retry.unwrap_or_default() != spec.retry
+                || has_another_traffic(canary, spec)
+        }
         None => Phase::of(status) != Phase::Scheduled,
     }
+}
+
+/// Whether a canary that is being judged has another traffic than the spec asks for now. What was judged is what is promoted, so
+/// it is judged anew. A verdict that was given already stands for what was judged, and without a canary there is no traffic.
+fn has_another_traffic(canary: &Canary, spec: &Spec) -> bool {
+    let status = &canary.status;
+    let has_canary = find(status, RUNNING).is_none_or(|running| running.reason != TARGET_CREATED);
+    let former = status.current_traffic.as_ref();
+    Phase::of(status) <= Phase::Running && has_canary && former.is_some_and(|former| *former != spec.traffic_key)
 }
 
 impl Step<'_> {
@@ -70,20 +94,26 @@ impl Step<'_> {
         if self.spec.is_sound() {
             draft.status.current_hash = Some(self.spec.template_hash.clone());
             draft.status.retry = Some(self.spec.retry).filter(|retry| *retry != 0);
+            if Phase::of(&draft.status) <= Phase::Running {
+                // A status of a version that did not know it takes the present one.
+                let traffic = &mut draft.status.current_traffic;
+                traffic.get_or_insert_with(|| self.spec.traffic_key.clone());
+            }
         }
         draft
     }
 
     /// Ends a draft: a decision that writes it if it says anything new.
     #[must_use]
-    pub fn write(&self, draft: Draft) -> Decision {
+    pub fn write(&self, mut draft: Draft) -> Decision {
+        words::tell(&mut draft, self.canary);
         Decision {
             status: draft.finish(self.canary, self.spec),
             ..Decision::default()
         }
     }
 
-    /// A changed template, or a changed `retry`, starts a new run, unless the template failed before. The status of the
+    /// A changed template, `retry` or traffic starts a new run, unless the template is another and failed before. The status of the
     /// former run is cleared before anything else happens, so that it never speaks for the new one.
     fn begin(&self) -> Decision {
         let former = &self.canary.status;
@@ -92,12 +122,18 @@ impl Step<'_> {
             failed_templates: former.failed_templates.clone(),
             current_hash: draft.status.current_hash.take(),
             retry: draft.status.retry,
+            current_traffic: Some(self.spec.traffic_key.clone()),
+            verdicts: Some(Verdicts {
+                present: Words::default(),
+                stale: words::stale_in_next_run(self.canary),
+            }),
             run: Some(former.run.unwrap_or(1).saturating_add(1)),
             report: Report::default(),
             ..KanaryStatus::default()
         };
         let retried = former.retry.unwrap_or_default() != self.spec.retry;
-        if former.failed_templates.contains(&self.spec.template_hash) && !retried {
+        let is_another = former.current_hash.as_ref() != Some(&self.spec.template_hash);
+        if is_another && former.failed_templates.contains(&self.spec.template_hash) && !retried {
             draft.status.completed_at = Some(self.now);
             let why = "this template failed before and is not run again: change the template, or set spec.retry to \
                        another number to run it once more";
@@ -106,12 +142,15 @@ impl Step<'_> {
             draft.set(STALLED, true, "TemplateFailedBefore", why);
             return self.write(draft);
         }
-        draft.set(
-            SCHEDULED,
-            true,
-            "NewRun",
-            "the template or spec.retry changed: a new run starts",
-        );
+        let why = match (is_another, retried) {
+            (true, _) => "spec.template changed: a new run starts",
+            (false, true) => "spec.retry changed: a new run starts",
+            (false, false) => {
+                "spec.traffic or spec.serviceName changed: a new run starts, because only what had the traffic that the spec \
+                 asks for is promoted"
+            }
+        };
+        draft.set(SCHEDULED, true, "NewRun", why);
         draft.set(RECONCILING, true, "NewRun", "a new run starts");
         self.write(draft)
     }

@@ -20,8 +20,10 @@ pub mod scale;
 pub mod status;
 #[cfg(test)]
 mod tests;
+mod times;
 pub mod traffic;
 pub mod validation;
+pub mod words;
 
 pub use canary::{Canary, Key};
 pub use decide::decide;

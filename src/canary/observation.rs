@@ -112,6 +112,8 @@ pub struct Deployment {
     pub template_hash: String,
     /// Annotation: the target's template hash when the run started (on a canary).
     pub target_hash: Option<String>,
+    /// Annotation: where its traffic comes from (on a canary).
+    pub traffic: Option<String>,
     /// Annotation: who promoted it last (on a target).
     pub promoted_by: Option<String>,
     /// Annotation: which run created it because it was missing (on a target).

@@ -74,6 +74,7 @@ fn of_fields(key: &Key, lenient::Read { spec, unreadable }: lenient::Read, probl
         dry_run: no_update || rollout.mode == Some(RolloutMode::DryRun),
         validation,
         traffic: available(traffic.source),
+        traffic_key: traffic_key(traffic.source, service.as_deref(), kanary_service.as_deref()),
         template_metadata: template.metadata,
         paused: spec.paused.unwrap_or_default(),
         verdict: spec.verdict,
@@ -131,6 +132,13 @@ fn template(template: Template, problems: &mut Vec<Invalid>) -> Read {
         spec,
         hash,
     }
+}
+
+/// `none`, `service shop`, `both shop shop-kanary-batman`. Without traffic the production Service matters to queries only.
+fn traffic_key(source: TrafficSource, service: Option<&str>, kanary_service: Option<&str>) -> String {
+    let service = service.filter(|_| source != TrafficSource::None);
+    let names = [service, kanary_service].into_iter().flatten();
+    names.fold(source.to_string(), |key, name| format!("{key} {name}"))
 }
 
 fn scale(spec: ScaleSpec, problems: &mut Vec<Invalid>) -> Scale {

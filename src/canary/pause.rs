@@ -1,13 +1,16 @@
 //! `spec.paused`: a run is held where it is, and goes on where it was.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
     decide::Step,
     decision::Decision,
     run,
-    status::{Draft, RECONCILING, STALLED},
+    status::{Draft, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED, is_true},
 };
+use crate::api::GoDuration;
 
 /// Holds a run where it is. Only the times are written down, because the deadline moves by the length of the pause. Whatever
 /// speaks against the canary was looked at before: a pause does not shield it.
@@ -20,6 +23,7 @@ pub(super) fn hold(step: &Step<'_>, mut draft: Draft) -> Decision {
     if draft.status.available_at.is_none() && draft.status.resumed_at.is_none() {
         draft.status.start_time.get_or_insert(step.now);
     }
+    held(step, &mut draft);
     draft.set(
         RECONCILING,
         false,
@@ -31,6 +35,26 @@ pub(super) fn hold(step: &Step<'_>, mut draft: Draft) -> Decision {
         problem => run::set_problem(&mut draft, problem.as_ref()),
     }
     step.write(draft)
+}
+
+/// Says that what the run was doing, it does not do now.
+fn held(step: &Step<'_>, draft: &mut Draft) {
+    let phase = Phase::of(&draft.status);
+    let (deadline, paused_at) = (draft.status.deadline, draft.status.paused_at);
+    if phase == Phase::Scheduled && is_true(&draft.status, SCHEDULED) {
+        let why = "spec.paused is true: nothing is created, and no time passes for this run";
+        draft.set(SCHEDULED, true, "Paused", why);
+    }
+    // There are no times where there is no canary.
+    if let (Phase::Running, Some(deadline), Some(paused_at)) = (phase, deadline, paused_at) {
+        let left = Duration::try_from(deadline.duration_since(paused_at)).unwrap_or_default();
+        let why = format!(
+            "spec.paused is true: Deployment {} can fail but not pass; {} of its validation are left",
+            step.spec.canary,
+            GoDuration(left)
+        );
+        draft.set(RUNNING, true, "Paused", why);
+    }
 }
 
 /// Ends a pause: what was to come is moved by its length.

@@ -14,9 +14,10 @@ use super::{
     status::{
         ACTIVATED, Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED, SUCCEEDED, TRAFFIC, find, is_true,
     },
+    times,
     validation::{self, Judgement, Window},
 };
-use crate::api::{TrafficSource, Word};
+use crate::api::{GoDuration, Word};
 
 /// Reason of `Scheduled` before the schedule.
 const WAITING_FOR_SCHEDULE: &str = "WaitingForSchedule";
@@ -26,6 +27,7 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
     let mut draft = step.draft();
     if !step.spec.paused {
         pause::end(step, &mut draft);
+        times::follow_edits(step, &mut draft);
     }
     if let Some(failure) = speaks_against(step, &draft) {
         return failure.end(step, draft);
@@ -43,8 +45,8 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
     if step.spec.paused {
         return pause::hold(step, draft);
     }
-    // A schedule that is edited once the canary is there comes too late to hold anything.
-    let started = canary(step).is_some() || step.canary.status.available_at.is_some();
+    // A schedule that is edited once the canary is there comes too late to hold anything. What cannot be run is said at once.
+    let started = canary(step).is_some() || step.canary.status.available_at.is_some() || !step.spec.is_sound();
     if let Some(schedule) = step.spec.schedule.filter(|schedule| *schedule > step.now && !started) {
         return wait_for_schedule(step, draft, schedule);
     }
@@ -165,6 +167,8 @@ pub(super) fn fix_times(step: &Step<'_>, draft: &mut Draft) -> Option<Window> {
     let start = base.checked_add(step.spec.validation.initial_delay).ok()?;
     let deadline = start.checked_add(step.spec.validation.period).ok()?;
     status.available_at = Some(available);
+    status.initial_delay = Some(GoDuration(step.spec.validation.initial_delay));
+    status.validation_period = Some(GoDuration(step.spec.validation.period));
     status.validation_start_time = Some(start);
     status.deadline = Some(deadline);
     Some(Window { start, deadline })
@@ -246,7 +250,9 @@ fn is_worth_saying(step: &Step<'_>, warming_up: bool) -> bool {
     let waited = find(stored, SCHEDULED).is_some_and(|condition| condition.reason == WAITING_FOR_SCHEDULE);
     let untold = stored.conditions.is_empty();
     let is_over = is_true(stored, ERRORED) || stored.paused_at.is_some();
-    if is_over || !(waited || untold) {
+    // A verdict that is taken out of the spec, and set again later, is a new one.
+    let is_edited = stored.verdicts.is_some() && stored.observed_generation != Some(step.canary.generation);
+    if is_over || is_edited || !(waited || untold) {
         return true;
     }
     warming_up && activate::objects(step.spec) + usize::from(waited) <= 2
@@ -269,11 +275,13 @@ fn running(
         "CanaryAvailable",
         format!("Deployment {} is available", spec.canary),
     );
-    let traffic = match spec.traffic {
-        TrafficSource::None => "the canary gets no traffic".to_owned(),
-        source => format!("the canary gets traffic from source {source}"),
-    };
-    draft.set(TRAFFIC, spec.traffic != TrafficSource::None, "TrafficSet", traffic);
+    let source = step.canary.traffic_of_run(spec).and_then(|key| key.split(' ').next());
+    let source = source.filter(|source| *source != "none");
+    let traffic = source.map_or_else(
+        || "the canary gets no traffic".to_owned(),
+        |source| format!("the canary gets traffic from source {source}"),
+    );
+    draft.set(TRAFFIC, source.is_some(), "TrafficSet", traffic);
     if problem.is_none() {
         validating(step, &mut draft, window);
     } else {

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::{
     canary::{Canary, Spec},
     decision::Notice,
+    words,
 };
 use crate::api::{GoDuration, KanaryStatus, Report};
 
@@ -68,6 +69,8 @@ pub const FAILED: &str = "Failed";
 pub const DEPLOYMENT_UPDATED: &str = "DeploymentUpdated";
 /// Condition: something is wrong that is not the canary's verdict.
 pub const ERRORED: &str = "Errored";
+/// Condition: a verdict in the spec does not count for this run.
+pub const VERDICT_IGNORED: &str = "VerdictIgnored";
 /// kstatus: the controller is at work.
 pub const RECONCILING: &str = "Reconciling";
 /// kstatus: the controller waits for somebody.
@@ -135,6 +138,10 @@ impl Draft {
     #[must_use]
     pub fn finish(mut self, canary: &Canary, spec: &Spec) -> Option<KanaryStatus> {
         self.status.observed_generation = Some(self.generation);
+        let stored = &canary.status;
+        let is_of_same_run = self.status.run == stored.run && self.status.current_hash == stored.current_hash;
+        // The report of a run that has its verdict says how it was run, whatever is edited later.
+        let has_ended = is_of_same_run && Phase::of(stored) > Phase::Running && !stored.report.traffic.is_empty();
         let phase = Phase::of(&self.status);
         let shown = if canary.deleting {
             DELETING
@@ -145,7 +152,7 @@ impl Draft {
         };
         shown.clone_into(&mut self.status.report.status);
         // A run goes on, or has ended, as it was asked for by the spec that could be run.
-        if spec.is_sound() {
+        if spec.is_sound() && !has_ended {
             self.status.report = Report {
                 status: shown.to_owned(),
                 deployment: spec.target.clone(),
@@ -159,6 +166,12 @@ impl Draft {
         self.keep_unchanged_conditions(&canary.status);
         if self.status == canary.status {
             return None;
+        }
+        words::record(&mut self.status, canary);
+        if spec.is_sound() {
+            // Says that the status is of a version that records verdicts.
+            let traffic = &mut self.status.current_traffic;
+            traffic.get_or_insert_with(|| spec.traffic_key.clone());
         }
         if spec.is_sound() || !self.status.report.duration.is_empty() {
             self.status.report.duration = self.duration(spec);
@@ -181,10 +194,13 @@ impl Draft {
         }
     }
 
-    /// `elapsed/total` of the initial delay and the validation period. In whole seconds, as conditions keep their times: what
-    /// was written once must not seem to go back when it is read.
+    /// `elapsed/total` of the initial delay and the validation period, as they are in the times of the run: what is left is what
+    /// there is until the deadline. In whole seconds, as conditions keep their times: what was written once must not seem to
+    /// go back when it is read.
     fn duration(&self, spec: &Spec) -> String {
-        let total = spec.validation.initial_delay + spec.validation.period;
+        let part = |of_run: Option<GoDuration>, asked| of_run.map_or(asked, |duration| duration.0);
+        let total = part(self.status.initial_delay, spec.validation.initial_delay)
+            + part(self.status.validation_period, spec.validation.period);
         // The clock of the validation stops with the verdict.
         let verdict = find(&self.status, SUCCEEDED).filter(|c| c.status == "True");
         let verdict = verdict.map(|succeeded| succeeded.last_transition_time.0);
@@ -192,7 +208,11 @@ impl Draft {
             .into_iter()
             .flatten()
             .fold(self.now, Timestamp::min);
-        let from = self.status.available_at.unwrap_or(until);
+        let begun = self
+            .status
+            .deadline
+            .and_then(|deadline| deadline.checked_sub(total).ok());
+        let from = begun.or(self.status.available_at).unwrap_or(until);
         let elapsed = u64::try_from(until.as_second() - from.as_second()).unwrap_or_default();
         format!("{}/{}", GoDuration::from_secs(elapsed), GoDuration(total))
     }
@@ -242,6 +262,7 @@ pub fn notices(status: &KanaryStatus) -> Vec<Notice> {
         fact(FAILED, "Failed", true),
         fact(ERRORED, "Errored", true),
         fact(STALLED, "", true).filter(|_| stalled),
+        fact(VERDICT_IGNORED, "VerdictIgnored", true),
     ]
     .into_iter()
     .flatten()
@@ -250,5 +271,7 @@ pub fn notices(status: &KanaryStatus) -> Vec<Notice> {
 
 /// What users see of a Kanary that is being deleted and held by a finalizer.
 const DELETING: &str = "Deleting";
+/// Reason of `Running` and `Succeeded` when there was no target, and so no canary.
+pub const TARGET_CREATED: &str = "TargetCreated";
 /// Reason of `Succeeded` when the run ends there.
 pub const DRY_RUN: &str = "DryRun";

@@ -9,7 +9,7 @@ use super::{
     scale::Scale,
 };
 use crate::api::names::{
-    CHANGE_CAUSE, CREATED_BY, GROUP, IS_KANARY, KANARY_KIND, KANARY_NAME, RUN, SLOT, TARGET_HASH, VERSION,
+    CHANGE_CAUSE, CREATED_BY, GROUP, IS_KANARY, KANARY_KIND, KANARY_NAME, RUN, SLOT, TARGET_HASH, TRAFFIC, VERSION,
 };
 
 /// Labels of every object that belongs to a run.
@@ -108,7 +108,11 @@ pub fn canary_deployment(canary: &Canary, spec: &Spec, seen: &Observation, targe
     // A canary that is made again within a run keeps the hash that the run started with.
     let target_hash = canary.status.target_hash.as_ref().unwrap_or(&target.template_hash);
     if let Some(fields) = metadata.as_object_mut() {
-        fields.insert("annotations".to_owned(), json!({TARGET_HASH: target_hash}));
+        let mut annotations = json!({TARGET_HASH: target_hash});
+        if let Some(traffic) = canary.traffic_of_run(spec) {
+            annotations[TRAFFIC] = json!(traffic);
+        }
+        fields.insert("annotations".to_owned(), annotations);
     }
     json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": deployment})
 }

@@ -29,6 +29,7 @@ mod no_data;
 mod overruled;
 mod prom_ql;
 mod proof;
+mod protection;
 mod published;
 mod readme;
 mod refused;

@@ -148,6 +148,7 @@ fn success_on_no_data_is_caught() {
                     *item = Item::Manual {
                         status: None,
                         after_deadline: AfterDeadline::Valid,
+                        ignored: None,
                     };
                 }
             }

@@ -129,6 +129,7 @@ fn a_canary_that_is_not_available_within_the_progress_deadline_fails_the_run() {
             phase Scheduled → Failed
             Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s
             Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s
+            currentTraffic none
             completedAt +10m0s
             failedTemplates ["<hash>"]
             shows Failed 0s/15m0s
@@ -223,7 +224,7 @@ fn a_canary_that_somebody_deleted_is_made_again_with_the_hash_that_the_run_start
         ",
         expect![[r#"
             create Deployment myapp-kanary-batman
-              annotations: {"…/target-template-hash":"85924a836eb2db86"}
+              annotations: {"…/target-template-hash":"85924a836eb2db86","…/traffic":"none"}
             wake at +15m0s
         "#]],
     );
@@ -252,7 +253,7 @@ fn a_canary_remembers_what_the_target_ran_when_the_run_started() {
         ",
         expect![[r#"
             create Deployment myapp-kanary-batman
-              annotations: {"…/target-template-hash":"4c9b08e68508ae7c"}
+              annotations: {"…/target-template-hash":"4c9b08e68508ae7c","…/traffic":"none"}
         "#]],
     );
 }

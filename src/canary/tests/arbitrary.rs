@@ -10,7 +10,7 @@ use super::{
     under_way::under_way,
 };
 use crate::{
-    api::{ItemState, ItemStatus, KanaryStatus, names::RUN},
+    api::{GoDuration, ItemState, ItemStatus, KanaryStatus, Verdicts, Word, Words, names::RUN},
     canary::{
         Canary, hash,
         labels::{Labels, Selector},
@@ -158,6 +158,15 @@ fn items() -> impl Strategy<Value = Vec<ItemStatus>> {
     vec(item, 0..3)
 }
 
+fn words() -> impl Strategy<Value = Words> {
+    let verdict = select(vec![None, Some(Word::Valid), Some(Word::Invalid)]);
+    (verdict, 0..3_u32, 0..3_u32).prop_map(|(verdict, valid, invalid)| Words {
+        verdict,
+        valid,
+        invalid,
+    })
+}
+
 /// A status; `<this>` as a hash stands for the present template.
 fn status() -> impl Strategy<Value = KanaryStatus> {
     let hashes = (
@@ -183,31 +192,42 @@ fn status() -> impl Strategy<Value = KanaryStatus> {
         option::of(time()),
         option::of(time()),
     );
-    (conditions(), hashes, numbers, times, items()).prop_map(|(conditions, hashes, numbers, times, items)| {
-        let (current, target, failed) = hashes;
-        KanaryStatus {
-            current_hash: current.map(str::to_owned),
-            target_hash: target.map(|name| hash::of(&template(name))),
-            failed_templates: failed.into_iter().map(str::to_owned).collect(),
-            retry: numbers.0,
-            run: numbers.1,
-            available_at: times.0.map(|times| times.0),
-            validation_start_time: times.0.map(|times| times.1),
-            deadline: times.0.map(|times| times.2),
-            start_time: times.1,
-            paused_at: times.2,
-            resumed_at: times.3,
-            completed_at: times.4,
-            items,
-            conditions,
-            ..KanaryStatus::default()
-        }
-    })
+    let recorded = (
+        select(vec![None, Some("none"), Some("service svc"), Some("other")]),
+        option::of((words(), words())),
+        option::of((0..9000_u64, 0..9000_u64)),
+    );
+    (conditions(), hashes, numbers, times, items(), recorded).prop_map(
+        |(conditions, hashes, numbers, times, items, recorded)| {
+            let (current, target, failed) = hashes;
+            KanaryStatus {
+                current_hash: current.map(str::to_owned),
+                target_hash: target.map(|name| hash::of(&template(name))),
+                failed_templates: failed.into_iter().map(str::to_owned).collect(),
+                retry: numbers.0,
+                run: numbers.1,
+                available_at: times.0.map(|times| times.0),
+                validation_start_time: times.0.map(|times| times.1),
+                deadline: times.0.map(|times| times.2),
+                start_time: times.1,
+                paused_at: times.2,
+                resumed_at: times.3,
+                completed_at: times.4,
+                current_traffic: recorded.0.map(str::to_owned),
+                verdicts: recorded.1.map(|(present, stale)| Verdicts { present, stale }),
+                initial_delay: recorded.2.map(|periods| GoDuration::from_secs(periods.0)),
+                validation_period: recorded.2.map(|periods| GoDuration::from_secs(periods.1)),
+                items,
+                conditions,
+                ..KanaryStatus::default()
+            }
+        },
+    )
 }
 
 /// A Kanary with any spec and any status.
 pub(super) fn canary() -> impl Strategy<Value = Canary> {
-    (spec(), option::weighted(0.8, status()), any::<bool>()).prop_map(|(spec, status, deleting)| {
+    (spec().boxed(), option::weighted(0.8, status().boxed()), any::<bool>()).prop_map(|(spec, status, deleting)| {
         let mut canary = input::parse(&spec, None, &Value::Null);
         canary.status = status.unwrap_or_default();
         canary.deleting = deleting && canary.status.failed_templates.len() > 12;
@@ -270,6 +290,7 @@ fn deployment(marker: String, run: String) -> impl Strategy<Value = Deployment> 
             target_hash: hashes.1.map(|name| hash::of(&template(name))),
             replicas,
             paused: false,
+            traffic: None,
             selector: (replicas > 0).then(|| SelectorView {
                 keys: vec!["app".to_owned()],
                 shown: "app=myapp".to_owned(),
@@ -346,8 +367,8 @@ pub(super) fn observation(canary: &Canary) -> impl Strategy<Value = Observation>
         retry_at,
     });
     (
-        option::weighted(0.9, deployment(marker.clone(), run.clone())),
-        option::weighted(0.7, deployment(marker, run)),
+        option::weighted(0.9, deployment(marker.clone(), run.clone()).boxed()),
+        option::weighted(0.7, deployment(marker, run).boxed()),
         vec(pod, 0..3),
         option::weighted(0.9, service),
         option::of(owned()),
@@ -373,8 +394,8 @@ pub(super) fn observation(canary: &Canary) -> impl Strategy<Value = Observation>
 
 /// A Kanary, what is seen around it, and the time: two thirds of them make sense, up to the verdict or beyond.
 pub(super) fn anything() -> impl Strategy<Value = (Canary, Observation, Timestamp)> {
-    let wild = canary().prop_flat_map(|canary| {
-        let seen = observation(&canary);
+    let wild = canary().boxed().prop_flat_map(|canary| {
+        let seen = observation(&canary).boxed();
         (Just(canary), seen, time())
     });
     (wild, 0..3).prop_map(|((mut canary, mut seen, now), sense)| {

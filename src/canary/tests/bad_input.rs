@@ -78,6 +78,8 @@ fn validations_is_the_same_block_under_its_other_name() {
             phase Scheduled → Failed
             Failed=True ManualInvalid: manual[0]: status is invalid
             Stalled=True ManualInvalid: manual[0]: status is invalid
+            currentTraffic none
+            verdicts {"present":{"invalid":1}}
             completedAt +0s
             failedTemplates ["<hash>"]
             item manual[0] Bad: manual[0]: status is invalid
@@ -268,6 +270,7 @@ fn a_first_spec_that_was_bad_and_is_mended_is_errored_no_more() {
             Stalled=False Mended
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
             Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic none
             shows Scheduled 0s/15m0s
         "#]],
     );
@@ -285,6 +288,7 @@ fn a_first_spec_that_was_bad_is_errored_no_more_when_its_target_is_created() {
             create Deployment myapp
             Errored=False Mended
             Stalled=False Mended
+            currentTraffic none
             shows Scheduled 0s/15m0s
         "#]],
     );

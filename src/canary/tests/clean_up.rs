@@ -258,6 +258,7 @@ fn a_clean_up_that_is_refused_is_an_error_and_is_tried_again() {
         expect![[r#"
             Errored=True Forbidden: delete Deployment: not allowed
             Stalled=True Forbidden: delete Deployment: not allowed
+            verdicts removed
             shows Errored 0s/15m0s
             wake at +10s
         "#]],
@@ -276,6 +277,7 @@ fn a_refused_clean_up_is_tried_again_at_its_time() {
             delete Deployment myapp-kanary-batman
             Errored=False Mended
             Stalled=False Mended
+            verdicts removed
             shows DeploymentUpdated 0s/15m0s
         "#]],
     );
@@ -293,6 +295,7 @@ fn a_failed_run_whose_clean_up_works_again_stays_failed() {
             delete Deployment myapp-kanary-batman
             Errored=False Mended
             Stalled=True VerdictInvalid: spec.verdict is invalid (since +0s)
+            verdicts removed
             shows Failed 0s/15m0s
         "#]],
     );

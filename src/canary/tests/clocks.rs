@@ -19,6 +19,9 @@ fn the_validation_starts_when_the_canary_is_available_and_ends_a_period_later() 
             Traffic=False TrafficSet: the canary gets no traffic
             Running=True Validating: Deployment myapp-kanary-batman is judged until +10m0s
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +10m0s
+            currentTraffic none
+            initialDelay 0s
+            validationPeriod 10m0s
             startTime -30s
             availableAt +0s
             validationStartTime +0s
@@ -40,6 +43,9 @@ fn the_initial_delay_starts_when_the_canary_is_available() {
         expect![[r#"
             Scheduled=True InitialDelay: Deployment myapp-kanary-batman is available and warms up for the initial delay
             Reconciling=True InitialDelay: Deployment myapp-kanary-batman is available and warms up for the initial delay
+            currentTraffic none
+            initialDelay 20s
+            validationPeriod 1m0s
             startTime -30s
             availableAt +0s
             validationStartTime +20s
@@ -135,7 +141,7 @@ fn times_that_are_written_do_not_move_when_the_period_is_edited() {
         expect![[r#"
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=True WaitingForManual: manual[0]: waits for a person to set status to valid or invalid (since +0s)
-            shows Running 16m0s/1h0m0s
+            shows Running 1h1m0s/1h0m0s
         "#]],
     );
 }
@@ -174,6 +180,9 @@ fn a_canary_that_was_never_judged_is_not_promoted_because_its_deadline_passed_wh
             Traffic=False TrafficSet: the canary gets no traffic
             Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
+            currentTraffic none
+            initialDelay 0s
+            validationPeriod 15m0s
             startTime -30s
             availableAt +0s
             validationStartTime +0s

@@ -64,6 +64,7 @@ fn a_retained_canary_goes_with_its_kanary() {
             delete Deployment myapp-kanary-batman
             Reconciling=True Deleting: this Kanary is being deleted and is held by its finalizers (example.com/hold): its canary is taken away, and Deployment myapp stays as it is
             Stalled=False Deleting: this Kanary is being deleted
+            verdicts removed
             shows Deleting 0s/15m0s
         "#]],
     );
@@ -82,6 +83,7 @@ fn nothing_is_promoted_once_the_kanary_is_deleted() {
             delete Deployment myapp-kanary-batman
             Activated=False Deleting: this Kanary is being deleted
             Reconciling=True Deleting: this Kanary is being deleted and is held by its finalizers (example.com/hold): its canary is taken away, and Deployment myapp stays as it is (since +0s)
+            verdicts removed
             shows Deleting 0s/15m0s
         "#]],
     );
@@ -96,6 +98,7 @@ fn nothing_is_created_once_the_kanary_is_deleted() {
         ",
         expect![[r#"
             Reconciling=True Deleting: this Kanary is being deleted and is held by its finalizers (example.com/hold): its canary is taken away, and Deployment myapp stays as it is
+            currentTraffic none
             shows Deleting 0s/15m0s
         "#]],
     );
@@ -114,6 +117,7 @@ fn a_new_template_starts_nothing_once_the_kanary_is_deleted() {
             delete Deployment myapp-kanary-batman
             Reconciling=True Deleting: this Kanary is being deleted and is held by its finalizers (example.com/hold): its canary is taken away, and Deployment myapp stays as it is
             Stalled=False Deleting: this Kanary is being deleted
+            verdicts removed
             shows Deleting 0s/15m0s
         "#]],
     );

@@ -19,6 +19,7 @@ fn an_edit_that_cannot_be_run_never_promotes() {
             Reconciling=False InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
             Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
             Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            verdicts {"present":{"valid":1,"verdict":"valid"}}
             item manual[0] Good
             shows Errored 20m0s/15m0s
         "#]],
@@ -116,6 +117,7 @@ fn a_verdict_is_heard_whatever_else_cannot_be_read() {
             Reconciling=False RunFailed: the run has ended
             Failed=True VerdictInvalid: spec.verdict is invalid
             Stalled=True VerdictInvalid: spec.verdict is invalid
+            verdicts {"present":{"verdict":"invalid"}}
             completedAt +1m0s
             failedTemplates ["<hash>"]
             shows Failed 1m0s/15m0s
@@ -134,6 +136,7 @@ fn a_pause_is_heard_whatever_else_cannot_be_read() {
         now: +1m
         ",
         expect![[r#"
+            Running=True Paused: spec.paused is true: Deployment myapp-kanary-batman can fail but not pass; 14m0s of its validation are left (since +0s)
             Reconciling=False Paused: spec.paused is true: the run is held where it is
             Errored=True InvalidSpec: spec.validation.validationPeriod: `15 minutes` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: invalid float literal
             Stalled=True InvalidSpec: spec.validation.validationPeriod: `15 minutes` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: invalid float literal
@@ -201,6 +204,8 @@ fn a_canary_that_becomes_available_under_a_spec_that_cannot_be_run_is_judged() {
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
             Traffic=False TrafficSet: the canary gets no traffic
             Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
+            initialDelay 0s
+            validationPeriod 15m0s
             startTime -30s
             availableAt +0s
             validationStartTime +0s
@@ -259,6 +264,7 @@ fn a_failed_run_is_cleaned_up_after_an_edit_that_cannot_be_run() {
             unlabel pod a: app
             Stalled=True InvalidSpec: spec.traffic.source service needs spec.serviceName, the production Service: set it, or use source none (since +0s)
             Errored=True InvalidSpec: spec.traffic.source service needs spec.serviceName, the production Service: set it, or use source none
+            verdicts removed
             shows Errored 0s/15m0s
         "#]],
     );
@@ -276,6 +282,7 @@ fn a_failed_run_that_gets_a_spec_that_cannot_be_run_stays_failed() {
         expect![[r#"
             Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more (since +0s)
             Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            verdicts removed
             shows Errored 0s/15m0s
         "#]],
     );
@@ -295,6 +302,7 @@ fn a_promoted_run_is_cleaned_up_after_an_edit_that_cannot_be_run() {
             delete Deployment myapp-kanary-batman
             Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
             Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            verdicts removed
             shows Errored 0s/15m0s
         "#]],
     );
@@ -314,6 +322,7 @@ fn a_verdict_that_is_stored_is_not_promoted_under_a_spec_that_cannot_be_run() {
             Reconciling=False InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
             Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
             Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            verdicts removed
             shows Errored 0s/15m0s
         "#]],
     );
@@ -331,6 +340,7 @@ fn a_target_that_rolls_out_is_waited_for_under_a_spec_that_cannot_be_run() {
         ",
         expect![[r#"
             Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            verdicts removed
             shows Errored 0s/15m0s
             wake at +10m0s
         "#]],
@@ -346,6 +356,20 @@ fn everything_that_cannot_be_run_is_said_at_once() {
         expect![[r#"
             Errored=True InvalidSpec: spec.validation.initialDelay: `soon` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: cannot parse float from empty string; spec.traffic.source service needs spec.serviceName, the production Service: set it, or use source none; spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL; spec.validation.items[1].labelWatch.podInvalidationLabels: no labels: write a map of label names to string values, like `validation: "failed"`, or matchLabels / matchExpressions; spec.schedule `tomorrow` is no time in RFC 3339 with a time zone: write it like -50151h18m0s; spec.scale.static.replicas is 0: use 1 or more
             Stalled=True InvalidSpec: spec.validation.initialDelay: `soon` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: cannot parse float from empty string; spec.traffic.source service needs spec.serviceName, the production Service: set it, or use source none; spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL; spec.validation.items[1].labelWatch.podInvalidationLabels: no labels: write a map of label names to string values, like `validation: "failed"`, or matchLabels / matchExpressions; spec.schedule `tomorrow` is no time in RFC 3339 with a time zone: write it like -50151h18m0s; spec.scale.static.replicas is 0: use 1 or more
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn what_cannot_be_run_is_said_before_its_schedule() {
+    check(
+        "
+        spec: {schedule: +1h, scale: {static: {replicas: 0}}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
             shows Errored
         "#]],
     );

@@ -23,6 +23,9 @@ fn a_template_that_failed_before_is_not_run_again() {
             Succeeded removed
             DeploymentUpdated removed
             run 2
+            verdicts removed
+            initialDelay removed
+            validationPeriod removed
             startTime removed
             availableAt removed
             validationStartTime removed
@@ -43,7 +46,7 @@ fn a_template_that_failed_before_runs_with_another_retry() {
         ",
         expect![[r#"
             phase DeploymentUpdated → Scheduled
-            Scheduled=True NewRun: the template or spec.retry changed: a new run starts (since +0s)
+            Scheduled=True NewRun: spec.template changed: a new run starts (since +0s)
             Reconciling=True NewRun: a new run starts
             Activated removed
             Traffic removed
@@ -52,6 +55,9 @@ fn a_template_that_failed_before_runs_with_another_retry() {
             DeploymentUpdated removed
             run 2
             retry 1
+            verdicts removed
+            initialDelay removed
+            validationPeriod removed
             startTime removed
             availableAt removed
             validationStartTime removed
@@ -78,6 +84,7 @@ fn a_failed_run_remembers_its_template() {
             Reconciling=False RunFailed: the run has ended
             Failed=True VerdictInvalid: spec.verdict is invalid
             Stalled=True VerdictInvalid: spec.verdict is invalid
+            verdicts {"present":{"verdict":"invalid"}}
             completedAt +1m0s
             failedTemplates ["aaa","<hash>"]
             shows Failed 1m0s/15m0s
@@ -101,6 +108,7 @@ fn a_template_that_fails_again_is_remembered_once_and_as_the_latest() {
             Reconciling=False RunFailed: the run has ended
             Failed=True VerdictInvalid: spec.verdict is invalid
             Stalled=True VerdictInvalid: spec.verdict is invalid
+            verdicts {"present":{"verdict":"invalid"}}
             completedAt +1m0s
             failedTemplates ["aaa","<hash>"]
             shows Failed 1m0s/15m0s
@@ -125,6 +133,7 @@ fn the_last_twenty_failed_templates_are_remembered() {
             Reconciling=False RunFailed: the run has ended
             Failed=True VerdictInvalid: spec.verdict is invalid
             Stalled=True VerdictInvalid: spec.verdict is invalid
+            verdicts {"present":{"verdict":"invalid"}}
             completedAt +1m0s
             failedTemplates 20 of them, last "<hash>"
             shows Failed 1m0s/15m0s
@@ -143,7 +152,7 @@ fn a_failed_template_remembers_across_runs() {
         ",
         expect![[r#"
             phase Failed → Scheduled
-            Scheduled=True NewRun: the template or spec.retry changed: a new run starts (since +0s)
+            Scheduled=True NewRun: spec.template changed: a new run starts (since +0s)
             Reconciling=True NewRun: a new run starts
             Activated removed
             Traffic removed
@@ -151,6 +160,9 @@ fn a_failed_template_remembers_across_runs() {
             Failed removed
             Stalled removed
             run 2
+            verdicts removed
+            initialDelay removed
+            validationPeriod removed
             startTime removed
             availableAt removed
             validationStartTime removed

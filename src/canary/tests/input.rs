@@ -327,6 +327,7 @@ fn canary_seen(canary: &Canary, spec: &Spec, value: &Value) -> Deployment {
             .as_i64()
             .map_or_else(|| spec.scale.initial(3), |replicas| i32::try_from(replicas).unwrap()),
         target_hash: Some(hash::of(&template(started_with))),
+        traffic: text(&value["traffic"]),
         available_since: time(&value["available"]),
         unavailable_since: time(&value["unavailable"]),
         ..Deployment::default()

@@ -210,6 +210,7 @@ fn a_match_wins_over_a_manual_valid() {
             Reconciling=False RunFailed: the run has ended
             Failed=True LabelMatched: labelWatch[1]: pod x has labels that match validation=failed
             Stalled=True LabelMatched: labelWatch[1]: pod x has labels that match validation=failed
+            verdicts {"present":{"valid":1}}
             completedAt +30s
             failedTemplates ["<hash>"]
             item manual[0] Good

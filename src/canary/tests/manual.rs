@@ -34,6 +34,7 @@ fn a_manual_valid_ends_the_run_early() {
             Running=False ManualValid: the verdict is good
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True ManualValid: a manual item is valid and every other item agrees
+            verdicts {"present":{"valid":1}}
             item manual[0] Good
             shows Succeeded 1m0s/15m0s
         "#]],
@@ -56,6 +57,7 @@ fn a_manual_invalid_fails_the_run_at_once() {
             Reconciling=False RunFailed: the run has ended
             Failed=True ManualInvalid: manual[0]: status is invalid
             Stalled=True ManualInvalid: manual[0]: status is invalid
+            verdicts {"present":{"invalid":1}}
             completedAt +1m0s
             failedTemplates ["<hash>"]
             item manual[0] Bad: manual[0]: status is invalid
@@ -74,6 +76,8 @@ fn a_manual_invalid_fails_a_run_that_has_not_started() {
             phase Scheduled → Failed
             Failed=True ManualInvalid: manual[0]: status is invalid
             Stalled=True ManualInvalid: manual[0]: status is invalid
+            currentTraffic none
+            verdicts {"present":{"invalid":1}}
             completedAt +0s
             failedTemplates ["<hash>"]
             item manual[0] Bad: manual[0]: status is invalid
@@ -111,6 +115,7 @@ fn a_manual_valid_ends_the_initial_delay() {
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
             Traffic=False TrafficSet: the canary gets no traffic
             Running=True Validating: Deployment myapp-kanary-batman is judged until +16m0s
+            verdicts {"present":{"valid":1}}
             item manual[0] Good
             shows Running 1s/16m0s
         "#]],
@@ -205,6 +210,7 @@ fn a_word_that_comes_after_the_deadline_is_taken_at_once() {
             Running=False ManualValid: the verdict is good
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True ManualValid: a manual item is valid and every other item agrees
+            verdicts {"present":{"valid":1}}
             item manual[0] Good
             shows Succeeded 1h0m0s/15m0s
         "#]],
@@ -225,6 +231,7 @@ fn a_verdict_valid_wins_over_items_that_wait() {
             Running=False VerdictValid: the verdict is good
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True VerdictValid: spec.verdict is valid
+            verdicts {"present":{"verdict":"valid"}}
             shows Succeeded 1m0s/15m0s
         "#]],
     );
@@ -259,6 +266,10 @@ fn a_verdict_valid_is_running_before_it_succeeds() {
             Traffic=False TrafficSet: the canary gets no traffic
             Running=True Validating: Deployment myapp-kanary-batman is judged until +16m0s
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +16m0s
+            currentTraffic none
+            verdicts {"present":{"verdict":"valid"}}
+            initialDelay 1m0s
+            validationPeriod 15m0s
             startTime -30s
             availableAt +0s
             validationStartTime +1m0s
@@ -285,6 +296,7 @@ fn a_verdict_invalid_fails_the_run_at_once() {
             Reconciling=False RunFailed: the run has ended
             Failed=True VerdictInvalid: spec.verdict is invalid
             Stalled=True VerdictInvalid: spec.verdict is invalid
+            verdicts {"present":{"verdict":"invalid"}}
             completedAt +1m0s
             failedTemplates ["<hash>"]
             shows Failed 1m0s/15m0s
@@ -302,6 +314,8 @@ fn a_verdict_invalid_before_anything_was_created_creates_nothing() {
             phase Scheduled → Failed
             Failed=True VerdictInvalid: spec.verdict is invalid
             Stalled=True VerdictInvalid: spec.verdict is invalid
+            currentTraffic none
+            verdicts {"present":{"verdict":"invalid"}}
             completedAt +0s
             failedTemplates ["<hash>"]
             shows Failed 0s/15m0s
@@ -322,6 +336,7 @@ fn a_verdict_valid_does_not_excuse_a_problem() {
             Reconciling=False ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
             Errored=True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
             Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
+            verdicts {"present":{"verdict":"valid"}}
             shows Errored 1m0s/15m0s
             wake at +15m0s
         "#]],
@@ -344,6 +359,7 @@ fn a_verdict_invalid_stops_a_success_that_the_target_has_not_got_yet() {
             Succeeded=False VerdictInvalid: spec.verdict is invalid
             Failed=True VerdictInvalid: spec.verdict is invalid
             Stalled=True VerdictInvalid: spec.verdict is invalid
+            verdicts {"present":{"verdict":"invalid"}}
             completedAt +1m0s
             failedTemplates ["<hash>"]
             shows Failed 1m0s/15m0s
@@ -382,6 +398,7 @@ fn a_verdict_invalid_that_is_in_the_same_file_as_a_valid_item_wins() {
             Reconciling=False RunFailed: the run has ended
             Failed=True VerdictInvalid: spec.verdict is invalid
             Stalled=True VerdictInvalid: spec.verdict is invalid
+            verdicts {"present":{"valid":1,"verdict":"invalid"}}
             completedAt +1m0s
             failedTemplates ["<hash>"]
             shows Failed 1m0s/15m0s

@@ -49,6 +49,7 @@ fn a_run_that_created_its_target_only_waits_for_it_to_be_available() {
             Scheduled=True TargetCreated: the target did not exist and was created
             Running=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available
             Reconciling=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available
+            currentTraffic none
             startTime +0s
             shows Running 0s/15m0s
             wake at +10m0s
@@ -68,6 +69,7 @@ fn a_target_that_was_created_is_running_before_it_succeeds() {
             Scheduled=True TargetCreated: the target did not exist and was created
             Running=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available
             Reconciling=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available
+            currentTraffic none
             startTime +0s
             shows Running 0s/15m0s
             wake at +10m0s
@@ -88,6 +90,7 @@ fn a_target_that_was_created_and_is_available_ends_the_run_well() {
             Running=False TargetCreated: the target is available
             Scheduled=True TargetCreated: the target did not exist and was created
             Succeeded=True TargetCreated: Deployment myapp did not exist, was created from the template and is available
+            currentTraffic none
             startTime +0s
             availableAt +5s
             shows Succeeded 0s/15m0s
@@ -108,6 +111,7 @@ fn a_target_that_was_created_and_does_not_become_available_fails_the_run() {
             Running=False RunFailed: the run has ended
             Failed=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 10m0s
             Stalled=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 10m0s
+            currentTraffic none
             completedAt +10m0s
             failedTemplates ["<hash>"]
             shows Failed 0s/15m0s
@@ -127,6 +131,7 @@ fn a_target_that_was_created_and_that_the_cluster_gave_up_fails_the_run_at_once(
             phase Scheduled → Failed
             Failed=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 1h0m0s
             Stalled=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 1h0m0s
+            currentTraffic none
             completedAt +10m0s
             failedTemplates ["<hash>"]
             shows Failed 0s/15m0s
@@ -145,6 +150,7 @@ fn a_dry_run_does_not_create_a_missing_target() {
             Errored=True TargetNotFound: Deployment myapp does not exist, and a dry-run does not create it: create it first
             Stalled=True TargetNotFound: Deployment myapp does not exist, and a dry-run does not create it: create it first
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic none
             shows Errored 0s/15m0s
         "#]],
     );
@@ -160,6 +166,7 @@ fn a_target_that_is_being_deleted_is_not_replaced() {
             Errored=True TargetNotFound: Deployment myapp is being deleted
             Stalled=True TargetNotFound: Deployment myapp is being deleted
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic none
             shows Errored 0s/15m0s
         "#]],
     );

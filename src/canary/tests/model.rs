@@ -1,21 +1,25 @@
 //! A small cluster: applies decisions and lets time pass, so that whole runs can be watched.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::input::{UID, template};
 use crate::{
     api::{
-        KanaryStatus,
+        KanaryStatus, TrafficSource, Word,
         names::{IS_KANARY, KANARY_NAME, RUN},
     },
     canary::{
-        Canary, decide,
+        Canary,
+        canary::Invalid,
+        decide,
         decision::{Action, Decision, Need, ObjectKind},
         hash,
         labels::Labels,
         observation::{Deployment, LiveTarget, Observation, Owned, Pod, Service},
-        status::Phase,
+        status::{Phase, SUCCEEDED, find},
         validation::{Outcome, Sample},
     },
 };
@@ -34,6 +38,10 @@ pub(super) struct Model {
     pub(super) outcome: Outcome,
     /// The target, while it is gone.
     pub(super) gone: Option<Deployment>,
+    /// Number of the run for which somebody said `verdict: valid`.
+    pub(super) valid_for: Option<i64>,
+    /// The model saw all of the Kanary's life.
+    pub(super) is_whole: bool,
 }
 
 /// Something that somebody else does.
@@ -53,11 +61,27 @@ pub(super) enum Event {
     CanaryDeleted,
     /// The user writes another template.
     TemplateEdited,
+    /// The user says, or takes back, `spec.verdict`.
+    Verdict(Option<Word>),
+    /// The user edits the validation period, in seconds.
+    Period(u64),
+    /// The user makes a mistake, or mends it.
+    Mistake(bool),
+    /// The user asks for traffic from the production Service, or for none.
+    Traffic(bool),
 }
 
 impl Model {
     pub(super) fn happens(&mut self, event: &Event) {
+        let status = &self.canary.status;
         let spec = &mut self.canary.spec;
+        // Of a template that could not be run yet, the run is the next.
+        let is_next = status
+            .current_hash
+            .as_ref()
+            .is_some_and(|hash| *hash != spec.template_hash);
+        let run = status.run.unwrap_or(1) + i64::from(is_next);
+        self.canary.generation += 1;
         match event {
             Event::Passes(seconds) => self.pass(self.now + SignedDuration::from_secs(*seconds)),
             Event::Paused(paused) => spec.paused = *paused,
@@ -83,6 +107,28 @@ impl Model {
             Event::TemplateEdited => {
                 spec.template_spec["template"]["edition"] = json!(self.writes.len());
                 spec.template_hash = hash::of(&spec.pod_template());
+            }
+            Event::Verdict(verdict) => {
+                if spec.verdict != *verdict {
+                    self.valid_for = verdict.filter(|word| *word == Word::Valid).map(|_| run);
+                }
+                spec.verdict = *verdict;
+            }
+            Event::Period(seconds) => spec.validation.period = Duration::from_secs(*seconds),
+            Event::Mistake(there) => {
+                let mistake = Invalid {
+                    reason: "InvalidSpec",
+                    message: "a mistake".to_owned(),
+                };
+                spec.problems = there.then_some(mistake).into_iter().collect();
+            }
+            Event::Traffic(there) => {
+                spec.traffic = if *there {
+                    TrafficSource::Service
+                } else {
+                    TrafficSource::None
+                };
+                spec.traffic_key = if *there { "service svc" } else { "none" }.to_owned();
             }
         }
     }
@@ -127,6 +173,9 @@ impl Model {
         if let Some(status) = &decision.status {
             self.writes.push(format!("status {}", status.report.status));
             only_forward(&self.canary.status, status, self.now);
+            if self.is_whole {
+                self.only_proof(status);
+            }
             // As the API server keeps it (years before Christ are more than its times can say).
             let stored = serde_json::to_value(status).unwrap();
             self.canary.status = serde_json::from_value(stored).unwrap_or_else(|_| status.clone());
@@ -144,6 +193,30 @@ impl Model {
             let ready = self.seen.pods.iter().filter(|pod| pod.ready);
             let pods = ready.map(|pod| pod.name.clone()).collect();
             self.seen.tallies[*index].record(sample, now, pods);
+        }
+    }
+
+    /// A verdict counts for the run that it was given for, and what passes had the traffic that the spec asks for.
+    fn only_proof(&self, next: &KanaryStatus) {
+        let succeeded = |status: &KanaryStatus| {
+            find(status, SUCCEEDED)
+                .filter(|condition| condition.status == "True")
+                .cloned()
+        };
+        let Some(verdict) = succeeded(next).filter(|_| succeeded(&self.canary.status).is_none()) else {
+            return;
+        };
+        let spec = &self.canary.spec;
+        assert!(spec.is_sound() && !spec.paused, "{next:#?}");
+        if verdict.reason == "VerdictValid" {
+            assert_eq!(
+                self.valid_for,
+                Some(next.run.unwrap_or(1)),
+                "an old verdict promotes: {next:#?}"
+            );
+        }
+        if let Some(made_for) = self.seen.canary.as_ref().and_then(|canary| canary.traffic.as_ref()) {
+            assert_eq!(*made_for, spec.traffic_key, "{next:#?}");
         }
     }
 
@@ -224,6 +297,7 @@ impl Model {
             template_hash: hash::of(&manifest["spec"]["template"]),
             target_hash: annotation(crate::api::names::TARGET_HASH),
             created_by: annotation(crate::api::names::CREATED_BY),
+            traffic: annotation(crate::api::names::TRAFFIC),
             ..Deployment::default()
         };
         let is_target = self.canary.spec.target == name;
@@ -339,6 +413,10 @@ fn only_forward(former: &KanaryStatus, next: &KanaryStatus, now: Timestamp) {
     stays("availableAt", former.available_at, next.available_at);
     if matches!(from, Phase::Failed | Phase::DeploymentUpdated) {
         stays("completedAt", former.completed_at, next.completed_at);
+    }
+    let period = |status: &KanaryStatus| status.validation_period.zip(status.initial_delay);
+    if former.deadline.is_some() && period(former) != period(next) {
+        return;
     }
     stays("deadline", moved(former.deadline), next.deadline);
     let started = former

@@ -139,6 +139,10 @@ fn fields(former: &KanaryStatus, next: &KanaryStatus, lines: &mut Vec<String>) {
     let shown = [
         "run",
         "retry",
+        "currentTraffic",
+        "verdicts",
+        "initialDelay",
+        "validationPeriod",
         "startTime",
         "availableAt",
         "validationStartTime",

@@ -19,6 +19,7 @@ fn a_promotion_that_was_undone_is_not_made_again() {
             Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out
             Failed=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out
             Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out
+            verdicts removed
             completedAt +16m0s
             failedTemplates ["<hash>"]
             shows Failed 16m0s/15m0s
@@ -41,6 +42,7 @@ fn a_promotion_that_was_undone_is_not_made_again_by_another_controller() {
             Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out
             Failed=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out
             Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out
+            verdicts removed
             completedAt +16m0s
             failedTemplates ["<hash>"]
             shows Failed 16m0s/15m0s
@@ -77,6 +79,7 @@ fn a_template_that_somebody_else_put_over_the_promoted_one_does_not_count_as_upd
             Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out
             Failed=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out
             Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out
+            verdicts removed
             completedAt +16m0s
             failedTemplates ["<hash>"]
             shows Failed 16m0s/15m0s
@@ -218,6 +221,7 @@ fn the_canary_of_another_kind_of_kanary_of_the_same_name_is_not_taken_over() {
             Errored=True NameTaken: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
             Stalled=True NameTaken: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic none
             shows Errored 0s/15m0s
         "#]],
     );

@@ -12,6 +12,7 @@ fn a_paused_kanary_creates_nothing() {
         ",
         expect![[r#"
             Reconciling=False Paused: spec.paused is true: the run is held where it is
+            currentTraffic none
             startTime +0s
             pausedAt +0s
             shows Scheduled 0s/15m0s
@@ -28,6 +29,7 @@ fn a_paused_kanary_does_not_create_a_missing_target() {
         ",
         expect![[r#"
             Reconciling=False Paused: spec.paused is true: the run is held where it is
+            currentTraffic none
             startTime +0s
             pausedAt +0s
             shows Scheduled 0s/15m0s
@@ -45,6 +47,7 @@ fn a_pause_says_once_when_it_began() {
         now: +1h
         ",
         expect![[r#"
+            Running=True Paused: spec.paused is true: Deployment myapp-kanary-batman can fail but not pass; 14m0s of its validation are left (since +0s)
             Reconciling=False Paused: spec.paused is true: the run is held where it is
             shows Running 1m0s/15m0s
         "#]],
@@ -85,7 +88,9 @@ fn a_paused_run_does_not_succeed_at_its_deadline() {
         now: +1h
         ",
         expect![[r#"
+            Running=True Paused: spec.paused is true: Deployment myapp-kanary-batman can fail but not pass; 1m0s of its validation are left (since +0s)
             Reconciling=False Paused: spec.paused is true: the run is held where it is
+            verdicts {"present":{"verdict":"valid"}}
             shows Running 14m0s/15m0s
         "#]],
     );
@@ -101,6 +106,7 @@ fn a_paused_canary_does_not_follow_the_target() {
         now: +1m
         ",
         expect![[r#"
+            Running=True Paused: spec.paused is true: Deployment myapp-kanary-batman can fail but not pass; 14m0s of its validation are left (since +0s)
             Reconciling=False Paused: spec.paused is true: the run is held where it is
             pausedAt +1m0s
             shows Running 1m0s/15m0s
@@ -118,6 +124,9 @@ fn a_pause_that_begins_in_an_unwritten_initial_delay_keeps_what_was_over_of_it()
         ",
         expect![[r#"
             Reconciling=False Paused: spec.paused is true: the run is held where it is
+            currentTraffic none
+            initialDelay 1m0s
+            validationPeriod 10m0s
             availableAt +0s
             validationStartTime +1m0s
             deadline +11m0s
@@ -138,6 +147,7 @@ fn a_paused_success_does_not_touch_the_target() {
         ",
         expect![[r#"
             Reconciling=False Paused: spec.paused is true: Deployment myapp is not updated
+            verdicts removed
             shows Succeeded 0s/15m0s
         "#]],
     );
@@ -151,6 +161,7 @@ fn a_paused_kanary_that_waits_for_its_schedule_says_so() {
         ",
         expect![[r#"
             Reconciling=False Paused: spec.paused is true: the run is held where it is
+            currentTraffic none
             startTime +0s
             pausedAt +0s
             shows Scheduled 0s/15m0s
@@ -184,6 +195,7 @@ fn an_error_that_is_there_stays_to_be_seen_during_the_pause() {
         now: +1m
         ",
         expect![[r#"
+            Running=True Paused: spec.paused is true: Deployment myapp-kanary-batman can fail but not pass; 14m0s of its validation are left (since +0s)
             Reconciling=False Paused: spec.paused is true: the run is held where it is (since +0s)
             Stalled=False Paused: spec.paused is true
             pausedAt +1m0s

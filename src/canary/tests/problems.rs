@@ -14,6 +14,7 @@ fn a_template_that_does_not_match_the_targets_selector_could_not_be_promoted() {
             Errored=True TemplateMismatch: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=myapp), so it could not be promoted: add them
             Stalled=True TemplateMismatch: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=myapp), so it could not be promoted: add them
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic none
             shows Errored 0s/15m0s
         "#]],
     );
@@ -29,6 +30,7 @@ fn a_template_without_labels_could_not_be_promoted() {
             Errored=True TemplateMismatch: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=myapp), so it could not be promoted: add them
             Stalled=True TemplateMismatch: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=myapp), so it could not be promoted: add them
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic none
             shows Errored 0s/15m0s
         "#]],
     );
@@ -57,6 +59,7 @@ fn a_canary_that_is_somebody_elses_is_left_alone() {
             Errored=True NameTaken: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
             Stalled=True NameTaken: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic none
             shows Errored 0s/15m0s
         "#]],
     );
@@ -72,6 +75,7 @@ fn a_deployment_of_the_canarys_name_that_nobody_owns_is_left_alone() {
             Errored=True NameTaken: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
             Stalled=True NameTaken: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic none
             shows Errored 0s/15m0s
         "#]],
     );
@@ -88,6 +92,7 @@ fn a_canary_that_is_somebody_elses_does_not_fail_the_run_when_it_is_late() {
             Errored=True NameTaken: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
             Stalled=True NameTaken: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic none
             shows Errored 0s/15m0s
         "#]],
     );
@@ -111,7 +116,8 @@ fn a_problem_that_lasts_is_said_once() {
         now: +1h
         ",
         expect![[r#"
-            nothing
+            currentTraffic service myapp-svc
+            shows Errored 0s/15m0s
         "#]],
     );
 }
@@ -132,6 +138,7 @@ fn a_problem_that_is_mended_is_taken_back_and_the_canary_created() {
             Stalled=False Mended
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
             Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic service myapp-svc
             shows Scheduled 0s/15m0s
         "#]],
     );
@@ -151,6 +158,7 @@ fn a_service_that_goes_while_the_run_is_running_is_an_error_and_no_verdict() {
             Reconciling=False ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
             Errored=True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
             Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
+            verdicts {"present":{"valid":1}}
             item manual[0] Good
             shows Errored 15m0s/15m0s
         "#]],
@@ -234,6 +242,7 @@ fn a_refused_creation_is_an_error_and_is_tried_again_at_its_time() {
             Errored=True Forbidden: create Deployment myapp-kanary-batman: exceeded quota
             Stalled=True Forbidden: create Deployment myapp-kanary-batman: exceeded quota
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic none
             shows Errored 0s/15m0s
             wake at +10s
         "#]],
@@ -254,6 +263,7 @@ fn a_refused_creation_is_tried_again() {
             Stalled=False Mended
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
             Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic none
             shows Scheduled 0s/15m0s
         "#]],
     );
@@ -269,6 +279,7 @@ fn a_refused_target_is_an_error_and_is_tried_again_at_its_time() {
         expect![[r#"
             Errored=True Invalid: create Deployment myapp: spec.selector is empty
             Stalled=True Invalid: create Deployment myapp: spec.selector is empty
+            currentTraffic none
             shows Errored 0s/15m0s
             wake at +10s
         "#]],
@@ -287,6 +298,7 @@ fn a_refused_promotion_is_an_error_and_is_tried_again_at_its_time() {
             Reconciling=False Invalid: patch Deployment myapp: no
             Errored=True Invalid: patch Deployment myapp: no
             Stalled=True Invalid: patch Deployment myapp: no
+            verdicts removed
             shows Errored 0s/15m0s
             wake at +10s
         "#]],
@@ -329,6 +341,7 @@ fn a_run_that_fails_is_errored_no_more() {
             Errored=False VerdictInvalid: the run has ended
             Stalled=True VerdictInvalid: spec.verdict is invalid (since +0s)
             Failed=True VerdictInvalid: spec.verdict is invalid
+            verdicts {"present":{"verdict":"invalid"}}
             completedAt +1m0s
             failedTemplates ["<hash>"]
             shows Failed 1m0s/15m0s

@@ -107,7 +107,8 @@ fn nothing_is_measured_during_a_pause() {
         now: +5m
         "#,
         expect![[r#"
-            nothing
+            Running=True Paused: spec.paused is true: Deployment myapp-kanary-batman can fail but not pass; 14m30s of its validation are left (since +0s)
+            shows Running 30s/15m0s
         "#]],
     );
 }
@@ -262,6 +263,7 @@ fn a_manual_valid_with_good_measurements_ends_the_run_early() {
             Running=False ManualValid: the verdict is good
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True ManualValid: a manual item is valid and every other item agrees
+            verdicts {"present":{"valid":1}}
             item manual[0] Good
             item promQL[1] Good (1 good, 0 bad, 0 errors): 0.2 on pod x
             shows Succeeded 21s/15m0s

@@ -107,6 +107,7 @@ fn once_the_target_has_rolled_out_the_run_is_done() {
             Activated=False DeploymentUpdated: the run has ended
             Reconciling=False DeploymentUpdated: the run has ended
             DeploymentUpdated=True TargetRolledOut: Deployment myapp runs the template on all its replicas
+            verdicts removed
             completedAt +16m0s
             shows DeploymentUpdated 0s/15m0s
         "#]],
@@ -146,6 +147,7 @@ fn a_target_that_changed_before_the_verdict_was_written_is_told_from_the_canarys
             phase Scheduled → Failed
             Failed=True TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
             Stalled=True TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
+            currentTraffic none
             completedAt +1m0s
             failedTemplates ["<hash>"]
             shows Failed 0s/15m0s
@@ -168,6 +170,7 @@ fn a_target_that_changed_after_the_verdict_is_not_overwritten() {
             Succeeded=False TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
             Failed=True TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
             Stalled=True TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
+            verdicts removed
             completedAt +15m0s
             failedTemplates ["<hash>"]
             shows Failed 15m0s/15m0s
@@ -231,6 +234,7 @@ fn a_target_that_is_gone_after_the_verdict_is_an_error() {
             Reconciling=False TargetNotFound: Deployment myapp is gone, so it cannot be updated: create it again
             Errored=True TargetNotFound: Deployment myapp is gone, so it cannot be updated: create it again
             Stalled=True TargetNotFound: Deployment myapp is gone, so it cannot be updated: create it again
+            verdicts removed
             shows Errored 0s/15m0s
         "#]],
     );
@@ -267,6 +271,7 @@ fn another_kanarys_promotion_is_not_taken_for_this_runs() {
             Succeeded=False TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
             Failed=True TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
             Stalled=True TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
+            verdicts removed
             completedAt +16m0s
             failedTemplates ["<hash>"]
             shows Failed 16m0s/15m0s

@@ -9,7 +9,7 @@ use super::{
     model::{Event, Model},
 };
 use crate::{
-    api::{AfterDeadline, Word},
+    api::{AfterDeadline, Word, Words},
     canary::{
         Canary,
         canary::Spec,
@@ -78,8 +78,9 @@ proptest! {
             let next = decision.status.unwrap();
             let created = status::find(&next, status::SUCCEEDED).is_some_and(|c| c.reason == "TargetCreated");
             prop_assert!(created || is_available(&model.seen), "a canary that is not available passed");
-            let by_word = spec.verdict == Some(Word::Valid);
-            prop_assert!(created || by_word || items_agree(&model, spec, next.deadline), "the items do not agree");
+            let stale = next.verdicts.as_ref().map(|verdicts| verdicts.stale.clone()).unwrap_or_default();
+            let by_word = spec.verdict == Some(Word::Valid) && stale.verdict != Some(Word::Valid);
+            prop_assert!(created || by_word || items_agree(&model, spec, &stale, next.deadline), "the items do not agree");
         }
     }
 
@@ -131,6 +132,10 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<bool>().prop_map(Event::TargetThere),
         1 => Just(Event::CanaryDeleted),
         1 => Just(Event::TemplateEdited),
+        2 => prop::sample::select(vec![None, Some(Word::Valid), Some(Word::Valid), Some(Word::Invalid)]).prop_map(Event::Verdict),
+        1 => (1..200_u64).prop_map(Event::Period),
+        1 => any::<bool>().prop_map(Event::Mistake),
+        1 => any::<bool>().prop_map(Event::Traffic),
     ]
 }
 
@@ -152,7 +157,7 @@ fn one_of_reconciling_and_stalled(model: &Model) {
 }
 
 /// Whether every item speaks for the canary, told without the code under test.
-fn items_agree(model: &Model, spec: &Spec, deadline: Option<jiff::Timestamp>) -> bool {
+fn items_agree(model: &Model, spec: &Spec, stale: &Words, deadline: Option<jiff::Timestamp>) -> bool {
     let due = deadline.is_some_and(|deadline| deadline <= model.now);
     let bad = |labels: &crate::canary::labels::Labels| labels.contains_key("bad");
     let seen = &model.seen;
@@ -161,9 +166,12 @@ fn items_agree(model: &Model, spec: &Spec, deadline: Option<jiff::Timestamp>) ->
         .iter()
         .enumerate()
         .all(|(index, item)| match item {
-            Item::Manual { after_deadline, status } => match status {
-                Some(word) => *word == Word::Valid,
-                None => due && *after_deadline == AfterDeadline::Valid,
+            Item::Manual {
+                after_deadline, status, ..
+            } => match status {
+                Some(Word::Valid) if stale.valid == 0 => true,
+                Some(Word::Invalid) if stale.invalid == 0 => false,
+                _ => due && *after_deadline == AfterDeadline::Valid,
             },
             Item::LabelWatch { pods, deployment } => {
                 (pods.is_none() || !seen.pods.iter().any(|pod| bad(&pod.labels)))
@@ -189,6 +197,8 @@ fn model(canary: Canary, seen: Observation) -> Model {
         start_up: Some(jiff::SignedDuration::from_secs(5)),
         outcome: Outcome::Pass,
         gone: None,
+        valid_for: None,
+        is_whole: false,
     }
 }
 
@@ -216,7 +226,10 @@ fn fresh(spec: &Value) -> Model {
         }),
         ..Observation::default()
     };
-    model(parse(&whole, None, &Value::Null), seen)
+    Model {
+        is_whole: true,
+        ..model(parse(&whole, None, &Value::Null), seen)
+    }
 }
 
 /// Every combination of traffic, scale, delay, schedule and whether there is a target.

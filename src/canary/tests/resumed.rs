@@ -18,7 +18,7 @@ fn the_deadline_moves_by_the_length_of_the_pause() {
             deadline +1h15m0s
             pausedAt removed
             resumedAt +1h5m0s
-            shows Running 1h5m0s/15m0s
+            shows Running 5m0s/15m0s
             wake at +1h15m0s
         "#]],
     );
@@ -35,7 +35,7 @@ fn the_deadline_moves_once() {
         expect![[r#"
             Running=True Validating: Deployment myapp-kanary-batman is judged until +1h15m0s (since +0s)
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1h15m0s (since +0s)
-            shows Running 1h10m0s/15m0s
+            shows Running 10m0s/15m0s
             wake at +1h15m0s
         "#]],
     );
@@ -55,7 +55,7 @@ fn a_pause_in_the_initial_delay_moves_the_start_as_well() {
             deadline +17m40s
             pausedAt removed
             resumedAt +2m0s
-            shows Scheduled 2m0s/16m0s
+            shows Scheduled 20s/16m0s
             wake at +2m40s
         "#]],
     );
@@ -76,7 +76,7 @@ fn a_pause_during_the_validation_leaves_its_start() {
             deadline +17m0s
             pausedAt removed
             resumedAt +3m0s
-            shows Running 3m0s/16m0s
+            shows Running 2m0s/16m0s
             wake at +17m0s
         "#]],
     );
@@ -94,13 +94,16 @@ fn a_canary_that_became_available_during_the_pause_is_judged_from_its_end() {
         expect![[r#"
             Reconciling=True InitialDelay: Deployment myapp-kanary-batman is available and warms up for the initial delay
             Scheduled=True InitialDelay: Deployment myapp-kanary-batman is available and warms up for the initial delay
+            currentTraffic none
+            initialDelay 1m0s
+            validationPeriod 10m0s
             startTime -30s
             availableAt +0s
             validationStartTime +1h1m0s
             deadline +1h11m0s
             pausedAt removed
             resumedAt +1h0m0s
-            shows Scheduled 1h0m0s/11m0s
+            shows Scheduled 0s/11m0s
             wake at +1h1m0s
         "#]],
     );
@@ -134,6 +137,7 @@ fn a_pause_does_not_count_against_the_progress_deadline() {
         expect![[r#"
             Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic none
             startTime +0s
             pausedAt removed
             resumedAt +1h0m0s
@@ -155,6 +159,7 @@ fn a_created_target_has_its_progress_deadline_anew_after_a_pause() {
             Running=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available (since +0s)
             Scheduled=True TargetCreated: the target did not exist and was created
             Reconciling=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available
+            currentTraffic none
             startTime +0s
             pausedAt removed
             resumedAt +1h0m0s
@@ -189,6 +194,7 @@ fn a_target_that_is_promoted_after_a_pause_has_its_whole_progress_deadline() {
         ",
         expect![[r#"
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it
+            verdicts removed
             shows Succeeded 0s/15m0s
             wake at +1h10m0s
         "#]],
@@ -207,6 +213,7 @@ fn a_pause_over_the_schedule_starts_the_run_at_its_end() {
             create Deployment myapp-kanary-batman
             Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic none
             pausedAt removed
             resumedAt +2h0m0s
             shows Scheduled 0s/15m0s
@@ -225,6 +232,7 @@ fn a_run_that_was_resumed_before_its_schedule_waits_for_it() {
         expect![[r#"
             Reconciling=True WaitingForSchedule: nothing is created before +1h0m0s
             Scheduled=True WaitingForSchedule: nothing is created before +1h0m0s
+            currentTraffic none
             pausedAt removed
             resumedAt +40m0s
             shows Scheduled 0s/15m0s
@@ -261,7 +269,7 @@ fn a_pause_that_ends_leaves_the_run_reconciling() {
             deadline +12m0s
             pausedAt removed
             resumedAt +3m0s
-            shows Running 3m0s/10m0s
+            shows Running 1m0s/10m0s
             wake at +12m0s
         "#]],
     );

@@ -18,6 +18,7 @@ fn an_error_that_is_over_is_not_shown_while_the_target_rolls_out() {
             Errored=False Mended
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it
             Stalled=False Mended
+            verdicts removed
             shows Succeeded 0s/15m0s
             wake at +11m0s
         "#]],
@@ -38,6 +39,7 @@ fn a_target_that_was_promoted_late_has_its_whole_progress_deadline() {
             Errored=False Mended
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it
             Stalled=False Mended
+            verdicts removed
             shows Succeeded 0s/15m0s
             wake at +1h10m0s
         "#]],
@@ -55,6 +57,7 @@ fn a_target_that_does_not_become_available_is_said_to_be_stalled() {
         expect![[r#"
             Reconciling=False TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s
             Stalled=True TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s
+            verdicts removed
             shows Succeeded 0s/15m0s
         "#]],
     );
@@ -71,6 +74,7 @@ fn a_target_that_the_cluster_gave_up_is_said_to_be_stalled_at_once() {
         expect![[r#"
             Reconciling=False TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s
             Stalled=True TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s
+            verdicts removed
             shows Succeeded 0s/15m0s
         "#]],
     );
@@ -90,6 +94,7 @@ fn a_stalled_target_that_rolls_out_after_all_ends_the_run_well() {
             Reconciling=False DeploymentUpdated: the run has ended (since +0s)
             Stalled=False Mended
             DeploymentUpdated=True TargetRolledOut: Deployment myapp runs the template on all its replicas
+            verdicts removed
             completedAt +20m0s
             shows DeploymentUpdated 0s/15m0s
         "#]],
@@ -112,6 +117,7 @@ fn with_rollback_a_target_that_does_not_become_available_fails_the_run() {
             Succeeded=False TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s; the former template is put back, if the rollout history has one
             Failed=True TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s; the former template is put back, if the rollout history has one
             Stalled=True TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s; the former template is put back, if the rollout history has one
+            verdicts removed
             completedAt +10m0s
             failedTemplates ["<hash>"]
             shows Failed 10m0s/15m0s
@@ -233,6 +239,7 @@ fn mode_dry_run_is_the_same_as_no_update() {
             Reconciling=False DryRun: the run has ended
             Succeeded=True DryRun: a manual item is valid and every other item agrees; a dry-run leaves Deployment myapp alone
             DeploymentUpdated=False DryRun: a dry-run does not update the target
+            verdicts {"present":{"valid":1}}
             completedAt +1m0s
             item manual[0] Good
             shows Succeeded 1m0s/15m0s
@@ -282,6 +289,7 @@ fn a_run_that_becomes_a_dry_run_before_the_target_is_written_ends_as_one() {
         expect![[r#"
             Reconciling=False DryRun: the run has ended
             Succeeded=True DryRun: the run became a dry-run before the target was updated; a dry-run leaves Deployment myapp alone (since +0s)
+            verdicts removed
             completedAt +15m0s
             shows Succeeded 0s/15m0s
         "#]],

@@ -14,7 +14,7 @@ fn a_changed_template_starts_a_new_run() {
         ",
         expect![[r#"
             phase DeploymentUpdated → Scheduled
-            Scheduled=True NewRun: the template or spec.retry changed: a new run starts (since +0s)
+            Scheduled=True NewRun: spec.template changed: a new run starts (since +0s)
             Reconciling=True NewRun: a new run starts
             Activated removed
             Traffic removed
@@ -22,6 +22,9 @@ fn a_changed_template_starts_a_new_run() {
             Succeeded removed
             DeploymentUpdated removed
             run 2
+            verdicts removed
+            initialDelay removed
+            validationPeriod removed
             startTime removed
             availableAt removed
             validationStartTime removed
@@ -42,12 +45,14 @@ fn a_changed_template_replaces_a_run_that_is_under_way() {
         ",
         expect![[r#"
             phase Running → Scheduled
-            Scheduled=True NewRun: the template or spec.retry changed: a new run starts (since +0s)
+            Scheduled=True NewRun: spec.template changed: a new run starts (since +0s)
             Reconciling=True NewRun: a new run starts (since +0s)
             Activated removed
             Traffic removed
             Running removed
             run 2
+            initialDelay removed
+            validationPeriod removed
             startTime removed
             availableAt removed
             validationStartTime removed
@@ -66,7 +71,7 @@ fn the_second_new_run_is_the_third() {
         ",
         expect![[r#"
             phase Failed → Scheduled
-            Scheduled=True NewRun: the template or spec.retry changed: a new run starts (since +0s)
+            Scheduled=True NewRun: spec.template changed: a new run starts (since +0s)
             Reconciling=True NewRun: a new run starts
             Activated removed
             Traffic removed
@@ -74,6 +79,9 @@ fn the_second_new_run_is_the_third() {
             Failed removed
             Stalled removed
             run 3
+            verdicts removed
+            initialDelay removed
+            validationPeriod removed
             startTime removed
             availableAt removed
             validationStartTime removed
@@ -94,7 +102,7 @@ fn a_changed_retry_runs_the_same_template_once_more() {
         ",
         expect![[r#"
             phase Failed → Scheduled
-            Scheduled=True NewRun: the template or spec.retry changed: a new run starts (since +0s)
+            Scheduled=True NewRun: spec.retry changed: a new run starts (since +0s)
             Reconciling=True NewRun: a new run starts
             Activated removed
             Traffic removed
@@ -103,6 +111,9 @@ fn a_changed_retry_runs_the_same_template_once_more() {
             Stalled removed
             run 2
             retry 1
+            verdicts removed
+            initialDelay removed
+            validationPeriod removed
             startTime removed
             availableAt removed
             validationStartTime removed
@@ -136,7 +147,7 @@ fn a_retry_that_goes_back_to_none_is_a_change_too() {
         ",
         expect![[r#"
             phase Failed → Scheduled
-            Scheduled=True NewRun: the template or spec.retry changed: a new run starts (since +0s)
+            Scheduled=True NewRun: spec.retry changed: a new run starts (since +0s)
             Reconciling=True NewRun: a new run starts
             Activated removed
             Traffic removed
@@ -145,6 +156,9 @@ fn a_retry_that_goes_back_to_none_is_a_change_too() {
             Stalled removed
             run 2
             retry removed
+            verdicts removed
+            initialDelay removed
+            validationPeriod removed
             startTime removed
             availableAt removed
             validationStartTime removed
@@ -182,6 +196,8 @@ fn a_new_run_has_times_of_its_own() {
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
             Traffic=False TrafficSet: the canary gets no traffic
             Running=True Validating: Deployment myapp-kanary-batman is judged until +1h16m0s
+            initialDelay 0s
+            validationPeriod 15m0s
             startTime +1h0m0s
             availableAt +1h1m0s
             validationStartTime +1h1m0s
@@ -276,13 +292,16 @@ fn a_verdict_that_does_not_say_about_which_template_it_is_promotes_nothing() {
         ",
         expect![[r#"
             phase Succeeded → Scheduled
-            Scheduled=True NewRun: the template or spec.retry changed: a new run starts (since +0s)
+            Scheduled=True NewRun: spec.template changed: a new run starts (since +0s)
             Reconciling=True NewRun: a new run starts (since +0s)
             Activated removed
             Traffic removed
             Running removed
             Succeeded removed
             run 2
+            verdicts removed
+            initialDelay removed
+            validationPeriod removed
             startTime removed
             availableAt removed
             validationStartTime removed

@@ -14,6 +14,7 @@ fn nothing_is_created_before_the_schedule() {
         expect![[r#"
             Scheduled=True WaitingForSchedule: nothing is created before +1h0m0s
             Reconciling=True WaitingForSchedule: nothing is created before +1h0m0s
+            currentTraffic none
             shows Scheduled 0s/15m0s
             wake at +1h0m0s
         "#]],
@@ -31,6 +32,7 @@ fn a_schedule_says_since_when_it_holds_the_run_only_once() {
         expect![[r#"
             Scheduled=True WaitingForSchedule: nothing is created before +1h0m0s (since +0s)
             Reconciling=True WaitingForSchedule: nothing is created before +1h0m0s
+            currentTraffic none
             shows Scheduled 0s/15m0s
             wake at +1h0m0s
         "#]],
@@ -130,6 +132,9 @@ fn a_schedule_does_not_eat_into_the_validation_period() {
             Traffic=False TrafficSet: the canary gets no traffic
             Running=True Validating: Deployment myapp-kanary-batman is judged until +1h15m0s
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1h15m0s
+            currentTraffic none
+            initialDelay 0s
+            validationPeriod 10m0s
             startTime +1h0m0s
             availableAt +1h5m0s
             validationStartTime +1h5m0s
@@ -150,6 +155,7 @@ fn a_missing_target_is_not_created_before_the_schedule() {
         expect![[r#"
             Scheduled=True WaitingForSchedule: nothing is created before +1h0m0s
             Reconciling=True WaitingForSchedule: nothing is created before +1h0m0s
+            currentTraffic none
             shows Scheduled 0s/15m0s
             wake at +1h0m0s
         "#]],
@@ -166,6 +172,8 @@ fn a_verdict_against_the_run_does_not_wait_for_the_schedule() {
             phase Scheduled → Failed
             Failed=True VerdictInvalid: spec.verdict is invalid
             Stalled=True VerdictInvalid: spec.verdict is invalid
+            currentTraffic none
+            verdicts {"present":{"verdict":"invalid"}}
             completedAt +0s
             failedTemplates ["<hash>"]
             shows Failed 0s/15m0s
@@ -182,6 +190,8 @@ fn a_verdict_for_the_run_waits_for_the_schedule() {
         expect![[r#"
             Scheduled=True WaitingForSchedule: nothing is created before +1h0m0s
             Reconciling=True WaitingForSchedule: nothing is created before +1h0m0s
+            currentTraffic none
+            verdicts {"present":{"verdict":"valid"}}
             shows Scheduled 0s/15m0s
             wake at +1h0m0s
         "#]],
@@ -198,6 +208,7 @@ fn a_missing_service_is_no_news_before_the_schedule() {
         expect![[r#"
             Scheduled=True WaitingForSchedule: nothing is created before +1h0m0s
             Reconciling=True WaitingForSchedule: nothing is created before +1h0m0s
+            currentTraffic service myapp-svc
             shows Scheduled 0s/15m0s
             wake at +1h0m0s
         "#]],

@@ -20,6 +20,7 @@ fn an_invalid_verdict_ends_a_paused_run() {
             Reconciling=False RunFailed: the run has ended
             Failed=True VerdictInvalid: spec.verdict is invalid
             Stalled=True VerdictInvalid: spec.verdict is invalid
+            verdicts {"present":{"verdict":"invalid"}}
             completedAt +2m0s
             failedTemplates ["<hash>"]
             shows Failed 1m0s/15m0s
@@ -43,6 +44,7 @@ fn a_manual_invalid_ends_a_paused_run() {
             Reconciling=False RunFailed: the run has ended
             Failed=True ManualInvalid: manual[0]: status is invalid
             Stalled=True ManualInvalid: manual[0]: status is invalid
+            verdicts {"present":{"invalid":1}}
             completedAt +2m0s
             failedTemplates ["<hash>"]
             item manual[0] Bad: manual[0]: status is invalid
@@ -85,6 +87,7 @@ fn a_paused_run_asks_no_queries() {
         now: +20m
         ",
         expect![[r#"
+            Running=True Paused: spec.paused is true: Deployment myapp-kanary-batman can fail but not pass; 14m50s of its validation are left (since +0s)
             Reconciling=False Paused: spec.paused is true: the run is held where it is
             shows Running 10s/15m0s
         "#]],
@@ -101,7 +104,9 @@ fn a_valid_verdict_waits_for_the_end_of_the_pause() {
         now: +2m
         ",
         expect![[r#"
+            Running=True Paused: spec.paused is true: Deployment myapp-kanary-batman can fail but not pass; 14m0s of its validation are left (since +0s)
             Reconciling=False Paused: spec.paused is true: the run is held where it is
+            verdicts {"present":{"verdict":"valid"}}
             shows Running 1m0s/15m0s
         "#]],
     );
@@ -117,6 +122,7 @@ fn the_deadline_does_not_pass_during_a_pause() {
         now: +1h
         ",
         expect![[r#"
+            Running=True Paused: spec.paused is true: Deployment myapp-kanary-batman can fail but not pass; 14m0s of its validation are left (since +0s)
             Reconciling=False Paused: spec.paused is true: the run is held where it is
             shows Running 1m0s/15m0s
         "#]],
@@ -133,6 +139,7 @@ fn a_label_during_a_warm_up_that_is_paused_does_not_count_yet() {
         now: +1h
         ",
         expect![[r#"
+            Scheduled=True Paused: spec.paused is true: nothing is created, and no time passes for this run (since +0s)
             Reconciling=False Paused: spec.paused is true: the run is held where it is
             shows Scheduled 30s/16m0s
         "#]],
@@ -155,6 +162,7 @@ fn an_invalid_verdict_takes_a_success_away_whose_promotion_is_paused() {
             Succeeded=False VerdictInvalid: spec.verdict is invalid
             Failed=True VerdictInvalid: spec.verdict is invalid
             Stalled=True VerdictInvalid: spec.verdict is invalid
+            verdicts {"present":{"verdict":"invalid"}}
             completedAt +1m0s
             failedTemplates ["<hash>"]
             shows Failed 1m0s/15m0s
@@ -178,6 +186,7 @@ fn a_label_takes_a_success_away_whose_promotion_is_paused() {
             Succeeded=False LabelMatched: labelWatch[0]: pod x has labels that match validation=failed
             Failed=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed
             Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed
+            verdicts removed
             completedAt +1m0s
             failedTemplates ["<hash>"]
             item labelWatch[0] Bad: labelWatch[0]: pod x has labels that match validation=failed
@@ -202,6 +211,7 @@ fn an_invalid_verdict_takes_a_success_away_whose_target_is_gone() {
             Succeeded=False VerdictInvalid: spec.verdict is invalid
             Failed=True VerdictInvalid: spec.verdict is invalid
             Stalled=True VerdictInvalid: spec.verdict is invalid
+            verdicts {"present":{"verdict":"invalid"}}
             completedAt +1m0s
             failedTemplates ["<hash>"]
             shows Failed 1m0s/15m0s
@@ -225,6 +235,7 @@ fn an_invalid_verdict_takes_a_success_away_whose_promotion_is_refused() {
             Succeeded=False VerdictInvalid: spec.verdict is invalid
             Failed=True VerdictInvalid: spec.verdict is invalid
             Stalled=True VerdictInvalid: spec.verdict is invalid
+            verdicts {"present":{"verdict":"invalid"}}
             completedAt +1m0s
             failedTemplates ["<hash>"]
             shows Failed 1m0s/15m0s
@@ -258,6 +269,7 @@ fn a_status_after_the_deadline_does_not_undo_a_verdict_that_was_given_before() {
         ",
         expect![[r#"
             Reconciling=False Paused: spec.paused is true: Deployment myapp is not updated
+            verdicts removed
             shows Succeeded 0s/15m0s
         "#]],
     );
@@ -291,6 +303,7 @@ fn a_paused_kanary_says_that_its_target_came_back() {
             Errored=False Mended
             Reconciling=False Paused: spec.paused is true: Deployment myapp is not updated (since +0s)
             Stalled=False Mended
+            verdicts removed
             shows Succeeded 0s/15m0s
         "#]],
     );
@@ -307,6 +320,7 @@ fn a_target_that_is_paused_itself_is_mentioned() {
         expect![[r#"
             Reconciling=False TargetPaused: Deployment myapp was updated and is paused itself, so it does not roll out: resume it with kubectl rollout resume deployment/myapp
             Stalled=True TargetPaused: Deployment myapp was updated and is paused itself, so it does not roll out: resume it with kubectl rollout resume deployment/myapp
+            verdicts removed
             shows Succeeded 0s/15m0s
         "#]],
     );

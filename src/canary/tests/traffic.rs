@@ -118,6 +118,7 @@ fn somebody_elses_service_of_that_name_is_not_taken_over() {
             Errored=True NameTaken: Service myapp-svc-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
             Stalled=True NameTaken: Service myapp-svc-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic kanary-service myapp-svc myapp-svc-kanary-batman
             shows Errored 0s/15m0s
         "#]],
     );
@@ -134,6 +135,7 @@ fn a_service_of_that_name_without_an_owner_is_not_taken_over() {
             Errored=True NameTaken: Service myapp-svc-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
             Stalled=True NameTaken: Service myapp-svc-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic kanary-service myapp-svc myapp-svc-kanary-batman
             shows Errored 0s/15m0s
         "#]],
     );
@@ -150,6 +152,7 @@ fn a_missing_production_service_is_an_error_and_creates_nothing() {
             Errored=True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
             Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic service myapp-svc
             shows Errored 0s/15m0s
         "#]],
     );
@@ -179,6 +182,7 @@ fn a_production_service_without_a_selector_is_an_error() {
             Errored=True ServiceWithoutSelector: Service myapp-svc has no selector, so no pod can be put behind it
             Stalled=True ServiceWithoutSelector: Service myapp-svc has no selector, so no pod can be put behind it
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic both myapp-svc myapp-svc-kanary-batman
             shows Errored 0s/15m0s
         "#]],
     );
@@ -254,6 +258,9 @@ fn the_traffic_is_told_once_the_run_is_running() {
             Traffic=True TrafficSet: the canary gets traffic from source service
             Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
+            currentTraffic service myapp-svc
+            initialDelay 0s
+            validationPeriod 15m0s
             startTime -30s
             availableAt +0s
             validationStartTime +0s

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::input::{T0, UID, t0, template};
 use crate::{
-    api::names::RUN,
+    api::{GoDuration, names::RUN},
     canary::{
         Canary, hash,
         observation::{Observation, Service},
@@ -19,6 +19,9 @@ pub(super) fn under_way(canary: &mut Canary, seen: &mut Observation, decided: bo
     let status = &mut canary.status;
     status.current_hash = Some(spec.template_hash.clone());
     status.retry = Some(spec.retry);
+    status.current_traffic = Some(spec.traffic_key.clone());
+    status.initial_delay = Some(GoDuration(spec.validation.initial_delay));
+    status.validation_period = Some(GoDuration(spec.validation.period));
     status.target_hash = Some(hash::of(&template("t1")));
     status.completed_at = None;
     let phase = if decided { "Succeeded" } else { "Running" };

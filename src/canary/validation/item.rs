@@ -85,9 +85,14 @@ pub fn judge(spec: &Spec, seen: &Observation, window: Option<Window>, now: Times
         let name = format!("{}[{index}]", item.kind());
         let tally = seen.tallies.get(index).unwrap_or(&untold).known_at(now);
         let verdict = match item {
-            Item::Manual { after_deadline, status } => {
+            Item::Manual {
+                after_deadline,
+                status,
+                ignored,
+            } => {
                 word_given |= *status == Some(Word::Valid);
-                manual(&name, *after_deadline, *status, past)
+                let verdict = manual(&name, *after_deadline, *status, past);
+                ignored.map_or(verdict.clone(), |word| with_ignored(verdict, word))
             }
             Item::LabelWatch { pods, deployment } => {
                 let verdict = label_watch(&name, pods.as_ref(), deployment.as_ref(), seen);
@@ -165,6 +170,17 @@ fn manual(name: &str, after: AfterDeadline, status: Option<Word>, past: bool) ->
         },
         (None, AfterDeadline::None) => waits(format!("{name}: waits for a person to set status to valid or invalid")),
         (None, _) => waits(format!("{name}: waits for a status or the deadline")),
+    }
+}
+
+/// Says of a manual item that waits, why the word that is there is not heard.
+fn with_ignored(verdict: Verdict, word: Word) -> Verdict {
+    match verdict {
+        Verdict::Waits { reason, message } => Verdict::Waits {
+            reason,
+            message: format!("{message} (status {word} is from an earlier run and does not count)"),
+        },
+        other => other,
     }
 }
 

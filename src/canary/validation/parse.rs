@@ -17,6 +17,8 @@ pub enum Item {
         after_deadline: AfterDeadline,
         /// The word.
         status: Option<Word>,
+        /// One that is in the spec and does not count, because it is from an earlier run.
+        ignored: Option<Word>,
     },
     /// Labels that fail the run.
     LabelWatch {
@@ -106,6 +108,7 @@ impl Item {
             (Some(manual), None, None, None) => Ok(Self::Manual {
                 after_deadline: manual.status_after_deadline.unwrap_or_default(),
                 status: manual.status,
+                ignored: None,
             }),
             (None, Some(watch), None, None) => {
                 let selector = |labels: Option<LabelMatch>, field: &str| {

@@ -128,7 +128,10 @@ impl Checker {
                 &name,
                 "the number of the run makes a leap",
             );
-        } else if former.current_hash == status.current_hash && former.retry == status.retry {
+        } else if former.current_hash == status.current_hash
+            && former.retry == status.retry
+            && former.current_traffic == status.current_traffic
+        {
             self.violated(Invariant::Doubled, event.at, &name, "the same template is run again");
         }
     }
@@ -164,7 +167,13 @@ impl Checker {
         let reason = find(status, FAILED)
             .map(|condition| condition.reason.clone())
             .unwrap_or_default();
-        let after_success = ["TargetChanged", "TargetNotAvailable", "VerdictInvalid"];
+        let after_success = [
+            "TargetChanged",
+            "TargetNotAvailable",
+            "VerdictInvalid",
+            "ManualInvalid",
+            "LabelMatched",
+        ];
         let back = match (was, is) {
             (Phase::Succeeded, Phase::Failed) if after_success.contains(&reason.as_str()) => return,
             (Phase::Failed | Phase::DeploymentUpdated, _) if was != is => Invariant::Flip,
@@ -180,7 +189,9 @@ impl Checker {
         let moved = |former: Option<Timestamp>, now: Option<Timestamp>| former.is_some() && former != now;
         let earlier = matches!((former.deadline, status.deadline), (Some(was), Some(is)) if is < was);
         let restarted = moved(former.available_at, status.available_at) || moved(former.deadline, status.deadline);
-        if earlier || (restarted && !book.paused) {
+        let periods = |status: &KanaryStatus| (status.initial_delay, status.validation_period);
+        let is_edited = former.deadline.is_some() && periods(former) != periods(status);
+        if (earlier || (restarted && !book.paused)) && !is_edited {
             let what = format!("the deadline moved from {:?} to {:?}", former.deadline, status.deadline);
             self.violated(Invariant::Backward, event.at, name, &what);
         }

@@ -1,0 +1,463 @@
+//! A verdict that stands in the spec from an earlier run.
+
+use expect_test::expect;
+
+use super::check;
+
+#[test]
+fn a_verdict_that_stood_in_the_former_run_does_not_count_for_the_next() {
+    check(
+        "
+        spec: {verdict: valid}
+        status: {phase: DeploymentUpdated, template: old, verdicts: {present: {verdict: valid}}}
+        now: +1h
+        ",
+        expect![[r#"
+            phase DeploymentUpdated → Scheduled
+            Scheduled=True NewRun: spec.template changed: a new run starts (since +0s)
+            Reconciling=True NewRun: a new run starts
+            VerdictIgnored=True FromEarlierRun: spec.verdict valid stood in the spec before this run and does not count for it: to give a verdict for this run, remove it, wait until status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once
+            Activated removed
+            Traffic removed
+            Running removed
+            Succeeded removed
+            DeploymentUpdated removed
+            run 2
+            verdicts {"present":{"verdict":"valid"},"stale":{"verdict":"valid"}}
+            initialDelay removed
+            validationPeriod removed
+            startTime removed
+            availableAt removed
+            validationStartTime removed
+            deadline removed
+            completedAt removed
+            shows Scheduled 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn an_old_verdict_promotes_nothing() {
+    check(
+        "
+        spec: {verdict: valid}
+        status: {phase: Running, run: 2, verdicts: {present: {verdict: valid}, stale: {verdict: valid}}}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            VerdictIgnored=True FromEarlierRun: spec.verdict valid stood in the spec before this run and does not count for it: to give a verdict for this run, remove it, wait until status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once
+            shows Running 1m0s/15m0s
+            wake at +15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn an_old_invalid_verdict_fails_nothing() {
+    check(
+        "
+        spec: {verdict: invalid}
+        status: {phase: Running, run: 2, verdicts: {present: {verdict: invalid}, stale: {verdict: invalid}}}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            VerdictIgnored=True FromEarlierRun: spec.verdict invalid stood in the spec before this run and does not count for it: to give a verdict for this run, remove it, wait until status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once
+            shows Running 1m0s/15m0s
+            wake at +15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn an_old_verdict_does_not_end_the_run_at_its_deadline() {
+    check(
+        "
+        spec: {verdict: valid}
+        status: {phase: Running, run: 2, verdicts: {present: {verdict: valid}, stale: {verdict: valid}}}
+        seen: {canary: {available: +0s}}
+        now: +15m
+        ",
+        expect![[r#"
+            Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
+            Reconciling=True WaitingForManual: manual[0]: waits for a person to set status to valid or invalid (since +0s)
+            VerdictIgnored=True FromEarlierRun: spec.verdict valid stood in the spec before this run and does not count for it: to give a verdict for this run, remove it, wait until status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once
+            shows Running 15m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn the_opposite_of_an_old_verdict_counts_at_once() {
+    check(
+        "
+        spec: {verdict: invalid}
+        status: {phase: Running, run: 2, verdicts: {present: {verdict: valid}, stale: {verdict: valid}}}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Running → Failed
+            Activated=False RunFailed: the run has ended
+            Running=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Failed=True VerdictInvalid: spec.verdict is invalid
+            Stalled=True VerdictInvalid: spec.verdict is invalid
+            verdicts {"present":{"verdict":"invalid"}}
+            completedAt +1m0s
+            failedTemplates ["<hash>"]
+            shows Failed 1m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn an_old_verdict_that_is_removed_is_old_no_more() {
+    check(
+        "
+        kanary: {generation: 2}
+        status: {phase: Running, run: 2, verdicts: {present: {verdict: valid}, stale: {verdict: valid}}, conditions: {VerdictIgnored: 'True FromEarlierRun: x'}}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            VerdictIgnored=False NoneIgnored
+            verdicts removed
+            shows Running 1m0s/15m0s
+            wake at +15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_verdict_that_was_removed_and_set_again_counts() {
+    check(
+        "
+        kanary: {generation: 3}
+        spec: {verdict: valid}
+        status: {phase: Running, run: 2, observedGeneration: 2}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Running → Succeeded
+            Running=False VerdictValid: the verdict is good
+            Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
+            Succeeded=True VerdictValid: spec.verdict is valid
+            verdicts {"present":{"verdict":"valid"}}
+            shows Succeeded 1m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_verdict_that_comes_with_the_template_counts() {
+    check(
+        "
+        kanary: {generation: 2}
+        spec: {verdict: valid}
+        status: {phase: DeploymentUpdated, template: old, verdicts: null}
+        now: +1h
+        ",
+        expect![[r#"
+            phase DeploymentUpdated → Scheduled
+            Scheduled=True NewRun: spec.template changed: a new run starts (since +0s)
+            Reconciling=True NewRun: a new run starts
+            Activated removed
+            Traffic removed
+            Running removed
+            Succeeded removed
+            DeploymentUpdated removed
+            run 2
+            verdicts {"present":{"verdict":"valid"}}
+            initialDelay removed
+            validationPeriod removed
+            startTime removed
+            availableAt removed
+            validationStartTime removed
+            deadline removed
+            completedAt removed
+            shows Scheduled 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn the_first_run_takes_the_verdict_that_came_with_it() {
+    check(
+        "
+        spec: {verdict: valid}
+        seen: {canary: {created: +0s, available: +1s}}
+        now: +1s
+        ",
+        expect![[r#"
+            phase Scheduled → Running
+            Scheduled=True Started: the run has started
+            Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
+            Traffic=False TrafficSet: the canary gets no traffic
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +15m1s
+            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m1s
+            currentTraffic none
+            verdicts {"present":{"verdict":"valid"}}
+            initialDelay 0s
+            validationPeriod 15m0s
+            startTime +0s
+            availableAt +1s
+            validationStartTime +1s
+            deadline +15m1s
+            item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
+            shows Running 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_status_of_a_version_that_recorded_no_verdicts_may_have_had_them_all() {
+    check(
+        "
+        spec: {verdict: valid, validation: {items: [{manual: {status: valid}}, {manual: {status: invalid}}]}}
+        status: {phase: DeploymentUpdated, template: old, currentTraffic: null}
+        now: +1h
+        ",
+        expect![[r#"
+            phase DeploymentUpdated → Scheduled
+            Scheduled=True NewRun: spec.template changed: a new run starts (since +0s)
+            Reconciling=True NewRun: a new run starts
+            VerdictIgnored=True FromEarlierRun: spec.verdict valid, and the status valid of a manual item, and the status invalid of a manual item stood in the spec before this run and does not count for it: to give a verdict for this run, remove it, wait until status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once
+            Activated removed
+            Traffic removed
+            Running removed
+            Succeeded removed
+            DeploymentUpdated removed
+            run 2
+            currentTraffic none
+            verdicts {"present":{"invalid":1,"valid":1,"verdict":"valid"},"stale":{"invalid":1,"valid":1,"verdict":"valid"}}
+            initialDelay removed
+            validationPeriod removed
+            startTime removed
+            availableAt removed
+            validationStartTime removed
+            deadline removed
+            completedAt removed
+            shows Scheduled 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn an_old_verdict_is_old_for_a_retry_as_well() {
+    check(
+        "
+        spec: {verdict: invalid, retry: 1}
+        status: {phase: Failed}
+        now: +1h
+        ",
+        expect![[r#"
+            phase Failed → Scheduled
+            Scheduled=True NewRun: spec.retry changed: a new run starts (since +0s)
+            Reconciling=True NewRun: a new run starts
+            VerdictIgnored=True FromEarlierRun: spec.verdict invalid stood in the spec before this run and does not count for it: to give a verdict for this run, remove it, wait until status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once
+            Activated removed
+            Traffic removed
+            Running removed
+            Failed removed
+            Stalled removed
+            run 2
+            retry 1
+            verdicts {"present":{"verdict":"invalid"},"stale":{"verdict":"invalid"}}
+            initialDelay removed
+            validationPeriod removed
+            startTime removed
+            availableAt removed
+            validationStartTime removed
+            deadline removed
+            completedAt removed
+            shows Scheduled 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_verdict_that_is_set_after_the_end_is_recorded() {
+    check(
+        "
+        kanary: {generation: 2}
+        spec: {verdict: valid}
+        status: {phase: DeploymentUpdated, verdicts: null}
+        seen: {target: {promotedBy: this run}}
+        now: +1h
+        ",
+        expect![[r#"
+            verdicts {"present":{"verdict":"valid"}}
+            shows DeploymentUpdated 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn an_old_manual_valid_promotes_nothing_and_says_why() {
+    check(
+        "
+        spec: {validation: {items: [{manual: {status: valid}}]}}
+        status: {phase: Running, run: 2, verdicts: {present: {valid: 1}, stale: {valid: 1}}}
+        seen: {canary: {available: +0s}}
+        now: +15m
+        ",
+        expect![[r#"
+            Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
+            Reconciling=True WaitingForManual: manual[0]: waits for a person to set status to valid or invalid (status valid is from an earlier run and does not count) (since +0s)
+            VerdictIgnored=True FromEarlierRun: the status valid of a manual item stood in the spec before this run and does not count for it: to give a verdict for this run, remove it, wait until status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once
+            shows Running 15m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn an_item_that_is_added_beside_an_old_valid_does_not_make_it_new() {
+    check(
+        "
+        kanary: {generation: 2}
+        spec: {validation: {items: [{manual: {status: valid}}, {manual: {status: valid}}]}}
+        status: {phase: Running, run: 2, verdicts: {present: {valid: 1}, stale: {valid: 1}}}
+        seen: {canary: {available: +0s}}
+        now: +15m
+        ",
+        expect![[r#"
+            Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
+            Reconciling=True WaitingForManual: manual[0]: waits for a person to set status to valid or invalid (status valid is from an earlier run and does not count); manual[1]: waits for a person to set status to valid or invalid (status valid is from an earlier run and does not count) (since +0s)
+            VerdictIgnored=True FromEarlierRun: the status valid of a manual item stood in the spec before this run and does not count for it: to give a verdict for this run, remove it, wait until status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once
+            verdicts {"present":{"valid":2},"stale":{"valid":1}}
+            shows Running 15m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn an_old_manual_invalid_fails_nothing() {
+    check(
+        "
+        spec: {validation: {items: [{manual: {status: invalid}}]}}
+        status: {phase: Running, run: 2, verdicts: {present: {invalid: 1}, stale: {invalid: 1}}}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            VerdictIgnored=True FromEarlierRun: the status invalid of a manual item stood in the spec before this run and does not count for it: to give a verdict for this run, remove it, wait until status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once
+            shows Running 1m0s/15m0s
+            wake at +15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn one_more_manual_invalid_fails_the_run() {
+    check(
+        "
+        kanary: {generation: 2}
+        spec: {validation: {items: [{manual: {status: invalid}}, {manual: {status: invalid}}]}}
+        status: {phase: Running, run: 2, verdicts: {present: {invalid: 1}, stale: {invalid: 1}}}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Running → Failed
+            Activated=False RunFailed: the run has ended
+            Running=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Failed=True ManualInvalid: manual[0]: status is invalid
+            Stalled=True ManualInvalid: manual[0]: status is invalid
+            verdicts {"present":{"invalid":2},"stale":{"invalid":1}}
+            completedAt +1m0s
+            failedTemplates ["<hash>"]
+            item manual[0] Bad: manual[0]: status is invalid
+            item manual[1] Bad: manual[1]: status is invalid
+            shows Failed 1m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_status_after_the_deadline_is_no_verdict_and_stays() {
+    check(
+        "
+        spec: {validation: {items: [{manual: {status: valid, statusAfterDeadline: valid}}]}}
+        status: {phase: Running, run: 2, verdicts: {present: {valid: 1}, stale: {valid: 1}}}
+        seen: {canary: {available: +0s}}
+        now: +15m
+        ",
+        expect![[r#"
+            phase Running → Succeeded
+            Running=False AllItemsGood: the verdict is good
+            Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
+            Succeeded=True AllItemsGood: every validation item is good at the deadline
+            VerdictIgnored=True FromEarlierRun: the status valid of a manual item stood in the spec before this run and does not count for it: to give a verdict for this run, remove it, wait until status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once
+            item manual[0] Good
+            shows Succeeded 15m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_verdict_that_comes_with_a_template_that_cannot_be_run_yet_is_about_that_one() {
+    check(
+        "
+        kanary: {generation: 2}
+        spec: {verdict: valid, scale: {static: {replicas: 0}}}
+        was: {scale: null}
+        status: {phase: Running, template: old}
+        seen: {canary: {run: 0000000000000000-1, available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            Reconciling=False InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            shows Errored 1m0s/15m0s
+            wake at +15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn an_old_invalid_verdict_does_not_take_a_success_away() {
+    check(
+        "
+        spec: {paused: true, verdict: invalid}
+        status: {phase: Succeeded, run: 2, verdicts: {present: {verdict: invalid}, stale: {verdict: invalid}}}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            Reconciling=False Paused: spec.paused is true: Deployment myapp is not updated
+            VerdictIgnored=True FromEarlierRun: spec.verdict invalid stood in the spec before this run and does not count for it: to give a verdict for this run, remove it, wait until status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once
+            shows Succeeded 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn an_edit_before_the_schedule_is_noted_so_that_a_verdict_can_be_given_again() {
+    check(
+        "
+        kanary: {generation: 3}
+        status:
+          currentHash: '<this>'
+          run: 2
+          conditions: {Scheduled: 'True WaitingForSchedule: x', Reconciling: 'True WaitingForSchedule: x'}
+          observedGeneration: 2
+          verdicts: {present: {verdict: valid}, stale: {verdict: valid}}
+        seen: {canary: {}}
+        now: +1s
+        ",
+        expect![[r#"
+            Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available (since +0s)
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available (since +0s)
+            currentTraffic none
+            verdicts removed
+            startTime -30s
+            shows Scheduled 0s/15m0s
+            wake at +9m30s
+        "#]],
+    );
+}
