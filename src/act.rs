@@ -4,18 +4,18 @@
 //! Every write carries a precondition that makes a doubled or a late one harmless: a deterministic name, a uid, a
 //! resourceVersion, or the template that was read. Replies go to the cache, so that the next decision rests on them.
 
+mod announce;
+mod effect;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use k8s_openapi::{
-    api::{
-        apps::v1::Deployment,
-        autoscaling::v2::HorizontalPodAutoscaler,
-        core::v1::{Pod, Service},
-    },
-    apimachinery::pkg::apis::meta::v1::MicroTime,
+use jiff::Timestamp;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    autoscaling::v2::HorizontalPodAutoscaler,
+    core::v1::{Pod, Service},
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -28,13 +28,14 @@ use serde_json::{Value, json};
 use crate::{
     api::{
         Kanary, KanaryStatus,
-        names::{CHANGE_CAUSE, FIELD_MANAGER, GROUP, PROMOTED_BY, REVISION, VERSION},
+        names::{CHANGE_CAUSE, FIELD_MANAGER, PROMOTED_BY, REVISION},
     },
     cache::{Cache, Cached, template_hash},
     canary::{
         Canary, Key,
-        decision::{Action, Notice, ObjectKind},
+        decision::{Action, ObjectKind},
         hash,
+        observation::Created,
     },
     client::{CALL_TIMEOUT, within},
     error::{ApiError, Class},
@@ -67,35 +68,42 @@ impl Writer {
         }
     }
 
-    /// Does one action for `canary`. Of a promotion, the hash of the template that the target got.
+    /// Does one action for `canary`. Of a promotion and of the creation of a Deployment, what the API server made of it.
     ///
     /// # Errors
     ///
     /// The right to it ended; what the API server answered, or that it did not.
-    pub async fn act(&self, canary: &Canary, action: &Action, right: Right) -> Result<Option<String>, ApiError> {
+    pub async fn act(&self, canary: &Canary, action: &Action, right: Right) -> Result<Option<Created>, ApiError> {
         let namespace = &canary.key.namespace;
         let done = match action {
             Action::SetTemplate { .. } => return self.set_template(namespace, action, right).await,
             Action::Create { object, name, manifest } => match object {
-                ObjectKind::Deployment => self.create::<Deployment>(namespace, name, manifest, right).await,
-                ObjectKind::Service => self.create::<Service>(namespace, name, manifest, right).await,
+                ObjectKind::Deployment => {
+                    let created = self.create::<Deployment>(namespace, name, manifest, right).await;
+                    return created.map(|created| created.as_ref().map(made));
+                }
+                ObjectKind::Service => {
+                    let created = self.create::<Service>(namespace, name, manifest, right).await;
+                    created.map(drop)
+                }
                 ObjectKind::HorizontalPodAutoscaler => {
-                    self.create::<HorizontalPodAutoscaler>(namespace, name, manifest, right)
-                        .await
+                    let created = self.create::<HorizontalPodAutoscaler>(namespace, name, manifest, right);
+                    created.await.map(drop)
                 }
             },
             Action::ScaleCanary { name, uid, replicas } => {
                 let patch = json!({"metadata": {"uid": uid}, "spec": {"replicas": replicas}});
                 let patch = Patch::Merge(patch);
                 let done = self.patch::<Deployment>(namespace, name, patch, "scale", right).await;
-                done.map(drop)
+                done.and_then(|scaled| effect::took_replicas(&scaled, namespace, name, *replicas))
             }
             Action::Unlabel { pod, uid, labels } => {
-                let labels: serde_json::Map<_, _> = labels.iter().map(|name| (name.clone(), Value::Null)).collect();
-                let patch = json!({"metadata": {"uid": uid, "labels": labels}});
+                let none: serde_json::Map<_, _> = labels.iter().map(|name| (name.clone(), Value::Null)).collect();
+                let patch = json!({"metadata": {"uid": uid, "labels": none}});
                 let patch = Patch::Merge(patch);
                 let done = self.patch::<Pod>(namespace, pod, patch, "take labels off", right).await;
-                self.gone_is_done::<Pod>(done.map(drop), namespace, pod, uid)
+                let done = done.and_then(|patched| effect::lost_labels(&patched, namespace, pod, labels));
+                self.gone_is_done::<Pod>(done, namespace, pod, uid)
             }
             Action::Delete { object, name, uid } => {
                 let done = match object {
@@ -116,7 +124,14 @@ impl Writer {
         done.map(|()| None)
     }
 
-    async fn create<K>(&self, namespace: &str, name: &str, manifest: &Value, right: Right) -> Result<(), ApiError>
+    /// Creates an object; what the API server made of it, or `None` if it was there already.
+    async fn create<K>(
+        &self,
+        namespace: &str,
+        name: &str,
+        manifest: &Value,
+        right: Right,
+    ) -> Result<Option<K>, ApiError>
     where
         K: Cached + Resource<Scope = kube::core::NamespaceResourceScope> + DeserializeOwned,
     {
@@ -133,14 +148,14 @@ impl Writer {
         match self.fence.write(right, self.client.request::<K>(request)).await {
             Ok(created) => {
                 K::put(&self.cache, &created);
-                Ok(())
+                Ok(Some(created))
             }
             Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
                 // Ours from before a restart, or somebody else's: the next decision tells by the owner.
                 let existing = self.api::<K>(namespace);
                 let existing = within(CALL_TIMEOUT, existing.get(name)).await.map_err(failed)?;
                 K::put(&self.cache, &existing);
-                Ok(())
+                Ok(None)
             }
             Err(error) => Err(failed(error)),
         }
@@ -205,7 +220,7 @@ impl Writer {
 
     /// The one write to a target. Its `test`s make it apply once, to the version that was read, or not at all. The hash of the
     /// template that it has then: as the API server answered, because the cache may know of a later one already.
-    async fn set_template(&self, namespace: &str, action: &Action, right: Right) -> Result<Option<String>, ApiError> {
+    async fn set_template(&self, namespace: &str, action: &Action, right: Right) -> Result<Option<Created>, ApiError> {
         let Action::SetTemplate {
             name,
             uid,
@@ -223,7 +238,7 @@ impl Writer {
         })?;
         let done = self.patch::<Deployment>(namespace, name, patch, verb, right).await;
         let error = match done {
-            Ok(target) => return Ok(Some(template_hash(&target))),
+            Ok(target) => return Ok(Some(made(&target))),
             Err(error) => error,
         };
         if error.class() != Class::Invalid {
@@ -244,27 +259,35 @@ impl Writer {
     }
 
     /// Writes a status on top of the version that was read, and nothing else. It carries the epoch of the right, and the API
-    /// server takes none that is lower than the stored one.
+    /// server takes none that is lower than the stored one: that of a replica which is alone, or one that nobody can have
+    /// owned ([`Canary::has_forged_epoch`]), is kept. Whether the API server stored the status as it was written.
     ///
     /// # Errors
     ///
     /// Somebody changed the Kanary since (a conflict), the right ended, or what the API server answered.
-    pub async fn write_status(&self, canary: &Canary, status: &KanaryStatus, right: Right) -> Result<(), ApiError> {
+    pub async fn write_status(
+        &self,
+        canary: &Canary,
+        status: &KanaryStatus,
+        right: Right,
+        now: Timestamp,
+    ) -> Result<bool, ApiError> {
         let Key { kind, namespace, name } = &canary.key;
         let failed = |error| ApiError::new("write the status of", kind.as_str().into(), namespace, name, error);
-        if right.epoch.is_some() && canary.status.epoch > right.epoch {
+        let stored = canary.status.epoch;
+        if right.epoch.is_some() && stored > right.epoch && !canary.has_forged_epoch(now) {
             self.fence.distrust(right);
             return Err(failed(kube::Error::Service(Box::new(Fenced::NotOwned))));
         }
         let status = KanaryStatus {
-            epoch: right.epoch.or(status.epoch),
+            epoch: right.epoch.max(stored),
             ..status.clone()
         };
         let status = serde_json::to_value(status).map_err(|e| failed(kube::Error::SerdeError(e)))?;
         let patch = vec![
             json!({"op": "test", "path": "/metadata/uid", "value": canary.uid}),
             json!({"op": "replace", "path": "/metadata/resourceVersion", "value": canary.resource_version}),
-            json!({"op": "add", "path": "/status", "value": status}),
+            json!({"op": "add", "path": "/status", "value": &status}),
         ];
         let patch = json_patch(patch).map_err(|e| failed(kube::Error::SerdeError(e)))?;
         let api: Api<Kanary> = Api::namespaced_with(self.client.clone(), namespace, kind);
@@ -281,59 +304,12 @@ impl Writer {
             // Deleted, and the watch is behind.
             self.cache.forget_kanary(canary);
         }
-        if let Err(error) = self.cache.update_kanary(*kind, &written?) {
+        let written = written?;
+        if let Err(error) = self.cache.update_kanary(*kind, &written) {
             tracing::error!(kind = %kind, namespace, name, error, "the reply to a status write cannot be read");
         }
-        Ok(())
-    }
-
-    /// Says a fact as a Kubernetes Event. Its name is made of the fact, so saying it again does nothing.
-    ///
-    /// # Errors
-    ///
-    /// What the API server answered, or that it did not.
-    pub async fn announce(&self, canary: &Canary, notice: &Notice, right: Right) -> Result<(), ApiError> {
-        let Key { kind, namespace, name } = &canary.key;
-        let fact = format!("{}/{}/{}", canary.uid, notice.reason, notice.at);
-        let event_name = format!("{name}.{}", hash::digest(fact.as_bytes()));
-        let mut note = notice.note.clone();
-        // events.k8s.io takes 1 kB.
-        let end = (0..=note.len().min(1000))
-            .rev()
-            .find(|end| note.is_char_boundary(*end))
-            .unwrap_or(0);
-        note.truncate(end);
-        let event = json!({
-            "apiVersion": "events.k8s.io/v1",
-            "kind": "Event",
-            "metadata": {"name": event_name, "namespace": namespace},
-            "eventTime": MicroTime(notice.at),
-            "reportingController": GROUP,
-            "reportingInstance": self.instance,
-            "action": notice.reason,
-            "reason": notice.reason,
-            "type": if notice.warning { "Warning" } else { "Normal" },
-            "note": note,
-            "regarding": {
-                "apiVersion": format!("{GROUP}/{VERSION}"),
-                "kind": kind.as_str(),
-                "namespace": namespace,
-                "name": name,
-                "uid": canary.uid,
-            },
-        });
-        let failed = |error| ApiError::new("create", "Event".into(), namespace, &event_name, error);
-        let event = serde_json::from_value(event).map_err(|e| failed(kube::Error::SerdeError(e)))?;
-        let api: Api<k8s_openapi::api::events::v1::Event> = self.api(namespace);
-        match self
-            .fence
-            .write(right, api.create(&PostParams::default(), &event))
-            .await
-        {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
-            Err(error) => Err(failed(error)),
-        }
+        let read = |status: Value| serde_json::from_value::<KanaryStatus>(status).ok();
+        Ok(read(status) == read(written.status.unwrap_or_default()))
     }
 
     fn api<K>(&self, namespace: &str) -> Api<K>
@@ -341,6 +317,13 @@ impl Writer {
         K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
     {
         Api::namespaced(self.client.clone(), namespace)
+    }
+}
+
+fn made(deployment: &Deployment) -> Created {
+    Created {
+        uid: deployment.uid().unwrap_or_default(),
+        template_hash: template_hash(deployment),
     }
 }
 

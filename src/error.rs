@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, error::Error, time::Duration};
 
+use kube::core::Status;
+
 use crate::{api::EPOCH_RULE, shard::Fenced};
 
 /// A call that failed: which, on what, and why.
@@ -62,6 +64,25 @@ impl ApiError {
             source: Box::new(source),
             class: None,
         }
+    }
+
+    /// The API server answered that a write was done, and the object says that it was not.
+    #[must_use]
+    pub(crate) fn without_effect(
+        verb: &'static str,
+        kind: Cow<'_, str>,
+        namespace: &str,
+        name: &str,
+        why: &str,
+    ) -> Self {
+        let status = Status::failure(why, "WithoutEffect").with_code(422);
+        Self::new(verb, kind, namespace, name, kube::Error::Api(Box::new(status)))
+    }
+
+    /// The write that failed is the creation of an object.
+    #[must_use]
+    pub(crate) fn is_of_creation(&self) -> bool {
+        self.verb == "create"
     }
 
     /// The write was refused because what was read is out of date.
@@ -186,8 +207,6 @@ pub(crate) fn retry_after(attempts: u32, cap: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use kube::core::Status;
-
     use super::*;
 
     fn answered(code: u16, reason: &str, retry_after: u32) -> ApiError {

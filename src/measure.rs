@@ -11,7 +11,6 @@ use crate::{
         Key,
         validation::{Answer, Outcome, Sample, promql::PromQl},
     },
-    memory::Measured,
     metrics,
     prometheus::{Prometheus, Reply},
     queue::Queue,
@@ -37,6 +36,8 @@ pub struct Check {
     pub pods: Vec<String>,
     /// The time it is asked for.
     pub at: Timestamp,
+    /// uid of the canary.
+    pub canary: String,
 }
 
 /// Runs checks as they come. There is at most one under way for each validation item, so their number is bounded; how
@@ -84,14 +85,7 @@ async fn measure(context: Arc<Context>, queue: Arc<Queue>, prometheus: Prometheu
         .get_or_create(&metrics::Outcome { result })
         .inc();
     tracing::debug!(key = %check.key, item = check.index, result, message = sample.message, "measured");
-    let measured = Measured {
-        sample,
-        at: check.at,
-        pods: check.pods,
-    };
-    context
-        .memory
-        .record(&check.key, &check.run, check.index, &check.query, measured);
+    context.memory.record(&check, sample);
     queue.push(check.key);
 }
 

@@ -1,6 +1,8 @@
 //! What a controller remembers of a run beside the cluster: measurements, refusals, Events that were said. All of it can
 //! be lost: a new owner goes on from the status.
 
+mod attempts;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -9,17 +11,19 @@ use std::{
 
 use jiff::Timestamp;
 
+use self::attempts::Attempts;
 use crate::{
     api::KanaryStatus,
     canary::{
         Canary, Key,
         canary::Spec,
-        decision::Notice,
-        observation::{Deployment, Observation, Promotion, Refusal},
+        decision::{Action, Notice},
+        observation::{Created, Deployment, Observation, Promotion},
         status::Phase,
-        validation::promql::PromQl,
+        validation::Sample,
     },
     error::{ApiError, backoff},
+    measure::Check,
 };
 
 mod tallies;
@@ -38,9 +42,13 @@ pub struct Memory(Mutex<HashMap<Key, Remembered>>);
 struct Remembered {
     run: String,
     tallies: Tallies,
-    refusal: Option<Refusal>,
-    /// Refusals in a row.
-    refusals: u32,
+    /// uid of the canary that the tallies are about.
+    canary: Option<String>,
+    /// Since when it has not been available.
+    down_since: Option<Timestamp>,
+    /// The canary as the API server answered its creation.
+    created: Option<Created>,
+    writes: Attempts,
     /// Calls in a row that failed for no fault of the user's.
     attempts: u32,
     promotion: Promotion,
@@ -55,6 +63,27 @@ struct Remembered {
 }
 
 impl Remembered {
+    /// Measurements are about one canary, and only while it is available are they for it.
+    fn notice_canary(&mut self, canary: &Deployment, is_new: bool, status: &KanaryStatus) {
+        let known = if is_new {
+            status.canary_uid.as_ref()
+        } else {
+            self.canary.as_ref()
+        };
+        if known.is_some_and(|known| *known != canary.uid) {
+            self.tallies.forget();
+        }
+        self.canary = Some(canary.uid.clone());
+        let down_since = match canary.available_since {
+            Some(_) => None,
+            None => Some(canary.unavailable_since.unwrap_or(canary.created)),
+        };
+        if let (Some(since), None) = (down_since, self.down_since) {
+            self.tallies.forget_good(since);
+        }
+        self.down_since = down_since;
+    }
+
     /// The target says that this run promoted it: from then on a target that says something else was changed by others. Not
     /// if it has the template from `before`: that is not what this run made of it.
     fn notice_promotion(&mut self, seen: &Observation, before: Option<&String>) {
@@ -93,8 +122,12 @@ impl Memory {
         known.notice_promotion(seen, canary.status.target_hash.as_ref());
         let stored = is_new.then_some(canary.status.items.as_slice());
         known.tallies.arrange(&spec.validation.items, stored);
+        if let Some(made) = seen.canary.as_ref().filter(|made| canary.has(spec, made)) {
+            known.notice_canary(made, is_new, &canary.status);
+        }
+        seen.created.clone_from(&known.created);
         seen.tallies = known.tallies.present();
-        seen.refusal.clone_from(&known.refusal);
+        seen.refusal.clone_from(&known.writes.refusal);
         seen.promotion = known.promotion.clone();
         seen.no_former_template = known.no_former_template;
     }
@@ -127,36 +160,84 @@ impl Memory {
         }
     }
 
-    /// Records a measurement of the item that stood at `index` when it was asked for, unless the run changed since, or the
-    /// item asks something else by now.
-    pub fn record(&self, key: &Key, run: &str, index: usize, asked: &PromQl, measured: Measured) {
-        if let Some(known) = self.lock().get_mut(key).filter(|known| known.run == run) {
-            known.tallies.record(index, asked, measured);
+    /// Records a measurement of the item that stood at its index when it was asked for, unless the run or the canary changed
+    /// since, or the item asks something else by now.
+    pub fn record(&self, check: &Check, sample: Sample) {
+        let mut memory = self.lock();
+        let known = memory.get_mut(&check.key);
+        let known = known.filter(|known| known.run == check.run && known.canary.as_ref() == Some(&check.canary));
+        if let Some(known) = known {
+            let measured = Measured {
+                sample,
+                at: check.at,
+                pods: check.pods.clone(),
+                is_down: known.down_since.is_some_and(|since| since <= check.at),
+            };
+            known.tallies.record(check.index, &check.query, measured);
         }
     }
 
-    /// The API server refused a write: it is shown to the user, and tried again ever later, 5 minutes at most.
-    pub fn refuse(&self, key: &Key, error: &ApiError, now: Timestamp) {
-        let mut memory = self.lock();
-        let Some(known) = memory.get_mut(key) else { return };
-        let seconds = 1_u64 << known.refusals.min(9);
-        known.refusals = known.refusals.saturating_add(1);
-        let delay = jiff::SignedDuration::from_secs(i64::try_from(seconds.min(300)).unwrap_or(300));
-        known.refusal = Some(Refusal {
-            reason: "WriteRefused".to_owned(),
-            message: error.message(),
-            retry_at: now.checked_add(delay).unwrap_or(now),
-        });
+    /// The canary was created, and the API server answered this.
+    pub fn set_created(&self, key: &Key, created: Created) {
+        if let Some(known) = self.lock().get_mut(key) {
+            known.created = Some(created);
+        }
     }
 
-    /// How long to wait after a call that failed for no fault of the user's; not much longer than `cap`.
+    /// The API server refused a call: it is shown to the user, and tried again ever later, 5 minutes at most.
+    pub fn refuse(&self, key: &Key, error: &ApiError, now: Timestamp) {
+        self.with_attempts(key, |attempts| attempts.refuse(error, now));
+    }
+
+    /// An action failed: if that goes on, it is shown to the user as well.
+    pub fn failed(&self, key: &Key, error: &ApiError, now: Timestamp) {
+        self.with_attempts(key, |attempts| attempts.fail(error, now));
+    }
+
+    /// An action worked.
+    pub fn done(&self, key: &Key, action: &Action, now: Timestamp) {
+        self.with_attempts(key, |attempts| attempts.done(action, now));
+    }
+
+    /// Whether an action is to wait, because somebody undid it each time: then it is shown to the user.
+    pub fn is_undone(&self, key: &Key, action: &Action, now: Timestamp) -> bool {
+        self.with_attempts(key, |attempts| attempts.is_undone(action, now))
+    }
+
+    /// Whether a refusal is new, so that the user is to be told at once.
+    pub fn has_news(&self, key: &Key) -> bool {
+        self.with_attempts(key, Attempts::take_news)
+    }
+
+    /// Decisions about this Kanary do not come to rest: how long to leave it alone.
+    pub fn restless(&self, key: &Key) -> Duration {
+        self.with_attempts(key, Attempts::restless)
+    }
+
+    /// They did.
+    pub fn came_to_rest(&self, key: &Key) {
+        if let Some(known) = self.lock().get_mut(key) {
+            known.writes.came_to_rest();
+        }
+    }
+
+    fn with_attempts<T>(&self, key: &Key, change: impl FnOnce(&mut Attempts) -> T) -> T {
+        change(&mut self.lock().entry(key.clone()).or_default().writes)
+    }
+
+    /// How long to wait after a call that failed for no fault of the user's; not much longer than `cap`, and than 2 s while a
+    /// write fails of which the user is not told yet.
     pub fn back_off(&self, key: &Key, cap: Duration) -> Duration {
-        let attempts = {
+        let (attempts, cap) = {
             let mut memory = self.lock();
             // One whose spec is not valid has no run, and nothing else to remember.
             let known = memory.entry(key.clone()).or_default();
             known.attempts = known.attempts.saturating_add(1);
-            known.attempts
+            let untold = known.writes.is_untold();
+            (
+                known.attempts,
+                if untold { cap.min(Duration::from_secs(2)) } else { cap },
+            )
         };
         let base = Duration::from_millis(50);
         base / 5 + backoff(attempts, base, cap, fastrand::f64())
@@ -166,8 +247,7 @@ impl Memory {
     pub fn succeeded(&self, key: &Key) {
         if let Some(known) = self.lock().get_mut(key) {
             known.attempts = 0;
-            known.refusals = 0;
-            known.refusal = None;
+            known.writes.succeed();
         }
     }
 
@@ -238,74 +318,4 @@ impl Memory {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::KanaryKind;
-    use crate::error::CAP;
-
-    fn batman() -> Key {
-        Key {
-            kind: KanaryKind::Deployment,
-            namespace: "shop".to_owned(),
-            name: "batman".to_owned(),
-        }
-    }
-
-    #[test]
-    fn a_kanary_without_a_run_is_tried_again_ever_later() {
-        let memory = Memory::default();
-        fastrand::seed(1);
-        let waited: Duration = (0..20).map(|_| memory.back_off(&batman(), CAP)).sum();
-        assert!(waited > Duration::from_secs(30), "{waited:?}");
-        memory.status_written(&batman(), &KanaryStatus::default());
-        assert!(memory.back_off(&batman(), CAP) <= Duration::from_millis(110));
-    }
-
-    /// Batman, whose verdict was stored as good.
-    fn succeeded() -> Canary {
-        let succeeded = serde_json::json!({
-            "metadata": {"name": "batman", "namespace": "shop", "uid": "u", "resourceVersion": "1"},
-            "spec": {
-                "deploymentName": "myapp",
-                "template": {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "i"}]}}}},
-            },
-            "status": {"conditions": [{
-                "type": "Succeeded", "status": "True", "reason": "Valid", "message": "",
-                "lastTransitionTime": "2026-11-22T12:00:00Z",
-            }]},
-        });
-        Canary::parse(KanaryKind::Deployment, &serde_json::from_value(succeeded).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn only_who_stored_the_verdict_knows_that_nobody_promoted_yet() {
-        let (canary, mut seen) = (succeeded(), Observation::default());
-        let memory = Memory::default();
-        memory.recall(&canary, &canary.spec, &mut seen);
-        assert_eq!(seen.promotion, Promotion::Unknown);
-
-        let memory = Memory::default();
-        memory.back_off(&canary.key, CAP);
-        let mut waiting = canary.clone();
-        waiting.status = KanaryStatus::default();
-        memory.recall(&waiting, &waiting.spec, &mut seen);
-        memory.status_written(&canary.key, &canary.status);
-        memory.recall(&canary, &canary.spec, &mut seen);
-        assert_eq!(seen.promotion, Promotion::NotYet);
-    }
-
-    #[test]
-    fn what_happened_to_a_kanary_without_a_run_is_said_once() {
-        let memory = Memory::default();
-        let errored = Notice {
-            reason: "Errored".to_owned(),
-            note: String::new(),
-            warning: true,
-            at: Timestamp::UNIX_EPOCH,
-        };
-        let unsaid = || memory.unsaid(&batman(), vec![errored.clone()], Timestamp::UNIX_EPOCH);
-        assert_eq!(unsaid().len(), 1);
-        memory.mark_said(&batman(), &errored);
-        assert_eq!(unsaid(), []);
-    }
-}
+mod tests;

@@ -13,6 +13,7 @@ use crate::{
     canary::{
         Canary, Key,
         canary::Spec,
+        decide::disown,
         decision::{Action, Decision, Need},
         observation::{Observation, Promotion},
         status::{self, Phase},
@@ -72,12 +73,16 @@ impl Context {
             };
             match self.turn(&canary, right).await {
                 Ok(Next::Again) => {}
-                Ok(Next::At(at)) => return at.map(|at| self.instant(at)),
+                Ok(Next::At(at)) => {
+                    self.memory.came_to_rest(key);
+                    return at.map(|at| self.instant(at));
+                }
                 Err(error) => return Some(self.after(&canary, &error)),
             }
         }
-        tracing::error!(key = %key, "decisions did not come to rest");
-        Some(Instant::now() + Duration::from_secs(5))
+        let delay = self.memory.restless(key);
+        tracing::error!(key = %key, ?delay, "decisions did not come to rest");
+        Some(Instant::now() + delay)
     }
 
     fn instant(&self, at: Timestamp) -> Instant {
@@ -86,18 +91,28 @@ impl Context {
 
     async fn turn(&self, canary: &Canary, right: Right) -> Result<Next, ApiError> {
         let now = self.clock.now();
+        if right.epoch.is_some() && canary.status.epoch > right.epoch && canary.has_forged_epoch(now) {
+            let decision = Decision {
+                status: disown(canary, now),
+                ..Decision::default()
+            };
+            return self.apply(canary, &Observation::default(), decision, now, right).await;
+        }
         let observer = Observer {
             client: &self.client,
             cache: &self.cache,
             memory: &self.memory,
         };
         let mut seen = observer.observe(canary, &canary.spec, now).await?;
+        // What was read tells the time as well: a clock that was wrong is right by now.
+        let mut now = self.clock.now();
         let mut decision = (self.decide)(canary, &seen, now);
         if let Some(need) = decision.needs {
             if need == Need::LiveKanary && self.refresh(&observer, canary, right).await? {
                 return Ok(Next::Again);
             }
             observer.provide(canary, &canary.spec, need, &mut seen).await?;
+            now = self.clock.now();
             decision = (self.decide)(canary, &seen, now);
         }
         self.metrics.decisions.inc();
@@ -140,9 +155,17 @@ impl Context {
         right: Right,
     ) -> Result<Next, ApiError> {
         for action in &decision.actions {
+            if self.memory.is_undone(&canary.key, action, now) {
+                // Decided anew, with that in mind.
+                return Ok(Next::Again);
+            }
             let done = self.act(canary, action, now, right).await;
             self.count(label(action), &done);
+            if let Err(error) = &done {
+                self.memory.failed(&canary.key, error, self.clock.now());
+            }
             done?;
+            self.memory.done(&canary.key, action, now);
             tracing::debug!(key = %canary.key, action = label(action), "done");
         }
         if !decision.actions.is_empty() {
@@ -151,10 +174,18 @@ impl Context {
         if let Some(status) = &decision.status {
             // The facts of the stored status, before others take their place.
             self.announce(canary, now, right).await;
-            let done = self.writer.write_status(canary, status, right).await;
+            let done = self.writer.write_status(canary, status, right, now).await;
             self.count("status", &done);
-            done?;
+            let is_kept = done?;
             self.memory.status_written(&canary.key, status);
+            if !is_kept {
+                let delay = self.memory.restless(&canary.key);
+                tracing::error!(
+                    key = %canary.key, ?delay,
+                    "the API server did not store the status as it was written: apply the CRDs of this version of kanary"
+                );
+                return Ok(Next::At(now.checked_add(delay).ok()));
+            }
             self.mark_current(canary, right);
             self.report(canary, status, now);
         }
@@ -166,22 +197,26 @@ impl Context {
         Ok(Next::At(decision.wake))
     }
 
-    /// Does one action. A promotion is remembered: before it, because there may be no reply, and after it.
+    /// Does one action, and remembers what the API server made of it. A promotion is remembered before as well, because there
+    /// may be no reply.
     async fn act(&self, canary: &Canary, action: &Action, now: Timestamp, right: Right) -> Result<(), ApiError> {
-        let Action::SetTemplate { .. } = action else {
-            return self.writer.act(canary, action, right).await.map(drop);
-        };
         let key = &canary.key;
+        let Action::SetTemplate { .. } = action else {
+            let created = self.writer.act(canary, action, right).await?;
+            let is_canary = matches!(action, Action::Create { name, .. } if *name == canary.spec.canary);
+            if let Some(created) = created.filter(|_| is_canary) {
+                self.memory.set_created(key, created);
+            }
+            return Ok(());
+        };
         let former = self.memory.begin_promotion(key);
         let done = self.writer.act(canary, action, right).await;
         match done.as_ref().map_err(ApiError::class) {
-            Ok(template_hash) => {
-                let promotion = template_hash
-                    .clone()
-                    .map_or(Promotion::Unknown, |template_hash| Promotion::Done {
-                        at: Some(now),
-                        template_hash,
-                    });
+            Ok(made) => {
+                let promotion = made.clone().map_or(Promotion::Unknown, |made| Promotion::Done {
+                    at: Some(now),
+                    template_hash: made.template_hash,
+                });
                 self.memory.set_promotion(key, promotion);
             }
             // The API server says that it did not happen.
@@ -257,6 +292,11 @@ impl Context {
                 query: (**query).clone(),
                 pods: ready.iter().map(|&pod| pod.to_owned()).collect(),
                 at,
+                canary: seen
+                    .canary
+                    .as_ref()
+                    .map(|canary| canary.uid.clone())
+                    .unwrap_or_default(),
             };
             // The receiver lives as long as the workers.
             let _closed_while_stopping = self.checks.send(check);
@@ -276,8 +316,8 @@ impl Context {
         }
     }
 
-    fn count(&self, write: &'static str, done: &Result<(), ApiError>) {
-        let result = done.as_ref().map_or_else(|error| error.class().as_str(), |()| "ok");
+    fn count<T>(&self, write: &'static str, done: &Result<T, ApiError>) {
+        let result = done.as_ref().map_or_else(|error| error.class().as_str(), |_| "ok");
         self.metrics
             .writes
             .get_or_create(&metrics::Write { write, result })
@@ -288,6 +328,10 @@ impl Context {
     fn after(&self, canary: &Canary, error: &ApiError) -> Instant {
         let key = &canary.key;
         let delay = match error.class() {
+            Class::Conflict | Class::Transient | Class::Throttled(_) if self.memory.has_news(key) => {
+                tracing::warn!(key = %key, error = error.message(), "a call fails again and again");
+                Duration::ZERO
+            }
             Class::Conflict => self.memory.back_off(key, CAP),
             Class::Throttled(delay) => delay,
             Class::Fenced => {

@@ -1,11 +1,14 @@
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 
 use http::Response;
 use kube::client::Body;
 use tower::service_fn;
 
 use super::*;
-use crate::api::KanaryKind;
+use crate::{
+    api::KanaryKind,
+    shard::{Layout, Monotonic},
+};
 
 /// A writer whose API server always answers `code`.
 fn writer(code: u16) -> (Writer, Arc<Cache>) {
@@ -20,6 +23,20 @@ fn writer(code: u16) -> (Writer, Arc<Cache>) {
         Writer::new(client, cache.clone(), Arc::new(Fence::standalone()), "test".to_owned()),
         cache,
     )
+}
+
+/// A writer whose API server answers every write with this object.
+fn answering(object: Value) -> Writer {
+    behind(Fence::standalone(), object)
+}
+
+fn behind(fence: Fence, object: Value) -> Writer {
+    let answer = service_fn(move |_: http::Request<Body>| {
+        let body = Body::from(object.to_string().into_bytes());
+        async { Ok::<_, Infallible>(Response::new(body)) }
+    });
+    let client = Client::new(answer, "default");
+    Writer::new(client, Arc::default(), Arc::new(fence), "test".to_owned())
 }
 
 fn right(canary: &Canary) -> Right {
@@ -61,8 +78,117 @@ async fn a_status_that_the_api_server_refuses_is_tried_again_and_not_told_by_ano
     let (writer, _) = writer(422);
     let batman = Canary::parse(KanaryKind::Deployment, &batman()).unwrap();
     let error = writer
-        .write_status(&batman, &batman.status, right(&batman))
+        .write_status(&batman, &batman.status, right(&batman), Timestamp::UNIX_EPOCH)
         .await
         .unwrap_err();
     assert_eq!(error.class(), Class::Transient);
+}
+
+#[tokio::test]
+async fn a_scale_that_a_webhook_caps_is_a_refusal() {
+    let batman = Canary::parse(KanaryKind::Deployment, &batman()).unwrap();
+    let scale = |replicas| Action::ScaleCanary {
+        name: "x".to_owned(),
+        uid: "d".to_owned(),
+        replicas,
+    };
+    let writer = answering(json!({
+        "metadata": {"name": "x", "namespace": "shop", "uid": "d", "resourceVersion": "2"},
+        "spec": {"replicas": 3, "selector": {}, "template": {}},
+    }));
+    writer.act(&batman, &scale(3), right(&batman)).await.unwrap();
+    let error = writer.act(&batman, &scale(5), right(&batman)).await.unwrap_err();
+    assert_eq!(error.class(), Class::Invalid);
+    assert_eq!(
+        error.message(),
+        "could not scale Deployment x: it was asked for 5 replicas and has 3: an admission webhook or policy changed the number"
+    );
+}
+
+#[tokio::test]
+async fn labels_that_a_webhook_puts_back_are_a_refusal() {
+    let batman = Canary::parse(KanaryKind::Deployment, &batman()).unwrap();
+    let unlabel = Action::Unlabel {
+        pod: "x-1".to_owned(),
+        uid: "p".to_owned(),
+        labels: vec!["app".to_owned(), "tier".to_owned()],
+    };
+    let writer = answering(json!({
+        "metadata": {"name": "x-1", "namespace": "shop", "uid": "p", "resourceVersion": "2", "labels": {"app": "myapp"}},
+    }));
+    let error = writer.act(&batman, &unlabel, right(&batman)).await.unwrap_err();
+    assert_eq!(error.class(), Class::Invalid);
+    assert!(
+        error.message().contains("it still has app: an admission webhook"),
+        "{}",
+        error.message()
+    );
+}
+
+#[tokio::test]
+async fn the_reply_to_a_creation_tells_what_was_made_of_it() {
+    let batman = Canary::parse(KanaryKind::Deployment, &batman()).unwrap();
+    let create = Action::Create {
+        object: ObjectKind::Deployment,
+        name: "x".to_owned(),
+        manifest: json!({}),
+    };
+    let made = json!({
+        "metadata": {"name": "x", "namespace": "shop", "uid": "d", "resourceVersion": "2"},
+        "spec": {"selector": {}, "template": {"metadata": {"annotations": {"by": "a webhook"}}}},
+    });
+    let created = answering(made.clone())
+        .act(&batman, &create, right(&batman))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(created.uid, "d");
+    assert_eq!(
+        created.template_hash,
+        hash::of(&typed_template(&made["spec"]["template"]))
+    );
+}
+
+/// Writes the status of a Kanary whose epoch is stored, to an API server that stores it as `stored`. `owned` is the epoch of
+/// the shard; without one this is the only replica.
+async fn writes(epoch: Option<i64>, owned: Option<i64>, stored: Value) -> Result<bool, ApiError> {
+    let mut kanary = serde_json::to_value(batman()).unwrap();
+    kanary["status"] = json!({"epoch": epoch});
+    let canary = Canary::parse(KanaryKind::Deployment, &serde_json::from_value(kanary.clone()).unwrap()).unwrap();
+    kanary["status"] = stored;
+    let fence = match owned {
+        None => Fence::standalone(),
+        Some(epoch) => {
+            let fence = Fence::new(Layout::DEFAULT, Monotonic::default());
+            let shard = fence.layout().shard_of(canary.slot);
+            fence.take(shard, epoch);
+            fence.open(shard);
+            fence.renew(Duration::MAX);
+            fence
+        }
+    };
+    let right = fence.begin(canary.slot).unwrap();
+    let status = KanaryStatus::default();
+    let now = Timestamp::from_second(1_800_000_010).unwrap();
+    behind(fence, kanary).write_status(&canary, &status, right, now).await
+}
+
+#[tokio::test]
+async fn the_only_replica_keeps_the_epoch_that_others_stored() {
+    let kept = writes(Some(7), None, json!({"epoch": 7, "report": {}})).await;
+    assert!(kept.unwrap(), "what was written is what is stored");
+}
+
+#[tokio::test]
+async fn a_status_that_is_not_stored_as_it_was_written_is_noticed() {
+    let kept = writes(None, None, json!({"run": 3, "report": {}})).await;
+    assert!(!kept.unwrap(), "fields that an older CRD does not have are lost");
+}
+
+#[tokio::test]
+async fn an_epoch_that_nobody_can_have_owned_costs_no_shard() {
+    let forged = json!({"epoch": 2_000_000_000, "report": {}});
+    assert!(writes(Some(2_000_000_000), Some(1_800_000_000), forged).await.unwrap());
+    let later = writes(Some(1_800_000_005), Some(1_800_000_000), Value::Null).await;
+    assert_eq!(later.unwrap_err().class(), Class::Fenced, "one of a later owner");
 }

@@ -25,6 +25,7 @@ pub struct KanaryStatus {
     pub current_traffic: Option<String>,
     /// The highest fencing token that wrote this status: a replica whose token is lower was replaced, and is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::crd::epoch")]
     pub epoch: Option<i64>,
     /// Number of the run, from 1: a changed template or `spec.retry` starts the next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,6 +33,12 @@ pub struct KanaryStatus {
     /// Hash of the target's pod template when the run started: what `TargetChanged` compares with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_hash: Option<String>,
+    /// uid of the canary Deployment that is validated: another one is validated anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary_uid: Option<String>,
+    /// Hash of the canary's pod template as it was created: what `CanaryChanged` compares with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary_hash: Option<String>,
     /// When the run started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::crd::time")]
@@ -40,6 +47,14 @@ pub struct KanaryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::crd::time")]
     pub available_at: Option<Timestamp>,
+    /// Since when the canary has been available, as far as the times below take it into account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::crd::time")]
+    pub available_since: Option<Timestamp>,
+    /// How long the canary was not available in all, after it was: this time does not count as validation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::crd::duration")]
+    pub unavailable_for: Option<GoDuration>,
     /// When the judging starts: `availableAt` + `initialDelay`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::crd::time")]

@@ -55,6 +55,9 @@ impl<V> Default for Table<V> {
 pub(crate) trait View: PartialEq {
     /// The object is being deleted.
     fn deleting_mut(&mut self) -> Option<&mut bool>;
+
+    /// Takes over from an older version of the same object what only who watched can know.
+    fn inherit(&mut self, _former: &Self) {}
 }
 
 impl<V: View> Table<V> {
@@ -79,6 +82,7 @@ impl<V: View> Table<V> {
         if let (Some(true), Some(deleting)) = (row.view.deleting_mut().copied(), view.deleting_mut()) {
             *deleting = true;
         }
+        view.inherit(&row.view);
         row.version = version;
         row.view != *view
     }

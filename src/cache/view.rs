@@ -3,14 +3,19 @@
 #[cfg(test)]
 mod tests;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         apps::v1::Deployment as KubeDeployment,
         autoscaling::v2::HorizontalPodAutoscaler,
-        core::v1::{Pod as KubePod, Service as KubeService},
+        core::v1::{ContainerStatus, Pod as KubePod, Service as KubeService},
     },
-    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
+    apimachinery::pkg::{
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
+    },
 };
 use serde_json::Value;
 
@@ -18,9 +23,9 @@ use super::table::View;
 use crate::{
     api::{KanaryKind, names},
     canary::{
-        hash,
+        hash, health,
         labels::{Labels, Selector},
-        observation::{Deployment, Owned, Pod, SelectorView, Service},
+        observation::{Cause, Deployment, Outage, Owned, Pod, SelectorView, Service, Versions},
     },
 };
 
@@ -42,11 +47,32 @@ pub(crate) struct PodRow {
     pub(super) pod: Pod,
     /// Name of its Deployment.
     pub(super) deployment: String,
+    /// Digest of the images that its spec asks for, which may be written in place.
+    pub(super) images: u64,
 }
 
 impl View for Deployment {
     fn deleting_mut(&mut self) -> Option<&mut bool> {
         Some(&mut self.deleting)
+    }
+
+    fn inherit(&mut self, former: &Self) {
+        self.outage = match (former.available_since, self.available_since) {
+            (Some(before), None) => self.unavailable_since.map(|from| Outage { from, before }),
+            // More than one outage in between, and nobody watched the first.
+            (Some(before), Some(since)) if before != since => None,
+            _ => former.outage,
+        };
+        keep_text(&mut self.cause, former.cause.as_ref());
+    }
+}
+
+/// The texts of one cause differ from attempt to attempt; the first is kept, so that nobody is woken for the others.
+fn keep_text(cause: &mut Option<Box<Cause>>, former: Option<&Box<Cause>>) {
+    if let (Some(cause), Some(former)) = (cause, former)
+        && cause.reason == former.reason
+    {
+        cause.message.clone_from(&former.message);
     }
 }
 
@@ -65,6 +91,11 @@ impl View for Owned {
 impl View for PodRow {
     fn deleting_mut(&mut self) -> Option<&mut bool> {
         None
+    }
+
+    fn inherit(&mut self, former: &Self) {
+        self.pod.edited = former.pod.edited || self.images != former.images;
+        keep_text(&mut self.pod.cause, former.pod.cause.as_ref());
     }
 }
 
@@ -92,6 +123,7 @@ pub(super) fn deployment(object: &KubeDeployment) -> Deployment {
     let meta = &object.metadata;
     let spec = object.spec.as_ref();
     let (available_since, unavailable_since) = availability(object);
+    let cause = failure(object);
     let owner = owner(meta);
     let owner_name = owner.as_ref().map(|(_, name)| name.clone());
     Deployment {
@@ -118,6 +150,64 @@ pub(super) fn deployment(object: &KubeDeployment) -> Deployment {
                 .is_some_and(|(status, reason, _)| status == "False" && reason == "ProgressDeadlineExceeded"),
         available_since,
         unavailable_since,
+        versions: versions(object),
+        outage: None,
+        cause: cause.map(Box::new),
+    }
+}
+
+/// How many pod templates a Deployment has had.
+fn versions(object: &KubeDeployment) -> Versions {
+    if object.metadata.generation.is_some_and(|generation| generation <= 1) {
+        return Versions::Untouched;
+    }
+    match annotation(&object.metadata, names::REVISION).and_then(|revision| revision.parse::<u64>().ok()) {
+        Some(revision) if revision > 1 => Versions::Several,
+        Some(_) if is_observed(object) => Versions::One,
+        _ => Versions::Unknown,
+    }
+}
+
+/// Why a Deployment has no pods, or a canary cannot be available as a whole.
+fn failure(object: &KubeDeployment) -> Option<Cause> {
+    if !is_whole(object) {
+        return Some(Cause {
+            reason: "StrategyChanged".to_owned(),
+            message: "spec.strategy was changed, and a canary is available as a whole only with maxUnavailable 0"
+                .to_owned(),
+        });
+    }
+    let conditions = object.status.as_ref()?.conditions.as_ref()?;
+    let failure = conditions
+        .iter()
+        .find(|c| c.type_ == "ReplicaFailure" && c.status == "True")?;
+    Some(cause("FailedCreate", failure.message.as_deref()))
+}
+
+/// Text that goes to a condition, bounded because it is kept for every object.
+fn cause(reason: &str, message: Option<&str>) -> Cause {
+    let message = message.unwrap_or_default().trim();
+    Cause {
+        reason: reason.to_owned(),
+        message: message.chars().take(300).collect(),
+    }
+}
+
+/// Whether "available" means all of the Deployment, as it does for every canary that nobody changed.
+fn is_whole(object: &KubeDeployment) -> bool {
+    if !is_kanary(object.metadata.labels.as_ref()) {
+        return true;
+    }
+    let strategy = object.spec.as_ref().and_then(|spec| spec.strategy.as_ref());
+    let Some(strategy) = strategy.filter(|strategy| strategy.type_.as_deref() != Some("Recreate")) else {
+        return true;
+    };
+    let rolling = strategy.rolling_update.as_ref();
+    match rolling.and_then(|rolling| rolling.max_unavailable.as_ref()) {
+        Some(IntOrString::Int(number)) => *number == 0,
+        Some(IntOrString::String(share)) => share.trim_end_matches('%') == "0",
+        // The default is a quarter.
+        None => false,
     }
 }
 
@@ -138,7 +228,7 @@ fn availability(object: &KubeDeployment) -> (Option<Timestamp>, Option<Timestamp
     let available = object.status.as_ref().and_then(|status| status.available_replicas);
     match condition(object, "Available") {
         // A Deployment that was scaled to nothing counts as available, and proves nothing.
-        Some(("True", _, since)) if available.unwrap_or_default() > 0 => (since, None),
+        Some(("True", _, since)) if available.unwrap_or_default() > 0 && is_whole(object) => (since, None),
         Some((_, _, since)) => (None, since),
         None => (None, None),
     }
@@ -234,7 +324,67 @@ pub(super) fn pod(object: &KubePod) -> Option<PodRow> {
             uid: meta.uid.clone().unwrap_or_default(),
             labels: meta.labels.clone().unwrap_or_default(),
             ready: is_ready && meta.deletion_timestamp.is_none(),
+            edited: false,
+            cause: if is_ready {
+                None
+            } else {
+                pod_cause(object).map(Box::new)
+            },
         },
         deployment: deployment.to_owned(),
+        images: images(object),
+    })
+}
+
+fn images(object: &KubePod) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let spec = object.spec.as_ref();
+    let containers = spec.map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
+    for container in containers.into_iter().flatten() {
+        (&container.name, &container.image).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+/// Why a pod does not become ready, as far as the cluster says.
+fn pod_cause(object: &KubePod) -> Option<Cause> {
+    let status = object.status.as_ref()?;
+    let init = status.init_container_statuses.iter().flatten();
+    let containers = init.chain(status.container_statuses.iter().flatten());
+    if let Some(cause) = containers.filter_map(container_cause).last() {
+        return Some(cause);
+    }
+    let scheduled = status.conditions.iter().flatten().find(|c| c.type_ == "PodScheduled");
+    let stuck = scheduled.filter(|c| c.status == "False" && c.reason.as_deref() == Some("Unschedulable"))?;
+    Some(cause("Unschedulable", stuck.message.as_deref()))
+}
+
+fn container_cause(status: &ContainerStatus) -> Option<Cause> {
+    let name = &status.name;
+    let state = status.state.as_ref();
+    let last = status.last_state.as_ref().and_then(|last| last.terminated.as_ref());
+    let ended = state.and_then(|state| state.terminated.as_ref()).or(last);
+    let is_down = !status.ready && ended.is_some_and(|ended| ended.exit_code != 0);
+    // The same while it waits, runs and ends again.
+    if let Some(ended) = ended.filter(|_| is_down) {
+        let reason = ended.reason.as_deref().unwrap_or("Error");
+        let text = format!("container {name} ended with exit code {} ({reason})", ended.exit_code);
+        return Some(cause("CrashLoopBackOff", Some(&text)));
+    }
+    let waiting = state?.waiting.as_ref()?;
+    let reason = match waiting.reason.as_deref()? {
+        "ContainerCreating" | "PodInitializing" => return None,
+        // The two alternate.
+        "ErrImagePull" => "ImagePullBackOff",
+        reason => reason,
+    };
+    let message = waiting.message.as_deref().unwrap_or("the kubelet says no more");
+    Some(if health::is_cause(reason) {
+        cause(reason, Some(&format!("container {name}: {message}")))
+    } else {
+        cause(
+            "CreateContainerError",
+            Some(&format!("container {name}: {reason}: {message}")),
+        )
     })
 }

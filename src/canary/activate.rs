@@ -7,6 +7,7 @@ use super::{
     decide::Step,
     decision::{Action, Need, ObjectKind},
     observation::{Deployment, Owned},
+    patience::{self, EXCEEDED, resumed},
     scale::Scale,
     traffic,
 };
@@ -65,7 +66,7 @@ impl Activation {
         }
     }
 
-    fn failed(reason: &'static str, message: String) -> Self {
+    pub(super) fn failed(reason: &'static str, message: String) -> Self {
         Self {
             failed: Some((reason, message)),
             ..Self::default()
@@ -89,11 +90,7 @@ pub fn is_ours(step: &Step<'_>, owner: Option<&String>) -> bool {
 /// at first: an edit then changes what is asked for, and not the run.
 #[must_use]
 pub fn is_of_run(step: &Step<'_>, canary: &Deployment) -> bool {
-    let traffic = step.canary.traffic_of_run(step.spec).zip(canary.traffic.as_deref());
-    is_ours(step, canary.owner.as_ref())
-        && !canary.deleting
-        && canary.labels.get(names::RUN) == Some(&step.canary.run(step.spec))
-        && traffic.is_none_or(|(asked, made_for)| asked == made_for)
+    step.canary.has(step.spec, canary)
 }
 
 /// Whether a canary is of a run that is not known here yet: another controller is ahead, and knows what to do with it.
@@ -136,23 +133,23 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
     if let Some(problem) = Problem::all(obstacles(step, target)) {
         return Activation {
             // A deadline that is over is nothing to wait for: it counts once the problem is mended.
-            wake: patience(step).filter(|until| *until > step.now),
+            wake: patience::until(step).filter(|until| *until > step.now),
             problem: Some(problem),
             ..Activation::default()
         };
     }
+    if let Some(late) = patience::uncreated(step).or_else(|| patience::late(step)) {
+        return late;
+    }
     if let Some(refusal) = step.refused() {
         return Activation {
-            wake: Some(refusal.retry_at),
+            wake: patience::next(step, refusal.retry_at),
             ..Activation::problem(&refusal.reason, refusal.message.clone())
         };
     }
-    if let Some(late) = late(step) {
-        return late;
-    }
     Activation {
         actions: missing(step, target),
-        wake: patience(step),
+        wake: patience::until(step),
         ..Activation::default()
     }
 }
@@ -176,6 +173,9 @@ fn without_target(step: &Step<'_>) -> Activation {
             format!("Deployment {name} does not exist, and a dry-run does not create it: create it first"),
         );
     }
+    if let Some(late) = patience::uncreated(step) {
+        return late;
+    }
     let refused = step.refused();
     let create = Action::Create {
         object: ObjectKind::Deployment,
@@ -185,7 +185,7 @@ fn without_target(step: &Step<'_>) -> Activation {
     Activation {
         bootstrap: true,
         problem: refused.map(|refusal| Problem::new(&refusal.reason, refusal.message.clone())),
-        wake: refused.map(|refusal| refusal.retry_at),
+        wake: refused.and_then(|refusal| patience::next(step, refusal.retry_at)),
         actions: if refused.is_some() { Vec::new() } else { vec![create] },
         ..Activation::default()
     }
@@ -197,7 +197,7 @@ fn await_target(step: &Step<'_>, target: &Deployment) -> Activation {
     if !target.rolled_out && (target.progress_failed || until.is_some_and(|until| until <= step.now)) {
         let name = &step.spec.target;
         return Activation::failed(
-            "ProgressDeadlineExceeded",
+            EXCEEDED,
             format!(
                 "Deployment {name} was created and did not become available within {}",
                 GoDuration(patience)
@@ -298,50 +298,6 @@ fn names_taken(step: &Step<'_>) -> Vec<Problem> {
     let scales = matches!(step.spec.scale, Scale::Hpa { .. });
     let hpa = (scales && foreign(seen.hpa.as_ref())).then(|| taken("HorizontalPodAutoscaler", &step.spec.canary));
     [canary, service, hpa].into_iter().flatten().collect()
-}
-
-/// Until when the canary may stay unavailable, counted anew after a pause.
-fn patience(step: &Step<'_>) -> Option<Timestamp> {
-    let canary = step.seen.canary.as_ref().filter(|canary| is_of_run(step, canary))?;
-    if canary.available_since.is_some() {
-        return None;
-    }
-    let since = match (canary.unavailable_since, step.canary.status.available_at) {
-        (Some(since), _) => since,
-        // It was available, and nobody says that it is not.
-        (None, Some(at)) if canary.created <= at => return None,
-        (None, _) => canary.created,
-    };
-    resumed(step, since).checked_add(step.spec.progress_deadline).ok()
-}
-
-/// A time, or the end of the last pause if that is later.
-fn resumed(step: &Step<'_>, since: Timestamp) -> Timestamp {
-    // The end of a pause that this very decision notices counts as well.
-    let resumed_now = step.canary.status.paused_at.map(|_| step.now);
-    [step.canary.status.resumed_at, resumed_now]
-        .into_iter()
-        .flatten()
-        .fold(since, Timestamp::max)
-}
-
-fn late(step: &Step<'_>) -> Option<Activation> {
-    let until = patience(step)?;
-    if until <= step.now && !step.seen.confirmed {
-        // A watch may be behind without anybody noticing.
-        return Some(Activation {
-            needs: Some(Need::LiveCanary),
-            ..Activation::default()
-        });
-    }
-    (until <= step.now).then(|| {
-        let message = format!(
-            "Deployment {} did not become available within {}",
-            step.spec.canary,
-            GoDuration(step.spec.progress_deadline)
-        );
-        Activation::failed("ProgressDeadlineExceeded", message)
-    })
 }
 
 /// The objects that are not there yet, the Service first, so that it is there when the first pod is ready.

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::Value;
 
-use super::{parse, scale::Scale, validation::Validation};
+use super::{observation::Deployment, parse, scale::Scale, validation::Validation};
 use crate::{
-    api::{Kanary, KanaryKind, KanaryStatus, TrafficSource, Word},
+    api::{Kanary, KanaryKind, KanaryStatus, TrafficSource, Word, names},
     shard::Slot,
 };
 
@@ -220,6 +220,25 @@ impl Canary {
     #[must_use]
     pub fn run(&self, spec: &Spec) -> String {
         format!("{}-{}", self.template_of_run(spec), self.status.run.unwrap_or(1))
+    }
+
+    /// Whether a Deployment is the canary of the present run.
+    #[must_use]
+    pub fn has(&self, spec: &Spec, made: &Deployment) -> bool {
+        let traffic = self.traffic_of_run(spec).zip(made.traffic.as_deref());
+        made.owner.as_ref() == Some(&self.uid)
+            && !made.deleting
+            && made.labels.get(names::RUN) == Some(&self.run(spec))
+            && traffic.is_none_or(|(asked, made_for)| asked == made_for)
+    }
+
+    /// Whether `status.epoch` is one that no replica can have had: epochs begin with the API server's time in seconds, and grow
+    /// by one with each owner.
+    #[must_use]
+    pub fn has_forged_epoch(&self, now: Timestamp) -> bool {
+        self.status
+            .epoch
+            .is_some_and(|epoch| epoch > now.as_second().saturating_add(60))
     }
 
     /// Who promoted, or created, a target: written on it as an annotation.

@@ -169,6 +169,22 @@ impl Step<'_> {
     }
 }
 
+/// The status of a Kanary whose `status.epoch` nobody can have owned: only that is said, and nothing else done. `None` if it is
+/// said already.
+#[must_use]
+pub fn disown(canary: &Canary, now: Timestamp) -> Option<KanaryStatus> {
+    let epoch = canary.status.epoch.unwrap_or_default();
+    let why = format!(
+        "status.epoch is {epoch}, which no replica of the controller can have written, and the API server does not let it go \
+         down: the Kanary is left alone; delete it and create it again"
+    );
+    let mut draft = Draft::of(canary, now);
+    draft.set(ERRORED, true, "EpochForged", &why);
+    draft.set(STALLED, true, "EpochForged", &why);
+    draft.clear(RECONCILING, "EpochForged", &why);
+    draft.finish(canary, &canary.spec)
+}
+
 /// Marks a run as ended, whatever its verdict.
 pub(super) fn end(draft: &mut Draft, now: Timestamp, reason: &str) {
     draft.status.completed_at = Some(now);

@@ -5,9 +5,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{
     activate::Problem,
+    availability::is_available,
     decide::Step,
     decision::Decision,
-    run::{clear_problem, is_available, set_problem, validating},
+    run::{clear_problem, report, set_problem, validating},
     status::{Draft, ERRORED, RECONCILING, RUNNING, STALLED, find},
     validation::{self, Item, Judgement, PATIENCE, Tally, Verdict, Window},
 };
@@ -31,10 +32,9 @@ impl Waits {
         step: &Step<'_>,
         judgement: &Judgement,
         settled: &[ItemStatus],
-        window: Window,
+        (window, due): (Window, bool),
         problem: Option<&Problem>,
     ) -> Self {
-        let due = window.deadline <= step.now;
         let measured_by = window.deadline.checked_add(PATIENCE).ok();
         let mut waits = Self {
             problems: problem.cloned().into_iter().collect(),
@@ -61,8 +61,11 @@ impl Waits {
         waits
             .stalled
             .sort_by_key(|problem| problem.reason != validation::INCONCLUSIVE);
-        if due && !is_available(step) {
-            let why = format!("Deployment {} is not available, so it cannot pass", step.spec.canary);
+        if window.deadline <= step.now && !is_available(step) {
+            let why = format!(
+                "Deployment {} is not available, so it cannot pass: the run waits until it is",
+                step.spec.canary
+            );
             waits.others.push(Problem::new("WaitingForCanary", why));
         }
         waits
@@ -104,20 +107,30 @@ pub(super) fn hold(
     step: &Step<'_>,
     mut draft: Draft,
     window: Window,
-    judgement: &Judgement,
+    (judgement, due): (&Judgement, bool),
     problem: Option<&Problem>,
 ) -> Decision {
+    // The counts of a canary that was replaced are not those of its successor.
+    let replaced = draft.status.canary_uid != step.canary.status.canary_uid;
+    if replaced {
+        draft.status.items.clear();
+    }
     let settled = judgement.settle(&draft.status.items);
-    let waits = Waits::of(step, judgement, &settled.items, window, problem);
+    set_problem(&mut draft, problem);
+    let report = report(step, &mut draft, problem);
+    let waits = Waits::of(step, judgement, &settled.items, (window, due), problem);
     let (checks, next) = checks(step, window);
-    let times = [next, Some(window.deadline), waits.measured_by].into_iter().flatten();
+    let (start, end) = (Some(window.start), Some(window.deadline));
+    let times = [next, start, end, waits.measured_by, report.wake].into_iter().flatten();
     let wake = times.filter(|time| *time > step.now).min();
-    if waits.are_none() {
+    if report.told {
+        // Before anything else the canary has to come up.
+    } else if waits.are_none() {
         clear_problem(&mut draft);
         validating(step, &mut draft, window);
     } else {
         waits.tell(&mut draft);
-        if window.deadline <= step.now {
+        if due {
             let over = format!(
                 "the validation period of Deployment {} ended at {}",
                 step.spec.canary, window.deadline
@@ -126,7 +139,7 @@ pub(super) fn hold(
         }
     }
     // Items are written with other news, and on their own only when something happened that must outlive a restart.
-    if settled.is_news || told(&draft.status) != told(&step.canary.status) {
+    if settled.is_news || replaced || told(&draft.status) != told(&step.canary.status) {
         draft.status.items = settled.items;
     }
     Decision {

@@ -1,6 +1,7 @@
 //! The pure core: from what was seen to what will be done. No async, no client, no clock, no randomness, no logging.
 
 pub mod activate;
+mod availability;
 pub mod bootstrap;
 #[allow(clippy::module_inception, reason = "the parsed Kanary is what this module is about")]
 pub mod canary;
@@ -8,11 +9,14 @@ pub mod decide;
 pub mod decision;
 mod deletion;
 pub mod hash;
+pub mod health;
 mod held;
+mod integrity;
 pub mod labels;
 mod leftovers;
 pub mod observation;
 mod parse;
+pub mod patience;
 mod pause;
 pub mod rollout;
 pub mod run;

@@ -35,6 +35,8 @@ pub struct Observation {
     pub former_template: Option<Value>,
     /// The last write that the API server refused, until it succeeds.
     pub refusal: Option<Refusal>,
+    /// The canary as the API server answered its creation, if this controller made it.
+    pub created: Option<Created>,
     /// What is known of the run's promotion, beside what the target says.
     pub promotion: Promotion,
     /// What the decision asked for was read live for this very decision: the canary, and its pods if their labels are
@@ -126,6 +128,44 @@ pub struct Deployment {
     pub available_since: Option<Timestamp>,
     /// Since when it is not available, after it was.
     pub unavailable_since: Option<Timestamp>,
+    /// How many pod templates it has had since its creation.
+    pub versions: Versions,
+    /// The last outage, if it was watched from its beginning.
+    pub outage: Option<Outage>,
+    /// Why it does not come up, as its own conditions say.
+    pub cause: Option<Box<Cause>>,
+}
+
+/// How many pod templates a Deployment has had since its creation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Versions {
+    /// The Deployment controller has not seen the newest spec yet.
+    #[default]
+    Unknown,
+    /// Nobody has written its spec since (`metadata.generation` is 1).
+    Untouched,
+    /// The Deployment controller counts one, and has seen the newest spec.
+    One,
+    /// The Deployment controller counts more than one.
+    Several,
+}
+
+/// A time in which a Deployment was not available, after it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// When it began.
+    pub from: Timestamp,
+    /// [`Deployment::available_since`] before it.
+    pub before: Timestamp,
+}
+
+/// Why a canary does not come up. The later stage of a pod's life says more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// One CamelCase word, as kubectl shows it, like `ImagePullBackOff`.
+    pub reason: String,
+    /// What the cluster says about it; a short text that does not change with every attempt.
+    pub message: String,
 }
 
 /// A Deployment's selector: its keys, and whether labels match it.
@@ -156,6 +196,10 @@ pub struct Pod {
     pub labels: Labels,
     /// It has the condition Ready and is not being deleted.
     pub ready: bool,
+    /// An image of it was changed in place while it was watched.
+    pub edited: bool,
+    /// Why it does not become ready, if the cluster says so.
+    pub cause: Option<Box<Cause>>,
 }
 
 /// A Service, trimmed to what matters.
@@ -199,6 +243,15 @@ pub struct LiveTarget {
     pub was_promoted: bool,
 }
 
+/// A canary as the API server answered its creation: what webhooks and defaults made of it is in the hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Created {
+    /// Its uid.
+    pub uid: String,
+    /// Hash of its pod template.
+    pub template_hash: String,
+}
+
 /// A write that the API server refused.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {
@@ -208,4 +261,6 @@ pub struct Refusal {
     pub message: String,
     /// When it may be tried again.
     pub retry_at: Timestamp,
+    /// Since when objects of the run cannot be created; `None` if the write was another one.
+    pub uncreated_since: Option<Timestamp>,
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    availability,
     decide::Step,
     decision::Decision,
     run,
@@ -17,7 +18,7 @@ use crate::api::GoDuration;
 pub(super) fn hold(step: &Step<'_>, mut draft: Draft) -> Decision {
     if draft.status.paused_at.is_none() {
         // A canary that is available already keeps the part of its times that is over.
-        run::fix_times(step, &mut draft);
+        availability::fix(step, &mut draft);
         draft.status.paused_at = Some(step.now);
     }
     if draft.status.available_at.is_none() && draft.status.resumed_at.is_none() {

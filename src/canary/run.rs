@@ -4,12 +4,13 @@ use jiff::Timestamp;
 
 use super::{
     activate::{self, Problem},
+    availability::{self, is_available},
     bootstrap,
     decide::{Step, fail},
     decision::{Decision, Need},
-    held, leftovers,
-    observation::Deployment,
-    pause,
+    health, held,
+    integrity::{self, canary},
+    leftovers, pause,
     rollout::{end_dry_run, promoting},
     status::{
         ACTIVATED, Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED, SUCCEEDED, TRAFFIC, find, is_true,
@@ -17,7 +18,7 @@ use super::{
     times,
     validation::{self, Judgement, Window},
 };
-use crate::api::{GoDuration, Word};
+use crate::api::Word;
 
 /// Reason of `Scheduled` before the schedule.
 const WAITING_FOR_SCHEDULE: &str = "WaitingForSchedule";
@@ -28,6 +29,9 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
     if !step.spec.paused {
         pause::end(step, &mut draft);
         times::follow_edits(step, &mut draft);
+    }
+    if let Some((reason, message)) = integrity::changed(step) {
+        return fail(step, draft, reason, &message);
     }
     if let Some(failure) = speaks_against(step, &draft) {
         return failure.end(step, draft);
@@ -111,7 +115,15 @@ pub(super) fn speaks_against(step: &Step<'_>, draft: &Draft) -> Option<Failure> 
         .into_iter()
         .flatten()
         .fold(step.now, Timestamp::min);
-    let judgement = validation::judge(step.spec, step.seen, known_times(draft), now);
+    // What a canary that is not available had not reached before, it does not reach.
+    let window = known_times(draft).map(|window| {
+        if verdict.is_some() {
+            window
+        } else {
+            availability::reached(step, window)
+        }
+    });
+    let judgement = validation::judge(step.spec, step.seen, window, now);
     let (reason, message) = judgement.bad()?;
     Some(Failure {
         reason,
@@ -144,71 +156,48 @@ fn wait_for_schedule(step: &Step<'_>, mut draft: Draft, schedule: Timestamp) -> 
     }
 }
 
-/// The canary of this run.
-fn canary<'a>(step: &Step<'a>) -> Option<&'a Deployment> {
-    step.seen
-        .canary
-        .as_ref()
-        .filter(|canary| activate::is_of_run(step, canary))
-}
-
-pub(super) fn is_available(step: &Step<'_>) -> bool {
-    canary(step).is_some_and(|canary| canary.available_since.is_some())
-}
-
-/// Fixes the times of the run once the canary is available. They are written once and never move, but for a pause.
-pub(super) fn fix_times(step: &Step<'_>, draft: &mut Draft) -> Option<Window> {
-    if let Some(window) = known_times(draft) {
-        return Some(window);
-    }
-    let status = &mut draft.status;
-    let available = canary(step)?.available_since?;
-    let base = status.resumed_at.map_or(available, |resumed| resumed.max(available));
-    let start = base.checked_add(step.spec.validation.initial_delay).ok()?;
-    let deadline = start.checked_add(step.spec.validation.period).ok()?;
-    status.available_at = Some(available);
-    status.initial_delay = Some(GoDuration(step.spec.validation.initial_delay));
-    status.validation_period = Some(GoDuration(step.spec.validation.period));
-    status.validation_start_time = Some(start);
-    status.deadline = Some(deadline);
-    Some(Window { start, deadline })
-}
-
 /// Judges the canary, if it is time.
 fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decision {
     if let Some(canary) = canary(step) {
         draft.status.start_time.get_or_insert(canary.created);
         draft.status.target_hash = draft.status.target_hash.take().or_else(|| canary.target_hash.clone());
+    } else if let Some(since) = step.refused().and_then(|refusal| refusal.uncreated_since) {
+        draft.status.start_time.get_or_insert(since);
     }
     let available = is_available(step);
-    let window = fix_times(step, &mut draft);
-    let judgement = validation::judge(step.spec, step.seen, window, step.now);
+    let window = availability::fix(step, &mut draft);
+    let reached = window.map(|window| availability::reached(step, window));
+    let judgement = validation::judge(step.spec, step.seen, reached, step.now);
     if let Some((reason, message)) = judgement.bad() {
         let message = message.to_owned();
         return fail(step, with_items(draft, judgement), reason, &message);
     }
     let word = step.spec.verdict == Some(Word::Valid) || judgement.valid_early;
-    let Some(window) = window.filter(|window| window.start <= step.now || (word && available)) else {
+    let is_new = Phase::of(&step.canary.status) == Phase::Scheduled;
+    let open = reached.is_some_and(|reached| reached.start <= step.now);
+    let Some(window) = window.filter(|_| !is_new || open || (word && available)) else {
         return scheduled(step, draft, window, problem);
     };
-    if Phase::of(&step.canary.status) == Phase::Scheduled {
+    if is_new {
         return running(step, draft, window, judgement, problem);
     }
-    let due = window.deadline <= step.now;
+    let due = reached.is_some_and(|reached| reached.deadline <= step.now);
     if problem.is_none() && available && (word || (due && judgement.all_agree())) {
         if !step.seen.confirmed {
             return Decision::needing(Need::LiveCanary);
         }
         return succeed(step, draft, judgement, word);
     }
-    held::hold(step, draft, window, &judgement, problem)
+    held::hold(step, draft, window, (&judgement, due), problem)
 }
 
 /// Not judged yet: the canary is coming up, or warms up.
 fn scheduled(step: &Step<'_>, mut draft: Draft, window: Option<Window>, problem: Option<&Problem>) -> Decision {
-    let wake = window.map(|window| window.start);
     set_problem(&mut draft, problem);
+    let window = window.filter(|_| is_available(step));
     let warming_up = window.is_some();
+    let report = report(step, &mut draft, problem);
+    let wake = window.map(|window| window.start).or(report.wake);
     let why = if warming_up {
         format!(
             "Deployment {} is available and warms up for the initial delay",
@@ -223,7 +212,7 @@ fn scheduled(step: &Step<'_>, mut draft: Draft, window: Option<Window>, problem:
         if warming_up { "InitialDelay" } else { "Activating" },
         &why,
     );
-    if problem.is_none() {
+    if problem.is_none() && !report.told {
         draft.set(
             RECONCILING,
             true,
@@ -231,7 +220,7 @@ fn scheduled(step: &Step<'_>, mut draft: Draft, window: Option<Window>, problem:
             why,
         );
     }
-    if problem.is_none() && !is_worth_saying(step, warming_up) {
+    if problem.is_none() && !report.told && !is_worth_saying(step, warming_up) {
         return Decision {
             wake,
             ..Decision::default()
@@ -249,7 +238,7 @@ fn is_worth_saying(step: &Step<'_>, warming_up: bool) -> bool {
     let stored = &step.canary.status;
     let waited = find(stored, SCHEDULED).is_some_and(|condition| condition.reason == WAITING_FOR_SCHEDULE);
     let untold = stored.conditions.is_empty();
-    let is_over = is_true(stored, ERRORED) || stored.paused_at.is_some();
+    let is_over = is_true(stored, ERRORED) || is_true(stored, STALLED) || stored.paused_at.is_some();
     // A verdict that is taken out of the spec, and set again later, is a new one.
     let is_edited = stored.verdicts.is_some() && stored.observed_generation != Some(step.canary.generation);
     if is_over || is_edited || !(waited || untold) {
@@ -285,18 +274,45 @@ fn running(
     if problem.is_none() {
         validating(step, &mut draft, window);
     } else {
-        draft.set(RUNNING, true, "Validating", warned(step, judged_until(step, window)));
+        let why = judged_until(step, &draft, window);
+        draft.set(RUNNING, true, "Validating", warned(step, why));
     }
     step.write(with_items(draft, judgement))
 }
 
-fn judged_until(step: &Step<'_>, window: Window) -> String {
-    format!("Deployment {} is judged until {}", step.spec.canary, window.deadline)
+fn judged_until(step: &Step<'_>, draft: &Draft, window: Window) -> String {
+    let status = &draft.status;
+    let running = find(status, RUNNING).filter(|running| running.status == "True");
+    let replaced = running.is_some_and(|running| status.available_at > Some(running.last_transition_time.0));
+    let anew = if replaced {
+        "was replaced, and its successor is"
+    } else {
+        "is"
+    };
+    let down = match status.unavailable_for {
+        Some(down) => format!("; {down} in which it was not available do not count"),
+        None if status.available_since > status.available_at => {
+            "; an outage began while nobody watched, so a whole period counts from its end".to_owned()
+        }
+        None => String::new(),
+    };
+    format!(
+        "Deployment {} {anew} judged until {}{down}",
+        step.spec.canary, window.deadline
+    )
+}
+
+/// Says why the canary does not come up, unless something else is wrong.
+pub(super) fn report(step: &Step<'_>, draft: &mut Draft, problem: Option<&Problem>) -> health::Report {
+    match problem {
+        None => health::report(step, draft),
+        Some(_) => health::Report::default(),
+    }
 }
 
 /// Nothing stands in the way: also what a pause or a problem that is over leaves behind is replaced.
 pub(super) fn validating(step: &Step<'_>, draft: &mut Draft, window: Window) {
-    let why = judged_until(step, window);
+    let why = judged_until(step, draft, window);
     draft.set(RUNNING, true, "Validating", warned(step, why.clone()));
     draft.set(RECONCILING, true, "Validating", why);
 }

@@ -22,6 +22,8 @@ pub struct Measured {
     pub at: Timestamp,
     /// The canary's pods that were ready then.
     pub pods: Vec<String>,
+    /// The canary was not available as a whole.
+    pub is_down: bool,
 }
 
 /// The tallies of a run's items.
@@ -84,8 +86,31 @@ impl Tallies {
             None => self.retired.iter_mut().find(|known| is_it(known)),
         };
         if let Some(known) = known {
-            let Measured { sample, at, pods } = measured;
-            known.tally.record(sample, at, pods);
+            let Measured {
+                sample,
+                at,
+                pods,
+                is_down,
+            } = measured;
+            if is_down {
+                known.tally.record_down(sample, at, pods);
+            } else {
+                known.tally.record(sample, at, pods);
+            }
+        }
+    }
+
+    /// The canary was replaced: nothing is known of its successor.
+    pub(super) fn forget(&mut self) {
+        for known in self.present.iter_mut().chain(&mut self.retired) {
+            known.tally = Tally::default();
+        }
+    }
+
+    /// The canary has not been available since then.
+    pub(super) fn forget_good(&mut self, since: Timestamp) {
+        for known in self.present.iter_mut().chain(&mut self.retired) {
+            known.tally.forget_good(since);
         }
     }
 }
@@ -163,6 +188,7 @@ mod tests {
             },
             at: Timestamp::UNIX_EPOCH,
             pods: Vec::new(),
+            is_down: false,
         }
     }
 

@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -27,6 +27,162 @@ fn what_a_deployment_said_of_its_former_spec_is_no_word_on_the_new_one() {
         updated.available_since.is_some(),
         "being scaled makes nobody unavailable"
     );
+}
+
+/// A canary with these fields of `metadata`, `spec.strategy.rollingUpdate` and `status`.
+fn canary(meta: Value, rolling: Value, status: Value) -> Deployment {
+    let mut object = json!({
+        "metadata": {"name": "x", "uid": "u", "labels": {names::IS_KANARY: "true"}},
+        "spec": {
+            "replicas": 1, "selector": {}, "template": {},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": rolling},
+        },
+        "status": status,
+    });
+    for (name, value) in meta.as_object().unwrap() {
+        object["metadata"][name] = value.clone();
+    }
+    deployment(&serde_json::from_value(object).unwrap())
+}
+
+fn whole() -> Value {
+    json!({"maxUnavailable": 0, "maxSurge": 1})
+}
+
+fn available(since: &str) -> Value {
+    json!({"availableReplicas": 1, "conditions": [{"type": "Available", "status": "True", "lastTransitionTime": since}]})
+}
+
+fn unavailable(since: &str) -> Value {
+    json!({"conditions": [{"type": "Available", "status": "False", "lastTransitionTime": since}]})
+}
+
+#[test]
+fn the_versions_of_a_canary_are_counted_by_who_knows() {
+    let versions = |generation: i64, observed: i64, revision: Option<&str>| {
+        let annotations = revision.map(|revision| json!({names::REVISION: revision}));
+        let meta = json!({"generation": generation, "annotations": annotations});
+        canary(meta, whole(), json!({"observedGeneration": observed})).versions
+    };
+    assert_eq!(versions(1, 0, None), Versions::Untouched);
+    assert_eq!(versions(2, 2, Some("1")), Versions::One);
+    assert_eq!(versions(3, 2, Some("1")), Versions::Unknown, "it may be another by now");
+    assert_eq!(versions(3, 2, Some("2")), Versions::Several);
+    assert_eq!(versions(3, 3, None), Versions::Unknown);
+}
+
+#[test]
+fn a_canary_whose_strategy_was_changed_is_never_available_as_a_whole() {
+    let strategies = [
+        json!({"maxUnavailable": 1}),
+        json!({"maxUnavailable": "25%"}),
+        json!({"maxSurge": 1}),
+    ];
+    for rolling in strategies {
+        let seen = canary(json!({}), rolling, available("2026-01-01T00:00:00Z"));
+        assert_eq!(seen.available_since, None);
+        assert_eq!(seen.cause.unwrap().reason, "StrategyChanged");
+    }
+    let seen = canary(
+        json!({}),
+        json!({"maxUnavailable": "0%"}),
+        available("2026-01-01T00:00:00Z"),
+    );
+    assert!(seen.available_since.is_some() && seen.cause.is_none());
+}
+
+#[test]
+fn an_outage_is_remembered_by_who_watched_it() {
+    let mut seen = canary(json!({}), whole(), available("2026-01-01T00:00:00Z"));
+    let (first, from) = (seen.available_since.unwrap(), "2026-01-01T00:05:00Z".parse().unwrap());
+    let mut next = |status: Value| {
+        let mut now = canary(json!({}), whole(), status);
+        now.inherit(&seen);
+        seen = now;
+        seen.outage
+    };
+    let outage = Some(Outage { from, before: first });
+    assert_eq!(next(unavailable("2026-01-01T00:05:00Z")), outage);
+    assert_eq!(next(available("2026-01-01T00:06:00Z")), outage);
+    assert_eq!(next(available("2026-01-01T00:06:00Z")), outage);
+    assert_eq!(next(available("2026-01-01T00:09:00Z")), None, "one that nobody saw");
+}
+
+/// A pod of the canary with this status.
+fn seen_pod(image: &str, status: Value) -> PodRow {
+    let object = json!({
+        "metadata": {"name": "x-1", "uid": "p", "ownerReferences": [
+            {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "x-abc", "uid": "r"},
+        ]},
+        "spec": {"containers": [{"name": "main", "image": image}]},
+        "status": status,
+    });
+    pod(&serde_json::from_value(object).unwrap()).unwrap()
+}
+
+fn waiting(reason: &str, message: &str) -> Value {
+    let state = json!({"waiting": {"reason": reason, "message": message}});
+    json!({"containerStatuses": [{
+        "name": "main", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state,
+    }]})
+}
+
+fn crashed(state: Value) -> Value {
+    let last = json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}});
+    json!({"containerStatuses": [{
+        "name": "main", "image": "", "imageID": "", "ready": false, "restartCount": 2, "state": state, "lastState": last,
+    }]})
+}
+
+#[test]
+fn what_keeps_a_pod_from_being_ready_is_told_in_short() {
+    let unschedulable = json!({"conditions": [
+        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes are available"},
+    ]});
+    let back_off = json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}});
+    let cases = [
+        (unschedulable, "Unschedulable: 0/3 nodes are available"),
+        (
+            waiting("ErrImagePull", "not found"),
+            "ImagePullBackOff: container main: not found",
+        ),
+        (
+            waiting("SomethingNew", "why"),
+            "CreateContainerError: container main: SomethingNew: why",
+        ),
+        (waiting("ContainerCreating", ""), ""),
+        (
+            crashed(back_off),
+            "CrashLoopBackOff: container main ended with exit code 137 (OOMKilled)",
+        ),
+        (
+            crashed(json!({"running": {}})),
+            "CrashLoopBackOff: container main ended with exit code 137 (OOMKilled)",
+        ),
+    ];
+    for (status, expected) in cases {
+        let cause = seen_pod("i", status).pod.cause;
+        let told = cause.map_or(String::new(), |cause| format!("{}: {}", cause.reason, cause.message));
+        assert_eq!(told, expected);
+    }
+}
+
+#[test]
+fn a_cause_whose_text_counts_attempts_wakes_nobody() {
+    let first = seen_pod("i", waiting("ImagePullBackOff", "try 1"));
+    let mut second = seen_pod("i", waiting("ErrImagePull", "try 2"));
+    second.inherit(&first);
+    assert_eq!(first, second);
+}
+
+#[test]
+fn a_pod_whose_image_was_changed_in_place_stays_marked() {
+    let first = seen_pod("good:v2", json!({}));
+    let mut edited = seen_pod("other:v3", json!({}));
+    edited.inherit(&first);
+    let mut back = seen_pod("good:v2", json!({}));
+    back.inherit(&edited);
+    assert_eq!([&first, &edited, &back].map(|row| row.pod.edited), [false, true, true]);
 }
 
 #[test]

@@ -127,8 +127,8 @@ fn a_canary_that_is_not_available_within_the_progress_deadline_fails_the_run() {
         ",
         expect![[r#"
             phase Scheduled → Failed
-            Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s
-            Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s
+            Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s: it has no pods
+            Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s: it has no pods
             currentTraffic none
             completedAt +10m0s
             failedTemplates ["<hash>"]
@@ -204,8 +204,8 @@ fn a_canary_that_stops_being_available_and_does_not_come_back_fails_the_run() {
             Activated=False RunFailed: the run has ended
             Running=False RunFailed: the run has ended
             Reconciling=False RunFailed: the run has ended
-            Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s
-            Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s
+            Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman was not available for 10m0s: it has no pods
+            Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman was not available for 10m0s: it has no pods
             completedAt +11m0s
             failedTemplates ["<hash>"]
             shows Failed 11m0s/15m0s
@@ -314,8 +314,8 @@ fn a_canary_that_was_made_again_has_its_progress_deadline_too() {
             Activated=False RunFailed: the run has ended
             Running=False RunFailed: the run has ended
             Reconciling=False RunFailed: the run has ended
-            Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s
-            Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s
+            Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman was not available for 10m0s: it has no pods
+            Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman was not available for 10m0s: it has no pods
             completedAt +11m0s
             failedTemplates ["<hash>"]
             shows Failed 11m0s/15m0s

@@ -14,7 +14,7 @@ use crate::{
     canary::{
         Canary, hash,
         labels::{Labels, Selector},
-        observation::{Deployment, Observation, Owned, Pod, Refusal, SelectorView, Service},
+        observation::{Cause, Deployment, Observation, Outage, Owned, Pod, Refusal, SelectorView, Service, Versions},
         validation::{Outcome, Sample, Tally},
     },
 };
@@ -191,6 +191,7 @@ fn status() -> impl Strategy<Value = KanaryStatus> {
         option::of(time()),
         option::of(time()),
         option::of(time()),
+        option::of(time()),
     );
     let recorded = (
         select(vec![None, Some("none"), Some("service svc"), Some("other")]),
@@ -207,6 +208,9 @@ fn status() -> impl Strategy<Value = KanaryStatus> {
                 retry: numbers.0,
                 run: numbers.1,
                 available_at: times.0.map(|times| times.0),
+                available_since: times.5,
+                unavailable_for: times.5.map(|_| GoDuration::from_secs(7)),
+                canary_uid: times.5.map(|_| "uid".to_owned()),
                 validation_start_time: times.0.map(|times| times.1),
                 deadline: times.0.map(|times| times.2),
                 start_time: times.1,
@@ -264,8 +268,14 @@ fn deployment(marker: String, run: String) -> impl Strategy<Value = Deployment> 
         proptest::bool::weighted(0.1),
         any::<bool>(),
         proptest::bool::weighted(0.1),
+        prop_oneof![4 => Just(0_u8), 1 => 1..4_u8],
     );
-    let times = (time(), option::of(time()), option::of(time()));
+    let times = (
+        time(),
+        option::of(time()),
+        option::of(time()),
+        option::of((time(), time())),
+    );
     let hashes = (
         select(vec!["t1", "t1", "t2"]),
         select(vec![None, Some("t1"), Some("t2")]),
@@ -286,6 +296,14 @@ fn deployment(marker: String, run: String) -> impl Strategy<Value = Deployment> 
             created: times.0,
             available_since: times.1,
             unavailable_since: times.2,
+            versions: [Versions::One, Versions::Unknown, Versions::Several, Versions::Untouched][usize::from(flags.3)],
+            outage: times.3.map(|(from, before)| Outage { from, before }),
+            cause: times.2.map(|_| {
+                Box::new(Cause {
+                    reason: "FailedCreate".to_owned(),
+                    message: "no quota".to_owned(),
+                })
+            }),
             template_hash: hash::of(&template(hashes.0)),
             target_hash: hashes.1.map(|name| hash::of(&template(name))),
             replicas,
@@ -353,6 +371,18 @@ pub(super) fn observation(canary: &Canary) -> impl Strategy<Value = Observation>
         uid: "uid-pod".to_owned(),
         labels,
         ready,
+        edited: number == 8,
+        cause: (number % 3 == 0).then(|| {
+            Box::new(Cause {
+                reason: if number == 0 {
+                    "CrashLoopBackOff"
+                } else {
+                    "Unschedulable"
+                }
+                .to_owned(),
+                message: "why".to_owned(),
+            })
+        }),
     });
     let service = any::<bool>().prop_map(|selects| Service {
         selector: selects
@@ -361,12 +391,14 @@ pub(super) fn observation(canary: &Canary) -> impl Strategy<Value = Observation>
             .collect(),
         ports: Vec::new(),
     });
-    let refusal = time().prop_map(|retry_at| Refusal {
+    let refusal = (time(), option::of(time())).prop_map(|(retry_at, uncreated_since)| Refusal {
         reason: "Forbidden".to_owned(),
         message: String::new(),
         retry_at,
+        uncreated_since,
     });
     (
+        // Boxed, or the trees of values are more than a test's stack can hold.
         option::weighted(0.9, deployment(marker.clone(), run.clone()).boxed()),
         option::weighted(0.7, deployment(marker, run).boxed()),
         vec(pod, 0..3),

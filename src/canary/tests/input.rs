@@ -13,7 +13,8 @@ use crate::{
         hash,
         labels::{Labels, Selector},
         observation::{
-            Deployment, LiveTarget, Observation, Owned, Pod, Promotion, Refusal, SelectorView, Service, Stray,
+            Cause, Created, Deployment, LiveTarget, Observation, Outage, Owned, Pod, Promotion, Refusal, SelectorView,
+            Service, Stray, Versions,
         },
         validation::{Outcome, Sample, Tally},
     },
@@ -184,6 +185,7 @@ pub(super) fn observation(canary: &Canary, spec: &Spec, short: &Value) -> Observ
             "live",
             "former",
             "refusal",
+            "created",
             "promotion",
             "promotedAt",
             "confirmed",
@@ -218,6 +220,7 @@ pub(super) fn observation(canary: &Canary, spec: &Spec, short: &Value) -> Observ
             reason: text(&value["reason"]).unwrap_or("Forbidden".to_owned()),
             message: text(&value["message"]).unwrap_or("create Deployment: no quota".to_owned()),
             retry_at: time(&value["retryAt"]).unwrap(),
+            uncreated_since: time(&value["uncreated"]),
         }),
         promotion: match short["promotion"].as_str() {
             None => Promotion::NotYet,
@@ -227,6 +230,10 @@ pub(super) fn observation(canary: &Canary, spec: &Spec, short: &Value) -> Observ
                 template_hash: hash::of(&template(done)),
             },
         },
+        created: there("created").map(|value| Created {
+            uid: text(&value["uid"]).unwrap_or("uid-canary".to_owned()),
+            template_hash: text(&value["template"]).unwrap_or("created".to_owned()),
+        }),
         confirmed: short["confirmed"] != json!(false),
         strays: list("strays").map(stray).collect(),
         no_former_template: short["noFormer"] == json!(true),
@@ -317,7 +324,7 @@ fn canary_seen(canary: &Canary, spec: &Spec, value: &Value) -> Deployment {
     seen_labels.insert(names::RUN.to_owned(), run);
     let started_with = value["targetTemplate"].as_str().unwrap_or("t1");
     Deployment {
-        uid: "uid-canary".to_owned(),
+        uid: text(&value["uid"]).unwrap_or("uid-canary".to_owned()),
         created: time(&value["created"]).unwrap_or_else(|| t0() - SignedDuration::from_secs(30)),
         deleting: value["deleting"] == json!(true),
         owner_name: text(&value["ownerName"]),
@@ -330,8 +337,30 @@ fn canary_seen(canary: &Canary, spec: &Spec, value: &Value) -> Deployment {
         traffic: text(&value["traffic"]),
         available_since: time(&value["available"]),
         unavailable_since: time(&value["unavailable"]),
+        template_hash: text(&value["template"]).unwrap_or("created".to_owned()),
+        versions: match value["versions"].as_str() {
+            None | Some("one") => Versions::One,
+            Some("untouched") => Versions::Untouched,
+            Some("several") => Versions::Several,
+            Some("unknown") => Versions::Unknown,
+            Some(other) => panic!("there are no {other} versions"),
+        },
+        outage: time(&value["outage"]["from"]).map(|from| Outage {
+            from,
+            before: time(&value["outage"]["before"]).unwrap_or_else(t0),
+        }),
+        cause: cause(&value["cause"]),
         ..Deployment::default()
     }
+}
+
+/// `Reason: what the cluster says`.
+fn cause(value: &Value) -> Option<Box<Cause>> {
+    let (reason, message) = value.as_str()?.split_once(": ").unwrap();
+    Some(Box::new(Cause {
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+    }))
 }
 
 /// A pod of this run, unless `run` says otherwise; `labels` are what it carries beside.
@@ -345,6 +374,8 @@ fn pod(canary: &Canary, spec: &Spec, value: &Value) -> Pod {
         name,
         labels: pod_labels,
         ready: value["ready"] != json!(false),
+        edited: value["edited"] == json!(true),
+        cause: cause(&value["cause"]),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
         decision::{Action, Decision, Need, ObjectKind},
         hash,
         labels::Labels,
-        observation::{Deployment, LiveTarget, Observation, Owned, Pod, Service},
+        observation::{Deployment, LiveTarget, Observation, Outage, Owned, Pod, Service, Versions},
         status::{Phase, SUCCEEDED, find},
         validation::{Outcome, Sample},
     },
@@ -87,6 +87,9 @@ impl Model {
             Event::Paused(paused) => spec.paused = *paused,
             Event::CanaryAvailable(available) => {
                 if let Some(canary) = &mut self.seen.canary {
+                    if let (Some(before), false) = (canary.available_since, *available) {
+                        canary.outage = Some(Outage { from: self.now, before });
+                    }
                     canary.available_since = available.then_some(self.now);
                     canary.unavailable_since = (!available).then_some(self.now);
                 }
@@ -229,6 +232,7 @@ impl Model {
             Action::ScaleCanary { name, replicas, .. } => {
                 if let Some(canary) = &mut self.seen.canary {
                     canary.replicas = *replicas;
+                    canary.versions = Versions::One;
                 }
                 format!("scale {name}")
             }
@@ -310,6 +314,7 @@ impl Model {
             uid: "uid-pod".to_owned(),
             labels: labels("/spec/template/metadata/labels"),
             ready: true,
+            ..Pod::default()
         };
         for label in [IS_KANARY, KANARY_NAME, RUN] {
             assert!(pod.labels.contains_key(label), "a canary pod without {label}");
@@ -317,6 +322,8 @@ impl Model {
         self.seen.pods = vec![pod];
         self.seen.canary = Some(Deployment {
             owner: Some(UID.to_owned()),
+            uid: format!("uid-{name}-{}", self.writes.len()),
+            versions: Versions::Untouched,
             ..made
         });
     }
@@ -363,6 +370,7 @@ impl Model {
         let is_up = |made: &Deployment| made.created.checked_add(start_up).is_ok_and(|up| up <= now);
         if let Some(canary) = self.seen.canary.as_mut().filter(|canary| is_up(canary)) {
             canary.available_since.get_or_insert(now);
+            canary.unavailable_since = None;
         }
         if let Some(target) = self.seen.target.as_mut().filter(|target| is_up(target)) {
             target.available_since.get_or_insert(now);
@@ -383,7 +391,8 @@ impl Model {
     }
 }
 
-/// Within a run phases only go forward, and times that are written never move, but for a pause.
+/// Within a run phases only go forward, and times that are written move later only: for a pause by its length, for an outage,
+/// and for a canary that was replaced.
 fn only_forward(former: &KanaryStatus, next: &KanaryStatus, now: Timestamp) {
     let is_told = former.current_hash.is_some();
     if former.run != next.run
@@ -410,12 +419,23 @@ fn only_forward(former: &KanaryStatus, next: &KanaryStatus, now: Timestamp) {
         );
     };
     stays("startTime", former.start_time, next.start_time);
-    stays("availableAt", former.available_at, next.available_at);
+    let replaced = former.canary_uid != next.canary_uid;
+    if !replaced {
+        stays("availableAt", former.available_at, next.available_at);
+    }
     if matches!(from, Phase::Failed | Phase::DeploymentUpdated) {
         stays("completedAt", former.completed_at, next.completed_at);
     }
     let period = |status: &KanaryStatus| status.validation_period.zip(status.initial_delay);
     if former.deadline.is_some() && period(former) != period(next) {
+        return;
+    }
+    if replaced || former.available_since != next.available_since {
+        assert!(
+            next.deadline >= moved(former.deadline),
+            "the deadline moved from {former:?} to {next:?}"
+        );
+        assert!(next.validation_start_time >= former.validation_start_time);
         return;
     }
     stays("deadline", moved(former.deadline), next.deadline);

@@ -145,6 +145,8 @@ fn fields(former: &KanaryStatus, next: &KanaryStatus, lines: &mut Vec<String>) {
         "validationPeriod",
         "startTime",
         "availableAt",
+        "availableSince",
+        "unavailableFor",
         "validationStartTime",
         "deadline",
         "pausedAt",
@@ -153,6 +155,9 @@ fn fields(former: &KanaryStatus, next: &KanaryStatus, lines: &mut Vec<String>) {
         "failedTemplates",
     ];
     for name in shown {
+        if name == "availableSince" && next[name] == next["availableAt"] {
+            continue;
+        }
         let line = match (&former[name], &next[name]) {
             (old, new) if old == new => continue,
             (_, Value::Null) => format!("{name} removed"),

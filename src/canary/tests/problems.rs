@@ -315,10 +315,9 @@ fn a_late_canary_behind_a_problem_is_looked_at_again_when_something_happens() {
         now: +1h
         ",
         expect![[r#"
-            Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=False ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
             Errored=True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
-            Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName; manual[0]: waits for a person to set status to valid or invalid; Deployment myapp-kanary-batman is not available, so it cannot pass
+            Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName; Deployment myapp-kanary-batman is not available, so it cannot pass: the run waits until it is
             shows Errored 1h0m0s/15m0s
         "#]],
     );

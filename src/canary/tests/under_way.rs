@@ -7,7 +7,7 @@ use crate::{
     api::{GoDuration, names::RUN},
     canary::{
         Canary, hash,
-        observation::{Observation, Service},
+        observation::{Observation, Service, Versions},
     },
 };
 
@@ -39,6 +39,7 @@ pub(super) fn under_way(canary: &mut Canary, seen: &mut Observation, decided: bo
     }
     if let Some(made) = &mut seen.canary {
         made.deleting = false;
+        made.versions = Versions::One;
         made.available_since.get_or_insert(t0());
         made.owner = Some(UID.to_owned());
         made.labels.insert(RUN.to_owned(), run);
@@ -50,5 +51,6 @@ pub(super) fn under_way(canary: &mut Canary, seen: &mut Observation, decided: bo
         selector: [("app".to_owned(), "myapp".to_owned())].into(),
         ports: Vec::new(),
     });
+    seen.pods.iter_mut().for_each(|pod| pod.edited = false);
     seen.refusal = None;
 }

@@ -129,6 +129,28 @@ impl Tally {
         self.last_check = self.recent.last().map(|(at, _)| *at);
     }
 
+    /// Takes in a measurement that proves nothing for the canary, because it was not available: a bad one counts all the same.
+    pub fn record_down(&mut self, sample: Sample, at: Timestamp, pods: Vec<String>) {
+        if sample.outcome != Outcome::Pass {
+            return self.record(sample, at, pods);
+        }
+        (self.last, self.errors, self.pods) = (None, 0, pods);
+        (self.last_check, self.pending, self.resumed) = (Some(at), false, true);
+    }
+
+    /// The canary has not been available since then: a good measurement after that proves nothing, and what is to be promoted
+    /// after the outage is measured again.
+    pub fn forget_good(&mut self, since: Timestamp) {
+        let before = self.recent.len();
+        self.recent
+            .retain(|(at, outcome)| *at < since || *outcome != Outcome::Pass);
+        let forgotten = u32::try_from(before - self.recent.len()).unwrap_or(u32::MAX);
+        self.good = self.good.saturating_sub(forgotten);
+        if self.last.as_ref().is_some_and(|last| last.outcome == Outcome::Pass) {
+            (self.last, self.resumed) = (None, true);
+        }
+    }
+
     /// The outcome of the last measurement, if it was taken at `since` or later.
     #[must_use]
     pub fn outcome_since(&self, since: Timestamp) -> Option<Outcome> {

@@ -1,10 +1,14 @@
 //! A controller in the test's own process, in a runtime of its own, so that killing it ends everything that it started.
 
-use kanary::controller::{Options, run};
+use kanary::{
+    clock::Clock,
+    controller::{Options, run},
+};
+use kube::Client;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
-use super::{faults::Faults, plane::Plane};
+use super::{faults::Faults, interceptor::Webhook, plane::Plane};
 
 /// A running controller.
 #[derive(Debug)]
@@ -16,6 +20,22 @@ pub(crate) struct Controller {
 impl Controller {
     /// Starts one that serves the namespace `namespace` alone.
     pub(crate) fn start(plane: &'static Plane, namespace: &str, faults: Option<Faults>) -> Self {
+        Self::with(namespace, move |clock| async move {
+            plane.kanary(clock, faults.as_ref()).await
+        })
+    }
+
+    /// The same with a webhook between it and the API server.
+    pub(crate) fn start_behind(plane: &'static Plane, namespace: &str, webhook: Webhook) -> Self {
+        Self::with(namespace, move |clock| async move {
+            plane.kanary_behind(clock, &webhook).await
+        })
+    }
+
+    fn with<F>(namespace: &str, client: impl FnOnce(Clock) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Client> + Send,
+    {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime can be made");
         let stop = CancellationToken::new();
@@ -26,7 +46,7 @@ impl Controller {
         };
         let token = stop.clone();
         runtime.spawn(async move {
-            let client = plane.kanary(options.clock.clone(), faults.as_ref()).await;
+            let client = client(options.clock.clone()).await;
             let namespace = options.namespace.clone();
             if let Err(error) = Box::pin(run(client, options, token)).await {
                 eprintln!("the controller of {namespace:?} ended: {error}");

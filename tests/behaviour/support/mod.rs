@@ -10,6 +10,7 @@ mod exporter;
 mod fake_prometheus;
 mod faults;
 mod fleet;
+mod interceptor;
 mod kinds;
 mod kubectl;
 mod machine;
@@ -29,6 +30,7 @@ pub(crate) use exporter::Exporter;
 pub(crate) use fake_prometheus::{Fake, Says};
 pub(crate) use faults::{Faults, Strike};
 pub(crate) use fleet::{create_fleet, fleet_ends};
+pub(crate) use interceptor::{Answer, Webhook};
 pub(crate) use kinds::{
     CONFIG_MAP, DEPLOYMENT, ENDPOINT_SLICE, EVENT, HPA, KANARY, KANARY_STATEFULSET, Kind, LEASE, POD, REPLICA_SET,
     ROLE_BINDING, SECRET, SERVICE,

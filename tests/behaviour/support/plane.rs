@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::{process::Command, sync::OnceCell};
 use tower::Layer;
 
-use super::{audit, embedded::Embedded, faults::Faults, from_yaml, poll, waited};
+use super::{audit, embedded::Embedded, faults::Faults, from_yaml, interceptor::Webhook, poll, waited};
 
 static READY: OnceCell<Plane> = OnceCell::const_new();
 
@@ -127,6 +127,16 @@ impl Plane {
             async move { client.send(request).await }
         });
         Client::new(faults.layer(service), "default")
+    }
+
+    /// The same behind a webhook.
+    pub(crate) async fn kanary_behind(&self, clock: Clock, webhook: &Webhook) -> Client {
+        let client = self.kanary(clock, None).await;
+        let service = tower::service_fn(move |request| {
+            let client = client.clone();
+            async move { client.send(request).await }
+        });
+        Client::new(webhook.before(service), "default")
     }
 
     /// For a `kanary` in a process of its own.

@@ -103,7 +103,7 @@ impl World {
         self.put(Controller::start(self.plane, &self.ns, Some(faults.clone())));
     }
 
-    fn put(&self, controller: Controller) {
+    pub(super) fn put(&self, controller: Controller) {
         let former = self.controller.lock().unwrap().replace(controller);
         assert!(former.is_none(), "one controller at a time");
     }

@@ -188,10 +188,14 @@ impl Checker {
         let Some(book) = self.books.get(uid) else { return };
         let moved = |former: Option<Timestamp>, now: Option<Timestamp>| former.is_some() && former != now;
         let earlier = matches!((former.deadline, status.deadline), (Some(was), Some(is)) if is < was);
-        let restarted = moved(former.available_at, status.available_at) || moved(former.deadline, status.deadline);
         let periods = |status: &KanaryStatus| (status.initial_delay, status.validation_period);
         let is_edited = former.deadline.is_some() && periods(former) != periods(status);
-        if (earlier || (restarted && !book.paused)) && !is_edited {
+        let replaced = former.canary_uid.is_some() && former.canary_uid != status.canary_uid;
+        // An outage is over once the canary is available since another time.
+        let outage = replaced || moved(former.available_since, status.available_since);
+        let again = moved(former.available_at, status.available_at) && !replaced;
+        let restarted = moved(former.deadline, status.deadline) && !book.paused && !outage;
+        if (earlier || again || restarted) && !is_edited {
             let what = format!("the deadline moved from {:?} to {:?}", former.deadline, status.deadline);
             self.violated(Invariant::Backward, event.at, name, &what);
         }

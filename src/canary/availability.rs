@@ -1,0 +1,169 @@
+//! The times of a run: since when the canary is available, when its validation starts, and when the verdict is due.
+//!
+//! Only time in which the canary was available as a whole counts as validation. So the times move, later and never earlier,
+//! by what an outage takes; and a canary that was replaced is validated anew.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    decide::Step,
+    integrity::{Origin, canary, origin},
+    observation::{Deployment, Outage},
+    status::{Draft, Phase},
+    validation::Window,
+};
+use crate::api::{GoDuration, KanaryStatus};
+
+/// Whether the canary is available as a whole, and is what was created.
+pub(super) fn is_available(step: &Step<'_>) -> bool {
+    available(step).is_some()
+}
+
+/// The canary and since when it is available.
+fn available<'a>(step: &Step<'a>) -> Option<(&'a Deployment, Timestamp)> {
+    let canary = canary(step).filter(|canary| origin(step, canary) == Origin::Kept)?;
+    Some((canary, canary.available_since?))
+}
+
+/// Whether a canary is another one than the one whose times are in the status.
+pub(super) fn is_replaced(status: &KanaryStatus, canary: &Deployment) -> bool {
+    match (&status.canary_uid, status.available_at) {
+        (Some(uid), _) => *uid != canary.uid,
+        // A status of an older version does not say which canary it is about.
+        (None, Some(at)) => canary.created > at,
+        (None, None) => false,
+    }
+}
+
+/// Fixes the times of the run once the canary is available, and moves them by what an outage took. `None` while there are
+/// none.
+pub(super) fn fix(step: &Step<'_>, draft: &mut Draft) -> Option<Window> {
+    let status = &mut draft.status;
+    let stored = match (status.validation_start_time, status.deadline) {
+        (Some(start), Some(deadline)) => Some(Window { start, deadline }),
+        _ => None,
+    };
+    let Some((canary, since)) = available(step) else {
+        return stored;
+    };
+    let window = match stored {
+        Some(window) if !is_replaced(status, canary) => {
+            if status.available_since.or(status.available_at) == Some(since) {
+                return stored;
+            }
+            resume(step, status, window, canary, since)
+        }
+        _ => {
+            let anew = begin(step, status, since)?;
+            let window = stored.map_or(anew, |former| later(former, anew));
+            status.available_at = Some(since);
+            status.initial_delay = Some(GoDuration(step.spec.validation.initial_delay));
+            status.validation_period = Some(GoDuration(step.spec.validation.period));
+            status.unavailable_for = None;
+            status.canary_hash = None;
+            window
+        }
+    };
+    status.available_since = Some(since);
+    status.canary_uid = Some(canary.uid.clone());
+    status.canary_hash.get_or_insert_with(|| canary.template_hash.clone());
+    status.validation_start_time = Some(window.start);
+    status.deadline = Some(window.deadline);
+    Some(window)
+}
+
+/// The times of a canary that is available since then.
+fn begin(step: &Step<'_>, status: &KanaryStatus, since: Timestamp) -> Option<Window> {
+    let base = status.resumed_at.map_or(since, |resumed| resumed.max(since));
+    let start = base.checked_add(step.spec.validation.initial_delay).ok()?;
+    let deadline = start.checked_add(step.spec.validation.period).ok()?;
+    Some(Window { start, deadline })
+}
+
+/// Takes an outage into account that is over.
+fn resume(step: &Step<'_>, status: &mut KanaryStatus, window: Window, canary: &Deployment, since: Timestamp) -> Window {
+    let watched = canary
+        .outage
+        .filter(|outage| Some(outage.before) == status.available_since);
+    let Some(outage) = watched else {
+        return again(step, status, window, since);
+    };
+    let from = outage.from.max(outage.before);
+    add(status, since.duration_since(from));
+    if window.deadline <= from {
+        return window;
+    }
+    let length = since.duration_since(from) - in_pause(step, Outage { from, ..outage }, since);
+    let moved = |time: Timestamp| time.checked_add(length.max(SignedDuration::ZERO)).unwrap_or(time);
+    Window {
+        start: if window.start > from {
+            moved(window.start)
+        } else {
+            window.start
+        },
+        deadline: moved(window.deadline),
+    }
+}
+
+/// The times after an outage whose beginning nobody watched: a whole period from its end.
+fn again(step: &Step<'_>, status: &KanaryStatus, window: Window, since: Timestamp) -> Window {
+    let Some(anew) = begin(step, status, since) else {
+        return window;
+    };
+    let start = if window.start > step.now {
+        anew.start
+    } else {
+        window.start
+    };
+    later(window, Window { start, ..anew })
+}
+
+/// Times never move to and fro.
+fn later(former: Window, next: Window) -> Window {
+    Window {
+        start: former.start.max(next.start),
+        deadline: former.deadline.max(next.deadline),
+    }
+}
+
+/// How much of an outage is in the pause that ends with this decision, and so in what the pause moved the times by.
+fn in_pause(step: &Step<'_>, outage: Outage, until: Timestamp) -> SignedDuration {
+    let Some(paused_at) = step.canary.status.paused_at else {
+        return SignedDuration::ZERO;
+    };
+    let both = until.min(step.now).duration_since(outage.from.max(paused_at));
+    both.max(SignedDuration::ZERO)
+}
+
+fn add(status: &mut KanaryStatus, length: SignedDuration) {
+    let length = Duration::from_secs(u64::try_from(length.as_secs()).unwrap_or_default());
+    let former = status.unavailable_for.map_or(Duration::ZERO, |former| former.0);
+    if !length.is_zero() {
+        status.unavailable_for = Some(GoDuration(former.saturating_add(length)));
+    }
+}
+
+/// The part of the window that can have been reached at this moment. While the canary is not available its validation stands
+/// still: what it had not reached before, it does not reach.
+pub(super) fn reached(step: &Step<'_>, window: Window) -> Window {
+    if is_available(step) {
+        return window;
+    }
+    let same = canary(step).filter(|canary| !is_replaced(&step.canary.status, canary));
+    let stopped = same.and_then(|canary| canary.unavailable_since);
+    let reached = |time: Timestamp| {
+        if stopped.is_some_and(|stopped| time <= stopped) {
+            time
+        } else {
+            Timestamp::MAX
+        }
+    };
+    // Pods that are left of one that is gone are still looked at.
+    let is_gone = canary(step).is_none() && Phase::of(&step.canary.status) == Phase::Running;
+    Window {
+        start: if is_gone { window.start } else { reached(window.start) },
+        deadline: reached(window.deadline),
+    }
+}

@@ -1,0 +1,123 @@
+//! Why a canary does not come up: what the cluster says about its Deployment and its pods.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    decide::Step,
+    integrity::canary,
+    patience,
+    status::{Draft, RECONCILING, STALLED, find},
+};
+
+/// A cause that lasts shorter is not reported: most go away by themselves.
+const SHORT: Duration = Duration::from_secs(30);
+
+/// How far a pod's life came before this stopped it; 0 is no cause at all. A later stage says more, and only a later one
+/// replaces what was reported, so the number of reports is bounded however often causes alternate.
+fn stage(reason: &str) -> u8 {
+    match reason {
+        "FailedCreate" | "StrategyChanged" => 1,
+        "Unschedulable" => 2,
+        "ImagePullBackOff"
+        | "InvalidImageName"
+        | "ErrImageNeverPull"
+        | "ImageInspectError"
+        | "RegistryUnavailable"
+        | "CreateContainerConfigError"
+        | "CreateContainerError"
+        | "RunContainerError"
+        | "PostStartHookError" => 3,
+        "CrashLoopBackOff" => 4,
+        _ => 0,
+    }
+}
+
+/// Whether this reason names a cause that a canary does not come up.
+#[must_use]
+pub fn is_cause(reason: &str) -> bool {
+    stage(reason) > 0
+}
+
+/// Reason and message of what keeps the canary from coming up.
+fn cause(step: &Step<'_>) -> Option<(String, String)> {
+    let own = canary(step)?.cause.as_deref().map(|cause| ("", cause));
+    let pods = &step.seen.pods;
+    let pods = pods
+        .iter()
+        .filter_map(|pod| Some((pod.name.as_str(), pod.cause.as_deref()?)));
+    let (pod, cause) = own
+        .into_iter()
+        .chain(pods)
+        .max_by_key(|(_, cause)| stage(&cause.reason))?;
+    let of_pod = if pod.is_empty() {
+        String::new()
+    } else {
+        format!("pod {pod}: ")
+    };
+    Some((
+        cause.reason.clone(),
+        format!("{of_pod}{}: {}", cause.reason, cause.message),
+    ))
+}
+
+/// For a canary that did not come up in time: the cause, or at least how far it came.
+pub(super) fn why(step: &Step<'_>) -> String {
+    if let Some((_, message)) = cause(step) {
+        return message;
+    }
+    let ready = step.seen.pods.iter().filter(|pod| pod.ready).count();
+    match step.seen.pods.len() {
+        0 => "it has no pods".to_owned(),
+        1 if ready == 0 => "its pod is not ready".to_owned(),
+        pods => format!("{ready} of its {pods} pods are ready"),
+    }
+}
+
+/// What a report came to.
+#[derive(Default)]
+pub(super) struct Report {
+    /// The draft says why the canary does not come up.
+    pub(super) told: bool,
+    /// When there will be something to report, unless that goes away.
+    pub(super) wake: Option<Timestamp>,
+}
+
+/// Says why the canary does not come up, once that has lasted for a while.
+pub(super) fn report(step: &Step<'_>, draft: &mut Draft) -> Report {
+    let Some(since) = patience::unavailable_since(step) else {
+        return Report::default();
+    };
+    let stored = find(&step.canary.status, STALLED).filter(|told| told.status == "True" && is_cause(&told.reason));
+    let patience = SHORT.min(step.spec.progress_deadline / 2);
+    let due = since.checked_add(patience).unwrap_or(since);
+    let cause = cause(step);
+    let (reason, message) = match (stored, cause) {
+        (Some(told), cause)
+            if cause
+                .as_ref()
+                .is_none_or(|(reason, _)| stage(reason) <= stage(&told.reason)) =>
+        {
+            (told.reason.clone(), told.message.clone())
+        }
+        (_, Some((reason, message))) if due <= step.now => (reason, full(step, &message)),
+        (_, cause) => {
+            return Report {
+                told: false,
+                wake: cause.map(|_| due),
+            };
+        }
+    };
+    draft.set(STALLED, true, &reason, &message);
+    draft.clear(RECONCILING, &reason, &message);
+    Report { told: true, wake: None }
+}
+
+fn full(step: &Step<'_>, message: &str) -> String {
+    let canary = &step.spec.canary;
+    let end = patience::until(step).map_or(String::new(), |until| {
+        format!("; the run fails at {until} if it stays so (spec.rollout.progressDeadline)")
+    });
+    format!("Deployment {canary} is not available: {message}{end}")
+}

@@ -1,0 +1,67 @@
+//! Whether the canary still is what was created: only then what is judged is what is promoted.
+
+use super::{
+    activate::is_of_run,
+    decide::Step,
+    observation::{Deployment, Versions},
+};
+
+/// Reason of a failure: somebody changed the canary.
+const CANARY_CHANGED: &str = "CanaryChanged";
+
+/// Whether a canary's pod template is the one that it was created with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It is.
+    Kept,
+    /// Somebody wrote another one.
+    Changed,
+    /// Nobody knows yet: this controller did not create it, and the Deployment controller has not looked at it.
+    Unknown,
+}
+
+/// The canary of this run.
+pub(super) fn canary<'a>(step: &Step<'a>) -> Option<&'a Deployment> {
+    let canary = step.seen.canary.as_ref();
+    canary.filter(|canary| is_of_run(step, canary))
+}
+
+/// Whether the pod template of this run's canary is the one that it was created with.
+///
+/// The reply to the creation is the reference, with what webhooks and defaults made of the template. A controller that does
+/// not know the reply relies on the Deployment controller: it counts the templates that it has seen.
+pub(super) fn origin(step: &Step<'_>, canary: &Deployment) -> Origin {
+    let replied = step.seen.created.as_ref().filter(|created| created.uid == canary.uid);
+    if let Some(created) = replied.filter(|_| canary.versions != Versions::Several) {
+        let is_same = created.template_hash == canary.template_hash;
+        return if is_same { Origin::Kept } else { Origin::Changed };
+    }
+    let status = &step.canary.status;
+    let stored = status.canary_hash.as_ref();
+    let stored = stored.filter(|_| status.canary_uid.as_ref() == Some(&canary.uid));
+    match (canary.versions, stored) {
+        (Versions::Untouched, _) => Origin::Kept,
+        (Versions::Several, _) => Origin::Changed,
+        (Versions::Unknown, Some(hash)) if *hash != canary.template_hash => Origin::Changed,
+        // A stored hash of an older build may be made in another way; the Deployment controller knows better.
+        (Versions::One, _) | (Versions::Unknown, Some(_)) => Origin::Kept,
+        (Versions::Unknown, None) => Origin::Unknown,
+    }
+}
+
+/// Reason and message of the failure of a run whose canary somebody changed.
+pub(super) fn changed(step: &Step<'_>) -> Option<(&'static str, String)> {
+    let canary = canary(step)?;
+    let name = &step.spec.canary;
+    let what = if origin(step, canary) == Origin::Changed {
+        format!("the pod template of Deployment {name} was changed after its creation")
+    } else {
+        let pod = step.seen.pods.iter().find(|pod| pod.edited)?;
+        format!("an image of pod {} of Deployment {name} was changed in place", pod.name)
+    };
+    let message = format!(
+        "{what}, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run \
+         the template again"
+    );
+    Some((CANARY_CHANGED, message))
+}

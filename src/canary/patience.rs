@@ -1,0 +1,133 @@
+//! `spec.rollout.progressDeadline`: how long the run waits for a canary that is not available, or cannot even be created.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    activate::Activation,
+    availability::is_replaced,
+    decide::Step,
+    decision::Need,
+    health,
+    integrity::canary,
+    status::{ERRORED, Phase, find},
+};
+use crate::api::GoDuration;
+
+/// Reason of the failure of a run whose Deployment does not become available.
+pub(super) const EXCEEDED: &str = "ProgressDeadlineExceeded";
+/// Reason of a problem: the API server refuses a write.
+pub const WRITE_REFUSED: &str = "WriteRefused";
+/// Reason of a problem: a write fails again and again, though nobody refuses it.
+pub const WRITE_FAILED: &str = "WriteFailed";
+/// Reason of a problem: somebody undoes a write again and again.
+pub const WRITE_UNDONE: &str = "WriteUndone";
+
+/// Since when the canary has not been available, counted anew after a pause. `None` if it is, or is not there.
+pub(super) fn unavailable_since(step: &Step<'_>) -> Option<Timestamp> {
+    let canary = canary(step)?;
+    if canary.available_since.is_some() {
+        return None;
+    }
+    let since = match (canary.unavailable_since, step.canary.status.available_at) {
+        (Some(since), _) => since,
+        // It was available, and nobody says that it is not.
+        (None, Some(at)) if canary.created <= at => return None,
+        (None, _) => canary.created,
+    };
+    Some(resumed(step, since))
+}
+
+/// Until when the canary may stay unavailable.
+pub(super) fn until(step: &Step<'_>) -> Option<Timestamp> {
+    let since = unavailable_since(step)?;
+    since.checked_add(limit(step, since)).ok()
+}
+
+/// How long an outage that began at `since` may last: `progressDeadline`; and with all outages before it that long, or as
+/// long as the canary was available, whichever is longer. So a canary that comes and goes ends as well, and one that an
+/// autoscaler scales up for days does not.
+fn limit(step: &Step<'_>, since: Timestamp) -> Duration {
+    let whole = step.spec.progress_deadline;
+    let status = &step.canary.status;
+    let (Some(at), Some(down)) = (status.available_at, status.unavailable_for) else {
+        return whole;
+    };
+    if canary(step).is_none_or(|canary| is_replaced(status, canary)) {
+        return whole;
+    }
+    let up = Duration::try_from(since.duration_since(at)).unwrap_or_default();
+    let up = up.saturating_sub(down.0);
+    whole.min(whole.max(up).saturating_sub(down.0))
+}
+
+/// A time, or the end of the last pause if that is later.
+pub(super) fn resumed(step: &Step<'_>, since: Timestamp) -> Timestamp {
+    // The end of a pause that this very decision notices counts as well.
+    let resumed_now = step.canary.status.paused_at.map(|_| step.now);
+    [step.canary.status.resumed_at, resumed_now]
+        .into_iter()
+        .flatten()
+        .fold(since, Timestamp::max)
+}
+
+/// The end of a run whose canary has not been available for too long.
+pub(super) fn late(step: &Step<'_>) -> Option<Activation> {
+    let until = until(step)?;
+    if until <= step.now && !step.seen.confirmed {
+        // A watch may be behind without anybody noticing.
+        return Some(Activation {
+            needs: Some(Need::LiveCanary),
+            ..Activation::default()
+        });
+    }
+    (until <= step.now).then(|| Activation::failed(EXCEEDED, unavailable(step)))
+}
+
+fn unavailable(step: &Step<'_>) -> String {
+    let (name, patience) = (&step.spec.canary, GoDuration(step.spec.progress_deadline));
+    let (status, why) = (&step.canary.status, health::why(step));
+    let is_first = status.available_at.is_none() || canary(step).is_none_or(|canary| is_replaced(status, canary));
+    match status.unavailable_for {
+        _ if is_first => format!("Deployment {name} did not become available within {patience}: {why}"),
+        None => format!("Deployment {name} was not available for {patience}: {why}"),
+        Some(before) => format!(
+            "Deployment {name} is not available, after {before} in which it was not before, and progressDeadline is \
+             {patience}: {why}"
+        ),
+    }
+}
+
+/// Until when the run waits for objects that it cannot create. It begins with the first attempt that failed, which the status
+/// remembers as the start of the run.
+fn uncreated_until(step: &Step<'_>) -> Option<Timestamp> {
+    let since = step.seen.refusal.as_ref()?.uncreated_since?;
+    if canary(step).is_some() && Phase::of(&step.canary.status) != Phase::Scheduled {
+        return None;
+    }
+    let told = find(&step.canary.status, ERRORED).filter(|told| told.status == "True");
+    let told = told.is_some_and(|told| [WRITE_REFUSED, WRITE_FAILED, WRITE_UNDONE].contains(&told.reason.as_str()));
+    let began = step.canary.status.start_time.filter(|_| told && canary(step).is_none());
+    let since = began.map_or(since, |began| began.min(since));
+    resumed(step, since).checked_add(step.spec.progress_deadline).ok()
+}
+
+/// When something is due while a write waits to be tried again at `retry_at`.
+pub(super) fn next(step: &Step<'_>, retry_at: Timestamp) -> Option<Timestamp> {
+    let ends = [uncreated_until(step), until(step)];
+    let ends = ends.into_iter().flatten().filter(|end| *end > step.now);
+    ends.chain([retry_at]).min()
+}
+
+/// The end of a run whose objects could not be created for too long.
+pub(super) fn uncreated(step: &Step<'_>) -> Option<Activation> {
+    let refusal = step.seen.refusal.as_ref()?;
+    uncreated_until(step).filter(|until| *until <= step.now)?;
+    let patience = GoDuration(step.spec.progress_deadline);
+    let message = format!(
+        "what the run needs could not be created within {patience}: {}",
+        refusal.message
+    );
+    Some(Activation::failed(EXCEEDED, message))
+}

@@ -1,0 +1,142 @@
+//! What is promoted was available, and was what the user wrote, for all of its validation.
+
+use jiff::{SignedDuration, Timestamp};
+use kanary::api::GoDuration;
+use serde_json::{Value, json};
+
+use crate::support::{
+    DEPLOYMENT, EVENT, KANARY, POD, World, assert_not_before, held, message, phase, poll, reason, since, time,
+};
+
+const CANARY: &str = "app-kanary-batman";
+
+/// Pods that take five seconds to be ready, or fail two seconds later.
+fn behaves(how: &str) -> Value {
+    json!({"spec": {"template": {"metadata": {"labels": {"kanary.test/behaviour": how}}}}})
+}
+
+#[tokio::test]
+async fn a_canary_whose_image_somebody_sets_fails_and_neither_image_is_promoted() {
+    let world = World::new("outages").await;
+    world.target("app", 1).await;
+    world.kanary("batman", "app", json!({"validation": held()})).await;
+    world.phase("batman", "Running").await;
+    world.set_image(CANARY, "app:v3").await;
+    let ended = world.ends("batman", "Failed").await;
+    assert_eq!(reason(&ended, "Failed"), "CanaryChanged");
+    assert!(message(&ended, "Failed").contains(CANARY), "{ended:#}");
+    assert_eq!(world.get(&DEPLOYMENT, "app").await["metadata"]["generation"], 1);
+}
+
+#[tokio::test]
+async fn a_canary_that_was_changed_and_changed_back_while_no_controller_ran_fails() {
+    let world = World::new("outages").await;
+    world.target("app", 1).await;
+    world.kanary("batman", "app", json!({"validation": held()})).await;
+    world.phase("batman", "Running").await;
+    world.kill_controller();
+    for image in ["app:v3", "app:v2"] {
+        world.set_image(CANARY, image).await;
+        world
+            .until(&DEPLOYMENT, CANARY, "its controller has seen the image", |canary| {
+                canary["status"]["observedGeneration"] == canary["metadata"]["generation"]
+            })
+            .await;
+    }
+    world.start_controller();
+    let ended = world.ends("batman", "Failed").await;
+    assert_eq!(reason(&ended, "Failed"), "CanaryChanged");
+}
+
+#[tokio::test]
+async fn an_outage_moves_the_deadline_by_its_length() {
+    let world = World::new("outages").await;
+    world.target("app", 1).await;
+    let spec = json!({"validation": held(), "template": behaves("slow")});
+    world.kanary("batman", "app", spec).await;
+    let before = world.phase("batman", "Running").await;
+    let pods = world.list(&POD, "kanary.k8s-operators.dev/name=batman").await;
+    let pod = pods[0]["metadata"]["name"].as_str().expect("a pod has a name");
+    world.delete(&POD, pod).await;
+    let down = world
+        .until(&DEPLOYMENT, CANARY, "is not available", |canary| {
+            let conditions = canary["status"]["conditions"].as_array();
+            let mut conditions = conditions.into_iter().flatten();
+            conditions.any(|c| c["type"] == "Available" && c["status"] == "False")
+        })
+        .await;
+    let after = world
+        .until(&KANARY, "batman", "has taken the outage into account", |kanary| {
+            !kanary["status"]["unavailableFor"].is_null()
+        })
+        .await;
+    let length = time(&after, "/status/availableSince").duration_since(since(&down, "Available"));
+    assert!(
+        length >= SignedDuration::from_secs(4),
+        "the pods of this case are slow: {length}"
+    );
+    let told: GoDuration = serde_json::from_value(after["status"]["unavailableFor"].clone()).expect("it is a duration");
+    assert_eq!(SignedDuration::try_from(told.0).unwrap(), length);
+    let moved = time(&after, "/status/deadline").duration_since(time(&before, "/status/deadline"));
+    assert_eq!(moved, length);
+    assert_eq!(after["status"]["availableAt"], before["status"]["availableAt"]);
+    assert_eq!(phase(&after), "Running");
+}
+
+#[tokio::test]
+async fn a_canary_that_was_replaced_is_validated_anew() {
+    let world = World::new("outages").await;
+    world.target("app", 1).await;
+    let validation = json!({"validationPeriod": "4s", "items": [{"manual": {}}]});
+    world.kanary("batman", "app", json!({"validation": validation})).await;
+    let before = world.phase("batman", "Running").await;
+    let deadline = time(&before, "/status/deadline");
+    poll("the deadline has passed", async || {
+        let now = Timestamp::now();
+        (now > deadline).then_some(()).ok_or(now)
+    })
+    .await;
+    world.delete(&DEPLOYMENT, CANARY).await;
+    let items = json!([{"manual": {"statusAfterDeadline": "valid"}}]);
+    let anew = world
+        .until(&KANARY, "batman", "is validated anew", |kanary| {
+            kanary["status"]["canaryUid"] != before["status"]["canaryUid"]
+        })
+        .await;
+    world.edit("batman", json!({"validation": {"items": items}})).await;
+    let canary = world.get(&DEPLOYMENT, CANARY).await;
+    assert_eq!(anew["status"]["canaryUid"], canary["metadata"]["uid"]);
+    let available = time(&anew, "/status/availableAt");
+    assert!(available >= deadline, "{anew:#}");
+    let ended = world.ends("batman", "DeploymentUpdated").await;
+    assert_eq!(ended["status"]["run"], before["status"]["run"], "it is one run");
+    assert_not_before(&ended, "Succeeded", available + SignedDuration::from_secs(4));
+}
+
+#[tokio::test]
+async fn why_a_canary_does_not_come_up_is_told_before_it_fails_and_after() {
+    let world = World::new("outages").await;
+    world.target("app", 1).await;
+    let spec = json!({
+        "validation": held(), "template": behaves("crash"), "rollout": {"progressDeadline": "5s"},
+    });
+    world.kanary("batman", "app", spec).await;
+    let told = world
+        .until(&KANARY, "batman", "tells why", |kanary| {
+            reason(kanary, "Stalled") == "CrashLoopBackOff"
+        })
+        .await;
+    assert_eq!(phase(&told), "Running");
+    assert!(message(&told, "Stalled").contains("exit code 1"), "{told:#}");
+    let ended = world.ends("batman", "Failed").await;
+    assert_eq!(reason(&ended, "Failed"), "ProgressDeadlineExceeded");
+    assert!(
+        message(&ended, "Failed").contains("CrashLoopBackOff: container main"),
+        "{ended:#}"
+    );
+    world
+        .until_all(&EVENT, "", "an Event tells the cause", |events| {
+            events.iter().any(|event| event["reason"] == "CrashLoopBackOff")
+        })
+        .await;
+}
