@@ -61,6 +61,7 @@ fn a_period_that_is_cut_to_less_than_what_is_over_ends_now() {
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +10m10s (since +0s)
             validationPeriod 5m0s
             deadline +10m10s
+            item promQL[0] Good (20 good, 0 bad, 0 errors)
             shows Running 5m0s/5m0s
             check items [0]
             wake at +10m20s

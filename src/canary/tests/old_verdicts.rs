@@ -308,6 +308,7 @@ fn an_old_manual_valid_promotes_nothing_and_says_why() {
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=True WaitingForManual: manual[0]: waits for a person to set status to valid or invalid (status valid is from an earlier run and does not count) (since +0s)
             VerdictIgnored=True FromEarlierRun: the status valid of a manual item stood in the spec before this run and does not count for it: to give a verdict for this run, remove it, wait until status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once
+            item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid (status valid is from an earlier run and does not count)
             shows Running 15m0s/15m0s
         "#]],
     );
@@ -328,6 +329,8 @@ fn an_item_that_is_added_beside_an_old_valid_does_not_make_it_new() {
             Reconciling=True WaitingForManual: manual[0]: waits for a person to set status to valid or invalid (status valid is from an earlier run and does not count); manual[1]: waits for a person to set status to valid or invalid (status valid is from an earlier run and does not count) (since +0s)
             VerdictIgnored=True FromEarlierRun: the status valid of a manual item stood in the spec before this run and does not count for it: to give a verdict for this run, remove it, wait until status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once
             verdicts {"present":{"valid":2},"stale":{"valid":1}}
+            item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid (status valid is from an earlier run and does not count)
+            item manual[1] Pending: manual[1]: waits for a person to set status to valid or invalid (status valid is from an earlier run and does not count)
             shows Running 15m0s/15m0s
         "#]],
     );

@@ -285,6 +285,7 @@ fn a_verdict_valid_does_not_wait_for_a_prometheus_that_is_down() {
             Running=False VerdictValid: the verdict is good
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True VerdictValid: spec.verdict is valid
+            verdicts {"present":{"verdict":"valid"}}
             item promQL[0] Inconclusive (Inconclusive) (0 good, 0 bad, 9 errors): 9 queries in a row could not be answered: connection refused
             shows Succeeded 3m1s/15m0s
         "#]],

@@ -46,7 +46,8 @@ fn a_measurement_at_the_deadline_that_is_missing_is_mentioned() {
         ",
         expect![[r#"
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
-            Reconciling=True Measuring: promQL[0]: waits for a measurement after the deadline (since +0s)
+            Reconciling=True Measuring: promQL[0]: waits for the measurement at the deadline (since +0s)
+            item promQL[0] Good (20 good, 0 bad, 0 errors)
             shows Running 15m15s/15m0s
             wake at +15m20s
         "#]],
@@ -81,11 +82,11 @@ fn all_that_a_run_waits_for_is_said_at_once() {
         ",
         expect![[r#"
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
-            Reconciling=False Inconclusive: promQL[2]: the last queries could not be answered; see status.items; manual[0]: waits for a person to set status to valid or invalid; manual[1]: waits for a person to set status to valid or invalid
-            Stalled=True Inconclusive: promQL[2]: the last queries could not be answered; see status.items; manual[0]: waits for a person to set status to valid or invalid; manual[1]: waits for a person to set status to valid or invalid
+            Reconciling=False Inconclusive: promQL[2]: 4 queries in a row could not be answered: no answer; manual[0]: waits for a person to set status to valid or invalid; manual[1]: waits for a person to set status to valid or invalid
+            Stalled=True Inconclusive: promQL[2]: 4 queries in a row could not be answered: no answer; manual[0]: waits for a person to set status to valid or invalid; manual[1]: waits for a person to set status to valid or invalid
             item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
             item manual[1] Pending: manual[1]: waits for a person to set status to valid or invalid
-            item promQL[2] Inconclusive (0 good, 0 bad, 4 errors): no answer
+            item promQL[2] Inconclusive (Inconclusive) (0 good, 0 bad, 4 errors): 4 queries in a row could not be answered: no answer
             shows Running 15m0s/15m0s
             wake at +15m20s
         "#]],
