@@ -78,7 +78,7 @@ fn only_act_writes_to_the_cluster() {
     ];
     for file in sources(&root().join("src")) {
         // The demo plays the users as well, and so do tests.
-        let folders = ["src/canary", "src/demo", "src/watch/tests"].map(|folder| root().join(folder));
+        let folders = ["src/act", "src/canary", "src/demo", "src/watch/tests"].map(|folder| root().join(folder));
         // Who acts on what, beside what is done about runs.
         let files = [
             "src/act.rs",

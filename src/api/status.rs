@@ -94,7 +94,7 @@ pub struct KanaryStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<ItemStatus>,
     /// Standard conditions: Scheduled, Activated, Traffic, Running, Succeeded, Failed, DeploymentUpdated, Errored,
-    /// VerdictIgnored, and kstatus' Reconciling and Stalled.
+    /// `VerdictIgnored`, and kstatus' Reconciling and Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "super::crd::conditions")]
     pub conditions: Vec<Condition>,

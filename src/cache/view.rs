@@ -63,12 +63,12 @@ impl View for Deployment {
             (Some(before), Some(since)) if before != since => None,
             _ => former.outage,
         };
-        keep_text(&mut self.cause, former.cause.as_ref());
+        keep_text(&mut self.cause, former.cause.as_deref());
     }
 }
 
 /// The texts of one cause differ from attempt to attempt; the first is kept, so that nobody is woken for the others.
-fn keep_text(cause: &mut Option<Box<Cause>>, former: Option<&Box<Cause>>) {
+fn keep_text(cause: &mut Option<Box<Cause>>, former: Option<&Cause>) {
     if let (Some(cause), Some(former)) = (cause, former)
         && cause.reason == former.reason
     {
@@ -95,7 +95,7 @@ impl View for PodRow {
 
     fn inherit(&mut self, former: &Self) {
         self.pod.edited = former.pod.edited || self.images != former.images;
-        keep_text(&mut self.pod.cause, former.pod.cause.as_ref());
+        keep_text(&mut self.pod.cause, former.pod.cause.as_deref());
     }
 }
 
@@ -351,7 +351,7 @@ fn pod_cause(object: &KubePod) -> Option<Cause> {
     let status = object.status.as_ref()?;
     let init = status.init_container_statuses.iter().flatten();
     let containers = init.chain(status.container_statuses.iter().flatten());
-    if let Some(cause) = containers.filter_map(container_cause).last() {
+    if let Some(cause) = containers.filter_map(container_cause).next_back() {
         return Some(cause);
     }
     let scheduled = status.conditions.iter().flatten().find(|c| c.type_ == "PodScheduled");

@@ -40,11 +40,10 @@ pub(super) fn origin(step: &Step<'_>, canary: &Deployment) -> Origin {
     let stored = status.canary_hash.as_ref();
     let stored = stored.filter(|_| status.canary_uid.as_ref() == Some(&canary.uid));
     match (canary.versions, stored) {
-        (Versions::Untouched, _) => Origin::Kept,
         (Versions::Several, _) => Origin::Changed,
         (Versions::Unknown, Some(hash)) if *hash != canary.template_hash => Origin::Changed,
         // A stored hash of an older build may be made in another way; the Deployment controller knows better.
-        (Versions::One, _) | (Versions::Unknown, Some(_)) => Origin::Kept,
+        (Versions::Untouched | Versions::One, _) | (Versions::Unknown, Some(_)) => Origin::Kept,
         (Versions::Unknown, None) => Origin::Unknown,
     }
 }

@@ -91,6 +91,7 @@ impl Stray {
 
 /// A Deployment, trimmed to what matters.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Deployment {
     /// `metadata.uid`.
     pub uid: String,

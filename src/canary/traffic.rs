@@ -108,11 +108,12 @@ pub fn canary_deployment(canary: &Canary, spec: &Spec, seen: &Observation, targe
     // A canary that is made again within a run keeps the hash that the run started with.
     let target_hash = canary.status.target_hash.as_ref().unwrap_or(&target.template_hash);
     if let Some(fields) = metadata.as_object_mut() {
-        let mut annotations = json!({TARGET_HASH: target_hash});
+        let mut annotations = Map::new();
+        annotations.insert(TARGET_HASH.to_owned(), json!(target_hash));
         if let Some(traffic) = canary.traffic_of_run(spec) {
-            annotations[TRAFFIC] = json!(traffic);
+            annotations.insert(TRAFFIC.to_owned(), json!(traffic));
         }
-        fields.insert("annotations".to_owned(), annotations);
+        fields.insert("annotations".to_owned(), json!(annotations));
     }
     json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": deployment})
 }

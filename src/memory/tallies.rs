@@ -136,8 +136,8 @@ fn take(former: &mut Vec<Known>, stored: &mut [Option<&ItemStatus>], index: usiz
 /// What a status says of an item: by what it asks or, if the status is too old to say that, by its place. Each entry is
 /// taken once, for there may be two of a kind.
 fn stored_of<'a>(stored: &mut [Option<&'a ItemStatus>], index: usize, query: &PromQl) -> Option<&'a ItemStatus> {
-    let is_it = |status: &Option<&ItemStatus>| status.is_some_and(|status| status.id.as_ref() == Some(&query.id));
-    if let Some(place) = stored.iter().position(is_it) {
+    let is_it = |status: Option<&ItemStatus>| status.is_some_and(|status| status.id.as_ref() == Some(&query.id));
+    if let Some(place) = stored.iter().position(|status| is_it(*status)) {
         return stored.get_mut(place)?.take();
     }
     let by_place = stored.get_mut(index)?;

@@ -18,7 +18,7 @@ struct Body {
     status: Option<String>,
     error: Option<String>,
     warnings: Option<Vec<String>>,
-    /// VictoriaMetrics: some of its storage nodes did not answer.
+    /// `VictoriaMetrics`: some of its storage nodes did not answer.
     #[serde(rename = "isPartial")]
     partial: Option<Value>,
     data: Option<Data>,

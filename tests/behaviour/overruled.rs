@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{DEPLOYMENT, HPA, KANARY, SERVICE, World, phase, reason, slow_deployment};
+use crate::support::{DEPLOYMENT, HPA, SERVICE, World, reason, slow_deployment};
 
 #[tokio::test]
 async fn a_promotion_that_is_undone_while_the_target_rolls_out_is_not_made_again() {
@@ -63,7 +63,9 @@ async fn a_service_and_an_autoscaler_that_the_spec_no_longer_asks_for_go() {
         .await;
     world.gone(&HPA, "app-kanary-batman").await;
     world.gone(&SERVICE, "app-kanary-batman").await;
-    assert_eq!(phase(&world.get(&KANARY, "batman").await), "Running");
+    // Other traffic is judged anew.
+    let anew = world.phase("batman", "Running").await;
+    assert_eq!(anew["status"]["run"], 2, "{anew:#}");
 }
 
 #[tokio::test]

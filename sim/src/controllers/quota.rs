@@ -1,4 +1,4 @@
-//! The controller of ResourceQuotas: tells how much of each is used.
+//! The controller of `ResourceQuota` objects: tells how much of each is used.
 
 use serde_json::json;
 

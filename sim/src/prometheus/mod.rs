@@ -98,7 +98,7 @@ pub enum Mood {
     OneInfinite(usize),
     /// Without one of the series.
     Without(usize),
-    /// As it should, and says in VictoriaMetrics' way that parts are missing.
+    /// As it should, and says in the way of `VictoriaMetrics` that parts are missing.
     Partial,
     /// As it should, with a warning.
     Warning(String),

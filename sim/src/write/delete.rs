@@ -38,11 +38,7 @@ impl Txn<'_> {
             return Ok(Deleted::Gone(live));
         }
         let mut object = live.value();
-        let finalizer = match options.propagation.as_deref() {
-            Some("Foreground") => Some("foregroundDeletion"),
-            Some("Orphan") => Some("orphan"),
-            _ => None,
-        };
+        let finalizer = propagation_finalizer(options);
         if let Some(finalizer) = finalizer.filter(|name| !live.meta.finalizers.iter().any(|known| known == name)) {
             let finalizers = live.meta.finalizers.iter().map(String::as_str).chain([finalizer]);
             object["metadata"]["finalizers"] = finalizers.collect();
@@ -78,5 +74,14 @@ impl Txn<'_> {
             return Ok(Deleted::Going(live));
         }
         self.store(resource, object, false).map(Deleted::Going)
+    }
+}
+
+/// The finalizer that a way of deletion puts on the object.
+fn propagation_finalizer(options: &DeleteOptions) -> Option<&'static str> {
+    match options.propagation.as_deref() {
+        Some("Foreground") => Some("foregroundDeletion"),
+        Some("Orphan") => Some("orphan"),
+        _ => None,
     }
 }

@@ -30,6 +30,7 @@ fn what_a_deployment_said_of_its_former_spec_is_no_word_on_the_new_one() {
 }
 
 /// A canary with these fields of `metadata`, `spec.strategy.rollingUpdate` and `status`.
+#[allow(clippy::needless_pass_by_value, reason = "called with json!")]
 fn canary(meta: Value, rolling: Value, status: Value) -> Deployment {
     let mut object = json!({
         "metadata": {"name": "x", "uid": "u", "labels": {names::IS_KANARY: "true"}},
@@ -109,6 +110,7 @@ fn an_outage_is_remembered_by_who_watched_it() {
 }
 
 /// A pod of the canary with this status.
+#[allow(clippy::needless_pass_by_value, reason = "called with json!")]
 fn seen_pod(image: &str, status: Value) -> PodRow {
     let object = json!({
         "metadata": {"name": "x-1", "uid": "p", "ownerReferences": [
@@ -127,6 +129,7 @@ fn waiting(reason: &str, message: &str) -> Value {
     }]})
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "called with json!")]
 fn crashed(state: Value) -> Value {
     let last = json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}});
     json!({"containerStatuses": [{

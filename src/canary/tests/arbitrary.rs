@@ -6,6 +6,7 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Value, json};
 
 use super::{
+    arbitrary_spec::spec,
     input::{self, UID, t0, template},
     under_way::under_way,
 };
@@ -28,83 +29,8 @@ pub(super) fn time() -> impl Strategy<Value = Timestamp> {
     ]
 }
 
-fn any_of(values: &'static [&'static str]) -> impl Strategy<Value = Value> {
+pub(super) fn any_of(values: &'static [&'static str]) -> impl Strategy<Value = Value> {
     select(values).prop_map(|text| serde_yaml_ng::from_str(text).unwrap())
-}
-
-/// Mostly one that can be; a whole spec is refused for one that can't.
-fn duration() -> impl Strategy<Value = Value> {
-    prop_oneof![
-        12 => any_of(&["0s", "1ms", "20s", "1m", "10m", "2562047h", "null"]),
-        1 => any_of(&["99999999999999999999h", "-1s", "''"]),
-    ]
-}
-
-fn item() -> impl Strategy<Value = Value> {
-    let sound = any_of(&[
-        "{manual: {}}",
-        "{manual: {status: valid}}",
-        "{manual: {status: invalid}}",
-        "{manual: {statusAfterDeadline: valid}}",
-        "{manual: {statusAfterDeadline: invalid}}",
-        "{labelWatch: {podInvalidationLabels: {bad: 'true'}}}",
-        "{labelWatch: {deploymentInvalidationLabels: {bad: 'true'}}}",
-        "{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}}}",
-        "{promQL: {prometheusService: 'p:9090', query: up, noResult: {}, onNoData: fail, failureLimit: 1}}",
-        "{promQL: {prometheusService: 'p:9090', query: up, boolean: {}, consecutiveErrorLimit: 2, minSamples: 2}}",
-    ]);
-    prop_oneof![30 => sound, 1 => any_of(&["{}", "7"])]
-}
-
-/// A spec. Mostly one that can be run, with a field of nonsense here and there.
-pub(super) fn spec() -> impl Strategy<Value = Value> {
-    let traffic = any_of(&["none", "none", "service", "kanary-service", "both", "mirror", "''"]);
-    let scale = any_of(&[
-        "{}",
-        "{static: {replicas: 2}}",
-        "{percent: {value: 20}}",
-        "{hpa: {maxReplicas: 3}}",
-        "{static: {replicas: -1}}",
-    ]);
-    let service = any_of(&["svc", "svc", "svc", "''", "null"]);
-    let rollout = any_of(&[
-        "{}",
-        "{mode: dry-run}",
-        "{onFailure: retain}",
-        "{onTargetChange: promote}",
-        "{rollbackOnFailure: true}",
-        "{progressDeadline: 0s}",
-        "{progressDeadline: 2562047h}",
-        "{rollbackOnFailure: true, progressDeadline: 10s}",
-    ]);
-    let labels = any_of(&[
-        "{app: myapp}",
-        "{app: myapp}",
-        "{app: myapp, bad: 'true'}",
-        "{}",
-        "{'': ''}",
-        "null",
-        "7",
-    ]);
-    let schedule =
-        prop_oneof![8 => Just(Value::Null), 4 => time().prop_map(|at| json!(at.to_string())), 1 => Just(json!("soon"))];
-    let words = (
-        any_of(&["null", "null", "null", "valid", "invalid"]),
-        any::<bool>(),
-        any_of(&["null", "1", "-9223372036854775808"]),
-    );
-    let validation = (duration(), duration(), vec(item(), 0..4), any::<bool>());
-    (traffic, scale, service, rollout, labels, schedule, words, validation).prop_map(
-        |(traffic, scale, service, rollout, labels, schedule, (verdict, paused, retry), validation)| {
-            let (delay, period, items, no_update) = validation;
-            json!({
-                "deploymentName": "myapp", "serviceName": service, "scale": scale, "traffic": {"source": traffic},
-                "rollout": rollout, "schedule": schedule, "verdict": verdict, "paused": paused, "retry": retry,
-                "template": {"spec": {"template": {"metadata": {"labels": labels}, "spec": {"containers": [{}]}}}},
-                "validation": {"initialDelay": delay, "validationPeriod": period, "items": items, "noUpdate": no_update},
-            })
-        },
-    )
 }
 
 fn conditions() -> impl Strategy<Value = Vec<Condition>> {
@@ -355,6 +281,7 @@ fn tally() -> impl Strategy<Value = Tally> {
 }
 
 /// Whatever may be seen around this Kanary.
+#[allow(clippy::too_many_lines, reason = "one field after the other")]
 pub(super) fn observation(canary: &Canary) -> impl Strategy<Value = Observation> + use<> {
     let run = canary.run(&canary.spec);
     let marker = canary.marker(&canary.spec);

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::stored;
+use super::{measured::tally, stored};
 use crate::{
     api::{GoDuration, Kanary, KanaryKind, names},
     canary::{
@@ -16,7 +16,6 @@ use crate::{
             Cause, Created, Deployment, LiveTarget, Observation, Outage, Owned, Pod, Promotion, Refusal, SelectorView,
             Service, Stray, Versions,
         },
-        validation::{Outcome, Sample, Tally},
     },
 };
 
@@ -157,11 +156,11 @@ pub(super) fn time(value: &Value) -> Option<Timestamp> {
         .map(|text| text.parse().unwrap_or_else(|e| panic!("{text}: {e}")))
 }
 
-fn text(value: &Value) -> Option<String> {
+pub(super) fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
-fn number(value: &Value) -> Option<u32> {
+pub(super) fn number(value: &Value) -> Option<u32> {
     value.as_u64().map(|number| u32::try_from(number).unwrap())
 }
 
@@ -171,6 +170,7 @@ fn labels(value: &Value) -> Labels {
 
 /// What was seen. The target and the production Service are there unless they are null; anything else is only there if
 /// the case says so.
+#[allow(clippy::too_many_lines, reason = "one field after the other")]
 pub(super) fn observation(canary: &Canary, spec: &Spec, short: &Value) -> Observation {
     for name in short.as_object().into_iter().flat_map(|fields| fields.keys()) {
         let known = [
@@ -376,46 +376,5 @@ fn pod(canary: &Canary, spec: &Spec, value: &Value) -> Pod {
         ready: value["ready"] != json!(false),
         edited: value["edited"] == json!(true),
         cause: cause(&value["cause"]),
-    }
-}
-
-/// `last` is an outcome and a message: `Pass 0.2 on pod x`. All pods were ready when it was measured, unless `pods` names
-/// those that were.
-fn tally(value: &Value, pods: &Value) -> Tally {
-    let all = || {
-        let names = pods.as_array().into_iter().flatten();
-        names.map(|pod| text(&pod["name"]).unwrap_or("x".to_owned())).collect()
-    };
-    let pods = serde_json::from_value(value["pods"].clone()).unwrap_or_else(|_| all());
-    let last = value["last"].as_str().map(|last| {
-        let (outcome, message) = last.split_once(' ').unwrap_or((last, ""));
-        let outcome = match outcome {
-            "Pass" => Outcome::Pass,
-            "Fail" => Outcome::Fail,
-            "NoData" => Outcome::NoData,
-            "Error" => Outcome::Error,
-            "Invalid" => Outcome::Invalid,
-            other => panic!("there is no outcome {other}"),
-        };
-        Sample {
-            outcome,
-            value: None,
-            message: message.to_owned(),
-        }
-    });
-    let is_empty = u32::from(last.as_ref().is_some_and(|last| last.outcome == Outcome::NoData));
-    Tally {
-        good: number(&value["good"]).unwrap_or_default(),
-        bad: number(&value["bad"]).unwrap_or_default(),
-        empty: number(&value["empty"]).unwrap_or(is_empty),
-        errors: number(&value["errors"]).unwrap_or_default(),
-        silence: number(&value["silence"]).unwrap_or(is_empty),
-        answers: number(&value["answers"]).unwrap_or_default(),
-        last,
-        last_check: time(&value["at"]),
-        pods,
-        pending: value["pending"] == json!(true),
-        resumed: value["resumed"] == json!(true),
-        ..Tally::default()
     }
 }

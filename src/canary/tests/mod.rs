@@ -8,6 +8,7 @@
 
 mod activation;
 mod arbitrary;
+mod arbitrary_spec;
 mod bad_input;
 mod bad_items;
 mod canary_changed;
@@ -17,14 +18,17 @@ mod deleted;
 mod edited_badly;
 mod edited_periods;
 mod failed_templates;
+mod forward;
 mod input;
 mod label_watch;
 mod leftovers;
 mod manual;
+mod measured;
 mod measuring;
 mod missing_target;
 mod model;
 mod not_coming_up;
+mod old_manual_verdicts;
 mod old_verdicts;
 mod other_traffic;
 mod outages;
@@ -45,6 +49,7 @@ mod shielded;
 mod stored;
 mod traffic;
 mod under_way;
+mod verdict;
 mod waiting;
 mod waits;
 

@@ -86,8 +86,8 @@ impl Judgement {
 
 /// The stored entry of an item: by what it asks or, where nothing is asked, by its place. Each is taken once.
 fn take<'a>(former: &mut [Option<&'a ItemStatus>], index: usize, item: &ItemStatus) -> Option<&'a ItemStatus> {
-    let is_it = |old: &Option<&ItemStatus>| old.is_some_and(|old| old.id.is_some() && old.id == item.id);
-    let place = former.iter().position(is_it).unwrap_or(index);
+    let is_it = |old: Option<&ItemStatus>| old.is_some_and(|old| old.id.is_some() && old.id == item.id);
+    let place = former.iter().position(|old| is_it(*old)).unwrap_or(index);
     let is_alike = |old: &mut &ItemStatus| {
         // An item that cannot be read any more keeps its name and place, and what was counted.
         let is_unreadable = item.id.is_none() && old.name == item.name;

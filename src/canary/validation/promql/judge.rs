@@ -215,8 +215,8 @@ pub(super) fn others(item: &PromQl, series: &Series, ready_pods: &[&str]) -> Str
 pub(super) fn unnamed(item: &PromQl, all: &[Series], ready_pods: &[&str], named: usize) -> String {
     let key = &item.pod_key;
     let number = if named == 0 { "no series" } else { "not every series" };
-    let nameless = all.iter().filter(|series| !series.labels.contains_key(key));
-    match nameless.filter_map(|series| alias(series, key, ready_pods)).next() {
+    let mut nameless = all.iter().filter(|series| !series.labels.contains_key(key));
+    match nameless.find_map(|series| alias(series, key, ready_pods)) {
         Some((label, pod)) => format!(
             "{number} has the label `{key}`, and the label `{label}` names the canary pod {pod}: set podNamekey to {label}"
         ),

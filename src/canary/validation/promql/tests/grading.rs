@@ -38,6 +38,7 @@ fn a_ratio_deviates_from_one() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table of cases")]
 fn a_value_deviates_from_the_mean_over_the_whole_result() {
     let yaml = "continuousValueDeviation: {maxDeviationPercent: 10, of: value}";
     let one = |lines: &[&str]| {
@@ -105,6 +106,7 @@ fn a_value_deviates_from_the_mean_over_the_whole_result() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table of cases")]
 fn the_share_of_bad_counts_is_judged_per_pod() {
     let yaml = "discreteValueOutOfList: {key: code, goodValues: ['200', '204'], tolerance: 7}";
     let item = item(yaml);

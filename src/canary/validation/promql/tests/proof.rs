@@ -75,6 +75,7 @@ fn evidence_is_asked_for_only_where_it_decides() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table of cases")]
 fn no_result_passes_only_with_evidence_of_every_ready_pod() {
     let own = item("noResult: {}\nevidenceQuery: up");
     let nothing = own.judge(&vector(&[]), None, &PODS);
