@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kanary::{
-    api::Word,
+    api::{Word, Words},
     canary::{
         Canary, decide,
         decision::Decision,
-        observation::Observation,
+        observation::{Observation, Versions},
         status::Phase,
         validation::{Item, Outcome, Tally},
     },
@@ -17,11 +17,11 @@ use kanary::{
 use serde_json::{Value, json};
 
 use crate::{
-    checker::Invariant::{self, Exposed, Measured, Template, Traffic, Verdict},
+    checker::Invariant::{self, Available, Exposed, Measured, Template, Traffic, Verdict},
     heard::Hears,
     mutants::{decides, is_caught_in, tampers, with_spec},
     scenario::Scenario,
-    trials::bad_for_a_while,
+    trials::{bad_for_a_while, nothing_is_measured},
     world::Wrong,
 };
 
@@ -148,17 +148,25 @@ fn too_few_samples_are_caught() {
     is_caught(&decides(wrong), Measured);
 }
 
+/// No data is as good as good data.
+fn trusts_silence(canary: &Canary, seen: &Observation, now: Timestamp) -> Decision {
+    with_tallies(canary, seen, now, |tally| {
+        if let Some(last) = tally.last.as_mut().filter(|last| last.outcome == Outcome::NoData) {
+            last.outcome = Outcome::Pass;
+            tally.good += 1;
+        }
+    })
+}
+
 #[test]
 fn success_on_no_data_is_caught_without_knowing_what_must_not_pass() {
-    let wrong: Decide = |canary, seen, now| {
-        with_tallies(canary, seen, now, |tally| {
-            if let Some(last) = tally.last.as_mut().filter(|last| last.outcome == Outcome::NoData) {
-                last.outcome = Outcome::Pass;
-                tally.good += 1;
-            }
-        })
-    };
-    is_caught_in(Scenario::of, &decides(wrong), &[Measured]);
+    is_caught_in(Scenario::of, &decides(trusts_silence), &[Measured]);
+}
+
+#[test]
+fn no_alerts_where_nothing_is_measured_are_caught() {
+    let unmeasured = |seed| Scenario::of_kinds(seed, &[nothing_is_measured]);
+    is_caught_in(unmeasured, &decides(trusts_silence), &[Measured]);
 }
 
 /// A controller that hears `change` of every answer with several series.
@@ -198,6 +206,47 @@ fn an_ignored_refusal_is_caught() {
         decide(&canary, seen, now)
     };
     is_caught(&decides(wrong), Verdict);
+}
+
+#[test]
+fn a_verdict_of_a_former_run_is_caught() {
+    let wrong: Decide = |canary, seen, now| {
+        let mut canary = canary.clone();
+        if let Some(verdicts) = &mut canary.status.verdicts {
+            verdicts.stale = Words::default();
+        }
+        decide(&canary, seen, now)
+    };
+    is_caught(&decides(wrong), Verdict);
+}
+
+#[test]
+fn time_in_which_the_canary_was_not_available_is_caught() {
+    let wrong: Decide = |canary, seen, now| {
+        let mut seen = seen.clone();
+        let since = canary.status.available_since.or(canary.status.available_at);
+        if let (Some(canary), Some(since)) = (&mut seen.canary, since)
+            && canary.available_since.is_some()
+        {
+            canary.available_since = Some(since);
+        }
+        decide(canary, &seen, now)
+    };
+    is_caught(&decides(wrong), Available);
+}
+
+#[test]
+fn a_canary_that_somebody_changed_is_caught() {
+    let wrong: Decide = |canary, seen, now| {
+        let mut seen = seen.clone();
+        seen.pods.iter_mut().for_each(|pod| pod.edited = false);
+        if let Some(canary) = &mut seen.canary {
+            canary.versions = Versions::Untouched;
+        }
+        seen.created = None;
+        decide(canary, &seen, now)
+    };
+    is_caught(&decides(wrong), Template);
 }
 
 #[test]

@@ -36,6 +36,7 @@ fn asks(item: &PromQlItem) -> Value {
         item.continuous_value_deviation,
         item.boolean,
         item.no_result,
+        item.evidence_query,
     ])
 }
 

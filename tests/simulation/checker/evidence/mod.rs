@@ -24,7 +24,6 @@ use std::collections::BTreeMap;
 use kanary::api::KanaryStatus;
 use kanary_sim::cluster::Event;
 
-use super::Invariant;
 use crate::heard::Heard;
 
 pub(crate) use self::rough::Rough;
@@ -38,17 +37,6 @@ use self::{
 };
 
 type Labels = BTreeMap<String, String>;
-
-/// Rules that are not applied yet, because the controller cannot keep them.
-const PENDING: &[Invariant] = &[Invariant::Available];
-
-/// Without what is not asked yet.
-fn asked(findings: Vec<Finding>) -> Vec<Finding> {
-    let asked = findings
-        .into_iter()
-        .filter(|(invariant, _)| !PENDING.contains(invariant));
-    asked.collect()
-}
 
 /// What is kept of the cluster's history.
 pub(crate) struct Evidence {
@@ -103,6 +91,6 @@ impl Evidence {
     /// What is wrong with a good verdict that was stored just now.
     pub(super) fn verdict(&self, uid: &str, status: &KanaryStatus, write: &Write) -> Vec<Finding> {
         let findings = Verdict::of(self, uid, status, write).map(|verdict| verdict.findings());
-        asked(findings.unwrap_or_default())
+        findings.unwrap_or_default()
     }
 }

@@ -60,7 +60,7 @@ impl Evidence {
         );
         findings.extend(promotion.unwanted().map(|what| (Invariant::Verdict, what)));
         findings.extend(promotion.loses_traffic(old, new).map(|what| (Invariant::Traffic, what)));
-        super::asked(findings)
+        findings
     }
 }
 
