@@ -161,20 +161,24 @@ impl Memory {
     }
 
     /// Records a measurement of the item that stood at its index when it was asked for, unless the run or the canary changed
-    /// since, or the item asks something else by now.
+    /// since, or the item asks something else by now. Whether or not it counts, it is waited for no longer.
     pub fn record(&self, check: &Check, sample: Sample) {
         let mut memory = self.lock();
-        let known = memory.get_mut(&check.key);
-        let known = known.filter(|known| known.run == check.run && known.canary.as_ref() == Some(&check.canary));
-        if let Some(known) = known {
-            let measured = Measured {
-                sample,
-                at: check.at,
-                pods: check.pods.clone(),
-                is_down: known.down_since.is_some_and(|since| since <= check.at),
-            };
-            known.tallies.record(check.index, &check.query, measured);
+        let Some(known) = memory.get_mut(&check.key).filter(|known| known.run == check.run) else {
+            // What is waited for was forgotten with the run.
+            return;
+        };
+        if known.canary.as_ref() != Some(&check.canary) {
+            known.tallies.discard(check.index, &check.query);
+            return;
         }
+        let measured = Measured {
+            sample,
+            at: check.at,
+            pods: check.pods.clone(),
+            is_down: known.down_since.is_some_and(|since| since <= check.at),
+        };
+        known.tallies.record(check.index, &check.query, measured);
     }
 
     /// The canary was created, and the API server answered this.

@@ -8,6 +8,7 @@ use super::{
     availability::is_available,
     decide::Step,
     decision::Decision,
+    integrity::canary,
     run::{clear_problem, report, set_problem, validating},
     status::{Draft, ERRORED, RECONCILING, RUNNING, STALLED, find},
     validation::{self, Item, Judgement, PATIENCE, Tally, Verdict, Window},
@@ -166,8 +167,11 @@ fn told(status: &KanaryStatus) -> Vec<(&str, &str, &str)> {
         .collect()
 }
 
-/// Queries that are due, and when the next one is.
+/// Queries that are due, and when the next one is. None while there is no canary that they could be about.
 fn checks(step: &Step<'_>, window: Window) -> (Vec<usize>, Option<Timestamp>) {
+    if canary(step).is_none() {
+        return (Vec::new(), None);
+    }
     let untold = Tally::default();
     let mut due = Vec::new();
     let mut next = None;

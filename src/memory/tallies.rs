@@ -76,34 +76,42 @@ impl Tallies {
 
     /// Records a measurement of the item that stood at `index` when it was asked for.
     pub(super) fn record(&mut self, index: usize, asked: &PromQl, measured: Measured) {
-        let is_it = |known: &Known| known.id == asked.id;
-        let place = match self.present.get(index).filter(|known| is_it(known)) {
-            Some(_) => Some(index),
-            None => self.present.iter().position(is_it),
-        };
-        let known = match place {
-            Some(place) => self.present.get_mut(place),
-            None => self.retired.iter_mut().find(|known| is_it(known)),
-        };
-        if let Some(known) = known {
-            let Measured {
-                sample,
-                at,
-                pods,
-                is_down,
-            } = measured;
-            if is_down {
-                known.tally.record_down(sample, at, pods);
-            } else {
-                known.tally.record(sample, at, pods);
-            }
+        let Some(tally) = self.asked(index, asked) else { return };
+        let Measured {
+            sample,
+            at,
+            pods,
+            is_down,
+        } = measured;
+        if is_down {
+            tally.record_down(sample, at, pods);
+        } else {
+            tally.record(sample, at, pods);
         }
     }
 
-    /// The canary was replaced: nothing is known of its successor.
+    /// An answer came that counts for nothing: the item that stood at `index` when it was asked for waits for it no longer.
+    pub(super) fn discard(&mut self, index: usize, asked: &PromQl) {
+        if let Some(tally) = self.asked(index, asked) {
+            tally.pending = false;
+        }
+    }
+
+    /// The tally that waits for an answer to what stood at `index` when it was asked. Of items that ask the same, one that
+    /// waits: each query that is under way is answered once.
+    fn asked(&mut self, index: usize, asked: &PromQl) -> Option<&mut Tally> {
+        let all = self.present.iter_mut().chain(&mut self.retired).enumerate();
+        let same = all.filter(|(_, known)| known.id == asked.id);
+        let best = same.min_by_key(|(place, known)| (!known.tally.pending, *place != index));
+        best.map(|(_, known)| &mut known.tally)
+    }
+
+    /// The canary was replaced: nothing is known of its successor. Queries that are under way stay under way.
     pub(super) fn forget(&mut self) {
         for known in self.present.iter_mut().chain(&mut self.retired) {
+            let pending = known.tally.pending;
             known.tally = Tally::default();
+            known.tally.pending = pending;
         }
     }
 
@@ -234,6 +242,37 @@ mod tests {
         tallies.record(1, query(&first[0]), measured(Outcome::Fail));
         tallies.arrange(&first, None);
         assert_eq!(bad(&tallies), [2, 0]);
+    }
+
+    #[test]
+    fn each_answer_finds_an_item_that_waits_for_one() {
+        let mut tallies = Tallies::default();
+        let twice = items(&["a", "a!"]);
+        tallies.arrange(&twice, None);
+        let waiting = |tallies: &Tallies| tallies.present().iter().filter(|tally| tally.pending).count();
+        tallies.mark_pending(0);
+        tallies.mark_pending(1);
+        // Another item comes before them while both queries are under way.
+        tallies.arrange(&items(&["b", "a", "a!"]), None);
+        tallies.record(0, query(&twice[0]), measured(Outcome::Fail));
+        tallies.record(1, query(&twice[1]), measured(Outcome::Fail));
+        assert_eq!((bad(&tallies), waiting(&tallies)), (vec![0, 1, 1], 0));
+    }
+
+    #[test]
+    fn a_query_that_is_under_way_stays_so_until_it_is_answered() {
+        let mut tallies = Tallies::default();
+        let items = items(&["a"]);
+        tallies.arrange(&items, None);
+        tallies.record(0, query(&items[0]), measured(Outcome::Fail));
+        tallies.mark_pending(0);
+        tallies.forget();
+        assert!(
+            bad(&tallies) == [0] && tallies.present()[0].pending,
+            "of the former canary"
+        );
+        tallies.discard(0, query(&items[0]));
+        assert_eq!(tallies.present(), [Tally::default()]);
     }
 
     fn stored(id: Option<&str>, name: &str, good: u32, bad: u32) -> ItemStatus {

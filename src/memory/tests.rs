@@ -136,6 +136,20 @@ fn what_was_measured_of_a_canary_says_nothing_about_its_successor() {
 }
 
 #[test]
+fn an_answer_that_counts_for_nothing_is_no_longer_waited_for() {
+    let ((canary, mut seen), memory) = (measured(), Memory::default());
+    let before = recalled(&memory, &canary, &mut seen);
+    let run = canary.marker(&canary.spec);
+    // It was asked for while the canary was not known here, or was another one.
+    for asked in ["", "another"] {
+        memory.mark_pending(&canary.key, &run, 0);
+        assert!(recalled(&memory, &canary, &mut seen).pending);
+        passes(&memory, &canary, asked, 10);
+        assert_eq!(recalled(&memory, &canary, &mut seen), before, "{asked:?}");
+    }
+}
+
+#[test]
 fn good_measurements_of_a_canary_that_was_not_available_prove_nothing() {
     let ((canary, mut seen), memory) = (measured(), Memory::default());
     recalled(&memory, &canary, &mut seen);

@@ -92,3 +92,19 @@ fn all_that_a_run_waits_for_is_said_at_once() {
         "#]],
     );
 }
+
+#[test]
+fn nothing_is_asked_about_a_canary_that_is_not_there() {
+    check(
+        "
+        spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: up, boolean: {}}}]}}
+        status: {phase: Running}
+        seen: {tallies: [{}]}
+        now: +25s
+        ",
+        expect![[r#"
+            create Deployment myapp-kanary-batman
+            wake at +15m0s
+        "#]],
+    );
+}
