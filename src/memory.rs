@@ -311,6 +311,13 @@ impl Memory {
         }
     }
 
+    /// An object may be there after all: the call that creates it failed, and may have been carried out all the same.
+    pub fn unmark_missing(&self, key: &Key, object: &str) {
+        if let Some(known) = self.lock().get_mut(key) {
+            known.missing.remove(object);
+        }
+    }
+
     /// The Kanary is gone.
     pub fn forget(&self, key: &Key) {
         self.lock().remove(key);

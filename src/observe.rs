@@ -67,7 +67,13 @@ impl Observer<'_> {
         }
         let mut read = false;
         if seen.target.is_none() {
-            read |= self.confirm::<Deployment>(canary, &spec.target).await?;
+            let found = self.confirm::<Deployment>(canary, &spec.target).await?;
+            read |= found;
+            // Only a run that has not begun creates the target. A canary of which nobody was told may be there: from a call
+            // without a reply, or from before a restart.
+            if !found && seen.canary.is_none() {
+                read |= self.confirm::<Deployment>(canary, &spec.canary).await?;
+            }
         }
         if let Some(name) = spec
             .service

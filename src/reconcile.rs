@@ -202,9 +202,13 @@ impl Context {
     async fn act(&self, canary: &Canary, action: &Action, now: Timestamp, right: Right) -> Result<(), ApiError> {
         let key = &canary.key;
         let Action::SetTemplate { .. } = action else {
-            let created = self.writer.act(canary, action, right).await?;
             let is_canary = matches!(action, Action::Create { name, .. } if *name == canary.spec.canary);
-            if let Some(created) = created.filter(|_| is_canary) {
+            let created = self.writer.act(canary, action, right).await;
+            if is_canary && created.is_err() {
+                let object = format!("Deployment/{}", canary.spec.canary);
+                self.memory.unmark_missing(key, &object);
+            }
+            if let Some(created) = created?.filter(|_| is_canary) {
                 self.memory.set_created(key, created);
             }
             return Ok(());

@@ -1,4 +1,7 @@
-use std::{convert::Infallible, sync::Mutex};
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex},
+};
 
 use http::{Request, Response};
 use kube::client::Body;
@@ -71,8 +74,8 @@ fn promoted_meanwhile(marker: &str) -> Client {
     Client::new(service, "shop")
 }
 
-#[tokio::test]
-async fn a_promotion_between_the_reading_of_the_target_and_of_its_history_is_not_taken_for_one_that_was_undone() {
+/// Batman, whose run has no status yet.
+fn batman() -> Canary {
     let kanary = json!({
         "metadata": {"name": "batman", "namespace": "shop", "uid": "u", "resourceVersion": "1"},
         "spec": {
@@ -80,7 +83,54 @@ async fn a_promotion_between_the_reading_of_the_target_and_of_its_history_is_not
             "template": {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "i"}]}}}},
         },
     });
-    let canary = Canary::parse(KanaryKind::Deployment, &serde_json::from_value(kanary).unwrap()).unwrap();
+    Canary::parse(KanaryKind::Deployment, &serde_json::from_value(kanary).unwrap()).unwrap()
+}
+
+/// An API server that has these Deployments and no other, and counts what is asked for.
+fn only(deployments: Vec<Value>, asked: Arc<Mutex<Vec<String>>>) -> Client {
+    let service = service_fn(move |request: Request<Body>| {
+        let name = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
+        let found = deployments.iter().find(|object| object["metadata"]["name"] == *name);
+        asked.lock().unwrap().push(name);
+        let missing = json!({"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404});
+        let (code, answer) = found.map_or((404, &missing), |found| (200, found));
+        let answer = Body::from(answer.to_string().into_bytes());
+        async move { Ok::<_, Infallible>(Response::builder().status(code).body(answer).unwrap()) }
+    });
+    Client::new(service, "shop")
+}
+
+#[tokio::test]
+async fn a_target_is_missing_from_the_beginning_only_if_there_is_no_canary_either() {
+    let canary = batman();
+    let made = json!({
+        "metadata": {"name": canary.spec.canary, "namespace": "shop", "uid": "c", "resourceVersion": "2"},
+        "spec": {"selector": {}, "template": {}},
+    });
+    for (there, found) in [(vec![made], Some("c".to_owned())), (vec![], None)] {
+        let asked = Arc::default();
+        let (client, cache, memory) = (only(there, Arc::clone(&asked)), Cache::default(), Memory::default());
+        let observer = Observer {
+            client: &client,
+            cache: &cache,
+            memory: &memory,
+        };
+        let now = Timestamp::UNIX_EPOCH;
+        for _ in 0..2 {
+            let seen = observer.observe(&canary, &canary.spec, now).await.unwrap();
+            assert_eq!(seen.canary.map(|canary| canary.uid), found);
+        }
+        assert_eq!(
+            *asked.lock().unwrap(),
+            ["myapp", canary.spec.canary.as_str()],
+            "once each"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_promotion_between_the_reading_of_the_target_and_of_its_history_is_not_taken_for_one_that_was_undone() {
+    let canary = batman();
     let spec = &canary.spec;
     let (client, cache, memory) = (
         promoted_meanwhile(&canary.marker(spec)),
