@@ -21,7 +21,10 @@ mod words;
 
 use std::collections::BTreeMap;
 
-use kanary::api::KanaryStatus;
+use kanary::{
+    api::KanaryStatus,
+    canary::status::{SUCCEEDED, find},
+};
 use kanary_sim::cluster::Event;
 
 use crate::heard::Heard;
@@ -88,8 +91,12 @@ impl Evidence {
         }
     }
 
-    /// What is wrong with a good verdict that was stored just now.
+    /// What is wrong with a good verdict that was stored just now. That of a target that was missing, and so was created, is
+    /// about no canary.
     pub(super) fn verdict(&self, uid: &str, status: &KanaryStatus, write: &Write) -> Vec<Finding> {
+        if find(status, SUCCEEDED).is_some_and(|passed| passed.reason == "TargetCreated") {
+            return Vec::new();
+        }
         let findings = Verdict::of(self, uid, status, write).map(|verdict| verdict.findings());
         findings.unwrap_or_default()
     }
