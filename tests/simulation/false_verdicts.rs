@@ -19,9 +19,10 @@ use serde_json::{Value, json};
 use crate::{
     checker::Invariant::{self, Available, Exposed, Measured, Template, Traffic, Verdict},
     heard::Hears,
-    mutants::{decides, is_caught_in, tampers, with_spec},
+    kinds::{passes, traffic_fails, traffic_passes},
+    mutants::{all_of, decides, fair, is_caught_in, tampers, with_spec},
     scenario::Scenario,
-    trials::{bad_for_a_while, nothing_is_measured},
+    trials::{bad_for_a_while, few_samples, nothing_is_measured, one_pod_bad},
     world::Wrong,
 };
 
@@ -74,7 +75,7 @@ fn a_canary_that_has_no_traffic_is_caught() {
         }
         vec![body]
     });
-    is_caught(&wrong, Traffic);
+    is_caught_in(all_of(traffic_passes), &wrong, &[Traffic]);
 }
 
 #[test]
@@ -87,7 +88,7 @@ fn a_canary_with_traffic_that_it_should_not_have_is_caught() {
         }
         vec![body]
     });
-    is_caught(&wrong, Traffic);
+    is_caught_in(all_of(passes), &wrong, &[Traffic]);
 }
 
 #[test]
@@ -99,11 +100,7 @@ fn a_promotion_that_takes_the_traffic_from_the_target_is_caught() {
         vec![body]
     });
     // In rough weather Services may not be known.
-    let fair = |seed| {
-        let mut trials = (0..).map(Scenario::trial).filter(|trial| trial.is_fair);
-        trials.nth(usize::try_from(seed).unwrap()).unwrap()
-    };
-    is_caught_in(fair, &wrong, &[Traffic]);
+    is_caught_in(fair(Scenario::trial), &wrong, &[Traffic]);
 }
 
 /// The same with other tallies.
@@ -129,8 +126,7 @@ fn a_measurement_before_the_deadline_that_counts_for_one_at_it_is_caught() {
 #[test]
 fn bad_measurements_that_are_forgiven_are_caught() {
     let wrong: Decide = |canary, seen, now| with_tallies(canary, seen, now, |tally| tally.bad = 0);
-    let turns_good = |seed| Scenario::of_kinds(seed, &[bad_for_a_while]);
-    is_caught_in(turns_good, &decides(wrong), &[Measured]);
+    is_caught_in(all_of(bad_for_a_while), &decides(wrong), &[Measured]);
 }
 
 #[test]
@@ -145,7 +141,7 @@ fn too_few_samples_are_caught() {
         });
         decide(&canary, seen, now)
     };
-    is_caught(&decides(wrong), Measured);
+    is_caught_in(all_of(few_samples), &decides(wrong), &[Measured]);
 }
 
 /// No data is as good as good data.
@@ -165,8 +161,7 @@ fn success_on_no_data_is_caught_without_knowing_what_must_not_pass() {
 
 #[test]
 fn no_alerts_where_nothing_is_measured_are_caught() {
-    let unmeasured = |seed| Scenario::of_kinds(seed, &[nothing_is_measured]);
-    is_caught_in(unmeasured, &decides(trusts_silence), &[Measured]);
+    is_caught_in(all_of(nothing_is_measured), &decides(trusts_silence), &[Measured]);
 }
 
 /// A controller that hears `change` of every answer with several series.
@@ -194,7 +189,7 @@ fn a_pod_that_stands_for_all_is_caught() {
             series["value"] = value.clone().unwrap_or_default();
         }
     });
-    is_caught(&wrong, Measured);
+    is_caught_in(all_of(one_pod_bad), &wrong, &[Measured]);
 }
 
 #[test]
@@ -276,5 +271,5 @@ fn a_failed_canary_that_stays_in_production_for_a_while_is_caught() {
         }
         decision
     };
-    is_caught(&decides(wrong), Exposed);
+    is_caught_in(all_of(traffic_fails), &decides(wrong), &[Exposed]);
 }

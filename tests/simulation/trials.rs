@@ -92,7 +92,7 @@ fn each_pod_good(make: &mut Maker<'_>) -> Case {
     make.case("every pod is good", of_pods(&json!({})), several(), &[End::Updated])
 }
 
-fn one_pod_bad(make: &mut Maker<'_>) -> Case {
+pub(crate) fn one_pod_bad(make: &mut Maker<'_>) -> Case {
     make.suffix = ONE_BAD;
     let ends = [failed("PromQLFailed")];
     make.case("one pod of three is bad", of_pods(&json!({})), several(), &ends)
@@ -115,7 +115,7 @@ fn bad_once(make: &mut Maker<'_>) -> Case {
     case.with(|truth| truth.plain = false)
 }
 
-fn few_samples(make: &mut Maker<'_>) -> Case {
+pub(crate) fn few_samples(make: &mut Maker<'_>) -> Case {
     let items = of_pods(&json!({"minSamples": 6}));
     make.case("six samples are needed", items, json!({}), &[End::Updated])
 }
