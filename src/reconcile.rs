@@ -204,9 +204,8 @@ impl Context {
         let Action::SetTemplate { .. } = action else {
             let is_canary = matches!(action, Action::Create { name, .. } if *name == canary.spec.canary);
             let created = self.writer.act(canary, action, right).await;
-            if is_canary && created.is_err() {
-                let object = format!("Deployment/{}", canary.spec.canary);
-                self.memory.unmark_missing(key, &object);
+            if let (Action::Create { object, name, .. }, Err(_)) = (action, &created) {
+                self.memory.unmark_missing(key, &format!("{}/{name}", object.as_str()));
             }
             if let Some(created) = created?.filter(|_| is_canary) {
                 self.memory.set_created(key, created);

@@ -138,7 +138,11 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
             ..Activation::default()
         };
     }
-    if let Some(late) = patience::uncreated(step).or_else(|| patience::late(step)) {
+    let actions = missing(step, target);
+    // A creation that failed may have been carried out all the same.
+    let is_uncreated = actions.iter().any(|action| matches!(action, Action::Create { .. }));
+    let uncreated = is_uncreated.then(|| patience::uncreated(step)).flatten();
+    if let Some(late) = uncreated.or_else(|| patience::late(step)) {
         return late;
     }
     if let Some(refusal) = step.refused() {
@@ -148,7 +152,7 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
         };
     }
     Activation {
-        actions: missing(step, target),
+        actions,
         wake: patience::until(step),
         ..Activation::default()
     }

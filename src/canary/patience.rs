@@ -76,13 +76,17 @@ pub(super) fn resumed(step: &Step<'_>, since: Timestamp) -> Timestamp {
 pub(super) fn late(step: &Step<'_>) -> Option<Activation> {
     let until = until(step)?;
     if until <= step.now && !step.seen.confirmed {
-        // A watch may be behind without anybody noticing.
-        return Some(Activation {
-            needs: Some(Need::LiveCanary),
-            ..Activation::default()
-        });
+        return Some(unconfirmed());
     }
     (until <= step.now).then(|| Activation::failed(EXCEEDED, unavailable(step)))
+}
+
+/// Nobody fails for what a watch did not tell: it may be behind without anybody noticing.
+fn unconfirmed() -> Activation {
+    Activation {
+        needs: Some(Need::LiveCanary),
+        ..Activation::default()
+    }
 }
 
 fn unavailable(step: &Step<'_>) -> String {
@@ -124,6 +128,9 @@ pub(super) fn next(step: &Step<'_>, retry_at: Timestamp) -> Option<Timestamp> {
 pub(super) fn uncreated(step: &Step<'_>) -> Option<Activation> {
     let refusal = step.seen.refusal.as_ref()?;
     uncreated_until(step).filter(|until| *until <= step.now)?;
+    if !step.seen.confirmed {
+        return Some(unconfirmed());
+    }
     let patience = GoDuration(step.spec.progress_deadline);
     let message = format!(
         "what the run needs could not be created within {patience}: {}",

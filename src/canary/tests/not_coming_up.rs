@@ -193,6 +193,43 @@ fn what_could_not_be_created_within_the_progress_deadline_ends_the_run() {
 }
 
 #[test]
+fn what_could_not_be_created_is_looked_for_before_the_run_ends() {
+    check(
+        "
+        seen: {refusal: {retryAt: +10m, uncreated: -20s}, confirmed: false}
+        now: +9m40s
+        ",
+        expect![[r#"
+            read LiveCanary
+        "#]],
+    );
+    // It is there: the call that failed was carried out.
+    check(
+        "
+        seen: {canary: {created: -20s, available: -10s}, refusal: {retryAt: +9m, uncreated: -20s}}
+        now: +9m40s
+        ",
+        expect![[r#"
+            phase Scheduled → Running
+            Scheduled=True Started: the run has started
+            Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
+            Traffic=False TrafficSet: the canary gets no traffic
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +14m50s
+            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +14m50s
+            currentTraffic none
+            initialDelay 0s
+            validationPeriod 15m0s
+            startTime -20s
+            availableAt -10s
+            validationStartTime -10s
+            deadline +14m50s
+            item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
+            shows Running 9m50s/15m0s
+        "#]],
+    );
+}
+
+#[test]
 fn a_restart_does_not_begin_the_progress_deadline_anew() {
     check(
         "
