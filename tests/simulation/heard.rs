@@ -25,8 +25,8 @@ pub(crate) struct Heard(Option<Arc<Mutex<Log>>>);
 struct Log {
     /// Queries that were answered, by host and text.
     queries: BTreeMap<(String, String), Vec<Query>>,
-    /// When a replica read a Deployment the last time.
-    reads: BTreeMap<(String, String), Timestamp>,
+    /// When a replica read a Deployment.
+    reads: BTreeMap<(String, String), Vec<Timestamp>>,
 }
 
 /// A query that was answered.
@@ -125,14 +125,17 @@ impl Heard {
         if let Some(name) = deployment.filter(|_| head.method == http::Method::GET && in_time)
             && let Some(mut log) = self.lock()
         {
-            log.reads.insert((actor.to_owned(), name.to_owned()), now);
+            let place = (actor.to_owned(), name.to_owned());
+            log.reads.entry(place).or_default().push(now);
         }
     }
 
-    /// When a replica read a Deployment the last time.
-    pub(crate) fn read(&self, actor: &str, deployment: &str) -> Option<Timestamp> {
+    /// When a replica read a Deployment the last time until a moment: a request may be carried out late, after others.
+    pub(crate) fn read(&self, actor: &str, deployment: &str, until: Timestamp) -> Option<Timestamp> {
         let place = (actor.to_owned(), deployment.to_owned());
-        self.lock()?.reads.get(&place).copied()
+        let log = self.lock()?;
+        let mut reads = log.reads.get(&place)?.iter().rev();
+        reads.find(|read| **read <= until).copied()
     }
 
     /// The answers about a time that were given until a moment, with the texts of their queries.

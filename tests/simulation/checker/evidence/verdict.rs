@@ -54,7 +54,7 @@ impl<'a> Verdict<'a> {
         let passed = run.passed.as_ref()?;
         let canary = evidence.canaries.get(&passed.canary)?;
         let lag = evidence.rough.lag(write.at);
-        let read = evidence.heard.read(&write.actor, &canary.name);
+        let read = evidence.heard.read(&write.actor, &canary.name, write.sent);
         Some(Self {
             evidence,
             kanary,
@@ -66,7 +66,7 @@ impl<'a> Verdict<'a> {
             actor: &write.actor,
             at: write.at,
             sent: write.sent,
-            read: read.filter(|read| *read <= write.sent).unwrap_or(write.sent - lag),
+            read: read.unwrap_or(write.sent - lag),
             in_charge: write.in_charge,
             deadline: status.deadline,
             lag,
