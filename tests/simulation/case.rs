@@ -60,7 +60,7 @@ pub(crate) enum Act {
     DeletePod,
     /// Deletes the canary, if it is there.
     DeleteCanary,
-    /// Patches the canary, if it is there.
+    /// Patches the canary, as soon as it has pods.
     PatchCanary(Value),
 }
 

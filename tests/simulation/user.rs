@@ -116,7 +116,10 @@ async fn do_it(world: &World, case: &Case, act: &Act, replicas: i32) {
         Act::DeleteCanary => delete_any(world, "Deployment", &case.name).await,
         Act::PatchCanary(patch) => {
             let canary = kanary::api::names::canary_name(target, &case.name);
-            world.patch("Deployment", &canary, patch).await;
+            // An edit before it has pods would be one of what they run.
+            while any_of(world, "Pod", &case.name).await.is_none() || !world.patch("Deployment", &canary, patch).await {
+                sleep(BLINK).await;
+            }
         }
     }
 }
