@@ -119,10 +119,11 @@ impl ApiError {
         is_silence(&self.source)
     }
 
-    /// The object does not exist.
+    /// The object does not exist. A webhook that says so says nothing about the object.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
-        matches!(&*self.source, kube::Error::Api(status) if status.reason == "NotFound")
+        let by_webhook = |message: &str| message.contains("admission webhook");
+        matches!(&*self.source, kube::Error::Api(status) if status.reason == "NotFound" && !by_webhook(&status.message))
     }
 
     /// What is done about it: the one place that says so.

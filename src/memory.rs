@@ -2,6 +2,7 @@
 //! be lost: a new owner goes on from the status.
 
 mod attempts;
+mod leaving;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,7 +19,7 @@ use crate::{
         Canary, Key,
         canary::Spec,
         decision::{Action, Notice},
-        observation::{Created, Deployment, Observation, Promotion},
+        observation::{Created, Deployment, Observation, Promotion, Ways},
         status::Phase,
         validation::Sample,
     },
@@ -55,6 +56,10 @@ struct Remembered {
     /// This controller gave the run its verdict.
     judged: bool,
     no_former_template: bool,
+    /// Ways out of production that failed.
+    ways: Ways,
+    /// The pods of the run were read live after its verdict.
+    pods_confirmed: bool,
     said: HashSet<(String, Timestamp)>,
     /// The epoch under which the Kanary was read live, or its status was written: since then nobody else did.
     current: Option<i64>,
@@ -130,6 +135,8 @@ impl Memory {
         seen.refusal.clone_from(&known.writes.refusal);
         seen.promotion = known.promotion.clone();
         seen.no_former_template = known.no_former_template;
+        seen.ways = known.ways.clone();
+        seen.pods_confirmed = known.pods_confirmed;
     }
 
     /// A promotion is about to be made: until there is a reply, it may have been. The former state is handed back.
@@ -255,11 +262,16 @@ impl Memory {
         }
     }
 
-    /// A status was written. (It may be the one that tells of a refusal, which stays.)
-    pub fn status_written(&self, key: &Key, status: &KanaryStatus) {
+    /// A status was written over `former`. (It may be the one that tells of a refusal, which stays. But what was refused
+    /// before a verdict does not hold up what follows it.)
+    pub fn status_written(&self, key: &Key, former: &KanaryStatus, status: &KanaryStatus) {
         if let Some(known) = self.lock().get_mut(key) {
             known.attempts = 0;
-            known.judged |= Phase::of(status) > Phase::Running;
+            let ended = Phase::of(status) > Phase::Running;
+            known.judged |= ended;
+            if ended && Phase::of(former) != Phase::of(status) {
+                known.writes.succeed();
+            }
         }
     }
 

@@ -152,6 +152,12 @@ impl Observer<'_> {
             seen.confirmed = true;
             return Ok(());
         }
+        if need == Need::LivePods {
+            self.confirm_pods(canary, spec).await?;
+            self.memory.mark_pods_confirmed(&canary.key);
+            *seen = self.again(canary, spec);
+            return Ok(());
+        }
         if need == Need::LiveCanary {
             let known = seen.canary.as_ref().map(|canary| canary.uid.as_str());
             self.confirm_canary(canary, spec, known).await?;
@@ -206,10 +212,10 @@ impl Observer<'_> {
     /// The canary as it is now, and its pods if their labels are judged. `known` is the uid of the one that is known.
     async fn confirm_canary(&self, canary: &Canary, spec: &Spec, known: Option<&str>) -> Result<(), ApiError> {
         let namespace = &canary.key.namespace;
-        let failed = |verb, kind: &'static str, error| ApiError::new(verb, kind.into(), namespace, &spec.canary, error);
         let api: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
         let live = within(CALL_TIMEOUT, api.get_opt(&spec.canary)).await;
-        if let Some(live) = live.map_err(|error| failed("get", "Deployment", error))? {
+        let live = live.map_err(|error| ApiError::new("get", "Deployment".into(), namespace, &spec.canary, error))?;
+        if let Some(live) = live {
             Deployment::put(self.cache, &live);
         } else {
             let place = (namespace.clone(), spec.canary.clone());
@@ -217,13 +223,22 @@ impl Observer<'_> {
         }
         let judges_pods = |item: &Item| matches!(item, Item::LabelWatch { pods: Some(_), .. });
         if spec.validation.items.iter().any(judges_pods) {
-            let of_run =
-                ListParams::default().labels(&format!("{RUN}={},{KANARY_NAME}={}", canary.run(spec), canary.key.name));
-            let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-            let pods = within(CALL_TIMEOUT, api.list(&of_run)).await;
-            for pod in pods.map_err(|error| failed("list the pods of", "Deployment", error))? {
-                Pod::put(self.cache, &pod);
-            }
+            self.confirm_pods(canary, spec).await?;
+        }
+        Ok(())
+    }
+
+    /// The pods of the run as they are now.
+    async fn confirm_pods(&self, canary: &Canary, spec: &Spec) -> Result<(), ApiError> {
+        let namespace = &canary.key.namespace;
+        let of_run =
+            ListParams::default().labels(&format!("{RUN}={},{KANARY_NAME}={}", canary.run(spec), canary.key.name));
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let pods = within(CALL_TIMEOUT, api.list(&of_run)).await;
+        let pods = pods
+            .map_err(|error| ApiError::new("list the pods of", "Deployment".into(), namespace, &spec.canary, error))?;
+        for pod in pods {
+            Pod::put(self.cache, &pod);
         }
         Ok(())
     }

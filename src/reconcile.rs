@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
 use kube::Client;
 use tokio::{sync::mpsc, time::Instant};
@@ -52,6 +53,9 @@ pub struct Context {
     /// Whose Kanaries are ours.
     pub fence: Arc<Fence>,
 }
+
+/// How many pods leave production at the same time.
+const TOGETHER: usize = 16;
 
 /// A turn that may follow at once, until nothing is left to do, is cut off here: a decision that never comes to rest must
 /// not keep a worker.
@@ -154,19 +158,32 @@ impl Context {
         now: Timestamp,
         right: Right,
     ) -> Result<Next, ApiError> {
-        for action in &decision.actions {
-            if self.memory.is_undone(&canary.key, action, now) {
-                // Decided anew, with that in mind.
+        if decision.leaves {
+            if let Err((action, error)) = self.leave(canary, &decision, now, right).await {
+                if error.class() == Class::Fenced {
+                    return Err(error);
+                }
+                // A failed canary does not wait: the next decision knows of the failure, and takes another way.
+                tracing::warn!(key = %canary.key, error = error.message(), "a canary could not leave production so");
+                let (key, ended) = (&canary.key, self.clock.now());
+                self.memory.could_not_leave(key, action, &error, now, ended);
                 return Ok(Next::Again);
             }
-            let done = self.act(canary, action, now, right).await;
-            self.count(label(action), &done);
-            if let Err(error) = &done {
-                self.memory.failed(&canary.key, error, self.clock.now());
+        } else {
+            for action in &decision.actions {
+                if self.memory.is_undone(&canary.key, action, now) {
+                    // Decided anew, with that in mind.
+                    return Ok(Next::Again);
+                }
+                let done = self.act(canary, action, now, right).await;
+                self.count(label(action), &done);
+                if let Err(error) = &done {
+                    self.memory.failed(&canary.key, error, self.clock.now());
+                }
+                done?;
+                self.memory.done(&canary.key, action, now);
+                tracing::debug!(key = %canary.key, action = label(action), "done");
             }
-            done?;
-            self.memory.done(&canary.key, action, now);
-            tracing::debug!(key = %canary.key, action = label(action), "done");
         }
         if !decision.actions.is_empty() {
             self.memory.succeeded(&canary.key);
@@ -177,7 +194,7 @@ impl Context {
             let done = self.writer.write_status(canary, status, right, now).await;
             self.count("status", &done);
             let is_kept = done?;
-            self.memory.status_written(&canary.key, status);
+            self.memory.status_written(&canary.key, &canary.status, status);
             if !is_kept {
                 let delay = self.memory.restless(&canary.key);
                 tracing::error!(
@@ -195,6 +212,42 @@ impl Context {
         }
         self.announce(canary, now, right).await;
         Ok(Next::At(decision.wake))
+    }
+
+    /// Takes pods out of production, several at the same time. The first write that fails stops the rest.
+    async fn leave<'a>(
+        &self,
+        canary: &Canary,
+        decision: &'a Decision,
+        now: Timestamp,
+        right: Right,
+    ) -> Result<(), (&'a Action, ApiError)> {
+        let mut under_way = FuturesUnordered::new();
+        for action in &decision.actions {
+            under_way.push(self.leave_by(canary, action, now, right));
+            if under_way.len() >= TOGETHER {
+                under_way.next().await.unwrap_or(Ok(()))?;
+            }
+        }
+        while let Some(done) = under_way.next().await {
+            done?;
+        }
+        Ok(())
+    }
+
+    async fn leave_by<'a>(
+        &self,
+        canary: &Canary,
+        action: &'a Action,
+        now: Timestamp,
+        right: Right,
+    ) -> Result<(), (&'a Action, ApiError)> {
+        let done = self.act(canary, action, now, right).await;
+        self.count(label(action), &done);
+        done.map_err(|error| (action, error))?;
+        tracing::debug!(key = %canary.key, action = label(action), "done");
+        self.memory.left(&canary.key, action);
+        Ok(())
     }
 
     /// Does one action, and remembers what the API server made of it. A promotion is remembered before as well, because there

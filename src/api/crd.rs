@@ -191,6 +191,14 @@ fn crd(kind: KanaryKind) -> Value {
                         "message": "the target (spec.deploymentName, else spec.template.metadata.name, else the name of \
                                     the Kanary) can't change: create another Kanary for another target",
                     }, {
+                        // A Kanary that was stored before there was this rule has conditions: its status can be written.
+                        "rule": "(has(self.status) && has(self.status.conditions)) || !self.metadata.name.contains('.') || \
+                                 !has(self.spec.traffic) || !has(self.spec.traffic.source) || \
+                                 !(self.spec.traffic.source in ['kanary-service', 'both']) || \
+                                 (has(self.spec.traffic.kanaryService) && self.spec.traffic.kanaryService != '')",
+                        "message": "the canary's Service is named after the Kanary, and the name of a Service has no dots: \
+                                    set spec.traffic.kanaryService, or rename the Kanary",
+                    }, {
                         // At the root: a rule on the status would not be asked when the whole status is taken away.
                         "rule": "!has(oldSelf.status) || !has(oldSelf.status.epoch) || (has(self.status) && \
                                  has(self.status.epoch) && self.status.epoch >= oldSelf.status.epoch)",

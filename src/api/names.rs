@@ -45,6 +45,15 @@ pub const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
 /// Annotation in which the Deployment controller counts the versions of a Deployment.
 pub const REVISION: &str = "deployment.kubernetes.io/revision";
 
+/// Label in which the Deployment controller keeps the pods of a Deployment's versions apart.
+pub const POD_TEMPLATE_HASH: &str = "pod-template-hash";
+
+/// Whether a label or an annotation is one of those that only Kanary sets.
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    name.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/'))
+}
+
 /// Field manager of every write.
 pub const FIELD_MANAGER: &str = "kanary";
 

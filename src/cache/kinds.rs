@@ -11,11 +11,19 @@ use super::{
     table::Table,
     view::{self, PodRow, ServiceRow},
 };
-use crate::canary::{
-    Key,
-    decision::ObjectKind,
-    observation::{Deployment, Owned},
+use crate::{
+    api::names::{POD_TEMPLATE_HASH, is_reserved},
+    canary::{
+        Key,
+        decision::ObjectKind,
+        observation::{Deployment, Owned},
+    },
 };
+
+/// Whether a Service of a user's may select by this label.
+fn is_users(label: &str) -> bool {
+    !is_reserved(label) && label != POD_TEMPLATE_HASH
+}
 
 impl Cached for KubeDeployment {
     type View = Deployment;
@@ -57,6 +65,9 @@ impl Cached for KubeService {
         let mut keys = keys(&state.by_service, place);
         let owner = (row.owned.owner.as_ref(), row.owned.owner_name.as_ref());
         state.enlist_owned(ObjectKind::Service, place, owner, there, &mut keys);
+        if let Some((label, value)) = first {
+            keys.extend(state.canaries_with(&place.0, label, value));
+        }
         keys
     }
 }
@@ -92,9 +103,22 @@ impl Cached for KubePod {
     }
 
     fn touch(state: &mut State, place: &Place, row: &PodRow, there: bool) -> Vec<Key> {
-        let (namespace, name) = place.clone();
-        let deployment = (namespace, row.deployment.clone());
-        enlist(&mut state.pods_of, deployment.clone(), name, there);
-        keys(&state.by_deployment, &deployment)
+        let (namespace, name) = place;
+        for (label, value) in row.pod.labels.iter().filter(|(label, _)| is_users(label)) {
+            let labelled = (namespace.clone(), label.clone(), value.clone());
+            enlist(&mut state.labelled, labelled, name.clone(), there);
+        }
+        let mut keys = Vec::new();
+        if let Some(deployment) = &row.deployment {
+            let deployment = (namespace.clone(), deployment.clone());
+            keys.extend(self::keys(&state.by_deployment, &deployment));
+            enlist(&mut state.pods_of, deployment, name.clone(), there);
+        }
+        if let Some((kind, kanary)) = &row.kanary {
+            let key = Key::at(*kind, (namespace.clone(), kanary.clone()));
+            keys.extend(Some(&key).filter(|key| state.kanaries.contains_key(*key)).cloned());
+            enlist(&mut state.pods_by, key, name.clone(), there);
+        }
+        keys
     }
 }

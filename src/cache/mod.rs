@@ -4,6 +4,7 @@
 //! every change costs O(log n); only what a Kanary names is ever looked at for it.
 
 mod kinds;
+mod reach;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -24,12 +25,11 @@ use self::{
     view::{PodRow, ServiceRow},
 };
 use crate::{
-    api::{Kanary, KanaryKind, names::RUN},
+    api::{Kanary, KanaryKind},
     canary::{
         Canary, Key,
         canary::Spec,
         decision::ObjectKind,
-        labels::Labels,
         observation::{Deployment, Observation, Owned, Stray},
         traffic::template_labels,
     },
@@ -57,6 +57,10 @@ pub(crate) struct State {
     pods: Table<PodRow>,
     /// Names of the pods of a Deployment.
     pods_of: HashMap<Place, BTreeSet<String>>,
+    /// Names of the pods whose labels name a Kanary.
+    pods_by: HashMap<Key, BTreeSet<String>>,
+    /// Names of the canary pods by namespace and label: which of them a Service that was changed selects.
+    labelled: HashMap<(String, String, String), BTreeSet<String>>,
 }
 
 /// An object that the cache keeps, trimmed to a [`View`].
@@ -83,10 +87,11 @@ pub(crate) trait Cached: Resource<DynamicType = ()> + Clone + std::fmt::Debug {
         if !Self::table(state).is_news(&place, &uid, version, &mut view) {
             return Vec::new();
         }
-        if let Some(former) = Self::table(state).remove(&place) {
-            Self::touch(state, &place, &former, false);
-        }
-        let keys = Self::touch(state, &place, &view, true);
+        let former = Self::table(state).remove(&place);
+        let mut keys = former.map_or_else(Vec::new, |former| Self::touch(state, &place, &former, false));
+        keys.extend(Self::touch(state, &place, &view, true));
+        keys.sort();
+        keys.dedup();
         Self::table(state).insert(place, uid, version, view);
         keys
     }
@@ -156,17 +161,6 @@ fn interests(key: &Key, spec: &Spec) -> (Vec<Place>, Vec<Place>) {
 }
 
 impl State {
-    /// Selectors of the Services of a namespace that are not ours and may select `labels`.
-    fn production_selectors(&self, namespace: &str, labels: Labels) -> Vec<Labels> {
-        labels
-            .into_iter()
-            .filter_map(|(label, value)| self.production.get(&(namespace.to_owned(), label, value)))
-            .flatten()
-            .filter_map(|name| self.services.get(&(namespace.to_owned(), name.clone())))
-            .map(|row| row.service.selector.clone())
-            .collect()
-    }
-
     /// What a Kanary owns and does not ask for.
     fn strays(&self, canary: &Canary, spec: &Spec) -> Vec<Stray> {
         let owned = self.owned_by.get(&canary.uid).into_iter().flatten();
@@ -337,35 +331,30 @@ impl Cache {
         let namespace = &canary.key.namespace;
         let place = |name: &String| (namespace.clone(), name.clone());
         let canary_place = place(&spec.canary);
-        let run = canary.run(spec);
-        let pods = state.pods_of.get(&canary_place).into_iter().flatten();
-        let pods = pods
-            .filter_map(|name| state.pods.get(&place(name)))
-            .filter(|row| row.pod.labels.get(RUN) == Some(&run))
-            .map(|row| row.pod.clone())
-            .collect();
-        let canary_view = state.deployments.get(&canary_place).cloned();
-        let creating = canary_view.is_none() && !spec.in_production();
+        let (pods, other_pods) = state.pods(canary, spec);
+        let target = state.deployments.get(&place(&spec.target)).cloned();
+        let template = template_labels(spec);
+        let all_pods = pods.iter().chain(&other_pods).map(|pod| &pod.labels);
+        let of_target = target.iter().map(|target| &target.pod_labels);
+        let own = spec.kanary_service.as_ref();
+        let own = own.and_then(|name| state.services.get(&place(name)));
+        let production = spec.service.as_ref();
+        let production = production.and_then(|name| state.services.get(&place(name)));
         Observation {
-            target: state.deployments.get(&place(&spec.target)).cloned(),
+            services: state.services_for(namespace, [&template].into_iter().chain(of_target).chain(all_pods)),
+            target_is_canary_of: state.canary_of(canary, &place(&spec.target)),
+            target,
             pods,
-            service: spec
-                .service
-                .as_ref()
-                .and_then(|name| Some(state.services.get(&place(name))?.service.clone())),
-            // Only a canary that is about to be created has to know what it must not match.
-            selectors: if creating {
-                state.production_selectors(namespace, template_labels(spec))
-            } else {
-                Vec::new()
-            },
-            kanary_service: spec
-                .kanary_service
-                .as_ref()
-                .and_then(|name| Some(state.services.get(&place(name))?.owned.clone())),
+            other_pods,
+            service: production.map(|row| row.service(true)),
+            kanary_service: own.map(|row| row.owned.clone()),
+            kanary_selector: own
+                .filter(|row| !row.service.external)
+                .map(|row| row.service.selector.clone())
+                .unwrap_or_default(),
             strays: state.strays(canary, spec),
             hpa: state.autoscalers.get(&canary_place).cloned(),
-            canary: canary_view,
+            canary: state.deployments.get(&canary_place).cloned(),
             ..Observation::default()
         }
     }

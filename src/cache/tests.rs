@@ -1,7 +1,14 @@
-use k8s_openapi::api::{apps::v1::Deployment as KubeDeployment, core::v1::Service as KubeService};
+use k8s_openapi::{
+    api::{
+        apps::v1::Deployment as KubeDeployment,
+        core::v1::{Pod as KubePod, Service as KubeService},
+    },
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
 use serde_json::json;
 
 use super::*;
+use crate::canary::labels::Labels;
 
 fn kanary(name: &str, version: &str, spec: serde_json::Value) -> Kanary {
     let mut spec = spec;
@@ -39,6 +46,12 @@ fn service(name: &str, selector: &serde_json::Value, labels: &serde_json::Value)
         "spec": {"selector": selector},
     }))
     .unwrap()
+}
+
+fn owned_by_a() -> Option<Vec<OwnerReference>> {
+    let owner =
+        json!([{"apiVersion": "v1", "kind": "KanaryDeployment", "name": "a", "uid": "uid-a", "controller": true}]);
+    serde_json::from_value(owner).unwrap()
 }
 
 fn names(keys: &[Key]) -> Vec<&str> {
@@ -113,7 +126,8 @@ fn a_spec_that_cannot_be_read_is_that_kanarys_problem() {
 /// Selectors of the traffic that the only Kanary's canary must not get.
 fn to_keep_away_from(cache: &Cache) -> Vec<Labels> {
     let canary = cache.kanary(&cache.kanaries(KanaryKind::Deployment).remove(0)).unwrap();
-    cache.observe(&canary, &canary.spec).selectors
+    let services = cache.observe(&canary, &canary.spec).services;
+    services.into_iter().map(|service| service.selector).collect()
 }
 
 #[test]
@@ -122,7 +136,9 @@ fn only_services_that_are_not_kanarys_are_traffic_to_keep_away_from() {
     let ours = json!({"kanary.k8s-operators.dev/iskanary": "true"});
     let front = json!({"tier": "front"});
     KubeService::put(&cache, &service("front", &front, &json!({})));
-    KubeService::put(&cache, &service("web-kanary-a", &front, &ours));
+    let mut own = service("web-kanary-a", &front, &ours);
+    own.metadata.owner_references = owned_by_a();
+    KubeService::put(&cache, &own);
     assert_eq!(
         to_keep_away_from(&cache),
         [Labels::from([("tier".to_owned(), "front".to_owned())])]
@@ -132,13 +148,96 @@ fn only_services_that_are_not_kanarys_are_traffic_to_keep_away_from() {
 }
 
 #[test]
-fn only_services_that_may_select_the_template_are_looked_at() {
+fn a_users_service_with_a_label_of_kanarys_is_production_all_the_same() {
+    let cache = known(&[("a", json!({"deploymentName": "web"}))]);
+    let labelled = json!({"kanary.k8s-operators.dev/iskanary": "true"});
+    KubeService::put(&cache, &service("front", &json!({"tier": "front"}), &labelled));
+    assert_eq!(to_keep_away_from(&cache).len(), 1);
+}
+
+/// A canary pod of Kanary `a`.
+fn pod(version: &str, owner: &str, labels: &[(&str, &str)]) -> KubePod {
+    let mut all = json!({
+        "kanary.k8s-operators.dev/iskanary": "true",
+        "kanary.k8s-operators.dev/kind": "KanaryDeployment",
+        "kanary.k8s-operators.dev/name": "a",
+        "kanary.k8s-operators.dev/run": "former-1",
+    });
+    for (name, value) in labels {
+        all[*name] = json!(value);
+    }
+    let owners = match owner {
+        "" => json!([]),
+        name => json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name, "uid": "u"}]),
+    };
+    serde_json::from_value(json!({
+        "metadata": {"name": "x", "namespace": "shop", "uid": "x", "resourceVersion": version, "labels": all,
+                     "ownerReferences": owners},
+    }))
+    .unwrap()
+}
+
+#[test]
+fn a_service_that_begins_or_ceases_to_select_a_canary_pod_matters_to_its_kanary() {
+    let cache = known(&[
+        ("a", json!({"deploymentName": "web"})),
+        ("b", json!({"deploymentName": "web"})),
+    ]);
+    KubePod::put(&cache, &pod("1", "web-kanary-a-5f", &[("zone", "east")]));
+    let put = |version: &str, selector: serde_json::Value| {
+        let mut service = service("unnamed", &selector, &json!({}));
+        service.metadata.resource_version = Some(version.to_owned());
+        KubeService::put(&cache, &service)
+    };
+    assert_eq!(names(&put("2", json!({"zone": "west"}))), Vec::<&str>::new());
+    assert_eq!(names(&put("3", json!({"zone": "east"}))), ["a"]);
+    let canary = cache.kanary(&cache.kanaries(KanaryKind::Deployment)[0]).unwrap();
+    let seen = cache.observe(&canary, &canary.spec);
+    assert_eq!(seen.services.len(), 1);
+    assert_eq!(names(&put("4", json!({"zone": "west"}))), ["a"]);
+    assert!(cache.observe(&canary, &canary.spec).services.is_empty());
+}
+
+#[test]
+fn a_canary_pod_that_its_replica_set_released_is_still_known_to_its_kanary() {
+    let cache = known(&[("a", json!({"deploymentName": "web"}))]);
+    let canary = cache.kanary(&cache.kanaries(KanaryKind::Deployment)[0]).unwrap();
+    let seen = || {
+        let seen = cache.observe(&canary, &canary.spec);
+        (seen.pods.len(), seen.other_pods.len())
+    };
+    let run = canary.run(&canary.spec);
+    let of_run = [("kanary.k8s-operators.dev/run", run.as_str())];
+    KubePod::put(&cache, &pod("1", "web-kanary-a-5f", &of_run));
+    assert_eq!(seen(), (1, 0));
+    assert_eq!(names(&KubePod::put(&cache, &pod("2", "", &of_run))), ["a"]);
+    assert_eq!(seen(), (0, 1));
+    KubePod::remove(&cache, &("shop".to_owned(), "x".to_owned()), Gone::At(3));
+    assert_eq!(seen(), (0, 0));
+}
+
+#[test]
+fn a_target_that_is_another_kanarys_canary_is_known_as_such() {
+    let cache = known(&[
+        ("a", json!({"deploymentName": "web"})),
+        ("b", json!({"deploymentName": "web-kanary-a"})),
+    ]);
+    let of = |index: usize| {
+        let canary = cache.kanary(&cache.kanaries(KanaryKind::Deployment)[index]).unwrap();
+        cache.observe(&canary, &canary.spec).target_is_canary_of
+    };
+    assert_eq!((of(0), of(1)), (None, Some("KanaryDeployment/a".to_owned())));
+}
+
+#[test]
+fn only_services_that_select_the_template_are_looked_at() {
     let cache = known(&[("a", json!({"deploymentName": "web"}))]);
     let none = json!({});
     for (name, selector) in [
         ("other", json!({"tier": "back"})),
         ("everything", json!({})),
-        ("front", json!({"tier": "front", "zone": "b"})),
+        ("front-b", json!({"tier": "front", "zone": "b"})),
+        ("front", json!({"tier": "front"})),
     ] {
         KubeService::put(&cache, &service(name, &selector, &none));
     }
@@ -215,9 +314,7 @@ fn a_service_that_the_spec_no_longer_asks_for_is_a_stray() {
         &json!({"x": "y"}),
         &json!({"kanary.k8s-operators.dev/iskanary": "true"}),
     );
-    let owner =
-        json!([{"apiVersion": "v1", "kind": "KanaryDeployment", "name": "a", "uid": "uid-a", "controller": true}]);
-    old.metadata.owner_references = serde_json::from_value(owner).unwrap();
+    old.metadata.owner_references = owned_by_a();
     KubeService::put(&cache, &old);
     let strays = |cache: &Cache| {
         let canary = cache.kanary(&cache.kanaries(KanaryKind::Deployment).remove(0)).unwrap();

@@ -23,7 +23,7 @@ use super::table::View;
 use crate::{
     api::{KanaryKind, names},
     canary::{
-        hash, health,
+        carried, hash, health,
         labels::{Labels, Selector},
         observation::{Cause, Deployment, Outage, Owned, Pod, SelectorView, Service, Versions},
     },
@@ -36,8 +36,28 @@ pub(crate) struct ServiceRow {
     pub(super) service: Service,
     /// Whose it is.
     pub(super) owned: Owned,
-    /// It is one that Kanary made.
+    /// It is a canary's own.
     pub(super) is_kanary: bool,
+}
+
+impl ServiceRow {
+    /// What decisions look at, with its ports or without.
+    pub(super) fn service(&self, with_ports: bool) -> Service {
+        let Service {
+            name,
+            selector,
+            external,
+            ports,
+            ..
+        } = &self.service;
+        Service {
+            name: name.clone(),
+            selector: selector.clone(),
+            external: *external,
+            deleting: self.owned.deleting,
+            ports: if with_ports { ports.clone() } else { Vec::new() },
+        }
+    }
 }
 
 /// A canary pod and the Deployment it belongs to.
@@ -45,8 +65,10 @@ pub(crate) struct ServiceRow {
 pub(crate) struct PodRow {
     /// The pod.
     pub(super) pod: Pod,
-    /// Name of its Deployment.
-    pub(super) deployment: String,
+    /// Name of its Deployment; none if no ReplicaSet owns it any more.
+    pub(super) deployment: Option<String>,
+    /// Kind and name of the Kanary that its labels name.
+    pub(super) kanary: Option<(KanaryKind, String)>,
     /// Digest of the images that its spec asks for, which may be written in place.
     pub(super) images: u64,
 }
@@ -136,6 +158,10 @@ pub(super) fn deployment(object: &KubeDeployment) -> Deployment {
         owner: owner.map(|(uid, _)| uid),
         owner_name,
         labels: meta.labels.clone().unwrap_or_default(),
+        annotations: meta.annotations.as_ref().map(carried::of).unwrap_or_default(),
+        pod_labels: spec
+            .and_then(|spec| spec.template.metadata.as_ref()?.labels.clone())
+            .unwrap_or_default(),
         replicas: spec.and_then(|spec| spec.replicas).unwrap_or(1),
         paused: spec.and_then(|spec| spec.paused) == Some(true),
         selector: spec.and_then(|spec| selector(&spec.selector)),
@@ -269,8 +295,12 @@ fn selector(selector: &LabelSelector) -> Option<SelectorView> {
 pub(super) fn service(object: &KubeService) -> ServiceRow {
     let spec = object.spec.as_ref();
     let ports = spec.and_then(|spec| spec.ports.as_ref()).into_iter().flatten();
+    let owned = owned(&object.metadata);
     ServiceRow {
         service: Service {
+            name: object.metadata.name.clone().unwrap_or_default(),
+            external: spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName"),
+            deleting: owned.deleting,
             selector: spec.and_then(|spec| spec.selector.clone()).unwrap_or_default(),
             ports: ports
                 .map(|port| {
@@ -280,8 +310,9 @@ pub(super) fn service(object: &KubeService) -> ServiceRow {
                 })
                 .collect::<Vec<Value>>(),
         },
-        owned: owned(&object.metadata),
-        is_kanary: is_kanary(object.metadata.labels.as_ref()),
+        // A label alone makes nobody's Service a canary's: it would not count as production any more.
+        is_kanary: owned.owner.is_some() && is_kanary(object.metadata.labels.as_ref()),
+        owned,
     }
 }
 
@@ -305,14 +336,20 @@ fn owned(meta: &ObjectMeta) -> Owned {
     }
 }
 
-/// A pod, trimmed. `None` if it is not a pod of a Deployment's ReplicaSet.
+/// A pod, trimmed. `None` if it has nothing to do with a canary.
 #[must_use]
 pub(super) fn pod(object: &KubePod) -> Option<PodRow> {
     let meta = &object.metadata;
     let mut owners = meta.owner_references.iter().flatten();
-    let replica_set = owners.find(|owner| owner.kind == "ReplicaSet")?;
+    let replica_set = owners.find(|owner| owner.kind == "ReplicaSet");
     // A Deployment names its ReplicaSets `<name>-<hash>`.
-    let (deployment, _) = replica_set.name.rsplit_once('-')?;
+    let deployment = replica_set.and_then(|set| Some(set.name.rsplit_once('-')?.0.to_owned()));
+    let label = |name: &str| meta.labels.as_ref()?.get(name);
+    let kind = label(names::KANARY_KIND).and_then(|kind| KanaryKind::parse(kind));
+    let kanary = kind.zip(label(names::KANARY_NAME).cloned());
+    if deployment.is_none() && kanary.is_none() {
+        return None;
+    }
     let conditions = object.status.as_ref().and_then(|status| status.conditions.as_ref());
     let is_ready = conditions
         .into_iter()
@@ -331,7 +368,8 @@ pub(super) fn pod(object: &KubePod) -> Option<PodRow> {
                 pod_cause(object).map(Box::new)
             },
         },
-        deployment: deployment.to_owned(),
+        deployment,
+        kanary,
         images: images(object),
     })
 }

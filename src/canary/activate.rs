@@ -9,7 +9,7 @@ use super::{
     observation::{Deployment, Owned},
     patience::{self, EXCEEDED, resumed},
     scale::Scale,
-    traffic,
+    services, traffic,
 };
 use crate::api::{GoDuration, names};
 
@@ -133,7 +133,13 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
     if let Some(problem) = Problem::all(obstacles(step, target)) {
         return Activation {
             // A deadline that is over is nothing to wait for: it counts once the problem is mended.
-            wake: patience::until(step).filter(|until| *until > step.now),
+            wake: [
+                patience::until(step).filter(|until| *until > step.now),
+                services::look_again(step, target),
+            ]
+            .into_iter()
+            .flatten()
+            .min(),
             problem: Some(problem),
             ..Activation::default()
         };
@@ -170,6 +176,10 @@ fn without_target(step: &Step<'_>) -> Activation {
     }
     if step.seen.target.is_some() {
         return Activation::problem("TargetNotFound", format!("Deployment {name} is being deleted"));
+    }
+    let canary_of = step.seen.target_is_canary_of.as_ref();
+    if canary_of.is_some() {
+        return Activation::problem("TargetIsCanary", services::target_is_canary(name, canary_of));
     }
     if step.spec.dry_run {
         return Activation::problem(
@@ -243,6 +253,9 @@ fn obstacles(step: &Step<'_>, target: &Deployment) -> Vec<Problem> {
     if spec.canary == spec.target {
         obstacles.push(Problem::new("NameTaken", "the canary would have the target's name"));
     }
+    if let Some(problem) = services::not_a_target(step, target) {
+        return vec![problem];
+    }
     let labels = traffic::template_labels(spec);
     if let Some(selector) = target
         .selector
@@ -258,19 +271,7 @@ fn obstacles(step: &Step<'_>, target: &Deployment) -> Vec<Problem> {
             ),
         ));
     }
-    if let (true, Some(name)) = (spec.in_production() || spec.kanary_service.is_some(), &spec.service) {
-        match &step.seen.service {
-            None => {
-                let message = format!("Service {name} does not exist: create it, or mend spec.serviceName");
-                obstacles.push(Problem::new("ServiceNotFound", message));
-            }
-            Some(service) if spec.in_production() && service.selector.is_empty() => {
-                let message = format!("Service {name} has no selector, so no pod can be put behind it");
-                obstacles.push(Problem::new("ServiceWithoutSelector", message));
-            }
-            Some(_) => {}
-        }
-    }
+    obstacles.extend(services::obstacles(step, target));
     obstacles.extend(names_taken(step));
     obstacles
 }
@@ -333,7 +334,7 @@ fn missing(step: &Step<'_>, target: &Deployment) -> Vec<Action> {
             }
         }
     }
-    if let (Some(manifest), None) = (traffic::autoscaler(canary, spec), &seen.hpa) {
+    if let (Some(manifest), None) = (traffic::autoscaler(canary, spec, target), &seen.hpa) {
         actions.push(Action::Create {
             object: ObjectKind::HorizontalPodAutoscaler,
             name: spec.canary.clone(),

@@ -6,7 +6,7 @@ use super::{
     activate::Problem,
     canary::{Canary, Spec},
     decision::Decision,
-    deletion,
+    deletion, leave,
     observation::Observation,
     rollout, run,
     status::{
@@ -43,7 +43,13 @@ pub fn decide(canary: &Canary, seen: &Observation, now: Timestamp) -> Decision {
     if spec.is_sound() && is_another_run(canary, spec) {
         return step.begin();
     }
-    match Phase::of(&canary.status) {
+    let phase = Phase::of(&canary.status);
+    if phase != Phase::Failed
+        && let Some(decision) = leave::failed_before(&step)
+    {
+        return decision;
+    }
+    match phase {
         Phase::Scheduled | Phase::Running => run::decide(&step),
         Phase::Succeeded => rollout::promote(&step),
         Phase::Failed => rollout::clean_up_failed(&step),

@@ -18,6 +18,9 @@ pub struct Decision {
     pub wake: Option<Timestamp>,
     /// What has to be read from the API server before the next step can be decided.
     pub needs: Option<Need>,
+    /// The actions take a failed canary out of production: one that fails is told to the next decision at once, which
+    /// tries another way.
+    pub leaves: bool,
 }
 
 impl Decision {
@@ -41,6 +44,8 @@ pub enum Need {
     /// The canary as it is now, before it passes, or fails because it is not available: a watch may be behind without
     /// anybody noticing.
     LiveCanary,
+    /// The pods of this run as they are now, before a failed canary that is retained counts as out of production.
+    LivePods,
     /// The Kanary as it is now, before a canary of another template is taken away: it may be the newer one.
     LiveKanary,
 }

@@ -34,5 +34,5 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
         draft.set(phase.as_str(), true, "Deleting", over);
     }
     draft.set(RECONCILING, true, "Deleting", why);
-    rollout::act(step, draft, rollout::take_away(step, false))
+    rollout::take_away(step, draft, false)
 }

@@ -10,6 +10,7 @@ use super::{
     decision::Decision,
     integrity::canary,
     run::{clear_problem, report, set_problem, validating},
+    services,
     status::{Draft, ERRORED, RECONCILING, RUNNING, STALLED, find},
     validation::{self, Item, Judgement, PATIENCE, Tally, Verdict, Window},
 };
@@ -116,6 +117,7 @@ pub(super) fn hold(
     if replaced {
         draft.status.items.clear();
     }
+    services::show_again(step, &mut draft);
     let settled = judgement.settle(&draft.status.items);
     set_problem(&mut draft, problem);
     let report = report(step, &mut draft, problem);

@@ -12,7 +12,10 @@ pub type Labels = BTreeMap<String, String>;
 
 /// A selector that is not empty. (An empty one matches everything, which nobody means here.)
 #[derive(Clone, Debug)]
-pub struct Selector(KubeSelector);
+pub struct Selector {
+    parsed: KubeSelector,
+    keys: Vec<String>,
+}
 
 impl Selector {
     /// Reads a plain map or a LabelSelector.
@@ -37,6 +40,10 @@ impl Selector {
     ///
     /// It is empty, or has an operator that does not exist.
     pub fn of(selector: LabelSelector) -> Result<Self, String> {
+        let labels = selector.match_labels.iter().flat_map(|labels| labels.keys());
+        let expressions = selector.match_expressions.iter().flatten();
+        let keys = labels.chain(expressions.map(|expression| &expression.key)).cloned();
+        let keys = keys.collect();
         let parsed: KubeSelector = selector.try_into().map_err(|e| format!("{e}"))?;
         if parsed.selects_all() {
             return Err(
@@ -45,14 +52,20 @@ impl Selector {
                     .to_owned(),
             );
         }
-        Ok(Self(parsed))
+        Ok(Self { parsed, keys })
+    }
+
+    /// Names of the labels that it looks at.
+    #[must_use]
+    pub fn keys(&self) -> &[String] {
+        &self.keys
     }
 
     /// Whether `labels` match.
     #[must_use]
     pub fn matches(&self, labels: &Labels) -> bool {
         use kube::core::SelectorExt;
-        self.0.matches(labels)
+        self.parsed.matches(labels)
     }
 }
 
@@ -62,8 +75,19 @@ pub fn service_selects(selector: &Labels, labels: &Labels) -> bool {
     !selector.is_empty() && selector.iter().all(|(name, value)| labels.get(name) == Some(value))
 }
 
+/// Labels as users write them: `app=myapp,tier=web`.
+#[must_use]
+pub fn shown(labels: &Labels) -> String {
+    let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    if labels.is_empty() {
+        "nothing".to_owned()
+    } else {
+        labels.join(",")
+    }
+}
+
 impl std::fmt::Display for Selector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
+        self.parsed.fmt(f)
     }
 }

@@ -5,6 +5,7 @@ mod availability;
 pub mod bootstrap;
 #[allow(clippy::module_inception, reason = "the parsed Kanary is what this module is about")]
 pub mod canary;
+pub mod carried;
 pub mod decide;
 pub mod decision;
 mod deletion;
@@ -13,7 +14,9 @@ pub mod health;
 mod held;
 mod integrity;
 pub mod labels;
+mod leave;
 mod leftovers;
+mod named;
 pub mod observation;
 mod parse;
 pub mod patience;
@@ -21,6 +24,7 @@ mod pause;
 pub mod rollout;
 pub mod run;
 pub mod scale;
+mod services;
 pub mod status;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     decision::{Action, ObjectKind},
-    labels::{Labels, Selector},
+    labels::{self, Labels, Selector},
     validation::Tally,
 };
 
@@ -20,11 +20,21 @@ pub struct Observation {
     pub pods: Vec<Pod>,
     /// The production Service.
     pub service: Option<Service>,
-    /// Selectors of the Services in the namespace that are not Kanary's and may select the template's labels: traffic that
-    /// a canary must not get.
-    pub selectors: Vec<Labels>,
+    /// Services of the namespace that no Kanary made and that select pods with the labels of the template, of the target's
+    /// template, or of a pod of the canary; by name, without their ports.
+    pub services: Vec<Service>,
+    /// Pods that carry this Kanary's labels and are not among `pods`: of other runs, or released by their ReplicaSet.
+    pub other_pods: Vec<Pod>,
     /// The Service that has the name of the canary's own, ours or not.
     pub kanary_service: Option<Owned>,
+    /// What the Service with the name of the canary's own selects by; nothing if it is of type ExternalName.
+    pub kanary_selector: Labels,
+    /// The Kanary whose canary has, or will have, the name of the target.
+    pub target_is_canary_of: Option<String>,
+    /// What came of the attempts to take a failed canary out of production.
+    pub ways: Ways,
+    /// The pods of this run were read live once, after its verdict.
+    pub pods_confirmed: bool,
     /// The HorizontalPodAutoscaler that has the canary's name, ours or not.
     pub hpa: Option<Owned>,
     /// One tally for each validation item, in their order.
@@ -46,6 +56,32 @@ pub struct Observation {
     pub strays: Vec<Stray>,
     /// The rollout history of the target has nothing to roll back to.
     pub no_former_template: bool,
+}
+
+/// Ways to take a failed canary out of production that failed, by the way that was tried.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ways {
+    /// To take labels off its pods.
+    pub labels: Option<Attempt>,
+    /// To delete its Deployment.
+    pub deletion: Option<Attempt>,
+    /// To scale its Deployment to 0.
+    pub scale: Option<Attempt>,
+}
+
+/// Ways in a row that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// When the first was made.
+    pub first: Timestamp,
+    /// When the last was made.
+    pub last: Timestamp,
+    /// How many.
+    pub times: u32,
+    /// The API server said no. Otherwise it failed, or did not answer in time.
+    pub refused: bool,
+    /// Which write, and what the API server said to the first.
+    pub message: String,
 }
 
 /// What is known of a run's promotion. The target's annotation is not enough: whoever undoes or replaces a promotion may
@@ -105,6 +141,10 @@ pub struct Deployment {
     pub owner_name: Option<String>,
     /// `metadata.labels`.
     pub labels: Labels,
+    /// Those of `metadata.annotations` that a canary carries as well.
+    pub annotations: Labels,
+    /// Labels of the pod template.
+    pub pod_labels: Labels,
     /// `spec.replicas`.
     pub replicas: i32,
     /// `spec.paused`: its controller rolls nothing out.
@@ -206,10 +246,24 @@ pub struct Pod {
 /// A Service, trimmed to what matters.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Service {
+    /// Its name.
+    pub name: String,
     /// Its selector; empty for a Service without one.
     pub selector: Labels,
+    /// It is of type ExternalName: its requests go to a DNS name, whatever its selector is.
+    pub external: bool,
+    /// Being deleted.
+    pub deleting: bool,
     /// `spec.ports`, without node ports.
     pub ports: Vec<Value>,
+}
+
+impl Service {
+    /// Whether pods with these labels get its requests once they are ready.
+    #[must_use]
+    pub fn selects(&self, labels: &Labels) -> bool {
+        !self.external && labels::service_selects(&self.selector, labels)
+    }
 }
 
 /// An object whose owner is all that matters.

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{
     canary::{Invalid, Key, Spec},
-    hash,
+    hash, named,
     scale::Scale,
     validation::Validation,
 };
@@ -127,11 +127,11 @@ fn template(template: Template, problems: &mut Vec<Invalid>) -> Read {
         ));
         String::new()
     };
-    Read {
-        metadata: template.metadata.unwrap_or_default(),
-        spec,
-        hash,
-    }
+    let metadata = template.metadata.unwrap_or_default();
+    let of_pods = pod_template.and_then(|pod| pod.get("metadata")).unwrap_or(&Value::Null);
+    problems.extend(named::reserved(&metadata, "spec.template.metadata"));
+    problems.extend(named::reserved(of_pods, "spec.template.spec.template.metadata"));
+    Read { metadata, spec, hash }
 }
 
 /// `none`, `service shop`, `both shop shop-kanary-batman`. Without traffic the production Service matters to queries only.
@@ -218,20 +218,7 @@ fn kanary_service(key: &Key, traffic: &TrafficSpec, service: Option<&str>) -> Re
     if source == TrafficSource::Service {
         return Ok(None);
     }
-    let name = given(traffic.kanary_service.clone()).unwrap_or_else(|| names::kanary_service_name(service, &key.name));
-    if name.len() > 63 {
-        return Err(Invalid::spec(format!(
-            "the name of the canary's Service, {name}, has {} characters and 63 are possible: set \
-             spec.traffic.kanaryService to a shorter one",
-            name.len()
-        )));
-    }
-    if name == service {
-        return Err(Invalid::spec(format!(
-            "spec.traffic.kanaryService is the production Service {service} itself: choose another name"
-        )));
-    }
-    Ok(Some(name))
+    named::own_service(key, given(traffic.kanary_service.clone()), service).map(Some)
 }
 
 fn schedule(text: Option<String>) -> Result<Option<Timestamp>, Invalid> {

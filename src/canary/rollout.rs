@@ -1,14 +1,17 @@
 //! After the verdict: the target gets the template, or the canary goes.
 
+use std::ops::ControlFlow;
+
 use jiff::Timestamp;
 
 use super::{
     activate::{Problem, is_of_later_run, is_of_run, is_ours, target_changed_message},
     decide::{Step, end, fail},
     decision::{Action, Decision, Need, ObjectKind},
-    labels,
+    leave::{self, Rest},
     observation::{Deployment, Promotion, Stray},
     run::{set_problem, speaks_against},
+    services,
     status::{DEPLOYMENT_UPDATED, DRY_RUN, Draft, ERRORED, FAILED, RECONCILING, STALLED, SUCCEEDED, find},
 };
 use crate::api::GoDuration;
@@ -101,6 +104,13 @@ fn held(step: &Step<'_>, mut draft: Draft, is_there: bool) -> Option<Decision> {
     }
     if !is_there {
         return Some(step.write(draft));
+    }
+    if let Some((problem, wake)) = services::before_promotion(step) {
+        set_problem(&mut draft, Some(&problem));
+        return Some(Decision {
+            wake,
+            ..step.write(draft)
+        });
     }
     let refusal = step.refused()?;
     let problem = Problem::new(&refusal.reason, refusal.message.clone());
@@ -241,36 +251,37 @@ fn promoting_since(step: &Step<'_>) -> Timestamp {
     }
 }
 
-/// The verdict is bad: canary pods leave the production Service, then the canary goes, or stays out of traffic.
+/// The verdict is bad: canary pods leave production, then the canary goes, or stays out of traffic.
 pub(super) fn clean_up_failed(step: &Step<'_>) -> Decision {
-    if let Some(decision) = roll_back(step) {
-        return decision;
+    let draft = step.draft();
+    let retain = step.spec.retain_failed;
+    match leave::all(step, &draft, retain) {
+        ControlFlow::Break(decision) => decision,
+        ControlFlow::Continue(rest) => roll_back(step).unwrap_or_else(|| act(step, draft, deletes(step, retain), rest)),
     }
-    act(step, step.draft(), take_away(step, step.spec.retain_failed))
 }
 
-/// What takes the canary out of traffic, and when that is done, everything that was created for the run away. `retain` keeps
-/// the canary itself.
-pub(super) fn take_away(step: &Step<'_>, retain: bool) -> Vec<Action> {
-    let unlabel = leave_service(step);
-    if unlabel.is_empty() {
-        deletes(step, retain)
-    } else {
-        unlabel
+/// Takes the canary out of traffic, and when that is done, or under way, everything that was created for the run away.
+/// `retain` keeps the canary itself.
+pub(super) fn take_away(step: &Step<'_>, draft: Draft, retain: bool) -> Decision {
+    match leave::all(step, &draft, retain) {
+        ControlFlow::Break(decision) => decision,
+        ControlFlow::Continue(rest) => act(step, draft, deletes(step, retain), rest),
     }
 }
 
 /// The run is over: what was created for it goes.
 pub(super) fn clean_up(step: &Step<'_>) -> Decision {
-    act(step, step.draft(), deletes(step, false))
+    act(step, step.draft(), deletes(step, false), Rest::default())
 }
 
 /// Acts, or waits for the time at which a refused write may be tried again. How the run ended stays as it is.
-pub(super) fn act(step: &Step<'_>, mut draft: Draft, actions: Vec<Action>) -> Decision {
+fn act(step: &Step<'_>, mut draft: Draft, actions: Vec<Action>, rest: Rest) -> Decision {
+    leave::explain(step, &mut draft);
     let refused = step.refused();
     let refusal = refused.map(|refusal| Problem::new(&refusal.reason, refusal.message.clone()));
     let unsound = step.unsound().filter(|_| !step.canary.deleting);
-    let problem = Problem::all(refusal.into_iter().chain(unsound));
+    let problem = Problem::all(rest.problem.into_iter().chain(refusal).chain(unsound));
     if problem.is_some() || super::status::is_true(&draft.status, ERRORED) {
         set_problem(&mut draft, problem.as_ref());
     }
@@ -279,7 +290,10 @@ pub(super) fn act(step: &Step<'_>, mut draft: Draft, actions: Vec<Action>) -> De
     }
     Decision {
         actions: if refused.is_some() { Vec::new() } else { actions },
-        wake: refused.map(|refusal| refusal.retry_at),
+        wake: [refused.map(|refusal| refusal.retry_at), rest.wake]
+            .into_iter()
+            .flatten()
+            .min(),
         ..step.write(draft)
     }
 }
@@ -290,23 +304,6 @@ fn restore_stall(draft: &mut Draft, problem: bool) {
     if let Some(failed) = failed.filter(|_| !problem) {
         draft.set(STALLED, true, &failed.reason, failed.message);
     }
-}
-
-fn leave_service(step: &Step<'_>) -> Vec<Action> {
-    // Also when the traffic source was edited: no failed canary belongs behind the Service.
-    let Some(service) = &step.seen.service else {
-        return Vec::new();
-    };
-    step.seen
-        .pods
-        .iter()
-        .filter(|pod| labels::service_selects(&service.selector, &pod.labels))
-        .map(|pod| Action::Unlabel {
-            pod: pod.name.clone(),
-            uid: pod.uid.clone(),
-            labels: service.selector.keys().cloned().collect(),
-        })
-        .collect()
 }
 
 /// Deletes everything that is this Kanary's, whatever spec it was made for. `retain` keeps the canary of this run; one of an
@@ -351,7 +348,7 @@ fn roll_back(step: &Step<'_>) -> Option<Decision> {
         return None;
     }
     if step.refused().is_some() {
-        return Some(act(step, step.draft(), Vec::new()));
+        return Some(act(step, step.draft(), Vec::new(), Rest::default()));
     }
     let (Some(live), Some(former)) = (&step.seen.live_target, &step.seen.former_template) else {
         return step.seen.live_target.is_none().then(|| Decision {

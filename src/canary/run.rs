@@ -12,9 +12,8 @@ use super::{
     integrity::{self, canary},
     leftovers, pause,
     rollout::{end_dry_run, promoting},
-    status::{
-        ACTIVATED, Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED, SUCCEEDED, TRAFFIC, find, is_true,
-    },
+    services,
+    status::{ACTIVATED, Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED, SUCCEEDED, find, is_true},
     times,
     validation::{self, Judgement, Window},
 };
@@ -264,13 +263,7 @@ fn running(
         "CanaryAvailable",
         format!("Deployment {} is available", spec.canary),
     );
-    let source = step.canary.traffic_of_run(spec).and_then(|key| key.split(' ').next());
-    let source = source.filter(|source| *source != "none");
-    let traffic = source.map_or_else(
-        || "the canary gets no traffic".to_owned(),
-        |source| format!("the canary gets traffic from source {source}"),
-    );
-    draft.set(TRAFFIC, source.is_some(), "TrafficSet", traffic);
+    services::show(step, &mut draft);
     if problem.is_none() {
         validating(step, &mut draft, window);
     } else {

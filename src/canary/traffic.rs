@@ -4,9 +4,11 @@ use serde_json::{Map, Value, json};
 
 use super::{
     canary::{Canary, Spec},
-    labels::{self, Labels},
+    carried,
+    labels::Labels,
     observation::{Deployment, Observation, Service},
     scale::Scale,
+    validation::Item,
 };
 use crate::api::names::{
     CHANGE_CAUSE, CREATED_BY, GROUP, IS_KANARY, KANARY_KIND, KANARY_NAME, RUN, SLOT, TARGET_HASH, TRAFFIC, VERSION,
@@ -21,7 +23,8 @@ fn identity(canary: &Canary) -> Map<String, Value> {
     labels
 }
 
-fn metadata(canary: &Canary, name: &str, mut labels: Map<String, Value>) -> Value {
+fn metadata(canary: &Canary, name: &str, labels: Labels) -> Value {
+    let mut labels: Map<_, _> = labels.into_iter().map(|(name, value)| (name, json!(value))).collect();
     labels.extend(identity(canary));
     labels.insert(SLOT.to_owned(), json!(canary.slot.to_string()));
     json!({
@@ -54,30 +57,79 @@ pub fn template_labels(spec: &Spec) -> Labels {
     string_labels(spec.template_spec.pointer("/template/metadata/labels"))
 }
 
-/// Labels of the canary's pods: the template's, with what the traffic source adds or must not have.
+/// Labels of the template that the canary's pods carry as well.
 ///
-/// A canary behind the production Service carries all labels that the Service selects by. Any other canary carries none
-/// that would bring traffic to it: whatever a Service of the namespace or the target's own selector (which autoscalers
-/// and disruption budgets use too) would match is left out.
-fn pod_labels(canary: &Canary, spec: &Spec, seen: &Observation, target: &Deployment) -> Labels {
+/// The target's own selector is left out, because autoscalers and disruption budgets of the target use it too. Behind the
+/// production Service a canary keeps what that Service selects by; any other canary carries nothing that would bring
+/// traffic to it from a Service of the namespace.
+fn kept_labels(spec: &Spec, seen: &Observation, target: &Deployment) -> Labels {
     let mut pod = template_labels(spec);
-    if let (true, Some(service)) = (spec.in_production(), &seen.service) {
-        pod.extend(service.selector.clone());
-    } else {
-        for key in target.selector.iter().flat_map(|selector| &selector.keys) {
-            pod.remove(key);
-        }
+    let production = seen.service.as_ref().filter(|_| spec.in_production());
+    let is_needed = |name: &String| production.is_some_and(|service| service.selector.contains_key(name));
+    if let Some(selector) = &target.selector
+        && selector.selector.matches(&pod)
+    {
+        pod.retain(|name, _| !selector.keys.contains(name) || is_needed(name));
+    }
+    if production.is_none() {
         let before = pod.clone();
-        for selector in seen.selectors.iter().filter(|s| labels::service_selects(s, &before)) {
-            pod.retain(|name, _| !selector.contains_key(name));
+        let services = seen.services.iter().chain(&seen.service);
+        for service in services.filter(|service| service.selects(&before)) {
+            pod.retain(|name, _| !service.selector.contains_key(name));
         }
     }
+    pod
+}
+
+/// The target's selector as users know it, if it selects the canary's pods too.
+#[must_use]
+pub fn shared_selector<'a>(spec: &Spec, seen: &Observation, target: &'a Deployment) -> Option<&'a str> {
+    let selector = target.selector.as_ref()?;
+    let shared = selector.selector.matches(&kept_labels(spec, seen, target));
+    shared.then_some(selector.shown.as_str())
+}
+
+/// Labels of the canary's pods.
+fn pod_labels(canary: &Canary, spec: &Spec, seen: &Observation, target: &Deployment) -> Labels {
+    let mut pod = kept_labels(spec, seen, target);
     pod.insert(IS_KANARY.to_owned(), "true".to_owned());
     pod.insert(KANARY_NAME.to_owned(), canary.key.name.clone());
     pod.insert(KANARY_KIND.to_owned(), canary.key.kind.as_str().to_owned());
     pod.insert(RUN.to_owned(), canary.run(spec));
     pod.insert(SLOT.to_owned(), canary.slot.to_string());
     pod
+}
+
+/// Labels of the canary Deployment beside Kanary's own: the template's and the target's, because policies may ask for them.
+/// None by which a labelWatch item would fail the canary.
+fn carried_labels(spec: &Spec, target: &Deployment) -> Labels {
+    let mut labels = carried::of(&target.labels);
+    labels.extend(carried::of(&string_labels(spec.template_metadata.get("labels"))));
+    for item in &spec.validation.items {
+        let Item::LabelWatch {
+            deployment: Some(selector),
+            ..
+        } = item
+        else {
+            continue;
+        };
+        if selector.matches(&labels) {
+            labels.retain(|name, _| !selector.keys().contains(name));
+        }
+    }
+    labels
+}
+
+fn carried_annotations(spec: &Spec, target: &Deployment) -> Labels {
+    let mut annotations = target.annotations.clone();
+    annotations.extend(carried::of(&string_labels(spec.template_metadata.get("annotations"))));
+    annotations
+}
+
+/// What the canary's own Service selects by.
+#[must_use]
+pub fn own_selector(canary: &Canary) -> Labels {
+    string_labels(Some(&Value::Object(identity(canary))))
 }
 
 /// The canary: the template's Deployment under the canary's name, with a selector that is only its own.
@@ -102,16 +154,16 @@ pub fn canary_deployment(canary: &Canary, spec: &Spec, seen: &Observation, targe
             }
         }
     }
-    let mut run = Map::new();
-    run.insert(RUN.to_owned(), json!(canary.run(spec)));
-    let mut metadata = metadata(canary, &spec.canary, run);
+    let mut labels = carried_labels(spec, target);
+    labels.insert(RUN.to_owned(), canary.run(spec));
+    let mut metadata = metadata(canary, &spec.canary, labels);
     // A canary that is made again within a run keeps the hash that the run started with.
     let target_hash = canary.status.target_hash.as_ref().unwrap_or(&target.template_hash);
+    let mut annotations = carried_annotations(spec, target);
+    annotations.insert(TARGET_HASH.to_owned(), target_hash.clone());
     if let Some(fields) = metadata.as_object_mut() {
-        let mut annotations = Map::new();
-        annotations.insert(TARGET_HASH.to_owned(), json!(target_hash));
         if let Some(traffic) = canary.traffic_of_run(spec) {
-            annotations.insert(TRAFFIC.to_owned(), json!(traffic));
+            annotations.insert(TRAFFIC.to_owned(), traffic.to_owned());
         }
         fields.insert("annotations".to_owned(), json!(annotations));
     }
@@ -124,14 +176,14 @@ pub fn kanary_service(canary: &Canary, name: &str, production: &Service) -> Valu
     json!({
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": metadata(canary, name, Map::new()),
+        "metadata": metadata(canary, name, Labels::new()),
         "spec": {"type": "ClusterIP", "ports": production.ports, "selector": identity(canary)},
     })
 }
 
 /// The canary's autoscaler, if it scales by one.
 #[must_use]
-pub fn autoscaler(canary: &Canary, spec: &Spec) -> Option<Value> {
+pub fn autoscaler(canary: &Canary, spec: &Spec, target: &Deployment) -> Option<Value> {
     let Scale::Hpa { spec: hpa, .. } = &spec.scale else {
         return None;
     };
@@ -145,7 +197,7 @@ pub fn autoscaler(canary: &Canary, spec: &Spec) -> Option<Value> {
     Some(json!({
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
-        "metadata": metadata(canary, &spec.canary, Map::new()),
+        "metadata": metadata(canary, &spec.canary, carried_labels(spec, target)),
         "spec": hpa,
     }))
 }

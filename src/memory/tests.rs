@@ -17,7 +17,7 @@ fn a_kanary_without_a_run_is_tried_again_ever_later() {
     fastrand::seed(1);
     let waited: Duration = (0..20).map(|_| memory.back_off(&batman(), CAP)).sum();
     assert!(waited > Duration::from_secs(30), "{waited:?}");
-    memory.status_written(&batman(), &KanaryStatus::default());
+    memory.status_written(&batman(), &KanaryStatus::default(), &KanaryStatus::default());
     assert!(memory.back_off(&batman(), CAP) <= Duration::from_millis(110));
 }
 
@@ -49,7 +49,7 @@ fn only_who_stored_the_verdict_knows_that_nobody_promoted_yet() {
     let mut waiting = canary.clone();
     waiting.status = KanaryStatus::default();
     memory.recall(&waiting, &waiting.spec, &mut seen);
-    memory.status_written(&canary.key, &canary.status);
+    memory.status_written(&canary.key, &waiting.status, &canary.status);
     memory.recall(&canary, &canary.spec, &mut seen);
     assert_eq!(seen.promotion, Promotion::NotYet);
 }

@@ -22,6 +22,7 @@ mod crash;
 mod deletion;
 mod fleet;
 mod label_watch;
+mod leaving;
 mod lifecycle;
 mod manual;
 mod measurements;

@@ -232,3 +232,19 @@ async fn a_name_that_is_no_label_value_is_refused() {
             .contains("use 63 characters at most")
     );
 }
+
+#[tokio::test]
+async fn a_name_from_which_no_service_can_be_named_is_refused() {
+    let world = World::unserved("bad-input").await;
+    let dotted = |traffic: Value| kanary("bat.man", "app", json!({"serviceName": "app", "traffic": traffic}));
+    for source in ["kanary-service", "both"] {
+        let refused = world.try_create(&KANARY, &dotted(json!({"source": source}))).await;
+        let said = refused.expect_err("it is refused");
+        assert!(
+            said.contains("set spec.traffic.kanaryService, or rename the Kanary"),
+            "{said}"
+        );
+    }
+    let named = dotted(json!({"source": "both", "kanaryService": "batcave"}));
+    world.create(&KANARY, &named).await;
+}

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     arbitrary_spec::spec,
+    arbitrary_traffic as traffic,
     input::{self, UID, t0, template},
     under_way::under_way,
 };
@@ -213,7 +214,9 @@ fn deployment(marker: String, run: String) -> impl Strategy<Value = Deployment> 
             uid: "uid".to_owned(),
             owner_name: who.0.clone().map(|uid| format!("KanaryDeployment/{uid}")),
             owner: who.0,
+            pod_labels: traffic::unreserved(&who.1),
             labels: who.1,
+            annotations: Labels::new(),
             promoted_by: who.2,
             created_by: who.3,
             deleting: flags.0,
@@ -293,30 +296,34 @@ pub(super) fn observation(canary: &Canary) -> impl Strategy<Value = Observation>
             deleting,
         })
     };
-    let pod = (labels(run.clone()), any::<bool>(), 0..9).prop_map(|(labels, ready, number)| Pod {
-        name: format!("pod-{number}"),
-        uid: "uid-pod".to_owned(),
-        labels,
-        ready,
-        edited: number == 8,
-        cause: (number % 3 == 0).then(|| {
-            Box::new(Cause {
-                reason: if number == 0 {
+    let pod = |run: String, name: &'static str| {
+        (labels(run), any::<bool>(), 0..9).prop_map(move |(labels, ready, number)| Pod {
+            name: format!("{name}-{number}"),
+            uid: "uid-pod".to_owned(),
+            labels,
+            ready,
+            edited: number == 8,
+            cause: (number % 3 == 0).then(|| {
+                let reason = if number == 0 {
                     "CrashLoopBackOff"
                 } else {
                     "Unschedulable"
-                }
-                .to_owned(),
-                message: "why".to_owned(),
-            })
-        }),
-    });
+                };
+                Box::new(Cause {
+                    reason: reason.to_owned(),
+                    message: "why".to_owned(),
+                })
+            }),
+        })
+    };
+    let others = prop_oneof![pod("other-1".to_owned(), "other"), pod("a-1".to_owned(), "failed")];
     let service = any::<bool>().prop_map(|selects| Service {
+        name: "svc".to_owned(),
         selector: selects
             .then(|| ("app".to_owned(), "myapp".to_owned()))
             .into_iter()
             .collect(),
-        ports: Vec::new(),
+        ..Service::default()
     });
     let refusal = (time(), option::of(time())).prop_map(|(retry_at, uncreated_since)| Refusal {
         reason: "Forbidden".to_owned(),
@@ -327,26 +334,33 @@ pub(super) fn observation(canary: &Canary) -> impl Strategy<Value = Observation>
     (
         // Boxed, or the trees of values are more than a test's stack can hold.
         option::weighted(0.9, deployment(marker.clone(), run.clone()).boxed()),
-        option::weighted(0.7, deployment(marker, run).boxed()),
-        vec(pod, 0..3),
+        option::weighted(0.7, deployment(marker, run.clone()).boxed()),
+        vec(pod(run, "pod"), 0..3).boxed(),
         option::weighted(0.9, service),
         option::of(owned()),
         option::of(owned()),
         vec(tally(), 0..4),
         option::weighted(0.2, refusal),
+        (vec(others, 0..2), traffic::traffic().boxed()),
     )
         .prop_map(
-            |(target, canary, pods, service, kanary_service, hpa, tallies, refusal)| Observation {
-                confirmed: pods.len() % 2 == 0,
-                target,
-                canary,
-                pods,
-                service,
-                kanary_service,
-                hpa,
-                tallies,
-                refusal,
-                ..Observation::default()
+            |(target, canary, pods, service, kanary_service, hpa, tallies, refusal, (other_pods, traffic))| {
+                Observation {
+                    other_pods,
+                    services: traffic.services,
+                    ways: traffic.ways,
+                    target_is_canary_of: traffic.target_is_canary_of,
+                    confirmed: pods.len() % 2 == 0,
+                    target,
+                    canary,
+                    pods,
+                    service,
+                    kanary_service,
+                    hpa,
+                    tallies,
+                    refusal,
+                    ..Observation::default()
+                }
             },
         )
 }

@@ -262,10 +262,6 @@ fn a_failed_run_is_cleaned_up_after_an_edit_that_cannot_be_run() {
         ",
         expect![[r#"
             unlabel pod a: app
-            Stalled=True InvalidSpec: spec.traffic.source service needs spec.serviceName, the production Service: set it, or use source none (since +0s)
-            Errored=True InvalidSpec: spec.traffic.source service needs spec.serviceName, the production Service: set it, or use source none
-            verdicts removed
-            shows Errored 0s/15m0s
         "#]],
     );
 }

@@ -3,7 +3,11 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{measured::tally, stored};
+use super::{
+    input_traffic::{attempts, service, services},
+    measured::tally,
+    stored,
+};
 use crate::{
     api::{GoDuration, Kanary, KanaryKind, names},
     canary::{
@@ -14,8 +18,9 @@ use crate::{
         labels::{Labels, Selector},
         observation::{
             Cause, Created, Deployment, LiveTarget, Observation, Outage, Owned, Pod, Promotion, Refusal, SelectorView,
-            Service, Stray, Versions,
+            Stray, Versions,
         },
+        traffic,
     },
 };
 
@@ -164,7 +169,7 @@ pub(super) fn number(value: &Value) -> Option<u32> {
     value.as_u64().map(|number| u32::try_from(number).unwrap())
 }
 
-fn labels(value: &Value) -> Labels {
+pub(super) fn labels(value: &Value) -> Labels {
     serde_json::from_value(value.clone()).unwrap_or_default()
 }
 
@@ -178,8 +183,13 @@ pub(super) fn observation(canary: &Canary, spec: &Spec, short: &Value) -> Observ
             "canary",
             "pods",
             "service",
-            "selectors",
+            "services",
+            "otherPods",
+            "attempts",
+            "podsConfirmed",
+            "canaryOf",
             "kanaryService",
+            "kanarySelector",
             "hpa",
             "tallies",
             "live",
@@ -196,13 +206,19 @@ pub(super) fn observation(canary: &Canary, spec: &Spec, short: &Value) -> Observ
     }
     let there = |name: &str| short.get(name).filter(|value| !value.is_null());
     let by_default = |name: &str| short.get(name).is_none_or(|value| !value.is_null());
+    let production = spec.service.as_ref().filter(|_| by_default("service"));
     let list = |name: &str| short[name].as_array().into_iter().flatten();
     Observation {
         target: by_default("target").then(|| target(canary, spec, &short["target"])),
         canary: there("canary").map(|value| canary_seen(canary, spec, value)),
         pods: list("pods").map(|value| pod(canary, spec, value)).collect(),
-        service: (spec.service.is_some() && by_default("service")).then(|| service(&short["service"])),
-        selectors: list("selectors").map(labels).collect(),
+        service: production.map(|name| service(name, &short["service"])),
+        services: there("services").map(services).unwrap_or_default(),
+        other_pods: list("otherPods").map(|value| pod(canary, spec, value)).collect(),
+        ways: attempts(&short["attempts"]),
+        pods_confirmed: short["podsConfirmed"] != json!(false),
+        target_is_canary_of: text(&short["canaryOf"]),
+        kanary_selector: there("kanarySelector").map_or_else(|| traffic::own_selector(canary), labels),
         kanary_service: there("kanaryService").map(owned),
         hpa: there("hpa").map(owned),
         tallies: list("tallies").map(|value| tally(value, &short["pods"])).collect(),
@@ -285,13 +301,6 @@ fn owned(value: &Value) -> Owned {
     }
 }
 
-fn service(value: &Value) -> Service {
-    Service {
-        selector: labels(value.get("selector").unwrap_or(&json!({"app": "myapp"}))),
-        ports: vec![json!({"port": 80})],
-    }
-}
-
 fn target(canary: &Canary, spec: &Spec, value: &Value) -> Deployment {
     let selected = labels(value.get("selector").unwrap_or(&json!({"app": "myapp"})));
     let selector = Selector::parse(crate::api::LabelMatch::Labels(selected.clone())).ok();
@@ -301,6 +310,11 @@ fn target(canary: &Canary, spec: &Spec, value: &Value) -> Deployment {
         uid: "uid-myapp".to_owned(),
         created: time(&value["created"]).unwrap_or_else(t0),
         deleting: value["deleting"] == json!(true),
+        owner: text(&value["owner"]),
+        owner_name: text(&value["ownerName"]),
+        labels: labels(&value["labels"]),
+        annotations: labels(&value["annotations"]),
+        pod_labels: labels(value.get("podLabels").unwrap_or(&json!({"app": "myapp"}))),
         replicas: value["replicas"].as_i64().map_or(3, |n| i32::try_from(n).unwrap()),
         paused: value["paused"] == json!(true),
         selector: selector.map(|selector| SelectorView {

@@ -99,8 +99,10 @@ impl Model {
             }
             Event::ServiceThere(there) => {
                 let service = Service {
+                    name: "svc".to_owned(),
                     selector: [("app".to_owned(), "myapp".to_owned())].into(),
-                    ports: Vec::new(),
+                    ports: vec![json!({"port": 80})],
+                    ..Service::default()
                 };
                 self.seen.service = there.then_some(service);
             }
@@ -147,6 +149,10 @@ impl Model {
         let Some(need) = decision.needs else {
             return decision;
         };
+        if need == Need::LivePods {
+            self.seen.pods_confirmed = true;
+            return decide(&self.canary, &self.seen, self.now);
+        }
         if matches!(need, Need::LiveCanary | Need::LiveKanary) {
             self.seen.confirmed = true;
             let decision = decide(&self.canary, &self.seen, self.now);
@@ -250,7 +256,8 @@ impl Model {
                 format!("set template of {name}")
             }
             Action::Unlabel { pod, labels, .. } => {
-                for seen in self.seen.pods.iter_mut().filter(|seen| seen.name == *pod) {
+                let pods = self.seen.pods.iter_mut().chain(&mut self.seen.other_pods);
+                for seen in pods.filter(|seen| seen.name == *pod) {
                     seen.labels.retain(|label, _| !labels.contains(label));
                 }
                 format!("unlabel {pod}")
@@ -278,7 +285,10 @@ impl Model {
             deleting: false,
         };
         match object {
-            ObjectKind::Service => self.seen.kanary_service = Some(owned()),
+            ObjectKind::Service => {
+                self.seen.kanary_service = Some(owned());
+                self.seen.kanary_selector = crate::canary::traffic::own_selector(&self.canary);
+            }
             ObjectKind::HorizontalPodAutoscaler => self.seen.hpa = Some(owned()),
             ObjectKind::Deployment => self.create_deployment(name, manifest),
         }

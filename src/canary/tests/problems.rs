@@ -106,8 +106,8 @@ fn a_problem_that_lasts_is_said_once() {
         status:
           phase: ''
           conditions:
-            Errored: 'True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName'
-            Stalled: 'True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName'
+            Errored: 'True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName'
+            Stalled: 'True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName'
             Scheduled: 'True Activating: waits for Deployment myapp-kanary-batman to be available'
           currentHash: '<this>'
           observedGeneration: 1
@@ -154,10 +154,11 @@ fn a_service_that_goes_while_the_run_is_running_is_an_error_and_no_verdict() {
         now: +15m
         ",
         expect![[r#"
+            Traffic=False ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
-            Reconciling=False ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
-            Errored=True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
-            Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
+            Reconciling=False ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
+            Errored=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
+            Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
             verdicts {"present":{"valid":1}}
             item manual[0] Good
             shows Errored 15m0s/15m0s
@@ -198,8 +199,9 @@ fn another_problem_takes_the_place_of_the_first_and_keeps_its_time() {
         now: +1m
         ",
         expect![[r#"
-            Errored=True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName (since +0s)
-            Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName (since +0s)
+            Traffic=False ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
+            Errored=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName (since +0s)
+            Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName (since +0s)
             shows Errored 1m0s/15m0s
             wake at +15m0s
         "#]],
@@ -315,9 +317,9 @@ fn a_late_canary_behind_a_problem_is_looked_at_again_when_something_happens() {
         now: +1h
         ",
         expect![[r#"
-            Reconciling=False ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
-            Errored=True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
-            Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName; Deployment myapp-kanary-batman is not available, so it cannot pass: the run waits until it is
+            Reconciling=False ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
+            Errored=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
+            Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName; Deployment myapp-kanary-batman is not available, so it cannot pass: the run waits until it is
             shows Errored 1h0m0s/15m0s
         "#]],
     );

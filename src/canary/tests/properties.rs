@@ -221,8 +221,10 @@ fn fresh(spec: &Value) -> Model {
     let seen = Observation {
         target: Some(target),
         service: Some(Service {
+            name: "svc".to_owned(),
             selector: [("app".to_owned(), "myapp".to_owned())].into(),
-            ports: Vec::new(),
+            ports: vec![json!({"port": 80})],
+            ..Service::default()
         }),
         ..Observation::default()
     };

@@ -22,7 +22,7 @@ fn no_traffic_means_no_label_that_the_target_selects_by() {
 fn source_service_puts_the_pods_behind_the_production_service() {
     check(
         "
-        spec: {serviceName: myapp-svc, traffic: {source: service}}
+        spec: {serviceName: myapp-svc, traffic: {source: service}, template: {spec: {template: {metadata: {labels: {tier: web}}}}}}
         seen: {service: {selector: {app: myapp, tier: web}}}
         show: [/spec/template/metadata/labels]
         ",
@@ -84,7 +84,7 @@ fn a_canary_without_traffic_is_not_behind_any_service_of_the_namespace() {
     check(
         "
         spec: {template: {spec: {template: {metadata: {labels: {app: myapp, team: heroes}}}}}}
-        seen: {selectors: [{team: heroes}, {team: villains}]}
+        seen: {services: {heroes: {team: heroes}, villains: {team: villains}}}
         show: [/spec/template/metadata/labels]
         ",
         expect![[r#"
@@ -149,8 +149,8 @@ fn a_missing_production_service_is_an_error_and_creates_nothing() {
         seen: {service: null}
         ",
         expect![[r#"
-            Errored=True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
-            Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
+            Errored=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
+            Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
             currentTraffic service myapp-svc
             shows Errored 0s/15m0s
@@ -250,6 +250,45 @@ fn the_traffic_is_told_once_the_run_is_running() {
         "
         spec: {serviceName: myapp-svc, traffic: {source: service}}
         seen: {canary: {available: +0s}}
+        ",
+        expect![[r#"
+            phase Scheduled → Running
+            Scheduled=True Started: the run has started
+            Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
+            Traffic=True TrafficSet: the canary gets traffic from source service; the selector of Deployment myapp (app=myapp) selects the canary's pods too, because Service myapp-svc needs its labels: autoscalers of the target count them
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
+            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
+            startTime -30s
+            availableAt +0s
+            validationStartTime +0s
+            deadline +15m0s
+            item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
+            shows Running 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn behind_the_production_service_a_canary_keeps_only_what_that_service_selects_by() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}, template: {spec: {template: {metadata: {labels: {release: blue, zone: east}}}}}}
+        seen: {target: {selector: {app: myapp, release: blue}}}
+        show: [/spec/template/metadata/labels]
+        ",
+        expect![[r#"
+            create Deployment myapp-kanary-batman
+              labels: {"app":"myapp","…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-1","…/slot":"ac","zone":"east"}
+        "#]],
+    );
+}
+
+#[test]
+fn a_canary_that_the_targets_selector_does_not_match_needs_no_words() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}, template: {spec: {template: {metadata: {labels: {release: blue}}}}}}
+        seen: {target: {selector: {app: myapp, release: blue}}, canary: {available: +0s}, pods: [{labels: {app: myapp}}]}
         ",
         expect![[r#"
             phase Scheduled → Running

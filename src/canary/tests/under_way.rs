@@ -8,6 +8,7 @@ use crate::{
     canary::{
         Canary, hash,
         observation::{Observation, Service, Versions},
+        traffic::own_selector,
     },
 };
 
@@ -32,6 +33,9 @@ pub(super) fn under_way(canary: &mut Canary, seen: &mut Observation, decided: bo
     status.deadline.get_or_insert(t0());
     let run = canary.run(&canary.spec);
     if let Some(target) = &mut seen.target {
+        (target.owner, target.owner_name) = (None, None);
+        target.labels.clear();
+        target.pod_labels.clear();
         target.deleting = false;
         target.created_by = None;
         target.selector = None;
@@ -46,11 +50,34 @@ pub(super) fn under_way(canary: &mut Canary, seen: &mut Observation, decided: bo
     }
     for owned in [&mut seen.kanary_service, &mut seen.hpa].into_iter().flatten() {
         owned.owner = Some(UID.to_owned());
+        owned.deleting = false;
     }
-    seen.service = Some(Service {
-        selector: [("app".to_owned(), "myapp".to_owned())].into(),
-        ports: Vec::new(),
-    });
+    traffic_flows(canary, seen);
     seen.pods.iter_mut().for_each(|pod| pod.edited = false);
     seen.refusal = None;
+}
+
+/// The requests that the spec asks for reach the canary's pods, and no others.
+fn traffic_flows(canary: &mut Canary, seen: &mut Observation) {
+    seen.kanary_selector = own_selector(canary);
+    seen.services.clear();
+    seen.other_pods.clear();
+    seen.target_is_canary_of = None;
+    let service = Service {
+        name: "svc".to_owned(),
+        selector: [("app".to_owned(), "myapp".to_owned())].into(),
+        ports: vec![json!({"port": 80})],
+        ..Service::default()
+    };
+    let spec = &mut canary.spec;
+    if spec.in_production() {
+        spec.template_spec["template"]["metadata"]["labels"] = json!(service.selector);
+    }
+    for pod in &mut seen.pods {
+        pod.labels.remove("app");
+        if spec.in_production() {
+            pod.labels.extend(service.selector.clone());
+        }
+    }
+    seen.service = Some(service);
 }

@@ -4,14 +4,15 @@ use std::{
     future::{Future, pending},
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
 };
 
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use kube::client::Body;
+use serde_json::json;
 use tokio::sync::watch;
 use tower::{Layer, Service};
 
@@ -43,6 +44,16 @@ struct State {
     writes: AtomicUsize,
     dead: AtomicBool,
     told: watch::Sender<bool>,
+    answers: Mutex<Vec<Answer>>,
+}
+
+/// What a client is told instead of what the API server would say.
+#[derive(Clone, Debug)]
+struct Answer {
+    method: Method,
+    part: &'static str,
+    code: u16,
+    message: &'static str,
 }
 
 impl Faults {
@@ -67,7 +78,40 @@ impl Faults {
             writes: AtomicUsize::new(0),
             dead: AtomicBool::new(false),
             told: watch::Sender::new(false),
+            answers: Mutex::default(),
         }))
+    }
+
+    /// From now on requests of this method whose path has `part` in it are answered so, and not done: as an admission
+    /// policy or a broken webhook has them answered.
+    pub(crate) fn answer(&self, method: Method, part: &'static str, code: u16, message: &'static str) {
+        let answer = Answer {
+            method,
+            part,
+            code,
+            message,
+        };
+        self.0.answers.lock().unwrap().push(answer);
+    }
+
+    /// Nothing is answered so any more.
+    pub(crate) fn answer_no_more(&self) {
+        self.0.answers.lock().unwrap().clear();
+    }
+
+    fn answered(&self, method: &Method, path: &str) -> Option<Response<Body>> {
+        let answers = self.0.answers.lock().unwrap();
+        let Answer { code, message, .. } = answers
+            .iter()
+            .find(|answer| answer.method == *method && path.contains(answer.part))?;
+        let reason = if *code < 500 { "Forbidden" } else { "InternalError" };
+        let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message,
+            "reason": reason, "code": code});
+        let response = Response::builder()
+            .status(*code)
+            .header("content-type", "application/json");
+        let response = response.body(Body::from(status.to_string().into_bytes()));
+        Some(response.expect("it is a response"))
     }
 
     /// Writes so far.
@@ -119,9 +163,8 @@ pub(crate) struct Faulty<S> {
 
 impl<S> Service<Request<Body>> for Faulty<S>
 where
-    S: Service<Request<Body>>,
+    S: Service<Request<Body>, Response = Response<Body>>,
     S::Future: Send + 'static,
-    S::Response: Send + 'static,
     S::Error: Send + 'static,
 {
     type Response = S::Response;
@@ -137,6 +180,9 @@ where
             return Box::pin(pending());
         }
         let faults = self.faults.clone();
+        if let Some(answer) = faults.answered(request.method(), request.uri().path()) {
+            return Box::pin(std::future::ready(Ok(answer)));
+        }
         match faults.next(request.method(), request.uri().path()) {
             None => Box::pin(self.inner.call(request)),
             Some(Strike::Before) => {

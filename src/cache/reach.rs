@@ -1,0 +1,79 @@
+//! What reaches what: Services and pods, pods and Kanaries.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Place, State, view::PodRow};
+use crate::{
+    api::names::RUN,
+    canary::{
+        Canary, Key,
+        canary::Spec,
+        labels::Labels,
+        observation::{Pod, Service},
+    },
+};
+
+impl State {
+    /// Services of a namespace that are not ours and select pods with any of these sets of labels, by name and without ports.
+    pub(super) fn services_for<'a>(&self, namespace: &str, pods: impl Iterator<Item = &'a Labels>) -> Vec<Service> {
+        let mut sets: Vec<_> = pods.collect();
+        sets.dedup();
+        let labels: BTreeSet<_> = sets.iter().flat_map(|labels| labels.iter()).collect();
+        let mut found = BTreeMap::new();
+        for (label, value) in labels {
+            let names = self
+                .production
+                .get(&(namespace.to_owned(), label.clone(), value.clone()));
+            for name in names.into_iter().flatten() {
+                let service = self.services.get(&(namespace.to_owned(), name.clone()));
+                let service = service.map(|row| row.service(false));
+                found.extend(
+                    service
+                        .filter(|service| sets.iter().any(|labels| service.selects(labels)))
+                        .map(|service| (name, service)),
+                );
+            }
+        }
+        found.into_values().collect()
+    }
+
+    /// Kanaries that have a canary pod with this label.
+    pub(super) fn canaries_with(&self, namespace: &str, label: &str, value: &str) -> Vec<Key> {
+        let labelled = (namespace.to_owned(), label.to_owned(), value.to_owned());
+        let pods = self.labelled.get(&labelled).into_iter().flatten();
+        let kanaries = pods.filter_map(|name| {
+            let row = self.pods.get(&(namespace.to_owned(), name.clone()))?;
+            let (kind, kanary) = row.kanary.as_ref()?;
+            Some(Key::at(*kind, (namespace.to_owned(), kanary.clone())))
+        });
+        let kanaries: BTreeSet<_> = kanaries.filter(|key| self.kanaries.contains_key(key)).collect();
+        kanaries.into_iter().collect()
+    }
+
+    /// Pods of this run of a canary, and others that carry the labels of its Kanary.
+    pub(super) fn pods(&self, canary: &Canary, spec: &Spec) -> (Vec<Pod>, Vec<Pod>) {
+        let namespace = &canary.key.namespace;
+        let run = canary.run(spec);
+        let of_deployment = self.pods_of.get(&(namespace.clone(), spec.canary.clone()));
+        let of_kanary = self.pods_by.get(&canary.key);
+        let names: BTreeSet<_> = of_deployment.into_iter().chain(of_kanary).flatten().collect();
+        let rows = names
+            .into_iter()
+            .filter_map(|name| self.pods.get(&(namespace.clone(), name.clone())));
+        let of_run =
+            |row: &&PodRow| row.deployment.as_ref() == Some(&spec.canary) && row.pod.labels.get(RUN) == Some(&run);
+        let (pods, others): (Vec<_>, Vec<_>) = rows.partition(of_run);
+        let trimmed = |rows: Vec<&PodRow>| rows.into_iter().map(|row| row.pod.clone()).collect();
+        (trimmed(pods), trimmed(others))
+    }
+
+    /// The Kanary whose canary has the name of another one's target.
+    pub(super) fn canary_of(&self, canary: &Canary, target: &Place) -> Option<String> {
+        let mut named = self.by_deployment.get(target).into_iter().flatten();
+        let is_canary = |key: &&Key| {
+            let other = self.kanaries.get(*key).filter(|other| other.key != canary.key);
+            other.is_some_and(|other| other.spec.canary == target.1)
+        };
+        named.find(is_canary).map(|key| format!("{}/{}", key.kind, key.name))
+    }
+}

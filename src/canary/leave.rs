@@ -1,0 +1,305 @@
+//! A failed canary leaves production: by the labels of its pods, or, where they cannot be taken off, by deletion.
+//!
+//! Every failed way is remembered with its time ([`Ways`]), so that the next decision takes another one at once. What
+//! is tried does not depend on any other write that the API server refuses.
+
+use std::ops::ControlFlow;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    activate::{Problem, is_of_later_run, is_of_run, is_ours},
+    decide::Step,
+    decision::{Action, Decision, Need, ObjectKind},
+    observation::{Attempt, Deployment, Pod, Ways},
+    run::set_problem,
+    services,
+    status::{Draft, FAILED, TRAFFIC, find, is_true},
+};
+use crate::api::names::{self, POD_TEMPLATE_HASH, RUN};
+
+/// Reason of `Traffic` after a canary that had to be deleted.
+const BY_DELETION: &str = "LeftByDeletion";
+/// Reason of `Traffic` after a canary that had to be scaled to 0.
+const BY_SCALE: &str = "LeftByScale";
+/// Reason of a canary that gets production requests after its verdict, because every way out of production fails.
+const STILL_SERVING: &str = "CanaryStillServing";
+
+/// A retained canary is not scaled away for one call that failed: its labels are tried as often as this,
+const TRIES: u32 = 3;
+/// for as long as this,
+const PATIENCE: SignedDuration = SignedDuration::from_secs(3);
+/// with such a pause.
+const PAUSE: SignedDuration = SignedDuration::from_millis(500);
+/// When a way that failed is tried again, after all others failed too.
+const AGAIN: SignedDuration = SignedDuration::from_secs(5);
+/// When labels are tried again while the pods are being removed.
+const AGAIN_MEANWHILE: SignedDuration = SignedDuration::from_secs(30);
+
+/// What a canary that leaves is made of.
+struct Leaver<'a> {
+    /// Pods that a Service selects, with the labels to take off.
+    pods: Vec<(&'a Pod, Vec<String>)>,
+    /// Its Deployment, while that is ours and not going.
+    deployment: Option<&'a Deployment>,
+    /// The Deployment is to be kept.
+    retain: bool,
+    /// It is what the status is about.
+    is_present: bool,
+}
+
+/// A step out of production.
+enum Way {
+    Labels,
+    Deletion,
+    Scale,
+}
+
+/// What is left to watch of a canary that leaves, while the rest of the clean-up goes on.
+#[derive(Debug, Default)]
+pub(super) struct Rest {
+    /// When to look again.
+    pub wake: Option<Timestamp>,
+    /// Pods that still get requests though all is done that can be.
+    pub problem: Option<Problem>,
+}
+
+/// Takes the canary of this run, and pods of former runs, out of production: a decision, or what is left to watch. `retain`
+/// keeps the canary of this run.
+pub(super) fn all(step: &Step<'_>, draft: &Draft, retain: bool) -> ControlFlow<Decision, Rest> {
+    let deployment = present(step).filter(|canary| !is_of_later_run(step, canary));
+    let leaver = Leaver {
+        pods: behind(step, |_| true),
+        deployment,
+        retain: retain && deployment.is_some_and(|canary| is_of_run(step, canary)),
+        is_present: true,
+    };
+    if leaver.pods.is_empty() && leaver.retain && !step.seen.pods_confirmed {
+        // A watch may be behind without anybody noticing, and nothing else would take these pods away.
+        return ControlFlow::Break(Decision::needing(Need::LivePods));
+    }
+    leave(step, draft, &leaver)
+}
+
+/// Takes canaries of former runs out of production that failed and could not leave before this run began.
+pub(super) fn failed_before(step: &Step<'_>) -> Option<Decision> {
+    let failed = |run: &String| {
+        let (template, _) = run.rsplit_once('-').unwrap_or((run, ""));
+        let failed = &step.canary.status.failed_templates;
+        *run != step.canary.run(step.spec) && failed.iter().any(|hash| hash == template)
+    };
+    let leaver = Leaver {
+        pods: behind(step, |pod| pod.labels.get(RUN).is_some_and(failed)),
+        deployment: present(step).filter(|canary| canary.labels.get(RUN).is_some_and(failed)),
+        retain: false,
+        is_present: false,
+    };
+    let draft = step.draft();
+    match leave(step, &draft, &leaver) {
+        ControlFlow::Break(decision) => Some(decision),
+        ControlFlow::Continue(rest) => rest.problem.map(|problem| hold(step, draft, &problem, rest.wake)),
+    }
+}
+
+/// Says in the status of a failed run why its canary did not leave by its labels, unless it says so already.
+pub(super) fn explain(step: &Step<'_>, draft: &mut Draft) {
+    let is_said = find(&draft.status, TRAFFIC).is_some_and(|c| [BY_DELETION, BY_SCALE].contains(&c.reason.as_str()));
+    if is_said || step.seen.ways.labels.is_none() || !is_true(&draft.status, FAILED) {
+        return;
+    }
+    match present(step) {
+        None => say(step, draft, BY_DELETION),
+        Some(canary) if canary.replicas == 0 => say(step, draft, BY_SCALE),
+        Some(_) => {}
+    }
+}
+
+fn present<'a>(step: &Step<'a>) -> Option<&'a Deployment> {
+    let canary = step.seen.canary.as_ref()?;
+    (is_ours(step, canary.owner.as_ref()) && !canary.deleting).then_some(canary)
+}
+
+/// Pods that are behind a Service that no Kanary made, and the labels by which they are.
+fn behind<'a>(step: &Step<'a>, which: impl Fn(&Pod) -> bool) -> Vec<(&'a Pod, Vec<String>)> {
+    let services: Vec<_> = services::services(step)
+        .filter(|service| !services::is_about_canaries(service))
+        .collect();
+    let pods = step.seen.pods.iter().chain(&step.seen.other_pods);
+    pods.filter(|pod| which(pod) && !is_pod_of_later_run(step, pod))
+        .filter_map(|pod| {
+            let selecting = services.iter().filter(|service| service.selects(&pod.labels));
+            let mut labels: Vec<_> = selecting.flat_map(|service| service.selector.keys().cloned()).collect();
+            labels.sort();
+            labels.dedup();
+            (!labels.is_empty()).then_some((pod, labels))
+        })
+        .collect()
+}
+
+fn is_pod_of_later_run(step: &Step<'_>, pod: &Pod) -> bool {
+    let number = pod
+        .labels
+        .get(RUN)
+        .and_then(|run| run.rsplit('-').next()?.parse::<i64>().ok());
+    number.is_some_and(|number| number > step.canary.status.run.unwrap_or(1))
+}
+
+/// What is to be done about a canary that leaves.
+fn leave(step: &Step<'_>, draft: &Draft, leaver: &Leaver<'_>) -> ControlFlow<Decision, Rest> {
+    if leaver.pods.is_empty() {
+        return ControlFlow::Continue(Rest::default());
+    }
+    let tried_ways = &step.seen.ways;
+    let going = leaver.deployment.is_none_or(|canary| canary.replicas == 0);
+    let patient = leaver.retain && tried_ways.labels.as_ref().is_some_and(|tried| !is_given_up(tried));
+    let mut ways = vec![(Way::Labels, tried_ways.labels.as_ref())];
+    if !going && !patient {
+        ways.extend([
+            (Way::Deletion, tried_ways.deletion.as_ref()),
+            (Way::Scale, tried_ways.scale.as_ref()),
+        ]);
+        if leaver.retain {
+            ways.swap(1, 2);
+        }
+    }
+    let pause = match (going, patient) {
+        (_, true) => PAUSE,
+        (true, _) => AGAIN_MEANWHILE,
+        _ => AGAIN,
+    };
+    let mut next: Option<Timestamp> = None;
+    for (way, tried) in ways {
+        let open_at = tried.and_then(|tried| tried.last.checked_add(pause).ok());
+        if let Some(at) = open_at.filter(|at| *at > step.now) {
+            next = Some(next.map_or(at, |next| next.min(at)));
+            continue;
+        }
+        let actions = actions(step, leaver, &way);
+        if !actions.is_empty() {
+            return ControlFlow::Break(act(step, draft.clone(), leaver, &way, actions));
+        }
+    }
+    if going {
+        return ControlFlow::Continue(going_away(step, leaver, next));
+    }
+    ControlFlow::Break(if patient {
+        Decision {
+            wake: next,
+            ..Decision::default()
+        }
+    } else {
+        hold(step, draft.clone(), &still_serving(step, leaver), next)
+    })
+}
+
+/// Pods whose Deployment is gone, or has no replicas, get requests until they terminate, which others see to.
+fn going_away(step: &Step<'_>, leaver: &Leaver<'_>, next: Option<Timestamp>) -> Rest {
+    let tried = step.seen.ways.labels.as_ref();
+    let grace = tried.and_then(|tried| tried.last.checked_add(AGAIN).ok());
+    let serves = leaver.pods.iter().any(|(pod, _)| pod.ready);
+    let Some(grace) = grace.filter(|_| serves) else {
+        return Rest::default();
+    };
+    let waits = grace > step.now;
+    Rest {
+        wake: if waits { Some(grace) } else { next },
+        problem: (!waits).then(|| still_serving(step, leaver)),
+    }
+}
+
+fn is_given_up(tried: &Attempt) -> bool {
+    tried.refused || tried.times >= TRIES || tried.last.duration_since(tried.first) >= PATIENCE
+}
+
+fn actions(step: &Step<'_>, leaver: &Leaver<'_>, way: &Way) -> Vec<Action> {
+    let name = &step.spec.canary;
+    match (way, leaver.deployment) {
+        (Way::Labels, _) => leaver
+            .pods
+            .iter()
+            .filter_map(|(pod, labels)| unlabel(pod, labels))
+            .collect(),
+        (Way::Deletion, Some(canary)) => vec![Action::Delete {
+            object: ObjectKind::Deployment,
+            name: name.clone(),
+            uid: canary.uid.clone(),
+        }],
+        (Way::Scale, Some(canary)) => vec![Action::ScaleCanary {
+            name: name.clone(),
+            uid: canary.uid.clone(),
+            replicas: 0,
+        }],
+        _ => Vec::new(),
+    }
+}
+
+/// Labels that tell whose the pod is stay: without them its ReplicaSet makes another one.
+fn unlabel(pod: &Pod, labels: &[String]) -> Option<Action> {
+    let removable = labels
+        .iter()
+        .filter(|name| !names::is_reserved(name) && *name != POD_TEMPLATE_HASH);
+    let labels: Vec<_> = removable.cloned().collect();
+    (!labels.is_empty()).then(|| Action::Unlabel {
+        pod: pod.name.clone(),
+        uid: pod.uid.clone(),
+        labels,
+    })
+}
+
+fn act(step: &Step<'_>, mut draft: Draft, leaver: &Leaver<'_>, way: &Way, actions: Vec<Action>) -> Decision {
+    match way {
+        Way::Deletion if leaver.is_present => say(step, &mut draft, BY_DELETION),
+        Way::Scale if leaver.is_present => say(step, &mut draft, BY_SCALE),
+        _ => {}
+    }
+    Decision {
+        actions,
+        leaves: true,
+        ..step.write(draft)
+    }
+}
+
+/// Why a canary did not leave by its labels. Stored only once it has left in another way.
+fn say(step: &Step<'_>, draft: &mut Draft, reason: &str) {
+    let canary = &step.spec.canary;
+    let done = match reason {
+        BY_DELETION => format!("Deployment {canary} was deleted"),
+        _ => format!("Deployment {canary} was scaled to 0"),
+    };
+    let why = step.seen.ways.labels.as_ref();
+    let why = why.map_or("its pods have no label that can be taken off", |tried| {
+        tried.message.as_str()
+    });
+    let message = format!("{done}, because its pods could not leave production by their labels: {why}");
+    draft.set(TRAFFIC, false, reason, message);
+}
+
+/// Nothing can be done for now, and pods of a failed canary still get requests.
+fn hold(step: &Step<'_>, mut draft: Draft, problem: &Problem, wake: Option<Timestamp>) -> Decision {
+    set_problem(&mut draft, Some(problem));
+    Decision {
+        wake,
+        ..step.write(draft)
+    }
+}
+
+fn still_serving(step: &Step<'_>, leaver: &Leaver<'_>) -> Problem {
+    let pods: Vec<_> = leaver.pods.iter().map(|(pod, _)| pod.name.as_str()).collect();
+    let shown = match pods.as_slice() {
+        [first, _, ..] => format!("Pod {first} and {} more still get", pods.len().saturating_sub(1)),
+        [pod] => format!("Pod {pod} still gets"),
+        [] => String::new(),
+    };
+    let Ways {
+        labels,
+        deletion,
+        scale,
+    } = &step.seen.ways;
+    let tried = [labels, deletion, scale].into_iter().flatten();
+    let tried: Vec<_> = tried.map(|tried| tried.message.as_str()).collect();
+    let message = format!(
+        "{shown} production requests after the canary failed, and this is tried again every few seconds: {}",
+        tried.join("; ")
+    );
+    Problem::new(STILL_SERVING, message)
+}

@@ -1,0 +1,310 @@
+//! Which Services send requests to which pods: before a canary is created, while it is judged, and before the target is
+//! promoted.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    activate::{Problem, is_of_run, is_ours},
+    decide::Step,
+    labels::{self, Labels},
+    observation::{Deployment, Pod, Service},
+    status::{Draft, TRAFFIC, find},
+    traffic,
+};
+use crate::api::names;
+
+/// Reason: the template does not have the labels by which a Service selects.
+const SERVICE_MISMATCH: &str = "ServiceMismatch";
+/// Reason: requests do not go where the spec asks for.
+const TRAFFIC_LOST: &str = "TrafficLost";
+
+/// How soon a problem with a Service that the spec does not name is looked at again: no event about it reaches the Kanary.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(10);
+
+/// What stands in the way of a canary, or of its promotion, and has to do with Services.
+pub(super) fn obstacles(step: &Step<'_>, target: &Deployment) -> Vec<Problem> {
+    let unserved = if step.spec.traffic_needs_service() {
+        production(step)
+    } else {
+        Vec::new()
+    };
+    // What the Service does to the template it does to the pods as well.
+    let broken = if unserved.is_empty() { broken(step) } else { None };
+    let named = step.seen.service.as_ref().filter(|_| !unserved.is_empty());
+    let lost = would_be_lost(step, target, named.map(|service| service.name.as_str()));
+    unserved.into_iter().chain(lost).chain(broken).collect()
+}
+
+/// When to look again at problems of which no event tells.
+pub(super) fn look_again(step: &Step<'_>, target: &Deployment) -> Option<Timestamp> {
+    let unnamed = !would_be_lost(step, target, None).is_empty() || not_a_target(step, target).is_some();
+    unnamed.then(|| step.now.checked_add(LOOK_AGAIN).ok())?
+}
+
+/// What keeps a good canary's template from the target: a Service that serves the target now would lose it, or the target
+/// is not one.
+/// Comes with when to look again.
+pub(super) fn before_promotion(step: &Step<'_>) -> Option<(Problem, Option<Timestamp>)> {
+    let target = step.seen.target.as_ref().filter(|_| !step.spec.dry_run)?;
+    let lost = would_be_lost(step, target, None);
+    let problem = Problem::all(not_a_target(step, target).into_iter().chain(lost))?;
+    Some((problem, look_again(step, target)))
+}
+
+/// A canary is no target: what it runs is not proven. Pods with Kanary's labels are a canary's for every Service and
+/// every watch of Kanary.
+pub(super) fn not_a_target(step: &Step<'_>, target: &Deployment) -> Option<Problem> {
+    let name = &step.spec.target;
+    let canary_of = target.owner_name.as_ref().or(step.seen.target_is_canary_of.as_ref());
+    let is_canary = canary_of.is_some() || target.labels.get(names::IS_KANARY).is_some_and(|value| value == "true");
+    if is_canary {
+        return Some(Problem::new("TargetIsCanary", target_is_canary(name, canary_of)));
+    }
+    let (label, _) = target.pod_labels.iter().find(|(label, _)| names::is_reserved(label))?;
+    let message = format!(
+        "the pods of Deployment {name} carry the label {label}, which marks the pods of a canary: remove it from the pod \
+         template of the Deployment"
+    );
+    Some(Problem::new("TargetIsCanary", message))
+}
+
+/// What a user reads whose target is somebody's canary.
+pub(super) fn target_is_canary(name: &str, owner: Option<&String>) -> String {
+    let what = owner.map_or_else(|| "a canary".to_owned(), |owner| format!("the canary of {owner}"));
+    format!(
+        "Deployment {name} is {what}, and a canary is not promoted to: create another Kanary whose \
+         spec.deploymentName is the Deployment that serves production"
+    )
+}
+
+/// What is wrong with the production Service that the traffic source needs.
+fn production(step: &Step<'_>) -> Vec<Problem> {
+    let spec = step.spec;
+    let Some(name) = &spec.service else {
+        return Vec::new();
+    };
+    let one = |reason: &str, message: String| vec![Problem::new(reason, message)];
+    let Some(service) = step.seen.service.as_ref() else {
+        let message = format!("Service {name} does not exist: create it, or change spec.serviceName");
+        return one("ServiceNotFound", message);
+    };
+    if service.deleting {
+        let message = format!("Service {name} is being deleted: create it again, or change spec.serviceName");
+        return one("ServiceNotFound", message);
+    }
+    let portless = (spec.kanary_service.is_some() && service.ports.is_empty()).then(|| {
+        let message = format!(
+            "Service {name} has no ports, so the canary's own Service cannot have the same: add them, or use \
+             spec.traffic.source service"
+        );
+        Problem::new("ServiceWithoutPorts", message)
+    });
+    portless.into_iter().chain(behind(step, service)).collect()
+}
+
+/// Why a canary, and the target after it, would not be behind the production Service.
+fn behind(step: &Step<'_>, service: &Service) -> Option<Problem> {
+    let (spec, name) = (step.spec, &service.name);
+    if !spec.in_production() {
+        return None;
+    }
+    if service.external {
+        let message = format!(
+            "Service {name} is of type ExternalName, so no pod can be put behind it: name another in spec.serviceName"
+        );
+        return Some(Problem::new("ServiceWithoutSelector", message));
+    }
+    if service.selector.is_empty() {
+        let message = format!("Service {name} has no selector, so no pod can be put behind it");
+        return Some(Problem::new("ServiceWithoutSelector", message));
+    }
+    if is_about_canaries(service) {
+        let message = format!(
+            "Service {name} selects pods of canaries ({}), so it is not in front of Deployment {}: name the production \
+             Service in spec.serviceName",
+            labels::shown(&service.selector),
+            spec.target
+        );
+        return Some(Problem::new(SERVICE_MISMATCH, message));
+    }
+    let template = traffic::template_labels(spec);
+    let missing = mismatch(&service.selector, &template)?;
+    let message = format!(
+        "Service {name} selects {}, and {}: set that label in the template, or remove it from the selector of the Service",
+        missing.wanted,
+        missing.found("the labels of spec.template.spec.template.metadata")
+    );
+    Some(Problem::new(SERVICE_MISMATCH, message))
+}
+
+/// A label that a selector asks for and labels do not have.
+struct Mismatch<'a> {
+    name: &'a str,
+    wanted: String,
+    value: Option<&'a String>,
+}
+
+impl Mismatch<'_> {
+    /// `whose` have it with another value, or do not have it.
+    fn found(&self, whose: &str) -> String {
+        let Self { name, value, .. } = self;
+        match value {
+            Some(value) => format!("{whose} have {name}={value}"),
+            None => format!("{whose} have no {name}"),
+        }
+    }
+}
+
+fn mismatch<'a>(selector: &'a Labels, labels: &'a Labels) -> Option<Mismatch<'a>> {
+    let (name, wanted) = selector.iter().find(|(name, value)| labels.get(*name) != Some(value))?;
+    Some(Mismatch {
+        name,
+        wanted: format!("{name}={wanted}"),
+        value: labels.get(name),
+    })
+}
+
+/// Services that the target's pods are behind, and would not be once they run the template; `told` is not said again. A
+/// dry-run promotes nothing.
+fn would_be_lost(step: &Step<'_>, target: &Deployment, told: Option<&str>) -> Vec<Problem> {
+    if step.spec.dry_run {
+        return Vec::new();
+    }
+    let (name, template) = (&step.spec.target, traffic::template_labels(step.spec));
+    let serving = services(step).filter(|service| {
+        !service.deleting && Some(service.name.as_str()) != told && service.selects(&target.pod_labels)
+    });
+    serving
+        .filter_map(|service| {
+            let missing = mismatch(&service.selector, &template)?;
+            let message = format!(
+                "Service {} selects {}, which the pods of Deployment {name} have now, and {}, so the promotion would take \
+                 the target out of that Service: set that label in the template, or remove it from the selector of the \
+                 Service",
+                service.name,
+                missing.wanted,
+                missing.found("the labels of spec.template.spec.template.metadata")
+            );
+            Some(Problem::new(SERVICE_MISMATCH, message))
+        })
+        .collect()
+}
+
+/// The Services of the namespace that may matter and that no Kanary made.
+pub(super) fn services<'a>(step: &Step<'a>) -> impl Iterator<Item = &'a Service> + use<'a> {
+    let seen = step.seen;
+    let named = seen.service.as_ref();
+    let others = seen.services.iter();
+    let others = others.filter(move |service| named.is_none_or(|named| named.name != service.name));
+    named.into_iter().chain(others)
+}
+
+/// Whether a selector asks for labels that only Kanary sets: such a Service is about canaries, and not production.
+pub(super) fn is_about_canaries(service: &Service) -> bool {
+    service.selector.keys().any(|name| names::is_reserved(name))
+}
+
+/// Why the canary's ready pods do not get the requests that the spec asks for, and only those.
+fn broken(step: &Step<'_>) -> Option<Problem> {
+    own_service(step).or_else(|| {
+        let mut ready = step.seen.pods.iter().filter(|pod| pod.ready);
+        ready.find_map(|pod| misplaced(step, pod))
+    })
+}
+
+fn misplaced(step: &Step<'_>, pod: &Pod) -> Option<Problem> {
+    let (spec, lost) = (step.spec, |message: String| Some(Problem::new(TRAFFIC_LOST, message)));
+    if spec.in_production() {
+        let service = step.seen.service.as_ref()?;
+        let missing = mismatch(&service.selector, &pod.labels)?;
+        return lost(format!(
+            "Service {} selects {}, and {}, so the pod gets none of its requests: put the label back, or set spec.retry to \
+             another number to run again with the labels that the Service selects now",
+            service.name,
+            missing.wanted,
+            missing.found(&format!("the labels of Pod {} of the canary", pod.name))
+        ));
+    }
+    let mut unwanted = services(step).filter(|service| !is_about_canaries(service) && service.selects(&pod.labels));
+    let service = unwanted.next()?;
+    lost(format!(
+        "Service {} selects Pod {} of the canary ({}), and spec.traffic.source {} asks for no such requests: narrow the \
+         selector of the Service, or set spec.retry to another number to run again without these labels",
+        service.name,
+        pod.name,
+        labels::shown(&service.selector),
+        spec.traffic
+    ))
+}
+
+/// What somebody did to the canary's own Service.
+fn own_service(step: &Step<'_>) -> Option<Problem> {
+    let (name, seen) = (step.spec.kanary_service.as_ref()?, step.seen);
+    // Before there is a canary, the Service of the former run may be on its way out.
+    seen.canary.as_ref().filter(|canary| is_of_run(step, canary))?;
+    let own = seen.kanary_service.as_ref();
+    let own = own.filter(|own| is_ours(step, own.owner.as_ref()))?;
+    if own.deleting {
+        let message = format!("Service {name}, the canary's own, is being deleted: it is made again once it is gone");
+        return Some(Problem::new(TRAFFIC_LOST, message));
+    }
+    let wanted = traffic::own_selector(step.canary);
+    (seen.kanary_selector != wanted).then(|| {
+        let message = format!(
+            "Service {name}, the canary's own, selects {} instead of {}: delete it, and it is made again",
+            labels::shown(&seen.kanary_selector),
+            labels::shown(&wanted)
+        );
+        Problem::new(TRAFFIC_LOST, message)
+    })
+}
+
+/// Says in a running run's `Traffic` condition whether the traffic is what was asked for.
+pub(super) fn show(step: &Step<'_>, draft: &mut Draft) {
+    let production = if step.spec.in_production() {
+        production(step)
+    } else {
+        Vec::new()
+    };
+    let problem = production.into_iter().next().or_else(|| broken(step));
+    if let Some(problem) = problem.filter(|_| step.spec.is_sound()) {
+        return draft.set(TRAFFIC, false, &problem.reason, problem.message);
+    }
+    // A spec that is not sound does not say what was asked for.
+    let source = step
+        .canary
+        .traffic_of_run(step.spec)
+        .and_then(|key| key.split(' ').next());
+    let source = source.filter(|source| *source != "none");
+    let what = source.map_or_else(
+        || "the canary gets no traffic".to_owned(),
+        |source| format!("the canary gets traffic from source {source}"),
+    );
+    draft.set(TRAFFIC, source.is_some(), "TrafficSet", what + &shared(step));
+}
+
+/// The same once the condition is there.
+pub(super) fn show_again(step: &Step<'_>, draft: &mut Draft) {
+    if step.spec.is_sound() && find(&draft.status, TRAFFIC).is_some() {
+        show(step, draft);
+    }
+}
+
+/// That the target's selector selects the canary's pods too, where their labels cannot be told apart.
+fn shared(step: &Step<'_>) -> String {
+    let spec = step.spec;
+    let shared = step.seen.target.as_ref();
+    let shared = shared.and_then(|target| traffic::shared_selector(spec, step.seen, target));
+    let Some(selector) = shared else {
+        return String::new();
+    };
+    let why = match (&spec.service, spec.in_production()) {
+        (Some(service), true) => format!("Service {service} needs its labels"),
+        _ => "it does not ask for any label".to_owned(),
+    };
+    format!(
+        "; the selector of Deployment {} ({selector}) selects the canary's pods too, because {why}: autoscalers of the target \
+         count them",
+        spec.target
+    )
+}

@@ -1,0 +1,44 @@
+//! Services, and attempts to leave them, as cases write them.
+
+use serde_json::{Value, json};
+
+use super::input::{labels, number, t0, text, time};
+use crate::canary::observation::{Attempt, Service, Ways};
+
+/// A Service. What it selects by is `app: myapp` by default.
+pub(super) fn service(name: &str, value: &Value) -> Service {
+    let ports = value["ports"].as_array();
+    Service {
+        name: name.to_owned(),
+        selector: labels(value.get("selector").unwrap_or(&json!({"app": "myapp"}))),
+        external: value["external"] == json!(true),
+        deleting: value["deleting"] == json!(true),
+        ports: ports.cloned().unwrap_or_else(|| vec![json!({"port": 80})]),
+    }
+}
+
+/// Other Services, by name: what they select by.
+pub(super) fn services(value: &Value) -> Vec<Service> {
+    let all = value.as_object().into_iter().flatten();
+    all.map(|(name, selector)| service(name, &json!({"selector": selector})))
+        .collect()
+}
+
+pub(super) fn attempts(value: &Value) -> Ways {
+    let attempt = |name: &str| {
+        let value = value.get(name)?;
+        let last = time(&value["last"]).unwrap_or_else(t0);
+        Some(Attempt {
+            first: time(&value["first"]).unwrap_or(last),
+            last,
+            times: number(&value["times"]).unwrap_or(1),
+            refused: value["refused"] != json!(false),
+            message: text(&value["message"]).unwrap_or(format!("no {name}")),
+        })
+    };
+    Ways {
+        labels: attempt("labels"),
+        deletion: attempt("deletion"),
+        scale: attempt("scale"),
+    }
+}

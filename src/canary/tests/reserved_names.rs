@@ -1,0 +1,169 @@
+//! Names that Services cannot have, and labels that only Kanary sets.
+
+use expect_test::expect;
+
+use super::check;
+
+#[test]
+fn a_kanary_with_a_dotted_name_needs_a_name_for_its_service() {
+    check(
+        "
+        kanary: {name: batman.v2}
+        spec: {serviceName: myapp-svc, traffic: {source: both}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: the canary's Service would be called myapp-svc-kanary-batman.v2, and the name of a Service has no dots: set spec.traffic.kanaryService, or rename the Kanary
+            Stalled=True InvalidSpec: the canary's Service would be called myapp-svc-kanary-batman.v2, and the name of a Service has no dots: set spec.traffic.kanaryService, or rename the Kanary
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn a_kanary_with_a_dotted_name_may_name_its_service() {
+    check(
+        "
+        kanary: {name: batman.v2}
+        spec: {serviceName: myapp-svc, traffic: {source: both, kanaryService: batcave}}
+        ",
+        expect![[r#"
+            create Service batcave
+            create Deployment myapp-kanary-batman.v2
+        "#]],
+    );
+}
+
+#[test]
+fn a_kanary_with_a_dotted_name_that_makes_no_service_runs() {
+    check(
+        "
+        kanary: {name: batman.v2}
+        spec: {serviceName: myapp-svc, traffic: {source: service}}
+        ",
+        expect![[r#"
+            create Deployment myapp-kanary-batman.v2
+        "#]],
+    );
+}
+
+#[test]
+fn a_name_that_no_service_can_have_is_refused() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: both, kanaryService: Bat_Cave}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec.traffic.kanaryService Bat_Cave is no name of a Service: use lower-case letters, digits and -, and begin with a letter
+            Stalled=True InvalidSpec: spec.traffic.kanaryService Bat_Cave is no name of a Service: use lower-case letters, digits and -, and begin with a letter
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn a_template_with_a_label_of_kanarys_is_refused() {
+    check(
+        "
+        spec: {template: {metadata: {labels: {kanary.k8s-operators.dev/iskanary: 'true'}}}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec.template.metadata.labels has kanary.k8s-operators.dev/iskanary, and only Kanary sets labels of kanary.k8s-operators.dev: remove it
+            Stalled=True InvalidSpec: spec.template.metadata.labels has kanary.k8s-operators.dev/iskanary, and only Kanary sets labels of kanary.k8s-operators.dev: remove it
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn a_pod_template_with_a_label_of_kanarys_is_refused() {
+    check(
+        "
+        spec: {template: {spec: {template: {metadata: {labels: {kanary.k8s-operators.dev/name: robin}}}}}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec.template.spec.template.metadata.labels has kanary.k8s-operators.dev/name, and only Kanary sets labels of kanary.k8s-operators.dev: remove it
+            Stalled=True InvalidSpec: spec.template.spec.template.metadata.labels has kanary.k8s-operators.dev/name, and only Kanary sets labels of kanary.k8s-operators.dev: remove it
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn a_target_whose_pods_carry_the_labels_of_a_canary_is_refused() {
+    check(
+        "
+        seen: {target: {podLabels: {app: myapp, kanary.k8s-operators.dev/name: robin}}}
+        ",
+        expect![[r#"
+            Errored=True TargetIsCanary: the pods of Deployment myapp carry the label kanary.k8s-operators.dev/name, which marks the pods of a canary: remove it from the pod template of the Deployment
+            Stalled=True TargetIsCanary: the pods of Deployment myapp carry the label kanary.k8s-operators.dev/name, which marks the pods of a canary: remove it from the pod template of the Deployment
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            shows Errored 0s/15m0s
+            wake at +10s
+        "#]],
+    );
+}
+
+#[test]
+fn a_target_that_is_a_canary_is_refused() {
+    check(
+        "
+        seen: {target: {owner: uid-robin, ownerName: KanaryDeployment/robin}}
+        ",
+        expect![[r#"
+            Errored=True TargetIsCanary: Deployment myapp is the canary of KanaryDeployment/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
+            Stalled=True TargetIsCanary: Deployment myapp is the canary of KanaryDeployment/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            shows Errored 0s/15m0s
+            wake at +10s
+        "#]],
+    );
+}
+
+#[test]
+fn a_target_with_the_label_of_a_canary_is_refused_whoever_owns_it() {
+    check(
+        "
+        seen: {target: {labels: {kanary.k8s-operators.dev/iskanary: 'true'}}}
+        ",
+        expect![[r#"
+            Errored=True TargetIsCanary: Deployment myapp is a canary, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
+            Stalled=True TargetIsCanary: Deployment myapp is a canary, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            shows Errored 0s/15m0s
+            wake at +10s
+        "#]],
+    );
+}
+
+#[test]
+fn a_missing_target_that_will_be_another_kanarys_canary_is_not_created() {
+    check(
+        "
+        seen: {target: null, canaryOf: KanaryDeployment/robin}
+        ",
+        expect![[r#"
+            Errored=True TargetIsCanary: Deployment myapp is the canary of KanaryDeployment/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
+            Stalled=True TargetIsCanary: Deployment myapp is the canary of KanaryDeployment/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            shows Errored 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_target_that_became_a_canary_meanwhile_is_not_promoted_to() {
+    check(
+        "
+        status: {phase: Succeeded}
+        seen: {canary: {available: +0s}, live: {}, target: {owner: uid-robin, ownerName: KanaryDeployment/robin}}
+        ",
+        expect![[r#"
+            Reconciling=False TargetIsCanary: Deployment myapp is the canary of KanaryDeployment/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
+            Errored=True TargetIsCanary: Deployment myapp is the canary of KanaryDeployment/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
+            Stalled=True TargetIsCanary: Deployment myapp is the canary of KanaryDeployment/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
+            shows Errored 0s/15m0s
+            wake at +10s
+        "#]],
+    );
+}

@@ -1,0 +1,376 @@
+//! What Services select: before a canary is created, while it is judged, before the target is promoted.
+
+use expect_test::expect;
+
+use super::check;
+
+#[test]
+fn a_production_service_that_selects_a_label_which_the_template_lacks_creates_nothing() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}}
+        seen: {service: {selector: {app: myapp, track: stable}}}
+        ",
+        expect![[r#"
+            Errored=True ServiceMismatch: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have no track: set that label in the template, or remove it from the selector of the Service
+            Stalled=True ServiceMismatch: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have no track: set that label in the template, or remove it from the selector of the Service
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            shows Errored 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_production_service_that_selects_another_value_than_the_templates_creates_nothing() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: both}, template: {spec: {template: {metadata: {labels: {track: canary}}}}}}
+        seen: {service: {selector: {app: myapp, track: stable}}}
+        ",
+        expect![[r#"
+            Errored=True ServiceMismatch: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have track=canary: set that label in the template, or remove it from the selector of the Service
+            Stalled=True ServiceMismatch: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have track=canary: set that label in the template, or remove it from the selector of the Service
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            shows Errored 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_service_that_would_lose_the_target_stands_in_the_way_whatever_the_traffic_source() {
+    check(
+        "
+        spec: {template: {spec: {template: {metadata: {labels: {track: canary}}}}}}
+        seen: {target: {podLabels: {app: myapp, track: stable}}, services: {by-track: {track: stable}}}
+        ",
+        expect![[r#"
+            Errored=True ServiceMismatch: Service by-track selects track=stable, which the pods of Deployment myapp have now, and the labels of spec.template.spec.template.metadata have track=canary, so the promotion would take the target out of that Service: set that label in the template, or remove it from the selector of the Service
+            Stalled=True ServiceMismatch: Service by-track selects track=stable, which the pods of Deployment myapp have now, and the labels of spec.template.spec.template.metadata have track=canary, so the promotion would take the target out of that Service: set that label in the template, or remove it from the selector of the Service
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            shows Errored 0s/15m0s
+            wake at +10s
+        "#]],
+    );
+}
+
+#[test]
+fn a_service_that_did_not_select_the_target_cannot_lose_it() {
+    check(
+        "
+        seen: {target: {podLabels: {app: myapp}}, services: {by-track: {track: stable}}}
+        ",
+        expect![[r#"
+            create Deployment myapp-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn a_dry_run_takes_no_service_away_from_the_target() {
+    check(
+        "
+        spec: {template: {spec: {template: {metadata: {labels: {track: canary}}}}}, rollout: {mode: dry-run}}
+        seen: {target: {podLabels: {app: myapp, track: stable}}, services: {by-track: {track: stable}}}
+        ",
+        expect![[r#"
+            create Deployment myapp-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn a_selector_that_is_narrowed_while_the_run_is_running_holds_it() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, pods: [{labels: {app: myapp}}], service: {selector: {app: myapp, track: stable}}}
+        now: +16m
+        ",
+        expect![[r#"
+            Traffic=False ServiceMismatch: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have no track: set that label in the template, or remove it from the selector of the Service
+            Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
+            Reconciling=False ServiceMismatch: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have no track: set that label in the template, or remove it from the selector of the Service
+            Errored=True ServiceMismatch: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have no track: set that label in the template, or remove it from the selector of the Service
+            Stalled=True ServiceMismatch: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have no track: set that label in the template, or remove it from the selector of the Service; manual[0]: waits for a person to set status to valid or invalid
+            shows Errored 16m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn traffic_that_is_as_asked_for_again_is_said_so() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}, validation: {items: [{manual: {}}]}}
+        status: {phase: Running, conditions: {Errored: 'True ServiceMismatch: x', Stalled: 'True ServiceMismatch: x', Reconciling: 'False ServiceMismatch: x', Traffic: 'False ServiceMismatch: x'}}
+        seen: {canary: {available: +0s}, pods: [{labels: {app: myapp}}]}
+        now: +1m
+        ",
+        expect![[r#"
+            Errored=False Mended
+            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
+            Stalled=False Mended
+            Traffic=True TrafficSet: the canary gets traffic from source service; the selector of Deployment myapp (app=myapp) selects the canary's pods too, because Service myapp-svc needs its labels: autoscalers of the target count them
+            shows Running 1m0s/15m0s
+            wake at +15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn before_the_promotion_every_service_of_the_target_is_checked_again() {
+    check(
+        "
+        spec: {template: {spec: {template: {metadata: {labels: {track: canary}}}}}}
+        status: {phase: Succeeded}
+        seen: {canary: {available: +0s}, live: {}, target: {podLabels: {app: myapp, track: stable}}, services: {by-track: {track: stable}}}
+        now: +1s
+        ",
+        expect![[r#"
+            Reconciling=False ServiceMismatch: Service by-track selects track=stable, which the pods of Deployment myapp have now, and the labels of spec.template.spec.template.metadata have track=canary, so the promotion would take the target out of that Service: set that label in the template, or remove it from the selector of the Service
+            Errored=True ServiceMismatch: Service by-track selects track=stable, which the pods of Deployment myapp have now, and the labels of spec.template.spec.template.metadata have track=canary, so the promotion would take the target out of that Service: set that label in the template, or remove it from the selector of the Service
+            Stalled=True ServiceMismatch: Service by-track selects track=stable, which the pods of Deployment myapp have now, and the labels of spec.template.spec.template.metadata have track=canary, so the promotion would take the target out of that Service: set that label in the template, or remove it from the selector of the Service
+            shows Errored 0s/15m0s
+            wake at +11s
+        "#]],
+    );
+}
+
+#[test]
+fn a_promotion_goes_on_once_the_service_keeps_the_target() {
+    check(
+        "
+        status: {phase: Succeeded, conditions: {Errored: 'True ServiceMismatch: x', Stalled: 'True ServiceMismatch: x', Reconciling: 'False ServiceMismatch: x'}}
+        seen: {canary: {available: +0s}, live: {}, services: {front: {app: myapp}}}
+        now: +1s
+        ",
+        expect![[r#"
+            set template of myapp from t1 to myapp:v2, by uid-batman/<hash>-1
+        "#]],
+    );
+}
+
+#[test]
+fn a_canary_pod_that_left_the_production_service_holds_the_run() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}, validation: {items: [{manual: {status: valid}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, pods: [{name: a, labels: {app: myapp}}, {name: b, labels: {app: other}}]}
+        now: +1m
+        ",
+        expect![[r#"
+            Traffic=False TrafficLost: Service myapp-svc selects app=myapp, and the labels of Pod b of the canary have app=other, so the pod gets none of its requests: put the label back, or set spec.retry to another number to run again with the labels that the Service selects now
+            Reconciling=False TrafficLost: Service myapp-svc selects app=myapp, and the labels of Pod b of the canary have app=other, so the pod gets none of its requests: put the label back, or set spec.retry to another number to run again with the labels that the Service selects now
+            Errored=True TrafficLost: Service myapp-svc selects app=myapp, and the labels of Pod b of the canary have app=other, so the pod gets none of its requests: put the label back, or set spec.retry to another number to run again with the labels that the Service selects now
+            Stalled=True TrafficLost: Service myapp-svc selects app=myapp, and the labels of Pod b of the canary have app=other, so the pod gets none of its requests: put the label back, or set spec.retry to another number to run again with the labels that the Service selects now
+            item manual[0] Good
+            shows Errored 1m0s/15m0s
+            wake at +15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_canary_pod_that_is_not_ready_yet_holds_nothing() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}, validation: {items: [{manual: {status: valid}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, pods: [{name: a, labels: {app: myapp}}, {name: b, ready: false}]}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Running → Succeeded
+            Running=False ManualValid: the verdict is good
+            Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
+            Succeeded=True ManualValid: a manual item is valid and every other item agrees
+            item manual[0] Good
+            shows Succeeded 1m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_service_that_sends_requests_to_a_canary_without_traffic_holds_the_run() {
+    check(
+        "
+        spec: {validation: {items: [{manual: {status: valid}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, pods: [{name: a, labels: {version: v2}}], services: {by-version: {version: v2}}}
+        now: +1m
+        ",
+        expect![[r#"
+            Traffic=False TrafficLost: Service by-version selects Pod a of the canary (version=v2), and spec.traffic.source none asks for no such requests: narrow the selector of the Service, or set spec.retry to another number to run again without these labels (since +0s)
+            Reconciling=False TrafficLost: Service by-version selects Pod a of the canary (version=v2), and spec.traffic.source none asks for no such requests: narrow the selector of the Service, or set spec.retry to another number to run again without these labels
+            Errored=True TrafficLost: Service by-version selects Pod a of the canary (version=v2), and spec.traffic.source none asks for no such requests: narrow the selector of the Service, or set spec.retry to another number to run again without these labels
+            Stalled=True TrafficLost: Service by-version selects Pod a of the canary (version=v2), and spec.traffic.source none asks for no such requests: narrow the selector of the Service, or set spec.retry to another number to run again without these labels
+            item manual[0] Good
+            shows Errored 1m0s/15m0s
+            wake at +15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_service_about_canaries_is_no_production_traffic() {
+    check(
+        "
+        spec: {validation: {items: [{manual: {status: valid}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, pods: [{name: a, labels: {kanary.k8s-operators.dev/name: batman}}], services: {mine: {kanary.k8s-operators.dev/name: batman}}}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Running → Succeeded
+            Running=False ManualValid: the verdict is good
+            Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
+            Succeeded=True ManualValid: a manual item is valid and every other item agrees
+            item manual[0] Good
+            shows Succeeded 1m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn an_own_service_that_somebody_edited_holds_the_run() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: kanary-service}, validation: {items: [{manual: {status: valid}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, pods: [{name: a}], kanaryService: {}, kanarySelector: {app: myapp}}
+        now: +1m
+        ",
+        expect![[r#"
+            Traffic=False TrafficLost: Service myapp-svc-kanary-batman, the canary's own, selects app=myapp instead of kanary.k8s-operators.dev/iskanary=true,kanary.k8s-operators.dev/kind=KanaryDeployment,kanary.k8s-operators.dev/name=batman: delete it, and it is made again
+            Reconciling=False TrafficLost: Service myapp-svc-kanary-batman, the canary's own, selects app=myapp instead of kanary.k8s-operators.dev/iskanary=true,kanary.k8s-operators.dev/kind=KanaryDeployment,kanary.k8s-operators.dev/name=batman: delete it, and it is made again
+            Errored=True TrafficLost: Service myapp-svc-kanary-batman, the canary's own, selects app=myapp instead of kanary.k8s-operators.dev/iskanary=true,kanary.k8s-operators.dev/kind=KanaryDeployment,kanary.k8s-operators.dev/name=batman: delete it, and it is made again
+            Stalled=True TrafficLost: Service myapp-svc-kanary-batman, the canary's own, selects app=myapp instead of kanary.k8s-operators.dev/iskanary=true,kanary.k8s-operators.dev/kind=KanaryDeployment,kanary.k8s-operators.dev/name=batman: delete it, and it is made again
+            item manual[0] Good
+            shows Errored 1m0s/15m0s
+            wake at +15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn an_own_service_that_is_going_holds_the_run_until_it_is_made_again() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: kanary-service}, validation: {items: [{manual: {status: valid}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, pods: [{name: a}], kanaryService: {deleting: true}}
+        now: +1m
+        ",
+        expect![[r#"
+            Traffic=False TrafficLost: Service myapp-svc-kanary-batman, the canary's own, is being deleted: it is made again once it is gone
+            Reconciling=False TrafficLost: Service myapp-svc-kanary-batman, the canary's own, is being deleted: it is made again once it is gone
+            Errored=True TrafficLost: Service myapp-svc-kanary-batman, the canary's own, is being deleted: it is made again once it is gone
+            Stalled=True TrafficLost: Service myapp-svc-kanary-batman, the canary's own, is being deleted: it is made again once it is gone
+            item manual[0] Good
+            shows Errored 1m0s/15m0s
+            wake at +15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_production_service_without_ports_has_none_for_the_canarys_own() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: kanary-service}}
+        seen: {service: {ports: []}}
+        ",
+        expect![[r#"
+            Errored=True ServiceWithoutPorts: Service myapp-svc has no ports, so the canary's own Service cannot have the same: add them, or use spec.traffic.source service
+            Stalled=True ServiceWithoutPorts: Service myapp-svc has no ports, so the canary's own Service cannot have the same: add them, or use spec.traffic.source service
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            shows Errored 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_headless_production_service_without_ports_takes_a_canary_all_the_same() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}}
+        seen: {service: {ports: []}}
+        ",
+        expect![[r#"
+            create Deployment myapp-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn a_production_service_of_type_external_name_takes_no_pod() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}}
+        seen: {service: {external: true}}
+        ",
+        expect![[r#"
+            Errored=True ServiceWithoutSelector: Service myapp-svc is of type ExternalName, so no pod can be put behind it: name another in spec.serviceName
+            Stalled=True ServiceWithoutSelector: Service myapp-svc is of type ExternalName, so no pod can be put behind it: name another in spec.serviceName
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            shows Errored 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_production_service_that_is_being_deleted_is_none() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}}
+        seen: {service: {deleting: true}}
+        ",
+        expect![[r#"
+            Errored=True ServiceNotFound: Service myapp-svc is being deleted: create it again, or change spec.serviceName
+            Stalled=True ServiceNotFound: Service myapp-svc is being deleted: create it again, or change spec.serviceName
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            shows Errored 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_service_in_front_of_canaries_is_no_production_service() {
+    check(
+        "
+        spec: {serviceName: canaries, traffic: {source: service}}
+        seen: {service: {selector: {kanary.k8s-operators.dev/name: robin}}}
+        ",
+        expect![[r#"
+            Errored=True ServiceMismatch: Service canaries selects pods of canaries (kanary.k8s-operators.dev/name=robin), so it is not in front of Deployment myapp: name the production Service in spec.serviceName
+            Stalled=True ServiceMismatch: Service canaries selects pods of canaries (kanary.k8s-operators.dev/name=robin), so it is not in front of Deployment myapp: name the production Service in spec.serviceName
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            shows Errored 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_bad_verdict_is_not_held_up_by_a_service() {
+    check(
+        "
+        spec: {verdict: invalid, template: {spec: {template: {metadata: {labels: {track: canary}}}}}}
+        status: {phase: Succeeded}
+        seen: {canary: {available: +0s}, live: {}, target: {podLabels: {app: myapp, track: stable}}, services: {by-track: {track: stable}}}
+        now: +1s
+        ",
+        expect![[r#"
+            phase Succeeded → Failed
+            Activated=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Succeeded=False VerdictInvalid: spec.verdict is invalid
+            Failed=True VerdictInvalid: spec.verdict is invalid
+            Stalled=True VerdictInvalid: spec.verdict is invalid
+            completedAt +1s
+            failedTemplates ["<hash>"]
+            shows Failed 1s/15m0s
+        "#]],
+    );
+}
