@@ -15,7 +15,7 @@ fn a_canary_carries_the_labels_and_annotations_that_a_policy_may_ask_for() {
         expect![[r#"
             create Deployment myapp-kanary-batman
               labels: {"cost":"low","…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-1","…/slot":"ac","team":"heroes","tier":"web"}
-              annotations: {"…/target-template-hash":"85924a836eb2db86","owner":"bruce","pager":"robin"}
+              annotations: {"…/target-template-hash":"85924a836eb2db86","…/traffic":"none","owner":"bruce","pager":"robin"}
         "#]],
     );
 }

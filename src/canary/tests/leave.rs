@@ -30,6 +30,7 @@ fn a_failed_canary_whose_labels_cannot_be_taken_off_is_deleted_at_once() {
         expect![[r#"
             delete Deployment myapp-kanary-batman
             Traffic=False LeftByDeletion: Deployment myapp-kanary-batman was deleted, because its pods could not leave production by their labels: could not take labels off Pod a: denied (since +0s)
+            verdicts removed
             shows Failed 0s/15m0s
         "#]],
     );
@@ -47,6 +48,7 @@ fn one_call_that_failed_is_enough_where_the_canary_is_to_be_deleted_anyway() {
         expect![[r#"
             delete Deployment myapp-kanary-batman
             Traffic=False LeftByDeletion: Deployment myapp-kanary-batman was deleted, because its pods could not leave production by their labels: no labels (since +0s)
+            verdicts removed
             shows Failed 0s/15m0s
         "#]],
     );
@@ -64,6 +66,7 @@ fn a_retained_canary_whose_labels_cannot_be_taken_off_is_scaled_to_0() {
         expect![[r#"
             scale myapp-kanary-batman to 0
             Traffic=False LeftByScale: Deployment myapp-kanary-batman was scaled to 0, because its pods could not leave production by their labels: no labels (since +0s)
+            verdicts removed
             shows Failed 0s/15m0s
         "#]],
     );
@@ -111,6 +114,7 @@ fn a_retained_canary_is_scaled_to_0_after_three_calls_that_failed() {
         expect![[r#"
             scale myapp-kanary-batman to 0
             Traffic=False LeftByScale: Deployment myapp-kanary-batman was scaled to 0, because its pods could not leave production by their labels: no labels (since +0s)
+            verdicts removed
             shows Failed 0s/15m0s
         "#]],
     );
@@ -128,6 +132,7 @@ fn a_retained_canary_is_scaled_to_0_after_a_call_that_took_too_long() {
         expect![[r#"
             scale myapp-kanary-batman to 0
             Traffic=False LeftByScale: Deployment myapp-kanary-batman was scaled to 0, because its pods could not leave production by their labels: no labels (since +0s)
+            verdicts removed
             shows Failed 0s/15m0s
         "#]],
     );
@@ -145,6 +150,7 @@ fn a_canary_that_cannot_be_deleted_is_scaled_to_0() {
         expect![[r#"
             scale myapp-kanary-batman to 0
             Traffic=False LeftByScale: Deployment myapp-kanary-batman was scaled to 0, because its pods could not leave production by their labels: no labels (since +0s)
+            verdicts removed
             shows Failed 0s/15m0s
         "#]],
     );
@@ -162,6 +168,7 @@ fn a_retained_canary_that_cannot_be_scaled_is_deleted() {
         expect![[r#"
             delete Deployment myapp-kanary-batman
             Traffic=False LeftByDeletion: Deployment myapp-kanary-batman was deleted, because its pods could not leave production by their labels: no labels (since +0s)
+            verdicts removed
             shows Failed 0s/15m0s
         "#]],
     );
@@ -179,6 +186,7 @@ fn a_canary_that_cannot_leave_in_any_way_is_told_of_and_tried_again_within_secon
         expect![[r#"
             Stalled=True CanaryStillServing: Pod a still gets production requests after the canary failed, and this is tried again every few seconds: no labels; no deletion; no scale (since +0s)
             Errored=True CanaryStillServing: Pod a still gets production requests after the canary failed, and this is tried again every few seconds: no labels; no deletion; no scale
+            verdicts removed
             shows Errored 0s/15m0s
             wake at +6s
         "#]],
@@ -211,6 +219,7 @@ fn pods_whose_deployment_is_going_are_given_time_to_terminate() {
         ",
         expect![[r#"
             Traffic=False LeftByDeletion: Deployment myapp-kanary-batman was deleted, because its pods could not leave production by their labels: denied (since +0s)
+            verdicts removed
             shows Failed 0s/15m0s
             wake at +6s
         "#]],
@@ -230,6 +239,7 @@ fn pods_that_do_not_terminate_are_told_of() {
             Traffic=False LeftByDeletion: Deployment myapp-kanary-batman was deleted, because its pods could not leave production by their labels: denied (since +0s)
             Stalled=True CanaryStillServing: Pod a and 1 more still get production requests after the canary failed, and this is tried again every few seconds: denied (since +0s)
             Errored=True CanaryStillServing: Pod a and 1 more still get production requests after the canary failed, and this is tried again every few seconds: denied
+            verdicts removed
             shows Errored 0s/15m0s
             wake at +31s
         "#]],
@@ -247,6 +257,7 @@ fn pods_that_are_terminating_get_no_requests() {
         ",
         expect![[r#"
             Traffic=False LeftByDeletion: Deployment myapp-kanary-batman was deleted, because its pods could not leave production by their labels: denied (since +0s)
+            verdicts removed
             shows Failed 0s/15m0s
         "#]],
     );
@@ -320,6 +331,7 @@ fn labels_by_which_a_pod_belongs_to_its_replica_set_stay_on_it() {
         expect![[r#"
             scale myapp-kanary-batman to 0
             Traffic=False LeftByScale: Deployment myapp-kanary-batman was scaled to 0, because its pods could not leave production by their labels: its pods have no label that can be taken off
+            verdicts removed
             shows Failed 0s/15m0s
         "#]],
     );

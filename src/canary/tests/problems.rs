@@ -317,6 +317,7 @@ fn a_late_canary_behind_a_problem_is_looked_at_again_when_something_happens() {
         now: +1h
         ",
         expect![[r#"
+            Traffic=False ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
             Reconciling=False ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
             Errored=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
             Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName; Deployment myapp-kanary-batman is not available, so it cannot pass: the run waits until it is

@@ -98,6 +98,7 @@ fn a_target_whose_pods_carry_the_labels_of_a_canary_is_refused() {
             Errored=True TargetIsCanary: the pods of Deployment myapp carry the label kanary.k8s-operators.dev/name, which marks the pods of a canary: remove it from the pod template of the Deployment
             Stalled=True TargetIsCanary: the pods of Deployment myapp carry the label kanary.k8s-operators.dev/name, which marks the pods of a canary: remove it from the pod template of the Deployment
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic none
             shows Errored 0s/15m0s
             wake at +10s
         "#]],
@@ -114,6 +115,7 @@ fn a_target_that_is_a_canary_is_refused() {
             Errored=True TargetIsCanary: Deployment myapp is the canary of KanaryDeployment/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
             Stalled=True TargetIsCanary: Deployment myapp is the canary of KanaryDeployment/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic none
             shows Errored 0s/15m0s
             wake at +10s
         "#]],
@@ -130,6 +132,7 @@ fn a_target_with_the_label_of_a_canary_is_refused_whoever_owns_it() {
             Errored=True TargetIsCanary: Deployment myapp is a canary, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
             Stalled=True TargetIsCanary: Deployment myapp is a canary, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic none
             shows Errored 0s/15m0s
             wake at +10s
         "#]],
@@ -146,6 +149,7 @@ fn a_missing_target_that_will_be_another_kanarys_canary_is_not_created() {
             Errored=True TargetIsCanary: Deployment myapp is the canary of KanaryDeployment/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
             Stalled=True TargetIsCanary: Deployment myapp is the canary of KanaryDeployment/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic none
             shows Errored 0s/15m0s
         "#]],
     );
@@ -162,6 +166,7 @@ fn a_target_that_became_a_canary_meanwhile_is_not_promoted_to() {
             Reconciling=False TargetIsCanary: Deployment myapp is the canary of KanaryDeployment/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
             Errored=True TargetIsCanary: Deployment myapp is the canary of KanaryDeployment/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
             Stalled=True TargetIsCanary: Deployment myapp is the canary of KanaryDeployment/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
+            verdicts removed
             shows Errored 0s/15m0s
             wake at +10s
         "#]],

@@ -15,6 +15,7 @@ fn a_production_service_that_selects_a_label_which_the_template_lacks_creates_no
             Errored=True ServiceMismatch: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have no track: set that label in the template, or remove it from the selector of the Service
             Stalled=True ServiceMismatch: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have no track: set that label in the template, or remove it from the selector of the Service
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic service myapp-svc
             shows Errored 0s/15m0s
         "#]],
     );
@@ -31,6 +32,7 @@ fn a_production_service_that_selects_another_value_than_the_templates_creates_no
             Errored=True ServiceMismatch: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have track=canary: set that label in the template, or remove it from the selector of the Service
             Stalled=True ServiceMismatch: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have track=canary: set that label in the template, or remove it from the selector of the Service
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic both myapp-svc myapp-svc-kanary-batman
             shows Errored 0s/15m0s
         "#]],
     );
@@ -47,6 +49,7 @@ fn a_service_that_would_lose_the_target_stands_in_the_way_whatever_the_traffic_s
             Errored=True ServiceMismatch: Service by-track selects track=stable, which the pods of Deployment myapp have now, and the labels of spec.template.spec.template.metadata have track=canary, so the promotion would take the target out of that Service: set that label in the template, or remove it from the selector of the Service
             Stalled=True ServiceMismatch: Service by-track selects track=stable, which the pods of Deployment myapp have now, and the labels of spec.template.spec.template.metadata have track=canary, so the promotion would take the target out of that Service: set that label in the template, or remove it from the selector of the Service
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic none
             shows Errored 0s/15m0s
             wake at +10s
         "#]],
@@ -131,6 +134,7 @@ fn before_the_promotion_every_service_of_the_target_is_checked_again() {
             Reconciling=False ServiceMismatch: Service by-track selects track=stable, which the pods of Deployment myapp have now, and the labels of spec.template.spec.template.metadata have track=canary, so the promotion would take the target out of that Service: set that label in the template, or remove it from the selector of the Service
             Errored=True ServiceMismatch: Service by-track selects track=stable, which the pods of Deployment myapp have now, and the labels of spec.template.spec.template.metadata have track=canary, so the promotion would take the target out of that Service: set that label in the template, or remove it from the selector of the Service
             Stalled=True ServiceMismatch: Service by-track selects track=stable, which the pods of Deployment myapp have now, and the labels of spec.template.spec.template.metadata have track=canary, so the promotion would take the target out of that Service: set that label in the template, or remove it from the selector of the Service
+            verdicts removed
             shows Errored 0s/15m0s
             wake at +11s
         "#]],
@@ -165,6 +169,7 @@ fn a_canary_pod_that_left_the_production_service_holds_the_run() {
             Reconciling=False TrafficLost: Service myapp-svc selects app=myapp, and the labels of Pod b of the canary have app=other, so the pod gets none of its requests: put the label back, or set spec.retry to another number to run again with the labels that the Service selects now
             Errored=True TrafficLost: Service myapp-svc selects app=myapp, and the labels of Pod b of the canary have app=other, so the pod gets none of its requests: put the label back, or set spec.retry to another number to run again with the labels that the Service selects now
             Stalled=True TrafficLost: Service myapp-svc selects app=myapp, and the labels of Pod b of the canary have app=other, so the pod gets none of its requests: put the label back, or set spec.retry to another number to run again with the labels that the Service selects now
+            verdicts {"present":{"valid":1}}
             item manual[0] Good
             shows Errored 1m0s/15m0s
             wake at +15m0s
@@ -186,6 +191,7 @@ fn a_canary_pod_that_is_not_ready_yet_holds_nothing() {
             Running=False ManualValid: the verdict is good
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True ManualValid: a manual item is valid and every other item agrees
+            verdicts {"present":{"valid":1}}
             item manual[0] Good
             shows Succeeded 1m0s/15m0s
         "#]],
@@ -206,6 +212,7 @@ fn a_service_that_sends_requests_to_a_canary_without_traffic_holds_the_run() {
             Reconciling=False TrafficLost: Service by-version selects Pod a of the canary (version=v2), and spec.traffic.source none asks for no such requests: narrow the selector of the Service, or set spec.retry to another number to run again without these labels
             Errored=True TrafficLost: Service by-version selects Pod a of the canary (version=v2), and spec.traffic.source none asks for no such requests: narrow the selector of the Service, or set spec.retry to another number to run again without these labels
             Stalled=True TrafficLost: Service by-version selects Pod a of the canary (version=v2), and spec.traffic.source none asks for no such requests: narrow the selector of the Service, or set spec.retry to another number to run again without these labels
+            verdicts {"present":{"valid":1}}
             item manual[0] Good
             shows Errored 1m0s/15m0s
             wake at +15m0s
@@ -227,6 +234,7 @@ fn a_service_about_canaries_is_no_production_traffic() {
             Running=False ManualValid: the verdict is good
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True ManualValid: a manual item is valid and every other item agrees
+            verdicts {"present":{"valid":1}}
             item manual[0] Good
             shows Succeeded 1m0s/15m0s
         "#]],
@@ -247,6 +255,7 @@ fn an_own_service_that_somebody_edited_holds_the_run() {
             Reconciling=False TrafficLost: Service myapp-svc-kanary-batman, the canary's own, selects app=myapp instead of kanary.k8s-operators.dev/iskanary=true,kanary.k8s-operators.dev/kind=KanaryDeployment,kanary.k8s-operators.dev/name=batman: delete it, and it is made again
             Errored=True TrafficLost: Service myapp-svc-kanary-batman, the canary's own, selects app=myapp instead of kanary.k8s-operators.dev/iskanary=true,kanary.k8s-operators.dev/kind=KanaryDeployment,kanary.k8s-operators.dev/name=batman: delete it, and it is made again
             Stalled=True TrafficLost: Service myapp-svc-kanary-batman, the canary's own, selects app=myapp instead of kanary.k8s-operators.dev/iskanary=true,kanary.k8s-operators.dev/kind=KanaryDeployment,kanary.k8s-operators.dev/name=batman: delete it, and it is made again
+            verdicts {"present":{"valid":1}}
             item manual[0] Good
             shows Errored 1m0s/15m0s
             wake at +15m0s
@@ -268,6 +277,7 @@ fn an_own_service_that_is_going_holds_the_run_until_it_is_made_again() {
             Reconciling=False TrafficLost: Service myapp-svc-kanary-batman, the canary's own, is being deleted: it is made again once it is gone
             Errored=True TrafficLost: Service myapp-svc-kanary-batman, the canary's own, is being deleted: it is made again once it is gone
             Stalled=True TrafficLost: Service myapp-svc-kanary-batman, the canary's own, is being deleted: it is made again once it is gone
+            verdicts {"present":{"valid":1}}
             item manual[0] Good
             shows Errored 1m0s/15m0s
             wake at +15m0s
@@ -286,6 +296,7 @@ fn a_production_service_without_ports_has_none_for_the_canarys_own() {
             Errored=True ServiceWithoutPorts: Service myapp-svc has no ports, so the canary's own Service cannot have the same: add them, or use spec.traffic.source service
             Stalled=True ServiceWithoutPorts: Service myapp-svc has no ports, so the canary's own Service cannot have the same: add them, or use spec.traffic.source service
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic kanary-service myapp-svc myapp-svc-kanary-batman
             shows Errored 0s/15m0s
         "#]],
     );
@@ -315,6 +326,7 @@ fn a_production_service_of_type_external_name_takes_no_pod() {
             Errored=True ServiceWithoutSelector: Service myapp-svc is of type ExternalName, so no pod can be put behind it: name another in spec.serviceName
             Stalled=True ServiceWithoutSelector: Service myapp-svc is of type ExternalName, so no pod can be put behind it: name another in spec.serviceName
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic service myapp-svc
             shows Errored 0s/15m0s
         "#]],
     );
@@ -331,6 +343,7 @@ fn a_production_service_that_is_being_deleted_is_none() {
             Errored=True ServiceNotFound: Service myapp-svc is being deleted: create it again, or change spec.serviceName
             Stalled=True ServiceNotFound: Service myapp-svc is being deleted: create it again, or change spec.serviceName
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic service myapp-svc
             shows Errored 0s/15m0s
         "#]],
     );
@@ -347,6 +360,7 @@ fn a_service_in_front_of_canaries_is_no_production_service() {
             Errored=True ServiceMismatch: Service canaries selects pods of canaries (kanary.k8s-operators.dev/name=robin), so it is not in front of Deployment myapp: name the production Service in spec.serviceName
             Stalled=True ServiceMismatch: Service canaries selects pods of canaries (kanary.k8s-operators.dev/name=robin), so it is not in front of Deployment myapp: name the production Service in spec.serviceName
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic service canaries
             shows Errored 0s/15m0s
         "#]],
     );
@@ -368,6 +382,7 @@ fn a_bad_verdict_is_not_held_up_by_a_service() {
             Succeeded=False VerdictInvalid: spec.verdict is invalid
             Failed=True VerdictInvalid: spec.verdict is invalid
             Stalled=True VerdictInvalid: spec.verdict is invalid
+            verdicts {"present":{"verdict":"invalid"}}
             completedAt +1s
             failedTemplates ["<hash>"]
             shows Failed 1s/15m0s

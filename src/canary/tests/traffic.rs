@@ -258,6 +258,9 @@ fn the_traffic_is_told_once_the_run_is_running() {
             Traffic=True TrafficSet: the canary gets traffic from source service; the selector of Deployment myapp (app=myapp) selects the canary's pods too, because Service myapp-svc needs its labels: autoscalers of the target count them
             Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
+            currentTraffic service myapp-svc
+            initialDelay 0s
+            validationPeriod 15m0s
             startTime -30s
             availableAt +0s
             validationStartTime +0s

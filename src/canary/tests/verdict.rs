@@ -120,9 +120,10 @@ fn a_verdict_valid_does_not_excuse_a_problem() {
         now: +1m
         ",
         expect![[r#"
-            Reconciling=False ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
-            Errored=True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
-            Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or mend spec.serviceName
+            Traffic=False ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
+            Reconciling=False ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
+            Errored=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
+            Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
             verdicts {"present":{"verdict":"valid"}}
             shows Errored 1m0s/15m0s
             wake at +15m0s
