@@ -26,9 +26,11 @@ fn combinations(more: &Value) -> Vec<(String, Value)> {
     let mut all = Vec::new();
     for source in SOURCES {
         for (word, scale) in scales() {
-            let mut spec = json!({"serviceName": "app", "traffic": {"source": source}, "scale": scale});
+            let name = format!("{source}-{word}");
+            let service = format!("t-{name}");
+            let mut spec = json!({"serviceName": service, "traffic": {"source": source}, "scale": scale});
             crate::support::merge(&mut spec, more.clone());
-            all.push((format!("{source}-{word}"), spec));
+            all.push((name, spec));
         }
     }
     all
@@ -46,9 +48,7 @@ fn about<'a>(requests: &'a [Request], kanary: &'a str, target: &'a str) -> Vec<&
     writes.retain(|request| request.is_write() && !request.is_event());
     writes.retain(|request| {
         let is_pod = request.resource == "pods" && request.name.starts_with(&canary);
-        is_pod
-            || [kanary, canary.as_str(), target].contains(&request.name.as_str())
-            || request.name == format!("app-kanary-{kanary}")
+        is_pod || [kanary, canary.as_str(), target].contains(&request.name.as_str())
     });
     writes
 }
@@ -80,14 +80,15 @@ async fn cleaned_up(world: &World, name: &str) {
     }
 }
 
-/// Runs every combination to its end, each with a target of its own, and counts. With a `verdict`, each is held until
+/// Runs every combination to its end, each with a target and a Service of its own, and counts. With a `verdict`, each is held until
 /// that is said, once the controller knows its pods.
 async fn count(more: Value, verdict: Option<Value>, ends: &str, most: usize, after: impl Fn(&str) -> usize) {
     let world = World::new("writes").await;
-    world.service("app", "app").await;
     let all = combinations(&more);
     for (name, _) in &all {
-        world.target(&format!("t-{name}"), 1).await;
+        let target = format!("t-{name}");
+        world.target(&target, 1).await;
+        world.service(&target, &target).await;
     }
     for (name, spec) in &all {
         world.kanary(name, &format!("t-{name}"), spec.clone()).await;
