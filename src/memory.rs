@@ -20,7 +20,7 @@ use crate::{
         canary::Spec,
         decision::{Action, Notice},
         observation::{Created, Deployment, Observation, Promotion, Ways},
-        status::Phase,
+        status::{Phase, traffic_lost_since},
         validation::Sample,
     },
     error::{ApiError, backoff},
@@ -68,7 +68,7 @@ struct Remembered {
 }
 
 impl Remembered {
-    /// Measurements are about one canary, and only while it is available are they for it.
+    /// Measurements are about one canary, and only while it is available and gets its traffic are they for it.
     fn notice_canary(&mut self, canary: &Deployment, is_new: bool, status: &KanaryStatus) {
         let known = if is_new {
             status.canary_uid.as_ref()
@@ -83,6 +83,7 @@ impl Remembered {
             Some(_) => None,
             None => Some(canary.unavailable_since.unwrap_or(canary.created)),
         };
+        let down_since = [down_since, traffic_lost_since(status)].into_iter().flatten().min();
         if let (Some(since), None) = (down_since, self.down_since) {
             self.tallies.forget_good(since);
         }

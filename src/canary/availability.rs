@@ -1,6 +1,6 @@
 //! The times of a run: since when the canary is available, when its validation starts, and when the verdict is due.
 //!
-//! Only time in which the canary was available as a whole counts as validation. So the times move, later and never earlier,
+//! Only time in which the canary was available as a whole, and got the traffic that the spec asks for, counts as validation. So the times move, later and never earlier,
 //! by what an outage takes; and a canary that was replaced is validated anew.
 
 use std::time::Duration;
@@ -11,7 +11,8 @@ use super::{
     decide::Step,
     integrity::{Origin, canary, origin},
     observation::{Deployment, Outage},
-    status::{Draft, Phase},
+    services,
+    status::{Draft, Phase, traffic_lost_since},
     validation::Window,
 };
 use crate::api::{GoDuration, KanaryStatus};
@@ -50,6 +51,12 @@ pub(super) fn fix(step: &Step<'_>, draft: &mut Draft) -> Option<Window> {
     };
     let window = match stored {
         Some(window) if !is_replaced(status, canary) => {
+            if is_traffic_back(step) {
+                status.available_since = Some(since);
+                let window = again(step, status, window, step.now);
+                (status.validation_start_time, status.deadline) = (Some(window.start), Some(window.deadline));
+                return Some(window);
+            }
             if status.available_since.or(status.available_at) == Some(since) {
                 return stored;
             }
@@ -72,6 +79,12 @@ pub(super) fn fix(step: &Step<'_>, draft: &mut Draft) -> Option<Window> {
     status.validation_start_time = Some(window.start);
     status.deadline = Some(window.deadline);
     Some(window)
+}
+
+/// Whether the canary gets the requests again that the spec asks for: what was measured without them proves nothing, so a whole
+/// period counts from now.
+fn is_traffic_back(step: &Step<'_>) -> bool {
+    traffic_lost_since(&step.canary.status).is_some() && services::lost_since(step).is_none()
 }
 
 /// The times of a canary that is available since then.
@@ -145,14 +158,20 @@ fn add(status: &mut KanaryStatus, length: SignedDuration) {
     }
 }
 
-/// The part of the window that can have been reached at this moment. While the canary is not available its validation stands
-/// still: what it had not reached before, it does not reach.
+/// The part of the window that can have been reached at this moment. While the canary is not available, or does not get its
+/// traffic, its validation stands still: what it had not reached before, it does not reach.
 pub(super) fn reached(step: &Step<'_>, window: Window) -> Window {
-    if is_available(step) {
+    let (is_available, lost) = (is_available(step), services::lost_since(step));
+    if is_available && lost.is_none() {
         return window;
     }
-    let same = canary(step).filter(|canary| !is_replaced(&step.canary.status, canary));
-    let stopped = same.and_then(|canary| canary.unavailable_since);
+    let stopped = if is_available {
+        lost
+    } else {
+        let same = canary(step).filter(|canary| !is_replaced(&step.canary.status, canary));
+        same.and_then(|canary| canary.unavailable_since)
+            .map(|down| lost.map_or(down, |lost| lost.min(down)))
+    };
     let reached = |time: Timestamp| {
         if stopped.is_some_and(|stopped| time <= stopped) {
             time

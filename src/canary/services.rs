@@ -8,7 +8,7 @@ use super::{
     decide::Step,
     labels::{self, Labels},
     observation::{Deployment, Pod, Service},
-    status::{Draft, TRAFFIC, find},
+    status::{Draft, RUNNING, TRAFFIC, TRAFFIC_SET, find, traffic_lost_since},
     traffic,
 };
 use crate::api::names;
@@ -259,15 +259,30 @@ fn own_service(step: &Step<'_>) -> Option<Problem> {
     })
 }
 
-/// Says in a running run's `Traffic` condition whether the traffic is what was asked for.
-pub(super) fn show(step: &Step<'_>, draft: &mut Draft) {
+/// Why the canary does not get the requests that the spec asks for.
+fn lost(step: &Step<'_>) -> Option<Problem> {
     let production = if step.spec.in_production() {
         production(step)
     } else {
         Vec::new()
     };
-    let problem = production.into_iter().next().or_else(|| broken(step));
-    if let Some(problem) = problem.filter(|_| step.spec.is_sound()) {
+    production.into_iter().next().or_else(|| broken(step))
+}
+
+/// Since when the canary has not got the requests that the spec asks for. A spec that is not sound does not say what it asks
+/// for, and changes nothing.
+pub(super) fn lost_since(step: &Step<'_>) -> Option<Timestamp> {
+    let stored = traffic_lost_since(&step.canary.status);
+    if step.spec.is_sound() {
+        lost(step).map(|_| stored.unwrap_or(step.now))
+    } else {
+        stored
+    }
+}
+
+/// Says in a running run's `Traffic` condition whether the traffic is what was asked for.
+pub(super) fn show(step: &Step<'_>, draft: &mut Draft) {
+    if let Some(problem) = lost(step).filter(|_| step.spec.is_sound()) {
         return draft.set(TRAFFIC, false, &problem.reason, problem.message);
     }
     // A spec that is not sound does not say what was asked for.
@@ -278,9 +293,25 @@ pub(super) fn show(step: &Step<'_>, draft: &mut Draft) {
     let source = source.filter(|source| *source != "none");
     let what = source.map_or_else(
         || "the canary gets no traffic".to_owned(),
-        |source| format!("the canary gets traffic from source {source}"),
+        |source| format!("the canary gets traffic from source {source}{}", restored(step)),
     );
-    draft.set(TRAFFIC, source.is_some(), "TrafficSet", what + &shared(step));
+    draft.set(TRAFFIC, source.is_some(), TRAFFIC_SET, what + &shared(step));
+}
+
+/// Since when the canary gets its traffic, if it did not for a part of the run.
+fn restored(step: &Step<'_>) -> String {
+    let status = &step.canary.status;
+    let (traffic, running) = (find(status, TRAFFIC), find(status, RUNNING));
+    let since = match (traffic, running) {
+        (Some(traffic), _) if traffic.status == "False" => Some(step.now),
+        (Some(traffic), Some(running)) if traffic.last_transition_time > running.last_transition_time => {
+            Some(traffic.last_transition_time.0)
+        }
+        _ => None,
+    };
+    since.map_or_else(String::new, |since| {
+        format!(" again since {since:.0}, and a whole validation period counts from then")
+    })
 }
 
 /// The same once the condition is there.

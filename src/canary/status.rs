@@ -53,6 +53,16 @@ impl Phase {
     }
 }
 
+/// Reason of `Traffic` while the canary gets the requests that the spec asks for, which may be none.
+pub(super) const TRAFFIC_SET: &str = "TrafficSet";
+
+/// Since when, by the status, the canary of a run under way has not got the requests that the spec asks for.
+#[must_use]
+pub fn traffic_lost_since(status: &KanaryStatus) -> Option<Timestamp> {
+    let traffic = find(status, TRAFFIC).filter(|traffic| traffic.status == "False" && traffic.reason != TRAFFIC_SET)?;
+    Some(traffic.last_transition_time.0)
+}
+
 /// Condition: the run was accepted, and waits or waited for its time.
 pub const SCHEDULED: &str = "Scheduled";
 /// Condition: the canary exists and is available.

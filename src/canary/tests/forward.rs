@@ -2,10 +2,13 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{api::KanaryStatus, canary::status::Phase};
+use crate::{
+    api::KanaryStatus,
+    canary::status::{Phase, traffic_lost_since},
+};
 
 /// Within a run phases only go forward, and times that are written move later only: for a pause by its length, for an outage,
-/// and for a canary that was replaced.
+/// for a canary that was replaced, and for one that gets its traffic again.
 pub(super) fn only_forward(former: &KanaryStatus, next: &KanaryStatus, now: Timestamp) {
     let is_told = former.current_hash.is_some();
     if former.run != next.run
@@ -43,7 +46,8 @@ pub(super) fn only_forward(former: &KanaryStatus, next: &KanaryStatus, now: Time
     if former.deadline.is_some() && period(former) != period(next) {
         return;
     }
-    if replaced || former.available_since != next.available_since {
+    let traffic_is_back = traffic_lost_since(former).is_some() && traffic_lost_since(next).is_none();
+    if replaced || traffic_is_back || former.available_since != next.available_since {
         assert!(
             next.deadline >= moved(former.deadline),
             "the deadline moved from {former:?} to {next:?}"

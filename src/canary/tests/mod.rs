@@ -54,6 +54,7 @@ mod services;
 mod shielded;
 mod stored;
 mod traffic;
+mod traffic_lost;
 mod under_way;
 mod verdict;
 mod waiting;

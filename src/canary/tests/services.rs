@@ -111,12 +111,14 @@ fn traffic_that_is_as_asked_for_again_is_said_so() {
         now: +1m
         ",
         expect![[r#"
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +16m0s (since +0s)
             Errored=False Mended
-            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
+            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +16m0s
             Stalled=False Mended
-            Traffic=True TrafficSet: the canary gets traffic from source service; the selector of Deployment myapp (app=myapp) selects the canary's pods too, because Service myapp-svc needs its labels: autoscalers of the target count them
-            shows Running 1m0s/15m0s
-            wake at +15m0s
+            Traffic=True TrafficSet: the canary gets traffic from source service again since +1m0s, and a whole validation period counts from then; the selector of Deployment myapp (app=myapp) selects the canary's pods too, because Service myapp-svc needs its labels: autoscalers of the target count them
+            deadline +16m0s
+            shows Running 0s/15m0s
+            wake at +16m0s
         "#]],
     );
 }

@@ -39,7 +39,10 @@ fn a_name_that_is_no_label_value_is_refused() {
 #[test]
 fn a_dotted_name_is_refused_where_the_canarys_service_is_named_after_it() {
     let spec = |traffic: &Value| json!({"template": {"spec": {}}, "serviceName": "myapp", "traffic": traffic});
-    for good in [json!({"source": "service"}), json!({"source": "both", "kanaryService": "myapp-canary"})] {
+    for good in [
+        json!({"source": "service"}),
+        json!({"source": "both", "kanaryService": "myapp-canary"}),
+    ] {
         assert_eq!(schema().validate(&kanary("bat.man", &spec(&good)), None), []);
     }
     for source in ["kanary-service", "both"] {
