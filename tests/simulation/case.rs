@@ -60,6 +60,8 @@ pub(crate) enum Act {
     DeletePod,
     /// Deletes the canary, if it is there.
     DeleteCanary,
+    /// Waits until the run has ended.
+    AwaitEnd,
     /// Patches the canary, as soon as it has pods.
     PatchCanary(Value),
 }

@@ -26,7 +26,7 @@ use crate::{
     checker::Invariant::{
         self, Alive, Cost, Doubled, Early, Flip, Idle, Late, Lost, Orphan, Overruled, Owner, Proof, Trespass,
     },
-    kinds::Kind,
+    kinds::{Kind, passes},
     run,
     scenario::Scenario,
     world::Wrong,
@@ -236,7 +236,7 @@ fn a_late_verdict_is_caught() {
         decision.wake = decision.wake.map(|wake| wake + SignedDuration::from_secs(2));
         decision
     };
-    is_caught_in(fair(Scenario::of), &decides(wrong), &[Late]);
+    is_caught_in(fair(all_of(passes)), &decides(wrong), &[Late]);
 }
 
 #[test]

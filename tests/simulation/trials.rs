@@ -176,7 +176,9 @@ fn leaves_its_word(make: &mut Maker<'_>) -> Case {
     let image = make.image(2);
     let when = make.seconds(60, 90);
     case.truth.bad_images.insert(image);
+    // A word that no controller saw before is as good as one that comes with the template.
     case.with(|truth| truth.edited = true)
+        .then(when, Act::AwaitEnd)
         .then(when, second_version(make, &json!({})))
 }
 

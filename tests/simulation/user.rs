@@ -15,6 +15,9 @@ use crate::{
 /// Users act with or without the controller; they are not quicker than this.
 const BLINK: Duration = Duration::from_millis(200);
 
+/// Nor do they wait for longer than this.
+const PATIENCE: Duration = Duration::from_mins(15);
+
 /// Lets the users of some Kanaries take their slots away, or forge them, while they are under way.
 pub(crate) fn forge(rng: &mut fastrand::Rng, cases: &mut [Case]) {
     for case in cases {
@@ -111,15 +114,35 @@ async fn do_it(world: &World, case: &Case, act: &Act, replicas: i32) {
                 world.create(&deployment(target, replicas)).await;
             }
         }
-        Act::LabelPod => label_pod(world, &case.name).await,
         Act::DeletePod => delete_any(world, "Pod", &case.name).await,
         Act::DeleteCanary => delete_any(world, "Deployment", &case.name).await,
-        Act::PatchCanary(patch) => {
-            let canary = kanary::api::names::canary_name(target, &case.name);
-            // An edit before it has pods would be one of what they run.
-            while any_of(world, "Pod", &case.name).await.is_none() || !world.patch("Deployment", &canary, patch).await {
+        Act::LabelPod | Act::PatchCanary(_) | Act::AwaitEnd => {
+            let start = Instant::now();
+            while !works(world, case, act).await && start.elapsed() < PATIENCE {
                 sleep(BLINK).await;
             }
+        }
+    }
+}
+
+/// Does what has to wait for something, if that is there.
+async fn works(world: &World, case: &Case, act: &Act) -> bool {
+    match act {
+        Act::LabelPod => {
+            let label = json!({"metadata": {"labels": {"alert": "high-cpu"}}});
+            match any_of(world, "Pod", &case.name).await {
+                Some(name) => world.patch("Pod", &name, &label).await,
+                None => false,
+            }
+        }
+        Act::PatchCanary(patch) => {
+            let canary = kanary::api::names::canary_name(&case.truth.target, &case.name);
+            // An edit before it has pods would be one of what they run.
+            any_of(world, "Pod", &case.name).await.is_some() && world.patch("Deployment", &canary, patch).await
+        }
+        _ => {
+            let kanary = world.api(case.kind()).get_opt(&case.name).await.unwrap();
+            kanary.is_some_and(|kanary| kanary.data["status"]["completedAt"].is_string())
         }
     }
 }
@@ -139,18 +162,5 @@ async fn any_of(world: &World, kind: &str, kanary: &str) -> Option<String> {
 async fn delete_any(world: &World, kind: &str, kanary: &str) {
     if let Some(name) = any_of(world, kind, kanary).await {
         world.delete(kind, &name).await;
-    }
-}
-
-/// Labels a pod of the canary once there is one.
-async fn label_pod(world: &World, kanary: &str) {
-    let label = json!({"metadata": {"labels": {"alert": "high-cpu"}}});
-    loop {
-        if let Some(name) = any_of(world, "Pod", kanary).await
-            && world.patch("Pod", &name, &label).await
-        {
-            return;
-        }
-        sleep(BLINK).await;
     }
 }
