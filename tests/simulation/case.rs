@@ -38,6 +38,8 @@ pub(crate) struct Truth {
     pub(crate) edited: bool,
     /// Others write to its target.
     pub(crate) shared: bool,
+    /// Anybody does anything to it, to its target and to its Services: it may end anywhere.
+    pub(crate) hostile: bool,
     /// Nobody touches it: its costs and times are known.
     pub(crate) plain: bool,
 }

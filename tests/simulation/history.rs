@@ -1,7 +1,7 @@
 //! What happened, for whoever reads about a violation.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt::Write,
 };
 
@@ -36,8 +36,12 @@ impl History {
         if !is_worth_telling(event) {
             return;
         }
+        let edited = match (&change.old, &change.new) {
+            (Some(old), Some(new)) if !event.actor.contains(':') => differences(&old.json(), &new.json()),
+            _ => String::new(),
+        };
         let line = format!(
-            "{} {:<22} {what} {}/{}{}",
+            "{} {:<22} {what} {}/{}{}{edited}",
             seconds(start, event.at),
             event.actor,
             event.resource,
@@ -86,6 +90,38 @@ fn is_worth_telling(event: &Event) -> bool {
             old != new
         }
         _ => !by_cluster,
+    }
+}
+
+/// What was written, but for what the API server writes itself, and the status.
+fn differences(old: &Value, new: &Value) -> String {
+    let mut told = String::new();
+    for field in [
+        "/metadata/labels",
+        "/metadata/annotations",
+        "/metadata/finalizers",
+        "/metadata/deletionTimestamp",
+        "/spec",
+    ] {
+        let null = Value::Null;
+        let (old, new) = (old.pointer(field).unwrap_or(&null), new.pointer(field).unwrap_or(&null));
+        differ(field.rsplit('/').next().unwrap_or_default(), old, new, &mut told);
+    }
+    told
+}
+
+fn differ(path: &str, old: &Value, new: &Value, told: &mut String) {
+    match (old, new) {
+        (old, new) if old == new => {}
+        (Value::Object(before), Value::Object(after)) => {
+            let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+            for name in names {
+                differ(&format!("{path}.{name}"), &old[name], &new[name], told);
+            }
+        }
+        _ => {
+            let _infallible = write!(told, " [{path}: {old} -> {new}]");
+        }
     }
 }
 

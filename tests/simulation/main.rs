@@ -15,6 +15,7 @@ mod fleet;
 mod gitops;
 mod heard;
 mod history;
+mod hostile;
 mod kinds;
 mod matrix;
 mod mutants;
@@ -62,27 +63,40 @@ fn log_if_asked() {
     }
 }
 
+/// What a seed means: in the environment of `KANARY_HOSTILE=1`, hostile users.
+fn scenario(seed: u64) -> Scenario {
+    if asked("KANARY_HOSTILE").is_some() {
+        Scenario::hostile(seed)
+    } else {
+        Scenario::of(seed)
+    }
+}
+
 fn told(seed: u64, outcome: &run::Outcome) -> String {
     let stories: Vec<_> = outcome.violations.iter().map(ToString::to_string).collect();
     let stories = stories.join("\n");
-    format!("seed {seed}: {stories}\nreplay: KANARY_SEED={seed} cargo test --test simulation one_seed -- --nocapture")
+    let hostile = asked("KANARY_HOSTILE").map_or("", |_| "KANARY_HOSTILE=1 ");
+    format!(
+        "seed {seed}: {stories}\nreplay: {hostile}KANARY_SEED={seed} cargo test --test simulation one_seed -- --nocapture"
+    )
 }
 
-/// Runs seeds from `first` on, on all threads, until there are `seeds` of them or the time is over. How many ran, and what
-/// failed.
+/// Runs seeds from `first` on, on all threads, until there are `seeds` of them, the time is over, or `KANARY_FAILURES` of them
+/// have failed. How many ran, and what failed.
 fn storm(first: u64, seeds: u64, time: Duration) -> (u64, Vec<String>) {
     let (next, ran, failed) = (AtomicU64::new(first), AtomicU64::new(0), Mutex::new(Vec::new()));
+    let most = asked("KANARY_FAILURES").unwrap_or(5);
     let start = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..WORKERS {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= first.saturating_add(seeds) || start.elapsed() > time || failed.lock().unwrap().len() > 4
-                    {
+                    let enough = failed.lock().unwrap().len() as u64 >= most;
+                    if seed >= first.saturating_add(seeds) || start.elapsed() > time || enough {
                         return;
                     }
-                    let outcome = run::run(Scenario::of(seed), &Wrong::default());
+                    let outcome = run::run(scenario(seed), &Wrong::default());
                     ran.fetch_add(1, Ordering::Relaxed);
                     if !outcome.violations.is_empty() {
                         failed.lock().unwrap().push(told(seed, &outcome));
@@ -150,7 +164,7 @@ fn one_seed() {
     let seed = asked("KANARY_SEED").unwrap_or(1);
     log_if_asked();
     let start = Instant::now();
-    let first = run::run(Scenario::of(seed), &Wrong::default());
+    let first = run::run(scenario(seed), &Wrong::default());
     let (changes, history) = (first.changes, first.history);
     println!(
         "seed {seed}: {changes} changes, {} of them late, history {history:016x}, in {:?}",
@@ -158,7 +172,7 @@ fn one_seed() {
         start.elapsed()
     );
     assert!(first.violations.is_empty(), "{}", told(seed, &first));
-    let second = run::run(Scenario::of(seed), &Wrong::default());
+    let second = run::run(scenario(seed), &Wrong::default());
     assert_eq!(
         (first.history, first.changes),
         (second.history, second.changes),

@@ -12,7 +12,7 @@ use tokio::{runtime::Builder, task::JoinSet, time::sleep};
 
 use crate::{
     checker::{Checker, Invariant, Rough, Shared, Violation, owners::Owners},
-    panics,
+    hostile, panics,
     scenario::{Blow, Scenario},
     trials,
     user::live,
@@ -142,6 +142,7 @@ impl Run<'_> {
             let mut checker = checker.lock().unwrap();
             checker.owners = Owners::of(scenario.shards);
             checker.evidence.rough = Rough::default();
+            checker.obstructed = scenario.hostility.as_ref().is_some_and(|hostility| hostility.for_good);
             checker.spoil = spoil.collect::<BTreeMap<_, _>>();
             if scenario.skews.iter().any(|skew| !skew.is_zero()) {
                 checker.tolerance = SignedDuration::from_secs(1);
@@ -176,9 +177,17 @@ impl Run<'_> {
 
     async fn live(&mut self) {
         let mut users = JoinSet::new();
+        let mut cases = Vec::new();
         for case in &self.scenario.cases {
-            let replicas = self.scenario.rng.i32(1..5);
-            users.spawn(live(self.world.clone(), case.clone(), replicas));
+            cases.push((case.clone(), self.scenario.rng.i32(1..5)));
+        }
+        match &mut self.scenario.hostility {
+            Some(hostility) => hostile::start(&self.world, &self.checker, hostility, &cases, &mut users),
+            None => {
+                for (case, replicas) in cases {
+                    users.spawn(live(self.world.clone(), case, replicas));
+                }
+            }
         }
         for index in 0..self.scenario.skews.len() {
             self.replicas.push(None);
@@ -310,7 +319,8 @@ impl Run<'_> {
         }
         self.scenario.weather = Weather::default();
         // The last user acts after two minutes and a half, and what was late or hung is over a minute later.
-        sleep(Duration::from_secs(if self.scenario.is_fair { 150 } else { 210 })).await;
+        let is_quick = self.scenario.is_fair && self.scenario.hostility.is_none();
+        sleep(Duration::from_secs(if is_quick { 150 } else { 210 })).await;
         for _ in 0..CALM.as_secs() / 5 {
             self.hear();
             if self.checker.lock().unwrap().is_settled(&self.world.cluster) {
@@ -342,10 +352,12 @@ impl Run<'_> {
         let now = self.world.now();
         let mut checker = self.checker.lock().unwrap();
         checker.finish(&self.world.cluster);
-        if !self.scenario.cases.iter().any(|case| case.truth.what == "crashes") {
+        if self.scenario.hostility.is_some() {
+            checker.check_quiet(since);
+        } else if !self.scenario.cases.iter().any(|case| case.truth.what == "crashes") {
             checker.check_idle(since);
         }
-        if self.scenario.is_fair {
+        if self.scenario.is_fair && self.scenario.hostility.is_none() {
             checker.check_costs();
         }
         if let Some(bound) = self.scenario.bound {

@@ -7,6 +7,7 @@ use kanary_sim::network::{Faults, Line, Weather};
 
 use crate::{
     case::{Case, Maker, Truth},
+    hostile::{self, Hostility},
     kinds::{self, Kind},
     trials,
     user::{forge, recreate},
@@ -50,10 +51,22 @@ pub(crate) struct Scenario {
     pub(crate) shards: u16,
     /// How late a verdict may be, where only replicas fail.
     pub(crate) bound: Option<SignedDuration>,
+    /// Anybody may do anything.
+    pub(crate) hostility: Option<Hostility>,
 }
 
 impl Scenario {
-    /// The scenario of a seed.
+    /// One in which anybody may do anything, in any weather.
+    pub(crate) fn hostile(seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed ^ 0x0057_1e00_0000);
+        let mut scenario = Self::of(seed);
+        let hostility = Hostility::of(&mut rng);
+        scenario.cases = hostile::cases(&mut rng, &hostility);
+        scenario.hostility = Some(hostility);
+        scenario
+    }
+
+    /// The scenario of a seed in which users do what [`kinds`] lists.
     pub(crate) fn of(seed: u64) -> Self {
         Self::of_kinds(seed, kinds::ALL)
     }
@@ -89,6 +102,7 @@ impl Scenario {
             is_fair: fair,
             shards: SHARDS,
             bound: None,
+            hostility: None,
         };
         if !fair {
             scenario.weather = stormy(&mut rng);
@@ -142,6 +156,7 @@ impl Scenario {
             shards: 32,
             // A session of 15 s, and two seconds to notice and to take over.
             bound: bounded.then(|| SignedDuration::from_secs(17)),
+            hostility: None,
         }
     }
 

@@ -42,6 +42,9 @@ use crate::heard::{Heard, Hears};
 /// Where everything happens.
 pub(crate) const NAMESPACE: &str = "shop";
 
+/// Servers of metrics beside the one that is always well.
+pub(crate) const MOODY: usize = 4;
+
 /// The kinds, which take longer to make than many a seed.
 static CRDS: LazyLock<Vec<CustomResourceDefinition>> = LazyLock::new(kanary::api::crds);
 
@@ -60,6 +63,8 @@ pub(crate) struct World {
     pub(crate) cluster: Cluster,
     pub(crate) server: Server,
     pub(crate) prometheus: Prometheus,
+    /// Others with the same series, each with moods of its own: `moody0`, `moody1`, …
+    pub(crate) moody: Vec<Prometheus>,
     pub(crate) spoiled: Spoiled,
     pub(crate) user: Client,
     /// Parts that sharing replicas divide the Kanaries into.
@@ -106,10 +111,12 @@ impl World {
         let mut behaviour = Behaviour::default().image(move |image| fate(image, &told));
         behaviour.start = Duration::from_millis(50)..=Duration::from_secs(4);
         let server = Server::new(cluster.clone());
+        let prometheus = Prometheus::new();
         Self {
             controllers: tokio::spawn(controllers::run(cluster.clone(), behaviour)),
             user: server.client("user"),
-            prometheus: Prometheus::new(),
+            moody: (0..MOODY).map(|_| prometheus.beside()).collect(),
+            prometheus,
             spoiled,
             shards: SHARDS,
             sent: Sent::default(),
@@ -178,22 +185,28 @@ impl World {
         Client::new(learning(stamped, clock.clone()), "default")
     }
 
-    /// What carries queries to the Prometheus: by host, it is well, dead, or somebody else.
+    /// What carries queries to a Prometheus: by host, it is well, dead, moody, or somebody else.
     pub(crate) fn transport(&self) -> Transport {
-        let (prometheus, cluster) = (self.prometheus.clone(), self.cluster.clone());
+        let (well, moody, cluster) = (self.prometheus.clone(), self.moody.clone(), self.cluster.clone());
         Transport::Local(Local::new(service_fn(move |request: http::Request<Vec<u8>>| {
-            let (prometheus, cluster) = (prometheus.clone(), cluster.clone());
+            let host = request.uri().host().unwrap_or_default().to_owned();
+            let number = host
+                .strip_prefix("moody")
+                .and_then(|number| number.parse::<usize>().ok());
+            let prometheus = number.and_then(|number| moody.get(number)).unwrap_or(&well).clone();
+            let cluster = cluster.clone();
             async move {
                 sleep(Duration::from_millis(3)).await;
-                let reply = match request.uri().host() {
-                    Some("dead") => return Err(BoxError::from("connection refused")),
-                    Some("html") => return Ok(http::Response::new(b"<html>Log in".to_vec())),
-                    _ => {
-                        let form = String::from_utf8_lossy(request.body()).into_owned();
-                        prometheus.answer(request.uri().path(), &form, cluster.now()).await?
-                    }
-                };
+                match host.as_str() {
+                    "dead" => return Err(BoxError::from("connection refused")),
+                    "html" => return Ok(http::Response::new(b"<html>Log in".to_vec())),
+                    _ => {}
+                }
+                let form = String::from_utf8_lossy(request.body()).into_owned();
+                let reply = prometheus.answer(request.uri().path(), &form, cluster.now()).await?;
+                let date = prometheus.shows(cluster.now()).strftime("%a, %d %b %Y %H:%M:%S GMT");
                 let response = http::Response::builder().status(reply.status);
+                let response = response.header("date", date.to_string());
                 Ok(response
                     .header("content-type", reply.content_type)
                     .body(reply.body.to_vec())?)
@@ -203,10 +216,10 @@ impl World {
 }
 
 /// The kinds that users write.
-fn resource(kind: &str) -> ApiResource {
+pub(crate) fn resource(kind: &str) -> ApiResource {
     let (group, version) = match kind {
-        "Deployment" => ("apps", "v1"),
-        "Pod" | "Service" => ("", "v1"),
+        "Deployment" | "ReplicaSet" => ("apps", "v1"),
+        "Pod" | "Service" | "ResourceQuota" => ("", "v1"),
         _ => ("kanary.k8s-operators.dev", "v1alpha1"),
     };
     let gvk = kube::core::GroupVersionKind::gvk(group, version, kind);

@@ -1,5 +1,7 @@
 //! What a run may cost in fair weather, and what waiting may cost at any time.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use kanary::canary::status::Phase;
 use kanary_sim::server::Entry;
@@ -8,6 +10,9 @@ use super::{Book, Checker, Invariant};
 
 /// How late a verdict may be in fair weather.
 const LATENESS: SignedDuration = SignedDuration::from_millis(500);
+
+/// Requests about one Kanary while nobody does anything: what a run needs that comes to its end just then.
+const QUIET: usize = 24;
 
 fn is_write(entry: &Entry) -> bool {
     !["get", "list", "watch"].contains(&entry.verb)
@@ -40,6 +45,25 @@ impl Checker {
             busy.user, busy.verb, busy.resource, busy.name
         );
         self.violated(Invariant::Idle, busy.at, &name, &what);
+    }
+
+    /// Whatever users did, nobody asks without end once they are gone.
+    pub(crate) fn check_quiet(&mut self, since: Timestamp) {
+        let mut asked = BTreeMap::<String, Vec<Entry>>::new();
+        for entry in self.requests.iter().filter(|entry| entry.at >= since) {
+            asked.entry(self.kanary_of(entry)).or_default().push(entry.clone());
+        }
+        for (name, entries) in asked.into_iter().filter(|(name, _)| !name.is_empty()) {
+            if entries.len() > QUIET {
+                let mut told: Vec<_> = entries
+                    .iter()
+                    .map(|entry| format!("{} {} {}", entry.verb, entry.resource, entry.code))
+                    .collect();
+                told.truncate(12);
+                let what = format!("{} requests while nothing happens: {told:?}, …", entries.len());
+                self.violated(Invariant::Idle, entries[0].at, &name, &what);
+            }
+        }
     }
 
     /// The Kanary that a request is about; empty if it is about none or several.

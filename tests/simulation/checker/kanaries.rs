@@ -19,6 +19,7 @@ impl Book {
         Self {
             name,
             number,
+            specs: vec![object.clone()],
             object,
             status: KanaryStatus::default(),
             deleted: false,
@@ -48,16 +49,40 @@ impl Book {
         spec["verdict"] == "valid" || items.into_iter().flatten().any(said)
     }
 
-    /// The shortest time between available and verdict.
+    /// The shortest time between available and verdict, by the present spec.
     pub(super) fn needed(&self) -> SignedDuration {
-        let validation = &self.object["spec"]["validation"];
-        let long = |field: &str, default: &str| {
-            let text = validation[field].as_str().unwrap_or(default);
-            let long = serde_json::from_value::<GoDuration>(text.into()).unwrap();
-            SignedDuration::try_from(long.0).unwrap()
-        };
-        long("initialDelay", "0s") + long("validationPeriod", "15m")
+        needed(&self.object)
     }
+
+    /// The same by the spec that asked for the least: of which one the times were fixed is not known.
+    fn least_needed(&self) -> SignedDuration {
+        self.specs.iter().map(|object| needed(object)).min().unwrap_or_default()
+    }
+
+    /// Whether a field of the spec ever had this value.
+    pub(super) fn ever(&self, pointer: &str, value: &Value) -> bool {
+        self.specs.iter().any(|object| object.pointer(pointer) == Some(value))
+    }
+
+    /// Whether the spec ever asked for this image.
+    pub(super) fn ever_tried(&self, wanted: &str) -> bool {
+        let mut specs = self.specs.iter();
+        specs.any(|object| image(&object["spec"]["template"]["spec"]) == wanted)
+    }
+}
+
+fn needed(object: &Value) -> SignedDuration {
+    let spec = &object["spec"];
+    let validation = match &spec["validation"] {
+        Value::Null => &spec["validations"],
+        validation => validation,
+    };
+    let long = |field: &str, default: &str| {
+        let text = validation[field].as_str().unwrap_or(default);
+        let long = serde_json::from_value::<GoDuration>(text.into()).unwrap();
+        SignedDuration::try_from(long.0).unwrap()
+    };
+    long("initialDelay", "0s") + long("validationPeriod", "15m")
 }
 
 fn status_of(object: &Value) -> KanaryStatus {
@@ -88,6 +113,9 @@ impl Checker {
         let before = std::mem::replace(&mut book.object, value);
         book.paused |= book.object["spec"]["paused"] == true;
         self.evidence.look_at_kanary(event, &former, &status, is_ours(event));
+        if before["spec"] != book.object["spec"] {
+            book.specs.push(book.object.clone());
+        }
         if !is_ours(event) {
             return;
         }
@@ -217,14 +245,18 @@ impl Checker {
         let Some(book) = self.books.get(uid).filter(|book| !book.has_word() && !bootstrapped) else {
             return;
         };
-        let (needed, run) = (book.needed(), run_of(&book.status));
+        let needed = if truth.hostile {
+            book.least_needed()
+        } else {
+            book.needed()
+        };
+        let run = run_of(&book.status);
         let suffix = format!("-{run}");
-        let mut tried = self.tried.iter();
         // Before its first status is written, a run may have had another template.
         let of_run = |owner: &str, run: &str| owner == uid && run.ends_with(&suffix);
-        let canary = tried.find(|((owner, run), tried)| of_run(owner, run) && tried.image == image);
-        let available = canary.and_then(|(_, canary)| canary.available);
-        let Some(available) = available else {
+        let tried = self.tried.iter();
+        let tried = tried.filter(|((owner, run), tried)| of_run(owner, run) && tried.image == image);
+        let Some(available) = tried.filter_map(|(_, canary)| canary.available).max() else {
             self.violated(
                 Invariant::Proof,
                 event.at,

@@ -41,6 +41,7 @@ impl Checker {
             .iter()
             .map(|(name, truth)| (name, truth, self.latest(name).map_or(End::Missing, Book::end)));
         present
+            .filter(|(_, truth, _)| !truth.hostile)
             .filter(|(name, truth, end)| !truth.ends.contains(end) && !self.is_overtaken(name, end))
             .map(|(name, _, end)| (name.clone(), end))
             .collect()
@@ -61,6 +62,9 @@ impl Checker {
     /// Objects of runs that are over, by the name of their Kanary.
     fn orphans(&self, cluster: &Cluster) -> Vec<(String, String)> {
         let mut orphans = Vec::new();
+        if self.obstructed {
+            return orphans;
+        }
         for resource in [
             "deployments.apps",
             "services",
@@ -75,7 +79,8 @@ impl Checker {
                 }
                 let truth = self.truth(&name);
                 let over = self.is_over(&name);
-                let kept = truth.retain && ["deployments.apps", "pods"].contains(&resource);
+                let retains = truth.retain || self.ever_retains(&name);
+                let kept = retains && ["deployments.apps", "pods"].contains(&resource);
                 if over && !kept {
                     orphans.push((name.clone(), format!("{resource} {} is left", object.meta.name)));
                 }
@@ -87,9 +92,17 @@ impl Checker {
         orphans
     }
 
+    /// A Kanary is over when it is deleted, whoever holds what is left of it.
     fn is_over(&self, name: &str) -> bool {
         let book = self.latest(name);
-        book.is_none_or(|book| book.deleted || book.status.completed_at.is_some())
+        let goes = |book: &Book| book.deleted || book.object["metadata"]["deletionTimestamp"].is_string();
+        book.is_none_or(|book| goes(book) || book.status.completed_at.is_some())
+    }
+
+    /// Whether the user of a hostile case ever wanted a failed canary to be kept.
+    fn ever_retains(&self, name: &str) -> bool {
+        let mut named = self.books.values().filter(|book| book.name == name);
+        self.truth(name).hostile && named.any(|book| book.ever("/spec/rollout/onFailure", &"retain".into()))
     }
 
     /// Looks at everything once more.

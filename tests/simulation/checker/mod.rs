@@ -104,6 +104,8 @@ pub(crate) struct Book {
     pub(crate) deleted: bool,
     /// Image of each run that passed.
     passed: BTreeMap<i64, String>,
+    /// Every spec that it had.
+    specs: Vec<Arc<Value>>,
     /// How many runs there were.
     runs: i64,
     /// When Running and the verdict were written, of the last run.
@@ -161,6 +163,8 @@ pub(crate) struct Checker {
     pub(crate) spoil: BTreeMap<String, crate::world::Spoiled>,
     /// What verdicts rest on.
     pub(crate) evidence: Evidence,
+    /// A policy stays for good: what it refuses is never done.
+    pub(crate) obstructed: bool,
 }
 
 /// A checker that is told of changes and asked for its findings.
@@ -185,6 +189,7 @@ impl Checker {
             tolerance: SignedDuration::ZERO,
             spoil: BTreeMap::new(),
             evidence: Evidence::default(),
+            obstructed: false,
         }
     }
 

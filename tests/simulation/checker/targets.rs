@@ -46,6 +46,8 @@ impl Checker {
             }
             if change.new.is_some() {
                 self.look_at_canary(event, &value);
+            } else {
+                self.look_at_end(event, &value);
             }
             return;
         }
@@ -65,6 +67,16 @@ impl Checker {
             Some(old) if is_ours(event) => self.check_promotion(event, &name, &old.json(), &value),
             None if is_ours(event) => self.check_bootstrap(event, &value),
             _ => {}
+        }
+    }
+
+    /// Whoever finds its canary gone makes another. It takes it away itself only if nothing is ever to come of it, but for a
+    /// user who breaks a spec and mends it.
+    fn look_at_end(&mut self, event: &Event, canary: &Value) {
+        let hostile = self.truth(label(canary, KANARY_NAME)).hostile;
+        if hostile || !is_ours(event) {
+            let key = (owner(canary), label(canary, RUN).to_owned());
+            self.tried.entry(key).and_modify(|tried| tried.created = 0);
         }
     }
 
@@ -123,7 +135,9 @@ impl Checker {
         let uid = marker.split('/').next().unwrap_or_default();
         let book = self.books.get(uid);
         let name = book.map(|book| book.name.clone()).unwrap_or_default();
-        if book.is_none_or(|book| book.image() != image(&created["spec"]) && book.runs < 2) {
+        // Its spec may have been edited while the creation was under way.
+        let tries = |book: &super::Book| book.ever_tried(&image(&created["spec"])) || book.runs > 1;
+        if !book.is_some_and(tries) {
             self.violated(
                 Invariant::Proof,
                 event.at,
@@ -217,16 +231,26 @@ impl Checker {
         let truth = self.truth(name);
         let tried = self.tried.get(&(uid.to_owned(), run.to_owned()));
         let known = tried.is_none_or(|tried| tried.started_on.iter().any(|image| image == before));
-        if !known && !truth.promote_over {
+        let over = self.books.get(uid).is_some_and(|book| {
+            let promotes = serde_json::json!("promote");
+            truth.hostile && book.ever("/spec/rollout/onTargetChange", &promotes)
+        });
+        if !known && !truth.promote_over && !over {
             let what = format!("{before}, which was not there when the run started, was overwritten");
             self.violated(Invariant::Overruled, event.at, name, &what);
         }
     }
 
     fn check_roll_back(&mut self, event: &Event, name: &str, marker: &str, after: &str) {
+        let uid = marker.split('/').next().unwrap_or_default();
+        let asked = self.truth(name).rollback
+            || self
+                .books
+                .get(uid)
+                .is_some_and(|book| book.ever("/spec/rollout/rollbackOnFailure", &Value::Bool(true)));
         let mut promoted = self.promoted.iter().filter(|(key, _)| key.starts_with(marker));
         let former = promoted.next().map(|(_, promoted)| promoted.former.clone());
-        if !self.truth(name).rollback || former.as_deref() != Some(after) {
+        if !asked || former.as_deref() != Some(after) {
             let what = format!("{after} was put back, and {former:?} was there before");
             self.violated(Invariant::Trespass, event.at, name, &what);
         }

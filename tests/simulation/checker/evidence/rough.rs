@@ -10,14 +10,14 @@ pub(super) const FAIR: SignedDuration = SignedDuration::from_secs(1);
 /// And in rough weather: a watch that has stalled is given up after so long.
 const ROUGH: SignedDuration = SignedDuration::from_secs(120);
 
-/// Times of rough weather, in order.
+/// Times of rough weather, in order, and times for which somebody stands in the way of whatever a replica may do.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Rough(Vec<Span>);
+pub(crate) struct Rough(Vec<Span>, Vec<Span>);
 
 impl Rough {
     /// The weather is rough for ever, for all that is known.
     pub(crate) fn always() -> Self {
-        Self(vec![(Timestamp::MIN, Timestamp::MAX)])
+        Self(vec![(Timestamp::MIN, Timestamp::MAX)], Vec::new())
     }
 
     /// From `at` on the weather is rough.
@@ -35,14 +35,24 @@ impl Rough {
         }
     }
 
+    /// Between two times nothing can be done.
+    pub(crate) fn obstruct(&mut self, from: Timestamp, until: Timestamp) {
+        self.1.push((from, until));
+        self.1.sort_unstable();
+    }
+
     /// How old what a replica knows at a moment may be.
     pub(super) fn lag(&self, at: Timestamp) -> SignedDuration {
-        let is_rough = self.0.iter().any(|(from, until)| *from <= at && at < *until);
+        let is_rough = self
+            .0
+            .iter()
+            .chain(&self.1)
+            .any(|(from, until)| *from <= at && at < *until);
         if is_rough { ROUGH } else { FAIR }
     }
 
     /// The parts of some spans in which the weather was fair.
     pub(super) fn fair(&self, spans: &[Span]) -> Vec<Span> {
-        without(spans, &self.0)
+        without(&without(spans, &self.0), &self.1)
     }
 }

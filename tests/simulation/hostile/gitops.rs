@@ -1,0 +1,63 @@
+//! A GitOps tool: every few seconds, everything is what git says it is, whoever changed it.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::{edits, hand::Hand};
+use crate::{
+    case::{Case, deployment},
+    world::World,
+};
+
+/// What is in git of one case.
+struct Git {
+    target: Option<Value>,
+    kanary: Option<Value>,
+}
+
+/// What is in git of a case: its target, with or without its template, its Kanary, or both.
+fn checkout(rng: &mut fastrand::Rng, case: &Case, replicas: i32) -> Git {
+    let mut target = deployment(&case.truth.target, replicas);
+    if rng.bool() {
+        target["spec"].as_object_mut().unwrap().remove("replicas");
+    }
+    let (with_target, with_kanary) = (rng.bool(), rng.u8(..4) > 0);
+    Git {
+        target: (with_target || !with_kanary).then_some(target),
+        kanary: with_kanary.then(|| case.manifest.clone()),
+    }
+}
+
+/// Applies what is in git until `end`. Commits come now and then.
+pub(super) async fn sync(world: Arc<World>, case: Case, replicas: i32, mut rng: fastrand::Rng, end: Instant) {
+    let hand = Hand::of(&world, "gitops");
+    let mut git = checkout(&mut rng, &case, replicas);
+    let period = Duration::from_millis(rng.u64(3_000..20_000));
+    sleep(case.created + Duration::from_millis(rng.u64(..10_000))).await;
+    let mut commits = 1000;
+    while Instant::now() < end {
+        if rng.u8(..5) == 0 {
+            commits += 1;
+            commit(&mut rng, &case, commits, &mut git);
+        }
+        // A tool that prunes nothing: what is gone it creates anew.
+        for manifest in git.target.iter().chain(&git.kanary) {
+            hand.apply(manifest).await;
+        }
+        sleep(period).await;
+    }
+}
+
+/// Somebody commits something, which may be wrong.
+fn commit(rng: &mut fastrand::Rng, case: &Case, commits: u32, git: &mut Git) {
+    if let Some(kanary) = &mut git.kanary {
+        edits::edit(rng, case, commits, &mut kanary["spec"]);
+        return;
+    }
+    if let Some(target) = &mut git.target {
+        let image = format!("{}:git-{commits}", case.truth.target);
+        target["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
+    }
+}
