@@ -6,6 +6,7 @@
 
 mod announce;
 mod effect;
+mod target;
 #[cfg(test)]
 mod tests;
 
@@ -26,21 +27,19 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{
-        Kanary, KanaryStatus,
-        names::{CHANGE_CAUSE, FIELD_MANAGER, PROMOTED_BY, REVISION},
-    },
+    api::{Kanary, KanaryStatus, names::FIELD_MANAGER},
     cache::{Cache, Cached, template_hash},
     canary::{
         Canary, Key,
         decision::{Action, ObjectKind},
-        hash,
         observation::Created,
     },
     client::{CALL_TIMEOUT, within},
     error::{ApiError, Class},
     shard::{Fence, Fenced, Right},
 };
+
+pub use target::typed_template;
 
 /// Writes to the API server, behind the fence.
 #[derive(Clone)]
@@ -50,10 +49,6 @@ pub struct Writer {
     fence: Arc<Fence>,
     /// Name of this replica, for Events.
     instance: String,
-}
-
-fn json_pointer(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
 }
 
 impl Writer {
@@ -77,19 +72,17 @@ impl Writer {
         let namespace = &canary.key.namespace;
         let done = match action {
             Action::SetTemplate { .. } => return self.set_template(namespace, action, right).await,
+            Action::HandOver { name, uid } => self.hand_over(namespace, name, uid, right).await,
             Action::Create { object, name, manifest } => match object {
                 ObjectKind::Deployment => {
                     let created = self.create::<Deployment>(namespace, name, manifest, right).await;
                     return created.map(|created| created.as_ref().map(made));
                 }
-                ObjectKind::Service => {
-                    let created = self.create::<Service>(namespace, name, manifest, right).await;
-                    created.map(drop)
-                }
-                ObjectKind::HorizontalPodAutoscaler => {
-                    let created = self.create::<HorizontalPodAutoscaler>(namespace, name, manifest, right);
-                    created.await.map(drop)
-                }
+                ObjectKind::Service => self.create::<Service>(namespace, name, manifest, right).await.map(drop),
+                ObjectKind::HorizontalPodAutoscaler => self
+                    .create::<HorizontalPodAutoscaler>(namespace, name, manifest, right)
+                    .await
+                    .map(drop),
             },
             Action::ScaleCanary { name, uid, replicas } => {
                 let patch = json!({"metadata": {"uid": uid}, "spec": {"replicas": replicas}});
@@ -221,46 +214,6 @@ impl Writer {
         }
     }
 
-    /// The one write to a target. Its `test`s make it apply once, to the version that was read, or not at all. The hash of the
-    /// template that it has then: as the API server answered, because the cache may know of a later one already.
-    async fn set_template(&self, namespace: &str, action: &Action, right: Right) -> Result<Option<Created>, ApiError> {
-        let Action::SetTemplate {
-            name,
-            uid,
-            former,
-            revision,
-            ..
-        } = action
-        else {
-            return Ok(None);
-        };
-        let verb = "set the template of";
-        let patch = json_patch(template_patch(action)).map_err(|e| {
-            let error = kube::Error::SerdeError(e);
-            ApiError::new(verb, "Deployment".into(), namespace, name, error)
-        })?;
-        let done = self.patch::<Deployment>(namespace, name, patch, verb, right).await;
-        let error = match done {
-            Ok(target) => return Ok(Some(made(&target))),
-            Err(error) => error,
-        };
-        if error.class() != Class::Invalid {
-            return Err(error);
-        }
-        // Refused for the template, or because the target is no longer the one that was read? Only the first is news
-        // for the user; the second is decided anew.
-        let api = self.api::<Deployment>(namespace);
-        let Ok(now) = within(CALL_TIMEOUT, api.get(name)).await else {
-            return Err(error);
-        };
-        Deployment::put(&self.cache, &now);
-        let same_version = revision.is_none() || now.annotations().get(REVISION) == revision.as_ref();
-        let unchanged = same_version
-            && now.metadata.uid.as_ref() == Some(uid)
-            && template_hash(&now) == hash::of(&typed_template(former));
-        Err(if unchanged { error } else { error.into_conflict() })
-    }
-
     /// Writes a status on top of the version that was read, and nothing else. It carries the epoch of the right, and the API
     /// server takes none that is lower than the stored one: that of a replica which is alone, or one that nobody can have
     /// owned ([`Canary::has_forged_epoch`]), is kept. Whether the API server stored the status as it was written.
@@ -328,51 +281,6 @@ fn made(deployment: &Deployment) -> Created {
         uid: deployment.uid().unwrap_or_default(),
         template_hash: template_hash(deployment),
     }
-}
-
-/// The JSON Patch of a promotion.
-fn template_patch(action: &Action) -> Vec<Value> {
-    let Action::SetTemplate {
-        uid,
-        former,
-        revision,
-        template,
-        annotated,
-        marker,
-        cause,
-        ..
-    } = action
-    else {
-        return Vec::new();
-    };
-    let at = |annotation: &str| format!("/metadata/annotations/{}", json_pointer(annotation));
-    let mut patch = vec![
-        json!({"op": "test", "path": "/metadata/uid", "value": uid}),
-        json!({"op": "test", "path": "/spec/template", "value": former}),
-    ];
-    if let Some(revision) = revision {
-        // A template that was replaced and put back is another version: a promotion that is late must not undo that.
-        patch.push(json!({"op": "test", "path": at(REVISION), "value": revision}));
-    }
-    patch.push(json!({"op": "replace", "path": "/spec/template", "value": template}));
-    let annotations = [(PROMOTED_BY, marker), (CHANGE_CAUSE, cause)];
-    if *annotated {
-        patch.extend(annotations.map(|(name, value)| json!({"op": "add", "path": at(name), "value": value})));
-    } else {
-        let annotations = annotations.map(|(name, value)| (name.to_owned(), json!(value)));
-        let annotations: serde_json::Map<_, _> = annotations.into_iter().collect();
-        patch.push(json!({"op": "add", "path": "/metadata/annotations", "value": annotations}));
-    }
-    patch
-}
-
-/// A template as this build reads it: the form that hashes are made of.
-#[must_use]
-pub fn typed_template(template: &Value) -> Value {
-    // Through text, as replies are read: one way to read the type is half the code to compile.
-    serde_json::from_str::<k8s_openapi::api::core::v1::PodTemplateSpec>(&template.to_string())
-        .and_then(serde_json::to_value)
-        .unwrap_or_else(|_| template.clone())
 }
 
 fn json_patch(operations: Vec<Value>) -> Result<Patch<Value>, serde_json::Error> {

@@ -126,6 +126,12 @@ impl ApiError {
         matches!(&*self.source, kube::Error::Api(status) if status.reason == "NotFound" && !by_webhook(&status.message))
     }
 
+    /// Which object it is about, `Deployment/myapp`.
+    #[must_use]
+    pub(crate) fn object(&self) -> String {
+        format!("{}/{}", self.kind, self.name)
+    }
+
     /// What is done about it: the one place that says so.
     #[must_use]
     pub fn class(&self) -> Class {

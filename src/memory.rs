@@ -55,7 +55,8 @@ struct Remembered {
     promotion: Promotion,
     /// This controller gave the run its verdict.
     judged: bool,
-    no_former_template: bool,
+    /// The API server refused to have our ownership of the target's fields handed over.
+    keeps_ownership: bool,
     /// Ways out of production that failed.
     ways: Ways,
     /// The pods of the run were read live after its verdict.
@@ -63,8 +64,8 @@ struct Remembered {
     said: HashSet<(String, Timestamp)>,
     /// The epoch under which the Kanary was read live, or its status was written: since then nobody else did.
     current: Option<i64>,
-    /// Names of objects that a live read found missing; their watch will tell when they come.
-    missing: HashSet<String>,
+    /// Names of objects that a live read found missing, and since when; their watch will tell when they come.
+    missing: HashMap<String, Timestamp>,
 }
 
 impl Remembered {
@@ -90,20 +91,19 @@ impl Remembered {
         self.down_since = down_since;
     }
 
-    /// The target says that this run promoted it: from then on a target that says something else was changed by others. Not
-    /// if it has the template from `before`: that is not what this run made of it.
-    fn notice_promotion(&mut self, seen: &Observation, before: Option<&String>) {
-        let is_promoted = |target: &&Deployment| {
-            target.promoted_by.as_ref() == Some(&self.run) && Some(&target.template_hash) != before
-        };
-        let target = seen.target.as_ref().filter(is_promoted);
-        if let (Some(target), false) = (target, matches!(self.promotion, Promotion::Done { .. })) {
-            self.promotion = Promotion::Done {
-                at: None,
-                template_hash: target.template_hash.clone(),
-            };
+    /// Since when a live read found the target missing. That is forgotten once it is there, and during a pause.
+    fn target_missing(&mut self, forget: bool, target: &str) -> Option<Timestamp> {
+        let object = object::<k8s_openapi::api::apps::v1::Deployment>(target);
+        if forget {
+            self.missing.remove(&object);
         }
+        self.missing.get(&object).copied()
     }
+}
+
+/// How an object is called by which it is remembered that it is missing.
+pub(crate) fn object<K: kube::Resource<DynamicType = ()>>(name: &str) -> String {
+    format!("{}/{name}", K::kind(&()))
 }
 
 impl Memory {
@@ -125,7 +125,7 @@ impl Memory {
             // Whoever gave the verdict may have promoted as well, and been overruled since.
             known.promotion = Promotion::Unknown;
         }
-        known.notice_promotion(seen, canary.status.target_hash.as_ref());
+        seen.target_missing_since = known.target_missing(seen.target.is_some() || spec.paused, &spec.target);
         let stored = is_new.then_some(canary.status.items.as_slice());
         known.tallies.arrange(&spec.validation.items, stored);
         if let Some(made) = seen.canary.as_ref().filter(|made| canary.has(spec, made)) {
@@ -135,7 +135,7 @@ impl Memory {
         seen.tallies = known.tallies.present();
         seen.refusal.clone_from(&known.writes.refusal);
         seen.promotion = known.promotion.clone();
-        seen.no_former_template = known.no_former_template;
+        seen.keeps_ownership = known.keeps_ownership;
         seen.ways = known.ways.clone();
         seen.pods_confirmed = known.pods_confirmed;
     }
@@ -154,10 +154,10 @@ impl Memory {
         }
     }
 
-    /// The rollout history has nothing to roll back to: it is not read again.
-    pub fn mark_no_former_template(&self, key: &Key) {
+    /// The API server refuses to have our ownership of the target's fields handed over: it is not asked again.
+    pub fn keep_ownership(&self, key: &Key) {
         if let Some(known) = self.lock().get_mut(key) {
-            known.no_former_template = true;
+            known.keeps_ownership = true;
         }
     }
 
@@ -314,14 +314,14 @@ impl Memory {
     pub fn is_worth_reading(&self, key: &Key, object: &str) -> bool {
         self.lock()
             .get_mut(key)
-            .is_none_or(|known| !known.missing.contains(object))
+            .is_none_or(|known| !known.missing.contains_key(object))
     }
 
-    /// A live read found that this object does not exist.
-    pub fn mark_missing(&self, key: &Key, object: String) {
-        if let Some(known) = self.lock().get_mut(key) {
-            known.missing.insert(object);
-        }
+    /// A live read found that this object does not exist. Since when that is known.
+    pub fn mark_missing(&self, key: &Key, object: String, now: Timestamp) -> Timestamp {
+        let mut memory = self.lock();
+        let known = memory.get_mut(key);
+        known.map_or(now, |known| *known.missing.entry(object).or_insert(now))
     }
 
     /// An object may be there after all: the call that creates it failed, and may have been carried out all the same.

@@ -21,8 +21,8 @@ use serde_json::Value;
 use crate::{
     act::typed_template,
     api::{
-        Kanary,
-        names::{KANARY_NAME, PROMOTED_BY, REVISION, RUN},
+        Kanary, KanaryStatus,
+        names::{CREATED_BY, KANARY_NAME, PROMOTED_BY, REVISION, RUN},
     },
     cache::{Cache, Cached},
     canary::{
@@ -35,7 +35,7 @@ use crate::{
     },
     client::{CALL_TIMEOUT, within},
     error::ApiError,
-    memory::Memory,
+    memory::{self, Memory},
 };
 
 /// Reads for decisions.
@@ -67,12 +67,12 @@ impl Observer<'_> {
         }
         let mut read = false;
         if seen.target.is_none() {
-            let found = self.confirm::<Deployment>(canary, &spec.target).await?;
+            let found = self.confirm::<Deployment>(canary, &spec.target, now).await?;
             read |= found;
             // Only a run that has not begun creates the target. A canary of which nobody was told may be there: from a call
             // without a reply, or from before a restart.
             if !found && seen.canary.is_none() {
-                read |= self.confirm::<Deployment>(canary, &spec.canary).await?;
+                read |= self.confirm::<Deployment>(canary, &spec.canary, now).await?;
             }
         }
         if let Some(name) = spec
@@ -80,9 +80,9 @@ impl Observer<'_> {
             .as_ref()
             .filter(|_| seen.service.is_none() && spec.traffic_needs_service())
         {
-            read |= self.confirm::<Service>(canary, name).await?;
+            read |= self.confirm::<Service>(canary, name, now).await?;
         }
-        if read {
+        if read || seen.target.is_none() {
             seen = self.again(canary, spec);
         }
         Ok(seen)
@@ -96,21 +96,26 @@ impl Observer<'_> {
     }
 
     /// Reads an object that the cache does not have. Whether it is there after all.
-    async fn confirm<K>(&self, canary: &Canary, name: &str) -> Result<bool, ApiError>
+    async fn confirm<K>(&self, canary: &Canary, name: &str, now: Timestamp) -> Result<bool, ApiError>
     where
         K: Cached + Resource<Scope = kube::core::NamespaceResourceScope> + DeserializeOwned + std::fmt::Debug,
     {
-        let object = format!("{}/{name}", K::kind(&()));
-        if !self.memory.is_worth_reading(&canary.key, &object) {
-            return Ok(false);
-        }
+        let is_worth_it = self.memory.is_worth_reading(&canary.key, &memory::object::<K>(name));
+        Ok(is_worth_it && self.is_there::<K>(canary, name, now).await?)
+    }
+
+    /// Whether an object is there, read live. That it is not is remembered.
+    async fn is_there<K>(&self, canary: &Canary, name: &str, now: Timestamp) -> Result<bool, ApiError>
+    where
+        K: Cached + Resource<Scope = kube::core::NamespaceResourceScope> + DeserializeOwned + std::fmt::Debug,
+    {
         let api: Api<K> = Api::namespaced(self.client.clone(), &canary.key.namespace);
         let found = within(CALL_TIMEOUT, api.get_opt(name)).await;
         let found = found.map_err(|error| ApiError::new("get", K::kind(&()), &canary.key.namespace, name, error))?;
         if let Some(object) = &found {
             K::put(self.cache, object);
         } else {
-            self.memory.mark_missing(&canary.key, object);
+            self.memory.mark_missing(&canary.key, memory::object::<K>(name), now);
         }
         Ok(found.is_some())
     }
@@ -147,6 +152,7 @@ impl Observer<'_> {
         spec: &Spec,
         need: Need,
         seen: &mut Observation,
+        now: Timestamp,
     ) -> Result<(), ApiError> {
         if need == Need::LiveKanary {
             seen.confirmed = true;
@@ -165,38 +171,49 @@ impl Observer<'_> {
             seen.confirmed = true;
             return Ok(());
         }
-        let mut target = self.target(canary, spec).await?;
-        let history = match (need, &seen.promotion) {
-            (Need::LiveTarget, Promotion::NotYet | Promotion::Done { .. }) => Vec::new(),
-            _ => self.history(canary, spec, &target).await?,
-        };
-        if need == Need::FormerTemplate {
-            seen.former_template = former_template(&history, canary.status.target_hash.as_ref());
-            if seen.former_template.is_none() {
-                tracing::warn!(key = %canary.key, "the rollout history has nothing to roll back to");
-                self.memory.mark_no_former_template(&canary.key);
-                seen.no_former_template = true;
-            }
+        if need == Need::MissingTarget {
+            let is_missing = !self.is_there::<Deployment>(canary, &spec.target, now).await?;
+            *seen = self.again(canary, spec);
+            seen.confirmed = is_missing;
+            return Ok(());
         }
+        let mut target = self.target(canary, spec).await?;
         let marker = canary.marker(spec);
         let promoted = |object: &BTreeMap<String, String>| object.get(PROMOTED_BY) == Some(&marker);
+        let is_known = seen.promotion != Promotion::Unknown || promoted(target.annotations());
+        let history = if need == Need::LiveTarget && is_known {
+            Vec::new()
+        } else {
+            self.history(canary, spec, &target).await?
+        };
+        if need == Need::FormerTemplate {
+            seen.former_template = former_template(&history, &canary.status);
+            seen.no_former_template = seen.former_template.is_none();
+        }
         // The Deployment controller copies annotations to the ReplicaSet of each version, where they outlive an undo.
         let was_promoted = history.iter().any(|set| promoted(set.annotations()));
         if was_promoted && !promoted(target.annotations()) {
             // A promotion of another controller, or one that was late, may have come between the two readings.
             target = self.target(canary, spec).await?;
         }
-        let annotation = target.annotations().get(PROMOTED_BY).cloned();
+        let annotation = |name: &str| target.annotations().get(name).cloned();
         let template = target.data.pointer("/spec/template").cloned().unwrap_or_default();
         seen.live_target = Some(LiveTarget {
             uid: target.uid().unwrap_or_default(),
+            created: target.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
             template_hash: hash::of(&typed_template(&template)),
             template,
-            revision: target.annotations().get(REVISION).cloned(),
+            revision: annotation(REVISION),
             annotated: target.metadata.annotations.is_some(),
-            promoted_by: annotation,
+            promoted_by: annotation(PROMOTED_BY),
+            created_by: annotation(CREATED_BY),
             was_promoted,
         });
+        // What was read is compared with what is known: that must not be older.
+        if let Ok(target) = serde_json::from_str::<Deployment>(&serde_json::to_string(&target).unwrap_or_default()) {
+            Deployment::put(self.cache, &target);
+            seen.target = self.cache.observe(canary, spec).target;
+        }
         Ok(())
     }
 
@@ -274,19 +291,19 @@ fn revision(set: &ReplicaSet) -> Option<u64> {
     set.annotations().get(REVISION)?.parse().ok()
 }
 
-/// The version before the newest, as `kubectl rollout undo` takes it; none if the promotion changed nothing, because then
-/// the newest version is the one from before.
-fn former_template(history: &[ReplicaSet], started_with: Option<&String>) -> Option<Value> {
+/// The newest version that is not the promoted one, as `kubectl rollout undo` takes it (the Deployment controller may not have
+/// got to the promoted one). None if the promotion changed nothing, because then that version is older than what was there.
+fn former_template(history: &[ReplicaSet], status: &KanaryStatus) -> Option<Value> {
+    let promoted = status.promoted_hash.as_ref()?;
+    if status.target_hash.as_ref() == Some(promoted) {
+        return None;
+    }
     let template = |set: &ReplicaSet| {
         let template = set.spec.clone()?.template.map(without_hash_label)?;
         serde_json::to_value(template).ok()
     };
     let mut templates = history.iter().filter_map(template);
-    let newest = templates.next()?;
-    if Some(&hash::of(&newest)) == started_with {
-        return None;
-    }
-    templates.next()
+    templates.find(|template| hash::of(template) != *promoted)
 }
 
 /// The Deployment controller adds a label to the templates of its ReplicaSets.

@@ -1,8 +1,10 @@
 //! One Kanary's turn: observe, decide, act, write the status, and say when to look again.
 
+mod leaving;
+mod target;
+
 use std::{sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
 use kube::Client;
 use tokio::{sync::mpsc, time::Instant};
@@ -16,7 +18,7 @@ use crate::{
         canary::Spec,
         decide::disown,
         decision::{Action, Decision, Need},
-        observation::{Observation, Promotion},
+        observation::Observation,
         status::{self, Phase},
         validation::{Item, promql::Vars},
     },
@@ -54,8 +56,8 @@ pub struct Context {
     pub fence: Arc<Fence>,
 }
 
-/// How many pods leave production at the same time.
-const TOGETHER: usize = 16;
+/// What a decision asks for may show that it needs more; no decision needs more readings than this.
+const READS: usize = 3;
 
 /// A turn that may follow at once, until nothing is left to do, is cut off here: a decision that never comes to rest must
 /// not keep a worker.
@@ -111,11 +113,16 @@ impl Context {
         // What was read tells the time as well: a clock that was wrong is right by now.
         let mut now = self.clock.now();
         let mut decision = (self.decide)(canary, &seen, now);
-        if let Some(need) = decision.needs {
+        for _ in 0..READS {
+            let Some(need) = decision.needs else { break };
             if need == Need::LiveKanary && self.refresh(&observer, canary, right).await? {
                 return Ok(Next::Again);
             }
-            observer.provide(canary, &canary.spec, need, &mut seen).await?;
+            if need == Need::SameTemplate {
+                Box::pin(self.compare(canary, &mut seen, right)).await?;
+            } else {
+                observer.provide(canary, &canary.spec, need, &mut seen, now).await?;
+            }
             now = self.clock.now();
             decision = (self.decide)(canary, &seen, now);
         }
@@ -159,7 +166,7 @@ impl Context {
         right: Right,
     ) -> Result<Next, ApiError> {
         if decision.leaves {
-            if let Err((action, error)) = self.leave(canary, &decision, now, right).await {
+            if let Err((action, error)) = Box::pin(self.leave(canary, &decision, now, right)).await {
                 if error.class() == Class::Fenced {
                     return Err(error);
                 }
@@ -175,7 +182,7 @@ impl Context {
                     // Decided anew, with that in mind.
                     return Ok(Next::Again);
                 }
-                let done = self.act(canary, action, now, right).await;
+                let done = Box::pin(self.act(canary, action, now, right)).await;
                 self.count(label(action), &done);
                 if let Err(error) = &done {
                     self.memory.failed(&canary.key, error, self.clock.now());
@@ -212,75 +219,6 @@ impl Context {
         }
         self.announce(canary, now, right).await;
         Ok(Next::At(decision.wake))
-    }
-
-    /// Takes pods out of production, several at the same time. The first write that fails stops the rest.
-    async fn leave<'a>(
-        &self,
-        canary: &Canary,
-        decision: &'a Decision,
-        now: Timestamp,
-        right: Right,
-    ) -> Result<(), (&'a Action, ApiError)> {
-        let mut under_way = FuturesUnordered::new();
-        for action in &decision.actions {
-            under_way.push(self.leave_by(canary, action, now, right));
-            if under_way.len() >= TOGETHER {
-                under_way.next().await.unwrap_or(Ok(()))?;
-            }
-        }
-        while let Some(done) = under_way.next().await {
-            done?;
-        }
-        Ok(())
-    }
-
-    async fn leave_by<'a>(
-        &self,
-        canary: &Canary,
-        action: &'a Action,
-        now: Timestamp,
-        right: Right,
-    ) -> Result<(), (&'a Action, ApiError)> {
-        let done = self.act(canary, action, now, right).await;
-        self.count(label(action), &done);
-        done.map_err(|error| (action, error))?;
-        tracing::debug!(key = %canary.key, action = label(action), "done");
-        self.memory.left(&canary.key, action);
-        Ok(())
-    }
-
-    /// Does one action, and remembers what the API server made of it. A promotion is remembered before as well, because there
-    /// may be no reply.
-    async fn act(&self, canary: &Canary, action: &Action, now: Timestamp, right: Right) -> Result<(), ApiError> {
-        let key = &canary.key;
-        let Action::SetTemplate { .. } = action else {
-            let is_canary = matches!(action, Action::Create { name, .. } if *name == canary.spec.canary);
-            let created = self.writer.act(canary, action, right).await;
-            if let (Action::Create { object, name, .. }, Err(_)) = (action, &created) {
-                self.memory.unmark_missing(key, &format!("{}/{name}", object.as_str()));
-            }
-            if let Some(created) = created?.filter(|_| is_canary) {
-                self.memory.set_created(key, created);
-            }
-            return Ok(());
-        };
-        let former = self.memory.begin_promotion(key);
-        let done = self.writer.act(canary, action, right).await;
-        match done.as_ref().map_err(ApiError::class) {
-            Ok(made) => {
-                let promotion = made.clone().map_or(Promotion::Unknown, |made| Promotion::Done {
-                    at: Some(now),
-                    template_hash: made.template_hash,
-                });
-                self.memory.set_promotion(key, promotion);
-            }
-            // The API server says that it did not happen.
-            Err(Class::Conflict | Class::Invalid | Class::Fenced) => self.memory.set_promotion(key, former),
-            // A timeout may ask for a pause as well: the write may have been done all the same.
-            Err(Class::Transient | Class::Throttled(_)) => {}
-        }
-        done.map(drop)
     }
 
     /// One line for each phase change.
@@ -424,6 +362,7 @@ fn label(action: &Action) -> &'static str {
         Action::Create { .. } => "create",
         Action::ScaleCanary { .. } => "scale",
         Action::SetTemplate { .. } => "promote",
+        Action::HandOver { .. } => "hand over",
         Action::Unlabel { .. } => "unlabel",
         Action::Delete { .. } => "delete",
     }

@@ -1,4 +1,4 @@
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Mutex, time::Duration};
 
 use http::Response;
 use kube::client::Body;
@@ -7,6 +7,10 @@ use tower::service_fn;
 use super::*;
 use crate::{
     api::KanaryKind,
+    canary::{
+        hash,
+        observation::{Likeness, LiveTarget},
+    },
     shard::{Layout, Monotonic},
 };
 
@@ -191,4 +195,97 @@ async fn an_epoch_that_nobody_can_have_owned_costs_no_shard() {
     assert!(writes(Some(2_000_000_000), Some(1_800_000_000), forged).await.unwrap());
     let later = writes(Some(1_800_000_005), Some(1_800_000_000), Value::Null).await;
     assert_eq!(later.unwrap_err().class(), Class::Fenced, "one of a later owner");
+}
+
+/// Requests, each with its body.
+type Asked = Arc<Mutex<Vec<(String, Value)>>>;
+
+/// A writer whose API server answers with these, one after the other, and what it was asked.
+fn replying(answers: Vec<(u16, Value)>) -> (Writer, Asked) {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let (seen, answers) = (asked.clone(), Arc::new(Mutex::new(answers.into_iter())));
+    let answer = service_fn(move |request: http::Request<Body>| {
+        let (seen, answers) = (seen.clone(), answers.clone());
+        async move {
+            let what = format!("{} {}", request.method(), request.uri());
+            let body = request.into_body().collect_bytes().await.unwrap();
+            let body = serde_json::from_slice(&body).unwrap_or_default();
+            seen.lock().unwrap().push((what, body));
+            let (code, answer) = answers.lock().unwrap().next().unwrap();
+            let body = Body::from(answer.to_string().into_bytes());
+            Ok::<_, Infallible>(Response::builder().status(code).body(body).unwrap())
+        }
+    });
+    let client = Client::new(answer, "default");
+    let fence = Arc::new(Fence::standalone());
+    (
+        Writer::new(client, Arc::new(Cache::default()), fence, "test".to_owned()),
+        asked,
+    )
+}
+
+fn target(image: &str, entries: &Value) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "myapp", "namespace": "shop", "uid": "t", "resourceVersion": "7", "managedFields": entries},
+        "spec": {"selector": {}, "template": {"spec": {"containers": [{"name": "c", "image": image}]}}},
+    })
+}
+
+fn live(image: &str) -> LiveTarget {
+    let template = target(image, &json!([]))["spec"]["template"].clone();
+    LiveTarget {
+        uid: "t".to_owned(),
+        template_hash: hash::of(&typed_template(&template)),
+        template,
+        ..LiveTarget::default()
+    }
+}
+
+#[tokio::test]
+async fn a_target_has_the_template_that_would_change_nothing() {
+    let refused = json!({"kind": "Status", "status": "Failure", "code": 422, "reason": "Invalid", "message": "policy"});
+    for (code, answer, expected) in [
+        (200, target("i", &json!([])), Likeness::Same),
+        (200, target("i@sha256:0", &json!([])), Likeness::Other),
+        (422, refused, Likeness::Untold),
+    ] {
+        let (writer, asked) = replying(vec![(code, answer)]);
+        let batman = Canary::parse(KanaryKind::Deployment, &batman()).unwrap();
+        let spec = &batman.spec;
+        let likeness = writer.compare(&batman, spec, &live("i"), right(&batman)).await;
+        assert_eq!(likeness.unwrap(), expected);
+        let asked = asked.lock().unwrap();
+        assert!(asked[0].0.contains("dryRun=All"), "{asked:?}");
+        let seen = writer.cache.observe(&batman, spec);
+        assert_eq!(seen.target, None, "nobody has what was only tried");
+    }
+}
+
+#[tokio::test]
+async fn what_a_promotion_changed_is_handed_over_on_top_of_the_version_that_was_read() {
+    let entry = |manager: &str, operation: &str, field: &str| {
+        json!({
+            "manager": manager, "operation": operation, "apiVersion": "apps/v1", "fieldsType": "FieldsV1",
+            "fieldsV1": {"f:spec": {"f:template": {field: {}}}},
+        })
+    };
+    let before = json!([entry("git", "Apply", "f:spec"), entry("kanary", "Update", "f:metadata")]);
+    let mut after = json!([entry("git", "Apply", "f:spec")]);
+    after[0]["fieldsV1"]["f:spec"]["f:template"]["f:metadata"] = json!({});
+    let (writer, asked) = replying(vec![(200, target("i", &before)), (200, target("i", &after))]);
+    let batman = Canary::parse(KanaryKind::Deployment, &batman()).unwrap();
+    let hand_over = Action::HandOver {
+        name: "myapp".to_owned(),
+        uid: "t".to_owned(),
+    };
+    writer.act(&batman, &hand_over, right(&batman)).await.unwrap();
+    let patch = json!([
+        {"op": "test", "path": "/metadata/uid", "value": "t"},
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": "7"},
+        {"op": "replace", "path": "/metadata/managedFields", "value": after},
+    ]);
+    assert_eq!(asked.lock().unwrap()[1].1, patch);
+    let seen = writer.cache.observe(&batman, &batman.spec);
+    assert!(!seen.target.unwrap().holds_fields);
 }

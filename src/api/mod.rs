@@ -19,7 +19,7 @@ pub use crd::{EPOCH_RULE, crds};
 pub use duration::GoDuration;
 pub use kanary::{Kanary, KanaryKind};
 pub use prometheus::{PrometheusAuth, QueryHeader, SecretKey};
-pub use rollout::{OnFailure, OnTargetChange, RolloutMode, RolloutSpec};
+pub use rollout::{OnFailure, OnTargetChange, OnTargetMissing, RolloutMode, RolloutSpec};
 pub use scale::{HpaScale, PercentScale, ScaleSpec, StaticScale};
 pub use spec::{KanarySpec, Template};
 pub use status::{ItemState, ItemStatus, KanaryStatus, Report, Verdicts, Words};

@@ -21,10 +21,19 @@ pub struct RolloutSpec {
     /// reason `TargetChanged`, `promote` goes on and overwrites it. Default `fail`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_target_change: Option<OnTargetChange>,
+    /// What happens when the target does not exist when a run starts: `create` creates it from the template once it has been
+    /// missing for `createTargetAfter`, `wait` waits until somebody else creates it. Default `create`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_target_missing: Option<OnTargetMissing>,
+    /// For how long the target must have been missing before it is created, so that a target whose manifest is applied a
+    /// moment after the Kanary is not created from the template. A pause does not count. Default 30s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub create_target_after: Option<GoDuration>,
     /// How long the canary may take to become available, and the target to roll out. Default 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress_deadline: Option<GoDuration>,
-    /// `true` puts the former template back if the promoted target does not become available in time. Default false.
+    /// `true` puts the former template back if the promoted target does not become available in time, unless somebody
+    /// changed the target since. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback_on_failure: Option<bool>,
 }
@@ -66,4 +75,17 @@ pub enum OnFailure {
 pub enum OnTargetChange {
     Fail,
     Promote,
+}
+
+/// What happens when there is no target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+#[allow(
+    missing_docs,
+    reason = "described at RolloutSpec::on_target_missing; docs here would make the schema a oneOf"
+)]
+pub enum OnTargetMissing {
+    Create,
+    Wait,
 }

@@ -39,6 +39,10 @@ pub struct KanaryStatus {
     /// Hash of the canary's pod template as it was created: what `CanaryChanged` compares with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary_hash: Option<String>,
+    /// Hash of the pod template that the target got from this run, as the API server stored it. A rollback replaces nothing
+    /// else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promoted_hash: Option<String>,
     /// When the run started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::crd::time")]
@@ -81,7 +85,8 @@ pub struct KanaryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::crd::time")]
     pub completed_at: Option<Timestamp>,
-    /// Hashes of pod templates that failed and are not run again, the latest last; the last 20 are kept.
+    /// Hashes of pod templates that failed and are not run again, the latest last; the last 20 are kept. A run that ended as
+    /// `TargetChanged` or `CanaryChanged` says nothing about its template.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_templates: Vec<String>,
     /// Verdicts in the spec, and which of them do not count because they are from an earlier run.
@@ -93,7 +98,7 @@ pub struct KanaryStatus {
     /// One entry for each validation item.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<ItemStatus>,
-    /// Standard conditions: Scheduled, Activated, Traffic, Running, Succeeded, Failed, DeploymentUpdated, Errored,
+    /// Standard conditions: Scheduled, Activated, Traffic, Running, Succeeded, Failed, DeploymentUpdated, `RolledBack`, Errored,
     /// `VerdictIgnored`, and kstatus' Reconciling and Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "super::crd::conditions")]

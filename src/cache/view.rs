@@ -1,5 +1,6 @@
 //! Kubernetes objects trimmed to what decisions look at.
 
+mod rollout;
 #[cfg(test)]
 mod tests;
 
@@ -12,20 +13,19 @@ use k8s_openapi::{
         autoscaling::v2::HorizontalPodAutoscaler,
         core::v1::{ContainerStatus, Pod as KubePod, Service as KubeService},
     },
-    apimachinery::pkg::{
-        apis::meta::v1::{LabelSelector, ObjectMeta},
-        util::intstr::IntOrString,
-    },
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
 };
 use serde_json::Value;
 
+use self::rollout::{availability, condition, failure, is_observed, progressed, replica_failure, rolled_out, versions};
 use super::table::View;
 use crate::{
     api::{KanaryKind, names},
     canary::{
         carried, hash, health,
         labels::{Labels, Selector},
-        observation::{Cause, Deployment, Outage, Owned, Pod, SelectorView, Service, Versions},
+        observation::{Cause, Deployment, Outage, Owned, Pod, SelectorView, Service},
+        ownership,
     },
 };
 
@@ -174,40 +174,15 @@ pub(super) fn deployment(object: &KubeDeployment) -> Deployment {
         progress_failed: is_observed(object)
             && condition(object, "Progressing")
                 .is_some_and(|(status, reason, _)| status == "False" && reason == "ProgressDeadlineExceeded"),
+        progressed: progressed(object),
+        replica_failure: replica_failure(object),
+        holds_fields: ownership::holds_fields(meta.managed_fields.as_deref().unwrap_or_default()),
         available_since,
         unavailable_since,
         versions: versions(object),
         outage: None,
         cause: cause.map(Box::new),
     }
-}
-
-/// How many pod templates a Deployment has had.
-fn versions(object: &KubeDeployment) -> Versions {
-    if object.metadata.generation.is_some_and(|generation| generation <= 1) {
-        return Versions::Untouched;
-    }
-    match annotation(&object.metadata, names::REVISION).and_then(|revision| revision.parse::<u64>().ok()) {
-        Some(revision) if revision > 1 => Versions::Several,
-        Some(_) if is_observed(object) => Versions::One,
-        _ => Versions::Unknown,
-    }
-}
-
-/// Why a Deployment has no pods, or a canary cannot be available as a whole.
-fn failure(object: &KubeDeployment) -> Option<Cause> {
-    if !is_whole(object) {
-        return Some(Cause {
-            reason: "StrategyChanged".to_owned(),
-            message: "spec.strategy was changed, and a canary is available as a whole only with maxUnavailable 0"
-                .to_owned(),
-        });
-    }
-    let conditions = object.status.as_ref()?.conditions.as_ref()?;
-    let failure = conditions
-        .iter()
-        .find(|c| c.type_ == "ReplicaFailure" && c.status == "True")?;
-    Some(cause("FailedCreate", failure.message.as_deref()))
 }
 
 /// Text that goes to a condition, bounded because it is kept for every object.
@@ -217,62 +192,6 @@ fn cause(reason: &str, message: Option<&str>) -> Cause {
         reason: reason.to_owned(),
         message: message.chars().take(300).collect(),
     }
-}
-
-/// Whether "available" means all of the Deployment, as it does for every canary that nobody changed.
-fn is_whole(object: &KubeDeployment) -> bool {
-    if !is_kanary(object.metadata.labels.as_ref()) {
-        return true;
-    }
-    let strategy = object.spec.as_ref().and_then(|spec| spec.strategy.as_ref());
-    let Some(strategy) = strategy.filter(|strategy| strategy.type_.as_deref() != Some("Recreate")) else {
-        return true;
-    };
-    let rolling = strategy.rolling_update.as_ref();
-    match rolling.and_then(|rolling| rolling.max_unavailable.as_ref()) {
-        Some(IntOrString::Int(number)) => *number == 0,
-        Some(IntOrString::String(share)) => share.trim_end_matches('%') == "0",
-        // The default is a quarter.
-        None => false,
-    }
-}
-
-fn condition<'a>(object: &'a KubeDeployment, kind: &str) -> Option<(&'a str, &'a str, Option<Timestamp>)> {
-    let conditions = object.status.as_ref()?.conditions.as_ref()?;
-    let condition = conditions.iter().find(|condition| condition.type_ == kind)?;
-    let since = condition.last_transition_time.as_ref().map(|time| time.0);
-    Some((
-        &condition.status,
-        condition.reason.as_deref().unwrap_or_default(),
-        since,
-    ))
-}
-
-/// Since when a Deployment is, or is not, available, as its controller said last. That it has not seen the newest spec
-/// yet (a new number of replicas) does not make an available Deployment unavailable.
-fn availability(object: &KubeDeployment) -> (Option<Timestamp>, Option<Timestamp>) {
-    let available = object.status.as_ref().and_then(|status| status.available_replicas);
-    match condition(object, "Available") {
-        // A Deployment that was scaled to nothing counts as available, and proves nothing.
-        Some(("True", _, since)) if available.unwrap_or_default() > 0 && is_whole(object) => (since, None),
-        Some((_, _, since)) => (None, since),
-        None => (None, None),
-    }
-}
-
-fn is_observed(object: &KubeDeployment) -> bool {
-    let observed = object.status.as_ref().and_then(|status| status.observed_generation);
-    observed.unwrap_or_default() >= object.metadata.generation.unwrap_or_default()
-}
-
-/// As `kubectl rollout status` sees it: every replica is of the present template and available, and no other is left.
-fn rolled_out(object: &KubeDeployment) -> bool {
-    let wanted = object.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    let Some(status) = object.status.as_ref().filter(|_| is_observed(object)) else {
-        return false;
-    };
-    let is_wanted = |count: Option<i32>| count.unwrap_or_default() == wanted;
-    is_wanted(status.updated_replicas) && is_wanted(status.replicas) && is_wanted(status.available_replicas)
 }
 
 fn selector(selector: &LabelSelector) -> Option<SelectorView> {

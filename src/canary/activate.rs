@@ -3,15 +3,16 @@
 use jiff::Timestamp;
 
 use super::{
+    bootstrap,
     canary::Spec,
     decide::Step,
     decision::{Action, Need, ObjectKind},
     observation::{Deployment, Owned},
-    patience::{self, EXCEEDED, resumed},
+    patience,
     scale::Scale,
     services, traffic,
 };
-use crate::api::{GoDuration, names};
+use crate::api::names;
 
 /// Something that is wrong and is not the canary's verdict: shown as `Errored`, blocks success, and touches nothing.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +53,8 @@ pub struct Activation {
     pub failed: Option<(&'static str, String)>,
     /// The target did not exist: it is created, and there is no canary.
     pub bootstrap: bool,
+    /// Why the run has to begin anew.
+    pub anew: Option<String>,
     /// When to look again.
     pub wake: Option<Timestamp>,
     /// What has to be read before it can be told.
@@ -59,7 +62,7 @@ pub struct Activation {
 }
 
 impl Activation {
-    fn problem(reason: &str, message: impl Into<String>) -> Self {
+    pub(super) fn problem(reason: &str, message: impl Into<String>) -> Self {
         Self {
             problem: Some(Problem::new(reason, message)),
             ..Self::default()
@@ -120,12 +123,11 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
             ..Activation::default()
         };
     }
-    let marker = step.canary.marker(step.spec);
     let Some(target) = step.seen.target.as_ref().filter(|target| !target.deleting) else {
-        return without_target(step);
+        return bootstrap::without_target(step);
     };
-    if target.created_by.as_ref() == Some(&marker) {
-        return await_target(step, target);
+    if let Some(activation) = bootstrap::of_created(step, target) {
+        return activation;
     }
     if let Some(failed) = target_changed(step, target) {
         return failed;
@@ -147,7 +149,9 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
     let actions = missing(step, target);
     // A creation that failed may have been carried out all the same.
     let is_uncreated = actions.iter().any(|action| matches!(action, Action::Create { .. }));
-    let uncreated = is_uncreated.then(|| patience::uncreated(step)).flatten();
+    let uncreated = is_uncreated
+        .then(|| patience::uncreated(step, Need::LiveCanary))
+        .flatten();
     if let Some(late) = uncreated.or_else(|| patience::late(step)) {
         return late;
     }
@@ -160,67 +164,6 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
     Activation {
         actions,
         wake: patience::until(step),
-        ..Activation::default()
-    }
-}
-
-fn without_target(step: &Step<'_>) -> Activation {
-    let name = &step.spec.target;
-    let of_run = step.seen.canary.as_ref().filter(|canary| is_of_run(step, canary));
-    let started = step.canary.status.target_hash.is_some() || of_run.is_some();
-    if started {
-        return Activation::problem(
-            "TargetNotFound",
-            format!("Deployment {name} is gone: create it again, or delete this Kanary"),
-        );
-    }
-    if step.seen.target.is_some() {
-        return Activation::problem("TargetNotFound", format!("Deployment {name} is being deleted"));
-    }
-    let canary_of = step.seen.target_is_canary_of.as_ref();
-    if canary_of.is_some() {
-        return Activation::problem("TargetIsCanary", services::target_is_canary(name, canary_of));
-    }
-    if step.spec.dry_run {
-        return Activation::problem(
-            "TargetNotFound",
-            format!("Deployment {name} does not exist, and a dry-run does not create it: create it first"),
-        );
-    }
-    if let Some(late) = patience::uncreated(step) {
-        return late;
-    }
-    let refused = step.refused();
-    let create = Action::Create {
-        object: ObjectKind::Deployment,
-        name: name.clone(),
-        manifest: traffic::target_deployment(step.canary, step.spec),
-    };
-    Activation {
-        bootstrap: true,
-        problem: refused.map(|refusal| Problem::new(&refusal.reason, refusal.message.clone())),
-        wake: refused.and_then(|refusal| patience::next(step, refusal.retry_at)),
-        actions: if refused.is_some() { Vec::new() } else { vec![create] },
-        ..Activation::default()
-    }
-}
-
-fn await_target(step: &Step<'_>, target: &Deployment) -> Activation {
-    let patience = step.spec.progress_deadline;
-    let until = resumed(step, target.created).checked_add(patience).ok();
-    if !target.rolled_out && (target.progress_failed || until.is_some_and(|until| until <= step.now)) {
-        let name = &step.spec.target;
-        return Activation::failed(
-            EXCEEDED,
-            format!(
-                "Deployment {name} was created and did not become available within {}",
-                GoDuration(patience)
-            ),
-        );
-    }
-    Activation {
-        bootstrap: true,
-        wake: until.filter(|until| *until > step.now),
         ..Activation::default()
     }
 }
@@ -256,24 +199,25 @@ fn obstacles(step: &Step<'_>, target: &Deployment) -> Vec<Problem> {
     if let Some(problem) = services::not_a_target(step, target) {
         return vec![problem];
     }
-    let labels = traffic::template_labels(spec);
-    if let Some(selector) = target
-        .selector
-        .as_ref()
-        .filter(|selector| !selector.selector.matches(&labels))
-    {
-        obstacles.push(Problem::new(
-            "TemplateMismatch",
-            format!(
-                "the labels of spec.template.spec.template.metadata do not match the selector of Deployment {} ({}), so it \
-                 could not be promoted: add them",
-                spec.target, selector.shown
-            ),
-        ));
-    }
+    obstacles.extend(mismatch(step, target));
     obstacles.extend(services::obstacles(step, target));
     obstacles.extend(names_taken(step));
     obstacles
+}
+
+/// Why the API server would not take the template for this target.
+pub(super) fn mismatch(step: &Step<'_>, target: &Deployment) -> Option<Problem> {
+    let labels = traffic::template_labels(step.spec);
+    let selector = target.selector.as_ref();
+    let selector = selector.filter(|selector| !selector.selector.matches(&labels))?;
+    Some(Problem::new(
+        "TemplateMismatch",
+        format!(
+            "the labels of spec.template.spec.template.metadata do not match the selector of Deployment {} ({}), so it could \
+             not be promoted: add them",
+            step.spec.target, selector.shown
+        ),
+    ))
 }
 
 fn names_taken(step: &Step<'_>) -> Vec<Problem> {

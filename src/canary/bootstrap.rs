@@ -1,23 +1,192 @@
-//! A target that does not exist: it is created from the template, and the run only checks that it becomes available.
+//! A target that does not exist: it is created from the template once it has been missing for a while, and the run only
+//! checks that it becomes available.
+//!
+//! The files of one `kubectl apply` arrive in any order, so a target that is missing may be about to come. Whatever comes from
+//! somebody else is the target of an ordinary run.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::{
-    activate::Problem,
+    activate::{Activation, Problem, is_of_run, target_changed_message},
     decide::Step,
-    decision::Decision,
+    decision::{Action, Decision, Need, ObjectKind},
+    observation::{Deployment, Likeness, Promotion},
+    patience::{self, EXCEEDED, resumed},
+    promotion::TARGET_CHANGED,
     run::{clear_problem, set_problem},
-    status::{Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, SUCCEEDED, TARGET_CREATED, is_true},
+    services,
+    status::{Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, SUCCEEDED, TARGET_CREATED, find, is_true},
+    traffic,
 };
+use crate::api::GoDuration;
+
+/// Reason of `Scheduled` while a missing target may still come.
+const WAITING_FOR_TARGET: &str = "WaitingForTarget";
+
+/// A target that appears within this time costs no write of the status.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// What is done where there is no target.
+pub(super) fn without_target(step: &Step<'_>) -> Activation {
+    if let Some(problem) = not_created(step) {
+        return problem;
+    }
+    if let Some(late) = patience::uncreated(step, Need::MissingTarget) {
+        return late;
+    }
+    if let Some(refusal) = step.refused() {
+        return Activation {
+            bootstrap: true,
+            wake: patience::next(step, refusal.retry_at),
+            ..Activation::problem(&refusal.reason, refusal.message.clone())
+        };
+    }
+    let bootstrap = Activation {
+        bootstrap: true,
+        ..Activation::default()
+    };
+    match missing(step) {
+        Some((since, until)) if step.now < until => Activation {
+            wake: Some(
+                told_from(since)
+                    .filter(|told| step.now < *told && *told < until)
+                    .unwrap_or(until),
+            ),
+            ..bootstrap
+        },
+        // The time has an end only if somebody looked then.
+        Some(_) if step.seen.confirmed => Activation {
+            actions: vec![Action::Create {
+                object: ObjectKind::Deployment,
+                name: step.spec.target.clone(),
+                manifest: traffic::target_deployment(step.canary, step.spec),
+            }],
+            ..bootstrap
+        },
+        _ => Activation {
+            needs: Some(Need::MissingTarget),
+            ..bootstrap
+        },
+    }
+}
+
+/// Why a target that is not there is not created.
+fn not_created(step: &Step<'_>) -> Option<Activation> {
+    let name = &step.spec.target;
+    let of_run = step.seen.canary.as_ref().filter(|canary| is_of_run(step, canary));
+    let started = step.canary.status.target_hash.is_some() || of_run.is_some();
+    let problem = |message: String| Some(Activation::problem("TargetNotFound", message));
+    if started {
+        return problem(format!(
+            "Deployment {name} is gone: create it again, or delete this Kanary"
+        ));
+    }
+    if step.seen.target.is_some() {
+        return problem(format!("Deployment {name} is being deleted"));
+    }
+    let canary_of = step.seen.target_is_canary_of.as_ref();
+    if canary_of.is_some() {
+        return Some(Activation::problem(
+            "TargetIsCanary",
+            services::target_is_canary(name, canary_of),
+        ));
+    }
+    if step.spec.dry_run {
+        return problem(format!(
+            "Deployment {name} does not exist, and a dry-run does not create it: create it first"
+        ));
+    }
+    if !step.spec.create_target {
+        return problem(format!(
+            "Deployment {name} does not exist and is not created, because spec.rollout.onTargetMissing is wait: create it"
+        ));
+    }
+    None
+}
+
+/// Since when the target has been missing without a pause, and when it may be created.
+fn missing(step: &Step<'_>) -> Option<(Timestamp, Timestamp)> {
+    let since = resumed(step, step.seen.target_missing_since?);
+    let until = since.checked_add(step.spec.create_target_after).ok()?;
+    Some((since, until))
+}
+
+fn told_from(since: Timestamp) -> Option<Timestamp> {
+    since.checked_add(QUIET).ok()
+}
+
+/// What is done about a target that this run created; `None` if it did not create this one. Somebody else's template makes it
+/// an ordinary target, and the run begins anew against it.
+pub(super) fn of_created(step: &Step<'_>, target: &Deployment) -> Option<Activation> {
+    let marked = target.created_by.as_ref() == Some(&step.canary.marker(step.spec));
+    if let Promotion::Done { template_hash, .. } = &step.seen.promotion {
+        let same = *template_hash == target.template_hash;
+        return Some(if same {
+            await_target(step, target)
+        } else {
+            begin_anew(step)
+        });
+    }
+    let said = find(&step.canary.status, RUNNING).is_some_and(|c| c.reason == TARGET_CREATED);
+    if !marked && !said {
+        return None;
+    }
+    let needs = |need| Activation {
+        needs: Some(need),
+        ..Activation::default()
+    };
+    if step.seen.live_target.is_none() {
+        return Some(needs(Need::LiveTarget));
+    }
+    Some(match step.seen.likeness {
+        Likeness::Unasked => needs(Need::SameTemplate),
+        Likeness::Same => await_target(step, target),
+        Likeness::Untold if marked => await_target(step, target),
+        Likeness::Other | Likeness::Untold => begin_anew(step),
+    })
+}
+
+fn begin_anew(step: &Step<'_>) -> Activation {
+    if step.canary.status.run == Some(i64::MAX) {
+        return Activation::failed(TARGET_CHANGED, target_changed_message(&step.spec.target));
+    }
+    Activation {
+        anew: Some(format!(
+            "Deployment {} did not exist and was created from the template, and somebody has replaced its template since: a \
+             new run starts",
+            step.spec.target
+        )),
+        ..Activation::default()
+    }
+}
+
+fn await_target(step: &Step<'_>, target: &Deployment) -> Activation {
+    let patience = step.spec.progress_deadline;
+    let until = resumed(step, target.created).checked_add(patience).ok();
+    if !target.rolled_out && (target.progress_failed || until.is_some_and(|until| until <= step.now)) {
+        let name = &step.spec.target;
+        return Activation::failed(
+            EXCEEDED,
+            format!(
+                "Deployment {name} was created and did not become available within {}",
+                GoDuration(patience)
+            ),
+        );
+    }
+    Activation {
+        bootstrap: true,
+        wake: until.filter(|until| *until > step.now),
+        ..Activation::default()
+    }
+}
 
 /// Says where the target's creation stands.
 pub(super) fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decision {
     set_problem(&mut draft, problem);
     let Some(target) = &step.seen.target else {
-        // About to be created; only a problem, or one that is over, is worth a status.
-        return if problem.is_some() || is_true(&step.canary.status, ERRORED) {
-            step.write(draft)
-        } else {
-            Decision::default()
-        };
+        return awaited(step, draft, problem);
     };
     draft.status.start_time.get_or_insert(target.created);
     draft
@@ -49,5 +218,31 @@ pub(super) fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>
         "the target did not exist and was created",
     );
     draft.set(SUCCEEDED, true, TARGET_CREATED, why);
+    step.write(draft)
+}
+
+/// The target is missing. The status tells if it stays missing for a while, or if there is something else to tell.
+fn awaited(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decision {
+    let stored = &step.canary.status;
+    let news = problem.is_some() || is_true(stored, ERRORED) || stored.paused_at.is_some();
+    let waits = missing(step).filter(|(_, until)| step.now < *until);
+    let told = waits.is_some_and(|(since, _)| told_from(since).is_some_and(|told| told <= step.now));
+    if !news && !told {
+        return Decision::default();
+    }
+    let name = &step.spec.target;
+    let why = waits.map_or_else(
+        || format!("Deployment {name} does not exist and is created from the template"),
+        |(_, until)| {
+            format!(
+                "Deployment {name} does not exist: if nobody creates it, it is created from the template at {until}; set \
+                 spec.rollout.onTargetMissing to wait to prevent that"
+            )
+        },
+    );
+    if problem.is_none() {
+        draft.set(SCHEDULED, true, WAITING_FOR_TARGET, &why);
+        draft.set(RECONCILING, true, WAITING_FOR_TARGET, why);
+    }
     step.write(draft)
 }

@@ -1,41 +1,16 @@
 //! A Kanary that was read: all of its spec that can be run, and everything in it that cannot.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::Value;
 
-use super::{observation::Deployment, parse, scale::Scale, validation::Validation};
+use super::{Key, observation::Deployment, parse, scale::Scale, validation::Validation};
 use crate::{
     api::{Kanary, KanaryKind, KanaryStatus, TrafficSource, Word, names},
     shard::Slot,
 };
-
-/// Which Kanary: kind, namespace and name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key {
-    /// Kind of the Kanary.
-    pub kind: KanaryKind,
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
-
-impl Key {
-    /// The Kanary of a kind at a place: its namespace and name.
-    #[must_use]
-    pub fn at(kind: KanaryKind, (namespace, name): (String, String)) -> Self {
-        Self { kind, namespace, name }
-    }
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.kind, self.namespace, self.name)
-    }
-}
 
 /// A Kanary as it was read: who it is, what it says, and what was written about it.
 #[derive(Clone, Debug)]
@@ -123,6 +98,10 @@ pub struct Spec {
     pub dry_run: bool,
     /// A failed canary is kept, out of traffic.
     pub retain_failed: bool,
+    /// A target that is missing is created from the template.
+    pub create_target: bool,
+    /// For how long a target must have been missing before it is created.
+    pub create_target_after: Duration,
     /// A target that somebody else changed is overwritten.
     pub promote_over_change: bool,
     /// How long the canary and the target may take to become available.

@@ -65,7 +65,7 @@ fn is_carried(name: &str, value: &str) -> bool {
         && !names::is_reserved(name)
         && !BY_NAME.contains(&name)
         && !name.starts_with("olm.")
-        && !OF_TOOLS.iter().any(|tool| of_tool(&tool))
+        && !OF_TOOLS.iter().any(of_tool)
 }
 
 /// Of an object's labels or annotations, those that a canary may carry as well.

@@ -6,9 +6,9 @@ use super::{
     activate::Problem,
     canary::{Canary, Spec},
     decision::Decision,
-    deletion, leave,
+    deletion, integrity, leave,
     observation::Observation,
-    rollout, run,
+    promotion, rollout, run,
     status::{
         DEPLOYMENT_UPDATED, Draft, ERRORED, FAILED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED, SUCCEEDED,
         TARGET_CREATED, find,
@@ -51,7 +51,7 @@ pub fn decide(canary: &Canary, seen: &Observation, now: Timestamp) -> Decision {
     }
     match phase {
         Phase::Scheduled | Phase::Running => run::decide(&step),
-        Phase::Succeeded => rollout::promote(&step),
+        Phase::Succeeded => promotion::promote(&step),
         Phase::Failed => rollout::clean_up_failed(&step),
         Phase::DeploymentUpdated => rollout::clean_up(&step),
     }
@@ -119,9 +119,9 @@ impl Step<'_> {
         }
     }
 
-    /// A changed template, `retry` or traffic starts a new run, unless the template is another and failed before. The status of the
-    /// former run is cleared before anything else happens, so that it never speaks for the new one.
-    fn begin(&self) -> Decision {
+    /// A draft of the first status of the next run. The status of the former run is cleared before anything else happens, so
+    /// that it never speaks for the new one.
+    fn next_run(&self) -> Draft {
         let former = &self.canary.status;
         let mut draft = self.draft();
         draft.status = KanaryStatus {
@@ -137,6 +137,21 @@ impl Step<'_> {
             report: Report::default(),
             ..KanaryStatus::default()
         };
+        draft
+    }
+
+    /// Starts the next run of the same template.
+    pub(super) fn begin_anew(&self, reason: &str, why: &str) -> Decision {
+        let mut draft = self.next_run();
+        draft.set(SCHEDULED, true, reason, why);
+        draft.set(RECONCILING, true, reason, why);
+        self.write(draft)
+    }
+
+    /// A changed template, `retry` or traffic starts a new run, unless the template is another and failed before.
+    fn begin(&self) -> Decision {
+        let former = &self.canary.status;
+        let mut draft = self.next_run();
         let retried = former.retry.unwrap_or_default() != self.spec.retry;
         let is_another = former.current_hash.as_ref() != Some(&self.spec.template_hash);
         if is_another && former.failed_templates.contains(&self.spec.template_hash) && !retried {
@@ -200,6 +215,9 @@ pub(super) fn end(draft: &mut Draft, now: Timestamp, reason: &str) {
     draft.clear(RECONCILING, reason, "the run has ended");
 }
 
+/// Reasons of failures that say nothing about the template: it may run again after another one.
+const BLAMELESS: [&str; 2] = [promotion::TARGET_CHANGED, integrity::CANARY_CHANGED];
+
 /// Records that a run failed. Clean-up follows once this is in the status that is read.
 pub(super) fn fail(step: &Step<'_>, mut draft: Draft, reason: &str, message: &str) -> Decision {
     end(&mut draft, step.now, "RunFailed");
@@ -209,6 +227,12 @@ pub(super) fn fail(step: &Step<'_>, mut draft: Draft, reason: &str, message: &st
     draft.set(FAILED, true, reason, message);
     draft.set(STALLED, true, reason, message);
     let template = step.canary.template_of_run(step.spec).to_owned();
+    if BLAMELESS.contains(&reason) {
+        if !template.is_empty() {
+            draft.status.current_hash.get_or_insert(template);
+        }
+        return step.write(draft);
+    }
     let failed = &mut draft.status.failed_templates;
     failed.retain(|hash| *hash != template);
     if !template.is_empty() {

@@ -39,6 +39,11 @@ impl Decision {
 pub enum Need {
     /// The target as it is now, before it is promoted.
     LiveTarget,
+    /// Whether the target already has the template that the run gives it; the API server is asked, by a dry run. Asked only
+    /// where the reply to the promotion is not known.
+    SameTemplate,
+    /// Whether the target is missing, before it is created.
+    MissingTarget,
     /// The target as it is now and the template that it had before, for a rollback.
     FormerTemplate,
     /// The canary as it is now, before it passes, or fails because it is not available: a watch may be behind without
@@ -89,6 +94,13 @@ pub enum Action {
         marker: String,
         /// What `kubectl rollout history` shows.
         cause: String,
+    },
+    /// Hand what our field manager owns of the target's template over to the manager that applies it.
+    HandOver {
+        /// Name of the target.
+        name: String,
+        /// Its uid.
+        uid: String,
     },
     /// Take labels off a pod, so that the production Service lets go of it.
     Unlabel {

@@ -6,8 +6,8 @@ use super::{
     observation::{Deployment, Versions},
 };
 
-/// Reason of a failure: somebody changed the canary.
-const CANARY_CHANGED: &str = "CanaryChanged";
+/// Reason of a failure: somebody changed the canary. It says nothing about the template.
+pub(super) const CANARY_CHANGED: &str = "CanaryChanged";
 
 /// Whether a canary's pod template is the one that it was created with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

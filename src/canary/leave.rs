@@ -11,7 +11,7 @@ use super::{
     activate::{Problem, is_of_later_run, is_of_run, is_ours},
     decide::Step,
     decision::{Action, Decision, Need, ObjectKind},
-    observation::{Attempt, Deployment, Pod, Ways},
+    observation::{Attempt, Deployment, Pod, Versions, Ways},
     run::set_problem,
     services,
     status::{Draft, FAILED, TRAFFIC, find, is_true},
@@ -81,12 +81,17 @@ pub(super) fn all(step: &Step<'_>, draft: &Draft, retain: bool) -> ControlFlow<D
     leave(step, draft, &leaver)
 }
 
-/// Takes canaries of former runs out of production that failed and could not leave before this run began.
+/// Takes canaries of former runs out of production that failed, or were changed by somebody, and could not leave before this
+/// run began.
 pub(super) fn failed_before(step: &Step<'_>) -> Option<Decision> {
+    // `status.failedTemplates` does not have the template of a canary that was changed: it did not fail.
+    let changed = present(step).filter(|canary| canary.versions == Versions::Several);
+    let changed = changed.and_then(|canary| canary.labels.get(RUN));
     let failed = |run: &String| {
         let (template, _) = run.rsplit_once('-').unwrap_or((run, ""));
         let failed = &step.canary.status.failed_templates;
-        *run != step.canary.run(step.spec) && failed.iter().any(|hash| hash == template)
+        let is_bad = changed == Some(run) || failed.iter().any(|hash| hash == template);
+        *run != step.canary.run(step.spec) && is_bad
     };
     let leaver = Leaver {
         pods: behind(step, |pod| pod.labels.get(RUN).is_some_and(failed)),

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::canary::{Invalid, Key};
+use super::{Key, canary::Invalid};
 use crate::api::names;
 
 /// Whether a name can be a Service's: a label of RFC 1035.

@@ -11,6 +11,7 @@ use super::{
 
 /// What was seen of the cluster, for one Kanary.
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Observation {
     /// The target.
     pub target: Option<Deployment>,
@@ -27,7 +28,7 @@ pub struct Observation {
     pub other_pods: Vec<Pod>,
     /// The Service that has the name of the canary's own, ours or not.
     pub kanary_service: Option<Owned>,
-    /// What the Service with the name of the canary's own selects by; nothing if it is of type ExternalName.
+    /// What the Service with the name of the canary's own selects by; nothing if it is of type `ExternalName`.
     pub kanary_selector: Labels,
     /// The Kanary whose canary has, or will have, the name of the target.
     pub target_is_canary_of: Option<String>,
@@ -41,6 +42,12 @@ pub struct Observation {
     pub tallies: Vec<Tally>,
     /// The target as the API server holds it now; read only when the next step is to change it.
     pub live_target: Option<LiveTarget>,
+    /// Whether the target has the template that the run gives it; asked only where nothing else tells.
+    pub likeness: Likeness,
+    /// Since when the target is known to be missing, by a live read; forgotten when it appears and during a pause.
+    pub target_missing_since: Option<Timestamp>,
+    /// Our ownership of the target's fields could not be handed over: the API server refused that.
+    pub keeps_ownership: bool,
     /// The pod template that the target had before it was promoted; read only for a rollback.
     pub former_template: Option<Value>,
     /// The last write that the API server refused, until it succeeds.
@@ -84,8 +91,8 @@ pub struct Attempt {
     pub message: String,
 }
 
-/// What is known of a run's promotion. The target's annotation is not enough: whoever undoes or replaces a promotion may
-/// take it away, and must not be overruled.
+/// What is known of a run's promotion, or of the creation of a target that was missing. The target's annotation is not
+/// enough: whoever undoes or replaces a promotion may take it away, and must not be overruled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Promotion {
     /// It was not made.
@@ -95,11 +102,25 @@ pub enum Promotion {
     Unknown,
     /// It was made.
     Done {
-        /// When, if this controller made it.
+        /// When, if this controller promoted the target.
         at: Option<Timestamp>,
         /// Hash of the template that the target got.
         template_hash: String,
     },
+}
+
+/// Whether the target has the template that the run gives it, as the API server would default and mutate it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Likeness {
+    /// Nobody asked.
+    #[default]
+    Unasked,
+    /// Writing the template would change nothing.
+    Same,
+    /// It has another template.
+    Other,
+    /// The API server refuses to say: an admission policy rejects the dry run.
+    Untold,
 }
 
 /// An object of a former spec.
@@ -165,6 +186,12 @@ pub struct Deployment {
     pub rolled_out: bool,
     /// The Deployment controller gave the rollout up.
     pub progress_failed: bool,
+    /// When the present rollout last made progress, as the Deployment controller says; `None` once it is complete.
+    pub progressed: Option<Timestamp>,
+    /// Why its pods cannot be created, in the words of the API server: a quota, a policy.
+    pub replica_failure: Option<String>,
+    /// Our field manager owns a part of the pod template that another manager applies (server-side apply).
+    pub holds_fields: bool,
     /// Since when it is available, as the cluster says; `None` while it is not.
     pub available_since: Option<Timestamp>,
     /// Since when it is not available, after it was.
@@ -250,7 +277,7 @@ pub struct Service {
     pub name: String,
     /// Its selector; empty for a Service without one.
     pub selector: Labels,
-    /// It is of type ExternalName: its requests go to a DNS name, whatever its selector is.
+    /// It is of type `ExternalName`: its requests go to a DNS name, whatever its selector is.
     pub external: bool,
     /// Being deleted.
     pub deleting: bool,
@@ -284,6 +311,8 @@ pub struct Owned {
 pub struct LiveTarget {
     /// `metadata.uid`.
     pub uid: String,
+    /// `metadata.creationTimestamp`.
+    pub created: Timestamp,
     /// `spec.template`, to the letter: the precondition of the promotion.
     pub template: Value,
     /// Its hash, made the way [`Deployment::template_hash`] is.
@@ -294,6 +323,8 @@ pub struct LiveTarget {
     pub annotated: bool,
     /// Annotation: who promoted it last.
     pub promoted_by: Option<String>,
+    /// Annotation: which run created it because it was missing.
+    pub created_by: Option<String>,
     /// The rollout history has a version that this run promoted; read only if that is not known.
     pub was_promoted: bool,
 }
@@ -318,4 +349,6 @@ pub struct Refusal {
     pub retry_at: Timestamp,
     /// Since when objects of the run cannot be created; `None` if the write was another one.
     pub uncreated_since: Option<Timestamp>,
+    /// Which object the write was about, `Deployment/myapp`.
+    pub about: String,
 }

@@ -11,14 +11,15 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    canary::{Invalid, Key, Spec},
+    Key,
+    canary::{Invalid, Spec},
     hash, named,
     scale::Scale,
     validation::Validation,
 };
 use crate::api::{
-    KanaryStatus, OnFailure, OnTargetChange, RolloutMode, RolloutSpec, ScaleSpec, Template, TrafficSource, TrafficSpec,
-    ValidationSpec, names,
+    KanaryStatus, OnFailure, OnTargetChange, OnTargetMissing, RolloutMode, RolloutSpec, ScaleSpec, Template,
+    TrafficSource, TrafficSpec, ValidationSpec, names,
 };
 
 /// Reads a spec. The status says what a spec that is not sound belongs to.
@@ -79,6 +80,8 @@ fn of_fields(key: &Key, lenient::Read { spec, unreadable }: lenient::Read, probl
         paused: spec.paused.unwrap_or_default(),
         verdict: spec.verdict,
         retain_failed: rollout.on_failure == Some(OnFailure::Retain),
+        create_target: rollout.on_target_missing != Some(OnTargetMissing::Wait),
+        create_target_after: rollout.create_target_after.map_or(CREATE_TARGET_AFTER, |after| after.0),
         promote_over_change: rollout.on_target_change == Some(OnTargetChange::Promote),
         progress_deadline: progress_deadline(&rollout),
         rollback: rollout.rollback_on_failure.unwrap_or_default(),
@@ -155,6 +158,9 @@ fn available(source: TrafficSource) -> TrafficSource {
         source => source,
     }
 }
+
+/// Files that are applied together arrive within this time.
+const CREATE_TARGET_AFTER: Duration = Duration::from_secs(30);
 
 fn progress_deadline(rollout: &RolloutSpec) -> Duration {
     rollout

@@ -76,15 +76,15 @@ pub(super) fn resumed(step: &Step<'_>, since: Timestamp) -> Timestamp {
 pub(super) fn late(step: &Step<'_>) -> Option<Activation> {
     let until = until(step)?;
     if until <= step.now && !step.seen.confirmed {
-        return Some(unconfirmed());
+        return Some(unconfirmed(Need::LiveCanary));
     }
     (until <= step.now).then(|| Activation::failed(EXCEEDED, unavailable(step)))
 }
 
 /// Nobody fails for what a watch did not tell: it may be behind without anybody noticing.
-fn unconfirmed() -> Activation {
+fn unconfirmed(need: Need) -> Activation {
     Activation {
-        needs: Some(Need::LiveCanary),
+        needs: Some(need),
         ..Activation::default()
     }
 }
@@ -125,11 +125,11 @@ pub(super) fn next(step: &Step<'_>, retry_at: Timestamp) -> Option<Timestamp> {
 }
 
 /// The end of a run whose objects could not be created for too long.
-pub(super) fn uncreated(step: &Step<'_>) -> Option<Activation> {
+pub(super) fn uncreated(step: &Step<'_>, need: Need) -> Option<Activation> {
     let refusal = step.seen.refusal.as_ref()?;
     uncreated_until(step).filter(|until| *until <= step.now)?;
     if !step.seen.confirmed {
-        return Some(unconfirmed());
+        return Some(unconfirmed(need));
     }
     let patience = GoDuration(step.spec.progress_deadline);
     let message = format!(

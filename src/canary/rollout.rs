@@ -1,183 +1,29 @@
-//! After the verdict: the target gets the template, or the canary goes.
+//! After the promotion the target rolls out; after a bad verdict the canary goes.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, time::Duration};
 
 use jiff::Timestamp;
 
 use super::{
-    activate::{Problem, is_of_later_run, is_of_run, is_ours, target_changed_message},
-    decide::{Step, end, fail},
-    decision::{Action, Decision, Need, ObjectKind},
+    activate::{Problem, is_of_later_run, is_of_run, is_ours},
+    decide::{Step, end},
+    decision::{Action, Decision, ObjectKind},
     leave::{self, Rest},
     observation::{Deployment, Promotion, Stray},
-    run::{set_problem, speaks_against},
-    services,
+    rollback,
+    run::set_problem,
     status::{DEPLOYMENT_UPDATED, DRY_RUN, Draft, ERRORED, FAILED, RECONCILING, STALLED, SUCCEEDED, find},
 };
 use crate::api::GoDuration;
 
 /// Reason of a failure that has the former template put back.
-const NOT_AVAILABLE: &str = "TargetNotAvailable";
+pub(super) const NOT_AVAILABLE: &str = "TargetNotAvailable";
 
-/// The verdict is good: promote, wait for the target to roll out, and say so. A dry-run only cleans up.
-pub(super) fn promote(step: &Step<'_>) -> Decision {
-    // A dry-run that has ended stays ended, whatever becomes of its spec.
-    if step.canary.status.completed_at.is_some() {
-        return clean_up(step);
-    }
-    let mut draft = step.draft();
-    let target = step.seen.target.as_ref().filter(|target| !target.deleting);
-    promoting(step, &mut draft);
-    let Some(target) = target.filter(|target| is_promoted(step, target)) else {
-        return update(step, draft, target.is_some());
-    };
-    // What is promoted is with the Deployment controller: a pause, or an edit, holds nothing any more.
-    if let Some(message) = why_replaced(step, target) {
-        return fail(step, draft, "TargetChanged", &message);
-    }
-    if target.rolled_out {
-        set_problem(&mut draft, step.unsound().as_ref());
-        end(&mut draft, step.now, "DeploymentUpdated");
-        let name = &step.spec.target;
-        let message = format!("Deployment {name} runs the template on all its replicas");
-        draft.set(DEPLOYMENT_UPDATED, true, "TargetRolledOut", message);
-        return step.write(draft);
-    }
-    await_rollout(step, draft, target)
-}
+/// Reason of `Reconciling` once the canary was deleted so that its target can roll out.
+const GAVE_WAY: &str = "CanaryGaveWay";
 
-/// The controller is about to update the target, or waits for it to roll out.
-pub(super) fn promoting(step: &Step<'_>, draft: &mut Draft) {
-    let why = format!(
-        "Deployment {} gets the template, and the run ends once all its replicas run it",
-        step.spec.target
-    );
-    draft.set(RECONCILING, true, "Promoting", why);
-}
-
-fn replaced(target: &str) -> String {
-    format!("Deployment {target} was updated, and somebody replaced its template before it had rolled out")
-}
-
-fn is_promoted(step: &Step<'_>, target: &Deployment) -> bool {
-    let marker = Some(step.canary.marker(step.spec));
-    target.promoted_by == marker || target.created_by == marker
-}
-
-/// Why a target that was promoted is not held to be so any more. Where it is not known what it was given, because there was no
-/// reply or another replica made it, the template from before the run counts as another one: it may be that the canary had the
-/// same, but nothing proves that.
-fn why_replaced(step: &Step<'_>, target: &Deployment) -> Option<String> {
-    let name = &step.spec.target;
-    if let Promotion::Done { template_hash, .. } = &step.seen.promotion {
-        return (*template_hash != target.template_hash).then(|| replaced(name));
-    }
-    let has_marker = target.promoted_by == Some(step.canary.marker(step.spec));
-    let is_as_before = step.canary.status.target_hash.as_ref() == Some(&target.template_hash);
-    (has_marker && is_as_before).then(|| {
-        format!(
-            "Deployment {name} was updated, and has the template from before the run: somebody put it back, or the canary had \
-             the same; set spec.retry to another number to run again"
-        )
-    })
-}
-
-/// Why the promotion cannot be made now, if it is known that it was not made yet. (If that is not known, the target is read
-/// first.)
-fn held(step: &Step<'_>, mut draft: Draft, is_there: bool) -> Option<Decision> {
-    let name = &step.spec.target;
-    if let Some(problem) = step.unsound() {
-        set_problem(&mut draft, Some(&problem));
-        return Some(step.write(draft));
-    }
-    if !is_there {
-        let message = format!("Deployment {name} is gone, so it cannot be updated: create it again");
-        set_problem(&mut draft, Some(&Problem::new("TargetNotFound", message)));
-    }
-    if step.spec.paused {
-        if is_there {
-            set_problem(&mut draft, None);
-        }
-        let why = format!("spec.paused is true: Deployment {name} is not updated");
-        draft.set(RECONCILING, false, "Paused", why);
-        return Some(step.write(draft));
-    }
-    if !is_there {
-        return Some(step.write(draft));
-    }
-    if let Some((problem, wake)) = services::before_promotion(step) {
-        set_problem(&mut draft, Some(&problem));
-        return Some(Decision {
-            wake,
-            ..step.write(draft)
-        });
-    }
-    let refusal = step.refused()?;
-    let problem = Problem::new(&refusal.reason, refusal.message.clone());
-    set_problem(&mut draft, Some(&problem));
-    Some(Decision {
-        wake: Some(refusal.retry_at),
-        ..step.write(draft)
-    })
-}
-
-/// The one write to the target, under the precondition that it still is what was read.
-fn update(step: &Step<'_>, mut draft: Draft, is_there: bool) -> Decision {
-    let was_made = matches!(step.seen.promotion, Promotion::Done { .. });
-    match speaks_against(step, &draft) {
-        Some(failure) if !is_there || step.seen.promotion == Promotion::NotYet => return failure.end(step, draft),
-        // Whether it was promoted already has to be read first.
-        Some(_) => {}
-        None if is_there && was_made => {}
-        None => {
-            if let Some(decision) = held(step, draft.clone(), is_there) {
-                return decision;
-            }
-        }
-    }
-    let Some(live) = &step.seen.live_target else {
-        return Decision::needing(Need::LiveTarget);
-    };
-    let marker = step.canary.marker(step.spec);
-    if live.promoted_by.as_ref() == Some(&marker) {
-        // Done already; the cache does not know yet, and will tell.
-        return Decision::default();
-    }
-    if live.was_promoted || was_made {
-        // Undone, or replaced by another Kanary: promoting again would overrule whoever did it.
-        return fail(step, draft, "TargetChanged", &replaced(&step.spec.target));
-    }
-    if let Some(failure) = speaks_against(step, &draft) {
-        return failure.end(step, draft);
-    }
-    if step.spec.dry_run {
-        set_problem(&mut draft, None);
-        end_dry_run(
-            step,
-            &mut draft,
-            "the run became a dry-run before the target was updated",
-        );
-        return step.write(draft);
-    }
-    let started_with = step.canary.status.target_hash.as_ref();
-    let changed = started_with.is_some_and(|started_with| *started_with != live.template_hash);
-    if changed && !step.spec.promote_over_change {
-        return fail(step, draft, "TargetChanged", &target_changed_message(&step.spec.target));
-    }
-    Decision {
-        actions: vec![Action::SetTemplate {
-            name: step.spec.target.clone(),
-            uid: live.uid.clone(),
-            former: live.template.clone(),
-            template: step.spec.pod_template(),
-            revision: live.revision.clone(),
-            annotated: live.annotated,
-            marker,
-            cause: format!("promoted by {}", step.canary.key),
-        }],
-        ..Decision::default()
-    }
-}
+/// A rollout that makes no progress for longer than this may lack what the canary holds.
+const NO_PROGRESS: Duration = Duration::from_mins(2);
 
 /// A run that passed and leaves the target alone.
 pub(super) fn end_dry_run(step: &Step<'_>, draft: &mut Draft, by: &str) {
@@ -192,11 +38,26 @@ pub(super) fn end_dry_run(step: &Step<'_>, draft: &mut Draft, by: &str) {
     );
 }
 
+/// The target has the template: its rollout is awaited, and the run has ended once it is complete.
+pub(super) fn conclude(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Decision {
+    if let Some(hand_over) = hand_over(step) {
+        return Decision {
+            actions: vec![hand_over],
+            ..Decision::default()
+        };
+    }
+    if !target.rolled_out {
+        return await_rollout(step, draft, target);
+    }
+    set_problem(&mut draft, step.unsound().as_ref());
+    end(&mut draft, step.now, "DeploymentUpdated");
+    draft.status.promoted_hash = Some(target.template_hash.clone());
+    let message = format!("Deployment {} runs the template on all its replicas", step.spec.target);
+    draft.set(DEPLOYMENT_UPDATED, true, "TargetRolledOut", message);
+    step.write(draft)
+}
+
 fn await_rollout(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Decision {
-    let name = &step.spec.target;
-    let patience = step.spec.progress_deadline;
-    let until = promoting_since(step).checked_add(patience).ok();
-    let late = until.is_some_and(|until| until <= step.now);
     // What stood in the way before is over: the target is updated.
     set_problem(&mut draft, None);
     if let Some(problem) = step.unsound() {
@@ -204,6 +65,7 @@ fn await_rollout(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Deci
         draft.set(ERRORED, true, &problem.reason, problem.message);
     }
     if target.paused {
+        let name = &step.spec.target;
         let why = format!(
             "Deployment {name} was updated and is paused itself, so it does not roll out: resume it with kubectl rollout \
              resume deployment/{name}"
@@ -212,28 +74,94 @@ fn await_rollout(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Deci
         draft.set(RECONCILING, false, "TargetPaused", why);
         return step.write(draft);
     }
-    if !late && !target.progress_failed {
-        // Without such news nothing is written: the Succeeded status already says that the target is to be updated.
-        return Decision {
-            wake: until,
-            ..step.write(draft)
-        };
+    let since = promoting_since(step);
+    let until = since.checked_add(step.spec.progress_deadline).ok();
+    if until.is_some_and(|until| until <= step.now) || target.progress_failed {
+        return not_available(step, draft, target);
     }
+    let stuck = since.max(target.progressed.unwrap_or(since));
+    let (actions, looks) = make_room(step, &mut draft, target, stuck);
+    let again = step.refused().map(|refusal| refusal.retry_at);
+    // Without news nothing is written: the Succeeded status already says that the target is to be updated.
+    Decision {
+        actions,
+        wake: [until, looks, again].into_iter().flatten().min(),
+        ..step.write(draft)
+    }
+}
+
+/// The target did not become available in time.
+fn not_available(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Decision {
+    let (name, patience) = (&step.spec.target, step.spec.progress_deadline);
+    let cause = target.replica_failure.as_ref();
     let message = format!(
-        "Deployment {name} was updated and did not become available within {}",
-        GoDuration(patience)
+        "Deployment {name} was updated and did not become available within {}{}",
+        GoDuration(patience),
+        cause.map_or_else(String::new, |cause| format!(": {cause}"))
     );
+    draft.status.promoted_hash = Some(target.template_hash.clone());
     if step.spec.rollback && target.created_by != Some(step.canary.marker(step.spec)) {
-        return fail(
-            step,
-            draft,
-            NOT_AVAILABLE,
-            &format!("{message}; the former template is put back, if the rollout history has one"),
-        );
+        return rollback::begin(step, draft, &message);
     }
     draft.set(STALLED, true, NOT_AVAILABLE, &message);
     draft.set(RECONCILING, false, NOT_AVAILABLE, message);
-    step.write(draft)
+    Decision {
+        // What has passed and waits for nothing must not hold what the target needs.
+        actions: unless_refused(step, deletes(step, false)),
+        wake: step.refused().map(|refusal| refusal.retry_at),
+        ..step.write(draft)
+    }
+}
+
+/// The canary may hold what the rollout of its target needs: a quota, or the last free node. If the rollout is stuck, the
+/// canary goes. Otherwise: when to look again.
+fn make_room(
+    step: &Step<'_>,
+    draft: &mut Draft,
+    target: &Deployment,
+    stuck: Timestamp,
+) -> (Vec<Action>, Option<Timestamp>) {
+    let going = deletes(step, false);
+    let said = find(&step.canary.status, RECONCILING).filter(|c| c.status == "True" && c.reason == GAVE_WAY);
+    if let Some(said) = said {
+        draft.set(RECONCILING, true, GAVE_WAY, said.message.clone());
+        return (unless_refused(step, going), None);
+    }
+    if going.is_empty() {
+        return (going, None);
+    }
+    let patience = (step.spec.progress_deadline / 4).min(NO_PROGRESS);
+    let due = stuck.checked_add(patience).ok();
+    let why = match &target.replica_failure {
+        Some(cause) => format!("its pods cannot be created ({cause})"),
+        None if due.is_some_and(|due| due <= step.now) => {
+            format!("its rollout has made no progress for {}", GoDuration(patience))
+        }
+        None => return (Vec::new(), due),
+    };
+    let why = format!(
+        "Deployment {} was updated and {why}: Deployment {} is deleted to make room",
+        step.spec.target, step.spec.canary
+    );
+    draft.set(RECONCILING, true, GAVE_WAY, why);
+    (unless_refused(step, going), None)
+}
+
+fn unless_refused(step: &Step<'_>, actions: Vec<Action>) -> Vec<Action> {
+    if step.refused().is_some() { Vec::new() } else { actions }
+}
+
+/// What our promotions changed is handed over to whoever applies the target, also where somebody begins to after the run.
+fn hand_over(step: &Step<'_>) -> Option<Action> {
+    let target = step.seen.target.as_ref();
+    let target = target.filter(|target| target.holds_fields && !target.deleting && !step.canary.deleting)?;
+    let uid = format!("{}/", step.canary.uid);
+    let by_us = |marker: &Option<String>| marker.as_ref().is_some_and(|marker| marker.starts_with(&uid));
+    let concerned = by_us(&target.promoted_by) || by_us(&target.created_by);
+    (concerned && !step.seen.keeps_ownership && step.refused().is_none()).then(|| Action::HandOver {
+        name: step.spec.target.clone(),
+        uid: target.uid.clone(),
+    })
 }
 
 /// Since when nothing kept the target from being updated: a pause, or a problem, does not count against its deadline.
@@ -251,13 +179,25 @@ fn promoting_since(step: &Step<'_>) -> Timestamp {
     }
 }
 
-/// The verdict is bad: canary pods leave production, then the canary goes, or stays out of traffic.
+/// The verdict is bad: canary pods leave production, then the canary goes, or stays out of traffic. A target that did not
+/// become available has its former template back, whether or not the canary can leave.
 pub(super) fn clean_up_failed(step: &Step<'_>) -> Decision {
     let draft = step.draft();
     let retain = step.spec.retain_failed;
     match leave::all(step, &draft, retain) {
-        ControlFlow::Break(decision) => decision,
-        ControlFlow::Continue(rest) => roll_back(step).unwrap_or_else(|| act(step, draft, deletes(step, retain), rest)),
+        ControlFlow::Break(waits) if waits.actions.is_empty() && waits.needs.is_none() => {
+            match rollback::decide(step) {
+                Some(rollback) => Decision {
+                    wake: [rollback.wake, waits.wake].into_iter().flatten().min(),
+                    ..rollback
+                },
+                None => waits,
+            }
+        }
+        ControlFlow::Break(leaves) => leaves,
+        ControlFlow::Continue(rest) => {
+            rollback::decide(step).unwrap_or_else(|| act(step, draft, deletes(step, retain), rest))
+        }
     }
 }
 
@@ -288,8 +228,11 @@ fn act(step: &Step<'_>, mut draft: Draft, actions: Vec<Action>, rest: Rest) -> D
     if !step.canary.deleting {
         restore_stall(&mut draft, problem.is_some());
     }
+    // A rollback that is refused keeps no failed canary in production.
+    let waits = refused.is_some_and(|refusal| refusal.about != format!("Deployment/{}", step.spec.target));
+    let actions = if waits { Vec::new() } else { actions };
     Decision {
-        actions: if refused.is_some() { Vec::new() } else { actions },
+        actions: actions.into_iter().chain(hand_over(step)).collect(),
         wake: [refused.map(|refusal| refusal.retry_at), rest.wake]
             .into_iter()
             .flatten()
@@ -337,39 +280,4 @@ fn deletes(step: &Step<'_>, retain: bool) -> Vec<Action> {
         })
         .chain(seen.strays.iter().map(Stray::delete))
         .collect()
-}
-
-/// Puts the former template back on a target that did not become available, after the status says that the run failed.
-fn roll_back(step: &Step<'_>) -> Option<Decision> {
-    let failed = find(&step.canary.status, FAILED)?;
-    let target = step.seen.target.as_ref().filter(|target| !target.deleting)?;
-    let marker = step.canary.marker(step.spec);
-    if step.seen.no_former_template || failed.reason != NOT_AVAILABLE || target.promoted_by.as_ref() != Some(&marker) {
-        return None;
-    }
-    if step.refused().is_some() {
-        return Some(act(step, step.draft(), Vec::new(), Rest::default()));
-    }
-    let (Some(live), Some(former)) = (&step.seen.live_target, &step.seen.former_template) else {
-        return step.seen.live_target.is_none().then(|| Decision {
-            needs: Some(Need::FormerTemplate),
-            ..Decision::default()
-        });
-    };
-    if live.promoted_by.as_ref() != Some(&marker) {
-        return None;
-    }
-    Some(Decision {
-        actions: vec![Action::SetTemplate {
-            name: step.spec.target.clone(),
-            uid: live.uid.clone(),
-            former: live.template.clone(),
-            template: former.clone(),
-            revision: live.revision.clone(),
-            annotated: live.annotated,
-            marker: format!("{marker}/rolled-back"),
-            cause: format!("rolled back by {}", step.canary.key),
-        }],
-        ..Decision::default()
-    })
 }

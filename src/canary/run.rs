@@ -11,7 +11,8 @@ use super::{
     health, held,
     integrity::{self, canary},
     leftovers, pause,
-    rollout::{end_dry_run, promoting},
+    promotion::promoting,
+    rollout::end_dry_run,
     services,
     status::{ACTIVATED, Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED, SUCCEEDED, find, is_true},
     times,
@@ -56,6 +57,9 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
     let activation = activate::decide(step);
     if let Some((reason, message)) = &activation.failed {
         return fail(step, draft, reason, message);
+    }
+    if let Some(why) = &activation.anew {
+        return step.begin_anew("TargetReplaced", why);
     }
     if let Some(need) = activation.needs {
         return Decision::needing(need);

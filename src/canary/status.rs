@@ -77,6 +77,8 @@ pub const SUCCEEDED: &str = "Succeeded";
 pub const FAILED: &str = "Failed";
 /// Condition: the target runs the template.
 pub const DEPLOYMENT_UPDATED: &str = "DeploymentUpdated";
+/// Condition: the target has the template back that it had before a promotion after which it did not become available.
+pub const ROLLED_BACK: &str = "RolledBack";
 /// Condition: something is wrong that is not the canary's verdict.
 pub const ERRORED: &str = "Errored";
 /// Condition: a verdict in the spec does not count for this run.
@@ -270,6 +272,7 @@ pub fn notices(status: &KanaryStatus) -> Vec<Notice> {
         fact(SUCCEEDED, "Succeeded", false).filter(|_| dry_run),
         fact(DEPLOYMENT_UPDATED, "Promoted", false),
         fact(FAILED, "Failed", true),
+        fact(ROLLED_BACK, "RolledBack", true),
         fact(ERRORED, "Errored", true),
         fact(STALLED, "", true).filter(|_| stalled),
         fact(VERDICT_IGNORED, "VerdictIgnored", true),

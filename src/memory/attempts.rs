@@ -109,6 +109,7 @@ impl Attempts {
             message,
             retry_at,
             uncreated_since: self.uncreated_since.filter(|_| error.is_of_creation()),
+            about: error.object(),
         });
     }
 
@@ -171,6 +172,7 @@ impl Attempts {
             ),
             retry_at,
             uncreated_since: creates.then_some(done.first),
+            about: object(action),
         });
         true
     }
@@ -196,6 +198,7 @@ fn object(action: &Action) -> String {
     match action {
         Action::Create { object, name, .. } => format!("new {}/{name}", object.as_str()),
         Action::ScaleCanary { name, .. } | Action::SetTemplate { name, .. } => format!("Deployment/{name}"),
+        Action::HandOver { name, .. } => format!("owners of Deployment/{name}"),
         Action::Unlabel { pod, .. } => format!("Pod/{pod}"),
         Action::Delete { object, name, .. } => format!("{}/{name}", object.as_str()),
     }
@@ -215,6 +218,7 @@ fn words(action: &Action) -> String {
         Action::Create { object, name, .. } => format!("the creation of {} {name}", object.as_str()),
         Action::ScaleCanary { name, replicas, .. } => format!("scaling Deployment {name} to {replicas}"),
         Action::SetTemplate { name, .. } => format!("setting the template of Deployment {name}"),
+        Action::HandOver { name, .. } => format!("handing over the fields of Deployment {name}"),
         Action::Unlabel { pod, labels, .. } => format!("taking {} off pod {pod}", labels.join(", ")),
         Action::Delete { object, name, .. } => format!("the deletion of {} {name}", object.as_str()),
     }

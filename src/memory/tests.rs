@@ -179,3 +179,31 @@ fn what_happened_to_a_kanary_without_a_run_is_said_once() {
     memory.mark_said(&batman(), &errored);
     assert_eq!(unsaid(), []);
 }
+
+#[test]
+fn a_target_is_missing_since_it_was_looked_for_until_it_comes_or_the_run_is_paused() {
+    let (canary, memory) = (succeeded(), Memory::default());
+    let missing = |paused: bool, there: bool| {
+        let mut spec = canary.spec.clone();
+        spec.paused = paused;
+        let mut seen = Observation {
+            target: there.then(Default::default),
+            ..Observation::default()
+        };
+        memory.recall(&canary, &spec, &mut seen);
+        seen.target_missing_since
+    };
+    let at = |seconds| Timestamp::from_second(seconds).unwrap();
+    let object = || object::<k8s_openapi::api::apps::v1::Deployment>("myapp");
+    let look = |now| memory.mark_missing(&canary.key, object(), now);
+    assert_eq!(missing(false, false), None);
+    look(at(1));
+    look(at(2));
+    assert_eq!(missing(false, false), Some(at(1)));
+    for (paused, there) in [(true, false), (false, true)] {
+        assert_eq!(missing(paused, there), None);
+        assert_eq!(missing(false, false), None, "it has to be looked for again");
+        look(at(3));
+        assert_eq!(missing(false, false), Some(at(3)));
+    }
+}

@@ -22,6 +22,19 @@ fn version(revision: &str, image: &str) -> ReplicaSet {
     .unwrap()
 }
 
+/// The status of a run that promoted one version to a target that had another when it started.
+fn promoted(promoted: &ReplicaSet, start: &ReplicaSet) -> KanaryStatus {
+    let hash = |set: &ReplicaSet| {
+        let template = set.spec.clone().unwrap().template.map(without_hash_label);
+        hash::of(&serde_json::to_value(template).unwrap())
+    };
+    KanaryStatus {
+        promoted_hash: Some(hash(promoted)),
+        target_hash: Some(hash(start)),
+        ..KanaryStatus::default()
+    }
+}
+
 fn image(template: Option<Value>) -> Option<String> {
     Some(template?.pointer("/spec/containers/0/image")?.as_str()?.to_owned())
 }
@@ -29,20 +42,38 @@ fn image(template: Option<Value>) -> Option<String> {
 #[test]
 fn the_former_template_is_the_one_that_was_overwritten_whatever_the_run_started_with() {
     let history = [version("3", "promoted"), version("2", "edited"), version("1", "start")];
-    let start = former_template(&history[1..], None);
-    let started_with = hash::of(&start.unwrap());
-    let former = former_template(&history, Some(&started_with));
+    let former = former_template(&history, &promoted(&history[0], &history[2]));
     assert_eq!(image(former.clone()).as_deref(), Some("edited"));
     assert_eq!(former.unwrap().pointer("/metadata/labels/pod-template-hash"), None);
 }
 
 #[test]
+fn a_promoted_template_that_the_deployment_controller_did_not_get_to_is_not_in_the_history() {
+    let history = [version("2", "start"), version("1", "older")];
+    let former = former_template(&history, &promoted(&version("3", "promoted"), &history[0]));
+    assert_eq!(image(former).as_deref(), Some("start"));
+}
+
+#[test]
+fn a_promoted_template_that_ran_before_is_not_put_back_for_the_one_from_then() {
+    let history = [version("3", "promoted"), version("2", "start")];
+    let former = former_template(&history, &promoted(&history[0], &history[1]));
+    assert_eq!(image(former).as_deref(), Some("start"));
+}
+
+#[test]
 fn a_promotion_that_changed_nothing_has_no_former_template() {
     let history = [version("2", "same"), version("1", "older")];
-    let newest = former_template(&[version("3", "x"), version("2", "same")], None);
-    let started_with = hash::of(&newest.unwrap());
-    assert_eq!(former_template(&history, Some(&started_with)), None);
-    assert_eq!(former_template(&history[..1], None), None);
+    assert_eq!(former_template(&history, &promoted(&history[0], &history[0])), None);
+    assert_eq!(
+        former_template(&history[..1], &promoted(&history[0], &history[1])),
+        None
+    );
+    assert_eq!(
+        former_template(&history, &KanaryStatus::default()),
+        None,
+        "nobody knows what was promoted"
+    );
 }
 
 fn target(promoted_by: Option<&str>) -> Value {
@@ -149,7 +180,7 @@ async fn a_promotion_between_the_reading_of_the_target_and_of_its_history_is_not
         ..Observation::default()
     };
     observer
-        .provide(&canary, spec, Need::LiveTarget, &mut seen)
+        .provide(&canary, spec, Need::LiveTarget, &mut seen, Timestamp::UNIX_EPOCH)
         .await
         .unwrap();
     let live = seen.live_target.unwrap();

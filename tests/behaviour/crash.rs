@@ -162,7 +162,7 @@ async fn a_dry_run_survives_a_crash_at_every_write() {
 #[tokio::test]
 async fn a_missing_target_survives_a_crash_at_every_write() {
     crash_everywhere(Path {
-        spec: everything(json!({})),
+        spec: everything(json!({"rollout": {"createTargetAfter": "0s"}})),
         has_target: false,
         ends: "DeploymentUpdated",
         reason: "TargetCreated",

@@ -76,7 +76,7 @@ async fn a_dry_run_stops_at_succeeded_and_leaves_the_target_alone() {
 async fn a_missing_target_is_created_from_the_template_and_only_checked_for_availability() {
     let world = World::new("lifecycle").await;
     let deployments = world.record(DEPLOYMENT).await;
-    let mut spec = json!({"validation": held()});
+    let mut spec = json!({"validation": held(), "rollout": {"createTargetAfter": "0s"}});
     spec["template"] = json!({"metadata": {"labels": {"team": "gotham"}}, "spec": {"replicas": 2}});
     world.kanary("batman", "app", spec).await;
     let ended = world.ends("batman", "DeploymentUpdated").await;
@@ -97,7 +97,8 @@ async fn a_missing_target_is_created_from_the_template_and_only_checked_for_avai
 #[tokio::test]
 async fn a_created_target_that_does_not_become_available_fails_the_run() {
     let world = World::new("lifecycle").await;
-    let spec = json!({"template": behaving("never-ready"), "rollout": {"progressDeadline": "3s"}});
+    let spec =
+        json!({"template": behaving("never-ready"), "rollout": {"progressDeadline": "3s", "createTargetAfter": "0s"}});
     world.kanary("batman", "app", spec).await;
     let ended = world.ends("batman", "Failed").await;
     assert_eq!(reason(&ended, "Failed"), "ProgressDeadlineExceeded");

@@ -40,6 +40,7 @@ mod scale;
 mod seen;
 mod shards;
 mod storm;
+mod target;
 mod traffic;
 mod webhooks;
 mod writes;

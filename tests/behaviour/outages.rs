@@ -25,6 +25,11 @@ async fn a_canary_whose_image_somebody_sets_fails_and_neither_image_is_promoted(
     let ended = world.ends("batman", "Failed").await;
     assert_eq!(reason(&ended, "Failed"), "CanaryChanged");
     assert!(message(&ended, "Failed").contains(CANARY), "{ended:#}");
+    assert_eq!(
+        ended["status"]["failedTemplates"],
+        Value::Null,
+        "the template did not fail"
+    );
     assert_eq!(world.get(&DEPLOYMENT, "app").await["metadata"]["generation"], 1);
 }
 

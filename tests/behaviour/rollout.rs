@@ -171,7 +171,7 @@ async fn changed_at_the_promotion(strike: Strike) -> World {
     let world = World::unserved("rollout").await;
     world.target("app", 1).await;
     world.kanary("batman", "app", json!({"verdict": "valid"})).await;
-    let faults = Faults::at_patch("/deployments/app", strike);
+    let faults = Faults::at_patch("/deployments/app", 1, strike);
     world.start_faulty_controller(&faults);
     waited("the promotion is sent", String::new, faults.struck()).await;
     world.kill_controller();

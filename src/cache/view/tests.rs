@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::canary::observation::Versions;
 
 fn deployment_at(generation: i64, observed: i64) -> Deployment {
     let object = json!({
@@ -199,4 +200,34 @@ fn a_deployment_without_a_pod_is_not_available() {
     });
     let seen = deployment(&serde_json::from_value(object).unwrap());
     assert_eq!(seen.available_since, None);
+}
+
+/// A Deployment whose rollout is under way, with these conditions.
+fn rolling_out(generation: i64, conditions: &Value) -> Deployment {
+    let object = json!({
+        "metadata": {"name": "myapp", "uid": "u", "generation": generation},
+        "spec": {"replicas": 2, "selector": {}, "template": {}, "paused": true},
+        "status": {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1, "conditions": conditions},
+    });
+    deployment(&serde_json::from_value(object).unwrap())
+}
+
+#[test]
+fn a_rollout_says_when_it_made_progress_and_what_keeps_it_from_that() {
+    let conditions = json!([
+        {"type": "Progressing", "status": "True", "lastUpdateTime": "2026-01-01T00:00:07Z"},
+        {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota"},
+    ]);
+    let seen = rolling_out(2, &conditions);
+    assert_eq!(seen.progressed, Some("2026-01-01T00:00:07Z".parse().unwrap()));
+    assert_eq!(seen.replica_failure.as_deref(), Some("exceeded quota"));
+    assert!(seen.paused);
+    let updated = rolling_out(3, &conditions);
+    assert_eq!(
+        (updated.progressed, updated.replica_failure),
+        (None, None),
+        "not of this spec"
+    );
+    let over = json!([{"type": "ReplicaFailure", "status": "False", "reason": "FailedCreate"}]);
+    assert_eq!(rolling_out(2, &over).replica_failure, None);
 }

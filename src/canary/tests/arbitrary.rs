@@ -1,22 +1,24 @@
 //! Anything that a user may write, a status may say and a cluster may show, sense and nonsense alike.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use proptest::{collection::vec, option, prelude::*, sample::select};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     arbitrary_spec::spec,
+    arbitrary_status::status,
     arbitrary_traffic as traffic,
     input::{self, UID, t0, template},
     under_way::under_way,
 };
 use crate::{
-    api::{GoDuration, ItemState, ItemStatus, KanaryStatus, Verdicts, Word, Words, names::RUN},
+    api::names::RUN,
     canary::{
         Canary, hash,
         labels::{Labels, Selector},
-        observation::{Cause, Deployment, Observation, Outage, Owned, Pod, Refusal, SelectorView, Service, Versions},
+        observation::{
+            Cause, Deployment, Observation, Outage, Owned, Pod, Promotion, Refusal, SelectorView, Service, Versions,
+        },
         validation::{Outcome, Sample, Tally},
     },
 };
@@ -34,131 +36,10 @@ pub(super) fn any_of(values: &'static [&'static str]) -> impl Strategy<Value = V
     select(values).prop_map(|text| serde_yaml_ng::from_str(text).unwrap())
 }
 
-fn conditions() -> impl Strategy<Value = Vec<Condition>> {
-    let kind = any_of(&[
-        "Scheduled",
-        "Activated",
-        "Running",
-        "Succeeded",
-        "Failed",
-        "DeploymentUpdated",
-        "Errored",
-        "Reconciling",
-        "Stalled",
-        "''",
-    ]);
-    let reason = any_of(&[
-        "WaitingForSchedule",
-        "Paused",
-        "TargetNotAvailable",
-        "DryRun",
-        "TargetCreated",
-        "''",
-    ]);
-    let condition = (kind, any_of(&["'True'", "'False'"]), reason, time()).prop_map(|(kind, value, reason, at)| {
-        let condition = json!({"type": kind, "status": value, "reason": reason, "message": "", "lastTransitionTime": at.to_string()});
-        serde_json::from_value(condition).unwrap()
-    });
-    vec(condition, 0..6)
-}
-
-fn items() -> impl Strategy<Value = Vec<ItemStatus>> {
-    let reasons = vec![
-        None,
-        Some("NoData"),
-        Some("Inconclusive"),
-        Some("QueryInvalid"),
-        Some(""),
-    ];
-    let item = (
-        0..3_u32,
-        select(vec![ItemState::Good, ItemState::Inconclusive]),
-        select(reasons),
-    );
-    let item = item.prop_map(|(bad, state, reason)| ItemStatus {
-        name: "promQL[0]".to_owned(),
-        bad,
-        state,
-        reason: reason.map(str::to_owned),
-        ..ItemStatus::default()
-    });
-    vec(item, 0..3)
-}
-
-fn words() -> impl Strategy<Value = Words> {
-    let verdict = select(vec![None, Some(Word::Valid), Some(Word::Invalid)]);
-    (verdict, 0..3_u32, 0..3_u32).prop_map(|(verdict, valid, invalid)| Words {
-        verdict,
-        valid,
-        invalid,
-    })
-}
-
-/// A status; `<this>` as a hash stands for the present template.
-fn status() -> impl Strategy<Value = KanaryStatus> {
-    let hashes = (
-        select(vec![
-            None,
-            Some("<this>"),
-            Some("<this>"),
-            Some("<this>"),
-            Some("other"),
-            Some(""),
-        ]),
-        select(vec![None, Some("t1"), Some("t1"), Some("t2")]),
-        vec(select(vec!["<this>", "a", "b"]), 0..24),
-    );
-    let numbers = (
-        select(vec![None, Some(1)]),
-        select(vec![None, Some(1), Some(2), Some(i64::MAX), Some(i64::MIN)]),
-    );
-    let times = (
-        option::of((time(), time(), time())),
-        option::of(time()),
-        option::of(time()),
-        option::of(time()),
-        option::of(time()),
-        option::of(time()),
-    );
-    let recorded = (
-        select(vec![None, Some("none"), Some("service svc"), Some("other")]),
-        option::of((words(), words())),
-        option::of((0..9000_u64, 0..9000_u64)),
-    );
-    (conditions(), hashes, numbers, times, items(), recorded).prop_map(
-        |(conditions, hashes, numbers, times, items, recorded)| {
-            let (current, target, failed) = hashes;
-            KanaryStatus {
-                current_hash: current.map(str::to_owned),
-                target_hash: target.map(|name| hash::of(&template(name))),
-                failed_templates: failed.into_iter().map(str::to_owned).collect(),
-                retry: numbers.0,
-                run: numbers.1,
-                available_at: times.0.map(|times| times.0),
-                available_since: times.5,
-                unavailable_for: times.5.map(|_| GoDuration::from_secs(7)),
-                canary_uid: times.5.map(|_| "uid".to_owned()),
-                validation_start_time: times.0.map(|times| times.1),
-                deadline: times.0.map(|times| times.2),
-                start_time: times.1,
-                paused_at: times.2,
-                resumed_at: times.3,
-                completed_at: times.4,
-                current_traffic: recorded.0.map(str::to_owned),
-                verdicts: recorded.1.map(|(present, stale)| Verdicts { present, stale }),
-                initial_delay: recorded.2.map(|periods| GoDuration::from_secs(periods.0)),
-                validation_period: recorded.2.map(|periods| GoDuration::from_secs(periods.1)),
-                items,
-                conditions,
-                ..KanaryStatus::default()
-            }
-        },
-    )
-}
-
 /// A Kanary with any spec and any status.
-pub(super) fn canary() -> impl Strategy<Value = Canary> {
-    (spec().boxed(), option::weighted(0.8, status().boxed()), any::<bool>()).prop_map(|(spec, status, deleting)| {
+pub(super) fn canary() -> BoxedStrategy<Canary> {
+    let any = (spec(), option::weighted(0.8, status()), any::<bool>());
+    any.prop_map(|(spec, status, deleting)| {
         let mut canary = input::parse(&spec, None, &Value::Null);
         canary.status = status.unwrap_or_default();
         canary.deleting = deleting && canary.status.failed_templates.len() > 12;
@@ -171,6 +52,7 @@ pub(super) fn canary() -> impl Strategy<Value = Canary> {
         canary.status.failed_templates.iter_mut().for_each(this);
         canary
     })
+    .boxed()
 }
 
 fn owner() -> impl Strategy<Value = Option<String>> {
@@ -188,13 +70,12 @@ fn labels(run: String) -> impl Strategy<Value = Labels> {
     })
 }
 
-fn deployment(marker: String, run: String) -> impl Strategy<Value = Deployment> {
+fn deployment(marker: String, run: String) -> BoxedStrategy<Deployment> {
     let markers = vec![None, None, Some(marker), Some("uid-robin/x".to_owned())];
     let who = (owner(), labels(run), select(markers.clone()), select(markers));
+    let seldom = || proptest::bool::weighted(0.1);
     let flags = (
-        proptest::bool::weighted(0.1),
-        any::<bool>(),
-        proptest::bool::weighted(0.1),
+        (seldom(), any::<bool>(), seldom(), seldom(), seldom(), seldom()),
         prop_oneof![4 => Just(0_u8), 1 => 1..4_u8],
     );
     let times = (
@@ -207,44 +88,50 @@ fn deployment(marker: String, run: String) -> impl Strategy<Value = Deployment> 
         select(vec!["t1", "t1", "t2"]),
         select(vec![None, Some("t1"), Some("t2")]),
     );
-    (who, flags, times, hashes, -1..30_i32).prop_map(|(who, flags, times, hashes, replicas)| {
-        let selected = Labels::from([("app".to_owned(), "myapp".to_owned())]);
-        let selector = Selector::parse(crate::api::LabelMatch::Labels(selected)).unwrap();
-        Deployment {
-            uid: "uid".to_owned(),
-            owner_name: who.0.clone().map(|uid| format!("KanaryDeployment/{uid}")),
-            owner: who.0,
-            pod_labels: traffic::unreserved(&who.1),
-            labels: who.1,
-            annotations: Labels::new(),
-            promoted_by: who.2,
-            created_by: who.3,
-            deleting: flags.0,
-            rolled_out: flags.1,
-            progress_failed: flags.2,
-            created: times.0,
-            available_since: times.1,
-            unavailable_since: times.2,
-            versions: [Versions::One, Versions::Unknown, Versions::Several, Versions::Untouched][usize::from(flags.3)],
-            outage: times.3.map(|(from, before)| Outage { from, before }),
-            cause: times.2.map(|_| {
-                Box::new(Cause {
-                    reason: "FailedCreate".to_owned(),
-                    message: "no quota".to_owned(),
-                })
-            }),
-            template_hash: hash::of(&template(hashes.0)),
-            target_hash: hashes.1.map(|name| hash::of(&template(name))),
-            replicas,
-            paused: false,
-            traffic: None,
-            selector: (replicas > 0).then(|| SelectorView {
-                keys: vec!["app".to_owned()],
-                shown: "app=myapp".to_owned(),
-                selector,
-            }),
-        }
-    })
+    (who, flags, times, hashes, -1..30_i32)
+        .prop_map(|(who, (flags, versions), times, hashes, replicas)| {
+            let selected = Labels::from([("app".to_owned(), "myapp".to_owned())]);
+            let selector = Selector::parse(crate::api::LabelMatch::Labels(selected)).unwrap();
+            Deployment {
+                uid: "uid".to_owned(),
+                owner_name: who.0.clone().map(|uid| format!("KanaryDeployment/{uid}")),
+                owner: who.0,
+                pod_labels: traffic::unreserved(&who.1),
+                labels: who.1,
+                annotations: Labels::new(),
+                promoted_by: who.2,
+                created_by: who.3,
+                deleting: flags.0,
+                rolled_out: flags.1,
+                progress_failed: flags.2,
+                paused: flags.3,
+                holds_fields: flags.4,
+                traffic: None,
+                replica_failure: flags.5.then(|| "exceeded quota".to_owned()),
+                progressed: times.1,
+                created: times.0,
+                available_since: times.1,
+                unavailable_since: times.2,
+                versions: [Versions::One, Versions::Unknown, Versions::Several, Versions::Untouched]
+                    [usize::from(versions)],
+                outage: times.3.map(|(from, before)| Outage { from, before }),
+                cause: times.2.map(|_| {
+                    Box::new(Cause {
+                        reason: "FailedCreate".to_owned(),
+                        message: "no quota".to_owned(),
+                    })
+                }),
+                template_hash: hash::of(&template(hashes.0)),
+                target_hash: hashes.1.map(|name| hash::of(&template(name))),
+                replicas,
+                selector: (replicas > 0).then(|| SelectorView {
+                    keys: vec!["app".to_owned()],
+                    shown: "app=myapp".to_owned(),
+                    selector,
+                }),
+            }
+        })
+        .boxed()
 }
 
 pub(super) fn outcome() -> impl Strategy<Value = Outcome> {
@@ -285,7 +172,7 @@ fn tally() -> impl Strategy<Value = Tally> {
 
 /// Whatever may be seen around this Kanary.
 #[allow(clippy::too_many_lines, reason = "one field after the other")]
-pub(super) fn observation(canary: &Canary) -> impl Strategy<Value = Observation> + use<> {
+pub(super) fn observation(canary: &Canary) -> BoxedStrategy<Observation> {
     let run = canary.run(&canary.spec);
     let marker = canary.marker(&canary.spec);
     let owned = || {
@@ -330,7 +217,13 @@ pub(super) fn observation(canary: &Canary) -> impl Strategy<Value = Observation>
         message: String::new(),
         retry_at,
         uncreated_since,
+        about: String::new(),
     });
+    let given = select(vec!["t1", "t2"]).prop_map(|name| Promotion::Done {
+        at: None,
+        template_hash: hash::of(&template(name)),
+    });
+    let promotion = prop_oneof![2 => Just(Promotion::NotYet), 1 => Just(Promotion::Unknown), 2 => given];
     (
         // Boxed, or the trees of values are more than a test's stack can hold.
         option::weighted(0.9, deployment(marker.clone(), run.clone()).boxed()),
@@ -342,9 +235,11 @@ pub(super) fn observation(canary: &Canary) -> impl Strategy<Value = Observation>
         vec(tally(), 0..4),
         option::weighted(0.2, refusal),
         (vec(others, 0..2), traffic::traffic().boxed()),
+        (promotion, option::of(time())),
     )
         .prop_map(
-            |(target, canary, pods, service, kanary_service, hpa, tallies, refusal, (other_pods, traffic))| {
+            |(target, canary, pods, service, kanary_service, hpa, tallies, refusal, around, (promotion, missing))| {
+                let (other_pods, traffic) = around;
                 Observation {
                     other_pods,
                     services: traffic.services,
@@ -359,10 +254,13 @@ pub(super) fn observation(canary: &Canary) -> impl Strategy<Value = Observation>
                     hpa,
                     tallies,
                     refusal,
+                    promotion,
+                    target_missing_since: missing,
                     ..Observation::default()
                 }
             },
         )
+        .boxed()
 }
 
 /// A Kanary, what is seen around it, and the time: two thirds of them make sense, up to the verdict or beyond.

@@ -30,7 +30,7 @@ fn item() -> impl Strategy<Value = Value> {
 }
 
 /// A spec. Mostly one that can be run, with a field of nonsense here and there.
-pub(super) fn spec() -> impl Strategy<Value = Value> {
+pub(super) fn spec() -> BoxedStrategy<Value> {
     let traffic = any_of(&["none", "none", "service", "kanary-service", "both", "mirror", "''"]);
     let scale = any_of(&[
         "{}",
@@ -49,6 +49,8 @@ pub(super) fn spec() -> impl Strategy<Value = Value> {
         "{progressDeadline: 0s}",
         "{progressDeadline: 2562047h}",
         "{rollbackOnFailure: true, progressDeadline: 10s}",
+        "{onTargetMissing: wait}",
+        "{createTargetAfter: 2562047h}",
     ]);
     let labels = any_of(&[
         "{app: myapp}",
@@ -67,8 +69,8 @@ pub(super) fn spec() -> impl Strategy<Value = Value> {
         any_of(&["null", "1", "-9223372036854775808"]),
     );
     let validation = (duration(), duration(), vec(item(), 0..4), any::<bool>());
-    (traffic, scale, service, rollout, labels, schedule, words, validation).prop_map(
-        |(traffic, scale, service, rollout, labels, schedule, (verdict, paused, retry), validation)| {
+    (traffic, scale, service, rollout, labels, schedule, words, validation)
+        .prop_map(|(traffic, scale, service, rollout, labels, schedule, (verdict, paused, retry), validation)| {
             let (delay, period, items, no_update) = validation;
             json!({
                 "deploymentName": "myapp", "serviceName": service, "scale": scale, "traffic": {"source": traffic},
@@ -76,6 +78,6 @@ pub(super) fn spec() -> impl Strategy<Value = Value> {
                 "template": {"spec": {"template": {"metadata": {"labels": labels}, "spec": {"containers": [{}]}}}},
                 "validation": {"initialDelay": delay, "validationPeriod": period, "items": items, "noUpdate": no_update},
             })
-        },
-    )
+        })
+        .boxed()
 }

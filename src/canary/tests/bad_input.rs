@@ -281,13 +281,15 @@ fn a_first_spec_that_was_bad_is_errored_no_more_when_its_target_is_created() {
     check(
         "
         status: {conditions: {Errored: 'True InvalidSpec: x', Stalled: 'True InvalidSpec: x'}, report: {status: Errored}}
-        seen: {target: null}
+        seen: {target: null, missingSince: +0s}
         now: +1m
         ",
         expect![[r#"
             create Deployment myapp
             Errored=False Mended
             Stalled=False Mended
+            Scheduled=True WaitingForTarget: Deployment myapp does not exist and is created from the template
+            Reconciling=True WaitingForTarget: Deployment myapp does not exist and is created from the template
             currentTraffic none
             shows Scheduled 0s/15m0s
         "#]],

@@ -28,7 +28,6 @@ fn another_template_than_the_api_server_answered_fails_the_run() {
             Failed=True CanaryChanged: the pod template of Deployment myapp-kanary-batman was changed after its creation, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run the template again
             Stalled=True CanaryChanged: the pod template of Deployment myapp-kanary-batman was changed after its creation, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run the template again
             completedAt +15m0s
-            failedTemplates ["<hash>"]
             shows Failed 15m0s/15m0s
         "#]],
     );
@@ -46,7 +45,6 @@ fn another_template_than_the_status_remembers_fails_the_run() {
             Failed=True CanaryChanged: the pod template of Deployment myapp-kanary-batman was changed after its creation, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run the template again
             Stalled=True CanaryChanged: the pod template of Deployment myapp-kanary-batman was changed after its creation, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run the template again
             completedAt +15m0s
-            failedTemplates ["<hash>"]
             shows Failed 15m0s/15m0s
         "#]],
     );
@@ -64,7 +62,6 @@ fn a_canary_of_several_versions_fails_the_run_though_it_has_its_first_template_a
         Failed=True CanaryChanged: the pod template of Deployment myapp-kanary-batman was changed after its creation, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run the template again
         Stalled=True CanaryChanged: the pod template of Deployment myapp-kanary-batman was changed after its creation, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run the template again
         completedAt +15m0s
-        failedTemplates ["<hash>"]
         shows Failed 15m0s/15m0s
     "#]],
     );
@@ -82,7 +79,6 @@ fn a_pod_whose_image_was_changed_in_place_fails_the_run() {
             Failed=True CanaryChanged: an image of pod x-2 of Deployment myapp-kanary-batman was changed in place, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run the template again
             Stalled=True CanaryChanged: an image of pod x-2 of Deployment myapp-kanary-batman was changed in place, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run the template again
             completedAt +15m0s
-            failedTemplates ["<hash>"]
             shows Failed 15m0s/15m0s
         "#]],
     );
@@ -166,7 +162,6 @@ fn a_canary_that_was_changed_before_it_was_judged_fails_the_run() {
             Stalled=True CanaryChanged: the pod template of Deployment myapp-kanary-batman was changed after its creation, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run the template again
             currentTraffic none
             completedAt +0s
-            failedTemplates ["<hash>"]
             shows Failed 0s/15m0s
         "#]],
     );
@@ -198,6 +193,20 @@ fn a_template_that_somebody_changed_is_remembered_with_what_the_run_knew_of_it()
               canaryHash: "mutated"
               canaryUid: "uid-canary"
               availableSince: "2026-01-01T12:00:00Z"
+        "#]],
+    );
+}
+
+#[test]
+fn a_canary_that_was_changed_leaves_production_also_after_another_run_began() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}}
+        status: {phase: New, run: 2}
+        seen: {canary: {run: older-1, versions: several}, otherPods: [{name: former, run: older-1, labels: {app: myapp}}]}
+        ",
+        expect![[r#"
+            unlabel pod former: app
         "#]],
     );
 }

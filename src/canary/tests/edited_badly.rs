@@ -338,7 +338,7 @@ fn a_target_that_rolls_out_is_waited_for_under_a_spec_that_cannot_be_run() {
             Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
             verdicts removed
             shows Errored 0s/15m0s
-            wake at +10m0s
+            wake at +2m0s
         "#]],
     );
 }

@@ -2,7 +2,8 @@
 
 use expect_test::expect;
 
-use super::check;
+use super::{check, input::read};
+use crate::canary::{decide, status::Phase};
 
 #[test]
 fn a_template_that_failed_before_is_not_run_again() {
@@ -26,6 +27,7 @@ fn a_template_that_failed_before_is_not_run_again() {
             verdicts removed
             initialDelay removed
             validationPeriod removed
+            promotedHash removed
             startTime removed
             availableAt removed
             validationStartTime removed
@@ -58,6 +60,7 @@ fn a_template_that_failed_before_runs_with_another_retry() {
             verdicts removed
             initialDelay removed
             validationPeriod removed
+            promotedHash removed
             startTime removed
             availableAt removed
             validationStartTime removed
@@ -172,4 +175,25 @@ fn a_failed_template_remembers_across_runs() {
               failedTemplates: ["aaa","bbb"]
         "#]],
     );
+}
+
+#[test]
+fn a_template_whose_canary_or_target_somebody_changed_runs_again_after_another_one() {
+    for seen in [
+        "{canary: {available: +0s, template: edited, versions: several}}",
+        "{canary: {available: +0s}, target: {template: t7}}",
+    ] {
+        let mut input = read(&format!("{{status: {{phase: Running}}, seen: {seen}, now: +1m}}"));
+        let template = input.canary.spec.template_hash.clone();
+        let failed = decide(&input.canary, &input.seen, input.now).status.unwrap();
+        assert_eq!(Phase::of(&failed), Phase::Failed, "{failed:#?}");
+        input.canary.status = failed;
+        for hash in ["another", &template] {
+            input.canary.spec.template_hash = hash.to_owned();
+            let next = decide(&input.canary, &input.seen, input.now).status.unwrap();
+            assert_eq!(Phase::of(&next), Phase::Scheduled, "{hash}: {next:#?}");
+            assert_eq!(next.failed_templates, Vec::<String>::new());
+            input.canary.status = next;
+        }
+    }
 }

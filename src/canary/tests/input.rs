@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{
-    input_traffic::{attempts, service, services},
+    input_traffic::{attempts, pod, service, services},
     measured::tally,
     stored,
 };
@@ -17,8 +17,7 @@ use crate::{
         hash,
         labels::{Labels, Selector},
         observation::{
-            Cause, Created, Deployment, LiveTarget, Observation, Outage, Owned, Pod, Promotion, Refusal, SelectorView,
-            Stray, Versions,
+            Cause, Created, Deployment, LiveTarget, Observation, Outage, Owned, Refusal, SelectorView, Stray, Versions,
         },
         traffic,
     },
@@ -120,6 +119,7 @@ pub(super) fn read(yaml: &str) -> Input {
     merge(&mut former, &input["was"]);
     if let Some(status) = input.get_mut("status") {
         this_template(status, &canary.spec.template_hash);
+        stored::promoted_template(status);
         let status = &*status;
         canary = parse(&spec, Some(stored::status(&former, status)), &input["kanary"]);
     }
@@ -201,6 +201,9 @@ pub(super) fn observation(canary: &Canary, spec: &Spec, short: &Value) -> Observ
             "confirmed",
             "strays",
             "noFormer",
+            "likeness",
+            "missingSince",
+            "keepsOwnership",
         ];
         assert!(known.contains(&name.as_str()), "nobody sees {name}");
     }
@@ -229,6 +232,8 @@ pub(super) fn observation(canary: &Canary, spec: &Spec, short: &Value) -> Observ
             template_hash: hash::of(&template(value["template"].as_str().unwrap_or("t1"))),
             annotated: value["annotated"].as_bool().unwrap_or(true),
             promoted_by: marker(canary, spec, &value["promotedBy"]),
+            created_by: marker(canary, spec, &value["createdBy"]),
+            created: time(&value["created"]).unwrap_or_else(|| t0() - SignedDuration::from_hours(1)),
             was_promoted: value["wasPromoted"] == json!(true),
         }),
         former_template: there("former").map(|value| template(value.as_str().unwrap())),
@@ -237,15 +242,14 @@ pub(super) fn observation(canary: &Canary, spec: &Spec, short: &Value) -> Observ
             message: text(&value["message"]).unwrap_or("create Deployment: no quota".to_owned()),
             retry_at: time(&value["retryAt"]).unwrap(),
             uncreated_since: time(&value["uncreated"]),
+            about: if value["ofTarget"] == json!(true) {
+                "Deployment/myapp"
+            } else {
+                ""
+            }
+            .to_owned(),
         }),
-        promotion: match short["promotion"].as_str() {
-            None => Promotion::NotYet,
-            Some("unknown") => Promotion::Unknown,
-            Some(done) => Promotion::Done {
-                at: time(&short["promotedAt"]),
-                template_hash: hash::of(&template(done)),
-            },
-        },
+        promotion: stored::promotion(canary, spec, short),
         created: there("created").map(|value| Created {
             uid: text(&value["uid"]).unwrap_or("uid-canary".to_owned()),
             template_hash: text(&value["template"]).unwrap_or("created".to_owned()),
@@ -253,6 +257,9 @@ pub(super) fn observation(canary: &Canary, spec: &Spec, short: &Value) -> Observ
         confirmed: short["confirmed"] != json!(false),
         strays: list("strays").map(stray).collect(),
         no_former_template: short["noFormer"] == json!(true),
+        likeness: stored::likeness(short),
+        target_missing_since: time(&short["missingSince"]),
+        keeps_ownership: short["keepsOwnership"] == json!(true),
     }
 }
 
@@ -301,7 +308,7 @@ fn owned(value: &Value) -> Owned {
     }
 }
 
-fn target(canary: &Canary, spec: &Spec, value: &Value) -> Deployment {
+pub(super) fn target(canary: &Canary, spec: &Spec, value: &Value) -> Deployment {
     let selected = labels(value.get("selector").unwrap_or(&json!({"app": "myapp"})));
     let selector = Selector::parse(crate::api::LabelMatch::Labels(selected.clone())).ok();
     // A target that was promoted has another template than before.
@@ -316,7 +323,6 @@ fn target(canary: &Canary, spec: &Spec, value: &Value) -> Deployment {
         annotations: labels(&value["annotations"]),
         pod_labels: labels(value.get("podLabels").unwrap_or(&json!({"app": "myapp"}))),
         replicas: value["replicas"].as_i64().map_or(3, |n| i32::try_from(n).unwrap()),
-        paused: value["paused"] == json!(true),
         selector: selector.map(|selector| SelectorView {
             keys: selected.keys().cloned().collect(),
             shown: selector.to_string(),
@@ -327,6 +333,10 @@ fn target(canary: &Canary, spec: &Spec, value: &Value) -> Deployment {
         created_by: marker(canary, spec, &value["createdBy"]),
         rolled_out: value["rolledOut"] != json!(false),
         progress_failed: value["progressFailed"] == json!(true),
+        progressed: time(&value["progressed"]),
+        replica_failure: text(&value["replicaFailure"]),
+        paused: value["paused"] == json!(true),
+        holds_fields: value["holdsFields"] == json!(true),
         available_since: time(&value["available"]),
         ..Deployment::default()
     }
@@ -369,26 +379,10 @@ fn canary_seen(canary: &Canary, spec: &Spec, value: &Value) -> Deployment {
 }
 
 /// `Reason: what the cluster says`.
-fn cause(value: &Value) -> Option<Box<Cause>> {
+pub(super) fn cause(value: &Value) -> Option<Box<Cause>> {
     let (reason, message) = value.as_str()?.split_once(": ").unwrap();
     Some(Box::new(Cause {
         reason: reason.to_owned(),
         message: message.to_owned(),
     }))
-}
-
-/// A pod of this run, unless `run` says otherwise; `labels` are what it carries beside.
-fn pod(canary: &Canary, spec: &Spec, value: &Value) -> Pod {
-    let mut pod_labels = labels(&value["labels"]);
-    let run = text(&value["run"]).unwrap_or_else(|| canary.run(spec));
-    pod_labels.insert(names::RUN.to_owned(), run);
-    let name = text(&value["name"]).unwrap_or("x".to_owned());
-    Pod {
-        uid: format!("uid-{name}"),
-        name,
-        labels: pod_labels,
-        ready: value["ready"] != json!(false),
-        edited: value["edited"] == json!(true),
-        cause: cause(&value["cause"]),
-    }
 }

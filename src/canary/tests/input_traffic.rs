@@ -1,9 +1,16 @@
-//! Services, and attempts to leave them, as cases write them.
+//! Pods, Services, and attempts to leave them, as cases write them.
 
 use serde_json::{Value, json};
 
-use super::input::{labels, number, t0, text, time};
-use crate::canary::observation::{Attempt, Service, Ways};
+use super::input::{cause, labels, number, t0, text, time};
+use crate::{
+    api::names,
+    canary::{
+        Canary,
+        canary::Spec,
+        observation::{Attempt, Pod, Service, Ways},
+    },
+};
 
 /// A Service. What it selects by is `app: myapp` by default.
 pub(super) fn service(name: &str, value: &Value) -> Service {
@@ -40,5 +47,21 @@ pub(super) fn attempts(value: &Value) -> Ways {
         labels: attempt("labels"),
         deletion: attempt("deletion"),
         scale: attempt("scale"),
+    }
+}
+
+/// A pod of this run, unless `run` says otherwise; `labels` are what it carries beside.
+pub(super) fn pod(canary: &Canary, spec: &Spec, value: &Value) -> Pod {
+    let mut pod_labels = labels(&value["labels"]);
+    let run = text(&value["run"]).unwrap_or_else(|| canary.run(spec));
+    pod_labels.insert(names::RUN.to_owned(), run);
+    let name = text(&value["name"]).unwrap_or("x".to_owned());
+    Pod {
+        uid: format!("uid-{name}"),
+        name,
+        labels: pod_labels,
+        ready: value["ready"] != json!(false),
+        edited: value["edited"] == json!(true),
+        cause: cause(&value["cause"]),
     }
 }

@@ -9,7 +9,7 @@ fn a_missing_target_is_created_from_the_template_and_belongs_to_nobody() {
     check(
         "
         spec: {template: {metadata: {labels: {team: heroes}, annotations: {note: hi}}, spec: {replicas: 4}}}
-        seen: {target: null}
+        seen: {target: null, missingSince: -30s}
         show: [/metadata/labels, /metadata/annotations, /metadata/ownerReferences, /spec/replicas, /spec/selector]
         ",
         expect![[r#"
@@ -27,114 +27,12 @@ fn a_missing_target_keeps_the_selector_that_the_user_wrote() {
     check(
         "
         spec: {template: {spec: {selector: {matchLabels: {app: myapp, tier: web}}}}}
-        seen: {target: null}
+        seen: {target: null, missingSince: -30s}
         show: [/spec/selector]
         ",
         expect![[r#"
             create Deployment myapp
               selector: {"matchLabels":{"app":"myapp","tier":"web"}}
-        "#]],
-    );
-}
-
-#[test]
-fn a_run_that_created_its_target_only_waits_for_it_to_be_available() {
-    check(
-        "
-        seen: {target: {createdBy: this run, rolledOut: false, created: +0s}}
-        now: +5s
-        ",
-        expect![[r#"
-            phase Scheduled → Running
-            Scheduled=True TargetCreated: the target did not exist and was created
-            Running=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available
-            Reconciling=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available
-            currentTraffic none
-            startTime +0s
-            shows Running 0s/15m0s
-            wake at +10m0s
-        "#]],
-    );
-}
-
-#[test]
-fn a_target_that_was_created_is_running_before_it_succeeds() {
-    check(
-        "
-        seen: {target: {createdBy: this run, created: +0s, available: +5s}}
-        now: +5s
-        ",
-        expect![[r#"
-            phase Scheduled → Running
-            Scheduled=True TargetCreated: the target did not exist and was created
-            Running=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available
-            Reconciling=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available
-            currentTraffic none
-            startTime +0s
-            shows Running 0s/15m0s
-            wake at +10m0s
-        "#]],
-    );
-}
-
-#[test]
-fn a_target_that_was_created_and_is_available_ends_the_run_well() {
-    check(
-        "
-        status: {currentHash: '<this>', conditions: {Running: 'True TargetCreated: x'}}
-        seen: {target: {createdBy: this run, created: +0s, available: +5s}}
-        now: +5s
-        ",
-        expect![[r#"
-            phase Running → Succeeded
-            Running=False TargetCreated: the target is available
-            Scheduled=True TargetCreated: the target did not exist and was created
-            Succeeded=True TargetCreated: Deployment myapp did not exist, was created from the template and is available
-            currentTraffic none
-            startTime +0s
-            availableAt +5s
-            shows Succeeded 0s/15m0s
-        "#]],
-    );
-}
-
-#[test]
-fn a_target_that_was_created_and_does_not_become_available_fails_the_run() {
-    check(
-        "
-        status: {currentHash: '<this>', conditions: {Running: 'True TargetCreated: x'}}
-        seen: {target: {createdBy: this run, created: +0s, rolledOut: false}}
-        now: +10m
-        ",
-        expect![[r#"
-            phase Running → Failed
-            Running=False RunFailed: the run has ended
-            Failed=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 10m0s
-            Stalled=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 10m0s
-            currentTraffic none
-            completedAt +10m0s
-            failedTemplates ["<hash>"]
-            shows Failed 0s/15m0s
-        "#]],
-    );
-}
-
-#[test]
-fn a_target_that_was_created_and_that_the_cluster_gave_up_fails_the_run_at_once() {
-    check(
-        "
-        spec: {rollout: {progressDeadline: 1h}}
-        seen: {target: {createdBy: this run, created: +0s, rolledOut: false, progressFailed: true}}
-        now: +10m
-        ",
-        expect![[r#"
-            phase Scheduled → Failed
-            Failed=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 1h0m0s
-            Stalled=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 1h0m0s
-            currentTraffic none
-            completedAt +10m0s
-            failedTemplates ["<hash>"]
-            shows Failed 0s/15m0s
         "#]],
     );
 }
@@ -215,10 +113,133 @@ fn a_target_that_is_missing_is_created_even_if_the_canary_of_an_earlier_run_is_s
     check(
         "
         status: {phase: New}
-        seen: {target: null, canary: {run: older}}
+        seen: {target: null, missingSince: -30s, canary: {run: older}}
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn a_target_that_is_missing_is_read_before_its_absence_counts() {
+    check(
+        "
+        seen: {target: null}
+        ",
+        expect![[r#"
+            read MissingTarget
+        "#]],
+    );
+}
+
+#[test]
+fn a_target_that_has_been_missing_for_a_moment_is_waited_for() {
+    check(
+        "
+        seen: {target: null, missingSince: +0s}
+        now: +1s
+        ",
+        expect![[r#"
+            wake at +5s
+        "#]],
+    );
+}
+
+#[test]
+fn a_target_that_has_been_missing_for_some_seconds_is_said_to_be() {
+    check(
+        "
+        seen: {target: null, missingSince: +0s}
+        now: +5s
+        ",
+        expect![[r#"
+            Scheduled=True WaitingForTarget: Deployment myapp does not exist: if nobody creates it, it is created from the template at +30s; set spec.rollout.onTargetMissing to wait to prevent that
+            Reconciling=True WaitingForTarget: Deployment myapp does not exist: if nobody creates it, it is created from the template at +30s; set spec.rollout.onTargetMissing to wait to prevent that
+            currentTraffic none
+            shows Scheduled 0s/15m0s
+            wake at +30s
+        "#]],
+    );
+}
+
+#[test]
+fn a_target_is_read_once_more_before_it_is_created() {
+    check(
+        "
+        seen: {target: null, missingSince: +0s, confirmed: false}
+        now: +30s
+        ",
+        expect![[r#"
+            read MissingTarget
+        "#]],
+    );
+}
+
+#[test]
+fn a_target_that_was_missing_before_a_pause_is_waited_for_anew() {
+    check(
+        "
+        status: {resumedAt: +1h}
+        seen: {target: null, missingSince: +0s}
+        now: +1h0m20s
+        ",
+        expect![[r#"
+            Scheduled=True WaitingForTarget: Deployment myapp does not exist: if nobody creates it, it is created from the template at +1h0m30s; set spec.rollout.onTargetMissing to wait to prevent that
+            Reconciling=True WaitingForTarget: Deployment myapp does not exist: if nobody creates it, it is created from the template at +1h0m30s; set spec.rollout.onTargetMissing to wait to prevent that
+            currentTraffic none
+            shows Scheduled 0s/15m0s
+            wake at +1h0m30s
+        "#]],
+    );
+}
+
+#[test]
+fn how_long_a_target_must_have_been_missing_can_be_set() {
+    check(
+        "
+        spec: {rollout: {createTargetAfter: 1s}}
+        seen: {target: null, missingSince: +0s}
+        now: +1s
+        ",
+        expect![[r#"
+            create Deployment myapp
+        "#]],
+    );
+}
+
+#[test]
+fn the_creation_of_a_target_can_be_switched_off() {
+    check(
+        "
+        spec: {rollout: {onTargetMissing: wait}}
+        seen: {target: null, missingSince: +0s}
+        now: +1h
+        ",
+        expect![[r#"
+            Errored=True TargetNotFound: Deployment myapp does not exist and is not created, because spec.rollout.onTargetMissing is wait: create it
+            Stalled=True TargetNotFound: Deployment myapp does not exist and is not created, because spec.rollout.onTargetMissing is wait: create it
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic none
+            shows Errored 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_target_that_comes_while_it_is_waited_for_starts_an_ordinary_run() {
+    check(
+        "
+        status: {conditions: {Scheduled: 'True WaitingForTarget: x', Reconciling: 'True WaitingForTarget: x'}}
+        seen: {target: {template: t7, rolledOut: false}}
+        now: +10s
+        ",
+        expect![[r#"
+            create Deployment myapp-kanary-batman
+            Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available (since +0s)
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available (since +0s)
+            currentTraffic none
+            shows Scheduled 0s/15m0s
         "#]],
     );
 }

@@ -9,6 +9,7 @@
 mod activation;
 mod arbitrary;
 mod arbitrary_spec;
+mod arbitrary_status;
 mod arbitrary_traffic;
 mod bad_input;
 mod bad_items;
@@ -16,13 +17,16 @@ mod canary_changed;
 mod carried;
 mod clean_up;
 mod clocks;
+mod created_target;
 mod deleted;
+mod dry_run;
 mod edited_badly;
 mod edited_periods;
 mod failed_templates;
 mod forward;
 mod input;
 mod input_traffic;
+mod known_templates;
 mod label_watch;
 mod leave;
 mod leftovers;
@@ -44,9 +48,11 @@ mod prom_ql;
 mod prom_ql_at_the_deadline;
 mod promotion;
 mod properties;
+mod reading;
 mod reserved_names;
 mod resumed;
 mod rollback;
+mod rolling_out;
 mod runs;
 mod scale;
 mod schedule;
@@ -88,8 +94,7 @@ fn comes_to_rest(input: &input::Input, status: &crate::api::KanaryStatus) {
     let stored: Value = serde_json::to_value(status).unwrap();
     let mut canary = input.canary.clone();
     let former = std::mem::replace(&mut canary.status, serde_json::from_value(stored).unwrap());
-    let same_run = former.current_hash.is_none() || former.run == canary.status.run;
-    if !same_run || Phase::of(&former) != Phase::of(&canary.status) {
+    if former.run != canary.status.run || Phase::of(&former) != Phase::of(&canary.status) {
         return;
     }
     let next = decide(&canary, &input.seen, input.now);

@@ -5,10 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{
-    forward::only_forward,
-    input::{UID, template},
-};
+use super::{forward::only_forward, input::UID, reading::called};
 use crate::{
     api::{
         KanaryStatus, TrafficSource, Word,
@@ -17,11 +14,10 @@ use crate::{
     canary::{
         Canary,
         canary::Invalid,
-        decide,
-        decision::{Action, Decision, Need, ObjectKind},
+        decision::{Action, Decision, ObjectKind},
         hash,
         labels::Labels,
-        observation::{Deployment, LiveTarget, Observation, Outage, Owned, Pod, Service, Versions},
+        observation::{Deployment, Observation, Outage, Owned, Pod, Promotion, Service, Versions},
         status::{SUCCEEDED, find},
         validation::{Outcome, Sample},
     },
@@ -141,42 +137,6 @@ impl Model {
         }
     }
 
-    /// Decides, reads what is needed, and decides again.
-    pub(super) fn decision(&mut self) -> Decision {
-        self.seen.live_target = None;
-        self.seen.former_template = None;
-        let decision = decide(&self.canary, &self.seen, self.now);
-        let Some(need) = decision.needs else {
-            return decision;
-        };
-        if need == Need::LivePods {
-            self.seen.pods_confirmed = true;
-            return decide(&self.canary, &self.seen, self.now);
-        }
-        if matches!(need, Need::LiveCanary | Need::LiveKanary) {
-            self.seen.confirmed = true;
-            let decision = decide(&self.canary, &self.seen, self.now);
-            self.seen.confirmed = false;
-            return decision;
-        }
-        let Some(target) = &self.seen.target else {
-            return decision;
-        };
-        self.seen.live_target = Some(LiveTarget {
-            revision: None,
-            uid: target.uid.clone(),
-            template: template(&target.template_hash),
-            template_hash: target.template_hash.clone(),
-            annotated: true,
-            promoted_by: target.promoted_by.clone(),
-            was_promoted: false,
-        });
-        if need == Need::FormerTemplate {
-            self.seen.former_template = self.canary.status.target_hash.as_deref().map(template);
-        }
-        decide(&self.canary, &self.seen, self.now)
-    }
-
     /// Carries a decision out.
     pub(super) fn apply(&mut self, decision: &Decision) {
         for action in &decision.actions {
@@ -185,6 +145,9 @@ impl Model {
         if let Some(status) = &decision.status {
             self.writes.push(format!("status {}", status.report.status));
             only_forward(&self.canary.status, status, self.now);
+            if self.canary.status.run != status.run {
+                self.seen.promotion = Promotion::NotYet;
+            }
             if self.is_whole {
                 self.only_proof(status);
             }
@@ -253,7 +216,17 @@ impl Model {
                     target.promoted_by = Some(marker.clone());
                     target.rolled_out = false;
                 }
+                self.seen.promotion = Promotion::Done {
+                    at: Some(self.now),
+                    template_hash: called(template),
+                };
                 format!("set template of {name}")
+            }
+            Action::HandOver { name, .. } => {
+                if let Some(target) = &mut self.seen.target {
+                    target.holds_fields = false;
+                }
+                format!("hand over {name}")
             }
             Action::Unlabel { pod, labels, .. } => {
                 let pods = self.seen.pods.iter_mut().chain(&mut self.seen.other_pods);
@@ -319,6 +292,10 @@ impl Model {
         };
         let is_target = self.canary.spec.target == name;
         if is_target {
+            self.seen.promotion = Promotion::Done {
+                at: Some(self.now),
+                template_hash: made.template_hash.clone(),
+            };
             self.seen.target = Some(made);
             return;
         }
@@ -402,9 +379,4 @@ impl Model {
             self.pass(next.max(self.now));
         }
     }
-}
-
-fn called(template: &Value) -> String {
-    let name = template["called"].as_str();
-    name.map_or_else(|| hash::of(template), str::to_owned)
 }

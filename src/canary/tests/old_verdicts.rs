@@ -26,6 +26,7 @@ fn a_verdict_that_stood_in_the_former_run_does_not_count_for_the_next() {
             verdicts {"present":{"verdict":"valid"},"stale":{"verdict":"valid"}}
             initialDelay removed
             validationPeriod removed
+            promotedHash removed
             startTime removed
             availableAt removed
             validationStartTime removed
@@ -173,6 +174,7 @@ fn a_verdict_that_comes_with_the_template_counts() {
             verdicts {"present":{"verdict":"valid"}}
             initialDelay removed
             validationPeriod removed
+            promotedHash removed
             startTime removed
             availableAt removed
             validationStartTime removed
@@ -235,6 +237,7 @@ fn a_status_of_a_version_that_recorded_no_verdicts_may_have_had_them_all() {
             verdicts {"present":{"invalid":1,"valid":1,"verdict":"valid"},"stale":{"invalid":1,"valid":1,"verdict":"valid"}}
             initialDelay removed
             validationPeriod removed
+            promotedHash removed
             startTime removed
             availableAt removed
             validationStartTime removed

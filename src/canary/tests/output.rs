@@ -5,11 +5,12 @@ use std::fmt::Write;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::input::{Input, T0};
+use super::input::{self, Input, T0};
 use crate::{
     api::{GoDuration, KanaryStatus},
     canary::{
         decision::{Action, Decision},
+        hash,
         status::{Phase, find},
     },
 };
@@ -67,6 +68,7 @@ fn act(action: &Action) -> String {
             called(former),
             called(template)
         ),
+        Action::HandOver { name, .. } => format!("hand over the fields of {name}"),
         Action::Unlabel { pod, labels, .. } => format!("unlabel pod {pod}: {}", labels.join(", ")),
         Action::Delete { object, name, .. } => format!("delete {} {name}", object.as_str()),
     }
@@ -143,6 +145,7 @@ fn fields(former: &KanaryStatus, next: &KanaryStatus, lines: &mut Vec<String>) {
         "verdicts",
         "initialDelay",
         "validationPeriod",
+        "promotedHash",
         "startTime",
         "availableAt",
         "availableSince",
@@ -164,11 +167,19 @@ fn fields(former: &KanaryStatus, next: &KanaryStatus, lines: &mut Vec<String>) {
             (_, Value::Array(new)) if new.len() > 2 => {
                 format!("{name} {} of them, last {}", new.len(), new[new.len() - 1])
             }
+            (_, Value::String(hash)) if name == "promotedHash" => format!("{name} of {}", template_of(hash)),
             (_, Value::String(time)) => format!("{name} {}", times_in(time)),
             (_, new) => format!("{name} {new}"),
         };
         lines.push(line);
     }
+}
+
+/// The template that has a hash, by the name that cases give it.
+fn template_of(hash: &str) -> &str {
+    let mut names = ["t1", "t2", "t3", "t7"].into_iter();
+    let found = names.find(|name| hash::of(&input::template(name)) == hash);
+    found.unwrap_or(hash)
 }
 
 fn relative(time: Timestamp) -> String {

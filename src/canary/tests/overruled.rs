@@ -16,12 +16,11 @@ fn a_promotion_that_was_undone_is_not_made_again() {
             phase Succeeded → Failed
             Activated=False RunFailed: the run has ended
             Reconciling=False RunFailed: the run has ended
-            Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out
-            Failed=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out
-            Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out
+            Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
+            Failed=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
+            Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
             verdicts removed
             completedAt +16m0s
-            failedTemplates ["<hash>"]
             shows Failed 16m0s/15m0s
         "#]],
     );
@@ -32,19 +31,18 @@ fn a_promotion_that_was_undone_is_not_made_again_by_another_controller() {
     check(
         "
         status: {phase: Succeeded}
-        seen: {live: {wasPromoted: true}, promotion: unknown}
+        seen: {live: {wasPromoted: true}, promotion: unknown, likeness: other}
         now: +16m
         ",
         expect![[r#"
             phase Succeeded → Failed
             Activated=False RunFailed: the run has ended
             Reconciling=False RunFailed: the run has ended
-            Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out
-            Failed=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out
-            Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out
+            Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
+            Failed=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
+            Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
             verdicts removed
             completedAt +16m0s
-            failedTemplates ["<hash>"]
             shows Failed 16m0s/15m0s
         "#]],
     );
@@ -76,12 +74,11 @@ fn a_template_that_somebody_else_put_over_the_promoted_one_does_not_count_as_upd
             phase Succeeded → Failed
             Activated=False RunFailed: the run has ended
             Reconciling=False RunFailed: the run has ended
-            Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out
-            Failed=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out
-            Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out
+            Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
+            Failed=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
+            Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
             verdicts removed
             completedAt +16m0s
-            failedTemplates ["<hash>"]
             shows Failed 16m0s/15m0s
         "#]],
     );
@@ -106,8 +103,8 @@ fn without_a_former_template_in_the_history_nobody_asks_for_it_again() {
     check(
         "
         spec: {rollout: {rollbackOnFailure: true}}
-        status: {phase: Failed, reason: TargetNotAvailable}
-        seen: {target: {promotedBy: this run}, noFormer: true}
+        status: {phase: Failed, promotedHash: t2, conditions: {Failed: 'True TargetNotAvailable: x', Stalled: 'True TargetNotAvailable: x', RolledBack: 'False NoFormerTemplate: x'}}
+        seen: {target: {promotedBy: this run}}
         now: +30m
         ",
         expect![[r#"

@@ -196,7 +196,7 @@ fn a_target_that_is_promoted_after_a_pause_has_its_whole_progress_deadline() {
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it
             verdicts removed
             shows Succeeded 0s/15m0s
-            wake at +1h10m0s
+            wake at +1h2m0s
         "#]],
     );
 }

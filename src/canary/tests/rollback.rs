@@ -1,4 +1,4 @@
-//! After the promotion: the target rolls out, or its former template is put back; and dry-runs, which promote nothing.
+//! After the promotion: the target rolls out, or its former template is put back.
 
 use expect_test::expect;
 
@@ -20,7 +20,7 @@ fn an_error_that_is_over_is_not_shown_while_the_target_rolls_out() {
             Stalled=False Mended
             verdicts removed
             shows Succeeded 0s/15m0s
-            wake at +11m0s
+            wake at +3m0s
         "#]],
     );
 }
@@ -41,7 +41,7 @@ fn a_target_that_was_promoted_late_has_its_whole_progress_deadline() {
             Stalled=False Mended
             verdicts removed
             shows Succeeded 0s/15m0s
-            wake at +1h10m0s
+            wake at +1h2m0s
         "#]],
     );
 }
@@ -55,9 +55,11 @@ fn a_target_that_does_not_become_available_is_said_to_be_stalled() {
         now: +10m
         ",
         expect![[r#"
+            delete Deployment myapp-kanary-batman
             Reconciling=False TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s
             Stalled=True TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s
             verdicts removed
+            promotedHash of t2
             shows Succeeded 0s/15m0s
         "#]],
     );
@@ -72,9 +74,11 @@ fn a_target_that_the_cluster_gave_up_is_said_to_be_stalled_at_once() {
         now: +1m
         ",
         expect![[r#"
+            delete Deployment myapp-kanary-batman
             Reconciling=False TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s
             Stalled=True TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s
             verdicts removed
+            promotedHash of t2
             shows Succeeded 0s/15m0s
         "#]],
     );
@@ -95,6 +99,7 @@ fn a_stalled_target_that_rolls_out_after_all_ends_the_run_well() {
             Stalled=False Mended
             DeploymentUpdated=True TargetRolledOut: Deployment myapp runs the template on all its replicas
             verdicts removed
+            promotedHash of t2
             completedAt +20m0s
             shows DeploymentUpdated 0s/15m0s
         "#]],
@@ -115,9 +120,11 @@ fn with_rollback_a_target_that_does_not_become_available_fails_the_run() {
             Activated=False RunFailed: the run has ended
             Reconciling=False RunFailed: the run has ended
             Succeeded=False TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s; the former template is put back, if the rollout history has one
+            RolledBack=False Pending: Deployment myapp is about to get its former template back
             Failed=True TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s; the former template is put back, if the rollout history has one
             Stalled=True TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s; the former template is put back, if the rollout history has one
             verdicts removed
+            promotedHash of t2
             completedAt +10m0s
             failedTemplates ["<hash>"]
             shows Failed 10m0s/15m0s
@@ -130,7 +137,7 @@ fn a_rollback_reads_the_former_template_first() {
     check(
         "
         spec: {rollout: {rollbackOnFailure: true}}
-        status: {phase: Failed, conditions: {Failed: 'True TargetNotAvailable: x', Stalled: 'True TargetNotAvailable: x'}}
+        status: {phase: Failed, promotedHash: t2, conditions: {Failed: 'True TargetNotAvailable: x', Stalled: 'True TargetNotAvailable: x', RolledBack: 'False Pending: x'}}
         seen: {canary: {available: +0s}, target: {promotedBy: this run, rolledOut: false}}
         now: +10m
         ",
@@ -145,7 +152,7 @@ fn a_rollback_puts_the_former_template_back() {
     check(
         "
         spec: {rollout: {rollbackOnFailure: true}}
-        status: {phase: Failed, conditions: {Failed: 'True TargetNotAvailable: x', Stalled: 'True TargetNotAvailable: x'}}
+        status: {phase: Failed, promotedHash: t2, conditions: {Failed: 'True TargetNotAvailable: x', Stalled: 'True TargetNotAvailable: x', RolledBack: 'False Pending: x'}}
         seen: {canary: {available: +0s}, target: {promotedBy: this run, rolledOut: false}, live: {template: t2, promotedBy: this run}, former: t1}
         now: +10m
         ",
@@ -156,12 +163,29 @@ fn a_rollback_puts_the_former_template_back() {
 }
 
 #[test]
+fn a_rollback_that_was_made_is_said_to_be() {
+    check(
+        "
+        spec: {rollout: {rollbackOnFailure: true}}
+        status: {phase: Failed, promotedHash: t2, conditions: {Failed: 'True TargetNotAvailable: x', Stalled: 'True TargetNotAvailable: x', RolledBack: 'False Pending: x'}}
+        seen: {canary: {available: +0s}, target: {promotedBy: 'this run, rolled back', template: t1}}
+        now: +10m
+        ",
+        expect![[r#"
+            RolledBack=True TemplateRestored: Deployment myapp has the template back that it had before the promotion
+            verdicts removed
+            shows Failed 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
 fn after_a_rollback_the_canary_goes() {
     check(
         "
         spec: {rollout: {rollbackOnFailure: true}}
-        status: {phase: Failed, conditions: {Failed: 'True TargetNotAvailable: x', Stalled: 'True TargetNotAvailable: x'}}
-        seen: {canary: {available: +0s}, target: {promotedBy: 'this run, rolled back'}}
+        status: {phase: Failed, promotedHash: t2, conditions: {Failed: 'True TargetNotAvailable: x', Stalled: 'True TargetNotAvailable: x', RolledBack: 'True TemplateRestored: x'}}
+        seen: {canary: {available: +0s}, target: {promotedBy: 'this run, rolled back', template: t1}}
         now: +10m
         ",
         expect![[r#"
@@ -171,16 +195,153 @@ fn after_a_rollback_the_canary_goes() {
 }
 
 #[test]
-fn a_rollback_without_a_former_template_leaves_the_target_alone() {
+fn a_hotfix_after_the_promotion_is_not_rolled_back() {
+    check(
+        "
+        spec: {rollout: {rollbackOnFailure: true}}
+        status: {phase: Failed, promotedHash: t2, conditions: {Failed: 'True TargetNotAvailable: x', Stalled: 'True TargetNotAvailable: x', RolledBack: 'False Pending: x'}}
+        seen: {canary: {available: +0s}, target: {promotedBy: this run, template: t7}, live: {template: t7, promotedBy: this run}, former: t1}
+        now: +10m
+        ",
+        expect![[r#"
+            RolledBack=False TargetChanged: Deployment myapp no longer has the template that this run promoted, or another run has promoted it since: it is left alone (since +0s)
+            verdicts removed
+            shows Failed 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_hotfix_that_comes_while_a_rollback_is_prepared_is_left_alone() {
+    check(
+        "
+        spec: {rollout: {rollbackOnFailure: true}}
+        status: {phase: Failed, promotedHash: t2, conditions: {Failed: 'True TargetNotAvailable: x', Stalled: 'True TargetNotAvailable: x', RolledBack: 'False Pending: x'}}
+        seen: {target: {promotedBy: this run, template: t2}, live: {template: t7, promotedBy: this run}, former: t1}
+        now: +10m
+        ",
+        expect![[r#"
+            nothing
+        "#]],
+    );
+}
+
+#[test]
+fn a_target_that_another_run_promoted_since_is_not_rolled_back() {
+    check(
+        "
+        spec: {rollout: {rollbackOnFailure: true}}
+        status: {phase: Failed, promotedHash: t2, conditions: {Failed: 'True TargetNotAvailable: x', Stalled: 'True TargetNotAvailable: x', RolledBack: 'False Pending: x'}}
+        seen: {target: {promotedBy: uid-robin/abc-1, template: t2}}
+        now: +10m
+        ",
+        expect![[r#"
+            RolledBack=False TargetChanged: Deployment myapp no longer has the template that this run promoted, or another run has promoted it since: it is left alone (since +0s)
+            verdicts removed
+            shows Failed 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_rollback_that_is_over_is_never_begun_again() {
+    check(
+        "
+        spec: {rollout: {rollbackOnFailure: true}}
+        status: {phase: Failed, promotedHash: t2, conditions: {Failed: 'True TargetNotAvailable: x', Stalled: 'True TargetNotAvailable: x', RolledBack: 'False TargetChanged: x'}}
+        seen: {target: {promotedBy: this run, template: t2}}
+        now: +30m
+        ",
+        expect![[r#"
+            nothing
+        "#]],
+    );
+}
+
+#[test]
+fn a_status_that_says_nothing_of_a_rollback_begins_none() {
     check(
         "
         spec: {rollout: {rollbackOnFailure: true}}
         status: {phase: Failed, conditions: {Failed: 'True TargetNotAvailable: x', Stalled: 'True TargetNotAvailable: x'}}
-        seen: {canary: {available: +0s}, target: {promotedBy: this run, rolledOut: false}, live: {template: t2, promotedBy: this run}}
+        seen: {target: {promotedBy: this run, template: t2}, live: {template: t2, promotedBy: this run}, former: t1}
+        now: +30m
+        ",
+        expect![[r#"
+            nothing
+        "#]],
+    );
+}
+
+#[test]
+fn a_rollback_that_is_no_longer_wanted_is_not_made() {
+    check(
+        "
+        status: {phase: Failed, promotedHash: t2, conditions: {Failed: 'True TargetNotAvailable: x', Stalled: 'True TargetNotAvailable: x', RolledBack: 'False Pending: x'}}
+        seen: {target: {promotedBy: this run, template: t2}}
+        now: +30m
+        ",
+        expect![[r#"
+            RolledBack=False NotWanted: spec.rollout.rollbackOnFailure is false now: Deployment myapp keeps its template (since +0s)
+            verdicts removed
+            shows Failed 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_target_that_goes_needs_no_rollback() {
+    check(
+        "
+        spec: {rollout: {rollbackOnFailure: true}}
+        status: {phase: Failed, promotedHash: t2, conditions: {Failed: 'True TargetNotAvailable: x', Stalled: 'True TargetNotAvailable: x', RolledBack: 'False Pending: x'}}
+        seen: {target: null}
+        now: +30m
+        ",
+        expect![[r#"
+            RolledBack=False TargetNotFound: Deployment myapp is gone: there is nothing to roll back (since +0s)
+            verdicts removed
+            shows Failed 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_rollback_that_is_refused_keeps_no_canary_in_production() {
+    check(
+        "
+        spec: {rollout: {rollbackOnFailure: true}}
+        status: {phase: Failed, promotedHash: t2, conditions: {Failed: 'True TargetNotAvailable: x', Stalled: 'True TargetNotAvailable: x', RolledBack: 'False Pending: x'}}
+        seen:
+          canary: {available: +0s}
+          target: {promotedBy: this run, template: t2}
+          refusal: {message: could not set the template of Deployment myapp, retryAt: +11m, ofTarget: true}
         now: +10m
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
+            Stalled=True Forbidden: could not set the template of Deployment myapp (since +0s)
+            Errored=True Forbidden: could not set the template of Deployment myapp
+            verdicts removed
+            shows Errored 0s/15m0s
+            wake at +11m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_rollback_without_a_former_template_leaves_the_target_alone() {
+    check(
+        "
+        spec: {rollout: {rollbackOnFailure: true}}
+        status: {phase: Failed, promotedHash: t2, conditions: {Failed: 'True TargetNotAvailable: x', Stalled: 'True TargetNotAvailable: x', RolledBack: 'False Pending: x'}}
+        seen: {canary: {available: +0s}, target: {promotedBy: this run, rolledOut: false}, live: {template: t2, promotedBy: this run}, noFormer: true}
+        now: +10m
+        ",
+        expect![[r#"
+            RolledBack=False NoFormerTemplate: the rollout history of Deployment myapp has no other template: it keeps the one that was promoted (since +0s)
+            verdicts removed
+            shows Failed 0s/15m0s
         "#]],
     );
 }
@@ -201,97 +362,23 @@ fn a_run_that_failed_for_another_reason_rolls_nothing_back() {
 }
 
 #[test]
-fn a_dry_run_ends_at_succeeded() {
+fn a_canary_that_cannot_leave_production_holds_up_no_rollback() {
     check(
         "
-        spec: {validation: {noUpdate: true, items: [{manual: {statusAfterDeadline: valid}}]}}
-        status: {phase: Running}
-        seen: {canary: {available: +0s}}
-        now: +15m
+        spec: {serviceName: myapp-svc, traffic: {source: service}, rollout: {rollbackOnFailure: true}}
+        status: {phase: Failed, promotedHash: t2, conditions: {Failed: 'True TargetNotAvailable: x', RolledBack: 'False Pending: x'}}
+        seen:
+          canary: {available: +0s}
+          pods: [{name: a, labels: {app: myapp}}]
+          target: {promotedBy: this run}
+          live: {template: t2, promotedBy: this run}
+          former: t1
+          attempts: {labels: {last: +10m}, deletion: {last: +10m}, scale: {last: +10m}}
+        now: +10m1s
         ",
         expect![[r#"
-            phase Running → Succeeded
-            Activated=False DryRun: the run has ended
-            Running=False AllItemsGood: the verdict is good
-            Reconciling=False DryRun: the run has ended
-            Succeeded=True DryRun: every validation item is good at the deadline; a dry-run leaves Deployment myapp alone
-            DeploymentUpdated=False DryRun: a dry-run does not update the target
-            completedAt +15m0s
-            item manual[0] Good
-            shows Succeeded 15m0s/15m0s
-        "#]],
-    );
-}
-
-#[test]
-fn mode_dry_run_is_the_same_as_no_update() {
-    check(
-        "
-        spec: {rollout: {mode: dry-run}, validation: {items: [{manual: {status: valid}}]}}
-        status: {phase: Running}
-        seen: {canary: {available: +0s}}
-        now: +1m
-        ",
-        expect![[r#"
-            phase Running → Succeeded
-            Activated=False DryRun: the run has ended
-            Running=False ManualValid: the verdict is good
-            Reconciling=False DryRun: the run has ended
-            Succeeded=True DryRun: a manual item is valid and every other item agrees; a dry-run leaves Deployment myapp alone
-            DeploymentUpdated=False DryRun: a dry-run does not update the target
-            verdicts {"present":{"valid":1}}
-            completedAt +1m0s
-            item manual[0] Good
-            shows Succeeded 1m0s/15m0s
-        "#]],
-    );
-}
-
-#[test]
-fn a_dry_run_that_succeeded_never_touches_the_target() {
-    check(
-        "
-        spec: {validation: {noUpdate: true}}
-        status: {phase: Succeeded}
-        seen: {canary: {available: +0s}, live: {}}
-        now: +15m
-        ",
-        expect![[r#"
-            delete Deployment myapp-kanary-batman
-        "#]],
-    );
-}
-
-#[test]
-fn a_dry_run_that_ended_does_not_promote_when_the_dry_run_is_switched_off() {
-    check(
-        "
-        spec: {validation: {noUpdate: false}}
-        status: {phase: Succeeded, completedAt: +1m, conditions: {Succeeded: 'True DryRun: x'}}
-        seen: {live: {}}
-        now: +15m
-        ",
-        expect![[r#"
-            nothing
-        "#]],
-    );
-}
-
-#[test]
-fn a_run_that_becomes_a_dry_run_before_the_target_is_written_ends_as_one() {
-    check(
-        "
-        spec: {validation: {noUpdate: true}}
-        status: {phase: Succeeded, completedAt: null, conditions: {Succeeded: 'True VerdictValid: x', Reconciling: 'True Promoting: x'}}
-        seen: {canary: {available: +0s}, live: {}}
-        now: +15m
-        ",
-        expect![[r#"
-            Reconciling=False DryRun: the run has ended
-            Succeeded=True DryRun: the run became a dry-run before the target was updated; a dry-run leaves Deployment myapp alone (since +0s)
-            verdicts removed
-            completedAt +15m0s
-            shows Succeeded 0s/15m0s
+            set template of myapp from t2 to t1, by uid-batman/<hash>-1/rolled-back
+            wake at +10m5s
         "#]],
     );
 }

@@ -25,6 +25,7 @@ fn a_changed_template_starts_a_new_run() {
             verdicts removed
             initialDelay removed
             validationPeriod removed
+            promotedHash removed
             startTime removed
             availableAt removed
             validationStartTime removed

@@ -285,7 +285,7 @@ fn a_pause_does_not_hold_a_target_that_rolls_out_already() {
         now: +1m
         ",
         expect![[r#"
-            wake at +10m0s
+            wake at +2m0s
         "#]],
     );
 }

@@ -1,12 +1,17 @@
-//! Statuses as runs leave them, for cases to begin with.
+//! Statuses as runs leave them, and what is remembered of them, for cases to begin with.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::input::{merge, observation, parse, t0, time};
+use super::input::{merge, observation, parse, t0, target, template, time};
 use crate::{
     api::KanaryStatus,
-    canary::{Canary, decide},
+    canary::{
+        Canary,
+        canary::Spec,
+        decide, hash,
+        observation::{Likeness, Promotion},
+    },
 };
 
 /// A status as a run of this spec leaves it. `phase` and `since` (default +0s) say how far the run got without a hitch,
@@ -109,8 +114,46 @@ fn pass(since: Timestamp, canary: &mut Canary, spec: &Value, promoted: bool, now
         let target = seen.target.as_mut().unwrap();
         target.promoted_by = Some(canary.marker(parsed));
         target.template_hash = "promoted".to_owned();
+        seen.promotion = Promotion::Done {
+            at: None,
+            template_hash: "promoted".to_owned(),
+        };
     }
     if let Some(status) = decide(canary, &seen, now).status {
         canary.status = status;
+    }
+}
+
+/// What is known of the promotion. Of a target that this run promoted or created, as usual, the reply.
+pub(super) fn promotion(canary: &Canary, spec: &Spec, short: &Value) -> Promotion {
+    let seen = &short["target"];
+    let ours = [&seen["promotedBy"], &seen["createdBy"]].contains(&&json!("this run"));
+    let done = |template_hash| Promotion::Done {
+        at: time(&short["promotedAt"]),
+        template_hash,
+    };
+    match short["promotion"].as_str() {
+        None if ours => done(target(canary, spec, seen).template_hash),
+        None | Some("not yet") => Promotion::NotYet,
+        Some("unknown") => Promotion::Unknown,
+        Some(name) => done(hash::of(&template(name))),
+    }
+}
+
+/// The promoted template is known by its name.
+pub(super) fn promoted_template(status: &mut Value) {
+    if let Some(name) = status.get("promotedHash").and_then(Value::as_str) {
+        status["promotedHash"] = json!(hash::of(&template(name)));
+    }
+}
+
+/// What a dry run of the promotion said.
+pub(super) fn likeness(short: &Value) -> Likeness {
+    match short["likeness"].as_str() {
+        None => Likeness::Unasked,
+        Some("same") => Likeness::Same,
+        Some("other") => Likeness::Other,
+        Some("untold") => Likeness::Untold,
+        Some(likeness) => panic!("there is no likeness {likeness}"),
     }
 }

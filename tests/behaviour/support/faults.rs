@@ -30,8 +30,8 @@ pub(crate) enum Strike {
 enum At {
     /// The nth, the first being 1.
     Number(usize),
-    /// The first patch whose path ends so.
-    Patch(&'static str),
+    /// The nth patch whose path ends so, the first being 1.
+    Patch(&'static str, usize),
 }
 
 /// Counts the writes of a client, and ends its life at one of them.
@@ -42,6 +42,8 @@ pub(crate) struct Faults(Arc<State>);
 struct State {
     strike: Option<(At, Strike)>,
     writes: AtomicUsize,
+    /// Patches of the path that is struck.
+    patches: AtomicUsize,
     dead: AtomicBool,
     told: watch::Sender<bool>,
     answers: Mutex<Vec<Answer>>,
@@ -67,15 +69,16 @@ impl Faults {
         Self::new(Some((At::Number(nth), strike)))
     }
 
-    /// Strikes at the first patch of a path that ends so.
-    pub(crate) fn at_patch(path: &'static str, strike: Strike) -> Self {
-        Self::new(Some((At::Patch(path), strike)))
+    /// Strikes at the `nth` patch of a path that ends so, the first being 1.
+    pub(crate) fn at_patch(path: &'static str, nth: usize, strike: Strike) -> Self {
+        Self::new(Some((At::Patch(path, nth), strike)))
     }
 
     fn new(strike: Option<(At, Strike)>) -> Self {
         Self(Arc::new(State {
             strike,
             writes: AtomicUsize::new(0),
+            patches: AtomicUsize::new(0),
             dead: AtomicBool::new(false),
             told: watch::Sender::new(false),
             answers: Mutex::default(),
@@ -137,7 +140,11 @@ impl Faults {
         let number = self.0.writes.fetch_add(1, Ordering::SeqCst) + 1;
         let is_it = |at: At| match at {
             At::Number(nth) => nth == number,
-            At::Patch(end) => *method == Method::PATCH && path.ends_with(end),
+            At::Patch(end, nth) => {
+                *method == Method::PATCH
+                    && path.ends_with(end)
+                    && self.0.patches.fetch_add(1, Ordering::SeqCst) + 1 == nth
+            }
         };
         self.0.strike.filter(|(at, _)| is_it(*at)).map(|(_, when)| when)
     }

@@ -1,0 +1,118 @@
+//! What the Deployment controller says of a Deployment: whether it is available and rolled out, and why it is not.
+
+use jiff::Timestamp;
+use k8s_openapi::{api::apps::v1::Deployment as KubeDeployment, apimachinery::pkg::util::intstr::IntOrString};
+
+use super::{annotation, cause, is_kanary};
+use crate::{
+    api::names,
+    canary::observation::{Cause, Versions},
+};
+
+/// How many pod templates a Deployment has had.
+pub(super) fn versions(object: &KubeDeployment) -> Versions {
+    if object.metadata.generation.is_some_and(|generation| generation <= 1) {
+        return Versions::Untouched;
+    }
+    match annotation(&object.metadata, names::REVISION).and_then(|revision| revision.parse::<u64>().ok()) {
+        Some(revision) if revision > 1 => Versions::Several,
+        Some(_) if is_observed(object) => Versions::One,
+        _ => Versions::Unknown,
+    }
+}
+
+/// Why a Deployment has no pods, or a canary cannot be available as a whole.
+pub(super) fn failure(object: &KubeDeployment) -> Option<Cause> {
+    if !is_whole(object) {
+        return Some(Cause {
+            reason: "StrategyChanged".to_owned(),
+            message: "spec.strategy was changed, and a canary is available as a whole only with maxUnavailable 0"
+                .to_owned(),
+        });
+    }
+    let conditions = object.status.as_ref()?.conditions.as_ref()?;
+    let failure = conditions
+        .iter()
+        .find(|c| c.type_ == "ReplicaFailure" && c.status == "True")?;
+    Some(cause("FailedCreate", failure.message.as_deref()))
+}
+
+/// Whether "available" means all of the Deployment, as it does for every canary that nobody changed.
+fn is_whole(object: &KubeDeployment) -> bool {
+    if !is_kanary(object.metadata.labels.as_ref()) {
+        return true;
+    }
+    let strategy = object.spec.as_ref().and_then(|spec| spec.strategy.as_ref());
+    let Some(strategy) = strategy.filter(|strategy| strategy.type_.as_deref() != Some("Recreate")) else {
+        return true;
+    };
+    let rolling = strategy.rolling_update.as_ref();
+    match rolling.and_then(|rolling| rolling.max_unavailable.as_ref()) {
+        Some(IntOrString::Int(number)) => *number == 0,
+        Some(IntOrString::String(share)) => share.trim_end_matches('%') == "0",
+        // The default is a quarter.
+        None => false,
+    }
+}
+
+/// When a rollout under way last made progress.
+pub(super) fn progressed(object: &KubeDeployment) -> Option<Timestamp> {
+    let conditions = object.status.as_ref()?.conditions.as_ref()?;
+    let progressing = conditions.iter().find(|condition| condition.type_ == "Progressing")?;
+    let at = progressing.last_update_time.as_ref().map(|time| time.0);
+    at.filter(|_| is_observed(object) && !rolled_out(object))
+}
+
+/// Why pods of the present spec cannot be created.
+pub(super) fn replica_failure(object: &KubeDeployment) -> Option<String> {
+    let conditions = object.status.as_ref()?.conditions.as_ref()?;
+    let failure = conditions
+        .iter()
+        .find(|condition| condition.type_ == "ReplicaFailure")?;
+    let stands = failure.status == "True" && is_observed(object);
+    stands.then(|| {
+        failure
+            .message
+            .clone()
+            .or_else(|| failure.reason.clone())
+            .unwrap_or_default()
+    })
+}
+
+pub(super) fn condition<'a>(object: &'a KubeDeployment, kind: &str) -> Option<(&'a str, &'a str, Option<Timestamp>)> {
+    let conditions = object.status.as_ref()?.conditions.as_ref()?;
+    let condition = conditions.iter().find(|condition| condition.type_ == kind)?;
+    let since = condition.last_transition_time.as_ref().map(|time| time.0);
+    Some((
+        &condition.status,
+        condition.reason.as_deref().unwrap_or_default(),
+        since,
+    ))
+}
+
+/// Since when a Deployment is, or is not, available, as its controller said last. That it has not seen the newest spec
+/// yet (a new number of replicas) does not make an available Deployment unavailable.
+pub(super) fn availability(object: &KubeDeployment) -> (Option<Timestamp>, Option<Timestamp>) {
+    let available = object.status.as_ref().and_then(|status| status.available_replicas);
+    match condition(object, "Available") {
+        // A Deployment that was scaled to nothing counts as available, and proves nothing.
+        Some(("True", _, since)) if available.unwrap_or_default() > 0 && is_whole(object) => (since, None),
+        Some((_, _, since)) => (None, since),
+        None => (None, None),
+    }
+}
+
+pub(super) fn is_observed(object: &KubeDeployment) -> bool {
+    let observed = object.status.as_ref().and_then(|status| status.observed_generation);
+    observed.unwrap_or_default() >= object.metadata.generation.unwrap_or_default()
+}
+
+/// As `kubectl rollout status` sees it: every replica is of the present template and available, and no other is left.
+pub(super) fn rolled_out(object: &KubeDeployment) -> bool {
+    let wanted = object.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let Some(status) = object.status.as_ref().filter(|_| is_observed(object)) else {
+        return false;
+    };
+    let is_wanted = |count: Option<i32>| count.unwrap_or_default() == wanted;
+    is_wanted(status.updated_replicas) && is_wanted(status.replicas) && is_wanted(status.available_replicas)
+}

@@ -1,0 +1,30 @@
+//! Which Kanary.
+
+use std::fmt;
+
+use crate::api::KanaryKind;
+
+/// Which Kanary: kind, namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// Kind of the Kanary.
+    pub kind: KanaryKind,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Key {
+    /// The Kanary of a kind at a place: its namespace and name.
+    #[must_use]
+    pub fn at(kind: KanaryKind, (namespace, name): (String, String)) -> Self {
+        Self { kind, namespace, name }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.kind, self.namespace, self.name)
+    }
+}

@@ -1,0 +1,256 @@
+//! The verdict is good: the target gets the template, once, and it is found out whether it has it.
+//!
+//! What counts is the template that the target has. Where this controller made the promotion it knows from the reply what
+//! that is. Where it does not (it was restarted, another replica made it, or there was no reply), the API server is asked
+//! what it would make of the template, by a dry run.
+
+use super::{
+    activate::{self, Problem, target_changed_message},
+    decide::{Step, fail},
+    decision::{Action, Decision, Need},
+    observation::{Deployment, Likeness, LiveTarget, Promotion},
+    rollout::{self, end_dry_run},
+    run::{set_problem, speaks_against},
+    services,
+    status::{Draft, RECONCILING, SUCCEEDED, find},
+};
+
+/// Reason of a failure because somebody else changed the target. It says nothing about the template.
+pub(super) const TARGET_CHANGED: &str = "TargetChanged";
+
+/// What became of the promotion.
+enum Standing {
+    /// It was not made.
+    Open,
+    /// The target has the template.
+    Promoted,
+    /// It was made, and the target has another template.
+    Replaced(String),
+    /// That has to be read first.
+    Unclear(Need),
+    /// What was read is newer than what the watch told: it will tell.
+    Ahead,
+}
+
+/// Promotes the target, waits for it to roll out, and says so. A dry-run only cleans up.
+pub(super) fn promote(step: &Step<'_>) -> Decision {
+    // A dry-run that has ended stays ended, whatever becomes of its spec.
+    if step.canary.status.completed_at.is_some() {
+        return rollout::clean_up(step);
+    }
+    let mut draft = step.draft();
+    promoting(step, &mut draft);
+    let target = step.seen.target.as_ref().filter(|target| !target.deleting);
+    let is_known = given(step).is_some() || target.is_some_and(|target| is_marked_so(step, target));
+    if !is_known {
+        // What is promoted is with the Deployment controller: a pause, or an edit, holds nothing any more.
+        match speaks_against(step, &draft) {
+            Some(failure) if target.is_none() || step.seen.promotion == Promotion::NotYet => {
+                return failure.end(step, draft);
+            }
+            // Whether it was promoted already has to be read first.
+            Some(_) => {}
+            None => {
+                if let Some(decision) = held(step, draft.clone(), target) {
+                    return decision;
+                }
+            }
+        }
+    }
+    let Some(target) = target else {
+        return without_target(step, draft);
+    };
+    match standing(step, target) {
+        Standing::Open => update(step, draft, target),
+        Standing::Promoted => rollout::conclude(step, draft, target),
+        Standing::Replaced(why) => fail(step, draft, TARGET_CHANGED, &why),
+        Standing::Unclear(need) => Decision::needing(need),
+        Standing::Ahead => Decision::default(),
+    }
+}
+
+/// The controller is about to update the target, or waits for it to roll out.
+pub(super) fn promoting(step: &Step<'_>, draft: &mut Draft) {
+    let why = format!(
+        "Deployment {} gets the template, and the run ends once all its replicas run it",
+        step.spec.target
+    );
+    draft.set(RECONCILING, true, "Promoting", why);
+}
+
+fn without_target(step: &Step<'_>, mut draft: Draft) -> Decision {
+    let name = &step.spec.target;
+    let message = match &step.seen.target {
+        Some(_) => format!("Deployment {name} is being deleted: create it again once it is gone"),
+        None if given(step).is_some() => format!("Deployment {name} was updated and is gone: create it again"),
+        None => format!("Deployment {name} is gone, so it cannot be updated: create it again"),
+    };
+    set_problem(&mut draft, Some(&Problem::new("TargetNotFound", message)));
+    if step.spec.paused {
+        let why = format!("spec.paused is true: Deployment {name} is not updated");
+        draft.set(RECONCILING, false, "Paused", why);
+    }
+    step.write(draft)
+}
+
+/// Why the promotion cannot be made now, if it is known that it was not made yet. (If that is not known, the target is read
+/// first.)
+fn held(step: &Step<'_>, mut draft: Draft, target: Option<&Deployment>) -> Option<Decision> {
+    if let Some(problem) = step.unsound() {
+        set_problem(&mut draft, Some(&problem));
+        return Some(step.write(draft));
+    }
+    if target.is_none() {
+        return Some(without_target(step, draft));
+    }
+    if step.spec.paused {
+        set_problem(&mut draft, None);
+        let why = format!("spec.paused is true: Deployment {} is not updated", step.spec.target);
+        draft.set(RECONCILING, false, "Paused", why);
+        return Some(step.write(draft));
+    }
+    if let Some((problem, wake)) = services::before_promotion(step) {
+        set_problem(&mut draft, Some(&problem));
+        return Some(Decision {
+            wake,
+            ..step.write(draft)
+        });
+    }
+    let refusal = step.refused()?;
+    let problem = Problem::new(&refusal.reason, refusal.message.clone());
+    set_problem(&mut draft, Some(&problem));
+    Some(Decision {
+        wake: Some(refusal.retry_at),
+        ..step.write(draft)
+    })
+}
+
+/// Hash of the template that this run gave the target, as far as it is known.
+pub(super) fn given<'a>(step: &Step<'a>) -> Option<&'a String> {
+    match &step.seen.promotion {
+        Promotion::Done { template_hash, .. } => Some(template_hash),
+        Promotion::NotYet | Promotion::Unknown => step.canary.status.promoted_hash.as_ref(),
+    }
+}
+
+/// Whether the annotations of a target name this run.
+fn is_marked(step: &Step<'_>, promoted_by: Option<&String>, created_by: Option<&String>) -> bool {
+    let marker = step.canary.marker(step.spec);
+    promoted_by == Some(&marker) || created_by == Some(&marker)
+}
+
+fn is_marked_so(step: &Step<'_>, target: &Deployment) -> bool {
+    is_marked(step, target.promoted_by.as_ref(), target.created_by.as_ref())
+}
+
+fn standing(step: &Step<'_>, target: &Deployment) -> Standing {
+    if let Some(given) = given(step) {
+        return if *given == target.template_hash {
+            Standing::Promoted
+        } else {
+            Standing::Replaced(replaced(step))
+        };
+    }
+    let Some(live) = &step.seen.live_target else {
+        let known = step.seen.promotion == Promotion::NotYet && !is_marked_so(step, target);
+        return if known {
+            Standing::Open
+        } else {
+            Standing::Unclear(Need::LiveTarget)
+        };
+    };
+    let marked = is_marked(step, live.promoted_by.as_ref(), live.created_by.as_ref());
+    if step.seen.promotion == Promotion::NotYet && !marked {
+        return Standing::Open;
+    }
+    let as_before = step.canary.status.target_hash.as_ref() == Some(&live.template_hash);
+    let was_promoted = marked || live.was_promoted;
+    // What cannot be run need not be what was promoted: it is not asked what that would change.
+    let is_template =
+        step.spec.is_sound() || step.canary.status.current_hash.as_ref() == Some(&step.spec.template_hash);
+    let likeness = if is_template {
+        step.seen.likeness
+    } else {
+        Likeness::Untold
+    };
+    match likeness {
+        _ if !was_promoted && as_before => unmarked(step, live),
+        Likeness::Unasked => Standing::Unclear(Need::SameTemplate),
+        Likeness::Same if live.template_hash == target.template_hash => Standing::Promoted,
+        Likeness::Same => Standing::Ahead,
+        Likeness::Untold if marked && !(as_before && live.created_by.is_none()) => match live.template_hash {
+            ref hash if *hash == target.template_hash => Standing::Promoted,
+            _ => Standing::Ahead,
+        },
+        Likeness::Other | Likeness::Untold if was_promoted => Standing::Replaced(replaced(step)),
+        // Somebody else changed the target before it was promoted.
+        Likeness::Other | Likeness::Untold => Standing::Open,
+    }
+}
+
+/// A target that nothing marks, with the template from before the run. If it was created after the verdict, nobody knows
+/// whether its predecessor had been promoted: whoever put it there is not overruled.
+fn unmarked(step: &Step<'_>, live: &LiveTarget) -> Standing {
+    let verdict = find(&step.canary.status, SUCCEEDED).map(|succeeded| succeeded.last_transition_time.0);
+    if verdict.is_some_and(|verdict| verdict < live.created) {
+        return Standing::Replaced(format!(
+            "Deployment {} was deleted and created again after the verdict, with another template than this run's; set \
+             spec.retry to another number to run again",
+            step.spec.target
+        ));
+    }
+    Standing::Open
+}
+
+fn replaced(step: &Step<'_>) -> String {
+    format!(
+        "Deployment {} was updated, and somebody replaced its template before it had rolled out; set spec.retry to another \
+         number to run again",
+        step.spec.target
+    )
+}
+
+/// The one write to the target, under the precondition that it still is what was read.
+fn update(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Decision {
+    let Some(live) = &step.seen.live_target else {
+        return Decision::needing(Need::LiveTarget);
+    };
+    if let Some(failure) = speaks_against(step, &draft) {
+        return failure.end(step, draft);
+    }
+    if let Some(decision) = held(step, draft.clone(), Some(target)) {
+        return decision;
+    }
+    if step.spec.dry_run {
+        set_problem(&mut draft, None);
+        end_dry_run(
+            step,
+            &mut draft,
+            "the run became a dry-run before the target was updated",
+        );
+        return step.write(draft);
+    }
+    let started_with = step.canary.status.target_hash.as_ref();
+    let changed = started_with.is_some_and(|started_with| *started_with != live.template_hash);
+    if changed && !step.spec.promote_over_change {
+        return fail(step, draft, TARGET_CHANGED, &target_changed_message(&step.spec.target));
+    }
+    if let Some(problem) = activate::mismatch(step, target) {
+        // A target that was created again may have another selector.
+        set_problem(&mut draft, Some(&problem));
+        return step.write(draft);
+    }
+    Decision {
+        actions: vec![Action::SetTemplate {
+            name: step.spec.target.clone(),
+            uid: live.uid.clone(),
+            former: live.template.clone(),
+            template: step.spec.pod_template(),
+            revision: live.revision.clone(),
+            annotated: live.annotated,
+            marker: step.canary.marker(step.spec),
+            cause: format!("promoted by {}", step.canary.key),
+        }],
+        ..Decision::default()
+    }
+}

@@ -1,0 +1,106 @@
+//! `rollbackOnFailure`: a target that did not become available after its promotion has its former template back.
+//!
+//! The condition `RolledBack` says where that stands. A rollback is begun with the status that ends the run, replaces only
+//! the template that this run had promoted, and is never begun again once the condition says how it ended.
+
+use super::{
+    decide::{Step, fail},
+    decision::{Action, Decision, Need},
+    observation::Deployment,
+    promotion::TARGET_CHANGED,
+    rollout::NOT_AVAILABLE,
+    status::{Draft, ROLLED_BACK, find},
+};
+
+/// Reason of `RolledBack` from the verdict until it is known what became of the rollback.
+const PENDING: &str = "Pending";
+
+/// Ends the run as failed. The rollback follows once this is in the status that is read.
+pub(super) fn begin(step: &Step<'_>, mut draft: Draft, message: &str) -> Decision {
+    let why = format!(
+        "Deployment {} is about to get its former template back",
+        step.spec.target
+    );
+    draft.set(ROLLED_BACK, false, PENDING, why);
+    let message = format!("{message}; the former template is put back, if the rollout history has one");
+    fail(step, draft, NOT_AVAILABLE, &message)
+}
+
+/// What is to be done about a rollback that was begun; `None` if nothing is, or not now.
+pub(super) fn decide(step: &Step<'_>) -> Option<Decision> {
+    let condition = find(&step.canary.status, ROLLED_BACK)?;
+    if condition.status == "True" || condition.reason != PENDING {
+        return None;
+    }
+    let name = &step.spec.target;
+    if !step.spec.rollback {
+        let why = format!("spec.rollout.rollbackOnFailure is false now: Deployment {name} keeps its template");
+        return Some(over(step, false, "NotWanted", why));
+    }
+    let target = step.seen.target.as_ref().filter(|target| !target.deleting);
+    let Some(target) = target else {
+        let why = format!("Deployment {name} is gone: there is nothing to roll back");
+        return Some(over(step, false, "TargetNotFound", why));
+    };
+    if target.promoted_by == Some(restored(step)) {
+        let why = format!("Deployment {name} has the template back that it had before the promotion");
+        return Some(over(step, true, "TemplateRestored", why));
+    }
+    if !is_ours(step, target.promoted_by.as_ref(), &target.template_hash) {
+        let why = format!(
+            "Deployment {name} no longer has the template that this run promoted, or another run has promoted it since: it is \
+             left alone"
+        );
+        return Some(over(step, false, TARGET_CHANGED, why));
+    }
+    if step.seen.no_former_template {
+        let why = format!(
+            "the rollout history of Deployment {name} has no other template: it keeps the one that was promoted"
+        );
+        return Some(over(step, false, "NoFormerTemplate", why));
+    }
+    if step.refused().is_some() {
+        return None;
+    }
+    Some(put_back(step, target))
+}
+
+/// The annotation of a target that was rolled back.
+fn restored(step: &Step<'_>) -> String {
+    format!("{}/rolled-back", step.canary.marker(step.spec))
+}
+
+/// Whether a target still is what this run made of it. Its annotation may be gone; another one names another promotion.
+fn is_ours(step: &Step<'_>, promoted_by: Option<&String>, template_hash: &String) -> bool {
+    let by_another = promoted_by.is_some_and(|by| *by != step.canary.marker(step.spec));
+    !by_another && step.canary.status.promoted_hash.as_ref() == Some(template_hash)
+}
+
+fn over(step: &Step<'_>, done: bool, reason: &str, why: String) -> Decision {
+    let mut draft = step.draft();
+    draft.set(ROLLED_BACK, done, reason, why);
+    step.write(draft)
+}
+
+fn put_back(step: &Step<'_>, target: &Deployment) -> Decision {
+    let (Some(live), Some(former)) = (&step.seen.live_target, &step.seen.former_template) else {
+        return Decision::needing(Need::FormerTemplate);
+    };
+    if live.uid != target.uid || !is_ours(step, live.promoted_by.as_ref(), &live.template_hash) {
+        // The watch is behind, and will tell.
+        return Decision::default();
+    }
+    Decision {
+        actions: vec![Action::SetTemplate {
+            name: step.spec.target.clone(),
+            uid: live.uid.clone(),
+            former: live.template.clone(),
+            template: former.clone(),
+            revision: live.revision.clone(),
+            annotated: live.annotated,
+            marker: restored(step),
+            cause: format!("rolled back by {}", step.canary.key),
+        }],
+        ..Decision::default()
+    }
+}

@@ -1,0 +1,302 @@
+//! After the promotion it is the target's template that counts, not who put it there.
+
+use expect_test::expect;
+
+use super::check;
+
+#[test]
+fn a_target_that_is_replaced_by_one_with_the_same_template_is_updated() {
+    check(
+        "
+        status: {phase: Succeeded}
+        seen: {canary: {available: +0s}, target: {template: t2, created: +15m}, promotion: t2}
+        now: +16m
+        ",
+        expect![[r#"
+            phase Succeeded → DeploymentUpdated
+            Activated=False DeploymentUpdated: the run has ended
+            Reconciling=False DeploymentUpdated: the run has ended
+            DeploymentUpdated=True TargetRolledOut: Deployment myapp runs the template on all its replicas
+            verdicts removed
+            promotedHash of t2
+            completedAt +16m0s
+            shows DeploymentUpdated 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_target_without_our_annotation_and_with_the_promoted_template_rolls_out() {
+    check(
+        "
+        status: {phase: Succeeded}
+        seen: {canary: {available: +0s}, target: {template: t2, rolledOut: false}, promotion: t2}
+        now: +1m
+        ",
+        expect![[r#"
+            wake at +2m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_promoted_target_that_is_gone_may_come_back() {
+    check(
+        "
+        status: {phase: Succeeded}
+        seen: {canary: {available: +0s}, target: null, promotion: t2}
+        now: +1m
+        ",
+        expect![[r#"
+            Reconciling=False TargetNotFound: Deployment myapp was updated and is gone: create it again
+            Errored=True TargetNotFound: Deployment myapp was updated and is gone: create it again
+            Stalled=True TargetNotFound: Deployment myapp was updated and is gone: create it again
+            verdicts removed
+            shows Errored 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn who_does_not_know_what_it_promoted_reads_the_target() {
+    check(
+        "
+        status: {phase: Succeeded}
+        seen: {canary: {available: +0s}, target: {promotedBy: this run, template: t2}, promotion: unknown}
+        now: +16m
+        ",
+        expect![[r#"
+            read LiveTarget
+        "#]],
+    );
+}
+
+#[test]
+fn who_does_not_know_what_it_promoted_asks_what_the_template_would_change() {
+    check(
+        "
+        status: {phase: Succeeded}
+        seen: {canary: {available: +0s}, target: {promotedBy: this run, template: t2}, live: {template: t2, promotedBy: this run}, promotion: unknown}
+        now: +16m
+        ",
+        expect![[r#"
+            read SameTemplate
+        "#]],
+    );
+}
+
+#[test]
+fn a_promotion_without_a_reply_of_the_template_that_the_target_had_is_one() {
+    check(
+        "
+        status: {phase: Succeeded}
+        seen: {canary: {available: +0s}, target: {promotedBy: this run, template: t1}, live: {template: t1, promotedBy: this run}, promotion: unknown, likeness: same}
+        now: +16m
+        ",
+        expect![[r#"
+            phase Succeeded → DeploymentUpdated
+            Activated=False DeploymentUpdated: the run has ended
+            Reconciling=False DeploymentUpdated: the run has ended
+            DeploymentUpdated=True TargetRolledOut: Deployment myapp runs the template on all its replicas
+            verdicts removed
+            promotedHash of t1
+            completedAt +16m0s
+            shows DeploymentUpdated 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_promotion_without_a_reply_that_somebody_put_back_is_told() {
+    check(
+        "
+        status: {phase: Succeeded}
+        seen: {canary: {available: +0s}, target: {promotedBy: this run, template: t1}, live: {template: t1, promotedBy: this run}, promotion: unknown, likeness: other}
+        now: +16m
+        ",
+        expect![[r#"
+            phase Succeeded → Failed
+            Activated=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
+            Failed=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
+            Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
+            verdicts removed
+            completedAt +16m0s
+            shows Failed 16m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_template_that_somebody_put_over_a_promotion_without_a_reply_does_not_count_as_updated() {
+    check(
+        "
+        status: {phase: Succeeded}
+        seen: {canary: {available: +0s}, target: {promotedBy: this run, template: t7}, live: {template: t7, promotedBy: this run}, promotion: unknown, likeness: other}
+        now: +16m
+        ",
+        expect![[r#"
+            phase Succeeded → Failed
+            Activated=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
+            Failed=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
+            Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
+            verdicts removed
+            completedAt +16m0s
+            shows Failed 16m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn the_promoted_template_without_our_annotation_counts_as_updated_after_a_restart() {
+    check(
+        "
+        status: {phase: Succeeded}
+        seen: {canary: {available: +0s}, target: {template: t2}, live: {template: t2}, promotion: unknown, likeness: same}
+        now: +16m
+        ",
+        expect![[r#"
+            phase Succeeded → DeploymentUpdated
+            Activated=False DeploymentUpdated: the run has ended
+            Reconciling=False DeploymentUpdated: the run has ended
+            DeploymentUpdated=True TargetRolledOut: Deployment myapp runs the template on all its replicas
+            verdicts removed
+            promotedHash of t2
+            completedAt +16m0s
+            shows DeploymentUpdated 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_target_that_was_created_again_after_the_verdict_as_it_was_is_not_overruled_by_who_does_not_know_whether_it_promoted()
+ {
+    check(
+        "
+        status: {phase: Succeeded}
+        seen: {canary: {available: +0s}, live: {created: +5s}, promotion: unknown}
+        now: +16m
+        ",
+        expect![[r#"
+            phase Succeeded → Failed
+            Activated=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Succeeded=False TargetChanged: Deployment myapp was deleted and created again after the verdict, with another template than this run's; set spec.retry to another number to run again
+            Failed=True TargetChanged: Deployment myapp was deleted and created again after the verdict, with another template than this run's; set spec.retry to another number to run again
+            Stalled=True TargetChanged: Deployment myapp was deleted and created again after the verdict, with another template than this run's; set spec.retry to another number to run again
+            verdicts removed
+            completedAt +16m0s
+            shows Failed 16m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn where_a_policy_keeps_the_api_server_from_telling_the_annotation_counts() {
+    check(
+        "
+        status: {phase: Succeeded}
+        seen: {canary: {available: +0s}, target: {promotedBy: this run, template: t2}, live: {template: t2, promotedBy: this run}, promotion: unknown, likeness: untold}
+        now: +16m
+        ",
+        expect![[r#"
+            phase Succeeded → DeploymentUpdated
+            Activated=False DeploymentUpdated: the run has ended
+            Reconciling=False DeploymentUpdated: the run has ended
+            DeploymentUpdated=True TargetRolledOut: Deployment myapp runs the template on all its replicas
+            verdicts removed
+            promotedHash of t2
+            completedAt +16m0s
+            shows DeploymentUpdated 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn where_a_policy_keeps_the_api_server_from_telling_the_template_from_before_counts_as_put_back() {
+    check(
+        "
+        status: {phase: Succeeded}
+        seen: {canary: {available: +0s}, target: {promotedBy: this run, template: t1}, live: {template: t1, promotedBy: this run}, promotion: unknown, likeness: untold}
+        now: +16m
+        ",
+        expect![[r#"
+            phase Succeeded → Failed
+            Activated=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
+            Failed=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
+            Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
+            verdicts removed
+            completedAt +16m0s
+            shows Failed 16m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_stored_hash_of_the_promoted_template_needs_no_further_question() {
+    check(
+        "
+        status: {phase: Succeeded, promotedHash: t2}
+        seen: {canary: {available: +0s}, target: {template: t2}, promotion: unknown}
+        now: +16m
+        ",
+        expect![[r#"
+            phase Succeeded → DeploymentUpdated
+            Activated=False DeploymentUpdated: the run has ended
+            Reconciling=False DeploymentUpdated: the run has ended
+            DeploymentUpdated=True TargetRolledOut: Deployment myapp runs the template on all its replicas
+            verdicts removed
+            completedAt +16m0s
+            shows DeploymentUpdated 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_target_that_changed_leaves_the_template_runnable_after_another_one() {
+    check(
+        "
+        status: {template: other, phase: Failed, failedTemplates: null, conditions: {Failed: 'True TargetChanged: x'}}
+        now: +1h
+        ",
+        expect![[r#"
+            phase Failed → Scheduled
+            Scheduled=True NewRun: spec.template changed: a new run starts (since +0s)
+            Reconciling=True NewRun: a new run starts
+            Activated removed
+            Traffic removed
+            Running removed
+            Stalled removed
+            Failed removed
+            run 2
+            verdicts removed
+            initialDelay removed
+            validationPeriod removed
+            startTime removed
+            availableAt removed
+            validationStartTime removed
+            deadline removed
+            completedAt removed
+            shows Scheduled 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_run_that_ended_because_the_target_changed_does_not_begin_again_by_itself() {
+    check(
+        "
+        status: {phase: Failed, failedTemplates: null, conditions: {Failed: 'True TargetChanged: x', Stalled: 'True TargetChanged: x'}}
+        seen: {target: {template: t7}}
+        now: +1h
+        ",
+        expect![[r#"
+            nothing
+        "#]],
+    );
+}
