@@ -110,7 +110,7 @@ impl Context {
             memory: &self.memory,
         };
         let mut seen = observer.observe(canary, &canary.spec, now).await?;
-        // What was read tells the time as well: a clock that was wrong is right by now.
+        // What was read took its time, and tells the time as well: a clock that was wrong is right by now.
         let mut now = self.clock.now();
         let mut decision = (self.decide)(canary, &seen, now);
         for _ in 0..READS {
@@ -127,20 +127,24 @@ impl Context {
             decision = (self.decide)(canary, &seen, now);
         }
         self.metrics.decisions.inc();
-        if !decision.actions.is_empty() && self.was_behind(&observer, canary, right).await? {
-            return Ok(Next::Again);
+        if !decision.actions.is_empty() && !self.is_current(canary, right) {
+            if self.refresh(&observer, canary, right).await? {
+                return Ok(Next::Again);
+            }
+            now = self.clock.now();
+            decision = (self.decide)(canary, &seen, now);
+            if decision.needs.is_some() {
+                return Ok(Next::Again);
+            }
         }
         self.apply(canary, &seen, decision, now, right).await
     }
 
-    /// Whether a Kanary is another than was known. The watch of whoever takes over may be behind what the former owner did last,
+    /// Whether a Kanary was read under this epoch. The watch of whoever takes over may be behind what the former owner did last,
     /// and an action, unlike a status, is not refused for that: so before the first one under an epoch the Kanary is read.
-    async fn was_behind(&self, observer: &Observer<'_>, canary: &Canary, right: Right) -> Result<bool, ApiError> {
+    fn is_current(&self, canary: &Canary, right: Right) -> bool {
         let is_current = |epoch| self.memory.is_current(&canary.key, epoch);
-        if right.epoch.is_none_or(is_current) {
-            return Ok(false);
-        }
-        self.refresh(observer, canary, right).await
+        right.epoch.is_none_or(is_current)
     }
 
     /// Reads a Kanary. Whether it is another than was known.
@@ -367,3 +371,6 @@ fn label(action: &Action) -> &'static str {
         Action::Delete { .. } => "delete",
     }
 }
+
+#[cfg(test)]
+mod tests;
