@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     CONFIG_MAP, DEPLOYMENT, KANARY, LEASE, Process, ROLE_BINDING, World, config_map, create_fleet, fleet_ends, kanary,
-    phase, poll,
+    message, phase, poll, reason,
 };
 
 /// Kanaries that are under way when replicas die.
@@ -296,6 +296,45 @@ async fn replicas_that_count_the_shards_otherwise_wait_for_the_others_to_end() {
     .await;
     assert!(of_eight.terminate().await.success());
     of_sixteen.ready().await;
+}
+
+#[tokio::test]
+async fn a_kanary_whose_epoch_was_forged_is_left_alone_says_so_and_costs_no_shard() {
+    let world = World::unserved("forged").await;
+    grant(&world).await;
+    // One shard, so that the other Kanary suffers if it is given up.
+    let one = Process::start_replica(&world, "one", "30s", &["--shards", "1"]);
+    one.ready().await;
+    for target in ["app", "other"] {
+        world.target(target, 1).await;
+    }
+    world.kanary("batman", "app", waits_for_a_word()).await;
+    world.phase("batman", "Running").await;
+    let forged = Patch::Merge(json!({"status": {"epoch": i32::MAX}}));
+    let (api, params) = (world.api(&KANARY), PatchParams::default());
+    let patched = api.patch_status("batman", &params, &forged).await;
+    patched.expect("the schema allows it");
+    let told =
+        |kanary: &Value| reason(kanary, "Errored") == "EpochForged" && reason(kanary, "Stalled") == "EpochForged";
+    let told = world.until(&KANARY, "batman", "its epoch is reported", told).await;
+    assert_eq!(told["status"]["epoch"], i32::MAX);
+    assert!(message(&told, "Errored").contains("create it again"), "{told:#}");
+
+    // A verdict for it is not acted on, while another of the same shard lives its whole life.
+    world.edit("batman", json!({"verdict": "valid"})).await;
+    world.kanary("robin", "other", waits_for_a_word()).await;
+    world.edit("robin", json!({"verdict": "valid"})).await;
+    world.ends("robin", "DeploymentUpdated").await;
+    assert_eq!(world.get(&DEPLOYMENT, "app").await["metadata"]["generation"], 1);
+    let seen = |kanary: &Value| kanary["status"]["observedGeneration"] == 2;
+    let kept = world.until(&KANARY, "batman", "its edit was seen", seen).await;
+    assert_eq!(
+        kept["status"]["conditions"], told["status"]["conditions"],
+        "it is told once"
+    );
+    let (_, text) = one.page("/readyz").await.unwrap();
+    let none_lost = "handovers: taken 1, released 0, lost 0, seized 0\n";
+    assert!(text.contains(none_lost), "{text}");
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ mod dry_run;
 mod edited_badly;
 mod edited_periods;
 mod failed_templates;
+mod forged_epoch;
 mod forward;
 mod input;
 mod input_traffic;
