@@ -6,6 +6,7 @@
 
 mod announce;
 mod effect;
+mod send;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -20,12 +21,13 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
+    api::{DeleteParams, Patch, PostParams, Preconditions, PropagationPolicy},
     core::Request,
 };
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 
+use self::send::{of, patch_params};
 use crate::{
     api::{Kanary, KanaryStatus, names::FIELD_MANAGER},
     cache::{Cache, Cached, template_hash},
@@ -135,10 +137,8 @@ impl Writer {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PostParams::default()
         };
-        let request = Request::new(K::url_path(&(), Some(namespace))).create(&params, body);
-        let mut request = request.map_err(|e| failed(kube::Error::BuildRequest(e)))?;
-        request.extensions_mut().insert("create");
-        match self.fence.write(right, self.client.request::<K>(request)).await {
+        let request = of::<K>(namespace).create(&params, body);
+        match self.send::<K>(request, "create", right).await {
             Ok(created) => {
                 K::put(&self.cache, &created);
                 Ok(Some(created))
@@ -165,15 +165,10 @@ impl Writer {
     where
         K: Cached + Resource<Scope = kube::core::NamespaceResourceScope> + DeserializeOwned,
     {
-        let api = self.api::<K>(namespace);
-        let params = PatchParams {
-            field_manager: Some(FIELD_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
+        let request = of::<K>(namespace).patch(name, &patch_params(), &patch);
         // A pod that cannot leave by its labels in time leaves in another way.
         let limit = CALL_TIMEOUT / if K::kind(&()) == "Pod" { 2 } else { 1 };
-        let call = within(limit, api.patch(name, &params, &patch));
-        let patched = self.fence.write(right, call).await;
+        let patched = within(limit, self.send::<K>(request, "patch", right)).await;
         let patched = patched.map_err(|error| ApiError::new(verb, K::kind(&()), namespace, name, error))?;
         K::put(&self.cache, &patched);
         Ok(patched)
@@ -191,8 +186,9 @@ impl Writer {
             }),
             ..DeleteParams::default()
         };
-        let api = self.api::<K>(namespace);
-        let deleted = self.fence.write(right, api.delete(name, &params)).await.map(|_| ());
+        let request = of::<K>(namespace).delete(name, &params);
+        // The answer is the object or a Status.
+        let deleted = self.send::<IgnoredAny>(request, "delete", right).await.map(drop);
         let deleted = deleted.map_err(|error| ApiError::new("delete", K::kind(&()), namespace, name, error));
         self.gone_is_done::<K>(deleted, namespace, name, uid)
     }
@@ -246,14 +242,15 @@ impl Writer {
             json!({"op": "add", "path": "/status", "value": &status}),
         ];
         let patch = json_patch(patch).map_err(|e| failed(kube::Error::SerdeError(e)))?;
-        let api: Api<Kanary> = Api::namespaced_with(self.client.clone(), namespace, kind);
-        let params = PatchParams {
-            field_manager: Some(FIELD_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        let written = self.fence.write(right, api.patch_status(name, &params, &patch)).await;
+        let request = Request::new(Kanary::url_path(kind, Some(namespace)));
+        let request = request.patch_subresource("status", name, &patch_params(), &patch);
+        let written = self.send::<Kanary>(request, "patch_status", right).await;
         let written = written.map_err(|error| failed(error).into_transient());
-        if written.as_ref().is_err_and(|error| error.class() == Class::Fenced) {
+        if written
+            .as_ref()
+            .is_err_and(|error| error.class() == Class::Fenced && error.is_answer())
+        {
+            // One that was not sent, because the session was not renewed in time, says nothing about who owns the shard.
             self.fence.distrust(right);
         }
         if written.as_ref().is_err_and(ApiError::is_not_found) {

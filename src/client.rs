@@ -1,22 +1,40 @@
-//! The client of the API server: one attempt for each call, a limit to the wait for its answer, and the cluster's time from
-//! every reply.
+//! The client of the API server: one attempt for each call, a limit to the wait for its answer, the cluster's time from every
+//! reply, and a gate for requests that may be sent only as long as a right lasts.
 
-use std::time::Duration;
+pub mod gate;
+mod pool;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use http::{
-    Response,
+    Request, Response,
     header::{DATE, HeaderValue, USER_AGENT},
 };
 use jiff::{Timestamp, fmt::rfc2822};
-use kube::{Client, Config, client::ClientBuilder};
-use tower::{Service, layer::layer_fn, util::MapFuture};
+use kube::{
+    Client, Config,
+    client::{Body, ClientBuilder},
+};
+use tower::{
+    BoxError, Service,
+    layer::layer_fn,
+    util::{BoxCloneService, BoxService, MapFuture},
+};
 
+use self::{gate::Permit, pool::Reply};
 use crate::clock::Clock;
 
 /// A client that tells `clock` what time the API server says it is, and the API server which replica asks: its audit log
 /// has that as `userAgent`.
 ///
-/// The client does not repeat calls by itself: what follows a failed call is decided anew, from what is seen then.
+/// The client does not repeat calls by itself: what follows a failed call is decided anew, from what is seen then. Of a request
+/// that has a [`Permit`] no byte is sent after the permit has ended.
 ///
 /// # Errors
 ///
@@ -26,7 +44,41 @@ pub fn connect(mut config: Config, clock: Clock, identity: &str) -> kube::Result
     config.default_retry = false;
     // Watches end by their own timeout; a read timeout below it would cut them off and cost a request each time.
     let learn = layer_fn(move |service| learning(service, clock.clone()));
-    Ok(ClientBuilder::try_from(config)?.with_layer(&learn).build())
+    let gated = pool::service(&config)?;
+    let route = layer_fn(move |plain| Routed {
+        plain,
+        gated: gated.clone(),
+    });
+    Ok(ClientBuilder::try_from(config)?
+        .with_layer(&route)
+        .with_layer(&learn)
+        .build())
+}
+
+/// Requests that have a permit go through connections that have gates. One client for both, so that no write can be given to the
+/// wrong one.
+struct Routed {
+    plain: BoxService<Request<Body>, Reply, BoxError>,
+    gated: BoxCloneService<Request<Body>, Reply, BoxError>,
+}
+
+impl Service<Request<Body>> for Routed {
+    type Response = Reply;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Reply, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        ready!(self.plain.poll_ready(cx))?;
+        self.gated.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if request.extensions().get::<Permit>().is_some() {
+            self.gated.call(request)
+        } else {
+            self.plain.call(request)
+        }
+    }
 }
 
 /// `None` for an identity that no header can hold.
@@ -76,33 +128,4 @@ pub(crate) async fn within<T>(time: Duration, call: impl Future<Output = kube::R
 /// The time that a header `Date` names.
 pub(crate) fn http_date(text: &str) -> Option<Timestamp> {
     Some(rfc2822::parse(text).ok()?.timestamp())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use http::Request;
-    use kube::client::Body;
-    use tower::service_fn;
-
-    use super::*;
-
-    #[test]
-    fn the_date_of_a_reply_is_understood() {
-        let date = http_date("Sun, 22 Nov 2026 01:36:03 GMT");
-        assert_eq!(date, "2026-11-22T01:36:03Z".parse().ok());
-    }
-
-    #[tokio::test]
-    async fn the_replies_of_any_service_correct_the_clock() {
-        let clock = Clock::from_source(|| "2026-11-22T01:00:00Z".parse().unwrap());
-        let service = service_fn(async |_: Request<Body>| {
-            let reply = Response::builder().header(DATE, "Sun, 22 Nov 2026 01:36:03 GMT");
-            Ok::<_, Infallible>(reply.body(Body::empty()).unwrap())
-        });
-        let client = Client::new(learning(service, clock.clone()), "default");
-        client.send(Request::new(Body::empty())).await.unwrap();
-        assert_eq!(clock.now(), "2026-11-22T01:36:03Z".parse().unwrap());
-    }
 }

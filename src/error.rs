@@ -4,7 +4,7 @@ use std::{borrow::Cow, error::Error, time::Duration};
 
 use kube::core::Status;
 
-use crate::{api::EPOCH_RULE, shard::Fenced};
+use crate::{api::EPOCH_RULE, client::gate::Ended, shard::Fenced};
 
 /// A call that failed: which, on what, and why.
 #[derive(Debug, thiserror::Error)]
@@ -141,6 +141,8 @@ impl ApiError {
         let status = match &*self.source {
             kube::Error::Api(status) => status,
             kube::Error::Service(error) if error.is::<Fenced>() => return Class::Fenced,
+            // Of one that was cut off, nobody knows what became.
+            kube::Error::Service(error) if error.downcast_ref() == Some(&Ended::Unsent) => return Class::Fenced,
             _ => return Class::Transient,
         };
         if status.message.contains(EPOCH_RULE) {

@@ -1,10 +1,11 @@
 //! Kubernetes Events.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kube::{Api, api::PostParams};
+use k8s_openapi::{api::events::v1::Event, apimachinery::pkg::apis::meta::v1::MicroTime};
+use kube::api::PostParams;
+use serde::de::IgnoredAny;
 use serde_json::json;
 
-use super::Writer;
+use super::{Writer, send::of};
 use crate::{
     api::names::{GROUP, VERSION},
     canary::{Canary, Key, decision::Notice, hash},
@@ -49,13 +50,9 @@ impl Writer {
             },
         });
         let failed = |error| ApiError::new("create", "Event".into(), namespace, &event_name, error);
-        let event = serde_json::from_value(event).map_err(|e| failed(kube::Error::SerdeError(e)))?;
-        let api: Api<k8s_openapi::api::events::v1::Event> = self.api(namespace);
-        match self
-            .fence
-            .write(right, api.create(&PostParams::default(), &event))
-            .await
-        {
+        let body = serde_json::to_vec(&event).map_err(|e| failed(kube::Error::SerdeError(e)))?;
+        let request = of::<Event>(namespace).create(&PostParams::default(), body);
+        match self.send::<IgnoredAny>(request, "create", right).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
             Err(error) => Err(failed(error)),

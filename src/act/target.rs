@@ -7,7 +7,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::{Writer, json_patch, made};
+use super::{Writer, json_patch, made, send::of};
 use crate::{
     api::names::{CHANGE_CAUSE, FIELD_MANAGER, PROMOTED_BY, REVISION},
     cache::{Cached, template_hash},
@@ -103,9 +103,8 @@ impl Writer {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        let api: Api<Deployment> = self.api(namespace);
-        let tried = self.fence.write(right, api.patch(&spec.target, &params, &patch)).await;
-        match tried.map_err(failed) {
+        let request = of::<Deployment>(namespace).patch(&spec.target, &params, &patch);
+        match self.send::<Deployment>(request, "patch", right).await.map_err(failed) {
             Ok(target) if template_hash(&target) == live.template_hash => Ok(Likeness::Same),
             Ok(_) => Ok(Likeness::Other),
             Err(error) if error.class() == Class::Invalid => Ok(Likeness::Untold),

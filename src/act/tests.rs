@@ -1,4 +1,11 @@
-use std::{convert::Infallible, sync::Mutex, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use http::Response;
 use kube::client::Body;
@@ -6,7 +13,7 @@ use tower::service_fn;
 
 use super::*;
 use crate::{
-    api::KanaryKind,
+    api::{EPOCH_RULE, KanaryKind},
     canary::{
         hash,
         observation::{Likeness, LiveTarget},
@@ -288,4 +295,41 @@ async fn what_a_promotion_changed_is_handed_over_on_top_of_the_version_that_was_
     assert_eq!(asked.lock().unwrap()[1].1, patch);
     let seen = writer.cache.observe(&batman, &batman.spec);
     assert!(!seen.target.unwrap().holds_fields);
+}
+
+#[tokio::test]
+async fn a_status_that_was_not_sent_in_time_says_nothing_about_who_owns_the_shard() {
+    let now = Arc::new(AtomicU64::new(1));
+    let read = now.clone();
+    let time = Monotonic::from_source(move || Duration::from_secs(read.load(Ordering::Relaxed)));
+    let canary = Canary::parse(KanaryKind::Deployment, &batman()).unwrap();
+    let fence = Fence::new(Layout::DEFAULT, time);
+    let shard = fence.layout().shard_of(canary.slot);
+    fence.take(shard, 7);
+    fence.open(shard);
+    fence.renew(Duration::from_secs(10));
+    let right = fence.begin(canary.slot).unwrap();
+    now.store(11, Ordering::Relaxed);
+    let refusal = json!({
+        "kind": "Status", "status": "Failure", "code": 422, "reason": "Invalid", "message": EPOCH_RULE,
+    });
+    let answer = service_fn(move |_: http::Request<Body>| {
+        let body = Body::from(refusal.to_string().into_bytes());
+        async { Ok::<_, Infallible>(Response::builder().status(422).body(body).unwrap()) }
+    });
+    let fence = Arc::new(fence);
+    let client = Client::new(answer, "default");
+    let writer = Writer::new(client, Arc::default(), fence.clone(), "test".to_owned());
+    let status = KanaryStatus::default();
+    let refused = async || {
+        let written = writer
+            .write_status(&canary, &status, right, Timestamp::UNIX_EPOCH)
+            .await;
+        written.unwrap_err().class() == Class::Fenced
+    };
+    assert!(refused().await, "the session was not renewed");
+    fence.renew(Duration::from_secs(20));
+    assert_eq!(fence.begin(canary.slot), Some(right), "the shard is still owned");
+    assert!(refused().await, "by the API server");
+    assert_eq!(fence.begin(canary.slot), None, "somebody has a later epoch");
 }

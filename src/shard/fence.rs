@@ -2,7 +2,9 @@
 //!
 //! A write is sent only for a shard that this process owns, under the epoch with which the decision was begun, and only if
 //! its answer can be waited for before the right to the shard ends. The right ends a margin before anybody else may take the
-//! shard. What was sent and is carried out later all the same is refused by the preconditions that every write has.
+//! shard. A process may be stopped after it passed the fence, so the connection asks once more before each byte leaves
+//! ([`crate::client::gate`]). What was sent and is carried out later all the same is refused by the preconditions that every
+//! write has.
 
 #[cfg(test)]
 mod tests;
@@ -10,12 +12,17 @@ mod tests;
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
+use http::Request;
+
 use super::slot::{Layout, Slot};
-use crate::client::{CALL_TIMEOUT, within};
+use crate::client::{CALL_TIMEOUT, gate::Permit, within};
 
 /// Of a right that ends sooner than this, no use is made: no API server answers that fast under load.
 const LEAST: Duration = Duration::from_millis(100);
@@ -77,7 +84,7 @@ pub struct Right {
 pub struct Fence {
     layout: Layout,
     time: Monotonic,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Debug, Default)]
@@ -124,7 +131,7 @@ impl Fence {
         Self {
             layout,
             time,
-            state: Mutex::default(),
+            state: Arc::default(),
         }
     }
 
@@ -158,6 +165,7 @@ impl Fence {
     }
 
     /// The objects of a shard have been read. Whether it is owned.
+    #[allow(clippy::must_use_candidate, reason = "it is called for what it does")]
     pub fn open(&self, shard: u16) -> bool {
         let mut state = self.lock();
         let held = state.held.get_mut(&shard);
@@ -178,6 +186,7 @@ impl Fence {
     }
 
     /// A shard is not this process's any more. Whether it was.
+    #[allow(clippy::must_use_candidate, reason = "it is called for what it does")]
     pub fn give(&self, shard: u16) -> bool {
         self.lock().held.remove(&shard).is_some()
     }
@@ -245,29 +254,45 @@ impl Fence {
         state.standalone || state.held.contains_key(&self.layout.shard_of(slot))
     }
 
-    /// Sends a write, if `right` still holds, and waits for its answer no longer than that.
+    /// Sends a write, if `right` still holds, and waits for its answer no longer than that. The request is given a permit: no
+    /// byte of it leaves once the right has ended, or nobody waits for its answer any more.
     ///
     /// # Errors
     ///
-    /// [`Fenced`] (as a [`kube::Error::Service`]) if it was not sent; what the API server answered, or that it did not.
-    pub async fn write<T>(&self, right: Right, call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+    /// [`Fenced`], or [`Ended`](crate::client::gate::Ended) (each as a [`kube::Error::Service`]), if it was not sent; what the
+    /// API server answered, or that it did not.
+    pub async fn write<T, F>(
+        &self,
+        right: Right,
+        mut request: Request<Vec<u8>>,
+        send: impl FnOnce(Request<Vec<u8>>) -> F,
+    ) -> kube::Result<T>
+    where
+        F: Future<Output = kube::Result<T>>,
+    {
         let pass = self
             .pass(right)
             .map_err(|fenced| kube::Error::Service(Box::new(fenced)))?;
-        within(pass.time, call).await
+        if let Some(permit) = pass.permit() {
+            request.extensions_mut().insert(permit);
+        }
+        within(pass.time, send(request)).await
     }
 
     fn pass(&self, right: Right) -> Result<Pass<'_>, Fenced> {
         let mut state = self.lock();
+        let now = self.time.now();
         let pass = |time| Pass {
             fence: self,
             right,
             time,
+            ends: now.saturating_add(time),
+            over: Arc::default(),
         };
         let Some(epoch) = right.epoch else {
             return Ok(pass(CALL_TIMEOUT));
         };
-        let left = state.until.saturating_sub(self.time.now());
+        let left = state.until.saturating_sub(now);
         let held = state.held.get_mut(&right.shard);
         let Some(held) = held.filter(|held| held.epoch == epoch && !held.draining) else {
             return Err(Fenced::NotOwned);
@@ -280,8 +305,12 @@ impl Fence {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A write that is under way.
@@ -289,10 +318,35 @@ struct Pass<'a> {
     fence: &'a Fence,
     right: Right,
     time: Duration,
+    /// When the time is over, by the clock that a suspend does not stop.
+    ends: Duration,
+    /// Nobody waits for the answer any more. A shard is given away then, so nothing that is left in a buffer may leave either.
+    over: Arc<AtomicBool>,
+}
+
+impl Pass<'_> {
+    /// What the connection asks. None where there is no other replica.
+    fn permit(&self) -> Option<Permit> {
+        let Self { right, ends, .. } = *self;
+        let epoch = right.epoch?;
+        let (state, time, over) = (self.fence.state.clone(), self.fence.time.clone(), self.over.clone());
+        Some(Permit::new(move || {
+            // A shard that is being given away waits for what is under way, so that counts as held.
+            let is_held = || {
+                lock(&state)
+                    .held
+                    .get(&right.shard)
+                    .is_some_and(|held| held.epoch == epoch)
+            };
+            // The time comes last: nothing else may take time after it was read.
+            !over.load(Ordering::Acquire) && is_held() && time.now() < ends
+        }))
+    }
 }
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
+        self.over.store(true, Ordering::Release);
         let mut state = self.fence.lock();
         let held = state.held.get_mut(&self.right.shard);
         if let Some(held) = held.filter(|held| Some(held.epoch) == self.right.epoch) {

@@ -9,8 +9,9 @@ use std::{
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
+    core::Request,
 };
 use serde_json::json;
 use tokio::{
@@ -198,17 +199,7 @@ impl Labels {
     /// Writes one. Whether that is done with.
     async fn write(&self, key: &Key, stray: &Stray, right: Right) -> bool {
         let Key { kind, namespace, name } = key;
-        let api: Api<Kanary> = Api::namespaced_with(self.client.clone(), namespace, kind);
-        let params = PatchParams {
-            field_manager: Some(FIELD_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        let patch = Patch::Merge(json!({"metadata": {
-            "uid": stray.uid,
-            "resourceVersion": stray.version,
-            "labels": {SLOT: stray.slot.to_string()},
-        }}));
-        let written = self.fence.write(right, api.patch(name, &params, &patch)).await;
+        let written = self.send(key, stray, right).await;
         let written = written.map_err(|error| ApiError::new("label", kind.as_str().into(), namespace, name, error));
         let result = match &written {
             Ok(_) => "ok",
@@ -221,7 +212,7 @@ impl Labels {
         tracing::debug!(key = %key, slot = %stray.slot, result, "label");
         match written {
             Ok(_) => self.forget_if(key, stray),
-            Err(error) if error.is_conflict() => return self.look_again(&api, key, stray).await,
+            Err(error) if error.is_conflict() => return self.look_again(key, stray).await,
             Err(error) => {
                 tracing::warn!(key = %key, error = error.message(), "a label could not be written and is tried again");
                 return false;
@@ -230,9 +221,27 @@ impl Labels {
         true
     }
 
+    async fn send(&self, key: &Key, stray: &Stray, right: Right) -> kube::Result<Kanary> {
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let patch = Patch::Merge(json!({"metadata": {
+            "uid": stray.uid,
+            "resourceVersion": stray.version,
+            "labels": {SLOT: stray.slot.to_string()},
+        }}));
+        let request = Request::new(Kanary::url_path(&key.kind, Some(&key.namespace))).patch(&key.name, &params, &patch);
+        let mut request = request.map_err(kube::Error::BuildRequest)?;
+        request.extensions_mut().insert("patch");
+        let send = |request| self.client.request(request);
+        self.fence.write(right, request, send).await
+    }
+
     /// It is another by now, or gone; its watch may be one of another replica, and never tell this one. Whether it needs no
     /// label of ours any more.
-    async fn look_again(&self, api: &Api<Kanary>, key: &Key, stray: &Stray) -> bool {
+    async fn look_again(&self, key: &Key, stray: &Stray) -> bool {
+        let api: Api<Kanary> = Api::namespaced_with(self.client.clone(), &key.namespace, &key.kind);
         match within(CALL_TIMEOUT, api.get_opt(&key.name)).await {
             Ok(live) => {
                 self.forget_if(key, stray);

@@ -19,7 +19,7 @@ fn shard() -> u16 {
 }
 
 async fn sent(fence: &Fence, right: Right) -> bool {
-    fence.write(right, async { Ok(()) }).await.is_ok()
+    fence.write(right, Request::default(), async |_| Ok(())).await.is_ok()
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn a_shard_that_is_given_away_waits_for_its_last_answer() {
     fence.take(shard(), 1);
     fence.open(shard());
     let right = fence.begin(slot()).unwrap();
-    let under_way = fence.write(right, async {
+    let under_way = fence.write(right, Request::default(), async |_| {
         fence.drain(shard());
         assert!(!fence.is_quiet(shard()));
         Ok(())
@@ -95,9 +95,78 @@ async fn an_answer_is_not_waited_for_longer_than_the_right_lasts() {
     fence.take(shard(), 1);
     fence.open(shard());
     let start = tokio::time::Instant::now();
-    let never = std::future::pending::<kube::Result<()>>();
-    assert!(fence.write(fence.begin(slot()).unwrap(), never).await.is_err());
+    let never = |_| std::future::pending::<kube::Result<()>>();
+    let right = fence.begin(slot()).unwrap();
+    assert!(fence.write(right, Request::default(), never).await.is_err());
     assert_eq!(start.elapsed(), Duration::from_secs(3));
+}
+
+/// A fence behind which the shard is owned until 10 s, and the permit of a write that was sent at 1 s, as its connection sees
+/// it at several moments.
+async fn permit(during: impl FnOnce(&Fence, &AtomicU64, &Permit)) -> Permit {
+    let (fence, now) = fence();
+    fence.renew(Duration::from_secs(10));
+    fence.take(shard(), 1);
+    fence.open(shard());
+    let right = fence.begin(slot()).unwrap();
+    let sent = fence.write(right, Request::default(), async |request| {
+        let permit = request.extensions().get::<Permit>().unwrap().clone();
+        assert!(permit.holds());
+        during(&fence, &now, &permit);
+        Ok(permit)
+    });
+    sent.await.unwrap()
+}
+
+#[tokio::test]
+async fn a_permit_ends_with_the_right_and_is_not_prolonged_by_a_renewal() {
+    permit(|fence, now, permit| {
+        now.store(9_999, Ordering::Relaxed);
+        assert!(permit.holds());
+        fence.renew(Duration::from_secs(30));
+        now.store(10_000, Ordering::Relaxed);
+        assert!(!permit.holds(), "its answer is not waited for any longer");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_permit_ends_with_the_session_and_is_not_revived_by_the_next() {
+    permit(|fence, _, permit| {
+        fence.clear();
+        assert!(!permit.holds());
+        fence.renew(Duration::from_secs(30));
+        fence.take(shard(), 2);
+        fence.open(shard());
+        assert!(!permit.holds(), "the shard is owned under another epoch");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_shard_that_is_being_given_away_lets_what_is_under_way_leave() {
+    permit(|fence, _, permit| {
+        fence.drain(shard());
+        assert!(permit.holds());
+        fence.give(shard());
+        assert!(!permit.holds());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_permit_ends_when_nobody_waits_for_the_answer_any_more() {
+    assert!(!permit(|_, _, _| {}).await.holds());
+}
+
+#[tokio::test]
+async fn without_other_replicas_there_is_no_permit_and_nothing_is_cut_off() {
+    let fence = Fence::standalone();
+    let right = fence.begin(slot()).unwrap();
+    let sent = fence.write(right, Request::default(), async |request| {
+        Ok(request.extensions().get::<Permit>().is_some())
+    });
+    assert!(!sent.await.unwrap());
 }
 
 #[test]
