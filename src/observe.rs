@@ -158,6 +158,15 @@ impl Observer<'_> {
             seen.confirmed = true;
             return Ok(());
         }
+        if need == Need::Target {
+            let api: Api<Deployment> = Api::namespaced(self.client.clone(), &canary.key.namespace);
+            let live = within(CALL_TIMEOUT, api.get_opt(&spec.target)).await;
+            let failed = |error| ApiError::new("get", "Deployment".into(), &canary.key.namespace, &spec.target, error);
+            // For this decision only: others are told by the watch.
+            seen.target = live.map_err(failed)?.as_ref().and_then(Deployment::view);
+            seen.target_confirmed = true;
+            return Ok(());
+        }
         if need == Need::LivePods {
             self.confirm_pods(canary, spec).await?;
             self.memory.mark_pods_confirmed(&canary.key);

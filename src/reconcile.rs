@@ -57,7 +57,7 @@ pub struct Context {
 }
 
 /// What a decision asks for may show that it needs more; no decision needs more readings than this.
-const READS: usize = 3;
+const READS: usize = 6;
 
 /// A turn that may follow at once, until nothing is left to do, is cut off here: a decision that never comes to rest must
 /// not keep a worker.

@@ -176,8 +176,20 @@ fn target_changed(step: &Step<'_>, target: &Deployment) -> Option<Activation> {
         .target_hash
         .as_ref()
         .or_else(|| of_canary.and_then(|canary| canary.target_hash.as_ref()))?;
-    (!step.spec.promote_over_change && *started_with != target.template_hash)
-        .then(|| Activation::failed("TargetChanged", target_changed_message(&step.spec.target)))
+    if step.spec.promote_over_change || *started_with == target.template_hash {
+        return None;
+    }
+    if !step.seen.target_confirmed {
+        // Who takes a run over may know an older target than the one that the run started with.
+        return Some(Activation {
+            needs: Some(Need::Target),
+            ..Activation::default()
+        });
+    }
+    Some(Activation::failed(
+        "TargetChanged",
+        target_changed_message(&step.spec.target),
+    ))
 }
 
 /// What a user reads when somebody else changed the target.

@@ -49,6 +49,8 @@ pub enum Need {
     /// The canary as it is now, before it passes, or fails because it is not available: a watch may be behind without
     /// anybody noticing.
     LiveCanary,
+    /// The target as it is now, before the run fails for what its watch told: the watch may be behind.
+    Target,
     /// The pods of this run as they are now, before a failed canary that is retained counts as out of production.
     LivePods,
     /// The Kanary as it is now, before a canary of another template is taken away: it may be the newer one.

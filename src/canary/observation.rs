@@ -36,6 +36,8 @@ pub struct Observation {
     pub ways: Ways,
     /// The pods of this run were read live once, after its verdict.
     pub pods_confirmed: bool,
+    /// The target was read live for this very decision.
+    pub target_confirmed: bool,
     /// The HorizontalPodAutoscaler that has the canary's name, ours or not.
     pub hpa: Option<Owned>,
     /// One tally for each validation item, in their order.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     activate::{Problem, is_of_later_run, is_of_run, is_ours},
     decide::{Step, end},
-    decision::{Action, Decision, ObjectKind},
+    decision::{Action, Decision, Need, ObjectKind},
     leave::{self, Rest},
     observation::{Deployment, Promotion, Stray},
     rollback,
@@ -101,6 +101,10 @@ fn not_available(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Deci
     );
     draft.status.promoted_hash = Some(target.template_hash.clone());
     if step.spec.rollback && target.created_by != Some(step.canary.marker(step.spec)) {
+        if !step.seen.target_confirmed {
+            // It may have rolled out while the API server could not be reached.
+            return Decision::needing(Need::Target);
+        }
         return rollback::begin(step, draft, &message);
     }
     draft.set(STALLED, true, NOT_AVAILABLE, &message);

@@ -137,6 +137,20 @@ fn a_target_that_changed_during_the_run_ends_it() {
 }
 
 #[test]
+fn a_target_that_seems_to_have_changed_is_read_before_the_run_fails() {
+    check(
+        "
+        status: {phase: Running, targetHash: another}
+        seen: {canary: {available: +0s}, targetConfirmed: false}
+        now: +1m
+        ",
+        expect![[r#"
+            read Target
+        "#]],
+    );
+}
+
+#[test]
 fn a_target_that_changed_before_the_verdict_was_written_is_told_from_the_canarys_annotation() {
     check(
         "

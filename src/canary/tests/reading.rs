@@ -15,11 +15,12 @@ impl Model {
     pub(super) fn decision(&mut self) -> Decision {
         self.seen.live_target = None;
         self.seen.former_template = None;
+        self.seen.target_confirmed = false;
         self.seen.likeness = Likeness::Unasked;
         let forget = self.seen.target.is_some() || self.canary.spec.paused;
         self.seen.target_missing_since = self.seen.target_missing_since.filter(|_| !forget);
         let mut decision = decide(&self.canary, &self.seen, self.now);
-        for _ in 0..3 {
+        for _ in 0..6 {
             let Some(need) = decision.needs else { break };
             self.provide(need);
             decision = decide(&self.canary, &self.seen, self.now);
@@ -33,6 +34,7 @@ impl Model {
         let target = self.seen.target.as_ref();
         match need {
             Need::LiveCanary | Need::LiveKanary => self.seen.confirmed = true,
+            Need::Target => self.seen.target_confirmed = true,
             Need::LivePods => self.seen.pods_confirmed = true,
             Need::MissingTarget => {
                 self.seen.target_missing_since.get_or_insert(self.now);

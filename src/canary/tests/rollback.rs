@@ -133,6 +133,21 @@ fn with_rollback_a_target_that_does_not_become_available_fails_the_run() {
 }
 
 #[test]
+fn a_target_is_read_before_the_run_fails_for_its_rollout() {
+    check(
+        "
+        spec: {rollout: {rollbackOnFailure: true}}
+        status: {phase: Succeeded}
+        seen: {canary: {available: +0s}, target: {promotedBy: this run, rolledOut: false}, targetConfirmed: false}
+        now: +10m
+        ",
+        expect![[r#"
+            read Target
+        "#]],
+    );
+}
+
+#[test]
 fn a_rollback_reads_the_former_template_first() {
     check(
         "
