@@ -162,6 +162,37 @@ async fn a_target_is_missing_from_the_beginning_only_if_there_is_no_canary_eithe
 }
 
 #[tokio::test]
+async fn what_a_watch_says_of_a_target_is_replaced_by_what_is_read_of_it() {
+    let canary = batman();
+    let made = json!({
+        "metadata": {"name": "myapp", "namespace": "shop", "uid": "t", "resourceVersion": "7"},
+        "spec": {"selector": {}, "template": {}},
+    });
+    for (there, found) in [(vec![made], Some("t".to_owned())), (vec![], None)] {
+        let (client, cache, memory) = (only(there, Arc::default()), Cache::default(), Memory::default());
+        let observer = Observer {
+            client: &client,
+            cache: &cache,
+            memory: &memory,
+        };
+        let mut seen = Observation {
+            target: Some(crate::canary::observation::Deployment::default()),
+            ..Observation::default()
+        };
+        observer
+            .provide(&canary, &canary.spec, Need::Target, &mut seen)
+            .await
+            .unwrap();
+        assert_eq!(seen.target.map(|target| target.uid), found);
+        assert!(seen.target_confirmed && !seen.confirmed, "it says nothing of the canary");
+        assert!(
+            cache.observe(&canary, &canary.spec).target.is_none(),
+            "others are told by the watch"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_promotion_between_the_reading_of_the_target_and_of_its_history_is_not_taken_for_one_that_was_undone() {
     let canary = batman();
     let spec = &canary.spec;
