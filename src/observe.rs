@@ -186,6 +186,17 @@ impl Observer<'_> {
             seen.confirmed = is_missing;
             return Ok(());
         }
+        self.provide_target(canary, spec, need, seen).await
+    }
+
+    /// Reads the target to the letter, and its rollout history if that is needed.
+    async fn provide_target(
+        &self,
+        canary: &Canary,
+        spec: &Spec,
+        need: Need,
+        seen: &mut Observation,
+    ) -> Result<(), ApiError> {
         let mut target = self.target(canary, spec).await?;
         let marker = canary.marker(spec);
         let promoted = |object: &BTreeMap<String, String>| object.get(PROMOTED_BY) == Some(&marker);

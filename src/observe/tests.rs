@@ -180,11 +180,14 @@ async fn what_a_watch_says_of_a_target_is_replaced_by_what_is_read_of_it() {
             ..Observation::default()
         };
         observer
-            .provide(&canary, &canary.spec, Need::Target, &mut seen)
+            .provide(&canary, &canary.spec, Need::Target, &mut seen, Timestamp::UNIX_EPOCH)
             .await
             .unwrap();
         assert_eq!(seen.target.map(|target| target.uid), found);
-        assert!(seen.target_confirmed && !seen.confirmed, "it says nothing of the canary");
+        assert!(
+            seen.target_confirmed && !seen.confirmed,
+            "it says nothing of the canary"
+        );
         assert!(
             cache.observe(&canary, &canary.spec).target.is_none(),
             "others are told by the watch"

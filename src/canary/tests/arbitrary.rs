@@ -89,49 +89,49 @@ fn deployment(marker: String, run: String) -> BoxedStrategy<Deployment> {
         select(vec![None, Some("t1"), Some("t2")]),
     );
     (who, flags, times, hashes, -1..30_i32)
-        .prop_map(|(who, (flags, versions), times, hashes, replicas)| {
-            let selected = Labels::from([("app".to_owned(), "myapp".to_owned())]);
-            let selector = Selector::parse(crate::api::LabelMatch::Labels(selected)).unwrap();
-            Deployment {
-                uid: "uid".to_owned(),
-                owner_name: who.0.clone().map(|uid| format!("KanaryDeployment/{uid}")),
-                owner: who.0,
-                pod_labels: traffic::unreserved(&who.1),
-                labels: who.1,
-                annotations: Labels::new(),
-                promoted_by: who.2,
-                created_by: who.3,
-                deleting: flags.0,
-                rolled_out: flags.1,
-                progress_failed: flags.2,
-                paused: flags.3,
-                holds_fields: flags.4,
-                traffic: None,
-                replica_failure: flags.5.then(|| "exceeded quota".to_owned()),
-                progressed: times.1,
-                created: times.0,
-                available_since: times.1,
-                unavailable_since: times.2,
-                versions: [Versions::One, Versions::Unknown, Versions::Several, Versions::Untouched]
-                    [usize::from(versions)],
-                outage: times.3.map(|(from, before)| Outage { from, before }),
-                cause: times.2.map(|_| {
-                    Box::new(Cause {
-                        reason: "FailedCreate".to_owned(),
-                        message: "no quota".to_owned(),
-                    })
-                }),
-                template_hash: hash::of(&template(hashes.0)),
-                target_hash: hashes.1.map(|name| hash::of(&template(name))),
-                replicas,
-                selector: (replicas > 0).then(|| SelectorView {
-                    keys: vec!["app".to_owned()],
-                    shown: "app=myapp".to_owned(),
-                    selector,
-                }),
-            }
+        .prop_map(|(who, (flags, versions), times, hashes, replicas)| Deployment {
+            uid: "uid".to_owned(),
+            owner_name: who.0.clone().map(|uid| format!("KanaryDeployment/{uid}")),
+            owner: who.0,
+            pod_labels: traffic::unreserved(&who.1),
+            labels: who.1,
+            annotations: Labels::new(),
+            promoted_by: who.2,
+            created_by: who.3,
+            deleting: flags.0,
+            rolled_out: flags.1,
+            progress_failed: flags.2,
+            paused: flags.3,
+            holds_fields: flags.4,
+            traffic: None,
+            replica_failure: flags.5.then(|| "exceeded quota".to_owned()),
+            progressed: times.1,
+            created: times.0,
+            available_since: times.1,
+            unavailable_since: times.2,
+            versions: [Versions::One, Versions::Unknown, Versions::Several, Versions::Untouched][usize::from(versions)],
+            outage: times.3.map(|(from, before)| Outage { from, before }),
+            cause: times.2.map(|_| {
+                Box::new(Cause {
+                    reason: "FailedCreate".to_owned(),
+                    message: "no quota".to_owned(),
+                })
+            }),
+            template_hash: hash::of(&template(hashes.0)),
+            target_hash: hashes.1.map(|name| hash::of(&template(name))),
+            replicas,
+            selector: (replicas > 0).then(selector),
         })
         .boxed()
+}
+
+fn selector() -> SelectorView {
+    let selected = Labels::from([("app".to_owned(), "myapp".to_owned())]);
+    SelectorView {
+        keys: vec!["app".to_owned()],
+        shown: "app=myapp".to_owned(),
+        selector: Selector::parse(crate::api::LabelMatch::Labels(selected)).unwrap(),
+    }
 }
 
 pub(super) fn outcome() -> impl Strategy<Value = Outcome> {

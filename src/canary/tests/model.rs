@@ -70,6 +70,15 @@ pub(super) enum Event {
     Traffic(bool),
 }
 
+fn service() -> Service {
+    Service {
+        name: "svc".to_owned(),
+        selector: [("app".to_owned(), "myapp".to_owned())].into(),
+        ports: vec![json!({"port": 80})],
+        ..Service::default()
+    }
+}
+
 impl Model {
     pub(super) fn happens(&mut self, event: &Event) {
         let status = &self.canary.status;
@@ -94,13 +103,7 @@ impl Model {
                 }
             }
             Event::ServiceThere(there) => {
-                let service = Service {
-                    name: "svc".to_owned(),
-                    selector: [("app".to_owned(), "myapp".to_owned())].into(),
-                    ports: vec![json!({"port": 80})],
-                    ..Service::default()
-                };
-                self.seen.service = there.then_some(service);
+                self.seen.service = there.then(service);
             }
             Event::TargetThere(true) => {
                 let gone = self.gone.take();

@@ -14,7 +14,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-fn canary(status: Value) -> Canary {
+fn canary(status: &Value) -> Canary {
     let object = json!({
         "metadata": {"name": "batman", "namespace": "shop", "uid": "u", "resourceVersion": "1"},
         "spec": {
@@ -27,7 +27,7 @@ fn canary(status: Value) -> Canary {
 }
 
 fn failed() -> Canary {
-    canary(json!({"conditions": [{
+    canary(&json!({"conditions": [{
         "type": "Failed", "status": "True", "reason": "VerdictInvalid", "message": "",
         "lastTransitionTime": "2026-11-22T12:00:00Z",
     }]}))
@@ -80,7 +80,7 @@ fn attempts_that_failed_are_remembered_by_their_way_until_one_works() {
 
 #[test]
 fn what_was_refused_before_the_verdict_does_not_hold_up_what_follows_it() {
-    let (memory, running, failed) = (Memory::default(), canary(json!({})), failed());
+    let (memory, running, failed) = (Memory::default(), canary(&json!({})), failed());
     recalled(&memory, &running);
     memory.refuse(&running.key, &answered(403), at(1));
     memory.status_written(&running.key, &running.status, &running.status);

@@ -162,6 +162,9 @@ fn rule(rng: &mut fastrand::Rng, name: &str) -> Rule {
     }
 }
 
+/// Which writes a policy changes, and how.
+type Mutation = (Box<dyn Fn(&Attempt<'_>) -> bool + Send + Sync>, fn(&mut Value));
+
 /// A policy that changes what is written.
 fn change(rng: &mut fastrand::Rng, name: &str) -> Policy {
     let creates = |resource: &'static str| {
@@ -171,7 +174,7 @@ fn change(rng: &mut fastrand::Rng, name: &str) -> Policy {
     };
     let writes = |attempt: &Attempt<'_>| attempt.resource == "deployments.apps" && attempt.subresource.is_empty();
     let is_canary = |object: &Value| !object["metadata"]["labels"]["kanary.k8s-operators.dev/iskanary"].is_null();
-    let (applies, change): (Box<dyn Fn(&Attempt<'_>) -> bool + Send + Sync>, fn(&mut Value)) = match rng.u8(..3) {
+    let (applies, change): Mutation = match rng.u8(..3) {
         0 => (Box::new(creates("pods")), |pod| {
             let proxy = json!({"name": "proxy", "image": "proxy:v1"});
             if let Some(containers) = pod["spec"]["containers"].as_array_mut() {
@@ -179,7 +182,7 @@ fn change(rng: &mut fastrand::Rng, name: &str) -> Policy {
             }
         }),
         1 => (Box::new(creates("pods")), |pod| {
-            pod["metadata"]["labels"]["injected"] = json!("yes")
+            pod["metadata"]["labels"]["injected"] = json!("yes");
         }),
         _ => (Box::new(writes), |deployment| {
             let checked = json!("yes");

@@ -135,7 +135,7 @@ fn edit_items(rng: &mut fastrand::Rng, spec: &mut Value) {
         validation["items"] = json!([new]);
         return;
     };
-    let index = rng.usize(..items.len() + 1);
+    let index = rng.usize(..=items.len());
     match rng.u8(..4) {
         0 => items.insert(index, new),
         1 if index < items.len() => {

@@ -71,7 +71,7 @@ fn change(rng: &mut fastrand::Rng, schema: &Value, name: &str, value: &mut Value
 }
 
 fn change_list(rng: &mut fastrand::Rng, schema: &Value, name: &str, items: &mut Vec<Value>, depth: usize) {
-    let index = rng.usize(..items.len() + 1);
+    let index = rng.usize(..=items.len());
     match rng.u8(..5) {
         0 => items.insert(index, generate(rng, schema, name, depth + 1)),
         _ if index == items.len() => items.push(generate(rng, schema, name, depth + 1)),

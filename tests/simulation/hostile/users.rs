@@ -81,7 +81,7 @@ impl User {
         let (case, rng) = (&self.case, &mut self.rng);
         self.hand
             .edit(&kind, &name, |kanary| {
-                edits::edit(rng, case, version, &mut kanary["spec"])
+                edits::edit(rng, case, version, &mut kanary["spec"]);
             })
             .await;
     }
