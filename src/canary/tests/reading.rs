@@ -25,7 +25,7 @@ impl Model {
             self.provide(need);
             decision = decide(&self.canary, &self.seen, self.now);
         }
-        self.seen.confirmed = false;
+        (self.seen.confirmed, self.seen.target_confirmed) = (false, false);
         decision
     }
 
