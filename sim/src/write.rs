@@ -193,7 +193,9 @@ impl<'a> Txn<'a> {
             admission::review(state, resource, attempt, &mut object, Some(&old), options)
         })?;
         let counted = resource.typed.is_none() || COUNTED.contains(&&*resource.name);
-        if counted && part != Part::Binding && spec_changed(&old, &object) {
+        let changed =
+            spec_changed(&old, &object) || &*resource.name == "deployments.apps" && annotations_changed(&old, &object);
+        if counted && part != Part::Binding && changed {
             object["metadata"]["generation"] = json!(live.meta.generation + 1);
         }
         if object["metadata"]["managedFields"].is_array() {
@@ -348,6 +350,19 @@ fn keep_server_fields(object: &mut Value, old: &Value) {
         object["metadata"]["managedFields"] = old["metadata"]["managedFields"].clone();
     }
     drop_null(&mut object["metadata"], "managedFields");
+}
+
+/// A Deployment's generation counts its annotations too, but for those that its controller writes with the status.
+fn annotations_changed(old: &Value, new: &Value) -> bool {
+    let annotations = |object: &Value| {
+        let mut annotations = object["metadata"]["annotations"]
+            .as_object()
+            .cloned()
+            .unwrap_or_default();
+        annotations.retain(|name, _| !name.starts_with("deployment.kubernetes.io/"));
+        annotations
+    };
+    annotations(old) != annotations(new)
 }
 
 /// Whether anything but the metadata and the status differs.

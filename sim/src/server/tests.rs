@@ -95,7 +95,7 @@ async fn what_rests_on_something_old_is_a_conflict() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deployment_is_defaulted_and_its_generation_counts_changes_of_the_spec() {
+async fn a_deployment_is_defaulted_and_its_generation_counts_changes_of_the_spec_and_of_annotations() {
     let api: Api<Deployment> = Api::namespaced(client(), "default");
     let created = api.create(&PostParams::default(), &deployment()).await.unwrap();
     let spec = created.spec.clone().unwrap();
@@ -104,6 +104,12 @@ async fn a_deployment_is_defaulted_and_its_generation_counts_changes_of_the_spec
     let label = Patch::Merge(json!({"metadata": {"labels": {"a": "b"}}}));
     let labelled = api.patch("app", &PatchParams::default(), &label).await.unwrap();
     assert_eq!(labelled.metadata.generation, Some(1));
+    let revision = Patch::Merge(json!({"metadata": {"annotations": {"deployment.kubernetes.io/revision": "1"}}}));
+    let numbered = api.patch("app", &PatchParams::default(), &revision).await.unwrap();
+    assert_eq!(numbered.metadata.generation, Some(1));
+    let note = Patch::Merge(json!({"metadata": {"annotations": {"a": "b"}}}));
+    let annotated = api.patch("app", &PatchParams::default(), &note).await.unwrap();
+    assert_eq!(annotated.metadata.generation, Some(2));
     let status = Patch::Merge(json!({"status": {"replicas": 3}, "spec": {"replicas": 3}}));
     let told = api.patch_status("app", &PatchParams::default(), &status).await.unwrap();
     assert_eq!(told.spec.unwrap().replicas, Some(1), "the status alone");
@@ -111,7 +117,7 @@ async fn a_deployment_is_defaulted_and_its_generation_counts_changes_of_the_spec
     let scaled = api.patch("app", &PatchParams::default(), &status).await.unwrap();
     assert_eq!(
         (scaled.metadata.generation, scaled.spec.unwrap().replicas),
-        (Some(2), Some(3))
+        (Some(3), Some(3))
     );
     let scale = api.get_scale("app").await.unwrap();
     assert_eq!(
