@@ -1,6 +1,7 @@
 //! Writes, as the API server does them: checked, defaulted, versioned, and told to everybody.
 
 mod delete;
+mod generation;
 mod naming;
 mod parts;
 mod review;
@@ -8,7 +9,7 @@ mod review;
 pub(crate) use parts::{Parts, unreadable};
 use review::check_finalizers;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -192,10 +193,7 @@ impl<'a> Txn<'a> {
         self.review("update", resource, subresource, place, |state, attempt| {
             admission::review(state, resource, attempt, &mut object, Some(&old), options)
         })?;
-        let counted = resource.typed.is_none() || COUNTED.contains(&&*resource.name);
-        let changed =
-            spec_changed(&old, &object) || &*resource.name == "deployments.apps" && annotations_changed(&old, &object);
-        if counted && part != Part::Binding && changed {
+        if part != Part::Binding && generation::is_raised(resource, &old, &object) {
             object["metadata"]["generation"] = json!(live.meta.generation + 1);
         }
         if object["metadata"]["managedFields"].is_array() {
@@ -350,30 +348,6 @@ fn keep_server_fields(object: &mut Value, old: &Value) {
         object["metadata"]["managedFields"] = old["metadata"]["managedFields"].clone();
     }
     drop_null(&mut object["metadata"], "managedFields");
-}
-
-/// A Deployment's generation counts its annotations too, but for those that its controller writes with the status.
-fn annotations_changed(old: &Value, new: &Value) -> bool {
-    let annotations = |object: &Value| {
-        let mut annotations = object["metadata"]["annotations"]
-            .as_object()
-            .cloned()
-            .unwrap_or_default();
-        annotations.retain(|name, _| !name.starts_with("deployment.kubernetes.io/"));
-        annotations
-    };
-    annotations(old) != annotations(new)
-}
-
-/// Whether anything but the metadata and the status differs.
-fn spec_changed(old: &Value, new: &Value) -> bool {
-    let names = |value: &Value| -> BTreeSet<String> {
-        let fields = value.as_object().into_iter().flatten();
-        fields.map(|(name, _)| name.clone()).collect()
-    };
-    let counts = |name: &&String| !["metadata", "status"].contains(&name.as_str());
-    let all = &names(old) | &names(new);
-    all.iter().filter(counts).any(|name| old.get(name) != new.get(name))
 }
 
 fn drop_null(object: &mut Value, field: &str) {
