@@ -93,17 +93,22 @@ impl Checker {
                     .get(index + 1)
                     .is_none_or(|(until, _)| until.as_second() >= since)
             });
-            let started_on = shown.map(|(_, (_, image))| image.clone()).collect();
+            let started_on: Vec<_> = shown.map(|(_, (_, image))| image.clone()).collect();
+            // Until a status says what the run started with, a canary that is created again starts it anew.
+            let book = self.books.get(&key.0);
+            let has_begun = book.is_some_and(|book| book.status.target_hash.is_some());
             let over = self.books.get(&key.0).is_none_or(|book| {
                 let number = book.status.run.unwrap_or(1).to_string();
                 let former = key.1.rsplit('-').next() != Some(&number);
                 book.deleted || former || book.status.completed_at.is_some() || Phase::of(&book.status) > Phase::Running
             });
             let tried = self.tried.entry(key).or_insert_with(|| Tried {
-                started_on,
                 image: image(&canary["spec"]),
                 ..Tried::default()
             });
+            if tried.started_on.is_empty() || !has_begun {
+                tried.started_on.extend(started_on);
+            }
             tried.created += 1;
             let replaces = std::mem::take(&mut tried.lost);
             if tried.created > 1 && !over && !replaces {

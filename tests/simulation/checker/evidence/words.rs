@@ -82,8 +82,11 @@ impl Said {
         if since >= first {
             // It may have been taken back and given again before anybody saw that.
             let before = (0..since).rev().find(|index| self.stands_in(kanary.spec_at(*index)));
-            let gap = before.map(|before| kanary.written(since).duration_since(kanary.written(before + 1)));
-            let unseen = gap.is_some_and(|gap| gap < lag);
+            let unseen = before.is_some_and(|before| {
+                let gap = kanary.written(since).duration_since(kanary.written(before + 1));
+                let answered = kanary.writes.iter().any(|(spec, _)| (before + 1..since).contains(spec));
+                gap < lag || !answered && gap < lag * 5
+            });
             return if unseen { Age::Unknown } else { Age::Fresh };
         }
         let known = kanary
