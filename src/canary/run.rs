@@ -331,6 +331,7 @@ fn succeed(step: &Step<'_>, mut draft: Draft, judgement: Judgement, word: bool) 
         (_, true) => ("ManualValid", "a manual item is valid and every other item agrees"),
         _ => ("AllItemsGood", "every validation item is good at the deadline"),
     };
+    services::show_again(step, &mut draft);
     clear_problem(&mut draft);
     draft.clear(RUNNING, reason, "the verdict is good");
     // A retry made good what failed before.

@@ -23,6 +23,7 @@ use kanary_sim::network::Tamper;
 use serde_json::Value;
 
 use crate::{
+    asked,
     checker::Invariant::{
         self, Alive, Cost, Doubled, Early, Flip, Idle, Late, Lost, Orphan, Overruled, Owner, Proof, Trespass,
     },
@@ -58,10 +59,16 @@ pub(crate) fn fair(scenario: impl Fn(u64) -> Scenario) -> impl Fn(u64) -> Scenar
     }
 }
 
-/// The same for a bug that remembers something, which each seed begins with anew.
+/// The same for a bug that remembers something, which each seed begins with anew. In the environment of `KANARY_HOSTILE=1`
+/// it is hostile users who have to find it.
 fn is_caught_anew(scenario: impl Fn(u64) -> Scenario, wrong: impl Fn() -> Wrong, expected: &[Invariant]) {
     for seed in 0..SEEDS {
-        let outcome = run::run(scenario(seed), &wrong());
+        let scenario = if asked("KANARY_HOSTILE").is_some() {
+            Scenario::hostile(seed)
+        } else {
+            scenario(seed)
+        };
+        let outcome = run::run(scenario, &wrong());
         if outcome.violations.is_empty() {
             continue;
         }

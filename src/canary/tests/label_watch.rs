@@ -3,6 +3,7 @@
 use expect_test::expect;
 
 use super::check;
+use crate::{api::LabelMatch, canary::labels::Selector};
 
 #[test]
 fn a_label_on_a_canary_pod_fails_the_run_at_once() {
@@ -26,6 +27,71 @@ fn a_label_on_a_canary_pod_fails_the_run_at_once() {
             shows Failed 1m0s/15m0s
         "#]],
     );
+}
+
+#[test]
+fn a_label_on_a_pod_that_somebody_took_out_of_its_replica_set_fails_the_run() {
+    check(
+        "
+        spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {bad: 'yes'}}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, pods: [{name: a}], otherPods: [{name: b, labels: {bad: 'yes'}}]}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Running → Failed
+            Activated=False RunFailed: the run has ended
+            Running=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Failed=True LabelMatched: labelWatch[0]: pod b has labels that match bad=yes
+            Stalled=True LabelMatched: labelWatch[0]: pod b has labels that match bad=yes
+            completedAt +1m0s
+            failedTemplates ["<hash>"]
+            item labelWatch[0] Bad: labelWatch[0]: pod b has labels that match bad=yes
+            shows Failed 1m0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_label_on_a_pod_of_a_former_run_fails_nothing() {
+    check(
+        "
+        spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {bad: 'yes'}}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, pods: [{name: a}], otherPods: [{name: b, run: former-0, labels: {bad: 'yes'}}]}
+        now: +1m
+        ",
+        expect![[r#"
+            wake at +15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_label_that_no_object_can_have_is_refused() {
+    for (labels, why) in [
+        ("{'bad key!': x}", "\"bad key!\" is not the name of a label"),
+        ("{a/b/c: x}", "\"a/b/c\" is not the name of a label"),
+        ("{Team.example/a: x}", "\"Team.example/a\" is not the name of a label"),
+        ("{a: 'not a value!'}", "\"not a value!\" is not the value of a label"),
+        (
+            "{matchExpressions: [{key: a, operator: In, values: [x y]}]}",
+            "\"x y\" is not the value of a label",
+        ),
+    ] {
+        let labels: LabelMatch = serde_yaml_ng::from_str(labels).unwrap();
+        let error = Selector::parse(labels).unwrap_err();
+        assert!(error.starts_with(why), "{error}");
+    }
+    for good in [
+        "{example.com/a_b.c-d: ''}",
+        "{a: V1.2_x-y}",
+        "{matchExpressions: [{key: a, operator: Exists}]}",
+    ] {
+        let labels: LabelMatch = serde_yaml_ng::from_str(good).unwrap();
+        assert!(Selector::parse(labels).is_ok(), "{good}");
+    }
 }
 
 #[test]

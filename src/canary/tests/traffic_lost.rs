@@ -82,6 +82,7 @@ fn a_verdict_of_a_person_counts_as_soon_as_the_traffic_is_back() {
             phase Running → Succeeded
             Running=False VerdictValid: the verdict is good
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
+            Traffic=True TrafficSet: the canary gets traffic from source service again since +1m0s, and a whole validation period counts from then; the selector of Deployment myapp (app=myapp) selects the canary's pods too, because Service myapp-svc needs its labels: autoscalers of the target count them
             Succeeded=True VerdictValid: spec.verdict is valid
             verdicts {"present":{"verdict":"valid"}}
             deadline +16m0s

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Item, Tally, measured, waiting};
 use crate::{
-    api::{AfterDeadline, ItemState, ItemStatus, Word},
+    api::{AfterDeadline, ItemState, ItemStatus, Word, names::RUN},
     canary::{canary::Spec, labels::Selector, observation::Observation},
 };
 
@@ -195,7 +195,15 @@ fn label_watch(name: &str, pods: Option<&Selector>, deployment: Option<&Selector
         return bad("the canary Deployment".to_owned(), selector);
     }
     let pod = pods.and_then(|selector| {
-        let pod = seen.pods.iter().find(|pod| selector.matches(&pod.labels))?;
+        // A pod that somebody took out of its ReplicaSet, to look at it, ran the template all the same.
+        let run = seen.canary.as_ref().and_then(|canary| canary.labels.get(RUN));
+        let set_aside = seen.other_pods.iter();
+        let set_aside = set_aside.filter(|pod| run.is_some() && pod.labels.get(RUN) == run);
+        let pod = seen
+            .pods
+            .iter()
+            .chain(set_aside)
+            .find(|pod| selector.matches(&pod.labels))?;
         Some(bad(format!("pod {}", pod.name), selector))
     });
     pod.unwrap_or(Verdict::Agrees)

@@ -281,7 +281,7 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(1);
         let (mut all, mut seen) = (Vec::new(), BTreeMap::new());
         fields(&SPEC, "", &mut all);
-        for _ in 0..5000 {
+        for _ in 0..20_000 {
             let mut spec = spec();
             for _ in 0..8 {
                 edit(&mut rng, &mut spec);
