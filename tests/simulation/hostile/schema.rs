@@ -243,10 +243,11 @@ mod tests {
 
     use super::*;
 
-    fn spec() -> Value {
+    /// `validation` has two names.
+    fn spec(validation: &str) -> Value {
         json!({
             "deploymentName": "app", "template": {"spec": {}}, "traffic": {"source": "none"},
-            "validation": {"items": [{"manual": {"status": "valid"}}]},
+            validation: {"items": [{"manual": {"status": "valid"}}]},
         })
     }
 
@@ -281,8 +282,8 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(1);
         let (mut all, mut seen) = (Vec::new(), BTreeMap::new());
         fields(&SPEC, "", &mut all);
-        for _ in 0..20_000 {
-            let mut spec = spec();
+        for number in 0..60_000 {
+            let mut spec = spec(if number % 2 == 0 { "validation" } else { "validations" });
             for _ in 0..8 {
                 edit(&mut rng, &mut spec);
             }
