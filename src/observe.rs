@@ -69,8 +69,8 @@ impl Observer<'_> {
         if seen.target.is_none() {
             let found = self.confirm::<Deployment>(canary, &spec.target, now).await?;
             read |= found;
-            // Only a run that has not begun creates the target. A canary of which nobody was told may be there: from a call
-            // without a reply, or from before a restart.
+            // Only a run that has not begun creates the target. The watch may not have reported its canary yet: one from a
+            // call without a reply, or from before a restart.
             if !found && seen.canary.is_none() {
                 read |= self.confirm::<Deployment>(canary, &spec.canary, now).await?;
             }
@@ -104,14 +104,26 @@ impl Observer<'_> {
         Ok(is_worth_it && self.is_there::<K>(canary, name, now).await?)
     }
 
+    /// An object beside the Kanary as it is now, if it exists.
+    async fn read<K>(&self, canary: &Canary, name: &str) -> Result<Option<K>, ApiError>
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug,
+    {
+        let namespace = &canary.key.namespace;
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        let found = within(CALL_TIMEOUT, api.get_opt(name)).await;
+        found.map_err(|error| ApiError::new("get", K::kind(&()), namespace, name, error))
+    }
+
     /// Whether an object is there, read live. That it is not is remembered.
     async fn is_there<K>(&self, canary: &Canary, name: &str, now: Timestamp) -> Result<bool, ApiError>
     where
         K: Cached + Resource<Scope = kube::core::NamespaceResourceScope> + DeserializeOwned + std::fmt::Debug,
     {
-        let api: Api<K> = Api::namespaced(self.client.clone(), &canary.key.namespace);
-        let found = within(CALL_TIMEOUT, api.get_opt(name)).await;
-        let found = found.map_err(|error| ApiError::new("get", K::kind(&()), &canary.key.namespace, name, error))?;
+        let found = self.read::<K>(canary, name).await?;
         if let Some(object) = &found {
             K::put(self.cache, object);
         } else {
@@ -159,11 +171,9 @@ impl Observer<'_> {
             return Ok(());
         }
         if need == Need::Target {
-            let api: Api<Deployment> = Api::namespaced(self.client.clone(), &canary.key.namespace);
-            let live = within(CALL_TIMEOUT, api.get_opt(&spec.target)).await;
-            let failed = |error| ApiError::new("get", "Deployment".into(), &canary.key.namespace, &spec.target, error);
-            // For this decision only: others are told by the watch.
-            seen.target = live.map_err(failed)?.as_ref().and_then(Deployment::view);
+            let live = self.read::<Deployment>(canary, &spec.target).await?;
+            // For this decision only: the watch informs all others.
+            seen.target = live.as_ref().and_then(Deployment::view);
             seen.target_confirmed = true;
             return Ok(());
         }
@@ -249,10 +259,7 @@ impl Observer<'_> {
     /// The canary as it is now, and its pods if their labels are judged. `known` is the uid of the one that is known.
     async fn confirm_canary(&self, canary: &Canary, spec: &Spec, known: Option<&str>) -> Result<(), ApiError> {
         let namespace = &canary.key.namespace;
-        let api: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
-        let live = within(CALL_TIMEOUT, api.get_opt(&spec.canary)).await;
-        let live = live.map_err(|error| ApiError::new("get", "Deployment".into(), namespace, &spec.canary, error))?;
-        if let Some(live) = live {
+        if let Some(live) = self.read::<Deployment>(canary, &spec.canary).await? {
             Deployment::put(self.cache, &live);
         } else {
             let place = (namespace.clone(), spec.canary.clone());

@@ -9,6 +9,7 @@ use super::{
     decision::{Action, Need, ObjectKind},
     observation::{Deployment, Owned},
     patience,
+    promotion::TARGET_CHANGED,
     scale::Scale,
     services, traffic,
 };
@@ -187,7 +188,7 @@ fn target_changed(step: &Step<'_>, target: &Deployment) -> Option<Activation> {
         });
     }
     Some(Activation::failed(
-        "TargetChanged",
+        TARGET_CHANGED,
         target_changed_message(&step.spec.target),
     ))
 }

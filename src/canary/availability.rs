@@ -1,7 +1,7 @@
 //! The times of a run: since when the canary is available, when its validation starts, and when the verdict is due.
 //!
-//! Only time in which the canary was available as a whole, and got the traffic that the spec asks for, counts as validation. So the times move, later and never earlier,
-//! by what an outage takes; and a canary that was replaced is validated anew.
+//! Only time in which the canary was available as a whole, and got the traffic that the spec asks for, counts as validation.
+//! So the times move, later and never earlier, by what an outage takes; and a canary that was replaced is validated anew.
 
 use std::time::Duration;
 
@@ -52,15 +52,12 @@ pub(super) fn fix(step: &Step<'_>, draft: &mut Draft) -> Option<Window> {
     let window = match stored {
         Some(window) if !is_replaced(status, canary) => {
             if is_traffic_back(step) {
-                status.available_since = Some(since);
-                let window = again(step, status, window, step.now);
-                (status.validation_start_time, status.deadline) = (Some(window.start), Some(window.deadline));
-                return Some(window);
-            }
-            if status.available_since.or(status.available_at) == Some(since) {
+                again(step, status, window, step.now)
+            } else if status.available_since.or(status.available_at) == Some(since) {
                 return stored;
+            } else {
+                resume(step, status, window, canary, since)
             }
-            resume(step, status, window, canary, since)
         }
         _ => {
             let anew = begin(step, status, since)?;

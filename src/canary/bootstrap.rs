@@ -89,7 +89,7 @@ fn not_created(step: &Step<'_>) -> Option<Activation> {
     let canary_of = step.seen.target_is_canary_of.as_ref();
     if canary_of.is_some() {
         return Some(Activation::problem(
-            "TargetIsCanary",
+            services::TARGET_IS_CANARY,
             services::target_is_canary(name, canary_of),
         ));
     }

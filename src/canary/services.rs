@@ -15,6 +15,8 @@ use crate::api::names;
 
 /// Reason: the template does not have the labels by which a Service selects.
 const SERVICE_MISMATCH: &str = "ServiceMismatch";
+/// Reason: the target is a canary.
+pub(super) const TARGET_IS_CANARY: &str = "TargetIsCanary";
 /// Reason: requests do not go where the spec asks for.
 const TRAFFIC_LOST: &str = "TrafficLost";
 
@@ -35,7 +37,7 @@ pub(super) fn obstacles(step: &Step<'_>, target: &Deployment) -> Vec<Problem> {
     unserved.into_iter().chain(lost).chain(broken).collect()
 }
 
-/// When to look again at problems of which no event tells.
+/// When to look again at problems that no watch event reports.
 pub(super) fn look_again(step: &Step<'_>, target: &Deployment) -> Option<Timestamp> {
     let unnamed = !would_be_lost(step, target, None).is_empty() || not_a_target(step, target).is_some();
     unnamed.then(|| step.now.checked_add(LOOK_AGAIN).ok())?
@@ -58,14 +60,14 @@ pub(super) fn not_a_target(step: &Step<'_>, target: &Deployment) -> Option<Probl
     let canary_of = target.owner_name.as_ref().or(step.seen.target_is_canary_of.as_ref());
     let is_canary = canary_of.is_some() || target.labels.get(names::IS_KANARY).is_some_and(|value| value == "true");
     if is_canary {
-        return Some(Problem::new("TargetIsCanary", target_is_canary(name, canary_of)));
+        return Some(Problem::new(TARGET_IS_CANARY, target_is_canary(name, canary_of)));
     }
     let (label, _) = target.pod_labels.iter().find(|(label, _)| names::is_reserved(label))?;
     let message = format!(
         "the pods of Deployment {name} carry the label {label}, which marks the pods of a canary: remove it from the pod \
          template of the Deployment"
     );
-    Some(Problem::new("TargetIsCanary", message))
+    Some(Problem::new(TARGET_IS_CANARY, message))
 }
 
 /// What a user reads whose target is somebody's canary.

@@ -4,7 +4,7 @@
 //! goes on where it was, however late that is. So a check before an HTTP client is called says nothing about when the request
 //! leaves: the client may wait for a token, a connection, a handshake or room in a socket's buffer first. The check belongs
 //! where bytes leave: below HTTP and below TLS, both of which keep bytes in buffers of their own, at each write to the socket.
-//! A request of which a part has left is cut off by resetting its connection: the API server never gets a whole body, and a
+//! A request that has left in part is cut off by a reset of its connection: the API server never gets a whole body, and a
 //! body that is shorter than its `Content-Length` is refused there.
 //!
 //! What remains, and is for the preconditions of the writes and for `status.epoch`:

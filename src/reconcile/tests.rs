@@ -66,7 +66,7 @@ thread_local! {
     static DECIDED: RefCell<Vec<i64>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The times at which `decide` was told to decide in one turn about batman, of which nothing is known but itself.
+/// The times that `decide` was given in one turn about batman, where nothing else exists.
 async fn times(decide: Decide, wrong_by: SignedDuration, fence: Fence) -> Vec<i64> {
     let (client, clock) = slow(wrong_by);
     let (cache, fence) = (Arc::new(Cache::default()), Arc::new(fence));

@@ -54,7 +54,7 @@ impl Book {
         needed(&self.object)
     }
 
-    /// The same by the spec that asked for the least: of which one the times were fixed is not known.
+    /// The same by the spec that asked for the least: nobody knows by which of them the times were fixed.
     fn least_needed(&self) -> SignedDuration {
         self.specs.iter().map(|object| needed(object)).min().unwrap_or_default()
     }

@@ -13,7 +13,7 @@ use crate::{
     world::{NAMESPACE, World},
 };
 
-/// Writes of which one policy is about some.
+/// Writes that a policy may be about.
 const WRITES: [(&str, &str, &str); 12] = [
     ("deployments.apps", "", "create"),
     ("deployments.apps", "", "update"),
