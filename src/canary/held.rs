@@ -11,7 +11,7 @@ use super::{
     integrity::canary,
     run::{clear_problem, report, set_problem, validating},
     services,
-    status::{Draft, ERRORED, RECONCILING, RUNNING, STALLED, find},
+    status::{Draft, ERRORED, RECONCILING, RUNNING, STALLED, find, traffic_lost_since},
     validation::{self, Item, Judgement, PATIENCE, Tally, Verdict, Window},
 };
 use crate::api::{ItemStatus, KanaryStatus};
@@ -117,7 +117,10 @@ pub(super) fn hold(
     if replaced {
         draft.status.items.clear();
     }
-    services::show_again(step, &mut draft);
+    // Traffic that was lost is back once the canary can get it: the whole period that then counts begins when it is available.
+    if is_available(step) || traffic_lost_since(&step.canary.status).is_none() {
+        services::show_again(step, &mut draft);
+    }
     let settled = judgement.settle(&draft.status.items);
     set_problem(&mut draft, problem);
     let report = report(step, &mut draft, problem);

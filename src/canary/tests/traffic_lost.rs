@@ -109,3 +109,18 @@ fn a_canary_without_traffic_has_a_whole_period_without_requests() {
         "#]],
     );
 }
+
+#[test]
+fn traffic_that_comes_back_while_the_canary_is_not_available_counts_once_it_is() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}}
+        status: {phase: Running, conditions: {Traffic: 'False TrafficLost: x'}}
+        seen: {canary: {unavailable: +9m}, pods: [{name: a, labels: {app: myapp}}]}
+        now: +10m
+        ",
+        expect![[r#"
+            wake at +15m0s
+        "#]],
+    );
+}
