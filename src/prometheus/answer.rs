@@ -2,16 +2,27 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use jiff::{SignedDuration, Timestamp};
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::Value;
 
-use crate::canary::validation::{Answer, Series};
+use crate::{
+    api::GoDuration,
+    canary::validation::{Answer, Series},
+};
 
 /// More series than this are refused: no judgement about the pods of one canary needs them.
 const MAX_SERIES: usize = 100_000;
+
+/// A sample that is further from the time asked about is another answer's, out of a cache. Prometheus looks back as far by
+/// default, so that no backend answers a query with an older sample.
+const TOLERATED: SignedDuration = SignedDuration::from_mins(5);
+
+/// In seconds.
+const CENTURY: f64 = 100.0 * 365.25 * 86400.0;
 
 #[derive(Deserialize)]
 struct Body {
@@ -50,8 +61,8 @@ struct Data {
     result: Items,
 }
 
-/// Reads the body of a 2xx answer to an instant query.
-pub(super) fn parse(body: &[u8]) -> Result<Answer, String> {
+/// Reads the body of a 2xx answer to an instant query about the time `at`.
+pub(super) fn parse(body: &[u8], at: Timestamp) -> Result<Answer, String> {
     let body: Body = serde_json::from_slice(body).map_err(|error| not_an_answer(body, &error))?;
     if let Some(doubts) = body.doubts() {
         return Err(doubts);
@@ -60,7 +71,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Answer, String> {
         (Some("success"), _) if body.error.as_ref().is_some_and(|error| !error.is_empty()) => {
             Err(format!("a success with an error: {}", body.error.unwrap_or_default()))
         }
-        (Some("success"), Some(data)) => read(data),
+        (Some("success"), Some(data)) => read(data, at),
         (Some("error"), _) => Err(body.error.unwrap_or_else(|| "an error without a text".to_owned())),
         _ => Err(WRONG_SHAPE.to_owned()),
     }
@@ -109,18 +120,21 @@ fn not_an_answer(body: &[u8], error: &serde_json::Error) -> String {
     }
 }
 
-fn read(data: Data) -> Result<Answer, String> {
+fn read(data: Data, at: Timestamp) -> Result<Answer, String> {
     match data.kind.as_str() {
         "vector" if data.result.too_many => Err(format!("more than {MAX_SERIES} series: aggregate in the query")),
         "vector" => data
             .result
             .items
             .into_iter()
-            .map(series)
+            .map(|item| series(item, at))
             .collect::<Result<_, _>>()
             .map(Answer::Vector),
         "scalar" => match data.result.items.as_slice() {
-            [Item::Number, Item::Text(value)] => number(value).map(Answer::Scalar),
+            [Item::Number(time), Item::Text(value)] => {
+                timely(*time, at)?;
+                number(value).map(Answer::Scalar)
+            }
             _ => Err(WRONG_SHAPE.to_owned()),
         },
         kind @ ("matrix" | "string") => Err(format!(
@@ -130,16 +144,19 @@ fn read(data: Data) -> Result<Answer, String> {
     }
 }
 
-fn series(item: Item) -> Result<Series, String> {
+fn series(item: Item, at: Timestamp) -> Result<Series, String> {
     match item {
         Item::Series {
             labels,
-            value: Some((_, value)),
+            value: Some((time, value)),
             ..
-        } => Ok(Series {
-            labels,
-            value: number(&value)?,
-        }),
+        } => {
+            timely(time, at)?;
+            Ok(Series {
+                labels,
+                value: number(&value)?,
+            })
+        }
         Item::Series { histogram: true, .. } => {
             Err("the result holds histograms: reduce them to numbers, as histogram_quantile does".to_owned())
         }
@@ -149,7 +166,25 @@ fn series(item: Item) -> Result<Series, String> {
 
 /// Reads `0.5`, `1e-3`, `NaN`, `+Inf` and `-Inf`.
 fn number(text: &str) -> Result<f64, String> {
-    text.parse().map_err(|_| WRONG_SHAPE.to_owned())
+    text.parse()
+        .map_err(|_| "the answer has a sample whose value is not a number".to_owned())
+}
+
+/// Refuses a sample of another time, in seconds since 1970.
+fn timely(time: f64, at: Timestamp) -> Result<(), String> {
+    let asked = at.as_duration().as_secs_f64();
+    // A server may name any time; a century tells enough.
+    let off = SignedDuration::from_secs_f64((time - asked).round().clamp(-CENTURY, CENTURY));
+    if off.abs() <= TOLERATED {
+        return Ok(());
+    }
+    let side = if off.is_negative() { "before" } else { "after" };
+    let off = GoDuration(off.unsigned_abs());
+    let tolerated = GoDuration(TOLERATED.unsigned_abs());
+    Err(format!(
+        "the answer has a sample from {off} {side} the time that it was asked about, and {tolerated} are tolerated: check the \
+         caches between Kanary and the server, and the server's clock"
+    ))
 }
 
 /// The elements of `result`. Its shape depends on `resultType`, which may come after it.
@@ -164,7 +199,7 @@ enum Item {
         value: Option<(f64, String)>,
         histogram: bool,
     },
-    Number,
+    Number(f64),
     Text(String),
 }
 
@@ -207,16 +242,16 @@ impl<'de> Deserialize<'de> for Item {
                 f.write_str("a series, a number or a text")
             }
 
-            fn visit_f64<E>(self, _: f64) -> Result<Item, E> {
-                Ok(Item::Number)
+            fn visit_f64<E>(self, number: f64) -> Result<Item, E> {
+                Ok(Item::Number(number))
             }
 
-            fn visit_i64<E>(self, _: i64) -> Result<Item, E> {
-                Ok(Item::Number)
+            fn visit_i64<E>(self, number: i64) -> Result<Item, E> {
+                Ok(Item::Number(number as f64))
             }
 
-            fn visit_u64<E>(self, _: u64) -> Result<Item, E> {
-                Ok(Item::Number)
+            fn visit_u64<E>(self, number: u64) -> Result<Item, E> {
+                Ok(Item::Number(number as f64))
             }
 
             fn visit_str<E>(self, text: &str) -> Result<Item, E> {

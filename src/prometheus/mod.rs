@@ -248,11 +248,15 @@ impl Inner {
             let said = body.ok().and_then(|body| answer::error(&body));
             return Err(Failed {
                 rejected: said.as_ref().is_some_and(answer::Said::blames_the_query),
-                why: said.map_or_else(|| status.to_string(), |said| format!("{status}: {}", said.error)),
+                why: said.map_or_else(
+                    || format!("{url} answers {status}"),
+                    |said| format!("{url} answers {status}: {}", said.error),
+                ),
                 refused: matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
             });
         }
-        let answer = answer::parse(&body?)?;
+        let answer = body.and_then(|body| answer::parse(&body, at));
+        let answer = answer.map_err(|why| format!("{url}: {why}"))?;
         if limited || status == StatusCode::PARTIAL_CONTENT {
             return Err(
                 format!("the answer is partial, as {url} says ({status}): a part of the data is missing").into(),
@@ -307,7 +311,7 @@ fn unreached(url: &str, error: &(dyn Error + 'static)) -> Failed {
         cause = source;
     }
     let why = if error.downcast_ref().is_some_and(reqwest::Error::is_builder) {
-        format!("{url} is no address that can be asked")
+        format!("{url} is not a valid address")
     } else {
         format!("{url} can't be reached: {cause}")
     };
@@ -344,7 +348,7 @@ fn redirected(url: &str, response: &Response) -> String {
         },
     );
     format!(
-        "{}: {url} redirects to {target}: write the address that answers itself",
+        "{url} answers {} and redirects to {target}: queries do not follow redirects, so use the address of the server itself",
         response.status()
     )
 }

@@ -55,7 +55,29 @@ async fn no_result_does_not_take_a_quotient_without_traffic_for_good() {
     let pod = pod_of(&world, "batman").await;
     exporter.set(&format!("failed{{ns=\"{ns}\",pod=\"{pod}\"}}"), 0.0);
     exporter.set(&format!("requests{{ns=\"{ns}\",pod=\"{pod}\"}}"), 0.0);
-    held_because(&world, "NoData", "the value is NaN for pod").await;
+    held_because(&world, "NoData", "or the query divides by 0 or by nothing").await;
+    exporter.set(&format!("requests{{ns=\"{ns}\",pod=\"{pod}\"}}"), 9.0);
+    world.ends("batman", "DeploymentUpdated").await;
+}
+
+#[tokio::test]
+async fn no_result_does_not_take_requests_that_were_never_counted_for_good() {
+    let world = World::new("proof").await;
+    let exporter = Exporter::start(&world).await;
+    world.target("app", 1).await;
+    let ns = &world.ns;
+    // A counter with labels is not there before it has counted, and a pod is known by whatever else is scraped.
+    let query = format!("sum by (pod) (failed{{ns=\"{ns}\"}}) / sum by (pod) (requests{{ns=\"{ns}\"}}) > 0.1");
+    let item = json!({"promQL": {"prometheusURL": world.plane.prometheus(), "query": query, "noResult": {}}});
+    let mut spec = validation("1s", json!([item]));
+    spec["validation"]["initialDelay"] = json!("1h");
+    world.kanary("batman", "app", spec).await;
+    let pod = pod_of(&world, "batman").await;
+    exporter.set(&format!("memory{{ns=\"{ns}\",pod=\"{pod}\"}}"), 5.0);
+    exporter.answers(&format!("memory{{ns=\"{ns}\"}}")).await;
+    let now = json!({"spec": {"validation": {"initialDelay": "0s"}}});
+    world.patch(&KANARY, "batman", now).await;
+    held_because(&world, "NoData", "or the query divides by 0 or by nothing").await;
     exporter.set(&format!("requests{{ns=\"{ns}\",pod=\"{pod}\"}}"), 9.0);
     world.ends("batman", "DeploymentUpdated").await;
 }
@@ -161,12 +183,7 @@ async fn nothing_is_written_while_nothing_changes() {
     }});
     let items = json!([item, {"manual": {}}]);
     world.kanary("batman", "app", validation("1s", items)).await;
-    let held = held_because(
-        &world,
-        "Inconclusive",
-        "promQL[0]: the last query could not be answered: 500",
-    )
-    .await;
+    let held = held_because(&world, "Inconclusive", "answers 500 Internal Server Error").await;
     // Reported at the deadline, together with whatever else is waited for.
     let held = if message(&held, "Stalled").contains("manual[1]") {
         held

@@ -7,6 +7,7 @@ mod grade;
 mod hints;
 mod judge;
 mod number;
+mod quotient;
 mod scan;
 mod template;
 

@@ -1,4 +1,10 @@
-use super::{Answer, MAX_SERIES, error, parse};
+use jiff::Timestamp;
+
+use super::{Answer, MAX_SERIES, error};
+
+fn parse(body: &[u8]) -> Result<Answer, String> {
+    super::parse(body, Timestamp::UNIX_EPOCH)
+}
 
 fn result(kind: &str, result: &str) -> Result<Answer, String> {
     parse(format!(r#"{{"status":"success","data":{{"resultType":"{kind}","result":{result}}}}}"#).as_bytes())
@@ -8,7 +14,7 @@ fn result(kind: &str, result: &str) -> Result<Answer, String> {
 fn vectors_and_scalars_are_read_with_their_odd_numbers() {
     let Ok(Answer::Vector(all)) = result(
         "vector",
-        r#"[{"metric":{"pod":"a","__name__":"up"},"value":[1586724120.123,"0.47"]},{"metric":{},"value":[1,"NaN"]},
+        r#"[{"metric":{"pod":"a","__name__":"up"},"value":[120.123,"0.47"]},{"metric":{},"value":[1,"NaN"]},
             {"metric":{},"value":[1,"+Inf"]},{"metric":{},"value":[1,"-Inf"]},{"metric":{},"value":[1,"1e-3"]}]"#,
     ) else {
         panic!("no vector");
@@ -22,7 +28,7 @@ fn vectors_and_scalars_are_read_with_their_odd_numbers() {
         .collect();
     assert_eq!(values, [0.47, f64::INFINITY, f64::NEG_INFINITY, 0.001]);
     assert_eq!(result("vector", "[]"), Ok(Answer::Vector(vec![])));
-    assert_eq!(result("scalar", r#"[1586724120.5,"3"]"#), Ok(Answer::Scalar(3.0)));
+    assert_eq!(result("scalar", r#"[120.5,"3"]"#), Ok(Answer::Scalar(3.0)));
     let infos = br#"{"data":{"result":[1,"3"],"resultType":"scalar"},"infos":["x"],"warnings":[],"status":"success"}"#;
     assert_eq!(parse(infos), Ok(Answer::Scalar(3.0)));
 }
@@ -101,7 +107,11 @@ fn a_result_of_another_shape_is_refused() {
         ("vector", r#"[1,"3"]"#, "not one of"),
         ("vector", r#"[{"metric":{}}]"#, "not one of"),
         ("vector", r#"[{"metric":{},"value":[1]}]"#, "not one of"),
-        ("vector", r#"[{"metric":{},"value":[1,"x"]}]"#, "not one of"),
+        (
+            "vector",
+            r#"[{"metric":{},"value":[1,"x"]}]"#,
+            "whose value is not a number",
+        ),
         ("vector", r#"[{"metric":{},"value":[1,2]}]"#, "not one of"),
         ("vector", r#"[{"metric":{"a":1},"value":[1,"2"]}]"#, "not one of"),
         (
@@ -122,6 +132,38 @@ fn a_result_of_another_shape_is_refused() {
         let error = result(kind, items).expect_err(items);
         assert!(error.contains(why), "{kind} {items}: {error}");
     }
+}
+
+#[test]
+fn a_sample_of_another_time_is_refused() {
+    let at = |asked: &str, time: &str| {
+        let body =
+            format!(r#"{{"status":"success","data":{{"resultType":"vector","result":[{{"value":[{time},"3"]}}]}}}}"#);
+        super::parse(body.as_bytes(), asked.parse().unwrap())
+    };
+    let asked = "2026-11-22T12:00:00Z";
+    for near in ["1795348800", "1795348500", "1795349100.4"] {
+        assert!(at(asked, near).is_ok(), "{near}");
+    }
+    for (time, off) in [
+        (
+            "1795345200",
+            "1h0m0s before the time that it was asked about, and 5m0s are tolerated",
+        ),
+        ("1795349101", "5m1s after the time"),
+        ("0", "before the time"),
+        ("1e300", "876600h0m0s after the time"),
+        ("-1e300", "876600h0m0s before the time"),
+    ] {
+        let error = at(asked, time).expect_err(time);
+        assert!(error.contains(off), "{time}: {error}");
+    }
+    let scalar = r#"{"status":"success","data":{"resultType":"scalar","result":[900,"3"]}}"#;
+    assert!(
+        parse(scalar.as_bytes())
+            .unwrap_err()
+            .contains("a sample from 15m0s after")
+    );
 }
 
 #[test]

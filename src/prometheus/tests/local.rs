@@ -82,16 +82,16 @@ async fn what_goes_wrong_in_this_process_is_told_as_over_the_network() {
         ("http://gone", "http://gone can't be reached: Connection refused"),
         (
             "http://large",
-            "the answer is larger than 1000 bytes: aggregate in the query",
+            "http://large: the answer is larger than 1000 bytes: aggregate in the query",
         ),
         (
             "http://moved",
-            "302 Found: http://moved redirects to http://moved/login: write the address that answers itself",
+            "http://moved answers 302 Found and redirects to http://moved/login: queries do not follow redirects, so use the address of the server itself",
         ),
-        ("http://busy", "503 Service Unavailable"),
+        ("http://busy", "http://busy answers 503 Service Unavailable"),
         (
             "http://256.256.256.256",
-            "http://256.256.256.256 is no address that can be asked",
+            "http://256.256.256.256 is not a valid address",
         ),
     ] {
         assert_eq!(why(&prometheus, &open(url)).await, message);

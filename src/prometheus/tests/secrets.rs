@@ -95,10 +95,16 @@ async fn headers_come_from_the_spec_and_from_secrets_and_what_a_secret_holds_is_
     let headers = "headers: [{name: X-Scope-OrgID, value: team-a}, {name: X-Key, valueFromSecret: {name: prom, key: key}}, \
                    {name: Authorization, valueFromSecret: {name: prom, key: token}}]";
     let message = why(&with_vault(&vault), &closed(&url, headers)).await;
-    assert_eq!(message, "401 Unauthorized: team-a *** *** application/json");
+    assert_eq!(
+        message,
+        format!("{url} answers 401 Unauthorized: team-a *** *** application/json")
+    );
     let headers = "headers: [{name: X-Scope-OrgID, valueFromSecret: {name: prom, key: tenant}}]";
     let message = why(&with_vault(&vault), &closed(&url, headers)).await;
-    assert_eq!(message, "401 Unauthorized: 1 none none application/json");
+    assert_eq!(
+        message,
+        format!("{url} answers 401 Unauthorized: 1 none none application/json")
+    );
 }
 
 #[tokio::test]
@@ -108,7 +114,7 @@ async fn a_refused_token_is_read_again_but_not_each_time() {
         vault.put("prom", &[("token", "old-s3cret")]);
         let prometheus = Prometheus::with_limits(vault.client(), Transport::Tcp, Clock::default(), limits);
         let endpoint = bearer(&guarded("Bearer new-s3cret").await);
-        assert!(why(&prometheus, &endpoint).await.starts_with("401 Unauthorized"));
+        assert!(why(&prometheus, &endpoint).await.contains("answers 401 Unauthorized"));
         vault.put("prom", &[("token", "new-s3cret")]);
         let answered = ask(&prometheus, &endpoint).await == Answer::Vector(vec![]);
         assert_eq!((answered, vault.reads()), (reads == 2, reads));

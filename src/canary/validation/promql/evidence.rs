@@ -4,7 +4,8 @@ use super::{
     PromQl,
     judge::{alias, listed, others, sample, unnamed},
     number::short,
-    scan::{Scan, Token},
+    quotient::Quotient,
+    scan::Scan,
     template::Template,
 };
 use crate::canary::validation::{Answer, Outcome, Sample, Series};
@@ -15,81 +16,55 @@ pub(super) struct Evidence {
     pub(super) query: Template,
     /// The user wrote it.
     is_own: bool,
-    /// It tells where the item's query is NaN, or the user saw to that.
-    finds_nan: bool,
+    /// The usual query, which also asks whether there is traffic to divide by.
+    wants_traffic: bool,
 }
 
 impl Evidence {
     /// The user's query, or the one that stands for it.
     pub(super) fn parse(own: Option<&str>, query: &str, scan: &Scan<'_>, pod_key: &str) -> Result<Self, String> {
-        let compared = compared(query, scan);
-        let text = own.map_or_else(|| usual(compared, pod_key), str::to_owned);
+        let quotient = Quotient::of(query, scan);
+        let text = own.map_or_else(|| usual(quotient.as_ref(), pod_key), str::to_owned);
         Ok(Self {
             query: Template::parse("evidenceQuery", &text)?,
             is_own: own.is_some(),
-            finds_nan: own.is_some() || compared.is_some(),
+            wants_traffic: own.is_none() && quotient.is_some(),
         })
     }
 
+    /// Whether a quotient without traffic is no evidence.
     pub(super) fn finds_nan(&self) -> bool {
-        self.finds_nan
+        self.is_own || self.wants_traffic
     }
 }
 
 /// Any series of the pod proves that Prometheus knows it, but for those that Prometheus makes up itself, and unless every
-/// scrape of the pod fails. Where the query compares a quotient, a pod for which it is NaN comes with NaN: the comparison
-/// dropped it.
-fn usual(compared: Option<&str>, pod_key: &str) -> String {
-    let (by, label) = if is_plain(pod_key) {
-        (pod_key.to_owned(), pod_key.to_owned())
+/// scrape of the pod fails. Where the query compares a quotient, there must be traffic as well: a comparison drops what is
+/// NaN, and where nothing was counted there is no quotient at all. Traffic that names no pod stands for all of them.
+fn usual(quotient: Option<&Quotient<'_>>, pod_key: &str) -> String {
+    let by = if is_plain(pod_key) {
+        pod_key.to_owned()
     } else {
-        (format!("{pod_key:?}"), format!("{pod_key:?}"))
+        format!("{pod_key:?}")
     };
     let known = format!(
-        "count by ({by}) ({{__name__!~\"up|scrape_.+|ALERTS.*\",{label}=~\"{{{{ pods }}}}\"}}) \
-         unless on ({by}) (max by ({by}) (up{{{label}=~\"{{{{ pods }}}}\"}}) == 0)"
+        "count by ({by}) ({{__name__!~\"up|scrape_.+|ALERTS.*\",{by}=~\"{{{{ pods }}}}\"}}) \
+         unless on ({by}) (max by ({by}) (up{{{by}=~\"{{{{ pods }}}}\"}}) == 0)"
     );
-    match compared {
-        // Both are on lines of their own: they may end with a comment.
-        Some(value) => format!("((\n{value}\n) unless ((\n{value}\n) <= Inf)) or on ({by}) ({known})"),
-        None => known,
-    }
+    // What the user wrote is on lines of its own: it may end with a comment.
+    let traffic = match quotient {
+        // Infinity is a number; only NaN is not below it.
+        Some(Quotient::Whole(value)) => format!("(\n{value}\n) <= Inf"),
+        Some(Quotient::Divisor(value)) => format!("(\n{value}\n) > 0"),
+        Some(Quotient::ByNumber) | None => return known,
+    };
+    format!("(({known}) and on ({by}) ({traffic})) or (({known}) and on () (({traffic}) and on ({by}) vector(1)))")
 }
 
 /// Whether a label can be written without quotes.
 fn is_plain(label: &str) -> bool {
     label.starts_with(|char: char| char.is_ascii_alphabetic() || char == '_')
         && label.chars().all(|char| char.is_ascii_alphanumeric() || char == '_')
-}
-
-/// What a query compares at last, if that is a vector that may be NaN: `a / b` of `a / b > 0.1`.
-fn compared<'a>(query: &'a str, scan: &Scan<'_>) -> Option<&'a str> {
-    let outer = || scan.tokens.iter().filter(|token| token.depth == 0);
-    let is_set = |token: &Token<'_>| ["and", "or", "unless"].iter().any(|word| token.is(word));
-    if outer().any(is_set) || scan.tokens.iter().any(|token| token.is("scalar")) {
-        return None;
-    }
-    let mut comparisons = scan
-        .tokens
-        .iter()
-        .enumerate()
-        .filter(|(_, token)| token.depth == 0 && token.compares());
-    let ((index, comparison), None) = (comparisons.next()?, comparisons.next()) else {
-        return None;
-    };
-    if scan.tokens.get(index + 1).is_some_and(|token| token.is("bool")) {
-        return None;
-    }
-    let left = scan.tokens.get(..index)?;
-    let selects = left.iter().any(|token| matches!(token.text, "{" | "["));
-    (selects && may_be_nan(left)).then(|| query.get(..comparison.at))?
-}
-
-/// Whether an expression yields NaN where nothing happened.
-pub(super) fn may_be_nan(tokens: &[Token<'_>]) -> bool {
-    tokens
-        .iter()
-        .any(|token| token.text == "/" || token.is("histogram_quantile"))
 }
 
 pub(super) fn judge(item: &PromQl, answer: Option<&Answer>, ready_pods: &[&str]) -> Sample {
@@ -178,9 +153,18 @@ fn per_pod(item: &PromQl, all: &[Series], ready_pods: &[&str]) -> Result<(), Dou
     match renamed.or(stray.filter(|_| missing.len() == ready_pods.len())) {
         Some(series) if named > 0 => Err((Outcome::Error, others(item, series, ready_pods))),
         _ if named == 0 && !all.is_empty() => Err((Outcome::Error, unnamed(item, all, ready_pods, named))),
-        _ => Err((
-            Outcome::NoData,
-            format!("Prometheus has no series of {} by the label `{key}`", listed(&missing)),
-        )),
+        _ => {
+            let wants_traffic = item.evidence.as_ref().is_some_and(|evidence| evidence.wants_traffic);
+            let traffic = if wants_traffic {
+                ", or the query divides by 0 or by nothing, as it does without traffic"
+            } else {
+                ""
+            };
+            let pods = listed(&missing);
+            Err((
+                Outcome::NoData,
+                format!("Prometheus has no series of {pods} by the label `{key}`{traffic}"),
+            ))
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     criterion::Criterion,
-    evidence::may_be_nan,
+    quotient::may_be_nan,
     scan::{Scan, Token},
 };
 use crate::api::GoDuration;

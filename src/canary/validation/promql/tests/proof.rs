@@ -245,25 +245,37 @@ fn the_usual_evidence_is_any_series_of_a_pod_unless_every_scrape_of_it_fails() {
 }
 
 #[test]
-fn the_usual_evidence_tells_where_a_compared_quotient_is_nan() {
+fn the_usual_evidence_for_a_compared_quotient_asks_for_its_traffic() {
     let known = evidence("x", "");
-    let quotient = "rate(a{p=~\"{{ pods }}\"}[1m]) / rate(b[1m])";
-    let filled = "rate(a{p=~\"(?:can-1|can\\\\.2)\"}[1m]) / rate(b[1m]) ";
-    assert_eq!(
-        evidence(&format!("{quotient} > 0.1"), ""),
-        format!("((\n{filled}\n) unless ((\n{filled}\n) <= Inf)) or on (pod) ({known})")
-    );
-    for query in [
-        // Nothing that could be NaN, or nothing that is compared at last, or no vector.
-        "rate(a[1m]) > 5",
-        "rate(a[1m]) / rate(b[1m])",
-        "rate(a[1m]) / rate(b[1m]) > 1 and c",
-        "a{} / b > 1 < 2",
-        "scalar(a{} / b) > 1",
-        "a{} / b > bool 1",
-        "1 / 2 < a{}",
-        "(a{} / b > 1)",
+    let of_traffic = |traffic: &str| {
+        format!("(({known}) and on (pod) ({traffic})) or (({known}) and on () (({traffic}) and on (pod) vector(1)))")
+    };
+    let filled = "rate(b{p=~\"(?:can-1|can\\\\.2)\"}[1m])";
+    for (query, expected) in [
+        (
+            "rate(a[1m]) / rate(b{p=~\"{{ pods }}\"}[1m]) > 0.1",
+            of_traffic(&format!("(\n{filled} \n) > 0")),
+        ),
+        (
+            "rate(b{p=~\"{{ pods }}\"}[1m]) / c < 0.1",
+            of_traffic(&format!("(\n{filled} / c \n) <= Inf")),
+        ),
+        ("rate(b[1m]) / 60 > 5", known.clone()),
+        ("rate(b[1m]) > 5", known.clone()),
     ] {
-        assert_eq!(evidence(query, ""), known, "{query}");
+        assert_eq!(evidence(query, ""), expected, "{query}");
     }
+}
+
+#[test]
+fn a_pod_without_traffic_is_named_where_a_quotient_is_compared() {
+    with_evidence(
+        &parse("{prometheusService: p, query: 'a{} / b > 0.1', noResult: {}}").unwrap(),
+        &[(
+            &vector(&["pod=can-1 3"]),
+            NoData,
+            "no series, which proves nothing: Prometheus has no series of pod can-2 by the label `pod`, or the query \
+             divides by 0 or by nothing, as it does without traffic",
+        )],
+    );
 }
