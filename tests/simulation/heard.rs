@@ -23,13 +23,13 @@ pub(crate) struct Heard(Option<Arc<Mutex<Log>>>);
 
 #[derive(Default)]
 struct Log {
-    /// Queries that were answered, by host and text.
+    /// Queries that are over, by host and text.
     queries: BTreeMap<(String, String), Vec<Query>>,
     /// When a replica read a Deployment.
     reads: BTreeMap<(String, String), Vec<Timestamp>>,
 }
 
-/// A query that was answered.
+/// A query that was answered or given up.
 #[derive(Clone, Debug)]
 pub(crate) struct Query {
     /// Who asked.
@@ -37,6 +37,7 @@ pub(crate) struct Query {
     /// The time that it was asked about.
     pub(crate) time: Timestamp,
     pub(crate) asked: Timestamp,
+    /// When the answer came, or the replica stopped waiting for it.
     pub(crate) answered: Timestamp,
     /// Status and body; nothing if nobody answered.
     pub(crate) answer: Option<(u16, Vec<u8>)>,
@@ -63,6 +64,24 @@ impl Question {
             host: request.uri().authority().map(ToString::to_string).unwrap_or_default(),
             text: field("query").unwrap_or_default(),
             time: field("time").and_then(|time| time.parse().ok()),
+        }
+    }
+}
+
+/// A query that is noted once it is over, also if the replica no longer waits for its answer.
+struct UnderWay {
+    heard: Heard,
+    cluster: Cluster,
+    place: (String, String),
+    query: Query,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.query.answered = self.cluster.now();
+        if let Some(mut log) = self.heard.lock() {
+            let place = std::mem::take(&mut self.place);
+            log.queries.entry(place).or_default().push(self.query.clone());
         }
     }
 }
@@ -95,21 +114,23 @@ impl Heard {
             let makes = makes.clone();
             async move {
                 let (question, asked) = (Question::read(&request), cluster.now());
-                let reply = server.oneshot(request).await;
                 let query = Query {
                     actor,
                     time: question.time.unwrap_or(asked),
                     asked,
-                    answered: cluster.now(),
-                    answer: reply
-                        .as_ref()
-                        .ok()
-                        .map(|reply| (reply.status().as_u16(), reply.body().clone())),
+                    answered: asked,
+                    answer: None,
                 };
-                if let Some(mut log) = heard.lock() {
-                    let place = (question.host, question.text);
-                    log.queries.entry(place).or_default().push(query);
-                }
+                let mut under_way = UnderWay {
+                    heard,
+                    cluster,
+                    place: (question.host, question.text),
+                    query,
+                };
+                let reply = server.oneshot(request).await;
+                let answer = reply.as_ref().ok();
+                under_way.query.answer = answer.map(|reply| (reply.status().as_u16(), reply.body().clone()));
+                drop(under_way);
                 match (reply, makes) {
                     (Ok(reply), Some(makes)) => Ok(reply.map(|body| makes(body))),
                     (reply, _) => reply,

@@ -86,14 +86,19 @@ impl Kanary {
 
     /// The first spec that is another run's than the former run's, up to the one that a run began with.
     pub(super) fn first_of(&self, run: i64) -> usize {
-        let (Some(former), Some(run)) = (self.runs.get(&(run - 1)), self.runs.get(&run)) else {
+        let former_run = run - 1;
+        let (Some(former), Some(run)) = (self.runs.get(&former_run), self.runs.get(&run)) else {
             return 0;
         };
+        // Edits before the first status still belong to the former run.
+        let written = self
+            .writes
+            .iter()
+            .filter(|(spec, of)| *of == former_run && *spec <= run.first);
+        let former = written.map(|(spec, _)| *spec).max().unwrap_or(former.first);
         let subject_of = |index: usize| self.specs.get(index).map(|(_, object)| subject(object));
-        let before = subject_of(former.first);
-        let last = (former.first..=run.first)
-            .rev()
-            .find(|index| subject_of(*index) == before);
+        let before = subject_of(former);
+        let last = (former..=run.first).rev().find(|index| subject_of(*index) == before);
         last.map_or(run.first, |last| (last + 1).min(run.first))
     }
 
