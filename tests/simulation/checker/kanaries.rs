@@ -225,7 +225,8 @@ impl Checker {
         // An outage is over once the canary is available since another time.
         let outage = replaced || moved(former.available_since, status.available_since);
         // What was measured without the traffic that the spec asks for proves nothing.
-        let traffic_is_back = traffic_lost_since(former).is_some() && traffic_lost_since(status).is_none();
+        let has_traffic = traffic_lost_since(status).is_none() || is_true(status, SUCCEEDED);
+        let traffic_is_back = traffic_lost_since(former).is_some() && has_traffic;
         let outage = outage || traffic_is_back;
         let again = moved(former.available_at, status.available_at) && !replaced;
         let restarted = moved(former.deadline, status.deadline) && !book.paused && !outage;

@@ -1,18 +1,29 @@
 //! Who had which traffic.
 
 use super::{
-    kanaries::sources,
-    spans::{length, longest, without},
+    kanaries::{initial_delay, needed, sources},
+    spans::{Span, length, longest, without},
     verdict::{Finding, Verdict},
 };
 use crate::checker::Invariant;
 
 impl Verdict<'_> {
+    /// From when to when the canary needs its traffic: the last whole period before the deadline, which moves where traffic was
+    /// lost. Nothing of it where a person ended the run.
+    fn counted(&self) -> Span {
+        let (from, until) = self.judged();
+        let asked = needed(self.spec);
+        let needed = self.run.needed.map_or(asked, |needed| needed.min(asked));
+        let period = needed - initial_delay(self.spec);
+        let begin = self.deadline.map_or(from, |deadline| from.max(deadline - period));
+        (begin.min(until), until)
+    }
+
     /// The pods that were judged had the traffic that the spec asks for, all the time, and no other.
     pub(super) fn had_its_traffic(&self, findings: &mut Vec<Finding>) {
         let (production, own) = sources(self.spec, &self.kanary.name);
         let wanted: Vec<_> = production.iter().chain(&own).collect();
-        let (from, until) = self.judged();
+        let (from, until) = self.counted();
         let mut wrong = |what: String| findings.push((Invariant::Traffic, what));
         for pod in self.evidence.pods_of(self.canary) {
             for service in &wanted {
