@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::request::Parts;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
 use kanary::prometheus::{Local, Transport};
 use kanary_sim::cluster::Cluster;
 use tower::{ServiceExt, service_fn};
@@ -41,6 +41,20 @@ pub(crate) struct Query {
     pub(crate) answered: Timestamp,
     /// Status and body; nothing if nobody answered.
     pub(crate) answer: Option<(u16, Vec<u8>)>,
+    /// What the server's clock said.
+    pub(crate) date: Option<Timestamp>,
+}
+
+impl Query {
+    /// How far the server's clock was off, at the least.
+    pub(crate) fn skew(&self) -> SignedDuration {
+        let Some(date) = self.date else {
+            return SignedDuration::ZERO;
+        };
+        let ahead = date.duration_since(self.answered);
+        let behind = self.asked.duration_since(date);
+        ahead.max(behind).max(SignedDuration::ZERO)
+    }
 }
 
 /// What a request asks.
@@ -120,6 +134,7 @@ impl Heard {
                     asked,
                     answered: asked,
                     answer: None,
+                    date: None,
                 };
                 let mut under_way = UnderWay {
                     heard,
@@ -130,6 +145,8 @@ impl Heard {
                 let reply = server.oneshot(request).await;
                 let answer = reply.as_ref().ok();
                 under_way.query.answer = answer.map(|reply| (reply.status().as_u16(), reply.body().clone()));
+                let date = answer.and_then(|reply| reply.headers().get("date")?.to_str().ok());
+                under_way.query.date = date.and_then(|date| Some(rfc2822::parse(date).ok()?.timestamp()));
                 drop(under_way);
                 match (reply, makes) {
                     (Ok(reply), Some(makes)) => Ok(reply.map(|body| makes(body))),

@@ -1,16 +1,18 @@
 //! What must hold once everything is calm.
 
+use std::collections::BTreeMap;
+
 use kanary::canary::status::{ERRORED, FAILED, Phase, find, is_true};
-use kanary_sim::cluster::Cluster;
+use kanary_sim::{cluster::Cluster, object::string_map};
 use serde_json::Value;
 
-use super::{Book, Checker, Invariant};
+use super::{Book, Checker, Invariant, evidence::selects};
 use crate::{
     case::{End, failed},
     history::text,
     world::NAMESPACE,
 };
-use kanary::api::names::{IS_KANARY, KANARY_NAME};
+use kanary::api::names::{GROUP, IS_KANARY, KANARY_NAME};
 
 impl Book {
     /// Where it is.
@@ -27,6 +29,18 @@ impl Book {
             Phase::Succeeded => End::Promoting,
         }
     }
+}
+
+/// Whether a Service that is not meant for canaries selects a pod with these labels.
+fn is_served(cluster: &Cluster, labels: &BTreeMap<String, String>) -> bool {
+    let services = cluster.objects("services", Some(NAMESPACE));
+    let mut selectors = services
+        .iter()
+        .map(|service| string_map(&service.json()["spec"]["selector"]));
+    selectors.any(|selector| {
+        let is_ours = selector.keys().any(|name| name.starts_with(GROUP));
+        !is_ours && selects(&selector, labels)
+    })
 }
 
 impl Checker {
@@ -84,7 +98,7 @@ impl Checker {
                 if over && !kept {
                     orphans.push((name.clone(), format!("{resource} {} is left", object.meta.name)));
                 }
-                if over && resource == "pods" && labels.get("app") == Some(&truth.target) && truth.in_service {
+                if over && resource == "pods" && truth.in_service && is_served(cluster, labels) {
                     orphans.push((name, format!("pod {} is behind the Service", object.meta.name)));
                 }
             }

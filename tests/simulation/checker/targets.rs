@@ -5,7 +5,10 @@ use kanary_sim::cluster::Event;
 use serde_json::Value;
 
 use super::{Checker, Invariant, Promoted, Tried, is_ours, last::named};
-use crate::history::{image, text};
+use crate::{
+    history::{image, text},
+    hostile::CHECKED,
+};
 use kanary::{
     api::names::{CHANGE_CAUSE, CREATED_BY, IS_KANARY, KANARY_NAME, PROMOTED_BY, RUN},
     canary::status::Phase,
@@ -22,11 +25,18 @@ fn owner(object: &Value) -> String {
     text(&object["metadata"]["ownerReferences"][0]["uid"]).to_owned()
 }
 
-/// An object without what the API server writes itself.
+/// An object without what the API server, or a policy, writes itself.
 fn essence(object: &Value) -> Value {
     let mut object = object.clone();
     for field in ["resourceVersion", "generation", "managedFields"] {
         object["metadata"][field] = Value::Null;
+    }
+    let annotations = &mut object["spec"]["template"]["metadata"]["annotations"];
+    if let Some(annotations) = annotations.as_object_mut() {
+        annotations.remove(CHECKED);
+    }
+    if annotations.as_object().is_some_and(serde_json::Map::is_empty) {
+        *annotations = Value::Null;
     }
     object
 }
@@ -154,15 +164,17 @@ impl Checker {
 
     /// The one write to a target.
     fn check_promotion(&mut self, event: &Event, target: &str, old: &Value, new: &Value) {
-        if essence(new) == essence(old) {
-            // Who owns its fields was handed over.
+        let former = essence(old);
+        if essence(new) == former {
+            // Who owns its fields was handed over, or a promotion was carried out once more, late, and changed nothing. A policy
+            // may add to either.
             return;
         }
         let marker = text(&new["metadata"]["annotations"][PROMOTED_BY]).to_owned();
         let (uid, run) = marker.split_once('/').unwrap_or_default();
         let name = self.books.get(uid).map_or(target.to_owned(), |book| book.name.clone());
         let mut left = essence(new);
-        left["spec"]["template"] = old["spec"]["template"].clone();
+        left["spec"]["template"] = former["spec"]["template"].clone();
         left["metadata"]["annotations"] = old["metadata"]["annotations"].clone();
         let mut annotations = new["metadata"]["annotations"].clone();
         for ours in [PROMOTED_BY, CHANGE_CAUSE] {
@@ -170,7 +182,7 @@ impl Checker {
         }
         let kept = old["metadata"]["annotations"].as_object().into_iter().flatten();
         let kept = kept.into_iter().all(|(name, value)| annotations[name] == *value);
-        if left != essence(old) || !kept {
+        if left != former || !kept {
             self.violated(
                 Invariant::Trespass,
                 event.at,

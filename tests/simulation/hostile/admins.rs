@@ -13,6 +13,9 @@ use crate::{
     world::{NAMESPACE, World},
 };
 
+/// The annotation that a policy puts on the template of a Deployment.
+pub(crate) const CHECKED: &str = "policy.example.com/checked";
+
 /// Writes that a policy may be about.
 const WRITES: [(&str, &str, &str); 12] = [
     ("deployments.apps", "", "create"),
@@ -186,7 +189,7 @@ fn change(rng: &mut fastrand::Rng, name: &str) -> Policy {
         }),
         _ => (Box::new(writes), |deployment| {
             let checked = json!("yes");
-            deployment["spec"]["template"]["metadata"]["annotations"]["policy.example.com/checked"] = checked;
+            deployment["spec"]["template"]["metadata"]["annotations"][CHECKED] = checked;
         }),
     };
     if rng.u8(..3) == 0 {

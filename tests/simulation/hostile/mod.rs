@@ -10,6 +10,7 @@ mod metrics;
 mod schema;
 mod users;
 
+pub(crate) use self::admins::CHECKED;
 use std::{sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::Instant};

@@ -92,7 +92,14 @@ impl Evidence {
             .into_iter()
             .chain(next);
         let end = end.min().unwrap_or(kanary.specs.len());
-        (kanary.first_of(number)..end).find_map(|index| {
+        // What was taken back before a replica saw it never counted.
+        let is_seen = |index: &usize| {
+            let at = kanary.written(*index);
+            let until = kanary.specs.get(index + 1).map_or(Timestamp::MAX, |(until, _)| *until);
+            let answered = kanary.writes.iter().any(|(spec, _)| spec == index);
+            answered || until.duration_since(at) > self.rough.lag(at)
+        };
+        (kanary.first_of(number)..end).filter(is_seen).find_map(|index| {
             let spec = kanary.spec_at(index);
             let verdict = Said::by_verdict(spec)
                 .filter(|(_, word)| *word == Word::Invalid)

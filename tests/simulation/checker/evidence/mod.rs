@@ -30,7 +30,6 @@ use kanary_sim::cluster::Event;
 use crate::heard::Heard;
 
 pub(crate) use self::rough::Rough;
-pub(super) use self::verdict::Write;
 use self::{
     canaries::{Canary, Pod},
     kanaries::Kanary,
@@ -38,6 +37,7 @@ use self::{
     services::{Service, Slice},
     verdict::{Finding, Verdict},
 };
+pub(super) use self::{services::selects, verdict::Write};
 
 type Labels = BTreeMap<String, String>;
 

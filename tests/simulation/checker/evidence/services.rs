@@ -79,6 +79,6 @@ impl Evidence {
 }
 
 /// Whether a Service with this selector has pods with these labels behind it.
-pub(super) fn selects(selector: &Labels, labels: &Labels) -> bool {
+pub(in crate::checker) fn selects(selector: &Labels, labels: &Labels) -> bool {
     !selector.is_empty() && selector.iter().all(|(name, value)| labels.get(name) == Some(value))
 }
