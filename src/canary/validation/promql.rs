@@ -95,7 +95,7 @@ impl PromQl {
             min_samples: at_least_one("minSamples", item.min_samples, 1)?,
             interval: interval.min(max_interval),
             on_no_data: item.on_no_data.unwrap_or_default(),
-            hints: Hints::of(&scan, &criterion, finds_nan),
+            hints: Hints::of(&scan, &criterion, finds_nan, all_pods),
             query,
             evidence,
             pod_key,

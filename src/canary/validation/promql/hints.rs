@@ -21,11 +21,14 @@ const FILLED: &str = "`or vector(…)` turns missing data into a number, so it p
                       and onNoData says what missing data comes to";
 const BOOL: &str = "`bool` turns NaN into 0 (with `!=` into 1), so a quotient without traffic counts as a measurement: leave the \
                     comparison to valueInRange, or add `and <what is divided by> > 0`";
+const NOT_THE_CANARY: &str = "allPodsQuery judges all of the result, and the query names nothing of the canary, so it may be \
+                              about other pods as well: select the canary's series, as in pod=~\"{{ pods }}\"";
 const DROPPED: &str = "a quotient without traffic is NaN, which a comparison drops, so it looks like a good result: write an \
                        evidenceQuery that yields the traffic";
 
 impl Hints {
-    pub(super) fn of(scan: &Scan<'_>, criterion: &Criterion, finds_nan: bool) -> Self {
+    /// `all_pods`: the whole result is judged, whichever pods it is about.
+    pub(super) fn of(scan: &Scan<'_>, criterion: &Criterion, finds_nan: bool, all_pods: bool) -> Self {
         let tokens = &scan.tokens;
         let compares_to_bool = tokens
             .windows(2)
@@ -36,6 +39,7 @@ impl Hints {
             (FILLED, is_filled(tokens)),
             (BOOL, compares_to_bool && may_be_nan),
             (DROPPED, drops),
+            (NOT_THE_CANARY, all_pods && !names_the_canary(tokens)),
         ];
         Self {
             window: tokens.windows(3).filter_map(window).max(),
@@ -73,6 +77,20 @@ impl Hints {
         }
         told
     }
+}
+
+/// Whether a query may select the canary's series: by a variable, or by a name that people give to a canary.
+fn names_the_canary(tokens: &[Token<'_>]) -> bool {
+    // `{{ kanary.name }}` and `{{ canary.name }}` are among them.
+    let names = |text: &str| {
+        let text = text.to_ascii_lowercase();
+        text.contains("kanary") || text.contains("canary")
+    };
+    let has_pods = |text: &str| {
+        let mut variables = text.split("{{").skip(1);
+        variables.any(|variable| variable.split("}}").next().is_some_and(|name| name.trim() == "pods"))
+    };
+    tokens.iter().any(|token| names(token.text) || has_pods(token.text))
 }
 
 /// `or vector(0)`, maybe with brackets or `on ()` in between.
@@ -149,7 +167,7 @@ mod tests {
 
     fn told(query: &str, criterion: &Criterion) -> Vec<String> {
         let (interval, delay) = (Duration::from_secs(20), Duration::from_secs(40));
-        Hints::of(&scan(query).unwrap(), criterion, false).told(interval, delay)
+        Hints::of(&scan(query).unwrap(), criterion, false, false).told(interval, delay)
     }
 
     fn ranged(query: &str) -> Vec<String> {
@@ -190,6 +208,33 @@ mod tests {
         assert!(ranged("histogram_quantile(0.9, x) != bool 3")[0].contains("`bool` turns NaN into 0"));
         assert!(told("x / y > 3 and z", &Criterion::NoResult)[0].contains("a comparison drops"));
         assert!(told("x > 3", &Criterion::NoResult).is_empty());
+    }
+
+    #[test]
+    fn a_query_about_all_pods_that_does_not_select_the_canary_is_warned_about() {
+        let told = |query: &str, all_pods: bool| {
+            let criterion = Criterion::Range { min: 0.0, max: 1.0 };
+            Hints::of(&scan(query).unwrap(), &criterion, false, all_pods).told(Duration::from_secs(20), Duration::ZERO)
+        };
+        for query in [
+            "sum(x)",
+            "sum(x{namespace=\"{{ namespace }}\",job=\"{{ service.name }}\"}) # {{ pods }} of the canary",
+            "x{pod=~\"{{ deployment.name }}-.*\"}",
+            "x{pod=~\"pods\"}",
+        ] {
+            assert!(told(query, true)[0].contains("select the canary's series"), "{query}");
+            assert_eq!(told(query, false), Vec::<String>::new(), "{query}");
+        }
+        for query in [
+            "sum(x{pod=~\"{{ pods }}\"})",
+            "sum(x{pod=~'{{pods}}:8080'})",
+            "x{workload=\"{{ canary.name }}\"}",
+            "x{label_kanary=`{{ kanary.name }}`}",
+            "x{workload=\"{{ deployment.name }}-kanary-batman\"}",
+            "x{track=\"Canary\"}",
+        ] {
+            assert_eq!(told(query, true), Vec::<String>::new(), "{query}");
+        }
     }
 
     #[test]
