@@ -15,7 +15,7 @@ pub(super) fn took_replicas(scaled: &Deployment, namespace: &str, name: &str, wa
     }
     let got = got.unwrap_or_default();
     let why =
-        format!("it was asked for {wanted} replicas and has {got}: an admission webhook or policy changed the number");
+        format!("replicas {wanted} was asked for and it has {got}: an admission webhook or policy changed the number");
     Err(ApiError::without_effect(
         "scale",
         Deployment::kind(&()),

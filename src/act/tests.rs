@@ -112,7 +112,7 @@ async fn a_scale_that_a_webhook_caps_is_a_refusal() {
     assert_eq!(error.class(), Class::Invalid);
     assert_eq!(
         error.message(),
-        "could not scale Deployment x: it was asked for 5 replicas and has 3: an admission webhook or policy changed the number"
+        "could not scale Deployment x: replicas 5 was asked for and it has 3: an admission webhook or policy changed the number"
     );
 }
 

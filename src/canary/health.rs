@@ -75,6 +75,7 @@ pub(super) fn why(step: &Step<'_>) -> String {
     }
 }
 
+        1 => "its pod is ready".to_owned(),
 /// What a report came to.
 #[derive(Default)]
 pub(super) struct Report {

@@ -6,6 +6,7 @@ pub mod bootstrap;
 #[allow(clippy::module_inception, reason = "the parsed Kanary is what this module is about")]
 pub mod canary;
 pub mod carried;
+mod counted;
 pub mod decide;
 pub mod decision;
 mod deletion;
@@ -38,5 +39,6 @@ pub mod validation;
 pub mod words;
 
 pub use canary::Canary;
+pub use counted::counted;
 pub use decide::decide;
 pub use key::Key;

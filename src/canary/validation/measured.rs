@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 
 use super::{Outcome, Tally, Verdict, Window, promql::PromQl, waiting};
-use crate::{api::OnNoData, canary::observation::Pod};
+use crate::{
+    api::OnNoData,
+    canary::{counted, observation::Pod},
+};
 
 /// What an item says once the window is open, or before; `pods` are the canary's.
 pub(super) fn judge(
@@ -17,7 +20,7 @@ pub(super) fn judge(
     if tally.bad > query.failure_limit {
         let tolerated = match query.failure_limit {
             0 => String::new(),
-            limit => format!(" ({} bad measurements, {limit} tolerated)", tally.bad),
+            limit => format!(" ({}, {limit} tolerated)", counted(tally.bad, "bad measurement")),
         };
         return Verdict::Bad {
             reason: "PromQLFailed",
@@ -69,14 +72,16 @@ fn at_deadline(name: &str, query: &PromQl, tally: &Tally, window: Window, pods: 
     match outcome {
         Some(Outcome::Pass) if good >= needed => agrees(name, tally, pods),
         Some(Outcome::Pass) => {
-            let message = format!("{good} good measurements at the deadline, {needed} needed: goes on measuring");
+            let good = counted(good, "good measurement");
+            let message = format!("{good} at the deadline, {needed} needed: goes on measuring");
             waits(waiting::TOO_FEW_SAMPLES, name, &message)
         }
         // Neither success nor failure, but somebody should know.
         Some(Outcome::NoData) => {
             let message = format!(
-                "no data at the deadline: {} ({good} good measurements so far, {needed} needed)",
-                last(tally)
+                "no data at the deadline: {} ({} so far, {needed} needed)",
+                last(tally),
+                counted(good, "good measurement")
             );
             waits(waiting::NO_DATA, name, &message)
         }
@@ -103,15 +108,16 @@ fn fails_without_data(query: &PromQl, tally: &Tally, window: Window, outcome: Ou
     if answered && tally.lacks_data(query, window) {
         let why = match outcome {
             Outcome::NoData => last(tally).to_owned(),
-            _ => format!("{} measurements had no data", tally.empty),
+            _ => format!("{} had no data", counted(tally.empty, "measurement")),
         };
+        let good = counted(good, "good measurement");
         return Some(format!(
-            "{why} ({good} good measurements at the deadline, {needed} needed, and onNoData is fail)"
+            "{why} ({good} at the deadline, {needed} needed, and onNoData is fail)"
         ));
     }
     (outcome == Outcome::NoData && tally.silence >= query.error_limit).then(|| {
-        let (last, silence) = (last(tally), tally.silence);
-        format!("{last} ({silence} measurements in a row without data, and onNoData is fail)")
+        let (last, silence) = (last(tally), counted(tally.silence, "measurement"));
+        format!("{last} ({silence} in a row without data, and onNoData is fail)")
     })
 }
 
