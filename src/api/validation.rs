@@ -141,13 +141,31 @@ pub struct LabelWatchItem {
 
 /// A plain map of labels or a LabelSelector.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "labels that can't be read: write a plain map of label names to string values, like `validation: \"failed\"`, or \
+                 nothing but matchLabels (such a map) and matchExpressions (a list of key, operator and a list of values)"
+)]
 #[schemars(schema_with = "super::crd::some_labels", inline)]
 pub enum LabelMatch {
     /// Every label of the map must be there with its value.
     Labels(BTreeMap<String, String>),
     /// A LabelSelector.
+    #[serde(deserialize_with = "only_selector")]
     Selector(LabelSelector),
+}
+
+/// A LabelSelector and nothing beside it: a label that is written beside `matchLabels` would be passed over.
+fn only_selector<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<LabelSelector, D::Error> {
+    use serde::de::Error;
+    let fields = serde_json::Map::deserialize(deserializer)?;
+    if let Some(other) = fields
+        .keys()
+        .find(|name| !["matchLabels", "matchExpressions"].contains(&name.as_str()))
+    {
+        return Err(D::Error::unknown_field(other, &["matchLabels", "matchExpressions"]));
+    }
+    serde_json::from_value(Value::Object(fields)).map_err(D::Error::custom)
 }
 
 /// A Prometheus query, one criterion that its result must meet, and how much of what is tolerated.
@@ -217,7 +235,7 @@ pub struct PromQlItem {
     /// An alert-like query: any series is bad, none is good, as long as there is evidence that Prometheus knows the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_result: Option<NoResult>,
-    /// Bad measurements that are tolerated in the whole run. Default 0.
+    /// Bad measurements that are tolerated in the whole run: fewer than are due until the deadline. Default 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 10000))]
     pub failure_limit: Option<u32>,
@@ -288,7 +306,7 @@ pub struct DiscreteValueOutOfList {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000))]
     pub bad_values: Option<Vec<String>>,
-    /// Share of bad counts that is tolerated, in percent. Default 0.
+    /// Share of bad counts that is tolerated, in percent, 99 at most: 100 could not fail. Default 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub tolerance: Option<u32>,

@@ -1,5 +1,7 @@
 //! Label selectors, as the API server evaluates them.
 
+mod possible;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -22,7 +24,8 @@ impl Selector {
     ///
     /// # Errors
     ///
-    /// It is empty, has an operator that does not exist, or asks for a label that no object can have.
+    /// It is empty, has an expression that is not complete, or asks for labels that no object can have. Names the expression
+    /// and how to mend it.
     pub fn parse(labels: LabelMatch) -> Result<Self, String> {
         let selector = match labels {
             LabelMatch::Labels(labels) => LabelSelector {
@@ -31,7 +34,7 @@ impl Selector {
             },
             LabelMatch::Selector(selector) => selector,
         };
-        check_possible(&selector)?;
+        possible::check(&selector)?;
         Self::of(selector)
     }
 
@@ -68,56 +71,6 @@ impl Selector {
         use kube::core::SelectorExt;
         self.parsed.matches(labels)
     }
-}
-
-/// A label that no object can have never matches, so nothing would fail by it.
-fn check_possible(selector: &LabelSelector) -> Result<(), String> {
-    let labels = selector.match_labels.iter().flatten();
-    let expressions = selector.match_expressions.iter().flatten();
-    let keys = labels
-        .clone()
-        .map(|(key, _)| key)
-        .chain(expressions.clone().map(|e| &e.key));
-    let values = labels
-        .map(|(_, value)| value)
-        .chain(expressions.flat_map(|e| e.values.iter().flatten()));
-    for key in keys {
-        let (prefix, name) = key
-            .rsplit_once('/')
-            .map_or((None, key.as_str()), |(prefix, name)| (Some(prefix), name));
-        if !is_name(name) || !prefix.is_none_or(is_domain) {
-            return Err(format!(
-                "{key:?} is not the name of a label: use letters, digits, '-', '_' and '.', 63 characters at most, behind a \
-                 DNS name and a slash if there is a prefix"
-            ));
-        }
-    }
-    for value in values {
-        if !value.is_empty() && !is_name(value) {
-            return Err(format!(
-                "{value:?} is not the value of a label: use letters, digits, '-', '_' and '.', 63 characters at most"
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// The rule for the name of a label and for its value, as `kubectl explain` of `metadata.labels` refers to it.
-fn is_name(text: &str) -> bool {
-    let outer = |c: char| c.is_ascii_alphanumeric();
-    text.len() <= 63
-        && text.starts_with(outer)
-        && text.ends_with(outer)
-        && text.chars().all(|c| outer(c) || ['-', '_', '.'].contains(&c))
-}
-
-/// A DNS subdomain, as the prefix of a label.
-fn is_domain(text: &str) -> bool {
-    let outer = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    text.len() <= 253
-        && text
-            .split('.')
-            .all(|part| part.starts_with(outer) && part.ends_with(outer) && part.chars().all(|c| outer(c) || c == '-'))
 }
 
 /// Whether a Service with this selector has a pod with these labels behind it. A Service without a selector has none.

@@ -253,3 +253,55 @@ async fn an_object_that_cannot_be_parsed_never_stops_the_others() {
         .await;
     assert_ne!(phase(&ended), "Errored");
 }
+
+#[tokio::test]
+async fn what_could_never_fail_a_canary_is_refused() {
+    let world = World::new("bad-input").await;
+    world.target("app", 1).await;
+    let fake = Fake::start(Says::one("1")).await;
+    let query = |more: Value| {
+        let mut item = json!({"prometheusService": fake.address, "query": "up"});
+        crate::support::merge(&mut item, more);
+        json!({"validationPeriod": "50s", "items": [{"promQL": item}]})
+    };
+    let watch = |labels: Value, period: &str| json!({"validationPeriod": period, "items": [{"labelWatch": {"podInvalidationLabels": labels}}]});
+    let shares = json!({"key": "code", "badValues": ["500"], "tolerance": 100});
+    for (name, validation, why) in [
+        (
+            "timeless",
+            watch(json!({"a": "b"}), "0s"),
+            "validationPeriod is 0s, so nothing could fail the canary",
+        ),
+        (
+            "tolerant",
+            query(json!({"discreteValueOutOfList": shares})),
+            "lower it to 99 or less",
+        ),
+        (
+            "patient",
+            query(json!({"valueInRange": {}, "failureLimit": 3})),
+            "lower failureLimit to 2",
+        ),
+        (
+            "incomplete",
+            watch(json!({"matchExpressions": [{"key": "a"}]}), "50s"),
+            "items[0].labelWatch.podInvalidationLabels: matchExpressions[0]: operator is missing",
+        ),
+        (
+            "beside",
+            watch(json!({"a": "b", "matchLabels": {"c": "d"}}), "50s"),
+            "items[0]: labels that can't be read",
+        ),
+    ] {
+        world.kanary(name, "app", json!({"validation": validation})).await;
+        let errored = world.phase(name, "Errored").await;
+        let said = message(&errored, "Errored");
+        assert!(said.contains(why), "{name}: {said}");
+        assert_eq!(
+            world.find(&DEPLOYMENT, &format!("app-kanary-{name}")).await,
+            None,
+            "{name}"
+        );
+    }
+    assert_eq!(world.get(&DEPLOYMENT, "app").await["metadata"]["generation"], 1);
+}

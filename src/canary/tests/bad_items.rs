@@ -95,8 +95,8 @@ fn an_operator_that_does_not_exist_is_refused() {
         spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {matchExpressions: [{key: a, operator: Like}]}}}]}}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: failed to parse value as expression: Invalid expression operator
-            Stalled=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: failed to parse value as expression: Invalid expression operator
+            Errored=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: matchExpressions[0]: operator "Like" does not exist: use In, NotIn, Exists or DoesNotExist
+            Stalled=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: matchExpressions[0]: operator "Like" does not exist: use In, NotIn, Exists or DoesNotExist
             shows Errored
         "#]],
     );

@@ -198,17 +198,17 @@ fn before_the_deadline_nothing_is_decided() {
 fn a_period_of_zero_ends_as_soon_as_it_starts() {
     check(
         "
-        spec: {validation: {validationPeriod: 0s, items: [{labelWatch: {podInvalidationLabels: {a: b}}}]}}
+        spec: {validation: {initialDelay: 1s, validationPeriod: 0s, items: [{manual: {statusAfterDeadline: valid}}]}}
         status: {phase: Running}
         seen: {canary: {available: +0s}}
-        now: +0s
+        now: +1s
         ",
         expect![[r#"
             phase Running → Succeeded
+            Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Running=False AllItemsGood: the verdict is good
-            Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it
             Succeeded=True AllItemsGood: every validation item is good at the deadline
-            shows Succeeded 0s/0s
+            shows Succeeded 1s/1s
         "#]],
     );
 }

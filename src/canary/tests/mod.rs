@@ -65,6 +65,7 @@ mod traffic_lost;
 mod under_way;
 mod verdict;
 mod waiting;
+mod unopposed;
 mod waits;
 
 use expect_test::Expect;

@@ -327,8 +327,8 @@ fn more_samples_than_the_period_has_room_for_are_refused() {
         spec: {validation: {validationPeriod: 1m, items: [{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}, minSamples: 10}}]}}
         "#,
         expect![[r#"
-            Errored=True InvalidSpec: spec.validation.items[0].promQL.minSamples 10 can't be met: at an interval of 20s, 3 measurements fit into a validationPeriod of 1m0s, so lower minSamples or the interval, or raise the period
-            Stalled=True InvalidSpec: spec.validation.items[0].promQL.minSamples 10 can't be met: at an interval of 20s, 3 measurements fit into a validationPeriod of 1m0s, so lower minSamples or the interval, or raise the period
+            Errored=True InvalidSpec: spec.validation.items[0].promQL.minSamples 10 can't be reached: until the deadline 3 measurements fit (validationPeriod 1m0s, interval 20s); lower minSamples to 3, or the interval, or raise validationPeriod
+            Stalled=True InvalidSpec: spec.validation.items[0].promQL.minSamples 10 can't be reached: until the deadline 3 measurements fit (validationPeriod 1m0s, interval 20s); lower minSamples to 3, or the interval, or raise validationPeriod
             shows Errored
         "#]],
     );

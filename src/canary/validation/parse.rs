@@ -5,8 +5,11 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{Validation, fitting, promql::PromQl};
 use crate::{
     api::{AfterDeadline, GoDuration, LabelMatch, ManualItem, ValidationItem, ValidationSpec, Word},
-    canary::{canary::Invalid, labels::Selector},
+    canary::{canary::Invalid, counted, labels::Selector},
 };
+
+/// What is shorter is no time in which anybody could object.
+const SHORTEST_PERIOD: Duration = Duration::from_secs(1);
 
 /// What a validation item is, once parsed.
 #[derive(Clone, Debug)]
@@ -78,12 +81,66 @@ impl Validation {
                 Item::Unreadable(kind)
             })
         };
-        Self {
+        let validation = Self {
             initial_delay: seconds(spec.initial_delay, 0),
             period,
             items: items.into_iter().enumerate().map(&mut parse).collect(),
-        }
+        };
+        problems.extend(validation.unopposed());
+        validation
     }
+
+    /// Why nothing could ever speak against the canary: no time is left for it.
+    fn unopposed(&self) -> Option<Invalid> {
+        if self.period >= SHORTEST_PERIOD {
+            return None;
+        }
+        let can_object = |item: &Item| match item {
+            Item::LabelWatch { .. } => false,
+            // A person may object before the validation starts.
+            Item::Manual { after_deadline, .. } => {
+                *after_deadline != AfterDeadline::Valid || self.initial_delay >= SHORTEST_PERIOD
+            }
+            Item::PromQl(_) | Item::Unreadable(_) => true,
+        };
+        if self.items.iter().any(can_object) {
+            return None;
+        }
+        Some(Invalid::spec(format!(
+            "spec.validation.validationPeriod is {}, so nothing could fail the canary: a labelWatch item is judged during the \
+             validation period only, and a manual item with statusAfterDeadline valid is good at its end; raise \
+             validationPeriod to {} or more, or add a promQL item or a manual item that waits for a person",
+            GoDuration(self.period),
+            GoDuration(SHORTEST_PERIOD)
+        )))
+    }
+}
+
+/// What the item counts has to be reached, and exceeded, by the measurements until the deadline.
+fn check_counts(query: &PromQl, period: Duration) -> Result<(), String> {
+    let fit = fitting(period, query.interval);
+    let (fits, them) = if fit == 1 { ("fits", "it") } else { ("fit", "them") };
+    let why = format!(
+        "until the deadline {} {fits} (validationPeriod {}, interval {})",
+        counted(fit, "measurement"),
+        GoDuration(period),
+        GoDuration(query.interval)
+    );
+    if u64::from(query.min_samples) > fit {
+        return Err(format!(
+            "minSamples {} can't be reached: {why}; lower minSamples to {fit}, or the interval, or raise validationPeriod",
+            query.min_samples
+        ));
+    }
+    if u64::from(query.failure_limit) >= fit {
+        return Err(format!(
+            "failureLimit {} can't be exceeded, so the item could not fail: {why}, and all of {them} may be bad; lower \
+             failureLimit to {}, or the interval, or raise validationPeriod",
+            query.failure_limit,
+            fit.saturating_sub(1)
+        ));
+    }
+    Ok(())
 }
 
 /// The name of the one field that is set, as far as there is one.
@@ -126,15 +183,7 @@ impl Item {
             }
             (None, None, Some(query), None) => {
                 let query = PromQl::parse(&query, interval).map_err(|e| at(format!(".promQL: {e}")))?;
-                let fit = fitting(period, query.interval);
-                if u64::from(query.min_samples) > fit {
-                    let (interval, period) = (GoDuration(query.interval), GoDuration(period));
-                    return Err(at(format!(
-                        ".promQL.minSamples {} can't be met: at an interval of {interval}, {fit} measurements fit into a \
-                         validationPeriod of {period}, so lower minSamples or the interval, or raise the period",
-                        query.min_samples
-                    )));
-                }
+                check_counts(&query, period).map_err(|e| at(format!(".promQL.{e}")))?;
                 Ok(Self::PromQl(Box::new(query)))
             }
             (None, None, None, Some(_)) => Err(Invalid::unsupported(format!(

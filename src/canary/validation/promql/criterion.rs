@@ -188,9 +188,10 @@ fn counts(list: &DiscreteValueOutOfList) -> Result<Criterion, String> {
         ));
     }
     let tolerance = list.tolerance.unwrap_or(0);
-    if tolerance > 100 {
+    if tolerance >= 100 {
         return Err(format!(
-            "discreteValueOutOfList.tolerance {tolerance} is above 100 percent: lower it"
+            "discreteValueOutOfList.tolerance {tolerance} tolerates any share of bad counts (in percent), so the item could \
+             not fail: lower it to 99 or less"
         ));
     }
     let listed_is_good = bad.is_empty();

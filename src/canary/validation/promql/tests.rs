@@ -212,8 +212,12 @@ fn what_is_wrong_in_an_item_is_refused_with_its_field_and_a_remedy() {
             "discreteValueOutOfList.key is empty",
         ),
         (
+            "discreteValueOutOfList: {key: c, goodValues: [a], tolerance: 100}",
+            "tolerance 100 tolerates any share of bad counts (in percent), so the item could not fail: lower it to 99 or less",
+        ),
+        (
             "discreteValueOutOfList: {key: c, goodValues: [a], tolerance: 101}",
-            "tolerance 101 is above 100",
+            "lower it to 99 or less",
         ),
         (
             "continuousValueDeviation: {maxDeviationPercent: -1}",
@@ -242,7 +246,7 @@ fn what_is_wrong_in_an_item_is_refused_with_its_field_and_a_remedy() {
 
 const CRITERIA: [&str; 6] = [
     "valueInRange: {min: -1000000, max: 1000000}",
-    "discreteValueOutOfList: {key: code, goodValues: ['200'], tolerance: 100}",
+    "discreteValueOutOfList: {key: code, goodValues: ['200'], tolerance: 99}",
     "continuousValueDeviation: {maxDeviationPercent: 100000}",
     "continuousValueDeviation: {maxDeviationPercent: 100000, of: value}",
     "boolean: {}",
