@@ -14,24 +14,28 @@ use super::{
 /// A cause that lasts shorter is not reported: most go away by themselves.
 const SHORT: Duration = Duration::from_secs(30);
 
+/// Why a canary does not come up, and how far a pod's life came before this stopped it. Each is the reason of an Event.
+pub(super) const CAUSES: [(&str, u8); 13] = [
+    ("FailedCreate", 1),
+    ("StrategyChanged", 1),
+    ("Unschedulable", 2),
+    ("ImagePullBackOff", 3),
+    ("InvalidImageName", 3),
+    ("ErrImageNeverPull", 3),
+    ("ImageInspectError", 3),
+    ("RegistryUnavailable", 3),
+    ("CreateContainerConfigError", 3),
+    ("CreateContainerError", 3),
+    ("RunContainerError", 3),
+    ("PostStartHookError", 3),
+    ("CrashLoopBackOff", 4),
+];
+
 /// How far a pod's life came before this stopped it; 0 is no cause at all. A later stage says more, and only a later one
 /// replaces what was reported, so the number of reports is bounded however often causes alternate.
 fn stage(reason: &str) -> u8 {
-    match reason {
-        "FailedCreate" | "StrategyChanged" => 1,
-        "Unschedulable" => 2,
-        "ImagePullBackOff"
-        | "InvalidImageName"
-        | "ErrImageNeverPull"
-        | "ImageInspectError"
-        | "RegistryUnavailable"
-        | "CreateContainerConfigError"
-        | "CreateContainerError"
-        | "RunContainerError"
-        | "PostStartHookError" => 3,
-        "CrashLoopBackOff" => 4,
-        _ => 0,
-    }
+    let cause = CAUSES.iter().find(|(cause, _)| *cause == reason);
+    cause.map_or(0, |(_, stage)| *stage)
 }
 
 /// Whether this reason names a cause that a canary does not come up.
@@ -71,11 +75,11 @@ pub(super) fn why(step: &Step<'_>) -> String {
     match step.seen.pods.len() {
         0 => "it has no pods".to_owned(),
         1 if ready == 0 => "its pod is not ready".to_owned(),
+        1 => "its pod is ready".to_owned(),
         pods => format!("{ready} of its {pods} pods are ready"),
     }
 }
 
-        1 => "its pod is ready".to_owned(),
 /// What a report came to.
 #[derive(Default)]
 pub(super) struct Report {

@@ -21,6 +21,8 @@ pub(super) const NOT_AVAILABLE: &str = "TargetNotAvailable";
 
 /// Reason of `Reconciling` once the canary was deleted so that its target can roll out.
 const GAVE_WAY: &str = "CanaryGaveWay";
+/// Reason: the target was updated, and is paused itself.
+pub(super) const TARGET_PAUSED: &str = "TargetPaused";
 
 /// A rollout that makes no progress for longer than this may lack what the canary holds.
 const NO_PROGRESS: Duration = Duration::from_mins(2);
@@ -70,8 +72,8 @@ fn await_rollout(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Deci
             "Deployment {name} was updated and is paused itself, so it does not roll out: resume it with kubectl rollout \
              resume deployment/{name}"
         );
-        draft.set(STALLED, true, "TargetPaused", &why);
-        draft.set(RECONCILING, false, "TargetPaused", why);
+        draft.set(STALLED, true, TARGET_PAUSED, &why);
+        draft.set(RECONCILING, false, TARGET_PAUSED, why);
         return step.write(draft);
     }
     let since = promoting_since(step);

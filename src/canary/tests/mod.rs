@@ -22,6 +22,7 @@ mod deleted;
 mod dry_run;
 mod edited_badly;
 mod edited_periods;
+mod events;
 mod failed_templates;
 mod forged_epoch;
 mod forward;
@@ -87,6 +88,7 @@ fn check(yaml: &str, expected: Expect) {
     );
     if let Some(status) = decision.status {
         comes_to_rest(&input, &status);
+        events::are_documented(&status);
     }
 }
 
