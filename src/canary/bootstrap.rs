@@ -15,7 +15,7 @@ use super::{
     observation::{Deployment, Likeness, Promotion},
     patience::{self, EXCEEDED, resumed},
     promotion::TARGET_CHANGED,
-    run::{clear_problem, set_problem},
+    run::{clear_problem, set_problem, still_blocked},
     services,
     status::{Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, SUCCEEDED, TARGET_CREATED, find, is_true},
     traffic,
@@ -240,6 +240,7 @@ fn awaited(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Deci
             )
         },
     );
+    still_blocked(&mut draft, problem);
     if problem.is_none() {
         draft.set(SCHEDULED, true, WAITING_FOR_TARGET, &why);
         draft.set(RECONCILING, true, WAITING_FOR_TARGET, why);

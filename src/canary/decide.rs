@@ -159,7 +159,12 @@ impl Step<'_> {
             let why = "this template failed before and is not run again: change the template, or set spec.retry to \
                        another number to run it once more";
             draft.set(FAILED, true, "TemplateFailedBefore", why);
-            draft.set(RECONCILING, false, "RunEnded", "");
+            draft.set(
+                RECONCILING,
+                false,
+                "RunEnded",
+                "nothing is run: this template failed before",
+            );
             draft.set(STALLED, true, "TemplateFailedBefore", why);
             return self.write(draft);
         }
@@ -221,6 +226,7 @@ const BLAMELESS: [&str; 2] = [promotion::TARGET_CHANGED, integrity::CANARY_CHANG
 /// Records that a run failed. Clean-up follows once this is in the status that is read.
 pub(super) fn fail(step: &Step<'_>, mut draft: Draft, reason: &str, message: &str) -> Decision {
     end(&mut draft, step.now, "RunFailed");
+    run::show_former_verdict(&mut draft);
     draft.clear(SUCCEEDED, reason, message);
     draft.clear(DEPLOYMENT_UPDATED, reason, message);
     draft.clear(ERRORED, reason, "the run has ended");

@@ -22,6 +22,14 @@ use crate::api::Word;
 
 /// Reason of `Scheduled` before the schedule.
 const WAITING_FOR_SCHEDULE: &str = "WaitingForSchedule";
+/// Reason of `Errored` and `Stalled` when nothing is wrong any more.
+const RESOLVED: &str = "Resolved";
+/// Reason of a verdict: `spec.verdict` says so.
+const VERDICT_VALID: &str = "VerdictValid";
+/// Reason of a verdict: a person says so in an item.
+const MANUAL_VALID: &str = "ManualValid";
+/// Reason of a verdict: no item says otherwise at the deadline.
+const ALL_ITEMS_GOOD: &str = "AllItemsGood";
 
 /// Decides about a Kanary that is Scheduled or Running.
 pub(super) fn decide(step: &Step<'_>) -> Decision {
@@ -68,6 +76,7 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
         bootstrap::judge(step, draft, activation.problem.as_ref())
     } else if !step.spec.is_sound() && canary(step).is_none() {
         set_problem(&mut draft, activation.problem.as_ref());
+        still_blocked(&mut draft, activation.problem.as_ref());
         step.write(draft)
     } else {
         judge(step, draft, activation.problem.as_ref())
@@ -201,27 +210,18 @@ fn scheduled(step: &Step<'_>, mut draft: Draft, window: Option<Window>, problem:
     let warming_up = window.is_some();
     let report = report(step, &mut draft, problem);
     let wake = window.map(|window| window.start).or(report.wake);
-    let why = if warming_up {
-        format!(
-            "Deployment {} is available and warms up for the initial delay",
-            step.spec.canary
-        )
-    } else {
-        format!("waits for Deployment {} to be available", step.spec.canary)
+    let canary = &step.spec.canary;
+    let (reason, why) = match problem {
+        _ if warming_up => {
+            let why = format!("Deployment {canary} is available and warms up for the initial delay");
+            ("InitialDelay", why)
+        }
+        Some(problem) => (problem.reason.as_str(), blocked(problem)),
+        None => ("Activating", format!("waits for Deployment {canary} to be available")),
     };
-    draft.set(
-        SCHEDULED,
-        true,
-        if warming_up { "InitialDelay" } else { "Activating" },
-        &why,
-    );
+    draft.set(SCHEDULED, true, reason, &why);
     if problem.is_none() && !report.told {
-        draft.set(
-            RECONCILING,
-            true,
-            if warming_up { "InitialDelay" } else { "Activating" },
-            why,
-        );
+        draft.set(RECONCILING, true, reason, why);
     }
     if problem.is_none() && !report.told && !is_worth_saying(step, warming_up) {
         return Decision {
@@ -232,6 +232,17 @@ fn scheduled(step: &Step<'_>, mut draft: Draft, window: Option<Window>, problem:
     Decision {
         wake,
         ..step.write(draft)
+    }
+}
+
+fn blocked(problem: &Problem) -> String {
+    format!("the canary is not judged before this is resolved: {}", problem.message)
+}
+
+/// Replaces what a run that was not started yet said it waits for.
+pub(super) fn still_blocked(draft: &mut Draft, problem: Option<&Problem>) {
+    if let Some(problem) = problem.filter(|_| is_true(&draft.status, SCHEDULED)) {
+        draft.set(SCHEDULED, true, &problem.reason, blocked(problem));
     }
 }
 
@@ -327,9 +338,9 @@ fn warned(step: &Step<'_>, text: String) -> String {
 /// The canary passed. The target is touched only once this is in the status that is read.
 fn succeed(step: &Step<'_>, mut draft: Draft, judgement: Judgement, word: bool) -> Decision {
     let (reason, by) = match (step.spec.verdict, word) {
-        (Some(Word::Valid), _) => ("VerdictValid", "spec.verdict is valid"),
-        (_, true) => ("ManualValid", "a manual item is valid and every other item agrees"),
-        _ => ("AllItemsGood", "every validation item is good at the deadline"),
+        (Some(Word::Valid), _) => (VERDICT_VALID, "spec.verdict is valid"),
+        (_, true) => (MANUAL_VALID, "a manual item is valid and every other item agrees"),
+        _ => (ALL_ITEMS_GOOD, "every validation item is good at the deadline"),
     };
     services::show_again(step, &mut draft);
     clear_problem(&mut draft);
@@ -344,6 +355,21 @@ fn succeed(step: &Step<'_>, mut draft: Draft, judgement: Judgement, word: bool) 
         promoting(step, &mut draft);
     }
     step.write(with_items(draft, judgement))
+}
+
+/// Says in `Running` of a run that fails after a good verdict what that verdict was: it does not hold any more.
+pub(super) fn show_former_verdict(draft: &mut Draft) {
+    let verdict = find(&draft.status, SUCCEEDED).filter(|condition| condition.status == "True");
+    let was = match verdict.map(|verdict| verdict.reason.as_str()) {
+        Some(VERDICT_VALID) => "spec.verdict was valid",
+        Some(MANUAL_VALID) => "a manual item was valid and every other item agreed",
+        Some(ALL_ITEMS_GOOD) => "every validation item was good at the deadline",
+        _ => return,
+    };
+    if find(&draft.status, RUNNING).is_some() {
+        let why = format!("{was}, and the run failed afterwards: the condition Failed says why");
+        draft.set(RUNNING, false, "RunFailed", why);
+    }
 }
 
 pub(super) fn with_items(mut draft: Draft, judgement: Judgement) -> Draft {
@@ -364,6 +390,6 @@ pub(super) fn set_problem(draft: &mut Draft, problem: Option<&Problem>) {
 }
 
 pub(super) fn clear_problem(draft: &mut Draft) {
-    draft.clear(ERRORED, "Mended", "");
-    draft.clear(STALLED, "Mended", "");
+    draft.clear(ERRORED, RESOLVED, "what was wrong is resolved");
+    draft.clear(STALLED, RESOLVED, "nothing is in the way any more");
 }

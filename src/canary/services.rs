@@ -8,7 +8,7 @@ use super::{
     decide::Step,
     labels::{self, Labels},
     observation::{Deployment, Pod, Service},
-    status::{Draft, RUNNING, TRAFFIC, TRAFFIC_SET, find, traffic_lost_since},
+    status::{Draft, NO_TRAFFIC_REQUESTED, RUNNING, TRAFFIC, TRAFFIC_SET, find, traffic_lost_since},
     traffic,
 };
 use crate::api::names;
@@ -292,12 +292,18 @@ pub(super) fn show(step: &Step<'_>, draft: &mut Draft) {
         .canary
         .traffic_of_run(step.spec)
         .and_then(|key| key.split(' ').next());
-    let source = source.filter(|source| *source != "none");
-    let what = source.map_or_else(
-        || "the canary gets no traffic".to_owned(),
-        |source| format!("the canary gets traffic from source {source}{}", restored(step)),
-    );
-    draft.set(TRAFFIC, source.is_some(), TRAFFIC_SET, what + &shared(step));
+    let (reason, what) = match source {
+        None => (NO_TRAFFIC_REQUESTED, "the canary gets no traffic".to_owned()),
+        Some("none") => {
+            let what = "spec.traffic.source is none, so the canary gets no traffic";
+            (NO_TRAFFIC_REQUESTED, what.to_owned())
+        }
+        Some(source) => {
+            let what = format!("the canary gets traffic from source {source}{}", restored(step));
+            (TRAFFIC_SET, what)
+        }
+    };
+    draft.set(TRAFFIC, reason == TRAFFIC_SET, reason, what + &shared(step));
 }
 
 /// Since when the canary gets its traffic, if it did not for a part of the run.

@@ -53,13 +53,18 @@ impl Phase {
     }
 }
 
-/// Reason of `Traffic` while the canary gets the requests that the spec asks for, which may be none.
+/// Reason of `Traffic` while the canary gets the requests that the spec asks for.
 pub(super) const TRAFFIC_SET: &str = "TrafficSet";
+/// Reason of `Traffic` while the canary gets no requests, because the spec asks for none.
+pub(super) const NO_TRAFFIC_REQUESTED: &str = "NoTrafficRequested";
 
 /// Since when, by the status, the canary of a run under way has not got the requests that the spec asks for.
 #[must_use]
 pub fn traffic_lost_since(status: &KanaryStatus) -> Option<Timestamp> {
-    let traffic = find(status, TRAFFIC).filter(|traffic| traffic.status == "False" && traffic.reason != TRAFFIC_SET)?;
+    // Earlier versions wrote `TrafficSet` where no traffic was asked for.
+    let as_asked = [TRAFFIC_SET, NO_TRAFFIC_REQUESTED];
+    let is_lost = |traffic: &&Condition| traffic.status == "False" && !as_asked.contains(&traffic.reason.as_str());
+    let traffic = find(status, TRAFFIC).filter(is_lost)?;
     Some(traffic.last_transition_time.0)
 }
 

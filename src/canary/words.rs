@@ -112,7 +112,11 @@ pub(super) fn tell(draft: &mut Draft, canary: &Canary) {
     let stale = draft.status.verdicts.as_ref().map(|verdicts| verdicts.stale.clone());
     let stale = stale.unwrap_or_default().among(&Words::of(&canary.spec));
     if stale == Words::default() || draft.status.completed_at.is_some() {
-        draft.clear(VERDICT_IGNORED, "NoneIgnored", "");
+        let why = match draft.status.completed_at {
+            Some(_) => "the run has ended",
+            None => "no verdict in the spec is from an earlier run any more",
+        };
+        draft.clear(VERDICT_IGNORED, "NoneIgnored", why);
         return;
     }
     let mut which = Vec::new();

@@ -45,9 +45,9 @@ fn a_mended_spec_lets_the_run_go_on() {
         now: +1m
         ",
         expect![[r#"
-            Errored=False Mended
+            Errored=False Resolved: what was wrong is resolved
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
-            Stalled=False Mended
+            Stalled=False Resolved: nothing is in the way any more
             shows Running 1m0s/15m0s
             wake at +15m0s
         "#]],
@@ -266,8 +266,8 @@ fn a_first_spec_that_was_bad_and_is_mended_is_errored_no_more() {
         ",
         expect![[r#"
             create Deployment myapp-kanary-batman
-            Errored=False Mended
-            Stalled=False Mended
+            Errored=False Resolved: what was wrong is resolved
+            Stalled=False Resolved: nothing is in the way any more
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
             Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
             currentTraffic none
@@ -286,8 +286,8 @@ fn a_first_spec_that_was_bad_is_errored_no_more_when_its_target_is_created() {
         ",
         expect![[r#"
             create Deployment myapp
-            Errored=False Mended
-            Stalled=False Mended
+            Errored=False Resolved: what was wrong is resolved
+            Stalled=False Resolved: nothing is in the way any more
             Scheduled=True WaitingForTarget: Deployment myapp does not exist and is created from the template
             Reconciling=True WaitingForTarget: Deployment myapp does not exist and is created from the template
             currentTraffic none

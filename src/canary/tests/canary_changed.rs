@@ -178,7 +178,7 @@ fn a_template_that_somebody_changed_is_remembered_with_what_the_run_knew_of_it()
             phase Scheduled → Running
             Scheduled=True Started: the run has started
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
-            Traffic=False TrafficSet: the canary gets no traffic
+            Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
             Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
             currentTraffic none

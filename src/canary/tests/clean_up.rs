@@ -275,8 +275,8 @@ fn a_refused_clean_up_is_tried_again_at_its_time() {
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
-            Errored=False Mended
-            Stalled=False Mended
+            Errored=False Resolved: what was wrong is resolved
+            Stalled=False Resolved: nothing is in the way any more
             verdicts removed
             shows DeploymentUpdated 0s/15m0s
         "#]],
@@ -293,7 +293,7 @@ fn a_failed_run_whose_clean_up_works_again_stays_failed() {
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
-            Errored=False Mended
+            Errored=False Resolved: what was wrong is resolved
             Stalled=True VerdictInvalid: spec.verdict is invalid (since +0s)
             verdicts removed
             shows Failed 0s/15m0s

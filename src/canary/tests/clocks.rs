@@ -16,7 +16,7 @@ fn the_validation_starts_when_the_canary_is_available_and_ends_a_period_later() 
             phase Scheduled → Running
             Scheduled=True Started: the run has started
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
-            Traffic=False TrafficSet: the canary gets no traffic
+            Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
             Running=True Validating: Deployment myapp-kanary-batman is judged until +10m0s
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +10m0s
             currentTraffic none
@@ -85,7 +85,7 @@ fn after_the_initial_delay_the_run_is_running() {
             Scheduled=True Started: the run has started (since +0s)
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1m20s (since +0s)
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
-            Traffic=False TrafficSet: the canary gets no traffic
+            Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
             Running=True Validating: Deployment myapp-kanary-batman is judged until +1m20s
             item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
             shows Running 20s/1m20s
@@ -107,7 +107,7 @@ fn the_duration_shows_what_is_over_of_the_delay_and_the_period_together() {
             Scheduled=True Started: the run has started (since +0s)
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1m20s (since +0s)
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
-            Traffic=False TrafficSet: the canary gets no traffic
+            Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
             Running=True Validating: Deployment myapp-kanary-batman is judged until +1m20s
             item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
             shows Running 29s/1m20s
@@ -163,7 +163,7 @@ fn a_canary_that_was_never_judged_is_not_promoted_because_its_deadline_passed_wh
             phase Scheduled → Running
             Scheduled=True Started: the run has started
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
-            Traffic=False TrafficSet: the canary gets no traffic
+            Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
             Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
             currentTraffic none

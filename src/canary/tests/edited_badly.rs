@@ -202,7 +202,7 @@ fn a_canary_that_becomes_available_under_a_spec_that_cannot_be_run_is_judged() {
             Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
             Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
-            Traffic=False TrafficSet: the canary gets no traffic
+            Traffic=False NoTrafficRequested: the canary gets no traffic
             Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
             initialDelay 0s
             validationPeriod 15m0s

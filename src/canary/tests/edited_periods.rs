@@ -125,7 +125,7 @@ fn a_shorter_delay_starts_the_validation_now_at_the_earliest() {
             Scheduled=True Started: the run has started (since +0s)
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m30s (since +0s)
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
-            Traffic=False TrafficSet: the canary gets no traffic
+            Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
             Running=True Validating: Deployment myapp-kanary-batman is judged until +15m30s
             initialDelay 10s
             validationStartTime +30s

@@ -15,7 +15,7 @@ fn a_template_that_failed_before_is_not_run_again() {
         expect![[r#"
             phase DeploymentUpdated → Failed
             Failed=True TemplateFailedBefore: this template failed before and is not run again: change the template, or set spec.retry to another number to run it once more
-            Reconciling=False RunEnded (since +0s)
+            Reconciling=False RunEnded: nothing is run: this template failed before (since +0s)
             Stalled=True TemplateFailedBefore: this template failed before and is not run again: change the template, or set spec.retry to another number to run it once more
             Scheduled removed
             Activated removed

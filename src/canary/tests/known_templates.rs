@@ -117,6 +117,7 @@ fn a_promotion_without_a_reply_that_somebody_put_back_is_told() {
         expect![[r#"
             phase Succeeded → Failed
             Activated=False RunFailed: the run has ended
+            Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Reconciling=False RunFailed: the run has ended
             Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
             Failed=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
@@ -139,6 +140,7 @@ fn a_template_that_somebody_put_over_a_promotion_without_a_reply_does_not_count_
         expect![[r#"
             phase Succeeded → Failed
             Activated=False RunFailed: the run has ended
+            Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Reconciling=False RunFailed: the run has ended
             Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
             Failed=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
@@ -183,6 +185,7 @@ fn a_target_that_was_created_again_after_the_verdict_as_it_was_is_not_overruled_
         expect![[r#"
             phase Succeeded → Failed
             Activated=False RunFailed: the run has ended
+            Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Reconciling=False RunFailed: the run has ended
             Succeeded=False TargetChanged: Deployment myapp was deleted and created again after the verdict, with another template than this run's; set spec.retry to another number to run again
             Failed=True TargetChanged: Deployment myapp was deleted and created again after the verdict, with another template than this run's; set spec.retry to another number to run again
@@ -226,6 +229,7 @@ fn where_a_policy_keeps_the_api_server_from_telling_the_template_from_before_cou
         expect![[r#"
             phase Succeeded → Failed
             Activated=False RunFailed: the run has ended
+            Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Reconciling=False RunFailed: the run has ended
             Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
             Failed=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again

@@ -95,7 +95,7 @@ fn what_cannot_be_taken_away_is_not_tried_again_at_once() {
         seen: {canary: {run: older, available: -1h}, refusal: {retryAt: +10s}}
         ",
         expect![[r#"
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True Forbidden: the canary is not judged before this is resolved: create Deployment: no quota
             Reconciling=False Forbidden: create Deployment: no quota
             Errored=True Forbidden: create Deployment: no quota
             Stalled=True Forbidden: create Deployment: no quota

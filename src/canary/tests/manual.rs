@@ -113,7 +113,7 @@ fn a_manual_valid_ends_the_initial_delay() {
             Scheduled=True Started: the run has started (since +0s)
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +16m0s (since +0s)
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
-            Traffic=False TrafficSet: the canary gets no traffic
+            Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
             Running=True Validating: Deployment myapp-kanary-batman is judged until +16m0s
             verdicts {"present":{"valid":1}}
             item manual[0] Good

@@ -49,7 +49,7 @@ fn what_a_query_shows_itself_is_told_when_the_validation_starts() {
             Scheduled=True Started: the run has started (since +0s)
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m10s (since +0s)
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
-            Traffic=False TrafficSet: the canary gets no traffic
+            Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
             Running=True Validating: Deployment myapp-kanary-batman is judged until +15m10s; warning: promQL[0]: `or vector(…)` turns missing data into a number, so it passes or fails like a measurement: leave it out, and onNoData says what missing data comes to; promQL[0]: the query looks back over 1m0s, and is first asked 30s after the canary is available: it sees the start-up as well, so set initialDelay to 40s or more
             item promQL[0] Pending
               warning: `or vector(…)` turns missing data into a number, so it passes or fails like a measurement: leave it out, and onNoData says what missing data comes to

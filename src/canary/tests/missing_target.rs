@@ -47,7 +47,7 @@ fn a_dry_run_does_not_create_a_missing_target() {
         expect![[r#"
             Errored=True TargetNotFound: Deployment myapp does not exist, and a dry-run does not create it: create it first
             Stalled=True TargetNotFound: Deployment myapp does not exist, and a dry-run does not create it: create it first
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True TargetNotFound: the canary is not judged before this is resolved: Deployment myapp does not exist, and a dry-run does not create it: create it first
             currentTraffic none
             shows Errored 0s/15m0s
         "#]],
@@ -63,7 +63,7 @@ fn a_target_that_is_being_deleted_is_not_replaced() {
         expect![[r#"
             Errored=True TargetNotFound: Deployment myapp is being deleted
             Stalled=True TargetNotFound: Deployment myapp is being deleted
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True TargetNotFound: the canary is not judged before this is resolved: Deployment myapp is being deleted
             currentTraffic none
             shows Errored 0s/15m0s
         "#]],
@@ -99,9 +99,9 @@ fn a_target_that_comes_back_as_it_was_lets_the_run_go_on() {
         now: +1m
         ",
         expect![[r#"
-            Errored=False Mended
+            Errored=False Resolved: what was wrong is resolved
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
-            Stalled=False Mended
+            Stalled=False Resolved: nothing is in the way any more
             shows Running 1m0s/15m0s
             wake at +15m0s
         "#]],
@@ -219,7 +219,7 @@ fn the_creation_of_a_target_can_be_switched_off() {
         expect![[r#"
             Errored=True TargetNotFound: Deployment myapp does not exist and is not created, because spec.rollout.onTargetMissing is wait: create it
             Stalled=True TargetNotFound: Deployment myapp does not exist and is not created, because spec.rollout.onTargetMissing is wait: create it
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True TargetNotFound: the canary is not judged before this is resolved: Deployment myapp does not exist and is not created, because spec.rollout.onTargetMissing is wait: create it
             currentTraffic none
             shows Errored 0s/15m0s
         "#]],

@@ -63,10 +63,11 @@ mod shielded;
 mod stored;
 mod traffic;
 mod traffic_lost;
+mod truthful;
 mod under_way;
+mod unopposed;
 mod verdict;
 mod waiting;
-mod unopposed;
 mod waits;
 
 use expect_test::Expect;
@@ -87,8 +88,8 @@ fn check(yaml: &str, expected: Expect) {
         "the same input gives the same output"
     );
     if let Some(status) = decision.status {
-        comes_to_rest(&input, &status);
         events::are_documented(&status);
+        comes_to_rest(&input, &status);
     }
 }
 

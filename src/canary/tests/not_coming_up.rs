@@ -145,7 +145,7 @@ fn a_canary_that_is_up_again_is_no_longer_reported() {
         expect![[r#"
             Running=True Validating: Deployment myapp-kanary-batman is judged until +16m0s; 1m0s in which it was not available do not count (since +0s)
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +16m0s; 1m0s in which it was not available do not count
-            Stalled=False Mended
+            Stalled=False Resolved: nothing is in the way any more
             availableSince +6m0s
             unavailableFor 1m0s
             deadline +16m0s
@@ -162,7 +162,7 @@ fn what_cannot_be_created_says_so_and_since_when() {
         expect![[r#"
             Errored=True Forbidden: create Deployment: no quota
             Stalled=True Forbidden: create Deployment: no quota
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True Forbidden: the canary is not judged before this is resolved: create Deployment: no quota
             currentTraffic none
             startTime -20s
             shows Errored 0s/15m0s
@@ -213,7 +213,7 @@ fn what_could_not_be_created_is_looked_for_before_the_run_ends() {
             phase Scheduled → Running
             Scheduled=True Started: the run has started
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
-            Traffic=False TrafficSet: the canary gets no traffic
+            Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
             Running=True Validating: Deployment myapp-kanary-batman is judged until +14m50s
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +14m50s
             currentTraffic none

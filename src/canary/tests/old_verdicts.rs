@@ -123,7 +123,7 @@ fn an_old_verdict_that_is_removed_is_old_no_more() {
         now: +1m
         ",
         expect![[r#"
-            VerdictIgnored=False NoneIgnored
+            VerdictIgnored=False NoneIgnored: no verdict in the spec is from an earlier run any more
             verdicts removed
             shows Running 1m0s/15m0s
             wake at +15m0s
@@ -197,7 +197,7 @@ fn the_first_run_takes_the_verdict_that_came_with_it() {
             phase Scheduled → Running
             Scheduled=True Started: the run has started
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
-            Traffic=False TrafficSet: the canary gets no traffic
+            Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
             Running=True Validating: Deployment myapp-kanary-batman is judged until +15m1s
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m1s
             currentTraffic none

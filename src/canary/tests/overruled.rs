@@ -15,6 +15,7 @@ fn a_promotion_that_was_undone_is_not_made_again() {
         expect![[r#"
             phase Succeeded → Failed
             Activated=False RunFailed: the run has ended
+            Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Reconciling=False RunFailed: the run has ended
             Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
             Failed=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
@@ -37,6 +38,7 @@ fn a_promotion_that_was_undone_is_not_made_again_by_another_controller() {
         expect![[r#"
             phase Succeeded → Failed
             Activated=False RunFailed: the run has ended
+            Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Reconciling=False RunFailed: the run has ended
             Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
             Failed=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
@@ -73,6 +75,7 @@ fn a_template_that_somebody_else_put_over_the_promoted_one_does_not_count_as_upd
         expect![[r#"
             phase Succeeded → Failed
             Activated=False RunFailed: the run has ended
+            Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Reconciling=False RunFailed: the run has ended
             Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
             Failed=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
@@ -217,7 +220,7 @@ fn the_canary_of_another_kind_of_kanary_of_the_same_name_is_not_taken_over() {
         expect![[r#"
             Errored=True NameTaken: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
             Stalled=True NameTaken: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True NameTaken: the canary is not judged before this is resolved: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
             currentTraffic none
             shows Errored 0s/15m0s
         "#]],

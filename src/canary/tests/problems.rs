@@ -13,7 +13,7 @@ fn a_template_that_does_not_match_the_targets_selector_could_not_be_promoted() {
         expect![[r#"
             Errored=True TemplateMismatch: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=myapp), so it could not be promoted: add them
             Stalled=True TemplateMismatch: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=myapp), so it could not be promoted: add them
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True TemplateMismatch: the canary is not judged before this is resolved: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=myapp), so it could not be promoted: add them
             currentTraffic none
             shows Errored 0s/15m0s
         "#]],
@@ -29,7 +29,7 @@ fn a_template_without_labels_could_not_be_promoted() {
         expect![[r#"
             Errored=True TemplateMismatch: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=myapp), so it could not be promoted: add them
             Stalled=True TemplateMismatch: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=myapp), so it could not be promoted: add them
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True TemplateMismatch: the canary is not judged before this is resolved: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=myapp), so it could not be promoted: add them
             currentTraffic none
             shows Errored 0s/15m0s
         "#]],
@@ -58,7 +58,7 @@ fn a_canary_that_is_somebody_elses_is_left_alone() {
         expect![[r#"
             Errored=True NameTaken: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
             Stalled=True NameTaken: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True NameTaken: the canary is not judged before this is resolved: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
             currentTraffic none
             shows Errored 0s/15m0s
         "#]],
@@ -74,7 +74,7 @@ fn a_deployment_of_the_canarys_name_that_nobody_owns_is_left_alone() {
         expect![[r#"
             Errored=True NameTaken: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
             Stalled=True NameTaken: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True NameTaken: the canary is not judged before this is resolved: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
             currentTraffic none
             shows Errored 0s/15m0s
         "#]],
@@ -91,7 +91,7 @@ fn a_canary_that_is_somebody_elses_does_not_fail_the_run_when_it_is_late() {
         expect![[r#"
             Errored=True NameTaken: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
             Stalled=True NameTaken: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True NameTaken: the canary is not judged before this is resolved: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
             currentTraffic none
             shows Errored 0s/15m0s
         "#]],
@@ -116,6 +116,7 @@ fn a_problem_that_lasts_is_said_once() {
         now: +1h
         ",
         expect![[r#"
+            Scheduled=True ServiceNotFound: the canary is not judged before this is resolved: Service myapp-svc does not exist: create it, or change spec.serviceName (since +0s)
             currentTraffic service myapp-svc
             shows Errored 0s/15m0s
         "#]],
@@ -134,8 +135,8 @@ fn a_problem_that_is_mended_is_taken_back_and_the_canary_created() {
         ",
         expect![[r#"
             create Deployment myapp-kanary-batman
-            Errored=False Mended
-            Stalled=False Mended
+            Errored=False Resolved: what was wrong is resolved
+            Stalled=False Resolved: nothing is in the way any more
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
             Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
             currentTraffic service myapp-svc
@@ -178,9 +179,9 @@ fn a_problem_that_is_over_leaves_the_run_reconciling() {
         now: +1m
         ",
         expect![[r#"
-            Errored=False Mended
+            Errored=False Resolved: what was wrong is resolved
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
-            Stalled=False Mended
+            Stalled=False Resolved: nothing is in the way any more
             shows Running 1m0s/15m0s
             wake at +15m0s
         "#]],
@@ -243,7 +244,7 @@ fn a_refused_creation_is_an_error_and_is_tried_again_at_its_time() {
         expect![[r#"
             Errored=True Forbidden: create Deployment myapp-kanary-batman: exceeded quota
             Stalled=True Forbidden: create Deployment myapp-kanary-batman: exceeded quota
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True Forbidden: the canary is not judged before this is resolved: create Deployment myapp-kanary-batman: exceeded quota
             currentTraffic none
             shows Errored 0s/15m0s
             wake at +10s
@@ -261,8 +262,8 @@ fn a_refused_creation_is_tried_again() {
         ",
         expect![[r#"
             create Deployment myapp-kanary-batman
-            Errored=False Mended
-            Stalled=False Mended
+            Errored=False Resolved: what was wrong is resolved
+            Stalled=False Resolved: nothing is in the way any more
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
             Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
             currentTraffic none

@@ -226,7 +226,7 @@ fn an_inconclusive_item_that_is_answered_again_lets_the_run_go_on() {
         "#,
         expect![[r#"
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
-            Stalled=False Mended
+            Stalled=False Resolved: nothing is in the way any more
             item promQL[0] Good (4 good, 0 bad, 0 errors): 0.2 on pod x
             shows Running 2m1s/15m0s
             wake at +2m20s
@@ -382,9 +382,9 @@ fn a_query_that_was_refused_and_is_mended_is_errored_no_more() {
         now: +41s
         "#,
         expect![[r#"
-            Errored=False Mended
+            Errored=False Resolved: what was wrong is resolved
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
-            Stalled=False Mended
+            Stalled=False Resolved: nothing is in the way any more
             item promQL[0] Good (1 good, 0 bad, 0 errors): 0.2 on pod x
             shows Running 41s/15m0s
             wake at +1m0s

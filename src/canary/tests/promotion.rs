@@ -179,6 +179,7 @@ fn a_target_that_changed_after_the_verdict_is_not_overwritten() {
         expect![[r#"
             phase Succeeded → Failed
             Activated=False RunFailed: the run has ended
+            Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Reconciling=False RunFailed: the run has ended
             Succeeded=False TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
             Failed=True TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
@@ -279,6 +280,7 @@ fn another_kanarys_promotion_is_not_taken_for_this_runs() {
         expect![[r#"
             phase Succeeded → Failed
             Activated=False RunFailed: the run has ended
+            Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Reconciling=False RunFailed: the run has ended
             Succeeded=False TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
             Failed=True TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote

@@ -97,7 +97,7 @@ fn a_target_whose_pods_carry_the_labels_of_a_canary_is_refused() {
         expect![[r#"
             Errored=True TargetIsCanary: the pods of Deployment myapp carry the label kanary.k8s-operators.dev/name, which marks the pods of a canary: remove it from the pod template of the Deployment
             Stalled=True TargetIsCanary: the pods of Deployment myapp carry the label kanary.k8s-operators.dev/name, which marks the pods of a canary: remove it from the pod template of the Deployment
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True TargetIsCanary: the canary is not judged before this is resolved: the pods of Deployment myapp carry the label kanary.k8s-operators.dev/name, which marks the pods of a canary: remove it from the pod template of the Deployment
             currentTraffic none
             shows Errored 0s/15m0s
             wake at +10s
@@ -114,7 +114,7 @@ fn a_target_that_is_a_canary_is_refused() {
         expect![[r#"
             Errored=True TargetIsCanary: Deployment myapp is the canary of KanaryDeployment/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
             Stalled=True TargetIsCanary: Deployment myapp is the canary of KanaryDeployment/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True TargetIsCanary: the canary is not judged before this is resolved: Deployment myapp is the canary of KanaryDeployment/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
             currentTraffic none
             shows Errored 0s/15m0s
             wake at +10s
@@ -131,7 +131,7 @@ fn a_target_with_the_label_of_a_canary_is_refused_whoever_owns_it() {
         expect![[r#"
             Errored=True TargetIsCanary: Deployment myapp is a canary, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
             Stalled=True TargetIsCanary: Deployment myapp is a canary, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True TargetIsCanary: the canary is not judged before this is resolved: Deployment myapp is a canary, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
             currentTraffic none
             shows Errored 0s/15m0s
             wake at +10s
@@ -148,7 +148,7 @@ fn a_missing_target_that_will_be_another_kanarys_canary_is_not_created() {
         expect![[r#"
             Errored=True TargetIsCanary: Deployment myapp is the canary of KanaryDeployment/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
             Stalled=True TargetIsCanary: Deployment myapp is the canary of KanaryDeployment/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True TargetIsCanary: the canary is not judged before this is resolved: Deployment myapp is the canary of KanaryDeployment/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
             currentTraffic none
             shows Errored 0s/15m0s
         "#]],

@@ -15,9 +15,9 @@ fn an_error_that_is_over_is_not_shown_while_the_target_rolls_out() {
         now: +1m
         ",
         expect![[r#"
-            Errored=False Mended
+            Errored=False Resolved: what was wrong is resolved
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it
-            Stalled=False Mended
+            Stalled=False Resolved: nothing is in the way any more
             verdicts removed
             shows Succeeded 0s/15m0s
             wake at +3m0s
@@ -36,9 +36,9 @@ fn a_target_that_was_promoted_late_has_its_whole_progress_deadline() {
         now: +1h
         ",
         expect![[r#"
-            Errored=False Mended
+            Errored=False Resolved: what was wrong is resolved
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it
-            Stalled=False Mended
+            Stalled=False Resolved: nothing is in the way any more
             verdicts removed
             shows Succeeded 0s/15m0s
             wake at +1h2m0s
@@ -96,7 +96,7 @@ fn a_stalled_target_that_rolls_out_after_all_ends_the_run_well() {
             phase Succeeded → DeploymentUpdated
             Activated=False DeploymentUpdated: the run has ended
             Reconciling=False DeploymentUpdated: the run has ended (since +0s)
-            Stalled=False Mended
+            Stalled=False Resolved: nothing is in the way any more
             DeploymentUpdated=True TargetRolledOut: Deployment myapp runs the template on all its replicas
             verdicts removed
             promotedHash of t2
@@ -118,6 +118,7 @@ fn with_rollback_a_target_that_does_not_become_available_fails_the_run() {
         expect![[r#"
             phase Succeeded → Failed
             Activated=False RunFailed: the run has ended
+            Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Reconciling=False RunFailed: the run has ended
             Succeeded=False TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s; the former template is put back, if the rollout history has one
             RolledBack=False Pending: Deployment myapp is about to get its former template back

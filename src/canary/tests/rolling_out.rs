@@ -157,7 +157,7 @@ fn a_target_that_is_resumed_has_its_whole_progress_deadline() {
         ",
         expect![[r#"
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it
-            Stalled=False Mended
+            Stalled=False Resolved: nothing is in the way any more
             verdicts removed
             shows Succeeded 0s/15m0s
             wake at +1h2m0s
@@ -219,6 +219,7 @@ fn a_run_that_is_called_invalid_before_the_promotion_fails_though_it_is_paused()
         expect![[r#"
             phase Succeeded → Failed
             Activated=False RunFailed: the run has ended
+            Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Reconciling=False RunFailed: the run has ended
             Succeeded=False VerdictInvalid: spec.verdict is invalid
             Failed=True VerdictInvalid: spec.verdict is invalid
@@ -243,6 +244,7 @@ fn a_run_that_is_called_invalid_while_the_promotion_is_refused_fails() {
         expect![[r#"
             phase Succeeded → Failed
             Activated=False RunFailed: the run has ended
+            Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Reconciling=False RunFailed: the run has ended
             Succeeded=False VerdictInvalid: spec.verdict is invalid
             Failed=True VerdictInvalid: spec.verdict is invalid

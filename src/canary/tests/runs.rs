@@ -195,7 +195,7 @@ fn a_new_run_has_times_of_its_own() {
             Scheduled=True Started: the run has started (since +0s)
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1h16m0s (since +0s)
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
-            Traffic=False TrafficSet: the canary gets no traffic
+            Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
             Running=True Validating: Deployment myapp-kanary-batman is judged until +1h16m0s
             initialDelay 0s
             validationPeriod 15m0s

@@ -184,7 +184,7 @@ fn somebody_elses_autoscaler_of_that_name_is_not_taken_over() {
         expect![[r#"
             Errored=True NameTaken: HorizontalPodAutoscaler myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
             Stalled=True NameTaken: HorizontalPodAutoscaler myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True NameTaken: the canary is not judged before this is resolved: HorizontalPodAutoscaler myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
             currentTraffic none
             shows Errored 0s/15m0s
         "#]],

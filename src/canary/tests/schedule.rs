@@ -129,7 +129,7 @@ fn a_schedule_does_not_eat_into_the_validation_period() {
             phase Scheduled → Running
             Scheduled=True Started: the run has started
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
-            Traffic=False TrafficSet: the canary gets no traffic
+            Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
             Running=True Validating: Deployment myapp-kanary-batman is judged until +1h15m0s
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1h15m0s
             currentTraffic none

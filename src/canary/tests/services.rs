@@ -14,7 +14,7 @@ fn a_production_service_that_selects_a_label_which_the_template_lacks_creates_no
         expect![[r#"
             Errored=True ServiceMismatch: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have no track: set that label in the template, or remove it from the selector of the Service
             Stalled=True ServiceMismatch: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have no track: set that label in the template, or remove it from the selector of the Service
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True ServiceMismatch: the canary is not judged before this is resolved: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have no track: set that label in the template, or remove it from the selector of the Service
             currentTraffic service myapp-svc
             shows Errored 0s/15m0s
         "#]],
@@ -31,7 +31,7 @@ fn a_production_service_that_selects_another_value_than_the_templates_creates_no
         expect![[r#"
             Errored=True ServiceMismatch: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have track=canary: set that label in the template, or remove it from the selector of the Service
             Stalled=True ServiceMismatch: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have track=canary: set that label in the template, or remove it from the selector of the Service
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True ServiceMismatch: the canary is not judged before this is resolved: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have track=canary: set that label in the template, or remove it from the selector of the Service
             currentTraffic both myapp-svc myapp-svc-kanary-batman
             shows Errored 0s/15m0s
         "#]],
@@ -48,7 +48,7 @@ fn a_service_that_would_lose_the_target_stands_in_the_way_whatever_the_traffic_s
         expect![[r#"
             Errored=True ServiceMismatch: Service by-track selects track=stable, which the pods of Deployment myapp have now, and the labels of spec.template.spec.template.metadata have track=canary, so the promotion would take the target out of that Service: set that label in the template, or remove it from the selector of the Service
             Stalled=True ServiceMismatch: Service by-track selects track=stable, which the pods of Deployment myapp have now, and the labels of spec.template.spec.template.metadata have track=canary, so the promotion would take the target out of that Service: set that label in the template, or remove it from the selector of the Service
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True ServiceMismatch: the canary is not judged before this is resolved: Service by-track selects track=stable, which the pods of Deployment myapp have now, and the labels of spec.template.spec.template.metadata have track=canary, so the promotion would take the target out of that Service: set that label in the template, or remove it from the selector of the Service
             currentTraffic none
             shows Errored 0s/15m0s
             wake at +10s
@@ -112,9 +112,9 @@ fn traffic_that_is_as_asked_for_again_is_said_so() {
         ",
         expect![[r#"
             Running=True Validating: Deployment myapp-kanary-batman is judged until +16m0s (since +0s)
-            Errored=False Mended
+            Errored=False Resolved: what was wrong is resolved
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +16m0s
-            Stalled=False Mended
+            Stalled=False Resolved: nothing is in the way any more
             Traffic=True TrafficSet: the canary gets traffic from source service again since +1m0s, and a whole validation period counts from then; the selector of Deployment myapp (app=myapp) selects the canary's pods too, because Service myapp-svc needs its labels: autoscalers of the target count them
             deadline +16m0s
             shows Running 0s/15m0s
@@ -297,7 +297,7 @@ fn a_production_service_without_ports_has_none_for_the_canarys_own() {
         expect![[r#"
             Errored=True ServiceWithoutPorts: Service myapp-svc has no ports, so the canary's own Service cannot have the same: add them, or use spec.traffic.source service
             Stalled=True ServiceWithoutPorts: Service myapp-svc has no ports, so the canary's own Service cannot have the same: add them, or use spec.traffic.source service
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True ServiceWithoutPorts: the canary is not judged before this is resolved: Service myapp-svc has no ports, so the canary's own Service cannot have the same: add them, or use spec.traffic.source service
             currentTraffic kanary-service myapp-svc myapp-svc-kanary-batman
             shows Errored 0s/15m0s
         "#]],
@@ -327,7 +327,7 @@ fn a_production_service_of_type_external_name_takes_no_pod() {
         expect![[r#"
             Errored=True ServiceWithoutSelector: Service myapp-svc is of type ExternalName, so no pod can be put behind it: name another in spec.serviceName
             Stalled=True ServiceWithoutSelector: Service myapp-svc is of type ExternalName, so no pod can be put behind it: name another in spec.serviceName
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True ServiceWithoutSelector: the canary is not judged before this is resolved: Service myapp-svc is of type ExternalName, so no pod can be put behind it: name another in spec.serviceName
             currentTraffic service myapp-svc
             shows Errored 0s/15m0s
         "#]],
@@ -344,7 +344,7 @@ fn a_production_service_that_is_being_deleted_is_none() {
         expect![[r#"
             Errored=True ServiceNotFound: Service myapp-svc is being deleted: create it again, or change spec.serviceName
             Stalled=True ServiceNotFound: Service myapp-svc is being deleted: create it again, or change spec.serviceName
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True ServiceNotFound: the canary is not judged before this is resolved: Service myapp-svc is being deleted: create it again, or change spec.serviceName
             currentTraffic service myapp-svc
             shows Errored 0s/15m0s
         "#]],
@@ -361,7 +361,7 @@ fn a_service_in_front_of_canaries_is_no_production_service() {
         expect![[r#"
             Errored=True ServiceMismatch: Service canaries selects pods of canaries (kanary.k8s-operators.dev/name=robin), so it is not in front of Deployment myapp: name the production Service in spec.serviceName
             Stalled=True ServiceMismatch: Service canaries selects pods of canaries (kanary.k8s-operators.dev/name=robin), so it is not in front of Deployment myapp: name the production Service in spec.serviceName
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True ServiceMismatch: the canary is not judged before this is resolved: Service canaries selects pods of canaries (kanary.k8s-operators.dev/name=robin), so it is not in front of Deployment myapp: name the production Service in spec.serviceName
             currentTraffic service canaries
             shows Errored 0s/15m0s
         "#]],
@@ -380,6 +380,7 @@ fn a_bad_verdict_is_not_held_up_by_a_service() {
         expect![[r#"
             phase Succeeded → Failed
             Activated=False RunFailed: the run has ended
+            Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Reconciling=False RunFailed: the run has ended
             Succeeded=False VerdictInvalid: spec.verdict is invalid
             Failed=True VerdictInvalid: spec.verdict is invalid

@@ -158,6 +158,7 @@ fn an_invalid_verdict_takes_a_success_away_whose_promotion_is_paused() {
         expect![[r#"
             phase Succeeded → Failed
             Activated=False RunFailed: the run has ended
+            Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Reconciling=False RunFailed: the run has ended
             Succeeded=False VerdictInvalid: spec.verdict is invalid
             Failed=True VerdictInvalid: spec.verdict is invalid
@@ -182,6 +183,7 @@ fn a_label_takes_a_success_away_whose_promotion_is_paused() {
         expect![[r#"
             phase Succeeded → Failed
             Activated=False RunFailed: the run has ended
+            Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Reconciling=False RunFailed: the run has ended
             Succeeded=False LabelMatched: labelWatch[0]: pod x has labels that match validation=failed
             Failed=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed
@@ -207,6 +209,7 @@ fn an_invalid_verdict_takes_a_success_away_whose_target_is_gone() {
         expect![[r#"
             phase Succeeded → Failed
             Activated=False RunFailed: the run has ended
+            Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Reconciling=False RunFailed: the run has ended
             Succeeded=False VerdictInvalid: spec.verdict is invalid
             Failed=True VerdictInvalid: spec.verdict is invalid
@@ -231,6 +234,7 @@ fn an_invalid_verdict_takes_a_success_away_whose_promotion_is_refused() {
         expect![[r#"
             phase Succeeded → Failed
             Activated=False RunFailed: the run has ended
+            Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Reconciling=False RunFailed: the run has ended
             Succeeded=False VerdictInvalid: spec.verdict is invalid
             Failed=True VerdictInvalid: spec.verdict is invalid
@@ -300,9 +304,9 @@ fn a_paused_kanary_says_that_its_target_came_back() {
         now: +1m
         ",
         expect![[r#"
-            Errored=False Mended
+            Errored=False Resolved: what was wrong is resolved
             Reconciling=False Paused: spec.paused is true: Deployment myapp is not updated (since +0s)
-            Stalled=False Mended
+            Stalled=False Resolved: nothing is in the way any more
             verdicts removed
             shows Succeeded 0s/15m0s
         "#]],

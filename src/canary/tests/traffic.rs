@@ -117,7 +117,7 @@ fn somebody_elses_service_of_that_name_is_not_taken_over() {
         expect![[r#"
             Errored=True NameTaken: Service myapp-svc-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
             Stalled=True NameTaken: Service myapp-svc-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True NameTaken: the canary is not judged before this is resolved: Service myapp-svc-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
             currentTraffic kanary-service myapp-svc myapp-svc-kanary-batman
             shows Errored 0s/15m0s
         "#]],
@@ -134,7 +134,7 @@ fn a_service_of_that_name_without_an_owner_is_not_taken_over() {
         expect![[r#"
             Errored=True NameTaken: Service myapp-svc-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
             Stalled=True NameTaken: Service myapp-svc-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True NameTaken: the canary is not judged before this is resolved: Service myapp-svc-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
             currentTraffic kanary-service myapp-svc myapp-svc-kanary-batman
             shows Errored 0s/15m0s
         "#]],
@@ -151,7 +151,7 @@ fn a_missing_production_service_is_an_error_and_creates_nothing() {
         expect![[r#"
             Errored=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
             Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True ServiceNotFound: the canary is not judged before this is resolved: Service myapp-svc does not exist: create it, or change spec.serviceName
             currentTraffic service myapp-svc
             shows Errored 0s/15m0s
         "#]],
@@ -181,7 +181,7 @@ fn a_production_service_without_a_selector_is_an_error() {
         expect![[r#"
             Errored=True ServiceWithoutSelector: Service myapp-svc has no selector, so no pod can be put behind it
             Stalled=True ServiceWithoutSelector: Service myapp-svc has no selector, so no pod can be put behind it
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled=True ServiceWithoutSelector: the canary is not judged before this is resolved: Service myapp-svc has no selector, so no pod can be put behind it
             currentTraffic both myapp-svc myapp-svc-kanary-batman
             shows Errored 0s/15m0s
         "#]],

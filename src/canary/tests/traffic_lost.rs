@@ -102,7 +102,7 @@ fn a_canary_without_traffic_has_a_whole_period_without_requests() {
         expect![[r#"
             Running=True Validating: Deployment myapp-kanary-batman is judged until +25m0s (since +0s)
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +25m0s (since +0s)
-            Traffic=False TrafficSet: the canary gets no traffic (since +0s)
+            Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic (since +0s)
             deadline +25m0s
             shows Running 0s/15m0s
             wake at +25m0s

@@ -50,7 +50,7 @@ fn a_verdict_valid_is_running_before_it_succeeds() {
             phase Scheduled → Running
             Scheduled=True Started: the run has started
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
-            Traffic=False TrafficSet: the canary gets no traffic
+            Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
             Running=True Validating: Deployment myapp-kanary-batman is judged until +16m0s
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +16m0s
             currentTraffic none
@@ -143,6 +143,7 @@ fn a_verdict_invalid_stops_a_success_that_the_target_has_not_got_yet() {
         expect![[r#"
             phase Succeeded → Failed
             Activated=False RunFailed: the run has ended
+            Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Reconciling=False RunFailed: the run has ended
             Succeeded=False VerdictInvalid: spec.verdict is invalid
             Failed=True VerdictInvalid: spec.verdict is invalid

@@ -269,12 +269,12 @@ fn one_answer_among_errors_does_not_end_what_is_told_and_two_in_a_row_do() {
     check(
         &case(2),
         expect![[r#"
-        Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
-        Stalled=False Mended
-        item promQL[0] Good (4 good, 0 bad, 0 errors): 0.2 on pod x
-        shows Running 2m1s/15m0s
-        wake at +2m20s
-    "#]],
+            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
+            Stalled=False Resolved: nothing is in the way any more
+            item promQL[0] Good (4 good, 0 bad, 0 errors): 0.2 on pod x
+            shows Running 2m1s/15m0s
+            wake at +2m20s
+        "#]],
     );
 }
 
