@@ -1,10 +1,11 @@
 //! Counted nouns in messages.
 
+use std::fmt::Display;
+
 /// `1 pod`, `3 pods`: a count, and what is counted, which takes an `s`.
 #[must_use]
-pub fn counted(count: impl Into<u64>, one: &str) -> String {
-    let count = count.into();
-    let plural = if count == 1 { "" } else { "s" };
+pub fn counted<N: Copy + Display + PartialEq + From<u8>>(count: N, one: &str) -> String {
+    let plural = if count == N::from(1) { "" } else { "s" };
     format!("{count} {one}{plural}")
 }
 

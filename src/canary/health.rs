@@ -75,8 +75,11 @@ pub(super) fn why(step: &Step<'_>) -> String {
     match step.seen.pods.len() {
         0 => "it has no pods".to_owned(),
         1 if ready == 0 => "its pod is not ready".to_owned(),
-        1 => "its pod is ready".to_owned(),
-        pods => format!("{ready} of its {pods} pods are ready"),
+        1 => "its pod is ready and not available yet".to_owned(),
+        pods => {
+            let are = if ready == 1 { "is" } else { "are" };
+            format!("{ready} of its {pods} pods {are} ready")
+        }
     }
 }
 

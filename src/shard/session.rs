@@ -10,7 +10,7 @@ use super::{
     map,
     member::{Error, Member},
 };
-use crate::error::retry_after;
+use crate::{canary::counted, error::retry_after};
 
 /// How long a replica that ends tries to give its shards away.
 const FAREWELL: Duration = Duration::from_secs(12);
@@ -75,10 +75,10 @@ impl Member {
         let identity = &self.options.identity;
         if let Some(other) = self.lock().table.counting_otherwise(self.options.time.now()) {
             return Err(format!(
-                "{} still runs with {} shards: replicas with another number would act on the same Kanaries, so scale to 0 \
+                "{} still runs with {}: replicas with another number would act on the same Kanaries, so scale to 0 \
                  before ConfigMap {} is deleted",
                 other.identity,
-                other.shards,
+                counted(other.shards, "shard"),
                 map::NAME
             ));
         }

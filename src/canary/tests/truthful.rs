@@ -73,3 +73,26 @@ fn a_canary_that_gets_no_traffic_because_none_was_asked_for_has_not_lost_any() {
         assert_eq!(traffic_lost_since(&input.canary.status).is_some(), is_lost, "{reason}");
     }
 }
+
+#[test]
+fn pods_are_counted_as_people_count_them() {
+    for (pods, said) in [
+        ("", "it has no pods"),
+        ("{name: a, ready: false}", "its pod is not ready"),
+        ("{name: a}", "its pod is ready and not available yet"),
+        (
+            "{name: a}, {name: b, ready: false}, {name: c, ready: false}",
+            "1 of its 3 pods is ready",
+        ),
+        (
+            "{name: a, ready: false}, {name: b, ready: false}",
+            "0 of its 2 pods are ready",
+        ),
+    ] {
+        let status = next(&format!(
+            "{{seen: {{canary: {{created: +0s}}, pods: [{pods}]}}, now: +10m}}"
+        ));
+        let failed = &find(&status, "Failed").unwrap().message;
+        assert!(failed.ends_with(&format!(": {said}")), "{failed}");
+    }
+}
