@@ -1,8 +1,9 @@
 //! Specs in which nothing could fail the canary are refused, and what is only unusual is not.
 
+use expect_test::expect;
 use serde_json::json;
 
-use super::input;
+use super::{check, input};
 
 /// What is wrong with `spec.validation`.
 fn problems(validation: &str) -> Vec<String> {
@@ -84,6 +85,27 @@ fn a_failure_limit_that_cannot_be_exceeded_is_refused_with_one_that_can() {
     for (period, limit) in [("50s", 2), ("60s", 2), ("61s", 3), ("0s", 0), ("15m", 44)] {
         assert_eq!(validation(period, limit), Vec::<String>::new(), "{limit} in {period}");
     }
+}
+
+#[test]
+fn a_failure_limit_that_is_refused_still_fails_a_canary_that_is_being_judged() {
+    check(
+        "
+        spec: {validation: {validationPeriod: 50s, items: [{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}, failureLimit: 3}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, tallies: [{bad: 4, last: 'Fail 2 outside [0, 1] on pod x', at: +20s}]}
+        now: +21s
+        ",
+        expect![[r#"
+            phase Scheduled → Failed
+            Failed=True PromQLFailed: promQL[0]: 2 outside [0, 1] on pod x (4 bad measurements, 3 tolerated)
+            Stalled=True PromQLFailed: promQL[0]: 2 outside [0, 1] on pod x (4 bad measurements, 3 tolerated)
+            completedAt +21s
+            failedTemplates ["<hash>"]
+            item promQL[0] Bad (0 good, 4 bad, 0 errors): 2 outside [0, 1] on pod x
+            shows Failed
+        "#]],
+    );
 }
 
 #[test]
