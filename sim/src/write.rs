@@ -305,24 +305,27 @@ fn check_identity(
         let why = "the namespace of the provided object does not match the namespace sent on the request";
         return Err(Failure::bad_request(why));
     }
-    if !given.uid.is_empty() && given.uid != live.meta.uid {
-        if options.patched {
-            let cause = Cause {
-                reason: "FieldValueInvalid",
-                message: format!("Invalid value: \"{}\": field is immutable", given.uid),
-                field: "metadata.uid".to_owned(),
-            };
-            return Err(Failure::invalid(&resource.kind_name(), name, &[cause]));
-        }
+    let is_stale = !given.version.is_empty() && given.version != live.meta.resource_version.to_string();
+    let is_other = !given.uid.is_empty() && given.uid != live.meta.uid;
+    // The uid of an update is a precondition, which comes before the version; in a patch it is a field like others.
+    if is_other && !options.patched {
         let why = format!(
             "Precondition failed: UID in precondition: {}, UID in object meta: {}",
             given.uid, live.meta.uid
         );
         return Err(Failure::conflict(&resource.name, name, &why));
     }
-    if !given.version.is_empty() && given.version != live.meta.resource_version.to_string() {
+    if is_stale {
         let why = "the object has been modified; please apply your changes to the latest version and try again";
         return Err(Failure::conflict(&resource.name, name, why));
+    }
+    if is_other {
+        let cause = Cause {
+            reason: "FieldValueInvalid",
+            message: format!("Invalid value: \"{}\": field is immutable", given.uid),
+            field: "metadata.uid".to_owned(),
+        };
+        return Err(Failure::invalid(&resource.kind_name(), name, &[cause]));
     }
     Ok(())
 }

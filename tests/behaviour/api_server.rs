@@ -86,6 +86,10 @@ async fn a_write_on_top_of_something_else_is_refused() {
     );
     let late = send(&world, &CONFIG_MAP, "m", replace("/metadata/resourceVersion", &version)).await;
     assert_eq!(late, refused(409, "Conflict"));
+    // The version comes first: an object that was made anew is a conflict for whoever knows the former one.
+    let former = json!({"metadata": {"uid": "another", "resourceVersion": version}, "data": {"b": "3"}});
+    let former = send(&world, &CONFIG_MAP, "m", Patch::Merge(former)).await;
+    assert_eq!(former, refused(409, "Conflict"));
     let gone = send(&world, &CONFIG_MAP, "nobody", Patch::Merge(json!({"data": {}}))).await;
     assert_eq!(gone, refused(404, "NotFound"));
     for lost in [
