@@ -246,10 +246,12 @@ impl<'de> Deserialize<'de> for Item {
                 Ok(Item::Number(number))
             }
 
+            #[allow(clippy::cast_precision_loss, reason = "a time in seconds fits by far")]
             fn visit_i64<E>(self, number: i64) -> Result<Item, E> {
                 Ok(Item::Number(number as f64))
             }
 
+            #[allow(clippy::cast_precision_loss, reason = "a time in seconds fits by far")]
             fn visit_u64<E>(self, number: u64) -> Result<Item, E> {
                 Ok(Item::Number(number as f64))
             }
