@@ -2,12 +2,13 @@
 
 use jiff::{SignedDuration, Timestamp};
 use kanary::api::Word;
+use serde_json::Value;
 
 use super::{
     Evidence,
     canaries::Canary,
     kanaries::{Kanary, initial_delay, items},
-    spans::longest,
+    spans::{length, longest},
     words::{Age, Said, matches},
 };
 
@@ -125,7 +126,18 @@ impl Evidence {
         let spec = kanary.spec_at(run.first);
         let from = canary.whole.first()? + initial_delay(spec);
         let watches = items(spec).into_iter().filter_map(|item| item.label_watch);
-        let found = watches.flat_map(|watch| matches(self, canary, &watch, (from, now)));
-        found.map(|(_, (since, _))| since).min()
+        let found = watches.filter_map(|watch| {
+            let wanted = serde_json::to_value(&watch).ok();
+            let is_asked = |spec: &Value| {
+                let mut watches = items(spec).into_iter().filter_map(|item| item.label_watch);
+                watches.any(|watch| serde_json::to_value(watch).ok() == wanted)
+            };
+            let spans = matches(self, canary, &watch, (from, now)).into_iter();
+            let mut spans = spans.flat_map(|(_, span)| kanary.when(span, is_asked));
+            // What was taken back before a replica saw it never counted.
+            let (since, _) = spans.find(|span| length(*span) > self.rough.lag(span.0))?;
+            Some(since)
+        });
+        found.min()
     }
 }

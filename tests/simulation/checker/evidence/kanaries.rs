@@ -95,7 +95,7 @@ impl Kanary {
             .writes
             .iter()
             .filter(|(spec, of)| *of == former_run && *spec <= run.first);
-        let former = written.map(|(spec, _)| *spec).max().unwrap_or(former.first);
+        let former = written.map(|(spec, _)| *spec).min().unwrap_or(former.first);
         let subject_of = |index: usize| self.specs.get(index).map(|(_, object)| subject(object));
         let before = subject_of(former);
         let last = (former..=run.first).rev().find(|index| subject_of(*index) == before);
