@@ -283,7 +283,7 @@ impl Verdict<'_> {
             .interval
             .and_then(|own| SignedDuration::try_from(own.0).ok())
             .map_or(most, |own| own.min(most));
-        let (from, _) = self.judged();
+        let (from, _) = self.counted();
         let from = from.max(self.asked_since(item));
         let held = |spec: &Value| spec["paused"] == true;
         let is_odd = !self.kanary.when((from, deadline), held).is_empty()

@@ -1,24 +1,13 @@
 //! Who had which traffic.
 
 use super::{
-    kanaries::{initial_delay, needed, sources},
-    spans::{Span, length, longest, without},
+    kanaries::sources,
+    spans::{length, longest, without},
     verdict::{Finding, Verdict},
 };
 use crate::checker::Invariant;
 
 impl Verdict<'_> {
-    /// From when to when the canary needs its traffic: the last whole period before the deadline, which moves where traffic was
-    /// lost. Nothing of it where a person ended the run.
-    fn counted(&self) -> Span {
-        let (from, until) = self.judged();
-        let asked = needed(self.spec);
-        let needed = self.run.needed.map_or(asked, |needed| needed.min(asked));
-        let period = needed - initial_delay(self.spec);
-        let begin = self.deadline.map_or(from, |deadline| from.max(deadline - period));
-        (begin.min(until), until)
-    }
-
     /// The pods that were judged had the traffic that the spec asks for, all the time, and no other.
     pub(super) fn had_its_traffic(&self, findings: &mut Vec<Finding>) {
         let (production, own) = sources(self.spec, &self.kanary.name);

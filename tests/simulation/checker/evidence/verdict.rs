@@ -80,6 +80,17 @@ impl<'a> Verdict<'a> {
         (available + initial_delay(self.spec), self.read)
     }
 
+    /// From when to when the canary was judged, as far as it counts: the last whole period before the deadline, which moves with
+    /// an outage and where traffic was lost. Nothing of it where a person ended the run.
+    pub(super) fn counted(&self) -> Span {
+        let (from, until) = self.judged();
+        let asked = needed(self.spec);
+        let needed = self.run.needed.map_or(asked, |needed| needed.min(asked));
+        let period = needed - initial_delay(self.spec);
+        let begin = self.deadline.map_or(from, |deadline| from.max(deadline - period));
+        (begin.min(until), until)
+    }
+
     /// All that is wrong with it.
     pub(super) fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
