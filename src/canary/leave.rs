@@ -106,6 +106,26 @@ pub(super) fn failed_before(step: &Step<'_>) -> Option<Decision> {
     }
 }
 
+/// Takes pods that somebody took out of the canary's ReplicaSet out of production, after a run that ended well: the canary
+/// goes without them. Pods of the canary itself stay until it goes.
+pub(super) fn set_aside(step: &Step<'_>, draft: &Draft) -> ControlFlow<Decision, Rest> {
+    let others = &step.seen.other_pods;
+    let is_set_aside = |pod: &Pod| {
+        let released = !pod.labels.contains_key(POD_TEMPLATE_HASH) && pod.labels.contains_key(RUN);
+        released
+            && others
+                .iter()
+                .any(|other| other.uid == pod.uid && other.name == pod.name)
+    };
+    let leaver = Leaver {
+        pods: behind(step, is_set_aside),
+        deployment: None,
+        retain: false,
+        is_present: false,
+    };
+    leave(step, draft, &leaver)
+}
+
 /// Says in the status of a failed run why its canary did not leave by its labels, unless it says so already.
 pub(super) fn explain(step: &Step<'_>, draft: &mut Draft) {
     let is_said = find(&draft.status, TRAFFIC).is_some_and(|c| [BY_DELETION, BY_SCALE].contains(&c.reason.as_str()));

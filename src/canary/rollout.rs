@@ -218,7 +218,11 @@ pub(super) fn take_away(step: &Step<'_>, draft: Draft, retain: bool) -> Decision
 
 /// The run is over: what was created for it goes.
 pub(super) fn clean_up(step: &Step<'_>) -> Decision {
-    act(step, step.draft(), deletes(step, false), Rest::default())
+    let draft = step.draft();
+    match leave::set_aside(step, &draft) {
+        ControlFlow::Break(decision) => decision,
+        ControlFlow::Continue(rest) => act(step, draft, deletes(step, false), rest),
+    }
 }
 
 /// Acts, or waits for the time at which a refused write may be tried again. How the run ended stays as it is.

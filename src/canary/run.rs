@@ -300,7 +300,7 @@ fn judged_until(step: &Step<'_>, draft: &Draft, window: Window) -> String {
     let down = match status.unavailable_for {
         Some(down) => format!("; {down} in which it was not available do not count"),
         None if status.available_since > status.available_at => {
-            "; an outage began while nobody watched, so a whole period counts from its end".to_owned()
+            "; the beginning of an outage is not known, so a whole period counts from its end".to_owned()
         }
         None => String::new(),
     };

@@ -327,3 +327,31 @@ fn the_canary_of_a_run_that_another_controller_has_begun_is_left_alone() {
         "]],
     );
 }
+
+#[test]
+fn a_pod_that_was_set_aside_leaves_after_a_run_that_passed() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}}
+        status: {phase: DeploymentUpdated}
+        seen: {canary: {available: +0s}, otherPods: [{name: aside, labels: {app: myapp}}]}
+        ",
+        expect![[r#"
+            unlabel pod aside: app
+        "#]],
+    );
+}
+
+#[test]
+fn a_pod_of_the_replica_set_goes_with_the_canary_after_a_run_that_passed() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}}
+        status: {phase: DeploymentUpdated}
+        seen: {canary: {available: +0s}, otherPods: [{name: former, labels: {app: myapp, pod-template-hash: abc}}]}
+        ",
+        expect![[r#"
+            delete Deployment myapp-kanary-batman
+        "#]],
+    );
+}

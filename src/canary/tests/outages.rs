@@ -69,8 +69,8 @@ fn an_outage_that_nobody_watched_from_its_beginning_costs_a_whole_period() {
     check(
         &run("", "{canary: {available: +10m}}", "+11m"),
         expect![[r#"
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +25m0s; an outage began while nobody watched, so a whole period counts from its end (since +0s)
-            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +25m0s; an outage began while nobody watched, so a whole period counts from its end (since +0s)
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +25m0s; the beginning of an outage is not known, so a whole period counts from its end (since +0s)
+            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +25m0s; the beginning of an outage is not known, so a whole period counts from its end (since +0s)
             availableSince +10m0s
             deadline +25m0s
             shows Running 1m0s/15m0s
@@ -88,8 +88,8 @@ fn an_outage_after_another_that_nobody_counted_costs_a_whole_period() {
             "+11m",
         ),
         expect![[r#"
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +25m0s; an outage began while nobody watched, so a whole period counts from its end (since +0s)
-            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +25m0s; an outage began while nobody watched, so a whole period counts from its end (since +0s)
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +25m0s; the beginning of an outage is not known, so a whole period counts from its end (since +0s)
+            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +25m0s; the beginning of an outage is not known, so a whole period counts from its end (since +0s)
             availableSince +10m0s
             deadline +25m0s
             shows Running 1m0s/15m0s
