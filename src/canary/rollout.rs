@@ -54,7 +54,10 @@ pub(super) fn conclude(step: &Step<'_>, mut draft: Draft, target: &Deployment) -
     set_problem(&mut draft, step.unsound().as_ref());
     end(&mut draft, step.now, "DeploymentUpdated");
     draft.status.promoted_hash = Some(target.template_hash.clone());
-    let message = format!("Deployment {} runs the template on all its replicas", step.spec.target);
+    let message = format!(
+        "Deployment {} was updated: it ran the template on all its replicas when the run ended",
+        step.spec.target
+    );
     draft.set(DEPLOYMENT_UPDATED, true, "TargetRolledOut", message);
     step.write(draft)
 }

@@ -16,7 +16,7 @@ fn a_target_that_is_replaced_by_one_with_the_same_template_is_updated() {
             phase Succeeded → DeploymentUpdated
             Activated=False DeploymentUpdated: the run has ended
             Reconciling=False DeploymentUpdated: the run has ended
-            DeploymentUpdated=True TargetRolledOut: Deployment myapp runs the template on all its replicas
+            DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
             verdicts removed
             promotedHash of t2
             completedAt +16m0s
@@ -97,7 +97,7 @@ fn a_promotion_without_a_reply_of_the_template_that_the_target_had_is_one() {
             phase Succeeded → DeploymentUpdated
             Activated=False DeploymentUpdated: the run has ended
             Reconciling=False DeploymentUpdated: the run has ended
-            DeploymentUpdated=True TargetRolledOut: Deployment myapp runs the template on all its replicas
+            DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
             verdicts removed
             promotedHash of t1
             completedAt +16m0s
@@ -164,7 +164,7 @@ fn the_promoted_template_without_our_annotation_counts_as_updated_after_a_restar
             phase Succeeded → DeploymentUpdated
             Activated=False DeploymentUpdated: the run has ended
             Reconciling=False DeploymentUpdated: the run has ended
-            DeploymentUpdated=True TargetRolledOut: Deployment myapp runs the template on all its replicas
+            DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
             verdicts removed
             promotedHash of t2
             completedAt +16m0s
@@ -209,7 +209,7 @@ fn where_a_policy_keeps_the_api_server_from_telling_the_annotation_counts() {
             phase Succeeded → DeploymentUpdated
             Activated=False DeploymentUpdated: the run has ended
             Reconciling=False DeploymentUpdated: the run has ended
-            DeploymentUpdated=True TargetRolledOut: Deployment myapp runs the template on all its replicas
+            DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
             verdicts removed
             promotedHash of t2
             completedAt +16m0s
@@ -253,7 +253,7 @@ fn a_stored_hash_of_the_promoted_template_needs_no_further_question() {
             phase Succeeded → DeploymentUpdated
             Activated=False DeploymentUpdated: the run has ended
             Reconciling=False DeploymentUpdated: the run has ended
-            DeploymentUpdated=True TargetRolledOut: Deployment myapp runs the template on all its replicas
+            DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
             verdicts removed
             completedAt +16m0s
             shows DeploymentUpdated 0s/15m0s

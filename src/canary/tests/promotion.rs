@@ -106,7 +106,7 @@ fn once_the_target_has_rolled_out_the_run_is_done() {
             phase Succeeded → DeploymentUpdated
             Activated=False DeploymentUpdated: the run has ended
             Reconciling=False DeploymentUpdated: the run has ended
-            DeploymentUpdated=True TargetRolledOut: Deployment myapp runs the template on all its replicas
+            DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
             verdicts removed
             promotedHash of t2
             completedAt +16m0s

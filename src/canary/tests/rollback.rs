@@ -97,7 +97,7 @@ fn a_stalled_target_that_rolls_out_after_all_ends_the_run_well() {
             Activated=False DeploymentUpdated: the run has ended
             Reconciling=False DeploymentUpdated: the run has ended (since +0s)
             Stalled=False Resolved: nothing is in the way any more
-            DeploymentUpdated=True TargetRolledOut: Deployment myapp runs the template on all its replicas
+            DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
             verdicts removed
             promotedHash of t2
             completedAt +20m0s

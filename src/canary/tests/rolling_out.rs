@@ -81,7 +81,7 @@ fn after_its_canary_gave_way_a_target_that_rolled_out_ends_the_run_well() {
             phase Succeeded → DeploymentUpdated
             Activated=False DeploymentUpdated: the run has ended
             Reconciling=False DeploymentUpdated: the run has ended
-            DeploymentUpdated=True TargetRolledOut: Deployment myapp runs the template on all its replicas
+            DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
             verdicts removed
             promotedHash of t2
             completedAt +2m0s
@@ -198,7 +198,7 @@ fn a_pause_does_not_keep_a_target_that_rolled_out_from_being_updated() {
             phase Succeeded → DeploymentUpdated
             Activated=False DeploymentUpdated: the run has ended
             Reconciling=False DeploymentUpdated: the run has ended
-            DeploymentUpdated=True TargetRolledOut: Deployment myapp runs the template on all its replicas
+            DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
             verdicts removed
             promotedHash of t2
             completedAt +16m0s
@@ -350,7 +350,7 @@ fn fields_that_cannot_be_handed_over_keep_no_run_from_its_end() {
             phase Succeeded → DeploymentUpdated
             Activated=False DeploymentUpdated: the run has ended
             Reconciling=False DeploymentUpdated: the run has ended
-            DeploymentUpdated=True TargetRolledOut: Deployment myapp runs the template on all its replicas
+            DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
             verdicts removed
             promotedHash of t2
             completedAt +1m0s
