@@ -79,8 +79,9 @@ fn not_created(step: &Step<'_>) -> Option<Activation> {
     let started = step.canary.status.target_hash.is_some() || of_run.is_some();
     let problem = |message: String| Some(Activation::problem("TargetNotFound", message));
     if started {
+        let alone = services::serves_alone(step);
         return problem(format!(
-            "Deployment {name} is gone: create it again, or delete this Kanary"
+            "Deployment {name} is gone: create it again, or delete this Kanary{alone}"
         ));
     }
     if step.seen.target.is_some() {

@@ -226,6 +226,7 @@ const BLAMELESS: [&str; 2] = [promotion::TARGET_CHANGED, integrity::CANARY_CHANG
 /// Records that a run failed. Clean-up follows once this is in the status that is read.
 pub(super) fn fail(step: &Step<'_>, mut draft: Draft, reason: &str, message: &str) -> Decision {
     end(&mut draft, step.now, "RunFailed");
+    leave::announce_retained(step, &mut draft);
     run::show_former_verdict(&mut draft);
     draft.clear(SUCCEEDED, reason, message);
     draft.clear(DEPLOYMENT_UPDATED, reason, message);

@@ -14,7 +14,7 @@ use super::{
     observation::{Attempt, Deployment, Pod, Versions, Ways},
     run::set_problem,
     services,
-    status::{Draft, FAILED, TRAFFIC, find, is_true},
+    status::{ACTIVATED, Draft, FAILED, TRAFFIC, find, is_true},
 };
 use crate::api::names::{self, POD_TEMPLATE_HASH, RUN};
 
@@ -24,6 +24,9 @@ const BY_DELETION: &str = "LeftByDeletion";
 const BY_SCALE: &str = "LeftByScale";
 /// Reason of a canary that gets production requests after its verdict, because every way out of production fails.
 const STILL_SERVING: &str = "CanaryStillServing";
+
+/// Reason of `Activated` while a failed canary is kept.
+const RETAINED: &str = "CanaryRetained";
 
 /// A retained canary is not scaled away for one call that failed: its labels are tried as often as this,
 const TRIES: u32 = 3;
@@ -137,6 +140,35 @@ pub(super) fn explain(step: &Step<'_>, draft: &mut Draft) {
         Some(canary) if canary.replicas == 0 => say(step, draft, BY_SCALE),
         Some(_) => {}
     }
+}
+
+/// Says in the status of a run that fails that its canary stays, and how to get rid of it.
+pub(super) fn announce_retained(step: &Step<'_>, draft: &mut Draft) {
+    if is_retained(step) {
+        let why = format!(
+            "Deployment {} is kept and gets no requests, because spec.rollout.onFailure is retain: to remove it, set onFailure to \
+             delete, or delete this Kanary",
+            step.spec.canary
+        );
+        draft.set(ACTIVATED, false, RETAINED, why);
+    }
+}
+
+/// Takes that back once the canary is gone, or about to go.
+pub(super) fn withdraw_retained(step: &Step<'_>, draft: &mut Draft) {
+    let is_said = find(&draft.status, ACTIVATED).is_some_and(|condition| condition.reason == RETAINED);
+    if is_said && !is_retained(step) {
+        draft.set(
+            ACTIVATED,
+            false,
+            "RunFailed",
+            "the run has ended",
+        );
+    }
+}
+
+fn is_retained(step: &Step<'_>) -> bool {
+    step.spec.retain_failed && present(step).is_some_and(|canary| is_of_run(step, canary))
 }
 
 fn present<'a>(step: &Step<'a>) -> Option<&'a Deployment> {

@@ -85,6 +85,7 @@ fn without_target(step: &Step<'_>, mut draft: Draft) -> Decision {
         None if given(step).is_some() => format!("Deployment {name} was updated and is gone: create it again"),
         None => format!("Deployment {name} is gone, so it cannot be updated: create it again"),
     };
+    let message = message + &services::serves_alone(step);
     set_problem(&mut draft, Some(&Problem::new("TargetNotFound", message)));
     if step.spec.paused {
         let why = format!("spec.paused is true: Deployment {name} is not updated");

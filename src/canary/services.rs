@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     activate::{Problem, is_of_run, is_ours},
     decide::Step,
+    integrity,
     labels::{self, Labels},
     observation::{Deployment, Pod, Service},
     status::{Draft, NO_TRAFFIC_REQUESTED, RUNNING, TRAFFIC, TRAFFIC_SET, find, traffic_lost_since},
@@ -269,6 +270,15 @@ fn lost(step: &Step<'_>) -> Option<Problem> {
         Vec::new()
     };
     production.into_iter().next().or_else(|| broken(step))
+}
+
+/// What to say of a canary behind the production Service whose target is gone.
+pub(super) fn serves_alone(step: &Step<'_>) -> String {
+    let serves = integrity::canary(step).is_some_and(|canary| !canary.deleting) && step.spec.in_production();
+    match &step.spec.service {
+        Some(service) if serves => format!("; until then the canary alone gets the requests of Service {service}"),
+        _ => String::new(),
+    }
 }
 
 /// Since when the canary has not got the requests that the spec asks for. A spec that is not sound does not say what it asks

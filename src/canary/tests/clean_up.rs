@@ -164,6 +164,56 @@ fn retain_keeps_the_failed_canary() {
 }
 
 #[test]
+fn a_canary_that_is_retained_is_said_to_be_for_as_long_as_it_is() {
+    check(
+        "
+        spec: {rollout: {onFailure: retain}, verdict: invalid}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Running → Failed
+            Activated=False CanaryRetained: Deployment myapp-kanary-batman is kept and gets no requests, because spec.rollout.onFailure is retain: to remove it, set onFailure to delete, or delete this Kanary
+            Running=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Failed=True VerdictInvalid: spec.verdict is invalid
+            Stalled=True VerdictInvalid: spec.verdict is invalid
+            verdicts {"present":{"verdict":"invalid"}}
+            completedAt +1m0s
+            failedTemplates ["<hash>"]
+            shows Failed 1m0s/15m0s
+        "#]],
+    );
+    let kept = "
+        status: {phase: Failed, conditions: {Activated: 'False CanaryRetained: is kept'}}
+        ";
+    check(
+        &format!("{kept}\n        spec: {{rollout: {{onFailure: delete}}}}\n        seen: {{canary: {{}}}}"),
+        expect![[r#"
+            delete Deployment myapp-kanary-batman
+            Activated=False RunFailed: the run has ended
+            verdicts removed
+            shows Failed 0s/15m0s
+        "#]],
+    );
+    check(
+        &format!("{kept}\n        spec: {{rollout: {{onFailure: retain}}}}"),
+        expect![[r#"
+            Activated=False RunFailed: the run has ended
+            verdicts removed
+            shows Failed 0s/15m0s
+        "#]],
+    );
+    check(
+        &format!("{kept}\n        spec: {{rollout: {{onFailure: retain}}}}\n        seen: {{canary: {{}}}}"),
+        expect![[r#"
+            nothing
+        "#]],
+    );
+}
+
+#[test]
 fn retain_takes_the_canary_out_of_traffic_and_its_autoscaler_away() {
     check(
         "

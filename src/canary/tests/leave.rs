@@ -316,6 +316,9 @@ fn retain_keeps_the_canary_of_this_run_and_no_other() {
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
+            Activated=False RunFailed: the run has ended
+            verdicts removed
+            shows Failed 0s/15m0s
         "#]],
     );
 }

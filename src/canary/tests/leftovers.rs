@@ -83,6 +83,9 @@ fn a_template_that_failed_before_does_not_retain_the_canary_of_the_run_before_it
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
+            Activated=False RunFailed: the run has ended
+            verdicts removed
+            shows Failed 0s/15m0s
         "#]],
     );
 }

@@ -89,6 +89,41 @@ fn a_target_that_goes_after_the_run_started_is_not_created_anew() {
 }
 
 #[test]
+fn a_canary_that_serves_alone_because_the_target_is_gone_is_said_to() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}}
+        status: {phase: Running}
+        seen: {target: null, canary: {available: +0s}, pods: [{name: a, labels: {app: myapp}}]}
+        now: +1m
+        ",
+        expect![[r#"
+            Traffic=True TrafficSet: the canary gets traffic from source service (since +0s)
+            Reconciling=False TargetNotFound: Deployment myapp is gone: create it again, or delete this Kanary; until then the canary alone gets the requests of Service myapp-svc
+            Errored=True TargetNotFound: Deployment myapp is gone: create it again, or delete this Kanary; until then the canary alone gets the requests of Service myapp-svc
+            Stalled=True TargetNotFound: Deployment myapp is gone: create it again, or delete this Kanary; until then the canary alone gets the requests of Service myapp-svc
+            shows Errored 1m0s/15m0s
+            wake at +15m0s
+        "#]],
+    );
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}}
+        status: {phase: Succeeded}
+        seen: {target: null, canary: {available: +0s}, pods: [{name: a, labels: {app: myapp}}]}
+        now: +15m
+        ",
+        expect![[r#"
+            Reconciling=False TargetNotFound: Deployment myapp is gone, so it cannot be updated: create it again; until then the canary alone gets the requests of Service myapp-svc
+            Errored=True TargetNotFound: Deployment myapp is gone, so it cannot be updated: create it again; until then the canary alone gets the requests of Service myapp-svc
+            Stalled=True TargetNotFound: Deployment myapp is gone, so it cannot be updated: create it again; until then the canary alone gets the requests of Service myapp-svc
+            verdicts removed
+            shows Errored 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
 fn a_target_that_comes_back_as_it_was_lets_the_run_go_on() {
     check(
         "
