@@ -158,12 +158,7 @@ pub(super) fn announce_retained(step: &Step<'_>, draft: &mut Draft) {
 pub(super) fn withdraw_retained(step: &Step<'_>, draft: &mut Draft) {
     let is_said = find(&draft.status, ACTIVATED).is_some_and(|condition| condition.reason == RETAINED);
     if is_said && !is_retained(step) {
-        draft.set(
-            ACTIVATED,
-            false,
-            "RunFailed",
-            "the run has ended",
-        );
+        draft.set(ACTIVATED, false, "RunFailed", "the run has ended");
     }
 }
 

@@ -19,6 +19,11 @@ impl Context {
         let Some(live) = &seen.live_target else { return Ok(()) };
         let likeness = self.writer.compare(canary, &canary.spec, live, right).await;
         self.count("dry-run", &likeness);
+        match &likeness {
+            // The user is told of it as of the promotion itself: without an answer there is none.
+            Err(error) => self.memory.failed(&canary.key, error, self.clock.now()),
+            Ok(_) => self.memory.succeeded(&canary.key),
+        }
         seen.likeness = likeness?;
         if seen.likeness == Likeness::Same {
             seen.promotion = Promotion::Done {

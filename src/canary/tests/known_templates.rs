@@ -304,3 +304,27 @@ fn a_run_that_ended_because_the_target_changed_does_not_begin_again_by_itself() 
         "#]],
     );
 }
+
+#[test]
+fn a_dry_run_of_the_promotion_that_does_not_get_done_is_reported() {
+    check(
+        "
+        status: {phase: Succeeded}
+        seen:
+          canary: {available: +0s}
+          target: {promotedBy: this run, template: t1}
+          live: {template: t1, promotedBy: this run}
+          promotion: unknown
+          refusal: {reason: WriteFailed, message: 'could not dry-run the promotion of Deployment myapp: not today', retryAt: +16m}
+        now: +15m
+        ",
+        expect![[r#"
+            Reconciling=False WriteFailed: could not dry-run the promotion of Deployment myapp: not today
+            Errored=True WriteFailed: could not dry-run the promotion of Deployment myapp: not today
+            Stalled=True WriteFailed: could not dry-run the promotion of Deployment myapp: not today
+            verdicts removed
+            shows Errored 0s/15m0s
+            wake at +16m0s
+        "#]],
+    );
+}
