@@ -85,7 +85,7 @@ impl Evidence {
         let next = kanary
             .runs
             .contains_key(&(number + 1))
-            .then(|| kanary.first_of(number + 1));
+            .then(|| kanary.first_of(number + 1).0);
         let end = run
             .passed
             .as_ref()
@@ -100,14 +100,14 @@ impl Evidence {
             let answered = kanary.writes.iter().any(|(spec, _)| spec == index);
             answered || until.duration_since(at) > self.rough.lag(at)
         };
-        (kanary.first_of(number)..end).filter(is_seen).find_map(|index| {
+        (kanary.first_of(number).0..end).filter(is_seen).find_map(|index| {
             let spec = kanary.spec_at(index);
             let verdict = Said::by_verdict(spec)
                 .filter(|(_, word)| *word == Word::Invalid)
                 .map(|(said, _)| said);
             let mut said = verdict.into_iter().chain(Said::by_items(spec, Word::Invalid));
             let at = kanary.written(index);
-            said.any(|said| said.age(kanary, number, index, self.rough.lag(at)) == Age::Fresh)
+            said.any(|said| said.age(kanary, number, index, &self.rough, self.rough.lag(at)) == Age::Fresh)
                 .then_some(at)
         })
     }

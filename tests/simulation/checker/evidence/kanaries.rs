@@ -84,22 +84,53 @@ impl Kanary {
         self.specs.len().saturating_sub(1)
     }
 
-    /// The first spec that is another run's than the former run's, up to the one that a run began with.
-    pub(super) fn first_of(&self, run: i64) -> usize {
+    /// The first spec that is another run's than the former run's, up to the one that a run began with: the earliest and the
+    /// latest that it may be. Until a status tells, nobody knows which edits belong to which run.
+    pub(super) fn first_of(&self, run: i64) -> (usize, usize) {
         let former_run = run - 1;
         let (Some(former), Some(run)) = (self.runs.get(&former_run), self.runs.get(&run)) else {
-            return 0;
+            return (0, 0);
         };
-        // Edits before the first status still belong to the former run.
+        let subject_of = |index: usize| self.specs.get(index).map(|(_, object)| subject(object));
+        let after = |former: usize| {
+            let before = subject_of(former);
+            let last = (former..=run.first).rev().find(|index| subject_of(*index) == before);
+            last.map_or(run.first, |last| (last + 1).min(run.first))
+        };
         let written = self
             .writes
             .iter()
-            .filter(|(spec, of)| *of == former_run && *spec <= run.first);
-        let former = written.map(|(spec, _)| *spec).min().unwrap_or(former.first);
-        let subject_of = |index: usize| self.specs.get(index).map(|(_, object)| subject(object));
-        let before = subject_of(former);
-        let last = (former..=run.first).rev().find(|index| subject_of(*index) == before);
-        last.map_or(run.first, |last| (last + 1).min(run.first))
+            .filter(|(spec, of)| *of == former_run && *spec <= run.first)
+            .map(|(spec, _)| *spec)
+            .chain([former.first]);
+        let (least, most) = written.fold((usize::MAX, 0), |(least, most), spec| (least.min(spec), most.max(spec)));
+        let (one, other) = (after(least), after(most));
+        (one.min(other), one.max(other))
+    }
+
+    /// Since which spec something is so, up to the one of an index, as a replica knows: what was taken back and given again within
+    /// `lag` may never have been seen otherwise.
+    pub(super) fn known_since(
+        &self,
+        index: usize,
+        lag: SignedDuration,
+        is_so: impl Fn(&Value) -> bool,
+    ) -> Option<usize> {
+        let mut since = self.standing_since(index, &is_so)?;
+        while let Some(before) = (0..since).rev().find(|index| is_so(self.spec_at(*index))) {
+            if !self.is_unseen(before + 1, since, lag) {
+                break;
+            }
+            since = self.standing_since(before, &is_so)?;
+        }
+        Some(since)
+    }
+
+    /// Whether no replica need have seen the specs from one to another.
+    pub(super) fn is_unseen(&self, from: usize, until: usize, lag: SignedDuration) -> bool {
+        let gap = self.written(until).duration_since(self.written(from));
+        let answered = self.writes.iter().any(|(spec, _)| (from..until).contains(spec));
+        gap < lag || !answered && gap < lag * 5
     }
 
     /// Since which spec something is so without a break, up to the one of an index.

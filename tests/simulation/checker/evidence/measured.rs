@@ -134,7 +134,7 @@ impl Verdict<'_> {
     fn asked_since(&self, item: &PromQlItem) -> Timestamp {
         let wanted = asks(item);
         let has_it = |spec: &Value| queries(spec).iter().any(|item| asks(item) == wanted);
-        let since = self.kanary.standing_since(self.index, has_it);
+        let since = self.kanary.known_since(self.index, self.lag, has_it);
         since
             .map_or(self.at, |since| self.kanary.written(since))
             .max(self.canary.created)

@@ -97,7 +97,13 @@ impl Promotion<'_> {
             .filter(|(_, word)| *word == Word::Invalid)
             .map(|(said, _)| said);
         for said in said.into_iter().chain(Said::by_items(spec, Word::Invalid)) {
-            let age = said.age(kanary, self.number, kanary.last(), self.evidence.rough.lag(self.known));
+            let age = said.age(
+                kanary,
+                self.number,
+                kanary.last(),
+                &self.evidence.rough,
+                self.evidence.rough.lag(self.known),
+            );
             if age == Age::Fresh && self.is_known(|spec| said.stands_in(spec)) {
                 return Some(format!("it was promoted although somebody said no: {said:?}"));
             }

@@ -116,7 +116,10 @@ impl<'a> Verdict<'a> {
         if self.is_ended_by_a_person() {
             return;
         }
-        let asked = needed(self.spec);
+        // A start that is over does not move when its delay is edited.
+        let delay = initial_delay(self.spec);
+        let delays = (self.run.first..=self.index).map(|index| initial_delay(self.kanary.spec_at(index)));
+        let asked = needed(self.spec) - delay + delays.min().unwrap_or(delay).min(delay);
         let needed = self.run.needed.map_or(asked, |needed| needed.min(asked));
         let whole = canary.whole.within(canary.created, self.at);
         let paused = self

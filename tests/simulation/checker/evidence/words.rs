@@ -9,6 +9,7 @@ use super::{
     Labels,
     canaries::Canary,
     kanaries::{Kanary, items},
+    rough::Rough,
     spans::{Span, length, longest},
     verdict::{Finding, Verdict},
 };
@@ -71,29 +72,29 @@ impl Said {
     }
 
     /// Whether it was given for a run, where it stands in the spec of an index.
-    pub(super) fn age(self, kanary: &Kanary, run: i64, index: usize, lag: SignedDuration) -> Age {
-        let first = kanary.first_of(run);
+    pub(super) fn age(self, kanary: &Kanary, run: i64, index: usize, rough: &Rough, least: SignedDuration) -> Age {
+        let (earliest, latest) = kanary.first_of(run);
         let since = kanary
             .standing_since(index, |spec| self.stands_in(spec))
             .unwrap_or(index);
         if run <= 1 {
             return Age::Fresh;
         }
-        if since >= first {
+        let lag = rough.lag(kanary.written(since)).max(least);
+        if since >= latest {
             // It may have been taken back and given again before anybody saw that.
             let before = (0..since).rev().find(|index| self.stands_in(kanary.spec_at(*index)));
-            let unseen = before.is_some_and(|before| {
-                let gap = kanary.written(since).duration_since(kanary.written(before + 1));
-                let answered = kanary.writes.iter().any(|(spec, _)| (before + 1..since).contains(spec));
-                gap < lag || !answered && gap < lag * 5
-            });
+            let unseen = before.is_some_and(|before| kanary.is_unseen(before + 1, since, lag));
             return if unseen { Age::Unknown } else { Age::Fresh };
+        }
+        if since >= earliest {
+            return Age::Unknown;
         }
         let known = kanary
             .writes
             .iter()
-            .any(|(spec, of)| *of < run && (since..first).contains(spec));
-        let long = kanary.written(first).duration_since(kanary.written(since));
+            .any(|(spec, of)| *of < run && (since..earliest).contains(spec));
+        let long = kanary.written(earliest).duration_since(kanary.written(since));
         if known || long > lag { Age::Stale } else { Age::Unknown }
     }
 }
@@ -137,7 +138,7 @@ impl Verdict<'_> {
     }
 
     fn age_of(&self, said: Said) -> Age {
-        said.age(self.kanary, self.number, self.index, self.lag)
+        said.age(self.kanary, self.number, self.index, &self.evidence.rough, self.lag)
     }
 
     /// What people said, and the labels that they set, are heeded.
