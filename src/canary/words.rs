@@ -46,17 +46,26 @@ pub fn stale(canary: &Canary) -> Words {
     })
 }
 
-/// The verdicts in the spec that do not count for a run that begins now: those that stood there in the former one. A status of
-/// a version that did not record them does not say which, so it may be all of them.
+/// The verdicts in the spec that do not count for a run that begins now: those that stood there in the former one. A status
+/// without `currentTraffic`, of a spec that could not be run or of a version that recorded nothing, does not say which. Then it
+/// may be every `valid`; an `invalid` counts, because to take a canary away is safe.
 #[must_use]
 pub fn stale_in_next_run(canary: &Canary) -> Words {
     let present = Words::of(&canary.spec);
     let former = &canary.status;
-    if former.current_traffic.is_none() {
-        return present;
-    }
     let stood = former.verdicts.as_ref().map(|verdicts| verdicts.present.clone());
-    stood.unwrap_or_default().among(&present)
+    let stood = stood.unwrap_or_default().among(&present);
+    if former.current_traffic.is_some() {
+        return stood;
+    }
+    Words {
+        verdict: present
+            .verdict
+            .filter(|verdict| *verdict == Word::Valid)
+            .or(stood.verdict),
+        valid: present.valid,
+        invalid: stood.invalid,
+    }
 }
 
 /// Keeps the record in step with the spec that a status answers.

@@ -226,7 +226,7 @@ fn a_status_of_a_version_that_recorded_no_verdicts_may_have_had_them_all() {
             phase DeploymentUpdated → Scheduled
             Scheduled=True NewRun: spec.template changed: a new run starts (since +0s)
             Reconciling=True NewRun: a new run starts
-            VerdictIgnored=True FromEarlierRun: spec.verdict valid, and the status valid of a manual item, and the status invalid of a manual item stood in the spec before this run and does not count for it: to give a verdict for this run, remove it, wait until status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once
+            VerdictIgnored=True FromEarlierRun: spec.verdict valid, and the status valid of a manual item stood in the spec before this run and does not count for it: to give a verdict for this run, remove it, wait until status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once
             Activated removed
             Traffic removed
             Running removed
@@ -234,7 +234,7 @@ fn a_status_of_a_version_that_recorded_no_verdicts_may_have_had_them_all() {
             DeploymentUpdated removed
             run 2
             currentTraffic none
-            verdicts {"present":{"invalid":1,"valid":1,"verdict":"valid"},"stale":{"invalid":1,"valid":1,"verdict":"valid"}}
+            verdicts {"present":{"invalid":1,"valid":1,"verdict":"valid"},"stale":{"valid":1,"verdict":"valid"}}
             initialDelay removed
             validationPeriod removed
             promotedHash removed
