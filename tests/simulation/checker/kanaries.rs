@@ -54,9 +54,10 @@ impl Book {
         needed(&self.object)
     }
 
-    /// The same by the spec that asked for the least: nobody knows by which of them the times were fixed.
+    /// The same by the specs that asked for the least: nobody knows by which of them the start and the deadline were fixed.
     fn least_needed(&self) -> SignedDuration {
-        self.specs.iter().map(|object| needed(object)).min().unwrap_or_default()
+        let least = |asked: fn(&Value) -> SignedDuration| self.specs.iter().map(|object| asked(object)).min();
+        least(initial_delay).unwrap_or_default() + least(period).unwrap_or_default()
     }
 
     /// Whether a field of the spec ever had this value.
@@ -72,17 +73,26 @@ impl Book {
 }
 
 fn needed(object: &Value) -> SignedDuration {
+    initial_delay(object) + period(object)
+}
+
+fn initial_delay(object: &Value) -> SignedDuration {
+    duration(object, "initialDelay", "0s")
+}
+
+fn period(object: &Value) -> SignedDuration {
+    duration(object, "validationPeriod", "15m")
+}
+
+fn duration(object: &Value, field: &str, default: &str) -> SignedDuration {
     let spec = &object["spec"];
     let validation = match &spec["validation"] {
         Value::Null => &spec["validations"],
         validation => validation,
     };
-    let long = |field: &str, default: &str| {
-        let text = validation[field].as_str().unwrap_or(default);
-        let long = serde_json::from_value::<GoDuration>(text.into()).unwrap();
-        SignedDuration::try_from(long.0).unwrap()
-    };
-    long("initialDelay", "0s") + long("validationPeriod", "15m")
+    let text = validation[field].as_str().unwrap_or(default);
+    let long = serde_json::from_value::<GoDuration>(text.into()).unwrap();
+    SignedDuration::try_from(long.0).unwrap()
 }
 
 fn status_of(object: &Value) -> KanaryStatus {

@@ -286,7 +286,10 @@ impl Verdict<'_> {
         let (from, _) = self.counted();
         let from = from.max(self.asked_since(item));
         let held = |spec: &Value| spec["paused"] == true;
-        let is_odd = !self.kanary.when((from, deadline), held).is_empty()
+        let all = (from, deadline);
+        let is_rough = self.evidence.rough.fair(&[all]) != [all];
+        let is_odd = is_rough
+            || !self.kanary.when((from, deadline), held).is_empty()
             || self.canary.whole.within(from, deadline).len() != 1
             || measured
                 .iter()
