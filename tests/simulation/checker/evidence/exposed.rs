@@ -8,7 +8,7 @@ use super::{
     Evidence,
     canaries::Canary,
     kanaries::{Kanary, initial_delay, items},
-    spans::{length, longest},
+    spans::{length, longest, total, without},
     words::{Age, Said, matches},
 };
 
@@ -124,7 +124,11 @@ impl Evidence {
             return None;
         }
         let spec = kanary.spec_at(run.first);
-        let from = canary.whole.first()? + initial_delay(spec);
+        let available = canary.whole.first()?;
+        // A pause, and maybe an outage, moves the start.
+        let paused = kanary.when((available, now), |spec| spec["paused"] == true);
+        let gaps = without(&[(available, now)], &canary.whole.within(available, now));
+        let from = available + initial_delay(spec) + total(&paused) + total(&gaps);
         let watches = items(spec).into_iter().filter_map(|item| item.label_watch);
         let found = watches.filter_map(|watch| {
             let wanted = serde_json::to_value(&watch).ok();
