@@ -63,9 +63,9 @@ fn log_if_asked() {
     }
 }
 
-/// What a seed means: in the environment of `KANARY_HOSTILE=1`, hostile users.
+/// What a seed means: for every fourth, and for all in the environment of `KANARY_HOSTILE=1`, hostile users.
 fn scenario(seed: u64) -> Scenario {
-    if asked("KANARY_HOSTILE").is_some() {
+    if seed % 4 == 3 || asked("KANARY_HOSTILE").is_some() {
         Scenario::hostile(seed)
     } else {
         Scenario::of(seed)
