@@ -128,7 +128,11 @@ impl Memory {
         seen.target_missing_since = known.target_missing(seen.target.is_some() || spec.paused, &spec.target);
         let stored = is_new.then_some(canary.status.items.as_slice());
         known.tallies.arrange(&spec.validation.items, stored);
-        if let Some(made) = seen.canary.as_ref().filter(|made| canary.has(spec, made)) {
+        if let Some(made) = seen
+            .canary
+            .as_ref()
+            .filter(|made| canary.has(spec, made, known.created.as_ref()))
+        {
             known.notice_canary(made, is_new, &canary.status);
         }
         seen.created.clone_from(&known.created);

@@ -33,7 +33,8 @@ pub struct KanaryStatus {
     /// Hash of the target's pod template when the run started: what `TargetChanged` compares with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_hash: Option<String>,
-    /// uid of the canary Deployment that is validated: another one is validated anew.
+    /// uid of the canary Deployment that is validated: another one is validated anew. Until the canary of a new run is
+    /// available, that of the former run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary_uid: Option<String>,
     /// Hash of the canary's pod template as it was created: what `CanaryChanged` compares with.

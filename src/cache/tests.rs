@@ -168,7 +168,7 @@ fn pod(version: &str, owner: &str, labels: &[(&str, &str)]) -> KubePod {
     }
     let owners = match owner {
         "" => json!([]),
-        name => json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name, "uid": "u"}]),
+        name => json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name, "uid": "u", "controller": true}]),
     };
     serde_json::from_value(json!({
         "metadata": {"name": "x", "namespace": "shop", "uid": "x", "resourceVersion": version, "labels": all,
@@ -204,16 +204,22 @@ fn a_canary_pod_that_its_replica_set_released_is_still_known_to_its_kanary() {
     let canary = cache.kanary(&cache.kanaries(KanaryKind::Deployment)[0]).unwrap();
     let seen = || {
         let seen = cache.observe(&canary, &canary.spec);
-        (seen.pods.len(), seen.other_pods.len())
+        let released = seen
+            .pods
+            .iter()
+            .chain(&seen.other_pods)
+            .filter(|pod| pod.released)
+            .count();
+        (seen.pods.len(), seen.other_pods.len(), released)
     };
     let run = canary.run(&canary.spec);
     let of_run = [("kanary.k8s-operators.dev/run", run.as_str())];
     KubePod::put(&cache, &pod("1", "web-kanary-a-5f", &of_run));
-    assert_eq!(seen(), (1, 0));
+    assert_eq!(seen(), (1, 0, 0));
     assert_eq!(names(&KubePod::put(&cache, &pod("2", "", &of_run))), ["a"]);
-    assert_eq!(seen(), (0, 1));
+    assert_eq!(seen(), (0, 1, 1));
     KubePod::remove(&cache, &("shop".to_owned(), "x".to_owned()), Gone::At(3));
-    assert_eq!(seen(), (0, 0));
+    assert_eq!(seen(), (0, 0, 0));
 }
 
 #[test]

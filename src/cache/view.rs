@@ -128,6 +128,13 @@ fn owner(meta: &ObjectMeta) -> Option<(String, String)> {
     Some((owner.uid.clone(), format!("{}/{}", owner.kind, owner.name)))
 }
 
+/// Kind and name of the controller of an object, where that is no Kanary.
+fn other_controller(meta: &ObjectMeta) -> Option<String> {
+    let mut owners = meta.owner_references.iter().flatten();
+    let controller = owners.find(|owner| owner.controller == Some(true) && KanaryKind::parse(&owner.kind).is_none())?;
+    Some(format!("{}/{}", controller.kind, controller.name))
+}
+
 fn annotation(meta: &ObjectMeta, name: &str) -> Option<String> {
     meta.annotations.as_ref()?.get(name).cloned()
 }
@@ -157,6 +164,7 @@ pub(super) fn deployment(object: &KubeDeployment) -> Deployment {
         deleting: meta.deletion_timestamp.is_some(),
         owner: owner.map(|(uid, _)| uid),
         owner_name,
+        other_controller: other_controller(meta),
         labels: meta.labels.clone().unwrap_or_default(),
         annotations: meta.annotations.as_ref().map(carried::of).unwrap_or_default(),
         pod_labels: spec
@@ -251,8 +259,15 @@ fn owned(meta: &ObjectMeta) -> Owned {
         uid: meta.uid.clone().unwrap_or_default(),
         owner_name: owner.as_ref().map(|(_, name)| name.clone()),
         owner: owner.map(|(uid, _)| uid),
+        other_controller: other_controller(meta),
         deleting: meta.deletion_timestamp.is_some(),
     }
+}
+
+/// Whether any controller owns an object.
+fn is_controlled(meta: &ObjectMeta) -> bool {
+    let mut owners = meta.owner_references.iter().flatten();
+    owners.any(|owner| owner.controller == Some(true))
 }
 
 /// A pod, trimmed. `None` if it has nothing to do with a canary.
@@ -280,6 +295,8 @@ pub(super) fn pod(object: &KubePod) -> Option<PodRow> {
             uid: meta.uid.clone().unwrap_or_default(),
             labels: meta.labels.clone().unwrap_or_default(),
             ready: is_ready && meta.deletion_timestamp.is_none(),
+            terminating: meta.deletion_timestamp.is_some(),
+            released: !is_controlled(meta),
             edited: false,
             cause: if is_ready {
                 None

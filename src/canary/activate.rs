@@ -84,17 +84,23 @@ pub fn objects(spec: &Spec) -> usize {
     1 + usize::from(spec.kanary_service.is_some()) + usize::from(matches!(spec.scale, Scale::Hpa { .. }))
 }
 
-/// Whether a Deployment with the canary's name is this Kanary's.
+/// Whether this Kanary owns an object that has this owner.
 #[must_use]
 pub fn is_ours(step: &Step<'_>, owner: Option<&String>) -> bool {
     owner == Some(&step.canary.uid)
+}
+
+/// Whether a Deployment with the canary's name is this Kanary's, also after somebody removed its ownerReference.
+#[must_use]
+pub fn is_own_canary(step: &Step<'_>, canary: &Deployment) -> bool {
+    step.canary.owns(canary, step.seen.created.as_ref())
 }
 
 /// Whether a Deployment with the canary's name is this run's canary. Its traffic tells as well, because a run has no status
 /// at first: an edit then changes what is asked for, and not the run.
 #[must_use]
 pub fn is_of_run(step: &Step<'_>, canary: &Deployment) -> bool {
-    step.canary.has(step.spec, canary)
+    step.canary.has(step.spec, canary, step.seen.created.as_ref())
 }
 
 /// Whether a canary is of a run that is not known here yet: another controller is ahead, and knows what to do with it.
@@ -235,31 +241,41 @@ pub(super) fn mismatch(step: &Step<'_>, target: &Deployment) -> Option<Problem> 
 
 fn names_taken(step: &Step<'_>) -> Vec<Problem> {
     let seen = step.seen;
-    let foreign = |object: Option<&Owned>| {
-        object.is_some_and(|object| {
-            !is_ours(step, object.owner.as_ref()) && !belonged_to_namesake(step, object.owner_name.as_ref())
-        })
+    let is_foreign = |object: &&Owned| {
+        !is_ours(step, object.owner.as_ref()) && !belonged_to_namesake(step, object.owner_name.as_ref())
     };
-    let taken = |kind: &str, name: &str| {
-        Problem::new(
-            "NameTaken",
-            format!("{kind} {name} exists and is not this Kanary's: rename one of the two, or delete it"),
-        )
-    };
-    let foreign_canary = seen
-        .canary
-        .as_ref()
-        .filter(|canary| !is_ours(step, canary.owner.as_ref()));
+    let foreign_canary = seen.canary.as_ref().filter(|canary| !is_own_canary(step, canary));
     let canary = foreign_canary
         .filter(|canary| !is_leftover(step, canary))
-        .map(|_| taken("Deployment", &step.spec.canary));
+        .map(|canary| {
+            let named = [&canary.owner_name, &canary.other_controller, &canary.owner];
+            name_taken("Deployment", &step.spec.canary, named)
+        });
+    let of_owned = |kind: &str, name: &String, object: Option<&Owned>| {
+        let object = object.filter(is_foreign)?;
+        let named = [&object.owner_name, &object.other_controller, &object.owner];
+        Some(name_taken(kind, name, named))
+    };
     let service = step.spec.kanary_service.as_ref();
-    let service = service
-        .filter(|_| foreign(seen.kanary_service.as_ref()))
-        .map(|name| taken("Service", name));
-    let scales = matches!(step.spec.scale, Scale::Hpa { .. });
-    let hpa = (scales && foreign(seen.hpa.as_ref())).then(|| taken("HorizontalPodAutoscaler", &step.spec.canary));
+    let service = service.and_then(|name| of_owned("Service", name, seen.kanary_service.as_ref()));
+    let hpa = seen
+        .hpa
+        .as_ref()
+        .filter(|_| matches!(step.spec.scale, Scale::Hpa { .. }));
+    let hpa = of_owned("HorizontalPodAutoscaler", &step.spec.canary, hpa);
     [canary, service, hpa].into_iter().flatten().collect()
+}
+
+/// Something else has the name of an object of ours. `named` are the names of its owner, the most telling one first.
+fn name_taken(kind: &str, name: &str, named: [&Option<String>; 3]) -> Problem {
+    let whose = named.into_iter().flatten().next().map_or_else(
+        || "has no owner, so it is not this Kanary's".to_owned(),
+        |owner| format!("belongs to {owner}, not to this Kanary"),
+    );
+    Problem::new(
+        "NameTaken",
+        format!("{kind} {name} exists and {whose}: rename one of the two, or delete it"),
+    )
 }
 
 /// The objects that are not there yet, the Service first, so that it is there when the first pod is ready.

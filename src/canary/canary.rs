@@ -6,7 +6,13 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::Value;
 
-use super::{Key, observation::Deployment, parse, scale::Scale, validation::Validation};
+use super::{
+    Key,
+    observation::{Created, Deployment},
+    parse,
+    scale::Scale,
+    validation::Validation,
+};
 use crate::{
     api::{Kanary, KanaryKind, KanaryStatus, TrafficSource, Word, names},
     shard::Slot,
@@ -201,11 +207,32 @@ impl Canary {
         format!("{}-{}", self.template_of_run(spec), self.status.run.unwrap_or(1))
     }
 
-    /// Whether a Deployment is the canary of the present run.
+    /// Whether a Deployment with the canary's name is this Kanary's own: this Kanary is its controller, or was until somebody
+    /// [removed the ownerReference](Self::is_disowned). `created` is the reply to the creation, if there was one.
     #[must_use]
-    pub fn has(&self, spec: &Spec, made: &Deployment) -> bool {
+    pub fn owns(&self, made: &Deployment, created: Option<&Created>) -> bool {
+        made.owner.as_ref() == Some(&self.uid) || self.is_disowned(made, created)
+    }
+
+    /// Whether a Deployment with the canary's name is one that this Kanary made and nobody controls any more. Labels alone do
+    /// not tell, because anybody can copy them: its uid has to be known from its creation, or from the status.
+    #[must_use]
+    pub fn is_disowned(&self, made: &Deployment, created: Option<&Created>) -> bool {
+        let known = [self.status.canary_uid.as_ref(), created.map(|created| &created.uid)];
+        let labelled = |name: &str, value: &str| made.labels.get(name).is_some_and(|label| label == value);
+        made.owner.is_none()
+            && made.other_controller.is_none()
+            && known.contains(&Some(&made.uid))
+            && labelled(names::IS_KANARY, "true")
+            && labelled(names::KANARY_NAME, &self.key.name)
+            && labelled(names::KANARY_KIND, self.key.kind.as_str())
+    }
+
+    /// Whether a Deployment is the canary of the present run. `created` is the reply to the creation, if there was one.
+    #[must_use]
+    pub fn has(&self, spec: &Spec, made: &Deployment, created: Option<&Created>) -> bool {
         let traffic = self.traffic_of_run(spec).zip(made.traffic.as_deref());
-        made.owner.as_ref() == Some(&self.uid)
+        self.owns(made, created)
             && !made.deleting
             && made.labels.get(names::RUN) == Some(&self.run(spec))
             && traffic.is_none_or(|(asked, made_for)| asked == made_for)

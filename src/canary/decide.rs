@@ -134,6 +134,8 @@ impl Step<'_> {
                 stale: words::stale_in_next_run(self.canary),
             }),
             run: Some(former.run.unwrap_or(1).saturating_add(1)),
+            // By it the former canary is known, which has to go, though somebody removed its ownerReference.
+            canary_uid: former.canary_uid.clone(),
             report: Report::default(),
             ..KanaryStatus::default()
         };

@@ -52,6 +52,13 @@ pub(super) fn origin(step: &Step<'_>, canary: &Deployment) -> Origin {
 pub(super) fn changed(step: &Step<'_>) -> Option<(&'static str, String)> {
     let canary = canary(step)?;
     let name = &step.spec.canary;
+    if step.canary.is_disowned(canary, step.seen.created.as_ref()) {
+        let message = format!(
+            "the ownerReference by which this Kanary controls Deployment {name} was removed, so the canary would outlive this \
+             Kanary: leave the canary alone, and set spec.retry to another number to run the template again"
+        );
+        return Some((CANARY_CHANGED, message));
+    }
     let what = if origin(step, canary) == Origin::Changed {
         format!("the pod template of Deployment {name} was changed after its creation")
     } else {

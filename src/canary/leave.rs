@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    activate::{Problem, is_of_later_run, is_of_run, is_ours},
+    activate::{Problem, is_of_later_run, is_of_run, is_own_canary},
     decide::Step,
     decision::{Action, Decision, Need, ObjectKind},
     observation::{Attempt, Deployment, Pod, Versions, Ways},
@@ -109,17 +109,11 @@ pub(super) fn failed_before(step: &Step<'_>) -> Option<Decision> {
     }
 }
 
-/// Takes pods that somebody took out of the canary's ReplicaSet out of production, after a run that ended well: the canary
-/// goes without them. Pods of the canary itself stay until it goes.
+/// Takes pods that the canary's ReplicaSet released out of production, after a run that ended well: somebody changed a label
+/// by which it selects, and the canary goes without them. Pods that a controller owns stay until that takes them, and those
+/// that terminate go by themselves.
 pub(super) fn set_aside(step: &Step<'_>, draft: &Draft) -> ControlFlow<Decision, Rest> {
-    let others = &step.seen.other_pods;
-    let is_set_aside = |pod: &Pod| {
-        let released = !pod.labels.contains_key(POD_TEMPLATE_HASH) && pod.labels.contains_key(RUN);
-        released
-            && others
-                .iter()
-                .any(|other| other.uid == pod.uid && other.name == pod.name)
-    };
+    let is_set_aside = |pod: &Pod| pod.released && !pod.terminating && pod.labels.contains_key(RUN);
     let leaver = Leaver {
         pods: behind(step, is_set_aside),
         deployment: None,
@@ -168,7 +162,7 @@ fn is_retained(step: &Step<'_>) -> bool {
 
 fn present<'a>(step: &Step<'a>) -> Option<&'a Deployment> {
     let canary = step.seen.canary.as_ref()?;
-    (is_ours(step, canary.owner.as_ref()) && !canary.deleting).then_some(canary)
+    (is_own_canary(step, canary) && !canary.deleting).then_some(canary)
 }
 
 /// Pods that are behind a Service that no Kanary made, and the labels by which they are.

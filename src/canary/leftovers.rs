@@ -1,7 +1,7 @@
 //! What this Kanary owns and its present run does not ask for: it goes, whatever else the run waits for.
 
 use super::{
-    activate::{is_of_later_run, is_of_run, is_ours},
+    activate::{is_of_later_run, is_of_run, is_ours, is_own_canary},
     decide::Step,
     decision::{Action, Need, ObjectKind},
     observation::{Deployment, Stray},
@@ -10,10 +10,7 @@ use super::{
 
 /// Whether a canary is of a template, or a run, that is over.
 fn is_stale(step: &Step<'_>, canary: &Deployment) -> bool {
-    is_ours(step, canary.owner.as_ref())
-        && !canary.deleting
-        && !is_of_later_run(step, canary)
-        && !is_of_run(step, canary)
+    is_own_canary(step, canary) && !canary.deleting && !is_of_later_run(step, canary) && !is_of_run(step, canary)
 }
 
 /// What has to go before the run goes on: a canary of another run, which would stay in production and be judged by nobody,

@@ -162,6 +162,8 @@ pub struct Deployment {
     pub owner: Option<String>,
     /// Kind and name of the Kanary that owns it, `KanaryDeployment/batman`.
     pub owner_name: Option<String>,
+    /// Kind and name of the controller that owns it, where that is no Kanary.
+    pub other_controller: Option<String>,
     /// `metadata.labels`.
     pub labels: Labels,
     /// Those of `metadata.annotations` that a canary carries as well.
@@ -257,6 +259,7 @@ impl PartialEq for SelectorView {
 
 /// A canary pod, trimmed to what matters.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Pod {
     /// Its name.
     pub name: String,
@@ -266,6 +269,10 @@ pub struct Pod {
     pub labels: Labels,
     /// It has the condition Ready and is not being deleted.
     pub ready: bool,
+    /// It is being deleted.
+    pub terminating: bool,
+    /// No controller owns it: its ReplicaSet released it, so it stays when the Deployment goes.
+    pub released: bool,
     /// An image of it was changed in place while it was watched.
     pub edited: bool,
     /// Why it does not become ready, if the cluster says so.
@@ -304,6 +311,8 @@ pub struct Owned {
     pub owner: Option<String>,
     /// Kind and name of the Kanary that owns it, `KanaryDeployment/batman`.
     pub owner_name: Option<String>,
+    /// Kind and name of the controller that owns it, where that is no Kanary.
+    pub other_controller: Option<String>,
     /// Being deleted.
     pub deleting: bool,
 }

@@ -5,7 +5,7 @@ use std::{ops::ControlFlow, time::Duration};
 use jiff::Timestamp;
 
 use super::{
-    activate::{Problem, is_of_later_run, is_of_run, is_ours},
+    activate::{Problem, is_of_later_run, is_of_run, is_ours, is_own_canary},
     decide::{Step, end},
     decision::{Action, Decision, Need, ObjectKind},
     leave::{self, Rest},
@@ -271,20 +271,23 @@ fn deletes(step: &Step<'_>, retain: bool) -> Vec<Action> {
     let canary = seen.canary.as_ref().filter(|canary| !stays(canary));
     let canary = canary.map(|canary| {
         let deployment = (ObjectKind::Deployment, Some(&step.spec.canary));
-        (deployment, &canary.uid, canary.owner.as_ref(), canary.deleting)
+        let is_own = is_own_canary(step, canary);
+        (deployment, &canary.uid, is_own, canary.deleting)
     });
     let service = seen.kanary_service.as_ref().map(|service| {
         let kind = (ObjectKind::Service, step.spec.kanary_service.as_ref());
-        (kind, &service.uid, service.owner.as_ref(), service.deleting)
+        let is_own = is_ours(step, service.owner.as_ref());
+        (kind, &service.uid, is_own, service.deleting)
     });
     let hpa = seen.hpa.as_ref().map(|hpa| {
         let kind = (ObjectKind::HorizontalPodAutoscaler, Some(&step.spec.canary));
-        (kind, &hpa.uid, hpa.owner.as_ref(), hpa.deleting)
+        let is_own = is_ours(step, hpa.owner.as_ref());
+        (kind, &hpa.uid, is_own, hpa.deleting)
     });
     [hpa, canary, service]
         .into_iter()
         .flatten()
-        .filter(|(_, _, owner, deleting)| is_ours(step, *owner) && !deleting)
+        .filter(|(_, _, is_own, deleting)| *is_own && !deleting)
         .filter_map(|((object, name), uid, _, _)| {
             Some(Action::Delete {
                 object,

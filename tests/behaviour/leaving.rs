@@ -179,3 +179,72 @@ async fn a_canary_is_no_target() {
     assert_eq!(reason(&errored, "Errored"), "TargetIsCanary");
     assert_eq!(world.list(&DEPLOYMENT, "").await.len(), 2, "nothing was created");
 }
+
+/// What whoever removes the ownerReferences of an object writes.
+fn disowned() -> Value {
+    json!({"metadata": {"ownerReferences": null}})
+}
+
+#[tokio::test]
+async fn a_canary_whose_owner_reference_is_removed_fails_its_run_and_is_not_left_behind() {
+    let world = World::new("leaving").await;
+    for (kanary, app) in [("batman", "app"), ("robin", "nest")] {
+        world.target(app, 1).await;
+        world.service(app, app).await;
+        let spec = if kanary == "batman" { behind(app) } else { retained(app) };
+        world.kanary(kanary, app, spec).await;
+        world.phase(kanary, "Running").await;
+    }
+    world.patch(&DEPLOYMENT, "app-kanary-batman", disowned()).await;
+    let failed = world.ends("batman", "Failed").await;
+    assert_eq!(reason(&failed, "Failed"), "CanaryChanged");
+    let said = message(&failed, "Failed");
+    assert!(
+        said.contains("ownerReference") && said.contains("app-kanary-batman"),
+        "{said}"
+    );
+    world.gone(&DEPLOYMENT, "app-kanary-batman").await;
+
+    // One that was retained goes with its Kanary while a finalizer holds that.
+    world.edit("robin", json!({"verdict": "invalid"})).await;
+    loses(&world, "robin", "app").await;
+    world.patch(&DEPLOYMENT, "nest-kanary-robin", disowned()).await;
+    let finalizers = |list: Value| json!({"metadata": {"finalizers": list}});
+    world
+        .patch(&KANARY, "robin", finalizers(json!(["example.com/hold"])))
+        .await;
+    world.delete(&KANARY, "robin").await;
+    world.gone(&DEPLOYMENT, "nest-kanary-robin").await;
+    world.patch(&KANARY, "robin", finalizers(Value::Null)).await;
+    world.gone(&KANARY, "robin").await;
+}
+
+#[tokio::test]
+async fn a_pod_that_its_replica_set_released_leaves_the_service_after_a_run_that_passed() {
+    let world = World::new("leaving").await;
+    world.target("app", 1).await;
+    world.service("app", "app").await;
+    world.kanary("batman", "app", behind("app")).await;
+    world.phase("batman", "Running").await;
+    let of_batman = "kanary.k8s-operators.dev/name=batman";
+    let pods = world
+        .until_all(&POD, of_batman, "the canary has a pod", |pods| !pods.is_empty())
+        .await;
+    let pod = pods[0]["metadata"]["name"].as_str().expect("a pod has a name");
+    world.label(&POD, pod, "pod-template-hash", "edited").await;
+    world
+        .until(&POD, pod, "is nobody's", |pod| {
+            let owners = pod["metadata"]["ownerReferences"].as_array();
+            owners.is_none_or(Vec::is_empty)
+        })
+        .await;
+    world.edit("batman", json!({"verdict": "valid"})).await;
+    world.ends("batman", "DeploymentUpdated").await;
+    world.gone(&DEPLOYMENT, "app-kanary-batman").await;
+    let left = world
+        .until(&POD, pod, "has left the Service", |pod| {
+            !labels(pod, "/metadata/labels").contains_key("app")
+        })
+        .await;
+    assert_eq!(left["metadata"]["labels"]["pod-template-hash"], "edited");
+}

@@ -231,3 +231,16 @@ fn a_rollout_says_when_it_made_progress_and_what_keeps_it_from_that() {
     let over = json!([{"type": "ReplicaFailure", "status": "False", "reason": "FailedCreate"}]);
     assert_eq!(rolling_out(2, &over).replica_failure, None);
 }
+
+#[test]
+fn a_controller_that_is_no_kanary_is_known_by_its_name() {
+    let owned_by = |kind: &str, controller: bool| {
+        let owners = json!([{"apiVersion": "v1", "kind": kind, "name": "a", "uid": "u", "controller": controller}]);
+        let seen = canary(json!({"ownerReferences": owners}), whole(), json!({}));
+        (seen.owner_name, seen.other_controller)
+    };
+    let named = |name: &str| Some(name.to_owned());
+    assert_eq!(owned_by("KanaryDeployment", true), (named("KanaryDeployment/a"), None));
+    assert_eq!(owned_by("Application", true), (None, named("Application/a")));
+    assert_eq!(owned_by("KanaryDeployment", false), (None, None));
+}

@@ -12,7 +12,7 @@ use super::{
     under_way::under_way,
 };
 use crate::{
-    api::names::RUN,
+    api::names::{IS_KANARY, KANARY_KIND, KANARY_NAME, RUN},
     canary::{
         Canary, hash,
         labels::{Labels, Selector},
@@ -70,6 +70,17 @@ fn labels(run: String) -> impl Strategy<Value = Labels> {
     })
 }
 
+/// With the labels by which a canary that nobody owns is known.
+fn identified(mut labels: Labels) -> Labels {
+    let own = [
+        (IS_KANARY, "true"),
+        (KANARY_NAME, "batman"),
+        (KANARY_KIND, "KanaryDeployment"),
+    ];
+    labels.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    labels
+}
+
 fn deployment(marker: String, run: String) -> BoxedStrategy<Deployment> {
     let markers = vec![None, None, Some(marker), Some("uid-robin/x".to_owned())];
     let who = (owner(), labels(run), select(markers.clone()), select(markers));
@@ -92,9 +103,10 @@ fn deployment(marker: String, run: String) -> BoxedStrategy<Deployment> {
         .prop_map(|(who, (flags, versions), times, hashes, replicas)| Deployment {
             uid: "uid".to_owned(),
             owner_name: who.0.clone().map(|uid| format!("KanaryDeployment/{uid}")),
+            other_controller: None,
             owner: who.0,
             pod_labels: traffic::unreserved(&who.1),
-            labels: who.1,
+            labels: if replicas % 2 == 0 { identified(who.1) } else { who.1 },
             annotations: Labels::new(),
             promoted_by: who.2,
             created_by: who.3,
@@ -179,6 +191,7 @@ pub(super) fn observation(canary: &Canary) -> BoxedStrategy<Observation> {
         (owner(), proptest::bool::weighted(0.2)).prop_map(|(owner, deleting)| Owned {
             uid: "uid".to_owned(),
             owner_name: owner.clone().map(|uid| format!("KanaryDeployment/{uid}")),
+            other_controller: None,
             owner,
             deleting,
         })
@@ -189,6 +202,8 @@ pub(super) fn observation(canary: &Canary) -> BoxedStrategy<Observation> {
             uid: "uid-pod".to_owned(),
             labels,
             ready,
+            terminating: !ready && number == 7,
+            released: name == "other" && number > 4,
             edited: number == 8,
             cause: (number % 3 == 0).then(|| {
                 let reason = if number == 0 {

@@ -384,7 +384,7 @@ fn a_pod_that_was_set_aside_leaves_after_a_run_that_passed() {
         "
         spec: {serviceName: myapp-svc, traffic: {source: service}}
         status: {phase: DeploymentUpdated}
-        seen: {canary: {available: +0s}, otherPods: [{name: aside, labels: {app: myapp}}]}
+        seen: {canary: {available: +0s}, otherPods: [{name: aside, released: true, labels: {app: myapp}}]}
         ",
         expect![[r#"
             unlabel pod aside: app
@@ -399,6 +399,38 @@ fn a_pod_of_the_replica_set_goes_with_the_canary_after_a_run_that_passed() {
         spec: {serviceName: myapp-svc, traffic: {source: service}}
         status: {phase: DeploymentUpdated}
         seen: {canary: {available: +0s}, otherPods: [{name: former, labels: {app: myapp, pod-template-hash: abc}}]}
+        ",
+        expect![[r#"
+            delete Deployment myapp-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn a_pod_that_its_replica_set_released_leaves_after_a_run_that_passed_whatever_labels_it_still_has() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}}
+        status: {phase: DeploymentUpdated}
+        seen:
+          canary: {available: +0s}
+          otherPods: [{name: aside, released: true, labels: {app: myapp, pod-template-hash: edited}}]
+        ",
+        expect![[r#"
+            unlabel pod aside: app
+        "#]],
+    );
+}
+
+#[test]
+fn a_released_pod_that_terminates_costs_no_write_after_a_run_that_passed() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}}
+        status: {phase: DeploymentUpdated}
+        seen:
+          canary: {available: +0s}
+          otherPods: [{name: aside, released: true, terminating: true, ready: false, labels: {app: myapp}}]
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman

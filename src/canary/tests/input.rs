@@ -304,6 +304,7 @@ fn stray(called: &Value) -> Stray {
 fn owned(value: &Value) -> Owned {
     Owned {
         owner_name: text(&value["ownerName"]),
+        other_controller: text(&value["controller"]),
         uid: text(&value["uid"]).unwrap_or("uid-owned".to_owned()),
         owner: owner(value),
         deleting: value["deleting"] == json!(true),
@@ -354,6 +355,7 @@ fn canary_seen(canary: &Canary, spec: &Spec, value: &Value) -> Deployment {
         created: time(&value["created"]).unwrap_or_else(|| t0() - SignedDuration::from_secs(30)),
         deleting: value["deleting"] == json!(true),
         owner_name: text(&value["ownerName"]),
+        other_controller: text(&value["controller"]),
         owner: owner(value),
         labels: seen_labels,
         replicas: value["replicas"]

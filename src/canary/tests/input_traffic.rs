@@ -61,6 +61,8 @@ pub(super) fn pod(canary: &Canary, spec: &Spec, value: &Value) -> Pod {
         name,
         labels: pod_labels,
         ready: value["ready"] != json!(false),
+        terminating: value["terminating"] == json!(true),
+        released: value["released"] == json!(true),
         edited: value["edited"] == json!(true),
         cause: cause(&value["cause"]),
     }

@@ -19,6 +19,7 @@ mod clean_up;
 mod clocks;
 mod created_target;
 mod deleted;
+mod disowned;
 mod dry_run;
 mod edited_badly;
 mod edited_periods;

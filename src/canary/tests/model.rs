@@ -258,6 +258,7 @@ impl Model {
             uid: format!("uid-{name}"),
             owner: Some(UID.to_owned()),
             owner_name: None,
+            other_controller: None,
             deleting: false,
         };
         match object {

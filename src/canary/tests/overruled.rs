@@ -218,9 +218,9 @@ fn the_canary_of_another_kind_of_kanary_of_the_same_name_is_not_taken_over() {
         now: +0s
         ",
         expect![[r#"
-            Errored=True NameTaken: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
-            Stalled=True NameTaken: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
-            Scheduled=True NameTaken: the canary is not judged before this is resolved: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
+            Errored=True NameTaken: Deployment myapp-kanary-batman exists and belongs to KanaryStatefulset/batman, not to this Kanary: rename one of the two, or delete it
+            Stalled=True NameTaken: Deployment myapp-kanary-batman exists and belongs to KanaryStatefulset/batman, not to this Kanary: rename one of the two, or delete it
+            Scheduled=True NameTaken: the canary is not judged before this is resolved: Deployment myapp-kanary-batman exists and belongs to KanaryStatefulset/batman, not to this Kanary: rename one of the two, or delete it
             currentTraffic none
             shows Errored 0s/15m0s
         "#]],

@@ -56,9 +56,9 @@ fn a_canary_that_is_somebody_elses_is_left_alone() {
         seen: {canary: {owner: robin}}
         ",
         expect![[r#"
-            Errored=True NameTaken: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
-            Stalled=True NameTaken: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
-            Scheduled=True NameTaken: the canary is not judged before this is resolved: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
+            Errored=True NameTaken: Deployment myapp-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
+            Stalled=True NameTaken: Deployment myapp-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
+            Scheduled=True NameTaken: the canary is not judged before this is resolved: Deployment myapp-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
             currentTraffic none
             shows Errored 0s/15m0s
         "#]],
@@ -72,9 +72,9 @@ fn a_deployment_of_the_canarys_name_that_nobody_owns_is_left_alone() {
         seen: {canary: {owner: null}}
         ",
         expect![[r#"
-            Errored=True NameTaken: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
-            Stalled=True NameTaken: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
-            Scheduled=True NameTaken: the canary is not judged before this is resolved: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
+            Errored=True NameTaken: Deployment myapp-kanary-batman exists and has no owner, so it is not this Kanary's: rename one of the two, or delete it
+            Stalled=True NameTaken: Deployment myapp-kanary-batman exists and has no owner, so it is not this Kanary's: rename one of the two, or delete it
+            Scheduled=True NameTaken: the canary is not judged before this is resolved: Deployment myapp-kanary-batman exists and has no owner, so it is not this Kanary's: rename one of the two, or delete it
             currentTraffic none
             shows Errored 0s/15m0s
         "#]],
@@ -89,9 +89,9 @@ fn a_canary_that_is_somebody_elses_does_not_fail_the_run_when_it_is_late() {
         now: +1h
         ",
         expect![[r#"
-            Errored=True NameTaken: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
-            Stalled=True NameTaken: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
-            Scheduled=True NameTaken: the canary is not judged before this is resolved: Deployment myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
+            Errored=True NameTaken: Deployment myapp-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
+            Stalled=True NameTaken: Deployment myapp-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
+            Scheduled=True NameTaken: the canary is not judged before this is resolved: Deployment myapp-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
             currentTraffic none
             shows Errored 0s/15m0s
         "#]],

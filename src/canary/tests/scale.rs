@@ -182,9 +182,9 @@ fn somebody_elses_autoscaler_of_that_name_is_not_taken_over() {
         seen: {hpa: {owner: robin}}
         ",
         expect![[r#"
-            Errored=True NameTaken: HorizontalPodAutoscaler myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
-            Stalled=True NameTaken: HorizontalPodAutoscaler myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
-            Scheduled=True NameTaken: the canary is not judged before this is resolved: HorizontalPodAutoscaler myapp-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
+            Errored=True NameTaken: HorizontalPodAutoscaler myapp-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
+            Stalled=True NameTaken: HorizontalPodAutoscaler myapp-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
+            Scheduled=True NameTaken: the canary is not judged before this is resolved: HorizontalPodAutoscaler myapp-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
             currentTraffic none
             shows Errored 0s/15m0s
         "#]],

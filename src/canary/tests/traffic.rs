@@ -115,9 +115,9 @@ fn somebody_elses_service_of_that_name_is_not_taken_over() {
         seen: {kanaryService: {owner: robin}}
         ",
         expect![[r#"
-            Errored=True NameTaken: Service myapp-svc-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
-            Stalled=True NameTaken: Service myapp-svc-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
-            Scheduled=True NameTaken: the canary is not judged before this is resolved: Service myapp-svc-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
+            Errored=True NameTaken: Service myapp-svc-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
+            Stalled=True NameTaken: Service myapp-svc-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
+            Scheduled=True NameTaken: the canary is not judged before this is resolved: Service myapp-svc-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
             currentTraffic kanary-service myapp-svc myapp-svc-kanary-batman
             shows Errored 0s/15m0s
         "#]],
@@ -132,9 +132,9 @@ fn a_service_of_that_name_without_an_owner_is_not_taken_over() {
         seen: {kanaryService: {owner: null}}
         ",
         expect![[r#"
-            Errored=True NameTaken: Service myapp-svc-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
-            Stalled=True NameTaken: Service myapp-svc-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
-            Scheduled=True NameTaken: the canary is not judged before this is resolved: Service myapp-svc-kanary-batman exists and is not this Kanary's: rename one of the two, or delete it
+            Errored=True NameTaken: Service myapp-svc-kanary-batman exists and has no owner, so it is not this Kanary's: rename one of the two, or delete it
+            Stalled=True NameTaken: Service myapp-svc-kanary-batman exists and has no owner, so it is not this Kanary's: rename one of the two, or delete it
+            Scheduled=True NameTaken: the canary is not judged before this is resolved: Service myapp-svc-kanary-batman exists and has no owner, so it is not this Kanary's: rename one of the two, or delete it
             currentTraffic kanary-service myapp-svc myapp-svc-kanary-batman
             shows Errored 0s/15m0s
         "#]],
