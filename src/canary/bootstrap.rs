@@ -18,7 +18,7 @@ use super::{
     run::{clear_problem, set_problem, still_blocked},
     services,
     status::{Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, SUCCEEDED, TARGET_CREATED, find, is_true},
-    traffic,
+    traffic, words,
 };
 use crate::api::GoDuration;
 
@@ -229,7 +229,11 @@ fn awaited(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Deci
     let waits = missing(step).filter(|(_, until)| step.now < *until);
     let told = waits.is_some_and(|(since, _)| told_from(since).is_some_and(|told| told <= step.now));
     if !news && !told {
-        return Decision::default();
+        return if words::are_to_be_recorded(step.canary) {
+            step.write(draft)
+        } else {
+            Decision::default()
+        };
     }
     let name = &step.spec.target;
     let why = waits.map_or_else(

@@ -17,6 +17,7 @@ use super::{
     status::{ACTIVATED, Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED, SUCCEEDED, find, is_true},
     times,
     validation::{self, Judgement, Window},
+    words,
 };
 use crate::api::Word;
 
@@ -253,9 +254,7 @@ fn is_worth_saying(step: &Step<'_>, warming_up: bool) -> bool {
     let waited = find(stored, SCHEDULED).is_some_and(|condition| condition.reason == WAITING_FOR_SCHEDULE);
     let untold = stored.conditions.is_empty();
     let is_over = is_true(stored, ERRORED) || is_true(stored, STALLED) || stored.paused_at.is_some();
-    // A verdict that is taken out of the spec, and set again later, is a new one.
-    let is_edited = stored.verdicts.is_some() && stored.observed_generation != Some(step.canary.generation);
-    if is_over || is_edited || !(waited || untold) {
+    if is_over || words::are_to_be_recorded(step.canary) || !(waited || untold) {
         return true;
     }
     warming_up && activate::objects(step.spec) + usize::from(waited) <= 2

@@ -68,6 +68,16 @@ pub fn stale_in_next_run(canary: &Canary) -> Words {
     }
 }
 
+/// Whether a status is to be written for the sake of its record: one that does not know of a verdict cannot tell later that it is
+/// old.
+pub(super) fn are_to_be_recorded(canary: &Canary) -> bool {
+    let status = &canary.status;
+    let is_edited = status.observed_generation != Some(canary.generation);
+    // One that came with the Kanary was there before any run.
+    let may_be_old = status.current_hash.is_some() || canary.generation > 1;
+    is_edited && (status.verdicts.is_some() || may_be_old && Words::of(&canary.spec) != Words::default())
+}
+
 /// Keeps the record in step with the spec that a status answers.
 pub(super) fn record(status: &mut KanaryStatus, canary: &Canary) {
     let spec = &canary.spec;

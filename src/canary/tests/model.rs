@@ -324,7 +324,8 @@ impl Model {
 
     /// Decides and applies at one moment until nothing is left to do, and says when to look again.
     pub(super) fn rest(&mut self) -> Option<Timestamp> {
-        for _ in 0..8 {
+        // The longest way: what is left of a former run leaves and goes, a canary is created, fails at once, leaves and goes.
+        for _ in 0..11 {
             let decision = self.decision();
             let idle = decision.actions.is_empty() && decision.status.is_none() && decision.checks.is_empty();
             if idle {

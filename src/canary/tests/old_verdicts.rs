@@ -297,3 +297,40 @@ fn a_verdict_that_is_set_after_the_end_is_recorded() {
         "#]],
     );
 }
+
+#[test]
+fn a_verdict_that_is_given_while_nothing_else_is_to_be_said_is_recorded() {
+    // Otherwise nobody knew later that it was given for this run.
+    check(
+        "
+        spec: {verdict: valid}
+        kanary: {generation: 2}
+        seen: {canary: {}}
+        now: +1s
+        ",
+        expect![[r#"
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic none
+            verdicts {"present":{"verdict":"valid"}}
+            startTime -30s
+            shows Scheduled 0s/15m0s
+            wake at +9m30s
+        "#]],
+    );
+    check(
+        "
+        spec: {verdict: valid}
+        kanary: {generation: 2}
+        status: {observedGeneration: 1, conditions: {Scheduled: 'True NewRun: a new run starts'}}
+        seen: {target: null, missingSince: +0s}
+        now: +1s
+        ",
+        expect![[r#"
+            currentTraffic none
+            verdicts {"present":{"verdict":"valid"}}
+            shows Scheduled 0s/15m0s
+            wake at +5s
+        "#]],
+    );
+}
