@@ -109,8 +109,8 @@ pub(crate) fn bad_for_a_while(make: &mut Maker<'_>) -> Case {
 
 fn bad_once(make: &mut Maker<'_>) -> Case {
     make.suffix = BAD_FOR_A_WHILE;
-    let items = of_pods(&json!({"failureLimit": 2}));
-    let spec = json!({"validation": {"validationPeriod": "15s", "initialDelay": null}});
+    let items = of_pods(&json!({"failureLimit": 10}));
+    let spec = json!({"validation": {"validationPeriod": "60s", "initialDelay": null}});
     let case = make.case("bad for a while, which is tolerated", items, spec, &[End::Updated]);
     case.with(|truth| truth.plain = false)
 }
