@@ -54,6 +54,7 @@ mod properties;
 mod reading;
 mod reserved_names;
 mod resumed;
+mod retained;
 mod rollback;
 mod rolling_out;
 mod runs;

@@ -1,0 +1,140 @@
+//! A failed canary that is kept (`onFailure: retain`).
+
+use expect_test::expect;
+
+use super::check;
+
+#[test]
+fn retain_keeps_the_failed_canary() {
+    check(
+        "
+        spec: {rollout: {onFailure: retain}}
+        status: {phase: Failed}
+        seen: {canary: {}}
+        ",
+        expect![[r#"
+            nothing
+        "#]],
+    );
+}
+
+#[test]
+fn a_canary_that_is_retained_is_said_to_be_for_as_long_as_it_is() {
+    check(
+        "
+        spec: {rollout: {onFailure: retain}, verdict: invalid}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Running → Failed
+            Activated=False CanaryRetained: Deployment myapp-kanary-batman is kept and gets no requests, because spec.rollout.onFailure is retain: to remove it, set onFailure to delete, or delete this Kanary
+            Running=False RunFailed: the run has ended
+            Reconciling=False RunFailed: the run has ended
+            Failed=True VerdictInvalid: spec.verdict is invalid
+            Stalled=True VerdictInvalid: spec.verdict is invalid
+            verdicts {"present":{"verdict":"invalid"}}
+            completedAt +1m0s
+            failedTemplates ["<hash>"]
+            shows Failed 1m0s/15m0s
+        "#]],
+    );
+    let kept = "
+        status: {phase: Failed, conditions: {Activated: 'False CanaryRetained: is kept'}}
+        ";
+    check(
+        &format!("{kept}\n        spec: {{rollout: {{onFailure: delete}}}}\n        seen: {{canary: {{}}}}"),
+        expect![[r#"
+            delete Deployment myapp-kanary-batman
+            Activated=False RunFailed: the run has ended
+            verdicts removed
+            shows Failed 0s/15m0s
+        "#]],
+    );
+    check(
+        &format!("{kept}\n        spec: {{rollout: {{onFailure: retain}}}}"),
+        expect![[r#"
+            Activated=False RunFailed: the run has ended
+            verdicts removed
+            shows Failed 0s/15m0s
+        "#]],
+    );
+    check(
+        &format!("{kept}\n        spec: {{rollout: {{onFailure: retain}}}}\n        seen: {{canary: {{}}}}"),
+        expect![[r#"
+            nothing
+        "#]],
+    );
+}
+
+#[test]
+fn retain_takes_the_canary_out_of_traffic_and_its_autoscaler_away() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: both}, scale: {hpa: {maxReplicas: 3}}, rollout: {onFailure: retain}}
+        status: {phase: Failed}
+        seen: {canary: {}, pods: [{name: a}], kanaryService: {}, hpa: {}}
+        ",
+        expect![[r#"
+            delete HorizontalPodAutoscaler myapp-kanary-batman
+            delete Service myapp-svc-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn retain_takes_pods_out_of_the_service_first_too() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: both}, rollout: {onFailure: retain}}
+        status: {phase: Failed}
+        seen: {canary: {}, pods: [{name: a, labels: {app: myapp}}], kanaryService: {}}
+        ",
+        expect![[r#"
+            unlabel pod a: app
+        "#]],
+    );
+}
+
+#[test]
+fn a_new_pod_of_a_retained_canary_leaves_the_service_as_well() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}, rollout: {onFailure: retain}}
+        status: {phase: Failed}
+        seen: {canary: {}, pods: [{name: a}, {name: new, labels: {app: myapp}}]}
+        ",
+        expect![[r#"
+            unlabel pod new: app
+        "#]],
+    );
+}
+
+#[test]
+fn a_retained_canary_stays_out_of_the_service_when_its_traffic_source_was_edited() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: none}, rollout: {onFailure: retain}}
+        status: {phase: Failed}
+        seen: {canary: {}, pods: [{name: a, labels: {app: myapp}}]}
+        ",
+        expect![[r#"
+            unlabel pod a: app
+        "#]],
+    );
+}
+
+#[test]
+fn a_successful_canary_is_not_retained() {
+    check(
+        "
+        spec: {rollout: {onFailure: retain}}
+        status: {phase: DeploymentUpdated}
+        seen: {canary: {}, target: {promotedBy: this run}}
+        ",
+        expect![[r#"
+            delete Deployment myapp-kanary-batman
+        "#]],
+    );
+}
