@@ -13,7 +13,7 @@ use k8s_openapi::{
         autoscaling::v2::HorizontalPodAutoscaler,
         core::v1::{ContainerStatus, Pod as KubePod, Service as KubeService},
     },
-    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference},
 };
 use serde_json::Value;
 
@@ -121,18 +121,26 @@ impl View for PodRow {
     }
 }
 
+/// The owner that controls an object.
+fn controller(meta: &ObjectMeta) -> Option<&OwnerReference> {
+    let mut owners = meta.owner_references.iter().flatten();
+    owners.find(|owner| owner.controller == Some(true))
+}
+
+fn kind_and_name(owner: &OwnerReference) -> String {
+    format!("{}/{}", owner.kind, owner.name)
+}
+
 /// The Kanary that controls an object: its uid, and its kind and name.
 fn owner(meta: &ObjectMeta) -> Option<(String, String)> {
-    let mut owners = meta.owner_references.iter().flatten();
-    let owner = owners.find(|owner| owner.controller == Some(true) && KanaryKind::parse(&owner.kind).is_some())?;
-    Some((owner.uid.clone(), format!("{}/{}", owner.kind, owner.name)))
+    let owner = controller(meta).filter(|owner| KanaryKind::parse(&owner.kind).is_some())?;
+    Some((owner.uid.clone(), kind_and_name(owner)))
 }
 
 /// Kind and name of the controller of an object, where that is no Kanary.
 fn other_controller(meta: &ObjectMeta) -> Option<String> {
-    let mut owners = meta.owner_references.iter().flatten();
-    let controller = owners.find(|owner| owner.controller == Some(true) && KanaryKind::parse(&owner.kind).is_none())?;
-    Some(format!("{}/{}", controller.kind, controller.name))
+    let other = controller(meta).filter(|owner| KanaryKind::parse(&owner.kind).is_none());
+    other.map(kind_and_name)
 }
 
 fn annotation(meta: &ObjectMeta, name: &str) -> Option<String> {
@@ -264,12 +272,6 @@ fn owned(meta: &ObjectMeta) -> Owned {
     }
 }
 
-/// Whether any controller owns an object.
-fn is_controlled(meta: &ObjectMeta) -> bool {
-    let mut owners = meta.owner_references.iter().flatten();
-    owners.any(|owner| owner.controller == Some(true))
-}
-
 /// A pod, trimmed. `None` if it has nothing to do with a canary.
 #[must_use]
 pub(super) fn pod(object: &KubePod) -> Option<PodRow> {
@@ -296,7 +298,7 @@ pub(super) fn pod(object: &KubePod) -> Option<PodRow> {
             labels: meta.labels.clone().unwrap_or_default(),
             ready: is_ready && meta.deletion_timestamp.is_none(),
             terminating: meta.deletion_timestamp.is_some(),
-            released: !is_controlled(meta),
+            released: controller(meta).is_none(),
             edited: false,
             cause: if is_ready {
                 None

@@ -66,7 +66,7 @@ pub(super) fn promote(step: &Step<'_>) -> Decision {
         Standing::Replaced(why) => fail(step, draft, TARGET_CHANGED, &why),
         Standing::Unclear(need) => {
             // Only this one asks for a write.
-            let refused = refused(step, &draft).filter(|_| need == Need::SameTemplate);
+            let refused = (need == Need::SameTemplate).then(|| refused(step, draft)).flatten();
             refused.unwrap_or_else(|| Decision::needing(need))
         }
         Standing::Ahead => Decision::default(),
@@ -121,14 +121,13 @@ fn held(step: &Step<'_>, mut draft: Draft, target: Option<&Deployment>) -> Optio
             ..step.write(draft)
         });
     }
-    refused(step, &draft)
+    refused(step, draft)
 }
 
 /// The API server refused a write, or does not do it: what the user is told until it is tried again.
-fn refused(step: &Step<'_>, draft: &Draft) -> Option<Decision> {
+fn refused(step: &Step<'_>, mut draft: Draft) -> Option<Decision> {
     let refusal = step.refused()?;
     let problem = Problem::new(&refusal.reason, refusal.message.clone());
-    let mut draft = draft.clone();
     set_problem(&mut draft, Some(&problem));
     Some(Decision {
         wake: Some(refusal.retry_at),

@@ -20,7 +20,7 @@ impl Context {
         let likeness = self.writer.compare(canary, &canary.spec, live, right).await;
         self.count("dry-run", &likeness);
         match &likeness {
-            // The user is told of it as of the promotion itself: without an answer there is none.
+            // A dry run that fails is reported as a failed promotion is: the run waits for its answer.
             Err(error) => self.memory.failed(&canary.key, error, self.clock.now()),
             Ok(_) => self.memory.succeeded(&canary.key),
         }

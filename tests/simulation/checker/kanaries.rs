@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kanary::{
-    api::{GoDuration, KanaryStatus, names::SLOT},
+    api::{KanaryStatus, names::SLOT},
     canary::status::{FAILED, Phase, SCHEDULED, SUCCEEDED, find, is_true, traffic_lost_since},
 };
 use kanary_sim::{cluster::Event, object::string_map};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Book, Checker, Invariant, is_ours};
+use super::{
+    Book, Checker, Invariant,
+    evidence::{initial_delay, needed, period},
+    is_ours,
+};
 use crate::history::image;
 
 impl Book {
@@ -51,12 +55,12 @@ impl Book {
 
     /// The shortest time between available and verdict, by the present spec.
     pub(super) fn needed(&self) -> SignedDuration {
-        needed(&self.object)
+        needed(&self.object["spec"])
     }
 
     /// The same by the specs that asked for the least: nobody knows by which of them the start and the deadline were fixed.
     fn least_needed(&self) -> SignedDuration {
-        let least = |asked: fn(&Value) -> SignedDuration| self.specs.iter().map(|object| asked(object)).min();
+        let least = |asked: fn(&Value) -> SignedDuration| self.specs.iter().map(|object| asked(&object["spec"])).min();
         least(initial_delay).unwrap_or_default() + least(period).unwrap_or_default()
     }
 
@@ -70,29 +74,6 @@ impl Book {
         let mut specs = self.specs.iter();
         specs.any(|object| image(&object["spec"]["template"]["spec"]) == wanted)
     }
-}
-
-fn needed(object: &Value) -> SignedDuration {
-    initial_delay(object) + period(object)
-}
-
-fn initial_delay(object: &Value) -> SignedDuration {
-    duration(object, "initialDelay", "0s")
-}
-
-fn period(object: &Value) -> SignedDuration {
-    duration(object, "validationPeriod", "15m")
-}
-
-fn duration(object: &Value, field: &str, default: &str) -> SignedDuration {
-    let spec = &object["spec"];
-    let validation = match &spec["validation"] {
-        Value::Null => &spec["validations"],
-        validation => validation,
-    };
-    let text = validation[field].as_str().unwrap_or(default);
-    let long = serde_json::from_value::<GoDuration>(text.into()).unwrap();
-    SignedDuration::try_from(long.0).unwrap()
 }
 
 fn status_of(object: &Value) -> KanaryStatus {

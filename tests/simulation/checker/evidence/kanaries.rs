@@ -170,13 +170,18 @@ fn duration(spec: &Value, field: &str, default: &str) -> SignedDuration {
 }
 
 /// How long a canary warms up.
-pub(super) fn initial_delay(spec: &Value) -> SignedDuration {
+pub(in crate::checker) fn initial_delay(spec: &Value) -> SignedDuration {
     duration(spec, "initialDelay", "0s")
 }
 
+/// How long a canary is judged.
+pub(in crate::checker) fn period(spec: &Value) -> SignedDuration {
+    duration(spec, "validationPeriod", "15m")
+}
+
 /// How long a canary has to be available before it passes.
-pub(super) fn needed(spec: &Value) -> SignedDuration {
-    initial_delay(spec) + duration(spec, "validationPeriod", "15m")
+pub(in crate::checker) fn needed(spec: &Value) -> SignedDuration {
+    initial_delay(spec) + period(spec)
 }
 
 /// The time between two measurements, unless the item asks for a shorter one.

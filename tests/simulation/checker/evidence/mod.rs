@@ -37,7 +37,11 @@ use self::{
     services::{Service, Slice},
     verdict::{Finding, Verdict},
 };
-pub(super) use self::{services::selects, verdict::Write};
+pub(super) use self::{
+    kanaries::{initial_delay, needed, period},
+    services::selects,
+    verdict::Write,
+};
 
 type Labels = BTreeMap<String, String>;
 
