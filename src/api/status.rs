@@ -227,3 +227,27 @@ pub enum ItemState {
     Error,
     Inconclusive,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::ItemStatus;
+
+    /// A controller that reads another value than it wrote believes that its status was not kept.
+    #[test]
+    fn the_last_value_of_an_item_is_read_as_it_was_written() {
+        let mut bits = 0x3fb9_9999_9999_999a_u64;
+        for _ in 0..10_000 {
+            bits = bits
+                .wrapping_mul(0x5851_f42d_4c95_7f2d)
+                .wrapping_add(0x1405_7b7e_f767_814f);
+            let value = Some(f64::from_bits(bits)).filter(|value| value.is_finite());
+            let written = ItemStatus {
+                last_value: value,
+                ..ItemStatus::default()
+            };
+            let text = serde_json::to_string(&written).unwrap();
+            let read: ItemStatus = serde_json::from_str(&text).unwrap();
+            assert_eq!(read.last_value, value, "{text}");
+        }
+    }
+}

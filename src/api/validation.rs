@@ -140,32 +140,52 @@ pub struct LabelWatchItem {
 }
 
 /// A plain map of labels or a LabelSelector.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(
-    untagged,
-    expecting = "labels that can't be read: write a plain map of label names to string values, like `validation: \"failed\"`, or \
-                 nothing but matchLabels (such a map) and matchExpressions (a list of key, operator and a list of values)"
-)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
 #[schemars(schema_with = "super::crd::some_labels", inline)]
 pub enum LabelMatch {
     /// Every label of the map must be there with its value.
     Labels(BTreeMap<String, String>),
-    /// A LabelSelector.
-    #[serde(deserialize_with = "only_selector")]
+    /// A LabelSelector, and nothing beside it: a label that is written beside `matchLabels` would be ignored.
     Selector(LabelSelector),
 }
 
-/// A LabelSelector and nothing beside it: a label that is written beside `matchLabels` would be passed over.
-fn only_selector<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<LabelSelector, D::Error> {
-    use serde::de::Error;
-    let fields = serde_json::Map::deserialize(deserializer)?;
-    if let Some(other) = fields
-        .keys()
-        .find(|name| !["matchLabels", "matchExpressions"].contains(&name.as_str()))
-    {
-        return Err(D::Error::unknown_field(other, &["matchLabels", "matchExpressions"]));
+impl<'de> Deserialize<'de> for LabelMatch {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read_labels(Value::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
-    serde_json::from_value(Value::Object(fields)).map_err(D::Error::custom)
+}
+
+fn read_labels(value: Value) -> Result<LabelMatch, String> {
+    const REMEDY: &str = "write a plain map of label names to string values, like `validation: \"failed\"`, or nothing but \
+                          matchLabels (such a map) and matchExpressions (a list of key, operator and a list of values)";
+    const FIELDS: [&str; 2] = ["matchLabels", "matchExpressions"];
+    let unreadable = |why: String| format!("labels that can't be read: {why}: {REMEDY}");
+    let Value::Object(fields) = value else {
+        return Err(unreadable(format!("{value} is not a map")));
+    };
+    let other = fields.iter().find(|(_, value)| !value.is_string());
+    let is_selector = fields.keys().any(|name| FIELDS.contains(&name.as_str()));
+    match other {
+        Some(_) if is_selector => {
+            if let Some(name) = fields.keys().find(|name| !FIELDS.contains(&name.as_str())) {
+                return Err(unreadable(format!(
+                    "the label {name:?} stands beside {}",
+                    FIELDS.join(" or ")
+                )));
+            }
+            let selector = serde_json::from_value(Value::Object(fields));
+            selector
+                .map(LabelMatch::Selector)
+                .map_err(|error| unreadable(error.to_string()))
+        }
+        Some((name, value)) => Err(unreadable(format!(
+            "the value of the label {name:?} is {value}, which is not a string"
+        ))),
+        None => serde_json::from_value(Value::Object(fields))
+            .map(LabelMatch::Labels)
+            .map_err(|error| unreadable(error.to_string())),
+    }
 }
 
 /// A Prometheus query, one criterion that its result must meet, and how much of what is tolerated.

@@ -9,7 +9,7 @@ use super::{
     decide::Step,
     decision::Decision,
     integrity::canary,
-    run::{clear_problem, report, set_problem, validating},
+    run::{clear_problem, interrupted, report, set_problem, validating},
     services,
     status::{Draft, ERRORED, RECONCILING, RUNNING, STALLED, find, traffic_lost_since},
     validation::{self, Item, Judgement, PATIENCE, Tally, Verdict, Window},
@@ -131,6 +131,7 @@ pub(super) fn hold(
     let wake = times.filter(|time| *time > step.now).min();
     if report.told {
         // Before anything else the canary has to come up.
+        interrupted(step, &mut draft, window);
     } else if waits.are_none() {
         clear_problem(&mut draft);
         validating(step, &mut draft, window);

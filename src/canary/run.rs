@@ -324,6 +324,18 @@ pub(super) fn validating(step: &Step<'_>, draft: &mut Draft, window: Window) {
     draft.set(RECONCILING, true, "Validating", why);
 }
 
+/// The canary went down for so long that its conditions say so: the deadline they show is not the one that it will have.
+pub(super) fn interrupted(step: &Step<'_>, draft: &mut Draft, window: Window) {
+    if is_available(step) || !is_true(&draft.status, RUNNING) {
+        return;
+    }
+    let why = format!(
+        "Deployment {} is not available: its deadline, {} before this outage, moves by the length of the outage",
+        step.spec.canary, window.deadline
+    );
+    draft.set(RUNNING, true, "Validating", warned(step, why));
+}
+
 /// With what the queries themselves show that their authors may not have meant.
 fn warned(step: &Step<'_>, text: String) -> String {
     let validation = &step.spec.validation;

@@ -115,3 +115,31 @@ fn a_metric_item_is_not_there_yet() {
         "#]],
     );
 }
+
+#[test]
+fn a_watch_of_kanarys_own_labels_is_refused_because_it_never_matches() {
+    check(
+        "
+        spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {kanary.k8s-operators.dev/iskanary: 'false'}}}]}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: kanary.k8s-operators.dev/iskanary is Kanary's own label, which never tells a bad canary from a good one: watch a label that your alerting sets, like `validation: "failed"`
+            Stalled=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: kanary.k8s-operators.dev/iskanary is Kanary's own label, which never tells a bad canary from a good one: watch a label that your alerting sets, like `validation: "failed"`
+            shows Errored
+        "#]],
+    );
+}
+
+#[test]
+fn a_label_that_is_not_a_string_is_named() {
+    check(
+        "
+        spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {alert: high, severity: 1}}}]}}
+        ",
+        expect![[r#"
+            Errored=True InvalidSpec: spec.validation.items[0]: labels that can't be read: the value of the label "severity" is 1, which is not a string: write a plain map of label names to string values, like `validation: "failed"`, or nothing but matchLabels (such a map) and matchExpressions (a list of key, operator and a list of values)
+            Stalled=True InvalidSpec: spec.validation.items[0]: labels that can't be read: the value of the label "severity" is 1, which is not a string: write a plain map of label names to string values, like `validation: "failed"`, or nothing but matchLabels (such a map) and matchExpressions (a list of key, operator and a list of values)
+            shows Errored
+        "#]],
+    );
+}

@@ -126,6 +126,7 @@ fn a_canary_that_goes_down_while_it_is_judged_is_reported_as_well() {
         now: +6m
         ",
         expect![[r#"
+            Running=True Validating: Deployment myapp-kanary-batman is not available: its deadline, +15m0s before this outage, moves by the length of the outage (since +0s)
             Reconciling=False CrashLoopBackOff: Deployment myapp-kanary-batman is not available: pod x-1: CrashLoopBackOff: container main ended with exit code 1 (Error); the run fails at +15m0s if it stays so (spec.rollout.progressDeadline)
             Stalled=True CrashLoopBackOff: Deployment myapp-kanary-batman is not available: pod x-1: CrashLoopBackOff: container main ended with exit code 1 (Error); the run fails at +15m0s if it stays so (spec.rollout.progressDeadline)
             shows Running 6m0s/15m0s

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{Validation, fitting, promql::PromQl};
 use crate::{
-    api::{AfterDeadline, GoDuration, LabelMatch, ManualItem, ValidationItem, ValidationSpec, Word},
+    api::{AfterDeadline, GoDuration, LabelMatch, ManualItem, ValidationItem, ValidationSpec, Word, names},
     canary::{canary::Invalid, counted, labels::Selector},
 };
 
@@ -168,6 +168,18 @@ fn kind(item: &ValidationItem) -> &'static str {
     }
 }
 
+/// Kanary knows its objects by its own labels: one with another value of them is not among those that are looked at.
+fn watched(labels: LabelMatch) -> Result<Selector, String> {
+    let selector = Selector::parse(labels)?;
+    match selector.keys().iter().find(|key| names::is_reserved(key)) {
+        None => Ok(selector),
+        Some(key) => Err(format!(
+            "{key} is Kanary's own label, which never tells a bad canary from a good one: watch a label that your alerting sets, like \
+             `validation: \"failed\"`"
+        )),
+    }
+}
+
 impl Item {
     fn parse(index: usize, item: ValidationItem, interval: Duration) -> Result<Self, Invalid> {
         let at = |message: String| refused(index, &message);
@@ -179,7 +191,7 @@ impl Item {
             }),
             (None, Some(watch), None, None) => {
                 let selector = |labels: Option<LabelMatch>, field: &str| {
-                    let parse = |labels| Selector::parse(labels).map_err(|e| at(format!(".labelWatch.{field}: {e}")));
+                    let parse = |labels| watched(labels).map_err(|e| at(format!(".labelWatch.{field}: {e}")));
                     labels.map(parse).transpose()
                 };
                 let pods = selector(watch.pod_invalidation_labels, "podInvalidationLabels")?;
