@@ -13,7 +13,7 @@ use super::{
         DEPLOYMENT_UPDATED, Draft, ERRORED, FAILED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED, SUCCEEDED,
         TARGET_CREATED, find,
     },
-    words,
+    too_late, words,
 };
 use crate::api::{KanaryStatus, Report, Verdicts, Words};
 
@@ -217,6 +217,9 @@ pub fn disown(canary: &Canary, now: Timestamp) -> Option<KanaryStatus> {
 pub(super) fn end(draft: &mut Draft, now: Timestamp, reason: &str) {
     draft.status.completed_at = Some(now);
     draft.clear(RUNNING, reason, "the run has ended");
+    if too_late::told(&draft.status).is_some() {
+        draft.set(super::status::ACTIVATED, false, reason, "the run has ended");
+    }
     draft.clear(super::status::ACTIVATED, reason, "the run has ended");
     draft.clear(super::status::TRAFFIC, reason, "the run has ended");
     draft.clear(RECONCILING, reason, "the run has ended");

@@ -15,6 +15,7 @@ use super::{
     run::set_problem,
     services,
     status::{ACTIVATED, Draft, FAILED, TRAFFIC, find, is_true},
+    too_late,
 };
 use crate::api::names::{self, POD_TEMPLATE_HASH, RUN};
 
@@ -322,7 +323,8 @@ fn say(step: &Step<'_>, draft: &mut Draft, reason: &str) {
 
 /// Nothing can be done for now, and pods of a failed canary still get requests.
 fn hold(step: &Step<'_>, mut draft: Draft, problem: &Problem, wake: Option<Timestamp>) -> Decision {
-    set_problem(&mut draft, Some(problem));
+    let all = too_late::with_told(&draft.status, problem);
+    set_problem(&mut draft, all.as_ref());
     Decision {
         wake,
         ..step.write(draft)

@@ -34,6 +34,7 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 mod times;
+mod too_late;
 pub mod traffic;
 pub mod validation;
 pub mod words;

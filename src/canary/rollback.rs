@@ -1,4 +1,5 @@
-//! `rollbackOnFailure`: a target that did not become available after its promotion has its former template back.
+//! `rollbackOnFailure`: a target that did not become available after its promotion, or whose canary was called invalid while it
+//! rolled out, has its former template back.
 //!
 //! The condition `RolledBack` says where that stands. A rollback is begun with the status that ends the run, replaces only
 //! the template that this run had promoted, and is never begun again once the condition says how it ended.
@@ -8,7 +9,6 @@ use super::{
     decision::{Action, Decision, Need},
     observation::Deployment,
     promotion::TARGET_CHANGED,
-    rollout::NOT_AVAILABLE,
     status::{Draft, ROLLED_BACK, find},
 };
 
@@ -16,14 +16,14 @@ use super::{
 const PENDING: &str = "Pending";
 
 /// Ends the run as failed. The rollback follows once this is in the status that is read.
-pub(super) fn begin(step: &Step<'_>, mut draft: Draft, message: &str) -> Decision {
+pub(super) fn begin(step: &Step<'_>, mut draft: Draft, reason: &str, message: &str) -> Decision {
     let why = format!(
         "Deployment {} is about to get its former template back",
         step.spec.target
     );
     draft.set(ROLLED_BACK, false, PENDING, why);
     let message = format!("{message}; the former template is put back, if the rollout history has one");
-    fail(step, draft, NOT_AVAILABLE, &message)
+    fail(step, draft, reason, &message)
 }
 
 /// What is to be done about a rollback that was begun; `None` if nothing is, or not now.

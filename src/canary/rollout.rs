@@ -13,6 +13,7 @@ use super::{
     rollback,
     run::set_problem,
     status::{DEPLOYMENT_UPDATED, DRY_RUN, Draft, ERRORED, FAILED, RECONCILING, STALLED, SUCCEEDED, find},
+    too_late,
 };
 use crate::api::GoDuration;
 
@@ -52,10 +53,12 @@ pub(super) fn conclude(step: &Step<'_>, mut draft: Draft, target: &Deployment) -
         return await_rollout(step, draft, target);
     }
     set_problem(&mut draft, step.unsound().as_ref());
+    let late = too_late::text(step, &draft);
     end(&mut draft, step.now, "DeploymentUpdated");
     draft.status.promoted_hash = Some(target.template_hash.clone());
+    let late = late.map_or_else(String::new, |late| format!("; {late}"));
     let message = format!(
-        "Deployment {} was updated: it ran the template on all its replicas when the run ended",
+        "Deployment {} was updated: it ran the template on all its replicas when the run ended{late}",
         step.spec.target
     );
     draft.set(DEPLOYMENT_UPDATED, true, "TargetRolledOut", message);
@@ -69,34 +72,94 @@ fn await_rollout(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Deci
         // It keeps the next run from starting, and this one from nothing.
         draft.set(ERRORED, true, &problem.reason, problem.message);
     }
+    if let Some(decision) = too_late::roll_back(step, &draft, target) {
+        return decision;
+    }
+    let late = too_late::tell(step, &mut draft);
+    let waits = match rolling_out(step, &mut draft, target, late.as_deref()) {
+        ControlFlow::Break(decision) => return decision,
+        ControlFlow::Continue(waits) => waits,
+    };
+    if late.is_none() {
+        // Without news nothing is written: the Succeeded status already says that the target is to be updated.
+        return Decision {
+            actions: waits.actions,
+            wake: waits.wake,
+            ..step.write(draft)
+        };
+    }
+    match too_late::leave(step, &mut draft) {
+        ControlFlow::Break(leaves) => Decision {
+            wake: [leaves.wake, waits.wake].into_iter().flatten().min(),
+            ..leaves
+        },
+        ControlFlow::Continue(rest) => Decision {
+            actions: unless_refused(step, deletes(step, false)),
+            wake: [rest.wake, waits.wake].into_iter().flatten().min(),
+            ..step.write(draft)
+        },
+    }
+}
+
+/// What is to be done, and when, while the target rolls out.
+#[derive(Default)]
+struct Waits {
+    actions: Vec<Action>,
+    wake: Option<Timestamp>,
+}
+
+/// Somebody should look at the target. `late` is what is told of a verdict that came too late.
+fn stall(draft: &mut Draft, reason: &str, why: &str, late: Option<&str>) {
+    let why = late.map_or_else(|| why.to_owned(), |late| format!("{why}; {late}"));
+    draft.set(STALLED, true, reason, &why);
+    draft.set(RECONCILING, false, reason, why);
+}
+
+fn rolling_out(
+    step: &Step<'_>,
+    draft: &mut Draft,
+    target: &Deployment,
+    late: Option<&str>,
+) -> ControlFlow<Decision, Waits> {
+    let again = step.refused().map(|refusal| refusal.retry_at);
     if target.paused {
         let name = &step.spec.target;
-        let why = format!(
-            "Deployment {name} was updated and is paused itself, so it does not roll out: resume it with kubectl rollout \
-             resume deployment/{name}"
-        );
-        draft.set(STALLED, true, TARGET_PAUSED, &why);
-        draft.set(RECONCILING, false, TARGET_PAUSED, why);
-        return step.write(draft);
+        let mut why = format!("Deployment {name} was updated and is paused itself, so it does not roll out");
+        if late.is_none() {
+            why = format!("{why}: resume it with kubectl rollout resume deployment/{name}");
+        }
+        stall(draft, TARGET_PAUSED, &why, late);
+        return ControlFlow::Continue(Waits {
+            wake: again.filter(|_| late.is_some()),
+            ..Waits::default()
+        });
     }
     let since = promoting_since(step);
     let until = since.checked_add(step.spec.progress_deadline).ok();
     if until.is_some_and(|until| until <= step.now) || target.progress_failed {
-        return not_available(step, draft, target);
+        return not_available(step, draft, target, late);
+    }
+    if late.is_some() {
+        return ControlFlow::Continue(Waits {
+            wake: [until, again].into_iter().flatten().min(),
+            ..Waits::default()
+        });
     }
     let stuck = since.max(target.progressed.unwrap_or(since));
-    let (actions, looks) = make_room(step, &mut draft, target, stuck);
-    let again = step.refused().map(|refusal| refusal.retry_at);
-    // Without news nothing is written: the Succeeded status already says that the target is to be updated.
-    Decision {
+    let (actions, looks) = make_room(step, draft, target, stuck);
+    ControlFlow::Continue(Waits {
         actions,
         wake: [until, looks, again].into_iter().flatten().min(),
-        ..step.write(draft)
-    }
+    })
 }
 
 /// The target did not become available in time.
-fn not_available(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Decision {
+fn not_available(
+    step: &Step<'_>,
+    draft: &mut Draft,
+    target: &Deployment,
+    late: Option<&str>,
+) -> ControlFlow<Decision, Waits> {
     let (name, patience) = (&step.spec.target, step.spec.progress_deadline);
     let cause = target.replica_failure.as_ref();
     let message = format!(
@@ -108,18 +171,16 @@ fn not_available(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Deci
     if step.spec.rollback && target.created_by != Some(step.canary.marker(step.spec)) {
         if !step.seen.target_confirmed {
             // It may have rolled out while the API server could not be reached.
-            return Decision::needing(Need::Target);
+            return ControlFlow::Break(Decision::needing(Need::Target));
         }
-        return rollback::begin(step, draft, &message);
+        return ControlFlow::Break(rollback::begin(step, draft.clone(), NOT_AVAILABLE, &message));
     }
-    draft.set(STALLED, true, NOT_AVAILABLE, &message);
-    draft.set(RECONCILING, false, NOT_AVAILABLE, message);
-    Decision {
+    stall(draft, NOT_AVAILABLE, &message, late);
+    ControlFlow::Continue(Waits {
         // What has passed and waits for nothing must not hold what the target needs.
         actions: unless_refused(step, deletes(step, false)),
         wake: step.refused().map(|refusal| refusal.retry_at),
-        ..step.write(draft)
-    }
+    })
 }
 
 /// The canary may hold what the rollout of its target needs: a quota, or the last free node. If the rollout is stuck, the

@@ -146,7 +146,7 @@ pub(super) fn speaks_against(step: &Step<'_>, draft: &Draft) -> Option<Failure> 
 }
 
 /// The times of the run, if they were fixed.
-fn known_times(draft: &Draft) -> Option<Window> {
+pub(super) fn known_times(draft: &Draft) -> Option<Window> {
     let (start, deadline) = (draft.status.validation_start_time?, draft.status.deadline?);
     Some(Window { start, deadline })
 }

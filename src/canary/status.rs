@@ -68,6 +68,9 @@ pub fn traffic_lost_since(status: &KanaryStatus) -> Option<Timestamp> {
     Some(traffic.last_transition_time.0)
 }
 
+/// Reason of `Activated` and `Reconciling`, and of an Event, after a verdict that came when the target was updated already.
+pub const VERDICT_TOO_LATE: &str = "VerdictTooLate";
+
 /// Condition: the run was accepted, and waits or waited for its time.
 pub const SCHEDULED: &str = "Scheduled";
 /// Condition: the canary exists and is available.
@@ -272,6 +275,13 @@ pub fn notices(status: &KanaryStatus) -> Vec<Notice> {
     };
     let dry_run = find(status, SUCCEEDED).is_some_and(|c| c.reason == DRY_RUN);
     let stalled = !is_true(status, FAILED) && !is_true(status, ERRORED);
+    let too_late = find(status, ACTIVATED).filter(|activated| activated.reason == VERDICT_TOO_LATE);
+    let too_late = too_late.map(|activated| Notice {
+        reason: activated.reason.clone(),
+        note: activated.message.clone(),
+        warning: true,
+        at: activated.last_transition_time.0,
+    });
     [
         fact(RUNNING, "Started", false),
         fact(SUCCEEDED, "Succeeded", false).filter(|_| dry_run),
@@ -281,6 +291,7 @@ pub fn notices(status: &KanaryStatus) -> Vec<Notice> {
         fact(ERRORED, "Errored", true),
         fact(STALLED, "", true).filter(|_| stalled),
         fact(VERDICT_IGNORED, "VerdictIgnored", true),
+        too_late,
     ]
     .into_iter()
     .flatten()

@@ -283,6 +283,33 @@ async fn a_canary_gives_way_to_the_rollout_of_its_target() {
 }
 
 #[tokio::test]
+async fn a_canary_that_is_called_invalid_while_its_target_rolls_out_goes_and_the_target_is_rolled_back_if_asked() {
+    let world = rolling_out(json!({})).await;
+    world.edit("batman", json!({"verdict": "invalid"})).await;
+    world.gone(&DEPLOYMENT, "app-kanary-batman").await;
+    let told = world
+        .until(&KANARY, "batman", "says that the verdict came too late", |kanary| {
+            reason(kanary, "Activated") == "VerdictTooLate"
+        })
+        .await;
+    let said = message(&told, "Reconciling");
+    assert!(said.contains("kubectl rollout undo deployment/app"), "{said}");
+    assert_eq!(phase(&told), "Succeeded");
+    assert_eq!(image(&world.get(&DEPLOYMENT, "app").await), "app:v2");
+
+    world
+        .edit("batman", json!({"rollout": {"rollbackOnFailure": true}}))
+        .await;
+    let over = world
+        .until(&KANARY, "batman", "says that the target was rolled back", |kanary| {
+            is_true(kanary, "RolledBack")
+        })
+        .await;
+    assert_eq!(reason(&over, "Failed"), "VerdictInvalid");
+    assert_eq!(image(&world.get(&DEPLOYMENT, "app").await), "app:v1");
+}
+
+#[tokio::test]
 async fn a_target_that_is_paused_is_said_to_be_and_counts_as_updated_once_it_is_resumed() {
     let world = World::new("target").await;
     let mut target = deployment("app", 1);

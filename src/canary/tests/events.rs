@@ -76,5 +76,6 @@ fn the_reference_lists_the_reason_of_every_event_and_no_other() {
         .into_iter()
         .chain(causes)
         .flat_map(|reason| said(STALLED, reason));
-    assert_eq!(documented(), of_states.chain(of_stalls).collect());
+    let too_late = said(status::ACTIVATED, status::VERDICT_TOO_LATE);
+    assert_eq!(documented(), of_states.chain(of_stalls).chain(too_late).collect());
 }

@@ -63,6 +63,7 @@ mod schedule;
 mod services;
 mod shielded;
 mod stored;
+mod too_late;
 mod traffic;
 mod traffic_lost;
 mod truthful;

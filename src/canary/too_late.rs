@@ -1,0 +1,98 @@
+//! A verdict against a canary whose template the target has already: the canary leaves production and goes, and the target keeps
+//! the template, unless the user asks for rollbacks.
+//!
+//! `Activated` remembers that such a verdict came: a label that was found goes with the canary.
+
+use std::ops::ControlFlow;
+
+use super::{
+    activate::Problem,
+    decide::Step,
+    decision::{Decision, Need},
+    leave::{self, Rest},
+    observation::Deployment,
+    rollback,
+    run::{known_times, set_problem},
+    status::{ACTIVATED, Draft, RECONCILING, SUCCEEDED, TRAFFIC, VERDICT_TOO_LATE, find},
+    validation::{self, Item},
+};
+use crate::api::{KanaryStatus, Word};
+
+/// What a person, or a label that a person asked to be watched, says against the canary: a reason and a message. Measurements and
+/// rules for the deadline were settled with the verdict.
+fn objection(step: &Step<'_>, draft: &Draft) -> Option<(&'static str, String)> {
+    if step.spec.verdict == Some(Word::Invalid) {
+        return Some(("VerdictInvalid", "spec.verdict is invalid".to_owned()));
+    }
+    let passed = find(&draft.status, SUCCEEDED)?.last_transition_time.0;
+    let judgement = validation::judge(step.spec, step.seen, known_times(draft), passed);
+    let mut items = step.spec.validation.items.iter().zip(&judgement.verdicts);
+    items.find_map(|(item, verdict)| match (item, verdict) {
+        (
+            Item::LabelWatch { .. } | Item::Manual { status: Some(_), .. },
+            validation::Verdict::Bad { reason, message },
+        ) => Some((*reason, message.clone())),
+        _ => None,
+    })
+}
+
+/// What the status says of a verdict that came too late.
+pub(super) fn told(status: &KanaryStatus) -> Option<&str> {
+    let activated = find(status, ACTIVATED).filter(|activated| activated.reason == VERDICT_TOO_LATE)?;
+    Some(activated.message.as_str())
+}
+
+/// What users read of it: it was told already, or is found now.
+pub(super) fn text(step: &Step<'_>, draft: &Draft) -> Option<String> {
+    if let Some(told) = told(&draft.status) {
+        return Some(told.to_owned());
+    }
+    let (_, objection) = objection(step, draft)?;
+    let target = &step.spec.target;
+    Some(format!(
+        "{objection}, and that came after Deployment {target} was updated: the canary is taken away, and Deployment {target} \
+         keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/{target} (which \
+         a paused Deployment refuses)"
+    ))
+}
+
+/// With `rollbackOnFailure` the run fails, and the former template is put back.
+pub(super) fn roll_back(step: &Step<'_>, draft: &Draft, target: &Deployment) -> Option<Decision> {
+    let was_created = target.created_by == Some(step.canary.marker(step.spec));
+    if !step.spec.rollback || was_created {
+        return None;
+    }
+    let (reason, message) = objection(step, draft)?;
+    if !step.seen.target_confirmed {
+        // It may have rolled out meanwhile, and then the run is over.
+        return Some(Decision::needing(Need::Target));
+    }
+    let mut draft = draft.clone();
+    draft.status.promoted_hash = Some(target.template_hash.clone());
+    let message = format!("{message}, while Deployment {} rolled out", step.spec.target);
+    Some(rollback::begin(step, draft, reason, &message))
+}
+
+/// Says that the verdict came too late, if one did.
+pub(super) fn tell(step: &Step<'_>, draft: &mut Draft) -> Option<String> {
+    let text = text(step, draft)?;
+    draft.set(ACTIVATED, false, VERDICT_TOO_LATE, &text);
+    draft.clear(TRAFFIC, VERDICT_TOO_LATE, "the canary is taken out of its Services");
+    draft.set(RECONCILING, true, VERDICT_TOO_LATE, &text);
+    Some(text)
+}
+
+/// Takes the canary out of production: a decision, or what is left to watch of it, and then it goes.
+pub(super) fn leave(step: &Step<'_>, draft: &mut Draft) -> ControlFlow<Decision, Rest> {
+    let rest = leave::all(step, draft, false)?;
+    if let Some(problem) = &rest.problem {
+        set_problem(draft, with_told(&draft.status, problem).as_ref());
+    }
+    ControlFlow::Continue(rest)
+}
+
+/// A problem together with what is told, for conditions that say everything at once.
+pub(super) fn with_told(status: &KanaryStatus, problem: &Problem) -> Option<Problem> {
+    let told = told(status).map(|told| Problem::new(VERDICT_TOO_LATE, told));
+    Problem::all([problem.clone()].into_iter().chain(told))
+}
