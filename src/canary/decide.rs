@@ -45,7 +45,7 @@ pub fn decide(canary: &Canary, seen: &Observation, now: Timestamp) -> Decision {
     }
     let phase = Phase::of(&canary.status);
     if phase != Phase::Failed
-        && let Some(decision) = leave::failed_before(&step)
+        && let Some(decision) = leave::left_before(&step)
     {
         return decision;
     }

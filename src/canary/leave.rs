@@ -85,9 +85,11 @@ pub(super) fn all(step: &Step<'_>, draft: &Draft, retain: bool) -> ControlFlow<D
     leave(step, draft, &leaver)
 }
 
-/// Takes canaries of former runs out of production that failed, or were changed by somebody, and could not leave before this
-/// run began.
-pub(super) fn failed_before(step: &Step<'_>) -> Option<Decision> {
+/// Takes out of production, whatever else this run waits for: canaries of former runs that failed, or were changed by somebody,
+/// and could not leave before this run began; and pods that their ReplicaSet released and that are not this run's, which would
+/// stay when their canary goes and are judged by nobody.
+pub(super) fn left_before(step: &Step<'_>) -> Option<Decision> {
+    let present_run = step.canary.run(step.spec);
     // `status.failedTemplates` does not have the template of a canary that was changed: it did not fail.
     let changed = present(step).filter(|canary| canary.versions == Versions::Several);
     let changed = changed.and_then(|canary| canary.labels.get(RUN));
@@ -95,10 +97,13 @@ pub(super) fn failed_before(step: &Step<'_>) -> Option<Decision> {
         let (template, _) = run.rsplit_once('-').unwrap_or((run, ""));
         let failed = &step.canary.status.failed_templates;
         let is_bad = changed == Some(run) || failed.iter().any(|hash| hash == template);
-        *run != step.canary.run(step.spec) && is_bad
+        *run != present_run && is_bad
     };
+    let is_left_behind = |pod: &Pod| is_set_aside(pod) && pod.labels.get(RUN) != Some(&present_run);
     let leaver = Leaver {
-        pods: behind(step, |pod| pod.labels.get(RUN).is_some_and(failed)),
+        pods: behind(step, |pod| {
+            is_left_behind(pod) || pod.labels.get(RUN).is_some_and(failed)
+        }),
         deployment: present(step).filter(|canary| canary.labels.get(RUN).is_some_and(failed)),
         retain: false,
         is_present: false,
@@ -114,7 +119,6 @@ pub(super) fn failed_before(step: &Step<'_>) -> Option<Decision> {
 /// by which it selects, and the canary goes without them. Pods that a controller owns stay until that takes them, and those
 /// that terminate go by themselves.
 pub(super) fn set_aside(step: &Step<'_>, draft: &Draft) -> ControlFlow<Decision, Rest> {
-    let is_set_aside = |pod: &Pod| pod.released && !pod.terminating && pod.labels.contains_key(RUN);
     let leaver = Leaver {
         pods: behind(step, is_set_aside),
         deployment: None,
@@ -122,6 +126,11 @@ pub(super) fn set_aside(step: &Step<'_>, draft: &Draft) -> ControlFlow<Decision,
         is_present: false,
     };
     leave(step, draft, &leaver)
+}
+
+/// Nobody controls the pod: its ReplicaSet released it.
+fn is_set_aside(pod: &Pod) -> bool {
+    pod.released && !pod.terminating
 }
 
 /// Says in the status of a failed run why its canary did not leave by its labels, unless it says so already.
@@ -280,11 +289,11 @@ fn actions(step: &Step<'_>, leaver: &Leaver<'_>, way: &Way) -> Vec<Action> {
     }
 }
 
-/// Labels that tell whose the pod is stay: without them its ReplicaSet makes another one.
+/// Labels that tell whose the pod is stay: without them its ReplicaSet makes another one, unless it released the pod already.
 fn unlabel(pod: &Pod, labels: &[String]) -> Option<Action> {
     let removable = labels
         .iter()
-        .filter(|name| !names::is_reserved(name) && *name != POD_TEMPLATE_HASH);
+        .filter(|name| !names::is_reserved(name) && (pod.released || *name != POD_TEMPLATE_HASH));
     let labels: Vec<_> = removable.cloned().collect();
     (!labels.is_empty()).then(|| Action::Unlabel {
         pod: pod.name.clone(),
@@ -333,10 +342,13 @@ fn hold(step: &Step<'_>, mut draft: Draft, problem: &Problem, wake: Option<Times
 
 fn still_serving(step: &Step<'_>, leaver: &Leaver<'_>) -> Problem {
     let pods: Vec<_> = leaver.pods.iter().map(|(pod, _)| pod.name.as_str()).collect();
-    let shown = match pods.as_slice() {
-        [first, _, ..] => format!("Pod {first} and {} more still get", pods.len().saturating_sub(1)),
-        [pod] => format!("Pod {pod} still gets"),
-        [] => String::new(),
+    let (shown, they) = match pods.as_slice() {
+        [first, _, ..] => {
+            let more = pods.len().saturating_sub(1);
+            (format!("Pod {first} and {more} more still get"), "they")
+        }
+        [pod] => (format!("Pod {pod} still gets"), "it"),
+        [] => (String::new(), "it"),
     };
     let Ways {
         labels,
@@ -346,7 +358,7 @@ fn still_serving(step: &Step<'_>, leaver: &Leaver<'_>) -> Problem {
     let tried = [labels, deletion, scale].into_iter().flatten();
     let tried: Vec<_> = tried.map(|tried| tried.message.as_str()).collect();
     let message = format!(
-        "{shown} production requests after the canary failed, and this is tried again every few seconds: {}",
+        "{shown} production requests though {they} should get none, and this is tried again every few seconds: {}",
         tried.join("; ")
     );
     Problem::new(STILL_SERVING, message)

@@ -219,9 +219,8 @@ async fn a_canary_whose_owner_reference_is_removed_fails_its_run_and_is_not_left
     world.gone(&KANARY, "robin").await;
 }
 
-#[tokio::test]
-async fn a_pod_that_its_replica_set_released_leaves_the_service_after_a_run_that_passed() {
-    let world = World::new("leaving").await;
+/// A canary behind the Service `app` is judged, and somebody takes its pod out of its ReplicaSet; the name of the pod.
+async fn with_a_released_pod(world: &World) -> String {
     world.target("app", 1).await;
     world.service("app", "app").await;
     world.kanary("batman", "app", behind("app")).await;
@@ -231,20 +230,45 @@ async fn a_pod_that_its_replica_set_released_leaves_the_service_after_a_run_that
         .until_all(&POD, of_batman, "the canary has a pod", |pods| !pods.is_empty())
         .await;
     let pod = pods[0]["metadata"]["name"].as_str().expect("a pod has a name");
+    let uid = &pods[0]["metadata"]["ownerReferences"][0]["uid"];
     world.label(&POD, pod, "pod-template-hash", "edited").await;
     world
         .until(&POD, pod, "is nobody's", |pod| {
-            let owners = pod["metadata"]["ownerReferences"].as_array();
-            owners.is_none_or(Vec::is_empty)
+            let mut owners = pod["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+            owners.all(|owner| owner["uid"] != *uid)
         })
         .await;
-    world.edit("batman", json!({"verdict": "valid"})).await;
-    world.ends("batman", "DeploymentUpdated").await;
-    world.gone(&DEPLOYMENT, "app-kanary-batman").await;
-    let left = world
+    pod.to_owned()
+}
+
+/// Waits until a pod is not behind the Service `app` any more.
+async fn leaves(world: &World, pod: &str) -> Value {
+    world
         .until(&POD, pod, "has left the Service", |pod| {
             !labels(pod, "/metadata/labels").contains_key("app")
         })
-        .await;
+        .await
+}
+
+#[tokio::test]
+async fn a_pod_that_its_replica_set_released_leaves_the_service_after_a_run_that_passed() {
+    let world = World::new("leaving").await;
+    let pod = &with_a_released_pod(&world).await;
+    world.edit("batman", json!({"verdict": "valid"})).await;
+    world.ends("batman", "DeploymentUpdated").await;
+    world.gone(&DEPLOYMENT, "app-kanary-batman").await;
+    let left = leaves(&world, pod).await;
     assert_eq!(left["metadata"]["labels"]["pod-template-hash"], "edited");
+}
+
+#[tokio::test]
+async fn a_pod_that_its_replica_set_released_leaves_the_service_when_its_run_is_replaced_by_one_that_is_paused() {
+    let world = World::new("leaving").await;
+    let pod = with_a_released_pod(&world).await;
+    world.edit("batman", json!({"retry": 1, "paused": true})).await;
+    leaves(&world, &pod).await;
+    let next = world
+        .until(&KANARY, "batman", "runs anew", |kanary| kanary["status"]["run"] == 2)
+        .await;
+    assert_eq!(next["status"]["failedTemplates"], Value::Null);
 }

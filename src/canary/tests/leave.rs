@@ -184,8 +184,8 @@ fn a_canary_that_cannot_leave_in_any_way_is_told_of_and_tried_again_within_secon
         now: +2s
         ",
         expect![[r#"
-            Stalled=True CanaryStillServing: Pod a still gets production requests after the canary failed, and this is tried again every few seconds: no labels; no deletion; no scale (since +0s)
-            Errored=True CanaryStillServing: Pod a still gets production requests after the canary failed, and this is tried again every few seconds: no labels; no deletion; no scale
+            Stalled=True CanaryStillServing: Pod a still gets production requests though it should get none, and this is tried again every few seconds: no labels; no deletion; no scale (since +0s)
+            Errored=True CanaryStillServing: Pod a still gets production requests though it should get none, and this is tried again every few seconds: no labels; no deletion; no scale
             verdicts removed
             shows Errored 0s/15m0s
             wake at +6s
@@ -237,8 +237,8 @@ fn pods_that_do_not_terminate_are_told_of() {
         ",
         expect![[r#"
             Traffic=False LeftByDeletion: Deployment myapp-kanary-batman was deleted, because its pods could not leave production by their labels: denied (since +0s)
-            Stalled=True CanaryStillServing: Pod a and 1 more still get production requests after the canary failed, and this is tried again every few seconds: denied (since +0s)
-            Errored=True CanaryStillServing: Pod a and 1 more still get production requests after the canary failed, and this is tried again every few seconds: denied
+            Stalled=True CanaryStillServing: Pod a and 1 more still get production requests though they should get none, and this is tried again every few seconds: denied (since +0s)
+            Errored=True CanaryStillServing: Pod a and 1 more still get production requests though they should get none, and this is tried again every few seconds: denied
             verdicts removed
             shows Errored 0s/15m0s
             wake at +31s

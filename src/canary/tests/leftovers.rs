@@ -107,3 +107,55 @@ fn what_cannot_be_taken_away_is_not_tried_again_at_once() {
         "#]],
     );
 }
+
+#[test]
+fn a_pod_that_its_replica_set_released_leaves_when_its_run_is_replaced_though_the_next_is_paused() {
+    let aside = "canary: {run: older-1, available: -1h}, otherPods: [{name: aside, run: older-1, released: true, labels: {app: myapp}}]";
+    for paused in [false, true] {
+        check(
+            &format!(
+                "
+                spec: {{serviceName: myapp-svc, traffic: {{source: service}}, paused: {paused}}}
+                status: {{phase: New, run: 2}}
+                seen: {{{aside}}}
+                "
+            ),
+            expect![[r#"
+                unlabel pod aside: app
+            "#]],
+        );
+    }
+}
+
+#[test]
+fn a_released_pod_of_no_known_run_leaves_whatever_a_service_selects_it_by() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}}
+        status: {phase: Running}
+        seen:
+          canary: {available: +0s}
+          otherPods: [{name: aside, run: '', released: true, labels: {pod-template-hash: abc}}]
+          services: {by-hash: {pod-template-hash: abc}}
+        now: +1m
+        ",
+        expect![[r#"
+            unlabel pod aside: pod-template-hash
+        "#]],
+    );
+}
+
+#[test]
+fn a_released_pod_of_the_present_run_stays_while_it_is_judged() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}, validation: {items: [{manual: {}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, otherPods: [{name: aside, released: true, labels: {app: myapp}}]}
+        now: +1m
+        ",
+        expect![[r#"
+            wake at +15m0s
+        "#]],
+    );
+}
