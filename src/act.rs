@@ -29,7 +29,10 @@ use serde_json::{Value, json};
 
 use self::send::{of, patch_params};
 use crate::{
-    api::{Kanary, KanaryStatus, names::FIELD_MANAGER},
+    api::{
+        Kanary, KanaryStatus,
+        names::{FIELD_MANAGER, GROUP, VERSION},
+    },
     cache::{Cache, Cached, template_hash},
     canary::{
         Canary, Key,
@@ -98,6 +101,14 @@ impl Writer {
                 let patch = Patch::Merge(patch);
                 let done = self.patch::<Pod>(namespace, pod, patch, "take labels off", right).await;
                 let done = done.and_then(|patched| effect::lost_labels(&patched, namespace, pod, labels));
+                self.gone_is_done::<Pod>(done, namespace, pod, uid)
+            }
+            Action::Adopt { pod, uid } => {
+                // By this patch, owners are added to those that there are.
+                let patch = json!({"metadata": {"uid": uid, "ownerReferences": [owner_reference(canary)]}});
+                let patch = Patch::Strategic(patch);
+                let done = self.patch::<Pod>(namespace, pod, patch, "add an owner to", right).await;
+                let done = done.and_then(|patched| effect::has_owner(&patched, namespace, pod, &canary.uid));
                 self.gone_is_done::<Pod>(done, namespace, pod, uid)
             }
             Action::Delete { object, name, uid } => {
@@ -271,6 +282,16 @@ impl Writer {
     {
         Api::namespaced(self.client.clone(), namespace)
     }
+}
+
+/// An owner that the garbage collector follows, and that controls nothing.
+fn owner_reference(canary: &Canary) -> Value {
+    json!({
+        "apiVersion": format!("{GROUP}/{VERSION}"),
+        "kind": canary.key.kind.as_str(),
+        "name": canary.key.name,
+        "uid": canary.uid,
+    })
 }
 
 fn made(deployment: &Deployment) -> Created {

@@ -57,6 +57,8 @@ struct Remembered {
     judged: bool,
     /// The API server refused to have our ownership of the target's fields handed over.
     keeps_ownership: bool,
+    /// Until then no pod is made the Kanary's own.
+    adopt_after: Option<Timestamp>,
     /// Ways out of production that failed.
     ways: Ways,
     /// The pods of the run were read live after its verdict.
@@ -140,6 +142,7 @@ impl Memory {
         seen.refusal.clone_from(&known.writes.refusal);
         seen.promotion = known.promotion.clone();
         seen.keeps_ownership = known.keeps_ownership;
+        seen.adopt_after = known.adopt_after;
         seen.ways = known.ways.clone();
         seen.pods_confirmed = known.pods_confirmed;
     }
@@ -162,6 +165,13 @@ impl Memory {
     pub fn keep_ownership(&self, key: &Key) {
         if let Some(known) = self.lock().get_mut(key) {
             known.keeps_ownership = true;
+        }
+    }
+
+    /// A pod could not be made the Kanary's own: that is not tried again before this time.
+    pub fn put_off_adoption(&self, key: &Key, until: Option<Timestamp>) {
+        if let Some(known) = self.lock().get_mut(key) {
+            known.adopt_after = until;
         }
     }
 

@@ -368,6 +368,7 @@ fn label(action: &Action) -> &'static str {
         Action::SetTemplate { .. } => "promote",
         Action::HandOver { .. } => "hand over",
         Action::Unlabel { .. } => "unlabel",
+        Action::Adopt { .. } => "adopt",
         Action::Delete { .. } => "delete",
     }
 }

@@ -49,3 +49,20 @@ pub(super) fn lost_labels(pod: &Pod, namespace: &str, name: &str, labels: &[Stri
         &why,
     ))
 }
+
+/// # Errors
+///
+/// The pod that was answered does not have this owner.
+pub(super) fn has_owner(pod: &Pod, namespace: &str, name: &str, uid: &str) -> Result<(), ApiError> {
+    if pod.owner_references().iter().any(|owner| owner.uid == uid) {
+        return Ok(());
+    }
+    let why = "an admission webhook or policy took its ownerReference away again";
+    Err(ApiError::without_effect(
+        "add an owner to",
+        Pod::kind(&()),
+        namespace,
+        name,
+        why,
+    ))
+}

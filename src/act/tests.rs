@@ -137,6 +137,31 @@ async fn labels_that_a_webhook_puts_back_are_a_refusal() {
 }
 
 #[tokio::test]
+async fn a_pod_gets_its_kanary_as_one_more_owner_that_controls_nothing() {
+    let batman = Canary::parse(KanaryKind::Deployment, &batman()).unwrap();
+    let adopt = Action::Adopt {
+        pod: "x-1".to_owned(),
+        uid: "p".to_owned(),
+    };
+    let pod = |owners: Value| json!({"metadata": {"name": "x-1", "namespace": "shop", "uid": "p", "resourceVersion": "2", "ownerReferences": owners}});
+    let owner = json!({
+        "apiVersion": "kanary.k8s-operators.dev/v1alpha1", "kind": "KanaryDeployment", "name": batman.key.name, "uid": batman.uid,
+    });
+    let (writer, asked) = replying(vec![(200, pod(json!([owner]))), (200, pod(json!([])))]);
+    writer.act(&batman, &adopt, right(&batman)).await.unwrap();
+    assert_eq!(
+        asked.lock().unwrap()[0].1,
+        json!({"metadata": {"uid": "p", "ownerReferences": [owner]}})
+    );
+    let error = writer.act(&batman, &adopt, right(&batman)).await.unwrap_err();
+    assert!(
+        error.message().contains("took its ownerReference away"),
+        "{}",
+        error.message()
+    );
+}
+
+#[tokio::test]
 async fn the_reply_to_a_creation_tells_what_was_made_of_it() {
     let batman = Canary::parse(KanaryKind::Deployment, &batman()).unwrap();
     let create = Action::Create {

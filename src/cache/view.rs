@@ -137,6 +137,13 @@ fn owner(meta: &ObjectMeta) -> Option<(String, String)> {
     Some((owner.uid.clone(), kind_and_name(owner)))
 }
 
+/// uids of all Kanaries that own an object, whether or not they control it.
+fn kanaries(meta: &ObjectMeta) -> Vec<String> {
+    let owners = meta.owner_references.iter().flatten();
+    let kanaries = owners.filter(|owner| KanaryKind::parse(&owner.kind).is_some());
+    kanaries.map(|owner| owner.uid.clone()).collect()
+}
+
 /// Kind and name of the controller of an object, where that is no Kanary.
 fn other_controller(meta: &ObjectMeta) -> Option<String> {
     let other = controller(meta).filter(|owner| KanaryKind::parse(&owner.kind).is_none());
@@ -299,6 +306,7 @@ pub(super) fn pod(object: &KubePod) -> Option<PodRow> {
             ready: is_ready && meta.deletion_timestamp.is_none(),
             terminating: meta.deletion_timestamp.is_some(),
             released: controller(meta).is_none(),
+            kanaries: kanaries(meta),
             edited: false,
             cause: if is_ready {
                 None

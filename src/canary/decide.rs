@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     activate::Problem,
+    adopt,
     canary::{Canary, Spec},
     decision::Decision,
     deletion, integrity, leave,
@@ -49,12 +50,13 @@ pub fn decide(canary: &Canary, seen: &Observation, now: Timestamp) -> Decision {
     {
         return decision;
     }
-    match phase {
+    let decision = match phase {
         Phase::Scheduled | Phase::Running => run::decide(&step),
         Phase::Succeeded => promotion::promote(&step),
         Phase::Failed => rollout::clean_up_failed(&step),
         Phase::DeploymentUpdated => rollout::clean_up(&step),
-    }
+    };
+    adopt::add(&step, decision)
 }
 
 /// Everything that one decision is made of.

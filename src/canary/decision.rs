@@ -113,6 +113,13 @@ pub enum Action {
         /// The labels.
         labels: Vec<String>,
     },
+    /// Make the Kanary an owner of a pod that nobody controls, so that it goes with the Kanary.
+    Adopt {
+        /// Name of the pod.
+        pod: String,
+        /// Its uid.
+        uid: String,
+    },
     /// Delete an object, if it still is the one that was read.
     Delete {
         /// Which kind of object.

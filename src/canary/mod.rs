@@ -1,6 +1,7 @@
 //! The pure core: from what was seen to what will be done. No async, no client, no clock, no randomness, no logging.
 
 pub mod activate;
+mod adopt;
 mod availability;
 pub mod bootstrap;
 #[allow(clippy::module_inception, reason = "the parsed Kanary is what this module is about")]

@@ -50,6 +50,8 @@ pub struct Observation {
     pub target_missing_since: Option<Timestamp>,
     /// Our ownership of the target's fields could not be handed over: the API server refused that.
     pub keeps_ownership: bool,
+    /// Until then no pod is made the Kanary's own: an attempt failed.
+    pub adopt_after: Option<Timestamp>,
     /// The pod template that the target had before it was promoted; read only for a rollback.
     pub former_template: Option<Value>,
     /// The last write that the API server refused, until it succeeds.
@@ -273,6 +275,8 @@ pub struct Pod {
     pub terminating: bool,
     /// No controller owns it: its ReplicaSet released it, so it stays when the Deployment goes.
     pub released: bool,
+    /// uids of the Kanaries that its ownerReferences name.
+    pub kanaries: Vec<String>,
     /// An image of it was changed in place while it was watched.
     pub edited: bool,
     /// Why it does not become ready, if the cluster says so.

@@ -200,6 +200,7 @@ fn object(action: &Action) -> String {
         Action::ScaleCanary { name, .. } | Action::SetTemplate { name, .. } => format!("Deployment/{name}"),
         Action::HandOver { name, .. } => format!("owners of Deployment/{name}"),
         Action::Unlabel { pod, .. } => format!("Pod/{pod}"),
+        Action::Adopt { pod, .. } => format!("owners of Pod/{pod}"),
         Action::Delete { object, name, .. } => format!("{}/{name}", object.as_str()),
     }
 }
@@ -219,6 +220,7 @@ fn words(action: &Action) -> String {
         Action::ScaleCanary { name, replicas, .. } => format!("scaling Deployment {name} to {replicas}"),
         Action::SetTemplate { name, .. } => format!("setting the template of Deployment {name}"),
         Action::HandOver { name, .. } => format!("handing over the fields of Deployment {name}"),
+        Action::Adopt { pod, .. } => format!("adding an ownerReference to pod {pod}"),
         Action::Unlabel { pod, labels, .. } => format!("taking {} off pod {pod}", labels.join(", ")),
         Action::Delete { object, name, .. } => format!("the deletion of {} {name}", object.as_str()),
     }

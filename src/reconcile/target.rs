@@ -1,6 +1,6 @@
 //! What becomes of a target is remembered beside what is done to it.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Context;
 use crate::{
@@ -47,6 +47,9 @@ impl Context {
         if let Action::HandOver { .. } = action {
             return self.hand_over(canary, action, right).await;
         }
+        if let Action::Adopt { .. } = action {
+            return self.adopt(canary, action, now, right).await;
+        }
         if !gives_template(canary, action) {
             let is_canary = matches!(action, Action::Create { name, .. } if *name == canary.spec.canary);
             let created = self.writer.act(canary, action, right).await;
@@ -92,7 +95,23 @@ impl Context {
             done => done.map(drop),
         }
     }
+
+    /// Makes a pod the Kanary's own. Where that fails it is tried again later: no run depends on it.
+    async fn adopt(&self, canary: &Canary, action: &Action, now: Timestamp, right: Right) -> Result<(), ApiError> {
+        match self.writer.act(canary, action, right).await {
+            Err(error) if error.class() != Class::Fenced => {
+                tracing::warn!(key = %canary.key, error = error.message(), "a released pod will outlive its Kanary");
+                let again = now.checked_add(ADOPT_AGAIN).ok();
+                self.memory.put_off_adoption(&canary.key, again);
+                Ok(())
+            }
+            done => done.map(drop),
+        }
+    }
 }
+
+/// How soon it is tried again to make a pod the Kanary's own.
+const ADOPT_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 
 /// Whether an action gives the target a template.
 fn gives_template(canary: &Canary, action: &Action) -> bool {

@@ -262,7 +262,7 @@ async fn a_pod_that_its_replica_set_released_leaves_the_service_after_a_run_that
 }
 
 #[tokio::test]
-async fn a_pod_that_its_replica_set_released_leaves_the_service_when_its_run_is_replaced_by_one_that_is_paused() {
+async fn a_released_pod_leaves_the_service_when_its_run_is_replaced_by_a_paused_one_and_goes_with_its_kanary() {
     let world = World::new("leaving").await;
     let pod = with_a_released_pod(&world).await;
     world.edit("batman", json!({"retry": 1, "paused": true})).await;
@@ -271,4 +271,9 @@ async fn a_pod_that_its_replica_set_released_leaves_the_service_when_its_run_is_
         .until(&KANARY, "batman", "runs anew", |kanary| kanary["status"]["run"] == 2)
         .await;
     assert_eq!(next["status"]["failedTemplates"], Value::Null);
+
+    let is_owned = |pod: &Value| pod["metadata"]["ownerReferences"][0]["kind"] == "KanaryDeployment";
+    world.until(&POD, &pod, "is the Kanary's own", is_owned).await;
+    world.delete(&KANARY, "batman").await;
+    world.gone(&POD, &pod).await;
 }

@@ -200,7 +200,8 @@ pub(super) fn observation(canary: &Canary) -> BoxedStrategy<Observation> {
         (labels(run), any::<bool>(), 0..9).prop_map(move |(labels, ready, number)| Pod {
             name: format!("{name}-{number}"),
             uid: "uid-pod".to_owned(),
-            labels,
+            labels: if number == 6 { identified(labels) } else { labels },
+            kanaries: Vec::new(),
             ready,
             terminating: !ready && number == 7,
             released: name == "other" && number > 4,

@@ -205,6 +205,7 @@ pub(super) fn observation(canary: &Canary, spec: &Spec, short: &Value) -> Observ
             "likeness",
             "missingSince",
             "keepsOwnership",
+            "adoptAfter",
         ];
         assert!(known.contains(&name.as_str()), "nobody sees {name}");
     }
@@ -261,6 +262,7 @@ pub(super) fn observation(canary: &Canary, spec: &Spec, short: &Value) -> Observ
         no_former_template: short["noFormer"] == json!(true),
         likeness: stored::likeness(short),
         target_missing_since: time(&short["missingSince"]),
+        adopt_after: time(&short["adoptAfter"]),
         keeps_ownership: short["keepsOwnership"] == json!(true),
     }
 }

@@ -63,6 +63,7 @@ pub(super) fn pod(canary: &Canary, spec: &Spec, value: &Value) -> Pod {
         ready: value["ready"] != json!(false),
         terminating: value["terminating"] == json!(true),
         released: value["released"] == json!(true),
+        kanaries: text(&value["owner"]).into_iter().collect(),
         edited: value["edited"] == json!(true),
         cause: cause(&value["cause"]),
     }

@@ -7,6 +7,7 @@
 #![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them so")]
 
 mod activation;
+mod adopt;
 mod arbitrary;
 mod arbitrary_spec;
 mod arbitrary_status;

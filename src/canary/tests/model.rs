@@ -231,6 +231,13 @@ impl Model {
                 }
                 format!("hand over {name}")
             }
+            Action::Adopt { pod, .. } => {
+                let pods = self.seen.pods.iter_mut().chain(&mut self.seen.other_pods);
+                for seen in pods.filter(|seen| seen.name == *pod) {
+                    seen.kanaries.push(UID.to_owned());
+                }
+                format!("adopt {pod}")
+            }
             Action::Unlabel { pod, labels, .. } => {
                 let pods = self.seen.pods.iter_mut().chain(&mut self.seen.other_pods);
                 for seen in pods.filter(|seen| seen.name == *pod) {

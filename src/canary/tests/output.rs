@@ -69,6 +69,7 @@ fn act(action: &Action) -> String {
             called(template)
         ),
         Action::HandOver { name, .. } => format!("hand over the fields of {name}"),
+        Action::Adopt { pod, .. } => format!("add an owner to pod {pod}"),
         Action::Unlabel { pod, labels, .. } => format!("unlabel pod {pod}: {}", labels.join(", ")),
         Action::Delete { object, name, .. } => format!("delete {} {name}", object.as_str()),
     }

@@ -1,0 +1,47 @@
+//! A canary pod that its ReplicaSet released has no owner, so that it would outlive its Kanary, which is gone at once when a user
+//! deletes it. It gets an ownerReference to the Kanary, and the garbage collector takes it then.
+
+use super::{
+    decide::Step,
+    decision::{Action, Decision},
+    observation::Pod,
+};
+use crate::api::names;
+
+/// Adds to a decision that has nothing else to do what makes the Kanary own such pods. Nothing waits for it.
+pub(super) fn add(step: &Step<'_>, decision: Decision) -> Decision {
+    let is_idle = decision.actions.is_empty() && decision.status.is_none() && decision.needs.is_none();
+    if !is_idle || step.canary.deleting || step.refused().is_some() {
+        return decision;
+    }
+    let pods = step.seen.pods.iter().chain(&step.seen.other_pods);
+    let actions: Vec<_> = pods
+        .filter(|pod| is_orphan(step, pod))
+        .map(|pod| Action::Adopt {
+            pod: pod.name.clone(),
+            uid: pod.uid.clone(),
+        })
+        .collect();
+    if actions.is_empty() {
+        return decision;
+    }
+    if let Some(later) = step.seen.adopt_after.filter(|after| *after > step.now) {
+        return Decision {
+            wake: Some(decision.wake.map_or(later, |wake| wake.min(later))),
+            ..decision
+        };
+    }
+    Decision { actions, ..decision }
+}
+
+/// Nobody controls the pod, and its labels say that it is this Kanary's.
+fn is_orphan(step: &Step<'_>, pod: &Pod) -> bool {
+    let key = &step.canary.key;
+    let labelled = |name: &str, value: &str| pod.labels.get(name).is_some_and(|label| label == value);
+    pod.released
+        && !pod.terminating
+        && !pod.kanaries.contains(&step.canary.uid)
+        && labelled(names::IS_KANARY, "true")
+        && labelled(names::KANARY_NAME, &key.name)
+        && labelled(names::KANARY_KIND, key.kind.as_str())
+}
