@@ -79,10 +79,16 @@ pub(crate) trait Cached: Resource<DynamicType = ()> + Clone + std::fmt::Debug {
 
     /// Takes in a version of the object; the Kanaries that it matters to.
     fn put(cache: &Cache, object: &Self) -> Vec<Key> {
-        let Some(mut view) = Self::view(object) else {
-            return Vec::new();
-        };
         let (place, uid, version) = (place_of(object), object.uid().unwrap_or_default(), version_of(object));
+        let Some(mut view) = Self::view(object) else {
+            // It may have been one to keep before.
+            let is_known = Self::table(&mut cache.lock()).get(&place).is_some();
+            return if is_known {
+                Self::remove(cache, &place, Gone::At(version))
+            } else {
+                Vec::new()
+            };
+        };
         let state = &mut *cache.lock();
         if !Self::table(state).is_news(&place, &uid, version, &mut view) {
             return Vec::new();

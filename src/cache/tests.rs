@@ -223,6 +223,29 @@ fn a_canary_pod_that_its_replica_set_released_is_still_known_to_its_kanary() {
 }
 
 #[test]
+fn a_released_pod_that_loses_a_label_by_which_its_kanary_knows_it_is_known_no_longer() {
+    let cache = known(&[("a", json!({"deploymentName": "web"}))]);
+    let canary = cache.kanary(&cache.kanaries(KanaryKind::Deployment)[0]).unwrap();
+    let others = || cache.observe(&canary, &canary.spec).other_pods.len();
+    KubePod::put(&cache, &pod("1", "", &[]));
+    assert_eq!(others(), 1);
+    let without = |version: &str| {
+        let mut pod = pod(version, "", &[]);
+        let labels = pod.metadata.labels.as_mut().unwrap();
+        labels.remove("kanary.k8s-operators.dev/name");
+        pod
+    };
+    assert_eq!(names(&KubePod::put(&cache, &without("0"))), Vec::<&str>::new());
+    assert_eq!(others(), 1, "an older version says nothing");
+    assert_eq!(names(&KubePod::put(&cache, &without("2"))), ["a"]);
+    assert_eq!(others(), 0);
+    KubePod::put(&cache, &pod("1", "", &[]));
+    assert_eq!(others(), 0, "a late reply does not bring it back");
+    KubePod::put(&cache, &pod("3", "", &[]));
+    assert_eq!(others(), 1);
+}
+
+#[test]
 fn a_target_that_is_another_kanarys_canary_is_known_as_such() {
     let cache = known(&[
         ("a", json!({"deploymentName": "web"})),

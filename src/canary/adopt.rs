@@ -1,5 +1,6 @@
 //! A canary pod that its ReplicaSet released has no owner, so that it would outlive its Kanary, which is gone at once when a user
-//! deletes it. It gets an ownerReference to the Kanary, and the garbage collector takes it then.
+//! deletes it. It gets an ownerReference to the Kanary, and the garbage collector takes it then. While it is judged no longer, the
+//! run says so.
 
 use super::{
     decide::Step,
@@ -44,4 +45,20 @@ fn is_orphan(step: &Step<'_>, pod: &Pod) -> bool {
         && labelled(names::IS_KANARY, "true")
         && labelled(names::KANARY_NAME, &key.name)
         && labelled(names::KANARY_KIND, key.kind.as_str())
+}
+
+/// What is said of a run whose pods were released while they are judged: nobody measures them, and they stay in production.
+pub(super) fn warning(step: &Step<'_>) -> Option<String> {
+    let run = step.canary.run(step.spec);
+    let is_lost = |pod: &&Pod| pod.released && !pod.terminating && pod.labels.get(names::RUN) == Some(&run);
+    let mut lost = step.seen.other_pods.iter().filter(is_lost).map(|pod| &pod.name);
+    let first = lost.next()?;
+    let more = match lost.count() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!(
+        "Pod {first}{more} lost a label by which the canary's ReplicaSet selects, and was released: it is not measured any more, \
+         and leaves its Services only when the run ends: delete it"
+    ))
 }

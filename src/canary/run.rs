@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     activate::{self, Problem},
+    adopt,
     availability::{self, is_available},
     bootstrap,
     decide::{Step, fail},
@@ -339,7 +340,8 @@ pub(super) fn interrupted(step: &Step<'_>, draft: &mut Draft, window: Window) {
 /// With what the queries themselves show that their authors may not have meant.
 fn warned(step: &Step<'_>, text: String) -> String {
     let validation = &step.spec.validation;
-    let warnings = validation::warnings(&validation.items, validation.initial_delay);
+    let mut warnings = validation::warnings(&validation.items, validation.initial_delay);
+    warnings.extend(adopt::warning(step));
     if warnings.is_empty() {
         return text;
     }

@@ -220,7 +220,7 @@ async fn a_canary_whose_owner_reference_is_removed_fails_its_run_and_is_not_left
 }
 
 /// A canary behind the Service `app` is judged, and somebody takes its pod out of its ReplicaSet; the name of the pod.
-async fn with_a_released_pod(world: &World) -> String {
+async fn with_a_released_pod(world: &World, label: &str) -> String {
     world.target("app", 1).await;
     world.service("app", "app").await;
     world.kanary("batman", "app", behind("app")).await;
@@ -231,7 +231,7 @@ async fn with_a_released_pod(world: &World) -> String {
         .await;
     let pod = pods[0]["metadata"]["name"].as_str().expect("a pod has a name");
     let uid = &pods[0]["metadata"]["ownerReferences"][0]["uid"];
-    world.label(&POD, pod, "pod-template-hash", "edited").await;
+    world.label(&POD, pod, label, "edited").await;
     world
         .until(&POD, pod, "is nobody's", |pod| {
             let mut owners = pod["metadata"]["ownerReferences"].as_array().into_iter().flatten();
@@ -253,7 +253,13 @@ async fn leaves(world: &World, pod: &str) -> Value {
 #[tokio::test]
 async fn a_pod_that_its_replica_set_released_leaves_the_service_after_a_run_that_passed() {
     let world = World::new("leaving").await;
-    let pod = &with_a_released_pod(&world).await;
+    let pod = &with_a_released_pod(&world, "pod-template-hash").await;
+    let what = "warns of the pod";
+    world
+        .until(&KANARY, "batman", what, |kanary| {
+            message(kanary, "Running").contains(pod)
+        })
+        .await;
     world.edit("batman", json!({"verdict": "valid"})).await;
     world.ends("batman", "DeploymentUpdated").await;
     world.gone(&DEPLOYMENT, "app-kanary-batman").await;
@@ -264,7 +270,7 @@ async fn a_pod_that_its_replica_set_released_leaves_the_service_after_a_run_that
 #[tokio::test]
 async fn a_released_pod_leaves_the_service_when_its_run_is_replaced_by_a_paused_one_and_goes_with_its_kanary() {
     let world = World::new("leaving").await;
-    let pod = with_a_released_pod(&world).await;
+    let pod = with_a_released_pod(&world, "pod-template-hash").await;
     world.edit("batman", json!({"retry": 1, "paused": true})).await;
     leaves(&world, &pod).await;
     let next = world
@@ -276,4 +282,13 @@ async fn a_released_pod_leaves_the_service_when_its_run_is_replaced_by_a_paused_
     world.until(&POD, &pod, "is the Kanary's own", is_owned).await;
     world.delete(&KANARY, "batman").await;
     world.gone(&POD, &pod).await;
+}
+
+#[tokio::test]
+async fn a_pod_that_lost_the_label_of_its_run_leaves_the_service_while_the_run_goes_on() {
+    let world = World::new("leaving").await;
+    let pod = with_a_released_pod(&world, "kanary.k8s-operators.dev/run").await;
+    leaves(&world, &pod).await;
+    let running = world.get(&KANARY, "batman").await;
+    assert_eq!(running["status"]["completedAt"], Value::Null, "{running:#}");
 }

@@ -23,17 +23,6 @@ fn with(phase: &str, pod: &str) -> String {
 #[test]
 fn a_pod_that_its_replica_set_released_becomes_the_kanarys_own() {
     check(
-        &with("Running", &format!("released: true, labels: {{{OWN}}}")),
-        expect![[r#"
-            add an owner to pod aside
-            wake at +15m0s
-        "#]],
-    );
-}
-
-#[test]
-fn so_does_one_of_a_canary_that_is_retained() {
-    check(
         &with("Failed", &format!("released: true, labels: {{{OWN}}}")),
         expect![[r#"
             add an owner to pod aside
@@ -45,11 +34,11 @@ fn so_does_one_of_a_canary_that_is_retained() {
 fn one_that_is_the_kanarys_own_already_costs_nothing() {
     check(
         &with(
-            "Running",
+            "Failed",
             &format!("released: true, owner: uid-batman, labels: {{{OWN}}}"),
         ),
         expect![[r#"
-            wake at +15m0s
+            nothing
         "#]],
     );
 }
@@ -62,7 +51,7 @@ fn a_pod_without_all_of_kanarys_labels_or_with_a_controller_or_that_terminates_i
         format!("labels: {{{OWN}}}"),
         format!("released: true, terminating: true, labels: {{{OWN}}}"),
     ] {
-        let input = super::input::read(&with("Running", &pod));
+        let input = super::input::read(&with("Failed", &pod));
         let decision = crate::canary::decide(&input.canary, &input.seen, input.now);
         assert!(decision.actions.is_empty(), "{pod}: {decision:?}");
     }
@@ -70,7 +59,7 @@ fn a_pod_without_all_of_kanarys_labels_or_with_a_controller_or_that_terminates_i
 
 #[test]
 fn an_attempt_that_failed_is_made_again_later_and_holds_nothing() {
-    let input = with("Running", &format!("released: true, labels: {{{OWN}}}"));
+    let input = with("Failed", &format!("released: true, labels: {{{OWN}}}"));
     check(
         &input.replace("seen: {", "seen: {adoptAfter: +90s, "),
         expect![[r#"

@@ -146,7 +146,7 @@ fn a_released_pod_of_no_known_run_leaves_whatever_a_service_selects_it_by() {
 }
 
 #[test]
-fn a_released_pod_of_the_present_run_stays_while_it_is_judged() {
+fn a_released_pod_of_the_present_run_stays_while_it_is_judged_and_is_warned_of() {
     check(
         "
         spec: {serviceName: myapp-svc, traffic: {source: service}, validation: {items: [{manual: {}}]}}
@@ -155,6 +155,8 @@ fn a_released_pod_of_the_present_run_stays_while_it_is_judged() {
         now: +1m
         ",
         expect![[r#"
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s; warning: Pod aside lost a label by which the canary's ReplicaSet selects, and was released: it is not measured any more, and leaves its Services only when the run ends: delete it (since +0s)
+            shows Running 1m0s/15m0s
             wake at +15m0s
         "#]],
     );
