@@ -8,7 +8,7 @@ _list:
 
 # Unit, property, tidy and simulation tests, and the behaviour suite on the embedded cluster.
 test:
-    cargo test --locked
+    cargo test --locked --workspace
 
 # Storms on the embedded cluster for so many seconds, from a seed on; each failure prints the command that replays it. Compiled
 # for speed, which takes a while the first time and then is worth seven times as many seeds.
@@ -39,10 +39,11 @@ clippy:
     cargo clippy --locked --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 
-# What runs on a cluster: without the demo, and so without the cluster in memory.
+# What runs on a cluster has nothing of the demo and the tests: no cluster in memory, no clock that stands still.
 production:
-    cargo clippy --locked --package kanary --no-default-features -- -D warnings
-    @! cargo tree --locked --package kanary --no-default-features --edges normal | grep kanary-sim || { echo 'kanary-sim is in the production binary' >&2; exit 1; }
+    cargo clippy --locked --package kanary -- -D warnings
+    @! cargo tree --locked --package kanary --edges normal | grep kanary-sim || { echo 'kanary-sim is in the production binary' >&2; exit 1; }
+    @! cargo tree --locked --package kanary --edges features,normal | grep test-util || { echo 'tokio/test-util is in the production binary' >&2; exit 1; }
 
 deny:
     cargo deny --locked check bans licenses sources

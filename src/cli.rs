@@ -21,9 +21,6 @@ pub(crate) enum Command {
     Shards(Shards),
     /// Print the CustomResourceDefinitions, for `kubectl apply -f -`.
     Crds(Crds),
-    /// Show Kanary at work on a cluster in memory: needs nothing, takes half a minute.
-    #[cfg(feature = "demo")]
-    Demo(kanary::demo::Options),
 }
 
 #[derive(clap::Args)]
@@ -237,24 +234,5 @@ mod tests {
             assert!(says_nothing("KANARY_STANDALONE", off), "{off}");
         }
         assert!(!says_nothing("KANARY_STANDALONE", "true") && !says_nothing("KANARY_SHARDS", "0"));
-    }
-
-    #[cfg(feature = "demo")]
-    #[test]
-    fn numbers_of_the_demo_are_told_with_what_is_taken() {
-        for (arguments, why) in [
-            (["--canaries", "x"], "a whole number from 0 to 10000, such as 1000"),
-            (["--canaries", "10001"], "a whole number from 0 to 10000, such as 1000"),
-            (["--speed", "1.5"], "a whole number from 1 to 10000, such as 30"),
-            (["--speed", "0"], "a whole number from 1 to 10000, such as 30"),
-            (
-                ["--seed", "x"],
-                "a whole number from 0 to 18446744073709551615, such as 7",
-            ),
-            (["--listen", "localhost:0"], "names like localhost are not taken"),
-        ] {
-            let error = said(&[&["demo"], arguments.as_slice()].concat()).err().unwrap();
-            assert!(error.contains(why), "{error}");
-        }
     }
 }

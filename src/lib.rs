@@ -18,8 +18,6 @@ pub mod canary;
 pub mod client;
 pub mod clock;
 pub mod controller;
-#[cfg(feature = "demo")]
-pub mod demo;
 pub mod error;
 pub mod measure;
 pub mod memory;

@@ -1,4 +1,4 @@
-//! `kanary run`, `kanary shards`, `kanary crds` and `kanary demo`.
+//! `kanary run`, `kanary shards` and `kanary crds`.
 
 mod cli;
 
@@ -27,8 +27,6 @@ fn main() -> ExitCode {
         Command::Run(options) => run(options).map(|()| ExitCode::SUCCESS),
         Command::Shards(options) => shards(&options).map(|()| ExitCode::SUCCESS),
         Command::Crds(options) => crds(&options).map(|()| ExitCode::SUCCESS),
-        #[cfg(feature = "demo")]
-        Command::Demo(options) => kanary::demo::run(options),
     };
     match result {
         Ok(code) => code,

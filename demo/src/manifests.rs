@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::api::names::{GROUP, VERSION};
+use kanary::api::names::{GROUP, VERSION};
 
 /// Where everything is: what kubectl looks at unless it is told otherwise.
 pub(super) const NAMESPACE: &str = "default";

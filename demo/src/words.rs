@@ -8,7 +8,7 @@ use super::{
     model::{Measured, Row, State},
     script::Gauge,
 };
-use crate::{
+use kanary::{
     api::{GoDuration, ItemState, ItemStatus, ValidationItem, Word},
     canary::status::{ERRORED, FAILED, RECONCILING, STALLED, SUCCEEDED, find, is_true},
 };

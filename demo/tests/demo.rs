@@ -1,5 +1,4 @@
-//! `kanary demo`, as a newcomer starts it: in plain lines, because no terminal is there.
-#![cfg(feature = "demo")]
+//! `cargo demo`, as a newcomer starts it: in plain lines, because no terminal is there.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -7,7 +6,7 @@
 )]
 
 #[allow(dead_code, reason = "the behaviour suite uses more of it")]
-#[path = "behaviour/support/waiting.rs"]
+#[path = "../../tests/behaviour/support/waiting.rs"]
 mod waiting;
 
 use std::{path::Path, process::Stdio, sync::Mutex};
@@ -20,9 +19,9 @@ use waiting::waited;
 
 /// The demo, much faster than by default, with more arguments.
 fn demo(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kanary"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kanary-demo"));
     command
-        .args(["demo", "--speed", "1000"])
+        .args(["--speed", "1000"])
         .args(arguments)
         .env("TMPDIR", env!("CARGO_TARGET_TMPDIR"))
         .stdin(Stdio::null())

@@ -10,7 +10,7 @@ use super::{
     script::{Part, Script},
     words,
 };
-use crate::{
+use kanary::{
     api::{
         Kanary, KanaryKind, KanarySpec, KanaryStatus,
         names::{GROUP, KANARY_KIND, KANARY_NAME, canary_name},

@@ -30,7 +30,7 @@ use super::{
     model::News,
     script::{Cue, Deed, Part, Script, Start},
 };
-use crate::{
+use kanary::{
     api::{
         Kanary, KanaryKind, Word,
         names::{KANARY_NAME, canary_name},
@@ -122,7 +122,7 @@ impl Stage {
     /// Installs Kanary's kinds.
     pub(super) async fn install(&self) -> anyhow::Result<()> {
         let client = self.server.client("kubernetes-admin");
-        for crd in crate::api::crds() {
+        for crd in kanary::api::crds() {
             create(&client, &serde_json::to_value(crd)?).await?;
         }
         Ok(())
@@ -290,7 +290,7 @@ fn value(body: &[u8]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::{
+    use crate::{
         on_paused_time,
         script::{Gauge, minutes},
     };

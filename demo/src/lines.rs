@@ -10,7 +10,7 @@ use super::{
     text::{Colour, Line},
     words::{self, clock, span},
 };
-use crate::{
+use kanary::{
     api::OnFailure,
     canary::status::{SCHEDULED, STALLED, SUCCEEDED, find, is_true},
 };
@@ -129,9 +129,9 @@ fn costs(kanaries: usize, costs: &Costs) -> [String; 3] {
 pub(super) fn hints(listens: bool) -> Vec<String> {
     let mut lines = vec![String::new(), "Next:".to_owned()];
     if !listens {
-        lines.push("  cargo run --release -- demo --listen 127.0.0.1:0   kubectl can talk to it".to_owned());
+        lines.push("  cargo demo --listen 127.0.0.1:0   kubectl can talk to it".to_owned());
     }
-    lines.push("  cargo run --release -- demo --canaries 1000        a thousand more at once".to_owned());
+    lines.push("  cargo demo --canaries 1000        a thousand more at once".to_owned());
     lines.push("  README.md, \"Try it\"                                on a cluster of your own".to_owned());
     lines
 }

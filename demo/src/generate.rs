@@ -6,8 +6,8 @@ use super::{
     manifests::{alert, manual},
     script::{Deed, End, Gauge, Part, about, broken, dry_run, minutes},
 };
-use crate::api::Word;
 use fastrand::Rng;
+use kanary::api::Word;
 
 const APPS: [&str; 24] = [
     "accounts",

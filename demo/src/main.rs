@@ -1,4 +1,4 @@
-//! `kanary demo`: Kanary at work on a cluster in memory, in half a minute.
+//! `cargo demo`: Kanary at work on a cluster in memory, in half a minute.
 
 mod costs;
 mod generate;
@@ -20,6 +20,7 @@ mod words;
 
 use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, process::ExitCode, str::FromStr};
 
+use clap::Parser;
 use jiff::Timestamp;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -34,11 +35,12 @@ use self::{
     show::{Output, Show},
     stage::Stage,
 };
-use crate::{clock::Clock, controller};
+use kanary::{clock::Clock, controller};
 
-/// How the demo runs.
-#[derive(Clone, Copy, Debug, clap::Args)]
-pub struct Options {
+/// Shows Kanary at work on a cluster in memory: needs nothing, takes half a minute.
+#[derive(Clone, Copy, Debug, Parser)]
+#[command(name = "cargo demo", version)]
+struct Options {
     /// Adds this many Kanaries of a generated mix, 10000 at most. 1000 take about half a minute and 0.3 GB of memory, 10000
     /// some minutes and 1.6 GB.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = canaries)]
@@ -82,21 +84,24 @@ enum Ending {
     Interrupted,
 }
 
+fn main() -> ExitCode {
+    match run(Options::parse()) {
+        Ok(Ending::Complete) => ExitCode::SUCCESS,
+        Ok(Ending::Interrupted) => ExitCode::from(130),
+        Err(error) => {
+            eprintln!("kanary-demo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Runs the demo on the terminal, or in plain lines where there is none.
-///
-/// # Errors
-///
-/// The address cannot be listened on, or something did not go as the script says.
-pub fn run(options: Options) -> anyhow::Result<ExitCode> {
+fn run(options: Options) -> anyhow::Result<Ending> {
     let now = Clock::default().now();
     // From a whole second on, because the API server tells no others: it would round the same times to different ones.
     let start = Start(Timestamp::from_second(now.as_second())?);
     let pace = Pace::new(Some(options.speed));
-    let ending = on_paused_time(play(options, start, pace, Output::standard))?;
-    Ok(match ending {
-        Ending::Complete => ExitCode::SUCCESS,
-        Ending::Interrupted => ExitCode::from(130),
-    })
+    on_paused_time(play(options, start, pace, Output::standard))
 }
 
 /// One thread and one clock, which stands still unless [`Pace`] lets it go.
@@ -179,4 +184,30 @@ fn tasks(script: Script, stage: Stage, serving: Option<Serving>) -> JoinSet<anyh
         Ok(SCRIPT)
     });
     tasks
+}
+
+#[cfg(test)]
+mod options {
+    use clap::Parser;
+
+    use super::Options;
+
+    #[test]
+    fn numbers_are_told_with_what_is_taken() {
+        for (arguments, why) in [
+            (["--canaries", "x"], "a whole number from 0 to 10000, such as 1000"),
+            (["--canaries", "10001"], "a whole number from 0 to 10000, such as 1000"),
+            (["--speed", "1.5"], "a whole number from 1 to 10000, such as 30"),
+            (["--speed", "0"], "a whole number from 1 to 10000, such as 30"),
+            (
+                ["--seed", "x"],
+                "a whole number from 0 to 18446744073709551615, such as 7",
+            ),
+            (["--listen", "localhost:0"], "names like localhost are not taken"),
+        ] {
+            let arguments = [&["kanary-demo"], arguments.as_slice()].concat();
+            let error = Options::try_parse_from(arguments).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+    }
 }

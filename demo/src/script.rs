@@ -11,7 +11,7 @@ use super::{
     manifests::{self, alert, manual, prom_ql},
     series::{self, Course},
 };
-use crate::api::{Word, names::canary_name};
+use kanary::api::{Word, names::canary_name};
 
 /// When the cluster's clock starts.
 #[derive(Clone, Copy, Debug)]

@@ -19,7 +19,7 @@ use super::{
     table::{Screen, Size, frame},
     *,
 };
-use crate::api::KanaryStatus;
+use kanary::api::KanaryStatus;
 
 /// What was written.
 #[derive(Clone, Default)]

@@ -93,7 +93,7 @@ impl Drop for Kubeconfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::KanaryKind;
+    use kanary::api::KanaryKind;
 
     #[test]
     fn only_loopback_is_listened_on() {
