@@ -3,7 +3,8 @@
 use std::{ffi::OsStr, net::SocketAddr, path::PathBuf};
 
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
-use kanary::{api::GoDuration, shard::Layout};
+use kanary_core::api::GoDuration;
+use kanary_core::api::Layout;
 
 /// Canary deployments for Kubernetes, judged before they are promoted.
 #[derive(Parser)]

@@ -7,6 +7,7 @@ mod watches;
 use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
+use kanary_core::decide;
 use kube::Client;
 use tokio::{
     sync::{Notify, mpsc},
@@ -17,18 +18,21 @@ use tokio_util::sync::CancellationToken;
 
 use self::watches::{Named, Watcher};
 use crate::{
-    act::Writer,
-    admin,
-    cache::Cache,
-    canary::decide,
-    clock::Clock,
-    error::CAP,
-    measure,
-    memory::Memory,
+    cache::{
+        Cache,
+        watch::{Pulse, Sink},
+    },
+    cluster::{clock::Clock, error::CAP},
     metrics::Metrics,
     prometheus::{Prometheus, Transport},
-    queue::Queue,
-    reconcile::{Context, Decide},
+    reconcile::{
+        act::Writer,
+        measure,
+        memory::Memory,
+        queue::Queue,
+        turn::{Context, Decide},
+    },
+    serve,
     shard::{
         Fence, Sharding,
         label::Labels,
@@ -36,7 +40,6 @@ use crate::{
         member::{self, Member},
         serve::Served,
     },
-    watch::{Pulse, Sink},
 };
 
 /// Kanaries that are looked at, and so API calls that are under way, at once.
@@ -49,7 +52,7 @@ pub struct Options {
     pub namespace: Option<String>,
     /// Where `/livez`, `/readyz` and `/metrics` are served; nowhere if `None`. Port 0 takes any free one.
     pub admin_addr: Option<SocketAddr>,
-    /// The cluster's time. A client that reports to it ([`crate::client`]) makes it follow the API server's clock.
+    /// The cluster's time. A client that reports to it ([`crate::cluster::client`]) makes it follow the API server's clock.
     pub clock: Clock,
     /// Name of this replica, for Events.
     pub instance: String,
@@ -114,11 +117,11 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     // Whoever drops this future, drops the set and with it every task.
     let mut tasks = JoinSet::new();
     // First of all, so that a replica that waits for the API server is not taken for dead.
-    let pages = admin::Pages::default();
+    let pages = serve::Pages::default();
     if let Some(addr) = options.admin_addr {
-        let listener = admin::listen(addr).await;
+        let listener = serve::listen(addr).await;
         let listener = listener.map_err(|source| Error::Listen { addr, source })?;
-        spawn(&mut tasks, "admin", admin::serve(listener, pages.clone()));
+        spawn(&mut tasks, "admin", serve::serve(listener, pages.clone()));
     }
     let fence = match &options.sharding {
         None => Fence::standalone(),
@@ -174,7 +177,7 @@ enum Ended {
 type Tasks = JoinSet<Ended>;
 
 /// Starts every task but the workers.
-fn start(client: Client, options: Options, fence: Arc<Fence>, pages: &admin::Pages, tasks: &mut Tasks) -> Parts {
+fn start(client: Client, options: Options, fence: Arc<Fence>, pages: &serve::Pages, tasks: &mut Tasks) -> Parts {
     let (checks, due) = mpsc::unbounded_channel();
     let cache = Arc::new(Cache::default());
     let metrics = Arc::new(Metrics::default());
@@ -209,7 +212,7 @@ fn start(client: Client, options: Options, fence: Arc<Fence>, pages: &admin::Pag
         }
         Some(sharding) => Some(parts.share(&mut watcher, sharding, &options.clock, tasks)),
     };
-    pages.tell(admin::State {
+    pages.tell(serve::State {
         context: parts.context.clone(),
         queue: parts.queue.clone(),
         watches: parts.watches.clone(),

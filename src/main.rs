@@ -9,8 +9,7 @@ use std::{
 
 use anyhow::Context;
 use kanary::{
-    client,
-    clock::Clock,
+    cluster::{client, clock::Clock},
     controller,
     shard::{Monotonic, Sharding, leader::Election, lease::is_identity, show},
 };
@@ -53,7 +52,7 @@ fn print(text: &str) -> io::Result<()> {
 }
 
 fn crds(options: &Crds) -> anyhow::Result<()> {
-    for crd in kanary::api::crds() {
+    for crd in kanary_core::api::crds() {
         let yaml = serde_yaml_ng::to_string(&crd)?;
         let Some(folder) = &options.output else {
             print(&format!("---\n{yaml}"))?;

@@ -32,7 +32,7 @@ fn code(path: &Path) -> String {
 
 #[test]
 fn the_crds_in_the_tree_are_the_generated_ones() {
-    for crd in kanary::api::crds() {
+    for crd in kanary_core::api::crds() {
         let file = root().join("crds").join(format!("{}.yaml", crd.spec.names.plural));
         let stored = fs::read_to_string(&file).unwrap();
         let generated = serde_yaml_ng::to_string(&crd).unwrap();

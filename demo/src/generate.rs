@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use fastrand::Rng;
+use kanary_core::api::Word;
+
 use super::{
     manifests::{alert, manual},
     script::{Deed, End, Gauge, Part, about, broken, dry_run, minutes},
 };
-use fastrand::Rng;
-use kanary::api::Word;
 
 const APPS: [&str; 24] = [
     "accounts",

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
+use kanary_core::{
+    api::OnFailure,
+    status::{SCHEDULED, STALLED, SUCCEEDED, find, is_true},
+};
 
 use super::{
     costs::Costs,
     model::{Model, News, Row, State},
     text::{Colour, Line},
     words::{self, clock, span},
-};
-use kanary::{
-    api::OnFailure,
-    canary::status::{SCHEDULED, STALLED, SUCCEEDED, find, is_true},
 };
 
 /// Kanaries of one kind that the summary names.

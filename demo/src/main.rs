@@ -35,7 +35,7 @@ use self::{
     show::{Output, Show},
     stage::Stage,
 };
-use kanary::{clock::Clock, controller};
+use kanary::{cluster::clock::Clock, controller};
 
 /// Shows Kanary at work on a cluster in memory: needs nothing, takes half a minute.
 #[derive(Clone, Copy, Debug, Parser)]

@@ -1,8 +1,7 @@
 //! The objects that the demo applies.
 
+use kanary_core::api::names::{GROUP, VERSION};
 use serde_json::{Value, json};
-
-use kanary::api::names::{GROUP, VERSION};
 
 /// Where everything is: what kubectl looks at unless it is told otherwise.
 pub(super) const NAMESPACE: &str = "default";

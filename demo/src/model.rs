@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
+use kanary_core::{
+    api::{
+        Kanary, KanaryKind, KanarySpec, KanaryStatus,
+        names::{GROUP, KANARY_KIND, KANARY_NAME, canary_name},
+    },
+    status::{ERRORED, Phase, RECONCILING, SCHEDULED, find, is_true},
+};
 use kanary_sim::{cluster::Event, object::Object, store::Place};
 
 use super::{
     script::{Part, Script},
     words,
-};
-use kanary::{
-    api::{
-        Kanary, KanaryKind, KanarySpec, KanaryStatus,
-        names::{GROUP, KANARY_KIND, KANARY_NAME, canary_name},
-    },
-    canary::status::{ERRORED, Phase, RECONCILING, SCHEDULED, find, is_true},
 };
 
 /// Where a Kanary is, in a word that needs no manual.

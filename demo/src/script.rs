@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
+use kanary_core::api::{Word, names::canary_name};
 use serde_json::{Value, json};
 
 use super::{
@@ -11,7 +12,6 @@ use super::{
     manifests::{self, alert, manual, prom_ql},
     series::{self, Course},
 };
-use kanary::api::{Word, names::canary_name};
 
 /// When the cluster's clock starts.
 #[derive(Clone, Copy, Debug)]

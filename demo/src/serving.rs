@@ -92,8 +92,9 @@ impl Drop for Kubeconfig {
 
 #[cfg(test)]
 mod tests {
+    use kanary_core::api::KanaryKind;
+
     use super::*;
-    use kanary::api::KanaryKind;
 
     #[test]
     fn only_loopback_is_listened_on() {

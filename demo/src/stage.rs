@@ -5,6 +5,15 @@ use std::{collections::BTreeSet, time::Duration};
 use anyhow::Context;
 use http::header::CONTENT_TYPE;
 use k8s_openapi::api::core::v1::Pod;
+use kanary::{
+    cluster::clock::Clock,
+    controller,
+    prometheus::{Local, Transport},
+};
+use kanary_core::api::{
+    Kanary, KanaryKind, Word,
+    names::{KANARY_NAME, canary_name},
+};
 use kanary_sim::{
     clock::Clock as ClusterClock,
     cluster::{Cluster, Event, Options},
@@ -29,15 +38,6 @@ use super::{
     manifests::{self, ALERT, NAMESPACE},
     model::News,
     script::{Cue, Deed, Part, Script, Start},
-};
-use kanary::{
-    api::{
-        Kanary, KanaryKind, Word,
-        names::{KANARY_NAME, canary_name},
-    },
-    clock::Clock,
-    controller,
-    prometheus::{Local, Transport},
 };
 
 /// What was measured for the canary of this name.
@@ -122,7 +122,7 @@ impl Stage {
     /// Installs Kanary's kinds.
     pub(super) async fn install(&self) -> anyhow::Result<()> {
         let client = self.server.client("kubernetes-admin");
-        for crd in kanary::api::crds() {
+        for crd in kanary_core::api::crds() {
             create(&client, &serde_json::to_value(crd)?).await?;
         }
         Ok(())

@@ -8,6 +8,7 @@ use std::{
 };
 
 use expect_test::{Expect, expect};
+use kanary_core::api::KanaryStatus;
 use serde_json::json;
 
 use super::{
@@ -19,7 +20,6 @@ use super::{
     table::{Screen, Size, frame},
     *,
 };
-use kanary::api::KanaryStatus;
 
 /// What was written.
 #[derive(Clone, Default)]

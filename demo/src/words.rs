@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use kanary_core::{
+    api::{GoDuration, ItemState, ItemStatus, ValidationItem, Word},
+    status::{ERRORED, FAILED, RECONCILING, STALLED, SUCCEEDED, find, is_true},
+};
 
 use super::{
     model::{Measured, Row, State},
     script::Gauge,
-};
-use kanary::{
-    api::{GoDuration, ItemState, ItemStatus, ValidationItem, Word},
-    canary::status::{ERRORED, FAILED, RECONCILING, STALLED, SUCCEEDED, find, is_true},
 };
 
 /// `progressDeadline`, unless it is set.

@@ -5,19 +5,17 @@ use k8s_openapi::api::{
     autoscaling::v2::HorizontalPodAutoscaler,
     core::v1::{Pod as KubePod, Service as KubeService},
 };
+use kanary_core::{
+    Key,
+    api::names::{POD_TEMPLATE_HASH, is_reserved},
+    decision::ObjectKind,
+    observation::{Deployment, Owned},
+};
 
 use super::{
     Cached, Place, State, enlist, keys,
     table::Table,
     view::{self, PodRow, ServiceRow},
-};
-use crate::{
-    api::names::{POD_TEMPLATE_HASH, is_reserved},
-    canary::{
-        Key,
-        decision::ObjectKind,
-        observation::{Deployment, Owned},
-    },
 };
 
 /// Whether a Service of a user's may select by this label.

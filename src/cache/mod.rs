@@ -9,6 +9,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod view;
+pub mod watch;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -20,19 +21,18 @@ use kube::{Resource, ResourceExt};
 pub(crate) use self::table::Gone;
 pub use self::table::Place;
 pub(crate) use self::view::template_hash;
+use kanary_core::{
+    Canary, Key,
+    api::{Kanary, KanaryKind},
+    decision::ObjectKind,
+    kanary::Spec,
+    observation::{Deployment, Observation, Owned, Stray},
+    traffic::template_labels,
+};
+
 use self::{
     table::{Table, View},
     view::{PodRow, ServiceRow},
-};
-use crate::{
-    api::{Kanary, KanaryKind},
-    canary::{
-        Canary, Key,
-        canary::Spec,
-        decision::ObjectKind,
-        observation::{Deployment, Observation, Owned, Stray},
-        traffic::template_labels,
-    },
 };
 
 /// What is known of the cluster.

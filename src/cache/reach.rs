@@ -2,16 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Place, State, view::PodRow};
-use crate::{
+use kanary_core::{
+    Canary, Key,
     api::names::RUN,
-    canary::{
-        Canary, Key,
-        canary::Spec,
-        labels::Labels,
-        observation::{Pod, Service},
-    },
+    kanary::Spec,
+    labels::Labels,
+    observation::{Pod, Service},
 };
+
+use super::{Place, State, view::PodRow};
 
 impl State {
     /// Services of a namespace that are not ours and select pods with any of these sets of labels, by name and without ports.

@@ -5,10 +5,10 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
+use kanary_core::labels::Labels;
 use serde_json::json;
 
 use super::*;
-use crate::canary::labels::Labels;
 
 fn kanary(name: &str, version: &str, spec: serde_json::Value) -> Kanary {
     let mut spec = spec;

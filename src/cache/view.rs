@@ -15,19 +15,17 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference},
 };
+use kanary_core::{
+    api::{KanaryKind, names},
+    carried, hash, health,
+    labels::{Labels, Selector},
+    observation::{Cause, Deployment, Outage, Owned, Pod, SelectorView, Service},
+    ownership,
+};
 use serde_json::Value;
 
 use self::rollout::{availability, condition, failure, is_observed, progressed, replica_failure, rolled_out, versions};
 use super::table::View;
-use crate::{
-    api::{KanaryKind, names},
-    canary::{
-        carried, hash, health,
-        labels::{Labels, Selector},
-        observation::{Cause, Deployment, Outage, Owned, Pod, SelectorView, Service},
-        ownership,
-    },
-};
 
 /// A Service and who owns it.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -7,6 +7,7 @@ use std::{
 };
 
 use http::{Request, Response};
+use kanary_core::api::KanaryKind;
 use kube::client::Body;
 use serde_json::json;
 use tokio::{
@@ -17,7 +18,6 @@ use tokio::{
 use tower::{BoxError, service_fn};
 
 use super::*;
-use crate::api::KanaryKind;
 
 /// Requests and when they came.
 type Log = Arc<Mutex<Vec<(Duration, String)>>>;

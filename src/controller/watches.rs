@@ -10,17 +10,20 @@ use k8s_openapi::{
         core::v1::{Pod, Service},
     },
 };
+use kanary_core::api::Layout;
+use kanary_core::api::{
+    Kanary, KanaryKind,
+    names::{IS_KANARY, LEASE},
+};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    api::{
-        Kanary, KanaryKind,
-        names::{IS_KANARY, LEASE},
+    cache::{
+        Cached,
+        watch::{self, Pulse, Sink},
     },
-    cache::Cached,
-    shard::{Layout, member::Member, serve},
-    watch::{self, Pulse, Sink},
+    shard::{member::Member, serve},
 };
 
 /// A watch to run.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Secret;
+use kanary_core::api::{PrometheusAuth, QueryHeader, SecretKey};
 use kube::Api;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use rustls::{
@@ -21,7 +22,6 @@ use tokio::{
 };
 
 use super::{Transport, trust};
-use crate::api::{PrometheusAuth, QueryHeader, SecretKey};
 
 /// How often Secrets are read.
 #[derive(Clone, Copy, Debug)]

@@ -3,16 +3,15 @@
 use std::{collections::BTreeMap, fmt};
 
 use jiff::{SignedDuration, Timestamp};
+use kanary_core::{
+    api::GoDuration,
+    validation::{Answer, Series},
+};
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::Value;
-
-use crate::{
-    api::GoDuration,
-    canary::validation::{Answer, Series},
-};
 
 /// More series than this are refused: no judgement about the pods of one canary needs them.
 const MAX_SERIES: usize = 100_000;

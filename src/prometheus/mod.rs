@@ -29,15 +29,14 @@ use reqwest::{
 use tokio::{sync::Semaphore, time::timeout};
 
 pub use self::transport::{Local, Transport};
+use kanary_core::validation::{Answer, promql::Endpoint};
+
 use self::{
     access::{Access, Clients, Credentials, Reading},
     bounded::Bounded,
     skew::Skew,
 };
-use crate::{
-    canary::validation::{Answer, promql::Endpoint},
-    clock::Clock,
-};
+use crate::cluster::clock::Clock;
 
 /// Longest time from sending a query to the end of its answer.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -133,7 +132,7 @@ impl From<String> for Failed {
 }
 
 impl Prometheus {
-    /// A client that reads the Secrets of [`PrometheusAuth`](crate::api::PrometheusAuth) through `secrets`, which is used
+    /// A client that reads the Secrets of [`PrometheusAuth`](kanary_core::api::PrometheusAuth) through `secrets`, which is used
     /// for nothing else. `clock` is what the clocks of servers are compared with.
     #[must_use]
     pub fn new(secrets: kube::Client, transport: Transport, clock: Clock) -> Self {

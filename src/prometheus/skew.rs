@@ -6,9 +6,10 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use kanary_core::api::GoDuration;
 use reqwest::header::{DATE, HeaderMap};
 
-use crate::{api::GoDuration, client::http_date};
+use crate::cluster::client::http_date;
 
 /// What is off by more than this answers for another time than it is asked about. Scrapes are further apart than that.
 const TOLERATED: SignedDuration = SignedDuration::from_secs(30);

@@ -19,13 +19,11 @@ use axum::{
 };
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kanary_core::validation::{Answer, promql::Endpoint};
 use tokio::net::TcpListener;
 
 use super::{Limits, Prometheus, Transport};
-use crate::{
-    canary::validation::{Answer, promql::Endpoint},
-    clock::Clock,
-};
+use crate::cluster::clock::Clock;
 
 const EMPTY: &str = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
 

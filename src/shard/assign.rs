@@ -16,7 +16,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::slot;
+use kanary_core::api::stable_hash;
 
 /// A session that may own shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,7 +137,7 @@ fn rank(shard: u64, session: &str) -> (Reverse<u64>, &str) {
 
 /// How well a shard and a session fit: a hash of both.
 fn score(shard: u64, session: &str) -> u64 {
-    slot::hash(session.bytes().chain(shard.to_be_bytes()))
+    stable_hash(session.bytes().chain(shard.to_be_bytes()))
 }
 
 #[cfg(test)]

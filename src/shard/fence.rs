@@ -3,7 +3,7 @@
 //! A write is sent only for a shard that this process owns, under the epoch with which the decision was begun, and only if
 //! its answer can be waited for before the right to the shard ends. The right ends a margin before anybody else may take the
 //! shard. A process may be stopped after it passed the fence, so the connection asks once more before each byte leaves
-//! ([`crate::client::gate`]). What was sent and is carried out later all the same is refused by the preconditions that every
+//! ([`crate::cluster::client::gate`]). What was sent and is carried out later all the same is refused by the preconditions that every
 //! write has.
 
 #[cfg(test)]
@@ -20,9 +20,9 @@ use std::{
 };
 
 use http::Request;
+use kanary_core::api::{Layout, Slot};
 
-use super::slot::{Layout, Slot};
-use crate::client::{CALL_TIMEOUT, gate::Permit, within};
+use crate::cluster::client::{CALL_TIMEOUT, gate::Permit, within};
 
 /// Of a right that ends sooner than this, no use is made: no API server answers that fast under load.
 const LEAST: Duration = Duration::from_millis(100);
@@ -259,7 +259,7 @@ impl Fence {
     ///
     /// # Errors
     ///
-    /// [`Fenced`], or [`Ended`](crate::client::gate::Ended) (each as a [`kube::Error::Service`]), if it was not sent; what the
+    /// [`Fenced`], or [`Ended`](crate::cluster::client::gate::Ended) (each as a [`kube::Error::Service`]), if it was not sent; what the
     /// API server answered, or that it did not.
     pub async fn write<T, F>(
         &self,

@@ -8,6 +8,14 @@ use std::{
 };
 
 use futures::{StreamExt, stream::FuturesUnordered};
+use kanary_core::{
+    Key,
+    api::{
+        Kanary, KanaryKind, Slot,
+        names::{FIELD_MANAGER, SLOT},
+    },
+    kanary::slot_of,
+};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
@@ -19,19 +27,13 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{
-    fence::{Fence, Right},
-    slot::Slot,
-};
+use super::fence::{Fence, Right};
 use crate::{
-    api::{
-        Kanary, KanaryKind,
-        names::{FIELD_MANAGER, SLOT},
-    },
     cache::{number, place_of},
-    canary::{Key, canary::slot_of},
-    client::{CALL_TIMEOUT, within},
-    error::{ApiError, retry_after},
+    cluster::{
+        client::{CALL_TIMEOUT, within},
+        error::{ApiError, retry_after},
+    },
     metrics::{self, Metrics},
 };
 

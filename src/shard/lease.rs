@@ -7,9 +7,8 @@ use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
+use kanary_core::api::names::{LEASE, LEASE_DRAINING, LEASE_NEXT, LEASE_READY, LEASE_SHARDS, LEASE_TEMPLATE};
 use kube::ResourceExt;
-
-use crate::api::names::{LEASE, LEASE_DRAINING, LEASE_NEXT, LEASE_READY, LEASE_SHARDS, LEASE_TEMPLATE};
 
 /// Name of the Lease of the leader, which only advises.
 pub const LEADER: &str = "kanary-leader";

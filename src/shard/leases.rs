@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
+use kanary_core::api::names::FIELD_MANAGER;
 use kube::{
     Api, Client,
     api::{DeleteParams, PostParams, Preconditions},
 };
 
 use super::lease::{self, Read, Session, Shard, session_name, shard_name};
-use crate::{api::names::FIELD_MANAGER, client::within, error::ApiError};
+use crate::cluster::{client::within, error::ApiError};
 
 /// The Leases of a namespace.
 #[derive(Clone, Debug)]

@@ -4,11 +4,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kanary_core::api::Layout;
 use kube::{Api, Client, api::PostParams};
 use tokio::time::{sleep, timeout};
 
-use super::slot::Layout;
-use crate::error::{retry_after, words};
+use crate::cluster::error::{retry_after, words};
 
 /// Name of the `ConfigMap` that holds the number.
 pub const NAME: &str = "kanary-shardmap";

@@ -24,7 +24,10 @@ use super::{
     step::pause,
     table::Table,
 };
-use crate::{clock::Clock, error::retry_after, metrics::Metrics};
+use crate::{
+    cluster::{clock::Clock, error::retry_after},
+    metrics::Metrics,
+};
 
 /// Leases that are written at once.
 const AT_ONCE: usize = 8;

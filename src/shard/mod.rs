@@ -18,12 +18,10 @@ pub mod serve;
 mod session;
 mod sharding;
 pub mod show;
-pub mod slot;
 mod step;
 pub mod table;
 
 pub use self::{
     fence::{Fence, Fenced, Monotonic, Right},
     sharding::Sharding,
-    slot::{Layout, Slot},
 };

@@ -11,7 +11,7 @@ use futures::{FutureExt, future::BoxFuture};
 use tokio::{sync::Notify, task::JoinHandle};
 
 use super::fence::Fence;
-use crate::watch::Pulse;
+use crate::cache::watch::Pulse;
 
 /// The watches of a shard, and how to tell that they have listed.
 pub struct Watches {

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use kanary_core::counted;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
@@ -10,7 +11,7 @@ use super::{
     map,
     member::{Error, Member},
 };
-use crate::{canary::counted, error::retry_after};
+use crate::cluster::error::retry_after;
 
 /// How long a replica that ends tries to give its shards away.
 const FAREWELL: Duration = Duration::from_secs(12);

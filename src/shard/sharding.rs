@@ -2,9 +2,10 @@
 
 use std::{fmt, time::Duration};
 
+use kanary_core::api::Layout;
 use kube::Client;
 
-use super::{fence::Monotonic, leader::Election, slot::Layout};
+use super::{fence::Monotonic, leader::Election};
 
 /// How replicas share the work.
 #[derive(Clone)]

@@ -4,21 +4,17 @@ use std::{collections::BTreeMap, fmt::Write};
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
+use kanary_core::api::{
+    Kanary, KanaryKind, Layout, Slot,
+    names::{LEASE, SLOT},
+};
 use kube::{Api, Client, ResourceExt, api::ListParams};
 
 use super::{
     lease::{self, LEADER, Read, Session, Shard, identity},
     map,
-    slot::{Layout, Slot},
 };
-use crate::{
-    api::{
-        Kanary, KanaryKind,
-        names::{LEASE, SLOT},
-    },
-    clock::Clock,
-    error::words,
-};
+use crate::cluster::{clock::Clock, error::words};
 
 /// Kanaries on a page of a list.
 const PAGE: u32 = 500;

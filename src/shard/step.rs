@@ -9,7 +9,7 @@ use super::{
     member::Member,
     plan::Step,
 };
-use crate::error::{ApiError, Class};
+use crate::cluster::error::{ApiError, Class};
 
 /// How long what is under way may take to end when a shard is given away.
 const LAST_WRITE: Duration = Duration::from_secs(2);

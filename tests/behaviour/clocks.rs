@@ -199,7 +199,7 @@ async fn duration_is_elapsed_of_initial_delay_and_validation_period() {
         let duration = seen.object["status"]["report"]["duration"].as_str().unwrap_or_default();
         if let Some((elapsed, total)) = duration.split_once('/') {
             assert_eq!(total, "3s", "{duration}");
-            let elapsed: kanary::api::GoDuration = elapsed.parse().expect("it is a Go duration");
+            let elapsed: kanary_core::api::GoDuration = elapsed.parse().expect("it is a Go duration");
             shown.push(elapsed.0.as_secs_f64());
         }
     }

@@ -1,7 +1,7 @@
 //! What is promoted was available, and was what the user wrote, for all of its validation.
 
 use jiff::{SignedDuration, Timestamp};
-use kanary::api::GoDuration;
+use kanary_core::api::GoDuration;
 use serde_json::{Value, json};
 
 use crate::support::{

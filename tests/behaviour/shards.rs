@@ -1,6 +1,6 @@
 //! Several replicas, as processes, that share the work.
 
-use kanary::shard::Slot;
+use kanary_core::api::Slot;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 

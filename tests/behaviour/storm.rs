@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kanary::shard::Layout;
+use kanary_core::api::Layout;
 use kube::Api;
 use serde_json::{Value, json};
 

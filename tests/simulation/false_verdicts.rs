@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use kanary::{
+use kanary::reconcile::turn::Decide;
+use kanary_core::{
+    Canary,
     api::{Word, Words},
-    canary::{
-        Canary, decide,
-        decision::Decision,
-        observation::{Observation, Versions},
-        status::Phase,
-        validation::{Item, Outcome, Tally},
-    },
-    reconcile::Decide,
+    decide,
+    decision::Decision,
+    observation::{Observation, Versions},
+    status::Phase,
+    validation::{Item, Outcome, Tally},
 };
 use serde_json::{Value, json};
 

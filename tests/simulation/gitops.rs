@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
-use kanary::api::names::{IS_KANARY, PROMOTED_BY};
+use kanary_core::api::names::{IS_KANARY, PROMOTED_BY};
 use kanary_sim::{
     cluster::Event,
     network::{Faults, Weather},

@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use kanary::api::names::SLOT;
+use kanary_core::api::names::SLOT;
 use kanary_sim::cluster::Event;
 use serde_json::Value;
 

@@ -6,18 +6,16 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use kanary::{
+use kanary::reconcile::turn::Decide;
+use kanary_core::{
+    Canary,
     api::AfterDeadline,
-    canary::{
-        Canary,
-        canary::Spec,
-        decide,
-        decision::{Action, Decision},
-        observation::Observation,
-        status::{FAILED, Phase, SUCCEEDED},
-        validation::Item,
-    },
-    reconcile::Decide,
+    decide,
+    decision::{Action, Decision},
+    kanary::Spec,
+    observation::Observation,
+    status::{FAILED, Phase, SUCCEEDED},
+    validation::Item,
 };
 use kanary_sim::network::Tamper;
 use serde_json::Value;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Mutex, time::Duration};
 
 use http::Method;
 use jiff::SignedDuration;
-use kanary::api::names::SLOT;
+use kanary_core::api::names::SLOT;
 use serde_json::json;
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kanary::api::names::SLOT;
+use kanary_core::api::names::SLOT;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -136,7 +136,7 @@ async fn works(world: &World, case: &Case, act: &Act) -> bool {
             }
         }
         Act::PatchCanary(patch) => {
-            let canary = kanary::api::names::canary_name(&case.truth.target, &case.name);
+            let canary = kanary_core::api::names::canary_name(&case.truth.target, &case.name);
             // An edit before it has pods would be one of what they run.
             any_of(world, "Pod", &case.name).await.is_some() && world.patch("Deployment", &canary, patch).await
         }

@@ -9,14 +9,14 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kanary::{
-    canary::decide,
-    client::learning,
-    clock::Clock,
+    cluster::{client::learning, clock::Clock},
     controller::{self, Options},
     prometheus::{Local, Transport},
-    reconcile::Decide,
-    shard::{Layout, Monotonic, Sharding, leader::Election},
+    reconcile::turn::Decide,
+    shard::{Monotonic, Sharding, leader::Election},
 };
+use kanary_core::api::Layout;
+use kanary_core::decide;
 use kanary_sim::{
     cluster::{self, Cluster},
     controllers::{self, Behaviour, Fate},
@@ -46,7 +46,7 @@ pub(crate) const NAMESPACE: &str = "shop";
 pub(crate) const MOODY: usize = 4;
 
 /// The kinds, which take longer to make than many a seed.
-static CRDS: LazyLock<Vec<CustomResourceDefinition>> = LazyLock::new(kanary::api::crds);
+static CRDS: LazyLock<Vec<CustomResourceDefinition>> = LazyLock::new(kanary_core::api::crds);
 
 /// Images whose pods never become ready any more.
 pub(crate) type Spoiled = Arc<Mutex<BTreeSet<String>>>;

@@ -2,12 +2,12 @@
 
 use jiff::Timestamp;
 use k8s_openapi::{api::apps::v1::Deployment as KubeDeployment, apimachinery::pkg::util::intstr::IntOrString};
+use kanary_core::{
+    api::names,
+    observation::{Cause, Versions},
+};
 
 use super::{annotation, cause, is_kanary};
-use crate::{
-    api::names,
-    canary::observation::{Cause, Versions},
-};
 
 /// How many pod templates a Deployment has had.
 pub(super) fn versions(object: &KubeDeployment) -> Versions {

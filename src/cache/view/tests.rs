@@ -1,7 +1,7 @@
+use kanary_core::observation::Versions;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::canary::observation::Versions;
 
 fn deployment_at(generation: i64, observed: i64) -> Deployment {
     let object = json!({

@@ -258,7 +258,7 @@ impl Update {
             0
         };
         member(
-            format!("{:x}", slot::hash(format!("{template}{pod}{}", self.names).bytes())),
+            format!("{:x}", stable_hash(format!("{template}{pod}{}", self.names).bytes())),
             template,
             since,
         )

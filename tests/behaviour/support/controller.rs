@@ -1,7 +1,7 @@
 //! A controller in the test's own process, in a runtime of its own, so that killing it ends everything that it started.
 
 use kanary::{
-    clock::Clock,
+    cluster::clock::Clock,
     controller::{Options, run},
 };
 use kube::Client;

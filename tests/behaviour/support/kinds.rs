@@ -43,7 +43,12 @@ const fn kind(group: &'static str, version: &'static str, kind: &'static str, pl
 }
 
 const fn kanary_kind(name: &'static str, plural: &'static str) -> Kind {
-    kind(kanary::api::names::GROUP, kanary::api::names::VERSION, name, plural)
+    kind(
+        kanary_core::api::names::GROUP,
+        kanary_core::api::names::VERSION,
+        name,
+        plural,
+    )
 }
 
 impl Kind {

@@ -8,13 +8,9 @@ use std::{
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use kanary::{
-    api::names::LEASE,
-    shard::{
-        Layout, Slot,
-        lease::{self, Read},
-    },
-};
+use kanary::shard::lease::{self, Read};
+use kanary_core::api::Layout;
+use kanary_core::api::{Slot, names::LEASE};
 use kube::{
     Api, ResourceExt,
     runtime::{

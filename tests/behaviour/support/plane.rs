@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kanary::clock::Clock;
+use kanary::cluster::clock::Clock;
 use kube::{
     Api, Client, Config,
     api::{DynamicObject, Patch, PatchParams},
@@ -119,7 +119,7 @@ impl Plane {
 
     /// A client of the controller's own user, as the program makes it. Made for the runtime that calls.
     pub(crate) async fn kanary(&self, clock: Clock, faults: Option<&Faults>) -> Client {
-        let client = kanary::client::connect(config(&self.kanary).await, clock, "suite");
+        let client = kanary::cluster::client::connect(config(&self.kanary).await, clock, "suite");
         let client = client.expect("the plane's kubeconfig makes a client");
         let Some(faults) = faults else { return client };
         let service = tower::service_fn(move |request| {
@@ -176,7 +176,7 @@ async fn config(kubeconfig: &std::path::Path) -> Config {
 
 async fn apply_crds(client: &Client) {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-    for crd in kanary::api::crds() {
+    for crd in kanary_core::api::crds() {
         let name = crd.metadata.name.clone().expect("a CRD has a name");
         let params = PatchParams::apply("behaviour-suite").force();
         api.patch(&name, &params, &Patch::Apply(&crd))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use kanary::canary::status::Phase;
+use kanary_core::status::Phase;
 use kanary_sim::server::Entry;
 
 use super::{Book, Checker, Invariant};

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use kanary::{
+use kanary_core::{
     api::{KanaryStatus, names::SLOT},
-    canary::status::{FAILED, Phase, SCHEDULED, SUCCEEDED, find, is_true, traffic_lost_since},
+    status::{FAILED, Phase, SCHEDULED, SUCCEEDED, find, is_true, traffic_lost_since},
 };
 use kanary_sim::{cluster::Event, object::string_map};
 use serde::Deserialize;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use kanary::canary::status::{ERRORED, FAILED, Phase, find, is_true};
+use kanary_core::api::names::{GROUP, IS_KANARY, KANARY_NAME};
+use kanary_core::status::{ERRORED, FAILED, Phase, find, is_true};
 use kanary_sim::{cluster::Cluster, object::string_map};
 use serde_json::Value;
 
@@ -12,7 +13,6 @@ use crate::{
     history::text,
     world::NAMESPACE,
 };
-use kanary::api::names::{GROUP, IS_KANARY, KANARY_NAME};
 
 impl Book {
     /// Where it is.

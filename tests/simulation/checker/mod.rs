@@ -14,7 +14,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use kanary::api::KanaryStatus;
+use kanary_core::api::KanaryStatus;
 use kanary_sim::{cluster::Event, server::Entry};
 use serde_json::Value;
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use kanary::{
-    api::names::{IS_KANARY, KANARY_NAME, SLOT},
-    shard::{Layout, Slot},
+use kanary_core::api::Layout;
+use kanary_core::api::{
+    Slot,
+    names::{IS_KANARY, KANARY_NAME, SLOT},
 };
 use kanary_sim::{cluster::Event, object::Meta};
 use serde_json::Value;

@@ -1,6 +1,10 @@
 //! What the controller may do to Deployments and to everything else.
 
 use jiff::Timestamp;
+use kanary_core::{
+    api::names::{CHANGE_CAUSE, CREATED_BY, IS_KANARY, KANARY_NAME, PROMOTED_BY, RUN},
+    status::Phase,
+};
 use kanary_sim::cluster::Event;
 use serde_json::Value;
 
@@ -8,10 +12,6 @@ use super::{Checker, Invariant, Promoted, Tried, is_ours, last::named};
 use crate::{
     history::{image, text},
     hostile::CHECKED,
-};
-use kanary::{
-    api::names::{CHANGE_CAUSE, CREATED_BY, IS_KANARY, KANARY_NAME, PROMOTED_BY, RUN},
-    canary::status::Phase,
 };
 
 /// How long before its creation a canary's target may have been seen.

@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use kanary::api;
+use kanary_core::api;
 use serde_json::{Map, Value, json};
 
 /// The schema of a Kanary's spec, as the CRD has it.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kanary::api::names::SLOT;
+use kanary_core::api::names::SLOT;
 use kanary_sim::controllers::UNREADY;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kanary::api::{ContinuousValueDeviation, DeviationOf, DiscreteValueOutOfList, PromQlItem};
+use kanary_core::api::{ContinuousValueDeviation, DeviationOf, DiscreteValueOutOfList, PromQlItem};
 use serde_json::Value;
 
 use super::Labels;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod as KubePod};
-use kanary::api::names::RUN;
+use kanary_core::api::names::RUN;
 use kanary_sim::{
     cluster::Event,
     object::{Object, string_map},

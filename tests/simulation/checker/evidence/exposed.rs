@@ -1,7 +1,7 @@
 //! Bad canaries that stay in production.
 
 use jiff::{SignedDuration, Timestamp};
-use kanary::api::Word;
+use kanary_core::api::Word;
 use serde_json::Value;
 
 use super::{

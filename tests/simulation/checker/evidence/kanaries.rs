@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
-use kanary::{
+use kanary_core::{
     api::{GoDuration, KanaryStatus, ValidationItem, names},
-    canary::status::{FAILED, SUCCEEDED, is_true},
+    status::{FAILED, SUCCEEDED, is_true},
 };
 use kanary_sim::cluster::Event;
 use serde::Deserialize;

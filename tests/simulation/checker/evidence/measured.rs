@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use kanary::api::{PromQlItem, ValidationItem};
+use kanary_core::api::{PromQlItem, ValidationItem};
 use serde_json::{Value, json};
 
 use super::{

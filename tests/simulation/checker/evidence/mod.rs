@@ -21,9 +21,9 @@ mod words;
 
 use std::collections::BTreeMap;
 
-use kanary::{
+use kanary_core::{
     api::KanaryStatus,
-    canary::status::{SUCCEEDED, find},
+    status::{SUCCEEDED, find},
 };
 use kanary_sim::cluster::Event;
 

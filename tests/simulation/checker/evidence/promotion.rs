@@ -1,7 +1,7 @@
 //! A promotion: of what was judged, for whoever still wants it, and with the traffic that the target had.
 
 use jiff::Timestamp;
-use kanary::api::Word;
+use kanary_core::api::Word;
 use kanary_sim::object::string_map;
 use serde_json::Value;
 

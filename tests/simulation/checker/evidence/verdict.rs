@@ -1,7 +1,7 @@
 //! A verdict that is stored, and what it rests on.
 
 use jiff::{SignedDuration, Timestamp};
-use kanary::api::KanaryStatus;
+use kanary_core::api::KanaryStatus;
 use serde_json::Value;
 
 use super::{

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kanary::api::{AfterDeadline, LabelMatch, LabelWatchItem, ManualItem, ValidationItem, Word};
+use kanary_core::api::{AfterDeadline, LabelMatch, LabelWatchItem, ManualItem, ValidationItem, Word};
 use serde_json::Value;
 
 use super::{

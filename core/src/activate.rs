@@ -1,0 +1,318 @@
+//! Activation: the canary, its Service and its autoscaler exist, or it is said what stands in the way.
+
+use jiff::Timestamp;
+
+use super::{
+    bootstrap,
+    decide::Step,
+    decision::{Action, Need, ObjectKind},
+    kanary::Spec,
+    observation::{Deployment, Owned},
+    patience,
+    promotion::TARGET_CHANGED,
+    scale::Scale,
+    services, traffic,
+};
+use crate::api::names;
+
+/// Something that is wrong and is not the canary's verdict: shown as `Errored`, blocks success, and touches nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    /// One CamelCase word.
+    pub reason: String,
+    /// What is wrong and how to mend it.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem with a reason and a message.
+    pub fn new(reason: &str, message: impl Into<String>) -> Self {
+        Self {
+            reason: reason.to_owned(),
+            message: message.into(),
+        }
+    }
+
+    /// All of them as one, with the reason of the first.
+    pub fn all(problems: impl IntoIterator<Item = Self>) -> Option<Self> {
+        problems.into_iter().reduce(|mut all, next| {
+            all.message.push_str("; ");
+            all.message.push_str(&next.message);
+            all
+        })
+    }
+}
+
+/// What activation comes to.
+#[derive(Debug, Default)]
+pub struct Activation {
+    /// Writes that are still missing.
+    pub actions: Vec<Action>,
+    /// What stands in the way.
+    pub problem: Option<Problem>,
+    /// Reason and message of a failure that ends the run.
+    pub failed: Option<(&'static str, String)>,
+    /// The target did not exist: it is created, and there is no canary.
+    pub bootstrap: bool,
+    /// Why the run has to begin anew.
+    pub anew: Option<String>,
+    /// When to look again.
+    pub wake: Option<Timestamp>,
+    /// What has to be read before it can be told.
+    pub needs: Option<Need>,
+}
+
+impl Activation {
+    pub(super) fn problem(reason: &str, message: impl Into<String>) -> Self {
+        Self {
+            problem: Some(Problem::new(reason, message)),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn failed(reason: &'static str, message: String) -> Self {
+        Self {
+            failed: Some((reason, message)),
+            ..Self::default()
+        }
+    }
+}
+
+/// How many objects a run creates.
+#[must_use]
+pub fn objects(spec: &Spec) -> usize {
+    1 + usize::from(spec.kanary_service.is_some()) + usize::from(matches!(spec.scale, Scale::Hpa { .. }))
+}
+
+/// Whether this Kanary owns an object that has this owner.
+#[must_use]
+pub fn is_ours(step: &Step<'_>, owner: Option<&String>) -> bool {
+    owner == Some(&step.canary.uid)
+}
+
+/// Whether a Deployment with the canary's name is this Kanary's, also after somebody removed its ownerReference.
+#[must_use]
+pub fn is_own_canary(step: &Step<'_>, canary: &Deployment) -> bool {
+    step.canary.owns(canary, step.seen.created.as_ref())
+}
+
+/// Whether a Deployment with the canary's name is this run's canary. Its traffic tells as well, because a run has no status
+/// at first: an edit then changes what is asked for, and not the run.
+#[must_use]
+pub fn is_of_run(step: &Step<'_>, canary: &Deployment) -> bool {
+    step.canary.has(step.spec, canary, step.seen.created.as_ref())
+}
+
+/// Whether a canary is of a run that is not known here yet: another controller is ahead, and knows what to do with it.
+#[must_use]
+pub fn is_of_later_run(step: &Step<'_>, canary: &Deployment) -> bool {
+    let run = canary.labels.get(names::RUN).and_then(|run| run.rsplit('-').next());
+    let run = run.and_then(|number| number.parse().ok());
+    run.is_some_and(|run: i64| run > step.canary.status.run.unwrap_or(1))
+}
+
+/// Whether a canary belonged to a deleted Kanary of the same name: the garbage collector takes it, and the watch tells.
+fn is_leftover(step: &Step<'_>, canary: &Deployment) -> bool {
+    belonged_to_namesake(step, canary.owner_name.as_ref())
+}
+
+/// Whether an object that is not ours is owned by a Kanary of our kind and name: one that was deleted.
+fn belonged_to_namesake(step: &Step<'_>, owner_name: Option<&String>) -> bool {
+    let key = &step.canary.key;
+    owner_name.is_some_and(|owner| *owner == format!("{}/{}", key.kind, key.name))
+}
+
+/// Decides what is missing before the canary can be judged.
+pub(super) fn decide(step: &Step<'_>) -> Activation {
+    if let Some(problem) = step.unsound() {
+        return Activation {
+            problem: Some(problem),
+            ..Activation::default()
+        };
+    }
+    let Some(target) = step.seen.target.as_ref().filter(|target| !target.deleting) else {
+        return bootstrap::without_target(step);
+    };
+    if let Some(activation) = bootstrap::of_created(step, target) {
+        return activation;
+    }
+    if let Some(failed) = target_changed(step, target) {
+        return failed;
+    }
+    if let Some(problem) = Problem::all(obstacles(step, target)) {
+        return Activation {
+            // A deadline that is over is nothing to wait for: it counts once the problem is mended.
+            wake: [
+                patience::until(step).filter(|until| *until > step.now),
+                services::look_again(step, target),
+            ]
+            .into_iter()
+            .flatten()
+            .min(),
+            problem: Some(problem),
+            ..Activation::default()
+        };
+    }
+    let actions = missing(step, target);
+    // A creation that failed may have been carried out all the same.
+    let is_uncreated = actions.iter().any(|action| matches!(action, Action::Create { .. }));
+    let uncreated = is_uncreated
+        .then(|| patience::uncreated(step, Need::LiveCanary))
+        .flatten();
+    if let Some(late) = uncreated.or_else(|| patience::late(step)) {
+        return late;
+    }
+    if let Some(refusal) = step.refused() {
+        return Activation {
+            wake: patience::next(step, refusal.retry_at),
+            ..Activation::problem(&refusal.reason, refusal.message.clone())
+        };
+    }
+    Activation {
+        actions,
+        wake: patience::until(step),
+        ..Activation::default()
+    }
+}
+
+fn target_changed(step: &Step<'_>, target: &Deployment) -> Option<Activation> {
+    let of_canary = step.seen.canary.as_ref().filter(|canary| is_of_run(step, canary));
+    let started_with = step
+        .canary
+        .status
+        .target_hash
+        .as_ref()
+        .or_else(|| of_canary.and_then(|canary| canary.target_hash.as_ref()))?;
+    if step.spec.promote_over_change || *started_with == target.template_hash {
+        return None;
+    }
+    if !step.seen.target_confirmed {
+        // Who takes a run over may know an older target than the one that the run started with.
+        return Some(Activation {
+            needs: Some(Need::Target),
+            ..Activation::default()
+        });
+    }
+    Some(Activation::failed(
+        TARGET_CHANGED,
+        target_changed_message(&step.spec.target),
+    ))
+}
+
+/// What a user reads when somebody else changed the target.
+#[must_use]
+pub fn target_changed_message(target: &str) -> String {
+    format!(
+        "the pod template of Deployment {target} changed since the run started: set spec.retry to another number to run \
+         against the new one, or spec.rollout.onTargetChange to promote"
+    )
+}
+
+/// Everything that stands in the way of starting, and is not for us to change.
+fn obstacles(step: &Step<'_>, target: &Deployment) -> Vec<Problem> {
+    let spec = step.spec;
+    let mut obstacles = Vec::new();
+    if spec.canary == spec.target {
+        obstacles.push(Problem::new("NameTaken", "the canary would have the target's name"));
+    }
+    if let Some(problem) = services::not_a_target(step, target) {
+        return vec![problem];
+    }
+    obstacles.extend(mismatch(step, target));
+    obstacles.extend(services::obstacles(step, target));
+    obstacles.extend(names_taken(step));
+    obstacles
+}
+
+/// Why the API server would not take the template for this target.
+pub(super) fn mismatch(step: &Step<'_>, target: &Deployment) -> Option<Problem> {
+    let labels = traffic::template_labels(step.spec);
+    let selector = target.selector.as_ref();
+    let selector = selector.filter(|selector| !selector.selector.matches(&labels))?;
+    Some(Problem::new(
+        "TemplateMismatch",
+        format!(
+            "the labels of spec.template.spec.template.metadata do not match the selector of Deployment {} ({}), so it could \
+             not be promoted: add them",
+            step.spec.target, selector.shown
+        ),
+    ))
+}
+
+fn names_taken(step: &Step<'_>) -> Vec<Problem> {
+    let seen = step.seen;
+    let is_foreign = |object: &&Owned| {
+        !is_ours(step, object.owner.as_ref()) && !belonged_to_namesake(step, object.owner_name.as_ref())
+    };
+    let foreign_canary = seen.canary.as_ref().filter(|canary| !is_own_canary(step, canary));
+    let canary = foreign_canary
+        .filter(|canary| !is_leftover(step, canary))
+        .map(|canary| {
+            let named = [&canary.owner_name, &canary.other_controller, &canary.owner];
+            name_taken("Deployment", &step.spec.canary, named)
+        });
+    let of_owned = |kind: &str, name: &String, object: Option<&Owned>| {
+        let object = object.filter(is_foreign)?;
+        let named = [&object.owner_name, &object.other_controller, &object.owner];
+        Some(name_taken(kind, name, named))
+    };
+    let service = step.spec.kanary_service.as_ref();
+    let service = service.and_then(|name| of_owned("Service", name, seen.kanary_service.as_ref()));
+    let hpa = seen
+        .hpa
+        .as_ref()
+        .filter(|_| matches!(step.spec.scale, Scale::Hpa { .. }));
+    let hpa = of_owned("HorizontalPodAutoscaler", &step.spec.canary, hpa);
+    [canary, service, hpa].into_iter().flatten().collect()
+}
+
+/// Something else has the name of an object of ours. `named` are the names of its owner, the most telling one first.
+fn name_taken(kind: &str, name: &str, named: [&Option<String>; 3]) -> Problem {
+    let whose = named.into_iter().flatten().next().map_or_else(
+        || "has no owner, so it is not this Kanary's".to_owned(),
+        |owner| format!("belongs to {owner}, not to this Kanary"),
+    );
+    Problem::new(
+        "NameTaken",
+        format!("{kind} {name} exists and {whose}: rename one of the two, or delete it"),
+    )
+}
+
+/// The objects that are not there yet, the Service first, so that it is there when the first pod is ready.
+fn missing(step: &Step<'_>, target: &Deployment) -> Vec<Action> {
+    let (canary, spec, seen) = (step.canary, step.spec, step.seen);
+    let mut actions = Vec::new();
+    if let (Some(name), None, Some(production)) = (&spec.kanary_service, &seen.kanary_service, &seen.service) {
+        actions.push(Action::Create {
+            object: ObjectKind::Service,
+            name: name.clone(),
+            manifest: traffic::kanary_service(canary, name, production),
+        });
+    }
+    match &seen.canary {
+        None => actions.push(Action::Create {
+            object: ObjectKind::Deployment,
+            name: spec.canary.clone(),
+            manifest: traffic::canary_deployment(canary, spec, seen, target),
+        }),
+        Some(existing) if !is_of_run(step, existing) => {}
+        Some(existing) => {
+            let wanted = spec.scale.replicas(target.replicas);
+            if let Some(replicas) = wanted.filter(|replicas| *replicas != existing.replicas) {
+                actions.push(Action::ScaleCanary {
+                    name: spec.canary.clone(),
+                    uid: existing.uid.clone(),
+                    replicas,
+                });
+            }
+        }
+    }
+    if let (Some(manifest), None) = (traffic::autoscaler(canary, spec, target), &seen.hpa) {
+        actions.push(Action::Create {
+            object: ObjectKind::HorizontalPodAutoscaler,
+            name: spec.canary.clone(),
+            manifest,
+        });
+    }
+    actions
+}

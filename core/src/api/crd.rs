@@ -1,0 +1,255 @@
+//! The CustomResourceDefinitions, generated from the types beside this file.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube_core::schema::{OptionalEnum, OptionalIntOrString, StructuralSchemaRewriter};
+use schemars::{
+    Schema, SchemaGenerator,
+    generate::SchemaSettings,
+    json_schema,
+    transform::{Transform, transform_subschemas},
+};
+use serde_json::{Value, json};
+
+use super::{
+    KanaryKind, KanarySpec, KanaryStatus,
+    names::{GROUP, VERSION},
+};
+
+/// What the API server answers to a replica that was replaced.
+pub const EPOCH_RULE: &str =
+    "status.epoch never goes down: this comes from a controller that lost its shard to another";
+
+/// An object whose fields Kubernetes itself defines, and checks when Kanary hands it on.
+pub(super) fn free_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+}
+
+/// Metadata of a template, of which a rule looks at the name.
+pub(super) fn template_metadata(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "x-kubernetes-preserve-unknown-fields": true,
+        "properties": {
+            "name": {
+                "type": "string",
+                "maxLength": 253,
+                "description": "Name of the target, unless spec.deploymentName is set.",
+            },
+        },
+    })
+}
+
+/// A list of such objects.
+pub(super) fn free_list(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+    })
+}
+
+/// Labels as a map or as a selector: not empty, because an empty selector matches everything.
+pub(super) fn some_labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "minProperties": 1, "x-kubernetes-preserve-unknown-fields": true})
+}
+
+/// A time in RFC 3339.
+pub(super) fn time(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "format": "date-time"})
+}
+
+/// A duration that nobody but the controller writes: no rule has to guard it.
+pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string"})
+}
+
+/// An epoch: a Lease counts its transitions in 32 bits.
+pub(super) fn epoch(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "integer", "format": "int64", "minimum": 0, "maximum": i32::MAX})
+}
+
+/// metav1.Condition, as a map by type.
+pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+        "items": {
+            "type": "object",
+            "required": ["type", "status", "lastTransitionTime", "reason", "message"],
+            "properties": {
+                "type": {"type": "string", "description": "Name of the condition."},
+                "status": {"type": "string", "enum": ["True", "False", "Unknown"], "description": "True, False or Unknown."},
+                "reason": {"type": "string", "description": "One CamelCase word for why."},
+                "message": {"type": "string", "description": "A sentence that names the object and the number that decided."},
+                "lastTransitionTime": {"type": "string", "format": "date-time", "description": "When `status` changed last."},
+                "observedGeneration": {"type": "integer", "format": "int64", "description": "Generation that it answers."},
+            },
+        },
+    })
+}
+
+/// JSON Schema 2020 to what a structural schema may hold: no `$schema`, `title` or `default`, and no integer formats
+/// that Kubernetes does not know.
+#[derive(Clone)]
+struct Tidy;
+
+impl Transform for Tidy {
+    fn transform(&mut self, schema: &mut Schema) {
+        schema.remove("title");
+        schema.remove("$schema");
+        // Defaults live in `canary`, never in the user's object.
+        schema.remove("default");
+        if let Some(format) = schema.get("format").and_then(Value::as_str)
+            && format.starts_with("uint")
+        {
+            schema.remove("format");
+        }
+        transform_subschemas(self, schema);
+    }
+}
+
+fn schema_of<T: schemars::JsonSchema>() -> Value {
+    let generator = SchemaSettings::openapi3()
+        .with(|settings| {
+            settings.inline_subschemas = true;
+            settings.meta_schema = None;
+        })
+        .with_transform(StructuralSchemaRewriter)
+        .with_transform(OptionalEnum)
+        .with_transform(OptionalIntOrString)
+        .with_transform(Tidy)
+        .into_generator();
+    generator.into_root_schema_for::<T>().to_value()
+}
+
+/// A missing status reads as Scheduled, so that `kubectl get` says so from the first moment without a write of ours.
+fn status_schema() -> Value {
+    let mut status = schema_of::<KanaryStatus>();
+    if let Some(fields) = status.as_object_mut() {
+        fields.insert("default".to_owned(), json!({"report": {"status": "Scheduled"}}));
+    }
+    status
+}
+
+/// CEL for the name of the Deployment that a Kanary belongs to.
+fn target(object: &str) -> String {
+    let spec = format!("{object}.spec");
+    let metadata = format!("{spec}.template.metadata");
+    format!(
+        "(has({spec}.deploymentName) && {spec}.deploymentName != '' ? {spec}.deploymentName : \
+         has({metadata}) && has({metadata}.name) && {metadata}.name != '' ? {metadata}.name : {object}.metadata.name)"
+    )
+}
+
+fn columns() -> Value {
+    let column = |name: &str, path: &str| json!({"name": name, "type": "string", "jsonPath": path});
+    json!([
+        column("Status", ".status.report.status"),
+        column("Deployment", ".status.report.deployment"),
+        column("Service", ".status.report.service"),
+        column("Scale", ".status.report.scale"),
+        column("Traffic", ".status.report.traffic"),
+        column("Validation", ".status.report.validation"),
+        column("Duration", ".status.report.duration"),
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    ])
+}
+
+fn crd(kind: KanaryKind) -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{}.{GROUP}", kind.plural())},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": kind.as_str(),
+                "listKind": format!("{kind}List"),
+                "plural": kind.plural(),
+                "singular": kind.singular(),
+                "shortNames": kind.short_names(),
+                "categories": ["kanaries"],
+            },
+            "versions": [{
+                "name": VERSION,
+                "served": true,
+                "storage": true,
+                "subresources": {"status": {}},
+                "additionalPrinterColumns": columns(),
+                "schema": {"openAPIV3Schema": {
+                    "type": "object",
+                    "description": "A canary deployment: what to run, how many, which traffic, how it is judged, and what happens then.",
+                    "required": ["spec"],
+                    "properties": {"spec": schema_of::<KanarySpec>(), "status": status_schema()},
+                    "x-kubernetes-validations": [{
+                        "rule": "size(self.metadata.name) <= 63",
+                        "message": "the name of a Kanary is a label value: use 63 characters at most",
+                    }, {
+                        // What is created for a Kanary, and which replica acts on it, follows from the target.
+                        "rule": format!("{} == {}", target("self"), target("oldSelf")),
+                        "message": "the target (spec.deploymentName, else spec.template.metadata.name, else the name of \
+                                    the Kanary) can't change: create another Kanary for another target",
+                    }, {
+                        // A Kanary that was stored before there was this rule has conditions: its status can be written.
+                        "rule": "(has(self.status) && has(self.status.conditions)) || !self.metadata.name.contains('.') || \
+                                 !has(self.spec.traffic) || !has(self.spec.traffic.source) || \
+                                 !(self.spec.traffic.source in ['kanary-service', 'both']) || \
+                                 (has(self.spec.traffic.kanaryService) && self.spec.traffic.kanaryService != '')",
+                        "message": "the canary's Service is named after the Kanary, and the name of a Service has no dots: \
+                                    set spec.traffic.kanaryService, or rename the Kanary",
+                    }, {
+                        // At the root: a rule on the status would not be asked when the whole status is taken away.
+                        "rule": "!has(oldSelf.status) || !has(oldSelf.status.epoch) || (has(self.status) && \
+                                 has(self.status.epoch) && self.status.epoch >= oldSelf.status.epoch)",
+                        "message": EPOCH_RULE,
+                    }],
+                }},
+            }],
+        },
+    })
+}
+
+/// The CRDs of every kind, ready to be applied.
+///
+/// # Panics
+///
+/// Never: the definitions are fixed at compile time, and a test reads them back.
+#[must_use]
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    KanaryKind::ALL
+        .into_iter()
+        .map(|kind| serde_json::from_value(crd(kind)).expect("a CRD generated from fixed types is a CRD"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_crd_is_small_enough_for_kubectl_apply() {
+        for crd in crds() {
+            let yaml = serde_yaml_ng::to_string(&crd).expect("a CRD is YAML");
+            assert!(yaml.len() < 100_000, "{} bytes", yaml.len());
+        }
+    }
+
+    #[test]
+    fn every_field_is_documented_for_kubectl_explain() {
+        fn walk(path: &str, schema: &Value, missing: &mut Vec<String>) {
+            for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+                let path = format!("{path}.{name}");
+                if field["description"].as_str().is_none_or(str::is_empty) {
+                    missing.push(path.clone());
+                }
+                walk(&path, field, missing);
+                walk(&path, &field["items"], missing);
+            }
+        }
+        let mut missing = Vec::new();
+        walk("spec", &schema_of::<KanarySpec>(), &mut missing);
+        walk("status", &schema_of::<KanaryStatus>(), &mut missing);
+        assert_eq!(missing, Vec::<String>::new());
+    }
+}

@@ -1,0 +1,32 @@
+//! The shapes of what users write and see: one file per block of the spec, no behaviour.
+//!
+//! These types are serde shapes and the source of the CRDs' schema; field docs are what `kubectl explain` prints.
+//! What a spec *means* is decided in [`crate`], which reads a [`KanarySpec`] into a [`Canary`](crate::Canary).
+
+mod crd;
+mod duration;
+mod kanary;
+pub mod names;
+mod prometheus;
+mod rollout;
+mod scale;
+mod slot;
+mod spec;
+mod status;
+mod traffic;
+mod validation;
+
+pub use crd::{EPOCH_RULE, crds};
+pub use duration::GoDuration;
+pub use kanary::{Kanary, KanaryKind};
+pub use prometheus::{PrometheusAuth, QueryHeader, SecretKey};
+pub use rollout::{OnFailure, OnTargetChange, OnTargetMissing, RolloutMode, RolloutSpec};
+pub use scale::{HpaScale, PercentScale, ScaleSpec, StaticScale};
+pub use slot::{Layout, Slot, stable_hash};
+pub use spec::{KanarySpec, Template};
+pub use status::{ItemState, ItemStatus, KanaryStatus, Report, Verdicts, Words};
+pub use traffic::{TrafficSource, TrafficSpec};
+pub use validation::{
+    AfterDeadline, Boolean, ContinuousValueDeviation, DeviationOf, DiscreteValueOutOfList, LabelMatch, LabelWatchItem,
+    ManualItem, NoResult, OnNoData, PromQlItem, ValidationItem, ValidationSpec, ValueInRange, Word,
+};

@@ -1,0 +1,163 @@
+//! Slots and shards: which part of all Kanaries an object belongs to.
+//!
+//! A slot is a hash of the target and never changes, so that nothing has to be relabelled when replicas come and go. A
+//! shard is a range of slots, what a replica owns and watches as one.
+
+use std::{fmt, ops::RangeInclusive, str::FromStr};
+
+use crate::api::names::SLOT;
+
+/// The number of slots: each value of a byte.
+const SLOTS: u16 = 256;
+
+/// Why a slot or a layout was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// All slots cannot be divided into this many shards of equal size.
+    Shards(u16),
+    /// This is not how a slot is written.
+    Slot(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shards(shards) => {
+                write!(
+                    f,
+                    "--shards {shards}: must be a power of two between 1 and {SLOTS}, such as 32"
+                )
+            }
+            Self::Slot(text) => write!(f, "slot {text:?}: must be two lowercase hexadecimal digits, such as 0a"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// One of 256 parts of all Kanaries, by the target that they belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(u8);
+
+impl Slot {
+    /// The slot of a target. Two Kanaries of one target are in one slot, so that their owner sees the conflict.
+    #[must_use]
+    pub fn of(namespace: &str, target: &str) -> Self {
+        // Neither name may contain a slash, so no two targets are hashed as the same text.
+        let hash = stable_hash(namespace.bytes().chain([b'/']).chain(target.bytes()));
+        let [highest, ..] = hash.to_be_bytes();
+        Self(highest)
+    }
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02x}", self.0)
+    }
+}
+
+impl FromStr for Slot {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        // "+f", "A0" and "7" are numbers too, but a selector, which compares texts, does not find them.
+        u8::from_str_radix(text, 16)
+            .map(Self)
+            .ok()
+            .filter(|slot| slot.to_string() == text)
+            .ok_or_else(|| Error::Slot(text.to_owned()))
+    }
+}
+
+/// How slots are divided into shards: each is a contiguous range of slots, and all are of the same size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    shards: u16,
+}
+
+impl Layout {
+    /// 32 shards of 8 slots: enough for a fair division among up to 8 replicas.
+    pub const DEFAULT: Self = Self { shards: 32 };
+
+    /// All slots in this many shards.
+    ///
+    /// # Errors
+    ///
+    /// If it is not a power of two between 1 and 256: the shards would not be of the same size.
+    pub fn new(shards: u16) -> Result<Self, Error> {
+        if shards.is_power_of_two() && shards <= SLOTS {
+            Ok(Self { shards })
+        } else {
+            Err(Error::Shards(shards))
+        }
+    }
+
+    /// The number of shards. They are counted from 0.
+    #[must_use]
+    pub fn shards(self) -> u16 {
+        self.shards
+    }
+
+    /// The shard that a slot is in.
+    #[must_use]
+    pub fn shard_of(self, slot: Slot) -> u16 {
+        u16::from(slot.0) / self.width()
+    }
+
+    /// The slots of a shard, from the first to the last.
+    ///
+    /// A shard that does not exist has none: another's would be acted on twice.
+    #[must_use]
+    pub fn slots(self, shard: u16) -> RangeInclusive<Slot> {
+        let range = self.bytes(shard);
+        Slot(*range.start())..=Slot(*range.end())
+    }
+
+    /// The label selector of a shard's objects.
+    #[must_use]
+    pub fn selector(self, shard: u16) -> String {
+        selector("in", self.bytes(shard))
+    }
+
+    /// The label selector of the objects that are in no shard: those without the label (`notin` finds these too), and
+    /// those that have something other than a slot for its value.
+    #[must_use]
+    pub fn rest_selector() -> String {
+        selector("notin", 0..=u8::MAX)
+    }
+
+    /// Slots per shard.
+    fn width(self) -> u16 {
+        SLOTS / self.shards
+    }
+
+    fn bytes(self, shard: u16) -> RangeInclusive<u8> {
+        let first = shard
+            .checked_mul(self.width())
+            .and_then(|first| u8::try_from(first).ok());
+        let last = first.and_then(|first| u8::try_from(u16::from(first) + (self.width() - 1)).ok());
+        let (first, last) = first.zip(last).unwrap_or((1, 0));
+        first..=last
+    }
+}
+
+fn selector(operator: &str, slots: RangeInclusive<u8>) -> String {
+    let slots: Vec<String> = slots.map(|slot| Slot(slot).to_string()).collect();
+    format!("{SLOT} {operator} ({})", slots.join(","))
+}
+
+/// FNV-1a, then the finalizer of `MurmurHash3`: names that differ only in their last digits differ only in the low bits
+/// of FNV-1a, and a slot is made of the high ones.
+pub fn stable_hash(bytes: impl IntoIterator<Item = u8>) -> u64 {
+    let mut hash = bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    hash ^= hash >> 33;
+    hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash ^= hash >> 33;
+    hash = hash.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^ (hash >> 33)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,306 @@
+//! The next status: phase, times, conditions, and the facts that become Events.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::{
+    decision::Notice,
+    kanary::{Canary, Spec},
+    words,
+};
+use crate::api::{GoDuration, KanaryStatus, Report};
+
+/// Where a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Waiting: for the schedule, for the canary to be available, for the initial delay.
+    Scheduled,
+    /// Being judged.
+    Running,
+    /// The canary failed. Final.
+    Failed,
+    /// The canary passed. Final for a dry-run.
+    Succeeded,
+    /// The target was updated and has rolled out. Final.
+    DeploymentUpdated,
+}
+
+impl Phase {
+    /// The phase that a status states.
+    #[must_use]
+    pub fn of(status: &KanaryStatus) -> Self {
+        [
+            (DEPLOYMENT_UPDATED, Self::DeploymentUpdated),
+            (FAILED, Self::Failed),
+            (SUCCEEDED, Self::Succeeded),
+            (RUNNING, Self::Running),
+        ]
+        .into_iter()
+        .find(|(condition, _)| is_true(status, condition))
+        .map_or(Self::Scheduled, |(_, phase)| phase)
+    }
+
+    /// The word that users see.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => SCHEDULED,
+            Self::Running => RUNNING,
+            Self::Failed => FAILED,
+            Self::Succeeded => SUCCEEDED,
+            Self::DeploymentUpdated => DEPLOYMENT_UPDATED,
+        }
+    }
+}
+
+/// Reason of `Traffic` while the canary gets the requests that the spec asks for.
+pub(super) const TRAFFIC_SET: &str = "TrafficSet";
+/// Reason of `Traffic` while the canary gets no requests, because the spec asks for none.
+pub(super) const NO_TRAFFIC_REQUESTED: &str = "NoTrafficRequested";
+
+/// Since when, by the status, the canary of a run under way has not got the requests that the spec asks for.
+#[must_use]
+pub fn traffic_lost_since(status: &KanaryStatus) -> Option<Timestamp> {
+    // Earlier versions wrote `TrafficSet` where no traffic was asked for.
+    let as_asked = [TRAFFIC_SET, NO_TRAFFIC_REQUESTED];
+    let is_lost = |traffic: &&Condition| traffic.status == "False" && !as_asked.contains(&traffic.reason.as_str());
+    let traffic = find(status, TRAFFIC).filter(is_lost)?;
+    Some(traffic.last_transition_time.0)
+}
+
+/// Reason of `Activated` and `Reconciling`, and of an Event, after a verdict that came when the target was updated already.
+pub const VERDICT_TOO_LATE: &str = "VerdictTooLate";
+
+/// Condition: the run was accepted, and waits or waited for its time.
+pub const SCHEDULED: &str = "Scheduled";
+/// Condition: the canary exists and is available.
+pub const ACTIVATED: &str = "Activated";
+/// Condition: the canary gets the traffic that was asked for.
+pub const TRAFFIC: &str = "Traffic";
+/// Condition: the canary is being judged.
+pub const RUNNING: &str = "Running";
+/// Condition: the verdict is good.
+pub const SUCCEEDED: &str = "Succeeded";
+/// Condition: the verdict is bad.
+pub const FAILED: &str = "Failed";
+/// Condition: the target runs the template.
+pub const DEPLOYMENT_UPDATED: &str = "DeploymentUpdated";
+/// Condition: the target has the template back that it had before a promotion after which it did not become available.
+pub const ROLLED_BACK: &str = "RolledBack";
+/// Condition: something is wrong that is not the canary's verdict.
+pub const ERRORED: &str = "Errored";
+/// Condition: a verdict in the spec does not count for this run.
+pub const VERDICT_IGNORED: &str = "VerdictIgnored";
+/// kstatus: the controller is at work.
+pub const RECONCILING: &str = "Reconciling";
+/// kstatus: the controller waits for somebody.
+pub const STALLED: &str = "Stalled";
+
+/// Whether a condition is there and True.
+#[must_use]
+pub fn is_true(status: &KanaryStatus, condition: &str) -> bool {
+    find(status, condition).is_some_and(|c| c.status == "True")
+}
+
+/// A condition, if it is there.
+#[must_use]
+pub fn find<'a>(status: &'a KanaryStatus, condition: &str) -> Option<&'a Condition> {
+    status.conditions.iter().find(|c| c.type_ == condition)
+}
+
+/// A status in the making.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// The status so far.
+    pub status: KanaryStatus,
+    generation: i64,
+    now: Timestamp,
+}
+
+impl Draft {
+    /// Starts from the status that was read.
+    #[must_use]
+    pub fn of(canary: &Canary, now: Timestamp) -> Self {
+        Self {
+            status: canary.status.clone(),
+            generation: canary.generation,
+            now,
+        }
+    }
+
+    /// Sets a condition.
+    pub fn set(&mut self, condition: &str, value: bool, reason: &str, message: impl Into<String>) {
+        let status = if value { "True" } else { "False" };
+        let mut message = message.into();
+        truncate(&mut message, 1024);
+        let next = Condition {
+            type_: condition.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message,
+            last_transition_time: Time(self.now),
+            observed_generation: Some(self.generation),
+        };
+        match self.status.conditions.iter_mut().find(|c| c.type_ == condition) {
+            Some(former) => *former = next,
+            None => self.status.conditions.push(next),
+        }
+    }
+
+    /// Sets a condition to False if it is there, so that a run that never had it does not show it.
+    pub fn clear(&mut self, condition: &str, reason: &str, message: &str) {
+        if is_true(&self.status, condition) {
+            self.set(condition, false, reason, message);
+        }
+    }
+
+    /// The status if it says anything else than what was read; `elapsed` then goes to the report.
+    #[must_use]
+    pub fn finish(mut self, canary: &Canary, spec: &Spec) -> Option<KanaryStatus> {
+        self.status.observed_generation = Some(self.generation);
+        let stored = &canary.status;
+        let is_of_same_run = self.status.run == stored.run && self.status.current_hash == stored.current_hash;
+        // The report of a run that has its verdict says how it was run, whatever is edited later.
+        let has_ended = is_of_same_run && Phase::of(stored) > Phase::Running && !stored.report.traffic.is_empty();
+        let phase = Phase::of(&self.status);
+        let shown = if canary.deleting {
+            DELETING
+        } else if is_true(&self.status, ERRORED) {
+            ERRORED
+        } else {
+            phase.as_str()
+        };
+        shown.clone_into(&mut self.status.report.status);
+        // A run goes on, or has ended, as it was asked for by the spec that could be run.
+        if spec.is_sound() && !has_ended {
+            self.status.report = Report {
+                status: shown.to_owned(),
+                deployment: spec.target.clone(),
+                service: spec.service.clone().unwrap_or_default(),
+                scale: spec.scale.word().to_owned(),
+                traffic: spec.traffic.to_string(),
+                validation: kinds(spec),
+                duration: std::mem::take(&mut self.status.report.duration),
+            };
+        }
+        self.keep_unchanged_conditions(&canary.status);
+        if self.status == canary.status {
+            return None;
+        }
+        words::record(&mut self.status, canary);
+        if spec.is_sound() {
+            // Says that the status is of a version that records verdicts.
+            let traffic = &mut self.status.current_traffic;
+            traffic.get_or_insert_with(|| spec.traffic_key.clone());
+        }
+        if spec.is_sound() || !self.status.report.duration.is_empty() {
+            self.status.report.duration = self.duration(spec);
+        }
+        Some(self.status)
+    }
+
+    /// A transition time moves only with the status of its condition, and a condition that says what it said is the one
+    /// that was read, however often the draft set it to and fro.
+    fn keep_unchanged_conditions(&mut self, stored: &KanaryStatus) {
+        for next in &mut self.status.conditions {
+            let Some(former) = find(stored, &next.type_).filter(|former| former.status == next.status) else {
+                continue;
+            };
+            if former.reason == next.reason && former.message == next.message {
+                *next = former.clone();
+            } else {
+                next.last_transition_time = former.last_transition_time.clone();
+            }
+        }
+    }
+
+    /// `elapsed/total` of the initial delay and the validation period, as they are in the times of the run: what is left is what
+    /// there is until the deadline. In whole seconds, as conditions keep their times: what was written once must not seem to
+    /// go back when it is read.
+    fn duration(&self, spec: &Spec) -> String {
+        let part = |of_run: Option<GoDuration>, asked| of_run.map_or(asked, |duration| duration.0);
+        let total = part(self.status.initial_delay, spec.validation.initial_delay)
+            + part(self.status.validation_period, spec.validation.period);
+        // The clock of the validation stops with the verdict.
+        let verdict = find(&self.status, SUCCEEDED).filter(|c| c.status == "True");
+        let verdict = verdict.map(|succeeded| succeeded.last_transition_time.0);
+        let until = [verdict, self.status.completed_at, self.status.paused_at]
+            .into_iter()
+            .flatten()
+            .fold(self.now, Timestamp::min);
+        let begun = self
+            .status
+            .deadline
+            .and_then(|deadline| deadline.checked_sub(total).ok());
+        let from = begun.or(self.status.available_at).unwrap_or(until);
+        let elapsed = u64::try_from(until.as_second() - from.as_second()).unwrap_or_default();
+        format!("{}/{}", GoDuration::from_secs(elapsed), GoDuration(total))
+    }
+}
+
+fn kinds(spec: &Spec) -> String {
+    let mut kinds: Vec<&str> = spec
+        .validation
+        .items
+        .iter()
+        .map(super::validation::Item::kind)
+        .collect();
+    kinds.dedup();
+    kinds.join(",")
+}
+
+fn truncate(text: &mut String, bytes: usize) {
+    if text.len() > bytes {
+        let end = (0..=bytes).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+}
+
+/// The facts of a stored status that become Events. A run that goes well has two.
+#[must_use]
+pub fn notices(status: &KanaryStatus) -> Vec<Notice> {
+    let fact = |condition: &str, reason: &str, warning: bool| {
+        let condition = find(status, condition).filter(|c| c.status == "True")?;
+        Some(Notice {
+            reason: if reason.is_empty() {
+                condition.reason.clone()
+            } else {
+                reason.to_owned()
+            },
+            note: condition.message.clone(),
+            warning,
+            at: condition.last_transition_time.0,
+        })
+    };
+    let dry_run = find(status, SUCCEEDED).is_some_and(|c| c.reason == DRY_RUN);
+    let stalled = !is_true(status, FAILED) && !is_true(status, ERRORED);
+    let too_late = find(status, ACTIVATED).filter(|activated| activated.reason == VERDICT_TOO_LATE);
+    let too_late = too_late.map(|activated| Notice {
+        reason: activated.reason.clone(),
+        note: activated.message.clone(),
+        warning: true,
+        at: activated.last_transition_time.0,
+    });
+    [
+        fact(RUNNING, "Started", false),
+        fact(SUCCEEDED, "Succeeded", false).filter(|_| dry_run),
+        fact(DEPLOYMENT_UPDATED, "Promoted", false),
+        fact(FAILED, "Failed", true),
+        fact(ROLLED_BACK, "RolledBack", true),
+        fact(ERRORED, "Errored", true),
+        fact(STALLED, "", true).filter(|_| stalled),
+        fact(VERDICT_IGNORED, "VerdictIgnored", true),
+        too_late,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// What users see of a Kanary that is being deleted and held by a finalizer.
+const DELETING: &str = "Deleting";
+/// Reason of `Running` and `Succeeded` when there was no target, and so no canary.
+pub const TARGET_CREATED: &str = "TargetCreated";
+/// Reason of `Succeeded` when the run ends there.
+pub const DRY_RUN: &str = "DryRun";

@@ -1,0 +1,392 @@
+//! A case's input: short YAML to what `decide` takes.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::{
+    input_traffic::{attempts, pod, service, services},
+    measured::tally,
+    stored,
+};
+use crate::{
+    Canary,
+    api::{GoDuration, Kanary, KanaryKind, names},
+    decision::ObjectKind,
+    hash,
+    kanary::Spec,
+    labels::{Labels, Selector},
+    observation::{
+        Cause, Created, Deployment, LiveTarget, Observation, Outage, Owned, Refusal, SelectorView, Stray, Versions,
+    },
+    traffic,
+};
+
+/// `+0s`.
+pub(super) const T0: &str = "2026-01-01T12:00:00Z";
+
+/// uid of the Kanary.
+pub(super) const UID: &str = "uid-batman";
+
+/// What a case is about.
+pub(super) struct Input {
+    pub(super) canary: Canary,
+    pub(super) seen: Observation,
+    pub(super) now: Timestamp,
+    /// JSON pointers into created manifests, and status fields, that the output is to show.
+    pub(super) show: Vec<String>,
+}
+
+pub(super) fn t0() -> Timestamp {
+    T0.parse().unwrap()
+}
+
+/// `+20s`, `-1m30s`: a time relative to T0.
+pub(super) fn relative(text: &str) -> Option<Timestamp> {
+    let (sign, rest) = text.split_at_checked(1)?;
+    let length = SignedDuration::try_from(rest.parse::<GoDuration>().ok()?.0).ok()?;
+    match sign {
+        "+" => Some(t0() + length),
+        "-" => Some(t0() - length),
+        _ => None,
+    }
+}
+
+/// Every relative time as RFC 3339.
+fn absolute(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Some(time) = relative(text) {
+                *text = time.to_string();
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(absolute),
+        Value::Object(fields) => fields.values_mut().for_each(absolute),
+        _ => {}
+    }
+}
+
+/// `<this>` stands for the hash of the present template.
+fn this_template(value: &mut Value, hash: &str) {
+    match value {
+        Value::String(text) if text == "<this>" => hash.clone_into(text),
+        Value::Array(values) => values.iter_mut().for_each(|value| this_template(value, hash)),
+        Value::Object(fields) => fields.values_mut().for_each(|value| this_template(value, hash)),
+        _ => {}
+    }
+}
+
+/// Lays `over` over `under`, field by field; a null removes the field, `<null>` sets it to null.
+pub(super) fn merge(under: &mut Value, over: &Value) {
+    match (under, over) {
+        (Value::Object(under), Value::Object(over)) => {
+            for (name, over) in over {
+                if over.is_null() {
+                    under.remove(name);
+                } else {
+                    merge(under.entry(name.clone()).or_insert(Value::Null), over);
+                }
+            }
+        }
+        (_, Value::Null) => {}
+        (under, Value::String(null)) if null == "<null>" => *under = Value::Null,
+        (under, over) => *under = over.clone(),
+    }
+}
+
+pub(super) fn read(yaml: &str) -> Input {
+    let mut input: Value = serde_yaml_ng::from_str(yaml).unwrap_or_else(|e| panic!("{e}: {yaml}"));
+    if input.is_null() {
+        input = json!({});
+    }
+    for (name, value) in input.as_object_mut().unwrap() {
+        match name.as_str() {
+            "spec" | "was" => value.get_mut("schedule").into_iter().for_each(absolute),
+            _ => absolute(value),
+        }
+    }
+    for name in input.as_object().unwrap().keys() {
+        let known = ["spec", "was", "status", "seen", "now", "show", "kanary"].contains(&name.as_str());
+        assert!(known, "a case has no {name}");
+    }
+    let mut spec = default_spec();
+    merge(&mut spec, &input["spec"]);
+    let now = time(&input["now"]).unwrap_or_else(t0);
+    let mut canary = parse(&spec, None, &input["kanary"]);
+    // What the spec was when the status was written, as far as it was another.
+    let mut former = spec.clone();
+    merge(&mut former, &input["was"]);
+    if let Some(status) = input.get_mut("status") {
+        this_template(status, &canary.spec.template_hash);
+        stored::promoted_template(status);
+        let status = &*status;
+        canary = parse(&spec, Some(stored::status(&former, status)), &input["kanary"]);
+    }
+    let seen = observation(&canary, &canary.spec, &input["seen"]);
+    let show = input["show"].as_array().into_iter().flatten();
+    Input {
+        show: show.map(|path| path.as_str().unwrap().to_owned()).collect(),
+        canary,
+        seen,
+        now,
+    }
+}
+
+fn default_spec() -> Value {
+    json!({
+        "deploymentName": "myapp",
+        "template": {"spec": {"template": {
+            "metadata": {"labels": {"app": "myapp"}},
+            "spec": {"containers": [{"name": "myapp", "image": "myapp:v2"}]},
+        }}},
+    })
+}
+
+pub(super) fn parse(spec: &Value, status: Option<Value>, kanary: &Value) -> Canary {
+    let mut metadata =
+        json!({"name": "batman", "namespace": "shop", "uid": UID, "generation": 1, "resourceVersion": "1"});
+    merge(&mut metadata, kanary);
+    let object = Kanary {
+        metadata: serde_json::from_value(metadata).unwrap(),
+        spec: spec.clone(),
+        status,
+    };
+    Canary::parse(KanaryKind::Deployment, &object).unwrap()
+}
+
+pub(super) fn time(value: &Value) -> Option<Timestamp> {
+    value
+        .as_str()
+        .map(|text| text.parse().unwrap_or_else(|e| panic!("{text}: {e}")))
+}
+
+pub(super) fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+pub(super) fn number(value: &Value) -> Option<u32> {
+    value.as_u64().map(|number| u32::try_from(number).unwrap())
+}
+
+pub(super) fn labels(value: &Value) -> Labels {
+    serde_json::from_value(value.clone()).unwrap_or_default()
+}
+
+/// What was seen. The target and the production Service are there unless they are null; anything else is only there if
+/// the case says so.
+#[allow(clippy::too_many_lines, reason = "one field after the other")]
+pub(super) fn observation(canary: &Canary, spec: &Spec, short: &Value) -> Observation {
+    for name in short.as_object().into_iter().flat_map(|fields| fields.keys()) {
+        let known = [
+            "target",
+            "canary",
+            "pods",
+            "service",
+            "services",
+            "otherPods",
+            "attempts",
+            "podsConfirmed",
+            "targetConfirmed",
+            "canaryOf",
+            "kanaryService",
+            "kanarySelector",
+            "hpa",
+            "tallies",
+            "live",
+            "former",
+            "refusal",
+            "created",
+            "promotion",
+            "promotedAt",
+            "confirmed",
+            "strays",
+            "noFormer",
+            "likeness",
+            "missingSince",
+            "keepsOwnership",
+            "adoptAfter",
+        ];
+        assert!(known.contains(&name.as_str()), "nobody sees {name}");
+    }
+    let there = |name: &str| short.get(name).filter(|value| !value.is_null());
+    let by_default = |name: &str| short.get(name).is_none_or(|value| !value.is_null());
+    let production = spec.service.as_ref().filter(|_| by_default("service"));
+    let list = |name: &str| short[name].as_array().into_iter().flatten();
+    Observation {
+        target: by_default("target").then(|| target(canary, spec, &short["target"])),
+        canary: there("canary").map(|value| canary_seen(canary, spec, value)),
+        pods: list("pods").map(|value| pod(canary, spec, value)).collect(),
+        service: production.map(|name| service(name, &short["service"])),
+        services: there("services").map(services).unwrap_or_default(),
+        other_pods: list("otherPods").map(|value| pod(canary, spec, value)).collect(),
+        ways: attempts(&short["attempts"]),
+        target_confirmed: short["targetConfirmed"] != json!(false),
+        pods_confirmed: short["podsConfirmed"] != json!(false),
+        target_is_canary_of: text(&short["canaryOf"]),
+        kanary_selector: there("kanarySelector").map_or_else(|| traffic::own_selector(canary), labels),
+        kanary_service: there("kanaryService").map(owned),
+        hpa: there("hpa").map(owned),
+        tallies: list("tallies").map(|value| tally(value, &short["pods"])).collect(),
+        live_target: there("live").map(|value| LiveTarget {
+            revision: None,
+            uid: text(&value["uid"]).unwrap_or("uid-myapp".to_owned()),
+            template: template(value["template"].as_str().unwrap_or("t1")),
+            template_hash: hash::of(&template(value["template"].as_str().unwrap_or("t1"))),
+            annotated: value["annotated"].as_bool().unwrap_or(true),
+            promoted_by: marker(canary, spec, &value["promotedBy"]),
+            created_by: marker(canary, spec, &value["createdBy"]),
+            created: time(&value["created"]).unwrap_or_else(|| t0() - SignedDuration::from_hours(1)),
+            was_promoted: value["wasPromoted"] == json!(true),
+        }),
+        former_template: there("former").map(|value| template(value.as_str().unwrap())),
+        refusal: there("refusal").map(|value| Refusal {
+            reason: text(&value["reason"]).unwrap_or("Forbidden".to_owned()),
+            message: text(&value["message"]).unwrap_or("create Deployment: no quota".to_owned()),
+            retry_at: time(&value["retryAt"]).unwrap(),
+            uncreated_since: time(&value["uncreated"]),
+            about: if value["ofTarget"] == json!(true) {
+                "Deployment/myapp"
+            } else {
+                ""
+            }
+            .to_owned(),
+        }),
+        promotion: stored::promotion(canary, spec, short),
+        created: there("created").map(|value| Created {
+            uid: text(&value["uid"]).unwrap_or("uid-canary".to_owned()),
+            template_hash: text(&value["template"]).unwrap_or("created".to_owned()),
+        }),
+        confirmed: short["confirmed"] != json!(false),
+        strays: list("strays").map(stray).collect(),
+        no_former_template: short["noFormer"] == json!(true),
+        likeness: stored::likeness(short),
+        target_missing_since: time(&short["missingSince"]),
+        adopt_after: time(&short["adoptAfter"]),
+        keeps_ownership: short["keepsOwnership"] == json!(true),
+    }
+}
+
+/// A pod template called `name`, standing for the target's.
+pub(super) fn template(name: &str) -> Value {
+    json!({"called": name})
+}
+
+fn marker(canary: &Canary, spec: &Spec, value: &Value) -> Option<String> {
+    match value.as_str()? {
+        "this run" => Some(canary.marker(spec)),
+        "this run, rolled back" => Some(format!("{}/rolled-back", canary.marker(spec))),
+        other => Some(other.to_owned()),
+    }
+}
+
+fn owner(value: &Value) -> Option<String> {
+    match value.get("owner") {
+        None => Some(UID.to_owned()),
+        Some(other) => text(other),
+    }
+}
+
+/// `Service old`, or only a name for a Service.
+fn stray(called: &Value) -> Stray {
+    let called = text(called).unwrap();
+    let (object, name) = called.split_once(' ').unwrap_or(("Service", &called));
+    Stray {
+        object: match object {
+            "Deployment" => ObjectKind::Deployment,
+            "Service" => ObjectKind::Service,
+            "HorizontalPodAutoscaler" => ObjectKind::HorizontalPodAutoscaler,
+            other => panic!("Kanary makes no {other}"),
+        },
+        name: name.to_owned(),
+        uid: "uid-stray".to_owned(),
+    }
+}
+
+fn owned(value: &Value) -> Owned {
+    Owned {
+        owner_name: text(&value["ownerName"]),
+        other_controller: text(&value["controller"]),
+        uid: text(&value["uid"]).unwrap_or("uid-owned".to_owned()),
+        owner: owner(value),
+        deleting: value["deleting"] == json!(true),
+    }
+}
+
+pub(super) fn target(canary: &Canary, spec: &Spec, value: &Value) -> Deployment {
+    let selected = labels(value.get("selector").unwrap_or(&json!({"app": "myapp"})));
+    let selector = Selector::parse(crate::api::LabelMatch::Labels(selected.clone())).ok();
+    // A target that was promoted has another template than before.
+    let usual = if value["promotedBy"].is_null() { "t1" } else { "t2" };
+    Deployment {
+        uid: "uid-myapp".to_owned(),
+        created: time(&value["created"]).unwrap_or_else(t0),
+        deleting: value["deleting"] == json!(true),
+        owner: text(&value["owner"]),
+        owner_name: text(&value["ownerName"]),
+        labels: labels(&value["labels"]),
+        annotations: labels(&value["annotations"]),
+        pod_labels: labels(value.get("podLabels").unwrap_or(&json!({"app": "myapp"}))),
+        replicas: value["replicas"].as_i64().map_or(3, |n| i32::try_from(n).unwrap()),
+        selector: selector.map(|selector| SelectorView {
+            keys: selected.keys().cloned().collect(),
+            shown: selector.to_string(),
+            selector,
+        }),
+        template_hash: hash::of(&template(value["template"].as_str().unwrap_or(usual))),
+        promoted_by: marker(canary, spec, &value["promotedBy"]),
+        created_by: marker(canary, spec, &value["createdBy"]),
+        rolled_out: value["rolledOut"] != json!(false),
+        progress_failed: value["progressFailed"] == json!(true),
+        progressed: time(&value["progressed"]),
+        replica_failure: text(&value["replicaFailure"]),
+        paused: value["paused"] == json!(true),
+        holds_fields: value["holdsFields"] == json!(true),
+        available_since: time(&value["available"]),
+        ..Deployment::default()
+    }
+}
+
+fn canary_seen(canary: &Canary, spec: &Spec, value: &Value) -> Deployment {
+    let mut seen_labels = labels(&value["labels"]);
+    let run = text(&value["run"]).unwrap_or_else(|| canary.run(spec));
+    seen_labels.insert(names::RUN.to_owned(), run);
+    let started_with = value["targetTemplate"].as_str().unwrap_or("t1");
+    Deployment {
+        uid: text(&value["uid"]).unwrap_or("uid-canary".to_owned()),
+        created: time(&value["created"]).unwrap_or_else(|| t0() - SignedDuration::from_secs(30)),
+        deleting: value["deleting"] == json!(true),
+        owner_name: text(&value["ownerName"]),
+        other_controller: text(&value["controller"]),
+        owner: owner(value),
+        labels: seen_labels,
+        replicas: value["replicas"]
+            .as_i64()
+            .map_or_else(|| spec.scale.initial(3), |replicas| i32::try_from(replicas).unwrap()),
+        target_hash: Some(hash::of(&template(started_with))),
+        traffic: text(&value["traffic"]),
+        available_since: time(&value["available"]),
+        unavailable_since: time(&value["unavailable"]),
+        template_hash: text(&value["template"]).unwrap_or("created".to_owned()),
+        versions: match value["versions"].as_str() {
+            None | Some("one") => Versions::One,
+            Some("untouched") => Versions::Untouched,
+            Some("several") => Versions::Several,
+            Some("unknown") => Versions::Unknown,
+            Some(other) => panic!("there are no {other} versions"),
+        },
+        outage: time(&value["outage"]["from"]).map(|from| Outage {
+            from,
+            before: time(&value["outage"]["before"]).unwrap_or_else(t0),
+        }),
+        cause: cause(&value["cause"]),
+        ..Deployment::default()
+    }
+}
+
+/// `Reason: what the cluster says`.
+pub(super) fn cause(value: &Value) -> Option<Box<Cause>> {
+    let (reason, message) = value.as_str()?.split_once(": ").unwrap();
+    Some(Box::new(Cause {
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+    }))
+}

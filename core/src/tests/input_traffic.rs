@@ -1,0 +1,68 @@
+//! Pods, Services, and attempts to leave them, as cases write them.
+
+use serde_json::{Value, json};
+
+use super::input::{cause, labels, number, t0, text, time};
+use crate::{
+    Canary,
+    api::names,
+    kanary::Spec,
+    observation::{Attempt, Pod, Service, Ways},
+};
+
+/// A Service. What it selects by is `app: myapp` by default.
+pub(super) fn service(name: &str, value: &Value) -> Service {
+    let ports = value["ports"].as_array();
+    Service {
+        name: name.to_owned(),
+        selector: labels(value.get("selector").unwrap_or(&json!({"app": "myapp"}))),
+        external: value["external"] == json!(true),
+        deleting: value["deleting"] == json!(true),
+        ports: ports.cloned().unwrap_or_else(|| vec![json!({"port": 80})]),
+    }
+}
+
+/// Other Services, by name: what they select by.
+pub(super) fn services(value: &Value) -> Vec<Service> {
+    let all = value.as_object().into_iter().flatten();
+    all.map(|(name, selector)| service(name, &json!({"selector": selector})))
+        .collect()
+}
+
+pub(super) fn attempts(value: &Value) -> Ways {
+    let attempt = |name: &str| {
+        let value = value.get(name)?;
+        let last = time(&value["last"]).unwrap_or_else(t0);
+        Some(Attempt {
+            first: time(&value["first"]).unwrap_or(last),
+            last,
+            times: number(&value["times"]).unwrap_or(1),
+            refused: value["refused"] != json!(false),
+            message: text(&value["message"]).unwrap_or(format!("no {name}")),
+        })
+    };
+    Ways {
+        labels: attempt("labels"),
+        deletion: attempt("deletion"),
+        scale: attempt("scale"),
+    }
+}
+
+/// A pod of this run, unless `run` says otherwise; `labels` are what it carries beside.
+pub(super) fn pod(canary: &Canary, spec: &Spec, value: &Value) -> Pod {
+    let mut pod_labels = labels(&value["labels"]);
+    let run = text(&value["run"]).unwrap_or_else(|| canary.run(spec));
+    pod_labels.insert(names::RUN.to_owned(), run);
+    let name = text(&value["name"]).unwrap_or("x".to_owned());
+    Pod {
+        uid: format!("uid-{name}"),
+        name,
+        labels: pod_labels,
+        ready: value["ready"] != json!(false),
+        terminating: value["terminating"] == json!(true),
+        released: value["released"] == json!(true),
+        kanaries: text(&value["owner"]).into_iter().collect(),
+        edited: value["edited"] == json!(true),
+        cause: cause(&value["cause"]),
+    }
+}

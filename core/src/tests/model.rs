@@ -1,0 +1,392 @@
+//! A small cluster: applies decisions and lets time pass, so that whole runs can be watched.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::{forward::only_forward, input::UID, reading::called};
+use crate::{
+    Canary,
+    api::{
+        KanaryStatus, TrafficSource, Word,
+        names::{IS_KANARY, KANARY_NAME, RUN},
+    },
+    decision::{Action, Decision, ObjectKind},
+    hash,
+    kanary::Invalid,
+    labels::Labels,
+    observation::{Deployment, Observation, Outage, Owned, Pod, Promotion, Service, Versions},
+    status::{SUCCEEDED, find},
+    validation::{Outcome, Sample},
+};
+
+/// A Kanary in a cluster whose controllers do their work at once.
+#[derive(Clone, Debug)]
+pub(super) struct Model {
+    pub(super) canary: Canary,
+    pub(super) seen: Observation,
+    pub(super) now: Timestamp,
+    /// Every write, in order.
+    pub(super) writes: Vec<String>,
+    /// How long a Deployment takes to become available.
+    pub(super) start_up: Option<SignedDuration>,
+    /// What a query comes to.
+    pub(super) outcome: Outcome,
+    /// The target, while it is gone.
+    pub(super) gone: Option<Deployment>,
+    /// Number of the run for which somebody said `verdict: valid`.
+    pub(super) valid_for: Option<i64>,
+    /// The model saw all of the Kanary's life.
+    pub(super) is_whole: bool,
+}
+
+/// Something that somebody else does.
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    /// Seconds pass.
+    Passes(i64),
+    /// `spec.paused` is set.
+    Paused(bool),
+    /// The canary becomes available, or stops being so.
+    CanaryAvailable(bool),
+    /// The production Service goes, or comes back.
+    ServiceThere(bool),
+    /// The target goes, or comes back as it was.
+    TargetThere(bool),
+    /// Somebody deletes the canary.
+    CanaryDeleted,
+    /// The user writes another template.
+    TemplateEdited,
+    /// The user says, or takes back, `spec.verdict`.
+    Verdict(Option<Word>),
+    /// The user edits the validation period, in seconds.
+    Period(u64),
+    /// The user makes a mistake, or mends it.
+    Mistake(bool),
+    /// The user asks for traffic from the production Service, or for none.
+    Traffic(bool),
+}
+
+fn service() -> Service {
+    Service {
+        name: "svc".to_owned(),
+        selector: [("app".to_owned(), "myapp".to_owned())].into(),
+        ports: vec![json!({"port": 80})],
+        ..Service::default()
+    }
+}
+
+impl Model {
+    pub(super) fn happens(&mut self, event: &Event) {
+        let status = &self.canary.status;
+        let spec = &mut self.canary.spec;
+        // Of a template that could not be run yet, the run is the next.
+        let is_next = status
+            .current_hash
+            .as_ref()
+            .is_some_and(|hash| *hash != spec.template_hash);
+        let run = status.run.unwrap_or(1) + i64::from(is_next);
+        self.canary.generation += 1;
+        match event {
+            Event::Passes(seconds) => self.pass(self.now + SignedDuration::from_secs(*seconds)),
+            Event::Paused(paused) => spec.paused = *paused,
+            Event::CanaryAvailable(available) => {
+                if let Some(canary) = &mut self.seen.canary {
+                    if let (Some(before), false) = (canary.available_since, *available) {
+                        canary.outage = Some(Outage { from: self.now, before });
+                    }
+                    canary.available_since = available.then_some(self.now);
+                    canary.unavailable_since = (!available).then_some(self.now);
+                }
+            }
+            Event::ServiceThere(there) => {
+                self.seen.service = there.then(service);
+            }
+            Event::TargetThere(true) => {
+                let gone = self.gone.take();
+                self.seen.target = self.seen.target.take().or(gone);
+            }
+            Event::TargetThere(false) => self.gone = self.seen.target.take().or(self.gone.take()),
+            Event::CanaryDeleted => self.seen.canary = None,
+            Event::TemplateEdited => {
+                spec.template_spec["template"]["edition"] = json!(self.writes.len());
+                spec.template_hash = hash::of(&spec.pod_template());
+            }
+            Event::Verdict(verdict) => {
+                if spec.verdict != *verdict {
+                    self.valid_for = verdict.filter(|word| *word == Word::Valid).map(|_| run);
+                }
+                spec.verdict = *verdict;
+            }
+            Event::Period(seconds) => spec.validation.period = Duration::from_secs(*seconds),
+            Event::Mistake(there) => {
+                let mistake = Invalid {
+                    reason: "InvalidSpec",
+                    message: "a mistake".to_owned(),
+                };
+                spec.problems = there.then_some(mistake).into_iter().collect();
+            }
+            Event::Traffic(there) => {
+                spec.traffic = if *there {
+                    TrafficSource::Service
+                } else {
+                    TrafficSource::None
+                };
+                spec.traffic_key = if *there { "service svc" } else { "none" }.to_owned();
+            }
+        }
+    }
+
+    /// Carries a decision out.
+    pub(super) fn apply(&mut self, decision: &Decision) {
+        for action in &decision.actions {
+            self.act(action);
+        }
+        if let Some(status) = &decision.status {
+            self.writes.push(format!("status {}", status.report.status));
+            only_forward(&self.canary.status, status, self.now);
+            if self.canary.status.run != status.run {
+                self.seen.promotion = Promotion::NotYet;
+            }
+            if self.is_whole {
+                self.only_proof(status);
+            }
+            // As the API server keeps it (years before Christ are more than its times can say).
+            let stored = serde_json::to_value(status).unwrap();
+            self.canary.status = serde_json::from_value(stored).unwrap_or_else(|_| status.clone());
+        }
+        for index in &decision.checks {
+            let sample = Sample {
+                outcome: self.outcome,
+                value: None,
+                message: "measured".to_owned(),
+            };
+            let now = self.now;
+            if self.seen.tallies.len() <= *index {
+                self.seen.tallies.resize_with(index + 1, Default::default);
+            }
+            let ready = self.seen.pods.iter().filter(|pod| pod.ready);
+            let pods = ready.map(|pod| pod.name.clone()).collect();
+            self.seen.tallies[*index].record(sample, now, pods);
+        }
+    }
+
+    /// A verdict counts for the run that it was given for, and what passes had the traffic that the spec asks for.
+    fn only_proof(&self, next: &KanaryStatus) {
+        let succeeded = |status: &KanaryStatus| {
+            find(status, SUCCEEDED)
+                .filter(|condition| condition.status == "True")
+                .cloned()
+        };
+        let Some(verdict) = succeeded(next).filter(|_| succeeded(&self.canary.status).is_none()) else {
+            return;
+        };
+        let spec = &self.canary.spec;
+        assert!(spec.is_sound() && !spec.paused, "{next:#?}");
+        if verdict.reason == "VerdictValid" {
+            assert_eq!(
+                self.valid_for,
+                Some(next.run.unwrap_or(1)),
+                "an old verdict promotes: {next:#?}"
+            );
+        }
+        if let Some(made_for) = self.seen.canary.as_ref().and_then(|canary| canary.traffic.as_ref()) {
+            assert_eq!(*made_for, spec.traffic_key, "{next:#?}");
+        }
+    }
+
+    fn act(&mut self, action: &Action) {
+        let name = match action {
+            Action::Create { object, name, manifest } => {
+                self.create(*object, name, manifest);
+                format!("create {} {name}", object.as_str())
+            }
+            Action::ScaleCanary { name, replicas, .. } => {
+                if let Some(canary) = &mut self.seen.canary {
+                    canary.replicas = *replicas;
+                    canary.versions = Versions::One;
+                }
+                format!("scale {name}")
+            }
+            Action::SetTemplate {
+                name, template, marker, ..
+            } => {
+                if let Some(target) = &mut self.seen.target {
+                    target.template_hash = called(template);
+                    target.promoted_by = Some(marker.clone());
+                    target.rolled_out = false;
+                }
+                self.seen.promotion = Promotion::Done {
+                    at: Some(self.now),
+                    template_hash: called(template),
+                };
+                format!("set template of {name}")
+            }
+            Action::HandOver { name, .. } => {
+                if let Some(target) = &mut self.seen.target {
+                    target.holds_fields = false;
+                }
+                format!("hand over {name}")
+            }
+            Action::Adopt { pod, .. } => {
+                let pods = self.seen.pods.iter_mut().chain(&mut self.seen.other_pods);
+                for seen in pods.filter(|seen| seen.name == *pod) {
+                    seen.kanaries.push(UID.to_owned());
+                }
+                format!("adopt {pod}")
+            }
+            Action::Unlabel { pod, labels, .. } => {
+                let pods = self.seen.pods.iter_mut().chain(&mut self.seen.other_pods);
+                for seen in pods.filter(|seen| seen.name == *pod) {
+                    seen.labels.retain(|label, _| !labels.contains(label));
+                }
+                format!("unlabel {pod}")
+            }
+            Action::Delete { object, name, .. } => {
+                match object {
+                    ObjectKind::Deployment => {
+                        self.seen.canary = None;
+                        self.seen.pods.clear();
+                    }
+                    ObjectKind::Service => self.seen.kanary_service = None,
+                    ObjectKind::HorizontalPodAutoscaler => self.seen.hpa = None,
+                }
+                format!("delete {} {name}", object.as_str())
+            }
+        };
+        self.writes.push(name);
+    }
+
+    fn create(&mut self, object: ObjectKind, name: &str, manifest: &Value) {
+        let owned = || Owned {
+            uid: format!("uid-{name}"),
+            owner: Some(UID.to_owned()),
+            owner_name: None,
+            other_controller: None,
+            deleting: false,
+        };
+        match object {
+            ObjectKind::Service => {
+                self.seen.kanary_service = Some(owned());
+                self.seen.kanary_selector = crate::traffic::own_selector(&self.canary);
+            }
+            ObjectKind::HorizontalPodAutoscaler => self.seen.hpa = Some(owned()),
+            ObjectKind::Deployment => self.create_deployment(name, manifest),
+        }
+    }
+
+    fn create_deployment(&mut self, name: &str, manifest: &Value) {
+        let labels = |path: &str| -> Labels {
+            let labels = manifest.pointer(path).cloned().unwrap_or_default();
+            serde_json::from_value(labels).unwrap_or_default()
+        };
+        let annotation = |name: &str| {
+            let annotations = &manifest["metadata"]["annotations"];
+            annotations.get(name).and_then(Value::as_str).map(str::to_owned)
+        };
+        let made = Deployment {
+            uid: format!("uid-{name}"),
+            created: self.now,
+            labels: labels("/metadata/labels"),
+            replicas: manifest["spec"]["replicas"]
+                .as_i64()
+                .and_then(|n| i32::try_from(n).ok())
+                .unwrap_or(1),
+            template_hash: hash::of(&manifest["spec"]["template"]),
+            target_hash: annotation(crate::api::names::TARGET_HASH),
+            created_by: annotation(crate::api::names::CREATED_BY),
+            traffic: annotation(crate::api::names::TRAFFIC),
+            ..Deployment::default()
+        };
+        let is_target = self.canary.spec.target == name;
+        if is_target {
+            self.seen.promotion = Promotion::Done {
+                at: Some(self.now),
+                template_hash: made.template_hash.clone(),
+            };
+            self.seen.target = Some(made);
+            return;
+        }
+        let pod = Pod {
+            name: "pod".to_owned(),
+            uid: "uid-pod".to_owned(),
+            labels: labels("/spec/template/metadata/labels"),
+            ready: true,
+            ..Pod::default()
+        };
+        for label in [IS_KANARY, KANARY_NAME, RUN] {
+            assert!(pod.labels.contains_key(label), "a canary pod without {label}");
+        }
+        self.seen.pods = vec![pod];
+        self.seen.canary = Some(Deployment {
+            owner: Some(UID.to_owned()),
+            uid: format!("uid-{name}-{}", self.writes.len()),
+            versions: Versions::Untouched,
+            ..made
+        });
+    }
+
+    /// Decides and applies at one moment until nothing is left to do, and says when to look again.
+    pub(super) fn rest(&mut self) -> Option<Timestamp> {
+        // The longest way: what is left of a former run leaves and goes, a canary is created, fails at once, leaves and goes.
+        for _ in 0..11 {
+            let decision = self.decision();
+            let idle = decision.actions.is_empty() && decision.status.is_none() && decision.checks.is_empty();
+            if idle {
+                let again = self.decision();
+                assert_eq!(decision, again, "at rest, and yet another decision");
+                assert!(
+                    decision.wake.is_none_or(|wake| wake > self.now),
+                    "a wake in the past: {decision:?}"
+                );
+                return decision.wake;
+            }
+            self.apply(&decision);
+        }
+        panic!("does not come to rest: {:#?}", self.writes);
+    }
+
+    /// When the next Deployment becomes available, if one is to.
+    pub(super) fn next_start(&self) -> Option<Timestamp> {
+        let start_up = self.start_up?;
+        let canary = self
+            .seen
+            .canary
+            .as_ref()
+            .filter(|canary| canary.available_since.is_none());
+        let target = self.seen.target.as_ref().filter(|target| !target.rolled_out);
+        let starts = canary
+            .into_iter()
+            .chain(target)
+            .map(|made| made.created.max(self.now - start_up));
+        starts.filter_map(|created| created.checked_add(start_up).ok()).min()
+    }
+
+    /// Lets the time pass to `now`.
+    pub(super) fn pass(&mut self, now: Timestamp) {
+        self.now = now;
+        let Some(start_up) = self.start_up else { return };
+        let is_up = |made: &Deployment| made.created.checked_add(start_up).is_ok_and(|up| up <= now);
+        if let Some(canary) = self.seen.canary.as_mut().filter(|canary| is_up(canary)) {
+            canary.available_since.get_or_insert(now);
+            canary.unavailable_since = None;
+        }
+        if let Some(target) = self.seen.target.as_mut().filter(|target| is_up(target)) {
+            target.available_since.get_or_insert(now);
+            target.rolled_out = true;
+        }
+    }
+
+    /// Runs until nothing will happen any more without somebody's doing, one turn after another; `watch` sees each.
+    pub(super) fn run(&mut self, mut watch: impl FnMut(&Model)) {
+        for _ in 0..64 {
+            let wake = self.rest();
+            watch(self);
+            let Some(next) = [wake, self.next_start()].into_iter().flatten().min() else {
+                return;
+            };
+            self.pass(next.max(self.now));
+        }
+    }
+}

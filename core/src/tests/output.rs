@@ -1,0 +1,200 @@
+//! A decision as text: one line for each write and for each thing that the status says anew.
+
+use std::fmt::Write;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::input::{self, Input, T0};
+use crate::{
+    api::{GoDuration, KanaryStatus},
+    decision::{Action, Decision},
+    hash,
+    status::{Phase, find},
+};
+
+pub(super) fn text(input: &Input, decision: &Decision) -> String {
+    let mut lines = Vec::new();
+    for action in &decision.actions {
+        lines.push(act(action));
+        if let Action::Create { manifest, .. } = action {
+            show(input, manifest, &mut lines);
+        }
+    }
+    if let Some(status) = &decision.status {
+        status_lines(&input.canary.status, status, input.now, &mut lines);
+        show(input, &serde_json::to_value(status).unwrap(), &mut lines);
+    }
+    if !decision.checks.is_empty() {
+        lines.push(format!("check items {:?}", decision.checks));
+    }
+    lines.extend(decision.wake.map(|wake| format!("wake at {}", relative(wake))));
+    lines.extend(decision.needs.map(|need| format!("read {need:?}")));
+    if lines.is_empty() {
+        lines.push("nothing".to_owned());
+    }
+    let mut text = lines.join("\n");
+    let hash = &input.canary.spec.template_hash;
+    if !hash.is_empty() {
+        text = text.replace(hash, "<hash>");
+    }
+    text.push('\n');
+    text
+}
+
+fn show(input: &Input, value: &Value, lines: &mut Vec<String>) {
+    for path in &input.show {
+        if let Some(found) = value.pointer(path) {
+            let name = path.rsplit('/').next().unwrap_or_default();
+            lines.push(format!("  {name}: {found}").replace("kanary.k8s-operators.dev/", "…/"));
+        }
+    }
+}
+
+fn act(action: &Action) -> String {
+    match action {
+        Action::Create { object, name, .. } => format!("create {} {name}", object.as_str()),
+        Action::ScaleCanary { name, replicas, .. } => format!("scale {name} to {replicas}"),
+        Action::SetTemplate {
+            name,
+            former,
+            template,
+            marker,
+            ..
+        } => format!(
+            "set template of {name} from {} to {}, by {marker}",
+            called(former),
+            called(template)
+        ),
+        Action::HandOver { name, .. } => format!("hand over the fields of {name}"),
+        Action::Adopt { pod, .. } => format!("add an owner to pod {pod}"),
+        Action::Unlabel { pod, labels, .. } => format!("unlabel pod {pod}: {}", labels.join(", ")),
+        Action::Delete { object, name, .. } => format!("delete {} {name}", object.as_str()),
+    }
+}
+
+fn called(template: &Value) -> String {
+    let image = template.pointer("/spec/containers/0/image");
+    let name = template.get("called").or(image).and_then(Value::as_str);
+    name.unwrap_or("?").to_owned()
+}
+
+fn status_lines(former: &KanaryStatus, next: &KanaryStatus, now: Timestamp, lines: &mut Vec<String>) {
+    let (from, to) = (Phase::of(former), Phase::of(next));
+    if from != to {
+        lines.push(format!("phase {} → {}", from.as_str(), to.as_str()));
+    }
+    for condition in &next.conditions {
+        let old = find(former, &condition.type_);
+        if old == Some(condition) {
+            continue;
+        }
+        let mut line = format!("{}={} {}", condition.type_, condition.status, condition.reason);
+        if !condition.message.is_empty() {
+            let _infallible = write!(line, ": {}", times_in(&condition.message));
+        }
+        if condition.last_transition_time.0 != now {
+            let _infallible = write!(line, " (since {})", relative(condition.last_transition_time.0));
+        }
+        lines.push(line);
+    }
+    for old in former.conditions.iter().filter(|old| find(next, &old.type_).is_none()) {
+        lines.push(format!("{} removed", old.type_));
+    }
+    fields(former, next, lines);
+    if former.items != next.items {
+        for item in &next.items {
+            let counts = match (item.good, item.bad, item.errors) {
+                (0, 0, 0) => String::new(),
+                (good, bad, errors) => format!(" ({good} good, {bad} bad, {errors} errors)"),
+            };
+            let reason = item
+                .reason
+                .as_ref()
+                .map_or_else(String::new, |reason| format!(" ({reason})"));
+            let message = Some(&item.message)
+                .filter(|m| !m.is_empty())
+                .map_or(String::new(), |m| format!(": {m}"));
+            lines.push(format!(
+                "item {} {:?}{reason}{counts}{}",
+                item.name,
+                item.state,
+                times_in(&message)
+            ));
+            lines.extend(item.warnings.iter().map(|warning| format!("  warning: {warning}")));
+        }
+    }
+    lines.push(
+        format!("shows {} {}", next.report.status, next.report.duration)
+            .trim_end()
+            .to_owned(),
+    );
+}
+
+/// Fields that changed, times first.
+fn fields(former: &KanaryStatus, next: &KanaryStatus, lines: &mut Vec<String>) {
+    let (former, next) = (
+        serde_json::to_value(former).unwrap(),
+        serde_json::to_value(next).unwrap(),
+    );
+    let shown = [
+        "run",
+        "retry",
+        "currentTraffic",
+        "verdicts",
+        "initialDelay",
+        "validationPeriod",
+        "promotedHash",
+        "startTime",
+        "availableAt",
+        "availableSince",
+        "unavailableFor",
+        "validationStartTime",
+        "deadline",
+        "pausedAt",
+        "resumedAt",
+        "completedAt",
+        "failedTemplates",
+    ];
+    for name in shown {
+        if name == "availableSince" && next[name] == next["availableAt"] {
+            continue;
+        }
+        let line = match (&former[name], &next[name]) {
+            (old, new) if old == new => continue,
+            (_, Value::Null) => format!("{name} removed"),
+            (_, Value::Array(new)) if new.len() > 2 => {
+                format!("{name} {} of them, last {}", new.len(), new[new.len() - 1])
+            }
+            (_, Value::String(hash)) if name == "promotedHash" => format!("{name} of {}", template_of(hash)),
+            (_, Value::String(time)) => format!("{name} {}", times_in(time)),
+            (_, new) => format!("{name} {new}"),
+        };
+        lines.push(line);
+    }
+}
+
+/// The template that has a hash, by the name that cases give it.
+fn template_of(hash: &str) -> &str {
+    let mut names = ["t1", "t2", "t3", "t7"].into_iter();
+    let found = names.find(|name| hash::of(&input::template(name)) == hash);
+    found.unwrap_or(hash)
+}
+
+fn relative(time: Timestamp) -> String {
+    let length = time.duration_since(T0.parse().unwrap());
+    let sign = if length.is_negative() { '-' } else { '+' };
+    format!("{sign}{}", GoDuration(length.unsigned_abs()))
+}
+
+/// Every time in a text, relative to T0.
+fn times_in(text: &str) -> String {
+    let words = text.split(' ').map(|word| {
+        let (bare, rest) = word
+            .strip_suffix([',', ';', '.'])
+            .map_or((word, ""), |bare| (bare, &word[bare.len()..]));
+        bare.parse()
+            .map_or_else(|_| word.to_owned(), |time| relative(time) + rest)
+    });
+    words.collect::<Vec<_>>().join(" ")
+}

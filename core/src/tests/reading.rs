@@ -1,0 +1,82 @@
+//! What the small cluster answers where a decision asks to read it.
+
+use serde_json::Value;
+
+use super::{input::template, model::Model};
+use crate::{
+    decide,
+    decision::{Decision, Need},
+    hash,
+    observation::{Likeness, LiveTarget, Promotion},
+};
+
+impl Model {
+    /// Decides, reads what is needed, and decides again.
+    pub(super) fn decision(&mut self) -> Decision {
+        self.seen.live_target = None;
+        self.seen.former_template = None;
+        self.seen.target_confirmed = false;
+        self.seen.likeness = Likeness::Unasked;
+        let forget = self.seen.target.is_some() || self.canary.spec.paused;
+        self.seen.target_missing_since = self.seen.target_missing_since.filter(|_| !forget);
+        let mut decision = decide(&self.canary, &self.seen, self.now);
+        for _ in 0..6 {
+            let Some(need) = decision.needs else { break };
+            self.provide(need);
+            decision = decide(&self.canary, &self.seen, self.now);
+        }
+        (self.seen.confirmed, self.seen.target_confirmed) = (false, false);
+        decision
+    }
+
+    /// Reads what a decision asked for.
+    fn provide(&mut self, need: Need) {
+        let target = self.seen.target.as_ref();
+        match need {
+            Need::LiveCanary | Need::LiveKanary => self.seen.confirmed = true,
+            Need::Target => self.seen.target_confirmed = true,
+            Need::LivePods => self.seen.pods_confirmed = true,
+            Need::MissingTarget => {
+                self.seen.target_missing_since.get_or_insert(self.now);
+                self.seen.confirmed = target.is_none();
+            }
+            Need::SameTemplate => {
+                let given = called(&self.canary.spec.pod_template());
+                let same = target.filter(|target| target.template_hash == given);
+                self.seen.likeness = same.map_or(Likeness::Other, |_| Likeness::Same);
+                if let Some(target) = same {
+                    self.seen.promotion = Promotion::Done {
+                        at: None,
+                        template_hash: target.template_hash.clone(),
+                    };
+                }
+            }
+            Need::LiveTarget | Need::FormerTemplate => self.read_target(need),
+        }
+    }
+
+    fn read_target(&mut self, need: Need) {
+        let Some(target) = &self.seen.target else { return };
+        self.seen.live_target = Some(LiveTarget {
+            revision: None,
+            created: target.created,
+            created_by: target.created_by.clone(),
+            uid: target.uid.clone(),
+            template: template(&target.template_hash),
+            template_hash: target.template_hash.clone(),
+            annotated: true,
+            promoted_by: target.promoted_by.clone(),
+            was_promoted: false,
+        });
+        if need == Need::FormerTemplate {
+            self.seen.former_template = self.canary.status.target_hash.as_deref().map(template);
+            self.seen.no_former_template = self.seen.former_template.is_none();
+        }
+    }
+}
+
+/// The hash by which the model knows a template.
+pub(super) fn called(template: &Value) -> String {
+    let name = template["called"].as_str();
+    name.map_or_else(|| hash::of(template), str::to_owned)
+}

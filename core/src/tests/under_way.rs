@@ -1,0 +1,82 @@
+//! From nonsense to a run that is under way.
+
+use serde_json::json;
+
+use super::input::{T0, UID, t0, template};
+use crate::{
+    Canary,
+    api::{GoDuration, names::RUN},
+    hash,
+    observation::{Observation, Service, Versions},
+    traffic::own_selector,
+};
+
+/// Puts right whatever would keep a run from being judged, or promoted, now.
+pub(super) fn under_way(canary: &mut Canary, seen: &mut Observation, decided: bool) {
+    let spec = &mut canary.spec;
+    spec.paused = false;
+    spec.schedule = None;
+    let status = &mut canary.status;
+    status.current_hash = Some(spec.template_hash.clone());
+    status.retry = Some(spec.retry);
+    status.current_traffic = Some(spec.traffic_key.clone());
+    status.initial_delay = Some(GoDuration(spec.validation.initial_delay));
+    status.validation_period = Some(GoDuration(spec.validation.period));
+    status.target_hash = Some(hash::of(&template("t1")));
+    status.completed_at = None;
+    let phase = if decided { "Succeeded" } else { "Running" };
+    let condition = json!({"type": phase, "status": "True", "reason": "", "message": "", "lastTransitionTime": T0});
+    status.conditions = vec![serde_json::from_value(condition).unwrap()];
+    status.available_at = Some(t0());
+    status.validation_start_time.get_or_insert(t0());
+    status.deadline.get_or_insert(t0());
+    let run = canary.run(&canary.spec);
+    if let Some(target) = &mut seen.target {
+        (target.owner, target.owner_name) = (None, None);
+        target.labels.clear();
+        target.pod_labels.clear();
+        target.deleting = false;
+        target.created_by = None;
+        target.selector = None;
+        target.template_hash = hash::of(&template("t1"));
+    }
+    if let Some(made) = &mut seen.canary {
+        made.deleting = false;
+        made.versions = Versions::One;
+        made.available_since.get_or_insert(t0());
+        made.owner = Some(UID.to_owned());
+        made.labels.insert(RUN.to_owned(), run);
+    }
+    for owned in [&mut seen.kanary_service, &mut seen.hpa].into_iter().flatten() {
+        owned.owner = Some(UID.to_owned());
+        owned.deleting = false;
+    }
+    traffic_flows(canary, seen);
+    seen.pods.iter_mut().for_each(|pod| pod.edited = false);
+    seen.refusal = None;
+}
+
+/// The requests that the spec asks for reach the canary's pods, and no others.
+fn traffic_flows(canary: &mut Canary, seen: &mut Observation) {
+    seen.kanary_selector = own_selector(canary);
+    seen.services.clear();
+    seen.other_pods.clear();
+    seen.target_is_canary_of = None;
+    let service = Service {
+        name: "svc".to_owned(),
+        selector: [("app".to_owned(), "myapp".to_owned())].into(),
+        ports: vec![json!({"port": 80})],
+        ..Service::default()
+    };
+    let spec = &mut canary.spec;
+    if spec.in_production() {
+        spec.template_spec["template"]["metadata"]["labels"] = json!(service.selector);
+    }
+    for pod in &mut seen.pods {
+        pod.labels.remove("app");
+        if spec.in_production() {
+            pod.labels.extend(service.selector.clone());
+        }
+    }
+    seen.service = Some(service);
+}

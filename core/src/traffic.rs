@@ -1,0 +1,228 @@
+//! Desired objects: the canary, its Service, its autoscaler, and a target that has to be created.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    carried,
+    kanary::{Canary, Spec},
+    labels::Labels,
+    observation::{Deployment, Observation, Service},
+    scale::Scale,
+    validation::Item,
+};
+use crate::api::names::{
+    CHANGE_CAUSE, CREATED_BY, GROUP, IS_KANARY, KANARY_KIND, KANARY_NAME, RUN, SLOT, TARGET_HASH, TRAFFIC, VERSION,
+};
+
+/// Labels of every object that belongs to a run.
+fn identity(canary: &Canary) -> Map<String, Value> {
+    let mut labels = Map::new();
+    labels.insert(IS_KANARY.to_owned(), json!("true"));
+    labels.insert(KANARY_NAME.to_owned(), json!(canary.key.name));
+    labels.insert(KANARY_KIND.to_owned(), json!(canary.key.kind.as_str()));
+    labels
+}
+
+fn metadata(canary: &Canary, name: &str, labels: Labels) -> Value {
+    let mut labels: Map<_, _> = labels.into_iter().map(|(name, value)| (name, json!(value))).collect();
+    labels.extend(identity(canary));
+    labels.insert(SLOT.to_owned(), json!(canary.slot.to_string()));
+    json!({
+        "name": name,
+        "namespace": canary.key.namespace,
+        "labels": labels,
+        "ownerReferences": [{
+            "apiVersion": format!("{GROUP}/{VERSION}"),
+            "kind": canary.key.kind.as_str(),
+            "name": canary.key.name,
+            "uid": canary.uid,
+            "controller": true,
+            "blockOwnerDeletion": true,
+        }],
+    })
+}
+
+fn string_labels(value: Option<&Value>) -> Labels {
+    value
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+        .collect()
+}
+
+/// Labels of the template's pods, as the user wrote them.
+#[must_use]
+pub fn template_labels(spec: &Spec) -> Labels {
+    string_labels(spec.template_spec.pointer("/template/metadata/labels"))
+}
+
+/// Labels of the template that the canary's pods carry as well.
+///
+/// The target's own selector is left out, because autoscalers and disruption budgets of the target use it too. Behind the
+/// production Service a canary keeps what that Service selects by; any other canary carries nothing that would bring
+/// traffic to it from a Service of the namespace.
+fn kept_labels(spec: &Spec, seen: &Observation, target: &Deployment) -> Labels {
+    let mut pod = template_labels(spec);
+    let production = seen.service.as_ref().filter(|_| spec.in_production());
+    let is_needed = |name: &String| production.is_some_and(|service| service.selector.contains_key(name));
+    if let Some(selector) = &target.selector
+        && selector.selector.matches(&pod)
+    {
+        pod.retain(|name, _| !selector.keys.contains(name) || is_needed(name));
+    }
+    if production.is_none() {
+        let before = pod.clone();
+        let services = seen.services.iter().chain(&seen.service);
+        for service in services.filter(|service| service.selects(&before)) {
+            pod.retain(|name, _| !service.selector.contains_key(name));
+        }
+    }
+    pod
+}
+
+/// The target's selector as users know it, if it selects the canary's pods too.
+#[must_use]
+pub fn shared_selector<'a>(spec: &Spec, seen: &Observation, target: &'a Deployment) -> Option<&'a str> {
+    let selector = target.selector.as_ref()?;
+    let shared = selector.selector.matches(&kept_labels(spec, seen, target));
+    shared.then_some(selector.shown.as_str())
+}
+
+/// Labels of the canary's pods.
+fn pod_labels(canary: &Canary, spec: &Spec, seen: &Observation, target: &Deployment) -> Labels {
+    let mut pod = kept_labels(spec, seen, target);
+    pod.insert(IS_KANARY.to_owned(), "true".to_owned());
+    pod.insert(KANARY_NAME.to_owned(), canary.key.name.clone());
+    pod.insert(KANARY_KIND.to_owned(), canary.key.kind.as_str().to_owned());
+    pod.insert(RUN.to_owned(), canary.run(spec));
+    pod.insert(SLOT.to_owned(), canary.slot.to_string());
+    pod
+}
+
+/// Labels of the canary Deployment beside Kanary's own: the template's and the target's, because policies may ask for them.
+/// None by which a labelWatch item would fail the canary.
+fn carried_labels(spec: &Spec, target: &Deployment) -> Labels {
+    let mut labels = carried::of(&target.labels);
+    labels.extend(carried::of(&string_labels(spec.template_metadata.get("labels"))));
+    for item in &spec.validation.items {
+        let Item::LabelWatch {
+            deployment: Some(selector),
+            ..
+        } = item
+        else {
+            continue;
+        };
+        if selector.matches(&labels) {
+            labels.retain(|name, _| !selector.keys().contains(name));
+        }
+    }
+    labels
+}
+
+fn carried_annotations(spec: &Spec, target: &Deployment) -> Labels {
+    let mut annotations = target.annotations.clone();
+    annotations.extend(carried::of(&string_labels(spec.template_metadata.get("annotations"))));
+    annotations
+}
+
+/// What the canary's own Service selects by.
+#[must_use]
+pub fn own_selector(canary: &Canary) -> Labels {
+    string_labels(Some(&Value::Object(identity(canary))))
+}
+
+/// The canary: the template's Deployment under the canary's name, with a selector that is only its own.
+#[must_use]
+pub fn canary_deployment(canary: &Canary, spec: &Spec, seen: &Observation, target: &Deployment) -> Value {
+    let mut deployment = spec.template_spec.clone();
+    let mut own = identity(canary);
+    own.insert(RUN.to_owned(), json!(canary.run(spec)));
+    if let Some(fields) = deployment.as_object_mut() {
+        fields.insert("replicas".to_owned(), json!(spec.scale.initial(target.replicas)));
+        fields.insert("selector".to_owned(), json!({"matchLabels": own}));
+        // A canary is never rolled over, and "available" is to mean all of it: with the user's `maxUnavailable` a single
+        // pod that never starts could count as available.
+        let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}});
+        fields.insert("strategy".to_owned(), strategy);
+        fields.remove("paused");
+        let pod_labels = json!(pod_labels(canary, spec, seen, target));
+        if let Some(pod) = fields.get_mut("template").and_then(Value::as_object_mut) {
+            let metadata = pod.entry("metadata").or_insert_with(|| json!({}));
+            if let Some(metadata) = metadata.as_object_mut() {
+                metadata.insert("labels".to_owned(), pod_labels);
+            }
+        }
+    }
+    let mut labels = carried_labels(spec, target);
+    labels.insert(RUN.to_owned(), canary.run(spec));
+    let mut metadata = metadata(canary, &spec.canary, labels);
+    // A canary that is made again within a run keeps the hash that the run started with.
+    let target_hash = canary.status.target_hash.as_ref().unwrap_or(&target.template_hash);
+    let mut annotations = carried_annotations(spec, target);
+    annotations.insert(TARGET_HASH.to_owned(), target_hash.clone());
+    if let Some(fields) = metadata.as_object_mut() {
+        if let Some(traffic) = canary.traffic_of_run(spec) {
+            annotations.insert(TRAFFIC.to_owned(), traffic.to_owned());
+        }
+        fields.insert("annotations".to_owned(), json!(annotations));
+    }
+    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": deployment})
+}
+
+/// The canary's own Service: the production Service's ports, the canary's pods.
+#[must_use]
+pub fn kanary_service(canary: &Canary, name: &str, production: &Service) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(canary, name, Labels::new()),
+        "spec": {"type": "ClusterIP", "ports": production.ports, "selector": identity(canary)},
+    })
+}
+
+/// The canary's autoscaler, if it scales by one.
+#[must_use]
+pub fn autoscaler(canary: &Canary, spec: &Spec, target: &Deployment) -> Option<Value> {
+    let Scale::Hpa { spec: hpa, .. } = &spec.scale else {
+        return None;
+    };
+    let mut hpa = hpa.clone();
+    if let Some(fields) = hpa.as_object_mut() {
+        fields.insert(
+            "scaleTargetRef".to_owned(),
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": spec.canary}),
+        );
+    }
+    Some(json!({
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": metadata(canary, &spec.canary, carried_labels(spec, target)),
+        "spec": hpa,
+    }))
+}
+
+/// A target that does not exist yet: the user's template, owned by nobody, so that it outlives the Kanary.
+#[must_use]
+pub fn target_deployment(canary: &Canary, spec: &Spec) -> Value {
+    let mut annotations = string_labels(spec.template_metadata.get("annotations"));
+    annotations.insert(CREATED_BY.to_owned(), canary.marker(spec));
+    annotations.insert(CHANGE_CAUSE.to_owned(), format!("created by {}", canary.key));
+    let mut deployment = spec.template_spec.clone();
+    if let Some(fields) = deployment.as_object_mut()
+        && !fields.contains_key("selector")
+    {
+        fields.insert("selector".to_owned(), json!({"matchLabels": template_labels(spec)}));
+    }
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": spec.target,
+            "namespace": canary.key.namespace,
+            "labels": string_labels(spec.template_metadata.get("labels")),
+            "annotations": annotations,
+        },
+        "spec": deployment,
+    })
+}

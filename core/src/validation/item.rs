@@ -1,0 +1,220 @@
+//! From items and their tallies to the run's verdict.
+
+use jiff::Timestamp;
+
+use super::{Item, Tally, measured, waiting};
+use crate::{
+    api::{AfterDeadline, ItemState, ItemStatus, Word, names::RUN},
+    kanary::Spec,
+    labels::Selector,
+    observation::Observation,
+};
+
+/// What one item says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// Nothing against the canary, and all that the item asks for before the deadline is there.
+    Agrees,
+    /// Nothing against the canary, but not enough for it either.
+    Waits {
+        /// One CamelCase word.
+        reason: &'static str,
+        /// A sentence.
+        message: String,
+    },
+    /// The canary is bad.
+    Bad {
+        /// One CamelCase word.
+        reason: &'static str,
+        /// A sentence with the number and the object that decided.
+        message: String,
+    },
+}
+
+/// What all items say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// The verdict of each item, in their order.
+    pub verdicts: Vec<Verdict>,
+    /// What was found of each item; [`Judgement::settle`] says what of it is told.
+    pub items: Vec<ItemStatus>,
+    /// A manual item says valid and every other item agrees so far.
+    pub valid_early: bool,
+    /// For each item the measurements with data in a row.
+    pub(super) answers: Vec<u32>,
+}
+
+impl Judgement {
+    /// The first item that fails the run.
+    #[must_use]
+    pub fn bad(&self) -> Option<(&'static str, &str)> {
+        self.verdicts.iter().find_map(|verdict| match verdict {
+            Verdict::Bad { reason, message } => Some((*reason, message.as_str())),
+            _ => None,
+        })
+    }
+
+    /// Whether every item agrees.
+    #[must_use]
+    pub fn all_agree(&self) -> bool {
+        self.verdicts.iter().all(|verdict| *verdict == Verdict::Agrees)
+    }
+}
+
+/// When the judging starts and ends; `None` while the canary is not available.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Window {
+    /// Start of the validation.
+    pub start: Timestamp,
+    /// The deadline.
+    pub deadline: Timestamp,
+}
+
+/// Judges every item at `now`. Before the window opens only a person's word counts.
+#[must_use]
+pub fn judge(spec: &Spec, seen: &Observation, window: Option<Window>, now: Timestamp) -> Judgement {
+    let open = window.filter(|window| window.start <= now);
+    let past = open.is_some_and(|window| window.deadline <= now);
+    let untold = Tally::default();
+    let mut judgement = Judgement {
+        verdicts: Vec::new(),
+        items: Vec::new(),
+        valid_early: false,
+        answers: Vec::new(),
+    };
+    let mut word_given = false;
+    for (index, item) in spec.validation.items.iter().enumerate() {
+        let name = format!("{}[{index}]", item.kind());
+        let tally = seen.tallies.get(index).unwrap_or(&untold).known_at(now);
+        let verdict = match item {
+            Item::Manual {
+                after_deadline,
+                status,
+                ignored,
+            } => {
+                word_given |= *status == Some(Word::Valid);
+                let verdict = manual(&name, *after_deadline, *status, past);
+                ignored.map_or(verdict.clone(), |word| with_ignored(verdict, word))
+            }
+            Item::LabelWatch { pods, deployment } => {
+                let verdict = label_watch(&name, pods.as_ref(), deployment.as_ref(), seen);
+                if open.is_some() { verdict } else { not_yet(verdict) }
+            }
+            Item::PromQl(query) => measured::judge(&name, query, &tally, open, now, &seen.pods),
+            Item::Unreadable(_) => Verdict::Waits {
+                reason: "InvalidSpec",
+                message: format!("{name}: cannot be judged as it is written"),
+            },
+        };
+        let warnings = match item {
+            Item::PromQl(query) => query.hints(spec.validation.initial_delay),
+            _ => Vec::new(),
+        };
+        judgement.items.push(ItemStatus {
+            warnings,
+            ..item_status(name, item, &tally, &verdict)
+        });
+        judgement.verdicts.push(verdict);
+        judgement.answers.push(tally.answers);
+    }
+    judgement.valid_early = word_given && judgement.all_agree();
+    judgement
+}
+
+fn item_status(name: String, item: &Item, tally: &Tally, verdict: &Verdict) -> ItemStatus {
+    let said = match verdict {
+        Verdict::Agrees => "",
+        Verdict::Waits { message, .. } | Verdict::Bad { message, .. } => message,
+    };
+    let reason = waiting::told(verdict);
+    let last = tally.last.as_ref();
+    let (id, state, message) = match (item, verdict) {
+        (Item::PromQl(query), _) => {
+            let told = said.strip_prefix(&name).and_then(|said| said.strip_prefix(": "));
+            let message = told.filter(|_| reason.is_some());
+            let message = message.or(last.map(|sample| sample.message.as_str()));
+            (Some(query.id.clone()), tally.state(query), message.unwrap_or_default())
+        }
+        (_, Verdict::Agrees) => (None, ItemState::Good, said),
+        (_, Verdict::Waits { .. }) => (None, ItemState::Pending, said),
+        (_, Verdict::Bad { .. }) => (None, ItemState::Bad, said),
+    };
+    ItemStatus {
+        id,
+        state,
+        reason: reason.map(str::to_owned),
+        last_value: last.and_then(|sample| sample.value),
+        last_check: tally.last_check,
+        good: tally.good,
+        bad: tally.bad,
+        errors: tally.errors,
+        message: message.to_owned(),
+        warnings: Vec::new(),
+        name,
+    }
+}
+
+fn manual(name: &str, after: AfterDeadline, status: Option<Word>, past: bool) -> Verdict {
+    let waits = |message: String| Verdict::Waits {
+        reason: waiting::WAITING_FOR_MANUAL,
+        message,
+    };
+    match (status, after) {
+        (Some(Word::Valid), _) => Verdict::Agrees,
+        (Some(Word::Invalid), _) => Verdict::Bad {
+            reason: "ManualInvalid",
+            message: format!("{name}: status is invalid"),
+        },
+        (None, AfterDeadline::Valid) if past => Verdict::Agrees,
+        (None, AfterDeadline::Invalid) if past => Verdict::Bad {
+            reason: "ManualInvalid",
+            message: format!("{name}: no status was set before the deadline, and statusAfterDeadline is invalid"),
+        },
+        (None, AfterDeadline::None) => waits(format!("{name}: waits for a person to set status to valid or invalid")),
+        (None, _) => waits(format!("{name}: waits for a status or the deadline")),
+    }
+}
+
+/// Says of a manual item that waits, why the word that is there is not heard.
+fn with_ignored(verdict: Verdict, word: Word) -> Verdict {
+    match verdict {
+        Verdict::Waits { reason, message } => Verdict::Waits {
+            reason,
+            message: format!("{message} (status {word} is from an earlier run and does not count)"),
+        },
+        other => other,
+    }
+}
+
+fn label_watch(name: &str, pods: Option<&Selector>, deployment: Option<&Selector>, seen: &Observation) -> Verdict {
+    let bad = |object: String, selector: &Selector| Verdict::Bad {
+        reason: "LabelMatched",
+        message: format!("{name}: {object} has labels that match {selector}"),
+    };
+    if let (Some(selector), Some(canary)) = (deployment, &seen.canary)
+        && selector.matches(&canary.labels)
+    {
+        return bad("the canary Deployment".to_owned(), selector);
+    }
+    let pod = pods.and_then(|selector| {
+        // A pod that somebody took out of its ReplicaSet, to look at it, ran the template all the same.
+        let run = seen.canary.as_ref().and_then(|canary| canary.labels.get(RUN));
+        let set_aside = seen.other_pods.iter();
+        let set_aside = set_aside.filter(|pod| run.is_some() && pod.labels.get(RUN) == run);
+        let pod = seen
+            .pods
+            .iter()
+            .chain(set_aside)
+            .find(|pod| selector.matches(&pod.labels))?;
+        Some(bad(format!("pod {}", pod.name), selector))
+    });
+    pod.unwrap_or(Verdict::Agrees)
+}
+
+/// Before the window opens a match does not fail the run, but it does not speak for the canary either.
+fn not_yet(verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Bad { reason, message } => Verdict::Waits { reason, message },
+        other => other,
+    }
+}

@@ -1,0 +1,142 @@
+//! From the tally of a `promQL` item to what it says.
+
+use jiff::Timestamp;
+
+use super::{Outcome, Tally, Verdict, Window, promql::PromQl, waiting};
+use crate::{api::OnNoData, counted, observation::Pod};
+
+/// What an item says once the window is open, or before; `pods` are the canary's.
+pub(super) fn judge(
+    name: &str,
+    query: &PromQl,
+    tally: &Tally,
+    open: Option<Window>,
+    now: Timestamp,
+    pods: &[Pod],
+) -> Verdict {
+    if tally.bad > query.failure_limit {
+        let tolerated = match query.failure_limit {
+            0 => String::new(),
+            limit => format!(" ({}, {limit} tolerated)", counted(tally.bad, "bad measurement")),
+        };
+        return Verdict::Bad {
+            reason: "PromQLFailed",
+            message: format!("{name}: {}{tolerated}", last(tally)),
+        };
+    }
+    if tally
+        .last
+        .as_ref()
+        .is_some_and(|sample| sample.outcome == Outcome::Invalid)
+    {
+        return waits(waiting::QUERY_INVALID, name, last(tally));
+    }
+    if tally.errors >= query.error_limit {
+        let number = match tally.errors {
+            1 => "the last query".to_owned(),
+            errors => format!("{errors} queries in a row"),
+        };
+        let message = format!("{number} could not be answered: {}", last(tally));
+        return waits(waiting::INCONCLUSIVE, name, &message);
+    }
+    if let Some(window) = open.filter(|window| window.deadline <= now) {
+        let is_late = window.deadline.checked_add(waiting::PATIENCE).is_ok_and(|by| by <= now);
+        return at_deadline(name, query, tally, window, pods, is_late);
+    }
+    // Before the deadline "agrees so far" is the last measurement and enough of them.
+    let passed = tally
+        .last
+        .as_ref()
+        .is_some_and(|sample| sample.outcome == Outcome::Pass);
+    if passed && tally.good >= query.min_samples {
+        return agrees(name, tally, pods);
+    }
+    waits(waiting::MEASURING, name, "waits for measurements")
+}
+
+/// Success needs enough good measurements, and one at or after the deadline among them.
+fn at_deadline(name: &str, query: &PromQl, tally: &Tally, window: Window, pods: &[Pod], is_late: bool) -> Verdict {
+    let (good, needed) = (tally.good, query.min_samples);
+    let outcome = tally.outcome_since(window.deadline);
+    if let (OnNoData::Fail, Some(outcome)) = (query.on_no_data, outcome)
+        && let Some(message) = fails_without_data(query, tally, window, outcome)
+    {
+        return Verdict::Bad {
+            reason: waiting::NO_DATA,
+            message: format!("{name}: {message}"),
+        };
+    }
+    match outcome {
+        Some(Outcome::Pass) if good >= needed => agrees(name, tally, pods),
+        Some(Outcome::Pass) => {
+            let good = counted(good, "good measurement");
+            let message = format!("{good} at the deadline, {needed} needed: goes on measuring");
+            waits(waiting::TOO_FEW_SAMPLES, name, &message)
+        }
+        // Neither success nor failure, but somebody should know.
+        Some(Outcome::NoData) => {
+            let message = format!(
+                "no data at the deadline: {} ({} so far, {needed} needed)",
+                last(tally),
+                counted(good, "good measurement")
+            );
+            waits(waiting::NO_DATA, name, &message)
+        }
+        Some(Outcome::Fail) => {
+            let message = format!("waits for a good measurement after the deadline: {}", last(tally));
+            waits(waiting::LAST_MEASUREMENT_BAD, name, &message)
+        }
+        // The next one may be answered before anybody could read that this one was not.
+        Some(Outcome::Error | Outcome::Invalid) if is_late => {
+            let message = format!("the measurement after the deadline could not be made: {}", last(tally));
+            waits(waiting::NOT_ANSWERED, name, &message)
+        }
+        Some(Outcome::Error | Outcome::Invalid) | None => {
+            waits(waiting::MEASURING, name, "waits for the measurement at the deadline")
+        }
+    }
+}
+
+/// Why missing data fails the run. It has to be Prometheus that says so: an answer that is slow, or does not come, is no
+/// measurement without data.
+fn fails_without_data(query: &PromQl, tally: &Tally, window: Window, outcome: Outcome) -> Option<String> {
+    let (good, needed) = (tally.good, query.min_samples);
+    let answered = matches!(outcome, Outcome::Pass | Outcome::NoData);
+    if answered && tally.lacks_data(query, window) {
+        let why = match outcome {
+            Outcome::NoData => last(tally).to_owned(),
+            _ => format!("{} had no data", counted(tally.empty, "measurement")),
+        };
+        let good = counted(good, "good measurement");
+        return Some(format!(
+            "{why} ({good} at the deadline, {needed} needed, and onNoData is fail)"
+        ));
+    }
+    (outcome == Outcome::NoData && tally.silence >= query.error_limit).then(|| {
+        let (last, silence) = (last(tally), counted(tally.silence, "measurement"));
+        format!("{last} ({silence} in a row without data, and onNoData is fail)")
+    })
+}
+
+/// A measurement speaks for the pods that were ready when it was made.
+fn agrees(name: &str, tally: &Tally, pods: &[Pod]) -> Verdict {
+    let is_new = |pod: &&Pod| pod.ready && !tally.pods.contains(&pod.name);
+    match pods.iter().find(is_new) {
+        None => Verdict::Agrees,
+        Some(pod) => {
+            let message = format!("pod {} became ready after the last measurement", pod.name);
+            waits(waiting::MEASURING, name, &message)
+        }
+    }
+}
+
+fn last(tally: &Tally) -> &str {
+    tally.last.as_ref().map_or("not measured yet", |sample| &sample.message)
+}
+
+fn waits(reason: &'static str, name: &str, message: &str) -> Verdict {
+    Verdict::Waits {
+        reason,
+        message: format!("{name}: {message}"),
+    }
+}

@@ -1,0 +1,231 @@
+//! `spec.validation`, parsed: items that can be judged, or a sentence on what is wrong.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::{Validation, fitting, promql::PromQl};
+use crate::{
+    api::{AfterDeadline, GoDuration, LabelMatch, ManualItem, ValidationItem, ValidationSpec, Word, names},
+    counted,
+    kanary::Invalid,
+    labels::Selector,
+};
+
+/// What is shorter is no time in which anybody could object.
+const SHORTEST_PERIOD: Duration = Duration::from_secs(1);
+
+/// What a validation item is, once parsed.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// A person's word.
+    Manual {
+        /// What it comes to without a word at the deadline.
+        after_deadline: AfterDeadline,
+        /// The word.
+        status: Option<Word>,
+        /// One that is in the spec and does not count, because it is from an earlier run.
+        ignored: Option<Word>,
+    },
+    /// Labels that fail the run.
+    LabelWatch {
+        /// On a canary pod.
+        pods: Option<Selector>,
+        /// On the canary Deployment.
+        deployment: Option<Selector>,
+    },
+    /// A Prometheus query.
+    PromQl(Box<PromQl>),
+    /// One that cannot be read: it keeps its place, and agrees to nothing.
+    Unreadable(&'static str),
+}
+
+impl Validation {
+    /// Whether a query names the production Service.
+    pub(crate) fn needs_service(&self) -> bool {
+        self.items
+            .iter()
+            .any(|item| matches!(item, Item::PromQl(query) if query.needs_service()))
+    }
+
+    /// Fills in the defaults, and notes what cannot be judged. `unreadable` are the places of items that could not be read at
+    /// all, which is noted already.
+    pub fn parse(spec: ValidationSpec, unreadable: &BTreeSet<usize>, problems: &mut Vec<Invalid>) -> Self {
+        if spec.manual.is_some() || spec.label_watch.is_some() || spec.prom_ql.is_some() {
+            problems.push(Invalid::spec(
+                "manual, labelWatch and promQL are entries of a list: write them under spec.validation.items, each after \
+                 a dash",
+            ));
+        }
+        let seconds = |duration: Option<GoDuration>, default| {
+            duration.map_or(Duration::from_secs(default), |duration| duration.0)
+        };
+        let shortest = Duration::from_millis(100);
+        let interval = seconds(spec.max_interval_period, 20);
+        if interval < shortest {
+            problems.push(Invalid::spec(
+                "spec.validation.maxIntervalPeriod is shorter than 100ms: raise it",
+            ));
+        }
+        let interval = interval.max(shortest);
+        let period = seconds(spec.validation_period, 900);
+        let items = spec.items.filter(|items| !items.is_empty()).unwrap_or_else(|| {
+            vec![ValidationItem {
+                manual: Some(ManualItem::default()),
+                ..Default::default()
+            }]
+        });
+        let mut parse = |(index, item): (usize, ValidationItem)| {
+            let kind = kind(&item);
+            if unreadable.contains(&index) {
+                return Item::Unreadable(kind);
+            }
+            let item = Item::parse(index, item, interval).unwrap_or_else(|invalid| {
+                problems.push(invalid);
+                Item::Unreadable(kind)
+            });
+            // It is measured all the same, and still fails a canary that is being judged.
+            if let Item::PromQl(query) = &item {
+                let counts = check_counts(query, period).map_err(|why| refused(index, &format!(".promQL.{why}")));
+                problems.extend(counts.err());
+            }
+            item
+        };
+        let validation = Self {
+            initial_delay: seconds(spec.initial_delay, 0),
+            period,
+            items: items.into_iter().enumerate().map(&mut parse).collect(),
+        };
+        problems.extend(validation.unopposed());
+        validation
+    }
+
+    /// Why nothing could ever speak against the canary: no time is left for it.
+    fn unopposed(&self) -> Option<Invalid> {
+        if self.period >= SHORTEST_PERIOD {
+            return None;
+        }
+        let can_object = |item: &Item| match item {
+            Item::LabelWatch { .. } => false,
+            // A person may object before the validation starts.
+            Item::Manual { after_deadline, .. } => {
+                *after_deadline != AfterDeadline::Valid || self.initial_delay >= SHORTEST_PERIOD
+            }
+            Item::PromQl(_) | Item::Unreadable(_) => true,
+        };
+        if self.items.iter().any(can_object) {
+            return None;
+        }
+        Some(Invalid::spec(format!(
+            "spec.validation.validationPeriod is {}, so nothing could fail the canary: a labelWatch item is judged during the \
+             validation period only, and a manual item with statusAfterDeadline valid is good at its end; raise \
+             validationPeriod to {} or more, or add a promQL item or a manual item that waits for a person",
+            GoDuration(self.period),
+            GoDuration(SHORTEST_PERIOD)
+        )))
+    }
+}
+
+/// What the item counts has to be reached, and exceeded, by the measurements until the deadline.
+fn check_counts(query: &PromQl, period: Duration) -> Result<(), String> {
+    let fit = fitting(period, query.interval);
+    let (fits, them) = if fit == 1 { ("fits", "it") } else { ("fit", "them") };
+    let why = format!(
+        "until the deadline {} {fits} (validationPeriod {}, interval {})",
+        counted(fit, "measurement"),
+        GoDuration(period),
+        GoDuration(query.interval)
+    );
+    if u64::from(query.min_samples) > fit {
+        return Err(format!(
+            "minSamples {} can't be reached: {why}; lower minSamples to {fit}, or the interval, or raise validationPeriod",
+            query.min_samples
+        ));
+    }
+    if u64::from(query.failure_limit) >= fit {
+        return Err(format!(
+            "failureLimit {} can't be exceeded, so the item could not fail: {why}, and all of {them} may be bad; lower \
+             failureLimit to {}, or the interval, or raise validationPeriod",
+            query.failure_limit,
+            fit.saturating_sub(1)
+        ));
+    }
+    Ok(())
+}
+
+fn refused(index: usize, message: &str) -> Invalid {
+    Invalid::spec(format!("spec.validation.items[{index}]{message}"))
+}
+
+/// The name of the one field that is set, as far as there is one.
+fn kind(item: &ValidationItem) -> &'static str {
+    if item.manual.is_some() {
+        "manual"
+    } else if item.label_watch.is_some() {
+        "labelWatch"
+    } else if item.prom_ql.is_some() {
+        "promQL"
+    } else if item.metric.is_some() {
+        "metric"
+    } else {
+        "item"
+    }
+}
+
+/// Kanary knows its objects by its own labels: one with another value of them is not among those that are looked at.
+fn watched(labels: LabelMatch) -> Result<Selector, String> {
+    let selector = Selector::parse(labels)?;
+    match selector.keys().iter().find(|key| names::is_reserved(key)) {
+        None => Ok(selector),
+        Some(key) => Err(format!(
+            "{key} is Kanary's own label, which never tells a bad canary from a good one: watch a label that your alerting sets, like \
+             `validation: \"failed\"`"
+        )),
+    }
+}
+
+impl Item {
+    fn parse(index: usize, item: ValidationItem, interval: Duration) -> Result<Self, Invalid> {
+        let at = |message: String| refused(index, &message);
+        match (item.manual, item.label_watch, item.prom_ql, item.metric) {
+            (Some(manual), None, None, None) => Ok(Self::Manual {
+                after_deadline: manual.status_after_deadline.unwrap_or_default(),
+                status: manual.status,
+                ignored: None,
+            }),
+            (None, Some(watch), None, None) => {
+                let selector = |labels: Option<LabelMatch>, field: &str| {
+                    let parse = |labels| watched(labels).map_err(|e| at(format!(".labelWatch.{field}: {e}")));
+                    labels.map(parse).transpose()
+                };
+                let pods = selector(watch.pod_invalidation_labels, "podInvalidationLabels")?;
+                let deployment = selector(watch.deployment_invalidation_labels, "deploymentInvalidationLabels")?;
+                if pods.is_none() && deployment.is_none() {
+                    return Err(at(
+                        ".labelWatch needs podInvalidationLabels or deploymentInvalidationLabels".to_owned(),
+                    ));
+                }
+                Ok(Self::LabelWatch { pods, deployment })
+            }
+            (None, None, Some(query), None) => {
+                let query = PromQl::parse(&query, interval).map_err(|e| at(format!(".promQL: {e}")))?;
+                Ok(Self::PromQl(Box::new(query)))
+            }
+            (None, None, None, Some(_)) => Err(Invalid::unsupported(format!(
+                "spec.validation.items[{index}].metric is not there yet: use manual, labelWatch or promQL"
+            ))),
+            _ => Err(at(
+                " is not exactly one of manual, labelWatch and promQL: split it into several items".to_owned(),
+            )),
+        }
+    }
+
+    /// `manual`, `labelWatch` or `promQL`; of an item that cannot be read, what it seems to be.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Manual { .. } => "manual",
+            Self::LabelWatch { .. } => "labelWatch",
+            Self::PromQl(_) => "promQL",
+            Self::Unreadable(kind) => kind,
+        }
+    }
+}

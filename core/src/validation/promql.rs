@@ -1,0 +1,156 @@
+//! PromQL items: a query, whom it is put to, and what the answer comes to.
+
+mod criterion;
+mod endpoint;
+mod evidence;
+mod grade;
+mod hints;
+mod judge;
+mod number;
+mod quotient;
+mod scan;
+mod template;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+pub use endpoint::Endpoint;
+pub use template::Vars;
+
+use serde_json::json;
+
+use self::{criterion::Criterion, evidence::Evidence, hints::Hints, scan::scan, template::Template};
+use super::{Answer, Sample};
+use crate::{
+    api::{OnNoData, PromQlItem},
+    hash,
+};
+
+/// No check is more frequent than this.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A valid PromQL item, with its defaults filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PromQl {
+    /// A hash of what is asked and of what is good: counts of measurements belong to it. How much is tolerated, and how
+    /// often it is asked, is not part of it.
+    pub id: String,
+    /// Where the query is put.
+    pub endpoint: Endpoint,
+    /// Bad measurements that are tolerated in the whole run.
+    pub failure_limit: u32,
+    /// Queries in a row that could not be answered before the item is inconclusive. At least 1.
+    pub error_limit: u32,
+    /// Good measurements that success needs. At least 1.
+    pub min_samples: u32,
+    /// Time between two checks.
+    pub interval: Duration,
+    /// What happens at the deadline with too few good measurements.
+    pub on_no_data: OnNoData,
+    query: Template,
+    evidence: Option<Evidence>,
+    pod_key: String,
+    all_pods: bool,
+    criterion: Criterion,
+    hints: Hints,
+}
+
+impl PromQl {
+    /// Reads an item. `max_interval` is the longest time between two checks, and the default.
+    ///
+    /// # Errors
+    ///
+    /// Names the field that is wrong, relative to the item, and how to mend it.
+    pub fn parse(item: &PromQlItem, max_interval: Duration) -> Result<Self, String> {
+        let interval = item.interval.map_or(max_interval, |interval| interval.0);
+        if interval < SHORTEST_INTERVAL {
+            return Err("interval is shorter than 100ms: raise it".to_owned());
+        }
+        let endpoint = Endpoint::parse(item)?;
+        let criterion = Criterion::parse(item)?;
+        let pod_key = present(item.pod_name_key.as_ref()).unwrap_or("pod").to_owned();
+        let all_pods = item.all_pods_query.unwrap_or(false);
+        let query = Template::parse("query", &item.query)?;
+        let scan = scan(&item.query)?;
+        let own = present(item.evidence_query.as_ref());
+        let evidence = match (criterion.is_about_presence(), own) {
+            (true, own) => Some(Evidence::parse(own, &item.query, &scan, &pod_key)?),
+            (false, None) => None,
+            (false, Some(_)) => return Err("evidenceQuery is for noResult only: remove it".to_owned()),
+        };
+        let finds_nan = evidence.as_ref().is_some_and(Evidence::finds_nan);
+        // Who asks may change: Secrets are renewed. A header may name the tenant that is asked about.
+        let headers = endpoint.auth.as_ref().and_then(|auth| auth.headers.as_ref());
+        let id = hash::of(&json!({
+            "url": endpoint.url, "headers": headers, "query": item.query, "evidence": own, "podKey": pod_key,
+            "allPods": all_pods, "criterion": criterion.identity(),
+        }));
+        Ok(Self {
+            id,
+            endpoint,
+            failure_limit: item.failure_limit.unwrap_or(0),
+            error_limit: at_least_one("consecutiveErrorLimit", item.consecutive_error_limit, 4)?,
+            min_samples: at_least_one("minSamples", item.min_samples, 1)?,
+            interval: interval.min(max_interval),
+            on_no_data: item.on_no_data.unwrap_or_default(),
+            hints: Hints::of(&scan, &criterion, finds_nan, all_pods),
+            query,
+            evidence,
+            pod_key,
+            all_pods,
+            criterion,
+        })
+    }
+
+    /// The query with its variables filled in.
+    #[must_use]
+    pub fn render(&self, vars: &Vars<'_>) -> String {
+        self.query.render(vars)
+    }
+
+    /// The query for evidence with its variables filled in, if the item needs evidence.
+    #[must_use]
+    pub fn render_evidence(&self, vars: &Vars<'_>) -> Option<String> {
+        self.evidence.as_ref().map(|evidence| evidence.query.render(vars))
+    }
+
+    /// Whether a query uses `{{ service.name }}`, which a Kanary without `serviceName` can't fill in.
+    #[must_use]
+    pub fn needs_service(&self) -> bool {
+        let evidence = self.evidence.as_ref().map(|evidence| &evidence.query);
+        evidence.into_iter().chain([&self.query]).any(Template::uses_service)
+    }
+
+    /// What the query itself shows that its author may not have meant: sentences for the user.
+    #[must_use]
+    pub fn hints(&self, initial_delay: Duration) -> Vec<String> {
+        self.hints.told(self.interval, initial_delay)
+    }
+
+    /// Whether `answer` passes if there is evidence that Prometheus knows the pods, so that it has to be asked for.
+    #[must_use]
+    pub fn wants_evidence(&self, answer: &Answer, ready_pods: &[&str]) -> bool {
+        judge::wants_evidence(self, answer, ready_pods)
+    }
+
+    /// What `answer` says about the canary whose ready pods are `ready_pods`. Only finite numbers that meet the criterion
+    /// pass, for every one of these pods, or, for `noResult`, the absence of series with `evidence`.
+    #[must_use]
+    pub fn judge(&self, answer: &Answer, evidence: Option<&Answer>, ready_pods: &[&str]) -> Sample {
+        judge::judge(self, answer, evidence, ready_pods)
+    }
+}
+
+/// The text of an optional field; an empty one counts as absent.
+fn present(text: Option<&String>) -> Option<&str> {
+    text.map(String::as_str).filter(|text| !text.is_empty())
+}
+
+fn at_least_one(field: &str, value: Option<u32>, default: u32) -> Result<u32, String> {
+    match value.unwrap_or(default) {
+        0 => Err(format!("{field} is 0: raise it to 1 or more")),
+        value => Ok(value),
+    }
+}

@@ -1,0 +1,281 @@
+//! `noResult`: the absence of evidence is no proof.
+
+use super::{Answer, Error, Fail, NoData, PODS, Pass, PromQl, Vars, check, item, parse, shown, vector};
+use crate::validation::Outcome::{self, Invalid};
+
+fn with_evidence(item: &PromQl, table: &[(&Answer, Outcome, &str)]) {
+    for (evidence, outcome, message) in table {
+        let sample = item.judge(&vector(&[]), Some(evidence), &PODS);
+        assert_eq!(shown(&sample), (*outcome, *message), "{evidence:?}");
+    }
+}
+
+#[test]
+fn any_series_is_bad_where_none_is_due() {
+    let others = "the series name only other pods by the label `pod`, like stable-1: if another label names the pod, set \
+                  podNamekey to it; otherwise select the canary's series, as in pod=~\"{{ pods }}\"";
+    check(
+        &item("noResult: {}"),
+        &[
+            (
+                &[],
+                Pass,
+                "no series, which is good, and Prometheus knows every ready pod",
+            ),
+            (&["pod=stable-1 1"], Error, others),
+            (
+                &["pod=can-1 NaN"],
+                Fail,
+                "a series where none is due, the first with NaN on pod can-1",
+            ),
+            (
+                &["pod=stable-1 2", "pod=can-1,alertname=A 3", "pod=can-2 4"],
+                Fail,
+                "2 series where none is due, the first with 3 on pod can-1 {alertname=\"A\"}",
+            ),
+            (
+                &["pod=ksm,exported_pod=can-2 1"],
+                Error,
+                "a series names the canary pod can-2 by the label `exported_pod`, and ksm by `pod`: set podNamekey to \
+                 exported_pod, or have Prometheus honor the labels of what it scrapes",
+            ),
+            // An alert without the label, beside one about another pod, must not pass unseen.
+            (
+                &["pod=other 1", "job=x 1"],
+                Error,
+                "not every series has the label `pod`: keep it in the query, set podNamekey to the label that names the \
+                 pod, or set allPodsQuery",
+            ),
+        ],
+    );
+    check(
+        &item("noResult: {}\nallPodsQuery: true"),
+        &[(
+            &["alertname=HighErrors 1"],
+            Fail,
+            "a series where none is due, the first with 1 on {alertname=\"HighErrors\"}",
+        )],
+    );
+}
+
+#[test]
+fn evidence_is_asked_for_only_where_it_decides() {
+    let (no_result, range) = (item("noResult: {}"), item("valueInRange: {}"));
+    assert!(no_result.wants_evidence(&vector(&[]), &PODS));
+    for answer in [
+        vector(&["pod=can-1 1"]),
+        Answer::Scalar(1.0),
+        Answer::Unanswered("down".to_owned()),
+        Answer::Rejected("parse error".to_owned()),
+    ] {
+        assert!(!no_result.wants_evidence(&answer, &PODS), "{answer:?}");
+    }
+    assert!(!no_result.wants_evidence(&vector(&[]), &[]));
+    assert!(!range.wants_evidence(&vector(&[]), &PODS));
+}
+
+#[test]
+#[allow(clippy::too_many_lines, reason = "a table of cases")]
+fn no_result_passes_only_with_evidence_of_every_ready_pod() {
+    let own = item("noResult: {}\nevidenceQuery: up");
+    let nothing = own.judge(&vector(&[]), None, &PODS);
+    assert_eq!(
+        shown(&nothing),
+        (NoData, "no series, and nobody asked whether Prometheus knows the pods")
+    );
+    with_evidence(
+        &own,
+        &[
+            (
+                &vector(&["pod=can-1 7", "pod=can-2 1", "pod=stable-1 NaN", "job=a 1"]),
+                Pass,
+                "no series, which is good, and Prometheus knows every ready pod",
+            ),
+            (
+                &vector(&[]),
+                NoData,
+                "no series, which proves nothing: Prometheus has no series of pods can-1, can-2 by the label `pod`",
+            ),
+            (
+                &vector(&["pod=can-1 7", "pod=stable-1 7"]),
+                NoData,
+                "no series, which proves nothing: Prometheus has no series of pod can-2 by the label `pod`",
+            ),
+            (
+                &vector(&["pod=can-1 7", "pod=can-2 NaN"]),
+                NoData,
+                "no series, which proves nothing: the value is NaN for pod can-2, as a quotient is without traffic",
+            ),
+            (
+                &vector(&["pod=can-1 7", "pod=can-2 7", " NaN"]),
+                NoData,
+                "no series, which proves nothing: the value is NaN for all pods, as a quotient is without traffic",
+            ),
+            (
+                &vector(&["pod=can-1 7", "pod=can-2 0"]),
+                NoData,
+                "no series, which proves nothing: the evidence for pod can-2 is 0",
+            ),
+            (
+                &vector(&["pod=can-1 7", "pod=can-2 +Inf"]),
+                NoData,
+                "no series, which proves nothing: the evidence for pod can-2 is +Inf",
+            ),
+            (
+                &vector(&["pod=ksm,exported_pod=can-1 7"]),
+                Error,
+                "no series, which proves nothing: a series names the canary pod can-1 by the label `exported_pod`, and ksm \
+                 by `pod`: set podNamekey to exported_pod, or have Prometheus honor the labels of what it scrapes",
+            ),
+            (
+                &vector(&["pod=stable-1 7"]),
+                Error,
+                "no series, which proves nothing: the series name only other pods by the label `pod`, like stable-1: if \
+                 another label names the pod, set podNamekey to it; otherwise select the canary's series, as in \
+                 pod=~\"{{ pods }}\"",
+            ),
+            (
+                &vector(&["job=a 7"]),
+                Error,
+                "no series, which proves nothing: no series has the label `pod`: keep it in the query, set podNamekey to \
+                 the label that names the pod, or set allPodsQuery",
+            ),
+            (
+                &Answer::Scalar(1.0),
+                Error,
+                "evidenceQuery yields a scalar, which is always there: write a query that yields a vector",
+            ),
+            (
+                &Answer::Unanswered("connection refused".to_owned()),
+                Error,
+                "evidenceQuery: connection refused",
+            ),
+            (
+                &Answer::Rejected("parse error".to_owned()),
+                Invalid,
+                "evidenceQuery: parse error",
+            ),
+        ],
+    );
+    with_evidence(
+        &item("noResult: {}"),
+        &[(
+            &Answer::Rejected("parse error".to_owned()),
+            Invalid,
+            "the query for evidence (write evidenceQuery to ask another): parse error",
+        )],
+    );
+}
+
+#[test]
+fn evidence_for_a_query_for_all_pods_may_stand_for_all_pods() {
+    let own = item("noResult: {}\nallPodsQuery: true\nevidenceQuery: sum(up)");
+    let good = "no series, which is good, and Prometheus knows every ready pod";
+    with_evidence(
+        &own,
+        &[
+            (&vector(&[" 7"]), Pass, good),
+            (&vector(&["pod=can-1 7", "pod=can-2 1"]), Pass, good),
+            (
+                &vector(&["pod=can-1 7"]),
+                NoData,
+                "no series, which proves nothing: Prometheus has no series of pod can-2 by the label `pod`",
+            ),
+            (
+                &vector(&[" 0"]),
+                NoData,
+                "no series, which proves nothing: the evidence for all pods is 0",
+            ),
+            (
+                &vector(&[]),
+                NoData,
+                "no series, which proves nothing: evidenceQuery yields no series either",
+            ),
+        ],
+    );
+    // The usual evidence names pods.
+    with_evidence(
+        &item("noResult: {}\nallPodsQuery: true"),
+        &[(
+            &vector(&[" 7"]),
+            Error,
+            "no series, which proves nothing: no series has the label `pod`: keep it in the query, set podNamekey to the \
+             label that names the pod, or set allPodsQuery",
+        )],
+    );
+}
+
+fn evidence(query: &str, more: &str) -> String {
+    let yaml = format!("{{prometheusService: p, query: '{query}', noResult: {{}}{more}}}");
+    let vars = Vars {
+        deployment: "myapp",
+        canary: "myapp-kanary-batman",
+        service: "svc",
+        namespace: "shop",
+        kanary: "batman",
+        pods: &["can-1", "can.2"],
+    };
+    parse(&yaml).unwrap().render_evidence(&vars).unwrap()
+}
+
+#[test]
+fn the_usual_evidence_is_any_series_of_a_pod_unless_every_scrape_of_it_fails() {
+    assert_eq!(
+        evidence("ALERTS > 0", ""),
+        "count by (pod) ({__name__!~\"up|scrape_.+|ALERTS.*\",pod=~\"(?:can-1|can\\\\.2)\"}) unless on (pod) (max by (pod) \
+         (up{pod=~\"(?:can-1|can\\\\.2)\"}) == 0)"
+    );
+    assert!(evidence("x", ", podNamekey: k8s.pod.name").contains("by (\"k8s.pod.name\") ({__name__!~"));
+    assert_eq!(
+        evidence("x", ", evidenceQuery: \"up{c=\\\"{{ canary.name }}\\\"}\""),
+        "up{c=\"myapp-kanary-batman\"}"
+    );
+    assert!(
+        item("valueInRange: {}")
+            .render_evidence(&Vars {
+                deployment: "",
+                canary: "",
+                service: "",
+                namespace: "",
+                kanary: "",
+                pods: &[],
+            })
+            .is_none()
+    );
+}
+
+#[test]
+fn the_usual_evidence_for_a_compared_quotient_asks_for_its_traffic() {
+    let known = evidence("x", "");
+    let of_traffic = |traffic: &str| {
+        format!("(({known}) and on (pod) ({traffic})) or (({known}) and on () (({traffic}) and on (pod) vector(1)))")
+    };
+    let filled = "rate(b{p=~\"(?:can-1|can\\\\.2)\"}[1m])";
+    for (query, expected) in [
+        (
+            "rate(a[1m]) / rate(b{p=~\"{{ pods }}\"}[1m]) > 0.1",
+            of_traffic(&format!("(\n{filled} \n) > 0")),
+        ),
+        (
+            "rate(b{p=~\"{{ pods }}\"}[1m]) / c < 0.1",
+            of_traffic(&format!("(\n{filled} / c \n) <= Inf")),
+        ),
+        ("rate(b[1m]) / 60 > 5", known.clone()),
+        ("rate(b[1m]) > 5", known.clone()),
+    ] {
+        assert_eq!(evidence(query, ""), expected, "{query}");
+    }
+}
+
+#[test]
+fn a_pod_without_traffic_is_named_where_a_quotient_is_compared() {
+    with_evidence(
+        &parse("{prometheusService: p, query: 'a{} / b > 0.1', noResult: {}}").unwrap(),
+        &[(
+            &vector(&["pod=can-1 3"]),
+            NoData,
+            "no series, which proves nothing: Prometheus has no series of pod can-2 by the label `pod`, or the query \
+             divides by 0 or by nothing, as it does without traffic",
+        )],
+    );
+}

@@ -1,0 +1,306 @@
+//! The one place where writes about runs leave the program. Others write only who acts on what (`shard`): Leases, the number
+//! of shards, and the slot of a Kanary.
+//!
+//! Every write carries a precondition that makes a doubled or a late one harmless: a deterministic name, a uid, a
+//! resourceVersion, or the template that was read. Replies go to the cache, so that the next decision rests on them.
+
+mod announce;
+mod effect;
+mod send;
+mod target;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    autoscaling::v2::HorizontalPodAutoscaler,
+    core::v1::{Pod, Service},
+};
+use kanary_core::{
+    Canary, Key,
+    api::{Kanary, KanaryStatus, names::FIELD_MANAGER},
+    decision::{Action, ObjectKind},
+    observation::Created,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{DeleteParams, Patch, PostParams, Preconditions, PropagationPolicy},
+    core::Request,
+};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::{Value, json};
+
+use self::send::{of, patch_params};
+use crate::{
+    cache::{Cache, Cached, template_hash},
+    cluster::{
+        client::{CALL_TIMEOUT, within},
+        error::{ApiError, Class},
+    },
+    shard::{Fence, Fenced, Right},
+};
+
+pub use target::typed_template;
+
+/// Writes to the API server, behind the fence.
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+    cache: Arc<Cache>,
+    fence: Arc<Fence>,
+    /// Name of this replica, for Events.
+    instance: String,
+}
+
+impl Writer {
+    /// Writes with `client` what `fence` lets pass, and tells `cache` what came of it.
+    #[must_use]
+    pub fn new(client: Client, cache: Arc<Cache>, fence: Arc<Fence>, instance: String) -> Self {
+        Self {
+            client,
+            cache,
+            fence,
+            instance,
+        }
+    }
+
+    /// Does one action for `canary`. Of a promotion and of the creation of a Deployment, what the API server made of it.
+    ///
+    /// # Errors
+    ///
+    /// The right to it ended; what the API server answered, or that it did not.
+    pub async fn act(&self, canary: &Canary, action: &Action, right: Right) -> Result<Option<Created>, ApiError> {
+        let namespace = &canary.key.namespace;
+        let done = match action {
+            Action::SetTemplate { .. } => return self.set_template(namespace, action, right).await,
+            Action::HandOver { name, uid } => self.hand_over(namespace, name, uid, right).await,
+            Action::Create { object, name, manifest } => match object {
+                ObjectKind::Deployment => {
+                    let created = self.create::<Deployment>(namespace, name, manifest, right).await;
+                    return created.map(|created| created.as_ref().map(made));
+                }
+                ObjectKind::Service => self.create::<Service>(namespace, name, manifest, right).await.map(drop),
+                ObjectKind::HorizontalPodAutoscaler => self
+                    .create::<HorizontalPodAutoscaler>(namespace, name, manifest, right)
+                    .await
+                    .map(drop),
+            },
+            Action::ScaleCanary { name, uid, replicas } => {
+                let patch = json!({"metadata": {"uid": uid}, "spec": {"replicas": replicas}});
+                let patch = Patch::Merge(patch);
+                let done = self.patch::<Deployment>(namespace, name, patch, "scale", right).await;
+                done.and_then(|scaled| effect::took_replicas(&scaled, namespace, name, *replicas))
+            }
+            Action::Unlabel { pod, uid, labels } => {
+                let none: serde_json::Map<_, _> = labels.iter().map(|name| (name.clone(), Value::Null)).collect();
+                let patch = json!({"metadata": {"uid": uid, "labels": none}});
+                let patch = Patch::Merge(patch);
+                let done = self.patch::<Pod>(namespace, pod, patch, "take labels off", right).await;
+                let done = done.and_then(|patched| effect::lost_labels(&patched, namespace, pod, labels));
+                self.gone_is_done::<Pod>(done, namespace, pod, uid)
+            }
+            Action::Adopt { pod, uid } => {
+                // By this patch, owners are added to those that there are.
+                let patch = json!({"metadata": {"uid": uid, "ownerReferences": [owner_reference(canary)]}});
+                let patch = Patch::Strategic(patch);
+                let done = self.patch::<Pod>(namespace, pod, patch, "add an owner to", right).await;
+                let done = done.and_then(|patched| effect::has_owner(&patched, namespace, pod, &canary.uid));
+                self.gone_is_done::<Pod>(done, namespace, pod, uid)
+            }
+            Action::Delete { object, name, uid } => {
+                let done = match object {
+                    ObjectKind::Deployment => self.delete::<Deployment>(namespace, name, uid, right).await,
+                    ObjectKind::Service => self.delete::<Service>(namespace, name, uid, right).await,
+                    ObjectKind::HorizontalPodAutoscaler => {
+                        self.delete::<HorizontalPodAutoscaler>(namespace, name, uid, right)
+                            .await
+                    }
+                };
+                if done.is_ok() {
+                    let place = (namespace.clone(), name.clone());
+                    self.cache.mark_deleting(*object, &place, uid);
+                }
+                done
+            }
+        };
+        done.map(|()| None)
+    }
+
+    /// Creates an object; what the API server made of it, or `None` if it was there already.
+    async fn create<K>(
+        &self,
+        namespace: &str,
+        name: &str,
+        manifest: &Value,
+        right: Right,
+    ) -> Result<Option<K>, ApiError>
+    where
+        K: Cached + Resource<Scope = kube::core::NamespaceResourceScope> + DeserializeOwned,
+    {
+        let failed = |error| ApiError::new("create", K::kind(&()), namespace, name, error);
+        // As raw JSON, so that fields which this build does not know arrive as the user wrote them.
+        let body = serde_json::to_vec(manifest).map_err(|e| failed(kube::Error::SerdeError(e)))?;
+        let params = PostParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let request = of::<K>(namespace).create(&params, body);
+        match self.send::<K>(request, "create", right).await {
+            Ok(created) => {
+                K::put(&self.cache, &created);
+                Ok(Some(created))
+            }
+            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
+                // Ours from before a restart, or somebody else's: the next decision tells by the owner.
+                let existing = self.api::<K>(namespace);
+                let existing = within(CALL_TIMEOUT, existing.get(name)).await.map_err(failed)?;
+                K::put(&self.cache, &existing);
+                Ok(None)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    async fn patch<K>(
+        &self,
+        namespace: &str,
+        name: &str,
+        patch: Patch<Value>,
+        verb: &'static str,
+        right: Right,
+    ) -> Result<K, ApiError>
+    where
+        K: Cached + Resource<Scope = kube::core::NamespaceResourceScope> + DeserializeOwned,
+    {
+        let request = of::<K>(namespace).patch(name, &patch_params(), &patch);
+        // A pod that cannot leave by its labels in time leaves in another way.
+        let limit = CALL_TIMEOUT / if K::kind(&()) == "Pod" { 2 } else { 1 };
+        let patched = within(limit, self.send::<K>(request, "patch", right)).await;
+        let patched = patched.map_err(|error| ApiError::new(verb, K::kind(&()), namespace, name, error))?;
+        K::put(&self.cache, &patched);
+        Ok(patched)
+    }
+
+    async fn delete<K>(&self, namespace: &str, name: &str, uid: &str, right: Right) -> Result<(), ApiError>
+    where
+        K: Cached + Resource<Scope = kube::core::NamespaceResourceScope> + DeserializeOwned,
+    {
+        let params = DeleteParams {
+            propagation_policy: Some(PropagationPolicy::Background),
+            preconditions: Some(Preconditions {
+                uid: Some(uid.to_owned()),
+                resource_version: None,
+            }),
+            ..DeleteParams::default()
+        };
+        let request = of::<K>(namespace).delete(name, &params);
+        // The answer is the object or a Status.
+        let deleted = self.send::<IgnoredAny>(request, "delete", right).await.map(drop);
+        let deleted = deleted.map_err(|error| ApiError::new("delete", K::kind(&()), namespace, name, error));
+        self.gone_is_done::<K>(deleted, namespace, name, uid)
+    }
+
+    /// An object that is gone is what a delete wanted; the cache is told, in case its watch was slower.
+    fn gone_is_done<K: Cached>(
+        &self,
+        done: Result<(), ApiError>,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+    ) -> Result<(), ApiError> {
+        match done {
+            Err(error) if error.is_not_found() => {
+                K::forget(&self.cache, &(namespace.to_owned(), name.to_owned()), uid);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Writes a status on top of the version that was read, and nothing else. It carries the epoch of the right, and the API
+    /// server takes none that is lower than the stored one: that of a replica which is alone, or one that nobody can have
+    /// owned ([`Canary::has_forged_epoch`]), is kept. Whether the API server stored the status as it was written.
+    ///
+    /// # Errors
+    ///
+    /// Somebody changed the Kanary since (a conflict), the right ended, or what the API server answered.
+    pub async fn write_status(
+        &self,
+        canary: &Canary,
+        status: &KanaryStatus,
+        right: Right,
+        now: Timestamp,
+    ) -> Result<bool, ApiError> {
+        let Key { kind, namespace, name } = &canary.key;
+        let failed = |error| ApiError::new("write the status of", kind.as_str().into(), namespace, name, error);
+        let stored = canary.status.epoch;
+        if right.epoch.is_some() && stored > right.epoch && !canary.has_forged_epoch(now) {
+            self.fence.distrust(right);
+            return Err(failed(kube::Error::Service(Box::new(Fenced::NotOwned))));
+        }
+        let status = KanaryStatus {
+            epoch: right.epoch.max(stored),
+            ..status.clone()
+        };
+        let status = serde_json::to_value(status).map_err(|e| failed(kube::Error::SerdeError(e)))?;
+        let patch = vec![
+            json!({"op": "test", "path": "/metadata/uid", "value": canary.uid}),
+            json!({"op": "replace", "path": "/metadata/resourceVersion", "value": canary.resource_version}),
+            json!({"op": "add", "path": "/status", "value": &status}),
+        ];
+        let patch = json_patch(patch).map_err(|e| failed(kube::Error::SerdeError(e)))?;
+        let request = Request::new(Kanary::url_path(kind, Some(namespace)));
+        let request = request.patch_subresource("status", name, &patch_params(), &patch);
+        let written = self.send::<Kanary>(request, "patch_status", right).await;
+        let written = written.map_err(|error| failed(error).into_transient());
+        if written
+            .as_ref()
+            .is_err_and(|error| error.class() == Class::Fenced && error.is_answer())
+        {
+            // One that was not sent, because the session was not renewed in time, says nothing about who owns the shard.
+            self.fence.distrust(right);
+        }
+        if written.as_ref().is_err_and(ApiError::is_not_found) {
+            // Deleted, and the watch is behind.
+            self.cache.forget_kanary(canary);
+        }
+        let written = written?;
+        if let Err(error) = self.cache.update_kanary(*kind, &written) {
+            tracing::error!(kind = %kind, namespace, name, error, "the reply to a status write cannot be read");
+        }
+        let read = |status: Value| serde_json::from_value::<KanaryStatus>(status).ok();
+        Ok(read(status) == read(written.status.unwrap_or_default()))
+    }
+
+    fn api<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+}
+
+/// An owner that the garbage collector follows, and that controls nothing.
+fn owner_reference(canary: &Canary) -> Value {
+    json!({
+        "apiVersion": format!("{GROUP}/{VERSION}"),
+        "kind": canary.key.kind.as_str(),
+        "name": canary.key.name,
+        "uid": canary.uid,
+    })
+}
+
+fn made(deployment: &Deployment) -> Created {
+    Created {
+        uid: deployment.uid().unwrap_or_default(),
+        template_hash: template_hash(deployment),
+    }
+}
+
+fn json_patch(operations: Vec<Value>) -> Result<Patch<Value>, serde_json::Error> {
+    let patch = serde_json::from_value(Value::Array(operations))?;
+    Ok(Patch::Json(patch))
+}

@@ -1,0 +1,62 @@
+//! Kubernetes Events.
+
+use k8s_openapi::{api::events::v1::Event, apimachinery::pkg::apis::meta::v1::MicroTime};
+use kanary_core::{
+    Canary, Key,
+    api::names::{GROUP, VERSION},
+    decision::Notice,
+    hash,
+};
+use kube::api::PostParams;
+use serde::de::IgnoredAny;
+use serde_json::json;
+
+use super::{Writer, send::of};
+use crate::{cluster::error::ApiError, shard::Right};
+
+impl Writer {
+    /// Says a fact as a Kubernetes Event. Its name is made of the fact, so saying it again does nothing.
+    ///
+    /// # Errors
+    ///
+    /// What the API server answered, or that it did not.
+    pub async fn announce(&self, canary: &Canary, notice: &Notice, right: Right) -> Result<(), ApiError> {
+        let Key { kind, namespace, name } = &canary.key;
+        let fact = format!("{}/{}/{}", canary.uid, notice.reason, notice.at);
+        let event_name = format!("{name}.{}", hash::digest(fact.as_bytes()));
+        let mut note = notice.note.clone();
+        // events.k8s.io takes 1 kB.
+        let end = (0..=note.len().min(1000))
+            .rev()
+            .find(|end| note.is_char_boundary(*end))
+            .unwrap_or(0);
+        note.truncate(end);
+        let event = json!({
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {"name": event_name, "namespace": namespace},
+            "eventTime": MicroTime(notice.at),
+            "reportingController": GROUP,
+            "reportingInstance": self.instance,
+            "action": notice.reason,
+            "reason": notice.reason,
+            "type": if notice.warning { "Warning" } else { "Normal" },
+            "note": note,
+            "regarding": {
+                "apiVersion": format!("{GROUP}/{VERSION}"),
+                "kind": kind.as_str(),
+                "namespace": namespace,
+                "name": name,
+                "uid": canary.uid,
+            },
+        });
+        let failed = |error| ApiError::new("create", "Event".into(), namespace, &event_name, error);
+        let body = serde_json::to_vec(&event).map_err(|e| failed(kube::Error::SerdeError(e)))?;
+        let request = of::<Event>(namespace).create(&PostParams::default(), body);
+        match self.send::<IgnoredAny>(request, "create", right).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+}

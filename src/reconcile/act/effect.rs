@@ -1,0 +1,68 @@
+//! Whether a write had its effect: a webhook or a policy may change what the API server then answers as done.
+
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use kube::{Resource, ResourceExt};
+
+use crate::cluster::error::ApiError;
+
+/// # Errors
+///
+/// The Deployment that was answered has another number of replicas.
+pub(super) fn took_replicas(scaled: &Deployment, namespace: &str, name: &str, wanted: i32) -> Result<(), ApiError> {
+    let got = scaled.spec.as_ref().and_then(|spec| spec.replicas);
+    if got == Some(wanted) {
+        return Ok(());
+    }
+    let got = got.unwrap_or_default();
+    let why =
+        format!("replicas {wanted} was asked for and it has {got}: an admission webhook or policy changed the number");
+    Err(ApiError::without_effect(
+        "scale",
+        Deployment::kind(&()),
+        namespace,
+        name,
+        &why,
+    ))
+}
+
+/// # Errors
+///
+/// The pod that was answered still has one of the labels.
+pub(super) fn lost_labels(pod: &Pod, namespace: &str, name: &str, labels: &[String]) -> Result<(), ApiError> {
+    let left: Vec<_> = labels
+        .iter()
+        .filter(|label| pod.labels().contains_key(*label))
+        .cloned()
+        .collect();
+    if left.is_empty() {
+        return Ok(());
+    }
+    let why = format!(
+        "it still has {}: an admission webhook or policy put them back",
+        left.join(", ")
+    );
+    Err(ApiError::without_effect(
+        "take labels off",
+        Pod::kind(&()),
+        namespace,
+        name,
+        &why,
+    ))
+}
+
+/// # Errors
+///
+/// The pod that was answered does not have this owner.
+pub(super) fn has_owner(pod: &Pod, namespace: &str, name: &str, uid: &str) -> Result<(), ApiError> {
+    if pod.owner_references().iter().any(|owner| owner.uid == uid) {
+        return Ok(());
+    }
+    let why = "an admission webhook or policy took its ownerReference away again";
+    Err(ApiError::without_effect(
+        "add an owner to",
+        Pod::kind(&()),
+        namespace,
+        name,
+        why,
+    ))
+}

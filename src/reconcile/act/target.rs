@@ -1,0 +1,181 @@
+//! The writes to a target: its template, and who owns it.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kanary_core::{
+    Canary,
+    api::names::{CHANGE_CAUSE, FIELD_MANAGER, PROMOTED_BY, REVISION},
+    decision::Action,
+    hash,
+    kanary::Spec,
+    observation::{Created, Likeness, LiveTarget},
+    ownership,
+};
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use serde_json::{Value, json};
+
+use super::{Writer, json_patch, made, send::of};
+use crate::{
+    cache::{Cached, template_hash},
+    cluster::{
+        client::{CALL_TIMEOUT, within},
+        error::{ApiError, Class},
+    },
+    shard::Right,
+};
+
+fn json_pointer(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+impl Writer {
+    /// The one write to a target. Its `test`s make it apply once, to the version that was read, or not at all. The hash of the
+    /// template that it has then: as the API server answered, because the cache may know of a later one already.
+    pub(super) async fn set_template(
+        &self,
+        namespace: &str,
+        action: &Action,
+        right: Right,
+    ) -> Result<Option<Created>, ApiError> {
+        let Action::SetTemplate {
+            name,
+            uid,
+            former,
+            revision,
+            ..
+        } = action
+        else {
+            return Ok(None);
+        };
+        let verb = "set the template of";
+        let patch = json_patch(template_patch(action)).map_err(|e| {
+            let error = kube::Error::SerdeError(e);
+            ApiError::new(verb, "Deployment".into(), namespace, name, error)
+        })?;
+        let done = self.patch::<Deployment>(namespace, name, patch, verb, right).await;
+        let error = match done {
+            Ok(target) => return Ok(Some(made(&target))),
+            Err(error) => error,
+        };
+        if error.class() != Class::Invalid {
+            return Err(error);
+        }
+        // Refused for the template, or because the target is no longer the one that was read? Only the first is news
+        // for the user; the second is decided anew.
+        let api = self.api::<Deployment>(namespace);
+        let Ok(now) = within(CALL_TIMEOUT, api.get(name)).await else {
+            return Err(error);
+        };
+        Deployment::put(&self.cache, &now);
+        let same_version = revision.is_none() || now.annotations().get(REVISION) == revision.as_ref();
+        let unchanged = same_version
+            && now.metadata.uid.as_ref() == Some(uid)
+            && template_hash(&now) == hash::of(&typed_template(former));
+        Err(if unchanged { error } else { error.into_conflict() })
+    }
+
+    /// Asks the API server what it would make of the target with the run's template, as it defaults it and its admission
+    /// policies change it. Nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// The right to it ended, the target changed since it was read, or there is no answer.
+    pub async fn compare(
+        &self,
+        canary: &Canary,
+        spec: &Spec,
+        live: &LiveTarget,
+        right: Right,
+    ) -> Result<Likeness, ApiError> {
+        let namespace = &canary.key.namespace;
+        let failed = |error| {
+            let verb = "dry-run the promotion of";
+            ApiError::new(verb, "Deployment".into(), namespace, &spec.target, error)
+        };
+        let patch = vec![
+            json!({"op": "test", "path": "/metadata/uid", "value": live.uid}),
+            json!({"op": "test", "path": "/spec/template", "value": live.template}),
+            json!({"op": "replace", "path": "/spec/template", "value": spec.pod_template()}),
+        ];
+        let patch = json_patch(patch).map_err(|e| failed(kube::Error::SerdeError(e)))?;
+        let params = PatchParams {
+            dry_run: true,
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let request = of::<Deployment>(namespace).patch(&spec.target, &params, &patch);
+        match self.send::<Deployment>(request, "patch", right).await.map_err(failed) {
+            Ok(target) if template_hash(&target) == live.template_hash => Ok(Likeness::Same),
+            Ok(_) => Ok(Likeness::Other),
+            Err(error) if error.class() == Class::Invalid => Ok(Likeness::Untold),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Hands what our field manager owns of the template over to the manager that applies it, if there still is one.
+    pub(super) async fn hand_over(&self, namespace: &str, name: &str, uid: &str, right: Right) -> Result<(), ApiError> {
+        let verb = "hand over the fields of";
+        let failed = |error| ApiError::new(verb, "Deployment".into(), namespace, name, error);
+        let api: Api<Deployment> = self.api(namespace);
+        let live = within(CALL_TIMEOUT, api.get(name)).await.map_err(failed)?;
+        Deployment::put(&self.cache, &live);
+        let Some(entries) = ownership::hand_over(live.managed_fields()) else {
+            return Ok(());
+        };
+        let patch = vec![
+            json!({"op": "test", "path": "/metadata/uid", "value": uid}),
+            json!({"op": "replace", "path": "/metadata/resourceVersion", "value": live.resource_version()}),
+            json!({"op": "replace", "path": "/metadata/managedFields", "value": entries}),
+        ];
+        let patch: Patch<Value> = json_patch(patch).map_err(|e| failed(kube::Error::SerdeError(e)))?;
+        let done = self.patch::<Deployment>(namespace, name, patch, verb, right).await;
+        done.map(drop)
+    }
+}
+
+/// The JSON Patch of a promotion.
+fn template_patch(action: &Action) -> Vec<Value> {
+    let Action::SetTemplate {
+        uid,
+        former,
+        revision,
+        template,
+        annotated,
+        marker,
+        cause,
+        ..
+    } = action
+    else {
+        return Vec::new();
+    };
+    let at = |annotation: &str| format!("/metadata/annotations/{}", json_pointer(annotation));
+    let mut patch = vec![
+        json!({"op": "test", "path": "/metadata/uid", "value": uid}),
+        json!({"op": "test", "path": "/spec/template", "value": former}),
+    ];
+    if let Some(revision) = revision {
+        // A template that was replaced and put back is another version: a promotion that is late must not undo that.
+        patch.push(json!({"op": "test", "path": at(REVISION), "value": revision}));
+    }
+    patch.push(json!({"op": "replace", "path": "/spec/template", "value": template}));
+    let annotations = [(PROMOTED_BY, marker), (CHANGE_CAUSE, cause)];
+    if *annotated {
+        patch.extend(annotations.map(|(name, value)| json!({"op": "add", "path": at(name), "value": value})));
+    } else {
+        let annotations = annotations.map(|(name, value)| (name.to_owned(), json!(value)));
+        let annotations: serde_json::Map<_, _> = annotations.into_iter().collect();
+        patch.push(json!({"op": "add", "path": "/metadata/annotations", "value": annotations}));
+    }
+    patch
+}
+
+/// A template as this build reads it: the form that hashes are made of.
+#[must_use]
+pub fn typed_template(template: &Value) -> Value {
+    // Through text, as replies are read: one way to read the type is half the code to compile.
+    serde_json::from_str::<k8s_openapi::api::core::v1::PodTemplateSpec>(&template.to_string())
+        .and_then(serde_json::to_value)
+        .unwrap_or_else(|_| template.clone())
+}

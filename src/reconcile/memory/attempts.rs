@@ -1,0 +1,228 @@
+//! Writes that do not get done: refused, failed again and again, or undone by somebody else each time.
+//!
+//! All three end in a [`Refusal`]: the user is told, and the write is tried again ever later.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use kanary_core::{
+    decision::Action,
+    observation::Refusal,
+    patience::{WRITE_FAILED, WRITE_REFUSED, WRITE_UNDONE},
+};
+
+use crate::cluster::error::{ApiError, Class};
+
+/// How long a write may fail before the user is told, if the API server answers, and if it does not or asks for patience.
+const ANSWERED: SignedDuration = SignedDuration::from_secs(5);
+const UNANSWERED: SignedDuration = SignedDuration::from_secs(30);
+/// How often the same may be done to an object in a row before that is put off.
+const FREE: u32 = 3;
+/// What was done longer ago is not held against what is done now.
+const FORGOTTEN: SignedDuration = SignedDuration::from_mins(10);
+/// The longest pause between two attempts.
+const LONGEST: Duration = Duration::from_mins(5);
+
+/// Attempts at the writes of a run.
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    /// Until a write works.
+    pub(super) refusal: Option<Refusal>,
+    /// Refusals in a row.
+    refusals: u32,
+    /// Since when no write has worked.
+    failing_since: Option<Timestamp>,
+    /// Since when no creation has worked.
+    uncreated_since: Option<Timestamp>,
+    /// What was done last, by object.
+    done: HashMap<String, Done>,
+    /// The refusal is newer than the last turn.
+    is_news: bool,
+    /// Turns in a row that did not come to rest.
+    restless: u32,
+}
+
+#[derive(Debug)]
+struct Done {
+    what: u64,
+    times: u32,
+    first: Timestamp,
+    last: Timestamp,
+}
+
+/// 1 s, 2 s, 4 s and so on.
+fn pause(times: u32, longest: Duration) -> Duration {
+    Duration::from_secs(1_u64 << times.min(20)).min(longest)
+}
+
+fn later(now: Timestamp, pause: Duration) -> Timestamp {
+    now.checked_add(pause).unwrap_or(now)
+}
+
+impl Attempts {
+    /// The API server refused a call.
+    pub(super) fn refuse(&mut self, error: &ApiError, now: Timestamp) {
+        let pause = pause(self.refusals, LONGEST);
+        self.put_off(WRITE_REFUSED, error, later(now, pause));
+    }
+
+    /// A write failed, for whatever reason. Of those that only failed the user is told after a while.
+    pub(super) fn fail(&mut self, error: &ApiError, now: Timestamp) {
+        let since = *self.failing_since.get_or_insert(now);
+        if error.is_of_creation() {
+            self.uncreated_since.get_or_insert(now);
+        }
+        let patience = match error.class() {
+            Class::Invalid | Class::Fenced => return,
+            Class::Throttled(_) => UNANSWERED,
+            _ if error.is_silence() => UNANSWERED,
+            Class::Conflict | Class::Transient => ANSWERED,
+        };
+        if now.duration_since(since) >= patience {
+            let asked = if let Class::Throttled(asked) = error.class() {
+                asked
+            } else {
+                Duration::ZERO
+            };
+            let pause = pause(self.refusals, crate::cluster::error::CAP).max(asked);
+            self.put_off(WRITE_FAILED, error, later(now, pause));
+        }
+    }
+
+    fn put_off(&mut self, reason: &str, error: &ApiError, retry_at: Timestamp) {
+        self.is_news = true;
+        self.refusals = self.refusals.saturating_add(1);
+        let mut message = error.message();
+        // Some texts count attempts or name the time; the user is told once.
+        let former = self.refusal.take().filter(|former| former.reason == reason);
+        if let Some(former) = former.filter(|former| without_numbers(&former.message) == without_numbers(&message)) {
+            message = former.message;
+        }
+        self.refusal = Some(Refusal {
+            reason: reason.to_owned(),
+            message,
+            retry_at,
+            uncreated_since: self.uncreated_since.filter(|_| error.is_of_creation()),
+            about: error.object(),
+        });
+    }
+
+    /// Whether there is a new refusal, which a turn is to take up at once.
+    pub(super) fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.is_news)
+    }
+
+    /// A write fails, and the user is not told yet.
+    pub(super) fn is_untold(&self) -> bool {
+        self.failing_since.is_some() && self.refusal.is_none()
+    }
+
+    /// The writes of a decision worked.
+    pub(super) fn succeed(&mut self) {
+        self.refusals = 0;
+        self.refusal = None;
+        self.failing_since = None;
+        self.uncreated_since = None;
+    }
+
+    /// A write worked. What it brought about may be undone.
+    pub(super) fn done(&mut self, action: &Action, now: Timestamp) {
+        // A run has few objects; one that makes many pods must not grow for ever.
+        if self.done.len() > 256 {
+            self.done.clear();
+        }
+        let what = what(action);
+        let done = self.done.entry(object(action)).or_insert(Done {
+            what,
+            times: 0,
+            first: now,
+            last: now,
+        });
+        if done.what != what || now.duration_since(done.last) > FORGOTTEN {
+            (done.times, done.first) = (0, now);
+        }
+        (done.what, done.times, done.last) = (what, done.times.saturating_add(1), now);
+    }
+
+    /// Whether this was done to the object again and again, and is to wait: somebody undoes it each time.
+    pub(super) fn is_undone(&mut self, action: &Action, now: Timestamp) -> bool {
+        let Some(done) = self.done.get(&object(action)).filter(|done| done.what == what(action)) else {
+            return false;
+        };
+        let Some(times) = done.times.checked_sub(FREE) else {
+            return false;
+        };
+        let retry_at = later(done.last, pause(times, LONGEST));
+        if retry_at <= now || now.duration_since(done.last) > FORGOTTEN {
+            return false;
+        }
+        let creates = matches!(action, Action::Create { .. });
+        self.refusal = Some(Refusal {
+            reason: WRITE_UNDONE.to_owned(),
+            message: format!(
+                "{} was done {FREE} times and more, and each time somebody undid it: look for another controller, an admission \
+                 webhook or a policy that does",
+                words(action)
+            ),
+            retry_at,
+            uncreated_since: creates.then_some(done.first),
+            about: object(action),
+        });
+        true
+    }
+
+    /// A turn did not come to rest: how long to wait for the next.
+    pub(super) fn restless(&mut self) -> Duration {
+        let pause = pause(self.restless.saturating_add(2), LONGEST);
+        self.restless = self.restless.saturating_add(1);
+        pause
+    }
+
+    pub(super) fn came_to_rest(&mut self) {
+        self.restless = 0;
+    }
+}
+
+fn without_numbers(text: &str) -> String {
+    text.chars().filter(|c| !c.is_ascii_digit()).collect()
+}
+
+/// The object that an action is about. A creation stands for itself: what was created is deleted by whoever undoes it.
+fn object(action: &Action) -> String {
+    match action {
+        Action::Create { object, name, .. } => format!("new {}/{name}", object.as_str()),
+        Action::ScaleCanary { name, .. } | Action::SetTemplate { name, .. } => format!("Deployment/{name}"),
+        Action::HandOver { name, .. } => format!("owners of Deployment/{name}"),
+        Action::Unlabel { pod, .. } => format!("Pod/{pod}"),
+        Action::Adopt { pod, .. } => format!("owners of Pod/{pod}"),
+        Action::Delete { object, name, .. } => format!("{}/{name}", object.as_str()),
+    }
+}
+
+fn what(action: &Action) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    match action {
+        Action::Create { .. } => {}
+        other => format!("{other:?}").hash(&mut hasher),
+    }
+    hasher.finish()
+}
+
+fn words(action: &Action) -> String {
+    match action {
+        Action::Create { object, name, .. } => format!("the creation of {} {name}", object.as_str()),
+        Action::ScaleCanary { name, replicas, .. } => format!("scaling Deployment {name} to {replicas}"),
+        Action::SetTemplate { name, .. } => format!("setting the template of Deployment {name}"),
+        Action::HandOver { name, .. } => format!("handing over the fields of Deployment {name}"),
+        Action::Adopt { pod, .. } => format!("adding an ownerReference to pod {pod}"),
+        Action::Unlabel { pod, labels, .. } => format!("taking {} off pod {pod}", labels.join(", ")),
+        Action::Delete { object, name, .. } => format!("the deletion of {} {name}", object.as_str()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

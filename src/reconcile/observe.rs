@@ -1,0 +1,349 @@
+//! Every read that a decision rests on: from the cache, and live where the cache is not enough.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, ReplicaSet},
+        core::v1::{Pod, PodTemplateSpec, Service},
+    },
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
+use kanary_core::{
+    Canary, Key,
+    api::{
+        Kanary, KanaryStatus,
+        names::{CREATED_BY, KANARY_NAME, PROMOTED_BY, REVISION, RUN},
+    },
+    decision::Need,
+    hash,
+    kanary::Spec,
+    observation::{LiveTarget, Observation, Promotion},
+    validation::Item,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{DynamicObject, ListParams},
+    core::{ApiResource, Selector},
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{
+    cache::{Cache, Cached},
+    cluster::{
+        client::{CALL_TIMEOUT, within},
+        error::ApiError,
+    },
+    reconcile::{
+        act::typed_template,
+        memory::{self, Memory},
+    },
+};
+
+/// Reads for decisions.
+pub struct Observer<'a> {
+    /// For live reads.
+    pub client: &'a Client,
+    /// What is known.
+    pub cache: &'a Cache,
+    /// What is remembered.
+    pub memory: &'a Memory,
+}
+
+impl Observer<'_> {
+    /// What is to be seen of the cluster around a Kanary.
+    ///
+    /// The watches of different kinds are not in step: a Kanary that was applied together with its target and Service may
+    /// be known before they are. So what seems to be missing is read once, live, before anything rests on its absence.
+    ///
+    /// # Errors
+    ///
+    /// A live read that failed.
+    pub async fn observe(&self, canary: &Canary, spec: &Spec, now: Timestamp) -> Result<Observation, ApiError> {
+        let mut seen = self.cache.observe(canary, spec);
+        self.memory.recall(canary, spec, &mut seen);
+        let is_refused = seen.refusal.as_ref().is_some_and(|refusal| refusal.retry_at > now);
+        if is_refused || canary.deleting || !spec.is_sound() {
+            // Nothing is created, so nothing rests on what is missing either.
+            return Ok(seen);
+        }
+        let mut read = false;
+        if seen.target.is_none() {
+            let found = self.confirm::<Deployment>(canary, &spec.target, now).await?;
+            read |= found;
+            // Only a run that has not begun creates the target. The watch may not have reported its canary yet: one from a
+            // call without a reply, or from before a restart.
+            if !found && seen.canary.is_none() {
+                read |= self.confirm::<Deployment>(canary, &spec.canary, now).await?;
+            }
+        }
+        if let Some(name) = spec
+            .service
+            .as_ref()
+            .filter(|_| seen.service.is_none() && spec.traffic_needs_service())
+        {
+            read |= self.confirm::<Service>(canary, name, now).await?;
+        }
+        if read || seen.target.is_none() {
+            seen = self.again(canary, spec);
+        }
+        Ok(seen)
+    }
+
+    /// What is known after a live read.
+    fn again(&self, canary: &Canary, spec: &Spec) -> Observation {
+        let mut seen = self.cache.observe(canary, spec);
+        self.memory.recall(canary, spec, &mut seen);
+        seen
+    }
+
+    /// Reads an object that the cache does not have. Whether it is there after all.
+    async fn confirm<K>(&self, canary: &Canary, name: &str, now: Timestamp) -> Result<bool, ApiError>
+    where
+        K: Cached + Resource<Scope = kube::core::NamespaceResourceScope> + DeserializeOwned + std::fmt::Debug,
+    {
+        let is_worth_it = self.memory.is_worth_reading(&canary.key, &memory::object::<K>(name));
+        Ok(is_worth_it && self.is_there::<K>(canary, name, now).await?)
+    }
+
+    /// An object beside the Kanary as it is now, if it exists.
+    async fn read<K>(&self, canary: &Canary, name: &str) -> Result<Option<K>, ApiError>
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug,
+    {
+        let namespace = &canary.key.namespace;
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        let found = within(CALL_TIMEOUT, api.get_opt(name)).await;
+        found.map_err(|error| ApiError::new("get", K::kind(&()), namespace, name, error))
+    }
+
+    /// Whether an object is there, read live. That it is not is remembered.
+    async fn is_there<K>(&self, canary: &Canary, name: &str, now: Timestamp) -> Result<bool, ApiError>
+    where
+        K: Cached + Resource<Scope = kube::core::NamespaceResourceScope> + DeserializeOwned + std::fmt::Debug,
+    {
+        let found = self.read::<K>(canary, name).await?;
+        if let Some(object) = &found {
+            K::put(self.cache, object);
+        } else {
+            self.memory.mark_missing(&canary.key, memory::object::<K>(name), now);
+        }
+        Ok(found.is_some())
+    }
+
+    /// Reads the Kanary. Whether it is another than the one that was decided about.
+    ///
+    /// # Errors
+    ///
+    /// A live read that failed.
+    pub async fn refresh(&self, canary: &Canary) -> Result<bool, ApiError> {
+        let Key { kind, namespace, name } = &canary.key;
+        let api: Api<Kanary> = Api::namespaced_with(self.client.clone(), namespace, kind);
+        let live = within(CALL_TIMEOUT, api.get_opt(name)).await;
+        let live = live.map_err(|error| ApiError::new("get", kind.as_str().into(), namespace, name, error))?;
+        let Some(live) = live.filter(|live| live.metadata.uid.as_ref() == Some(&canary.uid)) else {
+            // Gone, and of another by its name the watch will tell.
+            self.cache.forget_kanary(canary);
+            return Ok(true);
+        };
+        if let Err(error) = self.cache.update_kanary(*kind, &live) {
+            tracing::error!(key = %canary.key, error, "an object is left alone, because it cannot be read");
+        }
+        Ok(live.metadata.resource_version.as_ref() != Some(&canary.resource_version))
+    }
+
+    /// Reads what a decision asked for.
+    ///
+    /// # Errors
+    ///
+    /// A live read that failed.
+    pub async fn provide(
+        &self,
+        canary: &Canary,
+        spec: &Spec,
+        need: Need,
+        seen: &mut Observation,
+        now: Timestamp,
+    ) -> Result<(), ApiError> {
+        if need == Need::LiveKanary {
+            seen.confirmed = true;
+            return Ok(());
+        }
+        if need == Need::Target {
+            let live = self.read::<Deployment>(canary, &spec.target).await?;
+            // For this decision only: the watch informs all others.
+            seen.target = live.as_ref().and_then(Deployment::view);
+            seen.target_confirmed = true;
+            return Ok(());
+        }
+        if need == Need::LivePods {
+            self.confirm_pods(canary, spec).await?;
+            self.memory.mark_pods_confirmed(&canary.key);
+            *seen = self.again(canary, spec);
+            return Ok(());
+        }
+        if need == Need::LiveCanary {
+            let known = seen.canary.as_ref().map(|canary| canary.uid.as_str());
+            self.confirm_canary(canary, spec, known).await?;
+            *seen = self.again(canary, spec);
+            seen.confirmed = true;
+            return Ok(());
+        }
+        if need == Need::MissingTarget {
+            let is_missing = !self.is_there::<Deployment>(canary, &spec.target, now).await?;
+            *seen = self.again(canary, spec);
+            seen.confirmed = is_missing;
+            return Ok(());
+        }
+        self.provide_target(canary, spec, need, seen).await
+    }
+
+    /// Reads the target to the letter, and its rollout history if that is needed.
+    async fn provide_target(
+        &self,
+        canary: &Canary,
+        spec: &Spec,
+        need: Need,
+        seen: &mut Observation,
+    ) -> Result<(), ApiError> {
+        let mut target = self.target(canary, spec).await?;
+        let marker = canary.marker(spec);
+        let promoted = |object: &BTreeMap<String, String>| object.get(PROMOTED_BY) == Some(&marker);
+        let is_known = seen.promotion != Promotion::Unknown || promoted(target.annotations());
+        let history = if need == Need::LiveTarget && is_known {
+            Vec::new()
+        } else {
+            self.history(canary, spec, &target).await?
+        };
+        if need == Need::FormerTemplate {
+            seen.former_template = former_template(&history, &canary.status);
+            seen.no_former_template = seen.former_template.is_none();
+        }
+        // The Deployment controller copies annotations to the ReplicaSet of each version, where they outlive an undo.
+        let was_promoted = history.iter().any(|set| promoted(set.annotations()));
+        if was_promoted && !promoted(target.annotations()) {
+            // A promotion of another controller, or one that was late, may have come between the two readings.
+            target = self.target(canary, spec).await?;
+        }
+        let annotation = |name: &str| target.annotations().get(name).cloned();
+        let template = target.data.pointer("/spec/template").cloned().unwrap_or_default();
+        seen.live_target = Some(LiveTarget {
+            uid: target.uid().unwrap_or_default(),
+            created: target.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+            template_hash: hash::of(&typed_template(&template)),
+            template,
+            revision: annotation(REVISION),
+            annotated: target.metadata.annotations.is_some(),
+            promoted_by: annotation(PROMOTED_BY),
+            created_by: annotation(CREATED_BY),
+            was_promoted,
+        });
+        // What was read is compared with what is known: that must not be older.
+        if let Ok(target) = serde_json::from_str::<Deployment>(&serde_json::to_string(&target).unwrap_or_default()) {
+            Deployment::put(self.cache, &target);
+            seen.target = self.cache.observe(canary, spec).target;
+        }
+        Ok(())
+    }
+
+    /// The target to the letter: its template is the precondition of a write.
+    async fn target(&self, canary: &Canary, spec: &Spec) -> Result<DynamicObject, ApiError> {
+        let namespace = &canary.key.namespace;
+        let resource = ApiResource::erase::<Deployment>(&());
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
+        let target = within(CALL_TIMEOUT, api.get(&spec.target)).await;
+        target.map_err(|error| ApiError::new("get", "Deployment".into(), namespace, &spec.target, error))
+    }
+
+    /// The canary as it is now, and its pods if their labels are judged. `known` is the uid of the one that is known.
+    async fn confirm_canary(&self, canary: &Canary, spec: &Spec, known: Option<&str>) -> Result<(), ApiError> {
+        let namespace = &canary.key.namespace;
+        if let Some(live) = self.read::<Deployment>(canary, &spec.canary).await? {
+            Deployment::put(self.cache, &live);
+        } else {
+            let place = (namespace.clone(), spec.canary.clone());
+            Deployment::forget(self.cache, &place, known.unwrap_or_default());
+        }
+        let judges_pods = |item: &Item| matches!(item, Item::LabelWatch { pods: Some(_), .. });
+        if spec.validation.items.iter().any(judges_pods) {
+            self.confirm_pods(canary, spec).await?;
+        }
+        Ok(())
+    }
+
+    /// The pods of the run as they are now.
+    async fn confirm_pods(&self, canary: &Canary, spec: &Spec) -> Result<(), ApiError> {
+        let namespace = &canary.key.namespace;
+        let of_run =
+            ListParams::default().labels(&format!("{RUN}={},{KANARY_NAME}={}", canary.run(spec), canary.key.name));
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let pods = within(CALL_TIMEOUT, api.list(&of_run)).await;
+        let pods = pods
+            .map_err(|error| ApiError::new("list the pods of", "Deployment".into(), namespace, &spec.canary, error))?;
+        for pod in pods {
+            Pod::put(self.cache, &pod);
+        }
+        Ok(())
+    }
+
+    /// The target's ReplicaSets, the newest version first.
+    async fn history(&self, canary: &Canary, spec: &Spec, target: &DynamicObject) -> Result<Vec<ReplicaSet>, ApiError> {
+        let namespace = &canary.key.namespace;
+        let selector: LabelSelector = target
+            .data
+            .pointer("/spec/selector")
+            .and_then(|selector| serde_json::from_value(selector.clone()).ok())
+            .unwrap_or_default();
+        let Ok(selector) = Selector::try_from(selector) else {
+            return Ok(Vec::new());
+        };
+        let api: Api<ReplicaSet> = Api::namespaced(self.client.clone(), namespace);
+        let history = within(CALL_TIMEOUT, api.list(&ListParams::default().labels_from(&selector))).await;
+        let history =
+            history.map_err(|error| ApiError::new("list", "ReplicaSet".into(), namespace, &spec.target, error))?;
+        let is_targets = |set: &ReplicaSet| {
+            set.owner_references()
+                .iter()
+                .any(|owner| Some(&owner.uid) == target.metadata.uid.as_ref())
+        };
+        let mut history: Vec<_> = history.items.into_iter().filter(is_targets).collect();
+        history.sort_by_key(|set| std::cmp::Reverse(revision(set)));
+        Ok(history)
+    }
+}
+
+/// Number of a version in the rollout history.
+fn revision(set: &ReplicaSet) -> Option<u64> {
+    set.annotations().get(REVISION)?.parse().ok()
+}
+
+/// The newest version that is not the promoted one, as `kubectl rollout undo` takes it (the Deployment controller may not have
+/// got to the promoted one). None if the promotion changed nothing, because then that version is older than what was there.
+fn former_template(history: &[ReplicaSet], status: &KanaryStatus) -> Option<Value> {
+    let promoted = status.promoted_hash.as_ref()?;
+    if status.target_hash.as_ref() == Some(promoted) {
+        return None;
+    }
+    let template = |set: &ReplicaSet| {
+        let template = set.spec.clone()?.template.map(without_hash_label)?;
+        serde_json::to_value(template).ok()
+    };
+    let mut templates = history.iter().filter_map(template);
+    templates.find(|template| hash::of(template) != *promoted)
+}
+
+/// The Deployment controller adds a label to the templates of its ReplicaSets.
+fn without_hash_label(mut template: PodTemplateSpec) -> PodTemplateSpec {
+    if let Some(labels) = template.metadata.as_mut().and_then(|metadata| metadata.labels.as_mut()) {
+        labels.remove("pod-template-hash");
+    }
+    template
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,376 @@
+//! One Kanary's turn: observe, decide, act, write the status, and say when to look again.
+
+mod leaving;
+mod target;
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use kanary_core::{
+    Canary, Key,
+    api::KanaryStatus,
+    decide::disown,
+    decision::{Action, Decision, Need},
+    kanary::Spec,
+    observation::Observation,
+    status::{self, Phase},
+    validation::{Item, promql::Vars},
+};
+use kube::Client;
+use tokio::{sync::mpsc, time::Instant};
+
+use crate::{
+    cache::Cache,
+    cluster::{
+        clock::{Clock, until},
+        error::{ApiError, CAP, CAP_OF_SILENCE, Class},
+    },
+    metrics::{self, Metrics},
+    reconcile::{act::Writer, measure::Check, memory::Memory, observe::Observer},
+    shard::{Fence, Right},
+};
+
+/// The pure function between what was seen and what will be done.
+pub type Decide = fn(&Canary, &Observation, Timestamp) -> Decision;
+
+/// Everything that a turn needs.
+pub struct Context {
+    /// For live reads.
+    pub client: Client,
+    /// For writes.
+    pub writer: Writer,
+    /// What is known of the cluster.
+    pub cache: Arc<Cache>,
+    /// What is remembered of runs.
+    pub memory: Memory,
+    /// The cluster's time.
+    pub clock: Clock,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Takes queries that are due.
+    pub checks: mpsc::UnboundedSender<Check>,
+    /// What decides.
+    pub decide: Decide,
+    /// Whose Kanaries are ours.
+    pub fence: Arc<Fence>,
+}
+
+/// What a decision asks for may show that it needs more; no decision needs more readings than this.
+const READS: usize = 6;
+
+/// A turn that may follow at once, until nothing is left to do, is cut off here: a decision that never comes to rest must
+/// not keep a worker.
+const TURNS: usize = 12;
+
+impl Context {
+    /// Looks at one Kanary. When to look again, if nothing happens before.
+    pub async fn reconcile(&self, key: &Key) -> Option<Instant> {
+        for _ in 0..TURNS {
+            let Some(canary) = self.cache.kanary(key) else {
+                self.memory.forget(key);
+                return None;
+            };
+            // One of another replica, or of one that is being given away: whoever takes its shard looks at it.
+            let Some(right) = self.fence.begin(canary.slot) else {
+                // A session that was not renewed in time may be, later.
+                let ours = self.fence.holds(canary.slot);
+                return ours.then(|| Instant::now() + Duration::from_secs(1));
+            };
+            match self.turn(&canary, right).await {
+                Ok(Next::Again) => {}
+                Ok(Next::At(at)) => {
+                    self.memory.came_to_rest(key);
+                    return at.map(|at| self.instant(at));
+                }
+                Err(error) => return Some(self.after(&canary, &error)),
+            }
+        }
+        let delay = self.memory.restless(key);
+        tracing::error!(key = %key, ?delay, "decisions did not come to rest");
+        Some(Instant::now() + delay)
+    }
+
+    fn instant(&self, at: Timestamp) -> Instant {
+        Instant::now() + until(self.clock.now(), at)
+    }
+
+    async fn turn(&self, canary: &Canary, right: Right) -> Result<Next, ApiError> {
+        let now = self.clock.now();
+        if right.epoch.is_some() && canary.status.epoch > right.epoch && canary.has_forged_epoch(now) {
+            let decision = Decision {
+                status: disown(canary, now),
+                ..Decision::default()
+            };
+            return self.apply(canary, &Observation::default(), decision, now, right).await;
+        }
+        let observer = Observer {
+            client: &self.client,
+            cache: &self.cache,
+            memory: &self.memory,
+        };
+        let mut seen = observer.observe(canary, &canary.spec, now).await?;
+        // What was read took its time, and tells the time as well: a clock that was wrong is right by now.
+        let mut now = self.clock.now();
+        let mut decision = (self.decide)(canary, &seen, now);
+        for _ in 0..READS {
+            let Some(need) = decision.needs else { break };
+            if need == Need::LiveKanary && self.refresh(&observer, canary, right).await? {
+                return Ok(Next::Again);
+            }
+            if need == Need::SameTemplate {
+                Box::pin(self.compare(canary, &mut seen, right)).await?;
+            } else {
+                observer.provide(canary, &canary.spec, need, &mut seen, now).await?;
+            }
+            now = self.clock.now();
+            decision = (self.decide)(canary, &seen, now);
+        }
+        self.metrics.decisions.inc();
+        if !decision.actions.is_empty() && !self.is_current(canary, right) {
+            if self.refresh(&observer, canary, right).await? {
+                return Ok(Next::Again);
+            }
+            now = self.clock.now();
+            decision = (self.decide)(canary, &seen, now);
+            if decision.needs.is_some() {
+                return Ok(Next::Again);
+            }
+        }
+        self.apply(canary, &seen, decision, now, right).await
+    }
+
+    /// Whether a Kanary was read under this epoch. The watch of whoever takes over may be behind what the former owner did last,
+    /// and an action, unlike a status, is not refused for that: so before the first one under an epoch the Kanary is read.
+    fn is_current(&self, canary: &Canary, right: Right) -> bool {
+        let is_current = |epoch| self.memory.is_current(&canary.key, epoch);
+        right.epoch.is_none_or(is_current)
+    }
+
+    /// Reads a Kanary. Whether it is another than was known.
+    async fn refresh(&self, observer: &Observer<'_>, canary: &Canary, right: Right) -> Result<bool, ApiError> {
+        let is_another = observer.refresh(canary).await?;
+        self.mark_current(canary, right);
+        Ok(is_another)
+    }
+
+    /// The newest version of a Kanary is known: what others wrote before the epoch is in it.
+    fn mark_current(&self, canary: &Canary, right: Right) {
+        if let Some(epoch) = right.epoch {
+            self.memory.mark_current(&canary.key, epoch);
+        }
+    }
+
+    async fn apply(
+        &self,
+        canary: &Canary,
+        seen: &Observation,
+        decision: Decision,
+        now: Timestamp,
+        right: Right,
+    ) -> Result<Next, ApiError> {
+        if decision.leaves {
+            if let Err((action, error)) = Box::pin(self.leave(canary, &decision, now, right)).await {
+                if error.class() == Class::Fenced {
+                    return Err(error);
+                }
+                // A failed canary does not wait: the next decision knows of the failure, and takes another way.
+                tracing::warn!(key = %canary.key, error = error.message(), "a canary could not leave production so");
+                let (key, ended) = (&canary.key, self.clock.now());
+                self.memory.could_not_leave(key, action, &error, now, ended);
+                return Ok(Next::Again);
+            }
+        } else {
+            for action in &decision.actions {
+                if self.memory.is_undone(&canary.key, action, now) {
+                    // Decided anew, with that in mind.
+                    return Ok(Next::Again);
+                }
+                let done = Box::pin(self.act(canary, action, now, right)).await;
+                self.count(label(action), &done);
+                if let Err(error) = &done {
+                    self.memory.failed(&canary.key, error, self.clock.now());
+                }
+                done?;
+                self.memory.done(&canary.key, action, now);
+                tracing::debug!(key = %canary.key, action = label(action), "done");
+            }
+        }
+        if !decision.actions.is_empty() {
+            self.memory.succeeded(&canary.key);
+        }
+        if let Some(status) = &decision.status {
+            // The facts of the stored status, before others take their place.
+            self.announce(canary, now, right).await;
+            let done = self.writer.write_status(canary, status, right, now).await;
+            self.count("status", &done);
+            let is_kept = done?;
+            self.memory.status_written(&canary.key, &canary.status, status);
+            if !is_kept {
+                let delay = self.memory.restless(&canary.key);
+                tracing::error!(
+                    key = %canary.key, ?delay,
+                    "the API server did not store the status as it was written: apply the CRDs of this version of kanary"
+                );
+                return Ok(Next::At(now.checked_add(delay).ok()));
+            }
+            self.mark_current(canary, right);
+            self.report(canary, status, now);
+        }
+        self.ask(canary, &canary.spec, seen, &decision.checks, now);
+        if !decision.actions.is_empty() || decision.status.is_some() {
+            return Ok(Next::Again);
+        }
+        self.announce(canary, now, right).await;
+        Ok(Next::At(decision.wake))
+    }
+
+    /// One line for each phase change.
+    fn report(&self, canary: &Canary, next: &KanaryStatus, now: Timestamp) {
+        let (from, to) = (&canary.status.report.status, &next.report.status);
+        if from == to && canary.status.run == next.run {
+            return;
+        }
+        let phase = Phase::of(next);
+        let condition = status::find(next, to);
+        let Key { kind, namespace, name } = &canary.key;
+        tracing::info!(
+            kind = %kind,
+            namespace,
+            name,
+            from,
+            to,
+            run = next.run.unwrap_or(1),
+            reason = condition.map(|c| c.reason.as_str()),
+            detail = condition.map(|c| c.message.as_str()),
+            "phase changed"
+        );
+        if next.completed_at.is_some() && canary.status.completed_at != next.completed_at {
+            self.metrics
+                .runs_ended
+                .get_or_create(&metrics::Phase { phase: phase.as_str() })
+                .inc();
+        }
+        let judged = matches!(phase, Phase::Succeeded | Phase::Failed) && Phase::of(&canary.status) == Phase::Running;
+        if let Some(late) = next.deadline.filter(|deadline| judged && *deadline <= now) {
+            self.metrics
+                .verdict_lateness
+                .observe(until(late, self.clock.now()).as_secs_f64());
+        }
+    }
+
+    /// Asks for the measurements that are due; each brings its Kanary back here when it is answered.
+    fn ask(&self, canary: &Canary, spec: &Spec, seen: &Observation, due: &[usize], at: Timestamp) {
+        let ready: Vec<&str> = seen
+            .pods
+            .iter()
+            .filter(|pod| pod.ready)
+            .map(|pod| pod.name.as_str())
+            .collect();
+        for &index in due {
+            let Some(Item::PromQl(query)) = spec.validation.items.get(index) else {
+                continue;
+            };
+            let run = canary.marker(spec);
+            self.memory.mark_pending(&canary.key, &run, index);
+            let vars = Vars {
+                deployment: &spec.target,
+                canary: &spec.canary,
+                service: spec.service.as_deref().unwrap_or_default(),
+                namespace: &canary.key.namespace,
+                kanary: &canary.key.name,
+                pods: &ready,
+            };
+            let check = Check {
+                key: canary.key.clone(),
+                run,
+                index,
+                text: query.render(&vars),
+                evidence: query.render_evidence(&vars),
+                query: (**query).clone(),
+                pods: ready.iter().map(|&pod| pod.to_owned()).collect(),
+                at,
+                canary: seen
+                    .canary
+                    .as_ref()
+                    .map(|canary| canary.uid.clone())
+                    .unwrap_or_default(),
+            };
+            // The receiver lives as long as the workers.
+            let _closed_while_stopping = self.checks.send(check);
+        }
+    }
+
+    /// Says the facts of the stored status. Events help people; nothing waits for them.
+    async fn announce(&self, canary: &Canary, now: Timestamp, right: Right) {
+        let notices = status::notices(&canary.status);
+        for notice in self.memory.unsaid(&canary.key, notices, now) {
+            let done = self.writer.announce(canary, &notice, right).await;
+            self.count("event", &done);
+            if let Err(error) = &done {
+                tracing::warn!(key = %canary.key, error = error.message(), "an event was lost");
+            }
+            self.memory.mark_said(&canary.key, &notice);
+        }
+    }
+
+    fn count<T>(&self, write: &'static str, done: &Result<T, ApiError>) {
+        let result = done.as_ref().map_or_else(|error| error.class().as_str(), |_| "ok");
+        self.metrics
+            .writes
+            .get_or_create(&metrics::Write { write, result })
+            .inc();
+    }
+
+    /// The retry policy: what follows an error of each class, and when.
+    fn after(&self, canary: &Canary, error: &ApiError) -> Instant {
+        let key = &canary.key;
+        let delay = match error.class() {
+            Class::Conflict | Class::Transient | Class::Throttled(_) if self.memory.has_news(key) => {
+                tracing::warn!(key = %key, error = error.message(), "a call fails again and again");
+                Duration::ZERO
+            }
+            Class::Conflict => self.memory.back_off(key, CAP),
+            Class::Throttled(delay) => delay,
+            Class::Fenced => {
+                tracing::info!(key = %key, error = error.message(), "left to the replica that owns it");
+                // If the session was only late, the shard is still ours.
+                Duration::from_secs(1)
+            }
+            Class::Transient => {
+                // Of whoever does not answer, nothing is asked too much; and when it is back, verdicts are overdue.
+                let cap = if error.is_silence() { CAP_OF_SILENCE } else { CAP };
+                let delay = self.memory.back_off(key, cap);
+                tracing::warn!(key = %key, error = error.message(), ?delay, "a call failed and is tried again");
+                delay
+            }
+            Class::Invalid => {
+                tracing::warn!(key = %key, error = error.message(), "the API server refused a call");
+                self.memory.refuse(key, error, self.clock.now());
+                Duration::ZERO
+            }
+        };
+        Instant::now() + delay
+    }
+}
+
+enum Next {
+    /// Something was done: see what that brought about.
+    Again,
+    /// Nothing to do until then.
+    At(Option<Timestamp>),
+}
+
+fn label(action: &Action) -> &'static str {
+    match action {
+        Action::Create { .. } => "create",
+        Action::ScaleCanary { .. } => "scale",
+        Action::SetTemplate { .. } => "promote",
+        Action::HandOver { .. } => "hand over",
+        Action::Unlabel { .. } => "unlabel",
+        Action::Adopt { .. } => "adopt",
+        Action::Delete { .. } => "delete",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,52 @@
+//! A failed canary leaves production: several pods at the same time.
+
+use futures::{StreamExt, stream::FuturesUnordered};
+use jiff::Timestamp;
+use kanary_core::{
+    Canary,
+    decision::{Action, Decision},
+};
+
+use super::{Context, label};
+use crate::{cluster::error::ApiError, shard::Right};
+
+/// How many pods leave production at the same time.
+const TOGETHER: usize = 16;
+
+impl Context {
+    /// Takes pods out of production, several at the same time. The first write that fails stops the rest.
+    pub(super) async fn leave<'a>(
+        &self,
+        canary: &Canary,
+        decision: &'a Decision,
+        now: Timestamp,
+        right: Right,
+    ) -> Result<(), (&'a Action, ApiError)> {
+        let mut under_way = FuturesUnordered::new();
+        for action in &decision.actions {
+            under_way.push(self.leave_by(canary, action, now, right));
+            if under_way.len() >= TOGETHER {
+                under_way.next().await.unwrap_or(Ok(()))?;
+            }
+        }
+        while let Some(done) = under_way.next().await {
+            done?;
+        }
+        Ok(())
+    }
+
+    async fn leave_by<'a>(
+        &self,
+        canary: &Canary,
+        action: &'a Action,
+        now: Timestamp,
+        right: Right,
+    ) -> Result<(), (&'a Action, ApiError)> {
+        let done = self.act(canary, action, now, right).await;
+        self.count(label(action), &done);
+        done.map_err(|error| (action, error))?;
+        tracing::debug!(key = %canary.key, action = label(action), "done");
+        self.memory.left(&canary.key, action);
+        Ok(())
+    }
+}

@@ -1,0 +1,207 @@
+//! The admin server: `/livez`, `/readyz` and `/metrics`, for probes and Prometheus. It changes nothing.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use axum::{
+    Router, extract,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use kanary_core::status::Phase;
+use tokio::net::TcpListener;
+
+use crate::{
+    cache::watch::Pulse,
+    metrics,
+    reconcile::{queue::Queue, turn::Context},
+    shard::{Fence, map, member::Member, serve::Served},
+};
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What the pages tell about.
+#[derive(Clone)]
+pub struct State {
+    /// What is known and counted.
+    pub context: Arc<Context>,
+    /// Who waits.
+    pub queue: Arc<Queue>,
+    /// How the watches are.
+    pub watches: Vec<(&'static str, Pulse)>,
+    /// Where several replicas share the work: this one, and what it reads for it.
+    pub shards: Option<(Arc<Member>, Arc<Served>)>,
+}
+
+/// The pages, which tell nothing but that the program lives until it knows of which shards its work consists.
+#[derive(Clone, Default)]
+pub struct Pages(Arc<OnceLock<State>>);
+
+impl Pages {
+    /// What the pages tell about from now on.
+    pub fn tell(&self, state: State) {
+        let _told_before = self.0.set(state);
+    }
+}
+
+/// Takes the address. What it is in the end is in the log: port 0 takes any free one.
+///
+/// # Errors
+///
+/// The address is taken, or not of this machine.
+pub async fn listen(addr: SocketAddr) -> std::io::Result<TcpListener> {
+    let listener = TcpListener::bind(addr).await?;
+    tracing::info!(addr = %listener.local_addr()?, "admin server listens");
+    Ok(listener)
+}
+
+/// Serves until the program ends.
+pub async fn serve(listener: TcpListener, state: Pages) {
+    let router = Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(state);
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::error!(%error, "the admin server ended");
+    }
+}
+
+/// Ready is who could act at once on all that it owns. It owns nothing if others do all the work, as in a rolling update.
+async fn ready(extract::State(pages): extract::State<Pages>) -> (StatusCode, String) {
+    let Some(state) = pages.0.get() else {
+        return not_yet();
+    };
+    let unlisted = state.watches.iter().filter(|(_, pulse)| !pulse.get());
+    let unlisted: Vec<_> = unlisted.map(|(name, _)| *name).collect();
+    let mut lacks = Vec::new();
+    if !unlisted.is_empty() {
+        lacks.push(format!("not listed yet: {}", unlisted.join(", ")));
+    }
+    let mut shares = String::new();
+    if let Some((member, served)) = &state.shards {
+        lacks.extend(lacks_of(member, served, &state.context.fence));
+        shares = shares_of(state, member);
+    }
+    let watches: Vec<_> = ages(state)
+        .map(|(watch, age)| format!("{watch} {:.1} s", age.as_secs_f64()))
+        .collect();
+    let facts = format!("{shares}watches heard of: {}\n", watches.join(", "));
+    if lacks.is_empty() {
+        return (StatusCode::OK, format!("ok\n{facts}"));
+    }
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("{}\n{facts}", lacks.join("\n")),
+    )
+}
+
+/// Why a replica among others is not ready.
+fn lacks_of(member: &Member, served: &Served, fence: &Fence) -> Vec<String> {
+    let mut lacks = Vec::new();
+    let unread = numbers(served.unread());
+    if !unread.is_empty() {
+        lacks.push(format!("shards not listed yet: {unread}"));
+    }
+    match member.problem() {
+        Some(problem) => lacks.push(problem),
+        None if fence.margin().is_zero() => lacks.push("the session was not renewed in time".to_owned()),
+        None => {}
+    }
+    lacks
+}
+
+/// What this replica has, may and did among the others.
+fn shares_of(state: &State, member: &Member) -> String {
+    let (fence, metrics) = (&state.context.fence, &state.context.metrics);
+    let handovers = ["taken", "released", "lost", "seized"].map(|what| {
+        let counted = metrics.handovers.get(&metrics::Handover { what });
+        format!("{what} {}", counted.map_or(0, |count| count.get()))
+    });
+    format!(
+        "session: {}\nshards: {}\nmargin: {:.1} s\nhandovers: {}\nwrites refused: {}\n",
+        member.session(),
+        numbers(fence.owned().into_keys()),
+        fence.margin().as_secs_f64(),
+        handovers.join(", "),
+        metrics.writes_refused()
+    )
+}
+
+fn not_yet() -> (StatusCode, String) {
+    let why = format!("ConfigMap {} was not read yet: the log tells why\n", map::NAME);
+    (StatusCode::SERVICE_UNAVAILABLE, why)
+}
+
+fn numbers(shards: impl IntoIterator<Item = u16>) -> String {
+    let shards: Vec<_> = shards.into_iter().map(|shard| shard.to_string()).collect();
+    shards.join(",")
+}
+
+async fn metrics(extract::State(pages): extract::State<Pages>) -> Response {
+    let Some(state) = pages.0.get() else {
+        return not_yet().into_response();
+    };
+    let metrics = &state.context.metrics;
+    let phases = [
+        Phase::Scheduled,
+        Phase::Running,
+        Phase::Succeeded,
+        Phase::Failed,
+        Phase::DeploymentUpdated,
+    ];
+    let mut counts = phases.map(|phase| (phase, 0_i64));
+    state.context.cache.each_kanary(|canary| {
+        let phase = Phase::of(&canary.status);
+        counts
+            .iter_mut()
+            .filter(|(of, _)| *of == phase)
+            .for_each(|(_, count)| *count += 1);
+    });
+    for (phase, count) in counts {
+        let labels = metrics::Phase { phase: phase.as_str() };
+        metrics.kanaries.get_or_create(&labels).set(count);
+    }
+    metrics.queued.set(i64::try_from(state.queue.len()).unwrap_or(i64::MAX));
+    set_watches(state);
+    set_shards(state);
+    ([(CONTENT_TYPE, OPEN_METRICS)], metrics.encode()).into_response()
+}
+
+/// How long ago each watch was heard of; of the shards' watches, the one that was not heard of for longest.
+fn ages(state: &State) -> impl Iterator<Item = (&'static str, Duration)> {
+    let shards = state.shards.as_ref().map(|(_, served)| {
+        let mut oldest = Duration::ZERO;
+        served.each_pulse(|pulse| oldest = oldest.max(pulse.age()));
+        ("shards", oldest)
+    });
+    let watches = state.watches.iter().map(|(name, pulse)| (*name, pulse.age()));
+    watches.chain(shards)
+}
+
+fn set_watches(state: &State) {
+    for (watch, age) in ages(state) {
+        let watch = watch.to_owned();
+        let gauge = state.context.metrics.watch_age.get_or_create(&metrics::Watch { watch });
+        gauge.set(age.as_secs_f64());
+    }
+}
+
+fn set_shards(state: &State) {
+    let (fence, metrics) = (&state.context.fence, &state.context.metrics);
+    if fence.is_standalone() {
+        return;
+    }
+    let owned = fence.owned();
+    metrics.shard_epoch.clear();
+    for (shard, held) in &owned {
+        let labels = metrics::Shard { shard: *shard };
+        metrics.shard_epoch.get_or_create(&labels).set(held.epoch);
+    }
+    metrics.shards_owned.set(i64::try_from(owned.len()).unwrap_or(i64::MAX));
+    metrics.fence_margin.set(fence.margin().as_secs_f64());
+}
