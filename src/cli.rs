@@ -3,8 +3,7 @@
 use std::{ffi::OsStr, net::SocketAddr, path::PathBuf};
 
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
-use kanary_core::api::GoDuration;
-use kanary_core::api::Layout;
+use kanary_core::api::{GoDuration, Layout};
 
 /// Canary deployments for Kubernetes, judged before they are promoted.
 #[derive(Parser)]

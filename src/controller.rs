@@ -1,5 +1,6 @@
 //! The controller: watches, workers and measurements, put together.
 
+mod feeds;
 #[cfg(test)]
 mod tests;
 mod watches;
@@ -25,11 +26,11 @@ use crate::{
     cluster::{clock::Clock, error::CAP},
     metrics::Metrics,
     prometheus::{Prometheus, Transport},
+    queue::Queue,
     reconcile::{
         act::Writer,
-        measure,
+        measure::Measurer,
         memory::Memory,
-        queue::Queue,
         turn::{Context, Decide},
     },
     serve,
@@ -182,11 +183,12 @@ fn start(client: Client, options: Options, fence: Arc<Fence>, pages: &serve::Pag
     let cache = Arc::new(Cache::default());
     let metrics = Arc::new(Metrics::default());
     let queue = Arc::new(Queue::default());
+    let memory = Arc::new(Memory::default());
     let context = Arc::new(Context {
         writer: Writer::new(client.clone(), cache.clone(), fence.clone(), options.instance.clone()),
         client: client.clone(),
         cache: cache.clone(),
-        memory: Memory::default(),
+        memory: memory.clone(),
         clock: options.clock.clone(),
         metrics: metrics.clone(),
         checks,
@@ -219,8 +221,13 @@ fn start(client: Client, options: Options, fence: Arc<Fence>, pages: &serve::Pag
         shards: parts.member.clone().zip(served),
     });
     let prometheus = Prometheus::new(client, options.prometheus, options.clock);
-    let measuring = measure::run(parts.context.clone(), parts.queue.clone(), prometheus, due);
-    spawn(tasks, "measure", measuring);
+    let measurer = Measurer {
+        prometheus,
+        memory,
+        queue: parts.queue.clone(),
+        metrics: parts.context.metrics.clone(),
+    };
+    spawn(tasks, "measure", measurer.run(due));
     parts
 }
 
@@ -236,7 +243,8 @@ impl Parts {
     fn share(&mut self, watcher: &mut Watcher, sharding: Sharding, clock: &Clock, tasks: &mut Tasks) -> Arc<Served> {
         let (fence, metrics) = (self.context.fence.clone(), self.context.metrics.clone());
         let labels = Arc::new(Labels::new(watcher.client.clone(), fence.clone(), metrics.clone()));
-        watcher.sink.labels = Some(labels.clone());
+        let filter = labels.clone();
+        watcher.sink.filter = Some(Arc::new(move |kind, kanary| filter.check(kind, kanary)));
         let changed = Arc::new(Notify::new());
         let (of_shard, layout) = (watcher.clone(), fence.layout());
         let watch = Box::new(move |shard| of_shard.of_shard(layout, shard));
@@ -252,7 +260,7 @@ impl Parts {
         let served = Arc::new(Served::new(fence.clone(), watch, opened, changed.clone()));
         let member = Member::new(sharding.clone(), clock.clone(), fence, served.clone(), metrics, changed);
         let member = Arc::new(member);
-        self.watch(watcher.common(), tasks);
+        self.watch(watcher.common(&labels), tasks);
         let leases = watcher.leases(sharding.client.clone(), &sharding.namespace, member.clone());
         self.watch(vec![leases], tasks);
         spawn(tasks, "labels", labels.run());

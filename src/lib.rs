@@ -15,6 +15,7 @@ pub mod cluster;
 pub mod controller;
 pub mod metrics;
 pub mod prometheus;
+pub mod queue;
 pub mod reconcile;
 pub mod serve;
 pub mod shard;

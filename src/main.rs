@@ -9,9 +9,12 @@ use std::{
 
 use anyhow::Context;
 use kanary::{
-    cluster::{client, clock::Clock},
+    cluster::{
+        client,
+        clock::{Clock, Monotonic},
+    },
     controller,
-    shard::{Monotonic, Sharding, leader::Election, lease::is_identity, show},
+    shard::{Sharding, leader::Election, lease::is_identity, show},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;

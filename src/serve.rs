@@ -18,7 +18,8 @@ use tokio::net::TcpListener;
 use crate::{
     cache::watch::Pulse,
     metrics,
-    reconcile::{queue::Queue, turn::Context},
+    queue::Queue,
+    reconcile::turn::Context,
     shard::{Fence, map, member::Member, serve::Served},
 };
 

@@ -12,6 +12,39 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
+/// Time that goes on while the machine is suspended and that nobody sets: the time since some moment.
+#[derive(Clone)]
+pub struct Monotonic(Arc<dyn Fn() -> Duration + Send + Sync>);
+
+impl Default for Monotonic {
+    fn default() -> Self {
+        Self::from_source(|| {
+            let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+            let (seconds, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
+            Duration::new(seconds.unwrap_or_default(), nanos.unwrap_or_default())
+        })
+    }
+}
+
+impl fmt::Debug for Monotonic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Monotonic").field(&self.now()).finish()
+    }
+}
+
+impl Monotonic {
+    /// Time from `source`: a simulation has its own.
+    pub fn from_source(source: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self(Arc::new(source))
+    }
+
+    /// The present moment.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        (self.0)()
+    }
+}
+
 /// The cluster's time. Clones share what they learn.
 #[derive(Clone)]
 pub struct Clock {

@@ -5,7 +5,7 @@ use std::{borrow::Cow, error::Error, time::Duration};
 use kanary_core::api::EPOCH_RULE;
 use kube::core::Status;
 
-use crate::{cluster::client::gate::Ended, shard::Fenced};
+use super::client::gate::Ended;
 
 /// A call that failed: which, on what, and why.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +18,17 @@ pub struct ApiError {
     #[source]
     source: Box<kube::Error>,
     class: Option<Class>,
+}
+
+/// The write was not sent, because the right to it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fenced {
+    /// The shard belongs to another replica by now, or is about to.
+    #[error("the shard is no longer this replica's")]
+    NotOwned,
+    /// The session was not renewed in time: another replica may own the shard soon.
+    #[error("the session of this replica was not renewed in time")]
+    Expired,
 }
 
 /// What is done about an error.

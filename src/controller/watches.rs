@@ -1,5 +1,7 @@
 //! Which watches a controller has: all of a kind where it is alone; else what every replica needs, and for each shard its own.
 
+use std::sync::Arc;
+
 use futures::{FutureExt, future::BoxFuture};
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -10,20 +12,20 @@ use k8s_openapi::{
         core::v1::{Pod, Service},
     },
 };
-use kanary_core::api::Layout;
 use kanary_core::api::{
-    Kanary, KanaryKind,
+    Kanary, KanaryKind, Layout,
     names::{IS_KANARY, LEASE},
 };
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
+use super::feeds;
 use crate::{
     cache::{
         Cached,
         watch::{self, Pulse, Sink},
     },
-    shard::{member::Member, serve},
+    shard::{label::Labels, member::Member, serve},
 };
 
 /// A watch to run.
@@ -64,7 +66,7 @@ impl Watcher {
 
     /// What every replica needs: targets, which carry no label of ours; Services, any of which may select a canary; and the
     /// Kanaries that have no slot yet.
-    pub(super) fn common(&self) -> Vec<Named> {
+    pub(super) fn common(&self, labels: &Arc<Labels>) -> Vec<Named> {
         let rest = Some(Layout::rest_selector());
         let mut common = vec![
             self.objects::<Deployment>("deployments", Some(format!("{IS_KANARY}!=true"))),
@@ -73,7 +75,7 @@ impl Watcher {
         common.extend(KanaryKind::ALL.map(|kind| {
             let (api, sink) = (self.kanary_api(kind), self.sink.clone());
             named(kind.plural(), |pulse| {
-                watch::strangers(kind, api, rest.clone(), sink, pulse)
+                feeds::strangers((kind, labels.clone()), api, rest.clone(), sink, pulse)
             })
         }));
         common
@@ -98,10 +100,10 @@ impl Watcher {
     }
 
     /// The Leases of replicas and shards.
-    pub(super) fn leases(&self, client: Client, namespace: &str, member: std::sync::Arc<Member>) -> Named {
+    pub(super) fn leases(&self, client: Client, namespace: &str, member: Arc<Member>) -> Named {
         let api = Api::<Lease>::namespaced(client, namespace);
         let (ours, sink) = (Some(LEASE.to_owned()), self.sink.clone());
-        named("leases", |pulse| watch::leases(api, ours, member, sink, pulse))
+        named("leases", |pulse| feeds::leases(api, ours, member, sink, pulse))
     }
 
     fn kanary_api(&self, kind: KanaryKind) -> Api<Kanary> {

@@ -38,9 +38,9 @@ use crate::{
     cache::{Cache, Cached, template_hash},
     cluster::{
         client::{CALL_TIMEOUT, within},
-        error::{ApiError, Class},
+        error::{ApiError, Class, Fenced},
     },
-    shard::{Fence, Fenced, Right},
+    shard::{Fence, Right},
 };
 
 pub use target::typed_template;

@@ -24,7 +24,7 @@ use kanary_core::{
 use self::attempts::Attempts;
 use crate::{
     cluster::error::{ApiError, backoff},
-    reconcile::measure::Check,
+    reconcile::check::Check,
 };
 
 mod tallies;

@@ -26,7 +26,7 @@ use crate::{
         error::{ApiError, CAP, CAP_OF_SILENCE, Class},
     },
     metrics::{self, Metrics},
-    reconcile::{act::Writer, measure::Check, memory::Memory, observe::Observer},
+    reconcile::{act::Writer, check::Check, memory::Memory, observe::Observer},
     shard::{Fence, Right},
 };
 
@@ -42,7 +42,7 @@ pub struct Context {
     /// What is known of the cluster.
     pub cache: Arc<Cache>,
     /// What is remembered of runs.
-    pub memory: Memory,
+    pub memory: Arc<Memory>,
     /// The cluster's time.
     pub clock: Clock,
     /// What is counted.

@@ -11,7 +11,6 @@ mod tests;
 
 use std::{
     collections::BTreeMap,
-    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -22,54 +21,14 @@ use std::{
 use http::Request;
 use kanary_core::api::{Layout, Slot};
 
-use crate::cluster::client::{CALL_TIMEOUT, gate::Permit, within};
+use crate::cluster::{
+    client::{CALL_TIMEOUT, gate::Permit, within},
+    clock::Monotonic,
+    error::Fenced,
+};
 
 /// Of a right that ends sooner than this, no use is made: no API server answers that fast under load.
 const LEAST: Duration = Duration::from_millis(100);
-
-/// Time that goes on while the machine is suspended and that nobody sets: the time since some moment.
-#[derive(Clone)]
-pub struct Monotonic(Arc<dyn Fn() -> Duration + Send + Sync>);
-
-impl Default for Monotonic {
-    fn default() -> Self {
-        Self::from_source(|| {
-            let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-            let (seconds, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
-            Duration::new(seconds.unwrap_or_default(), nanos.unwrap_or_default())
-        })
-    }
-}
-
-impl fmt::Debug for Monotonic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Monotonic").field(&self.now()).finish()
-    }
-}
-
-impl Monotonic {
-    /// Time from `source`: a simulation has its own.
-    pub fn from_source(source: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
-        Self(Arc::new(source))
-    }
-
-    /// The present moment.
-    #[must_use]
-    pub fn now(&self) -> Duration {
-        (self.0)()
-    }
-}
-
-/// The write was not sent, because the right to it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fenced {
-    /// The shard belongs to another replica by now, or is about to.
-    #[error("the shard is no longer this replica's")]
-    NotOwned,
-    /// The session was not renewed in time: another replica may own the shard soon.
-    #[error("the session of this replica was not renewed in time")]
-    Expired,
-}
 
 /// The right to write about the Kanaries of a shard, as a decision was begun with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

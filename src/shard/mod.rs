@@ -22,6 +22,6 @@ mod step;
 pub mod table;
 
 pub use self::{
-    fence::{Fence, Fenced, Monotonic, Right},
+    fence::{Fence, Right},
     sharding::Sharding,
 };

@@ -5,7 +5,8 @@ use std::{fmt, time::Duration};
 use kanary_core::api::Layout;
 use kube::Client;
 
-use super::{fence::Monotonic, leader::Election};
+use super::leader::Election;
+use crate::cluster::clock::Monotonic;
 
 /// How replicas share the work.
 #[derive(Clone)]

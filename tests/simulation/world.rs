@@ -9,14 +9,16 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kanary::{
-    cluster::{client::learning, clock::Clock},
+    cluster::{
+        client::learning,
+        clock::{Clock, Monotonic},
+    },
     controller::{self, Options},
     prometheus::{Local, Transport},
     reconcile::turn::Decide,
-    shard::{Monotonic, Sharding, leader::Election},
+    shard::{Sharding, leader::Election},
 };
-use kanary_core::api::Layout;
-use kanary_core::decide;
+use kanary_core::{api::Layout, decide};
 use kanary_sim::{
     cluster::{self, Cluster},
     controllers::{self, Behaviour, Fate},

@@ -10,27 +10,25 @@ mod tests;
 
 use std::{borrow::Cow, marker::PhantomData, sync::Arc};
 
-use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use serde::de::DeserializeOwned;
 
 pub use self::pulse::Pulse;
+pub(crate) use self::share::Feed;
 use kanary_core::{
     Key,
     api::{Kanary, KanaryKind},
 };
 
-use self::{
-    claims::Claims,
-    follow::Follower,
-    share::{Feed, Share},
-};
+use self::{claims::Claims, follow::Follower, share::Share};
 use crate::{
     cache::{Cache, Cached, Gone, Place, place_of},
     metrics::Metrics,
-    reconcile::queue::Queue,
-    shard::{label::Labels, member::Member},
+    queue::Queue,
 };
+
+/// Whether a Kanary is taken into the cache.
+pub type Filter = Arc<dyn Fn(KanaryKind, &Kanary) -> bool + Send + Sync>;
 
 /// What watches feed.
 #[derive(Clone)]
@@ -41,8 +39,8 @@ pub struct Sink {
     pub queue: Arc<Queue>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// Checks the labels of Kanaries, where several replicas share them.
-    pub labels: Option<Arc<Labels>>,
+    /// Which Kanaries are taken into the cache, where several replicas share them; all if it is `None`.
+    pub filter: Option<Filter>,
     /// Which watch put what into the cache.
     claims: Arc<Claims>,
 }
@@ -56,7 +54,7 @@ impl Sink {
             cache,
             queue,
             metrics,
-            labels: None,
+            filter: None,
             claims,
         }
     }
@@ -69,15 +67,21 @@ pub(crate) async fn objects<K>(api: Api<K>, selector: Option<String>, sink: Sink
 where
     K: Cached + DeserializeOwned + Send + Sync + 'static,
 {
-    let share = Share::new(Objects::<K>(PhantomData), sink);
-    Follower::new(api, selector, share, pulse).run().await;
+    follow(Objects::<K>(PhantomData), api, selector, sink, pulse).await;
+}
+
+/// Watches what `feed` is about, as far as `selector` picks it by its labels, until it is dropped.
+pub(crate) async fn follow<F: Feed>(feed: F, api: Api<F::Object>, selector: Option<String>, sink: Sink, pulse: Pulse)
+where
+    F::Object: Send + Sync + 'static,
+{
+    Follower::new(api, selector, Share::new(feed, sink), pulse).run().await;
 }
 
 /// Watches the Kanaries of one kind that `selector` picks by their labels, all of them if it is `None`, until it is
 /// dropped. Then what it put into the cache goes.
 pub async fn kanaries(kind: KanaryKind, api: Api<Kanary>, selector: Option<String>, sink: Sink, pulse: Pulse) {
-    let share = Share::new(Kanaries(kind, sink.labels.clone()), sink);
-    Follower::new(api, selector, share, pulse).run().await;
+    follow(Kanaries(kind, sink.filter.clone()), api, selector, sink, pulse).await;
 }
 
 struct Objects<K>(PhantomData<K>);
@@ -105,7 +109,7 @@ where
     }
 }
 
-struct Kanaries(KanaryKind, Option<Arc<Labels>>);
+struct Kanaries(KanaryKind, Option<Filter>);
 
 impl Feed for Kanaries {
     type Object = Kanary;
@@ -115,7 +119,7 @@ impl Feed for Kanaries {
     }
 
     fn put(&self, cache: &Cache, object: &Kanary) -> Vec<Key> {
-        if self.1.as_ref().is_some_and(|labels| !labels.check(self.0, object)) {
+        if self.1.as_ref().is_some_and(|filter| !filter(self.0, object)) {
             return self.remove(cache, &place_of(object), Gone::Unfollowed);
         }
         match cache.put_kanary(self.0, object) {
@@ -136,71 +140,6 @@ impl Feed for Kanaries {
 
     fn all(&self, _: &Cache) -> Vec<(Place, u64)> {
         // Replies to writes change Kanaries that are known, and bring no others.
-        Vec::new()
-    }
-}
-
-/// Watches Kanaries whose slot is missing or no slot, until it is dropped: their labels are to be written, nothing else.
-pub(crate) async fn strangers(kind: KanaryKind, api: Api<Kanary>, selector: Option<String>, sink: Sink, pulse: Pulse) {
-    let share = Share::new(Strangers(kind, sink.labels.clone()), sink);
-    Follower::new(api, selector, share, pulse).run().await;
-}
-
-struct Strangers(KanaryKind, Option<Arc<Labels>>);
-
-impl Feed for Strangers {
-    type Object = Kanary;
-
-    fn kind(&self) -> Cow<'static, str> {
-        format!("{} without a slot", self.0).into()
-    }
-
-    fn put(&self, _: &Cache, object: &Kanary) -> Vec<Key> {
-        if let Some(labels) = &self.1 {
-            labels.check(self.0, object);
-        }
-        Vec::new()
-    }
-
-    fn remove(&self, _: &Cache, place: &Place, _: Gone) -> Vec<Key> {
-        if let Some(labels) = &self.1 {
-            labels.forget_slotless(&Key::at(self.0, place.clone()));
-        }
-        Vec::new()
-    }
-
-    fn all(&self, _: &Cache) -> Vec<(Place, u64)> {
-        Vec::new()
-    }
-}
-
-/// Watches the Leases of replicas and shards, until it is dropped.
-pub(crate) async fn leases(api: Api<Lease>, selector: Option<String>, member: Arc<Member>, sink: Sink, pulse: Pulse) {
-    Follower::new(api, selector, Share::new(Leases(member), sink), pulse)
-        .run()
-        .await;
-}
-
-struct Leases(Arc<Member>);
-
-impl Feed for Leases {
-    type Object = Lease;
-
-    fn kind(&self) -> Cow<'static, str> {
-        "Lease".into()
-    }
-
-    fn put(&self, _: &Cache, lease: &Lease) -> Vec<Key> {
-        self.0.see(lease);
-        Vec::new()
-    }
-
-    fn remove(&self, _: &Cache, (_, name): &Place, _: Gone) -> Vec<Key> {
-        self.0.miss(name);
-        Vec::new()
-    }
-
-    fn all(&self, _: &Cache) -> Vec<(Place, u64)> {
         Vec::new()
     }
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::cache::{Cache, Gone, Place, number};
 
 /// A kind of objects, and how the cache takes them.
-pub(super) trait Feed {
+pub(crate) trait Feed {
     /// What the API server sends.
     type Object: Resource + DeserializeOwned + Clone;
 

@@ -8,9 +8,8 @@ use std::{
 };
 
 use http::Response;
-use kanary_core::api::Layout;
 use kanary_core::{
-    api::{EPOCH_RULE, KanaryKind},
+    api::{EPOCH_RULE, KanaryKind, Layout},
     hash,
     observation::{Likeness, LiveTarget},
 };
@@ -18,7 +17,7 @@ use kube::client::Body;
 use tower::service_fn;
 
 use super::*;
-use crate::shard::Monotonic;
+use crate::cluster::clock::Monotonic;
 
 /// A writer whose API server always answers `code`.
 fn writer(code: u16) -> (Writer, Arc<Cache>) {

@@ -1,5 +1,7 @@
-use kanary_core::api::KanaryKind;
-use kanary_core::validation::{Item, Outcome, Tally};
+use kanary_core::{
+    api::KanaryKind,
+    validation::{Item, Outcome, Tally},
+};
 
 use super::*;
 use crate::cluster::error::CAP;

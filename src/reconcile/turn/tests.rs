@@ -5,14 +5,16 @@ use std::{
 
 use http::{Request, Response, header::DATE};
 use jiff::{SignedDuration, fmt::rfc2822};
-use kanary_core::api::Layout;
-use kanary_core::{api::KanaryKind, decision::ObjectKind};
+use kanary_core::{
+    api::{KanaryKind, Layout},
+    decision::ObjectKind,
+};
 use kube::client::Body;
 use serde_json::{Value, json};
 use tower::{BoxError, service_fn};
 
 use super::*;
-use crate::{cluster::client::learning, shard::Monotonic};
+use crate::cluster::{client::learning, clock::Monotonic};
 
 fn start() -> Timestamp {
     "2026-11-22T12:00:00Z".parse().unwrap()
@@ -75,7 +77,7 @@ async fn times(decide: Decide, wrong_by: SignedDuration, fence: Fence) -> Vec<i6
         writer: Writer::new(client.clone(), cache.clone(), fence.clone(), "test".to_owned()),
         client,
         cache,
-        memory: Memory::default(),
+        memory: Arc::default(),
         clock,
         metrics: Arc::default(),
         checks: mpsc::unbounded_channel().0,

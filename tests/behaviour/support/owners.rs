@@ -9,8 +9,7 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kanary::shard::lease::{self, Read};
-use kanary_core::api::Layout;
-use kanary_core::api::{Slot, names::LEASE};
+use kanary_core::api::{Layout, Slot, names::LEASE};
 use kube::{
     Api, ResourceExt,
     runtime::{

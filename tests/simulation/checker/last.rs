@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use kanary_core::api::names::{GROUP, IS_KANARY, KANARY_NAME};
-use kanary_core::status::{ERRORED, FAILED, Phase, find, is_true};
+use kanary_core::{
+    api::names::{GROUP, IS_KANARY, KANARY_NAME},
+    status::{ERRORED, FAILED, Phase, find, is_true},
+};
 use kanary_sim::{cluster::Cluster, object::string_map};
 use serde_json::Value;
 

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use kanary_core::api::Layout;
 use kanary_core::api::{
-    Slot,
+    Layout, Slot,
     names::{IS_KANARY, KANARY_NAME, SLOT},
 };
 use kanary_sim::{cluster::Event, object::Meta};

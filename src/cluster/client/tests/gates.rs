@@ -10,10 +10,9 @@ use std::{
 
 use futures::FutureExt;
 use http::{Method, Request};
-use kanary_core::api::Layout;
 use kanary_core::{
     Canary,
-    api::KanaryKind,
+    api::{KanaryKind, Layout},
     decision::{Action, ObjectKind},
 };
 use kube::{Client, Config};
@@ -34,11 +33,11 @@ use crate::{
             gate::{Ended, Permit},
             within,
         },
-        clock::Clock,
+        clock::{Clock, Monotonic},
         error::Class,
     },
     reconcile::act::Writer,
-    shard::{Fence, Monotonic},
+    shard::Fence,
 };
 
 /// More than a socket and its other end take before somebody reads.

@@ -1,0 +1,82 @@
+//! Watches that feed the shards instead of the cache.
+
+use std::{borrow::Cow, sync::Arc};
+
+use k8s_openapi::api::coordination::v1::Lease;
+use kanary_core::{
+    Key,
+    api::{Kanary, KanaryKind},
+};
+use kube::Api;
+
+use crate::{
+    cache::{
+        Cache, Gone, Place,
+        watch::{Feed, Pulse, Sink, follow},
+    },
+    shard::{label::Labels, member::Member},
+};
+
+/// Watches Kanaries whose slot is missing or no slot, until it is dropped: their labels are to be written, nothing else.
+pub(super) async fn strangers(
+    (kind, labels): (KanaryKind, Arc<Labels>),
+    api: Api<Kanary>,
+    selector: Option<String>,
+    sink: Sink,
+    pulse: Pulse,
+) {
+    follow(Strangers(kind, labels), api, selector, sink, pulse).await;
+}
+
+struct Strangers(KanaryKind, Arc<Labels>);
+
+impl Feed for Strangers {
+    type Object = Kanary;
+
+    fn kind(&self) -> Cow<'static, str> {
+        format!("{} without a slot", self.0).into()
+    }
+
+    fn put(&self, _: &Cache, object: &Kanary) -> Vec<Key> {
+        self.1.check(self.0, object);
+        Vec::new()
+    }
+
+    fn remove(&self, _: &Cache, place: &Place, _: Gone) -> Vec<Key> {
+        self.1.forget_slotless(&Key::at(self.0, place.clone()));
+        Vec::new()
+    }
+
+    fn all(&self, _: &Cache) -> Vec<(Place, u64)> {
+        Vec::new()
+    }
+}
+
+/// Watches the Leases of replicas and shards, until it is dropped.
+pub(super) async fn leases(api: Api<Lease>, selector: Option<String>, member: Arc<Member>, sink: Sink, pulse: Pulse) {
+    follow(Leases(member), api, selector, sink, pulse).await;
+}
+
+struct Leases(Arc<Member>);
+
+impl Feed for Leases {
+    type Object = Lease;
+
+    fn kind(&self) -> Cow<'static, str> {
+        "Lease".into()
+    }
+
+    fn put(&self, _: &Cache, lease: &Lease) -> Vec<Key> {
+        self.0.see(lease);
+        Vec::new()
+    }
+
+    fn remove(&self, _: &Cache, (_, name): &Place, _: Gone) -> Vec<Key> {
+        self.0.miss(name);
+        Vec::new()
+    }
+
+    fn all(&self, _: &Cache) -> Vec<(Place, u64)> {
+        Vec::new()
+    }
+}
