@@ -21,7 +21,7 @@ use self::watches::{Named, Watcher};
 use crate::{
     cache::{
         Cache,
-        watch::{Pulse, Sink},
+        watch::{Heartbeat, Sink},
     },
     cluster::{clock::Clock, error::CAP},
     metrics::Metrics,
@@ -36,7 +36,7 @@ use crate::{
     serve,
     shard::{
         Fence, Sharding,
-        label::Labels,
+        label::SlotLabels,
         leader, map,
         member::{self, Member},
         serve::Served,
@@ -101,7 +101,7 @@ pub enum Error {
 struct Parts {
     context: Arc<Context>,
     queue: Arc<Queue>,
-    watches: Vec<(&'static str, Pulse)>,
+    watches: Vec<(&'static str, Heartbeat)>,
     /// Where several replicas share the work: this one.
     member: Option<Arc<Member>>,
     /// Ends the workers.
@@ -214,7 +214,7 @@ fn start(client: Client, options: Options, fence: Arc<Fence>, pages: &serve::Pag
         }
         Some(sharding) => Some(parts.share(&mut watcher, sharding, &options.clock, tasks)),
     };
-    pages.tell(serve::State {
+    pages.tell(serve::Sources {
         context: parts.context.clone(),
         queue: parts.queue.clone(),
         watches: parts.watches.clone(),
@@ -233,8 +233,8 @@ fn start(client: Client, options: Options, fence: Arc<Fence>, pages: &serve::Pag
 
 impl Parts {
     fn watch(&mut self, watches: Vec<Named>, tasks: &mut Tasks) {
-        for Named { name, pulse, run } in watches {
-            self.watches.push((name, pulse));
+        for Named { name, heartbeat, run } in watches {
+            self.watches.push((name, heartbeat));
             spawn(tasks, name, run);
         }
     }
@@ -242,7 +242,7 @@ impl Parts {
     /// Shares the work with other replicas.
     fn share(&mut self, watcher: &mut Watcher, sharding: Sharding, clock: &Clock, tasks: &mut Tasks) -> Arc<Served> {
         let (fence, metrics) = (self.context.fence.clone(), self.context.metrics.clone());
-        let labels = Arc::new(Labels::new(watcher.client.clone(), fence.clone(), metrics.clone()));
+        let labels = Arc::new(SlotLabels::new(watcher.client.clone(), fence.clone(), metrics.clone()));
         let filter = labels.clone();
         watcher.sink.filter = Some(Arc::new(move |kind, kanary| filter.check(kind, kanary)));
         let changed = Arc::new(Notify::new());
@@ -269,8 +269,8 @@ impl Parts {
         let (known, this) = (self.watches.clone(), member.clone());
         tasks.spawn(async move {
             // A shard is taken only by who knows all the others, and everything that its Kanaries may need.
-            for (_, pulse) in known {
-                pulse.wait().await;
+            for (_, heartbeat) in known {
+                heartbeat.wait().await;
             }
             Ended::Member(this.run().await)
         });
@@ -290,8 +290,8 @@ fn spawn(tasks: &mut Tasks, name: &'static str, task: impl Future<Output = ()> +
 /// Sets the workers to work, until one of them ends. Nothing is decided before every watch has listed once: a cache that
 /// is half filled looks like a cluster where things are missing.
 async fn work_all(parts: &Parts, workers: &mut JoinSet<()>) {
-    for (_, pulse) in &parts.watches {
-        pulse.wait().await;
+    for (_, heartbeat) in &parts.watches {
+        heartbeat.wait().await;
     }
     for _ in 0..WORKERS {
         workers.spawn(work(parts.context.clone(), parts.queue.clone(), parts.halt.clone()));

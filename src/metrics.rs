@@ -17,14 +17,14 @@ use crate::cluster::error::Class;
 
 /// One label, `result` or `outcome`.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct Outcome {
+pub struct OutcomeLabels {
     /// The value.
     pub result: &'static str,
 }
 
 /// Labels of a write.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct Write {
+pub struct WriteLabels {
     /// What was written.
     pub write: &'static str,
     /// `ok`, `conflict`, `transient`, `throttled`, `fenced` or `invalid`.
@@ -38,28 +38,28 @@ const WRITES: [&str; 8] = [
 
 /// Label of a phase.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct Phase {
+pub struct PhaseLabels {
     /// Scheduled, Running, Succeeded, Failed or DeploymentUpdated.
     pub phase: &'static str,
 }
 
 /// Label of a watch.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct Watch {
+pub struct WatchLabels {
     /// What is watched.
     pub watch: String,
 }
 
 /// Label of a shard.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct Shard {
+pub struct ShardLabels {
     /// Its number.
     pub shard: u16,
 }
 
 /// Label of a handover.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct Handover {
+pub struct HandoverLabels {
     /// `taken`, `released` or `lost` of a shard; `seized` of a session.
     pub what: &'static str,
 }
@@ -69,7 +69,7 @@ pub struct Handover {
 pub struct Metrics {
     registry: Registry,
     /// Kanaries by phase, set when read.
-    pub kanaries: Family<Phase, Gauge>,
+    pub kanaries: Family<PhaseLabels, Gauge>,
     /// Keys in the queue, set when read.
     pub queued: Gauge,
     /// Decisions that were made.
@@ -77,11 +77,11 @@ pub struct Metrics {
     /// Reconciles that panicked.
     pub panics: Counter,
     /// Writes by what and how they ended.
-    pub writes: Family<Write, Counter>,
+    pub writes: Family<WriteLabels, Counter>,
     /// Runs that ended, by phase.
-    pub runs_ended: Family<Phase, Counter>,
+    pub runs_ended: Family<PhaseLabels, Counter>,
     /// Measurements by outcome: pass, fail, nodata or error.
-    pub measurements: Family<Outcome, Counter>,
+    pub measurements: Family<OutcomeLabels, Counter>,
     /// Seconds from a deadline to the verdict in the status.
     pub verdict_lateness: Histogram,
     /// Watches that had to start anew.
@@ -89,15 +89,15 @@ pub struct Metrics {
     /// Of them, those that had gone silent.
     pub watch_stalls: Counter,
     /// Seconds since each watch was last heard of, set when read.
-    pub watch_age: Family<Watch, Gauge<f64, AtomicU64>>,
+    pub watch_age: Family<WatchLabels, Gauge<f64, AtomicU64>>,
     /// Epoch of each shard that this replica owns, set when read.
-    pub shard_epoch: Family<Shard, Gauge>,
+    pub shard_epoch: Family<ShardLabels, Gauge>,
     /// Shards that this replica owns, set when read.
     pub shards_owned: Gauge,
     /// Seconds for which this replica may write, if its session is not renewed, set when read.
     pub fence_margin: Gauge<f64, AtomicU64>,
     /// Shards and sessions that changed hands here.
-    pub handovers: Family<Handover, Counter>,
+    pub handovers: Family<HandoverLabels, Counter>,
 }
 
 impl Default for Metrics {
@@ -196,13 +196,13 @@ fn register_shards(registry: &mut Registry, metrics: &Metrics) {
 impl Metrics {
     /// A shard or a session changed hands.
     pub fn handover(&self, what: &'static str) {
-        self.handovers.get_or_create(&Handover { what }).inc();
+        self.handovers.get_or_create(&HandoverLabels { what }).inc();
     }
 
     /// Writes of any kind that this replica had lost the right to, and that did nothing.
     #[must_use]
     pub fn writes_refused(&self) -> u64 {
-        let fenced = WRITES.map(|write| Write {
+        let fenced = WRITES.map(|write| WriteLabels {
             write,
             result: Class::Fenced.as_str(),
         });

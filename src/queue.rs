@@ -15,12 +15,12 @@ use tokio::{
 /// The queue. A key that is pushed while a worker has it comes again after the worker is done.
 #[derive(Debug, Default)]
 pub struct Queue {
-    state: Mutex<State>,
+    state: Mutex<Entries>,
     changed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Entries {
     waiting: BTreeSet<(Instant, Key)>,
     due: HashMap<Key, Instant>,
     running: HashSet<Key>,
@@ -28,7 +28,7 @@ struct State {
     again: HashMap<Key, Instant>,
 }
 
-impl State {
+impl Entries {
     fn push(&mut self, key: Key, at: Instant) {
         if self.running.contains(&key) {
             let again = self.again.entry(key).or_insert(at);
@@ -122,7 +122,7 @@ impl Queue {
         self.len() == 0
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Entries> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -16,7 +16,7 @@ use kanary_core::status::Phase;
 use tokio::net::TcpListener;
 
 use crate::{
-    cache::watch::Pulse,
+    cache::watch::Heartbeat,
     metrics,
     queue::Queue,
     reconcile::turn::Context,
@@ -27,24 +27,24 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 
 /// What the pages tell about.
 #[derive(Clone)]
-pub struct State {
+pub struct Sources {
     /// What is known and counted.
     pub context: Arc<Context>,
     /// Who waits.
     pub queue: Arc<Queue>,
     /// How the watches are.
-    pub watches: Vec<(&'static str, Pulse)>,
+    pub watches: Vec<(&'static str, Heartbeat)>,
     /// Where several replicas share the work: this one, and what it reads for it.
     pub shards: Option<(Arc<Member>, Arc<Served>)>,
 }
 
 /// The pages, which tell nothing but that the program lives until it knows of which shards its work consists.
 #[derive(Clone, Default)]
-pub struct Pages(Arc<OnceLock<State>>);
+pub struct Pages(Arc<OnceLock<Sources>>);
 
 impl Pages {
     /// What the pages tell about from now on.
-    pub fn tell(&self, state: State) {
+    pub fn tell(&self, state: Sources) {
         let _told_before = self.0.set(state);
     }
 }
@@ -77,7 +77,7 @@ async fn ready(extract::State(pages): extract::State<Pages>) -> (StatusCode, Str
     let Some(state) = pages.0.get() else {
         return not_yet();
     };
-    let unlisted = state.watches.iter().filter(|(_, pulse)| !pulse.get());
+    let unlisted = state.watches.iter().filter(|(_, heartbeat)| !heartbeat.get());
     let unlisted: Vec<_> = unlisted.map(|(name, _)| *name).collect();
     let mut lacks = Vec::new();
     if !unlisted.is_empty() {
@@ -117,10 +117,10 @@ fn lacks_of(member: &Member, served: &Served, fence: &Fence) -> Vec<String> {
 }
 
 /// What this replica has, may and did among the others.
-fn shares_of(state: &State, member: &Member) -> String {
+fn shares_of(state: &Sources, member: &Member) -> String {
     let (fence, metrics) = (&state.context.fence, &state.context.metrics);
     let handovers = ["taken", "released", "lost", "seized"].map(|what| {
-        let counted = metrics.handovers.get(&metrics::Handover { what });
+        let counted = metrics.handovers.get(&metrics::HandoverLabels { what });
         format!("{what} {}", counted.map_or(0, |count| count.get()))
     });
     format!(
@@ -164,7 +164,7 @@ async fn metrics(extract::State(pages): extract::State<Pages>) -> Response {
             .for_each(|(_, count)| *count += 1);
     });
     for (phase, count) in counts {
-        let labels = metrics::Phase { phase: phase.as_str() };
+        let labels = metrics::PhaseLabels { phase: phase.as_str() };
         metrics.kanaries.get_or_create(&labels).set(count);
     }
     metrics.queued.set(i64::try_from(state.queue.len()).unwrap_or(i64::MAX));
@@ -174,25 +174,29 @@ async fn metrics(extract::State(pages): extract::State<Pages>) -> Response {
 }
 
 /// How long ago each watch was heard of; of the shards' watches, the one that was not heard of for longest.
-fn ages(state: &State) -> impl Iterator<Item = (&'static str, Duration)> {
+fn ages(state: &Sources) -> impl Iterator<Item = (&'static str, Duration)> {
     let shards = state.shards.as_ref().map(|(_, served)| {
         let mut oldest = Duration::ZERO;
-        served.each_pulse(|pulse| oldest = oldest.max(pulse.age()));
+        served.each_pulse(|heartbeat| oldest = oldest.max(heartbeat.age()));
         ("shards", oldest)
     });
-    let watches = state.watches.iter().map(|(name, pulse)| (*name, pulse.age()));
+    let watches = state.watches.iter().map(|(name, heartbeat)| (*name, heartbeat.age()));
     watches.chain(shards)
 }
 
-fn set_watches(state: &State) {
+fn set_watches(state: &Sources) {
     for (watch, age) in ages(state) {
         let watch = watch.to_owned();
-        let gauge = state.context.metrics.watch_age.get_or_create(&metrics::Watch { watch });
+        let gauge = state
+            .context
+            .metrics
+            .watch_age
+            .get_or_create(&metrics::WatchLabels { watch });
         gauge.set(age.as_secs_f64());
     }
 }
 
-fn set_shards(state: &State) {
+fn set_shards(state: &Sources) {
     let (fence, metrics) = (&state.context.fence, &state.context.metrics);
     if fence.is_standalone() {
         return;
@@ -200,7 +204,7 @@ fn set_shards(state: &State) {
     let owned = fence.owned();
     metrics.shard_epoch.clear();
     for (shard, held) in &owned {
-        let labels = metrics::Shard { shard: *shard };
+        let labels = metrics::ShardLabels { shard: *shard };
         metrics.shard_epoch.get_or_create(&labels).set(held.epoch);
     }
     metrics.shards_owned.set(i64::try_from(owned.len()).unwrap_or(i64::MAX));

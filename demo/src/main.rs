@@ -118,7 +118,7 @@ async fn play(
 ) -> anyhow::Result<Ending> {
     fastrand::seed(options.seed);
     let script = Script::new(options.seed, options.canaries);
-    let (stage, ears) = Stage::new(&script, start, options.seed)?;
+    let (stage, receivers) = Stage::new(&script, start, options.seed)?;
     let serving = match options.listen {
         Some(address) => Some(Serving::start(address).await?),
         None => None,
@@ -126,7 +126,7 @@ async fn play(
     stage.install().await?;
     let hints = serving.as_ref().map(|serving| serving.hints(options.speed));
     let mut term = signal(SignalKind::terminate())?;
-    let mut show = Show::new(&script, &stage, ears, hints.unwrap_or_default(), output()?)?;
+    let mut show = Show::new(&script, &stage, receivers, hints.unwrap_or_default(), output()?)?;
     let mut tasks = tasks(script, stage, serving);
     let mut is_played = false;
     let ending = loop {

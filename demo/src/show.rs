@@ -10,7 +10,7 @@ use super::{
     lines,
     model::{Model, News, Row, State},
     script::{End, Script},
-    stage::{Ears, Stage},
+    stage::{Receivers, Stage},
     table::{self, Screen, Size},
     terminal::Terminal,
     words::clock,
@@ -45,7 +45,7 @@ pub(super) struct Show {
     news: Vec<News>,
     costs: Costs,
     server: Server,
-    ears: Ears,
+    receivers: Receivers,
     started: Timestamp,
     /// How many Kanaries the script has.
     parts: usize,
@@ -63,7 +63,7 @@ impl Show {
     pub(super) fn new(
         script: &Script,
         stage: &Stage,
-        ears: Ears,
+        receivers: Receivers,
         hints: Vec<String>,
         output: Output,
     ) -> io::Result<Self> {
@@ -73,7 +73,7 @@ impl Show {
             costs: Costs::default(),
             server: stage.server.clone(),
             started: stage.cluster.now(),
-            ears,
+            receivers,
             parts: script.parts.len(),
             settled: None,
             is_told: false,
@@ -96,19 +96,19 @@ impl Show {
 
     /// Takes note of what happened since the last time, and shows it. Tells whether all has come to its end.
     pub(super) fn update(&mut self, speed: &str) -> io::Result<bool> {
-        while let Ok((canary, value)) = self.ears.measurements.try_recv() {
+        while let Ok((canary, value)) = self.receivers.measurements.try_recv() {
             self.model.measured(&canary, value);
         }
         let mut news = Vec::new();
-        while let Ok(deed) = self.ears.deeds.try_recv() {
+        while let Ok(deed) = self.receivers.deeds.try_recv() {
             news.push(deed);
         }
-        while let Ok(change) = self.ears.changes.try_recv() {
+        while let Ok(change) = self.receivers.changes.try_recv() {
             news.extend(self.model.notice(&change));
         }
         news.sort_by_key(|news| news.at);
         self.costs.count(&self.server.take_entries());
-        self.costs.queries = self.ears.prometheus.queries();
+        self.costs.queries = self.receivers.prometheus.queries();
         let now = self.server.cluster().now();
         if self.settled.is_none() && self.is_settled() {
             self.settled = Some(now);

@@ -55,7 +55,7 @@ pub(super) struct Stage {
 }
 
 /// What is heard of it.
-pub(super) struct Ears {
+pub(super) struct Receivers {
     pub(super) changes: UnboundedReceiver<Event>,
     pub(super) measurements: UnboundedReceiver<Measurement>,
     /// What people do.
@@ -66,7 +66,7 @@ pub(super) struct Ears {
 
 impl Stage {
     /// A cluster with nothing in it, and a Prometheus that knows what the script says.
-    pub(super) fn new(script: &Script, start: Start, seed: u64) -> anyhow::Result<(Self, Ears)> {
+    pub(super) fn new(script: &Script, start: Start, seed: u64) -> anyhow::Result<(Self, Receivers)> {
         let cluster = Cluster::new(Options {
             start: start.0,
             seed,
@@ -78,7 +78,7 @@ impl Stage {
         }
         let (heard, measurements) = unbounded_channel();
         let (told, deeds) = unbounded_channel();
-        let ears = Ears {
+        let receivers = Receivers {
             changes: cluster.events(),
             measurements,
             deeds,
@@ -93,7 +93,7 @@ impl Stage {
             heard,
             told,
         };
-        Ok((stage, ears))
+        Ok((stage, receivers))
     }
 
     /// How pods behave: as on a real cluster, but for the images that the script breaks.
@@ -302,7 +302,7 @@ mod tests {
         script.parts.retain(|part| part.name == name);
         let start = Start("2026-11-22T08:00:00Z".parse().unwrap());
         let told = on_paused_time(async {
-            let (stage, mut ears) = Stage::new(&script, start, 1)?;
+            let (stage, mut receivers) = Stage::new(&script, start, 1)?;
             stage.install().await?;
             let user = stage.server.client("you");
             let [target, _] = manifests::target("billing", 1);
@@ -312,7 +312,7 @@ mod tests {
             create(&user, &kanary.manifest(start)).await?;
             stage.play(script).await?;
             let mut told = Vec::new();
-            while let Ok(News { who, text, .. }) = ears.deeds.try_recv() {
+            while let Ok(News { who, text, .. }) = receivers.deeds.try_recv() {
                 told.push(format!("{who}: {text}"));
             }
             anyhow::Ok(told)

@@ -13,8 +13,8 @@ use kanary_core::{
 };
 
 use super::{
-    Cached, Place, State, enlist, keys,
-    table::Table,
+    Cached, Contents, Place, enlist, keys,
+    table::Store,
     view::{self, PodRow, ServiceRow},
 };
 
@@ -30,11 +30,11 @@ impl Cached for KubeDeployment {
         Some(view::deployment(object))
     }
 
-    fn table(state: &mut State) -> &mut Table<Deployment> {
+    fn table(state: &mut Contents) -> &mut Store<Deployment> {
         &mut state.deployments
     }
 
-    fn touch(state: &mut State, place: &Place, view: &Deployment, there: bool) -> Vec<Key> {
+    fn touch(state: &mut Contents, place: &Place, view: &Deployment, there: bool) -> Vec<Key> {
         let mut keys = keys(&state.by_deployment, place);
         let owner = (view.owner.as_ref(), view.owner_name.as_ref());
         state.enlist_owned(ObjectKind::Deployment, place, owner, there, &mut keys);
@@ -49,11 +49,11 @@ impl Cached for KubeService {
         Some(view::service(object))
     }
 
-    fn table(state: &mut State) -> &mut Table<ServiceRow> {
+    fn table(state: &mut Contents) -> &mut Store<ServiceRow> {
         &mut state.services
     }
 
-    fn touch(state: &mut State, place: &Place, row: &ServiceRow, there: bool) -> Vec<Key> {
+    fn touch(state: &mut Contents, place: &Place, row: &ServiceRow, there: bool) -> Vec<Key> {
         let first = row.service.selector.first_key_value().filter(|_| !row.is_kanary);
         if let Some((label, value)) = first {
             let (namespace, name) = place.clone();
@@ -77,11 +77,11 @@ impl Cached for HorizontalPodAutoscaler {
         Some(view::autoscaler(object))
     }
 
-    fn table(state: &mut State) -> &mut Table<Owned> {
+    fn table(state: &mut Contents) -> &mut Store<Owned> {
         &mut state.autoscalers
     }
 
-    fn touch(state: &mut State, place: &Place, view: &Owned, there: bool) -> Vec<Key> {
+    fn touch(state: &mut Contents, place: &Place, view: &Owned, there: bool) -> Vec<Key> {
         let mut keys = keys(&state.by_deployment, place);
         let owner = (view.owner.as_ref(), view.owner_name.as_ref());
         state.enlist_owned(ObjectKind::HorizontalPodAutoscaler, place, owner, there, &mut keys);
@@ -96,11 +96,11 @@ impl Cached for KubePod {
         view::pod(object)
     }
 
-    fn table(state: &mut State) -> &mut Table<PodRow> {
+    fn table(state: &mut Contents) -> &mut Store<PodRow> {
         &mut state.pods
     }
 
-    fn touch(state: &mut State, place: &Place, row: &PodRow, there: bool) -> Vec<Key> {
+    fn touch(state: &mut Contents, place: &Place, row: &PodRow, there: bool) -> Vec<Key> {
         let (namespace, name) = place;
         for (label, value) in row.pod.labels.iter().filter(|(label, _)| is_users(label)) {
             let labelled = (namespace.clone(), label.clone(), value.clone());

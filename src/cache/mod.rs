@@ -31,30 +31,30 @@ use kanary_core::{
 };
 
 use self::{
-    table::{Table, View},
+    table::{Store, View},
     view::{PodRow, ServiceRow},
 };
 
 /// What is known of the cluster.
 #[derive(Debug, Default)]
-pub struct Cache(Mutex<State>);
+pub struct Cache(Mutex<Contents>);
 
 #[derive(Debug, Default)]
-pub(crate) struct State {
+pub(crate) struct Contents {
     kanaries: BTreeMap<Key, Arc<Canary>>,
     /// Which Kanaries have a Deployment of this name as their target or canary.
     by_deployment: HashMap<Place, BTreeSet<Key>>,
     /// Which Kanaries have a Service of this name as the production Service or the canary's own.
     by_service: HashMap<Place, BTreeSet<Key>>,
-    deployments: Table<Deployment>,
-    services: Table<ServiceRow>,
+    deployments: Store<Deployment>,
+    services: Store<ServiceRow>,
     /// What a Kanary owns, by its uid.
     owned_by: HashMap<String, BTreeSet<(ObjectKind, Place)>>,
     /// Names of the Services that are not ours, by namespace and the first label that they select by: what a canary must
     /// not be selected by.
     production: HashMap<(String, String, String), BTreeSet<String>>,
-    autoscalers: Table<Owned>,
-    pods: Table<PodRow>,
+    autoscalers: Store<Owned>,
+    pods: Store<PodRow>,
     /// Names of the pods of a Deployment.
     pods_of: HashMap<Place, BTreeSet<String>>,
     /// Names of the pods whose labels name a Kanary.
@@ -72,10 +72,10 @@ pub(crate) trait Cached: Resource<DynamicType = ()> + Clone + std::fmt::Debug {
     fn view(object: &Self) -> Option<Self::View>;
 
     /// Where objects of this kind are kept.
-    fn table(state: &mut State) -> &mut Table<Self::View>;
+    fn table(state: &mut Contents) -> &mut Store<Self::View>;
 
     /// Keeps the indexes in step with an object that is there or gone, and finds the Kanaries that it matters to.
-    fn touch(state: &mut State, place: &Place, view: &Self::View, there: bool) -> Vec<Key>;
+    fn touch(state: &mut Contents, place: &Place, view: &Self::View, there: bool) -> Vec<Key>;
 
     /// Takes in a version of the object; the Kanaries that it matters to.
     fn put(cache: &Cache, object: &Self) -> Vec<Key> {
@@ -166,7 +166,7 @@ fn interests(key: &Key, spec: &Spec) -> (Vec<Place>, Vec<Place>) {
     (deployments, services)
 }
 
-impl State {
+impl Contents {
     /// What a Kanary owns and does not ask for.
     fn strays(&self, canary: &Canary, spec: &Spec) -> Vec<Stray> {
         let owned = self.owned_by.get(&canary.uid).into_iter().flatten();
@@ -365,7 +365,7 @@ impl Cache {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Contents> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

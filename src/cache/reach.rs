@@ -10,9 +10,9 @@ use kanary_core::{
     observation::{Pod, Service},
 };
 
-use super::{Place, State, view::PodRow};
+use super::{Contents, Place, view::PodRow};
 
-impl State {
+impl Contents {
     /// Services of a namespace that are not ours and select pods with any of these sets of labels, by name and without ports.
     pub(super) fn services_for<'a>(&self, namespace: &str, pods: impl Iterator<Item = &'a Labels>) -> Vec<Service> {
         let mut sets: Vec<_> = pods.collect();

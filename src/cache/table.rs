@@ -8,7 +8,7 @@ use std::{
 use tokio::time::Instant;
 
 /// Much longer than a call may take: a reply that is older than this cannot come any more.
-const MOURNING: Duration = Duration::from_mins(1);
+const TOMBSTONE_LIFETIME: Duration = Duration::from_mins(1);
 
 /// Namespace and name.
 pub type Place = (String, String);
@@ -26,7 +26,7 @@ pub(crate) enum Gone {
 
 /// Objects of one kind, trimmed to `V`.
 #[derive(Debug)]
-pub(crate) struct Table<V> {
+pub(crate) struct Store<V> {
     rows: BTreeMap<Place, Row<V>>,
     /// What is gone, since which version, and when that was told.
     gone: BTreeMap<Place, (u64, Instant)>,
@@ -41,7 +41,7 @@ struct Row<V> {
     view: V,
 }
 
-impl<V> Default for Table<V> {
+impl<V> Default for Store<V> {
     fn default() -> Self {
         Self {
             rows: BTreeMap::new(),
@@ -60,13 +60,16 @@ pub(crate) trait View: PartialEq {
     fn inherit(&mut self, _former: &Self) {}
 }
 
-impl<V: View> Table<V> {
+impl<V: View> Store<V> {
     /// Whether a version of an object, from a watch or from the reply to a write, has anything new to tell.
     ///
     /// An older version than what is there has not, nor one of what is gone by now: replies and watches overtake each other.
     /// What we deleted stays marked as going until it is gone.
     pub(super) fn is_news(&mut self, place: &Place, uid: &str, version: u64, view: &mut V) -> bool {
-        let gone = self.gone.get(place).filter(|(_, told)| told.elapsed() < MOURNING);
+        let gone = self
+            .gone
+            .get(place)
+            .filter(|(_, told)| told.elapsed() < TOMBSTONE_LIFETIME);
         if gone.is_some_and(|(gone, _)| version < *gone) {
             return false;
         }
@@ -102,16 +105,20 @@ impl<V: View> Table<V> {
         let known = self.rows.get(place).map(|row| row.version);
         match gone {
             Gone::At(version) | Gone::Unlisted(version) if known.is_some_and(|known| known > version) => return None,
-            Gone::At(version) => self.bury(place, version),
+            Gone::At(version) => self.add_tombstone(place, version),
             // Not at the version of the list: it may live where another watch will tell of it.
-            Gone::Unlisted(_) => self.bury(place, known.map_or(0, |known| known.saturating_add(1))),
+            Gone::Unlisted(_) => self.add_tombstone(place, known.map_or(0, |known| known.saturating_add(1))),
             Gone::Unfollowed => {}
         }
         self.remove(place)
     }
 
-    fn bury(&mut self, place: &Place, at: u64) {
-        while let Some((told, place)) = self.told.front().filter(|(told, _)| told.elapsed() >= MOURNING) {
+    fn add_tombstone(&mut self, place: &Place, at: u64) {
+        while let Some((told, place)) = self
+            .told
+            .front()
+            .filter(|(told, _)| told.elapsed() >= TOMBSTONE_LIFETIME)
+        {
             if self.gone.get(place).is_some_and(|(_, again)| again == told) {
                 self.gone.remove(place);
             }
@@ -166,7 +173,7 @@ mod tests {
         ("ns".to_owned(), "a".to_owned())
     }
 
-    fn put(table: &mut Table<Thing>, uid: &str, version: u64, mut thing: Thing) -> bool {
+    fn put(table: &mut Store<Thing>, uid: &str, version: u64, mut thing: Thing) -> bool {
         let news = table.is_news(&place(), uid, version, &mut thing);
         if news {
             table.insert(place(), uid.to_owned(), version, thing);
@@ -176,7 +183,7 @@ mod tests {
 
     #[test]
     fn an_older_version_never_replaces_a_newer_one() {
-        let mut table = Table::default();
+        let mut table = Store::default();
         assert!(put(&mut table, "u", 5, Thing(5, false)));
         assert!(!put(&mut table, "u", 4, Thing(4, false)));
         assert_eq!(table.get(&place()), Some(&Thing(5, false)));
@@ -184,7 +191,7 @@ mod tests {
 
     #[test]
     fn an_older_object_never_replaces_a_newer_one_of_its_name() {
-        let mut table = Table::default();
+        let mut table = Store::default();
         assert!(put(&mut table, "v", 6, Thing(6, false)));
         assert!(!put(&mut table, "u", 5, Thing(5, false)));
         assert_eq!(table.get(&place()), Some(&Thing(6, false)));
@@ -192,7 +199,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_gone_is_not_brought_back_by_a_late_reply() {
-        let mut table = Table::default();
+        let mut table = Store::default();
         put(&mut table, "u", 5, Thing(5, false));
         assert!(table.take_out(&place(), Gone::At(7)).is_some());
         assert!(!put(&mut table, "u", 5, Thing(5, false)));
@@ -200,7 +207,7 @@ mod tests {
         assert!(put(&mut table, "u", 7, Thing(7, false)));
 
         assert!(table.take_out(&place(), Gone::At(9)).is_some());
-        tokio::time::sleep(MOURNING).await;
+        tokio::time::sleep(TOMBSTONE_LIFETIME).await;
         assert!(put(&mut table, "u", 5, Thing(5, false)), "no reply is as late as that");
         table.take_out(&("ns".to_owned(), "b".to_owned()), Gone::At(10));
         assert_eq!((table.gone.len(), table.told.len()), (1, 1), "the old is forgotten");
@@ -208,7 +215,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_one_list_does_not_have_may_come_back_from_another_watch() {
-        let mut table = Table::default();
+        let mut table = Store::default();
         put(&mut table, "u", 5, Thing(5, false));
         assert!(table.take_out(&place(), Gone::Unlisted(20)).is_some());
         assert!(!put(&mut table, "u", 5, Thing(5, false)), "the reply that is late");
@@ -222,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_late_deletion_does_not_take_what_is_newer() {
-        let mut table = Table::default();
+        let mut table = Store::default();
         put(&mut table, "v", 12, Thing(12, false));
         assert!(table.take_out(&place(), Gone::At(10)).is_none());
         assert!(table.take_out(&place(), Gone::Unlisted(11)).is_none());
@@ -231,7 +238,7 @@ mod tests {
 
     #[test]
     fn another_object_of_the_same_name_replaces_the_former_one() {
-        let mut table = Table::default();
+        let mut table = Store::default();
         put(&mut table, "u", 5, Thing(5, false));
         table.mark_deleting(&place(), "u");
         assert!(put(&mut table, "v", 6, Thing(6, false)));
@@ -240,7 +247,7 @@ mod tests {
 
     #[test]
     fn what_we_deleted_stays_marked_through_late_events() {
-        let mut table = Table::default();
+        let mut table = Store::default();
         put(&mut table, "u", 5, Thing(5, false));
         table.mark_deleting(&place(), "u");
         put(&mut table, "u", 6, Thing(5, false));
@@ -249,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_version_that_says_nothing_new_changes_nothing() {
-        let mut table = Table::default();
+        let mut table = Store::default();
         put(&mut table, "u", 5, Thing(5, false));
         assert!(!put(&mut table, "u", 6, Thing(5, false)));
     }

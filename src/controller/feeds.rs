@@ -12,23 +12,23 @@ use kube::Api;
 use crate::{
     cache::{
         Cache, Gone, Place,
-        watch::{Feed, Pulse, Sink, follow},
+        watch::{Feed, Heartbeat, Sink, follow},
     },
-    shard::{label::Labels, member::Member},
+    shard::{label::SlotLabels, member::Member},
 };
 
 /// Watches Kanaries whose slot is missing or no slot, until it is dropped: their labels are to be written, nothing else.
 pub(super) async fn strangers(
-    (kind, labels): (KanaryKind, Arc<Labels>),
+    (kind, labels): (KanaryKind, Arc<SlotLabels>),
     api: Api<Kanary>,
     selector: Option<String>,
     sink: Sink,
-    pulse: Pulse,
+    heartbeat: Heartbeat,
 ) {
-    follow(Strangers(kind, labels), api, selector, sink, pulse).await;
+    follow(Strangers(kind, labels), api, selector, sink, heartbeat).await;
 }
 
-struct Strangers(KanaryKind, Arc<Labels>);
+struct Strangers(KanaryKind, Arc<SlotLabels>);
 
 impl Feed for Strangers {
     type Object = Kanary;
@@ -53,8 +53,14 @@ impl Feed for Strangers {
 }
 
 /// Watches the Leases of replicas and shards, until it is dropped.
-pub(super) async fn leases(api: Api<Lease>, selector: Option<String>, member: Arc<Member>, sink: Sink, pulse: Pulse) {
-    follow(Leases(member), api, selector, sink, pulse).await;
+pub(super) async fn leases(
+    api: Api<Lease>,
+    selector: Option<String>,
+    member: Arc<Member>,
+    sink: Sink,
+    heartbeat: Heartbeat,
+) {
+    follow(Leases(member), api, selector, sink, heartbeat).await;
 }
 
 struct Leases(Arc<Member>);
@@ -72,7 +78,7 @@ impl Feed for Leases {
     }
 
     fn remove(&self, _: &Cache, (_, name): &Place, _: Gone) -> Vec<Key> {
-        self.0.miss(name);
+        self.0.lease_removed(name);
         Vec::new()
     }
 

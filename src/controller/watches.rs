@@ -23,25 +23,25 @@ use super::feeds;
 use crate::{
     cache::{
         Cached,
-        watch::{self, Pulse, Sink},
+        watch::{self, Heartbeat, Sink},
     },
-    shard::{label::Labels, member::Member, serve},
+    shard::{label::SlotLabels, member::Member, serve},
 };
 
 /// A watch to run.
 pub(super) struct Named {
     pub(super) name: &'static str,
-    pub(super) pulse: Pulse,
+    pub(super) heartbeat: Heartbeat,
     pub(super) run: BoxFuture<'static, ()>,
 }
 
-fn named<F>(name: &'static str, watch: impl FnOnce(Pulse) -> F) -> Named
+fn named<F>(name: &'static str, watch: impl FnOnce(Heartbeat) -> F) -> Named
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let pulse = Pulse::default();
-    let run = watch(pulse.clone()).boxed();
-    Named { name, pulse, run }
+    let heartbeat = Heartbeat::default();
+    let run = watch(heartbeat.clone()).boxed();
+    Named { name, heartbeat, run }
 }
 
 /// Makes watches.
@@ -66,7 +66,7 @@ impl Watcher {
 
     /// What every replica needs: targets, which carry no label of ours; Services, any of which may select a canary; and the
     /// Kanaries that have no slot yet.
-    pub(super) fn common(&self, labels: &Arc<Labels>) -> Vec<Named> {
+    pub(super) fn common(&self, labels: &Arc<SlotLabels>) -> Vec<Named> {
         let rest = Some(Layout::rest_selector());
         let mut common = vec![
             self.objects::<Deployment>("deployments", Some(format!("{IS_KANARY}!=true"))),
@@ -74,8 +74,8 @@ impl Watcher {
         ];
         common.extend(KanaryKind::ALL.map(|kind| {
             let (api, sink) = (self.kanary_api(kind), self.sink.clone());
-            named(kind.plural(), |pulse| {
-                feeds::strangers((kind, labels.clone()), api, rest.clone(), sink, pulse)
+            named(kind.plural(), |heartbeat| {
+                feeds::strangers((kind, labels.clone()), api, rest.clone(), sink, heartbeat)
             })
         }));
         common
@@ -91,10 +91,10 @@ impl Watcher {
         watches.push(self.objects::<Deployment>("deployments", ours.clone()));
         watches.push(self.objects::<HorizontalPodAutoscaler>("horizontalpodautoscalers", ours.clone()));
         watches.push(self.objects::<Pod>("pods", ours));
-        let pulses = watches.iter().map(|named| named.pulse.clone()).collect();
+        let heartbeats = watches.iter().map(|named| named.heartbeat.clone()).collect();
         let runs: Vec<_> = watches.into_iter().map(|named| named.run).collect();
         serve::Watches {
-            pulses,
+            heartbeats,
             run: futures::future::join_all(runs).map(drop).boxed(),
         }
     }
@@ -103,7 +103,7 @@ impl Watcher {
     pub(super) fn leases(&self, client: Client, namespace: &str, member: Arc<Member>) -> Named {
         let api = Api::<Lease>::namespaced(client, namespace);
         let (ours, sink) = (Some(LEASE.to_owned()), self.sink.clone());
-        named("leases", |pulse| feeds::leases(api, ours, member, sink, pulse))
+        named("leases", |heartbeat| feeds::leases(api, ours, member, sink, heartbeat))
     }
 
     fn kanary_api(&self, kind: KanaryKind) -> Api<Kanary> {
@@ -115,7 +115,9 @@ impl Watcher {
 
     fn kanaries(&self, kind: KanaryKind, selector: Option<String>) -> Named {
         let (api, sink) = (self.kanary_api(kind), self.sink.clone());
-        named(kind.plural(), |pulse| watch::kanaries(kind, api, selector, sink, pulse))
+        named(kind.plural(), |heartbeat| {
+            watch::kanaries(kind, api, selector, sink, heartbeat)
+        })
     }
 
     fn objects<K>(&self, name: &'static str, selector: Option<String>) -> Named
@@ -133,6 +135,6 @@ impl Watcher {
             None => Api::all(self.client.clone()),
         };
         let sink = self.sink.clone();
-        named(name, |pulse| watch::objects(api, selector, sink, pulse))
+        named(name, |heartbeat| watch::objects(api, selector, sink, heartbeat))
     }
 }

@@ -238,7 +238,7 @@ impl Writer {
         let failed = |error| ApiError::new("write the status of", kind.as_str().into(), namespace, name, error);
         let stored = canary.status.epoch;
         if right.epoch.is_some() && stored > right.epoch && !canary.has_forged_epoch(now) {
-            self.fence.distrust(right);
+            self.fence.revoke(right);
             return Err(failed(kube::Error::Service(Box::new(Fenced::NotOwned))));
         }
         let status = KanaryStatus {
@@ -261,7 +261,7 @@ impl Writer {
             .is_err_and(|error| error.class() == Class::Fenced && error.is_answer())
         {
             // One that was not sent, because the session was not renewed in time, says nothing about who owns the shard.
-            self.fence.distrust(right);
+            self.fence.revoke(right);
         }
         if written.as_ref().is_err_and(ApiError::is_not_found) {
             // Deleted, and the watch is behind.

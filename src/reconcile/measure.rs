@@ -63,7 +63,7 @@ impl Measurer {
         };
         self.metrics
             .measurements
-            .get_or_create(&metrics::Outcome { result })
+            .get_or_create(&metrics::OutcomeLabels { result })
             .inc();
         tracing::debug!(key = %check.key, item = check.index, result, message = sample.message, "measured");
         self.memory.record(&check, sample);

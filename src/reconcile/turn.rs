@@ -247,7 +247,7 @@ impl Context {
         if next.completed_at.is_some() && canary.status.completed_at != next.completed_at {
             self.metrics
                 .runs_ended
-                .get_or_create(&metrics::Phase { phase: phase.as_str() })
+                .get_or_create(&metrics::PhaseLabels { phase: phase.as_str() })
                 .inc();
         }
         let judged = matches!(phase, Phase::Succeeded | Phase::Failed) && Phase::of(&canary.status) == Phase::Running;
@@ -317,7 +317,7 @@ impl Context {
         let result = done.as_ref().map_or_else(|error| error.class().as_str(), |_| "ok");
         self.metrics
             .writes
-            .get_or_create(&metrics::Write { write, result })
+            .get_or_create(&metrics::WriteLabels { write, result })
             .inc();
     }
 

@@ -20,7 +20,7 @@ use kanary_core::api::stable_hash;
 
 /// A session that may own shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
+pub struct Candidate {
     /// The name of the session, unique among the members.
     pub session: String,
     /// Hash of the pod template it runs (empty if unknown).
@@ -35,7 +35,7 @@ pub struct Member {
 ///
 /// The answer is a fixed point: given as `owners` with the same members, it comes back unchanged.
 #[must_use]
-pub fn assign(owners: &[Option<String>], members: &[Member]) -> Vec<Option<String>> {
+pub fn assign(owners: &[Option<String>], members: &[Candidate]) -> Vec<Option<String>> {
     let mut seats = seats(owners, members);
     let cap = give_away(&mut seats, owners.len());
     let mut next: BTreeMap<u64, &str> = seats
@@ -70,7 +70,7 @@ pub fn assign(owners: &[Option<String>], members: &[Member]) -> Vec<Option<Strin
 /// Sessions in the order in which they would take a shard that is free, best first (rendezvous hash of shard and
 /// session; draining ones left out).
 #[must_use]
-pub fn order(shard: u16, members: &[Member]) -> Vec<&str> {
+pub fn order(shard: u16, members: &[Candidate]) -> Vec<&str> {
     let mut sessions: Vec<&str> = staying(members).map(|member| member.session.as_str()).collect();
     sessions.sort_by_key(|session| rank(shard.into(), session));
     sessions
@@ -87,12 +87,12 @@ struct Seat<'a> {
     share: usize,
 }
 
-fn staying(members: &[Member]) -> impl Iterator<Item = &Member> {
+fn staying(members: &[Candidate]) -> impl Iterator<Item = &Candidate> {
     members.iter().filter(|member| !member.draining)
 }
 
 /// The members that may own shards, with those that they own.
-fn seats<'a>(owners: &[Option<String>], members: &'a [Member]) -> Vec<Seat<'a>> {
+fn seats<'a>(owners: &[Option<String>], members: &'a [Candidate]) -> Vec<Seat<'a>> {
     let newest = staying(members)
         .max_by_key(|member| (member.since, &member.session))
         .map(|member| &member.template);

@@ -172,7 +172,7 @@ impl Fence {
     }
 
     /// The API server holds a later epoch than ours: the shard is given up, and a higher epoch has to be taken.
-    pub fn distrust(&self, right: Right) {
+    pub fn revoke(&self, right: Right) {
         let mut state = self.lock();
         let held = state.held.get_mut(&right.shard);
         if let Some(held) = held.filter(|held| Some(held.epoch) == right.epoch) {

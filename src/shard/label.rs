@@ -1,4 +1,4 @@
-//! Labels of Kanaries: the slot is written by the owner of the slot, and put back where somebody changed it. A Kanary whose
+//! SlotLabels of Kanaries: the slot is written by the owner of the slot, and put back where somebody changed it. A Kanary whose
 //! label is wrong is not acted upon before that.
 
 use std::{
@@ -37,7 +37,7 @@ use crate::{
     metrics::{self, Metrics},
 };
 
-/// Labels that are written at once.
+/// SlotLabels that are written at once.
 const AT_ONCE: usize = 16;
 
 /// A Kanary whose label is missing or wrong.
@@ -56,7 +56,7 @@ struct Stray {
 }
 
 /// The Kanaries whose labels are missing or wrong.
-pub struct Labels {
+pub struct SlotLabels {
     client: Client,
     fence: Arc<Fence>,
     metrics: Arc<Metrics>,
@@ -64,7 +64,7 @@ pub struct Labels {
     changed: Notify,
 }
 
-impl Labels {
+impl SlotLabels {
     /// Writes labels with `client`, for the slots that `fence` lets pass.
     #[must_use]
     pub fn new(client: Client, fence: Arc<Fence>, metrics: Arc<Metrics>) -> Self {
@@ -209,7 +209,7 @@ impl Labels {
         };
         self.metrics
             .writes
-            .get_or_create(&metrics::Write { write: "label", result })
+            .get_or_create(&metrics::WriteLabels { write: "label", result })
             .inc();
         tracing::debug!(key = %key, slot = %stray.slot, result, "label");
         match written {

@@ -1,4 +1,4 @@
-//! This replica among the others: keeps its session, and does what [`Table::plan`] says.
+//! This replica among the others: keeps its session, and does what [`LeaseTable::plan`] says.
 
 use std::{
     pin::pin,
@@ -19,10 +19,10 @@ use super::{
     fence::Fence,
     lease::{self, Read, Session, Shard},
     leases::Leases,
-    plan::{Own, Step},
+    plan::{LeaseStep, Own},
     serve::Served,
     step::pause,
-    table::Table,
+    table::LeaseTable,
 };
 use crate::{
     cluster::{clock::Clock, error::retry_after},
@@ -60,7 +60,7 @@ pub struct Member {
 
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) table: Table,
+    pub(super) table: LeaseTable,
     /// Our session as it was last written.
     pub(super) session: Session,
     /// When our session began, and when it was last renewed.
@@ -85,7 +85,7 @@ impl Member {
     ) -> Self {
         let shards = fence.layout().shards();
         let state = State {
-            table: Table::new(shards),
+            table: LeaseTable::new(shards),
             session: Session::default(),
             since: Duration::ZERO,
             renewed: Duration::ZERO,
@@ -115,7 +115,7 @@ impl Member {
     }
 
     /// A Lease is gone.
-    pub fn miss(&self, name: &str) {
+    pub fn lease_removed(&self, name: &str) {
         self.lock().table.remove_named(name);
         self.changed.notify_one();
     }
@@ -146,8 +146,8 @@ impl Member {
 
     /// Deletes what is of no use to anybody.
     pub async fn sweep(&self) {
-        let rubbish = self.lock().table.rubbish();
-        for session in rubbish {
+        let expired = self.lock().table.expired();
+        for session in expired {
             if let Err(error) = self.leases.delete(&session).await {
                 tracing::debug!(
                     session = session.identity,
@@ -190,7 +190,7 @@ impl Member {
 
     /// Does these steps. What is taken, or lost, is so at once, though another step hangs. How long to leave the API server
     /// alone, if it asked for that.
-    async fn step_all(&self, steps: Vec<Step>) -> Option<Duration> {
+    async fn step_all(&self, steps: Vec<LeaseStep>) -> Option<Duration> {
         let steps = stream::iter(steps).map(|step| self.step(step));
         let mut steps = pin!(steps.buffer_unordered(AT_ONCE));
         let mut asked = None;
@@ -236,7 +236,7 @@ impl Member {
         }
     }
 
-    fn plan(&self) -> (Vec<Step>, Option<Duration>) {
+    fn plan(&self) -> (Vec<LeaseStep>, Option<Duration>) {
         let now = self.options.time.now();
         let mut state = self.lock();
         let own = self.own_of(&state);
@@ -250,11 +250,11 @@ impl Member {
 
     /// What is being given away and was not yet: a release without an answer is repeated until there is one, because it may
     /// still be carried out. A shard whose epoch was found to be too low is given away with one above all that were given.
-    fn releases_to_repeat(&self, state: &State, own: &Own, steps: &[Step]) -> Vec<Step> {
+    fn releases_to_repeat(&self, state: &State, own: &Own, steps: &[LeaseStep]) -> Vec<LeaseStep> {
         let planned = |index: u16| {
             steps
                 .iter()
-                .any(|step| matches!(step, Step::Release(shard) if shard.index == index))
+                .any(|step| matches!(step, LeaseStep::Release(shard) if shard.index == index))
         };
         let giving = self
             .fence
@@ -264,7 +264,7 @@ impl Member {
         giving
             .filter_map(|(index, _)| state.table.shard(index).filter(|shard| shard.holder == own.session))
             .map(|shard| {
-                Step::Release(Shard {
+                LeaseStep::Release(Shard {
                     holder: String::new(),
                     epoch: shard.epoch.max(own.seconds),
                     ..shard.clone()

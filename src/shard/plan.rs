@@ -6,9 +6,9 @@ mod tests;
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
-    assign::{Member, assign, order},
+    assign::{Candidate, assign, order},
     lease::{Session, Shard, identity},
-    table::{Owner, Table, ttl},
+    table::{LeaseTable, Owner, ttl},
 };
 
 /// How long a replica that just started looks around before it takes what is free: others may have started with it.
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 
 /// What this replica should do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum LeaseStep {
     /// End the session of a replica that no longer renews it.
     Seize(Session),
     /// Look whether a session that owns something, and of which nothing is known, lives.
@@ -46,7 +46,7 @@ pub enum Step {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// What to do.
-    pub steps: Vec<Step>,
+    pub steps: Vec<LeaseStep>,
     /// When to think again.
     pub wake: Option<Duration>,
 }
@@ -69,7 +69,7 @@ pub struct Own {
     pub seconds: i64,
 }
 
-impl Table {
+impl LeaseTable {
     /// What this replica should do now.
     pub fn plan(&mut self, own: &Own, now: Duration) -> Plan {
         self.note(own, now);
@@ -77,7 +77,7 @@ impl Table {
         let wanted = assign(&self.effective(own, &members, now), &members);
         let mut plan = Plan::default();
         self.seize(own, now, &mut plan);
-        plan.steps.extend(self.unknown(own).into_iter().map(Step::Look));
+        plan.steps.extend(self.unknown(own).into_iter().map(LeaseStep::Look));
         for (index, wanted) in (0..self.shards).zip(&wanted) {
             let step = match self.owners.get(&index) {
                 None => self.found(index, wanted.as_ref(), own, now, &mut plan),
@@ -89,12 +89,12 @@ impl Table {
             };
             let keeps = match &step {
                 // What is given away is forgotten once that is done, not before its last write was answered.
-                Some(Step::Take(_) | Step::Warm(_) | Step::Release(_)) => true,
+                Some(LeaseStep::Take(_) | LeaseStep::Warm(_) | LeaseStep::Release(_)) => true,
                 _ => self.is_served(index, own),
             };
             plan.steps.extend(step);
             if !keeps && own.served.contains(&index) {
-                plan.steps.push(Step::Cool(index));
+                plan.steps.push(LeaseStep::Cool(index));
             }
         }
         plan
@@ -114,7 +114,7 @@ impl Table {
             }
             let over = seen.changed + ttl(session);
             if over <= now {
-                plan.steps.push(Step::Seize(session.clone()));
+                plan.steps.push(LeaseStep::Seize(session.clone()));
             } else {
                 plan.wake_at(over);
             }
@@ -122,7 +122,14 @@ impl Table {
     }
 
     /// A shard without a Lease: at the very first start, or because somebody deleted it.
-    fn found(&self, index: u16, wanted: Option<&String>, own: &Own, now: Duration, plan: &mut Plan) -> Option<Step> {
+    fn found(
+        &self,
+        index: u16,
+        wanted: Option<&String>,
+        own: &Own,
+        now: Duration,
+        plan: &mut Plan,
+    ) -> Option<LeaseStep> {
         if own.draining.is_some() || wanted != Some(&own.session) {
             return None;
         }
@@ -136,7 +143,7 @@ impl Table {
             plan.wake_at(at);
             return None;
         }
-        Some(Step::Take(Shard {
+        Some(LeaseStep::Take(Shard {
             index,
             holder: own.session.clone(),
             epoch: own.seconds,
@@ -152,9 +159,9 @@ impl Table {
         own: &Own,
         now: Duration,
         plan: &mut Plan,
-    ) -> Option<Step> {
+    ) -> Option<LeaseStep> {
         let released = || {
-            Some(Step::Release(Shard {
+            Some(LeaseStep::Release(Shard {
                 holder: String::new(),
                 ..shard.clone()
             }))
@@ -182,9 +189,9 @@ impl Table {
         wanted.filter(|_| own.leads).and_then(|wanted| hint(shard, wanted))
     }
 
-    fn of_other(shard: &Shard, wanted: Option<&String>, own: &Own) -> Option<Step> {
+    fn of_other(shard: &Shard, wanted: Option<&String>, own: &Own) -> Option<LeaseStep> {
         if shard.next.as_ref() == Some(&own.session) {
-            return (!own.served.contains(&shard.index)).then_some(Step::Warm(shard.index));
+            return (!own.served.contains(&shard.index)).then_some(LeaseStep::Warm(shard.index));
         }
         wanted.filter(|_| own.leads).and_then(|wanted| hint(shard, wanted))
     }
@@ -194,10 +201,10 @@ impl Table {
         shard: &Shard,
         wanted: Option<&String>,
         own: &Own,
-        members: &[Member],
+        members: &[Candidate],
         now: Duration,
         plan: &mut Plan,
-    ) -> Option<Step> {
+    ) -> Option<LeaseStep> {
         let place = order(shard.index, members)
             .iter()
             .position(|session| *session == own.session)?;
@@ -220,7 +227,7 @@ impl Table {
             plan.wake_at(at);
             return None;
         }
-        Some(Step::Take(Shard {
+        Some(LeaseStep::Take(Shard {
             holder: own.session.clone(),
             epoch: shard.epoch + 1,
             next: None,
@@ -229,10 +236,10 @@ impl Table {
     }
 }
 
-fn hint(shard: &Shard, wanted: &String) -> Option<Step> {
+fn hint(shard: &Shard, wanted: &String) -> Option<LeaseStep> {
     let told = shard.next.as_ref() == Some(wanted) || (shard.next.is_none() && shard.holder == *wanted);
     (!told).then(|| {
-        Step::Hint(Shard {
+        LeaseStep::Hint(Shard {
             // Back to its owner: nobody is to take it.
             next: Some(wanted.clone()).filter(|wanted| shard.holder != *wanted),
             ..shard.clone()

@@ -11,12 +11,12 @@ use futures::{FutureExt, future::BoxFuture};
 use tokio::{sync::Notify, task::JoinHandle};
 
 use super::fence::Fence;
-use crate::cache::watch::Pulse;
+use crate::cache::watch::Heartbeat;
 
 /// The watches of a shard, and how to tell that they have listed.
 pub struct Watches {
     /// One for each watch.
-    pub pulses: Vec<Pulse>,
+    pub heartbeats: Vec<Heartbeat>,
     /// All of them; never ends, and forgets what it read when it is dropped.
     pub run: BoxFuture<'static, ()>,
 }
@@ -40,7 +40,7 @@ pub struct Served {
 }
 
 struct Serving {
-    pulses: Vec<Pulse>,
+    heartbeats: Vec<Heartbeat>,
     task: JoinHandle<()>,
 }
 
@@ -79,9 +79,9 @@ impl Served {
         if shards.contains_key(&shard) {
             return;
         }
-        let Watches { pulses, run } = (self.watch)(shard);
+        let Watches { heartbeats, run } = (self.watch)(shard);
         let former = self.ending().remove(&shard);
-        let (this, marks) = (Arc::downgrade(self), pulses.clone());
+        let (this, marks) = (Arc::downgrade(self), heartbeats.clone());
         let task = tokio::spawn(async move {
             if let Some(former) = former {
                 let _aborted = former.await;
@@ -103,7 +103,7 @@ impl Served {
                 this.failed.notify_one();
             }
         });
-        shards.insert(shard, Serving { pulses, task });
+        shards.insert(shard, Serving { heartbeats, task });
     }
 
     /// Forgets a shard.
@@ -125,7 +125,7 @@ impl Served {
         let shards = self.lock();
         shards
             .get(&shard)
-            .is_some_and(|serving| serving.pulses.iter().all(Pulse::get))
+            .is_some_and(|serving| serving.heartbeats.iter().all(Heartbeat::get))
     }
 
     /// Shards that are read, or begin to be.
@@ -141,7 +141,7 @@ impl Served {
         let shards = self.lock();
         let read = shards
             .iter()
-            .filter(|(_, serving)| serving.pulses.iter().all(Pulse::get));
+            .filter(|(_, serving)| serving.heartbeats.iter().all(Heartbeat::get));
         read.map(|(shard, _)| *shard)
             .filter(|shard| !owned.contains_key(shard))
             .collect()
@@ -155,9 +155,9 @@ impl Served {
     }
 
     /// Calls `visit` with every watch.
-    pub fn each_pulse(&self, mut visit: impl FnMut(&Pulse)) {
+    pub fn each_pulse(&self, mut visit: impl FnMut(&Heartbeat)) {
         for serving in self.lock().values() {
-            serving.pulses.iter().for_each(&mut visit);
+            serving.heartbeats.iter().for_each(&mut visit);
         }
     }
 

@@ -14,7 +14,7 @@ use super::{
 use crate::cluster::error::retry_after;
 
 /// How long a replica that ends tries to give its shards away.
-const FAREWELL: Duration = Duration::from_secs(12);
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// What became of a renewal.
 enum Beat {
@@ -123,7 +123,7 @@ impl Member {
         self.beat.notify_one();
         self.changed.notify_one();
         let start = Instant::now();
-        while !self.fence.owned().is_empty() && start.elapsed() < FAREWELL {
+        while !self.fence.owned().is_empty() && start.elapsed() < HANDOVER_TIMEOUT {
             sleep(Duration::from_millis(10)).await;
         }
         // Whoever renews would find the session ended, and begin another one.

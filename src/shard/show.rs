@@ -21,7 +21,7 @@ const PAGE: u32 = 500;
 
 /// Everything that is shown.
 #[derive(Debug)]
-struct Seen {
+struct Listing {
     layout: Layout,
     now: Timestamp,
     sessions: BTreeMap<String, Session>,
@@ -74,12 +74,12 @@ fn failed(what: String) -> impl FnOnce(kube::Error) -> Error {
     }
 }
 
-async fn read(client: Client, namespace: &str, clock: &Clock) -> Result<Seen, Error> {
+async fn read(client: Client, namespace: &str, clock: &Clock) -> Result<Listing, Error> {
     let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
     let Some((layout, scope)) = map::stored(client.clone(), namespace).await? else {
         return Err(Error::Nothing(namespace.to_owned()));
     };
-    let mut seen = Seen {
+    let mut seen = Listing {
         layout,
         now: clock.now(),
         sessions: BTreeMap::new(),
@@ -135,7 +135,7 @@ async fn count_listed(api: &Api<Kanary>, counts: &mut Counts) -> kube::Result<()
     }
 }
 
-impl Seen {
+impl Listing {
     /// Kanaries of some shards; `?` if they are not known.
     fn count(&self, shards: &[u16]) -> String {
         let Ok(kanaries) = &self.kanaries else {
@@ -219,7 +219,7 @@ impl Seen {
     }
 }
 
-fn render(seen: &Seen) -> String {
+fn render(seen: &Listing) -> String {
     let alive = seen.sessions.values().filter(|session| !session.holder.is_empty());
     let mut replicas = vec![["REPLICA", "AGE", "RENEWED", "SHARDS", "KANARIES", "NOTES"].map(str::to_owned)];
     replicas.extend(alive.map(|session| seen.session(session)));

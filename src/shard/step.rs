@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     lease::{self, Read, Session, Shard},
     member::Member,
-    plan::Step,
+    plan::LeaseStep,
 };
 use crate::cluster::error::{ApiError, Class};
 
@@ -19,25 +19,25 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 impl Member {
     /// Does a step.
-    pub(super) async fn step(&self, step: Step) -> Result<(), ApiError> {
+    pub(super) async fn step(&self, step: LeaseStep) -> Result<(), ApiError> {
         match step {
-            Step::Warm(shard) => self.served.start(shard),
+            LeaseStep::Warm(shard) => self.served.start(shard),
             // Not if it became ours meanwhile.
-            Step::Cool(shard) if self.fence.owned().contains_key(&shard) => {}
-            Step::Cool(shard) => self.served.stop(shard),
-            Step::Seize(session) => self.seize(session).await?,
-            Step::Look(session) => {
+            LeaseStep::Cool(shard) if self.fence.owned().contains_key(&shard) => {}
+            LeaseStep::Cool(shard) => self.served.stop(shard),
+            LeaseStep::Seize(session) => self.seize(session).await?,
+            LeaseStep::Look(session) => {
                 let live = self.leases.session(lease::identity(&session), self.patience()).await?;
                 self.lock().table.look(&session, live, self.options.time.now());
                 self.changed.notify_one();
             }
-            Step::Take(shard) => self.take(shard).await?,
-            Step::Hint(shard) => {
+            LeaseStep::Take(shard) => self.take(shard).await?,
+            LeaseStep::Hint(shard) => {
                 let written = self.write(&shard).await?;
                 tracing::info!(shard = shard.index, next = shard.next, "a shard is to change its owner");
                 self.put(Read::Shard(written));
             }
-            Step::Release(shard) => self.release(shard).await?,
+            LeaseStep::Release(shard) => self.release(shard).await?,
         }
         Ok(())
     }
@@ -48,7 +48,7 @@ impl Member {
             // What was known is not so any more, and the watch that should tell may be stalled.
             match self.leases.shard(shard.index, self.patience()).await? {
                 Some(now) => self.put(Read::Shard(now)),
-                None => self.miss(&lease::shard_name(self.fence.layout().shards(), shard.index)),
+                None => self.lease_removed(&lease::shard_name(self.fence.layout().shards(), shard.index)),
             }
         }
         written
@@ -71,7 +71,7 @@ impl Member {
                 self.put(Read::Session(ended));
             }
             Some(now) => self.put(Read::Session(now)),
-            None => self.miss(&lease::session_name(&session.identity)),
+            None => self.lease_removed(&lease::session_name(&session.identity)),
         }
         Ok(())
     }

@@ -10,13 +10,13 @@ use std::{
 };
 
 use super::{
-    assign::Member,
+    assign::Candidate,
     lease::{Read, Session, Shard, identity, shard_name},
     plan::Own,
 };
 
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct SeenSession {
     pub(super) session: Session,
     /// When its version changed, by our clock.
     pub(super) changed: Duration,
@@ -34,9 +34,9 @@ pub(super) enum Owner<'a> {
 
 /// Sessions and shards as they were last read.
 #[derive(Debug)]
-pub struct Table {
+pub struct LeaseTable {
     pub(super) shards: u16,
-    pub(super) sessions: BTreeMap<String, Seen>,
+    pub(super) sessions: BTreeMap<String, SeenSession>,
     pub(super) owners: BTreeMap<u16, Shard>,
     /// Since when a shard has no owner.
     pub(super) free: BTreeMap<u16, Duration>,
@@ -48,7 +48,7 @@ pub struct Table {
     pub(super) founded: BTreeSet<u16>,
 }
 
-impl Table {
+impl LeaseTable {
     /// Nothing is known yet.
     #[must_use]
     pub fn new(shards: u16) -> Self {
@@ -86,7 +86,7 @@ impl Table {
                     self.over.insert(ended.clone(), now);
                 }
                 self.sessions
-                    .insert(session.identity.clone(), Seen { session, changed });
+                    .insert(session.identity.clone(), SeenSession { session, changed });
             }
         }
     }
@@ -147,7 +147,7 @@ impl Table {
 
     /// Sessions that are over and own nothing: their Leases are of no use.
     #[must_use]
-    pub fn rubbish(&self) -> Vec<Session> {
+    pub fn expired(&self) -> Vec<Session> {
         let owns = |session: &Session| {
             self.owners
                 .values()
@@ -173,10 +173,10 @@ impl Table {
 
     /// Sessions that may be alive.
     #[must_use]
-    pub fn members(&self) -> Vec<Member> {
+    pub fn members(&self) -> Vec<Candidate> {
         let alive = self.sessions.values().filter(|seen| !seen.session.holder.is_empty());
         alive
-            .map(|seen| Member {
+            .map(|seen| Candidate {
                 session: seen.session.holder.clone(),
                 template: seen.session.template.clone(),
                 since: seen.session.since,
@@ -226,7 +226,7 @@ impl Table {
     }
 
     /// Who has each shard, or is to have it by a word that still holds.
-    pub(super) fn effective(&self, own: &Own, members: &[Member], now: Duration) -> Vec<Option<String>> {
+    pub(super) fn effective(&self, own: &Own, members: &[Candidate], now: Duration) -> Vec<Option<String>> {
         let takes = |session: &String| {
             members
                 .iter()

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use kanary_core::api::names::{IS_KANARY, PROMOTED_BY};
 use kanary_sim::{
     cluster::Event,
-    network::{Faults, Weather},
+    network::{Faults, NetworkFaults},
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -107,13 +107,13 @@ fn start(world: &World, number: u64, trouble: Trouble) -> Replica {
     let replica = Replica::start(world, &name, number, skew, &Wrong::default(), None);
     let lost = if trouble == Trouble::Replies { 0.3 } else { 0.0 };
     // Slow enough for what others did to be known before a reply comes.
-    replica.set_weather(&Weather {
+    replica.set_network(&NetworkFaults {
         latency: Duration::from_millis(1)..=Duration::from_millis(40),
         faults: Faults {
             lost,
             ..Faults::default()
         },
-        ..Weather::default()
+        ..NetworkFaults::default()
     });
     replica
 }

@@ -17,7 +17,7 @@ use kanary_core::{
     status::{FAILED, Phase, SUCCEEDED},
     validation::Item,
 };
-use kanary_sim::network::Tamper;
+use kanary_sim::network::Interceptor;
 use serde_json::Value;
 
 use crate::{
@@ -49,7 +49,7 @@ pub(crate) fn all_of(kind: Kind) -> impl Fn(u64) -> Scenario {
     move |seed| Scenario::of_kinds(seed, &[kind])
 }
 
-/// Scenarios in fair weather, for a bug that is not told from what rough weather brings about.
+/// Scenarios in fair network_faults, for a bug that is not told from what rough network_faults brings about.
 pub(crate) fn fair(scenario: impl Fn(u64) -> Scenario) -> impl Fn(u64) -> Scenario {
     move |number| {
         let mut fair = (0..).map(&scenario).filter(|scenario| scenario.is_fair);
@@ -90,16 +90,18 @@ pub(crate) fn decides(decide: Decide) -> Wrong {
     }
 }
 
-pub(crate) fn tampers(tamper: impl Fn(&http::request::Parts, Value) -> Vec<Value> + Send + Sync + 'static) -> Wrong {
-    let tamper: Tamper = Arc::new(move |head, body| {
+pub(crate) fn tampers(
+    interceptor: impl Fn(&http::request::Parts, Value) -> Vec<Value> + Send + Sync + 'static,
+) -> Wrong {
+    let interceptor: Interceptor = Arc::new(move |head, body| {
         let Ok(value) = serde_json::from_slice::<Value>(&body) else {
             return vec![body];
         };
-        let bodies = tamper(head, value).into_iter();
+        let bodies = interceptor(head, value).into_iter();
         bodies.map(|body| body.to_string().into()).collect()
     });
     Wrong {
-        tamper: Some(tamper),
+        interceptor: Some(interceptor),
         ..Wrong::default()
     }
 }

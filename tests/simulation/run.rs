@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::SignedDuration;
-use kanary_sim::network::{Faults, Line, Weather};
+use kanary_sim::network::{Faults, Line, NetworkFaults};
 use tokio::{runtime::Builder, task::JoinSet, time::sleep};
 
 use crate::{
@@ -95,7 +95,7 @@ pub(crate) async fn last_words(checker: &Shared, world: &World, replica: &Replic
 }
 
 /// Whether replicas are told late, or calls fail.
-fn is_rough(weather: &Weather) -> bool {
+fn is_rough(network_faults: &NetworkFaults) -> bool {
     let Faults {
         refused,
         broken,
@@ -103,9 +103,9 @@ fn is_rough(weather: &Weather) -> bool {
         late,
         hanging,
         watches,
-    } = &weather.faults;
+    } = &network_faults.faults;
     let likely = refused + broken + lost + late + hanging;
-    likely > 0.0 || watches.is_some() || !weather.lag.end().is_zero()
+    likely > 0.0 || watches.is_some() || !network_faults.lag.end().is_zero()
 }
 
 /// A checker that looks at every change, and a digest of them.
@@ -214,7 +214,7 @@ impl Run<'_> {
             self.wrong,
             self.scenario.sharing.get(index),
         );
-        replica.set_weather(&self.scenario.weather);
+        replica.set_network(&self.scenario.network_faults);
         self.replicas[index] = Some(replica);
     }
 
@@ -229,7 +229,7 @@ impl Run<'_> {
 
     async fn storm(&mut self) {
         let blows = std::mem::take(&mut self.scenario.blows);
-        let stormy = is_rough(&self.scenario.weather);
+        let stormy = is_rough(&self.scenario.network_faults);
         if stormy {
             self.rough(Rough::begin);
         }
@@ -280,7 +280,7 @@ impl Run<'_> {
         }
     }
 
-    /// Tells the checker of the weather.
+    /// Tells the checker of the network_faults.
     fn rough(&self, change: impl FnOnce(&mut Rough, jiff::Timestamp)) {
         change(&mut self.checker.lock().unwrap().evidence.rough, self.world.now());
     }
@@ -312,12 +312,12 @@ impl Run<'_> {
         }
     }
 
-    /// Fair weather until everything is where it may stay.
+    /// Fair network_faults until everything is where it may stay.
     async fn calm(&mut self) {
         for replica in self.replicas.iter().flatten() {
-            replica.set_weather(&Weather::default());
+            replica.set_network(&NetworkFaults::default());
         }
-        self.scenario.weather = Weather::default();
+        self.scenario.network_faults = NetworkFaults::default();
         // The last user acts after two minutes and a half, and what was late or hung is over a minute later.
         let is_quick = self.scenario.is_fair && self.scenario.hostility.is_none();
         sleep(Duration::from_secs(if is_quick { 150 } else { 210 })).await;

@@ -1,9 +1,9 @@
-//! What a seed means: Kanaries with their users, replicas, and the weather.
+//! What a seed means: Kanaries with their users, replicas, and the network_faults.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
-use kanary_sim::network::{Faults, Line, Weather};
+use kanary_sim::network::{Faults, Line, NetworkFaults};
 
 use crate::{
     case::{Case, Maker, Truth},
@@ -41,7 +41,7 @@ pub(crate) struct Scenario {
     pub(crate) skews: Vec<SignedDuration>,
     /// How replicas share the work, if they do.
     pub(crate) sharing: Vec<Sharing>,
-    pub(crate) weather: Weather,
+    pub(crate) network_faults: NetworkFaults,
     /// How long after the former each comes.
     pub(crate) blows: Vec<(Duration, Blow)>,
     pub(crate) rng: fastrand::Rng,
@@ -56,7 +56,7 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
-    /// One in which anybody may do anything, in any weather.
+    /// One in which anybody may do anything, in any network_faults.
     pub(crate) fn hostile(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed ^ 0x0057_1e00_0000);
         let mut scenario = Self::of(seed);
@@ -96,7 +96,7 @@ impl Scenario {
             cases,
             skews,
             sharing,
-            weather: Weather::default(),
+            network_faults: NetworkFaults::default(),
             blows: Vec::new(),
             rng: rng.fork(),
             is_fair: fair,
@@ -105,7 +105,7 @@ impl Scenario {
             hostility: None,
         };
         if !fair {
-            scenario.weather = stormy(&mut rng);
+            scenario.network_faults = stormy(&mut rng);
             let number = rng.usize(..12);
             scenario.blows = (0..number).map(|_| any_blow(&mut rng, replicas)).collect();
         }
@@ -129,7 +129,11 @@ impl Scenario {
         let replicas = rng.usize(3..=8);
         let (bounded, rough) = (seed.is_multiple_of(2), seed % 4 == 1);
         let skews = (0..replicas).map(|_| skew(&mut more, !rough)).collect();
-        let weather = if rough { lossy(&mut more) } else { Weather::default() };
+        let network_faults = if rough {
+            lossy(&mut more)
+        } else {
+            NetworkFaults::default()
+        };
         let mut sharing: Vec<_> = (0..replicas).map(|index| sharing(&mut rng, index)).collect();
         for sharing in sharing.iter_mut().filter(|_| bounded) {
             sharing.rate = 1.0;
@@ -149,7 +153,7 @@ impl Scenario {
             cases,
             skews,
             sharing,
-            weather,
+            network_faults,
             blows: blows.collect(),
             rng: rng.fork(),
             is_fair: false,
@@ -218,7 +222,7 @@ fn skew(rng: &mut fastrand::Rng, fair: bool) -> SignedDuration {
     SignedDuration::from_millis(rng.i64(-300_000..300_000))
 }
 
-fn stormy(rng: &mut fastrand::Rng) -> Weather {
+fn stormy(rng: &mut fastrand::Rng) -> NetworkFaults {
     let ms = Duration::from_millis;
     let mut likely = |most: f64| rng.f64() * most;
     let faults = Faults {
@@ -231,7 +235,7 @@ fn stormy(rng: &mut fastrand::Rng) -> Weather {
     };
     let life = rng.u64(2..60);
     let seconds = Duration::from_secs;
-    Weather {
+    NetworkFaults {
         latency: ms(1)..=ms(rng.u64(2..400)),
         lag: ms(0)..=ms(rng.u64(1..3000)),
         faults: Faults {
@@ -242,15 +246,15 @@ fn stormy(rng: &mut fastrand::Rng) -> Weather {
 }
 
 /// Fair but for replies that are lost, and requests that are carried out late.
-fn lossy(rng: &mut fastrand::Rng) -> Weather {
+fn lossy(rng: &mut fastrand::Rng) -> NetworkFaults {
     let faults = Faults {
         lost: rng.f64() * 0.06,
         late: rng.f64() * 0.03,
         ..Faults::default()
     };
-    Weather {
+    NetworkFaults {
         faults,
-        ..Weather::default()
+        ..NetworkFaults::default()
     }
 }
 

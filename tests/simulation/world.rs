@@ -22,7 +22,7 @@ use kanary_core::{api::Layout, decide};
 use kanary_sim::{
     cluster::{self, Cluster},
     controllers::{self, Behaviour, Fate},
-    network::{Line, Link, Tamper, Weather},
+    network::{Interceptor, Line, Link, NetworkFaults},
     prometheus::Prometheus,
     server::Server,
 };
@@ -162,15 +162,15 @@ impl World {
     }
 
     /// A replica's way to the API server. What is carried out says when it was sent.
-    fn link(&self, name: &str, seed: u64, tamper: Option<Tamper>) -> Link {
+    fn link(&self, name: &str, seed: u64, interceptor: Option<Interceptor>) -> Link {
         let (link, sent) = (Link::new(self.server.connect(name), seed), self.sent.clone());
         let (heard, cluster, actor) = (self.heard.clone(), self.cluster.clone(), name.to_owned());
-        link.set_tamper(Arc::new(move |head: &http::request::Parts, body| {
+        link.set_interceptor(Arc::new(move |head: &http::request::Parts, body| {
             let sent_at = head.extensions.get::<SentAt>().map(|at| at.0);
             *sent.lock().unwrap() = sent_at;
             heard.note_request(&actor, head, sent_at, cluster.now());
-            match &tamper {
-                Some(tamper) => tamper(head, body),
+            match &interceptor {
+                Some(interceptor) => interceptor(head, body),
                 None => vec![body],
             }
         }));
@@ -232,7 +232,7 @@ pub(crate) fn resource(kind: &str) -> ApiResource {
 #[derive(Clone)]
 pub(crate) struct Wrong {
     pub(crate) decide: Decide,
-    pub(crate) tamper: Option<Tamper>,
+    pub(crate) interceptor: Option<Interceptor>,
     /// What it makes of answers of Prometheus.
     pub(crate) hears: Option<Hears>,
 }
@@ -241,7 +241,7 @@ impl Default for Wrong {
     fn default() -> Self {
         Self {
             decide,
-            tamper: None,
+            interceptor: None,
             hears: None,
         }
     }
@@ -316,9 +316,9 @@ impl Replica {
         wrong: &Wrong,
         sharing: Option<&Sharing>,
     ) -> Self {
-        let link = world.link(name, seed, wrong.tamper.clone());
+        let link = world.link(name, seed, wrong.interceptor.clone());
         let apart = sharing.is_some_and(|sharing| sharing.apart);
-        let leases = apart.then(|| world.link(name, !seed, wrong.tamper.clone()));
+        let leases = apart.then(|| world.link(name, !seed, wrong.interceptor.clone()));
         let cluster = world.cluster.clone();
         let clock = Clock::from_source(move || cluster.now() + skew);
         let client = world.client(&link, &clock);
@@ -349,9 +349,9 @@ impl Replica {
     }
 
     /// What becomes of its requests from now on.
-    pub(crate) fn set_weather(&self, weather: &Weather) {
+    pub(crate) fn set_network(&self, network_faults: &NetworkFaults) {
         for link in [&self.link].into_iter().chain(&self.leases) {
-            link.set_weather(weather.clone());
+            link.set_network(network_faults.clone());
         }
     }
 

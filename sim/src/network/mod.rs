@@ -2,11 +2,11 @@
 //!
 //! Every request travels in a task of its own, so that a client which gives up, or dies, cannot call back what it sent.
 
-mod journey;
+mod delivery;
+mod network_faults;
 mod relay;
 #[cfg(test)]
 mod tests;
-mod weather;
 
 use std::{
     future::Future,
@@ -21,7 +21,7 @@ use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use tokio::sync::{Notify, oneshot};
 use tower::Service;
 
-pub use self::weather::{Faults, Weather};
+pub use self::network_faults::{Faults, NetworkFaults};
 use crate::server::Connection;
 
 /// The body of a response that came over a network.
@@ -33,7 +33,7 @@ pub type Body = UnsyncBoxBody<Bytes, Broken>;
 pub struct Broken(pub(crate) &'static str);
 
 /// What becomes of a request's body on its way: as many requests as there are bodies. The last one is answered.
-pub type Tamper = Arc<dyn Fn(&Parts, Bytes) -> Vec<Bytes> + Send + Sync>;
+pub type Interceptor = Arc<dyn Fn(&Parts, Bytes) -> Vec<Bytes> + Send + Sync>;
 
 /// A client's way to the API server. Clones are the same one.
 #[derive(Clone)]
@@ -48,7 +48,7 @@ struct Inner {
 
 struct State {
     rng: fastrand::Rng,
-    weather: Weather,
+    network_faults: NetworkFaults,
     line: Line,
     /// Counts cuts: a stream that was opened before one is broken.
     cuts: u64,
@@ -56,7 +56,7 @@ struct State {
     crash: Option<(u64, Moment)>,
     crashed: bool,
     delivered: bool,
-    tamper: Option<Tamper>,
+    interceptor: Option<Interceptor>,
 }
 
 /// Whether anything gets through.
@@ -85,29 +85,29 @@ pub enum Moment {
 }
 
 impl Link {
-    /// A way for the user of `connection`, in fair weather.
+    /// A way for the user of `connection`, in fair network_faults.
     #[must_use]
     pub fn new(connection: Connection, seed: u64) -> Self {
         Self(Arc::new(Inner {
             connection,
             state: Mutex::new(State {
                 rng: fastrand::Rng::with_seed(seed),
-                weather: Weather::default(),
+                network_faults: NetworkFaults::default(),
                 line: Line::Up,
                 cuts: 0,
                 writes: 0,
                 crash: None,
                 crashed: false,
                 delivered: false,
-                tamper: None,
+                interceptor: None,
             }),
             changed: Notify::new(),
         }))
     }
 
     /// What becomes of requests from now on.
-    pub fn set_weather(&self, weather: Weather) {
-        self.lock().weather = weather;
+    pub fn set_network(&self, network_faults: NetworkFaults) {
+        self.lock().network_faults = network_faults;
     }
 
     /// Whether anything gets through from now on.
@@ -122,8 +122,8 @@ impl Link {
     }
 
     /// Changes the bodies of requests from now on.
-    pub fn set_tamper(&self, tamper: Tamper) {
-        self.lock().tamper = Some(tamper);
+    pub fn set_interceptor(&self, interceptor: Interceptor) {
+        self.lock().interceptor = Some(interceptor);
     }
 
     /// How many writes were sent so far.

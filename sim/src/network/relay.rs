@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     Body, Broken, Line, Link,
-    weather::{End, Plan},
+    network_faults::{End, Plan},
 };
 use crate::server;
 

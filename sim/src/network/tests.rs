@@ -48,10 +48,10 @@ fn names(cluster: &Cluster) -> Vec<String> {
     configs.iter().map(|object| object.meta.name.clone()).collect()
 }
 
-fn always(change: impl FnOnce(&mut Faults)) -> Weather {
-    let mut weather = Weather::default();
-    change(&mut weather.faults);
-    weather
+fn always(change: impl FnOnce(&mut Faults)) -> NetworkFaults {
+    let mut network_faults = NetworkFaults::default();
+    change(&mut network_faults.faults);
+    network_faults
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_request_takes_its_time() {
 #[test]
 fn a_refusal_says_so_and_does_nothing() {
     run(async |cluster, link| {
-        link.set_weather(always(|faults| faults.refused = 1.0));
+        link.set_network(always(|faults| faults.refused = 1.0));
         let mut codes = std::collections::BTreeSet::new();
         for _ in 0..50 {
             let Err(kube::Error::Api(status)) = create(&link, "a").await else {
@@ -89,7 +89,7 @@ fn a_refusal_says_so_and_does_nothing() {
 #[test]
 fn a_lost_reply_leaves_what_was_done() {
     run(async |cluster, link| {
-        link.set_weather(always(|faults| faults.lost = 1.0));
+        link.set_network(always(|faults| faults.lost = 1.0));
         create(&link, "a").await.unwrap_err();
         assert_eq!(names(&cluster), ["a"]);
     });
@@ -98,7 +98,7 @@ fn a_lost_reply_leaves_what_was_done() {
 #[test]
 fn a_late_request_is_done_after_its_client_gave_up() {
     run(async |cluster, link| {
-        link.set_weather(always(|faults| faults.late = 1.0));
+        link.set_network(always(|faults| faults.late = 1.0));
         timeout(Duration::from_secs(10), create(&link, "a")).await.unwrap_err();
         assert!(names(&cluster).is_empty());
         sleep(Duration::from_secs(21)).await;
@@ -193,9 +193,9 @@ fn a_watch_may_be_cut_off() {
 #[test]
 fn a_watch_may_live_shortly_and_end_in_any_way() {
     run(async |_, link| {
-        let mut weather = Weather::default();
-        weather.faults.watches = Some(Duration::from_secs(1)..=Duration::from_secs(2));
-        link.set_weather(weather);
+        let mut network_faults = NetworkFaults::default();
+        network_faults.faults.watches = Some(Duration::from_secs(1)..=Duration::from_secs(2));
+        link.set_network(network_faults);
         let before = Instant::now();
         let mut ends = std::collections::BTreeSet::new();
         for _ in 0..20 {
@@ -215,7 +215,7 @@ fn a_watch_may_live_shortly_and_end_in_any_way() {
 #[test]
 fn a_request_may_be_doubled_on_its_way() {
     run(async |cluster, link| {
-        link.set_tamper(Arc::new(|_, body| {
+        link.set_interceptor(Arc::new(|_, body| {
             let text = String::from_utf8(body.to_vec()).unwrap();
             vec![text.replace("\"a\"", "\"b\"").into(), body]
         }));

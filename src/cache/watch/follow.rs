@@ -11,7 +11,7 @@ use kube::{
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    Pulse,
+    Heartbeat,
     parse::{self, Event, address},
     share::{Feed, Share},
 };
@@ -85,7 +85,7 @@ pub(super) struct Follower<F: Feed> {
     request: Request,
     selector: Option<String>,
     share: Share<F>,
-    pulse: Pulse,
+    heartbeat: Heartbeat,
     /// Everything up to here was heard. `None` before a list.
     version: Option<String>,
     /// Troubles in a row.
@@ -95,13 +95,13 @@ pub(super) struct Follower<F: Feed> {
 }
 
 impl<F: Feed> Follower<F> {
-    pub(super) fn new(api: Api<F::Object>, selector: Option<String>, share: Share<F>, pulse: Pulse) -> Self {
+    pub(super) fn new(api: Api<F::Object>, selector: Option<String>, share: Share<F>, heartbeat: Heartbeat) -> Self {
         Self {
             request: Request::new(api.resource_url()),
             client: api.into_client(),
             selector,
             share,
-            pulse,
+            heartbeat,
             version: None,
             troubles: 0,
             just_listed: false,
@@ -134,7 +134,7 @@ impl<F: Feed> Follower<F> {
             let request = self.request.list(&params).map_err(kube::Error::BuildRequest)?;
             let answer = timeout(PATIENCE, self.client.request_text(request)).await;
             let (meta, items) = parse::page::<F::Object>(&answer.map_err(|_| Trouble::Slow)??)?;
-            self.pulse.beat();
+            self.heartbeat.beat();
             for item in &items {
                 self.share.applied(item);
             }
@@ -148,7 +148,7 @@ impl<F: Feed> Follower<F> {
         let version = version.filter(|version| !version.is_empty());
         let version = version.ok_or(Trouble::NoVersion)?;
         self.share.end_list(&version);
-        self.pulse.listed();
+        self.heartbeat.listed();
         self.version = Some(version);
         if !self.just_listed {
             self.troubles = 0;
@@ -173,7 +173,7 @@ impl<F: Feed> Follower<F> {
         let answer = timeout(PATIENCE, self.client.request_stream(request)).await;
         let mut stream = pin!(answer.map_err(|_| Trouble::Slow)??);
         // Also one that is always cut off before its first bookmark is heard of.
-        self.pulse.beat();
+        self.heartbeat.beat();
         let opened = Instant::now();
         let ended = self.hear(&mut stream, begun, term).await;
         let is_cut_off = matches!(ended, Err(Trouble::Early | Trouble::Broken(_)));
@@ -236,7 +236,7 @@ impl<F: Feed> Follower<F> {
 
     /// A watch works.
     fn heard(&mut self) {
-        self.pulse.beat();
+        self.heartbeat.beat();
         self.troubles = 0;
         self.just_listed = false;
     }
@@ -269,7 +269,7 @@ impl<F: Feed> Follower<F> {
             return;
         }
         let metrics = &self.share.sink.metrics;
-        self.pulse.restarted();
+        self.heartbeat.restarted();
         metrics.watch_restarts.inc();
         if matches!(trouble, Trouble::Stalled(_)) {
             metrics.watch_stalls.inc();

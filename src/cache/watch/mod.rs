@@ -2,8 +2,8 @@
 
 mod claims;
 mod follow;
+mod heartbeat;
 mod parse;
-mod pulse;
 mod share;
 #[cfg(test)]
 mod tests;
@@ -13,7 +13,7 @@ use std::{borrow::Cow, marker::PhantomData, sync::Arc};
 use kube::Api;
 use serde::de::DeserializeOwned;
 
-pub use self::pulse::Pulse;
+pub use self::heartbeat::Heartbeat;
 pub(crate) use self::share::Feed;
 use kanary_core::{
     Key,
@@ -63,25 +63,32 @@ impl Sink {
 /// Watches the objects of one kind that `selector` picks by their labels, all of them if it is `None`, until it is dropped.
 ///
 /// What was known stays while the API server is away. What this watch put into the cache goes when it is dropped.
-pub(crate) async fn objects<K>(api: Api<K>, selector: Option<String>, sink: Sink, pulse: Pulse)
+pub(crate) async fn objects<K>(api: Api<K>, selector: Option<String>, sink: Sink, heartbeat: Heartbeat)
 where
     K: Cached + DeserializeOwned + Send + Sync + 'static,
 {
-    follow(Objects::<K>(PhantomData), api, selector, sink, pulse).await;
+    follow(Objects::<K>(PhantomData), api, selector, sink, heartbeat).await;
 }
 
 /// Watches what `feed` is about, as far as `selector` picks it by its labels, until it is dropped.
-pub(crate) async fn follow<F: Feed>(feed: F, api: Api<F::Object>, selector: Option<String>, sink: Sink, pulse: Pulse)
-where
+pub(crate) async fn follow<F: Feed>(
+    feed: F,
+    api: Api<F::Object>,
+    selector: Option<String>,
+    sink: Sink,
+    heartbeat: Heartbeat,
+) where
     F::Object: Send + Sync + 'static,
 {
-    Follower::new(api, selector, Share::new(feed, sink), pulse).run().await;
+    Follower::new(api, selector, Share::new(feed, sink), heartbeat)
+        .run()
+        .await;
 }
 
 /// Watches the Kanaries of one kind that `selector` picks by their labels, all of them if it is `None`, until it is
 /// dropped. Then what it put into the cache goes.
-pub async fn kanaries(kind: KanaryKind, api: Api<Kanary>, selector: Option<String>, sink: Sink, pulse: Pulse) {
-    follow(Kanaries(kind, sink.filter.clone()), api, selector, sink, pulse).await;
+pub async fn kanaries(kind: KanaryKind, api: Api<Kanary>, selector: Option<String>, sink: Sink, heartbeat: Heartbeat) {
+    follow(Kanaries(kind, sink.filter.clone()), api, selector, sink, heartbeat).await;
 }
 
 struct Objects<K>(PhantomData<K>);

@@ -10,8 +10,8 @@ use super::*;
 
 type Owners = Vec<Option<String>>;
 
-fn member(session: impl Into<String>, template: &str, since: i64) -> Member {
-    Member {
+fn member(session: impl Into<String>, template: &str, since: i64) -> Candidate {
+    Candidate {
         session: session.into(),
         template: template.to_owned(),
         since,
@@ -20,7 +20,7 @@ fn member(session: impl Into<String>, template: &str, since: i64) -> Member {
 }
 
 /// Members of one template.
-fn alike(number: usize) -> Vec<Member> {
+fn alike(number: usize) -> Vec<Candidate> {
     (0..number).map(|pod| member(format!("pod-{pod}"), "a", 0)).collect()
 }
 
@@ -38,7 +38,7 @@ fn moves<'a>(before: &'a [Option<String>], after: &'a [Option<String>]) -> Vec<(
         .collect()
 }
 
-fn is_balanced(owners: &[Option<String>], members: &[Member]) -> bool {
+fn is_balanced(owners: &[Option<String>], members: &[Candidate]) -> bool {
     let loads: BTreeSet<usize> = staying(members).map(|member| load(owners, &member.session)).collect();
     loads
         .first()
@@ -48,9 +48,9 @@ fn is_balanced(owners: &[Option<String>], members: &[Member]) -> bool {
 
 /// Members of up to `templates` templates, some of them draining, and who owns the shards: members, sessions that are
 /// gone, nobody.
-fn world(templates: u8, shards: usize) -> impl Strategy<Value = (Owners, Vec<Member>)> {
+fn world(templates: u8, shards: usize) -> impl Strategy<Value = (Owners, Vec<Candidate>)> {
     let members = vec((0..templates, 0..20_i64, prop::bool::weighted(0.2)), 0..9).prop_map(|members| {
-        let member = |(pod, (template, since, draining)): (usize, (u8, _, _))| Member {
+        let member = |(pod, (template, since, draining)): (usize, (u8, _, _))| Candidate {
             draining,
             ..member(format!("pod-{pod}"), &format!("template-{template}"), since)
         };
@@ -60,7 +60,7 @@ fn world(templates: u8, shards: usize) -> impl Strategy<Value = (Owners, Vec<Mem
     (vec(owner, 0..=shards), members)
 }
 
-fn newest(members: &[Member]) -> &str {
+fn newest(members: &[Candidate]) -> &str {
     &staying(members)
         .max_by_key(|member| (member.since, &member.session))
         .unwrap()
@@ -206,7 +206,7 @@ struct Update {
     pods: usize,
     leaving: Leaving,
     names: u32,
-    members: Vec<Member>,
+    members: Vec<Candidate>,
     owners: Owners,
     moved: usize,
 }
@@ -251,7 +251,7 @@ impl Update {
         self.moved
     }
 
-    fn pod(&self, template: &str, pod: usize) -> Member {
+    fn pod(&self, template: &str, pod: usize) -> Candidate {
         let since = if template == "new" {
             1000 + i64::try_from(pod).unwrap()
         } else {

@@ -29,13 +29,13 @@ fn labelled(version: &str) -> Kanary {
     labelled
 }
 
-/// Labels that nobody writes, and the key of the Kanary.
-fn unwritten() -> (Labels, Key) {
+/// SlotLabels that nobody writes, and the key of the Kanary.
+fn unwritten() -> (SlotLabels, Key) {
     let client = Client::new(
         service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Body>, BoxError>>()),
         "shop",
     );
-    let labels = Labels::new(client, Arc::new(Fence::standalone()), Arc::default());
+    let labels = SlotLabels::new(client, Arc::new(Fence::standalone()), Arc::default());
     let place = ("shop".to_owned(), "batman".to_owned());
     (labels, Key::at(KanaryKind::Deployment, place))
 }
@@ -64,7 +64,7 @@ async fn asked(code: u16, live: Option<Kanary>) -> (usize, usize) {
         }
     });
     let client = Client::new(service, "shop");
-    let labels = Arc::new(Labels::new(client, Arc::new(Fence::standalone()), Arc::default()));
+    let labels = Arc::new(SlotLabels::new(client, Arc::new(Fence::standalone()), Arc::default()));
     let task = tokio::spawn(labels.clone().run());
     assert!(!labels.check(KanaryKind::Deployment, &unlabelled("1")));
     sleep(Duration::from_mins(1)).await;
@@ -132,7 +132,7 @@ async fn some_that_hang_hold_up_no_others() {
         std::future::pending::<Result<Response<Body>, BoxError>>()
     });
     let client = Client::new(service, "shop");
-    let labels = Arc::new(Labels::new(client, Arc::new(Fence::standalone()), Arc::default()));
+    let labels = Arc::new(SlotLabels::new(client, Arc::new(Fence::standalone()), Arc::default()));
     let task = tokio::spawn(labels.clone().run());
     let check = |name: &str| {
         let mut kanary = unlabelled("1");

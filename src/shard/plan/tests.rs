@@ -47,8 +47,8 @@ fn own(name: &str) -> Own {
 }
 
 /// Four shards: the first two of a, the others of b.
-fn divided() -> Table {
-    let mut table = Table::new(4);
+fn divided() -> LeaseTable {
+    let mut table = LeaseTable::new(4);
     for name in ["a", "b"] {
         table.put(Read::Session(session(name, 1)), at(0));
     }
@@ -60,7 +60,7 @@ fn divided() -> Table {
 
 fn taken(plan: &Plan) -> Vec<(u16, i64)> {
     let takes = plan.steps.iter().filter_map(|step| match step {
-        Step::Take(shard) => Some((shard.index, shard.epoch)),
+        LeaseStep::Take(shard) => Some((shard.index, shard.epoch)),
         _ => None,
     });
     takes.collect()
@@ -76,7 +76,10 @@ fn nothing_is_done_while_everything_is_as_it_should_be() {
 #[test]
 fn a_session_is_seized_when_it_was_not_seen_renewed_for_its_whole_time() {
     let mut table = divided();
-    assert_eq!(table.plan(&own("a"), at(TTL)).steps, [Step::Seize(session("b", 1))]);
+    assert_eq!(
+        table.plan(&own("a"), at(TTL)).steps,
+        [LeaseStep::Seize(session("b", 1))]
+    );
     table.put(Read::Session(session("b", 2)), at(TTL));
     assert_eq!(table.plan(&own("a"), at(TTL + 14)).steps, []);
 }
@@ -86,7 +89,7 @@ fn who_was_out_of_reach_looks_for_a_whole_time_again() {
     let mut table = divided();
     table.look_anew(at(60));
     assert_eq!(table.plan(&own("a"), at(74)).steps, []);
-    assert_eq!(table.plan(&own("a"), at(75)).steps, [Step::Seize(session("b", 1))]);
+    assert_eq!(table.plan(&own("a"), at(75)).steps, [LeaseStep::Seize(session("b", 1))]);
 }
 
 #[test]
@@ -132,7 +135,7 @@ fn what_is_left_lying_is_taken_by_others_in_their_turn() {
 fn a_session_whose_lease_was_deleted_by_hand_keeps_its_shards_for_its_whole_time() {
     let mut table = divided();
     table.remove_named("kanary-session-b");
-    assert_eq!(table.plan(&own("a"), at(10)).steps, [Step::Look("b/1".to_owned())]);
+    assert_eq!(table.plan(&own("a"), at(10)).steps, [LeaseStep::Look("b/1".to_owned())]);
     table.look("b/1", None, at(20));
     assert_eq!(table.plan(&own("a"), at(34)).steps, []);
     assert_eq!(taken(&table.plan(&own("a"), at(35))), [(2, 8), (3, 8)]);
@@ -144,7 +147,7 @@ fn a_session_of_which_nothing_is_known_is_looked_at_before_its_shards_are_taken(
     let mut table = divided();
     table.put(Read::Shard(shard(3, "b/2", 5)), at(1));
     table.put(Read::Shard(shard(1, "c/1", 5)), at(1));
-    let look = |session: &str| Step::Look(session.to_owned());
+    let look = |session: &str| LeaseStep::Look(session.to_owned());
     for second in [1, 14] {
         assert_eq!(table.plan(&own("a"), at(second)).steps, [look("b/2"), look("c/1")]);
     }
@@ -176,7 +179,7 @@ fn a_shard_whose_lease_was_deleted_by_hand_waits_and_gets_an_epoch_that_never_wa
 
 #[test]
 fn at_the_very_first_start_nobody_waits_for_long() {
-    let mut table = Table::new(4);
+    let mut table = LeaseTable::new(4);
     let young = Session {
         since: 5099,
         ..session("a", 1)
@@ -200,7 +203,9 @@ fn only_the_leader_advises() {
     let hints: Vec<_> = table.plan(&leader, at(1)).steps;
     assert_eq!(hints.len(), 2, "{hints:?}");
     for hint in hints {
-        let Step::Hint(shard) = hint else { panic!("{hint:?}") };
+        let LeaseStep::Hint(shard) = hint else {
+            panic!("{hint:?}")
+        };
         assert!(["c/1", "d/1"].contains(&shard.next.as_deref().unwrap()));
         table.put(
             Read::Shard(Shard {
@@ -214,7 +219,7 @@ fn only_the_leader_advises() {
 }
 
 /// Shard 0 of a, which b is to have.
-fn advised() -> Table {
+fn advised() -> LeaseTable {
     let mut table = divided();
     let advised = Shard {
         next: Some("b/1".to_owned()),
@@ -227,7 +232,7 @@ fn advised() -> Table {
 #[test]
 fn a_shard_is_given_away_when_its_next_owner_has_read_it() {
     let mut table = advised();
-    assert_eq!(table.plan(&own("b"), at(1)).steps, [Step::Warm(0)]);
+    assert_eq!(table.plan(&own("b"), at(1)).steps, [LeaseStep::Warm(0)]);
     assert_eq!(table.plan(&own("a"), at(1)).steps, []);
     let ready = Session {
         ready: BTreeSet::from([0]),
@@ -244,14 +249,18 @@ fn a_shard_is_given_away_when_its_next_owner_has_read_it() {
         ..own("a")
     };
     let steps = table.plan(&knowing, at(1)).steps;
-    assert_eq!(steps, [Step::Release(given.clone())], "its last write may be under way");
+    assert_eq!(
+        steps,
+        [LeaseStep::Release(given.clone())],
+        "its last write may be under way"
+    );
     let given = Shard {
         version: Some("3".to_owned()),
         ..given
     };
     table.put(Read::Shard(given), at(1));
     assert_eq!(taken(&table.plan(&own("b"), at(1))), [(0, 8)]);
-    assert_eq!(table.plan(&knowing, at(1)).steps, [Step::Cool(0)]);
+    assert_eq!(table.plan(&knowing, at(1)).steps, [LeaseStep::Cool(0)]);
 }
 
 #[test]
@@ -263,23 +272,26 @@ fn a_replica_that_ends_says_who_is_next_and_waits_for_them_for_a_while() {
         ..own("a")
     };
     let steps = table.plan(&ends, at(0)).steps;
-    let to_b = |step: &Step| matches!(step, Step::Hint(shard) if shard.next.as_deref() == Some("b/1"));
+    let to_b = |step: &LeaseStep| matches!(step, LeaseStep::Hint(shard) if shard.next.as_deref() == Some("b/1"));
     assert!(steps.len() == 2 && steps.iter().all(to_b), "{steps:?}");
     let steps = table.plan(&ends, at(0) + PATIENCE).steps;
-    assert!(steps.iter().all(|step| matches!(step, Step::Release(_))), "{steps:?}");
+    assert!(
+        steps.iter().all(|step| matches!(step, LeaseStep::Release(_))),
+        "{steps:?}"
+    );
     assert_eq!(steps.len(), 2);
 }
 
 #[test]
 fn the_last_replica_that_ends_waits_for_nobody() {
-    let mut table = Table::new(1);
+    let mut table = LeaseTable::new(1);
     table.put(Read::Session(draining("a")), at(0));
     table.put(Read::Shard(shard(0, "a/1", 1)), at(0));
     let ends = Own {
         draining: Some(at(0)),
         ..own("a")
     };
-    assert!(matches!(table.plan(&ends, at(0)).steps[..], [Step::Release(_)]));
+    assert!(matches!(table.plan(&ends, at(0)).steps[..], [LeaseStep::Release(_)]));
     table.put(Read::Shard(shard(0, "", 2)), at(0));
     assert_eq!(
         table.plan(&ends, at(0) + LONG * 9).steps,
@@ -295,7 +307,7 @@ fn what_is_no_longer_to_be_taken_is_forgotten() {
         served: BTreeSet::from([0, 1, 2]),
         ..own("a")
     };
-    assert_eq!(table.plan(&reads, at(1)).steps, [Step::Cool(2)]);
+    assert_eq!(table.plan(&reads, at(1)).steps, [LeaseStep::Cool(2)]);
 }
 
 #[test]

@@ -142,7 +142,7 @@ fn session(name: &str, renewed: i64) -> (String, Session) {
     (name.to_owned(), session)
 }
 
-fn seen() -> Seen {
+fn seen() -> Listing {
     let shard = |index, holder: &str, next: Option<&str>| {
         let shard = Shard {
             index,
@@ -153,7 +153,7 @@ fn seen() -> Seen {
         };
         (index, shard)
     };
-    Seen {
+    Listing {
         layout: Layout::new(4).unwrap(),
         now: Timestamp::from_second(10_000).unwrap(),
         sessions: BTreeMap::from([session("kanary-a", 2), session("kanary-b", 40)]),

@@ -37,8 +37,8 @@ fn a_list_comes_in_pages() {
             rig.create(&format!("s{number}"), "a");
         }
         let running = rig.start();
-        assert!(!running.pulse.get());
-        running.pulse.wait().await;
+        assert!(!running.heartbeat.get());
+        running.heartbeat.wait().await;
         assert_eq!((rig.known().len(), rig.lists().len()), (1001, 3));
         rig.create("one-more", "a");
         rig.delete("s7");
@@ -62,7 +62,7 @@ fn a_list_that_expires_between_two_pages_begins_anew() {
             }
         });
         let running = follow(client, None, &rig.sink);
-        running.pulse.wait().await;
+        running.heartbeat.wait().await;
         assert_eq!(known(&rig.sink), ["b"], "what was only on the first page is gone");
         let log = log.lock().unwrap();
         let continued: Vec<_> = log.iter().map(|(_, query)| query.contains("continue=more")).collect();
@@ -89,8 +89,8 @@ fn a_watch_goes_on_from_its_last_bookmark() {
         assert!(terms.len() >= 12, "{terms:?}");
         let usual = MINUTE..=Duration::from_secs(91);
         assert!(terms.iter().all(|term| usual.contains(term)), "{terms:?}");
-        assert_eq!(running.pulse.restarts(), 0);
-        assert!(running.pulse.age() <= MINUTE);
+        assert_eq!(running.heartbeat.restarts(), 0);
+        assert!(running.heartbeat.age() <= MINUTE);
     });
 }
 
@@ -100,7 +100,7 @@ fn what_went_while_nothing_got_through_is_removed() {
         rig.create("stays", "a");
         rig.create("goes", "a");
         let running = rig.start();
-        running.pulse.wait().await;
+        running.heartbeat.wait().await;
         rig.outage(async || rig.delete("goes")).await;
         assert_eq!((rig.known(), rig.lists().len()), (vec!["stays".to_owned()], 2));
         rig.outage(async || ()).await;
@@ -132,7 +132,7 @@ fn a_watch_that_has_expired_lists_at_once_but_never_twice_in_a_row() {
         assert!(lists.len() > 60 && lists.len() < 300, "{}", lists.len());
         let (last, first) = (lists[lists.len() - 1], lists[1]);
         assert!(last - first > Duration::from_mins(50));
-        assert!(running.pulse.restarts() >= 60);
+        assert!(running.heartbeat.restarts() >= 60);
     });
 }
 
@@ -140,7 +140,7 @@ fn a_watch_that_has_expired_lists_at_once_but_never_twice_in_a_row() {
 fn a_stalled_watch_is_noticed_and_started_anew() {
     run(async |rig| {
         let running = rig.start();
-        running.pulse.wait().await;
+        running.heartbeat.wait().await;
         sleep(Duration::from_secs(5)).await;
         rig.link.set_line(Line::Dark);
         rig.create("a", "a");
@@ -151,23 +151,23 @@ fn a_stalled_watch_is_noticed_and_started_anew() {
         assert_eq!(rig.watches().len(), 2);
         let silence = rig.watches()[1] - rig.watches()[0];
         assert!((75..=106).contains(&silence.as_secs()), "{silence:?}");
-        assert!(running.pulse.age() > Duration::from_secs(100));
+        assert!(running.heartbeat.age() > Duration::from_secs(100));
         rig.link.set_line(Line::Up);
         sleep(MINUTE).await;
         assert_eq!((rig.known(), rig.lists().len()), (vec!["a".to_owned()], 1));
-        assert!(running.pulse.age() <= MINUTE);
+        assert!(running.heartbeat.age() <= MINUTE);
     });
 }
 
 #[test]
 fn a_page_that_never_comes_is_given_up() {
     run(async |rig| {
-        let mut weather = Weather::default();
-        weather.faults.hanging = 1.0;
-        rig.link.set_weather(weather);
+        let mut network_faults = NetworkFaults::default();
+        network_faults.faults.hanging = 1.0;
+        rig.link.set_network(network_faults);
         let running = rig.start();
         sleep(Duration::from_secs(31)).await;
-        rig.link.set_weather(Weather::default());
+        rig.link.set_network(NetworkFaults::default());
         assert_eq!(rig.lists().len(), 2);
         let patience = rig.lists()[1] - rig.lists()[0];
         assert!(
@@ -175,7 +175,7 @@ fn a_page_that_never_comes_is_given_up() {
             "{patience:?}"
         );
         sleep(PATIENCE * 2).await;
-        assert!(running.pulse.get());
+        assert!(running.heartbeat.get());
     });
 }
 
@@ -195,12 +195,12 @@ fn an_api_server_that_is_down_is_asked_ever_less() {
                 "{attempt}: {two:?}"
             );
         }
-        assert!(!running.pulse.get());
-        assert!(running.pulse.age() >= Duration::from_hours(1));
-        assert_eq!(running.pulse.restarts(), rig.sink.metrics.watch_restarts.get());
+        assert!(!running.heartbeat.get());
+        assert!(running.heartbeat.age() >= Duration::from_hours(1));
+        assert_eq!(running.heartbeat.restarts(), rig.sink.metrics.watch_restarts.get());
         rig.link.set_line(Line::Up);
         sleep(MINUTE).await;
-        assert!(running.pulse.get());
+        assert!(running.heartbeat.get());
         // What worked makes the next pause a short one.
         let before = rig.watches().len();
         rig.link.set_line(Line::Refusing);

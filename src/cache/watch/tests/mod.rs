@@ -15,7 +15,7 @@ use http::{Request, Response};
 use k8s_openapi::api::core::v1::Service as KubeService;
 use kanary_sim::{
     cluster::{Cluster, Options},
-    network::{Line, Link, Weather},
+    network::{Line, Link, NetworkFaults},
     server::Server,
     write::DeleteOptions,
 };
@@ -53,7 +53,7 @@ struct Rig {
 
 /// A watch that runs.
 struct Running {
-    pulse: Pulse,
+    heartbeat: Heartbeat,
     task: JoinHandle<()>,
 }
 
@@ -131,11 +131,11 @@ fn known(sink: &Sink) -> Vec<String> {
 }
 
 fn follow(client: Client, selector: Option<&str>, sink: &Sink) -> Running {
-    let pulse = Pulse::default();
+    let heartbeat = Heartbeat::default();
     let api: Api<KubeService> = Api::all(client);
     let selector = selector.map(str::to_owned);
-    let task = tokio::spawn(objects(api, selector, sink.clone(), pulse.clone()));
-    Running { pulse, task }
+    let task = tokio::spawn(objects(api, selector, sink.clone(), heartbeat.clone()));
+    Running { heartbeat, task }
 }
 
 impl Rig {

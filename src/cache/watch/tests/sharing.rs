@@ -33,14 +33,20 @@ fn a_kanary_of_a_watch_that_is_dropped_is_looked_at_once_more() {
             if watch { (500, Value::Null) } else { (200, all.clone()) }
         });
         let kind = KanaryKind::Deployment;
-        let (sink, pulse) = (rig.sink.clone(), Pulse::default());
-        let task = tokio::spawn(kanaries(kind, Api::all_with(client, &kind), None, sink, pulse.clone()));
-        pulse.wait().await;
+        let (sink, heartbeat) = (rig.sink.clone(), Heartbeat::default());
+        let task = tokio::spawn(kanaries(
+            kind,
+            Api::all_with(client, &kind),
+            None,
+            sink,
+            heartbeat.clone(),
+        ));
+        heartbeat.wait().await;
         let key = rig.sink.queue.next().await;
         assert!(rig.sink.cache.kanary(&key).is_some());
         rig.sink.queue.done(key.clone(), None);
         assert!(rig.sink.queue.is_empty());
-        Running { pulse, task }.drop().await;
+        Running { heartbeat, task }.drop().await;
         assert!(rig.sink.cache.kanary(&key).is_none());
         assert_eq!(rig.sink.queue.next().await, key);
     });
@@ -88,7 +94,7 @@ fn an_object_that_moves_from_watch_to_watch_stays_whoever_hears_of_it_first() {
 fn what_only_a_reply_brought_goes_with_the_next_list() {
     run(async |rig| {
         let running = rig.start();
-        running.pulse.wait().await;
+        running.heartbeat.wait().await;
         let mut late = service("gone-long-ago", "a");
         late.metadata.resource_version = Some("1".to_owned());
         KubeService::put(&rig.sink.cache, &late);
@@ -121,7 +127,7 @@ fn an_object_that_cannot_be_read_does_not_stop_a_watch() {
             }
         });
         let running = follow(client, None, &rig.sink);
-        running.pulse.wait().await;
+        running.heartbeat.wait().await;
         assert_eq!(known(&rig.sink), ["a", "b"]);
         sleep(MINUTE).await;
         assert_eq!(asked(&log, false).len(), 1);

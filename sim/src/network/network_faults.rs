@@ -10,7 +10,7 @@ use crate::{failure::Failure, server::refusal};
 
 /// How requests fare.
 #[derive(Clone, Debug)]
-pub struct Weather {
+pub struct NetworkFaults {
     /// How long a request takes, and its reply.
     pub latency: RangeInclusive<Duration>,
     /// How much later a watch delivers.
@@ -36,7 +36,7 @@ pub struct Faults {
     pub watches: Option<RangeInclusive<Duration>>,
 }
 
-impl Default for Weather {
+impl Default for NetworkFaults {
     fn default() -> Self {
         let ms = Duration::from_millis;
         Self {
@@ -78,7 +78,7 @@ pub(super) struct Plan {
     pub(super) end: Option<(Duration, End)>,
 }
 
-impl Weather {
+impl NetworkFaults {
     pub(super) fn plan(&self, rng: &mut fastrand::Rng, method: &Method) -> Plan {
         let within = |rng: &mut fastrand::Rng, range: &RangeInclusive<Duration>| {
             let (low, high) = (micros(*range.start()), micros(*range.end()));
@@ -159,7 +159,7 @@ pub(super) fn refused(code: u16) -> Response<Body> {
         ),
         code => Failure::new(code, "InternalError", "etcdserver: leader changed"),
     };
-    let mut response = refusal(&failure).map(super::journey::whole);
+    let mut response = refusal(&failure).map(super::delivery::whole);
     if code == 429 {
         response
             .headers_mut()

@@ -9,8 +9,8 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     Body, Broken, Line, Link, Moment,
+    network_faults::{Fault, Plan, refused},
     relay::Relay,
-    weather::{Fault, Plan, refused},
 };
 use crate::server;
 
@@ -29,7 +29,7 @@ impl Link {
         let (plan, crash) = {
             let mut state = self.lock();
             let state = &mut *state;
-            let plan = state.weather.plan(&mut state.rng, &head.method);
+            let plan = state.network_faults.plan(&mut state.rng, &head.method);
             let writes = head.method != Method::GET;
             state.writes += u64::from(writes);
             let due = state.crash.filter(|(nth, _)| writes && *nth == state.writes);
@@ -83,11 +83,11 @@ impl Link {
 
     /// Has the API server answer.
     fn execute(&self, head: &Parts, body: Bytes) -> Response<server::Body> {
-        let tamper = self.lock().tamper.clone();
-        let Some(tamper) = tamper else {
+        let interceptor = self.lock().interceptor.clone();
+        let Some(interceptor) = interceptor else {
             return self.0.connection.answer(head, &body);
         };
-        let mut bodies = tamper(head, body);
+        let mut bodies = interceptor(head, body);
         let last = bodies.pop().unwrap_or_default();
         for body in bodies {
             drop(self.0.connection.answer(head, &body));

@@ -12,16 +12,16 @@ use tokio::{sync::SetOnce, time::Instant};
 
 /// How a watch is. Clones are of the same one.
 #[derive(Clone, Debug, Default)]
-pub struct Pulse(Arc<Heart>);
+pub struct Heartbeat(Arc<Inner>);
 
 #[derive(Debug)]
-struct Heart {
+struct Inner {
     listed: SetOnce<()>,
     last: Mutex<Instant>,
     restarts: AtomicU64,
 }
 
-impl Default for Heart {
+impl Default for Inner {
     fn default() -> Self {
         Self {
             listed: SetOnce::new(),
@@ -31,7 +31,7 @@ impl Default for Heart {
     }
 }
 
-impl Pulse {
+impl Heartbeat {
     /// Whether everything was listed once.
     #[must_use]
     pub fn get(&self) -> bool {
