@@ -152,3 +152,19 @@ fn no_test_is_ignored() {
         assert!(!fs::read_to_string(&file).unwrap().contains(word), "{}", file.display());
     }
 }
+
+/// What operators look up is there: each variable of the environment, and each metric.
+#[test]
+fn the_guide_for_operators_lists_every_variable_and_every_metric() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let guide = read("docs/operations.md");
+    for part in read("src/cli.rs").split("env = \"").skip(1) {
+        let variable = part.split('"').next().unwrap();
+        assert!(guide.contains(&format!("`{variable}`")), "{variable} is not listed");
+    }
+    for part in read("src/metrics.rs").split("registry.register(").skip(1) {
+        let metric = part.split('"').nth(1).unwrap();
+        let listed = ["", "_total"].map(|suffix| guide.contains(&format!("`kanary_{metric}{suffix}`")));
+        assert!(listed.contains(&true), "{metric} is not listed");
+    }
+}
