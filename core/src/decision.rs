@@ -79,24 +79,7 @@ pub enum Action {
         replicas: i32,
     },
     /// Write a pod template to the target, if the target still has the one that was read.
-    SetTemplate {
-        /// Name of the target.
-        name: String,
-        /// Its uid.
-        uid: String,
-        /// The pod template that was read.
-        former: Value,
-        /// The pod template to write.
-        template: Value,
-        /// Number of the target's version that was read: a template that comes back is another version.
-        revision: Option<String>,
-        /// Whether the target has annotations to add to.
-        annotated: bool,
-        /// The annotation that says who did it.
-        marker: String,
-        /// What `kubectl rollout history` shows.
-        cause: String,
-    },
+    SetTemplate(SetTemplate),
     /// Hand what our field manager owns of the target's template over to the manager that applies it.
     HandOver {
         /// Name of the target.
@@ -129,6 +112,27 @@ pub enum Action {
         /// Its uid.
         uid: String,
     },
+}
+
+/// A write of a pod template to the target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SetTemplate {
+    /// Name of the target.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// The pod template that was read.
+    pub former: Value,
+    /// The pod template to write.
+    pub template: Value,
+    /// Number of the target's version that was read: a template that comes back is another version.
+    pub revision: Option<String>,
+    /// Whether the target has annotations to add to.
+    pub annotated: bool,
+    /// The annotation that says who did it.
+    pub marker: String,
+    /// What `kubectl rollout history` shows.
+    pub cause: String,
 }
 
 /// Kinds of objects that Kanary creates and deletes.

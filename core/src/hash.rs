@@ -12,16 +12,6 @@ pub fn of(value: &Value) -> String {
     digest(value.to_string().as_bytes())
 }
 
-/// Identity of a run: a label value.
-#[must_use]
-pub fn run(template_hash: &str, retry: i64) -> String {
-    if retry == 0 {
-        template_hash.to_owned()
-    } else {
-        digest(format!("{template_hash}/{retry}").as_bytes())
-    }
-}
-
 /// 16 hex digits over `bytes`.
 #[must_use]
 pub fn digest(bytes: &[u8]) -> String {

@@ -7,7 +7,7 @@
 use super::{
     activate::{self, Problem, target_changed_message},
     decide::{Step, fail},
-    decision::{Action, Decision, Need},
+    decision::{Action, Decision, Need, SetTemplate},
     observation::{Deployment, Likeness, LiveTarget, Promotion},
     rollout::{self, end_dry_run},
     run::{set_problem, speaks_against},
@@ -251,7 +251,7 @@ fn update(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Decision {
         return step.write(draft);
     }
     Decision {
-        actions: vec![Action::SetTemplate {
+        actions: vec![Action::SetTemplate(SetTemplate {
             name: step.spec.target.clone(),
             uid: live.uid.clone(),
             former: live.template.clone(),
@@ -260,7 +260,7 @@ fn update(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Decision {
             annotated: live.annotated,
             marker: step.canary.marker(step.spec),
             cause: format!("promoted by {}", step.canary.key),
-        }],
+        })],
         ..Decision::default()
     }
 }

@@ -6,7 +6,7 @@
 
 use super::{
     decide::{Step, fail},
-    decision::{Action, Decision, Need},
+    decision::{Action, Decision, Need, SetTemplate},
     observation::Deployment,
     promotion::TARGET_CHANGED,
     status::{Draft, ROLLED_BACK, find},
@@ -91,7 +91,7 @@ fn put_back(step: &Step<'_>, target: &Deployment) -> Decision {
         return Decision::default();
     }
     Decision {
-        actions: vec![Action::SetTemplate {
+        actions: vec![Action::SetTemplate(SetTemplate {
             name: step.spec.target.clone(),
             uid: live.uid.clone(),
             former: live.template.clone(),
@@ -100,7 +100,7 @@ fn put_back(step: &Step<'_>, target: &Deployment) -> Decision {
             annotated: live.annotated,
             marker: restored(step),
             cause: format!("rolled back by {}", step.canary.key),
-        }],
+        })],
         ..Decision::default()
     }
 }

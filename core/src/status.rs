@@ -251,8 +251,7 @@ fn kinds(spec: &Spec) -> String {
 
 fn truncate(text: &mut String, bytes: usize) {
     if text.len() > bytes {
-        let end = (0..=bytes).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        text.truncate(end);
+        text.truncate(text.floor_char_boundary(bytes));
         text.push('…');
     }
 }

@@ -75,7 +75,7 @@ impl Writer {
     pub async fn act(&self, canary: &Canary, action: &Action, right: Right) -> Result<Option<Created>, ApiError> {
         let namespace = &canary.key.namespace;
         let done = match action {
-            Action::SetTemplate { .. } => return self.set_template(namespace, action, right).await,
+            Action::SetTemplate(change) => return self.set_template(namespace, change, right).await,
             Action::HandOver { name, uid } => self.hand_over(namespace, name, uid, right).await,
             Action::Create { object, name, manifest } => match object {
                 ObjectKind::Deployment => {

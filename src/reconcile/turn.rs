@@ -364,7 +364,7 @@ fn label(action: &Action) -> &'static str {
     match action {
         Action::Create { .. } => "create",
         Action::ScaleCanary { .. } => "scale",
-        Action::SetTemplate { .. } => "promote",
+        Action::SetTemplate(_) => "promote",
         Action::HandOver { .. } => "hand over",
         Action::Unlabel { .. } => "unlabel",
         Action::Adopt { .. } => "adopt",

@@ -12,7 +12,7 @@ use crate::{
         KanaryStatus, TrafficSource, Word,
         names::{IS_KANARY, KANARY_NAME, RUN},
     },
-    decision::{Action, Decision, ObjectKind},
+    decision::{Action, Decision, ObjectKind, SetTemplate},
     hash,
     kanary::Invalid,
     labels::Labels,
@@ -209,9 +209,9 @@ impl Model {
                 }
                 format!("scale {name}")
             }
-            Action::SetTemplate {
+            Action::SetTemplate(SetTemplate {
                 name, template, marker, ..
-            } => {
+            }) => {
                 if let Some(target) = &mut self.seen.target {
                     target.template_hash = called(template);
                     target.promoted_by = Some(marker.clone());

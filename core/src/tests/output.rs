@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::input::{self, Input, T0};
 use crate::{
     api::{GoDuration, KanaryStatus},
-    decision::{Action, Decision},
+    decision::{Action, Decision, SetTemplate},
     hash,
     status::{Phase, find},
 };
@@ -55,13 +55,13 @@ fn act(action: &Action) -> String {
     match action {
         Action::Create { object, name, .. } => format!("create {} {name}", object.as_str()),
         Action::ScaleCanary { name, replicas, .. } => format!("scale {name} to {replicas}"),
-        Action::SetTemplate {
+        Action::SetTemplate(SetTemplate {
             name,
             former,
             template,
             marker,
             ..
-        } => format!(
+        }) => format!(
             "set template of {name} from {} to {}, by {marker}",
             called(former),
             called(template)

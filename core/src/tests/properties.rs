@@ -110,7 +110,7 @@ proptest! {
 }
 
 fn touches_target(decision: &Decision) -> bool {
-    let touches = |action: &Action| matches!(action, Action::SetTemplate { .. });
+    let touches = |action: &Action| matches!(action, Action::SetTemplate(_));
     decision.actions.iter().any(touches)
 }
 

@@ -4,7 +4,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kanary_core::{
     Canary,
     api::names::{CHANGE_CAUSE, FIELD_MANAGER, PROMOTED_BY, REVISION},
-    decision::Action,
+    decision::SetTemplate,
     hash,
     kanary::Spec,
     observation::{Created, Likeness, LiveTarget},
@@ -36,21 +36,18 @@ impl Writer {
     pub(super) async fn set_template(
         &self,
         namespace: &str,
-        action: &Action,
+        change: &SetTemplate,
         right: Right,
     ) -> Result<Option<Created>, ApiError> {
-        let Action::SetTemplate {
+        let SetTemplate {
             name,
             uid,
             former,
             revision,
             ..
-        } = action
-        else {
-            return Ok(None);
-        };
+        } = change;
         let verb = "set the template of";
-        let patch = json_patch(template_patch(action)).map_err(|e| {
+        let patch = json_patch(template_patch(change)).map_err(|e| {
             let error = kube::Error::SerdeError(e);
             ApiError::new(verb, "Deployment".into(), namespace, name, error)
         })?;
@@ -136,8 +133,8 @@ impl Writer {
 }
 
 /// The JSON Patch of a promotion.
-fn template_patch(action: &Action) -> Vec<Value> {
-    let Action::SetTemplate {
+fn template_patch(change: &SetTemplate) -> Vec<Value> {
+    let SetTemplate {
         uid,
         former,
         revision,
@@ -146,10 +143,7 @@ fn template_patch(action: &Action) -> Vec<Value> {
         marker,
         cause,
         ..
-    } = action
-    else {
-        return Vec::new();
-    };
+    } = change;
     let at = |annotation: &str| format!("/metadata/annotations/{}", json_pointer(annotation));
     let mut patch = vec![
         json!({"op": "test", "path": "/metadata/uid", "value": uid}),

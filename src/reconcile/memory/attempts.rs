@@ -10,7 +10,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use kanary_core::{
-    decision::Action,
+    decision::{Action, SetTemplate},
     observation::Refusal,
     patience::{WRITE_FAILED, WRITE_REFUSED, WRITE_UNDONE},
 };
@@ -195,7 +195,9 @@ fn without_numbers(text: &str) -> String {
 fn object(action: &Action) -> String {
     match action {
         Action::Create { object, name, .. } => format!("new {}/{name}", object.as_str()),
-        Action::ScaleCanary { name, .. } | Action::SetTemplate { name, .. } => format!("Deployment/{name}"),
+        Action::ScaleCanary { name, .. } | Action::SetTemplate(SetTemplate { name, .. }) => {
+            format!("Deployment/{name}")
+        }
         Action::HandOver { name, .. } => format!("owners of Deployment/{name}"),
         Action::Unlabel { pod, .. } => format!("Pod/{pod}"),
         Action::Adopt { pod, .. } => format!("owners of Pod/{pod}"),
@@ -216,7 +218,7 @@ fn words(action: &Action) -> String {
     match action {
         Action::Create { object, name, .. } => format!("the creation of {} {name}", object.as_str()),
         Action::ScaleCanary { name, replicas, .. } => format!("scaling Deployment {name} to {replicas}"),
-        Action::SetTemplate { name, .. } => format!("setting the template of Deployment {name}"),
+        Action::SetTemplate(SetTemplate { name, .. }) => format!("setting the template of Deployment {name}"),
         Action::HandOver { name, .. } => format!("handing over the fields of Deployment {name}"),
         Action::Adopt { pod, .. } => format!("adding an ownerReference to pod {pod}"),
         Action::Unlabel { pod, labels, .. } => format!("taking {} off pod {pod}", labels.join(", ")),

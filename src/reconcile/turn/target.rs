@@ -116,7 +116,7 @@ const ADOPT_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 /// Whether an action gives the target a template.
 fn gives_template(canary: &Canary, action: &Action) -> bool {
     match action {
-        Action::SetTemplate { .. } => true,
+        Action::SetTemplate(_) => true,
         Action::Create {
             object: ObjectKind::Deployment,
             name,

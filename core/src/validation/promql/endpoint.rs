@@ -1,6 +1,6 @@
 //! Where a Prometheus answers, and the Secrets it asks for.
 
-use std::net::Ipv6Addr;
+use url::Url;
 
 use super::present;
 use crate::api::{PromQlItem, PrometheusAuth, QueryHeader, SecretKey};
@@ -54,54 +54,29 @@ fn url(field: &str, text: &str) -> Result<String, String> {
     {
         return wrong("has a character that no URL has: write host:port or http://host:port/prefix");
     }
-    let scheme = text
-        .split_once("://")
-        .map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
-    let (scheme, rest) = match &scheme {
-        Some((scheme, rest)) if scheme == "http" || scheme == "https" => (scheme.as_str(), *rest),
-        _ => return wrong("is no http or https URL: write it as http://host:port/prefix"),
-    };
-    let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
-    let path = path.trim_end_matches('/');
+    let is_http = |scheme: &str| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+    if !text.split_once("://").is_some_and(|(scheme, _)| is_http(scheme)) {
+        return wrong("is no http or https URL: write it as http://host:port/prefix");
+    }
+    let bad_host = || format!("{field} has no valid host and port: write it like prometheus.monitoring:9090");
+    let url = Url::parse(text).map_err(|_| bad_host())?;
+    let authority = text.splitn(4, '/').nth(2).unwrap_or_default();
+    let host = url.host_str().filter(|host| is_host(host)).ok_or_else(bad_host)?;
+    if authority.ends_with(':') || url.port() == Some(0) {
+        return Err(bad_host());
+    }
+    let path = url.path().trim_end_matches('/');
     if path.ends_with("/api/v1") || path.ends_with("/api/v1/query") {
         return wrong("holds the path of the API: leave /api/v1/query out, it is added");
     }
-    let authority = authority.to_ascii_lowercase();
-    let (host, port) = host_and_port(&authority)
-        .ok_or_else(|| format!("{field} has no valid host and port: write it like prometheus.monitoring:9090"))?;
-    Ok(match port {
-        Some(port) if !matches!((scheme, port), ("http", 80) | ("https", 443)) => {
-            format!("{scheme}://{host}:{port}{path}")
-        }
-        _ => format!("{scheme}://{host}{path}"),
-    })
+    let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+    Ok(format!("{}://{host}{port}{path}", url.scheme()))
 }
 
-fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
-    let (host, port) = if authority.starts_with('[') {
-        let end = authority.find(']')? + 1;
-        let (host, port) = authority.split_at(end);
-        let address = host.strip_prefix('[')?.strip_suffix(']')?;
-        address.parse::<Ipv6Addr>().ok()?;
-        (host, port)
-    } else {
-        let (host, port) = authority
-            .find(':')
-            .map_or((authority, ""), |colon| authority.split_at(colon));
-        let named = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '.' | '_');
-        if !host.starts_with(|char: char| char.is_ascii_alphanumeric()) || !host.chars().all(named) {
-            return None;
-        }
-        (host, port)
-    };
-    match port.strip_prefix(':') {
-        None if port.is_empty() => Some((host, None)),
-        Some(digits) if digits.chars().all(|char| char.is_ascii_digit()) => {
-            let port = digits.parse().ok().filter(|port| *port > 0)?;
-            Some((host, Some(port)))
-        }
-        _ => None,
-    }
+/// Names of hosts are stricter than what a URL may have there.
+fn is_host(host: &str) -> bool {
+    let named = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '.' | '_');
+    host.starts_with('[') || host.starts_with(|char: char| char.is_ascii_alphanumeric()) && host.chars().all(named)
 }
 
 fn auth(auth: &PrometheusAuth) -> Result<Option<PrometheusAuth>, String> {
