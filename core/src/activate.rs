@@ -1,114 +1,24 @@
 //! Activation: the canary, its Service and its autoscaler exist, or it is said what stands in the way.
 
-use jiff::Timestamp;
-
 use super::{
+    activation::Activation,
     bootstrap,
-    decide::Step,
     decision::{Action, Need, ObjectKind},
-    kanary::Spec,
+    integrity::{TARGET_CHANGED, is_of_run, is_ours, is_own_canary, target_changed_message},
     observation::{Deployment, Owned},
-    patience,
-    promotion::TARGET_CHANGED,
+    overdue, patience,
+    problem::Problem,
     scale::Scale,
-    services, traffic,
+    services,
+    spec::Spec,
+    step::Step,
+    traffic,
 };
-use crate::api::names;
-
-/// Something that is wrong and is not the canary's verdict: shown as `Errored`, blocks success, and touches nothing.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Problem {
-    /// One CamelCase word.
-    pub reason: String,
-    /// What is wrong and how to mend it.
-    pub message: String,
-}
-
-impl Problem {
-    /// A problem with a reason and a message.
-    pub fn new(reason: &str, message: impl Into<String>) -> Self {
-        Self {
-            reason: reason.to_owned(),
-            message: message.into(),
-        }
-    }
-
-    /// All of them as one, with the reason of the first.
-    pub fn all(problems: impl IntoIterator<Item = Self>) -> Option<Self> {
-        problems.into_iter().reduce(|mut all, next| {
-            all.message.push_str("; ");
-            all.message.push_str(&next.message);
-            all
-        })
-    }
-}
-
-/// What activation comes to.
-#[derive(Debug, Default)]
-pub struct Activation {
-    /// Writes that are still missing.
-    pub actions: Vec<Action>,
-    /// What stands in the way.
-    pub problem: Option<Problem>,
-    /// Reason and message of a failure that ends the run.
-    pub failed: Option<(&'static str, String)>,
-    /// The target did not exist: it is created, and there is no canary.
-    pub bootstrap: bool,
-    /// Why the run has to begin anew.
-    pub anew: Option<String>,
-    /// When to look again.
-    pub wake: Option<Timestamp>,
-    /// What has to be read before it can be told.
-    pub needs: Option<Need>,
-}
-
-impl Activation {
-    pub(super) fn problem(reason: &str, message: impl Into<String>) -> Self {
-        Self {
-            problem: Some(Problem::new(reason, message)),
-            ..Self::default()
-        }
-    }
-
-    pub(super) fn failed(reason: &'static str, message: String) -> Self {
-        Self {
-            failed: Some((reason, message)),
-            ..Self::default()
-        }
-    }
-}
 
 /// How many objects a run creates.
 #[must_use]
 pub fn objects(spec: &Spec) -> usize {
     1 + usize::from(spec.kanary_service.is_some()) + usize::from(matches!(spec.scale, Scale::Hpa { .. }))
-}
-
-/// Whether this Kanary owns an object that has this owner.
-#[must_use]
-pub fn is_ours(step: &Step<'_>, owner: Option<&String>) -> bool {
-    owner == Some(&step.canary.uid)
-}
-
-/// Whether a Deployment with the canary's name is this Kanary's, also after somebody removed its ownerReference.
-#[must_use]
-pub fn is_own_canary(step: &Step<'_>, canary: &Deployment) -> bool {
-    step.canary.owns(canary, step.seen.created.as_ref())
-}
-
-/// Whether a Deployment with the canary's name is this run's canary. Its traffic tells as well, because a run has no status
-/// at first: an edit then changes what is asked for, and not the run.
-#[must_use]
-pub fn is_of_run(step: &Step<'_>, canary: &Deployment) -> bool {
-    step.canary.has(step.spec, canary, step.seen.created.as_ref())
-}
-
-/// Whether a canary is of a run that is not known here yet: another controller is ahead, and knows what to do with it.
-#[must_use]
-pub fn is_of_later_run(step: &Step<'_>, canary: &Deployment) -> bool {
-    let run = canary.labels.get(names::RUN).and_then(|run| run.rsplit('-').next());
-    let run = run.and_then(|number| number.parse().ok());
-    run.is_some_and(|run: i64| run > step.canary.status.run.unwrap_or(1))
 }
 
 /// Whether a canary belonged to a deleted Kanary of the same name: the garbage collector takes it, and the watch tells.
@@ -157,9 +67,9 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
     // A creation that failed may have been carried out all the same.
     let is_uncreated = actions.iter().any(|action| matches!(action, Action::Create { .. }));
     let uncreated = is_uncreated
-        .then(|| patience::uncreated(step, Need::LiveCanary))
+        .then(|| overdue::uncreated(step, Need::LiveCanary))
         .flatten();
-    if let Some(late) = uncreated.or_else(|| patience::late(step)) {
+    if let Some(late) = uncreated.or_else(|| overdue::late(step)) {
         return late;
     }
     if let Some(refusal) = step.refused() {
@@ -197,15 +107,6 @@ fn target_changed(step: &Step<'_>, target: &Deployment) -> Option<Activation> {
         TARGET_CHANGED,
         target_changed_message(&step.spec.target),
     ))
-}
-
-/// What a user reads when somebody else changed the target.
-#[must_use]
-pub fn target_changed_message(target: &str) -> String {
-    format!(
-        "the pod template of Deployment {target} changed since the run started: set spec.retry to another number to run \
-         against the new one, or spec.rollout.onTargetChange to promote"
-    )
 }
 
 /// Everything that stands in the way of starting, and is not for us to change.

@@ -3,9 +3,9 @@
 //! run says so.
 
 use super::{
-    decide::Step,
     decision::{Action, Decision},
     observation::Pod,
+    step::Step,
 };
 use crate::api::names;
 

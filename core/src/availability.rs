@@ -8,11 +8,11 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    decide::Step,
     integrity::{Origin, canary, origin},
     observation::{Deployment, Outage},
     services,
     status::{Draft, Phase, traffic_lost_since},
+    step::Step,
     validation::Window,
 };
 use crate::api::{GoDuration, KanaryStatus};

@@ -9,15 +9,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    activate::{Activation, Problem, is_of_run, target_changed_message},
-    decide::Step,
+    activation::Activation,
     decision::{Action, Decision, Need, ObjectKind},
+    integrity::{TARGET_CHANGED, is_of_run, target_changed_message},
     observation::{Deployment, Likeness, Promotion},
+    overdue,
     patience::{self, EXCEEDED, resumed},
-    promotion::TARGET_CHANGED,
-    run::{clear_problem, set_problem, still_blocked},
+    problem::{Problem, clear_problem, set_problem, still_blocked},
     services,
     status::{Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, SUCCEEDED, TARGET_CREATED, find, is_true},
+    step::Step,
     traffic, words,
 };
 use crate::api::GoDuration;
@@ -33,7 +34,7 @@ pub(super) fn without_target(step: &Step<'_>) -> Activation {
     if let Some(problem) = not_created(step) {
         return problem;
     }
-    if let Some(late) = patience::uncreated(step, Need::MissingTarget) {
+    if let Some(late) = overdue::uncreated(step, Need::MissingTarget) {
         return late;
     }
     if let Some(refusal) = step.refused() {

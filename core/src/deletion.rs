@@ -2,10 +2,10 @@
 //! of somebody else's holds it, the canary does not stay in production for as long.
 
 use super::{
-    decide::Step,
     decision::Decision,
     rollout,
     status::{ACTIVATED, Phase, RECONCILING, STALLED, TRAFFIC, is_true},
+    step::Step,
 };
 
 /// The finalizer of `kubectl delete --cascade=orphan`: whoever deletes wants what is owned to stay.

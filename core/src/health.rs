@@ -5,10 +5,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    decide::Step,
     integrity::canary,
     patience,
     status::{Draft, RECONCILING, STALLED, find},
+    step::Step,
 };
 
 /// A cause that lasts shorter is not reported: most go away by themselves.

@@ -4,15 +4,16 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{
-    activate::Problem,
+    analysis::{self, Judgement, PATIENCE, Verdict},
     availability::is_available,
-    decide::Step,
     decision::Decision,
     integrity::canary,
-    run::{clear_problem, interrupted, report, set_problem, validating},
+    problem::{Problem, clear_problem, set_problem},
     services,
     status::{Draft, ERRORED, RECONCILING, RUNNING, STALLED, find, traffic_lost_since},
-    validation::{self, Item, Judgement, PATIENCE, Tally, Verdict, Window},
+    step::Step,
+    validating::{interrupted, report, validating},
+    validation::{self, Item, Tally, Window},
 };
 use crate::api::{ItemStatus, KanaryStatus};
 
@@ -47,9 +48,9 @@ impl Waits {
                 continue;
             };
             let list = match reason.as_str() {
-                validation::QUERY_INVALID => &mut waits.problems,
-                validation::NO_DATA | validation::INCONCLUSIVE => &mut waits.stalled,
-                validation::MEASURING if due && measured_by.is_some_and(|by| by > step.now) => {
+                analysis::QUERY_INVALID => &mut waits.problems,
+                analysis::NO_DATA | analysis::INCONCLUSIVE => &mut waits.stalled,
+                analysis::MEASURING if due && measured_by.is_some_and(|by| by > step.now) => {
                     // It is under way, and usually there before anybody could read that it is missing.
                     waits.measured_by = measured_by;
                     continue;
@@ -62,7 +63,7 @@ impl Waits {
         // The graver first.
         waits
             .stalled
-            .sort_by_key(|problem| problem.reason != validation::INCONCLUSIVE);
+            .sort_by_key(|problem| problem.reason != analysis::INCONCLUSIVE);
         if window.deadline <= step.now && !is_available(step) {
             let why = format!(
                 "Deployment {} is not available, so it cannot pass: the run waits until it is",

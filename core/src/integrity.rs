@@ -1,10 +1,10 @@
 //! Whether the canary still is what was created: only then what is judged is what is promoted.
 
 use super::{
-    activate::is_of_run,
-    decide::Step,
     observation::{Deployment, Versions},
+    step::Step,
 };
+use crate::api::names;
 
 /// Reason of a failure: somebody changed the canary. It says nothing about the template.
 pub(super) const CANARY_CHANGED: &str = "CanaryChanged";
@@ -71,3 +71,42 @@ pub(super) fn changed(step: &Step<'_>) -> Option<(&'static str, String)> {
     );
     Some((CANARY_CHANGED, message))
 }
+
+/// Whether this Kanary owns an object that has this owner.
+#[must_use]
+pub(super) fn is_ours(step: &Step<'_>, owner: Option<&String>) -> bool {
+    owner == Some(&step.canary.uid)
+}
+
+/// Whether a Deployment with the canary's name is this Kanary's, also after somebody removed its ownerReference.
+#[must_use]
+pub(super) fn is_own_canary(step: &Step<'_>, canary: &Deployment) -> bool {
+    step.canary.owns(canary, step.seen.created.as_ref())
+}
+
+/// Whether a Deployment with the canary's name is this run's canary. Its traffic tells as well, because a run has no status
+/// at first: an edit then changes what is asked for, and not the run.
+#[must_use]
+pub(super) fn is_of_run(step: &Step<'_>, canary: &Deployment) -> bool {
+    step.canary.has(step.spec, canary, step.seen.created.as_ref())
+}
+
+/// Whether a canary is of a run that is not known here yet: another controller is ahead, and knows what to do with it.
+#[must_use]
+pub(super) fn is_of_later_run(step: &Step<'_>, canary: &Deployment) -> bool {
+    let run = canary.labels.get(names::RUN).and_then(|run| run.rsplit('-').next());
+    let run = run.and_then(|number| number.parse().ok());
+    run.is_some_and(|run: i64| run > step.canary.status.run.unwrap_or(1))
+}
+
+/// What a user reads when somebody else changed the target.
+#[must_use]
+pub(super) fn target_changed_message(target: &str) -> String {
+    format!(
+        "the pod template of Deployment {target} changed since the run started: set spec.retry to another number to run \
+         against the new one, or spec.rollout.onTargetChange to promote"
+    )
+}
+
+/// Reason of a failure because somebody else changed the target. It says nothing about the template.
+pub(super) const TARGET_CHANGED: &str = "TargetChanged";

@@ -8,14 +8,13 @@ use std::ops::ControlFlow;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    activate::{Problem, is_of_later_run, is_of_run, is_own_canary},
-    decide::Step,
     decision::{Action, Decision, Need, ObjectKind},
+    integrity::{is_of_later_run, is_of_run, is_own_canary},
     observation::{Attempt, Deployment, Pod, Versions, Ways},
-    run::set_problem,
+    problem::{Problem, set_problem, with_told},
     services,
     status::{ACTIVATED, Draft, FAILED, TRAFFIC, find, is_true},
-    too_late,
+    step::Step,
 };
 use crate::api::names::{self, POD_TEMPLATE_HASH, RUN};
 
@@ -332,7 +331,7 @@ fn say(step: &Step<'_>, draft: &mut Draft, reason: &str) {
 
 /// Nothing can be done for now, and pods of a failed canary still get requests.
 fn hold(step: &Step<'_>, mut draft: Draft, problem: &Problem, wake: Option<Timestamp>) -> Decision {
-    let all = too_late::with_told(&draft.status, problem);
+    let all = with_told(&draft.status, problem);
     set_problem(&mut draft, all.as_ref());
     Decision {
         wake,

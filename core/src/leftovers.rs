@@ -1,11 +1,11 @@
 //! What this Kanary owns and its present run does not ask for: it goes, whatever else the run waits for.
 
 use super::{
-    activate::{is_of_later_run, is_of_run, is_ours, is_own_canary},
-    decide::Step,
     decision::{Action, Need, ObjectKind},
+    integrity::{is_of_later_run, is_of_run, is_ours, is_own_canary},
     observation::{Deployment, Stray},
     scale::Scale,
+    step::Step,
 };
 
 /// Whether a canary is of a template, or a run, that is over.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Key, kanary::Invalid};
+use super::{Key, invalid::Invalid};
 use crate::api::names;
 
 /// Whether a name can be a Service's: a label of RFC 1035.

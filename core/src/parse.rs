@@ -10,13 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{
-    Key, hash,
-    kanary::{Invalid, Spec},
-    named,
-    scale::Scale,
-    validation::Validation,
-};
+use super::{Key, hash, invalid::Invalid, named, scale::Scale, spec::Spec, validation::Validation};
 use crate::api::{
     KanaryStatus, OnFailure, OnTargetChange, OnTargetMissing, RolloutMode, RolloutSpec, ScaleSpec, Template,
     TrafficSource, TrafficSpec, ValidationSpec, names,

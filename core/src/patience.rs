@@ -5,15 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    activate::Activation,
     availability::is_replaced,
-    decide::Step,
-    decision::Need,
-    health,
     integrity::canary,
     status::{ERRORED, Phase, find},
+    step::Step,
 };
-use crate::api::GoDuration;
 
 /// Reason of the failure of a run whose Deployment does not become available.
 pub(super) const EXCEEDED: &str = "ProgressDeadlineExceeded";
@@ -72,40 +68,9 @@ pub(super) fn resumed(step: &Step<'_>, since: Timestamp) -> Timestamp {
         .fold(since, Timestamp::max)
 }
 
-/// The end of a run whose canary has not been available for too long.
-pub(super) fn late(step: &Step<'_>) -> Option<Activation> {
-    let until = until(step)?;
-    if until <= step.now && !step.seen.confirmed {
-        return Some(unconfirmed(Need::LiveCanary));
-    }
-    (until <= step.now).then(|| Activation::failed(EXCEEDED, unavailable(step)))
-}
-
-/// Nobody fails for what a watch did not tell: it may be behind without anybody noticing.
-fn unconfirmed(need: Need) -> Activation {
-    Activation {
-        needs: Some(need),
-        ..Activation::default()
-    }
-}
-
-fn unavailable(step: &Step<'_>) -> String {
-    let (name, patience) = (&step.spec.canary, GoDuration(step.spec.progress_deadline));
-    let (status, why) = (&step.canary.status, health::why(step));
-    let is_first = status.available_at.is_none() || canary(step).is_none_or(|canary| is_replaced(status, canary));
-    match status.unavailable_for {
-        _ if is_first => format!("Deployment {name} did not become available within {patience}: {why}"),
-        None => format!("Deployment {name} was not available for {patience}: {why}"),
-        Some(before) => format!(
-            "Deployment {name} is not available, after {before} in which it was not before, and progressDeadline is \
-             {patience}: {why}"
-        ),
-    }
-}
-
 /// Until when the run waits for objects that it cannot create. It begins with the first attempt that failed, which the status
 /// remembers as the start of the run.
-fn uncreated_until(step: &Step<'_>) -> Option<Timestamp> {
+pub(super) fn uncreated_until(step: &Step<'_>) -> Option<Timestamp> {
     let since = step.seen.refusal.as_ref()?.uncreated_since?;
     if canary(step).is_some() && Phase::of(&step.canary.status) != Phase::Scheduled {
         return None;
@@ -122,19 +87,4 @@ pub(super) fn next(step: &Step<'_>, retry_at: Timestamp) -> Option<Timestamp> {
     let ends = [uncreated_until(step), until(step)];
     let ends = ends.into_iter().flatten().filter(|end| *end > step.now);
     ends.chain([retry_at]).min()
-}
-
-/// The end of a run whose objects could not be created for too long.
-pub(super) fn uncreated(step: &Step<'_>, need: Need) -> Option<Activation> {
-    let refusal = step.seen.refusal.as_ref()?;
-    uncreated_until(step).filter(|until| *until <= step.now)?;
-    if !step.seen.confirmed {
-        return Some(unconfirmed(need));
-    }
-    let patience = GoDuration(step.spec.progress_deadline);
-    let message = format!(
-        "what the run needs could not be created within {patience}: {}",
-        refusal.message
-    );
-    Some(Activation::failed(EXCEEDED, message))
 }

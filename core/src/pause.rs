@@ -6,10 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     availability,
-    decide::Step,
     decision::Decision,
-    run,
+    problem,
     status::{Draft, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED, is_true},
+    step::Step,
 };
 use crate::api::GoDuration;
 
@@ -33,7 +33,7 @@ pub(super) fn hold(step: &Step<'_>, mut draft: Draft) -> Decision {
     );
     match step.unsound() {
         None => draft.clear(STALLED, "Paused", "spec.paused is true"),
-        problem => run::set_problem(&mut draft, problem.as_ref()),
+        problem => problem::set_problem(&mut draft, problem.as_ref()),
     }
     step.write(draft)
 }

@@ -5,18 +5,18 @@
 //! what it would make of the template, by a dry run.
 
 use super::{
-    activate::{self, Problem, target_changed_message},
-    decide::{Step, fail},
+    activate::{self},
     decision::{Action, Decision, Need, SetTemplate},
+    ending::fail,
+    integrity::{TARGET_CHANGED, target_changed_message},
+    objection::speaks_against,
     observation::{Deployment, Likeness, LiveTarget, Promotion},
+    problem::{Problem, set_problem},
     rollout::{self, end_dry_run},
-    run::{set_problem, speaks_against},
     services,
     status::{Draft, RECONCILING, SUCCEEDED, find},
+    step::Step,
 };
-
-/// Reason of a failure because somebody else changed the target. It says nothing about the template.
-pub(super) const TARGET_CHANGED: &str = "TargetChanged";
 
 /// What became of the promotion.
 enum Standing {

@@ -5,11 +5,12 @@
 //! the template that this run had promoted, and is never begun again once the condition says how it ended.
 
 use super::{
-    decide::{Step, fail},
     decision::{Action, Decision, Need, SetTemplate},
+    ending::fail,
+    integrity::TARGET_CHANGED,
     observation::Deployment,
-    promotion::TARGET_CHANGED,
     status::{Draft, ROLLED_BACK, find},
+    step::Step,
 };
 
 /// Reason of `RolledBack` from the verdict until it is known what became of the rollback.
@@ -104,3 +105,6 @@ fn put_back(step: &Step<'_>, target: &Deployment) -> Decision {
         ..Decision::default()
     }
 }
+
+/// Reason of a failure that has the former template put back.
+pub(super) const NOT_AVAILABLE: &str = "TargetNotAvailable";

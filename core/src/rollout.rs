@@ -5,20 +5,18 @@ use std::{ops::ControlFlow, time::Duration};
 use jiff::Timestamp;
 
 use super::{
-    activate::{Problem, is_of_later_run, is_of_run, is_ours, is_own_canary},
-    decide::{Step, end},
     decision::{Action, Decision, Need, ObjectKind},
+    ending::end,
+    integrity::{is_of_later_run, is_of_run, is_ours, is_own_canary},
     leave::{self, Rest},
     observation::{Deployment, Promotion, Stray},
-    rollback,
-    run::set_problem,
+    problem::{Problem, set_problem},
+    rollback::{self, NOT_AVAILABLE},
     status::{DEPLOYMENT_UPDATED, DRY_RUN, Draft, ERRORED, FAILED, RECONCILING, STALLED, SUCCEEDED, find},
+    step::Step,
     too_late,
 };
 use crate::api::GoDuration;
-
-/// Reason of a failure that has the former template put back.
-pub(super) const NOT_AVAILABLE: &str = "TargetNotAvailable";
 
 /// Reason of `Reconciling` once the canary was deleted so that its target can roll out.
 const GAVE_WAY: &str = "CanaryGaveWay";

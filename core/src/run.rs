@@ -3,35 +3,32 @@
 use jiff::Timestamp;
 
 use super::{
-    activate::{self, Problem},
-    adopt,
+    activate,
+    analysis::{self, Judgement},
     availability::{self, is_available},
     bootstrap,
-    decide::{Step, fail},
     decision::{Decision, Need},
-    health, held,
+    ending::{ALL_ITEMS_GOOD, MANUAL_VALID, VERDICT_VALID, fail},
+    held,
     integrity::{self, canary},
-    leftovers, pause,
+    leftovers,
+    objection::speaks_against,
+    pause,
+    problem::{Problem, blocked, clear_problem, set_problem, still_blocked},
     promotion::promoting,
     rollout::end_dry_run,
     services,
     status::{ACTIVATED, Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED, SUCCEEDED, find, is_true},
+    step::Step,
     times,
-    validation::{self, Judgement, Window},
+    validating::{judged_until, report, validating, warned, with_items},
+    validation::Window,
     words,
 };
 use crate::api::Word;
 
 /// Reason of `Scheduled` before the schedule.
 const WAITING_FOR_SCHEDULE: &str = "WaitingForSchedule";
-/// Reason of `Errored` and `Stalled` when nothing is wrong any more.
-const RESOLVED: &str = "Resolved";
-/// Reason of a verdict: `spec.verdict` says so.
-const VERDICT_VALID: &str = "VerdictValid";
-/// Reason of a verdict: a person says so in an item.
-const MANUAL_VALID: &str = "ManualValid";
-/// Reason of a verdict: no item says otherwise at the deadline.
-const ALL_ITEMS_GOOD: &str = "AllItemsGood";
 
 /// Decides about a Kanary that is Scheduled or Running.
 pub(super) fn decide(step: &Step<'_>) -> Decision {
@@ -94,64 +91,6 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
     }
 }
 
-/// Why a run fails: a person's word, or an item.
-pub(super) struct Failure {
-    reason: &'static str,
-    message: String,
-    judgement: Option<Judgement>,
-}
-
-impl Failure {
-    /// Ends the run.
-    pub(super) fn end(self, step: &Step<'_>, mut draft: Draft) -> Decision {
-        if let Some(judgement) = self.judgement {
-            draft = with_items(draft, judgement);
-        }
-        fail(step, draft, self.reason, &self.message)
-    }
-}
-
-/// Whatever speaks against the canary, as far as it is known: it counts whether or not the run is paused, and whatever else
-/// keeps the run waiting. A verdict that was given already stopped the clock.
-pub(super) fn speaks_against(step: &Step<'_>, draft: &Draft) -> Option<Failure> {
-    let status = &draft.status;
-    let has_begun = step.spec.is_sound() || status.current_hash.is_some() || step.seen.canary.is_some();
-    if step.spec.verdict == Some(Word::Invalid) && has_begun {
-        return Some(Failure {
-            reason: "VerdictInvalid",
-            message: "spec.verdict is invalid".to_owned(),
-            judgement: None,
-        });
-    }
-    let verdict = find(status, SUCCEEDED).filter(|condition| condition.status == "True");
-    let verdict = verdict.map(|condition| condition.last_transition_time.0);
-    let now = [verdict, status.paused_at]
-        .into_iter()
-        .flatten()
-        .fold(step.now, Timestamp::min);
-    // What a canary that is not available had not reached before, it does not reach.
-    let window = known_times(draft).map(|window| {
-        if verdict.is_some() {
-            window
-        } else {
-            availability::reached(step, window)
-        }
-    });
-    let judgement = validation::judge(step.spec, step.seen, window, now);
-    let (reason, message) = judgement.bad()?;
-    Some(Failure {
-        reason,
-        message: message.to_owned(),
-        judgement: Some(judgement.clone()),
-    })
-}
-
-/// The times of the run, if they were fixed.
-pub(super) fn known_times(draft: &Draft) -> Option<Window> {
-    let (start, deadline) = (draft.status.validation_start_time?, draft.status.deadline?);
-    Some(Window { start, deadline })
-}
-
 fn wait_for_schedule(step: &Step<'_>, mut draft: Draft, schedule: Timestamp) -> Decision {
     let why = format!("nothing is created before {schedule}");
     draft.set(SCHEDULED, true, WAITING_FOR_SCHEDULE, &why);
@@ -181,7 +120,7 @@ fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decisi
     let available = is_available(step);
     let window = availability::fix(step, &mut draft);
     let reached = window.map(|window| availability::reached(step, window));
-    let judgement = validation::judge(step.spec, step.seen, reached, step.now);
+    let judgement = analysis::judge(step.spec, step.seen, reached, step.now);
     if let Some((reason, message)) = judgement.bad() {
         let message = message.to_owned();
         return fail(step, with_items(draft, judgement), reason, &message);
@@ -237,17 +176,6 @@ fn scheduled(step: &Step<'_>, mut draft: Draft, window: Option<Window>, problem:
     }
 }
 
-fn blocked(problem: &Problem) -> String {
-    format!("the canary is not judged before this is resolved: {}", problem.message)
-}
-
-/// Replaces what a run that was not started yet said it waits for.
-pub(super) fn still_blocked(draft: &mut Draft, problem: Option<&Problem>) {
-    if let Some(problem) = problem.filter(|_| is_true(&draft.status, SCHEDULED)) {
-        draft.set(SCHEDULED, true, &problem.reason, blocked(problem));
-    }
-}
-
 /// A status that was never written reads as Scheduled already, and one that waited for the schedule says so too. To show a
 /// warm-up as well is worth it as long as the whole run stays within its seven writes.
 fn is_worth_saying(step: &Step<'_>, warming_up: bool) -> bool {
@@ -288,66 +216,6 @@ fn running(
     step.write(with_items(draft, judgement))
 }
 
-fn judged_until(step: &Step<'_>, draft: &Draft, window: Window) -> String {
-    let status = &draft.status;
-    let running = find(status, RUNNING).filter(|running| running.status == "True");
-    let replaced = running.is_some_and(|running| status.available_at > Some(running.last_transition_time.0));
-    let anew = if replaced {
-        "was replaced, and its successor is"
-    } else {
-        "is"
-    };
-    let down = match status.unavailable_for {
-        Some(down) => format!("; {down} in which it was not available do not count"),
-        None if status.available_since > status.available_at => {
-            "; the beginning of an outage is not known, so a whole period counts from its end".to_owned()
-        }
-        None => String::new(),
-    };
-    format!(
-        "Deployment {} {anew} judged until {}{down}",
-        step.spec.canary, window.deadline
-    )
-}
-
-/// Says why the canary does not come up, unless something else is wrong.
-pub(super) fn report(step: &Step<'_>, draft: &mut Draft, problem: Option<&Problem>) -> health::Report {
-    match problem {
-        None => health::report(step, draft),
-        Some(_) => health::Report::default(),
-    }
-}
-
-/// Nothing stands in the way: also what a pause or a problem that is over leaves behind is replaced.
-pub(super) fn validating(step: &Step<'_>, draft: &mut Draft, window: Window) {
-    let why = judged_until(step, draft, window);
-    draft.set(RUNNING, true, "Validating", warned(step, why.clone()));
-    draft.set(RECONCILING, true, "Validating", why);
-}
-
-/// The canary went down for so long that its conditions say so: the deadline they show is not the one that it will have.
-pub(super) fn interrupted(step: &Step<'_>, draft: &mut Draft, window: Window) {
-    if is_available(step) || !is_true(&draft.status, RUNNING) {
-        return;
-    }
-    let why = format!(
-        "Deployment {} is not available: its deadline, {} before this outage, moves by the length of the outage",
-        step.spec.canary, window.deadline
-    );
-    draft.set(RUNNING, true, "Validating", warned(step, why));
-}
-
-/// With what the queries themselves show that their authors may not have meant.
-fn warned(step: &Step<'_>, text: String) -> String {
-    let validation = &step.spec.validation;
-    let mut warnings = validation::warnings(&validation.items, validation.initial_delay);
-    warnings.extend(adopt::warning(step));
-    if warnings.is_empty() {
-        return text;
-    }
-    format!("{text}; warning: {}", warnings.join("; "))
-}
-
 /// The canary passed. The target is touched only once this is in the status that is read.
 fn succeed(step: &Step<'_>, mut draft: Draft, judgement: Judgement, word: bool) -> Decision {
     let (reason, by) = match (step.spec.verdict, word) {
@@ -368,41 +236,4 @@ fn succeed(step: &Step<'_>, mut draft: Draft, judgement: Judgement, word: bool) 
         promoting(step, &mut draft);
     }
     step.write(with_items(draft, judgement))
-}
-
-/// Says in `Running` of a run that fails after a good verdict what that verdict was: it does not hold any more.
-pub(super) fn show_former_verdict(draft: &mut Draft) {
-    let verdict = find(&draft.status, SUCCEEDED).filter(|condition| condition.status == "True");
-    let was = match verdict.map(|verdict| verdict.reason.as_str()) {
-        Some(VERDICT_VALID) => "spec.verdict was valid",
-        Some(MANUAL_VALID) => "a manual item was valid and every other item agreed",
-        Some(ALL_ITEMS_GOOD) => "every validation item was good at the deadline",
-        _ => return,
-    };
-    if find(&draft.status, RUNNING).is_some() {
-        let why = format!("{was}, and the run failed afterwards: the condition Failed says why");
-        draft.set(RUNNING, false, "RunFailed", why);
-    }
-}
-
-pub(super) fn with_items(mut draft: Draft, judgement: Judgement) -> Draft {
-    draft.status.items = judgement.items;
-    draft
-}
-
-/// Says what is wrong, or that nothing is any more.
-pub(super) fn set_problem(draft: &mut Draft, problem: Option<&Problem>) {
-    match problem {
-        None => clear_problem(draft),
-        Some(Problem { reason, message }) => {
-            draft.set(ERRORED, true, reason, message);
-            draft.set(STALLED, true, reason, message);
-            draft.clear(RECONCILING, reason, message);
-        }
-    }
-}
-
-pub(super) fn clear_problem(draft: &mut Draft) {
-    draft.clear(ERRORED, RESOLVED, "what was wrong is resolved");
-    draft.clear(STALLED, RESOLVED, "nothing is in the way any more");
 }

@@ -4,12 +4,12 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    activate::{Problem, is_of_run, is_ours},
-    decide::Step,
-    integrity,
+    integrity::{self, is_of_run, is_ours},
     labels::{self, Labels},
     observation::{Deployment, Pod, Service},
+    problem::Problem,
     status::{Draft, NO_TRAFFIC_REQUESTED, RUNNING, TRAFFIC, TRAFFIC_SET, find, traffic_lost_since},
+    step::Step,
     traffic,
 };
 use crate::api::names;

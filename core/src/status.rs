@@ -3,11 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{
-    decision::Notice,
-    kanary::{Canary, Spec},
-    words,
-};
+use super::{decision::Notice, kanary::Canary, spec::Spec, words};
 use crate::api::{GoDuration, KanaryStatus, Report};
 
 /// Where a run is.
@@ -303,3 +299,9 @@ const DELETING: &str = "Deleting";
 pub const TARGET_CREATED: &str = "TargetCreated";
 /// Reason of `Succeeded` when the run ends there.
 pub const DRY_RUN: &str = "DryRun";
+
+/// What the status says of a verdict that came too late.
+pub(super) fn told_too_late(status: &KanaryStatus) -> Option<&str> {
+    let activated = find(status, ACTIVATED).filter(|activated| activated.reason == VERDICT_TOO_LATE)?;
+    Some(activated.message.as_str())
+}

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{decide::Step, status::Draft};
+use super::{status::Draft, step::Step};
 use crate::api::GoDuration;
 
 /// Moves what is still to come of the run's times: an edited `validationPeriod` moves the deadline, and an edited

@@ -6,17 +6,18 @@
 use std::ops::ControlFlow;
 
 use super::{
-    activate::Problem,
-    decide::Step,
+    analysis,
     decision::{Decision, Need},
     leave::{self, Rest},
+    objection::known_times,
     observation::Deployment,
+    problem::{set_problem, with_told},
     rollback,
-    run::{known_times, set_problem},
-    status::{ACTIVATED, Draft, RECONCILING, SUCCEEDED, TRAFFIC, VERDICT_TOO_LATE, find},
-    validation::{self, Item},
+    status::{ACTIVATED, Draft, RECONCILING, SUCCEEDED, TRAFFIC, VERDICT_TOO_LATE, find, told_too_late},
+    step::Step,
+    validation::Item,
 };
-use crate::api::{KanaryStatus, Word};
+use crate::api::Word;
 
 /// What a person, or a label that a person asked to be watched, says against the canary: a reason and a message. Measurements and
 /// rules for the deadline were settled with the verdict.
@@ -25,26 +26,20 @@ fn objection(step: &Step<'_>, draft: &Draft) -> Option<(&'static str, String)> {
         return Some(("VerdictInvalid", "spec.verdict is invalid".to_owned()));
     }
     let passed = find(&draft.status, SUCCEEDED)?.last_transition_time.0;
-    let judgement = validation::judge(step.spec, step.seen, known_times(draft), passed);
+    let judgement = analysis::judge(step.spec, step.seen, known_times(draft), passed);
     let mut items = step.spec.validation.items.iter().zip(&judgement.verdicts);
     items.find_map(|(item, verdict)| match (item, verdict) {
         (
             Item::LabelWatch { .. } | Item::Manual { status: Some(_), .. },
-            validation::Verdict::Bad { reason, message },
+            analysis::Verdict::Bad { reason, message },
         ) => Some((*reason, message.clone())),
         _ => None,
     })
 }
 
-/// What the status says of a verdict that came too late.
-pub(super) fn told(status: &KanaryStatus) -> Option<&str> {
-    let activated = find(status, ACTIVATED).filter(|activated| activated.reason == VERDICT_TOO_LATE)?;
-    Some(activated.message.as_str())
-}
-
 /// What users read of it: it was told already, or is found now.
 pub(super) fn text(step: &Step<'_>, draft: &Draft) -> Option<String> {
-    if let Some(told) = told(&draft.status) {
+    if let Some(told) = told_too_late(&draft.status) {
         return Some(told.to_owned());
     }
     let (_, objection) = objection(step, draft)?;
@@ -89,10 +84,4 @@ pub(super) fn leave(step: &Step<'_>, draft: &mut Draft) -> ControlFlow<Decision,
         set_problem(draft, with_told(&draft.status, problem).as_ref());
     }
     ControlFlow::Continue(rest)
-}
-
-/// A problem together with what is told, for conditions that say everything at once.
-pub(super) fn with_told(status: &KanaryStatus, problem: &Problem) -> Option<Problem> {
-    let told = told(status).map(|told| Problem::new(VERDICT_TOO_LATE, told));
-    Problem::all([problem.clone()].into_iter().chain(told))
 }

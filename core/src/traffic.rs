@@ -4,10 +4,11 @@ use serde_json::{Map, Value, json};
 
 use super::{
     carried,
-    kanary::{Canary, Spec},
+    kanary::Canary,
     labels::Labels,
     observation::{Deployment, Observation, Service},
     scale::Scale,
+    spec::Spec,
     validation::Item,
 };
 use crate::api::names::{

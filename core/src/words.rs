@@ -1,11 +1,7 @@
 //! Which verdicts in the spec count. One that stood there in an earlier run, and still does, was given for that run: a template
 //! that changes under it, as a GitOps tool changes it, would be promoted, or taken away, without anybody having looked at it.
 
-use super::{
-    kanary::{Canary, Spec},
-    status::{Draft, VERDICT_IGNORED},
-    validation::Item,
-};
+use super::{kanary::Canary, spec::Spec, validation::Item};
 use crate::api::{KanaryStatus, Verdicts, Word, Words};
 
 impl Words {
@@ -124,33 +120,4 @@ impl Spec {
         }
         spec
     }
-}
-
-/// Says which verdicts do not count, and how to give them again.
-pub(super) fn tell(draft: &mut Draft, canary: &Canary) {
-    let stale = draft.status.verdicts.as_ref().map(|verdicts| verdicts.stale.clone());
-    let stale = stale.unwrap_or_default().among(&Words::of(&canary.spec));
-    if stale == Words::default() || draft.status.completed_at.is_some() {
-        let why = match draft.status.completed_at {
-            Some(_) => "the run has ended",
-            None => "no verdict in the spec is from an earlier run any more",
-        };
-        draft.clear(VERDICT_IGNORED, "NoneIgnored", why);
-        return;
-    }
-    let mut which = Vec::new();
-    which.extend(stale.verdict.map(|verdict| format!("spec.verdict {verdict}")));
-    for (count, word) in [(stale.valid, Word::Valid), (stale.invalid, Word::Invalid)] {
-        match count {
-            0 => {}
-            1 => which.push(format!("the status {word} of a manual item")),
-            more => which.push(format!("the status {word} of {more} manual items")),
-        }
-    }
-    let why = format!(
-        "{} stood in the spec before this run and does not count for it: to give a verdict for this run, remove it, wait until \
-         status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once",
-        which.join(", and ")
-    );
-    draft.set(VERDICT_IGNORED, true, "FromEarlierRun", why);
 }

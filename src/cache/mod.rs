@@ -25,8 +25,8 @@ use kanary_core::{
     Canary, Key,
     api::{Kanary, KanaryKind},
     decision::ObjectKind,
-    kanary::Spec,
     observation::{Deployment, Observation, Owned, Stray},
+    spec::Spec,
     traffic::template_labels,
 };
 

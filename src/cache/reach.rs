@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use kanary_core::{
     Canary, Key,
     api::names::RUN,
-    kanary::Spec,
     labels::Labels,
     observation::{Pod, Service},
+    spec::Spec,
 };
 
 use super::{Contents, Place, view::PodRow};

@@ -21,7 +21,10 @@ use k8s_openapi::api::{
 };
 use kanary_core::{
     Canary, Key,
-    api::{Kanary, KanaryStatus, names::{FIELD_MANAGER, GROUP, VERSION}},
+    api::{
+        Kanary, KanaryStatus,
+        names::{FIELD_MANAGER, GROUP, VERSION},
+    },
     decision::{Action, ObjectKind},
     observation::Created,
 };

@@ -15,8 +15,8 @@ use kanary_core::{
     Canary, Key,
     api::KanaryStatus,
     decision::{Action, Notice},
-    kanary::Spec,
     observation::{Created, Deployment, Observation, Promotion, Ways},
+    spec::Spec,
     status::{Phase, traffic_lost_since},
     validation::Sample,
 };

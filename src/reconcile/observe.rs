@@ -18,8 +18,8 @@ use kanary_core::{
     },
     decision::Need,
     hash,
-    kanary::Spec,
     observation::{LiveTarget, Observation, Promotion},
+    spec::Spec,
     validation::Item,
 };
 use kube::{

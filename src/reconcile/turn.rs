@@ -11,8 +11,8 @@ use kanary_core::{
     api::KanaryStatus,
     decide::disown,
     decision::{Action, Decision, Need},
-    kanary::Spec,
     observation::Observation,
+    spec::Spec,
     status::{self, Phase},
     validation::{Item, promql::Vars},
 };

@@ -12,8 +12,8 @@ use kanary_core::{
     api::AfterDeadline,
     decide,
     decision::{Action, Decision},
-    kanary::Spec,
     observation::Observation,
+    spec::Spec,
     status::{FAILED, Phase, SUCCEEDED},
     validation::Item,
 };

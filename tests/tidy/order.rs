@@ -8,7 +8,7 @@ use std::{
 
 use super::{root, sources};
 
-/// What a line of the order begins with, and the folder whose modules it lists.
+/// What a paragraph of the order begins with, and the folder whose modules it lists.
 const CRATES: [(&str, &str); 2] = [("kanary-core:", "core/src"), ("kanary:", "src")];
 
 /// The modules of a crate, from the ground up.
@@ -18,9 +18,10 @@ fn order(crate_name: &str) -> Vec<String> {
         .split_once("```text module-order\n")
         .expect("ARCHITECTURE.md states the order of the modules");
     let (block, _) = block.split_once("```").unwrap();
-    let line = block.lines().find_map(|line| line.strip_prefix(crate_name));
-    let line = line.unwrap_or_else(|| panic!("the order has no line {crate_name}"));
-    line.split_whitespace().map(str::to_owned).collect()
+    let mut paragraphs = block.split("\n\n");
+    let names = paragraphs.find_map(|paragraph| paragraph.strip_prefix(crate_name));
+    let names = names.unwrap_or_else(|| panic!("the order has no {crate_name}"));
+    names.split_whitespace().map(str::to_owned).collect()
 }
 
 /// The module of a file, as names from the root of its crate on; none for tests, which may use everything.

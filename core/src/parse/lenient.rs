@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     api::{KanarySpec, RolloutSpec, ScaleSpec, TrafficSpec, ValidationItem, ValidationSpec},
-    kanary::Invalid,
+    invalid::Invalid,
 };
 
 /// A spec, as far as it can be read.

@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::{
+    analysis::{INCONCLUSIVE, NO_DATA},
     api::KanaryStatus,
-    health, rollout,
+    health, rollback, rollout,
     status::{self, DRY_RUN, STALLED, notices},
-    validation::{INCONCLUSIVE, NO_DATA},
 };
 
 /// The reasons in the table of the reference.
@@ -67,7 +67,7 @@ fn the_reference_lists_the_reason_of_every_event_and_no_other() {
         status::VERDICT_IGNORED,
         status::RECONCILING,
     ];
-    let stalls = [NO_DATA, INCONCLUSIVE, rollout::TARGET_PAUSED, rollout::NOT_AVAILABLE];
+    let stalls = [NO_DATA, INCONCLUSIVE, rollout::TARGET_PAUSED, rollback::NOT_AVAILABLE];
     let causes = health::CAUSES.iter().map(|(cause, _)| *cause);
     let of_states = states.into_iter().flat_map(|state| said(state, DRY_RUN));
     let of_stalls = stalls

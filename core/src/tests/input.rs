@@ -13,11 +13,11 @@ use crate::{
     api::{GoDuration, Kanary, KanaryKind, names},
     decision::ObjectKind,
     hash,
-    kanary::Spec,
     labels::{Labels, Selector},
     observation::{
         Cause, Created, Deployment, LiveTarget, Observation, Outage, Owned, Refusal, SelectorView, Stray, Versions,
     },
+    spec::Spec,
     traffic,
 };
 

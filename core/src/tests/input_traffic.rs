@@ -6,8 +6,8 @@ use super::input::{cause, labels, number, t0, text, time};
 use crate::{
     Canary,
     api::names,
-    kanary::Spec,
     observation::{Attempt, Pod, Service, Ways},
+    spec::Spec,
 };
 
 /// A Service. What it selects by is `app: myapp` by default.

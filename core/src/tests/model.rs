@@ -14,7 +14,7 @@ use crate::{
     },
     decision::{Action, Decision, ObjectKind, SetTemplate},
     hash,
-    kanary::Invalid,
+    invalid::Invalid,
     labels::Labels,
     observation::{Deployment, Observation, Outage, Owned, Pod, Promotion, Service, Versions},
     status::{SUCCEEDED, find},

@@ -14,8 +14,8 @@ use crate::{
     decide,
     decision::{Action, Decision},
     hash,
-    kanary::Spec,
     observation::{Deployment, Observation, Service},
+    spec::Spec,
     status::{self, Phase},
     validation::{Item, Outcome, Tally},
 };

@@ -8,8 +8,8 @@ use crate::{
     Canary,
     api::KanaryStatus,
     decide, hash,
-    kanary::Spec,
     observation::{Likeness, Promotion},
+    spec::Spec,
 };
 
 /// A status as a run of this spec leaves it. `phase` and `since` (default +0s) say how far the run got without a hitch,

@@ -1,18 +1,15 @@
-//! Validation items: from what was measured to a verdict.
+//! `spec.validation`, parsed: items, their queries, and the counts of their measurements.
 
-mod item;
-mod measured;
 mod parse;
 pub mod promql;
 mod tally;
-mod waiting;
 
 use std::time::Duration;
 
-pub use item::{Judgement, Verdict, Window, judge};
+use jiff::Timestamp;
+
 pub use parse::Item;
 pub use tally::{Tally, due, fitting, next_check};
-pub use waiting::{INCONCLUSIVE, MEASURING, NO_DATA, PATIENCE, QUERY_INVALID, Settled, warnings};
 
 /// `spec.validation`, parsed.
 #[derive(Clone, Debug)]
@@ -71,4 +68,13 @@ pub struct Series {
     pub labels: std::collections::BTreeMap<String, String>,
     /// Its value, NaN and infinities included.
     pub value: f64,
+}
+
+/// When the judging starts and ends; `None` while the canary is not available.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Window {
+    /// Start of the validation.
+    pub start: Timestamp,
+    /// The deadline.
+    pub deadline: Timestamp,
 }

@@ -6,7 +6,7 @@ use super::{Validation, fitting, promql::PromQl};
 use crate::{
     api::{AfterDeadline, GoDuration, LabelMatch, ManualItem, ValidationItem, ValidationSpec, Word, names},
     counted,
-    kanary::Invalid,
+    invalid::Invalid,
     labels::Selector,
 };
 

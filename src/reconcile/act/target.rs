@@ -6,9 +6,9 @@ use kanary_core::{
     api::names::{CHANGE_CAUSE, FIELD_MANAGER, PROMOTED_BY, REVISION},
     decision::SetTemplate,
     hash,
-    kanary::Spec,
     observation::{Created, Likeness, LiveTarget},
     ownership,
+    spec::Spec,
 };
 use kube::{
     Api, ResourceExt,

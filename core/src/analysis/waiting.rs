@@ -3,8 +3,8 @@
 
 use jiff::SignedDuration;
 
-use super::{Item, Judgement, Verdict};
-use crate::api::ItemStatus;
+use super::{Judgement, Verdict};
+use crate::{api::ItemStatus, validation::Item};
 
 /// How long after the deadline a measurement may take before it is said that the run waits for it: longer than a query may.
 pub const PATIENCE: SignedDuration = SignedDuration::from_secs(15);

@@ -1,13 +1,18 @@
-//! From items and their tallies to the run's verdict.
+//! Analysis: from validation items and their tallies to the verdict of the run.
+
+mod measured;
+mod waiting;
 
 use jiff::Timestamp;
 
-use super::{Item, Tally, measured, waiting};
+pub use self::waiting::{INCONCLUSIVE, MEASURING, NO_DATA, PATIENCE, QUERY_INVALID, Settled, warnings};
+
 use crate::{
     api::{AfterDeadline, ItemState, ItemStatus, Word, names::RUN},
-    kanary::Spec,
     labels::Selector,
     observation::Observation,
+    spec::Spec,
+    validation::{Item, Tally, Window},
 };
 
 /// What one item says.
@@ -59,15 +64,6 @@ impl Judgement {
     pub fn all_agree(&self) -> bool {
         self.verdicts.iter().all(|verdict| *verdict == Verdict::Agrees)
     }
-}
-
-/// When the judging starts and ends; `None` while the canary is not available.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Window {
-    /// Start of the validation.
-    pub start: Timestamp,
-    /// The deadline.
-    pub deadline: Timestamp,
 }
 
 /// Judges every item at `now`. Before the window opens only a person's word counts.

@@ -2,8 +2,13 @@
 
 use jiff::Timestamp;
 
-use super::{Outcome, Tally, Verdict, Window, promql::PromQl, waiting};
-use crate::{api::OnNoData, counted, observation::Pod};
+use super::{Verdict, waiting};
+use crate::{
+    api::OnNoData,
+    counted,
+    observation::Pod,
+    validation::{Outcome, Tally, Window, promql::PromQl},
+};
 
 /// What an item says once the window is open, or before; `pods` are the canary's.
 pub(super) fn judge(

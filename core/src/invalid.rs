@@ -1,0 +1,26 @@
+//! Something in a spec that cannot be run.
+
+/// Something in a spec that cannot be run, and how to mend it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// One CamelCase word.
+    pub reason: &'static str,
+    /// A sentence for the user.
+    pub message: String,
+}
+
+impl Invalid {
+    pub(super) fn spec(message: impl Into<String>) -> Self {
+        Self {
+            reason: "InvalidSpec",
+            message: message.into(),
+        }
+    }
+
+    pub(super) fn unsupported(message: impl Into<String>) -> Self {
+        Self {
+            reason: "Unsupported",
+            message: message.into(),
+        }
+    }
+}

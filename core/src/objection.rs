@@ -1,0 +1,73 @@
+//! What a run has against its canary while nothing else is judged: a verdict of a person, a label, a measurement that was under way.
+
+use jiff::Timestamp;
+
+use super::{
+    analysis::{self, Judgement},
+    api::Word,
+    availability,
+    decision::Decision,
+    ending::fail,
+    status::{Draft, SUCCEEDED, find},
+    step::Step,
+    validating::with_items,
+    validation::Window,
+};
+
+/// Why a run fails: a person's word, or an item.
+pub(super) struct Failure {
+    reason: &'static str,
+    message: String,
+    judgement: Option<Judgement>,
+}
+
+impl Failure {
+    /// Ends the run.
+    pub(super) fn end(self, step: &Step<'_>, mut draft: Draft) -> Decision {
+        if let Some(judgement) = self.judgement {
+            draft = with_items(draft, judgement);
+        }
+        fail(step, draft, self.reason, &self.message)
+    }
+}
+
+/// Whatever speaks against the canary, as far as it is known: it counts whether or not the run is paused, and whatever else
+/// keeps the run waiting. A verdict that was given already stopped the clock.
+pub(super) fn speaks_against(step: &Step<'_>, draft: &Draft) -> Option<Failure> {
+    let status = &draft.status;
+    let has_begun = step.spec.is_sound() || status.current_hash.is_some() || step.seen.canary.is_some();
+    if step.spec.verdict == Some(Word::Invalid) && has_begun {
+        return Some(Failure {
+            reason: "VerdictInvalid",
+            message: "spec.verdict is invalid".to_owned(),
+            judgement: None,
+        });
+    }
+    let verdict = find(status, SUCCEEDED).filter(|condition| condition.status == "True");
+    let verdict = verdict.map(|condition| condition.last_transition_time.0);
+    let now = [verdict, status.paused_at]
+        .into_iter()
+        .flatten()
+        .fold(step.now, Timestamp::min);
+    // What a canary that is not available had not reached before, it does not reach.
+    let window = known_times(draft).map(|window| {
+        if verdict.is_some() {
+            window
+        } else {
+            availability::reached(step, window)
+        }
+    });
+    let judgement = analysis::judge(step.spec, step.seen, window, now);
+    let (reason, message) = judgement.bad()?;
+    Some(Failure {
+        reason,
+        message: message.to_owned(),
+        judgement: Some(judgement.clone()),
+    })
+}
+
+/// The times of the run, if they were fixed.
+pub(super) fn known_times(draft: &Draft) -> Option<Window> {
+    let (start, deadline) = (draft.status.validation_start_time?, draft.status.deadline?);
+    Some(Window { start, deadline })
+}

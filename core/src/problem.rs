@@ -1,0 +1,71 @@
+//! What stands in the way of a run, and how the status shows it.
+
+use super::{
+    api::KanaryStatus,
+    status::{Draft, ERRORED, RECONCILING, SCHEDULED, STALLED, VERDICT_TOO_LATE, is_true, told_too_late},
+};
+
+/// Something that is wrong and is not the canary's verdict: shown as `Errored`, blocks success, and touches nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    /// One CamelCase word.
+    pub reason: String,
+    /// What is wrong and how to mend it.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem with a reason and a message.
+    pub fn new(reason: &str, message: impl Into<String>) -> Self {
+        Self {
+            reason: reason.to_owned(),
+            message: message.into(),
+        }
+    }
+
+    /// All of them as one, with the reason of the first.
+    pub fn all(problems: impl IntoIterator<Item = Self>) -> Option<Self> {
+        problems.into_iter().reduce(|mut all, next| {
+            all.message.push_str("; ");
+            all.message.push_str(&next.message);
+            all
+        })
+    }
+}
+
+/// Reason of `Errored` and `Stalled` when nothing is wrong any more.
+pub(super) const RESOLVED: &str = "Resolved";
+
+/// Says what is wrong, or that nothing is any more.
+pub(super) fn set_problem(draft: &mut Draft, problem: Option<&Problem>) {
+    match problem {
+        None => clear_problem(draft),
+        Some(Problem { reason, message }) => {
+            draft.set(ERRORED, true, reason, message);
+            draft.set(STALLED, true, reason, message);
+            draft.clear(RECONCILING, reason, message);
+        }
+    }
+}
+
+pub(super) fn clear_problem(draft: &mut Draft) {
+    draft.clear(ERRORED, RESOLVED, "what was wrong is resolved");
+    draft.clear(STALLED, RESOLVED, "nothing is in the way any more");
+}
+
+pub(super) fn blocked(problem: &Problem) -> String {
+    format!("the canary is not judged before this is resolved: {}", problem.message)
+}
+
+/// Replaces what a run that was not started yet said it waits for.
+pub(super) fn still_blocked(draft: &mut Draft, problem: Option<&Problem>) {
+    if let Some(problem) = problem.filter(|_| is_true(&draft.status, SCHEDULED)) {
+        draft.set(SCHEDULED, true, &problem.reason, blocked(problem));
+    }
+}
+
+/// A problem together with what is told, for conditions that say everything at once.
+pub(super) fn with_told(status: &KanaryStatus, problem: &Problem) -> Option<Problem> {
+    let told = told_too_late(status).map(|told| Problem::new(VERDICT_TOO_LATE, told));
+    Problem::all([problem.clone()].into_iter().chain(told))
+}

@@ -1,0 +1,160 @@
+//! What one decision is made of, and how its status is written.
+
+use jiff::Timestamp;
+
+use super::{
+    decision::Decision,
+    kanary::Canary,
+    observation::Observation,
+    problem::Problem,
+    spec::Spec,
+    status::{Draft, FAILED, Phase, RECONCILING, SCHEDULED, STALLED, VERDICT_IGNORED},
+    words,
+};
+use crate::api::{KanaryStatus, Report, Verdicts, Word, Words};
+
+/// Everything that one decision is made of.
+pub struct Step<'a> {
+    /// The Kanary.
+    pub canary: &'a Canary,
+    /// Its spec, as far as it can be read and without verdicts that do not count for this run.
+    pub spec: &'a Spec,
+    /// What was seen.
+    pub seen: &'a Observation,
+    /// The time.
+    pub now: Timestamp,
+}
+
+impl Step<'_> {
+    /// A draft of the next status that knows which run it is about.
+    #[must_use]
+    pub fn draft(&self) -> Draft {
+        let mut draft = Draft::of(self.canary, self.now);
+        if self.spec.is_sound() {
+            draft.status.current_hash = Some(self.spec.template_hash.clone());
+            draft.status.retry = Some(self.spec.retry).filter(|retry| *retry != 0);
+            if Phase::of(&draft.status) <= Phase::Running {
+                // A status of a version that did not know it takes the present one.
+                let traffic = &mut draft.status.current_traffic;
+                traffic.get_or_insert_with(|| self.spec.traffic_key.clone());
+            }
+        }
+        draft
+    }
+
+    /// Ends a draft: a decision that writes it if it says anything new.
+    #[must_use]
+    pub fn write(&self, mut draft: Draft) -> Decision {
+        tell(&mut draft, self.canary);
+        Decision {
+            status: draft.finish(self.canary, self.spec),
+            ..Decision::default()
+        }
+    }
+
+    /// A draft of the first status of the next run. The status of the former run is cleared before anything else happens, so
+    /// that it never speaks for the new one.
+    fn next_run(&self) -> Draft {
+        let former = &self.canary.status;
+        let mut draft = self.draft();
+        draft.status = KanaryStatus {
+            failed_templates: former.failed_templates.clone(),
+            current_hash: draft.status.current_hash.take(),
+            retry: draft.status.retry,
+            current_traffic: Some(self.spec.traffic_key.clone()),
+            verdicts: Some(Verdicts {
+                present: Words::default(),
+                stale: words::stale_in_next_run(self.canary),
+            }),
+            run: Some(former.run.unwrap_or(1).saturating_add(1)),
+            // By it the former canary is known, which has to go, though somebody removed its ownerReference.
+            canary_uid: former.canary_uid.clone(),
+            report: Report::default(),
+            ..KanaryStatus::default()
+        };
+        draft
+    }
+
+    /// Starts the next run of the same template.
+    pub(super) fn begin_anew(&self, reason: &str, why: &str) -> Decision {
+        let mut draft = self.next_run();
+        draft.set(SCHEDULED, true, reason, why);
+        draft.set(RECONCILING, true, reason, why);
+        self.write(draft)
+    }
+
+    /// A changed template, `retry` or traffic starts a new run, unless the template is another and failed before.
+    pub(super) fn begin(&self) -> Decision {
+        let former = &self.canary.status;
+        let mut draft = self.next_run();
+        let retried = former.retry.unwrap_or_default() != self.spec.retry;
+        let is_another = former.current_hash.as_ref() != Some(&self.spec.template_hash);
+        if is_another && former.failed_templates.contains(&self.spec.template_hash) && !retried {
+            draft.status.completed_at = Some(self.now);
+            let why = "this template failed before and is not run again: change the template, or set spec.retry to \
+                       another number to run it once more";
+            draft.set(FAILED, true, "TemplateFailedBefore", why);
+            draft.set(
+                RECONCILING,
+                false,
+                "RunEnded",
+                "nothing is run: this template failed before",
+            );
+            draft.set(STALLED, true, "TemplateFailedBefore", why);
+            return self.write(draft);
+        }
+        let why = match (is_another, retried) {
+            (true, _) => "spec.template changed: a new run starts",
+            (false, true) => "spec.retry changed: a new run starts",
+            (false, false) => {
+                "spec.traffic or spec.serviceName changed: a new run starts, because only what had the traffic that the spec \
+                 asks for is promoted"
+            }
+        };
+        draft.set(SCHEDULED, true, "NewRun", why);
+        draft.set(RECONCILING, true, "NewRun", "a new run starts");
+        self.write(draft)
+    }
+
+    /// Everything in the spec that cannot be run.
+    #[must_use]
+    pub fn unsound(&self) -> Option<Problem> {
+        let problems = self.spec.problems.iter();
+        Problem::all(problems.map(|invalid| Problem::new(invalid.reason, &invalid.message)))
+    }
+
+    /// Whether the API server refused a write of ours not long ago.
+    #[must_use]
+    pub fn refused(&self) -> Option<&super::observation::Refusal> {
+        self.seen.refusal.as_ref().filter(|refusal| refusal.retry_at > self.now)
+    }
+}
+
+/// Says which verdicts do not count, and how to give them again.
+pub(super) fn tell(draft: &mut Draft, canary: &Canary) {
+    let stale = draft.status.verdicts.as_ref().map(|verdicts| verdicts.stale.clone());
+    let stale = stale.unwrap_or_default().among(&Words::of(&canary.spec));
+    if stale == Words::default() || draft.status.completed_at.is_some() {
+        let why = match draft.status.completed_at {
+            Some(_) => "the run has ended",
+            None => "no verdict in the spec is from an earlier run any more",
+        };
+        draft.clear(VERDICT_IGNORED, "NoneIgnored", why);
+        return;
+    }
+    let mut which = Vec::new();
+    which.extend(stale.verdict.map(|verdict| format!("spec.verdict {verdict}")));
+    for (count, word) in [(stale.valid, Word::Valid), (stale.invalid, Word::Invalid)] {
+        match count {
+            0 => {}
+            1 => which.push(format!("the status {word} of a manual item")),
+            more => which.push(format!("the status {word} of {more} manual items")),
+        }
+    }
+    let why = format!(
+        "{} stood in the spec before this run and does not count for it: to give a verdict for this run, remove it, wait until \
+         status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once",
+        which.join(", and ")
+    );
+    draft.set(VERDICT_IGNORED, true, "FromEarlierRun", why);
+}

@@ -1,0 +1,77 @@
+//! What the conditions show of a canary that is judged.
+
+use super::{
+    adopt,
+    analysis::{self, Judgement},
+    availability::is_available,
+    health,
+    problem::Problem,
+    status::{Draft, RECONCILING, RUNNING, find, is_true},
+    step::Step,
+    validation::Window,
+};
+
+pub(super) fn judged_until(step: &Step<'_>, draft: &Draft, window: Window) -> String {
+    let status = &draft.status;
+    let running = find(status, RUNNING).filter(|running| running.status == "True");
+    let replaced = running.is_some_and(|running| status.available_at > Some(running.last_transition_time.0));
+    let anew = if replaced {
+        "was replaced, and its successor is"
+    } else {
+        "is"
+    };
+    let down = match status.unavailable_for {
+        Some(down) => format!("; {down} in which it was not available do not count"),
+        None if status.available_since > status.available_at => {
+            "; the beginning of an outage is not known, so a whole period counts from its end".to_owned()
+        }
+        None => String::new(),
+    };
+    format!(
+        "Deployment {} {anew} judged until {}{down}",
+        step.spec.canary, window.deadline
+    )
+}
+
+/// Says why the canary does not come up, unless something else is wrong.
+pub(super) fn report(step: &Step<'_>, draft: &mut Draft, problem: Option<&Problem>) -> health::Report {
+    match problem {
+        None => health::report(step, draft),
+        Some(_) => health::Report::default(),
+    }
+}
+
+/// Nothing stands in the way: also what a pause or a problem that is over leaves behind is replaced.
+pub(super) fn validating(step: &Step<'_>, draft: &mut Draft, window: Window) {
+    let why = judged_until(step, draft, window);
+    draft.set(RUNNING, true, "Validating", warned(step, why.clone()));
+    draft.set(RECONCILING, true, "Validating", why);
+}
+
+/// The canary went down for so long that its conditions say so: the deadline they show is not the one that it will have.
+pub(super) fn interrupted(step: &Step<'_>, draft: &mut Draft, window: Window) {
+    if is_available(step) || !is_true(&draft.status, RUNNING) {
+        return;
+    }
+    let why = format!(
+        "Deployment {} is not available: its deadline, {} before this outage, moves by the length of the outage",
+        step.spec.canary, window.deadline
+    );
+    draft.set(RUNNING, true, "Validating", warned(step, why));
+}
+
+/// With what the queries themselves show that their authors may not have meant.
+pub(super) fn warned(step: &Step<'_>, text: String) -> String {
+    let validation = &step.spec.validation;
+    let mut warnings = analysis::warnings(&validation.items, validation.initial_delay);
+    warnings.extend(adopt::warning(step));
+    if warnings.is_empty() {
+        return text;
+    }
+    format!("{text}; warning: {}", warnings.join("; "))
+}
+
+pub(super) fn with_items(mut draft: Draft, judgement: Judgement) -> Draft {
+    draft.status.items = judgement.items;
+    draft
+}
