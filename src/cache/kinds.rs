@@ -11,19 +11,11 @@ use super::{
     table::Table,
     view::{self, PodRow, ServiceRow},
 };
-use crate::{
-    api::names::{POD_TEMPLATE_HASH, is_reserved},
-    canary::{
-        Key,
-        decision::ObjectKind,
-        observation::{Deployment, Owned},
-    },
+use crate::canary::{
+    Key,
+    decision::ObjectKind,
+    observation::{Deployment, Owned},
 };
-
-/// Whether a Service of a user's may select by this label.
-fn is_users(label: &str) -> bool {
-    !is_reserved(label) && label != POD_TEMPLATE_HASH
-}
 
 impl Cached for KubeDeployment {
     type View = Deployment;
@@ -104,7 +96,7 @@ impl Cached for KubePod {
 
     fn touch(state: &mut State, place: &Place, row: &PodRow, there: bool) -> Vec<Key> {
         let (namespace, name) = place;
-        for (label, value) in row.pod.labels.iter().filter(|(label, _)| is_users(label)) {
+        for (label, value) in &row.pod.labels {
             let labelled = (namespace.clone(), label.clone(), value.clone());
             enlist(&mut state.labelled, labelled, name.clone(), there);
         }

@@ -292,7 +292,7 @@ pub(super) fn clean_up(step: &Step<'_>) -> Decision {
 /// Acts, or waits for the time at which a refused write may be tried again. How the run ended stays as it is.
 fn act(step: &Step<'_>, mut draft: Draft, actions: Vec<Action>, rest: Rest) -> Decision {
     leave::explain(step, &mut draft);
-    leave::withdraw_retained(step, &mut draft);
+    leave::follow_retained(step, &mut draft);
     let refused = step.refused();
     let refusal = refused.map(|refusal| Problem::new(&refusal.reason, refusal.message.clone()));
     let unsound = step.unsound().filter(|_| !step.canary.deleting);
