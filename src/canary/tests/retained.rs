@@ -178,9 +178,12 @@ fn a_service_that_is_meant_for_canaries_is_said_to_send_requests_to_a_retained_o
             shows Failed 0s/15m0s
         "#]],
     );
-    check(&kept("", "gets the requests of Service canaries"), expect![[r#"
+    check(
+        &kept("", "gets the requests of Service canaries"),
+        expect![[r#"
         Activated=False CanaryRetained: Deployment myapp-kanary-batman is kept and gets no requests, because spec.rollout.onFailure is retain: to remove it, set onFailure to delete, or delete this Kanary
         verdicts removed
         shows Failed 0s/15m0s
-    "#]]);
+    "#]],
+    );
 }
