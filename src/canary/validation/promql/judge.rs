@@ -220,10 +220,12 @@ pub(super) fn unnamed(item: &PromQl, all: &[Series], ready_pods: &[&str], named:
         Some((label, pod)) => format!(
             "{number} has the label `{key}`, and the label `{label}` names the canary pod {pod}: set podNamekey to {label}"
         ),
-        None => format!(
-            "{number} has the label `{key}`: keep it in the query, set podNamekey to the label that names the pod, or set \
-             allPodsQuery"
-        ),
+        None => {
+            let or = if item.all_pods { "" } else { ", or set allPodsQuery" };
+            format!(
+                "{number} has the label `{key}`: keep it in the query, set podNamekey to the label that names the pod{or}"
+            )
+        }
     }
 }
 
