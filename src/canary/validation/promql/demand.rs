@@ -1,7 +1,7 @@
 //! What has to be there for a query without result to mean something: the operands of what it compares and divides.
 
 use super::{
-    facts::{Check, Facts, Number, Pair},
+    facts::{Check, Facts, Number, Pair, Seen},
     operator::Op,
     syntax::{Binary, Expr, Kind, Side},
 };
@@ -144,6 +144,30 @@ fn is_scaled(expr: &Expr<'_>) -> bool {
     matches!(&expr.bare().kind, Kind::Binary(binary) if matches!(binary.op, Op::Times | Op::Over))
 }
 
+/// The operand of which 0 means that nothing happened, without what keeps a division by it from being one by 0.
+fn traffic<'a, 'b>(expr: &'a Expr<'b>) -> &'a Expr<'b> {
+    match &expr.bare().kind {
+        Kind::Call("clamp_min" | "clamp", parts) => parts.first().map_or(expr, traffic),
+        Kind::Binary(binary) => match binary.op {
+            Op::Or if !binary.right.selects() => traffic(&binary.left),
+            Op::Plus if binary.right.is_constant() => traffic(&binary.left),
+            Op::Plus if binary.left.is_constant() => traffic(&binary.right),
+            _ => expr,
+        },
+        _ => expr,
+    }
+}
+
+/// What `b > 0` and `b != 0` select from: what is left out was there.
+fn unfiltered<'a, 'b>(expr: &'a Expr<'b>) -> &'a Expr<'b> {
+    match &expr.bare().kind {
+        Kind::Binary(binary) if binary.op.compares() && !binary.is_bool && binary.right.is_constant() => {
+            unfiltered(&binary.left)
+        }
+        _ => expr,
+    }
+}
+
 /// Whether an expression is more where there is more, as far as its operators tell.
 fn rises(expr: &Expr<'_>) -> bool {
     !expr.has(&|part| match &part.kind {
@@ -192,21 +216,25 @@ fn pair(facts: &mut Facts, binary: &Binary<'_>, value: &Expr<'_>, other: &Expr<'
     let is_one = |side: &Expr<'_>| one.is_some_and(|one| std::ptr::eq(one, side));
     let is_sum = !binary.op.compares() && binary.op != Op::Over;
     let above_zero = is_traffic(other) && binary.op.compares() || binary.op == Op::Over && absence != Absence::Bad;
+    let shown = if above_zero { traffic(other) } else { other };
     let other_fact = if above_zero {
-        facts.above_zero(other)
+        facts.above_zero(shown)
     } else {
-        facts.finite(other)
+        facts.finite(shown)
     };
     let mut lone = |side: &Expr<'_>, partner: &Expr<'_>, above_zero: bool| {
-        (is_matched && !is_one(side)).then(|| facts.lone(side, binary.matching, partner, above_zero))
+        (is_matched && !is_one(side)).then(|| facts.lone(side, binary.matching, unfiltered(partner), above_zero))
     };
     let lone_value = lone(value, other, false);
     let lone_other = (absence == Absence::Bad).then(|| lone(other, value, !is_sum)).flatten();
+    if absence != Absence::Bad {
+        facts.seen(value);
+    }
     Pair {
         value: facts.any(value),
         value_text: value.bare().text.to_owned(),
         other: other_fact,
-        other_text: other.bare().text.to_owned(),
+        other_text: shown.bare().text.to_owned(),
         is_zero_nothing: above_zero,
         lone_value,
         lone_other,
@@ -219,10 +247,9 @@ fn pair(facts: &mut Facts, binary: &Binary<'_>, value: &Expr<'_>, other: &Expr<'
 fn value(facts: &mut Facts, expr: &Expr<'_>, absence: Absence) {
     let bare = expr.bare();
     match &bare.kind {
-        Kind::Number(_) | Kind::Text => {}
         Kind::Select => facts.present_unless(absence == Absence::Good, bare),
         Kind::Range(inner) if is_involved(inner) => value(facts, inner, absence),
-        Kind::Range(_) => {}
+        Kind::Number(_) | Kind::Text | Kind::Range(_) => {}
         Kind::Minus(inner) => value(facts, inner, Absence::Bad),
         Kind::Paren(inner) => value(facts, inner, absence),
         Kind::Call(name, parts) => call(facts, bare, (name, parts), absence),
@@ -245,6 +272,9 @@ fn call(facts: &mut Facts, expr: &Expr<'_>, (name, parts): (&str, &[Expr<'_>]), 
             (false, Absence::Good) => true,
             _ => false,
         };
+    if may_miss && involved.peek().is_none() {
+        facts.seen(expr);
+    }
     facts.present_unless(may_miss, expr);
     for part in involved {
         value(facts, part, absence.good_if(is_plain && !is_undefined));
@@ -294,7 +324,7 @@ fn arithmetic(facts: &mut Facts, expr: &Expr<'_>, binary: &Binary<'_>, absence: 
         facts.present_unless(stays, expr);
         return value(facts, right, absence.good_if(stays));
     }
-    let is_quotient = op == Op::Over && !is_involved(left) && rises(left) && (right.is_scalar() || !is_involved(right));
+    let is_quotient = op == Op::Over && !is_involved(left) && rises(left);
     let absence = absence.good_if(is_quotient);
     let pair = Pair {
         result: Some(facts.finite(expr)),
@@ -308,12 +338,34 @@ fn arithmetic(facts: &mut Facts, expr: &Expr<'_>, binary: &Binary<'_>, absence: 
     }
 }
 
+/// Whether a call yields something for all that it is called with.
+fn keeps_all(name: &str) -> bool {
+    let is_range = name.ends_with("_over_time") && name != "absent_over_time";
+    is_range || PLAIN.contains(&name) || ["rate", "irate", "increase", "delta", "idelta", "deriv"].contains(&name)
+}
+
 impl Facts {
+    /// Where Prometheus has what it looks back over, it yields something: a range without two samples yields nothing.
+    fn seen(&mut self, expr: &Expr<'_>) {
+        if expr.has(&|part| matches!(&part.kind, Kind::Call(name, _) if !keeps_all(name))) || is_involved(expr) {
+            return;
+        }
+        for select in expr.ranges() {
+            let check = Seen {
+                any: self.any(select),
+                value: self.any(expr),
+                text: expr.bare().text.to_owned(),
+                of: select.text.to_owned(),
+            };
+            self.demand(Check::Seen(check));
+        }
+    }
+
     /// Where it has a value, one is a number.
     fn number(&mut self, expr: &Expr<'_>) {
         let check = Number {
             any: Some(self.any(expr)),
-            number: self.finite(expr),
+            finite: self.finite(expr),
             text: expr.bare().text.to_owned(),
         };
         self.demand(Check::Number(check));
@@ -324,7 +376,7 @@ impl Facts {
         if !may_be_missing {
             let check = Number {
                 any: None,
-                number: self.finite(expr),
+                finite: self.finite(expr),
                 text: expr.bare().text.to_owned(),
             };
             self.demand(Check::Number(check));

@@ -25,6 +25,16 @@ pub(super) struct Facts {
 pub(super) enum Check {
     Number(Number),
     Pair(Pair),
+    Seen(Seen),
+}
+
+/// A value that has to be there where what it is made of is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Seen {
+    pub(super) any: usize,
+    pub(super) value: usize,
+    pub(super) text: String,
+    pub(super) of: String,
 }
 
 /// A value that has to be a number.
@@ -33,7 +43,7 @@ pub(super) struct Number {
     /// Series whatever their value. Nothing: there has to be one.
     pub(super) any: Option<usize>,
     /// Series that are numbers.
-    pub(super) number: usize,
+    pub(super) finite: usize,
     pub(super) text: String,
 }
 
@@ -56,7 +66,7 @@ pub(super) struct Pair {
 }
 
 /// What an answer comes to, and why: what is said before the pods, and after them.
-type Doubt = (Outcome, String, &'static str);
+type Doubt = (Outcome, String, String);
 
 /// An operand as a vector, on lines of its own: it may end with a comment.
 fn vector(expr: &Expr<'_>) -> String {
@@ -191,17 +201,27 @@ impl Found<'_> {
         match check {
             Check::Number(check) => self.number(check),
             Check::Pair(check) => self.pair(check),
+            Check::Seen(seen) if self.any(seen.any) && !self.any(seen.value) => Err((
+                Outcome::NoData,
+                format!("{} is missing", shown(&seen.text)),
+                format!(
+                    "and Prometheus has {}: a range has to hold two samples, so write a longer one than twice the scrape \
+                     interval",
+                    shown(&seen.of)
+                ),
+            )),
+            Check::Seen(_) => Ok(()),
         }
     }
 
     fn number(&self, check: &Number) -> Result<(), Doubt> {
         let text = shown(&check.text);
         match check.any {
-            None if !self.any(check.number) => Err(nothing(&format!("{text} is missing or NaN"))),
+            None if !self.any(check.finite) => Err(nothing(&format!("{text} is missing or NaN"))),
             Some(any) => {
                 // A number for all pods does not stand for a pod that has NaN.
                 let is_nan =
-                    self.own(any) && !self.own(check.number) || self.has(any, None) && !self.has(check.number, None);
+                    self.own(any) && !self.own(check.finite) || self.has(any, None) && !self.has(check.finite, None);
                 if is_nan {
                     return Err(nothing(&format!("{text} is NaN")));
                 }
@@ -243,7 +263,8 @@ fn nothing(what: &str) -> Doubt {
     (
         Outcome::NoData,
         what.to_owned(),
-        "as it is without traffic or with a wrong name: see that Prometheus has it, or write an evidenceQuery",
+        "as it is without traffic or with a wrong name: see that Prometheus has it, or write an evidenceQuery"
+            .to_owned(),
     )
 }
 
@@ -252,7 +273,8 @@ fn mismatch(lone: &str, partner: &str) -> Doubt {
         Outcome::Error,
         format!("the labels of {lone} do not match those of {partner}"),
         "so the query leaves series out: aggregate both sides to the same labels, as in sum by (pod) (…), or match them by \
-         on (pod) or ignoring (…) group_left",
+         on (pod) or ignoring (…) group_left"
+            .to_owned(),
     )
 }
 

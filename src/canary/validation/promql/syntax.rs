@@ -83,6 +83,14 @@ impl<'a> Expr<'a> {
         wanted(self) || self.parts().into_iter().any(|part| part.has(wanted))
     }
 
+    /// What its ranges look back over, where that is series.
+    pub(super) fn ranges(&self) -> Vec<&Self> {
+        match &self.kind {
+            Kind::Range(inner) if inner.kind == Kind::Select => vec![inner],
+            _ => self.parts().into_iter().flat_map(Self::ranges).collect(),
+        }
+    }
+
     /// Whether it asks for series at all.
     pub(super) fn selects(&self) -> bool {
         self.has(&|part| part.kind == Kind::Select)

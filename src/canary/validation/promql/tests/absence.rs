@@ -84,6 +84,7 @@ pub(super) fn check(more: &str, rows: &[(&str, &str, Outcome, &str)]) {
 pub(super) const GOOD: &str = "no series, which is good, and Prometheus knows every ready pod";
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table of cases")]
 fn a_quotient_of_which_the_labels_do_not_match_is_an_error() {
     let by_code = "sum by (pod, code) (bad) / sum by (pod) (all) > 0.1";
     let coded = "bad{*,code=500} 5; all{*} 10";
@@ -181,6 +182,7 @@ fn a_quotient_of_which_the_labels_do_not_match_is_an_error() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table of cases")]
 fn both_sides_of_a_comparison_have_to_be_there() {
     let limit = "x > on () group_left limit";
     check(

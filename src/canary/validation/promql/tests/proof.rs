@@ -274,6 +274,7 @@ fn the_usual_evidence_for_a_comparison_asks_about_its_operands_as_well() {
                 format!("(\nrate(a[1m]) / on (pod) group_left {filled}\n) <= Inf"),
                 format!("(\n{filled}\n) > 0"),
                 format!("(\nrate(a[1m])\n) unless on (pod) (\n{filled}\n)"),
+                "(\na\n)".to_owned(),
                 "(\nrate(a[1m])\n)".to_owned(),
             ],
         ),

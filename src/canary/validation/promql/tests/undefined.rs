@@ -6,6 +6,7 @@ use super::{
 };
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table of cases")]
 fn nan_and_what_is_missing_in_whatever_form_is_no_proof() {
     check(
         "",
@@ -124,6 +125,83 @@ fn nan_and_what_is_missing_in_whatever_form_is_no_proof() {
                 NoData,
                 "for pod can-1, as",
             ),
+        ],
+    );
+}
+
+#[test]
+#[allow(clippy::too_many_lines, reason = "a table of cases")]
+fn what_keeps_a_division_from_being_one_by_zero_is_no_traffic() {
+    check(
+        "",
+        &[
+            ("all{*} 9", "bad / (all > 0) > 0.1", Pass, GOOD),
+            ("all{*} 0", "bad / (all > 0) > 0.1", NoData, "is 0, NaN or missing"),
+            (
+                "bad{*,path=a} 0; bad{*,path=b} 0; all{*,path=a} 0; all{*,path=b} 9",
+                "bad / (all > 0) > 0.1",
+                Pass,
+                GOOD,
+            ),
+            ("all{*} 9", "bad / clamp_min(all, 1) > 0.1", Pass, GOOD),
+            (
+                "all{*} 0; bad{*} 0",
+                "bad / clamp_min(all, 1) > 0.1",
+                NoData,
+                "`all` is 0, NaN or missing",
+            ),
+            (
+                "all{*} 0; bad{*} 0",
+                "bad / (all + 1) > 0.1",
+                NoData,
+                "`all` is 0, NaN or missing",
+            ),
+            ("all{*} 9; bad{*} 0", "bad / (1 + all) > 0.1", Pass, GOOD),
+            (
+                "bad{*} 0",
+                "sum(bad) / (sum(all{pod=~\"can.*\"}) or vector(1)) > 0.1",
+                NoData,
+                "is 0, NaN or missing",
+            ),
+            ("all{*} 9", "bad / all / clamp_min(all, 1) > 0.1", NoData, "is missing"),
+        ],
+    );
+}
+
+#[test]
+#[allow(clippy::too_many_lines, reason = "a table of cases")]
+fn a_range_that_is_too_short_for_two_samples_is_no_proof() {
+    check(
+        "",
+        &[
+            (
+                "bad{*} 5",
+                "rate(bad[1ms]) > 0.1",
+                NoData,
+                "`rate(bad[1ms])` is missing for pods can-1, can-2, and Prometheus has `bad`",
+            ),
+            (
+                "bad{*} 5",
+                "100 * sum by (pod) (rate(bad[1ms])) / all > 5",
+                NoData,
+                "a range has to hold two samples",
+            ),
+            (
+                "bad{*} 5; all{*} 9",
+                "100 * sum by (pod) (rate(bad[1ms])) / all > 5",
+                NoData,
+                "a range has to hold two samples",
+            ),
+            (
+                "bad{*} 5; all{*} 9",
+                "sum(rate(bad[1ms])) > 0.1 * all",
+                NoData,
+                "a range has to hold two samples",
+            ),
+            ("bad{*} 5", "sum(rate(bad[1m])) > 0.1", Pass, GOOD),
+            ("", "rate(bad{pod=~\"{{ pods }}\"}[1ms]) > 0.1", Pass, GOOD),
+            ("bad{*} 5", "absent_over_time(bad[1m]) > 0", Pass, GOOD),
+            ("bad{*} 5", "topk(1, rate(bad[1m])) > 3", Pass, GOOD),
         ],
     );
 }
