@@ -5,8 +5,9 @@ use super::{
     facts::Facts,
     judge::{alias, listed, others, sample, unnamed},
     number::short,
+    operator::Op,
     scan::Scan,
-    syntax::Expr,
+    syntax::{Expr, Kind},
     template::Template,
 };
 use crate::canary::validation::{Answer, Outcome, Sample, Series};
@@ -46,9 +47,14 @@ impl Evidence {
     fn own(query: &str) -> Result<Self, String> {
         let template = Template::parse("evidenceQuery", query)?;
         let scan = super::scan::scan(query)?;
-        if Expr::parse(query, &scan.tokens).is_some_and(|expr| !expr.selects()) {
+        let selects_nothing = |expr: &Expr<'_>| match &expr.kind {
+            Kind::Binary(binary) if binary.op == Op::Or => !binary.left.selects() || !binary.right.selects(),
+            _ => false,
+        };
+        if Expr::parse(query, &scan.tokens).is_some_and(|expr| !expr.selects() || expr.has(&selects_nothing)) {
             return Err(
-                "evidenceQuery selects no series, so it would prove nothing: name a metric that the canary's pods have"
+                "evidenceQuery yields a value without any series, so it would prove nothing: name a metric that the canary's \
+                 pods have, and leave `or vector(…)` out"
                     .to_owned(),
             );
         }

@@ -205,8 +205,8 @@ impl Found<'_> {
                 Outcome::NoData,
                 format!("{} is missing", shown(&seen.text)),
                 format!(
-                    "and Prometheus has {}: a range has to hold two samples, so write a longer one than twice the scrape \
-                     interval",
+                    "and Prometheus has {}: a range has to hold samples (two for a rate), so write one of twice the scrape \
+                     interval or more",
                     shown(&seen.of)
                 ),
             )),

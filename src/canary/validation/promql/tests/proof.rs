@@ -335,6 +335,8 @@ fn a_query_that_is_not_understood_is_held_unless_the_user_tells_what_proves_it()
 
 #[test]
 fn a_query_that_selects_nothing_is_refused() {
+    let filled = parse("{prometheusService: p, query: up, noResult: {}, evidenceQuery: 'sum(up or vector(1))'}");
+    assert!(filled.unwrap_err().contains("leave `or vector(…)` out"));
     for query in ["vector(1) > 2", "1 > bool 2", "time() > 5", "sum by (pod) (vector(1))"] {
         let error = parse(&format!("{{prometheusService: p, query: '{query}', noResult: {{}}}}")).unwrap_err();
         assert!(
@@ -347,7 +349,7 @@ fn a_query_that_selects_nothing_is_refused() {
         assert!(
             error
                 .unwrap_err()
-                .contains("evidenceQuery selects no series, so it would prove nothing")
+                .contains("evidenceQuery yields a value without any series")
         );
     }
 }
