@@ -148,21 +148,41 @@ pub(super) fn explain(step: &Step<'_>, draft: &mut Draft) {
 /// Says in the status of a run that fails that its canary stays, and how to get rid of it.
 pub(super) fn announce_retained(step: &Step<'_>, draft: &mut Draft) {
     if is_retained(step) {
-        let why = format!(
-            "Deployment {} is kept and gets no requests, because spec.rollout.onFailure is retain: to remove it, set onFailure to \
-             delete, or delete this Kanary",
-            step.spec.canary
-        );
-        draft.set(ACTIVATED, false, RETAINED, why);
+        draft.set(ACTIVATED, false, RETAINED, retained(step));
     }
 }
 
-/// Takes that back once the canary is gone, or about to go.
-pub(super) fn withdraw_retained(step: &Step<'_>, draft: &mut Draft) {
+/// Keeps that in step with the Services, and takes it back once the canary is gone, or about to go.
+pub(super) fn follow_retained(step: &Step<'_>, draft: &mut Draft) {
     let is_said = find(&draft.status, ACTIVATED).is_some_and(|condition| condition.reason == RETAINED);
-    if is_said && !is_retained(step) {
+    if is_said && is_retained(step) {
+        draft.set(ACTIVATED, false, RETAINED, retained(step));
+    } else if is_said {
         draft.set(ACTIVATED, false, "RunFailed", "the run has ended");
     }
+}
+
+/// What users read of a canary that is kept. It is not taken out of Services that are meant for canaries.
+fn retained(step: &Step<'_>) -> String {
+    let pods = &step.seen.pods;
+    let mut meant: Vec<_> = services::services(step)
+        .filter(|service| services::is_about_canaries(service) && pods.iter().any(|pod| service.selects(&pod.labels)))
+        .map(|service| service.name.as_str())
+        .collect();
+    meant.sort_unstable();
+    let requests = match meant.as_slice() {
+        [] => "gets no requests".to_owned(),
+        these => format!(
+            "gets the requests of Service {}, which selects canaries by labels of {}",
+            these.join(", "),
+            names::GROUP
+        ),
+    };
+    format!(
+        "Deployment {} is kept and {requests}, because spec.rollout.onFailure is retain: to remove it, set onFailure to delete, or \
+         delete this Kanary",
+        step.spec.canary
+    )
 }
 
 fn is_retained(step: &Step<'_>) -> bool {

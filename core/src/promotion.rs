@@ -42,7 +42,7 @@ pub(super) fn promote(step: &Step<'_>) -> Decision {
     promoting(step, &mut draft);
     let target = step.seen.target.as_ref().filter(|target| !target.deleting);
     let is_known = given(step).is_some() || target.is_some_and(|target| is_marked_so(step, target));
-    if !is_known {
+    if !is_known || target.is_none() {
         // What is promoted is with the Deployment controller: a pause, or an edit, holds nothing any more.
         match speaks_against(step, &draft) {
             Some(failure) if target.is_none() || step.seen.promotion == Promotion::NotYet => {
@@ -50,6 +50,7 @@ pub(super) fn promote(step: &Step<'_>) -> Decision {
             }
             // Whether it was promoted already has to be read first.
             Some(_) => {}
+            None if is_known => {}
             None => {
                 if let Some(decision) = held(step, draft.clone(), target) {
                     return decision;

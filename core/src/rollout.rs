@@ -41,7 +41,9 @@ pub(super) fn end_dry_run(step: &Step<'_>, draft: &mut Draft, by: &str) {
 
 /// The target has the template: its rollout is awaited, and the run has ended once it is complete.
 pub(super) fn conclude(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Decision {
-    if let Some(hand_over) = hand_over(step) {
+    let late = too_late::text(step, &draft);
+    // A canary that is to leave does not wait for who owns which fields: that is settled after the run as well.
+    if let Some(hand_over) = hand_over(step).filter(|_| late.is_none()) {
         return Decision {
             actions: vec![hand_over],
             ..Decision::default()
@@ -51,7 +53,6 @@ pub(super) fn conclude(step: &Step<'_>, mut draft: Draft, target: &Deployment) -
         return await_rollout(step, draft, target);
     }
     set_problem(&mut draft, step.unsound().as_ref());
-    let late = too_late::text(step, &draft);
     end(&mut draft, step.now, "DeploymentUpdated");
     draft.status.promoted_hash = Some(target.template_hash.clone());
     let late = late.map_or_else(String::new, |late| format!("; {late}"));
@@ -290,7 +291,7 @@ pub(super) fn clean_up(step: &Step<'_>) -> Decision {
 /// Acts, or waits for the time at which a refused write may be tried again. How the run ended stays as it is.
 fn act(step: &Step<'_>, mut draft: Draft, actions: Vec<Action>, rest: Rest) -> Decision {
     leave::explain(step, &mut draft);
-    leave::withdraw_retained(step, &mut draft);
+    leave::follow_retained(step, &mut draft);
     let refused = step.refused();
     let refusal = refused.map(|refusal| Problem::new(&refusal.reason, refusal.message.clone()));
     let unsound = step.unsound().filter(|_| !step.canary.deleting);

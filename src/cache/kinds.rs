@@ -7,7 +7,6 @@ use k8s_openapi::api::{
 };
 use kanary_core::{
     Key,
-    api::names::{POD_TEMPLATE_HASH, is_reserved},
     decision::ObjectKind,
     observation::{Deployment, Owned},
 };
@@ -17,11 +16,6 @@ use super::{
     table::Store,
     view::{self, PodRow, ServiceRow},
 };
-
-/// Whether a Service of a user's may select by this label.
-fn is_users(label: &str) -> bool {
-    !is_reserved(label) && label != POD_TEMPLATE_HASH
-}
 
 impl Cached for KubeDeployment {
     type View = Deployment;
@@ -102,7 +96,7 @@ impl Cached for KubePod {
 
     fn touch(state: &mut Contents, place: &Place, row: &PodRow, there: bool) -> Vec<Key> {
         let (namespace, name) = place;
-        for (label, value) in row.pod.labels.iter().filter(|(label, _)| is_users(label)) {
+        for (label, value) in &row.pod.labels {
             let labelled = (namespace.clone(), label.clone(), value.clone());
             enlist(&mut state.labelled, labelled, name.clone(), there);
         }

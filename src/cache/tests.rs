@@ -183,7 +183,10 @@ fn a_service_that_begins_or_ceases_to_select_a_canary_pod_matters_to_its_kanary(
         ("a", json!({"deploymentName": "web"})),
         ("b", json!({"deploymentName": "web"})),
     ]);
-    KubePod::put(&cache, &pod("1", "web-kanary-a-5f", &[("zone", "east")]));
+    KubePod::put(
+        &cache,
+        &pod("1", "web-kanary-a-5f", &[("zone", "east"), ("pod-template-hash", "5f")]),
+    );
     let put = |version: &str, selector: serde_json::Value| {
         let mut service = service("unnamed", &selector, &json!({}));
         service.metadata.resource_version = Some(version.to_owned());
@@ -195,6 +198,10 @@ fn a_service_that_begins_or_ceases_to_select_a_canary_pod_matters_to_its_kanary(
     let seen = cache.observe(&canary, &canary.spec);
     assert_eq!(seen.services.len(), 1);
     assert_eq!(names(&put("4", json!({"zone": "west"}))), ["a"]);
+    let by_kanarys = json!({"kanary.k8s-operators.dev/iskanary": "true", "zone": "east"});
+    assert_eq!(names(&put("5", by_kanarys)), ["a"]);
+    assert_eq!(names(&put("6", json!({"pod-template-hash": "5f"}))), ["a"]);
+    assert_eq!(names(&put("7", json!({"zone": "west"}))), ["a"]);
     assert!(cache.observe(&canary, &canary.spec).services.is_empty());
 }
 

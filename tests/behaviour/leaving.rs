@@ -131,7 +131,7 @@ async fn a_failed_canary_leaves_the_service_that_was_named_before() {
 }
 
 #[tokio::test]
-async fn a_retained_canary_leaves_also_a_service_that_comes_later() {
+async fn a_retained_canary_leaves_also_a_service_that_comes_later_or_says_that_it_does_not() {
     let world = World::new("leaving").await;
     world.target("app", 1).await;
     world.service("app", "app").await;
@@ -145,6 +145,26 @@ async fn a_retained_canary_leaves_also_a_service_that_comes_later() {
     later["spec"]["selector"] = json!({"zone": "east"});
     world.create(&SERVICE, &later).await;
     loses(&world, "batman", "zone").await;
+
+    // One that is meant for canaries, and one that selects by a label without which there would be another pod.
+    let mut canaries = service("canaries", "app");
+    canaries["spec"]["selector"] = json!({"kanary.k8s-operators.dev/name": "batman"});
+    world.create(&SERVICE, &canaries).await;
+    let what = "names the Service";
+    world
+        .until(&KANARY, "batman", what, |kanary| {
+            message(kanary, "Activated").contains("Service canaries")
+        })
+        .await;
+    let pods = world.list(&POD, "kanary.k8s-operators.dev/name=batman").await;
+    let hash = &pods[0]["metadata"]["labels"]["pod-template-hash"];
+    let mut by_hash = service("by-hash", "app");
+    by_hash["spec"]["selector"] = json!({"pod-template-hash": hash});
+    world.create(&SERVICE, &by_hash).await;
+    let scaled = |canary: &Value| canary["spec"]["replicas"] == 0;
+    world
+        .until(&DEPLOYMENT, "app-kanary-batman", "has no replicas", scaled)
+        .await;
 }
 
 #[tokio::test]

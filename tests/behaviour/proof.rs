@@ -23,6 +23,21 @@ async fn held_because(world: &World, why: &str, words: &str) -> Value {
         .await
 }
 
+/// A Kanary whose canary is there, and is not measured before [`measured`].
+async fn unmeasured(world: &World, items: Value) -> String {
+    let mut spec = validation("1s", items);
+    spec["validation"]["initialDelay"] = json!("1h");
+    world.kanary("batman", "app", spec).await;
+    pod_of(world, "batman").await
+}
+
+/// Ends the delay once Prometheus answers `query`.
+async fn measured(world: &World, exporter: &Exporter, query: &str) {
+    exporter.answers(query).await;
+    let now = json!({"spec": {"validation": {"initialDelay": "0s"}}});
+    world.patch(&KANARY, "batman", now).await;
+}
+
 #[tokio::test]
 async fn no_result_promotes_only_once_prometheus_knows_the_pods() {
     let world = World::new("proof").await;
@@ -51,11 +66,11 @@ async fn no_result_does_not_take_a_quotient_without_traffic_for_good() {
     let ns = &world.ns;
     let query = format!("sum by (pod) (failed{{ns=\"{ns}\"}}) / sum by (pod) (requests{{ns=\"{ns}\"}}) > 0.1");
     let item = json!({"promQL": {"prometheusURL": world.plane.prometheus(), "query": query, "noResult": {}}});
-    world.kanary("batman", "app", validation("1s", json!([item]))).await;
-    let pod = pod_of(&world, "batman").await;
+    let pod = unmeasured(&world, json!([item])).await;
     exporter.set(&format!("failed{{ns=\"{ns}\",pod=\"{pod}\"}}"), 0.0);
     exporter.set(&format!("requests{{ns=\"{ns}\",pod=\"{pod}\"}}"), 0.0);
-    held_because(&world, "NoData", "or the query divides by 0 or by nothing").await;
+    measured(&world, &exporter, &format!("requests{{ns=\"{ns}\"}}")).await;
+    held_because(&world, "NoData", "` is 0, NaN or missing for pod").await;
     exporter.set(&format!("requests{{ns=\"{ns}\",pod=\"{pod}\"}}"), 9.0);
     world.ends("batman", "DeploymentUpdated").await;
 }
@@ -69,16 +84,58 @@ async fn no_result_does_not_take_requests_that_were_never_counted_for_good() {
     // A counter with labels is not there before it has counted, and a pod is known by whatever else is scraped.
     let query = format!("sum by (pod) (failed{{ns=\"{ns}\"}}) / sum by (pod) (requests{{ns=\"{ns}\"}}) > 0.1");
     let item = json!({"promQL": {"prometheusURL": world.plane.prometheus(), "query": query, "noResult": {}}});
-    let mut spec = validation("1s", json!([item]));
-    spec["validation"]["initialDelay"] = json!("1h");
-    world.kanary("batman", "app", spec).await;
-    let pod = pod_of(&world, "batman").await;
+    let pod = unmeasured(&world, json!([item])).await;
     exporter.set(&format!("memory{{ns=\"{ns}\",pod=\"{pod}\"}}"), 5.0);
-    exporter.answers(&format!("memory{{ns=\"{ns}\"}}")).await;
-    let now = json!({"spec": {"validation": {"initialDelay": "0s"}}});
-    world.patch(&KANARY, "batman", now).await;
-    held_because(&world, "NoData", "or the query divides by 0 or by nothing").await;
+    measured(&world, &exporter, &format!("memory{{ns=\"{ns}\"}}")).await;
+    held_because(&world, "NoData", "` is 0, NaN or missing for pod").await;
     exporter.set(&format!("requests{{ns=\"{ns}\",pod=\"{pod}\"}}"), 9.0);
+    world.ends("batman", "DeploymentUpdated").await;
+}
+
+#[tokio::test]
+async fn no_result_does_not_take_a_quotient_whose_labels_never_match_for_good() {
+    let world = World::new("proof").await;
+    let exporter = Exporter::start(&world).await;
+    world.target("app", 1).await;
+    let ns = &world.ns;
+    let query = format!("sum by (pod, code) (failed{{ns=\"{ns}\"}}) / sum by (pod) (requests{{ns=\"{ns}\"}}) > 0.1");
+    let item = json!({"promQL": {
+        "prometheusURL": world.plane.prometheus(), "query": query, "noResult": {}, "consecutiveErrorLimit": 1,
+    }});
+    world.kanary("batman", "app", validation("1s", json!([item]))).await;
+    let pod = pod_of(&world, "batman").await;
+    exporter.set(&format!("failed{{ns=\"{ns}\",pod=\"{pod}\",code=\"500\"}}"), 5.0);
+    exporter.set(&format!("requests{{ns=\"{ns}\",pod=\"{pod}\"}}"), 9.0);
+    held_because(&world, "Inconclusive", "aggregate both sides to the same labels").await;
+    let query = query.replace("pod, code", "pod");
+    let fixed = json!([{"promQL": {"prometheusURL": world.plane.prometheus(), "query": query, "noResult": {}}}]);
+    world
+        .patch(&KANARY, "batman", json!({"spec": {"validation": {"items": fixed}}}))
+        .await;
+    world.ends("batman", "Failed").await;
+}
+
+#[tokio::test]
+async fn no_result_does_not_take_a_limit_that_is_missing_or_a_ratio_that_is_nan_for_good() {
+    let world = World::new("proof").await;
+    let exporter = Exporter::start(&world).await;
+    world.target("app", 1).await;
+    let ns = &world.ns;
+    let item =
+        |query: String| json!({"promQL": {"prometheusURL": world.plane.prometheus(), "query": query, "noResult": {}}});
+    let items = json!([
+        item(format!("load{{ns=\"{ns}\"}} > on () group_left limit{{ns=\"{ns}\"}}")),
+        item(format!("job:errors:ratio{{ns=\"{ns}\"}} > 0.1")),
+    ]);
+    let pod = unmeasured(&world, items).await;
+    exporter.set(&format!("load{{ns=\"{ns}\",pod=\"{pod}\"}}"), 5.0);
+    let ratio = format!("job:errors:ratio{{ns=\"{ns}\",pod=\"{pod}\"}}");
+    exporter.set(&ratio, f64::NAN);
+    measured(&world, &exporter, &format!("load{{ns=\"{ns}\"}}")).await;
+    held_because(&world, "NoData", "is NaN or missing for pod").await;
+    held_because(&world, "NoData", "is NaN for pod").await;
+    exporter.set(&format!("limit{{ns=\"{ns}\"}}"), 9.0);
+    exporter.set(&ratio, 0.0);
     world.ends("batman", "DeploymentUpdated").await;
 }
 

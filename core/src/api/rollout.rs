@@ -32,8 +32,8 @@ pub struct RolloutSpec {
     /// How long the canary may take to become available, and the target to roll out. Default 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress_deadline: Option<GoDuration>,
-    /// `true` puts the former template back if the promoted target does not become available in time, unless somebody
-    /// changed the target since. Default false.
+    /// `true` puts the former template back if the promoted target does not become available in time, or a verdict against
+    /// the canary comes before it has rolled out, unless somebody changed the target since. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback_on_failure: Option<bool>,
 }

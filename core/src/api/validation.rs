@@ -228,7 +228,7 @@ pub struct PromQlItem {
     /// With `noResult`: the query that proves that Prometheus knows the canary's pods, without which no result proves
     /// nothing. Every ready pod has to be in its result, with a value above 0; with `allPodsQuery`, a result without
     /// `podNamekey` stands for all pods. Default: any series with a pod's name, unless every scrape of the pod fails, and
-    /// not where the query compares a quotient that is NaN.
+    /// what the query compares: the operands are there, are numbers, and have labels that match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16384))]
     pub evidence_query: Option<String>,
@@ -252,7 +252,8 @@ pub struct PromQlItem {
     /// Good is the value 1, bad is 0, as comparisons with `bool` yield.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boolean: Option<Boolean>,
-    /// An alert-like query: any series is bad, none is good, as long as there is evidence that Prometheus knows the pods.
+    /// An alert-like query: any series is bad, none is good, as long as there is evidence that Prometheus knows the pods and
+    /// has what the query compares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_result: Option<NoResult>,
     /// Bad measurements that are tolerated in the whole run: fewer than are due until the deadline. Default 0.

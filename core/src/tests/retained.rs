@@ -41,7 +41,7 @@ fn a_canary_that_is_retained_is_said_to_be_for_as_long_as_it_is() {
         "#]],
     );
     let kept = "
-        status: {phase: Failed, conditions: {Activated: 'False CanaryRetained: is kept'}}
+        status: {phase: Failed, conditions: {Activated: 'False CanaryRetained: Deployment myapp-kanary-batman is kept and gets no requests, because spec.rollout.onFailure is retain: to remove it, set onFailure to delete, or delete this Kanary'}}
         ";
     check(
         &format!("{kept}\n        spec: {{rollout: {{onFailure: delete}}}}\n        seen: {{canary: {{}}}}"),
@@ -136,5 +136,54 @@ fn a_successful_canary_is_not_retained() {
         expect![[r#"
             delete Deployment myapp-kanary-batman
         "#]],
+    );
+}
+
+#[test]
+fn a_retained_canary_that_keeps_the_label_of_a_service_is_scaled_to_0() {
+    check(
+        "
+        spec: {rollout: {onFailure: retain}}
+        status: {phase: Failed}
+        seen: {canary: {}, pods: [{name: a, labels: {pod-template-hash: abc}}], services: {by-hash: {pod-template-hash: abc}}}
+        ",
+        expect![[r#"
+            scale myapp-kanary-batman to 0
+            Traffic=False LeftByScale: Deployment myapp-kanary-batman was scaled to 0, because its pods could not leave production by their labels: its pods have no label that can be taken off
+            verdicts removed
+            shows Failed 0s/15m0s
+        "#]],
+    );
+}
+
+#[test]
+fn a_service_that_is_meant_for_canaries_is_said_to_send_requests_to_a_retained_one() {
+    let kept = |services: &str, said: &str| {
+        format!(
+            "
+            spec: {{rollout: {{onFailure: retain}}}}
+            status: {{phase: Failed, conditions: {{Activated: 'False CanaryRetained: {said}'}}}}
+            seen: {{canary: {{}}, pods: [{{name: a, labels: {{kanary.k8s-operators.dev/iskanary: 'true'}}}}], services: {{{services}}}}}
+            "
+        )
+    };
+    check(
+        &kept(
+            "canaries: {kanary.k8s-operators.dev/iskanary: 'true'}, others: {kanary.k8s-operators.dev/name: robin}",
+            "gets no requests",
+        ),
+        expect![[r#"
+            Activated=False CanaryRetained: Deployment myapp-kanary-batman is kept and gets the requests of Service canaries, which selects canaries by labels of kanary.k8s-operators.dev, because spec.rollout.onFailure is retain: to remove it, set onFailure to delete, or delete this Kanary
+            verdicts removed
+            shows Failed 0s/15m0s
+        "#]],
+    );
+    check(
+        &kept("", "gets the requests of Service canaries"),
+        expect![[r#"
+        Activated=False CanaryRetained: Deployment myapp-kanary-batman is kept and gets no requests, because spec.rollout.onFailure is retain: to remove it, set onFailure to delete, or delete this Kanary
+        verdicts removed
+        shows Failed 0s/15m0s
+    "#]],
     );
 }

@@ -264,3 +264,48 @@ fn a_target_that_does_not_become_available_says_both() {
         "#]],
     );
 }
+
+#[test]
+fn a_canary_that_leaves_does_not_wait_for_the_ownership_of_fields() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}, verdict: invalid}
+        status: {phase: Succeeded, conditions: {Activated: 'False VerdictTooLate: spec.verdict is invalid', Traffic: 'False VerdictTooLate: left', Reconciling: 'True VerdictTooLate: spec.verdict is invalid'}}
+        seen:
+          canary: {available: +0s}
+          pods: [{name: a, labels: {app: myapp}}]
+          target: {promotedBy: this run, rolledOut: false, holdsFields: true}
+        now: +1m
+        ",
+        expect![[r#"
+            unlabel pod a: app
+            wake at +10m0s
+        "#]],
+    );
+}
+
+#[test]
+fn where_the_updated_target_is_gone_nothing_has_the_template_and_the_run_fails() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}, verdict: invalid}
+        status: {phase: Succeeded, promotedHash: t2}
+        seen: {canary: {available: +0s}, pods: [{name: a, labels: {app: myapp}}], target: null, promotion: t2}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Succeeded → Failed
+            Activated=False RunFailed: the run has ended
+            Traffic=False RunFailed: the run has ended
+            Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
+            Reconciling=False RunFailed: the run has ended
+            Succeeded=False VerdictInvalid: spec.verdict is invalid
+            Failed=True VerdictInvalid: spec.verdict is invalid
+            Stalled=True VerdictInvalid: spec.verdict is invalid
+            verdicts {"present":{"verdict":"invalid"}}
+            completedAt +1m0s
+            failedTemplates ["<hash>"]
+            shows Failed 1m0s/15m0s
+        "#]],
+    );
+}

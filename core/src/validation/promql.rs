@@ -1,14 +1,17 @@
 //! PromQL items: a query, whom it is put to, and what the answer comes to.
 
 mod criterion;
+mod demand;
 mod endpoint;
 mod evidence;
+mod facts;
 mod grade;
 mod hints;
 mod judge;
 mod number;
-mod quotient;
+mod operator;
 mod scan;
+mod syntax;
 mod template;
 
 #[cfg(test)]
@@ -80,7 +83,7 @@ impl PromQl {
             (false, None) => None,
             (false, Some(_)) => return Err("evidenceQuery is for noResult only: remove it".to_owned()),
         };
-        let finds_nan = evidence.as_ref().is_some_and(Evidence::finds_nan);
+        let is_unproven = evidence.as_ref().is_some_and(|evidence| evidence.query().is_none());
         // Who asks may change: Secrets are renewed. A header may name the tenant that is asked about.
         let headers = endpoint.auth.as_ref().and_then(|auth| auth.headers.as_ref());
         let id = hash::of(&json!({
@@ -95,7 +98,7 @@ impl PromQl {
             min_samples: at_least_one("minSamples", item.min_samples, 1)?,
             interval: interval.min(max_interval),
             on_no_data: item.on_no_data.unwrap_or_default(),
-            hints: Hints::of(&scan, &criterion, finds_nan, all_pods),
+            hints: Hints::of(&scan, &criterion, is_unproven, all_pods),
             query,
             evidence,
             pod_key,
@@ -113,13 +116,13 @@ impl PromQl {
     /// The query for evidence with its variables filled in, if the item needs evidence.
     #[must_use]
     pub fn render_evidence(&self, vars: &Vars<'_>) -> Option<String> {
-        self.evidence.as_ref().map(|evidence| evidence.query.render(vars))
+        self.evidence.as_ref()?.query().map(|query| query.render(vars))
     }
 
     /// Whether a query uses `{{ service.name }}`, which a Kanary without `serviceName` can't fill in.
     #[must_use]
     pub fn needs_service(&self) -> bool {
-        let evidence = self.evidence.as_ref().map(|evidence| &evidence.query);
+        let evidence = self.evidence.as_ref().and_then(Evidence::query);
         evidence.into_iter().chain([&self.query]).any(Template::uses_service)
     }
 

@@ -1,47 +1,77 @@
 //! Evidence that Prometheus knows the canary's pods: without it, a result without series proves nothing.
 
 use super::{
-    PromQl,
+    PromQl, demand,
+    facts::Facts,
     judge::{alias, listed, others, sample, unnamed},
     number::short,
-    quotient::Quotient,
+    operator::Op,
     scan::Scan,
+    syntax::{Expr, Kind},
     template::Template,
 };
 use crate::validation::{Answer, Outcome, Sample, Series};
 
 /// The second query of an item for which no result is good.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Evidence {
-    pub(super) query: Template,
+pub(super) enum Evidence {
     /// The user wrote it.
-    is_own: bool,
-    /// The usual query, which also asks whether there is traffic to divide by.
-    wants_traffic: bool,
+    Own(Template),
+    /// Whether Prometheus knows the pods, and the facts that the item's query demands.
+    Usual(Template, Facts),
+    /// The item's query compares in a way that is not understood, so nothing is known to prove that its result means something.
+    Unknown,
 }
 
 impl Evidence {
     /// The user's query, or the one that stands for it.
     pub(super) fn parse(own: Option<&str>, query: &str, scan: &Scan<'_>, pod_key: &str) -> Result<Self, String> {
-        let quotient = Quotient::of(query, scan);
-        let text = own.map_or_else(|| usual(quotient.as_ref(), pod_key), str::to_owned);
-        Ok(Self {
-            query: Template::parse("evidenceQuery", &text)?,
-            is_own: own.is_some(),
-            wants_traffic: own.is_none() && quotient.is_some(),
-        })
+        let expr = Expr::parse(query, &scan.tokens);
+        if expr.as_ref().is_some_and(|expr| !expr.selects()) {
+            return Err(
+                "query selects no series, so with noResult it could never fail: name a metric of the canary".to_owned(),
+            );
+        }
+        if let Some(own) = own {
+            return Self::own(own);
+        }
+        let facts = match &expr {
+            Some(expr) => demand::of(expr),
+            None => (!scan.tokens.iter().any(|token| token.compares() || token.calculates())).then(Facts::default),
+        };
+        let Some(facts) = facts else { return Ok(Self::Unknown) };
+        let query = Template::parse("evidenceQuery", &usual(&facts, pod_key))?;
+        Ok(Self::Usual(query, facts))
     }
 
-    /// Whether a quotient without traffic is no evidence.
-    pub(super) fn finds_nan(&self) -> bool {
-        self.is_own || self.wants_traffic
+    fn own(query: &str) -> Result<Self, String> {
+        let template = Template::parse("evidenceQuery", query)?;
+        let scan = super::scan::scan(query)?;
+        let selects_nothing = |expr: &Expr<'_>| match &expr.kind {
+            Kind::Binary(binary) if binary.op == Op::Or => !binary.left.selects() || !binary.right.selects(),
+            _ => false,
+        };
+        if Expr::parse(query, &scan.tokens).is_some_and(|expr| !expr.selects() || expr.has(&selects_nothing)) {
+            return Err(
+                "evidenceQuery yields a value without any series, so it would prove nothing: name a metric that the canary's \
+                 pods have, and leave `or vector(…)` out"
+                    .to_owned(),
+            );
+        }
+        Ok(Self::Own(template))
+    }
+
+    pub(super) fn query(&self) -> Option<&Template> {
+        match self {
+            Self::Own(query) | Self::Usual(query, _) => Some(query),
+            Self::Unknown => None,
+        }
     }
 }
 
 /// Any series of the pod proves that Prometheus knows it, but for those that Prometheus makes up itself, and unless every
-/// scrape of the pod fails. Where the query compares a quotient, there must be traffic as well: a comparison drops what is
-/// NaN, and where nothing was counted there is no quotient at all. Traffic that names no pod stands for all of them.
-fn usual(quotient: Option<&Quotient<'_>>, pod_key: &str) -> String {
+/// scrape of the pod fails.
+fn usual(facts: &Facts, pod_key: &str) -> String {
     let by = if is_plain(pod_key) {
         pod_key.to_owned()
     } else {
@@ -51,14 +81,7 @@ fn usual(quotient: Option<&Quotient<'_>>, pod_key: &str) -> String {
         "count by ({by}) ({{__name__!~\"up|scrape_.+|ALERTS.*\",{by}=~\"{{{{ pods }}}}\"}}) \
          unless on ({by}) (max by ({by}) (up{{{by}=~\"{{{{ pods }}}}\"}}) == 0)"
     );
-    // What the user wrote is on lines of its own: it may end with a comment.
-    let traffic = match quotient {
-        // Infinity is a number; only NaN is not below it.
-        Some(Quotient::Whole(value)) => format!("(\n{value}\n) <= Inf"),
-        Some(Quotient::Divisor(value)) => format!("(\n{value}\n) > 0"),
-        Some(Quotient::ByNumber) | None => return known,
-    };
-    format!("(({known}) and on ({by}) ({traffic})) or (({known}) and on () (({traffic}) and on ({by}) vector(1)))")
+    facts.query(known, &by)
 }
 
 /// Whether a label can be written without quotes.
@@ -67,19 +90,21 @@ fn is_plain(label: &str) -> bool {
         && label.chars().all(|char| char.is_ascii_alphanumeric() || char == '_')
 }
 
+/// What the user is told of a query that is not understood.
+pub(super) const UNKNOWN: &str = "Kanary cannot tell whether there was anything that the query could have found: write an \
+                                  evidenceQuery that yields a value above 0 where there is, or use valueInRange";
+
 pub(super) fn judge(item: &PromQl, answer: Option<&Answer>, ready_pods: &[&str]) -> Sample {
-    let whose = if item.evidence.as_ref().is_some_and(|evidence| evidence.is_own) {
-        "evidenceQuery"
-    } else {
-        "the query for evidence (write evidenceQuery to ask another)"
+    let proves_nothing = |outcome, why: &str| sample(outcome, format!("no series, which proves nothing: {why}"));
+    let Some(evidence) = item.evidence.as_ref().filter(|evidence| evidence.query().is_some()) else {
+        return proves_nothing(Outcome::NoData, UNKNOWN);
+    };
+    let whose = match evidence {
+        Evidence::Own(_) => "evidenceQuery",
+        _ => "the query for evidence (write evidenceQuery to ask another)",
     };
     let all = match answer {
-        None => {
-            return sample(
-                Outcome::NoData,
-                "no series, and nobody asked whether Prometheus knows the pods",
-            );
-        }
+        None => return proves_nothing(Outcome::NoData, "nobody asked whether Prometheus knows the pods"),
         Some(Answer::Unanswered(why)) => return sample(Outcome::Error, format!("{whose}: {why}")),
         Some(Answer::Rejected(why)) => return sample(Outcome::Invalid, format!("{whose}: {why}")),
         Some(Answer::Scalar(_)) => {
@@ -90,20 +115,19 @@ pub(super) fn judge(item: &PromQl, answer: Option<&Answer>, ready_pods: &[&str])
         }
         Some(Answer::Vector(all)) => all,
     };
-    let stands_for_all = item.all_pods
-        && item.evidence.as_ref().is_some_and(|evidence| evidence.is_own)
-        && !all.iter().any(|series| series.labels.contains_key(&item.pod_key));
-    let found = if stands_for_all {
-        for_all(all)
-    } else {
-        per_pod(item, all, ready_pods)
+    let found = match evidence {
+        Evidence::Usual(_, facts) => known(item, all, ready_pods)
+            .and_then(|()| facts.judge(all, &item.pod_key, ready_pods, !item.all_pods))
+            .map(|()| "Prometheus knows every ready pod"),
+        _ if item.all_pods && !all.iter().any(|series| series.labels.contains_key(&item.pod_key)) => {
+            for_all(all).map(|()| "evidenceQuery yields only values above 0")
+        }
+        _ => per_pod(item, all, ready_pods, "evidenceQuery yields")
+            .map(|()| "evidenceQuery yields a value above 0 for every ready pod"),
     };
     match found {
-        Ok(()) => sample(
-            Outcome::Pass,
-            "no series, which is good, and Prometheus knows every ready pod",
-        ),
-        Err((outcome, why)) => sample(outcome, format!("no series, which proves nothing: {why}")),
+        Ok(why) => sample(Outcome::Pass, format!("no series, which is good, and {why}")),
+        Err((outcome, why)) => proves_nothing(outcome, &why),
     }
 }
 
@@ -112,25 +136,37 @@ type Doubt = (Outcome, String);
 /// A value that is no evidence, and why: a count of 0 says that there is nothing.
 fn doubt(value: f64, of: &str) -> Result<(), Doubt> {
     if value.is_nan() {
-        let why = format!("the value is NaN for {of}, as a quotient is without traffic");
+        let why = format!("the value of the evidence is NaN for {of}, as a quotient is without traffic");
         return Err((Outcome::NoData, why));
     }
     if value > 0.0 && value.is_finite() {
         return Ok(());
     }
-    Err((Outcome::NoData, format!("the evidence for {of} is {}", short(value))))
+    Err((
+        Outcome::NoData,
+        format!(
+            "the value of the evidence for {of} is {}, and has to be above 0",
+            short(value)
+        ),
+    ))
 }
 
 /// A result that stands for all pods, as the item's own does.
 fn for_all(all: &[Series]) -> Result<(), Doubt> {
     if all.is_empty() {
-        return Err((Outcome::NoData, "evidenceQuery yields no series either".to_owned()));
+        let why = "evidenceQuery yields no series either: see that Prometheus has what it selects".to_owned();
+        return Err((Outcome::NoData, why));
     }
     all.iter().try_for_each(|series| doubt(series.value, "all pods"))
 }
 
+/// Prometheus has a series of each ready pod.
+fn known(item: &PromQl, all: &[Series], ready_pods: &[&str]) -> Result<(), Doubt> {
+    per_pod(item, &Facts::pods(all), ready_pods, "Prometheus has")
+}
+
 /// Every ready pod is there with a number.
-fn per_pod(item: &PromQl, all: &[Series], ready_pods: &[&str]) -> Result<(), Doubt> {
+fn per_pod(item: &PromQl, all: &[Series], ready_pods: &[&str], has: &str) -> Result<(), Doubt> {
     let key = &item.pod_key;
     let mut missing = ready_pods.to_vec();
     let mut stray = None;
@@ -154,17 +190,19 @@ fn per_pod(item: &PromQl, all: &[Series], ready_pods: &[&str]) -> Result<(), Dou
         Some(series) if named > 0 => Err((Outcome::Error, others(item, series, ready_pods))),
         _ if named == 0 && !all.is_empty() => Err((Outcome::Error, unnamed(item, all, ready_pods, named))),
         _ => {
-            let wants_traffic = item.evidence.as_ref().is_some_and(|evidence| evidence.wants_traffic);
-            let traffic = if wants_traffic {
-                ", or the query divides by 0 or by nothing, as it does without traffic"
-            } else {
-                ""
+            let remedy = match &item.evidence {
+                Some(Evidence::Own(_)) => ": see that every ready pod is in its result",
+                _ if item.all_pods => {
+                    ", which is asked for because the query alone does not show that it is about the canary: set podNamekey \
+                     to the label that names pods, or write an evidenceQuery"
+                }
+                _ => {
+                    ": set podNamekey to the label that names pods, see that Prometheus scrapes the pods, or write an \
+                     evidenceQuery"
+                }
             };
-            let pods = listed(&missing);
-            Err((
-                Outcome::NoData,
-                format!("Prometheus has no series of {pods} by the label `{key}`{traffic}"),
-            ))
+            let why = format!("{has} no series of {} by the label `{key}`{remedy}", listed(&missing));
+            Err((Outcome::NoData, why))
         }
     }
 }

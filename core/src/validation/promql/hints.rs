@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     criterion::Criterion,
-    quotient::may_be_nan,
+    evidence::UNKNOWN,
     scan::{Scan, Token},
 };
 use crate::api::GoDuration;
@@ -23,22 +23,22 @@ const BOOL: &str = "`bool` turns NaN into 0 (with `!=` into 1), so a quotient wi
                     comparison to valueInRange, or add `and <what is divided by> > 0`";
 const NOT_THE_CANARY: &str = "allPodsQuery judges all of the result, and the query names nothing of the canary, so it may be \
                               about other pods as well: select the canary's series, as in pod=~\"{{ pods }}\"";
-const DROPPED: &str = "a quotient without traffic is NaN, which a comparison drops, so it looks like a good result: write an \
-                       evidenceQuery that yields the traffic";
-
 impl Hints {
-    /// `all_pods`: the whole result is judged, whichever pods it is about.
-    pub(super) fn of(scan: &Scan<'_>, criterion: &Criterion, finds_nan: bool, all_pods: bool) -> Self {
+    /// `is_unproven`: no evidence would make a pass of no result. `all_pods`: the whole result is judged, whichever pods it is
+    /// about.
+    pub(super) fn of(scan: &Scan<'_>, criterion: &Criterion, is_unproven: bool, all_pods: bool) -> Self {
         let tokens = &scan.tokens;
         let compares_to_bool = tokens
             .windows(2)
             .any(|pair| matches!(pair, [op, word] if op.compares() && word.is("bool")));
-        let may_be_nan = may_be_nan(tokens);
-        let drops = criterion.is_about_presence() && may_be_nan && !finds_nan && tokens.iter().any(Token::compares);
         let found = [
             (FILLED, is_filled(tokens)),
-            (BOOL, compares_to_bool && may_be_nan),
-            (DROPPED, drops),
+            // The evidence of noResult finds NaN out.
+            (
+                BOOL,
+                compares_to_bool && may_be_nan(tokens) && !criterion.is_about_presence(),
+            ),
+            (UNKNOWN, is_unproven),
             (NOT_THE_CANARY, all_pods && !names_the_canary(tokens)),
         ];
         Self {
@@ -77,6 +77,12 @@ impl Hints {
         }
         told
     }
+}
+
+/// Whether an expression yields NaN where nothing happened.
+fn may_be_nan(tokens: &[Token<'_>]) -> bool {
+    let divides = |token: &Token<'_>| token.text == "/" || token.is("histogram_quantile");
+    tokens.iter().any(divides)
 }
 
 /// Whether a query may select the canary's series: by a variable, or by a name that people give to a canary.
@@ -206,8 +212,13 @@ mod tests {
     fn nan_that_becomes_a_number_or_nothing_is_warned_about() {
         assert!(ranged("x / y < bool 0.1")[0].contains("`bool` turns NaN into 0"));
         assert!(ranged("histogram_quantile(0.9, x) != bool 3")[0].contains("`bool` turns NaN into 0"));
-        assert!(told("x / y > 3 and z", &Criterion::NoResult)[0].contains("a comparison drops"));
-        assert!(told("x > 3", &Criterion::NoResult).is_empty());
+        assert!(told("x / y < bool 0.1", &Criterion::NoResult).is_empty());
+    }
+
+    #[test]
+    fn a_query_of_which_nothing_proves_that_its_result_means_something_is_warned_about() {
+        let hints = Hints::of(&scan("x / y").unwrap(), &Criterion::NoResult, true, false);
+        assert!(hints.told(Duration::ZERO, Duration::ZERO)[0].contains("write an evidenceQuery"));
     }
 
     #[test]

@@ -216,15 +216,13 @@ pub(super) fn unnamed(item: &PromQl, all: &[Series], ready_pods: &[&str], named:
     let key = &item.pod_key;
     let number = if named == 0 { "no series" } else { "not every series" };
     let mut nameless = all.iter().filter(|series| !series.labels.contains_key(key));
-    match nameless.find_map(|series| alias(series, key, ready_pods)) {
-        Some((label, pod)) => format!(
+    if let Some((label, pod)) = nameless.find_map(|series| alias(series, key, ready_pods)) {
+        return format!(
             "{number} has the label `{key}`, and the label `{label}` names the canary pod {pod}: set podNamekey to {label}"
-        ),
-        None => format!(
-            "{number} has the label `{key}`: keep it in the query, set podNamekey to the label that names the pod, or set \
-             allPodsQuery"
-        ),
+        );
     }
+    let or = if item.all_pods { "" } else { ", or set allPodsQuery" };
+    format!("{number} has the label `{key}`: keep it in the query, set podNamekey to the label that names the pod{or}")
 }
 
 /// `pod a`, `pods a, b and 3 more`.

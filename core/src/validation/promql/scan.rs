@@ -57,6 +57,12 @@ impl Token<'_> {
     pub(super) fn compares(&self) -> bool {
         matches!(self.text, "==" | "!=" | ">" | "<" | ">=" | "<=")
     }
+
+    /// Whether it makes one value of two.
+    pub(super) fn calculates(&self) -> bool {
+        let set = ["and", "or", "unless", "atan2"].iter().any(|word| self.is(word));
+        set || matches!(self.text, "+" | "-" | "*" | "/" | "%" | "^")
+    }
 }
 
 /// A query, read.
@@ -204,7 +210,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Names and numbers: `job:x_total`, `5m`, `0.5`.
-fn is_word(char: char) -> bool {
+pub(super) fn is_word(char: char) -> bool {
     char.is_alphanumeric() || matches!(char, '_' | '.')
 }
 

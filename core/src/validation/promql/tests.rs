@@ -1,6 +1,9 @@
+mod absence;
 mod grading;
 mod judging;
 mod proof;
+mod syntax;
+mod undefined;
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -81,7 +81,10 @@ fn no_result_passes_only_with_evidence_of_every_ready_pod() {
     let nothing = own.judge(&vector(&[]), None, &PODS);
     assert_eq!(
         shown(&nothing),
-        (NoData, "no series, and nobody asked whether Prometheus knows the pods")
+        (
+            NoData,
+            "no series, which proves nothing: nobody asked whether Prometheus knows the pods"
+        )
     );
     with_evidence(
         &own,
@@ -89,37 +92,39 @@ fn no_result_passes_only_with_evidence_of_every_ready_pod() {
             (
                 &vector(&["pod=can-1 7", "pod=can-2 1", "pod=stable-1 NaN", "job=a 1"]),
                 Pass,
-                "no series, which is good, and Prometheus knows every ready pod",
+                "no series, which is good, and evidenceQuery yields a value above 0 for every ready pod",
             ),
             (
                 &vector(&[]),
                 NoData,
-                "no series, which proves nothing: Prometheus has no series of pods can-1, can-2 by the label `pod`",
+                "no series, which proves nothing: evidenceQuery yields no series of pods can-1, can-2 by the label `pod`: see \
+                 that every ready pod is in its result",
             ),
             (
                 &vector(&["pod=can-1 7", "pod=stable-1 7"]),
                 NoData,
-                "no series, which proves nothing: Prometheus has no series of pod can-2 by the label `pod`",
+                "no series, which proves nothing: evidenceQuery yields no series of pod can-2 by the label `pod`: see that \
+                 every ready pod is in its result",
             ),
             (
                 &vector(&["pod=can-1 7", "pod=can-2 NaN"]),
                 NoData,
-                "no series, which proves nothing: the value is NaN for pod can-2, as a quotient is without traffic",
+                "no series, which proves nothing: the value of the evidence is NaN for pod can-2, as a quotient is without traffic",
             ),
             (
                 &vector(&["pod=can-1 7", "pod=can-2 7", " NaN"]),
                 NoData,
-                "no series, which proves nothing: the value is NaN for all pods, as a quotient is without traffic",
+                "no series, which proves nothing: the value of the evidence is NaN for all pods, as a quotient is without traffic",
             ),
             (
                 &vector(&["pod=can-1 7", "pod=can-2 0"]),
                 NoData,
-                "no series, which proves nothing: the evidence for pod can-2 is 0",
+                "no series, which proves nothing: the value of the evidence for pod can-2 is 0, and has to be above 0",
             ),
             (
                 &vector(&["pod=can-1 7", "pod=can-2 +Inf"]),
                 NoData,
-                "no series, which proves nothing: the evidence for pod can-2 is +Inf",
+                "no series, which proves nothing: the value of the evidence for pod can-2 is +Inf, and has to be above 0",
             ),
             (
                 &vector(&["pod=ksm,exported_pod=can-1 7"]),
@@ -170,26 +175,29 @@ fn no_result_passes_only_with_evidence_of_every_ready_pod() {
 #[test]
 fn evidence_for_a_query_for_all_pods_may_stand_for_all_pods() {
     let own = item("noResult: {}\nallPodsQuery: true\nevidenceQuery: sum(up)");
-    let good = "no series, which is good, and Prometheus knows every ready pod";
+    let good = "no series, which is good, and evidenceQuery yields only values above 0";
+    let good_for_each = "no series, which is good, and evidenceQuery yields a value above 0 for every ready pod";
     with_evidence(
         &own,
         &[
             (&vector(&[" 7"]), Pass, good),
-            (&vector(&["pod=can-1 7", "pod=can-2 1"]), Pass, good),
+            (&vector(&["pod=can-1 7", "pod=can-2 1"]), Pass, good_for_each),
             (
                 &vector(&["pod=can-1 7"]),
                 NoData,
-                "no series, which proves nothing: Prometheus has no series of pod can-2 by the label `pod`",
+                "no series, which proves nothing: evidenceQuery yields no series of pod can-2 by the label `pod`: see that \
+                 every ready pod is in its result",
             ),
             (
                 &vector(&[" 0"]),
                 NoData,
-                "no series, which proves nothing: the evidence for all pods is 0",
+                "no series, which proves nothing: the value of the evidence for all pods is 0, and has to be above 0",
             ),
             (
                 &vector(&[]),
                 NoData,
-                "no series, which proves nothing: evidenceQuery yields no series either",
+                "no series, which proves nothing: evidenceQuery yields no series either: see that Prometheus has what it \
+                 selects",
             ),
         ],
     );
@@ -197,10 +205,11 @@ fn evidence_for_a_query_for_all_pods_may_stand_for_all_pods() {
     with_evidence(
         &item("noResult: {}\nallPodsQuery: true"),
         &[(
-            &vector(&[" 7"]),
-            Error,
-            "no series, which proves nothing: no series has the label `pod`: keep it in the query, set podNamekey to the \
-             label that names the pod, or set allPodsQuery",
+            &vector(&["pod=can-1 7"]),
+            NoData,
+            "no series, which proves nothing: Prometheus has no series of pod can-2 by the label `pod`, which is asked for \
+             because the query alone does not show that it is about the canary: set podNamekey to the label that names pods, \
+             or write an evidenceQuery",
         )],
     );
 }
@@ -221,7 +230,7 @@ fn evidence(query: &str, more: &str) -> String {
 #[test]
 fn the_usual_evidence_is_any_series_of_a_pod_unless_every_scrape_of_it_fails() {
     assert_eq!(
-        evidence("ALERTS > 0", ""),
+        evidence("ALERTS", ""),
         "count by (pod) ({__name__!~\"up|scrape_.+|ALERTS.*\",pod=~\"(?:can-1|can\\\\.2)\"}) unless on (pod) (max by (pod) \
          (up{pod=~\"(?:can-1|can\\\\.2)\"}) == 0)"
     );
@@ -245,37 +254,102 @@ fn the_usual_evidence_is_any_series_of_a_pod_unless_every_scrape_of_it_fails() {
 }
 
 #[test]
-fn the_usual_evidence_for_a_compared_quotient_asks_for_its_traffic() {
+fn the_usual_evidence_for_a_comparison_asks_about_its_operands_as_well() {
     let known = evidence("x", "");
-    let of_traffic = |traffic: &str| {
-        format!("(({known}) and on (pod) ({traffic})) or (({known}) and on () (({traffic}) and on (pod) vector(1)))")
+    let with = |facts: &[&str]| {
+        let facts = facts.iter().enumerate().map(|(index, fact)| {
+            format!("label_replace(count by (pod) ({fact}), \"kanary_fact\", \"{index}\", \"\", \"\")")
+        });
+        let facts: Vec<_> = facts.collect();
+        format!(
+            "({known}) or (({}) and on (pod) (({known}) or vector(1)))",
+            facts.join(" or ")
+        )
     };
     let filled = "rate(b{p=~\"(?:can-1|can\\\\.2)\"}[1m])";
-    for (query, expected) in [
+    for (query, facts) in [
         (
-            "rate(a[1m]) / rate(b{p=~\"{{ pods }}\"}[1m]) > 0.1",
-            of_traffic(&format!("(\n{filled} \n) > 0")),
+            "rate(a[1m]) / on (pod) group_left rate(b{p=~\"{{ pods }}\"}[1m]) > 0.1 # x",
+            vec![
+                format!("(\nrate(a[1m]) / on (pod) group_left {filled}\n) <= Inf"),
+                format!("(\n{filled}\n) > 0"),
+                format!("(\nrate(a[1m])\n) unless on (pod) (\n{filled}\n)"),
+                "(\na\n)".to_owned(),
+                "(\nrate(a[1m])\n)".to_owned(),
+            ],
         ),
         (
-            "rate(b{p=~\"{{ pods }}\"}[1m]) / c < 0.1",
-            of_traffic(&format!("(\n{filled} / c \n) <= Inf")),
+            "a > scalar(b)",
+            vec![
+                "vector(\nscalar(b)\n) <= Inf".to_owned(),
+                "(\na\n)".to_owned(),
+                "(\na\n) <= Inf".to_owned(),
+            ],
         ),
-        ("rate(b[1m]) / 60 > 5", known.clone()),
-        ("rate(b[1m]) > 5", known.clone()),
+        ("a > 5", vec!["(\na\n)".to_owned(), "(\na\n) <= Inf".to_owned()]),
     ] {
-        assert_eq!(evidence(query, ""), expected, "{query}");
+        let facts: Vec<_> = facts.iter().map(String::as_str).collect();
+        assert_eq!(evidence(query, ""), with(&facts), "{query}");
     }
+    assert!(evidence("a > 5", ", podNamekey: k8s.pod.name").contains(") and on (\"k8s.pod.name\") ("));
 }
 
 #[test]
-fn a_pod_without_traffic_is_named_where_a_quotient_is_compared() {
-    with_evidence(
-        &parse("{prometheusService: p, query: 'a{} / b > 0.1', noResult: {}}").unwrap(),
-        &[(
-            &vector(&["pod=can-1 3"]),
+fn a_query_that_is_not_understood_is_held_unless_the_user_tells_what_proves_it() {
+    let item = |more: &str| {
+        parse(&format!(
+            "{{prometheusService: p, query: 'a / fill(0) b > 1', noResult: {{}}{more}}}"
+        ))
+    };
+    let unknown = item("").unwrap();
+    let vars = Vars {
+        deployment: "",
+        canary: "",
+        service: "",
+        namespace: "",
+        kanary: "",
+        pods: &PODS,
+    };
+    assert_eq!(unknown.render_evidence(&vars), None);
+    let sample = unknown.judge(&vector(&[]), None, &PODS);
+    assert_eq!(
+        shown(&sample),
+        (
             NoData,
-            "no series, which proves nothing: Prometheus has no series of pod can-2 by the label `pod`, or the query \
-             divides by 0 or by nothing, as it does without traffic",
-        )],
+            "no series, which proves nothing: Kanary cannot tell whether there was anything that the query could have found: \
+             write an evidenceQuery that yields a value above 0 where there is, or use valueInRange"
+        )
     );
+    let hints = unknown.hints(std::time::Duration::from_secs(1));
+    assert!(
+        hints.iter().any(|hint| hint.contains("write an evidenceQuery")),
+        "{hints:?}"
+    );
+    let own = item(", evidenceQuery: b").unwrap();
+    let known = vector(&["pod=can-1 1", "pod=can-2 1"]);
+    assert_eq!(own.judge(&vector(&[]), Some(&known), &PODS).outcome, Pass);
+    assert!(own.hints(std::time::Duration::from_secs(1)).is_empty());
+    // Without an operator there is nothing that could hide anything.
+    assert!(!evidence("new_syntax a", "").is_empty());
+}
+
+#[test]
+fn a_query_that_selects_nothing_is_refused() {
+    let filled = parse("{prometheusService: p, query: up, noResult: {}, evidenceQuery: 'sum(up or vector(1))'}");
+    assert!(filled.unwrap_err().contains("leave `or vector(…)` out"));
+    for query in ["vector(1) > 2", "1 > bool 2", "time() > 5", "sum by (pod) (vector(1))"] {
+        let error = parse(&format!("{{prometheusService: p, query: '{query}', noResult: {{}}}}")).unwrap_err();
+        assert!(
+            error.contains("query selects no series, so with noResult it could never fail"),
+            "{error}"
+        );
+        let error = parse(&format!(
+            "{{prometheusService: p, query: up, noResult: {{}}, evidenceQuery: '{query}'}}"
+        ));
+        assert!(
+            error
+                .unwrap_err()
+                .contains("evidenceQuery yields a value without any series")
+        );
+    }
 }

@@ -1,0 +1,385 @@
+//! What has to be there for a query without result to mean something: the operands of what it compares and divides.
+
+use super::{
+    facts::{Check, Facts, Number, Pair, Seen},
+    operator::Op,
+    syntax::{Binary, Expr, Kind, Side},
+};
+
+/// Whether an operand that is missing is as good as 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Absence {
+    /// `a` of `a > 5`: a counter with labels appears with its first count.
+    Good,
+    /// Only that of `a` in `a / b > 5`, where `b` shows that something was counted.
+    GoodBesideTraffic,
+    Bad,
+}
+
+/// Functions that yield NaN where nothing happened.
+const UNDEFINED: [&str; 5] = [
+    "histogram_quantile",
+    "histogram_avg",
+    "histogram_fraction",
+    "histogram_stddev",
+    "histogram_stdvar",
+];
+
+/// Calls that yield more where there is more, of the same pod.
+const PLAIN: [&str; 13] = [
+    "abs",
+    "avg",
+    "ceil",
+    "clamp",
+    "clamp_max",
+    "clamp_min",
+    "count",
+    "floor",
+    "max",
+    "min",
+    "round",
+    "sort",
+    "sum",
+];
+
+/// What a query demands. Nothing if it is too involved.
+pub(super) fn of(query: &Expr<'_>) -> Option<Facts> {
+    let mut facts = Facts::default();
+    condition(&mut facts, query, Absence::Good);
+    facts.are_few().then_some(facts)
+}
+
+/// Whether there is more in an expression than series, numbers that they are scaled by, and functions of them.
+fn is_involved(expr: &Expr<'_>) -> bool {
+    expr.has(&|part| match &part.kind {
+        Kind::Call(name, _) => UNDEFINED.contains(name) || *name == "scalar" && part.selects(),
+        Kind::Binary(binary) => {
+            let scales = binary.left.is_constant() || binary.right.is_constant();
+            binary.op.compares() || binary.op.is_set() || !scales
+        }
+        _ => false,
+    })
+}
+
+/// A condition, for which no result is good.
+fn condition(facts: &mut Facts, expr: &Expr<'_>, absence: Absence) {
+    match &expr.bare().kind {
+        Kind::Binary(binary) if binary.op == Op::Or => {
+            condition(facts, &binary.left, absence);
+            condition(facts, &binary.right, absence);
+        }
+        Kind::Binary(binary) if binary.op == Op::And => {
+            condition(facts, &binary.left, absence);
+            // What the other condition depends on must not be missing.
+            condition(facts, &binary.right, Absence::GoodBesideTraffic.max(absence));
+        }
+        Kind::Binary(binary) if binary.op == Op::Unless => condition(facts, &binary.left, absence),
+        Kind::Binary(binary) if binary.op.compares() => compare(facts, binary, absence),
+        _ if is_involved(expr) => value(facts, expr, absence),
+        // That it is there, or not, is all that it says.
+        _ => {}
+    }
+}
+
+impl Absence {
+    fn max(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Bad, _) | (_, Self::Bad) => Self::Bad,
+            (Self::Good, Self::Good) => Self::Good,
+            _ => Self::GoodBesideTraffic,
+        }
+    }
+
+    fn good_if(self, still: bool) -> Self {
+        if still { self } else { Self::Bad }
+    }
+}
+
+fn compare(facts: &mut Facts, binary: &Binary<'_>, absence: Absence) {
+    let (left, right, op) = if binary.left.is_scalar() && !binary.right.is_scalar() {
+        (&binary.right, &binary.left, binary.op.flipped())
+    } else {
+        (&binary.left, &binary.right, binary.op)
+    };
+    if left.is_constant() {
+        return;
+    }
+    if !right.is_constant() {
+        return compare_vectors(facts, binary, (left, right, op), absence);
+    }
+    if let Kind::Binary(inner) = &left.bare().kind
+        && inner.op.compares()
+    {
+        // `a > bool 5 == 1` and `a > 5 < 9` find what `a > 5` finds.
+        let finds_the_same = !inner.is_bool || selects_one(op, right.number());
+        return compare(facts, inner, absence.good_if(finds_the_same));
+    }
+    let is_plain = matches!(op, Op::Equal | Op::NotEqual) && !is_involved(left);
+    value(facts, left, absence.good_if(op.wants_more() || is_plain));
+    // What two operands make is looked at where they are.
+    if !matches!(&left.bare().kind, Kind::Binary(inner) if makes_one_of_two(inner)) {
+        facts.number(left);
+    }
+}
+
+/// Whether it calculates with two operands, neither of which is a number that is written.
+fn makes_one_of_two(binary: &Binary<'_>) -> bool {
+    let is_calculation = !binary.op.compares() && !binary.op.is_set();
+    is_calculation && !binary.left.is_constant() && !binary.right.is_constant()
+}
+
+/// Whether a comparison selects 1 and not 0.
+fn selects_one(op: Op, number: Option<f64>) -> bool {
+    let is = |wanted: f64| number.is_some_and(|number| (number - wanted).abs() < f64::EPSILON);
+    match op {
+        Op::Equal => is(1.0),
+        Op::NotEqual => is(0.0),
+        Op::Greater => number.is_some_and(|number| (0.0..1.0).contains(&number)),
+        Op::GreaterOrEqual => number.is_some_and(|number| number > 0.0 && number <= 1.0),
+        _ => false,
+    }
+}
+
+fn is_scaled(expr: &Expr<'_>) -> bool {
+    matches!(&expr.bare().kind, Kind::Binary(binary) if matches!(binary.op, Op::Times | Op::Over))
+}
+
+/// The operand of which 0 means that nothing happened, without what keeps a division by it from being one by 0.
+fn traffic<'a, 'b>(expr: &'a Expr<'b>) -> &'a Expr<'b> {
+    match &expr.bare().kind {
+        Kind::Call("clamp_min" | "clamp", parts) => parts.first().map_or(expr, traffic),
+        Kind::Binary(binary) => match binary.op {
+            Op::Or if !binary.right.selects() => traffic(&binary.left),
+            Op::Plus if binary.right.is_constant() => traffic(&binary.left),
+            Op::Plus if binary.left.is_constant() => traffic(&binary.right),
+            _ => expr,
+        },
+        _ => expr,
+    }
+}
+
+/// What `b > 0` and `b != 0` select from: what is left out was there.
+fn unfiltered<'a, 'b>(expr: &'a Expr<'b>) -> &'a Expr<'b> {
+    match &expr.bare().kind {
+        Kind::Binary(binary) if binary.op.compares() && !binary.is_bool && binary.right.is_constant() => {
+            unfiltered(&binary.left)
+        }
+        _ => expr,
+    }
+}
+
+/// Whether an expression is more where there is more, as far as its operators tell.
+fn rises(expr: &Expr<'_>) -> bool {
+    !expr.has(&|part| match &part.kind {
+        Kind::Minus(_) => true,
+        Kind::Binary(binary) => match binary.op {
+            Op::Minus | Op::Odd | Op::Power => true,
+            Op::Over => binary.left.is_constant(),
+            _ => false,
+        },
+        _ => false,
+    })
+}
+
+/// Whether 0 means that nothing happened.
+fn is_traffic(expr: &Expr<'_>) -> bool {
+    let counts = |part: &Expr<'_>| matches!(part.kind, Kind::Call("rate" | "irate" | "increase", _));
+    is_scaled(expr) || expr.has(&counts)
+}
+
+/// `a > 0.1 * b` and `a > on () group_left limit`.
+fn compare_vectors(facts: &mut Facts, binary: &Binary<'_>, sides: (&Expr<'_>, &Expr<'_>, Op), absence: Absence) {
+    let (left, right, op) = sides;
+    let (scaled_left, scaled_right) = (is_scaled(left), is_scaled(right));
+    let is_count = op.wants_more() && (scaled_right || !scaled_left);
+    let is_flipped = op.wants_less() && scaled_left && !scaled_right;
+    let (value_side, other) = if is_flipped { (right, left) } else { (left, right) };
+    let absence = absence.good_if((is_count || is_flipped) && rises(value_side));
+    let pair = pair(facts, binary, value_side, other, absence);
+    facts.demand(Check::Pair(pair));
+    facts.number(value_side);
+    for (side, absence) in [(value_side, absence), (other, Absence::Bad)] {
+        if is_involved(side) {
+            value(facts, side, absence);
+        }
+    }
+}
+
+/// The facts about two operands, of which `other` has to be there.
+fn pair(facts: &mut Facts, binary: &Binary<'_>, value: &Expr<'_>, other: &Expr<'_>, absence: Absence) -> Pair {
+    let is_matched = !value.is_scalar() && !other.is_scalar();
+    // The side of which one series has many partners may have others that are of no use.
+    let one = binary.group.map(|many| match many {
+        Side::Left => &binary.right,
+        Side::Right => &binary.left,
+    });
+    let is_one = |side: &Expr<'_>| one.is_some_and(|one| std::ptr::eq(one, side));
+    let is_sum = !binary.op.compares() && binary.op != Op::Over;
+    let above_zero = is_traffic(other) && binary.op.compares() || binary.op == Op::Over && absence != Absence::Bad;
+    let shown = if above_zero { traffic(other) } else { other };
+    let other_fact = if above_zero {
+        facts.above_zero(shown)
+    } else {
+        facts.finite(shown)
+    };
+    let mut lone = |side: &Expr<'_>, partner: &Expr<'_>, above_zero: bool| {
+        (is_matched && !is_one(side)).then(|| facts.lone(side, binary.matching, unfiltered(partner), above_zero))
+    };
+    let lone_value = lone(value, other, false);
+    let lone_other = (absence == Absence::Bad).then(|| lone(other, value, !is_sum)).flatten();
+    if absence != Absence::Bad {
+        facts.seen(value);
+    }
+    Pair {
+        value: facts.any(value),
+        value_text: value.bare().text.to_owned(),
+        other: other_fact,
+        other_text: shown.bare().text.to_owned(),
+        is_zero_nothing: above_zero,
+        lone_value,
+        lone_other,
+        may_be_missing: absence != Absence::Bad,
+        result: None,
+    }
+}
+
+/// A value that is compared.
+fn value(facts: &mut Facts, expr: &Expr<'_>, absence: Absence) {
+    let bare = expr.bare();
+    match &bare.kind {
+        Kind::Select => facts.present_unless(absence == Absence::Good, bare),
+        Kind::Range(inner) if is_involved(inner) => value(facts, inner, absence),
+        Kind::Number(_) | Kind::Text | Kind::Range(_) => {}
+        Kind::Minus(inner) => value(facts, inner, Absence::Bad),
+        Kind::Paren(inner) => value(facts, inner, absence),
+        Kind::Call(name, parts) => call(facts, bare, (name, parts), absence),
+        Kind::Binary(binary) if binary.op.compares() => compare(facts, binary, absence),
+        Kind::Binary(binary) if binary.op.is_set() => set(facts, bare, binary, absence),
+        Kind::Binary(binary) => arithmetic(facts, bare, binary, absence),
+    }
+}
+
+fn call(facts: &mut Facts, expr: &Expr<'_>, (name, parts): (&str, &[Expr<'_>]), absence: Absence) {
+    if !expr.selects() {
+        return;
+    }
+    let is_undefined = UNDEFINED.contains(&name) || name == "scalar";
+    let is_plain = PLAIN.contains(&name);
+    let mut involved = parts.iter().filter(|part| is_involved(part)).peekable();
+    let may_miss = !is_undefined
+        && match (involved.peek().is_some(), absence) {
+            (true, Absence::Good | Absence::GoodBesideTraffic) => is_plain || name == "vector",
+            (false, Absence::Good) => true,
+            _ => false,
+        };
+    if may_miss && involved.peek().is_none() {
+        facts.seen(expr);
+    }
+    facts.present_unless(may_miss, expr);
+    for part in involved {
+        value(facts, part, absence.good_if(is_plain && !is_undefined));
+    }
+}
+
+/// `a / b or vector(0)` and `(a / b and c)`, of which the values are compared.
+fn set(facts: &mut Facts, expr: &Expr<'_>, binary: &Binary<'_>, absence: Absence) {
+    let (left, right) = (&binary.left, &binary.right);
+    match binary.op {
+        Op::Or if !right.selects() => return value(facts, left, absence),
+        Op::Or => {
+            for side in [left, right] {
+                if is_involved(side) {
+                    value(facts, side, absence);
+                }
+            }
+        }
+        _ => {
+            if is_involved(left) {
+                value(facts, left, absence);
+            }
+            if binary.op == Op::And {
+                condition(facts, right, Absence::GoodBesideTraffic);
+            }
+        }
+    }
+    let may_miss = absence == Absence::Good || absence == Absence::GoodBesideTraffic && is_involved(expr);
+    facts.present_unless(may_miss, expr);
+}
+
+fn arithmetic(facts: &mut Facts, expr: &Expr<'_>, binary: &Binary<'_>, absence: Absence) {
+    let (left, right, op) = (&binary.left, &binary.right, binary.op);
+    if expr.is_constant() {
+        return;
+    }
+    if right.is_constant() {
+        let stays = match op {
+            Op::Plus | Op::Minus => true,
+            Op::Times | Op::Over => rises(right),
+            _ => false,
+        };
+        return value(facts, left, absence.good_if(stays));
+    }
+    if left.is_constant() {
+        let stays = op == Op::Plus || op == Op::Times && rises(left);
+        facts.present_unless(stays, expr);
+        return value(facts, right, absence.good_if(stays));
+    }
+    let is_quotient = op == Op::Over && !is_involved(left) && rises(left);
+    let absence = absence.good_if(is_quotient);
+    let pair = Pair {
+        result: Some(facts.finite(expr)),
+        ..pair(facts, binary, left, right, absence)
+    };
+    facts.demand(Check::Pair(pair));
+    for side in [left, right] {
+        if is_involved(side) {
+            value(facts, side, Absence::Bad);
+        }
+    }
+}
+
+/// Whether a call yields something for all that it is called with.
+fn keeps_all(name: &str) -> bool {
+    let is_range = name.ends_with("_over_time") && name != "absent_over_time";
+    is_range || PLAIN.contains(&name) || ["rate", "irate", "increase", "delta", "idelta", "deriv"].contains(&name)
+}
+
+impl Facts {
+    /// Where Prometheus has what it looks back over, it yields something: a range without two samples yields nothing.
+    fn seen(&mut self, expr: &Expr<'_>) {
+        if expr.has(&|part| matches!(&part.kind, Kind::Call(name, _) if !keeps_all(name))) || is_involved(expr) {
+            return;
+        }
+        for select in expr.ranges() {
+            let check = Seen {
+                any: self.any(select),
+                value: self.any(expr),
+                text: expr.bare().text.to_owned(),
+                of: select.text.to_owned(),
+            };
+            self.demand(Check::Seen(check));
+        }
+    }
+
+    /// Where it has a value, one is a number.
+    fn number(&mut self, expr: &Expr<'_>) {
+        let check = Number {
+            any: Some(self.any(expr)),
+            finite: self.finite(expr),
+            text: expr.bare().text.to_owned(),
+        };
+        self.demand(Check::Number(check));
+    }
+
+    /// It has a value that is a number.
+    fn present_unless(&mut self, may_be_missing: bool, expr: &Expr<'_>) {
+        if !may_be_missing {
+            let check = Number {
+                any: None,
+                finite: self.finite(expr),
+                text: expr.bare().text.to_owned(),
+            };
+            self.demand(Check::Number(check));
+        }
+    }
+}

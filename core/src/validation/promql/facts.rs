@@ -1,0 +1,289 @@
+//! Facts that a query for evidence asks for beside the pods, and what they have to come to.
+
+use std::fmt::Write as _;
+
+use super::{judge::listed, syntax::Expr};
+use crate::validation::{Outcome, Series};
+
+/// The label that tells which fact a series is about.
+const LABEL: &str = "kanary_fact";
+/// Facts that one query asks for at most.
+const MOST: usize = 40;
+/// How much of an expression a message shows, in characters.
+const SHOWN: usize = 80;
+
+/// What is asked, and what it has to come to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Facts {
+    /// Queries whose results are counted by pod.
+    queries: Vec<String>,
+    checks: Vec<Check>,
+}
+
+/// A demand. Numbers are those of facts.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Check {
+    Number(Number),
+    Pair(Pair),
+    Seen(Seen),
+}
+
+/// A value that has to be there where what it is made of is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Seen {
+    pub(super) any: usize,
+    pub(super) value: usize,
+    pub(super) text: String,
+    pub(super) of: String,
+}
+
+/// A value that has to be a number.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Number {
+    /// Series whatever their value. Nothing: there has to be one.
+    pub(super) any: Option<usize>,
+    /// Series that are numbers.
+    pub(super) finite: usize,
+    pub(super) text: String,
+}
+
+/// Two operands.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Pair {
+    pub(super) value: usize,
+    pub(super) value_text: String,
+    /// The value may be missing where the other is not.
+    pub(super) may_be_missing: bool,
+    /// The other operand, usable.
+    pub(super) other: usize,
+    pub(super) other_text: String,
+    pub(super) is_zero_nothing: bool,
+    /// Series of one operand without a partner in the other.
+    pub(super) lone_value: Option<usize>,
+    pub(super) lone_other: Option<usize>,
+    /// Numbers that they make, where it is asked for.
+    pub(super) result: Option<usize>,
+}
+
+/// What an answer comes to, and why: what is said before the pods, and after them.
+type Doubt = (Outcome, String, String);
+
+/// An operand as a vector, on lines of its own: it may end with a comment.
+fn vector(expr: &Expr<'_>) -> String {
+    let call = if expr.is_scalar() { "vector" } else { "" };
+    format!("{call}(\n{}\n)", expr.text)
+}
+
+impl Facts {
+    pub(super) fn are_few(&self) -> bool {
+        self.queries.len() <= MOST
+    }
+
+    pub(super) fn demand(&mut self, check: Check) {
+        if !self.checks.contains(&check) {
+            self.checks.push(check);
+        }
+    }
+
+    fn fact(&mut self, query: String) -> usize {
+        let known = self.queries.iter().position(|known| *known == query);
+        known.unwrap_or_else(|| {
+            self.queries.push(query);
+            self.queries.len() - 1
+        })
+    }
+
+    /// Any series.
+    pub(super) fn any(&mut self, expr: &Expr<'_>) -> usize {
+        self.fact(vector(expr))
+    }
+
+    /// Series that are numbers. Infinity is one; only NaN is not below it.
+    pub(super) fn finite(&mut self, expr: &Expr<'_>) -> usize {
+        self.fact(format!("{} <= Inf", vector(expr)))
+    }
+
+    pub(super) fn above_zero(&mut self, expr: &Expr<'_>) -> usize {
+        self.fact(format!("{} > 0", vector(expr)))
+    }
+
+    /// Series without a partner, matched as the query does it.
+    pub(super) fn lone(&mut self, expr: &Expr<'_>, matching: &str, partner: &Expr<'_>, above_zero: bool) -> usize {
+        let above_zero = if above_zero { " > 0" } else { "" };
+        self.fact(format!(
+            "{}{above_zero} unless {matching} {}",
+            vector(expr),
+            vector(partner)
+        ))
+    }
+
+    /// The query for them, beside that for the pods, which are counted `by` a label.
+    pub(super) fn query(&self, known: String, by: &str) -> String {
+        let mut facts = String::new();
+        for (index, query) in self.queries.iter().enumerate() {
+            let or = if index == 0 { "" } else { " or " };
+            let count = format!("count by ({by}) ({query})");
+            let _infallible = write!(facts, "{or}label_replace({count}, {LABEL:?}, \"{index}\", \"\", \"\")");
+        }
+        if facts.is_empty() {
+            return known;
+        }
+        // Those of other pods would only make the answer longer.
+        format!("({known}) or (({facts}) and on ({by}) (({known}) or vector(1)))")
+    }
+
+    /// The series of an answer that are about the pods, without the facts.
+    pub(super) fn pods(all: &[Series]) -> Vec<Series> {
+        all.iter()
+            .filter(|series| !series.labels.contains_key(LABEL))
+            .cloned()
+            .collect()
+    }
+
+    /// Whether the facts are as they have to be, for each pod. Facts without the label of the pod stand for all of them.
+    pub(super) fn judge(
+        &self,
+        all: &[Series],
+        key: &str,
+        ready_pods: &[&str],
+        names_pods: bool,
+    ) -> Result<(), (Outcome, String)> {
+        let mut doubts: Vec<(Doubt, Vec<&str>)> = Vec::new();
+        for pod in ready_pods {
+            let found = Found { all, key, pod };
+            let Err(doubt) = self.checks.iter().try_for_each(|check| found.check(check)) else {
+                continue;
+            };
+            match doubts.iter_mut().find(|(known, _)| *known == doubt) {
+                Some((_, pods)) => pods.push(pod),
+                None => doubts.push((doubt, vec![pod])),
+            }
+        }
+        // What has to be mended first.
+        let graver = |(doubt, _): &&(Doubt, Vec<&str>)| doubt.0 == Outcome::Error;
+        let Some(((outcome, what, remedy), pods)) = doubts.iter().find(graver).or(doubts.first()) else {
+            return Ok(());
+        };
+        let place = if names_pods {
+            format!(" for {}", listed(pods))
+        } else {
+            String::new()
+        };
+        Err((*outcome, format!("{what}{place}, {remedy}")))
+    }
+}
+
+/// The facts about a pod.
+struct Found<'a> {
+    all: &'a [Series],
+    key: &'a str,
+    pod: &'a str,
+}
+
+impl Found<'_> {
+    fn has(&self, fact: usize, pod: Option<&str>) -> bool {
+        let fact = fact.to_string();
+        self.all.iter().any(|series| {
+            let is_it = series.labels.get(LABEL).is_some_and(|label| *label == fact);
+            is_it && series.labels.get(self.key).map(String::as_str) == pod && series.value > 0.0
+        })
+    }
+
+    fn own(&self, fact: usize) -> bool {
+        self.has(fact, Some(self.pod))
+    }
+
+    fn any(&self, fact: usize) -> bool {
+        self.own(fact) || self.has(fact, None)
+    }
+
+    fn check(&self, check: &Check) -> Result<(), Doubt> {
+        match check {
+            Check::Number(check) => self.number(check),
+            Check::Pair(check) => self.pair(check),
+            Check::Seen(seen) if self.any(seen.any) && !self.any(seen.value) => Err((
+                Outcome::NoData,
+                format!("{} is missing", shown(&seen.text)),
+                format!(
+                    "and Prometheus has {}: a range has to hold samples (two for a rate), so write one of twice the scrape \
+                     interval or more",
+                    shown(&seen.of)
+                ),
+            )),
+            Check::Seen(_) => Ok(()),
+        }
+    }
+
+    fn number(&self, check: &Number) -> Result<(), Doubt> {
+        let text = shown(&check.text);
+        match check.any {
+            None if !self.any(check.finite) => Err(nothing(&format!("{text} is missing or NaN"))),
+            Some(any) => {
+                // A number for all pods does not stand for a pod that has NaN.
+                let is_nan =
+                    self.own(any) && !self.own(check.finite) || self.has(any, None) && !self.has(check.finite, None);
+                if is_nan {
+                    return Err(nothing(&format!("{text} is NaN")));
+                }
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn pair(&self, pair: &Pair) -> Result<(), Doubt> {
+        let (value, other) = (shown(&pair.value_text), shown(&pair.other_text));
+        let is = |fact: Option<usize>| fact.is_some_and(|fact| self.any(fact));
+        let has_value = self.any(pair.value);
+        if !self.any(pair.other) {
+            let zero = if pair.is_zero_nothing {
+                "0, NaN or missing"
+            } else {
+                "NaN or missing"
+            };
+            return Err(nothing(&format!("{other} is {zero}")));
+        }
+        if is(pair.lone_value) {
+            return Err(mismatch(&value, &other));
+        }
+        if !has_value && !pair.may_be_missing {
+            return Err(nothing(&format!("{value} is missing")));
+        }
+        if has_value && pair.result.is_some() && !is(pair.result) {
+            return Err(nothing(&format!("what {value} and {other} make is NaN or missing")));
+        }
+        if is(pair.lone_other) {
+            return Err(mismatch(&other, &value));
+        }
+        Ok(())
+    }
+}
+
+fn nothing(what: &str) -> Doubt {
+    (
+        Outcome::NoData,
+        what.to_owned(),
+        "as it is without traffic or with a wrong name: see that Prometheus has it, or write an evidenceQuery"
+            .to_owned(),
+    )
+}
+
+fn mismatch(lone: &str, partner: &str) -> Doubt {
+    (
+        Outcome::Error,
+        format!("the labels of {lone} do not match those of {partner}"),
+        "so the query leaves series out: aggregate both sides to the same labels, as in sum by (pod) (…), or match them by \
+         on (pod) or ignoring (…) group_left"
+            .to_owned(),
+    )
+}
+
+/// An expression on one line, in backticks.
+fn shown(text: &str) -> String {
+    let line: Vec<_> = text.split_whitespace().collect();
+    let line = line.join(" ");
+    match line.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("`{}…`", line.get(..end).unwrap_or_default()),
+        None => format!("`{line}`"),
+    }
+}

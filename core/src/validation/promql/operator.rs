@@ -1,0 +1,89 @@
+//! Operators between two operands.
+
+use super::scan::Token;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Op {
+    Or,
+    And,
+    Unless,
+    Equal,
+    NotEqual,
+    Greater,
+    Less,
+    GreaterOrEqual,
+    LessOrEqual,
+    Plus,
+    Minus,
+    Times,
+    Over,
+    /// `%` and `atan2`.
+    Odd,
+    Power,
+}
+
+impl Op {
+    pub(super) fn of(token: &Token<'_>) -> Option<Self> {
+        Some(match token.text.to_ascii_lowercase().as_str() {
+            "or" => Self::Or,
+            "and" => Self::And,
+            "unless" => Self::Unless,
+            "==" => Self::Equal,
+            "!=" => Self::NotEqual,
+            ">" => Self::Greater,
+            "<" => Self::Less,
+            ">=" => Self::GreaterOrEqual,
+            "<=" => Self::LessOrEqual,
+            "+" => Self::Plus,
+            "-" => Self::Minus,
+            "*" => Self::Times,
+            "/" => Self::Over,
+            "%" | "atan2" => Self::Odd,
+            "^" => Self::Power,
+            _ => return None,
+        })
+    }
+
+    /// How tightly it binds.
+    pub(super) fn precedence(self) -> usize {
+        match self {
+            Self::Or => 1,
+            Self::And | Self::Unless => 2,
+            _ if self.compares() => 3,
+            Self::Plus | Self::Minus => 4,
+            Self::Power => 6,
+            _ => 5,
+        }
+    }
+
+    /// Whether it compares numbers.
+    pub(super) fn compares(self) -> bool {
+        matches!(self, Self::Equal | Self::NotEqual) || self.wants_less() || self.wants_more()
+    }
+
+    /// `>` or `>=`.
+    pub(super) fn wants_more(self) -> bool {
+        matches!(self, Self::Greater | Self::GreaterOrEqual)
+    }
+
+    /// `<` or `<=`.
+    pub(super) fn wants_less(self) -> bool {
+        matches!(self, Self::Less | Self::LessOrEqual)
+    }
+
+    /// Whether it is about which series there are.
+    pub(super) fn is_set(self) -> bool {
+        matches!(self, Self::Or | Self::And | Self::Unless)
+    }
+
+    /// The operator with its sides changed: `2 < x` is `x > 2`.
+    pub(super) fn flipped(self) -> Self {
+        match self {
+            Self::Greater => Self::Less,
+            Self::Less => Self::Greater,
+            Self::GreaterOrEqual => Self::LessOrEqual,
+            Self::LessOrEqual => Self::GreaterOrEqual,
+            same => same,
+        }
+    }
+}
