@@ -250,9 +250,9 @@ impl Parts {
         let watch = Box::new(move |shard| of_shard.of_shard(layout, shard));
         let (queue, cache, woken) = (self.queue.clone(), self.context.cache.clone(), labels.clone());
         let opened = Box::new(move |shard| {
-            cache.each_kanary(|canary| {
-                if layout.shard_of(canary.slot) == shard {
-                    queue.push(canary.key.clone());
+            cache.each_kanary(|kanary| {
+                if layout.shard_of(kanary.slot) == shard {
+                    queue.push(kanary.key.clone());
                 }
             });
             woken.wake();

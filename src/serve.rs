@@ -156,8 +156,8 @@ async fn metrics(extract::State(pages): extract::State<Pages>) -> Response {
         Phase::DeploymentUpdated,
     ];
     let mut counts = phases.map(|phase| (phase, 0_i64));
-    state.context.cache.each_kanary(|canary| {
-        let phase = Phase::of(&canary.status);
+    state.context.cache.each_kanary(|kanary| {
+        let phase = Phase::of(&kanary.status);
         counts
             .iter_mut()
             .filter(|(of, _)| *of == phase)

@@ -28,7 +28,7 @@ fn is_leftover(step: &Step<'_>, canary: &Deployment) -> bool {
 
 /// Whether an object that is not ours is owned by a Kanary of our kind and name: one that was deleted.
 fn belonged_to_namesake(step: &Step<'_>, owner_name: Option<&String>) -> bool {
-    let key = &step.canary.key;
+    let key = &step.kanary.key;
     owner_name.is_some_and(|owner| *owner == format!("{}/{}", key.kind, key.name))
 }
 
@@ -88,7 +88,7 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
 fn target_changed(step: &Step<'_>, target: &Deployment) -> Option<Activation> {
     let of_canary = step.seen.canary.as_ref().filter(|canary| is_of_run(step, canary));
     let started_with = step
-        .canary
+        .kanary
         .status
         .target_hash
         .as_ref()
@@ -181,7 +181,7 @@ fn name_taken(kind: &str, name: &str, named: [&Option<String>; 3]) -> Problem {
 
 /// The objects that are not there yet, the Service first, so that it is there when the first pod is ready.
 fn missing(step: &Step<'_>, target: &Deployment) -> Vec<Action> {
-    let (canary, spec, seen) = (step.canary, step.spec, step.seen);
+    let (canary, spec, seen) = (step.kanary, step.spec, step.seen);
     let mut actions = Vec::new();
     if let (Some(name), None, Some(production)) = (&spec.kanary_service, &seen.kanary_service, &seen.service) {
         actions.push(Action::Create {

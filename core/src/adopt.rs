@@ -12,7 +12,7 @@ use crate::api::names;
 /// Adds to a decision that has nothing else to do what makes the Kanary own such pods. Nothing waits for it.
 pub(super) fn add(step: &Step<'_>, decision: Decision) -> Decision {
     let is_idle = decision.actions.is_empty() && decision.status.is_none() && decision.needs.is_none();
-    if !is_idle || step.canary.deleting || step.refused().is_some() {
+    if !is_idle || step.kanary.deleting || step.refused().is_some() {
         return decision;
     }
     let pods = step.seen.pods.iter().chain(&step.seen.other_pods);
@@ -37,11 +37,11 @@ pub(super) fn add(step: &Step<'_>, decision: Decision) -> Decision {
 
 /// Nobody controls the pod, and its labels say that it is this Kanary's.
 fn is_orphan(step: &Step<'_>, pod: &Pod) -> bool {
-    let key = &step.canary.key;
+    let key = &step.kanary.key;
     let labelled = |name: &str, value: &str| pod.labels.get(name).is_some_and(|label| label == value);
     pod.released
         && !pod.terminating
-        && !pod.kanaries.contains(&step.canary.uid)
+        && !pod.kanaries.contains(&step.kanary.uid)
         && labelled(names::IS_KANARY, "true")
         && labelled(names::KANARY_NAME, &key.name)
         && labelled(names::KANARY_KIND, key.kind.as_str())
@@ -49,7 +49,7 @@ fn is_orphan(step: &Step<'_>, pod: &Pod) -> bool {
 
 /// What is said of a run whose pods were released while they are judged: nobody measures them, and they stay in production.
 pub(super) fn warning(step: &Step<'_>) -> Option<String> {
-    let run = step.canary.run(step.spec);
+    let run = step.kanary.run(step.spec);
     let is_lost = |pod: &&Pod| pod.released && !pod.terminating && pod.labels.get(names::RUN) == Some(&run);
     let mut lost = step.seen.other_pods.iter().filter(is_lost).map(|pod| &pod.name);
     let first = lost.next()?;

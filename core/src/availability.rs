@@ -81,7 +81,7 @@ pub(super) fn fix(step: &Step<'_>, draft: &mut Draft) -> Option<Window> {
 /// Whether the canary gets the requests again that the spec asks for: what was measured without them proves nothing, so a whole
 /// period counts from now.
 fn is_traffic_back(step: &Step<'_>) -> bool {
-    traffic_lost_since(&step.canary.status).is_some() && services::lost_since(step).is_none()
+    traffic_lost_since(&step.kanary.status).is_some() && services::lost_since(step).is_none()
 }
 
 /// The times of a canary that is available since then.
@@ -140,7 +140,7 @@ fn later(former: Window, next: Window) -> Window {
 
 /// How much of an outage is in the pause that ends with this decision, and so in what the pause moved the times by.
 fn in_pause(step: &Step<'_>, outage: Outage, until: Timestamp) -> SignedDuration {
-    let Some(paused_at) = step.canary.status.paused_at else {
+    let Some(paused_at) = step.kanary.status.paused_at else {
         return SignedDuration::ZERO;
     };
     let both = until.min(step.now).duration_since(outage.from.max(paused_at));
@@ -165,7 +165,7 @@ pub(super) fn reached(step: &Step<'_>, window: Window) -> Window {
     let stopped = if is_available {
         lost
     } else {
-        let same = canary(step).filter(|canary| !is_replaced(&step.canary.status, canary));
+        let same = canary(step).filter(|canary| !is_replaced(&step.kanary.status, canary));
         same.and_then(|canary| canary.unavailable_since)
             .map(|down| lost.map_or(down, |lost| lost.min(down)))
     };
@@ -177,7 +177,7 @@ pub(super) fn reached(step: &Step<'_>, window: Window) -> Window {
         }
     };
     // Pods that are left of one that is gone are still looked at.
-    let is_gone = canary(step).is_none() && Phase::of(&step.canary.status) == Phase::Running;
+    let is_gone = canary(step).is_none() && Phase::of(&step.kanary.status) == Phase::Running;
     Window {
         start: if is_gone { window.start } else { reached(window.start) },
         deadline: reached(window.deadline),

@@ -62,7 +62,7 @@ pub(super) fn without_target(step: &Step<'_>) -> Activation {
             actions: vec![Action::Create {
                 object: ObjectKind::Deployment,
                 name: step.spec.target.clone(),
-                manifest: traffic::target_deployment(step.canary, step.spec),
+                manifest: traffic::target_deployment(step.kanary, step.spec),
             }],
             ..bootstrap
         },
@@ -77,7 +77,7 @@ pub(super) fn without_target(step: &Step<'_>) -> Activation {
 fn not_created(step: &Step<'_>) -> Option<Activation> {
     let name = &step.spec.target;
     let of_run = step.seen.canary.as_ref().filter(|canary| is_of_run(step, canary));
-    let started = step.canary.status.target_hash.is_some() || of_run.is_some();
+    let started = step.kanary.status.target_hash.is_some() || of_run.is_some();
     let problem = |message: String| Some(Activation::problem("TargetNotFound", message));
     if started {
         let alone = services::serves_alone(step);
@@ -122,7 +122,7 @@ fn told_from(since: Timestamp) -> Option<Timestamp> {
 /// What is done about a target that this run created; `None` if it did not create this one. Somebody else's template makes it
 /// an ordinary target, and the run begins anew against it.
 pub(super) fn of_created(step: &Step<'_>, target: &Deployment) -> Option<Activation> {
-    let marked = target.created_by.as_ref() == Some(&step.canary.marker(step.spec));
+    let marked = target.created_by.as_ref() == Some(&step.kanary.marker(step.spec));
     if let Promotion::Done { template_hash, .. } = &step.seen.promotion {
         let same = *template_hash == target.template_hash;
         return Some(if same {
@@ -131,7 +131,7 @@ pub(super) fn of_created(step: &Step<'_>, target: &Deployment) -> Option<Activat
             begin_anew(step)
         });
     }
-    let said = find(&step.canary.status, RUNNING).is_some_and(|c| c.reason == TARGET_CREATED);
+    let said = find(&step.kanary.status, RUNNING).is_some_and(|c| c.reason == TARGET_CREATED);
     if !marked && !said {
         return None;
     }
@@ -151,7 +151,7 @@ pub(super) fn of_created(step: &Step<'_>, target: &Deployment) -> Option<Activat
 }
 
 fn begin_anew(step: &Step<'_>) -> Activation {
-    if step.canary.status.run == Some(i64::MAX) {
+    if step.kanary.status.run == Some(i64::MAX) {
         return Activation::failed(TARGET_CHANGED, target_changed_message(&step.spec.target));
     }
     Activation {
@@ -197,7 +197,7 @@ pub(super) fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>
         .get_or_insert_with(|| target.template_hash.clone());
     let name = &step.spec.target;
     // Running is always written before Succeeded.
-    if !target.rolled_out || Phase::of(&step.canary.status) == Phase::Scheduled {
+    if !target.rolled_out || Phase::of(&step.kanary.status) == Phase::Scheduled {
         let why = format!("Deployment {name} did not exist and was created; waits for it to be available");
         draft.set(
             SCHEDULED,
@@ -225,12 +225,12 @@ pub(super) fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>
 
 /// The target is missing. The status tells if it stays missing for a while, or if there is something else to tell.
 fn awaited(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decision {
-    let stored = &step.canary.status;
+    let stored = &step.kanary.status;
     let news = problem.is_some() || is_true(stored, ERRORED) || stored.paused_at.is_some();
     let waits = missing(step).filter(|(_, until)| step.now < *until);
     let told = waits.is_some_and(|(since, _)| told_from(since).is_some_and(|told| told <= step.now));
     if !news && !told {
-        return if words::are_to_be_recorded(step.canary) {
+        return if words::are_to_be_recorded(step.kanary) {
             step.write(draft)
         } else {
             Decision::default()

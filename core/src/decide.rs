@@ -6,7 +6,7 @@ use super::{
     adopt,
     decision::Decision,
     deletion,
-    kanary::Canary,
+    kanary::ParsedKanary,
     leave,
     observation::Observation,
     promotion, rollout, run,
@@ -22,28 +22,28 @@ use crate::api::KanaryStatus;
 /// Guarantees: the same input gives the same output, and no input panics; the target is touched only when the status
 /// that was read already says `Succeeded`; deciding again on what a decision brought about comes to rest.
 #[must_use]
-pub fn decide(canary: &Canary, seen: &Observation, now: Timestamp) -> Decision {
-    let stale = words::stale(canary);
+pub fn decide(kanary: &ParsedKanary, seen: &Observation, now: Timestamp) -> Decision {
+    let stale = words::stale(kanary);
     let counted;
     let spec = if stale.are_none() {
-        &canary.spec
+        &kanary.spec
     } else {
-        counted = canary.spec.without(&stale);
+        counted = kanary.spec.without(&stale);
         &counted
     };
     let step = Step {
-        canary,
+        kanary,
         spec,
         seen,
         now,
     };
-    if canary.deleting {
+    if kanary.deleting {
         return deletion::decide(&step);
     }
-    if spec.is_sound() && is_another_run(canary, spec) {
+    if spec.is_sound() && is_another_run(kanary, spec) {
         return step.begin();
     }
-    let phase = Phase::of(&canary.status);
+    let phase = Phase::of(&kanary.status);
     if phase != Phase::Failed
         && let Some(decision) = leave::left_before(&step)
     {
@@ -60,13 +60,13 @@ pub fn decide(canary: &Canary, seen: &Observation, now: Timestamp) -> Decision {
 
 /// A status that was never written has no run yet: the first one simply starts. A verdict that does not say about which
 /// template it is, is none.
-fn is_another_run(canary: &Canary, spec: &Spec) -> bool {
-    let status = &canary.status;
+fn is_another_run(kanary: &ParsedKanary, spec: &Spec) -> bool {
+    let status = &kanary.status;
     match &status.current_hash {
         Some(hash) => {
             *hash != spec.template_hash
                 || status.retry.unwrap_or_default() != spec.retry
-                || has_another_traffic(canary, spec)
+                || has_another_traffic(kanary, spec)
         }
         None => Phase::of(status) != Phase::Scheduled,
     }
@@ -74,8 +74,8 @@ fn is_another_run(canary: &Canary, spec: &Spec) -> bool {
 
 /// Whether a canary that is being judged has another traffic than the spec asks for now. What was judged is what is promoted, so
 /// it is judged anew. A verdict that was given already stands for what was judged, and without a canary there is no traffic.
-fn has_another_traffic(canary: &Canary, spec: &Spec) -> bool {
-    let status = &canary.status;
+fn has_another_traffic(kanary: &ParsedKanary, spec: &Spec) -> bool {
+    let status = &kanary.status;
     let has_canary = find(status, RUNNING).is_none_or(|running| running.reason != TARGET_CREATED);
     let former = status.current_traffic.as_ref();
     Phase::of(status) <= Phase::Running && has_canary && former.is_some_and(|former| *former != spec.traffic_key)
@@ -84,15 +84,15 @@ fn has_another_traffic(canary: &Canary, spec: &Spec) -> bool {
 /// The status of a Kanary whose `status.epoch` nobody can have owned: only that is said, and nothing else done. `None` if it is
 /// said already.
 #[must_use]
-pub fn disown(canary: &Canary, now: Timestamp) -> Option<KanaryStatus> {
-    let epoch = canary.status.epoch.unwrap_or_default();
+pub fn disown(kanary: &ParsedKanary, now: Timestamp) -> Option<KanaryStatus> {
+    let epoch = kanary.status.epoch.unwrap_or_default();
     let why = format!(
         "status.epoch is {epoch}, which no replica of the controller can have written, and the API server does not let it go \
          down: the Kanary is left alone; delete it and create it again"
     );
-    let mut draft = Draft::of(canary, now);
+    let mut draft = Draft::of(kanary, now);
     draft.set(ERRORED, true, "EpochForged", &why);
     draft.set(STALLED, true, "EpochForged", &why);
     draft.clear(RECONCILING, "EpochForged", &why);
-    draft.finish(canary, &canary.spec)
+    draft.finish(kanary, &kanary.spec)
 }

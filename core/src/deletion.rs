@@ -13,7 +13,7 @@ const ORPHAN: &str = "orphan";
 
 /// Takes everything away; nothing is created or promoted any more.
 pub(super) fn decide(step: &Step<'_>) -> Decision {
-    let finalizers = &step.canary.finalizers;
+    let finalizers = &step.kanary.finalizers;
     if finalizers.is_empty() || finalizers.iter().any(|finalizer| finalizer == ORPHAN) {
         return Decision::default();
     }

@@ -36,7 +36,7 @@ pub(super) fn fail(step: &Step<'_>, mut draft: Draft, reason: &str, message: &st
     draft.clear(ERRORED, reason, "the run has ended");
     draft.set(FAILED, true, reason, message);
     draft.set(STALLED, true, reason, message);
-    let template = step.canary.template_of_run(step.spec).to_owned();
+    let template = step.kanary.template_of_run(step.spec).to_owned();
     if BLAMELESS.contains(&reason) {
         if !template.is_empty() {
             draft.status.current_hash.get_or_insert(template);

@@ -97,7 +97,7 @@ pub(super) fn report(step: &Step<'_>, draft: &mut Draft) -> Report {
     let Some(since) = patience::unavailable_since(step) else {
         return Report::default();
     };
-    let stored = find(&step.canary.status, STALLED).filter(|told| told.status == "True" && is_cause(&told.reason));
+    let stored = find(&step.kanary.status, STALLED).filter(|told| told.status == "True" && is_cause(&told.reason));
     let patience = SHORT.min(step.spec.progress_deadline / 2);
     let due = since.checked_add(patience).unwrap_or(since);
     let cause = cause(step);

@@ -114,12 +114,12 @@ pub(super) fn hold(
     problem: Option<&Problem>,
 ) -> Decision {
     // The counts of a canary that was replaced are not those of its successor.
-    let replaced = draft.status.canary_uid != step.canary.status.canary_uid;
+    let replaced = draft.status.canary_uid != step.kanary.status.canary_uid;
     if replaced {
         draft.status.items.clear();
     }
     // Traffic that was lost is back once the canary can get it: the whole period that then counts begins when it is available.
-    if is_available(step) || traffic_lost_since(&step.canary.status).is_none() {
+    if is_available(step) || traffic_lost_since(&step.kanary.status).is_none() {
         services::show_again(step, &mut draft);
     }
     let settled = judgement.settle(&draft.status.items);
@@ -147,7 +147,7 @@ pub(super) fn hold(
         }
     }
     // Items are written with other news, and on their own only when something happened that must outlive a restart.
-    if settled.is_news || replaced || told(&draft.status) != told(&step.canary.status) {
+    if settled.is_news || replaced || told(&draft.status) != told(&step.kanary.status) {
         draft.status.items = settled.items;
     }
     Decision {

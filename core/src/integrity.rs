@@ -36,7 +36,7 @@ pub(super) fn origin(step: &Step<'_>, canary: &Deployment) -> Origin {
         let is_same = created.template_hash == canary.template_hash;
         return if is_same { Origin::Kept } else { Origin::Changed };
     }
-    let status = &step.canary.status;
+    let status = &step.kanary.status;
     let stored = status.canary_hash.as_ref();
     let stored = stored.filter(|_| status.canary_uid.as_ref() == Some(&canary.uid));
     match (canary.versions, stored) {
@@ -52,7 +52,7 @@ pub(super) fn origin(step: &Step<'_>, canary: &Deployment) -> Origin {
 pub(super) fn changed(step: &Step<'_>) -> Option<(&'static str, String)> {
     let canary = canary(step)?;
     let name = &step.spec.canary;
-    if step.canary.is_disowned(canary, step.seen.created.as_ref()) {
+    if step.kanary.is_disowned(canary, step.seen.created.as_ref()) {
         let message = format!(
             "the ownerReference by which this Kanary controls Deployment {name} was removed, so the canary would outlive this \
              Kanary: leave the canary alone, and set spec.retry to another number to run the template again"
@@ -75,20 +75,20 @@ pub(super) fn changed(step: &Step<'_>) -> Option<(&'static str, String)> {
 /// Whether this Kanary owns an object that has this owner.
 #[must_use]
 pub(super) fn is_ours(step: &Step<'_>, owner: Option<&String>) -> bool {
-    owner == Some(&step.canary.uid)
+    owner == Some(&step.kanary.uid)
 }
 
 /// Whether a Deployment with the canary's name is this Kanary's, also after somebody removed its ownerReference.
 #[must_use]
 pub(super) fn is_own_canary(step: &Step<'_>, canary: &Deployment) -> bool {
-    step.canary.owns(canary, step.seen.created.as_ref())
+    step.kanary.owns(canary, step.seen.created.as_ref())
 }
 
 /// Whether a Deployment with the canary's name is this run's canary. Its traffic tells as well, because a run has no status
 /// at first: an edit then changes what is asked for, and not the run.
 #[must_use]
 pub(super) fn is_of_run(step: &Step<'_>, canary: &Deployment) -> bool {
-    step.canary.has(step.spec, canary, step.seen.created.as_ref())
+    step.kanary.has(step.spec, canary, step.seen.created.as_ref())
 }
 
 /// Whether a canary is of a run that is not known here yet: another controller is ahead, and knows what to do with it.
@@ -96,7 +96,7 @@ pub(super) fn is_of_run(step: &Step<'_>, canary: &Deployment) -> bool {
 pub(super) fn is_of_later_run(step: &Step<'_>, canary: &Deployment) -> bool {
     let run = canary.labels.get(names::RUN).and_then(|run| run.rsplit('-').next());
     let run = run.and_then(|number| number.parse().ok());
-    run.is_some_and(|run: i64| run > step.canary.status.run.unwrap_or(1))
+    run.is_some_and(|run: i64| run > step.kanary.status.run.unwrap_or(1))
 }
 
 /// What a user reads when somebody else changed the target.

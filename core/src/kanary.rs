@@ -14,7 +14,7 @@ use crate::api::{Kanary, KanaryKind, KanaryStatus, Slot, names};
 
 /// A Kanary as it was read: who it is, what it says, and what was written about it.
 #[derive(Clone, Debug)]
-pub struct Canary {
+pub struct ParsedKanary {
     /// Which one.
     pub key: Key,
     /// `metadata.uid`.
@@ -35,8 +35,8 @@ pub struct Canary {
     pub spec: Spec,
 }
 
-impl Canary {
-    /// Reads a Kanary of `kind`. Never fails on what the user wrote: that is in [`Canary::spec`].
+impl ParsedKanary {
+    /// Reads a Kanary of `kind`. Never fails on what the user wrote: that is in [`ParsedKanary::spec`].
     ///
     /// # Errors
     ///

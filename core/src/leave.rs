@@ -88,13 +88,13 @@ pub(super) fn all(step: &Step<'_>, draft: &Draft, retain: bool) -> ControlFlow<D
 /// and could not leave before this run began; and pods that their ReplicaSet released and that are not this run's, which would
 /// stay when their canary goes and are judged by nobody.
 pub(super) fn left_before(step: &Step<'_>) -> Option<Decision> {
-    let present_run = step.canary.run(step.spec);
+    let present_run = step.kanary.run(step.spec);
     // `status.failedTemplates` does not have the template of a canary that was changed: it did not fail.
     let changed = present(step).filter(|canary| canary.versions == Versions::Several);
     let changed = changed.and_then(|canary| canary.labels.get(RUN));
     let failed = |run: &String| {
         let (template, _) = run.rsplit_once('-').unwrap_or((run, ""));
-        let failed = &step.canary.status.failed_templates;
+        let failed = &step.kanary.status.failed_templates;
         let is_bad = changed == Some(run) || failed.iter().any(|hash| hash == template);
         *run != present_run && is_bad
     };
@@ -216,7 +216,7 @@ fn is_pod_of_later_run(step: &Step<'_>, pod: &Pod) -> bool {
         .labels
         .get(RUN)
         .and_then(|run| run.rsplit('-').next()?.parse::<i64>().ok());
-    number.is_some_and(|number| number > step.canary.status.run.unwrap_or(1))
+    number.is_some_and(|number| number > step.kanary.status.run.unwrap_or(1))
 }
 
 /// What is to be done about a canary that leaves.

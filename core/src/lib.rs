@@ -55,5 +55,5 @@ pub mod words;
 
 pub use counted::counted;
 pub use decide::decide;
-pub use kanary::Canary;
+pub use kanary::ParsedKanary;
 pub use key::Key;

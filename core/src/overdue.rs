@@ -30,7 +30,7 @@ pub(super) fn unconfirmed(need: Need) -> Activation {
 
 pub(super) fn unavailable(step: &Step<'_>) -> String {
     let (name, patience) = (&step.spec.canary, GoDuration(step.spec.progress_deadline));
-    let (status, why) = (&step.canary.status, health::why(step));
+    let (status, why) = (&step.kanary.status, health::why(step));
     let is_first = status.available_at.is_none() || canary(step).is_none_or(|canary| is_replaced(status, canary));
     match status.unavailable_for {
         _ if is_first => format!("Deployment {name} did not become available within {patience}: {why}"),

@@ -26,7 +26,7 @@ pub(super) fn unavailable_since(step: &Step<'_>) -> Option<Timestamp> {
     if canary.available_since.is_some() {
         return None;
     }
-    let since = match (canary.unavailable_since, step.canary.status.available_at) {
+    let since = match (canary.unavailable_since, step.kanary.status.available_at) {
         (Some(since), _) => since,
         // It was available, and nobody says that it is not.
         (None, Some(at)) if canary.created <= at => return None,
@@ -46,7 +46,7 @@ pub(super) fn until(step: &Step<'_>) -> Option<Timestamp> {
 /// autoscaler scales up for days does not.
 fn limit(step: &Step<'_>, since: Timestamp) -> Duration {
     let whole = step.spec.progress_deadline;
-    let status = &step.canary.status;
+    let status = &step.kanary.status;
     let (Some(at), Some(down)) = (status.available_at, status.unavailable_for) else {
         return whole;
     };
@@ -61,8 +61,8 @@ fn limit(step: &Step<'_>, since: Timestamp) -> Duration {
 /// A time, or the end of the last pause if that is later.
 pub(super) fn resumed(step: &Step<'_>, since: Timestamp) -> Timestamp {
     // The end of a pause that this very decision notices counts as well.
-    let resumed_now = step.canary.status.paused_at.map(|_| step.now);
-    [step.canary.status.resumed_at, resumed_now]
+    let resumed_now = step.kanary.status.paused_at.map(|_| step.now);
+    [step.kanary.status.resumed_at, resumed_now]
         .into_iter()
         .flatten()
         .fold(since, Timestamp::max)
@@ -72,12 +72,12 @@ pub(super) fn resumed(step: &Step<'_>, since: Timestamp) -> Timestamp {
 /// remembers as the start of the run.
 pub(super) fn uncreated_until(step: &Step<'_>) -> Option<Timestamp> {
     let since = step.seen.refusal.as_ref()?.uncreated_since?;
-    if canary(step).is_some() && Phase::of(&step.canary.status) != Phase::Scheduled {
+    if canary(step).is_some() && Phase::of(&step.kanary.status) != Phase::Scheduled {
         return None;
     }
-    let told = find(&step.canary.status, ERRORED).filter(|told| told.status == "True");
+    let told = find(&step.kanary.status, ERRORED).filter(|told| told.status == "True");
     let told = told.is_some_and(|told| [WRITE_REFUSED, WRITE_FAILED, WRITE_UNDONE].contains(&told.reason.as_str()));
-    let began = step.canary.status.start_time.filter(|_| told && canary(step).is_none());
+    let began = step.kanary.status.start_time.filter(|_| told && canary(step).is_none());
     let since = began.map_or(since, |began| began.min(since));
     resumed(step, since).checked_add(step.spec.progress_deadline).ok()
 }

@@ -35,7 +35,7 @@ enum Standing {
 /// Promotes the target, waits for it to roll out, and says so. A dry-run only cleans up.
 pub(super) fn promote(step: &Step<'_>) -> Decision {
     // A dry-run that has ended stays ended, whatever becomes of its spec.
-    if step.canary.status.completed_at.is_some() {
+    if step.kanary.status.completed_at.is_some() {
         return rollout::clean_up(step);
     }
     let mut draft = step.draft();
@@ -140,13 +140,13 @@ fn refused(step: &Step<'_>, mut draft: Draft) -> Option<Decision> {
 pub(super) fn given<'a>(step: &Step<'a>) -> Option<&'a String> {
     match &step.seen.promotion {
         Promotion::Done { template_hash, .. } => Some(template_hash),
-        Promotion::NotYet | Promotion::Unknown => step.canary.status.promoted_hash.as_ref(),
+        Promotion::NotYet | Promotion::Unknown => step.kanary.status.promoted_hash.as_ref(),
     }
 }
 
 /// Whether the annotations of a target name this run.
 fn is_marked(step: &Step<'_>, promoted_by: Option<&String>, created_by: Option<&String>) -> bool {
-    let marker = step.canary.marker(step.spec);
+    let marker = step.kanary.marker(step.spec);
     promoted_by == Some(&marker) || created_by == Some(&marker)
 }
 
@@ -174,11 +174,11 @@ fn standing(step: &Step<'_>, target: &Deployment) -> Standing {
     if step.seen.promotion == Promotion::NotYet && !marked {
         return Standing::Open;
     }
-    let as_before = step.canary.status.target_hash.as_ref() == Some(&live.template_hash);
+    let as_before = step.kanary.status.target_hash.as_ref() == Some(&live.template_hash);
     let was_promoted = marked || live.was_promoted;
     // What cannot be run need not be what was promoted: it is not asked what that would change.
     let is_template =
-        step.spec.is_sound() || step.canary.status.current_hash.as_ref() == Some(&step.spec.template_hash);
+        step.spec.is_sound() || step.kanary.status.current_hash.as_ref() == Some(&step.spec.template_hash);
     let likeness = if is_template {
         step.seen.likeness
     } else {
@@ -202,7 +202,7 @@ fn standing(step: &Step<'_>, target: &Deployment) -> Standing {
 /// A target that nothing marks, with the template from before the run. If it was created after the verdict, nobody knows
 /// whether its predecessor had been promoted: whoever put it there is not overruled.
 fn unmarked(step: &Step<'_>, live: &LiveTarget) -> Standing {
-    let verdict = find(&step.canary.status, SUCCEEDED).map(|succeeded| succeeded.last_transition_time.0);
+    let verdict = find(&step.kanary.status, SUCCEEDED).map(|succeeded| succeeded.last_transition_time.0);
     if verdict.is_some_and(|verdict| verdict < live.created) {
         return Standing::Replaced(format!(
             "Deployment {} was deleted and created again after the verdict, with another template than this run's; set \
@@ -241,7 +241,7 @@ fn update(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Decision {
         );
         return step.write(draft);
     }
-    let started_with = step.canary.status.target_hash.as_ref();
+    let started_with = step.kanary.status.target_hash.as_ref();
     let changed = started_with.is_some_and(|started_with| *started_with != live.template_hash);
     if changed && !step.spec.promote_over_change {
         return fail(step, draft, TARGET_CHANGED, &target_changed_message(&step.spec.target));
@@ -259,8 +259,8 @@ fn update(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Decision {
             template: step.spec.pod_template(),
             revision: live.revision.clone(),
             annotated: live.annotated,
-            marker: step.canary.marker(step.spec),
-            cause: format!("promoted by {}", step.canary.key),
+            marker: step.kanary.marker(step.spec),
+            cause: format!("promoted by {}", step.kanary.key),
         })],
         ..Decision::default()
     }

@@ -29,7 +29,7 @@ pub(super) fn begin(step: &Step<'_>, mut draft: Draft, reason: &str, message: &s
 
 /// What is to be done about a rollback that was begun; `None` if nothing is, or not now.
 pub(super) fn decide(step: &Step<'_>) -> Option<Decision> {
-    let condition = find(&step.canary.status, ROLLED_BACK)?;
+    let condition = find(&step.kanary.status, ROLLED_BACK)?;
     if condition.status == "True" || condition.reason != PENDING {
         return None;
     }
@@ -68,13 +68,13 @@ pub(super) fn decide(step: &Step<'_>) -> Option<Decision> {
 
 /// The annotation of a target that was rolled back.
 fn restored(step: &Step<'_>) -> String {
-    format!("{}/rolled-back", step.canary.marker(step.spec))
+    format!("{}/rolled-back", step.kanary.marker(step.spec))
 }
 
 /// Whether a target still is what this run made of it. Its annotation may be gone; another one names another promotion.
 fn is_ours(step: &Step<'_>, promoted_by: Option<&String>, template_hash: &String) -> bool {
-    let by_another = promoted_by.is_some_and(|by| *by != step.canary.marker(step.spec));
-    !by_another && step.canary.status.promoted_hash.as_ref() == Some(template_hash)
+    let by_another = promoted_by.is_some_and(|by| *by != step.kanary.marker(step.spec));
+    !by_another && step.kanary.status.promoted_hash.as_ref() == Some(template_hash)
 }
 
 fn over(step: &Step<'_>, done: bool, reason: &str, why: String) -> Decision {
@@ -100,7 +100,7 @@ fn put_back(step: &Step<'_>, target: &Deployment) -> Decision {
             revision: live.revision.clone(),
             annotated: live.annotated,
             marker: restored(step),
-            cause: format!("rolled back by {}", step.canary.key),
+            cause: format!("rolled back by {}", step.kanary.key),
         })],
         ..Decision::default()
     }

@@ -167,7 +167,7 @@ fn not_available(
         cause.map_or_else(String::new, |cause| format!(": {cause}"))
     );
     draft.status.promoted_hash = Some(target.template_hash.clone());
-    if step.spec.rollback && target.created_by != Some(step.canary.marker(step.spec)) {
+    if step.spec.rollback && target.created_by != Some(step.kanary.marker(step.spec)) {
         if !step.seen.target_confirmed {
             // It may have rolled out while the API server could not be reached.
             return ControlFlow::Break(Decision::needing(Need::Target));
@@ -191,7 +191,7 @@ fn make_room(
     stuck: Timestamp,
 ) -> (Vec<Action>, Option<Timestamp>) {
     let going = deletes(step, false);
-    let said = find(&step.canary.status, RECONCILING).filter(|c| c.status == "True" && c.reason == GAVE_WAY);
+    let said = find(&step.kanary.status, RECONCILING).filter(|c| c.status == "True" && c.reason == GAVE_WAY);
     if let Some(said) = said {
         draft.set(RECONCILING, true, GAVE_WAY, said.message.clone());
         return (unless_refused(step, going), None);
@@ -223,8 +223,8 @@ fn unless_refused(step: &Step<'_>, actions: Vec<Action>) -> Vec<Action> {
 /// What our promotions changed is handed over to whoever applies the target, also where somebody begins to after the run.
 fn hand_over(step: &Step<'_>) -> Option<Action> {
     let target = step.seen.target.as_ref();
-    let target = target.filter(|target| target.holds_fields && !target.deleting && !step.canary.deleting)?;
-    let uid = format!("{}/", step.canary.uid);
+    let target = target.filter(|target| target.holds_fields && !target.deleting && !step.kanary.deleting)?;
+    let uid = format!("{}/", step.kanary.uid);
     let by_us = |marker: &Option<String>| marker.as_ref().is_some_and(|marker| marker.starts_with(&uid));
     let concerned = by_us(&target.promoted_by) || by_us(&target.created_by);
     (concerned && !step.seen.keeps_ownership && step.refused().is_none()).then(|| Action::HandOver {
@@ -235,13 +235,13 @@ fn hand_over(step: &Step<'_>) -> Option<Action> {
 
 /// Since when nothing kept the target from being updated: a pause, or a problem, does not count against its deadline.
 fn promoting_since(step: &Step<'_>) -> Timestamp {
-    let since = |condition| find(&step.canary.status, condition).map(|c| c.last_transition_time.0);
+    let since = |condition| find(&step.kanary.status, condition).map(|c| c.last_transition_time.0);
     let succeeded = since(SUCCEEDED).unwrap_or(step.now);
     let succeeded = match step.seen.promotion {
         Promotion::Done { at: Some(at), .. } => succeeded.max(at),
         _ => succeeded,
     };
-    match find(&step.canary.status, RECONCILING) {
+    match find(&step.kanary.status, RECONCILING) {
         Some(reconciling) if reconciling.status == "True" => succeeded.max(reconciling.last_transition_time.0),
         Some(given_up) if given_up.reason == NOT_AVAILABLE => succeeded,
         _ => step.now,
@@ -294,12 +294,12 @@ fn act(step: &Step<'_>, mut draft: Draft, actions: Vec<Action>, rest: Rest) -> D
     leave::follow_retained(step, &mut draft);
     let refused = step.refused();
     let refusal = refused.map(|refusal| Problem::new(&refusal.reason, refusal.message.clone()));
-    let unsound = step.unsound().filter(|_| !step.canary.deleting);
+    let unsound = step.unsound().filter(|_| !step.kanary.deleting);
     let problem = Problem::all(rest.problem.into_iter().chain(refusal).chain(unsound));
     if problem.is_some() || super::status::is_true(&draft.status, ERRORED) {
         set_problem(&mut draft, problem.as_ref());
     }
-    if !step.canary.deleting {
+    if !step.kanary.deleting {
         restore_stall(&mut draft, problem.is_some());
     }
     // A rollback that is refused keeps no failed canary in production.

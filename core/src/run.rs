@@ -57,7 +57,7 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
         return pause::hold(step, draft);
     }
     // A schedule that is edited once the canary is there comes too late to hold anything. What cannot be run is said at once.
-    let started = canary(step).is_some() || step.canary.status.available_at.is_some() || !step.spec.is_sound();
+    let started = canary(step).is_some() || step.kanary.status.available_at.is_some() || !step.spec.is_sound();
     if let Some(schedule) = step.spec.schedule.filter(|schedule| *schedule > step.now && !started) {
         return wait_for_schedule(step, draft, schedule);
     }
@@ -97,7 +97,7 @@ fn wait_for_schedule(step: &Step<'_>, mut draft: Draft, schedule: Timestamp) -> 
     draft.set(RECONCILING, true, WAITING_FOR_SCHEDULE, why);
     clear_problem(&mut draft);
     // With three objects to create, one more status would be the run's eighth write.
-    let untold = step.canary.status.conditions.is_empty();
+    let untold = step.kanary.status.conditions.is_empty();
     let decision = if untold && activate::objects(step.spec) > 2 {
         Decision::default()
     } else {
@@ -126,7 +126,7 @@ fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decisi
         return fail(step, with_items(draft, judgement), reason, &message);
     }
     let word = step.spec.verdict == Some(Word::Valid) || judgement.valid_early;
-    let is_new = Phase::of(&step.canary.status) == Phase::Scheduled;
+    let is_new = Phase::of(&step.kanary.status) == Phase::Scheduled;
     let open = reached.is_some_and(|reached| reached.start <= step.now);
     let Some(window) = window.filter(|_| !is_new || open || (word && available)) else {
         return scheduled(step, draft, window, problem);
@@ -179,11 +179,11 @@ fn scheduled(step: &Step<'_>, mut draft: Draft, window: Option<Window>, problem:
 /// A status that was never written reads as Scheduled already, and one that waited for the schedule says so too. To show a
 /// warm-up as well is worth it as long as the whole run stays within its seven writes.
 fn is_worth_saying(step: &Step<'_>, warming_up: bool) -> bool {
-    let stored = &step.canary.status;
+    let stored = &step.kanary.status;
     let waited = find(stored, SCHEDULED).is_some_and(|condition| condition.reason == WAITING_FOR_SCHEDULE);
     let untold = stored.conditions.is_empty();
     let is_over = is_true(stored, ERRORED) || is_true(stored, STALLED) || stored.paused_at.is_some();
-    if is_over || words::are_to_be_recorded(step.canary) || !(waited || untold) {
+    if is_over || words::are_to_be_recorded(step.kanary) || !(waited || untold) {
         return true;
     }
     warming_up && activate::objects(step.spec) + usize::from(waited) <= 2

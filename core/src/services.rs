@@ -251,7 +251,7 @@ fn own_service(step: &Step<'_>) -> Option<Problem> {
         let message = format!("Service {name}, the canary's own, is being deleted: it is made again once it is gone");
         return Some(Problem::new(TRAFFIC_LOST, message));
     }
-    let wanted = traffic::own_selector(step.canary);
+    let wanted = traffic::own_selector(step.kanary);
     (seen.kanary_selector != wanted).then(|| {
         let message = format!(
             "Service {name}, the canary's own, selects {} instead of {}: delete it, and it is made again",
@@ -284,7 +284,7 @@ pub(super) fn serves_alone(step: &Step<'_>) -> String {
 /// Since when the canary has not got the requests that the spec asks for. A spec that is not sound does not say what it asks
 /// for, and changes nothing.
 pub(super) fn lost_since(step: &Step<'_>) -> Option<Timestamp> {
-    let stored = traffic_lost_since(&step.canary.status);
+    let stored = traffic_lost_since(&step.kanary.status);
     if step.spec.is_sound() {
         lost(step).map(|_| stored.unwrap_or(step.now))
     } else {
@@ -299,7 +299,7 @@ pub(super) fn show(step: &Step<'_>, draft: &mut Draft) {
     }
     // A spec that is not sound does not say what was asked for.
     let source = step
-        .canary
+        .kanary
         .traffic_of_run(step.spec)
         .and_then(|key| key.split(' ').next());
     let (reason, what) = match source {
@@ -318,7 +318,7 @@ pub(super) fn show(step: &Step<'_>, draft: &mut Draft) {
 
 /// Since when the canary gets its traffic, if it did not for a part of the run.
 fn restored(step: &Step<'_>) -> String {
-    let status = &step.canary.status;
+    let status = &step.kanary.status;
     let (traffic, running) = (find(status, TRAFFIC), find(status, RUNNING));
     let since = match (traffic, running) {
         (Some(traffic), _) if traffic.status == "False" => Some(step.now),

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{decision::Notice, kanary::Canary, spec::Spec, words};
+use super::{decision::Notice, kanary::ParsedKanary, spec::Spec, words};
 use crate::api::{GoDuration, KanaryStatus, Report};
 
 /// Where a run is.
@@ -116,10 +116,10 @@ pub struct Draft {
 impl Draft {
     /// Starts from the status that was read.
     #[must_use]
-    pub fn of(canary: &Canary, now: Timestamp) -> Self {
+    pub fn of(kanary: &ParsedKanary, now: Timestamp) -> Self {
         Self {
-            status: canary.status.clone(),
-            generation: canary.generation,
+            status: kanary.status.clone(),
+            generation: kanary.generation,
             now,
         }
     }
@@ -152,14 +152,14 @@ impl Draft {
 
     /// The status if it says anything else than what was read; `elapsed` then goes to the report.
     #[must_use]
-    pub fn finish(mut self, canary: &Canary, spec: &Spec) -> Option<KanaryStatus> {
+    pub fn finish(mut self, kanary: &ParsedKanary, spec: &Spec) -> Option<KanaryStatus> {
         self.status.observed_generation = Some(self.generation);
-        let stored = &canary.status;
+        let stored = &kanary.status;
         let is_of_same_run = self.status.run == stored.run && self.status.current_hash == stored.current_hash;
         // The report of a run that has its verdict says how it was run, whatever is edited later.
         let has_ended = is_of_same_run && Phase::of(stored) > Phase::Running && !stored.report.traffic.is_empty();
         let phase = Phase::of(&self.status);
-        let shown = if canary.deleting {
+        let shown = if kanary.deleting {
             DELETING
         } else if is_true(&self.status, ERRORED) {
             ERRORED
@@ -179,11 +179,11 @@ impl Draft {
                 duration: std::mem::take(&mut self.status.report.duration),
             };
         }
-        self.keep_unchanged_conditions(&canary.status);
-        if self.status == canary.status {
+        self.keep_unchanged_conditions(&kanary.status);
+        if self.status == kanary.status {
             return None;
         }
-        words::record(&mut self.status, canary);
+        words::record(&mut self.status, kanary);
         if spec.is_sound() {
             // Says that the status is of a version that records verdicts.
             let traffic = &mut self.status.current_traffic;

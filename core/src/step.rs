@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     decision::Decision,
-    kanary::Canary,
+    kanary::ParsedKanary,
     observation::Observation,
     problem::Problem,
     spec::Spec,
@@ -16,7 +16,7 @@ use crate::api::{KanaryStatus, Report, Verdicts, Word, Words};
 /// Everything that one decision is made of.
 pub struct Step<'a> {
     /// The Kanary.
-    pub canary: &'a Canary,
+    pub kanary: &'a ParsedKanary,
     /// Its spec, as far as it can be read and without verdicts that do not count for this run.
     pub spec: &'a Spec,
     /// What was seen.
@@ -29,7 +29,7 @@ impl Step<'_> {
     /// A draft of the next status that knows which run it is about.
     #[must_use]
     pub fn draft(&self) -> Draft {
-        let mut draft = Draft::of(self.canary, self.now);
+        let mut draft = Draft::of(self.kanary, self.now);
         if self.spec.is_sound() {
             draft.status.current_hash = Some(self.spec.template_hash.clone());
             draft.status.retry = Some(self.spec.retry).filter(|retry| *retry != 0);
@@ -45,9 +45,9 @@ impl Step<'_> {
     /// Ends a draft: a decision that writes it if it says anything new.
     #[must_use]
     pub fn write(&self, mut draft: Draft) -> Decision {
-        tell(&mut draft, self.canary);
+        tell(&mut draft, self.kanary);
         Decision {
-            status: draft.finish(self.canary, self.spec),
+            status: draft.finish(self.kanary, self.spec),
             ..Decision::default()
         }
     }
@@ -55,7 +55,7 @@ impl Step<'_> {
     /// A draft of the first status of the next run. The status of the former run is cleared before anything else happens, so
     /// that it never speaks for the new one.
     fn next_run(&self) -> Draft {
-        let former = &self.canary.status;
+        let former = &self.kanary.status;
         let mut draft = self.draft();
         draft.status = KanaryStatus {
             failed_templates: former.failed_templates.clone(),
@@ -64,7 +64,7 @@ impl Step<'_> {
             current_traffic: Some(self.spec.traffic_key.clone()),
             verdicts: Some(Verdicts {
                 present: Words::default(),
-                stale: words::stale_in_next_run(self.canary),
+                stale: words::stale_in_next_run(self.kanary),
             }),
             run: Some(former.run.unwrap_or(1).saturating_add(1)),
             // By it the former canary is known, which has to go, though somebody removed its ownerReference.
@@ -85,7 +85,7 @@ impl Step<'_> {
 
     /// A changed template, `retry` or traffic starts a new run, unless the template is another and failed before.
     pub(super) fn begin(&self) -> Decision {
-        let former = &self.canary.status;
+        let former = &self.kanary.status;
         let mut draft = self.next_run();
         let retried = former.retry.unwrap_or_default() != self.spec.retry;
         let is_another = former.current_hash.as_ref() != Some(&self.spec.template_hash);
@@ -131,9 +131,9 @@ impl Step<'_> {
 }
 
 /// Says which verdicts do not count, and how to give them again.
-pub(super) fn tell(draft: &mut Draft, canary: &Canary) {
+pub(super) fn tell(draft: &mut Draft, kanary: &ParsedKanary) {
     let stale = draft.status.verdicts.as_ref().map(|verdicts| verdicts.stale.clone());
-    let stale = stale.unwrap_or_default().among(&Words::of(&canary.spec));
+    let stale = stale.unwrap_or_default().among(&Words::of(&kanary.spec));
     if stale == Words::default() || draft.status.completed_at.is_some() {
         let why = match draft.status.completed_at {
             Some(_) => "the run has ended",

@@ -53,7 +53,7 @@ pub(super) fn text(step: &Step<'_>, draft: &Draft) -> Option<String> {
 
 /// With `rollbackOnFailure` the run fails, and the former template is put back.
 pub(super) fn roll_back(step: &Step<'_>, draft: &Draft, target: &Deployment) -> Option<Decision> {
-    let was_created = target.created_by == Some(step.canary.marker(step.spec));
+    let was_created = target.created_by == Some(step.kanary.marker(step.spec));
     if !step.spec.rollback || was_created {
         return None;
     }

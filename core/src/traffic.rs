@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     carried,
-    kanary::Canary,
+    kanary::ParsedKanary,
     labels::Labels,
     observation::{Deployment, Observation, Service},
     scale::Scale,
@@ -16,27 +16,27 @@ use crate::api::names::{
 };
 
 /// Labels of every object that belongs to a run.
-fn identity(canary: &Canary) -> Map<String, Value> {
+fn identity(kanary: &ParsedKanary) -> Map<String, Value> {
     let mut labels = Map::new();
     labels.insert(IS_KANARY.to_owned(), json!("true"));
-    labels.insert(KANARY_NAME.to_owned(), json!(canary.key.name));
-    labels.insert(KANARY_KIND.to_owned(), json!(canary.key.kind.as_str()));
+    labels.insert(KANARY_NAME.to_owned(), json!(kanary.key.name));
+    labels.insert(KANARY_KIND.to_owned(), json!(kanary.key.kind.as_str()));
     labels
 }
 
-fn metadata(canary: &Canary, name: &str, labels: Labels) -> Value {
+fn metadata(kanary: &ParsedKanary, name: &str, labels: Labels) -> Value {
     let mut labels: Map<_, _> = labels.into_iter().map(|(name, value)| (name, json!(value))).collect();
-    labels.extend(identity(canary));
-    labels.insert(SLOT.to_owned(), json!(canary.slot.to_string()));
+    labels.extend(identity(kanary));
+    labels.insert(SLOT.to_owned(), json!(kanary.slot.to_string()));
     json!({
         "name": name,
-        "namespace": canary.key.namespace,
+        "namespace": kanary.key.namespace,
         "labels": labels,
         "ownerReferences": [{
             "apiVersion": format!("{GROUP}/{VERSION}"),
-            "kind": canary.key.kind.as_str(),
-            "name": canary.key.name,
-            "uid": canary.uid,
+            "kind": kanary.key.kind.as_str(),
+            "name": kanary.key.name,
+            "uid": kanary.uid,
             "controller": true,
             "blockOwnerDeletion": true,
         }],
@@ -91,13 +91,13 @@ pub fn shared_selector<'a>(spec: &Spec, seen: &Observation, target: &'a Deployme
 }
 
 /// Labels of the canary's pods.
-fn pod_labels(canary: &Canary, spec: &Spec, seen: &Observation, target: &Deployment) -> Labels {
+fn pod_labels(kanary: &ParsedKanary, spec: &Spec, seen: &Observation, target: &Deployment) -> Labels {
     let mut pod = kept_labels(spec, seen, target);
     pod.insert(IS_KANARY.to_owned(), "true".to_owned());
-    pod.insert(KANARY_NAME.to_owned(), canary.key.name.clone());
-    pod.insert(KANARY_KIND.to_owned(), canary.key.kind.as_str().to_owned());
-    pod.insert(RUN.to_owned(), canary.run(spec));
-    pod.insert(SLOT.to_owned(), canary.slot.to_string());
+    pod.insert(KANARY_NAME.to_owned(), kanary.key.name.clone());
+    pod.insert(KANARY_KIND.to_owned(), kanary.key.kind.as_str().to_owned());
+    pod.insert(RUN.to_owned(), kanary.run(spec));
+    pod.insert(SLOT.to_owned(), kanary.slot.to_string());
     pod
 }
 
@@ -129,25 +129,25 @@ fn carried_annotations(spec: &Spec, target: &Deployment) -> Labels {
 
 /// What the canary's own Service selects by.
 #[must_use]
-pub fn own_selector(canary: &Canary) -> Labels {
-    string_labels(Some(&Value::Object(identity(canary))))
+pub fn own_selector(kanary: &ParsedKanary) -> Labels {
+    string_labels(Some(&Value::Object(identity(kanary))))
 }
 
 /// The canary: the template's Deployment under the canary's name, with a selector that is only its own.
 #[must_use]
-pub fn canary_deployment(canary: &Canary, spec: &Spec, seen: &Observation, target: &Deployment) -> Value {
+pub fn canary_deployment(kanary: &ParsedKanary, spec: &Spec, seen: &Observation, target: &Deployment) -> Value {
     let mut deployment = spec.template_spec.clone();
-    let mut own = identity(canary);
-    own.insert(RUN.to_owned(), json!(canary.run(spec)));
+    let mut own = identity(kanary);
+    own.insert(RUN.to_owned(), json!(kanary.run(spec)));
     if let Some(fields) = deployment.as_object_mut() {
         fields.insert("replicas".to_owned(), json!(spec.scale.initial(target.replicas)));
         fields.insert("selector".to_owned(), json!({"matchLabels": own}));
-        // A canary is never rolled over, and "available" is to mean all of it: with the user's `maxUnavailable` a single
+        // A kanary is never rolled over, and "available" is to mean all of it: with the user's `maxUnavailable` a single
         // pod that never starts could count as available.
         let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}});
         fields.insert("strategy".to_owned(), strategy);
         fields.remove("paused");
-        let pod_labels = json!(pod_labels(canary, spec, seen, target));
+        let pod_labels = json!(pod_labels(kanary, spec, seen, target));
         if let Some(pod) = fields.get_mut("template").and_then(Value::as_object_mut) {
             let metadata = pod.entry("metadata").or_insert_with(|| json!({}));
             if let Some(metadata) = metadata.as_object_mut() {
@@ -156,14 +156,14 @@ pub fn canary_deployment(canary: &Canary, spec: &Spec, seen: &Observation, targe
         }
     }
     let mut labels = carried_labels(spec, target);
-    labels.insert(RUN.to_owned(), canary.run(spec));
-    let mut metadata = metadata(canary, &spec.canary, labels);
-    // A canary that is made again within a run keeps the hash that the run started with.
-    let target_hash = canary.status.target_hash.as_ref().unwrap_or(&target.template_hash);
+    labels.insert(RUN.to_owned(), kanary.run(spec));
+    let mut metadata = metadata(kanary, &spec.canary, labels);
+    // A kanary that is made again within a run keeps the hash that the run started with.
+    let target_hash = kanary.status.target_hash.as_ref().unwrap_or(&target.template_hash);
     let mut annotations = carried_annotations(spec, target);
     annotations.insert(TARGET_HASH.to_owned(), target_hash.clone());
     if let Some(fields) = metadata.as_object_mut() {
-        if let Some(traffic) = canary.traffic_of_run(spec) {
+        if let Some(traffic) = kanary.traffic_of_run(spec) {
             annotations.insert(TRAFFIC.to_owned(), traffic.to_owned());
         }
         fields.insert("annotations".to_owned(), json!(annotations));
@@ -173,18 +173,18 @@ pub fn canary_deployment(canary: &Canary, spec: &Spec, seen: &Observation, targe
 
 /// The canary's own Service: the production Service's ports, the canary's pods.
 #[must_use]
-pub fn kanary_service(canary: &Canary, name: &str, production: &Service) -> Value {
+pub fn kanary_service(kanary: &ParsedKanary, name: &str, production: &Service) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": metadata(canary, name, Labels::new()),
-        "spec": {"type": "ClusterIP", "ports": production.ports, "selector": identity(canary)},
+        "metadata": metadata(kanary, name, Labels::new()),
+        "spec": {"type": "ClusterIP", "ports": production.ports, "selector": identity(kanary)},
     })
 }
 
 /// The canary's autoscaler, if it scales by one.
 #[must_use]
-pub fn autoscaler(canary: &Canary, spec: &Spec, target: &Deployment) -> Option<Value> {
+pub fn autoscaler(kanary: &ParsedKanary, spec: &Spec, target: &Deployment) -> Option<Value> {
     let Scale::Hpa { spec: hpa, .. } = &spec.scale else {
         return None;
     };
@@ -198,17 +198,17 @@ pub fn autoscaler(canary: &Canary, spec: &Spec, target: &Deployment) -> Option<V
     Some(json!({
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
-        "metadata": metadata(canary, &spec.canary, carried_labels(spec, target)),
+        "metadata": metadata(kanary, &spec.canary, carried_labels(spec, target)),
         "spec": hpa,
     }))
 }
 
 /// A target that does not exist yet: the user's template, owned by nobody, so that it outlives the Kanary.
 #[must_use]
-pub fn target_deployment(canary: &Canary, spec: &Spec) -> Value {
+pub fn target_deployment(kanary: &ParsedKanary, spec: &Spec) -> Value {
     let mut annotations = string_labels(spec.template_metadata.get("annotations"));
-    annotations.insert(CREATED_BY.to_owned(), canary.marker(spec));
-    annotations.insert(CHANGE_CAUSE.to_owned(), format!("created by {}", canary.key));
+    annotations.insert(CREATED_BY.to_owned(), kanary.marker(spec));
+    annotations.insert(CHANGE_CAUSE.to_owned(), format!("created by {}", kanary.key));
     let mut deployment = spec.template_spec.clone();
     if let Some(fields) = deployment.as_object_mut()
         && !fields.contains_key("selector")
@@ -220,7 +220,7 @@ pub fn target_deployment(canary: &Canary, spec: &Spec) -> Value {
         "kind": "Deployment",
         "metadata": {
             "name": spec.target,
-            "namespace": canary.key.namespace,
+            "namespace": kanary.key.namespace,
             "labels": string_labels(spec.template_metadata.get("labels")),
             "annotations": annotations,
         },

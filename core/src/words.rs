@@ -1,7 +1,7 @@
 //! Which verdicts in the spec count. One that stood there in an earlier run, and still does, was given for that run: a template
 //! that changes under it, as a GitOps tool changes it, would be promoted, or taken away, without anybody having looked at it.
 
-use super::{kanary::Canary, spec::Spec, validation::Item};
+use super::{kanary::ParsedKanary, spec::Spec, validation::Item};
 use crate::api::{KanaryStatus, Verdicts, Word, Words};
 
 impl Words {
@@ -35,10 +35,10 @@ impl Words {
 
 /// The verdicts in the spec that do not count for the run that the status is about.
 #[must_use]
-pub fn stale(canary: &Canary) -> Words {
-    let verdicts = canary.status.verdicts.as_ref();
+pub fn stale(kanary: &ParsedKanary) -> Words {
+    let verdicts = kanary.status.verdicts.as_ref();
     verdicts.map_or_else(Words::default, |verdicts| {
-        verdicts.stale.among(&Words::of(&canary.spec))
+        verdicts.stale.among(&Words::of(&kanary.spec))
     })
 }
 
@@ -46,9 +46,9 @@ pub fn stale(canary: &Canary) -> Words {
 /// without `currentTraffic`, of a spec that could not be run or of a version that recorded nothing, does not say which. Then it
 /// may be every `valid`; an `invalid` counts, because to take a canary away is safe.
 #[must_use]
-pub fn stale_in_next_run(canary: &Canary) -> Words {
-    let present = Words::of(&canary.spec);
-    let former = &canary.status;
+pub fn stale_in_next_run(kanary: &ParsedKanary) -> Words {
+    let present = Words::of(&kanary.spec);
+    let former = &kanary.status;
     let stood = former.verdicts.as_ref().map(|verdicts| verdicts.present.clone());
     let stood = stood.unwrap_or_default().among(&present);
     if former.current_traffic.is_some() {
@@ -66,17 +66,17 @@ pub fn stale_in_next_run(canary: &Canary) -> Words {
 
 /// Whether a status is to be written for the sake of its record: one that does not know of a verdict cannot tell later that it is
 /// old.
-pub(super) fn are_to_be_recorded(canary: &Canary) -> bool {
-    let status = &canary.status;
-    let is_edited = status.observed_generation != Some(canary.generation);
+pub(super) fn are_to_be_recorded(kanary: &ParsedKanary) -> bool {
+    let status = &kanary.status;
+    let is_edited = status.observed_generation != Some(kanary.generation);
     // One that came with the Kanary was there before any run.
-    let may_be_old = status.current_hash.is_some() || canary.generation > 1;
-    is_edited && (status.verdicts.is_some() || may_be_old && Words::of(&canary.spec) != Words::default())
+    let may_be_old = status.current_hash.is_some() || kanary.generation > 1;
+    is_edited && (status.verdicts.is_some() || may_be_old && Words::of(&kanary.spec) != Words::default())
 }
 
 /// Keeps the record in step with the spec that a status answers.
-pub(super) fn record(status: &mut KanaryStatus, canary: &Canary) {
-    let spec = &canary.spec;
+pub(super) fn record(status: &mut KanaryStatus, kanary: &ParsedKanary) {
+    let spec = &kanary.spec;
     let now = Words::of(spec);
     let former = status.verdicts.take().unwrap_or_default();
     let is_of_this_run = status.current_hash.as_ref() == Some(&spec.template_hash)

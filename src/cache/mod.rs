@@ -22,7 +22,7 @@ pub(crate) use self::table::Gone;
 pub use self::table::Place;
 pub(crate) use self::view::template_hash;
 use kanary_core::{
-    Canary, Key,
+    Key, ParsedKanary,
     api::{Kanary, KanaryKind},
     decision::ObjectKind,
     observation::{Deployment, Observation, Owned, Stray},
@@ -41,7 +41,7 @@ pub struct Cache(Mutex<Contents>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
-    kanaries: BTreeMap<Key, Arc<Canary>>,
+    kanaries: BTreeMap<Key, Arc<ParsedKanary>>,
     /// Which Kanaries have a Deployment of this name as their target or canary.
     by_deployment: HashMap<Place, BTreeSet<Key>>,
     /// Which Kanaries have a Service of this name as the production Service or the canary's own.
@@ -168,8 +168,8 @@ fn interests(key: &Key, spec: &Spec) -> (Vec<Place>, Vec<Place>) {
 
 impl Contents {
     /// What a Kanary owns and does not ask for.
-    fn strays(&self, canary: &Canary, spec: &Spec) -> Vec<Stray> {
-        let owned = self.owned_by.get(&canary.uid).into_iter().flatten();
+    fn strays(&self, kanary: &ParsedKanary, spec: &Spec) -> Vec<Stray> {
+        let owned = self.owned_by.get(&kanary.uid).into_iter().flatten();
         owned
             .filter_map(|(object, place)| {
                 let name = &place.1;
@@ -219,19 +219,19 @@ impl Contents {
         matters_to.extend(key.filter(|key| !matters_to.contains(key)));
     }
 
-    fn put_kanary(&mut self, canary: Canary) -> Option<Key> {
-        let former = self.kanaries.get(&canary.key).cloned();
+    fn put_kanary(&mut self, kanary: ParsedKanary) -> Option<Key> {
+        let former = self.kanaries.get(&kanary.key).cloned();
         if let Some(former) = former {
-            let same = former.uid == canary.uid;
-            let [new, known] = [&canary, &*former].map(|canary| &canary.resource_version);
+            let same = former.uid == kanary.uid;
+            let [new, known] = [&kanary, &*former].map(|kanary| &kanary.resource_version);
             if same && (number(new) < number(known) || new == known) {
                 return None;
             }
             self.index(&former, false);
         }
-        self.index(&canary, true);
-        let key = canary.key.clone();
-        self.kanaries.insert(key.clone(), Arc::new(canary));
+        self.index(&kanary, true);
+        let key = kanary.key.clone();
+        self.kanaries.insert(key.clone(), Arc::new(kanary));
         Some(key)
     }
 
@@ -241,8 +241,8 @@ impl Contents {
         }
     }
 
-    fn index(&mut self, canary: &Canary, add: bool) {
-        let (deployments, services) = interests(&canary.key, &canary.spec);
+    fn index(&mut self, kanary: &ParsedKanary, add: bool) {
+        let (deployments, services) = interests(&kanary.key, &kanary.spec);
         let maps = deployments
             .into_iter()
             .map(|place| (true, place))
@@ -253,7 +253,7 @@ impl Contents {
             } else {
                 &mut self.by_service
             };
-            enlist(index, place, canary.key.clone(), add);
+            enlist(index, place, kanary.key.clone(), add);
         }
     }
 }
@@ -263,10 +263,10 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// The object cannot be read at all, and what was known of it stays. See [`Canary::parse`].
+    /// The object cannot be read at all, and what was known of it stays. See [`ParsedKanary::parse`].
     pub fn put_kanary(&self, kind: KanaryKind, object: &Kanary) -> Result<Option<Key>, String> {
-        let canary = Canary::parse(kind, object)?;
-        Ok(self.lock().put_kanary(canary))
+        let parsed = ParsedKanary::parse(kind, object)?;
+        Ok(self.lock().put_kanary(parsed))
     }
 
     /// Takes in the reply to a write of a Kanary, unless it is gone by now.
@@ -275,11 +275,11 @@ impl Cache {
     ///
     /// As [`Cache::put_kanary`].
     pub fn update_kanary(&self, kind: KanaryKind, object: &Kanary) -> Result<(), String> {
-        let canary = Canary::parse(kind, object)?;
+        let parsed = ParsedKanary::parse(kind, object)?;
         let mut state = self.lock();
-        let known = state.kanaries.get(&canary.key);
-        if known.is_some_and(|known| known.uid == canary.uid) {
-            state.put_kanary(canary);
+        let known = state.kanaries.get(&parsed.key);
+        if known.is_some_and(|known| known.uid == parsed.uid) {
+            state.put_kanary(parsed);
         }
         Ok(())
     }
@@ -290,17 +290,17 @@ impl Cache {
     }
 
     /// The API server answered that this Kanary is gone. Another of the same name, of which a watch told meanwhile, is not.
-    pub fn forget_kanary(&self, canary: &Canary) {
+    pub fn forget_kanary(&self, kanary: &ParsedKanary) {
         let mut state = self.lock();
-        let known = state.kanaries.get(&canary.key);
-        if known.is_some_and(|known| known.uid == canary.uid) {
-            state.remove_kanary(&canary.key);
+        let known = state.kanaries.get(&kanary.key);
+        if known.is_some_and(|known| known.uid == kanary.uid) {
+            state.remove_kanary(&kanary.key);
         }
     }
 
     /// A Kanary.
     #[must_use]
-    pub fn kanary(&self, key: &Key) -> Option<Arc<Canary>> {
+    pub fn kanary(&self, key: &Key) -> Option<Arc<ParsedKanary>> {
         self.lock().kanaries.get(key).cloned()
     }
 
@@ -316,8 +316,8 @@ impl Cache {
     }
 
     /// Calls `visit` with every Kanary.
-    pub fn each_kanary(&self, mut visit: impl FnMut(&Canary)) {
-        self.lock().kanaries.values().for_each(|canary| visit(canary));
+    pub fn each_kanary(&self, mut visit: impl FnMut(&ParsedKanary)) {
+        self.lock().kanaries.values().for_each(|kanary| visit(kanary));
     }
 
     /// We deleted an object: it counts as going until the watch says that it is gone.
@@ -332,12 +332,12 @@ impl Cache {
 
     /// What is known of the cluster around a Kanary; measurements and live reads are the caller's to add.
     #[must_use]
-    pub fn observe(&self, canary: &Canary, spec: &Spec) -> Observation {
+    pub fn observe(&self, kanary: &ParsedKanary, spec: &Spec) -> Observation {
         let state = &*self.lock();
-        let namespace = &canary.key.namespace;
+        let namespace = &kanary.key.namespace;
         let place = |name: &String| (namespace.clone(), name.clone());
         let canary_place = place(&spec.canary);
-        let (pods, other_pods) = state.pods(canary, spec);
+        let (pods, other_pods) = state.pods(kanary, spec);
         let target = state.deployments.get(&place(&spec.target)).cloned();
         let template = template_labels(spec);
         let all_pods = pods.iter().chain(&other_pods).map(|pod| &pod.labels);
@@ -348,7 +348,7 @@ impl Cache {
         let production = production.and_then(|name| state.services.get(&place(name)));
         Observation {
             services: state.services_for(namespace, [&template].into_iter().chain(of_target).chain(all_pods)),
-            target_is_canary_of: state.canary_of(canary, &place(&spec.target)),
+            target_is_canary_of: state.canary_of(kanary, &place(&spec.target)),
             target,
             pods,
             other_pods,
@@ -358,7 +358,7 @@ impl Cache {
                 .filter(|row| !row.service.external)
                 .map(|row| row.service.selector.clone())
                 .unwrap_or_default(),
-            strays: state.strays(canary, spec),
+            strays: state.strays(kanary, spec),
             hpa: state.autoscalers.get(&canary_place).cloned(),
             canary: state.deployments.get(&canary_place).cloned(),
             ..Observation::default()

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kanary_core::{
-    Canary, Key,
+    Key, ParsedKanary,
     api::names::RUN,
     labels::Labels,
     observation::{Pod, Service},
@@ -50,11 +50,11 @@ impl Contents {
     }
 
     /// Pods of this run of a canary, and others that carry the labels of its Kanary.
-    pub(super) fn pods(&self, canary: &Canary, spec: &Spec) -> (Vec<Pod>, Vec<Pod>) {
-        let namespace = &canary.key.namespace;
-        let run = canary.run(spec);
+    pub(super) fn pods(&self, kanary: &ParsedKanary, spec: &Spec) -> (Vec<Pod>, Vec<Pod>) {
+        let namespace = &kanary.key.namespace;
+        let run = kanary.run(spec);
         let of_deployment = self.pods_of.get(&(namespace.clone(), spec.canary.clone()));
-        let of_kanary = self.pods_by.get(&canary.key);
+        let of_kanary = self.pods_by.get(&kanary.key);
         let names: BTreeSet<_> = of_deployment.into_iter().chain(of_kanary).flatten().collect();
         let rows = names
             .into_iter()
@@ -67,10 +67,10 @@ impl Contents {
     }
 
     /// The Kanary whose canary has the name of another one's target.
-    pub(super) fn canary_of(&self, canary: &Canary, target: &Place) -> Option<String> {
+    pub(super) fn canary_of(&self, kanary: &ParsedKanary, target: &Place) -> Option<String> {
         let mut named = self.by_deployment.get(target).into_iter().flatten();
         let is_canary = |key: &&Key| {
-            let other = self.kanaries.get(*key).filter(|other| other.key != canary.key);
+            let other = self.kanaries.get(*key).filter(|other| other.key != kanary.key);
             other.is_some_and(|other| other.spec.canary == target.1)
         };
         named.find(is_canary).map(|key| format!("{}/{}", key.kind, key.name))

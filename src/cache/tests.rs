@@ -125,8 +125,8 @@ fn a_spec_that_cannot_be_read_is_that_kanarys_problem() {
 
 /// Selectors of the traffic that the only Kanary's canary must not get.
 fn to_keep_away_from(cache: &Cache) -> Vec<Labels> {
-    let canary = cache.kanary(&cache.kanaries(KanaryKind::Deployment).remove(0)).unwrap();
-    let services = cache.observe(&canary, &canary.spec).services;
+    let kanary = cache.kanary(&cache.kanaries(KanaryKind::Deployment).remove(0)).unwrap();
+    let services = cache.observe(&kanary, &kanary.spec).services;
     services.into_iter().map(|service| service.selector).collect()
 }
 
@@ -194,23 +194,23 @@ fn a_service_that_begins_or_ceases_to_select_a_canary_pod_matters_to_its_kanary(
     };
     assert_eq!(names(&put("2", json!({"zone": "west"}))), Vec::<&str>::new());
     assert_eq!(names(&put("3", json!({"zone": "east"}))), ["a"]);
-    let canary = cache.kanary(&cache.kanaries(KanaryKind::Deployment)[0]).unwrap();
-    let seen = cache.observe(&canary, &canary.spec);
+    let kanary = cache.kanary(&cache.kanaries(KanaryKind::Deployment)[0]).unwrap();
+    let seen = cache.observe(&kanary, &kanary.spec);
     assert_eq!(seen.services.len(), 1);
     assert_eq!(names(&put("4", json!({"zone": "west"}))), ["a"]);
     let by_kanarys = json!({"kanary.k8s-operators.dev/iskanary": "true", "zone": "east"});
     assert_eq!(names(&put("5", by_kanarys)), ["a"]);
     assert_eq!(names(&put("6", json!({"pod-template-hash": "5f"}))), ["a"]);
     assert_eq!(names(&put("7", json!({"zone": "west"}))), ["a"]);
-    assert!(cache.observe(&canary, &canary.spec).services.is_empty());
+    assert!(cache.observe(&kanary, &kanary.spec).services.is_empty());
 }
 
 #[test]
 fn a_canary_pod_that_its_replica_set_released_is_still_known_to_its_kanary() {
     let cache = known(&[("a", json!({"deploymentName": "web"}))]);
-    let canary = cache.kanary(&cache.kanaries(KanaryKind::Deployment)[0]).unwrap();
+    let kanary = cache.kanary(&cache.kanaries(KanaryKind::Deployment)[0]).unwrap();
     let seen = || {
-        let seen = cache.observe(&canary, &canary.spec);
+        let seen = cache.observe(&kanary, &kanary.spec);
         let released = seen
             .pods
             .iter()
@@ -219,7 +219,7 @@ fn a_canary_pod_that_its_replica_set_released_is_still_known_to_its_kanary() {
             .count();
         (seen.pods.len(), seen.other_pods.len(), released)
     };
-    let run = canary.run(&canary.spec);
+    let run = kanary.run(&kanary.spec);
     let of_run = [("kanary.k8s-operators.dev/run", run.as_str())];
     KubePod::put(&cache, &pod("1", "web-kanary-a-5f", &of_run));
     assert_eq!(seen(), (1, 0, 0));
@@ -232,8 +232,8 @@ fn a_canary_pod_that_its_replica_set_released_is_still_known_to_its_kanary() {
 #[test]
 fn a_released_pod_that_loses_a_label_by_which_its_kanary_knows_it_is_known_no_longer() {
     let cache = known(&[("a", json!({"deploymentName": "web"}))]);
-    let canary = cache.kanary(&cache.kanaries(KanaryKind::Deployment)[0]).unwrap();
-    let others = || cache.observe(&canary, &canary.spec).other_pods.len();
+    let kanary = cache.kanary(&cache.kanaries(KanaryKind::Deployment)[0]).unwrap();
+    let others = || cache.observe(&kanary, &kanary.spec).other_pods.len();
     KubePod::put(&cache, &pod("1", "", &[]));
     assert_eq!(others(), 1);
     let without = |version: &str| {
@@ -259,8 +259,8 @@ fn a_target_that_is_another_kanarys_canary_is_known_as_such() {
         ("b", json!({"deploymentName": "web-kanary-a"})),
     ]);
     let of = |index: usize| {
-        let canary = cache.kanary(&cache.kanaries(KanaryKind::Deployment)[index]).unwrap();
-        cache.observe(&canary, &canary.spec).target_is_canary_of
+        let kanary = cache.kanary(&cache.kanaries(KanaryKind::Deployment)[index]).unwrap();
+        cache.observe(&kanary, &kanary.spec).target_is_canary_of
     };
     assert_eq!((of(0), of(1)), (None, Some("KanaryDeployment/a".to_owned())));
 }
@@ -353,8 +353,8 @@ fn a_service_that_the_spec_no_longer_asks_for_is_a_stray() {
     old.metadata.owner_references = owned_by_a();
     KubeService::put(&cache, &old);
     let strays = |cache: &Cache| {
-        let canary = cache.kanary(&cache.kanaries(KanaryKind::Deployment).remove(0)).unwrap();
-        cache.observe(&canary, &canary.spec).strays
+        let kanary = cache.kanary(&cache.kanaries(KanaryKind::Deployment).remove(0)).unwrap();
+        cache.observe(&kanary, &kanary.spec).strays
     };
     assert_eq!(strays(&cache), []);
     cache

@@ -20,7 +20,7 @@ use k8s_openapi::api::{
     core::v1::{Pod, Service},
 };
 use kanary_core::{
-    Canary, Key,
+    Key, ParsedKanary,
     api::{
         Kanary, KanaryStatus,
         names::{FIELD_MANAGER, GROUP, VERSION},
@@ -75,8 +75,8 @@ impl Writer {
     /// # Errors
     ///
     /// The right to it ended; what the API server answered, or that it did not.
-    pub async fn act(&self, canary: &Canary, action: &Action, right: Right) -> Result<Option<Created>, ApiError> {
-        let namespace = &canary.key.namespace;
+    pub async fn act(&self, kanary: &ParsedKanary, action: &Action, right: Right) -> Result<Option<Created>, ApiError> {
+        let namespace = &kanary.key.namespace;
         let done = match action {
             Action::SetTemplate(change) => return self.set_template(namespace, change, right).await,
             Action::HandOver { name, uid } => self.hand_over(namespace, name, uid, right).await,
@@ -107,10 +107,10 @@ impl Writer {
             }
             Action::Adopt { pod, uid } => {
                 // By this patch, owners are added to those that there are.
-                let patch = json!({"metadata": {"uid": uid, "ownerReferences": [owner_reference(canary)]}});
+                let patch = json!({"metadata": {"uid": uid, "ownerReferences": [owner_reference(kanary)]}});
                 let patch = Patch::Strategic(patch);
                 let done = self.patch::<Pod>(namespace, pod, patch, "add an owner to", right).await;
-                let done = done.and_then(|patched| effect::has_owner(&patched, namespace, pod, &canary.uid));
+                let done = done.and_then(|patched| effect::has_owner(&patched, namespace, pod, &kanary.uid));
                 self.gone_is_done::<Pod>(done, namespace, pod, uid)
             }
             Action::Delete { object, name, uid } => {
@@ -225,22 +225,22 @@ impl Writer {
 
     /// Writes a status on top of the version that was read, and nothing else. It carries the epoch of the right, and the API
     /// server takes none that is lower than the stored one: that of a replica which is alone, or one that nobody can have
-    /// owned ([`Canary::has_forged_epoch`]), is kept. Whether the API server stored the status as it was written.
+    /// owned ([`ParsedKanary::has_forged_epoch`]), is kept. Whether the API server stored the status as it was written.
     ///
     /// # Errors
     ///
     /// Somebody changed the Kanary since (a conflict), the right ended, or what the API server answered.
     pub async fn write_status(
         &self,
-        canary: &Canary,
+        kanary: &ParsedKanary,
         status: &KanaryStatus,
         right: Right,
         now: Timestamp,
     ) -> Result<bool, ApiError> {
-        let Key { kind, namespace, name } = &canary.key;
+        let Key { kind, namespace, name } = &kanary.key;
         let failed = |error| ApiError::new("write the status of", kind.as_str().into(), namespace, name, error);
-        let stored = canary.status.epoch;
-        if right.epoch.is_some() && stored > right.epoch && !canary.has_forged_epoch(now) {
+        let stored = kanary.status.epoch;
+        if right.epoch.is_some() && stored > right.epoch && !kanary.has_forged_epoch(now) {
             self.fence.revoke(right);
             return Err(failed(kube::Error::Service(Box::new(Fenced::NotOwned))));
         }
@@ -250,8 +250,8 @@ impl Writer {
         };
         let status = serde_json::to_value(status).map_err(|e| failed(kube::Error::SerdeError(e)))?;
         let patch = vec![
-            json!({"op": "test", "path": "/metadata/uid", "value": canary.uid}),
-            json!({"op": "replace", "path": "/metadata/resourceVersion", "value": canary.resource_version}),
+            json!({"op": "test", "path": "/metadata/uid", "value": kanary.uid}),
+            json!({"op": "replace", "path": "/metadata/resourceVersion", "value": kanary.resource_version}),
             json!({"op": "add", "path": "/status", "value": &status}),
         ];
         let patch = json_patch(patch).map_err(|e| failed(kube::Error::SerdeError(e)))?;
@@ -268,7 +268,7 @@ impl Writer {
         }
         if written.as_ref().is_err_and(ApiError::is_not_found) {
             // Deleted, and the watch is behind.
-            self.cache.forget_kanary(canary);
+            self.cache.forget_kanary(kanary);
         }
         let written = written?;
         if let Err(error) = self.cache.update_kanary(*kind, &written) {
@@ -287,12 +287,12 @@ impl Writer {
 }
 
 /// An owner that the garbage collector follows, and that controls nothing.
-fn owner_reference(canary: &Canary) -> Value {
+fn owner_reference(kanary: &ParsedKanary) -> Value {
     json!({
         "apiVersion": format!("{GROUP}/{VERSION}"),
-        "kind": canary.key.kind.as_str(),
-        "name": canary.key.name,
-        "uid": canary.uid,
+        "kind": kanary.key.kind.as_str(),
+        "name": kanary.key.name,
+        "uid": kanary.uid,
     })
 }
 

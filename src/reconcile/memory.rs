@@ -12,7 +12,7 @@ use std::{
 
 use jiff::Timestamp;
 use kanary_core::{
-    Canary, Key,
+    Key, ParsedKanary,
     api::KanaryStatus,
     decision::{Action, Notice},
     observation::{Created, Deployment, Observation, Promotion, Ways},
@@ -111,10 +111,10 @@ pub(crate) fn object<K: kube::Resource<DynamicType = ()>>(name: &str) -> String 
 impl Memory {
     /// Adds to `seen` what is remembered of the present run. A run that is new here goes on from its status; an item that
     /// asks something else than before starts anew.
-    pub fn recall(&self, canary: &Canary, spec: &Spec, seen: &mut Observation) {
+    pub fn recall(&self, kanary: &ParsedKanary, spec: &Spec, seen: &mut Observation) {
         let mut memory = self.lock();
-        let known = memory.entry(canary.key.clone()).or_default();
-        let run = canary.marker(spec);
+        let known = memory.entry(kanary.key.clone()).or_default();
+        let run = kanary.marker(spec);
         let is_new = known.run != run;
         if is_new {
             *known = Remembered {
@@ -123,19 +123,19 @@ impl Memory {
                 ..Remembered::default()
             };
         }
-        if known.promotion == Promotion::NotYet && Phase::of(&canary.status) > Phase::Running && !known.judged {
+        if known.promotion == Promotion::NotYet && Phase::of(&kanary.status) > Phase::Running && !known.judged {
             // Whoever gave the verdict may have promoted as well, and been overruled since.
             known.promotion = Promotion::Unknown;
         }
         seen.target_missing_since = known.target_missing(seen.target.is_some() || spec.paused, &spec.target);
-        let stored = is_new.then_some(canary.status.items.as_slice());
+        let stored = is_new.then_some(kanary.status.items.as_slice());
         known.tallies.arrange(&spec.validation.items, stored);
         if let Some(made) = seen
             .canary
             .as_ref()
-            .filter(|made| canary.has(spec, made, known.created.as_ref()))
+            .filter(|made| kanary.has(spec, made, known.created.as_ref()))
         {
-            known.notice_canary(made, is_new, &canary.status);
+            known.notice_canary(made, is_new, &kanary.status);
         }
         seen.created.clone_from(&known.created);
         seen.tallies = known.tallies.present();

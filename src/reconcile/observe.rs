@@ -11,7 +11,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
 use kanary_core::{
-    Canary, Key,
+    Key, ParsedKanary,
     api::{
         Kanary, KanaryStatus,
         names::{CREATED_BY, KANARY_NAME, PROMOTED_BY, REVISION, RUN},
@@ -61,22 +61,22 @@ impl Observer<'_> {
     /// # Errors
     ///
     /// A live read that failed.
-    pub async fn observe(&self, canary: &Canary, spec: &Spec, now: Timestamp) -> Result<Observation, ApiError> {
-        let mut seen = self.cache.observe(canary, spec);
-        self.memory.recall(canary, spec, &mut seen);
+    pub async fn observe(&self, kanary: &ParsedKanary, spec: &Spec, now: Timestamp) -> Result<Observation, ApiError> {
+        let mut seen = self.cache.observe(kanary, spec);
+        self.memory.recall(kanary, spec, &mut seen);
         let is_refused = seen.refusal.as_ref().is_some_and(|refusal| refusal.retry_at > now);
-        if is_refused || canary.deleting || !spec.is_sound() {
+        if is_refused || kanary.deleting || !spec.is_sound() {
             // Nothing is created, so nothing rests on what is missing either.
             return Ok(seen);
         }
         let mut read = false;
         if seen.target.is_none() {
-            let found = self.confirm::<Deployment>(canary, &spec.target, now).await?;
+            let found = self.confirm::<Deployment>(kanary, &spec.target, now).await?;
             read |= found;
-            // Only a run that has not begun creates the target. The watch may not have reported its canary yet: one from a
+            // Only a run that has not begun creates the target. The watch may not have reported its kanary yet: one from a
             // call without a reply, or from before a restart.
             if !found && seen.canary.is_none() {
-                read |= self.confirm::<Deployment>(canary, &spec.canary, now).await?;
+                read |= self.confirm::<Deployment>(kanary, &spec.canary, now).await?;
             }
         }
         if let Some(name) = spec
@@ -84,54 +84,54 @@ impl Observer<'_> {
             .as_ref()
             .filter(|_| seen.service.is_none() && spec.traffic_needs_service())
         {
-            read |= self.confirm::<Service>(canary, name, now).await?;
+            read |= self.confirm::<Service>(kanary, name, now).await?;
         }
         if read || seen.target.is_none() {
-            seen = self.again(canary, spec);
+            seen = self.again(kanary, spec);
         }
         Ok(seen)
     }
 
     /// What is known after a live read.
-    fn again(&self, canary: &Canary, spec: &Spec) -> Observation {
-        let mut seen = self.cache.observe(canary, spec);
-        self.memory.recall(canary, spec, &mut seen);
+    fn again(&self, kanary: &ParsedKanary, spec: &Spec) -> Observation {
+        let mut seen = self.cache.observe(kanary, spec);
+        self.memory.recall(kanary, spec, &mut seen);
         seen
     }
 
     /// Reads an object that the cache does not have. Whether it is there after all.
-    async fn confirm<K>(&self, canary: &Canary, name: &str, now: Timestamp) -> Result<bool, ApiError>
+    async fn confirm<K>(&self, kanary: &ParsedKanary, name: &str, now: Timestamp) -> Result<bool, ApiError>
     where
         K: Cached + Resource<Scope = kube::core::NamespaceResourceScope> + DeserializeOwned + std::fmt::Debug,
     {
-        let is_worth_it = self.memory.is_worth_reading(&canary.key, &memory::object::<K>(name));
-        Ok(is_worth_it && self.is_there::<K>(canary, name, now).await?)
+        let is_worth_it = self.memory.is_worth_reading(&kanary.key, &memory::object::<K>(name));
+        Ok(is_worth_it && self.is_there::<K>(kanary, name, now).await?)
     }
 
     /// An object beside the Kanary as it is now, if it exists.
-    async fn read<K>(&self, canary: &Canary, name: &str) -> Result<Option<K>, ApiError>
+    async fn read<K>(&self, kanary: &ParsedKanary, name: &str) -> Result<Option<K>, ApiError>
     where
         K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
             + Clone
             + DeserializeOwned
             + std::fmt::Debug,
     {
-        let namespace = &canary.key.namespace;
+        let namespace = &kanary.key.namespace;
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
         let found = within(CALL_TIMEOUT, api.get_opt(name)).await;
         found.map_err(|error| ApiError::new("get", K::kind(&()), namespace, name, error))
     }
 
     /// Whether an object is there, read live. That it is not is remembered.
-    async fn is_there<K>(&self, canary: &Canary, name: &str, now: Timestamp) -> Result<bool, ApiError>
+    async fn is_there<K>(&self, kanary: &ParsedKanary, name: &str, now: Timestamp) -> Result<bool, ApiError>
     where
         K: Cached + Resource<Scope = kube::core::NamespaceResourceScope> + DeserializeOwned + std::fmt::Debug,
     {
-        let found = self.read::<K>(canary, name).await?;
+        let found = self.read::<K>(kanary, name).await?;
         if let Some(object) = &found {
             K::put(self.cache, object);
         } else {
-            self.memory.mark_missing(&canary.key, memory::object::<K>(name), now);
+            self.memory.mark_missing(&kanary.key, memory::object::<K>(name), now);
         }
         Ok(found.is_some())
     }
@@ -141,20 +141,20 @@ impl Observer<'_> {
     /// # Errors
     ///
     /// A live read that failed.
-    pub async fn refresh(&self, canary: &Canary) -> Result<bool, ApiError> {
-        let Key { kind, namespace, name } = &canary.key;
+    pub async fn refresh(&self, kanary: &ParsedKanary) -> Result<bool, ApiError> {
+        let Key { kind, namespace, name } = &kanary.key;
         let api: Api<Kanary> = Api::namespaced_with(self.client.clone(), namespace, kind);
         let live = within(CALL_TIMEOUT, api.get_opt(name)).await;
         let live = live.map_err(|error| ApiError::new("get", kind.as_str().into(), namespace, name, error))?;
-        let Some(live) = live.filter(|live| live.metadata.uid.as_ref() == Some(&canary.uid)) else {
+        let Some(live) = live.filter(|live| live.metadata.uid.as_ref() == Some(&kanary.uid)) else {
             // Gone, and of another by its name the watch will tell.
-            self.cache.forget_kanary(canary);
+            self.cache.forget_kanary(kanary);
             return Ok(true);
         };
         if let Err(error) = self.cache.update_kanary(*kind, &live) {
-            tracing::error!(key = %canary.key, error, "an object is left alone, because it cannot be read");
+            tracing::error!(key = %kanary.key, error, "an object is left alone, because it cannot be read");
         }
-        Ok(live.metadata.resource_version.as_ref() != Some(&canary.resource_version))
+        Ok(live.metadata.resource_version.as_ref() != Some(&kanary.resource_version))
     }
 
     /// Reads what a decision asked for.
@@ -164,7 +164,7 @@ impl Observer<'_> {
     /// A live read that failed.
     pub async fn provide(
         &self,
-        canary: &Canary,
+        kanary: &ParsedKanary,
         spec: &Spec,
         need: Need,
         seen: &mut Observation,
@@ -175,60 +175,60 @@ impl Observer<'_> {
             return Ok(());
         }
         if need == Need::Target {
-            let live = self.read::<Deployment>(canary, &spec.target).await?;
+            let live = self.read::<Deployment>(kanary, &spec.target).await?;
             // For this decision only: the watch informs all others.
             seen.target = live.as_ref().and_then(Deployment::view);
             seen.target_confirmed = true;
             return Ok(());
         }
         if need == Need::LivePods {
-            self.confirm_pods(canary, spec).await?;
-            self.memory.mark_pods_confirmed(&canary.key);
-            *seen = self.again(canary, spec);
+            self.confirm_pods(kanary, spec).await?;
+            self.memory.mark_pods_confirmed(&kanary.key);
+            *seen = self.again(kanary, spec);
             return Ok(());
         }
         if need == Need::LiveCanary {
-            let known = seen.canary.as_ref().map(|canary| canary.uid.as_str());
-            self.confirm_canary(canary, spec, known).await?;
-            *seen = self.again(canary, spec);
+            let known = seen.canary.as_ref().map(|kanary| kanary.uid.as_str());
+            self.confirm_canary(kanary, spec, known).await?;
+            *seen = self.again(kanary, spec);
             seen.confirmed = true;
             return Ok(());
         }
         if need == Need::MissingTarget {
-            let is_missing = !self.is_there::<Deployment>(canary, &spec.target, now).await?;
-            *seen = self.again(canary, spec);
+            let is_missing = !self.is_there::<Deployment>(kanary, &spec.target, now).await?;
+            *seen = self.again(kanary, spec);
             seen.confirmed = is_missing;
             return Ok(());
         }
-        self.provide_target(canary, spec, need, seen).await
+        self.provide_target(kanary, spec, need, seen).await
     }
 
     /// Reads the target to the letter, and its rollout history if that is needed.
     async fn provide_target(
         &self,
-        canary: &Canary,
+        kanary: &ParsedKanary,
         spec: &Spec,
         need: Need,
         seen: &mut Observation,
     ) -> Result<(), ApiError> {
-        let mut target = self.target(canary, spec).await?;
-        let marker = canary.marker(spec);
+        let mut target = self.target(kanary, spec).await?;
+        let marker = kanary.marker(spec);
         let promoted = |object: &BTreeMap<String, String>| object.get(PROMOTED_BY) == Some(&marker);
         let is_known = seen.promotion != Promotion::Unknown || promoted(target.annotations());
         let history = if need == Need::LiveTarget && is_known {
             Vec::new()
         } else {
-            self.history(canary, spec, &target).await?
+            self.history(kanary, spec, &target).await?
         };
         if need == Need::FormerTemplate {
-            seen.former_template = former_template(&history, &canary.status);
+            seen.former_template = former_template(&history, &kanary.status);
             seen.no_former_template = seen.former_template.is_none();
         }
         // The Deployment controller copies annotations to the ReplicaSet of each version, where they outlive an undo.
         let was_promoted = history.iter().any(|set| promoted(set.annotations()));
         if was_promoted && !promoted(target.annotations()) {
             // A promotion of another controller, or one that was late, may have come between the two readings.
-            target = self.target(canary, spec).await?;
+            target = self.target(kanary, spec).await?;
         }
         let annotation = |name: &str| target.annotations().get(name).cloned();
         let template = target.data.pointer("/spec/template").cloned().unwrap_or_default();
@@ -246,14 +246,14 @@ impl Observer<'_> {
         // What was read is compared with what is known: that must not be older.
         if let Ok(target) = serde_json::from_str::<Deployment>(&serde_json::to_string(&target).unwrap_or_default()) {
             Deployment::put(self.cache, &target);
-            seen.target = self.cache.observe(canary, spec).target;
+            seen.target = self.cache.observe(kanary, spec).target;
         }
         Ok(())
     }
 
     /// The target to the letter: its template is the precondition of a write.
-    async fn target(&self, canary: &Canary, spec: &Spec) -> Result<DynamicObject, ApiError> {
-        let namespace = &canary.key.namespace;
+    async fn target(&self, kanary: &ParsedKanary, spec: &Spec) -> Result<DynamicObject, ApiError> {
+        let namespace = &kanary.key.namespace;
         let resource = ApiResource::erase::<Deployment>(&());
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
         let target = within(CALL_TIMEOUT, api.get(&spec.target)).await;
@@ -261,9 +261,9 @@ impl Observer<'_> {
     }
 
     /// The canary as it is now, and its pods if their labels are judged. `known` is the uid of the one that is known.
-    async fn confirm_canary(&self, canary: &Canary, spec: &Spec, known: Option<&str>) -> Result<(), ApiError> {
-        let namespace = &canary.key.namespace;
-        if let Some(live) = self.read::<Deployment>(canary, &spec.canary).await? {
+    async fn confirm_canary(&self, kanary: &ParsedKanary, spec: &Spec, known: Option<&str>) -> Result<(), ApiError> {
+        let namespace = &kanary.key.namespace;
+        if let Some(live) = self.read::<Deployment>(kanary, &spec.canary).await? {
             Deployment::put(self.cache, &live);
         } else {
             let place = (namespace.clone(), spec.canary.clone());
@@ -271,16 +271,16 @@ impl Observer<'_> {
         }
         let judges_pods = |item: &Item| matches!(item, Item::LabelWatch { pods: Some(_), .. });
         if spec.validation.items.iter().any(judges_pods) {
-            self.confirm_pods(canary, spec).await?;
+            self.confirm_pods(kanary, spec).await?;
         }
         Ok(())
     }
 
     /// The pods of the run as they are now.
-    async fn confirm_pods(&self, canary: &Canary, spec: &Spec) -> Result<(), ApiError> {
-        let namespace = &canary.key.namespace;
+    async fn confirm_pods(&self, kanary: &ParsedKanary, spec: &Spec) -> Result<(), ApiError> {
+        let namespace = &kanary.key.namespace;
         let of_run =
-            ListParams::default().labels(&format!("{RUN}={},{KANARY_NAME}={}", canary.run(spec), canary.key.name));
+            ListParams::default().labels(&format!("{RUN}={},{KANARY_NAME}={}", kanary.run(spec), kanary.key.name));
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         let pods = within(CALL_TIMEOUT, api.list(&of_run)).await;
         let pods = pods
@@ -292,8 +292,13 @@ impl Observer<'_> {
     }
 
     /// The target's ReplicaSets, the newest version first.
-    async fn history(&self, canary: &Canary, spec: &Spec, target: &DynamicObject) -> Result<Vec<ReplicaSet>, ApiError> {
-        let namespace = &canary.key.namespace;
+    async fn history(
+        &self,
+        kanary: &ParsedKanary,
+        spec: &Spec,
+        target: &DynamicObject,
+    ) -> Result<Vec<ReplicaSet>, ApiError> {
+        let namespace = &kanary.key.namespace;
         let selector: LabelSelector = target
             .data
             .pointer("/spec/selector")

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use kanary_core::{
-    Canary, Key,
+    Key, ParsedKanary,
     api::KanaryStatus,
     decide::disown,
     decision::{Action, Decision, Need},
@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// The pure function between what was seen and what will be done.
-pub type Decide = fn(&Canary, &Observation, Timestamp) -> Decision;
+pub type Decide = fn(&ParsedKanary, &Observation, Timestamp) -> Decision;
 
 /// Everything that a turn needs.
 pub struct Context {
@@ -66,23 +66,23 @@ impl Context {
     /// Looks at one Kanary. When to look again, if nothing happens before.
     pub async fn reconcile(&self, key: &Key) -> Option<Instant> {
         for _ in 0..TURNS {
-            let Some(canary) = self.cache.kanary(key) else {
+            let Some(kanary) = self.cache.kanary(key) else {
                 self.memory.forget(key);
                 return None;
             };
             // One of another replica, or of one that is being given away: whoever takes its shard looks at it.
-            let Some(right) = self.fence.begin(canary.slot) else {
+            let Some(right) = self.fence.begin(kanary.slot) else {
                 // A session that was not renewed in time may be, later.
-                let ours = self.fence.holds(canary.slot);
+                let ours = self.fence.holds(kanary.slot);
                 return ours.then(|| Instant::now() + Duration::from_secs(1));
             };
-            match self.turn(&canary, right).await {
+            match self.turn(&kanary, right).await {
                 Ok(Next::Again) => {}
                 Ok(Next::At(at)) => {
                     self.memory.came_to_rest(key);
                     return at.map(|at| self.instant(at));
                 }
-                Err(error) => return Some(self.after(&canary, &error)),
+                Err(error) => return Some(self.after(&kanary, &error)),
             }
         }
         let delay = self.memory.restless(key);
@@ -94,145 +94,145 @@ impl Context {
         Instant::now() + until(self.clock.now(), at)
     }
 
-    async fn turn(&self, canary: &Canary, right: Right) -> Result<Next, ApiError> {
+    async fn turn(&self, kanary: &ParsedKanary, right: Right) -> Result<Next, ApiError> {
         let now = self.clock.now();
-        if right.epoch.is_some() && canary.status.epoch > right.epoch && canary.has_forged_epoch(now) {
+        if right.epoch.is_some() && kanary.status.epoch > right.epoch && kanary.has_forged_epoch(now) {
             let decision = Decision {
-                status: disown(canary, now),
+                status: disown(kanary, now),
                 ..Decision::default()
             };
-            return self.apply(canary, &Observation::default(), decision, now, right).await;
+            return self.apply(kanary, &Observation::default(), decision, now, right).await;
         }
         let observer = Observer {
             client: &self.client,
             cache: &self.cache,
             memory: &self.memory,
         };
-        let mut seen = observer.observe(canary, &canary.spec, now).await?;
+        let mut seen = observer.observe(kanary, &kanary.spec, now).await?;
         // What was read took its time, and tells the time as well: a clock that was wrong is right by now.
         let mut now = self.clock.now();
-        let mut decision = (self.decide)(canary, &seen, now);
+        let mut decision = (self.decide)(kanary, &seen, now);
         for _ in 0..READS {
             let Some(need) = decision.needs else { break };
-            if need == Need::LiveKanary && self.refresh(&observer, canary, right).await? {
+            if need == Need::LiveKanary && self.refresh(&observer, kanary, right).await? {
                 return Ok(Next::Again);
             }
             if need == Need::SameTemplate {
-                Box::pin(self.compare(canary, &mut seen, right)).await?;
+                Box::pin(self.compare(kanary, &mut seen, right)).await?;
             } else {
-                observer.provide(canary, &canary.spec, need, &mut seen, now).await?;
+                observer.provide(kanary, &kanary.spec, need, &mut seen, now).await?;
             }
             now = self.clock.now();
-            decision = (self.decide)(canary, &seen, now);
+            decision = (self.decide)(kanary, &seen, now);
         }
         self.metrics.decisions.inc();
-        if !decision.actions.is_empty() && !self.is_current(canary, right) {
-            if self.refresh(&observer, canary, right).await? {
+        if !decision.actions.is_empty() && !self.is_current(kanary, right) {
+            if self.refresh(&observer, kanary, right).await? {
                 return Ok(Next::Again);
             }
             now = self.clock.now();
-            decision = (self.decide)(canary, &seen, now);
+            decision = (self.decide)(kanary, &seen, now);
             if decision.needs.is_some() {
                 return Ok(Next::Again);
             }
         }
-        self.apply(canary, &seen, decision, now, right).await
+        self.apply(kanary, &seen, decision, now, right).await
     }
 
     /// Whether a Kanary was read under this epoch. The watch of whoever takes over may be behind what the former owner did last,
     /// and an action, unlike a status, is not refused for that: so before the first one under an epoch the Kanary is read.
-    fn is_current(&self, canary: &Canary, right: Right) -> bool {
-        let is_current = |epoch| self.memory.is_current(&canary.key, epoch);
+    fn is_current(&self, kanary: &ParsedKanary, right: Right) -> bool {
+        let is_current = |epoch| self.memory.is_current(&kanary.key, epoch);
         right.epoch.is_none_or(is_current)
     }
 
     /// Reads a Kanary. Whether it is another than was known.
-    async fn refresh(&self, observer: &Observer<'_>, canary: &Canary, right: Right) -> Result<bool, ApiError> {
-        let is_another = observer.refresh(canary).await?;
-        self.mark_current(canary, right);
+    async fn refresh(&self, observer: &Observer<'_>, kanary: &ParsedKanary, right: Right) -> Result<bool, ApiError> {
+        let is_another = observer.refresh(kanary).await?;
+        self.mark_current(kanary, right);
         Ok(is_another)
     }
 
     /// The newest version of a Kanary is known: what others wrote before the epoch is in it.
-    fn mark_current(&self, canary: &Canary, right: Right) {
+    fn mark_current(&self, kanary: &ParsedKanary, right: Right) {
         if let Some(epoch) = right.epoch {
-            self.memory.mark_current(&canary.key, epoch);
+            self.memory.mark_current(&kanary.key, epoch);
         }
     }
 
     async fn apply(
         &self,
-        canary: &Canary,
+        kanary: &ParsedKanary,
         seen: &Observation,
         decision: Decision,
         now: Timestamp,
         right: Right,
     ) -> Result<Next, ApiError> {
         if decision.leaves {
-            if let Err((action, error)) = Box::pin(self.leave(canary, &decision, now, right)).await {
+            if let Err((action, error)) = Box::pin(self.leave(kanary, &decision, now, right)).await {
                 if error.class() == Class::Fenced {
                     return Err(error);
                 }
-                // A failed canary does not wait: the next decision knows of the failure, and takes another way.
-                tracing::warn!(key = %canary.key, error = error.message(), "a canary could not leave production so");
-                let (key, ended) = (&canary.key, self.clock.now());
+                // A failed kanary does not wait: the next decision knows of the failure, and takes another way.
+                tracing::warn!(key = %kanary.key, error = error.message(), "a canary could not leave production so");
+                let (key, ended) = (&kanary.key, self.clock.now());
                 self.memory.could_not_leave(key, action, &error, now, ended);
                 return Ok(Next::Again);
             }
         } else {
             for action in &decision.actions {
-                if self.memory.is_undone(&canary.key, action, now) {
+                if self.memory.is_undone(&kanary.key, action, now) {
                     // Decided anew, with that in mind.
                     return Ok(Next::Again);
                 }
-                let done = Box::pin(self.act(canary, action, now, right)).await;
+                let done = Box::pin(self.act(kanary, action, now, right)).await;
                 self.count(label(action), &done);
                 if let Err(error) = &done {
-                    self.memory.failed(&canary.key, error, self.clock.now());
+                    self.memory.failed(&kanary.key, error, self.clock.now());
                 }
                 done?;
-                self.memory.done(&canary.key, action, now);
-                tracing::debug!(key = %canary.key, action = label(action), "done");
+                self.memory.done(&kanary.key, action, now);
+                tracing::debug!(key = %kanary.key, action = label(action), "done");
             }
         }
         if !decision.actions.is_empty() {
-            self.memory.succeeded(&canary.key);
+            self.memory.succeeded(&kanary.key);
         }
         if let Some(status) = &decision.status {
             // The facts of the stored status, before others take their place.
-            self.announce(canary, now, right).await;
-            let done = self.writer.write_status(canary, status, right, now).await;
+            self.announce(kanary, now, right).await;
+            let done = self.writer.write_status(kanary, status, right, now).await;
             self.count("status", &done);
             let is_kept = done?;
-            self.memory.status_written(&canary.key, &canary.status, status);
+            self.memory.status_written(&kanary.key, &kanary.status, status);
             if !is_kept {
-                let delay = self.memory.restless(&canary.key);
+                let delay = self.memory.restless(&kanary.key);
                 tracing::error!(
-                    key = %canary.key, ?delay,
+                    key = %kanary.key, ?delay,
                     "the API server did not store the status as it was written: apply the CRDs of this version of kanary"
                 );
                 return Ok(Next::At(now.checked_add(delay).ok()));
             }
-            self.mark_current(canary, right);
-            self.report(canary, status, now);
+            self.mark_current(kanary, right);
+            self.report(kanary, status, now);
         }
-        self.ask(canary, &canary.spec, seen, &decision.checks, now);
+        self.ask(kanary, &kanary.spec, seen, &decision.checks, now);
         if !decision.actions.is_empty() || decision.status.is_some() {
             return Ok(Next::Again);
         }
-        self.announce(canary, now, right).await;
+        self.announce(kanary, now, right).await;
         Ok(Next::At(decision.wake))
     }
 
     /// One line for each phase change.
-    fn report(&self, canary: &Canary, next: &KanaryStatus, now: Timestamp) {
-        let (from, to) = (&canary.status.report.status, &next.report.status);
-        if from == to && canary.status.run == next.run {
+    fn report(&self, kanary: &ParsedKanary, next: &KanaryStatus, now: Timestamp) {
+        let (from, to) = (&kanary.status.report.status, &next.report.status);
+        if from == to && kanary.status.run == next.run {
             return;
         }
         let phase = Phase::of(next);
         let condition = status::find(next, to);
-        let Key { kind, namespace, name } = &canary.key;
+        let Key { kind, namespace, name } = &kanary.key;
         tracing::info!(
             kind = %kind,
             namespace,
@@ -244,13 +244,13 @@ impl Context {
             detail = condition.map(|c| c.message.as_str()),
             "phase changed"
         );
-        if next.completed_at.is_some() && canary.status.completed_at != next.completed_at {
+        if next.completed_at.is_some() && kanary.status.completed_at != next.completed_at {
             self.metrics
                 .runs_ended
                 .get_or_create(&metrics::PhaseLabels { phase: phase.as_str() })
                 .inc();
         }
-        let judged = matches!(phase, Phase::Succeeded | Phase::Failed) && Phase::of(&canary.status) == Phase::Running;
+        let judged = matches!(phase, Phase::Succeeded | Phase::Failed) && Phase::of(&kanary.status) == Phase::Running;
         if let Some(late) = next.deadline.filter(|deadline| judged && *deadline <= now) {
             self.metrics
                 .verdict_lateness
@@ -259,7 +259,7 @@ impl Context {
     }
 
     /// Asks for the measurements that are due; each brings its Kanary back here when it is answered.
-    fn ask(&self, canary: &Canary, spec: &Spec, seen: &Observation, due: &[usize], at: Timestamp) {
+    fn ask(&self, kanary: &ParsedKanary, spec: &Spec, seen: &Observation, due: &[usize], at: Timestamp) {
         let ready: Vec<&str> = seen
             .pods
             .iter()
@@ -270,18 +270,18 @@ impl Context {
             let Some(Item::PromQl(query)) = spec.validation.items.get(index) else {
                 continue;
             };
-            let run = canary.marker(spec);
-            self.memory.mark_pending(&canary.key, &run, index);
+            let run = kanary.marker(spec);
+            self.memory.mark_pending(&kanary.key, &run, index);
             let vars = Vars {
                 deployment: &spec.target,
                 canary: &spec.canary,
                 service: spec.service.as_deref().unwrap_or_default(),
-                namespace: &canary.key.namespace,
-                kanary: &canary.key.name,
+                namespace: &kanary.key.namespace,
+                kanary: &kanary.key.name,
                 pods: &ready,
             };
             let check = Check {
-                key: canary.key.clone(),
+                key: kanary.key.clone(),
                 run,
                 index,
                 text: query.render(&vars),
@@ -292,7 +292,7 @@ impl Context {
                 canary: seen
                     .canary
                     .as_ref()
-                    .map(|canary| canary.uid.clone())
+                    .map(|kanary| kanary.uid.clone())
                     .unwrap_or_default(),
             };
             // The receiver lives as long as the workers.
@@ -301,15 +301,15 @@ impl Context {
     }
 
     /// Says the facts of the stored status. Events help people; nothing waits for them.
-    async fn announce(&self, canary: &Canary, now: Timestamp, right: Right) {
-        let notices = status::notices(&canary.status);
-        for notice in self.memory.unsaid(&canary.key, notices, now) {
-            let done = self.writer.announce(canary, &notice, right).await;
+    async fn announce(&self, kanary: &ParsedKanary, now: Timestamp, right: Right) {
+        let notices = status::notices(&kanary.status);
+        for notice in self.memory.unsaid(&kanary.key, notices, now) {
+            let done = self.writer.announce(kanary, &notice, right).await;
             self.count("event", &done);
             if let Err(error) = &done {
-                tracing::warn!(key = %canary.key, error = error.message(), "an event was lost");
+                tracing::warn!(key = %kanary.key, error = error.message(), "an event was lost");
             }
-            self.memory.mark_said(&canary.key, &notice);
+            self.memory.mark_said(&kanary.key, &notice);
         }
     }
 
@@ -322,8 +322,8 @@ impl Context {
     }
 
     /// The retry policy: what follows an error of each class, and when.
-    fn after(&self, canary: &Canary, error: &ApiError) -> Instant {
-        let key = &canary.key;
+    fn after(&self, kanary: &ParsedKanary, error: &ApiError) -> Instant {
+        let key = &kanary.key;
         let delay = match error.class() {
             Class::Conflict | Class::Transient | Class::Throttled(_) if self.memory.has_news(key) => {
                 tracing::warn!(key = %key, error = error.message(), "a call fails again and again");

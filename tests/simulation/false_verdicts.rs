@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use kanary::reconcile::turn::Decide;
 use kanary_core::{
-    Canary,
+    ParsedKanary,
     api::{Word, Words},
     decide,
     decision::Decision,
@@ -104,10 +104,10 @@ fn a_promotion_that_takes_the_traffic_from_the_target_is_caught() {
 }
 
 /// The same with other tallies.
-fn with_tallies(canary: &Canary, seen: &Observation, now: Timestamp, change: impl Fn(&mut Tally)) -> Decision {
+fn with_tallies(kanary: &ParsedKanary, seen: &Observation, now: Timestamp, change: impl Fn(&mut Tally)) -> Decision {
     let mut seen = seen.clone();
     seen.tallies.iter_mut().for_each(change);
-    decide(canary, &seen, now)
+    decide(kanary, &seen, now)
 }
 
 #[test]
@@ -145,8 +145,8 @@ fn too_few_samples_are_caught() {
 }
 
 /// No data is as good as good data.
-fn trusts_silence(canary: &Canary, seen: &Observation, now: Timestamp) -> Decision {
-    with_tallies(canary, seen, now, |tally| {
+fn trusts_silence(kanary: &ParsedKanary, seen: &Observation, now: Timestamp) -> Decision {
+    with_tallies(kanary, seen, now, |tally| {
         if let Some(last) = tally.last.as_mut().filter(|last| last.outcome == Outcome::NoData) {
             last.outcome = Outcome::Pass;
             tally.good += 1;

@@ -8,7 +8,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use kanary::reconcile::turn::Decide;
 use kanary_core::{
-    Canary,
+    ParsedKanary,
     api::AfterDeadline,
     decide,
     decision::{Action, Decision},
@@ -107,22 +107,22 @@ pub(crate) fn tampers(
 }
 
 /// The same Kanary with another spec.
-pub(crate) fn with_spec(canary: &Canary, change: impl FnOnce(&mut Spec)) -> Canary {
-    let mut canary = canary.clone();
-    change(&mut canary.spec);
-    canary
+pub(crate) fn with_spec(kanary: &ParsedKanary, change: impl FnOnce(&mut Spec)) -> ParsedKanary {
+    let mut kanary = kanary.clone();
+    change(&mut kanary.spec);
+    kanary
 }
 
 /// The target is written before the verdict is stored.
-fn side_effect_first(canary: &Canary, seen: &Observation, now: Timestamp) -> Decision {
-    let due = canary.status.deadline.is_some_and(|deadline| deadline <= now);
-    let mut canary = canary.clone();
-    if due && Phase::of(&canary.status) == Phase::Running {
-        let mut verdict = canary.status.conditions[0].clone();
+fn side_effect_first(kanary: &ParsedKanary, seen: &Observation, now: Timestamp) -> Decision {
+    let due = kanary.status.deadline.is_some_and(|deadline| deadline <= now);
+    let mut kanary = kanary.clone();
+    if due && Phase::of(&kanary.status) == Phase::Running {
+        let mut verdict = kanary.status.conditions[0].clone();
         (verdict.type_, verdict.status) = (SUCCEEDED.to_owned(), "True".to_owned());
-        canary.status.conditions.push(verdict);
+        kanary.status.conditions.push(verdict);
     }
-    decide(&canary, seen, now)
+    decide(&kanary, seen, now)
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The shapes of what users write and see: one file per block of the spec, no behaviour.
 //!
 //! These types are serde shapes and the source of the CRDs' schema; field docs are what `kubectl explain` prints.
-//! What a spec *means* is decided in [`crate`], which reads a [`KanarySpec`] into a [`Canary`](crate::Canary).
+//! What a spec *means* is decided in [`crate`], which reads a [`KanarySpec`] into a [`ParsedKanary`](crate::ParsedKanary).
 
 mod crd;
 mod duration;

@@ -52,7 +52,7 @@ fn a_pod_without_all_of_kanarys_labels_or_with_a_controller_or_that_terminates_i
         format!("released: true, terminating: true, labels: {{{OWN}}}"),
     ] {
         let input = super::input::read(&with("Failed", &pod));
-        let decision = crate::decide(&input.canary, &input.seen, input.now);
+        let decision = crate::decide(&input.kanary, &input.seen, input.now);
         assert!(decision.actions.is_empty(), "{pod}: {decision:?}");
     }
 }

@@ -12,7 +12,7 @@ use super::{
     under_way::under_way,
 };
 use crate::{
-    Canary,
+    ParsedKanary,
     api::names::{IS_KANARY, KANARY_KIND, KANARY_NAME, RUN},
     hash,
     labels::{Labels, Selector},
@@ -36,7 +36,7 @@ pub(super) fn any_of(values: &'static [&'static str]) -> impl Strategy<Value = V
 }
 
 /// A Kanary with any spec and any status.
-pub(super) fn canary() -> BoxedStrategy<Canary> {
+pub(super) fn canary() -> BoxedStrategy<ParsedKanary> {
     let any = (spec(), option::weighted(0.8, status()), any::<bool>());
     any.prop_map(|(spec, status, deleting)| {
         let mut canary = input::parse(&spec, None, &Value::Null);
@@ -183,9 +183,9 @@ fn tally() -> impl Strategy<Value = Tally> {
 
 /// Whatever may be seen around this Kanary.
 #[allow(clippy::too_many_lines, reason = "one field after the other")]
-pub(super) fn observation(canary: &Canary) -> BoxedStrategy<Observation> {
-    let run = canary.run(&canary.spec);
-    let marker = canary.marker(&canary.spec);
+pub(super) fn observation(kanary: &ParsedKanary) -> BoxedStrategy<Observation> {
+    let run = kanary.run(&kanary.spec);
+    let marker = kanary.marker(&kanary.spec);
     let owned = || {
         (owner(), proptest::bool::weighted(0.2)).prop_map(|(owner, deleting)| Owned {
             uid: "uid".to_owned(),
@@ -279,7 +279,7 @@ pub(super) fn observation(canary: &Canary) -> BoxedStrategy<Observation> {
 }
 
 /// A Kanary, what is seen around it, and the time: two thirds of them make sense, up to the verdict or beyond.
-pub(super) fn anything() -> impl Strategy<Value = (Canary, Observation, Timestamp)> {
+pub(super) fn anything() -> impl Strategy<Value = (ParsedKanary, Observation, Timestamp)> {
     let wild = canary().boxed().prop_flat_map(|canary| {
         let seen = observation(&canary).boxed();
         (Just(canary), seen, time())

@@ -184,16 +184,16 @@ fn a_template_whose_canary_or_target_somebody_changed_runs_again_after_another_o
         "{canary: {available: +0s}, target: {template: t7}}",
     ] {
         let mut input = read(&format!("{{status: {{phase: Running}}, seen: {seen}, now: +1m}}"));
-        let template = input.canary.spec.template_hash.clone();
-        let failed = decide(&input.canary, &input.seen, input.now).status.unwrap();
+        let template = input.kanary.spec.template_hash.clone();
+        let failed = decide(&input.kanary, &input.seen, input.now).status.unwrap();
         assert_eq!(Phase::of(&failed), Phase::Failed, "{failed:#?}");
-        input.canary.status = failed;
+        input.kanary.status = failed;
         for hash in ["another", &template] {
-            input.canary.spec.template_hash = hash.to_owned();
-            let next = decide(&input.canary, &input.seen, input.now).status.unwrap();
+            input.kanary.spec.template_hash = hash.to_owned();
+            let next = decide(&input.kanary, &input.seen, input.now).status.unwrap();
             assert_eq!(Phase::of(&next), Phase::Scheduled, "{hash}: {next:#?}");
             assert_eq!(next.failed_templates, Vec::<String>::new());
-            input.canary.status = next;
+            input.kanary.status = next;
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     stored,
 };
 use crate::{
-    Canary,
+    ParsedKanary,
     api::{GoDuration, Kanary, KanaryKind, names},
     decision::ObjectKind,
     hash,
@@ -29,7 +29,7 @@ pub(super) const UID: &str = "uid-batman";
 
 /// What a case is about.
 pub(super) struct Input {
-    pub(super) canary: Canary,
+    pub(super) kanary: ParsedKanary,
     pub(super) seen: Observation,
     pub(super) now: Timestamp,
     /// JSON pointers into created manifests, and status fields, that the output is to show.
@@ -111,21 +111,21 @@ pub(super) fn read(yaml: &str) -> Input {
     let mut spec = default_spec();
     merge(&mut spec, &input["spec"]);
     let now = time(&input["now"]).unwrap_or_else(t0);
-    let mut canary = parse(&spec, None, &input["kanary"]);
+    let mut kanary = parse(&spec, None, &input["kanary"]);
     // What the spec was when the status was written, as far as it was another.
     let mut former = spec.clone();
     merge(&mut former, &input["was"]);
     if let Some(status) = input.get_mut("status") {
-        this_template(status, &canary.spec.template_hash);
+        this_template(status, &kanary.spec.template_hash);
         stored::promoted_template(status);
         let status = &*status;
-        canary = parse(&spec, Some(stored::status(&former, status)), &input["kanary"]);
+        kanary = parse(&spec, Some(stored::status(&former, status)), &input["kanary"]);
     }
-    let seen = observation(&canary, &canary.spec, &input["seen"]);
+    let seen = observation(&kanary, &kanary.spec, &input["seen"]);
     let show = input["show"].as_array().into_iter().flatten();
     Input {
         show: show.map(|path| path.as_str().unwrap().to_owned()).collect(),
-        canary,
+        kanary,
         seen,
         now,
     }
@@ -141,7 +141,7 @@ fn default_spec() -> Value {
     })
 }
 
-pub(super) fn parse(spec: &Value, status: Option<Value>, kanary: &Value) -> Canary {
+pub(super) fn parse(spec: &Value, status: Option<Value>, kanary: &Value) -> ParsedKanary {
     let mut metadata =
         json!({"name": "batman", "namespace": "shop", "uid": UID, "generation": 1, "resourceVersion": "1"});
     merge(&mut metadata, kanary);
@@ -150,7 +150,7 @@ pub(super) fn parse(spec: &Value, status: Option<Value>, kanary: &Value) -> Cana
         spec: spec.clone(),
         status,
     };
-    Canary::parse(KanaryKind::Deployment, &object).unwrap()
+    ParsedKanary::parse(KanaryKind::Deployment, &object).unwrap()
 }
 
 pub(super) fn time(value: &Value) -> Option<Timestamp> {
@@ -174,7 +174,7 @@ pub(super) fn labels(value: &Value) -> Labels {
 /// What was seen. The target and the production Service are there unless they are null; anything else is only there if
 /// the case says so.
 #[allow(clippy::too_many_lines, reason = "one field after the other")]
-pub(super) fn observation(canary: &Canary, spec: &Spec, short: &Value) -> Observation {
+pub(super) fn observation(kanary: &ParsedKanary, spec: &Spec, short: &Value) -> Observation {
     for name in short.as_object().into_iter().flat_map(|fields| fields.keys()) {
         let known = [
             "target",
@@ -212,17 +212,17 @@ pub(super) fn observation(canary: &Canary, spec: &Spec, short: &Value) -> Observ
     let production = spec.service.as_ref().filter(|_| by_default("service"));
     let list = |name: &str| short[name].as_array().into_iter().flatten();
     Observation {
-        target: by_default("target").then(|| target(canary, spec, &short["target"])),
-        canary: there("canary").map(|value| canary_seen(canary, spec, value)),
-        pods: list("pods").map(|value| pod(canary, spec, value)).collect(),
+        target: by_default("target").then(|| target(kanary, spec, &short["target"])),
+        canary: there("canary").map(|value| canary_seen(kanary, spec, value)),
+        pods: list("pods").map(|value| pod(kanary, spec, value)).collect(),
         service: production.map(|name| service(name, &short["service"])),
         services: there("services").map(services).unwrap_or_default(),
-        other_pods: list("otherPods").map(|value| pod(canary, spec, value)).collect(),
+        other_pods: list("otherPods").map(|value| pod(kanary, spec, value)).collect(),
         ways: attempts(&short["attempts"]),
         target_confirmed: short["targetConfirmed"] != json!(false),
         pods_confirmed: short["podsConfirmed"] != json!(false),
         target_is_canary_of: text(&short["canaryOf"]),
-        kanary_selector: there("kanarySelector").map_or_else(|| traffic::own_selector(canary), labels),
+        kanary_selector: there("kanarySelector").map_or_else(|| traffic::own_selector(kanary), labels),
         kanary_service: there("kanaryService").map(owned),
         hpa: there("hpa").map(owned),
         tallies: list("tallies").map(|value| tally(value, &short["pods"])).collect(),
@@ -232,8 +232,8 @@ pub(super) fn observation(canary: &Canary, spec: &Spec, short: &Value) -> Observ
             template: template(value["template"].as_str().unwrap_or("t1")),
             template_hash: hash::of(&template(value["template"].as_str().unwrap_or("t1"))),
             annotated: value["annotated"].as_bool().unwrap_or(true),
-            promoted_by: marker(canary, spec, &value["promotedBy"]),
-            created_by: marker(canary, spec, &value["createdBy"]),
+            promoted_by: marker(kanary, spec, &value["promotedBy"]),
+            created_by: marker(kanary, spec, &value["createdBy"]),
             created: time(&value["created"]).unwrap_or_else(|| t0() - SignedDuration::from_hours(1)),
             was_promoted: value["wasPromoted"] == json!(true),
         }),
@@ -250,7 +250,7 @@ pub(super) fn observation(canary: &Canary, spec: &Spec, short: &Value) -> Observ
             }
             .to_owned(),
         }),
-        promotion: stored::promotion(canary, spec, short),
+        promotion: stored::promotion(kanary, spec, short),
         created: there("created").map(|value| Created {
             uid: text(&value["uid"]).unwrap_or("uid-canary".to_owned()),
             template_hash: text(&value["template"]).unwrap_or("created".to_owned()),
@@ -270,10 +270,10 @@ pub(super) fn template(name: &str) -> Value {
     json!({"called": name})
 }
 
-fn marker(canary: &Canary, spec: &Spec, value: &Value) -> Option<String> {
+fn marker(kanary: &ParsedKanary, spec: &Spec, value: &Value) -> Option<String> {
     match value.as_str()? {
-        "this run" => Some(canary.marker(spec)),
-        "this run, rolled back" => Some(format!("{}/rolled-back", canary.marker(spec))),
+        "this run" => Some(kanary.marker(spec)),
+        "this run, rolled back" => Some(format!("{}/rolled-back", kanary.marker(spec))),
         other => Some(other.to_owned()),
     }
 }
@@ -311,7 +311,7 @@ fn owned(value: &Value) -> Owned {
     }
 }
 
-pub(super) fn target(canary: &Canary, spec: &Spec, value: &Value) -> Deployment {
+pub(super) fn target(kanary: &ParsedKanary, spec: &Spec, value: &Value) -> Deployment {
     let selected = labels(value.get("selector").unwrap_or(&json!({"app": "myapp"})));
     let selector = Selector::parse(crate::api::LabelMatch::Labels(selected.clone())).ok();
     // A target that was promoted has another template than before.
@@ -332,8 +332,8 @@ pub(super) fn target(canary: &Canary, spec: &Spec, value: &Value) -> Deployment 
             selector,
         }),
         template_hash: hash::of(&template(value["template"].as_str().unwrap_or(usual))),
-        promoted_by: marker(canary, spec, &value["promotedBy"]),
-        created_by: marker(canary, spec, &value["createdBy"]),
+        promoted_by: marker(kanary, spec, &value["promotedBy"]),
+        created_by: marker(kanary, spec, &value["createdBy"]),
         rolled_out: value["rolledOut"] != json!(false),
         progress_failed: value["progressFailed"] == json!(true),
         progressed: time(&value["progressed"]),
@@ -345,9 +345,9 @@ pub(super) fn target(canary: &Canary, spec: &Spec, value: &Value) -> Deployment 
     }
 }
 
-fn canary_seen(canary: &Canary, spec: &Spec, value: &Value) -> Deployment {
+fn canary_seen(kanary: &ParsedKanary, spec: &Spec, value: &Value) -> Deployment {
     let mut seen_labels = labels(&value["labels"]);
-    let run = text(&value["run"]).unwrap_or_else(|| canary.run(spec));
+    let run = text(&value["run"]).unwrap_or_else(|| kanary.run(spec));
     seen_labels.insert(names::RUN.to_owned(), run);
     let started_with = value["targetTemplate"].as_str().unwrap_or("t1");
     Deployment {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::input::{cause, labels, number, t0, text, time};
 use crate::{
-    Canary,
+    ParsedKanary,
     api::names,
     observation::{Attempt, Pod, Service, Ways},
     spec::Spec,
@@ -49,9 +49,9 @@ pub(super) fn attempts(value: &Value) -> Ways {
 }
 
 /// A pod of this run, unless `run` says otherwise; `labels` are what it carries beside.
-pub(super) fn pod(canary: &Canary, spec: &Spec, value: &Value) -> Pod {
+pub(super) fn pod(kanary: &ParsedKanary, spec: &Spec, value: &Value) -> Pod {
     let mut pod_labels = labels(&value["labels"]);
-    let run = text(&value["run"]).unwrap_or_else(|| canary.run(spec));
+    let run = text(&value["run"]).unwrap_or_else(|| kanary.run(spec));
     pod_labels.insert(names::RUN.to_owned(), run);
     let name = text(&value["name"]).unwrap_or("x".to_owned());
     Pod {

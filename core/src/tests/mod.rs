@@ -83,9 +83,9 @@ use super::decide;
 #[allow(clippy::needless_pass_by_value, reason = "cases read better without a reference")]
 fn check(yaml: &str, expected: Expect) {
     let input = input::read(yaml);
-    let decision = decide(&input.canary, &input.seen, input.now);
+    let decision = decide(&input.kanary, &input.seen, input.now);
     expected.assert_eq(&output::text(&input, &decision));
-    let again = decide(&input.canary, &input.seen, input.now);
+    let again = decide(&input.kanary, &input.seen, input.now);
     assert_eq!(
         format!("{decision:?}"),
         format!("{again:?}"),
@@ -101,7 +101,7 @@ fn check(yaml: &str, expected: Expect) {
 fn comes_to_rest(input: &input::Input, status: &crate::api::KanaryStatus) {
     use super::status::Phase;
     let stored: Value = serde_json::to_value(status).unwrap();
-    let mut canary = input.canary.clone();
+    let mut canary = input.kanary.clone();
     let former = std::mem::replace(&mut canary.status, serde_json::from_value(stored).unwrap());
     if former.run != canary.status.run || Phase::of(&former) != Phase::of(&canary.status) {
         return;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{forward::only_forward, input::UID, reading::called};
 use crate::{
-    Canary,
+    ParsedKanary,
     api::{
         KanaryStatus, TrafficSource, Word,
         names::{IS_KANARY, KANARY_NAME, RUN},
@@ -24,7 +24,7 @@ use crate::{
 /// A Kanary in a cluster whose controllers do their work at once.
 #[derive(Clone, Debug)]
 pub(super) struct Model {
-    pub(super) canary: Canary,
+    pub(super) kanary: ParsedKanary,
     pub(super) seen: Observation,
     pub(super) now: Timestamp,
     /// Every write, in order.
@@ -79,15 +79,15 @@ fn service() -> Service {
 
 impl Model {
     pub(super) fn happens(&mut self, event: &Event) {
-        let status = &self.canary.status;
-        let spec = &mut self.canary.spec;
+        let status = &self.kanary.status;
+        let spec = &mut self.kanary.spec;
         // Of a template that could not be run yet, the run is the next.
         let is_next = status
             .current_hash
             .as_ref()
             .is_some_and(|hash| *hash != spec.template_hash);
         let run = status.run.unwrap_or(1) + i64::from(is_next);
-        self.canary.generation += 1;
+        self.kanary.generation += 1;
         match event {
             Event::Passes(seconds) => self.pass(self.now + SignedDuration::from_secs(*seconds)),
             Event::Paused(paused) => spec.paused = *paused,
@@ -145,8 +145,8 @@ impl Model {
         }
         if let Some(status) = &decision.status {
             self.writes.push(format!("status {}", status.report.status));
-            only_forward(&self.canary.status, status, self.now);
-            if self.canary.status.run != status.run {
+            only_forward(&self.kanary.status, status, self.now);
+            if self.kanary.status.run != status.run {
                 self.seen.promotion = Promotion::NotYet;
             }
             if self.is_whole {
@@ -154,7 +154,7 @@ impl Model {
             }
             // As the API server keeps it (years before Christ are more than its times can say).
             let stored = serde_json::to_value(status).unwrap();
-            self.canary.status = serde_json::from_value(stored).unwrap_or_else(|_| status.clone());
+            self.kanary.status = serde_json::from_value(stored).unwrap_or_else(|_| status.clone());
         }
         for index in &decision.checks {
             let sample = Sample {
@@ -179,10 +179,10 @@ impl Model {
                 .filter(|condition| condition.status == "True")
                 .cloned()
         };
-        let Some(verdict) = succeeded(next).filter(|_| succeeded(&self.canary.status).is_none()) else {
+        let Some(verdict) = succeeded(next).filter(|_| succeeded(&self.kanary.status).is_none()) else {
             return;
         };
-        let spec = &self.canary.spec;
+        let spec = &self.kanary.spec;
         assert!(spec.is_sound() && !spec.paused, "{next:#?}");
         if verdict.reason == "VerdictValid" {
             assert_eq!(
@@ -269,7 +269,7 @@ impl Model {
         match object {
             ObjectKind::Service => {
                 self.seen.kanary_service = Some(owned());
-                self.seen.kanary_selector = crate::traffic::own_selector(&self.canary);
+                self.seen.kanary_selector = crate::traffic::own_selector(&self.kanary);
             }
             ObjectKind::HorizontalPodAutoscaler => self.seen.hpa = Some(owned()),
             ObjectKind::Deployment => self.create_deployment(name, manifest),
@@ -299,7 +299,7 @@ impl Model {
             traffic: annotation(crate::api::names::TRAFFIC),
             ..Deployment::default()
         };
-        let is_target = self.canary.spec.target == name;
+        let is_target = self.kanary.spec.target == name;
         if is_target {
             self.seen.promotion = Promotion::Done {
                 at: Some(self.now),

@@ -22,7 +22,7 @@ pub(super) fn text(input: &Input, decision: &Decision) -> String {
         }
     }
     if let Some(status) = &decision.status {
-        status_lines(&input.canary.status, status, input.now, &mut lines);
+        status_lines(&input.kanary.status, status, input.now, &mut lines);
         show(input, &serde_json::to_value(status).unwrap(), &mut lines);
     }
     if !decision.checks.is_empty() {
@@ -34,7 +34,7 @@ pub(super) fn text(input: &Input, decision: &Decision) -> String {
         lines.push("nothing".to_owned());
     }
     let mut text = lines.join("\n");
-    let hash = &input.canary.spec.template_hash;
+    let hash = &input.kanary.spec.template_hash;
     if !hash.is_empty() {
         text = text.replace(hash, "<hash>");
     }

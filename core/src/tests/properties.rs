@@ -9,7 +9,7 @@ use super::{
     model::{Event, Model},
 };
 use crate::{
-    Canary,
+    ParsedKanary,
     api::{AfterDeadline, Word, Words},
     decide,
     decision::{Action, Decision},
@@ -52,13 +52,13 @@ proptest! {
         let mut model = model(canary, seen);
         model.now = now;
         let decision = model.decision();
-        let spec = &model.canary.spec;
+        let spec = &model.kanary.spec;
         if !spec.is_sound() {
             let makes = |action: &Action| matches!(action, Action::Create { .. } | Action::ScaleCanary { .. });
             prop_assert!(!decision.actions.iter().any(makes), "a spec that is not sound makes something");
         }
-        let read = &model.canary.status;
-        prop_assert!(!model.canary.deleting || !touches_target(&decision), "it is being deleted");
+        let read = &model.kanary.status;
+        prop_assert!(!model.kanary.deleting || !touches_target(&decision), "it is being deleted");
         if touches_target(&decision) {
             prop_assert!(!spec.is_sound() || read.current_hash.as_ref() == Some(&spec.template_hash));
             let failed = status::find(read, status::FAILED).filter(|failed| failed.status == "True");
@@ -71,7 +71,7 @@ proptest! {
         let passes = decision.status.as_ref().is_some_and(|next| Phase::of(next) == Phase::Succeeded);
         if passes && Phase::of(read) != Phase::Succeeded {
             prop_assert_eq!(Phase::of(read), Phase::Running);
-            prop_assert!(spec.is_sound() && !spec.paused && !model.canary.deleting);
+            prop_assert!(spec.is_sound() && !spec.paused && !model.kanary.deleting);
             prop_assert!(!touches_target(&decision));
             let next = decision.status.unwrap();
             let created = status::find(&next, status::SUCCEEDED).is_some_and(|c| c.reason == "TargetCreated");
@@ -139,13 +139,13 @@ fn event() -> impl Strategy<Value = Event> {
 
 /// kstatus: a run under way is at work or waits for somebody, never both; one that has ended is not at work.
 fn one_of_reconciling_and_stalled(model: &Model) {
-    let status = &model.canary.status;
+    let status = &model.kanary.status;
     let [reconciling, stalled] = [status::RECONCILING, status::STALLED].map(|kind| status::is_true(status, kind));
     assert!(!(reconciling && stalled), "{status:#?}");
     if status.completed_at.is_some() {
         assert!(!reconciling, "{status:#?}");
     } else if !status.conditions.is_empty() {
-        if !model.canary.spec.paused {
+        if !model.kanary.spec.paused {
             assert!(reconciling || stalled, "{status:#?}");
         } else if Phase::of(status) < Phase::Succeeded {
             // What is promoted already rolls out.
@@ -186,9 +186,9 @@ fn items_agree(model: &Model, spec: &Spec, stale: &Words, deadline: Option<jiff:
         })
 }
 
-fn model(canary: Canary, seen: Observation) -> Model {
+fn model(kanary: ParsedKanary, seen: Observation) -> Model {
     Model {
-        canary,
+        kanary,
         seen,
         now: t0(),
         writes: Vec::new(),

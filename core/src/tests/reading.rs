@@ -17,13 +17,13 @@ impl Model {
         self.seen.former_template = None;
         self.seen.target_confirmed = false;
         self.seen.likeness = Likeness::Unasked;
-        let forget = self.seen.target.is_some() || self.canary.spec.paused;
+        let forget = self.seen.target.is_some() || self.kanary.spec.paused;
         self.seen.target_missing_since = self.seen.target_missing_since.filter(|_| !forget);
-        let mut decision = decide(&self.canary, &self.seen, self.now);
+        let mut decision = decide(&self.kanary, &self.seen, self.now);
         for _ in 0..6 {
             let Some(need) = decision.needs else { break };
             self.provide(need);
-            decision = decide(&self.canary, &self.seen, self.now);
+            decision = decide(&self.kanary, &self.seen, self.now);
         }
         (self.seen.confirmed, self.seen.target_confirmed) = (false, false);
         decision
@@ -41,7 +41,7 @@ impl Model {
                 self.seen.confirmed = target.is_none();
             }
             Need::SameTemplate => {
-                let given = called(&self.canary.spec.pod_template());
+                let given = called(&self.kanary.spec.pod_template());
                 let same = target.filter(|target| target.template_hash == given);
                 self.seen.likeness = same.map_or(Likeness::Other, |_| Likeness::Same);
                 if let Some(target) = same {
@@ -69,7 +69,7 @@ impl Model {
             was_promoted: false,
         });
         if need == Need::FormerTemplate {
-            self.seen.former_template = self.canary.status.target_hash.as_deref().map(template);
+            self.seen.former_template = self.kanary.status.target_hash.as_deref().map(template);
             self.seen.no_former_template = self.seen.former_template.is_none();
         }
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::input::{merge, observation, parse, t0, target, template, time};
 use crate::{
-    Canary,
+    ParsedKanary,
     api::KanaryStatus,
     decide, hash,
     observation::{Likeness, Promotion},
@@ -102,7 +102,7 @@ fn run_up_to(spec: &Value, phase: &str, since: Timestamp) -> KanaryStatus {
 }
 
 /// One decision about a canary that is available since then.
-fn pass(since: Timestamp, canary: &mut Canary, spec: &Value, promoted: bool, now: Timestamp) {
+fn pass(since: Timestamp, canary: &mut ParsedKanary, spec: &Value, promoted: bool, now: Timestamp) {
     let status = serde_json::to_value(&canary.status).unwrap();
     *canary = parse(spec, Some(status), &Value::Null);
     let parsed = &canary.spec;
@@ -123,7 +123,7 @@ fn pass(since: Timestamp, canary: &mut Canary, spec: &Value, promoted: bool, now
 }
 
 /// What is known of the promotion. Of a target that this run promoted or created, as usual, the reply.
-pub(super) fn promotion(canary: &Canary, spec: &Spec, short: &Value) -> Promotion {
+pub(super) fn promotion(kanary: &ParsedKanary, spec: &Spec, short: &Value) -> Promotion {
     let seen = &short["target"];
     let ours = [&seen["promotedBy"], &seen["createdBy"]].contains(&&json!("this run"));
     let done = |template_hash| Promotion::Done {
@@ -131,7 +131,7 @@ pub(super) fn promotion(canary: &Canary, spec: &Spec, short: &Value) -> Promotio
         template_hash,
     };
     match short["promotion"].as_str() {
-        None if ours => done(target(canary, spec, seen).template_hash),
+        None if ours => done(target(kanary, spec, seen).template_hash),
         None | Some("not yet") => Promotion::NotYet,
         Some("unknown") => Promotion::Unknown,
         Some(name) => done(hash::of(&template(name))),

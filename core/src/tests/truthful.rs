@@ -9,7 +9,7 @@ use crate::{
 
 fn next(yaml: &str) -> KanaryStatus {
     let input = input::read(yaml);
-    decide(&input.canary, &input.seen, input.now).status.unwrap()
+    decide(&input.kanary, &input.seen, input.now).status.unwrap()
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_canary_that_gets_no_traffic_because_none_was_asked_for_has_not_lost_any() {
         ("TrafficSet", false),
     ] {
         let input = input::read(&format!("{{status: {{conditions: {{Traffic: 'False {reason}: x'}}}}}}"));
-        assert_eq!(traffic_lost_since(&input.canary.status).is_some(), is_lost, "{reason}");
+        assert_eq!(traffic_lost_since(&input.kanary.status).is_some(), is_lost, "{reason}");
     }
 }
 

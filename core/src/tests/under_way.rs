@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::input::{T0, UID, t0, template};
 use crate::{
-    Canary,
+    ParsedKanary,
     api::{GoDuration, names::RUN},
     hash,
     observation::{Observation, Service, Versions},
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Puts right whatever would keep a run from being judged, or promoted, now.
-pub(super) fn under_way(canary: &mut Canary, seen: &mut Observation, decided: bool) {
+pub(super) fn under_way(canary: &mut ParsedKanary, seen: &mut Observation, decided: bool) {
     let spec = &mut canary.spec;
     spec.paused = false;
     spec.schedule = None;
@@ -57,7 +57,7 @@ pub(super) fn under_way(canary: &mut Canary, seen: &mut Observation, decided: bo
 }
 
 /// The requests that the spec asks for reach the canary's pods, and no others.
-fn traffic_flows(canary: &mut Canary, seen: &mut Observation) {
+fn traffic_flows(canary: &mut ParsedKanary, seen: &mut Observation) {
     seen.kanary_selector = own_selector(canary);
     seen.services.clear();
     seen.other_pods.clear();

@@ -2,7 +2,7 @@
 
 use k8s_openapi::{api::events::v1::Event, apimachinery::pkg::apis::meta::v1::MicroTime};
 use kanary_core::{
-    Canary, Key,
+    Key, ParsedKanary,
     api::names::{GROUP, VERSION},
     decision::Notice,
     hash,
@@ -20,9 +20,9 @@ impl Writer {
     /// # Errors
     ///
     /// What the API server answered, or that it did not.
-    pub async fn announce(&self, canary: &Canary, notice: &Notice, right: Right) -> Result<(), ApiError> {
-        let Key { kind, namespace, name } = &canary.key;
-        let fact = format!("{}/{}/{}", canary.uid, notice.reason, notice.at);
+    pub async fn announce(&self, kanary: &ParsedKanary, notice: &Notice, right: Right) -> Result<(), ApiError> {
+        let Key { kind, namespace, name } = &kanary.key;
+        let fact = format!("{}/{}/{}", kanary.uid, notice.reason, notice.at);
         let event_name = format!("{name}.{}", hash::digest(fact.as_bytes()));
         let mut note = notice.note.clone();
         // events.k8s.io takes 1 kB.
@@ -47,7 +47,7 @@ impl Writer {
                 "kind": kind.as_str(),
                 "namespace": namespace,
                 "name": name,
-                "uid": canary.uid,
+                "uid": kanary.uid,
             },
         });
         let failed = |error| ApiError::new("create", "Event".into(), namespace, &event_name, error);

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kanary_core::{
-    Canary,
+    ParsedKanary,
     api::names::{CHANGE_CAUSE, FIELD_MANAGER, PROMOTED_BY, REVISION},
     decision::SetTemplate,
     hash,
@@ -81,12 +81,12 @@ impl Writer {
     /// The right to it ended, the target changed since it was read, or there is no answer.
     pub async fn compare(
         &self,
-        canary: &Canary,
+        kanary: &ParsedKanary,
         spec: &Spec,
         live: &LiveTarget,
         right: Right,
     ) -> Result<Likeness, ApiError> {
-        let namespace = &canary.key.namespace;
+        let namespace = &kanary.key.namespace;
         let failed = |error| {
             let verb = "dry-run the promotion of";
             ApiError::new(verb, "Deployment".into(), namespace, &spec.target, error)

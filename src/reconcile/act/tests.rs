@@ -48,8 +48,8 @@ fn behind(fence: Fence, object: Value) -> Writer {
     Writer::new(client, Arc::default(), Arc::new(fence), "test".to_owned())
 }
 
-fn right(canary: &Canary) -> Right {
-    Fence::standalone().begin(canary.slot).unwrap()
+fn right(kanary: &ParsedKanary) -> Right {
+    Fence::standalone().begin(kanary.slot).unwrap()
 }
 
 fn batman() -> Kanary {
@@ -66,7 +66,7 @@ fn batman() -> Kanary {
 #[tokio::test]
 async fn a_delete_that_failed_is_to_be_done_again() {
     let (writer, cache) = writer(500);
-    let batman = Canary::parse(KanaryKind::Deployment, &batman()).unwrap();
+    let batman = ParsedKanary::parse(KanaryKind::Deployment, &batman()).unwrap();
     let existing = json!({
         "metadata": {"name": "myapp-kanary-batman", "namespace": "shop", "uid": "d", "resourceVersion": "2"},
     });
@@ -85,7 +85,7 @@ async fn a_delete_that_failed_is_to_be_done_again() {
 #[tokio::test]
 async fn a_status_that_the_api_server_refuses_is_tried_again_and_not_told_by_another_status() {
     let (writer, _) = writer(422);
-    let batman = Canary::parse(KanaryKind::Deployment, &batman()).unwrap();
+    let batman = ParsedKanary::parse(KanaryKind::Deployment, &batman()).unwrap();
     let error = writer
         .write_status(&batman, &batman.status, right(&batman), Timestamp::UNIX_EPOCH)
         .await
@@ -95,7 +95,7 @@ async fn a_status_that_the_api_server_refuses_is_tried_again_and_not_told_by_ano
 
 #[tokio::test]
 async fn a_scale_that_a_webhook_caps_is_a_refusal() {
-    let batman = Canary::parse(KanaryKind::Deployment, &batman()).unwrap();
+    let batman = ParsedKanary::parse(KanaryKind::Deployment, &batman()).unwrap();
     let scale = |replicas| Action::ScaleCanary {
         name: "x".to_owned(),
         uid: "d".to_owned(),
@@ -116,7 +116,7 @@ async fn a_scale_that_a_webhook_caps_is_a_refusal() {
 
 #[tokio::test]
 async fn labels_that_a_webhook_puts_back_are_a_refusal() {
-    let batman = Canary::parse(KanaryKind::Deployment, &batman()).unwrap();
+    let batman = ParsedKanary::parse(KanaryKind::Deployment, &batman()).unwrap();
     let unlabel = Action::Unlabel {
         pod: "x-1".to_owned(),
         uid: "p".to_owned(),
@@ -136,7 +136,7 @@ async fn labels_that_a_webhook_puts_back_are_a_refusal() {
 
 #[tokio::test]
 async fn a_pod_gets_its_kanary_as_one_more_owner_that_controls_nothing() {
-    let batman = Canary::parse(KanaryKind::Deployment, &batman()).unwrap();
+    let batman = ParsedKanary::parse(KanaryKind::Deployment, &batman()).unwrap();
     let adopt = Action::Adopt {
         pod: "x-1".to_owned(),
         uid: "p".to_owned(),
@@ -161,7 +161,7 @@ async fn a_pod_gets_its_kanary_as_one_more_owner_that_controls_nothing() {
 
 #[tokio::test]
 async fn the_reply_to_a_creation_tells_what_was_made_of_it() {
-    let batman = Canary::parse(KanaryKind::Deployment, &batman()).unwrap();
+    let batman = ParsedKanary::parse(KanaryKind::Deployment, &batman()).unwrap();
     let create = Action::Create {
         object: ObjectKind::Deployment,
         name: "x".to_owned(),
@@ -188,7 +188,7 @@ async fn the_reply_to_a_creation_tells_what_was_made_of_it() {
 async fn writes(epoch: Option<i64>, owned: Option<i64>, stored: Value) -> Result<bool, ApiError> {
     let mut kanary = serde_json::to_value(batman()).unwrap();
     kanary["status"] = json!({"epoch": epoch});
-    let canary = Canary::parse(KanaryKind::Deployment, &serde_json::from_value(kanary.clone()).unwrap()).unwrap();
+    let canary = ParsedKanary::parse(KanaryKind::Deployment, &serde_json::from_value(kanary.clone()).unwrap()).unwrap();
     kanary["status"] = stored;
     let fence = match owned {
         None => Fence::standalone(),
@@ -281,7 +281,7 @@ async fn a_target_has_the_template_that_would_change_nothing() {
         (422, refused, Likeness::Untold),
     ] {
         let (writer, asked) = replying(vec![(code, answer)]);
-        let batman = Canary::parse(KanaryKind::Deployment, &batman()).unwrap();
+        let batman = ParsedKanary::parse(KanaryKind::Deployment, &batman()).unwrap();
         let spec = &batman.spec;
         let likeness = writer.compare(&batman, spec, &live("i"), right(&batman)).await;
         assert_eq!(likeness.unwrap(), expected);
@@ -304,7 +304,7 @@ async fn what_a_promotion_changed_is_handed_over_on_top_of_the_version_that_was_
     let mut after = json!([entry("git", "Apply", "f:spec")]);
     after[0]["fieldsV1"]["f:spec"]["f:template"]["f:metadata"] = json!({});
     let (writer, asked) = replying(vec![(200, target("i", &before)), (200, target("i", &after))]);
-    let batman = Canary::parse(KanaryKind::Deployment, &batman()).unwrap();
+    let batman = ParsedKanary::parse(KanaryKind::Deployment, &batman()).unwrap();
     let hand_over = Action::HandOver {
         name: "myapp".to_owned(),
         uid: "t".to_owned(),
@@ -325,7 +325,7 @@ async fn a_status_that_was_not_sent_in_time_says_nothing_about_who_owns_the_shar
     let now = Arc::new(AtomicU64::new(1));
     let read = now.clone();
     let time = Monotonic::from_source(move || Duration::from_secs(read.load(Ordering::Relaxed)));
-    let canary = Canary::parse(KanaryKind::Deployment, &batman()).unwrap();
+    let canary = ParsedKanary::parse(KanaryKind::Deployment, &batman()).unwrap();
     let fence = Fence::new(Layout::DEFAULT, time);
     let shard = fence.layout().shard_of(canary.slot);
     fence.take(shard, 7);

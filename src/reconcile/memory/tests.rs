@@ -25,7 +25,7 @@ fn a_kanary_without_a_run_is_tried_again_ever_later() {
 }
 
 /// Batman, whose verdict was stored as good.
-fn succeeded() -> Canary {
+fn succeeded() -> ParsedKanary {
     let succeeded = serde_json::json!({
         "metadata": {"name": "batman", "namespace": "shop", "uid": "u", "resourceVersion": "1"},
         "spec": {
@@ -37,7 +37,7 @@ fn succeeded() -> Canary {
             "lastTransitionTime": "2026-11-22T12:00:00Z",
         }]},
     });
-    Canary::parse(KanaryKind::Deployment, &serde_json::from_value(succeeded).unwrap()).unwrap()
+    ParsedKanary::parse(KanaryKind::Deployment, &serde_json::from_value(succeeded).unwrap()).unwrap()
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn only_who_stored_the_verdict_knows_that_nobody_promoted_yet() {
 }
 
 /// Batman, judged by a query, and what was seen of its canary.
-fn measured() -> (Canary, Observation) {
+fn measured() -> (ParsedKanary, Observation) {
     let mut kanary = serde_json::to_value(serde_json::json!({
         "metadata": {"name": "batman", "namespace": "shop", "uid": "u", "resourceVersion": "1"},
         "spec": {
@@ -69,7 +69,7 @@ fn measured() -> (Canary, Observation) {
     }))
     .unwrap();
     kanary["status"] = serde_json::json!({"canaryUid": "first", "items": [{"name": "promQL[0]", "good": 3, "bad": 1}]});
-    let canary = Canary::parse(KanaryKind::Deployment, &serde_json::from_value(kanary).unwrap()).unwrap();
+    let canary = ParsedKanary::parse(KanaryKind::Deployment, &serde_json::from_value(kanary).unwrap()).unwrap();
     let run = canary.run(&canary.spec);
     let made = Deployment {
         uid: "first".to_owned(),
@@ -90,14 +90,14 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 /// A good measurement at that second of the canary with this uid.
-fn passes(memory: &Memory, canary: &Canary, uid: &str, second: i64) {
-    let spec = &canary.spec;
+fn passes(memory: &Memory, kanary: &ParsedKanary, uid: &str, second: i64) {
+    let spec = &kanary.spec;
     let Item::PromQl(query) = &spec.validation.items[0] else {
         panic!("it is a query")
     };
     let check = Check {
-        key: canary.key.clone(),
-        run: canary.marker(spec),
+        key: kanary.key.clone(),
+        run: kanary.marker(spec),
         index: 0,
         query: (**query).clone(),
         text: String::new(),
@@ -114,8 +114,8 @@ fn passes(memory: &Memory, canary: &Canary, uid: &str, second: i64) {
     memory.record(&check, sample);
 }
 
-fn recalled(memory: &Memory, canary: &Canary, seen: &mut Observation) -> Tally {
-    memory.recall(canary, &canary.spec, seen);
+fn recalled(memory: &Memory, kanary: &ParsedKanary, seen: &mut Observation) -> Tally {
+    memory.recall(kanary, &kanary.spec, seen);
     seen.tallies[0].clone()
 }
 

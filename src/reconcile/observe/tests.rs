@@ -106,7 +106,7 @@ fn promoted_meanwhile(marker: &str) -> Client {
 }
 
 /// Batman, whose run has no status yet.
-fn batman() -> Canary {
+fn batman() -> ParsedKanary {
     let kanary = json!({
         "metadata": {"name": "batman", "namespace": "shop", "uid": "u", "resourceVersion": "1"},
         "spec": {
@@ -114,7 +114,7 @@ fn batman() -> Canary {
             "template": {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "i"}]}}}},
         },
     });
-    Canary::parse(KanaryKind::Deployment, &serde_json::from_value(kanary).unwrap()).unwrap()
+    ParsedKanary::parse(KanaryKind::Deployment, &serde_json::from_value(kanary).unwrap()).unwrap()
 }
 
 /// An API server that has these Deployments and no other, and counts what is asked for.
@@ -133,9 +133,9 @@ fn only(deployments: Vec<Value>, asked: Arc<Mutex<Vec<String>>>) -> Client {
 
 #[tokio::test]
 async fn a_target_is_missing_from_the_beginning_only_if_there_is_no_canary_either() {
-    let canary = batman();
+    let kanary = batman();
     let made = json!({
-        "metadata": {"name": canary.spec.canary, "namespace": "shop", "uid": "c", "resourceVersion": "2"},
+        "metadata": {"name": kanary.spec.canary, "namespace": "shop", "uid": "c", "resourceVersion": "2"},
         "spec": {"selector": {}, "template": {}},
     });
     for (there, found) in [(vec![made], Some("c".to_owned())), (vec![], None)] {
@@ -148,14 +148,14 @@ async fn a_target_is_missing_from_the_beginning_only_if_there_is_no_canary_eithe
         };
         let now = Timestamp::UNIX_EPOCH;
         for _ in 0..2 {
-            let seen = observer.observe(&canary, &canary.spec, now).await.unwrap();
+            let seen = observer.observe(&kanary, &kanary.spec, now).await.unwrap();
             assert_eq!(seen.canary.map(|canary| canary.uid), found);
         }
-        let each = ["myapp", canary.spec.canary.as_str()];
+        let each = ["myapp", kanary.spec.canary.as_str()];
         assert_eq!(*asked.lock().unwrap(), each, "once each");
         // A call that creates it may be carried out although it fails.
-        memory.unmark_missing(&canary.key, &format!("Deployment/{}", canary.spec.canary));
-        observer.observe(&canary, &canary.spec, now).await.unwrap();
+        memory.unmark_missing(&kanary.key, &format!("Deployment/{}", kanary.spec.canary));
+        observer.observe(&kanary, &kanary.spec, now).await.unwrap();
         let again = usize::from(found.is_none());
         assert_eq!(asked.lock().unwrap().len(), each.len() + again);
     }
@@ -163,7 +163,7 @@ async fn a_target_is_missing_from_the_beginning_only_if_there_is_no_canary_eithe
 
 #[tokio::test]
 async fn what_a_watch_says_of_a_target_is_replaced_by_what_is_read_of_it() {
-    let canary = batman();
+    let kanary = batman();
     let made = json!({
         "metadata": {"name": "myapp", "namespace": "shop", "uid": "t", "resourceVersion": "7"},
         "spec": {"selector": {}, "template": {}},
@@ -180,7 +180,7 @@ async fn what_a_watch_says_of_a_target_is_replaced_by_what_is_read_of_it() {
             ..Observation::default()
         };
         observer
-            .provide(&canary, &canary.spec, Need::Target, &mut seen, Timestamp::UNIX_EPOCH)
+            .provide(&kanary, &kanary.spec, Need::Target, &mut seen, Timestamp::UNIX_EPOCH)
             .await
             .unwrap();
         assert_eq!(seen.target.map(|target| target.uid), found);
@@ -189,7 +189,7 @@ async fn what_a_watch_says_of_a_target_is_replaced_by_what_is_read_of_it() {
             "it says nothing of the canary"
         );
         assert!(
-            cache.observe(&canary, &canary.spec).target.is_none(),
+            cache.observe(&kanary, &kanary.spec).target.is_none(),
             "others are told by the watch"
         );
     }
@@ -197,10 +197,10 @@ async fn what_a_watch_says_of_a_target_is_replaced_by_what_is_read_of_it() {
 
 #[tokio::test]
 async fn a_promotion_between_the_reading_of_the_target_and_of_its_history_is_not_taken_for_one_that_was_undone() {
-    let canary = batman();
-    let spec = &canary.spec;
+    let kanary = batman();
+    let spec = &kanary.spec;
     let (client, cache, memory) = (
-        promoted_meanwhile(&canary.marker(spec)),
+        promoted_meanwhile(&kanary.marker(spec)),
         Cache::default(),
         Memory::default(),
     );
@@ -214,10 +214,10 @@ async fn a_promotion_between_the_reading_of_the_target_and_of_its_history_is_not
         ..Observation::default()
     };
     observer
-        .provide(&canary, spec, Need::LiveTarget, &mut seen, Timestamp::UNIX_EPOCH)
+        .provide(&kanary, spec, Need::LiveTarget, &mut seen, Timestamp::UNIX_EPOCH)
         .await
         .unwrap();
     let live = seen.live_target.unwrap();
     assert!(live.was_promoted);
-    assert_eq!(live.promoted_by, Some(canary.marker(spec)));
+    assert_eq!(live.promoted_by, Some(kanary.marker(spec)));
 }

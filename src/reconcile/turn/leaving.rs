@@ -3,7 +3,7 @@
 use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
 use kanary_core::{
-    Canary,
+    ParsedKanary,
     decision::{Action, Decision},
 };
 
@@ -17,14 +17,14 @@ impl Context {
     /// Takes pods out of production, several at the same time. The first write that fails stops the rest.
     pub(super) async fn leave<'a>(
         &self,
-        canary: &Canary,
+        kanary: &ParsedKanary,
         decision: &'a Decision,
         now: Timestamp,
         right: Right,
     ) -> Result<(), (&'a Action, ApiError)> {
         let mut under_way = FuturesUnordered::new();
         for action in &decision.actions {
-            under_way.push(self.leave_by(canary, action, now, right));
+            under_way.push(self.leave_by(kanary, action, now, right));
             if under_way.len() >= TOGETHER {
                 under_way.next().await.unwrap_or(Ok(()))?;
             }
@@ -37,16 +37,16 @@ impl Context {
 
     async fn leave_by<'a>(
         &self,
-        canary: &Canary,
+        kanary: &ParsedKanary,
         action: &'a Action,
         now: Timestamp,
         right: Right,
     ) -> Result<(), (&'a Action, ApiError)> {
-        let done = self.act(canary, action, now, right).await;
+        let done = self.act(kanary, action, now, right).await;
         self.count(label(action), &done);
         done.map_err(|error| (action, error))?;
-        tracing::debug!(key = %canary.key, action = label(action), "done");
-        self.memory.left(&canary.key, action);
+        tracing::debug!(key = %kanary.key, action = label(action), "done");
+        self.memory.left(&kanary.key, action);
         Ok(())
     }
 }

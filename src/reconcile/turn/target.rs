@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use kanary_core::{
-    Canary,
+    ParsedKanary,
     decision::{Action, ObjectKind},
     observation::{Likeness, Observation, Promotion},
 };
@@ -15,14 +15,19 @@ use crate::{
 
 impl Context {
     /// Asks whether the target has the template that the run gives it, and remembers that it has.
-    pub(super) async fn compare(&self, canary: &Canary, seen: &mut Observation, right: Right) -> Result<(), ApiError> {
+    pub(super) async fn compare(
+        &self,
+        kanary: &ParsedKanary,
+        seen: &mut Observation,
+        right: Right,
+    ) -> Result<(), ApiError> {
         let Some(live) = &seen.live_target else { return Ok(()) };
-        let likeness = self.writer.compare(canary, &canary.spec, live, right).await;
+        let likeness = self.writer.compare(kanary, &kanary.spec, live, right).await;
         self.count("dry-run", &likeness);
         match &likeness {
             // A dry run that fails is reported as a failed promotion is: the run waits for its answer.
-            Err(error) => self.memory.failed(&canary.key, error, self.clock.now()),
-            Ok(_) => self.memory.succeeded(&canary.key),
+            Err(error) => self.memory.failed(&kanary.key, error, self.clock.now()),
+            Ok(_) => self.memory.succeeded(&kanary.key),
         }
         seen.likeness = likeness?;
         if seen.likeness == Likeness::Same {
@@ -30,7 +35,7 @@ impl Context {
                 at: None,
                 template_hash: live.template_hash.clone(),
             };
-            self.memory.set_promotion(&canary.key, seen.promotion.clone());
+            self.memory.set_promotion(&kanary.key, seen.promotion.clone());
         }
         Ok(())
     }
@@ -39,32 +44,32 @@ impl Context {
     /// before as well, because there may be no reply.
     pub(super) async fn act(
         &self,
-        canary: &Canary,
+        kanary: &ParsedKanary,
         action: &Action,
         now: Timestamp,
         right: Right,
     ) -> Result<(), ApiError> {
         if let Action::HandOver { .. } = action {
-            return self.hand_over(canary, action, right).await;
+            return self.hand_over(kanary, action, right).await;
         }
         if let Action::Adopt { .. } = action {
-            return self.adopt(canary, action, now, right).await;
+            return self.adopt(kanary, action, now, right).await;
         }
-        if !gives_template(canary, action) {
-            let is_canary = matches!(action, Action::Create { name, .. } if *name == canary.spec.canary);
-            let created = self.writer.act(canary, action, right).await;
+        if !gives_template(kanary, action) {
+            let is_canary = matches!(action, Action::Create { name, .. } if *name == kanary.spec.canary);
+            let created = self.writer.act(kanary, action, right).await;
             if let (Action::Create { object, name, .. }, Err(_)) = (action, &created) {
                 let object = format!("{}/{name}", object.as_str());
-                self.memory.unmark_missing(&canary.key, &object);
+                self.memory.unmark_missing(&kanary.key, &object);
             }
             if let Some(created) = created?.filter(|_| is_canary) {
-                self.memory.set_created(&canary.key, created);
+                self.memory.set_created(&kanary.key, created);
             }
             return Ok(());
         }
-        let key = &canary.key;
+        let key = &kanary.key;
         let former = self.memory.begin_promotion(key);
-        let done = self.writer.act(canary, action, right).await;
+        let done = self.writer.act(kanary, action, right).await;
         match done.as_ref().map_err(ApiError::class) {
             Ok(Some(made)) => {
                 let template_hash = made.template_hash.clone();
@@ -85,11 +90,11 @@ impl Context {
     }
 
     /// Hands ownership over. What the API server refuses to have changed stays as it is: no run depends on it.
-    async fn hand_over(&self, canary: &Canary, action: &Action, right: Right) -> Result<(), ApiError> {
-        match self.writer.act(canary, action, right).await {
+    async fn hand_over(&self, kanary: &ParsedKanary, action: &Action, right: Right) -> Result<(), ApiError> {
+        match self.writer.act(kanary, action, right).await {
             Err(error) if error.class() == Class::Invalid => {
-                tracing::warn!(key = %canary.key, error = error.message(), "the target's fields stay owned by kanary");
-                self.memory.keep_ownership(&canary.key);
+                tracing::warn!(key = %kanary.key, error = error.message(), "the target's fields stay owned by kanary");
+                self.memory.keep_ownership(&kanary.key);
                 Ok(())
             }
             done => done.map(drop),
@@ -97,12 +102,18 @@ impl Context {
     }
 
     /// Makes a pod the Kanary's own. Where that fails it is tried again later: no run depends on it.
-    async fn adopt(&self, canary: &Canary, action: &Action, now: Timestamp, right: Right) -> Result<(), ApiError> {
-        match self.writer.act(canary, action, right).await {
+    async fn adopt(
+        &self,
+        kanary: &ParsedKanary,
+        action: &Action,
+        now: Timestamp,
+        right: Right,
+    ) -> Result<(), ApiError> {
+        match self.writer.act(kanary, action, right).await {
             Err(error) if error.class() != Class::Fenced => {
-                tracing::warn!(key = %canary.key, error = error.message(), "a released pod will outlive its Kanary");
+                tracing::warn!(key = %kanary.key, error = error.message(), "a released pod will outlive its Kanary");
                 let again = now.checked_add(ADOPT_AGAIN).ok();
-                self.memory.put_off_adoption(&canary.key, again);
+                self.memory.put_off_adoption(&kanary.key, again);
                 Ok(())
             }
             done => done.map(drop),
@@ -114,14 +125,14 @@ impl Context {
 const ADOPT_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 
 /// Whether an action gives the target a template.
-fn gives_template(canary: &Canary, action: &Action) -> bool {
+fn gives_template(kanary: &ParsedKanary, action: &Action) -> bool {
     match action {
         Action::SetTemplate(_) => true,
         Action::Create {
             object: ObjectKind::Deployment,
             name,
             ..
-        } => canary.spec.target == *name,
+        } => kanary.spec.target == *name,
         _ => false,
     }
 }

@@ -71,8 +71,8 @@ async fn times(decide: Decide, wrong_by: SignedDuration, fence: Fence) -> Vec<i6
     let (cache, fence) = (Arc::new(Cache::default()), Arc::new(fence));
     let object = serde_json::from_value(kanary()).unwrap();
     let key = cache.put_kanary(KanaryKind::Deployment, &object).unwrap().unwrap();
-    let canary = cache.kanary(&key).unwrap();
-    let right = fence.begin(canary.slot).unwrap();
+    let kanary = cache.kanary(&key).unwrap();
+    let right = fence.begin(kanary.slot).unwrap();
     let context = Context {
         writer: Writer::new(client.clone(), cache.clone(), fence.clone(), "test".to_owned()),
         client,
@@ -86,12 +86,12 @@ async fn times(decide: Decide, wrong_by: SignedDuration, fence: Fence) -> Vec<i6
     };
     DECIDED.take();
     // What becomes of the decision is not what is asked here.
-    let _refused = context.turn(&canary, right).await;
+    let _refused = context.turn(&kanary, right).await;
     DECIDED.take()
 }
 
 /// Needs the target to the letter.
-fn needs_the_target(_: &Canary, seen: &Observation, now: Timestamp) -> Decision {
+fn needs_the_target(_: &ParsedKanary, seen: &Observation, now: Timestamp) -> Decision {
     decided(now);
     if seen.live_target.is_none() {
         return Decision::needing(Need::LiveTarget);
@@ -100,7 +100,7 @@ fn needs_the_target(_: &Canary, seen: &Observation, now: Timestamp) -> Decision 
 }
 
 /// Takes something away.
-fn deletes(_: &Canary, _: &Observation, now: Timestamp) -> Decision {
+fn deletes(_: &ParsedKanary, _: &Observation, now: Timestamp) -> Decision {
     decided(now);
     let delete = Action::Delete {
         object: ObjectKind::Service,

@@ -24,7 +24,7 @@ pub struct Vars<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Var {
     Deployment,
-    Canary,
+    ParsedKanary,
     Service,
     Namespace,
     Kanary,
@@ -33,7 +33,7 @@ enum Var {
 
 const KNOWN: [(&str, Var); 6] = [
     ("deployment.name", Var::Deployment),
-    ("canary.name", Var::Canary),
+    ("canary.name", Var::ParsedKanary),
     ("service.name", Var::Service),
     ("namespace", Var::Namespace),
     ("kanary.name", Var::Kanary),
@@ -89,7 +89,7 @@ impl Template {
             match part {
                 Part::Text(text) => query.push_str(text),
                 Part::Var(Var::Deployment, form) => push(&mut query, vars.deployment, *form),
-                Part::Var(Var::Canary, form) => push(&mut query, vars.canary, *form),
+                Part::Var(Var::ParsedKanary, form) => push(&mut query, vars.canary, *form),
                 Part::Var(Var::Service, form) => push(&mut query, vars.service, *form),
                 Part::Var(Var::Namespace, form) => push(&mut query, vars.namespace, *form),
                 Part::Var(Var::Kanary, form) => push(&mut query, vars.kanary, *form),

@@ -11,7 +11,7 @@ use std::{
 use futures::FutureExt;
 use http::{Method, Request};
 use kanary_core::{
-    Canary,
+    ParsedKanary,
     api::{KanaryKind, Layout},
     decision::{Action, ObjectKind},
 };
@@ -265,7 +265,7 @@ async fn a_replica_that_is_frozen_between_the_fence_and_its_socket_creates_nothi
         "metadata": {"name": "batman", "namespace": "shop", "uid": "u", "resourceVersion": "1"},
         "spec": {"deploymentName": "myapp", "template": {"spec": {"template": {"spec": {"containers": []}}}}},
     });
-    let batman = Canary::parse(KanaryKind::Deployment, &serde_json::from_value(kanary).unwrap()).unwrap();
+    let batman = ParsedKanary::parse(KanaryKind::Deployment, &serde_json::from_value(kanary).unwrap()).unwrap();
     let shard = fence.layout().shard_of(batman.slot);
     fence.take(shard, 1);
     fence.open(shard);

@@ -1,5 +1,5 @@
 use kanary_core::{
-    Canary,
+    ParsedKanary,
     api::KanaryKind,
     observation::{Observation, Ways},
 };
@@ -12,7 +12,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-fn canary(status: &Value) -> Canary {
+fn canary(status: &Value) -> ParsedKanary {
     let object = json!({
         "metadata": {"name": "batman", "namespace": "shop", "uid": "u", "resourceVersion": "1"},
         "spec": {
@@ -21,19 +21,19 @@ fn canary(status: &Value) -> Canary {
         },
         "status": status,
     });
-    Canary::parse(KanaryKind::Deployment, &serde_json::from_value(object).unwrap()).unwrap()
+    ParsedKanary::parse(KanaryKind::Deployment, &serde_json::from_value(object).unwrap()).unwrap()
 }
 
-fn failed() -> Canary {
+fn failed() -> ParsedKanary {
     canary(&json!({"conditions": [{
         "type": "Failed", "status": "True", "reason": "VerdictInvalid", "message": "",
         "lastTransitionTime": "2026-11-22T12:00:00Z",
     }]}))
 }
 
-fn recalled(memory: &Memory, canary: &Canary) -> Observation {
+fn recalled(memory: &Memory, kanary: &ParsedKanary) -> Observation {
     let mut seen = Observation::default();
-    memory.recall(canary, &canary.spec, &mut seen);
+    memory.recall(kanary, &kanary.spec, &mut seen);
     seen
 }
 
