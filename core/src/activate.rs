@@ -4,7 +4,7 @@ use super::{
     activation::Activation,
     bootstrap,
     decision::{Action, Need, ObjectKind},
-    integrity::{TARGET_CHANGED, is_of_run, is_ours, is_own_canary, target_changed_message},
+    integrity::{is_of_run, is_ours, is_own_canary, target_changed_message},
     observation::{Deployment, Owned},
     overdue, patience,
     problem::Problem,
@@ -14,6 +14,7 @@ use super::{
     step::Step,
     traffic,
 };
+use crate::api::Reason;
 
 /// How many objects a run creates.
 #[must_use]
@@ -75,7 +76,7 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
     if let Some(refusal) = step.refused() {
         return Activation {
             wake: patience::next(step, refusal.retry_at),
-            ..Activation::problem(&refusal.reason, refusal.message.clone())
+            ..Activation::problem(refusal.reason, refusal.message.clone())
         };
     }
     Activation {
@@ -104,7 +105,7 @@ fn target_changed(step: &Step<'_>, target: &Deployment) -> Option<Activation> {
         });
     }
     Some(Activation::failed(
-        TARGET_CHANGED,
+        Reason::TargetChanged,
         target_changed_message(&step.spec.target),
     ))
 }
@@ -114,7 +115,10 @@ fn obstacles(step: &Step<'_>, target: &Deployment) -> Vec<Problem> {
     let spec = step.spec;
     let mut obstacles = Vec::new();
     if spec.canary == spec.target {
-        obstacles.push(Problem::new("NameTaken", "the canary would have the target's name"));
+        obstacles.push(Problem::new(
+            Reason::NameTaken,
+            "the canary would have the target's name",
+        ));
     }
     if let Some(problem) = services::not_a_target(step, target) {
         return vec![problem];
@@ -131,7 +135,7 @@ pub(super) fn mismatch(step: &Step<'_>, target: &Deployment) -> Option<Problem> 
     let selector = target.selector.as_ref();
     let selector = selector.filter(|selector| !selector.selector.matches(&labels))?;
     Some(Problem::new(
-        "TemplateMismatch",
+        Reason::TemplateMismatch,
         format!(
             "the labels of spec.template.spec.template.metadata do not match the selector of Deployment {} ({}), so it could \
              not be promoted: add them",
@@ -174,7 +178,7 @@ fn name_taken(kind: &str, name: &str, named: [&Option<String>; 3]) -> Problem {
         |owner| format!("belongs to {owner}, not to this Kanary"),
     );
     Problem::new(
-        "NameTaken",
+        Reason::NameTaken,
         format!("{kind} {name} exists and {whose}: rename one of the two, or delete it"),
     )
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
+    api::Reason,
     decision::{Action, Need},
     problem::Problem,
 };
@@ -15,7 +16,7 @@ pub struct Activation {
     /// What stands in the way.
     pub problem: Option<Problem>,
     /// Reason and message of a failure that ends the run.
-    pub failed: Option<(&'static str, String)>,
+    pub failed: Option<(Reason, String)>,
     /// The target did not exist: it is created, and there is no canary.
     pub bootstrap: bool,
     /// Why the run has to begin anew.
@@ -27,14 +28,14 @@ pub struct Activation {
 }
 
 impl Activation {
-    pub(super) fn problem(reason: &str, message: impl Into<String>) -> Self {
+    pub(super) fn problem(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             problem: Some(Problem::new(reason, message)),
             ..Self::default()
         }
     }
 
-    pub(super) fn failed(reason: &'static str, message: String) -> Self {
+    pub(super) fn failed(reason: Reason, message: String) -> Self {
         Self {
             failed: Some((reason, message)),
             ..Self::default()

@@ -11,20 +11,17 @@ use jiff::Timestamp;
 use super::{
     activation::Activation,
     decision::{Action, Decision, Need, ObjectKind},
-    integrity::{TARGET_CHANGED, is_of_run, target_changed_message},
+    integrity::{is_of_run, target_changed_message},
     observation::{Deployment, Likeness, Promotion},
     overdue,
-    patience::{self, EXCEEDED, resumed},
+    patience::{self, resumed},
     problem::{Problem, clear_problem, set_problem, still_blocked},
     services,
-    status::{Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, SUCCEEDED, TARGET_CREATED, find, is_true},
+    status::{Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, SUCCEEDED, find, is_true},
     step::Step,
     traffic, words,
 };
-use crate::api::GoDuration;
-
-/// Reason of `Scheduled` while a missing target may still come.
-const WAITING_FOR_TARGET: &str = "WaitingForTarget";
+use crate::api::{GoDuration, Reason};
 
 /// A target that appears within this time costs no write of the status.
 const QUIET: Duration = Duration::from_secs(5);
@@ -41,7 +38,7 @@ pub(super) fn without_target(step: &Step<'_>) -> Activation {
         return Activation {
             bootstrap: true,
             wake: patience::next(step, refusal.retry_at),
-            ..Activation::problem(&refusal.reason, refusal.message.clone())
+            ..Activation::problem(refusal.reason, refusal.message.clone())
         };
     }
     let bootstrap = Activation {
@@ -78,7 +75,7 @@ fn not_created(step: &Step<'_>) -> Option<Activation> {
     let name = &step.spec.target;
     let of_run = step.seen.canary.as_ref().filter(|canary| is_of_run(step, canary));
     let started = step.kanary.status.target_hash.is_some() || of_run.is_some();
-    let problem = |message: String| Some(Activation::problem("TargetNotFound", message));
+    let problem = |message: String| Some(Activation::problem(Reason::TargetNotFound, message));
     if started {
         let alone = services::serves_alone(step);
         return problem(format!(
@@ -91,7 +88,7 @@ fn not_created(step: &Step<'_>) -> Option<Activation> {
     let canary_of = step.seen.target_is_canary_of.as_ref();
     if canary_of.is_some() {
         return Some(Activation::problem(
-            services::TARGET_IS_CANARY,
+            Reason::TargetIsCanary,
             services::target_is_canary(name, canary_of),
         ));
     }
@@ -131,7 +128,7 @@ pub(super) fn of_created(step: &Step<'_>, target: &Deployment) -> Option<Activat
             begin_anew(step)
         });
     }
-    let said = find(&step.kanary.status, RUNNING).is_some_and(|c| c.reason == TARGET_CREATED);
+    let said = find(&step.kanary.status, RUNNING).is_some_and(|c| c.reason == Reason::TargetCreated);
     if !marked && !said {
         return None;
     }
@@ -152,7 +149,7 @@ pub(super) fn of_created(step: &Step<'_>, target: &Deployment) -> Option<Activat
 
 fn begin_anew(step: &Step<'_>) -> Activation {
     if step.kanary.status.run == Some(i64::MAX) {
-        return Activation::failed(TARGET_CHANGED, target_changed_message(&step.spec.target));
+        return Activation::failed(Reason::TargetChanged, target_changed_message(&step.spec.target));
     }
     Activation {
         anew: Some(format!(
@@ -170,7 +167,7 @@ fn await_target(step: &Step<'_>, target: &Deployment) -> Activation {
     if !target.rolled_out && (target.progress_failed || until.is_some_and(|until| until <= step.now)) {
         let name = &step.spec.target;
         return Activation::failed(
-            EXCEEDED,
+            Reason::ProgressDeadlineExceeded,
             format!(
                 "Deployment {name} was created and did not become available within {}",
                 GoDuration(patience)
@@ -202,24 +199,24 @@ pub(super) fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>
         draft.set(
             SCHEDULED,
             true,
-            TARGET_CREATED,
+            Reason::TargetCreated,
             "the target did not exist and was created",
         );
-        draft.set(RUNNING, true, TARGET_CREATED, &why);
-        draft.set(RECONCILING, true, TARGET_CREATED, why);
+        draft.set(RUNNING, true, Reason::TargetCreated, &why);
+        draft.set(RECONCILING, true, Reason::TargetCreated, why);
         return step.write(draft);
     }
     let why = format!("Deployment {name} did not exist, was created from the template and is available");
     clear_problem(&mut draft);
-    draft.clear(RUNNING, TARGET_CREATED, "the target is available");
+    draft.clear(RUNNING, Reason::TargetCreated, "the target is available");
     draft.status.available_at = draft.status.available_at.or(target.available_since);
     draft.set(
         SCHEDULED,
         true,
-        TARGET_CREATED,
+        Reason::TargetCreated,
         "the target did not exist and was created",
     );
-    draft.set(SUCCEEDED, true, TARGET_CREATED, why);
+    draft.set(SUCCEEDED, true, Reason::TargetCreated, why);
     step.write(draft)
 }
 
@@ -248,8 +245,8 @@ fn awaited(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Deci
     );
     still_blocked(&mut draft, problem);
     if problem.is_none() {
-        draft.set(SCHEDULED, true, WAITING_FOR_TARGET, &why);
-        draft.set(RECONCILING, true, WAITING_FOR_TARGET, why);
+        draft.set(SCHEDULED, true, Reason::WaitingForTarget, &why);
+        draft.set(RECONCILING, true, Reason::WaitingForTarget, why);
     }
     step.write(draft)
 }

@@ -11,11 +11,11 @@ use super::{
     observation::Observation,
     promotion, rollout, run,
     spec::Spec,
-    status::{Draft, ERRORED, Phase, RECONCILING, RUNNING, STALLED, TARGET_CREATED, find},
+    status::{Draft, ERRORED, Phase, RECONCILING, RUNNING, STALLED, find},
     step::Step,
     words,
 };
-use crate::api::KanaryStatus;
+use crate::api::{KanaryStatus, Reason};
 
 /// Decides what to do about `canary` at `now`.
 ///
@@ -76,7 +76,7 @@ fn is_another_run(kanary: &ParsedKanary, spec: &Spec) -> bool {
 /// it is judged anew. A verdict that was given already stands for what was judged, and without a canary there is no traffic.
 fn has_another_traffic(kanary: &ParsedKanary, spec: &Spec) -> bool {
     let status = &kanary.status;
-    let has_canary = find(status, RUNNING).is_none_or(|running| running.reason != TARGET_CREATED);
+    let has_canary = find(status, RUNNING).is_none_or(|running| running.reason != Reason::TargetCreated);
     let former = status.current_traffic.as_ref();
     Phase::of(status) <= Phase::Running && has_canary && former.is_some_and(|former| *former != spec.traffic_key)
 }
@@ -91,8 +91,8 @@ pub fn disown(kanary: &ParsedKanary, now: Timestamp) -> Option<KanaryStatus> {
          down: the Kanary is left alone; delete it and create it again"
     );
     let mut draft = Draft::of(kanary, now);
-    draft.set(ERRORED, true, "EpochForged", &why);
-    draft.set(STALLED, true, "EpochForged", &why);
-    draft.clear(RECONCILING, "EpochForged", &why);
+    draft.set(ERRORED, true, Reason::EpochForged, &why);
+    draft.set(STALLED, true, Reason::EpochForged, &why);
+    draft.clear(RECONCILING, Reason::EpochForged, &why);
     draft.finish(kanary, &kanary.spec)
 }

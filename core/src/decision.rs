@@ -1,5 +1,7 @@
 //! The whole vocabulary of effects. What is not here, Kanary does not do.
 
+use super::api::EventReason;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -160,7 +162,7 @@ impl ObjectKind {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Notice {
     /// One CamelCase word, the same for the same fact.
-    pub reason: String,
+    pub reason: EventReason,
     /// A sentence.
     pub note: String,
     /// Whether somebody should look.

@@ -2,6 +2,7 @@
 //! of somebody else's holds it, the canary does not stay in production for as long.
 
 use super::{
+    api::Reason,
     decision::Decision,
     rollout,
     status::{ACTIVATED, Phase, RECONCILING, STALLED, TRAFFIC, is_true},
@@ -25,14 +26,14 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
         step.spec.target
     );
     for condition in [ACTIVATED, TRAFFIC, STALLED] {
-        draft.clear(condition, "Deleting", "this Kanary is being deleted");
+        draft.clear(condition, Reason::Deleting, "this Kanary is being deleted");
     }
     // How far the run got stays readable.
     let phase = Phase::of(&draft.status);
     if matches!(phase, Phase::Scheduled | Phase::Running) && is_true(&draft.status, phase.as_str()) {
         let over = "this Kanary is being deleted, so its canary is not judged any more";
-        draft.set(phase.as_str(), true, "Deleting", over);
+        draft.set(phase.as_str(), true, Reason::Deleting, over);
     }
-    draft.set(RECONCILING, true, "Deleting", why);
+    draft.set(RECONCILING, true, Reason::Deleting, why);
     rollout::take_away(step, draft, false)
 }

@@ -4,15 +4,16 @@ use jiff::Timestamp;
 
 use super::{
     decision::Decision,
-    integrity, leave,
+    leave,
     status::{
         DEPLOYMENT_UPDATED, Draft, ERRORED, FAILED, RECONCILING, RUNNING, STALLED, SUCCEEDED, find, told_too_late,
     },
     step::Step,
 };
+use crate::api::Reason;
 
 /// Marks a run as ended, whatever its verdict.
-pub(super) fn end(draft: &mut Draft, now: Timestamp, reason: &str) {
+pub(super) fn end(draft: &mut Draft, now: Timestamp, reason: Reason) {
     draft.status.completed_at = Some(now);
     draft.clear(RUNNING, reason, "the run has ended");
     if told_too_late(&draft.status).is_some() {
@@ -24,11 +25,11 @@ pub(super) fn end(draft: &mut Draft, now: Timestamp, reason: &str) {
 }
 
 /// Reasons of failures that say nothing about the template: it may run again after another one.
-pub(super) const BLAMELESS: [&str; 2] = [integrity::TARGET_CHANGED, integrity::CANARY_CHANGED];
+pub(super) const BLAMELESS: [Reason; 2] = [Reason::TargetChanged, Reason::CanaryChanged];
 
 /// Records that a run failed. Clean-up follows once this is in the status that is read.
-pub(super) fn fail(step: &Step<'_>, mut draft: Draft, reason: &str, message: &str) -> Decision {
-    end(&mut draft, step.now, "RunFailed");
+pub(super) fn fail(step: &Step<'_>, mut draft: Draft, reason: Reason, message: &str) -> Decision {
+    end(&mut draft, step.now, Reason::RunFailed);
     leave::announce_retained(step, &mut draft);
     show_former_verdict(&mut draft);
     draft.clear(SUCCEEDED, reason, message);
@@ -57,23 +58,14 @@ pub(super) fn fail(step: &Step<'_>, mut draft: Draft, reason: &str, message: &st
 /// Says in `Running` of a run that fails after a good verdict what that verdict was: it does not hold any more.
 pub(super) fn show_former_verdict(draft: &mut Draft) {
     let verdict = find(&draft.status, SUCCEEDED).filter(|condition| condition.status == "True");
-    let was = match verdict.map(|verdict| verdict.reason.as_str()) {
-        Some(VERDICT_VALID) => "spec.verdict was valid",
-        Some(MANUAL_VALID) => "a manual item was valid and every other item agreed",
-        Some(ALL_ITEMS_GOOD) => "every validation item was good at the deadline",
+    let was = match verdict.and_then(|verdict| Reason::parse(&verdict.reason)) {
+        Some(Reason::VerdictValid) => "spec.verdict was valid",
+        Some(Reason::ManualValid) => "a manual item was valid and every other item agreed",
+        Some(Reason::AllItemsGood) => "every validation item was good at the deadline",
         _ => return,
     };
     if find(&draft.status, RUNNING).is_some() {
         let why = format!("{was}, and the run failed afterwards: the condition Failed says why");
-        draft.set(RUNNING, false, "RunFailed", why);
+        draft.set(RUNNING, false, Reason::RunFailed, why);
     }
 }
-
-/// Reason of a verdict: `spec.verdict` says so.
-pub(super) const VERDICT_VALID: &str = "VerdictValid";
-
-/// Reason of a verdict: a person says so in an item.
-pub(super) const MANUAL_VALID: &str = "ManualValid";
-
-/// Reason of a verdict: no item says otherwise at the deadline.
-pub(super) const ALL_ITEMS_GOOD: &str = "AllItemsGood";

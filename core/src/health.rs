@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
+    api::Reason,
     integrity::canary,
     patience,
     status::{Draft, RECONCILING, STALLED, find},
@@ -15,25 +16,25 @@ use super::{
 const SHORT: Duration = Duration::from_secs(30);
 
 /// Why a canary does not come up, and how far a pod's life came before this stopped it. Each is the reason of an Event.
-pub(super) const CAUSES: [(&str, u8); 13] = [
-    ("FailedCreate", 1),
-    ("StrategyChanged", 1),
-    ("Unschedulable", 2),
-    ("ImagePullBackOff", 3),
-    ("InvalidImageName", 3),
-    ("ErrImageNeverPull", 3),
-    ("ImageInspectError", 3),
-    ("RegistryUnavailable", 3),
-    ("CreateContainerConfigError", 3),
-    ("CreateContainerError", 3),
-    ("RunContainerError", 3),
-    ("PostStartHookError", 3),
-    ("CrashLoopBackOff", 4),
+pub(super) const CAUSES: [(Reason, u8); 13] = [
+    (Reason::FailedCreate, 1),
+    (Reason::StrategyChanged, 1),
+    (Reason::Unschedulable, 2),
+    (Reason::ImagePullBackOff, 3),
+    (Reason::InvalidImageName, 3),
+    (Reason::ErrImageNeverPull, 3),
+    (Reason::ImageInspectError, 3),
+    (Reason::RegistryUnavailable, 3),
+    (Reason::CreateContainerConfigError, 3),
+    (Reason::CreateContainerError, 3),
+    (Reason::RunContainerError, 3),
+    (Reason::PostStartHookError, 3),
+    (Reason::CrashLoopBackOff, 4),
 ];
 
 /// How far a pod's life came before this stopped it; 0 is no cause at all. A later stage says more, and only a later one
 /// replaces what was reported, so the number of reports is bounded however often causes alternate.
-fn stage(reason: &str) -> u8 {
+fn stage(reason: Reason) -> u8 {
     let cause = CAUSES.iter().find(|(cause, _)| *cause == reason);
     cause.map_or(0, |(_, stage)| *stage)
 }
@@ -41,29 +42,25 @@ fn stage(reason: &str) -> u8 {
 /// Whether this reason names a cause that a canary does not come up.
 #[must_use]
 pub fn is_cause(reason: &str) -> bool {
-    stage(reason) > 0
+    Reason::parse(reason).is_some_and(|reason| stage(reason) > 0)
 }
 
 /// Reason and message of what keeps the canary from coming up.
-fn cause(step: &Step<'_>) -> Option<(String, String)> {
+fn cause(step: &Step<'_>) -> Option<(Reason, String)> {
     let own = canary(step)?.cause.as_deref().map(|cause| ("", cause));
     let pods = &step.seen.pods;
     let pods = pods
         .iter()
         .filter_map(|pod| Some((pod.name.as_str(), pod.cause.as_deref()?)));
-    let (pod, cause) = own
-        .into_iter()
-        .chain(pods)
-        .max_by_key(|(_, cause)| stage(&cause.reason))?;
+    let all = own.into_iter().chain(pods);
+    let all = all.filter_map(|(pod, cause)| Some((pod, cause, Reason::parse(&cause.reason)?)));
+    let (pod, cause, reason) = all.max_by_key(|(_, _, reason)| stage(*reason))?;
     let of_pod = if pod.is_empty() {
         String::new()
     } else {
         format!("pod {pod}: ")
     };
-    Some((
-        cause.reason.clone(),
-        format!("{of_pod}{}: {}", cause.reason, cause.message),
-    ))
+    Some((reason, format!("{of_pod}{reason}: {}", cause.message)))
 }
 
 /// For a canary that did not come up in time: the cause, or at least how far it came.
@@ -98,17 +95,12 @@ pub(super) fn report(step: &Step<'_>, draft: &mut Draft) -> Report {
         return Report::default();
     };
     let stored = find(&step.kanary.status, STALLED).filter(|told| told.status == "True" && is_cause(&told.reason));
+    let stored = stored.and_then(|told| Some((Reason::parse(&told.reason)?, told.message.clone())));
     let patience = SHORT.min(step.spec.progress_deadline / 2);
     let due = since.checked_add(patience).unwrap_or(since);
     let cause = cause(step);
     let (reason, message) = match (stored, cause) {
-        (Some(told), cause)
-            if cause
-                .as_ref()
-                .is_none_or(|(reason, _)| stage(reason) <= stage(&told.reason)) =>
-        {
-            (told.reason.clone(), told.message.clone())
-        }
+        (Some(told), cause) if cause.as_ref().is_none_or(|(reason, _)| stage(*reason) <= stage(told.0)) => told,
         (_, Some((reason, message))) if due <= step.now => (reason, full(step, &message)),
         (_, cause) => {
             return Report {
@@ -117,8 +109,8 @@ pub(super) fn report(step: &Step<'_>, draft: &mut Draft) -> Report {
             };
         }
     };
-    draft.set(STALLED, true, &reason, &message);
-    draft.clear(RECONCILING, &reason, &message);
+    draft.set(STALLED, true, reason, &message);
+    draft.clear(RECONCILING, reason, &message);
     Report { told: true, wake: None }
 }
 

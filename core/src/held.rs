@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{
-    analysis::{self, Judgement, PATIENCE, Verdict},
+    analysis::{Judgement, PATIENCE, Verdict},
     availability::is_available,
     decision::Decision,
     integrity::canary,
@@ -15,7 +15,7 @@ use super::{
     validating::{interrupted, report, validating},
     validation::{self, Item, Tally, Window},
 };
-use crate::api::{ItemStatus, KanaryStatus};
+use crate::api::{ItemStatus, KanaryStatus, Reason};
 
 /// What keeps a run from its verdict.
 #[derive(Default)]
@@ -47,10 +47,10 @@ impl Waits {
             let Some(Problem { reason, message }) = waits_for(item, verdict) else {
                 continue;
             };
-            let list = match reason.as_str() {
-                analysis::QUERY_INVALID => &mut waits.problems,
-                analysis::NO_DATA | analysis::INCONCLUSIVE => &mut waits.stalled,
-                analysis::MEASURING if due && measured_by.is_some_and(|by| by > step.now) => {
+            let list = match reason {
+                Reason::QueryInvalid => &mut waits.problems,
+                Reason::NoData | Reason::Inconclusive => &mut waits.stalled,
+                Reason::Measuring if due && measured_by.is_some_and(|by| by > step.now) => {
                     // It is under way, and usually there before anybody could read that it is missing.
                     waits.measured_by = measured_by;
                     continue;
@@ -63,13 +63,13 @@ impl Waits {
         // The graver first.
         waits
             .stalled
-            .sort_by_key(|problem| problem.reason != analysis::INCONCLUSIVE);
+            .sort_by_key(|problem| problem.reason != Reason::Inconclusive);
         if window.deadline <= step.now && !is_available(step) {
             let why = format!(
                 "Deployment {} is not available, so it cannot pass: the run waits until it is",
                 step.spec.canary
             );
-            waits.others.push(Problem::new("WaitingForCanary", why));
+            waits.others.push(Problem::new(Reason::WaitingForCanary, why));
         }
         waits
     }
@@ -88,19 +88,19 @@ impl Waits {
             return;
         };
         if is_stalled {
-            draft.clear(RECONCILING, &reason, &message);
-            draft.set(STALLED, true, &reason, message);
+            draft.clear(RECONCILING, reason, &message);
+            draft.set(STALLED, true, reason, message);
         } else {
-            draft.set(RECONCILING, true, &reason, message);
+            draft.set(RECONCILING, true, reason, message);
         }
     }
 }
 
 /// What the run waits for because of an item: what is told of it, or what it says now.
 fn waits_for(item: &ItemStatus, verdict: &Verdict) -> Option<Problem> {
-    match (&item.reason, verdict) {
+    match (item.reason.as_deref().and_then(Reason::parse), verdict) {
         (Some(reason), _) => Some(Problem::new(reason, format!("{}: {}", item.name, item.message))),
-        (None, Verdict::Waits { reason, message }) => Some(Problem::new(reason, message)),
+        (None, Verdict::Waits { reason, message }) => Some(Problem::new(*reason, message)),
         _ => None,
     }
 }
@@ -143,7 +143,7 @@ pub(super) fn hold(
                 "the validation period of Deployment {} ended at {}",
                 step.spec.canary, window.deadline
             );
-            draft.set(RUNNING, true, "Validating", over);
+            draft.set(RUNNING, true, Reason::Validating, over);
         }
     }
     // Items are written with other news, and on their own only when something happened that must outlive a restart.

@@ -4,10 +4,7 @@ use super::{
     observation::{Deployment, Versions},
     step::Step,
 };
-use crate::api::names;
-
-/// Reason of a failure: somebody changed the canary. It says nothing about the template.
-pub(super) const CANARY_CHANGED: &str = "CanaryChanged";
+use crate::api::{Reason, names};
 
 /// Whether a canary's pod template is the one that it was created with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +46,7 @@ pub(super) fn origin(step: &Step<'_>, canary: &Deployment) -> Origin {
 }
 
 /// Reason and message of the failure of a run whose canary somebody changed.
-pub(super) fn changed(step: &Step<'_>) -> Option<(&'static str, String)> {
+pub(super) fn changed(step: &Step<'_>) -> Option<(Reason, String)> {
     let canary = canary(step)?;
     let name = &step.spec.canary;
     if step.kanary.is_disowned(canary, step.seen.created.as_ref()) {
@@ -57,7 +54,7 @@ pub(super) fn changed(step: &Step<'_>) -> Option<(&'static str, String)> {
             "the ownerReference by which this Kanary controls Deployment {name} was removed, so the canary would outlive this \
              Kanary: leave the canary alone, and set spec.retry to another number to run the template again"
         );
-        return Some((CANARY_CHANGED, message));
+        return Some((Reason::CanaryChanged, message));
     }
     let what = if origin(step, canary) == Origin::Changed {
         format!("the pod template of Deployment {name} was changed after its creation")
@@ -69,7 +66,7 @@ pub(super) fn changed(step: &Step<'_>) -> Option<(&'static str, String)> {
         "{what}, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run \
          the template again"
     );
-    Some((CANARY_CHANGED, message))
+    Some((Reason::CanaryChanged, message))
 }
 
 /// Whether this Kanary owns an object that has this owner.
@@ -107,6 +104,3 @@ pub(super) fn target_changed_message(target: &str) -> String {
          against the new one, or spec.rollout.onTargetChange to promote"
     )
 }
-
-/// Reason of a failure because somebody else changed the target. It says nothing about the template.
-pub(super) const TARGET_CHANGED: &str = "TargetChanged";

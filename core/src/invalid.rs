@@ -1,10 +1,12 @@
 //! Something in a spec that cannot be run.
 
+use crate::api::Reason;
+
 /// Something in a spec that cannot be run, and how to mend it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid {
     /// One CamelCase word.
-    pub reason: &'static str,
+    pub reason: Reason,
     /// A sentence for the user.
     pub message: String,
 }
@@ -12,14 +14,14 @@ pub struct Invalid {
 impl Invalid {
     pub(super) fn spec(message: impl Into<String>) -> Self {
         Self {
-            reason: "InvalidSpec",
+            reason: Reason::InvalidSpec,
             message: message.into(),
         }
     }
 
     pub(super) fn unsupported(message: impl Into<String>) -> Self {
         Self {
-            reason: "Unsupported",
+            reason: Reason::Unsupported,
             message: message.into(),
         }
     }

@@ -16,17 +16,10 @@ use super::{
     status::{ACTIVATED, Draft, FAILED, TRAFFIC, find, is_true},
     step::Step,
 };
-use crate::api::names::{self, POD_TEMPLATE_HASH, RUN};
-
-/// Reason of `Traffic` after a canary that had to be deleted.
-const BY_DELETION: &str = "LeftByDeletion";
-/// Reason of `Traffic` after a canary that had to be scaled to 0.
-const BY_SCALE: &str = "LeftByScale";
-/// Reason of a canary that gets production requests after its verdict, because every way out of production fails.
-const STILL_SERVING: &str = "CanaryStillServing";
-
-/// Reason of `Activated` while a failed canary is kept.
-const RETAINED: &str = "CanaryRetained";
+use crate::api::{
+    Reason,
+    names::{self, POD_TEMPLATE_HASH, RUN},
+};
 
 /// A retained canary is not scaled away for one call that failed: its labels are tried as often as this,
 const TRIES: u32 = 3;
@@ -134,13 +127,14 @@ fn is_set_aside(pod: &Pod) -> bool {
 
 /// Says in the status of a failed run why its canary did not leave by its labels, unless it says so already.
 pub(super) fn explain(step: &Step<'_>, draft: &mut Draft) {
-    let is_said = find(&draft.status, TRAFFIC).is_some_and(|c| [BY_DELETION, BY_SCALE].contains(&c.reason.as_str()));
+    let is_said = find(&draft.status, TRAFFIC)
+        .is_some_and(|c| c.reason == Reason::LeftByDeletion || c.reason == Reason::LeftByScale);
     if is_said || step.seen.ways.labels.is_none() || !is_true(&draft.status, FAILED) {
         return;
     }
     match present(step) {
-        None => say(step, draft, BY_DELETION),
-        Some(canary) if canary.replicas == 0 => say(step, draft, BY_SCALE),
+        None => say(step, draft, Reason::LeftByDeletion),
+        Some(canary) if canary.replicas == 0 => say(step, draft, Reason::LeftByScale),
         Some(_) => {}
     }
 }
@@ -148,17 +142,17 @@ pub(super) fn explain(step: &Step<'_>, draft: &mut Draft) {
 /// Says in the status of a run that fails that its canary stays, and how to get rid of it.
 pub(super) fn announce_retained(step: &Step<'_>, draft: &mut Draft) {
     if is_retained(step) {
-        draft.set(ACTIVATED, false, RETAINED, retained(step));
+        draft.set(ACTIVATED, false, Reason::CanaryRetained, retained(step));
     }
 }
 
 /// Keeps that in step with the Services, and takes it back once the canary is gone, or about to go.
 pub(super) fn follow_retained(step: &Step<'_>, draft: &mut Draft) {
-    let is_said = find(&draft.status, ACTIVATED).is_some_and(|condition| condition.reason == RETAINED);
+    let is_said = find(&draft.status, ACTIVATED).is_some_and(|condition| condition.reason == Reason::CanaryRetained);
     if is_said && is_retained(step) {
-        draft.set(ACTIVATED, false, RETAINED, retained(step));
+        draft.set(ACTIVATED, false, Reason::CanaryRetained, retained(step));
     } else if is_said {
-        draft.set(ACTIVATED, false, "RunFailed", "the run has ended");
+        draft.set(ACTIVATED, false, Reason::RunFailed, "the run has ended");
     }
 }
 
@@ -323,8 +317,8 @@ fn unlabel(pod: &Pod, labels: &[String]) -> Option<Action> {
 
 fn act(step: &Step<'_>, mut draft: Draft, leaver: &Leaver<'_>, way: &Way, actions: Vec<Action>) -> Decision {
     match way {
-        Way::Deletion if leaver.is_present => say(step, &mut draft, BY_DELETION),
-        Way::Scale if leaver.is_present => say(step, &mut draft, BY_SCALE),
+        Way::Deletion if leaver.is_present => say(step, &mut draft, Reason::LeftByDeletion),
+        Way::Scale if leaver.is_present => say(step, &mut draft, Reason::LeftByScale),
         _ => {}
     }
     Decision {
@@ -335,10 +329,10 @@ fn act(step: &Step<'_>, mut draft: Draft, leaver: &Leaver<'_>, way: &Way, action
 }
 
 /// Why a canary did not leave by its labels. Stored only once it has left in another way.
-fn say(step: &Step<'_>, draft: &mut Draft, reason: &str) {
+fn say(step: &Step<'_>, draft: &mut Draft, reason: Reason) {
     let canary = &step.spec.canary;
     let done = match reason {
-        BY_DELETION => format!("Deployment {canary} was deleted"),
+        Reason::LeftByDeletion => format!("Deployment {canary} was deleted"),
         _ => format!("Deployment {canary} was scaled to 0"),
     };
     let why = step.seen.ways.labels.as_ref();
@@ -380,5 +374,5 @@ fn still_serving(step: &Step<'_>, leaver: &Leaver<'_>) -> Problem {
         "{shown} production requests though {they} should get none, and this is tried again every few seconds: {}",
         tried.join("; ")
     );
-    Problem::new(STILL_SERVING, message)
+    Problem::new(Reason::CanaryStillServing, message)
 }

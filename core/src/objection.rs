@@ -13,10 +13,11 @@ use super::{
     validating::with_items,
     validation::Window,
 };
+use crate::api::Reason;
 
 /// Why a run fails: a person's word, or an item.
 pub(super) struct Failure {
-    reason: &'static str,
+    reason: Reason,
     message: String,
     judgement: Option<Judgement>,
 }
@@ -38,7 +39,7 @@ pub(super) fn speaks_against(step: &Step<'_>, draft: &Draft) -> Option<Failure> 
     let has_begun = step.spec.is_sound() || status.current_hash.is_some() || step.seen.canary.is_some();
     if step.spec.verdict == Some(Word::Invalid) && has_begun {
         return Some(Failure {
-            reason: "VerdictInvalid",
+            reason: Reason::VerdictInvalid,
             message: "spec.verdict is invalid".to_owned(),
             judgement: None,
         });

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
+    api::Reason,
     decision::{Action, ObjectKind},
     labels::{self, Labels, Selector},
     validation::Tally,
@@ -357,7 +358,7 @@ pub struct Created {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {
     /// One CamelCase word.
-    pub reason: String,
+    pub reason: Reason,
     /// Which write, and what the API server said.
     pub message: String,
     /// When it may be tried again.

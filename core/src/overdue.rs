@@ -6,10 +6,10 @@ use super::{
     decision::Need,
     health,
     integrity::canary,
-    patience::{EXCEEDED, uncreated_until, until},
+    patience::{uncreated_until, until},
     step::Step,
 };
-use crate::api::GoDuration;
+use crate::api::{GoDuration, Reason};
 
 /// The end of a run whose canary has not been available for too long.
 pub(super) fn late(step: &Step<'_>) -> Option<Activation> {
@@ -17,7 +17,7 @@ pub(super) fn late(step: &Step<'_>) -> Option<Activation> {
     if until <= step.now && !step.seen.confirmed {
         return Some(unconfirmed(Need::LiveCanary));
     }
-    (until <= step.now).then(|| Activation::failed(EXCEEDED, unavailable(step)))
+    (until <= step.now).then(|| Activation::failed(Reason::ProgressDeadlineExceeded, unavailable(step)))
 }
 
 /// Nobody fails for what a watch did not tell: it may be behind without anybody noticing.
@@ -54,5 +54,5 @@ pub(super) fn uncreated(step: &Step<'_>, need: Need) -> Option<Activation> {
         "what the run needs could not be created within {patience}: {}",
         refusal.message
     );
-    Some(Activation::failed(EXCEEDED, message))
+    Some(Activation::failed(Reason::ProgressDeadlineExceeded, message))
 }

@@ -10,15 +10,7 @@ use super::{
     status::{ERRORED, Phase, find},
     step::Step,
 };
-
-/// Reason of the failure of a run whose Deployment does not become available.
-pub(super) const EXCEEDED: &str = "ProgressDeadlineExceeded";
-/// Reason of a problem: the API server refuses a write.
-pub const WRITE_REFUSED: &str = "WriteRefused";
-/// Reason of a problem: a write fails again and again, though nobody refuses it.
-pub const WRITE_FAILED: &str = "WriteFailed";
-/// Reason of a problem: somebody undoes a write again and again.
-pub const WRITE_UNDONE: &str = "WriteUndone";
+use crate::api::Reason;
 
 /// Since when the canary has not been available, counted anew after a pause. `None` if it is, or is not there.
 pub(super) fn unavailable_since(step: &Step<'_>) -> Option<Timestamp> {
@@ -76,7 +68,12 @@ pub(super) fn uncreated_until(step: &Step<'_>) -> Option<Timestamp> {
         return None;
     }
     let told = find(&step.kanary.status, ERRORED).filter(|told| told.status == "True");
-    let told = told.is_some_and(|told| [WRITE_REFUSED, WRITE_FAILED, WRITE_UNDONE].contains(&told.reason.as_str()));
+    let told = told.is_some_and(|told| {
+        matches!(
+            Reason::parse(&told.reason),
+            Some(Reason::WriteRefused | Reason::WriteFailed | Reason::WriteUndone)
+        )
+    });
     let began = step.kanary.status.start_time.filter(|_| told && canary(step).is_none());
     let since = began.map_or(since, |began| began.min(since));
     resumed(step, since).checked_add(step.spec.progress_deadline).ok()

@@ -11,7 +11,7 @@ use super::{
     status::{Draft, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED, is_true},
     step::Step,
 };
-use crate::api::GoDuration;
+use crate::api::{GoDuration, Reason};
 
 /// Holds a run where it is. Only the times are written down, because the deadline moves by the length of the pause. Whatever
 /// speaks against the canary was looked at before: a pause does not shield it.
@@ -28,11 +28,11 @@ pub(super) fn hold(step: &Step<'_>, mut draft: Draft) -> Decision {
     draft.set(
         RECONCILING,
         false,
-        "Paused",
+        Reason::Paused,
         "spec.paused is true: the run is held where it is",
     );
     match step.unsound() {
-        None => draft.clear(STALLED, "Paused", "spec.paused is true"),
+        None => draft.clear(STALLED, Reason::Paused, "spec.paused is true"),
         problem => problem::set_problem(&mut draft, problem.as_ref()),
     }
     step.write(draft)
@@ -44,7 +44,7 @@ fn held(step: &Step<'_>, draft: &mut Draft) {
     let (deadline, paused_at) = (draft.status.deadline, draft.status.paused_at);
     if phase == Phase::Scheduled && is_true(&draft.status, SCHEDULED) {
         let why = "spec.paused is true: nothing is created, and no time passes for this run";
-        draft.set(SCHEDULED, true, "Paused", why);
+        draft.set(SCHEDULED, true, Reason::Paused, why);
     }
     // There are no times where there is no canary.
     if let (Phase::Running, Some(deadline), Some(paused_at)) = (phase, deadline, paused_at) {
@@ -54,7 +54,7 @@ fn held(step: &Step<'_>, draft: &mut Draft) {
             step.spec.canary,
             GoDuration(left)
         );
-        draft.set(RUNNING, true, "Paused", why);
+        draft.set(RUNNING, true, Reason::Paused, why);
     }
 }
 

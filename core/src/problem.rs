@@ -2,23 +2,24 @@
 
 use super::{
     api::KanaryStatus,
-    status::{Draft, ERRORED, RECONCILING, SCHEDULED, STALLED, VERDICT_TOO_LATE, is_true, told_too_late},
+    status::{Draft, ERRORED, RECONCILING, SCHEDULED, STALLED, is_true, told_too_late},
 };
+use crate::api::Reason;
 
 /// Something that is wrong and is not the canary's verdict: shown as `Errored`, blocks success, and touches nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
     /// One CamelCase word.
-    pub reason: String,
+    pub reason: Reason,
     /// What is wrong and how to mend it.
     pub message: String,
 }
 
 impl Problem {
     /// A problem with a reason and a message.
-    pub fn new(reason: &str, message: impl Into<String>) -> Self {
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self {
-            reason: reason.to_owned(),
+            reason,
             message: message.into(),
         }
     }
@@ -33,24 +34,21 @@ impl Problem {
     }
 }
 
-/// Reason of `Errored` and `Stalled` when nothing is wrong any more.
-pub(super) const RESOLVED: &str = "Resolved";
-
 /// Says what is wrong, or that nothing is any more.
 pub(super) fn set_problem(draft: &mut Draft, problem: Option<&Problem>) {
     match problem {
         None => clear_problem(draft),
         Some(Problem { reason, message }) => {
-            draft.set(ERRORED, true, reason, message);
-            draft.set(STALLED, true, reason, message);
-            draft.clear(RECONCILING, reason, message);
+            draft.set(ERRORED, true, *reason, message);
+            draft.set(STALLED, true, *reason, message);
+            draft.clear(RECONCILING, *reason, message);
         }
     }
 }
 
 pub(super) fn clear_problem(draft: &mut Draft) {
-    draft.clear(ERRORED, RESOLVED, "what was wrong is resolved");
-    draft.clear(STALLED, RESOLVED, "nothing is in the way any more");
+    draft.clear(ERRORED, Reason::Resolved, "what was wrong is resolved");
+    draft.clear(STALLED, Reason::Resolved, "nothing is in the way any more");
 }
 
 pub(super) fn blocked(problem: &Problem) -> String {
@@ -60,12 +58,12 @@ pub(super) fn blocked(problem: &Problem) -> String {
 /// Replaces what a run that was not started yet said it waits for.
 pub(super) fn still_blocked(draft: &mut Draft, problem: Option<&Problem>) {
     if let Some(problem) = problem.filter(|_| is_true(&draft.status, SCHEDULED)) {
-        draft.set(SCHEDULED, true, &problem.reason, blocked(problem));
+        draft.set(SCHEDULED, true, problem.reason, blocked(problem));
     }
 }
 
 /// A problem together with what is told, for conditions that say everything at once.
 pub(super) fn with_told(status: &KanaryStatus, problem: &Problem) -> Option<Problem> {
-    let told = told_too_late(status).map(|told| Problem::new(VERDICT_TOO_LATE, told));
+    let told = told_too_late(status).map(|told| Problem::new(Reason::VerdictTooLate, told));
     Problem::all([problem.clone()].into_iter().chain(told))
 }

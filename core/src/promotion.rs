@@ -8,7 +8,7 @@ use super::{
     activate::{self},
     decision::{Action, Decision, Need, SetTemplate},
     ending::fail,
-    integrity::{TARGET_CHANGED, target_changed_message},
+    integrity::target_changed_message,
     objection::speaks_against,
     observation::{Deployment, Likeness, LiveTarget, Promotion},
     problem::{Problem, set_problem},
@@ -17,6 +17,7 @@ use super::{
     status::{Draft, RECONCILING, SUCCEEDED, find},
     step::Step,
 };
+use crate::api::Reason;
 
 /// What became of the promotion.
 enum Standing {
@@ -64,7 +65,7 @@ pub(super) fn promote(step: &Step<'_>) -> Decision {
     match standing(step, target) {
         Standing::Open => update(step, draft, target),
         Standing::Promoted => rollout::conclude(step, draft, target),
-        Standing::Replaced(why) => fail(step, draft, TARGET_CHANGED, &why),
+        Standing::Replaced(why) => fail(step, draft, Reason::TargetChanged, &why),
         Standing::Unclear(need) => {
             // Only this one asks for a write.
             let refused = (need == Need::SameTemplate).then(|| refused(step, draft)).flatten();
@@ -80,7 +81,7 @@ pub(super) fn promoting(step: &Step<'_>, draft: &mut Draft) {
         "Deployment {} gets the template, and the run ends once all its replicas run it",
         step.spec.target
     );
-    draft.set(RECONCILING, true, "Promoting", why);
+    draft.set(RECONCILING, true, Reason::Promoting, why);
 }
 
 fn without_target(step: &Step<'_>, mut draft: Draft) -> Decision {
@@ -91,10 +92,10 @@ fn without_target(step: &Step<'_>, mut draft: Draft) -> Decision {
         None => format!("Deployment {name} is gone, so it cannot be updated: create it again"),
     };
     let message = message + &services::serves_alone(step);
-    set_problem(&mut draft, Some(&Problem::new("TargetNotFound", message)));
+    set_problem(&mut draft, Some(&Problem::new(Reason::TargetNotFound, message)));
     if step.spec.paused {
         let why = format!("spec.paused is true: Deployment {name} is not updated");
-        draft.set(RECONCILING, false, "Paused", why);
+        draft.set(RECONCILING, false, Reason::Paused, why);
     }
     step.write(draft)
 }
@@ -112,7 +113,7 @@ fn held(step: &Step<'_>, mut draft: Draft, target: Option<&Deployment>) -> Optio
     if step.spec.paused {
         set_problem(&mut draft, None);
         let why = format!("spec.paused is true: Deployment {} is not updated", step.spec.target);
-        draft.set(RECONCILING, false, "Paused", why);
+        draft.set(RECONCILING, false, Reason::Paused, why);
         return Some(step.write(draft));
     }
     if let Some((problem, wake)) = services::before_promotion(step) {
@@ -128,7 +129,7 @@ fn held(step: &Step<'_>, mut draft: Draft, target: Option<&Deployment>) -> Optio
 /// The API server refused a write, or does not do it: what the user is told until it is tried again.
 fn refused(step: &Step<'_>, mut draft: Draft) -> Option<Decision> {
     let refusal = step.refused()?;
-    let problem = Problem::new(&refusal.reason, refusal.message.clone());
+    let problem = Problem::new(refusal.reason, refusal.message.clone());
     set_problem(&mut draft, Some(&problem));
     Some(Decision {
         wake: Some(refusal.retry_at),
@@ -244,7 +245,12 @@ fn update(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Decision {
     let started_with = step.kanary.status.target_hash.as_ref();
     let changed = started_with.is_some_and(|started_with| *started_with != live.template_hash);
     if changed && !step.spec.promote_over_change {
-        return fail(step, draft, TARGET_CHANGED, &target_changed_message(&step.spec.target));
+        return fail(
+            step,
+            draft,
+            Reason::TargetChanged,
+            &target_changed_message(&step.spec.target),
+        );
     }
     if let Some(problem) = activate::mismatch(step, target) {
         // A target that was created again may have another selector.

@@ -7,22 +7,19 @@
 use super::{
     decision::{Action, Decision, Need, SetTemplate},
     ending::fail,
-    integrity::TARGET_CHANGED,
     observation::Deployment,
     status::{Draft, ROLLED_BACK, find},
     step::Step,
 };
-
-/// Reason of `RolledBack` from the verdict until it is known what became of the rollback.
-const PENDING: &str = "Pending";
+use crate::api::Reason;
 
 /// Ends the run as failed. The rollback follows once this is in the status that is read.
-pub(super) fn begin(step: &Step<'_>, mut draft: Draft, reason: &str, message: &str) -> Decision {
+pub(super) fn begin(step: &Step<'_>, mut draft: Draft, reason: Reason, message: &str) -> Decision {
     let why = format!(
         "Deployment {} is about to get its former template back",
         step.spec.target
     );
-    draft.set(ROLLED_BACK, false, PENDING, why);
+    draft.set(ROLLED_BACK, false, Reason::Pending, why);
     let message = format!("{message}; the former template is put back, if the rollout history has one");
     fail(step, draft, reason, &message)
 }
@@ -30,35 +27,35 @@ pub(super) fn begin(step: &Step<'_>, mut draft: Draft, reason: &str, message: &s
 /// What is to be done about a rollback that was begun; `None` if nothing is, or not now.
 pub(super) fn decide(step: &Step<'_>) -> Option<Decision> {
     let condition = find(&step.kanary.status, ROLLED_BACK)?;
-    if condition.status == "True" || condition.reason != PENDING {
+    if condition.status == "True" || condition.reason != Reason::Pending {
         return None;
     }
     let name = &step.spec.target;
     if !step.spec.rollback {
         let why = format!("spec.rollout.rollbackOnFailure is false now: Deployment {name} keeps its template");
-        return Some(over(step, false, "NotWanted", why));
+        return Some(over(step, false, Reason::NotWanted, why));
     }
     let target = step.seen.target.as_ref().filter(|target| !target.deleting);
     let Some(target) = target else {
         let why = format!("Deployment {name} is gone: there is nothing to roll back");
-        return Some(over(step, false, "TargetNotFound", why));
+        return Some(over(step, false, Reason::TargetNotFound, why));
     };
     if target.promoted_by == Some(restored(step)) {
         let why = format!("Deployment {name} has the template back that it had before the promotion");
-        return Some(over(step, true, "TemplateRestored", why));
+        return Some(over(step, true, Reason::TemplateRestored, why));
     }
     if !is_ours(step, target.promoted_by.as_ref(), &target.template_hash) {
         let why = format!(
             "Deployment {name} no longer has the template that this run promoted, or another run has promoted it since: it is \
              left alone"
         );
-        return Some(over(step, false, TARGET_CHANGED, why));
+        return Some(over(step, false, Reason::TargetChanged, why));
     }
     if step.seen.no_former_template {
         let why = format!(
             "the rollout history of Deployment {name} has no other template: it keeps the one that was promoted"
         );
-        return Some(over(step, false, "NoFormerTemplate", why));
+        return Some(over(step, false, Reason::NoFormerTemplate, why));
     }
     if step.refused().is_some() {
         return None;
@@ -77,7 +74,7 @@ fn is_ours(step: &Step<'_>, promoted_by: Option<&String>, template_hash: &String
     !by_another && step.kanary.status.promoted_hash.as_ref() == Some(template_hash)
 }
 
-fn over(step: &Step<'_>, done: bool, reason: &str, why: String) -> Decision {
+fn over(step: &Step<'_>, done: bool, reason: Reason, why: String) -> Decision {
     let mut draft = step.draft();
     draft.set(ROLLED_BACK, done, reason, why);
     step.write(draft)
@@ -105,6 +102,3 @@ fn put_back(step: &Step<'_>, target: &Deployment) -> Decision {
         ..Decision::default()
     }
 }
-
-/// Reason of a failure that has the former template put back.
-pub(super) const NOT_AVAILABLE: &str = "TargetNotAvailable";

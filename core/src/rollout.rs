@@ -11,30 +11,25 @@ use super::{
     leave::{self, Rest},
     observation::{Deployment, Promotion, Stray},
     problem::{Problem, set_problem},
-    rollback::{self, NOT_AVAILABLE},
-    status::{DEPLOYMENT_UPDATED, DRY_RUN, Draft, ERRORED, FAILED, RECONCILING, STALLED, SUCCEEDED, find},
+    rollback::{self},
+    status::{DEPLOYMENT_UPDATED, Draft, ERRORED, FAILED, RECONCILING, STALLED, SUCCEEDED, find},
     step::Step,
     too_late,
 };
-use crate::api::GoDuration;
-
-/// Reason of `Reconciling` once the canary was deleted so that its target can roll out.
-const GAVE_WAY: &str = "CanaryGaveWay";
-/// Reason: the target was updated, and is paused itself.
-pub(super) const TARGET_PAUSED: &str = "TargetPaused";
+use crate::api::{GoDuration, Reason};
 
 /// A rollout that makes no progress for longer than this may lack what the canary holds.
 const NO_PROGRESS: Duration = Duration::from_mins(2);
 
 /// A run that passed and leaves the target alone.
 pub(super) fn end_dry_run(step: &Step<'_>, draft: &mut Draft, by: &str) {
-    end(draft, step.now, DRY_RUN);
+    end(draft, step.now, Reason::DryRun);
     let message = format!("{by}; a dry-run leaves Deployment {} alone", step.spec.target);
-    draft.set(SUCCEEDED, true, DRY_RUN, message);
+    draft.set(SUCCEEDED, true, Reason::DryRun, message);
     draft.set(
         DEPLOYMENT_UPDATED,
         false,
-        DRY_RUN,
+        Reason::DryRun,
         "a dry-run does not update the target",
     );
 }
@@ -53,14 +48,14 @@ pub(super) fn conclude(step: &Step<'_>, mut draft: Draft, target: &Deployment) -
         return await_rollout(step, draft, target);
     }
     set_problem(&mut draft, step.unsound().as_ref());
-    end(&mut draft, step.now, "DeploymentUpdated");
+    end(&mut draft, step.now, Reason::DeploymentUpdated);
     draft.status.promoted_hash = Some(target.template_hash.clone());
     let late = late.map_or_else(String::new, |late| format!("; {late}"));
     let message = format!(
         "Deployment {} was updated: it ran the template on all its replicas when the run ended{late}",
         step.spec.target
     );
-    draft.set(DEPLOYMENT_UPDATED, true, "TargetRolledOut", message);
+    draft.set(DEPLOYMENT_UPDATED, true, Reason::TargetRolledOut, message);
     step.write(draft)
 }
 
@@ -69,7 +64,7 @@ fn await_rollout(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Deci
     set_problem(&mut draft, None);
     if let Some(problem) = step.unsound() {
         // It keeps the next run from starting, and this one from nothing.
-        draft.set(ERRORED, true, &problem.reason, problem.message);
+        draft.set(ERRORED, true, problem.reason, problem.message);
     }
     if let Some(decision) = too_late::roll_back(step, &draft, target) {
         return decision;
@@ -108,7 +103,7 @@ struct Waits {
 }
 
 /// Somebody should look at the target. `late` is what is told of a verdict that came too late.
-fn stall(draft: &mut Draft, reason: &str, why: &str, late: Option<&str>) {
+fn stall(draft: &mut Draft, reason: Reason, why: &str, late: Option<&str>) {
     let why = late.map_or_else(|| why.to_owned(), |late| format!("{why}; {late}"));
     draft.set(STALLED, true, reason, &why);
     draft.set(RECONCILING, false, reason, why);
@@ -127,7 +122,7 @@ fn rolling_out(
         if late.is_none() {
             why = format!("{why}: resume it with kubectl rollout resume deployment/{name}");
         }
-        stall(draft, TARGET_PAUSED, &why, late);
+        stall(draft, Reason::TargetPaused, &why, late);
         return ControlFlow::Continue(Waits {
             wake: again.filter(|_| late.is_some()),
             ..Waits::default()
@@ -172,9 +167,14 @@ fn not_available(
             // It may have rolled out while the API server could not be reached.
             return ControlFlow::Break(Decision::needing(Need::Target));
         }
-        return ControlFlow::Break(rollback::begin(step, draft.clone(), NOT_AVAILABLE, &message));
+        return ControlFlow::Break(rollback::begin(
+            step,
+            draft.clone(),
+            Reason::TargetNotAvailable,
+            &message,
+        ));
     }
-    stall(draft, NOT_AVAILABLE, &message, late);
+    stall(draft, Reason::TargetNotAvailable, &message, late);
     ControlFlow::Continue(Waits {
         // What has passed and waits for nothing must not hold what the target needs.
         actions: unless_refused(step, deletes(step, false)),
@@ -191,9 +191,10 @@ fn make_room(
     stuck: Timestamp,
 ) -> (Vec<Action>, Option<Timestamp>) {
     let going = deletes(step, false);
-    let said = find(&step.kanary.status, RECONCILING).filter(|c| c.status == "True" && c.reason == GAVE_WAY);
+    let said =
+        find(&step.kanary.status, RECONCILING).filter(|c| c.status == "True" && c.reason == Reason::CanaryGaveWay);
     if let Some(said) = said {
-        draft.set(RECONCILING, true, GAVE_WAY, said.message.clone());
+        draft.set(RECONCILING, true, Reason::CanaryGaveWay, said.message.clone());
         return (unless_refused(step, going), None);
     }
     if going.is_empty() {
@@ -212,7 +213,7 @@ fn make_room(
         "Deployment {} was updated and {why}: Deployment {} is deleted to make room",
         step.spec.target, step.spec.canary
     );
-    draft.set(RECONCILING, true, GAVE_WAY, why);
+    draft.set(RECONCILING, true, Reason::CanaryGaveWay, why);
     (unless_refused(step, going), None)
 }
 
@@ -243,7 +244,7 @@ fn promoting_since(step: &Step<'_>) -> Timestamp {
     };
     match find(&step.kanary.status, RECONCILING) {
         Some(reconciling) if reconciling.status == "True" => succeeded.max(reconciling.last_transition_time.0),
-        Some(given_up) if given_up.reason == NOT_AVAILABLE => succeeded,
+        Some(given_up) if given_up.reason == Reason::TargetNotAvailable => succeeded,
         _ => step.now,
     }
 }
@@ -293,7 +294,7 @@ fn act(step: &Step<'_>, mut draft: Draft, actions: Vec<Action>, rest: Rest) -> D
     leave::explain(step, &mut draft);
     leave::follow_retained(step, &mut draft);
     let refused = step.refused();
-    let refusal = refused.map(|refusal| Problem::new(&refusal.reason, refusal.message.clone()));
+    let refusal = refused.map(|refusal| Problem::new(refusal.reason, refusal.message.clone()));
     let unsound = step.unsound().filter(|_| !step.kanary.deleting);
     let problem = Problem::all(rest.problem.into_iter().chain(refusal).chain(unsound));
     if problem.is_some() || super::status::is_true(&draft.status, ERRORED) {
@@ -319,7 +320,8 @@ fn act(step: &Step<'_>, mut draft: Draft, actions: Vec<Action>, rest: Rest) -> D
 fn restore_stall(draft: &mut Draft, problem: bool) {
     let failed = find(&draft.status, FAILED).filter(|c| c.status == "True").cloned();
     if let Some(failed) = failed.filter(|_| !problem) {
-        draft.set(STALLED, true, &failed.reason, failed.message);
+        let reason = Reason::parse(&failed.reason).unwrap_or(Reason::RunFailed);
+        draft.set(STALLED, true, reason, failed.message);
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     availability::{self, is_available},
     bootstrap,
     decision::{Decision, Need},
-    ending::{ALL_ITEMS_GOOD, MANUAL_VALID, VERDICT_VALID, fail},
+    ending::fail,
     held,
     integrity::{self, canary},
     leftovers,
@@ -25,10 +25,7 @@ use super::{
     validation::Window,
     words,
 };
-use crate::api::Word;
-
-/// Reason of `Scheduled` before the schedule.
-const WAITING_FOR_SCHEDULE: &str = "WaitingForSchedule";
+use crate::api::{Reason, Word};
 
 /// Decides about a Kanary that is Scheduled or Running.
 pub(super) fn decide(step: &Step<'_>) -> Decision {
@@ -63,10 +60,10 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
     }
     let activation = activate::decide(step);
     if let Some((reason, message)) = &activation.failed {
-        return fail(step, draft, reason, message);
+        return fail(step, draft, *reason, message);
     }
     if let Some(why) = &activation.anew {
-        return step.begin_anew("TargetReplaced", why);
+        return step.begin_anew(Reason::TargetReplaced, why);
     }
     if let Some(need) = activation.needs {
         return Decision::needing(need);
@@ -93,8 +90,8 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
 
 fn wait_for_schedule(step: &Step<'_>, mut draft: Draft, schedule: Timestamp) -> Decision {
     let why = format!("nothing is created before {schedule}");
-    draft.set(SCHEDULED, true, WAITING_FOR_SCHEDULE, &why);
-    draft.set(RECONCILING, true, WAITING_FOR_SCHEDULE, why);
+    draft.set(SCHEDULED, true, Reason::WaitingForSchedule, &why);
+    draft.set(RECONCILING, true, Reason::WaitingForSchedule, why);
     clear_problem(&mut draft);
     // With three objects to create, one more status would be the run's eighth write.
     let untold = step.kanary.status.conditions.is_empty();
@@ -155,10 +152,13 @@ fn scheduled(step: &Step<'_>, mut draft: Draft, window: Option<Window>, problem:
     let (reason, why) = match problem {
         _ if warming_up => {
             let why = format!("Deployment {canary} is available and warms up for the initial delay");
-            ("InitialDelay", why)
+            (Reason::InitialDelay, why)
         }
-        Some(problem) => (problem.reason.as_str(), blocked(problem)),
-        None => ("Activating", format!("waits for Deployment {canary} to be available")),
+        Some(problem) => (problem.reason, blocked(problem)),
+        None => (
+            Reason::Activating,
+            format!("waits for Deployment {canary} to be available"),
+        ),
     };
     draft.set(SCHEDULED, true, reason, &why);
     if problem.is_none() && !report.told {
@@ -180,7 +180,7 @@ fn scheduled(step: &Step<'_>, mut draft: Draft, window: Option<Window>, problem:
 /// warm-up as well is worth it as long as the whole run stays within its seven writes.
 fn is_worth_saying(step: &Step<'_>, warming_up: bool) -> bool {
     let stored = &step.kanary.status;
-    let waited = find(stored, SCHEDULED).is_some_and(|condition| condition.reason == WAITING_FOR_SCHEDULE);
+    let waited = find(stored, SCHEDULED).is_some_and(|condition| condition.reason == Reason::WaitingForSchedule);
     let untold = stored.conditions.is_empty();
     let is_over = is_true(stored, ERRORED) || is_true(stored, STALLED) || stored.paused_at.is_some();
     if is_over || words::are_to_be_recorded(step.kanary) || !(waited || untold) {
@@ -199,11 +199,11 @@ fn running(
 ) -> Decision {
     let spec = step.spec;
     set_problem(&mut draft, problem);
-    draft.set(SCHEDULED, true, "Started", "the run has started");
+    draft.set(SCHEDULED, true, Reason::Started, "the run has started");
     draft.set(
         ACTIVATED,
         true,
-        "CanaryAvailable",
+        Reason::CanaryAvailable,
         format!("Deployment {} is available", spec.canary),
     );
     services::show(step, &mut draft);
@@ -211,7 +211,7 @@ fn running(
         validating(step, &mut draft, window);
     } else {
         let why = judged_until(step, &draft, window);
-        draft.set(RUNNING, true, "Validating", warned(step, why));
+        draft.set(RUNNING, true, Reason::Validating, warned(step, why));
     }
     step.write(with_items(draft, judgement))
 }
@@ -219,9 +219,12 @@ fn running(
 /// The canary passed. The target is touched only once this is in the status that is read.
 fn succeed(step: &Step<'_>, mut draft: Draft, judgement: Judgement, word: bool) -> Decision {
     let (reason, by) = match (step.spec.verdict, word) {
-        (Some(Word::Valid), _) => (VERDICT_VALID, "spec.verdict is valid"),
-        (_, true) => (MANUAL_VALID, "a manual item is valid and every other item agrees"),
-        _ => (ALL_ITEMS_GOOD, "every validation item is good at the deadline"),
+        (Some(Word::Valid), _) => (Reason::VerdictValid, "spec.verdict is valid"),
+        (_, true) => (
+            Reason::ManualValid,
+            "a manual item is valid and every other item agrees",
+        ),
+        _ => (Reason::AllItemsGood, "every validation item is good at the deadline"),
     };
     services::show_again(step, &mut draft);
     clear_problem(&mut draft);

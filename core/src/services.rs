@@ -8,18 +8,11 @@ use super::{
     labels::{self, Labels},
     observation::{Deployment, Pod, Service},
     problem::Problem,
-    status::{Draft, NO_TRAFFIC_REQUESTED, RUNNING, TRAFFIC, TRAFFIC_SET, find, traffic_lost_since},
+    status::{Draft, RUNNING, TRAFFIC, find, traffic_lost_since},
     step::Step,
     traffic,
 };
-use crate::api::names;
-
-/// Reason: the template does not have the labels by which a Service selects.
-const SERVICE_MISMATCH: &str = "ServiceMismatch";
-/// Reason: the target is a canary.
-pub(super) const TARGET_IS_CANARY: &str = "TargetIsCanary";
-/// Reason: requests do not go where the spec asks for.
-const TRAFFIC_LOST: &str = "TrafficLost";
+use crate::api::{Reason, names};
 
 /// How soon a problem with a Service that the spec does not name is looked at again: no event about it reaches the Kanary.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(10);
@@ -61,14 +54,14 @@ pub(super) fn not_a_target(step: &Step<'_>, target: &Deployment) -> Option<Probl
     let canary_of = target.owner_name.as_ref().or(step.seen.target_is_canary_of.as_ref());
     let is_canary = canary_of.is_some() || target.labels.get(names::IS_KANARY).is_some_and(|value| value == "true");
     if is_canary {
-        return Some(Problem::new(TARGET_IS_CANARY, target_is_canary(name, canary_of)));
+        return Some(Problem::new(Reason::TargetIsCanary, target_is_canary(name, canary_of)));
     }
     let (label, _) = target.pod_labels.iter().find(|(label, _)| names::is_reserved(label))?;
     let message = format!(
         "the pods of Deployment {name} carry the label {label}, which marks the pods of a canary: remove it from the pod \
          template of the Deployment"
     );
-    Some(Problem::new(TARGET_IS_CANARY, message))
+    Some(Problem::new(Reason::TargetIsCanary, message))
 }
 
 /// What a user reads whose target is somebody's canary.
@@ -86,21 +79,21 @@ fn production(step: &Step<'_>) -> Vec<Problem> {
     let Some(name) = &spec.service else {
         return Vec::new();
     };
-    let one = |reason: &str, message: String| vec![Problem::new(reason, message)];
+    let one = |reason: Reason, message: String| vec![Problem::new(reason, message)];
     let Some(service) = step.seen.service.as_ref() else {
         let message = format!("Service {name} does not exist: create it, or change spec.serviceName");
-        return one("ServiceNotFound", message);
+        return one(Reason::ServiceNotFound, message);
     };
     if service.deleting {
         let message = format!("Service {name} is being deleted: create it again, or change spec.serviceName");
-        return one("ServiceNotFound", message);
+        return one(Reason::ServiceNotFound, message);
     }
     let portless = (spec.kanary_service.is_some() && service.ports.is_empty()).then(|| {
         let message = format!(
             "Service {name} has no ports, so the canary's own Service cannot have the same: add them, or use \
              spec.traffic.source service"
         );
-        Problem::new("ServiceWithoutPorts", message)
+        Problem::new(Reason::ServiceWithoutPorts, message)
     });
     portless.into_iter().chain(behind(step, service)).collect()
 }
@@ -115,11 +108,11 @@ fn behind(step: &Step<'_>, service: &Service) -> Option<Problem> {
         let message = format!(
             "Service {name} is of type ExternalName, so no pod can be put behind it: name another in spec.serviceName"
         );
-        return Some(Problem::new("ServiceWithoutSelector", message));
+        return Some(Problem::new(Reason::ServiceWithoutSelector, message));
     }
     if service.selector.is_empty() {
         let message = format!("Service {name} has no selector, so no pod can be put behind it");
-        return Some(Problem::new("ServiceWithoutSelector", message));
+        return Some(Problem::new(Reason::ServiceWithoutSelector, message));
     }
     if is_about_canaries(service) {
         let message = format!(
@@ -128,7 +121,7 @@ fn behind(step: &Step<'_>, service: &Service) -> Option<Problem> {
             labels::shown(&service.selector),
             spec.target
         );
-        return Some(Problem::new(SERVICE_MISMATCH, message));
+        return Some(Problem::new(Reason::ServiceMismatch, message));
     }
     let template = traffic::template_labels(spec);
     let missing = mismatch(&service.selector, &template)?;
@@ -137,7 +130,7 @@ fn behind(step: &Step<'_>, service: &Service) -> Option<Problem> {
         missing.wanted,
         missing.found("the labels of spec.template.spec.template.metadata")
     );
-    Some(Problem::new(SERVICE_MISMATCH, message))
+    Some(Problem::new(Reason::ServiceMismatch, message))
 }
 
 /// A label that a selector asks for and labels do not have.
@@ -188,7 +181,7 @@ fn would_be_lost(step: &Step<'_>, target: &Deployment, told: Option<&str>) -> Ve
                 missing.wanted,
                 missing.found("the labels of spec.template.spec.template.metadata")
             );
-            Some(Problem::new(SERVICE_MISMATCH, message))
+            Some(Problem::new(Reason::ServiceMismatch, message))
         })
         .collect()
 }
@@ -216,7 +209,9 @@ fn broken(step: &Step<'_>) -> Option<Problem> {
 }
 
 fn misplaced(step: &Step<'_>, pod: &Pod) -> Option<Problem> {
-    let (spec, lost) = (step.spec, |message: String| Some(Problem::new(TRAFFIC_LOST, message)));
+    let (spec, lost) = (step.spec, |message: String| {
+        Some(Problem::new(Reason::TrafficLost, message))
+    });
     if spec.in_production() {
         let service = step.seen.service.as_ref()?;
         let missing = mismatch(&service.selector, &pod.labels)?;
@@ -249,7 +244,7 @@ fn own_service(step: &Step<'_>) -> Option<Problem> {
     let own = own.filter(|own| is_ours(step, own.owner.as_ref()))?;
     if own.deleting {
         let message = format!("Service {name}, the canary's own, is being deleted: it is made again once it is gone");
-        return Some(Problem::new(TRAFFIC_LOST, message));
+        return Some(Problem::new(Reason::TrafficLost, message));
     }
     let wanted = traffic::own_selector(step.kanary);
     (seen.kanary_selector != wanted).then(|| {
@@ -258,7 +253,7 @@ fn own_service(step: &Step<'_>) -> Option<Problem> {
             labels::shown(&seen.kanary_selector),
             labels::shown(&wanted)
         );
-        Problem::new(TRAFFIC_LOST, message)
+        Problem::new(Reason::TrafficLost, message)
     })
 }
 
@@ -295,7 +290,7 @@ pub(super) fn lost_since(step: &Step<'_>) -> Option<Timestamp> {
 /// Says in a running run's `Traffic` condition whether the traffic is what was asked for.
 pub(super) fn show(step: &Step<'_>, draft: &mut Draft) {
     if let Some(problem) = lost(step).filter(|_| step.spec.is_sound()) {
-        return draft.set(TRAFFIC, false, &problem.reason, problem.message);
+        return draft.set(TRAFFIC, false, problem.reason, problem.message);
     }
     // A spec that is not sound does not say what was asked for.
     let source = step
@@ -303,17 +298,17 @@ pub(super) fn show(step: &Step<'_>, draft: &mut Draft) {
         .traffic_of_run(step.spec)
         .and_then(|key| key.split(' ').next());
     let (reason, what) = match source {
-        None => (NO_TRAFFIC_REQUESTED, "the canary gets no traffic".to_owned()),
+        None => (Reason::NoTrafficRequested, "the canary gets no traffic".to_owned()),
         Some("none") => {
             let what = "spec.traffic.source is none, so the canary gets no traffic";
-            (NO_TRAFFIC_REQUESTED, what.to_owned())
+            (Reason::NoTrafficRequested, what.to_owned())
         }
         Some(source) => {
             let what = format!("the canary gets traffic from source {source}{}", restored(step));
-            (TRAFFIC_SET, what)
+            (Reason::TrafficSet, what)
         }
     };
-    draft.set(TRAFFIC, reason == TRAFFIC_SET, reason, what + &shared(step));
+    draft.set(TRAFFIC, reason == Reason::TrafficSet, reason, what + &shared(step));
 }
 
 /// Since when the canary gets its traffic, if it did not for a part of the run.

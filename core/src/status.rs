@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{decision::Notice, kanary::ParsedKanary, spec::Spec, words};
-use crate::api::{GoDuration, KanaryStatus, Report};
+use super::{api::EventReason, decision::Notice, kanary::ParsedKanary, spec::Spec, words};
+use crate::api::{GoDuration, KanaryStatus, Reason, Report};
 
 /// Where a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,23 +49,15 @@ impl Phase {
     }
 }
 
-/// Reason of `Traffic` while the canary gets the requests that the spec asks for.
-pub(super) const TRAFFIC_SET: &str = "TrafficSet";
-/// Reason of `Traffic` while the canary gets no requests, because the spec asks for none.
-pub(super) const NO_TRAFFIC_REQUESTED: &str = "NoTrafficRequested";
-
 /// Since when, by the status, the canary of a run under way has not got the requests that the spec asks for.
 #[must_use]
 pub fn traffic_lost_since(status: &KanaryStatus) -> Option<Timestamp> {
     // Earlier versions wrote `TrafficSet` where no traffic was asked for.
-    let as_asked = [TRAFFIC_SET, NO_TRAFFIC_REQUESTED];
-    let is_lost = |traffic: &&Condition| traffic.status == "False" && !as_asked.contains(&traffic.reason.as_str());
+    let as_asked = |reason: &String| *reason == Reason::TrafficSet || *reason == Reason::NoTrafficRequested;
+    let is_lost = |traffic: &&Condition| traffic.status == "False" && !as_asked(&traffic.reason);
     let traffic = find(status, TRAFFIC).filter(is_lost)?;
     Some(traffic.last_transition_time.0)
 }
-
-/// Reason of `Activated` and `Reconciling`, and of an Event, after a verdict that came when the target was updated already.
-pub const VERDICT_TOO_LATE: &str = "VerdictTooLate";
 
 /// Condition: the run was accepted, and waits or waited for its time.
 pub const SCHEDULED: &str = "Scheduled";
@@ -125,14 +117,14 @@ impl Draft {
     }
 
     /// Sets a condition.
-    pub fn set(&mut self, condition: &str, value: bool, reason: &str, message: impl Into<String>) {
+    pub fn set(&mut self, condition: &str, value: bool, reason: Reason, message: impl Into<String>) {
         let status = if value { "True" } else { "False" };
         let mut message = message.into();
         truncate(&mut message, 1024);
         let next = Condition {
             type_: condition.to_owned(),
             status: status.to_owned(),
-            reason: reason.to_owned(),
+            reason: reason.as_str().to_owned(),
             message,
             last_transition_time: Time(self.now),
             observed_generation: Some(self.generation),
@@ -144,7 +136,7 @@ impl Draft {
     }
 
     /// Sets a condition to False if it is there, so that a run that never had it does not show it.
-    pub fn clear(&mut self, condition: &str, reason: &str, message: &str) {
+    pub fn clear(&mut self, condition: &str, reason: Reason, message: &str) {
         if is_true(&self.status, condition) {
             self.set(condition, false, reason, message);
         }
@@ -255,37 +247,32 @@ fn truncate(text: &mut String, bytes: usize) {
 /// The facts of a stored status that become Events. A run that goes well has two.
 #[must_use]
 pub fn notices(status: &KanaryStatus) -> Vec<Notice> {
-    let fact = |condition: &str, reason: &str, warning: bool| {
-        let condition = find(status, condition).filter(|c| c.status == "True")?;
-        Some(Notice {
-            reason: if reason.is_empty() {
-                condition.reason.clone()
-            } else {
-                reason.to_owned()
-            },
-            note: condition.message.clone(),
-            warning,
-            at: condition.last_transition_time.0,
-        })
+    let notice = |condition: &Condition, reason, warning| Notice {
+        reason,
+        note: condition.message.clone(),
+        warning,
+        at: condition.last_transition_time.0,
     };
-    let dry_run = find(status, SUCCEEDED).is_some_and(|c| c.reason == DRY_RUN);
+    let of = |condition: &Condition| Reason::parse(&condition.reason).map(EventReason::Of);
+    let fact = |condition: &str, reason, warning| {
+        let condition = find(status, condition).filter(|c| c.status == "True")?;
+        Some(notice(condition, reason, warning))
+    };
+    let dry_run = find(status, SUCCEEDED).is_some_and(|c| c.reason == Reason::DryRun);
     let stalled = !is_true(status, FAILED) && !is_true(status, ERRORED);
-    let too_late = find(status, ACTIVATED).filter(|activated| activated.reason == VERDICT_TOO_LATE);
-    let too_late = too_late.map(|activated| Notice {
-        reason: activated.reason.clone(),
-        note: activated.message.clone(),
-        warning: true,
-        at: activated.last_transition_time.0,
-    });
+    let too_late = find(status, ACTIVATED).filter(|activated| activated.reason == Reason::VerdictTooLate);
+    let too_late = too_late.and_then(|activated| Some(notice(activated, of(activated)?, true)));
+    let stall = find(status, STALLED).filter(|stall| stalled && stall.status == "True");
+    let stall = stall.and_then(|stall| Some(notice(stall, of(stall)?, true)));
     [
-        fact(RUNNING, "Started", false),
-        fact(SUCCEEDED, "Succeeded", false).filter(|_| dry_run),
-        fact(DEPLOYMENT_UPDATED, "Promoted", false),
-        fact(FAILED, "Failed", true),
-        fact(ROLLED_BACK, "RolledBack", true),
-        fact(ERRORED, "Errored", true),
-        fact(STALLED, "", true).filter(|_| stalled),
-        fact(VERDICT_IGNORED, "VerdictIgnored", true),
+        fact(RUNNING, EventReason::Started, false),
+        fact(SUCCEEDED, EventReason::Succeeded, false).filter(|_| dry_run),
+        fact(DEPLOYMENT_UPDATED, EventReason::Promoted, false),
+        fact(FAILED, EventReason::Failed, true),
+        fact(ROLLED_BACK, EventReason::RolledBack, true),
+        fact(ERRORED, EventReason::Errored, true),
+        stall,
+        fact(VERDICT_IGNORED, EventReason::VerdictIgnored, true),
         too_late,
     ]
     .into_iter()
@@ -295,13 +282,8 @@ pub fn notices(status: &KanaryStatus) -> Vec<Notice> {
 
 /// What users see of a Kanary that is being deleted and held by a finalizer.
 const DELETING: &str = "Deleting";
-/// Reason of `Running` and `Succeeded` when there was no target, and so no canary.
-pub const TARGET_CREATED: &str = "TargetCreated";
-/// Reason of `Succeeded` when the run ends there.
-pub const DRY_RUN: &str = "DryRun";
-
 /// What the status says of a verdict that came too late.
 pub(super) fn told_too_late(status: &KanaryStatus) -> Option<&str> {
-    let activated = find(status, ACTIVATED).filter(|activated| activated.reason == VERDICT_TOO_LATE)?;
+    let activated = find(status, ACTIVATED).filter(|activated| activated.reason == Reason::VerdictTooLate)?;
     Some(activated.message.as_str())
 }

@@ -11,7 +11,7 @@ use super::{
     status::{Draft, FAILED, Phase, RECONCILING, SCHEDULED, STALLED, VERDICT_IGNORED},
     words,
 };
-use crate::api::{KanaryStatus, Report, Verdicts, Word, Words};
+use crate::api::{KanaryStatus, Reason, Report, Verdicts, Word, Words};
 
 /// Everything that one decision is made of.
 pub struct Step<'a> {
@@ -76,7 +76,7 @@ impl Step<'_> {
     }
 
     /// Starts the next run of the same template.
-    pub(super) fn begin_anew(&self, reason: &str, why: &str) -> Decision {
+    pub(super) fn begin_anew(&self, reason: Reason, why: &str) -> Decision {
         let mut draft = self.next_run();
         draft.set(SCHEDULED, true, reason, why);
         draft.set(RECONCILING, true, reason, why);
@@ -93,14 +93,14 @@ impl Step<'_> {
             draft.status.completed_at = Some(self.now);
             let why = "this template failed before and is not run again: change the template, or set spec.retry to \
                        another number to run it once more";
-            draft.set(FAILED, true, "TemplateFailedBefore", why);
+            draft.set(FAILED, true, Reason::TemplateFailedBefore, why);
             draft.set(
                 RECONCILING,
                 false,
-                "RunEnded",
+                Reason::RunEnded,
                 "nothing is run: this template failed before",
             );
-            draft.set(STALLED, true, "TemplateFailedBefore", why);
+            draft.set(STALLED, true, Reason::TemplateFailedBefore, why);
             return self.write(draft);
         }
         let why = match (is_another, retried) {
@@ -111,8 +111,8 @@ impl Step<'_> {
                  asks for is promoted"
             }
         };
-        draft.set(SCHEDULED, true, "NewRun", why);
-        draft.set(RECONCILING, true, "NewRun", "a new run starts");
+        draft.set(SCHEDULED, true, Reason::NewRun, why);
+        draft.set(RECONCILING, true, Reason::NewRun, "a new run starts");
         self.write(draft)
     }
 
@@ -139,7 +139,7 @@ pub(super) fn tell(draft: &mut Draft, kanary: &ParsedKanary) {
             Some(_) => "the run has ended",
             None => "no verdict in the spec is from an earlier run any more",
         };
-        draft.clear(VERDICT_IGNORED, "NoneIgnored", why);
+        draft.clear(VERDICT_IGNORED, Reason::NoneIgnored, why);
         return;
     }
     let mut which = Vec::new();
@@ -156,5 +156,5 @@ pub(super) fn tell(draft: &mut Draft, kanary: &ParsedKanary) {
          status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once",
         which.join(", and ")
     );
-    draft.set(VERDICT_IGNORED, true, "FromEarlierRun", why);
+    draft.set(VERDICT_IGNORED, true, Reason::FromEarlierRun, why);
 }

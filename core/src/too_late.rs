@@ -13,17 +13,17 @@ use super::{
     observation::Deployment,
     problem::{set_problem, with_told},
     rollback,
-    status::{ACTIVATED, Draft, RECONCILING, SUCCEEDED, TRAFFIC, VERDICT_TOO_LATE, find, told_too_late},
+    status::{ACTIVATED, Draft, RECONCILING, SUCCEEDED, TRAFFIC, find, told_too_late},
     step::Step,
     validation::Item,
 };
-use crate::api::Word;
+use crate::api::{Reason, Word};
 
 /// What a person, or a label that a person asked to be watched, says against the canary: a reason and a message. Measurements and
 /// rules for the deadline were settled with the verdict.
-fn objection(step: &Step<'_>, draft: &Draft) -> Option<(&'static str, String)> {
+fn objection(step: &Step<'_>, draft: &Draft) -> Option<(Reason, String)> {
     if step.spec.verdict == Some(Word::Invalid) {
-        return Some(("VerdictInvalid", "spec.verdict is invalid".to_owned()));
+        return Some((Reason::VerdictInvalid, "spec.verdict is invalid".to_owned()));
     }
     let passed = find(&draft.status, SUCCEEDED)?.last_transition_time.0;
     let judgement = analysis::judge(step.spec, step.seen, known_times(draft), passed);
@@ -71,9 +71,13 @@ pub(super) fn roll_back(step: &Step<'_>, draft: &Draft, target: &Deployment) -> 
 /// Says that the verdict came too late, if one did.
 pub(super) fn tell(step: &Step<'_>, draft: &mut Draft) -> Option<String> {
     let text = text(step, draft)?;
-    draft.set(ACTIVATED, false, VERDICT_TOO_LATE, &text);
-    draft.clear(TRAFFIC, VERDICT_TOO_LATE, "the canary is taken out of its Services");
-    draft.set(RECONCILING, true, VERDICT_TOO_LATE, &text);
+    draft.set(ACTIVATED, false, Reason::VerdictTooLate, &text);
+    draft.clear(
+        TRAFFIC,
+        Reason::VerdictTooLate,
+        "the canary is taken out of its Services",
+    );
+    draft.set(RECONCILING, true, Reason::VerdictTooLate, &text);
     Some(text)
 }
 

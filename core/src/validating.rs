@@ -10,6 +10,7 @@ use super::{
     step::Step,
     validation::Window,
 };
+use crate::api::Reason;
 
 pub(super) fn judged_until(step: &Step<'_>, draft: &Draft, window: Window) -> String {
     let status = &draft.status;
@@ -44,8 +45,8 @@ pub(super) fn report(step: &Step<'_>, draft: &mut Draft, problem: Option<&Proble
 /// Nothing stands in the way: also what a pause or a problem that is over leaves behind is replaced.
 pub(super) fn validating(step: &Step<'_>, draft: &mut Draft, window: Window) {
     let why = judged_until(step, draft, window);
-    draft.set(RUNNING, true, "Validating", warned(step, why.clone()));
-    draft.set(RECONCILING, true, "Validating", why);
+    draft.set(RUNNING, true, Reason::Validating, warned(step, why.clone()));
+    draft.set(RECONCILING, true, Reason::Validating, why);
 }
 
 /// The canary went down for so long that its conditions say so: the deadline they show is not the one that it will have.
@@ -57,7 +58,7 @@ pub(super) fn interrupted(step: &Step<'_>, draft: &mut Draft, window: Window) {
         "Deployment {} is not available: its deadline, {} before this outage, moves by the length of the outage",
         step.spec.canary, window.deadline
     );
-    draft.set(RUNNING, true, "Validating", warned(step, why));
+    draft.set(RUNNING, true, Reason::Validating, warned(step, why));
 }
 
 /// With what the queries themselves show that their authors may not have meant.

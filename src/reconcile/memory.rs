@@ -13,7 +13,7 @@ use std::{
 use jiff::Timestamp;
 use kanary_core::{
     Key, ParsedKanary,
-    api::KanaryStatus,
+    api::{EventReason, KanaryStatus},
     decision::{Action, Notice},
     observation::{Created, Deployment, Observation, Promotion, Ways},
     spec::Spec,
@@ -63,7 +63,7 @@ struct Remembered {
     ways: Ways,
     /// The pods of the run were read live after its verdict.
     pods_confirmed: bool,
-    said: HashSet<(String, Timestamp)>,
+    said: HashSet<(EventReason, Timestamp)>,
     /// The epoch under which the Kanary was read live, or its status was written: since then nobody else did.
     current: Option<i64>,
     /// Names of objects that a live read found missing, and since when; their watch will tell when they come.
@@ -308,7 +308,7 @@ impl Memory {
         let said = memory.get(key).map(|known| &known.said);
         let is_news = |notice: &Notice| {
             let age = Duration::try_from(now.duration_since(notice.at)).unwrap_or_default();
-            age < OLD_NEWS && !said.is_some_and(|said| said.contains(&(notice.reason.clone(), notice.at)))
+            age < OLD_NEWS && !said.is_some_and(|said| said.contains(&(notice.reason, notice.at)))
         };
         notices.into_iter().filter(is_news).collect()
     }
@@ -321,7 +321,7 @@ impl Memory {
         if known.said.len() > 64 {
             known.said.clear();
         }
-        known.said.insert((notice.reason.clone(), notice.at));
+        known.said.insert((notice.reason, notice.at));
     }
 
     /// Whether a live read of this object is still worth it: none found it missing so far.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Verdict, waiting};
 use crate::{
-    api::OnNoData,
+    api::{OnNoData, Reason},
     counted,
     observation::Pod,
     validation::{Outcome, Tally, Window, promql::PromQl},
@@ -25,7 +25,7 @@ pub(super) fn judge(
             limit => format!(" ({}, {limit} tolerated)", counted(tally.bad, "bad measurement")),
         };
         return Verdict::Bad {
-            reason: "PromQLFailed",
+            reason: Reason::PromQLFailed,
             message: format!("{name}: {}{tolerated}", last(tally)),
         };
     }
@@ -34,7 +34,7 @@ pub(super) fn judge(
         .as_ref()
         .is_some_and(|sample| sample.outcome == Outcome::Invalid)
     {
-        return waits(waiting::QUERY_INVALID, name, last(tally));
+        return waits(Reason::QueryInvalid, name, last(tally));
     }
     if tally.errors >= query.error_limit {
         let number = match tally.errors {
@@ -42,7 +42,7 @@ pub(super) fn judge(
             errors => format!("{errors} queries in a row"),
         };
         let message = format!("{number} could not be answered: {}", last(tally));
-        return waits(waiting::INCONCLUSIVE, name, &message);
+        return waits(Reason::Inconclusive, name, &message);
     }
     if let Some(window) = open.filter(|window| window.deadline <= now) {
         let is_late = window.deadline.checked_add(waiting::PATIENCE).is_ok_and(|by| by <= now);
@@ -56,7 +56,7 @@ pub(super) fn judge(
     if passed && tally.good >= query.min_samples {
         return agrees(name, tally, pods);
     }
-    waits(waiting::MEASURING, name, "waits for measurements")
+    waits(Reason::Measuring, name, "waits for measurements")
 }
 
 /// Success needs enough good measurements, and one at or after the deadline among them.
@@ -67,7 +67,7 @@ fn at_deadline(name: &str, query: &PromQl, tally: &Tally, window: Window, pods: 
         && let Some(message) = fails_without_data(query, tally, window, outcome)
     {
         return Verdict::Bad {
-            reason: waiting::NO_DATA,
+            reason: Reason::NoData,
             message: format!("{name}: {message}"),
         };
     }
@@ -76,7 +76,7 @@ fn at_deadline(name: &str, query: &PromQl, tally: &Tally, window: Window, pods: 
         Some(Outcome::Pass) => {
             let good = counted(good, "good measurement");
             let message = format!("{good} at the deadline, {needed} needed: goes on measuring");
-            waits(waiting::TOO_FEW_SAMPLES, name, &message)
+            waits(Reason::TooFewSamples, name, &message)
         }
         // Neither success nor failure, but somebody should know.
         Some(Outcome::NoData) => {
@@ -85,19 +85,19 @@ fn at_deadline(name: &str, query: &PromQl, tally: &Tally, window: Window, pods: 
                 last(tally),
                 counted(good, "good measurement")
             );
-            waits(waiting::NO_DATA, name, &message)
+            waits(Reason::NoData, name, &message)
         }
         Some(Outcome::Fail) => {
             let message = format!("waits for a good measurement after the deadline: {}", last(tally));
-            waits(waiting::LAST_MEASUREMENT_BAD, name, &message)
+            waits(Reason::LastMeasurementBad, name, &message)
         }
         // The next one may be answered before anybody could read that this one was not.
         Some(Outcome::Error | Outcome::Invalid) if is_late => {
             let message = format!("the measurement after the deadline could not be made: {}", last(tally));
-            waits(waiting::NOT_ANSWERED, name, &message)
+            waits(Reason::NotAnswered, name, &message)
         }
         Some(Outcome::Error | Outcome::Invalid) | None => {
-            waits(waiting::MEASURING, name, "waits for the measurement at the deadline")
+            waits(Reason::Measuring, name, "waits for the measurement at the deadline")
         }
     }
 }
@@ -130,7 +130,7 @@ fn agrees(name: &str, tally: &Tally, pods: &[Pod]) -> Verdict {
         None => Verdict::Agrees,
         Some(pod) => {
             let message = format!("pod {} became ready after the last measurement", pod.name);
-            waits(waiting::MEASURING, name, &message)
+            waits(Reason::Measuring, name, &message)
         }
     }
 }
@@ -139,7 +139,7 @@ fn last(tally: &Tally) -> &str {
     tally.last.as_ref().map_or("not measured yet", |sample| &sample.message)
 }
 
-fn waits(reason: &'static str, name: &str, message: &str) -> Verdict {
+fn waits(reason: Reason, name: &str, message: &str) -> Verdict {
     Verdict::Waits {
         reason,
         message: format!("{name}: {message}"),

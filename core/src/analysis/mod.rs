@@ -5,10 +5,10 @@ mod waiting;
 
 use jiff::Timestamp;
 
-pub use self::waiting::{INCONCLUSIVE, MEASURING, NO_DATA, PATIENCE, QUERY_INVALID, Settled, warnings};
+pub use self::waiting::{PATIENCE, Settled, warnings};
 
 use crate::{
-    api::{AfterDeadline, ItemState, ItemStatus, Word, names::RUN},
+    api::{AfterDeadline, ItemState, ItemStatus, Reason, Word, names::RUN},
     labels::Selector,
     observation::Observation,
     spec::Spec,
@@ -23,14 +23,14 @@ pub enum Verdict {
     /// Nothing against the canary, but not enough for it either.
     Waits {
         /// One CamelCase word.
-        reason: &'static str,
+        reason: Reason,
         /// A sentence.
         message: String,
     },
     /// The canary is bad.
     Bad {
         /// One CamelCase word.
-        reason: &'static str,
+        reason: Reason,
         /// A sentence with the number and the object that decided.
         message: String,
     },
@@ -52,7 +52,7 @@ pub struct Judgement {
 impl Judgement {
     /// The first item that fails the run.
     #[must_use]
-    pub fn bad(&self) -> Option<(&'static str, &str)> {
+    pub fn bad(&self) -> Option<(Reason, &str)> {
         self.verdicts.iter().find_map(|verdict| match verdict {
             Verdict::Bad { reason, message } => Some((*reason, message.as_str())),
             _ => None,
@@ -98,7 +98,7 @@ pub fn judge(spec: &Spec, seen: &Observation, window: Option<Window>, now: Times
             }
             Item::PromQl(query) => measured::judge(&name, query, &tally, open, now, &seen.pods),
             Item::Unreadable(_) => Verdict::Waits {
-                reason: "InvalidSpec",
+                reason: Reason::InvalidSpec,
                 message: format!("{name}: cannot be judged as it is written"),
             },
         };
@@ -138,7 +138,7 @@ fn item_status(name: String, item: &Item, tally: &Tally, verdict: &Verdict) -> I
     ItemStatus {
         id,
         state,
-        reason: reason.map(str::to_owned),
+        reason: reason.map(|reason| reason.as_str().to_owned()),
         last_value: last.and_then(|sample| sample.value),
         last_check: tally.last_check,
         good: tally.good,
@@ -152,18 +152,18 @@ fn item_status(name: String, item: &Item, tally: &Tally, verdict: &Verdict) -> I
 
 fn manual(name: &str, after: AfterDeadline, status: Option<Word>, past: bool) -> Verdict {
     let waits = |message: String| Verdict::Waits {
-        reason: waiting::WAITING_FOR_MANUAL,
+        reason: Reason::WaitingForManual,
         message,
     };
     match (status, after) {
         (Some(Word::Valid), _) => Verdict::Agrees,
         (Some(Word::Invalid), _) => Verdict::Bad {
-            reason: "ManualInvalid",
+            reason: Reason::ManualInvalid,
             message: format!("{name}: status is invalid"),
         },
         (None, AfterDeadline::Valid) if past => Verdict::Agrees,
         (None, AfterDeadline::Invalid) if past => Verdict::Bad {
-            reason: "ManualInvalid",
+            reason: Reason::ManualInvalid,
             message: format!("{name}: no status was set before the deadline, and statusAfterDeadline is invalid"),
         },
         (None, AfterDeadline::None) => waits(format!("{name}: waits for a person to set status to valid or invalid")),
@@ -184,7 +184,7 @@ fn with_ignored(verdict: Verdict, word: Word) -> Verdict {
 
 fn label_watch(name: &str, pods: Option<&Selector>, deployment: Option<&Selector>, seen: &Observation) -> Verdict {
     let bad = |object: String, selector: &Selector| Verdict::Bad {
-        reason: "LabelMatched",
+        reason: Reason::LabelMatched,
         message: format!("{name}: {object} has labels that match {selector}"),
     };
     if let (Some(selector), Some(canary)) = (deployment, &seen.canary)

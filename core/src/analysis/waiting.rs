@@ -4,49 +4,35 @@
 use jiff::SignedDuration;
 
 use super::{Judgement, Verdict};
-use crate::{api::ItemStatus, validation::Item};
+use crate::{
+    api::{ItemStatus, Reason},
+    validation::Item,
+};
 
 /// How long after the deadline a measurement may take before it is said that the run waits for it: longer than a query may.
 pub const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
 
-/// Reason of an item that is quietly measured.
-pub const MEASURING: &str = "Measuring";
-/// Reason of an item that waits for a person.
-pub(super) const WAITING_FOR_MANUAL: &str = "WaitingForManual";
-/// Reason of an item whose last measurement, at or after the deadline, was bad and is tolerated.
-pub(super) const LAST_MEASUREMENT_BAD: &str = "LastMeasurementBad";
-/// Reason of an item that has data, and too few measurements yet.
-pub(super) const TOO_FEW_SAMPLES: &str = "TooFewSamples";
-/// Reason of an item whose query at the deadline had no usable answer.
-pub(super) const NOT_ANSWERED: &str = "NotAnswered";
-/// Reason of an item that has no data at the deadline.
-pub const NO_DATA: &str = "NoData";
-/// Reason of an item whose queries could not be answered for a while.
-pub const INCONCLUSIVE: &str = "Inconclusive";
-/// Reason of an item whose query Prometheus refuses: the user's to mend, so it counts as an error of the Kanary.
-pub const QUERY_INVALID: &str = "QueryInvalid";
-
 /// Reasons that somebody should know of, from the least to the most.
-const TOLD: [&str; 6] = [
-    LAST_MEASUREMENT_BAD,
-    TOO_FEW_SAMPLES,
-    NOT_ANSWERED,
-    NO_DATA,
-    INCONCLUSIVE,
-    QUERY_INVALID,
+const TOLD: [Reason; 6] = [
+    Reason::LastMeasurementBad,
+    Reason::TooFewSamples,
+    Reason::NotAnswered,
+    Reason::NoData,
+    Reason::Inconclusive,
+    Reason::QueryInvalid,
 ];
 
 /// Measurements with data in a row that end what is told of an item: where every other query fails, one says little.
 const ENDS: u32 = 2;
 
-fn weight(reason: &str) -> Option<usize> {
+fn weight(reason: Reason) -> Option<usize> {
     TOLD.iter().position(|told| *told == reason)
 }
 
 /// The reason of a verdict, if somebody should know of it.
-pub(super) fn told(verdict: &Verdict) -> Option<&'static str> {
+pub(super) fn told(verdict: &Verdict) -> Option<Reason> {
     match verdict {
-        Verdict::Waits { reason, .. } if weight(reason).is_some() => Some(reason),
+        Verdict::Waits { reason, .. } if weight(*reason).is_some() => Some(*reason),
         _ => None,
     }
 }
@@ -109,7 +95,8 @@ fn settle(item: &ItemStatus, old: Option<&ItemStatus>, answers: u32) -> ItemStat
     let Some(former) = old.reason.as_deref() else {
         return item.clone();
     };
-    let (was, is) = (weight(former), item.reason.as_deref().and_then(weight));
+    let weight_of = |reason: &str| Reason::parse(reason).and_then(weight);
+    let (was, is) = (weight_of(former), item.reason.as_deref().and_then(weight_of));
     let is_over = answers >= ENDS || was.is_none() || is > was;
     if is_over && item.reason.as_deref() != Some(former) {
         return item.clone();

@@ -11,16 +11,7 @@ use super::{
     input::{self, UID, t0, template},
     under_way::under_way,
 };
-use crate::{
-    ParsedKanary,
-    api::names::{IS_KANARY, KANARY_KIND, KANARY_NAME, RUN},
-    hash,
-    labels::{Labels, Selector},
-    observation::{
-        Cause, Deployment, Observation, Outage, Owned, Pod, Promotion, Refusal, SelectorView, Service, Versions,
-    },
-    validation::{Outcome, Sample, Tally},
-};
+use crate::{api::{names::{IS_KANARY, KANARY_KIND, KANARY_NAME, RUN}, Reason}, hash, labels::{Labels, Selector}, observation::{Cause, Deployment, Observation, Outage, Owned, Pod, Promotion, Refusal, SelectorView, Service, Versions}, validation::{Outcome, Sample, Tally}, ParsedKanary};
 
 /// A moment near T0, and now and then the ends of the calendar.
 pub(super) fn time() -> impl Strategy<Value = Timestamp> {
@@ -228,7 +219,7 @@ pub(super) fn observation(kanary: &ParsedKanary) -> BoxedStrategy<Observation> {
         ..Service::default()
     });
     let refusal = (time(), option::of(time())).prop_map(|(retry_at, uncreated_since)| Refusal {
-        reason: "Forbidden".to_owned(),
+        reason: Reason::WriteRefused,
         message: String::new(),
         retry_at,
         uncreated_since,

@@ -167,12 +167,12 @@ fn a_clean_up_that_is_refused_is_an_error_and_is_tried_again() {
     check(
         "
         status: {phase: DeploymentUpdated}
-        seen: {canary: {}, refusal: {reason: Forbidden, message: 'delete Deployment: not allowed', retryAt: +10s}}
+        seen: {canary: {}, refusal: {reason: WriteRefused, message: 'delete Deployment: not allowed', retryAt: +10s}}
         now: +1s
         ",
         expect![[r#"
-            Errored=True Forbidden: delete Deployment: not allowed
-            Stalled=True Forbidden: delete Deployment: not allowed
+            Errored=True WriteRefused: delete Deployment: not allowed
+            Stalled=True WriteRefused: delete Deployment: not allowed
             verdicts removed
             shows Errored 0s/15m0s
             wake at +10s
@@ -184,7 +184,7 @@ fn a_clean_up_that_is_refused_is_an_error_and_is_tried_again() {
 fn a_refused_clean_up_is_tried_again_at_its_time() {
     check(
         "
-        status: {phase: DeploymentUpdated, conditions: {Errored: 'True Forbidden: x', Stalled: 'True Forbidden: x'}}
+        status: {phase: DeploymentUpdated, conditions: {Errored: 'True WriteRefused: x', Stalled: 'True WriteRefused: x'}}
         seen: {canary: {}, refusal: {retryAt: +10s}}
         now: +10s
         ",
@@ -202,7 +202,7 @@ fn a_refused_clean_up_is_tried_again_at_its_time() {
 fn a_failed_run_whose_clean_up_works_again_stays_failed() {
     check(
         "
-        status: {phase: Failed, conditions: {Errored: 'True Forbidden: x', Stalled: 'True Forbidden: x'}}
+        status: {phase: Failed, conditions: {Errored: 'True WriteRefused: x', Stalled: 'True WriteRefused: x'}}
         seen: {canary: {}}
         now: +10s
         ",

@@ -165,15 +165,15 @@ fn a_clean_up_of_a_deleted_kanary_that_is_refused_says_so() {
         "
         kanary: {deletionTimestamp: +0s, finalizers: [example.com/hold]}
         status: {phase: Running}
-        seen: {canary: {available: +0s}, refusal: {reason: Forbidden, message: 'delete Deployment: not allowed', retryAt: +2m}}
+        seen: {canary: {available: +0s}, refusal: {reason: WriteRefused, message: 'delete Deployment: not allowed', retryAt: +2m}}
         now: +1m
         ",
         expect![[r#"
             Activated=False Deleting: this Kanary is being deleted
             Running=True Deleting: this Kanary is being deleted, so its canary is not judged any more (since +0s)
-            Reconciling=False Forbidden: delete Deployment: not allowed
-            Errored=True Forbidden: delete Deployment: not allowed
-            Stalled=True Forbidden: delete Deployment: not allowed
+            Reconciling=False WriteRefused: delete Deployment: not allowed
+            Errored=True WriteRefused: delete Deployment: not allowed
+            Stalled=True WriteRefused: delete Deployment: not allowed
             shows Deleting 1m0s/15m0s
             wake at +2m0s
         "#]],

@@ -6,16 +6,16 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::{
-    analysis::{INCONCLUSIVE, NO_DATA},
-    api::KanaryStatus,
-    health, rollback, rollout,
-    status::{self, DRY_RUN, STALLED, notices},
+    api::{KanaryStatus, Reason},
+    health,
+    status::{self, STALLED, notices},
 };
 
-/// The reasons in the table of the reference.
-fn documented() -> BTreeSet<String> {
+/// The reasons in a table of the reference.
+fn documented_under(heading: &str) -> BTreeSet<String> {
     let reference = include_str!("../../../docs/api.md");
-    let (_, section) = reference.split_once("\n### Events\n").unwrap();
+    let (_, section) = reference.split_once(heading).unwrap();
+    let section = section.split("\n### ").next().unwrap();
     let section = section.split("\n## ").next().unwrap();
     let rows = section
         .lines()
@@ -24,23 +24,33 @@ fn documented() -> BTreeSet<String> {
     reasons.collect()
 }
 
+fn documented() -> BTreeSet<String> {
+    documented_under("\n### Events\n")
+}
+
+#[test]
+fn the_reference_lists_every_condition_reason_and_no_other() {
+    let reasons = Reason::ALL.iter().map(|reason| reason.as_str().to_owned());
+    assert_eq!(documented_under("\n### Condition reasons\n"), reasons.collect());
+}
+
 /// Whether the reference lists the Events of a status.
 pub(super) fn are_documented(status: &KanaryStatus) {
     let documented = documented();
     for notice in notices(status) {
         assert!(
-            documented.contains(&notice.reason),
+            documented.contains(notice.reason.as_str()),
             "docs/api.md does not list the Event {}",
             notice.reason
         );
     }
 }
 
-fn said(type_: &str, reason: &str) -> Vec<String> {
+fn said(type_: &str, reason: Reason) -> Vec<String> {
     let condition = Condition {
         type_: type_.to_owned(),
         status: "True".to_owned(),
-        reason: reason.to_owned(),
+        reason: reason.as_str().to_owned(),
         message: String::new(),
         last_transition_time: Time(Timestamp::UNIX_EPOCH),
         observed_generation: None,
@@ -49,7 +59,8 @@ fn said(type_: &str, reason: &str) -> Vec<String> {
         conditions: vec![condition],
         ..KanaryStatus::default()
     };
-    notices(&status).into_iter().map(|notice| notice.reason).collect()
+    let notices = notices(&status).into_iter();
+    notices.map(|notice| notice.reason.as_str().to_owned()).collect()
 }
 
 #[test]
@@ -67,13 +78,18 @@ fn the_reference_lists_the_reason_of_every_event_and_no_other() {
         status::VERDICT_IGNORED,
         status::RECONCILING,
     ];
-    let stalls = [NO_DATA, INCONCLUSIVE, rollout::TARGET_PAUSED, rollback::NOT_AVAILABLE];
+    let stalls = [
+        Reason::NoData,
+        Reason::Inconclusive,
+        Reason::TargetPaused,
+        Reason::TargetNotAvailable,
+    ];
     let causes = health::CAUSES.iter().map(|(cause, _)| *cause);
-    let of_states = states.into_iter().flat_map(|state| said(state, DRY_RUN));
+    let of_states = states.into_iter().flat_map(|state| said(state, Reason::DryRun));
     let of_stalls = stalls
         .into_iter()
         .chain(causes)
         .flat_map(|reason| said(STALLED, reason));
-    let too_late = said(status::ACTIVATED, status::VERDICT_TOO_LATE);
+    let too_late = said(status::ACTIVATED, Reason::VerdictTooLate);
     assert_eq!(documented(), of_states.chain(of_stalls).chain(too_late).collect());
 }

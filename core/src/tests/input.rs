@@ -8,18 +8,7 @@ use super::{
     measured::tally,
     stored,
 };
-use crate::{
-    ParsedKanary,
-    api::{GoDuration, Kanary, KanaryKind, names},
-    decision::ObjectKind,
-    hash,
-    labels::{Labels, Selector},
-    observation::{
-        Cause, Created, Deployment, LiveTarget, Observation, Outage, Owned, Refusal, SelectorView, Stray, Versions,
-    },
-    spec::Spec,
-    traffic,
-};
+use crate::{api::{names, GoDuration, Kanary, KanaryKind, Reason}, decision::ObjectKind, hash, labels::{Labels, Selector}, observation::{Cause, Created, Deployment, LiveTarget, Observation, Outage, Owned, Refusal, SelectorView, Stray, Versions}, spec::Spec, traffic, ParsedKanary};
 
 /// `+0s`.
 pub(super) const T0: &str = "2026-01-01T12:00:00Z";
@@ -239,7 +228,9 @@ pub(super) fn observation(kanary: &ParsedKanary, spec: &Spec, short: &Value) -> 
         }),
         former_template: there("former").map(|value| template(value.as_str().unwrap())),
         refusal: there("refusal").map(|value| Refusal {
-            reason: text(&value["reason"]).unwrap_or("Forbidden".to_owned()),
+            reason: text(&value["reason"]).map_or(Reason::WriteRefused, |reason| {
+                Reason::parse(&reason).unwrap_or_else(|| panic!("{reason} is not a reason"))
+            }),
             message: text(&value["message"]).unwrap_or("create Deployment: no quota".to_owned()),
             retry_at: time(&value["retryAt"]).unwrap(),
             uncreated_since: time(&value["uncreated"]),

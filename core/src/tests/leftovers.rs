@@ -98,10 +98,10 @@ fn what_cannot_be_taken_away_is_not_tried_again_at_once() {
         seen: {canary: {run: older, available: -1h}, refusal: {retryAt: +10s}}
         ",
         expect![[r#"
-            Scheduled=True Forbidden: the canary is not judged before this is resolved: create Deployment: no quota
-            Reconciling=False Forbidden: create Deployment: no quota
-            Errored=True Forbidden: create Deployment: no quota
-            Stalled=True Forbidden: create Deployment: no quota
+            Scheduled=True WriteRefused: the canary is not judged before this is resolved: create Deployment: no quota
+            Reconciling=False WriteRefused: create Deployment: no quota
+            Errored=True WriteRefused: create Deployment: no quota
+            Stalled=True WriteRefused: create Deployment: no quota
             shows Errored 0s/15m0s
             wake at +10s
         "#]],

@@ -6,20 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{forward::only_forward, input::UID, reading::called};
-use crate::{
-    ParsedKanary,
-    api::{
-        KanaryStatus, TrafficSource, Word,
-        names::{IS_KANARY, KANARY_NAME, RUN},
-    },
-    decision::{Action, Decision, ObjectKind, SetTemplate},
-    hash,
-    invalid::Invalid,
-    labels::Labels,
-    observation::{Deployment, Observation, Outage, Owned, Pod, Promotion, Service, Versions},
-    status::{SUCCEEDED, find},
-    validation::{Outcome, Sample},
-};
+use crate::{api::{names::{IS_KANARY, KANARY_NAME, RUN}, KanaryStatus, Reason, TrafficSource, Word}, decision::{Action, Decision, ObjectKind, SetTemplate}, hash, invalid::Invalid, labels::Labels, observation::{Deployment, Observation, Outage, Owned, Pod, Promotion, Service, Versions}, status::{find, SUCCEEDED}, validation::{Outcome, Sample}, ParsedKanary};
 
 /// A Kanary in a cluster whose controllers do their work at once.
 #[derive(Clone, Debug)]
@@ -122,7 +109,7 @@ impl Model {
             Event::Period(seconds) => spec.validation.period = Duration::from_secs(*seconds),
             Event::Mistake(there) => {
                 let mistake = Invalid {
-                    reason: "InvalidSpec",
+                    reason: Reason::InvalidSpec,
                     message: "a mistake".to_owned(),
                 };
                 spec.problems = there.then_some(mistake).into_iter().collect();

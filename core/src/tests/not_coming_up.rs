@@ -161,9 +161,9 @@ fn what_cannot_be_created_says_so_and_since_when() {
     check(
         "seen: {refusal: {retryAt: +10s, uncreated: -20s}}",
         expect![[r#"
-            Errored=True Forbidden: create Deployment: no quota
-            Stalled=True Forbidden: create Deployment: no quota
-            Scheduled=True Forbidden: the canary is not judged before this is resolved: create Deployment: no quota
+            Errored=True WriteRefused: create Deployment: no quota
+            Stalled=True WriteRefused: create Deployment: no quota
+            Scheduled=True WriteRefused: the canary is not judged before this is resolved: create Deployment: no quota
             currentTraffic none
             startTime -20s
             shows Errored 0s/15m0s
@@ -279,9 +279,9 @@ fn a_canary_that_is_judged_does_not_fail_because_it_cannot_be_scaled() {
         now: +11m30s
         ",
         expect![[r#"
-            Reconciling=False Forbidden: create Deployment: no quota
-            Errored=True Forbidden: create Deployment: no quota
-            Stalled=True Forbidden: create Deployment: no quota
+            Reconciling=False WriteRefused: create Deployment: no quota
+            Errored=True WriteRefused: create Deployment: no quota
+            Stalled=True WriteRefused: create Deployment: no quota
             shows Errored 11m30s/15m0s
             wake at +12m0s
         "#]],

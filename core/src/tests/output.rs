@@ -84,20 +84,7 @@ fn status_lines(former: &KanaryStatus, next: &KanaryStatus, now: Timestamp, line
     if from != to {
         lines.push(format!("phase {} → {}", from.as_str(), to.as_str()));
     }
-    for condition in &next.conditions {
-        let old = find(former, &condition.type_);
-        if old == Some(condition) {
-            continue;
-        }
-        let mut line = format!("{}={} {}", condition.type_, condition.status, condition.reason);
-        if !condition.message.is_empty() {
-            let _infallible = write!(line, ": {}", times_in(&condition.message));
-        }
-        if condition.last_transition_time.0 != now {
-            let _infallible = write!(line, " (since {})", relative(condition.last_transition_time.0));
-        }
-        lines.push(line);
-    }
+    lines.extend(conditions(former, next, now));
     for old in former.conditions.iter().filter(|old| find(next, &old.type_).is_none()) {
         lines.push(format!("{} removed", old.type_));
     }
@@ -129,6 +116,29 @@ fn status_lines(former: &KanaryStatus, next: &KanaryStatus, now: Timestamp, line
             .trim_end()
             .to_owned(),
     );
+}
+
+/// The conditions that changed. Those that say the same share a line, because most of the end of a run is said by five of them.
+fn conditions(former: &KanaryStatus, next: &KanaryStatus, now: Timestamp) -> Vec<String> {
+    let mut texts: Vec<(String, Vec<&str>)> = Vec::new();
+    for condition in &next.conditions {
+        if find(former, &condition.type_) == Some(condition) {
+            continue;
+        }
+        let mut text = format!("{} {}", condition.status, condition.reason);
+        if !condition.message.is_empty() {
+            let _infallible = write!(text, ": {}", times_in(&condition.message));
+        }
+        if condition.last_transition_time.0 != now {
+            let _infallible = write!(text, " (since {})", relative(condition.last_transition_time.0));
+        }
+        match texts.iter_mut().find(|(other, _)| *other == text) {
+            Some((_, types)) => types.push(&condition.type_),
+            None => texts.push((text, vec![&condition.type_])),
+        }
+    }
+    let lines = texts.into_iter();
+    lines.map(|(text, types)| format!("{}={text}", types.join(", "))).collect()
 }
 
 /// Fields that changed, times first.

@@ -238,13 +238,13 @@ fn a_problem_does_not_keep_a_bad_item_from_failing_the_run() {
 fn a_refused_creation_is_an_error_and_is_tried_again_at_its_time() {
     check(
         "
-        seen: {refusal: {reason: Forbidden, message: 'create Deployment myapp-kanary-batman: exceeded quota', retryAt: +10s}}
+        seen: {refusal: {reason: WriteRefused, message: 'create Deployment myapp-kanary-batman: exceeded quota', retryAt: +10s}}
         now: +1s
         ",
         expect![[r#"
-            Errored=True Forbidden: create Deployment myapp-kanary-batman: exceeded quota
-            Stalled=True Forbidden: create Deployment myapp-kanary-batman: exceeded quota
-            Scheduled=True Forbidden: the canary is not judged before this is resolved: create Deployment myapp-kanary-batman: exceeded quota
+            Errored=True WriteRefused: create Deployment myapp-kanary-batman: exceeded quota
+            Stalled=True WriteRefused: create Deployment myapp-kanary-batman: exceeded quota
+            Scheduled=True WriteRefused: the canary is not judged before this is resolved: create Deployment myapp-kanary-batman: exceeded quota
             currentTraffic none
             shows Errored 0s/15m0s
             wake at +10s
@@ -256,7 +256,7 @@ fn a_refused_creation_is_an_error_and_is_tried_again_at_its_time() {
 fn a_refused_creation_is_tried_again() {
     check(
         "
-        status: {phase: '', conditions: {Errored: 'True Forbidden: x', Stalled: 'True Forbidden: x'}}
+        status: {phase: '', conditions: {Errored: 'True WriteRefused: x', Stalled: 'True WriteRefused: x'}}
         seen: {refusal: {retryAt: +10s}}
         now: +10s
         ",

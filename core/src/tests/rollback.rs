@@ -31,7 +31,7 @@ fn a_target_that_was_promoted_late_has_its_whole_progress_deadline() {
         "
         status:
           phase: Succeeded
-          conditions: {Errored: 'True Forbidden: no', Stalled: 'True Forbidden: no', Reconciling: 'False Forbidden: no'}
+          conditions: {Errored: 'True WriteRefused: no', Stalled: 'True WriteRefused: no', Reconciling: 'False WriteRefused: no'}
         seen: {canary: {available: +0s}, target: {promotedBy: this run, rolledOut: false}}
         now: +1h
         ",
@@ -336,8 +336,8 @@ fn a_rollback_that_is_refused_keeps_no_canary_in_production() {
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
-            Stalled=True Forbidden: could not set the template of Deployment myapp (since +0s)
-            Errored=True Forbidden: could not set the template of Deployment myapp
+            Stalled=True WriteRefused: could not set the template of Deployment myapp (since +0s)
+            Errored=True WriteRefused: could not set the template of Deployment myapp
             verdicts removed
             shows Errored 0s/15m0s
             wake at +11m0s

@@ -26,11 +26,7 @@ impl Writer {
         let event_name = format!("{name}.{}", hash::digest(fact.as_bytes()));
         let mut note = notice.note.clone();
         // events.k8s.io takes 1 kB.
-        let end = (0..=note.len().min(1000))
-            .rev()
-            .find(|end| note.is_char_boundary(*end))
-            .unwrap_or(0);
-        note.truncate(end);
+        note.truncate(note.floor_char_boundary(1000));
         let event = json!({
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
@@ -38,8 +34,8 @@ impl Writer {
             "eventTime": MicroTime(notice.at),
             "reportingController": GROUP,
             "reportingInstance": self.instance,
-            "action": notice.reason,
-            "reason": notice.reason,
+            "action": notice.reason.as_str(),
+            "reason": notice.reason.as_str(),
             "type": if notice.warning { "Warning" } else { "Normal" },
             "note": note,
             "regarding": {

@@ -10,9 +10,9 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use kanary_core::{
+    api::Reason,
     decision::{Action, SetTemplate},
     observation::Refusal,
-    patience::{WRITE_FAILED, WRITE_REFUSED, WRITE_UNDONE},
 };
 
 use crate::cluster::error::{ApiError, Class};
@@ -67,7 +67,7 @@ impl Attempts {
     /// The API server refused a call.
     pub(super) fn refuse(&mut self, error: &ApiError, now: Timestamp) {
         let pause = pause(self.refusals, LONGEST);
-        self.put_off(WRITE_REFUSED, error, later(now, pause));
+        self.put_off(Reason::WriteRefused, error, later(now, pause));
     }
 
     /// A write failed, for whatever reason. Of those that only failed the user is told after a while.
@@ -89,11 +89,11 @@ impl Attempts {
                 Duration::ZERO
             };
             let pause = pause(self.refusals, crate::cluster::error::CAP).max(asked);
-            self.put_off(WRITE_FAILED, error, later(now, pause));
+            self.put_off(Reason::WriteFailed, error, later(now, pause));
         }
     }
 
-    fn put_off(&mut self, reason: &str, error: &ApiError, retry_at: Timestamp) {
+    fn put_off(&mut self, reason: Reason, error: &ApiError, retry_at: Timestamp) {
         self.is_news = true;
         self.refusals = self.refusals.saturating_add(1);
         let mut message = error.message();
@@ -103,7 +103,7 @@ impl Attempts {
             message = former.message;
         }
         self.refusal = Some(Refusal {
-            reason: reason.to_owned(),
+            reason,
             message,
             retry_at,
             uncreated_since: self.uncreated_since.filter(|_| error.is_of_creation()),
@@ -162,7 +162,7 @@ impl Attempts {
         }
         let creates = matches!(action, Action::Create { .. });
         self.refusal = Some(Refusal {
-            reason: WRITE_UNDONE.to_owned(),
+            reason: Reason::WriteUndone,
             message: format!(
                 "{} was done {FREE} times and more, and each time somebody undid it: look for another controller, an admission \
                  webhook or a policy that does",

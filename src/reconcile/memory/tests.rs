@@ -172,7 +172,7 @@ fn good_measurements_of_a_canary_that_was_not_available_prove_nothing() {
 fn what_happened_to_a_kanary_without_a_run_is_said_once() {
     let memory = Memory::default();
     let errored = Notice {
-        reason: "Errored".to_owned(),
+        reason: EventReason::Errored,
         note: String::new(),
         warning: true,
         at: Timestamp::UNIX_EPOCH,

@@ -1,4 +1,4 @@
-use kanary_core::decision::ObjectKind;
+use kanary_core::{api::Reason, decision::ObjectKind};
 use kube::core::Status;
 
 use super::*;
@@ -44,8 +44,8 @@ fn a_webhook_that_fails_for_a_while_is_reported_and_asked_ever_later() {
         attempts.fail(&failed(code, "webhook 3"), at(6));
         let told = attempts.refusal.clone().unwrap();
         assert_eq!(
-            (told.reason.as_str(), told.uncreated_since),
-            (WRITE_FAILED, Some(at(0)))
+            (told.reason, told.uncreated_since),
+            (Reason::WriteFailed, Some(at(0)))
         );
         assert_eq!(told.message, "could not create Deployment x: webhook 3");
         let mut pauses = Vec::new();
@@ -93,7 +93,7 @@ fn what_is_undone_each_time_is_done_ever_later() {
     }
     assert_eq!(done_at, [0, 1, 2, 3, 5, 9, 17, 33, 65, 129, 257, 513]);
     let refusal = attempts.refusal.unwrap();
-    assert_eq!(refusal.reason, WRITE_UNDONE);
+    assert_eq!(refusal.reason, Reason::WriteUndone);
     assert!(
         refusal
             .message

@@ -1,0 +1,259 @@
+//! Reasons of conditions and of Events: what other programs match on.
+
+use std::fmt;
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])+ $name:ident,)+) => {
+        /// The reason of a condition. The reference of the API lists each with its meaning and its remedy.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason {
+            $($(#[$doc])+ $name,)+
+        }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// As conditions hold it.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The run waits until the canary is available.
+    Activating,
+    /// Every validation item was good at the deadline.
+    AllItemsGood,
+    /// The canary Deployment is available.
+    CanaryAvailable,
+    /// Somebody changed the canary's template, a pod's image or its owner, so that what was judged is not what would be promoted.
+    CanaryChanged,
+    /// The canary was deleted to make room, because the target's rollout makes no progress.
+    CanaryGaveWay,
+    /// The failed canary is kept (`onFailure: retain`).
+    CanaryRetained,
+    /// Pods of the canary still get requests that they should not get.
+    CanaryStillServing,
+    /// A container of the canary starts and ends again and again.
+    CrashLoopBackOff,
+    /// The configuration of a container refers to something that is missing.
+    CreateContainerConfigError,
+    /// A container cannot be created.
+    CreateContainerError,
+    /// The Kanary is being deleted.
+    Deleting,
+    /// The target has rolled out with the template.
+    DeploymentUpdated,
+    /// The run ends here, because it is a dry-run.
+    DryRun,
+    /// `status.epoch` is one that no replica can have written.
+    EpochForged,
+    /// The image is not on the node, and the pull policy is `Never`.
+    ErrImageNeverPull,
+    /// Pods of the canary cannot be created (a quota, a policy).
+    FailedCreate,
+    /// A verdict in the spec is from an earlier run and does not count.
+    FromEarlierRun,
+    /// The image cannot be inspected.
+    ImageInspectError,
+    /// The image cannot be pulled.
+    ImagePullBackOff,
+    /// A query could not be answered `consecutiveErrorLimit` times in a row.
+    Inconclusive,
+    /// The canary is available and warms up.
+    InitialDelay,
+    /// The name of the image is invalid.
+    InvalidImageName,
+    /// The spec cannot be run.
+    InvalidSpec,
+    /// A label matched a labelWatch item.
+    LabelMatched,
+    /// The last measurement was bad and is tolerated; a good one is needed.
+    LastMeasurementBad,
+    /// The canary left its Services by deletion, because its pods kept their labels.
+    LeftByDeletion,
+    /// The canary left its Services by being scaled to 0, because its pods kept their labels.
+    LeftByScale,
+    /// A manual item is `invalid`.
+    ManualInvalid,
+    /// A manual item is `valid`, and every other item agreed.
+    ManualValid,
+    /// A measurement is under way.
+    Measuring,
+    /// An object with the name that Kanary needs belongs to somebody else.
+    NameTaken,
+    /// A new run starts, because the template, `retry` or the traffic changed.
+    NewRun,
+    /// A query has no data.
+    NoData,
+    /// The rollout history has no other template to put back.
+    NoFormerTemplate,
+    /// The spec asks for no traffic.
+    NoTrafficRequested,
+    /// Every verdict in the spec counts.
+    NoneIgnored,
+    /// The query at the deadline had no usable answer.
+    NotAnswered,
+    /// `rollbackOnFailure` is off, so nothing is put back.
+    NotWanted,
+    /// `spec.paused` holds the run.
+    Paused,
+    /// The rollback is under way.
+    Pending,
+    /// The `postStart` hook of a container fails.
+    PostStartHookError,
+    /// Something was not available, or could not be created, within `progressDeadline`.
+    ProgressDeadlineExceeded,
+    /// A measurement did not meet the criterion.
+    PromQLFailed,
+    /// The verdict is stored, and the target is being updated.
+    Promoting,
+    /// Prometheus rejects the query.
+    QueryInvalid,
+    /// The registry does not answer.
+    RegistryUnavailable,
+    /// The problem is over.
+    Resolved,
+    /// A container cannot be started.
+    RunContainerError,
+    /// The run has ended.
+    RunEnded,
+    /// The run has failed; `Failed` says why.
+    RunFailed,
+    /// A Service selects a label that the template lacks, or has with another value.
+    ServiceMismatch,
+    /// The production Service does not exist.
+    ServiceNotFound,
+    /// The production Service has no ports to copy.
+    ServiceWithoutPorts,
+    /// The production Service has no selector.
+    ServiceWithoutSelector,
+    /// The run has started.
+    Started,
+    /// The canary Deployment has another `strategy` than it was created with.
+    StrategyChanged,
+    /// Somebody changed the target's template, so that the comparison no longer holds.
+    TargetChanged,
+    /// There was no target: it was created, and there is no canary.
+    TargetCreated,
+    /// The target is itself a canary.
+    TargetIsCanary,
+    /// The target was updated and did not become available in time.
+    TargetNotAvailable,
+    /// The target does not exist.
+    TargetNotFound,
+    /// The target was updated and is paused itself.
+    TargetPaused,
+    /// The target that Kanary created was replaced before the run ended.
+    TargetReplaced,
+    /// The target has rolled out.
+    TargetRolledOut,
+    /// The template failed before and is not run again.
+    TemplateFailedBefore,
+    /// The target's selector does not match the template.
+    TemplateMismatch,
+    /// The target has its former template again.
+    TemplateRestored,
+    /// The item has fewer good measurements than `minSamples`.
+    TooFewSamples,
+    /// The canary does not get the traffic that the spec asks for.
+    TrafficLost,
+    /// The canary gets the traffic that the spec asks for.
+    TrafficSet,
+    /// A pod of the canary finds no node.
+    Unschedulable,
+    /// The spec asks for something that does not exist yet.
+    Unsupported,
+    /// The canary is judged.
+    Validating,
+    /// `spec.verdict` is `invalid`.
+    VerdictInvalid,
+    /// A verdict against the canary came after the target was updated.
+    VerdictTooLate,
+    /// `spec.verdict` is `valid`.
+    VerdictValid,
+    /// The deadline is over, and the canary is not available.
+    WaitingForCanary,
+    /// The run waits for a manual verdict.
+    WaitingForManual,
+    /// The run waits for `spec.schedule`.
+    WaitingForSchedule,
+    /// The target does not exist, and is created after `createTargetAfter`, or awaited.
+    WaitingForTarget,
+    /// A write does not get done (a webhook that fails or hangs).
+    WriteFailed,
+    /// The API server rejects a write.
+    WriteRefused,
+    /// Somebody undoes a write again and again.
+    WriteUndone,
+}
+
+impl Reason {
+    /// The reason that a condition holds. `None` if it is one of another version.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|reason| reason.as_str() == text)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl PartialEq<Reason> for String {
+    fn eq(&self, other: &Reason) -> bool {
+        self == other.as_str()
+    }
+}
+
+/// The reason of an Event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EventReason {
+    /// The validation starts.
+    Started,
+    /// The canary of a dry-run passed.
+    Succeeded,
+    /// The target has rolled out with the template.
+    Promoted,
+    /// The run failed.
+    Failed,
+    /// The target has its former template again.
+    RolledBack,
+    /// Something is wrong that is not the canary's fault.
+    Errored,
+    /// A verdict in the spec is from an earlier run and does not count.
+    VerdictIgnored,
+    /// Somebody should look, for the reason of the condition `Stalled`, or of `Activated` for a verdict that came too late.
+    Of(Reason),
+}
+
+impl EventReason {
+    /// As Events hold it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "Started",
+            Self::Succeeded => "Succeeded",
+            Self::Promoted => "Promoted",
+            Self::Failed => "Failed",
+            Self::RolledBack => "RolledBack",
+            Self::Errored => "Errored",
+            Self::VerdictIgnored => "VerdictIgnored",
+            Self::Of(reason) => reason.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for EventReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
