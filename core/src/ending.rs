@@ -35,10 +35,18 @@ pub(super) fn fail(step: &Step<'_>, mut draft: Draft, reason: Reason, message: &
     draft.clear(SUCCEEDED, reason, message);
     draft.clear(DEPLOYMENT_UPDATED, reason, message);
     draft.clear(ERRORED, reason, "the run has ended");
-    draft.set(FAILED, true, reason, message);
-    draft.set(STALLED, true, reason, message);
+    let is_blameless = BLAMELESS.contains(&reason);
+    let remedy = if is_blameless {
+        // The message names the remedy.
+        ""
+    } else {
+        "; to try again, change spec.template, or set spec.retry to another number"
+    };
+    let told = format!("{message}{remedy}");
+    draft.set(FAILED, true, reason, &told);
+    draft.set(STALLED, true, reason, told);
     let template = step.kanary.template_of_run(step.spec).to_owned();
-    if BLAMELESS.contains(&reason) {
+    if is_blameless {
         if !template.is_empty() {
             draft.status.current_hash.get_or_insert(template);
         }

@@ -127,8 +127,7 @@ fn a_canary_that_is_not_available_within_the_progress_deadline_fails_the_run() {
         ",
         expect![[r#"
             phase Scheduled → Failed
-            Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s: it has no pods
-            Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s: it has no pods
+            Failed, Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s: it has no pods; to try again, change spec.template, or set spec.retry to another number
             currentTraffic none
             completedAt +10m0s
             failedTemplates ["<hash>"]
@@ -201,11 +200,8 @@ fn a_canary_that_stops_being_available_and_does_not_come_back_fails_the_run() {
         ",
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman was not available for 10m0s: it has no pods
-            Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman was not available for 10m0s: it has no pods
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman was not available for 10m0s: it has no pods; to try again, change spec.template, or set spec.retry to another number
             completedAt +11m0s
             failedTemplates ["<hash>"]
             shows Failed 11m0s/15m0s
@@ -279,8 +275,7 @@ fn an_earlier_workload_that_is_still_going_is_waited_for() {
         seen: {canary: {run: older, available: -1h, deleting: true}}
         ",
         expect![[r#"
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
-            Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled, Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
             shows Scheduled 0s/15m0s
         "#]],
     );
@@ -311,11 +306,8 @@ fn a_canary_that_was_made_again_has_its_progress_deadline_too() {
         ",
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman was not available for 10m0s: it has no pods
-            Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman was not available for 10m0s: it has no pods
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman was not available for 10m0s: it has no pods; to try again, change spec.template, or set spec.retry to another number
             completedAt +11m0s
             failedTemplates ["<hash>"]
             shows Failed 11m0s/15m0s

@@ -11,7 +11,19 @@ use super::{
     input::{self, UID, t0, template},
     under_way::under_way,
 };
-use crate::{api::{names::{IS_KANARY, KANARY_KIND, KANARY_NAME, RUN}, Reason}, hash, labels::{Labels, Selector}, observation::{Cause, Deployment, Observation, Outage, Owned, Pod, Promotion, Refusal, SelectorView, Service, Versions}, validation::{Outcome, Sample, Tally}, ParsedKanary};
+use crate::{
+    ParsedKanary,
+    api::{
+        Reason,
+        names::{IS_KANARY, KANARY_KIND, KANARY_NAME, RUN},
+    },
+    hash,
+    labels::{Labels, Selector},
+    observation::{
+        Cause, Deployment, Observation, Outage, Owned, Pod, Promotion, Refusal, SelectorView, Service, Versions,
+    },
+    validation::{Outcome, Sample, Tally},
+};
 
 /// A moment near T0, and now and then the ends of the calendar.
 pub(super) fn time() -> impl Strategy<Value = Timestamp> {

@@ -27,8 +27,7 @@ fn a_spec_that_is_bad_after_an_edit_leaves_the_run_where_it_is() {
         ",
         expect![[r#"
             Reconciling=False InvalidSpec: spec.items belongs under spec.validation: indent it
-            Errored=True InvalidSpec: spec.items belongs under spec.validation: indent it
-            Stalled=True InvalidSpec: spec.items belongs under spec.validation: indent it
+            Errored, Stalled=True InvalidSpec: spec.items belongs under spec.validation: indent it
             shows Errored
         "#]],
     );
@@ -61,8 +60,7 @@ fn validation_under_both_names_is_refused() {
         spec: {validation: {}, validations: {}}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: spec.validation and spec.validations are two names of one block: keep one
-            Stalled=True InvalidSpec: spec.validation and spec.validations are two names of one block: keep one
+            Errored, Stalled=True InvalidSpec: spec.validation and spec.validations are two names of one block: keep one
             shows Errored
         "#]],
     );
@@ -76,8 +74,7 @@ fn validations_is_the_same_block_under_its_other_name() {
         ",
         expect![[r#"
             phase Scheduled → Failed
-            Failed=True ManualInvalid: manual[0]: status is invalid
-            Stalled=True ManualInvalid: manual[0]: status is invalid
+            Failed, Stalled=True ManualInvalid: manual[0]: status is invalid; to try again, change spec.template, or set spec.retry to another number
             currentTraffic none
             verdicts {"present":{"invalid":1}}
             completedAt +0s
@@ -95,8 +92,7 @@ fn a_duration_that_does_not_parse_is_refused_with_an_example() {
         spec: {validation: {validationPeriod: 15 minutes}}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: spec.validation.validationPeriod: `15 minutes` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: invalid float literal
-            Stalled=True InvalidSpec: spec.validation.validationPeriod: `15 minutes` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: invalid float literal
+            Errored, Stalled=True InvalidSpec: spec.validation.validationPeriod: `15 minutes` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: invalid float literal
             shows Errored
         "#]],
     );
@@ -109,8 +105,7 @@ fn a_negative_duration_is_refused() {
         spec: {validation: {initialDelay: '-1s'}}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: spec.validation.initialDelay: `-1s` is not a duration like 500ms, 20s or 1m30s: it is negative
-            Stalled=True InvalidSpec: spec.validation.initialDelay: `-1s` is not a duration like 500ms, 20s or 1m30s: it is negative
+            Errored, Stalled=True InvalidSpec: spec.validation.initialDelay: `-1s` is not a duration like 500ms, 20s or 1m30s: it is negative
             shows Errored
         "#]],
     );
@@ -123,8 +118,7 @@ fn a_duration_that_no_clock_can_hold_is_refused() {
         spec: {validation: {validationPeriod: 99999999999999999999999999h}}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: spec.validation.validationPeriod: `99999999999999999999999999h` is not a duration like 500ms, 20s or 1m30s: it is too long
-            Stalled=True InvalidSpec: spec.validation.validationPeriod: `99999999999999999999999999h` is not a duration like 500ms, 20s or 1m30s: it is too long
+            Errored, Stalled=True InvalidSpec: spec.validation.validationPeriod: `99999999999999999999999999h` is not a duration like 500ms, 20s or 1m30s: it is too long
             shows Errored
         "#]],
     );
@@ -137,8 +131,7 @@ fn an_interval_that_is_too_short_is_refused() {
         spec: {validation: {maxIntervalPeriod: 1ms}}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: spec.validation.maxIntervalPeriod is shorter than 100ms: raise it
-            Stalled=True InvalidSpec: spec.validation.maxIntervalPeriod is shorter than 100ms: raise it
+            Errored, Stalled=True InvalidSpec: spec.validation.maxIntervalPeriod is shorter than 100ms: raise it
             shows Errored
         "#]],
     );
@@ -151,8 +144,7 @@ fn a_template_without_containers_is_answered_with_where_the_pod_template_goes() 
         spec: {template: {spec: {template: {spec: {containers: []}}}}}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: spec.template.spec.template.spec.containers has no container: spec.template is a whole Deployment, so the pod template is spec.template.spec.template
-            Stalled=True InvalidSpec: spec.template.spec.template.spec.containers has no container: spec.template is a whole Deployment, so the pod template is spec.template.spec.template
+            Errored, Stalled=True InvalidSpec: spec.template.spec.template.spec.containers has no container: spec.template is a whole Deployment, so the pod template is spec.template.spec.template
             shows Errored
         "#]],
     );
@@ -165,8 +157,7 @@ fn a_template_of_nothing_is_refused() {
         spec: {template: {spec: {template: null}}}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: spec.template.spec.template.spec.containers has no container: spec.template is a whole Deployment, so the pod template is spec.template.spec.template
-            Stalled=True InvalidSpec: spec.template.spec.template.spec.containers has no container: spec.template is a whole Deployment, so the pod template is spec.template.spec.template
+            Errored, Stalled=True InvalidSpec: spec.template.spec.template.spec.containers has no container: spec.template is a whole Deployment, so the pod template is spec.template.spec.template
             shows Errored
         "#]],
     );
@@ -179,8 +170,7 @@ fn an_unknown_traffic_source_is_refused() {
         spec: {traffic: {source: teleport}}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: spec.traffic.source: unknown variant `teleport`, expected one of `service`, `kanary-service`, `both`, `none`, `mirror`, `weighted`, `tagged`
-            Stalled=True InvalidSpec: spec.traffic.source: unknown variant `teleport`, expected one of `service`, `kanary-service`, `both`, `none`, `mirror`, `weighted`, `tagged`
+            Errored, Stalled=True InvalidSpec: spec.traffic.source: unknown variant `teleport`, expected one of `service`, `kanary-service`, `both`, `none`, `mirror`, `weighted`, `tagged`
             shows Errored
         "#]],
     );
@@ -193,8 +183,7 @@ fn a_name_that_is_too_long_for_a_label_is_refused() {
         kanary: {name: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: the name of a Kanary is a label value: use 63 characters at most
-            Stalled=True InvalidSpec: the name of a Kanary is a label value: use 63 characters at most
+            Errored, Stalled=True InvalidSpec: the name of a Kanary is a label value: use 63 characters at most
             shows Errored
         "#]],
     );
@@ -207,8 +196,7 @@ fn a_name_of_the_canarys_service_that_is_too_long_is_refused() {
         spec: {serviceName: a-production-service-with-quite-a-name-of-its-own-in-the-shop, traffic: {source: both}}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: the name of the canary's Service, a-production-service-with-quite-a-name-of-its-own-in-the-shop-kanary-batman, has 75 characters and 63 are possible: set spec.traffic.kanaryService to a shorter one
-            Stalled=True InvalidSpec: the name of the canary's Service, a-production-service-with-quite-a-name-of-its-own-in-the-shop-kanary-batman, has 75 characters and 63 are possible: set spec.traffic.kanaryService to a shorter one
+            Errored, Stalled=True InvalidSpec: the name of the canary's Service, a-production-service-with-quite-a-name-of-its-own-in-the-shop-kanary-batman, has 75 characters and 63 are possible: set spec.traffic.kanaryService to a shorter one
             shows Errored
         "#]],
     );
@@ -222,8 +210,7 @@ fn a_kanary_belongs_to_one_target_for_its_whole_life() {
         status: {conditions: {Running: 'True Validating: x'}, report: {deployment: myapp}}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: this Kanary belongs to Deployment myapp and can't change to robin: create another Kanary for another target
-            Stalled=True InvalidSpec: this Kanary belongs to Deployment myapp and can't change to robin: create another Kanary for another target
+            Errored, Stalled=True InvalidSpec: this Kanary belongs to Deployment myapp and can't change to robin: create another Kanary for another target
             shows Errored
         "#]],
     );
@@ -237,8 +224,7 @@ fn a_finished_run_that_gets_a_bad_spec_keeps_its_verdict() {
         status: {conditions: {Failed: 'True ManualInvalid: x', Stalled: 'True ManualInvalid: x'}}
         ",
         expect![[r#"
-            Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
-            Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            Stalled, Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
             shows Errored
         "#]],
     );
@@ -268,8 +254,7 @@ fn a_first_spec_that_was_bad_and_is_mended_is_errored_no_more() {
             create Deployment myapp-kanary-batman
             Errored=False Resolved: what was wrong is resolved
             Stalled=False Resolved: nothing is in the way any more
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
-            Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled, Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
             currentTraffic none
             shows Scheduled 0s/15m0s
         "#]],
@@ -288,8 +273,7 @@ fn a_first_spec_that_was_bad_is_errored_no_more_when_its_target_is_created() {
             create Deployment myapp
             Errored=False Resolved: what was wrong is resolved
             Stalled=False Resolved: nothing is in the way any more
-            Scheduled=True WaitingForTarget: Deployment myapp does not exist and is created from the template
-            Reconciling=True WaitingForTarget: Deployment myapp does not exist and is created from the template
+            Scheduled, Reconciling=True WaitingForTarget: Deployment myapp does not exist and is created from the template
             currentTraffic none
             shows Scheduled 0s/15m0s
         "#]],

@@ -11,8 +11,7 @@ fn items_beside_validation_are_answered_with_where_they_belong() {
         spec: {items: [{manual: {}}]}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: spec.items belongs under spec.validation: indent it
-            Stalled=True InvalidSpec: spec.items belongs under spec.validation: indent it
+            Errored, Stalled=True InvalidSpec: spec.items belongs under spec.validation: indent it
             shows Errored
         "#]],
     );
@@ -25,8 +24,7 @@ fn items_that_are_no_list_under_validation_are_answered() {
         spec: {validation: {manual: {status: valid}}}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: manual, labelWatch and promQL are entries of a list: write them under spec.validation.items, each after a dash
-            Stalled=True InvalidSpec: manual, labelWatch and promQL are entries of a list: write them under spec.validation.items, each after a dash
+            Errored, Stalled=True InvalidSpec: manual, labelWatch and promQL are entries of a list: write them under spec.validation.items, each after a dash
             shows Errored
         "#]],
     );
@@ -39,8 +37,7 @@ fn an_item_of_two_kinds_is_refused() {
         spec: {validation: {items: [{manual: {}, labelWatch: {podInvalidationLabels: {a: b}}}]}}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: spec.validation.items[0] is not exactly one of manual, labelWatch and promQL: split it into several items
-            Stalled=True InvalidSpec: spec.validation.items[0] is not exactly one of manual, labelWatch and promQL: split it into several items
+            Errored, Stalled=True InvalidSpec: spec.validation.items[0] is not exactly one of manual, labelWatch and promQL: split it into several items
             shows Errored
         "#]],
     );
@@ -53,8 +50,7 @@ fn an_item_of_no_kind_is_refused() {
         spec: {validation: {items: [{}]}}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: spec.validation.items[0] is not exactly one of manual, labelWatch and promQL: split it into several items
-            Stalled=True InvalidSpec: spec.validation.items[0] is not exactly one of manual, labelWatch and promQL: split it into several items
+            Errored, Stalled=True InvalidSpec: spec.validation.items[0] is not exactly one of manual, labelWatch and promQL: split it into several items
             shows Errored
         "#]],
     );
@@ -67,8 +63,7 @@ fn a_label_watch_without_labels_is_refused() {
         spec: {validation: {items: [{labelWatch: {}}]}}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: spec.validation.items[0].labelWatch needs podInvalidationLabels or deploymentInvalidationLabels
-            Stalled=True InvalidSpec: spec.validation.items[0].labelWatch needs podInvalidationLabels or deploymentInvalidationLabels
+            Errored, Stalled=True InvalidSpec: spec.validation.items[0].labelWatch needs podInvalidationLabels or deploymentInvalidationLabels
             shows Errored
         "#]],
     );
@@ -81,8 +76,7 @@ fn an_empty_selector_is_refused_because_it_would_match_everything() {
         spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {}}}]}}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: no labels: write a map of label names to string values, like `validation: "failed"`, or matchLabels / matchExpressions
-            Stalled=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: no labels: write a map of label names to string values, like `validation: "failed"`, or matchLabels / matchExpressions
+            Errored, Stalled=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: no labels: write a map of label names to string values, like `validation: "failed"`, or matchLabels / matchExpressions
             shows Errored
         "#]],
     );
@@ -95,8 +89,7 @@ fn an_operator_that_does_not_exist_is_refused() {
         spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {matchExpressions: [{key: a, operator: Like}]}}}]}}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: matchExpressions[0]: operator "Like" does not exist: use In, NotIn, Exists or DoesNotExist
-            Stalled=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: matchExpressions[0]: operator "Like" does not exist: use In, NotIn, Exists or DoesNotExist
+            Errored, Stalled=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: matchExpressions[0]: operator "Like" does not exist: use In, NotIn, Exists or DoesNotExist
             shows Errored
         "#]],
     );
@@ -109,8 +102,7 @@ fn a_metric_item_is_not_there_yet() {
         spec: {validation: {items: [{metric: {type: Pods}}]}}
         ",
         expect![[r#"
-            Errored=True Unsupported: spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL
-            Stalled=True Unsupported: spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL
+            Errored, Stalled=True Unsupported: spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL
             shows Errored
         "#]],
     );
@@ -123,8 +115,7 @@ fn a_watch_of_kanarys_own_labels_is_refused_because_it_never_matches() {
         spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {kanary.k8s-operators.dev/iskanary: 'false'}}}]}}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: kanary.k8s-operators.dev/iskanary is Kanary's own label, which never tells a bad canary from a good one: watch a label that your alerting sets, like `validation: "failed"`
-            Stalled=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: kanary.k8s-operators.dev/iskanary is Kanary's own label, which never tells a bad canary from a good one: watch a label that your alerting sets, like `validation: "failed"`
+            Errored, Stalled=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: kanary.k8s-operators.dev/iskanary is Kanary's own label, which never tells a bad canary from a good one: watch a label that your alerting sets, like `validation: "failed"`
             shows Errored
         "#]],
     );
@@ -137,8 +128,7 @@ fn a_label_that_is_not_a_string_is_named() {
         spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {alert: high, severity: 1}}}]}}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: spec.validation.items[0]: labels that can't be read: the value of the label "severity" is 1, which is not a string: write a plain map of label names to string values, like `validation: "failed"`, or nothing but matchLabels (such a map) and matchExpressions (a list of key, operator and a list of values)
-            Stalled=True InvalidSpec: spec.validation.items[0]: labels that can't be read: the value of the label "severity" is 1, which is not a string: write a plain map of label names to string values, like `validation: "failed"`, or nothing but matchLabels (such a map) and matchExpressions (a list of key, operator and a list of values)
+            Errored, Stalled=True InvalidSpec: spec.validation.items[0]: labels that can't be read: the value of the label "severity" is 1, which is not a string: write a plain map of label names to string values, like `validation: "failed"`, or nothing but matchLabels (such a map) and matchExpressions (a list of key, operator and a list of values)
             shows Errored
         "#]],
     );

@@ -22,11 +22,8 @@ fn another_template_than_the_api_server_answered_fails_the_run() {
         &at_the_deadline("template: edited, versions: unknown", "created: {}"),
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True CanaryChanged: the pod template of Deployment myapp-kanary-batman was changed after its creation, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run the template again
-            Stalled=True CanaryChanged: the pod template of Deployment myapp-kanary-batman was changed after its creation, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run the template again
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True CanaryChanged: the pod template of Deployment myapp-kanary-batman was changed after its creation, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run the template again
             completedAt +15m0s
             shows Failed 15m0s/15m0s
         "#]],
@@ -39,11 +36,8 @@ fn another_template_than_the_status_remembers_fails_the_run() {
         &at_the_deadline("template: edited, versions: unknown", ""),
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True CanaryChanged: the pod template of Deployment myapp-kanary-batman was changed after its creation, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run the template again
-            Stalled=True CanaryChanged: the pod template of Deployment myapp-kanary-batman was changed after its creation, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run the template again
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True CanaryChanged: the pod template of Deployment myapp-kanary-batman was changed after its creation, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run the template again
             completedAt +15m0s
             shows Failed 15m0s/15m0s
         "#]],
@@ -55,15 +49,12 @@ fn a_canary_of_several_versions_fails_the_run_though_it_has_its_first_template_a
     check(
         &at_the_deadline("versions: several", ""),
         expect![[r#"
-        phase Running → Failed
-        Activated=False RunFailed: the run has ended
-        Running=False RunFailed: the run has ended
-        Reconciling=False RunFailed: the run has ended
-        Failed=True CanaryChanged: the pod template of Deployment myapp-kanary-batman was changed after its creation, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run the template again
-        Stalled=True CanaryChanged: the pod template of Deployment myapp-kanary-batman was changed after its creation, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run the template again
-        completedAt +15m0s
-        shows Failed 15m0s/15m0s
-    "#]],
+            phase Running → Failed
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True CanaryChanged: the pod template of Deployment myapp-kanary-batman was changed after its creation, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run the template again
+            completedAt +15m0s
+            shows Failed 15m0s/15m0s
+        "#]],
     );
 }
 
@@ -73,11 +64,8 @@ fn a_pod_whose_image_was_changed_in_place_fails_the_run() {
         &at_the_deadline("versions: one", "pods: [{name: x-1}, {name: x-2, edited: true}]"),
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True CanaryChanged: an image of pod x-2 of Deployment myapp-kanary-batman was changed in place, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run the template again
-            Stalled=True CanaryChanged: an image of pod x-2 of Deployment myapp-kanary-batman was changed in place, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run the template again
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True CanaryChanged: an image of pod x-2 of Deployment myapp-kanary-batman was changed in place, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run the template again
             completedAt +15m0s
             shows Failed 15m0s/15m0s
         "#]],
@@ -158,8 +146,7 @@ fn a_canary_that_was_changed_before_it_was_judged_fails_the_run() {
         "seen: {canary: {template: edited, versions: untouched}, created: {}}",
         expect![[r#"
             phase Scheduled → Failed
-            Failed=True CanaryChanged: the pod template of Deployment myapp-kanary-batman was changed after its creation, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run the template again
-            Stalled=True CanaryChanged: the pod template of Deployment myapp-kanary-batman was changed after its creation, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run the template again
+            Failed, Stalled=True CanaryChanged: the pod template of Deployment myapp-kanary-batman was changed after its creation, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run the template again
             currentTraffic none
             completedAt +0s
             shows Failed 0s/15m0s
@@ -179,8 +166,7 @@ fn a_template_that_somebody_changed_is_remembered_with_what_the_run_knew_of_it()
             Scheduled=True Started: the run has started
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
             Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
-            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
             currentTraffic none
             initialDelay 0s
             validationPeriod 15m0s

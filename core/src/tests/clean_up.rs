@@ -171,8 +171,7 @@ fn a_clean_up_that_is_refused_is_an_error_and_is_tried_again() {
         now: +1s
         ",
         expect![[r#"
-            Errored=True WriteRefused: delete Deployment: not allowed
-            Stalled=True WriteRefused: delete Deployment: not allowed
+            Errored, Stalled=True WriteRefused: delete Deployment: not allowed
             verdicts removed
             shows Errored 0s/15m0s
             wake at +10s
@@ -209,7 +208,7 @@ fn a_failed_run_whose_clean_up_works_again_stays_failed() {
         expect![[r#"
             delete Deployment myapp-kanary-batman
             Errored=False Resolved: what was wrong is resolved
-            Stalled=True VerdictInvalid: spec.verdict is invalid (since +0s)
+            Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number (since +0s)
             verdicts removed
             shows Failed 0s/15m0s
         "#]],

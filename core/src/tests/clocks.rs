@@ -17,8 +17,7 @@ fn the_validation_starts_when_the_canary_is_available_and_ends_a_period_later() 
             Scheduled=True Started: the run has started
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
             Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +10m0s
-            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +10m0s
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +10m0s
             currentTraffic none
             initialDelay 0s
             validationPeriod 10m0s
@@ -41,8 +40,7 @@ fn the_initial_delay_starts_when_the_canary_is_available() {
         now: +5s
         ",
         expect![[r#"
-            Scheduled=True InitialDelay: Deployment myapp-kanary-batman is available and warms up for the initial delay
-            Reconciling=True InitialDelay: Deployment myapp-kanary-batman is available and warms up for the initial delay
+            Scheduled, Reconciling=True InitialDelay: Deployment myapp-kanary-batman is available and warms up for the initial delay
             currentTraffic none
             initialDelay 20s
             validationPeriod 1m0s
@@ -164,8 +162,7 @@ fn a_canary_that_was_never_judged_is_not_promoted_because_its_deadline_passed_wh
             Scheduled=True Started: the run has started
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
             Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
-            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
             currentTraffic none
             initialDelay 0s
             validationPeriod 15m0s

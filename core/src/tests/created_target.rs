@@ -14,8 +14,7 @@ fn a_run_that_created_its_target_only_waits_for_it_to_be_available() {
         expect![[r#"
             phase Scheduled → Running
             Scheduled=True TargetCreated: the target did not exist and was created
-            Running=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available
-            Reconciling=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available
+            Running, Reconciling=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available
             currentTraffic none
             startTime +0s
             shows Running 0s/15m0s
@@ -34,8 +33,7 @@ fn a_target_that_was_created_is_running_before_it_succeeds() {
         expect![[r#"
             phase Scheduled → Running
             Scheduled=True TargetCreated: the target did not exist and was created
-            Running=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available
-            Reconciling=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available
+            Running, Reconciling=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available
             currentTraffic none
             startTime +0s
             shows Running 0s/15m0s
@@ -76,8 +74,7 @@ fn a_target_that_was_created_and_does_not_become_available_fails_the_run() {
         expect![[r#"
             phase Running → Failed
             Running=False RunFailed: the run has ended
-            Failed=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 10m0s
-            Stalled=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 10m0s
+            Failed, Stalled=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 10m0s; to try again, change spec.template, or set spec.retry to another number
             currentTraffic none
             completedAt +10m0s
             failedTemplates ["<hash>"]
@@ -96,8 +93,7 @@ fn a_target_that_was_created_and_that_the_cluster_gave_up_fails_the_run_at_once(
         ",
         expect![[r#"
             phase Scheduled → Failed
-            Failed=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 1h0m0s
-            Stalled=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 1h0m0s
+            Failed, Stalled=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 1h0m0s; to try again, change spec.template, or set spec.retry to another number
             currentTraffic none
             completedAt +10m0s
             failedTemplates ["<hash>"]
@@ -116,8 +112,7 @@ fn a_target_that_was_created_and_got_another_template_since_is_the_target_of_a_n
         ",
         expect![[r#"
             phase Running → Scheduled
-            Scheduled=True TargetReplaced: Deployment myapp did not exist and was created from the template, and somebody has replaced its template since: a new run starts
-            Reconciling=True TargetReplaced: Deployment myapp did not exist and was created from the template, and somebody has replaced its template since: a new run starts
+            Scheduled, Reconciling=True TargetReplaced: Deployment myapp did not exist and was created from the template, and somebody has replaced its template since: a new run starts
             Running removed
             run 2
             currentTraffic none
@@ -134,8 +129,7 @@ fn a_target_that_took_the_place_of_the_one_that_was_created_is_the_target_of_a_n
         now: +5s
         ",
         expect![[r#"
-            Scheduled=True TargetReplaced: Deployment myapp did not exist and was created from the template, and somebody has replaced its template since: a new run starts
-            Reconciling=True TargetReplaced: Deployment myapp did not exist and was created from the template, and somebody has replaced its template since: a new run starts
+            Scheduled, Reconciling=True TargetReplaced: Deployment myapp did not exist and was created from the template, and somebody has replaced its template since: a new run starts
             run 2
             currentTraffic none
             shows Scheduled 0s/15m0s
@@ -167,8 +161,7 @@ fn after_a_restart_a_target_with_another_template_than_the_created_one_is_the_ta
         ",
         expect![[r#"
             phase Running → Scheduled
-            Scheduled=True TargetReplaced: Deployment myapp did not exist and was created from the template, and somebody has replaced its template since: a new run starts
-            Reconciling=True TargetReplaced: Deployment myapp did not exist and was created from the template, and somebody has replaced its template since: a new run starts
+            Scheduled, Reconciling=True TargetReplaced: Deployment myapp did not exist and was created from the template, and somebody has replaced its template since: a new run starts
             Running removed
             run 2
             currentTraffic none

@@ -16,8 +16,7 @@ fn a_canary_leaves_production_when_its_kanary_is_deleted_and_held_by_a_finalizer
         ",
         expect![[r#"
             unlabel pod a: app
-            Activated=False Deleting: this Kanary is being deleted
-            Traffic=False Deleting: this Kanary is being deleted
+            Activated, Traffic=False Deleting: this Kanary is being deleted
             Running=True Deleting: this Kanary is being deleted, so its canary is not judged any more (since +0s)
             Reconciling=True Deleting: this Kanary is being deleted and is held by its finalizers (example.com/hold): its canary is taken away, and Deployment myapp stays as it is (since +0s)
             shows Deleting 1m0s/15m0s
@@ -41,8 +40,7 @@ fn everything_that_was_created_for_a_deleted_kanary_goes() {
             delete Service myapp-svc-kanary-batman
             delete Service old-service
             delete Deployment old-kanary-batman
-            Activated=False Deleting: this Kanary is being deleted
-            Traffic=False Deleting: this Kanary is being deleted
+            Activated, Traffic=False Deleting: this Kanary is being deleted
             Running=True Deleting: this Kanary is being deleted, so its canary is not judged any more (since +0s)
             Reconciling=True Deleting: this Kanary is being deleted and is held by its finalizers (example.com/hold): its canary is taken away, and Deployment myapp stays as it is (since +0s)
             shows Deleting 1m0s/15m0s
@@ -172,8 +170,7 @@ fn a_clean_up_of_a_deleted_kanary_that_is_refused_says_so() {
             Activated=False Deleting: this Kanary is being deleted
             Running=True Deleting: this Kanary is being deleted, so its canary is not judged any more (since +0s)
             Reconciling=False WriteRefused: delete Deployment: not allowed
-            Errored=True WriteRefused: delete Deployment: not allowed
-            Stalled=True WriteRefused: delete Deployment: not allowed
+            Errored, Stalled=True WriteRefused: delete Deployment: not allowed
             shows Deleting 1m0s/15m0s
             wake at +2m0s
         "#]],

@@ -18,15 +18,12 @@ fn a_canary_whose_owner_reference_was_removed_fails_the_run() {
     check(
         &running(DISOWNED),
         expect![[r#"
-        phase Running → Failed
-        Activated=False RunFailed: the run has ended
-        Running=False RunFailed: the run has ended
-        Reconciling=False RunFailed: the run has ended
-        Failed=True CanaryChanged: the ownerReference by which this Kanary controls Deployment myapp-kanary-batman was removed, so the canary would outlive this Kanary: leave the canary alone, and set spec.retry to another number to run the template again
-        Stalled=True CanaryChanged: the ownerReference by which this Kanary controls Deployment myapp-kanary-batman was removed, so the canary would outlive this Kanary: leave the canary alone, and set spec.retry to another number to run the template again
-        completedAt +5m0s
-        shows Failed 5m0s/15m0s
-    "#]],
+            phase Running → Failed
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True CanaryChanged: the ownerReference by which this Kanary controls Deployment myapp-kanary-batman was removed, so the canary would outlive this Kanary: leave the canary alone, and set spec.retry to another number to run the template again
+            completedAt +5m0s
+            shows Failed 5m0s/15m0s
+        "#]],
     );
 }
 
@@ -36,8 +33,7 @@ fn one_that_was_just_created_is_known_by_the_reply() {
         &format!("seen: {{canary: {{{DISOWNED}}}, created: {{}}}}"),
         expect![[r#"
             phase Scheduled → Failed
-            Failed=True CanaryChanged: the ownerReference by which this Kanary controls Deployment myapp-kanary-batman was removed, so the canary would outlive this Kanary: leave the canary alone, and set spec.retry to another number to run the template again
-            Stalled=True CanaryChanged: the ownerReference by which this Kanary controls Deployment myapp-kanary-batman was removed, so the canary would outlive this Kanary: leave the canary alone, and set spec.retry to another number to run the template again
+            Failed, Stalled=True CanaryChanged: the ownerReference by which this Kanary controls Deployment myapp-kanary-batman was removed, so the canary would outlive this Kanary: leave the canary alone, and set spec.retry to another number to run the template again
             currentTraffic none
             completedAt +0s
             shows Failed 0s/15m0s
@@ -50,8 +46,7 @@ fn a_deployment_that_only_has_the_labels_is_left_alone() {
     check(
         &format!("seen: {{canary: {{{DISOWNED}}}, created: {{uid: uid-another}}}}"),
         expect![[r#"
-            Errored=True NameTaken: Deployment myapp-kanary-batman exists and has no owner, so it is not this Kanary's: rename one of the two, or delete it
-            Stalled=True NameTaken: Deployment myapp-kanary-batman exists and has no owner, so it is not this Kanary's: rename one of the two, or delete it
+            Errored, Stalled=True NameTaken: Deployment myapp-kanary-batman exists and has no owner, so it is not this Kanary's: rename one of the two, or delete it
             Scheduled=True NameTaken: the canary is not judged before this is resolved: Deployment myapp-kanary-batman exists and has no owner, so it is not this Kanary's: rename one of the two, or delete it
             currentTraffic none
             shows Errored 0s/15m0s
@@ -64,12 +59,11 @@ fn a_deployment_with_the_labels_of_another_kanary_is_left_alone() {
     check(
         &running(&DISOWNED.replace("batman", "robin")),
         expect![[r#"
-        Reconciling=False NameTaken: Deployment myapp-kanary-batman exists and has no owner, so it is not this Kanary's: rename one of the two, or delete it
-        Errored=True NameTaken: Deployment myapp-kanary-batman exists and has no owner, so it is not this Kanary's: rename one of the two, or delete it
-        Stalled=True NameTaken: Deployment myapp-kanary-batman exists and has no owner, so it is not this Kanary's: rename one of the two, or delete it
-        shows Errored 5m0s/15m0s
-        wake at +15m0s
-    "#]],
+            Reconciling=False NameTaken: Deployment myapp-kanary-batman exists and has no owner, so it is not this Kanary's: rename one of the two, or delete it
+            Errored, Stalled=True NameTaken: Deployment myapp-kanary-batman exists and has no owner, so it is not this Kanary's: rename one of the two, or delete it
+            shows Errored 5m0s/15m0s
+            wake at +15m0s
+        "#]],
     );
 }
 
@@ -79,8 +73,7 @@ fn a_canary_that_another_controller_owns_now_is_left_alone() {
         &running(&format!("{DISOWNED}, controller: Application/shop")),
         expect![[r#"
             Reconciling=False NameTaken: Deployment myapp-kanary-batman exists and belongs to Application/shop, not to this Kanary: rename one of the two, or delete it
-            Errored=True NameTaken: Deployment myapp-kanary-batman exists and belongs to Application/shop, not to this Kanary: rename one of the two, or delete it
-            Stalled=True NameTaken: Deployment myapp-kanary-batman exists and belongs to Application/shop, not to this Kanary: rename one of the two, or delete it
+            Errored, Stalled=True NameTaken: Deployment myapp-kanary-batman exists and belongs to Application/shop, not to this Kanary: rename one of the two, or delete it
             shows Errored 5m0s/15m0s
             wake at +15m0s
         "#]],

@@ -15,9 +15,8 @@ fn a_dry_run_ends_at_succeeded() {
         ",
         expect![[r#"
             phase Running → Succeeded
-            Activated=False DryRun: the run has ended
+            Activated, Reconciling=False DryRun: the run has ended
             Running=False AllItemsGood: the verdict is good
-            Reconciling=False DryRun: the run has ended
             Succeeded=True DryRun: every validation item is good at the deadline; a dry-run leaves Deployment myapp alone
             DeploymentUpdated=False DryRun: a dry-run does not update the target
             completedAt +15m0s
@@ -38,9 +37,8 @@ fn mode_dry_run_is_the_same_as_no_update() {
         ",
         expect![[r#"
             phase Running → Succeeded
-            Activated=False DryRun: the run has ended
+            Activated, Reconciling=False DryRun: the run has ended
             Running=False ManualValid: the verdict is good
-            Reconciling=False DryRun: the run has ended
             Succeeded=True DryRun: a manual item is valid and every other item agrees; a dry-run leaves Deployment myapp alone
             DeploymentUpdated=False DryRun: a dry-run does not update the target
             verdicts {"present":{"valid":1}}

@@ -17,8 +17,7 @@ fn an_edit_that_cannot_be_run_never_promotes() {
         expect![[r#"
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=False InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
-            Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
-            Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            Errored, Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
             verdicts {"present":{"valid":1,"verdict":"valid"}}
             item manual[0] Good
             shows Errored 20m0s/15m0s
@@ -38,11 +37,8 @@ fn a_label_still_fails_a_run_whose_edit_cannot_be_run() {
         ",
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed
-            Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed; to try again, change spec.template, or set spec.retry to another number
             completedAt +1m0s
             failedTemplates ["<hash>"]
             item labelWatch[0] Bad: labelWatch[0]: pod x has labels that match validation=failed
@@ -64,11 +60,8 @@ fn a_query_still_fails_a_run_whose_edit_cannot_be_run() {
         ",
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True PromQLFailed: promQL[0]: 0 is not 1
-            Stalled=True PromQLFailed: promQL[0]: 0 is not 1
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True PromQLFailed: promQL[0]: 0 is not 1; to try again, change spec.template, or set spec.retry to another number
             completedAt +1m0s
             failedTemplates ["<hash>"]
             item promQL[0] Bad (0 good, 1 bad, 0 errors): 0 is not 1
@@ -89,8 +82,7 @@ fn queries_are_still_asked_after_an_edit_that_cannot_be_run() {
         ",
         expect![[r#"
             Reconciling=False Unsupported: spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL; spec.scale.static.replicas is 0: use 1 or more
-            Errored=True Unsupported: spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL; spec.scale.static.replicas is 0: use 1 or more
-            Stalled=True Unsupported: spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL; spec.scale.static.replicas is 0: use 1 or more
+            Errored, Stalled=True Unsupported: spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL; spec.scale.static.replicas is 0: use 1 or more
             item metric[0] Pending: metric[0]: cannot be judged as it is written
             item promQL[1] Pending
             shows Errored 1m0s/15m0s
@@ -112,11 +104,8 @@ fn a_verdict_is_heard_whatever_else_cannot_be_read() {
         ",
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True VerdictInvalid: spec.verdict is invalid
-            Stalled=True VerdictInvalid: spec.verdict is invalid
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
             verdicts {"present":{"verdict":"invalid"}}
             completedAt +1m0s
             failedTemplates ["<hash>"]
@@ -138,8 +127,7 @@ fn a_pause_is_heard_whatever_else_cannot_be_read() {
         expect![[r#"
             Running=True Paused: spec.paused is true: Deployment myapp-kanary-batman can fail but not pass; 14m0s of its validation are left (since +0s)
             Reconciling=False Paused: spec.paused is true: the run is held where it is
-            Errored=True InvalidSpec: spec.validation.validationPeriod: `15 minutes` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: invalid float literal
-            Stalled=True InvalidSpec: spec.validation.validationPeriod: `15 minutes` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: invalid float literal
+            Errored, Stalled=True InvalidSpec: spec.validation.validationPeriod: `15 minutes` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: invalid float literal
             pausedAt +1m0s
             shows Errored 1m0s/15m0s
         "#]],
@@ -158,8 +146,7 @@ fn another_template_that_cannot_be_run_does_not_start_a_run() {
         ",
         expect![[r#"
             Reconciling=False InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
-            Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
-            Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            Errored, Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
             shows Errored 1m0s/15m0s
             wake at +15m0s
         "#]],
@@ -178,8 +165,7 @@ fn a_template_that_cannot_be_read_does_not_start_a_run() {
         ",
         expect![[r#"
             Reconciling=False InvalidSpec: spec.template.spec.template.spec.containers has no container: spec.template is a whole Deployment, so the pod template is spec.template.spec.template
-            Errored=True InvalidSpec: spec.template.spec.template.spec.containers has no container: spec.template is a whole Deployment, so the pod template is spec.template.spec.template
-            Stalled=True InvalidSpec: spec.template.spec.template.spec.containers has no container: spec.template is a whole Deployment, so the pod template is spec.template.spec.template
+            Errored, Stalled=True InvalidSpec: spec.template.spec.template.spec.containers has no container: spec.template is a whole Deployment, so the pod template is spec.template.spec.template
             shows Errored 1m0s/15m0s
             wake at +15m0s
         "#]],
@@ -199,8 +185,7 @@ fn a_canary_that_becomes_available_under_a_spec_that_cannot_be_run_is_judged() {
         expect![[r#"
             phase Scheduled → Running
             Scheduled=True Started: the run has started (since +0s)
-            Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
-            Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            Errored, Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
             Traffic=False NoTrafficRequested: the canary gets no traffic
             Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
@@ -242,8 +227,7 @@ fn what_a_spec_that_cannot_be_run_does_not_name_is_not_taken_away() {
         ",
         expect![[r#"
             Reconciling=False InvalidSpec: spec.traffic.source both needs spec.serviceName, the production Service: set it, or use source none
-            Errored=True InvalidSpec: spec.traffic.source both needs spec.serviceName, the production Service: set it, or use source none
-            Stalled=True InvalidSpec: spec.traffic.source both needs spec.serviceName, the production Service: set it, or use source none
+            Errored, Stalled=True InvalidSpec: spec.traffic.source both needs spec.serviceName, the production Service: set it, or use source none
             shows Errored 1m0s/15m0s
             wake at +15m0s
         "#]],
@@ -296,8 +280,7 @@ fn a_promoted_run_is_cleaned_up_after_an_edit_that_cannot_be_run() {
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
-            Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
-            Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            Errored, Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
             verdicts removed
             shows Errored 0s/15m0s
         "#]],
@@ -316,8 +299,7 @@ fn a_verdict_that_is_stored_is_not_promoted_under_a_spec_that_cannot_be_run() {
         ",
         expect![[r#"
             Reconciling=False InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
-            Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
-            Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            Errored, Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
             verdicts removed
             shows Errored 0s/15m0s
         "#]],
@@ -350,8 +332,7 @@ fn everything_that_cannot_be_run_is_said_at_once() {
         spec: {scale: {static: {replicas: 0}}, traffic: {source: service}, schedule: tomorrow, validation: {initialDelay: soon, items: [{metric: {}}, {labelWatch: {podInvalidationLabels: {a: 1}}}]}}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: spec.validation.items[1]: labels that can't be read: the value of the label "a" is 1, which is not a string: write a plain map of label names to string values, like `validation: "failed"`, or nothing but matchLabels (such a map) and matchExpressions (a list of key, operator and a list of values); spec.validation.initialDelay: `soon` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: cannot parse float from empty string; spec.traffic.source service needs spec.serviceName, the production Service: set it, or use source none; spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL; spec.schedule `tomorrow` is no time in RFC 3339 with a time zone: write it like -50151h18m0s; spec.scale.static.replicas is 0: use 1 or more
-            Stalled=True InvalidSpec: spec.validation.items[1]: labels that can't be read: the value of the label "a" is 1, which is not a string: write a plain map of label names to string values, like `validation: "failed"`, or nothing but matchLabels (such a map) and matchExpressions (a list of key, operator and a list of values); spec.validation.initialDelay: `soon` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: cannot parse float from empty string; spec.traffic.source service needs spec.serviceName, the production Service: set it, or use source none; spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL; spec.schedule `tomorrow` is no time in RFC 3339 with a time zone: write it like -50151h18m0s; spec.scale.static.replicas is 0: use 1 or more
+            Errored, Stalled=True InvalidSpec: spec.validation.items[1]: labels that can't be read: the value of the label "a" is 1, which is not a string: write a plain map of label names to string values, like `validation: "failed"`, or nothing but matchLabels (such a map) and matchExpressions (a list of key, operator and a list of values); spec.validation.initialDelay: `soon` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: cannot parse float from empty string; spec.traffic.source service needs spec.serviceName, the production Service: set it, or use source none; spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL; spec.schedule `tomorrow` is no time in RFC 3339 with a time zone: write it like -50151h18m0s; spec.scale.static.replicas is 0: use 1 or more
             shows Errored
         "#]],
     );
@@ -364,8 +345,7 @@ fn what_cannot_be_run_is_said_before_its_schedule() {
         spec: {schedule: +1h, scale: {static: {replicas: 0}}}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
-            Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            Errored, Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
             shows Errored
         "#]],
     );

@@ -15,8 +15,7 @@ fn a_longer_period_moves_the_deadline() {
         now: +1m
         ",
         expect![[r#"
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +1h0m0s (since +0s)
-            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1h0m0s (since +0s)
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1h0m0s (since +0s)
             validationPeriod 1h0m0s
             deadline +1h0m0s
             shows Running 1m0s/1h0m0s
@@ -36,8 +35,7 @@ fn a_shorter_period_moves_the_deadline() {
         now: +1m
         ",
         expect![[r#"
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +5m0s (since +0s)
-            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +5m0s (since +0s)
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +5m0s (since +0s)
             validationPeriod 5m0s
             deadline +5m0s
             shows Running 1m0s/5m0s
@@ -57,8 +55,7 @@ fn a_period_that_is_cut_to_less_than_what_is_over_ends_now() {
         now: +10m10s
         ",
         expect![[r#"
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +10m10s (since +0s)
-            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +10m10s (since +0s)
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +10m10s (since +0s)
             validationPeriod 5m0s
             deadline +10m10s
             item promQL[0] Good (20 good, 0 bad, 0 errors)
@@ -80,8 +77,7 @@ fn a_period_that_is_raised_after_the_deadline_goes_on() {
         now: +20m
         ",
         expect![[r#"
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +1h0m0s (since +0s)
-            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1h0m0s (since +0s)
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1h0m0s (since +0s)
             validationPeriod 1h0m0s
             deadline +1h0m0s
             shows Running 20m0s/1h0m0s
@@ -216,8 +212,7 @@ fn a_spec_that_cannot_be_run_moves_no_deadline() {
         ",
         expect![[r#"
             Reconciling=False InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
-            Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
-            Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            Errored, Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
             shows Errored 5m0s/15m0s
             wake at +15m0s
         "#]],

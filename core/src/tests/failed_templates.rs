@@ -14,9 +14,8 @@ fn a_template_that_failed_before_is_not_run_again() {
         ",
         expect![[r#"
             phase DeploymentUpdated → Failed
-            Failed=True TemplateFailedBefore: this template failed before and is not run again: change the template, or set spec.retry to another number to run it once more
+            Failed, Stalled=True TemplateFailedBefore: this template failed before and is not run again: change the template, or set spec.retry to another number to run it once more
             Reconciling=False RunEnded: nothing is run: this template failed before (since +0s)
-            Stalled=True TemplateFailedBefore: this template failed before and is not run again: change the template, or set spec.retry to another number to run it once more
             Scheduled removed
             Activated removed
             Traffic removed
@@ -82,11 +81,8 @@ fn a_failed_run_remembers_its_template() {
         ",
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True VerdictInvalid: spec.verdict is invalid
-            Stalled=True VerdictInvalid: spec.verdict is invalid
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
             verdicts {"present":{"verdict":"invalid"}}
             completedAt +1m0s
             failedTemplates ["aaa","<hash>"]
@@ -106,11 +102,8 @@ fn a_template_that_fails_again_is_remembered_once_and_as_the_latest() {
         ",
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True VerdictInvalid: spec.verdict is invalid
-            Stalled=True VerdictInvalid: spec.verdict is invalid
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
             verdicts {"present":{"verdict":"invalid"}}
             completedAt +1m0s
             failedTemplates ["aaa","<hash>"]
@@ -131,11 +124,8 @@ fn the_last_twenty_failed_templates_are_remembered() {
         ",
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True VerdictInvalid: spec.verdict is invalid
-            Stalled=True VerdictInvalid: spec.verdict is invalid
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
             verdicts {"present":{"verdict":"invalid"}}
             completedAt +1m0s
             failedTemplates 20 of them, last "<hash>"

@@ -8,7 +8,18 @@ use super::{
     measured::tally,
     stored,
 };
-use crate::{api::{names, GoDuration, Kanary, KanaryKind, Reason}, decision::ObjectKind, hash, labels::{Labels, Selector}, observation::{Cause, Created, Deployment, LiveTarget, Observation, Outage, Owned, Refusal, SelectorView, Stray, Versions}, spec::Spec, traffic, ParsedKanary};
+use crate::{
+    ParsedKanary,
+    api::{GoDuration, Kanary, KanaryKind, Reason, names},
+    decision::ObjectKind,
+    hash,
+    labels::{Labels, Selector},
+    observation::{
+        Cause, Created, Deployment, LiveTarget, Observation, Outage, Owned, Refusal, SelectorView, Stray, Versions,
+    },
+    spec::Spec,
+    traffic,
+};
 
 /// `+0s`.
 pub(super) const T0: &str = "2026-01-01T12:00:00Z";

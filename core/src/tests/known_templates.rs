@@ -14,8 +14,7 @@ fn a_target_that_is_replaced_by_one_with_the_same_template_is_updated() {
         ",
         expect![[r#"
             phase Succeeded → DeploymentUpdated
-            Activated=False DeploymentUpdated: the run has ended
-            Reconciling=False DeploymentUpdated: the run has ended
+            Activated, Reconciling=False DeploymentUpdated: the run has ended
             DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
             verdicts removed
             promotedHash of t2
@@ -49,8 +48,7 @@ fn a_promoted_target_that_is_gone_may_come_back() {
         ",
         expect![[r#"
             Reconciling=False TargetNotFound: Deployment myapp was updated and is gone: create it again
-            Errored=True TargetNotFound: Deployment myapp was updated and is gone: create it again
-            Stalled=True TargetNotFound: Deployment myapp was updated and is gone: create it again
+            Errored, Stalled=True TargetNotFound: Deployment myapp was updated and is gone: create it again
             verdicts removed
             shows Errored 0s/15m0s
         "#]],
@@ -95,8 +93,7 @@ fn a_promotion_without_a_reply_of_the_template_that_the_target_had_is_one() {
         ",
         expect![[r#"
             phase Succeeded → DeploymentUpdated
-            Activated=False DeploymentUpdated: the run has ended
-            Reconciling=False DeploymentUpdated: the run has ended
+            Activated, Reconciling=False DeploymentUpdated: the run has ended
             DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
             verdicts removed
             promotedHash of t1
@@ -116,12 +113,10 @@ fn a_promotion_without_a_reply_that_somebody_put_back_is_told() {
         ",
         expect![[r#"
             phase Succeeded → Failed
-            Activated=False RunFailed: the run has ended
+            Activated, Reconciling=False RunFailed: the run has ended
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
-            Reconciling=False RunFailed: the run has ended
             Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
-            Failed=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
-            Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
+            Failed, Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
             verdicts removed
             completedAt +16m0s
             shows Failed 16m0s/15m0s
@@ -139,12 +134,10 @@ fn a_template_that_somebody_put_over_a_promotion_without_a_reply_does_not_count_
         ",
         expect![[r#"
             phase Succeeded → Failed
-            Activated=False RunFailed: the run has ended
+            Activated, Reconciling=False RunFailed: the run has ended
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
-            Reconciling=False RunFailed: the run has ended
             Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
-            Failed=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
-            Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
+            Failed, Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
             verdicts removed
             completedAt +16m0s
             shows Failed 16m0s/15m0s
@@ -162,8 +155,7 @@ fn the_promoted_template_without_our_annotation_counts_as_updated_after_a_restar
         ",
         expect![[r#"
             phase Succeeded → DeploymentUpdated
-            Activated=False DeploymentUpdated: the run has ended
-            Reconciling=False DeploymentUpdated: the run has ended
+            Activated, Reconciling=False DeploymentUpdated: the run has ended
             DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
             verdicts removed
             promotedHash of t2
@@ -184,12 +176,10 @@ fn a_target_that_was_created_again_after_the_verdict_as_it_was_is_not_overruled_
         ",
         expect![[r#"
             phase Succeeded → Failed
-            Activated=False RunFailed: the run has ended
+            Activated, Reconciling=False RunFailed: the run has ended
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
-            Reconciling=False RunFailed: the run has ended
             Succeeded=False TargetChanged: Deployment myapp was deleted and created again after the verdict, with another template than this run's; set spec.retry to another number to run again
-            Failed=True TargetChanged: Deployment myapp was deleted and created again after the verdict, with another template than this run's; set spec.retry to another number to run again
-            Stalled=True TargetChanged: Deployment myapp was deleted and created again after the verdict, with another template than this run's; set spec.retry to another number to run again
+            Failed, Stalled=True TargetChanged: Deployment myapp was deleted and created again after the verdict, with another template than this run's; set spec.retry to another number to run again
             verdicts removed
             completedAt +16m0s
             shows Failed 16m0s/15m0s
@@ -207,8 +197,7 @@ fn where_a_policy_keeps_the_api_server_from_telling_the_annotation_counts() {
         ",
         expect![[r#"
             phase Succeeded → DeploymentUpdated
-            Activated=False DeploymentUpdated: the run has ended
-            Reconciling=False DeploymentUpdated: the run has ended
+            Activated, Reconciling=False DeploymentUpdated: the run has ended
             DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
             verdicts removed
             promotedHash of t2
@@ -228,12 +217,10 @@ fn where_a_policy_keeps_the_api_server_from_telling_the_template_from_before_cou
         ",
         expect![[r#"
             phase Succeeded → Failed
-            Activated=False RunFailed: the run has ended
+            Activated, Reconciling=False RunFailed: the run has ended
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
-            Reconciling=False RunFailed: the run has ended
             Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
-            Failed=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
-            Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
+            Failed, Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
             verdicts removed
             completedAt +16m0s
             shows Failed 16m0s/15m0s
@@ -251,8 +238,7 @@ fn a_stored_hash_of_the_promoted_template_needs_no_further_question() {
         ",
         expect![[r#"
             phase Succeeded → DeploymentUpdated
-            Activated=False DeploymentUpdated: the run has ended
-            Reconciling=False DeploymentUpdated: the run has ended
+            Activated, Reconciling=False DeploymentUpdated: the run has ended
             DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
             verdicts removed
             completedAt +16m0s
@@ -320,8 +306,7 @@ fn a_dry_run_of_the_promotion_that_does_not_get_done_is_reported() {
         ",
         expect![[r#"
             Reconciling=False WriteFailed: could not dry-run the promotion of Deployment myapp: not today
-            Errored=True WriteFailed: could not dry-run the promotion of Deployment myapp: not today
-            Stalled=True WriteFailed: could not dry-run the promotion of Deployment myapp: not today
+            Errored, Stalled=True WriteFailed: could not dry-run the promotion of Deployment myapp: not today
             verdicts removed
             shows Errored 0s/15m0s
             wake at +16m0s

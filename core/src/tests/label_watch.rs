@@ -16,11 +16,8 @@ fn a_label_on_a_canary_pod_fails_the_run_at_once() {
         ",
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True LabelMatched: labelWatch[0]: pod b has labels that match monitoring-alert=high-cpu
-            Stalled=True LabelMatched: labelWatch[0]: pod b has labels that match monitoring-alert=high-cpu
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True LabelMatched: labelWatch[0]: pod b has labels that match monitoring-alert=high-cpu; to try again, change spec.template, or set spec.retry to another number
             completedAt +1m0s
             failedTemplates ["<hash>"]
             item labelWatch[0] Bad: labelWatch[0]: pod b has labels that match monitoring-alert=high-cpu
@@ -40,11 +37,8 @@ fn a_label_on_a_pod_that_somebody_took_out_of_its_replica_set_fails_the_run() {
         ",
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True LabelMatched: labelWatch[0]: pod b has labels that match bad=yes
-            Stalled=True LabelMatched: labelWatch[0]: pod b has labels that match bad=yes
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True LabelMatched: labelWatch[0]: pod b has labels that match bad=yes; to try again, change spec.template, or set spec.retry to another number
             completedAt +1m0s
             failedTemplates ["<hash>"]
             item labelWatch[0] Bad: labelWatch[0]: pod b has labels that match bad=yes
@@ -105,11 +99,8 @@ fn a_label_on_the_canary_deployment_fails_the_run_at_once() {
         ",
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True LabelMatched: labelWatch[0]: the canary Deployment has labels that match validation=failed
-            Stalled=True LabelMatched: labelWatch[0]: the canary Deployment has labels that match validation=failed
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True LabelMatched: labelWatch[0]: the canary Deployment has labels that match validation=failed; to try again, change spec.template, or set spec.retry to another number
             completedAt +1m0s
             failedTemplates ["<hash>"]
             item labelWatch[0] Bad: labelWatch[0]: the canary Deployment has labels that match validation=failed
@@ -159,11 +150,8 @@ fn a_selector_is_taken_as_well_as_a_map() {
         ",
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True LabelMatched: labelWatch[0]: pod x has labels that match alert
-            Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match alert
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match alert; to try again, change spec.template, or set spec.retry to another number
             completedAt +1m0s
             failedTemplates ["<hash>"]
             item labelWatch[0] Bad: labelWatch[0]: pod x has labels that match alert
@@ -217,11 +205,8 @@ fn pods_that_are_not_ready_are_watched_too() {
         ",
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed
-            Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed; to try again, change spec.template, or set spec.retry to another number
             completedAt +1m0s
             failedTemplates ["<hash>"]
             item labelWatch[0] Bad: labelWatch[0]: pod x has labels that match validation=failed
@@ -271,11 +256,8 @@ fn a_match_wins_over_a_manual_valid() {
         ",
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True LabelMatched: labelWatch[1]: pod x has labels that match validation=failed
-            Stalled=True LabelMatched: labelWatch[1]: pod x has labels that match validation=failed
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True LabelMatched: labelWatch[1]: pod x has labels that match validation=failed; to try again, change spec.template, or set spec.retry to another number
             verdicts {"present":{"valid":1}}
             completedAt +30s
             failedTemplates ["<hash>"]
@@ -297,11 +279,8 @@ fn a_run_that_fails_makes_nothing_on_the_way() {
         ",
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed
-            Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed; to try again, change spec.template, or set spec.retry to another number
             completedAt +30s
             failedTemplates ["<hash>"]
             item labelWatch[0] Bad: labelWatch[0]: pod x has labels that match validation=failed

@@ -100,8 +100,7 @@ fn what_cannot_be_taken_away_is_not_tried_again_at_once() {
         expect![[r#"
             Scheduled=True WriteRefused: the canary is not judged before this is resolved: create Deployment: no quota
             Reconciling=False WriteRefused: create Deployment: no quota
-            Errored=True WriteRefused: create Deployment: no quota
-            Stalled=True WriteRefused: create Deployment: no quota
+            Errored, Stalled=True WriteRefused: create Deployment: no quota
             shows Errored 0s/15m0s
             wake at +10s
         "#]],

@@ -52,11 +52,8 @@ fn a_manual_invalid_fails_the_run_at_once() {
         ",
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True ManualInvalid: manual[0]: status is invalid
-            Stalled=True ManualInvalid: manual[0]: status is invalid
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True ManualInvalid: manual[0]: status is invalid; to try again, change spec.template, or set spec.retry to another number
             verdicts {"present":{"invalid":1}}
             completedAt +1m0s
             failedTemplates ["<hash>"]
@@ -74,8 +71,7 @@ fn a_manual_invalid_fails_a_run_that_has_not_started() {
         ",
         expect![[r#"
             phase Scheduled → Failed
-            Failed=True ManualInvalid: manual[0]: status is invalid
-            Stalled=True ManualInvalid: manual[0]: status is invalid
+            Failed, Stalled=True ManualInvalid: manual[0]: status is invalid; to try again, change spec.template, or set spec.retry to another number
             currentTraffic none
             verdicts {"present":{"invalid":1}}
             completedAt +0s
@@ -183,11 +179,8 @@ fn status_after_deadline_invalid_fails_at_the_deadline() {
         ",
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True ManualInvalid: manual[0]: no status was set before the deadline, and statusAfterDeadline is invalid
-            Stalled=True ManualInvalid: manual[0]: no status was set before the deadline, and statusAfterDeadline is invalid
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True ManualInvalid: manual[0]: no status was set before the deadline, and statusAfterDeadline is invalid; to try again, change spec.template, or set spec.retry to another number
             completedAt +15m0s
             failedTemplates ["<hash>"]
             item manual[0] Bad: manual[0]: no status was set before the deadline, and statusAfterDeadline is invalid

@@ -45,8 +45,7 @@ fn a_dry_run_does_not_create_a_missing_target() {
         seen: {target: null}
         ",
         expect![[r#"
-            Errored=True TargetNotFound: Deployment myapp does not exist, and a dry-run does not create it: create it first
-            Stalled=True TargetNotFound: Deployment myapp does not exist, and a dry-run does not create it: create it first
+            Errored, Stalled=True TargetNotFound: Deployment myapp does not exist, and a dry-run does not create it: create it first
             Scheduled=True TargetNotFound: the canary is not judged before this is resolved: Deployment myapp does not exist, and a dry-run does not create it: create it first
             currentTraffic none
             shows Errored 0s/15m0s
@@ -61,8 +60,7 @@ fn a_target_that_is_being_deleted_is_not_replaced() {
         seen: {target: {deleting: true}}
         ",
         expect![[r#"
-            Errored=True TargetNotFound: Deployment myapp is being deleted
-            Stalled=True TargetNotFound: Deployment myapp is being deleted
+            Errored, Stalled=True TargetNotFound: Deployment myapp is being deleted
             Scheduled=True TargetNotFound: the canary is not judged before this is resolved: Deployment myapp is being deleted
             currentTraffic none
             shows Errored 0s/15m0s
@@ -80,8 +78,7 @@ fn a_target_that_goes_after_the_run_started_is_not_created_anew() {
         ",
         expect![[r#"
             Reconciling=False TargetNotFound: Deployment myapp is gone: create it again, or delete this Kanary
-            Errored=True TargetNotFound: Deployment myapp is gone: create it again, or delete this Kanary
-            Stalled=True TargetNotFound: Deployment myapp is gone: create it again, or delete this Kanary
+            Errored, Stalled=True TargetNotFound: Deployment myapp is gone: create it again, or delete this Kanary
             shows Errored 1m0s/15m0s
             wake at +15m0s
         "#]],
@@ -100,8 +97,7 @@ fn a_canary_that_serves_alone_because_the_target_is_gone_is_said_to() {
         expect![[r#"
             Traffic=True TrafficSet: the canary gets traffic from source service (since +0s)
             Reconciling=False TargetNotFound: Deployment myapp is gone: create it again, or delete this Kanary; until then the canary alone gets the requests of Service myapp-svc
-            Errored=True TargetNotFound: Deployment myapp is gone: create it again, or delete this Kanary; until then the canary alone gets the requests of Service myapp-svc
-            Stalled=True TargetNotFound: Deployment myapp is gone: create it again, or delete this Kanary; until then the canary alone gets the requests of Service myapp-svc
+            Errored, Stalled=True TargetNotFound: Deployment myapp is gone: create it again, or delete this Kanary; until then the canary alone gets the requests of Service myapp-svc
             shows Errored 1m0s/15m0s
             wake at +15m0s
         "#]],
@@ -115,8 +111,7 @@ fn a_canary_that_serves_alone_because_the_target_is_gone_is_said_to() {
         ",
         expect![[r#"
             Reconciling=False TargetNotFound: Deployment myapp is gone, so it cannot be updated: create it again; until then the canary alone gets the requests of Service myapp-svc
-            Errored=True TargetNotFound: Deployment myapp is gone, so it cannot be updated: create it again; until then the canary alone gets the requests of Service myapp-svc
-            Stalled=True TargetNotFound: Deployment myapp is gone, so it cannot be updated: create it again; until then the canary alone gets the requests of Service myapp-svc
+            Errored, Stalled=True TargetNotFound: Deployment myapp is gone, so it cannot be updated: create it again; until then the canary alone gets the requests of Service myapp-svc
             verdicts removed
             shows Errored 0s/15m0s
         "#]],
@@ -189,8 +184,7 @@ fn a_target_that_has_been_missing_for_some_seconds_is_said_to_be() {
         now: +5s
         ",
         expect![[r#"
-            Scheduled=True WaitingForTarget: Deployment myapp does not exist: if nobody creates it, it is created from the template at +30s; set spec.rollout.onTargetMissing to wait to prevent that
-            Reconciling=True WaitingForTarget: Deployment myapp does not exist: if nobody creates it, it is created from the template at +30s; set spec.rollout.onTargetMissing to wait to prevent that
+            Scheduled, Reconciling=True WaitingForTarget: Deployment myapp does not exist: if nobody creates it, it is created from the template at +30s; set spec.rollout.onTargetMissing to wait to prevent that
             currentTraffic none
             shows Scheduled 0s/15m0s
             wake at +30s
@@ -220,8 +214,7 @@ fn a_target_that_was_missing_before_a_pause_is_waited_for_anew() {
         now: +1h0m20s
         ",
         expect![[r#"
-            Scheduled=True WaitingForTarget: Deployment myapp does not exist: if nobody creates it, it is created from the template at +1h0m30s; set spec.rollout.onTargetMissing to wait to prevent that
-            Reconciling=True WaitingForTarget: Deployment myapp does not exist: if nobody creates it, it is created from the template at +1h0m30s; set spec.rollout.onTargetMissing to wait to prevent that
+            Scheduled, Reconciling=True WaitingForTarget: Deployment myapp does not exist: if nobody creates it, it is created from the template at +1h0m30s; set spec.rollout.onTargetMissing to wait to prevent that
             currentTraffic none
             shows Scheduled 0s/15m0s
             wake at +1h0m30s
@@ -252,8 +245,7 @@ fn the_creation_of_a_target_can_be_switched_off() {
         now: +1h
         ",
         expect![[r#"
-            Errored=True TargetNotFound: Deployment myapp does not exist and is not created, because spec.rollout.onTargetMissing is wait: create it
-            Stalled=True TargetNotFound: Deployment myapp does not exist and is not created, because spec.rollout.onTargetMissing is wait: create it
+            Errored, Stalled=True TargetNotFound: Deployment myapp does not exist and is not created, because spec.rollout.onTargetMissing is wait: create it
             Scheduled=True TargetNotFound: the canary is not judged before this is resolved: Deployment myapp does not exist and is not created, because spec.rollout.onTargetMissing is wait: create it
             currentTraffic none
             shows Errored 0s/15m0s
@@ -271,8 +263,7 @@ fn a_target_that_comes_while_it_is_waited_for_starts_an_ordinary_run() {
         ",
         expect![[r#"
             create Deployment myapp-kanary-batman
-            Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available (since +0s)
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available (since +0s)
+            Reconciling, Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available (since +0s)
             currentTraffic none
             shows Scheduled 0s/15m0s
         "#]],

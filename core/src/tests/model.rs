@@ -6,7 +6,20 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{forward::only_forward, input::UID, reading::called};
-use crate::{api::{names::{IS_KANARY, KANARY_NAME, RUN}, KanaryStatus, Reason, TrafficSource, Word}, decision::{Action, Decision, ObjectKind, SetTemplate}, hash, invalid::Invalid, labels::Labels, observation::{Deployment, Observation, Outage, Owned, Pod, Promotion, Service, Versions}, status::{find, SUCCEEDED}, validation::{Outcome, Sample}, ParsedKanary};
+use crate::{
+    ParsedKanary,
+    api::{
+        KanaryStatus, Reason, TrafficSource, Word,
+        names::{IS_KANARY, KANARY_NAME, RUN},
+    },
+    decision::{Action, Decision, ObjectKind, SetTemplate},
+    hash,
+    invalid::Invalid,
+    labels::Labels,
+    observation::{Deployment, Observation, Outage, Owned, Pod, Promotion, Service, Versions},
+    status::{SUCCEEDED, find},
+    validation::{Outcome, Sample},
+};
 
 /// A Kanary in a cluster whose controllers do their work at once.
 #[derive(Clone, Debug)]

@@ -105,8 +105,7 @@ fn a_canary_that_did_not_come_up_in_time_fails_with_the_cause() {
         ",
         expect![[r#"
             phase Scheduled → Failed
-            Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s: pod x-1: ImagePullBackOff: container main: Back-off pulling image
-            Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s: pod x-1: ImagePullBackOff: container main: Back-off pulling image
+            Failed, Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s: pod x-1: ImagePullBackOff: container main: Back-off pulling image; to try again, change spec.template, or set spec.retry to another number
             currentTraffic none
             completedAt +0s
             failedTemplates ["<hash>"]
@@ -161,8 +160,7 @@ fn what_cannot_be_created_says_so_and_since_when() {
     check(
         "seen: {refusal: {retryAt: +10s, uncreated: -20s}}",
         expect![[r#"
-            Errored=True WriteRefused: create Deployment: no quota
-            Stalled=True WriteRefused: create Deployment: no quota
+            Errored, Stalled=True WriteRefused: create Deployment: no quota
             Scheduled=True WriteRefused: the canary is not judged before this is resolved: create Deployment: no quota
             currentTraffic none
             startTime -20s
@@ -183,8 +181,8 @@ fn what_could_not_be_created_within_the_progress_deadline_ends_the_run() {
         expect![[r#"
             phase Scheduled → Failed
             Errored=False ProgressDeadlineExceeded: the run has ended
-            Stalled=True ProgressDeadlineExceeded: what the run needs could not be created within 10m0s: create Deployment: no quota (since +0s)
-            Failed=True ProgressDeadlineExceeded: what the run needs could not be created within 10m0s: create Deployment: no quota
+            Stalled=True ProgressDeadlineExceeded: what the run needs could not be created within 10m0s: create Deployment: no quota; to try again, change spec.template, or set spec.retry to another number (since +0s)
+            Failed=True ProgressDeadlineExceeded: what the run needs could not be created within 10m0s: create Deployment: no quota; to try again, change spec.template, or set spec.retry to another number
             currentTraffic none
             completedAt +9m40s
             failedTemplates ["<hash>"]
@@ -215,8 +213,7 @@ fn what_could_not_be_created_is_looked_for_before_the_run_ends() {
             Scheduled=True Started: the run has started
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
             Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +14m50s
-            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +14m50s
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +14m50s
             currentTraffic none
             initialDelay 0s
             validationPeriod 15m0s
@@ -241,8 +238,8 @@ fn a_restart_does_not_begin_the_progress_deadline_anew() {
         expect![[r#"
             phase Scheduled → Failed
             Errored=False ProgressDeadlineExceeded: the run has ended
-            Stalled=True ProgressDeadlineExceeded: what the run needs could not be created within 10m0s: create Deployment: no quota (since +0s)
-            Failed=True ProgressDeadlineExceeded: what the run needs could not be created within 10m0s: create Deployment: no quota
+            Stalled=True ProgressDeadlineExceeded: what the run needs could not be created within 10m0s: create Deployment: no quota; to try again, change spec.template, or set spec.retry to another number (since +0s)
+            Failed=True ProgressDeadlineExceeded: what the run needs could not be created within 10m0s: create Deployment: no quota; to try again, change spec.template, or set spec.retry to another number
             currentTraffic none
             completedAt +9m40s
             failedTemplates ["<hash>"]
@@ -260,8 +257,7 @@ fn a_target_that_cannot_be_created_within_the_progress_deadline_ends_the_run() {
         ",
         expect![[r#"
             phase Scheduled → Failed
-            Failed=True ProgressDeadlineExceeded: what the run needs could not be created within 10m0s: create Deployment: no quota
-            Stalled=True ProgressDeadlineExceeded: what the run needs could not be created within 10m0s: create Deployment: no quota
+            Failed, Stalled=True ProgressDeadlineExceeded: what the run needs could not be created within 10m0s: create Deployment: no quota; to try again, change spec.template, or set spec.retry to another number
             currentTraffic none
             completedAt +9m40s
             failedTemplates ["<hash>"]
@@ -280,8 +276,7 @@ fn a_canary_that_is_judged_does_not_fail_because_it_cannot_be_scaled() {
         ",
         expect![[r#"
             Reconciling=False WriteRefused: create Deployment: no quota
-            Errored=True WriteRefused: create Deployment: no quota
-            Stalled=True WriteRefused: create Deployment: no quota
+            Errored, Stalled=True WriteRefused: create Deployment: no quota
             shows Errored 11m30s/15m0s
             wake at +12m0s
         "#]],

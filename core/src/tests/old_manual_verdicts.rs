@@ -74,11 +74,8 @@ fn one_more_manual_invalid_fails_the_run() {
         ",
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True ManualInvalid: manual[0]: status is invalid
-            Stalled=True ManualInvalid: manual[0]: status is invalid
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True ManualInvalid: manual[0]: status is invalid; to try again, change spec.template, or set spec.retry to another number
             verdicts {"present":{"invalid":2},"stale":{"invalid":1}}
             completedAt +1m0s
             failedTemplates ["<hash>"]
@@ -123,8 +120,7 @@ fn a_verdict_that_comes_with_a_template_that_cannot_be_run_yet_is_about_that_one
         ",
         expect![[r#"
             Reconciling=False InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
-            Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
-            Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            Errored, Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
             shows Errored 1m0s/15m0s
             wake at +15m0s
         "#]],
@@ -163,8 +159,7 @@ fn an_edit_before_the_schedule_is_noted_so_that_a_verdict_can_be_given_again() {
         now: +1s
         ",
         expect![[r#"
-            Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available (since +0s)
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available (since +0s)
+            Reconciling, Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available (since +0s)
             currentTraffic none
             verdicts removed
             startTime -30s

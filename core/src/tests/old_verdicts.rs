@@ -100,11 +100,8 @@ fn the_opposite_of_an_old_verdict_counts_at_once() {
         ",
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True VerdictInvalid: spec.verdict is invalid
-            Stalled=True VerdictInvalid: spec.verdict is invalid
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
             verdicts {"present":{"verdict":"invalid"}}
             completedAt +1m0s
             failedTemplates ["<hash>"]
@@ -198,8 +195,7 @@ fn the_first_run_takes_the_verdict_that_came_with_it() {
             Scheduled=True Started: the run has started
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
             Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +15m1s
-            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m1s
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m1s
             currentTraffic none
             verdicts {"present":{"verdict":"valid"}}
             initialDelay 0s
@@ -309,8 +305,7 @@ fn a_verdict_that_is_given_while_nothing_else_is_to_be_said_is_recorded() {
         now: +1s
         ",
         expect![[r#"
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
-            Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled, Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
             currentTraffic none
             verdicts {"present":{"verdict":"valid"}}
             startTime -30s

@@ -16,8 +16,7 @@ fn a_canary_that_comes_up_right_after_its_deadline_is_not_promoted_then() {
     check(
         &run("", "{canary: {available: +15m1s, outage: {from: +5m}}}", "+15m2s"),
         expect![[r#"
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +25m1s; 10m1s in which it was not available do not count (since +0s)
-            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +25m1s; 10m1s in which it was not available do not count (since +0s)
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +25m1s; 10m1s in which it was not available do not count (since +0s)
             availableSince +15m1s
             unavailableFor 10m1s
             deadline +25m1s
@@ -36,8 +35,7 @@ fn an_outage_moves_the_deadline_by_its_length_once() {
             "+6m",
         ),
         expect![[r#"
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +15m30s; 30s in which it was not available do not count (since +0s)
-            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m30s; 30s in which it was not available do not count (since +0s)
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m30s; 30s in which it was not available do not count (since +0s)
             shows Running 5m30s/15m0s
             wake at +15m30s
         "#]],
@@ -53,8 +51,7 @@ fn a_second_outage_moves_it_further() {
             "+7m",
         ),
         expect![[r#"
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +15m40s; 40s in which it was not available do not count (since +0s)
-            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m40s; 40s in which it was not available do not count (since +0s)
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m40s; 40s in which it was not available do not count (since +0s)
             availableSince +7m0s
             unavailableFor 40s
             deadline +15m40s
@@ -69,8 +66,7 @@ fn an_outage_that_nobody_watched_from_its_beginning_costs_a_whole_period() {
     check(
         &run("", "{canary: {available: +10m}}", "+11m"),
         expect![[r#"
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +25m0s; the beginning of an outage is not known, so a whole period counts from its end (since +0s)
-            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +25m0s; the beginning of an outage is not known, so a whole period counts from its end (since +0s)
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +25m0s; the beginning of an outage is not known, so a whole period counts from its end (since +0s)
             availableSince +10m0s
             deadline +25m0s
             shows Running 1m0s/15m0s
@@ -88,8 +84,7 @@ fn an_outage_after_another_that_nobody_counted_costs_a_whole_period() {
             "+11m",
         ),
         expect![[r#"
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +25m0s; the beginning of an outage is not known, so a whole period counts from its end (since +0s)
-            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +25m0s; the beginning of an outage is not known, so a whole period counts from its end (since +0s)
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +25m0s; the beginning of an outage is not known, so a whole period counts from its end (since +0s)
             availableSince +10m0s
             deadline +25m0s
             shows Running 1m0s/15m0s
@@ -144,8 +139,7 @@ fn a_canary_that_is_down_does_not_begin_its_validation() {
         now: +1m
         ",
         expect![[r#"
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available (since +0s)
-            Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available (since +0s)
+            Scheduled, Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available (since +0s)
             shows Scheduled 1m0s/16m0s
             wake at +10m10s
         "#]],
@@ -219,8 +213,7 @@ fn a_canary_that_was_replaced_is_validated_anew() {
         show: [/canaryUid, /canaryHash]
         ",
         expect![[r#"
-            Running=True Validating: Deployment myapp-kanary-batman was replaced, and its successor is judged until +30m0s (since +0s)
-            Reconciling=True Validating: Deployment myapp-kanary-batman was replaced, and its successor is judged until +30m0s (since +0s)
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman was replaced, and its successor is judged until +30m0s (since +0s)
             availableAt +15m0s
             unavailableFor removed
             validationStartTime +15m0s
@@ -259,11 +252,8 @@ fn a_canary_that_was_replaced_warms_up_again_before_its_labels_count() {
         ",
         expect![[r#"
             phase Running → Failed
-            Reconciling=False RunFailed: the run has ended
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Failed=True LabelMatched: labelWatch[0]: pod x has labels that match cold=true
-            Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match cold=true
+            Reconciling, Activated, Running=False RunFailed: the run has ended
+            Failed, Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match cold=true; to try again, change spec.template, or set spec.retry to another number
             completedAt +5m20s
             failedTemplates ["<hash>"]
             item labelWatch[0] Bad: labelWatch[0]: pod x has labels that match cold=true
@@ -281,8 +271,7 @@ fn an_older_status_knows_a_canary_that_was_replaced_by_its_creation() {
             "+15m1s",
         ),
         expect![[r#"
-            Running=True Validating: Deployment myapp-kanary-batman was replaced, and its successor is judged until +30m0s (since +0s)
-            Reconciling=True Validating: Deployment myapp-kanary-batman was replaced, and its successor is judged until +30m0s (since +0s)
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman was replaced, and its successor is judged until +30m0s (since +0s)
             availableAt +15m0s
             validationStartTime +15m0s
             deadline +30m0s
@@ -302,11 +291,8 @@ fn a_canary_that_comes_and_goes_ends_once_it_was_down_for_longer_than_it_was_up(
         ),
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman is not available, after 11m0s in which it was not before, and progressDeadline is 10m0s: its pod is not ready
-            Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman is not available, after 11m0s in which it was not before, and progressDeadline is 10m0s: its pod is not ready
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman is not available, after 11m0s in which it was not before, and progressDeadline is 10m0s: its pod is not ready; to try again, change spec.template, or set spec.retry to another number
             completedAt +20m10s
             failedTemplates ["<hash>"]
             shows Failed 9m10s/15m0s
@@ -323,8 +309,7 @@ fn a_canary_that_an_autoscaler_scales_up_for_days_does_not_end_by_that() {
             "+49h1m",
         ),
         expect![[r#"
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +60h0m0s; 1h0m0s in which it was not available do not count (since +0s)
-            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +60h0m0s; 1h0m0s in which it was not available do not count (since +0s)
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +60h0m0s; 1h0m0s in which it was not available do not count (since +0s)
             shows Running 0s/15m0s
             wake at +49h10m0s
         "#]],

@@ -138,7 +138,9 @@ fn conditions(former: &KanaryStatus, next: &KanaryStatus, now: Timestamp) -> Vec
         }
     }
     let lines = texts.into_iter();
-    lines.map(|(text, types)| format!("{}={text}", types.join(", "))).collect()
+    lines
+        .map(|(text, types)| format!("{}={text}", types.join(", ")))
+        .collect()
 }
 
 /// Fields that changed, times first.

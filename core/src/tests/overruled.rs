@@ -14,12 +14,10 @@ fn a_promotion_that_was_undone_is_not_made_again() {
         ",
         expect![[r#"
             phase Succeeded → Failed
-            Activated=False RunFailed: the run has ended
+            Activated, Reconciling=False RunFailed: the run has ended
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
-            Reconciling=False RunFailed: the run has ended
             Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
-            Failed=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
-            Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
+            Failed, Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
             verdicts removed
             completedAt +16m0s
             shows Failed 16m0s/15m0s
@@ -37,12 +35,10 @@ fn a_promotion_that_was_undone_is_not_made_again_by_another_controller() {
         ",
         expect![[r#"
             phase Succeeded → Failed
-            Activated=False RunFailed: the run has ended
+            Activated, Reconciling=False RunFailed: the run has ended
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
-            Reconciling=False RunFailed: the run has ended
             Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
-            Failed=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
-            Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
+            Failed, Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
             verdicts removed
             completedAt +16m0s
             shows Failed 16m0s/15m0s
@@ -74,12 +70,10 @@ fn a_template_that_somebody_else_put_over_the_promoted_one_does_not_count_as_upd
         ",
         expect![[r#"
             phase Succeeded → Failed
-            Activated=False RunFailed: the run has ended
+            Activated, Reconciling=False RunFailed: the run has ended
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
-            Reconciling=False RunFailed: the run has ended
             Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
-            Failed=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
-            Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
+            Failed, Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
             verdicts removed
             completedAt +16m0s
             shows Failed 16m0s/15m0s
@@ -142,11 +136,8 @@ fn a_schedule_that_is_edited_once_the_canary_is_there_holds_nothing() {
         "#,
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True LabelMatched: labelWatch[0]: pod x has labels that match bad=yes
-            Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match bad=yes
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match bad=yes; to try again, change spec.template, or set spec.retry to another number
             completedAt +5m0s
             failedTemplates ["<hash>"]
             item labelWatch[0] Bad: labelWatch[0]: pod x has labels that match bad=yes
@@ -218,8 +209,7 @@ fn the_canary_of_another_kind_of_kanary_of_the_same_name_is_not_taken_over() {
         now: +0s
         ",
         expect![[r#"
-            Errored=True NameTaken: Deployment myapp-kanary-batman exists and belongs to KanaryStatefulset/batman, not to this Kanary: rename one of the two, or delete it
-            Stalled=True NameTaken: Deployment myapp-kanary-batman exists and belongs to KanaryStatefulset/batman, not to this Kanary: rename one of the two, or delete it
+            Errored, Stalled=True NameTaken: Deployment myapp-kanary-batman exists and belongs to KanaryStatefulset/batman, not to this Kanary: rename one of the two, or delete it
             Scheduled=True NameTaken: the canary is not judged before this is resolved: Deployment myapp-kanary-batman exists and belongs to KanaryStatefulset/batman, not to this Kanary: rename one of the two, or delete it
             currentTraffic none
             shows Errored 0s/15m0s

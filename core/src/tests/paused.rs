@@ -65,11 +65,8 @@ fn a_paused_run_is_not_judged() {
         ",
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed
-            Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed; to try again, change spec.template, or set spec.retry to another number
             completedAt +1m0s
             failedTemplates ["<hash>"]
             item labelWatch[0] Bad: labelWatch[0]: pod x has labels that match validation=failed

@@ -11,8 +11,7 @@ fn a_template_that_does_not_match_the_targets_selector_could_not_be_promoted() {
         spec: {template: {spec: {template: {metadata: {labels: {app: other}}}}}}
         ",
         expect![[r#"
-            Errored=True TemplateMismatch: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=myapp), so it could not be promoted: add them
-            Stalled=True TemplateMismatch: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=myapp), so it could not be promoted: add them
+            Errored, Stalled=True TemplateMismatch: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=myapp), so it could not be promoted: add them
             Scheduled=True TemplateMismatch: the canary is not judged before this is resolved: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=myapp), so it could not be promoted: add them
             currentTraffic none
             shows Errored 0s/15m0s
@@ -27,8 +26,7 @@ fn a_template_without_labels_could_not_be_promoted() {
         spec: {template: {spec: {template: {metadata: null}}}}
         ",
         expect![[r#"
-            Errored=True TemplateMismatch: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=myapp), so it could not be promoted: add them
-            Stalled=True TemplateMismatch: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=myapp), so it could not be promoted: add them
+            Errored, Stalled=True TemplateMismatch: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=myapp), so it could not be promoted: add them
             Scheduled=True TemplateMismatch: the canary is not judged before this is resolved: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=myapp), so it could not be promoted: add them
             currentTraffic none
             shows Errored 0s/15m0s
@@ -56,8 +54,7 @@ fn a_canary_that_is_somebody_elses_is_left_alone() {
         seen: {canary: {owner: robin}}
         ",
         expect![[r#"
-            Errored=True NameTaken: Deployment myapp-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
-            Stalled=True NameTaken: Deployment myapp-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
+            Errored, Stalled=True NameTaken: Deployment myapp-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
             Scheduled=True NameTaken: the canary is not judged before this is resolved: Deployment myapp-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
             currentTraffic none
             shows Errored 0s/15m0s
@@ -72,8 +69,7 @@ fn a_deployment_of_the_canarys_name_that_nobody_owns_is_left_alone() {
         seen: {canary: {owner: null}}
         ",
         expect![[r#"
-            Errored=True NameTaken: Deployment myapp-kanary-batman exists and has no owner, so it is not this Kanary's: rename one of the two, or delete it
-            Stalled=True NameTaken: Deployment myapp-kanary-batman exists and has no owner, so it is not this Kanary's: rename one of the two, or delete it
+            Errored, Stalled=True NameTaken: Deployment myapp-kanary-batman exists and has no owner, so it is not this Kanary's: rename one of the two, or delete it
             Scheduled=True NameTaken: the canary is not judged before this is resolved: Deployment myapp-kanary-batman exists and has no owner, so it is not this Kanary's: rename one of the two, or delete it
             currentTraffic none
             shows Errored 0s/15m0s
@@ -89,8 +85,7 @@ fn a_canary_that_is_somebody_elses_does_not_fail_the_run_when_it_is_late() {
         now: +1h
         ",
         expect![[r#"
-            Errored=True NameTaken: Deployment myapp-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
-            Stalled=True NameTaken: Deployment myapp-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
+            Errored, Stalled=True NameTaken: Deployment myapp-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
             Scheduled=True NameTaken: the canary is not judged before this is resolved: Deployment myapp-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
             currentTraffic none
             shows Errored 0s/15m0s
@@ -137,8 +132,7 @@ fn a_problem_that_is_mended_is_taken_back_and_the_canary_created() {
             create Deployment myapp-kanary-batman
             Errored=False Resolved: what was wrong is resolved
             Stalled=False Resolved: nothing is in the way any more
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
-            Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled, Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
             currentTraffic service myapp-svc
             shows Scheduled 0s/15m0s
         "#]],
@@ -155,11 +149,9 @@ fn a_service_that_goes_while_the_run_is_running_is_an_error_and_no_verdict() {
         now: +15m
         ",
         expect![[r#"
-            Traffic=False ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
+            Traffic, Reconciling=False ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
-            Reconciling=False ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
-            Errored=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
-            Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
+            Errored, Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
             verdicts {"present":{"valid":1}}
             item manual[0] Good
             shows Errored 15m0s/15m0s
@@ -201,8 +193,7 @@ fn another_problem_takes_the_place_of_the_first_and_keeps_its_time() {
         ",
         expect![[r#"
             Traffic=False ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
-            Errored=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName (since +0s)
-            Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName (since +0s)
+            Errored, Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName (since +0s)
             shows Errored 1m0s/15m0s
             wake at +15m0s
         "#]],
@@ -220,12 +211,8 @@ fn a_problem_does_not_keep_a_bad_item_from_failing_the_run() {
         ",
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Traffic=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed
-            Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed
+            Activated, Traffic, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed; to try again, change spec.template, or set spec.retry to another number
             completedAt +1m0s
             failedTemplates ["<hash>"]
             item labelWatch[0] Bad: labelWatch[0]: pod x has labels that match validation=failed
@@ -242,8 +229,7 @@ fn a_refused_creation_is_an_error_and_is_tried_again_at_its_time() {
         now: +1s
         ",
         expect![[r#"
-            Errored=True WriteRefused: create Deployment myapp-kanary-batman: exceeded quota
-            Stalled=True WriteRefused: create Deployment myapp-kanary-batman: exceeded quota
+            Errored, Stalled=True WriteRefused: create Deployment myapp-kanary-batman: exceeded quota
             Scheduled=True WriteRefused: the canary is not judged before this is resolved: create Deployment myapp-kanary-batman: exceeded quota
             currentTraffic none
             shows Errored 0s/15m0s
@@ -264,8 +250,7 @@ fn a_refused_creation_is_tried_again() {
             create Deployment myapp-kanary-batman
             Errored=False Resolved: what was wrong is resolved
             Stalled=False Resolved: nothing is in the way any more
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
-            Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled, Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
             currentTraffic none
             shows Scheduled 0s/15m0s
         "#]],
@@ -276,12 +261,11 @@ fn a_refused_creation_is_tried_again() {
 fn a_refused_target_is_an_error_and_is_tried_again_at_its_time() {
     check(
         "
-        seen: {target: null, refusal: {reason: Invalid, message: 'create Deployment myapp: spec.selector is empty', retryAt: +10s}}
+        seen: {target: null, refusal: {reason: WriteRefused, message: 'create Deployment myapp: spec.selector is empty', retryAt: +10s}}
         now: +1s
         ",
         expect![[r#"
-            Errored=True Invalid: create Deployment myapp: spec.selector is empty
-            Stalled=True Invalid: create Deployment myapp: spec.selector is empty
+            Errored, Stalled=True WriteRefused: create Deployment myapp: spec.selector is empty
             currentTraffic none
             shows Errored 0s/15m0s
             wake at +10s
@@ -294,13 +278,12 @@ fn a_refused_promotion_is_an_error_and_is_tried_again_at_its_time() {
     check(
         "
         status: {phase: Succeeded}
-        seen: {canary: {available: +0s}, live: {}, refusal: {reason: Invalid, message: 'patch Deployment myapp: no', retryAt: +10s}}
+        seen: {canary: {available: +0s}, live: {}, refusal: {reason: WriteRefused, message: 'patch Deployment myapp: no', retryAt: +10s}}
         now: +1s
         ",
         expect![[r#"
-            Reconciling=False Invalid: patch Deployment myapp: no
-            Errored=True Invalid: patch Deployment myapp: no
-            Stalled=True Invalid: patch Deployment myapp: no
+            Reconciling=False WriteRefused: patch Deployment myapp: no
+            Errored, Stalled=True WriteRefused: patch Deployment myapp: no
             verdicts removed
             shows Errored 0s/15m0s
             wake at +10s
@@ -318,8 +301,7 @@ fn a_late_canary_behind_a_problem_is_looked_at_again_when_something_happens() {
         now: +1h
         ",
         expect![[r#"
-            Traffic=False ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
-            Reconciling=False ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
+            Traffic, Reconciling=False ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
             Errored=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
             Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName; Deployment myapp-kanary-batman is not available, so it cannot pass: the run waits until it is
             shows Errored 1h0m0s/15m0s
@@ -338,12 +320,10 @@ fn a_run_that_fails_is_errored_no_more() {
         ",
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
+            Activated, Running, Reconciling=False RunFailed: the run has ended
             Errored=False VerdictInvalid: the run has ended
-            Stalled=True VerdictInvalid: spec.verdict is invalid (since +0s)
-            Failed=True VerdictInvalid: spec.verdict is invalid
+            Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number (since +0s)
+            Failed=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
             verdicts {"present":{"verdict":"invalid"}}
             completedAt +1m0s
             failedTemplates ["<hash>"]

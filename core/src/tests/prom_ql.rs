@@ -124,11 +124,8 @@ fn a_bad_measurement_fails_the_run_at_once_with_its_number_and_pod() {
         "#,
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True PromQLFailed: promQL[0]: 0.47 outside [0, 0.31] on pod x
-            Stalled=True PromQLFailed: promQL[0]: 0.47 outside [0, 0.31] on pod x
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True PromQLFailed: promQL[0]: 0.47 outside [0, 0.31] on pod x; to try again, change spec.template, or set spec.retry to another number
             completedAt +21s
             failedTemplates ["<hash>"]
             item promQL[0] Bad (0 good, 1 bad, 0 errors): 0.47 outside [0, 0.31] on pod x
@@ -165,11 +162,8 @@ fn one_bad_measurement_more_than_the_failure_limit_fails_the_run() {
         "#,
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True PromQLFailed: promQL[0]: 2 outside [0, 1] on pod x (2 bad measurements, 1 tolerated)
-            Stalled=True PromQLFailed: promQL[0]: 2 outside [0, 1] on pod x (2 bad measurements, 1 tolerated)
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True PromQLFailed: promQL[0]: 2 outside [0, 1] on pod x (2 bad measurements, 1 tolerated); to try again, change spec.template, or set spec.retry to another number
             completedAt +21s
             failedTemplates ["<hash>"]
             item promQL[0] Bad (3 good, 2 bad, 0 errors): 2 outside [0, 1] on pod x
@@ -299,8 +293,7 @@ fn an_unknown_variable_in_a_query_is_refused() {
         spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: 'up{x="{{ colour }}"}', valueInRange: {}}}]}}
         "#,
         expect![[r#"
-            Errored=True InvalidSpec: spec.validation.items[0].promQL: query has the unknown variable `{{ colour }}`: use {{ deployment.name }}, {{ canary.name }}, {{ service.name }}, {{ namespace }}, {{ kanary.name }} or {{ pods }}
-            Stalled=True InvalidSpec: spec.validation.items[0].promQL: query has the unknown variable `{{ colour }}`: use {{ deployment.name }}, {{ canary.name }}, {{ service.name }}, {{ namespace }}, {{ kanary.name }} or {{ pods }}
+            Errored, Stalled=True InvalidSpec: spec.validation.items[0].promQL: query has the unknown variable `{{ colour }}`: use {{ deployment.name }}, {{ canary.name }}, {{ service.name }}, {{ namespace }}, {{ kanary.name }} or {{ pods }}
             shows Errored
         "#]],
     );
@@ -313,8 +306,7 @@ fn a_query_about_the_service_needs_a_service() {
         spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: 'up{x="{{ service.name }}"}', valueInRange: {}}}]}}
         "#,
         expect![[r#"
-            Errored=True InvalidSpec: a query uses {{ service.name }}, and spec.serviceName is not set: set it, or change the query
-            Stalled=True InvalidSpec: a query uses {{ service.name }}, and spec.serviceName is not set: set it, or change the query
+            Errored, Stalled=True InvalidSpec: a query uses {{ service.name }}, and spec.serviceName is not set: set it, or change the query
             shows Errored
         "#]],
     );
@@ -327,8 +319,7 @@ fn more_samples_than_the_period_has_room_for_are_refused() {
         spec: {validation: {validationPeriod: 1m, items: [{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}, minSamples: 10}}]}}
         "#,
         expect![[r#"
-            Errored=True InvalidSpec: spec.validation.items[0].promQL.minSamples 10 can't be reached: until the deadline 3 measurements fit (validationPeriod 1m0s, interval 20s); lower minSamples to 3, or the interval, or raise validationPeriod
-            Stalled=True InvalidSpec: spec.validation.items[0].promQL.minSamples 10 can't be reached: until the deadline 3 measurements fit (validationPeriod 1m0s, interval 20s); lower minSamples to 3, or the interval, or raise validationPeriod
+            Errored, Stalled=True InvalidSpec: spec.validation.items[0].promQL.minSamples 10 can't be reached: until the deadline 3 measurements fit (validationPeriod 1m0s, interval 20s); lower minSamples to 3, or the interval, or raise validationPeriod
             shows Errored
         "#]],
     );
@@ -361,8 +352,7 @@ fn a_query_that_prometheus_refuses_is_an_error_and_no_verdict() {
         "#,
         expect![[r#"
             Reconciling=False QueryInvalid: promQL[0]: parse error: unexpected end of input
-            Errored=True QueryInvalid: promQL[0]: parse error: unexpected end of input
-            Stalled=True QueryInvalid: promQL[0]: parse error: unexpected end of input
+            Errored, Stalled=True QueryInvalid: promQL[0]: parse error: unexpected end of input
             item promQL[0] Error (QueryInvalid) (0 good, 0 bad, 1 errors): parse error: unexpected end of input
             shows Errored 21s/15m0s
             wake at +40s

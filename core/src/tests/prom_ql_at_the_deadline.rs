@@ -110,11 +110,8 @@ fn on_no_data_fail_fails_the_run_at_the_deadline() {
         "#,
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True NoData: promQL[0]: no series of a ready canary pod (0 good measurements at the deadline, 1 needed, and onNoData is fail)
-            Stalled=True NoData: promQL[0]: no series of a ready canary pod (0 good measurements at the deadline, 1 needed, and onNoData is fail)
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True NoData: promQL[0]: no series of a ready canary pod (0 good measurements at the deadline, 1 needed, and onNoData is fail); to try again, change spec.template, or set spec.retry to another number
             completedAt +15m1s
             failedTemplates ["<hash>"]
             item promQL[0] NoData: no series of a ready canary pod

@@ -104,8 +104,7 @@ fn once_the_target_has_rolled_out_the_run_is_done() {
         ",
         expect![[r#"
             phase Succeeded → DeploymentUpdated
-            Activated=False DeploymentUpdated: the run has ended
-            Reconciling=False DeploymentUpdated: the run has ended
+            Activated, Reconciling=False DeploymentUpdated: the run has ended
             DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
             verdicts removed
             promotedHash of t2
@@ -125,11 +124,8 @@ fn a_target_that_changed_during_the_run_ends_it() {
         ",
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
-            Stalled=True TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
             completedAt +1m0s
             shows Failed 1m0s/15m0s
         "#]],
@@ -159,8 +155,7 @@ fn a_target_that_changed_before_the_verdict_was_written_is_told_from_the_canarys
         ",
         expect![[r#"
             phase Scheduled → Failed
-            Failed=True TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
-            Stalled=True TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
+            Failed, Stalled=True TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
             currentTraffic none
             completedAt +1m0s
             shows Failed 0s/15m0s
@@ -178,12 +173,10 @@ fn a_target_that_changed_after_the_verdict_is_not_overwritten() {
         ",
         expect![[r#"
             phase Succeeded → Failed
-            Activated=False RunFailed: the run has ended
+            Activated, Reconciling=False RunFailed: the run has ended
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
-            Reconciling=False RunFailed: the run has ended
             Succeeded=False TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
-            Failed=True TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
-            Stalled=True TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
+            Failed, Stalled=True TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
             verdicts removed
             completedAt +15m0s
             shows Failed 15m0s/15m0s
@@ -245,8 +238,7 @@ fn a_target_that_is_gone_after_the_verdict_is_an_error() {
         ",
         expect![[r#"
             Reconciling=False TargetNotFound: Deployment myapp is gone, so it cannot be updated: create it again
-            Errored=True TargetNotFound: Deployment myapp is gone, so it cannot be updated: create it again
-            Stalled=True TargetNotFound: Deployment myapp is gone, so it cannot be updated: create it again
+            Errored, Stalled=True TargetNotFound: Deployment myapp is gone, so it cannot be updated: create it again
             verdicts removed
             shows Errored 0s/15m0s
         "#]],
@@ -279,12 +271,10 @@ fn another_kanarys_promotion_is_not_taken_for_this_runs() {
         ",
         expect![[r#"
             phase Succeeded → Failed
-            Activated=False RunFailed: the run has ended
+            Activated, Reconciling=False RunFailed: the run has ended
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
-            Reconciling=False RunFailed: the run has ended
             Succeeded=False TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
-            Failed=True TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
-            Stalled=True TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
+            Failed, Stalled=True TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
             verdicts removed
             completedAt +16m0s
             shows Failed 16m0s/15m0s

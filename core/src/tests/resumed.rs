@@ -33,8 +33,7 @@ fn the_deadline_moves_once() {
         now: +1h10m
         ",
         expect![[r#"
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +1h15m0s (since +0s)
-            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1h15m0s (since +0s)
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1h15m0s (since +0s)
             shows Running 10m0s/15m0s
             wake at +1h15m0s
         "#]],
@@ -92,8 +91,7 @@ fn a_canary_that_became_available_during_the_pause_is_judged_from_its_end() {
         now: +1h
         ",
         expect![[r#"
-            Reconciling=True InitialDelay: Deployment myapp-kanary-batman is available and warms up for the initial delay
-            Scheduled=True InitialDelay: Deployment myapp-kanary-batman is available and warms up for the initial delay
+            Reconciling, Scheduled=True InitialDelay: Deployment myapp-kanary-batman is available and warms up for the initial delay
             currentTraffic none
             initialDelay 1m0s
             validationPeriod 10m0s
@@ -135,8 +133,7 @@ fn a_pause_does_not_count_against_the_progress_deadline() {
         now: +1h
         ",
         expect![[r#"
-            Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Reconciling, Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
             currentTraffic none
             startTime +0s
             pausedAt removed
@@ -211,8 +208,7 @@ fn a_pause_over_the_schedule_starts_the_run_at_its_end() {
         ",
         expect![[r#"
             create Deployment myapp-kanary-batman
-            Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Reconciling, Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
             currentTraffic none
             pausedAt removed
             resumedAt +2h0m0s
@@ -230,8 +226,7 @@ fn a_run_that_was_resumed_before_its_schedule_waits_for_it() {
         now: +40m
         ",
         expect![[r#"
-            Reconciling=True WaitingForSchedule: nothing is created before +1h0m0s
-            Scheduled=True WaitingForSchedule: nothing is created before +1h0m0s
+            Reconciling, Scheduled=True WaitingForSchedule: nothing is created before +1h0m0s
             currentTraffic none
             pausedAt removed
             resumedAt +40m0s

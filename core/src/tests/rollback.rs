@@ -117,13 +117,11 @@ fn with_rollback_a_target_that_does_not_become_available_fails_the_run() {
         ",
         expect![[r#"
             phase Succeeded → Failed
-            Activated=False RunFailed: the run has ended
+            Activated, Reconciling=False RunFailed: the run has ended
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
-            Reconciling=False RunFailed: the run has ended
             Succeeded=False TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s; the former template is put back, if the rollout history has one
             RolledBack=False Pending: Deployment myapp is about to get its former template back
-            Failed=True TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s; the former template is put back, if the rollout history has one
-            Stalled=True TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s; the former template is put back, if the rollout history has one
+            Failed, Stalled=True TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s; the former template is put back, if the rollout history has one; to try again, change spec.template, or set spec.retry to another number
             verdicts removed
             promotedHash of t2
             completedAt +10m0s

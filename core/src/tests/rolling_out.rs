@@ -79,8 +79,7 @@ fn after_its_canary_gave_way_a_target_that_rolled_out_ends_the_run_well() {
         ",
         expect![[r#"
             phase Succeeded → DeploymentUpdated
-            Activated=False DeploymentUpdated: the run has ended
-            Reconciling=False DeploymentUpdated: the run has ended
+            Activated, Reconciling=False DeploymentUpdated: the run has ended
             DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
             verdicts removed
             promotedHash of t2
@@ -196,8 +195,7 @@ fn a_pause_does_not_keep_a_target_that_rolled_out_from_being_updated() {
         ",
         expect![[r#"
             phase Succeeded → DeploymentUpdated
-            Activated=False DeploymentUpdated: the run has ended
-            Reconciling=False DeploymentUpdated: the run has ended
+            Activated, Reconciling=False DeploymentUpdated: the run has ended
             DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
             verdicts removed
             promotedHash of t2
@@ -218,12 +216,10 @@ fn a_run_that_is_called_invalid_before_the_promotion_fails_though_it_is_paused()
         ",
         expect![[r#"
             phase Succeeded → Failed
-            Activated=False RunFailed: the run has ended
+            Activated, Reconciling=False RunFailed: the run has ended
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
-            Reconciling=False RunFailed: the run has ended
             Succeeded=False VerdictInvalid: spec.verdict is invalid
-            Failed=True VerdictInvalid: spec.verdict is invalid
-            Stalled=True VerdictInvalid: spec.verdict is invalid
+            Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
             verdicts {"present":{"verdict":"invalid"}}
             completedAt +16m0s
             failedTemplates ["<hash>"]
@@ -243,12 +239,10 @@ fn a_run_that_is_called_invalid_while_the_promotion_is_refused_fails() {
         ",
         expect![[r#"
             phase Succeeded → Failed
-            Activated=False RunFailed: the run has ended
+            Activated, Reconciling=False RunFailed: the run has ended
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
-            Reconciling=False RunFailed: the run has ended
             Succeeded=False VerdictInvalid: spec.verdict is invalid
-            Failed=True VerdictInvalid: spec.verdict is invalid
-            Stalled=True VerdictInvalid: spec.verdict is invalid
+            Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
             verdicts {"present":{"verdict":"invalid"}}
             completedAt +16m0s
             failedTemplates ["<hash>"]
@@ -269,8 +263,7 @@ fn a_promotion_that_a_policy_refuses_is_told_and_tried_again() {
         ",
         expect![[r#"
             Reconciling=False WriteRefused: could not set the template of Deployment myapp: denied by policy
-            Errored=True WriteRefused: could not set the template of Deployment myapp: denied by policy
-            Stalled=True WriteRefused: could not set the template of Deployment myapp: denied by policy
+            Errored, Stalled=True WriteRefused: could not set the template of Deployment myapp: denied by policy
             verdicts removed
             shows Errored 0s/15m0s
             wake at +17m0s
@@ -288,8 +281,7 @@ fn a_target_that_was_created_again_with_another_selector_is_not_promoted() {
         ",
         expect![[r#"
             Reconciling=False TemplateMismatch: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=other), so it could not be promoted: add them
-            Errored=True TemplateMismatch: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=other), so it could not be promoted: add them
-            Stalled=True TemplateMismatch: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=other), so it could not be promoted: add them
+            Errored, Stalled=True TemplateMismatch: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=other), so it could not be promoted: add them
             verdicts removed
             shows Errored 0s/15m0s
         "#]],
@@ -348,8 +340,7 @@ fn fields_that_cannot_be_handed_over_keep_no_run_from_its_end() {
         ",
         expect![[r#"
             phase Succeeded → DeploymentUpdated
-            Activated=False DeploymentUpdated: the run has ended
-            Reconciling=False DeploymentUpdated: the run has ended
+            Activated, Reconciling=False DeploymentUpdated: the run has ended
             DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
             verdicts removed
             promotedHash of t2

@@ -220,8 +220,7 @@ fn a_new_run_names_its_canary_after_itself() {
             create Deployment myapp-kanary-batman
               labels: {"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-2","…/slot":"ac"}
               selector: {"matchLabels":{"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-2"}}
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
-            Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
+            Scheduled, Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
             shows Scheduled 0s/15m0s
         "#]],
     );

@@ -12,8 +12,7 @@ fn nothing_is_created_before_the_schedule() {
         now: +0s
         ",
         expect![[r#"
-            Scheduled=True WaitingForSchedule: nothing is created before +1h0m0s
-            Reconciling=True WaitingForSchedule: nothing is created before +1h0m0s
+            Scheduled, Reconciling=True WaitingForSchedule: nothing is created before +1h0m0s
             currentTraffic none
             shows Scheduled 0s/15m0s
             wake at +1h0m0s
@@ -96,8 +95,7 @@ fn a_schedule_that_is_no_time_is_refused_with_an_example() {
         spec: {schedule: tomorrow}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: spec.schedule `tomorrow` is no time in RFC 3339 with a time zone: write it like -50151h18m0s
-            Stalled=True InvalidSpec: spec.schedule `tomorrow` is no time in RFC 3339 with a time zone: write it like -50151h18m0s
+            Errored, Stalled=True InvalidSpec: spec.schedule `tomorrow` is no time in RFC 3339 with a time zone: write it like -50151h18m0s
             shows Errored
         "#]],
     );
@@ -110,8 +108,7 @@ fn a_schedule_without_a_time_zone_is_refused() {
         spec: {schedule: '2026-01-01T12:00:00'}
         ",
         expect![[r#"
-            Errored=True InvalidSpec: spec.schedule `2026-01-01T12:00:00` is no time in RFC 3339 with a time zone: write it like -50151h18m0s
-            Stalled=True InvalidSpec: spec.schedule `2026-01-01T12:00:00` is no time in RFC 3339 with a time zone: write it like -50151h18m0s
+            Errored, Stalled=True InvalidSpec: spec.schedule `2026-01-01T12:00:00` is no time in RFC 3339 with a time zone: write it like -50151h18m0s
             shows Errored
         "#]],
     );
@@ -130,8 +127,7 @@ fn a_schedule_does_not_eat_into_the_validation_period() {
             Scheduled=True Started: the run has started
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
             Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +1h15m0s
-            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1h15m0s
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1h15m0s
             currentTraffic none
             initialDelay 0s
             validationPeriod 10m0s
@@ -153,8 +149,7 @@ fn a_missing_target_is_not_created_before_the_schedule() {
         seen: {target: null}
         ",
         expect![[r#"
-            Scheduled=True WaitingForSchedule: nothing is created before +1h0m0s
-            Reconciling=True WaitingForSchedule: nothing is created before +1h0m0s
+            Scheduled, Reconciling=True WaitingForSchedule: nothing is created before +1h0m0s
             currentTraffic none
             shows Scheduled 0s/15m0s
             wake at +1h0m0s
@@ -170,8 +165,7 @@ fn a_verdict_against_the_run_does_not_wait_for_the_schedule() {
         ",
         expect![[r#"
             phase Scheduled → Failed
-            Failed=True VerdictInvalid: spec.verdict is invalid
-            Stalled=True VerdictInvalid: spec.verdict is invalid
+            Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
             currentTraffic none
             verdicts {"present":{"verdict":"invalid"}}
             completedAt +0s
@@ -188,8 +182,7 @@ fn a_verdict_for_the_run_waits_for_the_schedule() {
         spec: {schedule: +1h, verdict: valid}
         ",
         expect![[r#"
-            Scheduled=True WaitingForSchedule: nothing is created before +1h0m0s
-            Reconciling=True WaitingForSchedule: nothing is created before +1h0m0s
+            Scheduled, Reconciling=True WaitingForSchedule: nothing is created before +1h0m0s
             currentTraffic none
             verdicts {"present":{"verdict":"valid"}}
             shows Scheduled 0s/15m0s
@@ -206,8 +199,7 @@ fn a_missing_service_is_no_news_before_the_schedule() {
         seen: {service: null}
         ",
         expect![[r#"
-            Scheduled=True WaitingForSchedule: nothing is created before +1h0m0s
-            Reconciling=True WaitingForSchedule: nothing is created before +1h0m0s
+            Scheduled, Reconciling=True WaitingForSchedule: nothing is created before +1h0m0s
             currentTraffic service myapp-svc
             shows Scheduled 0s/15m0s
             wake at +1h0m0s

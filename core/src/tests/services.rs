@@ -12,8 +12,7 @@ fn a_production_service_that_selects_a_label_which_the_template_lacks_creates_no
         seen: {service: {selector: {app: myapp, track: stable}}}
         ",
         expect![[r#"
-            Errored=True ServiceMismatch: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have no track: set that label in the template, or remove it from the selector of the Service
-            Stalled=True ServiceMismatch: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have no track: set that label in the template, or remove it from the selector of the Service
+            Errored, Stalled=True ServiceMismatch: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have no track: set that label in the template, or remove it from the selector of the Service
             Scheduled=True ServiceMismatch: the canary is not judged before this is resolved: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have no track: set that label in the template, or remove it from the selector of the Service
             currentTraffic service myapp-svc
             shows Errored 0s/15m0s
@@ -29,8 +28,7 @@ fn a_production_service_that_selects_another_value_than_the_templates_creates_no
         seen: {service: {selector: {app: myapp, track: stable}}}
         ",
         expect![[r#"
-            Errored=True ServiceMismatch: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have track=canary: set that label in the template, or remove it from the selector of the Service
-            Stalled=True ServiceMismatch: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have track=canary: set that label in the template, or remove it from the selector of the Service
+            Errored, Stalled=True ServiceMismatch: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have track=canary: set that label in the template, or remove it from the selector of the Service
             Scheduled=True ServiceMismatch: the canary is not judged before this is resolved: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have track=canary: set that label in the template, or remove it from the selector of the Service
             currentTraffic both myapp-svc myapp-svc-kanary-batman
             shows Errored 0s/15m0s
@@ -46,8 +44,7 @@ fn a_service_that_would_lose_the_target_stands_in_the_way_whatever_the_traffic_s
         seen: {target: {podLabels: {app: myapp, track: stable}}, services: {by-track: {track: stable}}}
         ",
         expect![[r#"
-            Errored=True ServiceMismatch: Service by-track selects track=stable, which the pods of Deployment myapp have now, and the labels of spec.template.spec.template.metadata have track=canary, so the promotion would take the target out of that Service: set that label in the template, or remove it from the selector of the Service
-            Stalled=True ServiceMismatch: Service by-track selects track=stable, which the pods of Deployment myapp have now, and the labels of spec.template.spec.template.metadata have track=canary, so the promotion would take the target out of that Service: set that label in the template, or remove it from the selector of the Service
+            Errored, Stalled=True ServiceMismatch: Service by-track selects track=stable, which the pods of Deployment myapp have now, and the labels of spec.template.spec.template.metadata have track=canary, so the promotion would take the target out of that Service: set that label in the template, or remove it from the selector of the Service
             Scheduled=True ServiceMismatch: the canary is not judged before this is resolved: Service by-track selects track=stable, which the pods of Deployment myapp have now, and the labels of spec.template.spec.template.metadata have track=canary, so the promotion would take the target out of that Service: set that label in the template, or remove it from the selector of the Service
             currentTraffic none
             shows Errored 0s/15m0s
@@ -91,9 +88,8 @@ fn a_selector_that_is_narrowed_while_the_run_is_running_holds_it() {
         now: +16m
         ",
         expect![[r#"
-            Traffic=False ServiceMismatch: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have no track: set that label in the template, or remove it from the selector of the Service
+            Traffic, Reconciling=False ServiceMismatch: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have no track: set that label in the template, or remove it from the selector of the Service
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
-            Reconciling=False ServiceMismatch: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have no track: set that label in the template, or remove it from the selector of the Service
             Errored=True ServiceMismatch: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have no track: set that label in the template, or remove it from the selector of the Service
             Stalled=True ServiceMismatch: Service myapp-svc selects track=stable, and the labels of spec.template.spec.template.metadata have no track: set that label in the template, or remove it from the selector of the Service; manual[0]: waits for a person to set status to valid or invalid
             shows Errored 16m0s/15m0s
@@ -134,8 +130,7 @@ fn before_the_promotion_every_service_of_the_target_is_checked_again() {
         ",
         expect![[r#"
             Reconciling=False ServiceMismatch: Service by-track selects track=stable, which the pods of Deployment myapp have now, and the labels of spec.template.spec.template.metadata have track=canary, so the promotion would take the target out of that Service: set that label in the template, or remove it from the selector of the Service
-            Errored=True ServiceMismatch: Service by-track selects track=stable, which the pods of Deployment myapp have now, and the labels of spec.template.spec.template.metadata have track=canary, so the promotion would take the target out of that Service: set that label in the template, or remove it from the selector of the Service
-            Stalled=True ServiceMismatch: Service by-track selects track=stable, which the pods of Deployment myapp have now, and the labels of spec.template.spec.template.metadata have track=canary, so the promotion would take the target out of that Service: set that label in the template, or remove it from the selector of the Service
+            Errored, Stalled=True ServiceMismatch: Service by-track selects track=stable, which the pods of Deployment myapp have now, and the labels of spec.template.spec.template.metadata have track=canary, so the promotion would take the target out of that Service: set that label in the template, or remove it from the selector of the Service
             verdicts removed
             shows Errored 0s/15m0s
             wake at +11s
@@ -167,10 +162,8 @@ fn a_canary_pod_that_left_the_production_service_holds_the_run() {
         now: +1m
         ",
         expect![[r#"
-            Traffic=False TrafficLost: Service myapp-svc selects app=myapp, and the labels of Pod b of the canary have app=other, so the pod gets none of its requests: put the label back, or set spec.retry to another number to run again with the labels that the Service selects now
-            Reconciling=False TrafficLost: Service myapp-svc selects app=myapp, and the labels of Pod b of the canary have app=other, so the pod gets none of its requests: put the label back, or set spec.retry to another number to run again with the labels that the Service selects now
-            Errored=True TrafficLost: Service myapp-svc selects app=myapp, and the labels of Pod b of the canary have app=other, so the pod gets none of its requests: put the label back, or set spec.retry to another number to run again with the labels that the Service selects now
-            Stalled=True TrafficLost: Service myapp-svc selects app=myapp, and the labels of Pod b of the canary have app=other, so the pod gets none of its requests: put the label back, or set spec.retry to another number to run again with the labels that the Service selects now
+            Traffic, Reconciling=False TrafficLost: Service myapp-svc selects app=myapp, and the labels of Pod b of the canary have app=other, so the pod gets none of its requests: put the label back, or set spec.retry to another number to run again with the labels that the Service selects now
+            Errored, Stalled=True TrafficLost: Service myapp-svc selects app=myapp, and the labels of Pod b of the canary have app=other, so the pod gets none of its requests: put the label back, or set spec.retry to another number to run again with the labels that the Service selects now
             verdicts {"present":{"valid":1}}
             item manual[0] Good
             shows Errored 1m0s/15m0s
@@ -212,8 +205,7 @@ fn a_service_that_sends_requests_to_a_canary_without_traffic_holds_the_run() {
         expect![[r#"
             Traffic=False TrafficLost: Service by-version selects Pod a of the canary (version=v2), and spec.traffic.source none asks for no such requests: narrow the selector of the Service, or set spec.retry to another number to run again without these labels (since +0s)
             Reconciling=False TrafficLost: Service by-version selects Pod a of the canary (version=v2), and spec.traffic.source none asks for no such requests: narrow the selector of the Service, or set spec.retry to another number to run again without these labels
-            Errored=True TrafficLost: Service by-version selects Pod a of the canary (version=v2), and spec.traffic.source none asks for no such requests: narrow the selector of the Service, or set spec.retry to another number to run again without these labels
-            Stalled=True TrafficLost: Service by-version selects Pod a of the canary (version=v2), and spec.traffic.source none asks for no such requests: narrow the selector of the Service, or set spec.retry to another number to run again without these labels
+            Errored, Stalled=True TrafficLost: Service by-version selects Pod a of the canary (version=v2), and spec.traffic.source none asks for no such requests: narrow the selector of the Service, or set spec.retry to another number to run again without these labels
             verdicts {"present":{"valid":1}}
             item manual[0] Good
             shows Errored 1m0s/15m0s
@@ -253,10 +245,8 @@ fn an_own_service_that_somebody_edited_holds_the_run() {
         now: +1m
         ",
         expect![[r#"
-            Traffic=False TrafficLost: Service myapp-svc-kanary-batman, the canary's own, selects app=myapp instead of kanary.k8s-operators.dev/iskanary=true,kanary.k8s-operators.dev/kind=KanaryDeployment,kanary.k8s-operators.dev/name=batman: delete it, and it is made again
-            Reconciling=False TrafficLost: Service myapp-svc-kanary-batman, the canary's own, selects app=myapp instead of kanary.k8s-operators.dev/iskanary=true,kanary.k8s-operators.dev/kind=KanaryDeployment,kanary.k8s-operators.dev/name=batman: delete it, and it is made again
-            Errored=True TrafficLost: Service myapp-svc-kanary-batman, the canary's own, selects app=myapp instead of kanary.k8s-operators.dev/iskanary=true,kanary.k8s-operators.dev/kind=KanaryDeployment,kanary.k8s-operators.dev/name=batman: delete it, and it is made again
-            Stalled=True TrafficLost: Service myapp-svc-kanary-batman, the canary's own, selects app=myapp instead of kanary.k8s-operators.dev/iskanary=true,kanary.k8s-operators.dev/kind=KanaryDeployment,kanary.k8s-operators.dev/name=batman: delete it, and it is made again
+            Traffic, Reconciling=False TrafficLost: Service myapp-svc-kanary-batman, the canary's own, selects app=myapp instead of kanary.k8s-operators.dev/iskanary=true,kanary.k8s-operators.dev/kind=KanaryDeployment,kanary.k8s-operators.dev/name=batman: delete it, and it is made again
+            Errored, Stalled=True TrafficLost: Service myapp-svc-kanary-batman, the canary's own, selects app=myapp instead of kanary.k8s-operators.dev/iskanary=true,kanary.k8s-operators.dev/kind=KanaryDeployment,kanary.k8s-operators.dev/name=batman: delete it, and it is made again
             verdicts {"present":{"valid":1}}
             item manual[0] Good
             shows Errored 1m0s/15m0s
@@ -275,10 +265,8 @@ fn an_own_service_that_is_going_holds_the_run_until_it_is_made_again() {
         now: +1m
         ",
         expect![[r#"
-            Traffic=False TrafficLost: Service myapp-svc-kanary-batman, the canary's own, is being deleted: it is made again once it is gone
-            Reconciling=False TrafficLost: Service myapp-svc-kanary-batman, the canary's own, is being deleted: it is made again once it is gone
-            Errored=True TrafficLost: Service myapp-svc-kanary-batman, the canary's own, is being deleted: it is made again once it is gone
-            Stalled=True TrafficLost: Service myapp-svc-kanary-batman, the canary's own, is being deleted: it is made again once it is gone
+            Traffic, Reconciling=False TrafficLost: Service myapp-svc-kanary-batman, the canary's own, is being deleted: it is made again once it is gone
+            Errored, Stalled=True TrafficLost: Service myapp-svc-kanary-batman, the canary's own, is being deleted: it is made again once it is gone
             verdicts {"present":{"valid":1}}
             item manual[0] Good
             shows Errored 1m0s/15m0s
@@ -295,8 +283,7 @@ fn a_production_service_without_ports_has_none_for_the_canarys_own() {
         seen: {service: {ports: []}}
         ",
         expect![[r#"
-            Errored=True ServiceWithoutPorts: Service myapp-svc has no ports, so the canary's own Service cannot have the same: add them, or use spec.traffic.source service
-            Stalled=True ServiceWithoutPorts: Service myapp-svc has no ports, so the canary's own Service cannot have the same: add them, or use spec.traffic.source service
+            Errored, Stalled=True ServiceWithoutPorts: Service myapp-svc has no ports, so the canary's own Service cannot have the same: add them, or use spec.traffic.source service
             Scheduled=True ServiceWithoutPorts: the canary is not judged before this is resolved: Service myapp-svc has no ports, so the canary's own Service cannot have the same: add them, or use spec.traffic.source service
             currentTraffic kanary-service myapp-svc myapp-svc-kanary-batman
             shows Errored 0s/15m0s
@@ -325,8 +312,7 @@ fn a_production_service_of_type_external_name_takes_no_pod() {
         seen: {service: {external: true}}
         ",
         expect![[r#"
-            Errored=True ServiceWithoutSelector: Service myapp-svc is of type ExternalName, so no pod can be put behind it: name another in spec.serviceName
-            Stalled=True ServiceWithoutSelector: Service myapp-svc is of type ExternalName, so no pod can be put behind it: name another in spec.serviceName
+            Errored, Stalled=True ServiceWithoutSelector: Service myapp-svc is of type ExternalName, so no pod can be put behind it: name another in spec.serviceName
             Scheduled=True ServiceWithoutSelector: the canary is not judged before this is resolved: Service myapp-svc is of type ExternalName, so no pod can be put behind it: name another in spec.serviceName
             currentTraffic service myapp-svc
             shows Errored 0s/15m0s
@@ -342,8 +328,7 @@ fn a_production_service_that_is_being_deleted_is_none() {
         seen: {service: {deleting: true}}
         ",
         expect![[r#"
-            Errored=True ServiceNotFound: Service myapp-svc is being deleted: create it again, or change spec.serviceName
-            Stalled=True ServiceNotFound: Service myapp-svc is being deleted: create it again, or change spec.serviceName
+            Errored, Stalled=True ServiceNotFound: Service myapp-svc is being deleted: create it again, or change spec.serviceName
             Scheduled=True ServiceNotFound: the canary is not judged before this is resolved: Service myapp-svc is being deleted: create it again, or change spec.serviceName
             currentTraffic service myapp-svc
             shows Errored 0s/15m0s
@@ -359,8 +344,7 @@ fn a_service_in_front_of_canaries_is_no_production_service() {
         seen: {service: {selector: {kanary.k8s-operators.dev/name: robin}}}
         ",
         expect![[r#"
-            Errored=True ServiceMismatch: Service canaries selects pods of canaries (kanary.k8s-operators.dev/name=robin), so it is not in front of Deployment myapp: name the production Service in spec.serviceName
-            Stalled=True ServiceMismatch: Service canaries selects pods of canaries (kanary.k8s-operators.dev/name=robin), so it is not in front of Deployment myapp: name the production Service in spec.serviceName
+            Errored, Stalled=True ServiceMismatch: Service canaries selects pods of canaries (kanary.k8s-operators.dev/name=robin), so it is not in front of Deployment myapp: name the production Service in spec.serviceName
             Scheduled=True ServiceMismatch: the canary is not judged before this is resolved: Service canaries selects pods of canaries (kanary.k8s-operators.dev/name=robin), so it is not in front of Deployment myapp: name the production Service in spec.serviceName
             currentTraffic service canaries
             shows Errored 0s/15m0s
@@ -379,12 +363,10 @@ fn a_bad_verdict_is_not_held_up_by_a_service() {
         ",
         expect![[r#"
             phase Succeeded → Failed
-            Activated=False RunFailed: the run has ended
+            Activated, Reconciling=False RunFailed: the run has ended
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
-            Reconciling=False RunFailed: the run has ended
             Succeeded=False VerdictInvalid: spec.verdict is invalid
-            Failed=True VerdictInvalid: spec.verdict is invalid
-            Stalled=True VerdictInvalid: spec.verdict is invalid
+            Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
             verdicts {"present":{"verdict":"invalid"}}
             completedAt +1s
             failedTemplates ["<hash>"]

@@ -136,13 +136,11 @@ fn with_rollback_the_run_fails() {
         ",
         expect![[r#"
             phase Succeeded → Failed
-            Activated=False RunFailed: the run has ended
+            Activated, Reconciling=False RunFailed: the run has ended
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
-            Reconciling=False RunFailed: the run has ended
             Succeeded=False VerdictInvalid: spec.verdict is invalid, while Deployment myapp rolled out; the former template is put back, if the rollout history has one
             RolledBack=False Pending: Deployment myapp is about to get its former template back
-            Failed=True VerdictInvalid: spec.verdict is invalid, while Deployment myapp rolled out; the former template is put back, if the rollout history has one
-            Stalled=True VerdictInvalid: spec.verdict is invalid, while Deployment myapp rolled out; the former template is put back, if the rollout history has one
+            Failed, Stalled=True VerdictInvalid: spec.verdict is invalid, while Deployment myapp rolled out; the former template is put back, if the rollout history has one; to try again, change spec.template, or set spec.retry to another number
             verdicts {"present":{"verdict":"invalid"}}
             promotedHash of t2
             completedAt +1m0s
@@ -195,8 +193,7 @@ fn a_run_that_ends_says_that_the_verdict_came_too_late() {
         ",
         expect![[r#"
             phase Succeeded → DeploymentUpdated
-            Activated=False DeploymentUpdated: the run has ended
-            Reconciling=False DeploymentUpdated: the run has ended
+            Activated, Reconciling=False DeploymentUpdated: the run has ended
             DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended; spec.verdict is invalid, and that came after Deployment myapp was updated: the canary is taken away, and Deployment myapp keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/myapp (which a paused Deployment refuses)
             verdicts {"present":{"verdict":"invalid"}}
             promotedHash of t2
@@ -236,8 +233,7 @@ fn a_template_that_was_put_back_by_hand_ends_the_run_and_the_advice() {
             Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
             Activated=False RunFailed: the run has ended (since +0s)
             Reconciling=False RunFailed: the run has ended
-            Failed=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
-            Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
+            Failed, Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
             verdicts {"present":{"verdict":"invalid"}}
             completedAt +1m0s
             shows Failed 1m0s/15m0s
@@ -295,13 +291,10 @@ fn where_the_updated_target_is_gone_nothing_has_the_template_and_the_run_fails()
         ",
         expect![[r#"
             phase Succeeded → Failed
-            Activated=False RunFailed: the run has ended
-            Traffic=False RunFailed: the run has ended
+            Activated, Traffic, Reconciling=False RunFailed: the run has ended
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
-            Reconciling=False RunFailed: the run has ended
             Succeeded=False VerdictInvalid: spec.verdict is invalid
-            Failed=True VerdictInvalid: spec.verdict is invalid
-            Stalled=True VerdictInvalid: spec.verdict is invalid
+            Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
             verdicts {"present":{"verdict":"invalid"}}
             completedAt +1m0s
             failedTemplates ["<hash>"]

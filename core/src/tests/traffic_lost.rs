@@ -14,8 +14,7 @@ fn a_whole_period_begins_when_the_traffic_is_back() {
         now: +10m
         ",
         expect![[r#"
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +25m0s (since +0s)
-            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +25m0s (since +0s)
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +25m0s (since +0s)
             Traffic=True TrafficSet: the canary gets traffic from source service again since +10m0s, and a whole validation period counts from then; the selector of Deployment myapp (app=myapp) selects the canary's pods too, because Service myapp-svc needs its labels: autoscalers of the target count them
             deadline +25m0s
             shows Running 0s/15m0s
@@ -37,8 +36,7 @@ fn a_run_whose_traffic_is_back_at_its_deadline_does_not_pass_with_what_was_measu
         now: +15m
         ",
         expect![[r#"
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +30m0s (since +0s)
-            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +30m0s (since +0s)
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +30m0s (since +0s)
             Traffic=True TrafficSet: the canary gets traffic from source service again since +15m0s, and a whole validation period counts from then; the selector of Deployment myapp (app=myapp) selects the canary's pods too, because Service myapp-svc needs its labels: autoscalers of the target count them
             deadline +30m0s
             shows Running 0s/15m0s
@@ -62,8 +60,7 @@ fn the_deadline_is_not_reached_while_the_traffic_is_lost() {
         expect![[r#"
             Reconciling=False TrafficLost: Service myapp-svc selects app=myapp, and the labels of Pod a of the canary have app=other, so the pod gets none of its requests: put the label back, or set spec.retry to another number to run again with the labels that the Service selects now
             Traffic=False TrafficLost: Service myapp-svc selects app=myapp, and the labels of Pod a of the canary have app=other, so the pod gets none of its requests: put the label back, or set spec.retry to another number to run again with the labels that the Service selects now (since +0s)
-            Errored=True TrafficLost: Service myapp-svc selects app=myapp, and the labels of Pod a of the canary have app=other, so the pod gets none of its requests: put the label back, or set spec.retry to another number to run again with the labels that the Service selects now
-            Stalled=True TrafficLost: Service myapp-svc selects app=myapp, and the labels of Pod a of the canary have app=other, so the pod gets none of its requests: put the label back, or set spec.retry to another number to run again with the labels that the Service selects now
+            Errored, Stalled=True TrafficLost: Service myapp-svc selects app=myapp, and the labels of Pod a of the canary have app=other, so the pod gets none of its requests: put the label back, or set spec.retry to another number to run again with the labels that the Service selects now
             shows Errored 20m0s/15m0s
         "#]],
     );
@@ -100,8 +97,7 @@ fn a_canary_without_traffic_has_a_whole_period_without_requests() {
         now: +10m
         ",
         expect![[r#"
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +25m0s (since +0s)
-            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +25m0s (since +0s)
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +25m0s (since +0s)
             Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic (since +0s)
             deadline +25m0s
             shows Running 0s/15m0s

@@ -51,8 +51,7 @@ fn a_verdict_valid_is_running_before_it_succeeds() {
             Scheduled=True Started: the run has started
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
             Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +16m0s
-            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +16m0s
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +16m0s
             currentTraffic none
             verdicts {"present":{"verdict":"valid"}}
             initialDelay 1m0s
@@ -78,11 +77,8 @@ fn a_verdict_invalid_fails_the_run_at_once() {
         ",
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True VerdictInvalid: spec.verdict is invalid
-            Stalled=True VerdictInvalid: spec.verdict is invalid
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
             verdicts {"present":{"verdict":"invalid"}}
             completedAt +1m0s
             failedTemplates ["<hash>"]
@@ -99,8 +95,7 @@ fn a_verdict_invalid_before_anything_was_created_creates_nothing() {
         ",
         expect![[r#"
             phase Scheduled → Failed
-            Failed=True VerdictInvalid: spec.verdict is invalid
-            Stalled=True VerdictInvalid: spec.verdict is invalid
+            Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
             currentTraffic none
             verdicts {"present":{"verdict":"invalid"}}
             completedAt +0s
@@ -120,10 +115,8 @@ fn a_verdict_valid_does_not_excuse_a_problem() {
         now: +1m
         ",
         expect![[r#"
-            Traffic=False ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
-            Reconciling=False ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
-            Errored=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
-            Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
+            Traffic, Reconciling=False ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
+            Errored, Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
             verdicts {"present":{"verdict":"valid"}}
             shows Errored 1m0s/15m0s
             wake at +15m0s
@@ -142,12 +135,10 @@ fn a_verdict_invalid_stops_a_success_that_the_target_has_not_got_yet() {
         ",
         expect![[r#"
             phase Succeeded → Failed
-            Activated=False RunFailed: the run has ended
+            Activated, Reconciling=False RunFailed: the run has ended
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
-            Reconciling=False RunFailed: the run has ended
             Succeeded=False VerdictInvalid: spec.verdict is invalid
-            Failed=True VerdictInvalid: spec.verdict is invalid
-            Stalled=True VerdictInvalid: spec.verdict is invalid
+            Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
             verdicts {"present":{"verdict":"invalid"}}
             completedAt +1m0s
             failedTemplates ["<hash>"]
@@ -182,11 +173,8 @@ fn a_verdict_invalid_that_is_in_the_same_file_as_a_valid_item_wins() {
         ",
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True VerdictInvalid: spec.verdict is invalid
-            Stalled=True VerdictInvalid: spec.verdict is invalid
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
             verdicts {"present":{"valid":1,"verdict":"invalid"}}
             completedAt +1m0s
             failedTemplates ["<hash>"]

@@ -35,11 +35,8 @@ fn measurements_without_data_fail_as_asked_when_no_others_could_have_made_up_for
         "#,
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True NoData: promQL[0]: 36 measurements had no data (9 good measurements at the deadline, 10 needed, and onNoData is fail)
-            Stalled=True NoData: promQL[0]: 36 measurements had no data (9 good measurements at the deadline, 10 needed, and onNoData is fail)
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True NoData: promQL[0]: 36 measurements had no data (9 good measurements at the deadline, 10 needed, and onNoData is fail); to try again, change spec.template, or set spec.retry to another number
             completedAt +15m1s
             failedTemplates ["<hash>"]
             item promQL[0] Good (9 good, 0 bad, 0 errors): 0.2 on pod x
@@ -59,11 +56,8 @@ fn one_error_does_not_turn_fail_into_hold() {
         "#,
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True NoData: promQL[0]: no series (44 measurements in a row without data, and onNoData is fail)
-            Stalled=True NoData: promQL[0]: no series (44 measurements in a row without data, and onNoData is fail)
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True NoData: promQL[0]: no series (44 measurements in a row without data, and onNoData is fail); to try again, change spec.template, or set spec.retry to another number
             completedAt +15m1s
             failedTemplates ["<hash>"]
             item promQL[0] NoData: no series
@@ -83,11 +77,8 @@ fn data_that_stops_for_good_fails_as_asked() {
         "#,
         expect![[r#"
             phase Running → Failed
-            Activated=False RunFailed: the run has ended
-            Running=False RunFailed: the run has ended
-            Reconciling=False RunFailed: the run has ended
-            Failed=True NoData: promQL[0]: no series (4 measurements in a row without data, and onNoData is fail)
-            Stalled=True NoData: promQL[0]: no series (4 measurements in a row without data, and onNoData is fail)
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True NoData: promQL[0]: no series (4 measurements in a row without data, and onNoData is fail); to try again, change spec.template, or set spec.retry to another number
             completedAt +15m1s
             failedTemplates ["<hash>"]
             item promQL[0] NoData (41 good, 0 bad, 0 errors): no series
@@ -134,11 +125,8 @@ fn a_new_owner_fails_nobody_for_what_it_did_not_see_itself() {
             4,
             expect![[r#"
                 phase Running → Failed
-                Activated=False RunFailed: the run has ended
-                Running=False RunFailed: the run has ended
-                Reconciling=False RunFailed: the run has ended
-                Failed=True NoData: promQL[0]: no series (4 measurements in a row without data, and onNoData is fail)
-                Stalled=True NoData: promQL[0]: no series (4 measurements in a row without data, and onNoData is fail)
+                Activated, Running, Reconciling=False RunFailed: the run has ended
+                Failed, Stalled=True NoData: promQL[0]: no series (4 measurements in a row without data, and onNoData is fail); to try again, change spec.template, or set spec.retry to another number
                 completedAt +15m1s
                 failedTemplates ["<hash>"]
                 item promQL[0] NoData: no series

@@ -43,10 +43,7 @@ fn a_webhook_that_fails_for_a_while_is_reported_and_asked_ever_later() {
         assert_eq!(attempts.refusal, None, "{code}: most go away by themselves");
         attempts.fail(&failed(code, "webhook 3"), at(6));
         let told = attempts.refusal.clone().unwrap();
-        assert_eq!(
-            (told.reason, told.uncreated_since),
-            (Reason::WriteFailed, Some(at(0)))
-        );
+        assert_eq!((told.reason, told.uncreated_since), (Reason::WriteFailed, Some(at(0))));
         assert_eq!(told.message, "could not create Deployment x: webhook 3");
         let mut pauses = Vec::new();
         for attempt in 1..9 {
