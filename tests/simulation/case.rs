@@ -125,19 +125,7 @@ pub(crate) fn service(target: &str) -> Value {
     })
 }
 
-/// JSON merge patch.
-pub(crate) fn merge(into: &mut Value, patch: &Value) {
-    let Value::Object(fields) = patch else {
-        *into = patch.clone();
-        return;
-    };
-    if !into.is_object() {
-        *into = json!({});
-    }
-    for (name, value) in fields {
-        merge(&mut into[name], value);
-    }
-}
+pub(crate) use kanary_sim::patch::merge;
 
 pub(crate) fn failed(reason: &str) -> End {
     End::Failed(reason.to_owned())

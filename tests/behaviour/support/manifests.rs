@@ -75,20 +75,7 @@ pub(crate) fn kanary(name: &str, target: &str, spec: Value) -> Value {
 
 /// JSON merge patch.
 pub(crate) fn merge(into: &mut Value, patch: Value) {
-    let Value::Object(fields) = patch else {
-        *into = patch;
-        return;
-    };
-    if !into.is_object() {
-        *into = json!({});
-    }
-    for (name, value) in fields {
-        if value.is_null() {
-            into.as_object_mut().unwrap().remove(&name);
-        } else {
-            merge(&mut into[name], value);
-        }
-    }
+    kanary_sim::patch::merge(into, &patch);
 }
 
 /// Every document of a YAML text.

@@ -59,14 +59,7 @@ async fn pass(seconds: u64) {
 }
 
 fn merge(into: &mut Value, from: Value) {
-    match (into, from) {
-        (Value::Object(into), Value::Object(from)) => {
-            for (name, value) in from {
-                merge(into.entry(name).or_insert(Value::Null), value);
-            }
-        }
-        (into, from) => *into = from,
-    }
+    crate::patch::merge(into, &from);
 }
 
 fn typed<K: Typed>(value: Value) -> K {
