@@ -14,26 +14,26 @@ test:
 # for speed, which takes a while the first time and then is worth seven times as many seeds.
 simulate seconds="600" first="1000000" seeds="1000000000":
     KANARY_SECONDS={{seconds}} KANARY_SEED={{first}} KANARY_SEEDS={{seeds}} \
-        cargo test --locked --profile bench --test simulation nothing_goes_wrong_in_any_storm -- --nocapture
+        cargo test --locked --workspace --profile bench --test simulation nothing_goes_wrong_in_any_storm -- --nocapture
 
 # Several replicas with so many Kanaries each time, in so many fleets.
 simulate-fleets kanaries="1000" fleets="4" first="0":
     KANARY_KANARIES={{kanaries}} KANARY_FLEETS={{fleets}} KANARY_SEED={{first}} \
-        cargo test --locked --profile bench --test simulation a_fleet_outlives_its_replicas -- --nocapture
+        cargo test --locked --workspace --profile bench --test simulation a_fleet_outlives_its_replicas -- --nocapture
 
 # The behaviour suite, on a real control plane that is started for it (hack/plane).
 behaviour *args:
-    cargo test --locked --test behaviour --no-run
-    hack/plane/plane run -- cargo test --locked --test behaviour -- {{args}}
+    cargo test --locked --workspace --test behaviour --no-run
+    hack/plane/plane run -- cargo test --locked --workspace --test behaviour -- {{args}}
 
 # Formatting, lints, licences and sources of dependencies, generated files.
 lint: format-check clippy production deny generated-check shell
 
 format:
-    cargo fmt
+    cargo fmt --all
 
 format-check:
-    cargo fmt --check
+    cargo fmt --all --check
 
 clippy:
     cargo clippy --locked --workspace --all-targets -- -D warnings
@@ -57,9 +57,9 @@ advisories:
 generate:
     cargo run --locked --quiet -- crds --output crds
 
+# By a test, which needs no compilation of its own.
 generated-check:
-    cargo run --locked --quiet -- crds --output target/generated
-    diff --recursive --unified crds target/generated
+    cargo test --locked --workspace --test tidy the_crds_in_the_tree_are_the_generated_ones
 
 # Shell scripts.
 shell:
