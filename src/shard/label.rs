@@ -1,4 +1,4 @@
-//! SlotLabels of Kanaries: the slot is written by the owner of the slot, and put back where somebody changed it. A Kanary whose
+//! Slot labels of Kanaries: the slot is written by the owner of the slot, and put back where somebody changed it. A Kanary whose
 //! label is wrong is not acted upon before that.
 
 use std::{
@@ -37,7 +37,7 @@ use crate::{
     metrics::{self, Metrics},
 };
 
-/// SlotLabels that are written at once.
+/// Slot labels that are written at once.
 const AT_ONCE: usize = 16;
 
 /// A Kanary whose label is missing or wrong.

@@ -99,7 +99,7 @@ fn a_promotion_that_takes_the_traffic_from_the_target_is_caught() {
         }
         vec![body]
     });
-    // In rough network_faults Services may not be known.
+    // In rough network faults Services may not be known.
     is_caught_in(fair(Scenario::trial), &wrong, &[Traffic]);
 }
 

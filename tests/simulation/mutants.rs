@@ -49,7 +49,7 @@ pub(crate) fn all_of(kind: Kind) -> impl Fn(u64) -> Scenario {
     move |seed| Scenario::of_kinds(seed, &[kind])
 }
 
-/// Scenarios in fair network_faults, for a bug that is not told from what rough network_faults brings about.
+/// Scenarios in fair network faults, for a bug that is not told from what rough network faults brings about.
 pub(crate) fn fair(scenario: impl Fn(u64) -> Scenario) -> impl Fn(u64) -> Scenario {
     move |number| {
         let mut fair = (0..).map(&scenario).filter(|scenario| scenario.is_fair);

@@ -280,7 +280,7 @@ impl Run<'_> {
         }
     }
 
-    /// Tells the checker of the network_faults.
+    /// Tells the checker of the network faults.
     fn rough(&self, change: impl FnOnce(&mut Rough, jiff::Timestamp)) {
         change(&mut self.checker.lock().unwrap().evidence.rough, self.world.now());
     }
@@ -312,7 +312,7 @@ impl Run<'_> {
         }
     }
 
-    /// Fair network_faults until everything is where it may stay.
+    /// Fair network faults until everything is where it may stay.
     async fn calm(&mut self) {
         for replica in self.replicas.iter().flatten() {
             replica.set_network(&NetworkFaults::default());

@@ -1,4 +1,4 @@
-//! What a seed means: Kanaries with their users, replicas, and the network_faults.
+//! What a seed means: Kanaries with their users, replicas, and the network faults.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -56,7 +56,7 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
-    /// One in which anybody may do anything, in any network_faults.
+    /// One in which anybody may do anything, in any network faults.
     pub(crate) fn hostile(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed ^ 0x0057_1e00_0000);
         let mut scenario = Self::of(seed);

@@ -1,5 +1,10 @@
 //! The tree keeps its own rules.
-#![allow(clippy::unwrap_used, reason = "a test that cannot read the tree has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot read the tree has failed"
+)]
 
 mod order;
 

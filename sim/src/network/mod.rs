@@ -85,7 +85,7 @@ pub enum Moment {
 }
 
 impl Link {
-    /// A way for the user of `connection`, in fair network_faults.
+    /// A way for the user of `connection`, on a network without faults.
     #[must_use]
     pub fn new(connection: Connection, seed: u64) -> Self {
         Self(Arc::new(Inner {

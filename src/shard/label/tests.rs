@@ -29,7 +29,7 @@ fn labelled(version: &str) -> Kanary {
     labelled
 }
 
-/// SlotLabels that nobody writes, and the key of the Kanary.
+/// Slot labels that nobody writes, and the key of the Kanary.
 fn unwritten() -> (SlotLabels, Key) {
     let client = Client::new(
         service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Body>, BoxError>>()),

@@ -1,4 +1,4 @@
-//! What a run may cost in fair network_faults, and what waiting may cost at any time.
+//! What a run may cost in fair network faults, and what waiting may cost at any time.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use kanary_sim::server::Entry;
 
 use super::{Book, Checker, Invariant};
 
-/// How late a verdict may be in fair network_faults.
+/// How late a verdict may be in fair network faults.
 const LATENESS: SignedDuration = SignedDuration::from_millis(500);
 
 /// Requests about one Kanary while nobody does anything: what a run needs that comes to its end just then.
@@ -74,7 +74,7 @@ impl Checker {
         names.next().map(|(name, _)| name.clone()).unwrap_or_default()
     }
 
-    /// A plain run in fair network_faults: its writes, its requests, its lateness.
+    /// A plain run in fair network faults: its writes, its requests, its lateness.
     pub(crate) fn check_costs(&mut self) {
         let plain: Vec<_> = self
             .truths

@@ -45,7 +45,7 @@ pub(crate) enum Invariant {
     Exposed,
     /// No verdict before its time.
     Early,
-    /// A verdict in fair network_faults comes at its time.
+    /// A verdict in fair network faults comes at its time.
     Late,
     /// Nothing is done twice.
     Doubled,

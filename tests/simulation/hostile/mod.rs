@@ -25,7 +25,7 @@ use crate::{
 /// Until when anything happens.
 const OVER: Duration = Duration::from_secs(170);
 
-/// What a seed means, beside replicas and network_faults.
+/// What a seed means, beside replicas and network faults.
 #[derive(Clone)]
 pub(crate) struct Hostility {
     rng: fastrand::Rng,

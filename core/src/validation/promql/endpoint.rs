@@ -60,7 +60,7 @@ fn url(field: &str, text: &str) -> Result<String, String> {
     }
     let bad_host = || format!("{field} has no valid host and port: write it like prometheus.monitoring:9090");
     let url = Url::parse(text).map_err(|_| bad_host())?;
-    let authority = text.splitn(4, '/').nth(2).unwrap_or_default();
+    let authority = text.split('/').nth(2).unwrap_or_default();
     let host = url.host_str().filter(|host| is_host(host)).ok_or_else(bad_host)?;
     if authority.ends_with(':') || url.port() == Some(0) {
         return Err(bad_host());

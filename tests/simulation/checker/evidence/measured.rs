@@ -273,7 +273,7 @@ impl Verdict<'_> {
         names_itself || !specs.any(|(_, object)| queries(&object["spec"]).iter().any(same))
     }
 
-    /// In fair network_faults there is no time without a measurement that is much longer than the interval.
+    /// In fair network faults there is no time without a measurement that is much longer than the interval.
     fn too_seldom(&self, item: &PromQlItem, measured: &[Measured]) -> Option<String> {
         let deadline = self
             .deadline

@@ -2,7 +2,7 @@
 //! with the controller: whether a verdict was true, and not only stored.
 //!
 //! A status is written on top of the version of the Kanary that was read, and the canary is read live before it passes. So a
-//! verdict is held to be false if its spec, or the canary when it was read, speaks against it, in any network_faults. Of all else a
+//! verdict is held to be false if its spec, or the canary when it was read, speaks against it, in any network faults. Of all else a
 //! replica may be told late: [`Rough`] says how late.
 
 mod answer;

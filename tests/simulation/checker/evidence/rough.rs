@@ -4,23 +4,23 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::spans::{Span, without};
 
-/// How old what a replica knows may be in fair network_faults, its own reaction included.
+/// How old what a replica knows may be in fair network faults, its own reaction included.
 pub(super) const FAIR: SignedDuration = SignedDuration::from_secs(1);
 
-/// And in rough network_faults: a watch that has stalled is given up after so long.
+/// And in rough network faults: a watch that has stalled is given up after so long.
 const ROUGH: SignedDuration = SignedDuration::from_secs(120);
 
-/// Times of rough network_faults, in order, and times for which somebody stands in the way of whatever a replica may do.
+/// Times of rough network faults, in order, and times for which somebody stands in the way of whatever a replica may do.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rough(Vec<Span>, Vec<Span>);
 
 impl Rough {
-    /// The network_faults is rough for ever, for all that is known.
+    /// The network faults is rough for ever, for all that is known.
     pub(crate) fn always() -> Self {
         Self(vec![(Timestamp::MIN, Timestamp::MAX)], Vec::new())
     }
 
-    /// From `at` on the network_faults is rough.
+    /// From `at` on the network faults is rough.
     pub(crate) fn begin(&mut self, at: Timestamp) {
         match self.0.last_mut() {
             Some((_, end)) if *end >= at => *end = Timestamp::MAX,
@@ -51,7 +51,7 @@ impl Rough {
         if is_rough { ROUGH } else { FAIR }
     }
 
-    /// The parts of some spans in which the network_faults was fair.
+    /// The parts of some spans in which the network faults was fair.
     pub(super) fn fair(&self, spans: &[Span]) -> Vec<Span> {
         without(&without(spans, &self.0), &self.1)
     }
