@@ -11,6 +11,7 @@ mod judge;
 mod number;
 mod operator;
 mod scan;
+mod shape;
 mod syntax;
 mod template;
 

@@ -3,6 +3,10 @@
 use super::{
     facts::{Check, Facts, Number, Pair, Seen},
     operator::Op,
+    shape::{
+        carriers, is_scaled, is_traffic, lasting, leaves_zero_out, limit, makes_one_of_two, rises, selects_one,
+        traffic, turns_round, unfiltered,
+    },
     syntax::{Binary, Expr, Kind, Side},
 };
 
@@ -72,6 +76,7 @@ fn condition(facts: &mut Facts, expr: &Expr<'_>, absence: Absence) {
             condition(facts, &binary.left, absence);
             // What the other condition depends on must not be missing.
             condition(facts, &binary.right, Absence::GoodBesideTraffic.max(absence));
+            partners(facts, binary);
         }
         Kind::Binary(binary) if binary.op == Op::Unless => condition(facts, &binary.left, absence),
         Kind::Binary(binary) if binary.op.compares() => compare(facts, binary, absence),
@@ -110,81 +115,35 @@ fn compare(facts: &mut Facts, binary: &Binary<'_>, absence: Absence) {
     if let Kind::Binary(inner) = &left.bare().kind
         && inner.op.compares()
     {
-        // `a > bool 5 == 1` and `a > 5 < 9` find what `a > 5` finds.
-        let finds_the_same = !inner.is_bool || selects_one(op, right.number());
+        // `a > bool 5 == 1` finds what `a > 5` finds, and `a > 5 < 9` does not find 0 either.
+        let finds_the_same = if inner.is_bool {
+            selects_one(op, right.number())
+        } else {
+            let (limit, inner_op) = limit(inner);
+            leaves_zero_out(inner_op, limit.number()) || leaves_zero_out(op, right.number())
+        };
         return compare(facts, inner, absence.good_if(finds_the_same));
     }
-    let is_plain = matches!(op, Op::Equal | Op::NotEqual) && !is_involved(left);
-    value(facts, left, absence.good_if(op.wants_more() || is_plain));
+    // What is missing is as good as 0 where 0 is.
+    let is_plain = leaves_zero_out(op, right.number());
+    let absence = absence.good_if(is_plain && (op.wants_more() || !is_involved(left)) && !turns_round(left));
+    if absence == Absence::Bad && !is_involved(left) {
+        // Also where a function is applied to it, of which the parts are not looked at.
+        facts.present_unless(false, left);
+    }
+    value(facts, left, absence);
     // What two operands make is looked at where they are.
     if !matches!(&left.bare().kind, Kind::Binary(inner) if makes_one_of_two(inner)) {
         facts.number(left);
     }
 }
 
-/// Whether it calculates with two operands, neither of which is a number that is written.
-fn makes_one_of_two(binary: &Binary<'_>) -> bool {
-    let is_calculation = !binary.op.compares() && !binary.op.is_set();
-    is_calculation && !binary.left.is_constant() && !binary.right.is_constant()
-}
-
-/// Whether a comparison selects 1 and not 0.
-fn selects_one(op: Op, number: Option<f64>) -> bool {
-    let is = |wanted: f64| number.is_some_and(|number| (number - wanted).abs() < f64::EPSILON);
-    match op {
-        Op::Equal => is(1.0),
-        Op::NotEqual => is(0.0),
-        Op::Greater => number.is_some_and(|number| (0.0..1.0).contains(&number)),
-        Op::GreaterOrEqual => number.is_some_and(|number| number > 0.0 && number <= 1.0),
-        _ => false,
+/// `a > 5 and b > 1`: each series that may be compared has a partner on the other side.
+fn partners(facts: &mut Facts, binary: &Binary<'_>) {
+    let partners: Vec<_> = carriers(&binary.right).into_iter().map(lasting).collect();
+    for carrier in carriers(&binary.left).into_iter().filter(|carrier| carrier.selects()) {
+        facts.partner(carrier, binary.matching, &partners);
     }
-}
-
-fn is_scaled(expr: &Expr<'_>) -> bool {
-    matches!(&expr.bare().kind, Kind::Binary(binary) if matches!(binary.op, Op::Times | Op::Over))
-}
-
-/// The operand of which 0 means that nothing happened, without what keeps a division by it from being one by 0.
-fn traffic<'a, 'b>(expr: &'a Expr<'b>) -> &'a Expr<'b> {
-    match &expr.bare().kind {
-        Kind::Call("clamp_min" | "clamp", parts) => parts.first().map_or(expr, traffic),
-        Kind::Binary(binary) => match binary.op {
-            Op::Or if !binary.right.selects() => traffic(&binary.left),
-            Op::Plus if binary.right.is_constant() => traffic(&binary.left),
-            Op::Plus if binary.left.is_constant() => traffic(&binary.right),
-            _ => expr,
-        },
-        _ => expr,
-    }
-}
-
-/// What `b > 0` and `b != 0` select from: what is left out was there.
-fn unfiltered<'a, 'b>(expr: &'a Expr<'b>) -> &'a Expr<'b> {
-    match &expr.bare().kind {
-        Kind::Binary(binary) if binary.op.compares() && !binary.is_bool && binary.right.is_constant() => {
-            unfiltered(&binary.left)
-        }
-        _ => expr,
-    }
-}
-
-/// Whether an expression is more where there is more, as far as its operators tell.
-fn rises(expr: &Expr<'_>) -> bool {
-    !expr.has(&|part| match &part.kind {
-        Kind::Minus(_) => true,
-        Kind::Binary(binary) => match binary.op {
-            Op::Minus | Op::Odd | Op::Power => true,
-            Op::Over => binary.left.is_constant(),
-            _ => false,
-        },
-        _ => false,
-    })
-}
-
-/// Whether 0 means that nothing happened.
-fn is_traffic(expr: &Expr<'_>) -> bool {
-    let counts = |part: &Expr<'_>| matches!(part.kind, Kind::Call("rate" | "irate" | "increase", _));
-    is_scaled(expr) || expr.has(&counts)
 }
 
 /// `a > 0.1 * b` and `a > on () group_left limit`.
@@ -299,6 +258,7 @@ fn set(facts: &mut Facts, expr: &Expr<'_>, binary: &Binary<'_>, absence: Absence
             }
             if binary.op == Op::And {
                 condition(facts, right, Absence::GoodBesideTraffic);
+                partners(facts, binary);
             }
         }
     }

@@ -26,6 +26,16 @@ pub(super) enum Check {
     Number(Number),
     Pair(Pair),
     Seen(Seen),
+    Partner(Partner),
+}
+
+/// Series that have to have a partner behind `and`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Partner {
+    /// Those that have none.
+    lone: usize,
+    text: String,
+    other: String,
 }
 
 /// A value that has to be there where what it is made of is.
@@ -115,6 +125,21 @@ impl Facts {
             vector(expr),
             vector(partner)
         ))
+    }
+
+    /// Series that the operand of `and` has a partner for.
+    pub(super) fn partner(&mut self, expr: &Expr<'_>, matching: &str, partners: &[&Expr<'_>]) {
+        let mut query = vector(expr);
+        for partner in partners {
+            let _infallible = write!(query, " unless {matching} {}", vector(partner));
+        }
+        let texts: Vec<_> = partners.iter().map(|partner| partner.bare().text).collect();
+        let check = Partner {
+            lone: self.fact(query),
+            text: expr.bare().text.to_owned(),
+            other: texts.join(" or "),
+        };
+        self.demand(Check::Partner(check));
     }
 
     /// The query for them, beside that for the pods, which are counted `by` a label.
@@ -211,6 +236,10 @@ impl Found<'_> {
                 ),
             )),
             Check::Seen(_) => Ok(()),
+            Check::Partner(partner) if self.any(partner.lone) => {
+                Err(unpartnered(&shown(&partner.text), &shown(&partner.other)))
+            }
+            Check::Partner(_) => Ok(()),
         }
     }
 
@@ -274,6 +303,15 @@ fn mismatch(lone: &str, partner: &str) -> Doubt {
         format!("the labels of {lone} do not match those of {partner}"),
         "so the query leaves series out: aggregate both sides to the same labels, as in sum by (pod) (…), or match them by \
          on (pod) or ignoring (…) group_left"
+            .to_owned(),
+    )
+}
+
+fn unpartnered(lone: &str, partner: &str) -> Doubt {
+    (
+        Outcome::NoData,
+        format!("{lone} has series for which `and` finds none of {partner}"),
+        "because that is missing or its labels do not match: match them by on (pod), or write an evidenceQuery"
             .to_owned(),
     )
 }

@@ -114,8 +114,9 @@ impl<'a> Expr<'a> {
 
     /// The number that is written, if it is one.
     pub(super) fn number(&self) -> Option<f64> {
-        match self.bare().kind {
-            Kind::Number(number) => number,
+        match &self.bare().kind {
+            Kind::Number(number) => *number,
+            Kind::Minus(inner) => inner.number().map(|number| -number),
             _ => None,
         }
     }

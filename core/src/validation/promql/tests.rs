@@ -3,6 +3,7 @@ mod grading;
 mod judging;
 mod proof;
 mod syntax;
+mod turned;
 mod undefined;
 
 use std::{collections::BTreeMap, time::Duration};

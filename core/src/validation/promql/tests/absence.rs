@@ -271,7 +271,6 @@ fn plain_alerts_pass_while_prometheus_knows_the_pods() {
         "5 < x",
         "memory > 5",
         "(memory) > bool 5 == 1",
-        "up == 0",
         "memory != 5",
         "increase(x[1m]) > 0",
         "sum by (pod) (rate(x[1m])) > 0",
