@@ -193,7 +193,7 @@ mod tests {
             (&["--admin-addr", "8080"], "like 127.0.0.1:8080"),
             (
                 &["--admin-addr", "localhost:8080"],
-                "names like localhost are not taken",
+                "names like localhost are not supported",
             ),
             (&["--namespace", "Bad NS"], "not a DNS label"),
             (&["--lease-namespace", "Bad NS"], "such as kanary-system"),

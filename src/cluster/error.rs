@@ -78,7 +78,7 @@ impl ApiError {
         }
     }
 
-    /// The API server accepted a write, but the object shows that it had no effect.
+    /// An error for a write that the API server accepted although the object shows that it had no effect.
     #[must_use]
     pub(crate) fn without_effect(
         verb: &'static str,
@@ -97,14 +97,14 @@ impl ApiError {
         self.verb == "create"
     }
 
-    /// Whether the write was refused because the state that was read is out of date.
+    /// Classifies the error as a conflict: the state that was read is out of date.
     #[must_use]
     pub(crate) fn into_conflict(mut self) -> Self {
         self.class = Some(Class::Conflict);
         self
     }
 
-    /// Whether the failed write is the status update itself: the user cannot fix it, and it cannot be reported in the status.
+    /// Classifies a refusal as temporary, for status updates: the user cannot fix one, and it cannot be reported in the status.
     #[must_use]
     pub(crate) fn into_transient(mut self) -> Self {
         if self.class() == Class::Invalid {

@@ -34,7 +34,11 @@ impl Member {
             LeaseStep::Take(shard) => self.take(shard).await?,
             LeaseStep::Hint(shard) => {
                 let written = self.write(&shard).await?;
-                tracing::info!(shard = shard.index, next = shard.next, "proposed a new owner for the shard");
+                tracing::info!(
+                    shard = shard.index,
+                    next = shard.next,
+                    "proposed a new owner for the shard"
+                );
                 self.put(Read::Shard(written));
             }
             LeaseStep::Release(shard) => self.release(shard).await?,

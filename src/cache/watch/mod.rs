@@ -134,7 +134,7 @@ impl Feed for Kanaries {
             Ok(news) => Vec::from_iter(news),
             Err(error) => {
                 let key = Key::at(self.0, place_of(object));
-                tracing::error!(key = %key, error, "an object is left alone, because it cannot be read");
+                tracing::error!(key = %key, error, "ignoring an object that cannot be parsed");
                 Vec::new()
             }
         }

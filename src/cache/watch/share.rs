@@ -86,7 +86,7 @@ impl<F: Feed> Share<F> {
         if let Err(unreadable) = item {
             let (namespace, name) = address(item).0;
             let (kind, error) = (self.kind(), &unreadable.why);
-            tracing::error!(%kind, namespace, name, %error, "an object is left alone, because it cannot be read");
+            tracing::error!(%kind, namespace, name, %error, "ignoring an object that cannot be parsed");
         }
     }
 

@@ -50,7 +50,7 @@ fn an_answer_that_its_server_calls_partial_is_none() {
     let error = marked(r#""warnings":["No StoreAPIs matched for this query"]"#).unwrap_err();
     assert_eq!(error, "warnings: No StoreAPIs matched for this query");
     let error = marked(r#""errorType":"internal","error":"store b: unavailable""#).unwrap_err();
-    assert_eq!(error, "a success with an error: store b: unavailable");
+    assert_eq!(error, "status success with an error: store b: unavailable");
 }
 
 #[test]

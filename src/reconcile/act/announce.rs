@@ -15,17 +15,17 @@ use super::{Writer, send::of};
 use crate::{cluster::error::ApiError, shard::Right};
 
 impl Writer {
-    /// Says a fact as a Kubernetes Event. Its name is made of the fact, so saying it again does nothing.
+    /// Creates a Kubernetes Event for a notice. Its name is derived from the notice, so creating it again has no effect.
     ///
     /// # Errors
     ///
-    /// What the API server answered, or that it did not.
+    /// The request failed or timed out.
     pub async fn announce(&self, kanary: &ParsedKanary, notice: &Notice, right: Right) -> Result<(), ApiError> {
         let Key { kind, namespace, name } = &kanary.key;
         let fact = format!("{}/{}/{}", kanary.uid, notice.reason, notice.at);
         let event_name = format!("{name}.{}", hash::digest(fact.as_bytes()));
         let mut note = notice.note.clone();
-        // events.k8s.io takes 1 kB.
+        // events.k8s.io limits the note to 1 kB.
         let end = (0..=note.len().min(1000))
             .rev()
             .find(|end| note.is_char_boundary(*end))

@@ -1,4 +1,4 @@
-//! Whether a write had its effect: a webhook or a policy may change what the API server then answers as done.
+//! Checks whether a write had its effect: a webhook or a policy may change the object although the API server reports success.
 
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{Resource, ResourceExt};
@@ -7,7 +7,7 @@ use crate::cluster::error::ApiError;
 
 /// # Errors
 ///
-/// The Deployment that was answered has another number of replicas.
+/// The returned Deployment has another number of replicas.
 pub(super) fn took_replicas(scaled: &Deployment, namespace: &str, name: &str, wanted: i32) -> Result<(), ApiError> {
     let got = scaled.spec.as_ref().and_then(|spec| spec.replicas);
     if got == Some(wanted) {
@@ -27,7 +27,7 @@ pub(super) fn took_replicas(scaled: &Deployment, namespace: &str, name: &str, wa
 
 /// # Errors
 ///
-/// The pod that was answered still has one of the labels.
+/// The returned pod still has one of the labels.
 pub(super) fn lost_labels(pod: &Pod, namespace: &str, name: &str, labels: &[String]) -> Result<(), ApiError> {
     let left: Vec<_> = labels
         .iter()
@@ -52,7 +52,7 @@ pub(super) fn lost_labels(pod: &Pod, namespace: &str, name: &str, labels: &[Stri
 
 /// # Errors
 ///
-/// The pod that was answered does not have this owner.
+/// The returned pod does not have this owner.
 pub(super) fn has_owner(pod: &Pod, namespace: &str, name: &str, uid: &str) -> Result<(), ApiError> {
     if pod.owner_references().iter().any(|owner| owner.uid == uid) {
         return Ok(());
