@@ -17,7 +17,7 @@ struct Cli {
 pub(crate) enum Command {
     /// Run the controller, against the cluster of KUBECONFIG or the one it runs in.
     Run(Run),
-    /// Show which replica owns which slots, with epochs, session ages and the number of Kanaries in each shard
+    /// Show which replica owns which slots, with epochs, session ages and the number of Kanaries in each shard.
     Shards(Shards),
     /// Print the CustomResourceDefinitions, for `kubectl apply -f -`.
     Crds(Crds),

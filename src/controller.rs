@@ -92,7 +92,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A task ended that must run as long as the controller.
-    #[error("the task {0} ended, so the controller ends as well")]
+    #[error("the task {0} ended unexpectedly")]
     TaskEnded(&'static str),
     /// This replica cannot join the others.
     #[error(transparent)]

@@ -124,7 +124,7 @@ impl Default for Metrics {
         registry.register("kanaries", "Kanaries by phase", metrics.kanaries.clone());
         registry.register(
             "queued_keys",
-            "Kanaries with a time at which they are looked at again",
+            "Kanaries with a time for the next reconcile",
             metrics.queued.clone(),
         );
         registry.register("decisions", "Decisions made", metrics.decisions.clone());
@@ -151,12 +151,12 @@ impl Default for Metrics {
         );
         registry.register(
             "watch_restarts",
-            "Watches that had to start anew",
+            "Watches that were restarted",
             metrics.watch_restarts.clone(),
         );
         registry.register(
             "watch_stalls",
-            "Watches that had to start anew because they had gone silent",
+            "Watches that were restarted because they had stalled",
             metrics.watch_stalls.clone(),
         );
         register_shards(&mut registry, &metrics);
@@ -168,7 +168,7 @@ impl Default for Metrics {
 fn register_shards(registry: &mut Registry, metrics: &Metrics) {
     registry.register(
         "watch_age_seconds",
-        "Time since each watch was last heard of",
+        "Time since the last event or bookmark of each watch",
         metrics.watch_age.clone(),
     );
     registry.register(

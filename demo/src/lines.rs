@@ -108,7 +108,7 @@ fn reason(row: &Row) -> String {
 }
 
 fn costs(kanaries: usize, costs: &Costs) -> [String; 3] {
-    #[allow(clippy::cast_precision_loss, reason = "a mean for people")]
+    #[allow(clippy::cast_precision_loss, reason = "a mean for display")]
     let each = |number: usize| number as f64 / kanaries.max(1) as f64;
     [
         format!(

@@ -130,7 +130,7 @@ fn manual(row: &Row, word: Option<Word>) -> String {
     match row.spec.verdict.or(word) {
         Some(Word::Valid) => "manual verdict: valid",
         Some(Word::Invalid) => "manual verdict: invalid",
-        None if row.state.is_end() => "a person's word",
+        None if row.state.is_end() => "a manual verdict",
         None => "needs a manual verdict",
     }
     .to_owned()

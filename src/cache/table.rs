@@ -209,9 +209,16 @@ mod tests {
 
         assert!(table.take_out(&place(), Gone::At(9)).is_some());
         tokio::time::sleep(TOMBSTONE_LIFETIME).await;
-        assert!(put(&mut table, "u", 5, Thing(5, false)), "no reply is as late as that");
+        assert!(
+            put(&mut table, "u", 5, Thing(5, false)),
+            "a reply cannot arrive this late"
+        );
         table.take_out(&("ns".to_owned(), "b".to_owned()), Gone::At(10));
-        assert_eq!((table.gone.len(), table.told.len()), (1, 1), "the old is forgotten");
+        assert_eq!(
+            (table.gone.len(), table.told.len()),
+            (1, 1),
+            "expired tombstones are removed"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -219,11 +226,8 @@ mod tests {
         let mut table = Store::default();
         put(&mut table, "u", 5, Thing(5, false));
         assert!(table.take_out(&place(), Gone::Unlisted(20)).is_some());
-        assert!(!put(&mut table, "u", 5, Thing(5, false)), "the reply that is late");
-        assert!(
-            put(&mut table, "u", 6, Thing(6, false)),
-            "it is what another watch selects since then"
-        );
+        assert!(!put(&mut table, "u", 5, Thing(5, false)), "a late reply");
+        assert!(put(&mut table, "u", 6, Thing(6, false)), "another watch selects it now");
         assert!(table.take_out(&place(), Gone::Unfollowed).is_some());
         assert!(put(&mut table, "u", 6, Thing(6, false)));
     }

@@ -361,7 +361,7 @@ fn container_cause(status: &ContainerStatus) -> Option<Cause> {
         "ErrImagePull" => "ImagePullBackOff",
         reason => reason,
     };
-    let message = waiting.message.as_deref().unwrap_or("the kubelet says no more");
+    let message = waiting.message.as_deref().unwrap_or("no message from the kubelet");
     Some(if health::is_cause(reason) {
         cause(reason, Some(&format!("container {name}: {message}")))
     } else {

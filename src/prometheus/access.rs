@@ -68,9 +68,8 @@ impl Clients {
 fn trusting_the_system() -> Result<reqwest::Client, String> {
     // The HTTP client uses the crypto provider of the process. A provider that is already installed is fine.
     let _installed = rustls::crypto::ring::default_provider().install_default();
-    build(reqwest::Client::builder()).map_err(|_| {
-        "the certificates of the system can't be used: name the authority in prometheusAuth.caSecret".to_owned()
-    })
+    build(reqwest::Client::builder())
+        .map_err(|_| "could not load the system's certificates: set prometheusAuth.caSecret".to_owned())
 }
 
 fn trusting(roots: RootCertStore, given: Vec<CertificateDer<'static>>) -> Result<reqwest::Client, String> {
@@ -187,7 +186,7 @@ impl Access {
             (Ok(credentials), _) => (Ok(Arc::new(credentials)), reading.keep),
             (Err(Failure::Unread(_)), Some(before)) => (Ok(before), reading.again),
             (Err(Failure::Unread(why)), None) => (
-                Err(format!("the secrets of prometheusAuth can't be read: {why}")),
+                Err(format!("could not read the secrets of prometheusAuth: {why}")),
                 reading.again,
             ),
             (Err(Failure::Wrong(why)), _) => (Err(why), reading.again),
@@ -304,16 +303,16 @@ impl Access {
                 Failure::Wrong(format!("secret {} of prometheusAuth does not exist", self.named(name)))
             }
             kube::Error::Api(status) if status.code == 403 => Failure::Wrong(format!(
-                "secret {} of prometheusAuth may not be read by the controller",
+                "secret {} of prometheusAuth: the controller has no permission to read it",
                 self.named(name)
             )),
             kube::Error::Api(status) => Failure::Unread(format!(
-                "secret {}: the API server says {}",
+                "secret {}: the API server responded with status {}",
                 self.named(name),
                 status.code
             )),
             _ => Failure::Unread(format!(
-                "secret {}: the API server gave no usable answer",
+                "secret {}: no valid response from the API server",
                 self.named(name)
             )),
         })

@@ -72,7 +72,7 @@ pub(super) fn parse(body: &[u8], at: Timestamp) -> Result<Answer, String> {
             body.error.unwrap_or_default()
         )),
         (Some("success"), Some(data)) => read(data, at),
-        (Some("error"), _) => Err(body.error.unwrap_or_else(|| "an error without a text".to_owned())),
+        (Some("error"), _) => Err(body.error.unwrap_or_else(|| "an error without a message".to_owned())),
         _ => Err(WRONG_SHAPE.to_owned()),
     }
 }
@@ -114,7 +114,7 @@ fn not_an_answer(body: &[u8], error: &serde_json::Error) -> String {
     }
     match error.classify() {
         serde_json::error::Category::Data => WRONG_SHAPE.to_owned(),
-        serde_json::error::Category::Eof => "the answer is not JSON: it ends too early".to_owned(),
+        serde_json::error::Category::Eof => "the answer is not JSON: it is truncated".to_owned(),
         _ => "the answer is not JSON: check the address and its path prefix".to_owned(),
     }
 }
@@ -181,8 +181,8 @@ fn timely(time: f64, at: Timestamp) -> Result<(), String> {
     let off = GoDuration(off.unsigned_abs());
     let tolerated = GoDuration(TOLERATED.unsigned_abs());
     Err(format!(
-        "the answer has a sample from {off} {side} the time that it was asked about, and {tolerated} are tolerated: check the \
-         caches between Kanary and the server, and the server's clock"
+        "the answer has a sample from {off} {side} the evaluation time, and {tolerated} are tolerated: check the caches \
+         between Kanary and the server, and the server's clock"
     ))
 }
 

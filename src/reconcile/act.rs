@@ -273,7 +273,7 @@ impl Writer {
         }
         let written = written?;
         if let Err(error) = self.cache.update_kanary(*kind, &written) {
-            tracing::error!(kind = %kind, namespace, name, error, "the reply to a status write cannot be read");
+            tracing::error!(kind = %kind, namespace, name, error, "could not parse the response to a status update");
         }
         let read = |status: Value| serde_json::from_value::<KanaryStatus>(status).ok();
         Ok(read(status) == read(written.status.unwrap_or_default()))

@@ -32,7 +32,7 @@ pub enum Error {
     Unreadable(String),
     /// The Leases belong to replicas that serve another namespace.
     #[error(
-        "ConfigMap {NAME} is of replicas that act on {theirs}, and this one acts on {ours}: give it another \
+        "ConfigMap {NAME} belongs to replicas that serve {theirs}, and this one serves {ours}: give it another \
          --lease-namespace, or stop those, delete the ConfigMap, and start this one again",
         theirs = scope_of(.0), ours = scope_of(.1)
     )]
@@ -172,9 +172,12 @@ mod tests {
             .insert(SCOPE.to_owned(), "shop".to_owned());
         assert_eq!(read_for(&of_shop, "shop").unwrap().shards(), 64);
         let error = read_for(&of_shop, "").unwrap_err().to_string();
-        assert!(error.contains("of replicas that act on namespace shop only"), "{error}");
         assert!(
-            error.contains("this one acts on all namespaces: give it another --lease-namespace"),
+            error.contains("belongs to replicas that serve namespace shop only"),
+            "{error}"
+        );
+        assert!(
+            error.contains("this one serves all namespaces: give it another --lease-namespace"),
             "{error}"
         );
     }

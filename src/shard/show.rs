@@ -156,7 +156,7 @@ impl Listing {
         let then = if self.sessions.values().any(|session| self.is_renewed(session)) {
             "their owners label them within a second"
         } else {
-            "no replica lives that would label them"
+            "no live replica can label them"
         };
         Some(format!("{without} Kanaries have no slot yet; {then}"))
     }

@@ -51,7 +51,7 @@ pub enum RolloutMode {
     DryRun,
 }
 
-/// What becomes of a canary that failed.
+/// What happens to a canary that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
@@ -64,7 +64,7 @@ pub enum OnFailure {
     Retain,
 }
 
-/// What happens when the target changes under a run.
+/// What happens when the target changes during a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]

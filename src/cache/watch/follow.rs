@@ -47,17 +47,17 @@ const CAP_OF_SILENCE: Duration = Duration::from_secs(10);
 enum Trouble {
     #[error("{}", words(.0))]
     Call(#[from] kube::Error),
-    #[error("the connection broke: {0}")]
+    #[error("connection error: {0}")]
     Broken(std::io::Error),
-    #[error("the answer cannot be read: {0}")]
+    #[error("could not parse the response: {0}")]
     Unreadable(#[from] serde_json::Error),
     #[error("the list has no resourceVersion")]
     NoVersion,
-    #[error("no answer within {PATIENCE:?}")]
+    #[error("no response within {PATIENCE:?}")]
     Slow,
-    #[error("nothing was heard for {0:?}")]
+    #[error("no event or bookmark for {0:?}")]
     Stalled(Duration),
-    #[error("the watch ended before its time")]
+    #[error("the watch ended early")]
     Early,
 }
 

@@ -86,7 +86,7 @@ impl Pool {
 
     async fn send(self, mut request: Request<Body>) -> Result<Reply, BoxError> {
         let permit = request.extensions_mut().remove::<Permit>();
-        let permit = permit.ok_or("a request without a permit has no place here")?;
+        let permit = permit.ok_or("the request has no permit")?;
         let server = request.uri().clone();
         address(&mut request)?;
         loop {
@@ -178,7 +178,7 @@ where
 /// Converts a request for an absolute URI to the form that HTTP/1 sends to a server.
 fn address(request: &mut Request<Body>) -> Result<(), BoxError> {
     let uri = request.uri();
-    let host = uri.host().ok_or("the URL of the API server names no host")?;
+    let host = uri.host().ok_or("the URL of the API server has no host")?;
     let host = match (uri.port_u16(), uri.scheme_str()) {
         (None, _) | (Some(443), Some("https")) | (Some(80), Some("http")) => host.to_owned(),
         (Some(port), _) => format!("{host}:{port}"),

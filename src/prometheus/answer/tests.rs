@@ -73,7 +73,7 @@ fn what_is_no_instant_answer_is_refused_with_what_it_is() {
         ("", "not JSON"),
         (
             r#"{"status":"success","data":{"resultType":"vector","result":[{"metric""#,
-            "ends too early",
+            "is truncated",
         ),
         ("[]", "not one of Prometheus' query API"),
         ("{}", "not one of Prometheus' query API"),
@@ -148,7 +148,7 @@ fn a_sample_of_another_time_is_refused() {
     for (time, off) in [
         (
             "1795345200",
-            "1h0m0s before the time that it was asked about, and 5m0s are tolerated",
+            "1h0m0s before the evaluation time, and 5m0s are tolerated",
         ),
         ("1795349101", "5m1s after the time"),
         ("0", "before the time"),

@@ -181,7 +181,7 @@ async fn a_secret_that_is_missing_or_of_no_use_is_named() {
     let message = why(&prometheus, &closed("http://127.0.0.1:1", "basicAuthSecret: odd")).await;
     assert_eq!(
         message,
-        "secret shop/odd of prometheusAuth may not be read by the controller"
+        "secret shop/odd of prometheusAuth: the controller has no permission to read it"
     );
 }
 

@@ -15,7 +15,7 @@ pub(super) fn took_replicas(scaled: &Deployment, namespace: &str, name: &str, wa
     }
     let got = got.unwrap_or_default();
     let why =
-        format!("replicas {wanted} was asked for and it has {got}: an admission webhook or policy changed the number");
+        format!("requested {wanted} replicas, but it has {got}: an admission webhook or policy changed the number");
     Err(ApiError::without_effect(
         "scale",
         Deployment::kind(&()),
@@ -57,7 +57,7 @@ pub(super) fn has_owner(pod: &Pod, namespace: &str, name: &str, uid: &str) -> Re
     if pod.owner_references().iter().any(|owner| owner.uid == uid) {
         return Ok(());
     }
-    let why = "an admission webhook or policy took its ownerReference away again";
+    let why = "an admission webhook or policy removed its ownerReference";
     Err(ApiError::without_effect(
         "add an owner to",
         Pod::kind(&()),

@@ -221,7 +221,7 @@ fn words(action: &Action) -> String {
         Action::SetTemplate(SetTemplate { name, .. }) => format!("setting the template of Deployment {name}"),
         Action::HandOver { name, .. } => format!("handing over the fields of Deployment {name}"),
         Action::Adopt { pod, .. } => format!("adding an ownerReference to pod {pod}"),
-        Action::Unlabel { pod, labels, .. } => format!("taking {} off pod {pod}", labels.join(", ")),
+        Action::Unlabel { pod, labels, .. } => format!("removing {} from pod {pod}", labels.join(", ")),
         Action::Delete { object, name, .. } => format!("the deletion of {} {name}", object.as_str()),
     }
 }

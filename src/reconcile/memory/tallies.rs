@@ -181,7 +181,7 @@ mod tests {
     fn query(item: &Item) -> &PromQl {
         match item {
             Item::PromQl(query) => query,
-            _ => panic!("it is not measured"),
+            _ => panic!("the item is not measured"),
         }
     }
 
@@ -267,7 +267,7 @@ mod tests {
         tallies.forget();
         assert!(
             bad(&tallies) == [0] && tallies.present()[0].pending,
-            "of the former canary"
+            "a measurement of the previous canary"
         );
         tallies.discard(0, query(&items[0]));
         assert_eq!(tallies.present(), [Tally::default()]);
