@@ -100,7 +100,7 @@ impl<V: View> Store<V> {
         self.rows.remove(place).map(|row| row.view)
     }
 
-    /// Removes an object after a watch noticed that it is gone, unless the stored version is newer.
+    /// Removes and returns an object after a watch noticed that it is gone, unless the stored version is newer.
     pub(super) fn take_out(&mut self, place: &Place, gone: Gone) -> Option<V> {
         let known = self.rows.get(place).map(|row| row.version);
         match gone {

@@ -66,7 +66,7 @@ impl Leases {
         Ok(found.and_then(|lease| lease::read(&lease, self.shards)))
     }
 
-    /// Updates a session at the version it has, or creates it if it has none.
+    /// Updates a session at the version it has, or creates it if it has none. Returns the stored session.
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ impl Leases {
         }
     }
 
-    /// Updates the Lease of a shard at the version it has, or creates it if it has none.
+    /// Updates the Lease of a shard at the version it has, or creates it if it has none. Returns the stored Lease.
     ///
     /// # Errors
     ///

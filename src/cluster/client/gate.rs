@@ -94,7 +94,7 @@ impl Gate {
         self.lock().waiting = false;
     }
 
-    /// Whether the right ended before or while the request was sent; `None` if the request failed for another reason.
+    /// Whether the right ended before the request was sent or while it was being sent. `None` if the right did not end.
     pub(super) fn ended(&self) -> Option<Ended> {
         self.lock().ended
     }
