@@ -174,7 +174,11 @@ impl Context {
                     return Err(error);
                 }
                 // A failed canary does not wait: the next decision sees the failure and uses another way.
-                tracing::warn!(key = %kanary.key, error = error.message(), "could not take a canary out of production; trying another way");
+                tracing::warn!(
+                    key = %kanary.key,
+                    error = error.message(),
+                    "could not take a canary out of production; trying another way"
+                );
                 let (key, ended) = (&kanary.key, self.clock.now());
                 self.memory.could_not_leave(key, action, &error, now, ended);
                 return Ok(Next::Again);

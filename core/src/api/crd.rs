@@ -179,7 +179,7 @@ fn crd(kind: KanaryKind) -> Value {
                 "additionalPrinterColumns": columns(),
                 "schema": {"openAPIV3Schema": {
                     "type": "object",
-                    "description": "A canary deployment: what to run, its scale, its traffic, how it is judged, and what happens then.",
+                    "description": "A canary deployment: what to run, its scale and traffic, and how it is judged and promoted.",
                     "required": ["spec"],
                     "properties": {"spec": schema_of::<KanarySpec>(), "status": status_schema()},
                     "x-kubernetes-validations": [{
