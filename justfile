@@ -1,6 +1,6 @@
-# Every command of the project; CI calls these and nothing else. `just` alone lists them.
+# All commands of the project. CI calls only these. `just` without arguments lists them.
 
-# The folder for what is slow to build and not part of the tree.
+# Cache folder for programs that are slow to build.
 cache := env("XDG_CACHE_HOME", env("HOME") / ".cache") / "kanary"
 
 _list:
@@ -10,23 +10,23 @@ _list:
 test:
     cargo test --locked --workspace
 
-# Storms on the embedded cluster for so many seconds, from a seed on; each failure prints the command that replays it. Compiled
-# for speed, which takes a while the first time and then is worth seven times as many seeds.
+# Simulates storms on the embedded cluster for some seconds, starting at a seed. A failure prints the command that replays it.
+# The optimized build takes longer the first time, but then runs seven times as many seeds.
 simulate seconds="600" first="1000000" seeds="1000000000":
     KANARY_SECONDS={{seconds}} KANARY_SEED={{first}} KANARY_SEEDS={{seeds}} \
         cargo test --locked --workspace --profile bench --test simulation nothing_goes_wrong_in_any_storm -- --nocapture
 
-# Several replicas with so many Kanaries each time, in so many fleets.
+# Simulates fleets: several replicas with this many Kanaries, this many times.
 simulate-fleets kanaries="1000" fleets="4" first="0":
     KANARY_KANARIES={{kanaries}} KANARY_FLEETS={{fleets}} KANARY_SEED={{first}} \
         cargo test --locked --workspace --profile bench --test simulation a_fleet_outlives_its_replicas -- --nocapture
 
-# The behaviour suite, on a real control plane that is started for it (hack/plane).
+# The behaviour suite on a real control plane, which is started and stopped for it (hack/plane).
 behaviour *args:
     cargo test --locked --workspace --test behaviour --no-run
     hack/plane/plane run -- cargo test --locked --workspace --test behaviour -- {{args}}
 
-# Formatting, lints, licences and sources of dependencies, generated files.
+# Checks formatting, lints, licences and sources of dependencies, and generated files.
 lint: format-check clippy production deny generated-check shell
 
 format:
@@ -39,7 +39,7 @@ clippy:
     cargo clippy --locked --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 
-# What runs on a cluster has nothing of the demo and the tests: no cluster in memory, no clock that stands still.
+# The production binary must not contain code of the demo or the tests, such as the in-memory cluster or the paused clock.
 production:
     cargo clippy --locked --package kanary -- -D warnings
     @! cargo tree --locked --package kanary --edges normal | grep kanary-sim || { echo 'kanary-sim is in the production binary' >&2; exit 1; }
@@ -49,11 +49,11 @@ deny:
     cargo deny --locked check bans licenses sources
     @! cargo tree --locked --duplicates --depth 0 | grep -E '^(kube|k8s-openapi)' || { echo 'two versions of kube or k8s-openapi in Cargo.lock' >&2; exit 1; }
 
-# Known vulnerabilities; needs a network.
+# Checks dependencies for known vulnerabilities. Needs network access.
 advisories:
     cargo deny check advisories
 
-# Writes what is generated from the code: the CRDs.
+# Generates the CRDs from the code.
 generate:
     cargo run --locked --quiet -- crds --output crds
 
@@ -61,6 +61,6 @@ generate:
 generated-check:
     cargo test --locked --workspace --test tidy the_crds_in_the_tree_are_the_generated_ones
 
-# Shell scripts.
+# Checks the syntax of shell scripts.
 shell:
     bash -n .ci/run hack/plane/plane hack/plane/lib/*.sh

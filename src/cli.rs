@@ -1,4 +1,4 @@
-//! What is said on the command line and in the environment.
+//! Command line and environment variables.
 
 use std::{ffi::OsStr, net::SocketAddr, path::PathBuf};
 
@@ -17,7 +17,7 @@ struct Cli {
 pub(crate) enum Command {
     /// Run the controller, against the cluster of KUBECONFIG or the one it runs in.
     Run(Run),
-    /// Show which replica acts on what: slots, owners, epochs, the age of sessions, and how many Kanaries each shard has.
+    /// Show which replica owns which slots, with epochs, session ages and the number of Kanaries in each shard.
     Shards(Shards),
     /// Print the CustomResourceDefinitions, for `kubectl apply -f -`.
     Crds(Crds),
@@ -25,21 +25,21 @@ pub(crate) enum Command {
 
 #[derive(clap::Args)]
 pub(crate) struct Shards {
-    /// Where the Leases are [default: the namespace of the context in KUBECONFIG].
+    /// Namespace of the Leases [default: the namespace of the context in KUBECONFIG].
     #[arg(long, short = 'n', env = "KANARY_LEASE_NAMESPACE", value_name = "NAME", value_parser = namespace)]
     pub(crate) lease_namespace: Option<String>,
 }
 
 #[derive(clap::Args)]
 pub(crate) struct Crds {
-    /// Write a file for each into this folder instead.
+    /// Write one file per definition into this folder instead.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]
 pub(crate) struct Run {
-    /// Serve /livez, /readyz and /metrics here; port 0 takes any free one (the log tells which).
+    /// Serve /livez, /readyz and /metrics on this address; port 0 selects a free port, which is logged.
     #[arg(
         long,
         env = "KANARY_ADMIN_ADDR",
@@ -48,19 +48,19 @@ pub(crate) struct Run {
         value_parser = address
     )]
     pub(crate) admin_addr: SocketAddr,
-    /// Serve the Kanaries of this namespace only [default: of all].
+    /// Serve only the Kanaries of this namespace [default: all namespaces].
     #[arg(long, env = "KANARY_NAMESPACE", value_name = "NAME", value_parser = namespace)]
     pub(crate) namespace: Option<String>,
-    /// Form of the log.
+    /// Log format.
     #[arg(long, env = "KANARY_LOG_FORMAT", value_enum, default_value = "text")]
     pub(crate) log_format: LogFormat,
-    /// What is logged: a level, or directives like `info,kanary=debug`.
+    /// Log filter: a level, or directives like `info,kanary=debug`.
     #[arg(long, env = "KANARY_LOG", default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,
-    /// Name of this replica: in Events, and among the others. Each needs its own; in a cluster it is the pod's.
+    /// Name of this replica, used in Events and Leases. It must be unique among the replicas; in a cluster it is the pod name.
     #[arg(long, env = "HOSTNAME", default_value = "kanary", value_name = "NAME")]
     pub(crate) identity: String,
-    /// Run as the only replica, without Leases. Two of these at once act on the same Kanaries.
+    /// Run as the only replica, without Leases. Two such controllers would act on the same Kanaries.
     #[arg(
         long,
         env = "KANARY_STANDALONE",
@@ -68,19 +68,20 @@ pub(crate) struct Run {
         conflicts_with_all = ["shards", "session_ttl", "lease_namespace"]
     )]
     pub(crate) standalone: bool,
-    /// Parts that replicas divide the Kanaries into: a power of two up to 256, some times as many as there will be replicas.
-    /// Counts when the first replica starts; afterwards it is what is stored.
+    /// Number of shards that the Kanaries are divided into: a power of two up to 256, several times the number of replicas. Only
+    /// the first replica uses it; afterwards the stored number applies.
     #[arg(long, env = "KANARY_SHARDS", default_value = "32", value_name = "NUMBER", value_parser = layout)]
     pub(crate) shards: Layout,
-    /// How long the others wait before they take over from a replica that is not heard of. Each writes five times as often.
-    /// With 6s they take over within 7 s and not 17.
+    /// How long the other replicas wait for a heartbeat before they take over. Each replica sends five heartbeats in that time.
+    /// With 6s, takeover is complete within 7 s instead of 17 s.
     #[arg(long, env = "KANARY_SESSION_TTL", default_value = "15s", value_name = "DURATION", value_parser = session_ttl)]
     pub(crate) session_ttl: GoDuration,
-    /// Where the Leases are [default: the namespace of the pod, or of the context in KUBECONFIG]. All controllers that act
-    /// on the same Kanaries need the same one: in different ones they do not see each other, and both act.
+    /// Namespace of the Leases [default: the namespace of the pod, or of the context in KUBECONFIG]. All controllers that act on
+    /// the same Kanaries must use the same namespace; otherwise they do not see each other, and both act.
     #[arg(long, env = "KANARY_LEASE_NAMESPACE", value_name = "NAME", value_parser = namespace)]
     pub(crate) lease_namespace: Option<String>,
-    /// Hash of the pod template of this replica, the label pod-template-hash: in a rolling update new replicas are preferred.
+    /// Hash of this replica's pod template, from the label pod-template-hash: new replicas are preferred during a rolling
+    /// update.
     #[arg(long, env = "KANARY_POD_TEMPLATE_HASH", default_value = "", value_name = "HASH")]
     pub(crate) pod_template_hash: String,
 }
@@ -91,7 +92,7 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// What is asked for. Where that cannot be told, or it is help, the program ends here.
+/// Parses the command line. Prints help or an error and exits where it does not contain a command.
 pub(crate) fn parse() -> Command {
     let is_unset = |name: &OsStr| std::env::var_os(name).is_some_and(|value| says_nothing(name, &value));
     let matches = command(is_unset).get_matches();
@@ -101,8 +102,8 @@ pub(crate) fn parse() -> Command {
     }
 }
 
-/// Whether a variable of the environment counts as not set: it is empty, or a flag that is off, which must not be in the way of
-/// what the flag cannot be used with.
+/// Whether an environment variable counts as unset: it is empty, or a flag that is off. Otherwise a flag that is off would
+/// conflict with options that exclude the flag.
 fn says_nothing(name: &OsStr, value: &OsStr) -> bool {
     let off = ["n", "no", "f", "false", "off", "0"];
     let is_off = value
@@ -111,7 +112,7 @@ fn says_nothing(name: &OsStr, value: &OsStr) -> bool {
     value.is_empty() || (name == "KANARY_STANDALONE" && is_off)
 }
 
-/// All commands, without the variables of the environment that count as not set.
+/// The command-line definition, without the environment variables that count as unset.
 fn command(is_unset: impl Fn(&OsStr) -> bool) -> clap::Command {
     let unless_unset = |arg: Arg| {
         if arg.get_env().is_some_and(&is_unset) {
@@ -129,7 +130,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| why.to_owned())
 }
 
-/// The name of a namespace. Nothing is taken as well, and counts as not said.
+/// Validates the name of a namespace. An empty value counts as unset.
 fn namespace(text: &str) -> Result<String, String> {
     let may = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let inside = text.chars().all(|c| may(c) || c == '-');
@@ -151,7 +152,7 @@ fn layout(text: &str) -> Result<Layout, String> {
 fn session_ttl(text: &str) -> Result<GoDuration, String> {
     let ttl: GoDuration = text.parse()?;
     let seconds = ttl.0.as_secs();
-    // Leases count in seconds, and below that the API server's own hiccups would cost the session.
+    // A Lease stores its duration in whole seconds. Below 3 s, a short delay of the API server would expire the session.
     if ttl.0.subsec_nanos() > 0 || !(3..=300).contains(&seconds) {
         return Err("must be whole seconds between 3s and 5m, such as 15s".to_owned());
     }
@@ -162,7 +163,7 @@ fn session_ttl(text: &str) -> Result<GoDuration, String> {
 mod tests {
     use super::*;
 
-    /// What is understood, where no variable of the environment is set.
+    /// Parses `arguments` with no environment variables set.
     fn said(arguments: &[&str]) -> Result<Command, String> {
         let command = command(|_| true);
         let matches = command.try_get_matches_from([&["kanary"], arguments].concat());
@@ -192,7 +193,7 @@ mod tests {
             (&["--admin-addr", "8080"], "like 127.0.0.1:8080"),
             (
                 &["--admin-addr", "localhost:8080"],
-                "names like localhost are not taken",
+                "names like localhost are not supported",
             ),
             (&["--namespace", "Bad NS"], "not a DNS label"),
             (&["--lease-namespace", "Bad NS"], "such as kanary-system"),

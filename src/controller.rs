@@ -1,4 +1,4 @@
-//! The controller: watches, workers and measurements, put together.
+//! The controller: starts watches, workers and measurements.
 
 mod feeds;
 #[cfg(test)]
@@ -43,25 +43,26 @@ use crate::{
     },
 };
 
-/// Kanaries that are looked at, and so API calls that are under way, at once.
+/// Number of concurrent reconciles.
 const WORKERS: usize = 32;
 
-/// How a controller runs.
+/// Options of a controller.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Only this namespace; all of them if `None`.
+    /// The namespace to serve, or all namespaces if `None`.
     pub namespace: Option<String>,
-    /// Where `/livez`, `/readyz` and `/metrics` are served; nowhere if `None`. Port 0 takes any free one.
+    /// Address of `/livez`, `/readyz` and `/metrics`; `None` disables the admin server. Port 0 selects a free port.
     pub admin_addr: Option<SocketAddr>,
-    /// The cluster's time. A client that reports to it ([`crate::cluster::client`]) makes it follow the API server's clock.
+    /// The cluster's time. A client created with this clock ([`crate::cluster::client`]) synchronizes it with the API server's
+    /// clock.
     pub clock: Clock,
     /// Name of this replica, for Events.
     pub instance: String,
-    /// What carries queries to the Prometheus servers.
+    /// HTTP transport for queries to Prometheus.
     pub prometheus: Transport,
-    /// What decides. Only a simulation that proves itself puts something wrong in its place.
+    /// The decision function. Only simulations replace it, with a faulty one, to prove that they detect the fault.
     pub decide: Decide,
-    /// How replicas share the work; `None` if this is the only one, which is for the user to see to.
+    /// How replicas share the work. `None` if this is the only replica, which the user must ensure.
     pub sharding: Option<Sharding>,
 }
 
@@ -82,18 +83,18 @@ impl Default for Options {
 /// Why a controller ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The admin server could not listen.
+    /// The admin server could not bind its address.
     #[error("could not listen on {addr}")]
     Listen {
-        /// The address that was asked for.
+        /// The configured address.
         addr: SocketAddr,
-        /// Why not.
+        /// The cause.
         source: std::io::Error,
     },
-    /// A task that must never end did.
-    #[error("the task {0} ended, so the controller ends as well")]
+    /// A task ended that must run as long as the controller.
+    #[error("the task {0} ended unexpectedly")]
     TaskEnded(&'static str),
-    /// This replica has no place among the others.
+    /// This replica cannot join the others.
     #[error(transparent)]
     Member(member::Error),
 }
@@ -102,22 +103,22 @@ struct Parts {
     context: Arc<Context>,
     queue: Arc<Queue>,
     watches: Vec<(&'static str, Heartbeat)>,
-    /// Where several replicas share the work: this one.
+    /// This replica's membership, if several replicas share the work.
     member: Option<Arc<Member>>,
-    /// Ends the workers.
+    /// Stops the workers.
     halt: CancellationToken,
 }
 
-/// Runs until `stop` is cancelled: then shards are given away, no new work is taken, and what is under way has two seconds
-/// to end.
+/// Runs until `stop` is cancelled. Then the controller releases its shards, takes no new work, and gives running reconciles two
+/// seconds to complete.
 ///
 /// # Errors
 ///
 /// See [`Error`].
 pub async fn run(client: Client, options: Options, stop: CancellationToken) -> Result<(), Error> {
-    // Whoever drops this future, drops the set and with it every task.
+    // Dropping this future drops the set and aborts every task.
     let mut tasks = JoinSet::new();
-    // First of all, so that a replica that waits for the API server is not taken for dead.
+    // The admin server starts first, so that liveness probes do not kill a replica that waits for the API server.
     let pages = serve::Pages::default();
     if let Some(addr) = options.admin_addr {
         let listener = serve::listen(addr).await;
@@ -139,7 +140,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     let parts = start(client, options, Arc::new(fence), &pages, &mut tasks);
     let mut workers = JoinSet::new();
     let ended = tokio::select! {
-        // First, because workers end as well once they are asked to stop.
+        // Checked first, because the workers also end when a stop is requested.
         biased;
         () = farewell(&parts, &stop) => None,
         Some(ended) = tasks.join_next() => Some(ended),
@@ -156,12 +157,12 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
         while workers.join_next().await.is_some() {}
     });
     if drained.await.is_err() {
-        tracing::warn!("some calls did not end in time and are abandoned");
+        tracing::warn!("some reconciles did not complete in time and were aborted");
     }
     Ok(())
 }
 
-/// Waits until this replica is asked to stop, and lets others take over before it does.
+/// Waits for `stop`, and then lets the other replicas take over before it returns.
 async fn farewell(parts: &Parts, stop: &CancellationToken) {
     stop.cancelled().await;
     if let Some(member) = &parts.member {
@@ -177,7 +178,7 @@ enum Ended {
 
 type Tasks = JoinSet<Ended>;
 
-/// Starts every task but the workers.
+/// Starts all tasks except the workers.
 fn start(client: Client, options: Options, fence: Arc<Fence>, pages: &serve::Pages, tasks: &mut Tasks) -> Parts {
     let (checks, due) = mpsc::unbounded_channel();
     let cache = Arc::new(Cache::default());
@@ -268,7 +269,7 @@ impl Parts {
         spawn(tasks, "watch of a shard", async move { failing.failed().await });
         let (known, this) = (self.watches.clone(), member.clone());
         tasks.spawn(async move {
-            // A shard is taken only by who knows all the others, and everything that its Kanaries may need.
+            // A replica takes a shard only after it has listed all other sessions and the objects that its Kanaries may need.
             for (_, heartbeat) in known {
                 heartbeat.wait().await;
             }
@@ -287,8 +288,8 @@ fn spawn(tasks: &mut Tasks, name: &'static str, task: impl Future<Output = ()> +
     });
 }
 
-/// Sets the workers to work, until one of them ends. Nothing is decided before every watch has listed once: a cache that
-/// is half filled looks like a cluster where things are missing.
+/// Runs the workers until one of them ends. No decision is made before every watch has completed its initial list, because
+/// objects that are not listed yet would look missing.
 async fn work_all(parts: &Parts, workers: &mut JoinSet<()>) {
     for (_, heartbeat) in &parts.watches {
         heartbeat.wait().await;
@@ -310,7 +311,7 @@ async fn work(context: Arc<Context>, queue: Arc<Queue>, stop: CancellationToken)
         let turn = AssertUnwindSafe(context.reconcile(&key)).catch_unwind();
         let wake = turn.await.unwrap_or_else(|_| {
             context.metrics.panics.inc();
-            tracing::error!(key = %key, "a reconcile panicked; it is tried again");
+            tracing::error!(key = %key, "a reconcile panicked; retrying");
             Some(Instant::now() + context.memory.back_off(&key, CAP) + Duration::from_secs(1))
         });
         queue.done(key, wake);

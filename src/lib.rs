@@ -1,7 +1,7 @@
 //! Kanary: canary deployments for Kubernetes, judged before they are promoted.
 //!
-//! A thin imperative shell (watching, queueing, measuring, writing) around one pure function,
-//! [`kanary_core::decide()`], from what was seen to what will be done:
+//! A thin imperative shell (watching, queueing, measuring, writing) around one pure function, [`kanary_core::decide()`], which
+//! maps observations to actions:
 //!
 //! ```text
 //! watch ──> cache ──> queue ──> reconcile ──> observe ──> decide ──> act ──> API server

@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(code) => code,
-        // Who reads no further, like `head`, has what they want.
+        // A reader that closes the pipe early, like `head`, is not an error.
         Err(error) if prints && is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("kanary: {error:#}");
@@ -41,13 +41,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Nobody reads what is written.
+/// Whether the reader of standard output has closed the pipe.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let error = error.downcast_ref::<io::Error>();
     error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Writes to standard output; `print!` panics where nobody reads it.
+/// Writes to standard output. `print!` would panic on a closed pipe.
 fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
@@ -92,12 +92,12 @@ async fn run(options: Run) -> anyhow::Result<()> {
     let controller = std::pin::pin!(controller::run(client, options, stop.clone()));
     match until_told_twice(controller, signals, &stop).await {
         Ok(ended) => Ok(ended?),
-        // Not by returning, which would wait for whatever still looks up a name.
+        // Exits directly, because returning would wait for pending DNS lookups.
         Err(second) => std::process::exit(128 + second.as_raw_value()),
     }
 }
 
-/// Waits for a signal that asks for the end, and tells which.
+/// Waits for SIGTERM or SIGINT, and returns which one arrived.
 async fn asked_to_end(term: &mut Signal, interrupt: &mut Signal) -> SignalKind {
     tokio::select! {
         biased;
@@ -106,7 +106,8 @@ async fn asked_to_end(term: &mut Signal, interrupt: &mut Signal) -> SignalKind {
     }
 }
 
-/// What `work` came to. The first signal asks it to stop; the second, which is returned, does not wait until it has.
+/// Runs `work` and returns its result. The first signal requests a graceful stop; the second returns immediately, with the
+/// signal.
 async fn until_told_twice<T>(
     mut work: impl Future<Output = T> + Unpin,
     mut signals: impl AsyncFnMut() -> SignalKind,
@@ -117,13 +118,13 @@ async fn until_told_twice<T>(
         ended = &mut work => return Ok(ended),
         _ = signals() => {}
     }
-    tracing::info!("stopping; a second signal ends it at once");
+    tracing::info!("stopping; a second signal exits immediately");
     stop.cancel();
     tokio::select! {
         biased;
         ended = &mut work => Ok(ended),
         second = signals() => {
-            tracing::warn!("ended at once by a second signal: what is under way is abandoned");
+            tracing::warn!("received a second signal: exiting without completing the work in progress");
             Err(second)
         }
     }
@@ -134,13 +135,13 @@ async fn cluster() -> anyhow::Result<kube::Config> {
     config.map_err(|error| anyhow::anyhow!("no cluster to talk to: set KUBECONFIG, or run in a cluster ({error})"))
 }
 
-/// Where the Leases are. A name that is empty counts as not said.
+/// Namespace of the Leases. An empty name counts as unset.
 fn lease_namespace(wanted: Option<&str>, config: &kube::Config) -> String {
     let wanted = wanted.filter(|namespace| !namespace.is_empty());
     wanted.unwrap_or(&config.default_namespace).to_owned()
 }
 
-/// How this replica shares the work with others.
+/// Configuration for sharing the work with other replicas.
 fn sharding(options: &Run, config: kube::Config, clock: &Clock) -> anyhow::Result<Option<Sharding>> {
     if options.standalone {
         return Ok(None);
@@ -153,7 +154,7 @@ fn sharding(options: &Run, config: kube::Config, clock: &Clock) -> anyhow::Resul
     );
     Ok(Some(Sharding {
         namespace: lease_namespace(options.lease_namespace.as_deref(), &config),
-        // Of its own, so that Leases do not queue behind other calls.
+        // A separate client, so that Lease requests do not queue behind other requests.
         client: client::connect(config, clock.clone(), &options.identity)?,
         identity: options.identity.clone(),
         template: options.pod_template_hash.clone(),
@@ -201,7 +202,7 @@ mod tests {
         assert!(!is_closed_pipe(&anyhow::anyhow!("something else")));
     }
 
-    /// What comes of `work` that is told to stop so many times.
+    /// The result of `work` after `times` signals.
     async fn told<T>(times: u32, stop: &CancellationToken, work: impl Future<Output = T>) -> Result<T, SignalKind> {
         let mut left = times;
         let signals = async || {

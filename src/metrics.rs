@@ -15,7 +15,7 @@ use prometheus_client::{
 
 use crate::cluster::error::Class;
 
-/// One label, `result` or `outcome`.
+/// Label of a result or an outcome.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct OutcomeLabels {
     /// The value.
@@ -25,7 +25,7 @@ pub struct OutcomeLabels {
 /// Labels of a write.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct WriteLabels {
-    /// What was written.
+    /// Kind of write.
     pub write: &'static str,
     /// `ok`, `conflict`, `transient`, `throttled`, `fenced` or `invalid`.
     pub result: &'static str,
@@ -46,37 +46,37 @@ pub struct PhaseLabels {
 /// Label of a watch.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct WatchLabels {
-    /// What is watched.
+    /// Name of the watch.
     pub watch: String,
 }
 
 /// Label of a shard.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct ShardLabels {
-    /// Its number.
+    /// Number of the shard.
     pub shard: u16,
 }
 
-/// Label of a handover.
+/// Label of a change of ownership.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct HandoverLabels {
-    /// `taken`, `released` or `lost` of a shard; `seized` of a session.
+    /// `taken`, `released` or `lost` for a shard, `seized` for a session.
     pub what: &'static str,
 }
 
-/// Every metric of a controller.
+/// All metrics of a controller.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// Kanaries by phase, set when read.
+    /// Kanaries by phase, updated on scrape.
     pub kanaries: Family<PhaseLabels, Gauge>,
-    /// Keys in the queue, set when read.
+    /// Keys in the queue, updated on scrape.
     pub queued: Gauge,
-    /// Decisions that were made.
+    /// Number of decisions.
     pub decisions: Counter,
     /// Reconciles that panicked.
     pub panics: Counter,
-    /// Writes by what and how they ended.
+    /// Writes by kind and result.
     pub writes: Family<WriteLabels, Counter>,
     /// Runs that ended, by phase.
     pub runs_ended: Family<PhaseLabels, Counter>,
@@ -84,19 +84,19 @@ pub struct Metrics {
     pub measurements: Family<OutcomeLabels, Counter>,
     /// Seconds from a deadline to the verdict in the status.
     pub verdict_lateness: Histogram,
-    /// Watches that had to start anew.
+    /// Watches that were restarted.
     pub watch_restarts: Counter,
-    /// Of them, those that had gone silent.
+    /// Watches that were restarted because they had stalled.
     pub watch_stalls: Counter,
-    /// Seconds since each watch was last heard of, set when read.
+    /// Seconds since the last event or bookmark of each watch, updated on scrape.
     pub watch_age: Family<WatchLabels, Gauge<f64, AtomicU64>>,
-    /// Epoch of each shard that this replica owns, set when read.
+    /// Epoch of each shard that this replica owns, updated on scrape.
     pub shard_epoch: Family<ShardLabels, Gauge>,
-    /// Shards that this replica owns, set when read.
+    /// Number of shards that this replica owns, updated on scrape.
     pub shards_owned: Gauge,
-    /// Seconds for which this replica may write, if its session is not renewed, set when read.
+    /// Seconds for which this replica may still write if its session is not renewed, updated on scrape.
     pub fence_margin: Gauge<f64, AtomicU64>,
-    /// Shards and sessions that changed hands here.
+    /// Ownership changes of shards and sessions on this replica.
     pub handovers: Family<HandoverLabels, Counter>,
 }
 
@@ -124,7 +124,7 @@ impl Default for Metrics {
         registry.register("kanaries", "Kanaries by phase", metrics.kanaries.clone());
         registry.register(
             "queued_keys",
-            "Kanaries with a time at which they are looked at again",
+            "Kanaries with a time for the next reconcile",
             metrics.queued.clone(),
         );
         registry.register("decisions", "Decisions made", metrics.decisions.clone());
@@ -151,12 +151,12 @@ impl Default for Metrics {
         );
         registry.register(
             "watch_restarts",
-            "Watches that had to start anew",
+            "Watches that were restarted",
             metrics.watch_restarts.clone(),
         );
         registry.register(
             "watch_stalls",
-            "Watches that had to start anew because they had gone silent",
+            "Watches that were restarted because they had stalled",
             metrics.watch_stalls.clone(),
         );
         register_shards(&mut registry, &metrics);
@@ -164,11 +164,11 @@ impl Default for Metrics {
     }
 }
 
-/// What tells who acts on what.
+/// Registers the metrics about shards, sessions and watches.
 fn register_shards(registry: &mut Registry, metrics: &Metrics) {
     registry.register(
         "watch_age_seconds",
-        "Time since each watch was last heard of",
+        "Time since the last event or bookmark of each watch",
         metrics.watch_age.clone(),
     );
     registry.register(
@@ -194,12 +194,12 @@ fn register_shards(registry: &mut Registry, metrics: &Metrics) {
 }
 
 impl Metrics {
-    /// A shard or a session changed hands.
+    /// Counts a change of ownership.
     pub fn handover(&self, what: &'static str) {
         self.handovers.get_or_create(&HandoverLabels { what }).inc();
     }
 
-    /// Writes of any kind that this replica had lost the right to, and that did nothing.
+    /// Number of writes of all kinds that were fenced off and had no effect.
     #[must_use]
     pub fn writes_refused(&self) -> u64 {
         let fenced = WRITES.map(|write| WriteLabels {

@@ -1,5 +1,5 @@
-//! Which Kanary to look at next, and when. One entry for each key, the earliest time wins, and never two workers on one
-//! key. Costs O(log n) in the number of keys.
+//! The work queue of Kanaries. Each key has one entry, the earliest time wins, and only one worker processes a key at a time.
+//! Operations cost O(log n) in the number of keys.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// The queue. A key that is pushed while a worker has it comes again after the worker is done.
+/// The queue. A key that is pushed while a worker processes it is queued again when the worker is done.
 #[derive(Debug, Default)]
 pub struct Queue {
     state: Mutex<Entries>,
@@ -24,7 +24,7 @@ struct Entries {
     waiting: BTreeSet<(Instant, Key)>,
     due: HashMap<Key, Instant>,
     running: HashSet<Key>,
-    /// Pushed while running.
+    /// Keys that were pushed while a worker processes them.
     again: HashMap<Key, Instant>,
 }
 
@@ -45,7 +45,7 @@ impl Entries {
         self.waiting.insert((at, key));
     }
 
-    /// The first key, if it is due.
+    /// Removes and returns the first key if it is due.
     fn take(&mut self, now: Instant) -> Option<Key> {
         self.waiting.first().filter(|(at, _)| *at <= now)?;
         let (_, key) = self.waiting.pop_first()?;
@@ -56,18 +56,18 @@ impl Entries {
 }
 
 impl Queue {
-    /// Looks at `key` now.
+    /// Queues `key` immediately.
     pub fn push(&self, key: Key) {
         self.push_at(key, Instant::now());
     }
 
-    /// Looks at `key` at `at`, or earlier if that was asked for before.
+    /// Queues `key` at `at`. An earlier time that is already queued wins.
     pub fn push_at(&self, key: Key, at: Instant) {
         self.lock().push(key, at);
         self.changed.notify_one();
     }
 
-    /// The next key that is due. Whoever takes it must give it back with [`Queue::done`].
+    /// Waits for the next key that is due. The worker must return it with [`Queue::done`].
     pub async fn next(&self) -> Key {
         loop {
             let changed = self.changed.notified();
@@ -77,7 +77,7 @@ impl Queue {
                     let more = !state.waiting.is_empty();
                     drop(state);
                     if more {
-                        // One push wakes one worker: pass it on.
+                        // A push wakes only one worker, so this worker wakes the next.
                         self.changed.notify_one();
                     }
                     return key;
@@ -87,7 +87,7 @@ impl Queue {
             match wait {
                 None => changed.await,
                 Some(at) => tokio::select! {
-                    // Both lead to another look, so neither is held up.
+                    // Both branches check the queue again, so neither starves the other.
                     biased;
                     () = changed => {}
                     () = sleep_until(at) => {}
@@ -96,8 +96,8 @@ impl Queue {
         }
     }
 
-    /// Gives a key back. It comes again at `wake`, or earlier if it was pushed meanwhile. The time of an earlier wish is
-    /// forgotten with each turn: a turn says anew when the next one is.
+    /// Returns a key. It is queued at `wake`, or earlier if it was pushed in the meantime. Times requested before this reconcile
+    /// are dropped, because each reconcile returns the next time.
     pub fn done(&self, key: Key, wake: Option<Instant>) {
         {
             let mut state = self.lock();
@@ -110,13 +110,13 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// How many keys wait, in all and due.
+    /// Number of queued keys: in total, and due.
     #[must_use]
     pub fn len(&self) -> usize {
         self.lock().waiting.len()
     }
 
-    /// Whether nothing waits.
+    /// Whether the queue is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

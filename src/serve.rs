@@ -1,4 +1,4 @@
-//! The admin server: `/livez`, `/readyz` and `/metrics`, for probes and Prometheus. It changes nothing.
+//! The admin server: `/livez`, `/readyz` and `/metrics`, for probes and Prometheus. All endpoints are read-only.
 
 use std::{
     net::SocketAddr,
@@ -25,42 +25,42 @@ use crate::{
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What the pages tell about.
+/// The sources of the pages.
 #[derive(Clone)]
 pub struct Sources {
-    /// What is known and counted.
+    /// Shared state and metrics.
     pub context: Arc<Context>,
-    /// Who waits.
+    /// The work queue.
     pub queue: Arc<Queue>,
-    /// How the watches are.
+    /// Heartbeats of the watches.
     pub watches: Vec<(&'static str, Heartbeat)>,
-    /// Where several replicas share the work: this one, and what it reads for it.
+    /// Membership and served shards, if several replicas share the work.
     pub shards: Option<(Arc<Member>, Arc<Served>)>,
 }
 
-/// The pages, which tell nothing but that the program lives until it knows of which shards its work consists.
+/// The pages. Until the number of shards is known, they only report that the process is alive.
 #[derive(Clone, Default)]
 pub struct Pages(Arc<OnceLock<Sources>>);
 
 impl Pages {
-    /// What the pages tell about from now on.
+    /// Sets the sources of the pages.
     pub fn tell(&self, state: Sources) {
         let _told_before = self.0.set(state);
     }
 }
 
-/// Takes the address. What it is in the end is in the log: port 0 takes any free one.
+/// Binds the address and logs it, because port 0 selects a free port.
 ///
 /// # Errors
 ///
-/// The address is taken, or not of this machine.
+/// The address is in use, or does not belong to this machine.
 pub async fn listen(addr: SocketAddr) -> std::io::Result<TcpListener> {
     let listener = TcpListener::bind(addr).await?;
     tracing::info!(addr = %listener.local_addr()?, "admin server listens");
     Ok(listener)
 }
 
-/// Serves until the program ends.
+/// Serves until the process exits.
 pub async fn serve(listener: TcpListener, state: Pages) {
     let router = Router::new()
         .route("/livez", get(async || "ok\n"))
@@ -68,11 +68,11 @@ pub async fn serve(listener: TcpListener, state: Pages) {
         .route("/metrics", get(metrics))
         .with_state(state);
     if let Err(error) = axum::serve(listener, router).await {
-        tracing::error!(%error, "the admin server ended");
+        tracing::error!(%error, "the admin server stopped");
     }
 }
 
-/// Ready is who could act at once on all that it owns. It owns nothing if others do all the work, as in a rolling update.
+/// A replica is ready if it can act on all shards that it owns. It may own none, as during a rolling update.
 async fn ready(extract::State(pages): extract::State<Pages>) -> (StatusCode, String) {
     let Some(state) = pages.0.get() else {
         return not_yet();
@@ -101,7 +101,7 @@ async fn ready(extract::State(pages): extract::State<Pages>) -> (StatusCode, Str
     )
 }
 
-/// Why a replica among others is not ready.
+/// Reasons why a replica that shares the work is not ready.
 fn lacks_of(member: &Member, served: &Served, fence: &Fence) -> Vec<String> {
     let mut lacks = Vec::new();
     let unread = numbers(served.unread());
@@ -116,7 +116,7 @@ fn lacks_of(member: &Member, served: &Served, fence: &Fence) -> Vec<String> {
     lacks
 }
 
-/// What this replica has, may and did among the others.
+/// Facts about this replica's shards, session and counts.
 fn shares_of(state: &Sources, member: &Member) -> String {
     let (fence, metrics) = (&state.context.fence, &state.context.metrics);
     let handovers = ["taken", "released", "lost", "seized"].map(|what| {
@@ -173,7 +173,7 @@ async fn metrics(extract::State(pages): extract::State<Pages>) -> Response {
     ([(CONTENT_TYPE, OPEN_METRICS)], metrics.encode()).into_response()
 }
 
-/// How long ago each watch was heard of; of the shards' watches, the one that was not heard of for longest.
+/// Time since each watch last received something. For the shards' watches, the longest time.
 fn ages(state: &Sources) -> impl Iterator<Item = (&'static str, Duration)> {
     let shards = state.shards.as_ref().map(|(_, served)| {
         let mut oldest = Duration::ZERO;

@@ -1,32 +1,32 @@
-//! What Kanary costs the API server and Prometheus.
+//! The load that Kanary puts on the API server and Prometheus.
 
 use kanary_sim::server::Entry;
 
-/// Who Kanary is to the API server.
+/// Kanary's user name in the API server's audit log.
 pub(super) const USER: &str = "system:serviceaccount:kanary:kanary";
 
-/// Calls of Kanary.
+/// Requests by Kanary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Costs {
-    /// Statuses, canaries and targets that were written.
+    /// Writes of statuses, canaries and targets.
     pub(super) writes: usize,
-    /// Events.
+    /// Events created.
     pub(super) events: usize,
-    /// What was taken away after the end of a run.
+    /// Deletions and other cleanups after a run ended.
     pub(super) cleanups: usize,
-    /// Objects that were read live.
+    /// Live reads.
     pub(super) reads: usize,
     /// Queries to Prometheus.
     pub(super) queries: u64,
 }
 
 impl Costs {
-    /// Counts requests of Kanary among what was asked of the API server.
+    /// Counts Kanary's requests in the audit log.
     pub(super) fn count(&mut self, entries: &[Entry]) {
         for entry in entries.iter().filter(|entry| *entry.user == *USER) {
             match (entry.verb, entry.resource.as_str()) {
                 ("create" | "update" | "patch", "events") => self.events += 1,
-                // Pods that leave the production Service.
+                // Pods that are removed from the production Service.
                 ("delete" | "deletecollection", _) | ("patch", "pods") => self.cleanups += 1,
                 ("create" | "update" | "patch", _) => self.writes += 1,
                 ("get", _) => self.reads += 1,

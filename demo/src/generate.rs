@@ -1,4 +1,4 @@
-//! Kanaries by the thousand.
+//! Generates Kanaries, up to thousands of them.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ const APPS: [&str; 24] = [
     "shipping",
 ];
 
-/// `number` of them, from `first` on.
+/// `number` parts, the earliest at `first`.
 pub(super) fn parts(rng: &mut Rng, number: u32, first: Duration) -> Vec<Part> {
     (1..=number)
         .map(|place| {
@@ -45,7 +45,7 @@ pub(super) fn parts(rng: &mut Rng, number: u32, first: Duration) -> Vec<Part> {
             let from = first + Duration::from_millis(rng.u64(0..180_000));
             Part {
                 is_extra: true,
-                // Thousands that ask every 20 seconds would be a test of patience.
+                // Thousands of queries every 20 seconds would slow down the demo.
                 ..part(rng, &format!("{app}-{place}"), from).with("validation", "maxIntervalPeriod", "2m")
             }
         })
@@ -63,7 +63,7 @@ fn part(rng: &mut Rng, name: &str, from: Duration) -> Part {
     let good = about(rng, 0.4 * gauge.limit());
     let spoken = |rng: &mut Rng, deed, end| Part {
         from,
-        about: "waits for a person's word",
+        about: "waits for a manual verdict",
         deed: Some((while_judged(rng, from), deed)),
         end,
         ..Part::new(name, name, period, &[manual()])
@@ -85,7 +85,7 @@ fn part(rng: &mut Rng, name: &str, from: Duration) -> Part {
         20..26 => spoken(rng, Deed::Word(Word::Valid), End::Promoted),
         26..29 => spoken(rng, Deed::Word(Word::Invalid), End::Failed),
         29..34 => Part {
-            about: "is tried and never promoted",
+            about: "a dry-run, never promoted",
             ..dry_run(measured)
         }
         .with_values(&good),
@@ -96,7 +96,7 @@ fn part(rng: &mut Rng, name: &str, from: Duration) -> Part {
         }
         .with_values(&good),
         40..42 => Part {
-            about: "nobody measures it",
+            about: "has no metrics",
             end: End::Waits,
             ..measured
         },
@@ -105,7 +105,7 @@ fn part(rng: &mut Rng, name: &str, from: Duration) -> Part {
     }
 }
 
-/// A time at which one that is applied at `from` is judged.
+/// A time while a Kanary that is applied at `from` is judged.
 fn while_judged(rng: &mut Rng, from: Duration) -> Duration {
     from + minutes(2) + Duration::from_secs(rng.u64(0..200))
 }
@@ -135,7 +135,7 @@ mod tests {
         let script = Script::new(1, 1000);
         let names: BTreeSet<_> = script.parts.iter().map(|part| &part.name).collect();
         assert_eq!(names.len(), script.parts.len());
-        for about in ["goes bad", "an alert labels its pods", "nobody measures it", "is good"] {
+        for about in ["goes bad", "an alert labels its pods", "has no metrics", "is good"] {
             let number = script.parts.iter().filter(|part| part.about == about).count();
             assert!(number >= 5, "{number} × {about}");
         }

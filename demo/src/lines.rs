@@ -1,4 +1,4 @@
-//! Plain lines: one for each change of a state, and the summary at the end.
+//! Plain output: one line for each change of state, and the summary at the end.
 
 use std::collections::BTreeMap;
 
@@ -15,17 +15,17 @@ use super::{
     words::{self, clock, span},
 };
 
-/// Kanaries of one kind that the summary names.
+/// How many Kanaries per state the summary names.
 const NAMED: usize = 8;
 
-/// What happened, in one line.
+/// One line for an event.
 pub(super) fn news(news: &News) -> String {
     let state = news.state.map_or("", State::word);
     let line = format!("{}  {:<16} {state:<10}  {}", clock(news.at), news.who, news.text);
     line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// How it all ended, in lines of at most `width` columns.
+/// The summary at the end, in lines of at most `width` columns.
 pub(super) fn summary(
     model: &Model,
     costs: &Costs,
@@ -60,32 +60,32 @@ pub(super) fn summary(
     lines
 }
 
-/// What a state means, as far as it means the same for all of `rows`.
+/// An explanation of a state that is true for all of `rows`.
 fn meaning(state: State, rows: &[&Row]) -> &'static str {
     match state {
         State::Promoted => ": their Deployments run the new version",
         State::Passed => ": a dry-run leaves the Deployment alone",
         State::Failed if !rows.iter().all(|row| is_untouched(row)) => "",
         State::Failed if rows.iter().any(|row| is_retained(row)) => {
-            ": out of traffic, and their Deployments were not touched"
+            ": out of traffic, and their Deployments were not changed"
         }
-        State::Failed => ": taken away, and their Deployments were not touched",
+        State::Failed => ": removed, and their Deployments were not changed",
         State::Waiting if rows.iter().all(|row| is_without_data(row)) => {
             ": no data is not success, so they wait and are not promoted"
         }
         State::Waiting => ": no verdict yet, so they are not promoted",
-        State::Errored => ": something is wrong that is not the canary's fault",
+        State::Errored => ": an error that is not the canary's fault",
         _ => "",
     }
 }
 
-/// It failed before its Deployment could be updated, and did not create it.
+/// The canary failed before its Deployment was updated, and Kanary did not create the Deployment.
 fn is_untouched(row: &Row) -> bool {
     let created = find(&row.status, SCHEDULED).is_some_and(|scheduled| scheduled.reason == "TargetCreated");
     !created && find(&row.status, SUCCEEDED).is_none()
 }
 
-/// It stays for a look at it.
+/// The failed canary is kept for debugging.
 fn is_retained(row: &Row) -> bool {
     let rollout = row.spec.rollout.as_ref();
     rollout.is_some_and(|rollout| rollout.on_failure == Some(OnFailure::Retain))
@@ -108,28 +108,28 @@ fn reason(row: &Row) -> String {
 }
 
 fn costs(kanaries: usize, costs: &Costs) -> [String; 3] {
-    #[allow(clippy::cast_precision_loss, reason = "a mean for people")]
+    #[allow(clippy::cast_precision_loss, reason = "a mean for display")]
     let each = |number: usize| number as f64 / kanaries.max(1) as f64;
     [
         format!(
-            "Kanary wrote {} times to the API server, {:.1} for each Kanary, and {} Events;",
+            "Kanary sent {} writes to the API server, {:.1} per Kanary, and {} Events;",
             costs.writes,
             each(costs.writes),
             costs.events,
         ),
         format!(
-            "it deleted {} objects after the end, read {} live, and asked Prometheus {} times.",
+            "it deleted {} objects after runs ended, read {} objects live, and sent {} queries to Prometheus.",
             costs.cleanups, costs.reads, costs.queries,
         ),
-        "It promises at most 7 writes for a run, and no call to the API server while one waits.".to_owned(),
+        "It guarantees at most 7 writes per run, and no requests to the API server while a run waits.".to_owned(),
     ]
 }
 
-/// What to do next.
+/// Next steps for the user.
 pub(super) fn hints(listens: bool) -> Vec<String> {
     let mut lines = vec![String::new(), "Next:".to_owned()];
     if !listens {
-        lines.push("  cargo demo --listen 127.0.0.1:0   kubectl can talk to it".to_owned());
+        lines.push("  cargo demo --listen 127.0.0.1:0   use kubectl on the cluster".to_owned());
     }
     lines.push("  cargo demo --canaries 1000        a thousand more at once".to_owned());
     lines.push("  README.md, \"Try it\"                                on a cluster of your own".to_owned());

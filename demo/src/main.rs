@@ -1,4 +1,4 @@
-//! `cargo demo`: Kanary at work on a cluster in memory, in half a minute.
+//! `cargo demo`: runs Kanary on an in-memory cluster for half a minute.
 
 mod costs;
 mod generate;
@@ -37,21 +37,21 @@ use self::{
 };
 use kanary::{cluster::clock::Clock, controller};
 
-/// Shows Kanary at work on a cluster in memory: needs nothing, takes half a minute.
+/// Runs Kanary on an in-memory cluster; needs no setup and takes half a minute.
 #[derive(Clone, Copy, Debug, Parser)]
 #[command(name = "cargo demo", version)]
 struct Options {
-    /// Adds this many Kanaries of a generated mix, 10000 at most. 1000 take about half a minute and 0.3 GB of memory, 10000
-    /// some minutes and 1.6 GB.
+    /// Adds this many generated Kanaries, at most 10000. 1000 take about half a minute and 0.3 GB of memory, 10000 some minutes
+    /// and 1.6 GB.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = canaries)]
     canaries: u32,
-    /// How much faster than real time the cluster's time goes: a whole number from 1 to 10000.
+    /// Speed of the cluster's time relative to real time: a whole number from 1 to 10000.
     #[arg(long, value_name = "X", default_value_t = 30, value_parser = speed)]
     speed: u32,
-    /// Lets kubectl talk to the cluster at this loopback address, until Ctrl-C; port 0 takes any free one.
+    /// Serves the cluster to kubectl on this loopback address until Ctrl-C; port 0 selects a free port.
     #[arg(long, value_name = "ADDR", value_parser = serving::loopback)]
     listen: Option<SocketAddr>,
-    /// The same seed gives the same demo.
+    /// Seed of the random numbers; the same seed gives the same demo.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = seed)]
     seed: u64,
 }
@@ -68,19 +68,19 @@ fn seed(text: &str) -> Result<u64, String> {
     whole(text, 0..=u64::MAX, "7")
 }
 
-/// A whole number that is taken.
+/// Parses a whole number within a range.
 fn whole<T: FromStr + PartialOrd + Display>(text: &str, taken: RangeInclusive<T>, example: &str) -> Result<T, String> {
     let number = text.parse::<T>().ok().filter(|number| taken.contains(number));
     let (first, last) = taken.into_inner();
     number.ok_or_else(|| format!("must be a whole number from {first} to {last}, such as {example}"))
 }
 
-/// How it ended.
+/// How the demo ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
-    /// As it should.
+    /// All runs ended as the script expects.
     Complete,
-    /// Somebody had enough of it.
+    /// Interrupted by the user.
     Interrupted,
 }
 
@@ -95,16 +95,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the demo on the terminal, or in plain lines where there is none.
+/// Runs the demo on the terminal, or prints plain lines if standard output is not a terminal.
 fn run(options: Options) -> anyhow::Result<Ending> {
     let now = Clock::default().now();
-    // From a whole second on, because the API server tells no others: it would round the same times to different ones.
+    // Start at a whole second, because the API server truncates times to seconds and the script's times would be shifted.
     let start = Start(Timestamp::from_second(now.as_second())?);
     let pace = Pace::new(Some(options.speed));
     on_paused_time(play(options, start, pace, Output::standard))
 }
 
-/// One thread and one clock, which stands still unless [`Pace`] lets it go.
+/// Runs on one thread with a paused clock, which only [`Pace`] advances.
 fn on_paused_time<T>(what: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_all().start_paused(true).build()?.block_on(what)
@@ -151,15 +151,15 @@ async fn play(
         return Ok(Ending::Complete);
     }
     if ending == Ending::Complete && !unexpected.is_empty() {
-        anyhow::bail!("not as the script says: {}", unexpected.join(", "));
+        anyhow::bail!("these Kanaries did not end as expected: {}", unexpected.join(", "));
     }
     Ok(ending)
 }
 
-/// The one task that may end.
+/// The only task that may end.
 const SCRIPT: &str = "the script";
 
-/// Everything that goes on at once.
+/// All concurrent tasks.
 fn tasks(script: Script, stage: Stage, serving: Option<Serving>) -> JoinSet<anyhow::Result<&'static str>> {
     let mut tasks = JoinSet::new();
     let controllers = kanary_sim::controllers::run(stage.cluster.clone(), Stage::behaviour(&script));
@@ -203,7 +203,7 @@ mod options {
                 ["--seed", "x"],
                 "a whole number from 0 to 18446744073709551615, such as 7",
             ),
-            (["--listen", "localhost:0"], "names like localhost are not taken"),
+            (["--listen", "localhost:0"], "names like localhost are not supported"),
         ] {
             let arguments = [&["kanary-demo"], arguments.as_slice()].concat();
             let error = Options::try_parse_from(arguments).unwrap_err().to_string();

@@ -1,9 +1,9 @@
-//! The objects that the demo applies.
+//! The manifests that the demo applies.
 
 use kanary_core::api::names::{GROUP, VERSION};
 use serde_json::{Value, json};
 
-/// Where everything is: what kubectl looks at unless it is told otherwise.
+/// The namespace of all objects: kubectl's default.
 pub(super) const NAMESPACE: &str = "default";
 
 /// The label that an alert sets on a pod.
@@ -16,7 +16,7 @@ fn pods(app: &str, image: &str) -> Value {
     })
 }
 
-/// What the users have before any Kanary: a Deployment, which runs `app:v1`, and its Service.
+/// A Deployment that runs `app:v1`, and its Service, before any Kanary exists.
 pub(super) fn target(app: &str, replicas: u32) -> [Value; 2] {
     let metadata = json!({"name": app, "namespace": NAMESPACE, "labels": {"app": app}});
     let deployment = json!({
@@ -38,7 +38,7 @@ pub(super) fn target(app: &str, replicas: u32) -> [Value; 2] {
     [deployment, service]
 }
 
-/// A Kanary that tries `image` on `app`. `more` are the other fields of its spec.
+/// A Kanary that tests `image` on `app`. `more` contains the other fields of its spec.
 pub(super) fn kanary(name: &str, app: &str, image: &str, more: Value) -> Value {
     let mut spec = json!({
         "deploymentName": app,
@@ -57,7 +57,7 @@ pub(super) fn kanary(name: &str, app: &str, image: &str, more: Value) -> Value {
     })
 }
 
-/// A validation item that is judged by a query of a Prometheus.
+/// A validation item with a Prometheus query.
 pub(super) fn prom_ql(query: &str, max: f64) -> Value {
     json!({"promQL": {
         "prometheusService": "prometheus.monitoring:9090",
@@ -67,12 +67,12 @@ pub(super) fn prom_ql(query: &str, max: f64) -> Value {
     }})
 }
 
-/// A validation item that fails once an alert labels a pod.
+/// A validation item that fails when an alert labels a pod.
 pub(super) fn alert() -> Value {
     json!({"labelWatch": {"podInvalidationLabels": {ALERT.0: ALERT.1}}})
 }
 
-/// A validation item that waits for a person.
+/// A validation item that waits for a manual verdict.
 pub(super) fn manual() -> Value {
     json!({"manual": {"statusAfterDeadline": "none"}})
 }

@@ -1,4 +1,4 @@
-//! What the demo knows of the Kanaries, from the changes of the cluster.
+//! The demo's view of the Kanaries, built from the cluster's changes.
 
 use std::collections::BTreeMap;
 
@@ -18,33 +18,33 @@ use super::{
     words,
 };
 
-/// Where a Kanary is, in a word that needs no manual.
+/// State of a Kanary, in one self-explanatory word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum State {
-    /// Nothing is created before its time.
+    /// Waits for its schedule.
     Scheduled,
-    /// The canary's pods come up.
+    /// The canary's pods are starting.
     #[default]
     Starting,
-    /// The initial delay.
+    /// During the initial delay.
     WarmingUp,
-    /// Until the deadline.
+    /// Before the deadline.
     Judging,
-    /// Past the deadline without a verdict, or paused.
+    /// After the deadline without a verdict, or paused.
     Waiting,
-    /// It passed, and the target rolls out.
+    /// The canary passed, and the target is rolling out.
     Promoting,
-    /// The target runs it.
+    /// The target runs the new version.
     Promoted,
     /// A dry-run that passed.
     Passed,
     Failed,
-    /// Something is wrong that is not the canary's verdict.
+    /// An error that is not the canary's verdict.
     Errored,
 }
 
 impl State {
-    /// All of them, those first that say most.
+    /// All states, the most interesting first.
     pub(super) const ALL: [Self; 10] = [
         Self::Promoted,
         Self::Passed,
@@ -89,7 +89,7 @@ impl State {
 pub(super) struct Pods {
     pub(super) ready: i32,
     pub(super) wanted: i32,
-    /// Since when the canary is there.
+    /// When the canary was created.
     pub(super) since: Option<Timestamp>,
 }
 
@@ -97,23 +97,23 @@ pub(super) struct Pods {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Row {
     pub(super) name: String,
-    /// What the script says about it.
+    /// Its part in the script.
     pub(super) part: Option<Part>,
     pub(super) spec: KanarySpec,
     pub(super) status: KanaryStatus,
     pub(super) state: State,
     /// When it was created.
     pub(super) created: Timestamp,
-    /// When its state changed last.
+    /// When its state last changed.
     pub(super) changed: Timestamp,
     pub(super) pods: Option<Pods>,
-    /// What its target ran when it was created.
+    /// The target's image when the Kanary was created.
     pub(super) former: Option<String>,
     pub(super) measured: Measured,
 }
 
 impl Row {
-    /// What its spec and status say at this time. Until something is said of it, one that has a schedule waits for that.
+    /// The state according to spec and status. Without a status, a Kanary with a schedule is scheduled.
     fn state_at(&self, now: Timestamp) -> State {
         let schedule = self
             .spec
@@ -129,7 +129,7 @@ impl Row {
     }
 }
 
-/// What was measured last.
+/// The last measurement.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) enum Measured {
     #[default]
@@ -147,16 +147,16 @@ impl Measured {
     }
 }
 
-/// Something that happened.
+/// An event to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct News {
     pub(super) at: Timestamp,
-    /// A Kanary.
+    /// Name of the Kanary.
     pub(super) who: String,
-    /// Where it is now; nothing, if somebody did something to it.
+    /// Its new state, or `None` for an action by a user.
     pub(super) state: Option<State>,
     pub(super) text: String,
-    /// The same where there is little room.
+    /// Short form of the text.
     pub(super) brief: String,
 }
 
@@ -164,11 +164,11 @@ pub(super) struct News {
 #[derive(Debug, Default)]
 pub(super) struct Model {
     pub(super) rows: Vec<Row>,
-    /// Places of rows, by kind, namespace and name.
+    /// Indexes of rows, by kind, namespace and name.
     places: BTreeMap<(String, Place), usize>,
-    /// Places of rows, by the name of the canary.
+    /// Indexes of rows, by the name of the canary.
     canaries: BTreeMap<String, usize>,
-    /// What the other Deployments run.
+    /// Images of the other Deployments.
     images: BTreeMap<Place, String>,
     parts: BTreeMap<String, Part>,
 }
@@ -182,7 +182,7 @@ impl Model {
         }
     }
 
-    /// Takes note of a change; tells what is new about a Kanary.
+    /// Records a change; returns what is new about a Kanary.
     pub(super) fn notice(&mut self, event: &Event) -> Option<News> {
         let (plural, group) = event.resource.split_once('.').unwrap_or((&event.resource, ""));
         let object = event.change.new.as_ref();
@@ -290,7 +290,7 @@ impl Model {
         };
     }
 
-    /// Takes note of what was measured for a canary.
+    /// Records a measurement of a canary.
     pub(super) fn measured(&mut self, canary: &str, value: Option<f64>) {
         let row = self.canaries.get(canary).and_then(|row| self.rows.get_mut(*row));
         if let Some(row) = row {
@@ -298,7 +298,7 @@ impl Model {
         }
     }
 
-    /// How many are where.
+    /// Number of Kanaries in each state.
     pub(super) fn counts(&self) -> BTreeMap<State, usize> {
         let mut counts = BTreeMap::new();
         for row in &self.rows {
@@ -307,14 +307,14 @@ impl Model {
         counts
     }
 
-    /// The rows with a role of their own, the users' last, and the extras.
+    /// Rows of the script, with the user's own last, and the generated rows.
     pub(super) fn in_order(&self) -> (Vec<&Row>, Vec<&Row>) {
         let is_extra = |row: &&Row| row.part.as_ref().is_some_and(|part| part.is_extra);
         let (extras, named) = self.rows.iter().partition(is_extra);
         (named, extras)
     }
 
-    /// The rows to show if there is room for so many: of the extras those that changed last.
+    /// The rows to show in `room` lines; of the generated rows, those that changed last.
     pub(super) fn interesting(&self, room: usize) -> Vec<&Row> {
         let (mut shown, mut extras) = self.in_order();
         shown.drain(..shown.len().saturating_sub(room));

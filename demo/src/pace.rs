@@ -1,7 +1,7 @@
-//! The cluster's time against real time.
+//! Keeps the cluster's time in step with real time.
 //!
-//! Time in the cluster is tokio's paused clock, which goes to the next timer whenever nothing else is to be done. So every
-//! timer has its exact time, whatever the speed; between two ticks the clock is held until real time has caught up.
+//! Time in the cluster is tokio's paused clock, which advances to the next timer when all tasks are idle. Timers therefore fire
+//! exactly on time at any speed. Between two ticks the clock is held until real time has caught up.
 
 use std::{thread, time::Duration};
 
@@ -9,19 +9,19 @@ use tokio::{task::spawn_blocking, time};
 
 type RealInstant = std::time::Instant;
 
-/// Between two ticks, in real time.
+/// Real time between two ticks.
 const TICK: Duration = Duration::from_millis(100);
-/// A cluster that is so much behind does not try to catch up.
+/// If the cluster is later than this, it does not catch up.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How fast time goes.
+/// The speed of the cluster's time.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// Seconds in the cluster for each real one; `None`: as fast as it can.
+    /// Cluster seconds per real second; `None` is as fast as possible.
     speed: Option<u32>,
     /// When the next tick is due.
     due: RealInstant,
-    /// How long a tick took lately, in real seconds.
+    /// Recent duration of a tick, in real seconds.
     lately: f64,
     ticked: RealInstant,
 }
@@ -37,7 +37,7 @@ impl Pace {
         }
     }
 
-    /// Lets a tenth of a second of real time pass, or a second of the cluster's if there is no speed.
+    /// Advances by a tenth of a second of real time, or by one second of cluster time if there is no speed.
     pub(super) async fn tick(&mut self) {
         let Some(speed) = self.speed else {
             return time::sleep(Duration::from_secs(1)).await;
@@ -49,16 +49,16 @@ impl Pace {
         if now.saturating_duration_since(self.due) > PATIENCE {
             self.due = now;
         }
-        // Holds the paused clock as well, even for no time at all: the network gets its turn.
+        // Blocking also holds the paused clock, even for zero time, so that network tasks can run.
         let slept = spawn_blocking(move || thread::sleep(wait));
         if let Err(error) = slept.await {
-            tracing::debug!(%error, "a tick was not slept through");
+            tracing::debug!(%error, "could not sleep for a tick");
         }
         self.lately += (self.ticked.elapsed().as_secs_f64() - self.lately) / 10.0;
         self.ticked = RealInstant::now();
     }
 
-    /// `30× real time`; what the machine manages, if that is less.
+    /// `30× real time`, or the speed that the machine reaches if it is lower.
     pub(super) fn shown(&self) -> String {
         let Some(speed) = self.speed else {
             return "no real time".to_owned();

@@ -1,4 +1,4 @@
-//! What Prometheus knows of a canary: counters whose rates change from minute to minute.
+//! The data in Prometheus: counters whose rates change from minute to minute.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use kanary_sim::prometheus::Prometheus;
 
 use super::script::Start;
 
-/// Requests that a canary answers, in a second.
+/// Requests per second to a canary.
 const REQUESTS: f64 = 40.0;
 
-/// How a counter goes on from a moment: until then, as it went before.
+/// A change of a counter's rate at a certain time.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Course {
     pub(super) series: String,
@@ -19,14 +19,14 @@ pub(super) struct Course {
 }
 
 impl Course {
-    /// Lets a Prometheus know.
+    /// Adds the series to a Prometheus.
     pub(super) fn tell(&self, prometheus: &Prometheus, start: Start) -> anyhow::Result<()> {
         let told = prometheus.set(&self.series, start.at(self.from), self.value, self.per_second);
         told.map_err(anyhow::Error::msg)
     }
 }
 
-/// A counter that begins at `from` and has the next of `rates` every minute.
+/// A counter that begins at `from` and uses the next of `rates` every minute.
 fn counter(series: &str, from: Duration, rates: impl Iterator<Item = f64>) -> Vec<Course> {
     let (mut from, mut value) = (from, 0.0);
     let course = rates.map(|per_second| {
@@ -43,7 +43,7 @@ fn counter(series: &str, from: Duration, rates: impl Iterator<Item = f64>) -> Ve
     course.collect()
 }
 
-/// Requests of which these shares fail, minute by minute.
+/// Request counters with these shares of errors, one per minute.
 pub(super) fn errors(canary: &str, from: Duration, shares: &[f64]) -> Vec<Course> {
     let series = |code: &str| format!("http_requests_total{{deployment=\"{canary}\",code=\"{code}\"}}");
     let failed = shares.iter().map(|share| REQUESTS * share);
@@ -53,11 +53,11 @@ pub(super) fn errors(canary: &str, from: Duration, shares: &[f64]) -> Vec<Course
     courses
 }
 
-/// The query for the share of requests that fail.
+/// The query for the share of failed requests.
 pub(super) const ERROR_RATE: &str = r#"sum(rate(http_requests_total{deployment="{{ canary.name }}", code=~"5.."}[1m]))
 / sum(rate(http_requests_total{deployment="{{ canary.name }}"}[1m]))"#;
 
-/// Requests that take so long at the 99th percentile, in seconds from 0.1 to 0.99, minute by minute.
+/// Histograms of the request duration with these 99th percentiles in seconds, from 0.1 to 0.99, one per minute.
 pub(super) fn latencies(canary: &str, from: Duration, p99: &[f64]) -> Vec<Course> {
     let mut courses = Vec::new();
     for (le, bound) in [
@@ -74,12 +74,12 @@ pub(super) fn latencies(canary: &str, from: Duration, p99: &[f64]) -> Vec<Course
     courses
 }
 
-/// The share of requests that take no longer than `bound`, a bound of a bucket, so that interpolation finds `p99`.
+/// The share of requests up to `bound`, the bound of a bucket, for which interpolation results in `p99`.
 fn share_below(bound: f64, p99: f64) -> f64 {
     if p99 <= bound {
         return 1.0;
     }
-    // The bucket that the percentile is in.
+    // The bucket that contains the percentile.
     let buckets = [(0.1, 0.25), (0.25, 0.5), (0.5, 1.0)];
     let Some((low, high)) = buckets.into_iter().find(|(_, high)| p99 <= *high) else {
         return 0.0;

@@ -1,4 +1,4 @@
-//! `--listen`: kubectl talks to the cluster.
+//! `--listen`: serves the cluster to kubectl.
 
 use std::{
     fs::{self, OpenOptions},
@@ -14,7 +14,7 @@ use kanary_sim::server::{Listener, Server, kubeconfig};
 /// The user of the kubeconfig.
 const USER: &str = "you";
 
-/// A loopback address: whoever reaches the API server may do anything.
+/// Parses a loopback address. Other addresses are refused, because the API server has no authentication.
 pub(super) fn loopback(text: &str) -> Result<SocketAddr, String> {
     let why = "write an address and a port, like 127.0.0.1:6443 (port 0 takes any free one); names like localhost are \
                not taken";
@@ -23,13 +23,13 @@ pub(super) fn loopback(text: &str) -> Result<SocketAddr, String> {
         return Ok(address);
     }
     Err(
-        "not a loopback address: this API server asks nobody who they are, so anybody who reaches it could do anything; \
+        "not a loopback address: this API server has no authentication, so anyone who reaches it could do anything; \
          listen on 127.0.0.1"
             .to_owned(),
     )
 }
 
-/// A listener, and a kubeconfig for as long as it is there.
+/// A listener and its kubeconfig, which is removed with it.
 #[derive(Debug)]
 pub(super) struct Serving {
     listener: Option<Listener>,
@@ -53,7 +53,7 @@ impl Serving {
         })
     }
 
-    /// What to type, where the cluster's time goes so much faster.
+    /// Commands to try, at this speed.
     pub(super) fn hints(&self, speed: u32) -> Vec<String> {
         let mut hints = vec![
             format!("export KUBECONFIG={}", self.kubeconfig.0.display()),
@@ -74,7 +74,7 @@ impl Serving {
     }
 }
 
-/// Writes a file that only we can read, and that nobody put there for us to follow.
+/// Writes a file that only its owner can read, and refuses to follow an existing link.
 fn write(path: &Path, text: &str) -> std::io::Result<()> {
     if path.symlink_metadata().is_ok() {
         fs::remove_file(path)?;
@@ -85,7 +85,7 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
 
 impl Drop for Kubeconfig {
     fn drop(&mut self) {
-        // It leads nowhere any more; one that cannot be removed does no harm.
+        // The kubeconfig is useless now, so a failure to remove it does not matter.
         let _removed = fs::remove_file(&self.0);
     }
 }
@@ -104,10 +104,10 @@ mod tests {
         for (bad, why) in [
             ("nonsense", "like 127.0.0.1:6443"),
             ("6443", "like 127.0.0.1:6443"),
-            ("localhost:0", "names like localhost are not taken"),
+            ("localhost:0", "names like localhost are not supported"),
             ("127.0.0.1:99999", "like 127.0.0.1:6443"),
-            ("0.0.0.0:6443", "anybody who reaches it could do anything"),
-            ("192.168.1.2:6443", "anybody who reaches it could do anything"),
+            ("0.0.0.0:6443", "anyone who reaches it could do anything"),
+            ("192.168.1.2:6443", "anyone who reaches it could do anything"),
         ] {
             let error = loopback(bad).expect_err(bad);
             assert!(error.contains(why), "{bad}: {error}");

@@ -1,4 +1,4 @@
-//! The demo as people see it: a table that is drawn again and again, or plain lines.
+//! The output of the demo: a table that is redrawn, or plain lines.
 
 use std::io::{self, Write};
 
@@ -16,21 +16,21 @@ use super::{
     words::clock,
 };
 
-/// News that are kept for the table.
+/// How many events are kept for the table.
 const KEPT: usize = 50;
-/// What is cleaned up after the last verdict takes so long.
+/// Time for cleanups after the last verdict.
 const GRACE: SignedDuration = SignedDuration::from_secs(20);
-/// Nothing in the script takes so long, so something is wrong.
+/// The script is shorter than this, so a longer demo indicates a bug.
 const TOO_LONG: SignedDuration = SignedDuration::from_hours(1);
 
-/// Where it is shown.
+/// The kind of output.
 pub(super) enum Output {
     Table(Terminal),
     Lines(Box<dyn Write>),
 }
 
 impl Output {
-    /// The terminal, or plain lines if standard output is none.
+    /// A terminal, or plain lines if standard output is not a terminal.
     pub(super) fn standard() -> anyhow::Result<Self> {
         Ok(match Terminal::enter()? {
             Some(terminal) => Self::Table(terminal),
@@ -39,7 +39,7 @@ impl Output {
     }
 }
 
-/// What is shown, and where from.
+/// The output and its sources.
 pub(super) struct Show {
     model: Model,
     news: Vec<News>,
@@ -47,19 +47,19 @@ pub(super) struct Show {
     server: Server,
     receivers: Receivers,
     started: Timestamp,
-    /// How many Kanaries the script has.
+    /// Number of Kanaries in the script.
     parts: usize,
-    /// When the last of them came to its end.
+    /// When the last of them ended.
     settled: Option<Timestamp>,
-    /// It was said that all has come to its end.
+    /// Whether the end has been reported.
     is_told: bool,
     output: Output,
-    /// How kubectl is used; empty if it cannot be.
+    /// How to use kubectl; empty without `--listen`.
     hints: Vec<String>,
 }
 
 impl Show {
-    /// Begins.
+    /// Starts the output.
     pub(super) fn new(
         script: &Script,
         stage: &Stage,
@@ -94,7 +94,7 @@ impl Show {
         Ok(show)
     }
 
-    /// Takes note of what happened since the last time, and shows it. Tells whether all has come to its end.
+    /// Processes and shows what happened since the last call. Returns whether all runs have ended.
     pub(super) fn update(&mut self, speed: &str) -> io::Result<bool> {
         while let Ok((canary, value)) = self.receivers.measurements.try_recv() {
             self.model.measured(&canary, value);
@@ -114,7 +114,7 @@ impl Show {
             self.settled = Some(now);
         }
         let is_over = self.is_over(now);
-        let waits = (is_over && !self.hints.is_empty()).then_some("All has come to its end; Ctrl-C ends the cluster.");
+        let waits = (is_over && !self.hints.is_empty()).then_some("All runs have ended; Ctrl-C ends the cluster.");
         match &mut self.output {
             Output::Lines(out) => {
                 for news in &news {
@@ -132,7 +132,7 @@ impl Show {
                 let mut footer = self.hints.clone();
                 footer.push(
                     waits
-                        .unwrap_or("A cluster in memory: nothing is installed. Ctrl-C ends it.")
+                        .unwrap_or("An in-memory cluster: nothing is installed. Ctrl-C ends it.")
                         .to_owned(),
                 );
                 let screen = Screen {
@@ -155,7 +155,7 @@ impl Show {
             || now.duration_since(self.started) >= TOO_LONG
     }
 
-    /// The script's Kanaries, with how they are to end.
+    /// The script's Kanaries, with their expected ends.
     fn scripted(&self) -> impl Iterator<Item = (&Row, End)> {
         let rows = self.model.rows.iter();
         rows.filter_map(|row| row.part.as_ref().map(|part| (row, part.end)))
@@ -168,7 +168,7 @@ impl Show {
         settled.count() == self.parts
     }
 
-    /// Gives the terminal back and sums it up. Returns the names of those that did not end as the script says.
+    /// Restores the terminal and prints the summary. Returns the names of the Kanaries that did not end as expected.
     pub(super) fn end(self) -> io::Result<Vec<String>> {
         let unexpected = self.scripted().filter(|(row, end)| row.state != state_of(*end));
         let unexpected = unexpected.map(|(row, _)| row.name.clone()).collect();
@@ -176,7 +176,7 @@ impl Show {
             Output::Lines(out) => (out, usize::MAX, false),
             Output::Table(terminal) => {
                 let Size { width, .. } = Terminal::size();
-                // Dropping it gives the screen back.
+                // Dropping it restores the screen.
                 (Box::new(io::stdout()), width, terminal.coloured)
             }
         };
@@ -190,7 +190,7 @@ impl Show {
     }
 }
 
-/// Where a run is that ended as it was to.
+/// The state of a run that ended as expected.
 fn state_of(end: End) -> State {
     match end {
         End::Promoted => State::Promoted,

@@ -1,4 +1,4 @@
-//! The cluster, its Prometheus, and who does what in it.
+//! The cluster, its Prometheus, and the script's actions.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -40,7 +40,7 @@ use super::{
     script::{Cue, Deed, Part, Script, Start},
 };
 
-/// What was measured for the canary of this name.
+/// A measurement of the canary with this name.
 pub(super) type Measurement = (String, Option<f64>);
 
 /// Everything that a controller needs.
@@ -54,18 +54,18 @@ pub(super) struct Stage {
     told: UnboundedSender<News>,
 }
 
-/// What is heard of it.
+/// Receivers of everything that happens in the cluster.
 pub(super) struct Receivers {
     pub(super) changes: UnboundedReceiver<Event>,
     pub(super) measurements: UnboundedReceiver<Measurement>,
-    /// What people do.
+    /// Actions of users.
     pub(super) deeds: UnboundedReceiver<News>,
-    /// It counts the queries.
+    /// Prometheus, which counts the queries.
     pub(super) prometheus: Prometheus,
 }
 
 impl Stage {
-    /// A cluster with nothing in it, and a Prometheus that knows what the script says.
+    /// An empty cluster, and a Prometheus with the script's data.
     pub(super) fn new(script: &Script, start: Start, seed: u64) -> anyhow::Result<(Self, Receivers)> {
         let cluster = Cluster::new(Options {
             start: start.0,
@@ -96,7 +96,7 @@ impl Stage {
         Ok((stage, receivers))
     }
 
-    /// How pods behave: as on a real cluster, but for the images that the script breaks.
+    /// Behaviour of pods: realistic, except for the images that the script breaks.
     pub(super) fn behaviour(script: &Script) -> Behaviour {
         let broken: BTreeSet<_> = script.broken_images().into_iter().collect();
         let behaviour = Behaviour {
@@ -107,7 +107,7 @@ impl Stage {
         behaviour.image(move |image| broken.contains(image).then_some(Fate::NeverReady))
     }
 
-    /// How Kanary runs in it.
+    /// The client and options of the controller.
     pub(super) fn controller(&self) -> (Client, controller::Options) {
         let cluster = self.cluster.clone();
         let options = controller::Options {
@@ -119,7 +119,7 @@ impl Stage {
         (self.server.client(costs::USER), options)
     }
 
-    /// Installs Kanary's kinds.
+    /// Installs the CRDs.
     pub(super) async fn install(&self) -> anyhow::Result<()> {
         let client = self.server.client("kubernetes-admin");
         for crd in kanary_core::api::crds() {
@@ -128,7 +128,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Does what people do, each thing in its time, and tells of it.
+    /// Executes the script's actions on time, and reports them.
     pub(super) async fn play(self, script: Script) -> anyhow::Result<()> {
         let developer = self.server.client("developer");
         let mut taken = BTreeSet::new();
@@ -145,7 +145,7 @@ impl Stage {
                         taken.insert(part.name.as_str());
                     }
                 }
-                // It is somebody else's to decide about.
+                // The Kanary belongs to the user at the keyboard.
                 Cue::Deed(part, _) if taken.contains(part.name.as_str()) => {}
                 Cue::Deed(part, deed) => {
                     self.act(part, deed).await?;
@@ -157,13 +157,13 @@ impl Stage {
         Ok(())
     }
 
-    /// Creates an object. If somebody at the keyboard has one of its name, it says so, and returns `false`.
+    /// Creates an object. If the user has created one with the same name, reports it and returns `false`.
     async fn apply(&self, client: &Client, part: &Part, object: &Value) -> anyhow::Result<bool> {
         let created = create(client, object).await?;
         if !created {
             let of = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
             let (kind, name) = (of("/kind"), of("/metadata/name"));
-            let text = format!("{kind} {name} exists already and is left as it is");
+            let text = format!("{kind} {name} already exists and is not changed");
             self.tell(part, text, "exists already");
         }
         Ok(created)
@@ -177,7 +177,7 @@ impl Stage {
             text,
             brief: brief.to_owned(),
         };
-        // Who listens no more has ended.
+        // The send fails only after the receiver has ended.
         let _ended = self.told.send(news);
     }
 
@@ -214,15 +214,15 @@ impl Stage {
     }
 }
 
-/// Somebody at the keyboard may have deleted what is to be changed.
+/// Ignores an object that the user at the keyboard has deleted.
 fn unless_gone(part: &Part, done: kube::Result<()>) -> anyhow::Result<()> {
     match done {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        done => done.with_context(|| format!("{} could not be changed", part.name)),
+        done => done.with_context(|| format!("could not change {}", part.name)),
     }
 }
 
-/// What was done, in full and in a few words.
+/// The long and the short text for an action.
 fn said(part: &Part, deed: Deed) -> (String, &'static str) {
     let canary = canary_name(&part.target, &part.name);
     match deed {
@@ -230,12 +230,12 @@ fn said(part: &Part, deed: Deed) -> (String, &'static str) {
             format!("an alert labels the pods of {canary} {}={}", ALERT.0, ALERT.1),
             "an alert labels its pods",
         ),
-        Deed::Word(Word::Valid) => ("a person sets status: valid".to_owned(), "a person says valid"),
-        Deed::Word(Word::Invalid) => ("a person sets status: invalid".to_owned(), "a person says invalid"),
+        Deed::Word(Word::Valid) => ("a user sets status: valid".to_owned(), "manual verdict: valid"),
+        Deed::Word(Word::Invalid) => ("a user sets status: invalid".to_owned(), "manual verdict: invalid"),
     }
 }
 
-/// Creates an object; `false` if there is one of its name already.
+/// Creates an object; `false` if it already exists.
 async fn create(client: &Client, object: &Value) -> anyhow::Result<bool> {
     let types: TypeMeta = serde_json::from_value(object.clone())?;
     let kind = GroupVersionKind::try_from(&types)?;
@@ -249,13 +249,13 @@ async fn create(client: &Client, object: &Value) -> anyhow::Result<bool> {
     match api.create(&PostParams::default(), &object).await {
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(false),
         created => {
-            created.with_context(|| format!("{} {name} could not be created", kind.kind))?;
+            created.with_context(|| format!("could not create {} {name}", kind.kind))?;
             Ok(true)
         }
     }
 }
 
-/// What carries queries to `prometheus`, and tells what each came to.
+/// A transport to `prometheus` that also reports the result of each query.
 fn listening(prometheus: Prometheus, clock: ClusterClock, heard: UnboundedSender<Measurement>) -> Transport {
     Transport::Local(Local::new(service_fn(move |request: http::Request<Vec<u8>>| {
         let (prometheus, heard) = (prometheus.clone(), heard.clone());
@@ -263,7 +263,7 @@ fn listening(prometheus: Prometheus, clock: ClusterClock, heard: UnboundedSender
             let form = String::from_utf8_lossy(request.body());
             let reply = prometheus.answer(request.uri().path(), &form, clock.now()).await?;
             if let Some(canary) = canary_of(&form) {
-                // Who listens no more has ended.
+                // The send fails only after the receiver has ended.
                 let _ended = heard.send((canary.to_owned(), value(&reply.body)));
             }
             let response = http::Response::builder().status(reply.status);
@@ -274,13 +274,13 @@ fn listening(prometheus: Prometheus, clock: ClusterClock, heard: UnboundedSender
     })))
 }
 
-/// The canary that a query is about: `deployment="…"`, as a form has it.
+/// The canary in a form-encoded query: `deployment="…"`.
 fn canary_of(form: &str) -> Option<&str> {
     let (_, rest) = form.split_once("deployment%3D%22")?;
     Some(rest.split_once("%22")?.0)
 }
 
-/// The one number of an answer.
+/// The single number in a response.
 fn value(body: &[u8]) -> Option<f64> {
     let answer: Value = serde_json::from_slice(body).ok()?;
     let text = answer.pointer("/data/result/0/value/1")?.as_str()?;
@@ -307,7 +307,7 @@ mod tests {
             let user = stage.server.client("you");
             let [target, _] = manifests::target("billing", 1);
             create(&user, &target).await?;
-            // A person's word, which the script has for its own, has no place in it.
+            // The script's manual verdict does not apply to this Kanary.
             let kanary = Part::measured(name, "billing", minutes(10), Gauge::ErrorRate);
             create(&user, &kanary.manifest(start)).await?;
             stage.play(script).await?;
@@ -320,8 +320,8 @@ mod tests {
         assert_eq!(
             told.unwrap(),
             [
-                "billing-manual: Deployment billing exists already and is left as it is",
-                "billing-manual: KanaryDeployment billing-manual exists already and is left as it is",
+                "billing-manual: Deployment billing already exists and is not changed",
+                "billing-manual: KanaryDeployment billing-manual already exists and is not changed",
             ]
         );
     }

@@ -1,4 +1,4 @@
-//! The table, as lines that fit into a terminal.
+//! The table, as lines that fit the terminal.
 
 use jiff::Timestamp;
 
@@ -9,10 +9,10 @@ use super::{
     words::{self, clock, span},
 };
 
-/// All there is to show.
+/// Everything to show.
 pub(super) struct Screen<'a> {
     pub(super) model: &'a Model,
-    /// The latest last.
+    /// The latest event is last.
     pub(super) news: &'a [News],
     pub(super) costs: &'a Costs,
     pub(super) started: Timestamp,
@@ -22,16 +22,16 @@ pub(super) struct Screen<'a> {
     pub(super) footer: &'a [String],
 }
 
-/// Columns and lines of a terminal.
+/// Size of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Size {
     pub(super) width: usize,
     pub(super) height: usize,
 }
 
-/// Lines of news that there is always room for.
+/// Minimum number of lines for events.
 const NEWS: usize = 3;
-/// Width from which what came of a run has a column of its own.
+/// Minimum width at which the result has its own column.
 const WIDE: usize = 130;
 
 /// Widths of the columns.
@@ -41,7 +41,7 @@ struct Columns {
     bar: usize,
     time: usize,
     pods: usize,
-    /// 0: what it is judged by and what came of it share the rest.
+    /// 0: the check and the result share the remaining width.
     judged: usize,
     gap: usize,
 }
@@ -73,7 +73,7 @@ impl Columns {
     }
 }
 
-/// The table for a terminal of this size: as many lines as it has, or fewer.
+/// The table for a terminal of this size, with at most as many lines.
 pub(super) fn frame(screen: &Screen<'_>, size: Size, coloured: bool) -> Vec<String> {
     let line = || Line::new(size.width, coloured);
     let mut lines = vec![
@@ -194,7 +194,7 @@ fn row(row: &Row, now: Timestamp, columns: &Columns, line: Line) -> String {
     }
 }
 
-/// Numbers are as good or bad as what they decide.
+/// Numbers have the colour of the state they result in.
 fn numbers(row: &Row) -> Colour {
     match (words::failed_by_number(row), row.measured) {
         (true, _) => Colour::Red,

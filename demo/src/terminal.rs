@@ -1,4 +1,4 @@
-//! The terminal: a screen of its own while the demo runs, which is given back in whatever way it ends.
+//! The terminal: uses the alternate screen while the demo runs, and restores the terminal however the demo ends.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -10,21 +10,21 @@ use terminal_size::terminal_size;
 
 use super::table::Size;
 
-/// The alternate screen, without a cursor, and without lines that wrap.
+/// Enters the alternate screen, and disables the cursor and line wrapping.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J";
 const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 
 /// Whether the alternate screen is on.
 static ENTERED: AtomicBool = AtomicBool::new(false);
 
-/// The terminal that standard output is.
+/// The terminal at standard output.
 #[derive(Debug)]
 pub(super) struct Terminal {
     pub(super) coloured: bool,
 }
 
 impl Terminal {
-    /// Takes the terminal over, if there is one that can be drawn on.
+    /// Takes over the terminal if standard output is one.
     pub(super) fn enter() -> io::Result<Option<Self>> {
         let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
@@ -33,7 +33,7 @@ impl Terminal {
         }
         let former = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            // Who reads what went wrong needs the screen that it is written to.
+            // A panic message must appear on the normal screen.
             let _given_back = leave();
             former(info);
         }));
@@ -44,8 +44,7 @@ impl Terminal {
         }))
     }
 
-    /// The room there is. The last column stays free: what is erased to the end of a line begins with the character before
-    /// the cursor, if the line is full.
+    /// The usable size. The last column stays free, because erasing to the end of a full line starts with the last character.
     pub(super) fn size() -> Size {
         let size = terminal_size().map(|(width, height)| (usize::from(width.0), usize::from(height.0)));
         let (width, height) = size.filter(|(width, height)| width * height > 0).unwrap_or((80, 24));
@@ -55,10 +54,10 @@ impl Terminal {
         }
     }
 
-    /// Draws over what was there, in one write.
+    /// Redraws the screen in one write.
     pub(super) fn draw(lines: &[String]) -> io::Result<()> {
         let lines: Vec<_> = lines.iter().map(|line| format!("{line}\x1b[K")).collect();
-        // Terminals that know it show the frame only once it is whole.
+        // Terminals that support synchronized output show only complete frames.
         write(&format!("\x1b[?2026h\x1b[H{}\x1b[J\x1b[?2026l", lines.join("\r\n")))
     }
 }

@@ -79,7 +79,7 @@ fn all_comes_to_the_end_that_the_script_says_and_the_same_seed_to_the_same_lines
         … and 1 more
         1 passed: a dry-run leaves the Deployment alone
         catalog-dry-run
-        6 failed: taken away, and their Deployments were not touched
+        6 failed: removed, and their Deployments were not changed
         payments-slow
         search-5xx
         reports-alert
@@ -196,7 +196,7 @@ fn shown(size: Size, coloured: bool) -> Vec<String> {
     let news = [
         (
             State::Judging,
-            "until 08:11:40: error rate has to stay ≤ 1 %",
+            "until 08:11:40: error rate must stay ≤ 1 %",
             "until 08:11:40",
         ),
         (
@@ -286,9 +286,9 @@ fn the_table_uses_200_columns() {
             emails-no-data                    waiting     ━━━━━━━━━━━━━━━━━━━━ +40s      1/1    error rate: no data            no data: not promoted
             images-broken                     starting    ━━━━━━━━━━━───────── 3m21s     0/1    error rate ≤ 1 %               its pods never become ready
             reports-alert                     failed      ━━━━━━━───────────── 4m30s     1/1    no alert on its pods           an alert labelled its pod
-            long-long-long-long-long-long-l…  promoting   target rolls out               1/1    needs a person's word          結帳服務 v1 → v2, rolling out
+            long-long-long-long-long-long-l…  promoting   target rolls out               1/1    needs a manual verdict         結帳服務 v1 → v2, rolling out
 
-            08:04:55  checkout-good                     judging     until 08:11:40: error rate has to stay ≤ 1 %
+            08:04:55  checkout-good                     judging     until 08:11:40: error rate must stay ≤ 1 %
             08:04:55  checkout-good                     failed      p99 latency 612 ms > 500 ms, payments left alone
 
             Ctrl-C ends it.
@@ -357,11 +357,11 @@ fn only_of_what_was_taken_away_and_touched_nothing_the_summary_says_so() {
     for (rows, said) in [
         (
             [&deleted, &deleted],
-            "2 failed: taken away, and their Deployments were not touched",
+            "2 failed: removed, and their Deployments were not changed",
         ),
         (
             [&deleted, &retained],
-            "2 failed: out of traffic, and their Deployments were not touched",
+            "2 failed: out of traffic, and their Deployments were not changed",
         ),
         ([&deleted, &rolled_back], "2 failed"),
         ([&retained, &created], "2 failed"),
@@ -390,6 +390,6 @@ fn the_summary_says_why_each_of_those_that_wait_does() {
         3 waiting: no verdict yet, so they are not promoted
           emails-no-data  no data: not promoted
           billing-manual  waits for a person
-          checkout-good   paused: held where it is"#]]
+          checkout-good   paused"#]]
     .assert_eq(&summed_up(&[&no_data, &manual, &paused]).join("\n"));
 }

@@ -1,10 +1,10 @@
-//! Lines of a terminal: columns, colours, and nothing that wraps.
+//! Lines for a terminal: columns, colours, no wrapping.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::model::State;
 
-/// How a text looks.
+/// Colour of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Colour {
     Plain,
@@ -44,7 +44,7 @@ impl Colour {
     }
 }
 
-/// `text` in at most `width` columns, cut off with an ellipsis. What would move the cursor becomes a space.
+/// Truncates `text` to `width` columns with an ellipsis. Control characters become spaces.
 pub(super) fn cut(text: &str, width: usize) -> String {
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if clean.width() <= width {
@@ -65,13 +65,13 @@ pub(super) fn cut(text: &str, width: usize) -> String {
     cut
 }
 
-/// A line that grows to the right, up to a width.
+/// A line that is built from left to right, up to a width.
 #[derive(Debug)]
 pub(super) struct Line {
     text: String,
     left: usize,
     coloured: bool,
-    /// Spaces that are due before the next text.
+    /// Spaces to insert before the next text.
     gap: usize,
 }
 
@@ -85,7 +85,7 @@ impl Line {
         }
     }
 
-    /// Adds a text as it is.
+    /// Adds a text.
     pub(super) fn add(mut self, text: &str, colour: Colour) -> Self {
         self.write(text, self.left.saturating_sub(self.gap), colour);
         self
@@ -99,7 +99,7 @@ impl Line {
         self
     }
 
-    /// Leaves room between columns.
+    /// Adds space between columns.
     pub(super) fn space(mut self, width: usize) -> Self {
         self.gap += width;
         self
@@ -122,13 +122,13 @@ impl Line {
         used
     }
 
-    /// The line, without spaces at its end.
+    /// The line, without trailing spaces.
     pub(super) fn end(self) -> String {
         self.text
     }
 }
 
-/// A bar of `width` columns that is full to a share of it.
+/// A bar of `width` columns, split into its full and its empty part.
 pub(super) fn bar(share: f64, width: usize) -> (String, String) {
     let share = share.clamp(0.0, 1.0);
     #[allow(

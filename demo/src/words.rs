@@ -1,4 +1,4 @@
-//! What is said about a Kanary, in words and numbers for people.
+//! Texts and numbers that describe a Kanary.
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ impl Gauge {
     }
 }
 
-/// The Deployment that a Kanary is about.
+/// The target Deployment of a Kanary.
 pub(super) fn target(row: &Row) -> String {
     let name = |value: &serde_json::Value| value["name"].as_str().map(str::to_owned);
     let given = row.spec.deployment_name.clone().filter(|name| !name.is_empty());
@@ -94,7 +94,7 @@ fn items(row: &Row) -> &[ValidationItem] {
         .unwrap_or_default()
 }
 
-/// What it is judged by, with the number that decides.
+/// The check of a Kanary, with its last number.
 pub(super) fn judged(row: &Row) -> String {
     let statuses = &row.status.items;
     let bad = statuses.iter().position(|item| item.state == ItemState::Bad);
@@ -118,20 +118,20 @@ pub(super) fn judged(row: &Row) -> String {
     measured(row, status)
 }
 
-/// What it has to be to pass.
+/// What the canary must meet to pass.
 fn demand(row: &Row) -> String {
     match row.part.as_ref().and_then(|part| part.gauge) {
-        Some(gauge) => format!("{} has to stay ≤ {}", gauge.name(), gauge.limit_shown()),
+        Some(gauge) => format!("{} must stay ≤ {}", gauge.name(), gauge.limit_shown()),
         None => judged(row),
     }
 }
 
 fn manual(row: &Row, word: Option<Word>) -> String {
     match row.spec.verdict.or(word) {
-        Some(Word::Valid) => "a person said valid",
-        Some(Word::Invalid) => "a person said invalid",
-        None if row.state.is_end() => "a person's word",
-        None => "needs a person's word",
+        Some(Word::Valid) => "manual verdict: valid",
+        Some(Word::Invalid) => "manual verdict: invalid",
+        None if row.state.is_end() => "a manual verdict",
+        None => "needs a manual verdict",
     }
     .to_owned()
 }
@@ -185,12 +185,12 @@ fn why(row: &Row) -> (&str, &str) {
     condition.map_or(("", ""), |condition| (&condition.reason, &condition.message))
 }
 
-/// Whether a number says all there is to say about why it failed.
+/// Whether the number fully explains the failure.
 pub(super) fn failed_by_number(row: &Row) -> bool {
     row.state == State::Failed && why(row).0 == "PromQLFailed"
 }
 
-/// What came of it; empty while it is under way.
+/// The result; empty while the run is in progress.
 pub(super) fn result(row: &Row) -> String {
     let target = target(row);
     match row.state {
@@ -199,7 +199,7 @@ pub(super) fn result(row: &Row) -> String {
         State::Passed => format!("dry-run, {target} left alone"),
         State::Failed => failure(row),
         State::Errored => why(row).1.to_owned(),
-        State::Waiting if row.status.paused_at.is_some() => "paused: held where it is".to_owned(),
+        State::Waiting if row.status.paused_at.is_some() => "paused".to_owned(),
         State::Waiting => waiting(row),
         _ => String::new(),
     }
@@ -211,7 +211,7 @@ fn failure(row: &Row) -> String {
         "TargetChanged" => format!("{} was changed meanwhile", target(row)),
         "ProgressDeadlineExceeded" => "its pods never became ready".to_owned(),
         "LabelMatched" => "an alert labelled its pod".to_owned(),
-        "ManualInvalid" | "VerdictInvalid" => "a person said invalid".to_owned(),
+        "ManualInvalid" | "VerdictInvalid" => "manual verdict: invalid".to_owned(),
         "PromQLFailed" => format!("{} left alone", target(row)),
         _ => format!("{reason}: {message}"),
     }
@@ -227,7 +227,7 @@ fn waiting(row: &Row) -> String {
     }
 }
 
-/// What a new state means.
+/// Description of a new state.
 pub(super) fn news(row: &Row) -> String {
     let deadline = row.status.deadline.map(clock).unwrap_or_default();
     match row.state {
@@ -252,7 +252,7 @@ pub(super) fn news(row: &Row) -> String {
     }
 }
 
-/// The same in a few words.
+/// Short form of [`news`].
 pub(super) fn brief(row: &Row) -> String {
     match row.state {
         State::WarmingUp => "its pods are ready".to_owned(),
@@ -264,7 +264,7 @@ pub(super) fn brief(row: &Row) -> String {
     }
 }
 
-/// How far it is: a share of the way to its deadline, and a time, or a word that stands alone.
+/// Progress: a share of the time until the deadline plus a time, or only a text.
 pub(super) fn progress(row: &Row, now: Timestamp) -> (Option<f64>, String) {
     let status = &row.status;
     let left = |until: Timestamp| span(until.duration_since(now));
@@ -288,7 +288,7 @@ pub(super) fn progress(row: &Row, now: Timestamp) -> (Option<f64>, String) {
     }
 }
 
-/// A canary has to become available before its deadline for that.
+/// Progress towards the deadline for becoming available.
 fn starting(row: &Row, now: Timestamp) -> (Option<f64>, String) {
     let Some(since) = row.pods.and_then(|pods| pods.since) else {
         return (None, "pods start".to_owned());
@@ -300,7 +300,7 @@ fn starting(row: &Row, now: Timestamp) -> (Option<f64>, String) {
     (Some(share), span(patience.saturating_sub(passed)))
 }
 
-/// The share of the way from being available to the deadline.
+/// The elapsed share of the time between becoming available and the deadline.
 fn way(row: &Row, at: Timestamp) -> Option<f64> {
     let (from, until) = (row.status.available_at?, row.status.deadline?);
     let whole = until.duration_since(from).as_secs_f64();

@@ -1,7 +1,7 @@
-//! What is known of the cluster: fed by watches and by the replies to our own writes, read by decisions.
+//! The known state of the cluster. Watches and responses to our own writes update it, and decisions read it.
 //!
-//! Replies go in as well, so that a decision never rests on a cluster older than our own last write. Every look-up and
-//! every change costs O(log n); only what a Kanary names is ever looked at for it.
+//! Responses are included so that a decision is never based on a state older than our own last write. Every look-up and every
+//! change costs O(log n), and a look-up for a Kanary only reads objects related to it.
 
 mod kinds;
 mod reach;
@@ -35,53 +35,53 @@ use self::{
     view::{PodRow, ServiceRow},
 };
 
-/// What is known of the cluster.
+/// The known state of the cluster.
 #[derive(Debug, Default)]
 pub struct Cache(Mutex<Contents>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
     kanaries: BTreeMap<Key, Arc<ParsedKanary>>,
-    /// Which Kanaries have a Deployment of this name as their target or canary.
+    /// Kanaries whose target or canary is the Deployment of this name.
     by_deployment: HashMap<Place, BTreeSet<Key>>,
-    /// Which Kanaries have a Service of this name as the production Service or the canary's own.
+    /// Kanaries whose production Service or canary Service has this name.
     by_service: HashMap<Place, BTreeSet<Key>>,
     deployments: Store<Deployment>,
     services: Store<ServiceRow>,
-    /// What a Kanary owns, by its uid.
+    /// Objects owned by a Kanary, by the Kanary's uid.
     owned_by: HashMap<String, BTreeSet<(ObjectKind, Place)>>,
-    /// Names of the Services that are not ours, by namespace and the first label that they select by: what a canary must
-    /// not be selected by.
+    /// Names of Services that Kanary did not create, by namespace and the first label of their selector. These must not select a
+    /// canary.
     production: HashMap<(String, String, String), BTreeSet<String>>,
     autoscalers: Store<Owned>,
     pods: Store<PodRow>,
-    /// Names of the pods of a Deployment.
+    /// Pods of a Deployment, by name.
     pods_of: HashMap<Place, BTreeSet<String>>,
-    /// Names of the pods whose labels name a Kanary.
+    /// Pods whose labels name a Kanary, by name.
     pods_by: HashMap<Key, BTreeSet<String>>,
-    /// Names of the canary pods by namespace and label: which of them a Service that was changed selects.
+    /// Canary pods by namespace and label, to find the pods that a changed Service selects.
     labelled: HashMap<(String, String, String), BTreeSet<String>>,
 }
 
-/// An object that the cache keeps, trimmed to a [`View`].
+/// An object that the cache stores, trimmed to a [`View`].
 pub(crate) trait Cached: Resource<DynamicType = ()> + Clone + std::fmt::Debug {
-    /// What is kept of it.
+    /// The stored part.
     type View: View;
 
-    /// Trims it. `None` if it is not one to keep.
+    /// Trims the object. `None` if the cache does not store it.
     fn view(object: &Self) -> Option<Self::View>;
 
-    /// Where objects of this kind are kept.
+    /// The table for objects of this kind.
     fn table(state: &mut Contents) -> &mut Store<Self::View>;
 
-    /// Keeps the indexes in step with an object that is there or gone, and finds the Kanaries that it matters to.
+    /// Updates the indexes for an object that was added or removed, and returns the affected Kanaries.
     fn touch(state: &mut Contents, place: &Place, view: &Self::View, there: bool) -> Vec<Key>;
 
-    /// Takes in a version of the object; the Kanaries that it matters to.
+    /// Stores a version of the object, and returns the affected Kanaries.
     fn put(cache: &Cache, object: &Self) -> Vec<Key> {
         let (place, uid, version) = (place_of(object), object.uid().unwrap_or_default(), version_of(object));
         let Some(mut view) = Self::view(object) else {
-            // It may have been one to keep before.
+            // An earlier version may be stored.
             let is_known = Self::table(&mut cache.lock()).get(&place).is_some();
             return if is_known {
                 Self::remove(cache, &place, Gone::At(version))
@@ -102,15 +102,15 @@ pub(crate) trait Cached: Resource<DynamicType = ()> + Clone + std::fmt::Debug {
         keys
     }
 
-    /// A watch knows that the object is gone; the Kanaries that it matters to. A reply that is older and comes late does not
-    /// bring it back.
+    /// Removes an object that a watch reported as deleted, and returns the affected Kanaries. A late response with an older
+    /// version does not bring it back.
     fn remove(cache: &Cache, place: &Place, gone: Gone) -> Vec<Key> {
         let state = &mut *cache.lock();
         let former = Self::table(state).take_out(place, gone);
         former.map_or_else(Vec::new, |view| Self::touch(state, place, &view, false))
     }
 
-    /// The API server answered that this object is gone. Another of the same name, of which a watch told meanwhile, is not.
+    /// Removes this object after the API server reported it as not found. A newer object of the same name stays.
     fn forget(cache: &Cache, place: &Place, uid: &str) {
         let state = &mut *cache.lock();
         if let Some(former) = Self::table(state).remove_object(place, uid) {
@@ -118,13 +118,13 @@ pub(crate) trait Cached: Resource<DynamicType = ()> + Clone + std::fmt::Debug {
         }
     }
 
-    /// Every place that has such an object, and which version.
+    /// All stored objects of this kind, with their versions.
     fn places(cache: &Cache) -> Vec<(Place, u64)> {
         Self::table(&mut cache.lock()).places().collect()
     }
 }
 
-/// Where an object is kept.
+/// The key of an object in its table.
 pub(crate) fn place_of(object: &impl ResourceExt) -> Place {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
@@ -133,7 +133,8 @@ fn version_of(object: &impl ResourceExt) -> u64 {
     number(&object.resource_version().unwrap_or_default())
 }
 
-/// Resource versions of one kind grow, and compare as numbers (KEP-5504). One that is no number counts as the newest.
+/// Resource versions of one kind increase and compare as numbers (KEP-5504). A version that is not a number counts as the
+/// newest.
 pub(crate) fn number(version: &str) -> u64 {
     version.parse().unwrap_or(u64::MAX)
 }
@@ -142,7 +143,7 @@ fn keys(index: &HashMap<Place, BTreeSet<Key>>, place: &Place) -> Vec<Key> {
     index.get(place).into_iter().flatten().cloned().collect()
 }
 
-/// Adds a member to a set of an index, or takes it out, and the set with its last one.
+/// Adds a member to a set of an index, or removes it. An empty set is removed from the index.
 fn enlist<K, V>(index: &mut HashMap<K, BTreeSet<V>>, set: K, member: V, there: bool)
 where
     K: Eq + std::hash::Hash,
@@ -158,7 +159,7 @@ where
     }
 }
 
-/// The names that a Kanary is interested in.
+/// The Deployments and Services that a Kanary refers to.
 fn interests(key: &Key, spec: &Spec) -> (Vec<Place>, Vec<Place>) {
     let place = |name: &String| (key.namespace.clone(), name.clone());
     let deployments = vec![place(&spec.target), place(&spec.canary)];
@@ -167,7 +168,7 @@ fn interests(key: &Key, spec: &Spec) -> (Vec<Place>, Vec<Place>) {
 }
 
 impl Contents {
-    /// What a Kanary owns and does not ask for.
+    /// Objects that a Kanary owns but does not need.
     fn strays(&self, kanary: &ParsedKanary, spec: &Spec) -> Vec<Stray> {
         let owned = self.owned_by.get(&kanary.uid).into_iter().flatten();
         owned
@@ -197,8 +198,7 @@ impl Contents {
             .collect()
     }
 
-    /// Enlists an object with the Kanary that owns it. Adds that Kanary to those that it matters to: it may be one that the spec
-    /// does not name any more.
+    /// Updates the objects owned by a Kanary, and adds that Kanary to the affected ones. Its spec may no longer name the object.
     fn enlist_owned(
         &mut self,
         object: ObjectKind,
@@ -259,17 +259,17 @@ impl Contents {
 }
 
 impl Cache {
-    /// Takes in a version of a Kanary. Whether that is news.
+    /// Stores a version of a Kanary. Returns its key if the version is new.
     ///
     /// # Errors
     ///
-    /// The object cannot be read at all, and what was known of it stays. See [`ParsedKanary::parse`].
+    /// The object cannot be parsed at all. The stored version stays. See [`ParsedKanary::parse`].
     pub fn put_kanary(&self, kind: KanaryKind, object: &Kanary) -> Result<Option<Key>, String> {
         let parsed = ParsedKanary::parse(kind, object)?;
         Ok(self.lock().put_kanary(parsed))
     }
 
-    /// Takes in the reply to a write of a Kanary, unless it is gone by now.
+    /// Stores the response to a write of a Kanary, unless the Kanary has been removed.
     ///
     /// # Errors
     ///
@@ -284,12 +284,12 @@ impl Cache {
         Ok(())
     }
 
-    /// A watch told that a Kanary is gone.
+    /// Removes a Kanary that a watch reported as deleted.
     pub fn remove_kanary(&self, key: &Key) {
         self.lock().remove_kanary(key);
     }
 
-    /// The API server answered that this Kanary is gone. Another of the same name, of which a watch told meanwhile, is not.
+    /// Removes this Kanary after the API server reported it as not found. A newer Kanary of the same name stays.
     pub fn forget_kanary(&self, kanary: &ParsedKanary) {
         let mut state = self.lock();
         let known = state.kanaries.get(&kanary.key);
@@ -298,7 +298,7 @@ impl Cache {
         }
     }
 
-    /// A Kanary.
+    /// Returns a Kanary.
     #[must_use]
     pub fn kanary(&self, key: &Key) -> Option<Arc<ParsedKanary>> {
         self.lock().kanaries.get(key).cloned()
@@ -315,12 +315,12 @@ impl Cache {
             .collect()
     }
 
-    /// Calls `visit` with every Kanary.
+    /// Calls `visit` for every Kanary.
     pub fn each_kanary(&self, mut visit: impl FnMut(&ParsedKanary)) {
         self.lock().kanaries.values().for_each(|kanary| visit(kanary));
     }
 
-    /// We deleted an object: it counts as going until the watch says that it is gone.
+    /// Marks an object that we deleted as being deleted, until the watch reports the deletion.
     pub fn mark_deleting(&self, object: ObjectKind, place: &Place, uid: &str) {
         let state = &mut *self.lock();
         match object {
@@ -330,7 +330,7 @@ impl Cache {
         }
     }
 
-    /// What is known of the cluster around a Kanary; measurements and live reads are the caller's to add.
+    /// The observed state around a Kanary. The caller adds measurements and live reads.
     #[must_use]
     pub fn observe(&self, kanary: &ParsedKanary, spec: &Spec) -> Observation {
         let state = &*self.lock();

@@ -1,4 +1,4 @@
-//! What reaches what: Services and pods, pods and Kanaries.
+//! Which Services select which pods, and which pods belong to which Kanaries.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,8 @@ use kanary_core::{
 use super::{Contents, Place, view::PodRow};
 
 impl Contents {
-    /// Services of a namespace that are not ours and select pods with any of these sets of labels, by name and without ports.
+    /// Services of a namespace that Kanary did not create and that select pods with any of these label sets, by name and without
+    /// ports.
     pub(super) fn services_for<'a>(&self, namespace: &str, pods: impl Iterator<Item = &'a Labels>) -> Vec<Service> {
         let mut sets: Vec<_> = pods.collect();
         sets.dedup();
@@ -36,7 +37,7 @@ impl Contents {
         found.into_values().collect()
     }
 
-    /// Kanaries that have a canary pod with this label.
+    /// Kanaries with a canary pod that has this label.
     pub(super) fn canaries_with(&self, namespace: &str, label: &str, value: &str) -> Vec<Key> {
         let labelled = (namespace.to_owned(), label.to_owned(), value.to_owned());
         let pods = self.labelled.get(&labelled).into_iter().flatten();
@@ -49,7 +50,7 @@ impl Contents {
         kanaries.into_iter().collect()
     }
 
-    /// Pods of this run of a canary, and others that carry the labels of its Kanary.
+    /// The pods of the current run of a canary, and other pods with the labels of its Kanary.
     pub(super) fn pods(&self, kanary: &ParsedKanary, spec: &Spec) -> (Vec<Pod>, Vec<Pod>) {
         let namespace = &kanary.key.namespace;
         let run = kanary.run(spec);
@@ -66,7 +67,7 @@ impl Contents {
         (trimmed(pods), trimmed(others))
     }
 
-    /// The Kanary whose canary has the name of another one's target.
+    /// The Kanary whose canary is the target of another Kanary.
     pub(super) fn canary_of(&self, kanary: &ParsedKanary, target: &Place) -> Option<String> {
         let mut named = self.by_deployment.get(target).into_iter().flatten();
         let is_canary = |key: &&Key| {

@@ -1,4 +1,4 @@
-//! Objects of one kind, by namespace and name: the newest version that was seen of each.
+//! Objects of one kind, by namespace and name: the newest known version of each.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -7,20 +7,20 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Much longer than a call may take: a reply that is older than this cannot come any more.
+/// Lifetime of a tombstone. It is much longer than the timeout of a request, so no older response can arrive afterwards.
 const TOMBSTONE_LIFETIME: Duration = Duration::from_mins(1);
 
 /// Namespace and name.
 pub type Place = (String, String);
 
-/// How a watch knows that an object is gone.
+/// How a watch noticed that an object is gone.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Gone {
-    /// It was told so, with the version of the deletion, or with the one that the watch does not select any more.
+    /// A deletion event, with its version; also when an object no longer matches the watch's selector.
     At(u64),
-    /// A list of this version does not have it, though this watch had told of it.
+    /// An object that the watch had reported is missing from a list of this version.
     Unlisted(u64),
-    /// It only does not follow it any more, or never did.
+    /// The watch stopped following the object, or never followed it.
     Unfollowed,
 }
 
@@ -28,9 +28,9 @@ pub(crate) enum Gone {
 #[derive(Debug)]
 pub(crate) struct Store<V> {
     rows: BTreeMap<Place, Row<V>>,
-    /// What is gone, since which version, and when that was told.
+    /// Tombstones: the version and the time of each deletion.
     gone: BTreeMap<Place, (u64, Instant)>,
-    /// The same in the order in which it was told, to be forgotten some time.
+    /// Tombstones by time, for their expiry.
     told: VecDeque<(Instant, Place)>,
 }
 
@@ -51,20 +51,20 @@ impl<V> Default for Store<V> {
     }
 }
 
-/// Something a view says of itself.
+/// Behaviour of a stored view.
 pub(crate) trait View: PartialEq {
-    /// The object is being deleted.
+    /// The flag for an object that is being deleted.
     fn deleting_mut(&mut self) -> Option<&mut bool>;
 
-    /// Takes over from an older version of the same object what only who watched can know.
+    /// Copies what only an observer of the earlier version can know.
     fn inherit(&mut self, _former: &Self) {}
 }
 
 impl<V: View> Store<V> {
-    /// Whether a version of an object, from a watch or from the reply to a write, has anything new to tell.
+    /// Whether a version from a watch or a response is new.
     ///
-    /// An older version than what is there has not, nor one of what is gone by now: replies and watches overtake each other.
-    /// What we deleted stays marked as going until it is gone.
+    /// It is not if a newer version is stored, or if the object was deleted after this version, because responses and watch
+    /// events may arrive out of order. An object that we deleted stays marked as being deleted until it is gone.
     pub(super) fn is_news(&mut self, place: &Place, uid: &str, version: u64, view: &mut V) -> bool {
         let gone = self
             .gone
@@ -90,23 +90,24 @@ impl<V: View> Store<V> {
         row.view != *view
     }
 
-    /// Keeps a version that is news.
+    /// Stores a new version.
     pub(super) fn insert(&mut self, place: Place, uid: String, version: u64, view: V) {
         self.rows.insert(place, Row { uid, version, view });
     }
 
-    /// Takes an object out, if it was there.
+    /// Removes an object and returns it.
     pub(super) fn remove(&mut self, place: &Place) -> Option<V> {
         self.rows.remove(place).map(|row| row.view)
     }
 
-    /// Takes an object out of which a watch told that it is gone, unless what is known of it is newer than that.
+    /// Removes and returns an object after a watch noticed that it is gone, unless the stored version is newer.
     pub(super) fn take_out(&mut self, place: &Place, gone: Gone) -> Option<V> {
         let known = self.rows.get(place).map(|row| row.version);
         match gone {
             Gone::At(version) | Gone::Unlisted(version) if known.is_some_and(|known| known > version) => return None,
             Gone::At(version) => self.add_tombstone(place, version),
-            // Not at the version of the list: it may live where another watch will tell of it.
+            // The tombstone does not use the list's version, because the object may still exist and be reported by another
+            // watch.
             Gone::Unlisted(_) => self.add_tombstone(place, known.map_or(0, |known| known.saturating_add(1))),
             Gone::Unfollowed => {}
         }
@@ -129,13 +130,13 @@ impl<V: View> Store<V> {
         self.told.push_back((now, place.clone()));
     }
 
-    /// Takes the object with this uid out, if it was there.
+    /// Removes the object with this uid and returns it.
     pub(super) fn remove_object(&mut self, place: &Place, uid: &str) -> Option<V> {
         self.rows.get(place).filter(|row| row.uid == uid)?;
         self.remove(place)
     }
 
-    /// We deleted the object with this uid: it counts as going until the watch says that it is gone.
+    /// Marks the object with this uid as being deleted, after our own deletion, until the watch reports that it is gone.
     pub(super) fn mark_deleting(&mut self, place: &Place, uid: &str) {
         if let Some(row) = self.rows.get_mut(place).filter(|row| row.uid == uid)
             && let Some(deleting) = row.view.deleting_mut()
@@ -144,13 +145,13 @@ impl<V: View> Store<V> {
         }
     }
 
-    /// An object.
+    /// Returns an object.
     #[must_use]
     pub(super) fn get(&self, place: &Place) -> Option<&V> {
         self.rows.get(place).map(|row| &row.view)
     }
 
-    /// All places, and the version that is known of each.
+    /// All keys, with the stored version of each.
     pub(super) fn places(&self) -> impl Iterator<Item = (Place, u64)> {
         self.rows.iter().map(|(place, row)| (place.clone(), row.version))
     }
@@ -203,14 +204,21 @@ mod tests {
         put(&mut table, "u", 5, Thing(5, false));
         assert!(table.take_out(&place(), Gone::At(7)).is_some());
         assert!(!put(&mut table, "u", 5, Thing(5, false)));
-        // It left what one watch selects and came to another, or is another object of that name.
+        // The object moved from one watch's selector to another's, or was recreated under the same name.
         assert!(put(&mut table, "u", 7, Thing(7, false)));
 
         assert!(table.take_out(&place(), Gone::At(9)).is_some());
         tokio::time::sleep(TOMBSTONE_LIFETIME).await;
-        assert!(put(&mut table, "u", 5, Thing(5, false)), "no reply is as late as that");
+        assert!(
+            put(&mut table, "u", 5, Thing(5, false)),
+            "a reply cannot arrive this late"
+        );
         table.take_out(&("ns".to_owned(), "b".to_owned()), Gone::At(10));
-        assert_eq!((table.gone.len(), table.told.len()), (1, 1), "the old is forgotten");
+        assert_eq!(
+            (table.gone.len(), table.told.len()),
+            (1, 1),
+            "expired tombstones are removed"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -218,11 +226,8 @@ mod tests {
         let mut table = Store::default();
         put(&mut table, "u", 5, Thing(5, false));
         assert!(table.take_out(&place(), Gone::Unlisted(20)).is_some());
-        assert!(!put(&mut table, "u", 5, Thing(5, false)), "the reply that is late");
-        assert!(
-            put(&mut table, "u", 6, Thing(6, false)),
-            "it is what another watch selects since then"
-        );
+        assert!(!put(&mut table, "u", 5, Thing(5, false)), "a late reply");
+        assert!(put(&mut table, "u", 6, Thing(6, false)), "another watch selects it now");
         assert!(table.take_out(&place(), Gone::Unfollowed).is_some());
         assert!(put(&mut table, "u", 6, Thing(6, false)));
     }

@@ -1,4 +1,4 @@
-//! Kubernetes objects trimmed to what decisions look at.
+//! Kubernetes objects, trimmed to the fields that decisions use.
 
 mod rollout;
 #[cfg(test)]
@@ -27,19 +27,19 @@ use serde_json::Value;
 use self::rollout::{availability, condition, failure, is_observed, progressed, replica_failure, rolled_out, versions};
 use super::table::View;
 
-/// A Service and who owns it.
+/// A Service and its owners.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct ServiceRow {
-    /// What it selects and serves.
+    /// Its selector and ports.
     pub(super) service: Service,
-    /// Whose it is.
+    /// Its owners.
     pub(super) owned: Owned,
-    /// It is a canary's own.
+    /// It was created for a canary.
     pub(super) is_kanary: bool,
 }
 
 impl ServiceRow {
-    /// What decisions look at, with its ports or without.
+    /// The part that decisions use, with or without ports.
     pub(super) fn service(&self, with_ports: bool) -> Service {
         let Service {
             name,
@@ -58,16 +58,16 @@ impl ServiceRow {
     }
 }
 
-/// A canary pod and the Deployment it belongs to.
+/// A canary pod and its Deployment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct PodRow {
     /// The pod.
     pub(super) pod: Pod,
-    /// Name of its Deployment; none if no ReplicaSet owns it any more.
+    /// Name of its Deployment; `None` if no ReplicaSet owns the pod any more.
     pub(super) deployment: Option<String>,
-    /// Kind and name of the Kanary that its labels name.
+    /// Kind and name of the Kanary in its labels.
     pub(super) kanary: Option<(KanaryKind, String)>,
-    /// Digest of the images that its spec asks for, which may be written in place.
+    /// Digest of the images in its spec, which can be changed in place.
     pub(super) images: u64,
 }
 
@@ -79,7 +79,7 @@ impl View for Deployment {
     fn inherit(&mut self, former: &Self) {
         self.outage = match (former.available_since, self.available_since) {
             (Some(before), None) => self.unavailable_since.map(|from| Outage { from, before }),
-            // More than one outage in between, and nobody watched the first.
+            // There was more than one outage in between, and the first was not observed.
             (Some(before), Some(since)) if before != since => None,
             _ => former.outage,
         };
@@ -87,7 +87,7 @@ impl View for Deployment {
     }
 }
 
-/// The texts of one cause differ from attempt to attempt; the first is kept, so that nobody is woken for the others.
+/// The message for one cause differs between attempts. The first is kept, so that the others do not trigger reconciles.
 fn keep_text(cause: &mut Option<Box<Cause>>, former: Option<&Cause>) {
     if let (Some(cause), Some(former)) = (cause, former)
         && cause.reason == former.reason
@@ -119,7 +119,7 @@ impl View for PodRow {
     }
 }
 
-/// The owner that controls an object.
+/// The controller among an object's owners.
 fn controller(meta: &ObjectMeta) -> Option<&OwnerReference> {
     let mut owners = meta.owner_references.iter().flatten();
     owners.find(|owner| owner.controller == Some(true))
@@ -129,7 +129,7 @@ fn kind_and_name(owner: &OwnerReference) -> String {
     format!("{}/{}", owner.kind, owner.name)
 }
 
-/// The Kanary that controls an object: its uid, and its kind and name.
+/// The Kanary that controls an object: uid, and kind and name.
 fn owner(meta: &ObjectMeta) -> Option<(String, String)> {
     let owner = controller(meta).filter(|owner| KanaryKind::parse(&owner.kind).is_some())?;
     Some((owner.uid.clone(), kind_and_name(owner)))
@@ -142,7 +142,7 @@ fn kanaries(meta: &ObjectMeta) -> Vec<String> {
     kanaries.map(|owner| owner.uid.clone()).collect()
 }
 
-/// Kind and name of the controller of an object, where that is no Kanary.
+/// Kind and name of an object's controller if it is not a Kanary.
 fn other_controller(meta: &ObjectMeta) -> Option<String> {
     let other = controller(meta).filter(|owner| KanaryKind::parse(&owner.kind).is_none());
     other.map(kind_and_name)
@@ -159,7 +159,7 @@ pub(crate) fn template_hash(object: &KubeDeployment) -> String {
     hash::of(&serde_json::to_value(template).unwrap_or_default())
 }
 
-/// A Deployment, trimmed.
+/// Trims a Deployment.
 #[must_use]
 pub(super) fn deployment(object: &KubeDeployment) -> Deployment {
     let meta = &object.metadata;
@@ -206,7 +206,7 @@ pub(super) fn deployment(object: &KubeDeployment) -> Deployment {
     }
 }
 
-/// Text that goes to a condition, bounded because it is kept for every object.
+/// A cause for a condition. The length is limited because it is stored for every object.
 fn cause(reason: &str, message: Option<&str>) -> Cause {
     let message = message.unwrap_or_default().trim();
     Cause {
@@ -230,7 +230,7 @@ fn selector(selector: &LabelSelector) -> Option<SelectorView> {
     })
 }
 
-/// A Service, trimmed.
+/// Trims a Service.
 #[must_use]
 pub(super) fn service(object: &KubeService) -> ServiceRow {
     let spec = object.spec.as_ref();
@@ -250,7 +250,8 @@ pub(super) fn service(object: &KubeService) -> ServiceRow {
                 })
                 .collect::<Vec<Value>>(),
         },
-        // A label alone makes nobody's Service a canary's: it would not count as production any more.
+        // A label alone does not make a Service a canary Service. Otherwise a user's Service could be hidden from the production
+        // check.
         is_kanary: owned.owner.is_some() && is_kanary(object.metadata.labels.as_ref()),
         owned,
     }
@@ -260,7 +261,7 @@ fn is_kanary(labels: Option<&Labels>) -> bool {
     labels.is_some_and(|labels| labels.get(names::IS_KANARY).is_some_and(|value| value == "true"))
 }
 
-/// A HorizontalPodAutoscaler, trimmed.
+/// Trims a HorizontalPodAutoscaler.
 #[must_use]
 pub(super) fn autoscaler(object: &HorizontalPodAutoscaler) -> Owned {
     owned(&object.metadata)
@@ -277,13 +278,13 @@ fn owned(meta: &ObjectMeta) -> Owned {
     }
 }
 
-/// A pod, trimmed. `None` if it has nothing to do with a canary.
+/// Trims a pod. `None` if it has nothing to do with a canary.
 #[must_use]
 pub(super) fn pod(object: &KubePod) -> Option<PodRow> {
     let meta = &object.metadata;
     let mut owners = meta.owner_references.iter().flatten();
     let replica_set = owners.find(|owner| owner.kind == "ReplicaSet");
-    // A Deployment names its ReplicaSets `<name>-<hash>`.
+    // The Deployment controller names ReplicaSets `<name>-<hash>`.
     let deployment = replica_set.and_then(|set| Some(set.name.rsplit_once('-')?.0.to_owned()));
     let label = |name: &str| meta.labels.as_ref()?.get(name);
     let kind = label(names::KANARY_KIND).and_then(|kind| KanaryKind::parse(kind));
@@ -328,7 +329,7 @@ fn images(object: &KubePod) -> u64 {
     hasher.finish()
 }
 
-/// Why a pod does not become ready, as far as the cluster says.
+/// Why a pod does not become ready, as reported by the cluster.
 fn pod_cause(object: &KubePod) -> Option<Cause> {
     let status = object.status.as_ref()?;
     let init = status.init_container_statuses.iter().flatten();
@@ -347,7 +348,7 @@ fn container_cause(status: &ContainerStatus) -> Option<Cause> {
     let last = status.last_state.as_ref().and_then(|last| last.terminated.as_ref());
     let ended = state.and_then(|state| state.terminated.as_ref()).or(last);
     let is_down = !status.ready && ended.is_some_and(|ended| ended.exit_code != 0);
-    // The same while it waits, runs and ends again.
+    // The text stays the same while the container waits, runs and exits again.
     if let Some(ended) = ended.filter(|_| is_down) {
         let reason = ended.reason.as_deref().unwrap_or("Error");
         let text = format!("container {name} ended with exit code {} ({reason})", ended.exit_code);
@@ -356,11 +357,11 @@ fn container_cause(status: &ContainerStatus) -> Option<Cause> {
     let waiting = state?.waiting.as_ref()?;
     let reason = match waiting.reason.as_deref()? {
         "ContainerCreating" | "PodInitializing" => return None,
-        // The two alternate.
+        // The kubelet alternates between the two reasons.
         "ErrImagePull" => "ImagePullBackOff",
         reason => reason,
     };
-    let message = waiting.message.as_deref().unwrap_or("the kubelet says no more");
+    let message = waiting.message.as_deref().unwrap_or("no message from the kubelet");
     Some(if health::is_cause(reason) {
         cause(reason, Some(&format!("container {name}: {message}")))
     } else {

@@ -1,5 +1,5 @@
-//! The client of the API server: one attempt for each call, a limit to the wait for its answer, the cluster's time from every
-//! reply, and a gate for requests that may be sent only as long as a right lasts.
+//! The API server client: one attempt per request, a timeout for the response, the cluster's time from every response, and a
+//! gate for requests that may only be sent while a right lasts.
 
 pub mod gate;
 mod pool;
@@ -30,19 +30,19 @@ use tower::{
 use self::{gate::Permit, pool::Reply};
 use crate::cluster::clock::Clock;
 
-/// A client that tells `clock` what time the API server says it is, and the API server which replica asks: its audit log
-/// has that as `userAgent`.
+/// A client that synchronizes `clock` with the API server's time, and identifies the replica to the API server: its audit log
+/// contains `identity` in `userAgent`.
 ///
-/// The client does not repeat calls by itself: what follows a failed call is decided anew, from what is seen then. Of a request
-/// that has a [`Permit`] no byte is sent after the permit has ended.
+/// The client does not retry requests: after a failed request, the controller decides again from the current state. No byte of a
+/// request with a [`Permit`] is sent after the permit has ended.
 ///
 /// # Errors
 ///
-/// The configuration names certificates or credentials that cannot be used.
+/// The configuration contains certificates or credentials that cannot be used.
 pub fn connect(mut config: Config, clock: Clock, identity: &str) -> kube::Result<Client> {
     config.headers.extend(agent(identity).map(|agent| (USER_AGENT, agent)));
     config.default_retry = false;
-    // Watches end by their own timeout; a read timeout below it would cut them off and cost a request each time.
+    // Watches end by their own timeout. A shorter read timeout would cut them off and cost an extra request each time.
     let learn = layer_fn(move |service| learning(service, clock.clone()));
     let gated = pool::service(&config)?;
     let route = layer_fn(move |plain| Routed {
@@ -55,8 +55,8 @@ pub fn connect(mut config: Config, clock: Clock, identity: &str) -> kube::Result
         .build())
 }
 
-/// Requests that have a permit go through connections that have gates. One client for both, so that no write can be given to the
-/// wrong one.
+/// Sends requests with a permit through gated connections. It is one client for both, so that a write cannot be sent with the
+/// wrong client.
 struct Routed {
     plain: BoxService<Request<Body>, Reply, BoxError>,
     gated: BoxCloneService<Request<Body>, Reply, BoxError>,
@@ -81,14 +81,14 @@ impl Service<Request<Body>> for Routed {
     }
 }
 
-/// `None` for an identity that no header can hold.
+/// The user agent; `None` if the identity is not a valid header value.
 fn agent(identity: &str) -> Option<HeaderValue> {
     format!("kanary/{} ({identity})", env!("CARGO_PKG_VERSION"))
         .parse()
         .ok()
 }
 
-/// `service`, which may be anything that answers as an API server, telling `clock` what time its replies say it is.
+/// Wraps `service`, which may be any service that responds like an API server, and synchronizes `clock` with its responses.
 pub fn learning<S, Q, B>(
     service: S,
     clock: Clock,
@@ -114,10 +114,10 @@ async fn learn<B, E>(call: impl Future<Output = Result<Response<B>, E>>, clock: 
     Ok(reply)
 }
 
-/// Longest time that one call may take. A reply that comes later is never waited for: the outcome is read instead.
+/// Timeout of a request. A later response is ignored, and the outcome is read from the cluster instead.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Waits for the answer to a call no longer than `time`.
+/// Waits for a response for at most `time`.
 pub(crate) async fn within<T>(time: Duration, call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
     match tokio::time::timeout(time, call).await {
         Ok(answer) => answer,
@@ -125,7 +125,7 @@ pub(crate) async fn within<T>(time: Duration, call: impl Future<Output = kube::R
     }
 }
 
-/// The time that a header `Date` names.
+/// Parses a `Date` header.
 pub(crate) fn http_date(text: &str) -> Option<Timestamp> {
     Some(rfc2822::parse(text).ok()?.timestamp())
 }

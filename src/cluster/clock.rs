@@ -1,8 +1,8 @@
-//! The cluster's time: this machine's clock, corrected by what the API server's replies say.
+//! The cluster's time: this machine's clock, corrected with the `Date` headers of the API server's responses.
 //!
-//! Deadlines are promises in the cluster's time, and a verdict is never early. Every HTTP reply carries a `Date`, to the
-//! second; each one bounds the difference between the two clocks. As long as the bounds allow for no difference, none is
-//! assumed, so machines that keep time (to the second, at least) are not disturbed.
+//! Deadlines are in the cluster's time, and a verdict is never early. Every HTTP response has a `Date` with a resolution of one
+//! second, which bounds the offset between the two clocks. While zero is within the bounds, the offset is zero, so machines
+//! whose clock is correct to the second are not affected.
 
 use std::{
     fmt,
@@ -12,7 +12,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Time that goes on while the machine is suspended and that nobody sets: the time since some moment.
+/// Monotonic time that includes suspend and is never set: the time since an arbitrary start.
 #[derive(Clone)]
 pub struct Monotonic(Arc<dyn Fn() -> Duration + Send + Sync>);
 
@@ -33,19 +33,19 @@ impl fmt::Debug for Monotonic {
 }
 
 impl Monotonic {
-    /// Time from `source`: a simulation has its own.
+    /// Monotonic time from `source`, for simulations.
     pub fn from_source(source: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         Self(Arc::new(source))
     }
 
-    /// The present moment.
+    /// The current time.
     #[must_use]
     pub fn now(&self) -> Duration {
         (self.0)()
     }
 }
 
-/// The cluster's time. Clones share what they learn.
+/// The cluster's time. Clones share the measured offset.
 #[derive(Clone)]
 pub struct Clock {
     source: Arc<dyn Fn() -> Timestamp + Send + Sync>,
@@ -66,7 +66,7 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// The cluster's clock minus ours lies between these, as far as is known.
+/// Known bounds of the cluster's clock minus ours.
 #[derive(Debug)]
 struct Bounds {
     low: SignedDuration,
@@ -83,14 +83,14 @@ impl Default for Bounds {
 }
 
 impl Bounds {
-    /// The difference that is nearest to none.
+    /// The offset closest to zero within the bounds.
     fn offset(&self) -> SignedDuration {
         SignedDuration::ZERO.clamp(self.low, self.high)
     }
 }
 
 impl Clock {
-    /// A clock that takes `source` for this machine's clock: a simulation has its own.
+    /// A clock that uses `source` as this machine's clock, for simulations.
     pub fn from_source(source: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self {
             source: Arc::new(source),
@@ -98,7 +98,7 @@ impl Clock {
         }
     }
 
-    /// The present moment, to the millisecond that has passed.
+    /// The current time, truncated to milliseconds.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         let now = self.local();
@@ -106,7 +106,7 @@ impl Clock {
         Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
     }
 
-    /// The present moment by this machine's clock.
+    /// The current time by this machine's clock.
     #[must_use]
     pub fn local(&self) -> Timestamp {
         (self.source)()
@@ -116,23 +116,23 @@ impl Clock {
         self.bounds.lock().unwrap_or_else(PoisonError::into_inner).offset()
     }
 
-    /// Learns from a reply: asked at `sent` and received at `received` by this machine's clock, dated `date` to the
-    /// second by the API server.
+    /// Updates the bounds from a response that was requested at `sent` and received at `received` by this machine's clock, with
+    /// the API server's `Date` header in `date`.
     pub fn learn(&self, sent: Timestamp, received: Timestamp, date: Timestamp) {
         let mut bounds = self.bounds.lock().unwrap_or_else(PoisonError::into_inner);
         let low = date.duration_since(received);
         let high = date.duration_since(sent) + SignedDuration::from_secs(1);
         if low > high {
-            // This machine's clock was set while the call was under way: it says nothing.
+            // This machine's clock was set during the request, so the measurement is useless.
             return;
         }
         let overlap = (bounds.low.max(low), bounds.high.min(high));
-        // Bounds that exclude each other mean that one of the clocks was set: only the latest reply counts.
+        // Disjoint bounds mean that one of the clocks was set, so only the latest response counts.
         (bounds.low, bounds.high) = if overlap.0 <= overlap.1 { overlap } else { (low, high) };
     }
 }
 
-/// How long until `at`, none if it has passed.
+/// Time until `at`, or zero if it has passed.
 #[must_use]
 pub fn until(now: Timestamp, at: Timestamp) -> Duration {
     Duration::try_from(at.duration_since(now)).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Errors of calls to the API server, and what is done about each class of them.
+//! Errors of API server requests, and how each class of errors is handled.
 
 use std::{borrow::Cow, error::Error, time::Duration};
 
@@ -7,7 +7,7 @@ use kube::core::Status;
 
 use super::client::gate::Ended;
 
-/// A call that failed: which, on what, and why.
+/// A failed request: its verb, its object and the error.
 #[derive(Debug, thiserror::Error)]
 #[error("{verb} {kind} {namespace}/{name}")]
 pub struct ApiError {
@@ -20,34 +20,34 @@ pub struct ApiError {
     class: Option<Class>,
 }
 
-/// The write was not sent, because the right to it ended.
+/// A write that was not sent because the right to it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fenced {
-    /// The shard belongs to another replica by now, or is about to.
+    /// The shard belongs to another replica or is being released.
     #[error("the shard is no longer this replica's")]
     NotOwned,
-    /// The session was not renewed in time: another replica may own the shard soon.
+    /// The session was not renewed in time, so another replica may own the shard soon.
     #[error("the session of this replica was not renewed in time")]
     Expired,
 }
 
-/// What is done about an error.
+/// How an error is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// What was read is out of date: decide again as soon as there is news.
+    /// The state that was read is out of date: decide again after the next event.
     Conflict,
-    /// Nobody is to blame for long: try again, ever later.
+    /// A temporary failure: retry with backoff.
     Transient,
     /// The API server asks for a pause.
     Throttled(Duration),
-    /// It was not sent, or not taken: the Kanary is another replica's by now.
+    /// The write was not sent, or was refused: another replica owns the Kanary now.
     Fenced,
-    /// The API server says no, and will until something changes: the user is told.
+    /// The API server rejects the request until something changes: report it to the user.
     Invalid,
 }
 
 impl Class {
-    /// The word for metrics.
+    /// Value of the metrics label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -78,7 +78,7 @@ impl ApiError {
         }
     }
 
-    /// The API server answered that a write was done, and the object says that it was not.
+    /// An error for a write that the API server accepted although the object shows that it had no effect.
     #[must_use]
     pub(crate) fn without_effect(
         verb: &'static str,
@@ -91,20 +91,20 @@ impl ApiError {
         Self::new(verb, kind, namespace, name, kube::Error::Api(Box::new(status)))
     }
 
-    /// The write that failed is the creation of an object.
+    /// Whether the failed write was a creation.
     #[must_use]
     pub(crate) fn is_of_creation(&self) -> bool {
         self.verb == "create"
     }
 
-    /// The write was refused because what was read is out of date.
+    /// Classifies the error as a conflict: the state that was read is out of date.
     #[must_use]
     pub(crate) fn into_conflict(mut self) -> Self {
         self.class = Some(Class::Conflict);
         self
     }
 
-    /// Nothing that the user could mend, and nowhere to say it: the write that failed is the one that would.
+    /// Classifies a refusal as temporary, for status updates: the user cannot fix one, and it cannot be reported in the status.
     #[must_use]
     pub(crate) fn into_transient(mut self) -> Self {
         if self.class() == Class::Invalid {
@@ -113,38 +113,38 @@ impl ApiError {
         self
     }
 
-    /// What was read is out of date.
+    /// Whether the state that was read is out of date.
     #[must_use]
     pub(crate) fn is_conflict(&self) -> bool {
         self.class() == Class::Conflict
     }
 
-    /// The API server said no; otherwise nobody knows what became of the call.
+    /// Whether the API server refused the request. Otherwise the outcome is unknown.
     #[must_use]
     pub(crate) fn is_answer(&self) -> bool {
         matches!(&*self.source, kube::Error::Api(status) if status.code < 500)
     }
 
-    /// The API server did not answer at all.
+    /// Whether the API server did not respond at all.
     #[must_use]
     pub(crate) fn is_silence(&self) -> bool {
         is_silence(&self.source)
     }
 
-    /// The object does not exist. A webhook that says so says nothing about the object.
+    /// Whether the object does not exist. A 404 from a webhook does not count.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         let by_webhook = |message: &str| message.contains("admission webhook");
         matches!(&*self.source, kube::Error::Api(status) if status.reason == "NotFound" && !by_webhook(&status.message))
     }
 
-    /// Which object it is about, `Deployment/myapp`.
+    /// The object of the request, like `Deployment/myapp`.
     #[must_use]
     pub(crate) fn object(&self) -> String {
         format!("{}/{}", self.kind, self.name)
     }
 
-    /// What is done about it: the one place that says so.
+    /// How the error is handled. This is the only place that classifies errors.
     #[must_use]
     pub fn class(&self) -> Class {
         if let Some(class) = self.class {
@@ -153,7 +153,7 @@ impl ApiError {
         let status = match &*self.source {
             kube::Error::Api(status) => status,
             kube::Error::Service(error) if error.is::<Fenced>() => return Class::Fenced,
-            // Of one that was cut off, nobody knows what became.
+            // The outcome of a request that was aborted while being sent is unknown.
             kube::Error::Service(error) if error.downcast_ref() == Some(&Ended::Unsent) => return Class::Fenced,
             _ => return Class::Transient,
         };
@@ -163,7 +163,7 @@ impl ApiError {
         let details = status.details.as_ref();
         let retry_after = details.map_or(0, |details| u64::from(details.retry_after_seconds));
         match status.code {
-            // The object, or its namespace, went away under us.
+            // The object or its namespace was deleted in the meantime.
             404 | 409 => Class::Conflict,
             429 => Class::Throttled(Duration::from_secs(retry_after.max(1))),
             400..=499 => Class::Invalid,
@@ -172,7 +172,7 @@ impl ApiError {
         }
     }
 
-    /// What users read: which write, and the API server's words.
+    /// The message for users: the write, and the API server's error.
     #[must_use]
     pub fn message(&self) -> String {
         let why = words(&self.source);
@@ -180,12 +180,12 @@ impl ApiError {
     }
 }
 
-/// The API server did not answer at all.
+/// Whether the API server did not respond at all.
 pub(crate) fn is_silence(error: &kube::Error) -> bool {
     !matches!(error, kube::Error::Api(_))
 }
 
-/// What the API server said, or why it said nothing: down to the first cause, which is what helps.
+/// The API server's error, or why there was no response, down to the root cause, which is the most useful part.
 pub(crate) fn words(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {
         return status.message.clone();
@@ -194,7 +194,7 @@ pub(crate) fn words(error: &kube::Error) -> String {
     let mut cause = error.source();
     while let Some(error) = cause {
         let text = error.to_string();
-        // Many errors tell their source themselves.
+        // Many errors already contain their source in their text.
         if !words.contains(&text) {
             words.push_str(": ");
             words.push_str(&text);
@@ -204,22 +204,20 @@ pub(crate) fn words(error: &kube::Error) -> String {
     words
 }
 
-/// The longest pause between attempts that the API server refuses.
+/// Longest backoff after the API server refused the request.
 pub const CAP: Duration = Duration::from_secs(30);
 
-/// The longest pause between attempts that nobody answers.
+/// Longest backoff if the API server does not respond.
 pub const CAP_OF_SILENCE: Duration = Duration::from_secs(3);
 
-/// Full jitter over an exponential: a time between nothing and `base × 2^attempts`, `cap` at most. `random` is between 0
-/// and 1.
+/// Exponential backoff with full jitter: between zero and `base × 2^attempts`, at most `cap`. `random` is between 0 and 1.
 #[must_use]
 pub fn backoff(attempts: u32, base: Duration, cap: Duration, random: f64) -> Duration {
     let most = base.saturating_mul(2_u32.saturating_pow(attempts.min(20))).min(cap);
     most.mul_f64(random.clamp(0.0, 1.0))
 }
 
-/// How long to wait before the next attempt at something that nobody else does meanwhile: 0.2 s at least, about `cap` at
-/// most.
+/// The backoff before the next attempt at something that nothing else retries meanwhile: at least 0.2 s, at most about `cap`.
 #[must_use]
 pub(crate) fn retry_after(attempts: u32, cap: Duration) -> Duration {
     let base = Duration::from_millis(200);

@@ -1,4 +1,4 @@
-//! What the controller knows of the cluster without knowing Kanary: its client, the clock, and errors and their classes.
+//! Access to the cluster without any knowledge of Kanary: client, clock, errors and their classes.
 
 pub mod client;
 pub mod clock;

@@ -17,7 +17,7 @@ use crate::{
     shard::{label::SlotLabels, member::Member},
 };
 
-/// Watches Kanaries whose slot is missing or no slot, until it is dropped: their labels are to be written, nothing else.
+/// Watches Kanaries without a valid slot label, until it is dropped. Only their label is written.
 pub(super) async fn strangers(
     (kind, labels): (KanaryKind, Arc<SlotLabels>),
     api: Api<Kanary>,

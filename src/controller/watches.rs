@@ -1,4 +1,4 @@
-//! Which watches a controller has: all of a kind where it is alone; else what every replica needs, and for each shard its own.
+//! The watches of a controller: all objects of a kind for a single replica, otherwise the common watches plus one set per shard.
 
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    /// Everything, for a controller that is alone.
+    /// All watches, for a single replica.
     pub(super) fn all(&self) -> Vec<Named> {
         let mut all = Vec::from(KanaryKind::ALL.map(|kind| self.kanaries(kind, None)));
         all.push(self.objects::<Deployment>("deployments", None));
@@ -64,8 +64,8 @@ impl Watcher {
         all
     }
 
-    /// What every replica needs: targets, which carry no label of ours; Services, any of which may select a canary; and the
-    /// Kanaries that have no slot yet.
+    /// Watches that every replica needs: targets, which carry no Kanary label; Services, because any of them may select a
+    /// canary; and Kanaries without a slot.
     pub(super) fn common(&self, labels: &Arc<SlotLabels>) -> Vec<Named> {
         let rest = Some(Layout::rest_selector());
         let mut common = vec![
@@ -81,7 +81,7 @@ impl Watcher {
         common
     }
 
-    /// What belongs to a shard, by label.
+    /// The watches of a shard, by label selector.
     pub(super) fn of_shard(&self, layout: Layout, shard: u16) -> serve::Watches {
         let slots = layout.selector(shard);
         let ours = Some(format!("{IS_KANARY}=true,{slots}"));

@@ -1,4 +1,4 @@
-//! Who we are to a Prometheus and whom we take it for: Secrets, kept for a while, and the HTTP client they call for.
+//! Credentials for Prometheus and the certificates to trust: reads Secrets, caches them, and builds the HTTP clients.
 
 use std::{
     sync::{
@@ -23,20 +23,20 @@ use tokio::{
 
 use super::{Transport, trust};
 
-/// How often Secrets are read.
+/// Limits for reading Secrets.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reading {
-    /// Longest time that one reading may take.
+    /// Timeout for reading the Secrets of an endpoint.
     pub(super) timeout: Duration,
-    /// How long what was read is kept.
+    /// How long Secrets are cached.
     pub(super) keep: Duration,
-    /// Shortest time between two readings, when the first failed or its credentials were refused.
+    /// Minimum time between two reads after the first failed or its credentials were refused.
     pub(super) again: Duration,
 }
 
-/// HTTP clients that need no Secret. Each holds the connections to any number of servers.
+/// HTTP clients that need no Secret. Each may hold connections to many servers.
 pub(super) struct Clients {
-    /// Whether certificates matter.
+    /// Whether the clients open connections, and so need certificates.
     connects: bool,
     plain: OnceCell<reqwest::Client>,
     system: OnceCell<reqwest::Client>,
@@ -56,7 +56,7 @@ impl Clients {
         let client = if self.connects && url.starts_with("https://") {
             self.system.get_or_try_init(async || trusting_the_system()).await
         } else {
-            // Never speaks TLS, so it does without the certificates of the system.
+            // Never uses TLS, so it works without the system's certificates.
             self.plain
                 .get_or_try_init(async || trusting(RootCertStore::empty(), Vec::new()))
                 .await
@@ -66,17 +66,16 @@ impl Clients {
 }
 
 fn trusting_the_system() -> Result<reqwest::Client, String> {
-    // The HTTP client takes the process' provider here; one that is installed already is as good.
+    // The HTTP client uses the crypto provider of the process. A provider that is already installed is fine.
     let _installed = rustls::crypto::ring::default_provider().install_default();
-    build(reqwest::Client::builder()).map_err(|_| {
-        "the certificates of the system can't be used: name the authority in prometheusAuth.caSecret".to_owned()
-    })
+    build(reqwest::Client::builder())
+        .map_err(|_| "could not load the system's certificates: set prometheusAuth.caSecret".to_owned())
 }
 
 fn trusting(roots: RootCertStore, given: Vec<CertificateDer<'static>>) -> Result<reqwest::Client, String> {
-    let config = trust::config(roots, given).ok_or_else(|| "the TLS client can't be set up".to_owned())?;
+    let config = trust::config(roots, given).ok_or_else(|| "could not set up the TLS client".to_owned())?;
     build(reqwest::Client::builder().tls_backend_preconfigured(config))
-        .map_err(|_| "the HTTP client can't be set up".to_owned())
+        .map_err(|_| "could not set up the HTTP client".to_owned())
 }
 
 fn build(builder: reqwest::ClientBuilder) -> reqwest::Result<reqwest::Client> {
@@ -90,19 +89,19 @@ fn build(builder: reqwest::ClientBuilder) -> reqwest::Result<reqwest::Client> {
         .build()
 }
 
-/// What the Secrets of an endpoint come to. Not `Debug`: it holds what they hold.
+/// The credentials from the Secrets of an endpoint. Not `Debug`, because it contains their values.
 pub(super) struct Credentials {
     pub(super) client: reqwest::Client,
-    /// What is sent with every query.
+    /// Headers for every query.
     pub(super) headers: HeaderMap,
-    /// What no message may repeat, the longest first: one may be a part of another.
+    /// Texts that no message may contain, the longest first, because one may be part of another.
     hidden: Vec<String>,
-    /// The authority that `client` trusts.
+    /// The CA certificates that `client` trusts.
     ca: Option<Vec<u8>>,
 }
 
 impl Credentials {
-    /// Without any Secret.
+    /// Credentials without any Secret.
     pub(super) fn none(client: reqwest::Client) -> Self {
         Self {
             client,
@@ -112,7 +111,7 @@ impl Credentials {
         }
     }
 
-    /// `text` without the secrets that a server may have put there.
+    /// Removes secrets that a server may have repeated from `text`.
     pub(super) fn hide(&self, text: String) -> String {
         self.hidden
             .iter()
@@ -122,9 +121,9 @@ impl Credentials {
 
 /// Why Secrets could not be turned into credentials.
 enum Failure {
-    /// The Secrets are not what they should be: what they were before is no longer valid.
+    /// The Secrets are invalid, so cached credentials are dropped.
     Wrong(String),
-    /// They could not be read: what they were before may still be valid.
+    /// The Secrets could not be read, so cached credentials are still used.
     Unread(String),
 }
 
@@ -140,7 +139,7 @@ pub(super) struct Access {
     url: String,
     auth: PrometheusAuth,
     refused: AtomicBool,
-    /// Locked while Secrets are read: whoever needs them meanwhile waits for that one reading.
+    /// Locked while Secrets are read, so that concurrent callers share one read.
     kept: Mutex<Option<Kept>>,
 }
 
@@ -155,12 +154,12 @@ impl Access {
         }
     }
 
-    /// The server took the credentials, or we its certificate, for wrong: the Secrets may have changed.
+    /// Records that the server refused the credentials or its certificate was not trusted: the Secrets may have changed.
     pub(super) fn refuse(&self) {
         self.refused.store(true, Ordering::Relaxed);
     }
 
-    /// The credentials, read again where that is due.
+    /// The credentials, read again if due.
     pub(super) async fn credentials(
         &self,
         secrets: &kube::Client,
@@ -187,7 +186,7 @@ impl Access {
             (Ok(credentials), _) => (Ok(Arc::new(credentials)), reading.keep),
             (Err(Failure::Unread(_)), Some(before)) => (Ok(before), reading.again),
             (Err(Failure::Unread(why)), None) => (
-                Err(format!("the secrets of prometheusAuth can't be read: {why}")),
+                Err(format!("could not read the secrets of prometheusAuth: {why}")),
                 reading.again,
             ),
             (Err(Failure::Wrong(why)), _) => (Err(why), reading.again),
@@ -213,7 +212,7 @@ impl Access {
             None => (clients.get(&self.url).await.map_err(Failure::Unread)?, None),
             Some(SecretKey { name, key }) => {
                 let ca = self.value(&self.secret(&api, name).await?, name, key)?.to_vec();
-                // A new client would have to connect anew.
+                // A new client would have to reconnect.
                 let same = before.filter(|before| before.ca.as_ref() == Some(&ca));
                 let client = match same {
                     Some(before) => before.client.clone(),
@@ -236,7 +235,7 @@ impl Access {
         })
     }
 
-    /// The header Authorization, if a Secret is named for it, and what must not be repeated of it.
+    /// The header Authorization, if a Secret is configured for it, and the texts to hide.
     async fn authorization(
         &self,
         api: &Api<Secret>,
@@ -254,9 +253,9 @@ impl Access {
         } else {
             return Ok((HeaderMap::new(), Vec::new()));
         };
-        let request = request
-            .build()
-            .map_err(|_| Failure::Wrong("prometheusAuth names a secret that no HTTP header can carry".to_owned()))?;
+        let request = request.build().map_err(|_| {
+            Failure::Wrong("prometheusAuth names a secret whose value is not valid in an HTTP header".to_owned())
+        })?;
         let mut hidden = vec![secret];
         let mut headers = HeaderMap::new();
         if let Some(authorization) = request.headers().get(AUTHORIZATION) {
@@ -267,8 +266,8 @@ impl Access {
         Ok((headers, hidden))
     }
 
-    /// A header of the user's. A value from a Secret must not be repeated, unless it is too short to be one: a tenant `1`
-    /// would take every digit out of a message.
+    /// A header from the user. A value from a Secret is hidden, unless it is too short to be secret: hiding a tenant `1` would
+    /// remove this digit from every message.
     async fn header(
         &self,
         api: &Api<Secret>,
@@ -289,7 +288,7 @@ impl Access {
         );
         let (Ok(name), Ok(mut value)) = (name, value) else {
             return Err(Failure::Wrong(format!(
-                "the header {} of prometheusAuth has a value that no HTTP header can carry",
+                "the header {} of prometheusAuth has a value that is not valid in an HTTP header",
                 header.name
             )));
         };
@@ -297,23 +296,23 @@ impl Access {
         Ok((name, value))
     }
 
-    /// Reads a Secret. No message repeats the error's own text: it may hold what it failed to read.
+    /// Reads a Secret. Messages never contain the text of the error, which may contain data of the Secret.
     async fn secret(&self, api: &Api<Secret>, name: &str) -> Result<Secret, Failure> {
         api.get(name).await.map_err(|error| match error {
             kube::Error::Api(status) if status.code == 404 => {
                 Failure::Wrong(format!("secret {} of prometheusAuth does not exist", self.named(name)))
             }
             kube::Error::Api(status) if status.code == 403 => Failure::Wrong(format!(
-                "secret {} of prometheusAuth may not be read by the controller",
+                "secret {} of prometheusAuth: the controller has no permission to read it",
                 self.named(name)
             )),
             kube::Error::Api(status) => Failure::Unread(format!(
-                "secret {}: the API server says {}",
+                "secret {}: the API server responded with status {}",
                 self.named(name),
                 status.code
             )),
             _ => Failure::Unread(format!(
-                "secret {}: the API server gave no usable answer",
+                "secret {}: no valid response from the API server",
                 self.named(name)
             )),
         })
@@ -326,13 +325,13 @@ impl Access {
             .filter(|value| !value.is_empty())
             .ok_or_else(|| {
                 Failure::Wrong(format!(
-                    "secret {} of prometheusAuth has nothing under the key {key}",
+                    "secret {} of prometheusAuth has no key {key}",
                     self.named(name)
                 ))
             })
     }
 
-    /// A value as text, without the line end that editors leave behind.
+    /// A value as text, without the trailing newline that editors add.
     fn text(&self, secret: &Secret, name: &str, key: &str) -> Result<String, Failure> {
         let text = std::str::from_utf8(self.value(secret, name, key)?)
             .map(str::trim)
@@ -346,7 +345,7 @@ impl Access {
         Ok(text.to_owned())
     }
 
-    /// A client that trusts the certificates of `pem`.
+    /// A client that trusts the certificates in `pem`.
     fn trusting(&self, pem: &[u8], name: &str, key: &str) -> Result<reqwest::Client, Failure> {
         let given: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
         let given = given.unwrap_or_default();

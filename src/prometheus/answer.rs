@@ -1,4 +1,4 @@
-//! What the body of an answer says.
+//! Parses the body of a response.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -13,14 +13,14 @@ use serde::{
 };
 use serde_json::Value;
 
-/// More series than this are refused: no judgement about the pods of one canary needs them.
+/// Maximum number of series. A query about the pods of one canary does not need more.
 const MAX_SERIES: usize = 100_000;
 
-/// A sample that is further from the time asked about is another answer's, out of a cache. Prometheus looks back as far by
-/// default, so that no backend answers a query with an older sample.
+/// Maximum distance of a sample from the evaluation time. An older sample comes from a cache. Prometheus' default lookback is
+/// the same, so no backend answers a query with an older sample.
 const TOLERATED: SignedDuration = SignedDuration::from_mins(5);
 
-/// In seconds.
+/// 100 years in seconds.
 const CENTURY: f64 = 100.0 * 365.25 * 86400.0;
 
 #[derive(Deserialize)]
@@ -28,15 +28,15 @@ struct Body {
     status: Option<String>,
     error: Option<String>,
     warnings: Option<Vec<String>>,
-    /// `VictoriaMetrics`: some of its storage nodes did not answer.
+    /// `VictoriaMetrics`: some storage nodes did not respond.
     #[serde(rename = "isPartial")]
     partial: Option<Value>,
     data: Option<Data>,
 }
 
 impl Body {
-    /// What may be wrong with an answer that seems to be one. Prometheus 2.48 to 2.52 puts remarks that may be mistaken
-    /// among its warnings; later ones have a list of their own.
+    /// What may be wrong with a successful response. Prometheus 2.48 to 2.52 reports annotations of level info among its
+    /// warnings; later versions have a separate list.
     fn doubts(&self) -> Option<String> {
         let is_partial = |mark: &Value| !matches!(mark, Value::Null | Value::Bool(false));
         if self.partial.as_ref().is_some_and(is_partial) {
@@ -50,7 +50,7 @@ impl Body {
     }
 }
 
-/// How a remark begins that is no warning.
+/// Prefix of an annotation that is not a warning.
 const INFO: &str = "PromQL info:";
 
 #[derive(Deserialize)]
@@ -60,40 +60,40 @@ struct Data {
     result: Items,
 }
 
-/// Reads the body of a 2xx answer to an instant query about the time `at`.
+/// Parses the body of a 2xx response to an instant query evaluated at `at`.
 pub(super) fn parse(body: &[u8], at: Timestamp) -> Result<Answer, String> {
     let body: Body = serde_json::from_slice(body).map_err(|error| not_an_answer(body, &error))?;
     if let Some(doubts) = body.doubts() {
         return Err(doubts);
     }
     match (body.status.as_deref(), body.data) {
-        (Some("success"), _) if body.error.as_ref().is_some_and(|error| !error.is_empty()) => {
-            Err(format!("a success with an error: {}", body.error.unwrap_or_default()))
-        }
+        (Some("success"), _) if body.error.as_ref().is_some_and(|error| !error.is_empty()) => Err(format!(
+            "status success with an error: {}",
+            body.error.unwrap_or_default()
+        )),
         (Some("success"), Some(data)) => read(data, at),
-        (Some("error"), _) => Err(body.error.unwrap_or_else(|| "an error without a text".to_owned())),
+        (Some("error"), _) => Err(body.error.unwrap_or_else(|| "an error without a message".to_owned())),
         _ => Err(WRONG_SHAPE.to_owned()),
     }
 }
 
-/// What a server says beside a status that is no success.
+/// The error in a response with an error status.
 #[derive(Deserialize)]
 pub(super) struct Said {
-    /// Its text.
+    /// The error text.
     pub(super) error: String,
     #[serde(rename = "errorType", default)]
     kind: String,
 }
 
 impl Said {
-    /// The query is to blame: it cannot be parsed, or not be evaluated.
+    /// Whether the query itself is at fault: it cannot be parsed or evaluated.
     pub(super) fn blames_the_query(&self) -> bool {
         matches!(self.kind.as_str(), "bad_data" | "execution")
     }
 }
 
-/// What a server says beside a status that is no success: Prometheus in its own form, gateways before it in plain text.
-/// Pages for people are left out.
+/// Parses the body of a response with an error status: JSON from Prometheus, plain text from gateways. HTML pages are ignored.
 pub(super) fn error(body: &[u8]) -> Option<Said> {
     let said = serde_json::from_slice(body).ok().or_else(|| {
         let text = std::str::from_utf8(body).ok()?;
@@ -107,14 +107,14 @@ pub(super) fn error(body: &[u8]) -> Option<Said> {
 
 const WRONG_SHAPE: &str = "the answer is not one of Prometheus' query API: check the address and its path prefix";
 
-/// Says what is wrong with a body, without repeating it: it may come from anywhere.
+/// Describes an invalid body without quoting it, because it may come from any server.
 fn not_an_answer(body: &[u8], error: &serde_json::Error) -> String {
     if body.trim_ascii_start().starts_with(b"<") {
         return "the answer is HTML, not JSON: check the address and its path prefix".to_owned();
     }
     match error.classify() {
         serde_json::error::Category::Data => WRONG_SHAPE.to_owned(),
-        serde_json::error::Category::Eof => "the answer is not JSON: it ends too early".to_owned(),
+        serde_json::error::Category::Eof => "the answer is not JSON: it is truncated".to_owned(),
         _ => "the answer is not JSON: check the address and its path prefix".to_owned(),
     }
 }
@@ -163,16 +163,16 @@ fn series(item: Item, at: Timestamp) -> Result<Series, String> {
     }
 }
 
-/// Reads `0.5`, `1e-3`, `NaN`, `+Inf` and `-Inf`.
+/// Parses `0.5`, `1e-3`, `NaN`, `+Inf` and `-Inf`.
 fn number(text: &str) -> Result<f64, String> {
     text.parse()
         .map_err(|_| "the answer has a sample whose value is not a number".to_owned())
 }
 
-/// Refuses a sample of another time, in seconds since 1970.
+/// Refuses a sample whose time, in seconds since 1970, is too far from `at`.
 fn timely(time: f64, at: Timestamp) -> Result<(), String> {
     let asked = at.as_duration().as_secs_f64();
-    // A server may name any time; a century tells enough.
+    // A server may send any time, so limit it to a century.
     let off = SignedDuration::from_secs_f64((time - asked).round().clamp(-CENTURY, CENTURY));
     if off.abs() <= TOLERATED {
         return Ok(());
@@ -181,12 +181,12 @@ fn timely(time: f64, at: Timestamp) -> Result<(), String> {
     let off = GoDuration(off.unsigned_abs());
     let tolerated = GoDuration(TOLERATED.unsigned_abs());
     Err(format!(
-        "the answer has a sample from {off} {side} the time that it was asked about, and {tolerated} are tolerated: check the \
-         caches between Kanary and the server, and the server's clock"
+        "the answer has a sample from {off} {side} the evaluation time, and {tolerated} are tolerated: check the caches \
+         between Kanary and the server, and the server's clock"
     ))
 }
 
-/// The elements of `result`. Its shape depends on `resultType`, which may come after it.
+/// The elements of `result`. Their shape depends on `resultType`, which may follow later.
 struct Items {
     items: Vec<Item>,
     too_many: bool,

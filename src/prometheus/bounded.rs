@@ -1,9 +1,9 @@
-//! A map of shared values that forgets the idle ones.
+//! A bounded map of shared values that evicts idle ones.
 
 use std::{collections::HashMap, hash::Hash, sync::Arc};
 
-/// At most `capacity` values. What nobody holds any more may be forgotten, the least recently used first; what somebody
-/// holds stays, so two holders of a key always share one value.
+/// At most `capacity` values. Values that nobody holds may be evicted, the least recently used first. Values in use are never
+/// evicted, so two holders of a key always share one value.
 pub(super) struct Bounded<K, V> {
     entries: HashMap<K, (u64, Arc<V>)>,
     capacity: usize,
@@ -19,7 +19,7 @@ impl<K: Clone + Eq + Hash, V> Bounded<K, V> {
         }
     }
 
-    /// The value of `key`, made with `new` if there is none. `None` when there is no room because all are held.
+    /// The value of `key`, created with `new` if there is none. `None` if the map is full of values in use.
     pub(super) fn get(&mut self, key: &K, new: impl FnOnce() -> V) -> Option<Arc<V>> {
         self.uses += 1;
         if let Some((used, value)) = self.entries.get_mut(key) {

@@ -1,8 +1,7 @@
-//! The Prometheus client: puts an instant query, within bounds, and reads the answer. It judges nothing.
+//! The Prometheus client: sends an instant query, within limits, and parses the response. It does not judge the result.
 //!
-//! Whatever goes wrong is an [`Answer::Unanswered`] that says why. Endpoints and credentials come from users, so nothing of
-//! an answer is trusted: time, size and concurrency are bounded, redirects are not followed, and no message holds what is
-//! in a Secret.
+//! Every failure is an [`Answer::Unanswered`] with a reason. Endpoints and credentials come from users, so responses are not
+//! trusted: time, size and concurrency are limited, redirects are not followed, and no message contains data from Secrets.
 
 mod access;
 mod answer;
@@ -38,28 +37,28 @@ use self::{
 };
 use crate::cluster::clock::Clock;
 
-/// Longest time from sending a query to the end of its answer.
+/// Timeout of a query, from sending it to the end of the response.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest body that is read, in bytes.
+/// Maximum size of a response body, in bytes.
 const MAX_BODY: usize = 8 << 20;
 
-/// Queries in flight per endpoint: half of what Prometheus itself runs at a time by default.
+/// Maximum concurrent queries per endpoint: half of Prometheus' own default limit.
 const MAX_IN_FLIGHT: usize = 10;
 
-/// Characters of a message: it may repeat what a server said.
+/// Maximum length of a message in characters, because it may quote the server.
 const MAX_MESSAGE: usize = 240;
 
-/// Endpoints that are remembered.
+/// Maximum number of cached endpoints.
 const MAX_ENDPOINTS: usize = 1000;
 
-/// Header with which M3 says that it left a part of the data out.
+/// Header in which M3 reports that it omitted data.
 const LIMITED: &str = "m3-results-limited";
 
-/// How long what was read from Secrets is kept.
+/// How long Secrets are cached.
 const KEEP_SECRETS: Duration = Duration::from_mins(5);
 
-/// Shortest time between two readings of the same Secrets.
+/// Minimum time between two reads of the same Secrets.
 const READ_SECRETS_AGAIN: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +84,7 @@ impl Default for Limits {
     }
 }
 
-/// A client of any number of Prometheus servers. Clones share everything.
+/// A client for any number of Prometheus servers. Clones share all state.
 #[derive(Clone)]
 pub struct Prometheus {
     inner: Arc<Inner>,
@@ -97,27 +96,27 @@ struct Inner {
     transport: Transport,
     clock: Clock,
     clients: Clients,
-    /// By URL: whoever asks, the server's queries are the same few.
+    /// By URL, because the limit applies to the server across all Kanaries.
     gates: Mutex<Bounded<String, Semaphore>>,
-    /// By namespace and endpoint, for those that ask for Secrets.
+    /// By namespace and endpoint, for endpoints that need Secrets.
     accesses: Mutex<Bounded<(String, Endpoint), Access>>,
 }
 
-/// What came of a query.
+/// The result of a query.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
-    /// What the server says.
+    /// The server's answer.
     pub answer: Answer,
-    /// A remark on the server, for whoever wonders about its answer.
+    /// A note about the server that may explain an unexpected answer.
     pub note: Option<String>,
 }
 
-/// Why a query was not answered.
+/// Why a query failed.
 struct Failed {
     why: String,
     /// Whether other credentials may help.
     refused: bool,
-    /// Whether the query itself is to blame.
+    /// Whether the query itself is at fault.
     rejected: bool,
 }
 
@@ -133,7 +132,7 @@ impl From<String> for Failed {
 
 impl Prometheus {
     /// A client that reads the Secrets of [`PrometheusAuth`](kanary_core::api::PrometheusAuth) through `secrets`, which is used
-    /// for nothing else. `clock` is what the clocks of servers are compared with.
+    /// for nothing else. The clocks of servers are compared with `clock`.
     #[must_use]
     pub fn new(secrets: kube::Client, transport: Transport, clock: Clock) -> Self {
         Self::with_limits(secrets, transport, clock, Limits::default())
@@ -153,10 +152,10 @@ impl Prometheus {
         }
     }
 
-    /// Puts the instant query `query` to `endpoint`, evaluated at the time `at`. Secrets are those of `namespace`.
+    /// Sends the instant query `query` to `endpoint`, evaluated at `at`. Secrets are read from `namespace`.
     ///
-    /// At most 10 queries per URL are in flight; the others wait their turn. From then on the answer takes 10 s at most
-    /// and, when Secrets have to be read first, 10 s more.
+    /// At most 10 queries per URL are in flight; others wait. After that the query takes at most 10 s, or 20 s if Secrets have
+    /// to be read first.
     pub async fn query(&self, namespace: &str, endpoint: &Endpoint, query: &str, at: Timestamp) -> Reply {
         let reply = self.inner.query(namespace, endpoint, query, at).await;
         reply.unwrap_or_else(|failed| {
@@ -209,7 +208,7 @@ impl Inner {
         }
     }
 
-    /// Waits for its turn and asks.
+    /// Waits for a free slot and sends the query.
     async fn turn(
         &self,
         gate: &Semaphore,
@@ -225,7 +224,7 @@ impl Inner {
     }
 
     async fn ask(&self, credentials: &Credentials, url: &str, query: &str, at: Timestamp) -> Result<Reply, Failed> {
-        // A little less than ours, so that Prometheus can still say that it gave up.
+        // A little shorter than our timeout, so that Prometheus can still respond with its timeout error.
         let timeout = format!("{}ms", (self.limits.timeout * 9 / 10).as_millis().max(1));
         let request = credentials
             .client
@@ -268,11 +267,15 @@ impl Inner {
         })
     }
 
-    /// Reads the body as far as it is allowed to go.
+    /// Reads the body up to the size limit.
     async fn body(&self, mut response: Response) -> Result<Vec<u8>, String> {
         let limit = self.limits.body;
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|_| "the answer broke off".to_owned())? {
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|_| "the connection closed before the end of the answer".to_owned())?
+        {
             if body.len() + chunk.len() > limit {
                 return Err(format!(
                     "the answer is larger than {limit} bytes: aggregate in the query"
@@ -292,7 +295,7 @@ fn shared<K: Clone + Eq + std::hash::Hash, V>(
     map.lock().unwrap_or_else(PoisonError::into_inner).get(key, new)
 }
 
-/// A message as one short line. Cut last of all: half a secret would not be recognised as one.
+/// Shortens a message to one line. Truncate after hiding secrets, because part of a secret would not be recognised.
 fn brief(message: &str) -> String {
     let line: String = message
         .chars()
@@ -322,14 +325,14 @@ fn unreached(url: &str, error: &(dyn Error + 'static)) -> Failed {
 }
 
 fn is_about_tls(error: &(dyn Error + 'static)) -> bool {
-    // An I/O error hides what it wraps from `source`.
+    // An I/O error does not return the error it wraps from `source`.
     let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     error.is::<rustls::Error>()
         || wrapped.is_some_and(|wrapped| is_about_tls(wrapped))
         || error.source().is_some_and(is_about_tls)
 }
 
-/// Names where a redirect leads, without what may be confidential in it.
+/// Describes the target of a redirect, without its confidential parts.
 fn redirected(url: &str, response: &Response) -> String {
     let location = response
         .headers()
@@ -341,7 +344,7 @@ fn redirected(url: &str, response: &Response) -> String {
         |mut target| {
             target.set_query(None);
             target.set_fragment(None);
-            // Fails for URLs that can't have any.
+            // Fails for URLs that cannot have a username.
             let _without = (target.set_username(""), target.set_password(None));
             target.to_string()
         },

@@ -1,7 +1,7 @@
-//! How far a server's clock is off, as the `Date` of its replies tells.
+//! Clock skew of a server, from the `Date` header of its responses.
 //!
-//! A query names the time that it is about, by the cluster's clock. A server whose clock is behind has not seen that time
-//! yet, and one that is ahead answers for a time before the canary was there.
+//! A query has an evaluation time, by the cluster's clock. A server whose clock is behind has no data for that time yet, and a
+//! server whose clock is ahead answers for a time before the canary existed.
 
 use std::time::Duration;
 
@@ -11,32 +11,32 @@ use reqwest::header::{DATE, HeaderMap};
 
 use crate::cluster::client::http_date;
 
-/// What is off by more than this answers for another time than it is asked about. Scrapes are further apart than that.
+/// Maximum skew. With a larger skew, the answer is about another time. Scrape intervals are usually longer than that.
 const TOLERATED: SignedDuration = SignedDuration::from_secs(30);
 
-/// What is off by less than this is not worth mentioning.
+/// A smaller skew is not reported.
 const NOTABLE: SignedDuration = SignedDuration::from_secs(5);
 
-/// A server's clock minus the cluster's: of all differences that a reply allows for, the one that is nearest to none.
+/// A server's clock minus the cluster's: the value closest to zero that is consistent with the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Skew(SignedDuration);
 
 impl Skew {
-    /// Measures a reply to what was sent at `sent` and came at `received`, by the cluster's clock. A reply without a date
-    /// tells nothing, and a slow one no more than it can.
+    /// Measures the skew from a response to a query sent at `sent` and received at `received`, by the cluster's clock. Without a
+    /// `Date` header the skew is zero, and a slow response gives wider bounds.
     pub(super) fn of(headers: &HeaderMap, sent: Timestamp, received: Timestamp) -> Self {
         let date = headers
             .get(DATE)
             .and_then(|date| date.to_str().ok())
             .and_then(http_date);
         let Some(date) = date else { return Self::default() };
-        // A date is cut to the second.
+        // A `Date` is truncated to the second.
         let (low, high) = (
             date.duration_since(received),
             date.duration_since(sent) + SignedDuration::from_secs(1),
         );
         if low > high {
-            // The clock was set while the query was under way.
+            // The cluster's clock was set during the query.
             return Self::default();
         }
         Self(SignedDuration::ZERO.clamp(low, high))
@@ -44,7 +44,7 @@ impl Skew {
 
     /// # Errors
     ///
-    /// The clock is so far off that answers prove nothing.
+    /// The skew is so large that answers prove nothing.
     pub(super) fn check(self, url: &str) -> Result<(), String> {
         if self.0.abs() <= TOLERATED {
             return Ok(());
@@ -55,7 +55,7 @@ impl Skew {
         ))
     }
 
-    /// A remark for whoever wonders where the data is.
+    /// A note for users who look for missing data.
     pub(super) fn note(self) -> Option<String> {
         (self.0.abs() > NOTABLE).then(|| format!("its clock is {self}"))
     }
@@ -95,7 +95,7 @@ mod tests {
             ("Sun, 22 Nov 2026 12:03:00 GMT", "12:00:00", "12:00:10", 170),
             ("Sun, 22 Nov 2026 11:58:00 GMT", "12:00:00", "12:00:10", -119),
             ("yesterday", "12:00:00", "12:00:01", 0),
-            // The cluster's clock was set back while the query was under way.
+            // The cluster's clock was set back during the query.
             ("Sun, 22 Nov 2026 12:00:00 GMT", "12:00:00", "11:00:00", 0),
         ] {
             assert_eq!(skew(date, sent, received).0.as_secs(), off, "{date} {sent} {received}");

@@ -1,12 +1,12 @@
-//! What carries a query to a Prometheus, and the answer back.
+//! Transport for queries to Prometheus.
 
 use reqwest::{RequestBuilder, Response};
 use tower::{BoxError, ServiceExt, util::BoxCloneSyncService};
 
-/// A server in this process: it is given what would be sent, to any URL, and says what comes back, or why nothing does.
+/// A server in this process. It receives the request, to any URL, and returns a response or an error.
 pub type Local = BoxCloneSyncService<http::Request<Vec<u8>>, http::Response<Vec<u8>>, BoxError>;
 
-/// What carries a query to a Prometheus, and the answer back.
+/// Transport for queries to Prometheus.
 #[derive(Clone, Debug, Default)]
 pub enum Transport {
     /// HTTP over TCP, with TLS where the URL asks for it.
@@ -17,7 +17,7 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// Sends a request. The body of its response may still be on its way.
+    /// Sends a request. The body of the response may not be complete yet.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, BoxError> {
         let Self::Local(server) = self else {
             return Ok(request.send().await?);

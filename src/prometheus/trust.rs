@@ -1,4 +1,4 @@
-//! Whom a client trusts that was given certificates: the authorities among them and, as curl does, each by itself.
+//! Certificate verification with given certificates: trusts CAs and, like curl, each given certificate itself.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use rustls::{
     server::ParsedCertificate,
 };
 
-/// The settings of a client that trusts `roots`, and a server that presents one of `given` itself.
+/// TLS configuration of a client that trusts `roots` and servers that present one of `given`.
 pub(super) fn config(roots: RootCertStore, given: Vec<CertificateDer<'static>>) -> Option<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider.clone())
@@ -28,8 +28,8 @@ pub(super) fn config(roots: RootCertStore, given: Vec<CertificateDer<'static>>) 
     Some(config.with_no_client_auth())
 }
 
-/// What an authority's certificate is not allowed to be, by the rules of the web: the certificate of a server. Prometheus'
-/// own guide to TLS makes one that is both.
+/// webpki's error for a CA certificate that is used as a server certificate. The web PKI forbids it, but Prometheus' own TLS
+/// guide creates such a certificate.
 const BOTH: &str = "CaUsedAsEndEntity";
 
 #[derive(Debug)]
@@ -47,8 +47,8 @@ impl Given {
 }
 
 impl ServerCertVerifier for Given {
-    /// Only what webpki says about a certificate that was given, byte by byte, can be overruled, and of that only that it
-    /// is an authority's. Its time is checked before that, its name here.
+    /// The only error that is ignored is that the certificate is a CA, and only if it is identical to a given one. webpki checks
+    /// the validity period before that, and this function checks the name.
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,

@@ -1,8 +1,8 @@
-//! The one place where writes about runs leave the program. Others write only who acts on what (`shard`): Leases, the number
-//! of shards, and the slot of a Kanary.
+//! The only module that writes about runs. Other writes are about ownership (`shard`): Leases, the number of shards, and the
+//! slots of Kanaries.
 //!
-//! Every write carries a precondition that makes a doubled or a late one harmless: a deterministic name, a uid, a
-//! resourceVersion, or the template that was read. Replies go to the cache, so that the next decision rests on them.
+//! Every write has a precondition that makes repeated or late execution safe: a deterministic name, a uid, a resourceVersion, or
+//! the template that was read. Responses update the cache, so that the next decision includes them.
 
 mod announce;
 mod effect;
@@ -48,7 +48,7 @@ use crate::{
 
 pub use target::typed_template;
 
-/// Writes to the API server, behind the fence.
+/// Writes to the API server, through the fence.
 #[derive(Clone)]
 pub struct Writer {
     client: Client,
@@ -59,7 +59,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Writes with `client` what `fence` lets pass, and tells `cache` what came of it.
+    /// Writes with `client` through `fence`, and stores the responses in `cache`.
     #[must_use]
     pub fn new(client: Client, cache: Arc<Cache>, fence: Arc<Fence>, instance: String) -> Self {
         Self {
@@ -70,11 +70,12 @@ impl Writer {
         }
     }
 
-    /// Does one action for `canary`. Of a promotion and of the creation of a Deployment, what the API server made of it.
+    /// Executes one action for `kanary`. For a promotion or the creation of a Deployment, returns the object as the API server
+    /// stored it.
     ///
     /// # Errors
     ///
-    /// The right to it ended; what the API server answered, or that it did not.
+    /// The right ended, or the request failed or timed out.
     pub async fn act(&self, kanary: &ParsedKanary, action: &Action, right: Right) -> Result<Option<Created>, ApiError> {
         let namespace = &kanary.key.namespace;
         let done = match action {
@@ -106,7 +107,7 @@ impl Writer {
                 self.gone_is_done::<Pod>(done, namespace, pod, uid)
             }
             Action::Adopt { pod, uid } => {
-                // By this patch, owners are added to those that there are.
+                // This patch adds the owner to the existing ones.
                 let patch = json!({"metadata": {"uid": uid, "ownerReferences": [owner_reference(kanary)]}});
                 let patch = Patch::Strategic(patch);
                 let done = self.patch::<Pod>(namespace, pod, patch, "add an owner to", right).await;
@@ -132,7 +133,7 @@ impl Writer {
         done.map(|()| None)
     }
 
-    /// Creates an object; what the API server made of it, or `None` if it was there already.
+    /// Creates an object. Returns it as the API server stored it, or `None` if it already exists.
     async fn create<K>(
         &self,
         namespace: &str,
@@ -144,7 +145,7 @@ impl Writer {
         K: Cached + Resource<Scope = kube::core::NamespaceResourceScope> + DeserializeOwned,
     {
         let failed = |error| ApiError::new("create", K::kind(&()), namespace, name, error);
-        // As raw JSON, so that fields which this build does not know arrive as the user wrote them.
+        // Sent as raw JSON, so that fields unknown to this build are kept as the user wrote them.
         let body = serde_json::to_vec(manifest).map_err(|e| failed(kube::Error::SerdeError(e)))?;
         let params = PostParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
@@ -157,7 +158,7 @@ impl Writer {
                 Ok(Some(created))
             }
             Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
-                // Ours from before a restart, or somebody else's: the next decision tells by the owner.
+                // The object is ours from before a restart, or belongs to someone else. The next decision checks its owner.
                 let existing = self.api::<K>(namespace);
                 let existing = within(CALL_TIMEOUT, existing.get(name)).await.map_err(failed)?;
                 K::put(&self.cache, &existing);
@@ -179,7 +180,7 @@ impl Writer {
         K: Cached + Resource<Scope = kube::core::NamespaceResourceScope> + DeserializeOwned,
     {
         let request = of::<K>(namespace).patch(name, &patch_params(), &patch);
-        // A pod that cannot leave by its labels in time leaves in another way.
+        // If the label patch of a pod times out, there must be time left to remove the pod from traffic another way.
         let limit = CALL_TIMEOUT / if K::kind(&()) == "Pod" { 2 } else { 1 };
         let patched = within(limit, self.send::<K>(request, "patch", right)).await;
         let patched = patched.map_err(|error| ApiError::new(verb, K::kind(&()), namespace, name, error))?;
@@ -200,13 +201,13 @@ impl Writer {
             ..DeleteParams::default()
         };
         let request = of::<K>(namespace).delete(name, &params);
-        // The answer is the object or a Status.
+        // The response is the object or a Status.
         let deleted = self.send::<IgnoredAny>(request, "delete", right).await.map(drop);
         let deleted = deleted.map_err(|error| ApiError::new("delete", K::kind(&()), namespace, name, error));
         self.gone_is_done::<K>(deleted, namespace, name, uid)
     }
 
-    /// An object that is gone is what a delete wanted; the cache is told, in case its watch was slower.
+    /// Treats a missing object as a successful delete, and updates the cache in case the watch is late.
     fn gone_is_done<K: Cached>(
         &self,
         done: Result<(), ApiError>,
@@ -223,13 +224,13 @@ impl Writer {
         }
     }
 
-    /// Writes a status on top of the version that was read, and nothing else. It carries the epoch of the right, and the API
-    /// server takes none that is lower than the stored one: that of a replica which is alone, or one that nobody can have
-    /// owned ([`ParsedKanary::has_forged_epoch`]), is kept. Whether the API server stored the status as it was written.
+    /// Writes only the status, on top of the version that was read. The status carries the epoch of the right, and the API
+    /// server refuses an epoch below the stored one. The stored epoch is kept if this is the only replica, or if no replica can
+    /// have owned it ([`ParsedKanary::has_forged_epoch`]). Returns whether the API server stored the status as written.
     ///
     /// # Errors
     ///
-    /// Somebody changed the Kanary since (a conflict), the right ended, or what the API server answered.
+    /// The Kanary was changed in the meantime (a conflict), the right ended, or the request failed or timed out.
     pub async fn write_status(
         &self,
         kanary: &ParsedKanary,
@@ -263,16 +264,16 @@ impl Writer {
             .as_ref()
             .is_err_and(|error| error.class() == Class::Fenced && error.is_answer())
         {
-            // One that was not sent, because the session was not renewed in time, says nothing about who owns the shard.
+            // An unsent write, because of a late session renewal, does not show who owns the shard.
             self.fence.revoke(right);
         }
         if written.as_ref().is_err_and(ApiError::is_not_found) {
-            // Deleted, and the watch is behind.
+            // The Kanary was deleted, and the watch is late.
             self.cache.forget_kanary(kanary);
         }
         let written = written?;
         if let Err(error) = self.cache.update_kanary(*kind, &written) {
-            tracing::error!(kind = %kind, namespace, name, error, "the reply to a status write cannot be read");
+            tracing::error!(kind = %kind, namespace, name, error, "could not parse the response to a status update");
         }
         let read = |status: Value| serde_json::from_value::<KanaryStatus>(status).ok();
         Ok(read(status) == read(written.status.unwrap_or_default()))
@@ -286,7 +287,7 @@ impl Writer {
     }
 }
 
-/// An owner that the garbage collector follows, and that controls nothing.
+/// An owner reference for the garbage collector, without `controller`.
 fn owner_reference(kanary: &ParsedKanary) -> Value {
     json!({
         "apiVersion": format!("{GROUP}/{VERSION}"),

@@ -1,4 +1,4 @@
-//! A query that a decision asks for.
+//! A query requested by a decision.
 
 use jiff::Timestamp;
 use kanary_core::{Key, validation::promql::PromQl};
@@ -6,21 +6,21 @@ use kanary_core::{Key, validation::promql::PromQl};
 /// A query that is due.
 #[derive(Clone, Debug)]
 pub struct Check {
-    /// Whose.
+    /// The Kanary.
     pub key: Key,
-    /// Of which run.
+    /// The run.
     pub run: String,
-    /// Of which validation item.
+    /// Index of the validation item.
     pub index: usize,
     /// The item.
     pub query: PromQl,
-    /// The query's text, filled in.
+    /// The query with its placeholders replaced.
     pub text: String,
-    /// The text of the query for evidence, for an item that needs it.
+    /// The evidence query, for an item that needs evidence.
     pub evidence: Option<String>,
     /// The canary's ready pods.
     pub pods: Vec<String>,
-    /// The time it is asked for.
+    /// The evaluation time.
     pub at: Timestamp,
     /// uid of the canary.
     pub canary: String,

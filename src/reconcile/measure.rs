@@ -1,4 +1,4 @@
-//! Measurements: queries run beside the workers, so that a slow Prometheus holds nobody up.
+//! Measurements: queries run concurrently with the workers, so that a slow Prometheus does not block them.
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -13,27 +13,27 @@ use crate::{
     queue::Queue,
 };
 
-/// Measures what turns ask for, and has the Kanary looked at again.
+/// Runs the queries that reconciles request, and queues the Kanary again.
 #[derive(Clone)]
 pub struct Measurer {
-    /// Who is asked.
+    /// The Prometheus client.
     pub prometheus: Prometheus,
-    /// Takes the results.
+    /// Stores the results.
     pub memory: Arc<Memory>,
-    /// Takes the Kanaries whose results are there.
+    /// The queue of Kanaries with new results.
     pub queue: Arc<Queue>,
-    /// What is counted.
+    /// Metrics.
     pub metrics: Arc<Metrics>,
 }
 
 impl Measurer {
-    /// Runs checks as they come, until nobody sends any more. There is at most one under way for each validation item, so
-    /// their number is bounded; how many an endpoint gets at once is up to [`Prometheus`].
+    /// Runs checks until the channel is closed. At most one check per validation item is in flight, which bounds their number.
+    /// [`Prometheus`] limits how many an endpoint gets at once.
     pub async fn run(self, mut checks: mpsc::UnboundedReceiver<Check>) {
         let mut under_way = JoinSet::new();
         loop {
             tokio::select! {
-                // The ended ones first: they are no more than were begun, so they hold nobody up.
+                // Handle completed checks first. There are no more of them than were started, so they cannot starve new checks.
                 biased;
                 Some(_) = under_way.join_next() => {}
                 check = checks.recv() => {
@@ -46,13 +46,13 @@ impl Measurer {
 
     async fn measure(self, check: Check) {
         let judged = AssertUnwindSafe(judge(&self.prometheus, &check)).catch_unwind().await;
-        // Without an outcome the item would wait for it for ever.
+        // Without an outcome, the item would wait forever.
         let sample = judged.unwrap_or_else(|_| {
             self.metrics.panics.inc();
             Sample {
                 outcome: Outcome::Error,
                 value: None,
-                message: "the controller could not judge the answer; its log tells more".to_owned(),
+                message: "the controller could not judge the answer; see its log".to_owned(),
             }
         });
         let result = match sample.outcome {
@@ -71,11 +71,11 @@ impl Measurer {
     }
 }
 
-/// Asks, and asks for evidence where that is what the answer needs.
+/// Runs the query, and the evidence query if the result needs evidence.
 async fn judge(prometheus: &Prometheus, check: &Check) -> Sample {
     let Check { query, pods, at, .. } = check;
     if pods.is_empty() {
-        // Whatever the answer were, it would be about nobody.
+        // Without pods, no result could be about the canary.
         return query.judge(&Answer::Vector(Vec::new()), None, &[]);
     }
     let ask = async |text| {

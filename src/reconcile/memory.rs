@@ -1,5 +1,5 @@
-//! What a controller remembers of a run beside the cluster: measurements, refusals, Events that were said. All of it can
-//! be lost: a new owner goes on from the status.
+//! State of a run that is kept in memory only: measurements, refusals, created Events. All of it may be lost: a new owner
+//! continues from the status.
 
 mod attempts;
 mod leaving;
@@ -32,10 +32,10 @@ mod tallies;
 pub use tallies::Measured;
 use tallies::Tallies;
 
-/// An Event older than this is history: a controller that starts does not say it again.
+/// Older Events are not created again by a controller that starts.
 const OLD_NEWS: Duration = Duration::from_mins(10);
 
-/// What is remembered, by Kanary.
+/// In-memory state by Kanary.
 #[derive(Debug, Default)]
 pub struct Memory(Mutex<HashMap<Key, Remembered>>);
 
@@ -43,35 +43,36 @@ pub struct Memory(Mutex<HashMap<Key, Remembered>>);
 struct Remembered {
     run: String,
     tallies: Tallies,
-    /// uid of the canary that the tallies are about.
+    /// uid of the canary that was measured.
     canary: Option<String>,
-    /// Since when it has not been available.
+    /// Since when it has been unavailable.
     down_since: Option<Timestamp>,
-    /// The canary as the API server answered its creation.
+    /// The canary as returned by the API server on creation.
     created: Option<Created>,
     writes: Attempts,
-    /// Calls in a row that failed for no fault of the user's.
+    /// Consecutive requests that failed with temporary errors.
     attempts: u32,
     promotion: Promotion,
-    /// This controller gave the run its verdict.
+    /// This controller gave the verdict for the run.
     judged: bool,
-    /// The API server refused to have our ownership of the target's fields handed over.
+    /// The API server refused to transfer our ownership of the target's fields.
     keeps_ownership: bool,
-    /// Until then no pod is made the Kanary's own.
+    /// No pod is adopted before this time.
     adopt_after: Option<Timestamp>,
-    /// Ways out of production that failed.
+    /// Failed attempts to remove the canary from production.
     ways: Ways,
-    /// The pods of the run were read live after its verdict.
+    /// The pods of the run were read live after the verdict.
     pods_confirmed: bool,
     said: HashSet<(EventReason, Timestamp)>,
-    /// The epoch under which the Kanary was read live, or its status was written: since then nobody else did.
+    /// The epoch under which this replica last read the Kanary live or wrote its status. No other replica has written since
+    /// then.
     current: Option<i64>,
-    /// Names of objects that a live read found missing, and since when; their watch will tell when they come.
+    /// Names of objects that a live read did not find, and since when. Their watch reports when they appear.
     missing: HashMap<String, Timestamp>,
 }
 
 impl Remembered {
-    /// Measurements are about one canary, and only while it is available and gets its traffic are they for it.
+    /// Drops measurements of another canary, or from before the canary became unavailable or its traffic changed.
     fn notice_canary(&mut self, canary: &Deployment, is_new: bool, status: &KanaryStatus) {
         let known = if is_new {
             status.canary_uid.as_ref()
@@ -93,7 +94,7 @@ impl Remembered {
         self.down_since = down_since;
     }
 
-    /// Since when a live read found the target missing. That is forgotten once it is there, and during a pause.
+    /// Since when a live read has not found the target. The time is reset when the target exists, and during a pause.
     fn target_missing(&mut self, forget: bool, target: &str) -> Option<Timestamp> {
         let object = object::<k8s_openapi::api::apps::v1::Deployment>(target);
         if forget {
@@ -103,14 +104,14 @@ impl Remembered {
     }
 }
 
-/// How an object is called by which it is remembered that it is missing.
+/// The key under which a missing object is recorded.
 pub(crate) fn object<K: kube::Resource<DynamicType = ()>>(name: &str) -> String {
     format!("{}/{name}", K::kind(&()))
 }
 
 impl Memory {
-    /// Adds to `seen` what is remembered of the present run. A run that is new here goes on from its status; an item that
-    /// asks something else than before starts anew.
+    /// Adds the in-memory state of the current run to `seen`. A run that is new to this controller continues from its status. An
+    /// item whose check has changed starts from zero.
     pub fn recall(&self, kanary: &ParsedKanary, spec: &Spec, seen: &mut Observation) {
         let mut memory = self.lock();
         let known = memory.entry(kanary.key.clone()).or_default();
@@ -124,7 +125,7 @@ impl Memory {
             };
         }
         if known.promotion == Promotion::NotYet && Phase::of(&kanary.status) > Phase::Running && !known.judged {
-            // Whoever gave the verdict may have promoted as well, and been overruled since.
+            // The previous owner may have promoted after the verdict, and the promotion may have been overwritten since.
             known.promotion = Promotion::Unknown;
         }
         seen.target_missing_since = known.target_missing(seen.target.is_some() || spec.paused, &spec.target);
@@ -147,47 +148,47 @@ impl Memory {
         seen.pods_confirmed = known.pods_confirmed;
     }
 
-    /// A promotion is about to be made: until there is a reply, it may have been. The former state is handed back.
+    /// Records that a promotion starts: until its response arrives, it may have taken effect. Returns the previous state.
     pub fn begin_promotion(&self, key: &Key) -> Promotion {
         let mut memory = self.lock();
         let promotion = memory.get_mut(key).map(|known| &mut known.promotion);
         promotion.map_or(Promotion::Unknown, |known| std::mem::replace(known, Promotion::Unknown))
     }
 
-    /// What came of a promotion.
+    /// Records the result of a promotion.
     pub fn set_promotion(&self, key: &Key, promotion: Promotion) {
         if let Some(known) = self.lock().get_mut(key) {
             known.promotion = promotion;
         }
     }
 
-    /// The API server refuses to have our ownership of the target's fields handed over: it is not asked again.
+    /// Records that the API server refused to transfer our ownership of the target's fields. It is not tried again.
     pub fn keep_ownership(&self, key: &Key) {
         if let Some(known) = self.lock().get_mut(key) {
             known.keeps_ownership = true;
         }
     }
 
-    /// A pod could not be made the Kanary's own: that is not tried again before this time.
+    /// Records that a pod could not be adopted. Adoption is not tried again before `until`.
     pub fn put_off_adoption(&self, key: &Key, until: Option<Timestamp>) {
         if let Some(known) = self.lock().get_mut(key) {
             known.adopt_after = until;
         }
     }
 
-    /// A query is under way: it is not asked again until it is answered.
+    /// Records that a query is in flight. It is not sent again until it completes.
     pub fn mark_pending(&self, key: &Key, run: &str, index: usize) {
         if let Some(known) = self.lock().get_mut(key).filter(|known| known.run == run) {
             known.tallies.mark_pending(index);
         }
     }
 
-    /// Records a measurement of the item that stood at its index when it was asked for, unless the run or the canary changed
-    /// since, or the item asks something else by now. Whether or not it counts, it is waited for no longer.
+    /// Records a measurement for the item that was at its index when the query was sent. It does not count if the run, the
+    /// canary or the item's check has changed since. In any case the item no longer waits for it.
     pub fn record(&self, check: &Check, sample: Sample) {
         let mut memory = self.lock();
         let Some(known) = memory.get_mut(&check.key).filter(|known| known.run == check.run) else {
-            // What is waited for was forgotten with the run.
+            // The item was dropped with its run.
             return;
         };
         if known.canary.as_ref() != Some(&check.canary) {
@@ -203,44 +204,44 @@ impl Memory {
         known.tallies.record(check.index, &check.query, measured);
     }
 
-    /// The canary was created, and the API server answered this.
+    /// Records the canary as returned by the API server on creation.
     pub fn set_created(&self, key: &Key, created: Created) {
         if let Some(known) = self.lock().get_mut(key) {
             known.created = Some(created);
         }
     }
 
-    /// The API server refused a call: it is shown to the user, and tried again ever later, 5 minutes at most.
+    /// Records a refused request. It is reported to the user and retried with backoff, at most 5 minutes.
     pub fn refuse(&self, key: &Key, error: &ApiError, now: Timestamp) {
         self.with_attempts(key, |attempts| attempts.refuse(error, now));
     }
 
-    /// An action failed: if that goes on, it is shown to the user as well.
+    /// Records a failed action. If it keeps failing, it is reported to the user.
     pub fn failed(&self, key: &Key, error: &ApiError, now: Timestamp) {
         self.with_attempts(key, |attempts| attempts.fail(error, now));
     }
 
-    /// An action worked.
+    /// Records a successful action.
     pub fn done(&self, key: &Key, action: &Action, now: Timestamp) {
         self.with_attempts(key, |attempts| attempts.done(action, now));
     }
 
-    /// Whether an action is to wait, because somebody undid it each time: then it is shown to the user.
+    /// Whether an action must wait, because it was undone each time. This is then reported to the user.
     pub fn is_undone(&self, key: &Key, action: &Action, now: Timestamp) -> bool {
         self.with_attempts(key, |attempts| attempts.is_undone(action, now))
     }
 
-    /// Whether a refusal is new, so that the user is to be told at once.
+    /// Whether there is a new refusal that must be reported immediately.
     pub fn has_news(&self, key: &Key) -> bool {
         self.with_attempts(key, Attempts::take_news)
     }
 
-    /// Decisions about this Kanary do not come to rest: how long to leave it alone.
+    /// Records that consecutive decisions did not settle. Returns the backoff.
     pub fn restless(&self, key: &Key) -> Duration {
         self.with_attempts(key, Attempts::restless)
     }
 
-    /// They did.
+    /// Records that decisions have settled.
     pub fn came_to_rest(&self, key: &Key) {
         if let Some(known) = self.lock().get_mut(key) {
             known.writes.came_to_rest();
@@ -251,12 +252,12 @@ impl Memory {
         change(&mut self.lock().entry(key.clone()).or_default().writes)
     }
 
-    /// How long to wait after a call that failed for no fault of the user's; not much longer than `cap`, and than 2 s while a
-    /// write fails of which the user is not told yet.
+    /// The backoff after a temporary error: not much longer than `cap`, and not much longer than 2 s while a failing write has
+    /// not been reported to the user yet.
     pub fn back_off(&self, key: &Key, cap: Duration) -> Duration {
         let (attempts, cap) = {
             let mut memory = self.lock();
-            // One whose spec is not valid has no run, and nothing else to remember.
+            // A Kanary with an invalid spec has no run and no other state here.
             let known = memory.entry(key.clone()).or_default();
             known.attempts = known.attempts.saturating_add(1);
             let untold = known.writes.is_untold();
@@ -269,7 +270,7 @@ impl Memory {
         base / 5 + backoff(attempts, base, cap, fastrand::f64())
     }
 
-    /// The actions of a decision worked.
+    /// Records that the actions of a decision succeeded.
     pub fn succeeded(&self, key: &Key) {
         if let Some(known) = self.lock().get_mut(key) {
             known.attempts = 0;
@@ -277,8 +278,8 @@ impl Memory {
         }
     }
 
-    /// A status was written over `former`. (It may be the one that tells of a refusal, which stays. But what was refused
-    /// before a verdict does not hold up what follows it.)
+    /// Records that a status was written over `former`. It may be the status that reports a refusal, which stays. A refusal from
+    /// before a verdict is cleared, so that it does not delay what follows the verdict.
     pub fn status_written(&self, key: &Key, former: &KanaryStatus, status: &KanaryStatus) {
         if let Some(known) = self.lock().get_mut(key) {
             known.attempts = 0;
@@ -290,19 +291,19 @@ impl Memory {
         }
     }
 
-    /// Whether all that a former owner wrote is known, because the Kanary was read or written since this epoch began.
+    /// Whether all writes of a former owner are known, because the Kanary was read or written under this epoch.
     pub fn is_current(&self, key: &Key, epoch: i64) -> bool {
         self.lock().get(key).is_some_and(|known| known.current == Some(epoch))
     }
 
-    /// The Kanary was read or written under this epoch.
+    /// Records that the Kanary was read or written under this epoch.
     pub fn mark_current(&self, key: &Key, epoch: i64) {
         if let Some(known) = self.lock().get_mut(key) {
             known.current = Some(epoch);
         }
     }
 
-    /// Of these facts, the ones that are news: not said before, and not old.
+    /// The notices that are new: not announced before, and not old.
     pub fn unsaid(&self, key: &Key, notices: Vec<Notice>, now: Timestamp) -> Vec<Notice> {
         let memory = self.lock();
         let said = memory.get(key).map(|known| &known.said);
@@ -313,39 +314,39 @@ impl Memory {
         notices.into_iter().filter(is_news).collect()
     }
 
-    /// A fact was said.
+    /// Records that a notice was announced.
     pub fn mark_said(&self, key: &Key, notice: &Notice) {
         let mut memory = self.lock();
         let known = memory.entry(key.clone()).or_default();
-        // Facts of a run are few; a Kanary that keeps erring must not grow for ever.
+        // A run has few notices; this bounds the memory of a Kanary that keeps failing.
         if known.said.len() > 64 {
             known.said.clear();
         }
         known.said.insert((notice.reason, notice.at));
     }
 
-    /// Whether a live read of this object is still worth it: none found it missing so far.
+    /// Whether to read this object live: no live read has found it missing so far.
     pub fn is_worth_reading(&self, key: &Key, object: &str) -> bool {
         self.lock()
             .get_mut(key)
             .is_none_or(|known| !known.missing.contains_key(object))
     }
 
-    /// A live read found that this object does not exist. Since when that is known.
+    /// Records that a live read did not find this object. Returns since when it has been missing.
     pub fn mark_missing(&self, key: &Key, object: String, now: Timestamp) -> Timestamp {
         let mut memory = self.lock();
         let known = memory.get_mut(key);
         known.map_or(now, |known| *known.missing.entry(object).or_insert(now))
     }
 
-    /// An object may be there after all: the call that creates it failed, and may have been carried out all the same.
+    /// Records that an object may exist after all: its creation failed, but may have been executed.
     pub fn unmark_missing(&self, key: &Key, object: &str) {
         if let Some(known) = self.lock().get_mut(key) {
             known.missing.remove(object);
         }
     }
 
-    /// The Kanary is gone.
+    /// Drops the state of a Kanary that is gone.
     pub fn forget(&self, key: &Key) {
         self.lock().remove(key);
     }

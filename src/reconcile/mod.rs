@@ -1,4 +1,4 @@
-//! One turn for one Kanary: read, decide, write; and what turns need between them.
+//! The reconcile of one Kanary: read, decide, write; and the state between reconciles.
 
 pub mod act;
 pub mod check;

@@ -1,4 +1,4 @@
-//! Every read that a decision rests on: from the cache, and live where the cache is not enough.
+//! All reads for decisions: from the cache, and live where the cache is not enough.
 
 use std::collections::BTreeMap;
 
@@ -44,37 +44,38 @@ use crate::{
 
 /// Reads for decisions.
 pub struct Observer<'a> {
-    /// For live reads.
+    /// The client for live reads.
     pub client: &'a Client,
-    /// What is known.
+    /// The cache.
     pub cache: &'a Cache,
-    /// What is remembered.
+    /// The state of the run in memory.
     pub memory: &'a Memory,
 }
 
 impl Observer<'_> {
-    /// What is to be seen of the cluster around a Kanary.
+    /// Observes the state around a Kanary.
     ///
-    /// The watches of different kinds are not in step: a Kanary that was applied together with its target and Service may
-    /// be known before they are. So what seems to be missing is read once, live, before anything rests on its absence.
+    /// The watches of different kinds are not synchronized: a Kanary that was applied together with its target and Service may
+    /// be reported before they are. An object that seems to be missing is therefore read live once before a decision depends on
+    /// it.
     ///
     /// # Errors
     ///
-    /// A live read that failed.
+    /// A live read failed.
     pub async fn observe(&self, kanary: &ParsedKanary, spec: &Spec, now: Timestamp) -> Result<Observation, ApiError> {
         let mut seen = self.cache.observe(kanary, spec);
         self.memory.recall(kanary, spec, &mut seen);
         let is_refused = seen.refusal.as_ref().is_some_and(|refusal| refusal.retry_at > now);
         if is_refused || kanary.deleting || !spec.is_sound() {
-            // Nothing is created, so nothing rests on what is missing either.
+            // Nothing is created, so nothing depends on missing objects.
             return Ok(seen);
         }
         let mut read = false;
         if seen.target.is_none() {
             let found = self.confirm::<Deployment>(kanary, &spec.target, now).await?;
             read |= found;
-            // Only a run that has not begun creates the target. The watch may not have reported its kanary yet: one from a
-            // call without a reply, or from before a restart.
+            // Only a run that has not begun creates the target. The watch may not have reported its canary yet, for example one
+            // whose creation timed out or happened before a restart.
             if !found && seen.canary.is_none() {
                 read |= self.confirm::<Deployment>(kanary, &spec.canary, now).await?;
             }
@@ -92,14 +93,14 @@ impl Observer<'_> {
         Ok(seen)
     }
 
-    /// What is known after a live read.
+    /// The observation after a live read.
     fn again(&self, kanary: &ParsedKanary, spec: &Spec) -> Observation {
         let mut seen = self.cache.observe(kanary, spec);
         self.memory.recall(kanary, spec, &mut seen);
         seen
     }
 
-    /// Reads an object that the cache does not have. Whether it is there after all.
+    /// Reads an object that is not in the cache. Returns whether it exists.
     async fn confirm<K>(&self, kanary: &ParsedKanary, name: &str, now: Timestamp) -> Result<bool, ApiError>
     where
         K: Cached + Resource<Scope = kube::core::NamespaceResourceScope> + DeserializeOwned + std::fmt::Debug,
@@ -108,7 +109,7 @@ impl Observer<'_> {
         Ok(is_worth_it && self.is_there::<K>(kanary, name, now).await?)
     }
 
-    /// An object beside the Kanary as it is now, if it exists.
+    /// Reads an object in the Kanary's namespace live, if it exists.
     async fn read<K>(&self, kanary: &ParsedKanary, name: &str) -> Result<Option<K>, ApiError>
     where
         K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
@@ -122,7 +123,7 @@ impl Observer<'_> {
         found.map_err(|error| ApiError::new("get", K::kind(&()), namespace, name, error))
     }
 
-    /// Whether an object is there, read live. That it is not is remembered.
+    /// Reads live whether an object exists, and remembers if it does not.
     async fn is_there<K>(&self, kanary: &ParsedKanary, name: &str, now: Timestamp) -> Result<bool, ApiError>
     where
         K: Cached + Resource<Scope = kube::core::NamespaceResourceScope> + DeserializeOwned + std::fmt::Debug,
@@ -136,32 +137,32 @@ impl Observer<'_> {
         Ok(found.is_some())
     }
 
-    /// Reads the Kanary. Whether it is another than the one that was decided about.
+    /// Reads the Kanary. Returns whether it differs from the version that the decision used.
     ///
     /// # Errors
     ///
-    /// A live read that failed.
+    /// A live read failed.
     pub async fn refresh(&self, kanary: &ParsedKanary) -> Result<bool, ApiError> {
         let Key { kind, namespace, name } = &kanary.key;
         let api: Api<Kanary> = Api::namespaced_with(self.client.clone(), namespace, kind);
         let live = within(CALL_TIMEOUT, api.get_opt(name)).await;
         let live = live.map_err(|error| ApiError::new("get", kind.as_str().into(), namespace, name, error))?;
         let Some(live) = live.filter(|live| live.metadata.uid.as_ref() == Some(&kanary.uid)) else {
-            // Gone, and of another by its name the watch will tell.
+            // It is gone. The watch reports a new Kanary of the same name.
             self.cache.forget_kanary(kanary);
             return Ok(true);
         };
         if let Err(error) = self.cache.update_kanary(*kind, &live) {
-            tracing::error!(key = %kanary.key, error, "an object is left alone, because it cannot be read");
+            tracing::error!(key = %kanary.key, error, "ignoring an object that cannot be parsed");
         }
         Ok(live.metadata.resource_version.as_ref() != Some(&kanary.resource_version))
     }
 
-    /// Reads what a decision asked for.
+    /// Reads the objects that a decision asked for.
     ///
     /// # Errors
     ///
-    /// A live read that failed.
+    /// A live read failed.
     pub async fn provide(
         &self,
         kanary: &ParsedKanary,
@@ -176,7 +177,7 @@ impl Observer<'_> {
         }
         if need == Need::Target {
             let live = self.read::<Deployment>(kanary, &spec.target).await?;
-            // For this decision only: the watch informs all others.
+            // For this decision only, because later decisions use the watch.
             seen.target = live.as_ref().and_then(Deployment::view);
             seen.target_confirmed = true;
             return Ok(());
@@ -203,7 +204,7 @@ impl Observer<'_> {
         self.provide_target(kanary, spec, need, seen).await
     }
 
-    /// Reads the target to the letter, and its rollout history if that is needed.
+    /// Reads the target with all fields, and its rollout history if needed.
     async fn provide_target(
         &self,
         kanary: &ParsedKanary,
@@ -224,10 +225,10 @@ impl Observer<'_> {
             seen.former_template = former_template(&history, &kanary.status);
             seen.no_former_template = seen.former_template.is_none();
         }
-        // The Deployment controller copies annotations to the ReplicaSet of each version, where they outlive an undo.
+        // The Deployment controller copies annotations to the ReplicaSet of each revision, where they survive an undo.
         let was_promoted = history.iter().any(|set| promoted(set.annotations()));
         if was_promoted && !promoted(target.annotations()) {
-            // A promotion of another controller, or one that was late, may have come between the two readings.
+            // A promotion by another controller, or a late one, may have happened between the two reads.
             target = self.target(kanary, spec).await?;
         }
         let annotation = |name: &str| target.annotations().get(name).cloned();
@@ -243,7 +244,7 @@ impl Observer<'_> {
             created_by: annotation(CREATED_BY),
             was_promoted,
         });
-        // What was read is compared with what is known: that must not be older.
+        // Update the cache, because the target that was read is compared with it and the cache must not be older.
         if let Ok(target) = serde_json::from_str::<Deployment>(&serde_json::to_string(&target).unwrap_or_default()) {
             Deployment::put(self.cache, &target);
             seen.target = self.cache.observe(kanary, spec).target;
@@ -251,7 +252,7 @@ impl Observer<'_> {
         Ok(())
     }
 
-    /// The target to the letter: its template is the precondition of a write.
+    /// The target with all fields, because its template is the precondition of a write.
     async fn target(&self, kanary: &ParsedKanary, spec: &Spec) -> Result<DynamicObject, ApiError> {
         let namespace = &kanary.key.namespace;
         let resource = ApiResource::erase::<Deployment>(&());
@@ -260,7 +261,7 @@ impl Observer<'_> {
         target.map_err(|error| ApiError::new("get", "Deployment".into(), namespace, &spec.target, error))
     }
 
-    /// The canary as it is now, and its pods if their labels are judged. `known` is the uid of the one that is known.
+    /// Reads the canary live, and its pods if their labels are checked. `known` is the uid of the cached canary.
     async fn confirm_canary(&self, kanary: &ParsedKanary, spec: &Spec, known: Option<&str>) -> Result<(), ApiError> {
         let namespace = &kanary.key.namespace;
         if let Some(live) = self.read::<Deployment>(kanary, &spec.canary).await? {
@@ -276,7 +277,7 @@ impl Observer<'_> {
         Ok(())
     }
 
-    /// The pods of the run as they are now.
+    /// Reads the pods of the run live.
     async fn confirm_pods(&self, kanary: &ParsedKanary, spec: &Spec) -> Result<(), ApiError> {
         let namespace = &kanary.key.namespace;
         let of_run =
@@ -291,7 +292,7 @@ impl Observer<'_> {
         Ok(())
     }
 
-    /// The target's ReplicaSets, the newest version first.
+    /// The target's ReplicaSets, the newest revision first.
     async fn history(
         &self,
         kanary: &ParsedKanary,
@@ -322,13 +323,14 @@ impl Observer<'_> {
     }
 }
 
-/// Number of a version in the rollout history.
+/// Revision of a ReplicaSet in the rollout history.
 fn revision(set: &ReplicaSet) -> Option<u64> {
     set.annotations().get(REVISION)?.parse().ok()
 }
 
-/// The newest version that is not the promoted one, as `kubectl rollout undo` takes it (the Deployment controller may not have
-/// got to the promoted one). None if the promotion changed nothing, because then that version is older than what was there.
+/// The newest revision other than the promoted one, as in `kubectl rollout undo`; the Deployment controller may not have created
+/// the promoted one yet. `None` if the promotion changed nothing, because that revision would then be older than the previous
+/// state.
 fn former_template(history: &[ReplicaSet], status: &KanaryStatus) -> Option<Value> {
     let promoted = status.promoted_hash.as_ref()?;
     if status.target_hash.as_ref() == Some(promoted) {
@@ -342,7 +344,7 @@ fn former_template(history: &[ReplicaSet], status: &KanaryStatus) -> Option<Valu
     templates.find(|template| hash::of(template) != *promoted)
 }
 
-/// The Deployment controller adds a label to the templates of its ReplicaSets.
+/// The Deployment controller adds this label to the templates of its ReplicaSets.
 fn without_hash_label(mut template: PodTemplateSpec) -> PodTemplateSpec {
     if let Some(labels) = template.metadata.as_mut().and_then(|metadata| metadata.labels.as_mut()) {
         labels.remove("pod-template-hash");

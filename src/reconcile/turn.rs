@@ -1,4 +1,4 @@
-//! One Kanary's turn: observe, decide, act, write the status, and say when to look again.
+//! The reconcile of one Kanary: observe, decide, act, write the status, and return when to reconcile again.
 
 mod leaving;
 mod target;
@@ -30,49 +30,48 @@ use crate::{
     shard::{Fence, Right},
 };
 
-/// The pure function between what was seen and what will be done.
+/// The pure function from observations to actions.
 pub type Decide = fn(&ParsedKanary, &Observation, Timestamp) -> Decision;
 
-/// Everything that a turn needs.
+/// Everything that a reconcile needs.
 pub struct Context {
-    /// For live reads.
+    /// The client for live reads.
     pub client: Client,
-    /// For writes.
+    /// The writer.
     pub writer: Writer,
-    /// What is known of the cluster.
+    /// The cache.
     pub cache: Arc<Cache>,
-    /// What is remembered of runs.
+    /// The state of runs in memory.
     pub memory: Arc<Memory>,
     /// The cluster's time.
     pub clock: Clock,
-    /// What is counted.
+    /// Metrics.
     pub metrics: Arc<Metrics>,
-    /// Takes queries that are due.
+    /// Receives queries that are due.
     pub checks: mpsc::UnboundedSender<Check>,
-    /// What decides.
+    /// The decision function.
     pub decide: Decide,
-    /// Whose Kanaries are ours.
+    /// The Kanaries that this replica owns.
     pub fence: Arc<Fence>,
 }
 
-/// What a decision asks for may show that it needs more; no decision needs more readings than this.
+/// A decision may request more reads after it has seen the first ones. No decision needs more rounds than this.
 const READS: usize = 6;
 
-/// A turn that may follow at once, until nothing is left to do, is cut off here: a decision that never comes to rest must
-/// not keep a worker.
+/// Maximum number of consecutive iterations without a pause. A decision that never settles must not block a worker.
 const TURNS: usize = 12;
 
 impl Context {
-    /// Looks at one Kanary. When to look again, if nothing happens before.
+    /// Reconciles one Kanary. Returns when to reconcile again without an event.
     pub async fn reconcile(&self, key: &Key) -> Option<Instant> {
         for _ in 0..TURNS {
             let Some(kanary) = self.cache.kanary(key) else {
                 self.memory.forget(key);
                 return None;
             };
-            // One of another replica, or of one that is being given away: whoever takes its shard looks at it.
+            // Another replica owns its shard, or the shard is being released. The new owner reconciles the Kanary.
             let Some(right) = self.fence.begin(kanary.slot) else {
-                // A session that was not renewed in time may be, later.
+                // A late session renewal may still succeed.
                 let ours = self.fence.holds(kanary.slot);
                 return ours.then(|| Instant::now() + Duration::from_secs(1));
             };
@@ -86,7 +85,7 @@ impl Context {
             }
         }
         let delay = self.memory.restless(key);
-        tracing::error!(key = %key, ?delay, "decisions did not come to rest");
+        tracing::error!(key = %key, ?delay, "decisions did not settle; backing off");
         Some(Instant::now() + delay)
     }
 
@@ -109,7 +108,7 @@ impl Context {
             memory: &self.memory,
         };
         let mut seen = observer.observe(kanary, &kanary.spec, now).await?;
-        // What was read took its time, and tells the time as well: a clock that was wrong is right by now.
+        // Read the clock again: the reads took time, and their responses may have corrected the clock.
         let mut now = self.clock.now();
         let mut decision = (self.decide)(kanary, &seen, now);
         for _ in 0..READS {
@@ -139,21 +138,22 @@ impl Context {
         self.apply(kanary, &seen, decision, now, right).await
     }
 
-    /// Whether a Kanary was read under this epoch. The watch of whoever takes over may be behind what the former owner did last,
-    /// and an action, unlike a status, is not refused for that: so before the first one under an epoch the Kanary is read.
+    /// Whether the Kanary was read under this epoch. The watch of a new owner may not have received the last writes of the
+    /// former owner. A status write would then be refused, but an action would not. So the Kanary is read before the first
+    /// action under an epoch.
     fn is_current(&self, kanary: &ParsedKanary, right: Right) -> bool {
         let is_current = |epoch| self.memory.is_current(&kanary.key, epoch);
         right.epoch.is_none_or(is_current)
     }
 
-    /// Reads a Kanary. Whether it is another than was known.
+    /// Reads a Kanary live. Returns whether it has changed.
     async fn refresh(&self, observer: &Observer<'_>, kanary: &ParsedKanary, right: Right) -> Result<bool, ApiError> {
         let is_another = observer.refresh(kanary).await?;
         self.mark_current(kanary, right);
         Ok(is_another)
     }
 
-    /// The newest version of a Kanary is known: what others wrote before the epoch is in it.
+    /// Records that the newest version of a Kanary is known, including all writes before the epoch.
     fn mark_current(&self, kanary: &ParsedKanary, right: Right) {
         if let Some(epoch) = right.epoch {
             self.memory.mark_current(&kanary.key, epoch);
@@ -173,8 +173,12 @@ impl Context {
                 if error.class() == Class::Fenced {
                     return Err(error);
                 }
-                // A failed kanary does not wait: the next decision knows of the failure, and takes another way.
-                tracing::warn!(key = %kanary.key, error = error.message(), "a canary could not leave production so");
+                // A failed canary does not wait: the next decision sees the failure and uses another way.
+                tracing::warn!(
+                    key = %kanary.key,
+                    error = error.message(),
+                    "could not take a canary out of production; trying another way"
+                );
                 let (key, ended) = (&kanary.key, self.clock.now());
                 self.memory.could_not_leave(key, action, &error, now, ended);
                 return Ok(Next::Again);
@@ -182,7 +186,7 @@ impl Context {
         } else {
             for action in &decision.actions {
                 if self.memory.is_undone(&kanary.key, action, now) {
-                    // Decided anew, with that in mind.
+                    // Decide again, with the failure recorded.
                     return Ok(Next::Again);
                 }
                 let done = Box::pin(self.act(kanary, action, now, right)).await;
@@ -199,7 +203,7 @@ impl Context {
             self.memory.succeeded(&kanary.key);
         }
         if let Some(status) = &decision.status {
-            // The facts of the stored status, before others take their place.
+            // Announce the notices of the stored status before new ones replace them.
             self.announce(kanary, now, right).await;
             let done = self.writer.write_status(kanary, status, right, now).await;
             self.count("status", &done);
@@ -224,7 +228,7 @@ impl Context {
         Ok(Next::At(decision.wake))
     }
 
-    /// One line for each phase change.
+    /// Logs one line for each phase change.
     fn report(&self, kanary: &ParsedKanary, next: &KanaryStatus, now: Timestamp) {
         let (from, to) = (&kanary.status.report.status, &next.report.status);
         if from == to && kanary.status.run == next.run {
@@ -258,7 +262,7 @@ impl Context {
         }
     }
 
-    /// Asks for the measurements that are due; each brings its Kanary back here when it is answered.
+    /// Starts the queries that are due. Each one queues its Kanary again when it completes.
     fn ask(&self, kanary: &ParsedKanary, spec: &Spec, seen: &Observation, due: &[usize], at: Timestamp) {
         let ready: Vec<&str> = seen
             .pods
@@ -300,14 +304,14 @@ impl Context {
         }
     }
 
-    /// Says the facts of the stored status. Events help people; nothing waits for them.
+    /// Announces the notices of the stored status. Events are for users; nothing depends on them.
     async fn announce(&self, kanary: &ParsedKanary, now: Timestamp, right: Right) {
         let notices = status::notices(&kanary.status);
         for notice in self.memory.unsaid(&kanary.key, notices, now) {
             let done = self.writer.announce(kanary, &notice, right).await;
             self.count("event", &done);
             if let Err(error) = &done {
-                tracing::warn!(key = %kanary.key, error = error.message(), "an event was lost");
+                tracing::warn!(key = %kanary.key, error = error.message(), "could not create an Event");
             }
             self.memory.mark_said(&kanary.key, &notice);
         }
@@ -321,30 +325,31 @@ impl Context {
             .inc();
     }
 
-    /// The retry policy: what follows an error of each class, and when.
+    /// The retry policy: when to retry after an error of each class.
     fn after(&self, kanary: &ParsedKanary, error: &ApiError) -> Instant {
         let key = &kanary.key;
         let delay = match error.class() {
             Class::Conflict | Class::Transient | Class::Throttled(_) if self.memory.has_news(key) => {
-                tracing::warn!(key = %key, error = error.message(), "a call fails again and again");
+                tracing::warn!(key = %key, error = error.message(), "a request keeps failing");
                 Duration::ZERO
             }
             Class::Conflict => self.memory.back_off(key, CAP),
             Class::Throttled(delay) => delay,
             Class::Fenced => {
-                tracing::info!(key = %key, error = error.message(), "left to the replica that owns it");
-                // If the session was only late, the shard is still ours.
+                tracing::info!(key = %key, error = error.message(), "leaving the Kanary to the replica that owns it");
+                // If only the session renewal was late, the shard is still ours.
                 Duration::from_secs(1)
             }
             Class::Transient => {
-                // Of whoever does not answer, nothing is asked too much; and when it is back, verdicts are overdue.
+                // Retries do not burden an API server that does not respond, and verdicts are overdue when it recovers, so the
+                // cap is short.
                 let cap = if error.is_silence() { CAP_OF_SILENCE } else { CAP };
                 let delay = self.memory.back_off(key, cap);
-                tracing::warn!(key = %key, error = error.message(), ?delay, "a call failed and is tried again");
+                tracing::warn!(key = %key, error = error.message(), ?delay, "a request failed; retrying");
                 delay
             }
             Class::Invalid => {
-                tracing::warn!(key = %key, error = error.message(), "the API server refused a call");
+                tracing::warn!(key = %key, error = error.message(), "the API server refused a request");
                 self.memory.refuse(key, error, self.clock.now());
                 Duration::ZERO
             }
@@ -354,7 +359,7 @@ impl Context {
 }
 
 enum Next {
-    /// Something was done: see what that brought about.
+    /// Something was done: observe the result.
     Again,
     /// Nothing to do until then.
     At(Option<Timestamp>),

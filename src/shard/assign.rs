@@ -1,17 +1,18 @@
-//! Which session should own which shard: sticky, balanced, and for what has to move by rendezvous hashing.
+//! Computes which session should own which shard. The assignment is sticky and balanced, and uses rendezvous hashing for the
+//! shards that have to move.
 //!
-//! Everything here is a pure function that does not look at the order of the members, so that every replica computes
-//! the same from the same leases.
+//! All functions here are pure and independent of the order of the members, so that every replica computes the same assignment
+//! from the same Leases.
 //!
-//! While all members run one pod template, each gets its equal share. During a rolling update, a shard that moves to a
-//! pod of the old template moves again later. So
-//! - the cap of each member is the equal share without the surge pod: a new pod takes nothing from a healthy old one
-//!   that is within it, and waits for the old pod that it replaces to drain. Which one that will be nobody knows before;
-//!   shards taken evenly from all old pods leave the drained one with some that only other old pods have room for;
-//! - what is free then goes to the newest template first.
+//! While all members run the same pod template, each gets an equal share. During a rolling update, a shard that moves to a pod
+//! of the old template has to move again later. Therefore:
+//! - The cap of each member is the equal share without the surge pod. A new pod takes nothing from a healthy old pod below the
+//!   cap, and waits until the old pod that it replaces drains. Nobody knows in advance which pod that will be. If shards were
+//!   taken evenly from all old pods, only other old pods would have room for some shards of the drained pod.
+//! - Free shards then go to the newest template first.
 //!
-//! As the cap is the same for both templates, an old pod that restarts in the middle of an update, and so looks like the
-//! newest, moves nothing.
+//! The cap is the same for both templates. An old pod that restarts during an update, and therefore looks like the newest, does
+//! not move any shards.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -27,13 +28,13 @@ pub struct Candidate {
     pub template: String,
     /// When the session began, seconds.
     pub since: i64,
-    /// It is about to end: gets nothing, and gives away what it has.
+    /// It is shutting down: it gets no shards and gives up those it has.
     pub draining: bool,
 }
 
-/// For every shard the session that should own it; None if there is no member that may.
+/// The session that should own each shard; `None` if no member may own shards.
 ///
-/// The answer is a fixed point: given as `owners` with the same members, it comes back unchanged.
+/// The result is a fixed point: with it as `owners` and the same members, the function returns it unchanged.
 #[must_use]
 pub fn assign(owners: &[Option<String>], members: &[Candidate]) -> Vec<Option<String>> {
     let mut seats = seats(owners, members);
@@ -47,7 +48,8 @@ pub fn assign(owners: &[Option<String>], members: &[Candidate]) -> Vec<Option<St
         .take(owners.len())
         .filter(|shard| !next.contains_key(shard))
         .collect();
-    // First how many each gets, then which: whom a shard fits best comes before who has the fewest so far.
+    // Compute the number of shards per member before choosing which shards: the rendezvous rank takes precedence over the
+    // current count.
     for &shard in &free {
         let open = seats.iter_mut().filter(|seat| seat.share < cap);
         if let Some(seat) = open.min_by_key(|seat| (!seat.newest, seat.share, rank(shard, seat.session))) {
@@ -67,8 +69,8 @@ pub fn assign(owners: &[Option<String>], members: &[Candidate]) -> Vec<Option<St
         .collect()
 }
 
-/// Sessions in the order in which they would take a shard that is free, best first (rendezvous hash of shard and
-/// session; draining ones left out).
+/// Sessions in the order in which they would take a free shard, best first (rendezvous hash of shard and session). Draining
+/// sessions are left out.
 #[must_use]
 pub fn order(shard: u16, members: &[Candidate]) -> Vec<&str> {
     let mut sessions: Vec<&str> = staying(members).map(|member| member.session.as_str()).collect();
@@ -79,7 +81,7 @@ pub fn order(shard: u16, members: &[Candidate]) -> Vec<&str> {
 /// A member that may own shards.
 struct Seat<'a> {
     session: &'a str,
-    /// It runs the template to which shards go first.
+    /// It runs the newest template, which gets shards first.
     newest: bool,
     /// The shards it owns.
     shards: Vec<u64>,
@@ -91,7 +93,7 @@ fn staying(members: &[Candidate]) -> impl Iterator<Item = &Candidate> {
     members.iter().filter(|member| !member.draining)
 }
 
-/// The members that may own shards, with those that they own.
+/// The members that may own shards, with the shards they own.
 fn seats<'a>(owners: &[Option<String>], members: &'a [Candidate]) -> Vec<Seat<'a>> {
     let newest = staying(members)
         .max_by_key(|member| (member.since, &member.session))
@@ -110,18 +112,19 @@ fn seats<'a>(owners: &[Option<String>], members: &'a [Candidate]) -> Vec<Seat<'a
         .collect()
 }
 
-/// Takes from each member what it has too much. Returns the cap that no member may exceed; there is always room for all
-/// shards below it.
+/// Takes surplus shards from each member. Returns the cap that no member may exceed; below the cap there is always room for all
+/// shards.
 fn give_away(seats: &mut [Seat<'_>], shards: usize) -> usize {
     let updating = seats.iter().any(|seat| !seat.newest);
     let members = seats.len();
     // Without the surge pod.
     let cap = shards.div_ceil(members.saturating_sub(usize::from(updating)).max(1));
-    // With one template, some have a shard more than others: those who have the most already, for that moves the least.
+    // With one template, some members have one shard more than others. These are the members with the most shards, because that
+    // moves the fewest.
     let larger = if updating { members } else { shards % members.max(1) };
     seats.sort_by_key(|seat| (Reverse(seat.shards.len()), seat.session));
     for (place, seat) in seats.iter_mut().enumerate() {
-        // What fits it least goes first.
+        // Worst fit first.
         seat.shards.sort_by_key(|&shard| Reverse(score(shard, seat.session)));
         seat.shards
             .truncate(if place < larger { cap } else { shards / members });
@@ -130,7 +133,7 @@ fn give_away(seats: &mut [Seat<'_>], shards: usize) -> usize {
     cap
 }
 
-/// Lower is better; no two sessions rank the same.
+/// Sort key of a session for a shard, lower is better. It is unique per session.
 fn rank(shard: u64, session: &str) -> (Reverse<u64>, &str) {
     (Reverse(score(shard, session)), session)
 }

@@ -1,9 +1,9 @@
-//! The fence: every write to the cluster passes it, or is not sent.
+//! The fence: every write to the cluster passes through it.
 //!
-//! A write is sent only for a shard that this process owns, under the epoch with which the decision was begun, and only if
-//! its answer can be waited for before the right to the shard ends. The right ends a margin before anybody else may take the
-//! shard. A process may be stopped after it passed the fence, so the connection asks once more before each byte leaves
-//! ([`crate::cluster::client::gate`]). What was sent and is carried out later all the same is refused by the preconditions that every
+//! A write is sent only if this process owns the shard, still under the epoch at which the decision began, and only if there is
+//! time to wait for its response before the right to the shard ends. The right ends a margin before another replica may take the
+//! shard. A process may be paused after it passed the fence, so the connection checks the right again before it sends any bytes
+//! ([`crate::cluster::client::gate`]). A write that was sent and is executed late is refused by its preconditions, which every
 //! write has.
 
 #[cfg(test)]
@@ -27,18 +27,18 @@ use crate::cluster::{
     error::Fenced,
 };
 
-/// Of a right that ends sooner than this, no use is made: no API server answers that fast under load.
+/// A right with less remaining time is not used, because an API server under load does not respond faster.
 const LEAST: Duration = Duration::from_millis(100);
 
-/// The right to write about the Kanaries of a shard, as a decision was begun with it.
+/// The right to write about the Kanaries of a shard, as of the start of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Right {
     shard: u16,
-    /// The fencing token; none where there is one replica and no Leases.
+    /// The fencing token, or `None` for a single replica without Leases.
     pub epoch: Option<i64>,
 }
 
-/// What this process may write.
+/// Shards that this process may write to.
 #[derive(Debug)]
 pub struct Fence {
     layout: Layout,
@@ -48,9 +48,9 @@ pub struct Fence {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Everything is this process's, for ever.
+    /// This process owns everything, forever.
     standalone: bool,
-    /// When the right to every shard ends, if the session is not renewed before.
+    /// When the right to all shards ends, unless the session is renewed first.
     until: Duration,
     held: BTreeMap<u16, Held>,
 }
@@ -58,11 +58,11 @@ struct State {
 #[derive(Debug)]
 struct Held {
     epoch: i64,
-    /// Its objects have been read: before, a cache that is half filled looks like a cluster where things are missing.
+    /// Its objects have been read. Before that, objects that are not in the cache yet would look missing.
     open: bool,
-    /// It is being given away: nothing new is sent.
+    /// It is being released: no new writes are sent.
     draining: bool,
-    /// Writes that have no answer yet.
+    /// Writes without a response so far.
     in_flight: usize,
 }
 
@@ -71,12 +71,12 @@ struct Held {
 pub struct Owned {
     /// Its fencing token.
     pub epoch: i64,
-    /// Being given away.
+    /// It is being released.
     pub draining: bool,
 }
 
 impl Fence {
-    /// The fence of the only replica: nothing is refused.
+    /// The fence of a single replica, which refuses nothing.
     #[must_use]
     pub fn standalone() -> Self {
         let fence = Self::new(Layout::DEFAULT, Monotonic::default());
@@ -84,7 +84,7 @@ impl Fence {
         fence
     }
 
-    /// A fence behind which nothing is owned yet.
+    /// A fence of a process that owns no shards yet.
     #[must_use]
     pub fn new(layout: Layout, time: Monotonic) -> Self {
         Self {
@@ -100,19 +100,19 @@ impl Fence {
         self.layout
     }
 
-    /// Whether there is no other replica to be told apart from.
+    /// Whether this is the only replica.
     #[must_use]
     pub fn is_standalone(&self) -> bool {
         self.lock().standalone
     }
 
-    /// The session was renewed by a call sent at `sent`: the right to every shard lasts until `until`.
+    /// Extends the right to all shards until `until`, after a session renewal that was sent at `sent`.
     pub fn renew(&self, until: Duration) {
         let mut state = self.lock();
         state.until = state.until.max(until);
     }
 
-    /// A shard was taken; nothing is sent before it is opened.
+    /// Adds a shard. No writes are sent before it is opened.
     pub fn take(&self, shard: u16, epoch: i64) {
         let held = Held {
             epoch,
@@ -123,7 +123,7 @@ impl Fence {
         self.lock().held.insert(shard, held);
     }
 
-    /// The objects of a shard have been read. Whether it is owned.
+    /// Opens a shard after its objects have been read. Returns whether this process owns it.
     #[allow(clippy::must_use_candidate, reason = "it is called for what it does")]
     pub fn open(&self, shard: u16) -> bool {
         let mut state = self.lock();
@@ -131,33 +131,33 @@ impl Fence {
         held.map(|held| held.open = true).is_some()
     }
 
-    /// A shard is about to be given away: what is under way may end, nothing new is sent.
+    /// Starts the release of a shard: writes in flight may complete, but no new ones are sent.
     pub fn drain(&self, shard: u16) {
         if let Some(held) = self.lock().held.get_mut(&shard) {
             held.draining = true;
         }
     }
 
-    /// Whether no write to a shard waits for its answer.
+    /// Whether no write to the shard is in flight.
     #[must_use]
     pub fn is_quiet(&self, shard: u16) -> bool {
         self.lock().held.get(&shard).is_none_or(|held| held.in_flight == 0)
     }
 
-    /// A shard is not this process's any more. Whether it was.
+    /// Removes a shard. Returns whether this process owned it.
     #[allow(clippy::must_use_candidate, reason = "it is called for what it does")]
     pub fn give(&self, shard: u16) -> bool {
         self.lock().held.remove(&shard).is_some()
     }
 
-    /// The session is over, and with it every right.
+    /// Removes all rights, after the session has ended.
     pub fn clear(&self) {
         let mut state = self.lock();
         state.held.clear();
         state.until = Duration::ZERO;
     }
 
-    /// The shards that are owned.
+    /// The shards that this process owns.
     #[must_use]
     pub fn owned(&self) -> BTreeMap<u16, Owned> {
         let owned = |held: &Held| Owned {
@@ -171,7 +171,7 @@ impl Fence {
             .collect()
     }
 
-    /// The API server holds a later epoch than ours: the shard is given up, and a higher epoch has to be taken.
+    /// Revokes a shard after the API server refused its epoch as too low. A higher epoch has to be taken.
     pub fn revoke(&self, right: Right) {
         let mut state = self.lock();
         let held = state.held.get_mut(&right.shard);
@@ -179,19 +179,19 @@ impl Fence {
             tracing::error!(
                 shard = right.shard,
                 epoch = held.epoch,
-                "a later epoch is stored: the shard is given up"
+                "the API server has a later epoch: giving up the shard"
             );
             held.draining = true;
         }
     }
 
-    /// How long the right lasts from now on, if the session is not renewed.
+    /// Remaining time of the right, if the session is not renewed.
     #[must_use]
     pub fn margin(&self) -> Duration {
         self.lock().until.saturating_sub(self.time.now())
     }
 
-    /// The right to begin something about a Kanary of this slot, if there is one.
+    /// The right to start work on a Kanary of this slot, or `None`.
     #[must_use]
     pub fn begin(&self, slot: Slot) -> Option<Right> {
         let shard = self.layout.shard_of(slot);
@@ -206,20 +206,20 @@ impl Fence {
         })
     }
 
-    /// Whether a slot is of a shard that this process owns, whether or not it may write at this moment.
+    /// Whether this process owns the slot's shard, even if it may not write at the moment.
     #[must_use]
     pub fn holds(&self, slot: Slot) -> bool {
         let state = self.lock();
         state.standalone || state.held.contains_key(&self.layout.shard_of(slot))
     }
 
-    /// Sends a write, if `right` still holds, and waits for its answer no longer than that. The request is given a permit: no
-    /// byte of it leaves once the right has ended, or nobody waits for its answer any more.
+    /// Sends a write if `right` is still held, and waits for its response only as long as the right lasts. The request carries a
+    /// permit: no byte is sent after the right has ended or the caller has stopped waiting.
     ///
     /// # Errors
     ///
-    /// [`Fenced`], or [`Ended`](crate::cluster::client::gate::Ended) (each as a [`kube::Error::Service`]), if it was not sent; what the
-    /// API server answered, or that it did not.
+    /// [`Fenced`] or [`Ended`](crate::cluster::client::gate::Ended) (each as a [`kube::Error::Service`]) if the write was not
+    /// sent; otherwise the API server's error, or a timeout.
     pub async fn write<T, F>(
         &self,
         right: Right,
@@ -272,32 +272,32 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A write that is under way.
+/// A write in flight.
 struct Pass<'a> {
     fence: &'a Fence,
     right: Right,
     time: Duration,
-    /// When the time is over, by the clock that a suspend does not stop.
+    /// When the right ends, by a clock that includes suspend.
     ends: Duration,
-    /// Nobody waits for the answer any more. A shard is given away then, so nothing that is left in a buffer may leave either.
+    /// The caller has stopped waiting. The shard may then be released, so buffered bytes must not be sent either.
     over: Arc<AtomicBool>,
 }
 
 impl Pass<'_> {
-    /// What the connection asks. None where there is no other replica.
+    /// The check made by the connection; `None` for a single replica.
     fn permit(&self) -> Option<Permit> {
         let Self { right, ends, .. } = *self;
         let epoch = right.epoch?;
         let (state, time, over) = (self.fence.state.clone(), self.fence.time.clone(), self.over.clone());
         Some(Permit::new(move || {
-            // A shard that is being given away waits for what is under way, so that counts as held.
+            // A release waits for writes in flight, so a draining shard still counts as held.
             let is_held = || {
                 lock(&state)
                     .held
                     .get(&right.shard)
                     .is_some_and(|held| held.epoch == epoch)
             };
-            // The time comes last: nothing else may take time after it was read.
+            // Read the time last, because nothing that takes time may run after it.
             !over.load(Ordering::Acquire) && is_held() && time.now() < ends
         }))
     }

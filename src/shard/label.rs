@@ -1,5 +1,5 @@
-//! Slot labels of Kanaries: the slot is written by the owner of the slot, and put back where somebody changed it. A Kanary whose
-//! label is wrong is not acted upon before that.
+//! Slot labels of Kanaries. The owner of the slot writes the label, and restores it if it was changed. A Kanary with a wrong
+//! label is not processed before its label is corrected.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -37,7 +37,7 @@ use crate::{
     metrics::{self, Metrics},
 };
 
-/// Slot labels that are written at once.
+/// Maximum number of concurrent label writes.
 const AT_ONCE: usize = 16;
 
 /// A Kanary whose label is missing or wrong.
@@ -47,15 +47,16 @@ struct Stray {
     version: String,
     /// The slot that it belongs to.
     slot: Slot,
-    /// The slot whose owner writes it: the one it belongs to, or the wrong one that it is in, because nobody else sees it.
+    /// The slot whose owner writes the label: normally the Kanary's own slot. For a wrong label it is the slot in that label,
+    /// because only the owner of that slot sees the Kanary.
     seen_in: Slot,
-    /// Writes in a row that failed.
+    /// Consecutive failed writes.
     failures: u32,
-    /// It is not tried again before that.
+    /// Time of the next attempt.
     not_before: Instant,
 }
 
-/// The Kanaries whose labels are missing or wrong.
+/// Kanaries whose labels are missing or wrong.
 pub struct SlotLabels {
     client: Client,
     fence: Arc<Fence>,
@@ -65,7 +66,7 @@ pub struct SlotLabels {
 }
 
 impl SlotLabels {
-    /// Writes labels with `client`, for the slots that `fence` lets pass.
+    /// Writes labels with `client`, for slots that `fence` permits.
     #[must_use]
     pub fn new(client: Client, fence: Arc<Fence>, metrics: Arc<Metrics>) -> Self {
         Self {
@@ -77,7 +78,7 @@ impl SlotLabels {
         }
     }
 
-    /// Whether a Kanary has the label that it must have. If not, it is written soon, by whoever may.
+    /// Whether a Kanary has the correct label. If not, its label is queued, and the replica that owns the slot writes it.
     pub(crate) fn check(&self, kind: KanaryKind, object: &Kanary) -> bool {
         let has_it = self.note(kind, object);
         if !has_it {
@@ -97,7 +98,7 @@ impl SlotLabels {
             .get(&key)
             .is_some_and(|known| number(&known.version) > number(&version))
         {
-            // Watches are not in step: another told of what came after this, and will not tell again.
+            // Watches are not synchronized: another watch has already reported a later version, and will not report it again.
             return has_it;
         }
         if has_it {
@@ -116,7 +117,8 @@ impl SlotLabels {
         has_it
     }
 
-    /// A Kanary that had no slot is gone, or was given one. If a wrong one, another watch may have told of it before.
+    /// Drops a Kanary without a slot that was deleted or labelled. If its label is wrong, another watch may have reported it
+    /// already.
     pub(crate) fn forget_slotless(&self, key: &Key) {
         let mut strays = self.lock();
         if strays.get(key).is_some_and(|stray| stray.seen_in == stray.slot) {
@@ -124,12 +126,12 @@ impl SlotLabels {
         }
     }
 
-    /// A shard was taken: its Kanaries may have been waiting for it.
+    /// Wakes the writer after a shard was taken, because Kanaries may be waiting for it.
     pub fn wake(&self) {
         self.changed.notify_one();
     }
 
-    /// Writes labels, for ever. A few that hang hold up no others.
+    /// Writes labels, forever. Writes run concurrently, so a write that hangs does not delay the others.
     pub async fn run(self: Arc<Self>) {
         let (mut under_way, mut busy) = (FuturesUnordered::new(), BTreeSet::new());
         let (mut due, mut wake) = (VecDeque::new(), Instant::now());
@@ -164,8 +166,8 @@ impl SlotLabels {
         }
     }
 
-    /// What is to be written now, and is ours to write, what waits longest first; and when to look again if nothing happens: a
-    /// label that was put off is due, or a session was renewed that was late.
+    /// Labels that are due and that this replica may write, the oldest first; and when to check again without an event: a
+    /// postponed label is due then, or a late session renewal may have succeeded.
     fn due(&self, busy: &BTreeSet<Key>) -> (VecDeque<Key>, Instant) {
         let now = Instant::now();
         let (mut due, mut wake) = (Vec::new(), now + Duration::from_hours(1));
@@ -198,7 +200,7 @@ impl SlotLabels {
         }
     }
 
-    /// Writes one. Whether that is done with.
+    /// Writes one label. Returns whether it is done.
     async fn write(&self, key: &Key, stray: &Stray, right: Right) -> bool {
         let Key { kind, namespace, name } = key;
         let written = self.send(key, stray, right).await;
@@ -216,7 +218,7 @@ impl SlotLabels {
             Ok(_) => self.forget_if(key, stray),
             Err(error) if error.is_conflict() => return self.look_again(key, stray).await,
             Err(error) => {
-                tracing::warn!(key = %key, error = error.message(), "a label could not be written and is tried again");
+                tracing::warn!(key = %key, error = error.message(), "could not write a slot label; retrying");
                 return false;
             }
         }
@@ -240,8 +242,8 @@ impl SlotLabels {
         self.fence.write(right, request, send).await
     }
 
-    /// It is another by now, or gone; its watch may be one of another replica, and never tell this one. Whether it needs no
-    /// label of ours any more.
+    /// Reads the Kanary again after it changed or disappeared: its watch may belong to another replica and never report to this
+    /// one. Returns whether this replica has nothing left to write.
     async fn look_again(&self, key: &Key, stray: &Stray) -> bool {
         let api: Api<Kanary> = Api::namespaced_with(self.client.clone(), &key.namespace, &key.kind);
         match within(CALL_TIMEOUT, api.get_opt(&key.name)).await {

@@ -1,7 +1,7 @@
-//! The leader: advises which shards should change their owner, and deletes old sessions.
+//! The leader: proposes which shards should change their owner, and deletes old sessions.
 //!
-//! Nothing rests on it. Without one every shard is still taken over, and every verdict given; only the balance waits. Two
-//! at once give the same advice, which is a pure function of what they see.
+//! Correctness does not depend on a leader. Without one, shards are still taken over and verdicts are still given; only
+//! rebalancing waits. Two leaders at once propose the same, because the proposal is a pure function of the Leases.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -10,25 +10,25 @@ use tokio::time::{sleep, timeout};
 
 use super::{Sharding, lease::LEADER, member::Member};
 
-/// How long the leader's Lease lasts unrenewed.
+/// How long the leader's Lease lasts without renewal.
 const TTL: Duration = Duration::from_secs(20);
 
-/// How often it is renewed, or asked for.
+/// Interval between attempts to acquire or renew it.
 const INTERVAL: Duration = Duration::from_secs(8);
 
-/// How long it leads after a renewal: it stops earlier than its Lease.
+/// How long it leads after a renewal: shorter than the Lease.
 const TERM: Duration = Duration::from_secs(15);
 
-/// Longest call.
+/// Timeout of a request.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Who leads.
+/// How the leader is chosen.
 #[derive(Clone, Default)]
 pub enum Election {
-    /// A Lease that the replicas compete for, by their wall clocks.
+    /// The replicas compete for a Lease, by their wall clocks.
     #[default]
     Lease,
-    /// Whoever is told so: in a simulation, which has a time of its own.
+    /// The function decides. For simulations, which have their own time.
     Told(Arc<dyn Fn() -> bool + Send + Sync>),
 }
 
@@ -41,7 +41,7 @@ impl fmt::Debug for Election {
     }
 }
 
-/// Leads whenever it is this replica's turn, for ever.
+/// Competes for the Lease and leads while it holds it, forever.
 pub async fn run(options: Sharding, member: Arc<Member>) {
     match &options.election {
         Election::Lease => elect(&options, &member).await,
@@ -63,25 +63,25 @@ async fn elect(options: &Sharding, member: &Member) {
     loop {
         let sent = options.time.now();
         match timeout(PATIENCE, lock.try_acquire_or_renew()).await {
-            // It patches without a precondition: what counts is who holds the Lease afterwards.
+            // The patch has no precondition, so the holder in the response counts.
             Ok(Ok(LeaseLockResult::Acquired(lease)))
                 if lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref()) == Some(&options.identity) =>
             {
                 if !std::mem::replace(&mut told, true) {
-                    tracing::info!("this replica leads");
+                    tracing::info!("this replica is the leader");
                 }
                 member.lead_until(sent + TERM);
                 member.sweep().await;
             }
             Ok(Ok(_)) => told = false,
-            Ok(Err(error)) => tracing::debug!(%error, "no word about who leads"),
-            Err(_) => tracing::debug!("no word about who leads in time"),
+            Ok(Err(error)) => tracing::debug!(%error, "could not read or renew the leader's Lease"),
+            Err(_) => tracing::debug!("timed out reading or renewing the leader's Lease"),
         }
         sleep(INTERVAL.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
     }
 }
 
-/// Lets another replica lead at once.
+/// Releases leadership, so that another replica can lead immediately.
 pub async fn step_down(options: &Sharding) {
     if matches!(options.election, Election::Lease) {
         let _not_ours = timeout(PATIENCE, lock(options).step_down()).await;

@@ -1,4 +1,4 @@
-//! The Leases as they are stored: a session that is renewed for each replica, and one without renewals for each shard.
+//! The Leases as stored: a session for each replica, which is renewed, and one Lease for each shard, which is not.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,59 +10,59 @@ use k8s_openapi::{
 use kanary_core::api::names::{LEASE, LEASE_DRAINING, LEASE_NEXT, LEASE_READY, LEASE_SHARDS, LEASE_TEMPLATE};
 use kube::ResourceExt;
 
-/// Name of the Lease of the leader, which only advises.
+/// Name of the leader's Lease. The leader only makes proposals.
 pub const LEADER: &str = "kanary-leader";
 
 /// A replica's session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Session {
-    /// `--identity` of the replica: one process at a time has it.
+    /// `--identity` of the replica. Only one process at a time may use it.
     pub identity: String,
-    /// `<identity>/<boot>`; empty once the session is over.
+    /// `<identity>/<boot>`; empty after the session has ended.
     pub holder: String,
-    /// Of the Lease as it was read.
+    /// `resourceVersion` of the Lease as read.
     pub version: Option<String>,
     /// When this session began, in seconds.
     pub since: i64,
-    /// Of the last renewal, for people.
+    /// Time of the last renewal, for display only.
     pub renewed: Option<Timestamp>,
-    /// How long it lasts unrenewed, in seconds.
+    /// How long it lasts without renewal, in seconds.
     pub ttl: i32,
     /// Hash of the pod template that the replica runs.
     pub template: String,
-    /// How many shards it knows of; 0 if it does not say.
+    /// How many shards it knows; 0 if unknown.
     pub shards: u16,
-    /// The replica is about to end.
+    /// The replica is shutting down.
     pub draining: bool,
-    /// Shards that it has read and could take at once.
+    /// Shards that it has read and can take immediately.
     pub ready: BTreeSet<u16>,
 }
 
-/// Who owns a shard.
+/// The owner of a shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shard {
-    /// Which one.
+    /// Number of the shard.
     pub index: u16,
-    /// The session that owns it; empty if it was given away.
+    /// The session that owns it; empty if it was released.
     pub holder: String,
-    /// Grows by one with each owner.
+    /// Fencing token. Increases with each change of owner.
     pub epoch: i64,
     /// The session that should own it next.
     pub next: Option<String>,
-    /// Of the Lease as it was read.
+    /// `resourceVersion` of the Lease as read.
     pub version: Option<String>,
 }
 
-/// A Lease of ours.
+/// A Lease that belongs to Kanary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Read {
-    /// Of a replica.
+    /// Session of a replica.
     Session(Session),
-    /// Of a shard.
+    /// Ownership of a shard.
     Shard(Shard),
 }
 
-/// Whether a replica may have this name, of which the name of a Lease is made.
+/// Whether a replica may have this identity, which is part of the name of a Lease.
 #[must_use]
 pub fn is_identity(name: &str) -> bool {
     let may = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
@@ -70,7 +70,7 @@ pub fn is_identity(name: &str) -> bool {
     inside && name.starts_with(may) && name.ends_with(may) && !name.contains("..") && session_name(name).len() <= 253
 }
 
-/// The identity of the replica in `<identity>/<boot>`.
+/// The identity in `<identity>/<boot>`.
 #[must_use]
 pub fn identity(session: &str) -> &str {
     session.rsplit_once('/').map_or(session, |(identity, _)| identity)
@@ -82,13 +82,13 @@ pub fn session_name(identity: &str) -> String {
     format!("kanary-session-{identity}")
 }
 
-/// Name of the Lease of a shard, where there are `shards`.
+/// Name of the Lease of a shard in a layout of `shards` shards.
 #[must_use]
 pub fn shard_name(shards: u16, index: u16) -> String {
     format!("kanary-shard-{shards}-{index}")
 }
 
-/// What a Lease of ours says; `None` if it is not one, or of another number of shards.
+/// Parses a Lease; `None` if it is not a Kanary Lease, or belongs to a layout with another number of shards.
 #[must_use]
 pub fn read(lease: &Lease, shards: u16) -> Option<Read> {
     let name = lease.name_any();
@@ -152,7 +152,7 @@ fn lease(
 }
 
 impl Session {
-    /// The Lease to store, renewed at `now`; the precondition is the version that was read.
+    /// The Lease to store, renewed at `now`. Its precondition is the version that was read.
     #[must_use]
     pub fn write(&self, now: Timestamp) -> Lease {
         let mut notes = BTreeMap::new();
@@ -185,7 +185,7 @@ impl Session {
         )
     }
 
-    /// The same replica's session, over.
+    /// The same session, ended.
     #[must_use]
     pub fn ended(&self) -> Self {
         Self {
@@ -197,7 +197,7 @@ impl Session {
 }
 
 impl Shard {
-    /// The Lease to store, at `now`; the precondition is the version that was read.
+    /// The Lease to store at `now`. Its precondition is the version that was read.
     #[must_use]
     pub fn write(&self, shards: u16, now: Timestamp) -> Lease {
         let next = self.next.iter().map(|next| (LEASE_NEXT.to_owned(), next.clone()));

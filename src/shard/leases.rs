@@ -1,4 +1,4 @@
-//! Calls about Leases. Each is a compare-and-swap on the version that was read, or a plain read.
+//! Requests for Leases: compare-and-swap on the version that was read, or plain reads.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// Leases of `shards` shards, and of sessions.
+    /// Sessions and the Leases of `shards` shards.
     #[must_use]
     pub fn new(client: Client, namespace: &str, shards: u16) -> Self {
         Self {
@@ -32,11 +32,11 @@ impl Leases {
         }
     }
 
-    /// The session of a replica, as the API server has it now.
+    /// Reads the session of a replica.
     ///
     /// # Errors
     ///
-    /// There was no answer, or a refusal.
+    /// The request failed or timed out.
     pub async fn session(&self, identity: &str, patience: Duration) -> Result<Option<Session>, ApiError> {
         match self.get(session_name(identity), patience).await? {
             Some(Read::Session(session)) => Ok(Some(session)),
@@ -44,7 +44,7 @@ impl Leases {
         }
     }
 
-    /// The Lease of a shard, as the API server has it now.
+    /// Reads the Lease of a shard.
     ///
     /// # Errors
     ///
@@ -66,11 +66,11 @@ impl Leases {
         Ok(found.and_then(|lease| lease::read(&lease, self.shards)))
     }
 
-    /// Writes a session on top of the version that it has; creates it if it has none.
+    /// Updates a session at the version it has, or creates it if it has none. Returns the stored session.
     ///
     /// # Errors
     ///
-    /// Somebody else wrote it first, or there was no answer.
+    /// Another client wrote it first, or the request failed or timed out.
     pub async fn write_session(
         &self,
         session: &Session,
@@ -84,7 +84,7 @@ impl Leases {
         }
     }
 
-    /// Writes the Lease of a shard on top of the version that it has; creates it if it has none.
+    /// Updates the Lease of a shard at the version it has, or creates it if it has none. Returns the stored Lease.
     ///
     /// # Errors
     ///
@@ -111,11 +111,11 @@ impl Leases {
         replaced.map_err(|error| self.failed("write", &name, error))
     }
 
-    /// Deletes a session that is over, if it still is.
+    /// Deletes a session that has ended, with the version that was read as a precondition.
     ///
     /// # Errors
     ///
-    /// It is not, or there was no answer.
+    /// The session has changed, or the request failed or timed out.
     pub async fn delete(&self, session: &Session) -> Result<(), ApiError> {
         let name = session_name(&session.identity);
         let params = DeleteParams {

@@ -1,5 +1,5 @@
-//! How many shards there are, and of which namespace: agreed on once for all replicas that share Leases. Replicas that count
-//! differently would act on the same Kanaries; of another namespace, they would take shards whose Kanaries they do not see.
+//! The number of shards and the namespace that all replicas with the same Leases agree on. Replicas with different numbers would
+//! act on the same Kanaries. Replicas with different namespaces would take shards whose Kanaries they cannot see.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,29 +10,29 @@ use tokio::time::{sleep, timeout};
 
 use crate::cluster::error::{retry_after, words};
 
-/// Name of the `ConfigMap` that holds the number.
+/// Name of the `ConfigMap` that stores the number.
 pub const NAME: &str = "kanary-shardmap";
 
-/// Its key of the number.
+/// Key of the number of shards.
 const SHARDS: &str = "shards";
 
-/// Its key of the namespace whose Kanaries are divided; empty for all namespaces.
+/// Key of the namespace that is served; empty for all namespaces.
 const SCOPE: &str = "namespace";
 
-/// Why the number cannot be told.
+/// Why the number of shards is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The call failed.
+    /// The request failed.
     #[error("ConfigMap {NAME} in namespace {0}: {why}", why = words(.1))]
     Call(String, Box<kube::Error>),
-    /// What is stored is no number of shards.
+    /// The stored value is not a valid number of shards.
     #[error(
         "ConfigMap {NAME} has no valid number of `{SHARDS}` ({0}): stop all replicas, delete it, and start them again"
     )]
     Unreadable(String),
-    /// The Leases are those of replicas that act on something else.
+    /// The Leases belong to replicas that serve another namespace.
     #[error(
-        "ConfigMap {NAME} is of replicas that act on {theirs}, and this one acts on {ours}: give it another \
+        "ConfigMap {NAME} belongs to replicas that serve {theirs}, and this one serves {ours}: give it another \
          --lease-namespace, or stop those, delete the ConfigMap, and start this one again",
         theirs = scope_of(.0), ours = scope_of(.1)
     )]
@@ -46,8 +46,8 @@ fn scope_of(namespace: &str) -> String {
     }
 }
 
-/// The number of shards that is agreed on, for the Kanaries of the namespace `scope`, or of all if it is empty; `wanted` if
-/// nobody said one before.
+/// The stored number of shards for the Kanaries of namespace `scope`, or of all namespaces if it is empty. Stores `wanted` if no
+/// number is stored yet.
 ///
 /// # Errors
 ///
@@ -71,13 +71,13 @@ async fn agree(client: Client, namespace: &str, wanted: Layout, scope: &str) -> 
     };
     match api.create(&PostParams::default(), &map).await {
         Ok(created) => read_for(&created, scope),
-        // Another replica was faster.
+        // Another replica created it first.
         Err(kube::Error::Api(status)) if status.code == 409 => read_for(&api.get(NAME).await.map_err(failed)?, scope),
         Err(error) => Err(failed(error)),
     }
 }
 
-/// The number that is agreed on, if there is one, and the namespace whose Kanaries are divided; empty for all namespaces.
+/// The stored number, if any, and the namespace that is served; empty for all namespaces.
 ///
 /// # Errors
 ///
@@ -92,7 +92,7 @@ pub async fn stored(client: Client, namespace: &str) -> Result<Option<(Layout, S
     Ok(Some((read(&stored)?, scope)))
 }
 
-/// What [`agree`] says, tried until it is known. A number that nobody can read is for people to mend, and said again and again.
+/// Calls [`agree`] until it succeeds. An invalid stored number needs manual action, so the error is logged on each attempt.
 pub(crate) async fn known(client: &Client, namespace: &str, wanted: Layout, scope: &str) -> Layout {
     let mut attempts = 0;
     loop {
@@ -172,9 +172,12 @@ mod tests {
             .insert(SCOPE.to_owned(), "shop".to_owned());
         assert_eq!(read_for(&of_shop, "shop").unwrap().shards(), 64);
         let error = read_for(&of_shop, "").unwrap_err().to_string();
-        assert!(error.contains("of replicas that act on namespace shop only"), "{error}");
         assert!(
-            error.contains("this one acts on all namespaces: give it another --lease-namespace"),
+            error.contains("belongs to replicas that serve namespace shop only"),
+            "{error}"
+        );
+        assert!(
+            error.contains("this one serves all namespaces: give it another --lease-namespace"),
             "{error}"
         );
     }

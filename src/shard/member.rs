@@ -1,4 +1,4 @@
-//! This replica among the others: keeps its session, and does what [`LeaseTable::plan`] says.
+//! The membership of this replica: keeps its session and executes [`LeaseTable::plan`].
 
 use std::{
     pin::pin,
@@ -29,18 +29,18 @@ use crate::{
     metrics::Metrics,
 };
 
-/// Leases that are written at once.
+/// Maximum number of concurrent Lease writes.
 const AT_ONCE: usize = 8;
 
-/// Why a replica cannot go on.
+/// Why a replica must exit.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Two processes have one name, and each would take the other's shards.
+    /// Two processes use the same identity, and each would take the other's shards.
     #[error("another process runs as {0} (session {1}): give each replica its own --identity")]
     Identity(String, String),
 }
 
-/// This replica.
+/// The membership of this replica.
 #[derive(Debug)]
 pub struct Member {
     pub(super) options: Sharding,
@@ -50,20 +50,20 @@ pub struct Member {
     pub(super) served: Arc<Served>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) state: Mutex<State>,
-    /// Something changed that a plan may follow from.
+    /// Notified when something changed that affects the plan.
     pub(super) changed: Arc<Notify>,
-    /// The session has news for others.
+    /// Notified when the session has changes to publish.
     pub(super) beat: Notify,
-    /// Nothing is renewed or taken any more.
+    /// Cancelled when nothing may be renewed or taken any more.
     pub(super) over: CancellationToken,
 }
 
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) table: LeaseTable,
-    /// Our session as it was last written.
+    /// This replica's session as last written.
     pub(super) session: Session,
-    /// When our session began, and when it was last renewed.
+    /// When the session began, and when it was last renewed.
     pub(super) since: Duration,
     pub(super) renewed: Duration,
     pub(super) draining: Option<Duration>,
@@ -73,7 +73,7 @@ pub(super) struct State {
 }
 
 impl Member {
-    /// One without a session yet.
+    /// A membership without a session.
     #[must_use]
     pub fn new(
         options: Sharding,
@@ -107,14 +107,14 @@ impl Member {
         }
     }
 
-    /// Takes in a Lease that was seen.
+    /// Records a Lease from a watch.
     pub fn see(&self, lease: &Lease) {
         if let Some(read) = lease::read(lease, self.fence.layout().shards()) {
             self.put(read);
         }
     }
 
-    /// A Lease is gone.
+    /// Records that a Lease was deleted.
     pub fn lease_removed(&self, name: &str) {
         self.lock().table.remove_named(name);
         self.changed.notify_one();
@@ -126,25 +126,25 @@ impl Member {
         self.changed.notify_one();
     }
 
-    /// Our session; empty if there is none.
+    /// This replica's session; empty if it has none.
     #[must_use]
     pub fn session(&self) -> String {
         self.lock().session.holder.clone()
     }
 
-    /// Why there is no session, for people.
+    /// Why there is no session, for display.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         self.lock().problem.clone()
     }
 
-    /// This replica leads until then.
+    /// This replica leads until `until`.
     pub fn lead_until(&self, until: Duration) {
         self.lock().leads_until = until;
         self.changed.notify_one();
     }
 
-    /// Deletes what is of no use to anybody.
+    /// Deletes sessions that are no longer needed.
     pub async fn sweep(&self) {
         let expired = self.lock().table.expired();
         for session in expired {
@@ -152,13 +152,13 @@ impl Member {
                 tracing::debug!(
                     session = session.identity,
                     error = error.message(),
-                    "an old session stays for now"
+                    "could not delete an old session; retrying later"
                 );
             }
         }
     }
 
-    /// Acts on the plan, for ever.
+    /// Executes the plan, forever.
     pub(super) async fn act(&self) {
         let mut troubles = 0;
         loop {
@@ -173,7 +173,7 @@ impl Member {
                 continue;
             }
             troubles = 0;
-            // What another replica was faster with is looked at again, not at once.
+            // If another replica was faster, check again later instead of immediately.
             let most = if idle {
                 Duration::from_secs(1)
             } else {
@@ -188,8 +188,8 @@ impl Member {
         }
     }
 
-    /// Does these steps. What is taken, or lost, is so at once, though another step hangs. How long to leave the API server
-    /// alone, if it asked for that.
+    /// Executes the steps concurrently. The result of a step takes effect immediately, even if another step hangs. Returns how
+    /// long to pause if the API server asked for it.
     async fn step_all(&self, steps: Vec<LeaseStep>) -> Option<Duration> {
         let steps = stream::iter(steps).map(|step| self.step(step));
         let mut steps = pin!(steps.buffer_unordered(AT_ONCE));
@@ -207,7 +207,7 @@ impl Member {
         }
     }
 
-    /// Leaves the API server alone, but not what it tells.
+    /// Pauses requests to the API server, but still processes its events.
     async fn rest(&self, time: Duration) {
         let end = Instant::now() + time;
         loop {
@@ -248,8 +248,8 @@ impl Member {
         (steps, plan.wake)
     }
 
-    /// What is being given away and was not yet: a release without an answer is repeated until there is one, because it may
-    /// still be carried out. A shard whose epoch was found to be too low is given away with one above all that were given.
+    /// Releases to repeat: a release without a response is retried until there is one, because the API server may still execute
+    /// it. A shard whose epoch was too low is released with an epoch above all previous ones.
     fn releases_to_repeat(&self, state: &State, own: &Own, steps: &[LeaseStep]) -> Vec<LeaseStep> {
         let planned = |index: u16| {
             steps
@@ -273,8 +273,8 @@ impl Member {
             .collect()
     }
 
-    /// Brings the fence in step with the Leases: what is somebody else's, or of another epoch, is not ours any more; and what
-    /// names our session is ours, though the call that took it had no answer.
+    /// Updates the fence from the Leases. A shard with another owner or epoch is removed. A shard whose Lease names this session
+    /// is added, even if the response to the request that took it was lost.
     fn settle(&self, state: &State, own: &Own) {
         let owned = self.fence.owned();
         for index in 0..self.fence.layout().shards() {
@@ -285,12 +285,12 @@ impl Member {
                 continue;
             }
             if let Some(epoch) = held {
-                // Of a release the reply may have been lost.
+                // The response to a release may have been lost.
                 if owned.get(&index).is_some_and(|owned| owned.draining) {
                     let next = state.table.shard(index).and_then(|shard| shard.next.as_deref());
                     self.released(index, next);
                 } else {
-                    tracing::warn!(shard = index, epoch, "the shard was taken from this replica");
+                    tracing::warn!(shard = index, epoch, "lost the shard to another replica");
                     self.fence.give(index);
                     self.metrics.handover("lost");
                 }
@@ -309,7 +309,7 @@ impl Member {
         self.served.open(index);
     }
 
-    /// Tells the others which shards could be taken at once, if that is news.
+    /// Publishes which shards this replica could take immediately, if that has changed.
     fn tell_ready(&self) {
         if self.served.ready() != self.lock().session.ready {
             self.beat.notify_one();

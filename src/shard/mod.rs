@@ -1,9 +1,9 @@
-//! Who acts on which Kanary: slots, shards, sessions, and the fence that every write passes.
+//! Ownership of Kanaries: slots, shards, sessions, and the fence that every write passes.
 //!
-//! A Kanary has one of 256 *slots* by the name of its target, in a label. A *shard* is a range of slots. Each replica keeps
-//! one *session*, a Lease that it renews; each shard has a Lease that names the session that owns it and an *epoch* that
-//! grows whenever the owner changes. A replica that cannot renew its session stops by itself before others may take its
-//! shards. `table`, `plan` and `assign` are pure; `member`, `step` and `session` do what they say.
+//! A Kanary belongs to one of 256 *slots*, by the name of its target. The slot is stored in a label. A *shard* is a range of
+//! slots. Each replica has one *session*, a Lease that it renews. Each shard has a Lease that names the session that owns it and
+//! an *epoch* that increases whenever the owner changes. A replica that cannot renew its session stops before other replicas may
+//! take its shards. `table`, `plan` and `assign` are pure; `member`, `step` and `session` execute the plan.
 
 pub mod assign;
 pub mod fence;

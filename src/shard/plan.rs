@@ -1,4 +1,4 @@
-//! What follows for this replica from what is known of sessions and shards. Pure: the time is an argument.
+//! Computes this replica's next steps from the known sessions and shards. Pure: the time is an argument.
 
 #[cfg(test)]
 mod tests;
@@ -11,66 +11,66 @@ use super::{
     table::{LeaseTable, Owner, ttl},
 };
 
-/// How long a replica that just started looks around before it takes what is free: others may have started with it.
+/// How long a new replica waits before it takes free shards, because other replicas may have started at the same time.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// How much later each further candidate takes a shard that its first candidate left lying.
+/// Delay of each further candidate after the first, before it takes a free shard.
 const STEP: Duration = Duration::from_millis(300);
 
-/// What is left lying for this long is taken by replicas that have their share already.
+/// After this time, even replicas that already have their share take a free shard.
 const LONG: Duration = Duration::from_secs(5);
 
-/// How long a replica that ends waits for the next owners to have read its shards.
+/// How long a replica that shuts down waits until the next owners have read its shards.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// What this replica should do.
+/// A step of this replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseStep {
-    /// End the session of a replica that no longer renews it.
+    /// End the session of a replica that has stopped renewing it.
     Seize(Session),
-    /// Look whether a session that owns something, and of which nothing is known, lives.
+    /// Check in the API server whether an unknown session that owns a shard is alive.
     Look(String),
-    /// Become the owner; the epoch is the new one.
+    /// Take the shard, with the new epoch.
     Take(Shard),
-    /// Store who should own it next.
+    /// Store the proposed next owner.
     Hint(Shard),
-    /// Give it away, after the last write.
+    /// Release the shard, after the last write.
     Release(Shard),
-    /// Read its objects, to be able to take it at once.
+    /// Read the shard's objects, so that it can be taken immediately.
     Warm(u16),
-    /// Forget its objects.
+    /// Drop the shard's objects.
     Cool(u16),
 }
 
-/// Steps, and when to think again if nothing happens before.
+/// The steps, and when to plan again without an event.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// What to do.
+    /// The steps to execute.
     pub steps: Vec<LeaseStep>,
-    /// When to think again.
+    /// When to plan again.
     pub wake: Option<Duration>,
 }
 
-/// What this replica knows of itself.
+/// What this replica knows about itself.
 #[derive(Clone, Debug, Default)]
 pub struct Own {
     /// Its session, `<identity>/<boot>`.
     pub session: String,
     /// When the session began, by the monotonic clock.
     pub since: Duration,
-    /// When it was told to end. Its session says so already: else the leader would even out at once what is given away.
+    /// When shutdown was requested. The session already says so; otherwise the leader would rebalance released shards at once.
     pub draining: Option<Duration>,
-    /// It is the leader, and advises.
+    /// It is the leader and makes proposals.
     pub leads: bool,
-    /// Shards whose objects it has read, or reads.
+    /// Shards whose objects it has read or is reading.
     pub served: BTreeSet<u16>,
-    /// The API server's time in seconds: the first epoch of a Lease that is created. So the epochs of one that was deleted
-    /// by hand do not come again.
+    /// The API server's time in seconds, used as the first epoch of a new Lease. This prevents a Lease that was deleted manually
+    /// from reusing its epochs.
     pub seconds: i64,
 }
 
 impl LeaseTable {
-    /// What this replica should do now.
+    /// This replica's steps for now.
     pub fn plan(&mut self, own: &Own, now: Duration) -> Plan {
         self.note(own, now);
         let members = self.members();
@@ -88,7 +88,7 @@ impl LeaseTable {
                 },
             };
             let keeps = match &step {
-                // What is given away is forgotten once that is done, not before its last write was answered.
+                // The objects of a released shard are dropped only after the response to its last write.
                 Some(LeaseStep::Take(_) | LeaseStep::Warm(_) | LeaseStep::Release(_)) => true,
                 _ => self.is_served(index, own),
             };
@@ -100,7 +100,7 @@ impl LeaseTable {
         plan
     }
 
-    /// Whether this replica has a reason to read the objects of a shard.
+    /// Whether this replica needs the objects of a shard.
     fn is_served(&self, index: u16, own: &Own) -> bool {
         let shard = self.owners.get(&index);
         shard.is_some_and(|shard| shard.holder == own.session || shard.next.as_ref() == Some(&own.session))
@@ -121,7 +121,7 @@ impl LeaseTable {
         }
     }
 
-    /// A shard without a Lease: at the very first start, or because somebody deleted it.
+    /// A shard without a Lease: on the very first start, or after the Lease was deleted manually.
     fn found(
         &self,
         index: u16,
@@ -133,7 +133,7 @@ impl LeaseTable {
         if own.draining.is_some() || wanted != Some(&own.session) {
             return None;
         }
-        // Where replicas have been running, its owner may not know yet that it owns nothing any more.
+        // If replicas were already running, the former owner may not know yet that it owns nothing.
         let since = own.seconds - i64::try_from(self.longest().as_secs()).unwrap_or(i64::MAX);
         let mut others = self.sessions.values().filter(|seen| seen.session.holder != own.session);
         let ran = self.founded.contains(&index) || others.any(|seen| seen.session.since < since);
@@ -177,7 +177,7 @@ impl LeaseTable {
         }
         if let Some(since) = own.draining {
             let Some(wanted) = wanted.filter(|wanted| **wanted != own.session) else {
-                // Nobody is there to take it.
+                // No replica can take it.
                 return released();
             };
             if since + PATIENCE <= now {
@@ -218,7 +218,7 @@ impl LeaseTable {
                 own.since + SETTLE
             }
         } else {
-            // Left lying by who should have it.
+            // The preferred candidate has not taken it.
             let since = self.free.get(&shard.index).copied().unwrap_or(now).max(own.since);
             let turn = STEP * u32::try_from(place + 1).unwrap_or(u32::MAX);
             since + if mine < fair { SETTLE + turn } else { LONG + turn }
@@ -240,7 +240,7 @@ fn hint(shard: &Shard, wanted: &String) -> Option<LeaseStep> {
     let told = shard.next.as_ref() == Some(wanted) || (shard.next.is_none() && shard.holder == *wanted);
     (!told).then(|| {
         LeaseStep::Hint(Shard {
-            // Back to its owner: nobody is to take it.
+            // The shard returns to its owner, so clear the proposal.
             next: Some(wanted.clone()).filter(|wanted| shard.holder != *wanted),
             ..shard.clone()
         })

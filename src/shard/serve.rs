@@ -1,4 +1,4 @@
-//! The shards whose objects this replica reads: its own, and those that it is about to take.
+//! The shards whose objects this replica reads: those it owns, and those it is about to take.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,27 +13,28 @@ use tokio::{sync::Notify, task::JoinHandle};
 use super::fence::Fence;
 use crate::cache::watch::Heartbeat;
 
-/// The watches of a shard, and how to tell that they have listed.
+/// The watches of a shard, with their heartbeats.
 pub struct Watches {
-    /// One for each watch.
+    /// One heartbeat for each watch.
     pub heartbeats: Vec<Heartbeat>,
-    /// All of them; never ends, and forgets what it read when it is dropped.
+    /// Runs all watches. Never completes; dropping it drops the objects that were read.
     pub run: BoxFuture<'static, ()>,
 }
 
-/// Makes the watches of a shard.
+/// Creates the watches of a shard.
 pub type Watch = Box<dyn Fn(u16) -> Watches + Send + Sync>;
 
-/// Told of a shard that is owned and has been read.
+/// Called for a shard that is owned and has been read.
 pub type Opened = Box<dyn Fn(u16) + Send + Sync>;
 
-/// The shards that are read.
+/// The shards that this replica reads.
 pub struct Served {
     fence: Arc<Fence>,
     watch: Watch,
     opened: Opened,
     shards: Mutex<BTreeMap<u16, Serving>>,
-    /// Watches that are about to end; the next of their shard wait for them, so that none takes away what another read.
+    /// Watches that are stopping. New watches of the same shard wait for them, so that the old ones do not remove objects that
+    /// the new ones have read.
     ending: Mutex<BTreeMap<u16, JoinHandle<()>>>,
     changed: Arc<Notify>,
     failed: Notify,
@@ -59,7 +60,7 @@ impl Drop for Served {
 }
 
 impl Served {
-    /// Nothing is read yet. `changed` is told when a shard has been read.
+    /// No shards yet. `changed` is notified when a shard has been read.
     #[must_use]
     pub fn new(fence: Arc<Fence>, watch: Watch, opened: Opened, changed: Arc<Notify>) -> Self {
         Self {
@@ -73,7 +74,7 @@ impl Served {
         }
     }
 
-    /// Reads a shard from now on.
+    /// Starts reading a shard.
     pub fn start(self: &Arc<Self>, shard: u16) {
         let mut shards = self.lock();
         if shards.contains_key(&shard) {
@@ -106,7 +107,7 @@ impl Served {
         shards.insert(shard, Serving { heartbeats, task });
     }
 
-    /// Forgets a shard.
+    /// Stops reading a shard and drops its objects.
     pub fn stop(&self, shard: u16) {
         if let Some(serving) = self.lock().remove(&shard) {
             serving.task.abort();
@@ -114,7 +115,7 @@ impl Served {
         }
     }
 
-    /// A shard was taken, or has been read: if both, its Kanaries are looked at.
+    /// Opens a shard that is both owned and read, and queues its Kanaries.
     pub fn open(&self, shard: u16) {
         if self.is_read(shard) && self.fence.open(shard) {
             (self.opened)(shard);
@@ -128,13 +129,13 @@ impl Served {
             .is_some_and(|serving| serving.heartbeats.iter().all(Heartbeat::get))
     }
 
-    /// Shards that are read, or begin to be.
+    /// Shards that are being read or have been read.
     #[must_use]
     pub fn shards(&self) -> BTreeSet<u16> {
         self.lock().keys().copied().collect()
     }
 
-    /// Shards of others that have been read, and could be taken at once.
+    /// Shards of other replicas that have been read and can be taken immediately.
     #[must_use]
     pub fn ready(&self) -> BTreeSet<u16> {
         let owned = self.fence.owned();
@@ -154,14 +155,14 @@ impl Served {
         owned.filter(|shard| !self.is_read(*shard)).collect()
     }
 
-    /// Calls `visit` with every watch.
+    /// Calls `visit` with the heartbeat of every watch.
     pub fn each_pulse(&self, mut visit: impl FnMut(&Heartbeat)) {
         for serving in self.lock().values() {
             serving.heartbeats.iter().for_each(&mut visit);
         }
     }
 
-    /// Waits until a watch ended, which none ever does.
+    /// Waits until a watch ends, which is a bug.
     pub async fn failed(&self) {
         self.failed.notified().await;
     }

@@ -1,4 +1,4 @@
-//! The session of this replica: begun, renewed, and begun anew when others ended it.
+//! The session of this replica: begins it, renews it, and begins a new one if other replicas ended it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,19 +13,19 @@ use super::{
 };
 use crate::cluster::error::retry_after;
 
-/// How long a replica that ends tries to give its shards away.
+/// Timeout for releasing shards on shutdown.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// What became of a renewal.
+/// Result of a renewal.
 enum Beat {
     Renewed,
     Again,
-    /// The session is over.
+    /// The session has ended.
     Over,
 }
 
 impl Member {
-    /// Keeps the session, begins a new one when it was lost, and acts on the plan, for ever.
+    /// Keeps the session, begins a new one if it was lost, and executes the plan, forever.
     ///
     /// # Errors
     ///
@@ -51,11 +51,11 @@ impl Member {
                 }
                 () = self.act() => {}
             }
-            tracing::error!("the session was ended by others: everything is given up, and a new session begins");
+            tracing::error!("another replica ended this session: giving up all shards and starting a new session");
         }
     }
 
-    /// Begins a session, in the place of what this identity had before.
+    /// Begins a session, in place of the previous session of this identity.
     async fn begin(&self) {
         let mut attempts = 0;
         loop {
@@ -71,7 +71,7 @@ impl Member {
         }
     }
 
-    /// Or why not.
+    /// Begins a session, or returns why it could not.
     async fn try_begin(&self) -> Result<(), String> {
         let identity = &self.options.identity;
         if let Some(other) = self.lock().table.counting_otherwise(self.options.time.now()) {
@@ -105,7 +105,7 @@ impl Member {
             let mut state = self.lock();
             state.session = session.clone();
             (state.since, state.renewed, state.problem) = (sent, sent, None);
-            // Who was not seen while there was no session may have been alive.
+            // Replicas whose renewals were missed while there was no session may have been alive.
             state.table.look_anew(sent);
             state.table.put(Read::Session(session), sent);
         }
@@ -114,7 +114,8 @@ impl Member {
         Ok(())
     }
 
-    /// Gives every shard away and ends the session. Whoever is to have a shard reads it first, so that nobody waits.
+    /// Releases all shards and ends the session. Next owners read a shard before it is released, so that its Kanaries do not
+    /// wait.
     pub async fn drain(&self) {
         {
             let mut state = self.lock();
@@ -126,9 +127,9 @@ impl Member {
         while !self.fence.owned().is_empty() && start.elapsed() < HANDOVER_TIMEOUT {
             sleep(Duration::from_millis(10)).await;
         }
-        // Whoever renews would find the session ended, and begin another one.
+        // A running renewal would find the session ended and begin a new one.
         self.over.cancel();
-        // What could not be given away is anybody's as soon as the session is over.
+        // Other replicas may take the remaining shards as soon as the session has ended.
         self.fence.clear();
         self.end().await;
         if self.lock().leads_until > self.options.time.now() {
@@ -147,22 +148,22 @@ impl Member {
             };
             let now = self.leases.session(&session.identity, self.patience()).await;
             match now {
-                // A renewal was under way.
+                // A renewal was in flight.
                 Ok(Some(now)) if error.is_conflict() && now.holder == session.holder => session = now,
                 _ => {
-                    tracing::warn!(error = error.message(), "the session is left to end by itself");
+                    tracing::warn!(error = error.message(), "could not end the session; it will expire");
                     return;
                 }
             }
         }
     }
 
-    /// How long a call about Leases may take.
+    /// Timeout of Lease requests.
     pub(super) fn patience(&self) -> Duration {
         self.options.margin().min(Duration::from_secs(5))
     }
 
-    /// Renews the session until it is over.
+    /// Renews the session until it ends.
     async fn keep(&self) -> Result<(), Error> {
         loop {
             let wait = self.options.interval().mul_f64(0.9 + 0.2 * fastrand::f64());
@@ -203,7 +204,7 @@ impl Member {
         let identity = &self.options.identity;
         match self.leases.session(identity, self.patience()).await {
             Ok(Some(now)) if now.holder == session.holder => {
-                // Ours from a call that had no answer, or somebody wrote a note on it.
+                // Either our own request whose response was lost, or another client's annotation.
                 self.lock().session.version = now.version;
                 Ok(Beat::Again)
             }

@@ -1,4 +1,4 @@
-//! How replicas share the work: what a user says about it.
+//! Options for sharing the work among replicas.
 
 use std::{fmt, time::Duration};
 
@@ -8,24 +8,24 @@ use kube::Client;
 use super::leader::Election;
 use crate::cluster::clock::Monotonic;
 
-/// How replicas share the work.
+/// Options for sharing the work among replicas.
 #[derive(Clone)]
 pub struct Sharding {
-    /// For Leases only, so that they do not queue behind other calls.
+    /// A client for Leases only, so that their requests do not queue behind others.
     pub client: Client,
-    /// Where the Leases are.
+    /// Namespace of the Leases.
     pub namespace: String,
-    /// Name of this replica: one process at a time may have it, and whoever has it takes up what the former had.
+    /// Identity of this replica. Only one process at a time may use it; a restarted process takes over its previous shards.
     pub identity: String,
-    /// Hash of the pod template that this replica runs, to prefer new ones in a rolling update; empty if unknown.
+    /// Hash of this replica's pod template, to prefer new replicas in a rolling update; empty if unknown.
     pub template: String,
-    /// How long a session lasts unrenewed.
+    /// How long a session lasts without renewal.
     pub ttl: Duration,
-    /// Time that goes on while the machine is suspended.
+    /// Monotonic time that includes suspend.
     pub time: Monotonic,
-    /// How many shards there are, if nobody said so before.
+    /// Number of shards, if none is stored yet.
     pub shards: Layout,
-    /// Who advises.
+    /// How the leader is chosen.
     pub election: Election,
 }
 
@@ -41,19 +41,19 @@ impl fmt::Debug for Sharding {
 }
 
 impl Sharding {
-    /// How often a session is renewed.
+    /// Interval between session renewals.
     #[must_use]
     pub fn interval(&self) -> Duration {
         self.ttl / 5
     }
 
-    /// How long a replica may write after it sent a renewal.
+    /// How long a replica may write after it has sent a renewal.
     #[must_use]
     pub fn right(&self) -> Duration {
         self.ttl.saturating_sub(self.margin())
     }
 
-    /// How much earlier than its session a replica's rights end: room for clocks that do not run alike.
+    /// How much earlier than its session the replica's rights end, to allow for clock drift.
     #[must_use]
     pub fn margin(&self) -> Duration {
         self.ttl / 3

@@ -1,4 +1,4 @@
-//! `kanary shards`: which replica acts on what, for the person who is on call. Read from the cluster; nothing is written.
+//! `kanary shards`: shows operators which replica owns which Kanaries. Read-only.
 
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -16,10 +16,10 @@ use super::{
 };
 use crate::cluster::{clock::Clock, error::words};
 
-/// Kanaries on a page of a list.
+/// Page size of list requests.
 const PAGE: u32 = 500;
 
-/// Everything that is shown.
+/// The data to print.
 #[derive(Debug)]
 struct Listing {
     layout: Layout,
@@ -27,28 +27,28 @@ struct Listing {
     sessions: BTreeMap<String, Session>,
     shards: BTreeMap<u16, Shard>,
     leader: Option<String>,
-    /// The Kanaries, or why they could not be counted.
+    /// Number of Kanaries, or why they could not be counted.
     kanaries: Result<Counts, String>,
 }
 
-/// Kanaries by slot; under `None` those without one.
+/// Number of Kanaries by slot; `None` for those without a slot.
 type Counts = BTreeMap<Option<Slot>, usize>;
 
-/// Why it cannot be shown.
+/// Why the shards cannot be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A call failed. Why is in the text, so it is no source that would be told once more.
+    /// A request failed. The text contains the cause, so the cause is not a `source`, which would be printed twice.
     #[error("could not {what}: {why}", why = words(.error))]
     Call {
-        /// What was asked for.
+        /// The operation.
         what: String,
-        /// Why it failed.
+        /// The cause.
         error: Box<kube::Error>,
     },
-    /// The number of shards cannot be told.
+    /// The number of shards is unknown.
     #[error(transparent)]
     Map(#[from] map::Error),
-    /// Nobody shares anything there.
+    /// The namespace contains no Leases of Kanary.
     #[error(
         "no Leases of Kanary in namespace {0}: name the namespace of the controller with --lease-namespace, or it runs \
          with --standalone"
@@ -56,7 +56,7 @@ pub enum Error {
     Nothing(String),
 }
 
-/// What `kanary shards` prints. `clock` is the one that the client's replies set.
+/// The output of `kanary shards`. `clock` is the clock that the client synchronizes.
 ///
 /// # Errors
 ///
@@ -66,7 +66,7 @@ pub async fn text(client: Client, namespace: &str, clock: &Clock) -> Result<Stri
     Ok(render(&seen))
 }
 
-/// Tells what was asked for when it failed.
+/// Adds the operation to a failed request.
 fn failed(what: String) -> impl FnOnce(kube::Error) -> Error {
     move |error| Error::Call {
         what,
@@ -98,12 +98,12 @@ async fn read(client: Client, namespace: &str, clock: &Clock) -> Result<Listing,
     let leader = leases.get_opt(LEADER).await;
     let leader = leader.map_err(failed(format!("read Lease {LEADER} in namespace {namespace}")))?;
     seen.leader = leader.and_then(|leader| leader.spec?.holder_identity);
-    // Who may read the Leases is shown them, even if they may not read the Kanaries.
+    // Without permission to read Kanaries, the Leases are still shown.
     seen.kanaries = count(&client, &scope).await.map_err(|error| error.to_string());
     Ok(seen)
 }
 
-/// The Kanaries that the replicas share: of the namespace `scope`, or of all if it is empty.
+/// Counts the Kanaries of namespace `scope`, or of all namespaces if it is empty.
 async fn count(client: &Client, scope: &str) -> Result<Counts, Error> {
     let mut counts = Counts::new();
     for kind in KanaryKind::ALL {
@@ -136,7 +136,7 @@ async fn count_listed(api: &Api<Kanary>, counts: &mut Counts) -> kube::Result<()
 }
 
 impl Listing {
-    /// Kanaries of some shards; `?` if they are not known.
+    /// Number of Kanaries in some shards; `?` if unknown.
     fn count(&self, shards: &[u16]) -> String {
         let Ok(kanaries) = &self.kanaries else {
             return "?".to_owned();
@@ -146,7 +146,7 @@ impl Listing {
         counts.map(|(_, count)| count).sum::<usize>().to_string()
     }
 
-    /// What there is to say about the numbers of Kanaries.
+    /// A note about the counts, if there is one.
     fn remark(&self) -> Option<String> {
         let kanaries = match &self.kanaries {
             Ok(kanaries) => kanaries,
@@ -156,22 +156,22 @@ impl Listing {
         let then = if self.sessions.values().any(|session| self.is_renewed(session)) {
             "their owners label them within a second"
         } else {
-            "no replica lives that would label them"
+            "no live replica can label them"
         };
         Some(format!("{without} Kanaries have no slot yet; {then}"))
     }
 
-    /// Whether a session has not been ended.
+    /// Whether the session has not been ended.
     fn is_alive(&self, session: &str) -> bool {
         self.sessions.values().any(|known| known.holder == session)
     }
 
-    /// Whether a session has not been ended, and was renewed in time.
+    /// Whether the session has not been ended, and was renewed in time.
     fn is_renewed(&self, session: &Session) -> bool {
         !session.holder.is_empty() && self.unrenewed(session) <= i64::from(session.ttl)
     }
 
-    /// Seconds since a session was renewed.
+    /// Seconds since the session was last renewed.
     fn unrenewed(&self, session: &Session) -> i64 {
         let renewed = session.renewed;
         renewed.map_or(i64::MAX, |renewed| self.now.duration_since(renewed).as_secs())
@@ -234,7 +234,7 @@ fn render(seen: &Listing) -> String {
     text
 }
 
-/// Columns, each as wide as its widest cell.
+/// Formats columns, each as wide as its widest cell.
 fn table(rows: &[[String; 6]]) -> String {
     let mut widths = [0; 6];
     for row in rows {

@@ -1,4 +1,4 @@
-//! The steps of a plan: reads and writes of Leases, and what follows from the answers.
+//! Executes the steps of a plan: reads and writes Leases, and applies the responses.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use super::{
 };
 use crate::cluster::error::{ApiError, Class};
 
-/// How long what is under way may take to end when a shard is given away.
+/// How long a release waits for writes in flight.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
-/// An API server that asks for a longer pause gets this one: shards without an owner wait meanwhile.
+/// Upper limit for a pause that the API server asks for, because shards without an owner wait meanwhile.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 impl Member {
-    /// Does a step.
+    /// Executes a step.
     pub(super) async fn step(&self, step: LeaseStep) -> Result<(), ApiError> {
         match step {
             LeaseStep::Warm(shard) => self.served.start(shard),
-            // Not if it became ours meanwhile.
+            // The shard may have become ours in the meantime.
             LeaseStep::Cool(shard) if self.fence.owned().contains_key(&shard) => {}
             LeaseStep::Cool(shard) => self.served.stop(shard),
             LeaseStep::Seize(session) => self.seize(session).await?,
@@ -34,7 +34,11 @@ impl Member {
             LeaseStep::Take(shard) => self.take(shard).await?,
             LeaseStep::Hint(shard) => {
                 let written = self.write(&shard).await?;
-                tracing::info!(shard = shard.index, next = shard.next, "a shard is to change its owner");
+                tracing::info!(
+                    shard = shard.index,
+                    next = shard.next,
+                    "proposed a new owner for the shard"
+                );
                 self.put(Read::Shard(written));
             }
             LeaseStep::Release(shard) => self.release(shard).await?,
@@ -45,7 +49,7 @@ impl Member {
     async fn write(&self, shard: &Shard) -> Result<Shard, ApiError> {
         let written = self.leases.write_shard(shard, self.clock.now(), self.patience()).await;
         if written.as_ref().is_err_and(ApiError::is_conflict) {
-            // What was known is not so any more, and the watch that should tell may be stalled.
+            // The known version is stale, and the watch that should report the new one may be stalled.
             match self.leases.shard(shard.index, self.patience()).await? {
                 Some(now) => self.put(Read::Shard(now)),
                 None => self.lease_removed(&lease::shard_name(self.fence.layout().shards(), shard.index)),
@@ -54,11 +58,11 @@ impl Member {
         written
     }
 
-    /// Ends the session of a replica that was not seen to renew it, unless it does so in this very moment.
+    /// Ends the session of a replica that was not seen to renew it, unless it is renewed at the same time.
     async fn seize(&self, session: Session) -> Result<(), ApiError> {
         let since_renewal = self.options.time.now().saturating_sub(self.lock().renewed);
         if since_renewal > self.options.ttl / 2 {
-            // It may be us who is cut off.
+            // This replica may be the one that is disconnected.
             return Ok(());
         }
         match self.leases.session(&session.identity, self.patience()).await? {
@@ -77,16 +81,16 @@ impl Member {
     }
 
     async fn take(&self, shard: Shard) -> Result<(), ApiError> {
-        // Its objects are read while the Lease is written.
+        // Start reading its objects while the Lease is written.
         self.served.start(shard.index);
         let taken = match self.write(&shard).await {
             Err(error) if !error.is_answer() => {
-                // It may have been carried out all the same.
+                // The request may have been executed despite the error.
                 self.leases.shard(shard.index, self.patience()).await?
             }
             other => Some(other?),
         };
-        // Whether it is ours is read off the table, like everything that comes without being waited for.
+        // The table decides whether the shard is ours, as for Leases from the watch.
         if let Some(taken) = taken {
             self.put(Read::Shard(taken));
         }
@@ -105,7 +109,7 @@ impl Member {
         Ok(())
     }
 
-    /// A shard was given away. (The watch may have told before the reply came.)
+    /// Records that a shard was released. The watch may report it before the response arrives.
     pub(super) fn released(&self, index: u16, next: Option<&str>) {
         if self.fence.give(index) {
             tracing::info!(shard = index, next, "shard given away");
@@ -114,13 +118,13 @@ impl Member {
     }
 }
 
-/// How long to leave the API server alone after an error; `None` if another replica was only faster.
+/// How long to pause after an error; `None` if another replica was only faster.
 pub(super) fn pause(error: &ApiError) -> Option<Duration> {
     let asked = match error.class() {
         Class::Conflict => return None,
         Class::Throttled(asked) => asked.min(LONGEST_PAUSE),
         Class::Fenced | Class::Invalid | Class::Transient => Duration::ZERO,
     };
-    tracing::warn!(error = error.message(), "a Lease is tried again later");
+    tracing::warn!(error = error.message(), "a Lease request failed; retrying later");
     Some(asked)
 }

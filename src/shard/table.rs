@@ -1,8 +1,8 @@
-//! What is known of sessions and shards. Pure: the time is an argument.
+//! The known sessions and shards. Pure: the time is an argument.
 //!
-//! A session counts as alive until somebody ended it in the API server: its replica, or whoever saw it unrenewed for its
-//! whole time. Nobody's wall clock takes part: what counts is how long *this* replica has seen no renewal. What a watch has
-//! not told yet is no proof: a session of which nothing is known is looked at in the API server before its shards are taken.
+//! A session counts as alive until it is ended in the API server, by its own replica or by a replica that has seen no renewal
+//! for the session's whole TTL. No wall clock is involved: the time counts since *this* replica last saw a renewal. A missing
+//! watch event is no proof: before the shards of an unknown session are taken, the session is read from the API server.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,17 +18,17 @@ use super::{
 #[derive(Debug)]
 pub(super) struct SeenSession {
     pub(super) session: Session,
-    /// When its version changed, by our clock.
+    /// When its version last changed, by our clock.
     pub(super) changed: Duration,
 }
 
-/// Who owns a shard.
+/// The owner of a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner<'a> {
     Me,
     /// Another session that may be alive.
     Other(&'a str),
-    /// Nobody: it was given away, or its session is over.
+    /// No owner: it was released, or its session has ended.
     Nobody,
 }
 
@@ -38,18 +38,18 @@ pub struct LeaseTable {
     pub(super) shards: u16,
     pub(super) sessions: BTreeMap<String, SeenSession>,
     pub(super) owners: BTreeMap<u16, Shard>,
-    /// Since when a shard has no owner.
+    /// Since when a shard has had no owner.
     pub(super) free: BTreeMap<u16, Duration>,
-    /// Since when a shard has no Lease.
+    /// Since when a shard has had no Lease.
     pub(super) missing: BTreeMap<u16, Duration>,
-    /// Sessions of which it is known that they are over, from then on. None comes back.
+    /// Sessions known to have ended, and when. An ended session never becomes alive again.
     over: BTreeMap<String, Duration>,
-    /// Shards whose Lease was there.
+    /// Shards whose Lease has existed.
     pub(super) founded: BTreeSet<u16>,
 }
 
 impl LeaseTable {
-    /// Nothing is known yet.
+    /// An empty table.
     #[must_use]
     pub fn new(shards: u16) -> Self {
         Self {
@@ -63,8 +63,8 @@ impl LeaseTable {
         }
     }
 
-    /// Takes in a Lease as it was read at `now`, unless a later version is known: replies to calls and the watch are not in
-    /// step.
+    /// Records a Lease that was read at `now`, unless a later version is known. Responses and watch events may arrive in any
+    /// order.
     pub fn put(&mut self, read: Read, now: Duration) {
         match read {
             Read::Shard(shard) => {
@@ -91,12 +91,12 @@ impl LeaseTable {
         }
     }
 
-    /// Takes in the Lease that the API server has for a session at `now`, which owns something and was not known.
+    /// Records the state at `now` of a session that owns a shard but was unknown.
     pub fn look(&mut self, holder: &str, live: Option<Session>, now: Duration) {
         let end = match &live {
             Some(live) if live.holder == holder => None,
             Some(_) => Some(now),
-            // Its Lease was deleted by hand, and it may still act for as long as it was granted.
+            // Its Lease was deleted manually, so it may still act until its TTL has passed.
             None => Some(now + self.longest()),
         };
         if let Some(end) = end {
@@ -107,7 +107,7 @@ impl LeaseTable {
         }
     }
 
-    /// Sessions that own something, and of which nothing is known.
+    /// Unknown sessions that own a shard.
     pub(super) fn unknown(&self, own: &Own) -> BTreeSet<String> {
         let holders = self.owners.values().map(|shard| &shard.holder);
         let unknown = holders.filter(|holder| {
@@ -118,7 +118,7 @@ impl LeaseTable {
         unknown.cloned().collect()
     }
 
-    /// A Lease of this name is gone.
+    /// Records that the Lease of this name was deleted.
     pub fn remove_named(&mut self, name: &str) {
         if let Some(identity) = name.strip_prefix("kanary-session-") {
             self.sessions.remove(identity);
@@ -127,25 +127,25 @@ impl LeaseTable {
         }
     }
 
-    /// The API server was out of reach: what others did meanwhile was not seen, so their time starts anew.
+    /// Restarts the TTL of all sessions, because their renewals were missed while the API server was unreachable.
     pub fn look_anew(&mut self, now: Duration) {
         self.sessions.values_mut().for_each(|seen| seen.changed = now);
         self.missing.clear();
     }
 
-    /// The Lease of a shard, as it was last read.
+    /// The last version read of a shard's Lease.
     #[must_use]
     pub fn shard(&self, index: u16) -> Option<&Shard> {
         self.owners.get(&index)
     }
 
-    /// The session of a replica, as it was last read.
+    /// The last version read of a replica's session.
     #[must_use]
     pub fn session(&self, identity: &str) -> Option<&Session> {
         self.sessions.get(identity).map(|seen| &seen.session)
     }
 
-    /// Sessions that are over and own nothing: their Leases are of no use.
+    /// Sessions that have ended and own nothing. Their Leases can be deleted.
     #[must_use]
     pub fn expired(&self) -> Vec<Session> {
         let owns = |session: &Session| {
@@ -160,7 +160,7 @@ impl LeaseTable {
             .collect()
     }
 
-    /// A session that may be alive and counts the shards differently: beside it nobody may begin one.
+    /// A session that may be alive and uses another number of shards. No session may begin beside it.
     #[must_use]
     pub fn counting_otherwise(&self, now: Duration) -> Option<&Session> {
         let alive = self
@@ -201,13 +201,13 @@ impl LeaseTable {
         }
     }
 
-    /// The longest time that any session lasts.
+    /// The longest TTL of any session.
     pub(super) fn longest(&self) -> Duration {
         let ttls = self.sessions.values().map(|seen| ttl(&seen.session));
         ttls.max().unwrap_or(Duration::from_secs(15))
     }
 
-    /// Notes since when things are as they are.
+    /// Records since when shards have had no owner or no Lease.
     pub(super) fn note(&mut self, own: &Own, now: Duration) {
         let mut free = BTreeMap::new();
         let mut missing = BTreeMap::new();
@@ -225,7 +225,7 @@ impl LeaseTable {
         (self.free, self.missing) = (free, missing);
     }
 
-    /// Who has each shard, or is to have it by a word that still holds.
+    /// The owner of each shard, or its proposed next owner while the proposal is valid.
     pub(super) fn effective(&self, own: &Own, members: &[Candidate], now: Duration) -> Vec<Option<String>> {
         let takes = |session: &String| {
             members
@@ -241,7 +241,7 @@ impl LeaseTable {
                 Owner::Me => Some(own.session.clone()),
                 Owner::Other(session) => Some(session.to_owned()),
                 Owner::Nobody => {
-                    // A container that was started again takes up what its predecessor had.
+                    // A container that restarted takes over the shards of its previous session.
                     let again = self.sessions.get(identity(&shard.holder));
                     again.map(|seen| seen.session.holder.clone())
                 }
@@ -255,7 +255,7 @@ pub(super) fn ttl(session: &Session) -> Duration {
     Duration::from_secs(u64::try_from(session.ttl).unwrap_or_default().max(1))
 }
 
-/// Versions of one object grow, and compare as numbers (KEP-5504).
+/// `resourceVersion`s of one object increase and compare as numbers (KEP-5504).
 fn is_later(known: Option<&String>, read: Option<&String>) -> bool {
     let number = |version: Option<&String>| version.and_then(|version| version.parse::<u64>().ok());
     number(known) > number(read)

@@ -56,7 +56,7 @@ async fn a_webhook_that_caps_the_replicas_is_reported_and_not_asked_again_at_onc
         })
         .await;
     assert!(
-        message(&told, "Errored").contains("replicas 3 was asked for and it has 1"),
+        message(&told, "Errored").contains("requested 3 replicas, but it has 1"),
         "{told:#}"
     );
     time_passes(&world).await;

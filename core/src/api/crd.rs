@@ -15,16 +15,16 @@ use super::{
     names::{GROUP, VERSION},
 };
 
-/// What the API server answers to a replica that was replaced.
+/// The API server's message when it refuses a status write from a controller that no longer owns the shard.
 pub const EPOCH_RULE: &str =
     "status.epoch never goes down: this comes from a controller that lost its shard to another";
 
-/// An object whose fields Kubernetes itself defines, and checks when Kanary hands it on.
+/// An object whose fields Kubernetes defines. Kubernetes validates them when Kanary creates or patches the workload.
 pub(super) fn free_object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
 
-/// Metadata of a template, of which a rule looks at the name.
+/// Metadata of a template. A CEL rule reads its name, so the name is in the schema.
 pub(super) fn template_metadata(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
@@ -39,7 +39,7 @@ pub(super) fn template_metadata(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// A list of such objects.
+/// A list of objects whose fields Kubernetes defines.
 pub(super) fn free_list(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
@@ -57,17 +57,17 @@ pub(super) fn time(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "format": "date-time"})
 }
 
-/// A duration that nobody but the controller writes: no rule has to guard it.
+/// A duration that only the controller writes, so no rule has to validate it.
 pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string"})
 }
 
-/// An epoch: a Lease counts its transitions in 32 bits.
+/// An epoch. Its maximum is that of `leaseTransitions` in a Lease, a 32-bit integer.
 pub(super) fn epoch(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "integer", "format": "int64", "minimum": 0, "maximum": i32::MAX})
 }
 
-/// metav1.Condition, as a map by type.
+/// A list of metav1.Condition, merged by type.
 pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
@@ -88,8 +88,8 @@ pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// JSON Schema 2020 to what a structural schema may hold: no `$schema`, `title` or `default`, and no integer formats
-/// that Kubernetes does not know.
+/// Converts JSON Schema 2020 to a structural schema: removes `$schema`, `title`, `default` and integer formats that Kubernetes
+/// does not know.
 #[derive(Clone)]
 struct Tidy;
 
@@ -122,7 +122,7 @@ fn schema_of<T: schemars::JsonSchema>() -> Value {
     generator.into_root_schema_for::<T>().to_value()
 }
 
-/// A missing status reads as Scheduled, so that `kubectl get` says so from the first moment without a write of ours.
+/// A missing status defaults to Scheduled, so that `kubectl get` shows a phase before the controller first writes the status.
 fn status_schema() -> Value {
     let mut status = schema_of::<KanaryStatus>();
     if let Some(fields) = status.as_object_mut() {
@@ -131,7 +131,7 @@ fn status_schema() -> Value {
     status
 }
 
-/// CEL for the name of the Deployment that a Kanary belongs to.
+/// CEL expression for the name of a Kanary's target Deployment.
 fn target(object: &str) -> String {
     let spec = format!("{object}.spec");
     let metadata = format!("{spec}.template.metadata");
@@ -179,19 +179,21 @@ fn crd(kind: KanaryKind) -> Value {
                 "additionalPrinterColumns": columns(),
                 "schema": {"openAPIV3Schema": {
                     "type": "object",
-                    "description": "A canary deployment: what to run, how many, which traffic, how it is judged, and what happens then.",
+                    "description": "A canary deployment: what to run, its scale and traffic, and how it is judged and promoted.",
                     "required": ["spec"],
                     "properties": {"spec": schema_of::<KanarySpec>(), "status": status_schema()},
                     "x-kubernetes-validations": [{
                         "rule": "size(self.metadata.name) <= 63",
                         "message": "the name of a Kanary is a label value: use 63 characters at most",
                     }, {
-                        // What is created for a Kanary, and which replica acts on it, follows from the target.
+                        // The names of created objects and the slot, and so the replica that owns the Kanary, are derived from
+                        // the target.
                         "rule": format!("{} == {}", target("self"), target("oldSelf")),
                         "message": "the target (spec.deploymentName, else spec.template.metadata.name, else the name of \
                                     the Kanary) can't change: create another Kanary for another target",
                     }, {
-                        // A Kanary that was stored before there was this rule has conditions: its status can be written.
+                        // A Kanary that was stored before this rule existed has conditions. It is exempt, so that its status can
+                        // still be written.
                         "rule": "(has(self.status) && has(self.status.conditions)) || !self.metadata.name.contains('.') || \
                                  !has(self.spec.traffic) || !has(self.spec.traffic.source) || \
                                  !(self.spec.traffic.source in ['kanary-service', 'both']) || \
@@ -199,7 +201,8 @@ fn crd(kind: KanaryKind) -> Value {
                         "message": "the canary's Service is named after the Kanary, and the name of a Service has no dots: \
                                     set spec.traffic.kanaryService, or rename the Kanary",
                     }, {
-                        // At the root: a rule on the status would not be asked when the whole status is taken away.
+                        // The rule is on the root, because a rule on the status is not evaluated when the whole status is
+                        // removed.
                         "rule": "!has(oldSelf.status) || !has(oldSelf.status.epoch) || (has(self.status) && \
                                  has(self.status.epoch) && self.status.epoch >= oldSelf.status.epoch)",
                         "message": EPOCH_RULE,
@@ -214,7 +217,7 @@ fn crd(kind: KanaryKind) -> Value {
 ///
 /// # Panics
 ///
-/// Never: the definitions are fixed at compile time, and a test reads them back.
+/// Never: the definitions are fixed at compile time, and a test generates them.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
     KanaryKind::ALL

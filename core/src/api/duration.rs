@@ -26,7 +26,7 @@ impl FromStr for GoDuration {
         if text.is_empty() {
             return Err(why(&"it is empty"));
         }
-        // Longer runs of digits overflow on the way to a number of seconds, and the parser panics.
+        // A longer run of digits overflows when it is converted to seconds, and the parser panics.
         let long = text.len() > 64
             || text
                 .split(|c: char| !c.is_ascii_digit())
@@ -39,7 +39,7 @@ impl FromStr for GoDuration {
             return Err(why(&"it is negative"));
         }
         let parsed = std::time::Duration::from(parsed);
-        // Go's own limit, some 292 years: no sum of a few of these leaves the calendar.
+        // Go's own limit, about 292 years. Sums of a few such durations stay within the calendar.
         if parsed.as_nanos() > i64::MAX.unsigned_abs().into() {
             return Err(why(&"it is too long"));
         }
@@ -93,7 +93,7 @@ impl JsonSchema for GoDuration {
         true
     }
 
-    // Not `format: duration`: the API server also takes "15 minutes" for one. The bound on the length bounds the cost of
+    // Not `format: duration`, because the API server also accepts "15 minutes" there. `maxLength` limits the estimated cost of
     // the CEL rules that compare durations.
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
@@ -110,8 +110,8 @@ fn is_duration() -> Value {
     json!({"rule": PATTERN, "message": "write a duration as 500ms, 20s, 15m or 1h30m"})
 }
 
-/// The rules for a field that must not be shorter than 100 ms. What is no duration is told so, and not compared: CEL
-/// would say that in words of its own.
+/// The rules for a field that must be at least 100 ms. The comparison is skipped for an invalid duration, which has its own
+/// message, because CEL would otherwise report an evaluation error.
 pub(crate) fn at_least_100ms(field: &str) -> Value {
     json!([is_duration(), {
         "rule": format!("!{PATTERN} || duration(self) >= duration('100ms')"),

@@ -1,4 +1,4 @@
-//! One Rust type for every Kanary kind, parsed as far as no user's mistake can stop a list from being read.
+//! One Rust type for every Kanary kind. Parsing is lenient, so that an invalid object does not make a list unreadable.
 
 use std::{borrow::Cow, fmt};
 
@@ -49,7 +49,7 @@ impl KanaryKind {
         }
     }
 
-    /// Names that kubectl takes instead of the plural.
+    /// Short names for kubectl.
     #[must_use]
     pub const fn short_names(self) -> &'static [&'static str] {
         match self {
@@ -58,7 +58,7 @@ impl KanaryKind {
         }
     }
 
-    /// The kind called `name`, if it is one of ours.
+    /// The kind called `name`, or `None` if it is not a Kanary kind.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
@@ -71,8 +71,8 @@ impl fmt::Display for KanaryKind {
     }
 }
 
-/// A Kanary as the API server sends it. `spec` and `status` stay raw, so that an object that cannot be parsed is one
-/// object's problem and not the whole watch's.
+/// A Kanary as the API server sends it. `spec` and `status` stay raw, so that an object that cannot be parsed does not break the
+/// watch for the others.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Kanary {

@@ -1,7 +1,7 @@
-//! The shapes of what users write and see: one file per block of the spec, no behaviour.
+//! The API types that users write and read: one file per block of the spec, without behaviour.
 //!
-//! These types are serde shapes and the source of the CRDs' schema; field docs are what `kubectl explain` prints.
-//! What a spec *means* is decided in [`crate`], which reads a [`KanarySpec`] into a [`ParsedKanary`](crate::ParsedKanary).
+//! The CRD schemas are generated from these types, and `kubectl explain` prints the field docs. The semantics of a spec are in
+//! [`crate`], which parses a [`KanarySpec`] into a [`ParsedKanary`](crate::ParsedKanary).
 
 mod crd;
 mod duration;

@@ -1,4 +1,4 @@
-//! Every name that Kanary puts on objects: labels, annotations and the names of what it creates.
+//! Every name that Kanary puts on objects: labels, annotations and the names of the objects it creates.
 
 /// API group of the Kanary kinds.
 pub const GROUP: &str = "kanary.k8s-operators.dev";
@@ -14,41 +14,41 @@ pub const KANARY_KIND: &str = "kanary.k8s-operators.dev/kind";
 /// Label with the run's identity on the canary and its pods, so that pods of an earlier run are never judged.
 pub const RUN: &str = "kanary.k8s-operators.dev/run";
 
-/// Label with the slot, `00` to `ff`, on every Kanary and on what is created for it: which replica acts on it follows from
-/// the slot. It is the hash of the target's namespace and name, and is put back where somebody changes it.
+/// Label with the slot, `00` to `ff`, on every Kanary and on the objects created for it. The slot is a hash of the target's
+/// namespace and name, and determines which replica owns the Kanary. Kanary restores the label if it is changed.
 pub const SLOT: &str = "kanary.k8s-operators.dev/slot";
 
-/// Label on every Lease that says who acts on what: `session` or `shard`.
+/// Label on every Lease that Kanary uses to assign work: `session` or `shard`.
 pub const LEASE: &str = "kanary.k8s-operators.dev/lease";
 /// Annotation on a session: hash of the pod template that the replica runs.
 pub const LEASE_TEMPLATE: &str = "kanary.k8s-operators.dev/template";
-/// Annotation on a session: how many shards the replica knows of. Replicas that count differently would act on the same Kanaries.
+/// Annotation on a session: how many shards the replica knows. Replicas with different numbers would act on the same Kanaries.
 pub const LEASE_SHARDS: &str = "kanary.k8s-operators.dev/shards";
-/// Annotation on a session: the replica is about to end.
+/// Annotation on a session: the replica is shutting down.
 pub const LEASE_DRAINING: &str = "kanary.k8s-operators.dev/draining";
-/// Annotation on a session: shards that it has read and could take at once, like `3,7`.
+/// Annotation on a session: shards that the replica has read and can take over immediately, like `3,7`.
 pub const LEASE_READY: &str = "kanary.k8s-operators.dev/ready";
 /// Annotation on a shard: the session that should own it next.
 pub const LEASE_NEXT: &str = "kanary.k8s-operators.dev/next-holder";
 
 /// Annotation on the canary: hash of the target's pod template when the run started.
 pub const TARGET_HASH: &str = "kanary.k8s-operators.dev/target-template-hash";
-/// Annotation on the canary: where its traffic comes from. A canary is never judged for another traffic than it was made for.
+/// Annotation on the canary: the source of its traffic. A canary is only judged with the traffic source it was created for.
 pub const TRAFFIC: &str = "kanary.k8s-operators.dev/traffic";
-/// Annotation on the target: `<uid of the Kanary>/<run>` that promoted it last.
+/// Annotation on the target: `<uid of the Kanary>/<run>` of the last promotion.
 pub const PROMOTED_BY: &str = "kanary.k8s-operators.dev/promoted-by";
 /// Annotation on a target that a Kanary created because it was missing: `<uid of the Kanary>/<run>`.
 pub const CREATED_BY: &str = "kanary.k8s-operators.dev/created-by";
 /// Annotation that `kubectl rollout history` shows as the cause of a revision.
 pub const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
 
-/// Annotation in which the Deployment controller counts the versions of a Deployment.
+/// Annotation in which the Deployment controller counts the revisions of a Deployment.
 pub const REVISION: &str = "deployment.kubernetes.io/revision";
 
-/// Label in which the Deployment controller keeps the pods of a Deployment's versions apart.
+/// Label with which the Deployment controller separates the pods of a Deployment's revisions.
 pub const POD_TEMPLATE_HASH: &str = "pod-template-hash";
 
-/// Whether a label or an annotation is one of those that only Kanary sets.
+/// Whether only Kanary sets this label or annotation.
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {
     name.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/'))

@@ -1,9 +1,9 @@
-//! `prometheusAuth`: who Kanary is to a Prometheus, and whom it trusts.
+//! `prometheusAuth`: how Kanary authenticates to Prometheus, and which certificates it trusts.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Secrets of the Kanary's namespace that Prometheus asks for, and headers.
+/// Credentials, CA certificate and headers for queries to Prometheus. Secrets are read from the Kanary's namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
@@ -11,15 +11,15 @@ use serde::{Deserialize, Serialize};
     "message": "prometheusAuth takes bearerTokenSecret or basicAuthSecret: remove one",
 }]))]
 pub struct PrometheusAuth {
-    /// The key of a Secret that holds a bearer token.
+    /// The key of a Secret that contains a bearer token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bearer_token_secret: Option<SecretKey>,
     /// Name of a Secret with the keys `username` and `password`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub basic_auth_secret: Option<String>,
-    /// The key of a Secret that holds PEM certificates: of the authority that signed Prometheus' certificate, or a
-    /// self-signed certificate that Prometheus itself presents.
+    /// The key of a Secret that contains PEM certificates: the CA that signed the certificate of Prometheus, or the self-signed
+    /// certificate of Prometheus itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret: Option<SecretKey>,
     /// Headers that are sent with every query, like `X-Scope-OrgID` for the tenant of a multi-tenant API.
@@ -28,7 +28,7 @@ pub struct PrometheusAuth {
     pub headers: Option<Vec<QueryHeader>>,
 }
 
-/// A header that is sent with every query.
+/// A header for every query.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
@@ -40,11 +40,11 @@ pub struct QueryHeader {
     /// `Authorization` is taken from a Secret only.
     #[schemars(length(min = 1, max = 256))]
     pub name: String,
-    /// Its value, for everybody to read.
+    /// Value of the header, visible to everyone who can read the Kanary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub value: Option<String>,
-    /// The key of a Secret that holds its value.
+    /// The key of a Secret that contains the value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_from_secret: Option<SecretKey>,
 }

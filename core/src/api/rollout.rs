@@ -9,31 +9,31 @@ use super::GoDuration;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutSpec {
-    /// `auto` promotes a canary that passed; `dry-run` ends the run at `Succeeded` and leaves the target alone (as does
-    /// `validation.noUpdate: true`). Default `auto`.
+    /// `auto` promotes a canary that passed. `dry-run` ends the run at `Succeeded` and does not change the target, like
+    /// `validation.noUpdate: true`. Default `auto`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<RolloutMode>,
-    /// What becomes of a canary that failed: `delete` removes it, `retain` keeps it out of traffic for a look at it.
+    /// What happens to a canary that failed: `delete` removes it, `retain` keeps it for debugging but removes it from traffic.
     /// Default `delete`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<OnFailure>,
-    /// What happens when somebody changes the target's pod template while the canary runs: `fail` ends the run with
-    /// reason `TargetChanged`, `promote` goes on and overwrites it. Default `fail`.
+    /// What happens when the target's pod template changes while the canary runs: `fail` ends the run with reason
+    /// `TargetChanged`, `promote` continues and overwrites the change. Default `fail`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_target_change: Option<OnTargetChange>,
-    /// What happens when the target does not exist when a run starts: `create` creates it from the template once it has been
-    /// missing for `createTargetAfter`, `wait` waits until somebody else creates it. Default `create`.
+    /// What happens when the target does not exist when a run starts: `create` creates it from the template after it has been
+    /// missing for `createTargetAfter`, `wait` waits until it is created. Default `create`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_target_missing: Option<OnTargetMissing>,
-    /// For how long the target must have been missing before it is created, so that a target whose manifest is applied a
-    /// moment after the Kanary is not created from the template. A pause does not count. Default 30s.
+    /// How long the target must be missing before Kanary creates it. The delay lets you apply the target's manifest shortly
+    /// after the Kanary. Time during which the Kanary is paused does not count. Default 30s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create_target_after: Option<GoDuration>,
     /// How long the canary may take to become available, and the target to roll out. Default 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress_deadline: Option<GoDuration>,
-    /// `true` puts the former template back if the promoted target does not become available in time, or a verdict against
-    /// the canary comes before it has rolled out, unless somebody changed the target since. Default false.
+    /// `true` restores the previous template if the promoted target does not become available in time, or if the canary fails
+    /// before the target has rolled out. A target that was changed since the promotion is not rolled back. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback_on_failure: Option<bool>,
 }
@@ -51,7 +51,7 @@ pub enum RolloutMode {
     DryRun,
 }
 
-/// What becomes of a canary that failed.
+/// What happens to a canary that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
@@ -64,7 +64,7 @@ pub enum OnFailure {
     Retain,
 }
 
-/// What happens when the target changes under a run.
+/// What happens when the target changes during a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// How many canary pods run. At most one of the three; none means `static` with one replica.
+/// How many canary pods run. Set at most one of the three fields. Default: `static` with one replica.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(extend("x-kubernetes-validations" = [{
     "rule": "[has(self.static), has(self.percent), has(self.hpa)].filter(x, x).size() <= 1",
@@ -14,10 +14,10 @@ pub struct ScaleSpec {
     /// A fixed number of canary pods.
     #[serde(rename = "static", default, skip_serializing_if = "Option::is_none")]
     pub fixed: Option<StaticScale>,
-    /// A share of the target's replicas, which follows the target.
+    /// A percentage of the target's replicas. The canary is scaled when the target is scaled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<PercentScale>,
-    /// A HorizontalPodAutoscaler of the canary's own.
+    /// A HorizontalPodAutoscaler for the canary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hpa: Option<HpaScale>,
 }
@@ -31,7 +31,7 @@ pub struct StaticScale {
     pub replicas: Option<i32>,
 }
 
-/// A share of the target's replicas.
+/// A percentage of the target's replicas.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(extend("x-kubernetes-validations" = [{
     "rule": "!has(self.min) || !has(self.max) || self.min <= self.max",
@@ -41,11 +41,11 @@ pub struct PercentScale {
     /// Canary pods as a percentage of the target's replicas, rounded up; 1 to 100.
     #[schemars(range(min = 1, max = 100))]
     pub value: i32,
-    /// Never fewer canary pods than this. Default 1.
+    /// Minimum number of canary pods. Default 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub min: Option<i32>,
-    /// Never more canary pods than this. Default: no limit.
+    /// Maximum number of canary pods. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max: Option<i32>,

@@ -1,21 +1,21 @@
-//! Slots and shards: which part of all Kanaries an object belongs to.
+//! Slots and shards: how Kanaries are divided among replicas.
 //!
-//! A slot is a hash of the target and never changes, so that nothing has to be relabelled when replicas come and go. A
-//! shard is a range of slots, what a replica owns and watches as one.
+//! A slot is a hash of the target and never changes, so objects are not relabelled when the number of replicas changes. A shard
+//! is a range of slots. A replica owns and watches whole shards.
 
 use std::{fmt, ops::RangeInclusive, str::FromStr};
 
 use crate::api::names::SLOT;
 
-/// The number of slots: each value of a byte.
+/// The number of slots. A slot is one byte.
 const SLOTS: u16 = 256;
 
-/// Why a slot or a layout was refused.
+/// Why a slot or a layout is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// All slots cannot be divided into this many shards of equal size.
+    /// The slots cannot be divided into this many shards of equal size.
     Shards(u16),
-    /// This is not how a slot is written.
+    /// The text is not a valid slot.
     Slot(String),
 }
 
@@ -35,15 +35,15 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// One of 256 parts of all Kanaries, by the target that they belong to.
+/// One of 256 groups of Kanaries, by target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(u8);
 
 impl Slot {
-    /// The slot of a target. Two Kanaries of one target are in one slot, so that their owner sees the conflict.
+    /// The slot of a target. Two Kanaries with the same target are in one slot, so that their owner detects the conflict.
     #[must_use]
     pub fn of(namespace: &str, target: &str) -> Self {
-        // Neither name may contain a slash, so no two targets are hashed as the same text.
+        // Neither name may contain a slash, so different targets never produce the same input to the hash.
         let hash = stable_hash(namespace.bytes().chain([b'/']).chain(target.bytes()));
         let [highest, ..] = hash.to_be_bytes();
         Self(highest)
@@ -60,7 +60,7 @@ impl FromStr for Slot {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        // "+f", "A0" and "7" are numbers too, but a selector, which compares texts, does not find them.
+        // `from_str_radix` also parses "+f", "A0" and "7", but a label selector compares text and does not match them.
         u8::from_str_radix(text, 16)
             .map(Self)
             .ok()
@@ -69,21 +69,21 @@ impl FromStr for Slot {
     }
 }
 
-/// How slots are divided into shards: each is a contiguous range of slots, and all are of the same size.
+/// How slots are divided into shards: contiguous ranges of equal size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     shards: u16,
 }
 
 impl Layout {
-    /// 32 shards of 8 slots: enough for a fair division among up to 8 replicas.
+    /// 32 shards of 8 slots, which is enough to balance up to 8 replicas.
     pub const DEFAULT: Self = Self { shards: 32 };
 
-    /// All slots in this many shards.
+    /// Divides the slots into this many shards.
     ///
     /// # Errors
     ///
-    /// If it is not a power of two between 1 and 256: the shards would not be of the same size.
+    /// The number is not a power of two between 1 and 256, so the shards would differ in size.
     pub fn new(shards: u16) -> Result<Self, Error> {
         if shards.is_power_of_two() && shards <= SLOTS {
             Ok(Self { shards })
@@ -92,7 +92,7 @@ impl Layout {
         }
     }
 
-    /// The number of shards. They are counted from 0.
+    /// The number of shards. Shards are numbered from 0.
     #[must_use]
     pub fn shards(self) -> u16 {
         self.shards
@@ -106,7 +106,7 @@ impl Layout {
 
     /// The slots of a shard, from the first to the last.
     ///
-    /// A shard that does not exist has none: another's would be acted on twice.
+    /// A shard that does not exist has no slots. Otherwise two replicas could act on the slots of another shard.
     #[must_use]
     pub fn slots(self, shard: u16) -> RangeInclusive<Slot> {
         let range = self.bytes(shard);
@@ -119,14 +119,14 @@ impl Layout {
         selector("in", self.bytes(shard))
     }
 
-    /// The label selector of the objects that are in no shard: those without the label (`notin` finds these too), and
-    /// those that have something other than a slot for its value.
+    /// The label selector of the objects that are in no shard: those without the label (`notin` matches these too), and those
+    /// whose label value is not a slot.
     #[must_use]
     pub fn rest_selector() -> String {
         selector("notin", 0..=u8::MAX)
     }
 
-    /// Slots per shard.
+    /// Number of slots in a shard.
     fn width(self) -> u16 {
         SLOTS / self.shards
     }
@@ -146,8 +146,8 @@ fn selector(operator: &str, slots: RangeInclusive<u8>) -> String {
     format!("{SLOT} {operator} ({})", slots.join(","))
 }
 
-/// FNV-1a, then the finalizer of `MurmurHash3`: names that differ only in their last digits differ only in the low bits
-/// of FNV-1a, and a slot is made of the high ones.
+/// FNV-1a, then the finalizer of `MurmurHash3`. Names that differ only in their last digits differ only in the low bits of
+/// FNV-1a, but a slot is taken from the high bits.
 pub fn stable_hash(bytes: impl IntoIterator<Item = u8>) -> u64 {
     let mut hash = bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

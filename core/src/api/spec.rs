@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{RolloutSpec, ScaleSpec, TrafficSpec, ValidationSpec, Word};
 
-/// What to run, how many, which traffic, how it is judged, and what happens then.
+/// What to run and on how many pods, its traffic, how it is judged, and what happens after the verdict.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
@@ -30,21 +30,21 @@ use super::{RolloutSpec, ScaleSpec, TrafficSpec, ValidationSpec, Word};
     },
 ]))]
 pub struct KanarySpec {
-    /// Name of the target, the Deployment that a good canary is promoted to. Default: `template.metadata.name`, else the
-    /// Kanary's own name. Can't change once set.
+    /// Name of the target, the Deployment to which a successful canary is promoted. Default: `template.metadata.name`, or the
+    /// Kanary's own name if that is not set. Can't change once set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub deployment_name: Option<String>,
-    /// Name of the production Service, which the target's pods are behind. Needed by the traffic sources `service`,
+    /// Name of the production Service, which selects the target's pods. Required for the traffic sources `service`,
     /// `kanary-service` and `both`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub service_name: Option<String>,
-    /// The Deployment to try: the canary runs its pod template, and success writes that pod template to the target. If
-    /// the target does not exist, it is created from this.
+    /// The Deployment under test: the canary runs its pod template, and a successful run writes that pod template to the target.
+    /// A target that does not exist is created from this template.
     pub template: Template,
-    /// When the run may start, in RFC 3339, like 2020-04-12T20:42:00Z. Nothing is created before. A time in the past
-    /// means at once.
+    /// When the run may start, in RFC 3339, like 2020-04-12T20:42:00Z. Nothing is created before this time. A time in the past
+    /// starts the run immediately.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), extend("x-kubernetes-validations" = [{
         "rule": "self == '' || self.matches('^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt]([01][0-9]|2[0-3])\
@@ -58,31 +58,31 @@ pub struct KanarySpec {
     /// Which requests reach the canary. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<TrafficSpec>,
-    /// How the canary is judged. Default: one manual item that waits for a person.
+    /// How the canary is judged. Default: one manual item, which waits for a manual verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<ValidationSpec>,
-    /// The same block as `validation` under its other published name; setting both is refused.
+    /// An alias of `validation`. Set only one of the two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validations: Option<ValidationSpec>,
     /// What happens after the verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutSpec>,
-    /// `true` holds the run where it is: nothing is created or promoted, no query is asked, and the deadline moves by the
-    /// length of the pause. What speaks against the canary (`verdict: invalid`, a manual `invalid`, labels) still fails it.
+    /// `true` pauses the run: Kanary creates and promotes nothing and sends no queries, and the deadline moves by the length of
+    /// the pause. A verdict against the canary (`verdict: invalid`, a manual `invalid`, labels) still fails it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<bool>,
-    /// The user's word over the whole run, whatever the items say: `valid` promotes (once the canary is available),
-    /// `invalid` takes the canary away. One that is left in the spec from an earlier run does not count.
+    /// Manual verdict for the whole run, which overrides all items: `valid` promotes the canary once it is available, `invalid`
+    /// removes it. A verdict left over from an earlier run does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Word>,
-    /// Changing the number runs the same template once more.
+    /// Change this number to run the same template again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<i64>,
-    /// Who goes first when fleet limits make Kanaries wait: the higher number. There are no fleet limits yet, so every
-    /// Kanary starts at once.
+    /// Order of Kanaries that wait because of fleet limits: higher numbers start first. Fleet limits are not implemented yet, so
+    /// every Kanary starts immediately.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<i32>,
-    /// Not a field: `items` goes under `spec.validation`. Declared only so that the mistake is answered.
+    /// Not a field: move `items` under `spec.validation`. Declared only to produce an error message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::crd::free_list")]
     pub items: Option<Value>,
@@ -91,11 +91,11 @@ pub struct KanarySpec {
 /// A Deployment as in apps/v1: metadata and spec.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Template {
-    /// Metadata of the Deployment: its labels and annotations are used when the target has to be created.
+    /// Metadata of the Deployment. The labels and annotations are used when Kanary creates the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::crd::template_metadata")]
     pub metadata: Option<Value>,
-    /// Spec of the Deployment, as in apps/v1. `replicas` and `selector` are used when the target has to be created.
+    /// Spec of the Deployment, as in apps/v1. `replicas` and `selector` are used when Kanary creates the target.
     #[schemars(schema_with = "super::crd::free_object")]
     pub spec: Value,
 }

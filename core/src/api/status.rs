@@ -1,4 +1,4 @@
-//! `status`: what users see. Written on a change of state, never periodically.
+//! `status`: what users see. Written when the state changes, never periodically.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -11,56 +11,56 @@ use super::{GoDuration, Word};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KanaryStatus {
-    /// `metadata.generation` that this status answers.
+    /// The `metadata.generation` for which this status was computed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Hash of the pod template of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_hash: Option<String>,
-    /// `spec.retry` of the run.
+    /// Value of `spec.retry` for this run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<i64>,
-    /// Where the traffic of the run comes from: `spec.traffic.source`, and the names of the Services that it needs.
+    /// Traffic source of the run: `spec.traffic.source` and the names of the Services it needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_traffic: Option<String>,
-    /// The highest fencing token that wrote this status: a replica whose token is lower was replaced, and is refused.
+    /// The highest fencing token that wrote this status. Writes with a lower token come from a replaced replica and are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::crd::epoch")]
     pub epoch: Option<i64>,
-    /// Number of the run, from 1: a changed template or `spec.retry` starts the next.
+    /// Number of the run, from 1. A changed template or `spec.retry` starts the next run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<i64>,
-    /// Hash of the target's pod template when the run started: what `TargetChanged` compares with.
+    /// Hash of the target's pod template when the run started. A different hash means `TargetChanged`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_hash: Option<String>,
-    /// uid of the canary Deployment that is validated: another one is validated anew. Until the canary of a new run is
-    /// available, that of the former run.
+    /// uid of the canary Deployment under validation. A Deployment with another uid is validated from the start. Until the
+    /// canary of a new run is available, this is the uid from the previous run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary_uid: Option<String>,
-    /// Hash of the canary's pod template as it was created: what `CanaryChanged` compares with.
+    /// Hash of the canary's pod template when it was created. A different hash means `CanaryChanged`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary_hash: Option<String>,
-    /// Hash of the pod template that the target got from this run, as the API server stored it. A rollback replaces nothing
-    /// else.
+    /// Hash of the pod template that this run wrote to the target, as the API server stored it. A rollback only replaces this
+    /// template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promoted_hash: Option<String>,
     /// When the run started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::crd::time")]
     pub start_time: Option<Timestamp>,
-    /// When the canary became available, by the cluster's clock.
+    /// When the canary became available, by the API server's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::crd::time")]
     pub available_at: Option<Timestamp>,
-    /// Since when the canary has been available, as far as the times below take it into account.
+    /// Since when the canary has been available, as included in the times below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::crd::time")]
     pub available_since: Option<Timestamp>,
-    /// How long the canary was not available in all, after it was: this time does not count as validation.
+    /// Total time for which the canary was unavailable after it first became available. It does not count as validation time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::crd::duration")]
     pub unavailable_for: Option<GoDuration>,
-    /// When the judging starts: `availableAt` + `initialDelay`.
+    /// When the analysis starts: `availableAt` + `initialDelay`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::crd::time")]
     pub validation_start_time: Option<Timestamp>,
@@ -68,13 +68,13 @@ pub struct KanaryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::crd::time")]
     pub deadline: Option<Timestamp>,
-    /// `spec.validation.initialDelay`, as far as it is in the times of the run.
+    /// The `spec.validation.initialDelay` on which the times of the run are based.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_delay: Option<GoDuration>,
-    /// `spec.validation.validationPeriod`, as it is in the times of the run.
+    /// The `spec.validation.validationPeriod` on which the times of the run are based.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_period: Option<GoDuration>,
-    /// When the present pause began.
+    /// When the current pause began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::crd::time")]
     pub paused_at: Option<Timestamp>,
@@ -86,14 +86,14 @@ pub struct KanaryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::crd::time")]
     pub completed_at: Option<Timestamp>,
-    /// Hashes of pod templates that failed and are not run again, the latest last; the last 20 are kept. A run that ended as
-    /// `TargetChanged` or `CanaryChanged` says nothing about its template.
+    /// Hashes of the last 20 pod templates that failed, oldest first. These templates are not run again. A run that ended with
+    /// `TargetChanged` or `CanaryChanged` does not add its template.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_templates: Vec<String>,
-    /// Verdicts in the spec, and which of them do not count because they are from an earlier run.
+    /// Verdicts in the spec, and those that are ignored because they are from an earlier run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdicts: Option<Verdicts>,
-    /// The run at a glance: what `kubectl get` shows.
+    /// Summary of the run for `kubectl get`.
     #[serde(default)]
     pub report: Report,
     /// One entry for each validation item.
@@ -106,18 +106,18 @@ pub struct KanaryStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// Verdicts in the spec, and which of them do not count because they are from an earlier run.
+/// Verdicts in the spec, and those that are ignored because they are from an earlier run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdicts {
-    /// Those that were there when this status was written.
+    /// Verdicts in the spec when this status was written.
     #[serde(default, skip_serializing_if = "Words::are_none")]
     pub present: Words,
-    /// Those of them that stood there in the run before and do not count for this one.
+    /// Verdicts that were already in the spec during an earlier run and do not count for this one.
     #[serde(default, skip_serializing_if = "Words::are_none")]
     pub stale: Words,
 }
 
-/// How often a spec says `valid` and `invalid`.
+/// How many times a spec says `valid` and `invalid`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Words {
     /// `spec.verdict`.
@@ -137,17 +137,18 @@ fn is_zero(number: &u32) -> bool {
 }
 
 impl Words {
-    /// The spec says neither.
+    /// Whether the spec contains no verdict.
     #[must_use]
     pub fn are_none(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// The run at a glance.
+/// Summary of the run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
-    /// Scheduled, Running, Succeeded, DeploymentUpdated, Failed or Errored; Deleting while a finalizer holds the Kanary.
+    /// Scheduled, Running, Succeeded, DeploymentUpdated, Failed or Errored; Deleting while a finalizer blocks deletion of the
+    /// Kanary.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub status: String,
     /// The target.
@@ -165,29 +166,29 @@ pub struct Report {
     /// The kinds of validation items.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub validation: String,
-    /// `elapsed/total` of the initial delay and the validation period, when this status was written.
+    /// `elapsed/total` of the initial delay plus the validation period, when this status was written.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub duration: String,
 }
 
-/// Where one validation item stands.
+/// State of one validation item.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ItemStatus {
-    /// Kind and place in `items`, like `promQL[0]`.
+    /// Kind and index in `items`, like `promQL[0]`.
     pub name: String,
-    /// A hash of what the item asks, which its counts belong to. It stays when the item moves to another place, or tolerates
-    /// more.
+    /// Hash of the item's check. The counts belong to this hash. It does not change when the item moves in the list or its
+    /// tolerance is raised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// `Pending`, `Good`, `Bad`, `NoData`, `Error` or `Inconclusive`.
     #[serde(default)]
     pub state: ItemState,
-    /// One word for what the run waits for, when somebody should know: `NoData`, `Inconclusive`, `QueryInvalid`,
-    /// `NotAnswered`, `TooFewSamples` or `LastMeasurementBad`.
+    /// Reason why the run waits, if it needs attention: `NoData`, `Inconclusive`, `QueryInvalid`, `NotAnswered`, `TooFewSamples`
+    /// or `LastMeasurementBad`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The last value that was judged.
+    /// The last measured value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_value: Option<f64>,
     /// When the item was last checked.
@@ -200,13 +201,13 @@ pub struct ItemStatus {
     /// Bad measurements so far.
     #[serde(default)]
     pub bad: u32,
-    /// Queries in a row that could not be answered.
+    /// Consecutive queries that failed.
     #[serde(default)]
     pub errors: u32,
-    /// What decided, with its number.
+    /// Why the item is in this state, with the measured number.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
-    /// What the query itself shows that its author may not have meant.
+    /// Warnings about the query.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -232,7 +233,7 @@ pub enum ItemState {
 mod tests {
     use super::ItemStatus;
 
-    /// A controller that reads another value than it wrote believes that its status was not kept.
+    /// If a number changes when it is read back, the controller assumes that its status was not stored.
     #[test]
     fn the_last_value_of_an_item_is_read_as_it_was_written() {
         let mut bits = 0x3fb9_9999_9999_999a_u64;

@@ -10,13 +10,13 @@ use serde_json::Value;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TrafficSpec {
-    /// Where the canary's traffic comes from. `service`: the canary pods are behind the production Service with the
-    /// target's pods. `kanary-service`: they are behind a Service of their own and get no production traffic. `both`:
-    /// behind the two. `none`: behind neither. `mirror`, `weighted` and `tagged` are reserved and refused for now.
-    /// Default `none`. Another source starts a new run while a canary is judged.
+    /// Where the canary's traffic comes from. `service`: the production Service selects the canary pods together with the
+    /// target's pods. `kanary-service`: a separate Service selects them, and they get no production traffic. `both`: both
+    /// Services select them. `none`: no Service selects them. `mirror`, `weighted` and `tagged` are reserved and refused for
+    /// now. Default `none`. Changing the source while a canary is judged starts a new run.
     #[serde(default)]
     pub source: TrafficSource,
-    /// Name of the canary's own Service. Default `<serviceName>-kanary-<name of the Kanary>`.
+    /// Name of the canary's Service. Default `<serviceName>-kanary-<name of the Kanary>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub kanary_service: Option<String>,

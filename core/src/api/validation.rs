@@ -17,39 +17,39 @@ use super::{GoDuration, PrometheusAuth, duration::at_least_100ms};
     "message": "manual, labelWatch and promQL are entries of a list: write them under `items:`, each after a dash",
 }]))]
 pub struct ValidationSpec {
-    /// How long the canary warms up, from when it is available, before it is judged. Default 0s.
+    /// Warm-up time between the canary becoming available and the start of the analysis. Default 0s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_delay: Option<GoDuration>,
-    /// How long the canary is judged. Default 15m. Editing it moves the deadline of a run under way.
+    /// How long the canary is judged. Default 15m. Editing it moves the deadline of the current run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_period: Option<GoDuration>,
-    /// A metric is checked at least this often. Default 20s.
+    /// Maximum time between two checks of a metric. Default 20s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = at_least_100ms("maxIntervalPeriod")))]
     pub max_interval_period: Option<GoDuration>,
-    /// `true` is a dry-run: the run ends at `Succeeded` and the target is left alone. Default false.
+    /// `true` makes the run a dry-run: it ends at `Succeeded` and does not change the target. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_update: Option<bool>,
-    /// What is judged. Any item that fails, fails the run, at once; all must be good at the deadline. Default: one manual
-    /// item that waits for a person.
+    /// The checks. The run fails as soon as one item fails, and succeeds if all items are good at the deadline. Default: one
+    /// manual item, which waits for a manual verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 500))]
     pub items: Option<Vec<ValidationItem>>,
-    /// Not a field: write it under `items`. Declared only so that the mistake is answered.
+    /// Not a field: move it under `items`. Declared only to produce an error message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::crd::free_object")]
     pub manual: Option<Value>,
-    /// Not a field: write it under `items`. Declared only so that the mistake is answered.
+    /// Not a field: move it under `items`. Declared only to produce an error message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::crd::free_object")]
     pub label_watch: Option<Value>,
-    /// Not a field: write it under `items`. Declared only so that the mistake is answered.
+    /// Not a field: move it under `items`. Declared only to produce an error message.
     #[serde(rename = "promQL", default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::crd::free_object")]
     pub prom_ql: Option<Value>,
 }
 
-/// One thing that is judged: exactly one kind.
+/// One check, of exactly one kind.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
@@ -57,7 +57,7 @@ pub struct ValidationSpec {
     "message": "a validation item is exactly one of manual, labelWatch, promQL and metric: split it into several items",
 }]))]
 pub struct ValidationItem {
-    /// A person's word.
+    /// A manual verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manual: Option<ManualItem>,
     /// Labels that fail the run when they appear on a canary pod or on the canary Deployment.
@@ -72,7 +72,7 @@ pub struct ValidationItem {
     pub metric: Option<Value>,
 }
 
-/// A user's word.
+/// A manual verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
@@ -94,7 +94,7 @@ impl fmt::Display for Word {
     }
 }
 
-/// What a manual item comes to when nobody spoke before the deadline.
+/// The result of a manual item that has no verdict at the deadline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
@@ -109,14 +109,14 @@ pub enum AfterDeadline {
     Invalid,
 }
 
-/// A person's word.
+/// A manual verdict.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ManualItem {
-    /// What the item comes to if `status` is not set by the deadline; `none` waits for it. Default `none`.
+    /// Result of the item if `status` is not set at the deadline. `none` waits for a verdict. Default `none`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_after_deadline: Option<AfterDeadline>,
-    /// The user's verdict, taken at once: `valid` or `invalid`. One that is left in the spec from an earlier run does not count.
+    /// Manual verdict, `valid` or `invalid`, applied immediately. A verdict left over from an earlier run does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Word>,
 }
@@ -129,12 +129,11 @@ pub struct ManualItem {
     "message": "labelWatch needs podInvalidationLabels, deploymentInvalidationLabels or both",
 }]))]
 pub struct LabelWatchItem {
-    /// A match on any canary pod fails the run at once. A plain map, like `monitoring-alert: high-cpu`, or a
-    /// LabelSelector with `matchLabels` and `matchExpressions`.
+    /// A match on any canary pod fails the run immediately. A plain map, like `monitoring-alert: high-cpu`, or a LabelSelector
+    /// with `matchLabels` and `matchExpressions`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_invalidation_labels: Option<LabelMatch>,
-    /// A match on the canary Deployment fails the run at once. A plain map, like `validation: failed`, or a
-    /// LabelSelector.
+    /// A match on the canary Deployment fails the run immediately. A plain map, like `validation: failed`, or a LabelSelector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployment_invalidation_labels: Option<LabelMatch>,
 }
@@ -144,9 +143,9 @@ pub struct LabelWatchItem {
 #[serde(untagged)]
 #[schemars(schema_with = "super::crd::some_labels", inline)]
 pub enum LabelMatch {
-    /// Every label of the map must be there with its value.
+    /// Matches if all labels of the map are present with these values.
     Labels(BTreeMap<String, String>),
-    /// A LabelSelector, and nothing beside it: a label that is written beside `matchLabels` would be ignored.
+    /// A LabelSelector without other keys. A label beside `matchLabels` would be ignored, so it is refused.
     Selector(LabelSelector),
 }
 
@@ -188,7 +187,7 @@ fn read_labels(value: Value) -> Result<LabelMatch, String> {
     }
 }
 
-/// A Prometheus query, one criterion that its result must meet, and how much of what is tolerated.
+/// A Prometheus query, one criterion for its result, and tolerances.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
@@ -209,77 +208,79 @@ fn read_labels(value: Value) -> Result<LabelMatch, String> {
     },
 ]))]
 pub struct PromQlItem {
-    /// Where Prometheus answers: `host:port`, or a URL.
+    /// Address of Prometheus: `host:port` or a URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub prometheus_service: Option<String>,
-    /// Where Prometheus answers, as an http or https URL, with a path prefix if there is one.
+    /// http or https URL of Prometheus, with an optional path prefix.
     #[serde(rename = "prometheusURL", default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub prometheus_url: Option<String>,
-    /// Who Kanary is to Prometheus and whom it trusts: Secrets of the Kanary's namespace, and headers.
+    /// Credentials, CA certificate and headers for Prometheus. Secrets are read from the Kanary's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prometheus_auth: Option<PrometheusAuth>,
-    /// The PromQL query, evaluated as an instant query. May use `{{ deployment.name }}`, `{{ canary.name }}`,
-    /// `{{ service.name }}`, `{{ namespace }}`, `{{ kanary.name }}` and, behind `=~` and `!~`, `{{ pods }}` (a regex of the
+    /// The PromQL query, evaluated as an instant query. It may contain `{{ deployment.name }}`, `{{ canary.name }}`, `{{
+    /// service.name }}`, `{{ namespace }}`, `{{ kanary.name }}` and, after `=~` and `!~`, `{{ pods }}` (a regex that matches the
     /// names of the canary's ready pods).
     #[schemars(length(min = 1, max = 16384))]
     pub query: String,
-    /// With `noResult`: the query that proves that Prometheus knows the canary's pods, without which no result proves
-    /// nothing. Every ready pod has to be in its result, with a value above 0; with `allPodsQuery`, a result without
-    /// `podNamekey` stands for all pods. Default: any series with a pod's name, unless every scrape of the pod fails, and
-    /// what the query compares: the operands are there, are numbers, and have labels that match.
+    /// Only with `noResult`: a query that proves that Prometheus has data about the canary's pods. Without this evidence an
+    /// empty result is not good. The result must contain every ready pod with a value above 0; with `allPodsQuery`, a result
+    /// without `podNamekey` stands for all pods. By default Kanary checks two things. Each pod must have a series with its name,
+    /// and not all of its scrapes may fail. The operands of the query must exist, be numbers, and have matching labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16384))]
     pub evidence_query: Option<String>,
-    /// The label that names the pod in the result. Default `pod`.
+    /// The label that contains the pod name in the result. Default `pod`.
     #[serde(rename = "podNamekey", default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub pod_name_key: Option<String>,
-    /// `true`: the result stands for all canary pods. `false`: it is split by `podNamekey` and judged per ready canary
-    /// pod; series of other pods are neither proof nor failure. Default false.
+    /// `true`: the result stands for all canary pods. `false`: the result is split by `podNamekey` and each ready canary pod is
+    /// judged separately; series of other pods are ignored. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all_pods_query: Option<bool>,
-    /// Good is a value within the bounds, bounds included.
+    /// Good if the value is within the bounds, inclusive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_in_range: Option<ValueInRange>,
-    /// Values are counts, split by a label; bad is a share of bad counts above the tolerance.
+    /// The values are counts, split by a label. Bad if the percentage of bad counts exceeds the tolerance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discrete_value_out_of_list: Option<DiscreteValueOutOfList>,
-    /// Bad is a deviation from the mean above the maximum.
+    /// Bad if the deviation from the mean exceeds the maximum.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continuous_value_deviation: Option<ContinuousValueDeviation>,
-    /// Good is the value 1, bad is 0, as comparisons with `bool` yield.
+    /// Good if the value is 1, bad if it is 0. This is the result of a comparison with the `bool` modifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boolean: Option<Boolean>,
-    /// An alert-like query: any series is bad, none is good, as long as there is evidence that Prometheus knows the pods and
-    /// has what the query compares.
+    /// For queries written like an alert: bad if the result contains any series, good if it is empty. An empty result only
+    /// counts if there is evidence that Prometheus has data about the pods and about the operands of the query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_result: Option<NoResult>,
-    /// Bad measurements that are tolerated in the whole run: fewer than are due until the deadline. Default 0.
+    /// Bad measurements tolerated in the whole run. Must be less than the number of measurements due until the deadline. Default
+    /// 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 10000))]
     pub failure_limit: Option<u32>,
-    /// Queries in a row that could not be answered before the item is `Inconclusive`. Default 4.
+    /// Consecutive failed queries after which the item is `Inconclusive`. Default 4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000))]
     pub consecutive_error_limit: Option<u32>,
-    /// Good measurements that success needs at least: no more than are due until the deadline. Default 1.
+    /// Minimum number of good measurements for success. Must not exceed the number of measurements due until the deadline.
+    /// Default 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000))]
     pub min_samples: Option<u32>,
-    /// Time between two checks. Default: the validation's `maxIntervalPeriod`; a longer interval is shortened to it.
+    /// Time between two checks. Default: the validation's `maxIntervalPeriod`, which is also the maximum.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = at_least_100ms("interval")))]
     pub interval: Option<GoDuration>,
-    /// At the deadline with too few samples, or with `consecutiveErrorLimit` measurements in a row that had no data: `hold`
-    /// waits with a condition and an event, `fail` fails the run. A Prometheus that is slow or down fails nobody. Nothing
-    /// promotes on no data. Default `hold`.
+    /// What happens at the deadline with too few samples, or after `consecutiveErrorLimit` consecutive measurements without
+    /// data: `hold` waits and reports a condition and an event, `fail` fails the run. A slow or unavailable Prometheus does not
+    /// fail a run. A canary without data is never promoted. Default `hold`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_no_data: Option<OnNoData>,
 }
 
-/// At the deadline with too few samples.
+/// What happens at the deadline with too few samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
@@ -293,7 +294,7 @@ pub enum OnNoData {
     Fail,
 }
 
-/// Good is a value within the bounds, bounds included.
+/// Good if the value is within the bounds, inclusive.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(extend("x-kubernetes-validations" = [{
     "rule": "(has(self.min) ? self.min : 0.0) <= (has(self.max) ? self.max : 1.0)",
@@ -308,7 +309,7 @@ pub struct ValueInRange {
     pub max: Option<f64>,
 }
 
-/// Values are counts, split by a label; bad is a share of bad counts above the tolerance.
+/// The values are counts, split by a label. Bad if the percentage of bad counts exceeds the tolerance.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
@@ -319,34 +320,34 @@ pub struct DiscreteValueOutOfList {
     /// The label whose values are good or bad, like `code`.
     #[schemars(length(min = 1, max = 256))]
     pub key: String,
-    /// Values that are good; all others are bad.
+    /// Good values. All others are bad.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000))]
     pub good_values: Option<Vec<String>>,
-    /// Values that are bad; all others are good.
+    /// Bad values. All others are good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000))]
     pub bad_values: Option<Vec<String>>,
-    /// Share of bad counts that is tolerated, in percent, 99 at most: 100 could not fail. Default 0.
+    /// Percentage of bad counts that is tolerated, at most 99, because 100 could never fail. Default 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub tolerance: Option<u32>,
 }
 
-/// Bad is a deviation from the mean above the maximum.
+/// Bad if the deviation from the mean exceeds the maximum.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ContinuousValueDeviation {
-    /// Largest deviation from the mean that is good, in percent.
+    /// Maximum deviation from the mean, in percent.
     #[schemars(range(min = 0.0))]
     pub max_deviation_percent: f64,
-    /// What the query yields: `ratio`, the value divided by the mean (1 is no deviation), or `value`, which the
-    /// controller divides by the mean over the result. Default `ratio`.
+    /// What the query returns: `ratio` is the value divided by the mean (1 means no deviation); with `value`, the controller
+    /// divides each value by the mean of the result. Default `ratio`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<DeviationOf>,
 }
 
-/// What a deviation query yields.
+/// What a deviation query returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
@@ -360,10 +361,10 @@ pub enum DeviationOf {
     Value,
 }
 
-/// Good is the value 1, bad is 0.
+/// Good if the value is 1, bad if it is 0.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Boolean {}
 
-/// Any series is bad, none is good.
+/// Bad if the result contains any series, good if it is empty.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NoResult {}

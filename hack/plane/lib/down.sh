@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# Ends a plane's processes, and removes its folder.
+# Stops a plane's processes, and removes its folder.
 
-# The API server goes after its clients, which would only log errors, and before etcd, without
-# which it would wait in vain.
+# The API server is stopped after its clients, which would otherwise log errors, and before etcd,
+# because it cannot shut down without etcd.
 tear_down() {
   trap '' INT TERM HUP
   end_all prometheus kwok kube-scheduler kube-controller-manager
@@ -18,14 +18,14 @@ end_all() {
     if pid=$(pid_of "$name"); then kill -TERM "$pid" 2>/dev/null || true; fi
   done
   for name in "$@"; do
-    # The API server would wait for open watches to end; what it holds is thrown away anyway.
+    # The API server would wait for open watches. Its data is discarded, so it can be killed.
     poll 3 not pid_of "$name" && continue
     if pid=$(pid_of "$name"); then kill -KILL "$pid" 2>/dev/null || true; fi
-    poll 5 not pid_of "$name" || log "$name is still there"
+    poll 5 not pid_of "$name" || log "$name is still running"
   done
 }
 
-# A default plane that lost its processes (the machine was restarted, say) is no obstacle.
+# Removes a default plane whose processes are gone, for example after a reboot.
 drop_dead_default() {
   [[ -L $CURRENT ]] || return 0
   DIR=$(readlink -m "$CURRENT")

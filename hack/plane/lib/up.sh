@@ -1,20 +1,20 @@
 # shellcheck shell=bash disable=SC2016
 # Starts a plane in DIR.
 
-# use_dir FOLDER: makes it (it may be there, but must be empty) and marks it as a plane's.
+# use_dir FOLDER: creates it (an existing folder must be empty) and marks it as a plane's folder.
 use_dir() {
   DIR=$(readlink -m "$1")
   mkdir -p "$DIR"
   [[ -z $(ls -A "$DIR") ]] || fail "$DIR is not empty"
   touch "$DIR/$MARKER"
-  # The tokens in it are as good as passwords.
+  # The folder contains tokens.
   chmod 700 "$DIR"
   mkdir -p "$DIR"/{certs,kubeconfigs,logs,pids,targets}
 }
 
 use_default_dir() {
   use_dir "$(mktemp -d "${TMPDIR:-/tmp}/kanary-plane.XXXXXX")"
-  # Making a link fails when there is one: of two starts at once one wins.
+  # Creating a link fails if it exists, so only one of two concurrent starts succeeds.
   ln -sn "$DIR" "$CURRENT" 2>/dev/null || { rm -rf "$DIR"; fail "another default plane is just starting"; }
 }
 
@@ -22,7 +22,7 @@ bring_up() {
   local port
   reserve_ports
   start_etcd
-  # Only etcd keeps the lock on the ports now, and it is the last to go.
+  # Only etcd still holds the lock on the ports. It is stopped last.
   exec 9>&-
   start_prometheus
   write_credentials
@@ -33,8 +33,8 @@ bring_up() {
   write_env
 }
 
-# Ten ports in a row, out of the range from which the kernel takes ports for outgoing
-# connections, locked so that planes that start at once do not choose the same.
+# Reserves ten consecutive ports outside the kernel's range for outgoing connections. They are
+# locked, so that planes that start concurrently do not choose the same ports.
 reserve_ports() {
   local slot
   mkdir -p "$CACHE/ports"
@@ -59,8 +59,8 @@ ports_free() {
 
 port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# spawn NAME ARGUMENTS: a session of its own keeps a terminal's Ctrl-C and hang-up away from
-# it; it must be ended in order.
+# spawn NAME ARGUMENTS: starts a program in a new session, so that a terminal's Ctrl-C and hang-up
+# do not reach it, because the programs must be stopped in order.
 spawn() {
   local name=$1 path
   shift
@@ -71,14 +71,14 @@ spawn() {
   disown
 }
 
-# revive NAME: starts a program again that was killed, with the arguments it had.
+# revive NAME: restarts a killed program with the same arguments.
 revive() {
   local arguments
   mapfile -d '' -t arguments <"$DIR/pids/$1.arguments"
   spawn "$1" "${arguments[@]}"
 }
 
-# await NAME SECONDS COMMAND: until COMMAND succeeds; the log's end tells why it did not.
+# await NAME SECONDS COMMAND: waits until COMMAND succeeds; on a timeout, prints the end of the log.
 await() {
   local name=$1 seconds=$2 said
   shift 2
@@ -99,7 +99,7 @@ settled() {
 
 start_etcd() {
   local client=http://127.0.0.1:$PORT_ETCD peer=http://127.0.0.1:$PORT_PEER
-  # What is written need not outlive a power cut.
+  # The data does not have to survive a power failure.
   spawn etcd --data-dir "$DIR/etcd" --unsafe-no-fsync --quota-backend-bytes 8589934592 --log-level warn \
     --listen-client-urls "$client" --advertise-client-urls "$client" \
     --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" --initial-cluster "default=$peer"
@@ -108,7 +108,7 @@ start_etcd() {
 
 start_prometheus() {
   local quick=(--scrape.discovery-reload-interval=1s)
-  # Hidden and not in all versions: without it a new target waits some seconds longer.
+  # A hidden flag that not all versions have. Without it, a new target is scraped some seconds later.
   "$(program prometheus)" "${quick[@]}" --version >/dev/null 2>&1 || quick=()
   cp "$HERE/prometheus.yml" "$DIR/prometheus.yml"
   spawn prometheus "${quick[@]}" --config.file="$DIR/prometheus.yml" --storage.tsdb.path="$DIR/prometheus" \
@@ -116,14 +116,14 @@ start_prometheus() {
     --web.listen-address="127.0.0.1:$PORT_PROMETHEUS"
 }
 
-# One user for each client, so that the audit log tells who asked what.
+# One user for each client, so that the audit log identifies the client.
 write_credentials() {
   openssl ecparam -genkey -name prime256v1 -noout -out "$DIR/certs/service-account.key" 2>/dev/null
   add_user admin admin system:masters
-  # The groups that a ServiceAccount of this name has: bindings to it apply.
+  # The groups of a ServiceAccount with this name, so that its role bindings apply.
   add_user kanary system:serviceaccount:kanary-system:kanary \
     system:serviceaccounts,system:serviceaccounts:kanary-system,system:authenticated
-  # All controllers share this user, which has no role that is enough for all of them.
+  # All controllers share this user, and no built-in role covers all of them.
   add_user kube-controller-manager system:kube-controller-manager system:masters
   add_user kube-scheduler system:kube-scheduler system:authenticated
   add_user kwok kwok system:masters
@@ -147,8 +147,8 @@ END
 kube() { "$(program kubectl)" --cache-dir "$DIR/kubectl-cache" --kubeconfig "$DIR/kubeconfigs/admin" "$@"; }
 
 start_apiserver() {
-  # Disabled: pods need no ServiceAccount, and nodes no taint until they are ready.
-  # The endpoints of Service kubernetes cannot be a loopback address: nobody writes them.
+  # Disabled plugins: pods need no ServiceAccount, and new nodes need no taint.
+  # Endpoints cannot be loopback addresses, so the endpoints of the Service kubernetes are not reconciled.
   spawn kube-apiserver --etcd-servers "http://127.0.0.1:$PORT_ETCD" --secure-port "$PORT_API" \
     --bind-address 127.0.0.1 --advertise-address 127.0.0.1 --endpoint-reconciler-type none \
     --cert-dir "$DIR/certs" --service-cluster-ip-range 10.0.0.0/16 \
@@ -179,7 +179,7 @@ start_controllers() {
 }
 
 start_kwok() {
-  # HOME keeps a person's own kwok settings out.
+  # With another HOME, kwok ignores the user's own settings.
   HOME=$DIR spawn kwok --config "$HERE/stages.yaml" --kubeconfig "$DIR/kubeconfigs/kwok" \
     --manage-all-nodes --cidr 10.64.0.0/10 --node-ip 127.0.0.1 --node-port 0
 }
@@ -205,13 +205,13 @@ write_env() {
     printf 'export KANARY_PLANE_AUDIT_LOG=%q\n' "$DIR/logs/audit.log"
     printf 'export KANARY_PLANE_PROMETHEUS=%q\n' "http://127.0.0.1:$PORT_PROMETHEUS"
     printf 'export KANARY_PLANE_PROMETHEUS_TARGETS=%q\n' "$DIR/targets"
-    # Another plane, with other resources, may have had the same address.
+    # An earlier plane with other resources may have used the same address.
     printf 'export KUBECACHEDIR=%q\n' "$DIR/kubectl-cache"
     printf 'export PATH=%q:$PATH\n' "$path"
   } >"$DIR/env"
 }
 
-# print_guide [DIR]: what a person needs; DIR when it is not the default plane.
+# print_guide [DIR]: prints how to use the plane; DIR if it is not the default plane.
 print_guide() {
   local prometheus
   prometheus=$(sed -n 's/^export KANARY_PLANE_PROMETHEUS=//p' "$DIR/env")

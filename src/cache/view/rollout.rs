@@ -1,4 +1,4 @@
-//! What the Deployment controller says of a Deployment: whether it is available and rolled out, and why it is not.
+//! Status of a Deployment: whether it is available and rolled out, and why not.
 
 use jiff::Timestamp;
 use k8s_openapi::{api::apps::v1::Deployment as KubeDeployment, apimachinery::pkg::util::intstr::IntOrString};
@@ -21,7 +21,7 @@ pub(super) fn versions(object: &KubeDeployment) -> Versions {
     }
 }
 
-/// Why a Deployment has no pods, or a canary cannot be available as a whole.
+/// Why a Deployment has no pods, or why a canary cannot become fully available.
 pub(super) fn failure(object: &KubeDeployment) -> Option<Cause> {
     if !is_whole(object) {
         return Some(Cause {
@@ -37,7 +37,7 @@ pub(super) fn failure(object: &KubeDeployment) -> Option<Cause> {
     Some(cause("FailedCreate", failure.message.as_deref()))
 }
 
-/// Whether "available" means all of the Deployment, as it does for every canary that nobody changed.
+/// Whether "available" means all replicas, as it does for every canary whose strategy was not edited.
 fn is_whole(object: &KubeDeployment) -> bool {
     if !is_kanary(object.metadata.labels.as_ref()) {
         return true;
@@ -50,12 +50,12 @@ fn is_whole(object: &KubeDeployment) -> bool {
     match rolling.and_then(|rolling| rolling.max_unavailable.as_ref()) {
         Some(IntOrString::Int(number)) => *number == 0,
         Some(IntOrString::String(share)) => share.trim_end_matches('%') == "0",
-        // The default is a quarter.
+        // The default is 25 %.
         None => false,
     }
 }
 
-/// When a rollout under way last made progress.
+/// When the current rollout last made progress.
 pub(super) fn progressed(object: &KubeDeployment) -> Option<Timestamp> {
     let conditions = object.status.as_ref()?.conditions.as_ref()?;
     let progressing = conditions.iter().find(|condition| condition.type_ == "Progressing")?;
@@ -63,7 +63,7 @@ pub(super) fn progressed(object: &KubeDeployment) -> Option<Timestamp> {
     at.filter(|_| is_observed(object) && !rolled_out(object))
 }
 
-/// Why pods of the present spec cannot be created.
+/// Why pods of the current spec cannot be created.
 pub(super) fn replica_failure(object: &KubeDeployment) -> Option<String> {
     let conditions = object.status.as_ref()?.conditions.as_ref()?;
     let failure = conditions
@@ -90,12 +90,12 @@ pub(super) fn condition<'a>(object: &'a KubeDeployment, kind: &str) -> Option<(&
     ))
 }
 
-/// Since when a Deployment is, or is not, available, as its controller said last. That it has not seen the newest spec
-/// yet (a new number of replicas) does not make an available Deployment unavailable.
+/// Since when a Deployment has been available, or unavailable, by its last reported condition. An available Deployment stays
+/// available while its controller has not yet observed the newest spec, such as a new number of replicas.
 pub(super) fn availability(object: &KubeDeployment) -> (Option<Timestamp>, Option<Timestamp>) {
     let available = object.status.as_ref().and_then(|status| status.available_replicas);
     match condition(object, "Available") {
-        // A Deployment that was scaled to nothing counts as available, and proves nothing.
+        // A Deployment that is scaled to zero is reported as available, but proves nothing.
         Some(("True", _, since)) if available.unwrap_or_default() > 0 && is_whole(object) => (since, None),
         Some((_, _, since)) => (None, since),
         None => (None, None),
@@ -107,7 +107,7 @@ pub(super) fn is_observed(object: &KubeDeployment) -> bool {
     observed.unwrap_or_default() >= object.metadata.generation.unwrap_or_default()
 }
 
-/// As `kubectl rollout status` sees it: every replica is of the present template and available, and no other is left.
+/// As in `kubectl rollout status`: all replicas run the current template and are available, and no old replicas remain.
 pub(super) fn rolled_out(object: &KubeDeployment) -> bool {
     let wanted = object.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     let Some(status) = object.status.as_ref().filter(|_| is_observed(object)) else {

@@ -1,4 +1,4 @@
-//! The loop of one watch: a list, and watches from there on for as long as the API server remembers.
+//! The loop of one watch: a list, then watches from its version until the API server has expired that version.
 
 use std::{pin::pin, time::Duration};
 
@@ -17,46 +17,47 @@ use super::{
 };
 use crate::cluster::error::{backoff, is_silence, words};
 
-/// Objects on a page of a list.
+/// Page size of list requests.
 const PAGE: u32 = 500;
 
-/// How long a page may take, and the beginning of a watch.
+/// Timeout for a page of a list, and for the start of a watch.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The API server ends a watch after so many seconds, and up to [`SPREAD`] more: not all of them at once.
+/// Minimum timeout of a watch, in seconds. Up to [`SPREAD`] is added, so that not all watches end at once.
 const TERM: u32 = 60;
 const SPREAD: u32 = 30;
 
-/// A watch that says nothing for so much longer than it should last has stalled.
+/// A watch has stalled if it is silent for this long after its timeout.
 const GRACE: Duration = Duration::from_secs(15);
 
-/// A watch that ends so shortly before its time has ended in time.
+/// A watch that ends at most this long before its timeout has ended normally.
 const SLACK: Duration = Duration::from_secs(1);
 
-/// A watch that lived for so long worked, even if it had nothing to say before something cut it off.
+/// A watch that lived this long was working, even if it received nothing before it was cut off.
 const SETTLED: Duration = Duration::from_secs(5);
 
-/// The first pause after an error, and the longest: after a refusal, and where nobody answers, who will not notice.
+/// The first and the longest backoff after an error; the longest is shorter if the API server does not respond at all, because
+/// retries do not burden it then.
 const BASE: Duration = Duration::from_millis(200);
 const CAP: Duration = Duration::from_secs(30);
 const CAP_OF_SILENCE: Duration = Duration::from_secs(10);
 
-/// Why a list or a watch did not go on.
+/// Why a list or a watch failed.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
     #[error("{}", words(.0))]
     Call(#[from] kube::Error),
-    #[error("the connection broke: {0}")]
+    #[error("connection error: {0}")]
     Broken(std::io::Error),
-    #[error("the answer cannot be read: {0}")]
+    #[error("could not parse the response: {0}")]
     Unreadable(#[from] serde_json::Error),
     #[error("the list has no resourceVersion")]
     NoVersion,
-    #[error("no answer within {PATIENCE:?}")]
+    #[error("no response within {PATIENCE:?}")]
     Slow,
-    #[error("nothing was heard for {0:?}")]
+    #[error("no event or bookmark for {0:?}")]
     Stalled(Duration),
-    #[error("the watch ended before its time")]
+    #[error("the watch ended early")]
     Early,
 }
 
@@ -69,7 +70,7 @@ impl Trouble {
         }
     }
 
-    /// Nobody answered.
+    /// Whether there was no response at all.
     fn is_silence(&self) -> bool {
         match self {
             Self::Call(error) => is_silence(error),
@@ -86,11 +87,11 @@ pub(super) struct Follower<F: Feed> {
     selector: Option<String>,
     share: Share<F>,
     heartbeat: Heartbeat,
-    /// Everything up to here was heard. `None` before a list.
+    /// The last version received; `None` before a list.
     version: Option<String>,
-    /// Troubles in a row.
+    /// Consecutive failures.
     troubles: u32,
-    /// The last thing that worked was a list: no watch has said anything since.
+    /// The last success was a list: no watch has received anything since.
     just_listed: bool,
 }
 
@@ -108,7 +109,7 @@ impl<F: Feed> Follower<F> {
         }
     }
 
-    /// Never ends.
+    /// Runs forever.
     pub(super) async fn run(mut self) {
         loop {
             let ended = match self.version.clone() {
@@ -121,8 +122,8 @@ impl<F: Feed> Follower<F> {
         }
     }
 
-    /// Lists everything as it is now. An older list would do for a watch, but not for whoever takes over from somebody else:
-    /// it could show a Kanary without the verdict that is already written.
+    /// Lists the current state. A watch could start from an older list, but a replica that takes over a shard cannot use one: an
+    /// older list could contain a Kanary without the verdict that has already been written.
     async fn list(&mut self) -> Result<(), Trouble> {
         self.share.begin_list();
         let mut params = ListParams {
@@ -138,7 +139,8 @@ impl<F: Feed> Follower<F> {
             for item in &items {
                 self.share.applied(item);
             }
-            // Of the first page: whatever a later one may be newer by is told again.
+            // The version of the first page: changes since then that later pages already contain are reported again by the
+            // watch.
             version = version.or(meta.resource_version);
             params.continue_token = meta.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
@@ -157,7 +159,7 @@ impl<F: Feed> Follower<F> {
         Ok(())
     }
 
-    /// Watches until the API server says that the time is over.
+    /// Watches until the API server ends the watch.
     async fn watch(&mut self, version: &str) -> Result<(), Trouble> {
         let term = TERM + fastrand::u32(..=SPREAD);
         let params = WatchParams {
@@ -172,19 +174,19 @@ impl<F: Feed> Follower<F> {
         let begun = Instant::now();
         let answer = timeout(PATIENCE, self.client.request_stream(request)).await;
         let mut stream = pin!(answer.map_err(|_| Trouble::Slow)??);
-        // Also one that is always cut off before its first bookmark is heard of.
+        // Count the start as a heartbeat, for a watch that is always cut off before its first bookmark.
         self.heartbeat.beat();
         let opened = Instant::now();
         let ended = self.hear(&mut stream, begun, term).await;
         let is_cut_off = matches!(ended, Err(Trouble::Early | Trouble::Broken(_)));
         if is_cut_off && opened.elapsed() >= SETTLED {
-            // Such as by a proxy that does not like idle connections: no reason to hesitate.
+            // For example, a proxy closed an idle connection. Retry without backoff.
             self.troubles = 0;
         }
         ended
     }
 
-    /// Takes in all that a watch tells, which was asked for at `begun` and is to last for `term`.
+    /// Processes the events of a watch that was started at `begun` with timeout `term`.
     async fn hear(
         &mut self,
         stream: &mut (impl AsyncBufRead + Unpin),
@@ -214,7 +216,7 @@ impl<F: Feed> Follower<F> {
         }
     }
 
-    /// Takes in what a watch tells.
+    /// Processes one event.
     fn take(&mut self, event: Event<F::Object>) -> Result<(), Trouble> {
         let version = match event {
             Event::Applied(item) => {
@@ -234,14 +236,14 @@ impl<F: Feed> Follower<F> {
         Ok(())
     }
 
-    /// A watch works.
+    /// Records that the watch works.
     fn heard(&mut self) {
         self.heartbeat.beat();
         self.troubles = 0;
         self.just_listed = false;
     }
 
-    /// Takes note, and waits for as long as it takes before the next try.
+    /// Records a failure and waits for the backoff.
     async fn recover(&mut self, trouble: &Trouble) {
         self.note(trouble);
         let was_watching = self.version.is_some();
@@ -250,7 +252,7 @@ impl<F: Feed> Follower<F> {
         }
         let at_once = match trouble {
             Trouble::Stalled(_) => true,
-            // Two lists in a row never are: a list is what costs most.
+            // Avoid two consecutive lists, because a list is the most expensive request.
             _ => trouble.code() == 410 && was_watching && !self.just_listed,
         };
         if !at_once {
@@ -264,8 +266,8 @@ impl<F: Feed> Follower<F> {
     fn note(&self, trouble: &Trouble) {
         let kind = self.share.kind();
         if matches!(trouble, Trouble::Early) {
-            // As whatever is between us and the API server likes it. It goes on where it was.
-            tracing::debug!(%kind, error = %trouble, "a watch goes on");
+            // The connection was cut by a proxy or the API server. The watch resumes at its last version.
+            tracing::debug!(%kind, error = %trouble, "resuming a watch");
             return;
         }
         let metrics = &self.share.sink.metrics;
@@ -280,7 +282,7 @@ impl<F: Feed> Follower<F> {
                 "the API server does not know this kind: `kanary crds | kubectl apply -f -` installs it"
             );
         } else {
-            tracing::warn!(%kind, error = %trouble, "a watch starts anew");
+            tracing::warn!(%kind, error = %trouble, "restarting a watch");
         }
     }
 }

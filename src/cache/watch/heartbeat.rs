@@ -1,4 +1,4 @@
-//! How a watch is.
+//! Liveness of a watch.
 
 use std::{
     sync::{
@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{sync::SetOnce, time::Instant};
 
-/// How a watch is. Clones are of the same one.
+/// Liveness of a watch. Clones share one state.
 #[derive(Clone, Debug, Default)]
 pub struct Heartbeat(Arc<Inner>);
 
@@ -32,25 +32,25 @@ impl Default for Inner {
 }
 
 impl Heartbeat {
-    /// Whether everything was listed once.
+    /// Whether the initial list is complete.
     #[must_use]
     pub fn get(&self) -> bool {
         self.0.listed.initialized()
     }
 
-    /// Waits until everything was listed once.
+    /// Waits until the initial list is complete.
     pub async fn wait(&self) {
         self.0.listed.wait().await;
     }
 
-    /// The time since the API server last said something: a page of a list, that a watch begins or that its time is over, an
-    /// event, a bookmark. Since the beginning, if it never did.
+    /// Time since the API server last sent something: a page of a list, the start or the regular end of a watch, an event, or a
+    /// bookmark. If it never did, the time since creation.
     #[must_use]
     pub fn age(&self) -> Duration {
         self.0.last.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
-    /// How often it had to start anew.
+    /// How many times the watch was restarted.
     #[must_use]
     pub fn restarts(&self) -> u64 {
         self.0.restarts.load(Ordering::Relaxed)
@@ -61,7 +61,7 @@ impl Heartbeat {
     }
 
     pub(super) fn listed(&self) {
-        // A watch that lists again is listed already.
+        // The first list already set it.
         let _again = self.0.listed.set(());
     }
 

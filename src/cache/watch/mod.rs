@@ -1,4 +1,4 @@
-//! Watches: into the cache, and from there to the queue. Each follows one kind, or what a label selector picks of it.
+//! Watches: update the cache and queue the affected Kanaries. Each watch follows one kind, optionally with a label selector.
 
 mod claims;
 mod follow;
@@ -27,26 +27,26 @@ use crate::{
     queue::Queue,
 };
 
-/// Whether a Kanary is taken into the cache.
+/// Decides whether a Kanary is stored in the cache.
 pub type Filter = Arc<dyn Fn(KanaryKind, &Kanary) -> bool + Send + Sync>;
 
-/// What watches feed.
+/// Where watches deliver their objects.
 #[derive(Clone)]
 pub struct Sink {
-    /// What is known.
+    /// The cache to update.
     pub cache: Arc<Cache>,
-    /// Who is looked at.
+    /// The queue of affected Kanaries.
     pub queue: Arc<Queue>,
-    /// What is counted.
+    /// Metrics.
     pub metrics: Arc<Metrics>,
-    /// Which Kanaries are taken into the cache, where several replicas share them; all if it is `None`.
+    /// Which Kanaries are stored in the cache, if several replicas share them; `None` stores all.
     pub filter: Option<Filter>,
-    /// Which watch put what into the cache.
+    /// Which watch put which object into the cache.
     claims: Arc<Claims>,
 }
 
 impl Sink {
-    /// One for all watches that feed the same cache.
+    /// One sink for all watches that feed the same cache.
     #[must_use]
     pub fn new(cache: Arc<Cache>, queue: Arc<Queue>, metrics: Arc<Metrics>) -> Self {
         let claims = Arc::default();
@@ -60,9 +60,10 @@ impl Sink {
     }
 }
 
-/// Watches the objects of one kind that `selector` picks by their labels, all of them if it is `None`, until it is dropped.
+/// Watches the objects of one kind that match `selector`, or all objects if it is `None`, until it is dropped.
 ///
-/// What was known stays while the API server is away. What this watch put into the cache goes when it is dropped.
+/// Objects stay in the cache while the API server is unreachable. The objects that this watch stored are removed when it is
+/// dropped.
 pub(crate) async fn objects<K>(api: Api<K>, selector: Option<String>, sink: Sink, heartbeat: Heartbeat)
 where
     K: Cached + DeserializeOwned + Send + Sync + 'static,
@@ -70,7 +71,7 @@ where
     follow(Objects::<K>(PhantomData), api, selector, sink, heartbeat).await;
 }
 
-/// Watches what `feed` is about, as far as `selector` picks it by its labels, until it is dropped.
+/// Watches the objects of `feed` that match `selector`, until it is dropped.
 pub(crate) async fn follow<F: Feed>(
     feed: F,
     api: Api<F::Object>,
@@ -85,8 +86,8 @@ pub(crate) async fn follow<F: Feed>(
         .await;
 }
 
-/// Watches the Kanaries of one kind that `selector` picks by their labels, all of them if it is `None`, until it is
-/// dropped. Then what it put into the cache goes.
+/// Watches the Kanaries of one kind that match `selector`, or all of them if it is `None`, until it is dropped. Then the
+/// Kanaries that it stored are removed from the cache.
 pub async fn kanaries(kind: KanaryKind, api: Api<Kanary>, selector: Option<String>, sink: Sink, heartbeat: Heartbeat) {
     follow(Kanaries(kind, sink.filter.clone()), api, selector, sink, heartbeat).await;
 }
@@ -133,7 +134,7 @@ impl Feed for Kanaries {
             Ok(news) => Vec::from_iter(news),
             Err(error) => {
                 let key = Key::at(self.0, place_of(object));
-                tracing::error!(key = %key, error, "an object is left alone, because it cannot be read");
+                tracing::error!(key = %key, error, "ignoring an object that cannot be parsed");
                 Vec::new()
             }
         }
@@ -146,7 +147,7 @@ impl Feed for Kanaries {
     }
 
     fn all(&self, _: &Cache) -> Vec<(Place, u64)> {
-        // Replies to writes change Kanaries that are known, and bring no others.
+        // Responses to writes update known Kanaries and do not add new ones.
         Vec::new()
     }
 }

@@ -1,4 +1,4 @@
-//! What the API server says on a list or a watch. An object that cannot be read is that object's problem alone.
+//! Parses list and watch responses. An object that cannot be parsed does not affect the others.
 
 use kube::{
     ResourceExt,
@@ -9,32 +9,32 @@ use serde_json::Value;
 
 use crate::cache::{Place, place_of};
 
-/// An object, or what is known of one that cannot be read.
+/// An object, or the metadata of one that cannot be parsed.
 pub(super) type Item<K> = Result<K, Unreadable>;
 
-/// An object that cannot be read.
+/// An object that cannot be parsed.
 #[derive(Debug)]
 pub(super) struct Unreadable {
     place: Place,
     version: String,
-    /// Why it cannot be read.
+    /// The parser's error.
     pub(super) why: serde_json::Error,
 }
 
-/// What a watch tells.
+/// A watch event.
 #[derive(Debug)]
 pub(super) enum Event<K> {
-    /// An object is there, or is another.
+    /// An object was added or changed.
     Applied(Item<K>),
-    /// An object is gone, or is no longer selected.
+    /// An object was deleted, or no longer matches the selector.
     Deleted(Item<K>),
-    /// Everything up to this version was told.
+    /// All events up to this version have been sent.
     Bookmark(String),
-    /// The watch cannot go on.
+    /// The watch cannot continue.
     Error(Box<Status>),
 }
 
-/// Where an object is, and its version.
+/// The key of an object, and its version.
 pub(super) fn address<K: ResourceExt>(item: &Item<K>) -> (Place, String) {
     match item {
         Ok(object) => (place_of(object), object.resource_version().unwrap_or_default()),
@@ -94,7 +94,7 @@ mod tests {
         json!({"metadata": {"name": name, "namespace": "shop", "resourceVersion": "7"}})
     }
 
-    /// Its ports are no list.
+    /// The ports are not a list.
     fn odd(name: &str) -> Value {
         let mut service = service(name);
         service["spec"] = json!({"ports": 3});

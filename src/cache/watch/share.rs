@@ -1,4 +1,4 @@
-//! What one watch has in the cache: the one fold over what lists and watches tell.
+//! The part of the cache that one watch owns. Applies lists and watch events to it.
 
 use std::borrow::Cow;
 
@@ -13,30 +13,30 @@ use super::{
 };
 use crate::cache::{Cache, Gone, Place, number};
 
-/// A kind of objects, and how the cache takes them.
+/// A kind of objects, and how they are stored in the cache.
 pub(crate) trait Feed {
-    /// What the API server sends.
+    /// The type that the API server sends.
     type Object: Resource + DeserializeOwned + Clone;
 
-    /// For people, and to tell it from others.
+    /// Name of the kind, for logs and claims.
     fn kind(&self) -> Cow<'static, str>;
 
-    /// Takes in a version of an object; the Kanaries that it matters to.
+    /// Stores a version of an object, and returns the affected Kanaries.
     fn put(&self, cache: &Cache, object: &Self::Object) -> Vec<Key>;
 
-    /// The object is gone; the Kanaries that it matters to.
+    /// Removes an object, and returns the affected Kanaries.
     fn remove(&self, cache: &Cache, place: &Place, gone: Gone) -> Vec<Key>;
 
-    /// Everything that the cache has of this kind, with its version, if others than watches bring new objects.
+    /// All cached objects of this kind with their versions, if other sources than watches add objects.
     fn all(&self, cache: &Cache) -> Vec<(Place, u64)>;
 }
 
-/// What one watch has in the cache. It goes with the watch.
+/// The part of the cache that one watch owns. It is removed with the watch.
 pub(super) struct Share<F: Feed> {
     feed: F,
     pub(super) sink: Sink,
     watch: u64,
-    /// How many lists were begun.
+    /// Number of lists that were started.
     lists: u64,
 }
 
@@ -55,12 +55,12 @@ impl<F: Feed> Share<F> {
         self.feed.kind()
     }
 
-    /// A list begins: everything that is there will be applied.
+    /// Starts a list, which will apply every object that exists.
     pub(super) fn begin_list(&mut self) {
         self.lists += 1;
     }
 
-    /// An object is there.
+    /// Stores an object.
     pub(super) fn applied(&self, item: &Item<F::Object>) {
         let (place, version) = address(item);
         let claim = Claim {
@@ -73,7 +73,7 @@ impl<F: Feed> Share<F> {
             let name: Name = (self.kind(), place);
             let former = claims.get(&name);
             if former.is_some_and(|former| former.watch != self.watch && former.version > claim.version) {
-                // It has moved on to another watch, and this one is late.
+                // The object has moved to another watch, and this event is late.
                 return;
             }
             claims.insert(name, claim);
@@ -86,11 +86,11 @@ impl<F: Feed> Share<F> {
         if let Err(unreadable) = item {
             let (namespace, name) = address(item).0;
             let (kind, error) = (self.kind(), &unreadable.why);
-            tracing::error!(%kind, namespace, name, %error, "an object is left alone, because it cannot be read");
+            tracing::error!(%kind, namespace, name, %error, "ignoring an object that cannot be parsed");
         }
     }
 
-    /// An object is gone, or is no longer selected.
+    /// Removes an object that was deleted or no longer matches the selector.
     pub(super) fn deleted(&self, item: &Item<F::Object>) {
         let keys = {
             let mut claims = self.sink.claims.lock();
@@ -105,8 +105,8 @@ impl<F: Feed> Share<F> {
         self.push(keys);
     }
 
-    /// A list has ended: what was here and was not listed is gone. So is what nobody watches, brought by the reply to a
-    /// write or by a live read, unless that was after the list.
+    /// Ends a list: removes objects that this watch had stored and that were not listed. Also removes objects that no watch has
+    /// reported, from a response or a live read, unless they are newer than the list.
     pub(super) fn end_list(&self, version: &str) {
         let (kind, version) = (self.kind(), number(version));
         let keys: Vec<_> = {
@@ -118,7 +118,7 @@ impl<F: Feed> Share<F> {
             let others = self.feed.all(&self.sink.cache).into_iter();
             let stray = others.filter(|(_, known)| *known <= version).map(|(place, _)| place);
             let stray = stray.filter(|place| !claims.contains_key(&(kind.clone(), place.clone())));
-            // This watch may not select it at all, and another may be late to tell of it.
+            // This watch may not select the object at all, and the watch that does may report it later.
             gone.extend(stray.map(|place| (place, Gone::Unfollowed)));
             let gone = gone.iter();
             gone.flat_map(|(place, gone)| self.feed.remove(&self.sink.cache, place, *gone))

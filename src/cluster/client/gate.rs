@@ -1,17 +1,16 @@
-//! The gate of a connection: no byte of a request is handed to the kernel after the right to send the request has ended.
+//! The gate of a connection: no byte of a request is passed to the kernel after the right to send the request has ended.
 //!
-//! A process may be stopped between any two instructions (SIGSTOP, a paused virtual machine, a CPU that is taken away) and
-//! goes on where it was, however late that is. So a check before an HTTP client is called says nothing about when the request
-//! leaves: the client may wait for a token, a connection, a handshake or room in a socket's buffer first. The check belongs
-//! where bytes leave: below HTTP and below TLS, both of which keep bytes in buffers of their own, at each write to the socket.
-//! A request that has left in part is cut off by a reset of its connection: the API server never gets a whole body, and a
-//! body that is shorter than its `Content-Length` is refused there.
+//! A process may be paused between any two instructions (SIGSTOP, a paused virtual machine, CPU starvation) and continues where
+//! it was, no matter how much later. A check before the call to an HTTP client therefore does not limit when the request is
+//! sent: the client may first wait for a token, a connection, a handshake or space in a socket buffer. The check belongs below
+//! HTTP and TLS, which have their own buffers, at each write to the socket. A partly sent request is aborted by a reset of its
+//! connection: the API server refuses a body that is shorter than its `Content-Length`.
 //!
-//! What remains, and is for the preconditions of the writes and for `status.epoch`:
+//! The gate does not cover these cases, which the preconditions of the writes and `status.epoch` handle:
 //!
-//! - the instructions between the check and the system call, where a process can still be stopped;
-//! - bytes that the kernel took in time. It sends them, and sends them again, by itself, until the connection is reset;
-//! - bytes that are on their way, and whatever the API server waits for before it does what it was asked to.
+//! - the instructions between the check and the system call, where a process can still be paused;
+//! - bytes that the kernel accepted in time. The kernel sends and retransmits them until the connection is reset;
+//! - bytes in transit, and any delay in the API server before it executes the request.
 
 use std::{
     fmt, io,
@@ -27,17 +26,17 @@ use hyper_util::{
 };
 use tokio::net::TcpStream;
 
-/// The right to send a request, as an extension of the request. It may end at any time, and never comes back.
+/// The right to send a request, as an extension of the request. It may end at any time, and never becomes valid again.
 #[derive(Clone)]
 pub struct Permit(Arc<dyn Fn() -> bool + Send + Sync>);
 
 impl Permit {
-    /// A permit that lasts as long as `holds` says. It is asked at each write to a socket: it must not block.
+    /// A permit that is valid while `holds` returns true. `holds` is called at each write to a socket and must not block.
     pub fn new(holds: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(holds))
     }
 
-    /// Whether bytes may leave now.
+    /// Whether bytes may be sent now.
     #[must_use]
     pub fn holds(&self) -> bool {
         (self.0)()
@@ -50,13 +49,13 @@ impl fmt::Debug for Permit {
     }
 }
 
-/// The right to send a request ended before the whole of it had been sent.
+/// The right to send a request ended before the request was completely sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Ended {
     /// Nothing of the request was sent.
     #[error("the right to write ended before the request was sent")]
     Unsent,
-    /// A part of the request was sent, or nobody knows. Its connection was reset.
+    /// Part of the request may have been sent. Its connection was reset.
     #[error("the right to write ended while the request was being sent, and its connection was reset")]
     CutOff,
 }
@@ -67,19 +66,20 @@ pub(super) struct Gate(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    /// Of the request that the connection carries, or carried last: what is left of a request in a buffer must not leave
-    /// later either. None before the first request, while TLS shakes hands.
+    /// The permit of the current or last request on the connection; the rest of a request in a buffer must not be sent later.
+    /// `None` before the first request, during the TLS handshake.
     permit: Option<Permit>,
-    /// Bytes have left since that request was given to the connection.
+    /// Bytes of that request have been sent.
     begun: bool,
-    /// That request has no complete answer yet.
+    /// The response to that request is not complete.
     waiting: bool,
-    /// A write was refused.
+    /// Set when a write was refused.
     ended: Option<Ended>,
 }
 
 impl Gate {
-    /// The connection is about to carry a request. It must be idle: what is in its buffers would leave by this permit.
+    /// Sets the permit for the next request. The connection must be idle, because buffered bytes would be sent under this
+    /// permit.
     pub(super) fn open(&self, permit: Permit) {
         *self.lock() = State {
             permit: Some(permit),
@@ -89,17 +89,17 @@ impl Gate {
         };
     }
 
-    /// The answer to the request is complete.
+    /// Records that the response is complete.
     pub(super) fn answered(&self) {
         self.lock().waiting = false;
     }
 
-    /// How the right to send the request ended, if that is why it was not sent.
+    /// Whether the right ended before the request was sent or while it was being sent. `None` if the right did not end.
     pub(super) fn ended(&self) -> Option<Ended> {
         self.lock().ended
     }
 
-    /// Writes, if the request still may be sent.
+    /// Writes if the permit is valid.
     fn pass(&self, write: impl FnOnce() -> Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         let mut state = self.lock();
         if state.permit.as_ref().is_some_and(|permit| !permit.holds()) {
@@ -107,7 +107,7 @@ impl Gate {
             state.ended = Some(ended);
             return Poll::Ready(Err(io::Error::other(ended)));
         }
-        // Nothing comes between the check and the system call, so that the window is as small as it can be.
+        // Nothing happens between the check and the system call, to keep the window as short as possible.
         let written = write();
         state.begun |= matches!(written, Poll::Ready(Ok(1..)));
         written
@@ -118,7 +118,7 @@ impl Gate {
     }
 }
 
-/// A TCP connection behind its gate. It says in [`Connection::connected`] which gate that is.
+/// A gated TCP connection. [`Connection::connected`] returns its gate.
 pub(super) struct Gated {
     io: TokioIo<TcpStream>,
     gate: Gate,
@@ -136,8 +136,8 @@ impl Gated {
 impl Drop for Gated {
     fn drop(&mut self) {
         if self.gate.lock().waiting {
-            // A reset makes the kernel forget what it has not sent yet. Otherwise it would go on for minutes to send what the
-            // other side did not acknowledge: a request whose caller gave up would arrive when the network is back.
+            // With zero linger, closing the socket discards unsent data. Otherwise the kernel would retransmit for minutes, and
+            // a request whose caller gave up would arrive when the network recovers.
             let _without_it_the_kernel_goes_on = self.io.inner().set_zero_linger();
         }
     }
@@ -174,7 +174,7 @@ impl Write for Gated {
         self.io.is_write_vectored()
     }
 
-    // A TCP socket has no buffer on this side of the kernel, so these send no byte of a request.
+    // A TCP socket has no user-space buffer, so these calls send no bytes of a request.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_flush(cx)
     }

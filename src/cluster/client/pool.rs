@@ -1,8 +1,8 @@
-//! The connections of requests that have a [`Permit`].
+//! The connections for requests with a [`Permit`].
 //!
-//! They have a pool of their own, because whoever hands out a connection has to tell its gate whose bytes it lets pass, and
-//! kube's pool does not say which connection a request gets. As kube's, it speaks HTTP/1: a connection carries one request at
-//! a time, so that to cut one off disturbs no other. A connection that was given up in the midst of a request is closed at once.
+//! They have a separate pool, because the permit has to be set on the gate of the connection that carries the request, and
+//! kube's pool does not tell which connection that is. Like kube's pool it uses HTTP/1: a connection carries one request at a
+//! time, so aborting a request does not affect others. A connection that is abandoned during a request is closed immediately.
 
 use std::{
     pin::Pin,
@@ -34,25 +34,25 @@ use tower::{
 
 use super::gate::{Gate, Gated, Permit};
 
-/// Connections that are kept while nobody needs them: as many as there are writes at once in ordinary times.
+/// Maximum number of idle connections: the usual number of concurrent writes.
 const IDLE: usize = 32;
 
-/// How long they are kept. API servers close them after 90 s, and what is between may forget them silently.
+/// How long idle connections are kept. API servers close them after 90 s, and middleboxes may drop them silently.
 const IDLE_TIME: Duration = Duration::from_mins(1);
 
-/// What answers a request, as kube's own stack does.
+/// A response, as in kube's own stack.
 pub(super) type Reply = Response<Box<DynBody>>;
 
 type Made<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
-/// A service that sends requests as kube's client does with this configuration, through connections that have gates.
+/// A service that sends requests like kube's client with this configuration, but through gated connections.
 ///
 /// # Errors
 ///
-/// The configuration names certificates or credentials that cannot be used.
+/// The configuration contains certificates or credentials that cannot be used.
 pub(super) fn service(config: &Config) -> kube::Result<BoxCloneService<Request<Body>, Reply, BoxError>> {
     let service = config.extra_headers_layer()?.layer(Pool::new(config)?);
-    // What waits for a token waits before the gate.
+    // Waiting for a token happens before the gate.
     let service = option_layer(config.auth_layer()?).layer(service);
     Ok(BoxCloneService::new(config.base_uri_layer().layer(service)))
 }
@@ -63,7 +63,7 @@ struct Pool {
     idle: Arc<Mutex<Vec<(Instant, Line)>>>,
 }
 
-/// A connection. To drop it closes it.
+/// A connection. Dropping it closes it.
 struct Line {
     send: SendRequest<Body>,
     gate: Gate,
@@ -74,8 +74,8 @@ impl Pool {
     fn new(config: &Config) -> kube::Result<Self> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
-        // Below TLS: what TLS keeps in its buffer must not leave either. There is no proxy to think of: a configuration that names
-        // one is refused by kube, as it is built here.
+        // The gate is below TLS, because bytes in TLS buffers must not be sent either. Proxies need no handling: with the
+        // enabled features, kube refuses a configuration with a proxy.
         let gated = MapResponse::new(tcp, Gated::new as fn(_) -> _);
         let connector = config.rustls_https_connector_with_connector(gated)?;
         Ok(Self {
@@ -86,7 +86,7 @@ impl Pool {
 
     async fn send(self, mut request: Request<Body>) -> Result<Reply, BoxError> {
         let permit = request.extensions_mut().remove::<Permit>();
-        let permit = permit.ok_or("a request without a permit has no place here")?;
+        let permit = permit.ok_or("the request has no permit")?;
         let server = request.uri().clone();
         address(&mut request)?;
         loop {
@@ -103,14 +103,14 @@ impl Pool {
                 return Err(ended.into());
             }
             request = match error.take_message() {
-                // The API server closed the connection before it was used again: nothing of the request was sent.
+                // The API server closed the connection before it was reused, so nothing of the request was sent.
                 Some(unsent) if is_used => unsent,
                 _ => return Err(error.into_error().into()),
             };
         }
     }
 
-    /// Reads the whole answer, which is one object, and keeps the connection.
+    /// Reads the whole response, which is one object, and keeps the connection.
     async fn receive(&self, line: Line, answer: Response<Incoming>) -> Result<Reply, BoxError> {
         let (head, body) = answer.into_parts();
         let body = body.collect().await?.to_bytes();
@@ -123,11 +123,11 @@ impl Pool {
         Ok(Response::from_parts(head, Box::new(body)))
     }
 
-    /// A connection that is idle: the one that was used last, so that those which are too many grow old.
+    /// Takes the most recently used idle connection, so that surplus connections expire.
     async fn take(&self) -> Option<Line> {
         loop {
             let (since, mut line) = self.idle().pop()?;
-            // Ready is one whose last request and answer are over on both sides, so nothing of them is in a buffer.
+            // A connection is ready when its last request and response are complete, so nothing of them is in a buffer.
             if since.elapsed() < IDLE_TIME && line.send.ready().await.is_ok() {
                 return Some(line);
             }
@@ -175,10 +175,10 @@ where
     })
 }
 
-/// Makes of a request for an absolute URI what HTTP/1 sends to a server.
+/// Converts a request for an absolute URI to the form that HTTP/1 sends to a server.
 fn address(request: &mut Request<Body>) -> Result<(), BoxError> {
     let uri = request.uri();
-    let host = uri.host().ok_or("the URL of the API server names no host")?;
+    let host = uri.host().ok_or("the URL of the API server has no host")?;
     let host = match (uri.port_u16(), uri.scheme_str()) {
         (None, _) | (Some(443), Some("https")) | (Some(80), Some("http")) => host.to_owned(),
         (Some(port), _) => format!("{host}:{port}"),

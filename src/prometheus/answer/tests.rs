@@ -50,7 +50,7 @@ fn an_answer_that_its_server_calls_partial_is_none() {
     let error = marked(r#""warnings":["No StoreAPIs matched for this query"]"#).unwrap_err();
     assert_eq!(error, "warnings: No StoreAPIs matched for this query");
     let error = marked(r#""errorType":"internal","error":"store b: unavailable""#).unwrap_err();
-    assert_eq!(error, "a success with an error: store b: unavailable");
+    assert_eq!(error, "status success with an error: store b: unavailable");
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn what_is_no_instant_answer_is_refused_with_what_it_is() {
         ("", "not JSON"),
         (
             r#"{"status":"success","data":{"resultType":"vector","result":[{"metric""#,
-            "ends too early",
+            "is truncated",
         ),
         ("[]", "not one of Prometheus' query API"),
         ("{}", "not one of Prometheus' query API"),
@@ -148,7 +148,7 @@ fn a_sample_of_another_time_is_refused() {
     for (time, off) in [
         (
             "1795345200",
-            "1h0m0s before the time that it was asked about, and 5m0s are tolerated",
+            "1h0m0s before the evaluation time, and 5m0s are tolerated",
         ),
         ("1795349101", "5m1s after the time"),
         ("0", "before the time"),

@@ -89,11 +89,7 @@ async fn what_is_no_answer_says_why() {
             r#"{"status":"error","errorType":"timeout","error":"query timed\nout"}"#,
             "503 Service Unavailable: query timed out",
         ),
-        (
-            200,
-            r#"{"status":"success","data":{"resu"#,
-            "not JSON: it ends too early",
-        ),
+        (200, r#"{"status":"success","data":{"resu"#, "not JSON: it is truncated"),
         (
             200,
             r#"{"status":"success","warnings":["store down"],"data":{"resultType":"vector","result":[]}}"#,

@@ -149,7 +149,7 @@ async fn a_secret_that_is_missing_or_of_no_use_is_named() {
         ),
         (
             "bearerTokenSecret: {name: empty, key: other}",
-            "secret shop/empty of prometheusAuth has nothing under the key other",
+            "secret shop/empty of prometheusAuth has no key other",
         ),
         (
             "bearerTokenSecret: {name: empty, key: token}",
@@ -157,11 +157,11 @@ async fn a_secret_that_is_missing_or_of_no_use_is_named() {
         ),
         (
             "bearerTokenSecret: {name: odd, key: token}",
-            "prometheusAuth names a secret that no HTTP header can carry",
+            "prometheusAuth names a secret whose value is not valid in an HTTP header",
         ),
         (
             "basicAuthSecret: odd",
-            "secret shop/odd of prometheusAuth has nothing under the key username",
+            "secret shop/odd of prometheusAuth has no key username",
         ),
         (
             "caSecret: {name: odd, key: ca.crt}",
@@ -181,7 +181,7 @@ async fn a_secret_that_is_missing_or_of_no_use_is_named() {
     let message = why(&prometheus, &closed("http://127.0.0.1:1", "basicAuthSecret: odd")).await;
     assert_eq!(
         message,
-        "secret shop/odd of prometheusAuth may not be read by the controller"
+        "secret shop/odd of prometheusAuth: the controller has no permission to read it"
     );
 }
 

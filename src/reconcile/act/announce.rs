@@ -15,11 +15,11 @@ use super::{Writer, send::of};
 use crate::{cluster::error::ApiError, shard::Right};
 
 impl Writer {
-    /// Says a fact as a Kubernetes Event. Its name is made of the fact, so saying it again does nothing.
+    /// Creates a Kubernetes Event for a notice. Its name is derived from the notice, so creating it again has no effect.
     ///
     /// # Errors
     ///
-    /// What the API server answered, or that it did not.
+    /// The request failed or timed out.
     pub async fn announce(&self, kanary: &ParsedKanary, notice: &Notice, right: Right) -> Result<(), ApiError> {
         let Key { kind, namespace, name } = &kanary.key;
         let fact = format!("{}/{}/{}", kanary.uid, notice.reason, notice.at);

@@ -1,4 +1,4 @@
-//! Whether a write had its effect: a webhook or a policy may change what the API server then answers as done.
+//! Checks whether a write had its effect: a webhook or a policy may change the object although the API server reports success.
 
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{Resource, ResourceExt};
@@ -7,7 +7,7 @@ use crate::cluster::error::ApiError;
 
 /// # Errors
 ///
-/// The Deployment that was answered has another number of replicas.
+/// The returned Deployment has another number of replicas.
 pub(super) fn took_replicas(scaled: &Deployment, namespace: &str, name: &str, wanted: i32) -> Result<(), ApiError> {
     let got = scaled.spec.as_ref().and_then(|spec| spec.replicas);
     if got == Some(wanted) {
@@ -15,7 +15,7 @@ pub(super) fn took_replicas(scaled: &Deployment, namespace: &str, name: &str, wa
     }
     let got = got.unwrap_or_default();
     let why =
-        format!("replicas {wanted} was asked for and it has {got}: an admission webhook or policy changed the number");
+        format!("requested {wanted} replicas, but it has {got}: an admission webhook or policy changed the number");
     Err(ApiError::without_effect(
         "scale",
         Deployment::kind(&()),
@@ -27,7 +27,7 @@ pub(super) fn took_replicas(scaled: &Deployment, namespace: &str, name: &str, wa
 
 /// # Errors
 ///
-/// The pod that was answered still has one of the labels.
+/// The returned pod still has one of the labels.
 pub(super) fn lost_labels(pod: &Pod, namespace: &str, name: &str, labels: &[String]) -> Result<(), ApiError> {
     let left: Vec<_> = labels
         .iter()
@@ -52,12 +52,12 @@ pub(super) fn lost_labels(pod: &Pod, namespace: &str, name: &str, labels: &[Stri
 
 /// # Errors
 ///
-/// The pod that was answered does not have this owner.
+/// The returned pod does not have this owner.
 pub(super) fn has_owner(pod: &Pod, namespace: &str, name: &str, uid: &str) -> Result<(), ApiError> {
     if pod.owner_references().iter().any(|owner| owner.uid == uid) {
         return Ok(());
     }
-    let why = "an admission webhook or policy took its ownerReference away again";
+    let why = "an admission webhook or policy removed its ownerReference";
     Err(ApiError::without_effect(
         "add an owner to",
         Pod::kind(&()),

@@ -1,4 +1,4 @@
-//! Requests, as they leave.
+//! Requests to the API server.
 
 use kanary_core::api::names::FIELD_MANAGER;
 use kube::{Resource, api::PatchParams, core::Request};
@@ -8,7 +8,7 @@ use super::Writer;
 use crate::shard::Right;
 
 impl Writer {
-    /// Sends a request behind the fence.
+    /// Sends a request through the fence.
     pub(super) async fn send<T: DeserializeOwned>(
         &self,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
@@ -16,14 +16,14 @@ impl Writer {
         right: Right,
     ) -> kube::Result<T> {
         let mut request = request.map_err(kube::Error::BuildRequest)?;
-        // What kube's traces call it.
+        // The name for kube's traces.
         request.extensions_mut().insert(name);
         let send = |request| self.client.request::<T>(request);
         self.fence.write(right, request, send).await
     }
 }
 
-/// Requests about objects of a kind.
+/// Builder for requests about objects of a kind.
 pub(super) fn of<K>(namespace: &str) -> Request
 where
     K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
@@ -31,7 +31,7 @@ where
     Request::new(K::url_path(&(), Some(namespace)))
 }
 
-/// How objects are patched.
+/// Parameters of patches.
 pub(super) fn patch_params() -> PatchParams {
     PatchParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),

@@ -1,4 +1,4 @@
-//! The writes to a target: its template, and who owns it.
+//! Writes to a target: its template and its field ownership.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kanary_core::{
@@ -31,8 +31,9 @@ fn json_pointer(name: &str) -> String {
 }
 
 impl Writer {
-    /// The one write to a target. Its `test`s make it apply once, to the version that was read, or not at all. The hash of the
-    /// template that it has then: as the API server answered, because the cache may know of a later one already.
+    /// The only write to a target's template. Its `test` operations ensure that it applies at most once, and only to the version
+    /// that was read. Returns the hash of the resulting template from the response, because the cache may already contain a
+    /// later version.
     pub(super) async fn set_template(
         &self,
         namespace: &str,
@@ -59,8 +60,8 @@ impl Writer {
         if error.class() != Class::Invalid {
             return Err(error);
         }
-        // Refused for the template, or because the target is no longer the one that was read? Only the first is news
-        // for the user; the second is decided anew.
+        // Find out whether the template was refused or the target has changed since it was read. Only a refused template is
+        // reported to the user; after a change, the controller decides again.
         let api = self.api::<Deployment>(namespace);
         let Ok(now) = within(CALL_TIMEOUT, api.get(name)).await else {
             return Err(error);
@@ -73,12 +74,12 @@ impl Writer {
         Err(if unchanged { error } else { error.into_conflict() })
     }
 
-    /// Asks the API server what it would make of the target with the run's template, as it defaults it and its admission
-    /// policies change it. Nothing is written.
+    /// Returns the target with the run's template as the API server would store it, with defaults and changes by admission
+    /// policies. This is a dry run.
     ///
     /// # Errors
     ///
-    /// The right to it ended, the target changed since it was read, or there is no answer.
+    /// The right ended, the target changed since it was read, or the request failed or timed out.
     pub async fn compare(
         &self,
         kanary: &ParsedKanary,
@@ -111,7 +112,7 @@ impl Writer {
         }
     }
 
-    /// Hands what our field manager owns of the template over to the manager that applies it, if there still is one.
+    /// Transfers our ownership of template fields to the manager that applies the target, if there still is one.
     pub(super) async fn hand_over(&self, namespace: &str, name: &str, uid: &str, right: Right) -> Result<(), ApiError> {
         let verb = "hand over the fields of";
         let failed = |error| ApiError::new(verb, "Deployment".into(), namespace, name, error);
@@ -150,7 +151,7 @@ fn template_patch(change: &SetTemplate) -> Vec<Value> {
         json!({"op": "test", "path": "/spec/template", "value": former}),
     ];
     if let Some(revision) = revision {
-        // A template that was replaced and put back is another version: a promotion that is late must not undo that.
+        // A template that was replaced and restored has another revision. A late promotion must not overwrite it.
         patch.push(json!({"op": "test", "path": at(REVISION), "value": revision}));
     }
     patch.push(json!({"op": "replace", "path": "/spec/template", "value": template}));
@@ -165,10 +166,10 @@ fn template_patch(change: &SetTemplate) -> Vec<Value> {
     patch
 }
 
-/// A template as this build reads it: the form that hashes are made of.
+/// A template as this build parses it. Hashes are computed from this form.
 #[must_use]
 pub fn typed_template(template: &Value) -> Value {
-    // Through text, as replies are read: one way to read the type is half the code to compile.
+    // Parsed from text like responses, because a second way to deserialize the type would double its compile time.
     serde_json::from_str::<k8s_openapi::api::core::v1::PodTemplateSpec>(&template.to_string())
         .and_then(serde_json::to_value)
         .unwrap_or_else(|_| template.clone())

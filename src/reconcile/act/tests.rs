@@ -110,7 +110,7 @@ async fn a_scale_that_a_webhook_caps_is_a_refusal() {
     assert_eq!(error.class(), Class::Invalid);
     assert_eq!(
         error.message(),
-        "could not scale Deployment x: replicas 5 was asked for and it has 3: an admission webhook or policy changed the number"
+        "could not scale Deployment x: requested 5 replicas, but it has 3: an admission webhook or policy changed the number"
     );
 }
 
@@ -153,7 +153,7 @@ async fn a_pod_gets_its_kanary_as_one_more_owner_that_controls_nothing() {
     );
     let error = writer.act(&batman, &adopt, right(&batman)).await.unwrap_err();
     assert!(
-        error.message().contains("took its ownerReference away"),
+        error.message().contains("removed its ownerReference"),
         "{}",
         error.message()
     );

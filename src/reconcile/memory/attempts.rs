@@ -1,6 +1,6 @@
-//! Writes that do not get done: refused, failed again and again, or undone by somebody else each time.
+//! Writes that do not succeed: refused, failing repeatedly, or undone each time.
 //!
-//! All three end in a [`Refusal`]: the user is told, and the write is tried again ever later.
+//! All three result in a [`Refusal`]: it is reported to the user, and the write is retried with backoff.
 
 use std::{
     collections::HashMap,
@@ -17,32 +17,32 @@ use kanary_core::{
 
 use crate::cluster::error::{ApiError, Class};
 
-/// How long a write may fail before the user is told, if the API server answers, and if it does not or asks for patience.
+/// How long a write may fail before it is reported: if the API server responds, and if it does not respond or throttles.
 const ANSWERED: SignedDuration = SignedDuration::from_secs(5);
 const UNANSWERED: SignedDuration = SignedDuration::from_secs(30);
-/// How often the same may be done to an object in a row before that is put off.
+/// How many times in a row the same action may run on an object before it is postponed.
 const FREE: u32 = 3;
-/// What was done longer ago is not held against what is done now.
+/// Older actions are not counted.
 const FORGOTTEN: SignedDuration = SignedDuration::from_mins(10);
-/// The longest pause between two attempts.
+/// Longest backoff.
 const LONGEST: Duration = Duration::from_mins(5);
 
 /// Attempts at the writes of a run.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
-    /// Until a write works.
+    /// The refusal to report, until a write succeeds.
     pub(super) refusal: Option<Refusal>,
-    /// Refusals in a row.
+    /// Consecutive refusals.
     refusals: u32,
-    /// Since when no write has worked.
+    /// Since when no write has succeeded.
     failing_since: Option<Timestamp>,
-    /// Since when no creation has worked.
+    /// Since when no creation has succeeded.
     uncreated_since: Option<Timestamp>,
-    /// What was done last, by object.
+    /// The last action on each object.
     done: HashMap<String, Done>,
-    /// The refusal is newer than the last turn.
+    /// The refusal has not been reported yet.
     is_news: bool,
-    /// Turns in a row that did not come to rest.
+    /// Consecutive reconciles that did not settle.
     restless: u32,
 }
 
@@ -54,7 +54,7 @@ struct Done {
     last: Timestamp,
 }
 
-/// 1 s, 2 s, 4 s and so on.
+/// Exponential backoff: 1 s, 2 s, 4 s and so on.
 fn pause(times: u32, longest: Duration) -> Duration {
     Duration::from_secs(1_u64 << times.min(20)).min(longest)
 }
@@ -64,13 +64,13 @@ fn later(now: Timestamp, pause: Duration) -> Timestamp {
 }
 
 impl Attempts {
-    /// The API server refused a call.
+    /// Records a refused request.
     pub(super) fn refuse(&mut self, error: &ApiError, now: Timestamp) {
         let pause = pause(self.refusals, LONGEST);
         self.put_off(Reason::WriteRefused, error, later(now, pause));
     }
 
-    /// A write failed, for whatever reason. Of those that only failed the user is told after a while.
+    /// Records a failed write. Errors other than refusals are reported after a while.
     pub(super) fn fail(&mut self, error: &ApiError, now: Timestamp) {
         let since = *self.failing_since.get_or_insert(now);
         if error.is_of_creation() {
@@ -97,7 +97,7 @@ impl Attempts {
         self.is_news = true;
         self.refusals = self.refusals.saturating_add(1);
         let mut message = error.message();
-        // Some texts count attempts or name the time; the user is told once.
+        // Some messages contain a count or a time; the refusal is reported only once.
         let former = self.refusal.take().filter(|former| former.reason == reason);
         if let Some(former) = former.filter(|former| without_numbers(&former.message) == without_numbers(&message)) {
             message = former.message;
@@ -111,17 +111,17 @@ impl Attempts {
         });
     }
 
-    /// Whether there is a new refusal, which a turn is to take up at once.
+    /// Takes the flag for a new refusal, which the reconcile reports immediately.
     pub(super) fn take_news(&mut self) -> bool {
         std::mem::take(&mut self.is_news)
     }
 
-    /// A write fails, and the user is not told yet.
+    /// Whether a write fails that has not been reported yet.
     pub(super) fn is_untold(&self) -> bool {
         self.failing_since.is_some() && self.refusal.is_none()
     }
 
-    /// The writes of a decision worked.
+    /// Records that the writes of a decision succeeded.
     pub(super) fn succeed(&mut self) {
         self.refusals = 0;
         self.refusal = None;
@@ -129,9 +129,9 @@ impl Attempts {
         self.uncreated_since = None;
     }
 
-    /// A write worked. What it brought about may be undone.
+    /// Records that a write succeeded. Its effect may still be undone.
     pub(super) fn done(&mut self, action: &Action, now: Timestamp) {
-        // A run has few objects; one that makes many pods must not grow for ever.
+        // A run has few objects; this bounds the memory of a run that creates many pods.
         if self.done.len() > 256 {
             self.done.clear();
         }
@@ -148,7 +148,7 @@ impl Attempts {
         (done.what, done.times, done.last) = (what, done.times.saturating_add(1), now);
     }
 
-    /// Whether this was done to the object again and again, and is to wait: somebody undoes it each time.
+    /// Whether this action was repeated so often that it must wait, because its effect is undone each time.
     pub(super) fn is_undone(&mut self, action: &Action, now: Timestamp) -> bool {
         let Some(done) = self.done.get(&object(action)).filter(|done| done.what == what(action)) else {
             return false;
@@ -164,8 +164,8 @@ impl Attempts {
         self.refusal = Some(Refusal {
             reason: Reason::WriteUndone,
             message: format!(
-                "{} was done {FREE} times and more, and each time somebody undid it: look for another controller, an admission \
-                 webhook or a policy that does",
+                "{} was undone {FREE} times or more: look for another controller, an admission webhook or a policy that \
+                 reverts it",
                 words(action)
             ),
             retry_at,
@@ -175,7 +175,7 @@ impl Attempts {
         true
     }
 
-    /// A turn did not come to rest: how long to wait for the next.
+    /// Records that a reconcile did not settle. Returns the backoff.
     pub(super) fn restless(&mut self) -> Duration {
         let pause = pause(self.restless.saturating_add(2), LONGEST);
         self.restless = self.restless.saturating_add(1);
@@ -191,7 +191,7 @@ fn without_numbers(text: &str) -> String {
     text.chars().filter(|c| !c.is_ascii_digit()).collect()
 }
 
-/// The object that an action is about. A creation stands for itself: what was created is deleted by whoever undoes it.
+/// The object of an action. A creation has a separate key, because undoing it deletes the object.
 fn object(action: &Action) -> String {
     match action {
         Action::Create { object, name, .. } => format!("new {}/{name}", object.as_str()),
@@ -221,7 +221,7 @@ fn words(action: &Action) -> String {
         Action::SetTemplate(SetTemplate { name, .. }) => format!("setting the template of Deployment {name}"),
         Action::HandOver { name, .. } => format!("handing over the fields of Deployment {name}"),
         Action::Adopt { pod, .. } => format!("adding an ownerReference to pod {pod}"),
-        Action::Unlabel { pod, labels, .. } => format!("taking {} off pod {pod}", labels.join(", ")),
+        Action::Unlabel { pod, labels, .. } => format!("removing {} from pod {pod}", labels.join(", ")),
         Action::Delete { object, name, .. } => format!("the deletion of {} {name}", object.as_str()),
     }
 }

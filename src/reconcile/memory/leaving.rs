@@ -1,4 +1,4 @@
-//! What is remembered of a failed canary that leaves production.
+//! State about a failed canary that is removed from production.
 
 #[cfg(test)]
 mod tests;
@@ -23,7 +23,7 @@ fn way<'a>(ways: &'a mut Ways, action: &Action) -> Option<&'a mut Option<Attempt
 }
 
 impl Memory {
-    /// A write that was to take a canary out of production failed; it was begun at `began`.
+    /// Records a failed write, begun at `began`, that should remove a canary from production.
     pub fn could_not_leave(&self, key: &Key, action: &Action, error: &ApiError, began: Timestamp, now: Timestamp) {
         let mut memory = self.lock();
         let Some(known) = memory.get_mut(key) else { return };
@@ -49,7 +49,7 @@ impl Memory {
         }
     }
 
-    /// A canary left production in this way.
+    /// Records that an action removed the canary from production.
     pub fn left(&self, key: &Key, action: &Action) {
         let mut memory = self.lock();
         let ways = memory.get_mut(key).map(|known| &mut known.ways);
@@ -58,7 +58,7 @@ impl Memory {
         }
     }
 
-    /// The pods of the run were read live.
+    /// Records that the pods of the run were read live.
     pub fn mark_pods_confirmed(&self, key: &Key) {
         if let Some(known) = self.lock().get_mut(key) {
             known.pods_confirmed = true;

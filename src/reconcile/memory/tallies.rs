@@ -1,5 +1,4 @@
-//! What was measured for the items of a run. Counts belong to what an item asks, wherever it stands and however much of what
-//! it finds is tolerated.
+//! Measurements of a run's items. Counts belong to an item's check, independent of its index and its tolerances.
 
 use std::time::Duration;
 
@@ -9,19 +8,19 @@ use kanary_core::{
     validation::{Item, Sample, Tally, promql::PromQl},
 };
 
-/// Items that are remembered when they are no longer in the spec.
+/// How many items are remembered after they were removed from the spec.
 const RETIRED: usize = 100;
 
-/// A measurement that was made.
+/// A completed measurement.
 #[derive(Clone, Debug)]
 pub struct Measured {
-    /// What it came to.
+    /// Its result.
     pub sample: Sample,
-    /// The time that it stands for.
+    /// Its evaluation time.
     pub at: Timestamp,
-    /// The canary's pods that were ready then.
+    /// The canary's ready pods at that time.
     pub pods: Vec<String>,
-    /// The canary was not available as a whole.
+    /// The canary was not fully available.
     pub is_down: bool,
 }
 
@@ -30,11 +29,11 @@ pub struct Measured {
 pub(super) struct Tallies {
     /// One for each item of the spec, in their order.
     present: Vec<Known>,
-    /// Of items that are no longer in the spec, or cannot be read there: one that comes back goes on where it was.
+    /// Items that were removed from the spec or cannot be parsed: an item that returns continues with its counts.
     retired: Vec<Known>,
 }
 
-/// What was measured for an item.
+/// The measurements of an item.
 #[derive(Clone, Debug, Default)]
 struct Known {
     /// [`PromQl::id`]; empty for an item that is not measured.
@@ -49,7 +48,7 @@ impl Tallies {
         self.present.iter().map(|known| known.tally.clone()).collect()
     }
 
-    /// Puts the tallies into the order of `items`. `stored` is what a status says of a run that is new here.
+    /// Reorders the tallies like `items`. `stored` is the status of a run that is new to this controller.
     pub(super) fn arrange(&mut self, items: &[Item], stored: Option<&[ItemStatus]>) {
         let mut former = std::mem::take(&mut self.present);
         former.append(&mut self.retired);
@@ -66,14 +65,14 @@ impl Tallies {
         self.retired = former;
     }
 
-    /// A query is under way for the item at `index`.
+    /// Records that a query for the item at `index` is in flight.
     pub(super) fn mark_pending(&mut self, index: usize) {
         if let Some(known) = self.present.get_mut(index) {
             known.tally.pending = true;
         }
     }
 
-    /// Records a measurement of the item that stood at `index` when it was asked for.
+    /// Records a measurement of the item that was at `index` when the query was sent.
     pub(super) fn record(&mut self, index: usize, asked: &PromQl, measured: Measured) {
         let Some(tally) = self.asked(index, asked) else { return };
         let Measured {
@@ -89,15 +88,15 @@ impl Tallies {
         }
     }
 
-    /// An answer came that counts for nothing: the item that stood at `index` when it was asked for waits for it no longer.
+    /// Discards a result: the item that was at `index` when the query was sent no longer waits for it.
     pub(super) fn discard(&mut self, index: usize, asked: &PromQl) {
         if let Some(tally) = self.asked(index, asked) {
             tally.pending = false;
         }
     }
 
-    /// The tally that waits for an answer to what stood at `index` when it was asked. Of items that ask the same, one that
-    /// waits: each query that is under way is answered once.
+    /// The tally that waits for a result of the item that was at `index`. Among items with the same check, one that waits,
+    /// because each query in flight completes once.
     fn asked(&mut self, index: usize, asked: &PromQl) -> Option<&mut Tally> {
         let all = self.present.iter_mut().chain(&mut self.retired).enumerate();
         let same = all.filter(|(_, known)| known.id == asked.id);
@@ -105,7 +104,7 @@ impl Tallies {
         best.map(|(_, known)| &mut known.tally)
     }
 
-    /// The canary was replaced: nothing is known of its successor. Queries that are under way stay under way.
+    /// Drops all counts after the canary was replaced. Queries in flight stay in flight.
     pub(super) fn forget(&mut self) {
         for known in self.present.iter_mut().chain(&mut self.retired) {
             let pending = known.tally.pending;
@@ -114,7 +113,7 @@ impl Tallies {
         }
     }
 
-    /// The canary has not been available since then.
+    /// Drops good measurements after the canary has been unavailable since `since`.
     pub(super) fn forget_good(&mut self, since: Timestamp) {
         for known in self.present.iter_mut().chain(&mut self.retired) {
             known.tally.forget_good(since);
@@ -122,7 +121,7 @@ impl Tallies {
     }
 }
 
-/// What is known of an item: here, or by the status, or nothing.
+/// The counts of an item: from memory, else from the status, else none.
 fn take(former: &mut Vec<Known>, stored: &mut [Option<&ItemStatus>], index: usize, query: &PromQl) -> Known {
     let Some(place) = former.iter().position(|known| known.id == query.id) else {
         let tally = stored_of(stored, index, query).map(|status| Tally::resume(&query.id, status));
@@ -134,14 +133,14 @@ fn take(former: &mut Vec<Known>, stored: &mut [Option<&ItemStatus>], index: usiz
     };
     let mut known = former.remove(place);
     if known.interval != query.interval {
-        // Counts of another grid do not say how many measurements are missing in this one.
+        // Counts with another interval do not show how many measurements are missing with this one.
         (known.interval, known.tally.resumed) = (query.interval, true);
     }
     known
 }
 
-/// What a status says of an item: by what it asks or, if the status is too old to say that, by its place. Each entry is
-/// taken once, for there may be two of a kind.
+/// The status of an item, by its hash or, in an old status without a hash, by its index. Each entry is taken only once, because
+/// two items may have the same check.
 fn stored_of<'a>(stored: &mut [Option<&'a ItemStatus>], index: usize, query: &PromQl) -> Option<&'a ItemStatus> {
     let is_it = |status: Option<&ItemStatus>| status.is_some_and(|status| status.id.as_ref() == Some(&query.id));
     if let Some(place) = stored.iter().position(|status| is_it(*status)) {
@@ -163,7 +162,7 @@ mod tests {
 
     use super::*;
 
-    /// Items with these queries; `a!` is `a` that tolerates one more.
+    /// Items with these queries; `a!` is `a` with its tolerance raised by one.
     fn items(queries: &[&str]) -> Vec<Item> {
         let items: Vec<_> = queries
             .iter()
@@ -182,7 +181,7 @@ mod tests {
     fn query(item: &Item) -> &PromQl {
         match item {
             Item::PromQl(query) => query,
-            _ => panic!("it is not measured"),
+            _ => panic!("the item is not measured"),
         }
     }
 
@@ -214,7 +213,7 @@ mod tests {
             }
         }
         assert_eq!(bad(&tallies), [1, 0, 2, 4]);
-        // More tolerance forgives nothing, another query starts anew, and one that comes back is remembered.
+        // More tolerance keeps the counts, another query starts from zero, and an item that returns keeps its counts.
         tallies.arrange(&items(&["b!", "c", "a!!", "a"]), None);
         assert_eq!(bad(&tallies), [2, 0, 1, 4]);
         tallies.arrange(&items(&["c"]), None);
@@ -235,7 +234,7 @@ mod tests {
         assert_eq!(pending(&tallies), [false, true]);
         tallies.record(0, query(&first[0]), measured(Outcome::Fail));
         assert_eq!((bad(&tallies), pending(&tallies)), (vec![0, 1], vec![false, false]));
-        // Even if the item is gone meanwhile, and comes back.
+        // This also holds if the item is removed meanwhile and returns.
         tallies.mark_pending(1);
         tallies.arrange(&items(&["b"]), None);
         tallies.record(1, query(&first[0]), measured(Outcome::Fail));
@@ -251,7 +250,7 @@ mod tests {
         let waiting = |tallies: &Tallies| tallies.present().iter().filter(|tally| tally.pending).count();
         tallies.mark_pending(0);
         tallies.mark_pending(1);
-        // Another item comes before them while both queries are under way.
+        // Another item is inserted before them while both queries are in flight.
         tallies.arrange(&items(&["b", "a", "a!"]), None);
         tallies.record(0, query(&twice[0]), measured(Outcome::Fail));
         tallies.record(1, query(&twice[1]), measured(Outcome::Fail));
@@ -268,7 +267,7 @@ mod tests {
         tallies.forget();
         assert!(
             bad(&tallies) == [0] && tallies.present()[0].pending,
-            "of the former canary"
+            "a measurement of the previous canary"
         );
         tallies.discard(0, query(&items[0]));
         assert_eq!(tallies.present(), [Tally::default()]);
@@ -302,7 +301,7 @@ mod tests {
             resumed(&["b", "c", "a!", "a"], &status),
             [(5, 2), (0, 0), (3, 1), (7, 4)]
         );
-        // Of an older status, which does not say what it is about, only what is bad is believed.
+        // An old status has no hashes, so only its bad counts are used.
         let old = [stored(None, "promQL[0]", 3, 1), stored(None, "manual[1]", 0, 0)];
         assert_eq!(resumed(&["a", "b"], &old), [(0, 1), (0, 0)]);
     }

@@ -1,4 +1,4 @@
-//! A failed canary leaves production: several pods at the same time.
+//! Removes a failed canary from production, several pods at a time.
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
@@ -10,11 +10,11 @@ use kanary_core::{
 use super::{Context, label};
 use crate::{cluster::error::ApiError, shard::Right};
 
-/// How many pods leave production at the same time.
+/// How many pods are removed from production concurrently.
 const TOGETHER: usize = 16;
 
 impl Context {
-    /// Takes pods out of production, several at the same time. The first write that fails stops the rest.
+    /// Removes pods from production concurrently. The first write that fails stops the rest.
     pub(super) async fn leave<'a>(
         &self,
         kanary: &ParsedKanary,

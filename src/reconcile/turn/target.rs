@@ -1,4 +1,4 @@
-//! What becomes of a target is remembered beside what is done to it.
+//! Actions on a target, with the results in memory.
 
 use jiff::{SignedDuration, Timestamp};
 use kanary_core::{
@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Context {
-    /// Asks whether the target has the template that the run gives it, and remembers that it has.
+    /// Checks whether the target already has the run's template, and records it if so.
     pub(super) async fn compare(
         &self,
         kanary: &ParsedKanary,
@@ -25,7 +25,7 @@ impl Context {
         let likeness = self.writer.compare(kanary, &kanary.spec, live, right).await;
         self.count("dry-run", &likeness);
         match &likeness {
-            // A dry run that fails is reported as a failed promotion is: the run waits for its answer.
+            // A failed dry run is reported like a failed promotion, because the run waits for its result.
             Err(error) => self.memory.failed(&kanary.key, error, self.clock.now()),
             Ok(_) => self.memory.succeeded(&kanary.key),
         }
@@ -40,8 +40,8 @@ impl Context {
         Ok(())
     }
 
-    /// Does one action, and remembers what the API server made of it. A promotion, and the creation of a target, is remembered
-    /// before as well, because there may be no reply.
+    /// Executes one action and records the result. A promotion or the creation of a target is also recorded before it is sent,
+    /// because its response may be lost.
     pub(super) async fn act(
         &self,
         kanary: &ParsedKanary,
@@ -81,19 +81,19 @@ impl Context {
                     },
                 );
             }
-            // The target that was to be created was there already, or the API server says that it did not happen.
+            // The target to create already existed, or the API server reported that the write did not happen.
             Ok(None) | Err(Class::Conflict | Class::Invalid | Class::Fenced) => self.memory.set_promotion(key, former),
-            // A timeout may ask for a pause as well: the write may have been done all the same.
+            // The response of a timeout may also ask for a pause: the write may have been executed.
             Err(Class::Transient | Class::Throttled(_)) => {}
         }
         done.map(drop)
     }
 
-    /// Hands ownership over. What the API server refuses to have changed stays as it is: no run depends on it.
+    /// Transfers field ownership. If the API server refuses it, the ownership stays as it is: no run depends on it.
     async fn hand_over(&self, kanary: &ParsedKanary, action: &Action, right: Right) -> Result<(), ApiError> {
         match self.writer.act(kanary, action, right).await {
             Err(error) if error.class() == Class::Invalid => {
-                tracing::warn!(key = %kanary.key, error = error.message(), "the target's fields stay owned by kanary");
+                tracing::warn!(key = %kanary.key, error = error.message(), "kanary remains the owner of the target's fields");
                 self.memory.keep_ownership(&kanary.key);
                 Ok(())
             }
@@ -101,7 +101,7 @@ impl Context {
         }
     }
 
-    /// Makes a pod the Kanary's own. Where that fails it is tried again later: no run depends on it.
+    /// Adopts a pod. A failure is retried later: no run depends on it.
     async fn adopt(
         &self,
         kanary: &ParsedKanary,
@@ -111,7 +111,7 @@ impl Context {
     ) -> Result<(), ApiError> {
         match self.writer.act(kanary, action, right).await {
             Err(error) if error.class() != Class::Fenced => {
-                tracing::warn!(key = %kanary.key, error = error.message(), "a released pod will outlive its Kanary");
+                tracing::warn!(key = %kanary.key, error = error.message(), "could not adopt a pod; retrying later");
                 let again = now.checked_add(ADOPT_AGAIN).ok();
                 self.memory.put_off_adoption(&kanary.key, again);
                 Ok(())
@@ -121,10 +121,10 @@ impl Context {
     }
 }
 
-/// How soon it is tried again to make a pod the Kanary's own.
+/// How soon the adoption of a pod is retried.
 const ADOPT_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 
-/// Whether an action gives the target a template.
+/// Whether an action writes a template to the target.
 fn gives_template(kanary: &ParsedKanary, action: &Action) -> bool {
     match action {
         Action::SetTemplate(_) => true,

@@ -194,7 +194,7 @@ fn nobody_is_promised_a_label_where_no_replica_lives() {
     let mut seen = seen();
     seen.sessions.remove("kanary-a");
     let text = render(&seen);
-    let told = "\n2 Kanaries have no slot yet; no replica lives that would label them\n";
+    let told = "\n2 Kanaries have no slot yet; no live replica can label them\n";
     assert!(text.ends_with(told), "{text}");
     seen.kanaries = Ok(Counts::new());
     assert!(!render(&seen).contains("no slot"));

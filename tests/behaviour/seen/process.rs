@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{Process, World, poll};
 
 /// What the log says of a call without a reply. What is counted or logged after a reply may then be missing.
-const LOST: &str = "a call failed and is tried again";
+const LOST: &str = "a request failed; retrying";
 
 #[tokio::test]
 async fn the_admin_server_tells_that_it_lives_that_it_is_ready_and_what_it_counted() {
