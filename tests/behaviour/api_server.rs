@@ -1,4 +1,5 @@
-//! What Kanary and its users rest on in an API server. These cases try the embedded cluster on behalf of the real one.
+//! Behaviour of the API server that Kanary and its users rely on. These cases verify that the embedded cluster matches a
+//! real one.
 
 use futures::StreamExt;
 use kube::{
@@ -13,7 +14,7 @@ use crate::support::{
     CONFIG_MAP, DEPLOYMENT, EVENT, KANARY, Kind, LEASE, SERVICE, World, again, config_map, deployment, kanary,
 };
 
-/// Sends a patch, and says what became of it: the object, or the status and reason of the refusal.
+/// Sends a patch and returns the object, or the status and reason of the refusal.
 async fn send(world: &World, kind: &Kind, name: &str, patch: Patch<Value>) -> Result<Value, (u16, String)> {
     let params = match &patch {
         Patch::Apply(_) => PatchParams::apply("alice"),
@@ -86,7 +87,7 @@ async fn a_write_on_top_of_something_else_is_refused() {
     );
     let late = send(&world, &CONFIG_MAP, "m", replace("/metadata/resourceVersion", &version)).await;
     assert_eq!(late, refused(409, "Conflict"));
-    // The version comes first: an object that was made anew is a conflict for whoever knows the former one.
+    // The resourceVersion is checked first: a client that knows an object from before its re-creation gets a conflict.
     let former = json!({"metadata": {"uid": "another", "resourceVersion": version}, "data": {"b": "3"}});
     let former = send(&world, &CONFIG_MAP, "m", Patch::Merge(former)).await;
     assert_eq!(former, refused(409, "Conflict"));

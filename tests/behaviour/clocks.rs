@@ -1,4 +1,4 @@
-//! What each clock means: schedule, initial delay, deadline, progress deadline, pause.
+//! The periods of a run: schedule, initial delay, deadline, progress deadline and pause.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ fn after(seconds: i64) -> Timestamp {
     Timestamp::now() + SignedDuration::from_secs(seconds)
 }
 
-/// Lets batman, which a person holds, pass at its deadline.
+/// Lets batman, which waits for a manual verdict, pass at its deadline.
 async fn pass_at_the_deadline(world: &World) {
     let items = json!([{"manual": {"statusAfterDeadline": "valid"}}]);
     world.edit("batman", json!({"validation": {"items": items}})).await;

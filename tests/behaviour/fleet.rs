@@ -1,4 +1,4 @@
-//! Two hundred Kanaries at once.
+//! Two hundred Kanaries at the same time.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -8,7 +8,7 @@ use crate::support::{DEPLOYMENT, World, create_fleet, fleet_ends, message, phase
 
 const FLEET: usize = 200;
 
-/// Every fourth one carries the label that fails it.
+/// Every fourth Kanary gets the label that fails it.
 fn is_bad(number: usize) -> bool {
     number.is_multiple_of(4)
 }

@@ -1,4 +1,4 @@
-//! A failed canary leaves production, whatever else goes wrong; and a good one takes nothing out of it.
+//! A failed canary is removed from production traffic whatever else fails, and a good one removes nothing else from it.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::support::{
     DEPLOYMENT, Faults, KANARY, POD, SERVICE, World, deployment, held, labels, message, phase, reason, service,
 };
 
-/// A Kanary behind the production Service that is held until a person speaks.
+/// A Kanary behind the production Service that waits for a manual verdict.
 fn behind(service: &str) -> Value {
     json!({"serviceName": service, "traffic": {"source": "service"}, "validation": held()})
 }
@@ -32,7 +32,7 @@ async fn loses(world: &World, kanary: &str, label: &str) {
         .await;
 }
 
-/// `track` in the labels of a template.
+/// A template with the label `track`.
 fn track(value: &str) -> Value {
     json!({"spec": {"template": {"metadata": {"labels": {"track": value}}}}})
 }
@@ -146,7 +146,7 @@ async fn a_retained_canary_leaves_also_a_service_that_comes_later_or_says_that_i
     world.create(&SERVICE, &later).await;
     loses(&world, "batman", "zone").await;
 
-    // One that is meant for canaries, and one that selects by a label without which there would be another pod.
+    // One Service for canaries, and one that selects a label whose removal would make the ReplicaSet create another pod.
     let mut canaries = service("canaries", "app");
     canaries["spec"]["selector"] = json!({"kanary.k8s-operators.dev/name": "batman"});
     world.create(&SERVICE, &canaries).await;
@@ -200,7 +200,7 @@ async fn a_canary_is_no_target() {
     assert_eq!(world.list(&DEPLOYMENT, "").await.len(), 2, "nothing was created");
 }
 
-/// What whoever removes the ownerReferences of an object writes.
+/// A patch that removes the ownerReferences of an object.
 fn disowned() -> Value {
     json!({"metadata": {"ownerReferences": null}})
 }
@@ -225,7 +225,7 @@ async fn a_canary_whose_owner_reference_is_removed_fails_its_run_and_is_not_left
     );
     world.gone(&DEPLOYMENT, "app-kanary-batman").await;
 
-    // One that was retained goes with its Kanary while a finalizer holds that.
+    // A retained canary is deleted with its Kanary, while a finalizer still blocks the Kanary.
     world.edit("robin", json!({"verdict": "invalid"})).await;
     loses(&world, "robin", "app").await;
     world.patch(&DEPLOYMENT, "nest-kanary-robin", disowned()).await;
@@ -239,7 +239,7 @@ async fn a_canary_whose_owner_reference_is_removed_fails_its_run_and_is_not_left
     world.gone(&KANARY, "robin").await;
 }
 
-/// A canary behind the Service `app` is judged, and somebody takes its pod out of its ReplicaSet; the name of the pod.
+/// Starts a canary behind the Service `app` and releases its pod from its ReplicaSet. Returns the name of the pod.
 async fn with_a_released_pod(world: &World, label: &str) -> String {
     world.target("app", 1).await;
     world.service("app", "app").await;
@@ -261,7 +261,7 @@ async fn with_a_released_pod(world: &World, label: &str) -> String {
     pod.to_owned()
 }
 
-/// Waits until a pod is not behind the Service `app` any more.
+/// Waits until a pod is no longer behind the Service `app`.
 async fn leaves(world: &World, pod: &str) -> Value {
     world
         .until(&POD, pod, "has left the Service", |pod| {

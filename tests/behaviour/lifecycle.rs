@@ -1,4 +1,4 @@
-//! The lifecycle: from creation to the target's update, or to the canary's end.
+//! The lifecycle: from creation to the update of the target, or to the end of the canary.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::support::{
     DEPLOYMENT, KANARY, POD, REPLICA_SET, SERVICE, World, held, is_true, kanary, labels, phase, pods_are_known, reason,
 };
 
-/// A template that behaves, at version `v2`.
+/// A template whose pods have the behaviour `how`, at version `v2`.
 fn behaving(how: &str) -> Value {
     json!({"spec": {"template": {"metadata": {"labels": {"kanary.test/behaviour": how}}}}})
 }

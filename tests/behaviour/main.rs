@@ -1,5 +1,5 @@
-//! The behaviour suite: what users are promised (`docs/api.md`), tried against an API server: the embedded one, as part of
-//! `cargo test`, or a real one, which `hack/plane/plane run -- cargo test --locked --test behaviour` starts.
+//! The behaviour suite verifies the guarantees in `docs/api.md` against an API server: the embedded one as part of `cargo
+//! test`, or a real one, which `hack/plane/plane run -- cargo test --locked --test behaviour` starts.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,4 +1,4 @@
-//! Manual items and the verdict: a person's word.
+//! Manual items and `spec.verdict`: decisions by a person.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! What is promoted was available, and was what the user wrote, for all of its validation.
+//! A promoted canary was available and matched the user's template throughout its validation.
 
 use jiff::{SignedDuration, Timestamp};
 use kanary_core::api::GoDuration;
@@ -10,7 +10,7 @@ use crate::support::{
 
 const CANARY: &str = "app-kanary-batman";
 
-/// Pods that take five seconds to be ready, or fail two seconds later.
+/// Pods that need five seconds to become ready, or that fail two seconds later.
 fn behaves(how: &str) -> Value {
     json!({"spec": {"template": {"metadata": {"labels": {"kanary.test/behaviour": how}}}}})
 }

@@ -1,4 +1,5 @@
-//! What users edit while a canary runs: nothing promotes what was not judged as the spec asks for, and nothing shields a bad canary.
+//! Edits while a canary runs: only a template that was validated as the spec requires is promoted, and no edit shields a
+//! bad canary.
 
 use serde_json::{Value, json};
 
@@ -14,7 +15,7 @@ fn version(name: &str) -> Value {
     json!({"template": {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": name}]}}}}})
 }
 
-/// A canary that runs behind the production Service until somebody says something.
+/// A canary behind the production Service that waits for a manual verdict.
 async fn running(more: Value) -> World {
     let world = World::new("protection").await;
     world.target("app", 1).await;
@@ -50,7 +51,7 @@ async fn a_verdict_that_stays_in_the_spec_does_not_promote_the_next_template() {
     world.kanary("batman", "app", spec).await;
     world.ends("batman", "DeploymentUpdated").await;
 
-    // As a GitOps tool applies it: the verdict is still there.
+    // As a GitOps tool applies it: the verdict is still set.
     world.edit("batman", version("app:v3")).await;
     let held = world
         .until(&KANARY, "batman", "the second run is held", |kanary| {
@@ -81,7 +82,7 @@ async fn a_verdict_that_stays_in_the_spec_does_not_promote_the_next_template() {
         .await;
     assert_eq!(image(&world.get(&DEPLOYMENT, "app").await), "app:v3");
 
-    // The verdict comes with the template.
+    // The verdict arrives together with the template.
     let mut both = version("app:v4");
     both["verdict"] = json!("invalid");
     world.edit("batman", both).await;

@@ -1,5 +1,5 @@
-//! The published examples, word for word where they are valid. Their periods are shortened, and Prometheus is the
-//! plane's.
+//! The published examples, verbatim where they are valid. Periods are shortened, and Prometheus is that of the test
+//! environment.
 
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ const NGINX_SERVICE: &str = include_str!("published/nginx_service.yaml");
 /// `examples/example/nginx_kanarydeployment.yaml`
 const NGINX_KANARY: &str = include_str!("published/nginx_kanary.yaml");
 
-/// The README's "Basic example", `items` beside `validation` as it stands there.
+/// The README's "Basic example", with `items` next to `validation` as published.
 const BASIC: &str = include_str!("published/basic.yaml");
 
 /// The README's promQL block.
@@ -81,7 +81,7 @@ async fn the_basic_example_of_the_readme_is_answered_with_where_its_items_belong
         let world = World::unserved("published").await;
         let mut basic = one(BASIC);
         basic["kind"] = json!(kind.kind);
-        // "deployment template" and a `validation:` that is null: as it stands, and with a template.
+        // "deployment template" and a null `validation:`, as published and with a template.
         basic["spec"]["template"] = one(NGINX_KANARY)["spec"]["template"].clone();
         let refused = world
             .try_create(&kind, &basic)
@@ -124,7 +124,7 @@ async fn promql_directly_under_validation_is_answered_with_where_it_belongs() {
     assert!(refused.contains("write them under `items:`"), "{refused}");
 }
 
-/// The app of the Istio examples, and a Kanary called `name` from the published block `validation`.
+/// The app of the Istio examples, and a Kanary called `name` with the published block `validation`.
 async fn myapp(world: &World, name: &str, validation: Value) -> Value {
     world.target("myapp", 1).await;
     world.service("myapp-svc", "myapp").await;
@@ -137,7 +137,7 @@ async fn myapp(world: &World, name: &str, validation: Value) -> Value {
     world.create(&KANARY, &manifest).await
 }
 
-/// The published block on the plane's Prometheus, with periods of seconds.
+/// The published block with the test environment's Prometheus and periods of seconds.
 fn batman(world: &World, indicator: &str) -> Value {
     let mut block = one(BATMAN_VALIDATIONS);
     let prometheus = world.plane.prometheus().trim_start_matches("http://");

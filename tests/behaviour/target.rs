@@ -1,4 +1,4 @@
-//! What is promised about a target that others replace, create, apply, pause and repair while Kanary promotes it.
+//! Guarantees for a target that other clients replace, create, apply, pause and repair while Kanary promotes it.
 
 use kube::{
     api::{Patch, PatchParams},
@@ -17,7 +17,7 @@ fn image(deployment: &Value) -> &Value {
     &deployment["spec"]["template"]["spec"]["containers"][0]["image"]
 }
 
-/// A target that was promoted, and does not count a new pod as available for the next ten minutes.
+/// A promoted target whose new pods do not count as available for the next ten minutes.
 async fn rolling_out(more: Value) -> World {
     let world = World::new("target").await;
     world.create(&DEPLOYMENT, &slow_deployment("app")).await;
@@ -47,13 +47,13 @@ async fn a_target_that_is_created_again_with_the_promoted_template_is_updated() 
     world.gone(&DEPLOYMENT, "app-kanary-batman").await;
 }
 
-/// Counts changes of the target's spec and of its annotations.
+/// The generation, which counts changes of the target's spec and annotations.
 async fn generation(world: &World) -> i64 {
     let app = world.get(&DEPLOYMENT, "app").await;
     app["metadata"]["generation"].as_i64().expect("there is a generation")
 }
 
-/// A promotion from `version` to `v2` whose reply the controller did not live to see.
+/// A promotion from `version` to `v2` whose controller died before it received the reply.
 async fn promoted_without_a_reply(version: &str) -> World {
     let world = World::unserved("target").await;
     let mut target = deployment("app", 1);
@@ -105,7 +105,7 @@ async fn a_template_that_ended_because_its_target_changed_runs_again_after_anoth
     }
 }
 
-/// Waits until the controller has found that the target is missing.
+/// Waits until the controller reports that the target is missing.
 async fn looked_for(world: &World, target: &str) {
     poll("the controller looks for the target", async || {
         let requests = world.requests().await;
@@ -172,7 +172,7 @@ async fn a_target_that_is_missing_is_left_to_others_if_the_user_asks_for_it() {
     world.phase("batman", "Running").await;
 }
 
-/// What a GitOps tool does that applies on the server side.
+/// Equivalent of a GitOps tool with server-side apply.
 async fn apply(world: &World, manifest: &Value) -> DynamicObject {
     let api = world.api(&DEPLOYMENT);
     let applied = again(async || {

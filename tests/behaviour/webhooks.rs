@@ -1,4 +1,4 @@
-//! Admission webhooks that fail, or change what is written.
+//! Admission webhooks that fail or change the controller's writes.
 
 use http::Method;
 use serde_json::json;
@@ -64,7 +64,7 @@ async fn a_webhook_that_caps_the_replicas_is_reported_and_not_asked_again_at_onc
     let asked = requests
         .iter()
         .filter(|r| r.verb == "patch" && r.resource == "deployments");
-    // The eighth comes after two minutes.
+    // With backoff, the eighth attempt is due after two minutes.
     assert!(asked.count() < 8, "{requests:#?}");
     webhook.remove();
     world

@@ -1,4 +1,4 @@
-//! What must hold in every state, and what must happen in some.
+//! Safety properties, which hold in every state, and reachability properties, which hold in some.
 
 use stateright::Property;
 

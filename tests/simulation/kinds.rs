@@ -1,4 +1,4 @@
-//! The kinds of cases: every way in which a Kanary is judged, scaled, put into traffic and interfered with.
+//! The kinds of cases: all ways to validate, scale and route a canary, and to interfere with it.
 
 use std::time::Duration;
 
@@ -126,7 +126,7 @@ fn metric_missing(make: &mut Maker<'_>) -> Case {
 
 fn metric_missing_fails(make: &mut Maker<'_>) -> Case {
     let items = metric("good", "none", &json!({"onNoData": "fail"}));
-    // After a restart nobody knows whether there was none, so the run waits.
+    // After a restart the controller does not know whether there was data before, so the run waits.
     let ends = [failed("NoData"), End::Running];
     make.case("no data fails", items, json!({}), &ends).bad()
 }
@@ -328,7 +328,7 @@ fn both_items(make: &mut Maker<'_>) -> Case {
         metric("good", "bad", &json!({"failureLimit": 1}))[0],
     ]);
     let case = make.case("one bad item of three", items, json!({}), &[failed("PromQLFailed")]);
-    // A bad measurement that is tolerated is written down.
+    // A tolerated bad measurement is still written to the status.
     case.bad().with(|truth| truth.plain = false)
 }
 

@@ -1,4 +1,4 @@
-//! Who may refuse, change or hold up a write.
+//! Policies that refuse, change or delay a write.
 
 use std::time::Duration;
 
@@ -138,7 +138,8 @@ async fn a_policy_judges_what_is_written_and_what_it_replaces() {
     assert_eq!(refused(maps.delete("m", &DeleteParams::default()).await).0, 403);
 }
 
-/// As an injector of sidecars, or a cap on replicas, does; what comes of it is defaulted and checked like everything else.
+/// A mutating policy, such as a sidecar injector or a cap on replicas. Its output is defaulted and validated like any
+/// object.
 #[tokio::test(start_paused = true)]
 async fn a_policy_changes_what_is_written_by_anybody() {
     let world = world();

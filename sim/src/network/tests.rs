@@ -161,7 +161,7 @@ fn a_client_that_dies_has_done_its_last_write_or_not_or_not_yet() {
     }
 }
 
-/// What a watch brings: names, and whether it ended or broke.
+/// The names that a watch reports, and whether it ended or broke.
 async fn watched(link: &Link) -> Vec<String> {
     let watch = api(link)
         .watch(&WatchParams::default().timeout(290), "0")

@@ -1,4 +1,4 @@
-//! The API server, as a `kube::Client` sees it.
+//! The API server, used through a `kube::Client`.
 
 use std::pin::pin;
 

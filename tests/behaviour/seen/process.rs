@@ -1,10 +1,10 @@
-//! What the program itself tells: its admin server and its logs.
+//! Output of the controller process: its admin server and its logs.
 
 use serde_json::{Value, json};
 
 use crate::support::{Process, World, poll};
 
-/// What the log says of a call without a reply. What is counted or logged after a reply may then be missing.
+/// Log line for an API call without a reply. Metrics and log lines that follow a reply may then be missing.
 const LOST: &str = "a call failed and is tried again";
 
 #[tokio::test]
@@ -16,7 +16,7 @@ async fn the_admin_server_tells_that_it_lives_that_it_is_ready_and_what_it_count
     assert_eq!(process.page("/livez").await.map(|(status, _)| status), Ok(200));
     world.kanary("batman", "app", json!({})).await;
     world.ends("batman", "DeploymentUpdated").await;
-    // What is counted after a reply is not counted if there was none, which the count of writes tells.
+    // Counters that are raised after a reply miss writes without one. The transient and throttled results show those.
     let lost = |text: &str, write: &str| {
         let count = |result| format!("kanary_writes_total{{write=\"{write}\",result=\"{result}\"}}");
         text.contains(&count("transient")) || text.contains(&count("throttled"))

@@ -1,4 +1,4 @@
-//! What the controller may do to Deployments and to everything else.
+//! Checks of the controller's writes to Deployments and other objects.
 
 use jiff::Timestamp;
 use kanary_core::{
@@ -14,7 +14,7 @@ use crate::{
     hostile::CHECKED,
 };
 
-/// How long before its creation a canary's target may have been seen.
+/// Maximum age of the target's state that a canary is created from, in seconds.
 const BEHIND: i64 = 120;
 
 fn label<'a>(object: &'a Value, name: &str) -> &'a str {
@@ -25,7 +25,7 @@ fn owner(object: &Value) -> String {
     text(&object["metadata"]["ownerReferences"][0]["uid"]).to_owned()
 }
 
-/// An object without what the API server, or a policy, writes itself.
+/// An object without the fields that the API server or a policy sets.
 fn essence(object: &Value) -> Value {
     let mut object = object.clone();
     for field in ["resourceVersion", "generation", "managedFields"] {
@@ -80,8 +80,8 @@ impl Checker {
         }
     }
 
-    /// Whoever finds its canary gone makes another. It takes it away itself only if nothing is ever to come of it, but for a
-    /// user who breaks a spec and mends it.
+    /// Checks the end of a canary. If another client deletes it, the controller creates it again. The controller itself
+    /// deletes it only if the run has ended, except for a user who breaks a spec and fixes it.
     fn look_at_end(&mut self, event: &Event, canary: &Value) {
         let hostile = self.truth(label(canary, KANARY_NAME)).hostile;
         if hostile || !is_ours(event) {
@@ -98,13 +98,13 @@ impl Checker {
             let since = event.at.as_second() - BEHIND;
             let images = self.targets.get(&target).map(Vec::as_slice).unwrap_or_default();
             let shown = images.iter().enumerate().filter(|(index, _)| {
-                // Replaced after that time, or not at all.
+                // Changed after that time, or not at all.
                 images
                     .get(index + 1)
                     .is_none_or(|(until, _)| until.as_second() >= since)
             });
             let started_on: Vec<_> = shown.map(|(_, (_, image))| image.clone()).collect();
-            // Until a status says what the run started with, a canary that is created again starts it anew.
+            // Until the status contains the start of the run, a canary that is created again restarts it.
             let book = self.books.get(&key.0);
             let has_begun = book.is_some_and(|book| book.status.target_hash.is_some());
             let over = self.books.get(&key.0).is_none_or(|book| {
@@ -143,14 +143,14 @@ impl Checker {
         }
     }
 
-    /// A target that did not exist is created from the template, once.
+    /// Checks that a missing target is created from the template, once.
     fn check_bootstrap(&mut self, event: &Event, created: &Value) {
         let marker = text(&created["metadata"]["annotations"][CREATED_BY]).to_owned();
         self.bootstrapped.insert(image(&created["spec"]));
         let uid = marker.split('/').next().unwrap_or_default();
         let book = self.books.get(uid);
         let name = book.map(|book| book.name.clone()).unwrap_or_default();
-        // Its spec may have been edited while the creation was under way.
+        // The spec may have been edited while the creation was in flight.
         let tries = |book: &super::Book| book.ever_tried(&image(&created["spec"])) || book.runs > 1;
         if !book.is_some_and(tries) {
             self.violated(
@@ -162,12 +162,12 @@ impl Checker {
         }
     }
 
-    /// The one write to a target.
+    /// Checks the only write to a target.
     fn check_promotion(&mut self, event: &Event, target: &str, old: &Value, new: &Value) {
         let former = essence(old);
         if essence(new) == former {
-            // Who owns its fields was handed over, or a promotion was carried out once more, late, and changed nothing. A policy
-            // may add to either.
+            // The ownership of fields was transferred, or a promotion was repeated late without an effect. A policy may
+            // add to either.
             return;
         }
         let marker = text(&new["metadata"]["annotations"][PROMOTED_BY]).to_owned();
@@ -232,7 +232,7 @@ impl Checker {
         let name = book.name.clone();
         let truth = self.truth(&name);
         let phase = Phase::of(&book.status);
-        // A promotion that is on its way is not called back by an edit, nor by a deletion.
+        // An edit or a deletion does not stop a promotion that is in flight.
         let present = truth.edited || book.deleted || phase == Phase::Succeeded;
         let passed = book.passed(number).is_some_and(|passed| passed == image);
         if !passed || !present {
@@ -277,7 +277,8 @@ impl Checker {
         }
     }
 
-    /// Services, autoscalers and pods: ours, or labels off a pod.
+    /// Checks writes to Services, autoscalers and pods: they belong to the controller, or the write removes labels from a
+    /// pod.
     pub(super) fn look_at_other(&mut self, event: &Event) {
         if !is_ours(event) {
             return;
@@ -299,12 +300,12 @@ impl Checker {
         }
     }
 
-    /// When a run's promotion was made.
+    /// Number of promotions of a Kanary.
     pub(super) fn promotions(&self, uid: &str) -> usize {
         self.promoted.keys().filter(|marker| marker.starts_with(uid)).count()
     }
 
-    /// What a target runs.
+    /// The image of a target.
     pub(super) fn image_of(&self, target: &str) -> Option<&(Timestamp, String)> {
         self.targets.get(target)?.last()
     }

@@ -30,7 +30,7 @@ impl Dial {
         *self.0.lock().unwrap() = Some(value);
     }
 
-    /// A Deployment of three, with an autoscaler.
+    /// A Deployment of three replicas with an autoscaler.
     async fn world(&self, more: Value) -> World {
         let dial = self.clone();
         let world = behaving(Behaviour::default().metrics(move |namespace, deployment, _| {

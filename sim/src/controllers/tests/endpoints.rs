@@ -1,4 +1,4 @@
-//! Services and the `EndpointSlices` that say what is behind them.
+//! Services and their `EndpointSlices`.
 
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 

@@ -1,4 +1,4 @@
-//! The task that all controllers run in.
+//! The task that runs all controllers.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! A Prometheus that is not well.
+//! A Prometheus server that fails in various ways.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The rules of Kanary's own kinds: each with objects that pass and objects that are refused.
+//! The rules of Kanary's own kinds, with valid and invalid objects for each.
 
 use serde_json::{Value, json};
 
@@ -69,7 +69,7 @@ fn every_message_of_a_rule_is_in_the_answers() {
     let unanswered: Vec<_> = rules
         .iter()
         .filter(|message| !include_str!("kanary.jsonl").contains(&serde_json::to_string(message).unwrap()[1..]))
-        // The behaviour suite asks about these.
+        // The behaviour suite covers these.
         .filter(|message| {
             !["63 characters", "status.epoch", "the target (", "has no dots"]
                 .iter()
