@@ -7,17 +7,17 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a measurement that cannot be made is worth nothing"
+    reason = "a failed measurement aborts the benchmark"
 )]
 
 /// Half of the run time goes into allocations, where mimalloc is faster than the system allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[allow(dead_code, reason = "the tests use more of it")]
+#[allow(dead_code, reason = "only the tests use the rest")]
 #[path = "../tests/simulation/heard.rs"]
 mod heard;
-#[allow(dead_code, reason = "the tests use more of it")]
+#[allow(dead_code, reason = "only the tests use the rest")]
 #[path = "../tests/simulation/world.rs"]
 mod world;
 
@@ -130,13 +130,13 @@ async fn fleet(canaries: usize) {
     report(canaries, &mut seen.lock().unwrap(), requests);
 }
 
-#[allow(clippy::cast_precision_loss, reason = "two digits are enough")]
+#[allow(clippy::cast_precision_loss, reason = "the output has few digits")]
 fn report(canaries: usize, seen: &mut Seen, (requests, writes): (usize, usize)) {
     println!("{} of {canaries} canaries were promoted", seen.updated);
     assert_eq!(seen.updated, canaries);
     let each = |number: usize| number as f64 / canaries as f64;
     println!(
-        "requests per canary {:.2}, of them writes {:.2}",
+        "requests per canary {:.2}, writes per canary {:.2}",
         each(requests),
         each(writes)
     );
@@ -146,7 +146,7 @@ fn report(canaries: usize, seen: &mut Seen, (requests, writes): (usize, usize)) 
             .get((seen.lateness.len() * percent / 100).min(seen.lateness.len() - 1))
     };
     println!(
-        "lateness of verdicts p50 {:?} p99 {:?} max {:?}",
+        "delay of verdicts p50 {:?} p99 {:?} max {:?}",
         at(50).unwrap(),
         at(99).unwrap(),
         at(100).unwrap()
@@ -187,7 +187,7 @@ fn main() -> ExitCode {
     if canaries > 10_000 || is_good {
         ExitCode::SUCCESS
     } else {
-        println!("the goal, a minute and 1000 MB for 10,000 canaries, is missed");
+        println!("missed the target of one minute and 1000 MB for 10,000 canaries");
         ExitCode::FAILURE
     }
 }

@@ -1,4 +1,4 @@
-//! How a run ends.
+//! The end of a run.
 
 use jiff::Timestamp;
 
@@ -11,7 +11,7 @@ use super::{
     step::Step,
 };
 
-/// Marks a run as ended, whatever its verdict.
+/// Marks a run as ended, with either verdict.
 pub(super) fn end(draft: &mut Draft, now: Timestamp, reason: &str) {
     draft.status.completed_at = Some(now);
     draft.clear(RUNNING, reason, "the run has ended");
@@ -23,10 +23,10 @@ pub(super) fn end(draft: &mut Draft, now: Timestamp, reason: &str) {
     draft.clear(RECONCILING, reason, "the run has ended");
 }
 
-/// Reasons of failures that say nothing about the template: it may run again after another one.
+/// Reasons of failures that do not depend on the template: the template may run again after another one.
 pub(super) const BLAMELESS: [&str; 2] = [integrity::TARGET_CHANGED, integrity::CANARY_CHANGED];
 
-/// Records that a run failed. Clean-up follows once this is in the status that is read.
+/// Records that a run failed. The clean-up follows when the status that is read contains the failure.
 pub(super) fn fail(step: &Step<'_>, mut draft: Draft, reason: &str, message: &str) -> Decision {
     end(&mut draft, step.now, "RunFailed");
     leave::announce_retained(step, &mut draft);
@@ -54,7 +54,7 @@ pub(super) fn fail(step: &Step<'_>, mut draft: Draft, reason: &str, message: &st
     step.write(draft)
 }
 
-/// Says in `Running` of a run that fails after a good verdict what that verdict was: it does not hold any more.
+/// If a run fails after a good verdict, `Running` shows that verdict, which no longer holds.
 pub(super) fn show_former_verdict(draft: &mut Draft) {
     let verdict = find(&draft.status, SUCCEEDED).filter(|condition| condition.status == "True");
     let was = match verdict.map(|verdict| verdict.reason.as_str()) {
@@ -69,11 +69,11 @@ pub(super) fn show_former_verdict(draft: &mut Draft) {
     }
 }
 
-/// Reason of a verdict: `spec.verdict` says so.
+/// Reason of a verdict: `spec.verdict`.
 pub(super) const VERDICT_VALID: &str = "VerdictValid";
 
-/// Reason of a verdict: a person says so in an item.
+/// Reason of a verdict: a manual item.
 pub(super) const MANUAL_VALID: &str = "ManualValid";
 
-/// Reason of a verdict: no item says otherwise at the deadline.
+/// Reason of a verdict: every item agrees at the deadline.
 pub(super) const ALL_ITEMS_GOOD: &str = "AllItemsGood";

@@ -1,9 +1,9 @@
-//! Something in a spec that cannot be run.
+//! An invalid part of a spec.
 
-/// Something in a spec that cannot be run, and how to mend it.
+/// An invalid part of a spec, and how to fix it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid {
-    /// One CamelCase word.
+    /// A CamelCase word.
     pub reason: &'static str,
     /// A sentence for the user.
     pub message: String,

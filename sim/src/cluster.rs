@@ -121,7 +121,7 @@ impl Cluster {
                 let resource = txn.state.registry.named("namespaces").cloned();
                 resource.map(|resource| txn.create(&resource, "", namespace, WriteOptions::default()))
             });
-            debug_assert!(made.is_some_and(|made| made.is_ok()), "an empty cluster takes {name}");
+            debug_assert!(made.is_some_and(|made| made.is_ok()), "namespace {name} can be created");
         }
         cluster
     }

@@ -4,7 +4,7 @@
 
 #![allow(
     clippy::indexing_slicing,
-    reason = "JSON is indexed by the names of fields, and a field that is not there reads as null"
+    reason = "JSON is indexed by field name, and a missing field reads as null"
 )]
 
 pub mod admission;

@@ -29,7 +29,7 @@ use crate::{
 
 /// Options of a write.
 #[derive(Clone, Copy, Debug, Default)]
-#[allow(clippy::struct_excessive_bools, reason = "any combination may be asked for")]
+#[allow(clippy::struct_excessive_bools, reason = "the options are independent")]
 pub struct WriteOptions {
     /// Whether to skip storing the object.
     pub dry_run: bool,

@@ -43,7 +43,7 @@ async fn a_failed_template_is_remembered_and_only_retry_runs_it_again() {
     assert_eq!(phase(&refused), "Failed");
     assert!(
         message(&refused, "Failed").contains("spec.retry"),
-        "it says how to go on"
+        "the message says how to continue"
     );
 
     world.edit("batman", json!({"retry": 1})).await;
@@ -104,7 +104,7 @@ async fn a_changed_template_after_a_promotion_starts_a_new_run() {
     world.ends("batman", "DeploymentUpdated").await;
     world.edit("batman", version("app:v3")).await;
     world
-        .until(&KANARY, "batman", "the second run is over", |kanary| {
+        .until(&KANARY, "batman", "the second run has ended", |kanary| {
             kanary["status"]["run"] == 2 && phase(kanary) == "DeploymentUpdated"
         })
         .await;
@@ -127,7 +127,7 @@ async fn a_template_that_changes_under_a_run_replaces_the_canary() {
     edit["validation"] = json!({"items": [{"manual": {"status": "valid"}}]});
     world.edit("batman", edit).await;
     world
-        .until(&KANARY, "batman", "the second run is over", |kanary| {
+        .until(&KANARY, "batman", "the second run has ended", |kanary| {
             kanary["status"]["run"] == 2 && phase(kanary) == "DeploymentUpdated"
         })
         .await;

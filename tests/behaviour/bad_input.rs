@@ -72,7 +72,7 @@ async fn a_template_that_the_api_server_refuses_is_an_error_with_its_words_and_i
         .collect();
     assert!(gaps[0] >= SignedDuration::from_millis(500), "{gaps:?}");
     // A slow machine lengthens every gap, so the gaps are not compared with each other.
-    assert!(gaps[1] >= SignedDuration::from_millis(1500), "ever later: {gaps:?}");
+    assert!(gaps[1] >= SignedDuration::from_millis(1500), "with backoff: {gaps:?}");
     assert_eq!(world.get(&DEPLOYMENT, "app").await["metadata"]["generation"], 1);
 
     let container = json!([{"name": "a-name", "image": "app:v2"}]);
@@ -183,12 +183,17 @@ async fn an_unparsable_query_is_an_error_with_the_reason_and_neither_fails_nor_p
         .kanary("batman", "app", json!({"validation": validation("sum(rate(")}))
         .await;
     let errored = world
-        .until(&KANARY, "batman", "says what is wrong with the query", |kanary| {
-            is_true(kanary, "Stalled")
-                && kanary["status"]["items"][0]["message"]
-                    .to_string()
-                    .contains("parse error")
-        })
+        .until(
+            &KANARY,
+            "batman",
+            "the status reports the problem with the query",
+            |kanary| {
+                is_true(kanary, "Stalled")
+                    && kanary["status"]["items"][0]["message"]
+                        .to_string()
+                        .contains("parse error")
+            },
+        )
         .await;
     assert_eq!(phase(&errored), "Errored", "{errored:#}");
     assert_eq!(world.get(&DEPLOYMENT, "app").await["metadata"]["generation"], 1);
@@ -240,7 +245,7 @@ async fn an_object_that_cannot_be_parsed_never_stops_the_others() {
     let watch = json!({"labelWatch": {"podInvalidationLabels": ["alert"]}});
     let list = kanary("list", "app", json!({"validation": {"items": [watch]}}));
     let refused = world.try_create(&KANARY, &list).await;
-    assert!(refused.is_err(), "the schema sees that a list is no map");
+    assert!(refused.is_err(), "the schema refuses a list in place of a map");
     world
         .edit(
             "nonsense",
@@ -248,7 +253,7 @@ async fn an_object_that_cannot_be_parsed_never_stops_the_others() {
         )
         .await;
     let ended = world
-        .until(&KANARY, "nonsense", "runs once it is mended", |kanary| {
+        .until(&KANARY, "nonsense", "runs after it is fixed", |kanary| {
             !kanary["status"]["completedAt"].is_null()
         })
         .await;

@@ -66,7 +66,7 @@ async fn a_deployment_makes_a_replica_set_with_the_hash_of_its_template() {
         .await;
     assert_eq!(freed["metadata"]["deletionTimestamp"], Value::Null);
     world
-        .until_all(&POD, "app=app", "another took its place", |pods| pods.len() == 2)
+        .until_all(&POD, "app=app", "a new pod replaces it", |pods| pods.len() == 2)
         .await;
 }
 

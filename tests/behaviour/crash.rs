@@ -70,7 +70,7 @@ async fn assert_ended_once(world: &World, path: &Path, case: &str) {
     assert_eq!(
         canaries,
         usize::from(path.has_target),
-        "{case}: the canary was made once"
+        "{case}: the canary was created once"
     );
     assert_eq!(created("deployments", "app"), usize::from(!path.has_target), "{case}");
     let service = world.get(&SERVICE, "app").await;
@@ -224,7 +224,7 @@ async fn two_controllers_at_once_do_nothing_twice() {
     world.kanary("batman", "app", everything(held)).await;
     // Wait until both have created their objects: a delayed process could re-create what the other one has deleted.
     for process in &processes {
-        poll("the process knows that the run is under way", async || {
+        poll("the process has observed the run", async || {
             let (_, text) = process.page("/metrics").await?;
             let knows = text.contains("kanary_kanaries{phase=\"Running\"} 1");
             if knows { Ok(()) } else { Err(text) }

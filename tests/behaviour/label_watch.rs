@@ -19,7 +19,7 @@ async fn running(watch: Value) -> World {
 /// Sets labels on the first pod that matches `selector`, and returns its name.
 async fn label_pod(world: &World, selector: &str, labels: Value) -> String {
     let pods = world
-        .until_all(&POD, selector, "there is a pod", |pods| !pods.is_empty())
+        .until_all(&POD, selector, "a pod exists", |pods| !pods.is_empty())
         .await;
     let name = pods[0]["metadata"]["name"].as_str();
     let name = name.expect("a pod has a name").to_owned();

@@ -89,7 +89,7 @@ async fn a_failed_canary_whose_labels_cannot_be_taken_off_leaves_by_deletion_or_
         let said = message(kanary, "Traffic");
         reason(kanary, "Traffic") == reason_ && said.contains("a policy wants the label app")
     };
-    let what = "says why it was deleted";
+    let what = "the status says why it was deleted";
     world
         .until(&KANARY, "batman", what, |kanary| because("LeftByDeletion", kanary))
         .await;
@@ -106,7 +106,7 @@ async fn a_failed_canary_whose_labels_cannot_be_taken_off_leaves_by_deletion_or_
     world
         .until(&DEPLOYMENT, "nest-kanary-robin", "has no replicas", scaled)
         .await;
-    let what = "says why it was scaled to 0";
+    let what = "the status says why it was scaled to 0";
     let robin = world
         .until(&KANARY, "robin", what, |kanary| because("LeftByScale", kanary))
         .await;
@@ -264,7 +264,7 @@ async fn with_a_released_pod(world: &World, label: &str) -> String {
 /// Waits until a pod is no longer behind the Service `app`.
 async fn leaves(world: &World, pod: &str) -> Value {
     world
-        .until(&POD, pod, "has left the Service", |pod| {
+        .until(&POD, pod, "is no longer behind the Service", |pod| {
             !labels(pod, "/metadata/labels").contains_key("app")
         })
         .await
@@ -274,7 +274,7 @@ async fn leaves(world: &World, pod: &str) -> Value {
 async fn a_pod_that_its_replica_set_released_leaves_the_service_after_a_run_that_passed() {
     let world = World::new("leaving").await;
     let pod = &with_a_released_pod(&world, "pod-template-hash").await;
-    let what = "warns of the pod";
+    let what = "the status warns about the pod";
     world
         .until(&KANARY, "batman", what, |kanary| {
             message(kanary, "Running").contains(pod)

@@ -4,12 +4,9 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test that does not find what it expects is to fail there and then"
+    reason = "a failed expectation ends the test"
 )]
-#![allow(
-    clippy::needless_pass_by_value,
-    reason = "helpers take the `json!` that is written at the call"
-)]
+#![allow(clippy::needless_pass_by_value, reason = "helpers take a `json!` literal")]
 
 mod support;
 

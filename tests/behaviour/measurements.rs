@@ -19,7 +19,7 @@ fn bad(kanary: &Value) -> u64 {
 
 /// Waits until the status counts this many bad measurements.
 async fn measured_bad(world: &World, times: u64) {
-    let what = format!("{times} bad measurements are written down");
+    let what = format!("the status counts {times} bad measurements");
     world
         .until(&KANARY, "batman", &what, |kanary| bad(kanary) >= times)
         .await;

@@ -34,7 +34,7 @@ async fn undecided(world: &World, name: &str, why: &str, says: &str) {
         .any(|event| event["regarding"]["name"] == name && event["reason"] == why);
     if !told {
         world
-            .until_all(&EVENT, "", "an event tells it", |events| {
+            .until_all(&EVENT, "", "an Event reports it", |events| {
                 events
                     .iter()
                     .any(|event| event["regarding"]["name"] == name && event["reason"] == why)
@@ -321,7 +321,7 @@ async fn a_secret_that_is_missing_neither_fails_nor_promotes() {
         .kanary("batman", "app", validation(item(&fake.address, auth)))
         .await;
     undecided(&world, "batman", "Inconclusive", "nowhere").await;
-    assert!(fake.asked().is_empty(), "no query without its credentials");
+    assert!(fake.asked().is_empty(), "no query is sent without credentials");
     let held = world.get(&KANARY, "batman").await;
     assert_ne!(phase(&held), "Failed");
 }

@@ -33,7 +33,7 @@ fn label_watch() -> Value {
 
 async fn label_pods(world: &World) {
     let pods = world
-        .until_all(&POD, OF_BATMAN, "there is a pod", |pods| !pods.is_empty())
+        .until_all(&POD, OF_BATMAN, "the canary has a pod", |pods| !pods.is_empty())
         .await;
     for pod in pods {
         let name = pod["metadata"]["name"].as_str().unwrap_or_default();
@@ -66,7 +66,7 @@ async fn a_verdict_that_stays_in_the_spec_does_not_promote_the_next_template() {
 
     let edited = world.edit("batman", json!({"verdict": null})).await;
     let seen = world
-        .until(&KANARY, "batman", "the controller saw that", |kanary| {
+        .until(&KANARY, "batman", "the controller has observed the edit", |kanary| {
             kanary["status"]["observedGeneration"] == edited["metadata"]["generation"]
         })
         .await;
@@ -102,9 +102,12 @@ async fn another_traffic_source_is_judged_anew_with_that_traffic() {
         .edit("batman", json!({"traffic": {"source": "service"}, "verdict": "valid"}))
         .await;
     let ended = world
-        .until(&KANARY, "batman", "it is judged with traffic and promoted", |kanary| {
-            kanary["status"]["run"] == 2 && phase(kanary) == "DeploymentUpdated"
-        })
+        .until(
+            &KANARY,
+            "batman",
+            "it is validated with traffic and promoted",
+            |kanary| kanary["status"]["run"] == 2 && phase(kanary) == "DeploymentUpdated",
+        )
         .await;
     assert_eq!(ended["status"]["currentTraffic"], "service app");
     assert_eq!(ended["status"]["report"]["traffic"], "service");
@@ -128,7 +131,7 @@ async fn an_edit_that_cannot_be_run_takes_no_protection_away() {
     let errored = world.phase("batman", "Errored").await;
     assert_eq!(reason(&errored, "Errored"), "InvalidSpec");
     assert!(message(&errored, "Errored").contains("items[1]"), "{errored:#}");
-    assert!(is_true(&errored, "Running"), "the run goes on: {errored:#}");
+    assert!(is_true(&errored, "Running"), "the run continues: {errored:#}");
     label_pods(&world).await;
     let ended = world
         .until(&KANARY, "batman", "the label fails the run", |kanary| {
@@ -165,9 +168,12 @@ async fn a_kanary_that_a_finalizer_holds_does_not_keep_its_canary_in_production(
     world.delete(&KANARY, "batman").await;
     world.gone(&DEPLOYMENT, "app-kanary-batman").await;
     let held = world
-        .until(&KANARY, "batman", "says that it is being deleted", |kanary| {
-            phase(kanary) == "Deleting"
-        })
+        .until(
+            &KANARY,
+            "batman",
+            "the status says that it is being deleted",
+            |kanary| phase(kanary) == "Deleting",
+        )
         .await;
     assert!(message(&held, "Reconciling").contains("example.com/hold"), "{held:#}");
     assert_eq!(world.get(&DEPLOYMENT, "app").await["metadata"]["generation"], 1);

@@ -86,7 +86,7 @@ async fn the_basic_example_of_the_readme_is_answered_with_where_its_items_belong
         let refused = world
             .try_create(&kind, &basic)
             .await
-            .expect_err("its items are beside validation");
+            .expect_err("items next to validation are refused");
         assert!(
             refused.contains("spec.items belongs under spec.validation"),
             "{refused}"
@@ -120,7 +120,7 @@ async fn promql_directly_under_validation_is_answered_with_where_it_belongs() {
     let refused = world
         .try_create(&KANARY, &one(ISTIO))
         .await
-        .expect_err("promQL is no field of validation");
+        .expect_err("promQL is not a field of validation");
     assert!(refused.contains("write them under `items:`"), "{refused}");
 }
 
@@ -145,7 +145,7 @@ fn batman(world: &World, indicator: &str) -> Value {
     let periods = json!({"initialDelay": "1s", "maxIntervalPeriod": "1s", "validationPeriod": "3s"});
     merge(&mut block["validations"], periods);
     let query = &block["validations"]["items"][0]["promQL"]["query"];
-    assert_eq!(query, indicator, "word for word");
+    assert_eq!(query, indicator, "verbatim");
     block
 }
 
@@ -243,7 +243,7 @@ async fn the_label_monitoring_alert_on_a_canary_pod_fails_the_run() {
     let ended = world.ends("batman", "Failed").await;
     assert!(message(&ended, "Failed").contains(pod), "{ended:#}");
     world
-        .until_all(&EVENT, "", "an Event tells it", |events| {
+        .until_all(&EVENT, "", "an Event reports it", |events| {
             events
                 .iter()
                 .any(|event| event["reason"] == "Failed" && event["note"].to_string().contains(pod))
@@ -269,6 +269,6 @@ async fn several_kanaries_on_one_deployment_run_together() {
         let canary = world.get(&DEPLOYMENT, &format!("myapp-kanary-{name}")).await;
         assert_eq!(canary["status"]["availableReplicas"], 1);
     }
-    let what = "both canaries get production traffic beside the target";
+    let what = "both canaries and the target receive production traffic";
     world.until_all(&POD, "app=myapp", what, |pods| pods.len() == 3).await;
 }

@@ -149,7 +149,7 @@ async fn rollback_on_failure_puts_the_former_template_back() {
     assert_eq!(
         target["spec"]["template"]["metadata"]["labels"],
         json!({"app": "app"}),
-        "the former template to the letter"
+        "exactly the former template"
     );
     world.gone(&DEPLOYMENT, "app-kanary-batman").await;
 }
@@ -158,9 +158,12 @@ async fn rollback_on_failure_puts_the_former_template_back() {
 async fn without_a_rollback_a_target_that_does_not_come_up_is_said_to_stall() {
     let world = promoted_and_not_available(false).await;
     let stalled = world
-        .until(&KANARY, "batman", "says that the target does not come up", |kanary| {
-            reason(kanary, "Stalled") == "TargetNotAvailable"
-        })
+        .until(
+            &KANARY,
+            "batman",
+            "the status says that the target is not available",
+            |kanary| reason(kanary, "Stalled") == "TargetNotAvailable",
+        )
         .await;
     assert_eq!(phase(&stalled), "Succeeded");
     assert!(is_true(&stalled, "Stalled"));

@@ -138,8 +138,11 @@ async fn a_manifest_can_be_applied_twice_and_the_users_spec_is_never_written() {
     let ended = world.ends("batman", "DeploymentUpdated").await;
     let said = world.try_kubectl(&["apply", "-f", "-"], &manifest).await;
     assert!(said.out.contains("unchanged"), "{said:?}");
-    let written: Value = serde_json::from_str(&manifest).expect("it was made from JSON");
-    assert_eq!(ended["spec"], written["spec"], "no defaults, no bookkeeping");
+    let written: Value = serde_json::from_str(&manifest).expect("the annotation is JSON");
+    assert_eq!(
+        ended["spec"], written["spec"],
+        "the spec is stored as written, without defaults"
+    );
     assert_eq!(ended["metadata"]["generation"], 1);
 }
 
@@ -253,7 +256,7 @@ async fn a_run_has_two_events_of_one_reason_per_fact() {
             .await;
         let told = events(&world, name).await;
         let facts: BTreeSet<_> = told.iter().cloned().collect();
-        assert_eq!(facts.len(), told.len(), "{name}: each fact once: {told:?}");
+        assert_eq!(facts.len(), told.len(), "{name}: each Event once: {told:?}");
         // An Event whose write is lost is not repeated.
         assert!(
             facts.is_subset(&BTreeSet::from([normal("Started"), last])),
@@ -278,7 +281,7 @@ async fn an_error_is_told_by_an_event() {
     let errored = world.phase("batman", "Errored").await;
     assert_eq!(reason(&errored, "Errored"), "ServiceNotFound");
     world
-        .until_all(&EVENT, "", "an Event tells the error", |events| {
+        .until_all(&EVENT, "", "an Event reports the error", |events| {
             events.iter().any(|event| {
                 event["reason"] == "Errored" && event["note"].to_string().contains("Service nowhere does not exist")
             })

@@ -48,12 +48,12 @@ pub(crate) async fn session_ends(world: &World, identity: &str) {
     let lives = |lease: &Value| lease["metadata"]["name"] == *session && lease["spec"]["holderIdentity"] != "";
     // An expired Lease is soon deleted.
     let over = |leases: &[&Value]| !leases.iter().any(|lease| lives(lease));
-    world.until_all(&LEASE, "", "the session is over", over).await;
+    world.until_all(&LEASE, "", "the session has ended", over).await;
 }
 
 /// Waits for a log line. The last lines of a process may be read after it has ended.
 async fn says(replica: &Process, what: &str) {
-    poll(&format!("the log says {what}"), async || {
+    poll(&format!("the log contains {what}"), async || {
         let lines = replica.lines();
         let told = lines.iter().any(|line| line.contains(what));
         if told { Ok(()) } else { Err(lines.join("\n")) }
@@ -116,7 +116,7 @@ async fn a_kanary_gets_its_slot_however_it_comes_and_keeps_it() {
             .patch(&KANARY, "batman", json!({"metadata": {"labels": {SLOT: forged}}}))
             .await;
         let back = |kanary: &Value| kanary["metadata"]["labels"][SLOT] == slot;
-        world.until(&KANARY, "batman", "its slot is put back", back).await;
+        world.until(&KANARY, "batman", "its slot label is restored", back).await;
     }
     world.edit("batman", json!({"verdict": "valid"})).await;
     let ended = world.ends("batman", "DeploymentUpdated").await;
@@ -289,7 +289,7 @@ async fn replicas_that_count_the_shards_otherwise_wait_for_the_others_to_end() {
     of_eight.ready().await;
     world.delete(&CONFIG_MAP, "kanary-shardmap").await;
     let of_sixteen = Process::start_replica(&world, "sixteen", "30s", &["--shards", "16"]);
-    poll("the other one waits", async || {
+    poll("the other process waits", async || {
         let (_, text) = of_sixteen.page("/readyz").await?;
         let waits = text.contains("eight still runs with 8 shards") && text.contains("shards: \n");
         if waits { Ok(()) } else { Err(text) }
@@ -328,10 +328,10 @@ async fn a_kanary_whose_epoch_was_forged_is_left_alone_says_so_and_costs_no_shar
     world.ends("robin", "DeploymentUpdated").await;
     assert_eq!(world.get(&DEPLOYMENT, "app").await["metadata"]["generation"], 1);
     let seen = |kanary: &Value| kanary["status"]["observedGeneration"] == 2;
-    let kept = world.until(&KANARY, "batman", "its edit was seen", seen).await;
+    let kept = world.until(&KANARY, "batman", "its edit was observed", seen).await;
     assert_eq!(
         kept["status"]["conditions"], told["status"]["conditions"],
-        "it is told once"
+        "it is reported once"
     );
     let (_, text) = one.page("/readyz").await.unwrap();
     let none_lost = "handovers: taken 1, released 0, lost 0, seized 0\n";

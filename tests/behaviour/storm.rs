@@ -103,7 +103,7 @@ async fn outage(world: &World, replicas: &[Process]) {
 /// The number in the name of a target, a Kanary, a canary or its pod.
 fn number(name: &str) -> usize {
     let number = name.split('-').nth(1).and_then(|number| number.parse().ok());
-    number.unwrap_or_else(|| panic!("{name} is not one of ours"))
+    number.unwrap_or_else(|| panic!("{name} does not belong to the fleet"))
 }
 
 /// Asserts that every Kanary reached its planned result exactly once.
@@ -123,7 +123,7 @@ async fn assert_fates(world: &World, kanaries: &[Value], requests: &[Request]) {
     assert_eq!(
         created_twice(kanaries, requests),
         Vec::<&str>::new(),
-        "a canary is created once"
+        "every canary is created once"
     );
 }
 

@@ -63,7 +63,7 @@ async fn source_service_puts_the_canary_behind_the_production_service() {
     assert_eq!(
         world.list(&SERVICE, "").await.len(),
         1,
-        "it needs no Service of its own"
+        "no Service is created for the canary"
     );
 }
 
@@ -151,7 +151,7 @@ async fn a_source_that_is_not_there_yet_is_refused_with_a_condition_and_mended_b
     }
     let mut deployments = world.list(&DEPLOYMENT, "").await;
     deployments.retain(|deployment| deployment["metadata"]["name"] != "app");
-    assert_eq!(deployments, Vec::<Value>::new(), "nothing was created for them");
+    assert_eq!(deployments, Vec::<Value>::new(), "no Deployment was created for them");
 
     world.edit("mirror", json!({"traffic": {"source": "none"}})).await;
     world

@@ -253,7 +253,7 @@ async fn a_canary_that_waits_for_a_person_after_its_deadline_costs_nothing() {
     let waits = json!({"validation": {"validationPeriod": "1s", "items": [{"manual": {}}]}});
     world.kanary("batman", "app", waits).await;
     let waiting = world
-        .until(&KANARY, "batman", "waits for a person", |kanary| {
+        .until(&KANARY, "batman", "waits for a manual verdict", |kanary| {
             reason(kanary, "Reconciling") == "WaitingForManual"
         })
         .await;

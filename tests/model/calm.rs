@@ -14,7 +14,7 @@ use crate::{
     state::{Request, Role, State},
 };
 
-pub(crate) const MENDED: &str = "calm mends every state";
+pub(crate) const MENDED: &str = "every state recovers without faults";
 
 /// Upper bound for the number of steps from any state, with a margin.
 const STEPS: usize = 64;

@@ -26,7 +26,7 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
-    reason = "a test says what is wrong by failing"
+    reason = "a test fails by panicking"
 )]
 
 mod api;
@@ -44,7 +44,7 @@ use walk::Walker;
 
 /// The rules that the protocol relies on. All are true in the real protocol; a mutant sets one to false.
 #[derive(Clone, Copy, Debug)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+#[allow(clippy::struct_excessive_bools, reason = "each is an independent switch")]
 pub(crate) struct Rules {
     /// Leases are written by PUT with the resourceVersion that was read.
     lease_versions: bool,
@@ -99,7 +99,7 @@ pub(crate) struct Limits {
 }
 
 #[derive(Clone, Debug)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+#[allow(clippy::struct_excessive_bools, reason = "each is an independent switch")]
 pub(crate) struct Protocol {
     replicas: usize,
     shards: usize,
@@ -217,7 +217,7 @@ fn random_walks_of_three_replicas_with_two_slots_find_no_second_effect() {
     assert_eq!(
         found,
         BTreeSet::from(properties::STORY),
-        "only what must happen sometimes does"
+        "exactly the required events are reachable"
     );
 }
 

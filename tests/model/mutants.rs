@@ -33,8 +33,8 @@ fn is_lost(property: &'static str, rules: Rules) {
         .join();
     let path = checker
         .discovery(property)
-        .unwrap_or_else(|| panic!("no counterexample of: {property}"));
-    println!("{property}: {} states, lost by", checker.unique_state_count());
+        .unwrap_or_else(|| panic!("no counterexample for: {property}"));
+    println!("{property}: {} states, violated by", checker.unique_state_count());
     path.into_actions().iter().for_each(|action| println!("  {action:?}"));
 }
 

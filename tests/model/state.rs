@@ -129,7 +129,7 @@ impl Message {
 
 /// Events for the reachability properties. They are recorded only for models that check those.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(clippy::struct_excessive_bools, reason = "each happens by itself")]
+#[allow(clippy::struct_excessive_bools, reason = "each event is independent")]
 pub(crate) struct Story {
     pub(crate) seized: bool,
     pub(crate) handed_over: bool,

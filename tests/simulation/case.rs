@@ -20,7 +20,7 @@ pub(crate) enum End {
 
 /// Facts about a Kanary that hold whatever happens to the cluster.
 #[derive(Clone, Debug, Default)]
-#[allow(clippy::struct_excessive_bools, reason = "any combination may be true")]
+#[allow(clippy::struct_excessive_bools, reason = "the facts are independent")]
 pub(crate) struct Truth {
     pub(crate) what: &'static str,
     pub(crate) target: String,

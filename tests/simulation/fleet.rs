@@ -159,10 +159,10 @@ impl Fleet {
     fn end(self) {
         assert!(
             self.shares().is_some(),
-            "somebody dead owns a shard: {:?}",
+            "a dead replica owns a shard: {:?}",
             self.owners()
         );
-        assert!(panics::none(), "somebody caught a panic, which is told above");
+        assert!(panics::none(), "a caught panic is printed above");
         let violations = std::mem::take(&mut self.checker.lock().unwrap().violations);
         assert!(violations.is_empty(), "{violations:?}");
     }
@@ -216,17 +216,21 @@ fn a_replica_that_is_told_to_end_leaves_no_gap() {
         let start = tokio::time::Instant::now();
         fleet.take(1).terminate().await;
         let took = start.elapsed();
-        println!("told to end: over after {took:?}");
+        println!("terminated: session ended after {took:?}");
         assert!(
             took < Duration::from_secs(1),
-            "{took:?}: others say at once what they have read"
+            "{took:?}: the other replicas confirm at once"
         );
-        assert_eq!(fleet.session("kanary-1"), "", "nobody waits for it to run out");
+        assert_eq!(
+            fleet.session("kanary-1"),
+            "",
+            "the session is released, not left to expire"
+        );
         fleet
             .until(|fleet| fleet.of_replica("kanary-1") == 0 && is_balanced(fleet))
             .await;
         let gap = fleet.gap(since);
-        println!("told to end: longest gap {gap}");
+        println!("terminated: longest gap {gap}");
         assert!(gap <= SignedDuration::from_millis(300), "{gap}");
         assert_eq!(fleet.moves() - before, u32::try_from(owned).unwrap(), "the minimum");
         fleet.end();
@@ -246,8 +250,8 @@ fn a_container_that_is_started_again_takes_up_what_it_had() {
         let took = fleet
             .until(|fleet| fleet.moves() == epochs + u32::try_from(owned).unwrap())
             .await;
-        println!("started again: everything is taken up after {took:?}");
-        assert!(took <= Duration::from_secs(2), "{took:?}, and a second before");
+        println!("restarted: all shards owned again after {took:?}");
+        assert!(took <= Duration::from_secs(2), "{took:?}, one second before");
         assert_eq!(fleet.owners(), before);
         fleet.end();
     });
@@ -268,7 +272,7 @@ fn lose_a_node(ttl: Duration, most: Duration) {
         let mut fleet = Fleet::of(3, ttl).await;
         fleet.take(1).kill().await;
         let took = fleet.until(|fleet| fleet.of_replica("kanary-1") == 0).await;
-        println!("sessions of {ttl:?}, node lost: everything is taken over after {took:?}");
+        println!("sessions of {ttl:?}, node lost: all shards taken over after {took:?}");
         assert!(took <= most, "{took:?}");
         sleep(Duration::from_secs(30)).await;
         assert!(is_balanced(&fleet), "{:?}", fleet.owners());

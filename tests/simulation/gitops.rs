@@ -69,7 +69,7 @@ fn promoted(event: &Event) -> Option<String> {
 /// Waits for the next promotion and returns its target.
 async fn next_promotion(changes: &mut UnboundedReceiver<Event>) -> String {
     loop {
-        let change = changes.recv().await.expect("the cluster goes on");
+        let change = changes.recv().await.expect("the cluster is running");
         if let Some(target) = promoted(&change) {
             return target;
         }

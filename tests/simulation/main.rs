@@ -5,7 +5,7 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
-    reason = "a test says what is wrong by failing"
+    reason = "a test fails by panicking"
 )]
 
 mod case;
@@ -113,7 +113,7 @@ fn nothing_goes_wrong_in_any_storm() {
     let first = asked("KANARY_SEED").unwrap_or(0);
     let time = Duration::from_secs(asked("KANARY_SECONDS").unwrap_or(240));
     let seeds = asked("KANARY_SEEDS").unwrap_or(SEEDS);
-    assert!(seeds > 0, "where nothing runs, nothing is shown");
+    assert!(seeds > 0, "no seeds to run");
     let start = Instant::now();
     let (ran, failed) = storm(first, seeds, time);
     let took = start.elapsed();
@@ -126,7 +126,10 @@ fn nothing_goes_wrong_in_any_storm() {
     } else {
         seeds
     };
-    assert!(ran >= least, "{ran} of {seeds} seeds within {time:?}, and not {least}");
+    assert!(
+        ran >= least,
+        "{ran} of {seeds} seeds within {time:?}, expected at least {least}"
+    );
 }
 
 /// Runs `KANARY_FLEETS` fleets of `KANARY_KANARIES` Kanaries on three to eight replicas, from `KANARY_SEED` on.
@@ -176,6 +179,6 @@ fn one_seed() {
     assert_eq!(
         (first.history, first.changes),
         (second.history, second.changes),
-        "one seed gives one history"
+        "runs with the same seed have the same history"
     );
 }

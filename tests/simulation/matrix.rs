@@ -132,7 +132,7 @@ fn survives(kind: Kind) {
     let case = case(kind);
     let moments = [Moment::Before, Moment::After, Moment::Meanwhile].into_iter();
     let deaths: u64 = moments.map(|moment| survives_at(&case, 1..=WRITES, moment, None)).sum();
-    assert!(deaths >= 9, "a run has writes to die at: {deaths}");
+    assert!(deaths >= 9, "too few writes to die at: {deaths}");
 }
 
 /// Kills a controller with Leases at every write, or every second one, including those of its session, its shards and the
@@ -152,7 +152,7 @@ fn survives_with_leases(kind: Kind, every: usize) {
         let writes = (1..=WRITES_WITH_LEASES).step_by(every);
         let last = survives_at(&case, writes, moment, Some(identities));
         let run = 9..WRITES_WITH_LEASES - 2;
-        assert!(run.contains(&last), "a run has writes to die at, and an end: {last}");
+        assert!(run.contains(&last), "the last write of the run is out of range: {last}");
     }
 }
 

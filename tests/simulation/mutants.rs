@@ -80,7 +80,7 @@ fn is_caught_anew(scenario: impl Fn(u64) -> Scenario, wrong: impl Fn() -> Wrong,
         );
         return;
     }
-    panic!("{SEEDS} seeds did not find it");
+    panic!("no violation in {SEEDS} seeds");
 }
 
 pub(crate) fn decides(decide: Decide) -> Wrong {

@@ -1,5 +1,5 @@
 //! Checks of the repository's own rules.
-#![allow(clippy::unwrap_used, reason = "a test that cannot read the tree has failed")]
+#![allow(clippy::unwrap_used, reason = "the tests fail if the tree cannot be read")]
 
 mod order;
 

@@ -1,32 +1,32 @@
-//! What the status says about items that the run waits for: all of them at once, in words that stay as they are until there
-//! is something new. A measurement that comes to the same, or to less, is nothing new, and is not written.
+//! Status entries of the items that the run waits for. All of them are reported together, and the text changes only when
+//! there is news. A measurement with the same or a less severe result is no news and causes no write.
 
 use jiff::SignedDuration;
 
 use super::{Judgement, Verdict};
 use crate::{api::ItemStatus, validation::Item};
 
-/// How long after the deadline a measurement may take before it is said that the run waits for it: longer than a query may.
+/// How long after the deadline a missing measurement is reported. This is longer than a query's timeout.
 pub const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
 
-/// Reason of an item that is quietly measured.
+/// Reason of an item that is being measured without problems.
 pub const MEASURING: &str = "Measuring";
-/// Reason of an item that waits for a person.
+/// Reason of an item that waits for a manual verdict.
 pub(super) const WAITING_FOR_MANUAL: &str = "WaitingForManual";
-/// Reason of an item whose last measurement, at or after the deadline, was bad and is tolerated.
+/// Reason of an item whose last measurement at or after the deadline was bad and tolerated.
 pub(super) const LAST_MEASUREMENT_BAD: &str = "LastMeasurementBad";
-/// Reason of an item that has data, and too few measurements yet.
+/// Reason of an item that has data but too few measurements.
 pub(super) const TOO_FEW_SAMPLES: &str = "TooFewSamples";
 /// Reason of an item whose query at the deadline had no usable answer.
 pub(super) const NOT_ANSWERED: &str = "NotAnswered";
-/// Reason of an item that has no data at the deadline.
+/// Reason of an item without data at the deadline.
 pub const NO_DATA: &str = "NoData";
-/// Reason of an item whose queries could not be answered for a while.
+/// Reason of an item whose queries have had no usable answer for a while.
 pub const INCONCLUSIVE: &str = "Inconclusive";
-/// Reason of an item whose query Prometheus refuses: the user's to mend, so it counts as an error of the Kanary.
+/// Reason of an item whose query Prometheus refuses. The user has to fix it, so it is an error of the Kanary.
 pub const QUERY_INVALID: &str = "QueryInvalid";
 
-/// Reasons that somebody should know of, from the least to the most.
+/// Reasons that are reported to the user, from the least to the most severe.
 const TOLD: [&str; 6] = [
     LAST_MEASUREMENT_BAD,
     TOO_FEW_SAMPLES,
@@ -36,14 +36,14 @@ const TOLD: [&str; 6] = [
     QUERY_INVALID,
 ];
 
-/// Measurements with data in a row that end what is told of an item: where every other query fails, one says little.
+/// Number of consecutive measurements with data that end a report. One is not enough, because every other query may fail.
 const ENDS: u32 = 2;
 
 fn weight(reason: &str) -> Option<usize> {
     TOLD.iter().position(|told| *told == reason)
 }
 
-/// The reason of a verdict, if somebody should know of it.
+/// The reason of a verdict, if it is reported to the user.
 pub(super) fn told(verdict: &Verdict) -> Option<&'static str> {
     match verdict {
         Verdict::Waits { reason, .. } if weight(reason).is_some() => Some(reason),
@@ -51,18 +51,18 @@ pub(super) fn told(verdict: &Verdict) -> Option<&'static str> {
     }
 }
 
-/// The items as the status is to show them, and whether that is worth a write of its own.
+/// The items for the status, and whether they are worth a write of their own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settled {
-    /// One for each item.
+    /// One entry for each item.
     pub items: Vec<ItemStatus>,
-    /// Something happened that must be told, or must outlive a restart.
+    /// Whether there is news that must be reported or must survive a restart.
     pub is_news: bool,
 }
 
 impl Judgement {
-    /// Lays what was found over what is `stored`. What is told of an item stays until it has data again, or something graver
-    /// happens.
+    /// Merges the current result into the `stored` items. A report stays until the item has data again, or until a more
+    /// severe reason replaces it.
     #[must_use]
     pub fn settle(&self, stored: &[ItemStatus]) -> Settled {
         let mut former: Vec<_> = stored.iter().map(Some).collect();
@@ -84,12 +84,12 @@ impl Judgement {
     }
 }
 
-/// The stored entry of an item: by what it asks or, where nothing is asked, by its place. Each is taken once.
+/// The stored entry of an item, by its id, or by its place if it has none. Each entry is used once.
 fn take<'a>(former: &mut [Option<&'a ItemStatus>], index: usize, item: &ItemStatus) -> Option<&'a ItemStatus> {
     let is_it = |old: Option<&ItemStatus>| old.is_some_and(|old| old.id.is_some() && old.id == item.id);
     let place = former.iter().position(|old| is_it(*old)).unwrap_or(index);
     let is_alike = |old: &mut &ItemStatus| {
-        // An item that cannot be read any more keeps its name and place, and what was counted.
+        // An item that can no longer be parsed keeps its name, its place and its counts.
         let is_unreadable = item.id.is_none() && old.name == item.name;
         old.id.is_none() || old.id == item.id || is_unreadable
     };
@@ -121,7 +121,7 @@ fn settle(item: &ItemStatus, old: Option<&ItemStatus>, answers: u32) -> ItemStat
     }
 }
 
-/// What the queries themselves show that their authors may not have meant, each with the name of its item.
+/// Warnings about queries that may not mean what the author intended, each with the name of its item.
 #[must_use]
 pub fn warnings(items: &[Item], initial_delay: std::time::Duration) -> Vec<String> {
     let mut warnings = Vec::new();

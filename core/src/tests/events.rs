@@ -1,4 +1,4 @@
-//! Every Event has a reason that the API's reference lists.
+//! Every Event has a reason that is listed in the API reference.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ fn documented() -> BTreeSet<String> {
     reasons.collect()
 }
 
-/// Whether the reference lists the Events of a status.
+/// Whether the reference lists all Events of a status.
 pub(super) fn are_documented(status: &KanaryStatus) {
     let documented = documented();
     for notice in notices(status) {

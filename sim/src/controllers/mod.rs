@@ -129,7 +129,7 @@ impl Controllers {
                 }
             }
             Err(failure) => {
-                tracing::debug!(?key, %failure, "a controller tries again");
+                tracing::debug!(?key, %failure, "reconciliation failed, retrying");
                 let wait = self.queue.failed(&key);
                 self.queue.add(key, Instant::now() + wait);
             }

@@ -66,7 +66,7 @@ pub(super) fn quantile(phi: f64, values: &[f64]) -> f64 {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "it is a whole number between 0 and the length of a list"
+    reason = "the value is an integer between 0 and the length of a list"
 )]
 fn index(rank: f64) -> usize {
     rank as usize

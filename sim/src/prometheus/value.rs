@@ -148,7 +148,7 @@ pub(super) fn unique(vector: Vec<Sample>) -> Result<Vec<Sample>, String> {
 }
 
 /// A count as a float.
-#[expect(clippy::cast_precision_loss, reason = "nothing here is counted beyond 2^52")]
+#[expect(clippy::cast_precision_loss, reason = "counts are below 2^52")]
 pub(super) fn float(count: usize) -> f64 {
     count as f64
 }

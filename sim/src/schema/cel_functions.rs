@@ -18,7 +18,7 @@ pub(super) static FUNCTIONS: LazyLock<Context<'static>> = LazyLock::new(|| {
 });
 
 /// Parses a duration. The whole string must match: `2sx` is invalid.
-#[allow(clippy::needless_pass_by_value, reason = "how the library calls a function")]
+#[allow(clippy::needless_pass_by_value, reason = "the library requires this signature")]
 fn duration(text: Arc<String>) -> Result<Value, ExecutionError> {
     let why = "type conversion error from 'string' to 'google.protobuf.Duration'";
     let nanoseconds = duration_nanoseconds(&text).ok_or_else(|| ExecutionError::function_error("duration", why))?;

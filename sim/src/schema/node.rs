@@ -52,7 +52,10 @@ pub(super) struct Bound {
 }
 
 #[derive(Debug)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a marker of its own in a schema")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is an independent keyword of the schema"
+)]
 pub(super) struct Node {
     /// Whether it is a resource: `apiVersion`, `kind` and `metadata` are implicitly declared.
     pub(super) resource: bool,

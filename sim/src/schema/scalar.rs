@@ -142,7 +142,7 @@ fn out_of_range(node: &Node, number: &Number) -> Option<String> {
     (!fits).then(|| format!("{} {format}", kind.name()))
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "it is whole, and small enough")]
+#[allow(clippy::cast_possible_truncation, reason = "the value is an integer in range")]
 fn whole_of(value: f64) -> Option<i64> {
     is_whole(value).then_some(value as i64)
 }

@@ -148,7 +148,7 @@ impl Column {
     }
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "a cell shows the whole part")]
+#[allow(clippy::cast_possible_truncation, reason = "a cell shows the integer part")]
 fn whole(number: &serde_json::Number) -> i64 {
     number
         .as_i64()

@@ -30,7 +30,7 @@ fn pod_cells(pod: &Value) -> [String; 3] {
     [1, 2, 3].map(|at| cells[at].as_str().unwrap().to_owned())
 }
 
-#[allow(clippy::needless_pass_by_value, reason = "the `json!` is written at the call")]
+#[allow(clippy::needless_pass_by_value, reason = "called with a `json!` literal")]
 fn custom(column: Value, object: &Value) -> Value {
     let columns = Columns::custom(&json!([column]));
     table(

@@ -77,7 +77,7 @@ impl<'a> Identity<'a> {
 
 /// The error for a stored object that does not fit its type.
 pub(crate) fn unreadable() -> Failure {
-    Failure::new(500, "InternalError", "what was stored cannot be read")
+    Failure::new(500, "InternalError", "the stored object cannot be decoded")
 }
 
 impl Txn<'_> {

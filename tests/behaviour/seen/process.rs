@@ -43,7 +43,7 @@ async fn the_json_log_has_one_line_for_each_phase_change() {
     let process = Process::start(&world, &["--log-format", "json"]);
     world.kanary("batman", "app", json!({})).await;
     world.ends("batman", "DeploymentUpdated").await;
-    poll("the log tells the run", async || {
+    poll("the log reports the run", async || {
         let lines = process.lines();
         let lines: Vec<Value> = lines
             .iter()
@@ -76,7 +76,7 @@ async fn the_text_log_names_the_kanary_and_the_phase() {
     let process = Process::start(&world, &[]);
     world.kanary("batman", "app", json!({"verdict": "invalid"})).await;
     world.ends("batman", "Failed").await;
-    poll("the log tells the failure", async || {
+    poll("the log reports the failure", async || {
         let lines = process.lines();
         let told = lines.iter().any(|line| {
             line.contains(LOST)

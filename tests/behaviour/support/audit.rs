@@ -121,10 +121,10 @@ struct Log {
 /// A watch can report a write before its response is in the log, so this waits for pending requests.
 pub(crate) async fn requests(plane: &Plane, namespace: &str) -> Vec<Request> {
     let begun = read(plane).begun(namespace);
-    poll("the requests under way are answered", async || {
+    poll("all pending requests have a response", async || {
         let log = read(plane);
         match begun.iter().find(|id| log.under_way.contains_key(*id)) {
-            Some(id) => Err(format!("{id} is not answered")),
+            Some(id) => Err(format!("{id} has no response")),
             None => Ok(log.of(namespace)),
         }
     })
@@ -179,14 +179,14 @@ impl Log {
         let mut file = File::open(log)?;
         file.seek(SeekFrom::Start(self.offset))?;
         let mut news = std::mem::take(&mut self.half);
-        self.offset += u64::try_from(file.read_to_end(&mut news)?).expect("a file is no longer than that");
+        self.offset += u64::try_from(file.read_to_end(&mut news)?).expect("the size fits into u64");
         let whole = news.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         self.half = news.split_off(whole);
         for line in String::from_utf8_lossy(&news)
             .lines()
             .filter(|line| line.contains(USER))
         {
-            let entry: Value = serde_json::from_str(line).expect("the audit log is lines of JSON");
+            let entry: Value = serde_json::from_str(line).expect("the audit log consists of JSON lines");
             if entry["user"]["username"] == USER && entry["verb"] != "watch" {
                 self.note(&entry);
             }
@@ -216,7 +216,7 @@ fn request(entry: &Value) -> Request {
         text.unwrap_or_default().to_owned()
     };
     let resource = text("/objectRef/resource");
-    let time = |pointer: &str| text(pointer).parse().expect("the audit log has times");
+    let time = |pointer: &str| text(pointer).parse().expect("the audit log has timestamps");
     Request {
         verb: text("/verb"),
         resource: match text("/objectRef/subresource").as_str() {

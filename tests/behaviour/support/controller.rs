@@ -37,7 +37,7 @@ impl Controller {
         F: Future<Output = Client> + Send,
     {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.expect("a runtime can be made");
+        let runtime = runtime.expect("a runtime can be created");
         let stop = CancellationToken::new();
         let options = Options {
             namespace: Some(namespace.to_owned()),

@@ -103,7 +103,7 @@ fn cluster() -> Cluster {
 
 fn runtime() -> Runtime {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime can be made")
+    runtime.expect("a runtime can be created")
 }
 
 /// Serves the API in a runtime of its own and returns the address.
@@ -112,7 +112,7 @@ fn serve(server: Server, address: SocketAddr) -> (Runtime, SocketAddr) {
     let (bound, listens) = mpsc::channel();
     runtime.spawn(async move {
         let listener = Listener::bind(address).await.expect("there is a free port");
-        bound.send(listener.address()).expect("somebody waits for it");
+        bound.send(listener.address()).expect("the receiver waits for it");
         let ended = listener.serve(server, &["kubernetes-admin", audit::USER]).await;
         ended.expect("the API server serves");
     });
@@ -124,7 +124,7 @@ fn serve(server: Server, address: SocketAddr) -> (Runtime, SocketAddr) {
 async fn run(cluster: Cluster, prometheus: Prometheus, bound: &mpsc::Sender<SocketAddr>) {
     let metrics = TcpListener::bind(ANY).await.expect("there is a free port");
     let address = metrics.local_addr().expect("the listener is bound");
-    bound.send(address).expect("somebody waits for it");
+    bound.send(address).expect("the receiver waits for it");
     let clock = cluster.clock();
     // The setting of the real control plane (hack/plane).
     let behaviour = Behaviour::default().with_autoscaler_period(Duration::from_secs(2));

@@ -86,7 +86,7 @@ impl Exporter {
                 let now = embedded.server.cluster().now();
                 for (series, start, per_second) in all {
                     let set = embedded.prometheus.set(series, now, start, per_second);
-                    set.expect("a series is written as Prometheus writes it");
+                    set.expect("a series is in Prometheus' format");
                 }
             }
             (None, Kind::Real { .. }) => unreachable!("the real Prometheus scrapes"),
@@ -134,7 +134,7 @@ fn render(lines: &BTreeMap<String, Line>) -> String {
     let mut text = String::new();
     for (series, line) in lines {
         let value = line.start + line.per_second * now.duration_since(line.since).as_secs_f64();
-        writeln!(text, "{series} {value}").expect("a string takes everything");
+        writeln!(text, "{series} {value}").expect("writing to a string cannot fail");
     }
     text
 }

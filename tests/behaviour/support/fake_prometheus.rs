@@ -73,7 +73,7 @@ impl Fake {
     /// Starts a server.
     pub(crate) async fn start(says: Says) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.expect("a runtime can be made");
+        let runtime = runtime.expect("a runtime can be created");
         let listener = runtime.spawn(TcpListener::bind("127.0.0.1:0")).await;
         let listener = listener.expect("it does not panic").expect("there is a free port");
         let address = listener.local_addr().expect("the listener is bound").to_string();
@@ -182,7 +182,7 @@ async fn say(mut says: Says, number: usize) -> axum::response::Response {
                 let mut response = respond(says).await;
                 if let Some(date) = date {
                     let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&date);
-                    let date = date.expect("it is a year that HTTP knows").parse();
+                    let date = date.expect("the year is valid in HTTP").parse();
                     response.headers_mut().insert(DATE, date.expect("a date is a header"));
                 }
                 return response;
@@ -209,7 +209,7 @@ async fn respond(says: Says) -> axum::response::Response {
             (json, body.to_string()).into_response()
         }
         Says::Much(bytes) => (json, format!("{{\"status\": \"{}\"}}", "x".repeat(bytes))).into_response(),
-        Says::Late(..) | Says::Skewed(..) | Says::InTurn(_) => unreachable!("they are made of others"),
+        Says::Late(..) | Says::Skewed(..) | Says::InTurn(_) => unreachable!("these wrap other answers"),
     }
 }
 

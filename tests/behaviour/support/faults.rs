@@ -114,7 +114,7 @@ impl Faults {
             .status(*code)
             .header("content-type", "application/json");
         let response = response.body(Body::from(status.to_string().into_bytes()));
-        Some(response.expect("it is a response"))
+        Some(response.expect("the response is valid"))
     }
 
     /// Number of writes so far.

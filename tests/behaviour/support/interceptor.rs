@@ -102,7 +102,7 @@ where
         let (mut inner, rule) = (self.inner.clone(), self.webhook.rule.clone());
         Box::pin(async move {
             let (head, body) = request.into_parts();
-            let body = body.collect_bytes().await.expect("the body of a write is there");
+            let body = body.collect_bytes().await.expect("the body of a write is complete");
             let body: Value = serde_json::from_slice(&body).expect("the body of a write is JSON");
             match rule(&head.method, head.uri.path(), body) {
                 Answer::Send(body) => {
@@ -115,7 +115,7 @@ where
                         "code": code, "reason": "Unknown", "message": message,
                     });
                     let mut answer = Response::new(Body::from(status.to_string().into_bytes()));
-                    *answer.status_mut() = StatusCode::from_u16(code).expect("it is a code");
+                    *answer.status_mut() = StatusCode::from_u16(code).expect("the code is valid");
                     Ok(answer)
                 }
             }

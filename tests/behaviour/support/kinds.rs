@@ -4,7 +4,7 @@ use kube::core::ApiResource;
 
 /// A namespaced kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(clippy::struct_field_names, reason = "Kubernetes calls it kind")]
+#[allow(clippy::struct_field_names, reason = "named as in Kubernetes")]
 pub(crate) struct Kind {
     group: &'static str,
     version: &'static str,

@@ -9,7 +9,7 @@ static USERS: LazyLock<watch::Sender<i32>> = LazyLock::new(|| watch::Sender::new
 
 /// A reservation of the machine, which ends when the last clone is dropped.
 #[derive(Clone, Debug)]
-pub(crate) struct Place(#[allow(dead_code, reason = "only its end matters")] Arc<Leave>);
+pub(crate) struct Place(#[allow(dead_code, reason = "kept for its Drop")] Arc<Leave>);
 
 /// The value to add to the number of users at the end of the reservation.
 #[derive(Debug)]

@@ -143,7 +143,7 @@ impl History {
                     let since = lease.spec.as_ref().and_then(|spec| spec.acquire_time.as_ref());
                     owners.push(Owner {
                         session: shard.holder,
-                        since: since.expect("a Lease says since when").0,
+                        since: since.expect("a Lease has an acquireTime").0,
                         seen,
                     });
                 }

@@ -114,13 +114,13 @@ impl Plane {
 
     /// A client with full access, for the user.
     pub(crate) async fn admin(&self) -> Client {
-        Client::try_from(config(&self.admin).await).expect("the plane's kubeconfig makes a client")
+        Client::try_from(config(&self.admin).await).expect("the kubeconfig is valid for a client")
     }
 
     /// A client of the controller's user, configured like the controller's own and bound to the current runtime.
     pub(crate) async fn kanary(&self, clock: Clock, faults: Option<&Faults>) -> Client {
         let client = kanary::cluster::client::connect(config(&self.kanary).await, clock, "suite");
-        let client = client.expect("the plane's kubeconfig makes a client");
+        let client = client.expect("the kubeconfig is valid for a client");
         let Some(faults) = faults else { return client };
         let service = tower::service_fn(move |request| {
             let client = client.clone();
@@ -168,10 +168,10 @@ async fn plane_program(command: &str, folder: &Path) {
 }
 
 async fn config(kubeconfig: &std::path::Path) -> Config {
-    let read = Kubeconfig::read_from(kubeconfig).expect("the plane's kubeconfig can be read");
+    let read = Kubeconfig::read_from(kubeconfig).expect("the kubeconfig can be read");
     let options = KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(read, &options).await;
-    config.expect("the plane's kubeconfig is complete")
+    config.expect("the kubeconfig is complete")
 }
 
 async fn apply_crds(client: &Client) {
@@ -181,7 +181,7 @@ async fn apply_crds(client: &Client) {
         let params = PatchParams::apply("behaviour-suite").force();
         api.patch(&name, &params, &Patch::Apply(&crd))
             .await
-            .expect("the API server takes the CRD");
+            .expect("the API server accepts the CRD");
         let established = await_condition(api.clone(), &name, conditions::is_crd_established());
         waited(&format!("CRD {name} is served"), String::new, established)
             .await
@@ -210,6 +210,6 @@ async fn apply_rights(client: &Client) {
         let params = PatchParams::apply("behaviour-suite").force();
         api.patch(&name, &params, &Patch::Apply(&object))
             .await
-            .expect("the API server takes deploy/rbac.yaml");
+            .expect("the API server accepts deploy/rbac.yaml");
     }
 }

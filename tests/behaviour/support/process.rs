@@ -38,8 +38,8 @@ impl Process {
             .spawn()
             .expect("the program starts");
         let lines = Arc::new(Mutex::new(Vec::new()));
-        read(child.stdout.take().expect("it is piped"), lines.clone());
-        read(child.stderr.take().expect("it is piped"), lines.clone());
+        read(child.stdout.take().expect("the output is piped"), lines.clone());
+        read(child.stderr.take().expect("the output is piped"), lines.clone());
         Self { child, lines }
     }
 
@@ -112,7 +112,7 @@ impl Process {
 
     /// Sends SIGKILL and waits for the end.
     pub(crate) async fn kill(&mut self) {
-        self.child.kill().await.expect("it can be killed");
+        self.child.kill().await.expect("the process can be killed");
     }
 
     /// Sends SIGTERM and returns the exit status.
@@ -124,7 +124,7 @@ impl Process {
     /// Waits until the process ends by itself and returns the exit status.
     pub(crate) async fn ends(&mut self) -> ExitStatus {
         let ended = waited("the program ends", String::new, self.child.wait()).await;
-        ended.expect("it was started")
+        ended.expect("the process was started")
     }
 }
 

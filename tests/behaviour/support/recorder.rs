@@ -90,7 +90,7 @@ impl Recording {
         let there = waited(what, show, seen.wait_for(|seen| seen.iter().any(&which))).await;
         let there = there.expect("the sender is in self");
         let first = there.iter().find(|seen| which(seen));
-        first.expect("it was just there").clone()
+        first.expect("the state was just found").clone()
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn time(object: &Value, pointer: &str) -> Timestamp {
     let text = object.pointer(pointer).and_then(Value::as_str);
     let text = text.unwrap_or_else(|| panic!("no time at {pointer} in {object:#}"));
     text.parse()
-        .unwrap_or_else(|e| panic!("{text} at {pointer} is no time: {e}"))
+        .unwrap_or_else(|e| panic!("{text} at {pointer} is not a timestamp: {e}"))
 }
 
 /// The labels at a JSON pointer.

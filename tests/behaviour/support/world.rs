@@ -52,7 +52,7 @@ impl World {
             std::env::var_os("KANARY_NEEDS_KUBECTL").is_none(),
             "kubectl is not in PATH"
         );
-        eprintln!("kubectl is not in PATH: this case is not tried");
+        eprintln!("kubectl is not in PATH: this case is skipped");
         None
     }
 
@@ -83,7 +83,7 @@ impl World {
         };
         let namespaces: Api<Namespace> = Api::all(client.clone());
         let created = again(async || namespaces.create(&PostParams::default(), &namespace).await).await;
-        let created = created.expect("a namespace can be made");
+        let created = created.expect("a namespace can be created");
         Self {
             ns: created.metadata.name.expect("a namespace has a name"),
             plane,
@@ -111,7 +111,7 @@ impl World {
     /// Kills the controller without a graceful shutdown.
     pub(crate) fn kill_controller(&self) {
         let controller = self.controller.lock().unwrap().take();
-        controller.expect("a controller runs").kill();
+        controller.expect("a controller is running").kill();
     }
 
     /// kube's API for a kind in this namespace.
@@ -228,7 +228,7 @@ impl World {
     pub(crate) async fn get(&self, kind: &Kind, name: &str) -> Value {
         self.find(kind, name)
             .await
-            .unwrap_or_else(|| panic!("{} {name} is not there", kind.kind))
+            .unwrap_or_else(|| panic!("{} {name} does not exist", kind.kind))
     }
 
     /// Reads an object, if it exists.
@@ -304,7 +304,7 @@ impl World {
 
     /// The same for any Kanary kind.
     pub(crate) async fn ends_as(&self, kind: &Kind, kanary: &str, wanted: &str) -> Value {
-        let what = format!("has ended with {wanted}");
+        let what = format!("the run has ended with {wanted}");
         let ended = self
             .until(kind, kanary, &what, |k| !k["status"]["completedAt"].is_null())
             .await;
@@ -388,7 +388,7 @@ impl Drop for World {
         let (plane, ns) = (self.plane, self.ns.clone());
         let cleanup = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime can be made").block_on(async {
+            runtime.expect("a runtime can be created").block_on(async {
                 let api: Api<Namespace> = Api::all(plane.admin().await);
                 // If the deletion fails, the namespace is removed with the test environment.
                 let _ = api.delete(&ns, &DeleteParams::default()).await;

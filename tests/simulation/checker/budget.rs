@@ -41,7 +41,7 @@ impl Checker {
         let Some(busy) = busy.cloned() else { return };
         let name = self.kanary_of(&busy);
         let what = format!(
-            "{} {} {} {} while nothing happens",
+            "{} {} {} {} in a quiet period",
             busy.user, busy.verb, busy.resource, busy.name
         );
         self.violated(Invariant::Idle, busy.at, &name, &what);
@@ -60,7 +60,7 @@ impl Checker {
                     .map(|entry| format!("{} {} {}", entry.verb, entry.resource, entry.code))
                     .collect();
                 told.truncate(12);
-                let what = format!("{} requests while nothing happens: {told:?}, …", entries.len());
+                let what = format!("{} requests in a quiet period: {told:?}, …", entries.len());
                 self.violated(Invariant::Idle, entries[0].at, &name, &what);
             }
         }

@@ -124,7 +124,7 @@ impl Checker {
                 Invariant::Trespass,
                 event.at,
                 &name,
-                "the user's part of a Kanary was written",
+                "the controller changed a user's field of a Kanary",
             );
         }
         if run_of(&former) == run_of(&status) {
@@ -147,14 +147,14 @@ impl Checker {
                 Invariant::Backward,
                 event.at,
                 &name,
-                "the number of the run makes a leap",
+                "the run number was not incremented by one",
             );
         } else if former.current_hash == status.current_hash
             && former.retry == status.retry
             && former.current_traffic == status.current_traffic
             && !replaced
         {
-            self.violated(Invariant::Doubled, event.at, &name, "the same template is run again");
+            self.violated(Invariant::Doubled, event.at, &name, "the same template runs again");
         }
     }
 
@@ -235,7 +235,7 @@ impl Checker {
                 Invariant::Proof,
                 event.at,
                 name,
-                &format!("{image} passed, which it must not"),
+                &format!("{image} passed, but must not"),
             );
             return;
         }
@@ -267,7 +267,7 @@ impl Checker {
         let second = Timestamp::from_second(available.as_second()).unwrap();
         let due = second + needed;
         if event.at + self.tolerance < due {
-            let what = format!("the verdict came {} before its time", due.duration_since(event.at));
+            let what = format!("the verdict came {} early", due.duration_since(event.at));
             self.violated(Invariant::Early, event.at, name, &what);
         }
         if let Some(book) = self.books.get(uid)

@@ -126,7 +126,7 @@ impl Checker {
         let now = cluster.now();
         for (name, end) in self.unsettled() {
             let allowed = self.truth(&name).ends;
-            let what = format!("it is {end:?} and should be one of {allowed:?}");
+            let what = format!("it ended as {end:?}, expected one of {allowed:?}");
             self.violated(Invariant::Lost, now, &name, &what);
         }
         for (name, what) in self.orphans(cluster) {
@@ -170,7 +170,7 @@ impl Checker {
         }
         let runs = self.image_of(&truth.target).map(|(_, image)| image.clone());
         if runs.as_ref() != Some(&image) && self.promotions(uid) < 1 {
-            let what = format!("it says DeploymentUpdated, and the target runs {runs:?}");
+            let what = format!("the status is DeploymentUpdated, but the target runs {runs:?}");
             self.violated(Invariant::Lost, cluster.now(), &name, &what);
         }
     }

@@ -233,7 +233,7 @@ impl Checker {
 
     /// Records that a controller ended by itself.
     pub(crate) fn died(&mut self, at: Timestamp) {
-        self.violated(Invariant::Alive, at, "-", "a controller ended");
+        self.violated(Invariant::Alive, at, "-", "a controller ended by itself");
     }
 
     /// A replica's write, for the checks of its evidence.

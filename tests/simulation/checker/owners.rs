@@ -181,7 +181,10 @@ impl Checker {
         let created = event.change.old.is_none();
         let makes = created && object.meta.labels.contains_key(IS_KANARY);
         if (is_label || makes) && slot_in(&value) != Some(slot) {
-            let what = format!("{} put {} into another slot than {slot}", event.actor, object.meta.name);
+            let what = format!(
+                "{} set a slot label on {} other than {slot}",
+                event.actor, object.meta.name
+            );
             self.violated(Invariant::Owner, event.at, &name, &what);
         }
         if is_label {
@@ -189,7 +192,7 @@ impl Checker {
         }
         if is_kanary && value["status"]["epoch"] != epoch {
             let what = format!(
-                "{} owns the shard with epoch {epoch}, and its status says another",
+                "{} owns the shard with epoch {epoch}, but the status has a different one",
                 event.actor
             );
             self.violated(Invariant::Owner, event.at, &name, &what);
@@ -201,7 +204,7 @@ impl Checker {
         // owner observes and deletes the object.
         if epoch < *highest && !created {
             let what = format!(
-                "{} wrote {} {} with epoch {epoch}, after epoch {highest} had",
+                "{} wrote {} {} with epoch {epoch} after a write with epoch {highest}",
                 event.actor, event.resource, object.meta.name
             );
             self.violated(Invariant::Owner, event.at, &name, &what);
@@ -218,7 +221,7 @@ impl Checker {
         let epoch = self.owners.note_effect(shard, &event.actor, sent);
         if epoch.is_none() {
             let what = format!(
-                "{} changed {}, by what it sent at {}, when shard {shard} was not its own",
+                "{} changed {} by a write sent at {}, when it did not own shard {shard}",
                 event.actor,
                 event.resource,
                 self.history.time(sent)
@@ -250,7 +253,7 @@ impl Checker {
             let holder = self.owners.shards.get(&shard).map(|(holder, _, _)| holder.clone());
             let holder = holder.unwrap_or_default();
             if holder.is_empty() || self.owners.over.contains_key(&holder) {
-                let what = format!("shard {shard} is left to {holder:?}, which does not live");
+                let what = format!("the owner of shard {shard}, {holder:?}, is dead");
                 self.violated(Invariant::Owner, at, "-", &what);
             }
         }
@@ -259,7 +262,7 @@ impl Checker {
         let forged = present.filter(|book| slot_in(&book.object) != slot(&book.name));
         let forged: Vec<_> = forged.map(|book| book.name.clone()).collect();
         for name in forged {
-            self.violated(Invariant::Owner, at, &name, "its slot was not put back");
+            self.violated(Invariant::Owner, at, &name, "its slot label was not restored");
         }
     }
 }

@@ -157,7 +157,7 @@ impl Checker {
                 Invariant::Proof,
                 event.at,
                 &name,
-                "a target was created from nobody's template",
+                "a target was created from a template that no Kanary has",
             );
         }
     }
@@ -187,7 +187,7 @@ impl Checker {
                 Invariant::Trespass,
                 event.at,
                 &name,
-                "more than the template of a target was written",
+                "fields of a target other than its template were changed",
             );
         }
         let (before, after) = (image(&old["spec"]), image(&new["spec"]));
@@ -211,7 +211,7 @@ impl Checker {
             .insert(format!("{marker}@{}", named(new, "uid")), promoted)
         {
             let what = format!(
-                "{} was promoted before, at {}",
+                "{} was already promoted at {}",
                 first.image,
                 self.history.time(first.at)
             );
@@ -226,7 +226,12 @@ impl Checker {
             .and_then(|number| number.parse().ok())
             .unwrap_or_default();
         let Some(book) = self.books.get(uid) else {
-            self.violated(Invariant::Proof, event.at, uid, "nobody's template was promoted");
+            self.violated(
+                Invariant::Proof,
+                event.at,
+                uid,
+                "a template that no Kanary has was promoted",
+            );
             return;
         };
         let name = book.name.clone();
@@ -236,14 +241,14 @@ impl Checker {
         let present = truth.edited || book.deleted || phase == Phase::Succeeded;
         let passed = book.passed(number).is_some_and(|passed| passed == image);
         if !passed || !present {
-            let what = format!("{image} was promoted, and the stored status says {phase:?}");
+            let what = format!("{image} was promoted, but the stored status is {phase:?}");
             self.violated(Invariant::Proof, event.at, &name, &what);
         } else if truth.bad_images.contains(image) || truth.dry_run {
             self.violated(
                 Invariant::Proof,
                 event.at,
                 &name,
-                &format!("{image} was promoted, which it must not"),
+                &format!("{image} was promoted, but must not pass"),
             );
         }
     }
@@ -257,7 +262,7 @@ impl Checker {
             truth.hostile && book.ever("/spec/rollout/onTargetChange", &promotes)
         });
         if !known && !truth.promote_over && !over {
-            let what = format!("{before}, which was not there when the run started, was overwritten");
+            let what = format!("{before}, which was set after the run started, was overwritten");
             self.violated(Invariant::Overruled, event.at, name, &what);
         }
     }
@@ -272,7 +277,7 @@ impl Checker {
         let mut promoted = self.promoted.iter().filter(|(key, _)| key.starts_with(marker));
         let former = promoted.next().map(|(_, promoted)| promoted.former.clone());
         if !asked || former.as_deref() != Some(after) {
-            let what = format!("{after} was put back, and {former:?} was there before");
+            let what = format!("{after} was restored, but the previous image was {former:?}");
             self.violated(Invariant::Trespass, event.at, name, &what);
         }
     }
@@ -295,7 +300,7 @@ impl Checker {
             _ => false,
         };
         if !allowed || label(&value, IS_KANARY) != "true" {
-            let what = format!("{} {} is not Kanary's to write", event.resource, object.meta.name);
+            let what = format!("{} {} does not belong to Kanary", event.resource, object.meta.name);
             self.violated(Invariant::Trespass, event.at, &name, &what);
         }
     }

@@ -1,4 +1,4 @@
-//! What has to be there for a query without result to mean something: the operands of what it compares and divides.
+//! The data that must exist for an empty result to be meaningful: the operands of comparisons and divisions.
 
 use super::{
     facts::{Check, Facts, Number, Pair, Seen},
@@ -6,17 +6,17 @@ use super::{
     syntax::{Binary, Expr, Kind, Side},
 };
 
-/// Whether an operand that is missing is as good as 0.
+/// Whether a missing operand counts as 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Absence {
-    /// `a` of `a > 5`: a counter with labels appears with its first count.
+    /// `a` in `a > 5`: a labelled counter exists only after its first increment.
     Good,
-    /// Only that of `a` in `a / b > 5`, where `b` shows that something was counted.
+    /// Only `a` in `a / b > 5`, where `b` shows that there was traffic.
     GoodBesideTraffic,
     Bad,
 }
 
-/// Functions that yield NaN where nothing happened.
+/// Functions that return NaN without traffic.
 const UNDEFINED: [&str; 5] = [
     "histogram_quantile",
     "histogram_avg",
@@ -25,7 +25,7 @@ const UNDEFINED: [&str; 5] = [
     "histogram_stdvar",
 ];
 
-/// Calls that yield more where there is more, of the same pod.
+/// Functions that return a value for each series of the same pod and increase with their argument.
 const PLAIN: [&str; 13] = [
     "abs",
     "avg",
@@ -42,14 +42,14 @@ const PLAIN: [&str; 13] = [
     "sum",
 ];
 
-/// What a query demands. Nothing if it is too involved.
+/// The requirements of a query, or `None` if it is too complex.
 pub(super) fn of(query: &Expr<'_>) -> Option<Facts> {
     let mut facts = Facts::default();
     condition(&mut facts, query, Absence::Good);
     facts.are_few().then_some(facts)
 }
 
-/// Whether there is more in an expression than series, numbers that they are scaled by, and functions of them.
+/// Whether an expression contains more than series, scale factors and functions.
 fn is_involved(expr: &Expr<'_>) -> bool {
     expr.has(&|part| match &part.kind {
         Kind::Call(name, _) => UNDEFINED.contains(name) || *name == "scalar" && part.selects(),
@@ -61,7 +61,7 @@ fn is_involved(expr: &Expr<'_>) -> bool {
     })
 }
 
-/// A condition, for which no result is good.
+/// A condition for which an empty result is good.
 fn condition(facts: &mut Facts, expr: &Expr<'_>, absence: Absence) {
     match &expr.bare().kind {
         Kind::Binary(binary) if binary.op == Op::Or => {
@@ -70,13 +70,13 @@ fn condition(facts: &mut Facts, expr: &Expr<'_>, absence: Absence) {
         }
         Kind::Binary(binary) if binary.op == Op::And => {
             condition(facts, &binary.left, absence);
-            // What the other condition depends on must not be missing.
+            // The operands of the other condition must not be missing.
             condition(facts, &binary.right, Absence::GoodBesideTraffic.max(absence));
         }
         Kind::Binary(binary) if binary.op == Op::Unless => condition(facts, &binary.left, absence),
         Kind::Binary(binary) if binary.op.compares() => compare(facts, binary, absence),
         _ if is_involved(expr) => value(facts, expr, absence),
-        // That it is there, or not, is all that it says.
+        // The expression only shows whether something exists.
         _ => {}
     }
 }
@@ -110,25 +110,25 @@ fn compare(facts: &mut Facts, binary: &Binary<'_>, absence: Absence) {
     if let Kind::Binary(inner) = &left.bare().kind
         && inner.op.compares()
     {
-        // `a > bool 5 == 1` and `a > 5 < 9` find what `a > 5` finds.
+        // `a > bool 5 == 1` and `a > 5 < 9` match the same series as `a > 5`.
         let finds_the_same = !inner.is_bool || selects_one(op, right.number());
         return compare(facts, inner, absence.good_if(finds_the_same));
     }
     let is_plain = matches!(op, Op::Equal | Op::NotEqual) && !is_involved(left);
     value(facts, left, absence.good_if(op.wants_more() || is_plain));
-    // What two operands make is looked at where they are.
+    // The result of two operands is checked where they are combined.
     if !matches!(&left.bare().kind, Kind::Binary(inner) if makes_one_of_two(inner)) {
         facts.number(left);
     }
 }
 
-/// Whether it calculates with two operands, neither of which is a number that is written.
+/// Whether the expression is an arithmetic operation on two operands, neither of which is a literal.
 fn makes_one_of_two(binary: &Binary<'_>) -> bool {
     let is_calculation = !binary.op.compares() && !binary.op.is_set();
     is_calculation && !binary.left.is_constant() && !binary.right.is_constant()
 }
 
-/// Whether a comparison selects 1 and not 0.
+/// Whether a comparison matches 1 and not 0.
 fn selects_one(op: Op, number: Option<f64>) -> bool {
     let is = |wanted: f64| number.is_some_and(|number| (number - wanted).abs() < f64::EPSILON);
     match op {
@@ -144,7 +144,7 @@ fn is_scaled(expr: &Expr<'_>) -> bool {
     matches!(&expr.bare().kind, Kind::Binary(binary) if matches!(binary.op, Op::Times | Op::Over))
 }
 
-/// The operand of which 0 means that nothing happened, without what keeps a division by it from being one by 0.
+/// The operand whose value 0 means no traffic, without a guard against division by 0.
 fn traffic<'a, 'b>(expr: &'a Expr<'b>) -> &'a Expr<'b> {
     match &expr.bare().kind {
         Kind::Call("clamp_min" | "clamp", parts) => parts.first().map_or(expr, traffic),
@@ -158,7 +158,7 @@ fn traffic<'a, 'b>(expr: &'a Expr<'b>) -> &'a Expr<'b> {
     }
 }
 
-/// What `b > 0` and `b != 0` select from: what is left out was there.
+/// The operand of `b > 0` and `b != 0`: filtered series exist nevertheless.
 fn unfiltered<'a, 'b>(expr: &'a Expr<'b>) -> &'a Expr<'b> {
     match &expr.bare().kind {
         Kind::Binary(binary) if binary.op.compares() && !binary.is_bool && binary.right.is_constant() => {
@@ -168,7 +168,7 @@ fn unfiltered<'a, 'b>(expr: &'a Expr<'b>) -> &'a Expr<'b> {
     }
 }
 
-/// Whether an expression is more where there is more, as far as its operators tell.
+/// Whether the value increases with traffic, as far as the operators show.
 fn rises(expr: &Expr<'_>) -> bool {
     !expr.has(&|part| match &part.kind {
         Kind::Minus(_) => true,
@@ -181,7 +181,7 @@ fn rises(expr: &Expr<'_>) -> bool {
     })
 }
 
-/// Whether 0 means that nothing happened.
+/// Whether the value 0 means no traffic.
 fn is_traffic(expr: &Expr<'_>) -> bool {
     let counts = |part: &Expr<'_>| matches!(part.kind, Kind::Call("rate" | "irate" | "increase", _));
     is_scaled(expr) || expr.has(&counts)
@@ -205,10 +205,10 @@ fn compare_vectors(facts: &mut Facts, binary: &Binary<'_>, sides: (&Expr<'_>, &E
     }
 }
 
-/// The facts about two operands, of which `other` has to be there.
+/// The facts for two operands, of which `other` must exist.
 fn pair(facts: &mut Facts, binary: &Binary<'_>, value: &Expr<'_>, other: &Expr<'_>, absence: Absence) -> Pair {
     let is_matched = !value.is_scalar() && !other.is_scalar();
-    // The side of which one series has many partners may have others that are of no use.
+    // The "one" side of a many-to-one match may contain other series, which are irrelevant.
     let one = binary.group.map(|many| match many {
         Side::Left => &binary.right,
         Side::Right => &binary.left,
@@ -243,7 +243,7 @@ fn pair(facts: &mut Facts, binary: &Binary<'_>, value: &Expr<'_>, other: &Expr<'
     }
 }
 
-/// A value that is compared.
+/// A compared value.
 fn value(facts: &mut Facts, expr: &Expr<'_>, absence: Absence) {
     let bare = expr.bare();
     match &bare.kind {
@@ -281,7 +281,7 @@ fn call(facts: &mut Facts, expr: &Expr<'_>, (name, parts): (&str, &[Expr<'_>]), 
     }
 }
 
-/// `a / b or vector(0)` and `(a / b and c)`, of which the values are compared.
+/// `a / b or vector(0)` and `(a / b and c)`, whose values are compared.
 fn set(facts: &mut Facts, expr: &Expr<'_>, binary: &Binary<'_>, absence: Absence) {
     let (left, right) = (&binary.left, &binary.right);
     match binary.op {
@@ -338,14 +338,14 @@ fn arithmetic(facts: &mut Facts, expr: &Expr<'_>, binary: &Binary<'_>, absence: 
     }
 }
 
-/// Whether a call yields something for all that it is called with.
+/// Whether a call returns a value for every element of its argument.
 fn keeps_all(name: &str) -> bool {
     let is_range = name.ends_with("_over_time") && name != "absent_over_time";
     is_range || PLAIN.contains(&name) || ["rate", "irate", "increase", "delta", "idelta", "deriv"].contains(&name)
 }
 
 impl Facts {
-    /// Where Prometheus has what it looks back over, it yields something: a range without two samples yields nothing.
+    /// Requires a result wherever Prometheus has data in the range: a range with fewer than two samples has no result.
     fn seen(&mut self, expr: &Expr<'_>) {
         if expr.has(&|part| matches!(&part.kind, Kind::Call(name, _) if !keeps_all(name))) || is_involved(expr) {
             return;
@@ -361,7 +361,7 @@ impl Facts {
         }
     }
 
-    /// Where it has a value, one is a number.
+    /// Requires that at least one value is a number.
     fn number(&mut self, expr: &Expr<'_>) {
         let check = Number {
             any: Some(self.any(expr)),
@@ -371,7 +371,7 @@ impl Facts {
         self.demand(Check::Number(check));
     }
 
-    /// It has a value that is a number.
+    /// Requires a value that is a number.
     fn present_unless(&mut self, may_be_missing: bool, expr: &Expr<'_>) {
         if !may_be_missing {
             let check = Number {

@@ -337,9 +337,13 @@ mod tests {
             ready,
         };
         assert_eq!(pods(4, 4).by_pod(2.0), 8);
-        assert_eq!(pods(4, 2).by_pod(2.0), 4, "the two that are ready need four");
+        assert_eq!(
+            pods(4, 2).by_pod(2.0),
+            4,
+            "two ready pods at twice the target need four"
+        );
         assert_eq!(pods(4, 2).by_pod(4.0), 8);
-        assert_eq!(pods(4, 4).by_pod(1.05), 4, "it is close enough");
+        assert_eq!(pods(4, 4).by_pod(1.05), 4, "within the tolerance");
         assert_eq!(pods(4, 4).by_pod(0.5), 2);
     }
 }

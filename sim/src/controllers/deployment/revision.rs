@@ -289,10 +289,7 @@ mod tests {
         assert!(annotate(&mut annotations, &deployment, 2));
         let expected = [("note", "mine"), (REVISION, "2")].map(|(k, v)| (k.to_owned(), v.to_owned()));
         assert_eq!(annotations, BTreeMap::from(expected));
-        assert!(
-            !annotate(&mut annotations, &deployment, 1),
-            "a revision never goes back"
-        );
+        assert!(!annotate(&mut annotations, &deployment, 1), "revisions only increase");
     }
 
     #[test]

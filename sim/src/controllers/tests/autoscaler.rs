@@ -157,7 +157,7 @@ async fn a_behaviour_of_its_own_sets_the_pace() {
         (4, "True/ScaleUpLimit".to_owned())
     );
     pass(45).await;
-    assert_eq!(replicas(&world), 4, "one a minute");
+    assert_eq!(replicas(&world), 4, "one pod per minute");
     pass(30).await;
     assert_eq!(replicas(&world), 5);
     dial.set(1.0);

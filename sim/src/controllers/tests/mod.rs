@@ -1,8 +1,5 @@
 //! The controllers, observed through the cluster.
-#![allow(
-    clippy::needless_pass_by_value,
-    reason = "helpers take the `json!` that is written at the call"
-)]
+#![allow(clippy::needless_pass_by_value, reason = "helpers take a `json!` literal")]
 
 mod autoscaler;
 mod deployment;

@@ -173,5 +173,5 @@ fn a_ratio_of_rates_is_the_share_of_errors() {
                  / sum(rate(http_requests_total{pod=~\"a|b\"}[5m]))";
     assert_eq!(ask(&prometheus, query), "{} 0.3");
     assert_eq!(ask(&prometheus, &format!("{query} <= bool 0.3")), "{} 1");
-    assert_eq!(ask_at(&prometheus, NOW - 1800, query), "", "before there was anything");
+    assert_eq!(ask_at(&prometheus, NOW - 1800, query), "", "before the first sample");
 }

@@ -134,7 +134,7 @@ fn mean(readings: &[Reading]) -> f64 {
         .map(|reading| reading.value)
         .filter(|value| value.is_finite())
         .collect();
-    #[expect(clippy::cast_precision_loss, reason = "no answer has so many series")]
+    #[expect(clippy::cast_precision_loss, reason = "answers have few series")]
     let count = finite.len() as f64;
     finite.iter().map(|value| value / count).sum()
 }

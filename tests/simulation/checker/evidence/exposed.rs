@@ -72,7 +72,7 @@ impl Evidence {
         let gone = kanary.gone.map(|at| (at, "its Kanary was deleted"));
         let said = self
             .refused_since(kanary, number)
-            .map(|at| (at, "somebody said that it is bad"));
+            .map(|at| (at, "a manual verdict marked it as invalid"));
         let matched = self
             .matched_since(kanary, canary, now)
             .map(|at| (at, "it had labels that fail it"));

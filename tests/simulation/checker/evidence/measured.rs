@@ -212,7 +212,7 @@ impl Verdict<'_> {
             if let Some(what) = what.or_else(|| self.too_seldom(&item, &measured)) {
                 findings.push((
                     Invariant::Measured,
-                    format!("it passed, and of `{}` {what}", item.query),
+                    format!("it passed, but for `{}` {what}", item.query),
                 ));
             }
         }
@@ -224,7 +224,7 @@ impl Verdict<'_> {
         if number < usize::try_from(needed).unwrap_or(usize::MAX) {
             let asked = measured.len();
             return Some(format!(
-                "{number} of {asked} measurements were good, and {needed} were asked for"
+                "{number} of {asked} measurements were good, but {needed} are required"
             ));
         }
         let deadline = self.deadline.filter(|_| !self.is_ended_by_a_person())?;
@@ -234,7 +234,7 @@ impl Verdict<'_> {
             deadline <= query.time && deadline <= query.asked + self.tolerance && fresh
         };
         let is_there = good().any(|measured| at_deadline(&measured.query));
-        (!is_there).then(|| format!("no measurement at the deadline, {deadline}, or after it was good"))
+        (!is_there).then(|| format!("no measurement at or after the deadline {deadline} was good"))
     }
 
     /// Reports an item with more bad measurements than tolerated if the replica that stored the verdict knew of them.
@@ -258,7 +258,9 @@ impl Verdict<'_> {
         if !too_many || !(bad.iter().all(is_own) || self.is_nobody_elses(item)) {
             return None;
         }
-        Some(format!("{number} measurements were bad, and {tolerated} are tolerated"))
+        Some(format!(
+            "{number} measurements were bad, but only {tolerated} are tolerated"
+        ))
     }
 
     /// Whether no other Kanary has the same query, so that its measurements can be attributed.
@@ -303,7 +305,9 @@ impl Verdict<'_> {
         for asked in asked {
             let pause = asked.duration_since(last);
             if pause > most + self.lag * 2 {
-                return Some(format!("nothing was measured for {pause}, and the interval is {most}"));
+                return Some(format!(
+                    "there was no measurement for {pause}, but the interval is {most}"
+                ));
             }
             last = asked;
         }

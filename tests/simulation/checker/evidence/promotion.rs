@@ -72,12 +72,12 @@ impl Promotion<'_> {
         let canary = self.evidence.canaries.get(&passed.canary)?;
         let tried = canary.templates.first()?;
         if !self.evidence.is_mutated && content(tried) != content(promoted) {
-            return Some(format!("another template was promoted than {} ran", canary.name));
+            return Some(format!("the promoted template differs from that of {}", canary.name));
         }
         let wanted = &self.kanary.spec_at(passed.spec)["template"]["spec"]["template"];
         let labels = string_map(&wanted["metadata"]["labels"]);
         (!self.evidence.is_mutated && labels != labels_of(promoted))
-            .then(|| "the promoted template has other labels than the spec's".to_owned())
+            .then(|| "the labels of the promoted template differ from the spec's".to_owned())
     }
 
     /// Whether the user's spec has satisfied `is_so` long enough for every controller to know.
@@ -105,7 +105,7 @@ impl Promotion<'_> {
                 self.evidence.rough.lag(self.known),
             );
             if age == Age::Fresh && self.is_known(|spec| said.stands_in(spec)) {
-                return Some(format!("it was promoted although somebody said no: {said:?}"));
+                return Some(format!("it was promoted despite a manual verdict: {said:?}"));
             }
         }
         if self.is_known(|spec| spec["paused"] == true) {
@@ -118,7 +118,7 @@ impl Promotion<'_> {
         let tried = &kanary.spec_at(passed.spec)["template"]["spec"]["template"];
         let is_another = |spec: &Value| spec["template"]["spec"]["template"] != *tried;
         self.is_known(is_another)
-            .then(|| "it was promoted after its Kanary had been given another template".to_owned())
+            .then(|| "it was promoted after the template of its Kanary had changed".to_owned())
     }
 
     /// Reports Services that selected the target's old pods and do not select the new ones.
@@ -135,7 +135,7 @@ impl Promotion<'_> {
                 continue;
             };
             if selects(selector, &before) && !selects(selector, &after) {
-                return Some(format!("Service {name} has no pods of the promoted template behind it"));
+                return Some(format!("Service {name} does not select pods of the promoted template"));
             }
         }
         None

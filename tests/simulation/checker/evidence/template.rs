@@ -59,7 +59,7 @@ impl Verdict<'_> {
         let wanted = content(&self.spec["template"]["spec"]["template"]);
         if !self.evidence.is_mutated && !covers(&content(created), &wanted) {
             wrong(format!(
-                "{} was created with another template than the one that passes",
+                "{} was created with a template that differs from the one that passes",
                 canary.name
             ));
             return;
@@ -71,7 +71,7 @@ impl Verdict<'_> {
             if span.1 >= until || length(span) > self.lag {
                 let long = length(span);
                 wrong(format!(
-                    "{} had another pod template than it was created with, for {long}",
+                    "the pod template of {} differed from the created one for {long}",
                     canary.name
                 ));
                 return;
@@ -86,7 +86,7 @@ impl Verdict<'_> {
                     .filter(|(_, containers)| !runs(containers, created));
                 let other = longest(others.map(|(span, _)| span).collect());
                 if other.is_some_and(|span| length(span) > self.lag) {
-                    wrong(format!("pod {} ran something else than its template says", pod.name));
+                    wrong(format!("pod {} does not match its template", pod.name));
                     return;
                 }
             }

@@ -39,7 +39,7 @@ impl Verdict<'_> {
                 if let Some(had) = had.filter(|had| length(*had) > self.lag) {
                     let long = length(had);
                     wrong(format!(
-                        "pod {} was behind Service {service} for {long}, and should not",
+                        "pod {} was behind Service {service} for {long}, but should not be",
                         pod.name
                     ));
                     return;

@@ -106,10 +106,7 @@ impl<'a> Verdict<'a> {
     fn was_available(&self, findings: &mut Vec<Finding>) {
         let canary = self.canary;
         if canary.whole.since(self.read).is_none() {
-            let what = format!(
-                "{} passed, and was not available as a whole when it was read",
-                canary.name
-            );
+            let what = format!("{} passed, but was not fully available when it was read", canary.name);
             findings.push((Invariant::Available, what));
             return;
         }

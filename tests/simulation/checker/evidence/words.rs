@@ -154,14 +154,14 @@ impl Verdict<'_> {
             return;
         }
         if verdict.is_some_and(|(_, word)| word == Word::Valid) && !self.all_manuals_agree() {
-            wrong("it passed by a spec.verdict that was given for a former run".to_owned());
+            wrong("it passed because of a spec.verdict for an earlier run".to_owned());
             return;
         }
         let invalid = Said::by_items(self.spec, Word::Invalid);
         if invalid.is_some_and(|said| self.age_of(said) == Age::Fresh) {
             wrong("it passed although a manual item is invalid".to_owned());
         } else if !self.all_manuals_agree() {
-            wrong("it passed although a manual item was given no verdict for this run".to_owned());
+            wrong("it passed although a manual item has no verdict for this run".to_owned());
         }
         for item in items(self.spec) {
             if let Some(what) = self.ignored_match(&item) {
