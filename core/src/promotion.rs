@@ -66,7 +66,7 @@ pub(super) fn promote(step: &Step<'_>) -> Decision {
         Standing::Promoted => rollout::conclude(step, draft, target),
         Standing::Replaced(why) => fail(step, draft, TARGET_CHANGED, &why),
         Standing::Unclear(need) => {
-            // Only this need requires a write.
+            // Only this need is met by a write request (a dry run), which may have been refused.
             let refused = (need == Need::SameTemplate).then(|| refused(step, draft)).flatten();
             refused.unwrap_or_else(|| Decision::needing(need))
         }

@@ -44,8 +44,8 @@ pub fn stale(kanary: &ParsedKanary) -> Words {
 }
 
 /// The verdicts in the spec that do not count for a run that starts now: those that were already there in the previous
-/// run. A status without `currentTraffic`, from an invalid spec or an older version, does not contain them. In that case
-/// every `valid` may be old; an `invalid` counts, because deleting a canary is safe.
+/// run. A status without `currentTraffic`, from an invalid spec or an older version, does not record which those are. In
+/// that case every `valid` may be old; an `invalid` counts, because deleting a canary is safe.
 #[must_use]
 pub fn stale_in_next_run(kanary: &ParsedKanary) -> Words {
     let present = Words::of(&kanary.spec);

@@ -60,7 +60,7 @@ async fn a_deployment_makes_a_replica_set_with_the_hash_of_its_template() {
         .patch(&POD, name, json!({"metadata": {"labels": {"app": null}}}))
         .await;
     let freed = world
-        .until(&POD, name, "is nobody's", |pod| {
+        .until(&POD, name, "has no controller", |pod| {
             pod["metadata"]["ownerReferences"].is_null()
         })
         .await;

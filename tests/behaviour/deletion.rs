@@ -57,9 +57,7 @@ async fn before_its_schedule() {
 async fn while_the_canary_comes_up() {
     let template = json!({"spec": {"template": {"metadata": {"labels": {"kanary.test/behaviour": "never-ready"}}}}});
     let world = world(json!({"template": template})).await;
-    world
-        .until(&DEPLOYMENT, "app-kanary-batman", "is there", |_| true)
-        .await;
+    world.until(&DEPLOYMENT, "app-kanary-batman", "exists", |_| true).await;
     delete(&world).await;
 }
 

@@ -62,7 +62,7 @@ async fn two_hundred_kanaries_at_once_all_end_as_they_must() {
         }
     }
     late.sort_by(f64::total_cmp);
-    println!("{FLEET} created in {created:?}, all ended after {took:?}: {ends:?}");
+    println!("{FLEET} Kanaries created in {created:?}, all ended after {took:?}: {ends:?}");
     println!(
         "verdict after the deadline: median {:.1} s, worst {:.1} s",
         percentile(&late, 0.5),

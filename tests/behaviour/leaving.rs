@@ -175,9 +175,7 @@ async fn a_canary_carries_what_a_policy_asks_of_deployments_and_nothing_that_a_t
     target["metadata"]["annotations"] = json!({"pager": "bruce", "argocd.argoproj.io/tracking-id": "shop"});
     world.create(&DEPLOYMENT, &target).await;
     world.kanary("batman", "app", json!({"validation": held()})).await;
-    let canary = world
-        .until(&DEPLOYMENT, "app-kanary-batman", "is there", |_| true)
-        .await;
+    let canary = world.until(&DEPLOYMENT, "app-kanary-batman", "exists", |_| true).await;
     let carried = |pointer: &str| {
         let mut carried = labels(&canary, pointer);
         carried.retain(|name, _| !name.starts_with("kanary.") && !name.starts_with("deployment."));
@@ -253,7 +251,7 @@ async fn with_a_released_pod(world: &World, label: &str) -> String {
     let uid = &pods[0]["metadata"]["ownerReferences"][0]["uid"];
     world.label(&POD, pod, label, "edited").await;
     world
-        .until(&POD, pod, "is nobody's", |pod| {
+        .until(&POD, pod, "has no controller", |pod| {
             let mut owners = pod["metadata"]["ownerReferences"].as_array().into_iter().flatten();
             owners.all(|owner| owner["uid"] != *uid)
         })
@@ -294,7 +292,9 @@ async fn a_released_pod_leaves_the_service_when_its_run_is_replaced_by_a_paused_
     world.edit("batman", json!({"retry": 1, "paused": true})).await;
     leaves(&world, &pod).await;
     let next = world
-        .until(&KANARY, "batman", "runs anew", |kanary| kanary["status"]["run"] == 2)
+        .until(&KANARY, "batman", "starts a new run", |kanary| {
+            kanary["status"]["run"] == 2
+        })
         .await;
     assert_eq!(next["status"]["failedTemplates"], Value::Null);
 

@@ -130,7 +130,7 @@ async fn why_a_canary_does_not_come_up_is_told_before_it_fails_and_after() {
     });
     world.kanary("batman", "app", spec).await;
     let told = world
-        .until(&KANARY, "batman", "tells why", |kanary| {
+        .until(&KANARY, "batman", "the status shows the reason", |kanary| {
             reason(kanary, "Stalled") == "CrashLoopBackOff"
         })
         .await;

@@ -147,11 +147,11 @@ async fn a_target_that_got_another_template_after_it_was_created_is_the_target_o
     let patched = again(async || api.patch("app", &PatchParams::default(), &patch).await).await;
     patched.expect("the manifest is accepted");
     world
-        .until(&KANARY, "batman", "runs anew", |kanary| kanary["status"]["run"] == 2)
+        .until(&KANARY, "batman", "starts a new run", |kanary| {
+            kanary["status"]["run"] == 2
+        })
         .await;
-    let canary = world
-        .until(&DEPLOYMENT, "app-kanary-batman", "is there", |_| true)
-        .await;
+    let canary = world.until(&DEPLOYMENT, "app-kanary-batman", "exists", |_| true).await;
     assert_eq!(image(&canary), "app:v2");
     assert_eq!(image(&world.get(&DEPLOYMENT, "app").await), "app:v1");
 }

@@ -51,7 +51,7 @@ fn case(rng: &mut fastrand::Rng, index: usize) -> Case {
     };
     let case = kinds::passes(&mut make);
     case.with(|truth| {
-        truth.what = "the former template is put back";
+        truth.what = "the former template is restored";
         truth.ends = vec![failed("TargetChanged")];
         (truth.plain, truth.shared) = (false, true);
     })

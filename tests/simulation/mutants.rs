@@ -71,11 +71,11 @@ fn is_caught_anew(scenario: impl Fn(u64) -> Scenario, wrong: impl Fn() -> Wrong,
             continue;
         }
         let broken = outcome.broken();
-        println!("seed {seed} breaks {broken:?}");
+        println!("seed {seed} violates {broken:?}");
         let found = broken.iter().any(|invariant| expected.contains(invariant));
         assert!(
             found,
-            "seed {seed} breaks {broken:?} and not {expected:?}: {}",
+            "seed {seed} violates {broken:?} and not {expected:?}: {}",
             outcome.violations[0]
         );
         return;

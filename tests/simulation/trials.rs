@@ -128,7 +128,7 @@ fn refused(make: &mut Maker<'_>, what: &'static str, items: Value) -> Case {
 
 fn refused_in_the_midst(make: &mut Maker<'_>) -> Case {
     let when = make.seconds(8, 20);
-    let case = refused(make, "is refused in the midst", valid());
+    let case = refused(make, "is refused during the validation", valid());
     case.then(when, Act::Patch(json!({"spec": {"verdict": "invalid"}})))
 }
 
@@ -154,7 +154,7 @@ fn labelled_while_judged(make: &mut Maker<'_>) -> Case {
     let items = json!([{"labelWatch": {"podInvalidationLabels": {"alert": "high-cpu"}}}]);
     let spec = json!({"validation": {"validationPeriod": "25s", "initialDelay": null}});
     let case = make.case(
-        "a pod is labelled while it is judged",
+        "a pod is labelled during the validation",
         items,
         spec,
         &[failed("LabelMatched")],
@@ -172,7 +172,7 @@ fn second_version(make: &Maker<'_>, more: &Value) -> Act {
 fn leaves_its_word(make: &mut Maker<'_>) -> Case {
     let items = json!([{"manual": {"statusAfterDeadline": "none"}}]);
     let spec = json!({"validation": {"validationPeriod": "8s", "initialDelay": null}, "verdict": "valid"});
-    let mut case = make.case("its former word is left", items, spec, &[End::Running]);
+    let mut case = make.case("its former verdict stays", items, spec, &[End::Running]);
     let image = make.image(2);
     let when = make.seconds(60, 90);
     case.truth.bad_images.insert(image);
@@ -185,7 +185,7 @@ fn leaves_its_word(make: &mut Maker<'_>) -> Case {
 fn takes_its_word_along(make: &mut Maker<'_>) -> Case {
     let items = json!([{"manual": {"statusAfterDeadline": "none"}}]);
     let spec = json!({"validation": {"validationPeriod": "8s", "initialDelay": null}});
-    let case = make.case("a word comes with the template", items, spec, &[End::Updated]);
+    let case = make.case("a verdict arrives with the template", items, spec, &[End::Updated]);
     let when = make.seconds(30, 60);
     let edit = second_version(make, &json!({"verdict": "valid"}));
     case.with(|truth| truth.edited = true).then(when, edit)
@@ -244,7 +244,7 @@ pub(crate) fn nothing_is_measured(make: &mut Maker<'_>) -> Case {
         "valueInRange": null,
         "noResult": {},
     }));
-    make.case("nothing is measured", items, json!({}), &[End::Running])
+    make.case("there are no metrics", items, json!({}), &[End::Running])
         .bad()
 }
 

@@ -70,7 +70,7 @@ pub struct Series {
     pub value: f64,
 }
 
-/// The start and the end of the validation. `None` is used for it while the canary is not available.
+/// The start and the end of the validation. Functions take `None` while the canary is not available.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Window {
     /// Start of the validation.

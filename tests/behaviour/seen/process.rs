@@ -47,7 +47,7 @@ async fn the_json_log_has_one_line_for_each_phase_change() {
         let lines = process.lines();
         let lines: Vec<Value> = lines
             .iter()
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line} is no JSON: {e}")))
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line} is not JSON: {e}")))
             .collect();
         let changes: Vec<_> = lines
             .iter()

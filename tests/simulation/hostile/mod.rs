@@ -60,7 +60,7 @@ pub(crate) fn cases(rng: &mut fastrand::Rng, hostility: &Hostility) -> Vec<Case>
         suffix: "",
     };
     let mut last = kinds::passes(&mut make).with(|truth| {
-        truth.what = "comes last";
+        truth.what = "runs last";
         (truth.plain, truth.hostile) = (false, hostility.for_good);
     });
     last.created = OVER + Duration::from_secs(1);

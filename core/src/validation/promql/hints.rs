@@ -24,8 +24,8 @@ const BOOL: &str = "`bool` turns NaN into 0 (with `!=` into 1), so a quotient wi
 const NOT_THE_CANARY: &str = "allPodsQuery judges all of the result, and the query names nothing of the canary, so it may be \
                               about other pods as well: select the canary's series, as in pod=~\"{{ pods }}\"";
 impl Hints {
-    /// `is_unproven`: no evidence is required for an empty result to pass. `all_pods`: the whole result is evaluated, for
-    /// any pods.
+    /// `is_unproven`: no evidence can turn an empty result into a pass. `all_pods`: the whole result is evaluated,
+    /// whichever pods it belongs to.
     pub(super) fn of(scan: &Scan<'_>, criterion: &Criterion, is_unproven: bool, all_pods: bool) -> Self {
         let tokens = &scan.tokens;
         let compares_to_bool = tokens

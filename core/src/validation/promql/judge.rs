@@ -138,7 +138,7 @@ impl<'a> Found<'a> {
                 found.stray = found.stray.or(Some(series));
             }
         }
-        // If any series is bad, a series without a pod name must not be attributed to another pod.
+        // If the presence of a series is bad, a series without a pod name must not be attributed to another pod.
         let doubtful = item.criterion.is_about_presence() && named < all.len();
         if !all.is_empty() && (named == 0 || doubtful) {
             let message = unnamed(item, all, ready_pods, named);
