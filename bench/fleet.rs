@@ -1,23 +1,23 @@
-//! A fleet of canaries through their whole life, in virtual time: `cargo bench --bench fleet -- --canaries 10000`. A cluster
-//! has one thread; `--clusters 2` divides the canaries over two, each with a thread of its own. It fails if a canary was not
-//! promoted, and if 10,000 or fewer take more than a minute of real time or 1 GB of memory.
+//! Runs a fleet of canaries from rollout to promotion in virtual time: `cargo bench --bench fleet -- --canaries 10000`.
+//! Each cluster runs on one thread; `--clusters 2` splits the canaries over two clusters. The run fails if a canary is
+//! not promoted, or if 10,000 or fewer canaries take more than a minute of real time or 1 GB of memory.
 
 #![allow(
     missing_docs,
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a measurement that cannot be made is worth nothing"
+    reason = "a failed measurement aborts the benchmark"
 )]
 
-/// Half of the work is to take and give back memory, which is done faster than by the system's.
+/// Half of the run time goes into allocations, where mimalloc is faster than the system allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[allow(dead_code, reason = "the tests use more of it")]
+#[allow(dead_code, reason = "only the tests use the rest")]
 #[path = "../tests/simulation/heard.rs"]
 mod heard;
-#[allow(dead_code, reason = "the tests use more of it")]
+#[allow(dead_code, reason = "only the tests use the rest")]
 #[path = "../tests/simulation/world.rs"]
 mod world;
 
@@ -33,7 +33,7 @@ use serde_json::{Value, json};
 use tokio::{runtime::Builder, time::sleep};
 use world::{Replica, World, Wrong};
 
-/// What was seen of the runs.
+/// Results collected from all clusters.
 #[derive(Default)]
 struct Seen {
     lateness: Vec<SignedDuration>,
@@ -71,7 +71,7 @@ fn template(target: &str, version: &str) -> Value {
     })
 }
 
-/// A target and a Kanary that judges its next version for 15 minutes.
+/// A target Deployment and a Kanary with a 15-minute validation period.
 fn manifests(index: usize) -> [Value; 2] {
     let target = format!("app{index:05}");
     let selector = json!({"matchLabels": {"app": target}});
@@ -97,7 +97,7 @@ fn manifests(index: usize) -> [Value; 2] {
     ]
 }
 
-/// Requests of the controller: all, and writes.
+/// Counts the controller's requests: all of them, and the writes.
 fn count(world: &World, requests: &mut (usize, usize)) {
     for entry in world.server.take_entries() {
         if entry.user.starts_with("kanary-") && entry.verb != "watch" {
@@ -117,7 +117,7 @@ async fn fleet(canaries: usize) {
         for manifest in manifests(index) {
             world.create(&manifest).await;
         }
-        // All of them within ten minutes.
+        // Spread all updates over ten minutes.
         sleep(Duration::from_mins(10) / u32::try_from(canaries).unwrap()).await;
     }
     for _ in 0..240 {
@@ -130,13 +130,13 @@ async fn fleet(canaries: usize) {
     report(canaries, &mut seen.lock().unwrap(), requests);
 }
 
-#[allow(clippy::cast_precision_loss, reason = "two digits are enough")]
+#[allow(clippy::cast_precision_loss, reason = "the output has few digits")]
 fn report(canaries: usize, seen: &mut Seen, (requests, writes): (usize, usize)) {
     println!("{} of {canaries} canaries were promoted", seen.updated);
     assert_eq!(seen.updated, canaries);
     let each = |number: usize| number as f64 / canaries as f64;
     println!(
-        "requests per canary {:.2}, of them writes {:.2}",
+        "requests per canary {:.2}, writes per canary {:.2}",
         each(requests),
         each(writes)
     );
@@ -146,14 +146,14 @@ fn report(canaries: usize, seen: &mut Seen, (requests, writes): (usize, usize)) 
             .get((seen.lateness.len() * percent / 100).min(seen.lateness.len() - 1))
     };
     println!(
-        "lateness of verdicts p50 {:?} p99 {:?} max {:?}",
+        "delay of verdicts p50 {:?} p99 {:?} max {:?}",
         at(50).unwrap(),
         at(99).unwrap(),
         at(100).unwrap()
     );
 }
 
-/// The most memory that this process had, in MB. Linux tells it in KiB.
+/// Peak memory of this process, in MB. Linux reports it in KiB.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -187,7 +187,7 @@ fn main() -> ExitCode {
     if canaries > 10_000 || is_good {
         ExitCode::SUCCESS
     } else {
-        println!("the goal, a minute and 1000 MB for 10,000 canaries, is missed");
+        println!("missed the target of one minute and 1000 MB for 10,000 canaries");
         ExitCode::FAILURE
     }
 }

@@ -1,4 +1,4 @@
-//! Activation: the canary, its Service and its autoscaler exist, or it is said what stands in the way.
+//! Activation: creates the canary, its Service and its autoscaler, or reports what prevents that.
 
 use super::{
     activation::Activation,
@@ -16,24 +16,25 @@ use super::{
 };
 use crate::api::Reason;
 
-/// How many objects a run creates.
+/// Number of objects that a run creates.
 #[must_use]
 pub fn objects(spec: &Spec) -> usize {
     1 + usize::from(spec.kanary_service.is_some()) + usize::from(matches!(spec.scale, Scale::Hpa { .. }))
 }
 
-/// Whether a canary belonged to a deleted Kanary of the same name: the garbage collector takes it, and the watch tells.
+/// Whether a canary belonged to a deleted Kanary with the same name. The garbage collector deletes it, and the watch
+/// reports that.
 fn is_leftover(step: &Step<'_>, canary: &Deployment) -> bool {
     belonged_to_namesake(step, canary.owner_name.as_ref())
 }
 
-/// Whether an object that is not ours is owned by a Kanary of our kind and name: one that was deleted.
+/// Whether an object that is not ours has an owner with our kind and name, which has been deleted.
 fn belonged_to_namesake(step: &Step<'_>, owner_name: Option<&String>) -> bool {
     let key = &step.kanary.key;
     owner_name.is_some_and(|owner| *owner == format!("{}/{}", key.kind, key.name))
 }
 
-/// Decides what is missing before the canary can be judged.
+/// Decides what is missing before the validation of the canary can start.
 pub(super) fn decide(step: &Step<'_>) -> Activation {
     if let Some(problem) = step.unsound() {
         return Activation {
@@ -52,7 +53,7 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
     }
     if let Some(problem) = Problem::all(obstacles(step, target)) {
         return Activation {
-            // A deadline that is over is nothing to wait for: it counts once the problem is mended.
+            // An elapsed deadline needs no wake-up: it takes effect once the problem is fixed.
             wake: [
                 patience::until(step).filter(|until| *until > step.now),
                 services::look_again(step, target),
@@ -65,7 +66,7 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
         };
     }
     let actions = missing(step, target);
-    // A creation that failed may have been carried out all the same.
+    // A creation that failed may have been executed all the same.
     let is_uncreated = actions.iter().any(|action| matches!(action, Action::Create { .. }));
     let uncreated = is_uncreated
         .then(|| overdue::uncreated(step, Need::LiveCanary))
@@ -98,7 +99,7 @@ fn target_changed(step: &Step<'_>, target: &Deployment) -> Option<Activation> {
         return None;
     }
     if !step.seen.target_confirmed {
-        // Who takes a run over may know an older target than the one that the run started with.
+        // A replica that takes over the run may know an older target than the one at the start of the run.
         return Some(Activation {
             needs: Some(Need::Target),
             ..Activation::default()
@@ -110,7 +111,7 @@ fn target_changed(step: &Step<'_>, target: &Deployment) -> Option<Activation> {
     ))
 }
 
-/// Everything that stands in the way of starting, and is not for us to change.
+/// All problems that prevent the start and that the controller must not fix itself.
 fn obstacles(step: &Step<'_>, target: &Deployment) -> Vec<Problem> {
     let spec = step.spec;
     let mut obstacles = Vec::new();
@@ -129,7 +130,7 @@ fn obstacles(step: &Step<'_>, target: &Deployment) -> Vec<Problem> {
     obstacles
 }
 
-/// Why the API server would not take the template for this target.
+/// Why the API server would refuse the template for this target.
 pub(super) fn mismatch(step: &Step<'_>, target: &Deployment) -> Option<Problem> {
     let labels = traffic::template_labels(step.spec);
     let selector = target.selector.as_ref();
@@ -171,7 +172,7 @@ fn names_taken(step: &Step<'_>) -> Vec<Problem> {
     [canary, service, hpa].into_iter().flatten().collect()
 }
 
-/// Something else has the name of an object of ours. `named` are the names of its owner, the most telling one first.
+/// Another object has the name of one of ours. `named` are descriptions of its owner, the most specific first.
 fn name_taken(kind: &str, name: &str, named: [&Option<String>; 3]) -> Problem {
     let whose = named.into_iter().flatten().next().map_or_else(
         || "has no owner, so it is not this Kanary's".to_owned(),
@@ -183,7 +184,7 @@ fn name_taken(kind: &str, name: &str, named: [&Option<String>; 3]) -> Problem {
     )
 }
 
-/// The objects that are not there yet, the Service first, so that it is there when the first pod is ready.
+/// The objects that do not exist yet. The Service comes first, so that it exists when the first pod becomes ready.
 fn missing(step: &Step<'_>, target: &Deployment) -> Vec<Action> {
     let (canary, spec, seen) = (step.kanary, step.spec, step.seen);
     let mut actions = Vec::new();

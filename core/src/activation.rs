@@ -1,4 +1,4 @@
-//! What activation comes to.
+//! The result of activation.
 
 use jiff::Timestamp;
 
@@ -8,22 +8,22 @@ use super::{
     problem::Problem,
 };
 
-/// What activation comes to.
+/// The result of activation.
 #[derive(Debug, Default)]
 pub struct Activation {
     /// Writes that are still missing.
     pub actions: Vec<Action>,
-    /// What stands in the way.
+    /// The problem that prevents activation.
     pub problem: Option<Problem>,
     /// Reason and message of a failure that ends the run.
     pub failed: Option<(Reason, String)>,
-    /// The target did not exist: it is created, and there is no canary.
+    /// The target does not exist and is created; there is no canary.
     pub bootstrap: bool,
-    /// Why the run has to begin anew.
+    /// Why the run has to restart.
     pub anew: Option<String>,
-    /// When to look again.
+    /// When to decide again.
     pub wake: Option<Timestamp>,
-    /// What has to be read before it can be told.
+    /// The read that is needed before a decision.
     pub needs: Option<Need>,
 }
 

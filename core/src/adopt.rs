@@ -1,6 +1,6 @@
-//! A canary pod that its ReplicaSet released has no owner, so that it would outlive its Kanary, which is gone at once when a user
-//! deletes it. It gets an ownerReference to the Kanary, and the garbage collector takes it then. While it is judged no longer, the
-//! run says so.
+//! Adoption of released pods. A canary pod that its ReplicaSet released has no owner and would outlive its Kanary, which
+//! is removed immediately when a user deletes it. The pod gets an ownerReference to the Kanary, so that the garbage
+//! collector deletes it. If the pod is released during its validation, the status reports that.
 
 use super::{
     decision::{Action, Decision},
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::api::names;
 
-/// Adds to a decision that has nothing else to do what makes the Kanary own such pods. Nothing waits for it.
+/// Adds the adoption of such pods to a decision without other actions. Nothing depends on it.
 pub(super) fn add(step: &Step<'_>, decision: Decision) -> Decision {
     let is_idle = decision.actions.is_empty() && decision.status.is_none() && decision.needs.is_none();
     if !is_idle || step.kanary.deleting || step.refused().is_some() {
@@ -35,7 +35,7 @@ pub(super) fn add(step: &Step<'_>, decision: Decision) -> Decision {
     Decision { actions, ..decision }
 }
 
-/// Nobody controls the pod, and its labels say that it is this Kanary's.
+/// Whether no controller owns the pod and its labels name this Kanary.
 fn is_orphan(step: &Step<'_>, pod: &Pod) -> bool {
     let key = &step.kanary.key;
     let labelled = |name: &str, value: &str| pod.labels.get(name).is_some_and(|label| label == value);
@@ -47,7 +47,8 @@ fn is_orphan(step: &Step<'_>, pod: &Pod) -> bool {
         && labelled(names::KANARY_KIND, key.kind.as_str())
 }
 
-/// What is said of a run whose pods were released while they are judged: nobody measures them, and they stay in production.
+/// The warning for a run whose pods were released during validation: they are no longer measured, and they stay in
+/// production.
 pub(super) fn warning(step: &Step<'_>) -> Option<String> {
     let run = step.kanary.run(step.spec);
     let is_lost = |pod: &&Pod| pod.released && !pod.terminating && pod.labels.get(names::RUN) == Some(&run);

@@ -1,7 +1,7 @@
 //! The times of a run: since when the canary is available, when its validation starts, and when the verdict is due.
 //!
-//! Only time in which the canary was available as a whole, and got the traffic that the spec asks for, counts as validation.
-//! So the times move, later and never earlier, by what an outage takes; and a canary that was replaced is validated anew.
+//! Only time in which the canary was fully available and got the requested traffic counts as validation. An outage
+//! therefore moves the times later, never earlier, and a canary that was replaced is validated again from the start.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::api::{GoDuration, KanaryStatus};
 
-/// Whether the canary is available as a whole, and is what was created.
+/// Whether the canary is fully available and unchanged since its creation.
 pub(super) fn is_available(step: &Step<'_>) -> bool {
     available(step).is_some()
 }
@@ -28,18 +28,17 @@ fn available<'a>(step: &Step<'a>) -> Option<(&'a Deployment, Timestamp)> {
     Some((canary, canary.available_since?))
 }
 
-/// Whether a canary is another one than the one whose times are in the status.
+/// Whether a canary is not the one that the times in the status belong to.
 pub(super) fn is_replaced(status: &KanaryStatus, canary: &Deployment) -> bool {
     match (&status.canary_uid, status.available_at) {
         (Some(uid), _) => *uid != canary.uid,
-        // A status of an older version does not say which canary it is about.
+        // A status of an older version does not name its canary.
         (None, Some(at)) => canary.created > at,
         (None, None) => false,
     }
 }
 
-/// Fixes the times of the run once the canary is available, and moves them by what an outage took. `None` while there are
-/// none.
+/// Sets the times of the run once the canary is available, and moves them after an outage. Returns `None` before that.
 pub(super) fn fix(step: &Step<'_>, draft: &mut Draft) -> Option<Window> {
     let status = &mut draft.status;
     let stored = match (status.validation_start_time, status.deadline) {
@@ -78,13 +77,13 @@ pub(super) fn fix(step: &Step<'_>, draft: &mut Draft) -> Option<Window> {
     Some(window)
 }
 
-/// Whether the canary gets the requests again that the spec asks for: what was measured without them proves nothing, so a whole
-/// period counts from now.
+/// Whether the canary gets the requested traffic again. Measurements without it are no evidence, so a full period starts
+/// now.
 fn is_traffic_back(step: &Step<'_>) -> bool {
     traffic_lost_since(&step.kanary.status).is_some() && services::lost_since(step).is_none()
 }
 
-/// The times of a canary that is available since then.
+/// The times of a canary that became available at this time.
 fn begin(step: &Step<'_>, status: &KanaryStatus, since: Timestamp) -> Option<Window> {
     let base = status.resumed_at.map_or(since, |resumed| resumed.max(since));
     let start = base.checked_add(step.spec.validation.initial_delay).ok()?;
@@ -92,7 +91,7 @@ fn begin(step: &Step<'_>, status: &KanaryStatus, since: Timestamp) -> Option<Win
     Some(Window { start, deadline })
 }
 
-/// Takes an outage into account that is over.
+/// Moves the times after an outage.
 fn resume(step: &Step<'_>, status: &mut KanaryStatus, window: Window, canary: &Deployment, since: Timestamp) -> Window {
     let watched = canary
         .outage
@@ -117,7 +116,7 @@ fn resume(step: &Step<'_>, status: &mut KanaryStatus, window: Window, canary: &D
     }
 }
 
-/// The times after an outage whose beginning nobody watched: a whole period from its end.
+/// The times after an outage whose start was not observed: a full period from its end.
 fn again(step: &Step<'_>, status: &KanaryStatus, window: Window, since: Timestamp) -> Window {
     let Some(anew) = begin(step, status, since) else {
         return window;
@@ -130,7 +129,7 @@ fn again(step: &Step<'_>, status: &KanaryStatus, window: Window, since: Timestam
     later(window, Window { start, ..anew })
 }
 
-/// Times never move to and fro.
+/// Combines windows so that times never move back.
 fn later(former: Window, next: Window) -> Window {
     Window {
         start: former.start.max(next.start),
@@ -138,7 +137,8 @@ fn later(former: Window, next: Window) -> Window {
     }
 }
 
-/// How much of an outage is in the pause that ends with this decision, and so in what the pause moved the times by.
+/// The part of an outage within the pause that ends with this decision. The pause has already moved the times by that
+/// part.
 fn in_pause(step: &Step<'_>, outage: Outage, until: Timestamp) -> SignedDuration {
     let Some(paused_at) = step.kanary.status.paused_at else {
         return SignedDuration::ZERO;
@@ -155,8 +155,8 @@ fn add(status: &mut KanaryStatus, length: SignedDuration) {
     }
 }
 
-/// The part of the window that can have been reached at this moment. While the canary is not available, or does not get its
-/// traffic, its validation stands still: what it had not reached before, it does not reach.
+/// The part of the window that may have been reached by now. While the canary is unavailable or does not get its traffic,
+/// the validation stands still, so the rest of the window stays out of reach.
 pub(super) fn reached(step: &Step<'_>, window: Window) -> Window {
     let (is_available, lost) = (is_available(step), services::lost_since(step));
     if is_available && lost.is_none() {
@@ -176,7 +176,7 @@ pub(super) fn reached(step: &Step<'_>, window: Window) -> Window {
             Timestamp::MAX
         }
     };
-    // Pods that are left of one that is gone are still looked at.
+    // Remaining pods of a deleted canary are still evaluated.
     let is_gone = canary(step).is_none() && Phase::of(&step.kanary.status) == Phase::Running;
     Window {
         start: if is_gone { window.start } else { reached(window.start) },

@@ -1,8 +1,8 @@
-//! A target that does not exist: it is created from the template once it has been missing for a while, and the run only
-//! checks that it becomes available.
+//! Creation of a missing target: after it has been missing for a while it is created from the template, and the run only
+//! waits until it is available.
 //!
-//! The files of one `kubectl apply` arrive in any order, so a target that is missing may be about to come. Whatever comes from
-//! somebody else is the target of an ordinary run.
+//! `kubectl apply` may create the objects of several files in any order, so a missing target may be created soon. A
+//! target that another client creates is validated in an ordinary run.
 
 use std::time::Duration;
 
@@ -23,10 +23,10 @@ use super::{
 };
 use crate::api::{GoDuration, Reason};
 
-/// A target that appears within this time costs no write of the status.
+/// If a target appears within this time, its absence causes no status write.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// What is done where there is no target.
+/// Decides about a Kanary without a target.
 pub(super) fn without_target(step: &Step<'_>) -> Activation {
     if let Some(problem) = not_created(step) {
         return problem;
@@ -54,7 +54,7 @@ pub(super) fn without_target(step: &Step<'_>) -> Activation {
             ),
             ..bootstrap
         },
-        // The time has an end only if somebody looked then.
+        // The period ends only after a live read has confirmed that the target is missing.
         Some(_) if step.seen.confirmed => Activation {
             actions: vec![Action::Create {
                 object: ObjectKind::Deployment,
@@ -70,7 +70,7 @@ pub(super) fn without_target(step: &Step<'_>) -> Activation {
     }
 }
 
-/// Why a target that is not there is not created.
+/// Why a missing target is not created.
 fn not_created(step: &Step<'_>) -> Option<Activation> {
     let name = &step.spec.target;
     let of_run = step.seen.canary.as_ref().filter(|canary| is_of_run(step, canary));
@@ -105,7 +105,7 @@ fn not_created(step: &Step<'_>) -> Option<Activation> {
     None
 }
 
-/// Since when the target has been missing without a pause, and when it may be created.
+/// Since when the target has been missing without interruption, and when it may be created.
 fn missing(step: &Step<'_>) -> Option<(Timestamp, Timestamp)> {
     let since = resumed(step, step.seen.target_missing_since?);
     let until = since.checked_add(step.spec.create_target_after).ok()?;
@@ -116,8 +116,8 @@ fn told_from(since: Timestamp) -> Option<Timestamp> {
     since.checked_add(QUIET).ok()
 }
 
-/// What is done about a target that this run created; `None` if it did not create this one. Somebody else's template makes it
-/// an ordinary target, and the run begins anew against it.
+/// Decides about a target that this run created, or returns `None` for any other target. If another client changed its
+/// template, it becomes an ordinary target, and the run restarts.
 pub(super) fn of_created(step: &Step<'_>, target: &Deployment) -> Option<Activation> {
     let marked = target.created_by.as_ref() == Some(&step.kanary.marker(step.spec));
     if let Promotion::Done { template_hash, .. } = &step.seen.promotion {
@@ -181,7 +181,7 @@ fn await_target(step: &Step<'_>, target: &Deployment) -> Activation {
     }
 }
 
-/// Says where the target's creation stands.
+/// Reports the progress of the target's creation.
 pub(super) fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decision {
     set_problem(&mut draft, problem);
     let Some(target) = &step.seen.target else {
@@ -193,7 +193,7 @@ pub(super) fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>
         .target_hash
         .get_or_insert_with(|| target.template_hash.clone());
     let name = &step.spec.target;
-    // Running is always written before Succeeded.
+    // The status always becomes Running before Succeeded.
     if !target.rolled_out || Phase::of(&step.kanary.status) == Phase::Scheduled {
         let why = format!("Deployment {name} did not exist and was created; waits for it to be available");
         draft.set(
@@ -220,7 +220,7 @@ pub(super) fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>
     step.write(draft)
 }
 
-/// The target is missing. The status tells if it stays missing for a while, or if there is something else to tell.
+/// The target is missing. The status reports that after a while, or together with other news.
 fn awaited(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decision {
     let stored = &step.kanary.status;
     let news = problem.is_some() || is_true(stored, ERRORED) || stored.paused_at.is_some();

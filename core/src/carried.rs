@@ -1,18 +1,18 @@
-//! Labels and annotations that a canary Deployment takes over from its template and its target.
+//! Labels and annotations that a canary Deployment inherits from its template and its target.
 
 use super::labels::Labels;
 use crate::api::names::{self, POD_TEMPLATE_HASH};
 
-/// Domains of labels and annotations by which somebody tracks, adopts, prunes or changes a Deployment. A canary that
-/// carried them would be taken for an object of a GitOps tool or a release, and deleted, or would be changed while it is
-/// judged.
+/// Domains of labels and annotations that tools use to track, adopt, prune or change Deployments. A GitOps tool or a
+/// release manager would take a canary with them for its own object and delete it, or a tool would change the canary
+/// during validation.
 const OF_TOOLS: [&str; 28] = [
-    // What Kubernetes and kubectl keep about the one object.
+    // Kubernetes and kubectl keep these for the individual object.
     "addonmanager.kubernetes.io",
     "applyset.kubernetes.io",
     "deployment.kubernetes.io",
     "kubectl.kubernetes.io",
-    // Tools that apply, track and prune.
+    // Tools that apply, track and prune objects.
     "argoproj.io",
     "cattle.io",
     "cli-utils.sigs.k8s.io",
@@ -30,7 +30,7 @@ const OF_TOOLS: [&str; 28] = [
     "skaffold.dev",
     "tilt.dev",
     "werf.io",
-    // Tools that change the pod template or the replicas of what carries them.
+    // Tools that change the pod template or the replicas.
     "downscaler",
     "flagger.app",
     "image.openshift.io",
@@ -40,7 +40,7 @@ const OF_TOOLS: [&str; 28] = [
     "zalando.org",
 ];
 
-/// The same, by their whole names.
+/// Further labels and annotations, by full name.
 const BY_NAME: [&str; 5] = [
     "app.kubernetes.io/instance",
     "app.kubernetes.io/managed-by",
@@ -49,7 +49,7 @@ const BY_NAME: [&str; 5] = [
     POD_TEMPLATE_HASH,
 ];
 
-/// No policy asks for a longer annotation, and all of them are kept in memory.
+/// No policy requires a longer annotation, and all of them are kept in memory.
 const LONGEST: usize = 1024;
 
 fn is_carried(name: &str, value: &str) -> bool {
@@ -68,7 +68,7 @@ fn is_carried(name: &str, value: &str) -> bool {
         && !OF_TOOLS.iter().any(of_tool)
 }
 
-/// Of an object's labels or annotations, those that a canary may carry as well.
+/// The labels or annotations of an object that a canary may inherit.
 #[must_use]
 pub fn of(all: &Labels) -> Labels {
     all.iter()

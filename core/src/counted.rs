@@ -1,8 +1,8 @@
-//! Counted nouns in messages.
+//! Counts with nouns in messages.
 
 use std::fmt::Display;
 
-/// `1 pod`, `3 pods`: a count, and what is counted, which takes an `s`.
+/// `1 pod`, `3 pods`: a count with a noun whose plural ends in `s`.
 #[must_use]
 pub fn counted<N: Copy + Display + PartialEq + From<u8>>(count: N, one: &str) -> String {
     let plural = if count == N::from(1) { "" } else { "s" };

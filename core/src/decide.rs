@@ -1,4 +1,4 @@
-//! The lifecycle: from a Kanary and what was seen of the cluster to what will be done. Pure and total.
+//! The lifecycle: decides on actions from a Kanary and the observed cluster. Pure and total.
 
 use jiff::Timestamp;
 
@@ -19,8 +19,8 @@ use crate::api::{KanaryStatus, Reason};
 
 /// Decides what to do about `canary` at `now`.
 ///
-/// Guarantees: the same input gives the same output, and no input panics; the target is touched only when the status
-/// that was read already says `Succeeded`; deciding again on what a decision brought about comes to rest.
+/// Guarantees: the same input gives the same output, and no input panics. The target is changed only if the status that
+/// was read already says `Succeeded`. Repeated decisions on their own results reach a fixed point.
 #[must_use]
 pub fn decide(kanary: &ParsedKanary, seen: &Observation, now: Timestamp) -> Decision {
     let stale = words::stale(kanary);
@@ -58,8 +58,8 @@ pub fn decide(kanary: &ParsedKanary, seen: &Observation, now: Timestamp) -> Deci
     adopt::add(&step, decision)
 }
 
-/// A status that was never written has no run yet: the first one simply starts. A verdict that does not say about which
-/// template it is, is none.
+/// A status that was never written has no run yet, so the first run simply starts. A verdict without the hash of its
+/// template is ignored.
 fn is_another_run(kanary: &ParsedKanary, spec: &Spec) -> bool {
     let status = &kanary.status;
     match &status.current_hash {
@@ -72,8 +72,9 @@ fn is_another_run(kanary: &ParsedKanary, spec: &Spec) -> bool {
     }
 }
 
-/// Whether a canary that is being judged has another traffic than the spec asks for now. What was judged is what is promoted, so
-/// it is judged anew. A verdict that was given already stands for what was judged, and without a canary there is no traffic.
+/// Whether the traffic of a canary under validation differs from the spec. A promotion must match what was validated, so
+/// the validation restarts. An existing verdict still holds for what was validated, and without a canary there is no
+/// traffic.
 fn has_another_traffic(kanary: &ParsedKanary, spec: &Spec) -> bool {
     let status = &kanary.status;
     let has_canary = find(status, RUNNING).is_none_or(|running| running.reason != Reason::TargetCreated);
@@ -81,8 +82,8 @@ fn has_another_traffic(kanary: &ParsedKanary, spec: &Spec) -> bool {
     Phase::of(status) <= Phase::Running && has_canary && former.is_some_and(|former| *former != spec.traffic_key)
 }
 
-/// The status of a Kanary whose `status.epoch` nobody can have owned: only that is said, and nothing else done. `None` if it is
-/// said already.
+/// The status of a Kanary whose `status.epoch` no replica can have written: it reports that, and nothing else is done.
+/// `None` if it is already reported.
 #[must_use]
 pub fn disown(kanary: &ParsedKanary, now: Timestamp) -> Option<KanaryStatus> {
     let epoch = kanary.status.epoch.unwrap_or_default();

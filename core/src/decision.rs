@@ -1,4 +1,4 @@
-//! The whole vocabulary of effects. What is not here, Kanary does not do.
+//! The complete set of effects. Kanary does nothing that is not listed here.
 
 use super::api::EventReason;
 
@@ -7,26 +7,26 @@ use serde_json::Value;
 
 use crate::api::KanaryStatus;
 
-/// What is to be done about one Kanary.
+/// The decision about one Kanary.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decision {
-    /// Writes, in this order; the first that fails stops the rest.
+    /// Writes, in this order. The first failure stops the rest.
     pub actions: Vec<Action>,
-    /// The next status, if it differs from what was read. Written after the actions.
+    /// The next status, if it differs from the one that was read. It is written after the actions.
     pub status: Option<KanaryStatus>,
     /// Validation items, by index, whose query is due.
     pub checks: Vec<usize>,
-    /// When to look again if nothing happens before. `None`: only an event can change anything.
+    /// When to decide again without an event. `None` if only an event can change the decision.
     pub wake: Option<Timestamp>,
-    /// What has to be read from the API server before the next step can be decided.
+    /// The read from the API server that the next decision needs.
     pub needs: Option<Need>,
-    /// The actions take a failed canary out of production: one that fails is told to the next decision at once, which
-    /// tries another way.
+    /// Whether the actions remove a failed canary from production. A failure is then passed to the next decision
+    /// immediately, which tries another way.
     pub leaves: bool,
 }
 
 impl Decision {
-    /// Nothing can be decided before this was read.
+    /// A decision that only requests a read.
     #[must_use]
     pub fn needing(need: Need) -> Self {
         Self {
@@ -39,79 +39,78 @@ impl Decision {
 /// A read that only some decisions need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// The target as it is now, before it is promoted.
+    /// The current target, before its promotion.
     LiveTarget,
-    /// Whether the target already has the template that the run gives it; the API server is asked, by a dry run. Asked only
-    /// where the reply to the promotion is not known.
+    /// Whether the target already has the run's template. The API server answers this with a dry run, and only if the
+    /// reply to the promotion is unknown.
     SameTemplate,
-    /// Whether the target is missing, before it is created.
+    /// Whether the target is missing, before its creation.
     MissingTarget,
-    /// The target as it is now and the template that it had before, for a rollback.
+    /// The current target and its former template, for a rollback.
     FormerTemplate,
-    /// The canary as it is now, before it passes, or fails because it is not available: a watch may be behind without
-    /// anybody noticing.
+    /// The current canary, before it passes or fails because it is unavailable: a watch may be behind unnoticed.
     LiveCanary,
-    /// The target as it is now, before the run fails for what its watch told: the watch may be behind.
+    /// The current target, before the run fails because of its observed state: the watch may be behind.
     Target,
-    /// The pods of this run as they are now, before a failed canary that is retained counts as out of production.
+    /// The current pods of this run, before a failed canary that is retained counts as out of production.
     LivePods,
-    /// The Kanary as it is now, before a canary of another template is taken away: it may be the newer one.
+    /// The current Kanary, before a canary of another template is deleted: that template may be the newer one.
     LiveKanary,
 }
 
-/// A write to the cluster. Names are in the Kanary's namespace.
+/// A write to the cluster, in the Kanary's namespace.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Create this object. One that exists and has the same owner is as good.
+    /// Creates an object. An existing object with the same owner counts as success.
     Create {
-        /// Which kind of object.
+        /// Kind of the object.
         object: ObjectKind,
         /// Its name.
         name: String,
-        /// The whole object.
+        /// The complete object.
         manifest: Value,
     },
-    /// Set the canary's number of replicas.
+    /// Sets the canary's number of replicas.
     ScaleCanary {
         /// Name of the canary.
         name: String,
-        /// Its uid: another Deployment of that name is left alone.
+        /// UID of the canary, so that another Deployment with its name is left alone.
         uid: String,
-        /// The number.
+        /// Number of replicas.
         replicas: i32,
     },
-    /// Write a pod template to the target, if the target still has the one that was read.
+    /// Writes a pod template to the target if it still has the template that was read.
     SetTemplate(SetTemplate),
-    /// Hand what our field manager owns of the target's template over to the manager that applies it.
+    /// Transfers our ownership of the target's template fields to the manager that applies them.
     HandOver {
         /// Name of the target.
         name: String,
-        /// Its uid.
+        /// UID of the target.
         uid: String,
     },
-    /// Take labels off a pod, so that the production Service lets go of it.
+    /// Removes labels from a pod, so that the production Service no longer selects it.
     Unlabel {
         /// Name of the pod.
         pod: String,
-        /// Its uid.
+        /// UID of the pod.
         uid: String,
         /// The labels.
         labels: Vec<String>,
     },
-    /// Make the Kanary an owner of a pod that nobody controls, so that it goes with the Kanary.
+    /// Makes the Kanary an owner of a pod without a controller, so that the pod is deleted with the Kanary.
     Adopt {
         /// Name of the pod.
         pod: String,
-        /// Its uid.
+        /// UID of the pod.
         uid: String,
     },
-    /// Delete an object, if it still is the one that was read.
+    /// Deletes an object if it still is the one that was read.
     Delete {
-        /// Which kind of object.
+        /// Kind of the object.
         object: ObjectKind,
         /// Its name.
         name: String,
-        /// Its uid.
+        /// UID of the object.
         uid: String,
     },
 }
@@ -121,19 +120,19 @@ pub enum Action {
 pub struct SetTemplate {
     /// Name of the target.
     pub name: String,
-    /// Its uid.
+    /// UID of the target.
     pub uid: String,
     /// The pod template that was read.
     pub former: Value,
     /// The pod template to write.
     pub template: Value,
-    /// Number of the target's version that was read: a template that comes back is another version.
+    /// Revision of the target that was read. A template that is restored by others gets another revision.
     pub revision: Option<String>,
-    /// Whether the target has annotations to add to.
+    /// Whether the target has any annotations.
     pub annotated: bool,
-    /// The annotation that says who did it.
+    /// The annotation that identifies the run.
     pub marker: String,
-    /// What `kubectl rollout history` shows.
+    /// The change cause in `kubectl rollout history`.
     pub cause: String,
 }
 
@@ -147,7 +146,7 @@ pub enum ObjectKind {
 }
 
 impl ObjectKind {
-    /// The Kubernetes kind.
+    /// The kind's name in Kubernetes.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -158,14 +157,14 @@ impl ObjectKind {
     }
 }
 
-/// A Kubernetes Event: one fact that the status states.
+/// A Kubernetes Event: one fact in the status.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Notice {
-    /// One CamelCase word, the same for the same fact.
+    /// A CamelCase word, always the same for the same fact.
     pub reason: EventReason,
     /// A sentence.
     pub note: String,
-    /// Whether somebody should look.
+    /// Whether a user should look into it.
     pub warning: bool,
     /// When the fact became true.
     pub at: Timestamp,

@@ -1,5 +1,5 @@
-//! A Kanary that is being deleted. Usually it is gone at once, and the garbage collector takes what it owns. Where a finalizer
-//! of somebody else's holds it, the canary does not stay in production for as long.
+//! Deletion of a Kanary. Usually it is removed at once, and the garbage collector deletes its objects. If another
+//! client's finalizer holds it, the canary must not stay in production in the meantime.
 
 use super::{
     api::Reason,
@@ -9,10 +9,10 @@ use super::{
     step::Step,
 };
 
-/// The finalizer of `kubectl delete --cascade=orphan`: whoever deletes wants what is owned to stay.
+/// The finalizer of `kubectl delete --cascade=orphan`: the user wants to keep the owned objects.
 const ORPHAN: &str = "orphan";
 
-/// Takes everything away; nothing is created or promoted any more.
+/// Removes everything. Nothing is created or promoted any more.
 pub(super) fn decide(step: &Step<'_>) -> Decision {
     let finalizers = &step.kanary.finalizers;
     if finalizers.is_empty() || finalizers.iter().any(|finalizer| finalizer == ORPHAN) {
@@ -28,7 +28,7 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
     for condition in [ACTIVATED, TRAFFIC, STALLED] {
         draft.clear(condition, Reason::Deleting, "this Kanary is being deleted");
     }
-    // How far the run got stays readable.
+    // The status still shows how far the run got.
     let phase = Phase::of(&draft.status);
     if matches!(phase, Phase::Scheduled | Phase::Running) && is_true(&draft.status, phase.as_str()) {
         let over = "this Kanary is being deleted, so its canary is not judged any more";

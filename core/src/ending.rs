@@ -1,4 +1,4 @@
-//! How a run ends.
+//! The end of a run.
 
 use jiff::Timestamp;
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::api::Reason;
 
-/// Marks a run as ended, whatever its verdict.
+/// Marks a run as ended, with either verdict.
 pub(super) fn end(draft: &mut Draft, now: Timestamp, reason: Reason) {
     draft.status.completed_at = Some(now);
     draft.clear(RUNNING, reason, "the run has ended");
@@ -24,10 +24,10 @@ pub(super) fn end(draft: &mut Draft, now: Timestamp, reason: Reason) {
     draft.clear(RECONCILING, reason, "the run has ended");
 }
 
-/// Reasons of failures that say nothing about the template: it may run again after another one.
+/// Reasons of failures that do not depend on the template: the template may run again after another one.
 pub(super) const BLAMELESS: [Reason; 2] = [Reason::TargetChanged, Reason::CanaryChanged];
 
-/// Records that a run failed. Clean-up follows once this is in the status that is read.
+/// Records that a run failed. The clean-up follows when the status that is read contains the failure.
 pub(super) fn fail(step: &Step<'_>, mut draft: Draft, reason: Reason, message: &str) -> Decision {
     end(&mut draft, step.now, Reason::RunFailed);
     leave::announce_retained(step, &mut draft);
@@ -63,7 +63,7 @@ pub(super) fn fail(step: &Step<'_>, mut draft: Draft, reason: Reason, message: &
     step.write(draft)
 }
 
-/// Says in `Running` of a run that fails after a good verdict what that verdict was: it does not hold any more.
+/// If a run fails after a good verdict, `Running` shows that verdict, which no longer holds.
 pub(super) fn show_former_verdict(draft: &mut Draft) {
     let verdict = find(&draft.status, SUCCEEDED).filter(|condition| condition.status == "True");
     let was = match verdict.and_then(|verdict| Reason::parse(&verdict.reason)) {

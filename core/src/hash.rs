@@ -1,18 +1,18 @@
-//! Hashes of templates: what a run is about, and whether a target changed.
+//! Hashes of templates, which identify runs and detect changes of targets.
 
 use std::fmt::Write;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// 16 hex digits over the canonical JSON (sorted keys) of `value`.
+/// 16 hex digits of the hash of the canonical JSON (sorted keys) of `value`.
 #[must_use]
 pub fn of(value: &Value) -> String {
-    // `serde_json::Map` is ordered by key unless the feature `preserve_order` is on; a test watches over that.
+    // `serde_json::Map` is ordered by key unless the feature `preserve_order` is enabled, which a test checks.
     digest(value.to_string().as_bytes())
 }
 
-/// 16 hex digits over `bytes`.
+/// 16 hex digits of the hash of `bytes`.
 #[must_use]
 pub fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes)

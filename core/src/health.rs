@@ -1,4 +1,4 @@
-//! Why a canary does not come up: what the cluster says about its Deployment and its pods.
+//! Causes that keep a canary from becoming available, from its Deployment and its pods.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use super::{
     step::Step,
 };
 
-/// A cause that lasts shorter is not reported: most go away by themselves.
+/// Causes that last for less than this are not reported, because most resolve themselves.
 const SHORT: Duration = Duration::from_secs(30);
 
-/// Why a canary does not come up, and how far a pod's life came before this stopped it. Each is the reason of an Event.
+/// Causes with the stage of a pod's life at which they stop it. Each is the reason of an Event.
 pub(super) const CAUSES: [(Reason, u8); 13] = [
     (Reason::FailedCreate, 1),
     (Reason::StrategyChanged, 1),
@@ -32,20 +32,20 @@ pub(super) const CAUSES: [(Reason, u8); 13] = [
     (Reason::CrashLoopBackOff, 4),
 ];
 
-/// How far a pod's life came before this stopped it; 0 is no cause at all. A later stage says more, and only a later one
-/// replaces what was reported, so the number of reports is bounded however often causes alternate.
+/// The stage of a pod's life at which the cause stops it, or 0 for an unknown cause. A report is replaced only by one
+/// with a later stage, so alternating causes lead to a bounded number of reports.
 fn stage(reason: Reason) -> u8 {
     let cause = CAUSES.iter().find(|(cause, _)| *cause == reason);
     cause.map_or(0, |(_, stage)| *stage)
 }
 
-/// Whether this reason names a cause that a canary does not come up.
+/// Whether this reason is such a cause.
 #[must_use]
 pub fn is_cause(reason: &str) -> bool {
     Reason::parse(reason).is_some_and(|reason| stage(reason) > 0)
 }
 
-/// Reason and message of what keeps the canary from coming up.
+/// Reason and message of the current cause.
 fn cause(step: &Step<'_>) -> Option<(Reason, String)> {
     let own = canary(step)?.cause.as_deref().map(|cause| ("", cause));
     let pods = &step.seen.pods;
@@ -63,7 +63,7 @@ fn cause(step: &Step<'_>) -> Option<(Reason, String)> {
     Some((reason, format!("{of_pod}{reason}: {}", cause.message)))
 }
 
-/// For a canary that did not come up in time: the cause, or at least how far it came.
+/// For a canary that did not become available in time: the cause, or its progress.
 pub(super) fn why(step: &Step<'_>) -> String {
     if let Some((_, message)) = cause(step) {
         return message;
@@ -80,16 +80,16 @@ pub(super) fn why(step: &Step<'_>) -> String {
     }
 }
 
-/// What a report came to.
+/// The result of reporting a cause.
 #[derive(Default)]
 pub(super) struct Report {
-    /// The draft says why the canary does not come up.
+    /// Whether the draft contains the cause.
     pub(super) told: bool,
-    /// When there will be something to report, unless that goes away.
+    /// When the cause will be reported, unless it resolves itself.
     pub(super) wake: Option<Timestamp>,
 }
 
-/// Says why the canary does not come up, once that has lasted for a while.
+/// Reports the cause after it has lasted for a while.
 pub(super) fn report(step: &Step<'_>, draft: &mut Draft) -> Report {
     let Some(since) = patience::unavailable_since(step) else {
         return Report::default();

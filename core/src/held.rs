@@ -1,4 +1,4 @@
-//! A run under way that has no verdict yet: what is said about it, and what is measured next.
+//! A run without a verdict: its conditions, and its next measurements.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -17,16 +17,16 @@ use super::{
 };
 use crate::api::{ItemStatus, KanaryStatus, Reason};
 
-/// What keeps a run from its verdict.
+/// What a verdict waits for.
 #[derive(Default)]
 struct Waits {
-    /// Wrong, and not the canary's fault.
+    /// Problems other than the canary's failure.
     problems: Vec<Problem>,
-    /// Somebody should look.
+    /// Problems that a user should look into.
     stalled: Vec<Problem>,
-    /// Said once the deadline is over.
+    /// Problems that are reported after the deadline.
     others: Vec<Problem>,
-    /// When it is said that a measurement after the deadline is missing, if one is.
+    /// When a missing measurement after the deadline is reported, if one is missing.
     measured_by: Option<Timestamp>,
 }
 
@@ -51,7 +51,7 @@ impl Waits {
                 Reason::QueryInvalid => &mut waits.problems,
                 Reason::NoData | Reason::Inconclusive => &mut waits.stalled,
                 Reason::Measuring if due && measured_by.is_some_and(|by| by > step.now) => {
-                    // It is under way, and usually there before anybody could read that it is missing.
+                    // The measurement is in progress and usually arrives before a user could read that it is missing.
                     waits.measured_by = measured_by;
                     continue;
                 }
@@ -60,7 +60,7 @@ impl Waits {
             };
             list.push(Problem { reason, message });
         }
-        // The graver first.
+        // The most severe come first.
         waits
             .stalled
             .sort_by_key(|problem| problem.reason != Reason::Inconclusive);
@@ -78,7 +78,7 @@ impl Waits {
         self.problems.is_empty() && self.stalled.is_empty() && self.others.is_empty()
     }
 
-    /// Says all of it.
+    /// Adds the conditions to the draft.
     fn tell(self, draft: &mut Draft) {
         let problem = Problem::all(self.problems.iter().cloned());
         set_problem(draft, problem.as_ref());
@@ -96,7 +96,7 @@ impl Waits {
     }
 }
 
-/// What the run waits for because of an item: what is told of it, or what it says now.
+/// What the run waits for because of an item: its stored report, or its current verdict.
 fn waits_for(item: &ItemStatus, verdict: &Verdict) -> Option<Problem> {
     match (item.reason.as_deref().and_then(Reason::parse), verdict) {
         (Some(reason), _) => Some(Problem::new(reason, format!("{}: {}", item.name, item.message))),
@@ -105,7 +105,7 @@ fn waits_for(item: &ItemStatus, verdict: &Verdict) -> Option<Problem> {
     }
 }
 
-/// No verdict yet: says why where somebody should know, and asks for the measurements that are due.
+/// There is no verdict yet: reports the reasons that users should know, and requests the measurements that are due.
 pub(super) fn hold(
     step: &Step<'_>,
     mut draft: Draft,
@@ -113,12 +113,12 @@ pub(super) fn hold(
     (judgement, due): (&Judgement, bool),
     problem: Option<&Problem>,
 ) -> Decision {
-    // The counts of a canary that was replaced are not those of its successor.
+    // The counts belong to the replaced canary.
     let replaced = draft.status.canary_uid != step.kanary.status.canary_uid;
     if replaced {
         draft.status.items.clear();
     }
-    // Traffic that was lost is back once the canary can get it: the whole period that then counts begins when it is available.
+    // The traffic is restored once the canary can receive it. A full period then starts when the canary is available.
     if is_available(step) || traffic_lost_since(&step.kanary.status).is_none() {
         services::show_again(step, &mut draft);
     }
@@ -131,7 +131,7 @@ pub(super) fn hold(
     let times = [next, start, end, waits.measured_by, report.wake].into_iter().flatten();
     let wake = times.filter(|time| *time > step.now).min();
     if report.told {
-        // Before anything else the canary has to come up.
+        // The canary has to become available first.
         interrupted(step, &mut draft, window);
     } else if waits.are_none() {
         clear_problem(&mut draft);
@@ -146,7 +146,7 @@ pub(super) fn hold(
             draft.set(RUNNING, true, Reason::Validating, over);
         }
     }
-    // Items are written with other news, and on their own only when something happened that must outlive a restart.
+    // Items are written with other news. On their own they are written only if a change must survive a restart.
     if settled.is_news || replaced || told(&draft.status) != told(&step.kanary.status) {
         draft.status.items = settled.items;
     }
@@ -157,7 +157,7 @@ pub(super) fn hold(
     }
 }
 
-/// What the conditions say that are about a verdict to come.
+/// The conditions about a pending verdict.
 fn told(status: &KanaryStatus) -> Vec<(&str, &str, &str)> {
     let said = |condition: &'static str| {
         let Condition {
@@ -174,7 +174,7 @@ fn told(status: &KanaryStatus) -> Vec<(&str, &str, &str)> {
         .collect()
 }
 
-/// Queries that are due, and when the next one is. None while there is no canary that they could be about.
+/// The queries that are due, and the time of the next one. There are none without a canary to measure.
 fn checks(step: &Step<'_>, window: Window) -> (Vec<usize>, Option<Timestamp>) {
     if canary(step).is_none() {
         return (Vec::new(), None);

@@ -1,4 +1,5 @@
-//! Whether the canary still is what was created: only then what is judged is what is promoted.
+//! Integrity of the canary: a promotion must match what was validated, so the canary must be unchanged since its
+//! creation.
 
 use super::{
     observation::{Deployment, Versions},
@@ -6,14 +7,14 @@ use super::{
 };
 use crate::api::{Reason, names};
 
-/// Whether a canary's pod template is the one that it was created with.
+/// Whether a canary's pod template is unchanged since its creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// It is.
+    /// It is unchanged.
     Kept,
-    /// Somebody wrote another one.
+    /// Another client changed it.
     Changed,
-    /// Nobody knows yet: this controller did not create it, and the Deployment controller has not looked at it.
+    /// Unknown: this controller did not create it, and the Deployment controller has not observed it yet.
     Unknown,
 }
 
@@ -23,10 +24,10 @@ pub(super) fn canary<'a>(step: &Step<'a>) -> Option<&'a Deployment> {
     canary.filter(|canary| is_of_run(step, canary))
 }
 
-/// Whether the pod template of this run's canary is the one that it was created with.
+/// Whether the pod template of this run's canary is unchanged since its creation.
 ///
-/// The reply to the creation is the reference, with what webhooks and defaults made of the template. A controller that does
-/// not know the reply relies on the Deployment controller: it counts the templates that it has seen.
+/// The reference is the reply to the creation, which includes changes by webhooks and defaults. A controller without that
+/// reply relies on the Deployment controller's revision, which counts templates.
 pub(super) fn origin(step: &Step<'_>, canary: &Deployment) -> Origin {
     let replied = step.seen.created.as_ref().filter(|created| created.uid == canary.uid);
     if let Some(created) = replied.filter(|_| canary.versions != Versions::Several) {
@@ -39,13 +40,14 @@ pub(super) fn origin(step: &Step<'_>, canary: &Deployment) -> Origin {
     match (canary.versions, stored) {
         (Versions::Several, _) => Origin::Changed,
         (Versions::Unknown, Some(hash)) if *hash != canary.template_hash => Origin::Changed,
-        // A stored hash of an older build may be made in another way; the Deployment controller knows better.
+        // An older build may have calculated a stored hash differently, so the Deployment controller's count takes
+        // precedence.
         (Versions::Untouched | Versions::One, _) | (Versions::Unknown, Some(_)) => Origin::Kept,
         (Versions::Unknown, None) => Origin::Unknown,
     }
 }
 
-/// Reason and message of the failure of a run whose canary somebody changed.
+/// Reason and message of the failure if another client changed the canary.
 pub(super) fn changed(step: &Step<'_>) -> Option<(Reason, String)> {
     let canary = canary(step)?;
     let name = &step.spec.canary;
@@ -69,26 +71,26 @@ pub(super) fn changed(step: &Step<'_>) -> Option<(Reason, String)> {
     Some((Reason::CanaryChanged, message))
 }
 
-/// Whether this Kanary owns an object that has this owner.
+/// Whether this Kanary is the object's owner.
 #[must_use]
 pub(super) fn is_ours(step: &Step<'_>, owner: Option<&String>) -> bool {
     owner == Some(&step.kanary.uid)
 }
 
-/// Whether a Deployment with the canary's name is this Kanary's, also after somebody removed its ownerReference.
+/// Whether a Deployment with the canary's name belongs to this Kanary, even if its ownerReference was removed.
 #[must_use]
 pub(super) fn is_own_canary(step: &Step<'_>, canary: &Deployment) -> bool {
     step.kanary.owns(canary, step.seen.created.as_ref())
 }
 
-/// Whether a Deployment with the canary's name is this run's canary. Its traffic tells as well, because a run has no status
-/// at first: an edit then changes what is asked for, and not the run.
+/// Whether a Deployment with the canary's name is this run's canary. Its traffic is compared as well: before the first
+/// status write, an edit of the traffic does not start a new run.
 #[must_use]
 pub(super) fn is_of_run(step: &Step<'_>, canary: &Deployment) -> bool {
     step.kanary.has(step.spec, canary, step.seen.created.as_ref())
 }
 
-/// Whether a canary is of a run that is not known here yet: another controller is ahead, and knows what to do with it.
+/// Whether a canary belongs to a run that is not known here yet. Another controller has newer data and will handle it.
 #[must_use]
 pub(super) fn is_of_later_run(step: &Step<'_>, canary: &Deployment) -> bool {
     let run = canary.labels.get(names::RUN).and_then(|run| run.rsplit('-').next());
@@ -96,7 +98,7 @@ pub(super) fn is_of_later_run(step: &Step<'_>, canary: &Deployment) -> bool {
     run.is_some_and(|run: i64| run > step.kanary.status.run.unwrap_or(1))
 }
 
-/// What a user reads when somebody else changed the target.
+/// The message for a target that another client changed.
 #[must_use]
 pub(super) fn target_changed_message(target: &str) -> String {
     format!(

@@ -1,4 +1,4 @@
-//! Something in a spec that cannot be run.
+//! An invalid part of a spec.
 
 use crate::api::Reason;
 

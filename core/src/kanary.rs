@@ -1,4 +1,4 @@
-//! A Kanary that was read: all of its spec that can be run, and everything in it that cannot.
+//! A parsed Kanary: the valid parts of its spec, and the problems with the rest.
 
 use jiff::Timestamp;
 use kube_core::ResourceExt;
@@ -12,10 +12,10 @@ use super::{
 };
 use crate::api::{Kanary, KanaryKind, KanaryStatus, Slot, names};
 
-/// A Kanary as it was read: who it is, what it says, and what was written about it.
+/// A Kanary as it was read: identity, spec and status.
 #[derive(Clone, Debug)]
 pub struct ParsedKanary {
-    /// Which one.
+    /// Kind, namespace and name.
     pub key: Key,
     /// `metadata.uid`.
     pub uid: String,
@@ -23,25 +23,25 @@ pub struct ParsedKanary {
     pub generation: i64,
     /// `metadata.resourceVersion`, the precondition of the next status write.
     pub resource_version: String,
-    /// Which replica acts on it follows from this.
+    /// Determines the shard, and with it the replica that acts on the Kanary.
     pub slot: Slot,
-    /// Being deleted, which takes as long as there are finalizers.
+    /// Whether it is being deleted, which lasts until it has no finalizers.
     pub deleting: bool,
     /// `metadata.finalizers`.
     pub finalizers: Vec<String>,
     /// The status that was read.
     pub status: KanaryStatus,
-    /// The spec, as far as it can be read.
+    /// The valid parts of the spec.
     pub spec: Spec,
 }
 
 impl ParsedKanary {
-    /// Reads a Kanary of `kind`. Never fails on what the user wrote: that is in [`ParsedKanary::spec`].
+    /// Parses a Kanary of `kind`. Invalid fields of the spec are not an error; they are listed in [`ParsedKanary::spec`].
     ///
     /// # Errors
     ///
-    /// The object has no name, namespace or uid, or a status that nobody could have written through the API: acting on it
-    /// could repeat what was already done.
+    /// Fails if the object has no name, namespace or uid, or has a status that the API would not have accepted. Acting on
+    /// such a status could repeat earlier actions.
     pub fn parse(kind: KanaryKind, object: &Kanary) -> Result<Self, String> {
         let (Some(namespace), Some(uid)) = (object.namespace(), object.uid()) else {
             return Err("the object has no namespace or uid".to_owned());
@@ -71,37 +71,37 @@ impl ParsedKanary {
         })
     }
 
-    /// Hash of the pod template that the present run is about. A spec that is not sound starts no run, so under it that is
-    /// still the one in the status.
+    /// Hash of the pod template of the current run. An unsound spec starts no run, so the hash in the status still
+    /// applies.
     #[must_use]
     pub fn template_of_run<'a>(&'a self, spec: &'a Spec) -> &'a str {
         let stored = self.status.current_hash.as_ref().filter(|_| !spec.is_sound());
         stored.unwrap_or(&spec.template_hash)
     }
 
-    /// Where the traffic of the present run comes from, as [`Spec::traffic_key`] says it; `None` if nobody knows.
+    /// Traffic source of the current run in the format of [`Spec::traffic_key`], or `None` if it is unknown.
     #[must_use]
     pub fn traffic_of_run<'a>(&'a self, spec: &'a Spec) -> Option<&'a str> {
         let asked = spec.is_sound().then_some(&spec.traffic_key);
         self.status.current_traffic.as_ref().or(asked).map(String::as_str)
     }
 
-    /// Identity of the run, a label value. The number makes it unique: a template that is run again, after others, must
-    /// not find what its former run left.
+    /// Identity of the run, as a label value. The number makes it unique: a template that runs again after others must
+    /// not find objects of its former run.
     #[must_use]
     pub fn run(&self, spec: &Spec) -> String {
         format!("{}-{}", self.template_of_run(spec), self.status.run.unwrap_or(1))
     }
 
-    /// Whether a Deployment with the canary's name is this Kanary's own: this Kanary is its controller, or was until somebody
-    /// [removed the ownerReference](Self::is_disowned). `created` is the reply to the creation, if there was one.
+    /// Whether a Deployment with the canary's name belongs to this Kanary: the Kanary is its controller, or was until the
+    /// [ownerReference was removed](Self::is_disowned). `created` is the reply to the creation, if known.
     #[must_use]
     pub fn owns(&self, made: &Deployment, created: Option<&Created>) -> bool {
         made.owner.as_ref() == Some(&self.uid) || self.is_disowned(made, created)
     }
 
-    /// Whether a Deployment with the canary's name is one that this Kanary made and nobody controls any more. Labels alone do
-    /// not tell, because anybody can copy them: its uid has to be known from its creation, or from the status.
+    /// Whether this Kanary created a Deployment with the canary's name that has no controller any more. Labels are no
+    /// proof, because anyone can copy them: the uid must be known from the creation or from the status.
     #[must_use]
     pub fn is_disowned(&self, made: &Deployment, created: Option<&Created>) -> bool {
         let known = [self.status.canary_uid.as_ref(), created.map(|created| &created.uid)];
@@ -114,7 +114,7 @@ impl ParsedKanary {
             && labelled(names::KANARY_KIND, self.key.kind.as_str())
     }
 
-    /// Whether a Deployment is the canary of the present run. `created` is the reply to the creation, if there was one.
+    /// Whether a Deployment is the canary of the current run. `created` is the reply to the creation, if known.
     #[must_use]
     pub fn has(&self, spec: &Spec, made: &Deployment, created: Option<&Created>) -> bool {
         let traffic = self.traffic_of_run(spec).zip(made.traffic.as_deref());
@@ -124,7 +124,7 @@ impl ParsedKanary {
             && traffic.is_none_or(|(asked, made_for)| asked == made_for)
     }
 
-    /// Whether `status.epoch` is one that no replica can have had: epochs begin with the API server's time in seconds, and grow
+    /// Whether no replica can have written `status.epoch`: epochs start at the API server's time in seconds and increase
     /// by one with each owner.
     #[must_use]
     pub fn has_forged_epoch(&self, now: Timestamp) -> bool {
@@ -133,14 +133,14 @@ impl ParsedKanary {
             .is_some_and(|epoch| epoch > now.as_second().saturating_add(60))
     }
 
-    /// Who promoted, or created, a target: written on it as an annotation.
+    /// Value of the annotation on a target that this run promoted or created.
     #[must_use]
     pub fn marker(&self, spec: &Spec) -> String {
         format!("{}/{}", self.uid, self.run(spec))
     }
 }
 
-/// The slot that a Kanary belongs to, whatever its label says and whether or not its spec can be run.
+/// The slot of a Kanary, regardless of its label and of the validity of its spec.
 #[must_use]
 pub fn slot_of(object: &Kanary) -> Slot {
     let text = |path: &str| {

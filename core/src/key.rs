@@ -1,10 +1,10 @@
-//! Which Kanary.
+//! Identity of a Kanary.
 
 use std::fmt;
 
 use crate::api::KanaryKind;
 
-/// Which Kanary: kind, namespace and name.
+/// Identity of a Kanary: kind, namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     /// Kind of the Kanary.
@@ -16,7 +16,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// The Kanary of a kind at a place: its namespace and name.
+    /// The Kanary of a kind with this namespace and name.
     #[must_use]
     pub fn at(kind: KanaryKind, (namespace, name): (String, String)) -> Self {
         Self { kind, namespace, name }

@@ -1,4 +1,4 @@
-//! Label selectors, as the API server evaluates them.
+//! Label selectors with the semantics of the API server.
 
 mod possible;
 
@@ -12,7 +12,7 @@ use crate::api::LabelMatch;
 /// Labels of an object.
 pub type Labels = BTreeMap<String, String>;
 
-/// A selector that is not empty. (An empty one matches everything, which nobody means here.)
+/// A non-empty selector. (An empty selector would match everything, which users do not intend here.)
 #[derive(Clone, Debug)]
 pub struct Selector {
     parsed: KubeSelector,
@@ -20,12 +20,12 @@ pub struct Selector {
 }
 
 impl Selector {
-    /// Reads a plain map or a LabelSelector.
+    /// Parses a plain map or a LabelSelector.
     ///
     /// # Errors
     ///
-    /// It is empty, has an expression that is not complete, or asks for labels that no object can have. Names the expression
-    /// and how to mend it.
+    /// Fails if the selector is empty, has an incomplete expression, or requires labels that no object can have. The
+    /// error names the expression and how to fix it.
     pub fn parse(labels: LabelMatch) -> Result<Self, String> {
         let selector = match labels {
             LabelMatch::Labels(labels) => LabelSelector {
@@ -38,11 +38,11 @@ impl Selector {
         Self::of(selector)
     }
 
-    /// Reads a LabelSelector.
+    /// Converts a LabelSelector.
     ///
     /// # Errors
     ///
-    /// It is empty, or has an operator that does not exist.
+    /// Fails if it is empty or has an unknown operator.
     pub fn of(selector: LabelSelector) -> Result<Self, String> {
         let labels = selector.match_labels.iter().flat_map(|labels| labels.keys());
         let expressions = selector.match_expressions.iter().flatten();
@@ -59,7 +59,7 @@ impl Selector {
         Ok(Self { parsed, keys })
     }
 
-    /// Names of the labels that it looks at.
+    /// Label names in the selector.
     #[must_use]
     pub fn keys(&self) -> &[String] {
         &self.keys
@@ -73,13 +73,13 @@ impl Selector {
     }
 }
 
-/// Whether a Service with this selector has a pod with these labels behind it. A Service without a selector has none.
+/// Whether a Service with this selector selects pods with these labels. A Service without a selector selects none.
 #[must_use]
 pub fn service_selects(selector: &Labels, labels: &Labels) -> bool {
     !selector.is_empty() && selector.iter().all(|(name, value)| labels.get(name) == Some(value))
 }
 
-/// Labels as users write them: `app=myapp,tier=web`.
+/// Labels in the format of users: `app=myapp,tier=web`.
 #[must_use]
 pub fn shown(labels: &Labels) -> String {
     let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();

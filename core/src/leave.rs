@@ -1,7 +1,7 @@
-//! A failed canary leaves production: by the labels of its pods, or, where they cannot be taken off, by deletion.
+//! Removal of a failed canary from production: by removing labels from its pods, or, if that fails, by deletion.
 //!
-//! Every failed way is remembered with its time ([`Ways`]), so that the next decision takes another one at once. What
-//! is tried does not depend on any other write that the API server refuses.
+//! Every failed way is remembered with its time ([`Ways`]), so that the next decision immediately tries another one. The
+//! attempts do not depend on other writes that the API server refuses.
 
 use std::ops::ControlFlow;
 
@@ -21,47 +21,47 @@ use crate::api::{
     names::{self, POD_TEMPLATE_HASH, RUN},
 };
 
-/// A retained canary is not scaled away for one call that failed: its labels are tried as often as this,
+/// A retained canary is not scaled down because of one failed call: removing its labels is tried this many times,
 const TRIES: u32 = 3;
-/// for as long as this,
+/// over this period,
 const PATIENCE: SignedDuration = SignedDuration::from_secs(3);
-/// with such a pause.
+/// with this pause between attempts.
 const PAUSE: SignedDuration = SignedDuration::from_millis(500);
-/// When a way that failed is tried again, after all others failed too.
+/// Delay before a failed way is tried again, after all others have failed.
 const AGAIN: SignedDuration = SignedDuration::from_secs(5);
-/// When labels are tried again while the pods are being removed.
+/// Delay before labels are tried again while the pods are being removed.
 const AGAIN_MEANWHILE: SignedDuration = SignedDuration::from_secs(30);
 
-/// What a canary that leaves is made of.
+/// A canary that is being removed from production.
 struct Leaver<'a> {
-    /// Pods that a Service selects, with the labels to take off.
+    /// Pods that a Service selects, with the labels to remove.
     pods: Vec<(&'a Pod, Vec<String>)>,
-    /// Its Deployment, while that is ours and not going.
+    /// Its Deployment, if that is ours and not being deleted.
     deployment: Option<&'a Deployment>,
-    /// The Deployment is to be kept.
+    /// Whether to keep the Deployment.
     retain: bool,
-    /// It is what the status is about.
+    /// Whether the status refers to it.
     is_present: bool,
 }
 
-/// A step out of production.
+/// A way out of production.
 enum Way {
     Labels,
     Deletion,
     Scale,
 }
 
-/// What is left to watch of a canary that leaves, while the rest of the clean-up goes on.
+/// What remains to be watched of a canary that leaves production, while the rest of the clean-up continues.
 #[derive(Debug, Default)]
 pub(super) struct Rest {
-    /// When to look again.
+    /// When to decide again.
     pub wake: Option<Timestamp>,
-    /// Pods that still get requests though all is done that can be.
+    /// Pods that still receive requests although every possible action is done.
     pub problem: Option<Problem>,
 }
 
-/// Takes the canary of this run, and pods of former runs, out of production: a decision, or what is left to watch. `retain`
-/// keeps the canary of this run.
+/// Removes the canary of this run and pods of former runs from production. Returns a decision, or what remains to be
+/// watched. `retain` keeps the canary of this run.
 pub(super) fn all(step: &Step<'_>, draft: &Draft, retain: bool) -> ControlFlow<Decision, Rest> {
     let deployment = present(step).filter(|canary| !is_of_later_run(step, canary));
     let leaver = Leaver {
@@ -71,18 +71,18 @@ pub(super) fn all(step: &Step<'_>, draft: &Draft, retain: bool) -> ControlFlow<D
         is_present: true,
     };
     if leaver.pods.is_empty() && leaver.retain && !step.seen.pods_confirmed {
-        // A watch may be behind without anybody noticing, and nothing else would take these pods away.
+        // A watch may be behind unnoticed, and nothing else would remove these pods.
         return ControlFlow::Break(Decision::needing(Need::LivePods));
     }
     leave(step, draft, &leaver)
 }
 
-/// Takes out of production, whatever else this run waits for: canaries of former runs that failed, or were changed by somebody,
-/// and could not leave before this run began; and pods that their ReplicaSet released and that are not this run's, which would
-/// stay when their canary goes and are judged by nobody.
+/// Removes leftovers of former runs from production, whatever else this run waits for: canaries that failed or were
+/// changed by another client and could not leave before this run started, and pods that their ReplicaSet released, which
+/// are not validated and would stay after their canary is deleted.
 pub(super) fn left_before(step: &Step<'_>) -> Option<Decision> {
     let present_run = step.kanary.run(step.spec);
-    // `status.failedTemplates` does not have the template of a canary that was changed: it did not fail.
+    // `status.failedTemplates` does not contain the template of a changed canary, because it did not fail.
     let changed = present(step).filter(|canary| canary.versions == Versions::Several);
     let changed = changed.and_then(|canary| canary.labels.get(RUN));
     let failed = |run: &String| {
@@ -107,9 +107,9 @@ pub(super) fn left_before(step: &Step<'_>) -> Option<Decision> {
     }
 }
 
-/// Takes pods that the canary's ReplicaSet released out of production, after a run that ended well: somebody changed a label
-/// by which it selects, and the canary goes without them. Pods that a controller owns stay until that takes them, and those
-/// that terminate go by themselves.
+/// Removes pods that the canary's ReplicaSet released from production, after a successful run. A client changed a label
+/// in the selector, so deleting the canary does not delete them. Pods with a controller stay until that deletes them, and
+/// terminating pods need no action.
 pub(super) fn set_aside(step: &Step<'_>, draft: &Draft) -> ControlFlow<Decision, Rest> {
     let leaver = Leaver {
         pods: behind(step, is_set_aside),
@@ -120,12 +120,12 @@ pub(super) fn set_aside(step: &Step<'_>, draft: &Draft) -> ControlFlow<Decision,
     leave(step, draft, &leaver)
 }
 
-/// Nobody controls the pod: its ReplicaSet released it.
+/// Whether the pod has no controller: its ReplicaSet released it.
 fn is_set_aside(pod: &Pod) -> bool {
     pod.released && !pod.terminating
 }
 
-/// Says in the status of a failed run why its canary did not leave by its labels, unless it says so already.
+/// Reports in the status of a failed run why removing labels was not enough, unless it is already reported.
 pub(super) fn explain(step: &Step<'_>, draft: &mut Draft) {
     let is_said = find(&draft.status, TRAFFIC)
         .is_some_and(|c| c.reason == Reason::LeftByDeletion || c.reason == Reason::LeftByScale);
@@ -139,14 +139,14 @@ pub(super) fn explain(step: &Step<'_>, draft: &mut Draft) {
     }
 }
 
-/// Says in the status of a run that fails that its canary stays, and how to get rid of it.
+/// Reports in the status of a failing run that its canary is retained, and how to remove it.
 pub(super) fn announce_retained(step: &Step<'_>, draft: &mut Draft) {
     if is_retained(step) {
         draft.set(ACTIVATED, false, Reason::CanaryRetained, retained(step));
     }
 }
 
-/// Keeps that in step with the Services, and takes it back once the canary is gone, or about to go.
+/// Updates that report when Services change, and clears it once the canary is deleted or about to be.
 pub(super) fn follow_retained(step: &Step<'_>, draft: &mut Draft) {
     let is_said = find(&draft.status, ACTIVATED).is_some_and(|condition| condition.reason == Reason::CanaryRetained);
     if is_said && is_retained(step) {
@@ -156,7 +156,7 @@ pub(super) fn follow_retained(step: &Step<'_>, draft: &mut Draft) {
     }
 }
 
-/// What users read of a canary that is kept. It is not taken out of Services that are meant for canaries.
+/// The message about a retained canary. It stays behind Services for canaries.
 fn retained(step: &Step<'_>) -> String {
     let pods = &step.seen.pods;
     let mut meant: Vec<_> = services::services(step)
@@ -188,7 +188,7 @@ fn present<'a>(step: &Step<'a>) -> Option<&'a Deployment> {
     (is_own_canary(step, canary) && !canary.deleting).then_some(canary)
 }
 
-/// Pods that are behind a Service that no Kanary made, and the labels by which they are.
+/// Pods behind a Service that no Kanary created, with the labels that the Service selects.
 fn behind<'a>(step: &Step<'a>, which: impl Fn(&Pod) -> bool) -> Vec<(&'a Pod, Vec<String>)> {
     let services: Vec<_> = services::services(step)
         .filter(|service| !services::is_about_canaries(service))
@@ -213,7 +213,7 @@ fn is_pod_of_later_run(step: &Step<'_>, pod: &Pod) -> bool {
     number.is_some_and(|number| number > step.kanary.status.run.unwrap_or(1))
 }
 
-/// What is to be done about a canary that leaves.
+/// The next step for a canary that leaves production.
 fn leave(step: &Step<'_>, draft: &Draft, leaver: &Leaver<'_>) -> ControlFlow<Decision, Rest> {
     if leaver.pods.is_empty() {
         return ControlFlow::Continue(Rest::default());
@@ -261,7 +261,8 @@ fn leave(step: &Step<'_>, draft: &Draft, leaver: &Leaver<'_>) -> ControlFlow<Dec
     })
 }
 
-/// Pods whose Deployment is gone, or has no replicas, get requests until they terminate, which others see to.
+/// Pods whose Deployment is deleted or has no replicas receive requests until they terminate, which other controllers
+/// ensure.
 fn going_away(step: &Step<'_>, leaver: &Leaver<'_>, next: Option<Timestamp>) -> Rest {
     let tried = step.seen.ways.labels.as_ref();
     let grace = tried.and_then(|tried| tried.last.checked_add(AGAIN).ok());
@@ -302,7 +303,8 @@ fn actions(step: &Step<'_>, leaver: &Leaver<'_>, way: &Way) -> Vec<Action> {
     }
 }
 
-/// Labels that tell whose the pod is stay: without them its ReplicaSet makes another one, unless it released the pod already.
+/// Labels that identify the pod's owner stay: without them its ReplicaSet would create another pod, unless it already
+/// released this one.
 fn unlabel(pod: &Pod, labels: &[String]) -> Option<Action> {
     let removable = labels
         .iter()
@@ -328,7 +330,7 @@ fn act(step: &Step<'_>, mut draft: Draft, leaver: &Leaver<'_>, way: &Way, action
     }
 }
 
-/// Why a canary did not leave by its labels. Stored only once it has left in another way.
+/// Why removing labels was not enough. This is stored only after the canary has left in another way.
 fn say(step: &Step<'_>, draft: &mut Draft, reason: Reason) {
     let canary = &step.spec.canary;
     let done = match reason {
@@ -343,7 +345,7 @@ fn say(step: &Step<'_>, draft: &mut Draft, reason: Reason) {
     draft.set(TRAFFIC, false, reason, message);
 }
 
-/// Nothing can be done for now, and pods of a failed canary still get requests.
+/// No action is possible for now, and pods of a failed canary still receive requests.
 fn hold(step: &Step<'_>, mut draft: Draft, problem: &Problem, wake: Option<Timestamp>) -> Decision {
     let all = with_told(&draft.status, problem);
     set_problem(&mut draft, all.as_ref());

@@ -1,4 +1,4 @@
-//! What this Kanary owns and its present run does not ask for: it goes, whatever else the run waits for.
+//! Objects of this Kanary that its current run does not ask for. They are removed, whatever else the run waits for.
 
 use super::{
     decision::{Action, Need, ObjectKind},
@@ -8,19 +8,19 @@ use super::{
     step::Step,
 };
 
-/// Whether a canary is of a template, or a run, that is over.
+/// Whether a canary belongs to a template or a run that has ended.
 fn is_stale(step: &Step<'_>, canary: &Deployment) -> bool {
     is_own_canary(step, canary) && !canary.deleting && !is_of_later_run(step, canary) && !is_of_run(step, canary)
 }
 
-/// What has to go before the run goes on: a canary of another run, which would stay in production and be judged by nobody,
-/// and objects of a former spec, which would bring traffic or pods that the present one does not ask for. A spec that is not
-/// sound does not say what it asks for, so under it only the canary of another run goes.
+/// Objects to remove before the run continues: a canary of another run, which would stay in production without
+/// validation, and objects of a former spec, which would add traffic or pods that the current spec does not ask for. If
+/// the spec is unsound, its intent is unknown, so only a canary of another run is removed.
 ///
 /// # Errors
 ///
-/// The Kanary has to be read first: who does not know yet that it was edited would take away what the new spec asks for,
-/// again and again.
+/// The Kanary has to be read first: a controller that has not observed an edit would repeatedly remove what the new spec
+/// asks for.
 pub(super) fn remove(step: &Step<'_>) -> Result<Vec<Action>, Need> {
     let seen = step.seen;
     let canary = seen.canary.as_ref().filter(|canary| is_stale(step, canary));
@@ -33,7 +33,7 @@ pub(super) fn remove(step: &Step<'_>) -> Result<Vec<Action>, Need> {
         .into_iter()
         .collect();
     if step.spec.is_sound() {
-        // Two that scale one canary would never agree.
+        // Two autoscalers of one canary would conflict.
         let scales = matches!(step.spec.scale, Scale::Hpa { .. });
         let former = seen
             .hpa

@@ -1,7 +1,8 @@
-//! The API of Kanary, and the pure function that decides what happens to a canary: [`decide()`], from what was seen to what is
-//! to be done.
+//! The API of Kanary, and the pure function [`decide()`] that determines the actions for a canary from the observed
+//! cluster.
 //!
-//! No async, no client, no clock, no randomness, no logging. The crate depends on none of them, so the compiler holds it to that.
+//! There is no async, no client, no clock, no randomness and no logging. The crate has no dependency that provides them,
+//! so the compiler enforces this.
 
 pub mod activate;
 pub mod activation;

@@ -1,11 +1,11 @@
-//! Names that Services cannot have, and labels that only Kanary sets.
+//! Validation of Service names, and of labels that are reserved for Kanary.
 
 use serde_json::Value;
 
 use super::{Key, invalid::Invalid};
 use crate::api::names;
 
-/// Whether a name can be a Service's: a label of RFC 1035.
+/// Whether a name is valid for a Service: a label of RFC 1035.
 fn is_service_name(name: &str) -> bool {
     let begins = name.starts_with(|first: char| first.is_ascii_lowercase());
     let all = name
@@ -14,11 +14,11 @@ fn is_service_name(name: &str) -> bool {
     begins && all && !name.ends_with('-')
 }
 
-/// Name of the canary's own Service: the one that was chosen, or one made of the production Service's and the Kanary's.
+/// Name of the canary's own Service: the configured name, or one derived from the production Service's and the Kanary's.
 ///
 /// # Errors
 ///
-/// It cannot be a Service's, or is the production Service's.
+/// Fails if it is not a valid Service name or is the production Service's name.
 pub(super) fn own_service(key: &Key, chosen: Option<String>, service: &str) -> Result<String, Invalid> {
     if let Some(name) = chosen.as_ref().filter(|name| !is_service_name(name)) {
         return Err(Invalid::spec(format!(
@@ -48,8 +48,8 @@ pub(super) fn own_service(key: &Key, chosen: Option<String>, service: &str) -> R
     Ok(name)
 }
 
-/// What is wrong with labels of a template that only Kanary sets: its pods would be taken for a canary's, by the Service of
-/// one and by Kanary's watches.
+/// Problems with reserved labels in a template: a canary's Service and Kanary's watches would take its pods for a
+/// canary's.
 pub(super) fn reserved(metadata: &Value, at: &str) -> Option<Invalid> {
     let labels = metadata.get("labels").and_then(Value::as_object);
     let mut all = labels.into_iter().flat_map(|labels| labels.keys());

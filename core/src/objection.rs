@@ -1,4 +1,4 @@
-//! What a run has against its canary while nothing else is judged: a verdict of a person, a label, a measurement that was under way.
+//! Reasons against a canary at any time: a manual verdict, a label, or a measurement that was in progress.
 
 use jiff::Timestamp;
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::api::Reason;
 
-/// Why a run fails: a person's word, or an item.
+/// Why a run fails: a manual verdict or an item.
 pub(super) struct Failure {
     reason: Reason,
     message: String,
@@ -32,8 +32,8 @@ impl Failure {
     }
 }
 
-/// Whatever speaks against the canary, as far as it is known: it counts whether or not the run is paused, and whatever else
-/// keeps the run waiting. A verdict that was given already stopped the clock.
+/// Everything that speaks against the canary, as far as known. It counts even if the run is paused or waits for anything
+/// else. An existing verdict has already stopped the clock.
 pub(super) fn speaks_against(step: &Step<'_>, draft: &Draft) -> Option<Failure> {
     let status = &draft.status;
     let has_begun = step.spec.is_sound() || status.current_hash.is_some() || step.seen.canary.is_some();
@@ -50,7 +50,7 @@ pub(super) fn speaks_against(step: &Step<'_>, draft: &Draft) -> Option<Failure> 
         .into_iter()
         .flatten()
         .fold(step.now, Timestamp::min);
-    // What a canary that is not available had not reached before, it does not reach.
+    // An unavailable canary does not reach the rest of its window.
     let window = known_times(draft).map(|window| {
         if verdict.is_some() {
             window
@@ -67,7 +67,7 @@ pub(super) fn speaks_against(step: &Step<'_>, draft: &Draft) -> Option<Failure> 
     })
 }
 
-/// The times of the run, if they were fixed.
+/// The times of the run, if they are set.
 pub(super) fn known_times(draft: &Draft) -> Option<Window> {
     let (start, deadline) = (draft.status.validation_start_time?, draft.status.deadline?);
     Some(Window { start, deadline })

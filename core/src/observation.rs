@@ -1,4 +1,4 @@
-//! All that [`decide`](super::decide()) may look at, beside the Kanary and the time.
+//! The input of [`decide`](super::decide()) in addition to the Kanary and the time.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -10,137 +10,138 @@ use super::{
     validation::Tally,
 };
 
-/// What was seen of the cluster, for one Kanary.
+/// The observed cluster, for one Kanary.
 #[derive(Clone, Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Observation {
     /// The target.
     pub target: Option<Deployment>,
-    /// The Deployment that has the canary's name, ours or not.
+    /// The Deployment with the canary's name, ours or not.
     pub canary: Option<Deployment>,
-    /// The pods of the present run's canary.
+    /// Pods of the current run's canary.
     pub pods: Vec<Pod>,
     /// The production Service.
     pub service: Option<Service>,
-    /// Services of the namespace that no Kanary made and that select pods with the labels of the template, of the target's
-    /// template, or of a pod of the canary; by name, without their ports.
+    /// Services of the namespace that no Kanary created and that select pods with the labels of the template, of the
+    /// target's template, or of a canary pod. They are sorted by name and without ports.
     pub services: Vec<Service>,
-    /// Pods that carry this Kanary's labels and are not among `pods`: of other runs, or released by their ReplicaSet.
+    /// Pods with this Kanary's labels that are not in `pods`: those of other runs, and those released by their
+    /// ReplicaSet.
     pub other_pods: Vec<Pod>,
-    /// The Service that has the name of the canary's own, ours or not.
+    /// The Service with the name of the canary's own, ours or not.
     pub kanary_service: Option<Owned>,
-    /// What the Service with the name of the canary's own selects by; nothing if it is of type `ExternalName`.
+    /// Selector of that Service, or empty if its type is `ExternalName`.
     pub kanary_selector: Labels,
     /// The Kanary whose canary has, or will have, the name of the target.
     pub target_is_canary_of: Option<String>,
-    /// What came of the attempts to take a failed canary out of production.
+    /// Results of the attempts to remove a failed canary from production.
     pub ways: Ways,
-    /// The pods of this run were read live once, after its verdict.
+    /// Whether the pods of this run were read live after its verdict.
     pub pods_confirmed: bool,
-    /// The target was read live for this very decision.
+    /// Whether the target was read live for this decision.
     pub target_confirmed: bool,
-    /// The HorizontalPodAutoscaler that has the canary's name, ours or not.
+    /// The HorizontalPodAutoscaler with the canary's name, ours or not.
     pub hpa: Option<Owned>,
-    /// One tally for each validation item, in their order.
+    /// One tally for each validation item, in item order.
     pub tallies: Vec<Tally>,
-    /// The target as the API server holds it now; read only when the next step is to change it.
+    /// The current target in the API server. It is read only before the next step changes it.
     pub live_target: Option<LiveTarget>,
-    /// Whether the target has the template that the run gives it; asked only where nothing else tells.
+    /// Whether the target has the run's template. The API server is asked only if it is not known otherwise.
     pub likeness: Likeness,
-    /// Since when the target is known to be missing, by a live read; forgotten when it appears and during a pause.
+    /// Since when the target is known to be missing, from a live read. Reset when it appears and during a pause.
     pub target_missing_since: Option<Timestamp>,
-    /// Our ownership of the target's fields could not be handed over: the API server refused that.
+    /// Whether the API server refused to transfer our ownership of the target's fields.
     pub keeps_ownership: bool,
-    /// Until then no pod is made the Kanary's own: an attempt failed.
+    /// Until when no pod is adopted, because an attempt failed.
     pub adopt_after: Option<Timestamp>,
-    /// The pod template that the target had before it was promoted; read only for a rollback.
+    /// The target's pod template before its promotion. It is read only for a rollback.
     pub former_template: Option<Value>,
     /// The last write that the API server refused, until it succeeds.
     pub refusal: Option<Refusal>,
-    /// The canary as the API server answered its creation, if this controller made it.
+    /// The API server's reply to the canary's creation, if this controller created it.
     pub created: Option<Created>,
-    /// What is known of the run's promotion, beside what the target says.
+    /// What is known about the run's promotion, in addition to the target's annotation.
     pub promotion: Promotion,
-    /// What the decision asked for was read live for this very decision: the canary, and its pods if their labels are
-    /// judged, or the Kanary itself.
+    /// Whether the objects that the last decision asked for were read live for this one: the canary, and its pods if
+    /// their labels are evaluated, or the Kanary itself.
     pub confirmed: bool,
-    /// Objects that are this Kanary's and none that its spec asks for.
+    /// Objects of this Kanary that its spec does not ask for.
     pub strays: Vec<Stray>,
-    /// The rollout history of the target has nothing to roll back to.
+    /// Whether the target's rollout history contains no earlier template.
     pub no_former_template: bool,
 }
 
-/// Ways to take a failed canary out of production that failed, by the way that was tried.
+/// Failed ways to remove a failed canary from production.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ways {
-    /// To take labels off its pods.
+    /// Removing labels from its pods.
     pub labels: Option<Attempt>,
-    /// To delete its Deployment.
+    /// Deleting its Deployment.
     pub deletion: Option<Attempt>,
-    /// To scale its Deployment to 0.
+    /// Scaling its Deployment to 0.
     pub scale: Option<Attempt>,
 }
 
-/// Ways in a row that failed.
+/// Consecutive failures of a way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// When the first was made.
+    /// Time of the first failure.
     pub first: Timestamp,
-    /// When the last was made.
+    /// Time of the last failure.
     pub last: Timestamp,
-    /// How many.
+    /// Number of failures.
     pub times: u32,
-    /// The API server said no. Otherwise it failed, or did not answer in time.
+    /// Whether the API server refused the write. Otherwise it failed or timed out.
     pub refused: bool,
-    /// Which write, and what the API server said to the first.
+    /// The write, and the API server's message for the first failure.
     pub message: String,
 }
 
-/// What is known of a run's promotion, or of the creation of a target that was missing. The target's annotation is not
-/// enough: whoever undoes or replaces a promotion may take it away, and must not be overruled.
+/// What is known about a run's promotion, or about the creation of a missing target. The target's annotation is not
+/// enough: a client that reverts or replaces a promotion may remove it, and its change must not be overwritten.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Promotion {
-    /// It was not made.
+    /// It was not done.
     #[default]
     NotYet,
-    /// It may have been made: by a controller that ended, or in a call without a reply.
+    /// It may have been done, by a controller that has ended or in a call without a reply.
     Unknown,
-    /// It was made.
+    /// It was done.
     Done {
         /// When, if this controller promoted the target.
         at: Option<Timestamp>,
-        /// Hash of the template that the target got.
+        /// Hash of the template that was written to the target.
         template_hash: String,
     },
 }
 
-/// Whether the target has the template that the run gives it, as the API server would default and mutate it.
+/// Whether the target has the run's template, after defaults and mutations by the API server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Likeness {
-    /// Nobody asked.
+    /// Not determined.
     #[default]
     Unasked,
     /// Writing the template would change nothing.
     Same,
     /// It has another template.
     Other,
-    /// The API server refuses to say: an admission policy rejects the dry run.
+    /// Undeterminable: an admission policy refuses the dry run.
     Untold,
 }
 
 /// An object of a former spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stray {
-    /// Which kind of object.
+    /// Kind of the object.
     pub object: ObjectKind,
     /// Its name.
     pub name: String,
-    /// Its uid.
+    /// UID of the object.
     pub uid: String,
 }
 
 impl Stray {
-    /// The action that takes it away.
+    /// The action that deletes it.
     #[must_use]
     pub fn delete(&self) -> Action {
         Action::Delete {
@@ -151,7 +152,7 @@ impl Stray {
     }
 }
 
-/// A Deployment, trimmed to what matters.
+/// The relevant fields of a Deployment.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Deployment {
@@ -159,96 +160,96 @@ pub struct Deployment {
     pub uid: String,
     /// `metadata.creationTimestamp`.
     pub created: Timestamp,
-    /// Being deleted.
+    /// Whether it is being deleted.
     pub deleting: bool,
-    /// uid of the Kanary that owns it.
+    /// UID of the Kanary that owns it.
     pub owner: Option<String>,
-    /// Kind and name of the Kanary that owns it, `KanaryDeployment/batman`.
+    /// Kind and name of the Kanary that owns it: `KanaryDeployment/batman`.
     pub owner_name: Option<String>,
-    /// Kind and name of the controller that owns it, where that is no Kanary.
+    /// Kind and name of its controller, if that is not a Kanary.
     pub other_controller: Option<String>,
     /// `metadata.labels`.
     pub labels: Labels,
-    /// Those of `metadata.annotations` that a canary carries as well.
+    /// The annotations that a canary inherits.
     pub annotations: Labels,
     /// Labels of the pod template.
     pub pod_labels: Labels,
     /// `spec.replicas`.
     pub replicas: i32,
-    /// `spec.paused`: its controller rolls nothing out.
+    /// `spec.paused`: the Deployment controller does not roll out changes.
     pub paused: bool,
     /// `spec.selector`, unless it is empty.
     pub selector: Option<SelectorView>,
     /// Hash of the pod template.
     pub template_hash: String,
-    /// Annotation: the target's template hash when the run started (on a canary).
+    /// Annotation on a canary: the target's template hash at the start of the run.
     pub target_hash: Option<String>,
-    /// Annotation: where its traffic comes from (on a canary).
+    /// Annotation on a canary: its traffic source.
     pub traffic: Option<String>,
-    /// Annotation: who promoted it last (on a target).
+    /// Annotation on a target: the last run that promoted it.
     pub promoted_by: Option<String>,
-    /// Annotation: which run created it because it was missing (on a target).
+    /// Annotation on a target: the run that created it because it was missing.
     pub created_by: Option<String>,
-    /// Every replica runs the present template and is available.
+    /// Whether every replica runs the current template and is available.
     pub rolled_out: bool,
-    /// The Deployment controller gave the rollout up.
+    /// Whether the Deployment controller reports that the rollout exceeded its deadline.
     pub progress_failed: bool,
-    /// When the present rollout last made progress, as the Deployment controller says; `None` once it is complete.
+    /// When the current rollout last made progress according to the Deployment controller. `None` once it is complete.
     pub progressed: Option<Timestamp>,
-    /// Why its pods cannot be created, in the words of the API server: a quota, a policy.
+    /// Why its pods cannot be created, from the API server: a quota or a policy.
     pub replica_failure: Option<String>,
-    /// Our field manager owns a part of the pod template that another manager applies (server-side apply).
+    /// Whether our field manager owns a part of the pod template that another manager applies (server-side apply).
     pub holds_fields: bool,
-    /// Since when it is available, as the cluster says; `None` while it is not.
+    /// Since when it is available, or `None` if it is not.
     pub available_since: Option<Timestamp>,
-    /// Since when it is not available, after it was.
+    /// Since when it is unavailable after it was available.
     pub unavailable_since: Option<Timestamp>,
-    /// How many pod templates it has had since its creation.
+    /// Number of pod templates since its creation.
     pub versions: Versions,
-    /// The last outage, if it was watched from its beginning.
+    /// The last outage, if its start was observed.
     pub outage: Option<Outage>,
-    /// Why it does not come up, as its own conditions say.
+    /// Why it does not become available, from its own conditions.
     pub cause: Option<Box<Cause>>,
 }
 
-/// How many pod templates a Deployment has had since its creation.
+/// Number of pod templates that a Deployment has had since its creation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Versions {
-    /// The Deployment controller has not seen the newest spec yet.
+    /// Unknown: the Deployment controller has not observed the latest spec yet.
     #[default]
     Unknown,
-    /// Nobody has written its spec since (`metadata.generation` is 1).
+    /// The spec has not been changed since its creation (`metadata.generation` is 1).
     Untouched,
-    /// The Deployment controller counts one, and has seen the newest spec.
+    /// One, counted by the Deployment controller, which has observed the latest spec.
     One,
-    /// The Deployment controller counts more than one.
+    /// More than one, counted by the Deployment controller.
     Several,
 }
 
-/// A time in which a Deployment was not available, after it was.
+/// A period in which a Deployment was unavailable after it was available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outage {
-    /// When it began.
+    /// Start of the outage.
     pub from: Timestamp,
-    /// [`Deployment::available_since`] before it.
+    /// [`Deployment::available_since`] before the outage.
     pub before: Timestamp,
 }
 
-/// Why a canary does not come up. The later stage of a pod's life says more.
+/// Why a canary does not become available. A cause from a later stage of a pod's life is more informative.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
-    /// One CamelCase word, as kubectl shows it, like `ImagePullBackOff`.
+    /// A CamelCase word, as shown by kubectl: `ImagePullBackOff`.
     pub reason: String,
-    /// What the cluster says about it; a short text that does not change with every attempt.
+    /// A short message from the cluster that stays the same between attempts.
     pub message: String,
 }
 
-/// A Deployment's selector: its keys, and whether labels match it.
+/// A Deployment's selector.
 #[derive(Clone, Debug)]
 pub struct SelectorView {
-    /// Label names that the selector looks at.
+    /// Label names in the selector.
     pub keys: Vec<String>,
-    /// How users know it, for messages.
+    /// The selector in readable form, for messages.
     pub shown: String,
     /// The selector.
     pub selector: Selector,
@@ -260,7 +261,7 @@ impl PartialEq for SelectorView {
     }
 }
 
-/// A canary pod, trimmed to what matters.
+/// The relevant fields of a canary pod.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Pod {
@@ -268,87 +269,88 @@ pub struct Pod {
     pub name: String,
     /// `metadata.uid`.
     pub uid: String,
-    /// Its labels.
+    /// Labels.
     pub labels: Labels,
-    /// It has the condition Ready and is not being deleted.
+    /// Whether it has the condition Ready and is not being deleted.
     pub ready: bool,
-    /// It is being deleted.
+    /// Whether it is being deleted.
     pub terminating: bool,
-    /// No controller owns it: its ReplicaSet released it, so it stays when the Deployment goes.
+    /// Whether it has no controller: its ReplicaSet released it, so it stays when the Deployment is deleted.
     pub released: bool,
-    /// uids of the Kanaries that its ownerReferences name.
+    /// UIDs of the Kanaries in its ownerReferences.
     pub kanaries: Vec<String>,
-    /// An image of it was changed in place while it was watched.
+    /// Whether one of its images was changed in place while it was watched.
     pub edited: bool,
-    /// Why it does not become ready, if the cluster says so.
+    /// Why it does not become ready, if known.
     pub cause: Option<Box<Cause>>,
 }
 
-/// A Service, trimmed to what matters.
+/// The relevant fields of a Service.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Service {
     /// Its name.
     pub name: String,
-    /// Its selector; empty for a Service without one.
+    /// Its selector, or empty if it has none.
     pub selector: Labels,
-    /// It is of type `ExternalName`: its requests go to a DNS name, whatever its selector is.
+    /// Whether its type is `ExternalName`: its requests go to a DNS name, regardless of its selector.
     pub external: bool,
-    /// Being deleted.
+    /// Whether it is being deleted.
     pub deleting: bool,
     /// `spec.ports`, without node ports.
     pub ports: Vec<Value>,
 }
 
 impl Service {
-    /// Whether pods with these labels get its requests once they are ready.
+    /// Whether ready pods with these labels receive its requests.
     #[must_use]
     pub fn selects(&self, labels: &Labels) -> bool {
         !self.external && labels::service_selects(&self.selector, labels)
     }
 }
 
-/// An object whose owner is all that matters.
+/// An object of which only the owner is relevant.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Owned {
     /// `metadata.uid`.
     pub uid: String,
-    /// uid of the Kanary that owns it.
+    /// UID of the Kanary that owns it.
     pub owner: Option<String>,
-    /// Kind and name of the Kanary that owns it, `KanaryDeployment/batman`.
+    /// Kind and name of the Kanary that owns it: `KanaryDeployment/batman`.
     pub owner_name: Option<String>,
-    /// Kind and name of the controller that owns it, where that is no Kanary.
+    /// Kind and name of its controller, if that is not a Kanary.
     pub other_controller: Option<String>,
-    /// Being deleted.
+    /// Whether it is being deleted.
     pub deleting: bool,
 }
 
-/// The target as the API server holds it now.
+/// The current target in the API server.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LiveTarget {
     /// `metadata.uid`.
     pub uid: String,
     /// `metadata.creationTimestamp`.
     pub created: Timestamp,
-    /// `spec.template`, to the letter: the precondition of the promotion.
+    /// `spec.template`, unchanged: the precondition of the promotion.
     pub template: Value,
-    /// Its hash, made the way [`Deployment::template_hash`] is.
+    /// Its hash, calculated like [`Deployment::template_hash`].
     pub template_hash: String,
-    /// Number of this version in the rollout history, once the Deployment controller has given it one.
+    /// Its revision, once the Deployment controller has set it.
     pub revision: Option<String>,
     /// Whether it has any annotations.
     pub annotated: bool,
-    /// Annotation: who promoted it last.
+    /// Annotation: the last run that promoted it.
     pub promoted_by: Option<String>,
-    /// Annotation: which run created it because it was missing.
+    /// Annotation: the run that created it because it was missing.
     pub created_by: Option<String>,
-    /// The rollout history has a version that this run promoted; read only if that is not known.
+    /// Whether its rollout history contains a revision that this run promoted. It is read only if that is not known
+    /// otherwise.
     pub was_promoted: bool,
 }
 
-/// A canary as the API server answered its creation: what webhooks and defaults made of it is in the hash.
+/// The API server's reply to a canary's creation. The hash includes changes by webhooks and defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Created {
-    /// Its uid.
+    /// UID of the canary.
     pub uid: String,
     /// Hash of its pod template.
     pub template_hash: String,
@@ -357,14 +359,14 @@ pub struct Created {
 /// A write that the API server refused.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {
-    /// One CamelCase word.
+    /// A CamelCase word.
     pub reason: Reason,
-    /// Which write, and what the API server said.
+    /// The write, and the API server's message.
     pub message: String,
-    /// When it may be tried again.
+    /// When to retry.
     pub retry_at: Timestamp,
-    /// Since when objects of the run cannot be created; `None` if the write was another one.
+    /// Since when objects of the run cannot be created, or `None` for another kind of write.
     pub uncreated_since: Option<Timestamp>,
-    /// Which object the write was about, `Deployment/myapp`.
+    /// The object of the write: `Deployment/myapp`.
     pub about: String,
 }

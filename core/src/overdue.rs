@@ -1,4 +1,4 @@
-//! The end of a run whose canary, or whatever it needs, was waited for too long.
+//! Failure of a run that has waited too long for its canary or another object.
 
 use super::{
     activation::Activation,
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::api::{GoDuration, Reason};
 
-/// The end of a run whose canary has not been available for too long.
+/// Fails a run whose canary has been unavailable for too long.
 pub(super) fn late(step: &Step<'_>) -> Option<Activation> {
     let until = until(step)?;
     if until <= step.now && !step.seen.confirmed {
@@ -20,7 +20,7 @@ pub(super) fn late(step: &Step<'_>) -> Option<Activation> {
     (until <= step.now).then(|| Activation::failed(Reason::ProgressDeadlineExceeded, unavailable(step)))
 }
 
-/// Nobody fails for what a watch did not tell: it may be behind without anybody noticing.
+/// Requests a live read first: a watch may be behind unnoticed, and a run must not fail because of that.
 pub(super) fn unconfirmed(need: Need) -> Activation {
     Activation {
         needs: Some(need),
@@ -42,7 +42,7 @@ pub(super) fn unavailable(step: &Step<'_>) -> String {
     }
 }
 
-/// The end of a run whose objects could not be created for too long.
+/// Fails a run whose objects could not be created for too long.
 pub(super) fn uncreated(step: &Step<'_>, need: Need) -> Option<Activation> {
     let refusal = step.seen.refusal.as_ref()?;
     uncreated_until(step).filter(|until| *until <= step.now)?;

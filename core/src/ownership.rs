@@ -1,8 +1,9 @@
-//! Who owns the fields of a target's pod template: `metadata.managedFields`.
+//! Ownership of the fields of a target's pod template: `metadata.managedFields`.
 //!
-//! A promotion is an update by our field manager, which so becomes the owner of every field that it changed. Where somebody
-//! else applies the target (server-side apply), that would be in the way for ever: what our manager owns is not removed when
-//! it goes from the applied manifest. So the fields are handed over to the manager that applies the template.
+//! A promotion is an update by our field manager, which becomes the owner of every field that it changes. If another
+//! manager applies the target with server-side apply, this ownership would prevent it from removing fields: a field that
+//! our manager owns stays after it is removed from the applied manifest. The ownership is therefore transferred to the
+//! manager that applies the template.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
 use serde_json::{Map, Value, json};
@@ -28,7 +29,7 @@ fn is_ours(entry: &ManagedFieldsEntry) -> bool {
     is(entry, "Update") && entry.manager.as_deref() == Some(FIELD_MANAGER)
 }
 
-/// The manager that applies the template: of several, one that applies its containers.
+/// The manager that applies the template. If there are several, the one that applies its containers.
 fn applier(entries: &[ManagedFieldsEntry]) -> Option<usize> {
     let applies = |path: &str| entries.iter().position(|entry| is(entry, "Apply") && owns(entry, path));
     applies(CONTAINERS).or_else(|| applies(TEMPLATE))
@@ -41,8 +42,8 @@ pub fn holds_fields(entries: &[ManagedFieldsEntry]) -> bool {
     entries.iter().any(holds) && applier(entries).is_some()
 }
 
-/// The entries once the manager that applies the template owns what our manager owned of it. `None` if there is nothing to
-/// hand over.
+/// The entries after the manager that applies the template has become the owner of our template fields. `None` if nothing
+/// changes.
 #[must_use]
 pub fn hand_over(entries: &[ManagedFieldsEntry]) -> Option<Vec<ManagedFieldsEntry>> {
     if !holds_fields(entries) {
@@ -58,7 +59,7 @@ pub fn hand_over(entries: &[ManagedFieldsEntry]) -> Option<Vec<ManagedFieldsEntr
             continue;
         };
         if let Some(template) = take_template(fields)
-            // Paths of another version of the API may name other fields: nobody owns them then.
+            // The same paths in another API version may refer to other fields. Those end up without an owner.
             && same_version
         {
             unite(&mut given, template);
@@ -73,7 +74,7 @@ pub fn hand_over(entries: &[ManagedFieldsEntry]) -> Option<Vec<ManagedFieldsEntr
     Some(entries)
 }
 
-/// Takes the template's fields out, and `f:spec` if nothing else is in it.
+/// Removes the template's fields and returns them. Removes `f:spec` if it is empty afterwards.
 fn take_template(fields: &mut Value) -> Option<Value> {
     let spec = fields.get_mut("f:spec")?.as_object_mut()?;
     let template = spec.remove("f:template");
@@ -83,7 +84,7 @@ fn take_template(fields: &mut Value) -> Option<Value> {
     template
 }
 
-/// The union of two sets of fields.
+/// Adds a set of fields to another.
 fn unite(into: &mut Value, from: Value) {
     let Value::Object(from) = from else { return };
     if !into.is_object() {

@@ -1,7 +1,7 @@
-//! Reads a spec: what of it can be run, and everything that cannot be, with how to mend it.
+//! Parsing of a spec: its valid parts, and all problems with the way to fix each.
 //!
-//! An edit must never switch off the protection of a canary that is in production. So a field that cannot be read costs
-//! nothing but itself.
+//! An edit must never end the protection of production from a running canary. An invalid field therefore affects nothing
+//! but itself.
 
 mod lenient;
 
@@ -16,7 +16,7 @@ use crate::api::{
     TrafficSource, TrafficSpec, ValidationSpec, names,
 };
 
-/// Reads a spec. The status says what a spec that is not sound belongs to.
+/// Parses a spec. For an unsound spec, the status determines the run that it belongs to.
 pub(super) fn spec(key: &Key, raw: &Value, status: &KanaryStatus) -> Spec {
     let mut problems = Vec::new();
     let read = lenient::read(raw, &mut problems);
@@ -89,12 +89,12 @@ fn of_fields(key: &Key, lenient::Read { spec, unreadable }: lenient::Read, probl
     }
 }
 
-/// An empty string is what Go clients write for an absent one.
+/// Go clients write an empty string for an absent one.
 fn given(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
-/// What was read, or nothing and a note of why.
+/// The parsed value, or nothing and a recorded problem.
 fn or_note<T>(read: Result<Option<T>, Invalid>, problems: &mut Vec<Invalid>) -> Option<T> {
     read.unwrap_or_else(|invalid| {
         problems.push(invalid);
@@ -105,7 +105,7 @@ fn or_note<T>(read: Result<Option<T>, Invalid>, problems: &mut Vec<Invalid>) -> 
 struct Read {
     metadata: Value,
     spec: Value,
-    /// Empty if there is no pod template.
+    /// Empty without a pod template.
     hash: String,
 }
 
@@ -131,7 +131,8 @@ fn template(template: Template, problems: &mut Vec<Invalid>) -> Read {
     Read { metadata, spec, hash }
 }
 
-/// `none`, `service shop`, `both shop shop-kanary-batman`. Without traffic the production Service matters to queries only.
+/// `none`, `service shop`, `both shop shop-kanary-batman`. Without traffic the production Service matters only for
+/// queries.
 fn traffic_key(source: TrafficSource, service: Option<&str>, kanary_service: Option<&str>) -> String {
     let service = service.filter(|_| source != TrafficSource::None);
     let names = [service, kanary_service].into_iter().flatten();
@@ -145,7 +146,7 @@ fn scale(spec: ScaleSpec, problems: &mut Vec<Invalid>) -> Scale {
     })
 }
 
-/// A source that is not there yet brings no traffic.
+/// A source that is not available yet sends no traffic.
 fn available(source: TrafficSource) -> TrafficSource {
     match source {
         TrafficSource::Mirror | TrafficSource::Weighted | TrafficSource::Tagged => TrafficSource::None,
@@ -162,7 +163,8 @@ fn progress_deadline(rollout: &RolloutSpec) -> Duration {
         .map_or(Duration::from_mins(10), |deadline| deadline.0)
 }
 
-/// The validation block has two published names. Of two blocks the first is read, and all items of both are judged.
+/// The validation block has two published names. If both are present, the settings of the first count, and all items of
+/// both.
 fn one_of(
     validation: Option<ValidationSpec>,
     validations: Option<ValidationSpec>,
@@ -182,7 +184,7 @@ fn one_of(
     }
 }
 
-/// Deployments name their ReplicaSets `<name>-<10 characters>`, which must stay a DNS subdomain of 253 characters.
+/// Deployments name their ReplicaSets `<name>-<10 characters>`, which must be a DNS subdomain of at most 253 characters.
 fn canary_name(target: &str, kanary: &str, problems: &mut Vec<Invalid>) -> String {
     let name = names::canary_name(target, kanary);
     if name.len() > 242 {
@@ -232,7 +234,8 @@ fn schedule(text: Option<String>) -> Result<Option<Timestamp>, Invalid> {
     .transpose()
 }
 
-/// A null says the same as an absent field (`creationTimestamp: null` is in many exported templates), and must hash so.
+/// A null is equivalent to an absent field (many exported templates have `creationTimestamp: null`) and must have the
+/// same hash.
 fn without_nulls(value: Value) -> Value {
     match value {
         Value::Object(fields) => Value::Object(

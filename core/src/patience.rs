@@ -1,4 +1,4 @@
-//! `spec.rollout.progressDeadline`: how long the run waits for a canary that is not available, or cannot even be created.
+//! `spec.rollout.progressDeadline`: how long the run waits for a canary that is unavailable or cannot be created.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::api::Reason;
 
-/// Since when the canary has not been available, counted anew after a pause. `None` if it is, or is not there.
+/// Since when the canary has been unavailable, restarted after a pause. `None` if it is available or does not exist.
 pub(super) fn unavailable_since(step: &Step<'_>) -> Option<Timestamp> {
     let canary = canary(step)?;
     if canary.available_since.is_some() {
@@ -20,7 +20,7 @@ pub(super) fn unavailable_since(step: &Step<'_>) -> Option<Timestamp> {
     }
     let since = match (canary.unavailable_since, step.kanary.status.available_at) {
         (Some(since), _) => since,
-        // It was available, and nobody says that it is not.
+        // It was available, and no outage is reported.
         (None, Some(at)) if canary.created <= at => return None,
         (None, _) => canary.created,
     };
@@ -33,9 +33,9 @@ pub(super) fn until(step: &Step<'_>) -> Option<Timestamp> {
     since.checked_add(limit(step, since)).ok()
 }
 
-/// How long an outage that began at `since` may last: `progressDeadline`; and with all outages before it that long, or as
-/// long as the canary was available, whichever is longer. So a canary that comes and goes ends as well, and one that an
-/// autoscaler scales up for days does not.
+/// The maximum length of an outage that started at `since`: `progressDeadline`. Together with all earlier outages, the
+/// limit is that or the time that the canary was available, whichever is longer. A flapping canary therefore fails
+/// eventually, while a canary that an autoscaler scales up over days does not.
 fn limit(step: &Step<'_>, since: Timestamp) -> Duration {
     let whole = step.spec.progress_deadline;
     let status = &step.kanary.status;
@@ -50,9 +50,9 @@ fn limit(step: &Step<'_>, since: Timestamp) -> Duration {
     whole.min(whole.max(up).saturating_sub(down.0))
 }
 
-/// A time, or the end of the last pause if that is later.
+/// The given time, or the end of the last pause if that is later.
 pub(super) fn resumed(step: &Step<'_>, since: Timestamp) -> Timestamp {
-    // The end of a pause that this very decision notices counts as well.
+    // This includes the end of a pause that this decision detects.
     let resumed_now = step.kanary.status.paused_at.map(|_| step.now);
     [step.kanary.status.resumed_at, resumed_now]
         .into_iter()
@@ -60,8 +60,8 @@ pub(super) fn resumed(step: &Step<'_>, since: Timestamp) -> Timestamp {
         .fold(since, Timestamp::max)
 }
 
-/// Until when the run waits for objects that it cannot create. It begins with the first attempt that failed, which the status
-/// remembers as the start of the run.
+/// Until when the run waits for objects that it cannot create, counted from the first failed attempt, which the status
+/// stores as the start of the run.
 pub(super) fn uncreated_until(step: &Step<'_>) -> Option<Timestamp> {
     let since = step.seen.refusal.as_ref()?.uncreated_since?;
     if canary(step).is_some() && Phase::of(&step.kanary.status) != Phase::Scheduled {
@@ -79,7 +79,7 @@ pub(super) fn uncreated_until(step: &Step<'_>) -> Option<Timestamp> {
     resumed(step, since).checked_add(step.spec.progress_deadline).ok()
 }
 
-/// When something is due while a write waits to be tried again at `retry_at`.
+/// When the next step is due while a write is retried at `retry_at`.
 pub(super) fn next(step: &Step<'_>, retry_at: Timestamp) -> Option<Timestamp> {
     let ends = [uncreated_until(step), until(step)];
     let ends = ends.into_iter().flatten().filter(|end| *end > step.now);

@@ -1,4 +1,4 @@
-//! `spec.paused`: a run is held where it is, and goes on where it was.
+//! `spec.paused`: a run is held in its current state and resumes there.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use super::{
 };
 use crate::api::{GoDuration, Reason};
 
-/// Holds a run where it is. Only the times are written down, because the deadline moves by the length of the pause. Whatever
-/// speaks against the canary was looked at before: a pause does not shield it.
+/// Holds a run in its current state. Only the times are recorded, because the pause moves the deadline. Reasons against
+/// the canary were evaluated before: a pause does not shield it.
 pub(super) fn hold(step: &Step<'_>, mut draft: Draft) -> Decision {
     if draft.status.paused_at.is_none() {
-        // A canary that is available already keeps the part of its times that is over.
+        // A canary that is already available keeps the elapsed part of its times.
         availability::fix(step, &mut draft);
         draft.status.paused_at = Some(step.now);
     }
@@ -38,7 +38,7 @@ pub(super) fn hold(step: &Step<'_>, mut draft: Draft) -> Decision {
     step.write(draft)
 }
 
-/// Says that what the run was doing, it does not do now.
+/// Reports that the run's current activity is suspended.
 fn held(step: &Step<'_>, draft: &mut Draft) {
     let phase = Phase::of(&draft.status);
     let (deadline, paused_at) = (draft.status.deadline, draft.status.paused_at);
@@ -46,7 +46,7 @@ fn held(step: &Step<'_>, draft: &mut Draft) {
         let why = "spec.paused is true: nothing is created, and no time passes for this run";
         draft.set(SCHEDULED, true, Reason::Paused, why);
     }
-    // There are no times where there is no canary.
+    // Without a canary there are no times.
     if let (Phase::Running, Some(deadline), Some(paused_at)) = (phase, deadline, paused_at) {
         let left = Duration::try_from(deadline.duration_since(paused_at)).unwrap_or_default();
         let why = format!(
@@ -58,12 +58,12 @@ fn held(step: &Step<'_>, draft: &mut Draft) {
     }
 }
 
-/// Ends a pause: what was to come is moved by its length.
+/// Ends a pause and moves the pending times by its length.
 pub(super) fn end(step: &Step<'_>, draft: &mut Draft) {
     let Some(paused_at) = draft.status.paused_at.take() else {
         return;
     };
-    // Another replica's clock may have been ahead of this one's.
+    // The clock of another replica may have been ahead.
     let length = step.now.duration_since(paused_at).max(SignedDuration::ZERO);
     draft.status.resumed_at = Some(step.now);
     let moved = |time: Timestamp| time.checked_add(length).unwrap_or(time);

@@ -1,4 +1,4 @@
-//! What stands in the way of a run, and how the status shows it.
+//! Problems of a run, and their conditions in the status.
 
 use super::{
     api::KanaryStatus,
@@ -6,12 +6,12 @@ use super::{
 };
 use crate::api::Reason;
 
-/// Something that is wrong and is not the canary's verdict: shown as `Errored`, blocks success, and touches nothing.
+/// A problem that is not the canary's failure. It is shown as `Errored`, prevents success, and changes nothing else.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
-    /// One CamelCase word.
+    /// A CamelCase word.
     pub reason: Reason,
-    /// What is wrong and how to mend it.
+    /// The problem and how to fix it.
     pub message: String,
 }
 
@@ -24,7 +24,7 @@ impl Problem {
         }
     }
 
-    /// All of them as one, with the reason of the first.
+    /// Combines problems into one, with the reason of the first.
     pub fn all(problems: impl IntoIterator<Item = Self>) -> Option<Self> {
         problems.into_iter().reduce(|mut all, next| {
             all.message.push_str("; ");
@@ -55,14 +55,14 @@ pub(super) fn blocked(problem: &Problem) -> String {
     format!("the canary is not judged before this is resolved: {}", problem.message)
 }
 
-/// Replaces what a run that was not started yet said it waits for.
+/// Replaces the reason why a run has not started yet.
 pub(super) fn still_blocked(draft: &mut Draft, problem: Option<&Problem>) {
     if let Some(problem) = problem.filter(|_| is_true(&draft.status, SCHEDULED)) {
         draft.set(SCHEDULED, true, problem.reason, blocked(problem));
     }
 }
 
-/// A problem together with what is told, for conditions that say everything at once.
+/// Combines a problem with the stored reports, for conditions that show everything together.
 pub(super) fn with_told(status: &KanaryStatus, problem: &Problem) -> Option<Problem> {
     let told = told_too_late(status).map(|told| Problem::new(Reason::VerdictTooLate, told));
     Problem::all([problem.clone()].into_iter().chain(told))

@@ -1,8 +1,8 @@
-//! The verdict is good: the target gets the template, once, and it is found out whether it has it.
+//! Promotion after a good verdict: writes the template to the target once, and determines whether the target has it.
 //!
-//! What counts is the template that the target has. Where this controller made the promotion it knows from the reply what
-//! that is. Where it does not (it was restarted, another replica made it, or there was no reply), the API server is asked
-//! what it would make of the template, by a dry run.
+//! The template that the target has is decisive. If this controller made the promotion, it knows that template from the
+//! reply. If not (after a restart, a promotion by another replica, or a missing reply), a dry run shows how the API
+//! server would store the template.
 
 use super::{
     activate::{self},
@@ -19,23 +19,23 @@ use super::{
 };
 use crate::api::Reason;
 
-/// What became of the promotion.
+/// State of the promotion.
 enum Standing {
-    /// It was not made.
+    /// It has not been made.
     Open,
     /// The target has the template.
     Promoted,
-    /// It was made, and the target has another template.
+    /// It was made, and now the target has another template.
     Replaced(String),
-    /// That has to be read first.
+    /// A read is needed first.
     Unclear(Need),
-    /// What was read is newer than what the watch told: it will tell.
+    /// A live read was newer than the watch, which will catch up.
     Ahead,
 }
 
-/// Promotes the target, waits for it to roll out, and says so. A dry-run only cleans up.
+/// Promotes the target, waits for its rollout and reports it. A dry-run only cleans up.
 pub(super) fn promote(step: &Step<'_>) -> Decision {
-    // A dry-run that has ended stays ended, whatever becomes of its spec.
+    // A dry-run that has ended stays ended, whatever changes in its spec.
     if step.kanary.status.completed_at.is_some() {
         return rollout::clean_up(step);
     }
@@ -44,12 +44,12 @@ pub(super) fn promote(step: &Step<'_>) -> Decision {
     let target = step.seen.target.as_ref().filter(|target| !target.deleting);
     let is_known = given(step).is_some() || target.is_some_and(|target| is_marked_so(step, target));
     if !is_known || target.is_none() {
-        // What is promoted is with the Deployment controller: a pause, or an edit, holds nothing any more.
+        // After the promotion, the Deployment controller takes over: a pause or an edit has no effect any more.
         match speaks_against(step, &draft) {
             Some(failure) if target.is_none() || step.seen.promotion == Promotion::NotYet => {
                 return failure.end(step, draft);
             }
-            // Whether it was promoted already has to be read first.
+            // Whether it was already promoted has to be read first.
             Some(_) => {}
             None if is_known => {}
             None => {
@@ -67,7 +67,7 @@ pub(super) fn promote(step: &Step<'_>) -> Decision {
         Standing::Promoted => rollout::conclude(step, draft, target),
         Standing::Replaced(why) => fail(step, draft, Reason::TargetChanged, &why),
         Standing::Unclear(need) => {
-            // Only this one asks for a write.
+            // Only this need is met by a write request (a dry run), which may have been refused.
             let refused = (need == Need::SameTemplate).then(|| refused(step, draft)).flatten();
             refused.unwrap_or_else(|| Decision::needing(need))
         }
@@ -75,7 +75,7 @@ pub(super) fn promote(step: &Step<'_>) -> Decision {
     }
 }
 
-/// The controller is about to update the target, or waits for it to roll out.
+/// The controller is about to update the target, or waits for its rollout.
 pub(super) fn promoting(step: &Step<'_>, draft: &mut Draft) {
     let why = format!(
         "Deployment {} gets the template, and the run ends once all its replicas run it",
@@ -100,8 +100,7 @@ fn without_target(step: &Step<'_>, mut draft: Draft) -> Decision {
     step.write(draft)
 }
 
-/// Why the promotion cannot be made now, if it is known that it was not made yet. (If that is not known, the target is read
-/// first.)
+/// Why the promotion cannot be made now, if it has certainly not been made yet. (Otherwise the target is read first.)
 fn held(step: &Step<'_>, mut draft: Draft, target: Option<&Deployment>) -> Option<Decision> {
     if let Some(problem) = step.unsound() {
         set_problem(&mut draft, Some(&problem));
@@ -126,7 +125,7 @@ fn held(step: &Step<'_>, mut draft: Draft, target: Option<&Deployment>) -> Optio
     refused(step, draft)
 }
 
-/// The API server refused a write, or does not do it: what the user is told until it is tried again.
+/// The API server refused or failed a write: the report until it is retried.
 fn refused(step: &Step<'_>, mut draft: Draft) -> Option<Decision> {
     let refusal = step.refused()?;
     let problem = Problem::new(refusal.reason, refusal.message.clone());
@@ -137,7 +136,7 @@ fn refused(step: &Step<'_>, mut draft: Draft) -> Option<Decision> {
     })
 }
 
-/// Hash of the template that this run gave the target, as far as it is known.
+/// Hash of the template that this run wrote to the target, as far as known.
 pub(super) fn given<'a>(step: &Step<'a>) -> Option<&'a String> {
     match &step.seen.promotion {
         Promotion::Done { template_hash, .. } => Some(template_hash),
@@ -177,7 +176,7 @@ fn standing(step: &Step<'_>, target: &Deployment) -> Standing {
     }
     let as_before = step.kanary.status.target_hash.as_ref() == Some(&live.template_hash);
     let was_promoted = marked || live.was_promoted;
-    // What cannot be run need not be what was promoted: it is not asked what that would change.
+    // An invalid template need not be the promoted one, so no dry run is made with it.
     let is_template =
         step.spec.is_sound() || step.kanary.status.current_hash.as_ref() == Some(&step.spec.template_hash);
     let likeness = if is_template {
@@ -195,13 +194,13 @@ fn standing(step: &Step<'_>, target: &Deployment) -> Standing {
             _ => Standing::Ahead,
         },
         Likeness::Other | Likeness::Untold if was_promoted => Standing::Replaced(replaced(step)),
-        // Somebody else changed the target before it was promoted.
+        // Another client changed the target before its promotion.
         Likeness::Other | Likeness::Untold => Standing::Open,
     }
 }
 
-/// A target that nothing marks, with the template from before the run. If it was created after the verdict, nobody knows
-/// whether its predecessor had been promoted: whoever put it there is not overruled.
+/// A target without an annotation that has the template from before the run. If it was created after the verdict, its
+/// predecessor may have been promoted, and the client that re-created it must not be overruled.
 fn unmarked(step: &Step<'_>, live: &LiveTarget) -> Standing {
     let verdict = find(&step.kanary.status, SUCCEEDED).map(|succeeded| succeeded.last_transition_time.0);
     if verdict.is_some_and(|verdict| verdict < live.created) {
@@ -222,7 +221,7 @@ fn replaced(step: &Step<'_>) -> String {
     )
 }
 
-/// The one write to the target, under the precondition that it still is what was read.
+/// The only write to the target, on condition that it is unchanged since it was read.
 fn update(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Decision {
     let Some(live) = &step.seen.live_target else {
         return Decision::needing(Need::LiveTarget);
@@ -253,7 +252,7 @@ fn update(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Decision {
         );
     }
     if let Some(problem) = activate::mismatch(step, target) {
-        // A target that was created again may have another selector.
+        // A target that was re-created may have another selector.
         set_problem(&mut draft, Some(&problem));
         return step.write(draft);
     }

@@ -1,8 +1,8 @@
-//! `rollbackOnFailure`: a target that did not become available after its promotion, or whose canary was called invalid while it
-//! rolled out, has its former template back.
+//! `rollbackOnFailure`: restores the former template of a target that did not become available after its promotion, or
+//! whose canary got an invalid verdict during the rollout.
 //!
-//! The condition `RolledBack` says where that stands. A rollback is begun with the status that ends the run, replaces only
-//! the template that this run had promoted, and is never begun again once the condition says how it ended.
+//! The condition `RolledBack` shows its progress. A rollback starts with the status that ends the run, replaces only the
+//! template that this run promoted, and never starts again once the condition shows its result.
 
 use super::{
     decision::{Action, Decision, Need, SetTemplate},
@@ -11,9 +11,11 @@ use super::{
     status::{Draft, ROLLED_BACK, find},
     step::Step,
 };
+
+/// Reason of `RolledBack` from the verdict until the result is known.
 use crate::api::Reason;
 
-/// Ends the run as failed. The rollback follows once this is in the status that is read.
+/// Ends the run as failed. The rollback follows when the status that is read contains the failure.
 pub(super) fn begin(step: &Step<'_>, mut draft: Draft, reason: Reason, message: &str) -> Decision {
     let why = format!(
         "Deployment {} is about to get its former template back",
@@ -24,7 +26,7 @@ pub(super) fn begin(step: &Step<'_>, mut draft: Draft, reason: Reason, message: 
     fail(step, draft, reason, &message)
 }
 
-/// What is to be done about a rollback that was begun; `None` if nothing is, or not now.
+/// The next step of a rollback, or `None` if there is none now.
 pub(super) fn decide(step: &Step<'_>) -> Option<Decision> {
     let condition = find(&step.kanary.status, ROLLED_BACK)?;
     if condition.status == "True" || condition.reason != Reason::Pending {
@@ -68,7 +70,8 @@ fn restored(step: &Step<'_>) -> String {
     format!("{}/rolled-back", step.kanary.marker(step.spec))
 }
 
-/// Whether a target still is what this run made of it. Its annotation may be gone; another one names another promotion.
+/// Whether a target is unchanged since its promotion by this run. Its annotation may be missing; a different one belongs
+/// to another promotion.
 fn is_ours(step: &Step<'_>, promoted_by: Option<&String>, template_hash: &String) -> bool {
     let by_another = promoted_by.is_some_and(|by| *by != step.kanary.marker(step.spec));
     !by_another && step.kanary.status.promoted_hash.as_ref() == Some(template_hash)
@@ -85,7 +88,7 @@ fn put_back(step: &Step<'_>, target: &Deployment) -> Decision {
         return Decision::needing(Need::FormerTemplate);
     };
     if live.uid != target.uid || !is_ours(step, live.promoted_by.as_ref(), &live.template_hash) {
-        // The watch is behind, and will tell.
+        // The watch is behind and will catch up.
         return Decision::default();
     }
     Decision {

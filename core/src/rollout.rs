@@ -1,4 +1,4 @@
-//! After the promotion the target rolls out; after a bad verdict the canary goes.
+//! The rollout of the target after its promotion, and the removal of the canary after a bad verdict.
 
 use std::{ops::ControlFlow, time::Duration};
 
@@ -18,10 +18,10 @@ use super::{
 };
 use crate::api::{GoDuration, Reason};
 
-/// A rollout that makes no progress for longer than this may lack what the canary holds.
+/// A rollout without progress for longer than this may lack resources that the canary holds.
 const NO_PROGRESS: Duration = Duration::from_mins(2);
 
-/// A run that passed and leaves the target alone.
+/// Ends a run that passed without a change to the target.
 pub(super) fn end_dry_run(step: &Step<'_>, draft: &mut Draft, by: &str) {
     end(draft, step.now, Reason::DryRun);
     let message = format!("{by}; a dry-run leaves Deployment {} alone", step.spec.target);
@@ -34,10 +34,10 @@ pub(super) fn end_dry_run(step: &Step<'_>, draft: &mut Draft, by: &str) {
     );
 }
 
-/// The target has the template: its rollout is awaited, and the run has ended once it is complete.
+/// The target has the template: waits for its rollout and then ends the run.
 pub(super) fn conclude(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Decision {
     let late = too_late::text(step, &draft);
-    // A canary that is to leave does not wait for who owns which fields: that is settled after the run as well.
+    // The removal of the canary does not wait for the transfer of field ownership, which also happens after the run.
     if let Some(hand_over) = hand_over(step).filter(|_| late.is_none()) {
         return Decision {
             actions: vec![hand_over],
@@ -60,10 +60,10 @@ pub(super) fn conclude(step: &Step<'_>, mut draft: Draft, target: &Deployment) -
 }
 
 fn await_rollout(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Decision {
-    // What stood in the way before is over: the target is updated.
+    // Earlier problems are resolved: the target is updated.
     set_problem(&mut draft, None);
     if let Some(problem) = step.unsound() {
-        // It keeps the next run from starting, and this one from nothing.
+        // The problem prevents the next run, but not this one.
         draft.set(ERRORED, true, problem.reason, problem.message);
     }
     if let Some(decision) = too_late::roll_back(step, &draft, target) {
@@ -75,7 +75,7 @@ fn await_rollout(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Deci
         ControlFlow::Continue(waits) => waits,
     };
     if late.is_none() {
-        // Without news nothing is written: the Succeeded status already says that the target is to be updated.
+        // Without news nothing is written: the Succeeded status already announces the update of the target.
         return Decision {
             actions: waits.actions,
             wake: waits.wake,
@@ -95,14 +95,14 @@ fn await_rollout(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Deci
     }
 }
 
-/// What is to be done, and when, while the target rolls out.
+/// Pending actions and times while the target rolls out.
 #[derive(Default)]
 struct Waits {
     actions: Vec<Action>,
     wake: Option<Timestamp>,
 }
 
-/// Somebody should look at the target. `late` is what is told of a verdict that came too late.
+/// Reports that a user should look at the target. `late` is the report about a verdict that came too late.
 fn stall(draft: &mut Draft, reason: Reason, why: &str, late: Option<&str>) {
     let why = late.map_or_else(|| why.to_owned(), |late| format!("{why}; {late}"));
     draft.set(STALLED, true, reason, &why);
@@ -164,7 +164,7 @@ fn not_available(
     draft.status.promoted_hash = Some(target.template_hash.clone());
     if step.spec.rollback && target.created_by != Some(step.kanary.marker(step.spec)) {
         if !step.seen.target_confirmed {
-            // It may have rolled out while the API server could not be reached.
+            // It may have rolled out while the API server was unreachable.
             return ControlFlow::Break(Decision::needing(Need::Target));
         }
         return ControlFlow::Break(rollback::begin(
@@ -176,14 +176,14 @@ fn not_available(
     }
     stall(draft, Reason::TargetNotAvailable, &message, late);
     ControlFlow::Continue(Waits {
-        // What has passed and waits for nothing must not hold what the target needs.
+        // A canary that passed and waits for nothing must not hold resources that the target needs.
         actions: unless_refused(step, deletes(step, false)),
         wake: step.refused().map(|refusal| refusal.retry_at),
     })
 }
 
-/// The canary may hold what the rollout of its target needs: a quota, or the last free node. If the rollout is stuck, the
-/// canary goes. Otherwise: when to look again.
+/// The canary may hold resources that the target's rollout needs: a quota, or the last free node. If the rollout is
+/// stuck, the canary is deleted. Otherwise returns when to check again.
 fn make_room(
     step: &Step<'_>,
     draft: &mut Draft,
@@ -221,7 +221,7 @@ fn unless_refused(step: &Step<'_>, actions: Vec<Action>) -> Vec<Action> {
     if step.refused().is_some() { Vec::new() } else { actions }
 }
 
-/// What our promotions changed is handed over to whoever applies the target, also where somebody begins to after the run.
+/// Transfers the ownership of promoted fields to the manager that applies the target, even if that starts after the run.
 fn hand_over(step: &Step<'_>) -> Option<Action> {
     let target = step.seen.target.as_ref();
     let target = target.filter(|target| target.holds_fields && !target.deleting && !step.kanary.deleting)?;
@@ -234,7 +234,7 @@ fn hand_over(step: &Step<'_>) -> Option<Action> {
     })
 }
 
-/// Since when nothing kept the target from being updated: a pause, or a problem, does not count against its deadline.
+/// Since when nothing prevented the update of the target: pauses and problems do not count towards its deadline.
 fn promoting_since(step: &Step<'_>) -> Timestamp {
     let since = |condition| find(&step.kanary.status, condition).map(|c| c.last_transition_time.0);
     let succeeded = since(SUCCEEDED).unwrap_or(step.now);
@@ -249,8 +249,8 @@ fn promoting_since(step: &Step<'_>) -> Timestamp {
     }
 }
 
-/// The verdict is bad: canary pods leave production, then the canary goes, or stays out of traffic. A target that did not
-/// become available has its former template back, whether or not the canary can leave.
+/// The verdict is bad: removes canary pods from production, and then deletes the canary or keeps it without traffic. A
+/// target that did not become available gets its former template back, whether or not the canary can leave.
 pub(super) fn clean_up_failed(step: &Step<'_>) -> Decision {
     let draft = step.draft();
     let retain = step.spec.retain_failed;
@@ -271,8 +271,8 @@ pub(super) fn clean_up_failed(step: &Step<'_>) -> Decision {
     }
 }
 
-/// Takes the canary out of traffic, and when that is done, or under way, everything that was created for the run away.
-/// `retain` keeps the canary itself.
+/// Removes the canary from traffic, and when that is done or in progress, all objects of the run. `retain` keeps the
+/// canary.
 pub(super) fn take_away(step: &Step<'_>, draft: Draft, retain: bool) -> Decision {
     match leave::all(step, &draft, retain) {
         ControlFlow::Break(decision) => decision,
@@ -280,7 +280,7 @@ pub(super) fn take_away(step: &Step<'_>, draft: Draft, retain: bool) -> Decision
     }
 }
 
-/// The run is over: what was created for it goes.
+/// The run has ended: deletes its objects.
 pub(super) fn clean_up(step: &Step<'_>) -> Decision {
     let draft = step.draft();
     match leave::set_aside(step, &draft) {
@@ -289,7 +289,7 @@ pub(super) fn clean_up(step: &Step<'_>) -> Decision {
     }
 }
 
-/// Acts, or waits for the time at which a refused write may be tried again. How the run ended stays as it is.
+/// Acts, or waits until a refused write may be retried. The result of the run does not change.
 fn act(step: &Step<'_>, mut draft: Draft, actions: Vec<Action>, rest: Rest) -> Decision {
     leave::explain(step, &mut draft);
     leave::follow_retained(step, &mut draft);
@@ -303,7 +303,7 @@ fn act(step: &Step<'_>, mut draft: Draft, actions: Vec<Action>, rest: Rest) -> D
     if !step.kanary.deleting {
         restore_stall(&mut draft, problem.is_some());
     }
-    // A rollback that is refused keeps no failed canary in production.
+    // A refused rollback must not keep a failed canary in production.
     let waits = refused.is_some_and(|refusal| refusal.about != format!("Deployment/{}", step.spec.target));
     let actions = if waits { Vec::new() } else { actions };
     Decision {
@@ -316,7 +316,7 @@ fn act(step: &Step<'_>, mut draft: Draft, actions: Vec<Action>, rest: Rest) -> D
     }
 }
 
-/// A failed run stays stalled for kstatus after its clean-up worked.
+/// A failed run stays stalled for kstatus after its clean-up succeeds.
 fn restore_stall(draft: &mut Draft, problem: bool) {
     let failed = find(&draft.status, FAILED).filter(|c| c.status == "True").cloned();
     if let Some(failed) = failed.filter(|_| !problem) {
@@ -325,8 +325,8 @@ fn restore_stall(draft: &mut Draft, problem: bool) {
     }
 }
 
-/// Deletes everything that is this Kanary's, whatever spec it was made for. `retain` keeps the canary of this run; one of an
-/// earlier run was not taken out of traffic.
+/// Deletes all objects of this Kanary, whatever spec they were created for. `retain` keeps the canary of this run; one of
+/// an earlier run was not removed from traffic.
 fn deletes(step: &Step<'_>, retain: bool) -> Vec<Action> {
     let seen = step.seen;
     let stays = |canary: &Deployment| is_of_later_run(step, canary) || retain && is_of_run(step, canary);

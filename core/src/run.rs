@@ -1,4 +1,4 @@
-//! A run under way: the canary is started and judged.
+//! A run in progress: starts and validates the canary.
 
 use jiff::Timestamp;
 
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::api::{Reason, Word};
 
-/// Decides about a Kanary that is Scheduled or Running.
+/// Decides about a Kanary in the phase Scheduled or Running.
 pub(super) fn decide(step: &Step<'_>) -> Decision {
     let mut draft = step.draft();
     if !step.spec.paused {
@@ -53,7 +53,7 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
     if step.spec.paused {
         return pause::hold(step, draft);
     }
-    // A schedule that is edited once the canary is there comes too late to hold anything. What cannot be run is said at once.
+    // Editing the schedule after the canary exists has no effect. Invalid fields are reported immediately.
     let started = canary(step).is_some() || step.kanary.status.available_at.is_some() || !step.spec.is_sound();
     if let Some(schedule) = step.spec.schedule.filter(|schedule| *schedule > step.now && !started) {
         return wait_for_schedule(step, draft, schedule);
@@ -106,7 +106,7 @@ fn wait_for_schedule(step: &Step<'_>, mut draft: Draft, schedule: Timestamp) -> 
     }
 }
 
-/// Judges the canary, if it is time.
+/// Evaluates the canary if it is time.
 fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decision {
     if let Some(canary) = canary(step) {
         draft.status.start_time.get_or_insert(canary.created);
@@ -141,7 +141,7 @@ fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decisi
     held::hold(step, draft, window, (&judgement, due), problem)
 }
 
-/// Not judged yet: the canary is coming up, or warms up.
+/// The validation has not started: the canary is starting or in its initial delay.
 fn scheduled(step: &Step<'_>, mut draft: Draft, window: Option<Window>, problem: Option<&Problem>) -> Decision {
     set_problem(&mut draft, problem);
     let window = window.filter(|_| is_available(step));
@@ -176,8 +176,8 @@ fn scheduled(step: &Step<'_>, mut draft: Draft, window: Option<Window>, problem:
     }
 }
 
-/// A status that was never written reads as Scheduled already, and one that waited for the schedule says so too. To show a
-/// warm-up as well is worth it as long as the whole run stays within its seven writes.
+/// A status that was never written already counts as Scheduled, and one that waited for the schedule shows it. The
+/// initial delay is also reported as long as the whole run stays within its seven writes.
 fn is_worth_saying(step: &Step<'_>, warming_up: bool) -> bool {
     let stored = &step.kanary.status;
     let waited = find(stored, SCHEDULED).is_some_and(|condition| condition.reason == Reason::WaitingForSchedule);
@@ -216,7 +216,7 @@ fn running(
     step.write(with_items(draft, judgement))
 }
 
-/// The canary passed. The target is touched only once this is in the status that is read.
+/// The canary passed. The target is changed only when the status that is read contains this.
 fn succeed(step: &Step<'_>, mut draft: Draft, judgement: Judgement, word: bool) -> Decision {
     let (reason, by) = match (step.spec.verdict, word) {
         (Some(Word::Valid), _) => (Reason::VerdictValid, "spec.verdict is valid"),
@@ -229,7 +229,7 @@ fn succeed(step: &Step<'_>, mut draft: Draft, judgement: Judgement, word: bool) 
     services::show_again(step, &mut draft);
     clear_problem(&mut draft);
     draft.clear(RUNNING, reason, "the verdict is good");
-    // A retry made good what failed before.
+    // A successful retry removes the template from the failed ones.
     let failed = &mut draft.status.failed_templates;
     failed.retain(|hash| *hash != step.spec.template_hash);
     if step.spec.dry_run {

@@ -1,10 +1,10 @@
-//! `spec.scale`, parsed: how many canary pods, and the HorizontalPodAutoscaler if there is one.
+//! `spec.scale`: the number of canary pods, and the HorizontalPodAutoscaler if there is one.
 
 use serde_json::{Value, json};
 
 use crate::api::ScaleSpec;
 
-/// How many canary pods.
+/// The number of canary pods.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scale {
     /// A fixed number.
@@ -18,21 +18,21 @@ pub enum Scale {
         /// Upper bound.
         max: i32,
     },
-    /// An autoscaler: its spec without `scaleTargetRef`, and its lower bound.
+    /// An autoscaler.
     Hpa {
-        /// The spec of the HorizontalPodAutoscaler.
+        /// The spec of the HorizontalPodAutoscaler, without `scaleTargetRef`.
         spec: Value,
-        /// Replicas to start with.
+        /// Initial number of replicas: the lower bound.
         min: i32,
     },
 }
 
 impl Scale {
-    /// Fills in the defaults.
+    /// Parses the block and sets defaults.
     ///
     /// # Errors
     ///
-    /// Two ways of scaling, or numbers that exclude each other, with a sentence on how to mend it.
+    /// Fails if there are two ways of scaling or contradictory numbers, with a sentence on how to fix it.
     pub fn parse(spec: ScaleSpec) -> Result<Self, String> {
         let at_least_one = |number: i32, field: &str| {
             if number < 1 {
@@ -81,7 +81,7 @@ impl Scale {
         }
     }
 
-    /// The word that `kubectl get` shows.
+    /// The value that `kubectl get` shows.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
@@ -91,7 +91,7 @@ impl Scale {
         }
     }
 
-    /// Replicas to create the canary with, beside a target of `target` replicas.
+    /// Initial number of replicas of the canary, for a target with `target` replicas.
     #[must_use]
     pub fn initial(&self, target: i32) -> i32 {
         match self {
@@ -100,7 +100,7 @@ impl Scale {
         }
     }
 
-    /// Replicas that the canary should have beside a target of `target` replicas; `None` if that is the autoscaler's.
+    /// Desired number of replicas of the canary, for a target with `target` replicas. `None` if the autoscaler sets it.
     #[must_use]
     pub fn replicas(&self, target: i32) -> Option<i32> {
         match self {

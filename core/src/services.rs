@@ -1,5 +1,4 @@
-//! Which Services send requests to which pods: before a canary is created, while it is judged, and before the target is
-//! promoted.
+//! Services and their pods: checks before a canary is created, during its validation, and before the target is promoted.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -14,32 +13,32 @@ use super::{
 };
 use crate::api::{Reason, names};
 
-/// How soon a problem with a Service that the spec does not name is looked at again: no event about it reaches the Kanary.
+/// Interval for checking a problem with a Service that the spec does not name, because its events do not reach the
+/// Kanary.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(10);
 
-/// What stands in the way of a canary, or of its promotion, and has to do with Services.
+/// Problems with Services that prevent a canary or its promotion.
 pub(super) fn obstacles(step: &Step<'_>, target: &Deployment) -> Vec<Problem> {
     let unserved = if step.spec.traffic_needs_service() {
         production(step)
     } else {
         Vec::new()
     };
-    // What the Service does to the template it does to the pods as well.
+    // Problems of the Service with the template apply to the pods as well.
     let broken = if unserved.is_empty() { broken(step) } else { None };
     let named = step.seen.service.as_ref().filter(|_| !unserved.is_empty());
     let lost = would_be_lost(step, target, named.map(|service| service.name.as_str()));
     unserved.into_iter().chain(lost).chain(broken).collect()
 }
 
-/// When to look again at problems that no watch event reports.
+/// When to check problems again that no watch event reports.
 pub(super) fn look_again(step: &Step<'_>, target: &Deployment) -> Option<Timestamp> {
     let unnamed = !would_be_lost(step, target, None).is_empty() || not_a_target(step, target).is_some();
     unnamed.then(|| step.now.checked_add(LOOK_AGAIN).ok())?
 }
 
-/// What keeps a good canary's template from the target: a Service that serves the target now would lose it, or the target
-/// is not one.
-/// Comes with when to look again.
+/// Problems that prevent the promotion of a good canary: a Service that serves the target would lose it, or the target is
+/// a canary. Includes when to check again.
 pub(super) fn before_promotion(step: &Step<'_>) -> Option<(Problem, Option<Timestamp>)> {
     let target = step.seen.target.as_ref().filter(|_| !step.spec.dry_run)?;
     let lost = would_be_lost(step, target, None);
@@ -47,8 +46,8 @@ pub(super) fn before_promotion(step: &Step<'_>) -> Option<(Problem, Option<Times
     Some((problem, look_again(step, target)))
 }
 
-/// A canary is no target: what it runs is not proven. Pods with Kanary's labels are a canary's for every Service and
-/// every watch of Kanary.
+/// A canary must not be a target: its template is not validated. For every Service and every watch of Kanary, pods with
+/// Kanary's labels belong to a canary.
 pub(super) fn not_a_target(step: &Step<'_>, target: &Deployment) -> Option<Problem> {
     let name = &step.spec.target;
     let canary_of = target.owner_name.as_ref().or(step.seen.target_is_canary_of.as_ref());
@@ -64,7 +63,7 @@ pub(super) fn not_a_target(step: &Step<'_>, target: &Deployment) -> Option<Probl
     Some(Problem::new(Reason::TargetIsCanary, message))
 }
 
-/// What a user reads whose target is somebody's canary.
+/// The message for a target that is a canary.
 pub(super) fn target_is_canary(name: &str, owner: Option<&String>) -> String {
     let what = owner.map_or_else(|| "a canary".to_owned(), |owner| format!("the canary of {owner}"));
     format!(
@@ -73,7 +72,7 @@ pub(super) fn target_is_canary(name: &str, owner: Option<&String>) -> String {
     )
 }
 
-/// What is wrong with the production Service that the traffic source needs.
+/// Problems with the production Service that the traffic source needs.
 fn production(step: &Step<'_>) -> Vec<Problem> {
     let spec = step.spec;
     let Some(name) = &spec.service else {
@@ -98,7 +97,7 @@ fn production(step: &Step<'_>) -> Vec<Problem> {
     portless.into_iter().chain(behind(step, service)).collect()
 }
 
-/// Why a canary, and the target after it, would not be behind the production Service.
+/// Why a canary, and later the target, would not be behind the production Service.
 fn behind(step: &Step<'_>, service: &Service) -> Option<Problem> {
     let (spec, name) = (step.spec, &service.name);
     if !spec.in_production() {
@@ -133,7 +132,7 @@ fn behind(step: &Step<'_>, service: &Service) -> Option<Problem> {
     Some(Problem::new(Reason::ServiceMismatch, message))
 }
 
-/// A label that a selector asks for and labels do not have.
+/// A label in a selector that is missing in an object's labels.
 struct Mismatch<'a> {
     name: &'a str,
     wanted: String,
@@ -141,7 +140,7 @@ struct Mismatch<'a> {
 }
 
 impl Mismatch<'_> {
-    /// `whose` have it with another value, or do not have it.
+    /// Describes that `whose` labels have another value or lack the label.
     fn found(&self, whose: &str) -> String {
         let Self { name, value, .. } = self;
         match value {
@@ -160,8 +159,8 @@ fn mismatch<'a>(selector: &'a Labels, labels: &'a Labels) -> Option<Mismatch<'a>
     })
 }
 
-/// Services that the target's pods are behind, and would not be once they run the template; `told` is not said again. A
-/// dry-run promotes nothing.
+/// Services that select the target's pods now and would not select them with the template. Those in `told` are not
+/// repeated. A dry-run promotes nothing.
 fn would_be_lost(step: &Step<'_>, target: &Deployment, told: Option<&str>) -> Vec<Problem> {
     if step.spec.dry_run {
         return Vec::new();
@@ -186,7 +185,7 @@ fn would_be_lost(step: &Step<'_>, target: &Deployment, told: Option<&str>) -> Ve
         .collect()
 }
 
-/// The Services of the namespace that may matter and that no Kanary made.
+/// The relevant Services of the namespace that no Kanary created.
 pub(super) fn services<'a>(step: &Step<'a>) -> impl Iterator<Item = &'a Service> + use<'a> {
     let seen = step.seen;
     let named = seen.service.as_ref();
@@ -195,12 +194,13 @@ pub(super) fn services<'a>(step: &Step<'a>) -> impl Iterator<Item = &'a Service>
     named.into_iter().chain(others)
 }
 
-/// Whether a selector asks for labels that only Kanary sets: such a Service is about canaries, and not production.
+/// Whether a selector contains labels that are reserved for Kanary: such a Service is for canaries and not for
+/// production.
 pub(super) fn is_about_canaries(service: &Service) -> bool {
     service.selector.keys().any(|name| names::is_reserved(name))
 }
 
-/// Why the canary's ready pods do not get the requests that the spec asks for, and only those.
+/// Why the canary's ready pods do not get exactly the requests that the spec asks for.
 fn broken(step: &Step<'_>) -> Option<Problem> {
     own_service(step).or_else(|| {
         let mut ready = step.seen.pods.iter().filter(|pod| pod.ready);
@@ -235,10 +235,10 @@ fn misplaced(step: &Step<'_>, pod: &Pod) -> Option<Problem> {
     ))
 }
 
-/// What somebody did to the canary's own Service.
+/// Changes of other clients to the canary's own Service.
 fn own_service(step: &Step<'_>) -> Option<Problem> {
     let (name, seen) = (step.spec.kanary_service.as_ref()?, step.seen);
-    // Before there is a canary, the Service of the former run may be on its way out.
+    // Before the canary exists, the Service of the former run may still be terminating.
     seen.canary.as_ref().filter(|canary| is_of_run(step, canary))?;
     let own = seen.kanary_service.as_ref();
     let own = own.filter(|own| is_ours(step, own.owner.as_ref()))?;
@@ -267,7 +267,7 @@ fn lost(step: &Step<'_>) -> Option<Problem> {
     production.into_iter().next().or_else(|| broken(step))
 }
 
-/// What to say of a canary behind the production Service whose target is gone.
+/// The message for a canary behind the production Service without a target.
 pub(super) fn serves_alone(step: &Step<'_>) -> String {
     let serves = integrity::canary(step).is_some_and(|canary| !canary.deleting) && step.spec.in_production();
     match &step.spec.service {
@@ -276,8 +276,8 @@ pub(super) fn serves_alone(step: &Step<'_>) -> String {
     }
 }
 
-/// Since when the canary has not got the requests that the spec asks for. A spec that is not sound does not say what it asks
-/// for, and changes nothing.
+/// Since when the canary has not received the requests that the spec asks for. An unsound spec does not say what it asks
+/// for and changes nothing.
 pub(super) fn lost_since(step: &Step<'_>) -> Option<Timestamp> {
     let stored = traffic_lost_since(&step.kanary.status);
     if step.spec.is_sound() {
@@ -287,12 +287,12 @@ pub(super) fn lost_since(step: &Step<'_>) -> Option<Timestamp> {
     }
 }
 
-/// Says in a running run's `Traffic` condition whether the traffic is what was asked for.
+/// Shows in the `Traffic` condition of a running run whether the traffic is as requested.
 pub(super) fn show(step: &Step<'_>, draft: &mut Draft) {
     if let Some(problem) = lost(step).filter(|_| step.spec.is_sound()) {
         return draft.set(TRAFFIC, false, problem.reason, problem.message);
     }
-    // A spec that is not sound does not say what was asked for.
+    // An unsound spec does not show what was requested.
     let source = step
         .kanary
         .traffic_of_run(step.spec)
@@ -311,7 +311,7 @@ pub(super) fn show(step: &Step<'_>, draft: &mut Draft) {
     draft.set(TRAFFIC, reason == Reason::TrafficSet, reason, what + &shared(step));
 }
 
-/// Since when the canary gets its traffic, if it did not for a part of the run.
+/// Since when the canary gets its traffic again, if it did not for a part of the run.
 fn restored(step: &Step<'_>) -> String {
     let status = &step.kanary.status;
     let (traffic, running) = (find(status, TRAFFIC), find(status, RUNNING));
@@ -327,14 +327,14 @@ fn restored(step: &Step<'_>) -> String {
     })
 }
 
-/// The same once the condition is there.
+/// The same if the condition already exists.
 pub(super) fn show_again(step: &Step<'_>, draft: &mut Draft) {
     if step.spec.is_sound() && find(&draft.status, TRAFFIC).is_some() {
         show(step, draft);
     }
 }
 
-/// That the target's selector selects the canary's pods too, where their labels cannot be told apart.
+/// A note that the target's selector also selects the canary's pods, because their labels do not differ.
 fn shared(step: &Step<'_>) -> String {
     let spec = step.spec;
     let shared = step.seen.target.as_ref();

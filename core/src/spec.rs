@@ -1,4 +1,4 @@
-//! A spec that was read, defaults filled in.
+//! A parsed spec with defaults.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::{invalid::Invalid, scale::Scale, validation::Validation};
 use crate::api::{TrafficSource, Word};
 
-/// A spec, defaults filled in. Where it is not [sound](Spec::is_sound), every field that could not be read has the value with
-/// which the least happens.
+/// A parsed spec with defaults. If it is not [sound](Spec::is_sound), invalid fields have the value with the least
+/// effect.
 #[derive(Clone, Debug)]
 #[allow(
     clippy::struct_excessive_bools,
@@ -22,63 +22,63 @@ pub struct Spec {
     pub canary: String,
     /// Name of the production Service.
     pub service: Option<String>,
-    /// Name of the canary's own Service, where the traffic source asks for one.
+    /// Name of the canary's own Service, if the traffic source needs one.
     pub kanary_service: Option<String>,
     /// `template.metadata`.
     pub template_metadata: Value,
     /// `template.spec`, a Deployment's spec.
     pub template_spec: Value,
-    /// Hash of the pod template: what a run is about.
+    /// Hash of the pod template, which identifies a run.
     pub template_hash: String,
     /// `spec.retry`.
     pub retry: i64,
-    /// Nothing is created before.
+    /// Start time. Nothing is created before it.
     pub schedule: Option<Timestamp>,
-    /// How many canary pods.
+    /// The number of canary pods.
     pub scale: Scale,
-    /// Which requests reach the canary; never one of the sources that are not there yet.
+    /// The requests that reach the canary. Sources that are not available yet do not occur.
     pub traffic: TrafficSource,
-    /// The traffic source and the names of the Services that it needs: two specs with the same bring the same traffic.
+    /// The traffic source and the names of its Services. Two specs with the same key have the same traffic.
     pub traffic_key: String,
-    /// How it is judged.
+    /// How the canary is validated.
     pub validation: Validation,
-    /// The run ends at Succeeded and leaves the target alone.
+    /// Whether the run ends at Succeeded without a change to the target.
     pub dry_run: bool,
-    /// A failed canary is kept, out of traffic.
+    /// Whether a failed canary is kept without traffic.
     pub retain_failed: bool,
-    /// A target that is missing is created from the template.
+    /// Whether a missing target is created from the template.
     pub create_target: bool,
-    /// For how long a target must have been missing before it is created.
+    /// How long a target must have been missing before it is created.
     pub create_target_after: Duration,
-    /// A target that somebody else changed is overwritten.
+    /// Whether a target that another client changed is overwritten.
     pub promote_over_change: bool,
     /// How long the canary and the target may take to become available.
     pub progress_deadline: Duration,
-    /// The former template is put back if the promoted target does not become available.
+    /// Whether the former template is restored if the promoted target does not become available.
     pub rollback: bool,
-    /// The run is held where it is.
+    /// Whether the run is held in its current state.
     pub paused: bool,
-    /// The user's word over the whole run.
+    /// The manual verdict for the whole run.
     pub verdict: Option<Word>,
-    /// Everything that cannot be run.
+    /// All problems with the spec.
     pub problems: Vec<Invalid>,
 }
 
 impl Spec {
-    /// Whether all of it can be run. One that is not sound creates nothing, starts no run and promotes nothing; what can be
-    /// read of it still protects the run that is under way.
+    /// Whether the spec is valid. An unsound spec creates nothing, starts no run and promotes nothing. Its valid fields
+    /// still protect the run in progress.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         self.problems.is_empty()
     }
 
-    /// The pod template that is tried and promoted.
+    /// The pod template to validate and promote.
     #[must_use]
     pub fn pod_template(&self) -> Value {
         self.template_spec.get("template").cloned().unwrap_or_default()
     }
 
-    /// Whether the traffic source asks for the production Service.
+    /// Whether the traffic source needs the production Service.
     #[must_use]
     pub fn traffic_needs_service(&self) -> bool {
         self.traffic != TrafficSource::None

@@ -6,12 +6,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::{api::EventReason, decision::Notice, kanary::ParsedKanary, spec::Spec, words};
 use crate::api::{GoDuration, KanaryStatus, Reason, Report};
 
-/// Where a run is.
+/// The phase of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Waiting: for the schedule, for the canary to be available, for the initial delay.
+    /// Waiting for the schedule, for the canary to become available, or for the initial delay.
     Scheduled,
-    /// Being judged.
+    /// The canary is being validated.
     Running,
     /// The canary failed. Final.
     Failed,
@@ -22,7 +22,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// The phase that a status states.
+    /// The phase in a status.
     #[must_use]
     pub fn of(status: &KanaryStatus) -> Self {
         [
@@ -36,7 +36,7 @@ impl Phase {
         .map_or(Self::Scheduled, |(_, phase)| phase)
     }
 
-    /// The word that users see.
+    /// The name of the phase that users see.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -63,9 +63,9 @@ pub fn traffic_lost_since(status: &KanaryStatus) -> Option<Timestamp> {
 pub const SCHEDULED: &str = "Scheduled";
 /// Condition: the canary exists and is available.
 pub const ACTIVATED: &str = "Activated";
-/// Condition: the canary gets the traffic that was asked for.
+/// Condition: the canary gets the requested traffic.
 pub const TRAFFIC: &str = "Traffic";
-/// Condition: the canary is being judged.
+/// Condition: the canary is being validated.
 pub const RUNNING: &str = "Running";
 /// Condition: the verdict is good.
 pub const SUCCEEDED: &str = "Succeeded";
@@ -73,30 +73,30 @@ pub const SUCCEEDED: &str = "Succeeded";
 pub const FAILED: &str = "Failed";
 /// Condition: the target runs the template.
 pub const DEPLOYMENT_UPDATED: &str = "DeploymentUpdated";
-/// Condition: the target has the template back that it had before a promotion after which it did not become available.
+/// Condition: the target was rolled back to its template from before a promotion after which it did not become available.
 pub const ROLLED_BACK: &str = "RolledBack";
-/// Condition: something is wrong that is not the canary's verdict.
+/// Condition: there is a problem that is not the canary's failure.
 pub const ERRORED: &str = "Errored";
 /// Condition: a verdict in the spec does not count for this run.
 pub const VERDICT_IGNORED: &str = "VerdictIgnored";
-/// kstatus: the controller is at work.
+/// kstatus: the controller is making progress.
 pub const RECONCILING: &str = "Reconciling";
-/// kstatus: the controller waits for somebody.
+/// kstatus: the controller waits for a user.
 pub const STALLED: &str = "Stalled";
 
-/// Whether a condition is there and True.
+/// Whether a condition is True.
 #[must_use]
 pub fn is_true(status: &KanaryStatus, condition: &str) -> bool {
     find(status, condition).is_some_and(|c| c.status == "True")
 }
 
-/// A condition, if it is there.
+/// A condition, if it is set.
 #[must_use]
 pub fn find<'a>(status: &'a KanaryStatus, condition: &str) -> Option<&'a Condition> {
     status.conditions.iter().find(|c| c.type_ == condition)
 }
 
-/// A status in the making.
+/// A draft of the next status.
 #[derive(Clone, Debug)]
 pub struct Draft {
     /// The status so far.
@@ -135,20 +135,20 @@ impl Draft {
         }
     }
 
-    /// Sets a condition to False if it is there, so that a run that never had it does not show it.
+    /// Sets a condition to False if it exists, so that a run that never had it does not show it.
     pub fn clear(&mut self, condition: &str, reason: Reason, message: &str) {
         if is_true(&self.status, condition) {
             self.set(condition, false, reason, message);
         }
     }
 
-    /// The status if it says anything else than what was read; `elapsed` then goes to the report.
+    /// The status if it differs from the one that was read. `elapsed` then goes to the report.
     #[must_use]
     pub fn finish(mut self, kanary: &ParsedKanary, spec: &Spec) -> Option<KanaryStatus> {
         self.status.observed_generation = Some(self.generation);
         let stored = &kanary.status;
         let is_of_same_run = self.status.run == stored.run && self.status.current_hash == stored.current_hash;
-        // The report of a run that has its verdict says how it was run, whatever is edited later.
+        // The report of a run with a verdict shows how it ran, whatever is edited later.
         let has_ended = is_of_same_run && Phase::of(stored) > Phase::Running && !stored.report.traffic.is_empty();
         let phase = Phase::of(&self.status);
         let shown = if kanary.deleting {
@@ -159,7 +159,7 @@ impl Draft {
             phase.as_str()
         };
         shown.clone_into(&mut self.status.report.status);
-        // A run goes on, or has ended, as it was asked for by the spec that could be run.
+        // A run continues or has ended according to the last sound spec.
         if spec.is_sound() && !has_ended {
             self.status.report = Report {
                 status: shown.to_owned(),
@@ -177,7 +177,7 @@ impl Draft {
         }
         words::record(&mut self.status, kanary);
         if spec.is_sound() {
-            // Says that the status is of a version that records verdicts.
+            // Shows that the status is from a version that records verdicts.
             let traffic = &mut self.status.current_traffic;
             traffic.get_or_insert_with(|| spec.traffic_key.clone());
         }
@@ -187,8 +187,8 @@ impl Draft {
         Some(self.status)
     }
 
-    /// A transition time moves only with the status of its condition, and a condition that says what it said is the one
-    /// that was read, however often the draft set it to and fro.
+    /// A transition time changes only with the status of its condition, and a condition with unchanged content keeps the
+    /// one that was read, however often the draft toggled it.
     fn keep_unchanged_conditions(&mut self, stored: &KanaryStatus) {
         for next in &mut self.status.conditions {
             let Some(former) = find(stored, &next.type_).filter(|former| former.status == next.status) else {
@@ -202,9 +202,9 @@ impl Draft {
         }
     }
 
-    /// `elapsed/total` of the initial delay and the validation period, as they are in the times of the run: what is left is what
-    /// there is until the deadline. In whole seconds, as conditions keep their times: what was written once must not seem to
-    /// go back when it is read.
+    /// `elapsed/total` of the initial delay and the validation period. The remaining time is that until the deadline.
+    /// Values are in whole seconds, like the times of conditions: a stored value must not appear to go back when it is
+    /// read.
     fn duration(&self, spec: &Spec) -> String {
         let part = |of_run: Option<GoDuration>, asked| of_run.map_or(asked, |duration| duration.0);
         let total = part(self.status.initial_delay, spec.validation.initial_delay)
@@ -244,7 +244,7 @@ fn truncate(text: &mut String, bytes: usize) {
     }
 }
 
-/// The facts of a stored status that become Events. A run that goes well has two.
+/// The facts of a stored status that become Events. A successful run has two.
 #[must_use]
 pub fn notices(status: &KanaryStatus) -> Vec<Notice> {
     let notice = |condition: &Condition, reason, warning| Notice {
@@ -280,7 +280,7 @@ pub fn notices(status: &KanaryStatus) -> Vec<Notice> {
     .collect()
 }
 
-/// What users see of a Kanary that is being deleted and held by a finalizer.
+/// The phase that users see for a Kanary that is being deleted and held by a finalizer.
 const DELETING: &str = "Deleting";
 /// What the status says of a verdict that came too late.
 pub(super) fn told_too_late(status: &KanaryStatus) -> Option<&str> {

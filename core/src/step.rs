@@ -1,4 +1,4 @@
-//! What one decision is made of, and how its status is written.
+//! The input of one decision, and the draft of its status.
 
 use jiff::Timestamp;
 
@@ -13,20 +13,20 @@ use super::{
 };
 use crate::api::{KanaryStatus, Reason, Report, Verdicts, Word, Words};
 
-/// Everything that one decision is made of.
+/// The input of one decision.
 pub struct Step<'a> {
     /// The Kanary.
     pub kanary: &'a ParsedKanary,
-    /// Its spec, as far as it can be read and without verdicts that do not count for this run.
+    /// Its spec: the valid parts, without verdicts that do not count for this run.
     pub spec: &'a Spec,
-    /// What was seen.
+    /// The observed cluster.
     pub seen: &'a Observation,
-    /// The time.
+    /// The current time.
     pub now: Timestamp,
 }
 
 impl Step<'_> {
-    /// A draft of the next status that knows which run it is about.
+    /// A draft of the next status that identifies the run.
     #[must_use]
     pub fn draft(&self) -> Draft {
         let mut draft = Draft::of(self.kanary, self.now);
@@ -34,7 +34,7 @@ impl Step<'_> {
             draft.status.current_hash = Some(self.spec.template_hash.clone());
             draft.status.retry = Some(self.spec.retry).filter(|retry| *retry != 0);
             if Phase::of(&draft.status) <= Phase::Running {
-                // A status of a version that did not know it takes the present one.
+                // A status of a version without this field gets the current value.
                 let traffic = &mut draft.status.current_traffic;
                 traffic.get_or_insert_with(|| self.spec.traffic_key.clone());
             }
@@ -42,7 +42,7 @@ impl Step<'_> {
         draft
     }
 
-    /// Ends a draft: a decision that writes it if it says anything new.
+    /// A decision that writes the draft if it contains news.
     #[must_use]
     pub fn write(&self, mut draft: Draft) -> Decision {
         tell(&mut draft, self.kanary);
@@ -52,8 +52,8 @@ impl Step<'_> {
         }
     }
 
-    /// A draft of the first status of the next run. The status of the former run is cleared before anything else happens, so
-    /// that it never speaks for the new one.
+    /// A draft of the first status of the next run. The status of the former run is cleared first, so that it never
+    /// counts for the new run.
     fn next_run(&self) -> Draft {
         let former = &self.kanary.status;
         let mut draft = self.draft();
@@ -67,7 +67,7 @@ impl Step<'_> {
                 stale: words::stale_in_next_run(self.kanary),
             }),
             run: Some(former.run.unwrap_or(1).saturating_add(1)),
-            // By it the former canary is known, which has to go, though somebody removed its ownerReference.
+            // It identifies the former canary, which has to be deleted even if its ownerReference was removed.
             canary_uid: former.canary_uid.clone(),
             report: Report::default(),
             ..KanaryStatus::default()
@@ -75,7 +75,7 @@ impl Step<'_> {
         draft
     }
 
-    /// Starts the next run of the same template.
+    /// Restarts the run with the same template.
     pub(super) fn begin_anew(&self, reason: Reason, why: &str) -> Decision {
         let mut draft = self.next_run();
         draft.set(SCHEDULED, true, reason, why);
@@ -83,7 +83,7 @@ impl Step<'_> {
         self.write(draft)
     }
 
-    /// A changed template, `retry` or traffic starts a new run, unless the template is another and failed before.
+    /// A changed template, `retry` or traffic starts a new run, unless the template is another one that failed before.
     pub(super) fn begin(&self) -> Decision {
         let former = &self.kanary.status;
         let mut draft = self.next_run();
@@ -116,21 +116,21 @@ impl Step<'_> {
         self.write(draft)
     }
 
-    /// Everything in the spec that cannot be run.
+    /// All problems with the spec.
     #[must_use]
     pub fn unsound(&self) -> Option<Problem> {
         let problems = self.spec.problems.iter();
         Problem::all(problems.map(|invalid| Problem::new(invalid.reason, &invalid.message)))
     }
 
-    /// Whether the API server refused a write of ours not long ago.
+    /// Whether the API server recently refused a write.
     #[must_use]
     pub fn refused(&self) -> Option<&super::observation::Refusal> {
         self.seen.refusal.as_ref().filter(|refusal| refusal.retry_at > self.now)
     }
 }
 
-/// Says which verdicts do not count, and how to give them again.
+/// Reports the verdicts that do not count, and how to give them again.
 pub(super) fn tell(draft: &mut Draft, kanary: &ParsedKanary) {
     let stale = draft.status.verdicts.as_ref().map(|verdicts| verdicts.stale.clone());
     let stale = stale.unwrap_or_default().among(&Words::of(&kanary.spec));

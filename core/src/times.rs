@@ -1,13 +1,13 @@
-//! The times of a run under way, after its periods were edited.
+//! The times of a run in progress after its periods were edited.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{status::Draft, step::Step};
 use crate::api::GoDuration;
 
-/// Moves what is still to come of the run's times: an edited `validationPeriod` moves the deadline, and an edited
-/// `initialDelay` the start of the validation while it is still to come. Nothing is moved into the past: a period that is cut
-/// to less than what is over ends now, and with a measurement of now.
+/// Moves the pending times of the run: an edit of `validationPeriod` moves the deadline, and an edit of `initialDelay`
+/// the start of the validation if that is pending. Nothing moves into the past: a period that is shortened to less than
+/// the elapsed time ends now, with a measurement.
 pub(super) fn follow_edits(step: &Step<'_>, draft: &mut Draft) {
     let status = &mut draft.status;
     let (Some(start), Some(deadline), true) = (status.validation_start_time, status.deadline, step.spec.is_sound())
@@ -16,7 +16,7 @@ pub(super) fn follow_edits(step: &Step<'_>, draft: &mut Draft) {
     };
     let delay = GoDuration(step.spec.validation.initial_delay);
     let period = GoDuration(step.spec.validation.period);
-    // A status of a version that did not know them was written with the present ones.
+    // A status of a version without these fields was written with the current values.
     let former_delay = *status.initial_delay.get_or_insert(delay);
     let former_period = *status.validation_period.get_or_insert(period);
     let mut deadline = deadline;
@@ -40,15 +40,15 @@ pub(super) fn follow_edits(step: &Step<'_>, draft: &mut Draft) {
     }
 }
 
-/// The status holds durations as they are shown, to the tenth of a second.
+/// Whether two durations differ in their stored form, which is precise to a tenth of a second.
 fn differ(one: GoDuration, other: GoDuration) -> bool {
     one.to_string() != other.to_string()
 }
 
-/// A time that lies a duration after something, when that duration is another.
+/// Moves a time that is a duration after another one, for a new duration.
 fn moved(time: Timestamp, now: GoDuration, former: GoDuration, present: Timestamp) -> Option<Timestamp> {
     let [now, former] = [now, former].map(|duration| SignedDuration::try_from(duration.0).ok());
     let moved = time.checked_add(now?.checked_sub(former?)?).ok()?;
-    // What is over already stays where it is, unless it is put off.
+    // An elapsed time stays unchanged unless it is postponed.
     Some(moved.max(time.min(present)))
 }

@@ -1,7 +1,7 @@
-//! A verdict against a canary whose template the target has already: the canary leaves production and goes, and the target keeps
-//! the template, unless the user asks for rollbacks.
+//! A bad verdict on a canary after the target got its template: the canary is removed from production and deleted, and
+//! the target keeps the template, unless the user asks for rollbacks.
 //!
-//! `Activated` remembers that such a verdict came: a label that was found goes with the canary.
+//! `Activated` records that such a verdict was given: a label that caused it is deleted with the canary.
 
 use std::ops::ControlFlow;
 
@@ -19,8 +19,8 @@ use super::{
 };
 use crate::api::{Reason, Word};
 
-/// What a person, or a label that a person asked to be watched, says against the canary: a reason and a message. Measurements and
-/// rules for the deadline were settled with the verdict.
+/// Reason and message of a manual verdict or a watched label against the canary. Measurements and rules for the deadline
+/// were settled with the verdict.
 fn objection(step: &Step<'_>, draft: &Draft) -> Option<(Reason, String)> {
     if step.spec.verdict == Some(Word::Invalid) {
         return Some((Reason::VerdictInvalid, "spec.verdict is invalid".to_owned()));
@@ -37,7 +37,7 @@ fn objection(step: &Step<'_>, draft: &Draft) -> Option<(Reason, String)> {
     })
 }
 
-/// What users read of it: it was told already, or is found now.
+/// The message about the late verdict, either stored or new.
 pub(super) fn text(step: &Step<'_>, draft: &Draft) -> Option<String> {
     if let Some(told) = told_too_late(&draft.status) {
         return Some(told.to_owned());
@@ -51,7 +51,7 @@ pub(super) fn text(step: &Step<'_>, draft: &Draft) -> Option<String> {
     ))
 }
 
-/// With `rollbackOnFailure` the run fails, and the former template is put back.
+/// With `rollbackOnFailure` the run fails, and the target is rolled back.
 pub(super) fn roll_back(step: &Step<'_>, draft: &Draft, target: &Deployment) -> Option<Decision> {
     let was_created = target.created_by == Some(step.kanary.marker(step.spec));
     if !step.spec.rollback || was_created {
@@ -59,7 +59,7 @@ pub(super) fn roll_back(step: &Step<'_>, draft: &Draft, target: &Deployment) -> 
     }
     let (reason, message) = objection(step, draft)?;
     if !step.seen.target_confirmed {
-        // It may have rolled out meanwhile, and then the run is over.
+        // It may have rolled out in the meantime, which ends the run.
         return Some(Decision::needing(Need::Target));
     }
     let mut draft = draft.clone();
@@ -68,7 +68,7 @@ pub(super) fn roll_back(step: &Step<'_>, draft: &Draft, target: &Deployment) -> 
     Some(rollback::begin(step, draft, reason, &message))
 }
 
-/// Says that the verdict came too late, if one did.
+/// Reports a verdict that came too late.
 pub(super) fn tell(step: &Step<'_>, draft: &mut Draft) -> Option<String> {
     let text = text(step, draft)?;
     draft.set(ACTIVATED, false, Reason::VerdictTooLate, &text);
@@ -81,7 +81,7 @@ pub(super) fn tell(step: &Step<'_>, draft: &mut Draft) -> Option<String> {
     Some(text)
 }
 
-/// Takes the canary out of production: a decision, or what is left to watch of it, and then it goes.
+/// Removes the canary from production and then deletes it. Returns a decision, or what remains to be watched.
 pub(super) fn leave(step: &Step<'_>, draft: &mut Draft) -> ControlFlow<Decision, Rest> {
     let rest = leave::all(step, draft, false)?;
     if let Some(problem) = &rest.problem {

@@ -1,4 +1,4 @@
-//! Desired objects: the canary, its Service, its autoscaler, and a target that has to be created.
+//! Manifests: the canary, its Service, its autoscaler, and a target that is missing.
 
 use serde_json::{Map, Value, json};
 
@@ -15,7 +15,7 @@ use crate::api::names::{
     CHANGE_CAUSE, CREATED_BY, GROUP, IS_KANARY, KANARY_KIND, KANARY_NAME, RUN, SLOT, TARGET_HASH, TRAFFIC, VERSION,
 };
 
-/// Labels of every object that belongs to a run.
+/// Labels of all objects of a run.
 fn identity(kanary: &ParsedKanary) -> Map<String, Value> {
     let mut labels = Map::new();
     labels.insert(IS_KANARY.to_owned(), json!("true"));
@@ -58,11 +58,11 @@ pub fn template_labels(spec: &Spec) -> Labels {
     string_labels(spec.template_spec.pointer("/template/metadata/labels"))
 }
 
-/// Labels of the template that the canary's pods carry as well.
+/// Labels of the template that the canary's pods inherit.
 ///
-/// The target's own selector is left out, because autoscalers and disruption budgets of the target use it too. Behind the
-/// production Service a canary keeps what that Service selects by; any other canary carries nothing that would bring
-/// traffic to it from a Service of the namespace.
+/// Labels in the target's selector are left out, because the target's autoscalers and disruption budgets use it too.
+/// Behind the production Service a canary keeps the labels that the Service selects; any other canary has no labels that
+/// would send it traffic from a Service of the namespace.
 fn kept_labels(spec: &Spec, seen: &Observation, target: &Deployment) -> Labels {
     let mut pod = template_labels(spec);
     let production = seen.service.as_ref().filter(|_| spec.in_production());
@@ -82,7 +82,7 @@ fn kept_labels(spec: &Spec, seen: &Observation, target: &Deployment) -> Labels {
     pod
 }
 
-/// The target's selector as users know it, if it selects the canary's pods too.
+/// The target's selector in readable form, if it also selects the canary's pods.
 #[must_use]
 pub fn shared_selector<'a>(spec: &Spec, seen: &Observation, target: &'a Deployment) -> Option<&'a str> {
     let selector = target.selector.as_ref()?;
@@ -101,8 +101,8 @@ fn pod_labels(kanary: &ParsedKanary, spec: &Spec, seen: &Observation, target: &D
     pod
 }
 
-/// Labels of the canary Deployment beside Kanary's own: the template's and the target's, because policies may ask for them.
-/// None by which a labelWatch item would fail the canary.
+/// Labels of the canary Deployment in addition to Kanary's own: those of the template and the target, because policies
+/// may require them. Labels that would fail the canary through a labelWatch item are left out.
 fn carried_labels(spec: &Spec, target: &Deployment) -> Labels {
     let mut labels = carried::of(&target.labels);
     labels.extend(carried::of(&string_labels(spec.template_metadata.get("labels"))));
@@ -127,13 +127,13 @@ fn carried_annotations(spec: &Spec, target: &Deployment) -> Labels {
     annotations
 }
 
-/// What the canary's own Service selects by.
+/// The selector of the canary's own Service.
 #[must_use]
 pub fn own_selector(kanary: &ParsedKanary) -> Labels {
     string_labels(Some(&Value::Object(identity(kanary))))
 }
 
-/// The canary: the template's Deployment under the canary's name, with a selector that is only its own.
+/// The canary: a Deployment with the user's template, the canary's name, and a selector of its own.
 #[must_use]
 pub fn canary_deployment(kanary: &ParsedKanary, spec: &Spec, seen: &Observation, target: &Deployment) -> Value {
     let mut deployment = spec.template_spec.clone();
@@ -142,8 +142,8 @@ pub fn canary_deployment(kanary: &ParsedKanary, spec: &Spec, seen: &Observation,
     if let Some(fields) = deployment.as_object_mut() {
         fields.insert("replicas".to_owned(), json!(spec.scale.initial(target.replicas)));
         fields.insert("selector".to_owned(), json!({"matchLabels": own}));
-        // A kanary is never rolled over, and "available" is to mean all of it: with the user's `maxUnavailable` a single
-        // pod that never starts could count as available.
+        // A canary never rolls out a change, and it must count as available only if all its pods are: with the user's
+        // `maxUnavailable` a single pod that never starts could count as available.
         let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}});
         fields.insert("strategy".to_owned(), strategy);
         fields.remove("paused");
@@ -158,7 +158,7 @@ pub fn canary_deployment(kanary: &ParsedKanary, spec: &Spec, seen: &Observation,
     let mut labels = carried_labels(spec, target);
     labels.insert(RUN.to_owned(), kanary.run(spec));
     let mut metadata = metadata(kanary, &spec.canary, labels);
-    // A kanary that is made again within a run keeps the hash that the run started with.
+    // A canary that is created again within a run keeps the hash from the start of the run.
     let target_hash = kanary.status.target_hash.as_ref().unwrap_or(&target.template_hash);
     let mut annotations = carried_annotations(spec, target);
     annotations.insert(TARGET_HASH.to_owned(), target_hash.clone());
@@ -171,7 +171,7 @@ pub fn canary_deployment(kanary: &ParsedKanary, spec: &Spec, seen: &Observation,
     json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": deployment})
 }
 
-/// The canary's own Service: the production Service's ports, the canary's pods.
+/// The canary's own Service, with the production Service's ports and the canary's pods.
 #[must_use]
 pub fn kanary_service(kanary: &ParsedKanary, name: &str, production: &Service) -> Value {
     json!({
@@ -182,7 +182,7 @@ pub fn kanary_service(kanary: &ParsedKanary, name: &str, production: &Service) -
     })
 }
 
-/// The canary's autoscaler, if it scales by one.
+/// The canary's autoscaler, if it has one.
 #[must_use]
 pub fn autoscaler(kanary: &ParsedKanary, spec: &Spec, target: &Deployment) -> Option<Value> {
     let Scale::Hpa { spec: hpa, .. } = &spec.scale else {
@@ -203,7 +203,7 @@ pub fn autoscaler(kanary: &ParsedKanary, spec: &Spec, target: &Deployment) -> Op
     }))
 }
 
-/// A target that does not exist yet: the user's template, owned by nobody, so that it outlives the Kanary.
+/// A missing target: the user's template without an owner, so that it outlives the Kanary.
 #[must_use]
 pub fn target_deployment(kanary: &ParsedKanary, spec: &Spec) -> Value {
     let mut annotations = string_labels(spec.template_metadata.get("annotations"));

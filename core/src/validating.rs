@@ -1,4 +1,4 @@
-//! What the conditions show of a canary that is judged.
+//! The conditions of a canary under validation.
 
 use super::{
     adopt,
@@ -34,7 +34,7 @@ pub(super) fn judged_until(step: &Step<'_>, draft: &Draft, window: Window) -> St
     )
 }
 
-/// Says why the canary does not come up, unless something else is wrong.
+/// Reports why the canary is not available, unless there is another problem.
 pub(super) fn report(step: &Step<'_>, draft: &mut Draft, problem: Option<&Problem>) -> health::Report {
     match problem {
         None => health::report(step, draft),
@@ -42,14 +42,14 @@ pub(super) fn report(step: &Step<'_>, draft: &mut Draft, problem: Option<&Proble
     }
 }
 
-/// Nothing stands in the way: also what a pause or a problem that is over leaves behind is replaced.
+/// There is no problem: replaces the reports of a pause or a problem that has ended.
 pub(super) fn validating(step: &Step<'_>, draft: &mut Draft, window: Window) {
     let why = judged_until(step, draft, window);
     draft.set(RUNNING, true, Reason::Validating, warned(step, why.clone()));
     draft.set(RECONCILING, true, Reason::Validating, why);
 }
 
-/// The canary went down for so long that its conditions say so: the deadline they show is not the one that it will have.
+/// The canary has been unavailable long enough to report it: the deadline in its conditions is not the final one.
 pub(super) fn interrupted(step: &Step<'_>, draft: &mut Draft, window: Window) {
     if is_available(step) || !is_true(&draft.status, RUNNING) {
         return;
@@ -61,7 +61,7 @@ pub(super) fn interrupted(step: &Step<'_>, draft: &mut Draft, window: Window) {
     draft.set(RUNNING, true, Reason::Validating, warned(step, why));
 }
 
-/// With what the queries themselves show that their authors may not have meant.
+/// Appends the warnings about queries that may not mean what the author intended.
 pub(super) fn warned(step: &Step<'_>, text: String) -> String {
     let validation = &step.spec.validation;
     let mut warnings = analysis::warnings(&validation.items, validation.initial_delay);

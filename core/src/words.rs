@@ -1,5 +1,6 @@
-//! Which verdicts in the spec count. One that stood there in an earlier run, and still does, was given for that run: a template
-//! that changes under it, as a GitOps tool changes it, would be promoted, or taken away, without anybody having looked at it.
+//! Verdicts in the spec that count. A verdict that is left over from an earlier run was given for that run: otherwise a
+//! template that changes without it, for example through a GitOps tool, would be promoted or deleted although nobody has
+//! looked at it.
 
 use super::{kanary::ParsedKanary, spec::Spec, validation::Item};
 use crate::api::{KanaryStatus, Verdicts, Word, Words};
@@ -21,8 +22,8 @@ impl Words {
         }
     }
 
-    /// Those of them that are also among `others`. Manual items are counted and not named, so that adding, removing and
-    /// reordering them never makes an old verdict a new one.
+    /// The verdicts that are also in `others`. Manual items are counted and not identified, so that adding, removing and
+    /// reordering them never turns an old verdict into a new one.
     #[must_use]
     pub fn among(&self, others: &Self) -> Self {
         Self {
@@ -33,7 +34,7 @@ impl Words {
     }
 }
 
-/// The verdicts in the spec that do not count for the run that the status is about.
+/// The verdicts in the spec that do not count for the run in the status.
 #[must_use]
 pub fn stale(kanary: &ParsedKanary) -> Words {
     let verdicts = kanary.status.verdicts.as_ref();
@@ -42,9 +43,9 @@ pub fn stale(kanary: &ParsedKanary) -> Words {
     })
 }
 
-/// The verdicts in the spec that do not count for a run that begins now: those that stood there in the former one. A status
-/// without `currentTraffic`, of a spec that could not be run or of a version that recorded nothing, does not say which. Then it
-/// may be every `valid`; an `invalid` counts, because to take a canary away is safe.
+/// The verdicts in the spec that do not count for a run that starts now: those that were already there in the previous
+/// run. A status without `currentTraffic`, from an invalid spec or an older version, does not record which those are. In
+/// that case every `valid` may be old; an `invalid` counts, because deleting a canary is safe.
 #[must_use]
 pub fn stale_in_next_run(kanary: &ParsedKanary) -> Words {
     let present = Words::of(&kanary.spec);
@@ -64,17 +65,17 @@ pub fn stale_in_next_run(kanary: &ParsedKanary) -> Words {
     }
 }
 
-/// Whether a status is to be written for the sake of its record: one that does not know of a verdict cannot tell later that it is
-/// old.
+/// Whether a status has to be written to record the verdicts. Without that record, an old verdict could not be recognized
+/// later.
 pub(super) fn are_to_be_recorded(kanary: &ParsedKanary) -> bool {
     let status = &kanary.status;
     let is_edited = status.observed_generation != Some(kanary.generation);
-    // One that came with the Kanary was there before any run.
+    // A verdict that was created with the Kanary existed before any run.
     let may_be_old = status.current_hash.is_some() || kanary.generation > 1;
     is_edited && (status.verdicts.is_some() || may_be_old && Words::of(&kanary.spec) != Words::default())
 }
 
-/// Keeps the record in step with the spec that a status answers.
+/// Updates the record for the spec that a status responds to.
 pub(super) fn record(status: &mut KanaryStatus, kanary: &ParsedKanary) {
     let spec = &kanary.spec;
     let now = Words::of(spec);
@@ -85,7 +86,8 @@ pub(super) fn record(status: &mut KanaryStatus, kanary: &ParsedKanary) {
     let present = if spec.is_sound() || is_of_this_run {
         now.clone()
     } else {
-        // A verdict that comes with a template that cannot be run yet is about that template, but for one that was taken.
+        // A verdict set together with an invalid template belongs to that template, except for one that already took
+        // effect.
         Words {
             invalid: now.invalid,
             verdict: now

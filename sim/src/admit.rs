@@ -1,4 +1,4 @@
-//! What happens to an object between its arrival and its storing: read as its kind, defaulted, checked.
+//! Processing of an object between its arrival and its storage: parsing, defaulting and validation.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::{
     write::WriteOptions,
 };
 
-/// Makes an object fit to be stored, or says what is wrong with it.
+/// Prepares an object for storage, or returns the reason why it is invalid.
 pub(crate) fn admit(
     state: &mut State,
     resource: &Resource,
@@ -43,7 +43,7 @@ pub(crate) fn admit(
     }
 }
 
-/// A Service that is written without its address keeps the one that it has.
+/// A Service that is written without a cluster IP keeps its current one.
 fn keep_address(resource: &Resource, object: &mut Value, old: Option<&Value>) {
     let Some(old) = old.filter(|_| &*resource.name == "services") else {
         return;
@@ -54,7 +54,7 @@ fn keep_address(resource: &Resource, object: &mut Value, old: Option<&Value>) {
     }
 }
 
-/// Prunes, defaults and checks an object of a kind that is not built in.
+/// Prunes, defaults and validates a custom resource.
 fn customised(
     resource: &Resource,
     object: &mut Value,
@@ -109,10 +109,10 @@ fn check_kind(resource: &Resource, object: &mut Value) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reads a built-in kind as its type, which drops what the type does not know.
+/// Parses a built-in kind as its type, which drops unknown fields.
 fn read(resource: &Resource, typed: Read, object: &mut Value, strict: bool) -> Result<(), Failure> {
     let read = typed(object).map_err(|error| {
-        // Where it is in the text is of no help: it is not the user's text.
+        // The position in the text is of no use: the text is not the user's.
         let why = error.to_string();
         cannot_be_read(resource, why.split(" at line ").next().unwrap_or_default())
     })?;
@@ -127,7 +127,7 @@ fn read(resource: &Resource, typed: Read, object: &mut Value, strict: bool) -> R
     Ok(())
 }
 
-/// Fields of `given` that did not make it into `read`.
+/// Fields of `given` that are missing in `read`.
 fn lost(given: &Value, read: &Value, at: &str, unknown: &mut Vec<String>) {
     match (given, read) {
         (Value::Object(given), read) => {
@@ -139,7 +139,7 @@ fn lost(given: &Value, read: &Value, at: &str, unknown: &mut Vec<String>) {
                 };
                 match read.get(name) {
                     Some(read) => lost(value, read, &path, unknown),
-                    // An empty value says as much as none.
+                    // An empty value is equivalent to a missing one.
                     None if is_empty(value) => {}
                     None => unknown.push(path),
                 }

@@ -1,4 +1,4 @@
-//! What a real API server fills in and refuses for the built-in kinds.
+//! Defaulting and validation of the built-in kinds.
 
 mod check;
 mod defaults;

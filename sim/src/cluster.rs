@@ -1,4 +1,4 @@
-//! The cluster's state behind one lock, and typed access to it for the controllers.
+//! The cluster's state behind one lock, with typed access for the controllers.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ use crate::{
     write::{DeleteOptions, Part, Parts, Txn, WriteOptions, unreadable},
 };
 
-/// A cluster. Clones are the same one.
+/// A cluster. Clones share the same state.
 #[derive(Clone)]
 pub struct Cluster(Arc<Inner>);
 
@@ -31,14 +31,14 @@ struct Inner {
     state: Mutex<State>,
 }
 
-/// What the lock guards.
+/// State behind the lock.
 pub(crate) struct State {
     pub(crate) store: Store,
     pub(crate) registry: Registry,
     pub(crate) rng: fastrand::Rng,
-    /// Cluster IPs that were given out.
+    /// Number of cluster IPs allocated so far.
     pub(crate) addresses: u32,
-    /// Lists under way, by their continue token.
+    /// Paginated lists in progress, by their continue token.
     pub(crate) rests: BTreeMap<u64, Rest>,
     pub(crate) last_rest: u64,
     pub(crate) policies: Policies,
@@ -46,30 +46,30 @@ pub(crate) struct State {
     listeners: Vec<mpsc::UnboundedSender<Event>>,
 }
 
-/// A change, for whoever looks on.
+/// A change, as reported to subscribers.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// When.
+    /// Time of the change.
     pub at: Timestamp,
-    /// Who wrote.
+    /// User who made the change.
     pub actor: Arc<str>,
-    /// `deployments.apps`.
+    /// The resource, such as `deployments.apps`.
     pub resource: ResourceName,
-    /// What changed.
+    /// The change.
     pub change: Change,
 }
 
-/// Called for every change, in order, before anybody else sees it. It must not call the cluster.
+/// A function that is called for every change, in order, before any subscriber receives it. It must not call the cluster.
 pub type Hook = Box<dyn FnMut(&Event) + Send>;
 
-/// How a cluster is made.
+/// Options of a new cluster.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// What its clock shows at first.
+    /// Start time of the clock.
     pub start: Timestamp,
-    /// Of names, uids and delays: one seed gives one history.
+    /// Seed for names, uids and delays. Runs with the same seed produce the same history.
     pub seed: u64,
-    /// Changes of each kind that watches can go back.
+    /// Number of changes of each kind that a watch can resume from.
     pub history: usize,
 }
 
@@ -83,11 +83,11 @@ impl Default for Options {
     }
 }
 
-/// A built-in kind as its type.
+/// A built-in kind with its Rust type.
 pub trait Typed: Kind<DynamicType = ()> + Serialize + DeserializeOwned + Send + Sync + 'static {}
 impl<K: Kind<DynamicType = ()> + Serialize + DeserializeOwned + Send + Sync + 'static> Typed for K {}
 
-/// `deployments.apps`.
+/// The resource name, such as `deployments.apps`.
 #[must_use]
 pub fn name_of<K: Typed>() -> ResourceName {
     match K::group(&()).as_ref() {
@@ -97,7 +97,7 @@ pub fn name_of<K: Typed>() -> ResourceName {
 }
 
 impl Cluster {
-    /// An empty cluster but for its namespaces: without controllers, and without a server.
+    /// Creates a cluster that contains only its namespaces, without controllers and without a server.
     #[must_use]
     pub fn new(options: Options) -> Self {
         let state = State {
@@ -121,12 +121,12 @@ impl Cluster {
                 let resource = txn.state.registry.named("namespaces").cloned();
                 resource.map(|resource| txn.create(&resource, "", namespace, WriteOptions::default()))
             });
-            debug_assert!(made.is_some_and(|made| made.is_ok()), "an empty cluster takes {name}");
+            debug_assert!(made.is_some_and(|made| made.is_ok()), "namespace {name} can be created");
         }
         cluster
     }
 
-    /// The cluster's time.
+    /// The cluster's current time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.0.clock.now()
@@ -138,7 +138,7 @@ impl Cluster {
         self.0.clock
     }
 
-    /// Takes from the cluster's source of chance.
+    /// Draws from the cluster's random number generator.
     pub fn chance<T>(&self, take: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
         take(&mut self.lock().rng)
     }
@@ -148,7 +148,7 @@ impl Cluster {
         self.lock().hooks.push(hook);
     }
 
-    /// Every change from now on.
+    /// Subscribes to every change from now on.
     #[must_use]
     pub fn events(&self) -> mpsc::UnboundedReceiver<Event> {
         let (sender, receiver) = mpsc::unbounded_channel();
@@ -156,22 +156,22 @@ impl Cluster {
         receiver
     }
 
-    /// Has a policy look at every write from now on, in the place of one of its name.
+    /// Runs a policy on every write from now on. It replaces a policy with the same name.
     pub fn set_policy(&self, policy: Policy) {
         self.lock().policies.set(policy);
     }
 
-    /// Takes a policy away again, if it is there.
+    /// Removes a policy, if it exists.
     pub fn remove_policy(&self, name: &str) {
         self.lock().policies.remove(name);
     }
 
-    /// How long policies hold up a write.
+    /// How long policies delay a write.
     pub(crate) fn delay(&self, attempt: &Attempt<'_>) -> Duration {
         self.lock().policies.delay(attempt)
     }
 
-    /// Forgets the log of changes: watches that are behind must list again.
+    /// Drops the log of changes, so that watches that are behind must list again.
     pub fn compact(&self) {
         self.lock().store.compact();
     }
@@ -180,13 +180,13 @@ impl Cluster {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something as `actor`, while nobody else does anything.
+    /// Runs a transaction as `actor` while the cluster is locked.
     pub(crate) fn transact<T>(&self, actor: &str, act: impl FnOnce(&mut Txn<'_>) -> T) -> T {
         let mut state = self.lock();
         act(&mut Txn::new(&mut state, &self.0.clock, actor))
     }
 
-    /// An object.
+    /// Returns an object.
     #[must_use]
     pub fn get<K: Typed>(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
         let place = (namespace.to_owned(), name.to_owned());
@@ -197,26 +197,26 @@ impl Cluster {
         object.typed()
     }
 
-    /// The objects of a kind in a namespace, or all of them, by name.
+    /// The objects of a kind in a namespace, or in all namespaces, sorted by name.
     #[must_use]
     pub fn list<K: Typed>(&self, namespace: Option<&str>) -> Vec<Arc<K>> {
         let objects = self.objects(&name_of::<K>(), namespace);
         objects.iter().filter_map(|object| object.typed()).collect()
     }
 
-    /// The same, unparsed.
+    /// Like [`Cluster::list`], but unparsed.
     #[must_use]
     pub fn objects(&self, resource: &str, namespace: Option<&str>) -> Vec<Arc<Object>> {
         self.lock().store.list(resource, namespace).cloned().collect()
     }
 
-    /// One of them.
+    /// Returns one object, unparsed.
     #[must_use]
     pub fn object(&self, resource: &str, place: &Place) -> Option<Arc<Object>> {
         self.lock().store.get(resource, place).cloned()
     }
 
-    /// What names this owner.
+    /// The objects with an owner reference to this uid.
     #[must_use]
     pub fn children(&self, owner_uid: &str) -> Vec<(ResourceName, Arc<Object>)> {
         let state = self.lock();
@@ -226,7 +226,7 @@ impl Cluster {
             .collect()
     }
 
-    /// Of a kind only, which somebody will look into.
+    /// The children of one kind. They are kept parsed because a controller reads them.
     pub(crate) fn children_of_kind(&self, owner_uid: &str, kind: &str) -> Vec<Arc<Object>> {
         let mut state = self.lock();
         let children = state.store.children(owner_uid);
@@ -238,7 +238,7 @@ impl Cluster {
         children
     }
 
-    /// The objects of a kind that name this owner, by name.
+    /// The objects of a kind with an owner reference to this uid, sorted by name.
     #[must_use]
     pub fn owned<K: Typed>(&self, owner_uid: &str) -> Vec<Arc<K>> {
         let children = self.children_of_kind(owner_uid, &name_of::<K>());
@@ -255,7 +255,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// As the API server.
+    /// Returns the API server's refusal.
     pub fn create<K: Typed>(&self, actor: &str, object: &K) -> Result<Arc<K>, Failure> {
         let namespace = object.meta().namespace.clone().unwrap_or_default();
         let value = serde_json::to_value(object).map_err(|error| Failure::bad_request(error.to_string()))?;
@@ -268,26 +268,28 @@ impl Cluster {
         created.typed().ok_or_else(unreadable)
     }
 
-    /// Writes all of an object but its status; on top of its resourceVersion, if it has one. It is not checked: a
-    /// controller that read it changes nothing that could be wrong.
+    /// Replaces an object except for its status. If the object has a resourceVersion, the write fails with a conflict
+    /// when the stored object has changed. The object is not validated: the controllers only write objects that they read
+    /// before.
     ///
     /// # Errors
     ///
-    /// As the API server.
+    /// Returns the API server's refusal.
     pub(crate) fn update<K: Parts>(&self, actor: &str, object: K) -> Result<Arc<K>, Failure> {
         self.update_part(actor, object, Part::Whole)
     }
 
-    /// Writes an object's status; on top of its resourceVersion, if it has one.
+    /// Replaces an object's status. If the object has a resourceVersion, the write fails with a conflict when the stored
+    /// object has changed.
     ///
     /// # Errors
     ///
-    /// As the API server.
+    /// Returns the API server's refusal.
     pub(crate) fn update_status<K: Parts>(&self, actor: &str, object: K) -> Result<Arc<K>, Failure> {
         self.update_part(actor, object, Part::Status)
     }
 
-    /// Writes all of an object with its status, as a scheduler's binding does.
+    /// Replaces an object including its status, as the scheduler's binding does.
     pub(crate) fn bind<K: Parts>(&self, actor: &str, object: K) -> Result<Arc<K>, Failure> {
         self.update_part(actor, object, Part::Binding)
     }
@@ -301,7 +303,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// As the API server.
+    /// Returns the API server's refusal.
     pub fn delete(&self, actor: &str, resource: &str, place: &Place, options: &DeleteOptions) -> Result<(), Failure> {
         let resource = self.served(resource)?;
         self.transact(actor, |txn| txn.delete(&resource, place, options).map(|_| ()))
@@ -314,7 +316,7 @@ impl Cluster {
 }
 
 impl State {
-    /// Tells everybody about a change.
+    /// Passes a change on to all hooks and subscribers.
     pub(crate) fn tell(&mut self, event: &Event) {
         for hook in &mut self.hooks {
             hook(event);

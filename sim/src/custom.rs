@@ -1,4 +1,4 @@
-//! Kinds that CustomResourceDefinitions make.
+//! Kinds defined by CustomResourceDefinitions.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use crate::{
     schema::Schema,
 };
 
-/// The kind of a CustomResourceDefinition itself.
+/// The resource name of CustomResourceDefinitions.
 pub(crate) const DEFINITIONS: &str = "customresourcedefinitions.apiextensions.k8s.io";
 
-/// The kinds that a CustomResourceDefinition serves, one for each version.
+/// The resources that a CustomResourceDefinition serves, one for each version.
 ///
 /// # Errors
 ///
-/// It is not one that can be served.
+/// Fails if the definition is invalid.
 pub(crate) fn resources(definition: &Value) -> Result<Vec<Resource>, Failure> {
     let (spec, name) = (
         &definition["spec"],
@@ -79,7 +79,7 @@ pub(crate) fn resources(definition: &Value) -> Result<Vec<Resource>, Failure> {
     made.collect()
 }
 
-/// The status of a CustomResourceDefinition that is served.
+/// Sets the status of an established CustomResourceDefinition.
 pub(crate) fn establish(definition: &mut Value, now: &str) {
     let condition = |kind: &str, reason: &str, message: &str| json!({"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": now});
     if definition["status"]["conditions"].is_array() {

@@ -1,4 +1,4 @@
-//! What clients ask first: which groups, versions and kinds there are.
+//! Discovery: the groups, versions and kinds that the cluster serves.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -68,7 +68,7 @@ pub fn group(registry: &Registry, name: &str) -> Option<Value> {
     Some(group)
 }
 
-/// `/api/v1`, for which the group is empty, and `/apis/<group>/<version>`.
+/// `/api/v1` (with an empty group) and `/apis/<group>/<version>`.
 #[must_use]
 pub fn resources(registry: &Registry, group: &str, version: &str) -> Option<Value> {
     let mut listed = Vec::new();
@@ -118,7 +118,7 @@ pub fn aggregated(registry: &Registry, core: bool) -> Value {
 }
 
 fn aggregated_resource(resource: &Resource) -> Value {
-    // The group and the version of a built-in kind are those of the list.
+    // A built-in kind inherits the group and version of the list.
     let custom = resource.typed.is_none();
     let part = |text: &str| if custom { text.to_owned() } else { String::new() };
     let kind = json!({"group": part(&resource.group), "version": part(&resource.version), "kind": resource.kind});
@@ -157,7 +157,7 @@ fn verbs(resource: &Resource) -> Vec<&'static str> {
     } else {
         OF_CUSTOM
     };
-    // Namespaces go one by one.
+    // Namespaces do not support deletion as a collection.
     let one_by_one = resource.group.is_empty() && resource.plural == "namespaces";
     all.into_iter()
         .filter(|verb| !(one_by_one && *verb == "deletecollection"))
@@ -177,7 +177,7 @@ fn subresources(resource: &Resource) -> Vec<&'static str> {
 
 type Versions<'a> = Vec<(&'a str, Vec<&'a Resource>)>;
 
-/// Kinds by group and version, the preferred version first.
+/// Kinds by group and version, with the preferred version first.
 fn by_group(registry: &Registry) -> BTreeMap<&str, Versions<'_>> {
     let mut groups: BTreeMap<&str, Versions> = BTreeMap::new();
     for resource in registry.iter() {
@@ -193,7 +193,7 @@ fn by_group(registry: &Registry) -> BTreeMap<&str, Versions<'_>> {
     groups
 }
 
-/// `v2` before `v1`, before `v1beta1`, before `v1alpha1`.
+/// Sort key of a version: `v2` before `v1`, before `v1beta1`, before `v1alpha1`.
 fn priority(version: &str) -> (u8, u32, u32) {
     let number = |text: &str| text.parse::<u32>().unwrap_or(0);
     let text = version.trim_start_matches('v');

@@ -1,4 +1,4 @@
-//! What the API server answers when it refuses: a `Status` object.
+//! The API server's refusals, which clients receive as `Status` objects.
 
 use serde_json::{Value, json};
 
@@ -10,18 +10,18 @@ pub struct Failure {
     pub code: u16,
     /// `NotFound`, `Conflict`, … as in `metav1.StatusReason`.
     pub reason: &'static str,
-    /// For people.
+    /// Message for users.
     pub message: String,
     /// `details` of the Status, or null.
     pub details: Value,
 }
 
-/// What is wrong with one field.
+/// A problem with one field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
     /// `FieldValueInvalid`, `FieldValueRequired`, … as in `field.ErrorType`.
     pub reason: &'static str,
-    /// For people, without the field: `Invalid value: "x": must be …`.
+    /// Message for users, without the field: `Invalid value: "x": must be …`.
     pub message: String,
     /// `spec.template.metadata.labels`.
     pub field: String,
@@ -45,7 +45,7 @@ impl Failure {
         Self::new(400, "BadRequest", message)
     }
 
-    /// 403 of an object. `resource` is like `deployments.apps`.
+    /// 403 for an object. `resource` is like `deployments.apps`.
     #[must_use]
     pub fn forbidden(resource: &str, name: &str, why: &str) -> Self {
         let message = format!("{resource} \"{name}\" is forbidden: {why}");
@@ -66,7 +66,7 @@ impl Failure {
         failure.about(resource, name)
     }
 
-    /// 409 for a write that rests on something old.
+    /// 409 for a write that is based on an outdated version.
     #[must_use]
     pub fn conflict(resource: &str, name: &str, why: &str) -> Self {
         let message = format!("Operation cannot be fulfilled on {resource} \"{name}\": {why}");
@@ -91,7 +91,7 @@ impl Failure {
         failure
     }
 
-    /// 410: a watch or a list from a version that is no longer there.
+    /// 410 for a watch or a list from a version that is no longer available.
     #[must_use]
     pub fn expired(message: impl Into<String>) -> Self {
         Self::new(410, "Expired", message)
@@ -103,7 +103,7 @@ impl Failure {
         self
     }
 
-    /// The Status object.
+    /// The `Status` object.
     #[must_use]
     pub fn to_status(&self) -> Value {
         let mut status = json!({

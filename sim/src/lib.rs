@@ -1,10 +1,10 @@
-//! A Kubernetes cluster in memory: an API server with its controllers and a Prometheus, for the demo and for tests.
+//! A Kubernetes cluster in memory: an API server, its controllers and a Prometheus server, for the demo and the tests.
 //!
-//! It keeps no promise of its own: where it differs from a real kube-apiserver, it is wrong.
+//! The reference is a real kube-apiserver: any difference in behaviour is a bug here.
 
 #![allow(
     clippy::indexing_slicing,
-    reason = "JSON is indexed by the names of fields, and a field that is not there reads as null"
+    reason = "JSON is indexed by field name, and a missing field reads as null"
 )]
 
 pub mod admission;

@@ -1,4 +1,4 @@
-//! What a name, a label's key or a label's value may be.
+//! Syntax of names, label keys and label values.
 
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
      and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
@@ -27,7 +27,7 @@ fn is_qualified(text: &str) -> bool {
         && ends(text.bytes().last())
 }
 
-/// What is wrong with an object's name; `label` if it must not have dots.
+/// The problem with an object's name. `label` forbids dots.
 #[must_use]
 pub fn name_problem(name: &str, label: bool) -> Option<String> {
     let longest = if label { 63 } else { 253 };
@@ -40,7 +40,7 @@ pub fn name_problem(name: &str, label: bool) -> Option<String> {
     (!name.split('.').all(is_dns_label)).then(|| SUBDOMAIN.to_owned())
 }
 
-/// What is wrong with a label's value.
+/// The problem with a label's value.
 #[must_use]
 pub fn label_value_problem(value: &str) -> Option<String> {
     if value.len() > 63 {
@@ -49,7 +49,7 @@ pub fn label_value_problem(value: &str) -> Option<String> {
     (!value.is_empty() && !is_qualified(value)).then(|| VALUE.to_owned())
 }
 
-/// What is wrong with a label's key.
+/// The problem with a label's key.
 #[must_use]
 pub fn label_key_problem(key: &str) -> Option<String> {
     let (prefix, name) = key

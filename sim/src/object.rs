@@ -1,4 +1,4 @@
-//! A stored object: its JSON, and of it what the API server itself looks at.
+//! A stored object: its JSON, and the metadata that the API server itself uses.
 
 use std::{
     any::Any,
@@ -11,16 +11,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// An object as it is stored. The JSON is kept as text, which takes a tenth of the memory of parsed JSON.
+/// A stored object. The JSON is kept as text, which takes a tenth of the memory of parsed JSON.
 #[derive(Debug)]
 pub struct Object {
-    /// What the API server looks at.
+    /// Metadata for the API server.
     pub meta: Meta,
     body: Bytes,
     parsed: Mutex<Parsed>,
 }
 
-/// What an object was parsed to. Only of recent objects, which many look at, is it kept.
+/// Parsed forms of an object. They are kept only for recently used objects, which have many readers.
 #[derive(Debug, Default)]
 struct Parsed {
     is_recent: bool,
@@ -35,46 +35,46 @@ pub struct Meta {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// Its uid.
+    /// UID.
     pub uid: String,
-    /// Of its last change.
+    /// Version of its last change.
     pub resource_version: u64,
-    /// Of its spec.
+    /// Generation of its spec.
     pub generation: i64,
-    /// Its labels.
+    /// Labels.
     pub labels: BTreeMap<String, String>,
-    /// Its owners.
+    /// Owner references.
     pub owners: Vec<Owner>,
-    /// What has to happen before it goes.
+    /// Finalizers.
     pub finalizers: Vec<String>,
-    /// It has a deletionTimestamp.
+    /// Whether it has a deletionTimestamp.
     pub deleting: bool,
-    /// Who owns its fields is kept.
+    /// Whether it has managedFields.
     pub managed: bool,
 }
 
-/// An ownerReference.
+/// An owner reference.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owner {
-    /// `ReplicaSet`, …
+    /// Kind, such as `ReplicaSet`.
     pub kind: String,
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// Its uid.
+    /// UID.
     pub uid: String,
-    /// It is the controller.
+    /// Whether it is the controller.
     pub controller: bool,
-    /// It waits for this object when it is deleted in the foreground.
+    /// `blockOwnerDeletion`: in a foreground deletion, the owner waits for this object.
     pub blocks: bool,
 }
 
 impl Object {
-    /// From JSON that has been checked.
+    /// Creates an object from valid JSON.
     #[must_use]
     pub fn new(value: Value) -> Self {
         Self {
             meta: Meta::read(&value),
-            // Faster than its Display, and no JSON cannot be written.
+            // This is faster than `Display`, and serialization of a `Value` cannot fail.
             body: serde_json::to_vec(&value).unwrap_or_default().into(),
             parsed: Mutex::new(Parsed {
                 is_recent: true,
@@ -84,7 +84,7 @@ impl Object {
         }
     }
 
-    /// From an object that has been checked, and its JSON.
+    /// Creates an object from a valid typed object and its JSON.
     pub(crate) fn of<K: Send + Sync + 'static>(object: Arc<K>, meta: &ObjectMeta, text: Vec<u8>) -> Self {
         Self {
             meta: Meta::of(meta),
@@ -101,23 +101,23 @@ impl Object {
         self.parsed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps from now on what it is parsed to; says whether it did not before.
+    /// Keeps parsed forms from now on. Returns `false` if it already did.
     pub(crate) fn remember(&self) -> bool {
         !std::mem::replace(&mut self.parsed().is_recent, true)
     }
 
-    /// Keeps its text alone.
+    /// Drops the parsed forms.
     pub(crate) fn forget(&self) {
         *self.parsed() = Parsed::default();
     }
 
-    /// Its JSON.
+    /// The JSON text.
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.body
     }
 
-    /// Its JSON, parsed.
+    /// The parsed JSON.
     #[must_use]
     pub fn json(&self) -> Arc<Value> {
         if let Some(json) = &self.parsed().json {
@@ -131,13 +131,13 @@ impl Object {
         json
     }
 
-    /// Its JSON, parsed, to be changed.
+    /// A copy of the parsed JSON, to be changed.
     #[must_use]
     pub fn value(&self) -> Value {
         Arc::unwrap_or_clone(self.json())
     }
 
-    /// As a type; `None` if it does not fit, which an object of that kind always does.
+    /// Parses the object as its type. Returns `None` if it does not fit, which does not happen for the object's own kind.
     #[must_use]
     pub fn typed<K: DeserializeOwned + Send + Sync + 'static>(&self) -> Option<Arc<K>> {
         let known = self.parsed().typed.clone();
@@ -152,7 +152,7 @@ impl Object {
         Some(typed)
     }
 
-    /// Parts of it, as a type that has no others.
+    /// Parses a part of the object, without caching.
     #[must_use]
     pub fn parse<K: DeserializeOwned>(&self) -> Option<K> {
         serde_json::from_slice(&self.body).ok()
@@ -180,7 +180,7 @@ impl Meta {
         }
     }
 
-    /// From an object's type.
+    /// Metadata of a typed object.
     pub(crate) fn of(meta: &ObjectMeta) -> Self {
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         Self {
@@ -197,7 +197,7 @@ impl Meta {
         }
     }
 
-    /// The owner that manages it.
+    /// The controller reference.
     #[must_use]
     pub fn controller(&self) -> Option<&Owner> {
         self.owners.iter().find(|owner| owner.controller)
@@ -227,7 +227,7 @@ impl Owner {
     }
 }
 
-/// A map of strings; what is no string is left out.
+/// A map of strings. Other values are left out.
 #[must_use]
 pub fn string_map(value: &Value) -> BTreeMap<String, String> {
     let fields = value.as_object().into_iter().flatten();

@@ -1,4 +1,4 @@
-//! What `kubectl explain` prints, and by which kubectl knows what it may ask of a kind: documents of the `OpenAPI` format.
+//! `OpenAPI` documents. `kubectl explain` prints them, and kubectl uses them to find the parameters that a kind supports.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::resource::{Registry, Resource};
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 
-/// `/openapi/v3`: where the documents are. Clients keep a document until its address, with a hash, is another.
+/// `/openapi/v3`: the index of documents. The URL of a document contains a hash, so that clients can cache it.
 #[must_use]
 pub fn index(registry: &Registry) -> Value {
     let mut paths = Map::new();
@@ -26,7 +26,7 @@ pub fn index(registry: &Registry) -> Value {
     json!({"paths": paths})
 }
 
-/// `/openapi/v3/api/v1`, for which the group is empty, and `/openapi/v3/apis/<group>/<version>`.
+/// `/openapi/v3/api/v1` (with an empty group) and `/openapi/v3/apis/<group>/<version>`.
 #[must_use]
 pub fn document(registry: &Registry, group: &str, version: &str) -> Option<Value> {
     let mut paths = Map::new();
@@ -53,7 +53,7 @@ fn group_path(resource: &Resource) -> String {
     format!("{prefix}/{}", resource.api_version())
 }
 
-/// FNV-1a, with 64 bits.
+/// FNV-1a with 64 bits.
 fn fingerprint(text: &str) -> u64 {
     let start = 0xcbf2_9ce4_8422_2325_u64;
     text.bytes().fold(start, |hash, byte| {
@@ -165,7 +165,7 @@ fn list_meta() -> Value {
     }})
 }
 
-/// The paths of a kind, with what may be done there.
+/// Adds the paths of a kind and their operations.
 fn add_paths(resource: &Resource, paths: &mut Map<String, Value>) {
     let prefix = format!("/{}", group_path(resource));
     let plural = &resource.plural;

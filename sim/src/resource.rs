@@ -8,15 +8,15 @@ use serde_json::Value;
 
 use crate::{schema::Schema, store::ResourceName};
 
-/// Reads an object as a type, and drops what the type does not know.
+/// Parses an object as a type and drops unknown fields.
 pub type Read = fn(&Value) -> Result<Value, serde_json::Error>;
 
 /// A kind in one version.
 #[derive(Clone, Debug)]
 pub struct Resource {
-    /// `deployments.apps`; `pods` in the core group. Versions of a kind share it.
+    /// `deployments.apps`, or `pods` in the core group. All versions of a kind share it.
     pub name: ResourceName,
-    /// `apps`; empty for the core group.
+    /// `apps`, or empty for the core group.
     pub group: String,
     /// `v1`.
     pub version: String,
@@ -30,31 +30,31 @@ pub struct Resource {
     pub short_names: Vec<String>,
     /// `all`.
     pub categories: Vec<String>,
-    /// It lives in a namespace.
+    /// Whether it is namespaced.
     pub namespaced: bool,
-    /// It has a status that only `/status` writes.
+    /// Whether it has a `/status` subresource.
     pub status: bool,
-    /// It has `/scale`.
+    /// Whether it has a `/scale` subresource.
     pub scale: bool,
-    /// What reads it as its type, for a built-in kind: what the type does not know is dropped.
+    /// Parser of a built-in kind, which drops unknown fields.
     pub typed: Option<Read>,
-    /// What a CustomResourceDefinition says of it.
+    /// Definition of a custom resource.
     pub custom: Option<Arc<Custom>>,
 }
 
-/// A version of a kind that is not built in.
+/// A version of a custom resource.
 #[derive(Debug)]
 pub struct Custom {
-    /// What is enforced.
+    /// The compiled schema.
     pub schema: Schema,
-    /// The same as it was written.
+    /// The schema as written in the CustomResourceDefinition.
     pub open_api: Value,
     /// `additionalPrinterColumns`.
     pub columns: Value,
 }
 
-/// Through text, as [`Object::parse`](crate::object::Object::parse) reads it: one way to read each type is half the code to
-/// compile.
+/// Parses through text, as [`Object::parse`](crate::object::Object::parse) does: sharing one deserializer for each type
+/// halves the generated code.
 fn typed<K: DeserializeOwned + Serialize>(value: &Value) -> Result<Value, serde_json::Error> {
     serde_json::to_value(serde_json::from_slice::<K>(&serde_json::to_vec(value)?)?)
 }
@@ -70,7 +70,7 @@ impl Resource {
         }
     }
 
-    /// `Deployment.apps`, as messages name a kind.
+    /// `Deployment.apps`, the format of messages.
     #[must_use]
     pub fn kind_name(&self) -> String {
         if self.group.is_empty() {
@@ -103,7 +103,7 @@ impl Resource {
         }
     }
 
-    /// Whether its objects are stored as those of another kind: an Event of events.k8s.io is a core Event.
+    /// Whether its objects are stored as another kind: an Event of events.k8s.io is stored as a core Event.
     #[must_use]
     pub fn is_view(&self) -> bool {
         self.group == "events.k8s.io"
@@ -181,12 +181,12 @@ pub fn built_in() -> Vec<Resource> {
     ]
 }
 
-/// All kinds, by group, version and plural.
+/// All kinds by group, version and plural.
 #[derive(Clone, Debug, Default)]
 pub struct Registry(BTreeMap<(String, String, String), Arc<Resource>>);
 
 impl Registry {
-    /// With the built-in kinds.
+    /// A registry of the built-in kinds.
     #[must_use]
     pub fn built_in() -> Self {
         let mut registry = Self::default();
@@ -196,7 +196,7 @@ impl Registry {
         registry
     }
 
-    /// Serves a kind, in the place of one of the same name.
+    /// Adds a kind, or replaces the one with the same group, version and plural.
     pub fn add(&mut self, resource: Resource) {
         let key = (
             resource.group.clone(),
@@ -206,24 +206,24 @@ impl Registry {
         self.0.insert(key, Arc::new(resource));
     }
 
-    /// No longer serves the versions of a kind.
+    /// Removes all versions of a kind.
     pub fn remove(&mut self, name: &str) {
         self.0.retain(|_, resource| &*resource.name != name);
     }
 
-    /// A kind by its place in the API.
+    /// Finds a kind by group, version and plural.
     #[must_use]
     pub fn get(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Resource>> {
         self.0.get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
     }
 
-    /// A version of a kind by its name, `deployments.apps`.
+    /// Finds a version of a kind by its name, such as `deployments.apps`.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&Arc<Resource>> {
         self.0.values().find(|resource| &*resource.name == name)
     }
 
-    /// All of them.
+    /// Iterates over all kinds.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Resource>> {
         self.0.values()
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde_json::Value;
 
-/// What labels must be.
+/// A label selector.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LabelSelector(Vec<Requirement>);
 
@@ -45,22 +45,22 @@ impl Requirement {
 }
 
 impl LabelSelector {
-    /// The labels that must have one value.
+    /// The labels for which the selector requires one value.
     #[must_use]
     pub fn equalities(&self) -> Vec<(&str, &str)> {
         self.0.iter().filter_map(Requirement::equality).collect()
     }
 
-    /// From a query parameter: `a=b,c!=d,e in (f,g),h notin (i),j,!k`.
+    /// Parses a query parameter: `a=b,c!=d,e in (f,g),h notin (i),j,!k`.
     ///
     /// # Errors
     ///
-    /// It is none.
+    /// Fails if the text is not a selector.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut requirements = Vec::new();
         let mut rest = text.trim();
         while !rest.is_empty() {
-            // A comma in parentheses separates values.
+            // A comma within parentheses separates values.
             let open = rest
                 .find('(')
                 .filter(|open| rest.find(',').is_none_or(|comma| *open < comma));
@@ -75,11 +75,11 @@ impl LabelSelector {
         Ok(Self(requirements))
     }
 
-    /// From a `metav1.LabelSelector`.
+    /// Parses a `metav1.LabelSelector`.
     ///
     /// # Errors
     ///
-    /// It is none.
+    /// Fails if the value is not a selector.
     pub fn from_object(selector: &Value) -> Result<Self, String> {
         let labels = crate::object::string_map(&selector["matchLabels"]).into_iter();
         let mut requirements: Vec<_> = labels
@@ -104,7 +104,7 @@ impl LabelSelector {
         Ok(Self(requirements))
     }
 
-    /// Labels that must all be there, as a Service's selector.
+    /// A selector that requires all of these labels, such as that of a Service.
     #[must_use]
     pub fn all(labels: &BTreeMap<String, String>) -> Self {
         let of = |(key, value): (&String, &String)| Requirement {
@@ -114,13 +114,13 @@ impl LabelSelector {
         Self(labels.iter().map(of).collect())
     }
 
-    /// Whether these labels are selected.
+    /// Whether it matches these labels.
     #[must_use]
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         self.0.iter().all(|requirement| requirement.holds(labels))
     }
 
-    /// Whether it selects everything.
+    /// Whether it matches everything.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -176,16 +176,16 @@ fn requirement(text: &str) -> Result<Requirement, String> {
     of(text, Rule::Exists)
 }
 
-/// What fields must be: `metadata.name=a,status.phase!=Running`.
+/// A field selector: `metadata.name=a,status.phase!=Running`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldSelector(Vec<(String, bool, String)>);
 
 impl FieldSelector {
-    /// From a query parameter.
+    /// Parses a query parameter.
     ///
     /// # Errors
     ///
-    /// It is none, or names a field that cannot be selected by.
+    /// Fails if the text is not a selector or uses an unsupported field.
     pub fn parse(text: &str, resource: &str) -> Result<Self, String> {
         let terms = text.split(',').filter(|term| !term.is_empty());
         let parsed = terms.map(|term| {
@@ -205,7 +205,7 @@ impl FieldSelector {
         Ok(Self(parsed.collect::<Result<_, _>>()?))
     }
 
-    /// Whether an object is selected. Its JSON is read only where more than its name is asked for.
+    /// Whether it matches an object. The JSON is parsed only for fields other than name and namespace.
     #[must_use]
     pub fn matches(&self, object: &crate::object::Object) -> bool {
         if self.0.is_empty() {

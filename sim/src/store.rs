@@ -1,4 +1,4 @@
-//! Objects by kind, and a log of their changes that watches read: what etcd and the watch cache are to a real API server.
+//! Objects by kind, and a log of their changes for watches. The store corresponds to etcd and the watch cache.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -9,25 +9,25 @@ use tokio::sync::Notify;
 
 use crate::object::Object;
 
-/// `deployments.apps`; `pods` in the core group.
+/// `deployments.apps`, or `pods` in the core group.
 pub type ResourceName = Arc<str>;
 
 /// Namespace (empty for cluster-scoped kinds) and name.
 pub type Place = (String, String);
 
-/// Objects of which it is kept what they were parsed to.
+/// Number of objects whose parsed form is cached.
 const RECENT: usize = 4096;
 
 /// A change of one object.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// The resource version that it made.
+    /// Resource version of the change.
     pub version: u64,
-    /// What was there.
+    /// State before the change.
     pub old: Option<Arc<Object>>,
-    /// What is there now. Of a deletion: nothing.
+    /// State after the change, or `None` for a deletion.
     pub new: Option<Arc<Object>>,
-    /// Of a deletion: the last state, with the version of the deletion.
+    /// For a deletion: the last state, with the version of the deletion.
     pub last: Option<Arc<Object>>,
 }
 
@@ -38,9 +38,9 @@ pub struct Store {
     kinds: BTreeMap<ResourceName, OfKind>,
     /// Objects by the uid of an owner.
     children: HashMap<String, BTreeSet<(ResourceName, Place)>>,
-    /// Objects that were written or looked at lately.
+    /// Recently used objects, whose parsed form is cached.
     recent: VecDeque<Arc<Object>>,
-    /// Longest log of a kind.
+    /// Maximum length of the log of each kind.
     history: usize,
 }
 
@@ -48,19 +48,19 @@ pub struct Store {
 #[derive(Debug, Default)]
 struct OfKind {
     objects: BTreeMap<Place, Arc<Object>>,
-    /// Those without a controller.
+    /// Objects without a controller.
     uncontrolled: BTreeSet<Place>,
-    /// By label, for every label that was asked for: its values, and who has each.
+    /// Index of the labels that selectors have used: values, and the objects with each value.
     labelled: BTreeMap<String, HashMap<String, BTreeSet<Place>>>,
     log: VecDeque<Change>,
-    /// The last change that is no longer in the log.
+    /// Version of the last change that was removed from the log.
     compacted: u64,
-    /// Woken in the order in which they wait, so that one seed gives one history.
+    /// Waiters are woken in FIFO order, so that runs with the same seed produce the same history.
     changed: Arc<Notify>,
 }
 
 impl OfKind {
-    /// Makes the index of a label.
+    /// Builds the index of a label.
     fn index(&mut self, label: &str) {
         let mut index = HashMap::<String, BTreeSet<Place>>::new();
         for (place, object) in &self.objects {
@@ -71,7 +71,7 @@ impl OfKind {
         self.labelled.insert(label.to_owned(), index);
     }
 
-    /// Keeps the indexes in step with an object.
+    /// Updates the indexes for a changed object.
     fn relabel(&mut self, place: &Place, old: Option<&Object>, new: Option<&Object>) {
         for (label, index) in &mut self.labelled {
             let value = |object: Option<&Object>| object.and_then(|object| object.meta.labels.get(label).cloned());
@@ -95,7 +95,7 @@ impl OfKind {
 }
 
 impl Store {
-    /// An empty store that keeps the last `history` changes of each kind for watches.
+    /// Creates an empty store that keeps the last `history` changes of each kind for watches.
     #[must_use]
     pub fn new(history: usize) -> Self {
         Self {
@@ -107,25 +107,25 @@ impl Store {
         }
     }
 
-    /// The resource version of the last change.
+    /// Resource version of the last change.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// The resource version of the next change.
+    /// Resource version of the next change.
     #[must_use]
     pub fn next_version(&self) -> u64 {
         self.version + 1
     }
 
-    /// An object.
+    /// Returns an object.
     #[must_use]
     pub fn get(&self, resource: &str, place: &Place) -> Option<&Arc<Object>> {
         self.kinds.get(resource)?.objects.get(place)
     }
 
-    /// The objects of a kind in a namespace, or all of them, by name.
+    /// The objects of a kind in a namespace, or in all namespaces, sorted by name.
     pub fn list<'a>(&'a self, resource: &str, namespace: Option<&'a str>) -> impl Iterator<Item = &'a Arc<Object>> {
         let from = (namespace.unwrap_or_default().to_owned(), String::new());
         let objects = self.kinds.get(resource).map(|kind| kind.objects.range(from..));
@@ -136,7 +136,8 @@ impl Store {
             .map(|(_, object)| object)
     }
 
-    /// By name, all objects of a kind that have all of these labels, and maybe others: as few as an index tells.
+    /// Candidates for objects of a kind with all of these labels, sorted by name. The result may contain other objects;
+    /// it is as small as the indexes allow.
     pub fn labelled(&mut self, resource: &str, labels: &[(&str, &str)]) -> Vec<Arc<Object>> {
         let Some(kind) = self.kinds.get_mut(resource) else {
             return Vec::new();
@@ -164,18 +165,18 @@ impl Store {
             .filter_map(move |place| kind?.objects.get(place))
     }
 
-    /// What names an owner, by kind and name.
+    /// The objects with an owner reference to this uid, sorted by kind and name.
     pub fn children<'a>(&'a self, owner: &str) -> impl Iterator<Item = (&'a ResourceName, &'a Arc<Object>)> {
         let places = self.children.get(owner).into_iter().flatten();
         places.filter_map(|(resource, place)| Some((resource, self.get(resource, place)?)))
     }
 
-    /// Every kind that has or had an object.
+    /// All kinds that have or had an object.
     pub fn resources(&self) -> impl Iterator<Item = &ResourceName> {
         self.kinds.keys()
     }
 
-    /// Stores an object that has [`Store::next_version`], new or in the place of another.
+    /// Creates or replaces an object, whose version must be [`Store::next_version`].
     pub fn put(&mut self, resource: &ResourceName, new: Arc<Object>) -> Change {
         let place = (new.meta.namespace.clone(), new.meta.name.clone());
         let old = self.get(resource, &place).cloned();
@@ -193,7 +194,7 @@ impl Store {
         )
     }
 
-    /// Takes an object away; `last` is its last state, with [`Store::next_version`].
+    /// Removes an object. `last` is its last state with [`Store::next_version`].
     pub fn remove(&mut self, resource: &ResourceName, last: Arc<Object>) -> Change {
         let place = (last.meta.namespace.clone(), last.meta.name.clone());
         let old = self.of_kind(resource).objects.remove(&place);
@@ -209,7 +210,7 @@ impl Store {
         )
     }
 
-    /// Keeps what an object is parsed to, which somebody looks at: others will.
+    /// Caches the parsed form of an object, because further readers are likely.
     pub(crate) fn look_at(&mut self, object: &Arc<Object>) {
         if object.remember() {
             self.make_recent(object.clone());
@@ -268,7 +269,7 @@ impl Store {
         }
     }
 
-    /// The changes of a kind after `version`, at most `limit`; none if they are no longer all known.
+    /// The changes of a kind after `version`, up to `limit`. Returns `None` if the log no longer contains all of them.
     #[must_use]
     pub fn since(&self, resource: &str, version: u64, limit: usize) -> Option<Vec<Change>> {
         let Some(kind) = self.kinds.get(resource) else {
@@ -281,12 +282,12 @@ impl Store {
         Some(kind.log.range(from..).take(limit).cloned().collect())
     }
 
-    /// Tells when a kind changes.
+    /// A notification for changes of a kind.
     pub fn changed(&mut self, resource: &ResourceName) -> Arc<Notify> {
         self.of_kind(resource).changed.clone()
     }
 
-    /// Forgets all changes so far: a watch that has not seen the last change of its kind must list again.
+    /// Drops the log: a watch that has not seen the last change of its kind must list again.
     pub fn compact(&mut self) {
         for kind in self.kinds.values_mut() {
             kind.compacted = kind.log.back().map_or(kind.compacted, |change| change.version);

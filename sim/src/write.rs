@@ -1,4 +1,4 @@
-//! Writes, as the API server does them: checked, defaulted, versioned, and told to everybody.
+//! Writes as the API server performs them: validated, defaulted, versioned and published to watches.
 
 mod delete;
 mod generation;
@@ -27,65 +27,65 @@ use crate::{
     store::Place,
 };
 
-/// How an object is written.
+/// Options of a write.
 #[derive(Clone, Copy, Debug, Default)]
-#[allow(clippy::struct_excessive_bools, reason = "any combination may be asked for")]
+#[allow(clippy::struct_excessive_bools, reason = "the options are independent")]
 pub struct WriteOptions {
-    /// Nothing is stored.
+    /// Whether to skip storing the object.
     pub dry_run: bool,
-    /// Unknown fields are an error, not dropped.
+    /// Whether unknown fields are an error instead of being dropped.
     pub strict: bool,
-    /// It comes of a patch.
+    /// Whether the object results from a patch.
     pub patched: bool,
-    /// It comes of its type, which all of it has gone through.
+    /// Whether the object was serialized from its type, so that it needs no further parsing.
     pub typed: bool,
-    /// It comes of the object's `/scale`.
+    /// Whether the change results from the object's `/scale`.
     pub scale: bool,
 }
 
-/// What of an object is written.
+/// The part of an object that is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// All but the status.
+    /// Everything except the status.
     Whole,
-    /// The status alone.
+    /// Only the status.
     Status,
-    /// All, the status too, and the generation stays: as a scheduler's binding writes a pod.
+    /// Everything including the status, without a new generation: the scheduler's binding of a pod.
     Binding,
 }
 
-/// How an object is deleted.
+/// Options of a deletion.
 #[derive(Clone, Debug, Default)]
 pub struct DeleteOptions {
-    /// Nothing is stored.
+    /// Whether to skip the deletion itself.
     pub dry_run: bool,
-    /// It must have this uid.
+    /// Precondition: the object's uid.
     pub uid: Option<String>,
-    /// It must have this resource version.
+    /// Precondition: the object's resource version.
     pub resource_version: Option<String>,
-    /// `Foreground` or `Orphan`; `Background` otherwise.
+    /// `Foreground` or `Orphan`. Any other value means `Background`.
     pub propagation: Option<String>,
-    /// Seconds that a pod has.
+    /// Grace period of a pod, in seconds.
     pub grace: Option<i64>,
 }
 
-/// What a delete came to.
+/// Result of a deletion.
 #[derive(Clone, Debug)]
 pub(crate) enum Deleted {
-    /// It is gone.
+    /// The object was removed.
     Gone(Arc<Object>),
-    /// It goes when its finalizers, or its grace period, are over.
+    /// The object is removed when its finalizers or its grace period end.
     Going(Arc<Object>),
 }
 
-/// One write or more, while nobody else does anything.
+/// A transaction of one or more writes under the lock.
 pub(crate) struct Txn<'a> {
     pub(crate) state: &'a mut State,
     at: Timestamp,
     actor: &'a str,
 }
 
-/// Kinds whose generation counts changes of the spec.
+/// Built-in kinds with a generation that counts changes of the spec.
 const COUNTED: [&str; 5] = [
     "deployments.apps",
     "replicasets.apps",
@@ -162,7 +162,7 @@ impl<'a> Txn<'a> {
         }
     }
 
-    /// Writes an object that is there.
+    /// Updates an existing object.
     pub(crate) fn update(
         &mut self,
         resource: &Arc<Resource>,
@@ -203,7 +203,7 @@ impl<'a> Txn<'a> {
             return Ok(live);
         }
         let finalizers = object["metadata"]["finalizers"].as_array().map_or(0, Vec::len);
-        // A pod that is deleted has its grace period, and no finalizer.
+        // A deleted pod waits for its grace period, although it has no finalizer.
         if live.meta.deleting && finalizers == 0 && !live.meta.finalizers.is_empty() {
             return Ok(self.remove(resource, object));
         }
@@ -260,14 +260,14 @@ impl<'a> Txn<'a> {
             change,
         };
         self.state.tell(&event);
-        // Nobody looks into what is no more but those who were told.
+        // Only the subscribers of this change still read outdated versions.
         for past in event.change.old.iter().chain(&event.change.last) {
             past.forget();
         }
     }
 }
 
-/// Which object a write is about, as it says itself; empty where it says nothing.
+/// The identity of the object in a request body. Missing fields are empty.
 struct Identity<'a> {
     name: &'a str,
     namespace: &'a str,
@@ -307,7 +307,7 @@ fn check_identity(
     }
     let is_stale = !given.version.is_empty() && given.version != live.meta.resource_version.to_string();
     let is_other = !given.uid.is_empty() && given.uid != live.meta.uid;
-    // The uid of an update is a precondition, which comes before the version; in a patch it is a field like others.
+    // The uid in an update is a precondition that is checked before the version; in a patch it is an ordinary field.
     if is_other && !options.patched {
         let why = format!(
             "Precondition failed: UID in precondition: {}, UID in object meta: {}",
@@ -330,7 +330,7 @@ fn check_identity(
     Ok(())
 }
 
-/// Fields of the metadata that only the API server writes.
+/// Restores metadata fields that only the API server sets.
 fn keep_server_fields(object: &mut Value, old: &Value) {
     for field in [
         "namespace",

@@ -1,4 +1,4 @@
-//! After a run: it stays readable, is not run again, and a changed template starts a new one.
+//! After a run: the Kanary stays readable, does not run again, and a changed template starts a new run.
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ async fn a_failed_template_is_remembered_and_only_retry_runs_it_again() {
     assert_eq!(remembered.len(), 1);
     assert_eq!(remembered[0], failed["status"]["currentHash"]);
 
-    // Another template runs, and passes as a dry-run; the failed one is refused without a canary.
+    // Another template runs as a dry-run and passes; the failed one is refused without a canary.
     let mut good = version("app:v3");
     good["verdict"] = Value::Null;
     good["rollout"] = json!({"mode": "dry-run"});
@@ -43,7 +43,7 @@ async fn a_failed_template_is_remembered_and_only_retry_runs_it_again() {
     assert_eq!(phase(&refused), "Failed");
     assert!(
         message(&refused, "Failed").contains("spec.retry"),
-        "it says how to go on"
+        "the message says how to continue"
     );
 
     world.edit("batman", json!({"retry": 1})).await;
@@ -81,7 +81,7 @@ async fn a_finished_run_is_not_run_again_by_an_edit_that_leaves_the_template() {
         .await;
     world.kill_controller();
     world.start_controller();
-    // Another Kanary's whole run: time enough to do what must not be done.
+    // A complete run of another Kanary gives the controller enough time for a forbidden action.
     world
         .kanary("clock", "app", json!({"rollout": {"mode": "dry-run"}}))
         .await;
@@ -104,7 +104,7 @@ async fn a_changed_template_after_a_promotion_starts_a_new_run() {
     world.ends("batman", "DeploymentUpdated").await;
     world.edit("batman", version("app:v3")).await;
     world
-        .until(&KANARY, "batman", "the second run is over", |kanary| {
+        .until(&KANARY, "batman", "the second run has ended", |kanary| {
             kanary["status"]["run"] == 2 && phase(kanary) == "DeploymentUpdated"
         })
         .await;
@@ -127,7 +127,7 @@ async fn a_template_that_changes_under_a_run_replaces_the_canary() {
     edit["validation"] = json!({"items": [{"manual": {"status": "valid"}}]});
     world.edit("batman", edit).await;
     world
-        .until(&KANARY, "batman", "the second run is over", |kanary| {
+        .until(&KANARY, "batman", "the second run has ended", |kanary| {
             kanary["status"]["run"] == 2 && phase(kanary) == "DeploymentUpdated"
         })
         .await;

@@ -1,4 +1,5 @@
-//! What Kanary and its users rest on in an API server. These cases try the embedded cluster on behalf of the real one.
+//! Behaviour of the API server that Kanary and its users rely on. These cases verify that the embedded cluster matches a
+//! real one.
 
 use futures::StreamExt;
 use kube::{
@@ -13,7 +14,7 @@ use crate::support::{
     CONFIG_MAP, DEPLOYMENT, EVENT, KANARY, Kind, LEASE, SERVICE, World, again, config_map, deployment, kanary,
 };
 
-/// Sends a patch, and says what became of it: the object, or the status and reason of the refusal.
+/// Sends a patch and returns the object, or the status and reason of the refusal.
 async fn send(world: &World, kind: &Kind, name: &str, patch: Patch<Value>) -> Result<Value, (u16, String)> {
     let params = match &patch {
         Patch::Apply(_) => PatchParams::apply("alice"),
@@ -48,7 +49,7 @@ async fn a_patch_that_changes_nothing_makes_no_version() {
         Patch::Strategic(json!({"data": {"a": "1"}})),
         json_patch(json!([{"op": "add", "path": "/data/a", "value": "1"}])),
     ] {
-        let same = send(&world, &CONFIG_MAP, "m", patch).await.expect("it is taken");
+        let same = send(&world, &CONFIG_MAP, "m", patch).await.expect("it is accepted");
         assert_eq!(same["metadata"]["resourceVersion"], made["metadata"]["resourceVersion"]);
     }
 }
@@ -81,12 +82,12 @@ async fn a_write_on_top_of_something_else_is_refused() {
     assert_eq!(put, refused(409, "Conflict"));
     let fits = send(&world, &CONFIG_MAP, "m", replace("/metadata/resourceVersion", &version)).await;
     assert_eq!(
-        fits.expect("it is the version that is there")["data"],
+        fits.expect("the resourceVersion is current")["data"],
         json!({"a": "1", "b": "2"})
     );
     let late = send(&world, &CONFIG_MAP, "m", replace("/metadata/resourceVersion", &version)).await;
     assert_eq!(late, refused(409, "Conflict"));
-    // The version comes first: an object that was made anew is a conflict for whoever knows the former one.
+    // The resourceVersion is checked first: a client that knows an object from before its re-creation gets a conflict.
     let former = json!({"metadata": {"uid": "another", "resourceVersion": version}, "data": {"b": "3"}});
     let former = send(&world, &CONFIG_MAP, "m", Patch::Merge(former)).await;
     assert_eq!(former, refused(409, "Conflict"));
@@ -104,7 +105,7 @@ async fn a_write_on_top_of_something_else_is_refused() {
     let added = json_patch(json!([{"op": "replace", "path": "/data/none", "value": "1"}]));
     let added = send(&world, &CONFIG_MAP, "m", added)
         .await
-        .expect("it is as good as add");
+        .expect("replace adds a missing member");
     assert_eq!(added["data"]["none"], "1");
 }
 
@@ -138,21 +139,21 @@ async fn generation_counts_changes_of_the_spec_and_the_status_is_written_by_itse
     assert_eq!(made["status"]["report"]["status"], "Scheduled", "the schema's default");
     let api = world.api(&KANARY);
     let both = Patch::Merge(json!({"spec": {"paused": true}, "status": {"startTime": "2026-01-01T00:00:00Z"}}));
-    let status = outcome(api.patch_status("batman", &PatchParams::default(), &both).await).expect("it is taken");
+    let status = outcome(api.patch_status("batman", &PatchParams::default(), &both).await).expect("it is accepted");
     assert_eq!(
         (&status["spec"]["paused"], &status["metadata"]["generation"]),
         (&Value::Null, &json!(1))
     );
     assert_eq!(status["status"]["startTime"], "2026-01-01T00:00:00Z");
     let both = Patch::Merge(json!({"spec": {"paused": true}, "status": {"startTime": "2027-01-01T00:00:00Z"}}));
-    let spec = send(&world, &KANARY, "batman", both).await.expect("it is taken");
+    let spec = send(&world, &KANARY, "batman", both).await.expect("it is accepted");
     assert_eq!(
         (&spec["spec"]["paused"], &spec["metadata"]["generation"]),
         (&json!(true), &json!(2))
     );
     assert_eq!(spec["status"]["startTime"], "2026-01-01T00:00:00Z");
     let label = Patch::Merge(json!({"metadata": {"labels": {"a": "b"}}}));
-    let labelled = send(&world, &KANARY, "batman", label).await.expect("it is taken");
+    let labelled = send(&world, &KANARY, "batman", label).await.expect("it is accepted");
     assert_eq!(labelled["metadata"]["generation"], 2);
 }
 
@@ -207,7 +208,7 @@ async fn a_strategic_patch_merges_containers_by_name() {
     let containers =
         json!([{"name": "side", "image": "side:v1"}, {"name": "main", "env": [{"name": "A", "value": "1"}]}]);
     let patch = Patch::Strategic(json!({"spec": {"template": {"spec": {"containers": containers}}}}));
-    let patched = send(&world, &DEPLOYMENT, "app", patch).await.expect("it is taken");
+    let patched = send(&world, &DEPLOYMENT, "app", patch).await.expect("it is accepted");
     let containers = patched["spec"]["template"]["spec"]["containers"]
         .as_array()
         .expect("there are containers");
@@ -224,11 +225,15 @@ async fn a_strategic_patch_merges_containers_by_name() {
 async fn a_field_that_is_no_longer_applied_goes() {
     let world = World::unserved("api").await;
     let apply = async |data: Value| send(&world, &CONFIG_MAP, "m", Patch::Apply(config_map("m", data))).await;
-    let made = apply(json!({"a": "1", "b": "2"})).await.expect("it is made");
+    let made = apply(json!({"a": "1", "b": "2"})).await.expect("it is created");
     assert_eq!(apply(json!({"a": "1", "b": "2"})).await, Ok(made), "nothing new");
     world.patch(&CONFIG_MAP, "m", json!({"data": {"c": "3"}})).await;
-    let less = apply(json!({"a": "1"})).await.expect("it is taken");
-    assert_eq!(less["data"], json!({"a": "1", "c": "3"}), "what others wrote stays");
+    let less = apply(json!({"a": "1"})).await.expect("it is accepted");
+    assert_eq!(
+        less["data"],
+        json!({"a": "1", "c": "3"}),
+        "fields of other managers are preserved"
+    );
     let theirs = Patch::Apply(config_map("m", json!({"a": "4"})));
     let conflict = outcome(
         world
@@ -272,7 +277,12 @@ async fn an_object_that_leaves_the_selection_is_deleted_to_its_watch() {
     let mut events = std::pin::pin!(api.watch(&params, &from).await.expect("the kind can be watched"));
     let mut seen = Vec::new();
     while seen.len() < 5 {
-        let (kind, object) = match events.next().await.expect("the watch goes on").expect("it can be read") {
+        let (kind, object) = match events
+            .next()
+            .await
+            .expect("the watch continues")
+            .expect("it can be read")
+        {
             WatchEvent::Added(object) => ("added", object),
             WatchEvent::Modified(object) => ("modified", object),
             WatchEvent::Deleted(object) => ("deleted", object),
@@ -289,7 +299,7 @@ async fn an_object_that_leaves_the_selection_is_deleted_to_its_watch() {
         ("added", "4"),
         ("deleted", "4"),
     ];
-    assert_eq!(seen, expected, "deleted as it was when it was selected");
+    assert_eq!(seen, expected, "the last selected state is reported as deleted");
     assert_eq!(off["data"]["n"], "4");
 }
 
@@ -307,7 +317,7 @@ async fn a_service_that_is_written_without_its_address_keeps_it() {
     written["spec"]["selector"] = json!({"app": "other"});
     let written = serde_json::from_value(written).expect("it is an object");
     let written =
-        outcome(world.api(&SERVICE).replace("s", &PostParams::default(), &written).await).expect("it is taken");
+        outcome(world.api(&SERVICE).replace("s", &PostParams::default(), &written).await).expect("it is accepted");
     assert_eq!(written["spec"]["clusterIP"], made["spec"]["clusterIP"]);
     let moved = Patch::Merge(json!({"spec": {"clusterIP": "10.0.99.99", "clusterIPs": ["10.0.99.99"]}}));
     assert_eq!(send(&world, &SERVICE, "s", moved).await, refused(422, "Invalid"));
@@ -365,7 +375,7 @@ async fn an_event_is_one_object_in_two_versions() {
     let about = ListParams::default().fields("involvedObject.name=m");
     let listed = core.list(&about).await.expect("Events can be listed");
     assert_eq!(listed.items[0].message.as_deref(), Some("it went well"));
-    let again = world.try_create(&EVENT, &event).await.expect_err("it is there already");
+    let again = world.try_create(&EVENT, &event).await.expect_err("it already exists");
     assert!(again.contains("already exists"), "{again}");
 }
 

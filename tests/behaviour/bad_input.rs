@@ -1,4 +1,5 @@
-//! Bad input: what the API server refuses, what shows only at run time, and that it is nobody else's problem.
+//! Bad input: what the API server refuses, what the controller reports at run time, and that other Kanaries are not
+//! affected.
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -55,7 +56,7 @@ async fn a_template_that_the_api_server_refuses_is_an_error_with_its_words_and_i
     assert_eq!(reason(&errored, "Errored"), "WriteRefused");
     assert!(message(&errored, "Errored").contains("Not A Name"), "{errored:#}");
 
-    // Others are served meanwhile.
+    // The controller still serves other Kanaries.
     let dry_run = json!({"rollout": {"mode": "dry-run"}});
     world.kanary("robin", "app", dry_run).await;
     world.ends("robin", "Succeeded").await;
@@ -70,8 +71,8 @@ async fn a_template_that_the_api_server_refuses_is_an_error_with_its_words_and_i
         .map(|two| two[1].at.duration_since(two[0].at))
         .collect();
     assert!(gaps[0] >= SignedDuration::from_millis(500), "{gaps:?}");
-    // A late machine makes each gap longer, so that they tell nothing of each other.
-    assert!(gaps[1] >= SignedDuration::from_millis(1500), "ever later: {gaps:?}");
+    // A slow machine lengthens every gap, so the gaps are not compared with each other.
+    assert!(gaps[1] >= SignedDuration::from_millis(1500), "with backoff: {gaps:?}");
     assert_eq!(world.get(&DEPLOYMENT, "app").await["metadata"]["generation"], 1);
 
     let container = json!([{"name": "a-name", "image": "app:v2"}]);
@@ -151,7 +152,7 @@ async fn objects_that_are_somebody_elses_are_left_alone() {
         assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
         assert_eq!(after["spec"], before["spec"]);
     }
-    // Nor when the Kanary ends.
+    // The same holds after the Kanary ends.
     for (name, ..) in &taken {
         world.edit(name, json!({"verdict": "invalid"})).await;
         world.ends(name, "Failed").await;
@@ -171,7 +172,7 @@ async fn an_unparsable_query_is_an_error_with_the_reason_and_neither_fails_nor_p
     let series = format!("quality{{ns=\"{}\"}}", world.ns);
     exporter.set(&series, 1.0);
     exporter.answers(&series).await;
-    // An item that a Prometheus without an answer had made inconclusive before would keep that message.
+    // If Prometheus does not answer, an inconclusive item would keep that message.
     let validation = |query: &str| {
         json!({"validationPeriod": "2s", "maxIntervalPeriod": "500ms", "items": [{"promQL": {
             "prometheusURL": world.plane.prometheus(), "query": query, "allPodsQuery": true, "boolean": {},
@@ -182,12 +183,17 @@ async fn an_unparsable_query_is_an_error_with_the_reason_and_neither_fails_nor_p
         .kanary("batman", "app", json!({"validation": validation("sum(rate(")}))
         .await;
     let errored = world
-        .until(&KANARY, "batman", "says what is wrong with the query", |kanary| {
-            is_true(kanary, "Stalled")
-                && kanary["status"]["items"][0]["message"]
-                    .to_string()
-                    .contains("parse error")
-        })
+        .until(
+            &KANARY,
+            "batman",
+            "the status reports the problem with the query",
+            |kanary| {
+                is_true(kanary, "Stalled")
+                    && kanary["status"]["items"][0]["message"]
+                        .to_string()
+                        .contains("parse error")
+            },
+        )
         .await;
     assert_eq!(phase(&errored), "Errored", "{errored:#}");
     assert_eq!(world.get(&DEPLOYMENT, "app").await["metadata"]["generation"], 1);
@@ -216,7 +222,7 @@ async fn an_unknown_template_variable_is_refused() {
 async fn an_object_that_cannot_be_parsed_never_stops_the_others() {
     let world = World::unserved("bad-input").await;
     world.target("app", 1).await;
-    // What the schema leaves open: labels that are no strings, a metric that is not there yet.
+    // The schema allows these: labels that are not strings, and a metric that does not exist yet.
     let watch = json!({"labelWatch": {"podInvalidationLabels": {"alert": {"high": 1}}}});
     let nonsense = json!({"validation": {"items": [watch]}});
     world.kanary("nonsense", "app", nonsense).await;
@@ -235,11 +241,11 @@ async fn an_object_that_cannot_be_parsed_never_stops_the_others() {
     let errored = world.phase("metric", "Errored").await;
     assert_eq!(reason(&errored, "Errored"), "Unsupported");
 
-    // Also one that comes while the controller runs, and one that is mended.
+    // Also a Kanary that is created while the controller runs, and one that is fixed.
     let watch = json!({"labelWatch": {"podInvalidationLabels": ["alert"]}});
     let list = kanary("list", "app", json!({"validation": {"items": [watch]}}));
     let refused = world.try_create(&KANARY, &list).await;
-    assert!(refused.is_err(), "the schema sees that a list is no map");
+    assert!(refused.is_err(), "the schema refuses a list in place of a map");
     world
         .edit(
             "nonsense",
@@ -247,7 +253,7 @@ async fn an_object_that_cannot_be_parsed_never_stops_the_others() {
         )
         .await;
     let ended = world
-        .until(&KANARY, "nonsense", "runs once it is mended", |kanary| {
+        .until(&KANARY, "nonsense", "runs after it is fixed", |kanary| {
             !kanary["status"]["completedAt"].is_null()
         })
         .await;

@@ -1,4 +1,4 @@
-//! What each clock means: schedule, initial delay, deadline, progress deadline, pause.
+//! The periods of a run: schedule, initial delay, deadline, progress deadline and pause.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ fn after(seconds: i64) -> Timestamp {
     Timestamp::now() + SignedDuration::from_secs(seconds)
 }
 
-/// Lets batman, which a person holds, pass at its deadline.
+/// Lets batman, which waits for a manual verdict, pass at its deadline.
 async fn pass_at_the_deadline(world: &World) {
     let items = json!([{"manual": {"statusAfterDeadline": "valid"}}]);
     world.edit("batman", json!({"validation": {"items": items}})).await;
@@ -35,9 +35,12 @@ async fn a_schedule_holds_the_run_in_scheduled_and_nothing_is_created_before() {
     });
     world.kanary("batman", "app", spec).await;
     let waiting = world
-        .until(&KANARY, "batman", "says that it waits for its schedule", |kanary| {
-            reason(kanary, "Scheduled") == "WaitingForSchedule"
-        })
+        .until(
+            &KANARY,
+            "batman",
+            "the status says that it waits for its schedule",
+            |kanary| reason(kanary, "Scheduled") == "WaitingForSchedule",
+        )
         .await;
     assert_eq!(phase(&waiting), "Scheduled");
     let schedule = after(2);
@@ -88,9 +91,12 @@ async fn the_initial_delay_holds_the_run_in_scheduled_from_when_the_canary_is_av
         .kanary("batman", "app", json!({"validation": validation, "template": slow()}))
         .await;
     let warm_up = world
-        .until(&KANARY, "batman", "says that the canary warms up", |kanary| {
-            reason(kanary, "Scheduled") == "InitialDelay"
-        })
+        .until(
+            &KANARY,
+            "batman",
+            "the status says that the canary warms up",
+            |kanary| reason(kanary, "Scheduled") == "InitialDelay",
+        )
         .await;
     assert_eq!(phase(&warm_up), "Scheduled");
     let canary = world.get(&DEPLOYMENT, "app-kanary-batman").await;
@@ -216,7 +222,7 @@ async fn a_canary_that_does_not_become_available_in_time_fails() {
     let ended = world.ends("batman", "Failed").await;
     assert_eq!(reason(&ended, "Failed"), "ProgressDeadlineExceeded");
     assert!(message(&ended, "Failed").contains("app-kanary-batman"), "{ended:#}");
-    assert!(ended["status"]["availableAt"].is_null(), "its validation never began");
+    assert!(ended["status"]["availableAt"].is_null(), "its validation never started");
     world.gone(&DEPLOYMENT, "app-kanary-batman").await;
     let target = world.get(&DEPLOYMENT, "app").await;
     assert_eq!(target["metadata"]["generation"], 1);
@@ -242,7 +248,7 @@ async fn a_pause_before_the_start_creates_nothing() {
     world.target("app", 1).await;
     world.kanary("batman", "app", json!({"paused": true})).await;
     let paused = world
-        .until(&KANARY, "batman", "says that it is paused", |kanary| {
+        .until(&KANARY, "batman", "the status says that it is paused", |kanary| {
             reason(kanary, "Reconciling") == "Paused"
         })
         .await;
@@ -262,7 +268,7 @@ async fn a_paused_run_is_not_judged_and_its_deadline_moves_by_the_pause() {
     let running = world.phase("batman", "Running").await;
     world.edit("batman", json!({"paused": true})).await;
     let paused = world
-        .until(&KANARY, "batman", "says that it is paused", |kanary| {
+        .until(&KANARY, "batman", "the status says that it is paused", |kanary| {
             !kanary["status"]["pausedAt"].is_null()
         })
         .await;
@@ -296,7 +302,7 @@ async fn a_label_that_matches_during_a_pause_fails_the_run_at_once() {
     world.phase("batman", "Running").await;
     world.edit("batman", json!({"paused": true})).await;
     world
-        .until(&KANARY, "batman", "says that it is paused", |kanary| {
+        .until(&KANARY, "batman", "the status says that it is paused", |kanary| {
             reason(kanary, "Reconciling") == "Paused"
         })
         .await;

@@ -1,4 +1,4 @@
-//! What Kanary and its users rest on in the controllers of Kubernetes itself.
+//! Behaviour of the Kubernetes controllers that Kanary and its users rely on.
 
 use kube::api::{DeleteParams, PropagationPolicy};
 use serde_json::{Value, json};
@@ -54,19 +54,19 @@ async fn a_deployment_makes_a_replica_set_with_the_hash_of_its_template() {
     );
     let pods = world.list(&POD, &format!("pod-template-hash={hash}")).await;
     assert_eq!(pods.len(), 2);
-    // A pod that loses the label is left, and another takes its place.
+    // A pod that loses the label is released, and a new pod replaces it.
     let name = pods[0]["metadata"]["name"].as_str().expect("a pod has a name");
     world
         .patch(&POD, name, json!({"metadata": {"labels": {"app": null}}}))
         .await;
     let freed = world
-        .until(&POD, name, "is nobody's", |pod| {
+        .until(&POD, name, "has no controller", |pod| {
             pod["metadata"]["ownerReferences"].is_null()
         })
         .await;
     assert_eq!(freed["metadata"]["deletionTimestamp"], Value::Null);
     world
-        .until_all(&POD, "app=app", "another took its place", |pods| pods.len() == 2)
+        .until_all(&POD, "app=app", "a new pod replaces it", |pods| pods.len() == 2)
         .await;
 }
 

@@ -1,4 +1,4 @@
-//! A controller that is killed between any two of its API calls continues, and ends in the same place.
+//! A controller that is killed between any two of its API calls resumes the run and ends it with the same result.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use crate::support::{
 
 const OF_BATMAN: &str = "kanary.k8s-operators.dev/name=batman";
 
-/// A run that is crashed at each of its writes.
+/// A run whose controller is killed at each of its writes.
 #[derive(Clone)]
 struct Path {
     spec: Value,
     has_target: bool,
     ends: &'static str,
     reason: &'static str,
-    /// Versions of the target in the rollout history.
+    /// Number of revisions in the target's rollout history.
     versions: usize,
 }
 
@@ -32,7 +32,7 @@ fn everything(more: Value) -> Value {
     spec
 }
 
-/// Starts the run in a world where no controller is.
+/// Prepares the run in a world without a controller.
 async fn prepare(world: &World, path: &Path) {
     world.service("app", "app").await;
     if path.has_target {
@@ -41,7 +41,7 @@ async fn prepare(world: &World, path: &Path) {
     world.kanary("batman", "app", path.spec.clone()).await;
 }
 
-/// Nothing is left of the run, and what it did was done once.
+/// Asserts that nothing is left of the run and that each of its actions happened once.
 async fn assert_ended_once(world: &World, path: &Path, case: &str) {
     let ended = world.ends("batman", path.ends).await;
     let condition = if path.ends == "Failed" { "Failed" } else { "Succeeded" };
@@ -70,7 +70,7 @@ async fn assert_ended_once(world: &World, path: &Path, case: &str) {
     assert_eq!(
         canaries,
         usize::from(path.has_target),
-        "{case}: the canary was made once"
+        "{case}: the canary was created once"
     );
     assert_eq!(created("deployments", "app"), usize::from(!path.has_target), "{case}");
     let service = world.get(&SERVICE, "app").await;
@@ -89,7 +89,7 @@ async fn assert_ended_once(world: &World, path: &Path, case: &str) {
     );
 }
 
-/// Kills the controller at every write of the run, before and after it is done, in namespaces side by side.
+/// Kills the controller at every write of the run, before and after the write is processed, in parallel namespaces.
 async fn crash_everywhere(path: Path) {
     let undisturbed = World::unserved("crash").await;
     prepare(&undisturbed, &path).await;
@@ -109,7 +109,7 @@ async fn crash_everywhere(path: Path) {
                 let faults = Faults::at(nth, strike);
                 world.start_faulty_controller(&faults);
                 let case = format!("{strike:?} write {nth} of {writes}");
-                // A run that was quicker than the first one may end with a write less.
+                // A run that is faster than the first one may need one write less.
                 tokio::select! {
                     () = faults.struck() => {}
                     () = assert_ended_once(&world, &path, &case) => return,
@@ -222,9 +222,9 @@ async fn two_controllers_at_once_do_nothing_twice() {
     let processes = [Process::start(&world, &[]), Process::start(&world, &[])];
     let held = json!({"validation": held()});
     world.kanary("batman", "app", everything(held)).await;
-    // Both are to be done with creating: one that is held up might create again what the other has cleaned up.
+    // Wait until both have created their objects: a delayed process could re-create what the other one has deleted.
     for process in &processes {
-        poll("the process knows that the run is under way", async || {
+        poll("the process has observed the run", async || {
             let (_, text) = process.page("/metrics").await?;
             let knows = text.contains("kanary_kanaries{phase=\"Running\"} 1");
             if knows { Ok(()) } else { Err(text) }

@@ -1,4 +1,4 @@
-//! Deleting a Kanary at any time leaves the target as it is and removes everything else.
+//! Deleting a Kanary at any time leaves its target unchanged and removes everything else.
 
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ async fn world(more: Value) -> World {
     world
 }
 
-/// Deletes the Kanary and waits until nothing is left of it; then the target is as it was.
+/// Deletes the Kanary, waits until nothing is left of it, and checks that the target is unchanged.
 async fn delete(world: &World) {
     let before = world.get(&DEPLOYMENT, "app").await;
     world.delete(&KANARY, "batman").await;
@@ -31,7 +31,7 @@ async fn delete(world: &World) {
     for kind in [DEPLOYMENT, SERVICE, HPA, POD] {
         world.none_left(&kind, OF_BATMAN).await;
     }
-    // A whole run of another Kanary: time enough to do what must not be done.
+    // A complete run of another Kanary gives the controller enough time for a forbidden action.
     let dry_run = json!({"rollout": {"mode": "dry-run"}, "validation": {"validationPeriod": "1s"}});
     world.kanary("clock", "app", dry_run).await;
     world.ends("clock", "Succeeded").await;
@@ -57,9 +57,7 @@ async fn before_its_schedule() {
 async fn while_the_canary_comes_up() {
     let template = json!({"spec": {"template": {"metadata": {"labels": {"kanary.test/behaviour": "never-ready"}}}}});
     let world = world(json!({"template": template})).await;
-    world
-        .until(&DEPLOYMENT, "app-kanary-batman", "is there", |_| true)
-        .await;
+    world.until(&DEPLOYMENT, "app-kanary-batman", "exists", |_| true).await;
     delete(&world).await;
 }
 

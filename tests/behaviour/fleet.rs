@@ -1,4 +1,4 @@
-//! Two hundred Kanaries at once.
+//! Two hundred Kanaries at the same time.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -8,7 +8,7 @@ use crate::support::{DEPLOYMENT, World, create_fleet, fleet_ends, message, phase
 
 const FLEET: usize = 200;
 
-/// Every fourth one carries the label that fails it.
+/// Every fourth Kanary gets the label that fails it.
 fn is_bad(number: usize) -> bool {
     number.is_multiple_of(4)
 }
@@ -30,7 +30,7 @@ fn percentile(sorted: &[f64], share: f64) -> f64 {
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "an index into two hundred numbers"
+        reason = "the index is within the fleet"
     )]
     let index = ((sorted.len() - 1) as f64 * share) as usize;
     sorted[index]
@@ -49,7 +49,10 @@ async fn two_hundred_kanaries_at_once_all_end_as_they_must() {
     let mut ends = BTreeMap::<&str, usize>::new();
     for kanary in &all {
         let name = kanary["metadata"]["name"].as_str().unwrap_or_default();
-        let number: usize = name.trim_start_matches("fleet-").parse().expect("it is one of ours");
+        let number: usize = name
+            .trim_start_matches("fleet-")
+            .parse()
+            .expect("the name has the fleet's prefix");
         let expected = if is_bad(number) { "Failed" } else { "DeploymentUpdated" };
         assert_eq!(phase(kanary), expected, "{name}: {}", message(kanary, "Failed"));
         *ends.entry(expected).or_default() += 1;
@@ -59,7 +62,7 @@ async fn two_hundred_kanaries_at_once_all_end_as_they_must() {
         }
     }
     late.sort_by(f64::total_cmp);
-    println!("{FLEET} created in {created:?}, all ended after {took:?}: {ends:?}");
+    println!("{FLEET} Kanaries created in {created:?}, all ended after {took:?}: {ends:?}");
     println!(
         "verdict after the deadline: median {:.1} s, worst {:.1} s",
         percentile(&late, 0.5),
@@ -70,7 +73,10 @@ async fn two_hundred_kanaries_at_once_all_end_as_they_must() {
         .await;
     for target in world.list(&DEPLOYMENT, "").await {
         let name = target["metadata"]["name"].as_str().unwrap_or_default();
-        let number: usize = name.trim_start_matches("app-").parse().expect("it is one of ours");
+        let number: usize = name
+            .trim_start_matches("app-")
+            .parse()
+            .expect("the name has the fleet's prefix");
         let generation = if is_bad(number) { 1 } else { 2 };
         assert_eq!(target["metadata"]["generation"], generation, "{name}");
     }
@@ -80,6 +86,6 @@ async fn two_hundred_kanaries_at_once_all_end_as_they_must() {
         .iter()
         .filter(|request| request.is_write() && !request.is_event())
         .count();
-    println!("{writes} writes, Events left out");
+    println!("{writes} writes, without Events");
     assert!(writes <= FLEET * 7, "{writes} writes for {FLEET} runs");
 }

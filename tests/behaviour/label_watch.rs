@@ -1,4 +1,4 @@
-//! labelWatch items: labels that fail a run.
+//! labelWatch items: pod labels that fail a run.
 
 use serde_json::{Value, json};
 
@@ -16,10 +16,10 @@ async fn running(watch: Value) -> World {
     world
 }
 
-/// Puts labels on the first pod that has `selector`, and returns its name.
+/// Sets labels on the first pod that matches `selector`, and returns its name.
 async fn label_pod(world: &World, selector: &str, labels: Value) -> String {
     let pods = world
-        .until_all(&POD, selector, "there is a pod", |pods| !pods.is_empty())
+        .until_all(&POD, selector, "a pod exists", |pods| !pods.is_empty())
         .await;
     let name = pods[0]["metadata"]["name"].as_str();
     let name = name.expect("a pod has a name").to_owned();
@@ -78,7 +78,7 @@ async fn labels_that_do_not_match_promote_at_the_deadline() {
         .kanary("batman", "app", json!({"validation": validation(json!({}))}))
         .await;
     world.phase("batman", "Running").await;
-    // Another value, half of a map, and the target instead of the canary.
+    // A different value, one label of two, and a pod of the target instead of the canary.
     label_pod(&world, OF_BATMAN, json!({"alert": "high-cpu", "severity": "ticket"})).await;
     let on_target = json!({"metadata": {"labels": {"validation": "failed"}}});
     world.patch(&DEPLOYMENT, "app", on_target).await;
@@ -103,7 +103,7 @@ async fn a_label_on_one_canarys_pod_does_not_fail_another() {
     world.phase("robin", "Running").await;
     label_pod(&world, OF_BATMAN, json!({"alert": "high-cpu"})).await;
     world.ends("batman", "Failed").await;
-    // A person's word is taken only if the labelWatch agrees.
+    // A manual verdict takes effect only if the labelWatch item agrees.
     world.edit("robin", validation(json!({"status": "valid"}))).await;
     world.ends("robin", "Succeeded").await;
 }

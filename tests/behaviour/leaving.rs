@@ -1,4 +1,4 @@
-//! A failed canary leaves production, whatever else goes wrong; and a good one takes nothing out of it.
+//! A failed canary is removed from production traffic whatever else fails, and a good one removes nothing else from it.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::support::{
     DEPLOYMENT, Faults, KANARY, POD, SERVICE, World, deployment, held, labels, message, phase, reason, service,
 };
 
-/// A Kanary behind the production Service that is held until a person speaks.
+/// A Kanary behind the production Service that waits for a manual verdict.
 fn behind(service: &str) -> Value {
     json!({"serviceName": service, "traffic": {"source": "service"}, "validation": held()})
 }
@@ -32,7 +32,7 @@ async fn loses(world: &World, kanary: &str, label: &str) {
         .await;
 }
 
-/// `track` in the labels of a template.
+/// A template with the label `track`.
 fn track(value: &str) -> Value {
     json!({"spec": {"template": {"metadata": {"labels": {"track": value}}}}})
 }
@@ -89,7 +89,7 @@ async fn a_failed_canary_whose_labels_cannot_be_taken_off_leaves_by_deletion_or_
         let said = message(kanary, "Traffic");
         reason(kanary, "Traffic") == reason_ && said.contains("a policy wants the label app")
     };
-    let what = "says why it was deleted";
+    let what = "the status says why it was deleted";
     world
         .until(&KANARY, "batman", what, |kanary| because("LeftByDeletion", kanary))
         .await;
@@ -106,7 +106,7 @@ async fn a_failed_canary_whose_labels_cannot_be_taken_off_leaves_by_deletion_or_
     world
         .until(&DEPLOYMENT, "nest-kanary-robin", "has no replicas", scaled)
         .await;
-    let what = "says why it was scaled to 0";
+    let what = "the status says why it was scaled to 0";
     let robin = world
         .until(&KANARY, "robin", what, |kanary| because("LeftByScale", kanary))
         .await;
@@ -146,7 +146,7 @@ async fn a_retained_canary_leaves_also_a_service_that_comes_later_or_says_that_i
     world.create(&SERVICE, &later).await;
     loses(&world, "batman", "zone").await;
 
-    // One that is meant for canaries, and one that selects by a label without which there would be another pod.
+    // One Service for canaries, and one that selects a label whose removal would make the ReplicaSet create another pod.
     let mut canaries = service("canaries", "app");
     canaries["spec"]["selector"] = json!({"kanary.k8s-operators.dev/name": "batman"});
     world.create(&SERVICE, &canaries).await;
@@ -175,9 +175,7 @@ async fn a_canary_carries_what_a_policy_asks_of_deployments_and_nothing_that_a_t
     target["metadata"]["annotations"] = json!({"pager": "bruce", "argocd.argoproj.io/tracking-id": "shop"});
     world.create(&DEPLOYMENT, &target).await;
     world.kanary("batman", "app", json!({"validation": held()})).await;
-    let canary = world
-        .until(&DEPLOYMENT, "app-kanary-batman", "is there", |_| true)
-        .await;
+    let canary = world.until(&DEPLOYMENT, "app-kanary-batman", "exists", |_| true).await;
     let carried = |pointer: &str| {
         let mut carried = labels(&canary, pointer);
         carried.retain(|name, _| !name.starts_with("kanary.") && !name.starts_with("deployment."));
@@ -200,7 +198,7 @@ async fn a_canary_is_no_target() {
     assert_eq!(world.list(&DEPLOYMENT, "").await.len(), 2, "nothing was created");
 }
 
-/// What whoever removes the ownerReferences of an object writes.
+/// A patch that removes the ownerReferences of an object.
 fn disowned() -> Value {
     json!({"metadata": {"ownerReferences": null}})
 }
@@ -225,7 +223,7 @@ async fn a_canary_whose_owner_reference_is_removed_fails_its_run_and_is_not_left
     );
     world.gone(&DEPLOYMENT, "app-kanary-batman").await;
 
-    // One that was retained goes with its Kanary while a finalizer holds that.
+    // A retained canary is deleted with its Kanary, while a finalizer still blocks the Kanary.
     world.edit("robin", json!({"verdict": "invalid"})).await;
     loses(&world, "robin", "app").await;
     world.patch(&DEPLOYMENT, "nest-kanary-robin", disowned()).await;
@@ -239,7 +237,7 @@ async fn a_canary_whose_owner_reference_is_removed_fails_its_run_and_is_not_left
     world.gone(&KANARY, "robin").await;
 }
 
-/// A canary behind the Service `app` is judged, and somebody takes its pod out of its ReplicaSet; the name of the pod.
+/// Starts a canary behind the Service `app` and releases its pod from its ReplicaSet. Returns the name of the pod.
 async fn with_a_released_pod(world: &World, label: &str) -> String {
     world.target("app", 1).await;
     world.service("app", "app").await;
@@ -253,7 +251,7 @@ async fn with_a_released_pod(world: &World, label: &str) -> String {
     let uid = &pods[0]["metadata"]["ownerReferences"][0]["uid"];
     world.label(&POD, pod, label, "edited").await;
     world
-        .until(&POD, pod, "is nobody's", |pod| {
+        .until(&POD, pod, "has no controller", |pod| {
             let mut owners = pod["metadata"]["ownerReferences"].as_array().into_iter().flatten();
             owners.all(|owner| owner["uid"] != *uid)
         })
@@ -261,10 +259,10 @@ async fn with_a_released_pod(world: &World, label: &str) -> String {
     pod.to_owned()
 }
 
-/// Waits until a pod is not behind the Service `app` any more.
+/// Waits until a pod is no longer behind the Service `app`.
 async fn leaves(world: &World, pod: &str) -> Value {
     world
-        .until(&POD, pod, "has left the Service", |pod| {
+        .until(&POD, pod, "is no longer behind the Service", |pod| {
             !labels(pod, "/metadata/labels").contains_key("app")
         })
         .await
@@ -274,7 +272,7 @@ async fn leaves(world: &World, pod: &str) -> Value {
 async fn a_pod_that_its_replica_set_released_leaves_the_service_after_a_run_that_passed() {
     let world = World::new("leaving").await;
     let pod = &with_a_released_pod(&world, "pod-template-hash").await;
-    let what = "warns of the pod";
+    let what = "the status warns about the pod";
     world
         .until(&KANARY, "batman", what, |kanary| {
             message(kanary, "Running").contains(pod)
@@ -294,7 +292,9 @@ async fn a_released_pod_leaves_the_service_when_its_run_is_replaced_by_a_paused_
     world.edit("batman", json!({"retry": 1, "paused": true})).await;
     leaves(&world, &pod).await;
     let next = world
-        .until(&KANARY, "batman", "runs anew", |kanary| kanary["status"]["run"] == 2)
+        .until(&KANARY, "batman", "starts a new run", |kanary| {
+            kanary["status"]["run"] == 2
+        })
         .await;
     assert_eq!(next["status"]["failedTemplates"], Value::Null);
 

@@ -1,4 +1,4 @@
-//! The lifecycle: from creation to the target's update, or to the canary's end.
+//! The lifecycle: from creation to the update of the target, or to the end of the canary.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::support::{
     DEPLOYMENT, KANARY, POD, REPLICA_SET, SERVICE, World, held, is_true, kanary, labels, phase, pods_are_known, reason,
 };
 
-/// A template that behaves, at version `v2`.
+/// A template whose pods have the behaviour `how`, at version `v2`.
 fn behaving(how: &str) -> Value {
     json!({"spec": {"template": {"metadata": {"labels": {"kanary.test/behaviour": how}}}}})
 }
@@ -21,7 +21,7 @@ async fn a_run_goes_from_scheduled_over_running_and_succeeded_to_deployment_upda
     world.target("app", 1).await;
     let states = world.record(KANARY).await;
     let created = world.kanary("batman", "app", json!({})).await;
-    assert_eq!(phase(&created), "Scheduled", "from the first moment");
+    assert_eq!(phase(&created), "Scheduled", "immediately after the creation");
     states.reached(&world.ends("batman", "DeploymentUpdated").await).await;
     let mut phases: Vec<_> = states
         .of("batman")
@@ -88,7 +88,7 @@ async fn a_missing_target_is_created_from_the_template_and_only_checked_for_avai
     assert_eq!(
         target["metadata"]["ownerReferences"],
         Value::Null,
-        "it outlives the Kanary"
+        "the target outlives the Kanary"
     );
     deployments.reached(&target).await;
     assert!(deployments.of("app-kanary-batman").is_empty(), "there was no canary");
@@ -105,7 +105,7 @@ async fn a_created_target_that_does_not_become_available_fails_the_run() {
     assert_eq!(
         image(&world.get(&DEPLOYMENT, "app").await),
         "app:v2",
-        "it is left for a look at it"
+        "the canary is retained for inspection"
     );
 }
 
@@ -197,7 +197,7 @@ async fn the_rollout_history_names_the_kanary_and_undo_works() {
     assert_eq!(
         phase(&kanary),
         "DeploymentUpdated",
-        "a finished run does not fight the user"
+        "a finished run does not revert the user's change"
     );
 }
 
@@ -248,7 +248,7 @@ async fn a_failed_canary_leaves_the_service_first_and_then_goes() {
             seen.deleted && seen.object["metadata"]["name"] == "app-kanary-batman"
         })
         .await;
-    pods.first("the recording of pods has come that far", |seen| {
+    pods.first("the recording of pods is up to date", |seen| {
         seen.version > gone.version
     })
     .await;
@@ -302,7 +302,7 @@ async fn the_verdict_is_in_the_status_before_the_target_is_touched() {
     let (kanaries, deployments) = (world.record(KANARY).await, world.record(DEPLOYMENT).await);
     world.kanary("batman", "app", json!({"verdict": "valid"})).await;
     let verdict = kanaries.first("the status says Succeeded", |seen| is_true(&seen.object, "Succeeded"));
-    let touched = deployments.first("the target is touched", |seen| {
+    let touched = deployments.first("the target is changed", |seen| {
         seen.object["metadata"]["name"] == "app" && seen.object["metadata"]["generation"] == 2
     });
     assert!(verdict.await.version < touched.await.version);

@@ -1,15 +1,12 @@
-//! The behaviour suite: what users are promised (`docs/api.md`), tried against an API server: the embedded one, as part of
-//! `cargo test`, or a real one, which `hack/plane/plane run -- cargo test --locked --test behaviour` starts.
+//! The behaviour suite verifies the guarantees in `docs/api.md` against an API server: the embedded one as part of `cargo
+//! test`, or a real one, which `hack/plane/plane run -- cargo test --locked --test behaviour` starts.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test that does not find what it expects is to fail there and then"
+    reason = "a failed expectation ends the test"
 )]
-#![allow(
-    clippy::needless_pass_by_value,
-    reason = "helpers take the `json!` that is written at the call"
-)]
+#![allow(clippy::needless_pass_by_value, reason = "helpers take a `json!` literal")]
 
 mod support;
 

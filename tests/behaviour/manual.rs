@@ -1,4 +1,4 @@
-//! Manual items and the verdict: a person's word.
+//! Manual items and `spec.verdict`: decisions by a person.
 
 use serde_json::{Value, json};
 
@@ -52,9 +52,12 @@ async fn none_waits_for_the_word_after_the_deadline() {
     let short = |manual: Value| json!({"validationPeriod": "1s", "items": [{"manual": manual}]});
     let world = world(short(json!({"statusAfterDeadline": "none"}))).await;
     let waiting = world
-        .until(&KANARY, "batman", "says that it waits for a person", |kanary| {
-            reason(kanary, "Reconciling") == "WaitingForManual"
-        })
+        .until(
+            &KANARY,
+            "batman",
+            "the status says that it waits for a person",
+            |kanary| reason(kanary, "Reconciling") == "WaitingForManual",
+        )
         .await;
     assert_eq!(phase(&waiting), "Running");
     assert!(time(&waiting, "/status/deadline") <= jiff::Timestamp::now());
@@ -72,9 +75,12 @@ async fn a_validation_without_items_is_one_manual_item_that_waits() {
     let spec = json!({"validation": {"validationPeriod": "1s", "items": null}});
     world.kanary("batman", "app", spec).await;
     let waiting = world
-        .until(&KANARY, "batman", "says that it waits for a person", |kanary| {
-            reason(kanary, "Reconciling") == "WaitingForManual"
-        })
+        .until(
+            &KANARY,
+            "batman",
+            "the status says that it waits for a person",
+            |kanary| reason(kanary, "Reconciling") == "WaitingForManual",
+        )
         .await;
     assert_eq!(waiting["status"]["report"]["validation"], "manual");
     assert_eq!(waiting["status"]["items"][0]["name"], "manual[0]");
@@ -151,7 +157,7 @@ async fn valid_ends_the_run_early_only_if_every_other_item_agrees_so_far() {
     world.phase("batman", "Running").await;
     nothing.asked_times(3).await;
     let held = world.get(&KANARY, "batman").await;
-    assert_eq!(phase(&held), "Running", "there is no data yet: {held:#}");
+    assert_eq!(phase(&held), "Running", "without data the run continues: {held:#}");
     nothing.now_says(crate::support::Says::one("0.5"));
     let ended = world.ends("batman", "DeploymentUpdated").await;
     assert_eq!(reason(&ended, "Succeeded"), "ManualValid");

@@ -1,4 +1,4 @@
-//! How many measurements it takes, how many may be bad, and when they are made.
+//! How many measurements an item needs, how many may be bad, and when they are taken.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::{
     support::{Fake, KANARY, Says, World, message, time},
 };
 
-/// The same for an hour, unless a manual item says otherwise.
+/// The same for an hour, unless a manual item decides earlier.
 fn held(item: Value, manual: Value) -> Value {
     let items = json!([item, {"manual": manual}]);
     json!({"validation": {"validationPeriod": "1h", "maxIntervalPeriod": "300ms", "items": items}})
@@ -17,9 +17,9 @@ fn bad(kanary: &Value) -> u64 {
     kanary["status"]["items"][0]["bad"].as_u64().unwrap_or_default()
 }
 
-/// Waits until so many bad measurements are written down.
+/// Waits until the status counts this many bad measurements.
 async fn measured_bad(world: &World, times: u64) {
-    let what = format!("{times} bad measurements are written down");
+    let what = format!("the status counts {times} bad measurements");
     world
         .until(&KANARY, "batman", &what, |kanary| bad(kanary) >= times)
         .await;
@@ -36,7 +36,7 @@ async fn less_tolerance_counts_what_was_measured_before() {
         .await;
     measured_bad(&world, 2).await;
     fake.now_says(Says::one("0.5"));
-    // Another place and another interval change nothing about what was found.
+    // Moving the item and changing its interval does not reset the result.
     let items = json!([{"manual": {}}, item(1000, "300ms")]);
     world.edit("batman", json!({"validation": {"items": items}})).await;
     let asked = fake.asked().len();
@@ -93,7 +93,7 @@ async fn bad_measurements_are_remembered_over_a_restart() {
     fake.now_says(Says::one("0.5"));
     let before = bad(&world.get(&KANARY, "batman").await);
     world.start_controller();
-    // A person's word is taken once a measurement was good, and from now on none is bad.
+    // A manual verdict takes effect after one good measurement, and no later one is bad.
     world.edit("batman", held(item, json!({"status": "valid"}))).await;
     let ended = world.ends("batman", "DeploymentUpdated").await;
     assert!(bad(&ended) >= before, "{before} before: {ended:#}");
@@ -130,7 +130,7 @@ async fn a_query_is_put_when_it_is_due_and_never_before() {
         .iter()
         .map(|asked| asked.at.duration_since(start).as_millis())
         .collect();
-    // Every second, and at the deadline; a late machine leaves some out.
+    // Every second, and at the deadline. A slow machine skips some of them.
     let due = [1000, 2000, 3000, 3500]
         .into_iter()
         .chain((4..).map(|second| second * 1000));

@@ -1,4 +1,4 @@
-//! promQL items without a usable answer, and how many measurements it takes.
+//! promQL items without a usable answer, and the number of measurements that they need.
 
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ pub(crate) fn validation(item: Value) -> Value {
     json!({"validation": {"validationPeriod": "1s", "maxIntervalPeriod": "300ms", "items": [item]}})
 }
 
-/// Waits until the Kanary says that it does not know, and checks that it did nothing.
+/// Waits until the Kanary reports that it is undecided, and checks that it took no action.
 async fn undecided(world: &World, name: &str, why: &str, says: &str) {
     let what = format!("is held because of {why}");
     let held = world
@@ -34,7 +34,7 @@ async fn undecided(world: &World, name: &str, why: &str, says: &str) {
         .any(|event| event["regarding"]["name"] == name && event["reason"] == why);
     if !told {
         world
-            .until_all(&EVENT, "", "an event tells it", |events| {
+            .until_all(&EVENT, "", "an Event reports it", |events| {
                 events
                     .iter()
                     .any(|event| event["regarding"]["name"] == name && event["reason"] == why)
@@ -43,7 +43,7 @@ async fn undecided(world: &World, name: &str, why: &str, says: &str) {
     }
 }
 
-/// A Prometheus that answers with `says`: the run is held because of `why`, and goes on when answers come.
+/// A Prometheus that answers with `says`. The run is held with the reason `why`, and resumes when usable answers arrive.
 async fn held_by(says: Says, more: Value, why: &str, text: &str) {
     let world = World::new("no-data").await;
     world.target("app", 1).await;
@@ -196,7 +196,7 @@ async fn a_refused_connection_neither_fails_nor_promotes() {
     let item = item(&address, json!({"consecutiveErrorLimit": 2}));
     world.kanary("batman", "app", validation(item)).await;
     undecided(&world, "batman", "Inconclusive", "").await;
-    // A person can still decide.
+    // A manual verdict still decides.
     world.edit("batman", json!({"verdict": "valid"})).await;
     world.ends("batman", "DeploymentUpdated").await;
 }
@@ -263,7 +263,7 @@ async fn a_query_is_a_template_of_the_runs_names() {
     let one = expected(&pods);
     pods.reverse();
     let expected = [one, expected(&pods)];
-    // The controller may be told of the pods one after the other.
+    // The controller may observe the pods one after the other.
     poll("a query names both pods", async || {
         let asked = fake.asked();
         let told = asked.iter().any(|asked| expected.contains(&asked.query));
@@ -321,7 +321,7 @@ async fn a_secret_that_is_missing_neither_fails_nor_promotes() {
         .kanary("batman", "app", validation(item(&fake.address, auth)))
         .await;
     undecided(&world, "batman", "Inconclusive", "nowhere").await;
-    assert!(fake.asked().is_empty(), "no query without its credentials");
+    assert!(fake.asked().is_empty(), "no query is sent without credentials");
     let held = world.get(&KANARY, "batman").await;
     assert_ne!(phase(&held), "Failed");
 }

@@ -1,4 +1,4 @@
-//! What is promoted was available, and was what the user wrote, for all of its validation.
+//! A promoted canary was available and matched the user's template throughout its validation.
 
 use jiff::{SignedDuration, Timestamp};
 use kanary_core::api::GoDuration;
@@ -10,7 +10,7 @@ use crate::support::{
 
 const CANARY: &str = "app-kanary-batman";
 
-/// Pods that take five seconds to be ready, or fail two seconds later.
+/// Pods that need five seconds to become ready, or that fail two seconds later.
 fn behaves(how: &str) -> Value {
     json!({"spec": {"template": {"metadata": {"labels": {"kanary.test/behaviour": how}}}}})
 }
@@ -28,7 +28,7 @@ async fn a_canary_whose_image_somebody_sets_fails_and_neither_image_is_promoted(
     assert_eq!(
         ended["status"]["failedTemplates"],
         Value::Null,
-        "the template did not fail"
+        "the template is not recorded as failed"
     );
     assert_eq!(world.get(&DEPLOYMENT, "app").await["metadata"]["generation"], 1);
 }
@@ -104,7 +104,7 @@ async fn a_canary_that_was_replaced_is_validated_anew() {
     world.delete(&DEPLOYMENT, CANARY).await;
     let items = json!([{"manual": {"statusAfterDeadline": "valid"}}]);
     let anew = world
-        .until(&KANARY, "batman", "is validated anew", |kanary| {
+        .until(&KANARY, "batman", "is validated again", |kanary| {
             kanary["status"]["canaryUid"] != before["status"]["canaryUid"]
         })
         .await;
@@ -114,7 +114,10 @@ async fn a_canary_that_was_replaced_is_validated_anew() {
     let available = time(&anew, "/status/availableAt");
     assert!(available >= deadline, "{anew:#}");
     let ended = world.ends("batman", "DeploymentUpdated").await;
-    assert_eq!(ended["status"]["run"], before["status"]["run"], "it is one run");
+    assert_eq!(
+        ended["status"]["run"], before["status"]["run"],
+        "the run number is unchanged"
+    );
     assert_not_before(&ended, "Succeeded", available + SignedDuration::from_secs(4));
 }
 
@@ -127,7 +130,7 @@ async fn why_a_canary_does_not_come_up_is_told_before_it_fails_and_after() {
     });
     world.kanary("batman", "app", spec).await;
     let told = world
-        .until(&KANARY, "batman", "tells why", |kanary| {
+        .until(&KANARY, "batman", "the status shows the reason", |kanary| {
             reason(kanary, "Stalled") == "CrashLoopBackOff"
         })
         .await;
@@ -140,7 +143,7 @@ async fn why_a_canary_does_not_come_up_is_told_before_it_fails_and_after() {
         "{ended:#}"
     );
     world
-        .until_all(&EVENT, "", "an Event tells the cause", |events| {
+        .until_all(&EVENT, "", "an Event reports the cause", |events| {
             events.iter().any(|event| event["reason"] == "CrashLoopBackOff")
         })
         .await;

@@ -1,4 +1,4 @@
-//! What others did meanwhile is not overruled, and what the spec no longer asks for goes.
+//! Concurrent changes by other clients are respected, and objects that the spec no longer asks for are removed.
 
 use serde_json::json;
 
@@ -63,7 +63,7 @@ async fn a_service_and_an_autoscaler_that_the_spec_no_longer_asks_for_go() {
         .await;
     world.gone(&HPA, "app-kanary-batman").await;
     world.gone(&SERVICE, "app-kanary-batman").await;
-    // Other traffic is judged anew.
+    // A change of the traffic restarts the validation.
     let anew = world.phase("batman", "Running").await;
     assert_eq!(anew["status"]["run"], 2, "{anew:#}");
 }

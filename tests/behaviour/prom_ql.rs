@@ -1,16 +1,16 @@
-//! promQL items, judged on what a real Prometheus evaluated: every criterion, per pod and for all pods.
+//! promQL items with results of a real Prometheus: every criterion, per pod and for all pods.
 
 use serde_json::{Value, json};
 
 use crate::support::{Exporter, POD, World, message, reason};
 
-/// One Kanary: its series on each canary pod, and how it ends.
+/// A Kanary: the series of each canary pod, and the expected result.
 struct Case {
     name: &'static str,
     all_pods: bool,
-    /// More labels, and the value.
+    /// Additional labels, and the value.
     series: Vec<(&'static str, f64)>,
-    /// Of another pod than the canary's.
+    /// Series of a pod other than the canary's.
     others: Vec<(&'static str, f64)>,
     ends: &'static str,
     says: &'static str,
@@ -35,7 +35,7 @@ fn bad(name: &'static str, all_pods: bool, series: &[(&'static str, f64)], says:
     }
 }
 
-/// Name of the one canary pod of a Kanary, once it is ready.
+/// Name of the only canary pod of a Kanary, once it is ready.
 pub(crate) async fn pod_of(world: &World, kanary: &str) -> String {
     let selector = format!("kanary.k8s-operators.dev/name={kanary}");
     let pods = world
@@ -47,7 +47,7 @@ pub(crate) async fn pod_of(world: &World, kanary: &str) -> String {
         .to_owned()
 }
 
-/// Runs all cases side by side as dry-runs that end as soon as the item has spoken.
+/// Runs all cases in parallel as dry-runs that end as soon as the item has a result.
 async fn judge(criterion: Value, cases: Vec<Case>) {
     let world = World::new("prom-ql").await;
     let exporter = Exporter::start(&world).await;

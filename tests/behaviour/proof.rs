@@ -1,4 +1,5 @@
-//! promQL items: only proof promotes, missing data is none, and a Prometheus that is slow or ailing fails nobody.
+//! promQL items: only evidence promotes a canary, missing data is no evidence, and a slow or failing Prometheus fails no
+//! canary.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ fn validation(period: &str, items: Value) -> Value {
     json!({"validation": {"validationPeriod": period, "maxIntervalPeriod": "300ms", "items": items}})
 }
 
-/// Waits until the Kanary is held because of `why`, and says so with these words.
+/// Waits until the Kanary is held with the reason `why` and a message that contains `words`.
 async fn held_because(world: &World, why: &str, words: &str) -> Value {
     let what = format!("is held because of {why}: {words}");
     world
@@ -23,7 +24,7 @@ async fn held_because(world: &World, why: &str, words: &str) -> Value {
         .await
 }
 
-/// A Kanary whose canary is there, and is not measured before [`measured`].
+/// A Kanary with a canary that is not measured before [`measured`] is called.
 async fn unmeasured(world: &World, items: Value) -> String {
     let mut spec = validation("1s", items);
     spec["validation"]["initialDelay"] = json!("1h");
@@ -31,7 +32,7 @@ async fn unmeasured(world: &World, items: Value) -> String {
     pod_of(world, "batman").await
 }
 
-/// Ends the delay once Prometheus answers `query`.
+/// Ends the initial delay once Prometheus answers `query`.
 async fn measured(world: &World, exporter: &Exporter, query: &str) {
     exporter.answers(query).await;
     let now = json!({"spec": {"validation": {"initialDelay": "0s"}}});
@@ -81,7 +82,7 @@ async fn no_result_does_not_take_requests_that_were_never_counted_for_good() {
     let exporter = Exporter::start(&world).await;
     world.target("app", 1).await;
     let ns = &world.ns;
-    // A counter with labels is not there before it has counted, and a pod is known by whatever else is scraped.
+    // A labelled counter does not exist before its first increment. Other scraped series still show that the pod exists.
     let query = format!("sum by (pod) (failed{{ns=\"{ns}\"}}) / sum by (pod) (requests{{ns=\"{ns}\"}}) > 0.1");
     let item = json!({"promQL": {"prometheusURL": world.plane.prometheus(), "query": query, "noResult": {}}});
     let pod = unmeasured(&world, json!([item])).await;
@@ -241,7 +242,7 @@ async fn nothing_is_written_while_nothing_changes() {
     let items = json!([item, {"manual": {}}]);
     world.kanary("batman", "app", validation("1s", items)).await;
     let held = held_because(&world, "Inconclusive", "answers 500 Internal Server Error").await;
-    // Reported at the deadline, together with whatever else is waited for.
+    // The item is reported at the deadline, along with any other pending items.
     let held = if message(&held, "Stalled").contains("manual[1]") {
         held
     } else {

@@ -1,4 +1,5 @@
-//! What users edit while a canary runs: nothing promotes what was not judged as the spec asks for, and nothing shields a bad canary.
+//! Edits while a canary runs: only a template that was validated as the spec requires is promoted, and no edit shields a
+//! bad canary.
 
 use serde_json::{Value, json};
 
@@ -14,7 +15,7 @@ fn version(name: &str) -> Value {
     json!({"template": {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": name}]}}}}})
 }
 
-/// A canary that runs behind the production Service until somebody says something.
+/// A canary behind the production Service that waits for a manual verdict.
 async fn running(more: Value) -> World {
     let world = World::new("protection").await;
     world.target("app", 1).await;
@@ -32,7 +33,7 @@ fn label_watch() -> Value {
 
 async fn label_pods(world: &World) {
     let pods = world
-        .until_all(&POD, OF_BATMAN, "there is a pod", |pods| !pods.is_empty())
+        .until_all(&POD, OF_BATMAN, "the canary has a pod", |pods| !pods.is_empty())
         .await;
     for pod in pods {
         let name = pod["metadata"]["name"].as_str().unwrap_or_default();
@@ -50,7 +51,7 @@ async fn a_verdict_that_stays_in_the_spec_does_not_promote_the_next_template() {
     world.kanary("batman", "app", spec).await;
     world.ends("batman", "DeploymentUpdated").await;
 
-    // As a GitOps tool applies it: the verdict is still there.
+    // As a GitOps tool applies it: the verdict is still set.
     world.edit("batman", version("app:v3")).await;
     let held = world
         .until(&KANARY, "batman", "the second run is held", |kanary| {
@@ -65,7 +66,7 @@ async fn a_verdict_that_stays_in_the_spec_does_not_promote_the_next_template() {
 
     let edited = world.edit("batman", json!({"verdict": null})).await;
     let seen = world
-        .until(&KANARY, "batman", "the controller saw that", |kanary| {
+        .until(&KANARY, "batman", "the controller has observed the edit", |kanary| {
             kanary["status"]["observedGeneration"] == edited["metadata"]["generation"]
         })
         .await;
@@ -81,7 +82,7 @@ async fn a_verdict_that_stays_in_the_spec_does_not_promote_the_next_template() {
         .await;
     assert_eq!(image(&world.get(&DEPLOYMENT, "app").await), "app:v3");
 
-    // The verdict comes with the template.
+    // The verdict arrives together with the template.
     let mut both = version("app:v4");
     both["verdict"] = json!("invalid");
     world.edit("batman", both).await;
@@ -101,9 +102,12 @@ async fn another_traffic_source_is_judged_anew_with_that_traffic() {
         .edit("batman", json!({"traffic": {"source": "service"}, "verdict": "valid"}))
         .await;
     let ended = world
-        .until(&KANARY, "batman", "it is judged with traffic and promoted", |kanary| {
-            kanary["status"]["run"] == 2 && phase(kanary) == "DeploymentUpdated"
-        })
+        .until(
+            &KANARY,
+            "batman",
+            "it is validated with traffic and promoted",
+            |kanary| kanary["status"]["run"] == 2 && phase(kanary) == "DeploymentUpdated",
+        )
         .await;
     assert_eq!(ended["status"]["currentTraffic"], "service app");
     assert_eq!(ended["status"]["report"]["traffic"], "service");
@@ -127,7 +131,7 @@ async fn an_edit_that_cannot_be_run_takes_no_protection_away() {
     let errored = world.phase("batman", "Errored").await;
     assert_eq!(reason(&errored, "Errored"), "InvalidSpec");
     assert!(message(&errored, "Errored").contains("items[1]"), "{errored:#}");
-    assert!(is_true(&errored, "Running"), "the run goes on: {errored:#}");
+    assert!(is_true(&errored, "Running"), "the run continues: {errored:#}");
     label_pods(&world).await;
     let ended = world
         .until(&KANARY, "batman", "the label fails the run", |kanary| {
@@ -164,9 +168,12 @@ async fn a_kanary_that_a_finalizer_holds_does_not_keep_its_canary_in_production(
     world.delete(&KANARY, "batman").await;
     world.gone(&DEPLOYMENT, "app-kanary-batman").await;
     let held = world
-        .until(&KANARY, "batman", "says that it is being deleted", |kanary| {
-            phase(kanary) == "Deleting"
-        })
+        .until(
+            &KANARY,
+            "batman",
+            "the status says that it is being deleted",
+            |kanary| phase(kanary) == "Deleting",
+        )
         .await;
     assert!(message(&held, "Reconciling").contains("example.com/hold"), "{held:#}");
     assert_eq!(world.get(&DEPLOYMENT, "app").await["metadata"]["generation"], 1);

@@ -1,5 +1,5 @@
-//! The published examples, word for word where they are valid. Their periods are shortened, and Prometheus is the
-//! plane's.
+//! The published examples, verbatim where they are valid. Periods are shortened, and Prometheus is that of the test
+//! environment.
 
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ const NGINX_SERVICE: &str = include_str!("published/nginx_service.yaml");
 /// `examples/example/nginx_kanarydeployment.yaml`
 const NGINX_KANARY: &str = include_str!("published/nginx_kanary.yaml");
 
-/// The README's "Basic example", `items` beside `validation` as it stands there.
+/// The README's "Basic example", with `items` next to `validation` as published.
 const BASIC: &str = include_str!("published/basic.yaml");
 
 /// The README's promQL block.
@@ -81,12 +81,12 @@ async fn the_basic_example_of_the_readme_is_answered_with_where_its_items_belong
         let world = World::unserved("published").await;
         let mut basic = one(BASIC);
         basic["kind"] = json!(kind.kind);
-        // "deployment template" and a `validation:` that is null: as it stands, and with a template.
+        // "deployment template" and a null `validation:`, as published and with a template.
         basic["spec"]["template"] = one(NGINX_KANARY)["spec"]["template"].clone();
         let refused = world
             .try_create(&kind, &basic)
             .await
-            .expect_err("its items are beside validation");
+            .expect_err("items next to validation are refused");
         assert!(
             refused.contains("spec.items belongs under spec.validation"),
             "{refused}"
@@ -120,11 +120,11 @@ async fn promql_directly_under_validation_is_answered_with_where_it_belongs() {
     let refused = world
         .try_create(&KANARY, &one(ISTIO))
         .await
-        .expect_err("promQL is no field of validation");
+        .expect_err("promQL is not a field of validation");
     assert!(refused.contains("write them under `items:`"), "{refused}");
 }
 
-/// The app of the Istio examples, and a Kanary called `name` from the published block `validation`.
+/// The app of the Istio examples, and a Kanary called `name` with the published block `validation`.
 async fn myapp(world: &World, name: &str, validation: Value) -> Value {
     world.target("myapp", 1).await;
     world.service("myapp-svc", "myapp").await;
@@ -137,7 +137,7 @@ async fn myapp(world: &World, name: &str, validation: Value) -> Value {
     world.create(&KANARY, &manifest).await
 }
 
-/// The published block on the plane's Prometheus, with periods of seconds.
+/// The published block with the test environment's Prometheus and periods of seconds.
 fn batman(world: &World, indicator: &str) -> Value {
     let mut block = one(BATMAN_VALIDATIONS);
     let prometheus = world.plane.prometheus().trim_start_matches("http://");
@@ -145,7 +145,7 @@ fn batman(world: &World, indicator: &str) -> Value {
     let periods = json!({"initialDelay": "1s", "maxIntervalPeriod": "1s", "validationPeriod": "3s"});
     merge(&mut block["validations"], periods);
     let query = &block["validations"]["items"][0]["promQL"]["query"];
-    assert_eq!(query, indicator, "word for word");
+    assert_eq!(query, indicator, "verbatim");
     block
 }
 
@@ -243,7 +243,7 @@ async fn the_label_monitoring_alert_on_a_canary_pod_fails_the_run() {
     let ended = world.ends("batman", "Failed").await;
     assert!(message(&ended, "Failed").contains(pod), "{ended:#}");
     world
-        .until_all(&EVENT, "", "an Event tells it", |events| {
+        .until_all(&EVENT, "", "an Event reports it", |events| {
             events
                 .iter()
                 .any(|event| event["reason"] == "Failed" && event["note"].to_string().contains(pod))
@@ -269,6 +269,6 @@ async fn several_kanaries_on_one_deployment_run_together() {
         let canary = world.get(&DEPLOYMENT, &format!("myapp-kanary-{name}")).await;
         assert_eq!(canary["status"]["availableReplicas"], 1);
     }
-    let what = "both canaries get production traffic beside the target";
+    let what = "both canaries and the target receive production traffic";
     world.until_all(&POD, "app=myapp", what, |pods| pods.len() == 3).await;
 }

@@ -1,4 +1,4 @@
-//! The README's examples run as they stand there, but for a shorter period.
+//! The README's examples run as published, except for a shorter period.
 
 use serde_json::{Value, json};
 

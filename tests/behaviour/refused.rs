@@ -1,10 +1,10 @@
-//! What the API server refuses: mistakes that can be seen in the object.
+//! Mistakes that the API server refuses because they are visible in the object itself.
 
 use serde_json::{Value, json};
 
 use crate::support::{KANARY, World, kanary, merge};
 
-/// Specs that the schema or one of its rules refuses, and what the user reads then.
+/// Specs that the schema or one of its rules refuses, and the expected message.
 #[allow(clippy::too_many_lines, reason = "a table")]
 fn refused() -> Vec<(&'static str, Value, &'static str)> {
     let items = |item: Value| json!({"validation": {"items": [item]}});
@@ -94,7 +94,7 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
     ]
 }
 
-/// The same for the validation and what follows it.
+/// Same for `validation` and the fields after it.
 #[allow(clippy::too_many_lines, reason = "a table")]
 fn refused_validations() -> Vec<(&'static str, Value, &'static str)> {
     let items = |item: Value| json!({"validation": {"items": [item]}});

@@ -1,4 +1,4 @@
-//! What is promised about the target: several Kanaries on one, a target that changes, a rollback.
+//! Guarantees for the target: several Kanaries on one target, a target that changes, and rollbacks.
 
 use serde_json::{Value, json};
 
@@ -118,7 +118,8 @@ async fn on_target_change_promote_goes_on_and_overwrites() {
     assert_eq!(image(&world.get(&DEPLOYMENT, "app").await), "app:v2");
 }
 
-/// A target that is promoted and does not count a new pod as available for the next ten minutes, as the canary did at once.
+/// A target whose new pods do not count as available for the next ten minutes after its promotion, although the canary
+/// became available at once.
 async fn promoted_and_not_available(rollback: bool) -> World {
     let world = World::new("rollout").await;
     world.create(&DEPLOYMENT, &slow_deployment("app")).await;
@@ -148,7 +149,7 @@ async fn rollback_on_failure_puts_the_former_template_back() {
     assert_eq!(
         target["spec"]["template"]["metadata"]["labels"],
         json!({"app": "app"}),
-        "the former template to the letter"
+        "exactly the former template"
     );
     world.gone(&DEPLOYMENT, "app-kanary-batman").await;
 }
@@ -157,16 +158,19 @@ async fn rollback_on_failure_puts_the_former_template_back() {
 async fn without_a_rollback_a_target_that_does_not_come_up_is_said_to_stall() {
     let world = promoted_and_not_available(false).await;
     let stalled = world
-        .until(&KANARY, "batman", "says that the target does not come up", |kanary| {
-            reason(kanary, "Stalled") == "TargetNotAvailable"
-        })
+        .until(
+            &KANARY,
+            "batman",
+            "the status says that the target is not available",
+            |kanary| reason(kanary, "Stalled") == "TargetNotAvailable",
+        )
         .await;
     assert_eq!(phase(&stalled), "Succeeded");
     assert!(is_true(&stalled, "Stalled"));
     assert_eq!(image(&world.get(&DEPLOYMENT, "app").await), "app:v2");
 }
 
-/// A run whose promotion was decided, and whose controller died before (or after) it was sent; then the target changes.
+/// A run whose controller dies before (or after) it sends the promotion that it has decided. Then the target changes.
 async fn changed_at_the_promotion(strike: Strike) -> World {
     let world = World::unserved("rollout").await;
     world.target("app", 1).await;

@@ -1,10 +1,10 @@
-//! `spec.scale`: how many canary pods.
+//! `spec.scale`: the number of canary pods.
 
 use serde_json::json;
 
 use crate::support::{DEPLOYMENT, HPA, World, is_true, labels, version};
 
-/// A validation that waits for a person.
+/// A validation that waits for a manual verdict.
 fn held() -> serde_json::Value {
     json!({"validationPeriod": "2s", "items": [{"manual": {}}]})
 }

@@ -1,4 +1,4 @@
-//! What users see: tables, columns, Events, conditions, explanations, logs and the admin server.
+//! Output for users: tables, columns, Events, conditions, explanations, logs and the admin server.
 
 mod process;
 
@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::support::{DEPLOYMENT, EVENT, KANARY, World, condition, held, is_true, kanary, message, poll, reason};
 
-/// Lines of a kubectl table, split at its spaces.
+/// Lines of a kubectl table, split at whitespace.
 fn rows(table: &str) -> Vec<Vec<&str>> {
     table.lines().map(|line| line.split_whitespace().collect()).collect()
 }
@@ -40,7 +40,7 @@ async fn kubectl_get_shows_the_published_columns() {
     }
 }
 
-/// Reads what `kubectl get -w` shows under STATUS of batman, until it is `last`.
+/// Reads the STATUS of batman from `kubectl get -w` until it is `last`.
 async fn read_until(lines: &mut Lines<BufReader<ChildStdout>>, seen: &mut Vec<String>, last: &str) {
     let read = async {
         while let Some(line) = lines.next_line().await.expect("kubectl writes text") {
@@ -68,7 +68,7 @@ async fn kubectl_get_watch_reads_as_published() {
         .expect("kubectl is in PATH");
     let mut lines = BufReader::new(kubectl.stdout.take().expect("it is piped")).lines();
     let mut seen = Vec::new();
-    // Held until kubectl watches, however late it starts: from then on it is told each state.
+    // The Kanary is paused until kubectl watches, so that kubectl receives every state.
     world.kanary("batman", "myapp", json!({"paused": true})).await;
     read_until(&mut lines, &mut seen, "Scheduled").await;
     world.edit("batman", json!({"paused": false})).await;
@@ -94,7 +94,7 @@ async fn kubectl_explain_documents_the_fields() {
         ),
         ("kanarydeployment.status.report", "what `kubectl get` shows"),
     ] {
-        // An API server publishes the schema of a new CRD a while after it serves it.
+        // An API server publishes the schema of a new CRD some time after it serves it.
         poll(&format!("{field} is explained"), async || {
             let said = world.try_kubectl(&["explain", field], "").await;
             let told = said.out.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -138,8 +138,11 @@ async fn a_manifest_can_be_applied_twice_and_the_users_spec_is_never_written() {
     let ended = world.ends("batman", "DeploymentUpdated").await;
     let said = world.try_kubectl(&["apply", "-f", "-"], &manifest).await;
     assert!(said.out.contains("unchanged"), "{said:?}");
-    let written: Value = serde_json::from_str(&manifest).expect("it was made from JSON");
-    assert_eq!(ended["spec"], written["spec"], "no defaults, no bookkeeping");
+    let written: Value = serde_json::from_str(&manifest).expect("the annotation is JSON");
+    assert_eq!(
+        ended["spec"], written["spec"],
+        "the spec is stored as written, without defaults"
+    );
     assert_eq!(ended["metadata"]["generation"], 1);
 }
 
@@ -203,7 +206,7 @@ async fn conditions_are_standard_ones() {
     assert!(message(&ended, "DeploymentUpdated").contains("Deployment app"));
 }
 
-/// Reasons of the Events about a Kanary.
+/// Reasons of a Kanary's Events.
 async fn events(world: &World, kanary: &str) -> Vec<(String, String)> {
     let mut events = world.list(&EVENT, "").await;
     events.retain(|event| event["regarding"]["name"] == kanary);
@@ -253,8 +256,8 @@ async fn a_run_has_two_events_of_one_reason_per_fact() {
             .await;
         let told = events(&world, name).await;
         let facts: BTreeSet<_> = told.iter().cloned().collect();
-        assert_eq!(facts.len(), told.len(), "{name}: each fact once: {told:?}");
-        // An Event whose write is lost is not said again.
+        assert_eq!(facts.len(), told.len(), "{name}: each Event once: {told:?}");
+        // An Event whose write is lost is not repeated.
         assert!(
             facts.is_subset(&BTreeSet::from([normal("Started"), last])),
             "{name}: {told:?}"
@@ -278,7 +281,7 @@ async fn an_error_is_told_by_an_event() {
     let errored = world.phase("batman", "Errored").await;
     assert_eq!(reason(&errored, "Errored"), "ServiceNotFound");
     world
-        .until_all(&EVENT, "", "an Event tells the error", |events| {
+        .until_all(&EVENT, "", "an Event reports the error", |events| {
             events.iter().any(|event| {
                 event["reason"] == "Errored" && event["note"].to_string().contains("Service nowhere does not exist")
             })

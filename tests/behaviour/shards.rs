@@ -9,12 +9,12 @@ use crate::support::{
     message, phase, poll, reason,
 };
 
-/// Kanaries that are under way when replicas die.
+/// Number of Kanaries in progress when replicas die.
 const FLEET: usize = 40;
 
 const SLOT: &str = "kanary.k8s-operators.dev/slot";
 
-/// Lets the controller hold Leases in the namespace of the world, as deploy/rbac.yaml does in its own.
+/// Grants the controller access to Leases in the world's namespace, as deploy/rbac.yaml does in its own.
 pub(crate) async fn grant(world: &World) {
     let binding = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
@@ -22,16 +22,16 @@ pub(crate) async fn grant(world: &World) {
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "kanary-leases"},
         "subjects": [{"kind": "ServiceAccount", "name": "kanary", "namespace": "kanary-system"}],
     });
-    // The embedded cluster knows of no rights.
+    // The embedded cluster does not implement RBAC.
     let _served = world.try_create(&ROLE_BINDING, &binding).await;
 }
 
-/// One that is soon taken for dead.
+/// A replica with a short Lease, which soon counts as dead.
 fn replica(world: &World, identity: &str) -> Process {
     Process::start_replica(world, identity, "3s", &["--shards", "8"])
 }
 
-/// One that keeps its session on a slow machine as well.
+/// A replica that renews its Lease in time even on a slow machine.
 fn calm(world: &World, identity: &str) -> Process {
     Process::start_replica(world, identity, "30s", &["--shards", "8"])
 }
@@ -46,14 +46,14 @@ async fn until_all_are(world: &World, phases: &[&str]) {
 pub(crate) async fn session_ends(world: &World, identity: &str) {
     let session = format!("kanary-session-{identity}");
     let lives = |lease: &Value| lease["metadata"]["name"] == *session && lease["spec"]["holderIdentity"] != "";
-    // One that is over is deleted soon.
+    // An expired Lease is soon deleted.
     let over = |leases: &[&Value]| !leases.iter().any(|lease| lives(lease));
-    world.until_all(&LEASE, "", "the session is over", over).await;
+    world.until_all(&LEASE, "", "the session has ended", over).await;
 }
 
-/// Waits for a line in its log: what it wrote last may be read after it has ended.
+/// Waits for a log line. The last lines of a process may be read after it has ended.
 async fn says(replica: &Process, what: &str) {
-    poll(&format!("the log says {what}"), async || {
+    poll(&format!("the log contains {what}"), async || {
         let lines = replica.lines();
         let told = lines.iter().any(|line| line.contains(what));
         if told { Ok(()) } else { Err(lines.join("\n")) }
@@ -76,7 +76,7 @@ async fn nothing_is_lost_or_doubled_when_replicas_are_killed_stopped_and_replace
     create_fleet(&world, FLEET, |_| spec.clone()).await;
     until_all_are(&world, &["Running", "Succeeded", "DeploymentUpdated"]).await;
 
-    // A container that is killed and started again, a pod that is replaced, and one that is frozen and wakes.
+    // A container that restarts, a pod that is replaced, and a process that is frozen and resumes.
     first.kill().await;
     let first = replica(&world, "first");
     assert!(second.terminate().await.success(), "{:#?}", second.lines());
@@ -116,7 +116,7 @@ async fn a_kanary_gets_its_slot_however_it_comes_and_keeps_it() {
             .patch(&KANARY, "batman", json!({"metadata": {"labels": {SLOT: forged}}}))
             .await;
         let back = |kanary: &Value| kanary["metadata"]["labels"][SLOT] == slot;
-        world.until(&KANARY, "batman", "its slot is put back", back).await;
+        world.until(&KANARY, "batman", "its slot label is restored", back).await;
     }
     world.edit("batman", json!({"verdict": "valid"})).await;
     let ended = world.ends("batman", "DeploymentUpdated").await;
@@ -159,7 +159,7 @@ async fn gets_its_slot(world: &World, name: &str, target: &str) {
     world.until(&KANARY, name, &format!("its slot is {slot}"), has_it).await;
 }
 
-/// One whose name the API server makes up; its name.
+/// Creates a Kanary with a generated name and returns that name.
 async fn generated(world: &World, target: &str) -> String {
     let mut manifest = kanary("", target, waits_for_a_word());
     manifest["metadata"] = json!({"generateName": "robin-"});
@@ -169,7 +169,7 @@ async fn generated(world: &World, target: &str) -> String {
     name
 }
 
-/// What a tool that applies manifests on the server's side does.
+/// Applies a manifest as a server-side apply tool does.
 async fn apply(world: &World, name: &str, manifest: &Value) -> DynamicObject {
     let (api, params) = (world.api(&KANARY), PatchParams::apply("gitops"));
     poll("it is applied", async || {
@@ -178,7 +178,7 @@ async fn apply(world: &World, name: &str, manifest: &Value) -> DynamicObject {
     .await
 }
 
-/// One that such a tool applies, and once more when it has its slot, of which the tool does not know.
+/// A Kanary that such a tool applies, and applies again after it got its slot. The tool does not know about the slot.
 async fn applied(world: &World, target: &str) {
     let mut manifest = kanary("batman", target, waits_for_a_word());
     apply(world, "batman", &manifest).await;
@@ -189,7 +189,7 @@ async fn applied(world: &World, target: &str) {
     assert_eq!([&labels["team"], &labels[SLOT]], ["heroes", &*slot]);
 }
 
-/// One that is replaced by itself without labels when it has its slot.
+/// A Kanary that is replaced by itself without labels after it got its slot.
 async fn replaced(world: &World, target: &str) {
     world.kanary("hulk", target, waits_for_a_word()).await;
     gets_its_slot(world, "hulk", target).await;
@@ -197,7 +197,7 @@ async fn replaced(world: &World, target: &str) {
     let stripped = poll("it is replaced", async || {
         let mut live = api.get("hulk").await?;
         live.metadata.labels = None;
-        // A conflict if its status was written meanwhile.
+        // A conflict if the status was written in the meantime.
         api.replace("hulk", &PostParams::default(), &live).await
     })
     .await;
@@ -260,7 +260,8 @@ async fn a_replica_that_is_told_to_end_gives_its_shards_to_who_has_read_them() {
     says(&leaves, "session ended").await;
     let lines = leaves.lines();
     let given: Vec<_> = lines.iter().filter(|line| line.contains("shard given away")).collect();
-    // Four at the end, and perhaps four when the other one came: each to who was named before, and had read it.
+    // Four at the end, and possibly four when the other replica joined: each shard was assigned to a replica that had
+    // already read the assignment.
     assert!(given.len() >= 4, "{lines:#?}");
     assert!(given.iter().all(|line| line.contains("stays/")), "{given:#?}");
 }
@@ -288,7 +289,7 @@ async fn replicas_that_count_the_shards_otherwise_wait_for_the_others_to_end() {
     of_eight.ready().await;
     world.delete(&CONFIG_MAP, "kanary-shardmap").await;
     let of_sixteen = Process::start_replica(&world, "sixteen", "30s", &["--shards", "16"]);
-    poll("the other one waits", async || {
+    poll("the other process waits", async || {
         let (_, text) = of_sixteen.page("/readyz").await?;
         let waits = text.contains("eight still runs with 8 shards") && text.contains("shards: \n");
         if waits { Ok(()) } else { Err(text) }
@@ -302,7 +303,7 @@ async fn replicas_that_count_the_shards_otherwise_wait_for_the_others_to_end() {
 async fn a_kanary_whose_epoch_was_forged_is_left_alone_says_so_and_costs_no_shard() {
     let world = World::unserved("forged").await;
     grant(&world).await;
-    // One shard, so that the other Kanary suffers if it is given up.
+    // With a single shard, giving it up would also affect the other Kanary.
     let one = Process::start_replica(&world, "one", "30s", &["--shards", "1"]);
     one.ready().await;
     for target in ["app", "other"] {
@@ -320,17 +321,17 @@ async fn a_kanary_whose_epoch_was_forged_is_left_alone_says_so_and_costs_no_shar
     assert_eq!(told["status"]["epoch"], i32::MAX);
     assert!(message(&told, "Errored").contains("create it again"), "{told:#}");
 
-    // A verdict for it is not acted on, while another of the same shard lives its whole life.
+    // The verdict has no effect while another Kanary of the same shard completes its run.
     world.edit("batman", json!({"verdict": "valid"})).await;
     world.kanary("robin", "other", waits_for_a_word()).await;
     world.edit("robin", json!({"verdict": "valid"})).await;
     world.ends("robin", "DeploymentUpdated").await;
     assert_eq!(world.get(&DEPLOYMENT, "app").await["metadata"]["generation"], 1);
     let seen = |kanary: &Value| kanary["status"]["observedGeneration"] == 2;
-    let kept = world.until(&KANARY, "batman", "its edit was seen", seen).await;
+    let kept = world.until(&KANARY, "batman", "its edit was observed", seen).await;
     assert_eq!(
         kept["status"]["conditions"], told["status"]["conditions"],
-        "it is told once"
+        "it is reported once"
     );
     let (_, text) = one.page("/readyz").await.unwrap();
     let none_lost = "handovers: taken 1, released 0, lost 0, seized 0\n";

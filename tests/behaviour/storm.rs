@@ -1,4 +1,4 @@
-//! Five hundred Kanaries under way while replicas are killed, frozen, replaced twice over, and the API server is killed.
+//! Five hundred Kanaries in progress while replicas are killed, frozen and replaced twice, and the API server is killed.
 
 use std::collections::BTreeMap;
 
@@ -13,16 +13,16 @@ use crate::{
 
 const FLEET: usize = 500;
 
-/// The replica that is frozen for longer than its session lasts.
+/// The replica that is frozen for longer than its Lease lasts.
 const FROZEN: &str = "a-1";
 
-/// What a Kanary is made to come to.
+/// The planned result of a Kanary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Promoted,
-    /// By a label, as soon as it runs.
+    /// A label fails it as soon as it runs.
     FailedEarly,
-    /// At its deadline.
+    /// It fails at its deadline.
     FailedLate,
     DryRun,
 }
@@ -46,7 +46,7 @@ impl Fate {
     }
 }
 
-/// A Kanary whose deadline is between 20 s and a minute after its start.
+/// A Kanary with a deadline between 20 s and a minute after its start.
 fn spec(number: usize) -> Value {
     let (fate, target) = (Fate::of(number), format!("app-{number}"));
     let mut pod = template(&target, "v2");
@@ -68,7 +68,7 @@ fn replica(world: &World, identity: &str, template: &str) -> Process {
     Process::start_replica(world, identity, "3s", &["--pod-template-hash", template])
 }
 
-/// A rolling update: a new replica for each old one, which ends when the new one is ready.
+/// A rolling update: each old replica ends when its replacement is ready.
 async fn roll(world: &World, old: &mut [Process], template: &str) {
     for (number, replica_before) in old.iter_mut().enumerate() {
         let new = replica(world, &format!("{template}-{number}"), template);
@@ -82,13 +82,13 @@ async fn roll(world: &World, old: &mut [Process], template: &str) {
     }
 }
 
-/// The API server is away for longer than a session lasts.
+/// The API server is unavailable for longer than a Lease lasts.
 async fn outage(world: &World, replicas: &[Process]) {
     world.plane.kill_api_server().await;
     for replica in replicas {
         poll("the replica knows that it may not write", async || {
             let (_, text) = replica.page("/readyz").await?;
-            // The second, if it had just lost its session.
+            // The second text appears if the replica had just lost its Lease.
             let knows = text.contains("not renewed in time") || text.contains("no session: ");
             if knows { Ok(()) } else { Err(text) }
         })
@@ -103,10 +103,10 @@ async fn outage(world: &World, replicas: &[Process]) {
 /// The number in the name of a target, a Kanary, a canary or its pod.
 fn number(name: &str) -> usize {
     let number = name.split('-').nth(1).and_then(|number| number.parse().ok());
-    number.unwrap_or_else(|| panic!("{name} is not one of ours"))
+    number.unwrap_or_else(|| panic!("{name} does not belong to the fleet"))
 }
 
-/// Every Kanary came to what it was made for, once.
+/// Asserts that every Kanary reached its planned result exactly once.
 async fn assert_fates(world: &World, kanaries: &[Value], requests: &[Request]) {
     let mut ends = BTreeMap::<_, usize>::new();
     for kanary in kanaries {
@@ -123,12 +123,12 @@ async fn assert_fates(world: &World, kanaries: &[Value], requests: &[Request]) {
     assert_eq!(
         created_twice(kanaries, requests),
         Vec::<&str>::new(),
-        "a canary is created once"
+        "every canary is created once"
     );
 }
 
-/// Canaries that were created twice. A run that fails early may be over, and cleaned up, before the API server comes to a
-/// creation that was abandoned with its replica: that one does not count.
+/// Canaries that were created twice. A run that fails early may be cleaned up before the API server processes a creation
+/// that a dead replica had sent; such a creation does not count.
 fn created_twice<'a>(kanaries: &[Value], requests: &'a [Request]) -> Vec<&'a str> {
     let of = |kanary: &Value| number(kanary["metadata"]["name"].as_str().unwrap_or_default());
     let early: BTreeMap<_, _> = kanaries
@@ -176,7 +176,7 @@ async fn five_hundred_end_as_they_would_have_whatever_happens_to_replicas_and_th
         .none_left(&DEPLOYMENT, "kanary.k8s-operators.dev/iskanary=true")
         .await;
     let mut requests = world.requests().await;
-    // Events are no acts, and Leases say who may act.
+    // Only requests that change objects count: Events do not, and Leases and ConfigMaps only coordinate the replicas.
     requests.retain(|request| !["events", "leases", "configmaps"].contains(&request.resource.as_str()));
     assert_fates(&world, &kanaries, &requests).await;
     let judged = owners.judge(&requests, |request| {
@@ -188,7 +188,7 @@ async fn five_hundred_end_as_they_would_have_whatever_happens_to_replicas_and_th
         judged.unknown,
         owners.handovers()
     );
-    // Not even of the replica that was frozen: what it was about to send stays in its connections when it wakes.
+    // This includes the frozen replica: its pending requests stay in its connections when it resumes.
     assert!(judged.outside.is_empty(), "{:#?}", judged.outside);
     assert!(judged.inside > FLEET * 4, "{judged:?}");
 }

@@ -1,4 +1,4 @@
-//! What is promised about a target that others replace, create, apply, pause and repair while Kanary promotes it.
+//! Guarantees for a target that other clients replace, create, apply, pause and repair while Kanary promotes it.
 
 use kube::{
     api::{Patch, PatchParams},
@@ -17,7 +17,7 @@ fn image(deployment: &Value) -> &Value {
     &deployment["spec"]["template"]["spec"]["containers"][0]["image"]
 }
 
-/// A target that was promoted, and does not count a new pod as available for the next ten minutes.
+/// A promoted target whose new pods do not count as available for the next ten minutes.
 async fn rolling_out(more: Value) -> World {
     let world = World::new("target").await;
     world.create(&DEPLOYMENT, &slow_deployment("app")).await;
@@ -29,7 +29,7 @@ async fn rolling_out(more: Value) -> World {
 }
 
 async fn promoted(world: &World) {
-    let what = "was promoted, and the Deployment controller knows";
+    let what = "was promoted and observed by the Deployment controller";
     let known = |app: &Value| app["metadata"]["generation"] == 2 && app["status"]["observedGeneration"] == 2;
     world.until(&DEPLOYMENT, "app", what, known).await;
 }
@@ -47,13 +47,13 @@ async fn a_target_that_is_created_again_with_the_promoted_template_is_updated() 
     world.gone(&DEPLOYMENT, "app-kanary-batman").await;
 }
 
-/// Counts changes of the target's spec and of its annotations.
+/// The generation, which counts changes of the target's spec and annotations.
 async fn generation(world: &World) -> i64 {
     let app = world.get(&DEPLOYMENT, "app").await;
     app["metadata"]["generation"].as_i64().expect("there is a generation")
 }
 
-/// A promotion from `version` to `v2` whose reply the controller did not live to see.
+/// A promotion from `version` to `v2` whose controller died before it received the reply.
 async fn promoted_without_a_reply(version: &str) -> World {
     let world = World::unserved("target").await;
     let mut target = deployment("app", 1);
@@ -73,7 +73,7 @@ async fn a_promotion_of_the_template_that_the_target_had_is_known_without_its_re
     let promoted = generation(&world).await;
     world.start_controller();
     world.ends("batman", "DeploymentUpdated").await;
-    assert_eq!(generation(&world).await, promoted, "it was promoted once");
+    assert_eq!(generation(&world).await, promoted, "the target was promoted once");
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn a_promoted_target_that_lost_its_annotation_is_updated() {
     let promoted = generation(&world).await;
     world.start_controller();
     world.ends("batman", "DeploymentUpdated").await;
-    assert_eq!(generation(&world).await, promoted, "it was promoted once");
+    assert_eq!(generation(&world).await, promoted, "the target was promoted once");
 }
 
 #[tokio::test]
@@ -105,9 +105,9 @@ async fn a_template_that_ended_because_its_target_changed_runs_again_after_anoth
     }
 }
 
-/// Waits until the controller has found that the target is missing.
+/// Waits until the controller reports that the target is missing.
 async fn looked_for(world: &World, target: &str) {
-    poll("the controller looks for the target", async || {
+    poll("the controller reports the missing target", async || {
         let requests = world.requests().await;
         let looked = requests
             .iter()
@@ -145,13 +145,13 @@ async fn a_target_that_got_another_template_after_it_was_created_is_the_target_o
     let patch: Patch<Value> = Patch::Json(serde_json::from_value(patch).unwrap());
     let api = world.api(&DEPLOYMENT);
     let patched = again(async || api.patch("app", &PatchParams::default(), &patch).await).await;
-    patched.expect("the real manifest arrives");
+    patched.expect("the manifest is accepted");
     world
-        .until(&KANARY, "batman", "runs anew", |kanary| kanary["status"]["run"] == 2)
+        .until(&KANARY, "batman", "starts a new run", |kanary| {
+            kanary["status"]["run"] == 2
+        })
         .await;
-    let canary = world
-        .until(&DEPLOYMENT, "app-kanary-batman", "is there", |_| true)
-        .await;
+    let canary = world.until(&DEPLOYMENT, "app-kanary-batman", "exists", |_| true).await;
     assert_eq!(image(&canary), "app:v2");
     assert_eq!(image(&world.get(&DEPLOYMENT, "app").await), "app:v1");
 }
@@ -172,7 +172,7 @@ async fn a_target_that_is_missing_is_left_to_others_if_the_user_asks_for_it() {
     world.phase("batman", "Running").await;
 }
 
-/// What a GitOps tool does that applies on the server side.
+/// Equivalent of a GitOps tool with server-side apply.
 async fn apply(world: &World, manifest: &Value) -> DynamicObject {
     let api = world.api(&DEPLOYMENT);
     let applied = again(async || {
@@ -180,7 +180,7 @@ async fn apply(world: &World, manifest: &Value) -> DynamicObject {
             .await
     })
     .await;
-    applied.expect("nobody else owns what git applies")
+    applied.expect("no other manager owns these fields")
 }
 
 #[tokio::test]
@@ -237,14 +237,17 @@ async fn a_hotfix_after_a_rollback_that_was_cut_off_is_left_alone() {
     world
         .edit("batman", json!({"rollout": {"progressDeadline": "1s"}}))
         .await;
-    waited("the rollback is to be sent", String::new, faults.struck()).await;
+    waited("the rollback is about to be sent", String::new, faults.struck()).await;
     world.kill_controller();
     world.set_image("app", "app:hotfix").await;
     world.start_controller();
     let over = world
-        .until(&KANARY, "batman", "says that the rollback is over", |kanary| {
-            reason(kanary, "RolledBack") == "TargetChanged"
-        })
+        .until(
+            &KANARY,
+            "batman",
+            "the status says that the rollback is complete",
+            |kanary| reason(kanary, "RolledBack") == "TargetChanged",
+        )
         .await;
     assert!(!is_true(&over, "RolledBack"));
     assert_eq!(reason(&over, "Failed"), "TargetNotAvailable");
@@ -263,9 +266,12 @@ async fn a_rollback_that_was_made_is_told() {
         .edit("batman", json!({"rollout": {"progressDeadline": "1s"}}))
         .await;
     world
-        .until(&KANARY, "batman", "says that the target was rolled back", |kanary| {
-            is_true(kanary, "RolledBack")
-        })
+        .until(
+            &KANARY,
+            "batman",
+            "the status says that the target was rolled back",
+            |kanary| is_true(kanary, "RolledBack"),
+        )
         .await;
     assert_eq!(image(&world.get(&DEPLOYMENT, "app").await), "app:v1");
 }
@@ -288,9 +294,12 @@ async fn a_canary_that_is_called_invalid_while_its_target_rolls_out_goes_and_the
     world.edit("batman", json!({"verdict": "invalid"})).await;
     world.gone(&DEPLOYMENT, "app-kanary-batman").await;
     let told = world
-        .until(&KANARY, "batman", "says that the verdict came too late", |kanary| {
-            reason(kanary, "Activated") == "VerdictTooLate"
-        })
+        .until(
+            &KANARY,
+            "batman",
+            "the status says that the verdict came too late",
+            |kanary| reason(kanary, "Activated") == "VerdictTooLate",
+        )
         .await;
     let said = message(&told, "Reconciling");
     assert!(said.contains("kubectl rollout undo deployment/app"), "{said}");
@@ -301,9 +310,12 @@ async fn a_canary_that_is_called_invalid_while_its_target_rolls_out_goes_and_the
         .edit("batman", json!({"rollout": {"rollbackOnFailure": true}}))
         .await;
     let over = world
-        .until(&KANARY, "batman", "says that the target was rolled back", |kanary| {
-            is_true(kanary, "RolledBack")
-        })
+        .until(
+            &KANARY,
+            "batman",
+            "the status says that the target was rolled back",
+            |kanary| is_true(kanary, "RolledBack"),
+        )
         .await;
     assert_eq!(reason(&over, "Failed"), "VerdictInvalid");
     assert_eq!(image(&world.get(&DEPLOYMENT, "app").await), "app:v1");
@@ -318,9 +330,12 @@ async fn a_target_that_is_paused_is_said_to_be_and_counts_as_updated_once_it_is_
     let spec = json!({"verdict": "valid", "rollout": {"rollbackOnFailure": true}});
     world.kanary("batman", "app", spec).await;
     world
-        .until(&KANARY, "batman", "says that the target is paused", |kanary| {
-            reason(kanary, "Stalled") == "TargetPaused"
-        })
+        .until(
+            &KANARY,
+            "batman",
+            "the status says that the target is paused",
+            |kanary| reason(kanary, "Stalled") == "TargetPaused",
+        )
         .await;
     world
         .patch(&DEPLOYMENT, "app", json!({"spec": {"paused": false}}))

@@ -1,4 +1,4 @@
-//! `spec.traffic`: which requests reach the canary.
+//! `spec.traffic`: the requests that reach the canary.
 
 use std::collections::BTreeSet;
 
@@ -10,12 +10,12 @@ use crate::support::{
 
 const OF_BATMAN: &str = "kanary.k8s-operators.dev/name=batman";
 
-/// A Kanary that is judged until a person speaks, with traffic from `source`.
+/// A Kanary with traffic from `source` that waits for a manual verdict.
 fn from(source: &str) -> Value {
     json!({"serviceName": "app", "traffic": {"source": source}, "validation": {"items": [{"manual": {}}]}})
 }
 
-/// Names of the pods that get a Service's requests.
+/// Names of the pods that receive a Service's requests.
 fn behind(slices: &[&Value]) -> BTreeSet<String> {
     slices
         .iter()
@@ -26,7 +26,7 @@ fn behind(slices: &[&Value]) -> BTreeSet<String> {
         .collect()
 }
 
-/// Waits until exactly so many pods are behind a Service, and says how many of them are canary pods.
+/// Waits until exactly this many pods are behind a Service, and returns how many of them are canary pods.
 async fn canaries_behind(world: &World, service: &str, pods: usize) -> usize {
     let selector = format!("kubernetes.io/service-name={service}");
     let what = format!("{pods} pods are behind Service {service}");
@@ -63,7 +63,7 @@ async fn source_service_puts_the_canary_behind_the_production_service() {
     assert_eq!(
         world.list(&SERVICE, "").await.len(),
         1,
-        "it needs no Service of its own"
+        "no Service is created for the canary"
     );
 }
 
@@ -151,7 +151,7 @@ async fn a_source_that_is_not_there_yet_is_refused_with_a_condition_and_mended_b
     }
     let mut deployments = world.list(&DEPLOYMENT, "").await;
     deployments.retain(|deployment| deployment["metadata"]["name"] != "app");
-    assert_eq!(deployments, Vec::<Value>::new(), "nothing was created for them");
+    assert_eq!(deployments, Vec::<Value>::new(), "no Deployment was created for them");
 
     world.edit("mirror", json!({"traffic": {"source": "none"}})).await;
     world
@@ -162,7 +162,7 @@ async fn a_source_that_is_not_there_yet_is_refused_with_a_condition_and_mended_b
 #[tokio::test]
 async fn the_canarys_selector_never_overlaps_the_targets() {
     let world = running("service").await;
-    // Three pods in all: nobody took somebody else's.
+    // Three pods in total: neither Deployment adopted the other's pods.
     let target = world
         .until(&DEPLOYMENT, "app", "has two pods", |app| app["status"]["replicas"] == 2)
         .await;

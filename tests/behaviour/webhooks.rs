@@ -1,4 +1,4 @@
-//! Admission webhooks that fail, or change what is written.
+//! Admission webhooks that fail or change the controller's writes.
 
 use http::Method;
 use serde_json::json;
@@ -19,7 +19,7 @@ async fn a_webhook_that_fails_is_reported_and_ends_the_run_when_progress_is_due(
     let spec = json!({"validation": held(), "rollout": {"progressDeadline": "10s"}});
     world.kanary("batman", "app", spec).await;
     let told = world
-        .until(&KANARY, "batman", "tells that the creation fails", |kanary| {
+        .until(&KANARY, "batman", "the status says that the creation fails", |kanary| {
             reason(kanary, "Errored") == "WriteFailed"
         })
         .await;
@@ -51,9 +51,12 @@ async fn a_webhook_that_caps_the_replicas_is_reported_and_not_asked_again_at_onc
     world.phase("batman", "Running").await;
     world.patch(&DEPLOYMENT, "app", json!({"spec": {"replicas": 6}})).await;
     let told = world
-        .until(&KANARY, "batman", "tells that the scale has no effect", |kanary| {
-            is_true(kanary, "Errored")
-        })
+        .until(
+            &KANARY,
+            "batman",
+            "the status says that the scale has no effect",
+            |kanary| is_true(kanary, "Errored"),
+        )
         .await;
     assert!(
         message(&told, "Errored").contains("requested 3 replicas, but it has 1"),
@@ -64,7 +67,7 @@ async fn a_webhook_that_caps_the_replicas_is_reported_and_not_asked_again_at_onc
     let asked = requests
         .iter()
         .filter(|r| r.verb == "patch" && r.resource == "deployments");
-    // The eighth comes after two minutes.
+    // With backoff, the eighth attempt is due after two minutes.
     assert!(asked.count() < 8, "{requests:#?}");
     webhook.remove();
     world
@@ -73,7 +76,7 @@ async fn a_webhook_that_caps_the_replicas_is_reported_and_not_asked_again_at_onc
         })
         .await;
     world
-        .until(&KANARY, "batman", "has no problem any more", |kanary| {
+        .until(&KANARY, "batman", "the problem is no longer reported", |kanary| {
             !is_true(kanary, "Errored")
         })
         .await;

@@ -1,4 +1,4 @@
-//! What a run costs the API server: counted in its audit log.
+//! The number of API requests in a run, counted in the audit log.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ fn objects(name: &str) -> usize {
     1 + usize::from(name.starts_with("kanary-service") || name.starts_with("both")) + usize::from(name.ends_with("hpa"))
 }
 
-/// Writes about one Kanary, Events left out.
+/// Writes for one Kanary, except Events.
 fn about<'a>(requests: &'a [Request], kanary: &'a str, target: &'a str) -> Vec<&'a Request> {
     let canary = format!("{target}-kanary-{kanary}");
     let mut writes = once(requests);
@@ -53,7 +53,7 @@ fn about<'a>(requests: &'a [Request], kanary: &'a str, target: &'a str) -> Vec<&
     writes
 }
 
-/// The writes up to the status that ended the run, and those after it.
+/// The writes up to the status that ended the run, and the writes after it.
 fn split<'a>(writes: &[&'a Request]) -> (Vec<&'a Request>, Vec<&'a Request>) {
     let last = writes.iter().rposition(|request| request.resource.ends_with("/status"));
     let (run, rest) = writes.split_at(last.expect("there is a status write") + 1);
@@ -72,7 +72,7 @@ fn show(writes: &[&Request]) -> Vec<String> {
         .collect()
 }
 
-/// Waits until a run's objects are gone, and with them its last write.
+/// Waits until a run's objects are deleted, which is its last write.
 async fn cleaned_up(world: &World, name: &str) {
     let selector = format!("kanary.k8s-operators.dev/name={name}");
     for kind in [DEPLOYMENT, SERVICE, HPA] {
@@ -80,8 +80,8 @@ async fn cleaned_up(world: &World, name: &str) {
     }
 }
 
-/// Runs every combination to its end, each with a target and a Service of its own, and counts. With a `verdict`, each is held until
-/// that is said, once the controller knows its pods.
+/// Runs every combination to its end, each with its own target and Service, and counts the writes. With a `verdict`, each
+/// run is held until the verdict is set, which happens after the controller has observed its pods.
 async fn count(more: Value, verdict: Option<Value>, ends: &str, most: usize, after: impl Fn(&str) -> usize) {
     let world = World::new("writes").await;
     let all = combinations(&more);
@@ -129,13 +129,14 @@ async fn count(more: Value, verdict: Option<Value>, ends: &str, most: usize, aft
         .iter()
         .filter(|request| request.is_event() && request.is_write())
         .count();
-    // By one more the controller told that it knows the pods.
+    // One more run shows that the controller has observed the pods.
     let runs = all.len() + usize::from(verdict.is_some());
     assert!(events <= 2 * runs, "{events} Events for {runs} runs");
     assert_eq!(refusals(&requests), Vec::<String>::new());
 }
 
-/// Requests that the API server refused: nothing is asked in vain, and the rights are enough.
+/// Requests that the API server refused. There must be none: the controller's RBAC rules suffice, and it sends no request
+/// in vain.
 fn refusals(requests: &[Request]) -> Vec<String> {
     let mut refused = once(requests);
     refused.retain(|request| (400..500).contains(&request.code) && request.code != 404);
@@ -172,7 +173,7 @@ async fn a_dry_run_takes_five_writes_at_most() {
     count(dry_run(), None, "Succeeded", 5, objects).await;
 }
 
-/// Requests between two moments, Events left out.
+/// Requests between two times, except Events.
 fn between(requests: &[Request], from: Timestamp, to: Timestamp) -> Vec<String> {
     let mut inside = once(requests);
     inside.retain(|request| !request.is_event() && request.at > from && request.at < to);
@@ -186,14 +187,14 @@ fn statuses(requests: &[Request]) -> Vec<&Request> {
     writes
 }
 
-/// What the controller asked, but for [`time_passes`].
+/// The controller's requests, except those for [`time_passes`].
 async fn requests(world: &World) -> Vec<Request> {
     let mut requests = world.requests().await;
     requests.retain(|request| !request.name.contains("clock"));
     requests
 }
 
-/// While it is judged a canary costs nothing; when it is to pass it is read once, and not before.
+/// A waiting canary causes no requests during its validation. When it is about to pass it is read once, and not before.
 async fn assert_waits_for_free(world: &World, good: Value) {
     let waited = requests(world).await;
     let running = statuses(&waited);
@@ -212,7 +213,7 @@ async fn assert_waits_for_free(world: &World, good: Value) {
     let read = "get deployments app-kanary-batman";
     assert_eq!(reads.last(), Some(&format!("{read} 200")));
     assert!(reads.iter().all(|request| request.starts_with(read)), "{reads:?}");
-    // A read that is not answered within 10 s is made again.
+    // A read without an answer within 10 s is repeated.
     let again = usize::try_from(succeeded.duration_since(told).as_secs() / 9).unwrap_or_default();
     assert!(reads.len() <= 1 + again, "{reads:?}");
 }
@@ -252,7 +253,7 @@ async fn a_canary_that_waits_for_a_person_after_its_deadline_costs_nothing() {
     let waits = json!({"validation": {"validationPeriod": "1s", "items": [{"manual": {}}]}});
     world.kanary("batman", "app", waits).await;
     let waiting = world
-        .until(&KANARY, "batman", "waits for a person", |kanary| {
+        .until(&KANARY, "batman", "waits for a manual verdict", |kanary| {
             reason(kanary, "Reconciling") == "WaitingForManual"
         })
         .await;
@@ -279,7 +280,7 @@ async fn a_finished_run_costs_nothing_even_after_a_restart() {
     world.start_controller();
     time_passes(&world).await;
     let requests = world.requests().await;
-    // Events of the last minutes are said again, because the last controller may not have come to them.
+    // Events of the last few minutes are repeated, because the previous controller may have died before it sent them.
     let news: Vec<_> = requests[before..]
         .iter()
         .filter(|request| request.name.contains("batman") && !request.is_event())

@@ -1,4 +1,4 @@
-//! The API server: how it executes a request, and what the sender makes of the answer.
+//! The API server: execution of a request, and the sender's reaction to the response.
 
 use crate::{
     Rules,
@@ -8,14 +8,14 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Done,
-    /// 409 for a resourceVersion, 422 for the `test` of a JSON Patch: it is no more as it was read.
+    /// 409 for a resourceVersion, 422 for the `test` of a JSON Patch: the object has changed since it was read.
     Conflict,
-    /// 422: a higher epoch wrote the status.
+    /// 422: a replica with a higher epoch has written the status.
     Deposed,
 }
 
 impl Rules {
-    /// Whether what a request carries of the object (its resourceVersion, the template) is looked at.
+    /// Whether the API server checks the precondition of a request (resourceVersion, template) for this object.
     pub(crate) fn compares(&self, object: Object) -> bool {
         match object {
             Object::Session(_) | Object::Lease(_) => self.lease_versions,
@@ -24,7 +24,7 @@ impl Rules {
         }
     }
 
-    /// Executes a request. It is not among `state.messages` any more.
+    /// Executes a request, which has been removed from `state.messages`.
     pub(crate) fn execute(&self, state: &mut State, message: &Message) -> Answer {
         if !message.fresh {
             return Answer::Conflict;
@@ -80,7 +80,7 @@ impl Rules {
         Answer::Done
     }
 
-    /// The sender, which waited, hears the answer.
+    /// The waiting sender receives the response.
     pub(crate) fn hear(state: &mut State, message: &Message, answer: Answer) {
         let replica = &mut state.replicas[message.of];
         match (message.request, answer) {
@@ -96,13 +96,13 @@ impl Rules {
                     replica.roles[shard] = Role::Stranger;
                 }
             }
-            // It reads before its next step, as it always does here.
+            // It reads the object before its next step, as always in this model.
             _ => {}
         }
     }
 }
 
-/// The replica was deposed, or killed: what it believed is gone, no answer is heard, and its next session is another one.
+/// A replica was deposed or killed: it loses its state and receives no more responses, and its next session is a new one.
 pub(crate) fn end_session(state: &mut State, replica: usize, up: bool) {
     let boot = state.replicas[replica].boot + 1;
     state.replicas[replica] = crate::state::Replica {

@@ -1,11 +1,10 @@
-//! No shard stays without an owner, and no rollout without an end, while a healthy replica lives.
+//! Liveness: while a healthy replica exists, every shard gets an owner and every rollout ends.
 //!
-//! Stateright's `eventually` says nothing about graphs with cycles, and here are many: sessions are renewed for ever,
-//! and a shard may be handed to and fro for ever. So the question is asked of every state by itself: from here on the
-//! faults cease (requests arrive, answers are heard, who is dead stays dead), and the replicas take their steps. Then,
-//! within a fixed number of steps, every shard is owned, and its rollout has come to its end. This is more than
-//! "an owner can be reached", as the steps are the ones that replicas prefer by themselves, and says what is meant: no
-//! state that faults can lead to is one that calm does not mend.
+//! Stateright's `eventually` does not support graphs with cycles, and this one has many: sessions are renewed and shards
+//! handed over without end. Instead, the property is checked for each state separately: from this state on there are no
+//! more faults (requests arrive, responses are received, dead replicas stay dead), and the replicas take their preferred
+//! steps. Within a fixed number of steps every shard must have an owner and its rollout must have ended. This is stronger
+//! than "a state with an owner is reachable": the protocol recovers from every state that faults can lead to.
 
 use stateright::{Model, Property};
 
@@ -15,14 +14,14 @@ use crate::{
     state::{Request, Role, State},
 };
 
-pub(crate) const MENDED: &str = "calm mends every state";
+pub(crate) const MENDED: &str = "every state recovers without faults";
 
-/// The most steps that any state needs, with room.
+/// Upper bound for the number of steps from any state, with a margin.
 const STEPS: usize = 64;
 
 pub(crate) fn property() -> Property<Protocol> {
     Property::always(MENDED, |model: &Protocol, state: &State| {
-        // What is bounded on the way to a state is not on the way from it.
+        // The limits on the paths to a state do not apply to the paths from it.
         let limits = Limits {
             under_way: usize::MAX,
             late: usize::MAX,
@@ -68,7 +67,7 @@ fn settled(state: &State, shard: usize) -> bool {
     owned && state.shards[shard].finished
 }
 
-/// What happens first when there are no faults, or `None` for what only a fault, or no need, brings about.
+/// Order of actions without faults. `None` for actions that are faults or that a replica takes only when needed.
 fn preference(state: &State, action: &Action) -> Option<u8> {
     match action {
         Action::Arrives(_) => Some(0),

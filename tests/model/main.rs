@@ -1,31 +1,32 @@
-//! The lease protocol, as a model whose states are all gone through (ARCHITECTURE.md describes the protocol).
+//! A model of the lease protocol whose states are explored exhaustively (ARCHITECTURE.md describes the protocol).
 //!
-//! Replicas hold sessions and shards by leases, and write verdicts and promotions. A request that passed all checks is
-//! under way until it is executed, which may be much later, when its sender is deposed, or dead; it may be lost, and so
-//! may its answer. Replicas are paused (they just take no step), killed, and started again, at any time; fences end at
-//! any time. There is no clock: that a session expires later than its holder's fence, is all that is known of time.
+//! Replicas hold sessions and shards by Leases, and write verdicts and promotions. A request that passed all checks is in
+//! flight until it is executed, which may be much later, after its sender was deposed or died. Requests and responses may
+//! be lost. Replicas are paused (they take no step), killed and restarted at any time; fences end at any time. The model
+//! has no clock: it only knows that a session expires after its holder's fence has ended.
 //!
-//! Nothing that the protocol counts is bounded: versions are modelled as "still the present one", and boots and epochs,
-//! which are only compared, are counted anew in every state. So a run of any length, with any number of restarts and
-//! handovers, is among those that are checked. What is bounded:
+//! The protocol's counters are unbounded: versions are modelled as "still the current one", and boots and epochs, which
+//! are only compared, are renumbered in every state. The check therefore covers runs of any length, with any number of
+//! restarts and handovers. The limits are:
 //!
-//! - two replicas and one shard, all faults: *two* requests at the same time that no one waits for any more (timed out,
-//!   or of a dead sender, or a seize); those that are waited for are as many as replicas send. Each mutant fails
-//!   with one of them.
-//! - three replicas and one shard, two replicas and two shards: two requests under way, one of them late; no release.
-//! - three replicas and two shards: three requests under way, none of them late (so sessions end by restarts, and not
-//!   by seizes); no release. Shards share nothing but the sessions.
-//! - three replicas and two shards, all faults, many requests: random walks of fixed seed.
+//! - two replicas and one shard, all faults: *two* simultaneous requests whose sender no longer waits (because of a
+//!   timeout or its death, or because it is a seize); requests whose sender waits are not limited. Each mutant fails with
+//!   one of them.
+//! - three replicas and one shard, two replicas and two shards: two requests in flight, one of them late; no release.
+//! - three replicas and two shards: three requests in flight, none of them late (so sessions end by restarts and not by
+//!   seizes); no release. Shards share only the sessions.
+//! - three replicas and two shards, all faults, many requests: random walks with a fixed seed.
 //!
-//! A read is one step with the sending of what is decided by it. It may be old when the request arrives, which is what
-//! versions are for; and of what is not versioned (is a session dead? is there a verdict?) only what stays true is used.
+//! A read happens in the same step as the request that it leads to. It may be outdated when the request arrives; resource
+//! versions protect against that. Of unversioned state (is a session dead? is there a verdict?) the protocol uses only
+//! facts that stay true.
 
 #![allow(
     missing_docs,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
-    reason = "a test says what is wrong by failing"
+    reason = "a test fails by panicking"
 )]
 
 mod api;
@@ -41,33 +42,34 @@ use std::collections::BTreeSet;
 use stateright::{Checker, HasDiscoveries, Model};
 use walk::Walker;
 
-/// What the protocol rests on. All are true in the right one.
+/// The rules that the protocol relies on. All are true in the real protocol; a mutant sets one to false.
 #[derive(Clone, Copy, Debug)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+#[allow(clippy::struct_excessive_bools, reason = "each is an independent switch")]
 pub(crate) struct Rules {
     /// Leases are written by PUT with the resourceVersion that was read.
     lease_versions: bool,
-    /// A session expires on the observer's monotonic clock, TTL after its last change.
+    /// A session expires when its Lease has not changed for the TTL on the observer's monotonic clock.
     monotonic_expiry: bool,
-    /// The fence is counted from a renewal's sending, and from nothing else.
+    /// The fence starts when a renewal is sent; nothing else extends it.
     fence_from_renewal: bool,
-    /// A replica writes inside the fence only.
+    /// A replica writes only within its fence.
     fence_checked: bool,
-    /// A take makes the epoch one higher.
+    /// A take increments the epoch.
     epoch_grows: bool,
-    /// A shard is released when its last write was answered (or has timed out).
+    /// A shard is released only after its last write was answered (or timed out).
     drains: bool,
     /// A release is repeated until it is answered.
     release_settled: bool,
-    /// Who reads that a lease names its session owns the shard, though it never heard of the take's success.
+    /// A replica that reads its own session in a shard's Lease owns the shard, even if it never received the response to
+    /// its take.
     adopts: bool,
     /// A promotion follows a verdict that was read.
     verdict_first: bool,
-    /// A promotion tests that the template is as it was read.
+    /// A promotion tests that the template is unchanged since it was read.
     template_tested: bool,
     /// A status is written with the resourceVersion that was read.
     status_versions: bool,
-    /// The API server refuses a status of a lower epoch.
+    /// The API server refuses a status with a lower epoch.
     status_epochs: bool,
 }
 
@@ -88,16 +90,16 @@ const RIGHT: Rules = Rules {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Requests under way at the same time ...
+    /// Maximum number of requests in flight ...
     under_way: usize,
-    /// ... of which so many are no more waited for.
+    /// ... and how many of them may be late, that is, without a waiting sender.
     late: usize,
     kills: bool,
     releases: bool,
 }
 
 #[derive(Clone, Debug)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+#[allow(clippy::struct_excessive_bools, reason = "each is an independent switch")]
 pub(crate) struct Protocol {
     replicas: usize,
     shards: usize,
@@ -109,7 +111,7 @@ pub(crate) struct Protocol {
     counted: bool,
 }
 
-/// Nothing is held back.
+/// No fault is excluded.
 const ALL_FAULTS: Limits = Limits {
     under_way: usize::MAX,
     late: 2,
@@ -132,7 +134,7 @@ impl Protocol {
         }
     }
 
-    /// Goes through all states.
+    /// Explores all states.
     fn check(self) {
         let checker = self.checker().spawn_bfs().join();
         let (states, steps) = (checker.unique_state_count(), checker.state_count());
@@ -149,7 +151,7 @@ fn at_most_one_replica_has_an_effect_on_a_slot() {
     Protocol::of(2, 1).check();
 }
 
-/// All faults, but no replica gives a shard away by itself; so many calls under way, and so many that are carried out late.
+/// All faults except voluntary releases, with these limits on requests in flight and on late requests.
 fn check_faults(replicas: usize, shards: usize, under_way: usize, late: usize) {
     let limits = Limits {
         under_way,
@@ -215,7 +217,7 @@ fn random_walks_of_three_replicas_with_two_slots_find_no_second_effect() {
     assert_eq!(
         found,
         BTreeSet::from(properties::STORY),
-        "only what must happen sometimes does"
+        "exactly the required events are reachable"
     );
 }
 

@@ -1,4 +1,5 @@
-//! Each defence is taken away, and what it defends is lost: so it is needed, and the properties are not empty.
+//! Each mutant lacks one rule and violates the property that the rule protects. This shows that the rules are necessary
+//! and the properties are not vacuous.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +16,7 @@ const SMALL: Protocol = Protocol {
     ..Protocol::of(2, 1)
 };
 
-/// Some way from the beginning to a state that lacks the property.
+/// Asserts that a path from the initial state to a violation of the property exists.
 fn is_lost(property: &'static str, rules: Rules) {
     let mutant = Protocol {
         rules,
@@ -32,14 +33,14 @@ fn is_lost(property: &'static str, rules: Rules) {
         .join();
     let path = checker
         .discovery(property)
-        .unwrap_or_else(|| panic!("no counterexample of: {property}"));
-    println!("{property}: {} states, lost by", checker.unique_state_count());
+        .unwrap_or_else(|| panic!("no counterexample for: {property}"));
+    println!("{property}: {} states, violated by", checker.unique_state_count());
     path.into_actions().iter().for_each(|action| println!("  {action:?}"));
 }
 
-/// What a mutant has lost, when all its states are gone through.
+/// The properties that a mutant violates in its complete state space.
 fn lost(rules: Rules) -> BTreeSet<&'static str> {
-    // A release matters to the mutant only that releases in a wrong way.
+    // Releases matter only to a mutant that releases incorrectly.
     let limits = Limits {
         releases: !rules.drains,
         ..SMALL.limits
@@ -130,7 +131,8 @@ fn a_mutant_that_forgets_a_take_of_unknown_outcome_leaves_the_shard_without_owne
     is_lost(MENDED, Rules { adopts: false, ..RIGHT });
 }
 
-/// Two owners, but no harm: the late write is one as any that has timed out, and meets the same defences.
+/// The mutant has two owners, but no wrong effect: the late write is like any write that timed out, and the same rules
+/// stop it.
 #[test]
 fn a_mutant_that_releases_before_the_last_answer_has_two_owners_and_no_late_effect() {
     assert_eq!(lost(Rules { drains: false, ..RIGHT }), BTreeSet::from([ONE_OWNER]));
@@ -147,7 +149,7 @@ fn a_mutant_that_writes_the_status_without_version_and_epoch_has_a_late_status()
     is_lost(ONCE, neither);
 }
 
-/// The epoch in the place of the version: statuses keep their order, but an effect is not always a status.
+/// Epoch in place of the version: statuses stay in order, but some effects are not status writes.
 #[test]
 fn a_mutant_that_writes_the_status_without_version_is_not_saved_by_the_epoch() {
     assert_eq!(
@@ -159,7 +161,7 @@ fn a_mutant_that_writes_the_status_without_version_is_not_saved_by_the_epoch() {
     );
 }
 
-/// While clocks are right, who has a version at hand is the one that may write.
+/// While clocks are right, only the owner has the current version.
 #[test]
 fn the_epoch_is_not_needed_while_clocks_are_right() {
     assert_eq!(
@@ -171,9 +173,9 @@ fn the_epoch_is_not_needed_while_clocks_are_right() {
     );
 }
 
-/// An owner that does not notice the end of its fence reads the present version, and so passes for the owner: this is
-/// what the epoch is for. A promotion carries no epoch, so effects may still come out of order: it promotes what the new
-/// owner has judged, or ends what the new owner promoted. But nothing is done twice, or without a verdict.
+/// An owner that does not notice the end of its fence reads the current version and is taken for the owner; the epoch
+/// detects that. A promotion carries no epoch, so effects may still be out of order: the old owner promotes what the new
+/// owner has judged, or ends what the new owner promoted. But no effect happens twice or without a verdict.
 #[test]
 fn the_epoch_is_needed_when_a_clock_fails() {
     let failed = Rules {

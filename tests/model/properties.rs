@@ -1,14 +1,14 @@
-//! What must hold in every state, and what must happen in some.
+//! Safety properties, which hold in every state, and reachability properties, which hold in some.
 
 use stateright::Property;
 
 use crate::{Protocol, state::State};
 
-pub(crate) const ONE_EFFECT: &str = "no effect comes after one of a higher epoch";
-pub(crate) const STATUS: &str = "no status is written after one of a higher epoch";
-pub(crate) const ONCE: &str = "a verdict and then a promotion, each once";
+pub(crate) const ONE_EFFECT: &str = "no effect follows an effect with a higher epoch";
+pub(crate) const STATUS: &str = "no status write follows one with a higher epoch";
+pub(crate) const ONCE: &str = "one verdict, followed by one promotion";
 pub(crate) const EPOCHS: &str = "no two sessions get the same epoch";
-pub(crate) const ONE_OWNER: &str = "one session at most may act on a shard";
+pub(crate) const ONE_OWNER: &str = "at most one session may act on a shard";
 
 pub(crate) fn safety() -> Vec<Property<Protocol>> {
     vec![
@@ -31,7 +31,7 @@ pub(crate) fn safety() -> Vec<Property<Protocol>> {
 pub(crate) const SEIZED: &str = "a session is seized";
 pub(crate) const HANDED_OVER: &str = "a shard is handed over";
 pub(crate) const LATE_WRITE: &str = "the late write of a deposed owner is refused";
-pub(crate) const PROMOTED: &str = "an owner promotes by the verdict of another";
+pub(crate) const PROMOTED: &str = "an owner promotes after the verdict of a former owner";
 pub(crate) const STORY: [&str; 4] = [SEIZED, HANDED_OVER, LATE_WRITE, PROMOTED];
 
 pub(crate) fn story() -> Vec<Property<Protocol>> {

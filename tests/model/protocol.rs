@@ -1,4 +1,4 @@
-//! The replicas' steps, the faults, and the requests' arrival: every order of them is possible.
+//! The steps of the replicas, the faults, and the arrival of requests, in any order.
 
 use stateright::{Model, Property};
 
@@ -11,24 +11,24 @@ use crate::{
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Now + call timeout > fence. What was sent before has timed out.
+    /// Now + call timeout > fence. Requests that were sent before have timed out.
     FenceEnds(usize),
     Kill(usize),
     Start(usize),
-    /// A request is sent: what is done next is read, decided and checked in one step; then it is under way.
+    /// A replica reads, decides, checks and sends a request in one step. The request is then in flight.
     Send(Message),
-    /// The lease names the replica's own session, so an earlier take was executed.
+    /// The Lease names the replica's own session, so an earlier take was executed.
     Adopt(usize, usize),
-    /// A request is executed, and its answer heard.
+    /// A request is executed and its response received.
     Arrives(Message),
-    /// A request is executed. No one waits for its answer any more, or the answer is lost.
+    /// A request is executed. Its sender no longer waits, or the response is lost.
     ArrivesUnheard(Message),
-    /// The sender waits no longer. The request is still under way.
+    /// The sender stops waiting. The request is still in flight.
     TimesOut(Message),
     Lost(Message),
-    /// Mutants only: a read of the own session lease counts as a renewal.
+    /// Mutants only: reading the own session Lease counts as a renewal.
     TrustRead(usize),
-    /// Mutants only: a shard whose release was not answered is used again.
+    /// Mutants only: the owner uses a shard again after it sent a release that was not answered.
     Resume(usize, usize),
 }
 
@@ -175,7 +175,7 @@ impl Protocol {
         if fence {
             actions.push(Action::FenceEnds(replica));
         }
-        // The observers' TTL is longer than the fence of the renewal that they saw.
+        // The observers' TTL exceeds the fence of the renewal that they saw.
         let expires = !fence || !self.rules.monotonic_expiry;
         let observed = (0..self.replicas).any(|other| other != replica && state.replicas[other].up);
         if let Some(boot) = state.sessions[replica].filter(|_| expires && observed) {
@@ -233,7 +233,7 @@ impl Protocol {
         }
     }
 
-    /// What the owner does next, as it has just read the shard's objects: the verdict, what follows from it, the end.
+    /// The owner's next effect after reading the shard's objects: the verdict, the promotion, or the end.
     fn effects(&self, state: &State, shard: usize, epoch: u8, mut send: impl FnMut(Request)) {
         let read = &state.shards[shard];
         if read.verdicts == 0 {
@@ -247,7 +247,7 @@ impl Protocol {
         }
     }
 
-    /// For the properties that ask what ever happens.
+    /// Records an event for the reachability properties.
     fn tell(&self, state: &mut State, message: &Message, answer: api::Answer) {
         if let Some((shard, epoch)) = message.effect() {
             let deposed = epoch < state.shards[shard].epoch;
@@ -258,15 +258,15 @@ impl Protocol {
         }
     }
 
-    /// Makes one of all states that no step and no property can tell apart.
+    /// Maps states that no step and no property can distinguish to one representative.
     fn reduce(&self, state: &mut State) {
         if !self.story {
-            // It will be refused, and no one will know, or will draw a conclusion from it but to read again.
+            // It will be refused, and its sender does not learn of it or only reads again.
             let concludes = |m: &Message| matches!(m.request, Request::Renew | Request::Release { .. });
             state.messages.retain(|m| m.fresh || m.awaited && concludes(m));
         }
         if self.rules.lease_versions {
-            // A dead holder is as good as none.
+            // A dead holder is equivalent to none.
             for shard in 0..self.shards {
                 state.shards[shard].holder = state.shards[shard].holder.filter(|holder| state.live(*holder));
             }

@@ -1,45 +1,45 @@
-//! What there is: the replicas, the objects in the API server, and the requests under way.
+//! The state: the replicas, the objects in the API server, and the requests in flight.
 
-/// Room in a state. A model may use less of it.
+/// Capacity of a state. A model may use fewer.
 pub(crate) const REPLICAS: usize = 3;
 pub(crate) const SHARDS: usize = 2;
 
-/// What a replica believes itself to be to a shard. The number is the epoch that it was told.
+/// A replica's role for a shard, as it believes. The number is the epoch it was given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Role {
     #[default]
     Stranger,
     Owner(u8),
-    /// It begins no write any more, and has sent its release, whose outcome it may not know.
+    /// It starts no more writes and has sent its release. It may not know whether the release succeeded.
     Draining(u8),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Replica {
     pub(crate) up: bool,
-    /// Which of its sessions it is in, or is about to open. (replica, boot) is the session id.
+    /// Number of its current or next session. (replica, boot) identifies a session.
     pub(crate) boot: u8,
-    /// It believes that the session is open.
+    /// Whether it believes that the session is open.
     pub(crate) session: bool,
     /// Now + call timeout <= fence.
     pub(crate) fence: bool,
     pub(crate) roles: [Role; SHARDS],
 }
 
-/// The objects of a shard: its lease, one Kanary that stands for all of its, and the Kanary's target.
+/// The objects of a shard: its Lease, one Kanary that stands for all its Kanaries, and that Kanary's target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Shard {
     /// (replica, boot)
     pub(crate) holder: Option<(usize, u8)>,
     pub(crate) epoch: u8,
     pub(crate) status_epoch: u8,
-    /// How often each effect took place.
+    /// Number of times that each effect happened.
     pub(crate) verdicts: u8,
     pub(crate) promotions: u8,
     pub(crate) finished: bool,
-    /// For the properties, seen by no replica: the highest epoch that any session was ever given ...
+    /// For the properties, not visible to replicas: the highest epoch that any session was given ...
     pub(crate) granted: u8,
-    /// ... and the highest one that had an effect.
+    /// ... and the highest epoch with an effect.
     pub(crate) effective: u8,
 }
 
@@ -55,7 +55,7 @@ pub(crate) enum Request {
     Finish { shard: usize, epoch: u8 },
 }
 
-/// What a request writes, and whose resourceVersion (the target: whose template) it carries.
+/// The object that a request writes. The request carries its resourceVersion (for the target: its template).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Object {
     Session(usize),
@@ -64,16 +64,16 @@ pub(crate) enum Object {
     Target(usize),
 }
 
-/// A request under way. It passed all checks of the replica, and is executed now, much later, or never.
+/// A request in flight. It passed all checks of the replica, and is executed now, much later, or never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Message {
-    /// The sender. Who seizes does not matter, so here it is the replica whose session is seized.
+    /// The sender. For a seize the sender does not matter, so this is the replica whose session is seized.
     pub(crate) of: usize,
     pub(crate) boot: u8,
-    /// The sender still waits for the answer.
+    /// Whether the sender still waits for the response.
     pub(crate) awaited: bool,
-    /// What it carries is what the API server has. Versions are only ever compared for being the present one,
-    /// so this is all that there is to know of them, and there is no number that grows.
+    /// Whether the precondition still matches the API server's state. Versions are only compared with the current one, so
+    /// the model needs no version numbers, which would grow without bound.
     pub(crate) fresh: bool,
     pub(crate) request: Request,
 }
@@ -95,7 +95,7 @@ impl Message {
         }
     }
 
-    /// The shard and epoch, when it is a write to the objects of a shard.
+    /// The shard and epoch of a write to a shard's objects.
     pub(crate) fn effect(&self) -> Option<(usize, u8)> {
         match self.request {
             Request::Verdict { shard, epoch }
@@ -127,9 +127,9 @@ impl Message {
     }
 }
 
-/// What happened, for the properties that ask whether it ever does. Kept only where they are asked.
+/// Events for the reachability properties. They are recorded only for models that check those.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(clippy::struct_excessive_bools, reason = "each happens by itself")]
+#[allow(clippy::struct_excessive_bools, reason = "each event is independent")]
 pub(crate) struct Story {
     pub(crate) seized: bool,
     pub(crate) handed_over: bool,
@@ -140,48 +140,48 @@ pub(crate) struct Story {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct State {
     pub(crate) replicas: [Replica; REPLICAS],
-    /// The holder of each replica's session lease: a boot of it, or none.
+    /// The boot that each session Lease names, if any.
     pub(crate) sessions: [Option<u8>; REPLICAS],
     pub(crate) shards: [Shard; SHARDS],
     pub(crate) messages: Vec<Message>,
-    /// An effect came after one of a higher epoch.
+    /// An effect happened after one with a higher epoch.
     pub(crate) late_effect: bool,
-    /// A status was written after one of a higher epoch.
+    /// A status was written after one with a higher epoch.
     pub(crate) late_status: bool,
     /// An epoch was given twice.
     pub(crate) epoch_twice: bool,
     pub(crate) story: Story,
-    /// Counted in random walks only, which would end where they meet themselves.
+    /// Counted only in random walks, which would otherwise end when they revisit a state.
     pub(crate) steps: u32,
 }
 
 impl State {
-    /// A session that its lease does not name is dead, and stays so: a boot number is used once.
+    /// A session that its Lease does not name is dead and stays dead, because a boot number is used once.
     pub(crate) fn live(&self, (replica, boot): (usize, u8)) -> bool {
         self.sessions[replica] == Some(boot)
     }
 
-    /// The session that the replica is in.
+    /// The replica's current session.
     pub(crate) fn own(&self, replica: usize) -> (usize, u8) {
         (replica, self.replicas[replica].boot)
     }
 
-    /// Whether the replica waits for an answer that is about the shard, or (`None`) about its session.
+    /// Whether the replica waits for a response about the shard, or (`None`) about its session.
     pub(crate) fn awaits(&self, replica: usize, shard: Option<usize>) -> bool {
         self.messages
             .iter()
             .any(|m| m.awaited && m.of == replica && m.shard() == shard)
     }
 
-    /// May the replica, as far as it knows, write to the shard, or is a write of it under way that it waits for?
+    /// Whether the replica may write to the shard as far as it knows, or waits for a write to it.
     pub(crate) fn acts(&self, replica: usize, shard: usize) -> bool {
         let Replica { fence, roles, .. } = self.replicas[replica];
         let awaited = |m: &Message| m.awaited && m.of == replica && m.effect().is_some_and(|(of, _)| of == shard);
         fence && (matches!(roles[shard], Role::Owner(_)) || self.messages.iter().any(awaited))
     }
 
-    /// Boots are only compared for being the same one, so those in use are counted anew from 0.
-    /// So there is no bound on how often a replica starts.
+    /// Boots are only compared for equality, so those in use are renumbered from 0. The number of restarts is therefore
+    /// unbounded.
     pub(crate) fn renumber_boots(&mut self) {
         for replica in 0..REPLICAS {
             let mut boots = Numbers::default();
@@ -209,8 +209,8 @@ impl State {
         }
     }
 
-    /// Epochs are only compared for which is higher, and grow by one from the lease's, so gaps below that are closed.
-    /// So there is no bound on how often a shard is taken.
+    /// Epochs are only compared by order and increase by one from that of the Lease, so gaps below it are closed. The
+    /// number of takes is therefore unbounded.
     pub(crate) fn renumber_epochs(&mut self) {
         for shard in 0..SHARDS {
             let present = self.shards[shard].epoch;
@@ -223,7 +223,7 @@ impl State {
         }
     }
 
-    /// Of the epochs that no one acts with, only this matters: which of the others are lower.
+    /// Reduces epochs that no replica acts with to their order relative to the others.
     pub(crate) fn forget_epochs(&mut self) {
         for shard in 0..SHARDS {
             let mut acting = Numbers::default();
@@ -278,7 +278,8 @@ impl State {
         }
     }
 
-    /// Replicas are alike, and so are shards: of the states that differ by their order only, one is looked at.
+    /// Replicas are symmetric, and so are shards: states that differ only in their order are mapped to one
+    /// representative.
     pub(crate) fn reorder(&mut self, replicas: usize, shards: usize) {
         if shards == SHARDS && self.look_of_shard(0) > self.look_of_shard(1) {
             self.swap_shards();
@@ -299,7 +300,7 @@ impl State {
         }
     }
 
-    /// What tells shards apart whatever the order of the replicas is.
+    /// The properties of a shard that do not depend on the order of the replicas.
     fn look_of_shard(&self, shard: usize) -> (Shard, [Role; REPLICAS], usize) {
         let seen = Shard {
             holder: self.shards[shard].holder.map(|_| (0, 0)),
@@ -334,12 +335,12 @@ impl Numbers {
         self.0 |= 1 << number;
     }
 
-    /// How many are lower.
+    /// How many numbers are lower.
     fn lower(self, than: u8) -> u8 {
         u8::try_from((self.0 & ((1 << than) - 1)).count_ones()).unwrap()
     }
 
-    /// The lowest that is not lower than this, or else this.
+    /// The lowest number that is at least `this`, or `this` if there is none.
     fn at_least(self, this: u8) -> u8 {
         let rest = self.0 >> this;
         if rest == 0 {

@@ -1,4 +1,4 @@
-//! Random walks, for what is too large to be gone through.
+//! Random walks, for models that are too large for exhaustive exploration.
 
 use stateright::Chooser;
 
@@ -8,8 +8,8 @@ use crate::{
     state::{Request, State},
 };
 
-/// Chooses any action, but a fault less often than a step: among faults only, no rollout gets far.
-/// Its numbers are its own (xorshift), so that a seed is the same walk with every version of every library.
+/// Selects a random action. Faults are less likely than steps, because a rollout makes no progress under faults alone. It
+/// uses its own xorshift generator, so that a seed gives the same walk with every library version.
 #[derive(Clone)]
 pub(crate) struct Walker;
 

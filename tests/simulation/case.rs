@@ -1,10 +1,10 @@
-//! One Kanary of a scenario: what its user writes, and what may become of it.
+//! A Kanary in a scenario: what its user does, and the allowed results.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::{Value, json};
 
-/// Where a Kanary may come to rest.
+/// The allowed final states of a Kanary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Updated,
@@ -18,80 +18,80 @@ pub(crate) enum End {
     Missing,
 }
 
-/// What is true of a Kanary, whatever happens to the cluster.
+/// Facts about a Kanary that hold whatever happens to the cluster.
 #[derive(Clone, Debug, Default)]
-#[allow(clippy::struct_excessive_bools, reason = "any combination may be true")]
+#[allow(clippy::struct_excessive_bools, reason = "the facts are independent")]
 pub(crate) struct Truth {
     pub(crate) what: &'static str,
     pub(crate) target: String,
     pub(crate) ends: Vec<End>,
-    /// Images that must never pass.
+    /// Images that must not pass.
     pub(crate) bad_images: BTreeSet<String>,
     pub(crate) dry_run: bool,
     /// `onTargetChange: promote`.
     pub(crate) promote_over: bool,
     pub(crate) rollback: bool,
     pub(crate) retain: bool,
-    /// The canary gets traffic from the production Service.
+    /// Whether the canary gets traffic from the production Service.
     pub(crate) in_service: bool,
-    /// Its template is changed in the midst.
+    /// Whether its template changes during the run.
     pub(crate) edited: bool,
-    /// Others write to its target.
+    /// Whether other clients write to its target.
     pub(crate) shared: bool,
-    /// Anybody does anything to it, to its target and to its Services: it may end anywhere.
+    /// Whether other clients change the Kanary, its target and its Services arbitrarily. It may then end in any state.
     pub(crate) hostile: bool,
-    /// Nobody touches it: its costs and times are known.
+    /// Whether no other client interferes, so that its costs and times are predictable.
     pub(crate) plain: bool,
 }
 
-/// What a user does.
+/// An action of a user.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
     /// Patches the Kanary.
     Patch(Value),
     Delete,
-    /// Deletes the Kanary, and creates one of its name so much later, as `kubectl replace --force` does.
+    /// Deletes the Kanary and creates one of the same name after this delay, as `kubectl replace --force` does.
     Recreate(Duration),
     /// Patches the target.
     PatchTarget(Value),
-    /// Deletes the target, and creates it anew a little later.
+    /// Deletes the target and creates it again a little later.
     ReplaceTarget,
-    /// Labels a pod of the canary, as soon as there is one.
+    /// Labels a pod of the canary as soon as one exists.
     LabelPod,
-    /// Deletes a pod of the canary, if there is one.
+    /// Deletes a pod of the canary, if one exists.
     DeletePod,
-    /// Deletes the canary, if it is there.
+    /// Deletes the canary, if it exists.
     DeleteCanary,
     /// Waits until the run has ended.
     AwaitEnd,
-    /// Patches the canary, as soon as it has pods.
+    /// Patches the canary as soon as it has pods.
     PatchCanary(Value),
 }
 
-/// One Kanary.
+/// A Kanary in a scenario.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) manifest: Value,
     pub(crate) created: Duration,
-    /// After its creation.
+    /// Actions, with the delay after the Kanary's creation.
     pub(crate) acts: Vec<(Duration, Act)>,
     pub(crate) truth: Truth,
-    /// The target is there from the beginning.
+    /// Whether the target exists from the beginning.
     pub(crate) has_target: bool,
-    /// Its promoted image never becomes ready.
+    /// Whether the image never becomes ready after its promotion.
     pub(crate) spoils: bool,
-    /// What its target and its Service have more than others, as JSON merge patches.
+    /// Changes to the default target and Service, as JSON merge patches.
     pub(crate) target_patch: Value,
     pub(crate) service_patch: Value,
 }
 
-/// Makes cases.
+/// Creates cases.
 pub(crate) struct Maker<'a> {
     pub(crate) rng: &'a mut fastrand::Rng,
     pub(crate) name: String,
     pub(crate) target: String,
-    /// How the image of the next version ends.
+    /// Suffix of the next version's image.
     pub(crate) suffix: &'static str,
 }
 
@@ -116,7 +116,7 @@ pub(crate) fn deployment(target: &str, replicas: i32) -> Value {
     })
 }
 
-/// Its Service.
+/// The Service of a target.
 pub(crate) fn service(target: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service",
@@ -132,7 +132,7 @@ pub(crate) fn failed(reason: &str) -> End {
 }
 
 impl Maker<'_> {
-    /// The image that the Kanary tries.
+    /// The image that the Kanary validates.
     pub(crate) fn image(&self, version: u32) -> String {
         format!("{}:{}-{version}{}", self.target, self.name, self.suffix)
     }
@@ -141,7 +141,7 @@ impl Maker<'_> {
         Duration::from_millis(self.rng.u64(low * 1000..high * 1000))
     }
 
-    /// A Kanary with these items and no more acts, and `spec` over the defaults.
+    /// A Kanary with these items and no actions. `spec` overrides the defaults.
     #[allow(clippy::needless_pass_by_value, reason = "called with json!")]
     pub(crate) fn case(&mut self, what: &'static str, items: Value, spec: Value, ends: &[End]) -> Case {
         let (name, target) = (self.name.clone(), self.target.clone());
@@ -199,7 +199,7 @@ impl Case {
         self.manifest["kind"].as_str().unwrap_or_default()
     }
 
-    /// The user does something, so nothing is known of costs and times.
+    /// Adds an action of the user, so that costs and times are no longer predictable.
     pub(crate) fn then(mut self, after: Duration, act: Act) -> Self {
         self.acts.push((after, act));
         self.truth.plain = false;
@@ -211,7 +211,7 @@ impl Case {
         self
     }
 
-    /// Its first image must never pass.
+    /// Declares that its first image must not pass.
     pub(crate) fn bad(mut self) -> Self {
         let template = &self.manifest["spec"]["template"]["spec"];
         let image = crate::history::image(template);

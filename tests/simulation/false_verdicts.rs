@@ -1,4 +1,5 @@
-//! Controllers that promote without proof, or leave a bad canary where it is: each must be caught by the rule that it breaks.
+//! Mutants that promote without evidence or leave a bad canary in production. The checker must catch each by the
+//! invariant that it violates.
 
 use std::sync::Arc;
 
@@ -34,7 +35,7 @@ fn creates_canary(head: &http::request::Parts, body: &Value) -> bool {
     head.method == http::Method::POST && head.uri.path().ends_with("/deployments") && is_canary
 }
 
-/// The template that a promotion writes.
+/// The template in the body of a promotion.
 fn promoted(body: &mut Value) -> Option<&mut Value> {
     let operations = body.as_array_mut()?.iter_mut();
     let mut sets = operations.filter(|operation| operation["op"] != "test" && operation["path"] == "/spec/template");
@@ -74,7 +75,7 @@ fn a_canary_that_has_no_traffic_is_caught() {
         }
         vec![body]
     });
-    // The controller may see for itself that it is not what it created.
+    // The controller may itself notice that the canary is not what it created.
     is_caught_in(all_of(traffic_passes), &wrong, &[Traffic, Lost]);
 }
 
@@ -99,11 +100,11 @@ fn a_promotion_that_takes_the_traffic_from_the_target_is_caught() {
         }
         vec![body]
     });
-    // In rough network faults Services may not be known.
+    // With network faults, the replica may not know the Services.
     is_caught_in(fair(Scenario::trial), &wrong, &[Traffic]);
 }
 
-/// The same with other tallies.
+/// The Kanary with different counts of measurements.
 fn with_tallies(kanary: &ParsedKanary, seen: &Observation, now: Timestamp, change: impl Fn(&mut Tally)) -> Decision {
     let mut seen = seen.clone();
     seen.tallies.iter_mut().for_each(change);
@@ -144,7 +145,7 @@ fn too_few_samples_are_caught() {
     is_caught_in(all_of(few_samples), &decides(wrong), &[Measured]);
 }
 
-/// No data is as good as good data.
+/// A mutant that treats missing data as good data.
 fn trusts_silence(kanary: &ParsedKanary, seen: &Observation, now: Timestamp) -> Decision {
     with_tallies(kanary, seen, now, |tally| {
         if let Some(last) = tally.last.as_mut().filter(|last| last.outcome == Outcome::NoData) {
@@ -164,7 +165,7 @@ fn no_alerts_where_nothing_is_measured_are_caught() {
     is_caught_in(all_of(nothing_is_measured), &decides(trusts_silence), &[Measured]);
 }
 
-/// A controller that hears `change` of every answer with several series.
+/// A mutant that applies `change` to every answer with several series.
 fn hears(change: fn(&mut Vec<Value>)) -> Wrong {
     let hears: Hears = Arc::new(move |body| {
         let Ok(mut answer) = serde_json::from_slice::<Value>(&body) else {

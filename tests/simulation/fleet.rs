@@ -1,4 +1,5 @@
-//! Several replicas over a fleet: who has what, how long nobody has it, and what waiting costs. All times are virtual.
+//! Several replicas and a fleet of Kanaries: distribution of shards, time without an owner, and requests of waiting
+//! Kanaries. All times are virtual.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -21,17 +22,17 @@ use crate::{
 struct Fleet {
     world: World,
     checker: Shared,
-    /// With their identities.
+    /// Replicas with their identities.
     replicas: Vec<Option<(String, Replica)>>,
     started: u64,
-    /// How long a session lasts.
+    /// The session TTL.
     ttl: Duration,
 }
 
-/// As released.
+/// The default number of shards.
 const PARTS: u16 = 32;
 
-/// As released, and in the fast profile.
+/// The session TTL: the default, and that of the fast profile.
 const TTL: Duration = Duration::from_secs(15);
 const FAST: Duration = Duration::from_secs(6);
 
@@ -60,7 +61,7 @@ impl Fleet {
         fleet
     }
 
-    /// Starts a replica; its place.
+    /// Starts a replica and returns its index.
     fn start(&mut self, identity: &str, template: &str, leads: bool) -> usize {
         self.started += 1;
         let sharing = Sharing {
@@ -80,7 +81,7 @@ impl Fleet {
         self.replicas[index].take().unwrap().1
     }
 
-    /// The session that owns each shard; empty if none does.
+    /// The session that owns each shard, or empty.
     fn holders(&self) -> Vec<String> {
         let checker = self.checker.lock().unwrap();
         let holder = |shard| checker.owners.shards.get(&shard).map(|(holder, _, _)| holder.clone());
@@ -93,7 +94,7 @@ impl Fleet {
         holders.map(|holder| identity(&holder).to_owned()).collect()
     }
 
-    /// How many shards each session of a replica that runs has; `None` if one has no session, or a shard no such owner.
+    /// Number of shards of each running replica's session, or `None` if one has no session or a shard has no such owner.
     fn shares(&self) -> Option<BTreeMap<String, u16>> {
         let live = self
             .replicas
@@ -114,7 +115,7 @@ impl Fleet {
         self.owners().iter().filter(|owner| *owner == identity).count()
     }
 
-    /// The longest time that a shard had no owner after `since`, as far as its Lease tells.
+    /// The longest time that a shard had no owner after `since`, according to its Lease.
     fn gap(&self, since: Timestamp) -> SignedDuration {
         let checker = self.checker.lock().unwrap();
         let gaps = checker.owners.gaps.iter().filter(|(_, from, _)| *from >= since);
@@ -127,7 +128,7 @@ impl Fleet {
         self.checker.lock().unwrap().owners.moves
     }
 
-    /// Who holds the session of a replica; empty if it is over, or did not begin.
+    /// The holder of a replica's session Lease, or empty if the session has ended or not started.
     fn session(&self, identity: &str) -> String {
         let place = (NAMESPACE.to_owned(), format!("kanary-session-{identity}"));
         let lease = self.world.cluster.object("leases.coordination.k8s.io", &place);
@@ -135,7 +136,7 @@ impl Fleet {
         holder.unwrap_or_default()
     }
 
-    /// Writes of the replicas since this was asked last, by resource.
+    /// The replicas' writes since the last call, by resource.
     fn writes(&self) -> Vec<String> {
         let entries = self.world.server.take_entries();
         let ours = entries.iter().filter(|entry| entry.user.starts_with("kanary-"));
@@ -145,7 +146,7 @@ impl Fleet {
             .collect()
     }
 
-    /// Waits until something is so, and tells how long that took.
+    /// Waits until `what` holds and returns how long that took.
     async fn until(&self, what: impl Fn(&Self) -> bool) -> Duration {
         let start = tokio::time::Instant::now();
         while !what(self) {
@@ -158,16 +159,16 @@ impl Fleet {
     fn end(self) {
         assert!(
             self.shares().is_some(),
-            "somebody dead owns a shard: {:?}",
+            "a dead replica owns a shard: {:?}",
             self.owners()
         );
-        assert!(panics::none(), "somebody caught a panic, which is told above");
+        assert!(panics::none(), "a caught panic is printed above");
         let violations = std::mem::take(&mut self.checker.lock().unwrap().violations);
         assert!(violations.is_empty(), "{violations:?}");
     }
 }
 
-/// Every replica that runs has its share, and nobody else has anything.
+/// Whether every running replica has its share and no other session owns a shard.
 fn is_balanced(fleet: &Fleet) -> bool {
     let Some(shares) = fleet.shares() else { return false };
     let (least, most) = (shares.values().min(), shares.values().max());
@@ -215,17 +216,21 @@ fn a_replica_that_is_told_to_end_leaves_no_gap() {
         let start = tokio::time::Instant::now();
         fleet.take(1).terminate().await;
         let took = start.elapsed();
-        println!("told to end: over after {took:?}");
+        println!("terminated: session ended after {took:?}");
         assert!(
             took < Duration::from_secs(1),
-            "{took:?}: others say at once what they have read"
+            "{took:?}: the other replicas confirm at once"
         );
-        assert_eq!(fleet.session("kanary-1"), "", "nobody waits for it to run out");
+        assert_eq!(
+            fleet.session("kanary-1"),
+            "",
+            "the session is released, not left to expire"
+        );
         fleet
             .until(|fleet| fleet.of_replica("kanary-1") == 0 && is_balanced(fleet))
             .await;
         let gap = fleet.gap(since);
-        println!("told to end: longest gap {gap}");
+        println!("terminated: longest gap {gap}");
         assert!(gap <= SignedDuration::from_millis(300), "{gap}");
         assert_eq!(fleet.moves() - before, u32::try_from(owned).unwrap(), "the minimum");
         fleet.end();
@@ -245,8 +250,8 @@ fn a_container_that_is_started_again_takes_up_what_it_had() {
         let took = fleet
             .until(|fleet| fleet.moves() == epochs + u32::try_from(owned).unwrap())
             .await;
-        println!("started again: everything is taken up after {took:?}");
-        assert!(took <= Duration::from_secs(2), "{took:?}, and a second before");
+        println!("restarted: all shards owned again after {took:?}");
+        assert!(took <= Duration::from_secs(2), "{took:?}, one second before");
         assert_eq!(fleet.owners(), before);
         fleet.end();
     });
@@ -267,7 +272,7 @@ fn lose_a_node(ttl: Duration, most: Duration) {
         let mut fleet = Fleet::of(3, ttl).await;
         fleet.take(1).kill().await;
         let took = fleet.until(|fleet| fleet.of_replica("kanary-1") == 0).await;
-        println!("sessions of {ttl:?}, node lost: everything is taken over after {took:?}");
+        println!("sessions of {ttl:?}, node lost: all shards taken over after {took:?}");
         assert!(took <= most, "{took:?}");
         sleep(Duration::from_secs(30)).await;
         assert!(is_balanced(&fleet), "{:?}", fleet.owners());
@@ -296,7 +301,7 @@ fn in_a_rolling_update_every_shard_moves_once_and_is_never_left() {
     });
 }
 
-/// Some Kanaries whose deadline falls into an outage that ends before any session does, or after.
+/// Kanaries whose deadline falls into an outage that ends before any session expires, or after that.
 fn outage_at_the_deadline(seed: u64, long: Duration) {
     in_virtual_time(seed, async move {
         let fleet = Fleet::of(2, TTL).await;

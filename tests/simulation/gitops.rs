@@ -1,4 +1,4 @@
-//! A GitOps tool that has every target back as it was, at once: a run whose template was replaced never says that the target
+//! A GitOps tool that reverts every promotion at once: a run whose template was reverted must not report that the target
 //! runs it.
 
 use std::{sync::Arc, time::Duration};
@@ -28,20 +28,20 @@ use crate::{
 
 const SEEDS: u64 = 8;
 
-/// Kanaries of each seed.
+/// Number of Kanaries per seed.
 const KANARIES: usize = 6;
 
-/// What keeps the controller from knowing that it promoted.
+/// A fault that hides the result of a promotion from the controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trouble {
     None,
-    /// Three of ten replies are lost.
+    /// Three out of ten replies are lost.
     Replies,
-    /// It is killed just then, and starts again.
+    /// The controller is killed at the promotion and restarted.
     Kills,
 }
 
-/// No pod is ready within 50 ms, so the target never runs the new template.
+/// No pod becomes ready within 50 ms, so the target never runs the new template.
 fn case(rng: &mut fastrand::Rng, index: usize) -> Case {
     let mut make = Maker {
         rng,
@@ -51,13 +51,13 @@ fn case(rng: &mut fastrand::Rng, index: usize) -> Case {
     };
     let case = kinds::passes(&mut make);
     case.with(|truth| {
-        truth.what = "the former template is put back";
+        truth.what = "the former template is restored";
         truth.ends = vec![failed("TargetChanged")];
         (truth.plain, truth.shared) = (false, true);
     })
 }
 
-/// The target whose template this change by Kanary replaces, if it is such a change.
+/// The target whose template Kanary replaces with this change.
 fn promoted(event: &Event) -> Option<String> {
     let (old, new) = (event.change.old.as_ref()?, event.change.new.as_ref()?);
     let is_target = &*event.resource == "deployments.apps" && !new.meta.labels.contains_key(IS_KANARY);
@@ -66,10 +66,10 @@ fn promoted(event: &Event) -> Option<String> {
     (ours && replaced()).then(|| new.meta.name.clone())
 }
 
-/// The next target that is promoted.
+/// Waits for the next promotion and returns its target.
 async fn next_promotion(changes: &mut UnboundedReceiver<Event>) -> String {
     loop {
-        let change = changes.recv().await.expect("the cluster goes on");
+        let change = changes.recv().await.expect("the cluster is running");
         if let Some(target) = promoted(&change) {
             return target;
         }
@@ -80,8 +80,8 @@ fn blink(rng: &mut fastrand::Rng) -> Duration {
     Duration::from_millis(rng.u64(..50))
 }
 
-/// Puts the former template of every target back that is promoted, within 50 ms, and now and then takes the annotations
-/// away that are not its own.
+/// Restores the former template of every promoted target within 50 ms, and sometimes removes annotations that other
+/// clients have set.
 async fn put_back(
     world: Arc<World>,
     mut changes: UnboundedReceiver<Event>,
@@ -106,7 +106,7 @@ fn start(world: &World, number: u64, trouble: Trouble) -> Replica {
     let (name, skew) = (format!("kanary-{number}"), SignedDuration::ZERO);
     let replica = Replica::start(world, &name, number, skew, &Wrong::default(), None);
     let lost = if trouble == Trouble::Replies { 0.3 } else { 0.0 };
-    // Slow enough for what others did to be known before a reply comes.
+    // Slow enough for the controller to observe other clients' changes before a reply arrives.
     replica.set_network(&NetworkFaults {
         latency: Duration::from_millis(1)..=Duration::from_millis(40),
         faults: Faults {
@@ -128,7 +128,7 @@ async fn live_through(seed: u64, trouble: Trouble) -> Vec<Violation> {
     measure(&world);
     let world = Arc::new(world);
     let mut changes = world.cluster.events();
-    // Who comes anew knows of a promotion only by what it left behind.
+    // A restarted controller knows of a promotion only by the annotation that it left.
     let may_take = trouble == Trouble::None;
     let tool = put_back(world.clone(), world.cluster.events(), rng.fork(), may_take);
     tokio::spawn(tool);

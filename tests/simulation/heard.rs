@@ -1,4 +1,4 @@
-//! What replicas asked: of Prometheus, and of the API server when they read a canary live.
+//! Requests of the replicas: queries to Prometheus, and live reads of canaries.
 
 use std::{
     collections::BTreeMap,
@@ -11,42 +11,42 @@ use kanary::prometheus::{Local, Transport};
 use kanary_sim::cluster::Cluster;
 use tower::{ServiceExt, service_fn};
 
-/// A reply that comes later than this after its request was sent is not waited for.
+/// Timeout of a query.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
 
-/// What a replica makes of an answer.
+/// A function that changes the answer that a replica receives.
 pub(crate) type Hears = Arc<dyn Fn(Vec<u8>) -> Vec<u8> + Send + Sync>;
 
-/// What was asked. Clones are the same one; the default one is deaf.
+/// The log of requests. Clones share it; the default one records nothing.
 #[derive(Clone, Default)]
 pub(crate) struct Heard(Option<Arc<Mutex<Log>>>);
 
 #[derive(Default)]
 struct Log {
-    /// Queries that are over, by host and text.
+    /// Finished queries, by host and text.
     queries: BTreeMap<(String, String), Vec<Query>>,
-    /// When a replica read a Deployment.
+    /// Times at which each replica read each Deployment.
     reads: BTreeMap<(String, String), Vec<Timestamp>>,
 }
 
-/// A query that was answered or given up.
+/// A query that was answered or timed out.
 #[derive(Clone, Debug)]
 pub(crate) struct Query {
-    /// Who asked.
+    /// The replica.
     pub(crate) actor: String,
-    /// The time that it was asked about.
+    /// The evaluation time.
     pub(crate) time: Timestamp,
     pub(crate) asked: Timestamp,
-    /// When the answer came, or the replica stopped waiting for it.
+    /// When the answer arrived or the replica timed out.
     pub(crate) answered: Timestamp,
-    /// Status and body; nothing if nobody answered.
+    /// Status and body, or `None` without an answer.
     pub(crate) answer: Option<(u16, Vec<u8>)>,
-    /// What the server's clock said.
+    /// The server's clock in the answer.
     pub(crate) date: Option<Timestamp>,
 }
 
 impl Query {
-    /// How far the server's clock was off, at the least.
+    /// The minimum skew of the server's clock.
     pub(crate) fn skew(&self) -> SignedDuration {
         let Some(date) = self.date else {
             return SignedDuration::ZERO;
@@ -57,7 +57,7 @@ impl Query {
     }
 }
 
-/// What a request asks.
+/// The parameters of a query.
 struct Question {
     host: String,
     text: String,
@@ -67,7 +67,7 @@ struct Question {
 impl Question {
     fn read(request: &http::Request<Vec<u8>>) -> Self {
         let form = String::from_utf8_lossy(request.body()).into_owned();
-        // A form is written as the query of a URL is.
+        // A form has the same encoding as a URL's query string.
         let form = reqwest::Url::parse(&format!("http://form/?{form}")).unwrap();
         let field = |name: &str| {
             form.query_pairs()
@@ -82,7 +82,7 @@ impl Question {
     }
 }
 
-/// A query that is noted once it is over, also if the replica no longer waits for its answer.
+/// A query in progress. It is recorded when it ends, even if the replica no longer waits for the answer.
 struct UnderWay {
     heard: Heard,
     cluster: Cluster,
@@ -101,7 +101,7 @@ impl Drop for UnderWay {
 }
 
 impl Heard {
-    /// One that remembers.
+    /// A log that records.
     pub(crate) fn new() -> Self {
         Self(Some(Arc::default()))
     }
@@ -111,7 +111,7 @@ impl Heard {
         Some(log.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The same way to Prometheus, with somebody who listens. The replica hears what `makes` makes of it.
+    /// Wraps a transport to Prometheus and records its queries. `makes` changes the answers that the replica receives.
     pub(crate) fn listen(
         &self,
         actor: &str,
@@ -156,7 +156,7 @@ impl Heard {
         })))
     }
 
-    /// Notes a request that the API server is about to carry out.
+    /// Records a request that the API server is about to process.
     pub(crate) fn note_request(&self, actor: &str, head: &Parts, sent: Option<Timestamp>, now: Timestamp) {
         let deployment = head.uri.path().rsplit_once("/deployments/").map(|(_, name)| name);
         let in_time = sent.is_none_or(|sent| now.duration_since(sent) < PATIENCE);
@@ -168,7 +168,7 @@ impl Heard {
         }
     }
 
-    /// When a replica read a Deployment the last time until a moment: a request may be carried out late, after others.
+    /// When a replica last read a Deployment before a time. Requests may be processed late and out of order.
     pub(crate) fn read(&self, actor: &str, deployment: &str, until: Timestamp) -> Option<Timestamp> {
         let place = (actor.to_owned(), deployment.to_owned());
         let log = self.lock()?;
@@ -176,7 +176,7 @@ impl Heard {
         reads.find(|read| **read <= until).copied()
     }
 
-    /// The answers about a time that were given until a moment, with the texts of their queries.
+    /// The answers for an evaluation time that arrived before a time, with their queries.
     pub(crate) fn about(&self, host: &str, time: Timestamp, until: Timestamp) -> Vec<(String, Query)> {
         let mut found = Vec::new();
         let Some(log) = self.lock() else { return found };
@@ -189,7 +189,7 @@ impl Heard {
         found
     }
 
-    /// The queries between two moments whose text `is_meant`, which may find something in it.
+    /// The queries between two times for which `is_meant` returns a value.
     pub(crate) fn queries<T: Clone>(
         &self,
         host: &str,

@@ -1,4 +1,4 @@
-//! What happened, for whoever reads about a violation.
+//! The history of a run, printed with a violation.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -10,7 +10,7 @@ use kanary_core::api::names::SLOT;
 use kanary_sim::cluster::Event;
 use serde_json::Value;
 
-/// Changes that a story tells of each object.
+/// Maximum number of changes of each object in the output.
 const TOLD: usize = 30;
 
 /// The last changes of every object.
@@ -21,7 +21,7 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// Notes a change.
+    /// Records a change.
     pub(crate) fn note(&mut self, event: &Event) {
         let start = *self.start.get_or_insert(event.at);
         let change = &event.change;
@@ -56,7 +56,7 @@ impl History {
         }
     }
 
-    /// What happened to the objects whose names have one of these in them.
+    /// The changes of all objects whose name contains one of these texts.
     pub(crate) fn story(&self, names: &[&str]) -> String {
         let concerned = self
             .lines
@@ -71,13 +71,13 @@ impl History {
         story
     }
 
-    /// When, as stories tell it.
+    /// A time in the output format.
     pub(crate) fn time(&self, at: Timestamp) -> String {
         seconds(self.start.unwrap_or(at), at)
     }
 }
 
-/// What users and the controller do, and how Deployments fare.
+/// Whether a change is printed: actions of users and the controller, and the state of Deployments.
 fn is_worth_telling(event: &Event) -> bool {
     let by_cluster = event.actor.starts_with("system:");
     let fares = |object: &kanary_sim::object::Object| object.json()["status"]["availableReplicas"].clone();
@@ -93,7 +93,7 @@ fn is_worth_telling(event: &Event) -> bool {
     }
 }
 
-/// What was written, but for what the API server writes itself, and the status.
+/// The changed fields, except the status and those that the API server sets.
 fn differences(old: &Value, new: &Value) -> String {
     let mut told = String::new();
     for field in [
@@ -130,7 +130,7 @@ fn seconds(start: Timestamp, at: Timestamp) -> String {
     format!("{:>7}.{:03}s", millis / 1000, millis % 1000)
 }
 
-/// What matters of an object.
+/// The relevant fields of an object.
 fn brief(resource: &str, object: &Value) -> String {
     let (spec, status) = (&object["spec"], &object["status"]);
     if resource.starts_with("kanary") {
@@ -163,12 +163,12 @@ fn brief(resource: &str, object: &Value) -> String {
     }
 }
 
-/// A string, or nothing.
+/// A string, or an empty one.
 pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("-")
 }
 
-/// The image of a Deployment's spec.
+/// The image in a Deployment's spec.
 pub(crate) fn image(spec: &Value) -> String {
     let image = &spec["template"]["spec"]["containers"][0]["image"];
     image.as_str().unwrap_or_default().to_owned()

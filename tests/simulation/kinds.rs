@@ -1,4 +1,4 @@
-//! The kinds of cases: every way in which a Kanary is judged, scaled, put into traffic and interfered with.
+//! The kinds of cases: all ways to validate, scale and route a canary, and to interfere with it.
 
 use std::time::Duration;
 
@@ -79,7 +79,12 @@ fn fails(make: &mut Maker<'_>) -> Case {
 }
 
 fn waits_for_a_word(make: &mut Maker<'_>) -> Case {
-    let case = make.case("waits for a word", after_deadline("none"), json!({}), &[End::Running]);
+    let case = make.case(
+        "waits for a manual verdict",
+        after_deadline("none"),
+        json!({}),
+        &[End::Running],
+    );
     let when = make.seconds(20, 120);
     match make.rng.u8(..3) {
         0 => case.bad(),
@@ -126,7 +131,7 @@ fn metric_missing(make: &mut Maker<'_>) -> Case {
 
 fn metric_missing_fails(make: &mut Maker<'_>) -> Case {
     let items = metric("good", "none", &json!({"onNoData": "fail"}));
-    // After a restart nobody knows whether there was none, so the run waits.
+    // After a restart the controller does not know whether there was data before, so the run waits.
     let ends = [failed("NoData"), End::Running];
     make.case("no data fails", items, json!({}), &ends).bad()
 }
@@ -145,7 +150,7 @@ fn prometheus_dead(make: &mut Maker<'_>) -> Case {
 
 fn metric_flaky(make: &mut Maker<'_>) -> Case {
     let items = metric("good", "flaky", &json!({}));
-    let case = make.case("a metric that is not always there", items, json!({}), &[End::Updated]);
+    let case = make.case("a metric with gaps", items, json!({}), &[End::Updated]);
     case.with(|truth| truth.plain = false)
 }
 
@@ -167,7 +172,12 @@ fn scheduled(make: &mut Maker<'_>) -> Case {
 
 fn percent(make: &mut Maker<'_>) -> Case {
     let spec = json!({"scale": {"percent": {"value": 40}}});
-    let case = make.case("a share of the target", after_deadline("valid"), spec, &[End::Updated]);
+    let case = make.case(
+        "a percentage of the target",
+        after_deadline("valid"),
+        spec,
+        &[End::Updated],
+    );
     let (when, replicas) = (make.seconds(5, 60), make.rng.i32(1..8));
     case.then(when, Act::PatchTarget(json!({"spec": {"replicas": replicas}})))
 }
@@ -232,7 +242,12 @@ pub(crate) fn target_changed(make: &mut Maker<'_>) -> Case {
 fn target_changed_promotes(make: &mut Maker<'_>) -> Case {
     let spec = json!({"rollout": {"onTargetChange": "promote"}});
     let ends = [End::Updated, failed("TargetChanged")];
-    let case = make.case("the target is changed, no matter", after_deadline("valid"), spec, &ends);
+    let case = make.case(
+        "the target is changed, with promote",
+        after_deadline("valid"),
+        spec,
+        &ends,
+    );
     let when = make.seconds(1, 80);
     let case = case.with(|truth| (truth.shared, truth.promote_over) = (true, true));
     case.then(when, other_image(make))
@@ -306,7 +321,7 @@ fn edited_in_the_midst(make: &mut Maker<'_>) -> Case {
 
 pub(crate) fn edited_after_failure(make: &mut Maker<'_>) -> Case {
     let case = make
-        .case("is mended", after_deadline("invalid"), json!({}), &[End::Updated])
+        .case("is fixed", after_deadline("invalid"), json!({}), &[End::Updated])
         .bad();
     let when = make.seconds(60, 120);
     let better = json!({"validation": {"items": after_deadline("valid")}});
@@ -328,7 +343,7 @@ fn both_items(make: &mut Maker<'_>) -> Case {
         metric("good", "bad", &json!({"failureLimit": 1}))[0],
     ]);
     let case = make.case("one bad item of three", items, json!({}), &[failed("PromQLFailed")]);
-    // A bad measurement that is tolerated is written down.
+    // A tolerated bad measurement is still written to the status.
     case.bad().with(|truth| truth.plain = false)
 }
 

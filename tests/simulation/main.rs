@@ -1,11 +1,11 @@
-//! The real controller on the embedded cluster, in virtual time, with faults; a checker reads what is written.
+//! The real controller on the embedded cluster, in virtual time and with faults. A checker verifies every write.
 
 #![allow(
     missing_docs,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
-    reason = "a test says what is wrong by failing"
+    reason = "a test fails by panicking"
 )]
 
 mod case;
@@ -38,17 +38,17 @@ use std::{
 use scenario::Scenario;
 use world::Wrong;
 
-/// Half of the work is to take and give back memory, which is done faster than by the system's.
+/// Half of the run time goes into allocations, where mimalloc is faster than the system allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Seeds that plain `cargo test` runs.
+/// Number of seeds in a plain `cargo test`.
 const SEEDS: u64 = 60;
 
-/// Threads that run them.
+/// Number of threads.
 const WORKERS: u64 = 2;
 
-/// Who asks for so many seeds wants as many as there is time for.
+/// From this number of seeds on, a run is limited only by time.
 const ENDLESS: u64 = 1_000_000;
 
 /// A number from the environment.
@@ -56,14 +56,14 @@ fn asked(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// The log of all replicas, where `KANARY_LOG` says what of it.
+/// Prints the replicas' log, filtered by `KANARY_LOG`.
 fn log_if_asked() {
     if let Ok(filter) = std::env::var("KANARY_LOG") {
         tracing_subscriber::fmt().with_env_filter(filter).init();
     }
 }
 
-/// What a seed means: for every fourth, and for all in the environment of `KANARY_HOSTILE=1`, hostile users.
+/// The scenario of a seed. Every fourth has hostile users, or all with `KANARY_HOSTILE=1`.
 fn scenario(seed: u64) -> Scenario {
     if seed % 4 == 3 || asked("KANARY_HOSTILE").is_some() {
         Scenario::hostile(seed)
@@ -81,8 +81,8 @@ fn told(seed: u64, outcome: &run::Outcome) -> String {
     )
 }
 
-/// Runs seeds from `first` on, on all threads, until there are `seeds` of them, the time is over, or `KANARY_FAILURES` of them
-/// have failed. How many ran, and what failed.
+/// Runs seeds from `first` on, on all threads, until `seeds` of them have run, the time is up, or `KANARY_FAILURES` of
+/// them have failed. Returns the number of runs and the failures.
 fn storm(first: u64, seeds: u64, time: Duration) -> (u64, Vec<String>) {
     let (next, ran, failed) = (AtomicU64::new(first), AtomicU64::new(0), Mutex::new(Vec::new()));
     let most = asked("KANARY_FAILURES").unwrap_or(5);
@@ -113,23 +113,26 @@ fn nothing_goes_wrong_in_any_storm() {
     let first = asked("KANARY_SEED").unwrap_or(0);
     let time = Duration::from_secs(asked("KANARY_SECONDS").unwrap_or(240));
     let seeds = asked("KANARY_SEEDS").unwrap_or(SEEDS);
-    assert!(seeds > 0, "where nothing runs, nothing is shown");
+    assert!(seeds > 0, "no seeds to run");
     let start = Instant::now();
     let (ran, failed) = storm(first, seeds, time);
     let took = start.elapsed();
     println!("{ran} of {seeds} seeds in {took:?}");
     assert!(failed.is_empty(), "{}", failed.join("\n"));
-    // A slow machine may run fewer, but not next to none.
+    // A slow machine may run fewer seeds, but not less than a tenth.
     let tenth = if seeds < ENDLESS { seeds / 10 } else { 0 };
     let least = if took > time {
         tenth.max(WORKERS).min(seeds)
     } else {
         seeds
     };
-    assert!(ran >= least, "{ran} of {seeds} seeds within {time:?}, and not {least}");
+    assert!(
+        ran >= least,
+        "{ran} of {seeds} seeds within {time:?}, expected at least {least}"
+    );
 }
 
-/// Three to eight replicas with more to do: `KANARY_KANARIES` of them, from `KANARY_SEED` on, `KANARY_FLEETS` times.
+/// Runs `KANARY_FLEETS` fleets of `KANARY_KANARIES` Kanaries on three to eight replicas, from `KANARY_SEED` on.
 #[test]
 fn a_fleet_outlives_its_replicas() {
     let kanaries = usize::try_from(asked("KANARY_KANARIES").unwrap_or(60)).unwrap();
@@ -158,7 +161,7 @@ fn a_fleet_outlives_its_replicas() {
     }
 }
 
-/// What `KANARY_SEED` names.
+/// Runs the seed `KANARY_SEED`.
 #[test]
 fn one_seed() {
     let seed = asked("KANARY_SEED").unwrap_or(1);
@@ -176,6 +179,6 @@ fn one_seed() {
     assert_eq!(
         (first.history, first.changes),
         (second.history, second.changes),
-        "one seed gives one history"
+        "runs with the same seed have the same history"
     );
 }

@@ -1,4 +1,4 @@
-//! A controller that is killed before, after and in the midst of each of its writes, on every way that a run may take.
+//! A controller that is killed before, after and during each of its writes, for every kind of run.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,13 +17,13 @@ use crate::{
     world::{Replica, Sharing, World, Wrong},
 };
 
-/// More writes than any run makes.
+/// Upper bound for the number of writes in a run.
 const WRITES: u64 = 16;
 
-/// The same with those about Leases, of which renewals have no end.
+/// The same including writes of Leases, whose renewals continue without end.
 const WRITES_WITH_LEASES: u64 = 60;
 
-/// Enough for one to be taken while another is not yet.
+/// Enough shards for one to be taken while the other is not.
 const SHARDS: u16 = 2;
 
 fn case(kind: Kind) -> Case {
@@ -39,17 +39,17 @@ fn case(kind: Kind) -> Case {
     case
 }
 
-/// How a controller ends.
+/// When and how a controller dies.
 #[derive(Clone, Copy)]
 struct Death {
-    /// At which of its writes.
+    /// Number of the write at which it dies.
     nth: u64,
     moment: Moment,
-    /// Of it and its successor, where it shares the work.
+    /// Identities of the controller and its successor, where replicas share the work.
     identities: Option<[&'static str; 2]>,
 }
 
-/// One run whose controller dies. Whether it came to that before all was done, and what was wrong.
+/// Runs a case whose controller dies. Returns whether it died before the end, and the violations.
 fn die(case: &Case, death: Death) -> (bool, Vec<Violation>) {
     let run = || in_virtual_time(death.nth, dying(case, death));
     caught(run).unwrap_or_else(|panicked| (true, vec![panicked]))
@@ -85,7 +85,7 @@ async fn dying(case: &Case, death: Death) -> (bool, Vec<Violation>) {
     let link = first.link.clone();
     first.kill().await;
     let second = start(&world, 2, latter);
-    // The write that was on its way arrives when its successor has looked around, and maybe acted.
+    // The write in flight arrives after its successor has started and may have acted.
     sleep(Duration::from_secs(death.nth % 4)).await;
     link.deliver();
     user.await.unwrap();
@@ -98,7 +98,7 @@ async fn dying(case: &Case, death: Death) -> (bool, Vec<Violation>) {
     (died && !over, last_words(&checker, &world, &second).await)
 }
 
-/// The last write at which a run survived its controller's death: of the writes that are given, in this moment.
+/// The last of these writes at which the controller died and the run survived, for a moment of death.
 fn survives_at(
     case: &Case,
     writes: impl Iterator<Item = u64>,
@@ -127,19 +127,20 @@ fn survives_at(
     last
 }
 
-/// Every write of a run, in every moment.
+/// Kills the controller at every write of a run, at every moment.
 fn survives(kind: Kind) {
     let case = case(kind);
     let moments = [Moment::Before, Moment::After, Moment::Meanwhile].into_iter();
     let deaths: u64 = moments.map(|moment| survives_at(&case, 1..=WRITES, moment, None)).sum();
-    assert!(deaths >= 9, "a run has writes to die at: {deaths}");
+    assert!(deaths >= 9, "too few writes to die at: {deaths}");
 }
 
-/// Every write, or every second, of a controller with Leases: those about its session, its shards and the label as well. Its
-/// successor is a container that is started again, which takes up what it had, or another replica, which has to wait.
+/// Kills a controller with Leases at every write, or every second one, including those of its session, its shards and the
+/// slot label. Its successor is a restarted container, which takes over the session, or another replica, which has to
+/// wait.
 fn survives_with_leases(kind: Kind, every: usize) {
     let mut case = case(kind);
-    // Short, because renewals are writes too.
+    // Short, because renewals are writes as well.
     let short = json!({"initialDelay": "0s", "validationPeriod": "8s"});
     merge(&mut case.manifest["spec"]["validation"], &short);
     for (moment, identities) in [
@@ -151,7 +152,7 @@ fn survives_with_leases(kind: Kind, every: usize) {
         let writes = (1..=WRITES_WITH_LEASES).step_by(every);
         let last = survives_at(&case, writes, moment, Some(identities));
         let run = 9..WRITES_WITH_LEASES - 2;
-        assert!(run.contains(&last), "a run has writes to die at, and an end: {last}");
+        assert!(run.contains(&last), "the last write of the run is out of range: {last}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Controllers with a bug, each of which the checker must catch by the invariant that it breaks.
+//! Mutants of the controller. The checker must catch each by the invariant that it violates.
 
 use std::{
     collections::BTreeMap,
@@ -31,25 +31,25 @@ use crate::{
     world::Wrong,
 };
 
-/// Seeds in which a bug must show.
+/// Number of seeds in which the bug must show.
 const SEEDS: u64 = 60;
 
-/// Runs seeds until one breaks something; what it breaks must be among `expected`.
+/// Runs seeds until one has a violation, which must be among `expected`.
 fn is_caught(wrong: &Wrong, expected: &[Invariant]) {
     is_caught_in(Scenario::of, wrong, expected);
 }
 
-/// The same in other scenarios.
+/// The same with other scenarios.
 pub(crate) fn is_caught_in(scenario: impl Fn(u64) -> Scenario, wrong: &Wrong, expected: &[Invariant]) {
     is_caught_anew(scenario, || wrong.clone(), expected);
 }
 
-/// Scenarios whose Kanaries are all of one kind, for a bug that no other kind can show.
+/// Scenarios with Kanaries of one kind, for a bug that shows only there.
 pub(crate) fn all_of(kind: Kind) -> impl Fn(u64) -> Scenario {
     move |seed| Scenario::of_kinds(seed, &[kind])
 }
 
-/// Scenarios in fair network faults, for a bug that is not told from what rough network faults brings about.
+/// Scenarios without network faults, for a bug whose effects network faults could cause as well.
 pub(crate) fn fair(scenario: impl Fn(u64) -> Scenario) -> impl Fn(u64) -> Scenario {
     move |number| {
         let mut fair = (0..).map(&scenario).filter(|scenario| scenario.is_fair);
@@ -57,8 +57,8 @@ pub(crate) fn fair(scenario: impl Fn(u64) -> Scenario) -> impl Fn(u64) -> Scenar
     }
 }
 
-/// The same for a bug that remembers something, which each seed begins with anew. In the environment of `KANARY_HOSTILE=1`
-/// it is hostile users who have to find it.
+/// The same for a bug with state, which starts anew for each seed. With `KANARY_HOSTILE=1`, scenarios with hostile users
+/// must find it.
 fn is_caught_anew(scenario: impl Fn(u64) -> Scenario, wrong: impl Fn() -> Wrong, expected: &[Invariant]) {
     for seed in 0..SEEDS {
         let scenario = if asked("KANARY_HOSTILE").is_some() {
@@ -71,16 +71,16 @@ fn is_caught_anew(scenario: impl Fn(u64) -> Scenario, wrong: impl Fn() -> Wrong,
             continue;
         }
         let broken = outcome.broken();
-        println!("seed {seed} breaks {broken:?}");
+        println!("seed {seed} violates {broken:?}");
         let found = broken.iter().any(|invariant| expected.contains(invariant));
         assert!(
             found,
-            "seed {seed} breaks {broken:?} and not {expected:?}: {}",
+            "seed {seed} violates {broken:?} and not {expected:?}: {}",
             outcome.violations[0]
         );
         return;
     }
-    panic!("{SEEDS} seeds did not find it");
+    panic!("no violation in {SEEDS} seeds");
 }
 
 pub(crate) fn decides(decide: Decide) -> Wrong {
@@ -106,7 +106,7 @@ pub(crate) fn tampers(
     }
 }
 
-/// The same Kanary with another spec.
+/// The Kanary with another spec.
 pub(crate) fn with_spec(kanary: &ParsedKanary, change: impl FnOnce(&mut Spec)) -> ParsedKanary {
     let mut kanary = kanary.clone();
     change(&mut kanary.spec);
@@ -290,7 +290,7 @@ fn a_second_canary_is_caught() {
     is_caught(&wrong, &[Doubled, Orphan, Proof]);
 }
 
-/// It is taken for the one that had its name before.
+/// The Kanary is mistaken for its predecessor with the same name.
 #[test]
 fn a_kanary_that_was_recreated_and_is_left_alone_is_caught() {
     let wrong = || {

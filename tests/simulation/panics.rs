@@ -1,4 +1,5 @@
-//! Panics: whoever catches one, the run in which it happened has failed, and whoever knows how to run it again says so.
+//! Panics: a run with a panic fails even if the panic was caught, and the failure contains the command that repeats the
+//! run.
 
 use std::{
     cell::RefCell,
@@ -8,15 +9,15 @@ use std::{
 
 use crate::checker::Violation;
 
-/// As many as are worth reading.
+/// Maximum number of reported panics.
 const TOLD: usize = 3;
 
 thread_local! {
-    /// Panics of this thread, on which everything of a run happens.
+    /// Panics of this thread. A run uses only one thread.
     static NOTED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Notes the panics of this thread from now on, and forgets those before.
+/// Starts recording the panics of this thread and drops earlier ones.
 pub(crate) fn listen() {
     static LISTENS: Once = Once::new();
     LISTENS.call_once(|| {
@@ -34,12 +35,12 @@ pub(crate) fn listen() {
     drop(NOTED.take());
 }
 
-/// Whether there was none, not even one that was caught.
+/// Whether there was no panic, not even a caught one.
 pub(crate) fn none() -> bool {
     NOTED.with_borrow(Vec::is_empty)
 }
 
-/// What `run` comes to; a violation if anything panicked meanwhile.
+/// The result of `run`, or a violation if anything panicked.
 pub(crate) fn caught<T>(run: impl FnOnce() -> T) -> Result<T, Violation> {
     listen();
     let result = panic::catch_unwind(AssertUnwindSafe(run));

@@ -1,4 +1,5 @@
-//! Replicas that break the rules of sharing, each of which the checker must catch, and one for which they are hard to keep.
+//! Replicas that violate the rules of sharing, each of which the checker must catch, and a replica that has trouble
+//! following them.
 
 use std::{collections::BTreeSet, sync::Mutex, time::Duration};
 
@@ -24,7 +25,7 @@ fn a_replica_that_hears_nothing_of_leases_stops_before_others_go_on() {
     }
 }
 
-/// As one would by a clock that a suspend stops: its right never ends.
+/// The effect of a clock that stops during a suspend: the replica's fence never ends.
 #[test]
 fn a_fence_by_a_clock_that_stands_still_is_caught() {
     let stopped = |seed| {
@@ -47,7 +48,7 @@ fn a_controller_that_is_not_told_of_the_others_is_caught() {
     is_caught_in(beside, &Wrong::default(), &[Owner]);
 }
 
-/// The older one ends, and until it knows both act.
+/// The older process ends, and until it notices, both act.
 #[test]
 fn two_replicas_of_one_name_are_caught() {
     let twins = |seed| {
@@ -96,7 +97,7 @@ fn a_canary_in_the_slot_of_another_is_caught() {
     is_caught_in(Scenario::of, &wrong, &[Owner]);
 }
 
-/// It is given once.
+/// The label is set only once.
 #[test]
 fn a_slot_that_is_not_put_back_is_caught() {
     let given = Mutex::new(BTreeSet::new());

@@ -1,4 +1,4 @@
-//! One seed: a storm, then calm, then the last look.
+//! Runs one seed: a phase with faults, a calm phase, and the final checks.
 
 use std::{
     collections::BTreeMap,
@@ -19,29 +19,29 @@ use crate::{
     world::{Replica, World, Wrong},
 };
 
-/// The longest time that everything may take to come to rest: a refusal is tried again after 5 minutes.
+/// Maximum duration until everything is settled: a refused write is retried after 5 minutes.
 const CALM: Duration = Duration::from_mins(15);
 
-/// How long nothing must happen at the end.
+/// Time without any activity at the end.
 const REST: Duration = Duration::from_secs(100);
 
-/// How long after the storm, or a blow, something may still be behind: an answer is waited for, a session runs out.
+/// How long after faults or a blow knowledge may still be outdated, until a timeout or the end of a session.
 const SETTLING: (SignedDuration, SignedDuration) = (SignedDuration::from_secs(130), SignedDuration::from_secs(30));
 
-/// What a run came to.
+/// The result of a run.
 pub(crate) struct Outcome {
     pub(crate) violations: Vec<Violation>,
     /// A digest of the history.
     pub(crate) history: u64,
     pub(crate) changes: u64,
-    /// For how long a Kanary waited for its verdict, where that is bounded.
+    /// The longest wait of a Kanary for its verdict, where that is bounded.
     pub(crate) unattended: SignedDuration,
-    /// Writes that took effect after a later owner had done something in their shard.
+    /// Number of writes that took effect after a later owner had acted in their shard.
     pub(crate) late: u32,
 }
 
 impl Outcome {
-    /// Of a run that broke off.
+    /// The outcome of an aborted run.
     fn broken_off(violation: Violation) -> Self {
         Self {
             violations: vec![violation],
@@ -69,12 +69,12 @@ pub(crate) fn in_virtual_time<T>(seed: u64, run: impl Future<Output = T>) -> T {
     runtime.block_on(run)
 }
 
-/// Runs a scenario. A panic breaks it off, and is what is wrong with it.
+/// Runs a scenario. A panic aborts it and is reported as a violation.
 pub(crate) fn run(scenario: Scenario, wrong: &Wrong) -> Outcome {
     panics::caught(|| in_virtual_time(scenario.seed, Run::of(scenario, wrong))).unwrap_or_else(Outcome::broken_off)
 }
 
-/// A scenario under way.
+/// A scenario in progress.
 struct Run<'a> {
     world: Arc<World>,
     checker: Shared,
@@ -85,7 +85,7 @@ struct Run<'a> {
     unattended: SignedDuration,
 }
 
-/// What was wrong with a world of one replica, once nothing happens any more.
+/// The final checks of a world with one replica.
 pub(crate) async fn last_words(checker: &Shared, world: &World, replica: &Replica) -> Vec<Violation> {
     sleep(Duration::from_secs(30)).await;
     replica.set_line(Line::Frozen);
@@ -94,7 +94,7 @@ pub(crate) async fn last_words(checker: &Shared, world: &World, replica: &Replic
     std::mem::take(&mut checker.violations)
 }
 
-/// Whether replicas are told late, or calls fail.
+/// Whether there are network faults that delay events or fail calls.
 fn is_rough(network_faults: &NetworkFaults) -> bool {
     let Faults {
         refused,
@@ -108,7 +108,7 @@ fn is_rough(network_faults: &NetworkFaults) -> bool {
     likely > 0.0 || watches.is_some() || !network_faults.lag.end().is_zero()
 }
 
-/// A checker that looks at every change, and a digest of them.
+/// A checker for all changes, and a digest of them.
 pub(crate) fn watched(checker: Checker) -> (Shared, Arc<Mutex<(u64, u64)>>, kanary_sim::cluster::Hook) {
     let (checker, digest): (Shared, Arc<Mutex<(u64, u64)>>) = (Arc::new(Mutex::new(checker)), Arc::default());
     let (look, sum) = (checker.clone(), digest.clone());
@@ -118,7 +118,7 @@ pub(crate) fn watched(checker: Checker) -> (Shared, Arc<Mutex<(u64, u64)>>, kana
         let text = object.map(|object| object.body().clone()).unwrap_or_default();
         let time = event.at.as_nanosecond().to_le_bytes();
         for byte in text.iter().chain(event.actor.as_bytes()).chain(&time) {
-            // FNV-1a: the same in every process.
+            // FNV-1a, which is the same in every process.
             sum.0 = (sum.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }
         sum.1 += 1;
@@ -159,7 +159,7 @@ impl Run<'_> {
         };
         tokio::select! {
             biased;
-            // What follows from a violation is no news.
+            // Later violations usually follow from the first one.
             () = violated(&checker) => {}
             () = run.live() => {}
         }
@@ -218,7 +218,7 @@ impl Run<'_> {
         self.replicas[index] = Some(replica);
     }
 
-    /// Starts a replica in the place of another: as a container that is started again, or as a new pod.
+    /// Starts a replica in place of another: as a restarted container, or as a new pod.
     fn start_again(&mut self, index: usize, renamed: bool) {
         let name = format!("kanary-{}", self.started + 1);
         if let Some(sharing) = self.scenario.sharing.get_mut(index).filter(|_| renamed) {
@@ -280,7 +280,7 @@ impl Run<'_> {
         }
     }
 
-    /// Tells the checker of the network faults.
+    /// Reports network faults to the checker.
     fn rough(&self, change: impl FnOnce(&mut Rough, jiff::Timestamp)) {
         change(&mut self.checker.lock().unwrap().evidence.rough, self.world.now());
     }
@@ -312,13 +312,13 @@ impl Run<'_> {
         }
     }
 
-    /// Fair network faults until everything is where it may stay.
+    /// Runs without network faults until everything has settled.
     async fn calm(&mut self) {
         for replica in self.replicas.iter().flatten() {
             replica.set_network(&NetworkFaults::default());
         }
         self.scenario.network_faults = NetworkFaults::default();
-        // The last user acts after two minutes and a half, and what was late or hung is over a minute later.
+        // The last user acts after two and a half minutes. Late or hanging requests end a minute later.
         let is_quick = self.scenario.is_fair && self.scenario.hostility.is_none();
         sleep(Duration::from_secs(if is_quick { 150 } else { 210 })).await;
         for _ in 0..CALM.as_secs() / 5 {
@@ -343,7 +343,7 @@ impl Run<'_> {
         self.checker.lock().unwrap().hear(entries);
     }
 
-    /// Nothing happens any more.
+    /// Checks that there is no more activity.
     async fn rest(&mut self) {
         sleep(Duration::from_secs(30)).await;
         let since = self.world.now();
@@ -376,7 +376,7 @@ async fn violated(checker: &Shared) {
     }
 }
 
-/// What Prometheus has measured of each kind of canary.
+/// Provides the metrics of each kind of canary.
 pub(crate) fn measure(world: &World) {
     trials::measure(world);
     world.prometheus.script("quality", |wanted, at| {
@@ -384,7 +384,7 @@ pub(crate) fn measure(world: &World) {
             Some("good") => 0.1,
             Some("bad") => 0.9,
             Some("nan") => f64::NAN,
-            // There three times of four.
+            // Bad at three out of four seconds.
             Some("flaky") if at.as_second() % 4 > 0 => 0.2,
             _ => return Vec::new(),
         };

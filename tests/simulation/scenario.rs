@@ -1,4 +1,4 @@
-//! What a seed means: Kanaries with their users, replicas, and the network faults.
+//! Scenarios, each determined by a seed: Kanaries with their users, replicas, and network faults.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -14,49 +14,49 @@ use crate::{
     world::{SHARDS, Sharing},
 };
 
-/// What happens to the replicas.
+/// A failure of replicas or of the API server.
 #[derive(Clone, Debug)]
 pub(crate) enum Blow {
-    /// One is killed, and started anew after a while: in its place, or under another name.
+    /// A replica is killed and restarted after a delay, in place or with a new identity.
     Kill(usize, Duration, bool),
-    /// One is told to end, and another starts after a while.
+    /// A replica is terminated, and another starts after a delay.
     Terminate(usize, Duration),
-    /// One is paused, or cut off, for a while.
+    /// A replica is paused or disconnected for a while.
     Cut(usize, Line, Duration),
-    /// One is cut off from Leases for a while, where calls about them have a way of their own.
+    /// A replica cannot reach Leases for a while, if calls for Leases have a separate connection.
     CutLeases(usize, Duration),
-    /// The API server is down for a while, and has forgotten its log afterwards.
+    /// The API server is down for a while and restarts without its log of changes.
     Outage(Duration),
-    /// The API server forgets its log.
+    /// The API server drops its log of changes.
     Compact,
-    /// A rolling update: each is replaced by a new one that starts before it ends.
+    /// A rolling update: each replica ends after its replacement has started.
     Roll,
 }
 
-/// What a seed means.
+/// A scenario.
 pub(crate) struct Scenario {
     pub(crate) seed: u64,
     pub(crate) cases: Vec<Case>,
-    /// How wrong the clock of each replica is.
+    /// The clock error of each replica.
     pub(crate) skews: Vec<SignedDuration>,
     /// How replicas share the work, if they do.
     pub(crate) sharing: Vec<Sharing>,
     pub(crate) network_faults: NetworkFaults,
-    /// How long after the former each comes.
+    /// Blows, with the delay after the previous one.
     pub(crate) blows: Vec<(Duration, Blow)>,
     pub(crate) rng: fastrand::Rng,
-    /// No faults and one replica whose clock is right: costs and times are exact.
+    /// No faults, and one replica with an accurate clock: costs and times are exact.
     pub(crate) is_fair: bool,
-    /// Parts that sharing replicas divide the Kanaries into.
+    /// Number of shards of sharing replicas.
     pub(crate) shards: u16,
-    /// How late a verdict may be, where only replicas fail.
+    /// Maximum delay of a verdict, if only replicas fail.
     pub(crate) bound: Option<SignedDuration>,
-    /// Anybody may do anything.
+    /// Interference by other clients.
     pub(crate) hostility: Option<Hostility>,
 }
 
 impl Scenario {
-    /// One in which anybody may do anything, in any network faults.
+    /// A scenario with hostile clients and any network faults.
     pub(crate) fn hostile(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed ^ 0x0057_1e00_0000);
         let mut scenario = Self::of(seed);
@@ -66,12 +66,12 @@ impl Scenario {
         scenario
     }
 
-    /// The scenario of a seed in which users do what [`kinds`] lists.
+    /// The scenario of a seed with the cases in [`kinds`].
     pub(crate) fn of(seed: u64) -> Self {
         Self::of_kinds(seed, kinds::ALL)
     }
 
-    /// The scenario of a seed that puts proof to the test.
+    /// The scenario of a seed with the cases in [`trials`](crate::trials).
     pub(crate) fn trial(seed: u64) -> Self {
         Self::of_kinds(seed, trials::ALL)
     }
@@ -82,7 +82,7 @@ impl Scenario {
         let mut cases: Vec<_> = (0..number).map(|index| any_case(&mut rng, kinds, index)).collect();
         let fair = rng.u8(..4) == 0;
         let replicas = if fair { 1 } else { rng.usize(1..=4) };
-        // One that is alone may run without Leases.
+        // A single replica may run without Leases.
         let shares = replicas > 1 || (!fair && rng.bool());
         let sharing = (0..replicas).filter(|_| shares).map(|index| sharing(&mut rng, index));
         let sharing: Vec<_> = sharing.collect();
@@ -112,15 +112,15 @@ impl Scenario {
         scenario
     }
 
-    /// Many Kanaries on three to eight replicas. For every other seed only replicas fail, one after the other; for every
-    /// fourth their clocks are wrong as well, replies are lost, and requests come late.
+    /// Many Kanaries on three to eight replicas. In every other seed only replicas fail, one after the other; in every
+    /// fourth, their clocks are also wrong, replies are lost, and requests arrive late.
     pub(crate) fn fleet(seed: u64, kanaries: usize) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut cases: Vec<_> = (0..kanaries)
             .map(|index| any_case(&mut rng, kinds::ALL, index))
             .collect();
         for case in &mut cases {
-            // While blows fall, and not only at the beginning.
+            // Spread over the time of the blows and not only their beginning.
             case.created *= 10;
         }
         recreate(&mut another_chance(seed), &mut cases);
@@ -143,7 +143,7 @@ impl Scenario {
             match (number, blow) {
                 (3, _) => (pause, Blow::Roll),
                 (_, Blow::Outage(_)) if bounded => (pause, Blow::Roll),
-                // Whoever is replaced has had time to settle.
+                // Replaced replicas have time to settle.
                 (_, blow) if bounded => (pause + Duration::from_secs(25), blow),
                 (_, blow) => (pause, blow),
             }
@@ -158,13 +158,13 @@ impl Scenario {
             rng: rng.fork(),
             is_fair: false,
             shards: 32,
-            // A session of 15 s, and two seconds to notice and to take over.
+            // A session TTL of 15 s, and two seconds to notice and to take over.
             bound: bounded.then(|| SignedDuration::from_secs(17)),
             hostility: None,
         }
     }
 
-    /// One of two replicas is cut off from Leases for longer than its session lasts, and all else goes on.
+    /// One of two replicas cannot reach Leases for longer than its session TTL, while everything else works.
     pub(crate) fn without_leases(seed: u64) -> Self {
         let mut scenario = Self::fleet(seed * 2, 30);
         scenario.skews.truncate(2);
@@ -184,12 +184,12 @@ impl Scenario {
     }
 }
 
-/// Another source of chance of the same seed, for what comes on top of the rest of a scenario.
+/// A separate random generator with the same seed, for additions to a scenario.
 fn more_chance(seed: u64) -> fastrand::Rng {
     fastrand::Rng::with_seed(!seed)
 }
 
-/// One more, so that what it decides leaves the histories of other seeds as they are.
+/// One more, so that its decisions do not change the histories of existing seeds.
 fn another_chance(seed: u64) -> fastrand::Rng {
     fastrand::Rng::with_seed(seed.rotate_left(32) ^ 0x5eed)
 }
@@ -206,7 +206,7 @@ fn any_case(rng: &mut fastrand::Rng, kinds: &[Kind], index: usize) -> Case {
 }
 
 fn sharing(rng: &mut fastrand::Rng, index: usize) -> Sharing {
-    // None may be told to lead, or several.
+    // No replica or several may be told to lead.
     let leads = rng.u8(..3) == 0;
     Sharing {
         rate: 0.9 + 0.2 * rng.f64(),
@@ -245,7 +245,7 @@ fn stormy(rng: &mut fastrand::Rng) -> NetworkFaults {
     }
 }
 
-/// Fair but for replies that are lost, and requests that are carried out late.
+/// Without faults, except that replies are lost and requests are processed late.
 fn lossy(rng: &mut fastrand::Rng) -> NetworkFaults {
     let faults = Faults {
         lost: rng.f64() * 0.06,

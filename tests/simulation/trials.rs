@@ -1,4 +1,4 @@
-//! Kanaries whose users, pods and metrics put proof to the test: what a controller with a bug would promote.
+//! Kanaries whose users, pods and metrics test the evidence: a controller with a bug would promote them.
 
 use std::time::Duration;
 
@@ -37,12 +37,12 @@ pub(crate) const ALL: &[Kind] = &[
     kinds::traffic_fails,
 ];
 
-/// One of the pods of such an image fails most requests.
+/// One of the pods with this image suffix fails most requests.
 const ONE_BAD: &str = "-one-bad";
-/// All pods of such an image do for a while.
+/// All pods with this image suffix do for a while.
 const BAD_FOR_A_WHILE: &str = "-dips";
 
-/// What Prometheus has measured of each pod.
+/// Provides the metrics of each pod.
 pub(crate) fn measure(world: &World) {
     let cluster = world.cluster.clone();
     world.prometheus.script("errors_of_pods", move |_, at| {
@@ -71,11 +71,11 @@ fn valid() -> Value {
     json!([{"manual": {"statusAfterDeadline": "valid"}}])
 }
 
-/// Asks about each pod, every second.
+/// An item that queries each pod every second.
 fn of_pods(more: &Value) -> Value {
     let mut item = json!({
         "prometheusService": "good:9090",
-        // The name of the canary tells whose measurement it is.
+        // The name of the canary identifies its measurement.
         "query": "errors_of_pods{pod=~\"{{ pods }}\", canary!=\"{{ canary.name }}\"}",
         "valueInRange": {"max": 0.5},
         "interval": "1s",
@@ -101,7 +101,7 @@ pub(crate) fn one_pod_bad(make: &mut Maker<'_>) -> Case {
 
 pub(crate) fn bad_for_a_while(make: &mut Maker<'_>) -> Case {
     make.suffix = BAD_FOR_A_WHILE;
-    // Whoever is away just then does not see it.
+    // A replica that is down at that time does not observe it.
     let ends = [failed("PromQLFailed"), End::Updated];
     let spec = json!({"validation": {"validationPeriod": "15s", "initialDelay": null}});
     make.case("bad for a while", of_pods(&json!({})), spec, &ends)
@@ -120,7 +120,7 @@ pub(crate) fn few_samples(make: &mut Maker<'_>) -> Case {
     make.case("six samples are needed", items, json!({}), &[End::Updated])
 }
 
-/// The word comes too early for the run to be over.
+/// The verdict arrives before the run can be over.
 fn refused(make: &mut Maker<'_>, what: &'static str, items: Value) -> Case {
     let spec = json!({"validation": {"validationPeriod": "25s"}});
     make.case(what, items, spec, &[failed("VerdictInvalid")]).bad()
@@ -128,7 +128,7 @@ fn refused(make: &mut Maker<'_>, what: &'static str, items: Value) -> Case {
 
 fn refused_in_the_midst(make: &mut Maker<'_>) -> Case {
     let when = make.seconds(8, 20);
-    let case = refused(make, "is refused in the midst", valid());
+    let case = refused(make, "is refused during the validation", valid());
     case.then(when, Act::Patch(json!({"spec": {"verdict": "invalid"}})))
 }
 
@@ -154,7 +154,7 @@ fn labelled_while_judged(make: &mut Maker<'_>) -> Case {
     let items = json!([{"labelWatch": {"podInvalidationLabels": {"alert": "high-cpu"}}}]);
     let spec = json!({"validation": {"validationPeriod": "25s", "initialDelay": null}});
     let case = make.case(
-        "a pod is labelled while it is judged",
+        "a pod is labelled during the validation",
         items,
         spec,
         &[failed("LabelMatched")],
@@ -172,11 +172,11 @@ fn second_version(make: &Maker<'_>, more: &Value) -> Act {
 fn leaves_its_word(make: &mut Maker<'_>) -> Case {
     let items = json!([{"manual": {"statusAfterDeadline": "none"}}]);
     let spec = json!({"validation": {"validationPeriod": "8s", "initialDelay": null}, "verdict": "valid"});
-    let mut case = make.case("its former word is left", items, spec, &[End::Running]);
+    let mut case = make.case("its former verdict stays", items, spec, &[End::Running]);
     let image = make.image(2);
     let when = make.seconds(60, 90);
     case.truth.bad_images.insert(image);
-    // A word that no controller saw before is as good as one that comes with the template.
+    // A verdict that no controller has observed before is equivalent to one that arrives with the template.
     case.with(|truth| truth.edited = true)
         .then(when, Act::AwaitEnd)
         .then(when, second_version(make, &json!({})))
@@ -185,7 +185,7 @@ fn leaves_its_word(make: &mut Maker<'_>) -> Case {
 fn takes_its_word_along(make: &mut Maker<'_>) -> Case {
     let items = json!([{"manual": {"statusAfterDeadline": "none"}}]);
     let spec = json!({"validation": {"validationPeriod": "8s", "initialDelay": null}});
-    let case = make.case("a word comes with the template", items, spec, &[End::Updated]);
+    let case = make.case("a verdict arrives with the template", items, spec, &[End::Updated]);
     let when = make.seconds(30, 60);
     let edit = second_version(make, &json!({"verdict": "valid"}));
     case.with(|truth| truth.edited = true).then(when, edit)
@@ -216,7 +216,7 @@ fn retitled(make: &mut Maker<'_>) -> Case {
     case.bad().then(Duration::from_secs(9), Act::PatchCanary(patch))
 }
 
-/// The production Service asks for more than the target's selector, and the template has it.
+/// The production Service selects more labels than the target's selector, and the template has them.
 fn more_labels(make: &mut Maker<'_>) -> Case {
     let spec = json!({"traffic": {"source": "service"}});
     let mut case = make.case("more labels than the selector needs", valid(), spec, &[End::Updated]);
@@ -228,7 +228,7 @@ fn more_labels(make: &mut Maker<'_>) -> Case {
     case
 }
 
-/// There is an alert for each bad pod, and there are none.
+/// There is one alert for each bad pod, and no pod is bad.
 fn no_alert(make: &mut Maker<'_>) -> Case {
     let mut items = of_pods(&json!({"valueInRange": null, "noResult": {}}));
     let query = items[0]["promQL"]["query"].as_str().unwrap_or_default();
@@ -236,7 +236,7 @@ fn no_alert(make: &mut Maker<'_>) -> Case {
     make.case("there is no alert", items, several(), &[End::Updated])
 }
 
-/// There are no alerts either, because nothing is measured.
+/// There are no alerts either, because there are no metrics.
 pub(crate) fn nothing_is_measured(make: &mut Maker<'_>) -> Case {
     let items = of_pods(&json!({
         "query": "unknown{pod=~\"{{ pods }}\", canary!=\"{{ canary.name }}\"}",
@@ -244,11 +244,11 @@ pub(crate) fn nothing_is_measured(make: &mut Maker<'_>) -> Case {
         "valueInRange": null,
         "noResult": {},
     }));
-    make.case("nothing is measured", items, json!({}), &[End::Running])
+    make.case("there are no metrics", items, json!({}), &[End::Running])
         .bad()
 }
 
-/// Seeds that plain `cargo test` runs.
+/// Number of seeds in a plain `cargo test`.
 const SEEDS: u64 = 12;
 
 #[test]

@@ -1,4 +1,4 @@
-//! What users do, at their times.
+//! Actions of users at their times.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,13 +12,13 @@ use crate::{
     world::World,
 };
 
-/// Users act with or without the controller; they are not quicker than this.
+/// Minimum time between a cause and a user's reaction.
 const BLINK: Duration = Duration::from_millis(200);
 
-/// Nor do they wait for longer than this.
+/// Maximum time that a user waits.
 const PATIENCE: Duration = Duration::from_mins(15);
 
-/// Lets the users of some Kanaries take their slots away, or forge them, while they are under way.
+/// Lets the users of some Kanaries remove or change the slot labels during the run.
 pub(crate) fn forge(rng: &mut fastrand::Rng, cases: &mut [Case]) {
     for case in cases {
         if rng.u8(..6) > 0 {
@@ -26,7 +26,7 @@ pub(crate) fn forge(rng: &mut fastrand::Rng, cases: &mut [Case]) {
         }
         let mut after = Duration::ZERO;
         for _ in 0..rng.u8(1..=3) {
-            // Some come right after each other, before every watch has told of the one before.
+            // Some actions follow each other before every watch has reported the previous one.
             let pause = if rng.bool() { 500..30_000 } else { 5..100 };
             after += Duration::from_millis(rng.u64(pause));
             let slot = match rng.u8(..4) {
@@ -42,18 +42,19 @@ pub(crate) fn forge(rng: &mut fastrand::Rng, cases: &mut [Case]) {
     }
 }
 
-/// Most runs are over by then.
+/// Most runs have ended by then.
 const LATEST: Duration = Duration::from_mins(1);
 
-/// In every third scenario, lets the users of some Kanaries replace them by force, often before they have begun to run.
+/// In every third scenario, lets the users of some Kanaries replace them by force, often before their run has started.
 pub(crate) fn recreate(rng: &mut fastrand::Rng, cases: &mut [Case]) {
     if rng.u8(..3) > 0 {
         return;
     }
     for case in cases {
-        // What a user did to the former one is not done to the next, so nothing else comes before.
+        // Actions apply only to the first Kanary, so none may precede the replacement.
         let first = case.acts.first().map_or(LATEST, |(after, _)| *after);
-        // A target that the first run creates, and an image that it breaks, are not what they were for the next.
+        // Excludes targets that the first run creates and images that it breaks, because the next run would find a
+        // different state.
         let repeats = case.has_target && !case.spoils && first > BLINK;
         if rng.u8(..4) > 0 || !repeats {
             continue;
@@ -72,7 +73,7 @@ pub(crate) fn recreate(rng: &mut fastrand::Rng, cases: &mut [Case]) {
     }
 }
 
-/// Lives through a case.
+/// Runs a case.
 pub(crate) async fn live(world: Arc<World>, case: Case, replicas: i32) {
     let target = &case.truth.target;
     let (mut made, mut behind) = (deployment(target, replicas), service(target));
@@ -109,7 +110,7 @@ async fn do_it(world: &World, case: &Case, act: &Act, replicas: i32) {
         Act::ReplaceTarget => {
             world.delete("Deployment", target).await;
             sleep(BLINK * 40).await;
-            // Meanwhile the Kanary may have created it.
+            // The Kanary may have created it in the meantime.
             if world.api("Deployment").get_opt(target).await.unwrap().is_none() {
                 world.create(&deployment(target, replicas)).await;
             }
@@ -125,7 +126,7 @@ async fn do_it(world: &World, case: &Case, act: &Act, replicas: i32) {
     }
 }
 
-/// Does what has to wait for something, if that is there.
+/// Performs an action that needs another object, if that exists.
 async fn works(world: &World, case: &Case, act: &Act) -> bool {
     match act {
         Act::LabelPod => {
@@ -137,7 +138,7 @@ async fn works(world: &World, case: &Case, act: &Act) -> bool {
         }
         Act::PatchCanary(patch) => {
             let canary = kanary_core::api::names::canary_name(&case.truth.target, &case.name);
-            // An edit before it has pods would be one of what they run.
+            // An edit before the canary has pods would determine their template.
             any_of(world, "Pod", &case.name).await.is_some() && world.patch("Deployment", &canary, patch).await
         }
         _ => {
@@ -147,7 +148,7 @@ async fn works(world: &World, case: &Case, act: &Act) -> bool {
     }
 }
 
-/// One of the objects of a canary that stay.
+/// One of the canary's objects that is not being deleted.
 async fn any_of(world: &World, kind: &str, kanary: &str) -> Option<String> {
     let ours = format!("kanary.k8s-operators.dev/name={kanary}");
     let ours = ListParams::default().labels(&ours);

@@ -1,4 +1,4 @@
-//! A cluster in virtual time, with the real controller on it.
+//! A cluster in virtual time with the real controller.
 
 use std::{
     collections::BTreeSet,
@@ -41,39 +41,39 @@ use tower::{BoxError, service_fn, util::MapRequest};
 
 use crate::heard::{Heard, Hears};
 
-/// Where everything happens.
+/// The namespace for all objects.
 pub(crate) const NAMESPACE: &str = "shop";
 
-/// Servers of metrics beside the one that is always well.
+/// Number of Prometheus servers with moods, in addition to the healthy one.
 pub(crate) const MOODY: usize = 4;
 
-/// The kinds, which take longer to make than many a seed.
+/// The CRDs. Generating them takes longer than many a run.
 static CRDS: LazyLock<Vec<CustomResourceDefinition>> = LazyLock::new(kanary_core::api::crds);
 
-/// Images whose pods never become ready any more.
+/// Images whose pods no longer become ready.
 pub(crate) type Spoiled = Arc<Mutex<BTreeSet<String>>>;
 
-/// When a replica sent what the API server carries out at this moment.
+/// When a replica sent the request that the API server is processing.
 pub(crate) type Sent = Arc<Mutex<Option<Timestamp>>>;
 
-/// What a request carries of that.
+/// Header extension with the time a request was sent.
 #[derive(Clone, Copy)]
 struct SentAt(Timestamp);
 
-/// A cluster with its controllers and a Prometheus.
+/// A cluster with its controllers and a Prometheus server.
 pub(crate) struct World {
     pub(crate) cluster: Cluster,
     pub(crate) server: Server,
     pub(crate) prometheus: Prometheus,
-    /// Others with the same series, each with moods of its own: `moody0`, `moody1`, …
+    /// Further servers with the same series, each with its own mood: `moody0`, `moody1`, …
     pub(crate) moody: Vec<Prometheus>,
     pub(crate) spoiled: Spoiled,
     pub(crate) user: Client,
-    /// Parts that sharing replicas divide the Kanaries into.
+    /// Number of shards of sharing replicas.
     pub(crate) shards: u16,
-    /// For whoever looks at changes.
+    /// For hooks that check changes.
     pub(crate) sent: Sent,
-    /// The same, of what is asked.
+    /// Recorded requests.
     pub(crate) heard: Heard,
     controllers: JoinHandle<()>,
 }
@@ -84,7 +84,7 @@ impl Drop for World {
     }
 }
 
-/// What becomes of a pod, by its image.
+/// The fate of a pod, by its image.
 fn fate(image: &str, spoiled: &Spoiled) -> Option<Fate> {
     if spoiled.lock().unwrap().contains(image) || image.ends_with("-never-ready") {
         return Some(Fate::NeverReady);
@@ -93,7 +93,7 @@ fn fate(image: &str, spoiled: &Spoiled) -> Option<Fate> {
 }
 
 impl World {
-    /// Starts a cluster that has the kinds and a namespace. `look` is told of every change.
+    /// Starts a cluster with the CRDs and a namespace. `look` is called for every change.
     pub(crate) fn start(seed: u64, look: cluster::Hook) -> Self {
         let options = cluster::Options {
             start: "2026-11-22T12:00:00Z".parse().unwrap(),
@@ -128,17 +128,17 @@ impl World {
         }
     }
 
-    /// The time that passed since the beginning.
+    /// The time since the start.
     pub(crate) fn now(&self) -> Timestamp {
         self.cluster.now()
     }
 
-    /// The user's way to objects of a kind.
+    /// The user's API for objects of a kind.
     pub(crate) fn api(&self, kind: &str) -> Api<DynamicObject> {
         Api::namespaced_with(self.user.clone(), NAMESPACE, &resource(kind))
     }
 
-    /// The user creates an object.
+    /// Creates an object as the user.
     pub(crate) async fn create(&self, manifest: &Value) {
         let object: DynamicObject = serde_json::from_value(manifest.clone()).unwrap();
         let kind = manifest["kind"].as_str().unwrap();
@@ -146,7 +146,7 @@ impl World {
         created.unwrap_or_else(|error| panic!("{error}: {manifest}"));
     }
 
-    /// The user patches an object. Whether it was there.
+    /// Patches an object as the user. Returns whether it exists.
     pub(crate) async fn patch(&self, kind: &str, name: &str, patch: &Value) -> bool {
         let api = self.api(kind);
         match api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await {
@@ -156,12 +156,12 @@ impl World {
         }
     }
 
-    /// The user deletes an object.
+    /// Deletes an object as the user.
     pub(crate) async fn delete(&self, kind: &str, name: &str) {
         self.api(kind).delete(name, &DeleteParams::default()).await.unwrap();
     }
 
-    /// A replica's way to the API server. What is carried out says when it was sent.
+    /// A replica's link to the API server. Its requests contain the time they were sent.
     fn link(&self, name: &str, seed: u64, interceptor: Option<Interceptor>) -> Link {
         let (link, sent) = (Link::new(self.server.connect(name), seed), self.sent.clone());
         let (heard, cluster, actor) = (self.heard.clone(), self.cluster.clone(), name.to_owned());
@@ -177,7 +177,7 @@ impl World {
         link
     }
 
-    /// A replica's client at the end of that way.
+    /// A replica's client over that link.
     fn client(&self, link: &Link, clock: &Clock) -> Client {
         let cluster = self.cluster.clone();
         let stamped = MapRequest::new(link.clone(), move |mut request: http::Request<Body>| {
@@ -187,7 +187,8 @@ impl World {
         Client::new(learning(stamped, clock.clone()), "default")
     }
 
-    /// What carries queries to a Prometheus: by host, it is well, dead, moody, or somebody else.
+    /// The transport for queries to Prometheus. The host determines whether the server is healthy, dead, moody, or
+    /// another server.
     pub(crate) fn transport(&self) -> Transport {
         let (well, moody, cluster) = (self.prometheus.clone(), self.moody.clone(), self.cluster.clone());
         Transport::Local(Local::new(service_fn(move |request: http::Request<Vec<u8>>| {
@@ -228,12 +229,12 @@ pub(crate) fn resource(kind: &str) -> ApiResource {
     ApiResource::from_gvk(&gvk)
 }
 
-/// How a replica differs from what is released.
+/// How a mutant differs from the released controller.
 #[derive(Clone)]
 pub(crate) struct Wrong {
     pub(crate) decide: Decide,
     pub(crate) interceptor: Option<Interceptor>,
-    /// What it makes of answers of Prometheus.
+    /// Changes the answers of Prometheus.
     pub(crate) hears: Option<Hears>,
 }
 
@@ -250,25 +251,25 @@ impl Default for Wrong {
 /// How a replica shares the work with others.
 #[derive(Clone)]
 pub(crate) struct Sharing {
-    /// Its name among them; whoever has it next takes up what it had.
+    /// Its identity. The next process with this identity takes over its session.
     pub(crate) identity: String,
     pub(crate) template: String,
     pub(crate) ttl: Duration,
-    /// How fast its monotonic clock runs.
+    /// Speed of its monotonic clock.
     pub(crate) rate: f64,
-    /// A bug: its monotonic clock stands still from then on.
+    /// A bug: its monotonic clock stops at this time.
     pub(crate) stops: Option<Duration>,
-    /// Calls about Leases have a way of their own, which may be cut.
+    /// Whether calls for Leases have a separate connection, which may be cut.
     pub(crate) apart: bool,
     /// Whether it is told to lead.
     pub(crate) leads: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
-/// Shards of a simulation: as many as are needed to tell them apart.
+/// Number of shards in a simulation: just enough to tell them apart.
 pub(crate) const SHARDS: u16 = 8;
 
 impl Sharing {
-    /// As released: its clock runs as clocks do, and it leads if it may.
+    /// The default: its clock is accurate, and it leads if it may.
     pub(crate) fn of(identity: &str) -> Self {
         Self {
             identity: identity.to_owned(),
@@ -300,14 +301,14 @@ impl Sharing {
 /// A controller process.
 pub(crate) struct Replica {
     pub(crate) link: Link,
-    /// The way of calls about Leases, if that is another.
+    /// Separate connection for Leases, if any.
     leases: Option<Link>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Replica {
-    /// Starts one whose clock is wrong by `skew`.
+    /// Starts a replica whose clock is wrong by `skew`.
     pub(crate) fn start(
         world: &World,
         name: &str,
@@ -337,7 +338,7 @@ impl Replica {
         let stop = CancellationToken::new();
         let running = controller::run(client, options, stop.clone());
         let task = tokio::spawn(async move {
-            // Only what must never happen ends it by itself.
+            // The controller ends by itself only because of a bug.
             drop(running.await);
         });
         Self {
@@ -348,20 +349,20 @@ impl Replica {
         }
     }
 
-    /// What becomes of its requests from now on.
+    /// Sets the network faults of its requests.
     pub(crate) fn set_network(&self, network_faults: &NetworkFaults) {
         for link in [&self.link].into_iter().chain(&self.leases) {
             link.set_network(network_faults.clone());
         }
     }
 
-    /// Whether any of its requests gets through from now on.
+    /// Sets the state of its connection.
     pub(crate) fn set_line(&self, line: Line) {
         self.link.set_line(line);
         self.set_line_of_leases(line);
     }
 
-    /// Whether calls about Leases get through, where they have a way of their own.
+    /// Sets the state of its separate connection for Leases, if it has one.
     pub(crate) fn set_line_of_leases(&self, line: Line) {
         if let Some(leases) = &self.leases {
             leases.set_line(line);
@@ -373,14 +374,14 @@ impl Replica {
         self.task.is_finished()
     }
 
-    /// Ends it as `kill -9` does: what is on its way stays on its way.
+    /// Ends it like `kill -9`: requests in flight stay in flight.
     pub(crate) async fn kill(self) {
         self.set_line(Line::Frozen);
         self.task.abort();
         let _aborted = self.task.await;
     }
 
-    /// Ends it as SIGTERM does.
+    /// Ends it like SIGTERM.
     pub(crate) async fn terminate(self) {
         self.stop.cancel();
         let _ended = self.task.await;

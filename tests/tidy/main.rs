@@ -30,7 +30,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Lines of a file that are not comments.
+/// A file without comment lines.
 fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
@@ -51,7 +51,8 @@ fn the_crds_in_the_tree_are_the_generated_ones() {
     }
 }
 
-/// The compiler keeps tokio and the client of kube out of the core, which does not depend on them. std is always there.
+/// The compiler already keeps tokio and kube's client out of the core, because it does not depend on them. std is always
+/// available.
 #[test]
 fn the_core_does_no_input_or_output() {
     let banned = [
@@ -92,9 +93,9 @@ fn only_act_writes_to_the_cluster() {
         ".replace_status(",
     ];
     for file in sources(&root().join("src")) {
-        // Tests play the users as well.
+        // Tests act as users as well.
         let folders = ["src/reconcile/act", "src/cache/watch/tests"].map(|folder| root().join(folder));
-        // Who acts on what, beside what is done about runs.
+        // Coordination of replicas, which is separate from the actions for runs.
         let files = [
             "src/reconcile/act.rs",
             "src/shard/label.rs",
@@ -110,7 +111,7 @@ fn only_act_writes_to_the_cluster() {
     }
 }
 
-/// A simulation has its own time and its own chance, and one seed of it gives one history.
+/// A simulation has its own clock and random generator, and one seed produces one history.
 #[test]
 fn time_and_chance_come_from_where_a_simulation_can_set_them() {
     let banned = [
@@ -118,13 +119,13 @@ fn time_and_chance_come_from_where_a_simulation_can_set_them() {
         "std::time::Instant",
         "Timestamp::now",
         "Zoned::now",
-        // Wakes those who wait for it in a random order.
+        // Wakes waiters in a random order.
         "sync::watch",
     ];
     let folders = ["src", "core/src", "demo/src"].map(|folder| root().join(folder));
     for file in folders.iter().flat_map(|folder| sources(folder)) {
         let code = code(&file).replace("Self::from_source(Timestamp::now)", "");
-        // The one place that knows how virtual time and real time go together.
+        // The only place that relates virtual time to real time.
         let is_pace = file.ends_with("demo/src/pace.rs");
         for word in banned {
             let may = is_pace && word == "std::time::Instant";
@@ -137,7 +138,7 @@ fn time_and_chance_come_from_where_a_simulation_can_set_them() {
     }
 }
 
-/// Every file of Rust in the tree.
+/// Every Rust file in the tree.
 fn all_sources() -> Vec<PathBuf> {
     let folders = ["src", "core/src", "tests", "bench", "demo", "sim/src"].map(|folder| root().join(folder));
     folders.iter().flat_map(|folder| sources(folder)).collect()
@@ -158,7 +159,7 @@ fn no_test_is_ignored() {
     }
 }
 
-/// What operators look up is there: each variable of the environment, and each metric.
+/// The operators' guide documents every environment variable and every metric.
 #[test]
 fn the_guide_for_operators_lists_every_variable_and_every_metric() {
     let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();

@@ -1,4 +1,4 @@
-//! Modules depend one way: each uses only those that stand before it in the order that ARCHITECTURE.md states.
+//! Dependencies between modules: each module uses only those before it in the order that ARCHITECTURE.md states.
 
 use std::{
     collections::BTreeSet,
@@ -8,10 +8,10 @@ use std::{
 
 use super::{root, sources};
 
-/// What a paragraph of the order begins with, and the folder whose modules it lists.
+/// How a paragraph of the order starts, and the folder of the modules that it lists.
 const CRATES: [(&str, &str); 2] = [("kanary-core:", "core/src"), ("kanary:", "src")];
 
-/// The modules of a crate, from the ground up.
+/// The modules of a crate, in order.
 fn order(crate_name: &str) -> Vec<String> {
     let map = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let (_, block) = map
@@ -24,7 +24,7 @@ fn order(crate_name: &str) -> Vec<String> {
     names.split_whitespace().map(str::to_owned).collect()
 }
 
-/// The module of a file, as names from the root of its crate on; none for tests, which may use everything.
+/// The module of a file, as names from the crate's root, or `None` for tests, which may use every module.
 fn module(folder: &Path, file: &Path) -> Option<Vec<String>> {
     let relative = file.strip_prefix(folder).unwrap().with_extension("");
     let names = relative.components().map(|name| match name {
@@ -39,7 +39,7 @@ fn module(folder: &Path, file: &Path) -> Option<Vec<String>> {
     (!is_root && !names.iter().any(|name| name == "tests")).then_some(names)
 }
 
-/// Code without comments and without the module of unit tests at its end.
+/// Code without comments and without the unit tests at its end.
 fn code(file: &Path) -> String {
     let text = fs::read_to_string(file).unwrap();
     let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
@@ -47,7 +47,7 @@ fn code(file: &Path) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Every path of a `use`, and every path that begins with `crate::` elsewhere, as names.
+/// Every path in a `use` and every other path that starts with `crate::`, as names.
 fn paths(code: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices("use ") {
@@ -68,7 +68,7 @@ fn paths(code: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// `a::{b, c::d}` is `a::b` and `a::c::d`.
+/// Expands `a::{b, c::d}` to `a::b` and `a::c::d`.
 fn expand(tree: &str, before: &[String], found: &mut Vec<Vec<String>>) {
     let tree = tree.trim();
     let (head, rest) = match tree.find('{') {
@@ -100,7 +100,7 @@ fn expand(tree: &str, before: &[String], found: &mut Vec<Vec<String>>) {
     }
 }
 
-/// The module at the top of its crate that a path leads to.
+/// The top-level module of its crate that a path refers to.
 fn target(module: &[String], path: &[String]) -> Option<String> {
     let up = path.iter().take_while(|name| *name == "super").count();
     let from = match path.first()?.as_str() {
@@ -128,7 +128,7 @@ fn modules_depend_one_way() {
                 module[0]
             );
             for path in paths(&code(&file)) {
-                // What a crate exports again at its root has no rank of its own.
+                // A crate's re-exports at its root have no rank of their own.
                 let used = target(&module, &path).and_then(|used| rank(&used).map(|rank| (used, rank)));
                 if let Some((used, _)) = used.filter(|(_, rank)| Some(*rank) > own) {
                     upwards.insert(format!("{name} {} uses {used}, which is above it", module.join("/")));

@@ -1,4 +1,4 @@
-//! From the tally of a `promQL` item to what it says.
+//! The result of a `promQL` item, from its tally.
 
 use jiff::Timestamp;
 
@@ -10,7 +10,7 @@ use crate::{
     validation::{Outcome, Tally, Window, promql::PromQl},
 };
 
-/// What an item says once the window is open, or before; `pods` are the canary's.
+/// The result of an item, before or after its window opens. `pods` are the canary's.
 pub(super) fn judge(
     name: &str,
     query: &PromQl,
@@ -48,7 +48,7 @@ pub(super) fn judge(
         let is_late = window.deadline.checked_add(waiting::PATIENCE).is_ok_and(|by| by <= now);
         return at_deadline(name, query, tally, window, pods, is_late);
     }
-    // Before the deadline "agrees so far" is the last measurement and enough of them.
+    // Before the deadline, an item agrees if it has enough good measurements and the last one is good.
     let passed = tally
         .last
         .as_ref()
@@ -59,7 +59,7 @@ pub(super) fn judge(
     waits(Reason::Measuring, name, "waits for measurements")
 }
 
-/// Success needs enough good measurements, and one at or after the deadline among them.
+/// Success needs enough good measurements, including one at or after the deadline.
 fn at_deadline(name: &str, query: &PromQl, tally: &Tally, window: Window, pods: &[Pod], is_late: bool) -> Verdict {
     let (good, needed) = (tally.good, query.min_samples);
     let outcome = tally.outcome_since(window.deadline);
@@ -78,7 +78,7 @@ fn at_deadline(name: &str, query: &PromQl, tally: &Tally, window: Window, pods: 
             let message = format!("{good} at the deadline, {needed} needed: goes on measuring");
             waits(Reason::TooFewSamples, name, &message)
         }
-        // Neither success nor failure, but somebody should know.
+        // Neither success nor failure, but it is reported to the user.
         Some(Outcome::NoData) => {
             let message = format!(
                 "no data at the deadline: {} ({} so far, {needed} needed)",
@@ -91,7 +91,7 @@ fn at_deadline(name: &str, query: &PromQl, tally: &Tally, window: Window, pods: 
             let message = format!("waits for a good measurement after the deadline: {}", last(tally));
             waits(Reason::LastMeasurementBad, name, &message)
         }
-        // The next one may be answered before anybody could read that this one was not.
+        // The next measurement may succeed before a user could read that this one failed.
         Some(Outcome::Error | Outcome::Invalid) if is_late => {
             let message = format!("the measurement after the deadline could not be made: {}", last(tally));
             waits(Reason::NotAnswered, name, &message)
@@ -102,8 +102,8 @@ fn at_deadline(name: &str, query: &PromQl, tally: &Tally, window: Window, pods: 
     }
 }
 
-/// Why missing data fails the run. It has to be Prometheus that says so: an answer that is slow, or does not come, is no
-/// measurement without data.
+/// Why missing data fails the run. Prometheus must have answered without data: a slow or missing answer does not count as
+/// a measurement without data.
 fn fails_without_data(query: &PromQl, tally: &Tally, window: Window, outcome: Outcome) -> Option<String> {
     let (good, needed) = (tally.good, query.min_samples);
     let answered = matches!(outcome, Outcome::Pass | Outcome::NoData);
@@ -123,7 +123,7 @@ fn fails_without_data(query: &PromQl, tally: &Tally, window: Window, outcome: Ou
     })
 }
 
-/// A measurement speaks for the pods that were ready when it was made.
+/// Whether the measurements cover the pods. A measurement covers the pods that were ready at its time.
 fn agrees(name: &str, tally: &Tally, pods: &[Pod]) -> Verdict {
     let is_new = |pod: &&Pod| pod.ready && !tally.pods.contains(&pod.name);
     match pods.iter().find(is_new) {

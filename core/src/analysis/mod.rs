@@ -1,4 +1,4 @@
-//! Analysis: from validation items and their tallies to the verdict of the run.
+//! Analysis: the verdict of a run from its validation items and their tallies.
 
 mod measured;
 mod waiting;
@@ -15,37 +15,37 @@ use crate::{
     validation::{Item, Tally, Window},
 };
 
-/// What one item says.
+/// The verdict of one item.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// Nothing against the canary, and all that the item asks for before the deadline is there.
+    /// Nothing speaks against the canary, and the item's requirements before the deadline are met.
     Agrees,
-    /// Nothing against the canary, but not enough for it either.
+    /// Nothing speaks against the canary, but the requirements are not met yet.
     Waits {
-        /// One CamelCase word.
+        /// A CamelCase word.
         reason: Reason,
         /// A sentence.
         message: String,
     },
     /// The canary is bad.
     Bad {
-        /// One CamelCase word.
+        /// A CamelCase word.
         reason: Reason,
-        /// A sentence with the number and the object that decided.
+        /// A sentence with the value and the object that decided.
         message: String,
     },
 }
 
-/// What all items say.
+/// The verdicts of all items.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judgement {
-    /// The verdict of each item, in their order.
+    /// The verdict of each item, in item order.
     pub verdicts: Vec<Verdict>,
-    /// What was found of each item; [`Judgement::settle`] says what of it is told.
+    /// The current result of each item. [`Judgement::settle`] decides which parts are reported.
     pub items: Vec<ItemStatus>,
-    /// A manual item says valid and every other item agrees so far.
+    /// Whether a manual item is valid and every other item agrees so far.
     pub valid_early: bool,
-    /// For each item the measurements with data in a row.
+    /// For each item, the number of consecutive measurements with data.
     pub(super) answers: Vec<u32>,
 }
 
@@ -66,7 +66,7 @@ impl Judgement {
     }
 }
 
-/// Judges every item at `now`. Before the window opens only a person's word counts.
+/// Evaluates every item at `now`. Before the window opens, only manual verdicts count.
 #[must_use]
 pub fn judge(spec: &Spec, seen: &Observation, window: Option<Window>, now: Timestamp) -> Judgement {
     let open = window.filter(|window| window.start <= now);
@@ -171,7 +171,7 @@ fn manual(name: &str, after: AfterDeadline, status: Option<Word>, past: bool) ->
     }
 }
 
-/// Says of a manual item that waits, why the word that is there is not heard.
+/// Adds to a waiting manual item why its verdict is ignored.
 fn with_ignored(verdict: Verdict, word: Word) -> Verdict {
     match verdict {
         Verdict::Waits { reason, message } => Verdict::Waits {
@@ -193,7 +193,7 @@ fn label_watch(name: &str, pods: Option<&Selector>, deployment: Option<&Selector
         return bad("the canary Deployment".to_owned(), selector);
     }
     let pod = pods.and_then(|selector| {
-        // A pod that somebody took out of its ReplicaSet, to look at it, ran the template all the same.
+        // A pod that a user released from its ReplicaSet for inspection still ran the template.
         let run = seen.canary.as_ref().and_then(|canary| canary.labels.get(RUN));
         let set_aside = seen.other_pods.iter();
         let set_aside = set_aside.filter(|pod| run.is_some() && pod.labels.get(RUN) == run);
@@ -207,7 +207,7 @@ fn label_watch(name: &str, pods: Option<&Selector>, deployment: Option<&Selector
     pod.unwrap_or(Verdict::Agrees)
 }
 
-/// Before the window opens a match does not fail the run, but it does not speak for the canary either.
+/// Before the window opens, a match does not fail the run, but the item does not agree either.
 fn not_yet(verdict: Verdict) -> Verdict {
     match verdict {
         Verdict::Bad { reason, message } => Verdict::Waits { reason, message },

@@ -1,5 +1,5 @@
-//! What the status says about items that the run waits for: all of them at once, in words that stay as they are until there
-//! is something new. A measurement that comes to the same, or to less, is nothing new, and is not written.
+//! Status entries of the items that the run waits for. All of them are reported together, and the text changes only when
+//! there is news. A measurement with the same or a less severe result is no news and causes no write.
 
 use jiff::SignedDuration;
 
@@ -9,7 +9,7 @@ use crate::{
     validation::Item,
 };
 
-/// How long after the deadline a measurement may take before it is said that the run waits for it: longer than a query may.
+/// How long after the deadline a missing measurement is reported. This is longer than a query's timeout.
 pub const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
 
 /// Reasons that somebody should know of, from the least to the most.
@@ -22,14 +22,14 @@ const TOLD: [Reason; 6] = [
     Reason::QueryInvalid,
 ];
 
-/// Measurements with data in a row that end what is told of an item: where every other query fails, one says little.
+/// Number of consecutive measurements with data that end a report. One is not enough, because every other query may fail.
 const ENDS: u32 = 2;
 
 fn weight(reason: Reason) -> Option<usize> {
     TOLD.iter().position(|told| *told == reason)
 }
 
-/// The reason of a verdict, if somebody should know of it.
+/// The reason of a verdict, if it is reported to the user.
 pub(super) fn told(verdict: &Verdict) -> Option<Reason> {
     match verdict {
         Verdict::Waits { reason, .. } if weight(*reason).is_some() => Some(*reason),
@@ -37,18 +37,18 @@ pub(super) fn told(verdict: &Verdict) -> Option<Reason> {
     }
 }
 
-/// The items as the status is to show them, and whether that is worth a write of its own.
+/// The items for the status, and whether they are worth a write of their own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settled {
-    /// One for each item.
+    /// One entry for each item.
     pub items: Vec<ItemStatus>,
-    /// Something happened that must be told, or must outlive a restart.
+    /// Whether there is news that must be reported or must survive a restart.
     pub is_news: bool,
 }
 
 impl Judgement {
-    /// Lays what was found over what is `stored`. What is told of an item stays until it has data again, or something graver
-    /// happens.
+    /// Merges the current result into the `stored` items. A report stays until the item has data again, or until a more
+    /// severe reason replaces it.
     #[must_use]
     pub fn settle(&self, stored: &[ItemStatus]) -> Settled {
         let mut former: Vec<_> = stored.iter().map(Some).collect();
@@ -70,12 +70,12 @@ impl Judgement {
     }
 }
 
-/// The stored entry of an item: by what it asks or, where nothing is asked, by its place. Each is taken once.
+/// The stored entry of an item, by its id, or by its place if it has none. Each entry is used once.
 fn take<'a>(former: &mut [Option<&'a ItemStatus>], index: usize, item: &ItemStatus) -> Option<&'a ItemStatus> {
     let is_it = |old: Option<&ItemStatus>| old.is_some_and(|old| old.id.is_some() && old.id == item.id);
     let place = former.iter().position(|old| is_it(*old)).unwrap_or(index);
     let is_alike = |old: &mut &ItemStatus| {
-        // An item that cannot be read any more keeps its name and place, and what was counted.
+        // An item that can no longer be parsed keeps its name, its place and its counts.
         let is_unreadable = item.id.is_none() && old.name == item.name;
         old.id.is_none() || old.id == item.id || is_unreadable
     };
@@ -108,7 +108,7 @@ fn settle(item: &ItemStatus, old: Option<&ItemStatus>, answers: u32) -> ItemStat
     }
 }
 
-/// What the queries themselves show that their authors may not have meant, each with the name of its item.
+/// Warnings about queries that may not mean what the author intended, each with the name of its item.
 #[must_use]
 pub fn warnings(items: &[Item], initial_delay: std::time::Duration) -> Vec<String> {
     let mut warnings = Vec::new();

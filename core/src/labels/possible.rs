@@ -1,10 +1,10 @@
-//! Whether a label selector that a user wrote is complete, and can match anything.
+//! Validation of label selectors: they must be complete and able to match an object.
 
 use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
-/// Checks a selector.
+/// Validates a selector.
 pub(super) fn check(selector: &LabelSelector) -> Result<(), String> {
     for (index, expression) in selector.match_expressions.iter().flatten().enumerate() {
         complete(expression).map_err(|why| format!("matchExpressions[{index}]: {why}"))?;
@@ -33,7 +33,8 @@ fn complete(expression: &LabelSelectorRequirement) -> Result<(), String> {
     }
 }
 
-/// What is asked of one label has to go together: otherwise nothing ever matches, and nothing fails by it.
+/// The requirements for a label must not contradict each other. Otherwise the selector never matches and never fails a
+/// run.
 fn contradictions(selector: &LabelSelector) -> Result<(), String> {
     let labels = selector.match_labels.iter().flatten();
     let expressions = || selector.match_expressions.iter().flatten();
@@ -71,7 +72,7 @@ fn contradictions(selector: &LabelSelector) -> Result<(), String> {
     Ok(())
 }
 
-/// A label that no object can have never matches, so nothing would fail by it.
+/// A label that no object can have never matches, so the selector would never fail a run.
 fn names(selector: &LabelSelector) -> Result<(), String> {
     let labels = selector.match_labels.iter().flatten();
     let expressions = selector.match_expressions.iter().flatten();
@@ -103,7 +104,7 @@ fn names(selector: &LabelSelector) -> Result<(), String> {
     Ok(())
 }
 
-/// The rule for the name of a label and for its value, as `kubectl explain` of `metadata.labels` refers to it.
+/// The syntax of label names and values, as documented for `metadata.labels`.
 fn is_name(text: &str) -> bool {
     let outer = |c: char| c.is_ascii_alphanumeric();
     text.len() <= 63
@@ -112,7 +113,7 @@ fn is_name(text: &str) -> bool {
         && text.chars().all(|c| outer(c) || ['-', '_', '.'].contains(&c))
 }
 
-/// A DNS subdomain, as the prefix of a label.
+/// A DNS subdomain, the prefix of a label.
 fn is_domain(text: &str) -> bool {
     let outer = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     text.len() <= 253

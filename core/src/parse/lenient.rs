@@ -1,4 +1,4 @@
-//! From JSON to the types of the API, field by field where that fails as a whole.
+//! Conversion of JSON to the API types, field by field if the whole cannot be converted.
 
 use std::collections::BTreeSet;
 
@@ -10,17 +10,17 @@ use crate::{
     invalid::Invalid,
 };
 
-/// A spec, as far as it can be read.
+/// The valid parts of a spec.
 #[derive(Default)]
 pub(super) struct Read {
-    /// Fields that cannot be read are absent.
+    /// Invalid fields are absent.
     pub(super) spec: KanarySpec,
-    /// Which validation items cannot be read. Each of them is there, empty, so that the others keep their places.
+    /// Indices of invalid validation items. They are present but empty, so that the other items keep their places.
     pub(super) unreadable: BTreeSet<usize>,
 }
 
-/// Reads a spec. The schema of the CRD refuses most of what cannot be read, but not all of it: labels that are no strings, a
-/// duration that is too long.
+/// Parses a spec. The CRD's schema refuses most invalid values, but not all: labels that are not strings, or a duration
+/// that is too long.
 pub(super) fn read(raw: &Value, problems: &mut Vec<Invalid>) -> Read {
     if let Ok(spec) = serde_json::from_value(raw.clone()) {
         return Read {
@@ -31,7 +31,7 @@ pub(super) fn read(raw: &Value, problems: &mut Vec<Invalid>) -> Read {
     let mut raw = raw.clone();
     let mut unreadable = BTreeSet::new();
     let nothing = Map::new();
-    // Where the block is there under both of its names, the items of the second follow those of the first.
+    // If the block is present under both names, the items of the second follow those of the first.
     let mut place = 0;
     for name in ["validation", "validations"] {
         if let Some(block) = raw.get_mut(name) {
@@ -70,10 +70,10 @@ pub(super) fn read(raw: &Value, problems: &mut Vec<Invalid>) -> Read {
 
 type Prune = fn(&mut Value, &str, &Map<String, Value>, &mut Vec<Invalid>);
 
-/// Takes those fields out of an object that cannot be read as fields of a `T`. `needed` are fields that every `T` has.
+/// Removes the fields of an object that cannot be parsed as fields of `T`. `needed` are the required fields of `T`.
 fn prune<T: DeserializeOwned>(value: &mut Value, path: &str, needed: &Map<String, Value>, problems: &mut Vec<Invalid>) {
     let Some(fields) = value.as_object_mut() else {
-        // An absent block is none; anything else is no block at all.
+        // Null counts as an absent block; any other value is invalid.
         if !value.is_null() {
             problems.push(Invalid::spec(format!("{path} is no map of fields: write it as one")));
             *value = Value::Object(Map::new());
@@ -91,7 +91,7 @@ fn prune<T: DeserializeOwned>(value: &mut Value, path: &str, needed: &Map<String
     });
 }
 
-/// Empties the items that cannot be read. Of each item, whether it can.
+/// Replaces invalid items by empty ones. Returns for each item whether it is valid.
 fn items(block: &mut Value, path: &str, problems: &mut Vec<Invalid>) -> Vec<bool> {
     let list = block.get_mut("items").and_then(Value::as_array_mut);
     let read = list.into_iter().flatten().enumerate().map(|(index, item)| {

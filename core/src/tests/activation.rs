@@ -1,4 +1,4 @@
-//! Activation: the canary workload and what it needs come to be.
+//! Activation: creation of the canary and the objects that it needs.
 
 use expect_test::expect;
 

@@ -1,4 +1,4 @@
-//! Pods that their ReplicaSet released go with their Kanary.
+//! Pods that their ReplicaSet released are deleted with their Kanary.
 
 use expect_test::expect;
 
@@ -8,7 +8,7 @@ use super::check;
 const OWN: &str = "kanary.k8s-operators.dev/iskanary: 'true', kanary.k8s-operators.dev/name: batman, \
                    kanary.k8s-operators.dev/kind: KanaryDeployment";
 
-/// A run with a pod, in a phase.
+/// A run in a phase, with a pod.
 fn with(phase: &str, pod: &str) -> String {
     format!(
         "

@@ -1,4 +1,4 @@
-//! Anything that a user may write, a status may say and a cluster may show, sense and nonsense alike.
+//! Arbitrary Kanaries, statuses and clusters, valid and invalid.
 
 use jiff::Timestamp;
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -25,7 +25,7 @@ use crate::{
     validation::{Outcome, Sample, Tally},
 };
 
-/// A moment near T0, and now and then the ends of the calendar.
+/// A time near T0, and occasionally one at the limits of the calendar.
 pub(super) fn time() -> impl Strategy<Value = Timestamp> {
     let near = (-2000_i64..2000).prop_map(|seconds| t0() + jiff::SignedDuration::from_secs(seconds));
     prop_oneof![
@@ -72,7 +72,7 @@ fn labels(run: String) -> impl Strategy<Value = Labels> {
     })
 }
 
-/// With the labels by which a canary that nobody owns is known.
+/// Adds the labels that identify a canary without an owner.
 fn identified(mut labels: Labels) -> Labels {
     let own = [
         (IS_KANARY, "true"),
@@ -184,7 +184,7 @@ fn tally() -> impl Strategy<Value = Tally> {
     )
 }
 
-/// Whatever may be seen around this Kanary.
+/// An arbitrary observation for this Kanary.
 #[allow(clippy::too_many_lines, reason = "one field after the other")]
 pub(super) fn observation(kanary: &ParsedKanary) -> BoxedStrategy<Observation> {
     let run = kanary.run(&kanary.spec);
@@ -243,7 +243,7 @@ pub(super) fn observation(kanary: &ParsedKanary) -> BoxedStrategy<Observation> {
     });
     let promotion = prop_oneof![2 => Just(Promotion::NotYet), 1 => Just(Promotion::Unknown), 2 => given];
     (
-        // Boxed, or the trees of values are more than a test's stack can hold.
+        // Boxed, because the value trees would overflow a test's stack.
         option::weighted(0.9, deployment(marker.clone(), run.clone()).boxed()),
         option::weighted(0.7, deployment(marker, run.clone()).boxed()),
         vec(pod(run, "pod"), 0..3).boxed(),
@@ -281,7 +281,7 @@ pub(super) fn observation(kanary: &ParsedKanary) -> BoxedStrategy<Observation> {
         .boxed()
 }
 
-/// A Kanary, what is seen around it, and the time: two thirds of them make sense, up to the verdict or beyond.
+/// A Kanary, an observation and a time. Two thirds of them are valid up to the verdict or beyond.
 pub(super) fn anything() -> impl Strategy<Value = (ParsedKanary, Observation, Timestamp)> {
     let wild = canary().boxed().prop_flat_map(|canary| {
         let seen = observation(&canary).boxed();

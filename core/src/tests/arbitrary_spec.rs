@@ -1,11 +1,11 @@
-//! Any spec that a user may write.
+//! Arbitrary specs.
 
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 
 use super::arbitrary::{any_of, time};
 
-/// Mostly one that can be; a whole spec is refused for one that can't.
+/// A duration, usually a valid one: an invalid one makes the whole spec unsound.
 fn duration() -> impl Strategy<Value = Value> {
     prop_oneof![
         12 => any_of(&["0s", "1ms", "20s", "1m", "10m", "2562047h", "null"]),
@@ -29,7 +29,7 @@ fn item() -> impl Strategy<Value = Value> {
     prop_oneof![30 => sound, 1 => any_of(&["{}", "7"])]
 }
 
-/// A spec. Mostly one that can be run, with a field of nonsense here and there.
+/// A spec, usually a sound one with an occasional invalid field.
 pub(super) fn spec() -> BoxedStrategy<Value> {
     let traffic = any_of(&["none", "none", "service", "kanary-service", "both", "mirror", "''"]);
     let scale = any_of(&[

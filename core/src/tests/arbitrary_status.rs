@@ -1,4 +1,4 @@
-//! Any status that a Kanary may have.
+//! Arbitrary statuses.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -76,7 +76,7 @@ fn words() -> impl Strategy<Value = Words> {
     })
 }
 
-/// A status; `<this>` as a hash stands for the present template.
+/// A status. The hash `<this>` stands for the current template.
 pub(super) fn status() -> BoxedStrategy<KanaryStatus> {
     let hashes = (
         select(vec![

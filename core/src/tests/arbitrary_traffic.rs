@@ -1,4 +1,4 @@
-//! Services of any kind, and attempts to leave them.
+//! Arbitrary Services, and arbitrary failed ways out of production.
 
 use proptest::{collection::vec, option, prelude::*};
 
@@ -9,7 +9,7 @@ use crate::{
     observation::{Attempt, Observation, Service, Ways},
 };
 
-/// The part of an observation that is about traffic.
+/// The part of an observation that concerns traffic.
 pub(super) fn traffic() -> impl Strategy<Value = Observation> {
     let others = vec(
         prop_oneof![Just("app"), Just("bad"), Just("zone")].prop_map(|label| Service {
@@ -51,7 +51,7 @@ pub(super) fn traffic() -> impl Strategy<Value = Observation> {
         })
 }
 
-/// Labels without those that only Kanary sets.
+/// Labels without those that are reserved for Kanary.
 pub(super) fn unreserved(labels: &Labels) -> Labels {
     let mut labels = labels.clone();
     labels.retain(|name, _| !is_reserved(name));

@@ -1,4 +1,4 @@
-//! What the schema could not refuse: said in the status, with how to mend it.
+//! Invalid input that the schema cannot refuse: the status reports it with the way to fix it.
 
 use expect_test::expect;
 

@@ -1,4 +1,4 @@
-//! Bad validation items.
+//! Invalid validation items.
 
 use expect_test::expect;
 

@@ -1,10 +1,10 @@
-//! Somebody changes the canary: then it is not the template any more that is judged.
+//! Changes of the canary by other clients: what is validated is then no longer the template.
 
 use expect_test::expect;
 
 use super::check;
 
-/// A run that would pass now, if its canary were what it was.
+/// A run that would pass now if its canary were unchanged.
 fn at_the_deadline(canary: &str, more: &str) -> String {
     format!(
         "

@@ -1,4 +1,4 @@
-//! What a canary Deployment takes over from its template and its target.
+//! Labels and annotations that a canary Deployment inherits from its template and its target.
 
 use expect_test::expect;
 

@@ -1,4 +1,4 @@
-//! After the end: what was created for the run goes.
+//! Removal of the run's objects after its end.
 
 use expect_test::expect;
 

@@ -1,4 +1,4 @@
-//! What each clock means.
+//! The periods of a run.
 
 use expect_test::expect;
 

@@ -1,4 +1,4 @@
-//! A target that did not exist, after a run created it.
+//! A target after a run created it because it was missing.
 
 use expect_test::expect;
 

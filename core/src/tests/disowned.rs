@@ -1,14 +1,14 @@
-//! A canary whose ownerReference somebody removed is still its Kanary's, as long as it is known which one that is.
+//! A canary without an ownerReference still belongs to its Kanary, as long as its uid is known.
 
 use expect_test::expect;
 
 use super::check;
 
-/// A canary that carries the labels of its Kanary, and that nobody owns.
+/// A canary with the labels of its Kanary and without an owner.
 const DISOWNED: &str = "owner: null, labels: {kanary.k8s-operators.dev/iskanary: 'true', \
                         kanary.k8s-operators.dev/name: batman, kanary.k8s-operators.dev/kind: KanaryDeployment}";
 
-/// A run under way with such a canary.
+/// A run in progress with such a canary.
 fn running(canary: &str) -> String {
     format!("{{status: {{phase: Running}}, seen: {{canary: {{available: +0s, {canary}}}}}, now: +5m}}")
 }

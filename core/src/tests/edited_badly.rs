@@ -1,4 +1,4 @@
-//! An edit that cannot be run, while a canary runs and after: it promotes nothing, and takes no protection away.
+//! Invalid edits during and after a run: they promote nothing and remove no protection.
 
 use expect_test::expect;
 

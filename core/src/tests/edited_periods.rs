@@ -1,4 +1,4 @@
-//! Periods that are edited while a canary is judged: the deadline follows.
+//! Edits of periods during the validation: the deadline follows.
 
 use expect_test::expect;
 

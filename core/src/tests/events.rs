@@ -1,4 +1,4 @@
-//! Every Event has a reason that the API's reference lists.
+//! Every Event has a reason that is listed in the API reference.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! `status.failedTemplates`: what failed is not run again.
+//! `status.failedTemplates`: a failed template does not run again.
 
 use expect_test::expect;
 

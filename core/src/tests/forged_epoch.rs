@@ -1,4 +1,4 @@
-//! A status whose epoch no replica can have owned.
+//! A status with an epoch that no replica can have had.
 
 use jiff::SignedDuration;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! What may become of a status within one run.
+//! Allowed changes of a status within a run.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -7,8 +7,8 @@ use crate::{
     status::{Phase, traffic_lost_since},
 };
 
-/// Within a run phases only go forward, and times that are written move later only: for a pause by its length, for an outage,
-/// for a canary that was replaced, and for one that gets its traffic again.
+/// Within a run phases only move forward, and stored times only move later: by the length of a pause, because of an
+/// outage, or for a canary that was replaced or gets its traffic again.
 pub(super) fn only_forward(former: &KanaryStatus, next: &KanaryStatus, now: Timestamp) {
     let is_told = former.current_hash.is_some();
     if former.run != next.run

@@ -1,4 +1,4 @@
-//! A case's input: short YAML to what `decide` takes.
+//! Input of a case: converts short YAML to the input of `decide`.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -24,15 +24,15 @@ use crate::{
 /// `+0s`.
 pub(super) const T0: &str = "2026-01-01T12:00:00Z";
 
-/// uid of the Kanary.
+/// UID of the Kanary.
 pub(super) const UID: &str = "uid-batman";
 
-/// What a case is about.
+/// The input of a case.
 pub(super) struct Input {
     pub(super) kanary: ParsedKanary,
     pub(super) seen: Observation,
     pub(super) now: Timestamp,
-    /// JSON pointers into created manifests, and status fields, that the output is to show.
+    /// JSON pointers into created manifests, and status fields, to include in the output.
     pub(super) show: Vec<String>,
 }
 
@@ -51,7 +51,7 @@ pub(super) fn relative(text: &str) -> Option<Timestamp> {
     }
 }
 
-/// Every relative time as RFC 3339.
+/// Converts every relative time to RFC 3339.
 fn absolute(value: &mut Value) {
     match value {
         Value::String(text) => {
@@ -65,7 +65,7 @@ fn absolute(value: &mut Value) {
     }
 }
 
-/// `<this>` stands for the hash of the present template.
+/// Replaces `<this>` by the hash of the current template.
 fn this_template(value: &mut Value, hash: &str) {
     match value {
         Value::String(text) if text == "<this>" => hash.clone_into(text),
@@ -75,7 +75,7 @@ fn this_template(value: &mut Value, hash: &str) {
     }
 }
 
-/// Lays `over` over `under`, field by field; a null removes the field, `<null>` sets it to null.
+/// Merges `over` into `under`, field by field. A null removes the field, `<null>` sets it to null.
 pub(super) fn merge(under: &mut Value, over: &Value) {
     match (under, over) {
         (Value::Object(under), Value::Object(over)) => {
@@ -112,7 +112,7 @@ pub(super) fn read(yaml: &str) -> Input {
     merge(&mut spec, &input["spec"]);
     let now = time(&input["now"]).unwrap_or_else(t0);
     let mut kanary = parse(&spec, None, &input["kanary"]);
-    // What the spec was when the status was written, as far as it was another.
+    // The spec at the time of the status, as far as it differed.
     let mut former = spec.clone();
     merge(&mut former, &input["was"]);
     if let Some(status) = input.get_mut("status") {
@@ -171,8 +171,8 @@ pub(super) fn labels(value: &Value) -> Labels {
     serde_json::from_value(value.clone()).unwrap_or_default()
 }
 
-/// What was seen. The target and the production Service are there unless they are null; anything else is only there if
-/// the case says so.
+/// The observation. The target and the production Service exist unless they are null; other objects exist only if the
+/// case has them.
 #[allow(clippy::too_many_lines, reason = "one field after the other")]
 pub(super) fn observation(kanary: &ParsedKanary, spec: &Spec, short: &Value) -> Observation {
     for name in short.as_object().into_iter().flat_map(|fields| fields.keys()) {
@@ -267,7 +267,7 @@ pub(super) fn observation(kanary: &ParsedKanary, spec: &Spec, short: &Value) -> 
     }
 }
 
-/// A pod template called `name`, standing for the target's.
+/// A pod template called `name`, such as that of the target.
 pub(super) fn template(name: &str) -> Value {
     json!({"called": name})
 }
@@ -287,7 +287,7 @@ fn owner(value: &Value) -> Option<String> {
     }
 }
 
-/// `Service old`, or only a name for a Service.
+/// `Service old`, or just a name for a Service.
 fn stray(called: &Value) -> Stray {
     let called = text(called).unwrap();
     let (object, name) = called.split_once(' ').unwrap_or(("Service", &called));
@@ -316,7 +316,7 @@ fn owned(value: &Value) -> Owned {
 pub(super) fn target(kanary: &ParsedKanary, spec: &Spec, value: &Value) -> Deployment {
     let selected = labels(value.get("selector").unwrap_or(&json!({"app": "myapp"})));
     let selector = Selector::parse(crate::api::LabelMatch::Labels(selected.clone())).ok();
-    // A target that was promoted has another template than before.
+    // A target that was promoted has a different template than before.
     let usual = if value["promotedBy"].is_null() { "t1" } else { "t2" };
     Deployment {
         uid: "uid-myapp".to_owned(),
@@ -384,7 +384,7 @@ fn canary_seen(kanary: &ParsedKanary, spec: &Spec, value: &Value) -> Deployment 
     }
 }
 
-/// `Reason: what the cluster says`.
+/// `Reason: message`.
 pub(super) fn cause(value: &Value) -> Option<Box<Cause>> {
     let (reason, message) = value.as_str()?.split_once(": ").unwrap();
     Some(Box::new(Cause {

@@ -1,4 +1,4 @@
-//! Pods, Services, and attempts to leave them, as cases write them.
+//! Pods, Services, and ways out of production, in the input of cases.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::{
     spec::Spec,
 };
 
-/// A Service. What it selects by is `app: myapp` by default.
+/// A Service. Its default selector is `app: myapp`.
 pub(super) fn service(name: &str, value: &Value) -> Service {
     let ports = value["ports"].as_array();
     Service {
@@ -22,7 +22,7 @@ pub(super) fn service(name: &str, value: &Value) -> Service {
     }
 }
 
-/// Other Services, by name: what they select by.
+/// Other Services, by name, with their selectors.
 pub(super) fn services(value: &Value) -> Vec<Service> {
     let all = value.as_object().into_iter().flatten();
     all.map(|(name, selector)| service(name, &json!({"selector": selector})))
@@ -48,7 +48,7 @@ pub(super) fn attempts(value: &Value) -> Ways {
     }
 }
 
-/// A pod of this run, unless `run` says otherwise; `labels` are what it carries beside.
+/// A pod of this run unless `run` names another one. `labels` are additional labels.
 pub(super) fn pod(kanary: &ParsedKanary, spec: &Spec, value: &Value) -> Pod {
     let mut pod_labels = labels(&value["labels"]);
     let run = text(&value["run"]).unwrap_or_else(|| kanary.run(spec));

@@ -1,4 +1,4 @@
-//! After the promotion it is the target's template that counts, not who put it there.
+//! After the promotion, the target's template is decisive, not who wrote it.
 
 use expect_test::expect;
 

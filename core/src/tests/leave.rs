@@ -1,4 +1,4 @@
-//! A failed canary leaves production, whatever else goes wrong.
+//! A failed canary is removed from production, whatever else fails.
 
 use expect_test::expect;
 

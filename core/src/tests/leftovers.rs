@@ -1,4 +1,4 @@
-//! What the present run does not ask for goes, whatever the run waits for.
+//! Objects that the current run does not ask for are removed, whatever the run waits for.
 
 use expect_test::expect;
 

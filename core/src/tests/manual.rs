@@ -1,4 +1,4 @@
-//! Manual items and `spec.verdict`: a person's word.
+//! Manual items and `spec.verdict`.
 
 use expect_test::expect;
 

@@ -1,12 +1,12 @@
-//! What was measured, in a case's input.
+//! Tallies in the input of a case.
 
 use serde_json::{Value, json};
 
 use super::input::{number, text, time};
 use crate::validation::{Outcome, Sample, Tally};
 
-/// `last` is an outcome and a message: `Pass 0.2 on pod x`. All pods were ready when it was measured, unless `pods` names
-/// those that were.
+/// `last` is an outcome and a message: `Pass 0.2 on pod x`. All pods were ready at the measurement, unless `pods` lists
+/// the ready ones.
 pub(super) fn tally(value: &Value, pods: &Value) -> Tally {
     let all = || {
         let names = pods.as_array().into_iter().flatten();

@@ -1,4 +1,4 @@
-//! Which measurements count, and what is told of the queries themselves.
+//! Measurements that count, and reports about queries.
 
 use expect_test::expect;
 

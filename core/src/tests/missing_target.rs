@@ -1,4 +1,4 @@
-//! A target that does not exist, or goes.
+//! A target that does not exist or is deleted.
 
 use expect_test::expect;
 

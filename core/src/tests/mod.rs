@@ -1,8 +1,8 @@
-//! What `decide` promises, one short case per sentence of the API's reference.
+//! The guarantees of `decide`, with a short case for each sentence of the API reference.
 //!
-//! A case is a short YAML (`input.rs` says which words it has) and the decision as text (`output.rs`). All times are
-//! relative to [`input::T0`]; what a case doesn't say is as usual: the KanaryDeployment `batman` in `shop` on the target
-//! `myapp`, whose 3 replicas run the template `t1`.
+//! A case consists of short YAML (`input.rs` describes the format) and the decision as text (`output.rs`). All times are
+//! relative to [`input::T0`]. By default, a case has the KanaryDeployment `batman` in `shop` with the target `myapp`,
+//! whose 3 replicas run the template `t1`.
 
 #![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them so")]
 
@@ -79,7 +79,7 @@ use serde_json::Value;
 
 use super::decide;
 
-/// Decides about the input, and compares the decision with what is expected of it.
+/// Decides on the input and compares the decision with the expected one.
 #[allow(clippy::needless_pass_by_value, reason = "cases read better without a reference")]
 fn check(yaml: &str, expected: Expect) {
     let input = input::read(yaml);
@@ -97,7 +97,7 @@ fn check(yaml: &str, expected: Expect) {
     }
 }
 
-/// Once a status is stored, deciding again at the same time has no further status to write, unless the phase changed.
+/// After a status is stored, another decision at the same time must not write a further status, unless the phase changed.
 fn comes_to_rest(input: &input::Input, status: &crate::api::KanaryStatus) {
     use super::status::Phase;
     let stored: Value = serde_json::to_value(status).unwrap();

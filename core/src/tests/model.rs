@@ -1,4 +1,4 @@
-//! A small cluster: applies decisions and lets time pass, so that whole runs can be watched.
+//! A model cluster: applies decisions and advances time to test whole runs.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::{
     validation::{Outcome, Sample},
 };
 
-/// A Kanary in a cluster whose controllers do their work at once.
+/// A Kanary in a cluster whose controllers act immediately.
 #[derive(Clone, Debug)]
 pub(super) struct Model {
     pub(super) kanary: ParsedKanary,
@@ -29,42 +29,42 @@ pub(super) struct Model {
     pub(super) now: Timestamp,
     /// Every write, in order.
     pub(super) writes: Vec<String>,
-    /// How long a Deployment takes to become available.
+    /// Time that a Deployment needs to become available.
     pub(super) start_up: Option<SignedDuration>,
-    /// What a query comes to.
+    /// Outcome of queries.
     pub(super) outcome: Outcome,
-    /// The target, while it is gone.
+    /// The target, while it is missing.
     pub(super) gone: Option<Deployment>,
-    /// Number of the run for which somebody said `verdict: valid`.
+    /// Number of the run that got `verdict: valid`.
     pub(super) valid_for: Option<i64>,
-    /// The model saw all of the Kanary's life.
+    /// Whether the model started with the creation of the Kanary.
     pub(super) is_whole: bool,
 }
 
-/// Something that somebody else does.
+/// An event outside the controller.
 #[derive(Clone, Debug)]
 pub(super) enum Event {
-    /// Seconds pass.
+    /// Time passes, in seconds.
     Passes(i64),
-    /// `spec.paused` is set.
+    /// `spec.paused` changes.
     Paused(bool),
-    /// The canary becomes available, or stops being so.
+    /// The canary becomes available or unavailable.
     CanaryAvailable(bool),
-    /// The production Service goes, or comes back.
+    /// The production Service is deleted or restored.
     ServiceThere(bool),
-    /// The target goes, or comes back as it was.
+    /// The target is deleted or restored unchanged.
     TargetThere(bool),
-    /// Somebody deletes the canary.
+    /// Another client deletes the canary.
     CanaryDeleted,
-    /// The user writes another template.
+    /// The user changes the template.
     TemplateEdited,
-    /// The user says, or takes back, `spec.verdict`.
+    /// The user sets or removes `spec.verdict`.
     Verdict(Option<Word>),
-    /// The user edits the validation period, in seconds.
+    /// The user sets the validation period, in seconds.
     Period(u64),
-    /// The user makes a mistake, or mends it.
+    /// The user makes the spec invalid, or fixes it.
     Mistake(bool),
-    /// The user asks for traffic from the production Service, or for none.
+    /// The user requests traffic from the production Service, or none.
     Traffic(bool),
 }
 
@@ -81,7 +81,7 @@ impl Model {
     pub(super) fn happens(&mut self, event: &Event) {
         let status = &self.kanary.status;
         let spec = &mut self.kanary.spec;
-        // Of a template that could not be run yet, the run is the next.
+        // A template that was not valid yet belongs to the next run.
         let is_next = status
             .current_hash
             .as_ref()
@@ -138,7 +138,7 @@ impl Model {
         }
     }
 
-    /// Carries a decision out.
+    /// Applies a decision.
     pub(super) fn apply(&mut self, decision: &Decision) {
         for action in &decision.actions {
             self.act(action);
@@ -152,7 +152,7 @@ impl Model {
             if self.is_whole {
                 self.only_proof(status);
             }
-            // As the API server keeps it (years before Christ are more than its times can say).
+            // As the API server stores it (which cannot represent years before Christ).
             let stored = serde_json::to_value(status).unwrap();
             self.kanary.status = serde_json::from_value(stored).unwrap_or_else(|_| status.clone());
         }
@@ -172,7 +172,7 @@ impl Model {
         }
     }
 
-    /// A verdict counts for the run that it was given for, and what passes had the traffic that the spec asks for.
+    /// Checks that a verdict counts only for its own run, and that a canary that passes had the requested traffic.
     fn only_proof(&self, next: &KanaryStatus) {
         let succeeded = |status: &KanaryStatus| {
             find(status, SUCCEEDED)
@@ -327,9 +327,10 @@ impl Model {
         });
     }
 
-    /// Decides and applies at one moment until nothing is left to do, and says when to look again.
+    /// Decides and applies until there is nothing left to do at this time. Returns when to decide again.
     pub(super) fn rest(&mut self) -> Option<Timestamp> {
-        // The longest way: what is left of a former run leaves and goes, a canary is created, fails at once, leaves and goes.
+        // The longest sequence: leftovers of a former run leave and are deleted, a canary is created, fails at once,
+        // leaves and is deleted.
         for _ in 0..11 {
             let decision = self.decision();
             let idle = decision.actions.is_empty() && decision.status.is_none() && decision.checks.is_empty();
@@ -347,7 +348,7 @@ impl Model {
         panic!("does not come to rest: {:#?}", self.writes);
     }
 
-    /// When the next Deployment becomes available, if one is to.
+    /// When the next Deployment becomes available, if any.
     pub(super) fn next_start(&self) -> Option<Timestamp> {
         let start_up = self.start_up?;
         let canary = self
@@ -363,7 +364,7 @@ impl Model {
         starts.filter_map(|created| created.checked_add(start_up).ok()).min()
     }
 
-    /// Lets the time pass to `now`.
+    /// Advances the time to `now`.
     pub(super) fn pass(&mut self, now: Timestamp) {
         self.now = now;
         let Some(start_up) = self.start_up else { return };
@@ -378,7 +379,7 @@ impl Model {
         }
     }
 
-    /// Runs until nothing will happen any more without somebody's doing, one turn after another; `watch` sees each.
+    /// Runs until nothing happens without an external event. Calls `watch` after each turn.
     pub(super) fn run(&mut self, mut watch: impl FnMut(&Model)) {
         for _ in 0..64 {
             let wake = self.rest();

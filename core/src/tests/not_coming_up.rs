@@ -1,4 +1,5 @@
-//! A canary that does not come up, or cannot even be created: the user reads why, before and after the deadline.
+//! A canary that does not become available or cannot be created: the status shows the reason, before and after the
+//! deadline.
 
 use expect_test::expect;
 
@@ -202,7 +203,7 @@ fn what_could_not_be_created_is_looked_for_before_the_run_ends() {
             read LiveCanary
         "#]],
     );
-    // It is there: the call that failed was carried out.
+    // It exists: the call that failed was executed.
     check(
         "
         seen: {canary: {created: -20s, available: -10s}, refusal: {retryAt: +9m, uncreated: -20s}}

@@ -1,4 +1,4 @@
-//! Verdicts of manual items that stand in the spec from an earlier run, and when verdicts become old.
+//! Verdicts of manual items from an earlier run, and the conditions under which verdicts become outdated.
 
 use expect_test::expect;
 

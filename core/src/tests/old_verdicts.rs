@@ -1,4 +1,4 @@
-//! A verdict that stands in the spec from an earlier run.
+//! A `spec.verdict` from an earlier run.
 
 use expect_test::expect;
 
@@ -296,7 +296,7 @@ fn a_verdict_that_is_set_after_the_end_is_recorded() {
 
 #[test]
 fn a_verdict_that_is_given_while_nothing_else_is_to_be_said_is_recorded() {
-    // Otherwise nobody knew later that it was given for this run.
+    // Otherwise it would be unknown later that the verdict was given for this run.
     check(
         "
         spec: {verdict: valid}

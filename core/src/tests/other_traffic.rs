@@ -1,4 +1,4 @@
-//! Another traffic source, or another Service, while a canary runs and after.
+//! A change of the traffic source or of the Service, during and after a run.
 
 use expect_test::expect;
 

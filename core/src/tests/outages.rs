@@ -1,10 +1,10 @@
-//! Only time in which the canary was available as a whole counts as validation.
+//! Only time in which the canary was fully available counts as validation.
 
 use expect_test::expect;
 
 use super::check;
 
-/// A run without a reason to wait but its canary.
+/// A run that waits for nothing but its canary.
 const RUN: &str = "{validation: {items: [{labelWatch: {podInvalidationLabels: {a: b}}}]}}";
 
 fn run(status: &str, seen: &str, now: &str) -> String {

@@ -1,4 +1,4 @@
-//! A decision as text: one line for each write and for each thing that the status says anew.
+//! A decision as text: one line for each write and for each change of the status.
 
 use std::fmt::Write;
 
@@ -186,7 +186,7 @@ fn fields(former: &KanaryStatus, next: &KanaryStatus, lines: &mut Vec<String>) {
     }
 }
 
-/// The template that has a hash, by the name that cases give it.
+/// The template with this hash, by its name in the cases.
 fn template_of(hash: &str) -> &str {
     let mut names = ["t1", "t2", "t3", "t7"].into_iter();
     let found = names.find(|name| hash::of(&input::template(name)) == hash);
@@ -199,7 +199,7 @@ fn relative(time: Timestamp) -> String {
     format!("{sign}{}", GoDuration(length.unsigned_abs()))
 }
 
-/// Every time in a text, relative to T0.
+/// Converts every time in a text to one relative to T0.
 fn times_in(text: &str) -> String {
     let words = text.split(' ').map(|word| {
         let (bare, rest) = word

@@ -1,4 +1,4 @@
-//! What others did meanwhile is not overruled: undone promotions, edited specs, names of others.
+//! Changes by other clients are respected: reverted promotions, edited specs, and objects with the same name.
 
 use expect_test::expect;
 

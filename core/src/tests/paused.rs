@@ -1,4 +1,4 @@
-//! `spec.paused`: the run is held where it is.
+//! `spec.paused`: the run is held in its current state.
 
 use expect_test::expect;
 

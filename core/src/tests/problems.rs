@@ -1,4 +1,4 @@
-//! What shows only at run time: `Errored`, with its reason, and nothing else touched.
+//! Problems at run time: `Errored` with its reason, and no other change.
 
 use expect_test::expect;
 

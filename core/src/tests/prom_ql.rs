@@ -1,4 +1,4 @@
-//! `promQL` items: what counts as proof, and what does not.
+//! `promQL` items: valid and insufficient evidence.
 
 use expect_test::expect;
 

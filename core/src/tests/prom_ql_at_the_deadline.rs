@@ -1,4 +1,4 @@
-//! `promQL` items at the deadline: no data is not success.
+//! `promQL` items at the deadline: missing data is not success.
 
 use expect_test::expect;
 

@@ -1,4 +1,4 @@
-//! The invariants of ARCHITECTURE.md, over anything that may be written and seen.
+//! The invariants of ARCHITECTURE.md, for arbitrary specs, statuses and observations.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ use crate::{
     validation::{Item, Outcome, Tally},
 };
 
-/// `PROPTEST_CASES` looks longer than everyday tests have time to.
+/// `PROPTEST_CASES` increases the number of cases for longer runs.
 fn config() -> ProptestConfig {
     let everyday = ProptestConfig {
         failure_persistence: None,
@@ -122,7 +122,7 @@ fn is_available(seen: &Observation) -> bool {
         .is_some_and(|canary| canary.available_since.is_some() && !canary.deleting)
 }
 
-/// What may happen to a run.
+/// An external event during a run.
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         4 => (1..40_i64).prop_map(Event::Passes),
@@ -139,7 +139,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// kstatus: a run under way is at work or waits for somebody, never both; one that has ended is not at work.
+/// kstatus: a run in progress is either reconciling or stalled, never both. A run that has ended is not reconciling.
 fn one_of_reconciling_and_stalled(model: &Model) {
     let status = &model.kanary.status;
     let [reconciling, stalled] = [status::RECONCILING, status::STALLED].map(|kind| status::is_true(status, kind));
@@ -150,13 +150,13 @@ fn one_of_reconciling_and_stalled(model: &Model) {
         if !model.kanary.spec.paused {
             assert!(reconciling || stalled, "{status:#?}");
         } else if Phase::of(status) < Phase::Succeeded {
-            // What is promoted already rolls out.
+            // A promoted target is already rolling out.
             assert!(!reconciling, "{status:#?}");
         }
     }
 }
 
-/// Whether every item speaks for the canary, told without the code under test.
+/// Whether every item agrees, determined without the code under test.
 fn items_agree(model: &Model, spec: &Spec, stale: &Words, deadline: Option<jiff::Timestamp>) -> bool {
     let due = deadline.is_some_and(|deadline| deadline <= model.now);
     let bad = |labels: &crate::labels::Labels| labels.contains_key("bad");
@@ -202,7 +202,7 @@ fn model(kanary: ParsedKanary, seen: Observation) -> Model {
     }
 }
 
-/// A Kanary that was just created, in a shop where all is well.
+/// A Kanary that was just created, in a healthy cluster.
 fn fresh(spec: &Value) -> Model {
     let mut whole = json!({
         "deploymentName": "myapp", "serviceName": "svc",
@@ -234,7 +234,7 @@ fn fresh(spec: &Value) -> Model {
     }
 }
 
-/// Every combination of traffic, scale, delay, schedule and whether there is a target.
+/// Every combination of traffic, scale, delay and schedule, with and without a target.
 fn all_runs(item: &Value) -> Vec<(String, Model)> {
     let schedule = input::relative("+1h").unwrap().to_string();
     let mut all = Vec::new();

@@ -1,4 +1,4 @@
-//! What the small cluster answers where a decision asks to read it.
+//! Answers of the model cluster to reads that a decision requests.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Model {
-    /// Decides, reads what is needed, and decides again.
+    /// Decides, performs the requested reads, and decides again.
     pub(super) fn decision(&mut self) -> Decision {
         self.seen.live_target = None;
         self.seen.former_template = None;
@@ -29,7 +29,7 @@ impl Model {
         decision
     }
 
-    /// Reads what a decision asked for.
+    /// Performs the read that a decision requested.
     fn provide(&mut self, need: Need) {
         let target = self.seen.target.as_ref();
         match need {
@@ -75,7 +75,7 @@ impl Model {
     }
 }
 
-/// The hash by which the model knows a template.
+/// The model's hash of a template.
 pub(super) fn called(template: &Value) -> String {
     let name = template["called"].as_str();
     name.map_or_else(|| hash::of(template), str::to_owned)

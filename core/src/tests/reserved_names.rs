@@ -1,4 +1,4 @@
-//! Names that Services cannot have, and labels that only Kanary sets.
+//! Invalid Service names, and labels that are reserved for Kanary.
 
 use expect_test::expect;
 

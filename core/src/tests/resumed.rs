@@ -1,4 +1,4 @@
-//! The end of a pause: what was to come is moved by its length.
+//! The end of a pause: pending times move by its length.
 
 use expect_test::expect;
 

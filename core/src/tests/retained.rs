@@ -1,4 +1,4 @@
-//! A failed canary that is kept (`onFailure: retain`).
+//! A failed canary that is retained (`onFailure: retain`).
 
 use expect_test::expect;
 

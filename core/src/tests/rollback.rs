@@ -1,4 +1,4 @@
-//! After the promotion: the target rolls out, or its former template is put back.
+//! After the promotion: the target rolls out, or is rolled back to its former template.
 
 use expect_test::expect;
 

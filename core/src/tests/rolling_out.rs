@@ -1,4 +1,4 @@
-//! The promoted target rolls out, or does not: quotas, pauses, and who owns its fields.
+//! The rollout of the promoted target: quotas, pauses, and field ownership.
 
 use expect_test::expect;
 

@@ -1,4 +1,4 @@
-//! New runs, retries and templates that failed.
+//! New runs, retries and failed templates.
 
 use expect_test::expect;
 

@@ -1,4 +1,4 @@
-//! `spec.scale`: how many canary pods.
+//! `spec.scale`: the number of canary pods.
 
 use expect_test::expect;
 

@@ -1,4 +1,4 @@
-//! `spec.schedule`: nothing is created before.
+//! `spec.schedule`: nothing is created before this time.
 
 use expect_test::expect;
 

@@ -1,4 +1,4 @@
-//! What Services select: before a canary is created, while it is judged, before the target is promoted.
+//! Service selectors: before a canary is created, during its validation, and before the target is promoted.
 
 use expect_test::expect;
 

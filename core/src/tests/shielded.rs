@@ -1,4 +1,4 @@
-//! A pause, or a promotion that is held, never shields a bad canary.
+//! Neither a pause nor a blocked promotion shields a bad canary.
 
 use expect_test::expect;
 

@@ -1,4 +1,4 @@
-//! Statuses as runs leave them, and what is remembered of them, for cases to begin with.
+//! Stored statuses of runs, as a starting point for cases.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -12,9 +12,10 @@ use crate::{
     spec::Spec,
 };
 
-/// A status as a run of this spec leaves it. `phase` and `since` (default +0s) say how far the run got without a hitch,
-/// the canary being available since `since`; other fields are laid over it. `conditions` is a map from a condition to
-/// `True Reason: message`, with a transition time of `since`. `template` names an other template that the status is about.
+/// The status after a run with this spec. `phase` and `since` (default +0s) define how far the run got without problems,
+/// with the canary available since `since`. Other fields are merged into it. `conditions` is a map from a condition to
+/// `True Reason: message`, with `since` as the transition time. `template` names another template that the status refers
+/// to.
 pub(super) fn status(spec: &Value, short: &Value) -> Value {
     let mut short = short.clone();
     let fields = short.as_object_mut().unwrap();
@@ -43,8 +44,8 @@ pub(super) fn status(spec: &Value, short: &Value) -> Value {
     status
 }
 
-/// Lets a run go well as far as `phase`, before a person said anything; `Failed` by `spec.verdict`, `New` is the second
-/// run, not begun.
+/// Lets a run succeed up to `phase`, without a manual verdict. `Failed` is caused by `spec.verdict`; `New` is a second
+/// run that has not started.
 fn run_up_to(spec: &Value, phase: &str, since: Timestamp) -> KanaryStatus {
     let phases = [
         "",
@@ -101,7 +102,7 @@ fn run_up_to(spec: &Value, phase: &str, since: Timestamp) -> KanaryStatus {
     canary.status
 }
 
-/// One decision about a canary that is available since then.
+/// One decision about a canary that has been available since `since`.
 fn pass(since: Timestamp, canary: &mut ParsedKanary, spec: &Value, promoted: bool, now: Timestamp) {
     let status = serde_json::to_value(&canary.status).unwrap();
     *canary = parse(spec, Some(status), &Value::Null);
@@ -122,7 +123,7 @@ fn pass(since: Timestamp, canary: &mut ParsedKanary, spec: &Value, promoted: boo
     }
 }
 
-/// What is known of the promotion. Of a target that this run promoted or created, as usual, the reply.
+/// What is known about the promotion. For a target that this run promoted or created, the default is the reply.
 pub(super) fn promotion(kanary: &ParsedKanary, spec: &Spec, short: &Value) -> Promotion {
     let seen = &short["target"];
     let ours = [&seen["promotedBy"], &seen["createdBy"]].contains(&&json!("this run"));
@@ -138,14 +139,14 @@ pub(super) fn promotion(kanary: &ParsedKanary, spec: &Spec, short: &Value) -> Pr
     }
 }
 
-/// The promoted template is known by its name.
+/// Replaces the name of the promoted template by its hash.
 pub(super) fn promoted_template(status: &mut Value) {
     if let Some(name) = status.get("promotedHash").and_then(Value::as_str) {
         status["promotedHash"] = json!(hash::of(&template(name)));
     }
 }
 
-/// What a dry run of the promotion said.
+/// The result of a dry run of the promotion.
 pub(super) fn likeness(short: &Value) -> Likeness {
     match short["likeness"].as_str() {
         None => Likeness::Unasked,

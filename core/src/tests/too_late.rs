@@ -1,4 +1,4 @@
-//! A verdict against the canary that comes when the target was updated already.
+//! A bad verdict after the target was updated.
 
 use expect_test::expect;
 

@@ -1,4 +1,4 @@
-//! `spec.traffic`: which requests reach the canary.
+//! `spec.traffic`: the requests that reach the canary.
 
 use expect_test::expect;
 

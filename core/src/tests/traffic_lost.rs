@@ -1,4 +1,4 @@
-//! Time in which the canary does not get the traffic that the spec asks for.
+//! Periods in which the canary does not get the requested traffic.
 
 use expect_test::expect;
 

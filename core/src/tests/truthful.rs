@@ -1,4 +1,4 @@
-//! Conditions say what is so, and not what was.
+//! Conditions show the current state, not an outdated one.
 
 use super::input;
 use crate::{
@@ -61,7 +61,7 @@ fn a_run_that_passed_and_failed_says_what_its_verdict_was() {
 
 #[test]
 fn a_canary_that_gets_no_traffic_because_none_was_asked_for_has_not_lost_any() {
-    // `TrafficSet` is of an earlier version.
+    // `TrafficSet` is from an earlier version.
     for (reason, is_lost) in [
         ("TrafficLost", true),
         ("NoTrafficRequested", false),

@@ -1,4 +1,4 @@
-//! From nonsense to a run that is under way.
+//! Turns arbitrary input into a run in progress.
 
 use serde_json::json;
 
@@ -11,7 +11,7 @@ use crate::{
     traffic::own_selector,
 };
 
-/// Puts right whatever would keep a run from being judged, or promoted, now.
+/// Fixes everything that would prevent the validation or the promotion of a run.
 pub(super) fn under_way(canary: &mut ParsedKanary, seen: &mut Observation, decided: bool) {
     let spec = &mut canary.spec;
     spec.paused = false;
@@ -56,7 +56,7 @@ pub(super) fn under_way(canary: &mut ParsedKanary, seen: &mut Observation, decid
     seen.refusal = None;
 }
 
-/// The requests that the spec asks for reach the canary's pods, and no others.
+/// Routes exactly the requested traffic to the canary's pods.
 fn traffic_flows(canary: &mut ParsedKanary, seen: &mut Observation) {
     seen.kanary_selector = own_selector(canary);
     seen.services.clear();

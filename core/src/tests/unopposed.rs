@@ -1,11 +1,11 @@
-//! Specs in which nothing could fail the canary are refused, and what is only unusual is not.
+//! Specs in which nothing could fail the canary are refused. Specs that are only unusual are not.
 
 use expect_test::expect;
 use serde_json::json;
 
 use super::{check, input};
 
-/// What is wrong with `spec.validation`.
+/// Problems with `spec.validation`.
 fn problems(validation: &str) -> Vec<String> {
     let validation: serde_json::Value = serde_yaml_ng::from_str(validation).unwrap();
     let template = json!({"spec": {"template": {"spec": {"containers": [{}]}}}});
@@ -120,7 +120,7 @@ fn a_criterion_that_can_fail_is_taken_however_wide_it_is() {
     }
 }
 
-/// What is wrong with labels of a labelWatch item, without the name of the item.
+/// Problems with the labels of a labelWatch item, without the name of the item.
 fn of_labels(labels: &str) -> Vec<String> {
     let item = format!("{{items: [{{manual: {{}}}}, {{labelWatch: {{podInvalidationLabels: {labels}}}}}]}}");
     let place = "spec.validation.items[1].labelWatch.podInvalidationLabels: ";

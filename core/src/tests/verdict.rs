@@ -1,4 +1,4 @@
-//! `spec.verdict`: the verdict of the user over the whole run.
+//! `spec.verdict`: the user's verdict on the whole run.
 
 use expect_test::expect;
 

@@ -1,4 +1,4 @@
-//! Items that the run waits for: what is told of them, all at once, in words that stay until there is something new.
+//! Items that the run waits for: all are reported together, and the text changes only when there is news.
 
 use expect_test::expect;
 
@@ -6,7 +6,7 @@ use super::check;
 
 #[test]
 fn a_slow_prometheus_fails_nobody() {
-    // Of 45 measurements 12 were made, three of them before there was data.
+    // 12 of 45 measurements were made, three of them before there was data.
     check(
         r#"
         spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}, minSamples: 10, onNoData: fail}}]}}

@@ -1,4 +1,4 @@
-//! What keeps a run from its verdict is said all at once, and is true.
+//! Everything that delays a verdict is reported together and correctly.
 
 use expect_test::expect;
 

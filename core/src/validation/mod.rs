@@ -1,4 +1,4 @@
-//! `spec.validation`, parsed: items, their queries, and the counts of their measurements.
+//! Parsed `spec.validation`: items, their queries, and the counts of their measurements.
 
 mod parse;
 pub mod promql;
@@ -14,50 +14,50 @@ pub use tally::{Tally, due, fitting, next_check};
 /// `spec.validation`, parsed.
 #[derive(Clone, Debug)]
 pub struct Validation {
-    /// Warm-up, from when the canary is available.
+    /// Warm-up time after the canary becomes available.
     pub initial_delay: Duration,
-    /// How long the canary is judged.
+    /// Length of the validation.
     pub period: Duration,
-    /// What is judged; never empty.
+    /// The validation items; never empty.
     pub items: Vec<Item>,
 }
 
-/// What one measurement came to. Only `Pass` is proof.
+/// The outcome of a measurement. Only `Pass` is evidence for the canary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The criterion is met.
     Pass,
     /// The criterion is not met.
     Fail,
-    /// The query was answered, with nothing that can be judged.
+    /// The query was answered, but with no usable data.
     NoData,
-    /// The query could not be answered, or its answer makes no sense for the criterion.
+    /// The query was not answered, or the answer does not fit the criterion.
     Error,
-    /// The query itself is wrong: an error that only its author can mend.
+    /// The query itself is invalid, and only its author can fix it.
     Invalid,
 }
 
-/// One measurement, judged.
+/// The result of a measurement.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// What it came to.
+    /// The outcome.
     pub outcome: Outcome,
-    /// The number that decided, where there is one.
+    /// The decisive value, if there is one.
     pub value: Option<f64>,
-    /// Why, with the number and the pod that decided: `0.47 outside [0, 0.31] on pod myapp-kanary-batman-x2x9z`.
+    /// The reason, with the decisive value and pod: `0.47 outside [0, 0.31] on pod myapp-kanary-batman-x2x9z`.
     pub message: String,
 }
 
-/// What a Prometheus said to an instant query.
+/// Prometheus' answer to an instant query.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    /// A vector, maybe empty.
+    /// A vector, possibly empty.
     Vector(Vec<Series>),
     /// A scalar.
     Scalar(f64),
-    /// No usable answer, and why: down, slow, not JSON, too large, refused, with warnings, …
+    /// No usable answer, with the reason: down, slow, not JSON, too large, refused, with warnings, …
     Unanswered(String),
-    /// Prometheus refuses the query itself, in its own words.
+    /// Prometheus refused the query, with this message.
     Rejected(String),
 }
 
@@ -70,7 +70,7 @@ pub struct Series {
     pub value: f64,
 }
 
-/// When the judging starts and ends; `None` while the canary is not available.
+/// The start and the end of the validation. Functions take `None` while the canary is not available.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Window {
     /// Start of the validation.

@@ -1,4 +1,4 @@
-//! `spec.validation`, parsed: items that can be judged, or a sentence on what is wrong.
+//! Parsing of `spec.validation`: valid items, and a message for each problem.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -10,44 +10,44 @@ use crate::{
     labels::Selector,
 };
 
-/// What is shorter is no time in which anybody could object.
+/// In a shorter period nobody could object.
 const SHORTEST_PERIOD: Duration = Duration::from_secs(1);
 
-/// What a validation item is, once parsed.
+/// A parsed validation item.
 #[derive(Clone, Debug)]
 pub enum Item {
-    /// A person's word.
+    /// A manual verdict.
     Manual {
-        /// What it comes to without a word at the deadline.
+        /// The result at the deadline without a verdict.
         after_deadline: AfterDeadline,
-        /// The word.
+        /// The verdict.
         status: Option<Word>,
-        /// One that is in the spec and does not count, because it is from an earlier run.
+        /// A verdict in the spec that does not count, because it is from an earlier run.
         ignored: Option<Word>,
     },
     /// Labels that fail the run.
     LabelWatch {
-        /// On a canary pod.
+        /// Labels of a canary pod.
         pods: Option<Selector>,
-        /// On the canary Deployment.
+        /// Labels of the canary Deployment.
         deployment: Option<Selector>,
     },
     /// A Prometheus query.
     PromQl(Box<PromQl>),
-    /// One that cannot be read: it keeps its place, and agrees to nothing.
+    /// An invalid item. It keeps its place and never agrees.
     Unreadable(&'static str),
 }
 
 impl Validation {
-    /// Whether a query names the production Service.
+    /// Whether a query uses the production Service.
     pub(crate) fn needs_service(&self) -> bool {
         self.items
             .iter()
             .any(|item| matches!(item, Item::PromQl(query) if query.needs_service()))
     }
 
-    /// Fills in the defaults, and notes what cannot be judged. `unreadable` are the places of items that could not be read at
-    /// all, which is noted already.
+    /// Sets defaults and records problems. `unreadable` are the indices of items that could not be parsed, whose problems
+    /// are already recorded.
     pub fn parse(spec: ValidationSpec, unreadable: &BTreeSet<usize>, problems: &mut Vec<Invalid>) -> Self {
         if spec.manual.is_some() || spec.label_watch.is_some() || spec.prom_ql.is_some() {
             problems.push(Invalid::spec(
@@ -82,7 +82,7 @@ impl Validation {
                 problems.push(invalid);
                 Item::Unreadable(kind)
             });
-            // It is measured all the same, and still fails a canary that is being judged.
+            // The item is measured nevertheless, and still fails a canary under validation.
             if let Item::PromQl(query) = &item {
                 let counts = check_counts(query, period).map_err(|why| refused(index, &format!(".promQL.{why}")));
                 problems.extend(counts.err());
@@ -98,7 +98,7 @@ impl Validation {
         validation
     }
 
-    /// Why nothing could ever speak against the canary: no time is left for it.
+    /// Why nothing could ever fail the canary: there is not enough time.
     fn unopposed(&self) -> Option<Invalid> {
         if self.period >= SHORTEST_PERIOD {
             return None;
@@ -124,7 +124,7 @@ impl Validation {
     }
 }
 
-/// What the item counts has to be reached, and exceeded, by the measurements until the deadline.
+/// The required and tolerated counts must be reachable by the measurements until the deadline.
 fn check_counts(query: &PromQl, period: Duration) -> Result<(), String> {
     let fit = fitting(period, query.interval);
     let (fits, them) = if fit == 1 { ("fits", "it") } else { ("fit", "them") };
@@ -155,7 +155,7 @@ fn refused(index: usize, message: &str) -> Invalid {
     Invalid::spec(format!("spec.validation.items[{index}]{message}"))
 }
 
-/// The name of the one field that is set, as far as there is one.
+/// The name of the only field that is set.
 fn kind(item: &ValidationItem) -> &'static str {
     if item.manual.is_some() {
         "manual"
@@ -170,7 +170,7 @@ fn kind(item: &ValidationItem) -> &'static str {
     }
 }
 
-/// Kanary knows its objects by its own labels: one with another value of them is not among those that are looked at.
+/// Kanary finds its objects by its own labels, so an object with other values of these labels is never evaluated.
 fn watched(labels: LabelMatch) -> Result<Selector, String> {
     let selector = Selector::parse(labels)?;
     match selector.keys().iter().find(|key| names::is_reserved(key)) {
@@ -218,7 +218,7 @@ impl Item {
         }
     }
 
-    /// `manual`, `labelWatch` or `promQL`; of an item that cannot be read, what it seems to be.
+    /// `manual`, `labelWatch` or `promQL`. For an invalid item, its apparent kind.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! PromQL items: a query, whom it is put to, and what the answer comes to.
+//! PromQL items: the query, the server, and the evaluation of the answer.
 
 mod criterion;
 mod demand;
@@ -32,26 +32,26 @@ use crate::{
     hash,
 };
 
-/// No check is more frequent than this.
+/// Minimum interval of measurements.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A valid PromQL item, with its defaults filled in.
+/// A valid PromQL item with defaults.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PromQl {
-    /// A hash of what is asked and of what is good: counts of measurements belong to it. How much is tolerated, and how
-    /// often it is asked, is not part of it.
+    /// A hash of the query and the criterion, which counts of measurements belong to. Tolerances and the interval are not
+    /// part of it.
     pub id: String,
-    /// Where the query is put.
+    /// The server for the query.
     pub endpoint: Endpoint,
-    /// Bad measurements that are tolerated in the whole run.
+    /// Number of bad measurements that are tolerated in the whole run.
     pub failure_limit: u32,
-    /// Queries in a row that could not be answered before the item is inconclusive. At least 1.
+    /// Number of consecutive queries without a usable answer after which the item is inconclusive. At least 1.
     pub error_limit: u32,
-    /// Good measurements that success needs. At least 1.
+    /// Number of good measurements that success needs. At least 1.
     pub min_samples: u32,
-    /// Time between two checks.
+    /// Interval of measurements.
     pub interval: Duration,
-    /// What happens at the deadline with too few good measurements.
+    /// The result at the deadline with too few good measurements.
     pub on_no_data: OnNoData,
     query: Template,
     evidence: Option<Evidence>,
@@ -62,11 +62,11 @@ pub struct PromQl {
 }
 
 impl PromQl {
-    /// Reads an item. `max_interval` is the longest time between two checks, and the default.
+    /// Parses an item. `max_interval` is the maximum and default interval of measurements.
     ///
     /// # Errors
     ///
-    /// Names the field that is wrong, relative to the item, and how to mend it.
+    /// Names the invalid field, relative to the item, and how to fix it.
     pub fn parse(item: &PromQlItem, max_interval: Duration) -> Result<Self, String> {
         let interval = item.interval.map_or(max_interval, |interval| interval.0);
         if interval < SHORTEST_INTERVAL {
@@ -85,7 +85,8 @@ impl PromQl {
             (false, Some(_)) => return Err("evidenceQuery is for noResult only: remove it".to_owned()),
         };
         let is_unproven = evidence.as_ref().is_some_and(|evidence| evidence.query().is_none());
-        // Who asks may change: Secrets are renewed. A header may name the tenant that is asked about.
+        // The credentials may change, because Secrets are rotated. A header may select the tenant, so it is part of the
+        // id.
         let headers = endpoint.auth.as_ref().and_then(|auth| auth.headers.as_ref());
         let id = hash::of(&json!({
             "url": endpoint.url, "headers": headers, "query": item.query, "evidence": own, "podKey": pod_key,
@@ -108,46 +109,47 @@ impl PromQl {
         })
     }
 
-    /// The query with its variables filled in.
+    /// The query with its variables replaced.
     #[must_use]
     pub fn render(&self, vars: &Vars<'_>) -> String {
         self.query.render(vars)
     }
 
-    /// The query for evidence with its variables filled in, if the item needs evidence.
+    /// The evidence query with its variables replaced, if the item needs evidence.
     #[must_use]
     pub fn render_evidence(&self, vars: &Vars<'_>) -> Option<String> {
         self.evidence.as_ref()?.query().map(|query| query.render(vars))
     }
 
-    /// Whether a query uses `{{ service.name }}`, which a Kanary without `serviceName` can't fill in.
+    /// Whether a query uses `{{ service.name }}`, which requires `serviceName`.
     #[must_use]
     pub fn needs_service(&self) -> bool {
         let evidence = self.evidence.as_ref().and_then(Evidence::query);
         evidence.into_iter().chain([&self.query]).any(Template::uses_service)
     }
 
-    /// What the query itself shows that its author may not have meant: sentences for the user.
+    /// Warnings about a query that may not mean what the author intended, as sentences for the user.
     #[must_use]
     pub fn hints(&self, initial_delay: Duration) -> Vec<String> {
         self.hints.told(self.interval, initial_delay)
     }
 
-    /// Whether `answer` passes if there is evidence that Prometheus knows the pods, so that it has to be asked for.
+    /// Whether `answer` passes only with evidence that Prometheus has data of the pods, so that the evidence query is
+    /// needed.
     #[must_use]
     pub fn wants_evidence(&self, answer: &Answer, ready_pods: &[&str]) -> bool {
         judge::wants_evidence(self, answer, ready_pods)
     }
 
-    /// What `answer` says about the canary whose ready pods are `ready_pods`. Only finite numbers that meet the criterion
-    /// pass, for every one of these pods, or, for `noResult`, the absence of series with `evidence`.
+    /// Evaluates `answer` for the canary with the ready pods `ready_pods`. An answer passes only with finite values that
+    /// meet the criterion for every pod, or, for `noResult`, without series and with `evidence`.
     #[must_use]
     pub fn judge(&self, answer: &Answer, evidence: Option<&Answer>, ready_pods: &[&str]) -> Sample {
         judge::judge(self, answer, evidence, ready_pods)
     }
 }
 
-/// The text of an optional field; an empty one counts as absent.
+/// The text of an optional field. An empty one counts as absent.
 fn present(text: Option<&String>) -> Option<&str> {
     text.map(String::as_str).filter(|text| !text.is_empty())
 }

@@ -1,4 +1,4 @@
-//! What was measured for one item so far, and when the next measurement is due.
+//! The measurements of an item so far, and the time of the next one.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -7,42 +7,43 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Outcome, Sample, Window, promql::PromQl};
 use crate::api::{ItemState, ItemStatus};
 
-/// Measurements that are remembered one by one.
+/// Number of individual measurements that are kept.
 const REMEMBERED: usize = 64;
 
-/// What was measured for one item so far. Kept in memory; what a restart must not lose (the bad measurements) is in the
-/// status as well.
+/// The measurements of an item so far. They are kept in memory; the part that must survive a restart (the bad
+/// measurements) is also in the status.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tally {
-    /// Good measurements.
+    /// Number of good measurements.
     pub good: u32,
-    /// Bad measurements.
+    /// Number of bad measurements.
     pub bad: u32,
-    /// Measurements that were answered, and had no data.
+    /// Number of measurements that were answered without data.
     pub empty: u32,
-    /// Queries in a row that could not be answered.
+    /// Number of consecutive queries without a usable answer.
     pub errors: u32,
-    /// Measurements without data since the last one that had some. Queries that could not be answered say nothing.
+    /// Number of measurements without data since the last one with data. Queries without a usable answer do not count.
     pub silence: u32,
-    /// Measurements with data in a row.
+    /// Number of consecutive measurements with data.
     pub answers: u32,
     /// The last measurement.
     pub last: Option<Sample>,
-    /// The time that the last measurement stands for.
+    /// The evaluation time of the last measurement.
     pub last_check: Option<Timestamp>,
-    /// The canary's pods that were ready when it was asked for.
+    /// The canary's pods that were ready at that time.
     pub pods: Vec<String>,
-    /// A query is under way.
+    /// Whether a query is in progress.
     pub pending: bool,
-    /// It goes on from a status, or from another grid of checks: nobody knows how many measurements had no data before.
+    /// Whether the tally continues from a status or from another grid of checks, so that the number of measurements
+    /// without data is unknown.
     pub resumed: bool,
-    /// The latest measurements with their times, the oldest first.
+    /// The latest measurements with their times, oldest first.
     pub(crate) recent: Vec<(Timestamp, Outcome)>,
 }
 
 impl Tally {
-    /// What the status remembers of the item with this id: where a new owner of the run goes on. A status that does not say
-    /// what its counts are about can only speak against the canary.
+    /// The tally in the status of the item with this id, from which a new owner of the run continues. Counts without an
+    /// id in the status can only count against the canary.
     #[must_use]
     pub fn resume(id: &str, status: &ItemStatus) -> Self {
         let is_about_it = status.id.as_deref() == Some(id);
@@ -54,9 +55,9 @@ impl Tally {
         }
     }
 
-    /// Counts a measurement that was taken for the time `at`, when `pods` were ready.
+    /// Counts a measurement for the time `at`, when `pods` were ready.
     pub fn record(&mut self, sample: Sample, at: Timestamp, pods: Vec<String>) {
-        // Whatever is later was measured by a clock that was wrong.
+        // Later measurements are from a clock that was wrong.
         self.forget_after(at);
         if let Some(count) = self.count(sample.outcome) {
             *count = count.saturating_add(1);
@@ -94,7 +95,7 @@ impl Tally {
         }
     }
 
-    /// The tally as it may be used at `now`: a measurement from the future counts for nothing.
+    /// The tally at `now`, without measurements from the future.
     #[must_use]
     pub fn known_at(&self, now: Timestamp) -> Cow<'_, Self> {
         let is_later = |at: Option<Timestamp>| at.is_some_and(|at| at > now);
@@ -106,7 +107,7 @@ impl Tally {
         Cow::Borrowed(self)
     }
 
-    /// Takes back what was measured for times after `now`.
+    /// Removes the measurements for times after `now`.
     fn forget_after(&mut self, now: Timestamp) {
         let is_last = self.last_check.is_some_and(|at| at > now);
         let mut forgot = false;
@@ -120,7 +121,7 @@ impl Tally {
             return;
         }
         if self.recent.is_empty() {
-            // Nobody knows how many of the others were from the future as well: what is good is proven anew.
+            // It is unknown how many of the others were from the future, so good measurements have to be repeated.
             (self.good, self.resumed) = (0, true);
         }
         (self.silence, self.errors, self.answers) = (0, 0, 0);
@@ -129,7 +130,7 @@ impl Tally {
         self.last_check = self.recent.last().map(|(at, _)| *at);
     }
 
-    /// Takes in a measurement that proves nothing for the canary, because it was not available: a bad one counts all the same.
+    /// Counts a measurement while the canary was not available. It is no evidence for the canary, but a bad one counts.
     pub fn record_down(&mut self, sample: Sample, at: Timestamp, pods: Vec<String>) {
         if sample.outcome != Outcome::Pass {
             return self.record(sample, at, pods);
@@ -138,8 +139,8 @@ impl Tally {
         (self.last_check, self.pending, self.resumed) = (Some(at), false, true);
     }
 
-    /// The canary has not been available since then: a good measurement after that proves nothing, and what is to be promoted
-    /// after the outage is measured again.
+    /// The canary has been unavailable since `since`: later good measurements are no evidence, and the canary is measured
+    /// again after the outage.
     pub fn forget_good(&mut self, since: Timestamp) {
         let before = self.recent.len();
         self.recent
@@ -151,15 +152,15 @@ impl Tally {
         }
     }
 
-    /// The outcome of the last measurement, if it was taken at `since` or later.
+    /// The outcome of the last measurement, if it was taken at or after `since`.
     #[must_use]
     pub fn outcome_since(&self, since: Timestamp) -> Option<Outcome> {
         let fresh = self.last_check.is_some_and(|at| at >= since);
         self.last.as_ref().filter(|_| fresh).map(|sample| sample.outcome)
     }
 
-    /// Whether, at the deadline or later, the measurements without data alone are why good ones are too few: also if every
-    /// point of the grid that was left out, because an answer took long or there was none, had been good.
+    /// Whether, at or after the deadline, there are too few good measurements only because of missing data: even if every
+    /// point of the grid that was skipped, because an answer was slow or missing, had been good.
     #[must_use]
     pub fn lacks_data(&self, item: &PromQl, window: Window) -> bool {
         let Some(last) = self.last_check else { return false };
@@ -183,14 +184,14 @@ impl Tally {
     }
 }
 
-/// How many measurements fit into a validation period: one for each interval that is over, and one at the deadline.
+/// Number of measurements in a validation period: one after each interval, and one at the deadline.
 #[must_use]
 pub fn fitting(period: Duration, interval: Duration) -> u64 {
     let (period, interval) = (period.as_nanos(), interval.as_nanos().max(1));
     u64::try_from(period.div_ceil(interval)).unwrap_or(u64::MAX).max(1)
 }
 
-/// How many points the grid has up to `until`.
+/// Number of grid points up to `until`.
 fn points(window: Window, interval: Duration, until: Timestamp) -> u64 {
     let Window { start, deadline } = window;
     let on_grid = steps(start, interval, until);
@@ -199,7 +200,7 @@ fn points(window: Window, interval: Duration, until: Timestamp) -> u64 {
     u64::try_from(points).unwrap_or(u64::MAX)
 }
 
-/// The grid of checks: `start + k × interval` for k ≥ 1, and the deadline. The latest point that is not after `now`.
+/// The latest point of the grid at or before `now`. The grid is `start + k × interval` for k ≥ 1, and the deadline.
 fn latest_point(window: Window, interval: Duration, now: Timestamp) -> Option<Timestamp> {
     let Window { start, deadline } = window;
     let steps = steps(start, interval, now);
@@ -226,7 +227,7 @@ pub fn due(tally: &Tally, item: &PromQl, window: Window, now: Timestamp) -> bool
     !tally.pending && latest_point(window, item.interval, now).is_some_and(|point| last.is_none_or(|last| last < point))
 }
 
-/// When the next measurement is due, after `now`.
+/// When the next measurement after `now` is due.
 #[must_use]
 pub fn next_check(item: &PromQl, window: Window, now: Timestamp) -> Option<Timestamp> {
     let Window { start, deadline } = window;
@@ -276,7 +277,7 @@ mod tests {
             );
             let window = window(i64::try_from(period).unwrap());
             assert_eq!(points(window, interval, window.deadline), fit, "{period}/{interval:?}");
-            // Counted one by one.
+            // Counted individually.
             let millis = (0..=period * 1000).filter_map(|millis| {
                 let now = window.start + Duration::from_millis(millis);
                 latest_point(window, interval, now)
@@ -311,7 +312,7 @@ mod tests {
         assert!(!known.resumed);
         let known = tally.known_at(at(0));
         assert_eq!((known.good, known.bad, known.last_check), (0, 0, None));
-        // Measured again, what was measured by a clock that was wrong is gone for good.
+        // After a new measurement, those of the wrong clock are removed permanently.
         tally.record(sample(Outcome::Pass), at(3), Vec::new());
         assert_eq!((tally.good, tally.bad, tally.empty), (3, 0, 1));
         assert_eq!(tally.known_at(at(9)), Cow::Borrowed(&tally));

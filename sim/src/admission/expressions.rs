@@ -1,5 +1,5 @@
-//! `ValidatingAdmissionPolicy`: rules in CEL. Variables, parameters, `authorizer` and `namespaceObject` are not known here,
-//! and a rule that needs them refuses everything.
+//! `ValidatingAdmissionPolicy`: rules in CEL. Variables, parameters, `authorizer` and `namespaceObject` are not
+//! supported; a rule that uses them refuses every write.
 
 use kube_cel::{AdmissionRequest, GroupVersionKind, GroupVersionResource, VapEvaluator, VapExpression};
 use serde_json::{Value, json};
@@ -9,10 +9,10 @@ use crate::{failure::Failure, object::string_map, resource::Resource, selector::
 
 pub(super) const POLICIES: &str = "validatingadmissionpolicies.admissionregistration.k8s.io";
 const BINDINGS: &str = "validatingadmissionpolicybindings.admissionregistration.k8s.io";
-/// Policies themselves cannot be kept from being mended.
+/// Policies do not apply to policies themselves, so that a broken policy can still be fixed.
 const EXEMPT: &str = ".admissionregistration.k8s.io";
 
-/// What is judged.
+/// The write under review.
 struct Write<'a> {
     store: &'a Store,
     resource: &'a Resource,
@@ -21,7 +21,7 @@ struct Write<'a> {
     old: Option<&'a Value>,
 }
 
-/// Refuses what a bound policy finds wrong.
+/// Refuses a write that violates a bound policy.
 pub(super) fn judge(
     store: &Store,
     resource: &Resource,
@@ -59,13 +59,13 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-/// Whether a list names something, or everything.
+/// Whether a list contains a value or the wildcard.
 fn names(value: &Value, wanted: &str) -> bool {
     list(value).any(|name| name == "*" || name == wanted)
 }
 
 impl Write<'_> {
-    /// Whether `matchConstraints` or `matchResources` pick this write. Constraints without rules pick nothing.
+    /// Whether `matchConstraints` or `matchResources` match this write. Constraints without rules match nothing.
     fn matches(&self, constraints: &Value, needs_rules: bool) -> bool {
         let rules = &constraints["resourceRules"];
         let picked = list(rules).any(|rule| self.is_of(rule)) || (!needs_rules && list(rules).next().is_none());
@@ -89,7 +89,7 @@ impl Write<'_> {
             && (list(only).next().is_none() || list(only).any(|name| *name == *self.attempt.name))
     }
 
-    /// Whether the selectors pick the object and its namespace.
+    /// Whether the selectors match the object and its namespace.
     fn is_selected(&self, constraints: &Value) -> bool {
         let selects = |selector: &Value, object: Option<&Value>| {
             let labels = object.map(|object| string_map(&object["metadata"]["labels"]));

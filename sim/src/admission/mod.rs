@@ -1,8 +1,8 @@
-//! Admission: whoever may refuse, change or hold up a write before it is stored.
+//! Admission: policies that may refuse, change or delay a write before it is stored.
 //!
-//! Policies that a test sets up in this process come first, in the order of their names; then every
-//! `ValidatingAdmissionPolicy` of the cluster, and every `ResourceQuota` of the namespace. The order is that of a real API
-//! server: what changes an object comes before what judges it, and quotas come last.
+//! The policies that a test sets up in this process run first, ordered by name, followed by every
+//! `ValidatingAdmissionPolicy` of the cluster and every `ResourceQuota` of the namespace. The order is that of a real API
+//! server: mutating admission runs before validating admission, and quotas run last.
 
 mod expressions;
 mod policy;
@@ -18,7 +18,7 @@ pub use self::policy::{Attempt, Effect, Policy};
 pub(crate) use self::quota::{QUOTAS, usage};
 use crate::{admit::admit, cluster::State, failure::Failure, resource::Resource, write::WriteOptions};
 
-/// Policies of a test, by name.
+/// Policies set by a test, by name.
 #[derive(Default)]
 pub(crate) struct Policies(BTreeMap<Arc<str>, Policy>);
 
@@ -36,21 +36,21 @@ impl Policies {
         applying.cloned().collect()
     }
 
-    /// How long an attempt is held up.
+    /// How long policies delay a write.
     pub(crate) fn delay(&self, attempt: &Attempt<'_>) -> Duration {
         let applying = self.0.values().filter(|policy| policy.applies(attempt));
         applying.map(Policy::delay).sum()
     }
 }
 
-/// Whether anybody at all would look at an attempt.
+/// Whether any policy applies to a write.
 pub(crate) fn concerns(state: &State, attempt: &Attempt<'_>) -> bool {
     state.policies.0.values().any(|policy| policy.applies(attempt))
         || state.store.list(expressions::POLICIES, None).next().is_some()
         || quota::concerns(&state.store, attempt)
 }
 
-/// Lets everybody look at a creation or an update, once it is defaulted and checked.
+/// Runs all policies on a creation or an update that has been defaulted and validated.
 pub(crate) fn review(
     state: &mut State,
     resource: &Resource,
@@ -74,7 +74,7 @@ pub(crate) fn review(
     judge(state, resource, attempt, &policies, Some(object), old)
 }
 
-/// Lets everybody look at a deletion.
+/// Runs all policies on a deletion.
 pub(crate) fn review_deletion(
     state: &State,
     resource: &Resource,

@@ -6,20 +6,20 @@ use serde_json::{Value, json};
 
 use crate::failure::Failure;
 
-/// A write that somebody attempts.
+/// A write under review.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt<'a> {
-    /// Whose.
+    /// The user who sends the request.
     pub user: &'a str,
     /// `create`, `update` (a patch is one, too) or `delete`.
     pub verb: &'static str,
-    /// `deployments.apps`; `pods` in the core group.
+    /// `deployments.apps`, or `pods` in the core group.
     pub resource: &'a str,
-    /// `status`, `scale`, `binding`; or empty.
+    /// `status`, `scale`, `binding`, or empty.
     pub subresource: &'a str,
-    /// Empty for the kinds of the cluster.
+    /// Empty for cluster-scoped kinds.
     pub namespace: &'a str,
-    /// Empty where it is not known yet: while a creation is held up.
+    /// Empty while a creation is delayed, because the name is not known yet.
     pub name: &'a str,
 }
 
@@ -27,26 +27,27 @@ type Applies = dyn Fn(&Attempt<'_>) -> bool + Send + Sync;
 type Change = dyn Fn(&mut Value) + Send + Sync;
 type Check = dyn Fn(Option<&Value>, Option<&Value>) -> Result<(), Failure> + Send + Sync;
 
-/// What a policy does with a write.
+/// What a policy does with a matching write.
 #[derive(Clone)]
 pub enum Effect {
-    /// It is refused, with these words.
+    /// Refuse the write with this failure.
     Deny(Failure),
-    /// It is refused if the object that is written, or the one that it replaces, is found wrong. Of a creation there is no
-    /// former object, of a deletion no new one.
+    /// Refuse the write if the check rejects the new object or the one it replaces. A creation has no old object, a
+    /// deletion no new one.
     Check(Arc<Check>),
-    /// The object is changed before it is judged.
+    /// Change the object before it is validated.
     Change(Arc<Change>),
-    /// It is looked at only so much later, if it comes over a connection. Whoever asks may have given up by then.
+    /// Process the request after this delay if it arrives over a connection. The client may have timed out by then.
     Delay(Duration),
-    /// Nobody answers for so long, and then it is refused, as when a webhook hangs.
+    /// Give no answer for this long, then refuse the write, like a webhook that hangs.
     Hang(Duration),
 }
 
-/// Somebody who looks at writes before they are stored. It is called while the cluster is locked, and must not call it.
+/// A policy that reviews writes before they are stored. It runs while the cluster is locked and must not call the
+/// cluster.
 #[derive(Clone)]
 pub struct Policy {
-    /// Its name; another of the same name takes its place.
+    /// Name of the policy. Setting another policy with the same name replaces this one.
     pub name: Arc<str>,
     applies: Arc<Applies>,
     effect: Effect,
@@ -61,7 +62,7 @@ impl fmt::Debug for Policy {
 }
 
 impl Policy {
-    /// A policy for the writes that `applies` picks.
+    /// Creates a policy for the writes that `applies` selects.
     #[must_use]
     pub fn new(name: &str, applies: impl Fn(&Attempt<'_>) -> bool + Send + Sync + 'static, effect: Effect) -> Self {
         Self {
@@ -82,7 +83,7 @@ impl Policy {
         }
     }
 
-    /// Changes an object; says whether it did. Who and where the object is stays as it is.
+    /// Changes an object and returns whether it did. The object's identity (kind, name, namespace, uid) is preserved.
     pub(super) fn change(&self, object: &mut Value) -> bool {
         let Effect::Change(change) = &self.effect else {
             return false;
@@ -108,14 +109,14 @@ impl Policy {
 }
 
 impl Effect {
-    /// Refuses as a webhook that is called `name` and says why.
+    /// The refusal of a webhook called `name` with the reason `why`.
     #[must_use]
     pub fn denied(name: &str, code: u16, reason: &'static str, why: &str) -> Failure {
         let message = format!("admission webhook \"{name}\" denied the request: {why}");
         Failure::new(code, reason, message)
     }
 
-    /// What a write comes to whose webhook does not answer.
+    /// The refusal that results from a webhook that does not answer.
     #[must_use]
     pub fn unreachable(name: &str) -> Failure {
         let url = format!("https://{name}.svc:443/admit?timeout=10s");

@@ -1,4 +1,4 @@
-//! `ResourceQuota`: how many objects a namespace may hold. Of what a real one limits, only numbers of objects count here.
+//! `ResourceQuota`: limits the number of objects in a namespace. Other limits of a real quota are ignored.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub(super) fn concerns(store: &Store, attempt: &Attempt<'_>) -> bool {
     limited && store.list(QUOTAS, Some(attempt.namespace)).next().is_some()
 }
 
-/// Refuses an object for which there is no room.
+/// Refuses an object that would exceed a quota.
 pub(super) fn judge(store: &Store, attempt: &Attempt<'_>, object: &Value) -> Result<(), Failure> {
     if !concerns(store, attempt) {
         return Ok(());
@@ -48,7 +48,7 @@ pub(super) fn judge(store: &Store, attempt: &Attempt<'_>, object: &Value) -> Res
     Ok(())
 }
 
-/// What a quota allows of what can be counted, and what of it is used, by what it limits: `pods`, `count/deployments.apps`.
+/// Limits of a quota that can be counted and their current usage, by resource: `pods`, `count/deployments.apps`.
 pub(crate) fn usage(store: &Store, quota: &Object) -> BTreeMap<String, (u64, u64)> {
     let hard = string_map(&quota.json()["spec"]["hard"]);
     let counted = hard.into_iter().filter_map(|(limit, hard)| {
@@ -69,7 +69,7 @@ fn resource_of(limit: &str) -> Option<&str> {
     }
 }
 
-/// A pod that is over uses nothing.
+/// Finished pods do not count.
 fn is_alive(pod: &Object) -> bool {
     !matches!(pod.json()["status"]["phase"].as_str(), Some("Failed" | "Succeeded"))
 }

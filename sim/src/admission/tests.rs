@@ -1,4 +1,4 @@
-//! Who may refuse, change or hold up a write.
+//! Policies that refuse, change or delay a write.
 
 use std::time::Duration;
 
@@ -138,7 +138,8 @@ async fn a_policy_judges_what_is_written_and_what_it_replaces() {
     assert_eq!(refused(maps.delete("m", &DeleteParams::default()).await).0, 403);
 }
 
-/// As an injector of sidecars, or a cap on replicas, does; what comes of it is defaulted and checked like everything else.
+/// A mutating policy, such as a sidecar injector or a cap on replicas. Its output is defaulted and validated like any
+/// object.
 #[tokio::test(start_paused = true)]
 async fn a_policy_changes_what_is_written_by_anybody() {
     let world = world();
@@ -162,7 +163,7 @@ async fn a_policy_changes_what_is_written_by_anybody() {
     let add = Policy::new("add", creates_pods, Effect::Change(std::sync::Arc::new(add)));
     world.cluster.set_policy(add);
     let made: Deployment = world.create(serde_json::to_value(deployment(5)).unwrap()).await;
-    assert_eq!(made.metadata.name.as_deref(), Some("app"), "who it is stays");
+    assert_eq!(made.metadata.name.as_deref(), Some("app"), "the name is preserved");
     assert_eq!(made.spec.unwrap().replicas, Some(2));
     pass(5).await;
     let pods = world.cluster.list::<Pod>(Some("default"));
@@ -170,7 +171,10 @@ async fn a_policy_changes_what_is_written_by_anybody() {
     for pod in pods {
         let containers = &pod.spec.as_ref().unwrap().containers;
         assert_eq!(containers.len(), 2);
-        assert!(containers[1].image_pull_policy.is_some(), "it is defaulted");
+        assert!(
+            containers[1].image_pull_policy.is_some(),
+            "the added container is defaulted"
+        );
     }
 }
 
@@ -186,7 +190,7 @@ async fn a_write_is_held_up_and_one_whose_webhook_hangs_fails() {
     maps.create(&PostParams::default(), &map("m")).await.unwrap();
     assert_eq!(begun.elapsed(), Duration::from_secs(4));
     maps.get("m").await.unwrap();
-    assert_eq!(begun.elapsed(), Duration::from_secs(4), "who reads does not wait");
+    assert_eq!(begun.elapsed(), Duration::from_secs(4), "reads are not delayed");
     let hang = Effect::Hang(Duration::from_secs(10));
     world.cluster.set_policy(Policy::new("hook", is_of("configmaps"), hang));
     let (code, reason, message) = refused(maps.create(&PostParams::default(), &map("n")).await);
@@ -228,7 +232,7 @@ async fn a_quota_refuses_pods_and_the_deployment_says_so() {
     assert_eq!(
         world.cluster.list::<Pod>(Some("default")).len(),
         2,
-        "who was refused tries again"
+        "a refused client retries"
     );
     let mut second = deployment(1);
     second.metadata.name = Some("second".to_owned());

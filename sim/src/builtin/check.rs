@@ -1,4 +1,4 @@
-//! What a real API server refuses of the built-in kinds, as far as users of Kanary meet it.
+//! Validation of the built-in kinds, limited to the rules that users of Kanary run into.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::{
     selector::LabelSelector,
 };
 
-/// Everything that is wrong with an object of a built-in kind.
+/// All validation errors of an object of a built-in kind.
 pub(crate) fn check(resource: &str, new: &Value, old: Option<&Value>) -> Vec<Cause> {
     let mut causes = labels(new.pointer("/metadata/labels"), "metadata.labels");
     let spec = &new["spec"];

@@ -15,7 +15,7 @@ fn set(object: &mut Value, name: &str, value: Value) {
     }
 }
 
-/// Fills in what the user left out. `address` is a free cluster IP.
+/// Sets default values. `address` returns a free cluster IP.
 pub(crate) fn default(resource: &str, object: &mut Value, address: impl FnOnce() -> String) {
     match resource {
         "deployments.apps" => deployment(&mut object["spec"]),
@@ -52,7 +52,7 @@ pub(crate) fn default(resource: &str, object: &mut Value, address: impl FnOnce()
     }
 }
 
-/// What a user wrote as text is stored as bytes.
+/// Moves `stringData` to `data`, as the API server does.
 fn encode(secret: &mut Value) {
     let texts = secret.as_object_mut().and_then(|secret| secret.remove("stringData"));
     for (name, text) in texts.as_ref().and_then(Value::as_object).into_iter().flatten() {

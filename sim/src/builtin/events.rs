@@ -1,8 +1,8 @@
-//! An Event is one object in two versions, core and events.k8s.io. It is stored as the core one.
+//! An Event is served in two API versions, core/v1 and events.k8s.io/v1. It is stored as core/v1.
 
 use serde_json::{Value, json};
 
-/// Names of fields in events.k8s.io/v1, and in core/v1.
+/// Field names in events.k8s.io/v1 and in core/v1.
 const NAMES: [(&str, &str); 6] = [
     ("regarding", "involvedObject"),
     ("note", "message"),
@@ -21,14 +21,14 @@ fn rename(event: &mut Value, names: impl Iterator<Item = (&'static str, &'static
     }
 }
 
-/// From events.k8s.io/v1.
+/// Converts from events.k8s.io/v1.
 pub(crate) fn to_core(event: &mut Value) {
     rename(event, NAMES.into_iter());
     rename(event, [("deprecatedSource", "source")].into_iter());
     event["apiVersion"] = json!("v1");
 }
 
-/// To events.k8s.io/v1.
+/// Converts to events.k8s.io/v1.
 pub(crate) fn from_core(event: &mut Value) {
     rename(event, NAMES.into_iter().map(|(new, core)| (core, new)));
     rename(event, [("source", "deprecatedSource")].into_iter());

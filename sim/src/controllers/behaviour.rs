@@ -1,49 +1,49 @@
-//! What the controllers cannot know: how long pods take, how they end, and what is measured of them.
+//! Settings for behaviour outside the controllers: how long pods take to start, how they fail, and what metrics report.
 
 use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::Pod;
 
-/// Label of a pod that says what becomes of it: `slow`, `never-ready`, `crash`.
+/// Label of a pod that sets its fate: `slow`, `never-ready`, `crash`.
 pub const LABEL: &str = "kanary.test/behaviour";
 
-/// Annotation of a pod that is not ready for as long as it has it, as if its readiness probe failed.
+/// Annotation of a pod. The pod is not ready while it has this annotation, as if its readiness probe failed.
 pub const UNREADY: &str = "kanary.test/unready";
 
-/// What becomes of a pod.
+/// How a pod behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It becomes ready, and stays so.
+    /// It becomes ready and stays ready.
     Ready,
-    /// It becomes ready so much later.
+    /// It becomes ready after this additional delay.
     Slow(Duration),
-    /// It runs, and is never ready.
+    /// It runs and never becomes ready.
     NeverReady,
-    /// It fails two seconds after it became ready, and again every ten seconds.
+    /// It fails two seconds after it became ready, and then every ten seconds.
     Crash,
 }
 
-/// What becomes of a pod with this image, if that is known.
+/// Fate of a pod with this image, or `None` if the rule does not apply.
 pub type ByImage = dyn Fn(&str) -> Option<Fate> + Send + Sync;
-/// What a metric is now, by namespace, Deployment and metric.
+/// Current value of a metric, by namespace, Deployment and metric name.
 pub type Metrics = dyn Fn(&str, &str, &str) -> Option<f64> + Send + Sync;
 
-/// How the cluster's pods, controllers and metrics behave.
+/// Behaviour of the cluster's pods, controllers and metrics.
 #[derive(Clone)]
 pub struct Behaviour {
-    /// Between a change and the controller that looks at it.
+    /// Delay between a change and its reconciliation.
     pub lag: RangeInclusive<Duration>,
-    /// Between a pod's scheduling and its containers' start.
+    /// Time from a pod's scheduling to its containers' start.
     pub start: RangeInclusive<Duration>,
-    /// Between its containers' start and its being ready.
+    /// Time from its containers' start to its readiness.
     pub ready: RangeInclusive<Duration>,
-    /// Between two looks at a HorizontalPodAutoscaler.
+    /// Interval between two reconciliations of a HorizontalPodAutoscaler.
     pub autoscaler_period: Duration,
-    /// For how long a HorizontalPodAutoscaler remembers that more pods were needed, unless it says so itself.
+    /// Default stabilization window for scaling down, if a HorizontalPodAutoscaler has none of its own.
     pub downscale_window: Duration,
-    /// Rules for pods that have no label.
+    /// Rules for pods without the label.
     pub images: Vec<Arc<ByImage>>,
-    /// What HorizontalPodAutoscalers see.
+    /// Metrics for HorizontalPodAutoscalers.
     pub metrics: Option<Arc<Metrics>>,
 }
 
@@ -74,34 +74,34 @@ impl fmt::Debug for Behaviour {
 }
 
 impl Behaviour {
-    /// The same with another time between two looks at a HorizontalPodAutoscaler.
+    /// Sets the interval between two reconciliations of a HorizontalPodAutoscaler.
     #[must_use]
     pub fn with_autoscaler_period(mut self, period: Duration) -> Self {
         self.autoscaler_period = period;
         self
     }
 
-    /// Asks `fate` about the images of pods that have no label; the first rule that knows an image decides.
+    /// Adds a rule for the images of pods without the label. The first rule that knows an image decides.
     #[must_use]
     pub fn image(mut self, fate: impl Fn(&str) -> Option<Fate> + Send + Sync + 'static) -> Self {
         self.images.push(Arc::new(fate));
         self
     }
 
-    /// Asks `measure` for what a HorizontalPodAutoscaler sees, by namespace, Deployment and metric: the utilization in
-    /// percent, or the average value, whichever its target is in.
+    /// Sets the metrics for HorizontalPodAutoscalers, by namespace, Deployment and metric name. The value is the
+    /// utilization in percent or the average value, depending on the target type of the metric.
     #[must_use]
     pub fn metrics(mut self, measure: impl Fn(&str, &str, &str) -> Option<f64> + Send + Sync + 'static) -> Self {
         self.metrics = Some(Arc::new(measure));
         self
     }
 
-    /// What a metric of a Deployment is now.
+    /// Current value of a Deployment's metric.
     pub(super) fn measure(&self, namespace: &str, deployment: &str, metric: &str) -> Option<f64> {
         self.metrics.as_ref()?(namespace, deployment, metric)
     }
 
-    /// What becomes of a pod.
+    /// Fate of a pod.
     pub(super) fn fate(&self, pod: &Pod) -> Fate {
         let label = pod.metadata.labels.as_ref().and_then(|labels| labels.get(LABEL));
         match label.map(String::as_str) {

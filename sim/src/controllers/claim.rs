@@ -1,4 +1,5 @@
-//! What belongs to a controlling object: it adopts what matches its selector, and releases what no longer does.
+//! Ownership of dependants: a controller adopts the objects that match its selector, and releases those that no longer
+//! match.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{LabelSelector as KubeSelector, ObjectMeta, OwnerReference, Time},
 };
 
-/// A reference to the object that manages another.
+/// A controller owner reference to `owner`.
 pub(super) fn controller_of<K: Typed>(owner: &K) -> OwnerReference {
     OwnerReference {
         api_version: K::api_version(&()).into_owned(),
@@ -26,7 +27,7 @@ pub(super) fn controller_of<K: Typed>(owner: &K) -> OwnerReference {
     }
 }
 
-/// Takes the error of an object that vanished for done.
+/// Treats `NotFound` as success: another client deleted the object.
 pub(super) fn unless_gone<T>(done: Result<T, Failure>) -> Result<Option<T>, Failure> {
     match done {
         Ok(done) => Ok(Some(done)),
@@ -35,7 +36,7 @@ pub(super) fn unless_gone<T>(done: Result<T, Failure>) -> Result<Option<T>, Fail
     }
 }
 
-/// The objects of kind `K` that belong to `owner`, by name.
+/// The objects of kind `K` that belong to `owner`, sorted by name.
 pub(super) fn claim<K: Parts>(
     cluster: &Cluster,
     actor: &str,
@@ -112,7 +113,7 @@ fn parsed(selector: &KubeSelector) -> Result<LabelSelector, Failure> {
     LabelSelector::from_object(&selector).map_err(Failure::bad_request)
 }
 
-/// Since when a pod is ready.
+/// Since when a pod has been ready.
 pub(super) fn ready_since(pod: &Pod) -> Option<Time> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
     let ready = conditions
@@ -121,7 +122,7 @@ pub(super) fn ready_since(pod: &Pod) -> Option<Time> {
     ready.last_transition_time.clone()
 }
 
-/// The cluster's time, as conditions have it.
+/// The current time in the format of conditions.
 pub(super) fn second(cluster: &Cluster) -> Time {
     let now = cluster.now();
     Time(jiff::Timestamp::from_second(now.as_second()).unwrap_or(now))

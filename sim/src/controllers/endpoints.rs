@@ -25,13 +25,13 @@ const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const MANAGER: &str = "endpointslice-controller.k8s.io";
 const HEADLESS: &str = "service.kubernetes.io/headless";
 
-/// Endpoints that a slice has at most.
+/// Maximum number of endpoints in a slice.
 const LARGEST: usize = 100;
 
-/// What a slice says, but for its metadata.
+/// A slice without its metadata.
 type Content = (Vec<EndpointPort>, Vec<Endpoint>);
 
-/// Looks at a Service.
+/// Reconciles a Service.
 pub(super) fn sync(cluster: &Cluster, pods: &ByLabel, place: &Place) -> Result<(), Failure> {
     let Some(service) = cluster.get::<Service>(&place.0, &place.1) else {
         return Ok(());
@@ -63,7 +63,7 @@ pub(super) fn sync(cluster: &Cluster, pods: &ByLabel, place: &Place) -> Result<(
     Ok(())
 }
 
-/// The slices that there are to be: by ports, which differ where pods name them differently.
+/// The desired slices. They are grouped by ports, because pods may use different numbers for a named port.
 fn contents(spec: &ServiceSpec, pods: &[Arc<Pod>]) -> Vec<Content> {
     let mut groups: BTreeMap<String, Content> = BTreeMap::new();
     for pod in pods {
@@ -82,7 +82,7 @@ fn contents(spec: &ServiceSpec, pods: &[Arc<Pod>]) -> Vec<Content> {
         chunks.map(move |chunk| (ports.clone(), chunk)).collect::<Vec<_>>()
     };
     let contents: Vec<_> = groups.into_values().flat_map(chunks).collect();
-    // There is always a slice, so that it is known that there are no endpoints.
+    // A Service always has a slice, so that readers see that it has no endpoints.
     if contents.is_empty() {
         vec![Content::default()]
     } else {
@@ -118,7 +118,7 @@ fn endpoint(spec: &ServiceSpec, pod: &Pod) -> Option<Endpoint> {
     })
 }
 
-/// A Service's port as a pod has it; none if the pod has no port of that name.
+/// A Service's port resolved for a pod, or `None` if the pod has no port of that name.
 fn resolved(port: &ServicePort, pod: &Pod) -> Option<EndpointPort> {
     let protocol = port.protocol.as_deref().unwrap_or("TCP");
     let number = match &port.target_port {
@@ -134,7 +134,7 @@ fn resolved(port: &ServicePort, pod: &Pod) -> Option<EndpointPort> {
         }
     };
     Some(EndpointPort {
-        // A Service's only port may have no name, which a slice says with an empty one.
+        // A Service's only port may be unnamed, which a slice represents as an empty name.
         name: Some(port.name.clone().unwrap_or_default()),
         port: Some(number),
         protocol: Some(protocol.to_owned()),
@@ -142,7 +142,7 @@ fn resolved(port: &ServicePort, pod: &Pod) -> Option<EndpointPort> {
     })
 }
 
-/// Gives each content the slice that it is most like: one with the same ports.
+/// Pairs each desired slice with an existing one, preferably one with the same ports.
 fn pair(wanted: Vec<Content>, present: Vec<Arc<EndpointSlice>>) -> Vec<(Option<Content>, Option<Arc<EndpointSlice>>)> {
     let mut present = present;
     let mut pairs = Vec::new();

@@ -1,4 +1,4 @@
-//! The garbage collector: what becomes of objects whose owners go.
+//! The garbage collector: deletes or releases objects whose owners are deleted.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -18,7 +18,7 @@ const ACTOR: &str = "system:serviceaccount:kube-system:generic-garbage-collector
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
 
-/// Where the object of a uid is.
+/// Location of each object by uid.
 #[derive(Debug, Default)]
 pub(super) struct Live(HashMap<String, (ResourceName, Place)>);
 
@@ -37,7 +37,7 @@ impl Live {
         self.0.get(uid)
     }
 
-    /// The owner of an object in `namespace`. An owner in another namespace is none.
+    /// The owner of an object in `namespace`. References to owners in another namespace are invalid.
     fn owner(&self, uid: &str, namespace: &str) -> Option<&(ResourceName, Place)> {
         self.get(uid)
             .filter(|(_, place)| place.0.is_empty() || place.0 == namespace)
@@ -48,7 +48,7 @@ fn has(object: &Object, finalizer: &str) -> bool {
     object.meta.finalizers.iter().any(|known| known == finalizer)
 }
 
-/// It waits for its dependants.
+/// Whether it waits for its dependants (foreground deletion).
 pub(super) fn waits(object: &Object) -> bool {
     object.meta.deleting && has(object, FOREGROUND)
 }
@@ -72,7 +72,7 @@ struct Item<'a> {
     object: Arc<Object>,
 }
 
-/// Looks at an object; says which others are to be looked at for it.
+/// Processes an object and returns the other objects to process as a result.
 pub(super) fn sync(
     cluster: &Cluster,
     live: &Live,
@@ -107,7 +107,7 @@ impl Item<'_> {
         self.cluster.children(&self.object.meta.uid)
     }
 
-    /// Dependants are left alone, and it goes.
+    /// Removes the owner reference from its dependants and lets it go.
     fn orphan(&self) -> Result<(), Failure> {
         let uids = [self.object.meta.uid.as_str()];
         for (resource, child) in self.children() {
@@ -120,7 +120,7 @@ impl Item<'_> {
         self.drop_finalizer(ORPHAN)
     }
 
-    /// It goes when the dependants that block it are gone, which are deleted before it.
+    /// Deletes the dependants that block it, and lets it go after they are gone.
     fn wait(&self) -> Result<Vec<(ResourceName, Place)>, Failure> {
         let uid = &self.object.meta.uid;
         let blocks = |child: &Object| child.meta.owners.iter().any(|owner| owner.uid == *uid && owner.blocks);
@@ -134,7 +134,7 @@ impl Item<'_> {
             .collect())
     }
 
-    /// Whether this kind is one that there are objects of: nothing is known of the others.
+    /// Whether the cluster serves this kind. Owners of unknown kinds cannot be checked.
     fn is_served(&self, kind: &str) -> bool {
         self.cluster
             .lock()
@@ -143,7 +143,7 @@ impl Item<'_> {
             .any(|resource| resource.kind == kind)
     }
 
-    /// Deletes it if all its owners are gone, or wait for it.
+    /// Deletes it if all its owners are gone or are waiting for it.
     fn judge(&self, live: &Live) -> Result<(), Failure> {
         let meta = &self.object.meta;
         let (mut solid, mut others, mut waited_for) = (0, Vec::new(), false);
@@ -212,7 +212,7 @@ fn drop_owners(
     })
 }
 
-/// Writes the metadata of an object of any kind.
+/// Replaces the metadata of an object of any kind.
 fn rewrite(
     cluster: &Cluster,
     resource: &Arc<Resource>,

@@ -1,4 +1,4 @@
-//! Who selects an object, and what a selector selects, without a look at everything in the namespace.
+//! Indexes of selectors and labels, which avoid a scan of the whole namespace.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,10 +12,10 @@ use crate::{
 };
 
 type Labels = BTreeMap<String, String>;
-/// Namespace, and a label's key and value.
+/// Namespace, label key and label value.
 type Pair = (String, String, String);
 
-/// Selectors of the objects of one kind, by the first label that they ask for.
+/// Selectors of the objects of one kind, by their first required label.
 #[derive(Debug, Default)]
 pub(super) struct Selectors {
     by_pair: BTreeMap<Pair, BTreeSet<String>>,
@@ -33,7 +33,7 @@ struct Spec {
     selector: Value,
 }
 
-/// An object's `spec.selector`; nothing else of it is read.
+/// Parses an object's `spec.selector` and nothing else.
 fn selector_of(object: &Object) -> Value {
     let selecting: Option<Selecting> = object.parse();
     selecting
@@ -42,7 +42,7 @@ fn selector_of(object: &Object) -> Value {
 }
 
 impl Selectors {
-    /// A Deployment or a ReplicaSet has this selector.
+    /// Indexes the selector of a Deployment or a ReplicaSet.
     pub(super) fn set_workload(&mut self, object: &Object) {
         let selector = selector_of(object);
         let labels = crate::object::string_map(&selector["matchLabels"]);
@@ -51,7 +51,7 @@ impl Selectors {
         }
     }
 
-    /// A Service has this selector.
+    /// Indexes the selector of a Service.
     pub(super) fn set_service(&mut self, object: &Object) {
         let labels = crate::object::string_map(&selector_of(object));
         self.set(object, &labels, LabelSelector::all(&labels));
@@ -60,7 +60,7 @@ impl Selectors {
     fn set(&mut self, object: &Object, labels: &Labels, selector: LabelSelector) {
         let place = place_of(&object.meta);
         self.remove(&place);
-        // A selector of nothing selects nothing.
+        // An empty selector selects nothing.
         if selector.is_empty() {
             return;
         }
@@ -84,7 +84,7 @@ impl Selectors {
         }
     }
 
-    /// Who selects these labels.
+    /// The objects whose selectors match these labels.
     pub(super) fn selecting(&self, namespace: &str, labels: &Labels) -> BTreeSet<Place> {
         let pair = |key: &str, value: &str| (namespace.to_owned(), key.to_owned(), value.to_owned());
         let pairs = labels.iter().map(|(key, value)| pair(key, value)).chain([pair("", "")]);
@@ -108,7 +108,7 @@ impl Selectors {
 pub(super) struct ByLabel(BTreeMap<Pair, BTreeSet<String>>);
 
 impl ByLabel {
-    /// An object changed its labels, came or went.
+    /// Updates the index for a created, changed or deleted object.
     pub(super) fn change(&mut self, old: Option<&Meta>, new: Option<&Meta>) {
         if let (Some(old), Some(new)) = (old, new)
             && old.labels == new.labels
@@ -136,7 +136,7 @@ impl ByLabel {
         }
     }
 
-    /// Names of the objects that have all these labels; none if no label is asked for.
+    /// Names of the objects that have all these labels. An empty set of labels matches nothing.
     pub(super) fn having(&self, namespace: &str, labels: &Labels) -> Vec<String> {
         let pairs = labels
             .iter()
@@ -153,7 +153,7 @@ impl ByLabel {
     }
 }
 
-/// Where an object is.
+/// Location of an object.
 pub(super) fn place_of(meta: &Meta) -> Place {
     (meta.namespace.clone(), meta.name.clone())
 }

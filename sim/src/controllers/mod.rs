@@ -1,6 +1,6 @@
-//! What kube-controller-manager, the scheduler and the kubelets do to a cluster.
+//! The cluster components other than the API server: kube-controller-manager, the scheduler and the kubelets.
 //!
-//! Everything runs in one task, one object at a time, in an order that depends on the cluster's seed alone.
+//! All controllers run in one task, one object at a time, in an order that depends only on the cluster's seed.
 
 mod autoscaler;
 mod behaviour;
@@ -36,7 +36,7 @@ use crate::{
     store::{Place, ResourceName},
 };
 
-/// What is to be looked at.
+/// An object in the queue.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
     Deployment(Place),
@@ -49,7 +49,7 @@ enum Key {
     Quota(Place),
 }
 
-/// All controllers, with what they remember.
+/// All controllers and their state.
 struct Controllers {
     cluster: Cluster,
     behaviour: Behaviour,
@@ -63,11 +63,11 @@ struct Controllers {
     /// Namespaces that are being deleted.
     terminating: BTreeSet<String>,
     quotas: BTreeSet<Place>,
-    /// Pods that were given an address.
+    /// Number of pod IPs allocated so far.
     addresses: u32,
 }
 
-/// Runs the controllers of a cluster, until the future is dropped.
+/// Runs the controllers of a cluster until the future is dropped.
 pub async fn run(cluster: Cluster, behaviour: Behaviour) {
     let mut events = cluster.events();
     let mut controllers = Controllers::new(cluster, behaviour);
@@ -79,7 +79,7 @@ pub async fn run(cluster: Cluster, behaviour: Behaviour) {
         controllers.wait(&mut events).await;
         if controllers.queue.next().is_some_and(|at| at <= Instant::now()) {
             controllers.work();
-            // Others are to have their turn between any two objects.
+            // Let other tasks run between any two objects.
             tokio::task::yield_now().await;
         }
     }
@@ -103,7 +103,7 @@ impl Controllers {
         }
     }
 
-    /// Waits for a change, or for the time of the first key.
+    /// Waits for a change or until the first key is due.
     async fn wait(&mut self, events: &mut UnboundedReceiver<Event>) {
         let event = match self.queue.next() {
             Some(at) => tokio::select! {
@@ -118,7 +118,7 @@ impl Controllers {
         }
     }
 
-    /// Looks at what the first key is for.
+    /// Processes the first key.
     fn work(&mut self) {
         let Some(key) = self.queue.pop() else { return };
         match self.sync(&key) {
@@ -129,7 +129,7 @@ impl Controllers {
                 }
             }
             Err(failure) => {
-                tracing::debug!(?key, %failure, "a controller tries again");
+                tracing::debug!(?key, %failure, "reconciliation failed, retrying");
                 let wait = self.queue.failed(&key);
                 self.queue.add(key, Instant::now() + wait);
             }
@@ -162,7 +162,7 @@ impl Controllers {
         }
     }
 
-    /// Has something looked at soon.
+    /// Queues a key after the usual lag.
     fn soon(&mut self, key: Key) {
         let lag = pod::between(&self.cluster, &self.behaviour.lag);
         self.queue.add(key, Instant::now() + lag);

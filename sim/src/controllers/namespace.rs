@@ -1,4 +1,4 @@
-//! The namespace controller: a namespace that is deleted is emptied, and then goes.
+//! The namespace controller: empties a deleted namespace and then removes it.
 
 use super::{claim::unless_gone, index::place_of};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 
 const ACTOR: &str = "system:serviceaccount:kube-system:namespace-controller";
 
-/// Looks at a namespace that is being deleted.
+/// Reconciles a namespace that is being deleted.
 pub(super) fn sync(cluster: &Cluster, name: &str) -> Result<(), Failure> {
     let place = (String::new(), name.to_owned());
     if !cluster
@@ -26,14 +26,14 @@ pub(super) fn sync(cluster: &Cluster, name: &str) -> Result<(), Failure> {
             unless_gone(cluster.delete(ACTOR, &resource, &place, &DeleteOptions::default()))?;
         }
     }
-    // Much of it is gone by now, of which the next look is told.
+    // The deletions trigger the next reconciliation.
     if !empty {
         return Ok(());
     }
     unless_gone(cluster.delete(ACTOR, "namespaces", &place, &DeleteOptions::default())).map(|_| ())
 }
 
-/// Everything in a namespace, and whether it is being deleted.
+/// The objects in a namespace, and whether each is being deleted.
 fn content(cluster: &Cluster, name: &str) -> Vec<(ResourceName, Place, bool)> {
     let state = cluster.lock();
     let mut content = Vec::new();

@@ -1,4 +1,4 @@
-//! What a change gives whom to look at.
+//! Maps changes to the keys to process.
 
 use k8s_openapi::api::core::v1::Pod;
 use tokio::time::Instant;
@@ -10,14 +10,14 @@ use crate::{
     store::{Change, Place, ResourceName},
 };
 
-/// Where the controller of an object is, if it is of this kind.
+/// Location of an object's controller, if it is of this kind.
 fn controller(meta: &Meta, kind: &str) -> Option<Place> {
     let owner = meta.controller().filter(|owner| owner.kind == kind)?;
     Some((meta.namespace.clone(), owner.name.clone()))
 }
 
 impl Controllers {
-    /// Notices what is there already.
+    /// Queues the objects that already exist.
     pub(super) fn notice_present(&mut self) {
         let present: Vec<_> = {
             let state = self.cluster.lock();
@@ -39,7 +39,7 @@ impl Controllers {
         }
     }
 
-    /// Notices a change.
+    /// Queues the keys that a change affects.
     pub(super) fn notice(&mut self, resource: &ResourceName, change: &Change) {
         let (old, new) = (change.old.as_deref(), change.new.as_deref());
         let Some(meta) = new.or(old).map(|object| &object.meta) else {
@@ -61,7 +61,7 @@ impl Controllers {
             }
             "pods" => self.notice_pod(&place, old, new),
             "horizontalpodautoscalers.autoscaling" if new.is_none() => self.autoscalers.forget(&place),
-            // It is looked at after a period for the first time, and then by the clock alone.
+            // The first reconciliation is due after one period, and later ones depend on time only.
             "horizontalpodautoscalers.autoscaling" if old.is_none() => {
                 let first = Instant::now() + self.behaviour.autoscaler_period;
                 self.queue.add(Key::Autoscaler(place), first);
@@ -83,7 +83,7 @@ impl Controllers {
         }
     }
 
-    /// Has the controllers of an object look: the one that it has, had, or may get.
+    /// Queues the former, current and possible controllers of an object.
     fn notice_dependant(&mut self, old: Option<&Object>, new: Option<&Object>, kind: &str) {
         let key = if kind == "Deployment" {
             Key::Deployment
@@ -112,7 +112,7 @@ impl Controllers {
         }
     }
 
-    /// Has the garbage collector look at an object, at what depends on it, and at what waits for it.
+    /// Queues an object, its dependants and the owners that wait for it for the garbage collector.
     fn notice_owners(&mut self, resource: &ResourceName, old: Option<&Object>, new: Option<&Object>) {
         self.live.change(resource, old, new);
         if let Some(new) = new.filter(|new| garbage::concerns(&self.live, new)) {
@@ -141,7 +141,7 @@ impl Controllers {
         }
     }
 
-    /// Has the namespace controller look when a namespace is deleted, and when something in it goes.
+    /// Queues a namespace when it is deleted, and when an object in it is removed.
     fn notice_namespace(&mut self, resource: &ResourceName, place: &Place, new: Option<&Object>) {
         if &**resource == "namespaces" {
             match new {
@@ -159,7 +159,7 @@ impl Controllers {
         }
     }
 
-    /// Has the quotas of a namespace counted anew when there is more in it, or less.
+    /// Queues the quotas of a namespace when its number of objects changes.
     fn notice_quotas(&mut self, resource: &ResourceName, place: &Place, old: Option<&Object>, new: Option<&Object>) {
         if &**resource == QUOTAS {
             if new.is_some() {
@@ -200,7 +200,7 @@ impl Controllers {
         }
     }
 
-    /// A Deployment that replaces its pods waits for the end of the old ones.
+    /// A Deployment with the `Recreate` strategy waits for its old pods to end.
     fn notice_end(&mut self, old: Option<&Object>) {
         let set = old.and_then(|old| controller(&old.meta, "ReplicaSet"));
         let set = set.and_then(|set| self.cluster.object("replicasets.apps", &set));
@@ -210,7 +210,7 @@ impl Controllers {
     }
 }
 
-/// Keeps the index of selectors, which cannot change but with the generation.
+/// Updates the index of selectors, which change only with the generation.
 fn set(selectors: &mut super::Selectors, old: Option<&Object>, new: Option<&Object>, place: &Place) {
     match new {
         None => selectors.remove(place),

@@ -1,4 +1,4 @@
-//! The scheduler and the kubelets: what becomes of a pod on a cluster with one node that is never full.
+//! The scheduler and the kubelets: the life of a pod on a cluster with one node of unlimited capacity.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,23 +21,23 @@ const NODE_IP: &str = "10.0.0.1";
 const SCHEDULER: &str = "system:kube-scheduler";
 const KUBELET: &str = "system:node:node-0";
 
-/// Time from being ready to the first crash, and from one to the next.
+/// Delay from readiness to the first crash, and between later crashes.
 const CRASH: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
 
-/// What happens to a pod next.
+/// The next step in a pod's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {
-    /// It gets a node.
+    /// It is bound to a node.
     Schedule,
     /// Its containers start.
     Start,
     /// It becomes ready.
     Ready,
-    /// It is not ready any more.
+    /// It becomes unready.
     Unready,
     /// Its containers fail.
     Crash,
-    /// It is gone.
+    /// It is removed.
     Stop,
 }
 
@@ -52,14 +52,14 @@ impl Step {
     ];
 }
 
-/// A time span in a range.
+/// A random duration in a range.
 pub(super) fn between(cluster: &Cluster, range: &std::ops::RangeInclusive<Duration>) -> Duration {
     let us = |duration: &Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     let (least, most) = (us(range.start()), us(range.end()));
     Duration::from_micros(cluster.chance(|rng| rng.u64(least..=most.max(least))))
 }
 
-/// What happens to a pod next, and how long that takes from now.
+/// The next step of a pod and the time until it is due.
 pub(super) fn next(cluster: &Cluster, behaviour: &Behaviour, pod: &Pod) -> Option<(Step, Duration)> {
     let status = pod.status.as_ref();
     if pod.metadata.deletion_timestamp.is_some() {
@@ -98,7 +98,7 @@ fn restarts(status: &PodStatus) -> i32 {
         .unwrap_or_default()
 }
 
-/// Takes a step, if the pod is still where the step begins.
+/// Performs a step if the pod is still in the state that the step starts from.
 pub(super) fn step(
     cluster: &Cluster,
     behaviour: &Behaviour,
@@ -154,7 +154,7 @@ fn stop(cluster: &Cluster, place: &Place, pod: &Pod) -> Result<(), Failure> {
     unless_gone(cluster.delete(KUBELET, "pods", place, &options)).map(|_| ())
 }
 
-/// Sets a condition; `why` it is not true.
+/// Sets a condition. `why` is the reason if it is false.
 fn set(pod: &mut Pod, kind: &str, is_true: bool, now: &Time, why: Option<(&str, String)>) {
     let generation = pod.metadata.generation;
     let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
@@ -181,7 +181,7 @@ fn set(pod: &mut Pod, kind: &str, is_true: bool, now: &Time, why: Option<(&str, 
     }
 }
 
-/// Sets what says whether the pod is ready.
+/// Sets the readiness of the pod and its containers.
 fn set_ready(pod: &mut Pod, is_ready: bool, now: &Time) {
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
     let names: Vec<_> = containers.map(|container| container.name.clone()).collect();
@@ -240,7 +240,7 @@ fn running(container: &Container, now: &Time) -> ContainerStatus {
     }
 }
 
-/// An init container that is done, or a sidecar that runs.
+/// The status of an init container that is finished, or of a running sidecar.
 fn initialized(container: &Container, now: &Time) -> ContainerStatus {
     let status = running(container, now);
     if container.restart_policy.as_deref() == Some("Always") {

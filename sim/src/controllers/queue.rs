@@ -1,4 +1,4 @@
-//! What is to be looked at, and when.
+//! A queue of keys, ordered by due time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,10 +7,10 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Longest wait after failures.
+/// Maximum backoff after failures.
 const LONGEST: Duration = Duration::from_secs(1000);
 
-/// Keys by time; each key once. Keys of the same time come in their own order.
+/// Keys ordered by time, without duplicates. Keys due at the same time are ordered by their `Ord`.
 #[derive(Debug)]
 pub(super) struct Queue<K> {
     due: BTreeSet<(Instant, K)>,
@@ -27,7 +27,7 @@ impl<K: Ord + Clone> Queue<K> {
         }
     }
 
-    /// Adds a key, or brings it forward.
+    /// Adds a key, or moves it forward if it is already queued for later.
     pub(super) fn add(&mut self, key: K, at: Instant) {
         if self.at.get(&key).is_none_or(|known| at < *known) {
             self.remove(&key);
@@ -42,19 +42,19 @@ impl<K: Ord + Clone> Queue<K> {
         }
     }
 
-    /// When the first key is due.
+    /// Due time of the first key.
     pub(super) fn next(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// Takes the first key.
+    /// Removes and returns the first key.
     pub(super) fn pop(&mut self) -> Option<K> {
         let (_, key) = self.due.pop_first()?;
         self.at.remove(&key);
         Some(key)
     }
 
-    /// How long to wait after one more failure of a key.
+    /// Records a failure of a key and returns its backoff.
     pub(super) fn failed(&mut self, key: &K) -> Duration {
         let failures = self.failures.entry(key.clone()).or_default();
         let wait = Duration::from_millis(5).saturating_mul(2_u32.saturating_pow(*failures));
@@ -62,7 +62,7 @@ impl<K: Ord + Clone> Queue<K> {
         wait.min(LONGEST)
     }
 
-    /// A key had no failure.
+    /// Resets the backoff of a key.
     pub(super) fn succeeded(&mut self, key: &K) {
         self.failures.remove(key);
     }

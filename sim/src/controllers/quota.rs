@@ -1,4 +1,4 @@
-//! The controller of `ResourceQuota` objects: tells how much of each is used.
+//! The `ResourceQuota` controller: reports the usage of each quota.
 
 use serde_json::json;
 
@@ -13,7 +13,7 @@ use crate::{
 
 const ACTOR: &str = "system:serviceaccount:kube-system:resourcequota-controller";
 
-/// Looks at a quota.
+/// Reconciles a quota.
 pub(super) fn sync(cluster: &Cluster, place: &Place) -> Result<(), Failure> {
     let Some(quota) = cluster.object(QUOTAS, place) else {
         return Ok(());

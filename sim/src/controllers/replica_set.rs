@@ -17,7 +17,7 @@ use crate::{cluster::Cluster, failure::Failure, store::Place, write::DeleteOptio
 const ACTOR: &str = "system:serviceaccount:kube-system:replicaset-controller";
 const FAILURE: &str = "ReplicaFailure";
 
-/// Looks at a ReplicaSet; says when to look again.
+/// Reconciles a ReplicaSet and returns when to reconcile it again.
 pub(super) fn sync(cluster: &Cluster, place: &Place) -> Result<Option<Duration>, Failure> {
     let Some(set) = cluster.get::<ReplicaSet>(&place.0, &place.1) else {
         return Ok(None);
@@ -44,7 +44,7 @@ fn is_active(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_none() && !matches!(phase, Some("Failed" | "Succeeded"))
 }
 
-/// Makes the pods that are missing, or deletes those that are too many.
+/// Creates missing pods or deletes surplus pods.
 fn manage(cluster: &Cluster, set: &ReplicaSet, spec: &ReplicaSetSpec, pods: &[Arc<Pod>]) -> Result<(), Failure> {
     let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap_or_default();
     if wanted > pods.len() {
@@ -87,7 +87,7 @@ fn draft(set: &ReplicaSet, spec: &ReplicaSetSpec) -> Pod {
     }
 }
 
-/// What makes a pod go before others.
+/// Order in which pods are deleted.
 type Rank = (
     bool,
     u8,
@@ -98,8 +98,8 @@ type Rank = (
     Reverse<Option<Timestamp>>,
 );
 
-/// Pods that do least go first: without a node, not running, not ready, cheap to delete, ready since lately, restarted
-/// often, young.
+/// Ranks pods for deletion. The first to go are pods without a node, then pods that are not running, not ready, cheap to
+/// delete, ready only recently, restarted often, or young.
 fn rank(pod: &Pod) -> Rank {
     let status = pod.status.as_ref();
     let phase = match status.and_then(|status| status.phase.as_deref()) {
@@ -130,7 +130,7 @@ fn rank(pod: &Pod) -> Rank {
     )
 }
 
-/// The status, and after what time it will be another.
+/// The status, and the time until it changes without an event.
 fn status(
     cluster: &Cluster,
     set: &ReplicaSet,
@@ -173,7 +173,7 @@ fn status(
     (status, waits.into_iter().filter(|wait| !wait.is_zero()).min())
 }
 
-/// That pods could not be made or deleted.
+/// The conditions for pods that could not be created or deleted.
 fn conditions(
     cluster: &Cluster,
     set: &ReplicaSet,

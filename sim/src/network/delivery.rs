@@ -1,4 +1,4 @@
-//! A request's way there and its reply's way back.
+//! Delivery of a request and of its reply.
 
 use std::{future::pending, time::Duration};
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::server;
 
-/// How long a client waits for an answer that never comes.
+/// How long a client waits for a reply that never arrives.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A body that arrives in one piece.
@@ -23,7 +23,7 @@ pub(super) fn whole(body: server::Body) -> Body {
 }
 
 impl Link {
-    /// Carries a request to the API server, and its answer back.
+    /// Carries a request to the API server and returns its reply.
     pub(super) async fn carry(self, head: Parts, body: Bytes) -> Result<Response<Body>, Broken> {
         self.thawed().await;
         let (plan, crash) = {
@@ -63,7 +63,7 @@ impl Link {
         }
     }
 
-    /// The client is no more. What it sent may still arrive.
+    /// Handles a request of a client that dies. A request that is already sent may still arrive.
     async fn die(&self, head: &Parts, body: Bytes, moment: Moment) -> Result<Response<Body>, Broken> {
         if moment == Moment::After {
             self.execute(head, body.clone());
@@ -81,7 +81,7 @@ impl Link {
         pending().await
     }
 
-    /// Has the API server answer.
+    /// Processes the request in the API server.
     fn execute(&self, head: &Parts, body: Bytes) -> Response<server::Body> {
         let interceptor = self.lock().interceptor.clone();
         let Some(interceptor) = interceptor else {
@@ -106,7 +106,7 @@ impl Link {
         }
     }
 
-    /// A reply gets there, unless the line is down by now.
+    /// Delivers a reply, unless the line is down by now.
     async fn arrive(&self, reply: Response<Body>) -> Result<Response<Body>, Broken> {
         self.passable().await?;
         Ok(reply)
@@ -117,7 +117,7 @@ impl Link {
         self.wait_for(|state| (state.line != Line::Frozen).then_some(())).await;
     }
 
-    /// Waits until something gets through, or it is clear that nothing does.
+    /// Waits until the line lets requests through, or it is certain that it will not.
     async fn passable(&self) -> Result<(), Broken> {
         let line = self
             .wait_for(|state| (state.line != Line::Frozen).then_some(state.line))
@@ -129,7 +129,7 @@ impl Link {
             }
             Line::Dark => {
                 let lit = self.wait_for(|state| (state.line != Line::Dark).then_some(()));
-                // What was swallowed stays swallowed, whether or not the line comes back.
+                // A lost request stays lost, even if the line is restored.
                 let _lit = timeout(PATIENCE, lit).await;
                 Err(Broken("timed out"))
             }

@@ -1,6 +1,7 @@
-//! The network between one client and the API server: latency, faults, partitions, and a client that dies in the midst.
+//! The network between a client and the API server: latency, faults, partitions, and crashes of the client.
 //!
-//! Every request travels in a task of its own, so that a client which gives up, or dies, cannot call back what it sent.
+//! Every request runs in a task of its own, so that a client that times out or dies cannot cancel a request that it has
+//! sent.
 
 mod delivery;
 mod network_faults;
@@ -24,25 +25,26 @@ use tower::Service;
 pub use self::network_faults::{Faults, NetworkFaults};
 use crate::server::Connection;
 
-/// The body of a response that came over a network.
+/// The body of a response received over the network.
 pub type Body = UnsyncBoxBody<Bytes, Broken>;
 
-/// The connection broke.
+/// The error for a broken connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("connection {0}")]
 pub struct Broken(pub(crate) &'static str);
 
-/// What becomes of a request's body on its way: as many requests as there are bodies. The last one is answered.
+/// A function that replaces a request's body: one request is sent for each body it returns. The reply to the last one is
+/// returned.
 pub type Interceptor = Arc<dyn Fn(&Parts, Bytes) -> Vec<Bytes> + Send + Sync>;
 
-/// A client's way to the API server. Clones are the same one.
+/// A client's connection to the API server. Clones share the same state.
 #[derive(Clone)]
 pub struct Link(Arc<Inner>);
 
 struct Inner {
     connection: Connection,
     state: Mutex<State>,
-    /// Woken in the order in which they wait, so that one seed gives one history.
+    /// Waiters are woken in FIFO order, so that runs with the same seed produce the same history.
     changed: Notify,
 }
 
@@ -50,7 +52,7 @@ struct State {
     rng: fastrand::Rng,
     network_faults: NetworkFaults,
     line: Line,
-    /// Counts cuts: a stream that was opened before one is broken.
+    /// Number of cuts so far. A cut breaks all streams that were opened before it.
     cuts: u64,
     writes: u64,
     crash: Option<(u64, Moment)>,
@@ -59,33 +61,33 @@ struct State {
     interceptor: Option<Interceptor>,
 }
 
-/// Whether anything gets through.
+/// State of the line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Line {
-    /// It does.
+    /// Requests get through.
     #[default]
     Up,
-    /// Connections are refused at once, and open ones are cut.
+    /// New connections are refused, and open connections are cut.
     Refusing,
-    /// Whatever is sent is swallowed, and open connections are silent until the line is up again, when they break.
+    /// Packets are dropped. Open connections are silent until the line is up again, and then break.
     Dark,
-    /// The client is paused: nothing goes out or in until the line is up again.
+    /// The client is paused: it sends and receives nothing until the line is up again.
     Frozen,
 }
 
-/// When a client dies, as the API server sees it.
+/// When a client dies, relative to one of its writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     /// Before the write is sent.
     Before,
-    /// After the write was done, and before the reply arrived.
+    /// After the write is stored and before the reply arrives.
     After,
-    /// The write is on its way, and is done only after [`Link::deliver`].
+    /// While the write is in flight. It is stored only after [`Link::deliver`].
     Meanwhile,
 }
 
 impl Link {
-    /// A way for the user of `connection`, on a network without faults.
+    /// Creates a link without faults for the user of `connection`.
     #[must_use]
     pub fn new(connection: Connection, seed: u64) -> Self {
         Self(Arc::new(Inner {
@@ -105,12 +107,12 @@ impl Link {
         }))
     }
 
-    /// What becomes of requests from now on.
+    /// Sets the faults of requests from now on.
     pub fn set_network(&self, network_faults: NetworkFaults) {
         self.lock().network_faults = network_faults;
     }
 
-    /// Whether anything gets through from now on.
+    /// Sets the state of the line.
     pub fn set_line(&self, line: Line) {
         {
             let mut state = self.lock();
@@ -121,28 +123,28 @@ impl Link {
         self.0.changed.notify_waiters();
     }
 
-    /// Changes the bodies of requests from now on.
+    /// Intercepts the bodies of requests from now on.
     pub fn set_interceptor(&self, interceptor: Interceptor) {
         self.lock().interceptor = Some(interceptor);
     }
 
-    /// How many writes were sent so far.
+    /// Number of writes sent so far.
     #[must_use]
     pub fn writes(&self) -> u64 {
         self.lock().writes
     }
 
-    /// Lets the client die at its write number `nth`, counted from 1. From then on nothing goes out or in.
+    /// Makes the client die at its write number `nth`, counted from 1. From then on it sends and receives nothing.
     pub fn crash_at(&self, nth: u64, moment: Moment) {
         self.lock().crash = Some((nth, moment));
     }
 
-    /// Waits for the moment of [`Link::crash_at`].
+    /// Waits for the crash set by [`Link::crash_at`].
     pub async fn crashed(&self) {
         self.wait_for(|state| state.crashed.then_some(())).await;
     }
 
-    /// Lets the write arrive that was on its way when the client died.
+    /// Delivers the write that was in flight when the client died.
     pub fn deliver(&self) {
         self.lock().delivered = true;
         self.0.changed.notify_waiters();
@@ -152,11 +154,11 @@ impl Link {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until `check` finds something.
+    /// Waits until `check` returns a value.
     async fn wait_for<T>(&self, check: impl Fn(&State) -> Option<T>) -> T {
         loop {
             let mut changed = std::pin::pin!(self.0.changed.notified());
-            // From now on no change is missed.
+            // Registers the waiter, so that it misses no later change.
             changed.as_mut().enable();
             if let Some(found) = check(&self.lock()) {
                 return found;
@@ -186,7 +188,7 @@ where
             let (head, body) = request.into_parts();
             let body = body.collect().await.map(http_body_util::Collected::to_bytes);
             let answer = link.carry(head, body.unwrap_or_default()).await;
-            // Nobody waits for it any more if the client gave up.
+            // The send fails if the client timed out.
             let _given_up = reply.send(answer);
         });
         Box::pin(async move { replied.await.unwrap_or(Err(Broken("closed"))) })

@@ -1,4 +1,4 @@
-//! What may become of a request, and how likely it is.
+//! Faults of the network and their probabilities.
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -8,31 +8,31 @@ use serde_json::json;
 use super::Body;
 use crate::{failure::Failure, server::refusal};
 
-/// How requests fare.
+/// Latency and faults of requests.
 #[derive(Clone, Debug)]
 pub struct NetworkFaults {
-    /// How long a request takes, and its reply.
+    /// Latency of a request, and of its reply.
     pub latency: RangeInclusive<Duration>,
-    /// How much later a watch delivers.
+    /// Additional delay of watch events.
     pub lag: RangeInclusive<Duration>,
-    /// What goes wrong.
+    /// Probabilities of faults.
     pub faults: Faults,
 }
 
-/// How likely each fault of a request is, and how long watches live.
+/// Probability of each fault of a request, and the lifetime of watches.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
-    /// The API server refuses: 409, 429, 500 or 504. Nothing was done.
+    /// The API server refuses with 409, 429, 500 or 504 and does nothing.
     pub refused: f64,
-    /// The connection breaks before anything is done.
+    /// The connection breaks before the request is processed.
     pub broken: f64,
-    /// It is done, and the connection breaks, or the reply is a 504.
+    /// The request is processed, and then the connection breaks or the reply is a 504.
     pub lost: f64,
-    /// It is done 11 to 30 seconds later.
+    /// The request is processed 11 to 30 seconds later.
     pub late: f64,
-    /// Nothing is done, and there is no answer for a minute.
+    /// The request is not processed, and there is no reply for a minute.
     pub hanging: f64,
-    /// How long a watch lives; then it ends, breaks, or is silent for a while and breaks.
+    /// Lifetime of a watch. After that it ends, breaks, or is silent for a while and breaks.
     pub watches: Option<RangeInclusive<Duration>>,
 }
 
@@ -47,7 +47,7 @@ impl Default for NetworkFaults {
     }
 }
 
-/// What becomes of one request.
+/// The fault of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     None,
@@ -66,15 +66,15 @@ pub(super) enum End {
     Silent(Duration),
 }
 
-/// What becomes of one request.
+/// The latency and fault of one request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
     pub(super) there: Duration,
     pub(super) back: Duration,
     pub(super) fault: Fault,
-    /// How much later a watch delivers.
+    /// Additional delay of watch events.
     pub(super) lag: Duration,
-    /// When and how a watch ends before its time.
+    /// When and how a watch ends early.
     pub(super) end: Option<(Duration, End)>,
 }
 
@@ -84,7 +84,7 @@ impl NetworkFaults {
             let (low, high) = (micros(*range.start()), micros(*range.end()));
             Duration::from_micros(rng.u64(low..=high.max(low)))
         };
-        // Nothing takes no time at all: a watch that is opened anew for ever would stop a virtual clock.
+        // A minimum latency: with none, a loop that reopens a watch would stop a virtual clock.
         let there = within(rng, &self.latency).max(Duration::from_micros(500));
         let back = within(rng, &self.latency).max(Duration::from_micros(500));
         let fault = self.faults.draw(rng, method);
@@ -139,7 +139,7 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// A refusal that is nobody's fault.
+/// A refusal that the request did not cause.
 pub(super) fn refused(code: u16) -> Response<Body> {
     let failure = match code {
         409 => Failure::new(

@@ -1,4 +1,4 @@
-//! A watch's stream on its way to the client.
+//! Relays a watch's stream to the client.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::server;
 
-/// Passes on what the API server sends, as the network lets it.
+/// Forwards the API server's events with the delays and faults of the network.
 pub(super) struct Relay {
     link: Link,
     from: server::Body,
@@ -25,7 +25,7 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// The body of a watch that was opened after so many cuts.
+    /// The body of a watch that was opened after `cuts` cuts.
     pub(super) fn body(link: Link, from: server::Body, plan: &Plan, cuts: u64) -> Body {
         let relay = Self {
             link,
@@ -70,7 +70,7 @@ impl Relay {
             if !self.lag.is_zero() {
                 sleep(self.lag).await;
             }
-            // What is on the wire when the line goes down does not arrive.
+            // Events in flight when the line goes down are lost.
             link.wait_for(|state| (state.line == Line::Up || state.cuts != cuts).then_some(()))
                 .await;
             if link.lock().cuts != cuts {

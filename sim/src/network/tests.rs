@@ -74,7 +74,7 @@ fn a_refusal_says_so_and_does_nothing() {
         let mut codes = std::collections::BTreeSet::new();
         for _ in 0..50 {
             let Err(kube::Error::Api(status)) = create(&link, "a").await else {
-                panic!("it was done")
+                panic!("the write was executed")
             };
             codes.insert(status.code);
             if status.code == 429 {
@@ -161,7 +161,7 @@ fn a_client_that_dies_has_done_its_last_write_or_not_or_not_yet() {
     }
 }
 
-/// What a watch brings: names, and whether it ended or broke.
+/// The names that a watch reports, and whether it ended or broke.
 async fn watched(link: &Link) -> Vec<String> {
     let watch = api(link)
         .watch(&WatchParams::default().timeout(290), "0")
@@ -207,7 +207,7 @@ fn a_watch_may_live_shortly_and_end_in_any_way() {
         );
         assert!(
             before.elapsed() > Duration::from_secs(30),
-            "some were silent for a while"
+            "some watches were silent before they broke"
         );
     });
 }

@@ -10,7 +10,7 @@ use super::managers::{self, Manager, Operation, conflict};
 use super::typed::{Place, check, fields_of, without};
 use crate::failure::{Cause, Failure};
 
-/// Belongs to nobody: the API server sets it, or it is what the object is.
+/// Metadata fields without an owner: the API server sets them, or they identify the object.
 const UNOWNED_METADATA: [&str; 9] = [
     "clusterName",
     "creationTimestamp",
@@ -23,21 +23,21 @@ const UNOWNED_METADATA: [&str; 9] = [
     "uid",
 ];
 
-/// Who owns what was there before anything was tracked.
+/// Owner of the fields that existed before managed fields were tracked.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 
-/// How an object is written, and by whom.
+/// Parameters of an apply request.
 #[derive(Clone, Copy)]
 pub struct Apply<'a> {
     /// `fieldManager`.
     pub manager: &'a str,
-    /// Takes fields from others instead of failing.
+    /// Takes fields from other managers instead of failing.
     pub force: bool,
     /// `status`, …, or empty.
     pub subresource: &'a str,
     /// RFC 3339.
     pub now: &'a str,
-    /// The structure of the kind.
+    /// The schema of the kind.
     pub lists: &'a dyn ListTypes,
 }
 
@@ -57,7 +57,7 @@ impl Apply<'_> {
         }
     }
 
-    /// What a write through this resource can own. Its other parts are reset afterwards.
+    /// The fields that a write through this subresource can own. Changes to other fields are reverted afterwards.
     pub(super) fn writable(&self, fields: &Fields) -> Fields {
         match self.subresource {
             "" => fields.filtered(|element| element != "f:status"),
@@ -67,14 +67,15 @@ impl Apply<'_> {
     }
 }
 
-/// Applies a configuration: the new object with its `managedFields`. An object that already is as configured comes back
-/// unchanged.
+/// Applies a configuration and returns the new object with its `managedFields`. An object that already matches the
+/// configuration is returned unchanged.
 ///
 /// # Errors
 ///
-/// 400 for `managedFields` in the configuration or for another kind or version than the object's, 409 if others have
-/// fields with other values and this is not `force`d, 422 without a manager, 500 (so does kube-apiserver) for lists whose
-/// elements cannot be told apart.
+/// - 400 if the configuration has `managedFields`, or another kind or version than the object.
+/// - 409 if other managers own fields with different values and `force` is not set.
+/// - 422 without a manager.
+/// - 500 (as in kube-apiserver) for lists with ambiguous elements.
 pub fn apply(live: Option<&Value>, config: &Value, how: &Apply<'_>) -> Result<Value, Failure> {
     check_config(live, config, how)?;
     let mut live = live.cloned().unwrap_or_else(|| json!({}));
@@ -95,7 +96,7 @@ pub fn apply(live: Option<&Value>, config: &Value, how: &Apply<'_>) -> Result<Va
     let mut new = merged(Some(&live), config, &how.place());
     if let Some(last) = &last {
         let pruned = pruned(&new, &last.fields, &others, &ours, how);
-        // Maps and lists that are applied empty stay when nothing is left in them.
+        // Maps and lists that are applied empty stay, even if nothing is left in them.
         new = merged(Some(&pruned), config, &how.place());
     }
     let changes = changes(&live, &new, &how.place());
@@ -174,12 +175,12 @@ fn text<'a>(object: &'a Value, field: &str) -> &'a str {
     object.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Without what this manager had applied, no longer applies, and nobody else has. What nobody has stays, unless it is
-/// part of something that goes: a default within a probe goes with the probe.
+/// Removes the fields that this manager applied before, does not apply any more, and no other manager owns. Fields
+/// without an owner stay, unless they are part of a removed field: a default within a probe is removed with the probe.
 fn pruned(merged: &Value, last: &Fields, others: &[Manager], ours: &Manager, how: &Apply<'_>) -> Value {
     let place = how.place();
     let all_of = |value: &Value| fields_of(value, &place).with_structs();
-    // Null holds the place of what is emptied on the way: whether it goes is decided by who has it, not by its content.
+    // Null marks values that become empty. Their owners, not their content, decide whether they are removed.
     let left_without =
         |fields: &Fields| all_of(&without(merged, fields, &place, Some(&Value::Null)).unwrap_or_default());
     let all = all_of(merged);
@@ -195,7 +196,8 @@ fn pruned(merged: &Value, last: &Fields, others: &[Manager], ours: &Manager, how
     without(merged, &gone, &place, None).unwrap_or_else(|| json!({}))
 }
 
-/// Others lose what the change removes, and what it sets if that is allowed: by force, or for what is taken over.
+/// Removes changed fields from the other managers: those that the change removes, and, if allowed by `force` or a
+/// takeover, those that it sets.
 pub(super) fn settle(
     others: Vec<Manager>,
     changes: &Changes,

@@ -1,4 +1,4 @@
-//! Merges a configuration into an object, and tells what that changed.
+//! Merges a configuration into an object and determines the changed fields.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::fields::Fields;
 use super::typed::Place;
 
-/// The object with everything the configuration has. Lists stand in the order of the configuration, around it in that of
-/// the object.
+/// Merges `config` into `live`. Elements of lists that are in the configuration keep its order; the others keep their
+/// order in the object.
 pub(super) fn merged(live: Option<&Value>, config: &Value, place: &Place<'_>) -> Value {
     match (live, config) {
         (live, Value::Object(config)) if !place.is_atomic_map() => {
@@ -37,7 +37,7 @@ fn merged_list(live: &[Value], config: &[Value], place: &Place<'_>) -> Vec<Value
     let mut new: VecDeque<_> = place.index(config).into();
     let mut known: BTreeMap<String, Option<&Value>> = BTreeMap::new();
     for (element, item) in &old {
-        // A repeated element is not merged with: there is no telling which.
+        // A duplicate element is not merged, because it is ambiguous with which one.
         known
             .entry(element.clone())
             .and_modify(|item| *item = None)
@@ -61,7 +61,7 @@ fn merged_list(live: &[Value], config: &[Value], place: &Place<'_>) -> Vec<Value
             }
             let next = new.front().is_some_and(|(next, _)| *next == element);
             if !next && (done.contains(&element) || shared.front() != Some(&element)) {
-                // It comes, or came, where the configuration has it.
+                // The element is placed where the configuration has it.
                 old.pop_front();
                 continue;
             }
@@ -80,11 +80,11 @@ fn merged_list(live: &[Value], config: &[Value], place: &Place<'_>) -> Vec<Value
     out
 }
 
-/// What a change did, field by field.
+/// The fields that a change affects.
 #[derive(Default)]
 pub(super) struct Changes {
     pub(super) removed: Fields,
-    /// Fields with another value than before, and new ones.
+    /// New fields, and fields with a new value.
     pub(super) set: Fields,
 }
 
@@ -117,7 +117,7 @@ impl Changes {
     }
 }
 
-/// A field of a map or an element of a list in two versions.
+/// A map field or a list element in two versions.
 #[derive(Default)]
 struct Member<'a> {
     name: Option<&'a str>,
@@ -126,7 +126,7 @@ struct Member<'a> {
 }
 
 impl<'a> Member<'a> {
-    /// All members of a value, by their element. None for what changes as a whole.
+    /// All members of a value, by path element. `None` for values that change as a whole.
     fn of(old: Option<&'a Value>, new: Option<&'a Value>, place: &Place<'_>) -> BTreeMap<String, Self> {
         let mut members: BTreeMap<String, Self> = BTreeMap::new();
         let each_is = |is: fn(&Value) -> bool| old.into_iter().chain(new).all(is);

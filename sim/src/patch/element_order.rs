@@ -1,13 +1,13 @@
-//! In which order the elements of a merged list stand: that of the patch for what it names, around it that of the
-//! object.
+//! Order of the elements of a merged list. Elements in the patch keep the patch's order; the others keep the object's
+//! order.
 
 use serde_json::Value;
 
 use super::strategic::{Object, internal};
 use crate::failure::Failure;
 
-/// Puts `merged` in order. What `patch_order` names stands as it does there; the rest keeps its place relative to it as
-/// in `server_order`. `key` is the merge key; without, elements are values.
+/// Sorts `merged`. Elements in `patch_order` have that order; the others keep their position relative to them as in
+/// `server_order`. `key` is the merge key; without a key, elements are compared by value.
 pub(super) fn arrange(
     merged: Vec<Value>,
     patch_order: &[Value],
@@ -30,7 +30,7 @@ pub(super) fn arrange(
     let mut rest = rest.into_iter().peekable();
     for element in patched {
         let place = position(server_order, &element);
-        // What the object has in front of this element stays in front of it; a new element has no place to keep.
+        // Elements that precede this one in the object still precede it. A new element has no position to keep.
         while let Some(before) = rest.next_if(|other| {
             let other = position(server_order, other);
             other.zip(place).is_some_and(|(other, place)| other < place)
@@ -43,7 +43,7 @@ pub(super) fn arrange(
     Ok(arranged)
 }
 
-/// A patch may not add what its order does not list, nor in another order.
+/// Refuses a patch that adds elements missing from its order list, or in another order.
 pub(super) fn check(patch: &[Value], order: &[Value], key: Option<&str>) -> Result<(), Failure> {
     if patch.is_empty() || order.is_empty() {
         return Ok(());
@@ -77,7 +77,7 @@ pub(super) fn key_of<'a>(element: &'a Object, key: &str) -> Result<&'a Value, Fa
     })
 }
 
-/// As `%v` prints it, which is how kube-apiserver shows a patch in its messages.
+/// Formats a value as Go's `%v` does. kube-apiserver uses that format for patches in its messages.
 pub(super) fn as_go_prints(value: &Value) -> String {
     match value {
         Value::Object(object) => {

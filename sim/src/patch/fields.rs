@@ -1,19 +1,19 @@
-//! Sets of fields, as `managedFields` writes them down (`FieldsV1`).
+//! Sets of fields in the format of `managedFields` (`FieldsV1`).
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-/// A set of paths. Each step of a path is an element as in `FieldsV1`: `f:replicas`, `k:{"name":"main"}`, `v:"x"`.
+/// A set of paths. The elements of a path are those of `FieldsV1`: `f:replicas`, `k:{"name":"main"}`, `v:"x"`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fields {
-    /// Whether the path that ends here is in the set. Not of the root.
+    /// Whether the path that ends here is in the set. Always false for the root.
     pub(super) member: bool,
     below: BTreeMap<String, Fields>,
 }
 
 impl Fields {
-    /// Reads a `fieldsV1`.
+    /// Parses `fieldsV1`.
     pub(super) fn from_json(value: &Value) -> Self {
         let mut read = Self::default();
         let Some(object) = value.as_object() else {
@@ -26,7 +26,7 @@ impl Fields {
         read
     }
 
-    /// As a `fieldsV1`.
+    /// Formats the set as `fieldsV1`.
     pub(super) fn to_json(&self) -> Value {
         let below = self
             .below
@@ -39,17 +39,17 @@ impl Fields {
         Value::Object(written)
     }
 
-    /// Without any path.
+    /// Whether the set has no paths.
     pub(super) fn is_empty(&self) -> bool {
         !self.member && self.below.values().all(Self::is_empty)
     }
 
-    /// What is below an element.
+    /// The subset below an element.
     pub(super) fn get(&self, element: &str) -> Option<&Self> {
         self.below.get(element)
     }
 
-    /// Puts a set below an element. One without paths has no place: written down, it would be a path.
+    /// Sets the subset below an element. An empty subset is left out, because `FieldsV1` would read it as a path.
     pub(super) fn set(&mut self, element: String, fields: Self) {
         if !fields.is_empty() {
             self.below.insert(element, fields);
@@ -64,7 +64,7 @@ impl Fields {
         }
     }
 
-    /// What is in either.
+    /// The paths in either set.
     #[must_use]
     pub(super) fn union(&self, other: &Self) -> Self {
         let mut both = self.clone();
@@ -76,7 +76,7 @@ impl Fields {
         both
     }
 
-    /// What is in both.
+    /// The paths in both sets.
     #[must_use]
     pub(super) fn intersection(&self, other: &Self) -> Self {
         let shared = self.below.iter().filter_map(|(element, ours)| {
@@ -89,7 +89,7 @@ impl Fields {
         }
     }
 
-    /// What is in this one only.
+    /// The paths in this set only.
     #[must_use]
     pub(super) fn difference(&self, other: &Self) -> Self {
         let left = self.below.iter().filter_map(|(element, ours)| {
@@ -105,7 +105,7 @@ impl Fields {
         }
     }
 
-    /// Only what is below one of these elements, or only what is below none of them.
+    /// The paths whose first element satisfies `keep`.
     #[must_use]
     pub(super) fn filtered(&self, keep: impl Fn(&str) -> bool) -> Self {
         let mut kept = self.clone();
@@ -113,7 +113,7 @@ impl Fields {
         kept
     }
 
-    /// With the fields that only hold other fields: who had all of a struct had the struct.
+    /// Adds the fields that only contain other fields: a manager that owns all fields of a struct owns the struct.
     #[must_use]
     pub(super) fn with_structs(&self) -> Self {
         let below = self.below.iter().map(|(element, fields)| {
@@ -127,7 +127,7 @@ impl Fields {
         }
     }
 
-    /// All paths for people: `.spec.containers[name="main"].image`. A level comes before what is below it.
+    /// All paths in readable form: `.spec.containers[name="main"].image`. A parent comes before its children.
     pub(super) fn paths(&self) -> Vec<String> {
         let mut paths = Vec::new();
         self.collect("", &mut paths);
@@ -152,7 +152,7 @@ impl Fields {
     }
 }
 
-/// An element for people.
+/// An element in readable form.
 pub(super) fn shown(element: &str) -> String {
     match element.split_once(':') {
         Some(("f", name)) => format!(".{name}"),

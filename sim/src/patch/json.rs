@@ -10,11 +10,11 @@ use serde_json::Value;
 use super::unprocessable;
 use crate::failure::Failure;
 
-/// Carries out a JSON Patch, all of it or nothing.
+/// Applies a JSON Patch completely or not at all.
 ///
 /// # Errors
 ///
-/// 400 for what is no JSON Patch, 422 if a `test` fails or a path is missing.
+/// 400 if the value is not a JSON Patch, 422 if a `test` fails or a path is missing.
 pub fn json(live: &mut Value, patch: &Value) -> Result<(), Failure> {
     let Patch(operations) = Patch::deserialize(patch).map_err(|error| Failure::bad_request(error.to_string()))?;
     let mut patched = live.clone();
@@ -28,7 +28,7 @@ pub fn json(live: &mut Value, patch: &Value) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Goes beyond the RFC, like the library of kube-apiserver: a `test` for null holds for an absent member.
+/// An extension of the RFC in kube-apiserver's library: a `test` for null succeeds for an absent member.
 fn tests_for_absence(live: &Value, operation: &PatchOperation) -> bool {
     let PatchOperation::Test(test) = operation else {
         return false;
@@ -36,7 +36,7 @@ fn tests_for_absence(live: &Value, operation: &PatchOperation) -> bool {
     test.value.is_null() && is_absent_member(live, &test.path)
 }
 
-/// Goes beyond the RFC, like the library of kube-apiserver: a copy of an absent member is null.
+/// An extension of the RFC in kube-apiserver's library: a copy of an absent member is null.
 fn copying(live: &Value, operation: PatchOperation) -> PatchOperation {
     match operation {
         PatchOperation::Copy(copy) if is_absent_member(live, &copy.from) => PatchOperation::Add(AddOperation {
@@ -47,14 +47,15 @@ fn copying(live: &Value, operation: PatchOperation) -> PatchOperation {
     }
 }
 
-/// Whether a path names a member that its object does not have.
+/// Whether a path refers to a missing member of an existing object.
 fn is_absent_member(live: &Value, path: &Pointer) -> bool {
     let parent = path.parent().and_then(|parent| live.pointer(parent.as_str()));
     parent.is_some_and(Value::is_object) && live.pointer(path.as_str()).is_none()
 }
 
-/// Goes beyond the RFC, like the library of kube-apiserver: a `replace` of an absent member adds it. (In a list both fail
-/// where there is no such element, but for the place after the last, which is left out here as nobody writes it.)
+/// An extension of the RFC in kube-apiserver's library: a `replace` of an absent member adds it. (In a list, both fail
+/// for a missing element, except for the position after the last one. That case does not occur in practice and is not
+/// supported.)
 fn adding(operation: PatchOperation) -> PatchOperation {
     match operation {
         PatchOperation::Replace(ReplaceOperation { path, value }) if path.last().as_ref().is_some_and(is_member) => {
@@ -64,13 +65,13 @@ fn adding(operation: PatchOperation) -> PatchOperation {
     }
 }
 
-/// Whether a token is certainly a member of an object, not the place of an element in a list.
+/// Whether a token can only be a member of an object and not an index of a list.
 fn is_member(token: &Token<'_>) -> bool {
     let token = token.decoded();
     token != "-" && !token.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Carries out a JSON Merge Patch: null removes, lists are replaced.
+/// Applies a JSON Merge Patch: null removes a member, and lists are replaced.
 pub fn merge(live: &mut Value, patch: &Value) {
     json_patch::merge(live, patch);
 }

@@ -1,4 +1,4 @@
-//! The way from client-side to server-side `kubectl apply`: the annotation that kubectl keeps its configuration in.
+//! Migration from client-side to server-side `kubectl apply`, based on kubectl's last-applied annotation.
 
 use serde_json::{Value, json};
 
@@ -8,10 +8,11 @@ use super::typed::{Place, fields_of};
 
 const ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// The only manager whose annotation it is.
+/// The field manager that writes the annotation.
 const KUBECTL: &str = "kubectl";
 
-/// What kubectl itself has last applied and still stands so: it may change that whoever is said to own it.
+/// Fields that kubectl last applied client-side and that still have that value. kubectl may change them whoever owns
+/// them.
 pub(super) fn taken_over(live: &Value, manager: &str, place: &Place<'_>) -> Fields {
     let applied = annotation(live).filter(|_| manager == KUBECTL);
     let applied: Option<Value> = applied.and_then(|text| serde_json::from_str(text).ok());
@@ -25,7 +26,7 @@ pub(super) fn taken_over(live: &Value, manager: &str, place: &Place<'_>) -> Fiel
     }
 }
 
-/// Notes what kubectl applied, if it had noted it before.
+/// Updates the annotation with kubectl's configuration, if the annotation exists.
 pub(super) fn note(object: &mut Value, config: &Value, manager: &str) {
     if manager != KUBECTL || annotation(object).is_none() {
         return;
@@ -66,7 +67,7 @@ mod tests {
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec})
     }
 
-    /// As plain `kubectl apply` creates it.
+    /// An object as client-side `kubectl apply` creates it.
     fn created(spec: &Value) -> Value {
         let mut object = deployment(spec);
         object["metadata"]["annotations"][ANNOTATION] = json!(format!("{}\n", deployment(spec)));

@@ -1,29 +1,29 @@
-//! Which lists and maps server-side apply takes apart, and by what it knows their elements.
+//! List and map types for server-side apply: which ones are merged, and which keys identify their elements.
 
 use serde_json::Value;
 
 /// How a list merges.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListType {
-    /// As one value.
+    /// Replaced as one value.
     Atomic,
-    /// By value.
+    /// Merged by value.
     Set,
-    /// By the values of these fields of its elements.
+    /// Merged by the values of these key fields.
     Map(Vec<String>),
 }
 
-/// The structure of a kind. A path is made of the names of fields, without the indices of lists:
-/// `["spec", "template", "spec", "containers", "env"]`. `metadata` of the object itself is never asked for: it is the
-/// same everywhere.
+/// The schema of a kind. A path consists of field names without list indices: `["spec", "template", "spec", "containers",
+/// "env"]`. Paths within the object's own `metadata` never occur, because its schema is the same for every kind.
 pub trait ListTypes {
     /// The type of the list at a path.
     fn list_type(&self, path: &[&str]) -> ListType;
 
-    /// Whether the map at a path has one owner as a whole. For the path of a list the question is about its elements.
+    /// Whether the map at a path is atomic, so that it has a single owner. For the path of a list, this applies to its
+    /// elements.
     fn is_atomic_map(&self, path: &[&str]) -> bool;
 
-    /// What a key field of the list at a path counts as where an element leaves it out.
+    /// Default value of a key field of the list at a path, for elements without that field.
     fn key_default(&self, path: &[&str], key: &str) -> Option<Value> {
         let _ = (path, key);
         None
@@ -48,7 +48,7 @@ impl ListTypes for BuiltIn {
             | "env"
             | "schedulingGates"
             | "resourceClaims" => &["name"],
-            // A ServiceAccount has one of this name at the top; that one is atomic.
+            // The top-level list of a ServiceAccount has the same name and is atomic.
             "imagePullSecrets" if !above.is_empty() => &["name"],
             "secrets" if above.is_empty() => &["name"],
             "claims" if parent == "resources" => &["name"],
@@ -107,12 +107,12 @@ impl ListTypes for BuiltIn {
     }
 }
 
-/// A custom resource, by the `openAPIV3Schema` of its definition.
+/// The `openAPIV3Schema` of a CustomResourceDefinition.
 #[derive(Clone, Copy, Debug)]
 pub struct Schema<'a>(pub &'a Value);
 
 impl<'a> Schema<'a> {
-    /// The schema of a field. What has none is taken apart as the value itself suggests, except for lists.
+    /// The schema of a field. Values without a schema are merged by their JSON type, except for lists.
     fn at(self, path: &[&str]) -> &'a Value {
         path.iter().fold(self.0, |schema, name| {
             let object = Self::element(schema);
@@ -123,7 +123,7 @@ impl<'a> Schema<'a> {
         })
     }
 
-    /// The schema of the elements if this is that of a list.
+    /// The schema of the elements, if this is the schema of a list.
     fn element(mut schema: &'a Value) -> &'a Value {
         while let Some(items) = schema.get("items") {
             schema = items;

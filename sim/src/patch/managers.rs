@@ -1,22 +1,22 @@
-//! Who manages which fields: `metadata.managedFields`.
+//! Field managers: `metadata.managedFields`.
 
 use serde_json::{Map, Value, json};
 
 use super::fields::Fields;
 use crate::failure::Failure;
 
-/// How a manager writes: the two count as different managers.
+/// How a manager writes. The same name with another operation is a different manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Operation {
     Apply,
     Update,
 }
 
-/// An entry of `managedFields`. The order is that of the list.
+/// An entry of `managedFields`, in list order.
 #[derive(Clone, Debug)]
 pub(super) struct Manager {
     pub(super) operation: Operation,
-    /// RFC 3339. An entry that came with no change of the object has none.
+    /// RFC 3339. An entry of a request that changed nothing has no time.
     pub(super) time: Option<String>,
     pub(super) name: String,
     pub(super) api_version: String,
@@ -25,7 +25,7 @@ pub(super) struct Manager {
 }
 
 impl Manager {
-    /// Whether both are the same manager. One that applies stays the same from version to version.
+    /// Whether both entries belong to the same manager. For `Apply`, the API version does not matter.
     pub(super) fn is(&self, other: &Self) -> bool {
         self.operation == other.operation
             && self.name == other.name
@@ -69,7 +69,7 @@ impl Manager {
         Value::Object(entry)
     }
 
-    /// As conflicts name it.
+    /// The manager's name in conflict messages.
     fn shown(&self) -> String {
         let through = match self.subresource.as_str() {
             "" => String::new(),
@@ -83,14 +83,15 @@ impl Manager {
     }
 }
 
-/// Takes the managers out of an object. None if the object has no such list, or one with an entry that cannot be read.
+/// Removes the managers from an object and returns them. Returns `None` if the object has no such list or an invalid
+/// entry.
 pub(super) fn take(object: &mut Value) -> Option<Vec<Manager>> {
     let metadata = object.get_mut("metadata")?.as_object_mut()?;
     let entries = metadata.remove("managedFields")?;
     entries.as_array()?.iter().map(Manager::from_json).collect()
 }
 
-/// Puts the managers into an object, those that are left with fields.
+/// Stores the managers that still own fields in an object.
 pub(super) fn put(object: &mut Value, managers: Vec<Manager>) {
     let mut managers: Vec<_> = managers
         .into_iter()
@@ -117,7 +118,7 @@ pub(super) fn put(object: &mut Value, managers: Vec<Manager>) {
     }
 }
 
-/// 409: others have these fields with other values.
+/// 409 for fields that other managers own with different values.
 pub(super) fn conflict(conflicts: &[(Manager, Fields)]) -> Failure {
     let mut told: Vec<_> = conflicts
         .iter()

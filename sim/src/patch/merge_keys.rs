@@ -1,17 +1,17 @@
-//! How a strategic merge patch merges the lists of the built-in kinds, as their Go structs declare it.
+//! Merge strategies of the lists of built-in kinds in strategic merge patches, as declared by their Go structs.
 
-/// What happens to a list, or to a map, that both the object and the patch have.
+/// How a list or map of the patch is combined with that of the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Strategy {
-    /// The patch wins.
+    /// The patch replaces the value.
     Replace,
-    /// Values that are missing are added.
+    /// Missing values are added.
     MergeValues,
-    /// Elements with the same value in this field are merged.
+    /// Elements with the same value of this field are merged.
     MergeBy(&'static str),
 }
 
-/// The strategy of the list at `path`: the kind, then the names of fields without the indices of lists.
+/// The strategy of the list at `path`, which consists of the kind and the field names without list indices.
 pub(super) fn of_list(path: &[&str]) -> Strategy {
     let Some((field, above)) = path.split_last() else {
         return Strategy::Replace;
@@ -27,7 +27,7 @@ pub(super) fn of_list(path: &[&str]) -> Strategy {
         | "resourceClaims"
         | "resourceClaimStatuses"
         | "allocatedResourcesStatus" => Strategy::MergeBy("name"),
-        // A ServiceAccount has one of this name at the top; that one is replaced.
+        // The top-level list of a ServiceAccount has the same name and is replaced.
         "imagePullSecrets" if parent == "spec" => Strategy::MergeBy("name"),
         "secrets" if parent == "ServiceAccount" => Strategy::MergeBy("name"),
         "volumeMounts" => Strategy::MergeBy("mountPath"),
@@ -45,7 +45,7 @@ pub(super) fn of_list(path: &[&str]) -> Strategy {
     }
 }
 
-/// Maps merge, but for this one.
+/// Whether the patch replaces this map. All other maps are merged.
 pub(super) fn replaces_map(path: &[&str]) -> bool {
     path == ["PodDisruptionBudget", "spec", "selector"]
 }

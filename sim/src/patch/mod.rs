@@ -1,7 +1,7 @@
-//! The patches a kube-apiserver takes: JSON Patch, JSON Merge Patch, strategic merge patch and server-side apply.
+//! The patch types of kube-apiserver: JSON Patch, JSON Merge Patch, strategic merge patch and server-side apply.
 //!
-//! All of them are pure: an object and a patch in, an object or a refusal out. Defaulting, validation and the store come
-//! after.
+//! All of them are pure functions from an object and a patch to a new object or a refusal. Defaulting, validation and
+//! storage follow later.
 
 mod apply;
 mod combine;
@@ -26,7 +26,7 @@ pub use list_types::{BuiltIn, ListType, ListTypes, Schema};
 pub use strategic::strategic;
 pub use track::{keep_times, track};
 
-/// What a `PATCH` request carries.
+/// The type of a `PATCH` request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatchKind {
     /// RFC 6902.
@@ -39,7 +39,7 @@ pub enum PatchKind {
     Apply,
 }
 
-/// In the order in which a refusal lists them.
+/// All types, in the order in which a refusal lists them.
 const ALL: [PatchKind; 4] = [
     PatchKind::Json,
     PatchKind::Merge,
@@ -47,14 +47,14 @@ const ALL: [PatchKind; 4] = [
     PatchKind::Apply,
 ];
 
-/// A custom resource has no Go struct that could say how its lists merge.
+/// The types for custom resources, which have no Go struct that declares merge strategies.
 const CUSTOM: [PatchKind; 3] = [PatchKind::Json, PatchKind::Merge, PatchKind::Apply];
 
-/// A JSON Patch with more operations than this is refused.
+/// Maximum number of operations in a JSON Patch.
 const MAX_OPERATIONS: usize = 10_000;
 
 impl PatchKind {
-    /// The kind of a patch of a built-in resource, from the `Content-Type`.
+    /// Parses the `Content-Type` of a patch of a built-in resource.
     ///
     /// # Errors
     ///
@@ -63,7 +63,7 @@ impl PatchKind {
         Self::among(&ALL, content_type)
     }
 
-    /// The kind of a patch of a custom resource, which takes no strategic merge patch.
+    /// Parses the `Content-Type` of a patch of a custom resource, which does not support strategic merge patches.
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ impl PatchKind {
         })
     }
 
-    /// `application/json-patch+json`, …
+    /// The media type, such as `application/json-patch+json`.
     #[must_use]
     pub fn media_type(self) -> &'static str {
         match self {
@@ -95,11 +95,11 @@ impl PatchKind {
         }
     }
 
-    /// Reads the body of the request: YAML for an apply, JSON for the others.
+    /// Parses the body of the request: YAML for an apply, JSON for the others.
     ///
     /// # Errors
     ///
-    /// 400 for what cannot be read, or a list where an object belongs or the reverse; 413 for a JSON Patch of too many
+    /// 400 for an invalid body, or a list in place of an object or vice versa; 413 for a JSON Patch with too many
     /// operations.
     pub fn parse(self, body: &[u8]) -> Result<Value, Failure> {
         let malformed = |why: &str| Failure::bad_request(format!("error decoding patch: {why}"));
@@ -124,7 +124,7 @@ impl PatchKind {
     }
 }
 
-/// 422 with the text that stands for every patch the server understands but cannot carry out.
+/// 422 with kube-apiserver's generic message for a valid patch that cannot be applied.
 fn unprocessable() -> Failure {
     let message = "the server rejected our request due to an error in our request";
     let mut failure = Failure::new(422, "Invalid", message);

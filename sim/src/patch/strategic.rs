@@ -1,4 +1,4 @@
-//! Strategic merge patch: a merge patch that knows which lists of the built-in kinds merge and by which field.
+//! Strategic merge patch: a merge patch that merges lists of built-in kinds by their merge keys.
 
 use serde_json::{Map, Value};
 
@@ -14,12 +14,12 @@ const RETAIN_KEYS: &str = "$retainKeys";
 const ELEMENT_ORDER: &str = "$setElementOrder/";
 const DELETE_FROM_LIST: &str = "$deleteFromPrimitiveList/";
 
-/// Carries out a strategic merge patch on an object of a built-in kind, all of it or nothing.
+/// Applies a strategic merge patch to an object of a built-in kind, completely or not at all.
 ///
 /// # Errors
 ///
-/// 400 and 422 for directives that are not well formed, 500 (so does kube-apiserver) for an element without its merge
-/// key or an order that does not list what the patch adds.
+/// 400 and 422 for malformed directives, 500 (as in kube-apiserver) for an element without its merge key or an order that
+/// does not list the elements that the patch adds.
 pub fn strategic(live: &mut Value, patch: &Value) -> Result<(), Failure> {
     let (Value::Object(object), Value::Object(patch)) = (&*live, patch) else {
         return Err(Failure::bad_request("invalid JSON document"));
@@ -29,7 +29,7 @@ pub fn strategic(live: &mut Value, patch: &Value) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `at` is the kind and the names of the fields down to this map.
+/// `at` is the path of the map: the kind and the field names.
 fn merge_map(mut live: Object, mut patch: Object, at: &[&str]) -> Result<Object, Failure> {
     if let Some(directive) = patch.remove(PATCH) {
         return match directive.as_str() {
@@ -67,7 +67,7 @@ fn join<'a>(at: &[&'a str], field: &'a str) -> Vec<&'a str> {
     at.iter().copied().chain([field]).collect()
 }
 
-/// `$retainKeys` names all that may stay beside what the patch sets: the other members of a union go.
+/// `$retainKeys` lists all fields that may remain. The other members of a union are removed.
 fn retain_keys(live: &mut Object, patch: &mut Object) -> Result<(), Failure> {
     let Some(directive) = patch.remove(RETAIN_KEYS) else {
         return Ok(());
@@ -86,7 +86,7 @@ fn retain_keys(live: &mut Object, patch: &mut Object) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Lists that come with a `$setElementOrder` are merged first, then put in that order.
+/// Lists with a `$setElementOrder` are merged first and then sorted.
 fn merge_ordered_lists(live: &mut Object, patch: &mut Object, at: &[&str]) -> Result<(), Failure> {
     let directives: Vec<_> = patch
         .keys()
@@ -103,7 +103,7 @@ fn merge_ordered_lists(live: &mut Object, patch: &mut Object, at: &[&str]) -> Re
         let patched = match patch.remove(field) {
             None => None,
             Some(Value::Array(list)) => Some(list),
-            // A null removes the list whatever its order.
+            // A null removes the list, whatever its order.
             Some(Value::Null) => {
                 live.remove(field);
                 continue;
@@ -210,7 +210,7 @@ fn into_object(value: Value) -> Option<Object> {
     }
 }
 
-/// What a patch puts where nothing was: without nulls, and without directives, which have nothing to act on.
+/// A patch value for a missing field: without nulls, and without directives, which have nothing to act on.
 fn cleaned(value: Value) -> Option<Value> {
     match value {
         Value::Object(object) if object.contains_key(PATCH) => None,
@@ -239,7 +239,7 @@ fn unknown_directive(directive: &Value, patch: &Object) -> Failure {
     internal(format!("unknown patch type: {directive} in map: {patch}"))
 }
 
-/// What kube-apiserver does not expect of a patch it answers as an error of its own, without a reason.
+/// A 500 error without a reason, as kube-apiserver reports unexpected patches.
 pub(super) fn internal(message: impl Into<String>) -> Failure {
     Failure::new(500, "", message)
 }

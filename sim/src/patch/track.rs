@@ -1,4 +1,4 @@
-//! Who owns what after a write that is no apply.
+//! Field ownership after a write other than an apply.
 
 use serde_json::{Value, json};
 
@@ -7,11 +7,11 @@ use super::combine::changes;
 use super::fields::Fields;
 use super::managers::{self, Operation};
 
-/// Notes in `managedFields` of a created, replaced or patched object what its writer changed; who owned that loses it.
-/// `force` does not matter: such a write always wins.
+/// Records the fields that a create, update or patch changed in `managedFields`, and removes them from other managers.
+/// `force` has no effect: such a write never conflicts.
 ///
-/// As in kube-apiserver, the writer may hand in other `managedFields`, an empty list to have them forgotten; an object
-/// whose fields are not tracked stays so until it is applied to.
+/// As in kube-apiserver, the writer may replace `managedFields`; an empty list resets them. An object without managed
+/// fields stays untracked until the first apply.
 pub fn track(live: Option<&Value>, new: &mut Value, how: &Apply<'_>) {
     let mut old = live.cloned().unwrap_or_else(|| json!({}));
     let known = managers::take(&mut old);
@@ -44,14 +44,13 @@ pub fn track(live: Option<&Value>, new: &mut Value, how: &Apply<'_>) {
     managers::put(new, managers);
 }
 
-/// An empty list, or one of one empty entry.
+/// Whether `managedFields` is an empty list, or a list of one empty entry.
 fn resets(object: &Value) -> bool {
     let entries = object.pointer("/metadata/managedFields");
     entries.is_some_and(|entries| *entries == json!([]) || *entries == json!([{}]))
 }
 
-/// Takes back the times of `managedFields` if nothing else differs, so that nothing has to be written. To be called
-/// after defaulting.
+/// Restores the times of `managedFields` if nothing else differs, so that the write is a no-op. Call it after defaulting.
 pub fn keep_times(live: &Value, new: &mut Value) {
     const PATH: &str = "/metadata/managedFields";
     let timeless = |object: &Value| {
@@ -92,7 +91,7 @@ mod tests {
         object
     }
 
-    /// The object with another spec, written by a manager.
+    /// The object with another spec, updated by a manager.
     fn updated(live: &Value, spec: &Value, manager: &str) -> Value {
         let mut object = live.clone();
         object["spec"] = spec.clone();

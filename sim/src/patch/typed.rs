@@ -1,4 +1,4 @@
-//! Values with the structure of their kind: which fields they have and how their lists are indexed.
+//! Values with the schema of their kind, which determines their fields and the keys of their lists.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::fields::{Fields, shown};
 use super::list_types::{BuiltIn, ListType, ListTypes};
 
-/// A place in the structure of a kind.
+/// A position in the schema of a kind.
 #[derive(Clone)]
 pub(super) struct Place<'a> {
     lists: &'a dyn ListTypes,
@@ -25,7 +25,7 @@ impl<'a> Place<'a> {
         below
     }
 
-    /// The structure of `metadata` does not depend on the kind.
+    /// The schema at this position. That of `metadata` does not depend on the kind.
     fn structure(&self) -> &'a dyn ListTypes {
         match self.path.first() {
             Some(&"metadata") => &BuiltIn,
@@ -45,8 +45,8 @@ impl<'a> Place<'a> {
         self.structure().list_type(&self.path)
     }
 
-    /// The elements of a list with what they are known by: `k:{"name":"main"}` or `v:"x"`. Elements that cannot be told
-    /// apart are `check`ed for before.
+    /// The elements of a list with their identifiers: `k:{"name":"main"}` or `v:"x"`. `check` must have ruled out
+    /// elements without an identifier.
     pub(super) fn index<'v>(&self, list: &'v [Value]) -> Vec<(String, &'v Value)> {
         let list_type = self.list_type();
         list.iter()
@@ -90,8 +90,8 @@ impl<'a> Place<'a> {
     }
 }
 
-/// What is wrong with the lists of a value, with the path: elements without keys and, unless they are allowed, elements
-/// with the same.
+/// The first problem with the lists of a value, with its path: elements without keys, and, unless `duplicates` is set,
+/// elements with the same keys.
 pub(super) fn check(value: &Value, place: &Place<'_>, duplicates: bool) -> Vec<String> {
     match value {
         Value::Object(object) if !place.is_atomic_map() => {
@@ -129,7 +129,7 @@ fn check_list(list: &[Value], place: &Place<'_>, duplicates: bool) -> Vec<String
     errors
 }
 
-/// The fields that a value has: its leaves and the elements of its lists.
+/// The fields of a value: its leaves and the elements of its lists.
 pub(super) fn fields_of(value: &Value, place: &Place<'_>) -> Fields {
     let mut fields = Fields::default();
     match value {
@@ -157,7 +157,7 @@ pub(super) fn fields_of(value: &Value, place: &Place<'_>) -> Fields {
     fields
 }
 
-/// Takes fields out of a value. What becomes empty by that goes as well, or is left as `emptied`.
+/// Removes fields from a value. Values that become empty are removed as well, or replaced by `emptied`.
 pub(super) fn without(value: &Value, fields: &Fields, place: &Place<'_>, emptied: Option<&Value>) -> Option<Value> {
     let kept = |element: &str, value: &Value, place: &Place<'_>| match fields.get(element) {
         Some(below) if below.member => None,

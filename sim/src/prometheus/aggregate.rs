@@ -14,7 +14,7 @@ use super::{
     value::{Labels, NAME, Sample, float, number},
 };
 
-/// 2^63: counts of series are below.
+/// 2^63, which no count of series reaches.
 const LIMIT: f64 = 9_223_372_036_854_775_808.0;
 
 pub(super) fn aggregate(evaluation: &Evaluation<'_>, aggregation: &AggregateExpr) -> Result<Vec<Sample>, String> {
@@ -83,12 +83,12 @@ fn reduce(op: TokenId, parameter: f64, values: &[f64]) -> f64 {
         T_STDDEV => numbers::variance(values).sqrt(),
         T_STDVAR => numbers::variance(values),
         T_QUANTILE => numbers::quantile(parameter, values),
-        // What is left is `group`.
+        // The remaining operator is `group`.
         _ => 1.0,
     }
 }
 
-/// The first `count` in an order, whole ones only.
+/// The first `count` samples in an order. `count` is truncated to an integer.
 fn first(count: f64, mut members: Vec<Sample>, order: Order) -> Vec<Sample> {
     sort(&mut members, order);
     let numbered = members.into_iter().enumerate();

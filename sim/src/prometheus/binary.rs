@@ -35,7 +35,7 @@ pub(super) fn binary(evaluation: &Evaluation<'_>, expr: &BinaryExpr) -> Result<V
     match (evaluation.value(&expr.lhs)?, evaluation.value(&expr.rhs)?) {
         (Value::Scalar(left), Value::Scalar(right)) => Ok(Value::Scalar(op.apply(left, right).unwrap_or(f64::NAN))),
         (Value::Vector(vector), Value::Scalar(scalar)) => op.each(vector, |value| op.apply(value, scalar)),
-        // A comparison keeps the value of the vector, on whichever side it is.
+        // A comparison keeps the value of the vector, on either side.
         (Value::Scalar(scalar), Value::Vector(vector)) if op.filters() => {
             op.each(vector, |value| op.apply(scalar, value).map(|_| value))
         }
@@ -66,12 +66,12 @@ impl Operator {
         calculates || self.compares || matches!(self.id, T_LAND | T_LOR | T_LUNLESS)
     }
 
-    /// Whether it leaves values as they are and drops elements.
+    /// Whether the operator filters elements and keeps their values.
     fn filters(self) -> bool {
         self.compares && !self.to_bool
     }
 
-    /// The result, if the element stays.
+    /// The resulting value, or `None` if the element is dropped.
     fn apply(self, left: f64, right: f64) -> Option<f64> {
         if self.compares {
             let holds = compare(self.id, left.partial_cmp(&right));
@@ -87,7 +87,7 @@ impl Operator {
             T_MUL => left * right,
             T_DIV => left / right,
             T_MOD => left % right,
-            // What is left is `^`.
+            // The remaining operator is `^`.
             _ => left.powf(right),
         })
     }
@@ -113,7 +113,7 @@ fn compare(id: TokenId, order: Option<Ordering>) -> bool {
     }
 }
 
-/// By which labels elements belong together.
+/// The labels used to match elements.
 #[derive(Clone, Copy)]
 struct Matching<'a>(Option<&'a LabelModifier>);
 

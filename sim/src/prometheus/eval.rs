@@ -1,4 +1,4 @@
-//! Evaluates an expression at one time.
+//! Evaluation of an expression at one point in time.
 
 use std::{
     sync::{PoisonError, RwLock},
@@ -14,20 +14,21 @@ use super::{
     value::{NAME, Range, Sample, Value},
 };
 
-/// Shortest time between two samples of a range, in milliseconds.
+/// Minimum interval between two samples of a range, in milliseconds.
 const SHORTEST_INTERVAL: i64 = 1000;
 
-/// Most samples of a range: a range of 5 m is sampled every 10 s, as if its series had been scraped that often.
+/// Maximum number of samples in a range: a range of 5 m is sampled every 10 s, as if its series were scraped at that
+/// interval.
 const MOST_SAMPLES: i64 = 30;
 
-/// An evaluation of one query. What it cannot do is an error, which Prometheus calls one of execution.
+/// The evaluation of one query. Unsupported expressions fail with Prometheus' error type `execution`.
 pub(super) struct Evaluation<'a> {
     pub(super) store: &'a RwLock<Store>,
-    /// Milliseconds.
+    /// Evaluation time in milliseconds.
     pub(super) at: i64,
 }
 
-/// The times that a range covers, in milliseconds: after `start`, up to `end`.
+/// The times that a range covers, in milliseconds: after `start`, up to and including `end`.
 #[derive(Clone, Copy)]
 pub(super) struct Window {
     pub(super) start: i64,
@@ -86,7 +87,7 @@ impl Evaluation<'_> {
         }
     }
 
-    /// The range vector of a range selector, and what it covers.
+    /// The result of a range selector, and the window that it covers.
     pub(super) fn ranges(&self, expr: &Expr) -> Result<(Window, Vec<Range>), String> {
         match expr {
             Expr::Paren(inner) => self.ranges(&inner.expr),
@@ -122,11 +123,11 @@ impl Evaluation<'_> {
         Ok(ranges(found))
     }
 
-    /// The time that a selector looks at.
+    /// The time that a selector refers to.
     fn time_of(&self, selector: &VectorSelector) -> i64 {
         let at = match &selector.at {
             Some(AtModifier::At(time)) => since_epoch(*time),
-            // Of an instant query both are its time.
+            // For an instant query, start and end are both the query's time.
             Some(AtModifier::Start | AtModifier::End) | None => self.at,
         };
         match &selector.offset {

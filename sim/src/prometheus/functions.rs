@@ -13,7 +13,7 @@ use super::{
     value::{Labels, NAME, Sample, Value, seconds, unique},
 };
 
-/// By value. NaN comes last in both.
+/// Sort order by value. NaN is last in both orders.
 #[derive(Clone, Copy)]
 pub(super) enum Order {
     Ascending,
@@ -36,7 +36,7 @@ pub(super) fn call(evaluation: &Evaluation<'_>, call: &Call) -> Result<Value, St
         "histogram_quantile" => histogram::quantiles(call.scalar(0)?, call.vector(1)?),
         "round" => {
             let to = call.scalar_or(1, 1.0)?;
-            // Prometheus multiplies by the inverse, which shows in the last digit.
+            // Prometheus multiplies by the inverse. A division would differ in the last digit.
             let inverse = 1.0 / to;
             call.each(|value| (value * inverse + 0.5).floor() / inverse)?
         }
@@ -84,18 +84,18 @@ fn of_a_number(name: &str) -> Option<fn(f64) -> f64> {
     })
 }
 
-/// The lower one. NaN if one is, unless nothing can be lower than the other.
+/// Comparison for the minimum: NaN if either value is NaN, unless the other is already the lowest possible value.
 fn lower(a: f64, b: f64) -> f64 {
     let nan = (a.is_nan() || b.is_nan()) && a.min(b) > f64::NEG_INFINITY;
     if nan { f64::NAN } else { a.min(b) }
 }
 
-/// The higher one. NaN if one is, unless nothing can be higher than the other.
+/// Comparison for the maximum: NaN if either value is NaN, unless the other is already the highest possible value.
 fn higher(a: f64, b: f64) -> f64 {
     -lower(-a, -b)
 }
 
-/// A call whose arguments are evaluated one by one.
+/// The arguments of a call, evaluated on demand.
 pub(super) struct Arguments<'a> {
     pub(super) evaluation: &'a Evaluation<'a>,
     call: &'a Call,
@@ -158,7 +158,7 @@ pub(super) fn sort(samples: &mut [Sample], order: Order) {
     });
 }
 
-/// One element with the labels that the selector asks for, if there is nothing else.
+/// One element with the labels of the selector if the argument is empty.
 fn absent(call: &Arguments<'_>, nothing: bool) -> Result<Vec<Sample>, String> {
     if !nothing {
         return Ok(Vec::new());
@@ -213,7 +213,7 @@ fn label_join(call: &Arguments<'_>) -> Result<Vec<Sample>, String> {
     Ok(samples)
 }
 
-/// An empty value is the same as no label.
+/// Sets a label. An empty value removes it.
 fn put(labels: &mut Labels, label: &str, value: String) {
     if value.is_empty() {
         labels.remove(label);
@@ -222,7 +222,7 @@ fn put(labels: &mut Labels, label: &str, value: String) {
     }
 }
 
-/// The labels without the name of the metric.
+/// The labels without the metric name.
 pub(super) fn nameless(mut labels: Labels) -> Labels {
     labels.remove(NAME);
     labels

@@ -1,4 +1,4 @@
-//! `histogram_quantile` of classic buckets.
+//! `histogram_quantile` for classic buckets.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::{
     value::{Labels, Sample},
 };
 
-/// Counts that differ relatively by less are the same: rates of equal buckets are not equal to the last digit.
+/// Relative difference below which counts are equal: rates of equal buckets may differ in the last digit.
 const SAME: f64 = 1e-12;
 
 #[derive(Clone, Copy)]
@@ -16,7 +16,7 @@ struct Bucket {
     count: f64,
 }
 
-/// The φ-quantile of every histogram in a vector of buckets. What has no usable `le` is not part of any.
+/// The φ-quantile of every histogram in a vector of buckets. Samples without a valid `le` are ignored.
 pub(super) fn quantiles(phi: f64, buckets: Vec<Sample>) -> Vec<Sample> {
     let mut histograms: BTreeMap<Labels, Vec<Bucket>> = BTreeMap::new();
     for sample in buckets {
@@ -72,7 +72,7 @@ fn quantile(phi: f64, mut buckets: Vec<Bucket>) -> f64 {
     highest.bound
 }
 
-/// Adds up buckets with the same bound.
+/// Merges buckets with the same bound.
 fn merged(sorted: Vec<Bucket>) -> Vec<Bucket> {
     let mut merged: Vec<Bucket> = Vec::new();
     for bucket in sorted {
@@ -84,7 +84,7 @@ fn merged(sorted: Vec<Bucket>) -> Vec<Bucket> {
     merged
 }
 
-/// Counts never fall from one bucket to the next.
+/// Makes the counts monotonic, so that no bucket has less than the one before.
 fn rising(mut buckets: Vec<Bucket>) -> Vec<Bucket> {
     let mut highest = f64::NEG_INFINITY;
     for bucket in &mut buckets {

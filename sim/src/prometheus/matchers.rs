@@ -1,4 +1,4 @@
-//! What a selector asks for.
+//! The label matchers of a selector.
 
 use promql_parser::{
     label::{MatchOp, Matcher},
@@ -7,10 +7,10 @@ use promql_parser::{
 
 use super::value::{Labels, NAME};
 
-/// Characters that make a regular expression more than a list of texts.
+/// Characters that make a regular expression more than a list of alternatives.
 const SPECIAL: &str = r".+*?()[]{}^$\";
 
-/// The matchers of a selector, for a script that answers only what is asked for.
+/// The matchers of a selector, for scripts that only return matching series.
 #[derive(Clone, Copy, Debug)]
 pub struct Matchers<'a> {
     name: Option<&'a str>,
@@ -28,7 +28,7 @@ impl<'a> Matchers<'a> {
         })
     }
 
-    /// The value that `label` has to be equal to, if the selector names one.
+    /// The value of an equality matcher for `label`.
     #[must_use]
     pub fn get(&self, label: &str) -> Option<&'a str> {
         if label == NAME && self.name.is_some() {
@@ -37,7 +37,7 @@ impl<'a> Matchers<'a> {
         self.equal().find_map(|(name, value)| (name == label).then_some(value))
     }
 
-    /// The values that `label` may have, as far as the selector lists them: `pod="a"` or `pod=~"a|b"`.
+    /// The values that the selector lists for `label`: `pod="a"` or `pod=~"a|b"`.
     #[must_use]
     pub fn values(&self, label: &str) -> Vec<&'a str> {
         if let Some(value) = self.get(label) {
@@ -51,7 +51,7 @@ impl<'a> Matchers<'a> {
             .unwrap_or_default()
     }
 
-    /// Whether a series with these labels is selected.
+    /// Whether the matchers select a series with these labels.
     #[must_use]
     pub fn select(&self, labels: &Labels) -> bool {
         let value = |label: &str| labels.get(label).map_or("", String::as_str);
@@ -70,7 +70,7 @@ impl<'a> Matchers<'a> {
             .map(|matcher| (matcher.name.as_str(), matcher.value.as_str()))
     }
 
-    /// Labels of what an absent series would have: those that are named once, with a value.
+    /// Labels of the result of `absent`: those with exactly one equality matcher.
     pub(super) fn labels_if_absent(&self) -> Labels {
         let times = |label: &str| self.matchers.iter().filter(|matcher| matcher.name == label).count();
         self.equal()

@@ -1,7 +1,7 @@
-//! A Prometheus that answers instant queries from scripted series, at whatever time it is asked for.
+//! A Prometheus server that answers instant queries from scripted series, for any evaluation time.
 //!
-//! A series is a function of time, so a counter that has run for an hour costs nothing. What Prometheus would evaluate and
-//! this one cannot is refused as an error of execution.
+//! A series is a function of time, so a counter that has run for an hour costs nothing. Queries that this implementation
+//! does not support fail with the error type `execution`.
 
 mod aggregate;
 mod binary;
@@ -41,13 +41,13 @@ use self::{
 };
 pub use self::{matchers::Matchers, serve::serve, value::Labels};
 
-/// Queries that are remembered, the latest.
+/// Number of most recent queries in the log.
 const REMEMBERED: usize = 10_000;
 
-/// How long a sample counts, in milliseconds.
+/// Lookback period: how long a sample stays valid, in milliseconds.
 const LOOKBACK: i64 = 300_000;
 
-/// A Prometheus. Clones are the same one.
+/// A Prometheus server. Clones share the same state.
 #[derive(Clone, Default)]
 pub struct Prometheus {
     inner: Arc<Inner>,
@@ -68,41 +68,41 @@ struct Log {
     queries: u64,
 }
 
-/// How it answers.
+/// How the server answers queries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Mood {
-    /// As it should.
+    /// It answers correctly.
     #[default]
     Healthy,
-    /// As it should, after a while; it gives up when the query's own timeout comes first.
+    /// It answers correctly after this delay, or with a timeout if the query's timeout is shorter.
     Slow(Duration),
-    /// It takes the query and never answers.
+    /// It accepts queries and never answers.
     Hanging,
-    /// Nobody listens.
+    /// It refuses connections.
     Dead,
-    /// With this status and body.
+    /// It answers with this status and body.
     Status(u16, String),
-    /// With the login page of some proxy.
+    /// It answers with a proxy's login page.
     Html,
-    /// With half of an answer.
+    /// It answers with truncated JSON.
     Garbage,
-    /// With a vector of no series.
+    /// It answers with an empty vector.
     Empty,
-    /// With NaN in place of every number.
+    /// It replaces every value with NaN.
     Nan,
-    /// With +Inf in place of every number.
+    /// It replaces every value with +Inf.
     Infinite,
-    /// With NaN as the value of one series: that of this index, counted round and round.
+    /// It replaces the value of one series with NaN. The index wraps around.
     OneNan(usize),
-    /// With −Inf as the value of one series.
+    /// It replaces the value of one series with −Inf.
     OneInfinite(usize),
-    /// Without one of the series.
+    /// It leaves out one of the series.
     Without(usize),
-    /// As it should, and says in the way of `VictoriaMetrics` that parts are missing.
+    /// It answers correctly and marks the result as partial, as `VictoriaMetrics` does.
     Partial,
-    /// As it should, with a warning.
+    /// It answers correctly with a warning.
     Warning(String),
-    /// As it should, with an info.
+    /// It answers correctly with an info.
     Info(String),
 }
 
@@ -113,28 +113,28 @@ pub struct Reply {
     pub status: u16,
     /// The header Content-Type.
     pub content_type: &'static str,
-    /// What it says.
+    /// The body.
     pub body: Bytes,
 }
 
-/// Nobody listens.
+/// The connection was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("connection refused")]
 pub struct Refused;
 
-/// A query that it was asked.
+/// An entry in the log of queries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// When it was asked.
+    /// When the query arrived.
     pub at: Timestamp,
-    /// The time that it was asked about.
+    /// The evaluation time.
     pub time: Timestamp,
     /// The query.
     pub query: String,
 }
 
 impl Mood {
-    /// An answer with this value.
+    /// The body of the answer with this result, altered as the mood requires.
     fn body(&self, value: Value, at: i64) -> String {
         let value = match self {
             Self::Empty => Value::Vector(Vec::new()),
@@ -157,29 +157,29 @@ impl Mood {
 }
 
 impl Prometheus {
-    /// A healthy one without series.
+    /// Creates a healthy server without series.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Lets the series `requests{pod="a"}` be `start` at the time `at` and grow by `per_second` from then on. Before, it is
-    /// what it was set to before.
+    /// Sets a series such as `requests{pod="a"}`: its value is `start` at `at` and grows by `per_second` from then on.
+    /// Earlier values are kept.
     ///
     /// # Errors
     ///
-    /// If `series` is not a name and labels.
+    /// Fails if `series` is not a name with labels.
     pub fn set(&self, series: &str, at: Timestamp, start: f64, per_second: f64) -> Result<(), String> {
         self.store().set(series, at.as_millisecond(), start, per_second)
     }
 
-    /// Forgets a series: it is gone at once, out of ranges too.
+    /// Removes a series with its history, so that ranges no longer include it.
     pub fn remove(&self, series: &str) {
         self.store().remove(series);
     }
 
-    /// Lets `script` say what series `metric` has at a time, whoever is asked about. It may return more than is asked for,
-    /// and needs not name the metric. A range asks it about 30 times.
+    /// Computes the series of `metric` with `script` at any time. The script may return more series than the selector
+    /// asks for and may omit the metric name. A range calls it about 30 times.
     pub fn script(
         &self,
         metric: &str,
@@ -188,7 +188,7 @@ impl Prometheus {
         self.store().script(metric, Arc::new(script));
     }
 
-    /// Another one over the same series. How it answers, its clock and its log are its own.
+    /// A second server with the same series, and its own mood, clock and log.
     #[must_use]
     pub fn beside(&self) -> Self {
         Self {
@@ -200,48 +200,48 @@ impl Prometheus {
         }
     }
 
-    /// Sets how far ahead of the right time its clock is. Whatever it scrapes bears the time of that clock: of a time that
-    /// has passed by now it answers with what it scraped so much earlier, and after the last scrape with that, for as long
-    /// as it is not stale.
+    /// Sets how far the server's clock is ahead. Scrapes carry the time of that clock: for a time in the past the server
+    /// answers with the sample that was scraped earlier by this much, and for times after the last scrape it repeats the
+    /// last sample until it becomes stale.
     pub fn set_skew(&self, skew: SignedDuration) {
         *lock(&self.inner.skew) = skew;
     }
 
-    /// What its clock shows, as the `Date` of its answers says.
+    /// The server's clock, as in the `Date` header of its answers.
     #[must_use]
     pub fn shows(&self, now: Timestamp) -> Timestamp {
         now.checked_add(*lock(&self.inner.skew)).unwrap_or(now)
     }
 
-    /// Changes how it answers from now on.
+    /// Changes the mood.
     pub fn set_mood(&self, mood: Mood) {
         *lock(&self.inner.mood) = mood;
     }
 
-    /// How it answers.
+    /// The current mood.
     #[must_use]
     pub fn mood(&self) -> Mood {
         lock(&self.inner.mood).clone()
     }
 
-    /// The latest 10,000 queries, the oldest first.
+    /// The latest 10,000 queries, oldest first.
     #[must_use]
     pub fn asked(&self) -> Vec<Asked> {
         lock(&self.inner.log).latest.iter().cloned().collect()
     }
 
-    /// How many queries it was asked.
+    /// Total number of queries.
     #[must_use]
     pub fn queries(&self) -> u64 {
         lock(&self.inner.log).queries
     }
 
-    /// Answers a request for `path` at the time `now`. `form` holds the parameters `query`, `time` and `timeout`, as a query
-    /// string or the body of a POST does.
+    /// Answers a request for `path` at the time `now`. `form` holds the parameters `query`, `time` and `timeout` in the
+    /// format of a query string or a POST body.
     ///
     /// # Errors
     ///
-    /// If nobody listens.
+    /// Fails if the server refuses connections.
     pub async fn answer(&self, path: &str, form: &str, now: Timestamp) -> Result<Reply, Refused> {
         let mood = self.mood();
         if mood == Mood::Dead {
@@ -277,7 +277,7 @@ impl Prometheus {
         let (store, skew) = (&self.inner.store, lock(&self.inner.skew).as_millis());
         let skew = i64::try_from(skew).unwrap_or_default();
         let scraped = at.saturating_sub(skew);
-        // A clock that is behind has scraped nothing yet at such a time.
+        // A clock that is behind has not scraped that time yet.
         let latest = if skew == 0 {
             scraped
         } else {

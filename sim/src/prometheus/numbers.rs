@@ -1,8 +1,8 @@
-//! What aggregations and functions calculate over a list of numbers.
+//! Arithmetic on lists of numbers for aggregations and functions.
 
 use super::value::float;
 
-/// The sum, compensated for rounding as Prometheus does it, so that the order hardly matters.
+/// The sum, with Kahan compensation as in Prometheus, so that the order barely matters.
 pub(super) fn sum(values: &[f64]) -> f64 {
     let (mut sum, mut lost) = (0.0_f64, 0.0_f64);
     for value in values {
@@ -23,24 +23,24 @@ pub(super) fn average(values: &[f64]) -> f64 {
     sum(values) / float(values.len())
 }
 
-/// NaN only if there is nothing else.
+/// The minimum. NaN only if all values are NaN.
 pub(super) fn min(values: &[f64]) -> f64 {
     values.iter().copied().fold(f64::NAN, f64::min)
 }
 
-/// NaN only if there is nothing else.
+/// The maximum. NaN only if all values are NaN.
 pub(super) fn max(values: &[f64]) -> f64 {
     values.iter().copied().fold(f64::NAN, f64::max)
 }
 
-/// The variance of all that there is.
+/// The population variance.
 pub(super) fn variance(values: &[f64]) -> f64 {
     let mean = average(values);
     let squares: Vec<_> = values.iter().map(|value| (value - mean) * (value - mean)).collect();
     average(&squares)
 }
 
-/// The φ-quantile, interpolated.
+/// The φ-quantile, interpolated linearly.
 pub(super) fn quantile(phi: f64, values: &[f64]) -> f64 {
     if values.is_empty() || phi.is_nan() {
         return f64::NAN;
@@ -52,7 +52,7 @@ pub(super) fn quantile(phi: f64, values: &[f64]) -> f64 {
         return f64::INFINITY;
     }
     let mut sorted = values.to_vec();
-    // NaN is the smallest.
+    // NaN sorts first.
     sorted.sort_by(|a, b| b.is_nan().cmp(&a.is_nan()).then_with(|| a.total_cmp(b)));
     let rank = phi * float(sorted.len() - 1);
     let mut pairs = sorted.iter().zip(sorted.iter().skip(1).chain(sorted.last()));
@@ -66,7 +66,7 @@ pub(super) fn quantile(phi: f64, values: &[f64]) -> f64 {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "it is a whole number between 0 and the length of a list"
+    reason = "the value is an integer between 0 and the length of a list"
 )]
 fn index(rank: f64) -> usize {
     rank as usize

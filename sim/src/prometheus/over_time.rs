@@ -11,13 +11,13 @@ use super::{
 
 type OfSamples = fn(&[(i64, f64)], Window) -> Option<f64>;
 
-/// A function of one range, which is never without samples; no result if there are too few of them.
+/// A function of one non-empty range. It returns `None` if there are too few samples.
 pub(super) enum Function {
     OfSamples(OfSamples),
     OfValues(fn(&[f64]) -> f64),
-    /// The same, and the result is still the metric.
+    /// Like `OfValues`, but the result keeps the metric name.
     Pick(fn(&[f64]) -> f64),
-    /// The φ-quantile; φ comes first.
+    /// The φ-quantile; φ is the first argument.
     Quantile,
 }
 
@@ -34,7 +34,7 @@ pub(super) fn function(name: &str) -> Option<Function> {
         "delta" => OfSamples(|samples, window| Change::of(samples, window, false).map(|change| change.total())),
         "irate" => OfSamples(|samples, _| {
             let (before, last, apart) = last_two(samples)?;
-            // A counter that went down began again at 0.
+            // A decrease is a counter reset.
             let gained = if last < before { last } else { last - before };
             Some(gained / apart)
         }),
@@ -77,18 +77,18 @@ impl Function {
     }
 }
 
-/// How much a range changed, and the time that this stands for.
+/// The change over a range, and the time it covers.
 struct Change {
     difference: f64,
-    /// Seconds between the first sample and the last.
+    /// Seconds between the first and the last sample.
     sampled: f64,
     /// Seconds that the change is extrapolated to.
     covered: f64,
 }
 
 impl Change {
-    /// As Prometheus extrapolates: to the bounds of the range, or by half a distance between samples if the bound is far,
-    /// and of a counter never to where it would have been below 0.
+    /// Extrapolates as Prometheus does: to the bounds of the range, or by half a sample interval if the bound is far
+    /// away, and for a counter never below 0.
     fn of(samples: &[(i64, f64)], window: Window, counter: bool) -> Option<Self> {
         let ((first, from), (last, to)) = (*samples.first()?, *samples.last()?);
         if samples.len() < 2 {
@@ -126,7 +126,7 @@ impl Change {
     }
 }
 
-/// The last two values, and the seconds between them.
+/// The last two values and the seconds between them.
 fn last_two(samples: &[(i64, f64)]) -> Option<(f64, f64, f64)> {
     match samples {
         [.., (at, before), (then, last)] => Some((*before, *last, seconds(then - at))),

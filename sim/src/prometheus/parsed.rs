@@ -1,4 +1,4 @@
-//! Parsed expressions, and what is wrong with those that are none.
+//! Cache of parsed expressions, and parse errors.
 
 use std::{
     collections::HashMap,
@@ -10,10 +10,10 @@ use promql_parser::parser::{Expr, parse};
 
 use super::{lock, request::Problem};
 
-/// Expressions that are kept. Queries are few, but may name the pods of each canary.
+/// Size of the cache. There are few distinct queries, but they may contain the pod names of each canary.
 const KEPT: usize = 10_000;
 
-/// Expressions that were asked for before.
+/// Parsed expressions by query.
 #[derive(Default)]
 pub(super) struct Parsed {
     known: Mutex<HashMap<String, Arc<Expr>>>,
@@ -24,7 +24,7 @@ impl Parsed {
         if let Some(expr) = lock(&self.known).get(query) {
             return Ok(expr.clone());
         }
-        // The parser panics over durations like 1e300.
+        // The parser panics on durations like 1e300.
         let parsed = catch_unwind(|| parse(query)).unwrap_or_else(|_| Err("duration out of range".to_owned()));
         let expr = Arc::new(parsed.map_err(|error| wrong(query, &error))?);
         let mut known = lock(&self.known);
@@ -36,7 +36,7 @@ impl Parsed {
     }
 }
 
-/// Says where the query is wrong, if it is at its end: the parser does not tell.
+/// Adds the position to an error at the end of the query, where the parser omits it.
 fn wrong(query: &str, error: &str) -> Problem {
     let at_the_end = error.starts_with("unclosed") || error.contains("end of input");
     let place = if at_the_end {

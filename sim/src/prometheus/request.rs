@@ -1,4 +1,4 @@
-//! The parameters of a request, and the answers that are no result.
+//! Request parameters and error responses.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::Reply;
 
-/// Prometheus' own timeout, for a query that names none.
+/// Prometheus' default query timeout.
 const TIMEOUT: Duration = Duration::from_mins(2);
 
 pub(super) struct Request {
@@ -36,7 +36,7 @@ impl Request {
         }
     }
 
-    /// The time to evaluate the query at.
+    /// The evaluation time.
     pub(super) fn time(&self) -> Result<Timestamp, Problem> {
         let Some(text) = &self.time else { return Ok(self.now) };
         let unix = || {
@@ -49,10 +49,10 @@ impl Request {
         })
     }
 
-    /// How long the evaluation may take.
+    /// The timeout of the evaluation.
     pub(super) fn timeout(&self) -> Result<Duration, Problem> {
         let Some(text) = &self.timeout else { return Ok(TIMEOUT) };
-        // Numbers are seconds; those that are no duration make the parser of durations panic.
+        // Numbers are seconds. The duration parser panics on invalid ones.
         let duration = match text.parse() {
             Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
             Err(_) => parse_duration(text).ok(),
@@ -64,7 +64,7 @@ impl Request {
     }
 }
 
-/// An answer that is no result.
+/// An error response.
 pub(super) struct Problem {
     status: u16,
     kind: &'static str,
@@ -72,7 +72,7 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    /// A parameter cannot be read.
+    /// 400 for an invalid parameter.
     pub(super) fn parameter(name: &str, why: &str) -> Self {
         Self {
             status: 400,
@@ -90,7 +90,7 @@ impl Problem {
         }
     }
 
-    /// The evaluation took too long.
+    /// The evaluation exceeded the timeout.
     pub(super) fn timeout() -> Self {
         Self {
             status: 503,
@@ -122,7 +122,7 @@ impl Reply {
         }
     }
 
-    /// A body that somebody else chose.
+    /// A response with a given status and body.
     pub(super) fn said(status: u16, body: String) -> Self {
         if body.starts_with('{') {
             Self::json(status, body)

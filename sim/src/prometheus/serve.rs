@@ -1,4 +1,4 @@
-//! The same over HTTP.
+//! The HTTP server.
 
 use std::net::SocketAddr;
 
@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{Mood, Prometheus};
 
-/// Serves `prometheus` at `listener` until it is dropped. `now` tells the time of queries that name none.
+/// Serves `prometheus` at `listener` until the future is dropped. `now` is the evaluation time of queries without one.
 pub async fn serve(
     listener: TcpListener,
     prometheus: Prometheus,
@@ -37,7 +37,7 @@ pub async fn serve(
 
 async fn respond(prometheus: &Prometheus, path: &str, form: &str, now: Timestamp) -> Response {
     let mut response = Response::new(Body::empty());
-    // A connection that lasts could not be refused.
+    // A keep-alive connection could not be refused later.
     response
         .headers_mut()
         .insert(header::CONNECTION, header::HeaderValue::from_static("close"));
@@ -52,13 +52,13 @@ async fn respond(prometheus: &Prometheus, path: &str, form: &str, now: Timestamp
             response.headers_mut().insert(header::CONTENT_TYPE, content_type);
             *response.body_mut() = Body::from(reply.body);
         }
-        // It died after it had accepted the connection.
+        // The server died after it accepted the connection.
         Err(_) => *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE,
     }
     response
 }
 
-/// Lets nobody in while Prometheus is dead.
+/// A listener that refuses connections while Prometheus is dead.
 struct Door {
     listener: TcpListener,
     prometheus: Prometheus,

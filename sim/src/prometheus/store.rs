@@ -1,4 +1,4 @@
-//! The series: functions of time.
+//! The series store. A series is a function of time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +16,7 @@ use super::{
     value::{Labels, NAME, Range, seconds},
 };
 
-/// Answers the series of one metric.
+/// A function that returns the series of one metric.
 pub(super) type Script = Arc<dyn Fn(&Matchers<'_>, Timestamp) -> Vec<(Labels, f64)> + Send + Sync>;
 
 #[derive(Default)]
@@ -25,15 +25,15 @@ pub(super) struct Store {
     scripts: BTreeMap<String, Script>,
 }
 
-/// The series of one name.
+/// The series of one metric name.
 #[derive(Default)]
 struct Metric {
     series: BTreeMap<Arc<Labels>, Vec<Course>>,
-    /// By label and value: a test may have a series for each of thousands of canaries.
+    /// Index by label and value: a test may have a series for each of thousands of canaries.
     with: BTreeMap<String, BTreeMap<String, BTreeSet<Arc<Labels>>>>,
 }
 
-/// How a series goes on from a time.
+/// The values of a series from a point in time.
 #[derive(Clone, Copy)]
 struct Course {
     from: i64,
@@ -83,7 +83,7 @@ impl Store {
         self.scripts.insert(metric.to_owned(), script);
     }
 
-    /// The selected series with their values at `times`, which are in order; without those that have none.
+    /// The selected series with their values at `times`, which are sorted. Series without any value are left out.
     pub(super) fn select(&self, matchers: &Matchers<'_>, times: &[i64]) -> BTreeMap<Labels, Vec<(i64, f64)>> {
         let mut found = BTreeMap::new();
         for metric in named(&self.metrics, matchers) {
@@ -92,7 +92,7 @@ impl Store {
         found
     }
 
-    /// The scripts that may know selected series, with their names. They are called when nothing is locked.
+    /// The scripts of the selected metrics, with the metric names. They run after the lock is released.
     pub(super) fn scripts(&self, matchers: &Matchers<'_>) -> Vec<(String, Script)> {
         let scripts = self.scripts.iter();
         let wanted = scripts.filter(|(name, _)| matchers.get(NAME).is_none_or(|wanted| wanted == name.as_str()));
@@ -120,7 +120,7 @@ impl Metric {
         }
     }
 
-    /// The smallest set of series that the selected ones are in, if a matcher narrows it down.
+    /// The smallest indexed set that contains the selected series, if a matcher narrows them down.
     fn fewest(&self, matchers: &Matchers<'_>) -> Option<&BTreeSet<Arc<Labels>>> {
         static NONE: BTreeSet<Arc<Labels>> = BTreeSet::new();
         let narrowing = matchers.equal().filter(|(_, value)| !value.is_empty());
@@ -150,14 +150,14 @@ fn points(courses: &[Course], times: &[i64]) -> Vec<(i64, f64)> {
         .collect()
 }
 
-/// Adds what `script` says at `times` about the metric `name`.
+/// Adds the series that `script` returns at `times` for the metric `name`.
 pub(super) fn ask(
     (name, script): &(String, Script),
     matchers: &Matchers<'_>,
     times: &[i64],
     found: &mut BTreeMap<Labels, Vec<(i64, f64)>>,
 ) {
-    // Most scripts name the same series in the same order every time, which saves looking each of them up.
+    // Most scripts return the same series in the same order every time, which avoids a lookup for each of them.
     let mut answers: Vec<(Labels, Vec<(i64, f64)>)> = Vec::new();
     for at in times {
         let Ok(time) = Timestamp::from_millisecond(*at) else {
@@ -187,7 +187,7 @@ pub(super) fn ranges(found: BTreeMap<Labels, Vec<(i64, f64)>>) -> Vec<Range> {
     found.map(|(labels, points)| Range { labels, points }).collect()
 }
 
-/// Reads `requests{pod="a"}`.
+/// Parses `requests{pod="a"}`.
 fn labels_of(series: &str) -> Result<Labels, String> {
     let wrong = |why: &str| format!("{series:?} is not a series: {why}");
     let Expr::VectorSelector(selector) = parse(series).map_err(|error| wrong(&error))? else {
@@ -208,7 +208,7 @@ fn labels_of(series: &str) -> Result<Labels, String> {
     if let Some(name) = selector.name {
         labels.insert(NAME.to_owned(), name);
     }
-    // An empty value is the same as no label.
+    // An empty value is equivalent to a missing label.
     labels.retain(|_, value| !value.is_empty());
     if labels.contains_key(NAME) {
         Ok(labels)

@@ -1,13 +1,13 @@
-//! What an expression evaluates to, and how Prometheus writes it.
+//! Results of expressions, and their JSON format.
 
 use std::{collections::BTreeMap, fmt::Write};
 
 use serde_json::json;
 
-/// Labels of a series, its name under `__name__`.
+/// Labels of a series. The metric name is the label `__name__`.
 pub type Labels = BTreeMap<String, String>;
 
-/// The label that holds the name of a metric.
+/// The label that holds the metric name.
 pub(super) const NAME: &str = "__name__";
 
 /// One element of an instant vector.
@@ -17,7 +17,7 @@ pub(super) struct Sample {
     pub(super) value: f64,
 }
 
-/// One element of a range vector: milliseconds and values, the oldest first.
+/// One element of a range vector: pairs of milliseconds and value, oldest first.
 #[derive(Clone, Debug)]
 pub(super) struct Range {
     pub(super) labels: Labels,
@@ -37,7 +37,7 @@ impl Sample {
         Self { labels, value }
     }
 
-    /// The element with another value, which is no longer that of the metric.
+    /// The element with a computed value, without the metric name.
     pub(super) fn computed(mut self, value: f64) -> Self {
         self.labels.remove(NAME);
         Self { value, ..self }
@@ -45,7 +45,7 @@ impl Sample {
 }
 
 impl Value {
-    /// The body of an answer at the time `at`.
+    /// The response body for the evaluation time `at`.
     pub(super) fn body(&self, at: i64) -> String {
         let (kind, result) = match self {
             Self::Scalar(value) => ("scalar", point(at, &number(*value))),
@@ -56,7 +56,7 @@ impl Value {
         format!(r#"{{"status":"success","data":{{"resultType":"{kind}","result":{result}}}}}"#)
     }
 
-    /// The same with another number in the place of every one, or of those of the nth series.
+    /// The result with every number replaced, or only that of the nth series.
     pub(super) fn with(mut self, number: f64, nth: Option<usize>) -> Self {
         let is_it = |index: usize, of: usize| nth.is_none_or(|nth| nth % of == index);
         match &mut self {
@@ -78,7 +78,7 @@ impl Value {
         self
     }
 
-    /// The same without the nth series.
+    /// The result without the nth series.
     pub(super) fn without(mut self, nth: usize) -> Self {
         if let Self::Vector(samples) = &mut self
             && !samples.is_empty()
@@ -108,11 +108,11 @@ fn point(at: i64, value: &str) -> String {
     format!("[{},{}]", timestamp(at), json!(value))
 }
 
-/// Seconds, with a fraction only if there is one.
+/// Seconds, with a fraction only if it is not zero.
 fn timestamp(at: i64) -> String {
     let mut text = if at < 0 { "-" } else { "" }.to_owned();
     let at = at.unsigned_abs();
-    // A string takes everything.
+    // Writing to a string cannot fail.
     let _ = write!(text, "{}", at / 1000);
     if !at.is_multiple_of(1000) {
         let _ = write!(text, ".{:03}", at % 1000);
@@ -120,7 +120,7 @@ fn timestamp(at: i64) -> String {
     text
 }
 
-/// A number as Prometheus writes it: never with an exponent.
+/// A number in Prometheus' format, which never uses an exponent.
 pub(super) fn number(value: f64) -> String {
     if value.is_infinite() {
         if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned()
@@ -129,7 +129,7 @@ pub(super) fn number(value: f64) -> String {
     }
 }
 
-/// Labels as a message shows them: `{case="y", ns="x"}`.
+/// Labels in the format of messages: `{case="y", ns="x"}`.
 pub(super) fn shown(labels: &Labels) -> String {
     let pairs: Vec<_> = labels
         .iter()
@@ -138,7 +138,7 @@ pub(super) fn shown(labels: &Labels) -> String {
     format!("{{{}}}", pairs.join(", "))
 }
 
-/// Refuses a vector that holds the same labels twice, which happens when names are dropped.
+/// Refuses a vector with duplicate labels, which may result from dropping metric names.
 pub(super) fn unique(vector: Vec<Sample>) -> Result<Vec<Sample>, String> {
     let distinct: std::collections::BTreeSet<_> = vector.iter().map(|sample| &sample.labels).collect();
     if distinct.len() < vector.len() {
@@ -147,13 +147,13 @@ pub(super) fn unique(vector: Vec<Sample>) -> Result<Vec<Sample>, String> {
     Ok(vector)
 }
 
-/// A number of things as a number to calculate with.
-#[expect(clippy::cast_precision_loss, reason = "nothing here is counted beyond 2^52")]
+/// A count as a float.
+#[expect(clippy::cast_precision_loss, reason = "counts are below 2^52")]
 pub(super) fn float(count: usize) -> f64 {
     count as f64
 }
 
-/// Milliseconds as seconds.
+/// Converts milliseconds to seconds.
 #[expect(clippy::cast_precision_loss, reason = "2^52 milliseconds are 140,000 years")]
 pub(super) fn seconds(milliseconds: i64) -> f64 {
     milliseconds as f64 / 1000.0

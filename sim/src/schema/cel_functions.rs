@@ -1,4 +1,4 @@
-//! The functions that rules call, where Kubernetes' and the CEL library's differ.
+//! CEL functions that differ between Kubernetes and the CEL library.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use kube_cel::cel::extractors::This;
 use kube_cel::cel::{Context, ExecutionError, Value};
 use regex::Regex;
 
-/// Everything but the variables.
+/// A context with all functions and without variables.
 pub(super) static FUNCTIONS: LazyLock<Context<'static>> = LazyLock::new(|| {
     let mut context = Context::default().with_all();
     context.add_function("duration", duration);
@@ -17,15 +17,15 @@ pub(super) static FUNCTIONS: LazyLock<Context<'static>> = LazyLock::new(|| {
     context
 });
 
-/// Reads the whole string: `2sx` is no duration.
-#[allow(clippy::needless_pass_by_value, reason = "how the library calls a function")]
+/// Parses a duration. The whole string must match: `2sx` is invalid.
+#[allow(clippy::needless_pass_by_value, reason = "the library requires this signature")]
 fn duration(text: Arc<String>) -> Result<Value, ExecutionError> {
     let why = "type conversion error from 'string' to 'google.protobuf.Duration'";
     let nanoseconds = duration_nanoseconds(&text).ok_or_else(|| ExecutionError::function_error("duration", why))?;
     Ok(Value::Duration(TimeDelta::nanoseconds(nanoseconds)))
 }
 
-/// Compiles a pattern once.
+/// `matches` with a cache of compiled patterns.
 fn matches(This(text): This<Arc<String>>, pattern: Arc<String>) -> Result<bool, ExecutionError> {
     static COMPILED: Mutex<BTreeMap<Arc<String>, Regex>> = Mutex::new(BTreeMap::new());
     let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -38,7 +38,7 @@ fn matches(This(text): This<Arc<String>>, pattern: Arc<String>) -> Result<bool, 
     Ok(matched)
 }
 
-/// Reads a duration as Go writes it: `1h30m`, `-1.5s`, `.5h`, `0`.
+/// Parses a duration in Go's format: `1h30m`, `-1.5s`, `.5h`, `0`.
 pub(super) fn duration_nanoseconds(text: &str) -> Option<i64> {
     let (negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -66,7 +66,7 @@ pub(super) fn duration_nanoseconds(text: &str) -> Option<i64> {
     i64::try_from(if negative { -total } else { total }).ok()
 }
 
-/// `1.5` and `h`.
+/// Nanoseconds of one number and unit, such as `1.5` and `h`.
 fn part(number: &str, unit: &str) -> Option<i128> {
     let unit: i128 = match unit {
         "ns" => 1,
@@ -88,7 +88,7 @@ fn part(number: &str, unit: &str) -> Option<i128> {
             digits.parse::<i64>().ok().map(i128::from)
         }
     };
-    // What is smaller than a nanosecond does not count.
+    // Digits below a nanosecond are dropped.
     let fraction = fraction.get(..fraction.len().min(15))?;
     let scale = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
     Some(parse(whole)? * unit + parse(fraction)? * unit / scale)

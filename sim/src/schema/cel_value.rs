@@ -1,4 +1,4 @@
-//! JSON as rules see it: typed by the schema, with field names that are identifiers.
+//! Conversion of JSON to CEL values: typed by the schema, with field names escaped to identifiers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use super::cel_functions::duration_nanoseconds;
 use super::node::{Additional, Kind, Node};
 use super::rule::Reads;
 
-/// `value` as far as a rule reads it.
+/// Converts the parts of `value` that a rule reads.
 pub(super) fn visible(node: &Node, value: &Value, reads: &Reads) -> Result<Cel, String> {
     let (Reads::Fields(wanted), Value::Object(fields)) = (reads, value) else {
         return typed(node, value);
     };
     let mut seen = HashMap::with_capacity(wanted.len());
     for (name, &with_value) in wanted {
-        // Null in a declared field is as good as nothing; in a map it is a value.
+        // Null in a declared field is equivalent to absence; in a map it is a value.
         let is_map = matches!(node.additional, Additional::Each(_)) && node.properties.is_empty();
         let field = if is_map { name.clone() } else { unescape(name) };
         let Some(value) = fields.get(&field).filter(|value| is_map || !value.is_null()) else {
@@ -102,7 +102,7 @@ fn formatted(node: &Node, text: &str) -> Cel {
     value.unwrap_or_else(|| string(text))
 }
 
-/// Without a schema.
+/// Converts a value without a schema.
 fn untyped(value: &Value) -> Cel {
     match value {
         Value::Null => Cel::Null,
@@ -128,7 +128,7 @@ fn map(entries: HashMap<Key, Cel>) -> Cel {
     Cel::Map(Map { map: Arc::new(entries) })
 }
 
-/// The Go type that a JSON value is decoded to.
+/// The Go type that a JSON value decodes to, for error messages.
 fn go_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "<nil>",
@@ -141,7 +141,7 @@ fn go_type(value: &Value) -> &'static str {
     }
 }
 
-/// Words that cannot be identifiers.
+/// Reserved words of CEL, which cannot be identifiers.
 const RESERVED: [&str; 21] = [
     "true",
     "false",
@@ -173,13 +173,13 @@ const ESCAPES: [(&str, &str); 4] = [
     ("/", "__slash__"),
 ];
 
-/// The identifier by which a rule reads a field.
+/// Escapes a field name to an identifier.
 fn escape(field: &str) -> String {
     if RESERVED.contains(&field) {
         return format!("__{field}__");
     }
     ESCAPES.iter().fold(field.to_owned(), |name, (plain, escaped)| {
-        // The first escape makes the underscores that the others use.
+        // Underscores are escaped first, because the other escapes contain them.
         if name.contains(plain) {
             name.replace(plain, escaped)
         } else {
@@ -188,7 +188,7 @@ fn escape(field: &str) -> String {
     })
 }
 
-/// The field that an identifier means.
+/// The field name of an escaped identifier.
 fn unescape(name: &str) -> String {
     let word = name.strip_prefix("__").and_then(|it| it.strip_suffix("__"));
     if let Some(word) = word.filter(|word| RESERVED.contains(word)) {

@@ -1,4 +1,4 @@
-//! Types, bounds, required fields and the like.
+//! Validation of types, bounds and required fields.
 
 use serde_json::{Map, Value};
 
@@ -7,7 +7,7 @@ use super::path::Path;
 use super::{scalar, wording};
 use crate::failure::Cause;
 
-/// What was found, and how much of it was right: of several alternatives, the best one's errors are told.
+/// Errors, and the number of valid parts. If several alternatives fail, the errors of the best one are reported.
 #[derive(Default)]
 struct Outcome {
     causes: Vec<Cause>,
@@ -21,14 +21,14 @@ impl Outcome {
     }
 }
 
-/// Checks `value` against everything but rules.
+/// Validates `value` against everything but CEL rules.
 pub(super) fn check(root: &Node, value: &Value, old: Option<&Value>) -> Vec<Cause> {
     let mut outcome = Outcome::default();
     check_below(root, value, old, &Path::Root, &mut outcome);
     outcome.causes
 }
 
-/// Like [`check_node`]; but a part that is as it was may be as wrong as it was.
+/// Like [`check_node`], but ratcheting: errors in an unchanged part are ignored.
 fn check_below(node: &Node, value: &Value, old: Option<&Value>, path: &Path, out: &mut Outcome) {
     if old != Some(value) {
         check_node(node, value, old, path, out);
@@ -68,7 +68,7 @@ fn check_node(node: &Node, value: &Value, old: Option<&Value>, path: &Path, out:
     out.matches += 2;
 }
 
-/// `anyOf`, `oneOf`, `allOf` and `not`.
+/// Validates `anyOf`, `oneOf`, `allOf` and `not`.
 fn check_branches(node: &Node, value: &Value, old: Option<&Value>, path: &Path, out: &mut Outcome) {
     let against = |branch: &Node| {
         let mut outcome = Outcome::default();
@@ -115,7 +115,8 @@ fn check_branches(node: &Node, value: &Value, old: Option<&Value>, path: &Path, 
     }
 }
 
-/// How many alternatives hold, and the first that holds, else the one with the most matches.
+/// The number of valid alternatives, and the outcome of the first valid one, or otherwise of the one with the most
+/// matches.
 fn best_of(outcomes: impl Iterator<Item = Outcome>) -> (usize, Outcome) {
     let mut valid = 0;
     let mut best: Option<Outcome> = None;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::cel_functions::duration_nanoseconds;
 use super::node::Kind;
 
-/// A format that an API server looks at. It ignores all others.
+/// A format that the API server validates. It ignores all others.
 #[derive(Debug)]
 pub(super) struct Format {
     name: String,
@@ -104,7 +104,7 @@ fn is_uuid(text: &str, version: char) -> bool {
     matches(&UUID, text) && digits.get(12) == Some(&version) && (variant || version == '3')
 }
 
-/// An absolute URL, or an absolute path.
+/// Whether the text is an absolute URL or an absolute path.
 fn is_uri(text: &str) -> bool {
     let printable = !text.is_empty() && !text.chars().any(|letter| letter.is_ascii_control() || letter == ' ');
     let scheme = text.split_once(':').is_some_and(|(scheme, _)| {
@@ -115,7 +115,7 @@ fn is_uri(text: &str) -> bool {
     printable && (text.starts_with('/') || scheme)
 }
 
-/// `local@domain`, maybe with a name before it: `Ann <ann@example.org>`.
+/// Whether the text is an address `local@domain`, with an optional display name: `Ann <ann@example.org>`.
 fn is_email(text: &str) -> bool {
     let address = text
         .strip_suffix('>')

@@ -1,4 +1,4 @@
-//! What holds for embedded objects and for lists that are sets or maps.
+//! Validation of embedded objects, and of lists with the type set or map.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use super::path::Path;
 use super::wording;
 use crate::failure::Cause;
 
-/// Errors of embedded objects, which need an `apiVersion` and a `kind`.
+/// Errors of embedded objects, which must have an `apiVersion` and a `kind`.
 pub(super) fn embedded(root: &Node, value: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     walk(root, value, &Path::Root, &mut |node, value, path| {
@@ -31,7 +31,7 @@ pub(super) fn embedded(root: &Node, value: &Value) -> Vec<Cause> {
     causes
 }
 
-/// Errors of lists with entries that must differ, unless they were there before.
+/// Errors of lists with duplicate entries, unless the duplicates already existed.
 pub(super) fn lists(root: &Node, value: &Value, old: Option<&Value>) -> Vec<Cause> {
     let causes = lists_of(root, value);
     let ratcheted = !causes.is_empty() && old.is_some_and(|old| !lists_of(root, old).is_empty());
@@ -60,7 +60,7 @@ fn lists_of(root: &Node, value: &Value) -> Vec<Cause> {
     causes
 }
 
-/// The keys of an entry of a list that is a map.
+/// The keys of an entry of a map list.
 fn identity(item: &Value, keys: &[String]) -> Value {
     let pairs = keys
         .iter()
@@ -68,7 +68,7 @@ fn identity(item: &Value, keys: &[String]) -> Value {
     Value::Object(pairs.collect::<Map<_, _>>())
 }
 
-/// Names each value that is there again, once.
+/// Reports each duplicate value once.
 fn duplicates(items: &[Value], path: &Path, causes: &mut Vec<Cause>) {
     if items.len() < 2 {
         return;
@@ -83,7 +83,7 @@ fn duplicates(items: &[Value], path: &Path, causes: &mut Vec<Cause>) {
     }
 }
 
-/// Visits every value that has a schema with something to visit it for.
+/// Visits every value whose schema has invariants.
 fn walk(node: &Node, value: &Value, path: &Path, visit: &mut impl FnMut(&Node, &Value, &Path)) {
     if !node.has_invariants {
         return;

@@ -1,4 +1,4 @@
-//! The structural schema of a CustomResourceDefinition, enforced as a kube-apiserver enforces it.
+//! The structural schema of a CustomResourceDefinition, enforced as in kube-apiserver.
 //!
 //! A write goes through [`Schema::prune`], then [`Schema::default`], then [`Schema::validate`].
 
@@ -28,16 +28,16 @@ use crate::failure::Cause;
 use node::Node;
 use path::Path;
 
-/// The schema of one version of a CustomResourceDefinition, compiled once.
+/// The compiled schema of one version of a CustomResourceDefinition.
 #[derive(Clone, Debug)]
 pub struct Schema {
     root: Arc<Node>,
 }
 
-/// Schemas that are remembered, compiled.
+/// Number of compiled schemas in the cache.
 const REMEMBERED: usize = 32;
 
-/// Refusals that leave the rules unread: they may rely on what is refused.
+/// Errors that prevent the evaluation of CEL rules, because the rules may rely on the invalid part.
 const BLOCKING: [&str; 5] = [
     "FieldValueNotSupported",
     "FieldValueRequired",
@@ -47,13 +47,13 @@ const BLOCKING: [&str; 5] = [
 ];
 
 impl Schema {
-    /// Reads `openAPIV3Schema`.
+    /// Compiles an `openAPIV3Schema`.
     ///
     /// # Errors
     ///
-    /// Says what is wrong with the schema: a pattern or a rule that does not compile, an unknown type.
+    /// Returns the problem with the schema: a pattern or a rule that does not compile, or an unknown type.
     pub fn compile(open_api_v3_schema: &Value) -> Result<Self, String> {
-        // Whoever simulates many clusters gives all of them the same kinds.
+        // Simulations of many clusters use the same kinds in all of them.
         static COMPILED: Mutex<BTreeMap<String, Schema>> = Mutex::new(BTreeMap::new());
         let text = open_api_v3_schema.to_string();
         let compiled = || COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,7 +71,7 @@ impl Schema {
         Ok(schema)
     }
 
-    /// Removes fields that the schema does not know, and names them, sorted: `spec.foo`, `spec.items[0].bar`.
+    /// Removes unknown fields and returns their paths, sorted: `spec.foo`, `spec.items[0].bar`.
     pub fn prune(&self, object: &mut Value) -> Vec<String> {
         let mut gone = Vec::new();
         prune::prune(object, Some(&self.root), &mut String::new(), &mut gone);
@@ -79,13 +79,13 @@ impl Schema {
         gone
     }
 
-    /// Fills in defaults, and removes nulls where null is no value.
+    /// Sets defaults, and removes nulls from fields that are not nullable.
     pub fn default(&self, object: &mut Value) {
         prune::drop_nulls(object, &self.root);
         prune::default(object, &self.root);
     }
 
-    /// What is wrong with `new`, which replaces `old`. An error in a part that is as it was, is let pass.
+    /// Validates `new`, which replaces `old`. Errors in unchanged parts are ignored (ratcheting).
     #[must_use]
     pub fn validate(&self, new: &Value, old: Option<&Value>) -> Vec<Cause> {
         let mut causes = check::check(&self.root, new, old);

@@ -1,4 +1,4 @@
-//! One node of a schema, compiled.
+//! A compiled node of a schema.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub(super) enum Kind {
     Boolean,
 }
 
-/// What may stand beside the declared properties.
+/// The fields allowed in addition to the declared properties.
 #[derive(Debug)]
 pub(super) enum Additional {
     Unsaid,
@@ -33,7 +33,7 @@ pub(super) enum ListType {
     #[default]
     Atomic,
     Set,
-    /// With its keys.
+    /// A map with these key fields.
     Map(Vec<String>),
 }
 
@@ -52,9 +52,12 @@ pub(super) struct Bound {
 }
 
 #[derive(Debug)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a marker of its own in a schema")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is an independent keyword of the schema"
+)]
 pub(super) struct Node {
-    /// The object itself: `apiVersion`, `kind` and `metadata` are there without being declared.
+    /// Whether it is a resource: `apiVersion`, `kind` and `metadata` are implicitly declared.
     pub(super) resource: bool,
     pub(super) kind: Option<Kind>,
     pub(super) int_or_string: bool,
@@ -82,11 +85,11 @@ pub(super) struct Node {
     pub(super) one_of: Vec<Node>,
     pub(super) not: Option<Box<Node>>,
     pub(super) rules: Vec<Rule>,
-    /// There are embedded objects, sets or maps of items here or below.
+    /// Whether this node or a descendant has embedded objects, sets or map lists.
     pub(super) has_invariants: bool,
-    /// There are rules here or below.
+    /// Whether this node or a descendant has CEL rules.
     pub(super) has_rules: bool,
-    /// There are rules about `oldSelf` here or below.
+    /// Whether this node or a descendant has CEL rules that use `oldSelf`.
     pub(super) has_transitions: bool,
 }
 
@@ -134,7 +137,7 @@ impl Node {
         Ok(node)
     }
 
-    /// The schemas whose rules are evaluated when this one's are.
+    /// The child schemas whose rules are evaluated along with this one's.
     fn below(&self) -> impl Iterator<Item = &Node> {
         let additional = match &self.additional {
             Additional::Each(node) => Some(&**node),
@@ -148,7 +151,7 @@ impl Node {
             .chain(&self.all_of)
     }
 
-    /// The schema of a key, and whether it is a declared field.
+    /// The schema of a key, and whether the key is a declared field.
     pub(super) fn child(&self, key: &str) -> Option<(&Node, bool)> {
         match (self.properties.get(key), &self.additional) {
             (Some(node), _) => Some((node, true)),
@@ -157,7 +160,7 @@ impl Node {
         }
     }
 
-    /// The types that a value may have.
+    /// The allowed types of a value.
     pub(super) fn kinds(&self) -> &[Kind] {
         match &self.kind {
             _ if self.int_or_string => &[Kind::Integer, Kind::String],
@@ -166,7 +169,7 @@ impl Node {
         }
     }
 
-    /// The entry of `old` that `item` of a list of maps replaces: the one with the same keys.
+    /// The entry of `old` with the same keys as `item`, in a map list.
     pub(super) fn correlated<'o>(&self, item: &Value, old: Option<&'o Value>) -> Option<&'o Value> {
         let ListType::Map(keys) = &self.list_type else {
             return None;

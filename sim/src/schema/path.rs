@@ -1,8 +1,8 @@
-//! Where in an object a value is, written down only if there is something to say about it.
+//! The path of a value in an object. It is formatted only when an error needs it.
 
 use std::fmt::Write;
 
-/// A place, as a chain up to the object.
+/// A path, linked from the value up to the object.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Path<'a> {
     Root,
@@ -14,7 +14,7 @@ pub(super) enum Path<'a> {
 }
 
 impl Path<'_> {
-    /// `spec.labels[app]`, and `<nil>` for the object: how rules name a place.
+    /// `spec.labels[app]`, or `<nil>` for the object: the format of CEL rule errors.
     pub(super) fn as_field(&self) -> String {
         if matches!(self, Path::Root) {
             return "<nil>".to_owned();
@@ -24,7 +24,7 @@ impl Path<'_> {
         told
     }
 
-    /// `spec.labels.app`, and nothing for the object: how the schema's own errors name a place.
+    /// `spec.labels.app`, or empty for the object: the format of schema errors.
     pub(super) fn as_schema(&self) -> String {
         let mut told = String::new();
         self.write(&mut told, false);

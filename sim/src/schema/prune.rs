@@ -1,4 +1,4 @@
-//! Removing what a schema does not know, and filling in what it says by default.
+//! Pruning of unknown fields, and defaulting.
 
 use std::fmt::Write;
 
@@ -10,12 +10,12 @@ fn is_meta(key: &str) -> bool {
     matches!(key, "apiVersion" | "kind" | "metadata")
 }
 
-/// Removes unknown fields below `value`, which is at `at`, and notes their places.
+/// Removes unknown fields below `value`, which has the path `at`, and records their paths.
 pub(super) fn prune(value: &mut Value, node: Option<&Node>, at: &mut String, gone: &mut Vec<String>) {
     prune_below(value, node, node.is_some_and(|node| node.preserve), at, gone);
 }
 
-/// `preserve` goes on from a list to its items, which need not say it again.
+/// `preserve` is inherited from a list by its items.
 fn prune_below(value: &mut Value, node: Option<&Node>, preserve: bool, at: &mut String, gone: &mut Vec<String>) {
     match value {
         Value::Object(fields) => fields.retain(|key, value| {
@@ -48,7 +48,7 @@ fn prune_below(value: &mut Value, node: Option<&Node>, preserve: bool, at: &mut 
     }
 }
 
-/// Whether a field is known; what is below it is pruned then.
+/// Whether a field is known. Known fields are pruned recursively.
 fn keeps(key: &str, value: &mut Value, node: Option<&Node>, at: &mut String, gone: &mut Vec<String>) -> bool {
     let Some(node) = node else { return false };
     if (node.resource || node.embedded) && is_meta(key) {
@@ -65,7 +65,7 @@ fn keeps(key: &str, value: &mut Value, node: Option<&Node>, at: &mut String, gon
     open
 }
 
-/// Removes nulls of fields that are neither nullable nor have a default.
+/// Removes nulls from fields that are neither nullable nor have a default.
 pub(super) fn drop_nulls(value: &mut Value, node: &Node) {
     match value {
         Value::Object(fields) => fields.retain(|key, value| {
@@ -87,7 +87,7 @@ pub(super) fn drop_nulls(value: &mut Value, node: &Node) {
     }
 }
 
-/// Fills in defaults below `value`.
+/// Sets defaults below `value`.
 pub(super) fn default(value: &mut Value, node: &Node) {
     match value {
         Value::Object(fields) => {

@@ -1,4 +1,4 @@
-//! One rule of `x-kubernetes-validations`.
+//! A CEL rule of `x-kubernetes-validations`.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,15 @@ use kube_cel::cel::common::ast::{EntryExpr, Expr, IdedExpr};
 use kube_cel::cel::{ExecutionError, Program, Value as CelValue};
 use serde_json::Value;
 
-/// What a rule reads of a variable: only that is converted for it.
+/// The parts of a variable that a rule reads. Only these are converted to CEL.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reads {
     Whole,
-    /// Fields, as the rule writes them, and whether their values count or only that they are there.
+    /// Field names as the rule writes them, and whether the rule reads their values or only their presence.
     Fields(BTreeMap<String, bool>),
 }
 
-/// A rule, compiled.
+/// A compiled rule.
 #[derive(Debug)]
 pub(super) struct Rule {
     program: Program,
@@ -71,7 +71,7 @@ impl Rule {
         Ok(compiled)
     }
 
-    /// Whether the rule holds; else what to say.
+    /// Evaluates the rule. Returns an error message if it fails or cannot be evaluated.
     pub(super) fn holds(&self, variables: &kube_cel::cel::Context) -> Result<bool, String> {
         match self.program.execute(variables) {
             Ok(CelValue::Bool(holds)) => Ok(holds),
@@ -83,12 +83,12 @@ impl Rule {
         }
     }
 
-    /// What to tell of a value for which an error came up.
+    /// The message for an evaluation error.
     pub(super) fn failure_of_value(&self, error: &str) -> String {
         format!("{error} evaluating rule: {}", self.name())
     }
 
-    /// What the user reads if the rule does not hold.
+    /// The message for a violated rule.
     pub(super) fn refusal(&self, variables: &kube_cel::cel::Context) -> String {
         let said = self
             .message_expression
@@ -129,7 +129,7 @@ impl Rule {
     }
 }
 
-/// A message that an expression made may have one line, and something must be on it.
+/// Whether the result of a `messageExpression` is usable: it must be a single line and not blank.
 fn usable(said: &str) -> bool {
     let said = said.trim();
     !said.is_empty() && !said.contains('\n') && said.len() <= 5 * 1024
@@ -142,7 +142,7 @@ impl Default for Reads {
 }
 
 impl Reads {
-    /// Notes what `expression` reads of `variable`.
+    /// Records which parts of `variable` the expression reads.
     fn note(&mut self, variable: &str, expression: &IdedExpr) {
         match &expression.expr {
             Expr::Ident(name) if name == variable => *self = Self::Whole,

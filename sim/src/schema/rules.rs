@@ -1,4 +1,4 @@
-//! Evaluates the rules of a schema.
+//! Evaluation of the CEL rules of a schema.
 
 use std::sync::Arc;
 
@@ -14,14 +14,14 @@ use super::rule::Rule;
 use super::wording;
 use crate::failure::Cause;
 
-/// How a value relates to the one that it replaces.
+/// Relation of a value to its previous version.
 #[derive(Clone, Copy)]
 struct Before<'v> {
-    /// The value that it replaces, if one can be told.
+    /// The previous value, if it can be correlated.
     old: Option<&'v Value>,
-    /// It, or the nearest part around it that can be compared, is as it was.
+    /// Whether it, or its nearest ancestor that can be correlated, is unchanged.
     same: bool,
-    /// The same for what is around it.
+    /// Same for its parent.
     parent_same: bool,
 }
 
@@ -36,7 +36,7 @@ impl<'v> Before<'v> {
     }
 }
 
-/// Adds what breaks a rule.
+/// Adds an error for each violated rule.
 pub(super) fn evaluate(root: &Node, new: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
     let before = Before {
         old,
@@ -47,7 +47,7 @@ pub(super) fn evaluate(root: &Node, new: &Value, old: Option<&Value>, causes: &m
 }
 
 fn walk(node: &Node, value: &Value, before: Before, path: &Path, causes: &mut Vec<Cause>) {
-    // Rules about one value hold as well as before where nothing changed.
+    // A rule without `oldSelf` cannot fail for an unchanged value that passed before.
     if value.is_null() || !node.has_rules || (before.same && !node.has_transitions) {
         return;
     }
@@ -97,7 +97,7 @@ fn walk(node: &Node, value: &Value, before: Before, path: &Path, causes: &mut Ve
     }
 }
 
-/// The error of a value that breaks a rule.
+/// The error of a value that violates a rule.
 fn apply(rule: &Rule, node: &Node, value: &Value, old: Option<&Value>, path: &Path) -> Option<Cause> {
     let old = old.filter(|old| !old.is_null());
     if rule.uses_old && old.is_none() && !rule.optional_old {
@@ -134,7 +134,7 @@ fn refusal(rule: &Rule, node: &Node, value: &Value, path: &Path, why: &str) -> C
         (Some(below), Path::Root) => below.clone(),
         (Some(below), _) => format!("{}.{below}", path.as_field()),
     };
-    // Of an object or a list, the value would be too long to read.
+    // An object or a list would be too long for a message.
     let compound = matches!(node.kind, Some(Kind::Object | Kind::Array));
     let with_value = |what: &str| {
         if compound {

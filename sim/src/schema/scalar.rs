@@ -1,4 +1,4 @@
-//! Types, and bounds of strings and numbers.
+//! Validation of types, and of bounds of strings and numbers.
 
 use serde_json::{Number, Value};
 
@@ -19,7 +19,7 @@ impl Kind {
         }
     }
 
-    /// The type of a value that is not null, and the format that comes with it.
+    /// The type of a non-null value, and its default format.
     fn of(value: &Value) -> (Self, &'static str) {
         match value {
             Value::Object(_) => (Self::Object, ""),
@@ -32,7 +32,7 @@ impl Kind {
     }
 }
 
-/// The error of a value of a wrong type.
+/// The error for a value of the wrong type.
 pub(super) fn wrong_type(node: &Node, value: &Value, path: &Path) -> Option<Cause> {
     let kinds = node.kinds();
     let wanted = || kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(",");
@@ -49,19 +49,20 @@ pub(super) fn wrong_type(node: &Node, value: &Value, path: &Path) -> Option<Caus
         Some(wanted) if !textual && !fits && wanted.name() != format => {
             Some(wording::type_invalid(path, wanted.name(), format))
         }
-        // The format is what a string is checked against; and nothing asks that it is one and not a list.
+        // The validator checks a string against the format only; it does not check that a value with a format is a
+        // string.
         Some(_) if textual && !kinds.contains(&Kind::Number) && !kinds.contains(&Kind::Integer) => None,
         _ => (!fits).then(|| wording::type_invalid(path, &wanted(), kind.name())),
     }
 }
 
-/// A whole number that every JSON implementation can hold.
+/// Whether the number is an integer that every JSON implementation represents exactly.
 fn is_whole(value: f64) -> bool {
     const LARGEST: f64 = 9_007_199_254_740_991.0;
     (-LARGEST..=LARGEST).contains(&value) && value.fract() == 0.0
 }
 
-/// `enum`. Null is none of the choices, even if it is listed.
+/// Whether an `enum` allows the value. Null never matches, even if it is listed.
 pub(super) fn is_choice(value: &Value, choice: &Value) -> bool {
     match (value, choice) {
         (Value::Null, _) | (_, Value::Null) => false,
@@ -70,7 +71,7 @@ pub(super) fn is_choice(value: &Value, choice: &Value) -> bool {
     }
 }
 
-/// Errors of a string: the first of its bounds that is broken, and its format.
+/// Errors of a string: its first violated bound, and its format.
 pub(super) fn string(node: &Node, text: &str, path: &Path) -> Vec<Cause> {
     let mut causes = Vec::new();
     let length = text.chars().count() as u64;
@@ -97,7 +98,7 @@ pub(super) fn number(node: &Node, number: &Number, path: &Path, causes: &mut Vec
     }
     let value = number.as_f64().unwrap_or_default();
     let mut refuse = |why: &str| causes.push(wording::schema_invalid(path, &wording::number(number), why));
-    // As for a whole number, bounds are whole: what is behind the point of a bound does not count.
+    // The bounds of an integer are truncated to integers, as in kube-apiserver.
     let bound = |bound: f64| if number.is_i64() { bound.trunc() } else { bound };
     if let Some(factor) = node.multiple_of.map(bound)
         && !is_whole(value / factor)
@@ -122,7 +123,7 @@ pub(super) fn number(node: &Node, number: &Number, path: &Path, causes: &mut Vec
     }
 }
 
-/// The type that a number does not fit into.
+/// The type whose range the number exceeds.
 fn out_of_range(node: &Node, number: &Number) -> Option<String> {
     let [kind] = node.kinds() else { return None };
     let format = node.format.as_ref().map_or("", |format| format.name());
@@ -141,7 +142,7 @@ fn out_of_range(node: &Node, number: &Number) -> Option<String> {
     (!fits).then(|| format!("{} {format}", kind.name()))
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "it is whole, and small enough")]
+#[allow(clippy::cast_possible_truncation, reason = "the value is an integer in range")]
 fn whole_of(value: f64) -> Option<i64> {
     is_whole(value).then_some(value as i64)
 }

@@ -1,11 +1,11 @@
-//! The sentences of `field.Error`, as users read them through kubectl.
+//! Error messages in the format of `field.Error`, which kubectl shows to users.
 
 use serde_json::{Number, Value};
 
 use super::path::Path;
 use crate::failure::Cause;
 
-/// How Go prints a number with `%v`.
+/// A number in Go's `%v` format.
 pub(super) fn number(number: &Number) -> String {
     match number.as_i64() {
         Some(whole) => whole.to_string(),
@@ -13,7 +13,7 @@ pub(super) fn number(number: &Number) -> String {
     }
 }
 
-/// How Go prints a `float64` with `%v`: the shortest digits, with an exponent if it is below -4 or above 20.
+/// A `float64` in Go's `%v` format: the shortest digits, with an exponent if it is below -4 or above 20.
 pub(super) fn float(value: f64) -> String {
     let scientific = format!("{value:e}");
     let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
@@ -25,7 +25,7 @@ pub(super) fn float(value: f64) -> String {
     format!("{digits}e{sign}{:02}", exponent.abs())
 }
 
-/// A value as an error shows it.
+/// A value in the format of error messages.
 pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::Number(it) => number(it),
@@ -34,12 +34,12 @@ pub(super) fn shown(value: &Value) -> String {
     }
 }
 
-/// A string in quotes.
+/// A quoted string.
 pub(super) fn quoted(text: &str) -> String {
     format!("{text:?}")
 }
 
-/// `Invalid value: "x": why`, for which `value` is shown already.
+/// `Invalid value: "x": why`. `value` is already formatted.
 pub(super) fn invalid(path: &Path, value: &str, why: &str) -> Cause {
     cause(
         "FieldValueInvalid",
@@ -48,7 +48,7 @@ pub(super) fn invalid(path: &Path, value: &str, why: &str) -> Cause {
     )
 }
 
-/// An error of the schema: its path has dots only.
+/// A schema error, whose path is joined with dots only.
 pub(super) fn schema_invalid(path: &Path, value: &str, why: &str) -> Cause {
     let place = path.as_schema();
     let why = format!("{place} in body {why}");
@@ -59,12 +59,12 @@ pub(super) fn schema_invalid(path: &Path, value: &str, why: &str) -> Cause {
     )
 }
 
-/// An error that names its place in the sentence only.
+/// An error that contains its path only in the message.
 pub(super) fn schema_wide(why: &str) -> Cause {
     invalid(&Path::Root, "\"\"", why)
 }
 
-/// The value has another type than `wanted`.
+/// The error for a value of another type than `wanted`.
 pub(super) fn type_invalid(path: &Path, wanted: &str, got: &str) -> Cause {
     let place = path.as_schema();
     let got = quoted(got);
@@ -112,7 +112,7 @@ pub(super) fn duplicate(path: &Path, value: &Value) -> Cause {
     )
 }
 
-/// `what`, with `why` if there is something to add.
+/// `what`, followed by `why` unless it is empty.
 pub(super) fn detailed(what: &str, why: &str) -> String {
     if why.is_empty() {
         what.to_owned()

@@ -1,4 +1,4 @@
-//! What a request asks for.
+//! Parsing of request paths and parameters.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -6,17 +6,17 @@ use http::Method;
 
 use crate::{cluster::Cluster, failure::Failure, resource::Resource, store::Place};
 
-/// A request about objects.
+/// A request for objects.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete` or `deletecollection`.
     pub(crate) verb: &'static str,
     pub(crate) resource: Arc<Resource>,
-    /// `None`: of all namespaces, or of the cluster.
+    /// `None` for all namespaces, or for cluster-scoped kinds.
     pub(crate) namespace: Option<String>,
-    /// Empty: the whole kind.
+    /// Empty for a collection.
     pub(crate) name: String,
-    /// `status`, `scale`; or empty.
+    /// `status`, `scale`, or empty.
     pub(crate) subresource: String,
     pub(crate) query: Query,
 }
@@ -31,7 +31,7 @@ impl Query {
         Self(pairs.into_owned().collect())
     }
 
-    /// A parameter; empty if it is not there.
+    /// A parameter, or an empty string if it is missing.
     pub(crate) fn text(&self, name: &str) -> &str {
         self.0.get(name).map_or("", String::as_str)
     }
@@ -56,7 +56,7 @@ impl Query {
 }
 
 impl Call {
-    /// From a path under `/api` or `/apis`; `None` if it is about none of the kinds.
+    /// Parses a path under `/api` or `/apis`. Returns `None` if it does not belong to a kind.
     pub(crate) fn parse(cluster: &Cluster, method: &Method, uri: &http::Uri) -> Result<Option<Self>, Failure> {
         let path: Vec<String> = uri
             .path()
@@ -74,7 +74,7 @@ impl Call {
         let rest: Vec<&str> = parts.collect();
         let find = |plural: &str| cluster.lock().registry.get(group, version, plural).cloned();
         let (namespace, rest) = match rest.as_slice() {
-            // `/namespaces/x/pods`, but not `/namespaces/x` nor `/namespaces/x/status`.
+            // `/namespaces/x/pods`, but neither `/namespaces/x` nor `/namespaces/x/status`.
             ["namespaces", namespace, plural, more @ ..] if find(plural).is_some_and(|found| found.namespaced) => {
                 (Some((*namespace).to_owned()), [&[*plural], more].concat())
             }
@@ -113,13 +113,13 @@ impl Call {
         Err(unknown())
     }
 
-    /// The object that it is about.
+    /// Location of the object.
     pub(crate) fn place(&self) -> Place {
         (self.namespace.clone().unwrap_or_default(), self.name.clone())
     }
 }
 
-/// The API server has nothing there.
+/// 404 for an unknown path.
 pub(crate) fn unknown() -> Failure {
     Failure::new(404, "NotFound", "the server could not find the requested resource")
 }

@@ -19,7 +19,7 @@ use crate::{
     write::{DeleteOptions, Deleted, Part, Txn, WriteOptions},
 };
 
-/// Name of the object that a call is about: a create has it in its body.
+/// Name of the object in a call. A create has it in its body.
 pub(crate) fn name_of(call: &Call, request: &Request<'_>) -> String {
     if call.verb != "create" {
         return call.name.clone();
@@ -29,7 +29,7 @@ pub(crate) fn name_of(call: &Call, request: &Request<'_>) -> String {
     name.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-/// An object's name; nothing else of it is read.
+/// Parses only an object's name.
 #[derive(Default, Deserialize)]
 struct Named {
     metadata: Option<NamedMetadata>,
@@ -50,7 +50,7 @@ fn options(call: &Call) -> WriteOptions {
     }
 }
 
-/// The object in a request's body, as JSON or YAML.
+/// Parses the object in a request's body as JSON or YAML.
 fn body(request: &Request<'_>) -> Result<Value, Failure> {
     let bad = |why: String| Failure::bad_request(format!("the object provided is unrecognized: {why}"));
     if request.header("content-type").contains("protobuf") {
@@ -65,7 +65,7 @@ fn body(request: &Request<'_>) -> Result<Value, Failure> {
     serde_json::from_slice(request.body).map_err(|error| bad(error.to_string()))
 }
 
-/// The core Event that an Event of events.k8s.io is stored as.
+/// Converts an Event of events.k8s.io to the core Event that is stored.
 fn stored(cluster: &Cluster, call: &Call, object: &mut Value) -> Result<Call, Failure> {
     let mut call = call.clone();
     if call.resource.is_view() {
@@ -115,7 +115,7 @@ pub(crate) fn patch(cluster: &Cluster, call: &Call, request: &Request<'_>) -> Re
             None if matches!(kind, PatchKind::Apply) && !was_scale => Value::Null,
             None => return Ok(None),
             Some(live) if was_scale => scale_of(live)?,
-            // An apply begins with what it makes itself.
+            // An apply starts from an empty object.
             Some(_) if matches!(kind, PatchKind::Apply) => Value::Null,
             Some(live) => live.value(),
         };
@@ -139,7 +139,7 @@ pub(crate) fn patch(cluster: &Cluster, call: &Call, request: &Request<'_>) -> Re
     })
 }
 
-/// Calls `act` with how a write is noted: by whom, and by the structure of its kind.
+/// Calls `act` with the parameters for field ownership: the manager and the schema of the kind.
 fn as_writer<T>(call: &Call, manager: &str, now: &str, act: impl FnOnce(&Apply<'_>) -> T) -> T {
     let custom = call
         .resource
@@ -163,14 +163,14 @@ fn applied(call: &Call, live: Option<&Object>, config: &Value, now: &str) -> Res
     let live = live.map(Object::json);
     let manager = call.query.text("fieldManager");
     let mut value = as_writer(call, manager, now, |how| patch::apply(live.as_deref(), config, how))?;
-    // The name is that of the path, also where the body leaves it out.
+    // The name is taken from the path if the body has none.
     if value["metadata"]["name"].is_null() {
         value["metadata"]["name"] = json!(call.name);
     }
     Ok(value)
 }
 
-/// Who owns what a write changes that does not say so: the program that asks.
+/// The default field manager: the name of the client program.
 fn writer(call: &Call, request: &Request<'_>) -> String {
     let program = request.header("user-agent").split('/').next().unwrap_or_default();
     [call.query.text("fieldManager"), program, "unknown"]
@@ -186,7 +186,7 @@ fn is_apply(request: &Request<'_>) -> bool {
         .starts_with(PatchKind::Apply.media_type())
 }
 
-/// A change of an object's `/scale`, as a change of the object.
+/// Applies a change of an object's `/scale` to the object.
 fn scaled(mut object: Value, scale: &Value) -> Result<Value, Failure> {
     let replicas = scale["spec"]["replicas"].as_i64().unwrap_or_default();
     if replicas < 0 {
@@ -203,7 +203,7 @@ fn scaled(mut object: Value, scale: &Value) -> Result<Value, Failure> {
     Ok(object)
 }
 
-/// Reads, changes and writes an object while nobody else does. Without a live object, what `make` makes is created.
+/// Reads, changes and writes an object under one lock. If it does not exist, the result of `make` is created.
 fn change(
     cluster: &Cluster,
     call: &Call,
@@ -296,7 +296,7 @@ pub(crate) fn delete_collection(
     for object in picked {
         let place = (object.meta.namespace.clone(), object.meta.name.clone());
         let deleted = cluster.transact(request.user, |txn| txn.delete(&call.resource, &place, &options));
-        // Somebody else may have been quicker.
+        // Another client may have deleted the object first.
         if let Err(failure) = deleted
             && failure.code != 404
         {

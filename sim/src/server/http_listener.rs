@@ -1,4 +1,4 @@
-//! The API server over HTTP, for kubectl and for programs.
+//! The API server over HTTP, for kubectl and other programs.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
@@ -14,10 +14,10 @@ use tokio::net::TcpListener;
 
 use super::Server;
 
-/// Who asks without saying so.
+/// User of requests without a token.
 const ADMIN: &str = "kubernetes-admin";
 
-/// A listening API server. Whoever reaches the address may do everything: it belongs on loopback.
+/// A listening API server. Any client that reaches the address has full access, so it should bind to loopback only.
 #[derive(Debug)]
 pub struct Listener {
     listener: TcpListener,
@@ -27,33 +27,33 @@ pub struct Listener {
 #[derive(Clone)]
 struct Served {
     server: Server,
-    /// Users by their token.
+    /// Users by token.
     tokens: Arc<BTreeMap<String, String>>,
 }
 
 impl Listener {
-    /// Listens; port 0 takes any free one.
+    /// Binds to an address. Port 0 selects a free port.
     ///
     /// # Errors
     ///
-    /// The address cannot be listened on.
+    /// Fails if the address cannot be bound.
     pub async fn bind(address: SocketAddr) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         Ok(Self { listener, address })
     }
 
-    /// Where it listens.
+    /// The bound address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until it is dropped. A user's token is the user's name.
+    /// Serves requests until the future is dropped. Each user's token is the user's name.
     ///
     /// # Errors
     ///
-    /// The listener broke.
+    /// Fails if the listener fails.
     pub async fn serve(self, server: Server, users: &[&str]) -> std::io::Result<()> {
         let tokens = users.iter().map(|&user| (user.to_owned(), user.to_owned())).collect();
         let state = Served {
@@ -65,7 +65,7 @@ impl Listener {
     }
 }
 
-/// A kubeconfig for a user: a file of YAML, which JSON is.
+/// A kubeconfig for a user. It is JSON, which is valid YAML.
 #[must_use]
 pub fn kubeconfig(server: SocketAddr, user: &str) -> String {
     let config = json!({

@@ -1,4 +1,4 @@
-//! The API server: HTTP requests in, HTTP responses out.
+//! The API server, from HTTP requests to HTTP responses.
 
 mod call;
 mod change;
@@ -33,35 +33,35 @@ use crate::{admission::Attempt, cluster::Cluster, failure::Failure};
 /// The body of a response.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// A request that was answered.
+/// An entry of the audit log.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// When it arrived.
+    /// Arrival time of the request.
     pub at: Timestamp,
-    /// Whose.
+    /// User who sent it.
     pub user: Arc<str>,
     /// `get`, `create`, …
     pub verb: &'static str,
     /// `deployments`, `kanarydeployments/status`, …
     pub resource: String,
-    /// Empty for the kinds of the cluster, and for all namespaces.
+    /// Empty for cluster-scoped kinds and for all namespaces.
     pub namespace: String,
     /// Empty for a list.
     pub name: String,
-    /// The answer's status.
+    /// HTTP status of the response.
     pub code: u16,
     /// The client's `User-Agent`.
     pub agent: String,
 }
 
-/// An API server over a cluster. Clones are the same one.
+/// An API server for a cluster. Clones share the same state.
 #[derive(Clone)]
 pub struct Server {
     cluster: Cluster,
     entries: Arc<Mutex<Vec<Entry>>>,
 }
 
-/// One request.
+/// A request.
 pub(crate) struct Request<'a> {
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
@@ -78,7 +78,7 @@ impl Request<'_> {
 }
 
 impl Server {
-    /// An API server over `cluster`.
+    /// Creates an API server for `cluster`.
     #[must_use]
     pub fn new(cluster: Cluster) -> Self {
         Self {
@@ -87,19 +87,19 @@ impl Server {
         }
     }
 
-    /// Its cluster.
+    /// The cluster.
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
     }
 
-    /// Takes out what was asked since the last time: the audit log. Whoever saw what a request did finds it here.
+    /// Takes the audit log since the last call. A request is in the log before its effects are visible.
     #[must_use]
     pub fn take_entries(&self) -> Vec<Entry> {
         std::mem::take(&mut *self.entries())
     }
 
-    /// How long policies hold up a write before it is looked at.
+    /// How long policies delay a request before it is processed.
     pub(crate) fn delay(&self, method: &Method, uri: &Uri, user: &str) -> Duration {
         if *method == Method::GET {
             return Duration::ZERO;
@@ -121,7 +121,7 @@ impl Server {
         })
     }
 
-    /// Answers a request.
+    /// Processes a request.
     pub(crate) fn answer(&self, request: &Request<'_>) -> Response<Body> {
         let call = match Call::parse(&self.cluster, request.method, request.uri) {
             Ok(Some(call)) => call,
@@ -131,7 +131,8 @@ impl Server {
             }
             Err(failure) => return self.dated(respond::failed(&failure)),
         };
-        // Locked before it is done: a watch may tell of it before this returns.
+        // The log is locked before the request is processed, because a watch may report its effect before this function
+        // returns.
         let mut entries = self.entries();
         let at = self.cluster.now();
         let answer = self.dispatch(&call, request);

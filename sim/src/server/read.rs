@@ -26,7 +26,7 @@ pub(crate) fn get(cluster: &Cluster, call: &Call, request: &Request<'_>) -> Resu
     Ok(View::of(call, request).object(cluster, 200, &found))
 }
 
-/// What `/scale` shows of an object.
+/// The `/scale` subresource of an object.
 pub(crate) fn scale_of(object: &Object) -> Result<Value, Failure> {
     let value = object.json();
     let selector = LabelSelector::from_object(&value["spec"]["selector"]).map_err(Failure::bad_request)?;
@@ -46,7 +46,7 @@ pub(crate) fn scale_of(object: &Object) -> Result<Value, Failure> {
     }))
 }
 
-/// What a list or a watch picks.
+/// The selectors of a list or a watch.
 #[derive(Clone, Debug)]
 pub(crate) struct Selection {
     labels: LabelSelector,
@@ -85,14 +85,14 @@ pub(crate) struct Page {
     pub(crate) remaining: usize,
 }
 
-/// The rest of a list that was begun, all of one resource version.
+/// The remaining pages of a list, all at one resource version.
 #[derive(Clone, Debug)]
 pub(crate) struct Rest {
     version: u64,
     items: Vec<Arc<Object>>,
 }
 
-/// Lists under way that are remembered; what is older has expired.
+/// Maximum number of paginated lists in progress. Older ones expire.
 const MAX_RESTS: usize = 200;
 
 pub(crate) fn list(cluster: &Cluster, call: &Call, request: &Request<'_>) -> Result<Response<Body>, Failure> {
@@ -150,7 +150,7 @@ fn pick(store: &mut Store, call: &Call, selection: &Selection) -> Vec<Arc<Object
     labelled.filter(|object| selection.picks(object)).collect()
 }
 
-/// A version that is asked for must have been reached.
+/// Fails if the requested resource version is in the future.
 pub(crate) fn check_version(query: &Query, latest: u64) -> Result<(), Failure> {
     let wanted = query.number("resourceVersion")?.unwrap_or_default();
     if query.text("resourceVersionMatch") == "Exact" && wanted != latest && wanted != 0 {

@@ -1,4 +1,4 @@
-//! Responses: objects, lists, tables, refusals, and what the server says about itself.
+//! Responses: objects, lists, tables, refusals, and information about the server.
 
 use std::sync::Arc;
 
@@ -25,10 +25,10 @@ use crate::{
 
 const JSON: &str = "application/json";
 
-/// How objects are shown to whoever asks.
+/// The representation of objects that the client accepts.
 pub(crate) struct View {
     resource: Arc<Resource>,
-    /// As rows, for kubectl.
+    /// A table, for kubectl.
     table: Option<(Columns, IncludeObject)>,
 }
 
@@ -43,12 +43,12 @@ impl View {
         }
     }
 
-    /// A response of one object.
+    /// A response with one object.
     pub(crate) fn object(&self, cluster: &Cluster, code: u16, object: &Object) -> Response<Body> {
         json(code, self.watched(cluster, object))
     }
 
-    /// An object as a watch shows it.
+    /// An object in a watch event.
     pub(crate) fn watched(&self, cluster: &Cluster, object: &Object) -> bytes::Bytes {
         let Some((columns, include)) = &self.table else {
             return self.body(object);
@@ -58,7 +58,7 @@ impl View {
         rows.to_string().into()
     }
 
-    /// A response of a list.
+    /// A response with a list.
     pub(crate) fn list(&self, cluster: &Cluster, page: &Page) -> Response<Body> {
         let resource = &self.resource;
         let meta = list_meta(page);
@@ -83,7 +83,7 @@ impl View {
         json(200, all.freeze())
     }
 
-    /// How far a watch is.
+    /// A bookmark object of a watch.
     pub(crate) fn bookmark(&self, version: u64) -> Value {
         json!({
             "kind": self.resource.kind,
@@ -109,7 +109,7 @@ impl View {
     }
 }
 
-/// A response of JSON.
+/// A JSON response.
 pub(crate) fn json(code: u16, body: impl Into<bytes::Bytes>) -> Response<Body> {
     let mut response = Response::new(full(body));
     *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -118,7 +118,7 @@ pub(crate) fn json(code: u16, body: impl Into<bytes::Bytes>) -> Response<Body> {
     response
 }
 
-/// A refusal.
+/// The response for a failure.
 pub(crate) fn failed(failure: &Failure) -> Response<Body> {
     json(failure.code, failure.to_status().to_string())
 }
@@ -132,7 +132,7 @@ fn list_meta(page: &Page) -> Value {
     meta
 }
 
-/// What is not about objects: health, version, discovery.
+/// Responses for paths outside the API groups: health, version, discovery.
 pub(crate) fn about_the_server(cluster: &Cluster, request: &Request<'_>) -> Result<Response<Body>, Failure> {
     let path = request.uri.path().trim_end_matches('/');
     if ["/healthz", "/livez", "/readyz"].contains(&path) {

@@ -1,4 +1,4 @@
-//! The API server as a tower service: what a `kube::Client` talks to without a network.
+//! The API server as a tower service, which a `kube::Client` can use without a network.
 
 use std::{
     convert::Infallible,
@@ -24,7 +24,7 @@ pub struct Connection {
 }
 
 impl Server {
-    /// A connection of `user`.
+    /// Creates a connection for `user`.
     #[must_use]
     pub fn connect(&self, user: &str) -> Connection {
         Connection {
@@ -33,7 +33,7 @@ impl Server {
         }
     }
 
-    /// A client of `user`, without a network in between.
+    /// Creates a client for `user`, without a network in between.
     #[must_use]
     pub fn client(&self, user: &str) -> Client {
         Client::new(self.connect(user), "default")
@@ -41,7 +41,7 @@ impl Server {
 }
 
 impl Connection {
-    /// Waits for as long as policies hold up a request.
+    /// Waits while policies delay a request.
     pub async fn admitted(&self, head: &http::request::Parts) {
         let delay = self.server.delay(&head.method, &head.uri, &self.user);
         if !delay.is_zero() {
@@ -49,7 +49,7 @@ impl Connection {
         }
     }
 
-    /// Answers a request whose body has been read.
+    /// Processes a request whose body has been read.
     #[must_use]
     pub fn answer(&self, head: &http::request::Parts, body: &Bytes) -> Response<Body> {
         self.server.answer(&super::Request {
@@ -79,7 +79,7 @@ where
         let connection = self.clone();
         Box::pin(async move {
             let (head, body) = request.into_parts();
-            // A body that breaks off is a request without one, and is refused as such.
+            // A truncated body is treated as an empty one, and the request is refused.
             let body = body.collect().await.map(http_body_util::Collected::to_bytes);
             connection.admitted(&head).await;
             Ok(connection.answer(&head, &body.unwrap_or_default()))

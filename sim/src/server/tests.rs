@@ -1,4 +1,4 @@
-//! The API server, as a `kube::Client` sees it.
+//! The API server, used through a `kube::Client`.
 
 use std::pin::pin;
 
@@ -29,7 +29,7 @@ fn from<K: DeserializeOwned>(value: Value) -> K {
     serde_json::from_value(value).unwrap()
 }
 
-#[allow(clippy::needless_pass_by_value, reason = "the `json!` is written at the call")]
+#[allow(clippy::needless_pass_by_value, reason = "called with a `json!` literal")]
 fn map(name: &str, labels: Value) -> ConfigMap {
     from(json!({"metadata": {"name": name, "labels": labels}, "data": {"a": "1"}}))
 }
@@ -65,7 +65,7 @@ async fn an_object_is_created_read_changed_and_deleted() {
     );
     assert_ne!(patched.metadata.resource_version, created.metadata.resource_version);
     let again = api.patch("m", &PatchParams::default(), &patch).await.unwrap();
-    assert_eq!(again, patched, "a patch that changes nothing makes no version");
+    assert_eq!(again, patched, "a no-op patch keeps the resourceVersion");
     api.delete("m", &DeleteParams::default()).await.unwrap();
     assert_eq!(api.get_opt("m").await.unwrap(), None);
 }
@@ -112,7 +112,7 @@ async fn a_deployment_is_defaulted_and_its_generation_counts_changes_of_the_spec
     assert_eq!(annotated.metadata.generation, Some(2));
     let status = Patch::Merge(json!({"status": {"replicas": 3}, "spec": {"replicas": 3}}));
     let told = api.patch_status("app", &PatchParams::default(), &status).await.unwrap();
-    assert_eq!(told.spec.unwrap().replicas, Some(1), "the status alone");
+    assert_eq!(told.spec.unwrap().replicas, Some(1), "only the status changes");
     assert_eq!(told.status.unwrap().replicas, Some(3));
     let scaled = api.patch("app", &PatchParams::default(), &status).await.unwrap();
     assert_eq!(
@@ -160,7 +160,7 @@ async fn a_list_comes_in_pages_of_one_version() {
     assert_eq!(
         (first.items.len(), rest.items.len()),
         (2, 1),
-        "the list is that of its first page"
+        "all pages have the resourceVersion of the first"
     );
     assert_eq!(rest.metadata.resource_version, first.metadata.resource_version);
     assert_eq!(
@@ -314,7 +314,7 @@ async fn what_a_watch_told_of_is_in_the_audit_log() {
                 .into_iter()
                 .filter(|entry| &*entry.user == "writer"),
         );
-        assert!(logged.len() > number, "{number} is not in it");
+        assert!(logged.len() > number, "the log has no entry {number}");
     }
     create_all.await.unwrap();
 }

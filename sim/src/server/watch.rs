@@ -1,4 +1,4 @@
-//! Watches: a stream of lines of JSON, one for each change.
+//! Watches: a stream of JSON lines, one for each event.
 
 use std::{collections::VecDeque, convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
@@ -21,13 +21,13 @@ use super::{
 };
 use crate::{cluster::Cluster, failure::Failure, object::Object, store::Change};
 
-/// How often a quiet watch tells how far it is.
+/// Interval of bookmarks in an idle watch.
 const BOOKMARK: Duration = Duration::from_mins(1);
 
-/// How long a watch lasts that does not say how long.
+/// Default timeout of a watch.
 const LONGEST: Duration = Duration::from_hours(1);
 
-/// Changes that are read at once.
+/// Number of changes read at once.
 const BATCH: usize = 500;
 
 struct Watcher {
@@ -35,7 +35,7 @@ struct Watcher {
     view: View,
     selection: Selection,
     resource: crate::store::ResourceName,
-    /// Everything up to here was sent.
+    /// Changes up to this version have been sent.
     version: u64,
     changed: Arc<Notify>,
     lines: VecDeque<Bytes>,
@@ -115,7 +115,7 @@ impl Watcher {
             }
             let changed = self.changed.clone();
             let mut changed = pin!(changed.notified());
-            // From now on no change is missed.
+            // Registers the waiter, so that it misses no later change.
             changed.as_mut().enable();
             if self.read() {
                 continue;
@@ -129,7 +129,7 @@ impl Watcher {
         }
     }
 
-    /// Reads on. Whether there was anything.
+    /// Reads the next changes. Returns whether there were any.
     fn read(&mut self) -> bool {
         let state = self.cluster.lock();
         let (changes, latest) = (
@@ -151,7 +151,8 @@ impl Watcher {
         !changes.is_empty()
     }
 
-    /// An object that enters the selection is added, and one that leaves it is deleted.
+    /// Sends an event for a change. An object that starts to match the selection is `ADDED`; one that no longer matches
+    /// is `DELETED`.
     fn send_change(&mut self, change: &Change) {
         let was = change.old.as_ref().is_some_and(|object| self.selection.picks(object));
         let present = change.new.as_ref().filter(|object| self.selection.picks(object));
@@ -159,7 +160,7 @@ impl Watcher {
             (true, Some(new), ..) => self.send("MODIFIED", new),
             (false, Some(new), ..) => self.send("ADDED", new),
             (true, None, None, Some(last), _) => self.send("DELETED", last),
-            // As it was when it was selected, with the version of the change.
+            // The last state that matched the selection, with the version of the change.
             (true, None, Some(_), _, Some(old)) => {
                 let mut value = old.value();
                 value["metadata"]["resourceVersion"] = json!(change.version.to_string());

@@ -1,14 +1,14 @@
-//! Ages, as short as people read them.
+//! Ages in kubectl's short format.
 
 use jiff::Timestamp;
 
-/// The age of what happened at `time`, or nothing if that is no time.
+/// The age at `now` of `time`, or `None` if it is not a valid timestamp.
 pub(super) fn of(time: &str, now: Timestamp) -> Option<String> {
     let time: Timestamp = time.parse().ok()?;
     Some(human_duration(now.as_millisecond() - time.as_millisecond()))
 }
 
-/// How kubectl writes a duration: `5s`, `2m5s`, `13m`, `3h5m`, `2d`.
+/// A duration in kubectl's format: `5s`, `2m5s`, `13m`, `3h5m`, `2d`.
 #[must_use]
 pub fn human_duration(milliseconds: i64) -> String {
     let seconds = milliseconds / 1000;

@@ -1,4 +1,4 @@
-//! How the API server prints the kinds that it knows.
+//! Table columns of the built-in kinds, as the API server prints them.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use super::definitions::{
 };
 use super::{Columns, pods};
 
-/// The columns of a built-in kind. Of a kind without any of its own, the time of creation is shown.
+/// The columns of a built-in kind. A kind without columns of its own shows its creation time.
 pub(super) fn columns(group: &str, plural: &str) -> Columns {
     let (definitions, row): (Definitions, super::Row) = match (group, plural) {
         ("", "pods") => (PODS, pods::row),
@@ -42,7 +42,7 @@ pub(super) fn columns(group: &str, plural: &str) -> Columns {
     Columns::BuiltIn(definitions, row)
 }
 
-/// A row that begins with the name and ends with the age.
+/// A row that starts with the name and ends with the age.
 fn row<const N: usize>(object: &Value, now: Timestamp, cells: [Value; N]) -> Vec<Value> {
     let mut row = vec![json!(name(object))];
     row.extend(cells);
@@ -50,7 +50,7 @@ fn row<const N: usize>(object: &Value, now: Timestamp, cells: [Value; N]) -> Vec
     row
 }
 
-/// How many entries some maps have together.
+/// The total number of entries in several maps.
 fn entries(maps: &[&Value]) -> Value {
     json!(
         maps.iter()
@@ -174,7 +174,7 @@ fn autoscaler(it: &Value, now: Timestamp) -> Vec<Value> {
     row(it, now, cells)
 }
 
-/// `cpu: 10%/80%`, of two metrics at most.
+/// `cpu: 10%/80%`, for at most two metrics.
 fn metrics(specs: &Value, statuses: &Value) -> String {
     let specs = items(specs);
     let told = specs
@@ -259,7 +259,7 @@ fn node(it: &Value, now: Timestamp) -> Vec<Value> {
     row
 }
 
-/// An event of the core group, or of events.k8s.io, whose fields have other names.
+/// An event of the core group or of events.k8s.io, which use different field names.
 fn event(it: &Value, now: Timestamp) -> Vec<Value> {
     let either = |one: &str, other: &str| if it[one].is_null() { &it[other] } else { &it[one] };
     let time = |time: &Value, instead: String| if time.is_string() { since(time, now) } else { instead };

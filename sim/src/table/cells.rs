@@ -1,4 +1,4 @@
-//! Pieces of cells that several kinds share.
+//! Cells that several kinds share.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// A text, or `instead` if there is none.
+/// A text, or `instead` if it is missing.
 pub(super) fn or<'v>(value: &'v Value, instead: &'v str) -> &'v str {
     value.as_str().filter(|text| !text.is_empty()).unwrap_or(instead)
 }
@@ -28,7 +28,7 @@ pub(super) fn items(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-/// How long ago a time was.
+/// The time since a timestamp.
 pub(super) fn since(time: &Value, now: Timestamp) -> String {
     time.as_str()
         .and_then(|time| age::of(time, now))
@@ -71,7 +71,7 @@ pub(super) fn selector(selector: &Value) -> String {
     parts.into_values().collect::<Vec<_>>().join(",")
 }
 
-/// `app=web`, of a plain map.
+/// `app=web`, for a plain map.
 pub(super) fn labels(labels: &Value) -> String {
     let labels = labels.as_object().into_iter().flatten();
     labels
@@ -80,7 +80,7 @@ pub(super) fn labels(labels: &Value) -> String {
         .join(",")
 }
 
-/// By which kubectl tells pods that have ended.
+/// Row conditions, which kubectl uses to mark completed pods.
 pub(super) fn row_conditions(object: &Value) -> Value {
     if object["kind"] != "Pod" {
         return Value::Null;

@@ -8,15 +8,15 @@ pub(super) struct JsonPath(Vec<Step>);
 #[derive(Clone, Debug, PartialEq)]
 enum Step {
     Field(String),
-    /// From the end if it is negative.
+    /// Negative values count from the end.
     Index(i64),
     All,
-    /// Items with a field, given by its path, of that value.
+    /// Items whose field at this path has this value.
     Where(JsonPath, Value),
 }
 
 impl JsonPath {
-    /// Nothing if it is not a path of this kind.
+    /// Returns `None` if the text is not a path of this form.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut steps = Vec::new();
         let mut rest = text;
@@ -39,7 +39,7 @@ impl JsonPath {
         Some(Self(steps))
     }
 
-    /// The first value that it leads to.
+    /// The first value that the path matches.
     pub(super) fn find<'v>(&self, value: &'v Value) -> Option<&'v Value> {
         follow(&self.0, value)
     }
@@ -76,7 +76,7 @@ fn follow<'v>(steps: &[Step], value: &'v Value) -> Option<&'v Value> {
     }
 }
 
-/// A name, in which `\.` is a dot, and what follows it.
+/// A name, in which `\.` is an escaped dot, and the rest of the text.
 fn field(text: &str) -> (String, &str) {
     let mut name = String::new();
     let mut letters = text.char_indices();
@@ -90,7 +90,7 @@ fn field(text: &str) -> (String, &str) {
     (name, "")
 }
 
-/// Where the bracket ends, for which one in quotes does not count.
+/// Position of the closing bracket. Brackets in quotes are skipped.
 fn closing(text: &str) -> Option<usize> {
     let mut quote = None;
     for (at, letter) in text.char_indices() {

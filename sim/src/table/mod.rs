@@ -1,4 +1,4 @@
-//! `meta.k8s.io/v1 Table`: what `kubectl get` prints.
+//! `meta.k8s.io/v1 Table`, which `kubectl get` prints.
 
 mod age;
 mod built_in;
@@ -21,12 +21,12 @@ use crate::resource::Resource;
 /// The cells of an object.
 type Row = fn(&Value, Timestamp) -> Vec<Value>;
 
-/// What a table says of each object.
+/// The columns of a table.
 #[derive(Clone, Debug)]
 pub enum Columns {
-    /// As the API server prints a kind that it knows: name, type and priority, and the cells.
+    /// A built-in kind: name, type and priority of each column, and the function that formats the cells.
     BuiltIn(Definitions, Row),
-    /// As a CustomResourceDefinition says, after the name.
+    /// The columns of a CustomResourceDefinition, after the name.
     Custom(Vec<Column>),
 }
 
@@ -38,20 +38,20 @@ pub struct Column {
     path: Option<JsonPath>,
 }
 
-/// What a table has of each object besides its cells: the parameter `includeObject`.
+/// The part of each object that a table includes: the parameter `includeObject`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IncludeObject {
-    /// Nothing.
+    /// No part.
     None,
-    /// Its metadata.
+    /// Metadata only.
     #[default]
     Metadata,
-    /// All of it.
+    /// The whole object.
     Object,
 }
 
 impl IncludeObject {
-    /// Reads the parameter.
+    /// Parses the parameter.
     #[must_use]
     pub fn of(parameter: &str) -> Option<Self> {
         match parameter {
@@ -73,7 +73,7 @@ impl Columns {
         }
     }
 
-    /// Reads `additionalPrinterColumns`. If there are none, the age is shown.
+    /// Parses `additionalPrinterColumns`. If there are none, the age is shown.
     #[must_use]
     pub fn custom(columns: &Value) -> Self {
         let age = [json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"})];
@@ -132,7 +132,7 @@ impl Column {
         }
     }
 
-    /// Null where there is nothing of the right type.
+    /// The cell's value, or null if it is missing or has the wrong type.
     fn cell(&self, object: &Value, now: Timestamp) -> Value {
         let Some(value) = self.path.as_ref().and_then(|path| path.find(object)) else {
             return Value::Null;
@@ -148,14 +148,14 @@ impl Column {
     }
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "a cell shows the whole part")]
+#[allow(clippy::cast_possible_truncation, reason = "a cell shows the integer part")]
 fn whole(number: &serde_json::Number) -> i64 {
     number
         .as_i64()
         .unwrap_or_else(|| number.as_f64().unwrap_or_default() as i64)
 }
 
-/// A table with a row for each object. `list_meta` has the `resourceVersion`, and what else a list tells.
+/// A table with a row for each object. `list_meta` contains the `resourceVersion` and other list metadata.
 #[must_use]
 pub fn table(
     columns: &Columns,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::cells::{age, items, name, number, or, since, text};
 
-/// What the containers of a pod come to.
+/// Totals over the containers of a pod.
 #[derive(Default)]
 struct Summary {
     ready: usize,
@@ -38,7 +38,7 @@ pub(super) fn row(pod: &Value, now: Timestamp) -> Vec<Value> {
     }
     let (initializing, sidecars) = init_containers(pod, &mut summary);
     if !initializing || has_condition(status, "Initialized") {
-        // What init containers did before the pod ran does not count any more.
+        // Once the pod runs, restarts of regular init containers no longer count.
         summary.restarts = sidecars.restarts;
         summary.last_restart = sidecars.last_restart;
         containers(status, &mut summary);
@@ -77,7 +77,7 @@ pub(super) fn row(pod: &Value, now: Timestamp) -> Vec<Value> {
     ]
 }
 
-/// Whether the pod still waits for its init containers, and what those that go on running come to.
+/// Whether the pod is still initializing, and the totals of its sidecars.
 fn init_containers(pod: &Value, summary: &mut Summary) -> (bool, Summary) {
     let specs = items(&pod["spec"]["initContainers"]);
     let is_sidecar = |name: &Value| {
@@ -140,7 +140,7 @@ fn containers(status: &Value, summary: &mut Summary) {
     }
 }
 
-/// How a container ended.
+/// Why a container terminated.
 fn ending(terminated: &Value) -> String {
     match (text(&terminated["reason"]), number(&terminated["signal"])) {
         ("", 0) => format!("ExitCode:{}", number(&terminated["exitCode"])),

@@ -1,4 +1,4 @@
-//! Rows as `kubectl get -o wide` shows them.
+//! Rows in the output of `kubectl get -o wide`.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ fn now() -> Timestamp {
     "2020-04-12T20:42:00Z".parse().unwrap()
 }
 
-/// The cells of an object that is a minute old.
+/// The cells of an object that was created a minute ago.
 fn cells(group: &str, plural: &str, mut object: Value) -> Value {
     object["metadata"]["creationTimestamp"] = json!("2020-04-12T20:41:00Z");
     let columns = built_in::columns(group, plural);
@@ -30,7 +30,7 @@ fn pod_cells(pod: &Value) -> [String; 3] {
     [1, 2, 3].map(|at| cells[at].as_str().unwrap().to_owned())
 }
 
-#[allow(clippy::needless_pass_by_value, reason = "the `json!` is written at the call")]
+#[allow(clippy::needless_pass_by_value, reason = "called with a `json!` literal")]
 fn custom(column: Value, object: &Value) -> Value {
     let columns = Columns::custom(&json!([column]));
     table(

@@ -1,4 +1,4 @@
-//! Deletes: at once, after a grace period, or when the finalizers are off.
+//! Deletion: at once, after a grace period, or after the finalizers are removed.
 
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ impl Txn<'_> {
             "pods" => options
                 .grace
                 .or_else(|| object["spec"]["terminationGracePeriodSeconds"].as_i64()),
-            // A namespace goes when nothing is in it any more, which its controller tells.
+            // The namespace controller removes a namespace after it is empty.
             "namespaces" if !(live.meta.deleting && self.actor.ends_with(":namespace-controller")) => Some(1),
             _ => None,
         };
@@ -77,7 +77,7 @@ impl Txn<'_> {
     }
 }
 
-/// The finalizer that a way of deletion puts on the object.
+/// The finalizer for a propagation policy.
 fn propagation_finalizer(options: &DeleteOptions) -> Option<&'static str> {
     match options.propagation.as_deref() {
         Some("Foreground") => Some("foregroundDeletion"),

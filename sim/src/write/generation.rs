@@ -1,4 +1,4 @@
-//! When the generation of an object counts a change.
+//! Rules for raising an object's generation.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ pub(super) fn is_raised(resource: &Resource, old: &Value, new: &Value) -> bool {
     counted && (annotated || spec_changed(old, new))
 }
 
-/// A Deployment's generation counts its annotations too, but for those that its controller writes with the status.
+/// A Deployment's generation also counts annotations, except those that its controller writes.
 fn annotations_changed(old: &Value, new: &Value) -> bool {
     let annotations = |object: &Value| {
         let mut annotations = object["metadata"]["annotations"]
@@ -27,7 +27,7 @@ fn annotations_changed(old: &Value, new: &Value) -> bool {
     annotations(old) != annotations(new)
 }
 
-/// Whether anything but the metadata and the status differs.
+/// Whether anything except the metadata and the status differs.
 fn spec_changed(old: &Value, new: &Value) -> bool {
     let names = |value: &Value| -> BTreeSet<String> {
         let fields = value.as_object().into_iter().flatten();

@@ -1,4 +1,4 @@
-//! Names of new objects, given and generated.
+//! Given and generated names of new objects.
 
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ impl Txn<'_> {
             return Err(invalid(why, "FieldValueRequired", "metadata.name"));
         }
         let is_label = ["services", "namespaces"].contains(&&*resource.name);
-        // Names of roles may have colons.
+        // Names of roles may contain colons.
         if resource.group != "rbac.authorization.k8s.io"
             && let Some(why) = name_problem(&name, is_label)
         {
@@ -65,7 +65,7 @@ impl Txn<'_> {
     }
 }
 
-/// The end of a generated name.
+/// The random suffix of a generated name.
 pub(crate) fn suffix(rng: &mut fastrand::Rng) -> String {
     let letters = b"bcdfghjklmnpqrstvwxz2456789";
     let one = || letters.get(rng.usize(..letters.len())).copied().map(char::from);

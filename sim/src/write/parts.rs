@@ -1,4 +1,4 @@
-//! Writes of the controllers, which have the whole object as its type: it never becomes JSON but for its text.
+//! Typed writes of the controllers. The object is serialized once, without an intermediate JSON value.
 
 use std::sync::Arc;
 
@@ -23,12 +23,12 @@ use crate::{
 
 /// A kind that controllers write.
 pub(crate) trait Parts: Typed + Clone + PartialEq {
-    /// Whether two are the same but for the metadata and the status.
+    /// Whether both are equal apart from the metadata and the status.
     fn is_same_spec(&self, other: &Self) -> bool;
-    /// Takes over the status, if there is such a thing.
+    /// Copies the status, if the kind has one.
     fn set_status(&mut self, from: &Self);
 
-    /// Its JSON, with its fields in the order of their names, as all that is stored has them.
+    /// Its JSON with sorted field names, the order of all stored objects.
     fn to_text(&self) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(self)
     }
@@ -57,7 +57,7 @@ impl Parts for EndpointSlice {
 
     fn set_status(&mut self, _: &Self) {}
 
-    /// The type has another order.
+    /// The type serializes its fields in a different order.
     fn to_text(&self) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(&serde_json::to_value(self)?)
     }
@@ -75,13 +75,13 @@ impl<'a> Identity<'a> {
     }
 }
 
-/// What was stored does not fit its type.
+/// The error for a stored object that does not fit its type.
 pub(crate) fn unreadable() -> Failure {
-    Failure::new(500, "InternalError", "what was stored cannot be read")
+    Failure::new(500, "InternalError", "the stored object cannot be decoded")
 }
 
 impl Txn<'_> {
-    /// Writes an object that is there.
+    /// Updates an existing object.
     pub(crate) fn rewrite<K: Parts>(
         &mut self,
         resource: &Arc<Resource>,
@@ -144,7 +144,7 @@ impl Txn<'_> {
     }
 }
 
-/// Fields of the metadata that only the API server writes.
+/// Restores metadata fields that only the API server sets.
 fn keep_server_fields(meta: &mut ObjectMeta, old: &ObjectMeta) {
     meta.namespace.clone_from(&old.namespace);
     meta.uid.clone_from(&old.uid);

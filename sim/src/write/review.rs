@@ -1,4 +1,4 @@
-//! What others say about a write before it is stored, and about the finalizers of what goes.
+//! Admission of writes, and the rules for finalizers of objects that are being deleted.
 
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl Part {
-    /// As policies know it.
+    /// The subresource that policies see.
     pub(super) fn subresource(self, options: WriteOptions) -> &'static str {
         match self {
             Self::Whole if options.scale => "scale",
@@ -25,7 +25,7 @@ impl Part {
 }
 
 impl Txn<'_> {
-    /// Has everybody look at a write who is there to look at it.
+    /// Runs admission for a write.
     pub(super) fn review(
         &mut self,
         verb: &'static str,
@@ -50,7 +50,7 @@ impl Txn<'_> {
     }
 }
 
-/// What is being deleted gets no new finalizer.
+/// An object that is being deleted cannot get new finalizers.
 pub(super) fn check_finalizers(resource: &Resource, live: &Object, new: &Value) -> Result<(), Failure> {
     if !live.meta.deleting {
         return Ok(());

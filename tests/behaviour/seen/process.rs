@@ -1,10 +1,10 @@
-//! What the program itself tells: its admin server and its logs.
+//! Output of the controller process: its admin server and its logs.
 
 use serde_json::{Value, json};
 
 use crate::support::{Process, World, poll};
 
-/// What the log says of a call without a reply. What is counted or logged after a reply may then be missing.
+/// Log line for an API call without a reply. Metrics and log lines that follow a reply may then be missing.
 const LOST: &str = "a request failed; retrying";
 
 #[tokio::test]
@@ -16,7 +16,7 @@ async fn the_admin_server_tells_that_it_lives_that_it_is_ready_and_what_it_count
     assert_eq!(process.page("/livez").await.map(|(status, _)| status), Ok(200));
     world.kanary("batman", "app", json!({})).await;
     world.ends("batman", "DeploymentUpdated").await;
-    // What is counted after a reply is not counted if there was none, which the count of writes tells.
+    // Counters that are raised after a reply miss writes without one. The transient and throttled results show those.
     let lost = |text: &str, write: &str| {
         let count = |result| format!("kanary_writes_total{{write=\"{write}\",result=\"{result}\"}}");
         text.contains(&count("transient")) || text.contains(&count("throttled"))
@@ -43,11 +43,11 @@ async fn the_json_log_has_one_line_for_each_phase_change() {
     let process = Process::start(&world, &["--log-format", "json"]);
     world.kanary("batman", "app", json!({})).await;
     world.ends("batman", "DeploymentUpdated").await;
-    poll("the log tells the run", async || {
+    poll("the log reports the run", async || {
         let lines = process.lines();
         let lines: Vec<Value> = lines
             .iter()
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line} is no JSON: {e}")))
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line} is not JSON: {e}")))
             .collect();
         let changes: Vec<_> = lines
             .iter()
@@ -76,7 +76,7 @@ async fn the_text_log_names_the_kanary_and_the_phase() {
     let process = Process::start(&world, &[]);
     world.kanary("batman", "app", json!({"verdict": "invalid"})).await;
     world.ends("batman", "Failed").await;
-    poll("the log tells the failure", async || {
+    poll("the log reports the failure", async || {
         let lines = process.lines();
         let told = lines.iter().any(|line| {
             line.contains(LOST)

@@ -1,4 +1,4 @@
-//! What the controller asked of the API server, from the API server's own log.
+//! The controller's requests, read from the API server's audit log.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,59 +17,60 @@ use super::{
     waiting::poll,
 };
 
-/// The controller waits 10 s for an answer, which begin a little earlier than the API server's.
+/// The controller's timeout is 10 s. It starts a little before the request arrives at the API server.
 const IN_VAIN: SignedDuration = SignedDuration::from_millis(9500);
 
 /// The controller's user.
 pub(super) const USER: &str = "system:serviceaccount:kanary-system:kanary";
 
-/// One request of the controller.
+/// A request of the controller.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     /// `create`, `patch`, …
     pub(crate) verb: String,
     /// `deployments`, `kanarydeployments/status`, …
     pub(crate) resource: String,
-    /// The object's name; empty for a list.
+    /// The object's name, or empty for a list.
     pub(crate) name: String,
-    /// The answer's status.
+    /// HTTP status of the response.
     pub(crate) code: i64,
-    /// When it arrived.
+    /// Arrival time.
     pub(crate) at: Timestamp,
-    /// When it was answered.
+    /// Time of the response.
     pub(crate) answered: Timestamp,
-    /// Which program asked.
+    /// The client program (`User-Agent`).
     pub(crate) agent: String,
 }
 
 impl Request {
-    /// Whether it changes anything.
+    /// Whether the request is a write.
     pub(crate) fn is_write(&self) -> bool {
         !matches!(self.verb.as_str(), "get" | "list")
     }
 
-    /// Whether it makes an Event.
+    /// Whether the request creates an Event.
     pub(crate) fn is_event(&self) -> bool {
         self.resource == "events"
     }
 
-    /// Whether the API server was too slow for it: nobody waited for the answer, or there was none. It may have been done.
+    /// Whether the controller did not receive a response: it timed out, or the API server did not answer. The write may
+    /// have been executed.
     pub(crate) fn is_lost(&self) -> bool {
         self.code >= 500 || self.answered.duration_since(self.at) > IN_VAIN
     }
 
-    /// Whether it is the same once more, after `first`.
+    /// Whether the request is a retry of `first`.
     pub(crate) fn repeats(&self, first: &Self) -> bool {
         let what = |request: &Self| (request.verb.clone(), request.resource.clone(), request.name.clone());
         self.at > first.at && what(self) == what(first)
     }
 
-    /// Whether it was done.
+    /// Whether the request succeeded.
     pub(crate) fn is_done(&self) -> bool {
         (200..300).contains(&self.code)
     }
 
-    /// Whether it was refused because `first`, the same, had been done.
+    /// Whether the request was refused because `first`, the same request, had succeeded.
     fn is_refused_after(&self, first: &Self) -> bool {
         let refused = match self.verb.as_str() {
             "create" | "patch" => matches!(self.code, 409 | 422),
@@ -80,9 +81,9 @@ impl Request {
     }
 }
 
-/// `requests`, each once: a write whose answer did not come in time and its repetition are one.
+/// `requests` without retries: a write without a timely response and its retry count as one.
 pub(crate) fn once(requests: &[Request]) -> Vec<&Request> {
-    // How long a request waited before it arrived is not in the log; but nobody repeats anything this early.
+    // The log does not show how long a request waited before it arrived, but no retry can be this early.
     let early = requests.first().map(|first| first.at + IN_VAIN);
     let is_early = |request: &Request| early.is_some_and(|early| request.at < early);
     let is_in_vain = |request: &Request| {
@@ -96,7 +97,7 @@ pub(crate) fn once(requests: &[Request]) -> Vec<&Request> {
     once
 }
 
-/// What was read of the log so far: it is long, and every test asks for its own few lines.
+/// Lines of the log read so far, by namespace. The log is long, and each test needs only a few lines.
 static READ: Mutex<Log> = Mutex::new(Log {
     offset: 0,
     half: Vec::new(),
@@ -107,35 +108,35 @@ static READ: Mutex<Log> = Mutex::new(Log {
 #[derive(Debug)]
 struct Log {
     offset: u64,
-    /// The last line, if it was half written.
+    /// The last line, if it is incomplete.
     half: Vec<u8>,
-    /// Those that were not answered yet, by their id in the log, with their namespaces.
+    /// Namespaces of requests without a response, by their id in the log.
     under_way: BTreeMap<String, String>,
     /// By namespace.
     requests: BTreeMap<String, Vec<Request>>,
 }
 
-/// Every request of the controller in `namespace` so far, watches left out.
+/// All requests of the controller in `namespace` so far, except watches.
 ///
-/// A watch can tell of a write before its answer is in the log: what is under way is waited for.
+/// A watch can report a write before its response is in the log, so this waits for pending requests.
 pub(crate) async fn requests(plane: &Plane, namespace: &str) -> Vec<Request> {
     let begun = read(plane).begun(namespace);
-    poll("the requests under way are answered", async || {
+    poll("all pending requests have a response", async || {
         let log = read(plane);
         match begun.iter().find(|id| log.under_way.contains_key(*id)) {
-            Some(id) => Err(format!("{id} is not answered")),
+            Some(id) => Err(format!("{id} has no response")),
             None => Ok(log.of(namespace)),
         }
     })
     .await
 }
 
-/// The API server was killed: what was under way is never answered.
+/// Drops pending requests after the API server was killed, because they get no response.
 pub(super) fn forget_under_way(plane: &Plane) {
     read(plane).under_way.clear();
 }
 
-/// The log as it is now.
+/// Reads the log up to its current end.
 fn read(plane: &Plane) -> MutexGuard<'static, Log> {
     let mut read = READ.lock().unwrap();
     match plane.kind() {
@@ -178,14 +179,14 @@ impl Log {
         let mut file = File::open(log)?;
         file.seek(SeekFrom::Start(self.offset))?;
         let mut news = std::mem::take(&mut self.half);
-        self.offset += u64::try_from(file.read_to_end(&mut news)?).expect("a file is no longer than that");
+        self.offset += u64::try_from(file.read_to_end(&mut news)?).expect("the size fits into u64");
         let whole = news.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         self.half = news.split_off(whole);
         for line in String::from_utf8_lossy(&news)
             .lines()
             .filter(|line| line.contains(USER))
         {
-            let entry: Value = serde_json::from_str(line).expect("the audit log is lines of JSON");
+            let entry: Value = serde_json::from_str(line).expect("the audit log consists of JSON lines");
             if entry["user"]["username"] == USER && entry["verb"] != "watch" {
                 self.note(&entry);
             }
@@ -193,7 +194,7 @@ impl Log {
         Ok(())
     }
 
-    /// An entry stands twice in the log: when the request arrives and when it is answered.
+    /// Records an entry. The log has one when a request arrives and one when its response is sent.
     fn note(&mut self, entry: &Value) {
         let Some(namespace) = entry["objectRef"]["namespace"].as_str() else {
             return;
@@ -215,7 +216,7 @@ fn request(entry: &Value) -> Request {
         text.unwrap_or_default().to_owned()
     };
     let resource = text("/objectRef/resource");
-    let time = |pointer: &str| text(pointer).parse().expect("the audit log has times");
+    let time = |pointer: &str| text(pointer).parse().expect("the audit log has timestamps");
     Request {
         verb: text("/verb"),
         resource: match text("/objectRef/subresource").as_str() {

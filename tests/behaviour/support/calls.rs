@@ -1,4 +1,5 @@
-//! The user's calls. An API server that does not answer them says nothing about the controller: they are made again then.
+//! API calls of the user. They are retried if the API server does not answer, because that is no failure of the
+//! controller.
 
 use std::fmt::Debug;
 
@@ -10,17 +11,17 @@ use serde::de::DeserializeOwned;
 
 use super::poll;
 
-/// Makes a call until it is answered.
+/// Makes a call until the API server answers it.
 pub(crate) async fn again<T>(call: impl AsyncFn() -> kube::Result<T>) -> kube::Result<T> {
     repeated(call).await.0
 }
 
-/// The answer to a call, and how often it was made: each of them but the last may have been done all the same.
+/// The answer to a call, and the number of attempts. Each attempt except the last may have been executed as well.
 async fn repeated<T>(call: impl AsyncFn() -> kube::Result<T>) -> (kube::Result<T>, usize) {
     let mut calls = 0;
     let answer = poll("the API server answers a call", async || {
         calls += 1;
-        // Boxed, because it is large.
+        // Boxed because the future is large.
         match Box::pin(call()).await {
             Err(error) if is_no_answer(&error) => Err(error),
             answer => Ok(answer),
@@ -30,7 +31,7 @@ async fn repeated<T>(call: impl AsyncFn() -> kube::Result<T>) -> (kube::Result<T
     (answer, calls)
 }
 
-/// A connection that broke, or a server that could not do it in time.
+/// A broken connection, or a server error that allows a retry.
 fn is_no_answer(error: &kube::Error) -> bool {
     match error {
         kube::Error::HyperError(_) | kube::Error::Service(_) => true,
@@ -58,7 +59,7 @@ where
 {
     let (deleted, calls) = repeated(async || api.delete(name, params).await).await;
     match deleted {
-        // It is gone, or a namespace that is on its way.
+        // The object is already deleted, or the namespace is terminating.
         Err(kube::Error::Api(refusal)) if calls > 1 && matches!(refusal.code, 404 | 409) => Ok(()),
         deleted => deleted.map(drop),
     }

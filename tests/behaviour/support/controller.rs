@@ -1,4 +1,4 @@
-//! A controller in the test's own process, in a runtime of its own, so that killing it ends everything that it started.
+//! A controller within the test process. It has its own runtime, so that killing it ends all its tasks.
 
 use kanary::{
     cluster::clock::Clock,
@@ -18,14 +18,14 @@ pub(crate) struct Controller {
 }
 
 impl Controller {
-    /// Starts one that serves the namespace `namespace` alone.
+    /// Starts a controller that serves only the namespace `namespace`.
     pub(crate) fn start(plane: &'static Plane, namespace: &str, faults: Option<Faults>) -> Self {
         Self::with(namespace, move |clock| async move {
             plane.kanary(clock, faults.as_ref()).await
         })
     }
 
-    /// The same with a webhook between it and the API server.
+    /// The same with a webhook between the controller and the API server.
     pub(crate) fn start_behind(plane: &'static Plane, namespace: &str, webhook: Webhook) -> Self {
         Self::with(namespace, move |clock| async move {
             plane.kanary_behind(clock, &webhook).await
@@ -37,7 +37,7 @@ impl Controller {
         F: Future<Output = Client> + Send,
     {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.expect("a runtime can be made");
+        let runtime = runtime.expect("a runtime can be created");
         let stop = CancellationToken::new();
         let options = Options {
             namespace: Some(namespace.to_owned()),
@@ -58,7 +58,7 @@ impl Controller {
         }
     }
 
-    /// Ends it in the midst of whatever it does.
+    /// Stops the controller immediately, without a graceful shutdown.
     pub(crate) fn kill(mut self) {
         self.end();
     }

@@ -1,4 +1,4 @@
-//! The embedded cluster, in a thread of its own for as long as the process lives.
+//! The embedded cluster, which runs in a thread of its own until the process ends.
 
 use std::{
     fmt,
@@ -26,13 +26,13 @@ use super::audit;
 /// A free port on loopback.
 const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// A cluster that was started in this process.
+/// A cluster in this process.
 pub(crate) struct Embedded {
     pub(crate) server: Server,
     pub(crate) prometheus: Prometheus,
     pub(crate) prometheus_url: String,
     address: SocketAddr,
-    /// What serves the API: with it every connection ends.
+    /// The runtime that serves the API. Dropping it closes every connection.
     api: Mutex<Option<Runtime>>,
 }
 
@@ -45,7 +45,7 @@ impl fmt::Debug for Embedded {
 }
 
 impl Embedded {
-    /// Starts it.
+    /// Starts a cluster.
     pub(crate) fn start() -> Self {
         let cluster = cluster();
         let (server, prometheus) = (Server::new(cluster.clone()), Prometheus::new());
@@ -63,7 +63,7 @@ impl Embedded {
         }
     }
 
-    /// Ends all connections to the API, and takes no more.
+    /// Closes all connections to the API and accepts no more.
     pub(crate) fn kill_api_server(&self) {
         let api = self.api.lock().unwrap().take();
         api.expect("it runs").shutdown_background();
@@ -85,7 +85,7 @@ impl Embedded {
     }
 }
 
-/// An empty cluster that shows this machine's time.
+/// An empty cluster with the time of this machine.
 fn cluster() -> Cluster {
     loop {
         let cluster = Cluster::new(Options {
@@ -93,7 +93,7 @@ fn cluster() -> Cluster {
             seed: fastrand::u64(..),
             ..Options::default()
         });
-        // If this thread was held up before the clock began to go, the clock would be late for as long as it goes.
+        // If this thread was delayed before the clock started, the clock would stay behind.
         let shown = cluster.now();
         if Timestamp::now().duration_since(shown) <= SignedDuration::from_millis(1) {
             return cluster;
@@ -103,16 +103,16 @@ fn cluster() -> Cluster {
 
 fn runtime() -> Runtime {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime can be made")
+    runtime.expect("a runtime can be created")
 }
 
-/// Serves the API in a runtime of its own, and tells where.
+/// Serves the API in a runtime of its own and returns the address.
 fn serve(server: Server, address: SocketAddr) -> (Runtime, SocketAddr) {
     let runtime = runtime();
     let (bound, listens) = mpsc::channel();
     runtime.spawn(async move {
         let listener = Listener::bind(address).await.expect("there is a free port");
-        bound.send(listener.address()).expect("somebody waits for it");
+        bound.send(listener.address()).expect("the receiver waits for it");
         let ended = listener.serve(server, &["kubernetes-admin", audit::USER]).await;
         ended.expect("the API server serves");
     });
@@ -120,13 +120,13 @@ fn serve(server: Server, address: SocketAddr) -> (Runtime, SocketAddr) {
     (runtime, address)
 }
 
-/// Runs all of the cluster but its API.
+/// Runs the cluster's components except for the API server.
 async fn run(cluster: Cluster, prometheus: Prometheus, bound: &mpsc::Sender<SocketAddr>) {
     let metrics = TcpListener::bind(ANY).await.expect("there is a free port");
     let address = metrics.local_addr().expect("the listener is bound");
-    bound.send(address).expect("somebody waits for it");
+    bound.send(address).expect("the receiver waits for it");
     let clock = cluster.clock();
-    // As the real control plane is set (hack/plane).
+    // The setting of the real control plane (hack/plane).
     let behaviour = Behaviour::default().with_autoscaler_period(Duration::from_secs(2));
     tokio::join!(
         controllers::run(cluster, behaviour),

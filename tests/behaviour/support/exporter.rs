@@ -1,4 +1,4 @@
-//! A program that Prometheus scrapes, with the series that a case sets. The embedded Prometheus is told them at once.
+//! A scrape target for Prometheus with the series of a test case. The embedded Prometheus receives the series directly.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use super::{
     poll,
 };
 
-/// The value of a series: where it started, and what it gains per second.
+/// A series: its start value and its increase per second.
 #[derive(Clone, Copy, Debug)]
 struct Line {
     since: Instant,
@@ -26,7 +26,7 @@ struct Line {
     per_second: f64,
 }
 
-/// A scraped program, until it is dropped.
+/// A scrape target. It exists until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Exporter {
     prometheus: String,
@@ -34,7 +34,7 @@ pub(crate) struct Exporter {
     scraped: Option<Scraped>,
 }
 
-/// What the real Prometheus needs: a server, and a file that says where it is.
+/// For the real Prometheus: a server, and a service discovery file with its address.
 #[derive(Debug)]
 struct Scraped {
     lines: Arc<Mutex<BTreeMap<String, Line>>>,
@@ -43,7 +43,7 @@ struct Scraped {
 }
 
 impl Exporter {
-    /// Starts one and tells Prometheus about it.
+    /// Starts an exporter and registers it with Prometheus.
     pub(crate) async fn start(world: &World) -> Self {
         let scraped = match world.plane.kind() {
             Kind::Real { prometheus_targets, .. } => Some(Scraped::start(prometheus_targets, &world.ns).await),
@@ -56,18 +56,18 @@ impl Exporter {
         }
     }
 
-    /// Sets a series, written as Prometheus writes it: `requests{pod="a"}`.
+    /// Sets a series, in Prometheus' format: `requests{pod="a"}`.
     pub(crate) fn set(&self, series: &str, value: f64) {
         self.put([(series, value, 0.0)]);
     }
 
-    /// Series that each gain so much per second, from 0 and from the same moment on: as the buckets of a histogram.
+    /// Starts series at 0 at the same time, each with its increase per second, such as the buckets of a histogram.
     pub(crate) fn grow(&self, gains: &[(String, f64)]) {
         let series = gains.iter();
         self.put(series.map(|(series, per_second)| (series.as_str(), 0.0, *per_second)));
     }
 
-    /// Series with where they start and what they gain per second from now on.
+    /// Sets series with their start values and increases per second.
     fn put<'a>(&self, all: impl IntoIterator<Item = (&'a str, f64, f64)>) {
         match (&self.scraped, self.plane.kind()) {
             (Some(scraped), _) => {
@@ -86,14 +86,14 @@ impl Exporter {
                 let now = embedded.server.cluster().now();
                 for (series, start, per_second) in all {
                     let set = embedded.prometheus.set(series, now, start, per_second);
-                    set.expect("a series is written as Prometheus writes it");
+                    set.expect("a series is in Prometheus' format");
                 }
             }
             (None, Kind::Real { .. }) => unreachable!("the real Prometheus scrapes"),
         }
     }
 
-    /// Waits until Prometheus answers `query` with something.
+    /// Waits until Prometheus returns a result for `query`.
     pub(crate) async fn answers(&self, query: &str) {
         let client = reqwest::Client::new();
         poll(&format!("Prometheus answers {query}"), async || {
@@ -120,7 +120,7 @@ impl Scraped {
         let address = listener.local_addr().expect("the listener is bound");
         let task = tokio::spawn(async move { axum::serve(listener, app).await.expect("the exporter serves") });
         let file = folder.join(format!("{ns}-{}.json", address.port()));
-        // Prometheus must not read half a file.
+        // Renaming is atomic, so Prometheus never reads a partial file.
         let draft = file.with_extension("draft");
         let targets = json!([{"targets": [address.to_string()]}]).to_string();
         std::fs::write(&draft, targets).expect("the folder of targets can be written");
@@ -134,7 +134,7 @@ fn render(lines: &BTreeMap<String, Line>) -> String {
     let mut text = String::new();
     for (series, line) in lines {
         let value = line.start + line.per_second * now.duration_since(line.since).as_secs_f64();
-        writeln!(text, "{series} {value}").expect("a string takes everything");
+        writeln!(text, "{series} {value}").expect("writing to a string cannot fail");
     }
     text
 }
@@ -142,7 +142,7 @@ fn render(lines: &BTreeMap<String, Line>) -> String {
 impl Drop for Scraped {
     fn drop(&mut self) {
         self.task.abort();
-        // The plane's folder may be gone already.
+        // The test environment's folder may already be deleted.
         let _ = std::fs::remove_file(&self.file);
     }
 }

@@ -1,4 +1,4 @@
-//! Servers that are not quite a Prometheus.
+//! Fake Prometheus servers with faulty answers.
 
 use std::{
     collections::BTreeMap,
@@ -24,42 +24,42 @@ use tokio::{
 
 use super::poll;
 
-/// What it says to every query.
+/// The answer to every query.
 #[derive(Clone, Debug)]
 pub(crate) enum Says {
     /// A login page.
     Html,
-    /// Nothing, ever.
+    /// No answer.
     Nothing,
     /// A status and a body.
     Body(u16, String),
-    /// A vector of series: labels and value.
+    /// A vector of series, with labels and value.
     Vector(Vec<(Value, String)>),
-    /// So many bytes of JSON.
+    /// A JSON body of this many bytes.
     Much(usize),
-    /// The same after a while.
+    /// The answer after a delay.
     Late(Duration, Box<Says>),
-    /// The same by a clock that is so many seconds off.
+    /// The answer with a clock that is off by this many seconds.
     Skewed(i64, Box<Says>),
-    /// One after the other, from the start again.
+    /// Each answer in turn, repeatedly.
     InTurn(Vec<Says>),
 }
 
-/// A query that it was asked.
+/// A received query.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
-    /// When.
+    /// Arrival time.
     pub(crate) at: Timestamp,
-    /// Its text.
+    /// The query.
     pub(crate) query: String,
-    /// The header Authorization.
+    /// The Authorization header.
     pub(crate) authorization: String,
-    /// All headers, by their names in lower case.
+    /// All headers by their lower-case names.
     pub(crate) headers: BTreeMap<String, String>,
 }
 
-/// A server that answers every request alike, and remembers what it was asked. It has a runtime of its own, so that it
-/// answers whatever the test is busy with.
+/// A server that gives every request the same answer and records the queries. It has its own runtime, so that it answers
+/// while the test is busy.
 #[derive(Debug)]
 pub(crate) struct Fake {
     /// `host:port`.
@@ -70,10 +70,10 @@ pub(crate) struct Fake {
 }
 
 impl Fake {
-    /// Starts one.
+    /// Starts a server.
     pub(crate) async fn start(says: Says) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.expect("a runtime can be made");
+        let runtime = runtime.expect("a runtime can be created");
         let listener = runtime.spawn(TcpListener::bind("127.0.0.1:0")).await;
         let listener = listener.expect("it does not panic").expect("there is a free port");
         let address = listener.local_addr().expect("the listener is bound").to_string();
@@ -112,12 +112,12 @@ impl Fake {
         }
     }
 
-    /// One that answers with a single series without labels.
+    /// Starts a server that answers with a single series without labels.
     pub(crate) async fn value(value: &str) -> Self {
         Self::start(Says::one(value)).await
     }
 
-    /// An address where nobody answers, as long as the socket that keeps it from others is there.
+    /// An address that refuses connections while the returned socket exists, which reserves it.
     pub(crate) fn refused() -> (TcpSocket, String) {
         let socket = TcpSocket::new_v4().expect("there is a socket");
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -126,12 +126,12 @@ impl Fake {
         (socket, address)
     }
 
-    /// Changes what it says.
+    /// Changes the answer.
     pub(crate) fn now_says(&self, says: Says) {
         *self.says.lock().unwrap() = says;
     }
 
-    /// Waits until it was asked so many times.
+    /// Waits until the server has received this many queries.
     pub(crate) async fn asked_times(&self, times: usize) -> Vec<Asked> {
         poll(&format!("the fake Prometheus was asked {times} times"), async || {
             let asked = self.asked();
@@ -144,14 +144,14 @@ impl Fake {
         .await
     }
 
-    /// Queries so far, and when.
+    /// The queries so far.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
 }
 
 impl Says {
-    /// A vector of one series without labels.
+    /// A vector with one series without labels.
     pub(crate) fn one(value: &str) -> Self {
         Self::Vector(vec![(json!({}), value.to_owned())])
     }
@@ -164,7 +164,7 @@ fn field(form: &str, name: &str) -> Option<String> {
     Some(value.into_owned())
 }
 
-/// What it says to the query of this number.
+/// The response to the query with this number.
 async fn say(mut says: Says, number: usize) -> axum::response::Response {
     let mut date = None;
     loop {
@@ -182,7 +182,7 @@ async fn say(mut says: Says, number: usize) -> axum::response::Response {
                 let mut response = respond(says).await;
                 if let Some(date) = date {
                     let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&date);
-                    let date = date.expect("it is a year that HTTP knows").parse();
+                    let date = date.expect("the year is valid in HTTP").parse();
                     response.headers_mut().insert(DATE, date.expect("a date is a header"));
                 }
                 return response;
@@ -209,7 +209,7 @@ async fn respond(says: Says) -> axum::response::Response {
             (json, body.to_string()).into_response()
         }
         Says::Much(bytes) => (json, format!("{{\"status\": \"{}\"}}", "x".repeat(bytes))).into_response(),
-        Says::Late(..) | Says::Skewed(..) | Says::InTurn(_) => unreachable!("they are made of others"),
+        Says::Late(..) | Says::Skewed(..) | Says::InTurn(_) => unreachable!("these wrap other answers"),
     }
 }
 

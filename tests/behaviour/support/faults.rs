@@ -1,4 +1,4 @@
-//! A client that dies at a chosen write: what a crash between any two API calls looks like from the API server.
+//! A client that dies at a chosen write, which simulates a crash between any two API calls.
 
 use std::{
     future::{Future, pending},
@@ -16,25 +16,25 @@ use serde_json::json;
 use tokio::sync::watch;
 use tower::{Layer, Service};
 
-/// When a client dies.
+/// When the client dies, relative to the write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Strike {
-    /// The write is never sent.
+    /// Before the write is sent.
     Before,
-    /// The write is sent, and its reply is lost.
+    /// After the write is sent; its reply is lost.
     After,
 }
 
-/// Which write.
+/// The write at which the client dies.
 #[derive(Clone, Copy, Debug)]
 enum At {
-    /// The nth, the first being 1.
+    /// The nth write, counted from 1.
     Number(usize),
-    /// The nth patch whose path ends so, the first being 1.
+    /// The nth patch with this path suffix, counted from 1.
     Patch(&'static str, usize),
 }
 
-/// Counts the writes of a client, and ends its life at one of them.
+/// Counts the writes of a client and makes it die at one of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Faults(Arc<State>);
 
@@ -42,14 +42,14 @@ pub(crate) struct Faults(Arc<State>);
 struct State {
     strike: Option<(At, Strike)>,
     writes: AtomicUsize,
-    /// Patches of the path that is struck.
+    /// Patches whose path matches.
     patches: AtomicUsize,
     dead: AtomicBool,
     told: watch::Sender<bool>,
     answers: Mutex<Vec<Answer>>,
 }
 
-/// What a client is told instead of what the API server would say.
+/// A response that replaces that of the API server.
 #[derive(Clone, Debug)]
 struct Answer {
     method: Method,
@@ -59,17 +59,17 @@ struct Answer {
 }
 
 impl Faults {
-    /// Only counts.
+    /// Counts writes without any fault.
     pub(crate) fn none() -> Self {
         Self::new(None)
     }
 
-    /// Strikes at the `nth` write, the first being 1.
+    /// Makes the client die at the `nth` write, counted from 1.
     pub(crate) fn at(nth: usize, strike: Strike) -> Self {
         Self::new(Some((At::Number(nth), strike)))
     }
 
-    /// Strikes at the `nth` patch of a path that ends so, the first being 1.
+    /// Makes the client die at the `nth` patch with this path suffix, counted from 1.
     pub(crate) fn at_patch(path: &'static str, nth: usize, strike: Strike) -> Self {
         Self::new(Some((At::Patch(path, nth), strike)))
     }
@@ -85,8 +85,8 @@ impl Faults {
         }))
     }
 
-    /// From now on requests of this method whose path has `part` in it are answered so, and not done: as an admission
-    /// policy or a broken webhook has them answered.
+    /// Answers requests with this method and a path that contains `part` without executing them, as an admission policy
+    /// or a broken webhook does.
     pub(crate) fn answer(&self, method: Method, part: &'static str, code: u16, message: &'static str) {
         let answer = Answer {
             method,
@@ -97,7 +97,7 @@ impl Faults {
         self.0.answers.lock().unwrap().push(answer);
     }
 
-    /// Nothing is answered so any more.
+    /// Stops replacing responses.
     pub(crate) fn answer_no_more(&self) {
         self.0.answers.lock().unwrap().clear();
     }
@@ -114,15 +114,15 @@ impl Faults {
             .status(*code)
             .header("content-type", "application/json");
         let response = response.body(Body::from(status.to_string().into_bytes()));
-        Some(response.expect("it is a response"))
+        Some(response.expect("the response is valid"))
     }
 
-    /// Writes so far.
+    /// Number of writes so far.
     pub(crate) fn writes(&self) -> usize {
         self.0.writes.load(Ordering::SeqCst)
     }
 
-    /// Waits for the strike.
+    /// Waits until the client dies.
     pub(crate) async fn struck(&self) {
         let mut told = self.0.told.subscribe();
         told.wait_for(|struck| *struck).await.expect("the sender is in self");
@@ -161,7 +161,7 @@ impl<S> Layer<S> for Faults {
     }
 }
 
-/// The service that [`Faults`] makes.
+/// The service that [`Faults`] wraps.
 #[derive(Debug)]
 pub(crate) struct Faulty<S> {
     inner: S,

@@ -1,11 +1,12 @@
-//! Many Kanaries at once.
+//! Fleets of Kanaries.
 
 use futures::StreamExt;
 use serde_json::Value;
 
 use super::{KANARY, World};
 
-/// Creates the targets `app-0`, `app-1` and so on, and for each a KanaryDeployment `fleet-N` with `spec` of its number.
+/// Creates the targets `app-0`, `app-1` and so on, and for each a KanaryDeployment `fleet-N` with the spec for its
+/// number.
 pub(crate) async fn create_fleet(world: &World, size: usize, spec: impl Fn(usize) -> Value) {
     let spec = &spec;
     futures::stream::iter(0..size)
@@ -17,8 +18,8 @@ pub(crate) async fn create_fleet(world: &World, size: usize, spec: impl Fn(usize
         .await;
 }
 
-/// Waits until every Kanary of a fleet has ended: for as long as there is some progress, because a slow machine may take
-/// long for so many.
+/// Waits until every Kanary of a fleet has ended. There is no time limit while some make progress, because a slow machine
+/// may need long for a large fleet.
 pub(crate) async fn fleet_ends(world: &World, size: usize) -> Vec<Value> {
     let mut ended = Vec::new();
     for tenth in 1..=10 {

@@ -1,4 +1,4 @@
-//! What an admission webhook does to the writes of a client: it refuses them, or changes them on their way.
+//! An admission webhook for one client: it refuses or changes the client's writes.
 
 use std::{
     fmt,
@@ -18,17 +18,17 @@ use tower::Service;
 
 use super::{controller::Controller, world::World};
 
-/// What comes of a write.
+/// The webhook's decision about a write.
 pub(crate) enum Answer {
-    /// It is sent, with this body.
+    /// Sends the write with this body.
     Send(Value),
-    /// The API server answers with this code and message.
+    /// Refuses the write with this code and message.
     Refuse(u16, &'static str),
 }
 
 type Rule = dyn Fn(&Method, &str, Value) -> Answer + Send + Sync;
 
-/// A webhook for the writes of one client, until it is removed.
+/// A webhook for the writes of one client. It is active until it is removed.
 #[derive(Clone)]
 pub(crate) struct Webhook {
     rule: Arc<Rule>,
@@ -42,7 +42,7 @@ impl fmt::Debug for Webhook {
 }
 
 impl Webhook {
-    /// Asks `rule` about the method, path and body of each write.
+    /// Creates a webhook. `rule` decides on each write by its method, path and body.
     pub(crate) fn new(rule: impl Fn(&Method, &str, Value) -> Answer + Send + Sync + 'static) -> Self {
         Self {
             rule: Arc::new(rule),
@@ -50,12 +50,12 @@ impl Webhook {
         }
     }
 
-    /// From now on writes pass as they are.
+    /// Lets all writes pass unchanged from now on.
     pub(crate) fn remove(&self) {
         self.removed.store(true, Ordering::SeqCst);
     }
 
-    /// The client behind the webhook.
+    /// Wraps a client's service.
     pub(crate) fn before<S>(&self, inner: S) -> Behind<S> {
         Behind {
             inner,
@@ -69,13 +69,13 @@ impl Webhook {
 }
 
 impl World {
-    /// Starts a controller whose writes go through a webhook.
+    /// Starts a controller whose writes go through the webhook.
     pub(crate) fn start_controller_behind(&self, webhook: &Webhook) {
         self.put(Controller::start_behind(self.plane, &self.ns, webhook.clone()));
     }
 }
 
-/// What [`Webhook::before`] makes.
+/// The service that [`Webhook::before`] returns.
 #[derive(Clone, Debug)]
 pub(crate) struct Behind<S> {
     inner: S,
@@ -102,7 +102,7 @@ where
         let (mut inner, rule) = (self.inner.clone(), self.webhook.rule.clone());
         Box::pin(async move {
             let (head, body) = request.into_parts();
-            let body = body.collect_bytes().await.expect("the body of a write is there");
+            let body = body.collect_bytes().await.expect("the body of a write is complete");
             let body: Value = serde_json::from_slice(&body).expect("the body of a write is JSON");
             match rule(&head.method, head.uri.path(), body) {
                 Answer::Send(body) => {
@@ -115,7 +115,7 @@ where
                         "code": code, "reason": "Unknown", "message": message,
                     });
                     let mut answer = Response::new(Body::from(status.to_string().into_bytes()));
-                    *answer.status_mut() = StatusCode::from_u16(code).expect("it is a code");
+                    *answer.status_mut() = StatusCode::from_u16(code).expect("the code is valid");
                     Ok(answer)
                 }
             }

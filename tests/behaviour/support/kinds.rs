@@ -1,10 +1,10 @@
-//! The kinds of objects that the cases look at.
+//! The kinds of objects used in the test cases.
 
 use kube::core::ApiResource;
 
 /// A namespaced kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(clippy::struct_field_names, reason = "Kubernetes calls it kind")]
+#[allow(clippy::struct_field_names, reason = "named as in Kubernetes")]
 pub(crate) struct Kind {
     group: &'static str,
     version: &'static str,
@@ -52,7 +52,7 @@ const fn kanary_kind(name: &'static str, plural: &'static str) -> Kind {
 }
 
 impl Kind {
-    /// The same for kube's dynamic API.
+    /// The kind in the format of kube's dynamic API.
     pub(crate) fn resource(&self) -> ApiResource {
         ApiResource {
             group: self.group.to_owned(),

@@ -6,10 +6,10 @@ use tokio::{io::AsyncWriteExt, process::Command};
 
 use super::plane::Plane;
 
-/// What kubectl said.
+/// Output of kubectl.
 #[derive(Debug)]
 pub(crate) struct Said {
-    /// It exited with 0.
+    /// Whether it exited with code 0.
     pub(crate) ok: bool,
     /// Standard output.
     pub(crate) out: String,
@@ -17,13 +17,13 @@ pub(crate) struct Said {
     pub(crate) err: String,
 }
 
-/// Whether this machine has one.
+/// Whether kubectl is installed on this machine.
 pub(crate) fn is_there() -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join("kubectl").is_file())
 }
 
-/// A kubectl of the administrator's, in `namespace`.
+/// A kubectl command of the administrator in `namespace`.
 pub(crate) fn command(plane: &Plane, namespace: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("kubectl");
     command
@@ -37,10 +37,10 @@ pub(crate) fn command(plane: &Plane, namespace: &str, arguments: &[&str]) -> Com
     command
 }
 
-/// What it says if a busy API server did not take its connection: nothing was asked then.
+/// Error texts of a busy API server that did not accept the connection, so that no request was sent.
 const NOT_ASKED: [&str; 2] = ["handshake timeout", "connection refused"];
 
-/// Runs it to its end, and again if it asked nothing.
+/// Runs kubectl to its end. Retries if no request was sent.
 pub(crate) async fn run(plane: &Plane, namespace: &str, arguments: &[&str], input: &str) -> Said {
     let mut said = run_once(plane, namespace, arguments, input).await;
     for _ in 0..4 {
@@ -58,7 +58,7 @@ async fn run_once(plane: &Plane, namespace: &str, arguments: &[&str], input: &st
         .spawn()
         .expect("kubectl is in PATH");
     let mut stdin = child.stdin.take().expect("standard input is a pipe");
-    // A kubectl that reads nothing closes it.
+    // A kubectl that reads no input closes it.
     let _ = stdin.write_all(input.as_bytes()).await;
     drop(stdin);
     let output = child.wait_with_output().await.expect("kubectl ends");

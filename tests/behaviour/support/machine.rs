@@ -1,26 +1,26 @@
-//! Who has the machine: tests share it, and one that measures has it to itself once no other test runs.
+//! Scheduling of the tests on this machine: most tests share it, and a test that measures waits until it can run alone.
 
 use std::sync::{Arc, LazyLock};
 
 use tokio::sync::watch;
 
-/// Tests that share the machine, or -1 for one that has it to itself.
+/// Number of tests that share the machine, or -1 while a test runs alone.
 static USERS: LazyLock<watch::Sender<i32>> = LazyLock::new(|| watch::Sender::new(0));
 
-/// A place on the machine, until the last clone is dropped.
+/// A reservation of the machine, which ends when the last clone is dropped.
 #[derive(Clone, Debug)]
-pub(crate) struct Place(#[allow(dead_code, reason = "only its end matters")] Arc<Leave>);
+pub(crate) struct Place(#[allow(dead_code, reason = "kept for its Drop")] Arc<Leave>);
 
-/// What is added to the users when the place is left.
+/// The value to add to the number of users at the end of the reservation.
 #[derive(Debug)]
 struct Leave(i32);
 
-/// Waits until nobody is alone.
+/// Waits until no test runs alone.
 pub(crate) async fn share() -> Place {
     enter(|users| users >= 0, 1).await
 }
 
-/// Waits until nobody is there. Others go first, so it is the last to run.
+/// Waits until no other test runs. Tests that share the machine go first.
 pub(crate) async fn alone() -> Place {
     enter(|users| users == 0, -1).await
 }

@@ -1,8 +1,8 @@
-//! Short manifests of what users write.
+//! Short manifests.
 
 use serde_json::{Value, json};
 
-/// A Deployment's pod template: the label `app`, one container, and an image that names the version.
+/// A pod template with the label `app` and one container, whose image names the version.
 pub(crate) fn template(app: &str, version: &str) -> Value {
     json!({
         "metadata": {"labels": {"app": app}},
@@ -24,14 +24,14 @@ pub(crate) fn deployment(name: &str, replicas: i32) -> Value {
     })
 }
 
-/// A Deployment whose rollouts take ten minutes, because its pods count as available only then.
+/// A Deployment whose rollouts take ten minutes, because its pods count as available only after that time.
 pub(crate) fn slow_deployment(name: &str) -> Value {
     let mut slow = deployment(name, 1);
     slow["spec"]["minReadySeconds"] = json!(599);
     slow
 }
 
-/// A validation that waits for a person.
+/// A validation that waits for a manual verdict.
 pub(crate) fn held() -> Value {
     json!({"validationPeriod": "1h", "items": [{"manual": {}}]})
 }
@@ -51,7 +51,7 @@ pub(crate) fn config_map(name: &str, data: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data})
 }
 
-/// A KanaryDeployment that tries version `v2` of `target` for two seconds and then passes, with `spec` over that.
+/// A KanaryDeployment that validates version `v2` of `target` for two seconds and then passes, merged with `spec`.
 pub(crate) fn kanary(name: &str, target: &str, spec: Value) -> Value {
     let mut manifest = json!({
         "apiVersion": "kanary.k8s-operators.dev/v1alpha1",
@@ -78,7 +78,7 @@ pub(crate) fn merge(into: &mut Value, patch: Value) {
     kanary_sim::patch::merge(into, &patch);
 }
 
-/// Every document of a YAML text.
+/// All documents of a YAML text.
 pub(crate) fn from_yaml(text: &str) -> Vec<Value> {
     use serde::Deserialize;
     serde_yaml_ng::Deserializer::from_str(text)

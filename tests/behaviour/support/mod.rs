@@ -1,6 +1,6 @@
-//! The harness: a namespace and a controller per test, and ways to wait for what is promised.
+//! The test harness: a namespace and a controller for each test, and functions that wait for the expected results.
 //!
-//! Nothing outside this folder knows which cluster it runs on: clients come from `plane`, through [`World`].
+//! Code outside this folder does not depend on the type of cluster: clients come from `plane`, through [`World`].
 
 mod audit;
 mod calls;

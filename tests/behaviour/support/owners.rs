@@ -1,4 +1,4 @@
-//! Which replica owned which shard when, as its Leases say, and what was written by others.
+//! Shard owners over time, recorded from the Leases, and writes by replicas that did not own the shard.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 
 use super::Request;
 
-/// Records Leases as long as it is kept.
+/// Records Leases until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Owners {
     layout: Layout,
@@ -32,38 +32,38 @@ pub(crate) struct Owners {
 #[derive(Debug, Default)]
 struct History {
     shards: BTreeMap<u16, Vec<Owner>>,
-    /// Sessions that are over, and when that was seen.
+    /// Ended sessions, and when the end was observed.
     over: BTreeMap<String, Timestamp>,
-    /// The holders of sessions, by name of their Lease.
+    /// Holders of the sessions, by name of the session Lease.
     sessions: BTreeMap<String, String>,
-    /// Times of which some may have been missed.
+    /// Periods in which changes may have been missed.
     gaps: Vec<(Timestamp, Timestamp)>,
     heard: Option<Timestamp>,
 }
 
 #[derive(Debug)]
 struct Owner {
-    /// `<identity>/<boot>`; empty for nobody.
+    /// `<identity>/<boot>`, or empty for none.
     session: String,
-    /// When it wrote the Lease: it owned nothing before.
+    /// When the replica wrote the Lease. It did not own the shard before.
     since: Timestamp,
-    /// When that was seen: nobody who had it before owns it after.
+    /// When the change was observed. The former owner does not own the shard after it.
     seen: Timestamp,
 }
 
-/// What became of the writes of replicas.
+/// Writes of replicas, by ownership.
 #[derive(Debug, Default)]
 pub(crate) struct Judged {
-    /// By a replica that owned the shard.
+    /// Number of writes by a replica that owned the shard.
     pub(crate) inside: usize,
-    /// When Leases could not be watched.
+    /// Number of writes while Leases could not be watched.
     pub(crate) unknown: usize,
-    /// By a replica that did not, each with the owners of the shard, as text.
+    /// Writes by a replica that did not own the shard, each with the owners of the shard as text.
     pub(crate) outside: Vec<(Request, String)>,
 }
 
 impl Owners {
-    /// Records from now on.
+    /// Starts recording.
     pub(crate) fn watch(leases: Api<Lease>, layout: Layout) -> Self {
         let history = Arc::new(Mutex::new(History::default()));
         let record = history.clone();
@@ -71,7 +71,7 @@ impl Owners {
             let ours = watcher::Config::default().labels(LEASE);
             let mut events = std::pin::pin!(watcher(leases, ours).default_backoff());
             while let Some(event) = events.next().await {
-                // An error is a gap, which ends with the next list.
+                // An error starts a gap, which ends with the next list.
                 if let Ok(event) = event {
                     record.lock().unwrap().take(event, layout);
                 }
@@ -80,7 +80,7 @@ impl Owners {
         Self { layout, history, task }
     }
 
-    /// Judges the writes that were done, by the shard of the target that `target` names for the object.
+    /// Checks the writes that succeeded. `target` returns an object's target, which determines its shard.
     pub(crate) fn judge(&self, requests: &[Request], target: impl Fn(&Request) -> (String, String)) -> Judged {
         let history = self.history.lock().unwrap();
         let mut judged = Judged::default();
@@ -104,7 +104,7 @@ impl Owners {
         judged
     }
 
-    /// How often a shard changed its owner.
+    /// Number of ownership changes of shards.
     pub(crate) fn handovers(&self) -> usize {
         let history = self.history.lock().unwrap();
         let taken = |owners: &Vec<Owner>| owners.iter().filter(|owner| !owner.session.is_empty()).count();
@@ -122,7 +122,7 @@ impl History {
     fn take(&mut self, event: Event<Lease>, layout: Layout) {
         let now = Timestamp::now();
         match event {
-            // A list tells nothing of what was between it and the last watch.
+            // A list does not show the changes since the last watch.
             Event::Init => return,
             Event::InitApply(lease) => return self.put(&lease, layout, now),
             Event::InitDone => self.gaps.extend(self.heard.map(|heard| (heard, now))),
@@ -143,7 +143,7 @@ impl History {
                     let since = lease.spec.as_ref().and_then(|spec| spec.acquire_time.as_ref());
                     owners.push(Owner {
                         session: shard.holder,
-                        since: since.expect("a Lease says since when").0,
+                        since: since.expect("a Lease has an acquireTime").0,
                         seen,
                     });
                 }
@@ -157,7 +157,7 @@ impl History {
         }
     }
 
-    /// Whether the replica that asked may have owned the shard while it did.
+    /// Whether the replica may have owned the shard when it sent the request.
     fn may_have_owned(&self, shard: u16, request: &Request) -> bool {
         let owners = self.shards.get(&shard).map_or(&[][..], Vec::as_slice);
         owners.iter().enumerate().any(|(index, owner)| {

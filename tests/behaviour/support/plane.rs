@@ -1,4 +1,4 @@
-//! The cluster that the suite runs on: the only place that knows where it is.
+//! The cluster for the suite. Only this module knows where it runs.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ use super::{audit, embedded::Embedded, faults::Faults, from_yaml, interceptor::W
 
 static READY: OnceCell<Plane> = OnceCell::const_new();
 
-/// A cluster with the CRDs and the controller's rights in it.
+/// A cluster with the CRDs and the controller's RBAC rules.
 #[derive(Debug)]
 pub(crate) struct Plane {
     admin: PathBuf,
@@ -28,17 +28,17 @@ pub(crate) struct Plane {
     kind: Kind,
 }
 
-/// Which cluster it is.
+/// The type of cluster.
 #[derive(Debug)]
 pub(crate) enum Kind {
     /// A real control plane, started by `hack/plane/plane run`.
     Real {
         folder: PathBuf,
         audit_log: PathBuf,
-        /// Where Prometheus reads what to scrape.
+        /// Folder of Prometheus' service discovery files.
         prometheus_targets: PathBuf,
     },
-    /// The embedded one, in this process.
+    /// The embedded cluster in this process.
     Embedded(Embedded),
 }
 
@@ -47,13 +47,13 @@ fn variable(name: &str) -> String {
 }
 
 impl Plane {
-    /// The cluster, made ready once for the whole process.
+    /// The cluster, which is set up once per process.
     pub(crate) async fn ready() -> &'static Self {
         READY.get_or_init(Self::prepare).await
     }
 
     async fn prepare() -> Self {
-        // Several HTTP clients share the process; they must agree on who does their cryptography.
+        // The HTTP clients in this process must share one crypto provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         if std::env::var_os("RUST_LOG").is_some() {
             tracing_subscriber::fmt()
@@ -61,7 +61,7 @@ impl Plane {
                 .with_writer(std::io::stderr)
                 .init();
         }
-        // The one switch: whoever starts a real control plane for the suite tells it where that is.
+        // The only switch: the environment variable that `hack/plane/plane run` sets selects the real control plane.
         let plane = if let Some(folder) = std::env::var_os("KANARY_PLANE_DIR") {
             Self {
                 admin: variable("KUBECONFIG").into(),
@@ -88,12 +88,12 @@ impl Plane {
         plane
     }
 
-    /// Which cluster it is.
+    /// The type of cluster.
     pub(crate) fn kind(&self) -> &Kind {
         &self.kind
     }
 
-    /// Kills the API server. For a test that is alone.
+    /// Kills the API server. Only for tests that run alone.
     pub(crate) async fn kill_api_server(&self) {
         match &self.kind {
             Kind::Real { folder, .. } => plane_program("kill", folder).await,
@@ -101,7 +101,7 @@ impl Plane {
         }
     }
 
-    /// Starts it again.
+    /// Restarts the API server.
     pub(crate) async fn revive_api_server(&self) {
         match &self.kind {
             Kind::Real { folder, .. } => plane_program("revive", folder).await,
@@ -112,15 +112,15 @@ impl Plane {
         audit::forget_under_way(self);
     }
 
-    /// A client that may do everything: the user's.
+    /// A client with full access, for the user.
     pub(crate) async fn admin(&self) -> Client {
-        Client::try_from(config(&self.admin).await).expect("the plane's kubeconfig makes a client")
+        Client::try_from(config(&self.admin).await).expect("the kubeconfig is valid for a client")
     }
 
-    /// A client of the controller's own user, as the program makes it. Made for the runtime that calls.
+    /// A client of the controller's user, configured like the controller's own and bound to the current runtime.
     pub(crate) async fn kanary(&self, clock: Clock, faults: Option<&Faults>) -> Client {
         let client = kanary::cluster::client::connect(config(&self.kanary).await, clock, "suite");
-        let client = client.expect("the plane's kubeconfig makes a client");
+        let client = client.expect("the kubeconfig is valid for a client");
         let Some(faults) = faults else { return client };
         let service = tower::service_fn(move |request| {
             let client = client.clone();
@@ -139,23 +139,23 @@ impl Plane {
         Client::new(webhook.before(service), "default")
     }
 
-    /// For a `kanary` in a process of its own.
+    /// Kubeconfig for a `kanary` process.
     pub(crate) fn kanary_kubeconfig(&self) -> &std::path::Path {
         &self.kanary
     }
 
-    /// For kubectl.
+    /// Kubeconfig for kubectl.
     pub(crate) fn admin_kubeconfig(&self) -> &std::path::Path {
         &self.admin
     }
 
-    /// URL of a Prometheus.
+    /// URL of Prometheus.
     pub(crate) fn prometheus(&self) -> &str {
         &self.prometheus
     }
 }
 
-/// `hack/plane/plane` about the API server.
+/// Runs `hack/plane/plane` with a command for the API server.
 async fn plane_program(command: &str, folder: &Path) {
     let plane = Path::new(env!("CARGO_MANIFEST_DIR")).join("hack/plane/plane");
     let ran = Command::new(plane)
@@ -168,10 +168,10 @@ async fn plane_program(command: &str, folder: &Path) {
 }
 
 async fn config(kubeconfig: &std::path::Path) -> Config {
-    let read = Kubeconfig::read_from(kubeconfig).expect("the plane's kubeconfig can be read");
+    let read = Kubeconfig::read_from(kubeconfig).expect("the kubeconfig can be read");
     let options = KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(read, &options).await;
-    config.expect("the plane's kubeconfig is complete")
+    config.expect("the kubeconfig is complete")
 }
 
 async fn apply_crds(client: &Client) {
@@ -181,7 +181,7 @@ async fn apply_crds(client: &Client) {
         let params = PatchParams::apply("behaviour-suite").force();
         api.patch(&name, &params, &Patch::Apply(&crd))
             .await
-            .expect("the API server takes the CRD");
+            .expect("the API server accepts the CRD");
         let established = await_condition(api.clone(), &name, conditions::is_crd_established());
         waited(&format!("CRD {name} is served"), String::new, established)
             .await
@@ -210,6 +210,6 @@ async fn apply_rights(client: &Client) {
         let params = PatchParams::apply("behaviour-suite").force();
         api.patch(&name, &params, &Patch::Apply(&object))
             .await
-            .expect("the API server takes deploy/rbac.yaml");
+            .expect("the API server accepts deploy/rbac.yaml");
     }
 }

@@ -1,4 +1,4 @@
-//! The program itself, as it is deployed.
+//! The `kanary` program, run as deployed.
 
 use std::{
     process::{ExitStatus, Stdio},
@@ -20,12 +20,12 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `kanary run` as the only replica for the world's namespace, with more arguments.
+    /// Starts `kanary run` as the only replica for the world's namespace, with additional arguments.
     pub(crate) fn start(world: &World, arguments: &[&str]) -> Self {
         Self::start_sharing(world, &[&["--standalone"], arguments].concat())
     }
 
-    /// Starts `kanary run` for the world's namespace, with more arguments.
+    /// Starts `kanary run` for the world's namespace, with additional arguments.
     fn start_sharing(world: &World, arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_kanary"))
             .args(["run", "--namespace", &world.ns, "--admin-addr", "127.0.0.1:0"])
@@ -38,12 +38,12 @@ impl Process {
             .spawn()
             .expect("the program starts");
         let lines = Arc::new(Mutex::new(Vec::new()));
-        read(child.stdout.take().expect("it is piped"), lines.clone());
-        read(child.stderr.take().expect("it is piped"), lines.clone());
+        read(child.stdout.take().expect("the output is piped"), lines.clone());
+        read(child.stderr.take().expect("the output is piped"), lines.clone());
         Self { child, lines }
     }
 
-    /// Starts one of several replicas, whose sessions last for `ttl`, with more arguments.
+    /// Starts one of several replicas with the session TTL `ttl` and additional arguments.
     pub(crate) fn start_replica(world: &World, identity: &str, ttl: &str, arguments: &[&str]) -> Self {
         let shared = [
             "--identity",
@@ -56,12 +56,12 @@ impl Process {
         Self::start_sharing(world, &[&shared, arguments].concat())
     }
 
-    /// Every line that it wrote so far.
+    /// All log lines so far.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap().clone()
     }
 
-    /// Where its admin server listens, which it says in its log.
+    /// Address of the admin server, read from the log.
     pub(crate) async fn admin(&self) -> String {
         poll("the log says where the admin server listens", async || {
             let lines = self.lines();
@@ -75,7 +75,7 @@ impl Process {
         .await
     }
 
-    /// Status code and text of a page of its admin server.
+    /// Status code and text of an admin server page.
     pub(crate) async fn page(&self, path: &str) -> Result<(u16, String), String> {
         let url = format!("http://{}{path}", self.admin().await);
         let answer = reqwest::get(url).await.map_err(|error| error.to_string())?;
@@ -83,7 +83,7 @@ impl Process {
         Ok((status, answer.text().await.map_err(|error| error.to_string())?))
     }
 
-    /// Waits until it is ready.
+    /// Waits until the process is ready.
     pub(crate) async fn ready(&self) {
         poll("the program is ready", async || match self.page("/readyz").await? {
             (200, text) => Ok(text),
@@ -92,7 +92,7 @@ impl Process {
         .await;
     }
 
-    /// What another `kanary` command prints.
+    /// Output of another `kanary` command.
     pub(crate) async fn run(&self, world: &World, arguments: &[&str]) -> String {
         let ran = Command::new(env!("CARGO_BIN_EXE_kanary"))
             .args(arguments)
@@ -103,28 +103,28 @@ impl Process {
         String::from_utf8_lossy(&ran.stdout).into_owned()
     }
 
-    /// Sends it a signal.
+    /// Sends a signal.
     pub(crate) async fn signal(&self, signal: &str) {
         let id = self.child.id().expect("it runs").to_string();
         let sent = Command::new("kill").args([&format!("-{signal}"), &id]).status().await;
         assert!(sent.expect("kill is in PATH").success());
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL and waits for the end.
     pub(crate) async fn kill(&mut self) {
-        self.child.kill().await.expect("it can be killed");
+        self.child.kill().await.expect("the process can be killed");
     }
 
-    /// SIGTERM, and how it ended.
+    /// Sends SIGTERM and returns the exit status.
     pub(crate) async fn terminate(&mut self) -> ExitStatus {
         self.signal("TERM").await;
         self.ends().await
     }
 
-    /// Waits until it ends by itself, and tells how.
+    /// Waits until the process ends by itself and returns the exit status.
     pub(crate) async fn ends(&mut self) -> ExitStatus {
         let ended = waited("the program ends", String::new, self.child.wait()).await;
-        ended.expect("it was started")
+        ended.expect("the process was started")
     }
 }
 

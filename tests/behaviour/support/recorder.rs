@@ -1,4 +1,4 @@
-//! Everything that happened to the objects of a kind, in the order in which it happened.
+//! Records every change to the objects of a kind, in order.
 
 use std::sync::Arc;
 
@@ -12,18 +12,18 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use super::{Kind, again, status::version, waited};
 
-/// One state of an object.
+/// A state of an object.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
-    /// The object was deleted; `object` is its last state.
+    /// Whether the object was deleted; `object` is then its last state.
     pub(crate) deleted: bool,
-    /// When, on the one clock of the cluster.
+    /// Resource version, which orders states across all kinds.
     pub(crate) version: u64,
     /// The object.
     pub(crate) object: Value,
 }
 
-/// A recording that goes on as long as it is kept.
+/// A recording, which continues until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Recording {
     kind: Kind,
@@ -32,7 +32,7 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    /// Records from now on.
+    /// Starts recording.
     pub(crate) async fn start(api: Api<DynamicObject>, kind: Kind) -> Self {
         let list = again(async || api.list(&ListParams::default()).await).await;
         let list = list.expect("the kind can be listed");
@@ -65,7 +65,7 @@ impl Recording {
         Self { kind, seen, task }
     }
 
-    /// All states so far of the objects that `which` picks.
+    /// All states so far of the objects that `which` selects.
     pub(crate) fn all(&self, which: impl Fn(&Value) -> bool) -> Vec<Seen> {
         let seen = self.seen.borrow();
         seen.iter().filter(|seen| which(&seen.object)).cloned().collect()
@@ -76,21 +76,21 @@ impl Recording {
         self.all(|object| object["metadata"]["name"] == name)
     }
 
-    /// Waits until the recording has come to this state of an object.
+    /// Waits until the recording has reached this state of an object.
     pub(crate) async fn reached(&self, object: &Value) {
         let reached = version(object);
         self.first("the recording is up to date", |seen| seen.version >= reached)
             .await;
     }
 
-    /// Waits for the first state that `which` picks, or takes it if it was there.
+    /// Waits for the first state that `which` selects, including earlier ones.
     pub(crate) async fn first(&self, what: &str, which: impl Fn(&Seen) -> bool) -> Seen {
         let show = || format!("{} states of {}", self.seen.borrow().len(), self.kind.plural);
         let mut seen = self.seen.subscribe();
         let there = waited(what, show, seen.wait_for(|seen| seen.iter().any(&which))).await;
         let there = there.expect("the sender is in self");
         let first = there.iter().find(|seen| which(seen));
-        first.expect("it was just there").clone()
+        first.expect("the state was just found").clone()
     }
 }
 

@@ -1,16 +1,16 @@
-//! Short ways to read a Kanary as a user sees it.
+//! Accessors for the fields of a Kanary that users see.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// What `kubectl get` shows under STATUS.
+/// The STATUS column of `kubectl get`.
 pub(crate) fn phase(kanary: &Value) -> &str {
     kanary["status"]["report"]["status"].as_str().unwrap_or_default()
 }
 
-/// A condition, or null.
+/// A condition, or null if it is not set.
 pub(crate) fn condition<'a>(object: &'a Value, name: &str) -> &'a Value {
     object["status"]["conditions"]
         .as_array()
@@ -20,7 +20,7 @@ pub(crate) fn condition<'a>(object: &'a Value, name: &str) -> &'a Value {
         .unwrap_or(&Value::Null)
 }
 
-/// Whether a condition is there and True.
+/// Whether a condition is True.
 pub(crate) fn is_true(object: &Value, name: &str) -> bool {
     condition(object, name)["status"] == "True"
 }
@@ -40,7 +40,7 @@ pub(crate) fn time(object: &Value, pointer: &str) -> Timestamp {
     let text = object.pointer(pointer).and_then(Value::as_str);
     let text = text.unwrap_or_else(|| panic!("no time at {pointer} in {object:#}"));
     text.parse()
-        .unwrap_or_else(|e| panic!("{text} at {pointer} is no time: {e}"))
+        .unwrap_or_else(|e| panic!("{text} at {pointer} is not a timestamp: {e}"))
 }
 
 /// The labels at a JSON pointer.
@@ -51,18 +51,18 @@ pub(crate) fn labels(object: &Value, pointer: &str) -> BTreeMap<String, String> 
         .unwrap_or_default()
 }
 
-/// The resource version, which counts up over all objects of the cluster.
+/// The resource version, which increases across all objects of the cluster.
 pub(crate) fn version(object: &Value) -> u64 {
     let text = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
     text.parse().expect("a resource version is a number")
 }
 
-/// When a condition became what it is. Kubernetes writes whole seconds.
+/// The last transition time of a condition, in whole seconds.
 pub(crate) fn since(object: &Value, name: &str) -> Timestamp {
     time(condition(object, name), "/lastTransitionTime")
 }
 
-/// Asserts that a condition became what it is at `at` or later, as far as whole seconds can tell.
+/// Asserts that a condition's last transition was not before `at`, within the precision of a second.
 #[track_caller]
 pub(crate) fn assert_not_before(object: &Value, name: &str, at: Timestamp) {
     let since = since(object, name);

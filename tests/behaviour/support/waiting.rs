@@ -1,11 +1,11 @@
-//! Waiting: for what a watch tells, and, in one place, for what has to be asked for again and again.
+//! Waiting for watch events, and polling for files and HTTP.
 
 use std::{fmt::Display, time::Duration};
 
-/// How long anything may take on a busy machine.
+/// Maximum time for any step on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Awaits `future`, but not for ever; what was seen last is told if it takes too long.
+/// Awaits `future` with a time limit. If it is exceeded, the panic contains `last`, the last observed state.
 pub(crate) async fn waited<T>(what: &str, last: impl Fn() -> String, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(value) => value,
@@ -16,7 +16,7 @@ pub(crate) async fn waited<T>(what: &str, last: impl Fn() -> String, future: imp
     }
 }
 
-/// Asks until there is an answer: for files and HTTP, which cannot be watched.
+/// Polls until there is a result, for files and HTTP, which cannot be watched.
 pub(crate) async fn poll<T, E: Display>(what: &str, mut ask: impl AsyncFnMut() -> Result<T, E>) -> T {
     let last = std::sync::Mutex::new(String::new());
     let show = || last.lock().unwrap().clone();

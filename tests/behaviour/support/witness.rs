@@ -1,11 +1,11 @@
-//! What a controller knows, told by what it does.
+//! Ways to infer from the controller's actions what it has observed.
 
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::{World, reason, time};
 
-/// Another Kanary's whole run: proof that time has passed for the controller. When it ended.
+/// Runs another Kanary to its end, so that the controller had enough time for any action. Returns the end time.
 pub(crate) async fn time_passes(world: &World) -> Timestamp {
     world.target("clock", 1).await;
     let dry_run = json!({"rollout": {"mode": "dry-run"}});
@@ -13,8 +13,8 @@ pub(crate) async fn time_passes(world: &World) -> Timestamp {
     time(&world.ends("clock", "Succeeded").await, "/status/completedAt")
 }
 
-/// Waits until the controller knows every pod of a canary that is there now. It fails a Kanary by a label of a pod that is
-/// made later, so its watch has come that far.
+/// Waits until the controller has observed every current pod of a canary. It fails a Kanary by the label of a pod that is
+/// created later, so its watch has passed the earlier pods.
 pub(crate) async fn pods_are_known(world: &World) {
     let label = json!({"witness": "true"});
     let spec = json!({

@@ -1,4 +1,4 @@
-//! One test's world: a namespace, a controller that serves it, and a user who may do everything in it.
+//! The environment of one test: a namespace, a controller for it, and a user with full access.
 
 use std::{collections::BTreeMap, sync::Mutex};
 
@@ -25,7 +25,7 @@ use super::{
     waited,
 };
 
-/// A namespace of its own with a controller of its own.
+/// A namespace with its own controller.
 pub(crate) struct World {
     pub(crate) ns: String,
     pub(crate) plane: &'static Plane,
@@ -35,15 +35,15 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A namespace that a controller serves.
+    /// A namespace with a running controller.
     pub(crate) async fn new(file: &str) -> Self {
         let world = Self::unserved(file).await;
         world.start_controller();
         world
     }
 
-    /// The same for a case about kubectl, which a machine need not have: without it there is nothing to try.
-    /// `KANARY_NEEDS_KUBECTL` makes it a failure, so that CI leaves nothing out.
+    /// The same for a test of kubectl. Returns `None` if kubectl is not installed; with `KANARY_NEEDS_KUBECTL` that is a
+    /// failure, so that CI skips nothing.
     pub(crate) async fn with_kubectl(file: &str) -> Option<Self> {
         if kubectl::is_there() {
             return Some(Self::new(file).await);
@@ -52,11 +52,11 @@ impl World {
             std::env::var_os("KANARY_NEEDS_KUBECTL").is_none(),
             "kubectl is not in PATH"
         );
-        eprintln!("kubectl is not in PATH: this case is not tried");
+        eprintln!("kubectl is not in PATH: this case is skipped");
         None
     }
 
-    /// A namespace that no controller serves yet.
+    /// A namespace without a controller.
     pub(crate) async fn unserved(file: &str) -> Self {
         Self::make(file, machine::share().await).await
     }
@@ -66,7 +66,7 @@ impl World {
         Self::make(file, machine::alone().await).await
     }
 
-    /// One more for the same test.
+    /// Another namespace for the same test.
     pub(crate) async fn sibling(&self, file: &str) -> Self {
         Self::make(file, self.place.clone()).await
     }
@@ -83,7 +83,7 @@ impl World {
         };
         let namespaces: Api<Namespace> = Api::all(client.clone());
         let created = again(async || namespaces.create(&PostParams::default(), &namespace).await).await;
-        let created = created.expect("a namespace can be made");
+        let created = created.expect("a namespace can be created");
         Self {
             ns: created.metadata.name.expect("a namespace has a name"),
             plane,
@@ -93,12 +93,12 @@ impl World {
         }
     }
 
-    /// Starts the controller, or another one after it was killed.
+    /// Starts the controller, or a new one after it was killed.
     pub(crate) fn start_controller(&self) {
         self.put(Controller::start(self.plane, &self.ns, None));
     }
 
-    /// Starts a controller whose client dies as `faults` says.
+    /// Starts a controller whose client dies as configured by `faults`.
     pub(crate) fn start_faulty_controller(&self, faults: &Faults) {
         self.put(Controller::start(self.plane, &self.ns, Some(faults.clone())));
     }
@@ -108,10 +108,10 @@ impl World {
         assert!(former.is_none(), "one controller at a time");
     }
 
-    /// Ends the controller in the midst of whatever it does.
+    /// Kills the controller without a graceful shutdown.
     pub(crate) fn kill_controller(&self) {
         let controller = self.controller.lock().unwrap().take();
-        controller.expect("a controller runs").kill();
+        controller.expect("a controller is running").kill();
     }
 
     /// kube's API for a kind in this namespace.
@@ -119,7 +119,7 @@ impl World {
         Api::namespaced_with(self.client.clone(), &self.ns, &kind.resource())
     }
 
-    /// Creates an object, which must be taken.
+    /// Creates an object. Panics if it is refused.
     pub(crate) async fn create(&self, kind: &Kind, manifest: &Value) -> Value {
         match self.try_create(kind, manifest).await {
             Ok(created) => created,
@@ -127,7 +127,7 @@ impl World {
         }
     }
 
-    /// Creates an object, or says why it was refused.
+    /// Creates an object, or returns the reason of the refusal.
     pub(crate) async fn try_create(&self, kind: &Kind, manifest: &Value) -> Result<Value, String> {
         let object = serde_json::from_value(manifest.clone()).expect("a manifest is an object");
         let api = self.api(kind);
@@ -158,27 +158,27 @@ impl World {
         }
     }
 
-    /// A merge patch, or why it was refused.
+    /// A merge patch, or the reason of the refusal.
     pub(crate) async fn try_patch(&self, kind: &Kind, name: &str, patch: &Value) -> Result<Value, String> {
         let api = self.api(kind);
         let patched = again(async || api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await).await;
         patched.map(|object| to_value(&object)).map_err(|e| e.to_string())
     }
 
-    /// What `kubectl label` does.
+    /// Equivalent of `kubectl label`.
     pub(crate) async fn label(&self, kind: &Kind, name: &str, label: &str, value: &str) {
         self.patch(kind, name, json!({"metadata": {"labels": {label: value}}}))
             .await;
     }
 
-    /// What `kubectl set image` does to the container of a Deployment.
+    /// Equivalent of `kubectl set image` for the container of a Deployment.
     pub(crate) async fn set_image(&self, deployment: &str, image: &str) {
         let containers = json!([{"name": "main", "image": image}]);
         let patch = json!({"spec": {"template": {"spec": {"containers": containers}}}});
         self.write(&DEPLOYMENT, deployment, &Patch::Strategic(patch)).await;
     }
 
-    /// What `kubectl rollout undo` does: the template before the present one is put in its place.
+    /// Equivalent of `kubectl rollout undo`: restores the previous template.
     pub(crate) async fn undo(&self, deployment: &str) {
         let uid = self.get(&DEPLOYMENT, deployment).await["metadata"]["uid"].clone();
         let mut history = self.list(&REPLICA_SET, "").await;
@@ -211,7 +211,7 @@ impl World {
         self.delete_with(kind, name, &DeleteParams::default()).await;
     }
 
-    /// Deletes an object as `params` say.
+    /// Deletes an object with the options `params`.
     pub(crate) async fn delete_with(&self, kind: &Kind, name: &str, params: &DeleteParams) {
         let deleted = calls::delete(&self.api(kind), name, params).await;
         deleted.expect("the object can be deleted");
@@ -224,28 +224,28 @@ impl World {
         deleted.expect("the namespace can be deleted");
     }
 
-    /// An object that must be there.
+    /// Reads an object. Panics if it does not exist.
     pub(crate) async fn get(&self, kind: &Kind, name: &str) -> Value {
         self.find(kind, name)
             .await
-            .unwrap_or_else(|| panic!("{} {name} is not there", kind.kind))
+            .unwrap_or_else(|| panic!("{} {name} does not exist", kind.kind))
     }
 
-    /// An object, if it is there.
+    /// Reads an object, if it exists.
     pub(crate) async fn find(&self, kind: &Kind, name: &str) -> Option<Value> {
         let api = self.api(kind);
         let found = again(async || api.get_opt(name).await).await;
         found.expect("the object can be read").map(|object| to_value(&object))
     }
 
-    /// Every object of a kind that has these labels.
+    /// All objects of a kind with these labels.
     pub(crate) async fn list(&self, kind: &Kind, selector: &str) -> Vec<Value> {
         let (api, params) = (self.api(kind), ListParams::default().labels(selector));
         let list = again(async || api.list(&params).await).await;
         list.expect("the kind can be listed").iter().map(to_value).collect()
     }
 
-    /// Waits until the object `name` is there and `test` holds.
+    /// Waits until the object `name` exists and satisfies `test`.
     pub(crate) async fn until(&self, kind: &Kind, name: &str, what: &str, test: impl Fn(&Value) -> bool) -> Value {
         let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
         let what = format!("{} {name}: {what}", kind.kind);
@@ -255,7 +255,7 @@ impl World {
         .await
     }
 
-    /// Waits until the object `name` is not there.
+    /// Waits until the object `name` does not exist.
     pub(crate) async fn gone(&self, kind: &Kind, name: &str) {
         let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
         let what = format!("{} {name} is gone", kind.kind);
@@ -263,7 +263,7 @@ impl World {
             .await;
     }
 
-    /// Waits until `test` holds for the list of objects with these labels.
+    /// Waits until the list of objects with these labels satisfies `test`.
     pub(crate) async fn until_all(
         &self,
         kind: &Kind,
@@ -279,7 +279,7 @@ impl World {
         .await
     }
 
-    /// Waits until no object has these labels: of many, for as long as there is some progress.
+    /// Waits until no object has these labels. There is no time limit while their number decreases.
     pub(crate) async fn none_left(&self, kind: &Kind, selector: &str) {
         let mut left = self.list(kind, selector).await.len();
         let step = left.div_ceil(10);
@@ -291,20 +291,20 @@ impl World {
         }
     }
 
-    /// Waits until a KanaryDeployment shows `wanted` under STATUS.
+    /// Waits until a KanaryDeployment has `wanted` under STATUS.
     pub(crate) async fn phase(&self, kanary: &str, wanted: &str) -> Value {
         let what = format!("STATUS is {wanted}");
         self.until(&KANARY, kanary, &what, |k| phase(k) == wanted).await
     }
 
-    /// Waits until a run has ended, which must be with `wanted`.
+    /// Waits until a run has ended and asserts that it ended with `wanted`.
     pub(crate) async fn ends(&self, kanary: &str, wanted: &str) -> Value {
         self.ends_as(&KANARY, kanary, wanted).await
     }
 
     /// The same for any Kanary kind.
     pub(crate) async fn ends_as(&self, kind: &Kind, kanary: &str, wanted: &str) -> Value {
-        let what = format!("has ended with {wanted}");
+        let what = format!("the run has ended with {wanted}");
         let ended = self
             .until(kind, kanary, &what, |k| !k["status"]["completedAt"].is_null())
             .await;
@@ -325,7 +325,7 @@ impl World {
             let mut events = std::pin::pin!(watcher(self.api(kind), config));
             let mut complete = false;
             while let Some(event) = events.next().await {
-                // A watch that fails starts anew.
+                // A watch that fails is restarted.
                 let Ok(event) = event else { continue };
                 let mut objects = last.lock().unwrap();
                 match event {
@@ -350,17 +350,17 @@ impl World {
         .await
     }
 
-    /// Records what happens to the objects of a kind from now on.
+    /// Starts recording the objects of a kind.
     pub(crate) async fn record(&self, kind: Kind) -> Recording {
         Recording::start(self.api(&kind), kind).await
     }
 
-    /// What the controller asked of the API server in this namespace so far, watches left out.
+    /// The controller's requests in this namespace so far, except watches.
     pub(crate) async fn requests(&self) -> Vec<Request> {
         audit::requests(self.plane, &self.ns).await
     }
 
-    /// Runs kubectl, which must succeed, and returns what it printed.
+    /// Runs kubectl and returns its output. Panics if kubectl fails.
     pub(crate) async fn kubectl(&self, arguments: &[&str]) -> String {
         let said = self.try_kubectl(arguments, "").await;
         assert!(said.ok, "kubectl {arguments:?}: {}", said.err);
@@ -372,7 +372,7 @@ impl World {
         kubectl::run(self.plane, &self.ns, arguments, input).await
     }
 
-    /// A kubectl that is not started yet.
+    /// A kubectl command that is not started yet.
     pub(crate) fn kubectl_command(&self, arguments: &[&str]) -> tokio::process::Command {
         kubectl::command(self.plane, &self.ns, arguments)
     }
@@ -388,9 +388,9 @@ impl Drop for World {
         let (plane, ns) = (self.plane, self.ns.clone());
         let cleanup = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime can be made").block_on(async {
+            runtime.expect("a runtime can be created").block_on(async {
                 let api: Api<Namespace> = Api::all(plane.admin().await);
-                // What is left goes with the plane.
+                // If the deletion fails, the namespace is removed with the test environment.
                 let _ = api.delete(&ns, &DeleteParams::default()).await;
             });
         });

@@ -1,4 +1,4 @@
-//! What a run may cost in fair network faults, and what waiting may cost at any time.
+//! Limits on the requests of a run without network faults, and on the requests of waiting Kanaries at any time.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use kanary_sim::server::Entry;
 
 use super::{Book, Checker, Invariant};
 
-/// How late a verdict may be in fair network faults.
+/// Maximum delay of a verdict without network faults.
 const LATENESS: SignedDuration = SignedDuration::from_millis(500);
 
-/// Requests about one Kanary while nobody does anything: what a run needs that comes to its end just then.
+/// Maximum number of requests for one Kanary in a quiet period: the number for a run that ends in that period.
 const QUIET: usize = 24;
 
 fn is_write(entry: &Entry) -> bool {
@@ -23,7 +23,7 @@ fn is_ours(entry: &Entry) -> bool {
 }
 
 impl Checker {
-    /// Takes in requests.
+    /// Records requests.
     pub(crate) fn hear(&mut self, entries: Vec<Entry>) {
         self.requests.extend(
             entries
@@ -32,7 +32,7 @@ impl Checker {
         );
     }
 
-    /// Nobody asks for anything from `since` on: everything is at rest.
+    /// Checks that there are no requests from `since` on, because all Kanaries have ended or wait.
     pub(crate) fn check_idle(&mut self, since: Timestamp) {
         let busy = self
             .requests
@@ -41,13 +41,13 @@ impl Checker {
         let Some(busy) = busy.cloned() else { return };
         let name = self.kanary_of(&busy);
         let what = format!(
-            "{} {} {} {} while nothing happens",
+            "{} {} {} {} in a quiet period",
             busy.user, busy.verb, busy.resource, busy.name
         );
         self.violated(Invariant::Idle, busy.at, &name, &what);
     }
 
-    /// Whatever users did, nobody asks without end once they are gone.
+    /// Checks that requests do not continue without end after the users have stopped.
     pub(crate) fn check_quiet(&mut self, since: Timestamp) {
         let mut asked = BTreeMap::<String, Vec<Entry>>::new();
         for entry in self.requests.iter().filter(|entry| entry.at >= since) {
@@ -60,13 +60,13 @@ impl Checker {
                     .map(|entry| format!("{} {} {}", entry.verb, entry.resource, entry.code))
                     .collect();
                 told.truncate(12);
-                let what = format!("{} requests while nothing happens: {told:?}, …", entries.len());
+                let what = format!("{} requests in a quiet period: {told:?}, …", entries.len());
                 self.violated(Invariant::Idle, entries[0].at, &name, &what);
             }
         }
     }
 
-    /// The Kanary that a request is about; empty if it is about none or several.
+    /// The Kanary that a request belongs to, or empty if there is none or more than one.
     fn kanary_of(&self, entry: &Entry) -> String {
         let concerns =
             |name: &str, target: &str| entry.name == name || entry.name == target || entry.name.contains(name);
@@ -74,7 +74,7 @@ impl Checker {
         names.next().map(|(name, _)| name.clone()).unwrap_or_default()
     }
 
-    /// A plain run in fair network faults: its writes, its requests, its lateness.
+    /// Checks the writes, requests and delay of a plain run without network faults.
     pub(crate) fn check_costs(&mut self) {
         let plain: Vec<_> = self
             .truths
@@ -87,7 +87,8 @@ impl Checker {
         }
     }
 
-    /// Where only replicas fail, one after the other, nobody is left alone for longer than `bound`. How long it was at most.
+    /// Checks that, if replicas only fail one after the other, no Kanary is without an owner for longer than `bound`.
+    /// Returns the longest such time.
     pub(crate) fn check_attended(&mut self, bound: SignedDuration) -> SignedDuration {
         let late = |book: &Book| {
             let passed = Phase::of(&book.status) != Phase::Failed && self.truths.get(&book.name)?.plain;
@@ -123,7 +124,7 @@ impl Checker {
             .filter(|entry| self.kanary_of(entry) == name)
             .cloned()
             .collect();
-        // After the end comes what cleans up.
+        // Cleanup follows the end of a run.
         let cleans = |entry: &Entry| entry.verb == "delete" || entry.resource == "pods" || entry.resource == "events";
         let writes: Vec<_> = ours
             .iter()

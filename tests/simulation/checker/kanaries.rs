@@ -1,4 +1,4 @@
-//! What may become of a Kanary's status.
+//! Checks of a Kanary's status.
 
 use std::sync::Arc;
 
@@ -35,17 +35,17 @@ impl Book {
         }
     }
 
-    /// The image that the present spec asks for.
+    /// The image in the current spec.
     pub(super) fn image(&self) -> String {
         image(&self.object["spec"]["template"]["spec"])
     }
 
-    /// The image that this run passed with.
+    /// The image with which this run passed.
     pub(super) fn passed(&self, run: i64) -> Option<&String> {
         self.passed.get(&run)
     }
 
-    /// A user's word may end the run before its time.
+    /// Whether a manual verdict may end the run early.
     fn has_word(&self) -> bool {
         let spec = &self.object["spec"];
         let items = spec["validation"]["items"].as_array();
@@ -53,12 +53,12 @@ impl Book {
         spec["verdict"] == "valid" || items.into_iter().flatten().any(said)
     }
 
-    /// The shortest time between available and verdict, by the present spec.
+    /// The minimum time from available to verdict, by the current spec.
     pub(super) fn needed(&self) -> SignedDuration {
         needed(&self.object["spec"])
     }
 
-    /// The same by the specs that asked for the least: nobody knows by which of them the start and the deadline were fixed.
+    /// The same by the spec with the shortest time: it is unknown which spec determined the start and the deadline.
     fn least_needed(&self) -> SignedDuration {
         let least = |asked: fn(&Value) -> SignedDuration| self.specs.iter().map(|object| asked(&object["spec"])).min();
         least(initial_delay).unwrap_or_default() + least(period).unwrap_or_default()
@@ -69,7 +69,7 @@ impl Book {
         self.specs.iter().any(|object| object.pointer(pointer) == Some(value))
     }
 
-    /// Whether the spec ever asked for this image.
+    /// Whether the spec ever had this image.
     pub(super) fn ever_tried(&self, wanted: &str) -> bool {
         let mut specs = self.specs.iter();
         specs.any(|object| image(&object["spec"]["template"]["spec"]) == wanted)
@@ -113,7 +113,7 @@ impl Checker {
         let name = book.name.clone();
         let touched = |field: &str| before[field] != book.object[field];
         let annotated = before["metadata"]["annotations"] != book.object["metadata"]["annotations"];
-        // The slot is Kanary's.
+        // Kanary owns the slot label.
         let labels = |object: &Value| {
             let mut labels = string_map(&object["metadata"]["labels"]);
             labels.remove(SLOT);
@@ -124,7 +124,7 @@ impl Checker {
                 Invariant::Trespass,
                 event.at,
                 &name,
-                "the user's part of a Kanary was written",
+                "the controller changed a user's field of a Kanary",
             );
         }
         if run_of(&former) == run_of(&status) {
@@ -134,31 +134,31 @@ impl Checker {
         }
     }
 
-    /// A new run needs a reason.
+    /// Checks that a new run has a cause.
     fn begin_run(&mut self, event: &Event, uid: &str, former: &KanaryStatus, status: &KanaryStatus) {
         let Some(book) = self.books.get_mut(uid) else { return };
         let name = book.name.clone();
         book.runs += 1;
         (book.running, book.verdict) = (None, None);
-        // A target that Kanary created got another template, so it has something to be compared with.
+        // A target that Kanary created got another template, so the new template can be compared.
         let replaced = find(status, SCHEDULED).is_some_and(|scheduled| scheduled.reason == "TargetReplaced");
         if run_of(status) != run_of(former) + 1 {
             self.violated(
                 Invariant::Backward,
                 event.at,
                 &name,
-                "the number of the run makes a leap",
+                "the run number was not incremented by one",
             );
         } else if former.current_hash == status.current_hash
             && former.retry == status.retry
             && former.current_traffic == status.current_traffic
             && !replaced
         {
-            self.violated(Invariant::Doubled, event.at, &name, "the same template is run again");
+            self.violated(Invariant::Doubled, event.at, &name, "the same template runs again");
         }
     }
 
-    /// One step within a run.
+    /// Checks a status change within a run.
     fn check_step(&mut self, event: &Event, uid: &str, former: &KanaryStatus, status: &KanaryStatus) {
         let Some(book) = self.books.get_mut(uid) else { return };
         let name = book.name.clone();
@@ -213,9 +213,9 @@ impl Checker {
         let periods = |status: &KanaryStatus| (status.initial_delay, status.validation_period);
         let is_edited = former.deadline.is_some() && periods(former) != periods(status);
         let replaced = former.canary_uid.is_some() && former.canary_uid != status.canary_uid;
-        // An outage is over once the canary is available since another time.
+        // An outage ends when the canary has a new time of availability.
         let outage = replaced || moved(former.available_since, status.available_since);
-        // What was measured without the traffic that the spec asks for proves nothing.
+        // Measurements without the requested traffic are no evidence.
         let has_traffic = traffic_lost_since(status).is_none() || is_true(status, SUCCEEDED);
         let traffic_is_back = traffic_lost_since(former).is_some() && has_traffic;
         let outage = outage || traffic_is_back;
@@ -227,7 +227,7 @@ impl Checker {
         }
     }
 
-    /// A canary that passes: it may, and it is time.
+    /// Checks a canary that passes: it may pass, and not before its time.
     fn check_pass(&mut self, event: &Event, uid: &str, name: &str, image: &str) {
         let truth = self.truth(name);
         if truth.bad_images.contains(image) {
@@ -235,7 +235,7 @@ impl Checker {
                 Invariant::Proof,
                 event.at,
                 name,
-                &format!("{image} passed, which it must not"),
+                &format!("{image} passed, but must not"),
             );
             return;
         }
@@ -263,11 +263,11 @@ impl Checker {
             );
             return;
         };
-        // Conditions tell the time to the second.
+        // Conditions have a resolution of one second.
         let second = Timestamp::from_second(available.as_second()).unwrap();
         let due = second + needed;
         if event.at + self.tolerance < due {
-            let what = format!("the verdict came {} before its time", due.duration_since(event.at));
+            let what = format!("the verdict came {} early", due.duration_since(event.at));
             self.violated(Invariant::Early, event.at, name, &what);
         }
         if let Some(book) = self.books.get(uid)

@@ -1,4 +1,4 @@
-//! What must hold once everything is calm.
+//! Checks of the final state, after the last fault.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl Book {
-    /// Where it is.
+    /// The state of a Kanary.
     fn end(&self) -> End {
         let status = &self.status;
         match Phase::of(status) {
@@ -33,7 +33,7 @@ impl Book {
     }
 }
 
-/// Whether a Service that is not meant for canaries selects a pod with these labels.
+/// Whether a Service other than the canary's own selects a pod with these labels.
 fn is_served(cluster: &Cluster, labels: &BTreeMap<String, String>) -> bool {
     let services = cluster.objects("services", Some(NAMESPACE));
     let mut selectors = services
@@ -46,7 +46,7 @@ fn is_served(cluster: &Cluster, labels: &BTreeMap<String, String>) -> bool {
 }
 
 impl Checker {
-    /// Whether every Kanary is where it may stay, and nothing is left that has to go.
+    /// Whether every Kanary is in an allowed final state and no leftover object exists.
     pub(crate) fn is_settled(&self, cluster: &Cluster) -> bool {
         self.unsettled().is_empty() && self.orphans(cluster).is_empty()
     }
@@ -63,19 +63,19 @@ impl Checker {
             .collect()
     }
 
-    /// The Kanary that has a name, or had it last.
+    /// The most recent Kanary with this name.
     fn latest(&self, name: &str) -> Option<&Book> {
         let named = self.books.values().filter(|book| book.name == name);
         named.max_by_key(|book| book.number)
     }
 
-    /// A Kanary that was recreated may see its target change by the promotion of the former one, which was on its way.
+    /// Whether a Kanary was recreated while a promotion of its predecessor was in flight, so that its target may change.
     fn is_overtaken(&self, name: &str, end: &End) -> bool {
         let mut formers = self.books.iter().filter(|(_, book)| book.name == name && book.deleted);
         *end == failed("TargetChanged") && formers.any(|(uid, _)| self.promotions(uid) > 0)
     }
 
-    /// Objects of runs that are over, by the name of their Kanary.
+    /// Objects of ended runs, by the name of their Kanary.
     fn orphans(&self, cluster: &Cluster) -> Vec<(String, String)> {
         let mut orphans = Vec::new();
         if self.obstructed {
@@ -108,25 +108,25 @@ impl Checker {
         orphans
     }
 
-    /// A Kanary is over when it is deleted, whoever holds what is left of it.
+    /// Whether a Kanary is deleted, even if a finalizer still holds it.
     fn is_over(&self, name: &str) -> bool {
         let book = self.latest(name);
         let goes = |book: &Book| book.deleted || book.object["metadata"]["deletionTimestamp"].is_string();
         book.is_none_or(|book| goes(book) || book.status.completed_at.is_some())
     }
 
-    /// Whether the user of a hostile case ever wanted a failed canary to be kept.
+    /// Whether the user of a hostile case ever asked to retain a failed canary.
     fn ever_retains(&self, name: &str) -> bool {
         let mut named = self.books.values().filter(|book| book.name == name);
         self.truth(name).hostile && named.any(|book| book.ever("/spec/rollout/onFailure", &"retain".into()))
     }
 
-    /// Looks at everything once more.
+    /// Runs all final checks.
     pub(crate) fn finish(&mut self, cluster: &Cluster) {
         let now = cluster.now();
         for (name, end) in self.unsettled() {
             let allowed = self.truth(&name).ends;
-            let what = format!("it is {end:?} and should be one of {allowed:?}");
+            let what = format!("it ended as {end:?}, expected one of {allowed:?}");
             self.violated(Invariant::Lost, now, &name, &what);
         }
         for (name, what) in self.orphans(cluster) {
@@ -143,7 +143,7 @@ impl Checker {
         self.check_shares(now);
     }
 
-    /// No fact is said more often than there were runs.
+    /// Checks that no Event is sent more often than there were runs.
     fn check_said(&mut self, cluster: &Cluster, uid: &str) {
         let Some(book) = self.books.get(uid) else { return };
         let (runs, name) = (book.runs, book.name.clone());
@@ -160,7 +160,7 @@ impl Checker {
         }
     }
 
-    /// Who says that the target was updated is right, as far as nobody else changed it.
+    /// Checks that the target has the template if the status says so, unless another client changed it.
     fn check_target(&mut self, cluster: &Cluster, uid: &str) {
         let Some(book) = self.books.get(uid) else { return };
         let (name, end, image) = (book.name.clone(), book.end(), book.image());
@@ -170,13 +170,13 @@ impl Checker {
         }
         let runs = self.image_of(&truth.target).map(|(_, image)| image.clone());
         if runs.as_ref() != Some(&image) && self.promotions(uid) < 1 {
-            let what = format!("it says DeploymentUpdated, and the target runs {runs:?}");
+            let what = format!("the status is DeploymentUpdated, but the target runs {runs:?}");
             self.violated(Invariant::Lost, cluster.now(), &name, &what);
         }
     }
 }
 
-/// A field of an object as text.
+/// A metadata field of an object as text.
 pub(super) fn named(object: &Value, field: &str) -> String {
     text(&object["metadata"][field]).to_owned()
 }

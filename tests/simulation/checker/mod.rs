@@ -1,4 +1,4 @@
-//! Reads what is written, and knows nothing of how the controller works.
+//! The checker of all writes. It does not depend on the controller's implementation.
 
 mod budget;
 mod evidence;
@@ -26,52 +26,52 @@ use crate::{
     world::{SHARDS, Sent},
 };
 
-/// What must hold.
+/// The invariants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Invariant {
-    /// Nothing is promoted without a stored verdict, nor what must not pass.
+    /// Nothing is promoted without a stored verdict, and no image that must not pass.
     Proof,
-    /// What is promoted is what the canary ran, all the time.
+    /// The canary ran the promoted template at all times.
     Template,
-    /// A canary that passes had the traffic that was asked for, and its target keeps its own.
+    /// A canary that passes had the requested traffic, and its target keeps its own.
     Traffic,
-    /// A canary that passes was measured as it had to be, and was good.
+    /// A canary that passes was measured as required, with good results.
     Measured,
-    /// What people said about a run is heeded, and what they said about another is not.
+    /// A manual verdict applies to its own run and to no other.
     Verdict,
-    /// A canary that passes was available as a whole for as long as it had to be.
+    /// A canary that passes was fully available for as long as required.
     Available,
-    /// A bad canary leaves production.
+    /// A bad canary is removed from production traffic.
     Exposed,
-    /// No verdict before its time.
+    /// No verdict is early.
     Early,
-    /// A verdict in fair network faults comes at its time.
+    /// Without network faults, no verdict is late.
     Late,
-    /// Nothing is done twice.
+    /// No effect happens twice.
     Doubled,
-    /// Every Kanary comes to an end that is allowed.
+    /// Every Kanary reaches an allowed final state.
     Lost,
-    /// Nothing is left behind.
+    /// No object is left over.
     Orphan,
-    /// A verdict stays.
+    /// A verdict does not change.
     Flip,
-    /// A run goes forward, and its times stay.
+    /// A run only moves forward, and its times do not change.
     Backward,
-    /// What belongs to others is left alone.
+    /// The controller does not change objects that belong to others.
     Trespass,
-    /// Who changed the target is not overruled.
+    /// The controller does not overwrite another client's change to the target.
     Overruled,
-    /// A run costs no more than it may.
+    /// The requests of a run stay within their limit.
     Cost,
-    /// Who waits costs nothing.
+    /// A waiting Kanary causes no requests.
     Idle,
-    /// Two do not act on one Kanary, epochs grow, and slots stay.
+    /// No Kanary has two owners at a time, epochs increase, and slots do not change.
     Owner,
-    /// The controller goes on, and nothing panics.
+    /// The controller keeps running, and nothing panics.
     Alive,
 }
 
-/// Something that must not be.
+/// A violated invariant.
 #[derive(Clone, Debug)]
 pub(crate) struct Violation {
     pub(crate) invariant: Invariant,
@@ -85,7 +85,7 @@ impl fmt::Display for Violation {
 }
 
 impl Violation {
-    /// Something panicked, whoever caught it.
+    /// The violation for a panic, even if it was caught.
     pub(crate) fn panicked(what: &str) -> Self {
         Self {
             invariant: Invariant::Alive,
@@ -94,37 +94,37 @@ impl Violation {
     }
 }
 
-/// What is known of one Kanary object.
+/// The history of a Kanary object.
 pub(crate) struct Book {
     pub(crate) name: String,
-    /// How many there were before it, of any name.
+    /// Number of Kanaries before it, with any name.
     number: usize,
     pub(crate) object: Arc<Value>,
     pub(crate) status: KanaryStatus,
     pub(crate) deleted: bool,
     /// Image of each run that passed.
     passed: BTreeMap<i64, String>,
-    /// Every spec that it had.
+    /// All its specs.
     specs: Vec<Arc<Value>>,
-    /// How many runs there were.
+    /// Number of its runs.
     runs: i64,
-    /// When Running and the verdict were written, of the last run.
+    /// When Running and the verdict of the last run were written.
     pub(crate) running: Option<Timestamp>,
     pub(crate) verdict: Option<Timestamp>,
-    /// Paused at least once.
+    /// Whether it was ever paused.
     paused: bool,
 }
 
-/// What is known of one canary Deployment.
+/// The history of a canary Deployment.
 #[derive(Default)]
 struct Tried {
-    /// When it was first available as a whole.
+    /// When it was first fully available.
     available: Option<Timestamp>,
-    /// Images that the target had when the run started, or shortly before.
+    /// Images of the target when the run started or shortly before.
     started_on: Vec<String>,
     image: String,
     created: u32,
-    /// Somebody else took it away, so that another may take its place.
+    /// Whether another client deleted it, so that the controller may create a new one.
     lost: bool,
 }
 
@@ -140,38 +140,38 @@ pub(crate) struct Checker {
     pub(crate) history: History,
     pub(crate) violations: Vec<Violation>,
     truths: BTreeMap<String, Truth>,
-    /// Kanaries by uid.
+    /// Kanaries by UID.
     pub(crate) books: BTreeMap<String, Book>,
-    /// Canaries by the uid of their Kanary and their run.
+    /// Canaries by the UID of their Kanary and their run.
     tried: BTreeMap<(String, String), Tried>,
-    /// Images of each target, and since when.
+    /// Images of each target, with the time of each change.
     targets: BTreeMap<String, Vec<(Timestamp, String)>>,
-    /// Images of targets that did not exist and were created.
+    /// Images of targets that the controller created.
     bootstrapped: BTreeSet<String>,
-    /// Promotions by what the annotation says.
+    /// Promotions by the value of their annotation.
     promoted: BTreeMap<String, Promoted>,
-    /// Events by the uid of their Kanary and their reason.
+    /// Number of Events by the UID of their Kanary and their reason.
     said: BTreeMap<(String, String), u32>,
     pub(crate) requests: Vec<Entry>,
-    /// Who owns what, where replicas share the work.
+    /// Shard owners, where replicas share the work.
     pub(crate) owners: owners::Owners,
-    /// When the write was sent that makes the change which is looked at.
+    /// When the write was sent whose change is being checked.
     pub(crate) sent: Sent,
-    /// How much earlier than its time a verdict may be, because clocks are read to the second.
+    /// Maximum time by which a verdict may seem early, because clocks are read to the second.
     pub(crate) tolerance: SignedDuration,
-    /// Kanaries whose promoted image is to break, by name.
+    /// Kanaries whose image becomes bad after its promotion, by name.
     pub(crate) spoil: BTreeMap<String, crate::world::Spoiled>,
-    /// What verdicts rest on.
+    /// The evidence for verdicts.
     pub(crate) evidence: Evidence,
-    /// A policy stays for good: what it refuses is never done.
+    /// Whether a policy stays until the end, so that what it refuses never happens.
     pub(crate) obstructed: bool,
 }
 
-/// A checker that is told of changes and asked for its findings.
+/// A checker that receives changes and is later asked for violations.
 pub(crate) type Shared = Arc<Mutex<Checker>>;
 
 impl Checker {
-    /// One that has seen nothing.
+    /// A checker without history.
     pub(crate) fn new(truths: BTreeMap<String, Truth>) -> Self {
         Self {
             history: History::default(),
@@ -193,19 +193,19 @@ impl Checker {
         }
     }
 
-    /// One Kanary more.
+    /// Adds a Kanary.
     pub(crate) fn expect(&mut self, name: &str, truth: Truth) {
         self.truths.insert(name.to_owned(), truth);
     }
 
-    /// Takes in a change.
+    /// Checks a change.
     pub(crate) fn look(&mut self, event: &Event) {
         self.history.note(event);
         self.check_owner(event);
         self.evidence.look(event);
         match &*event.resource {
             "leases.coordination.k8s.io" => self.look_at_lease(event),
-            // How many shards there are, written once.
+            // The number of shards, written once.
             "configmaps" if event.change.old.is_none() => {}
             "kanarydeployments.kanary.k8s-operators.dev" | "kanarystatefulsets.kanary.k8s-operators.dev" => {
                 self.look_at_kanary(event);
@@ -217,7 +217,7 @@ impl Checker {
     }
 
     fn violated(&mut self, invariant: Invariant, at: Timestamp, name: &str, what: &str) {
-        // The first tell the story; the rest follow from them.
+        // Later violations usually follow from the first ones.
         if self.violations.len() >= 5 {
             return;
         }
@@ -231,12 +231,12 @@ impl Checker {
         self.violations.push(Violation { invariant, story });
     }
 
-    /// A controller ended by itself.
+    /// Records that a controller ended by itself.
     pub(crate) fn died(&mut self, at: Timestamp) {
-        self.violated(Invariant::Alive, at, "-", "a controller ended");
+        self.violated(Invariant::Alive, at, "-", "a controller ended by itself");
     }
 
-    /// A replica's write, for whoever looks at what it rests on.
+    /// A replica's write, for the checks of its evidence.
     fn write(&self, event: &Event, name: &str) -> Write {
         let sent = self.sent.lock().unwrap().unwrap_or(event.at);
         let shard = self.truths.get(name).map(|truth| self.owners.shard_of(&truth.target));
@@ -253,7 +253,7 @@ impl Checker {
         self.truths.get(name).cloned().unwrap_or_default()
     }
 
-    /// An Event says something: about a run, once.
+    /// Checks that an Event is sent once per run.
     fn look_at_event(&mut self, event: &Event) {
         let (Some(new), None) = (&event.change.new, &event.change.old) else {
             return;
@@ -267,7 +267,7 @@ impl Checker {
     }
 }
 
-/// Whether the controller wrote.
+/// Whether the controller made the change.
 fn is_ours(event: &Event) -> bool {
     event.actor.starts_with("kanary-")
 }

@@ -1,4 +1,4 @@
-//! Who acts on what: epochs, what was sent by those who had lost their shard, and effects of those who were replaced.
+//! Checks of shard ownership: epochs, writes of replicas that had lost their shard, and effects of former owners.
 
 use std::collections::BTreeMap;
 
@@ -13,45 +13,45 @@ use serde_json::Value;
 use super::{Checker, Invariant};
 use crate::{history::text, world::NAMESPACE};
 
-/// The time of a session as the owner of a shard.
+/// A period in which a session owned a shard.
 struct Term {
     session: String,
     epoch: i64,
     since: Timestamp,
     until: Option<Timestamp>,
-    /// It had an effect in the shard.
+    /// Whether it had an effect in the shard.
     acted: bool,
 }
 
-/// Sessions, owners and effects as they were written.
+/// Sessions, owners and effects as written.
 #[derive(Default)]
 pub(crate) struct Owners {
-    /// Parts that Kanaries are divided into.
+    /// Number of shards.
     parts: u16,
-    /// The sessions of each process, the latest last.
+    /// The sessions of each process, latest last.
     sessions: BTreeMap<String, Vec<String>>,
-    /// Sessions that are over, and since when.
+    /// Ended sessions, with the time of their end.
     over: BTreeMap<String, Timestamp>,
     /// Holder and epoch of each shard, and since when.
     pub(crate) shards: BTreeMap<u16, (String, i64, Timestamp)>,
-    /// All who ever owned each shard, the latest last.
+    /// All owners of each shard, latest last.
     terms: BTreeMap<u16, Vec<Term>>,
-    /// The highest epoch that had an effect on an object.
+    /// The highest epoch with an effect on each object.
     effects: BTreeMap<(String, String), i64>,
-    /// Writes that took effect although a later owner had done something in their shard by then. Each was sent while the
-    /// shard was its sender's, and may change nothing that the later owner rests on: a status goes on top of the version
-    /// that was read, a promotion tests the target, a delete names a uid. What comes into being so late is seen by the
-    /// owner, and taken away if its run is over. No later owner had written the object itself: that is checked.
+    /// Number of writes that took effect after a later owner had acted in the shard. Each was sent while its sender owned
+    /// the shard, and must not change anything that the later owner relies on: a status has the version that was read, a
+    /// promotion tests the target, a delete has a UID. The later owner observes objects that are created this late, and
+    /// deletes them if their run is over. The checker verifies that no later owner had written the object itself.
     pub(crate) late: u32,
-    /// How often a shard changed its owner.
+    /// Number of ownership changes.
     pub(crate) moves: u32,
-    /// For how long each shard had no owner, since it had one at first.
+    /// Periods in which a shard had no owner, after its first one.
     pub(crate) gaps: Vec<(u16, Timestamp, Timestamp)>,
     free_since: BTreeMap<u16, Timestamp>,
 }
 
 impl Owners {
-    /// Where there are so many shards.
+    /// For this number of shards.
     pub(crate) fn of(parts: u16) -> Self {
         Self {
             parts,
@@ -64,7 +64,7 @@ impl Owners {
         Layout::new(self.parts).unwrap().shard_of(Slot::of(NAMESPACE, target))
     }
 
-    /// Since when a process has owned a shard that it owns at a moment.
+    /// Since when a process has owned a shard, if it owns it at a time.
     pub(super) fn in_charge(&self, shard: u16, actor: &str, at: Timestamp) -> Option<Timestamp> {
         let sessions = self.sessions.get(actor)?;
         let terms = self.terms.get(&shard)?.iter().rev();
@@ -74,7 +74,8 @@ impl Owners {
         Some(term.since)
     }
 
-    /// Notes an effect of what a process sent. The epoch under which it did; `None` if the shard was not its own then.
+    /// Records an effect of a process's write and returns the epoch at which it was sent, or `None` if the process did
+    /// not own the shard then.
     fn note_effect(&mut self, shard: u16, actor: &str, sent: Timestamp) -> Option<i64> {
         let (sessions, over) = (self.sessions.get(actor)?, &self.over);
         let owned = |term: &Term| {
@@ -92,7 +93,7 @@ impl Owners {
 }
 
 impl Checker {
-    /// Takes in a Lease.
+    /// Records a Lease.
     pub(super) fn look_at_lease(&mut self, event: &Event) {
         let Some(new) = &event.change.new else { return };
         let holder_of = |value: &Value| text(&value["spec"]["holderIdentity"]).to_owned();
@@ -158,8 +159,8 @@ impl Checker {
         owners.shards.insert(index, (holder.to_owned(), epoch, at));
     }
 
-    /// A replica's write: it was sent while its session owned the shard, says so, and comes before anything that a later
-    /// owner did about the object.
+    /// Checks a replica's write: it was sent while its session owned the shard, names that session, and no later owner
+    /// has acted on the object before.
     pub(super) fn check_owner(&mut self, event: &Event) {
         let neutral = ["events", "leases.coordination.k8s.io", "configmaps"].contains(&&*event.resource);
         if self.owners.shards.is_empty() || !super::is_ours(event) || neutral {
@@ -172,7 +173,7 @@ impl Checker {
         let (name, slot) = self.slot_of(&event.resource, &object.meta);
         let is_kanary = event.resource.starts_with("kanary");
         let is_label = is_kanary && was.as_ref().is_some_and(|was| was["status"] == value["status"]);
-        // Who mends a label may be whoever owns the wrong slot that it named.
+        // The owner of the shard named by a wrong slot label may fix the label.
         let named = was.as_ref().filter(|_| is_label).and_then(|was| slot_in(was));
         let Some(epoch) = self.check_sender(event, &name, named.unwrap_or(slot)) else {
             return;
@@ -180,7 +181,10 @@ impl Checker {
         let created = event.change.old.is_none();
         let makes = created && object.meta.labels.contains_key(IS_KANARY);
         if (is_label || makes) && slot_in(&value) != Some(slot) {
-            let what = format!("{} put {} into another slot than {slot}", event.actor, object.meta.name);
+            let what = format!(
+                "{} set a slot label on {} other than {slot}",
+                event.actor, object.meta.name
+            );
             self.violated(Invariant::Owner, event.at, &name, &what);
         }
         if is_label {
@@ -188,7 +192,7 @@ impl Checker {
         }
         if is_kanary && value["status"]["epoch"] != epoch {
             let what = format!(
-                "{} owns the shard with epoch {epoch}, and its status says another",
+                "{} owns the shard with epoch {epoch}, but the status has a different one",
                 event.actor
             );
             self.violated(Invariant::Owner, event.at, &name, &what);
@@ -196,11 +200,11 @@ impl Checker {
         let effects = &mut self.owners.effects;
         let highest = effects.entry((event.resource.to_string(), object.meta.name.clone()));
         let highest = highest.or_insert(epoch);
-        // A creation has no precondition but that nothing of its name is there. One that comes so late that its run is over
-        // is seen by the new owner, and taken away.
+        // The only precondition of a creation is that the name is free. If it arrives after its run has ended, the new
+        // owner observes and deletes the object.
         if epoch < *highest && !created {
             let what = format!(
-                "{} wrote {} {} with epoch {epoch}, after epoch {highest} had",
+                "{} wrote {} {} with epoch {epoch} after a write with epoch {highest}",
                 event.actor, event.resource, object.meta.name
             );
             self.violated(Invariant::Owner, event.at, &name, &what);
@@ -209,7 +213,7 @@ impl Checker {
         *highest = epoch.max(*highest);
     }
 
-    /// The epoch with which the sender of a write owned the shard of a slot when it sent it; it must have.
+    /// The epoch at which the sender of a write owned the slot's shard. Reports a violation if it did not.
     fn check_sender(&mut self, event: &Event, name: &str, slot: Slot) -> Option<i64> {
         let shard = Layout::new(self.owners.parts).unwrap().shard_of(slot);
         let sent = *self.sent.lock().unwrap();
@@ -217,7 +221,7 @@ impl Checker {
         let epoch = self.owners.note_effect(shard, &event.actor, sent);
         if epoch.is_none() {
             let what = format!(
-                "{} changed {}, by what it sent at {}, when shard {shard} was not its own",
+                "{} changed {} by a write sent at {}, when it did not own shard {shard}",
                 event.actor,
                 event.resource,
                 self.history.time(sent)
@@ -227,8 +231,8 @@ impl Checker {
         epoch
     }
 
-    /// The name of the Kanary that something is about, or of the target, and the slot: by the hash of the target's name,
-    /// whatever labels say.
+    /// The name of the Kanary or target that an object belongs to, and its slot. The slot is the hash of the target's
+    /// name; labels are ignored.
     fn slot_of(&self, resource: &str, object: &Meta) -> (String, Slot) {
         let labels = &object.labels;
         let is_canary = labels.get(IS_KANARY).is_some_and(|is| is == "true");
@@ -239,7 +243,8 @@ impl Checker {
         (kanary.clone(), Slot::of(&object.namespace, target))
     }
 
-    /// At rest, who owns a shard lives, and every Kanary has its slot, whatever its user did to the label.
+    /// Checks the final state: every shard owner is alive, and every Kanary has its slot label, even if its user changed
+    /// it.
     pub(super) fn check_shares(&mut self, at: Timestamp) {
         if self.owners.shards.is_empty() {
             return;
@@ -248,7 +253,7 @@ impl Checker {
             let holder = self.owners.shards.get(&shard).map(|(holder, _, _)| holder.clone());
             let holder = holder.unwrap_or_default();
             if holder.is_empty() || self.owners.over.contains_key(&holder) {
-                let what = format!("shard {shard} is left to {holder:?}, which does not live");
+                let what = format!("the owner of shard {shard}, {holder:?}, is dead");
                 self.violated(Invariant::Owner, at, "-", &what);
             }
         }
@@ -257,12 +262,12 @@ impl Checker {
         let forged = present.filter(|book| slot_in(&book.object) != slot(&book.name));
         let forged: Vec<_> = forged.map(|book| book.name.clone()).collect();
         for name in forged {
-            self.violated(Invariant::Owner, at, &name, "its slot was not put back");
+            self.violated(Invariant::Owner, at, &name, "its slot label was not restored");
         }
     }
 }
 
-/// The slot that a label names.
+/// The slot in a label.
 fn slot_in(object: &Value) -> Option<Slot> {
     object["metadata"]["labels"][SLOT].as_str()?.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! What the controller may do to Deployments and to everything else.
+//! Checks of the controller's writes to Deployments and other objects.
 
 use jiff::Timestamp;
 use kanary_core::{
@@ -14,7 +14,7 @@ use crate::{
     hostile::CHECKED,
 };
 
-/// How long before its creation a canary's target may have been seen.
+/// Maximum age of the target's state that a canary is created from, in seconds.
 const BEHIND: i64 = 120;
 
 fn label<'a>(object: &'a Value, name: &str) -> &'a str {
@@ -25,7 +25,7 @@ fn owner(object: &Value) -> String {
     text(&object["metadata"]["ownerReferences"][0]["uid"]).to_owned()
 }
 
-/// An object without what the API server, or a policy, writes itself.
+/// An object without the fields that the API server or a policy sets.
 fn essence(object: &Value) -> Value {
     let mut object = object.clone();
     for field in ["resourceVersion", "generation", "managedFields"] {
@@ -80,8 +80,8 @@ impl Checker {
         }
     }
 
-    /// Whoever finds its canary gone makes another. It takes it away itself only if nothing is ever to come of it, but for a
-    /// user who breaks a spec and mends it.
+    /// Checks the end of a canary. If another client deletes it, the controller creates it again. The controller itself
+    /// deletes it only if the run has ended, except for a user who breaks a spec and fixes it.
     fn look_at_end(&mut self, event: &Event, canary: &Value) {
         let hostile = self.truth(label(canary, KANARY_NAME)).hostile;
         if hostile || !is_ours(event) {
@@ -98,13 +98,13 @@ impl Checker {
             let since = event.at.as_second() - BEHIND;
             let images = self.targets.get(&target).map(Vec::as_slice).unwrap_or_default();
             let shown = images.iter().enumerate().filter(|(index, _)| {
-                // Replaced after that time, or not at all.
+                // Changed after that time, or not at all.
                 images
                     .get(index + 1)
                     .is_none_or(|(until, _)| until.as_second() >= since)
             });
             let started_on: Vec<_> = shown.map(|(_, (_, image))| image.clone()).collect();
-            // Until a status says what the run started with, a canary that is created again starts it anew.
+            // Until the status contains the start of the run, a canary that is created again restarts it.
             let book = self.books.get(&key.0);
             let has_begun = book.is_some_and(|book| book.status.target_hash.is_some());
             let over = self.books.get(&key.0).is_none_or(|book| {
@@ -143,31 +143,31 @@ impl Checker {
         }
     }
 
-    /// A target that did not exist is created from the template, once.
+    /// Checks that a missing target is created from the template, once.
     fn check_bootstrap(&mut self, event: &Event, created: &Value) {
         let marker = text(&created["metadata"]["annotations"][CREATED_BY]).to_owned();
         self.bootstrapped.insert(image(&created["spec"]));
         let uid = marker.split('/').next().unwrap_or_default();
         let book = self.books.get(uid);
         let name = book.map(|book| book.name.clone()).unwrap_or_default();
-        // Its spec may have been edited while the creation was under way.
+        // The spec may have been edited while the creation was in flight.
         let tries = |book: &super::Book| book.ever_tried(&image(&created["spec"])) || book.runs > 1;
         if !book.is_some_and(tries) {
             self.violated(
                 Invariant::Proof,
                 event.at,
                 &name,
-                "a target was created from nobody's template",
+                "a target was created from a template that no Kanary has",
             );
         }
     }
 
-    /// The one write to a target.
+    /// Checks the only write to a target.
     fn check_promotion(&mut self, event: &Event, target: &str, old: &Value, new: &Value) {
         let former = essence(old);
         if essence(new) == former {
-            // Who owns its fields was handed over, or a promotion was carried out once more, late, and changed nothing. A policy
-            // may add to either.
+            // The ownership of fields was transferred, or a promotion was repeated late without an effect. A policy may
+            // add to either.
             return;
         }
         let marker = text(&new["metadata"]["annotations"][PROMOTED_BY]).to_owned();
@@ -187,7 +187,7 @@ impl Checker {
                 Invariant::Trespass,
                 event.at,
                 &name,
-                "more than the template of a target was written",
+                "fields of a target other than its template were changed",
             );
         }
         let (before, after) = (image(&old["spec"]), image(&new["spec"]));
@@ -211,7 +211,7 @@ impl Checker {
             .insert(format!("{marker}@{}", named(new, "uid")), promoted)
         {
             let what = format!(
-                "{} was promoted before, at {}",
+                "{} was already promoted at {}",
                 first.image,
                 self.history.time(first.at)
             );
@@ -226,24 +226,29 @@ impl Checker {
             .and_then(|number| number.parse().ok())
             .unwrap_or_default();
         let Some(book) = self.books.get(uid) else {
-            self.violated(Invariant::Proof, event.at, uid, "nobody's template was promoted");
+            self.violated(
+                Invariant::Proof,
+                event.at,
+                uid,
+                "a template that no Kanary has was promoted",
+            );
             return;
         };
         let name = book.name.clone();
         let truth = self.truth(&name);
         let phase = Phase::of(&book.status);
-        // A promotion that is on its way is not called back by an edit, nor by a deletion.
+        // An edit or a deletion does not stop a promotion that is in flight.
         let present = truth.edited || book.deleted || phase == Phase::Succeeded;
         let passed = book.passed(number).is_some_and(|passed| passed == image);
         if !passed || !present {
-            let what = format!("{image} was promoted, and the stored status says {phase:?}");
+            let what = format!("{image} was promoted, but the stored status is {phase:?}");
             self.violated(Invariant::Proof, event.at, &name, &what);
         } else if truth.bad_images.contains(image) || truth.dry_run {
             self.violated(
                 Invariant::Proof,
                 event.at,
                 &name,
-                &format!("{image} was promoted, which it must not"),
+                &format!("{image} was promoted, but must not pass"),
             );
         }
     }
@@ -257,7 +262,7 @@ impl Checker {
             truth.hostile && book.ever("/spec/rollout/onTargetChange", &promotes)
         });
         if !known && !truth.promote_over && !over {
-            let what = format!("{before}, which was not there when the run started, was overwritten");
+            let what = format!("{before}, which was set after the run started, was overwritten");
             self.violated(Invariant::Overruled, event.at, name, &what);
         }
     }
@@ -272,12 +277,13 @@ impl Checker {
         let mut promoted = self.promoted.iter().filter(|(key, _)| key.starts_with(marker));
         let former = promoted.next().map(|(_, promoted)| promoted.former.clone());
         if !asked || former.as_deref() != Some(after) {
-            let what = format!("{after} was put back, and {former:?} was there before");
+            let what = format!("{after} was restored, but the previous image was {former:?}");
             self.violated(Invariant::Trespass, event.at, name, &what);
         }
     }
 
-    /// Services, autoscalers and pods: ours, or labels off a pod.
+    /// Checks writes to Services, autoscalers and pods: they belong to the controller, or the write removes labels from a
+    /// pod.
     pub(super) fn look_at_other(&mut self, event: &Event) {
         if !is_ours(event) {
             return;
@@ -294,17 +300,17 @@ impl Checker {
             _ => false,
         };
         if !allowed || label(&value, IS_KANARY) != "true" {
-            let what = format!("{} {} is not Kanary's to write", event.resource, object.meta.name);
+            let what = format!("{} {} does not belong to Kanary", event.resource, object.meta.name);
             self.violated(Invariant::Trespass, event.at, &name, &what);
         }
     }
 
-    /// When a run's promotion was made.
+    /// Number of promotions of a Kanary.
     pub(super) fn promotions(&self, uid: &str) -> usize {
         self.promoted.keys().filter(|marker| marker.starts_with(uid)).count()
     }
 
-    /// What a target runs.
+    /// The image of a target.
     pub(super) fn image_of(&self, target: &str) -> Option<&(Timestamp, String)> {
         self.targets.get(target)?.last()
     }

@@ -1,4 +1,4 @@
-//! Admission policies, webhooks and quotas that come and go.
+//! Admission policies, webhooks and quotas that are added and removed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,10 +13,10 @@ use crate::{
     world::{NAMESPACE, World},
 };
 
-/// The annotation that a policy puts on the template of a Deployment.
+/// The annotation that a policy sets on the template of a Deployment.
 pub(crate) const CHECKED: &str = "policy.example.com/checked";
 
-/// Writes that a policy may be about.
+/// Writes that a policy may apply to.
 const WRITES: [(&str, &str, &str); 12] = [
     ("deployments.apps", "", "create"),
     ("deployments.apps", "", "update"),
@@ -32,23 +32,23 @@ const WRITES: [(&str, &str, &str); 12] = [
     ("horizontalpodautoscalers.autoscaling", "", "create"),
 ];
 
-/// How long after a policy is gone whoever it refused may wait before it tries again.
+/// Maximum time that a refused client may wait before it retries, after the policy is removed.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(30);
 
 type Span = (Timestamp, Timestamp);
 
-/// A policy, and what is in its way.
+/// A policy and the actions that it blocks.
 struct Rule {
     policy: Policy,
-    /// Canaries cannot lose the labels that bring them traffic.
+    /// Whether it keeps labels with traffic on canary pods.
     keeps_pods: bool,
-    /// Deployments cannot be deleted or scaled, nor targets promoted.
+    /// Whether it blocks deleting or scaling Deployments, and promotions.
     keeps_deployments: bool,
-    /// What is stored is not what was sent.
+    /// Whether the stored object differs from the request.
     changes: bool,
 }
 
-/// When each way was blocked on which a canary can leave production.
+/// Periods in which each way of removing a canary from production was blocked.
 #[derive(Default)]
 struct Blocked {
     pods: Vec<Span>,
@@ -56,7 +56,7 @@ struct Blocked {
 }
 
 impl Blocked {
-    /// Notes what a policy blocks. The times for which nothing is left that could be done.
+    /// Records the actions that a policy blocks and returns the periods in which all of them are blocked.
     fn note(&mut self, rule: &Rule, span: Span) -> Vec<Span> {
         let overlap = |others: &[Span]| -> Vec<Span> {
             let clipped = others.iter().map(|other| (span.0.max(other.0), span.1.min(other.1)));
@@ -74,7 +74,7 @@ impl Blocked {
     }
 }
 
-/// Lets policies and quotas come and go until `end`. One may stay for good.
+/// Adds and removes policies and quotas until `end`. One may stay.
 pub(super) async fn meddle(world: Arc<World>, checker: Shared, mut rng: fastrand::Rng, end: Instant, for_good: bool) {
     let hand = Hand::of(&world, "admin");
     let mut blocked = Blocked::default();
@@ -112,7 +112,7 @@ pub(super) async fn meddle(world: Arc<World>, checker: Shared, mut rng: fastrand
     }
 }
 
-/// Leaves room for so many pods more, for a while.
+/// Limits the number of additional pods for a while.
 async fn limit(world: Arc<World>, hand: Hand, number: u32, room: u64, long: Duration) {
     let pods = world.cluster.objects("pods", Some(NAMESPACE)).len() as u64;
     let name = format!("quota-{number}");
@@ -121,12 +121,12 @@ async fn limit(world: Arc<World>, hand: Hand, number: u32, room: u64, long: Dura
         "spec": {"hard": {"pods": (pods + room).to_string()}},
     });
     hand.create(&quota).await;
-    // A ReplicaSet that is refused waits twice as long each time.
+    // A ReplicaSet that is refused doubles its backoff each time.
     sleep(long.min(Duration::from_secs(20))).await;
     hand.delete("ResourceQuota", &name).await;
 }
 
-/// A policy about some kind of write, ours or everybody's.
+/// A policy for some kind of write, of the controller or of all clients.
 fn rule(rng: &mut fastrand::Rng, name: &str) -> Rule {
     if rng.u8(..4) == 0 {
         return Rule {
@@ -141,7 +141,7 @@ fn rule(rng: &mut fastrand::Rng, name: &str) -> Rule {
     let applies = move |attempt: &Attempt<'_>| {
         let is_kanary = resource == "kanaries" && attempt.resource.starts_with("kanary");
         let concerns = is_kanary || attempt.resource == resource;
-        // The cluster's own controllers are let alone but for what is refused to everybody: new pods.
+        // The cluster's own controllers are exempt, except for the creation of pods, which is refused to all clients.
         let is_ours = attempt.user.starts_with("kanary-");
         let whose = is_ours || (!only_ours && (!attempt.user.starts_with("system:") || verb == "create"));
         concerns && whose && attempt.subresource == subresource && attempt.verb == verb
@@ -165,10 +165,10 @@ fn rule(rng: &mut fastrand::Rng, name: &str) -> Rule {
     }
 }
 
-/// Which writes a policy changes, and how.
+/// Selects the writes that a policy changes, and changes them.
 type Mutation = (Box<dyn Fn(&Attempt<'_>) -> bool + Send + Sync>, fn(&mut Value));
 
-/// A policy that changes what is written.
+/// A mutating policy.
 fn change(rng: &mut fastrand::Rng, name: &str) -> Policy {
     let creates = |resource: &'static str| {
         move |attempt: &Attempt<'_>| {

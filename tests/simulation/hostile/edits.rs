@@ -1,4 +1,4 @@
-//! What is in a Kanary whose user may do anything, and what its user makes of it.
+//! Kanaries of hostile users: their first spec and their edits.
 
 use kanary_sim::controllers::LABEL;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ fn pick<T: Clone>(rng: &mut fastrand::Rng, from: &[T]) -> T {
     from[rng.usize(..from.len())].clone()
 }
 
-/// How the images of a version end.
+/// A random suffix for the images of a version.
 fn suffix(rng: &mut fastrand::Rng) -> &'static str {
     pick(rng, &["", "", "", "", BAD, BAD, WORSE, "-never-ready", "-crash"])
 }
@@ -61,7 +61,7 @@ fn rollout(rng: &mut fastrand::Rng) -> Value {
     rollout
 }
 
-/// A Kanary of which nothing is known.
+/// A Kanary about which the checker assumes nothing.
 pub(super) fn case(rng: &mut fastrand::Rng, index: usize, target: String) -> Case {
     let (items, suffix) = (items(rng), suffix(rng));
     let mut spec = json!({"traffic": traffic(rng), "scale": scale(rng), "rollout": rollout(rng)});
@@ -101,11 +101,11 @@ fn next_template(rng: &mut fastrand::Rng, case: &Case, version: u32) -> Value {
     template
 }
 
-/// Edits the pod template alone.
+/// Edits only the pod template.
 fn edit_template(rng: &mut fastrand::Rng, case: &Case, version: u32, spec: &mut Value) {
     let template = object(object(object(spec, "template"), "spec"), "template");
     match rng.u8(..9) {
-        // An environment variable more, with the same image.
+        // An additional environment variable with the same image.
         0 => {
             if let Some(container) = template.pointer_mut("/spec/containers/0").filter(|it| it.is_object()) {
                 container["env"] = json!([{"name": "VERSION", "value": version.to_string()}]);
@@ -118,7 +118,7 @@ fn edit_template(rng: &mut fastrand::Rng, case: &Case, version: u32, spec: &mut 
     }
 }
 
-/// A field that is an object, whatever it was before: what is in git need not be what the API server takes.
+/// A field as an object, whatever it was before: the manifest in git need not be valid.
 fn object<'a>(of: &'a mut Value, name: &str) -> &'a mut Value {
     let field = &mut of[name];
     if !field.is_object() {
@@ -146,8 +146,8 @@ fn edit_items(rng: &mut fastrand::Rng, spec: &mut Value) {
     }
 }
 
-/// What a user does to a Kanary's spec. `version` is a number that no former edit had. Its target stays, also where the
-/// Kanary is made anew with this spec: to change it is refused, as other tests show.
+/// A user's edit of a Kanary's spec. `version` is a number that no earlier edit used. The target stays, even if the
+/// Kanary is recreated with this spec: the API server refuses a change to it, which other tests cover.
 pub(super) fn edit(rng: &mut fastrand::Rng, case: &Case, version: u32, spec: &mut Value) {
     edit_anything(rng, case, version, spec);
     if spec.is_object() {
@@ -168,7 +168,7 @@ fn edit_anything(rng: &mut fastrand::Rng, case: &Case, version: u32, spec: &mut 
         }
         7..=11 => edit_template(rng, case, version, spec),
         12 => {
-            // With the template comes a verdict, or one is taken back.
+            // A verdict is set or removed together with the template.
             edit_template(rng, case, version, spec);
             spec["verdict"] = pick(rng, &[json!("valid"), json!("invalid"), Value::Null]);
         }

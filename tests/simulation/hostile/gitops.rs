@@ -1,4 +1,4 @@
-//! A GitOps tool: every few seconds, everything is what git says it is, whoever changed it.
+//! A GitOps tool that reverts all drift every few seconds.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,13 +11,13 @@ use crate::{
     world::World,
 };
 
-/// What is in git of one case.
+/// The manifests of a case in git.
 struct Git {
     target: Option<Value>,
     kanary: Option<Value>,
 }
 
-/// What is in git of a case: its target, with or without its template, its Kanary, or both.
+/// The manifests of a case in git: its target, with or without the template, its Kanary, or both.
 fn checkout(rng: &mut fastrand::Rng, case: &Case, replicas: i32) -> Git {
     let mut target = deployment(&case.truth.target, replicas);
     if rng.bool() {
@@ -30,7 +30,7 @@ fn checkout(rng: &mut fastrand::Rng, case: &Case, replicas: i32) -> Git {
     }
 }
 
-/// Applies what is in git until `end`. Commits come now and then.
+/// Applies the manifests until `end`, with occasional commits.
 pub(super) async fn sync(world: Arc<World>, case: Case, replicas: i32, mut rng: fastrand::Rng, end: Instant) {
     let hand = Hand::of(&world, "gitops");
     let mut git = checkout(&mut rng, &case, replicas);
@@ -42,7 +42,7 @@ pub(super) async fn sync(world: Arc<World>, case: Case, replicas: i32, mut rng: 
             commits += 1;
             commit(&mut rng, &case, commits, &mut git);
         }
-        // A tool that prunes nothing: what is gone it creates anew.
+        // A tool without pruning, which recreates deleted objects.
         for manifest in git.target.iter().chain(&git.kanary) {
             hand.apply(manifest).await;
         }
@@ -50,7 +50,7 @@ pub(super) async fn sync(world: Arc<World>, case: Case, replicas: i32, mut rng: 
     }
 }
 
-/// Somebody commits something, which may be wrong.
+/// Commits a change, which may be invalid.
 fn commit(rng: &mut fastrand::Rng, case: &Case, commits: u32, git: &mut Git) {
     if let Some(kanary) = &mut git.kanary {
         edits::edit(rng, case, commits, &mut kanary["spec"]);

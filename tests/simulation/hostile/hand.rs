@@ -1,4 +1,4 @@
-//! What somebody does with the API, who takes a refusal for an answer.
+//! API calls of a client that accepts a refusal.
 
 use kube::{
     Api, Client,
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::world::{NAMESPACE, World, resource};
 
-/// Somebody.
+/// A client.
 #[derive(Clone)]
 pub(super) struct Hand {
     client: Client,
@@ -18,7 +18,7 @@ fn object(value: &Value) -> DynamicObject {
     serde_json::from_value(value.clone()).unwrap()
 }
 
-/// What the API server did, if it did it. Who has no network in between gets no other errors.
+/// The result, or `None` if the API server refused. Without a network in between, there are no other errors.
 fn done<T>(result: kube::Result<T>) -> Option<T> {
     match result {
         Ok(done) => Some(done),
@@ -43,7 +43,7 @@ impl Hand {
         Some(serde_json::to_value(found).unwrap())
     }
 
-    /// By name, what has some labels.
+    /// Objects with these labels, sorted by name.
     pub(super) async fn list(&self, kind: &str, labels: &str) -> Vec<Value> {
         let found = done(self.api(kind).list(&ListParams::default().labels(labels)).await);
         let objects = found.into_iter().flat_map(|list| list.items);
@@ -65,7 +65,7 @@ impl Hand {
         done(patched).is_some()
     }
 
-    /// Server-side apply by force, as GitOps tools do.
+    /// Server-side apply with `force`, as GitOps tools do.
     pub(super) async fn apply(&self, manifest: &Value) -> bool {
         let (kind, name) = (
             manifest["kind"].as_str().unwrap(),
@@ -95,7 +95,7 @@ impl Hand {
         done(self.api(kind).delete(name, &params).await);
     }
 
-    /// A Deployment is restarted, as `kubectl rollout restart` does it.
+    /// Restarts a Deployment like `kubectl rollout restart`.
     pub(super) async fn restart(&self, name: &str, number: u32) {
         let annotation = json!({"kubectl.kubernetes.io/restartedAt": number.to_string()});
         let template = json!({"metadata": {"annotations": annotation}});
@@ -103,7 +103,7 @@ impl Hand {
             .await;
     }
 
-    /// A Deployment gets its former template, as `kubectl rollout undo` does it.
+    /// Restores a Deployment's previous template like `kubectl rollout undo`.
     pub(super) async fn undo(&self, name: &str) {
         let Some(deployment) = self.get("Deployment", name).await else {
             return;

@@ -1,4 +1,4 @@
-//! What Prometheus has measured of every pod, and servers that answer with it well, badly, late or not at all.
+//! Metrics of every pod, and Prometheus servers that answer correctly, wrongly, late or not at all.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,15 +12,15 @@ use crate::{
     world::{MOODY, NAMESPACE, World},
 };
 
-/// A pod whose image ends so fails most requests.
+/// Image suffix of pods that fail most requests.
 pub(super) const BAD: &str = "-bad";
-/// One whose image ends so does from its twelfth second on.
+/// Image suffix of pods that fail most requests after twelve seconds.
 pub(super) const WORSE: &str = "-worse";
 
-/// When a pod goes bad that was good.
+/// Age at which such a pod becomes bad.
 const TURNS: SignedDuration = SignedDuration::from_secs(12);
 
-/// An instant query with the criterion that fits it.
+/// An instant query with a matching criterion.
 struct Measured {
     query: &'static str,
     all_pods: bool,
@@ -49,7 +49,7 @@ const DEVIATION: &str = r#"{"continuousValueDeviation": {"maxDeviationPercent": 
 const NONE: &str = r#"{"noResult": {}}"#;
 const BOOLEAN: &str = r#"{"boolean": {}}"#;
 
-/// What users ask.
+/// The users' queries.
 const QUERIES: [Measured; 14] = [
     of_pods("errors", RANGE),
     of_pods("errors{pod=~\"{{ pods }}\"}", RANGE),
@@ -67,12 +67,12 @@ const QUERIES: [Measured; 14] = [
     of_all("max(errors", RANGE),
 ];
 
-/// A query, alone.
+/// A random query.
 pub(super) fn query(rng: &mut fastrand::Rng) -> &'static str {
     QUERIES[rng.usize(..QUERIES.len())].query
 }
 
-/// An item that asks one of the servers.
+/// A random item for one of the servers.
 pub(super) fn item(rng: &mut fastrand::Rng) -> Value {
     let measured = &QUERIES[rng.usize(..QUERIES.len())];
     let mut item: Value = serde_json::from_str(measured.criterion).unwrap();
@@ -96,7 +96,7 @@ pub(super) fn item(rng: &mut fastrand::Rng) -> Value {
     json!({"promQL": item})
 }
 
-/// What share of its requests a pod fails.
+/// The share of a pod's requests that fail.
 fn errors(image: &str, age: SignedDuration) -> f64 {
     if image.ends_with(BAD) || (image.ends_with(WORSE) && age > TURNS) {
         0.9
@@ -105,7 +105,7 @@ fn errors(image: &str, age: SignedDuration) -> f64 {
     }
 }
 
-/// Has everything measured that users ask for. A pod is measured while it runs.
+/// Provides the metrics for all queries. A pod has metrics while it runs.
 pub(super) fn measure(world: &World) {
     let pods = |world: &World| {
         let cluster = world.cluster.clone();
@@ -176,7 +176,7 @@ fn mood(rng: &mut fastrand::Rng) -> Mood {
     }
 }
 
-/// Changes how a server answers, and its clock, until `end`. From then on it is well.
+/// Changes a server's mood and clock until `end`. After that the server is healthy.
 pub(super) async fn moods(server: Prometheus, mut rng: fastrand::Rng, end: Instant) {
     while Instant::now() < end {
         server.set_mood(mood(&mut rng));
@@ -192,7 +192,7 @@ pub(super) async fn moods(server: Prometheus, mut rng: fastrand::Rng, end: Insta
     server.set_skew(SignedDuration::ZERO);
 }
 
-/// Has the moods of all servers change.
+/// Starts changing the moods of all servers.
 pub(super) fn start(world: &Arc<World>, rng: &mut fastrand::Rng, end: Instant) {
     measure(world);
     for server in &world.moody {

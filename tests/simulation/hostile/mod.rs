@@ -1,6 +1,6 @@
-//! Clusters in which anybody may do anything at any time: users, GitOps tools, administrators with their policies and
-//! quotas, and servers of metrics that are well, ill, slow, incomplete or wrong by turns. Nothing is expected of a Kanary
-//! there but what must never be wrong: how its run ends is not known before.
+//! Clusters in which other clients may do anything at any time: users, GitOps tools, administrators with policies and
+//! quotas, and Prometheus servers that are healthy, failing, slow, incomplete or wrong in turn. The result of a run is
+//! not predictable, so only the invariants are checked.
 
 mod admins;
 mod edits;
@@ -22,14 +22,14 @@ use crate::{
     world::World,
 };
 
-/// Until when anything happens.
+/// The end of all interference.
 const OVER: Duration = Duration::from_secs(170);
 
-/// What a seed means, beside replicas and network faults.
+/// The part of a scenario besides replicas and network faults.
 #[derive(Clone)]
 pub(crate) struct Hostility {
     rng: fastrand::Rng,
-    /// A policy stays for good, so nobody knows where anything ends.
+    /// Whether a policy stays until the end, so that no final state is predictable.
     pub(crate) for_good: bool,
 }
 
@@ -42,8 +42,8 @@ impl Hostility {
     }
 }
 
-/// The Kanaries of a seed: some of which nothing is known, two of which may have one target, and one that comes to its
-/// good end once all is over, if nothing stays in its way.
+/// The Kanaries of a seed: unpredictable ones, of which two may share a target, and one that must succeed after the
+/// interference ends unless a policy stays.
 pub(crate) fn cases(rng: &mut fastrand::Rng, hostility: &Hostility) -> Vec<Case> {
     let number = rng.usize(3..=7);
     let mut cases: Vec<_> = (0..number)
@@ -60,7 +60,7 @@ pub(crate) fn cases(rng: &mut fastrand::Rng, hostility: &Hostility) -> Vec<Case>
         suffix: "",
     };
     let mut last = kinds::passes(&mut make).with(|truth| {
-        truth.what = "comes last";
+        truth.what = "runs last";
         (truth.plain, truth.hostile) = (false, hostility.for_good);
     });
     last.created = OVER + Duration::from_secs(1);
@@ -68,7 +68,7 @@ pub(crate) fn cases(rng: &mut fastrand::Rng, hostility: &Hostility) -> Vec<Case>
     cases
 }
 
-/// Begins everything that users and administrators do; users end with their last act.
+/// Starts all actions of users and administrators. Users stop after their last action.
 pub(crate) fn start(
     world: &Arc<World>,
     checker: &Shared,

@@ -1,31 +1,31 @@
-//! Edits of any field of a spec to any value that its schema knows, and now and then to one that it does not.
+//! Edits of any field of a spec to a random value, which usually matches the schema.
 //!
-//! What is generated need not be accepted: the API server says what is wrong with it, and the user's edit comes to nothing.
+//! The values need not be valid as a whole: the API server then refuses the edit.
 
 use std::sync::LazyLock;
 
 use kanary_core::api;
 use serde_json::{Map, Value, json};
 
-/// The schema of a Kanary's spec, as the CRD has it.
+/// The schema of a Kanary's spec in the CRD.
 static SPEC: LazyLock<Value> = LazyLock::new(|| {
     let crd = serde_json::to_value(&api::crds()[0]).unwrap();
     let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     schema["properties"]["spec"].clone()
 });
 
-/// One in so many generated values is none that the schema knows.
+/// One out of this many generated values does not match the schema.
 const WRONG: usize = 12;
 
-/// Fields that a user edits elsewhere: what is in them has no schema.
+/// Fields that are edited elsewhere, because the schema does not describe their content.
 const ELSEWHERE: [&str; 1] = ["template"];
 
-/// Changes one field somewhere in a spec.
+/// Changes a random field of a spec.
 pub(super) fn edit(rng: &mut fastrand::Rng, spec: &mut Value) {
     change(rng, &SPEC, "", spec, 0);
 }
 
-/// One in so many.
+/// True with a probability of one in `many`.
 fn one_in(rng: &mut fastrand::Rng, many: usize) -> bool {
     rng.usize(..many) == 0
 }
@@ -83,7 +83,7 @@ fn change_list(rng: &mut fastrand::Rng, schema: &Value, name: &str, items: &mut 
     }
 }
 
-/// A value of a schema.
+/// A random value that matches a schema.
 fn generate(rng: &mut fastrand::Rng, schema: &Value, name: &str, depth: usize) -> Value {
     if one_in(rng, WRONG) {
         return wrong(rng);
@@ -106,7 +106,7 @@ fn generate(rng: &mut fastrand::Rng, schema: &Value, name: &str, depth: usize) -
     }
 }
 
-/// Something of the wrong type, or far out of bounds.
+/// A value of the wrong type, or far out of bounds.
 fn wrong(rng: &mut fastrand::Rng) -> Value {
     pick(
         rng,
@@ -140,7 +140,7 @@ fn integer(rng: &mut fastrand::Rng, schema: &Value) -> i64 {
     }
 }
 
-/// The fields that an object needs, and some of the others. Of those that exclude each other, one.
+/// An object with the required fields and some others. Of mutually exclusive fields it has one.
 fn object(rng: &mut fastrand::Rng, schema: &Value, depth: usize) -> Value {
     let properties = schema["properties"].as_object().unwrap();
     let required: Vec<_> = schema["required"].as_array().into_iter().flatten().collect();
@@ -166,7 +166,8 @@ fn object(rng: &mut fastrand::Rng, schema: &Value, depth: usize) -> Value {
     Value::Object(fields)
 }
 
-/// The fields of which a rule takes one only: it counts which are there, or says that one is and the other is not.
+/// The mutually exclusive fields in a rule, which counts the fields that are set or requires one to be set and another
+/// not.
 fn alternatives(rule: &str) -> Vec<String> {
     if !rule.contains(".size() == 1") && !rule.contains(".size() <= 1") && !rule.contains(") != (has") {
         return Vec::new();
@@ -181,7 +182,7 @@ fn alternatives(rule: &str) -> Vec<String> {
     names
 }
 
-/// A text that a field of this name may have.
+/// A plausible text for a field with this name.
 fn text(rng: &mut fastrand::Rng, name: &str) -> String {
     let some: &[&str] = match name {
         "initialDelay" | "validationPeriod" | "progressDeadline" => &[
@@ -219,7 +220,7 @@ fn text(rng: &mut fastrand::Rng, name: &str) -> String {
     (*pick(rng, some)).to_owned()
 }
 
-/// What has no schema of its own.
+/// A value for a field without a schema.
 fn free(rng: &mut fastrand::Rng, name: &str) -> Value {
     match name {
         "podInvalidationLabels" | "deploymentInvalidationLabels" => pick(
@@ -243,7 +244,7 @@ mod tests {
 
     use super::*;
 
-    /// `validation` has two names.
+    /// `validation` has two accepted names.
     fn spec(validation: &str) -> Value {
         json!({
             "deploymentName": "app", "template": {"spec": {}}, "traffic": {"source": "none"},
@@ -251,7 +252,7 @@ mod tests {
         })
     }
 
-    /// Every field that the schema names, by its path, however deep.
+    /// The paths of all fields in the schema, at any depth.
     fn fields(schema: &Value, path: &str, all: &mut Vec<String>) {
         for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
             if !ELSEWHERE.contains(&name.as_str()) {

@@ -1,4 +1,4 @@
-//! Users who may do anything to a Kanary, its target, its Services, its canary and their pods, at any time.
+//! Users who change a Kanary, its target, its Services, its canary and their pods arbitrarily at any time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,20 +13,20 @@ use crate::{
     world::World,
 };
 
-/// Somebody who lives through a case.
+/// A user of a case.
 struct User {
     hand: Hand,
     case: Case,
     replicas: i32,
     rng: fastrand::Rng,
-    /// Counts what is done, so that no version is given twice.
+    /// Counts actions, so that no version is used twice.
     done: u32,
 }
 
-/// Holds a Kanary that is deleted.
+/// A finalizer that holds a deleted Kanary.
 const HOLD: &str = "example.com/hold";
 
-/// Lives through a case until `end`.
+/// Runs a case until `end`.
 pub(super) async fn live(world: Arc<World>, case: Case, replicas: i32, rng: fastrand::Rng, end: Instant) {
     let hand = Hand::of(&world, "user");
     let mut user = User {
@@ -54,7 +54,7 @@ pub(super) async fn live(world: Arc<World>, case: Case, replicas: i32, rng: fast
 }
 
 impl User {
-    /// Some things are done right after each other.
+    /// A random pause. Some actions follow each other immediately.
     fn pause(&mut self) -> Duration {
         let millis = match self.rng.u8(..6) {
             0 => 1..50,
@@ -86,7 +86,7 @@ impl User {
             .await;
     }
 
-    /// Takes the slot away that Kanary gave the object, or gives it another.
+    /// Removes or changes the slot label of an object.
     async fn forge_slot(&mut self) {
         let slot = match self.rng.u8(..3) {
             0 => Value::Null,
@@ -97,7 +97,7 @@ impl User {
         self.hand.patch(self.case.kind(), &self.case.name, &label).await;
     }
 
-    /// Deletes the Kanary, which a finalizer may hold for a while, and mostly creates another.
+    /// Deletes the Kanary, which a finalizer may hold for a while, and usually creates another one.
     async fn replace_kanary(&mut self) {
         let (kind, name) = (self.case.kind().to_owned(), self.case.name.clone());
         if self.rng.bool() {
@@ -140,7 +140,7 @@ impl User {
         format!("kanary.k8s-operators.dev/name={}", self.case.name)
     }
 
-    /// One of some objects.
+    /// A random object with these labels.
     async fn any(&mut self, kind: &str, labels: &str) -> Option<String> {
         let objects = self.hand.list(kind, labels).await;
         let name = |object: &Value| object["metadata"]["name"].as_str().unwrap().to_owned();
@@ -149,7 +149,7 @@ impl User {
 
     async fn touch_canary(&mut self) {
         let Some(canary) = self.any("Deployment", &self.ours()).await else {
-            // Its name may be taken by the time it is created.
+            // Its name may be taken by the time of its creation.
             let mut other = deployment(&self.case.truth.target, 1);
             other["metadata"]["name"] = json!(format!("{}-kanary-{}", self.case.truth.target, self.case.name));
             if self.rng.u8(..3) == 0 {
@@ -167,7 +167,7 @@ impl User {
         }
     }
 
-    /// What people do to any Deployment.
+    /// Changes a Deployment like any user may.
     async fn touch_deployment(&mut self, name: &str) {
         let target = &self.case.truth.target;
         let patch = match self.rng.u8(..9) {
@@ -179,7 +179,7 @@ impl User {
             3 => json!({"metadata": {"labels": {"touched": self.done.to_string()}}}),
             4 => json!({"metadata": {"annotations": {"kanary.k8s-operators.dev/promoted-by": null}}}),
             5 => json!({"spec": {"paused": self.rng.bool()}}),
-            // As it was, in other words.
+            // The same values in a different notation.
             6 => json!({"spec": {"template": template(target, &format!("{target}:v1"))}}),
             7 => return self.hand.restart(name, self.done).await,
             _ => return self.hand.undo(name).await,
@@ -212,7 +212,7 @@ impl User {
         }
     }
 
-    /// A pod is not ready for a while.
+    /// Makes a pod unready for a while.
     async fn hold_readiness(&mut self, pod: &str) {
         let held = |value: Value| json!({"metadata": {"annotations": {UNREADY: value}}});
         self.hand.patch("Pod", pod, &held(json!("yes"))).await;

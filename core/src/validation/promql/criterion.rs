@@ -1,4 +1,4 @@
-//! What is good and what is bad.
+//! Criteria for good and bad values.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::{
     validation::{Outcome, Sample, Series},
 };
 
-/// What is good and what is bad.
+/// The criterion of an item.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Criterion {
     Range {
@@ -35,22 +35,22 @@ pub(super) enum Criterion {
     NoResult,
 }
 
-/// What the values of a whole result, those of other pods included, deviate from.
+/// The mean that values are compared with. It includes the values of other pods.
 #[derive(Clone, Copy, Debug)]
 enum Mean {
-    /// A number that is not 0.
+    /// A mean other than 0.
     Is(f64),
     /// Every value is 0.
     Zeros,
-    /// There is none, and why.
+    /// There is no mean, for this reason.
     Not(Outcome, &'static str),
 }
 
-/// A mean that is so small a part of the values that it is made of is rounding.
+/// A mean that is a smaller part than this of its values is a rounding error.
 const NO_PART: f64 = 1e-9;
 
 impl Mean {
-    /// The mean over the values that are numbers: a pod that was not measured has no part in it.
+    /// The mean of all numeric values. Pods without a measurement do not count.
     fn of(all: &[Series]) -> Self {
         let values = || all.iter().map(|series| series.value).filter(|value| !value.is_nan());
         let count = values().count();
@@ -64,7 +64,7 @@ impl Mean {
         if greatest == 0.0 {
             return Self::Zeros;
         }
-        // Divided first: the sum of large values would overflow. No result has 2^52 series.
+        // Each value is divided first, because the sum of large values would overflow. No result has 2^52 series.
         #[allow(clippy::cast_precision_loss, reason = "exact for every count that fits in memory")]
         let mean: f64 = values().map(|value| value / count as f64).sum();
         if mean.abs() <= greatest * NO_PART {
@@ -102,7 +102,7 @@ impl Criterion {
         }
     }
 
-    /// Whether a scalar says nothing: it has no labels, is never absent, and is its own mean.
+    /// Whether a scalar is not sufficient: it has no labels, is never absent, and equals its own mean.
     pub(super) fn needs_series(&self) -> bool {
         match self {
             Self::Counts { .. } | Self::NoResult => true,
@@ -111,12 +111,12 @@ impl Criterion {
         }
     }
 
-    /// Whether series count by being there, whatever their value.
+    /// Whether only the presence of series counts, not their values.
     pub(super) fn is_about_presence(&self) -> bool {
         *self == Self::NoResult
     }
 
-    /// Judges `readings`, at least one, out of the result `all`.
+    /// Evaluates `readings`, which are not empty, as part of the result `all`.
     pub(super) fn judge(&self, readings: &[Reading<'_>], all: &[Series]) -> Sample {
         match self {
             Self::Range { min, max } => in_range(readings, *min, *max),
@@ -138,7 +138,7 @@ impl Criterion {
                 of: DeviationOf::Value,
             } => match Mean::of(all) {
                 Mean::Not(outcome, why) => sample(outcome, why),
-                // What is nothing of nothing does not deviate from it.
+                // Zero does not deviate from a mean of zero.
                 Mean::Zeros => deviations(readings, |_| 1.0, *max_percent),
                 Mean::Is(mean) => deviations(readings, |value| value / mean, *max_percent),
             },
@@ -147,7 +147,7 @@ impl Criterion {
         }
     }
 
-    /// What it asks for, whatever way it was written.
+    /// The criterion in a normal form, for the hash.
     pub(super) fn identity(&self) -> Value {
         match self {
             Self::Range { min, max } => json!({"range": [min, max]}),

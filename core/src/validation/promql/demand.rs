@@ -1,4 +1,4 @@
-//! What has to be there for a query without result to mean something: the operands of what it compares and divides.
+//! The data that must exist for an empty result to be meaningful: the operands of comparisons and divisions.
 
 use super::{
     facts::{Check, Facts, Number, Pair, Seen},
@@ -10,17 +10,17 @@ use super::{
     syntax::{Binary, Expr, Kind, Side},
 };
 
-/// Whether an operand that is missing is as good as 0.
+/// Whether a missing operand counts as 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Absence {
-    /// `a` of `a > 5`: a counter with labels appears with its first count.
+    /// `a` in `a > 5`: a labelled counter exists only after its first increment.
     Good,
-    /// Only that of `a` in `a / b > 5`, where `b` shows that something was counted.
+    /// Only `a` in `a / b > 5`, where `b` shows that there was traffic.
     GoodBesideTraffic,
     Bad,
 }
 
-/// Functions that yield NaN where nothing happened.
+/// Functions that return NaN without traffic.
 const UNDEFINED: [&str; 5] = [
     "histogram_quantile",
     "histogram_avg",
@@ -29,7 +29,7 @@ const UNDEFINED: [&str; 5] = [
     "histogram_stdvar",
 ];
 
-/// Calls that yield more where there is more, of the same pod.
+/// Functions that return a value for each series of the same pod and increase with their argument.
 const PLAIN: [&str; 13] = [
     "abs",
     "avg",
@@ -46,14 +46,14 @@ const PLAIN: [&str; 13] = [
     "sum",
 ];
 
-/// What a query demands. Nothing if it is too involved.
+/// The requirements of a query, or `None` if it is too complex.
 pub(super) fn of(query: &Expr<'_>) -> Option<Facts> {
     let mut facts = Facts::default();
     condition(&mut facts, query, Absence::Good);
     facts.are_few().then_some(facts)
 }
 
-/// Whether there is more in an expression than series, numbers that they are scaled by, and functions of them.
+/// Whether an expression contains more than series, scale factors and functions.
 fn is_involved(expr: &Expr<'_>) -> bool {
     expr.has(&|part| match &part.kind {
         Kind::Call(name, _) => UNDEFINED.contains(name) || *name == "scalar" && part.selects(),
@@ -65,7 +65,7 @@ fn is_involved(expr: &Expr<'_>) -> bool {
     })
 }
 
-/// A condition, for which no result is good.
+/// A condition for which an empty result is good.
 fn condition(facts: &mut Facts, expr: &Expr<'_>, absence: Absence) {
     match &expr.bare().kind {
         Kind::Binary(binary) if binary.op == Op::Or => {
@@ -74,14 +74,14 @@ fn condition(facts: &mut Facts, expr: &Expr<'_>, absence: Absence) {
         }
         Kind::Binary(binary) if binary.op == Op::And => {
             condition(facts, &binary.left, absence);
-            // What the other condition depends on must not be missing.
+            // The operands of the other condition must not be missing.
             condition(facts, &binary.right, Absence::GoodBesideTraffic.max(absence));
             partners(facts, binary);
         }
         Kind::Binary(binary) if binary.op == Op::Unless => condition(facts, &binary.left, absence),
         Kind::Binary(binary) if binary.op.compares() => compare(facts, binary, absence),
         _ if is_involved(expr) => value(facts, expr, absence),
-        // That it is there, or not, is all that it says.
+        // The expression only shows whether something exists.
         _ => {}
     }
 }
@@ -164,10 +164,10 @@ fn compare_vectors(facts: &mut Facts, binary: &Binary<'_>, sides: (&Expr<'_>, &E
     }
 }
 
-/// The facts about two operands, of which `other` has to be there.
+/// The facts for two operands, of which `other` must exist.
 fn pair(facts: &mut Facts, binary: &Binary<'_>, value: &Expr<'_>, other: &Expr<'_>, absence: Absence) -> Pair {
     let is_matched = !value.is_scalar() && !other.is_scalar();
-    // The side of which one series has many partners may have others that are of no use.
+    // The "one" side of a many-to-one match may contain other series, which are irrelevant.
     let one = binary.group.map(|many| match many {
         Side::Left => &binary.right,
         Side::Right => &binary.left,
@@ -202,7 +202,7 @@ fn pair(facts: &mut Facts, binary: &Binary<'_>, value: &Expr<'_>, other: &Expr<'
     }
 }
 
-/// A value that is compared.
+/// A compared value.
 fn value(facts: &mut Facts, expr: &Expr<'_>, absence: Absence) {
     let bare = expr.bare();
     match &bare.kind {
@@ -240,7 +240,7 @@ fn call(facts: &mut Facts, expr: &Expr<'_>, (name, parts): (&str, &[Expr<'_>]), 
     }
 }
 
-/// `a / b or vector(0)` and `(a / b and c)`, of which the values are compared.
+/// `a / b or vector(0)` and `(a / b and c)`, whose values are compared.
 fn set(facts: &mut Facts, expr: &Expr<'_>, binary: &Binary<'_>, absence: Absence) {
     let (left, right) = (&binary.left, &binary.right);
     match binary.op {
@@ -298,14 +298,14 @@ fn arithmetic(facts: &mut Facts, expr: &Expr<'_>, binary: &Binary<'_>, absence: 
     }
 }
 
-/// Whether a call yields something for all that it is called with.
+/// Whether a call returns a value for every element of its argument.
 fn keeps_all(name: &str) -> bool {
     let is_range = name.ends_with("_over_time") && name != "absent_over_time";
     is_range || PLAIN.contains(&name) || ["rate", "irate", "increase", "delta", "idelta", "deriv"].contains(&name)
 }
 
 impl Facts {
-    /// Where Prometheus has what it looks back over, it yields something: a range without two samples yields nothing.
+    /// Requires a result wherever Prometheus has data in the range: a range with fewer than two samples has no result.
     fn seen(&mut self, expr: &Expr<'_>) {
         if expr.has(&|part| matches!(&part.kind, Kind::Call(name, _) if !keeps_all(name))) || is_involved(expr) {
             return;
@@ -321,7 +321,7 @@ impl Facts {
         }
     }
 
-    /// Where it has a value, one is a number.
+    /// Requires that at least one value is a number.
     fn number(&mut self, expr: &Expr<'_>) {
         let check = Number {
             any: Some(self.any(expr)),
@@ -331,7 +331,7 @@ impl Facts {
         self.demand(Check::Number(check));
     }
 
-    /// It has a value that is a number.
+    /// Requires a value that is a number.
     fn present_unless(&mut self, may_be_missing: bool, expr: &Expr<'_>) {
         if !may_be_missing {
             let check = Number {

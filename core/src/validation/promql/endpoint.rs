@@ -1,17 +1,17 @@
-//! Where a Prometheus answers, and the Secrets it asks for.
+//! Prometheus endpoints and the Secrets that they need.
 
 use url::Url;
 
 use super::present;
 use crate::api::{PromQlItem, PrometheusAuth, QueryHeader, SecretKey};
 
-/// Where a Prometheus answers.
+/// A Prometheus endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
-    /// `http(s)://host[:port][/prefix]`: lower-case scheme and host, no default port, no slash at the end, no credentials,
+    /// `http(s)://host[:port][/prefix]`: lower-case scheme and host, without default port, trailing slash, credentials,
     /// query or fragment.
     pub url: String,
-    /// The Secrets it asks for, in the Kanary's namespace. Absent when none is named.
+    /// The Secrets with credentials, in the Kanary's namespace, if any.
     pub auth: Option<PrometheusAuth>,
 }
 
@@ -40,7 +40,7 @@ impl Endpoint {
     }
 }
 
-/// The normal form of a URL. No message repeats the URL: it may hold a password.
+/// Normalizes a URL. No message repeats the URL, which may contain a password.
 fn url(field: &str, text: &str) -> Result<String, String> {
     let wrong = |what: &str| Err(format!("{field} {what}"));
     if text.contains('@') {
@@ -73,7 +73,7 @@ fn url(field: &str, text: &str) -> Result<String, String> {
     Ok(format!("{}://{host}{port}{path}", url.scheme()))
 }
 
-/// Names of hosts are stricter than what a URL may have there.
+/// Host names have stricter rules than the host of a URL.
 fn is_host(host: &str) -> bool {
     let named = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '.' | '_');
     host.starts_with('[') || host.starts_with(|char: char| char.is_ascii_alphanumeric()) && host.chars().all(named)
@@ -107,7 +107,7 @@ fn auth(auth: &PrometheusAuth) -> Result<Option<PrometheusAuth>, String> {
     Ok((auth != PrometheusAuth::default()).then_some(auth))
 }
 
-/// Headers that the client sets itself, or that would change what a request is.
+/// Headers that the client sets itself, or that would change the meaning of a request.
 const OWN: [&str; 17] = [
     "accept",
     "accept-encoding",
@@ -128,7 +128,7 @@ const OWN: [&str; 17] = [
     "user-agent",
 ];
 
-/// Refuses a header that is not the user's to set, or that nobody could send. No message repeats a value.
+/// Refuses a header that users must not set, or that cannot be sent. No message repeats a value.
 fn check_header(header: &QueryHeader, earlier: &[QueryHeader], names_itself: bool) -> Result<(), String> {
     let QueryHeader {
         name,
@@ -179,8 +179,8 @@ fn check_key(field: &str, SecretKey { name, key }: &SecretKey) -> Result<(), Str
     Ok(())
 }
 
-/// Refuses what is no name of a Secret. The name becomes a segment of a path: with a slash in it, it could lead to a Secret
-/// of another namespace.
+/// Refuses an invalid Secret name. The name becomes a path segment: a slash in it could lead to a Secret of another
+/// namespace.
 fn check_name(field: &str, name: &str) -> Result<(), String> {
     let lower = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit();
     let valid = name.len() <= 253

@@ -1,4 +1,4 @@
-//! Evidence that Prometheus knows the canary's pods: without it, a result without series proves nothing.
+//! Evidence that Prometheus has data of the canary's pods. Without it, an empty result proves nothing.
 
 use super::{
     PromQl, demand,
@@ -12,19 +12,19 @@ use super::{
 };
 use crate::validation::{Answer, Outcome, Sample, Series};
 
-/// The second query of an item for which no result is good.
+/// The evidence query of an item for which an empty result is good.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Evidence {
-    /// The user wrote it.
+    /// A query of the user.
     Own(Template),
-    /// Whether Prometheus knows the pods, and the facts that the item's query demands.
+    /// The default query: whether Prometheus has data of the pods, and the facts that the item's query requires.
     Usual(Template, Facts),
-    /// The item's query compares in a way that is not understood, so nothing is known to prove that its result means something.
+    /// The item's query is too complex, so no query is known to prove that its result is meaningful.
     Unknown,
 }
 
 impl Evidence {
-    /// The user's query, or the one that stands for it.
+    /// Parses the user's query, or creates the default one.
     pub(super) fn parse(own: Option<&str>, query: &str, scan: &Scan<'_>, pod_key: &str) -> Result<Self, String> {
         let expr = Expr::parse(query, &scan.tokens);
         if expr.as_ref().is_some_and(|expr| !expr.selects()) {
@@ -69,8 +69,8 @@ impl Evidence {
     }
 }
 
-/// Any series of the pod proves that Prometheus knows it, but for those that Prometheus makes up itself, and unless every
-/// scrape of the pod fails.
+/// Any series of a pod proves that Prometheus has data of it, except for the series that Prometheus generates itself, and
+/// unless every scrape of the pod fails.
 fn usual(facts: &Facts, pod_key: &str) -> String {
     let by = if is_plain(pod_key) {
         pod_key.to_owned()
@@ -84,13 +84,13 @@ fn usual(facts: &Facts, pod_key: &str) -> String {
     facts.query(known, &by)
 }
 
-/// Whether a label can be written without quotes.
+/// Whether a label name needs no quotes.
 fn is_plain(label: &str) -> bool {
     label.starts_with(|char: char| char.is_ascii_alphabetic() || char == '_')
         && label.chars().all(|char| char.is_ascii_alphanumeric() || char == '_')
 }
 
-/// What the user is told of a query that is not understood.
+/// The message for a query that is too complex.
 pub(super) const UNKNOWN: &str = "Kanary cannot tell whether there was anything that the query could have found: write an \
                                   evidenceQuery that yields a value above 0 where there is, or use valueInRange";
 
@@ -133,7 +133,7 @@ pub(super) fn judge(item: &PromQl, answer: Option<&Answer>, ready_pods: &[&str])
 
 type Doubt = (Outcome, String);
 
-/// A value that is no evidence, and why: a count of 0 says that there is nothing.
+/// Why a value is no evidence: a count of 0 means that there is no data.
 fn doubt(value: f64, of: &str) -> Result<(), Doubt> {
     if value.is_nan() {
         let why = format!("the value of the evidence is NaN for {of}, as a quotient is without traffic");
@@ -151,7 +151,7 @@ fn doubt(value: f64, of: &str) -> Result<(), Doubt> {
     ))
 }
 
-/// A result that stands for all pods, as the item's own does.
+/// A result for all pods together, like that of the item.
 fn for_all(all: &[Series]) -> Result<(), Doubt> {
     if all.is_empty() {
         let why = "evidenceQuery yields no series either: see that Prometheus has what it selects".to_owned();
@@ -160,12 +160,12 @@ fn for_all(all: &[Series]) -> Result<(), Doubt> {
     all.iter().try_for_each(|series| doubt(series.value, "all pods"))
 }
 
-/// Prometheus has a series of each ready pod.
+/// Requires a series of each ready pod.
 fn known(item: &PromQl, all: &[Series], ready_pods: &[&str]) -> Result<(), Doubt> {
     per_pod(item, &Facts::pods(all), ready_pods, "Prometheus has")
 }
 
-/// Every ready pod is there with a number.
+/// Requires a numeric value for every ready pod.
 fn per_pod(item: &PromQl, all: &[Series], ready_pods: &[&str], has: &str) -> Result<(), Doubt> {
     let key = &item.pod_key;
     let mut missing = ready_pods.to_vec();

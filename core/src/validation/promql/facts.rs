@@ -1,18 +1,18 @@
-//! Facts that a query for evidence asks for beside the pods, and what they have to come to.
+//! Facts that an evidence query requests in addition to the pods, and their required results.
 
 use std::fmt::Write as _;
 
 use super::{judge::listed, syntax::Expr};
 use crate::validation::{Outcome, Series};
 
-/// The label that tells which fact a series is about.
+/// The label that contains the number of a series' fact.
 const LABEL: &str = "kanary_fact";
-/// Facts that one query asks for at most.
+/// Maximum number of facts in a query.
 const MOST: usize = 40;
-/// How much of an expression a message shows, in characters.
+/// Maximum length of an expression in a message, in characters.
 const SHOWN: usize = 80;
 
-/// What is asked, and what it has to come to.
+/// The requested facts and the checks on them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Facts {
     /// Queries whose results are counted by pod.
@@ -20,7 +20,7 @@ pub(super) struct Facts {
     checks: Vec<Check>,
 }
 
-/// A demand. Numbers are those of facts.
+/// A requirement. Numbers are indices of facts.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Check {
     Number(Number),
@@ -38,7 +38,7 @@ pub(super) struct Partner {
     other: String,
 }
 
-/// A value that has to be there where what it is made of is.
+/// A value that must exist where its operands exist.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Seen {
     pub(super) any: usize,
@@ -47,12 +47,12 @@ pub(super) struct Seen {
     pub(super) of: String,
 }
 
-/// A value that has to be a number.
+/// A value that must be a number.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Number {
-    /// Series whatever their value. Nothing: there has to be one.
+    /// Series with any value. `None` requires at least one.
     pub(super) any: Option<usize>,
-    /// Series that are numbers.
+    /// Series with numeric values.
     pub(super) finite: usize,
     pub(super) text: String,
 }
@@ -62,23 +62,23 @@ pub(super) struct Number {
 pub(super) struct Pair {
     pub(super) value: usize,
     pub(super) value_text: String,
-    /// The value may be missing where the other is not.
+    /// Whether the value may be missing where the other operand exists.
     pub(super) may_be_missing: bool,
-    /// The other operand, usable.
+    /// The other operand, with usable values.
     pub(super) other: usize,
     pub(super) other_text: String,
     pub(super) is_zero_nothing: bool,
-    /// Series of one operand without a partner in the other.
+    /// Series of one operand without a match in the other.
     pub(super) lone_value: Option<usize>,
     pub(super) lone_other: Option<usize>,
-    /// Numbers that they make, where it is asked for.
+    /// Numeric results of the operation, if required.
     pub(super) result: Option<usize>,
 }
 
-/// What an answer comes to, and why: what is said before the pods, and after them.
+/// An outcome and its reason: the text before and after the names of the pods.
 type Doubt = (Outcome, String, String);
 
-/// An operand as a vector, on lines of its own: it may end with a comment.
+/// An operand as a vector on separate lines, because it may end with a comment.
 fn vector(expr: &Expr<'_>) -> String {
     let call = if expr.is_scalar() { "vector" } else { "" };
     format!("{call}(\n{}\n)", expr.text)
@@ -103,12 +103,12 @@ impl Facts {
         })
     }
 
-    /// Any series.
+    /// Requests series with any value.
     pub(super) fn any(&mut self, expr: &Expr<'_>) -> usize {
         self.fact(vector(expr))
     }
 
-    /// Series that are numbers. Infinity is one; only NaN is not below it.
+    /// Requests series with numeric values. Infinity counts; only NaN fails the comparison.
     pub(super) fn finite(&mut self, expr: &Expr<'_>) -> usize {
         self.fact(format!("{} <= Inf", vector(expr)))
     }
@@ -117,7 +117,7 @@ impl Facts {
         self.fact(format!("{} > 0", vector(expr)))
     }
 
-    /// Series without a partner, matched as the query does it.
+    /// Requests series without a match, with the query's own matching.
     pub(super) fn lone(&mut self, expr: &Expr<'_>, matching: &str, partner: &Expr<'_>, above_zero: bool) -> usize {
         let above_zero = if above_zero { " > 0" } else { "" };
         self.fact(format!(
@@ -153,11 +153,11 @@ impl Facts {
         if facts.is_empty() {
             return known;
         }
-        // Those of other pods would only make the answer longer.
+        // The facts of other pods would only lengthen the answer.
         format!("({known}) or (({facts}) and on ({by}) (({known}) or vector(1)))")
     }
 
-    /// The series of an answer that are about the pods, without the facts.
+    /// The series of an answer for the pods, without the facts.
     pub(super) fn pods(all: &[Series]) -> Vec<Series> {
         all.iter()
             .filter(|series| !series.labels.contains_key(LABEL))
@@ -165,7 +165,7 @@ impl Facts {
             .collect()
     }
 
-    /// Whether the facts are as they have to be, for each pod. Facts without the label of the pod stand for all of them.
+    /// Checks the facts for each pod. Facts without the pod label apply to all pods.
     pub(super) fn judge(
         &self,
         all: &[Series],
@@ -184,7 +184,7 @@ impl Facts {
                 None => doubts.push((doubt, vec![pod])),
             }
         }
-        // What has to be mended first.
+        // The problem to fix first.
         let graver = |(doubt, _): &&(Doubt, Vec<&str>)| doubt.0 == Outcome::Error;
         let Some(((outcome, what, remedy), pods)) = doubts.iter().find(graver).or(doubts.first()) else {
             return Ok(());
@@ -248,7 +248,7 @@ impl Found<'_> {
         match check.any {
             None if !self.any(check.finite) => Err(nothing(&format!("{text} is missing or NaN"))),
             Some(any) => {
-                // A number for all pods does not stand for a pod that has NaN.
+                // A number for all pods does not replace a pod's NaN.
                 let is_nan =
                     self.own(any) && !self.own(check.finite) || self.has(any, None) && !self.has(check.finite, None);
                 if is_nan {

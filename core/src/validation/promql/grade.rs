@@ -1,4 +1,4 @@
-//! How good or bad the numbers are that count, and which of them decides.
+//! Evaluation of the relevant values, and selection of the decisive one.
 
 use std::collections::BTreeMap;
 
@@ -8,23 +8,23 @@ use super::{
 };
 use crate::validation::{Outcome, Sample};
 
-/// Rounding in Prometheus and here must not turn 10 % into more than 10 %.
+/// Tolerance, so that rounding in Prometheus or here does not turn 10 % into more than 10 %.
 const ROUNDING: f64 = 1e-9;
 
-/// How much of the labels of a series a message shows, in characters.
+/// Maximum length of a series' labels in a message, in characters.
 const LABELS_SHOWN: usize = 120;
 
-/// What a reading, or the counts of a pod, came to.
+/// The result for a reading, or for the counts of a pod.
 struct Finding<'a> {
     outcome: Outcome,
-    /// How near to bad, or how bad: the greatest decides.
+    /// How close to bad, or how bad. The highest weight decides.
     weight: f64,
     value: f64,
     reading: &'a Reading<'a>,
 }
 
-/// The finding that decides: the worst outcome, then the greatest weight, then the first. Nothing passes beside a finding
-/// without data.
+/// The decisive finding: the worst outcome, then the highest weight, then the first. A finding without data prevents a
+/// pass.
 fn worst<'a>(findings: impl Iterator<Item = Finding<'a>>) -> Option<Finding<'a>> {
     let rank = |outcome| match outcome {
         Outcome::Pass => 0,
@@ -40,7 +40,7 @@ fn worst<'a>(findings: impl Iterator<Item = Finding<'a>>) -> Option<Finding<'a>>
     })
 }
 
-/// A reading that says nothing.
+/// The finding for a reading without a usable value.
 fn nothing<'a>(reading: &'a Reading<'a>) -> Finding<'a> {
     Finding {
         outcome: Outcome::NoData,
@@ -96,7 +96,7 @@ pub(super) fn in_range(readings: &[Reading<'_>], min: f64, max: f64) -> Sample {
     })
 }
 
-/// `ratio` is what a value is of the mean. An infinite value deviates from nothing: there is no mean beside it.
+/// `ratio` returns a value relative to the mean. An infinite value has no deviation, because there is no mean.
 pub(super) fn deviations(readings: &[Reading<'_>], ratio: impl Fn(f64) -> f64, max_percent: f64) -> Sample {
     let percent = |ratio: f64| (ratio - 1.0).abs() * 100.0;
     let findings = readings.iter().map(|reading| {
@@ -153,7 +153,7 @@ pub(super) fn booleans(readings: &[Reading<'_>]) -> Sample {
     })
 }
 
-/// Judges series where none is due.
+/// Evaluates series when none should exist.
 pub(super) fn absence(readings: &[Reading<'_>]) -> Sample {
     let Some(first) = readings.first() else {
         return sample(Outcome::NoData, "no series");
@@ -173,7 +173,7 @@ pub(super) fn absence(readings: &[Reading<'_>]) -> Sample {
     }
 }
 
-/// The counts of one pod, or of all.
+/// The counts of one pod, or of all pods.
 struct Counts<'a> {
     bad: f64,
     total: f64,
@@ -192,7 +192,7 @@ pub(super) fn shares(readings: &[Reading<'_>], key: &str, is_bad: impl Fn(&str) 
         };
         let group = groups.entry(reading.pod).or_insert(new);
         match reading.labels.get(key) {
-            // A sum with NaN in it is NaN.
+            // A sum that includes NaN is NaN.
             Some(label) if reading.value.is_nan() || reading.value >= 0.0 => {
                 group.total += reading.value;
                 if is_bad(label) {
@@ -205,7 +205,7 @@ pub(super) fn shares(readings: &[Reading<'_>], key: &str, is_bad: impl Fn(&str) 
     let findings = groups.values().map(|group| share(group, tolerance));
     decide(findings, |found| {
         let (value, limit) = (short(found.value), short(tolerance));
-        // A share is that of all series of its pod: the labels of one of them would mislead.
+        // A share is that of all series of its pod, so the labels of a single series would mislead.
         let pod = found
             .reading
             .pod
@@ -256,8 +256,8 @@ fn share<'a>(group: &Counts<'a>, tolerance: f64) -> Finding<'a> {
     }
 }
 
-/// ` on pod …` with the other labels of its series. The pod comes first, and what says nothing is left out: the name of the
-/// metric, which is in the query, and labels without a value.
+/// ` on pod …` with the other labels of the series. The pod comes first. The metric name, which is in the query, and
+/// labels without a value are left out.
 pub(super) fn place(reading: &Reading<'_>) -> String {
     let named = || reading.labels.get(reading.key).map(String::as_str);
     let pod = reading.pod.or_else(named).filter(|pod| !pod.is_empty());

@@ -1,4 +1,4 @@
-//! What a query itself shows that its author may not have meant. `docs/api.md` has a section on each.
+//! Warnings about queries that may not mean what the author intended. `docs/api.md` has a section on each.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use super::{
 };
 use crate::api::GoDuration;
 
-/// What is worth a warning, found when the query is read.
+/// Findings from parsing the query.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Hints {
-    /// The longest range that the query looks back over.
+    /// The longest range in the query.
     window: Option<Duration>,
     fixed: Vec<&'static str>,
 }
@@ -24,8 +24,8 @@ const BOOL: &str = "`bool` turns NaN into 0 (with `!=` into 1), so a quotient wi
 const NOT_THE_CANARY: &str = "allPodsQuery judges all of the result, and the query names nothing of the canary, so it may be \
                               about other pods as well: select the canary's series, as in pod=~\"{{ pods }}\"";
 impl Hints {
-    /// `is_unproven`: no evidence would make a pass of no result. `all_pods`: the whole result is judged, whichever pods it is
-    /// about.
+    /// `is_unproven`: no evidence can turn an empty result into a pass. `all_pods`: the whole result is evaluated,
+    /// whichever pods it belongs to.
     pub(super) fn of(scan: &Scan<'_>, criterion: &Criterion, is_unproven: bool, all_pods: bool) -> Self {
         let tokens = &scan.tokens;
         let compares_to_bool = tokens
@@ -33,7 +33,7 @@ impl Hints {
             .any(|pair| matches!(pair, [op, word] if op.compares() && word.is("bool")));
         let found = [
             (FILLED, is_filled(tokens)),
-            // The evidence of noResult finds NaN out.
+            // The evidence of noResult detects NaN.
             (
                 BOOL,
                 compares_to_bool && may_be_nan(tokens) && !criterion.is_about_presence(),
@@ -51,8 +51,8 @@ impl Hints {
         }
     }
 
-    /// Sentences for the user. What a query looks back over is compared with the time between two checks, and with how long
-    /// the canary runs before the first.
+    /// Sentences for the user. The range of the query is compared with the interval of measurements and the initial
+    /// delay.
     pub(super) fn told(&self, interval: Duration, initial_delay: Duration) -> Vec<String> {
         let mut told: Vec<_> = self.fixed.iter().map(|hint| (*hint).to_owned()).collect();
         let Some(window) = self.window else { return told };
@@ -79,15 +79,15 @@ impl Hints {
     }
 }
 
-/// Whether an expression yields NaN where nothing happened.
+/// Whether an expression returns NaN without traffic.
 fn may_be_nan(tokens: &[Token<'_>]) -> bool {
     let divides = |token: &Token<'_>| token.text == "/" || token.is("histogram_quantile");
     tokens.iter().any(divides)
 }
 
-/// Whether a query may select the canary's series: by a variable, or by a name that people give to a canary.
+/// Whether a query may select the canary's series: by a variable, or by a common name for a canary.
 fn names_the_canary(tokens: &[Token<'_>]) -> bool {
-    // `{{ kanary.name }}` and `{{ canary.name }}` are among them.
+    // This includes `{{ kanary.name }}` and `{{ canary.name }}`.
     let names = |text: &str| {
         let text = text.to_ascii_lowercase();
         text.contains("kanary") || text.contains("canary")
@@ -99,7 +99,7 @@ fn names_the_canary(tokens: &[Token<'_>]) -> bool {
     tokens.iter().any(|token| names(token.text) || has_pods(token.text))
 }
 
-/// `or vector(0)`, maybe with brackets or `on ()` in between.
+/// `or vector(0)`, possibly with brackets or `on ()` in between.
 fn is_filled(tokens: &[Token<'_>]) -> bool {
     tokens.iter().enumerate().any(|(index, token)| {
         let mut before = tokens.get(..index).unwrap_or_default();
@@ -131,7 +131,7 @@ fn is_filled(tokens: &[Token<'_>]) -> bool {
     })
 }
 
-/// The range behind a `[`, as in `[5m]` and `[1h30m:10s]`.
+/// The range after a `[`, as in `[5m]` and `[1h30m:10s]`.
 fn window(tokens: &[Token<'_>]) -> Option<Duration> {
     match tokens {
         [bracket, range, end] if bracket.text == "[" && matches!(end.text, "]" | ":") => duration(range.text),
@@ -139,7 +139,7 @@ fn window(tokens: &[Token<'_>]) -> Option<Duration> {
     }
 }
 
-/// A duration as PromQL writes it; a number alone is seconds.
+/// A PromQL duration. A plain number is in seconds.
 fn duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total = 0_u64;

@@ -1,21 +1,21 @@
-//! Which numbers of an answer count.
+//! Selection of the relevant values in an answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{PromQl, evidence, grade::absence};
 use crate::validation::{Answer, Outcome, Sample, Series};
 
-/// Pods that a message names before it counts the rest.
+/// Maximum number of pods that a message names; the rest are counted.
 const PODS_SHOWN: usize = 3;
 
-/// One number of an answer that counts.
+/// A relevant value of an answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reading<'a> {
-    /// The canary pod it is about, when the result is judged per pod.
+    /// The canary pod that it belongs to, if the result is evaluated per pod.
     pub(super) pod: Option<&'a str>,
-    /// The label that names pods.
+    /// The label with the pod name.
     pub(super) key: &'a str,
-    /// The labels of its series; empty for a scalar.
+    /// The labels of its series, or empty for a scalar.
     pub(super) labels: &'a BTreeMap<String, String>,
     pub(super) value: f64,
 }
@@ -55,13 +55,13 @@ pub(super) fn judge(item: &PromQl, answer: &Answer, evidence: Option<&Answer>, r
     }
 }
 
-/// Whether an answer is one that passes if there is evidence that Prometheus knows the canary's pods.
+/// Whether an answer passes only with evidence that Prometheus has data of the canary's pods.
 pub(super) fn wants_evidence(item: &PromQl, answer: &Answer, ready_pods: &[&str]) -> bool {
     let is_empty = matches!(answer, Answer::Vector(all) if all.is_empty());
     item.criterion.is_about_presence() && is_empty && !ready_pods.is_empty()
 }
 
-/// A sample that no number decided.
+/// A sample without a decisive value.
 pub(super) fn sample(outcome: Outcome, message: impl Into<String>) -> Sample {
     Sample {
         outcome,
@@ -70,7 +70,7 @@ pub(super) fn sample(outcome: Outcome, message: impl Into<String>) -> Sample {
     }
 }
 
-/// A scalar stands for all pods, if the item says so and its criterion is content with a number.
+/// A scalar applies to all pods, if the item allows that and its criterion needs no series.
 fn scalar(item: &PromQl, value: f64) -> Sample {
     if item.criterion.needs_series() {
         return sample(
@@ -96,13 +96,13 @@ fn scalar(item: &PromQl, value: f64) -> Sample {
     item.criterion.judge(&[reading], &[])
 }
 
-/// What an answer has for the canary.
+/// The content of an answer for the canary.
 struct Found<'a> {
     /// All series, or those of ready canary pods.
     readings: Vec<Reading<'a>>,
     /// Ready canary pods without a series.
     missing: Vec<&'a str>,
-    /// A series that is about another pod, as far as its label says.
+    /// A series of another pod, according to its label.
     stray: Option<&'a Series>,
 }
 
@@ -138,7 +138,7 @@ impl<'a> Found<'a> {
                 found.stray = found.stray.or(Some(series));
             }
         }
-        // Where every series is bad, one that names no pod must not pass as somebody else's.
+        // If the presence of a series is bad, a series without a pod name must not be attributed to another pod.
         let doubtful = item.criterion.is_about_presence() && named < all.len();
         if !all.is_empty() && (named == 0 || doubtful) {
             let message = unnamed(item, all, ready_pods, named);
@@ -148,7 +148,7 @@ impl<'a> Found<'a> {
         found.sound(item)
     }
 
-    /// PromQL never yields a series twice; a proxy that puts answers together may, and then nobody knows which is right.
+    /// PromQL never returns a series twice. A proxy that merges answers may, and then it is unknown which one is right.
     fn sound(self, item: &PromQl) -> Result<Self, Sample> {
         let mut seen = BTreeSet::new();
         let twice = self.readings.iter().find(|reading| !seen.insert(reading.labels));
@@ -164,7 +164,7 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// What keeps good numbers from being proof: a ready pod that none of them is about.
+    /// Why good values are not sufficient: a ready pod has no value.
     fn hole(&self, item: &PromQl, all: &[Series]) -> Option<Sample> {
         if self.missing.is_empty() {
             return None;
@@ -195,7 +195,7 @@ pub(super) fn alias<'a>(series: &'a Series, key: &str, pods: &[&str]) -> Option<
     Some((found.0, found.1))
 }
 
-/// Why a series that names another pod is no answer, and what to do about it.
+/// Why a series of another pod is not a usable answer, and how to fix it.
 pub(super) fn others(item: &PromQl, series: &Series, ready_pods: &[&str]) -> String {
     let key = &item.pod_key;
     let other = series.labels.get(key).map_or("", String::as_str);
@@ -211,7 +211,7 @@ pub(super) fn others(item: &PromQl, series: &Series, ready_pods: &[&str]) -> Str
     }
 }
 
-/// Why series without the label that names the pod are no answer.
+/// Why series without the pod label are not a usable answer.
 pub(super) fn unnamed(item: &PromQl, all: &[Series], ready_pods: &[&str], named: usize) -> String {
     let key = &item.pod_key;
     let number = if named == 0 { "no series" } else { "not every series" };

@@ -1,4 +1,4 @@
-//! Numbers as users read them in messages.
+//! Numbers in messages.
 
 /// At most six significant digits, without trailing zeros: `0.47`, `1234.57`, `5000000`, `1.23457e9`.
 pub(super) fn short(value: f64) -> String {

@@ -1,4 +1,4 @@
-//! Operators between two operands.
+//! Binary operators.
 
 use super::scan::Token;
 
@@ -44,7 +44,7 @@ impl Op {
         })
     }
 
-    /// How tightly it binds.
+    /// Operator precedence; a higher value binds more tightly.
     pub(super) fn precedence(self) -> usize {
         match self {
             Self::Or => 1,
@@ -56,7 +56,7 @@ impl Op {
         }
     }
 
-    /// Whether it compares numbers.
+    /// Whether it is a comparison.
     pub(super) fn compares(self) -> bool {
         matches!(self, Self::Equal | Self::NotEqual) || self.wants_less() || self.wants_more()
     }
@@ -71,12 +71,12 @@ impl Op {
         matches!(self, Self::Less | Self::LessOrEqual)
     }
 
-    /// Whether it is about which series there are.
+    /// Whether it is a set operator.
     pub(super) fn is_set(self) -> bool {
         matches!(self, Self::Or | Self::And | Self::Unless)
     }
 
-    /// The operator with its sides changed: `2 < x` is `x > 2`.
+    /// The operator with its operands swapped: `2 < x` is `x > 2`.
     pub(super) fn flipped(self) -> Self {
         match self {
             Self::Greater => Self::Less,

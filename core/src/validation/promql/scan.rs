@@ -1,31 +1,31 @@
-//! A query, read as far as it takes to know where its variables stand: in which kind of text, behind which operator.
+//! Tokenizer for queries, which determines the context of each variable: the kind of string, and the operator before it.
 
-/// A variable or what is between two of them.
+/// A variable, or the text between two variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Piece<'a> {
-    /// Text that stays as it is.
+    /// Literal text.
     Text(&'a str),
-    /// What is between `{{` and `}}`.
+    /// The text between `{{` and `}}`.
     Var(&'a str, Place),
 }
 
-/// Where a variable stands.
+/// The context of a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Among names, numbers and operators.
+    /// Outside strings and comments.
     Code,
-    /// Behind `#`.
+    /// In a comment.
     Comment,
-    /// In a text.
+    /// In a string.
     Text {
-        /// The text is in backticks, where a backslash is a backslash.
+        /// Whether the string is in backticks, without escape sequences.
         raw: bool,
         /// The operator before it.
         after: After,
     },
 }
 
-/// What is before a text.
+/// The operator before a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum After {
     /// `=` or `!=`.
@@ -36,52 +36,52 @@ pub(super) enum After {
     Other,
 }
 
-/// A name, a number, an operator, a bracket, a whole text or a variable. Comments are left out.
+/// A name, number, operator, bracket, string or variable. Comments are skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Token<'a> {
-    /// As it is written.
+    /// The text in the query.
     pub(super) text: &'a str,
-    /// Where it begins, in bytes.
+    /// Its offset in bytes.
     pub(super) at: usize,
-    /// In how many brackets it is; a bracket is outside itself.
+    /// Its bracket depth. A bracket itself counts as outside.
     pub(super) depth: usize,
 }
 
 impl Token<'_> {
-    /// Keywords are written in any case.
+    /// Compares with a keyword, ignoring case.
     pub(super) fn is(&self, word: &str) -> bool {
         self.text.eq_ignore_ascii_case(word)
     }
 
-    /// Whether it compares numbers.
+    /// Whether it is a comparison operator.
     pub(super) fn compares(&self) -> bool {
         matches!(self.text, "==" | "!=" | ">" | "<" | ">=" | "<=")
     }
 
-    /// Whether it makes one value of two.
+    /// Whether it is an arithmetic operator.
     pub(super) fn calculates(&self) -> bool {
         let set = ["and", "or", "unless", "atan2"].iter().any(|word| self.is(word));
         set || matches!(self.text, "+" | "-" | "*" | "/" | "%" | "^")
     }
 }
 
-/// A query, read.
+/// The tokens of a query.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Scan<'a> {
     pub(super) pieces: Vec<Piece<'a>>,
     pub(super) tokens: Vec<Token<'a>>,
 }
 
-/// Longest first.
+/// Longest first, so that prefixes match last.
 const OPERATORS: [&str; 18] = [
     "=~", "!~", "!=", "==", ">=", "<=", "=", ">", "<", "+", "-", "*", "/", "%", "^", "@", ",", ":",
 ];
 
-/// Reads `query`. Whatever is wrong with its PromQL is left to Prometheus.
+/// Tokenizes `query`. Prometheus reports syntax errors itself.
 ///
 /// # Errors
 ///
-/// A variable is not closed.
+/// Fails if a variable is not closed.
 pub(super) fn scan(query: &str) -> Result<Scan<'_>, String> {
     let mut reader = Reader {
         query,
@@ -100,7 +100,7 @@ pub(super) fn scan(query: &str) -> Result<Scan<'_>, String> {
 struct Reader<'a> {
     query: &'a str,
     at: usize,
-    /// Where the present piece of text begins.
+    /// Start of the current text.
     from: usize,
     depth: usize,
     scan: Scan<'a>,
@@ -209,7 +209,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Names and numbers: `job:x_total`, `5m`, `0.5`.
+/// A character of a name or a number: `job:x_total`, `5m`, `0.5`.
 pub(super) fn is_word(char: char) -> bool {
     char.is_alphanumeric() || matches!(char, '_' | '.')
 }
@@ -218,7 +218,7 @@ pub(super) fn is_word(char: char) -> bool {
 mod tests {
     use super::{After, Piece, Place, scan};
 
-    /// The places of the variables of a query.
+    /// The context of each variable in a query.
     fn places(query: &str) -> Vec<(&str, Place)> {
         let pieces = scan(query).unwrap().pieces.into_iter();
         let place = |piece| match piece {

@@ -1,13 +1,13 @@
-//! The operators and operands of a query, as far as it takes to tell what has to be there for its result to mean something.
+//! Syntax tree of a query, detailed enough to determine the data that must exist for its result to be meaningful.
 
 use super::{operator::Op, scan::Token};
 
-/// What a query may be made of at most: whoever reads it goes down all of it.
+/// Maximum number of nodes, because the analysis is recursive.
 const MOST_PARTS: usize = 500;
-/// How deep its brackets may be.
+/// Maximum nesting of brackets.
 const DEEPEST: usize = 50;
 
-/// A part of a query, with its text.
+/// A node of a query, with its text.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Expr<'a> {
     pub(super) kind: Kind<'a>,
@@ -16,16 +16,16 @@ pub(super) struct Expr<'a> {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Kind<'a> {
-    /// A number, or a duration that stands for one.
+    /// A number, or a duration used as a number.
     Number(Option<f64>),
     Text,
-    /// Series by their name, their labels, or both.
+    /// A selector with a metric name, label matchers, or both.
     Select,
-    /// A range of what is inside, as an instant.
+    /// A range of the inner expression.
     Range(Box<Expr<'a>>),
     Paren(Box<Expr<'a>>),
     Minus(Box<Expr<'a>>),
-    /// A function or an aggregation.
+    /// A function call or an aggregation.
     Call(&'a str, Vec<Expr<'a>>),
     Binary(Box<Binary<'a>>),
 }
@@ -48,7 +48,7 @@ pub(super) enum Side {
 }
 
 impl<'a> Expr<'a> {
-    /// Reads a query; nothing if it is not understood.
+    /// Parses a query. Returns `None` if it is not supported.
     pub(super) fn parse(query: &'a str, tokens: &[Token<'a>]) -> Option<Self> {
         let mut parser = Parser {
             query,
@@ -61,7 +61,7 @@ impl<'a> Expr<'a> {
         parser.peek().is_none().then_some(expr)
     }
 
-    /// Without the brackets around it.
+    /// The expression without enclosing brackets.
     pub(super) fn bare(&self) -> &Self {
         match &self.kind {
             Kind::Paren(inner) => inner.bare(),
@@ -78,12 +78,12 @@ impl<'a> Expr<'a> {
         }
     }
 
-    /// Whether this, or a part of it, is what is looked for.
+    /// Whether this node or a descendant satisfies `wanted`.
     pub(super) fn has(&self, wanted: &dyn Fn(&Self) -> bool) -> bool {
         wanted(self) || self.parts().into_iter().any(|part| part.has(wanted))
     }
 
-    /// What its ranges look back over, where that is series.
+    /// The expressions with a range, if they select series.
     pub(super) fn ranges(&self) -> Vec<&Self> {
         match &self.kind {
             Kind::Range(inner) if inner.kind == Kind::Select => vec![inner],
@@ -91,12 +91,12 @@ impl<'a> Expr<'a> {
         }
     }
 
-    /// Whether it asks for series at all.
+    /// Whether the expression selects any series.
     pub(super) fn selects(&self) -> bool {
         self.has(&|part| part.kind == Kind::Select)
     }
 
-    /// Whether it is a number without labels.
+    /// Whether the expression is a scalar.
     pub(super) fn is_scalar(&self) -> bool {
         match &self.kind {
             Kind::Number(_) => true,
@@ -107,12 +107,12 @@ impl<'a> Expr<'a> {
         }
     }
 
-    /// Whether it is a number that is always there.
+    /// Whether the expression is a number that always exists.
     pub(super) fn is_constant(&self) -> bool {
         self.is_scalar() && !self.selects()
     }
 
-    /// The number that is written, if it is one.
+    /// The value of a number literal.
     pub(super) fn number(&self) -> Option<f64> {
         match &self.bare().kind {
             Kind::Number(number) => *number,
@@ -145,12 +145,12 @@ impl<'a> Parser<'a, '_> {
         is_it.then_some(())
     }
 
-    /// Where the next token begins, or the query ends.
+    /// Start of the next token, or the end of the query.
     fn start(&self) -> usize {
         self.peek().map_or(self.query.len(), |token| token.at)
     }
 
-    /// Where the last token ended.
+    /// End of the last token.
     fn end(&self) -> usize {
         let last = self.at.checked_sub(1).and_then(|last| self.tokens.get(last));
         last.map_or(0, |token| token.at + token.text.len())
@@ -166,7 +166,7 @@ impl<'a> Parser<'a, '_> {
         (self.parts <= MOST_PARTS).then_some(Expr { kind, text })
     }
 
-    /// Operators that bind at least as tightly.
+    /// Parses operators with at least this precedence.
     fn binary(&mut self, least: usize) -> Option<Expr<'a>> {
         self.depth += 1;
         if self.depth > DEEPEST {
@@ -193,7 +193,7 @@ impl<'a> Parser<'a, '_> {
                     }
                 }
             }
-            // Only `^` groups from the right.
+            // Only `^` is right-associative.
             let right = self.binary(op.precedence() + usize::from(op != Op::Power))?;
             let binary = Binary {
                 op,
@@ -224,7 +224,7 @@ impl<'a> Parser<'a, '_> {
         }
     }
 
-    /// An operand with its range and its times.
+    /// An operand with its range and modifiers.
     fn postfix(&mut self) -> Option<Expr<'a>> {
         let from = self.start();
         let mut expr = self.primary()?;
@@ -270,7 +270,7 @@ impl<'a> Parser<'a, '_> {
             return self.number();
         }
         let is_name = |text: &str| text.starts_with("{{") || text == ":" || text.starts_with(super::scan::is_word);
-        // A recorded name has colons, and a name may have a variable in it.
+        // The name of a recording rule contains colons, and a name may contain a variable.
         while self.peek().is_some_and(|next| is_name(next.text)) && (self.start() == from || self.start() == self.end())
         {
             self.at += 1;
@@ -289,7 +289,7 @@ impl<'a> Parser<'a, '_> {
         }
     }
 
-    /// `1e-5` is read as three tokens.
+    /// `1e-5` consists of three tokens.
     fn number(&mut self) -> Option<Expr<'a>> {
         let from = self.start();
         self.at += 1;
@@ -316,7 +316,7 @@ impl<'a> Parser<'a, '_> {
         self.make(Kind::Call(name, parts), from)
     }
 
-    /// `by (pod)`, if it is there.
+    /// `by (pod)`, if present.
     fn labels(&mut self) -> Option<()> {
         if self.take("by").or_else(|| self.take("without")).is_some() {
             self.brackets()?;
@@ -324,7 +324,7 @@ impl<'a> Parser<'a, '_> {
         Some(())
     }
 
-    /// Skips what is in brackets.
+    /// Skips a pair of brackets and its content.
     fn brackets(&mut self) -> Option<()> {
         let depth = self.peek().filter(|token| matches!(token.text, "(" | "[" | "{"))?.depth;
         let mut rest = self.tokens.iter().skip(self.at + 1);

@@ -1,10 +1,10 @@
-//! Queries as templates: PromQL text with `{{ variables }}`.
+//! Query templates: PromQL text with `{{ variables }}`.
 
 use std::fmt::Write as _;
 
 use super::scan::{After, Piece, Place, scan};
 
-/// What the variables of a query stand for.
+/// Values of the variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vars<'a> {
     /// `{{ deployment.name }}`: the target.
@@ -13,7 +13,7 @@ pub struct Vars<'a> {
     pub canary: &'a str,
     /// `{{ service.name }}`: the production Service.
     pub service: &'a str,
-    /// `{{ namespace }}`: where they all are.
+    /// `{{ namespace }}`: the namespace of all of them.
     pub namespace: &'a str,
     /// `{{ kanary.name }}`: the Kanary.
     pub kanary: &'a str,
@@ -46,23 +46,23 @@ enum Part {
     Var(Var, Form),
 }
 
-/// How the values of a variable are written.
+/// How the value of a variable is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// As they are.
+    /// Verbatim.
     Plain,
-    /// As a regular expression that matches exactly them, in quotes, where a backslash is written twice.
+    /// As a regular expression that matches exactly these values, in quotes, with backslashes doubled.
     Regex,
-    /// The same in backticks, where a backslash is a backslash.
+    /// The same in backticks, with single backslashes.
     RawRegex,
 }
 
-/// A parsed query. PromQL's own braces are single, so `{{` always opens a variable.
+/// A parsed query. PromQL only uses single braces, so `{{` always starts a variable.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Template(Vec<Part>);
 
 impl Template {
-    /// Reads `query`; `field` is what it is called in messages.
+    /// Parses `query`. `field` is its name in messages.
     pub(super) fn parse(field: &str, query: &str) -> Result<Self, String> {
         if query.trim().is_empty() {
             return Err(format!("{field} is empty: write a PromQL query"));
@@ -100,7 +100,7 @@ impl Template {
     }
 }
 
-/// How a variable is written at its place. The names of the pods are alternatives, which only a regular expression has.
+/// How a variable is written in its context. Pod names are alternatives, which require a regular expression.
 fn form(var: Var, place: Place) -> Result<Form, String> {
     let is_pods = var == Var::Pods;
     match place {
@@ -145,8 +145,8 @@ fn known(name: &str) -> Result<Var, String> {
         })
 }
 
-/// The names as one group, so that what is written before and behind it is about each of them. No name gives `-`, which
-/// names no pod: an empty group would match every series without the label.
+/// Writes the names as one group, so that the text before and after it applies to each of them. Without names it writes
+/// `-`, which matches no pod: an empty group would match every series without the label.
 fn push_group(query: &mut String, names: &[&str], form: Form) {
     if form == Form::Plain {
         query.push_str(&names.join("|"));
@@ -165,7 +165,7 @@ fn push_group(query: &mut String, names: &[&str], form: Form) {
     query.push(')');
 }
 
-/// A value. As a regular expression it matches exactly that value, and whatever it holds stays inside its quotes.
+/// Writes a value. As a regular expression it matches exactly that value, and it cannot end the quotes.
 fn push(query: &mut String, value: &str, form: Form) {
     let backslash = match form {
         Form::Plain => return query.push_str(value),

@@ -27,7 +27,7 @@ fn parse(yaml: &str) -> Result<PromQl, String> {
     PromQl::parse(&item, Duration::from_secs(20))
 }
 
-/// An item with what is not under test filled in.
+/// An item with defaults for everything that is not under test.
 fn with_the_rest(yaml: &str) -> String {
     format!("prometheusService: prom:9090\nquery: up\n{yaml}")
 }
@@ -57,12 +57,12 @@ fn vector(lines: &[&str]) -> Answer {
     )
 }
 
-/// An answer with these lines, judged for two ready pods; where evidence is asked for, Prometheus knows both.
+/// An answer with these lines, evaluated for two ready pods. If evidence is needed, Prometheus has data of both.
 fn judged(item: &PromQl, lines: &[&str]) -> Sample {
     item.judge(&vector(lines), Some(&known()), &PODS)
 }
 
-/// Evidence that Prometheus knows the pods.
+/// Evidence that Prometheus has data of the pods.
 fn known() -> Answer {
     vector(&["pod=can-1 7", "pod=can-2 7"])
 }
@@ -269,7 +269,7 @@ fn answers() -> impl Strategy<Value = Answer> {
     ]
 }
 
-/// What each ready pod has to have in an answer that passes: a number, and no series that is none.
+/// Whether each ready pod has a number and no other value, as required for an answer that passes.
 fn every_pod_has_a_number(all: &[Series], ready: usize) -> bool {
     PODS[..ready].iter().all(|pod| {
         let mut of_pod = all

@@ -1,4 +1,4 @@
-//! The number of replicas that an autoscaler's metrics ask for.
+//! Calculation of the number of replicas from an autoscaler's metrics.
 
 use k8s_openapi::{
     api::{
@@ -13,20 +13,20 @@ use k8s_openapi::{
 
 use super::Look;
 
-/// What a metric may differ from its target, as a share of it, before anything changes.
+/// Relative deviation of a metric from its target that does not cause scaling.
 const TOLERANCE: f64 = 0.1;
 
-/// Why there is no number: a reason and a message.
+/// Reason and message why there is no number of replicas.
 type Refusal = (&'static str, String);
 
-/// A Deployment's pods, as they count for metrics.
+/// Pods of a Deployment, grouped as metrics count them.
 struct Pods {
     wanted: i32,
     present: i32,
     ready: i32,
 }
 
-/// The number that a quantity is: `100`, `250m`, `1.5Gi`.
+/// The numeric value of a quantity: `100`, `250m`, `1.5Gi`.
 fn number(quantity: &Quantity) -> Option<f64> {
     let text = quantity.0.as_str();
     let end = text
@@ -51,7 +51,7 @@ fn number(quantity: &Quantity) -> Option<f64> {
     digits.parse::<f64>().ok().map(|digits| digits * factor)
 }
 
-/// A number as a quantity, to the thousandth.
+/// A number as a quantity, in thousandths.
 fn quantity(number: f64) -> Quantity {
     let thousandths = (number * 1000.0).round();
     if thousandths % 1000.0 == 0.0 {
@@ -61,7 +61,7 @@ fn quantity(number: f64) -> Quantity {
     }
 }
 
-/// Rounded up to whole replicas.
+/// Rounds up to whole replicas.
 #[allow(
     clippy::cast_possible_truncation,
     reason = "a cast to an integer stops at its limits"
@@ -84,8 +84,8 @@ impl Pods {
         }
     }
 
-    /// From a metric that is taken of each pod: those that are not ready count as idle, so that there are not more and
-    /// more of them while they come up.
+    /// Replicas for a per-pod metric. Pods that are not ready count as idle, which prevents repeated scale-ups while pods
+    /// start.
     fn by_pod(&self, ratio: f64) -> i32 {
         let counted = if ratio > 1.0 {
             self.present.max(self.ready)
@@ -104,7 +104,7 @@ impl Pods {
         }
     }
 
-    /// From a metric that is there once: the ready pods share it.
+    /// Replicas for a metric with a single value that the ready pods share.
     fn by_whole(&self, ratio: f64) -> i32 {
         if is_close(ratio) {
             self.wanted
@@ -113,7 +113,7 @@ impl Pods {
         }
     }
 
-    /// From a metric that is there once, and divided by the pods.
+    /// Replicas for a metric with a single value that is divided by the number of pods.
     fn by_share(&self, ratio: f64) -> i32 {
         if is_close(ratio) {
             self.wanted
@@ -123,16 +123,16 @@ impl Pods {
     }
 }
 
-/// A metric that an autoscaler looks at.
+/// A metric in an autoscaler's spec.
 struct Source<'a> {
     metric: &'a str,
     target: &'a MetricTarget,
-    /// How conditions name it.
+    /// Its name in conditions.
     shown: String,
-    /// Why a condition is false while it has no value.
+    /// Condition reason if the metric has no value.
     reason: &'static str,
     missing: String,
-    /// It is taken of each pod.
+    /// Whether the metric is measured per pod.
     by_pod: bool,
 }
 
@@ -204,7 +204,7 @@ fn source<'a>(namespace: &str, spec: &'a MetricSpec) -> Option<Source<'a>> {
     })
 }
 
-/// How a metric's value appears in the status.
+/// A metric's current value in the status.
 fn status(spec: &MetricSpec, current: MetricValueStatus) -> MetricStatus {
     MetricStatus {
         type_: spec.type_.clone(),
@@ -237,7 +237,7 @@ fn status(spec: &MetricSpec, current: MetricValueStatus) -> MetricStatus {
 }
 
 impl Look<'_> {
-    /// The most replicas that any metric asks for, and which one that is.
+    /// The highest number of replicas that any metric asks for, and that metric's name.
     pub(super) fn measure(&mut self, target: &Deployment, current: i32) -> Result<(i32, String), Refusal> {
         let pods = Pods::of(target, current);
         let metrics = self.spec.metrics.clone().unwrap_or_default();
@@ -257,7 +257,7 @@ impl Look<'_> {
             }
         }
         self.status.current_metrics = Some(statuses).filter(|statuses| !statuses.is_empty());
-        // A metric that is not known may ask for more than the others.
+        // A metric without a value may ask for more replicas than the others, so it prevents scaling down.
         match (best, refusal) {
             (Some(best), None) => Ok(best),
             (Some(best), Some(_)) if best.0 >= current => Ok(best),
@@ -293,7 +293,7 @@ impl Look<'_> {
     }
 }
 
-/// A value as a share of its target, and as the status shows it.
+/// The ratio of a value to its target, and the value for the status.
 fn compare(target: &MetricTarget, value: f64) -> Option<(f64, MetricValueStatus)> {
     let mut current = MetricValueStatus::default();
     let ratio = if let Some(utilization) = target.average_utilization {
@@ -337,9 +337,13 @@ mod tests {
             ready,
         };
         assert_eq!(pods(4, 4).by_pod(2.0), 8);
-        assert_eq!(pods(4, 2).by_pod(2.0), 4, "the two that are ready need four");
+        assert_eq!(
+            pods(4, 2).by_pod(2.0),
+            4,
+            "two ready pods at twice the target need four"
+        );
         assert_eq!(pods(4, 2).by_pod(4.0), 8);
-        assert_eq!(pods(4, 4).by_pod(1.05), 4, "it is close enough");
+        assert_eq!(pods(4, 4).by_pod(1.05), 4, "within the tolerance");
         assert_eq!(pods(4, 4).by_pod(0.5), 2);
     }
 }

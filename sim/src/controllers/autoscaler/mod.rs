@@ -25,7 +25,7 @@ const ABLE: &str = "AbleToScale";
 const ACTIVE: &str = "ScalingActive";
 const LIMITED: &str = "ScalingLimited";
 
-/// What is remembered of each autoscaler.
+/// State kept between reconciliations of each autoscaler.
 #[derive(Debug, Default)]
 pub(super) struct Memories(BTreeMap<Place, Memory>);
 
@@ -35,7 +35,7 @@ impl Memories {
     }
 }
 
-/// An autoscaler while it is looked at.
+/// One reconciliation of an autoscaler.
 struct Look<'a> {
     cluster: &'a Cluster,
     behaviour: &'a Behaviour,
@@ -44,7 +44,7 @@ struct Look<'a> {
     status: HorizontalPodAutoscalerStatus,
 }
 
-/// Looks at an autoscaler; says when to look again.
+/// Reconciles an autoscaler and returns when to reconcile it again.
 pub(super) fn sync(
     cluster: &Cluster,
     behaviour: &Behaviour,
@@ -94,7 +94,7 @@ impl Look<'_> {
         }
     }
 
-    /// The Deployment that it scales, or why there is none.
+    /// The Deployment that it scales, or the reason why it is not available.
     fn target(&self) -> Result<Arc<Deployment>, String> {
         let target = &self.spec.scale_target_ref;
         if target.kind != "Deployment" {
@@ -139,7 +139,7 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// The number of replicas that there are to be, unless that cannot be said.
+    /// The desired number of replicas, or `None` if it cannot be determined.
     fn desired(&mut self, target: &Deployment, current: i32, memory: &mut Memory) -> Option<i32> {
         let (least, most) = (self.spec.min_replicas.unwrap_or(1), self.spec.max_replicas);
         if current == 0 && least != 0 {

@@ -1,22 +1,22 @@
-//! How fast an autoscaler may go: what it recommended before, and how much it changed lately.
+//! Limits on how fast an autoscaler scales: stabilization of recommendations, and scaling policies.
 
 use std::time::Duration;
 
 use k8s_openapi::api::autoscaling::v2::{HPAScalingPolicy, HPAScalingRules, HorizontalPodAutoscalerSpec};
 use tokio::time::Instant;
 
-/// What is remembered of an autoscaler.
+/// Earlier recommendations and scaling events of an autoscaler.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     recommended: Vec<(Instant, i32)>,
-    /// Changes of the number of replicas.
+    /// Changes to the number of replicas.
     changes: Vec<(Instant, i32)>,
 }
 
-/// A reason and a message of a condition.
+/// Reason and message of a condition.
 type Why = (&'static str, &'static str);
 
-/// The rules for one direction.
+/// The scaling rules for one direction.
 #[derive(Debug)]
 struct Rules {
     window: Duration,
@@ -24,7 +24,7 @@ struct Rules {
     select: String,
 }
 
-/// The rules for both directions; without limits of their own if the autoscaler says nothing of its behaviour.
+/// The scaling rules for both directions. The defaults apply if the autoscaler has no `behavior`.
 #[derive(Debug)]
 pub(super) struct Pace {
     up: Rules,
@@ -32,11 +32,11 @@ pub(super) struct Pace {
     is_default: bool,
 }
 
-/// The longest time that any rule can look back.
+/// The longest window of any rule.
 const LONGEST: Duration = Duration::from_hours(1);
 
 impl Memory {
-    /// At first, the present size counts as recommended.
+    /// Records the current size as the first recommendation.
     pub(super) fn start(&mut self, current: i32) {
         if self.recommended.is_empty() {
             self.recommended.push((Instant::now(), current));
@@ -49,7 +49,7 @@ impl Memory {
         self.changes.push((Instant::now(), change));
     }
 
-    /// What was lately recommended at most while there should be less, and at least while there should be more.
+    /// Stabilizes a recommendation: scaling down uses the highest recent recommendation, scaling up the lowest.
     pub(super) fn stabilized(&mut self, pace: &Pace, current: i32, wanted: i32) -> (i32, Option<Why>) {
         let within = |window: Duration| {
             let recent = self.recommended.iter().filter(move |(at, _)| at.elapsed() < window);
@@ -99,7 +99,7 @@ impl Rules {
         }
     }
 
-    /// How far the policies let it go from `current`; `sign` is the direction.
+    /// The furthest size that the policies allow from `current`. `sign` is the direction.
     fn limit(&self, memory: &Memory, current: i32, sign: i32) -> i32 {
         if self.select == "Disabled" {
             return current;
@@ -110,7 +110,7 @@ impl Rules {
                 return start + sign * policy.value;
             }
             let hundredfold = i64::from(start) * i64::from(100 + sign * policy.value);
-            // Up is rounded up, so that a small change is one at all; down is rounded down.
+            // Scaling up is rounded up so that a small percentage still adds a replica; scaling down is rounded down.
             let rounded = if sign > 0 {
                 (hundredfold + 99).div_euclid(100)
             } else {
@@ -136,7 +136,7 @@ impl Pace {
         }
     }
 
-    /// The size that may be had now, and why not another.
+    /// The size that the limits allow now, and the reason if it differs from the desired size.
     pub(super) fn limited(
         &self,
         memory: &Memory,
@@ -146,7 +146,7 @@ impl Pace {
         most: i32,
     ) -> (i32, &'static str, &'static str) {
         if wanted > current || self.is_default && wanted > most {
-            // Without rules of its own it doubles at most, or goes to four.
+            // The default policy at most doubles the size, or scales to four replicas.
             let rate = if self.is_default {
                 current.saturating_mul(2).max(4)
             } else {

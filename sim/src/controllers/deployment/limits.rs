@@ -1,10 +1,10 @@
-//! How far a rolling update may go beyond the number of replicas, up and down.
+//! Limits of a rolling update: `maxSurge` and `maxUnavailable`.
 
 use k8s_openapi::{api::apps::v1::DeploymentSpec, apimachinery::pkg::util::intstr::IntOrString};
 
 use super::Rollout;
 
-/// A number, or a share of `of` in percent. What is neither counts as nothing.
+/// A number, or a percentage of `of`. Invalid values count as 0.
 fn scaled(value: Option<&IntOrString>, of: i32, round_up: bool) -> i32 {
     match value {
         None => 0,
@@ -22,7 +22,7 @@ fn scaled(value: Option<&IntOrString>, of: i32, round_up: bool) -> i32 {
     }
 }
 
-/// How many pods more, and how many available pods less, there may be than wanted.
+/// `maxSurge` and `maxUnavailable` as numbers of pods.
 fn fenceposts(spec: &DeploymentSpec) -> (i32, i32) {
     let wanted = spec.replicas.unwrap_or(1);
     let strategy = spec.strategy.as_ref();
@@ -36,7 +36,7 @@ fn fenceposts(spec: &DeploymentSpec) -> (i32, i32) {
         wanted,
         false,
     );
-    // Rounding must not make a rollout impossible.
+    // If both round to 0, the rollout could not progress.
     if surge == 0 && unavailable == 0 {
         (0, 1)
     } else {
@@ -49,12 +49,12 @@ impl Rollout<'_> {
         self.spec.replicas.unwrap_or(1)
     }
 
-    /// Pods that there may be at most.
+    /// Maximum number of pods.
     pub(super) fn most(&self) -> i32 {
         self.wanted() + fenceposts(self.spec).0
     }
 
-    /// Available pods that there are to be at least.
+    /// Minimum number of available pods.
     pub(super) fn least_available(&self) -> i32 {
         self.wanted() - fenceposts(self.spec).1.min(self.wanted())
     }

@@ -18,23 +18,23 @@ use crate::{cluster::Cluster, failure::Failure, store::Place, write::DeleteOptio
 
 const ACTOR: &str = "system:serviceaccount:kube-system:deployment-controller";
 
-/// Label that tells the ReplicaSets of a Deployment, and their pods, apart.
+/// Label that distinguishes the ReplicaSets of a Deployment and their pods.
 const HASH: &str = "pod-template-hash";
 
-/// A Deployment with its ReplicaSets, while it is looked at.
+/// One reconciliation of a Deployment and its ReplicaSets.
 struct Rollout<'a> {
     cluster: &'a Cluster,
     deployment: Arc<Deployment>,
     spec: &'a DeploymentSpec,
-    /// The status that is stored.
+    /// The stored status.
     stored: Option<DeploymentStatus>,
-    /// The one of the present template.
+    /// The ReplicaSet of the current template.
     new: Option<Arc<ReplicaSet>>,
-    /// The others, by age.
+    /// The other ReplicaSets, sorted by age.
     old: Vec<Arc<ReplicaSet>>,
 }
 
-/// Looks at a Deployment; says when to look again.
+/// Reconciles a Deployment and returns when to reconcile it again.
 pub(super) fn sync(cluster: &Cluster, place: &Place) -> Result<Option<Duration>, Failure> {
     let Some(deployment) = cluster.get::<Deployment>(&place.0, &place.1) else {
         return Ok(None);
@@ -59,17 +59,17 @@ pub(super) fn sync(cluster: &Cluster, place: &Place) -> Result<Option<Duration>,
     rollout.sync()
 }
 
-/// Replicas that a ReplicaSet is to have.
+/// Desired replicas of a ReplicaSet.
 fn size(set: &ReplicaSet) -> i32 {
     set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
 }
 
-/// Replicas that a ReplicaSet has.
+/// Existing replicas of a ReplicaSet.
 fn present(set: &ReplicaSet) -> i32 {
     set.status.as_ref().map_or(0, |status| status.replicas)
 }
 
-/// Replicas of a ReplicaSet that are available.
+/// Available replicas of a ReplicaSet.
 fn available(set: &ReplicaSet) -> i32 {
     set.status
         .as_ref()
@@ -114,7 +114,7 @@ impl Rollout<'_> {
         strategy != Some("Recreate")
     }
 
-    /// One step of a rolling update: up, or else down.
+    /// One step of a rolling update: scales up, or otherwise down.
     fn roll(&mut self) -> Result<(), Failure> {
         if self.new.is_none() {
             self.create_new()?;
@@ -125,7 +125,7 @@ impl Rollout<'_> {
         Ok(())
     }
 
-    /// One step of a replacement: all down, and when their pods are gone, up.
+    /// One step of the `Recreate` strategy: scales everything down, and scales up after the old pods have ended.
     fn recreate(&mut self) -> Result<(), Failure> {
         let mut scaled = false;
         for index in 0..self.old.len() {
@@ -155,7 +155,7 @@ impl Rollout<'_> {
         })
     }
 
-    /// Deletes the oldest versions that are more than the history keeps.
+    /// Deletes the oldest ReplicaSets beyond `revisionHistoryLimit`.
     fn clean_up(&mut self) -> Result<(), Failure> {
         let Some(limit) = self.spec.revision_history_limit else {
             return Ok(());

@@ -1,4 +1,4 @@
-//! The versions of a Deployment: one ReplicaSet for each template, with a number.
+//! The revisions of a Deployment: one numbered ReplicaSet per template.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,7 +18,7 @@ const HISTORY: &str = "deployment.kubernetes.io/revision-history";
 pub(super) const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
 pub(super) const MOST: &str = "deployment.kubernetes.io/max-replicas";
 
-/// Annotations that are the Deployment's own.
+/// Annotations that belong to the Deployment only.
 const NOT_COPIED: [&str; 6] = [
     "kubectl.kubernetes.io/last-applied-configuration",
     REVISION,
@@ -28,10 +28,10 @@ const NOT_COPIED: [&str; 6] = [
     "deprecated.deployment.rollback.to",
 ];
 
-/// The longest history that a ReplicaSet keeps of itself.
+/// Maximum length of a ReplicaSet's revision history.
 const LONGEST_HISTORY: usize = 2000;
 
-/// A template without what the Deployment controller adds to it.
+/// A template without the additions of the Deployment controller.
 fn plain(template: &PodTemplateSpec) -> PodTemplateSpec {
     PodTemplateSpec {
         metadata: plain_meta(template),
@@ -50,13 +50,13 @@ fn plain_meta(template: &PodTemplateSpec) -> Option<ObjectMeta> {
     Some(meta).filter(|meta| *meta != ObjectMeta::default())
 }
 
-/// Whether a ReplicaSet runs this template.
+/// Whether a ReplicaSet has this template.
 pub(super) fn is_of(set: &ReplicaSet, template: &PodTemplateSpec) -> bool {
     let own = set.spec.as_ref().and_then(|spec| spec.template.as_ref());
     own.is_some_and(|own| own.spec == template.spec && plain_meta(own) == plain_meta(template))
 }
 
-/// The revision that an object's annotation names; 0 if none.
+/// The revision in an object's annotation, or 0 if it has none.
 pub(super) fn of(meta: &ObjectMeta) -> i64 {
     let text = meta
         .annotations
@@ -65,7 +65,7 @@ pub(super) fn of(meta: &ObjectMeta) -> i64 {
     text.and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
-/// A template's hash, in the letters that generated names have.
+/// A template's hash, in the alphabet of generated names.
 fn hash(template: &PodTemplateSpec, collisions: Option<i32>) -> String {
     let mut text = serde_json::to_string(&plain(template)).unwrap_or_default();
     if let Some(collisions) = collisions {
@@ -83,14 +83,14 @@ fn hash(template: &PodTemplateSpec, collisions: Option<i32>) -> String {
         .collect()
 }
 
-/// A ReplicaSet's name, for which that of its Deployment may be too long.
+/// A ReplicaSet's name. A long Deployment name is truncated.
 fn set_name(deployment: &str, hash: &str) -> String {
     let most = 253_usize.saturating_sub(1 + hash.len());
     let name: String = deployment.chars().take(most).collect();
     format!("{name}-{hash}")
 }
 
-/// Gives a ReplicaSet the Deployment's annotations and a revision; says whether that changed it.
+/// Copies the Deployment's annotations and a revision to a ReplicaSet. Returns whether that changed it.
 fn annotate(set: &mut BTreeMap<String, String>, deployment: &Deployment, revision: i64) -> bool {
     let before = set.clone();
     for (name, value) in deployment.metadata.annotations.iter().flatten() {
@@ -112,7 +112,7 @@ fn annotate(set: &mut BTreeMap<String, String>, deployment: &Deployment, revisio
     *set != before
 }
 
-/// Keeps a revision that a ReplicaSet had before a rollback came to it.
+/// Records an earlier revision of a ReplicaSet that a rollback made current again.
 fn remember(set: &mut BTreeMap<String, String>, former: String) {
     let history = set.get(HISTORY).map(String::as_str).unwrap_or_default();
     let mut revisions: Vec<_> = history
@@ -132,7 +132,7 @@ impl Rollout<'_> {
         self.old.iter().map(|set| of(&set.metadata)).max().unwrap_or_default() + 1
     }
 
-    /// Makes the present template's ReplicaSet, if there is one, the newest version.
+    /// Makes the current template's ReplicaSet, if it exists, the newest revision.
     pub(super) fn sync_revision(&mut self) -> Result<(), Failure> {
         let revision = self.next_revision();
         let Some(new) = &mut self.new else { return Ok(()) };
@@ -166,7 +166,7 @@ impl Rollout<'_> {
         let annotations = written.metadata.annotations.get_or_insert_default();
         annotations.insert(REVISION.to_owned(), revision.to_string());
         let mut written = self.cluster.update(ACTOR, written)?;
-        // The status may be ahead of what is stored.
+        // The status in memory may be newer than the stored one.
         if written.status != self.deployment.status {
             Arc::make_mut(&mut written).status.clone_from(&self.deployment.status);
         }
@@ -174,7 +174,7 @@ impl Rollout<'_> {
         Ok(())
     }
 
-    /// Makes a ReplicaSet for the present template.
+    /// Creates a ReplicaSet for the current template.
     pub(super) fn create_new(&mut self) -> Result<(), Failure> {
         let collisions = self
             .deployment
@@ -204,7 +204,7 @@ impl Rollout<'_> {
         Ok(())
     }
 
-    /// The ReplicaSet of the present template.
+    /// The ReplicaSet of the current template.
     fn draft(&self, hash: &str) -> ReplicaSet {
         let (meta, spec) = (&self.deployment.metadata, &self.spec);
         let mut template = spec.template.clone();
@@ -232,7 +232,8 @@ impl Rollout<'_> {
         }
     }
 
-    /// A name that is taken asks for another hash; any other refusal is told in the status.
+    /// Handles a refused creation: if the name is taken, another hash is used; any other refusal is reported in the
+    /// status.
     fn note_refusal(&mut self, name: &str, failure: &Failure) -> Result<(), Failure> {
         if failure.reason == "AlreadyExists" {
             let status = Arc::make_mut(&mut self.deployment).status.get_or_insert_default();
@@ -288,10 +289,7 @@ mod tests {
         assert!(annotate(&mut annotations, &deployment, 2));
         let expected = [("note", "mine"), (REVISION, "2")].map(|(k, v)| (k.to_owned(), v.to_owned()));
         assert_eq!(annotations, BTreeMap::from(expected));
-        assert!(
-            !annotate(&mut annotations, &deployment, 1),
-            "a revision never goes back"
-        );
+        assert!(!annotate(&mut annotations, &deployment, 1), "revisions only increase");
     }
 
     #[test]

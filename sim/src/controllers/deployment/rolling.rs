@@ -1,4 +1,4 @@
-//! The steps of a rolling update, and the size of one ReplicaSet.
+//! The steps of a rolling update, and the scaling of a single ReplicaSet.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::{
 use crate::failure::Failure;
 
 impl Rollout<'_> {
-    /// The size that the newest ReplicaSet, which has `now` replicas, may have.
+    /// The allowed size of the newest ReplicaSet, which has `now` replicas.
     pub(super) fn size_of_new(&self, now: i32) -> i32 {
         if !self.is_rolling() {
             return self.wanted();
@@ -24,7 +24,7 @@ impl Rollout<'_> {
         now + room.min(self.wanted() - now)
     }
 
-    /// Scales the newest ReplicaSet as far as there is room; says whether it did.
+    /// Scales up the newest ReplicaSet as far as the surge allows. Returns whether it changed.
     pub(super) fn scale_new(&mut self) -> Result<bool, Failure> {
         let Some(now) = self.new.as_deref().map(size) else {
             return Ok(false);
@@ -37,7 +37,7 @@ impl Rollout<'_> {
         self.scale_new_to(to)
     }
 
-    /// Scales the others down as far as enough pods are available; says whether it did.
+    /// Scales down the old ReplicaSets as far as enough pods are available. Returns whether any changed.
     pub(super) fn scale_old(&mut self) -> Result<bool, Failure> {
         if self.old.iter().map(|set| size(set)).sum::<i32>() == 0 {
             return Ok(false);
@@ -53,7 +53,7 @@ impl Rollout<'_> {
         Ok(unhealthy || healthy)
     }
 
-    /// Pods that are not available go first, `most` of them.
+    /// Removes up to `most` unavailable pods first.
     fn scale_unhealthy(&mut self, most: i32) -> Result<bool, Failure> {
         let mut down = 0;
         for index in 0..self.old.len() {
@@ -102,7 +102,7 @@ impl Rollout<'_> {
         Ok(true)
     }
 
-    /// Writes a ReplicaSet's size, and for what size of the Deployment it is.
+    /// Writes a ReplicaSet's size and the desired-replicas annotation.
     pub(super) fn resized(&self, set: &Arc<ReplicaSet>, replicas: i32) -> Result<Arc<ReplicaSet>, Failure> {
         let mut resized = ReplicaSet::clone(set);
         let annotations = resized.metadata.annotations.get_or_insert_default();

@@ -1,4 +1,4 @@
-//! A Deployment that gets another number of replicas.
+//! Scaling of a Deployment whose number of replicas changes.
 
 use k8s_openapi::api::apps::v1::ReplicaSet;
 
@@ -14,13 +14,13 @@ fn number(set: &ReplicaSet, annotation: &str) -> Option<i32> {
 }
 
 impl Rollout<'_> {
-    /// A ReplicaSet that has pods was sized for another number of replicas.
+    /// Whether an active ReplicaSet was sized for a different number of replicas.
     pub(super) fn is_scaling(&self) -> bool {
         let mut active = self.all().filter(|set| size(set) > 0);
         active.any(|set| number(set, DESIRED).is_some_and(|desired| desired != self.wanted()))
     }
 
-    /// Spreads the new number of replicas.
+    /// Distributes the new number of replicas.
     pub(super) fn scale(&mut self) -> Result<(), Failure> {
         let active: Vec<_> = (0..self.old.len())
             .filter(|index| self.old.get(*index).is_some_and(|set| is_active(set)))
@@ -46,13 +46,14 @@ impl Rollout<'_> {
         })
     }
 
-    /// Each ReplicaSet that has pods gets its share of what is added or taken away.
+    /// Distributes added or removed replicas over the active ReplicaSets in proportion to their sizes.
     fn scale_in_proportion(&mut self) -> Result<(), Failure> {
         let sets = self.old.iter().chain(&self.new);
         let mut sets: Vec<_> = sets.filter(|set| is_active(set)).cloned().collect();
         let allowed = if self.wanted() > 0 { self.most() } else { 0 };
         let change = allowed - sets.iter().map(|set| size(set)).sum::<i32>();
-        // The largest first; of the same size, the newest when there are more, the oldest when there are less.
+        // The largest ReplicaSet goes first. Among equal sizes, the newest goes first when scaling up, the oldest when
+        // scaling down.
         if change > 0 {
             sets.reverse();
         }
@@ -78,7 +79,7 @@ impl Rollout<'_> {
         Ok(())
     }
 
-    /// How much a ReplicaSet would grow if all grew alike.
+    /// A ReplicaSet's proportional share of the change.
     fn share(&self, set: &ReplicaSet) -> i32 {
         if self.wanted() == 0 {
             return -size(set);
@@ -96,7 +97,7 @@ fn is_active(set: &ReplicaSet) -> bool {
     size(set) > 0
 }
 
-/// `of / by`, both of them not negative, rounded half up.
+/// `of / by` for non-negative numbers, rounded half up.
 fn rounded(of: i64, by: i64) -> i32 {
     i32::try_from((2 * of + by) / (2 * by)).unwrap_or(i32::MAX)
 }

@@ -1,4 +1,4 @@
-//! What a Deployment's status says.
+//! The status of a Deployment.
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,7 +32,7 @@ fn says_same(known: &DeploymentCondition, new: &DeploymentCondition) -> bool {
     known.status == new.status && known.reason == new.reason
 }
 
-/// Sets a condition, unless it says the same already.
+/// Sets a condition unless it is already set to the same values.
 fn set(status: &mut DeploymentStatus, mut new: DeploymentCondition) {
     if let Some(known) = find(status, &new.type_) {
         if says_same(known, &new) {
@@ -67,7 +67,7 @@ impl Rollout<'_> {
         }
     }
 
-    /// Sets a condition in the status as it is known; it is written with the next status.
+    /// Sets a condition in memory. The next status write stores it.
     pub(super) fn set_condition(&mut self, kind: &str, status: &str, reason: &str, message: String) {
         let condition = self.new_condition(kind, status, reason, message);
         let status = self.deployment.status.as_ref();
@@ -83,7 +83,7 @@ impl Rollout<'_> {
         );
     }
 
-    /// Time does not count while a rollout is paused.
+    /// The progress deadline does not run while a rollout is paused.
     pub(super) fn note_pause(&mut self) {
         if self.spec.progress_deadline_seconds.is_none() {
             return;
@@ -106,7 +106,7 @@ impl Rollout<'_> {
         self.set_condition(PROGRESSING, "Unknown", reason, message.to_owned());
     }
 
-    /// The counts, and whether it is available.
+    /// The replica counts and the `Available` condition.
     fn calculated(&self) -> DeploymentStatus {
         let known = self.deployment.status.clone().unwrap_or_default();
         let ready = |set: &ReplicaSet| {
@@ -149,7 +149,7 @@ impl Rollout<'_> {
         unless_gone(self.cluster.update_status(ACTOR, written)).map(|_| ())
     }
 
-    /// Every replica is of the present template and available, and no other is left.
+    /// Whether every replica has the current template and is available, and no old replica is left.
     fn completes(&self, status: &DeploymentStatus) -> bool {
         let is_wanted = |count: Option<i32>| count.unwrap_or_default() == self.wanted();
         is_wanted(status.updated_replicas)
@@ -158,7 +158,7 @@ impl Rollout<'_> {
             && status.observed_generation >= self.deployment.metadata.generation
     }
 
-    /// So it was when the status was written last.
+    /// Whether the rollout was complete at the last status write.
     pub(super) fn is_complete(&self) -> bool {
         self.deployment
             .status
@@ -166,7 +166,7 @@ impl Rollout<'_> {
             .is_some_and(|status| self.completes(status))
     }
 
-    /// Writes the status with the progress of the rollout; says when to look at its deadline.
+    /// Writes the status with the rollout's progress and returns when to check its deadline.
     pub(super) fn write_progress(&mut self) -> Result<Option<Duration>, Failure> {
         let known = self.deployment.status.clone().unwrap_or_default();
         let mut status = self.calculated();
@@ -201,7 +201,7 @@ impl Rollout<'_> {
         } else if progresses(known, status) {
             let message = format!("{what} is progressing.");
             let mut condition = self.new_condition(PROGRESSING, "True", "ReplicaSetUpdated", message);
-            // Any progress counts, also if it is no other than before.
+            // Any progress renews the condition, even if its text stays the same.
             if let Some(known) = find(known, PROGRESSING).filter(|known| known.status == "True") {
                 condition.last_transition_time.clone_from(&known.last_transition_time);
             }
@@ -216,7 +216,7 @@ impl Rollout<'_> {
         }
     }
 
-    /// When the rollout will have taken too long.
+    /// When the rollout exceeds its progress deadline.
     fn deadline(&self, status: &DeploymentStatus) -> Option<Timestamp> {
         let condition = find(status, PROGRESSING)?;
         if [Some(COMPLETE), Some(TIMED_OUT)].contains(&condition.reason.as_deref()) {
@@ -235,7 +235,7 @@ impl Rollout<'_> {
         Some(Duration::try_from(left).unwrap_or_default() + Duration::from_millis(1))
     }
 
-    /// That a ReplicaSet cannot make its pods, as it says.
+    /// The condition for a ReplicaSet that cannot create its pods.
     fn replica_failure(&self) -> Option<DeploymentCondition> {
         let sets = self.new.iter().chain(&self.old);
         let conditions = sets
@@ -253,7 +253,7 @@ impl Rollout<'_> {
     }
 }
 
-/// There are more new replicas, fewer old ones, or more that are ready or available.
+/// Whether there are more new replicas, fewer old ones, or more that are ready or available.
 fn progresses(known: &DeploymentStatus, status: &DeploymentStatus) -> bool {
     let old =
         |status: &DeploymentStatus| status.replicas.unwrap_or_default() - status.updated_replicas.unwrap_or_default();

@@ -30,7 +30,7 @@ impl Dial {
         *self.0.lock().unwrap() = Some(value);
     }
 
-    /// A Deployment of three, with an autoscaler.
+    /// A Deployment of three replicas with an autoscaler.
     async fn world(&self, more: Value) -> World {
         let dial = self.clone();
         let world = behaving(Behaviour::default().metrics(move |namespace, deployment, _| {
@@ -157,7 +157,7 @@ async fn a_behaviour_of_its_own_sets_the_pace() {
         (4, "True/ScaleUpLimit".to_owned())
     );
     pass(45).await;
-    assert_eq!(replicas(&world), 4, "one a minute");
+    assert_eq!(replicas(&world), 4, "one pod per minute");
     pass(30).await;
     assert_eq!(replicas(&world), 5);
     dial.set(1.0);

@@ -322,7 +322,7 @@ async fn annotations_of_the_deployment_stay_with_the_version_that_had_them() {
 #[tokio::test(start_paused = true)]
 async fn a_deployment_whose_replica_set_cannot_be_made_says_so() {
     let world = world();
-    // The name is cut where the hash needs room: after a dot, which no name can have, or after a letter.
+    // The name is truncated to leave room for the hash: after a dot, which is then removed, or after a letter.
     let names = ["a.".repeat(125) + "a", "aa.".to_owned() + &"a.".repeat(124) + "a"];
     for name in &names {
         let mut app = deployment("app", json!({}));

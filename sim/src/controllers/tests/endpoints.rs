@@ -1,4 +1,4 @@
-//! Services and the `EndpointSlices` that say what is behind them.
+//! Services and their `EndpointSlices`.
 
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 
@@ -103,7 +103,7 @@ async fn a_pod_that_loses_its_label_leaves() {
     let leaver = world.pods()[0].metadata.name.clone().unwrap();
     world.edit::<Pod>(&leaver, json!({"metadata": {"labels": {"app": "other"}}}));
     pass(5).await;
-    assert_eq!(ready(&world), 3, "there is another in its place");
+    assert_eq!(ready(&world), 3, "a new pod replaces it");
     assert!(
         endpoints(&world)
             .iter()
@@ -123,7 +123,7 @@ async fn another_selector_brings_other_endpoints() {
     assert_eq!(
         (endpoints(&world).len(), slices(&world).len()),
         (0, 1),
-        "a slice says that there are none"
+        "a slice without endpoints exists"
     );
 }
 

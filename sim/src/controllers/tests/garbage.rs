@@ -1,4 +1,4 @@
-//! What becomes of objects whose owners go, and of what is in a namespace that goes.
+//! Objects whose owners are deleted, and the content of deleted namespaces.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 

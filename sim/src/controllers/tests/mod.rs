@@ -1,8 +1,5 @@
-//! The controllers, seen through the cluster.
-#![allow(
-    clippy::needless_pass_by_value,
-    reason = "helpers take the `json!` that is written at the call"
-)]
+//! The controllers, observed through the cluster.
+#![allow(clippy::needless_pass_by_value, reason = "helpers take a `json!` literal")]
 
 mod autoscaler;
 mod deployment;
@@ -70,7 +67,7 @@ fn at(name: &str) -> Place {
     ("default".to_owned(), name.to_owned())
 }
 
-/// A Deployment of three replicas, with something else than usual.
+/// A Deployment of three replicas, changed by a merge patch.
 fn deployment(name: &str, more: Value) -> Deployment {
     let mut object = json!({
         "metadata": {"namespace": "default", "name": name},
@@ -89,13 +86,13 @@ fn deployment(name: &str, more: Value) -> Deployment {
     typed(object)
 }
 
-/// A template with another image.
+/// A patch that sets another image.
 fn image(image: &str) -> Value {
     let ports = json!([{"name": "http", "containerPort": 8080}]);
     json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": image, "ports": ports}]}}}})
 }
 
-/// A template whose pods behave in some way.
+/// A patch that sets the pods' behaviour label.
 fn pods_that_are(how: &str) -> Value {
     json!({"spec": {"template": {"metadata": {"labels": {super::LABEL: how}}}}})
 }
@@ -105,7 +102,7 @@ impl World {
         Arc::unwrap_or_clone(self.create(USER, &object).unwrap())
     }
 
-    /// Writes an object as a user does.
+    /// Writes an object as a user.
     fn write<K: Typed + Clone>(&self, part: Part, object: &K) -> K {
         let place = place_of(&Meta::of(object.meta()));
         let resource = self.lock().registry.named(&name_of::<K>()).cloned().unwrap();
@@ -116,7 +113,7 @@ impl World {
         Arc::unwrap_or_clone(written.unwrap().typed().unwrap())
     }
 
-    /// Writes an object with something else than it had.
+    /// Changes an object with a merge patch.
     fn edit<K: Typed + Clone>(&self, name: &str, more: Value) -> K {
         let mut object = serde_json::to_value(self.read::<K>(name)).unwrap();
         merge(&mut object, more);
@@ -137,7 +134,7 @@ impl World {
         self.all()
     }
 
-    /// ReplicaSets with their sizes, the oldest revision first.
+    /// All ReplicaSets, the oldest revision first.
     fn sets(&self) -> Vec<ReplicaSet> {
         let mut sets: Vec<ReplicaSet> = self.all();
         sets.sort_by_key(|set| revision(set).parse::<i32>().unwrap());
@@ -177,7 +174,7 @@ fn status<K: Typed>(object: &K) -> Value {
     serde_json::to_value(object).unwrap()["status"].take()
 }
 
-/// `status/reason` of a condition; empty if there is none.
+/// `status/reason` of a condition, or an empty string if it is not set.
 fn condition<K: Typed>(object: &K, kind: &str) -> String {
     let status = status(object);
     let mut conditions = status["conditions"].as_array().into_iter().flatten();

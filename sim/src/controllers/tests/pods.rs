@@ -1,4 +1,4 @@
-//! What becomes of single pods.
+//! The life of a single pod.
 
 use super::{super::Fate, *};
 

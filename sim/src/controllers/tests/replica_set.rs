@@ -1,4 +1,4 @@
-//! ReplicaSets and the pods that are theirs.
+//! ReplicaSets and their pods.
 
 use super::*;
 

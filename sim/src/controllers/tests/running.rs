@@ -1,4 +1,4 @@
-//! The task that all controllers run in.
+//! The task that runs all controllers.
 
 use super::*;
 
@@ -16,7 +16,7 @@ async fn what_existed_before_the_controllers_is_noticed() {
     assert_eq!(
         (world.pods().len(), app.metadata.generation),
         (3, Some(2)),
-        "nobody is there"
+        "no controller is running"
     );
     let again = tokio::spawn(run(world.cluster.clone(), Behaviour::default()));
     pass(5).await;

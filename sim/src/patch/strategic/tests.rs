@@ -1,4 +1,4 @@
-//! Strategic merge patches as kubectl sends them, and their directives one by one.
+//! Strategic merge patches as kubectl sends them, and each directive.
 
 use serde_json::json;
 

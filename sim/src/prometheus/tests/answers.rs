@@ -1,4 +1,4 @@
-//! What comes over the wire.
+//! Response formats.
 
 use std::time::Duration;
 

@@ -88,7 +88,7 @@ fn each_histogram_has_its_own_quantile() {
     check(&prometheus, &[("histogram_quantile(0.5, {pod=\"a\"})", error)]);
 }
 
-/// The indicator of the Istio examples.
+/// The query of the Istio examples.
 #[test]
 fn the_istio_quantile_tells_a_slow_canary_from_a_fast_one() {
     let prometheus = Prometheus::new();

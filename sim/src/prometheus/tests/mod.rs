@@ -1,4 +1,4 @@
-//! What it answers, to the last digit.
+//! Query results, exact to the last digit.
 
 mod aggregations;
 mod answers;
@@ -16,14 +16,14 @@ use serde_json::Value;
 
 use super::{Prometheus, Reply};
 
-/// When the queries are asked, in seconds.
+/// Evaluation time of the queries, in seconds.
 const NOW: i64 = 1_600_000_000;
 
 fn time(seconds: i64) -> Timestamp {
     Timestamp::from_second(seconds).unwrap()
 }
 
-/// One with series that have always been what they are.
+/// A server with series of constant value.
 fn with(series: &[(&str, f64)]) -> Prometheus {
     let prometheus = Prometheus::new();
     for (series, value) in series {
@@ -43,7 +43,7 @@ fn reply(prometheus: &Prometheus, form: &str) -> Reply {
     answer.now_or_never().expect("it answers at once").unwrap()
 }
 
-/// The result at `seconds` as `{labels} value` for each series, a scalar as its value, an error as its text.
+/// The result at `seconds`: a vector as `{labels} value` for each series, a scalar as its value, an error as its text.
 fn ask_at(prometheus: &Prometheus, seconds: i64, query: &str) -> String {
     let reply = reply(prometheus, &format!("{}&time={seconds}", form(query)));
     let body: Value = serde_json::from_slice(&reply.body).unwrap();

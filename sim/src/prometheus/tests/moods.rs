@@ -1,4 +1,4 @@
-//! A Prometheus that is not well.
+//! A Prometheus server that fails in various ways.
 
 use std::time::Duration;
 
@@ -119,12 +119,12 @@ fn a_clock_that_is_ahead_shows_what_was_earlier_and_one_that_is_behind_what_was_
         (at(30, 0), at(30, -10)),
         ("requests{} 70".to_owned(), "requests{} 60".to_owned())
     );
-    assert_eq!(at(120, 0), "", "it was not there yet");
+    assert_eq!(at(120, 0), "", "the series did not exist yet");
     assert_eq!(
         (at(-30, 0), at(-30, -40)),
         ("requests{} 100".to_owned(), "requests{} 90".to_owned())
     );
-    assert_eq!(at(-300, 0), "", "what it scraped last is stale");
+    assert_eq!(at(-300, 0), "", "the last sample is stale");
     assert_eq!(prometheus.shows(time(NOW)), time(NOW - 300));
 }
 
@@ -175,5 +175,5 @@ async fn one_that_hangs_never_answers() {
     let prometheus = moody(Mood::Hanging);
     let answer = prometheus.answer("/api/v1/query", "query=up", time(NOW));
     assert!(timeout(Duration::from_hours(24), answer).await.is_err());
-    assert_eq!(prometheus.queries(), 1, "it took the query");
+    assert_eq!(prometheus.queries(), 1, "the server accepted the query");
 }

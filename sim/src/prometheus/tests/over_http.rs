@@ -1,4 +1,4 @@
-//! The same through a socket.
+//! The server over a socket.
 
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ async fn served(prometheus: &Prometheus) -> SocketAddr {
     address
 }
 
-/// Everything that comes back, which is nothing if the connection is closed.
+/// The complete response, which is empty if the connection is closed.
 async fn send(address: SocketAddr, request: &str) -> String {
     let mut answer = Vec::new();
     let mut stream = TcpStream::connect(address).await.unwrap();

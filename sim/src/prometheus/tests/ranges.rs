@@ -1,4 +1,4 @@
-//! Functions of ranges, over series that grow evenly, jump or have just begun.
+//! Functions of ranges, over series that grow evenly, jump or have just started.
 
 use super::{NOW, Prometheus, ask, ask_at, check, time, with};
 
@@ -70,7 +70,7 @@ fn a_counter_that_began_at_0_within_the_range_is_not_extrapolated() {
 
 #[test]
 fn one_that_began_above_is_extrapolated_by_half_a_sample() {
-    // Samples every 2 s: 30 s and half of 2 s.
+    // With a sample every 2 s, the change is extrapolated to 30 s plus half of 2 s.
     check(
         &growing(500.0, 3.0, 30),
         &[("increase(x[1m])", "{a=b} 93"), ("delta(x[1m])", "{a=b} 93")],
@@ -81,7 +81,7 @@ fn one_that_began_above_is_extrapolated_by_half_a_sample() {
 fn a_reset_counts_from_0() {
     let prometheus = growing(0.0, 10.0, 3600);
     prometheus.set("x{a=\"b\"}", time(NOW - 30), 0.0, 10.0).unwrap();
-    // Sampled are 260 up to 2 s before it, and 300 since: 560 in 58 s.
+    // The samples grow by 260 up to 2 s before the reset and by 300 since: 560 in 58 s.
     check(
         &prometheus,
         &[
@@ -102,7 +102,7 @@ fn irate_over_a_reset_is_what_came_since() {
 
 #[test]
 fn values_over_time_are_those_of_the_samples() {
-    // 1 s apart: 1 … 10, where 10 is now.
+    // Samples are 1 s apart: 1 … 10, with 10 at the evaluation time.
     let prometheus = growing(0.0, 1.0, 10);
     check(
         &prometheus,
@@ -173,5 +173,5 @@ fn a_ratio_of_rates_is_the_share_of_errors() {
                  / sum(rate(http_requests_total{pod=~\"a|b\"}[5m]))";
     assert_eq!(ask(&prometheus, query), "{} 0.3");
     assert_eq!(ask(&prometheus, &format!("{query} <= bool 0.3")), "{} 1");
-    assert_eq!(ask_at(&prometheus, NOW - 1800, query), "", "before there was anything");
+    assert_eq!(ask_at(&prometheus, NOW - 1800, query), "", "before the first sample");
 }

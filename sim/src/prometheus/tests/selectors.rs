@@ -72,7 +72,7 @@ fn a_series_that_is_set_again_changes_from_then_on() {
     assert_eq!(ask_at(&prometheus, 199, "x"), "x{} 99");
     assert_eq!(ask_at(&prometheus, 200, "x"), "x{} 7");
     prometheus.set("x", time(150), 3.0, 0.0).unwrap();
-    assert_eq!(ask_at(&prometheus, 300, "x"), "x{} 3", "what was to come is replaced");
+    assert_eq!(ask_at(&prometheus, 300, "x"), "x{} 3", "later values are replaced");
     assert_eq!(ask_at(&prometheus, 149, "x"), "x{} 49");
 }
 

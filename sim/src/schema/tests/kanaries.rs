@@ -1,4 +1,4 @@
-//! The rules of Kanary's own kinds: each with objects that pass and objects that are refused.
+//! The rules of Kanary's own kinds, with valid and invalid objects for each.
 
 use serde_json::{Value, json};
 
@@ -65,11 +65,15 @@ fn too_many_items_are_refused() {
 fn every_message_of_a_rule_is_in_the_answers() {
     let mut rules = Vec::new();
     collect_messages(&serde_yaml_ng::from_str(CRDS[0]).unwrap(), &mut rules);
-    assert_eq!(rules.len(), 48, "a rule came or went: ask an API server about it too");
+    assert_eq!(
+        rules.len(),
+        48,
+        "the number of rules changed: record the answers of a real API server for them"
+    );
     let unanswered: Vec<_> = rules
         .iter()
         .filter(|message| !include_str!("kanary.jsonl").contains(&serde_json::to_string(message).unwrap()[1..]))
-        // The behaviour suite asks about these.
+        // The behaviour suite covers these.
         .filter(|message| {
             !["63 characters", "status.epoch", "the target (", "has no dots"]
                 .iter()

@@ -1,4 +1,4 @@
-//! Compares with what a kube-apiserver 1.36 answered to the same objects.
+//! Compares the results with recorded answers of kube-apiserver 1.36 for the same objects.
 
 mod kanaries;
 mod parts;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Schema;
 use crate::failure::Cause;
 
-/// One object, and the answer to it.
+/// An object and the recorded answer.
 struct Answer {
     new: Value,
     old: Option<Value>,
@@ -43,7 +43,7 @@ fn sample() -> Schema {
     schema_of(include_str!("sample.yaml"))
 }
 
-/// The object as it is decoded.
+/// The object as kube-apiserver decodes it.
 fn decoded(schema: &Schema, spec: &Value) -> Value {
     let mut object = json!({"apiVersion": "test.dev/v1", "kind": "Sample", "metadata": {"name": "s"}, "spec": spec});
     schema.prune(&mut object);
@@ -60,7 +60,7 @@ fn sorted(causes: Vec<Cause>) -> Vec<(String, String, String)> {
     causes
 }
 
-/// `2.0` is written as `2` into the answer.
+/// The answer has `2` in place of `2.0`.
 fn as_written(value: &Value) -> Value {
     match value {
         Value::Number(number) if number.as_f64().is_some_and(|it| it.fract() == 0.0 && it.abs() < 1e15) => {
@@ -75,7 +75,7 @@ fn as_written(value: &Value) -> Value {
     }
 }
 
-/// Every difference from the answers.
+/// All differences from the recorded answers.
 fn differences(schema: &Schema, lines: &str, with_template: bool) -> Vec<String> {
     let whole = |spec: &Value| {
         let mut spec = spec.clone();

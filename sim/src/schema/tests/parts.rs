@@ -1,4 +1,4 @@
-//! Pruning, defaulting and what is let pass because it is as it was.
+//! Pruning, defaulting and ratcheting validation.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! What an answer of Prometheus proves about a canary, judged by what docs/api.md says of each criterion.
+//! Evidence in a Prometheus answer about a canary, derived independently from the criteria in docs/api.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,33 +7,33 @@ use serde_json::Value;
 
 use super::Labels;
 
-/// What one answer proves.
+/// The evidence in one answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Proof {
     Good,
     Bad,
-    /// Neither.
+    /// Evidence for neither.
     None,
 }
 
-/// Rounding is nobody's fault.
+/// Tolerance for rounding errors.
 const ROUNDING: f64 = 1e-6;
 
-/// The pods that an answer is about.
+/// The pods that an answer covers.
 pub(super) struct Pods<'a> {
-    /// Those of which it must have a number.
+    /// Pods for which the answer must contain a value.
     pub(super) due: BTreeSet<&'a str>,
-    /// All that the canary ever had.
+    /// All pods that the canary ever had.
     pub(super) all: BTreeSet<&'a str>,
 }
 
-/// A number with the labels of its series.
+/// A value with the labels of its series.
 struct Reading {
     labels: Labels,
     value: f64,
 }
 
-/// The numbers of an answer; nothing if it is no complete answer.
+/// The values of an answer, or `None` if it is incomplete.
 fn read(status: u16, body: &[u8]) -> Option<(bool, Vec<Reading>)> {
     let body: Value = serde_json::from_slice(body).ok()?;
     let warnings = body["warnings"].as_array().is_some_and(|warnings| !warnings.is_empty());
@@ -60,7 +60,7 @@ fn read(status: u16, body: &[u8]) -> Option<(bool, Vec<Reading>)> {
     Some((false, readings?))
 }
 
-/// What an answer proves for an item.
+/// The evidence of an answer for an item.
 pub(super) fn proves(item: &PromQlItem, (status, body): (u16, &[u8]), pods: &Pods<'_>) -> Proof {
     let Some((is_scalar, readings)) = read(status, body) else {
         return Proof::None;
@@ -113,7 +113,7 @@ fn pod_key(item: &PromQlItem) -> &str {
     key.filter(|key| !key.is_empty()).unwrap_or("pod")
 }
 
-/// Whether an answer shows that Prometheus knows the canary's pods.
+/// Whether an answer shows that Prometheus has data of the canary's pods.
 pub(super) fn knows(item: &PromQlItem, (status, body): (u16, &[u8]), pods: &Pods<'_>) -> bool {
     let Some((_, readings)) = read(status, body) else {
         return false;
@@ -127,14 +127,14 @@ pub(super) fn knows(item: &PromQlItem, (status, body): (u16, &[u8]), pods: &Pods
     stands_for_all || pods.due.iter().all(|pod| named.iter().any(|named| named == pod))
 }
 
-/// The mean of all finite numbers of an answer.
+/// The mean of all finite values of an answer.
 fn mean(readings: &[Reading]) -> f64 {
     let finite: Vec<_> = readings
         .iter()
         .map(|reading| reading.value)
         .filter(|value| value.is_finite())
         .collect();
-    #[expect(clippy::cast_precision_loss, reason = "no answer has so many series")]
+    #[expect(clippy::cast_precision_loss, reason = "answers have few series")]
     let count = finite.len() as f64;
     finite.iter().map(|value| value / count).sum()
 }
@@ -153,7 +153,7 @@ fn within(value: f64, least: f64, most: f64) -> Proof {
     }
 }
 
-/// What the numbers of one pod prove, or those of all.
+/// The evidence of the values of one pod, or of all pods.
 fn of_group(item: &PromQlItem, readings: &[&Reading], mean: f64) -> Proof {
     if item.no_result.is_some() {
         return if readings.is_empty() { Proof::Good } else { Proof::Bad };
@@ -194,7 +194,7 @@ fn deviates(deviation: &ContinuousValueDeviation, value: f64, mean: f64) -> Proo
     let ratio = if !of_value {
         value
     } else if is(value, mean) {
-        // All are equal, even if all are 0.
+        // All values are equal, even if all are 0.
         1.0
     } else {
         value / mean

@@ -1,4 +1,4 @@
-//! Canaries and their pods, as the cluster had them.
+//! The history of canaries and their pods in the cluster.
 
 use std::collections::BTreeMap;
 
@@ -18,20 +18,20 @@ use super::{
 
 /// A canary Deployment.
 pub(super) struct Canary {
-    /// uid of its Kanary.
+    /// UID of its Kanary.
     pub(super) owner: String,
     pub(super) name: String,
-    /// Which run it is of, as its label says.
+    /// The run that it belongs to, from its label.
     pub(super) run: String,
     pub(super) created: Timestamp,
-    /// Its pod template, as the API server created it and as it was changed.
+    /// Its pod template, as created and as changed later.
     pub(super) templates: Timeline<Value>,
     pub(super) labels: Timeline<Labels>,
-    /// When as many replicas as there should be were available.
+    /// When the desired number of replicas was available.
     pub(super) whole: Spans,
-    /// When it went, or was told to go.
+    /// When it was deleted, or its deletion started.
     pub(super) gone: Option<Timestamp>,
-    /// uids of its pods.
+    /// UIDs of its pods.
     pub(super) pods: Vec<String>,
 }
 
@@ -39,18 +39,18 @@ pub(super) struct Canary {
 #[derive(Default)]
 pub(super) struct Pod {
     pub(super) name: String,
-    /// uid of its canary.
+    /// UID of its canary.
     pub(super) canary: String,
     pub(super) ready: Spans,
     pub(super) containers: Timeline<Vec<Container>>,
     pub(super) labels: Timeline<Labels>,
     /// When it was a ready endpoint of each Service.
     pub(super) behind: BTreeMap<String, Spans>,
-    /// When it was there.
+    /// When it existed.
     pub(super) there: Spans,
 }
 
-/// The uid of the Kanary that an object belongs to.
+/// The UID of the Kanary that an object belongs to.
 pub(super) fn kanary_of(object: &Object) -> Option<&str> {
     let owner = object.meta.controller()?;
     owner.kind.starts_with("Kanary").then_some(&*owner.uid)
@@ -63,7 +63,7 @@ fn is_whole(deployment: &Value) -> bool {
 }
 
 impl Evidence {
-    /// A canary, if a Deployment is one.
+    /// Records a Deployment if it is a canary.
     pub(super) fn look_at_deployment(&mut self, event: &Event) {
         let (change, at) = (&event.change, event.at);
         let Some(new) = &change.new else {
@@ -108,7 +108,7 @@ impl Evidence {
         canary.whole.set(at, canary.gone.is_none() && is_whole(&value));
     }
 
-    /// Whose a ReplicaSet is.
+    /// Records the owner of a ReplicaSet.
     pub(super) fn look_at_replica_set(&mut self, event: &Event) {
         let Some(new) = event.change.new.as_ref().filter(|_| event.change.old.is_none()) else {
             return;
@@ -119,7 +119,7 @@ impl Evidence {
         }
     }
 
-    /// A canary's pod, if it is one.
+    /// Records a pod if it belongs to a canary.
     pub(super) fn look_at_pod(&mut self, event: &Event) {
         let (change, at) = (&event.change, event.at);
         let Some(object) = change.new.as_ref().or(change.last.as_ref()) else {
@@ -137,7 +137,7 @@ impl Evidence {
             of.pods.push(object.meta.uid.clone());
         }
         let pod = self.pods.entry(object.meta.uid.clone()).or_default();
-        // Released by its ReplicaSet, it belongs to the canary no more.
+        // A pod that its ReplicaSet released no longer belongs to the canary.
         let belongs = canary.is_some() && change.new.is_some() && !object.meta.deleting;
         pod.there.set(at, belongs);
         let Some(typed) = object.typed::<KubePod>().filter(|_| change.new.is_some()) else {

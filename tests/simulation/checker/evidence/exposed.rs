@@ -12,10 +12,10 @@ use super::{
     words::{Age, Said, matches},
 };
 
-/// How long a bad canary may take to leave production.
+/// Time limit for removing a bad canary from production traffic.
 const LEAVING: SignedDuration = SignedDuration::from_secs(10);
 
-/// A bad canary that stayed in production: since when it is bad, and what is to be told.
+/// A bad canary that stayed in production: since when it is bad, and the finding.
 pub(in crate::checker) struct Exposed {
     pub(in crate::checker) kanary: String,
     pub(in crate::checker) at: Timestamp,
@@ -23,7 +23,7 @@ pub(in crate::checker) struct Exposed {
 }
 
 impl Evidence {
-    /// Bad canaries that had production traffic for too long, although somebody could have taken it from them.
+    /// Bad canaries that kept production traffic for too long although a replica could have removed it.
     pub(in crate::checker) fn exposed(&self, now: Timestamp) -> Vec<Exposed> {
         let mut found = Vec::new();
         for canary in self.canaries.values() {
@@ -60,7 +60,7 @@ impl Evidence {
             .is_some_and(|service| service.owner.is_none())
     }
 
-    /// Since when a canary is known to be bad, or not wanted any more, and why.
+    /// Since when and why a canary is known to be bad or is no longer wanted.
     fn bad_since(&self, kanary: &Kanary, canary: &Canary, now: Timestamp) -> Option<(Timestamp, &'static str)> {
         let number = canary
             .run
@@ -72,14 +72,14 @@ impl Evidence {
         let gone = kanary.gone.map(|at| (at, "its Kanary was deleted"));
         let said = self
             .refused_since(kanary, number)
-            .map(|at| (at, "somebody said that it is bad"));
+            .map(|at| (at, "a manual verdict marked it as invalid"));
         let matched = self
             .matched_since(kanary, canary, now)
             .map(|at| (at, "it had labels that fail it"));
         [failed, gone, said, matched].into_iter().flatten().min()
     }
 
-    /// When somebody said, for this run and while it was under way, that it is bad.
+    /// When a user marked the canary as bad, for this run and during the run.
     fn refused_since(&self, kanary: &Kanary, number: i64) -> Option<Timestamp> {
         let run = kanary.runs.get(&number)?;
         let next = kanary
@@ -93,7 +93,7 @@ impl Evidence {
             .into_iter()
             .chain(next);
         let end = end.min().unwrap_or(kanary.specs.len());
-        // What was taken back before a replica saw it never counted.
+        // An edit that was reverted before a replica observed it does not count.
         let is_seen = |index: &usize| {
             let at = kanary.written(*index);
             let until = kanary.specs.get(index + 1).map_or(Timestamp::MAX, |(until, _)| *until);
@@ -112,7 +112,7 @@ impl Evidence {
         })
     }
 
-    /// When it had labels that fail it, while it was judged.
+    /// Since when it had labels that fail it, during its validation.
     fn matched_since(&self, kanary: &Kanary, canary: &Canary, now: Timestamp) -> Option<Timestamp> {
         let number = canary
             .run
@@ -125,7 +125,7 @@ impl Evidence {
         }
         let spec = kanary.spec_at(run.first);
         let available = canary.whole.first()?;
-        // A pause, and maybe an outage, moves the start.
+        // A pause, and possibly an outage, delays the start.
         let paused = kanary.when((available, now), |spec| spec["paused"] == true);
         let gaps = without(&[(available, now)], &canary.whole.within(available, now));
         let from = available + initial_delay(spec) + total(&paused) + total(&gaps);
@@ -138,7 +138,7 @@ impl Evidence {
             };
             let spans = matches(self, canary, &watch, (from, now)).into_iter();
             let mut spans = spans.flat_map(|(_, span)| kanary.when(span, is_asked));
-            // What was taken back before a replica saw it never counted.
+            // A label that was removed before a replica observed it does not count.
             let (since, _) = spans.find(|span| length(*span) > self.rough.lag(span.0))?;
             Some(since)
         });

@@ -1,4 +1,4 @@
-//! What users asked for, and what the controller stored about it.
+//! The specs that users wrote, and the status that the controller stored for them.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,32 +17,32 @@ use super::{Evidence, spans::Span};
 #[derive(Default)]
 pub(super) struct Kanary {
     pub(super) name: String,
-    /// Its spec, whenever it changed.
+    /// Its specs, with the time of each change.
     pub(super) specs: Vec<(Timestamp, Arc<Value>)>,
-    /// Of each status that the controller wrote: the spec that it was on top of, and its run.
+    /// For each status that the controller wrote: the index of the spec at that time, and the run.
     pub(super) writes: Vec<(usize, i64)>,
     pub(super) runs: BTreeMap<i64, Run>,
-    /// When it was deleted, or told to go.
+    /// When it was deleted, or its deletion started.
     pub(super) gone: Option<Timestamp>,
     generation: i64,
 }
 
-/// A run, as far as its statuses tell.
+/// A run, as far as its statuses show.
 #[derive(Default)]
 pub(super) struct Run {
-    /// The spec that it began with.
+    /// Index of the spec at its start.
     pub(super) first: usize,
-    /// How long the spec asked for, when the deadline was stored.
+    /// The validation period when the deadline was stored.
     pub(super) needed: Option<SignedDuration>,
     pub(super) failed: Option<Timestamp>,
     pub(super) passed: Option<Passed>,
 }
 
-/// A verdict that was stored as good.
+/// A stored verdict that the canary is good.
 pub(super) struct Passed {
-    /// The spec that it is about.
+    /// Index of the spec that it refers to.
     pub(super) spec: usize,
-    /// uid of the canary that it is about.
+    /// UID of the canary that it refers to.
     pub(super) canary: String,
 }
 
@@ -50,7 +50,7 @@ fn run_of(status: &KanaryStatus) -> i64 {
     status.run.unwrap_or(1)
 }
 
-/// What makes a run: another value of any of these may begin another.
+/// The fields that define a run: a change to any of them may start a new run.
 fn subject(object: &Value) -> [&Value; 4] {
     let spec = &object["spec"];
     [
@@ -62,12 +62,12 @@ fn subject(object: &Value) -> [&Value; 4] {
 }
 
 impl Kanary {
-    /// What is asked for now.
+    /// The current spec.
     pub(super) fn spec(&self) -> &Value {
         self.specs.last().map_or(&Value::Null, |(_, object)| &object["spec"])
     }
 
-    /// The spec of an index.
+    /// The spec with this index.
     pub(super) fn spec_at(&self, index: usize) -> &Value {
         self.specs
             .get(index)
@@ -79,13 +79,13 @@ impl Kanary {
         self.specs.get(index).map_or(Timestamp::MIN, |(at, _)| *at)
     }
 
-    /// The index of what is asked for now.
+    /// The index of the current spec.
     pub(super) fn last(&self) -> usize {
         self.specs.len().saturating_sub(1)
     }
 
-    /// The first spec that is another run's than the former run's, up to the one that a run began with: the earliest and the
-    /// latest that it may be. Until a status tells, nobody knows which edits belong to which run.
+    /// The first spec that may belong to this run and not to the previous one, as the earliest and the latest candidate.
+    /// Until a status shows it, the run that an edit belongs to is unknown.
     pub(super) fn first_of(&self, run: i64) -> (usize, usize) {
         let former_run = run - 1;
         let (Some(former), Some(run)) = (self.runs.get(&former_run), self.runs.get(&run)) else {
@@ -108,8 +108,8 @@ impl Kanary {
         (one.min(other), one.max(other))
     }
 
-    /// Since which spec something is so, up to the one of an index, as a replica knows: what was taken back and given again within
-    /// `lag` may never have been seen otherwise.
+    /// The index since when `is_so` holds without interruption up to `index`, as a replica knows it. An interruption
+    /// shorter than `lag` may never have been observed.
     pub(super) fn known_since(
         &self,
         index: usize,
@@ -126,20 +126,20 @@ impl Kanary {
         Some(since)
     }
 
-    /// Whether no replica need have seen the specs from one to another.
+    /// Whether a replica may have missed the specs between two indices.
     pub(super) fn is_unseen(&self, from: usize, until: usize, lag: SignedDuration) -> bool {
         let gap = self.written(until).duration_since(self.written(from));
         let answered = self.writes.iter().any(|(spec, _)| (from..until).contains(spec));
         gap < lag || !answered && gap < lag * 5
     }
 
-    /// Since which spec something is so without a break, up to the one of an index.
+    /// The index since when `is_so` holds without interruption up to `index`.
     pub(super) fn standing_since(&self, index: usize, is_so: impl Fn(&Value) -> bool) -> Option<usize> {
         let so = (0..=index).rev().take_while(|index| is_so(self.spec_at(*index)));
         so.last()
     }
 
-    /// When something was asked for between two moments.
+    /// When `is_so` held between two times.
     pub(super) fn when(&self, (from, until): Span, is_so: impl Fn(&Value) -> bool) -> Vec<Span> {
         let mut spans: Vec<Span> = Vec::new();
         for (index, (at, object)) in self.specs.iter().enumerate() {
@@ -157,7 +157,7 @@ impl Kanary {
     }
 }
 
-/// The validation block of a spec, by either name.
+/// The validation block of a spec, which has two accepted names.
 fn validation(spec: &Value) -> &Value {
     let [one, other] = [&spec["validation"], &spec["validations"]];
     if one.is_null() { other } else { one }
@@ -169,27 +169,27 @@ fn duration(spec: &Value, field: &str, default: &str) -> SignedDuration {
     SignedDuration::try_from(duration.0).unwrap_or(SignedDuration::MAX)
 }
 
-/// How long a canary warms up.
+/// The initial delay.
 pub(in crate::checker) fn initial_delay(spec: &Value) -> SignedDuration {
     duration(spec, "initialDelay", "0s")
 }
 
-/// How long a canary is judged.
+/// The validation period.
 pub(in crate::checker) fn period(spec: &Value) -> SignedDuration {
     duration(spec, "validationPeriod", "15m")
 }
 
-/// How long a canary has to be available before it passes.
+/// How long a canary must be available before it passes.
 pub(in crate::checker) fn needed(spec: &Value) -> SignedDuration {
     initial_delay(spec) + period(spec)
 }
 
-/// The time between two measurements, unless the item asks for a shorter one.
+/// The default interval between two measurements.
 pub(super) fn interval(spec: &Value) -> SignedDuration {
     duration(spec, "maxIntervalPeriod", "20s")
 }
 
-/// The validation items of a spec; the one that there is by default if there are none.
+/// The validation items of a spec, or the default item.
 pub(super) fn items(spec: &Value) -> Vec<ValidationItem> {
     let items = Vec::<ValidationItem>::deserialize(&validation(spec)["items"]).unwrap_or_default();
     if items.is_empty() {
@@ -206,12 +206,12 @@ pub(super) fn target(spec: &Value, kanary: &str) -> String {
     target.unwrap_or_else(|| kanary.to_owned())
 }
 
-/// Whether the run leaves the target alone.
+/// Whether the run is a dry-run, which does not change the target.
 pub(super) fn is_dry_run(spec: &Value) -> bool {
     validation(spec)["noUpdate"] == true || spec["rollout"]["mode"] == "dry-run"
 }
 
-/// Where the canary's traffic comes from: the production Service and the canary's own, as far as it is to be behind them.
+/// The Services that send traffic to the canary: the production Service and the canary's own, if the spec uses them.
 pub(super) fn sources(spec: &Value, kanary: &str) -> (Option<String>, Option<String>) {
     let source = spec["traffic"]["source"].as_str().unwrap_or("none");
     let service = spec["serviceName"].as_str().unwrap_or_default().to_owned();
@@ -225,7 +225,7 @@ pub(super) fn sources(spec: &Value, kanary: &str) -> (Option<String>, Option<Str
 }
 
 impl Evidence {
-    /// Takes in a Kanary whose status was `former` and is `status`.
+    /// Records a Kanary whose status changed from `former` to `status`.
     pub(in crate::checker) fn look_at_kanary(
         &mut self,
         event: &Event,

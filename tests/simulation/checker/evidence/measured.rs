@@ -1,4 +1,4 @@
-//! What was measured, of whom, and when.
+//! Measurements of each item: results, pods and times.
 
 use std::collections::BTreeSet;
 
@@ -13,20 +13,20 @@ use super::{
 };
 use crate::{checker::Invariant, heard::Query, world::NAMESPACE};
 
-/// A query as its author wrote it, with all its variables filled in but the pods.
+/// A part of a query: text with all other variables filled in, or the place of the pod names.
 enum Part {
     Text(String),
     /// Names of pods, as a regular expression.
     Pods,
 }
 
-/// How far the clock of a server of metrics may be off.
+/// Maximum clock skew of a metrics server.
 const SKEW: SignedDuration = SignedDuration::from_secs(30);
 
-/// Names of pods that a query asks about; nothing where it names none.
+/// Pod names in a query, or `None` if it contains none.
 type Named = Option<BTreeSet<String>>;
 
-/// What an item asks, whatever else is said of it.
+/// The fields of an item that determine its queries.
 fn asks(item: &PromQlItem) -> Value {
     json!([
         item.prometheus_service,
@@ -48,7 +48,7 @@ fn queries(spec: &Value) -> Vec<PromQlItem> {
     items.filter_map(|item: ValidationItem| item.prom_ql).collect()
 }
 
-/// Whom an item asks.
+/// The host that an item queries.
 fn host(item: &PromQlItem) -> String {
     let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let address = given(&item.prometheus_service)
@@ -58,7 +58,7 @@ fn host(item: &PromQlItem) -> String {
     rest.split('/').next().unwrap_or_default().to_owned()
 }
 
-/// The names that a regular expression of names lists.
+/// The names in a regular expression of alternatives.
 fn listed(regex: &str) -> BTreeSet<String> {
     let plain: String = regex
         .replace("?:", "")
@@ -68,7 +68,7 @@ fn listed(regex: &str) -> BTreeSet<String> {
     plain.split('|').map(str::to_owned).collect()
 }
 
-/// Whether a text is that query, and whom it names.
+/// Whether a text is an instance of the query, and the pod names in it.
 fn reads(parts: &[Part], text: &str) -> Option<Named> {
     let mut rest = text;
     let mut named: Named = None;
@@ -92,11 +92,11 @@ fn reads(parts: &[Part], text: &str) -> Option<Named> {
     rest.is_empty().then_some(named)
 }
 
-/// A measurement, judged anew.
+/// A measurement and the checker's own result for it.
 struct Measured {
     query: Query,
     proof: Proof,
-    /// It names pods of the canary, and no others.
+    /// Whether it names pods of the canary and no others.
     names_its_pods: bool,
 }
 
@@ -130,7 +130,7 @@ impl Verdict<'_> {
         parts
     }
 
-    /// Since when an item asks what it asks.
+    /// Since when an item has had its current query.
     fn asked_since(&self, item: &PromQlItem) -> Timestamp {
         let wanted = asks(item);
         let has_it = |spec: &Value| queries(spec).iter().any(|item| asks(item) == wanted);
@@ -140,7 +140,7 @@ impl Verdict<'_> {
             .max(self.canary.created)
     }
 
-    /// The pods of the canary that were ready when a query was asked, and of which a replica knew that.
+    /// The canary pods that were ready at the time of a query and known to be ready by a replica.
     fn due(&self, query: &Query) -> Pods<'_> {
         let mut pods = Pods {
             due: BTreeSet::new(),
@@ -156,7 +156,7 @@ impl Verdict<'_> {
         pods
     }
 
-    /// What was measured for an item.
+    /// The measurements of an item.
     fn measured(&self, item: &PromQlItem) -> Vec<Measured> {
         let (parts, heard) = (self.parts(item), &self.evidence.heard);
         let within = (self.asked_since(item), self.sent);
@@ -170,7 +170,7 @@ impl Verdict<'_> {
                 .is_some_and(|named| named.iter().all(|pod| pods.all.contains(pod.as_str())));
             let asks_about_all = named.is_none_or(|named| pods.due.iter().all(|pod| named.contains(*pod)));
             let unknown = || item.no_result.is_some() && !self.is_known(item, &parts, &query, &pods);
-            // What a server says by a clock that is far off is about another time; how far is known to a second or two.
+            // An answer by a clock that is far off refers to another time. The skew is known to a second or two.
             let (skew, near) = (query.skew(), SignedDuration::from_secs(2));
             let is_odd = match proof {
                 Proof::Good => skew > SKEW + near || !asks_about_all || unknown(),
@@ -188,8 +188,8 @@ impl Verdict<'_> {
         judged.collect()
     }
 
-    /// Another answer about the same time shows that Prometheus knows the pods: that there is nothing proves nothing where
-    /// nothing is measured.
+    /// Whether another answer for the same time shows that Prometheus has data of the pods. Without such data, an empty
+    /// result is no evidence.
     fn is_known(&self, item: &PromQlItem, parts: &[Part], query: &Query, pods: &Pods<'_>) -> bool {
         let others = self.evidence.heard.about(&host(item), query.time, self.sent);
         let mut others = others.iter().filter(|(text, _)| reads(parts, text).is_none());
@@ -199,7 +199,7 @@ impl Verdict<'_> {
         })
     }
 
-    /// Every item was measured as often as it had to be, and when it had to be, and was good.
+    /// Checks that every item was measured often enough, at the right times, and with good results.
     pub(super) fn was_measured(&self, findings: &mut Vec<Finding>) {
         if self.is_ended_by_verdict() {
             return;
@@ -212,7 +212,7 @@ impl Verdict<'_> {
             if let Some(what) = what.or_else(|| self.too_seldom(&item, &measured)) {
                 findings.push((
                     Invariant::Measured,
-                    format!("it passed, and of `{}` {what}", item.query),
+                    format!("it passed, but for `{}` {what}", item.query),
                 ));
             }
         }
@@ -224,23 +224,23 @@ impl Verdict<'_> {
         if number < usize::try_from(needed).unwrap_or(usize::MAX) {
             let asked = measured.len();
             return Some(format!(
-                "{number} of {asked} measurements were good, and {needed} were asked for"
+                "{number} of {asked} measurements were good, but {needed} are required"
             ));
         }
         let deadline = self.deadline.filter(|_| !self.is_ended_by_a_person())?;
         let at_deadline = |query: &Query| {
-            // About the time at which it was asked, or a little before: clocks are read to the second.
+            // Evaluated at the time of the query or a little earlier, because clocks are read to the second.
             let fresh = query.time <= query.answered + self.tolerance;
             deadline <= query.time && deadline <= query.asked + self.tolerance && fresh
         };
         let is_there = good().any(|measured| at_deadline(&measured.query));
-        (!is_there).then(|| format!("no measurement at the deadline, {deadline}, or after it was good"))
+        (!is_there).then(|| format!("no measurement at or after the deadline {deadline} was good"))
     }
 
-    /// More measurements were bad than are tolerated, and whoever stored the verdict knew.
+    /// Reports an item with more bad measurements than tolerated if the replica that stored the verdict knew of them.
     fn too_bad(&self, item: &PromQlItem, measured: &[Measured]) -> Option<String> {
         let in_charge = self.in_charge.unwrap_or(Timestamp::MIN);
-        // Another spec may have been known for a while.
+        // The replica may have used an earlier spec for a while.
         let since = match self.asked_since(item) {
             written if written > self.canary.created => written + self.lag,
             _ => self.canary.created,
@@ -258,10 +258,12 @@ impl Verdict<'_> {
         if !too_many || !(bad.iter().all(is_own) || self.is_nobody_elses(item)) {
             return None;
         }
-        Some(format!("{number} measurements were bad, and {tolerated} are tolerated"))
+        Some(format!(
+            "{number} measurements were bad, but only {tolerated} are tolerated"
+        ))
     }
 
-    /// No other Kanary asks the same, so that it is known whose measurement it is.
+    /// Whether no other Kanary has the same query, so that its measurements can be attributed.
     fn is_nobody_elses(&self, item: &PromQlItem) -> bool {
         let names_itself = ["canary.name", "kanary.name"]
             .iter()
@@ -273,7 +275,7 @@ impl Verdict<'_> {
         names_itself || !specs.any(|(_, object)| queries(&object["spec"]).iter().any(same))
     }
 
-    /// In fair network faults there is no time without a measurement that is much longer than the interval.
+    /// Checks that without network faults no gap between measurements is much longer than the interval.
     fn too_seldom(&self, item: &PromQlItem, measured: &[Measured]) -> Option<String> {
         let deadline = self
             .deadline
@@ -303,7 +305,9 @@ impl Verdict<'_> {
         for asked in asked {
             let pause = asked.duration_since(last);
             if pause > most + self.lag * 2 {
-                return Some(format!("nothing was measured for {pause}, and the interval is {most}"));
+                return Some(format!(
+                    "there was no measurement for {pause}, but the interval is {most}"
+                ));
             }
             last = asked;
         }

@@ -1,9 +1,9 @@
-//! What verdicts rest on, rebuilt from the cluster's history and from what Prometheus answered, by code that shares nothing
-//! with the controller: whether a verdict was true, and not only stored.
+//! The evidence for verdicts, rebuilt from the cluster's history and from the answers of Prometheus. It shares no logic
+//! with the controller, so it checks whether a verdict is true and not only whether it was stored.
 //!
-//! A status is written on top of the version of the Kanary that was read, and the canary is read live before it passes. So a
-//! verdict is held to be false if its spec, or the canary when it was read, speaks against it, in any network faults. Of all else a
-//! replica may be told late: [`Rough`] says how late.
+//! A status is written with the version of the Kanary that was read, and the canary is read live before it passes. A
+//! verdict is therefore false if its spec, or the canary at the time of that read, contradicts it, even with network
+//! faults. A replica may learn about everything else with a delay; [`Rough`] has the bounds of that delay.
 
 mod answer;
 mod canaries;
@@ -45,24 +45,24 @@ pub(super) use self::{
 
 type Labels = BTreeMap<String, String>;
 
-/// What is kept of the cluster's history.
+/// The recorded history of the cluster.
 pub(crate) struct Evidence {
-    /// What replicas asked, told by the world.
+    /// Requests of the replicas, recorded by the world.
     pub(crate) heard: Heard,
     pub(crate) rough: Rough,
-    /// Policies of the cluster change what is written, so that what is stored is not what was sent.
+    /// Whether policies of the cluster change writes, so that the stored object differs from the request.
     pub(crate) is_mutated: bool,
-    /// Kanaries by uid.
+    /// Kanaries by UID.
     kanaries: BTreeMap<String, Kanary>,
-    /// Canaries by uid.
+    /// Canaries by UID.
     canaries: BTreeMap<String, Canary>,
-    /// The canary of each ReplicaSet, by uid.
+    /// The canary of each ReplicaSet, by UID.
     sets: BTreeMap<String, String>,
-    /// Pods of canaries, by uid.
+    /// Pods of canaries, by UID.
     pods: BTreeMap<String, Pod>,
     /// Services by name.
     services: BTreeMap<String, Service>,
-    /// Slices of endpoints by name.
+    /// EndpointSlices by name.
     slices: BTreeMap<String, Slice>,
 }
 
@@ -83,7 +83,7 @@ impl Default for Evidence {
 }
 
 impl Evidence {
-    /// Takes in a change of anything but a Kanary.
+    /// Records a change of any object except a Kanary.
     pub(super) fn look(&mut self, event: &Event) {
         match &*event.resource {
             "deployments.apps" => self.look_at_deployment(event),
@@ -95,8 +95,8 @@ impl Evidence {
         }
     }
 
-    /// What is wrong with a good verdict that was stored just now. That of a target that was missing, and so was created, is
-    /// about no canary.
+    /// Problems with a good verdict that was just stored. If the target was missing and created, the verdict belongs to
+    /// no canary.
     pub(super) fn verdict(&self, uid: &str, status: &KanaryStatus, write: &Write) -> Vec<Finding> {
         if find(status, SUCCEEDED).is_some_and(|passed| passed.reason == "TargetCreated") {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! A promotion: of what was judged, for whoever still wants it, and with the traffic that the target had.
+//! Checks of a promotion: it writes the validated template, the user still wants it, and the target keeps its traffic.
 
 use jiff::Timestamp;
 use kanary_core::api::Word;
@@ -16,18 +16,18 @@ use super::{
 };
 use crate::checker::Invariant;
 
-/// A promotion at the moment when it is made.
+/// A promotion at the time of the write.
 struct Promotion<'a> {
     evidence: &'a Evidence,
     kanary: &'a Kanary,
     number: i64,
     run: &'a Run,
-    /// What a controller must know by then is older.
+    /// The controller must know everything that happened before this time.
     known: Timestamp,
 }
 
 impl Evidence {
-    /// What is wrong with a promotion by the run of a Kanary, which made `new` of `old`.
+    /// Problems with a promotion by a run of a Kanary that changed the target from `old` to `new`.
     pub(in crate::checker) fn promotion(
         &self,
         (uid, run): (&str, &str),
@@ -39,7 +39,7 @@ impl Evidence {
             .next()
             .and_then(|number| number.parse().ok())
             .unwrap_or_default();
-        // That there is no verdict at all is seen elsewhere.
+        // A missing verdict is reported elsewhere.
         let known = self
             .kanaries
             .get(uid)
@@ -72,21 +72,21 @@ impl Promotion<'_> {
         let canary = self.evidence.canaries.get(&passed.canary)?;
         let tried = canary.templates.first()?;
         if !self.evidence.is_mutated && content(tried) != content(promoted) {
-            return Some(format!("another template was promoted than {} ran", canary.name));
+            return Some(format!("the promoted template differs from that of {}", canary.name));
         }
         let wanted = &self.kanary.spec_at(passed.spec)["template"]["spec"]["template"];
         let labels = string_map(&wanted["metadata"]["labels"]);
         (!self.evidence.is_mutated && labels != labels_of(promoted))
-            .then(|| "the promoted template has other labels than the spec's".to_owned())
+            .then(|| "the labels of the promoted template differ from the spec's".to_owned())
     }
 
-    /// Whether something has been asked for by the user so long that every controller knows.
+    /// Whether the user's spec has satisfied `is_so` long enough for every controller to know.
     fn is_known(&self, is_so: impl Fn(&Value) -> bool) -> bool {
         let since = self.kanary.standing_since(self.kanary.last(), is_so);
         since.is_some_and(|since| self.kanary.written(since) < self.known)
     }
 
-    /// Why the user does not want it any more.
+    /// Why the user no longer wants the promotion.
     fn unwanted(&self) -> Option<String> {
         let kanary = self.kanary;
         if kanary.gone.is_some_and(|gone| gone < self.known) {
@@ -105,7 +105,7 @@ impl Promotion<'_> {
                 self.evidence.rough.lag(self.known),
             );
             if age == Age::Fresh && self.is_known(|spec| said.stands_in(spec)) {
-                return Some(format!("it was promoted although somebody said no: {said:?}"));
+                return Some(format!("it was promoted despite a manual verdict: {said:?}"));
             }
         }
         if self.is_known(|spec| spec["paused"] == true) {
@@ -118,10 +118,10 @@ impl Promotion<'_> {
         let tried = &kanary.spec_at(passed.spec)["template"]["spec"]["template"];
         let is_another = |spec: &Value| spec["template"]["spec"]["template"] != *tried;
         self.is_known(is_another)
-            .then(|| "it was promoted after its Kanary had been given another template".to_owned())
+            .then(|| "it was promoted after the template of its Kanary had changed".to_owned())
     }
 
-    /// Whoever sent traffic to the target's pods sends it to the new ones.
+    /// Reports Services that selected the target's old pods and do not select the new ones.
     fn loses_traffic(&self, old: &Value, new: &Value) -> Option<String> {
         let (before, after) = (labels_of(&old["spec"]["template"]), labels_of(&new["spec"]["template"]));
         let services = self
@@ -135,7 +135,7 @@ impl Promotion<'_> {
                 continue;
             };
             if selects(selector, &before) && !selects(selector, &after) {
-                return Some(format!("Service {name} has no pods of the promoted template behind it"));
+                return Some(format!("Service {name} does not select pods of the promoted template"));
             }
         }
         None

@@ -1,26 +1,26 @@
-//! When replicas may be behind, or unable to do anything.
+//! Periods in which replicas may have outdated knowledge or be unable to act.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::spans::{Span, without};
 
-/// How old what a replica knows may be in fair network faults, its own reaction included.
+/// Maximum age of a replica's knowledge without network faults, including its reaction time.
 pub(super) const FAIR: SignedDuration = SignedDuration::from_secs(1);
 
-/// And in rough network faults: a watch that has stalled is given up after so long.
+/// The same with network faults: the controller restarts a stalled watch after this time.
 const ROUGH: SignedDuration = SignedDuration::from_secs(120);
 
-/// Times of rough network faults, in order, and times for which somebody stands in the way of whatever a replica may do.
+/// Periods with network faults, sorted, and periods in which every possible action of a replica is blocked.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rough(Vec<Span>, Vec<Span>);
 
 impl Rough {
-    /// The network faults is rough for ever, for all that is known.
+    /// Network faults at all times, for worlds that report no periods.
     pub(crate) fn always() -> Self {
         Self(vec![(Timestamp::MIN, Timestamp::MAX)], Vec::new())
     }
 
-    /// From `at` on the network faults is rough.
+    /// Starts a period with network faults.
     pub(crate) fn begin(&mut self, at: Timestamp) {
         match self.0.last_mut() {
             Some((_, end)) if *end >= at => *end = Timestamp::MAX,
@@ -28,20 +28,20 @@ impl Rough {
         }
     }
 
-    /// From `at` on it is fair again.
+    /// Ends a period with network faults.
     pub(crate) fn end(&mut self, at: Timestamp) {
         if let Some((_, end)) = self.0.last_mut() {
             *end = at;
         }
     }
 
-    /// Between two times nothing can be done.
+    /// Adds a period in which every possible action is blocked.
     pub(crate) fn obstruct(&mut self, from: Timestamp, until: Timestamp) {
         self.1.push((from, until));
         self.1.sort_unstable();
     }
 
-    /// How old what a replica knows at a moment may be.
+    /// Maximum age of a replica's knowledge at a time.
     pub(super) fn lag(&self, at: Timestamp) -> SignedDuration {
         let is_rough = self
             .0
@@ -51,7 +51,7 @@ impl Rough {
         if is_rough { ROUGH } else { FAIR }
     }
 
-    /// The parts of some spans in which the network faults was fair.
+    /// The parts of these spans without network faults.
     pub(super) fn fair(&self, spans: &[Span]) -> Vec<Span> {
         without(&without(spans, &self.0), &self.1)
     }

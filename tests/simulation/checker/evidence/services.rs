@@ -1,4 +1,4 @@
-//! Services, and who is behind them.
+//! Services and the pods behind them.
 
 use std::collections::BTreeSet;
 
@@ -7,19 +7,19 @@ use kanary_sim::{cluster::Event, object::string_map};
 
 use super::{Evidence, Labels, canaries::kanary_of, spans::Timeline};
 
-/// Label of a slice: whose endpoints it holds.
+/// Label of an EndpointSlice with the name of its Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// A Service.
 #[derive(Default)]
 pub(super) struct Service {
-    /// The uid of the Kanary that made it.
+    /// UID of the Kanary that created it.
     pub(super) owner: Option<String>,
-    /// Whom it selects; nobody if it is empty.
+    /// Its selector. An empty selector matches no pod.
     pub(super) selector: Timeline<Labels>,
 }
 
-/// A slice of endpoints: its Service, and its ready endpoints that are pods of canaries, by uid.
+/// An EndpointSlice: its Service, and its ready endpoints that are canary pods, by UID.
 #[derive(Default)]
 pub(super) struct Slice {
     service: String,
@@ -64,7 +64,7 @@ impl Evidence {
         }
     }
 
-    /// Pods of canaries that are ready endpoints of a slice.
+    /// The canary pods that are ready endpoints of a slice.
     fn ready(&self, object: &kanary_sim::object::Object) -> BTreeSet<String> {
         let Some(slice) = object.typed::<EndpointSlice>() else {
             return BTreeSet::new();
@@ -78,7 +78,7 @@ impl Evidence {
     }
 }
 
-/// Whether a Service with this selector has pods with these labels behind it.
+/// Whether a selector matches these labels.
 pub(in crate::checker) fn selects(selector: &Labels, labels: &Labels) -> bool {
     !selector.is_empty() && selector.iter().all(|(name, value)| labels.get(name) == Some(value))
 }

@@ -1,16 +1,16 @@
-//! Values and facts over time.
+//! Values and conditions over time.
 
 use jiff::{SignedDuration, Timestamp};
 
-/// From a moment on, and until another.
+/// A start time and an end time.
 pub(super) type Span = (Timestamp, Timestamp);
 
-/// When something was so.
+/// The periods in which a condition held.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Spans(Vec<(Timestamp, Option<Timestamp>)>);
 
 impl Spans {
-    /// From `at` on it is so, or not.
+    /// Sets the condition from `at` on.
     pub(super) fn set(&mut self, at: Timestamp, is_so: bool) {
         match self.0.last_mut() {
             Some((_, until @ None)) if !is_so => *until = Some(at),
@@ -20,7 +20,7 @@ impl Spans {
         }
     }
 
-    /// When it was so between two moments.
+    /// The periods between two times in which the condition held.
     pub(super) fn within(&self, from: Timestamp, until: Timestamp) -> Vec<Span> {
         let clipped = self.0.iter().map(|(start, end)| {
             let end = end.unwrap_or(Timestamp::MAX);
@@ -29,20 +29,20 @@ impl Spans {
         clipped.filter(|(start, end)| start < end).collect()
     }
 
-    /// Since when it is so at a moment.
+    /// Since when the condition has held at a time.
     pub(super) fn since(&self, at: Timestamp) -> Option<Timestamp> {
         let holds =
             |(from, until): &&(Timestamp, Option<Timestamp>)| *from <= at && until.is_none_or(|until| at < until);
         self.0.iter().rev().find(holds).map(|(from, _)| *from)
     }
 
-    /// When it was so for the first time.
+    /// When the condition held first.
     pub(super) fn first(&self) -> Option<Timestamp> {
         self.0.first().map(|(from, _)| *from)
     }
 }
 
-/// What of some spans is in none of others. Both are in order, and do not overlap among themselves.
+/// The parts of `spans` that are not in `others`. Both are sorted and without overlaps.
 pub(super) fn without(spans: &[Span], others: &[Span]) -> Vec<Span> {
     let mut rest = Vec::new();
     for &(mut from, until) in spans {
@@ -62,12 +62,12 @@ pub(super) fn without(spans: &[Span], others: &[Span]) -> Vec<Span> {
     rest
 }
 
-/// How long a span is.
+/// Length of a span.
 pub(super) fn length((from, until): Span) -> SignedDuration {
     until.duration_since(from)
 }
 
-/// How long spans are together.
+/// Total length of spans.
 pub(super) fn total(spans: &[Span]) -> SignedDuration {
     spans
         .iter()
@@ -75,12 +75,12 @@ pub(super) fn total(spans: &[Span]) -> SignedDuration {
         .fold(SignedDuration::ZERO, |sum, long| sum + long)
 }
 
-/// The longest of some spans.
+/// The longest span.
 pub(super) fn longest(spans: Vec<Span>) -> Option<Span> {
     spans.into_iter().max_by_key(|span| length(*span))
 }
 
-/// The values that something had.
+/// The values of a variable over time.
 #[derive(Clone, Debug)]
 pub(super) struct Timeline<T>(Vec<(Timestamp, T)>);
 
@@ -91,34 +91,34 @@ impl<T> Default for Timeline<T> {
 }
 
 impl<T: PartialEq> Timeline<T> {
-    /// One that has a value from a moment on.
+    /// A timeline with an initial value.
     pub(super) fn from(at: Timestamp, value: T) -> Self {
         Self(vec![(at, value)])
     }
 
-    /// From `at` on it is `value`.
+    /// Sets the value from `at` on.
     pub(super) fn push(&mut self, at: Timestamp, value: T) {
         if self.last() != Some(&value) {
             self.0.push((at, value));
         }
     }
 
-    /// What it is now.
+    /// The current value.
     pub(super) fn last(&self) -> Option<&T> {
         self.0.last().map(|(_, value)| value)
     }
 
-    /// What it was at first.
+    /// The initial value.
     pub(super) fn first(&self) -> Option<&T> {
         self.0.first().map(|(_, value)| value)
     }
 
-    /// Since when it is what it is now.
+    /// Since when it has had its current value.
     pub(super) fn since(&self) -> Option<Timestamp> {
         self.0.last().map(|(at, _)| *at)
     }
 
-    /// Its values between two moments, and for how long within them.
+    /// Its values between two times, with the span of each.
     pub(super) fn within(&self, from: Timestamp, until: Timestamp) -> impl Iterator<Item = (Span, &T)> {
         self.0.iter().enumerate().filter_map(move |(index, (start, value))| {
             let end = self.0.get(index + 1).map_or(Timestamp::MAX, |(end, _)| *end);

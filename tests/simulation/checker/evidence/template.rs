@@ -1,4 +1,4 @@
-//! What ran, and what was promoted.
+//! The templates of the canary's pods and of the promotion.
 
 use k8s_openapi::api::core::v1::Container;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::checker::Invariant;
 
-/// Whether an object says all that another says. What the API server fills in is more.
+/// Whether an object contains everything in `wanted`. Fields that the API server sets are ignored.
 pub(super) fn covers(object: &Value, wanted: &Value) -> bool {
     match (object, wanted) {
         (_, Value::Null) => true,
@@ -28,7 +28,7 @@ pub(super) fn covers(object: &Value, wanted: &Value) -> bool {
     }
 }
 
-/// Whether a pod runs what a template says.
+/// Whether a pod's containers match a template.
 fn runs(containers: &[Container], template: &Value) -> bool {
     let wanted: Vec<Container> = serde_json::from_value(template["spec"]["containers"].clone()).unwrap_or_default();
     let same = |one: &Container, other: &Container| {
@@ -40,7 +40,7 @@ fn runs(containers: &[Container], template: &Value) -> bool {
     })
 }
 
-/// A pod template but for its labels, which tell a canary from its target.
+/// A pod template without its labels, which differ between a canary and its target.
 pub(super) fn content(template: &Value) -> Value {
     let annotations = &template["metadata"]["annotations"];
     let none = annotations.as_object().is_none_or(serde_json::Map::is_empty);
@@ -49,7 +49,7 @@ pub(super) fn content(template: &Value) -> Value {
 }
 
 impl Verdict<'_> {
-    /// The pods that were judged ran what is to be promoted, all the time.
+    /// Checks that the validated pods ran the promoted template at all times.
     pub(super) fn ran_the_template(&self, findings: &mut Vec<Finding>) {
         let canary = self.canary;
         let mut wrong = |what: String| findings.push((Invariant::Template, what));
@@ -59,7 +59,7 @@ impl Verdict<'_> {
         let wanted = content(&self.spec["template"]["spec"]["template"]);
         if !self.evidence.is_mutated && !covers(&content(created), &wanted) {
             wrong(format!(
-                "{} was created with another template than the one that passes",
+                "{} was created with a template that differs from the one that passes",
                 canary.name
             ));
             return;
@@ -71,7 +71,7 @@ impl Verdict<'_> {
             if span.1 >= until || length(span) > self.lag {
                 let long = length(span);
                 wrong(format!(
-                    "{} had another pod template than it was created with, for {long}",
+                    "the pod template of {} differed from the created one for {long}",
                     canary.name
                 ));
                 return;
@@ -86,7 +86,7 @@ impl Verdict<'_> {
                     .filter(|(_, containers)| !runs(containers, created));
                 let other = longest(others.map(|(span, _)| span).collect());
                 if other.is_some_and(|span| length(span) > self.lag) {
-                    wrong(format!("pod {} ran something else than its template says", pod.name));
+                    wrong(format!("pod {} does not match its template", pod.name));
                     return;
                 }
             }

@@ -1,4 +1,4 @@
-//! Who had which traffic.
+//! The traffic of the canary's pods.
 
 use super::{
     kanaries::sources,
@@ -8,7 +8,7 @@ use super::{
 use crate::checker::Invariant;
 
 impl Verdict<'_> {
-    /// The pods that were judged had the traffic that the spec asks for, all the time, and no other.
+    /// Checks that the validated pods had the traffic that the spec asks for at all times, and no other.
     pub(super) fn had_its_traffic(&self, findings: &mut Vec<Finding>) {
         let (production, own) = sources(self.spec, &self.kanary.name);
         let wanted: Vec<_> = production.iter().chain(&own).collect();
@@ -29,7 +29,7 @@ impl Verdict<'_> {
                     return;
                 }
             }
-            // Behind the production Service, it has whatever traffic the target has.
+            // Behind the production Service, the canary gets all traffic of the target.
             let others = pod
                 .behind
                 .iter()
@@ -39,7 +39,7 @@ impl Verdict<'_> {
                 if let Some(had) = had.filter(|had| length(*had) > self.lag) {
                     let long = length(had);
                     wrong(format!(
-                        "pod {} was behind Service {service} for {long}, and should not",
+                        "pod {} was behind Service {service} for {long}, but should not be",
                         pod.name
                     ));
                     return;

@@ -1,4 +1,4 @@
-//! A verdict that is stored, and what it rests on.
+//! A stored verdict and the evidence for it.
 
 use jiff::{SignedDuration, Timestamp};
 use kanary_core::api::KanaryStatus;
@@ -12,41 +12,41 @@ use super::{
 };
 use crate::checker::Invariant;
 
-/// What is wrong, and what it breaks.
+/// A violated invariant and its description.
 pub(super) type Finding = (Invariant, String);
 
-/// A good verdict, at the moment when it is stored.
+/// A good verdict at the time of its write.
 pub(super) struct Verdict<'a> {
     pub(super) evidence: &'a Evidence,
     pub(super) kanary: &'a Kanary,
     /// Number of the run.
     pub(super) number: i64,
     pub(super) run: &'a Run,
-    /// The spec that it is about: the write names the version of the object that was read.
+    /// The spec that it refers to: the write contains the resourceVersion of the object that was read.
     pub(super) spec: &'a Value,
     pub(super) index: usize,
     pub(super) canary: &'a Canary,
-    /// Who stores it.
+    /// The replica that stores it.
     pub(super) actor: &'a str,
     pub(super) at: Timestamp,
-    /// When it was sent.
+    /// When the write was sent.
     pub(super) sent: Timestamp,
     /// When the canary was read for it.
     pub(super) read: Timestamp,
-    /// Since when whoever stores it has been in charge, as far as that is known.
+    /// Since when the replica that stores it has owned the Kanary, as far as known.
     pub(super) in_charge: Option<Timestamp>,
     pub(super) deadline: Option<Timestamp>,
-    /// How old what a watch tells may be.
+    /// Maximum delay of watch events.
     pub(super) lag: SignedDuration,
-    /// How wrong clocks may be.
+    /// Maximum clock error.
     pub(super) tolerance: SignedDuration,
 }
 
-/// Conditions tell the time to the second.
+/// Conditions have a resolution of one second.
 const RESOLUTION: SignedDuration = SignedDuration::from_secs(1);
 
 impl<'a> Verdict<'a> {
-    /// The verdict that a status states; nothing if there is no canary for it to be about.
+    /// The verdict in a status, or `None` if it refers to no canary.
     pub(super) fn of(evidence: &'a Evidence, uid: &str, status: &KanaryStatus, write: &'a Write) -> Option<Self> {
         let kanary = evidence.kanaries.get(uid)?;
         let number = status.run.unwrap_or(1);
@@ -74,14 +74,14 @@ impl<'a> Verdict<'a> {
         })
     }
 
-    /// From when to when the canary was judged, at the longest.
+    /// The longest possible validation period of the canary.
     pub(super) fn judged(&self) -> Span {
         let available = self.canary.whole.first().unwrap_or(self.canary.created);
         (available + initial_delay(self.spec), self.read)
     }
 
-    /// From when to when the canary was judged, as far as it counts: the last whole period before the deadline, which moves with
-    /// an outage and where traffic was lost. Nothing of it where a person ended the run.
+    /// The part of the validation that counts: the last full period before the deadline, which moves after an outage or a
+    /// loss of traffic. It is empty if a person ended the run.
     pub(super) fn counted(&self) -> Span {
         let (from, until) = self.judged();
         let asked = needed(self.spec);
@@ -91,7 +91,7 @@ impl<'a> Verdict<'a> {
         (begin.min(until), until)
     }
 
-    /// All that is wrong with it.
+    /// All problems with the verdict.
     pub(super) fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         self.ran_the_template(&mut findings);
@@ -102,21 +102,18 @@ impl<'a> Verdict<'a> {
         findings
     }
 
-    /// The canary was available as a whole for as long as it had to be, and is when it passes.
+    /// Checks that the canary was fully available for as long as required, including the time of the verdict.
     fn was_available(&self, findings: &mut Vec<Finding>) {
         let canary = self.canary;
         if canary.whole.since(self.read).is_none() {
-            let what = format!(
-                "{} passed, and was not available as a whole when it was read",
-                canary.name
-            );
+            let what = format!("{} passed, but was not fully available when it was read", canary.name);
             findings.push((Invariant::Available, what));
             return;
         }
         if self.is_ended_by_a_person() {
             return;
         }
-        // A start that is over does not move when its delay is edited.
+        // Editing the initial delay after it has elapsed has no effect.
         let delay = initial_delay(self.spec);
         let delays = (self.run.first..=self.index).map(|index| initial_delay(self.kanary.spec_at(index)));
         let asked = needed(self.spec) - delay + delays.min().unwrap_or(delay).min(delay);
@@ -125,7 +122,7 @@ impl<'a> Verdict<'a> {
         let paused = self
             .kanary
             .when((canary.created, self.at), |spec| spec["paused"] == true);
-        // The beginning of a pause is known as late as its end.
+        // The controller observes the start of a pause as late as its end.
         let paused = paused.into_iter().filter_map(|(from, until)| {
             let from = from + self.lag;
             (from < until).then_some((from, until))
@@ -146,7 +143,7 @@ impl<'a> Verdict<'a> {
     }
 }
 
-/// A write of a status or of a target.
+/// A write of a status or a target.
 pub(in crate::checker) struct Write {
     pub(in crate::checker) actor: String,
     pub(in crate::checker) at: Timestamp,

@@ -1,4 +1,4 @@
-//! What people said, and for which run.
+//! Manual verdicts, and the run that each applies to.
 
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -15,23 +15,23 @@ use super::{
 };
 use crate::checker::Invariant;
 
-/// Whether a verdict that stands in a spec was given for the present run.
+/// Whether a verdict in a spec was given for the current run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Age {
     /// It was given for this run.
     Fresh,
-    /// It stood there in the former run, and a controller knew.
+    /// It was already set in the previous run, and the controller knew.
     Stale,
-    /// It stood there in the former run, and it may be that no controller saw it there.
+    /// It was already set in the previous run, and the controller may not have observed that.
     Unknown,
 }
 
-/// A verdict that may stand in a spec.
+/// A verdict in a spec.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Said {
     /// `spec.verdict`.
     Verdict(Word),
-    /// As many manual items say so, or more.
+    /// At least this many manual items have this verdict.
     Manual(Word, usize),
 }
 
@@ -47,13 +47,13 @@ fn count(spec: &Value, word: Word) -> usize {
 }
 
 impl Said {
-    /// What manual items of a spec say, if any of them says that.
+    /// The verdict of the manual items in a spec, if any has this value.
     pub(super) fn by_items(spec: &Value, word: Word) -> Option<Self> {
         let count = count(spec, word);
         (count > 0).then_some(Self::Manual(word, count))
     }
 
-    /// What `spec.verdict` says.
+    /// The value of `spec.verdict`.
     pub(super) fn by_verdict(spec: &Value) -> Option<(Self, Word)> {
         let word = match spec["verdict"].as_str()? {
             "valid" => Word::Valid,
@@ -63,7 +63,7 @@ impl Said {
         Some((Self::Verdict(word), word))
     }
 
-    /// Whether it stands in a spec.
+    /// Whether a spec contains the verdict.
     pub(super) fn stands_in(self, spec: &Value) -> bool {
         match self {
             Self::Verdict(word) => Self::by_verdict(spec).is_some_and(|(_, said)| said == word),
@@ -71,7 +71,7 @@ impl Said {
         }
     }
 
-    /// Whether it was given for a run, where it stands in the spec of an index.
+    /// Whether the verdict in the spec with this index was given for a run.
     pub(super) fn age(self, kanary: &Kanary, run: i64, index: usize, rough: &Rough, least: SignedDuration) -> Age {
         let (earliest, latest) = kanary.first_of(run);
         let since = kanary
@@ -82,7 +82,7 @@ impl Said {
         }
         let lag = rough.lag(kanary.written(since)).max(least);
         if since >= latest {
-            // It may have been taken back and given again before anybody saw that.
+            // The user may have removed and restored it before a replica observed that.
             let before = (0..since).rev().find(|index| self.stands_in(kanary.spec_at(*index)));
             let unseen = before.is_some_and(|before| kanary.is_unseen(before + 1, since, lag));
             return if unseen { Age::Unknown } else { Age::Fresh };
@@ -99,7 +99,7 @@ impl Said {
     }
 }
 
-/// Whether labels match what fails a run.
+/// Whether labels match a labelWatch item.
 pub(super) fn is_match(wanted: &LabelMatch, labels: &Labels) -> bool {
     match wanted {
         LabelMatch::Labels(wanted) => {
@@ -126,12 +126,12 @@ fn is_selected(selector: &LabelSelector, labels: &Labels) -> bool {
 }
 
 impl Verdict<'_> {
-    /// The whole run was ended by a person, whatever its items say.
+    /// Whether `spec.verdict` ended the whole run, regardless of its items.
     pub(super) fn is_ended_by_verdict(&self) -> bool {
         Said::by_verdict(self.spec).is_some_and(|(said, word)| word == Word::Valid && self.age_of(said) != Age::Stale)
     }
 
-    /// A person may have ended the run before its time.
+    /// Whether a person may have ended the run early.
     pub(super) fn is_ended_by_a_person(&self) -> bool {
         let by_item = Said::by_items(self.spec, Word::Valid);
         self.is_ended_by_verdict() || by_item.is_some_and(|said| self.age_of(said) != Age::Stale)
@@ -141,7 +141,7 @@ impl Verdict<'_> {
         said.age(self.kanary, self.number, self.index, &self.evidence.rough, self.lag)
     }
 
-    /// What people said, and the labels that they set, are heeded.
+    /// Checks that manual verdicts and alert labels were taken into account.
     pub(super) fn heeded_words(&self, findings: &mut Vec<Finding>) {
         let mut wrong = |what: String| findings.push((Invariant::Verdict, what));
         let verdict = Said::by_verdict(self.spec);
@@ -154,14 +154,14 @@ impl Verdict<'_> {
             return;
         }
         if verdict.is_some_and(|(_, word)| word == Word::Valid) && !self.all_manuals_agree() {
-            wrong("it passed by a spec.verdict that was given for a former run".to_owned());
+            wrong("it passed because of a spec.verdict for an earlier run".to_owned());
             return;
         }
         let invalid = Said::by_items(self.spec, Word::Invalid);
         if invalid.is_some_and(|said| self.age_of(said) == Age::Fresh) {
             wrong("it passed although a manual item is invalid".to_owned());
         } else if !self.all_manuals_agree() {
-            wrong("it passed although a manual item was given no verdict for this run".to_owned());
+            wrong("it passed although a manual item has no verdict for this run".to_owned());
         }
         for item in items(self.spec) {
             if let Some(what) = self.ignored_match(&item) {
@@ -170,7 +170,7 @@ impl Verdict<'_> {
         }
     }
 
-    /// Every manual item was given a verdict for this run, or has one by the deadline.
+    /// Whether every manual item has a verdict for this run or a default at the deadline.
     fn all_manuals_agree(&self) -> bool {
         let due = self
             .deadline
@@ -184,14 +184,14 @@ impl Verdict<'_> {
             let by_deadline = due && manual.status_after_deadline == Some(AfterDeadline::Valid);
             match manual.status {
                 Some(Word::Valid) if valid => true,
-                // What is to be made of it is said above.
+                // That case is handled above.
                 Some(Word::Invalid) if invalid => true,
                 _ => by_deadline,
             }
         })
     }
 
-    /// Labels that fail the run were there, and it passed.
+    /// Reports a run that passed although labels that fail it were set.
     fn ignored_match(&self, item: &ValidationItem) -> Option<String> {
         let watch = item.label_watch.as_ref()?;
         let text = serde_json::to_value(item).unwrap_or_default();
@@ -201,7 +201,7 @@ impl Verdict<'_> {
                 .any(|item| serde_json::to_value(item).ok().as_ref() == Some(&text))
         };
         let (from, until) = self.judged();
-        // What was read for the verdict counts, and what lasted before.
+        // Labels count if the read for the verdict returned them, or if they were set for long enough before.
         let just = SignedDuration::from_millis(1);
         for (object, span) in matches(self.evidence, self.canary, watch, (from, until + just)) {
             let asked = self.kanary.when(span, has_it);
@@ -217,7 +217,7 @@ impl Verdict<'_> {
     }
 }
 
-/// When a canary, or a pod of it, had labels that fail a run.
+/// When a canary or one of its pods had labels that fail the run.
 pub(super) fn matches(
     evidence: &super::Evidence,
     canary: &Canary,

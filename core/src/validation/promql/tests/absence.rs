@@ -1,4 +1,4 @@
-//! What no result means by the series that a Prometheus has.
+//! The meaning of an empty result, depending on the series in Prometheus.
 
 use futures::FutureExt;
 use jiff::Timestamp;
@@ -9,17 +9,17 @@ use super::{Answer, Error, Fail, NoData, Outcome, Pass, PromQl, Sample, Series, 
 
 const PODS: [&str; 2] = ["can-1", "can-2"];
 
-/// Series that both pods have, and those of a pod that is none of the canary's, which is well.
+/// Series of both pods, and healthy ones of a pod that is not the canary's.
 const KNOWN: &str = "memory{pod=can-1} 5; memory{pod=can-2} 5; memory{pod=old-1} 5; all{pod=old-1} 9; bad{pod=old-1} 0";
 
-/// A Prometheus with series like `all{pod=can-1,code=200} 3; …`, where a star is the label of each pod.
+/// A Prometheus server with series like `all{pod=can-1,code=200} 3; …`. A star stands for the label of each pod.
 fn prometheus(series: &str) -> Prometheus {
     let prometheus = Prometheus::new();
     for line in format!("{KNOWN}; {series}").split("; ").filter(|line| !line.is_empty()) {
         let (name, value) = line.rsplit_once(' ').unwrap();
         let value = value.parse().unwrap();
         for pod in PODS {
-            // Without the star both are the same series.
+            // Without the star both series are identical.
             let labels = name
                 .replace('*', &format!("pod={pod}"))
                 .replace('=', "=\"")
@@ -113,14 +113,14 @@ fn a_quotient_of_which_the_labels_do_not_match_is_an_error() {
                 Error,
                 "do not match",
             ),
-            // Some match and others do not.
+            // Some series match and others do not.
             (
                 "bad{*,code=500} 5; bad{*} 0; all{*} 10",
                 "bad / all > 0.1",
                 Error,
                 "the labels of `bad` do not",
             ),
-            // What has never counted has no labels that could match.
+            // A counter that never counted has no labels that could match.
             ("all{*} 10", by_code, Pass, GOOD),
             ("all{*} 10", "bad / all > 0.1", Pass, GOOD),
             (

@@ -165,7 +165,7 @@ fn the_share_of_bad_counts_is_judged_per_pod() {
                 Pass,
                 "0 % bad, within 7 % on pod can-1",
             ),
-            // A pod without traffic beside a busy one.
+            // A pod without traffic next to a busy one.
             (
                 &["pod=can-1,code=200 0", "pod=can-2,code=204 1"],
                 NoData,

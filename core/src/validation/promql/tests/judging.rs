@@ -50,7 +50,7 @@ fn every_ready_pod_needs_a_finite_value() {
                 NoData,
                 "NaN is no measurement on pod can-2 {code=\"500\"}",
             ),
-            // What others lack does not matter, and one bad pod is enough.
+            // Missing values of other pods do not matter, and one bad pod is enough.
             (
                 &["pod=can-1 0.5", "pod=can-2 0.5", "pod=stable-1 NaN"],
                 Pass,
@@ -110,7 +110,7 @@ fn only_series_of_ready_canary_pods_count() {
                 "a series names the canary pod can-2 by the label `exported_pod`, and ksm by `instance`: set podNamekey to \
                  exported_pod, or have Prometheus honor the labels of what it scrapes",
             ),
-            // Who called a pod is no name of it.
+            // The label of a pod's client is not the pod's name.
             (
                 &[
                     "instance=stable-1,caller=can-2 7",

@@ -1,4 +1,4 @@
-//! `noResult`: the absence of evidence is no proof.
+//! `noResult`: the absence of evidence is no evidence.
 
 use super::{Answer, Error, Fail, NoData, PODS, Pass, PromQl, Vars, check, item, parse, shown, vector};
 use crate::validation::Outcome::{self, Invalid};
@@ -39,7 +39,7 @@ fn any_series_is_bad_where_none_is_due() {
                 "a series names the canary pod can-2 by the label `exported_pod`, and ksm by `pod`: set podNamekey to \
                  exported_pod, or have Prometheus honor the labels of what it scrapes",
             ),
-            // An alert without the label, beside one about another pod, must not pass unseen.
+            // An alert without the label, next to one for another pod, must not be ignored.
             (
                 &["pod=other 1", "job=x 1"],
                 Error,
@@ -201,7 +201,7 @@ fn evidence_for_a_query_for_all_pods_may_stand_for_all_pods() {
             ),
         ],
     );
-    // The usual evidence names pods.
+    // The default evidence query contains the pod names.
     with_evidence(
         &item("noResult: {}\nallPodsQuery: true"),
         &[(
@@ -329,7 +329,7 @@ fn a_query_that_is_not_understood_is_held_unless_the_user_tells_what_proves_it()
     let known = vector(&["pod=can-1 1", "pod=can-2 1"]);
     assert_eq!(own.judge(&vector(&[]), Some(&known), &PODS).outcome, Pass);
     assert!(own.hints(std::time::Duration::from_secs(1)).is_empty());
-    // Without an operator there is nothing that could hide anything.
+    // Without an operator nothing can hide an operand.
     assert!(!evidence("new_syntax a", "").is_empty());
 }
 

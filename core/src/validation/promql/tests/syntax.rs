@@ -1,11 +1,11 @@
-//! How a query is read.
+//! Parsing of queries.
 
 use super::super::{
     scan::scan,
     syntax::{Expr, Kind},
 };
 
-/// The query with brackets around each operation, and what it selects in angle brackets.
+/// The query with brackets around each operation and angle brackets around selectors.
 fn shown(expr: &Expr<'_>) -> String {
     match &expr.kind {
         Kind::Number(number) => number.map_or_else(|| "?".to_owned(), |number| number.to_string()),

@@ -1,4 +1,4 @@
-//! Values that are missing or NaN where nothing happened.
+//! Values that are missing or NaN without traffic.
 
 use super::{
     Fail, NoData, Pass,

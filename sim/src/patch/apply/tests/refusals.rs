@@ -1,4 +1,4 @@
-//! What server-side apply does not take.
+//! Apply requests that are refused.
 
 use super::*;
 
