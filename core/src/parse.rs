@@ -227,7 +227,7 @@ fn schedule(text: Option<String>) -> Result<Option<Timestamp>, Invalid> {
     text.map(|text| {
         text.parse().map_err(|_| {
             Invalid::spec(format!(
-                "spec.schedule `{text}` is no time in RFC 3339 with a time zone: write it like 2020-04-12T20:42:00Z"
+                "spec.schedule `{text}` is not an RFC 3339 time with a time zone: write it like 2020-04-12T20:42:00Z"
             ))
         })
     })

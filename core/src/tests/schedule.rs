@@ -95,7 +95,7 @@ fn a_schedule_that_is_no_time_is_refused_with_an_example() {
         spec: {schedule: tomorrow}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.schedule `tomorrow` is no time in RFC 3339 with a time zone: write it like -50151h18m0s
+            Errored, Stalled=True InvalidSpec: spec.schedule `tomorrow` is not an RFC 3339 time with a time zone: write it like -50151h18m0s
             shows Errored
         "#]],
     );
@@ -108,7 +108,7 @@ fn a_schedule_without_a_time_zone_is_refused() {
         spec: {schedule: '2026-01-01T12:00:00'}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.schedule `2026-01-01T12:00:00` is no time in RFC 3339 with a time zone: write it like -50151h18m0s
+            Errored, Stalled=True InvalidSpec: spec.schedule `2026-01-01T12:00:00` is not an RFC 3339 time with a time zone: write it like -50151h18m0s
             shows Errored
         "#]],
     );

@@ -94,7 +94,7 @@ fn what_is_undone_each_time_is_done_ever_later() {
     assert!(
         refusal
             .message
-            .starts_with("scaling Deployment x to 5 was done 3 times"),
+            .starts_with("scaling Deployment x to 5 was undone 3 times"),
         "{}",
         refusal.message
     );
