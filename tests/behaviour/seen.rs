@@ -86,13 +86,13 @@ async fn kubectl_explain_documents_the_fields() {
         ("kanarydeployment.spec.scale", "How many canary pods run"),
         (
             "kanarydeployment.spec.scale.percent",
-            "A share of the target's replicas",
+            "A percentage of the target's replicas",
         ),
         (
             "kanarystatefulset.spec.validation.items.promQL.query",
             "evaluated as an instant query",
         ),
-        ("kanarydeployment.status.report", "what `kubectl get` shows"),
+        ("kanarydeployment.status.report", "Summary of the run for `kubectl get`"),
     ] {
         // An API server publishes the schema of a new CRD some time after it serves it.
         poll(&format!("{field} is explained"), async || {

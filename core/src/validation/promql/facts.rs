@@ -235,11 +235,10 @@ impl Found<'_> {
                     shown(&seen.of)
                 ),
             )),
-            Check::Seen(_) => Ok(()),
             Check::Partner(partner) if self.any(partner.lone) => {
                 Err(unpartnered(&shown(&partner.text), &shown(&partner.other)))
             }
-            Check::Partner(_) => Ok(()),
+            Check::Seen(_) | Check::Partner(_) => Ok(()),
         }
     }
 

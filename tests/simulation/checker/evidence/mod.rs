@@ -62,7 +62,7 @@ pub(crate) struct Evidence {
     pods: BTreeMap<String, Pod>,
     /// Services by name.
     services: BTreeMap<String, Service>,
-    /// EndpointSlices by name.
+    /// `EndpointSlice`s by name.
     slices: BTreeMap<String, Slice>,
 }
 

@@ -7,7 +7,7 @@ use kanary_sim::{cluster::Event, object::string_map};
 
 use super::{Evidence, Labels, canaries::kanary_of, spans::Timeline};
 
-/// Label of an EndpointSlice with the name of its Service.
+/// Label of an `EndpointSlice` with the name of its Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// A Service.
@@ -19,7 +19,7 @@ pub(super) struct Service {
     pub(super) selector: Timeline<Labels>,
 }
 
-/// An EndpointSlice: its Service, and its ready endpoints that are canary pods, by UID.
+/// An `EndpointSlice`: its Service, and its ready endpoints that are canary pods, by UID.
 #[derive(Default)]
 pub(super) struct Slice {
     service: String,
