@@ -95,7 +95,7 @@ async fn nothing_is_lost_or_doubled_when_replicas_are_killed_stopped_and_replace
     world
         .none_left(&DEPLOYMENT, "kanary.k8s-operators.dev/iskanary=true")
         .await;
-    says(&third, "ended by others").await;
+    says(&third, "another replica ended this session").await;
     drop((first, third, fourth));
 }
 
