@@ -126,7 +126,7 @@ fn command(is_unset: impl Fn(&OsStr) -> bool) -> clap::Command {
 
 fn address(text: &str) -> Result<SocketAddr, String> {
     let why = "write an address and a port, like 127.0.0.1:8080 (port 0 takes any free one); names like localhost are \
-               not taken";
+               not supported";
     text.parse().map_err(|_| why.to_owned())
 }
 

@@ -17,7 +17,7 @@ const USER: &str = "you";
 /// Parses a loopback address. Other addresses are refused, because the API server has no authentication.
 pub(super) fn loopback(text: &str) -> Result<SocketAddr, String> {
     let why = "write an address and a port, like 127.0.0.1:6443 (port 0 takes any free one); names like localhost are \
-               not taken";
+               not supported";
     let address: SocketAddr = text.parse().map_err(|_| why.to_owned())?;
     if address.ip().is_loopback() {
         return Ok(address);
