@@ -79,6 +79,13 @@ impl PromQl {
         let query = Template::parse("query", &item.query)?;
         let scan = scan(&item.query)?;
         let own = present(item.evidence_query.as_ref());
+        let exported = format!("exported_{pod_key}");
+        if criterion.is_about_presence() && own.is_none() && !all_pods && selects_by(&item.query, &exported) {
+            return Err(format!(
+                "query selects by {exported}, and the evidence is looked for by {pod_key}, which names the pod that exports the \
+                 series: set podNamekey: {exported}"
+            ));
+        }
         let evidence = match (criterion.is_about_presence(), own) {
             (true, own) => Some(Evidence::parse(own, &item.query, &scan, &pod_key)?),
             (false, None) => None,
@@ -147,6 +154,14 @@ impl PromQl {
     pub fn judge(&self, answer: &Answer, evidence: Option<&Answer>, ready_pods: &[&str]) -> Sample {
         judge::judge(self, answer, evidence, ready_pods)
     }
+}
+
+/// Whether a query has a matcher for a label.
+fn selects_by(query: &str, label: &str) -> bool {
+    query.match_indices(label).any(|(at, _)| {
+        let rest = query.get(at + label.len()..).unwrap_or_default().trim_start();
+        rest.starts_with(['=', '!'])
+    })
 }
 
 /// The text of an optional field. An empty one counts as absent.

@@ -3,6 +3,7 @@
 use super::{
     Fail, NoData, Pass,
     absence::{GOOD, check},
+    parse,
 };
 
 #[test]
@@ -95,4 +96,19 @@ fn what_is_missing_counts_as_zero_where_it_is_compared_with_a_number() {
             ("", "restarts != 0", Pass, GOOD),
         ],
     );
+}
+
+#[test]
+fn a_query_by_the_exported_pod_is_judged_by_that_label() {
+    let parsed = |query: &str, more: &str| {
+        parse(&format!(
+            "{{prometheusService: p, query: '{query}', noResult: {{}}{more}}}"
+        ))
+    };
+    let query = r#"rate(bad{exported_pod=~"{{ pods }}"}[1m]) / rate(all{exported_pod=~"{{ pods }}"}[1m]) > 0.1"#;
+    let error = parsed(query, "").unwrap_err();
+    assert!(error.contains("set podNamekey: exported_pod"), "{error}");
+    assert!(parsed(query, ", podNamekey: exported_pod").is_ok());
+    assert!(parsed(query, ", evidenceQuery: up").is_ok());
+    assert!(parsed("sum by (exported_pod) (bad) > 0", "").is_ok());
 }
