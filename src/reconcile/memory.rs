@@ -278,6 +278,14 @@ impl Memory {
         }
     }
 
+    /// Records that a dry run was answered.
+    pub fn answered(&self, key: &Key) {
+        if let Some(known) = self.lock().get_mut(key) {
+            known.attempts = 0;
+            known.writes.answered();
+        }
+    }
+
     /// Records that a status was written over `former`. It may be the status that reports a refusal, which stays. A refusal from
     /// before a verdict is cleared, so that it does not delay what follows the verdict.
     pub fn status_written(&self, key: &Key, former: &KanaryStatus, status: &KanaryStatus) {

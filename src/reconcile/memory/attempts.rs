@@ -129,6 +129,18 @@ impl Attempts {
         self.uncreated_since = None;
     }
 
+    /// Records that a dry run was answered, so a webhook that failed works again. A refusal stays: it is about the write itself,
+    /// which a dry run does not make.
+    pub(super) fn answered(&mut self) {
+        if self
+            .refusal
+            .as_ref()
+            .is_none_or(|refusal| refusal.reason != Reason::WriteRefused)
+        {
+            self.succeed();
+        }
+    }
+
     /// Records that a write succeeded. Its effect may still be undone.
     pub(super) fn done(&mut self, action: &Action, now: Timestamp) {
         // A run has few objects; this bounds the memory of a run that creates many pods.

@@ -27,7 +27,7 @@ impl Context {
         match &likeness {
             // A failed dry run is reported like a failed promotion, because the run waits for its result.
             Err(error) => self.memory.failed(&kanary.key, error, self.clock.now()),
-            Ok(_) => self.memory.succeeded(&kanary.key),
+            Ok(_) => self.memory.answered(&kanary.key),
         }
         seen.likeness = likeness?;
         if seen.likeness == Likeness::Same {

@@ -139,3 +139,24 @@ fn a_turn_that_never_comes_to_rest_is_taken_ever_later() {
     attempts.came_to_rest();
     assert_eq!(attempts.restless().as_secs(), 4);
 }
+
+#[test]
+fn a_dry_run_that_is_answered_does_not_make_a_refused_write_be_tried_at_once() {
+    let mut attempts = Attempts::default();
+    attempts.refuse(&failed(422, "a policy"), at(0));
+    let first = attempts.refusal.clone().unwrap().retry_at;
+    attempts.answered();
+    attempts.refuse(&failed(422, "a policy"), at(60));
+    let second = attempts.refusal.clone().unwrap().retry_at;
+    assert!(
+        second.duration_since(at(60)) > first.duration_since(at(0)),
+        "it is tried ever later"
+    );
+    attempts.succeed();
+    for second in [0, 4, 6] {
+        attempts.fail(&failed(500, "webhook"), at(second));
+    }
+    assert!(attempts.refusal.is_some());
+    attempts.answered();
+    assert_eq!(attempts.refusal, None, "the webhook works again");
+}
