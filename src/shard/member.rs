@@ -1,6 +1,7 @@
 //! The membership of this replica: keeps its session and executes [`LeaseTable::plan`].
 
 use std::{
+    collections::VecDeque,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -63,6 +64,8 @@ pub(super) struct State {
     pub(super) table: LeaseTable,
     /// This replica's session as last written.
     pub(super) session: Session,
+    /// The last sessions that this process tried to begin: a request without an answer may be carried out much later.
+    pub(super) tried: VecDeque<String>,
     /// When the session began, and when it was last renewed.
     pub(super) since: Duration,
     pub(super) renewed: Duration,
@@ -87,6 +90,7 @@ impl Member {
         let state = State {
             table: LeaseTable::new(shards),
             session: Session::default(),
+            tried: VecDeque::new(),
             since: Duration::ZERO,
             renewed: Duration::ZERO,
             draining: None,

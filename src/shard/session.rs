@@ -24,6 +24,9 @@ enum Beat {
     Over,
 }
 
+/// Sessions that this process remembers to have tried to begin: one for each 5 s of the minute that a request may be late.
+const TRIED: usize = 32;
+
 impl Member {
     /// Keeps the session, begins a new one if it was lost, and executes the plan, forever.
     ///
@@ -97,6 +100,7 @@ impl Member {
             shards: self.fence.layout().shards(),
             ..Session::default()
         };
+        self.remember(&session.holder);
         let sent = self.options.time.now();
         let session = self.leases.write_session(&session, now, self.patience()).await;
         let session = session.map_err(|error| error.message())?;
@@ -112,6 +116,14 @@ impl Member {
         self.fence.renew(sent + self.options.right());
         self.changed.notify_one();
         Ok(())
+    }
+
+    fn remember(&self, holder: &str) {
+        let tried = &mut self.lock().tried;
+        tried.push_back(holder.to_owned());
+        if tried.len() > TRIED {
+            tried.pop_front();
+        }
     }
 
     /// Releases all shards and ends the session. Next owners read a shard before it is released, so that its Kanaries do not
@@ -208,6 +220,8 @@ impl Member {
                 self.lock().session.version = now.version;
                 Ok(Beat::Again)
             }
+            // A creation of this process, without an answer, was carried out after others had deleted the Lease.
+            Ok(Some(now)) if self.lock().tried.contains(&now.holder) => Ok(Beat::Over),
             Ok(Some(now)) if !now.holder.is_empty() => Err(Error::Identity(identity.clone(), now.holder)),
             Ok(_) => Ok(Beat::Over),
             Err(_) => Ok(Beat::Again),
