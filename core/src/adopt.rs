@@ -37,21 +37,14 @@ pub(super) fn add(step: &Step<'_>, decision: Decision) -> Decision {
 
 /// Whether no controller owns the pod and its labels name this Kanary.
 fn is_orphan(step: &Step<'_>, pod: &Pod) -> bool {
-    let key = &step.kanary.key;
-    let labelled = |name: &str, value: &str| pod.labels.get(name).is_some_and(|label| label == value);
-    pod.released
-        && !pod.terminating
-        && !pod.kanaries.contains(&step.kanary.uid)
-        && labelled(names::IS_KANARY, "true")
-        && labelled(names::KANARY_NAME, &key.name)
-        && labelled(names::KANARY_KIND, key.kind.as_str())
+    pod.is_set_aside() && !pod.kanaries.contains(&step.kanary.uid) && step.kanary.is_named_by(&pod.labels)
 }
 
 /// The warning for a run whose pods were released during validation: they are no longer measured, and they stay in
 /// production.
 pub(super) fn warning(step: &Step<'_>) -> Option<String> {
     let run = step.kanary.run(step.spec);
-    let is_lost = |pod: &&Pod| pod.released && !pod.terminating && pod.labels.get(names::RUN) == Some(&run);
+    let is_lost = |pod: &&Pod| pod.is_set_aside() && pod.labels.get(names::RUN) == Some(&run);
     let mut lost = step.seen.other_pods.iter().filter(is_lost).map(|pod| &pod.name);
     let first = lost.next()?;
     let more = match lost.count() {

@@ -41,10 +41,7 @@ pub(super) fn is_replaced(status: &KanaryStatus, canary: &Deployment) -> bool {
 /// Sets the times of the run once the canary is available, and moves them after an outage. Returns `None` before that.
 pub(super) fn fix(step: &Step<'_>, draft: &mut Draft) -> Option<Window> {
     let status = &mut draft.status;
-    let stored = match (status.validation_start_time, status.deadline) {
-        (Some(start), Some(deadline)) => Some(Window { start, deadline }),
-        _ => None,
-    };
+    let stored = Window::stored(status);
     let Some((canary, since)) = available(step) else {
         return stored;
     };

@@ -6,7 +6,8 @@ use super::{
     decision::Decision,
     leave,
     status::{
-        DEPLOYMENT_UPDATED, Draft, ERRORED, FAILED, RECONCILING, RUNNING, STALLED, SUCCEEDED, find, told_too_late,
+        ACTIVATED, DEPLOYMENT_UPDATED, Draft, ERRORED, FAILED, RECONCILING, RUNNING, STALLED, SUCCEEDED, TRAFFIC, find,
+        told_too_late,
     },
     step::Step,
 };
@@ -17,15 +18,15 @@ pub(super) fn end(draft: &mut Draft, now: Timestamp, reason: Reason) {
     draft.status.completed_at = Some(now);
     draft.clear(RUNNING, reason, "the run has ended");
     if told_too_late(&draft.status).is_some() {
-        draft.set(super::status::ACTIVATED, false, reason, "the run has ended");
+        draft.set(ACTIVATED, false, reason, "the run has ended");
     }
-    draft.clear(super::status::ACTIVATED, reason, "the run has ended");
-    draft.clear(super::status::TRAFFIC, reason, "the run has ended");
+    draft.clear(ACTIVATED, reason, "the run has ended");
+    draft.clear(TRAFFIC, reason, "the run has ended");
     draft.clear(RECONCILING, reason, "the run has ended");
 }
 
 /// Reasons of failures that do not depend on the template: the template may run again after another one.
-pub(super) const BLAMELESS: [Reason; 2] = [Reason::TargetChanged, Reason::CanaryChanged];
+const BLAMELESS: [Reason; 2] = [Reason::TargetChanged, Reason::CanaryChanged];
 
 /// Records that a run failed. The clean-up follows when the status that is read contains the failure.
 pub(super) fn fail(step: &Step<'_>, mut draft: Draft, reason: Reason, message: &str) -> Decision {

@@ -2,6 +2,7 @@
 //! creation.
 
 use super::{
+    labels::Labels,
     observation::{Deployment, Versions},
     step::Step,
 };
@@ -90,10 +91,11 @@ pub(super) fn is_of_run(step: &Step<'_>, canary: &Deployment) -> bool {
     step.kanary.has(step.spec, canary, step.seen.created.as_ref())
 }
 
-/// Whether a canary belongs to a run that is not known here yet. Another controller has newer data and will handle it.
+/// Whether a canary, or a pod, with these labels belongs to a run that is not known here yet. Another controller has newer data
+/// and will handle it.
 #[must_use]
-pub(super) fn is_of_later_run(step: &Step<'_>, canary: &Deployment) -> bool {
-    let run = canary.labels.get(names::RUN).and_then(|run| run.rsplit('-').next());
+pub(super) fn is_of_later_run(step: &Step<'_>, labels: &Labels) -> bool {
+    let run = labels.get(names::RUN).and_then(|run| run.rsplit('-').next());
     let run = run.and_then(|number| number.parse().ok());
     run.is_some_and(|run: i64| run > step.kanary.status.run.unwrap_or(1))
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     Key,
+    labels::Labels,
     observation::{Created, Deployment},
     parse,
     spec::Spec,
@@ -105,11 +106,17 @@ impl ParsedKanary {
     #[must_use]
     pub fn is_disowned(&self, made: &Deployment, created: Option<&Created>) -> bool {
         let known = [self.status.canary_uid.as_ref(), created.map(|created| &created.uid)];
-        let labelled = |name: &str, value: &str| made.labels.get(name).is_some_and(|label| label == value);
         made.owner.is_none()
             && made.other_controller.is_none()
             && known.contains(&Some(&made.uid))
-            && labelled(names::IS_KANARY, "true")
+            && self.is_named_by(&made.labels)
+    }
+
+    /// Whether these labels of a canary or of its pod name this Kanary.
+    #[must_use]
+    pub fn is_named_by(&self, labels: &Labels) -> bool {
+        let labelled = |name: &str, value: &str| labels.get(name).is_some_and(|label| label == value);
+        labelled(names::IS_KANARY, "true")
             && labelled(names::KANARY_NAME, &self.key.name)
             && labelled(names::KANARY_KIND, self.key.kind.as_str())
     }

@@ -63,7 +63,7 @@ pub(super) struct Rest {
 /// Removes the canary of this run and pods of former runs from production. Returns a decision, or what remains to be
 /// watched. `retain` keeps the canary of this run.
 pub(super) fn all(step: &Step<'_>, draft: &Draft, retain: bool) -> ControlFlow<Decision, Rest> {
-    let deployment = present(step).filter(|canary| !is_of_later_run(step, canary));
+    let deployment = present(step).filter(|canary| !is_of_later_run(step, &canary.labels));
     let leaver = Leaver {
         pods: behind(step, |_| true),
         deployment,
@@ -91,7 +91,7 @@ pub(super) fn left_before(step: &Step<'_>) -> Option<Decision> {
         let is_bad = changed == Some(run) || failed.iter().any(|hash| hash == template);
         *run != present_run && is_bad
     };
-    let is_left_behind = |pod: &Pod| is_set_aside(pod) && pod.labels.get(RUN) != Some(&present_run);
+    let is_left_behind = |pod: &Pod| pod.is_set_aside() && pod.labels.get(RUN) != Some(&present_run);
     let leaver = Leaver {
         pods: behind(step, |pod| {
             is_left_behind(pod) || pod.labels.get(RUN).is_some_and(failed)
@@ -112,17 +112,12 @@ pub(super) fn left_before(step: &Step<'_>) -> Option<Decision> {
 /// terminating pods need no action.
 pub(super) fn set_aside(step: &Step<'_>, draft: &Draft) -> ControlFlow<Decision, Rest> {
     let leaver = Leaver {
-        pods: behind(step, is_set_aside),
+        pods: behind(step, Pod::is_set_aside),
         deployment: None,
         retain: false,
         is_present: false,
     };
     leave(step, draft, &leaver)
-}
-
-/// Whether the pod has no controller: its ReplicaSet released it.
-fn is_set_aside(pod: &Pod) -> bool {
-    pod.released && !pod.terminating
 }
 
 /// Reports in the status of a failed run why removing labels was not enough, unless it is already reported.
@@ -194,7 +189,7 @@ fn behind<'a>(step: &Step<'a>, which: impl Fn(&Pod) -> bool) -> Vec<(&'a Pod, Ve
         .filter(|service| !services::is_about_canaries(service))
         .collect();
     let pods = step.seen.pods.iter().chain(&step.seen.other_pods);
-    pods.filter(|pod| which(pod) && !is_pod_of_later_run(step, pod))
+    pods.filter(|pod| which(pod) && !is_of_later_run(step, &pod.labels))
         .filter_map(|pod| {
             let selecting = services.iter().filter(|service| service.selects(&pod.labels));
             let mut labels: Vec<_> = selecting.flat_map(|service| service.selector.keys().cloned()).collect();
@@ -203,14 +198,6 @@ fn behind<'a>(step: &Step<'a>, which: impl Fn(&Pod) -> bool) -> Vec<(&'a Pod, Ve
             (!labels.is_empty()).then_some((pod, labels))
         })
         .collect()
-}
-
-fn is_pod_of_later_run(step: &Step<'_>, pod: &Pod) -> bool {
-    let number = pod
-        .labels
-        .get(RUN)
-        .and_then(|run| run.rsplit('-').next()?.parse::<i64>().ok());
-    number.is_some_and(|number| number > step.kanary.status.run.unwrap_or(1))
 }
 
 /// The next step for a canary that leaves production.

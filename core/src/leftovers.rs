@@ -10,7 +10,10 @@ use super::{
 
 /// Whether a canary belongs to a template or a run that has ended.
 fn is_stale(step: &Step<'_>, canary: &Deployment) -> bool {
-    is_own_canary(step, canary) && !canary.deleting && !is_of_later_run(step, canary) && !is_of_run(step, canary)
+    is_own_canary(step, canary)
+        && !canary.deleting
+        && !is_of_later_run(step, &canary.labels)
+        && !is_of_run(step, canary)
 }
 
 /// Objects to remove before the run continues: a canary of another run, which would stay in production without

@@ -51,7 +51,7 @@ pub(super) fn speaks_against(step: &Step<'_>, draft: &Draft) -> Option<Failure> 
         .flatten()
         .fold(step.now, Timestamp::min);
     // An unavailable canary does not reach the rest of its window.
-    let window = known_times(draft).map(|window| {
+    let window = Window::stored(status).map(|window| {
         if verdict.is_some() {
             window
         } else {
@@ -65,10 +65,4 @@ pub(super) fn speaks_against(step: &Step<'_>, draft: &Draft) -> Option<Failure> 
         message: message.to_owned(),
         judgement: Some(judgement.clone()),
     })
-}
-
-/// The times of the run, if they are set.
-pub(super) fn known_times(draft: &Draft) -> Option<Window> {
-    let (start, deadline) = (draft.status.validation_start_time?, draft.status.deadline?);
-    Some(Window { start, deadline })
 }

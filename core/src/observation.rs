@@ -300,6 +300,14 @@ pub struct Service {
     pub ports: Vec<Value>,
 }
 
+impl Pod {
+    /// Whether the pod has no controller and stays: its ReplicaSet released it.
+    #[must_use]
+    pub fn is_set_aside(&self) -> bool {
+        self.released && !self.terminating
+    }
+}
+
 impl Service {
     /// Whether ready pods with these labels receive its requests.
     #[must_use]
@@ -308,7 +316,7 @@ impl Service {
     }
 }
 
-/// An object of which only the owner is relevant.
+/// An object whose only relevant field is its owner.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Owned {
     /// `metadata.uid`.

@@ -329,7 +329,7 @@ fn restore_stall(draft: &mut Draft, problem: bool) {
 /// an earlier run was not removed from traffic.
 fn deletes(step: &Step<'_>, retain: bool) -> Vec<Action> {
     let seen = step.seen;
-    let stays = |canary: &Deployment| is_of_later_run(step, canary) || retain && is_of_run(step, canary);
+    let stays = |canary: &Deployment| is_of_later_run(step, &canary.labels) || retain && is_of_run(step, canary);
     let canary = seen.canary.as_ref().filter(|canary| !stays(canary));
     let canary = canary.map(|canary| {
         let deployment = (ObjectKind::Deployment, Some(&step.spec.canary));

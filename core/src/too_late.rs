@@ -9,13 +9,12 @@ use super::{
     analysis,
     decision::{Decision, Need},
     leave::{self, Rest},
-    objection::known_times,
     observation::Deployment,
     problem::{set_problem, with_told},
     rollback,
     status::{ACTIVATED, Draft, RECONCILING, SUCCEEDED, TRAFFIC, find, told_too_late},
     step::Step,
-    validation::Item,
+    validation::{Item, Window},
 };
 use crate::api::{Reason, Word};
 
@@ -26,7 +25,7 @@ fn objection(step: &Step<'_>, draft: &Draft) -> Option<(Reason, String)> {
         return Some((Reason::VerdictInvalid, "spec.verdict is invalid".to_owned()));
     }
     let passed = find(&draft.status, SUCCEEDED)?.last_transition_time.0;
-    let judgement = analysis::judge(step.spec, step.seen, known_times(draft), passed);
+    let judgement = analysis::judge(step.spec, step.seen, Window::stored(&draft.status), passed);
     let mut items = step.spec.validation.items.iter().zip(&judgement.verdicts);
     items.find_map(|(item, verdict)| match (item, verdict) {
         (

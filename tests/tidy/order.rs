@@ -41,10 +41,9 @@ fn module(folder: &Path, file: &Path) -> Option<Vec<String>> {
 
 /// Code without comments and without the unit tests at its end.
 fn code(file: &Path) -> String {
-    let text = fs::read_to_string(file).unwrap();
-    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-    let lines = text.lines().map(|line| line.split("//").next().unwrap_or_default());
-    lines.collect::<Vec<_>>().join("\n")
+    let text = super::code(file);
+    let tests = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    text[..tests].to_owned()
 }
 
 /// Every path in a `use` and every other path that starts with `crate::`, as names.

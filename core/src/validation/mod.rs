@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::api::KanaryStatus;
+
 pub use parse::Item;
 pub use tally::{Tally, due, fitting, next_check};
 
@@ -77,4 +79,15 @@ pub struct Window {
     pub start: Timestamp,
     /// The deadline.
     pub deadline: Timestamp,
+}
+
+impl Window {
+    /// The times of the run in a status, if they are set.
+    #[must_use]
+    pub fn stored(status: &KanaryStatus) -> Option<Self> {
+        Some(Self {
+            start: status.validation_start_time?,
+            deadline: status.deadline?,
+        })
+    }
 }

@@ -4,7 +4,7 @@ use super::{
     facts::{Check, Facts, Number, Pair, Seen},
     operator::Op,
     shape::{
-        carriers, is_scaled, is_traffic, lasting, leaves_zero_out, limit, makes_one_of_two, rises, selects_one,
+        carriers, compared, is_scaled, is_traffic, lasting, leaves_zero_out, makes_one_of_two, rises, selects_one,
         traffic, turns_round, unfiltered,
     },
     syntax::{Binary, Expr, Kind, Side},
@@ -101,11 +101,7 @@ impl Absence {
 }
 
 fn compare(facts: &mut Facts, binary: &Binary<'_>, absence: Absence) {
-    let (left, right, op) = if binary.left.is_scalar() && !binary.right.is_scalar() {
-        (&binary.right, &binary.left, binary.op.flipped())
-    } else {
-        (&binary.left, &binary.right, binary.op)
-    };
+    let (left, right, op) = compared(binary);
     if left.is_constant() {
         return;
     }
@@ -119,26 +115,26 @@ fn compare(facts: &mut Facts, binary: &Binary<'_>, absence: Absence) {
         let finds_the_same = if inner.is_bool {
             selects_one(op, right.number())
         } else {
-            let (limit, inner_op) = limit(inner);
+            let (_, limit, inner_op) = compared(inner);
             leaves_zero_out(inner_op, limit.number()) || leaves_zero_out(op, right.number())
         };
         return compare(facts, inner, absence.good_if(finds_the_same));
     }
-    // What is missing is as good as 0 where 0 is.
+    // A missing series counts as 0, so it is good if the comparison does not select 0.
     let is_plain = leaves_zero_out(op, right.number());
     let absence = absence.good_if(is_plain && (op.wants_more() || !is_involved(left)) && !turns_round(left));
     if absence == Absence::Bad && !is_involved(left) {
-        // Also where a function is applied to it, of which the parts are not looked at.
+        // The arguments of a function that is not involved are not examined below.
         facts.present_unless(false, left);
     }
     value(facts, left, absence);
-    // What two operands make is looked at where they are.
+    // The result of two operands is checked together with them.
     if !matches!(&left.bare().kind, Kind::Binary(inner) if makes_one_of_two(inner)) {
         facts.number(left);
     }
 }
 
-/// `a > 5 and b > 1`: each series that may be compared has a partner on the other side.
+/// Requires for `a > 5 and b > 1` that each series of `a` has a partner in `b`.
 fn partners(facts: &mut Facts, binary: &Binary<'_>) {
     let partners: Vec<_> = carriers(&binary.right).into_iter().map(lasting).collect();
     for carrier in carriers(&binary.left).into_iter().filter(|carrier| carrier.selects()) {
@@ -164,7 +160,7 @@ fn compare_vectors(facts: &mut Facts, binary: &Binary<'_>, sides: (&Expr<'_>, &E
     }
 }
 
-/// The facts for two operands, of which `other` must exist.
+/// The facts for two operands. `other` must exist.
 fn pair(facts: &mut Facts, binary: &Binary<'_>, value: &Expr<'_>, other: &Expr<'_>, absence: Absence) -> Pair {
     let is_matched = !value.is_scalar() && !other.is_scalar();
     // The "one" side of a many-to-one match may contain other series, which are irrelevant.

@@ -29,10 +29,10 @@ pub(super) enum Check {
     Partner(Partner),
 }
 
-/// Series that have to have a partner behind `and`.
+/// Series that need a partner behind `and`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Partner {
-    /// Those that have none.
+    /// Series without a partner.
     lone: usize,
     text: String,
     other: String,
@@ -127,7 +127,7 @@ impl Facts {
         ))
     }
 
-    /// Series that the operand of `and` has a partner for.
+    /// Requires that each series has a partner in one of the operands behind `and`.
     pub(super) fn partner(&mut self, expr: &Expr<'_>, matching: &str, partners: &[&Expr<'_>]) {
         let mut query = vector(expr);
         for partner in partners {

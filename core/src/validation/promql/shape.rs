@@ -1,4 +1,5 @@
-//! What the form of an expression tells: whether it is more where there is more, what it divides by, which 0 it finds.
+//! Properties of an expression that its form shows: whether it increases with its series, what it divides by, and whether it
+//! selects 0.
 
 use super::{
     operator::Op,
@@ -9,7 +10,7 @@ pub(super) fn is_scaled(expr: &Expr<'_>) -> bool {
     matches!(&expr.bare().kind, Kind::Binary(binary) if matches!(binary.op, Op::Times | Op::Over))
 }
 
-/// The operand of which 0 means that nothing happened, without what keeps a division by it from being one by 0.
+/// The operand that is 0 without traffic. Guards against a division by 0, such as `clamp_min(b, 1)`, are removed.
 pub(super) fn traffic<'a, 'b>(expr: &'a Expr<'b>) -> &'a Expr<'b> {
     match &expr.bare().kind {
         Kind::Call("clamp_min" | "clamp", parts) => parts.first().map_or(expr, traffic),
@@ -23,7 +24,7 @@ pub(super) fn traffic<'a, 'b>(expr: &'a Expr<'b>) -> &'a Expr<'b> {
     }
 }
 
-/// What `b > 0` and `b != 0` select from: what is left out was there.
+/// The operand that `b > 0` and `b != 0` filter. A series that they drop exists all the same.
 pub(super) fn unfiltered<'a, 'b>(expr: &'a Expr<'b>) -> &'a Expr<'b> {
     match &expr.bare().kind {
         Kind::Binary(binary) if binary.op.compares() && !binary.is_bool && binary.right.is_constant() => {
@@ -33,7 +34,7 @@ pub(super) fn unfiltered<'a, 'b>(expr: &'a Expr<'b>) -> &'a Expr<'b> {
     }
 }
 
-/// Whether an expression is more where there is more, as far as its operators tell.
+/// Whether an expression increases with its series, judging by its operators.
 pub(super) fn rises(expr: &Expr<'_>) -> bool {
     !expr.has(&|part| match &part.kind {
         Kind::Minus(_) => true,
@@ -52,7 +53,7 @@ pub(super) fn is_traffic(expr: &Expr<'_>) -> bool {
     is_scaled(expr) || expr.has(&counts)
 }
 
-/// Whether there is more in an expression where there is less of what it selects: `time() - x` and `abs(x - 5)`.
+/// Whether an expression may increase while its series decrease, as `time() - x` and `abs(x - 5)` do.
 pub(super) fn turns_round(expr: &Expr<'_>) -> bool {
     expr.has(&|part| match &part.kind {
         Kind::Binary(binary) => match binary.op {
@@ -67,8 +68,8 @@ pub(super) fn turns_round(expr: &Expr<'_>) -> bool {
     })
 }
 
-/// Whether something is added to what it selects, or taken away, or its sign depends on how much there is.
-pub(super) fn is_shifted(expr: &Expr<'_>) -> bool {
+/// Whether the sign of an expression may differ from that of its series, because of a sum, a difference or a logarithm.
+fn is_shifted(expr: &Expr<'_>) -> bool {
     expr.has(&|part| match &part.kind {
         Kind::Binary(binary) => matches!(binary.op, Op::Plus | Op::Minus),
         Kind::Call(name, _) => name.starts_with("log") || *name == "ln",
@@ -76,20 +77,17 @@ pub(super) fn is_shifted(expr: &Expr<'_>) -> bool {
     })
 }
 
-/// The series of which the labels go on to the result of a condition, without its comparisons.
+/// The operands whose labels the result of a condition has, without its comparisons.
 pub(super) fn carriers<'a, 'b>(expr: &'a Expr<'b>) -> Vec<&'a Expr<'b>> {
     match &expr.bare().kind {
         Kind::Binary(binary) if binary.op == Op::Or => [&binary.left, &binary.right].map(carriers).concat(),
         Kind::Binary(binary) if binary.op.is_set() => carriers(&binary.left),
-        Kind::Binary(binary) if binary.op.compares() && !binary.is_bool => {
-            let is_turned = binary.left.is_scalar() && !binary.right.is_scalar();
-            carriers(if is_turned { &binary.right } else { &binary.left })
-        }
+        Kind::Binary(binary) if binary.op.compares() && !binary.is_bool => carriers(compared(binary).0),
         _ => vec![expr],
     }
 }
 
-/// What is there of `a / b` although `a` has not counted yet.
+/// The operand that exists before anything was counted: `b` of `a / b`.
 pub(super) fn lasting<'a, 'b>(expr: &'a Expr<'b>) -> &'a Expr<'b> {
     match &expr.bare().kind {
         Kind::Binary(binary) if binary.op == Op::Over && makes_one_of_two(binary) => &binary.right,
@@ -97,7 +95,7 @@ pub(super) fn lasting<'a, 'b>(expr: &'a Expr<'b>) -> &'a Expr<'b> {
     }
 }
 
-/// Whether a comparison does not find 0. `x > -Inf` finds all that is there, and means that nothing should be.
+/// Whether a comparison does not select 0. `x > -Inf` selects every series, and is written for series that should not exist.
 pub(super) fn leaves_zero_out(op: Op, number: Option<f64>) -> bool {
     let is_zero = number.map(|number| number.abs() < f64::EPSILON);
     match op {
@@ -111,12 +109,13 @@ pub(super) fn leaves_zero_out(op: Op, number: Option<f64>) -> bool {
     }
 }
 
-/// What a comparison compares with, and how.
-pub(super) fn limit<'a, 'b>(binary: &'a Binary<'b>) -> (&'a Expr<'b>, Op) {
-    if binary.left.is_scalar() && !binary.right.is_scalar() {
-        (&binary.left, binary.op.flipped())
+/// A comparison read from its series: what is compared, with what, and how. `2 < x` is read as `x > 2`.
+pub(super) fn compared<'a, 'b>(binary: &'a Binary<'b>) -> (&'a Expr<'b>, &'a Expr<'b>, Op) {
+    let Binary { left, right, op, .. } = binary;
+    if left.is_scalar() && !right.is_scalar() {
+        (right, left, op.flipped())
     } else {
-        (&binary.right, binary.op)
+        (left, right, *op)
     }
 }
 
@@ -132,7 +131,7 @@ pub(super) fn selects_one(op: Op, number: Option<f64>) -> bool {
     }
 }
 
-/// Whether it calculates with two operands, neither of which is a number that is written.
+/// Whether this is a calculation with two operands that are not constants.
 pub(super) fn makes_one_of_two(binary: &Binary<'_>) -> bool {
     let is_calculation = !binary.op.compares() && !binary.op.is_set();
     is_calculation && !binary.left.is_constant() && !binary.right.is_constant()
