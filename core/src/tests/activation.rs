@@ -126,12 +126,9 @@ fn a_canary_that_is_not_available_within_the_progress_deadline_fails_the_run() {
         now: +10m
         ",
         expect![[r#"
-            phase Scheduled → Failed
+            phase Scheduled → Failed, shows Failed 0s/15m0s
             Failed, Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s: it has no pods; to try again, change spec.template, or set spec.retry to another number
-            currentTraffic none
-            completedAt +10m0s
-            failedTemplates ["<hash>"]
-            shows Failed 0s/15m0s
+            currentTraffic none, completedAt +10m0s, failedTemplates ["<hash>"]
         "#]],
     );
 }
@@ -199,12 +196,9 @@ fn a_canary_that_stops_being_available_and_does_not_come_back_fails_the_run() {
         now: +11m
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 11m0s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman was not available for 10m0s: it has no pods; to try again, change spec.template, or set spec.retry to another number
-            completedAt +11m0s
-            failedTemplates ["<hash>"]
-            shows Failed 11m0s/15m0s
+            completedAt +11m0s, failedTemplates ["<hash>"]
         "#]],
     );
 }
@@ -275,8 +269,8 @@ fn an_earlier_workload_that_is_still_going_is_waited_for() {
         seen: {canary: {run: older, available: -1h, deleting: true}}
         ",
         expect![[r#"
-            Scheduled, Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
             shows Scheduled 0s/15m0s
+            Scheduled, Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
         "#]],
     );
 }
@@ -305,12 +299,9 @@ fn a_canary_that_was_made_again_has_its_progress_deadline_too() {
         now: +11m
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 11m0s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman was not available for 10m0s: it has no pods; to try again, change spec.template, or set spec.retry to another number
-            completedAt +11m0s
-            failedTemplates ["<hash>"]
-            shows Failed 11m0s/15m0s
+            completedAt +11m0s, failedTemplates ["<hash>"]
         "#]],
     );
 }

@@ -26,9 +26,9 @@ fn a_spec_that_is_bad_after_an_edit_leaves_the_run_where_it_is() {
         now: +1m
         ",
         expect![[r#"
+            shows Errored
             Reconciling=False InvalidSpec: spec.items belongs under spec.validation: indent it
             Errored, Stalled=True InvalidSpec: spec.items belongs under spec.validation: indent it
-            shows Errored
         "#]],
     );
 }
@@ -44,10 +44,10 @@ fn a_mended_spec_lets_the_run_go_on() {
         now: +1m
         ",
         expect![[r#"
+            shows Running 1m0s/15m0s
             Errored=False Resolved: what was wrong is resolved
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
             Stalled=False Resolved: nothing is in the way any more
-            shows Running 1m0s/15m0s
             wake at +15m0s
         "#]],
     );
@@ -60,8 +60,8 @@ fn validation_under_both_names_is_refused() {
         spec: {validation: {}, validations: {}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.validation and spec.validations are two names of one block: keep one
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.validation and spec.validations are two names of one block: keep one
         "#]],
     );
 }
@@ -73,14 +73,10 @@ fn validations_is_the_same_block_under_its_other_name() {
         spec: {validations: {initialDelay: 10s, validationPeriod: 30s, items: [{manual: {status: invalid}}]}}
         ",
         expect![[r#"
-            phase Scheduled → Failed
+            phase Scheduled → Failed, shows Failed 0s/40s
             Failed, Stalled=True ManualInvalid: manual[0]: status is invalid; to try again, change spec.template, or set spec.retry to another number
-            currentTraffic none
-            verdicts {"present":{"invalid":1}}
-            completedAt +0s
-            failedTemplates ["<hash>"]
+            currentTraffic none, verdicts {"present":{"invalid":1}}, completedAt +0s, failedTemplates ["<hash>"]
             item manual[0] Bad: manual[0]: status is invalid
-            shows Failed 0s/40s
         "#]],
     );
 }
@@ -92,8 +88,8 @@ fn a_duration_that_does_not_parse_is_refused_with_an_example() {
         spec: {validation: {validationPeriod: 15 minutes}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.validation.validationPeriod: `15 minutes` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: invalid float literal
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.validation.validationPeriod: `15 minutes` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: invalid float literal
         "#]],
     );
 }
@@ -105,8 +101,8 @@ fn a_negative_duration_is_refused() {
         spec: {validation: {initialDelay: '-1s'}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.validation.initialDelay: `-1s` is not a duration like 500ms, 20s or 1m30s: it is negative
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.validation.initialDelay: `-1s` is not a duration like 500ms, 20s or 1m30s: it is negative
         "#]],
     );
 }
@@ -118,8 +114,8 @@ fn a_duration_that_no_clock_can_hold_is_refused() {
         spec: {validation: {validationPeriod: 99999999999999999999999999h}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.validation.validationPeriod: `99999999999999999999999999h` is not a duration like 500ms, 20s or 1m30s: it is too long
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.validation.validationPeriod: `99999999999999999999999999h` is not a duration like 500ms, 20s or 1m30s: it is too long
         "#]],
     );
 }
@@ -131,8 +127,8 @@ fn an_interval_that_is_too_short_is_refused() {
         spec: {validation: {maxIntervalPeriod: 1ms}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.validation.maxIntervalPeriod is shorter than 100ms: raise it
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.validation.maxIntervalPeriod is shorter than 100ms: raise it
         "#]],
     );
 }
@@ -144,8 +140,8 @@ fn a_template_without_containers_is_answered_with_where_the_pod_template_goes() 
         spec: {template: {spec: {template: {spec: {containers: []}}}}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.template.spec.template.spec.containers has no container: spec.template is a whole Deployment, so the pod template is spec.template.spec.template
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.template.spec.template.spec.containers has no container: spec.template is a whole Deployment, so the pod template is spec.template.spec.template
         "#]],
     );
 }
@@ -157,8 +153,8 @@ fn a_template_of_nothing_is_refused() {
         spec: {template: {spec: {template: null}}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.template.spec.template.spec.containers has no container: spec.template is a whole Deployment, so the pod template is spec.template.spec.template
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.template.spec.template.spec.containers has no container: spec.template is a whole Deployment, so the pod template is spec.template.spec.template
         "#]],
     );
 }
@@ -170,8 +166,8 @@ fn an_unknown_traffic_source_is_refused() {
         spec: {traffic: {source: teleport}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.traffic.source: unknown variant `teleport`, expected one of `service`, `kanary-service`, `both`, `none`, `mirror`, `weighted`, `tagged`
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.traffic.source: unknown variant `teleport`, expected one of `service`, `kanary-service`, `both`, `none`, `mirror`, `weighted`, `tagged`
         "#]],
     );
 }
@@ -183,8 +179,8 @@ fn a_name_that_is_too_long_for_a_label_is_refused() {
         kanary: {name: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: the name of a Kanary is a label value: use 63 characters at most
             shows Errored
+            Errored, Stalled=True InvalidSpec: the name of a Kanary is a label value: use 63 characters at most
         "#]],
     );
 }
@@ -196,8 +192,8 @@ fn a_name_of_the_canarys_service_that_is_too_long_is_refused() {
         spec: {serviceName: a-production-service-with-quite-a-name-of-its-own-in-the-shop, traffic: {source: both}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: the name of the canary's Service, a-production-service-with-quite-a-name-of-its-own-in-the-shop-kanary-batman, has 75 characters and 63 are possible: set spec.traffic.kanaryService to a shorter one
             shows Errored
+            Errored, Stalled=True InvalidSpec: the name of the canary's Service, a-production-service-with-quite-a-name-of-its-own-in-the-shop-kanary-batman, has 75 characters and 63 are possible: set spec.traffic.kanaryService to a shorter one
         "#]],
     );
 }
@@ -210,8 +206,8 @@ fn a_kanary_belongs_to_one_target_for_its_whole_life() {
         status: {conditions: {Running: 'True Validating: x'}, report: {deployment: myapp}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: this Kanary belongs to Deployment myapp and can't change to robin: create another Kanary for another target
             shows Errored
+            Errored, Stalled=True InvalidSpec: this Kanary belongs to Deployment myapp and can't change to robin: create another Kanary for another target
         "#]],
     );
 }
@@ -224,8 +220,8 @@ fn a_finished_run_that_gets_a_bad_spec_keeps_its_verdict() {
         status: {conditions: {Failed: 'True ManualInvalid: x', Stalled: 'True ManualInvalid: x'}}
         ",
         expect![[r#"
-            Stalled, Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
             shows Errored
+            Stalled, Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
         "#]],
     );
 }
@@ -252,11 +248,11 @@ fn a_first_spec_that_was_bad_and_is_mended_is_errored_no_more() {
         ",
         expect![[r#"
             create Deployment myapp-kanary-batman
+            shows Scheduled 0s/15m0s
             Errored=False Resolved: what was wrong is resolved
             Stalled=False Resolved: nothing is in the way any more
             Scheduled, Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
             currentTraffic none
-            shows Scheduled 0s/15m0s
         "#]],
     );
 }
@@ -271,11 +267,11 @@ fn a_first_spec_that_was_bad_is_errored_no_more_when_its_target_is_created() {
         ",
         expect![[r#"
             create Deployment myapp
+            shows Scheduled 0s/15m0s
             Errored=False Resolved: what was wrong is resolved
             Stalled=False Resolved: nothing is in the way any more
             Scheduled, Reconciling=True WaitingForTarget: Deployment myapp does not exist and is created from the template
             currentTraffic none
-            shows Scheduled 0s/15m0s
         "#]],
     );
 }

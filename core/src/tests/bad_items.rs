@@ -11,8 +11,8 @@ fn items_beside_validation_are_answered_with_where_they_belong() {
         spec: {items: [{manual: {}}]}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.items belongs under spec.validation: indent it
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.items belongs under spec.validation: indent it
         "#]],
     );
 }
@@ -24,8 +24,8 @@ fn items_that_are_no_list_under_validation_are_answered() {
         spec: {validation: {manual: {status: valid}}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: manual, labelWatch and promQL are entries of a list: write them under spec.validation.items, each after a dash
             shows Errored
+            Errored, Stalled=True InvalidSpec: manual, labelWatch and promQL are entries of a list: write them under spec.validation.items, each after a dash
         "#]],
     );
 }
@@ -37,8 +37,8 @@ fn an_item_of_two_kinds_is_refused() {
         spec: {validation: {items: [{manual: {}, labelWatch: {podInvalidationLabels: {a: b}}}]}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.validation.items[0] is not exactly one of manual, labelWatch and promQL: split it into several items
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.validation.items[0] is not exactly one of manual, labelWatch and promQL: split it into several items
         "#]],
     );
 }
@@ -50,8 +50,8 @@ fn an_item_of_no_kind_is_refused() {
         spec: {validation: {items: [{}]}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.validation.items[0] is not exactly one of manual, labelWatch and promQL: split it into several items
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.validation.items[0] is not exactly one of manual, labelWatch and promQL: split it into several items
         "#]],
     );
 }
@@ -63,8 +63,8 @@ fn a_label_watch_without_labels_is_refused() {
         spec: {validation: {items: [{labelWatch: {}}]}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.validation.items[0].labelWatch needs podInvalidationLabels or deploymentInvalidationLabels
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.validation.items[0].labelWatch needs podInvalidationLabels or deploymentInvalidationLabels
         "#]],
     );
 }
@@ -76,8 +76,8 @@ fn an_empty_selector_is_refused_because_it_would_match_everything() {
         spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {}}}]}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: no labels: write a map of label names to string values, like `validation: "failed"`, or matchLabels / matchExpressions
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: no labels: write a map of label names to string values, like `validation: "failed"`, or matchLabels / matchExpressions
         "#]],
     );
 }
@@ -89,8 +89,8 @@ fn an_operator_that_does_not_exist_is_refused() {
         spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {matchExpressions: [{key: a, operator: Like}]}}}]}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: matchExpressions[0]: operator "Like" does not exist: use In, NotIn, Exists or DoesNotExist
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: matchExpressions[0]: operator "Like" does not exist: use In, NotIn, Exists or DoesNotExist
         "#]],
     );
 }
@@ -102,8 +102,8 @@ fn a_metric_item_is_not_there_yet() {
         spec: {validation: {items: [{metric: {type: Pods}}]}}
         ",
         expect![[r#"
-            Errored, Stalled=True Unsupported: spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL
             shows Errored
+            Errored, Stalled=True Unsupported: spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL
         "#]],
     );
 }
@@ -115,8 +115,8 @@ fn a_watch_of_kanarys_own_labels_is_refused_because_it_never_matches() {
         spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {kanary.k8s-operators.dev/iskanary: 'false'}}}]}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: kanary.k8s-operators.dev/iskanary is Kanary's own label, which never tells a bad canary from a good one: watch a label that your alerting sets, like `validation: "failed"`
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.validation.items[0].labelWatch.podInvalidationLabels: kanary.k8s-operators.dev/iskanary is Kanary's own label, which never tells a bad canary from a good one: watch a label that your alerting sets, like `validation: "failed"`
         "#]],
     );
 }
@@ -128,8 +128,8 @@ fn a_label_that_is_not_a_string_is_named() {
         spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {alert: high, severity: 1}}}]}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.validation.items[0]: labels that can't be read: the value of the label "severity" is 1, which is not a string: write a plain map of label names to string values, like `validation: "failed"`, or nothing but matchLabels (such a map) and matchExpressions (a list of key, operator and a list of values)
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.validation.items[0]: labels that can't be read: the value of the label "severity" is 1, which is not a string: write a plain map of label names to string values, like `validation: "failed"`, or nothing but matchLabels (such a map) and matchExpressions (a list of key, operator and a list of values)
         "#]],
     );
 }

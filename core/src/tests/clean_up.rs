@@ -171,9 +171,9 @@ fn a_clean_up_that_is_refused_is_an_error_and_is_tried_again() {
         now: +1s
         ",
         expect![[r#"
-            Errored, Stalled=True WriteRefused: delete Deployment: not allowed
-            verdicts removed
             shows Errored 0s/15m0s
+            Errored, Stalled=True WriteRefused: delete Deployment: not allowed
+            removed verdicts
             wake at +10s
         "#]],
     );
@@ -189,10 +189,10 @@ fn a_refused_clean_up_is_tried_again_at_its_time() {
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
+            shows DeploymentUpdated 0s/15m0s
             Errored=False Resolved: what was wrong is resolved
             Stalled=False Resolved: nothing is in the way any more
-            verdicts removed
-            shows DeploymentUpdated 0s/15m0s
+            removed verdicts
         "#]],
     );
 }
@@ -207,10 +207,10 @@ fn a_failed_run_whose_clean_up_works_again_stays_failed() {
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
+            shows Failed 0s/15m0s
             Errored=False Resolved: what was wrong is resolved
             Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number (since +0s)
-            verdicts removed
-            shows Failed 0s/15m0s
+            removed verdicts
         "#]],
     );
 }

@@ -13,20 +13,13 @@ fn the_validation_starts_when_the_canary_is_available_and_ends_a_period_later() 
         now: +2s
         ",
         expect![[r#"
-            phase Scheduled → Running
+            phase Scheduled → Running, shows Running 2s/10m0s
             Scheduled=True Started: the run has started
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
             Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
             Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +10m0s
-            currentTraffic none
-            initialDelay 0s
-            validationPeriod 10m0s
-            startTime -30s
-            availableAt +0s
-            validationStartTime +0s
-            deadline +10m0s
+            currentTraffic none, initialDelay 0s, validationPeriod 10m0s, startTime -30s, availableAt +0s, validationStartTime +0s, deadline +10m0s
             item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
-            shows Running 2s/10m0s
         "#]],
     );
 }
@@ -40,15 +33,9 @@ fn the_initial_delay_starts_when_the_canary_is_available() {
         now: +5s
         ",
         expect![[r#"
-            Scheduled, Reconciling=True InitialDelay: Deployment myapp-kanary-batman is available and warms up for the initial delay
-            currentTraffic none
-            initialDelay 20s
-            validationPeriod 1m0s
-            startTime -30s
-            availableAt +0s
-            validationStartTime +20s
-            deadline +1m20s
             shows Scheduled 5s/1m20s
+            Scheduled, Reconciling=True InitialDelay: Deployment myapp-kanary-batman is available and warms up for the initial delay
+            currentTraffic none, initialDelay 20s, validationPeriod 1m0s, startTime -30s, availableAt +0s, validationStartTime +20s, deadline +1m20s
             wake at +20s
         "#]],
     );
@@ -79,14 +66,13 @@ fn after_the_initial_delay_the_run_is_running() {
         now: +20s
         ",
         expect![[r#"
-            phase Scheduled → Running
+            phase Scheduled → Running, shows Running 20s/1m20s
             Scheduled=True Started: the run has started (since +0s)
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1m20s (since +0s)
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
             Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
             Running=True Validating: Deployment myapp-kanary-batman is judged until +1m20s
             item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
-            shows Running 20s/1m20s
         "#]],
     );
 }
@@ -101,14 +87,13 @@ fn the_duration_shows_what_is_over_of_the_delay_and_the_period_together() {
         now: +29s
         ",
         expect![[r#"
-            phase Scheduled → Running
+            phase Scheduled → Running, shows Running 29s/1m20s
             Scheduled=True Started: the run has started (since +0s)
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1m20s (since +0s)
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
             Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
             Running=True Validating: Deployment myapp-kanary-batman is judged until +1m20s
             item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
-            shows Running 29s/1m20s
         "#]],
     );
 }
@@ -123,9 +108,9 @@ fn times_that_are_written_do_not_move_when_the_period_is_edited() {
         now: +16m
         ",
         expect![[r#"
+            shows Running 1h1m0s/1h0m0s
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=True WaitingForManual: manual[0]: waits for a person to set status to valid or invalid (since +0s)
-            shows Running 1h1m0s/1h0m0s
         "#]],
     );
 }
@@ -140,11 +125,10 @@ fn a_controller_that_was_down_at_the_deadline_goes_on_where_it_was() {
         now: +3h
         ",
         expect![[r#"
-            phase Running → Succeeded
+            phase Running → Succeeded, shows Succeeded 3h0m0s/15m0s
             Running=False AllItemsGood: the verdict is good
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True AllItemsGood: every validation item is good at the deadline
-            shows Succeeded 3h0m0s/15m0s
         "#]],
     );
 }
@@ -158,20 +142,13 @@ fn a_canary_that_was_never_judged_is_not_promoted_because_its_deadline_passed_wh
         now: +3h
         ",
         expect![[r#"
-            phase Scheduled → Running
+            phase Scheduled → Running, shows Running 3h0m0s/15m0s
             Scheduled=True Started: the run has started
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
             Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
             Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
-            currentTraffic none
-            initialDelay 0s
-            validationPeriod 15m0s
-            startTime -30s
-            availableAt +0s
-            validationStartTime +0s
-            deadline +15m0s
+            currentTraffic none, initialDelay 0s, validationPeriod 15m0s, startTime -30s, availableAt +0s, validationStartTime +0s, deadline +15m0s
             item labelWatch[0] Good
-            shows Running 3h0m0s/15m0s
         "#]],
     );
 }
@@ -201,11 +178,10 @@ fn a_period_of_zero_ends_as_soon_as_it_starts() {
         now: +1s
         ",
         expect![[r#"
-            phase Running → Succeeded
+            phase Running → Succeeded, shows Succeeded 1s/1s
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Running=False AllItemsGood: the verdict is good
             Succeeded=True AllItemsGood: every validation item is good at the deadline
-            shows Succeeded 1s/1s
         "#]],
     );
 }
@@ -220,8 +196,8 @@ fn a_canary_that_is_not_available_at_the_deadline_is_not_promoted() {
         now: +15m
         ",
         expect![[r#"
-            Reconciling=True WaitingForCanary: Deployment myapp-kanary-batman is not available, so it cannot pass: the run waits until it is (since +0s)
             shows Running 15m0s/15m0s
+            Reconciling=True WaitingForCanary: Deployment myapp-kanary-batman is not available, so it cannot pass: the run waits until it is (since +0s)
             wake at +24m0s
         "#]],
     );

@@ -12,12 +12,10 @@ fn a_run_that_created_its_target_only_waits_for_it_to_be_available() {
         now: +5s
         ",
         expect![[r#"
-            phase Scheduled → Running
+            phase Scheduled → Running, shows Running 0s/15m0s
             Scheduled=True TargetCreated: the target did not exist and was created
             Running, Reconciling=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available
-            currentTraffic none
-            startTime +0s
-            shows Running 0s/15m0s
+            currentTraffic none, startTime +0s
             wake at +10m0s
         "#]],
     );
@@ -31,12 +29,10 @@ fn a_target_that_was_created_is_running_before_it_succeeds() {
         now: +5s
         ",
         expect![[r#"
-            phase Scheduled → Running
+            phase Scheduled → Running, shows Running 0s/15m0s
             Scheduled=True TargetCreated: the target did not exist and was created
             Running, Reconciling=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available
-            currentTraffic none
-            startTime +0s
-            shows Running 0s/15m0s
+            currentTraffic none, startTime +0s
             wake at +10m0s
         "#]],
     );
@@ -51,14 +47,11 @@ fn a_target_that_was_created_and_is_available_ends_the_run_well() {
         now: +5s
         ",
         expect![[r#"
-            phase Running → Succeeded
+            phase Running → Succeeded, shows Succeeded 0s/15m0s
             Running=False TargetCreated: the target is available
             Scheduled=True TargetCreated: the target did not exist and was created
             Succeeded=True TargetCreated: Deployment myapp did not exist, was created from the template and is available
-            currentTraffic none
-            startTime +0s
-            availableAt +5s
-            shows Succeeded 0s/15m0s
+            currentTraffic none, startTime +0s, availableAt +5s
         "#]],
     );
 }
@@ -72,13 +65,9 @@ fn a_target_that_was_created_and_does_not_become_available_fails_the_run() {
         now: +10m
         ",
         expect![[r#"
-            phase Running → Failed
-            Running=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 0s/15m0s, ended Running
             Failed, Stalled=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 10m0s; to try again, change spec.template, or set spec.retry to another number
-            currentTraffic none
-            completedAt +10m0s
-            failedTemplates ["<hash>"]
-            shows Failed 0s/15m0s
+            currentTraffic none, completedAt +10m0s, failedTemplates ["<hash>"]
         "#]],
     );
 }
@@ -92,12 +81,9 @@ fn a_target_that_was_created_and_that_the_cluster_gave_up_fails_the_run_at_once(
         now: +10m
         ",
         expect![[r#"
-            phase Scheduled → Failed
+            phase Scheduled → Failed, shows Failed 0s/15m0s
             Failed, Stalled=True ProgressDeadlineExceeded: Deployment myapp was created and did not become available within 1h0m0s; to try again, change spec.template, or set spec.retry to another number
-            currentTraffic none
-            completedAt +10m0s
-            failedTemplates ["<hash>"]
-            shows Failed 0s/15m0s
+            currentTraffic none, completedAt +10m0s, failedTemplates ["<hash>"]
         "#]],
     );
 }
@@ -111,12 +97,10 @@ fn a_target_that_was_created_and_got_another_template_since_is_the_target_of_a_n
         now: +5s
         ",
         expect![[r#"
-            phase Running → Scheduled
+            phase Running → Scheduled, shows Scheduled 0s/15m0s
             Scheduled, Reconciling=True TargetReplaced: Deployment myapp did not exist and was created from the template, and somebody has replaced its template since: a new run starts
-            Running removed
-            run 2
-            currentTraffic none
-            shows Scheduled 0s/15m0s
+            run 2, currentTraffic none
+            removed Running
         "#]],
     );
 }
@@ -129,10 +113,9 @@ fn a_target_that_took_the_place_of_the_one_that_was_created_is_the_target_of_a_n
         now: +5s
         ",
         expect![[r#"
-            Scheduled, Reconciling=True TargetReplaced: Deployment myapp did not exist and was created from the template, and somebody has replaced its template since: a new run starts
-            run 2
-            currentTraffic none
             shows Scheduled 0s/15m0s
+            Scheduled, Reconciling=True TargetReplaced: Deployment myapp did not exist and was created from the template, and somebody has replaced its template since: a new run starts
+            run 2, currentTraffic none
         "#]],
     );
 }
@@ -160,12 +143,10 @@ fn after_a_restart_a_target_with_another_template_than_the_created_one_is_the_ta
         now: +5s
         ",
         expect![[r#"
-            phase Running → Scheduled
+            phase Running → Scheduled, shows Scheduled 0s/15m0s
             Scheduled, Reconciling=True TargetReplaced: Deployment myapp did not exist and was created from the template, and somebody has replaced its template since: a new run starts
-            Running removed
-            run 2
-            currentTraffic none
-            shows Scheduled 0s/15m0s
+            run 2, currentTraffic none
+            removed Running
         "#]],
     );
 }

@@ -16,10 +16,10 @@ fn a_canary_leaves_production_when_its_kanary_is_deleted_and_held_by_a_finalizer
         ",
         expect![[r#"
             unlabel pod a: app
+            shows Deleting 1m0s/15m0s
             Activated, Traffic=False Deleting: this Kanary is being deleted
             Running=True Deleting: this Kanary is being deleted, so its canary is not judged any more (since +0s)
             Reconciling=True Deleting: this Kanary is being deleted and is held by its finalizers (example.com/hold): its canary is taken away, and Deployment myapp stays as it is (since +0s)
-            shows Deleting 1m0s/15m0s
         "#]],
     );
 }
@@ -40,10 +40,10 @@ fn everything_that_was_created_for_a_deleted_kanary_goes() {
             delete Service myapp-svc-kanary-batman
             delete Service old-service
             delete Deployment old-kanary-batman
+            shows Deleting 1m0s/15m0s
             Activated, Traffic=False Deleting: this Kanary is being deleted
             Running=True Deleting: this Kanary is being deleted, so its canary is not judged any more (since +0s)
             Reconciling=True Deleting: this Kanary is being deleted and is held by its finalizers (example.com/hold): its canary is taken away, and Deployment myapp stays as it is (since +0s)
-            shows Deleting 1m0s/15m0s
         "#]],
     );
 }
@@ -60,10 +60,10 @@ fn a_retained_canary_goes_with_its_kanary() {
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
+            shows Deleting 0s/15m0s
             Reconciling=True Deleting: this Kanary is being deleted and is held by its finalizers (example.com/hold): its canary is taken away, and Deployment myapp stays as it is
             Stalled=False Deleting: this Kanary is being deleted
-            verdicts removed
-            shows Deleting 0s/15m0s
+            removed verdicts
         "#]],
     );
 }
@@ -79,10 +79,10 @@ fn nothing_is_promoted_once_the_kanary_is_deleted() {
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
+            shows Deleting 0s/15m0s
             Activated=False Deleting: this Kanary is being deleted
             Reconciling=True Deleting: this Kanary is being deleted and is held by its finalizers (example.com/hold): its canary is taken away, and Deployment myapp stays as it is (since +0s)
-            verdicts removed
-            shows Deleting 0s/15m0s
+            removed verdicts
         "#]],
     );
 }
@@ -95,9 +95,9 @@ fn nothing_is_created_once_the_kanary_is_deleted() {
         seen: {target: null}
         ",
         expect![[r#"
+            shows Deleting 0s/15m0s
             Reconciling=True Deleting: this Kanary is being deleted and is held by its finalizers (example.com/hold): its canary is taken away, and Deployment myapp stays as it is
             currentTraffic none
-            shows Deleting 0s/15m0s
         "#]],
     );
 }
@@ -113,10 +113,10 @@ fn a_new_template_starts_nothing_once_the_kanary_is_deleted() {
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
+            shows Deleting 0s/15m0s
             Reconciling=True Deleting: this Kanary is being deleted and is held by its finalizers (example.com/hold): its canary is taken away, and Deployment myapp stays as it is
             Stalled=False Deleting: this Kanary is being deleted
-            verdicts removed
-            shows Deleting 0s/15m0s
+            removed verdicts
         "#]],
     );
 }
@@ -134,10 +134,10 @@ fn a_spec_that_cannot_be_run_does_not_keep_the_canary_of_a_deleted_kanary() {
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
+            shows Deleting 1m0s/15m0s
             Activated=False Deleting: this Kanary is being deleted
             Running=True Deleting: this Kanary is being deleted, so its canary is not judged any more (since +0s)
             Reconciling=True Deleting: this Kanary is being deleted and is held by its finalizers (example.com/hold): its canary is taken away, and Deployment myapp stays as it is (since +0s)
-            shows Deleting 1m0s/15m0s
         "#]],
     );
 }
@@ -167,11 +167,11 @@ fn a_clean_up_of_a_deleted_kanary_that_is_refused_says_so() {
         now: +1m
         ",
         expect![[r#"
+            shows Deleting 1m0s/15m0s
             Activated=False Deleting: this Kanary is being deleted
             Running=True Deleting: this Kanary is being deleted, so its canary is not judged any more (since +0s)
             Reconciling=False WriteRefused: delete Deployment: not allowed
             Errored, Stalled=True WriteRefused: delete Deployment: not allowed
-            shows Deleting 1m0s/15m0s
             wake at +2m0s
         "#]],
     );

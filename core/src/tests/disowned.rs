@@ -18,11 +18,9 @@ fn a_canary_whose_owner_reference_was_removed_fails_the_run() {
     check(
         &running(DISOWNED),
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 5m0s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True CanaryChanged: the ownerReference by which this Kanary controls Deployment myapp-kanary-batman was removed, so the canary would outlive this Kanary: leave the canary alone, and set spec.retry to another number to run the template again
             completedAt +5m0s
-            shows Failed 5m0s/15m0s
         "#]],
     );
 }
@@ -32,11 +30,9 @@ fn one_that_was_just_created_is_known_by_the_reply() {
     check(
         &format!("seen: {{canary: {{{DISOWNED}}}, created: {{}}}}"),
         expect![[r#"
-            phase Scheduled → Failed
+            phase Scheduled → Failed, shows Failed 0s/15m0s
             Failed, Stalled=True CanaryChanged: the ownerReference by which this Kanary controls Deployment myapp-kanary-batman was removed, so the canary would outlive this Kanary: leave the canary alone, and set spec.retry to another number to run the template again
-            currentTraffic none
-            completedAt +0s
-            shows Failed 0s/15m0s
+            currentTraffic none, completedAt +0s
         "#]],
     );
 }
@@ -46,10 +42,10 @@ fn a_deployment_that_only_has_the_labels_is_left_alone() {
     check(
         &format!("seen: {{canary: {{{DISOWNED}}}, created: {{uid: uid-another}}}}"),
         expect![[r#"
+            shows Errored 0s/15m0s
             Errored, Stalled=True NameTaken: Deployment myapp-kanary-batman exists and has no owner, so it is not this Kanary's: rename one of the two, or delete it
             Scheduled=True NameTaken: the canary is not judged before this is resolved: Deployment myapp-kanary-batman exists and has no owner, so it is not this Kanary's: rename one of the two, or delete it
             currentTraffic none
-            shows Errored 0s/15m0s
         "#]],
     );
 }
@@ -59,9 +55,9 @@ fn a_deployment_with_the_labels_of_another_kanary_is_left_alone() {
     check(
         &running(&DISOWNED.replace("batman", "robin")),
         expect![[r#"
+            shows Errored 5m0s/15m0s
             Reconciling=False NameTaken: Deployment myapp-kanary-batman exists and has no owner, so it is not this Kanary's: rename one of the two, or delete it
             Errored, Stalled=True NameTaken: Deployment myapp-kanary-batman exists and has no owner, so it is not this Kanary's: rename one of the two, or delete it
-            shows Errored 5m0s/15m0s
             wake at +15m0s
         "#]],
     );
@@ -72,9 +68,9 @@ fn a_canary_that_another_controller_owns_now_is_left_alone() {
     check(
         &running(&format!("{DISOWNED}, controller: Application/shop")),
         expect![[r#"
+            shows Errored 5m0s/15m0s
             Reconciling=False NameTaken: Deployment myapp-kanary-batman exists and belongs to Application/shop, not to this Kanary: rename one of the two, or delete it
             Errored, Stalled=True NameTaken: Deployment myapp-kanary-batman exists and belongs to Application/shop, not to this Kanary: rename one of the two, or delete it
-            shows Errored 5m0s/15m0s
             wake at +15m0s
         "#]],
     );
@@ -140,25 +136,11 @@ fn the_next_run_still_knows_the_canary_of_the_former() {
         show: [/canaryUid]
         ",
         expect![[r#"
-            phase Failed → Scheduled
+            phase Failed → Scheduled, shows Scheduled 0s/15m0s
             Scheduled=True NewRun: spec.retry changed: a new run starts
             Reconciling=True NewRun: a new run starts
-            Activated removed
-            Traffic removed
-            Running removed
-            Failed removed
-            Stalled removed
-            run 2
-            retry 1
-            verdicts removed
-            initialDelay removed
-            validationPeriod removed
-            startTime removed
-            availableAt removed
-            validationStartTime removed
-            deadline removed
-            completedAt removed
-            shows Scheduled 0s/15m0s
+            run 2, retry 1
+            removed Activated, Traffic, Running, Failed, Stalled, verdicts, initialDelay, validationPeriod, startTime, availableAt, validationStartTime, deadline, completedAt
               canaryUid: "uid-canary"
         "#]],
     );
@@ -176,10 +158,10 @@ fn it_goes_with_a_kanary_that_is_being_deleted_and_held_by_a_finalizer() {
         ),
         expect![[r#"
             delete Deployment myapp-kanary-batman
+            shows Deleting 0s/15m0s
             Activated=False Deleting: this Kanary is being deleted
             Running=True Deleting: this Kanary is being deleted, so its canary is not judged any more
             Reconciling=True Deleting: this Kanary is being deleted and is held by its finalizers (example.com/hold): its canary is taken away, and Deployment myapp stays as it is
-            shows Deleting 0s/15m0s
         "#]],
     );
 }

@@ -14,14 +14,13 @@ fn a_dry_run_ends_at_succeeded() {
         now: +15m
         ",
         expect![[r#"
-            phase Running → Succeeded
+            phase Running → Succeeded, shows Succeeded 15m0s/15m0s
             Activated, Reconciling=False DryRun: the run has ended
             Running=False AllItemsGood: the verdict is good
             Succeeded=True DryRun: every validation item is good at the deadline; a dry-run leaves Deployment myapp alone
             DeploymentUpdated=False DryRun: a dry-run does not update the target
             completedAt +15m0s
             item manual[0] Good
-            shows Succeeded 15m0s/15m0s
         "#]],
     );
 }
@@ -36,15 +35,13 @@ fn mode_dry_run_is_the_same_as_no_update() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Succeeded
+            phase Running → Succeeded, shows Succeeded 1m0s/15m0s
             Activated, Reconciling=False DryRun: the run has ended
             Running=False ManualValid: the verdict is good
             Succeeded=True DryRun: a manual item is valid and every other item agrees; a dry-run leaves Deployment myapp alone
             DeploymentUpdated=False DryRun: a dry-run does not update the target
-            verdicts {"present":{"valid":1}}
-            completedAt +1m0s
+            verdicts {"present":{"valid":1}}, completedAt +1m0s
             item manual[0] Good
-            shows Succeeded 1m0s/15m0s
         "#]],
     );
 }
@@ -89,11 +86,11 @@ fn a_run_that_becomes_a_dry_run_before_the_target_is_written_ends_as_one() {
         now: +15m
         ",
         expect![[r#"
+            shows Succeeded 0s/15m0s
             Reconciling=False DryRun: the run has ended
             Succeeded=True DryRun: the run became a dry-run before the target was updated; a dry-run leaves Deployment myapp alone (since +0s)
-            verdicts removed
             completedAt +15m0s
-            shows Succeeded 0s/15m0s
+            removed verdicts
         "#]],
     );
 }

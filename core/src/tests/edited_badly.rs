@@ -15,12 +15,12 @@ fn an_edit_that_cannot_be_run_never_promotes() {
         now: +20m
         ",
         expect![[r#"
+            shows Errored 20m0s/15m0s
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=False InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
             Errored, Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
             verdicts {"present":{"valid":1,"verdict":"valid"}}
             item manual[0] Good
-            shows Errored 20m0s/15m0s
         "#]],
     );
 }
@@ -36,14 +36,11 @@ fn a_label_still_fails_a_run_whose_edit_cannot_be_run() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 1m0s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed; to try again, change spec.template, or set spec.retry to another number
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
+            completedAt +1m0s, failedTemplates ["<hash>"]
             item labelWatch[0] Bad: labelWatch[0]: pod x has labels that match validation=failed
             item promQL[1] Pending: promQL[1]: cannot be judged as it is written
-            shows Failed 1m0s/15m0s
         "#]],
     );
 }
@@ -59,13 +56,10 @@ fn a_query_still_fails_a_run_whose_edit_cannot_be_run() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 1m0s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True PromQLFailed: promQL[0]: 0 is not 1; to try again, change spec.template, or set spec.retry to another number
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
+            completedAt +1m0s, failedTemplates ["<hash>"]
             item promQL[0] Bad (0 good, 1 bad, 0 errors): 0 is not 1
-            shows Failed 1m0s/15m0s
         "#]],
     );
 }
@@ -81,11 +75,11 @@ fn queries_are_still_asked_after_an_edit_that_cannot_be_run() {
         now: +1m
         ",
         expect![[r#"
+            shows Errored 1m0s/15m0s
             Reconciling=False Unsupported: spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL; spec.scale.static.replicas is 0: use 1 or more
             Errored, Stalled=True Unsupported: spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL; spec.scale.static.replicas is 0: use 1 or more
             item metric[0] Pending: metric[0]: cannot be judged as it is written
             item promQL[1] Pending
-            shows Errored 1m0s/15m0s
             check items [1]
             wake at +1m20s
         "#]],
@@ -103,13 +97,9 @@ fn a_verdict_is_heard_whatever_else_cannot_be_read() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 1m0s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
-            verdicts {"present":{"verdict":"invalid"}}
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
-            shows Failed 1m0s/15m0s
+            verdicts {"present":{"verdict":"invalid"}}, completedAt +1m0s, failedTemplates ["<hash>"]
         "#]],
     );
 }
@@ -125,11 +115,11 @@ fn a_pause_is_heard_whatever_else_cannot_be_read() {
         now: +1m
         ",
         expect![[r#"
+            shows Errored 1m0s/15m0s
             Running=True Paused: spec.paused is true: Deployment myapp-kanary-batman can fail but not pass; 14m0s of its validation are left (since +0s)
             Reconciling=False Paused: spec.paused is true: the run is held where it is
             Errored, Stalled=True InvalidSpec: spec.validation.validationPeriod: `15 minutes` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: invalid float literal
             pausedAt +1m0s
-            shows Errored 1m0s/15m0s
         "#]],
     );
 }
@@ -145,9 +135,9 @@ fn another_template_that_cannot_be_run_does_not_start_a_run() {
         now: +1m
         ",
         expect![[r#"
+            shows Errored 1m0s/15m0s
             Reconciling=False InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
             Errored, Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
-            shows Errored 1m0s/15m0s
             wake at +15m0s
         "#]],
     );
@@ -164,9 +154,9 @@ fn a_template_that_cannot_be_read_does_not_start_a_run() {
         now: +1m
         ",
         expect![[r#"
+            shows Errored 1m0s/15m0s
             Reconciling=False InvalidSpec: spec.template.spec.template.spec.containers has no container: spec.template is a whole Deployment, so the pod template is spec.template.spec.template
             Errored, Stalled=True InvalidSpec: spec.template.spec.template.spec.containers has no container: spec.template is a whole Deployment, so the pod template is spec.template.spec.template
-            shows Errored 1m0s/15m0s
             wake at +15m0s
         "#]],
     );
@@ -183,20 +173,14 @@ fn a_canary_that_becomes_available_under_a_spec_that_cannot_be_run_is_judged() {
         now: +1m
         ",
         expect![[r#"
-            phase Scheduled → Running
+            phase Scheduled → Running, shows Errored
             Scheduled=True Started: the run has started (since +0s)
             Errored, Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
             Traffic=False NoTrafficRequested: the canary gets no traffic
             Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
-            initialDelay 0s
-            validationPeriod 15m0s
-            startTime -30s
-            availableAt +0s
-            validationStartTime +0s
-            deadline +15m0s
+            initialDelay 0s, validationPeriod 15m0s, startTime -30s, availableAt +0s, validationStartTime +0s, deadline +15m0s
             item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
-            shows Errored
         "#]],
     );
 }
@@ -226,9 +210,9 @@ fn what_a_spec_that_cannot_be_run_does_not_name_is_not_taken_away() {
         now: +1m
         ",
         expect![[r#"
+            shows Errored 1m0s/15m0s
             Reconciling=False InvalidSpec: spec.traffic.source both needs spec.serviceName, the production Service: set it, or use source none
             Errored, Stalled=True InvalidSpec: spec.traffic.source both needs spec.serviceName, the production Service: set it, or use source none
-            shows Errored 1m0s/15m0s
             wake at +15m0s
         "#]],
     );
@@ -260,10 +244,10 @@ fn a_failed_run_that_gets_a_spec_that_cannot_be_run_stays_failed() {
         now: +1m
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more (since +0s)
             Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
-            verdicts removed
-            shows Errored 0s/15m0s
+            removed verdicts
         "#]],
     );
 }
@@ -280,9 +264,9 @@ fn a_promoted_run_is_cleaned_up_after_an_edit_that_cannot_be_run() {
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
-            Errored, Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
-            verdicts removed
             shows Errored 0s/15m0s
+            Errored, Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            removed verdicts
         "#]],
     );
 }
@@ -298,10 +282,10 @@ fn a_verdict_that_is_stored_is_not_promoted_under_a_spec_that_cannot_be_run() {
         now: +1m
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Reconciling=False InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
             Errored, Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
-            verdicts removed
-            shows Errored 0s/15m0s
+            removed verdicts
         "#]],
     );
 }
@@ -317,9 +301,9 @@ fn a_target_that_rolls_out_is_waited_for_under_a_spec_that_cannot_be_run() {
         now: +1m
         ",
         expect![[r#"
-            Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
-            verdicts removed
             shows Errored 0s/15m0s
+            Errored=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
+            removed verdicts
             wake at +2m0s
         "#]],
     );
@@ -332,8 +316,8 @@ fn everything_that_cannot_be_run_is_said_at_once() {
         spec: {scale: {static: {replicas: 0}}, traffic: {source: service}, schedule: tomorrow, validation: {initialDelay: soon, items: [{metric: {}}, {labelWatch: {podInvalidationLabels: {a: 1}}}]}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.validation.items[1]: labels that can't be read: the value of the label "a" is 1, which is not a string: write a plain map of label names to string values, like `validation: "failed"`, or nothing but matchLabels (such a map) and matchExpressions (a list of key, operator and a list of values); spec.validation.initialDelay: `soon` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: cannot parse float from empty string; spec.traffic.source service needs spec.serviceName, the production Service: set it, or use source none; spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL; spec.schedule `tomorrow` is not an RFC 3339 time with a time zone: write it like -50151h18m0s; spec.scale.static.replicas is 0: use 1 or more
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.validation.items[1]: labels that can't be read: the value of the label "a" is 1, which is not a string: write a plain map of label names to string values, like `validation: "failed"`, or nothing but matchLabels (such a map) and matchExpressions (a list of key, operator and a list of values); spec.validation.initialDelay: `soon` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: cannot parse float from empty string; spec.traffic.source service needs spec.serviceName, the production Service: set it, or use source none; spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL; spec.schedule `tomorrow` is not an RFC 3339 time with a time zone: write it like -50151h18m0s; spec.scale.static.replicas is 0: use 1 or more
         "#]],
     );
 }
@@ -345,8 +329,8 @@ fn what_cannot_be_run_is_said_before_its_schedule() {
         spec: {schedule: +1h, scale: {static: {replicas: 0}}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
         "#]],
     );
 }

@@ -15,10 +15,9 @@ fn a_longer_period_moves_the_deadline() {
         now: +1m
         ",
         expect![[r#"
-            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1h0m0s (since +0s)
-            validationPeriod 1h0m0s
-            deadline +1h0m0s
             shows Running 1m0s/1h0m0s
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1h0m0s (since +0s)
+            validationPeriod 1h0m0s, deadline +1h0m0s
             wake at +1h0m0s
         "#]],
     );
@@ -35,10 +34,9 @@ fn a_shorter_period_moves_the_deadline() {
         now: +1m
         ",
         expect![[r#"
-            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +5m0s (since +0s)
-            validationPeriod 5m0s
-            deadline +5m0s
             shows Running 1m0s/5m0s
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +5m0s (since +0s)
+            validationPeriod 5m0s, deadline +5m0s
             wake at +5m0s
         "#]],
     );
@@ -55,11 +53,10 @@ fn a_period_that_is_cut_to_less_than_what_is_over_ends_now() {
         now: +10m10s
         ",
         expect![[r#"
-            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +10m10s (since +0s)
-            validationPeriod 5m0s
-            deadline +10m10s
-            item promQL[0] Good (20 good, 0 bad, 0 errors)
             shows Running 5m0s/5m0s
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +10m10s (since +0s)
+            validationPeriod 5m0s, deadline +10m10s
+            item promQL[0] Good (20 good, 0 bad, 0 errors)
             check items [0]
             wake at +10m20s
         "#]],
@@ -77,10 +74,9 @@ fn a_period_that_is_raised_after_the_deadline_goes_on() {
         now: +20m
         ",
         expect![[r#"
-            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1h0m0s (since +0s)
-            validationPeriod 1h0m0s
-            deadline +1h0m0s
             shows Running 20m0s/1h0m0s
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1h0m0s (since +0s)
+            validationPeriod 1h0m0s, deadline +1h0m0s
             wake at +1h0m0s
         "#]],
     );
@@ -97,10 +93,8 @@ fn a_longer_delay_moves_a_start_that_is_still_to_come() {
         now: +30s
         ",
         expect![[r#"
-            initialDelay 5m0s
-            validationStartTime +5m0s
-            deadline +20m0s
             shows Scheduled 30s/20m0s
+            initialDelay 5m0s, validationStartTime +5m0s, deadline +20m0s
             wake at +5m0s
         "#]],
     );
@@ -117,17 +111,14 @@ fn a_shorter_delay_starts_the_validation_now_at_the_earliest() {
         now: +30s
         ",
         expect![[r#"
-            phase Scheduled → Running
+            phase Scheduled → Running, shows Running 10s/15m10s
             Scheduled=True Started: the run has started (since +0s)
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m30s (since +0s)
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
             Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
             Running=True Validating: Deployment myapp-kanary-batman is judged until +15m30s
-            initialDelay 10s
-            validationStartTime +30s
-            deadline +15m30s
+            initialDelay 10s, validationStartTime +30s, deadline +15m30s
             item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
-            shows Running 10s/15m10s
         "#]],
     );
 }
@@ -159,9 +150,9 @@ fn a_period_that_is_edited_during_a_pause_counts_from_its_end() {
         now: +2m
         ",
         expect![[r#"
+            shows Running 1m0s/15m0s
             Running=True Paused: spec.paused is true: Deployment myapp-kanary-batman can fail but not pass; 14m0s of its validation are left (since +0s)
             Reconciling=False Paused: spec.paused is true: the run is held where it is
-            shows Running 1m0s/15m0s
         "#]],
     );
 }
@@ -177,9 +168,8 @@ fn a_status_of_a_version_that_did_not_record_the_periods_has_the_present_ones() 
         now: +1m
         ",
         expect![[r#"
-            initialDelay 0s
-            validationPeriod 1h0m0s
             shows Running 46m0s/1h0m0s
+            initialDelay 0s, validationPeriod 1h0m0s
             wake at +15m0s
         "#]],
     );
@@ -211,9 +201,9 @@ fn a_spec_that_cannot_be_run_moves_no_deadline() {
         now: +5m
         ",
         expect![[r#"
+            shows Errored 5m0s/15m0s
             Reconciling=False InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
             Errored, Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
-            shows Errored 5m0s/15m0s
             wake at +15m0s
         "#]],
     );

@@ -13,26 +13,11 @@ fn a_template_that_failed_before_is_not_run_again() {
         now: +1h
         ",
         expect![[r#"
-            phase DeploymentUpdated → Failed
+            phase DeploymentUpdated → Failed, shows Failed 0s/15m0s
             Failed, Stalled=True TemplateFailedBefore: this template failed before and is not run again: change the template, or set spec.retry to another number to run it once more
             Reconciling=False RunEnded: nothing is run: this template failed before (since +0s)
-            Scheduled removed
-            Activated removed
-            Traffic removed
-            Running removed
-            Succeeded removed
-            DeploymentUpdated removed
-            run 2
-            verdicts removed
-            initialDelay removed
-            validationPeriod removed
-            promotedHash removed
-            startTime removed
-            availableAt removed
-            validationStartTime removed
-            deadline removed
-            completedAt +1h0m0s
-            shows Failed 0s/15m0s
+            run 2, completedAt +1h0m0s
+            removed Scheduled, Activated, Traffic, Running, Succeeded, DeploymentUpdated, verdicts, initialDelay, validationPeriod, promotedHash, startTime, availableAt, validationStartTime, deadline
         "#]],
     );
 }
@@ -46,26 +31,11 @@ fn a_template_that_failed_before_runs_with_another_retry() {
         now: +1h
         ",
         expect![[r#"
-            phase DeploymentUpdated → Scheduled
+            phase DeploymentUpdated → Scheduled, shows Scheduled 0s/15m0s
             Scheduled=True NewRun: spec.template changed: a new run starts (since +0s)
             Reconciling=True NewRun: a new run starts
-            Activated removed
-            Traffic removed
-            Running removed
-            Succeeded removed
-            DeploymentUpdated removed
-            run 2
-            retry 1
-            verdicts removed
-            initialDelay removed
-            validationPeriod removed
-            promotedHash removed
-            startTime removed
-            availableAt removed
-            validationStartTime removed
-            deadline removed
-            completedAt removed
-            shows Scheduled 0s/15m0s
+            run 2, retry 1
+            removed Activated, Traffic, Running, Succeeded, DeploymentUpdated, verdicts, initialDelay, validationPeriod, promotedHash, startTime, availableAt, validationStartTime, deadline, completedAt
         "#]],
     );
 }
@@ -80,13 +50,9 @@ fn a_failed_run_remembers_its_template() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 1m0s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
-            verdicts {"present":{"verdict":"invalid"}}
-            completedAt +1m0s
-            failedTemplates ["aaa","<hash>"]
-            shows Failed 1m0s/15m0s
+            verdicts {"present":{"verdict":"invalid"}}, completedAt +1m0s, failedTemplates ["aaa","<hash>"]
         "#]],
     );
 }
@@ -101,13 +67,9 @@ fn a_template_that_fails_again_is_remembered_once_and_as_the_latest() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 1m0s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
-            verdicts {"present":{"verdict":"invalid"}}
-            completedAt +1m0s
-            failedTemplates ["aaa","<hash>"]
-            shows Failed 1m0s/15m0s
+            verdicts {"present":{"verdict":"invalid"}}, completedAt +1m0s, failedTemplates ["aaa","<hash>"]
         "#]],
     );
 }
@@ -123,13 +85,9 @@ fn the_last_twenty_failed_templates_are_remembered() {
         show: [/failedTemplates]
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 1m0s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
-            verdicts {"present":{"verdict":"invalid"}}
-            completedAt +1m0s
-            failedTemplates 20 of them, last "<hash>"
-            shows Failed 1m0s/15m0s
+            verdicts {"present":{"verdict":"invalid"}}, completedAt +1m0s, failedTemplates 20 of them, last "<hash>"
               failedTemplates: ["a2","a3","a4","a5","a6","a7","a8","a9","a10","a11","a12","a13","a14","a15","a16","a17","a18","a19","a20","<hash>"]
         "#]],
     );
@@ -144,24 +102,11 @@ fn a_failed_template_remembers_across_runs() {
         show: [/failedTemplates]
         ",
         expect![[r#"
-            phase Failed → Scheduled
+            phase Failed → Scheduled, shows Scheduled 0s/15m0s
             Scheduled=True NewRun: spec.template changed: a new run starts (since +0s)
             Reconciling=True NewRun: a new run starts
-            Activated removed
-            Traffic removed
-            Running removed
-            Failed removed
-            Stalled removed
             run 2
-            verdicts removed
-            initialDelay removed
-            validationPeriod removed
-            startTime removed
-            availableAt removed
-            validationStartTime removed
-            deadline removed
-            completedAt removed
-            shows Scheduled 0s/15m0s
+            removed Activated, Traffic, Running, Failed, Stalled, verdicts, initialDelay, validationPeriod, startTime, availableAt, validationStartTime, deadline, completedAt
               failedTemplates: ["aaa","bbb"]
         "#]],
     );

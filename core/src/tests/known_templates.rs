@@ -13,13 +13,11 @@ fn a_target_that_is_replaced_by_one_with_the_same_template_is_updated() {
         now: +16m
         ",
         expect![[r#"
-            phase Succeeded → DeploymentUpdated
+            phase Succeeded → DeploymentUpdated, shows DeploymentUpdated 0s/15m0s
             Activated, Reconciling=False DeploymentUpdated: the run has ended
             DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
-            verdicts removed
-            promotedHash of t2
-            completedAt +16m0s
-            shows DeploymentUpdated 0s/15m0s
+            promotedHash of t2, completedAt +16m0s
+            removed verdicts
         "#]],
     );
 }
@@ -47,10 +45,10 @@ fn a_promoted_target_that_is_gone_may_come_back() {
         now: +1m
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Reconciling=False TargetNotFound: Deployment myapp was updated and is gone: create it again
             Errored, Stalled=True TargetNotFound: Deployment myapp was updated and is gone: create it again
-            verdicts removed
-            shows Errored 0s/15m0s
+            removed verdicts
         "#]],
     );
 }
@@ -92,13 +90,11 @@ fn a_promotion_without_a_reply_of_the_template_that_the_target_had_is_one() {
         now: +16m
         ",
         expect![[r#"
-            phase Succeeded → DeploymentUpdated
+            phase Succeeded → DeploymentUpdated, shows DeploymentUpdated 0s/15m0s
             Activated, Reconciling=False DeploymentUpdated: the run has ended
             DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
-            verdicts removed
-            promotedHash of t1
-            completedAt +16m0s
-            shows DeploymentUpdated 0s/15m0s
+            promotedHash of t1, completedAt +16m0s
+            removed verdicts
         "#]],
     );
 }
@@ -112,14 +108,12 @@ fn a_promotion_without_a_reply_that_somebody_put_back_is_told() {
         now: +16m
         ",
         expect![[r#"
-            phase Succeeded → Failed
-            Activated, Reconciling=False RunFailed: the run has ended
+            phase Succeeded → Failed, shows Failed 16m0s/15m0s, ended Activated, Reconciling
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
             Failed, Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
-            verdicts removed
             completedAt +16m0s
-            shows Failed 16m0s/15m0s
+            removed verdicts
         "#]],
     );
 }
@@ -133,14 +127,12 @@ fn a_template_that_somebody_put_over_a_promotion_without_a_reply_does_not_count_
         now: +16m
         ",
         expect![[r#"
-            phase Succeeded → Failed
-            Activated, Reconciling=False RunFailed: the run has ended
+            phase Succeeded → Failed, shows Failed 16m0s/15m0s, ended Activated, Reconciling
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
             Failed, Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
-            verdicts removed
             completedAt +16m0s
-            shows Failed 16m0s/15m0s
+            removed verdicts
         "#]],
     );
 }
@@ -154,13 +146,11 @@ fn the_promoted_template_without_our_annotation_counts_as_updated_after_a_restar
         now: +16m
         ",
         expect![[r#"
-            phase Succeeded → DeploymentUpdated
+            phase Succeeded → DeploymentUpdated, shows DeploymentUpdated 0s/15m0s
             Activated, Reconciling=False DeploymentUpdated: the run has ended
             DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
-            verdicts removed
-            promotedHash of t2
-            completedAt +16m0s
-            shows DeploymentUpdated 0s/15m0s
+            promotedHash of t2, completedAt +16m0s
+            removed verdicts
         "#]],
     );
 }
@@ -175,14 +165,12 @@ fn a_target_that_was_created_again_after_the_verdict_as_it_was_is_not_overruled_
         now: +16m
         ",
         expect![[r#"
-            phase Succeeded → Failed
-            Activated, Reconciling=False RunFailed: the run has ended
+            phase Succeeded → Failed, shows Failed 16m0s/15m0s, ended Activated, Reconciling
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Succeeded=False TargetChanged: Deployment myapp was deleted and created again after the verdict, with another template than this run's; set spec.retry to another number to run again
             Failed, Stalled=True TargetChanged: Deployment myapp was deleted and created again after the verdict, with another template than this run's; set spec.retry to another number to run again
-            verdicts removed
             completedAt +16m0s
-            shows Failed 16m0s/15m0s
+            removed verdicts
         "#]],
     );
 }
@@ -196,13 +184,11 @@ fn where_a_policy_keeps_the_api_server_from_telling_the_annotation_counts() {
         now: +16m
         ",
         expect![[r#"
-            phase Succeeded → DeploymentUpdated
+            phase Succeeded → DeploymentUpdated, shows DeploymentUpdated 0s/15m0s
             Activated, Reconciling=False DeploymentUpdated: the run has ended
             DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
-            verdicts removed
-            promotedHash of t2
-            completedAt +16m0s
-            shows DeploymentUpdated 0s/15m0s
+            promotedHash of t2, completedAt +16m0s
+            removed verdicts
         "#]],
     );
 }
@@ -216,14 +202,12 @@ fn where_a_policy_keeps_the_api_server_from_telling_the_template_from_before_cou
         now: +16m
         ",
         expect![[r#"
-            phase Succeeded → Failed
-            Activated, Reconciling=False RunFailed: the run has ended
+            phase Succeeded → Failed, shows Failed 16m0s/15m0s, ended Activated, Reconciling
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
             Failed, Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
-            verdicts removed
             completedAt +16m0s
-            shows Failed 16m0s/15m0s
+            removed verdicts
         "#]],
     );
 }
@@ -237,12 +221,11 @@ fn a_stored_hash_of_the_promoted_template_needs_no_further_question() {
         now: +16m
         ",
         expect![[r#"
-            phase Succeeded → DeploymentUpdated
+            phase Succeeded → DeploymentUpdated, shows DeploymentUpdated 0s/15m0s
             Activated, Reconciling=False DeploymentUpdated: the run has ended
             DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
-            verdicts removed
             completedAt +16m0s
-            shows DeploymentUpdated 0s/15m0s
+            removed verdicts
         "#]],
     );
 }
@@ -255,24 +238,11 @@ fn a_target_that_changed_leaves_the_template_runnable_after_another_one() {
         now: +1h
         ",
         expect![[r#"
-            phase Failed → Scheduled
+            phase Failed → Scheduled, shows Scheduled 0s/15m0s
             Scheduled=True NewRun: spec.template changed: a new run starts (since +0s)
             Reconciling=True NewRun: a new run starts
-            Activated removed
-            Traffic removed
-            Running removed
-            Stalled removed
-            Failed removed
             run 2
-            verdicts removed
-            initialDelay removed
-            validationPeriod removed
-            startTime removed
-            availableAt removed
-            validationStartTime removed
-            deadline removed
-            completedAt removed
-            shows Scheduled 0s/15m0s
+            removed Activated, Traffic, Running, Stalled, Failed, verdicts, initialDelay, validationPeriod, startTime, availableAt, validationStartTime, deadline, completedAt
         "#]],
     );
 }
@@ -305,10 +275,10 @@ fn a_dry_run_of_the_promotion_that_does_not_get_done_is_reported() {
         now: +15m
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Reconciling=False WriteFailed: could not dry-run the promotion of Deployment myapp: not today
             Errored, Stalled=True WriteFailed: could not dry-run the promotion of Deployment myapp: not today
-            verdicts removed
-            shows Errored 0s/15m0s
+            removed verdicts
             wake at +16m0s
         "#]],
     );

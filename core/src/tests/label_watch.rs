@@ -15,13 +15,10 @@ fn a_label_on_a_canary_pod_fails_the_run_at_once() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 1m0s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True LabelMatched: labelWatch[0]: pod b has labels that match monitoring-alert=high-cpu; to try again, change spec.template, or set spec.retry to another number
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
+            completedAt +1m0s, failedTemplates ["<hash>"]
             item labelWatch[0] Bad: labelWatch[0]: pod b has labels that match monitoring-alert=high-cpu
-            shows Failed 1m0s/15m0s
         "#]],
     );
 }
@@ -36,13 +33,10 @@ fn a_label_on_a_pod_that_somebody_took_out_of_its_replica_set_fails_the_run() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 1m0s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True LabelMatched: labelWatch[0]: pod b has labels that match bad=yes; to try again, change spec.template, or set spec.retry to another number
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
+            completedAt +1m0s, failedTemplates ["<hash>"]
             item labelWatch[0] Bad: labelWatch[0]: pod b has labels that match bad=yes
-            shows Failed 1m0s/15m0s
         "#]],
     );
 }
@@ -98,13 +92,10 @@ fn a_label_on_the_canary_deployment_fails_the_run_at_once() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 1m0s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True LabelMatched: labelWatch[0]: the canary Deployment has labels that match validation=failed; to try again, change spec.template, or set spec.retry to another number
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
+            completedAt +1m0s, failedTemplates ["<hash>"]
             item labelWatch[0] Bad: labelWatch[0]: the canary Deployment has labels that match validation=failed
-            shows Failed 1m0s/15m0s
         "#]],
     );
 }
@@ -149,13 +140,10 @@ fn a_selector_is_taken_as_well_as_a_map() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 1m0s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match alert; to try again, change spec.template, or set spec.retry to another number
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
+            completedAt +1m0s, failedTemplates ["<hash>"]
             item labelWatch[0] Bad: labelWatch[0]: pod x has labels that match alert
-            shows Failed 1m0s/15m0s
         "#]],
     );
 }
@@ -185,11 +173,10 @@ fn a_label_watch_that_never_matched_agrees_at_the_deadline() {
         now: +15m
         ",
         expect![[r#"
-            phase Running → Succeeded
+            phase Running → Succeeded, shows Succeeded 15m0s/15m0s
             Running=False AllItemsGood: the verdict is good
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True AllItemsGood: every validation item is good at the deadline
-            shows Succeeded 15m0s/15m0s
         "#]],
     );
 }
@@ -204,13 +191,10 @@ fn pods_that_are_not_ready_are_watched_too() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 1m0s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed; to try again, change spec.template, or set spec.retry to another number
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
+            completedAt +1m0s, failedTemplates ["<hash>"]
             item labelWatch[0] Bad: labelWatch[0]: pod x has labels that match validation=failed
-            shows Failed 1m0s/15m0s
         "#]],
     );
 }
@@ -255,15 +239,11 @@ fn a_match_wins_over_a_manual_valid() {
         now: +30s
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 30s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True LabelMatched: labelWatch[1]: pod x has labels that match validation=failed; to try again, change spec.template, or set spec.retry to another number
-            verdicts {"present":{"valid":1}}
-            completedAt +30s
-            failedTemplates ["<hash>"]
+            verdicts {"present":{"valid":1}}, completedAt +30s, failedTemplates ["<hash>"]
             item manual[0] Good
             item labelWatch[1] Bad: labelWatch[1]: pod x has labels that match validation=failed
-            shows Failed 30s/15m0s
         "#]],
     );
 }
@@ -278,13 +258,10 @@ fn a_run_that_fails_makes_nothing_on_the_way() {
         now: +30s
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 30s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed; to try again, change spec.template, or set spec.retry to another number
-            completedAt +30s
-            failedTemplates ["<hash>"]
+            completedAt +30s, failedTemplates ["<hash>"]
             item labelWatch[0] Bad: labelWatch[0]: pod x has labels that match validation=failed
-            shows Failed 30s/15m0s
         "#]],
     );
 }

@@ -29,9 +29,9 @@ fn a_failed_canary_whose_labels_cannot_be_taken_off_is_deleted_at_once() {
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
-            Traffic=False LeftByDeletion: Deployment myapp-kanary-batman was deleted, because its pods could not leave production by their labels: could not take labels off Pod a: denied (since +0s)
-            verdicts removed
             shows Failed 0s/15m0s
+            Traffic=False LeftByDeletion: Deployment myapp-kanary-batman was deleted, because its pods could not leave production by their labels: could not take labels off Pod a: denied (since +0s)
+            removed verdicts
         "#]],
     );
 }
@@ -47,9 +47,9 @@ fn one_call_that_failed_is_enough_where_the_canary_is_to_be_deleted_anyway() {
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
-            Traffic=False LeftByDeletion: Deployment myapp-kanary-batman was deleted, because its pods could not leave production by their labels: no labels (since +0s)
-            verdicts removed
             shows Failed 0s/15m0s
+            Traffic=False LeftByDeletion: Deployment myapp-kanary-batman was deleted, because its pods could not leave production by their labels: no labels (since +0s)
+            removed verdicts
         "#]],
     );
 }
@@ -65,9 +65,9 @@ fn a_retained_canary_whose_labels_cannot_be_taken_off_is_scaled_to_0() {
         ",
         expect![[r#"
             scale myapp-kanary-batman to 0
-            Traffic=False LeftByScale: Deployment myapp-kanary-batman was scaled to 0, because its pods could not leave production by their labels: no labels (since +0s)
-            verdicts removed
             shows Failed 0s/15m0s
+            Traffic=False LeftByScale: Deployment myapp-kanary-batman was scaled to 0, because its pods could not leave production by their labels: no labels (since +0s)
+            removed verdicts
         "#]],
     );
 }
@@ -113,9 +113,9 @@ fn a_retained_canary_is_scaled_to_0_after_three_calls_that_failed() {
         ",
         expect![[r#"
             scale myapp-kanary-batman to 0
-            Traffic=False LeftByScale: Deployment myapp-kanary-batman was scaled to 0, because its pods could not leave production by their labels: no labels (since +0s)
-            verdicts removed
             shows Failed 0s/15m0s
+            Traffic=False LeftByScale: Deployment myapp-kanary-batman was scaled to 0, because its pods could not leave production by their labels: no labels (since +0s)
+            removed verdicts
         "#]],
     );
 }
@@ -131,9 +131,9 @@ fn a_retained_canary_is_scaled_to_0_after_a_call_that_took_too_long() {
         ",
         expect![[r#"
             scale myapp-kanary-batman to 0
-            Traffic=False LeftByScale: Deployment myapp-kanary-batman was scaled to 0, because its pods could not leave production by their labels: no labels (since +0s)
-            verdicts removed
             shows Failed 0s/15m0s
+            Traffic=False LeftByScale: Deployment myapp-kanary-batman was scaled to 0, because its pods could not leave production by their labels: no labels (since +0s)
+            removed verdicts
         "#]],
     );
 }
@@ -149,9 +149,9 @@ fn a_canary_that_cannot_be_deleted_is_scaled_to_0() {
         ",
         expect![[r#"
             scale myapp-kanary-batman to 0
-            Traffic=False LeftByScale: Deployment myapp-kanary-batman was scaled to 0, because its pods could not leave production by their labels: no labels (since +0s)
-            verdicts removed
             shows Failed 0s/15m0s
+            Traffic=False LeftByScale: Deployment myapp-kanary-batman was scaled to 0, because its pods could not leave production by their labels: no labels (since +0s)
+            removed verdicts
         "#]],
     );
 }
@@ -167,9 +167,9 @@ fn a_retained_canary_that_cannot_be_scaled_is_deleted() {
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
-            Traffic=False LeftByDeletion: Deployment myapp-kanary-batman was deleted, because its pods could not leave production by their labels: no labels (since +0s)
-            verdicts removed
             shows Failed 0s/15m0s
+            Traffic=False LeftByDeletion: Deployment myapp-kanary-batman was deleted, because its pods could not leave production by their labels: no labels (since +0s)
+            removed verdicts
         "#]],
     );
 }
@@ -184,10 +184,10 @@ fn a_canary_that_cannot_leave_in_any_way_is_told_of_and_tried_again_within_secon
         now: +2s
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Stalled=True CanaryStillServing: Pod a still gets production requests though it should get none, and this is tried again every few seconds: no labels; no deletion; no scale (since +0s)
             Errored=True CanaryStillServing: Pod a still gets production requests though it should get none, and this is tried again every few seconds: no labels; no deletion; no scale
-            verdicts removed
-            shows Errored 0s/15m0s
+            removed verdicts
             wake at +6s
         "#]],
     );
@@ -218,9 +218,9 @@ fn pods_whose_deployment_is_going_are_given_time_to_terminate() {
         now: +2s
         ",
         expect![[r#"
-            Traffic=False LeftByDeletion: Deployment myapp-kanary-batman was deleted, because its pods could not leave production by their labels: denied (since +0s)
-            verdicts removed
             shows Failed 0s/15m0s
+            Traffic=False LeftByDeletion: Deployment myapp-kanary-batman was deleted, because its pods could not leave production by their labels: denied (since +0s)
+            removed verdicts
             wake at +6s
         "#]],
     );
@@ -236,11 +236,11 @@ fn pods_that_do_not_terminate_are_told_of() {
         now: +7s
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Traffic=False LeftByDeletion: Deployment myapp-kanary-batman was deleted, because its pods could not leave production by their labels: denied (since +0s)
             Stalled=True CanaryStillServing: Pod a and 1 more still get production requests though they should get none, and this is tried again every few seconds: denied (since +0s)
             Errored=True CanaryStillServing: Pod a and 1 more still get production requests though they should get none, and this is tried again every few seconds: denied
-            verdicts removed
-            shows Errored 0s/15m0s
+            removed verdicts
             wake at +31s
         "#]],
     );
@@ -256,9 +256,9 @@ fn pods_that_are_terminating_get_no_requests() {
         now: +7s
         ",
         expect![[r#"
-            Traffic=False LeftByDeletion: Deployment myapp-kanary-batman was deleted, because its pods could not leave production by their labels: denied (since +0s)
-            verdicts removed
             shows Failed 0s/15m0s
+            Traffic=False LeftByDeletion: Deployment myapp-kanary-batman was deleted, because its pods could not leave production by their labels: denied (since +0s)
+            removed verdicts
         "#]],
     );
 }
@@ -316,9 +316,8 @@ fn retain_keeps_the_canary_of_this_run_and_no_other() {
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
-            Activated=False RunFailed: the run has ended
-            verdicts removed
-            shows Failed 0s/15m0s
+            shows Failed 0s/15m0s, ended Activated
+            removed verdicts
         "#]],
     );
 }
@@ -333,9 +332,9 @@ fn labels_by_which_a_pod_belongs_to_its_replica_set_stay_on_it() {
         ",
         expect![[r#"
             scale myapp-kanary-batman to 0
-            Traffic=False LeftByScale: Deployment myapp-kanary-batman was scaled to 0, because its pods could not leave production by their labels: its pods have no label that can be taken off
-            verdicts removed
             shows Failed 0s/15m0s
+            Traffic=False LeftByScale: Deployment myapp-kanary-batman was scaled to 0, because its pods could not leave production by their labels: its pods have no label that can be taken off
+            removed verdicts
         "#]],
     );
 }

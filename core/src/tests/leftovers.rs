@@ -83,9 +83,8 @@ fn a_template_that_failed_before_does_not_retain_the_canary_of_the_run_before_it
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
-            Activated=False RunFailed: the run has ended
-            verdicts removed
-            shows Failed 0s/15m0s
+            shows Failed 0s/15m0s, ended Activated
+            removed verdicts
         "#]],
     );
 }
@@ -98,10 +97,10 @@ fn what_cannot_be_taken_away_is_not_tried_again_at_once() {
         seen: {canary: {run: older, available: -1h}, refusal: {retryAt: +10s}}
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Scheduled=True WriteRefused: the canary is not judged before this is resolved: create Deployment: no quota
             Reconciling=False WriteRefused: create Deployment: no quota
             Errored, Stalled=True WriteRefused: create Deployment: no quota
-            shows Errored 0s/15m0s
             wake at +10s
         "#]],
     );
@@ -154,8 +153,8 @@ fn a_released_pod_of_the_present_run_stays_while_it_is_judged_and_is_warned_of()
         now: +1m
         ",
         expect![[r#"
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s; warning: Pod aside lost a label by which the canary's ReplicaSet selects, and was released: it is not measured any more, and leaves its Services only when the run ends: delete it (since +0s)
             shows Running 1m0s/15m0s
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s; warning: Pod aside lost a label by which the canary's ReplicaSet selects, and was released: it is not measured any more, and leaves its Services only when the run ends: delete it (since +0s)
             wake at +15m0s
         "#]],
     );

@@ -13,9 +13,9 @@ fn the_default_is_one_manual_item_that_waits_for_a_person() {
         now: +15m
         ",
         expect![[r#"
+            shows Running 15m0s/15m0s
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=True WaitingForManual: manual[0]: waits for a person to set status to valid or invalid (since +0s)
-            shows Running 15m0s/15m0s
         "#]],
     );
 }
@@ -30,13 +30,12 @@ fn a_manual_valid_ends_the_run_early() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Succeeded
+            phase Running → Succeeded, shows Succeeded 1m0s/15m0s
             Running=False ManualValid: the verdict is good
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True ManualValid: a manual item is valid and every other item agrees
             verdicts {"present":{"valid":1}}
             item manual[0] Good
-            shows Succeeded 1m0s/15m0s
         "#]],
     );
 }
@@ -51,14 +50,10 @@ fn a_manual_invalid_fails_the_run_at_once() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 1m0s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True ManualInvalid: manual[0]: status is invalid; to try again, change spec.template, or set spec.retry to another number
-            verdicts {"present":{"invalid":1}}
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
+            verdicts {"present":{"invalid":1}}, completedAt +1m0s, failedTemplates ["<hash>"]
             item manual[0] Bad: manual[0]: status is invalid
-            shows Failed 1m0s/15m0s
         "#]],
     );
 }
@@ -70,14 +65,10 @@ fn a_manual_invalid_fails_a_run_that_has_not_started() {
         spec: {validation: {items: [{manual: {status: invalid}}]}}
         ",
         expect![[r#"
-            phase Scheduled → Failed
+            phase Scheduled → Failed, shows Failed 0s/15m0s
             Failed, Stalled=True ManualInvalid: manual[0]: status is invalid; to try again, change spec.template, or set spec.retry to another number
-            currentTraffic none
-            verdicts {"present":{"invalid":1}}
-            completedAt +0s
-            failedTemplates ["<hash>"]
+            currentTraffic none, verdicts {"present":{"invalid":1}}, completedAt +0s, failedTemplates ["<hash>"]
             item manual[0] Bad: manual[0]: status is invalid
-            shows Failed 0s/15m0s
         "#]],
     );
 }
@@ -105,7 +96,7 @@ fn a_manual_valid_ends_the_initial_delay() {
         now: +1s
         ",
         expect![[r#"
-            phase Scheduled → Running
+            phase Scheduled → Running, shows Running 1s/16m0s
             Scheduled=True Started: the run has started (since +0s)
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +16m0s (since +0s)
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
@@ -113,7 +104,6 @@ fn a_manual_valid_ends_the_initial_delay() {
             Running=True Validating: Deployment myapp-kanary-batman is judged until +16m0s
             verdicts {"present":{"valid":1}}
             item manual[0] Good
-            shows Running 1s/16m0s
         "#]],
     );
 }
@@ -143,12 +133,11 @@ fn status_after_deadline_valid_agrees_at_the_deadline() {
         now: +15m
         ",
         expect![[r#"
-            phase Running → Succeeded
+            phase Running → Succeeded, shows Succeeded 15m0s/15m0s
             Running=False AllItemsGood: the verdict is good
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True AllItemsGood: every validation item is good at the deadline
             item manual[0] Good
-            shows Succeeded 15m0s/15m0s
         "#]],
     );
 }
@@ -178,13 +167,10 @@ fn status_after_deadline_invalid_fails_at_the_deadline() {
         now: +15m
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 15m0s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True ManualInvalid: manual[0]: no status was set before the deadline, and statusAfterDeadline is invalid; to try again, change spec.template, or set spec.retry to another number
-            completedAt +15m0s
-            failedTemplates ["<hash>"]
+            completedAt +15m0s, failedTemplates ["<hash>"]
             item manual[0] Bad: manual[0]: no status was set before the deadline, and statusAfterDeadline is invalid
-            shows Failed 15m0s/15m0s
         "#]],
     );
 }
@@ -199,13 +185,12 @@ fn a_word_that_comes_after_the_deadline_is_taken_at_once() {
         now: +1h
         ",
         expect![[r#"
-            phase Running → Succeeded
+            phase Running → Succeeded, shows Succeeded 1h0m0s/15m0s
             Running=False ManualValid: the verdict is good
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True ManualValid: a manual item is valid and every other item agrees
             verdicts {"present":{"valid":1}}
             item manual[0] Good
-            shows Succeeded 1h0m0s/15m0s
         "#]],
     );
 }

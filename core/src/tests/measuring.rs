@@ -45,7 +45,7 @@ fn what_a_query_shows_itself_is_told_when_the_validation_starts() {
         now: +10s
         "#,
         expect![[r#"
-            phase Scheduled → Running
+            phase Scheduled → Running, shows Running 10s/15m10s
             Scheduled=True Started: the run has started (since +0s)
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m10s (since +0s)
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
@@ -54,7 +54,6 @@ fn what_a_query_shows_itself_is_told_when_the_validation_starts() {
             item promQL[0] Pending
               warning: `or vector(…)` turns missing data into a number, so it passes or fails like a measurement: leave it out, and onNoData says what missing data comes to
               warning: the query looks back over 1m0s, and is first asked 30s after the canary is available: it sees the start-up as well, so set initialDelay to 40s or more
-            shows Running 10s/15m10s
         "#]],
     );
 }
@@ -72,8 +71,8 @@ fn after_an_edit_the_status_says_what_its_counts_are_about() {
         show: [/items/0/bad]
         "#,
         expect![[r#"
-            item promQL[0] Good (1 good, 0 bad, 0 errors): 0.2
             shows Running 21s/15m0s
+            item promQL[0] Good (1 good, 0 bad, 0 errors): 0.2
               bad: 0
             wake at +40s
         "#]],

@@ -45,10 +45,10 @@ fn a_dry_run_does_not_create_a_missing_target() {
         seen: {target: null}
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Errored, Stalled=True TargetNotFound: Deployment myapp does not exist, and a dry-run does not create it: create it first
             Scheduled=True TargetNotFound: the canary is not judged before this is resolved: Deployment myapp does not exist, and a dry-run does not create it: create it first
             currentTraffic none
-            shows Errored 0s/15m0s
         "#]],
     );
 }
@@ -60,10 +60,10 @@ fn a_target_that_is_being_deleted_is_not_replaced() {
         seen: {target: {deleting: true}}
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Errored, Stalled=True TargetNotFound: Deployment myapp is being deleted
             Scheduled=True TargetNotFound: the canary is not judged before this is resolved: Deployment myapp is being deleted
             currentTraffic none
-            shows Errored 0s/15m0s
         "#]],
     );
 }
@@ -77,9 +77,9 @@ fn a_target_that_goes_after_the_run_started_is_not_created_anew() {
         now: +1m
         ",
         expect![[r#"
+            shows Errored 1m0s/15m0s
             Reconciling=False TargetNotFound: Deployment myapp is gone: create it again, or delete this Kanary
             Errored, Stalled=True TargetNotFound: Deployment myapp is gone: create it again, or delete this Kanary
-            shows Errored 1m0s/15m0s
             wake at +15m0s
         "#]],
     );
@@ -95,10 +95,10 @@ fn a_canary_that_serves_alone_because_the_target_is_gone_is_said_to() {
         now: +1m
         ",
         expect![[r#"
+            shows Errored 1m0s/15m0s
             Traffic=True TrafficSet: the canary gets traffic from source service (since +0s)
             Reconciling=False TargetNotFound: Deployment myapp is gone: create it again, or delete this Kanary; until then the canary alone gets the requests of Service myapp-svc
             Errored, Stalled=True TargetNotFound: Deployment myapp is gone: create it again, or delete this Kanary; until then the canary alone gets the requests of Service myapp-svc
-            shows Errored 1m0s/15m0s
             wake at +15m0s
         "#]],
     );
@@ -110,10 +110,10 @@ fn a_canary_that_serves_alone_because_the_target_is_gone_is_said_to() {
         now: +15m
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Reconciling=False TargetNotFound: Deployment myapp is gone, so it cannot be updated: create it again; until then the canary alone gets the requests of Service myapp-svc
             Errored, Stalled=True TargetNotFound: Deployment myapp is gone, so it cannot be updated: create it again; until then the canary alone gets the requests of Service myapp-svc
-            verdicts removed
-            shows Errored 0s/15m0s
+            removed verdicts
         "#]],
     );
 }
@@ -129,10 +129,10 @@ fn a_target_that_comes_back_as_it_was_lets_the_run_go_on() {
         now: +1m
         ",
         expect![[r#"
+            shows Running 1m0s/15m0s
             Errored=False Resolved: what was wrong is resolved
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
             Stalled=False Resolved: nothing is in the way any more
-            shows Running 1m0s/15m0s
             wake at +15m0s
         "#]],
     );
@@ -184,9 +184,9 @@ fn a_target_that_has_been_missing_for_some_seconds_is_said_to_be() {
         now: +5s
         ",
         expect![[r#"
+            shows Scheduled 0s/15m0s
             Scheduled, Reconciling=True WaitingForTarget: Deployment myapp does not exist: if nobody creates it, it is created from the template at +30s; set spec.rollout.onTargetMissing to wait to prevent that
             currentTraffic none
-            shows Scheduled 0s/15m0s
             wake at +30s
         "#]],
     );
@@ -214,9 +214,9 @@ fn a_target_that_was_missing_before_a_pause_is_waited_for_anew() {
         now: +1h0m20s
         ",
         expect![[r#"
+            shows Scheduled 0s/15m0s
             Scheduled, Reconciling=True WaitingForTarget: Deployment myapp does not exist: if nobody creates it, it is created from the template at +1h0m30s; set spec.rollout.onTargetMissing to wait to prevent that
             currentTraffic none
-            shows Scheduled 0s/15m0s
             wake at +1h0m30s
         "#]],
     );
@@ -245,10 +245,10 @@ fn the_creation_of_a_target_can_be_switched_off() {
         now: +1h
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Errored, Stalled=True TargetNotFound: Deployment myapp does not exist and is not created, because spec.rollout.onTargetMissing is wait: create it
             Scheduled=True TargetNotFound: the canary is not judged before this is resolved: Deployment myapp does not exist and is not created, because spec.rollout.onTargetMissing is wait: create it
             currentTraffic none
-            shows Errored 0s/15m0s
         "#]],
     );
 }
@@ -263,9 +263,9 @@ fn a_target_that_comes_while_it_is_waited_for_starts_an_ordinary_run() {
         ",
         expect![[r#"
             create Deployment myapp-kanary-batman
+            shows Scheduled 0s/15m0s
             Reconciling, Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available (since +0s)
             currentTraffic none
-            shows Scheduled 0s/15m0s
         "#]],
     );
 }

@@ -14,11 +14,10 @@ fn what_keeps_the_canary_from_coming_up_is_reported_after_a_while() {
           pods: [{name: x-1, ready: false, cause: 'ImagePullBackOff: container main: Back-off pulling image'}]
         ",
         expect![[r#"
+            shows Scheduled 0s/15m0s
             Stalled=True ImagePullBackOff: Deployment myapp-kanary-batman is not available: pod x-1: ImagePullBackOff: container main: Back-off pulling image; the run fails at +9m29s if it stays so (spec.rollout.progressDeadline)
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
-            currentTraffic none
-            startTime -31s
-            shows Scheduled 0s/15m0s
+            currentTraffic none, startTime -31s
             wake at +9m29s
         "#]],
     );
@@ -53,11 +52,10 @@ fn a_quota_is_reported_by_what_the_deployment_says() {
     check(
         "seen: {canary: {created: -1m, cause: 'FailedCreate: pods x is forbidden: exceeded quota'}}",
         expect![[r#"
+            shows Scheduled 0s/15m0s
             Stalled=True FailedCreate: Deployment myapp-kanary-batman is not available: FailedCreate: pods x is forbidden: exceeded quota; the run fails at +9m0s if it stays so (spec.rollout.progressDeadline)
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
-            currentTraffic none
-            startTime -1m0s
-            shows Scheduled 0s/15m0s
+            currentTraffic none, startTime -1m0s
             wake at +9m0s
         "#]],
     );
@@ -76,21 +74,19 @@ fn a_later_stage_replaces_what_was_reported_and_an_earlier_one_does_not() {
     check(
         &reported("Unschedulable: no node"),
         expect![[r#"
-            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
-            currentTraffic none
-            startTime -2m0s
             shows Scheduled 0s/15m0s
+            Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic none, startTime -2m0s
             wake at +8m0s
         "#]],
     );
     check(
         &reported("CrashLoopBackOff: container main ended with exit code 1 (Error)"),
         expect![[r#"
+            shows Scheduled 0s/15m0s
             Stalled=True CrashLoopBackOff: Deployment myapp-kanary-batman is not available: pod x-1: CrashLoopBackOff: container main ended with exit code 1 (Error); the run fails at +8m0s if it stays so (spec.rollout.progressDeadline)
             Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
-            currentTraffic none
-            startTime -2m0s
-            shows Scheduled 0s/15m0s
+            currentTraffic none, startTime -2m0s
             wake at +8m0s
         "#]],
     );
@@ -105,12 +101,9 @@ fn a_canary_that_did_not_come_up_in_time_fails_with_the_cause() {
           pods: [{name: x-1, ready: false, cause: 'ImagePullBackOff: container main: Back-off pulling image'}]
         ",
         expect![[r#"
-            phase Scheduled → Failed
+            phase Scheduled → Failed, shows Failed 0s/15m0s
             Failed, Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman did not become available within 10m0s: pod x-1: ImagePullBackOff: container main: Back-off pulling image; to try again, change spec.template, or set spec.retry to another number
-            currentTraffic none
-            completedAt +0s
-            failedTemplates ["<hash>"]
-            shows Failed 0s/15m0s
+            currentTraffic none, completedAt +0s, failedTemplates ["<hash>"]
         "#]],
     );
 }
@@ -126,10 +119,10 @@ fn a_canary_that_goes_down_while_it_is_judged_is_reported_as_well() {
         now: +6m
         ",
         expect![[r#"
+            shows Running 6m0s/15m0s
             Running=True Validating: Deployment myapp-kanary-batman is not available: its deadline, +15m0s before this outage, moves by the length of the outage (since +0s)
             Reconciling=False CrashLoopBackOff: Deployment myapp-kanary-batman is not available: pod x-1: CrashLoopBackOff: container main ended with exit code 1 (Error); the run fails at +15m0s if it stays so (spec.rollout.progressDeadline)
             Stalled=True CrashLoopBackOff: Deployment myapp-kanary-batman is not available: pod x-1: CrashLoopBackOff: container main ended with exit code 1 (Error); the run fails at +15m0s if it stays so (spec.rollout.progressDeadline)
-            shows Running 6m0s/15m0s
             wake at +15m0s
         "#]],
     );
@@ -144,13 +137,11 @@ fn a_canary_that_is_up_again_is_no_longer_reported() {
         now: +6m
         ",
         expect![[r#"
+            shows Running 5m0s/15m0s
             Running=True Validating: Deployment myapp-kanary-batman is judged until +16m0s; 1m0s in which it was not available do not count (since +0s)
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +16m0s; 1m0s in which it was not available do not count
             Stalled=False Resolved: nothing is in the way any more
-            availableSince +6m0s
-            unavailableFor 1m0s
-            deadline +16m0s
-            shows Running 5m0s/15m0s
+            availableSince +6m0s, unavailableFor 1m0s, deadline +16m0s
             wake at +16m0s
         "#]],
     );
@@ -161,11 +152,10 @@ fn what_cannot_be_created_says_so_and_since_when() {
     check(
         "seen: {refusal: {retryAt: +10s, uncreated: -20s}}",
         expect![[r#"
+            shows Errored 0s/15m0s
             Errored, Stalled=True WriteRefused: create Deployment: no quota
             Scheduled=True WriteRefused: the canary is not judged before this is resolved: create Deployment: no quota
-            currentTraffic none
-            startTime -20s
-            shows Errored 0s/15m0s
+            currentTraffic none, startTime -20s
             wake at +10s
         "#]],
     );
@@ -180,14 +170,11 @@ fn what_could_not_be_created_within_the_progress_deadline_ends_the_run() {
         now: +9m40s
         ",
         expect![[r#"
-            phase Scheduled → Failed
+            phase Scheduled → Failed, shows Failed 0s/15m0s
             Errored=False ProgressDeadlineExceeded: the run has ended
             Stalled=True ProgressDeadlineExceeded: what the run needs could not be created within 10m0s: create Deployment: no quota; to try again, change spec.template, or set spec.retry to another number (since +0s)
             Failed=True ProgressDeadlineExceeded: what the run needs could not be created within 10m0s: create Deployment: no quota; to try again, change spec.template, or set spec.retry to another number
-            currentTraffic none
-            completedAt +9m40s
-            failedTemplates ["<hash>"]
-            shows Failed 0s/15m0s
+            currentTraffic none, completedAt +9m40s, failedTemplates ["<hash>"]
         "#]],
     );
 }
@@ -210,20 +197,13 @@ fn what_could_not_be_created_is_looked_for_before_the_run_ends() {
         now: +9m40s
         ",
         expect![[r#"
-            phase Scheduled → Running
+            phase Scheduled → Running, shows Running 9m50s/15m0s
             Scheduled=True Started: the run has started
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
             Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
             Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +14m50s
-            currentTraffic none
-            initialDelay 0s
-            validationPeriod 15m0s
-            startTime -20s
-            availableAt -10s
-            validationStartTime -10s
-            deadline +14m50s
+            currentTraffic none, initialDelay 0s, validationPeriod 15m0s, startTime -20s, availableAt -10s, validationStartTime -10s, deadline +14m50s
             item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
-            shows Running 9m50s/15m0s
         "#]],
     );
 }
@@ -237,14 +217,11 @@ fn a_restart_does_not_begin_the_progress_deadline_anew() {
         now: +9m40s
         ",
         expect![[r#"
-            phase Scheduled → Failed
+            phase Scheduled → Failed, shows Failed 0s/15m0s
             Errored=False ProgressDeadlineExceeded: the run has ended
             Stalled=True ProgressDeadlineExceeded: what the run needs could not be created within 10m0s: create Deployment: no quota; to try again, change spec.template, or set spec.retry to another number (since +0s)
             Failed=True ProgressDeadlineExceeded: what the run needs could not be created within 10m0s: create Deployment: no quota; to try again, change spec.template, or set spec.retry to another number
-            currentTraffic none
-            completedAt +9m40s
-            failedTemplates ["<hash>"]
-            shows Failed 0s/15m0s
+            currentTraffic none, completedAt +9m40s, failedTemplates ["<hash>"]
         "#]],
     );
 }
@@ -257,12 +234,9 @@ fn a_target_that_cannot_be_created_within_the_progress_deadline_ends_the_run() {
         now: +9m40s
         ",
         expect![[r#"
-            phase Scheduled → Failed
+            phase Scheduled → Failed, shows Failed 0s/15m0s
             Failed, Stalled=True ProgressDeadlineExceeded: what the run needs could not be created within 10m0s: create Deployment: no quota; to try again, change spec.template, or set spec.retry to another number
-            currentTraffic none
-            completedAt +9m40s
-            failedTemplates ["<hash>"]
-            shows Failed 0s/15m0s
+            currentTraffic none, completedAt +9m40s, failedTemplates ["<hash>"]
         "#]],
     );
 }
@@ -276,9 +250,9 @@ fn a_canary_that_is_judged_does_not_fail_because_it_cannot_be_scaled() {
         now: +11m30s
         ",
         expect![[r#"
+            shows Errored 11m30s/15m0s
             Reconciling=False WriteRefused: create Deployment: no quota
             Errored, Stalled=True WriteRefused: create Deployment: no quota
-            shows Errored 11m30s/15m0s
             wake at +12m0s
         "#]],
     );

@@ -13,26 +13,12 @@ fn a_verdict_that_stood_in_the_former_run_does_not_count_for_the_next() {
         now: +1h
         ",
         expect![[r#"
-            phase DeploymentUpdated → Scheduled
+            phase DeploymentUpdated → Scheduled, shows Scheduled 0s/15m0s
             Scheduled=True NewRun: spec.template changed: a new run starts (since +0s)
             Reconciling=True NewRun: a new run starts
             VerdictIgnored=True FromEarlierRun: spec.verdict valid stood in the spec before this run and does not count for it: to give a verdict for this run, remove it, wait until status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once
-            Activated removed
-            Traffic removed
-            Running removed
-            Succeeded removed
-            DeploymentUpdated removed
-            run 2
-            verdicts {"present":{"verdict":"valid"},"stale":{"verdict":"valid"}}
-            initialDelay removed
-            validationPeriod removed
-            promotedHash removed
-            startTime removed
-            availableAt removed
-            validationStartTime removed
-            deadline removed
-            completedAt removed
-            shows Scheduled 0s/15m0s
+            run 2, verdicts {"present":{"verdict":"valid"},"stale":{"verdict":"valid"}}
+            removed Activated, Traffic, Running, Succeeded, DeploymentUpdated, initialDelay, validationPeriod, promotedHash, startTime, availableAt, validationStartTime, deadline, completedAt
         "#]],
     );
 }
@@ -47,8 +33,8 @@ fn an_old_verdict_promotes_nothing() {
         now: +1m
         ",
         expect![[r#"
-            VerdictIgnored=True FromEarlierRun: spec.verdict valid stood in the spec before this run and does not count for it: to give a verdict for this run, remove it, wait until status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once
             shows Running 1m0s/15m0s
+            VerdictIgnored=True FromEarlierRun: spec.verdict valid stood in the spec before this run and does not count for it: to give a verdict for this run, remove it, wait until status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once
             wake at +15m0s
         "#]],
     );
@@ -64,8 +50,8 @@ fn an_old_invalid_verdict_fails_nothing() {
         now: +1m
         ",
         expect![[r#"
-            VerdictIgnored=True FromEarlierRun: spec.verdict invalid stood in the spec before this run and does not count for it: to give a verdict for this run, remove it, wait until status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once
             shows Running 1m0s/15m0s
+            VerdictIgnored=True FromEarlierRun: spec.verdict invalid stood in the spec before this run and does not count for it: to give a verdict for this run, remove it, wait until status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once
             wake at +15m0s
         "#]],
     );
@@ -81,10 +67,10 @@ fn an_old_verdict_does_not_end_the_run_at_its_deadline() {
         now: +15m
         ",
         expect![[r#"
+            shows Running 15m0s/15m0s
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=True WaitingForManual: manual[0]: waits for a person to set status to valid or invalid (since +0s)
             VerdictIgnored=True FromEarlierRun: spec.verdict valid stood in the spec before this run and does not count for it: to give a verdict for this run, remove it, wait until status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once
-            shows Running 15m0s/15m0s
         "#]],
     );
 }
@@ -99,13 +85,9 @@ fn the_opposite_of_an_old_verdict_counts_at_once() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 1m0s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
-            verdicts {"present":{"verdict":"invalid"}}
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
-            shows Failed 1m0s/15m0s
+            verdicts {"present":{"verdict":"invalid"}}, completedAt +1m0s, failedTemplates ["<hash>"]
         "#]],
     );
 }
@@ -120,9 +102,9 @@ fn an_old_verdict_that_is_removed_is_old_no_more() {
         now: +1m
         ",
         expect![[r#"
-            VerdictIgnored=False NoneIgnored: no verdict in the spec is from an earlier run any more
-            verdicts removed
             shows Running 1m0s/15m0s
+            VerdictIgnored=False NoneIgnored: no verdict in the spec is from an earlier run any more
+            removed verdicts
             wake at +15m0s
         "#]],
     );
@@ -139,12 +121,11 @@ fn a_verdict_that_was_removed_and_set_again_counts() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Succeeded
+            phase Running → Succeeded, shows Succeeded 1m0s/15m0s
             Running=False VerdictValid: the verdict is good
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True VerdictValid: spec.verdict is valid
             verdicts {"present":{"verdict":"valid"}}
-            shows Succeeded 1m0s/15m0s
         "#]],
     );
 }
@@ -159,25 +140,11 @@ fn a_verdict_that_comes_with_the_template_counts() {
         now: +1h
         ",
         expect![[r#"
-            phase DeploymentUpdated → Scheduled
+            phase DeploymentUpdated → Scheduled, shows Scheduled 0s/15m0s
             Scheduled=True NewRun: spec.template changed: a new run starts (since +0s)
             Reconciling=True NewRun: a new run starts
-            Activated removed
-            Traffic removed
-            Running removed
-            Succeeded removed
-            DeploymentUpdated removed
-            run 2
-            verdicts {"present":{"verdict":"valid"}}
-            initialDelay removed
-            validationPeriod removed
-            promotedHash removed
-            startTime removed
-            availableAt removed
-            validationStartTime removed
-            deadline removed
-            completedAt removed
-            shows Scheduled 0s/15m0s
+            run 2, verdicts {"present":{"verdict":"valid"}}
+            removed Activated, Traffic, Running, Succeeded, DeploymentUpdated, initialDelay, validationPeriod, promotedHash, startTime, availableAt, validationStartTime, deadline, completedAt
         "#]],
     );
 }
@@ -191,21 +158,13 @@ fn the_first_run_takes_the_verdict_that_came_with_it() {
         now: +1s
         ",
         expect![[r#"
-            phase Scheduled → Running
+            phase Scheduled → Running, shows Running 0s/15m0s
             Scheduled=True Started: the run has started
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
             Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
             Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m1s
-            currentTraffic none
-            verdicts {"present":{"verdict":"valid"}}
-            initialDelay 0s
-            validationPeriod 15m0s
-            startTime +0s
-            availableAt +1s
-            validationStartTime +1s
-            deadline +15m1s
+            currentTraffic none, verdicts {"present":{"verdict":"valid"}}, initialDelay 0s, validationPeriod 15m0s, startTime +0s, availableAt +1s, validationStartTime +1s, deadline +15m1s
             item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
-            shows Running 0s/15m0s
         "#]],
     );
 }
@@ -219,27 +178,12 @@ fn a_status_of_a_version_that_recorded_no_verdicts_may_have_had_them_all() {
         now: +1h
         ",
         expect![[r#"
-            phase DeploymentUpdated → Scheduled
+            phase DeploymentUpdated → Scheduled, shows Scheduled 0s/15m0s
             Scheduled=True NewRun: spec.template changed: a new run starts (since +0s)
             Reconciling=True NewRun: a new run starts
             VerdictIgnored=True FromEarlierRun: spec.verdict valid, and the status valid of a manual item stood in the spec before this run and does not count for it: to give a verdict for this run, remove it, wait until status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once
-            Activated removed
-            Traffic removed
-            Running removed
-            Succeeded removed
-            DeploymentUpdated removed
-            run 2
-            currentTraffic none
-            verdicts {"present":{"invalid":1,"valid":1,"verdict":"valid"},"stale":{"valid":1,"verdict":"valid"}}
-            initialDelay removed
-            validationPeriod removed
-            promotedHash removed
-            startTime removed
-            availableAt removed
-            validationStartTime removed
-            deadline removed
-            completedAt removed
-            shows Scheduled 0s/15m0s
+            run 2, currentTraffic none, verdicts {"present":{"invalid":1,"valid":1,"verdict":"valid"},"stale":{"valid":1,"verdict":"valid"}}
+            removed Activated, Traffic, Running, Succeeded, DeploymentUpdated, initialDelay, validationPeriod, promotedHash, startTime, availableAt, validationStartTime, deadline, completedAt
         "#]],
     );
 }
@@ -253,26 +197,12 @@ fn an_old_verdict_is_old_for_a_retry_as_well() {
         now: +1h
         ",
         expect![[r#"
-            phase Failed → Scheduled
+            phase Failed → Scheduled, shows Scheduled 0s/15m0s
             Scheduled=True NewRun: spec.retry changed: a new run starts (since +0s)
             Reconciling=True NewRun: a new run starts
             VerdictIgnored=True FromEarlierRun: spec.verdict invalid stood in the spec before this run and does not count for it: to give a verdict for this run, remove it, wait until status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once
-            Activated removed
-            Traffic removed
-            Running removed
-            Failed removed
-            Stalled removed
-            run 2
-            retry 1
-            verdicts {"present":{"verdict":"invalid"},"stale":{"verdict":"invalid"}}
-            initialDelay removed
-            validationPeriod removed
-            startTime removed
-            availableAt removed
-            validationStartTime removed
-            deadline removed
-            completedAt removed
-            shows Scheduled 0s/15m0s
+            run 2, retry 1, verdicts {"present":{"verdict":"invalid"},"stale":{"verdict":"invalid"}}
+            removed Activated, Traffic, Running, Failed, Stalled, initialDelay, validationPeriod, startTime, availableAt, validationStartTime, deadline, completedAt
         "#]],
     );
 }
@@ -288,8 +218,8 @@ fn a_verdict_that_is_set_after_the_end_is_recorded() {
         now: +1h
         ",
         expect![[r#"
-            verdicts {"present":{"verdict":"valid"}}
             shows DeploymentUpdated 0s/15m0s
+            verdicts {"present":{"verdict":"valid"}}
         "#]],
     );
 }
@@ -305,11 +235,9 @@ fn a_verdict_that_is_given_while_nothing_else_is_to_be_said_is_recorded() {
         now: +1s
         ",
         expect![[r#"
-            Scheduled, Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
-            currentTraffic none
-            verdicts {"present":{"verdict":"valid"}}
-            startTime -30s
             shows Scheduled 0s/15m0s
+            Scheduled, Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic none, verdicts {"present":{"verdict":"valid"}}, startTime -30s
             wake at +9m30s
         "#]],
     );
@@ -322,9 +250,8 @@ fn a_verdict_that_is_given_while_nothing_else_is_to_be_said_is_recorded() {
         now: +1s
         ",
         expect![[r#"
-            currentTraffic none
-            verdicts {"present":{"verdict":"valid"}}
             shows Scheduled 0s/15m0s
+            currentTraffic none, verdicts {"present":{"verdict":"valid"}}
             wake at +5s
         "#]],
     );

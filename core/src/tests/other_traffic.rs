@@ -15,21 +15,11 @@ fn another_traffic_source_starts_a_new_run() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Scheduled
+            phase Running → Scheduled, shows Scheduled 0s/15m0s
             Scheduled=True NewRun: spec.traffic or spec.serviceName changed: a new run starts, because only what had the traffic that the spec asks for is promoted (since +0s)
             Reconciling=True NewRun: a new run starts (since +0s)
-            Activated removed
-            Traffic removed
-            Running removed
-            run 2
-            currentTraffic service myapp-svc
-            initialDelay removed
-            validationPeriod removed
-            startTime removed
-            availableAt removed
-            validationStartTime removed
-            deadline removed
-            shows Scheduled 0s/15m0s
+            run 2, currentTraffic service myapp-svc
+            removed Activated, Traffic, Running, initialDelay, validationPeriod, startTime, availableAt, validationStartTime, deadline
         "#]],
     );
 }
@@ -45,21 +35,11 @@ fn another_service_starts_a_new_run() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Scheduled
+            phase Running → Scheduled, shows Scheduled 0s/15m0s
             Scheduled=True NewRun: spec.traffic or spec.serviceName changed: a new run starts, because only what had the traffic that the spec asks for is promoted (since +0s)
             Reconciling=True NewRun: a new run starts (since +0s)
-            Activated removed
-            Traffic removed
-            Running removed
-            run 2
-            currentTraffic service myapp-svc
-            initialDelay removed
-            validationPeriod removed
-            startTime removed
-            availableAt removed
-            validationStartTime removed
-            deadline removed
-            shows Scheduled 0s/15m0s
+            run 2, currentTraffic service myapp-svc
+            removed Activated, Traffic, Running, initialDelay, validationPeriod, startTime, availableAt, validationStartTime, deadline
         "#]],
     );
 }
@@ -75,21 +55,11 @@ fn another_name_for_the_canarys_own_service_starts_a_new_run() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Scheduled
+            phase Running → Scheduled, shows Scheduled 0s/15m0s
             Scheduled=True NewRun: spec.traffic or spec.serviceName changed: a new run starts, because only what had the traffic that the spec asks for is promoted (since +0s)
             Reconciling=True NewRun: a new run starts (since +0s)
-            Activated removed
-            Traffic removed
-            Running removed
-            run 2
-            currentTraffic both myapp-svc new
-            initialDelay removed
-            validationPeriod removed
-            startTime removed
-            availableAt removed
-            validationStartTime removed
-            deadline removed
-            shows Scheduled 0s/15m0s
+            run 2, currentTraffic both myapp-svc new
+            removed Activated, Traffic, Running, initialDelay, validationPeriod, startTime, availableAt, validationStartTime, deadline
         "#]],
     );
 }
@@ -121,8 +91,8 @@ fn a_status_of_a_version_that_did_not_record_the_traffic_takes_the_present_one()
         now: +1m
         ",
         expect![[r#"
-            currentTraffic service myapp-svc
             shows Running 1m0s/15m0s
+            currentTraffic service myapp-svc
             wake at +15m0s
         "#]],
     );
@@ -185,8 +155,8 @@ fn a_finished_run_does_not_start_anew_for_another_traffic() {
         show: [/report]
         ",
         expect![[r#"
-            verdicts removed
             shows DeploymentUpdated 0s/15m0s
+            removed verdicts
               report: {"deployment":"myapp","duration":"0s/15m0s","scale":"static","service":"other-svc","status":"DeploymentUpdated","traffic":"none","validation":"manual"}
         "#]],
     );
@@ -219,21 +189,11 @@ fn a_retry_of_a_template_that_failed_goes_on_with_another_traffic() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Scheduled
+            phase Running → Scheduled, shows Scheduled 0s/15m0s
             Scheduled=True NewRun: spec.traffic or spec.serviceName changed: a new run starts, because only what had the traffic that the spec asks for is promoted (since +0s)
             Reconciling=True NewRun: a new run starts (since +0s)
-            Activated removed
-            Traffic removed
-            Running removed
-            run 3
-            currentTraffic service myapp-svc
-            initialDelay removed
-            validationPeriod removed
-            startTime removed
-            availableAt removed
-            validationStartTime removed
-            deadline removed
-            shows Scheduled 0s/15m0s
+            run 3, currentTraffic service myapp-svc
+            removed Activated, Traffic, Running, initialDelay, validationPeriod, startTime, availableAt, validationStartTime, deadline
         "#]],
     );
 }
@@ -249,11 +209,11 @@ fn a_target_that_is_being_created_is_not_created_anew_for_another_traffic() {
         now: +1m
         ",
         expect![[r#"
+            shows Running 0s/15m0s
             Running=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available (since +0s)
             Scheduled=True TargetCreated: the target did not exist and was created
             Reconciling=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available
             startTime +0s
-            shows Running 0s/15m0s
             wake at +10m0s
         "#]],
     );

@@ -16,11 +16,9 @@ fn a_canary_that_comes_up_right_after_its_deadline_is_not_promoted_then() {
     check(
         &run("", "{canary: {available: +15m1s, outage: {from: +5m}}}", "+15m2s"),
         expect![[r#"
-            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +25m1s; 10m1s in which it was not available do not count (since +0s)
-            availableSince +15m1s
-            unavailableFor 10m1s
-            deadline +25m1s
             shows Running 5m1s/15m0s
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +25m1s; 10m1s in which it was not available do not count (since +0s)
+            availableSince +15m1s, unavailableFor 10m1s, deadline +25m1s
             wake at +25m1s
         "#]],
     );
@@ -35,8 +33,8 @@ fn an_outage_moves_the_deadline_by_its_length_once() {
             "+6m",
         ),
         expect![[r#"
-            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m30s; 30s in which it was not available do not count (since +0s)
             shows Running 5m30s/15m0s
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m30s; 30s in which it was not available do not count (since +0s)
             wake at +15m30s
         "#]],
     );
@@ -51,11 +49,9 @@ fn a_second_outage_moves_it_further() {
             "+7m",
         ),
         expect![[r#"
-            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m40s; 40s in which it was not available do not count (since +0s)
-            availableSince +7m0s
-            unavailableFor 40s
-            deadline +15m40s
             shows Running 6m20s/15m0s
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m40s; 40s in which it was not available do not count (since +0s)
+            availableSince +7m0s, unavailableFor 40s, deadline +15m40s
             wake at +15m40s
         "#]],
     );
@@ -66,10 +62,9 @@ fn an_outage_that_nobody_watched_from_its_beginning_costs_a_whole_period() {
     check(
         &run("", "{canary: {available: +10m}}", "+11m"),
         expect![[r#"
-            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +25m0s; the beginning of an outage is not known, so a whole period counts from its end (since +0s)
-            availableSince +10m0s
-            deadline +25m0s
             shows Running 1m0s/15m0s
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +25m0s; the beginning of an outage is not known, so a whole period counts from its end (since +0s)
+            availableSince +10m0s, deadline +25m0s
             wake at +25m0s
         "#]],
     );
@@ -84,10 +79,9 @@ fn an_outage_after_another_that_nobody_counted_costs_a_whole_period() {
             "+11m",
         ),
         expect![[r#"
-            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +25m0s; the beginning of an outage is not known, so a whole period counts from its end (since +0s)
-            availableSince +10m0s
-            deadline +25m0s
             shows Running 1m0s/15m0s
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +25m0s; the beginning of an outage is not known, so a whole period counts from its end (since +0s)
+            availableSince +10m0s, deadline +25m0s
             wake at +25m0s
         "#]],
     );
@@ -98,13 +92,11 @@ fn an_outage_after_the_deadline_moves_nothing() {
     check(
         &run("", "{canary: {available: +20m, outage: {from: +16m}}}", "+21m"),
         expect![[r#"
-            phase Running → Succeeded
+            phase Running → Succeeded, shows Succeeded 21m0s/15m0s
             Running=False AllItemsGood: the verdict is good
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True AllItemsGood: every validation item is good at the deadline
-            availableSince +20m0s
-            unavailableFor 4m0s
-            shows Succeeded 21m0s/15m0s
+            availableSince +20m0s, unavailableFor 4m0s
         "#]],
     );
 }
@@ -119,11 +111,8 @@ fn an_outage_in_the_initial_delay_moves_the_start_as_well() {
         now: +41s
         ",
         expect![[r#"
-            availableSince +40s
-            unavailableFor 30s
-            validationStartTime +1m30s
-            deadline +16m30s
             shows Scheduled 11s/16m0s
+            availableSince +40s, unavailableFor 30s, validationStartTime +1m30s, deadline +16m30s
             wake at +1m30s
         "#]],
     );
@@ -139,8 +128,8 @@ fn a_canary_that_is_down_does_not_begin_its_validation() {
         now: +1m
         ",
         expect![[r#"
-            Scheduled, Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available (since +0s)
             shows Scheduled 1m0s/16m0s
+            Scheduled, Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available (since +0s)
             wake at +10m10s
         "#]],
     );
@@ -156,8 +145,8 @@ fn a_deadline_that_passes_while_the_canary_is_down_is_not_reached() {
         now: +16m
         ",
         expect![[r#"
-            Reconciling=True WaitingForCanary: Deployment myapp-kanary-batman is not available, so it cannot pass: the run waits until it is (since +0s)
             shows Running 16m0s/15m0s
+            Reconciling=True WaitingForCanary: Deployment myapp-kanary-batman is not available, so it cannot pass: the run waits until it is (since +0s)
             wake at +24m0s
         "#]],
     );
@@ -172,14 +161,11 @@ fn an_outage_within_a_pause_is_not_counted_twice() {
         now: +1h5m
         ",
         expect![[r#"
+            shows Running 5m0s/15m0s
             Running=True Validating: Deployment myapp-kanary-batman is judged until +1h15m0s; 3m0s in which it was not available do not count (since +0s)
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1h15m0s; 3m0s in which it was not available do not count
-            availableSince +9m0s
-            unavailableFor 3m0s
-            deadline +1h15m0s
-            pausedAt removed
-            resumedAt +1h5m0s
-            shows Running 5m0s/15m0s
+            availableSince +9m0s, unavailableFor 3m0s, deadline +1h15m0s, resumedAt +1h5m0s
+            removed pausedAt
             wake at +1h15m0s
         "#]],
     );
@@ -213,13 +199,11 @@ fn a_canary_that_was_replaced_is_validated_anew() {
         show: [/canaryUid, /canaryHash]
         ",
         expect![[r#"
-            Running, Reconciling=True Validating: Deployment myapp-kanary-batman was replaced, and its successor is judged until +30m0s (since +0s)
-            availableAt +15m0s
-            unavailableFor removed
-            validationStartTime +15m0s
-            deadline +30m0s
-            item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
             shows Running 1s/15m0s
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman was replaced, and its successor is judged until +30m0s (since +0s)
+            availableAt +15m0s, validationStartTime +15m0s, deadline +30m0s
+            removed unavailableFor
+            item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
               canaryUid: "uid-successor"
               canaryHash: "created"
             wake at +30m0s
@@ -232,8 +216,8 @@ fn a_canary_that_was_replaced_is_not_judged_by_the_times_of_the_former() {
     check(
         &run("", "{canary: {uid: uid-successor, created: +14m59s}}", "+15m1s"),
         expect![[r#"
-            Reconciling=True WaitingForCanary: Deployment myapp-kanary-batman is not available, so it cannot pass: the run waits until it is (since +0s)
             shows Running 15m1s/15m0s
+            Reconciling=True WaitingForCanary: Deployment myapp-kanary-batman is not available, so it cannot pass: the run waits until it is (since +0s)
             wake at +24m59s
         "#]],
     );
@@ -251,13 +235,10 @@ fn a_canary_that_was_replaced_warms_up_again_before_its_labels_count() {
         now: +5m20s
         ",
         expect![[r#"
-            phase Running → Failed
-            Reconciling, Activated, Running=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 5m20s/16m0s, ended Reconciling, Activated, Running
             Failed, Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match cold=true; to try again, change spec.template, or set spec.retry to another number
-            completedAt +5m20s
-            failedTemplates ["<hash>"]
+            completedAt +5m20s, failedTemplates ["<hash>"]
             item labelWatch[0] Bad: labelWatch[0]: pod x has labels that match cold=true
-            shows Failed 5m20s/16m0s
         "#]],
     );
 }
@@ -271,11 +252,9 @@ fn an_older_status_knows_a_canary_that_was_replaced_by_its_creation() {
             "+15m1s",
         ),
         expect![[r#"
-            Running, Reconciling=True Validating: Deployment myapp-kanary-batman was replaced, and its successor is judged until +30m0s (since +0s)
-            availableAt +15m0s
-            validationStartTime +15m0s
-            deadline +30m0s
             shows Running 1s/15m0s
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman was replaced, and its successor is judged until +30m0s (since +0s)
+            availableAt +15m0s, validationStartTime +15m0s, deadline +30m0s
             wake at +30m0s
         "#]],
     );
@@ -290,12 +269,9 @@ fn a_canary_that_comes_and_goes_ends_once_it_was_down_for_longer_than_it_was_up(
             "+20m10s",
         ),
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 9m10s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True ProgressDeadlineExceeded: Deployment myapp-kanary-batman is not available, after 11m0s in which it was not before, and progressDeadline is 10m0s: its pod is not ready; to try again, change spec.template, or set spec.retry to another number
-            completedAt +20m10s
-            failedTemplates ["<hash>"]
-            shows Failed 9m10s/15m0s
+            completedAt +20m10s, failedTemplates ["<hash>"]
         "#]],
     );
 }
@@ -309,8 +285,8 @@ fn a_canary_that_an_autoscaler_scales_up_for_days_does_not_end_by_that() {
             "+49h1m",
         ),
         expect![[r#"
-            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +60h0m0s; 1h0m0s in which it was not available do not count (since +0s)
             shows Running 0s/15m0s
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +60h0m0s; 1h0m0s in which it was not available do not count (since +0s)
             wake at +49h10m0s
         "#]],
     );

@@ -81,14 +81,22 @@ fn called(template: &Value) -> String {
 
 fn status_lines(former: &KanaryStatus, next: &KanaryStatus, now: Timestamp, lines: &mut Vec<String>) {
     let (from, to) = (Phase::of(former), Phase::of(next));
+    let shown = format!("shows {} {}", next.report.status, next.report.duration);
+    let mut first = vec![shown.trim_end().to_owned()];
     if from != to {
-        lines.push(format!("phase {} → {}", from.as_str(), to.as_str()));
+        first.insert(0, format!("phase {} → {}", from.as_str(), to.as_str()));
     }
-    lines.extend(conditions(former, next, now));
-    for old in former.conditions.iter().filter(|old| find(next, &old.type_).is_none()) {
-        lines.push(format!("{} removed", old.type_));
+    let (ended, said) = conditions(former, next, now);
+    first.extend(ended);
+    lines.push(first.join(", "));
+    lines.extend(said);
+    let removed = former.conditions.iter().filter(|old| find(next, &old.type_).is_none());
+    let mut removed: Vec<String> = removed.map(|old| old.type_.clone()).collect();
+    let changed = fields(former, next, &mut removed);
+    lines.extend(Some(changed.join(", ")).filter(|changed| !changed.is_empty()));
+    if !removed.is_empty() {
+        lines.push(format!("removed {}", removed.join(", ")));
     }
-    fields(former, next, lines);
     if former.items != next.items {
         for item in &next.items {
             let counts = match (item.good, item.bad, item.errors) {
@@ -111,15 +119,14 @@ fn status_lines(former: &KanaryStatus, next: &KanaryStatus, now: Timestamp, line
             lines.extend(item.warnings.iter().map(|warning| format!("  warning: {warning}")));
         }
     }
-    lines.push(
-        format!("shows {} {}", next.report.status, next.report.duration)
-            .trim_end()
-            .to_owned(),
-    );
 }
 
-/// The conditions that changed. Those that say the same share a line, because most of the end of a run is said by five of them.
-fn conditions(former: &KanaryStatus, next: &KanaryStatus, now: Timestamp) -> Vec<String> {
+/// The text of the conditions that a failed run leaves behind.
+const ENDED: &str = "False RunFailed: the run has ended";
+
+/// The conditions that changed: first those that only show that the run has failed, in short, then one line for each
+/// text.
+fn conditions(former: &KanaryStatus, next: &KanaryStatus, now: Timestamp) -> (Option<String>, Vec<String>) {
     let mut texts: Vec<(String, Vec<&str>)> = Vec::new();
     for condition in &next.conditions {
         if find(former, &condition.type_) == Some(condition) {
@@ -137,14 +144,22 @@ fn conditions(former: &KanaryStatus, next: &KanaryStatus, now: Timestamp) -> Vec
             None => texts.push((text, vec![&condition.type_])),
         }
     }
-    let lines = texts.into_iter();
-    lines
-        .map(|(text, types)| format!("{}={text}", types.join(", ")))
-        .collect()
+    let mut ended = None;
+    let mut lines = Vec::new();
+    for (text, types) in texts {
+        let types = types.join(", ");
+        if text == ENDED {
+            ended = Some(format!("ended {types}"));
+        } else {
+            lines.push(format!("{types}={text}"));
+        }
+    }
+    (ended, lines)
 }
 
-/// Fields that changed, times first.
-fn fields(former: &KanaryStatus, next: &KanaryStatus, lines: &mut Vec<String>) {
+/// Fields that changed, times first. `removed` gets the names of those that are gone.
+fn fields(former: &KanaryStatus, next: &KanaryStatus, removed: &mut Vec<String>) -> Vec<String> {
+    let mut changed = Vec::new();
     let (former, next) = (
         serde_json::to_value(former).unwrap(),
         serde_json::to_value(next).unwrap(),
@@ -174,7 +189,10 @@ fn fields(former: &KanaryStatus, next: &KanaryStatus, lines: &mut Vec<String>) {
         }
         let line = match (&former[name], &next[name]) {
             (old, new) if old == new => continue,
-            (_, Value::Null) => format!("{name} removed"),
+            (_, Value::Null) => {
+                removed.push(name.to_owned());
+                continue;
+            }
             (_, Value::Array(new)) if new.len() > 2 => {
                 format!("{name} {} of them, last {}", new.len(), new[new.len() - 1])
             }
@@ -182,8 +200,9 @@ fn fields(former: &KanaryStatus, next: &KanaryStatus, lines: &mut Vec<String>) {
             (_, Value::String(time)) => format!("{name} {}", times_in(time)),
             (_, new) => format!("{name} {new}"),
         };
-        lines.push(line);
+        changed.push(line);
     }
+    changed
 }
 
 /// The template with this hash, by its name in the cases.

@@ -13,14 +13,12 @@ fn a_promotion_that_was_undone_is_not_made_again() {
         now: +16m
         ",
         expect![[r#"
-            phase Succeeded → Failed
-            Activated, Reconciling=False RunFailed: the run has ended
+            phase Succeeded → Failed, shows Failed 16m0s/15m0s, ended Activated, Reconciling
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
             Failed, Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
-            verdicts removed
             completedAt +16m0s
-            shows Failed 16m0s/15m0s
+            removed verdicts
         "#]],
     );
 }
@@ -34,14 +32,12 @@ fn a_promotion_that_was_undone_is_not_made_again_by_another_controller() {
         now: +16m
         ",
         expect![[r#"
-            phase Succeeded → Failed
-            Activated, Reconciling=False RunFailed: the run has ended
+            phase Succeeded → Failed, shows Failed 16m0s/15m0s, ended Activated, Reconciling
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
             Failed, Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
-            verdicts removed
             completedAt +16m0s
-            shows Failed 16m0s/15m0s
+            removed verdicts
         "#]],
     );
 }
@@ -69,14 +65,12 @@ fn a_template_that_somebody_else_put_over_the_promoted_one_does_not_count_as_upd
         now: +16m
         ",
         expect![[r#"
-            phase Succeeded → Failed
-            Activated, Reconciling=False RunFailed: the run has ended
+            phase Succeeded → Failed, shows Failed 16m0s/15m0s, ended Activated, Reconciling
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
             Failed, Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
-            verdicts removed
             completedAt +16m0s
-            shows Failed 16m0s/15m0s
+            removed verdicts
         "#]],
     );
 }
@@ -135,13 +129,10 @@ fn a_schedule_that_is_edited_once_the_canary_is_there_holds_nothing() {
         now: +5m
         "#,
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 5m0s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match bad=yes; to try again, change spec.template, or set spec.retry to another number
-            completedAt +5m0s
-            failedTemplates ["<hash>"]
+            completedAt +5m0s, failedTemplates ["<hash>"]
             item labelWatch[0] Bad: labelWatch[0]: pod x has labels that match bad=yes
-            shows Failed 5m0s/15m0s
         "#]],
     );
 }
@@ -209,10 +200,10 @@ fn the_canary_of_another_kind_of_kanary_of_the_same_name_is_not_taken_over() {
         now: +0s
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Errored, Stalled=True NameTaken: Deployment myapp-kanary-batman exists and belongs to KanaryStatefulset/batman, not to this Kanary: rename one of the two, or delete it
             Scheduled=True NameTaken: the canary is not judged before this is resolved: Deployment myapp-kanary-batman exists and belongs to KanaryStatefulset/batman, not to this Kanary: rename one of the two, or delete it
             currentTraffic none
-            shows Errored 0s/15m0s
         "#]],
     );
 }

@@ -11,11 +11,9 @@ fn a_paused_kanary_creates_nothing() {
         spec: {paused: true}
         ",
         expect![[r#"
-            Reconciling=False Paused: spec.paused is true: the run is held where it is
-            currentTraffic none
-            startTime +0s
-            pausedAt +0s
             shows Scheduled 0s/15m0s
+            Reconciling=False Paused: spec.paused is true: the run is held where it is
+            currentTraffic none, startTime +0s, pausedAt +0s
         "#]],
     );
 }
@@ -28,11 +26,9 @@ fn a_paused_kanary_does_not_create_a_missing_target() {
         seen: {target: null}
         ",
         expect![[r#"
-            Reconciling=False Paused: spec.paused is true: the run is held where it is
-            currentTraffic none
-            startTime +0s
-            pausedAt +0s
             shows Scheduled 0s/15m0s
+            Reconciling=False Paused: spec.paused is true: the run is held where it is
+            currentTraffic none, startTime +0s, pausedAt +0s
         "#]],
     );
 }
@@ -47,9 +43,9 @@ fn a_pause_says_once_when_it_began() {
         now: +1h
         ",
         expect![[r#"
+            shows Running 1m0s/15m0s
             Running=True Paused: spec.paused is true: Deployment myapp-kanary-batman can fail but not pass; 14m0s of its validation are left (since +0s)
             Reconciling=False Paused: spec.paused is true: the run is held where it is
-            shows Running 1m0s/15m0s
         "#]],
     );
 }
@@ -64,13 +60,10 @@ fn a_paused_run_is_not_judged() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 1m0s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed; to try again, change spec.template, or set spec.retry to another number
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
+            completedAt +1m0s, failedTemplates ["<hash>"]
             item labelWatch[0] Bad: labelWatch[0]: pod x has labels that match validation=failed
-            shows Failed 1m0s/15m0s
         "#]],
     );
 }
@@ -85,10 +78,10 @@ fn a_paused_run_does_not_succeed_at_its_deadline() {
         now: +1h
         ",
         expect![[r#"
+            shows Running 14m0s/15m0s
             Running=True Paused: spec.paused is true: Deployment myapp-kanary-batman can fail but not pass; 1m0s of its validation are left (since +0s)
             Reconciling=False Paused: spec.paused is true: the run is held where it is
             verdicts {"present":{"verdict":"valid"}}
-            shows Running 14m0s/15m0s
         "#]],
     );
 }
@@ -103,10 +96,10 @@ fn a_paused_canary_does_not_follow_the_target() {
         now: +1m
         ",
         expect![[r#"
+            shows Running 1m0s/15m0s
             Running=True Paused: spec.paused is true: Deployment myapp-kanary-batman can fail but not pass; 14m0s of its validation are left (since +0s)
             Reconciling=False Paused: spec.paused is true: the run is held where it is
             pausedAt +1m0s
-            shows Running 1m0s/15m0s
         "#]],
     );
 }
@@ -120,15 +113,9 @@ fn a_pause_that_begins_in_an_unwritten_initial_delay_keeps_what_was_over_of_it()
         now: +10s
         ",
         expect![[r#"
-            Reconciling=False Paused: spec.paused is true: the run is held where it is
-            currentTraffic none
-            initialDelay 1m0s
-            validationPeriod 10m0s
-            availableAt +0s
-            validationStartTime +1m0s
-            deadline +11m0s
-            pausedAt +10s
             shows Scheduled 10s/11m0s
+            Reconciling=False Paused: spec.paused is true: the run is held where it is
+            currentTraffic none, initialDelay 1m0s, validationPeriod 10m0s, availableAt +0s, validationStartTime +1m0s, deadline +11m0s, pausedAt +10s
         "#]],
     );
 }
@@ -143,9 +130,9 @@ fn a_paused_success_does_not_touch_the_target() {
         now: +1m
         ",
         expect![[r#"
-            Reconciling=False Paused: spec.paused is true: Deployment myapp is not updated
-            verdicts removed
             shows Succeeded 0s/15m0s
+            Reconciling=False Paused: spec.paused is true: Deployment myapp is not updated
+            removed verdicts
         "#]],
     );
 }
@@ -157,11 +144,9 @@ fn a_paused_kanary_that_waits_for_its_schedule_says_so() {
         spec: {paused: true, schedule: +1h}
         ",
         expect![[r#"
-            Reconciling=False Paused: spec.paused is true: the run is held where it is
-            currentTraffic none
-            startTime +0s
-            pausedAt +0s
             shows Scheduled 0s/15m0s
+            Reconciling=False Paused: spec.paused is true: the run is held where it is
+            currentTraffic none, startTime +0s, pausedAt +0s
         "#]],
     );
 }
@@ -192,11 +177,11 @@ fn an_error_that_is_there_stays_to_be_seen_during_the_pause() {
         now: +1m
         ",
         expect![[r#"
+            shows Errored 1m0s/15m0s
             Running=True Paused: spec.paused is true: Deployment myapp-kanary-batman can fail but not pass; 14m0s of its validation are left (since +0s)
             Reconciling=False Paused: spec.paused is true: the run is held where it is (since +0s)
             Stalled=False Paused: spec.paused is true
             pausedAt +1m0s
-            shows Errored 1m0s/15m0s
         "#]],
     );
 }

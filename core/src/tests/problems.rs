@@ -11,10 +11,10 @@ fn a_template_that_does_not_match_the_targets_selector_could_not_be_promoted() {
         spec: {template: {spec: {template: {metadata: {labels: {app: other}}}}}}
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Errored, Stalled=True TemplateMismatch: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=myapp), so it could not be promoted: add them
             Scheduled=True TemplateMismatch: the canary is not judged before this is resolved: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=myapp), so it could not be promoted: add them
             currentTraffic none
-            shows Errored 0s/15m0s
         "#]],
     );
 }
@@ -26,10 +26,10 @@ fn a_template_without_labels_could_not_be_promoted() {
         spec: {template: {spec: {template: {metadata: null}}}}
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Errored, Stalled=True TemplateMismatch: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=myapp), so it could not be promoted: add them
             Scheduled=True TemplateMismatch: the canary is not judged before this is resolved: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=myapp), so it could not be promoted: add them
             currentTraffic none
-            shows Errored 0s/15m0s
         "#]],
     );
 }
@@ -54,10 +54,10 @@ fn a_canary_that_is_somebody_elses_is_left_alone() {
         seen: {canary: {owner: robin}}
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Errored, Stalled=True NameTaken: Deployment myapp-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
             Scheduled=True NameTaken: the canary is not judged before this is resolved: Deployment myapp-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
             currentTraffic none
-            shows Errored 0s/15m0s
         "#]],
     );
 }
@@ -69,10 +69,10 @@ fn a_deployment_of_the_canarys_name_that_nobody_owns_is_left_alone() {
         seen: {canary: {owner: null}}
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Errored, Stalled=True NameTaken: Deployment myapp-kanary-batman exists and has no owner, so it is not this Kanary's: rename one of the two, or delete it
             Scheduled=True NameTaken: the canary is not judged before this is resolved: Deployment myapp-kanary-batman exists and has no owner, so it is not this Kanary's: rename one of the two, or delete it
             currentTraffic none
-            shows Errored 0s/15m0s
         "#]],
     );
 }
@@ -85,10 +85,10 @@ fn a_canary_that_is_somebody_elses_does_not_fail_the_run_when_it_is_late() {
         now: +1h
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Errored, Stalled=True NameTaken: Deployment myapp-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
             Scheduled=True NameTaken: the canary is not judged before this is resolved: Deployment myapp-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
             currentTraffic none
-            shows Errored 0s/15m0s
         "#]],
     );
 }
@@ -111,9 +111,9 @@ fn a_problem_that_lasts_is_said_once() {
         now: +1h
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Scheduled=True ServiceNotFound: the canary is not judged before this is resolved: Service myapp-svc does not exist: create it, or change spec.serviceName (since +0s)
             currentTraffic service myapp-svc
-            shows Errored 0s/15m0s
         "#]],
     );
 }
@@ -130,11 +130,11 @@ fn a_problem_that_is_mended_is_taken_back_and_the_canary_created() {
         ",
         expect![[r#"
             create Deployment myapp-kanary-batman
+            shows Scheduled 0s/15m0s
             Errored=False Resolved: what was wrong is resolved
             Stalled=False Resolved: nothing is in the way any more
             Scheduled, Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
             currentTraffic service myapp-svc
-            shows Scheduled 0s/15m0s
         "#]],
     );
 }
@@ -149,12 +149,12 @@ fn a_service_that_goes_while_the_run_is_running_is_an_error_and_no_verdict() {
         now: +15m
         ",
         expect![[r#"
+            shows Errored 15m0s/15m0s
             Traffic, Reconciling=False ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Errored, Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
             verdicts {"present":{"valid":1}}
             item manual[0] Good
-            shows Errored 15m0s/15m0s
         "#]],
     );
 }
@@ -171,10 +171,10 @@ fn a_problem_that_is_over_leaves_the_run_reconciling() {
         now: +1m
         ",
         expect![[r#"
+            shows Running 1m0s/15m0s
             Errored=False Resolved: what was wrong is resolved
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
             Stalled=False Resolved: nothing is in the way any more
-            shows Running 1m0s/15m0s
             wake at +15m0s
         "#]],
     );
@@ -192,9 +192,9 @@ fn another_problem_takes_the_place_of_the_first_and_keeps_its_time() {
         now: +1m
         ",
         expect![[r#"
+            shows Errored 1m0s/15m0s
             Traffic=False ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
             Errored, Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName (since +0s)
-            shows Errored 1m0s/15m0s
             wake at +15m0s
         "#]],
     );
@@ -210,13 +210,10 @@ fn a_problem_does_not_keep_a_bad_item_from_failing_the_run() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Traffic, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 1m0s/15m0s, ended Activated, Traffic, Running, Reconciling
             Failed, Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed; to try again, change spec.template, or set spec.retry to another number
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
+            completedAt +1m0s, failedTemplates ["<hash>"]
             item labelWatch[0] Bad: labelWatch[0]: pod x has labels that match validation=failed
-            shows Failed 1m0s/15m0s
         "#]],
     );
 }
@@ -229,10 +226,10 @@ fn a_refused_creation_is_an_error_and_is_tried_again_at_its_time() {
         now: +1s
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Errored, Stalled=True WriteRefused: create Deployment myapp-kanary-batman: exceeded quota
             Scheduled=True WriteRefused: the canary is not judged before this is resolved: create Deployment myapp-kanary-batman: exceeded quota
             currentTraffic none
-            shows Errored 0s/15m0s
             wake at +10s
         "#]],
     );
@@ -248,11 +245,11 @@ fn a_refused_creation_is_tried_again() {
         ",
         expect![[r#"
             create Deployment myapp-kanary-batman
+            shows Scheduled 0s/15m0s
             Errored=False Resolved: what was wrong is resolved
             Stalled=False Resolved: nothing is in the way any more
             Scheduled, Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
             currentTraffic none
-            shows Scheduled 0s/15m0s
         "#]],
     );
 }
@@ -265,9 +262,9 @@ fn a_refused_target_is_an_error_and_is_tried_again_at_its_time() {
         now: +1s
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Errored, Stalled=True WriteRefused: create Deployment myapp: spec.selector is empty
             currentTraffic none
-            shows Errored 0s/15m0s
             wake at +10s
         "#]],
     );
@@ -282,10 +279,10 @@ fn a_refused_promotion_is_an_error_and_is_tried_again_at_its_time() {
         now: +1s
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Reconciling=False WriteRefused: patch Deployment myapp: no
             Errored, Stalled=True WriteRefused: patch Deployment myapp: no
-            verdicts removed
-            shows Errored 0s/15m0s
+            removed verdicts
             wake at +10s
         "#]],
     );
@@ -301,10 +298,10 @@ fn a_late_canary_behind_a_problem_is_looked_at_again_when_something_happens() {
         now: +1h
         ",
         expect![[r#"
+            shows Errored 1h0m0s/15m0s
             Traffic, Reconciling=False ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
             Errored=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
             Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName; Deployment myapp-kanary-batman is not available, so it cannot pass: the run waits until it is
-            shows Errored 1h0m0s/15m0s
         "#]],
     );
 }
@@ -319,15 +316,11 @@ fn a_run_that_fails_is_errored_no_more() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 1m0s/15m0s, ended Activated, Running, Reconciling
             Errored=False VerdictInvalid: the run has ended
             Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number (since +0s)
             Failed=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
-            verdicts {"present":{"verdict":"invalid"}}
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
-            shows Failed 1m0s/15m0s
+            verdicts {"present":{"verdict":"invalid"}}, completedAt +1m0s, failedTemplates ["<hash>"]
         "#]],
     );
 }
@@ -341,8 +334,8 @@ fn a_transition_time_moves_only_with_its_condition() {
         now: +1m
         ",
         expect![[r#"
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s (since +0s)
             shows Running 1m0s/15m0s
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s (since +0s)
             wake at +15m0s
         "#]],
     );

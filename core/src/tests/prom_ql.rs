@@ -107,8 +107,8 @@ fn nothing_is_measured_during_a_pause() {
         now: +5m
         "#,
         expect![[r#"
-            Running=True Paused: spec.paused is true: Deployment myapp-kanary-batman can fail but not pass; 14m30s of its validation are left (since +0s)
             shows Running 30s/15m0s
+            Running=True Paused: spec.paused is true: Deployment myapp-kanary-batman can fail but not pass; 14m30s of its validation are left (since +0s)
         "#]],
     );
 }
@@ -123,13 +123,10 @@ fn a_bad_measurement_fails_the_run_at_once_with_its_number_and_pod() {
         now: +21s
         "#,
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 21s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True PromQLFailed: promQL[0]: 0.47 outside [0, 0.31] on pod x; to try again, change spec.template, or set spec.retry to another number
-            completedAt +21s
-            failedTemplates ["<hash>"]
+            completedAt +21s, failedTemplates ["<hash>"]
             item promQL[0] Bad (0 good, 1 bad, 0 errors): 0.47 outside [0, 0.31] on pod x
-            shows Failed 21s/15m0s
         "#]],
     );
 }
@@ -144,8 +141,8 @@ fn bad_measurements_within_the_failure_limit_are_tolerated_and_remembered() {
         now: +21s
         "#,
         expect![[r#"
-            item promQL[0] Bad (0 good, 1 bad, 0 errors): 2 outside [0, 1] on pod x
             shows Running 21s/15m0s
+            item promQL[0] Bad (0 good, 1 bad, 0 errors): 2 outside [0, 1] on pod x
             wake at +40s
         "#]],
     );
@@ -161,13 +158,10 @@ fn one_bad_measurement_more_than_the_failure_limit_fails_the_run() {
         now: +21s
         "#,
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 21s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True PromQLFailed: promQL[0]: 2 outside [0, 1] on pod x (2 bad measurements, 1 tolerated); to try again, change spec.template, or set spec.retry to another number
-            completedAt +21s
-            failedTemplates ["<hash>"]
+            completedAt +21s, failedTemplates ["<hash>"]
             item promQL[0] Bad (3 good, 2 bad, 0 errors): 2 outside [0, 1] on pod x
-            shows Failed 21s/15m0s
         "#]],
     );
 }
@@ -197,10 +191,10 @@ fn queries_that_cannot_be_answered_for_long_are_inconclusive() {
         now: +1m21s
         "#,
         expect![[r#"
+            shows Running 1m21s/15m0s
             Reconciling=False Inconclusive: promQL[0]: 4 queries in a row could not be answered: connection refused
             Stalled=True Inconclusive: promQL[0]: 4 queries in a row could not be answered: connection refused
             item promQL[0] Inconclusive (Inconclusive) (3 good, 0 bad, 4 errors): 4 queries in a row could not be answered: connection refused
-            shows Running 1m21s/15m0s
             wake at +1m40s
         "#]],
     );
@@ -219,10 +213,10 @@ fn an_inconclusive_item_that_is_answered_again_lets_the_run_go_on() {
         now: +2m1s
         "#,
         expect![[r#"
+            shows Running 2m1s/15m0s
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
             Stalled=False Resolved: nothing is in the way any more
             item promQL[0] Good (4 good, 0 bad, 0 errors): 0.2 on pod x
-            shows Running 2m1s/15m0s
             wake at +2m20s
         "#]],
     );
@@ -253,14 +247,13 @@ fn a_manual_valid_with_good_measurements_ends_the_run_early() {
         now: +21s
         "#,
         expect![[r#"
-            phase Running → Succeeded
+            phase Running → Succeeded, shows Succeeded 21s/15m0s
             Running=False ManualValid: the verdict is good
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True ManualValid: a manual item is valid and every other item agrees
             verdicts {"present":{"valid":1}}
             item manual[0] Good
             item promQL[1] Good (1 good, 0 bad, 0 errors): 0.2 on pod x
-            shows Succeeded 21s/15m0s
         "#]],
     );
 }
@@ -275,13 +268,12 @@ fn a_verdict_valid_does_not_wait_for_a_prometheus_that_is_down() {
         now: +3m1s
         "#,
         expect![[r#"
-            phase Running → Succeeded
+            phase Running → Succeeded, shows Succeeded 3m1s/15m0s
             Running=False VerdictValid: the verdict is good
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True VerdictValid: spec.verdict is valid
             verdicts {"present":{"verdict":"valid"}}
             item promQL[0] Inconclusive (Inconclusive) (0 good, 0 bad, 9 errors): 9 queries in a row could not be answered: connection refused
-            shows Succeeded 3m1s/15m0s
         "#]],
     );
 }
@@ -293,8 +285,8 @@ fn an_unknown_variable_in_a_query_is_refused() {
         spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: 'up{x="{{ colour }}"}', valueInRange: {}}}]}}
         "#,
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.validation.items[0].promQL: query has the unknown variable `{{ colour }}`: use {{ deployment.name }}, {{ canary.name }}, {{ service.name }}, {{ namespace }}, {{ kanary.name }} or {{ pods }}
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.validation.items[0].promQL: query has the unknown variable `{{ colour }}`: use {{ deployment.name }}, {{ canary.name }}, {{ service.name }}, {{ namespace }}, {{ kanary.name }} or {{ pods }}
         "#]],
     );
 }
@@ -306,8 +298,8 @@ fn a_query_about_the_service_needs_a_service() {
         spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: 'up{x="{{ service.name }}"}', valueInRange: {}}}]}}
         "#,
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: a query uses {{ service.name }}, and spec.serviceName is not set: set it, or change the query
             shows Errored
+            Errored, Stalled=True InvalidSpec: a query uses {{ service.name }}, and spec.serviceName is not set: set it, or change the query
         "#]],
     );
 }
@@ -319,8 +311,8 @@ fn more_samples_than_the_period_has_room_for_are_refused() {
         spec: {validation: {validationPeriod: 1m, items: [{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}, minSamples: 10}}]}}
         "#,
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.validation.items[0].promQL.minSamples 10 can't be reached: until the deadline 3 measurements fit (validationPeriod 1m0s, interval 20s); lower minSamples to 3, or the interval, or raise validationPeriod
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.validation.items[0].promQL.minSamples 10 can't be reached: until the deadline 3 measurements fit (validationPeriod 1m0s, interval 20s); lower minSamples to 3, or the interval, or raise validationPeriod
         "#]],
     );
 }
@@ -351,10 +343,10 @@ fn a_query_that_prometheus_refuses_is_an_error_and_no_verdict() {
         now: +21s
         "#,
         expect![[r#"
+            shows Errored 21s/15m0s
             Reconciling=False QueryInvalid: promQL[0]: parse error: unexpected end of input
             Errored, Stalled=True QueryInvalid: promQL[0]: parse error: unexpected end of input
             item promQL[0] Error (QueryInvalid) (0 good, 0 bad, 1 errors): parse error: unexpected end of input
-            shows Errored 21s/15m0s
             wake at +40s
         "#]],
     );
@@ -372,11 +364,11 @@ fn a_query_that_was_refused_and_is_mended_is_errored_no_more() {
         now: +41s
         "#,
         expect![[r#"
+            shows Running 41s/15m0s
             Errored=False Resolved: what was wrong is resolved
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
             Stalled=False Resolved: nothing is in the way any more
             item promQL[0] Good (1 good, 0 bad, 0 errors): 0.2 on pod x
-            shows Running 41s/15m0s
             wake at +1m0s
         "#]],
     );

@@ -30,12 +30,11 @@ fn a_good_measurement_at_the_deadline_ends_the_run_well() {
         now: +15m1s
         "#,
         expect![[r#"
-            phase Running → Succeeded
+            phase Running → Succeeded, shows Succeeded 15m1s/15m0s
             Running=False AllItemsGood: the verdict is good
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True AllItemsGood: every validation item is good at the deadline
             item promQL[0] Good (41 good, 0 bad, 0 errors): 0.2 on pod x
-            shows Succeeded 15m1s/15m0s
         "#]],
     );
 }
@@ -50,10 +49,10 @@ fn a_tolerated_bad_measurement_at_the_deadline_waits_for_a_good_one() {
         now: +15m1s
         "#,
         expect![[r#"
+            shows Running 15m1s/15m0s
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=True LastMeasurementBad: promQL[0]: waits for a good measurement after the deadline: 2 outside [0, 1] on pod x (since +0s)
             item promQL[0] Bad (LastMeasurementBad) (41 good, 1 bad, 0 errors): waits for a good measurement after the deadline: 2 outside [0, 1] on pod x
-            shows Running 15m1s/15m0s
             wake at +15m20s
         "#]],
     );
@@ -69,11 +68,11 @@ fn no_data_at_the_deadline_is_not_success() {
         now: +15m1s
         "#,
         expect![[r#"
+            shows Running 15m1s/15m0s
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=False NoData: promQL[0]: no data at the deadline: no series of a ready canary pod (0 good measurements so far, 1 needed)
             Stalled=True NoData: promQL[0]: no data at the deadline: no series of a ready canary pod (0 good measurements so far, 1 needed)
             item promQL[0] NoData (NoData): no data at the deadline: no series of a ready canary pod (0 good measurements so far, 1 needed)
-            shows Running 15m1s/15m0s
             wake at +15m20s
         "#]],
     );
@@ -89,11 +88,11 @@ fn no_data_at_the_deadline_after_good_measurements_is_not_success_either() {
         now: +15m1s
         "#,
         expect![[r#"
+            shows Running 15m1s/15m0s
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=False NoData: promQL[0]: no data at the deadline: no series (40 good measurements so far, 1 needed)
             Stalled=True NoData: promQL[0]: no data at the deadline: no series (40 good measurements so far, 1 needed)
             item promQL[0] NoData (NoData) (40 good, 0 bad, 0 errors): no data at the deadline: no series (40 good measurements so far, 1 needed)
-            shows Running 15m1s/15m0s
             wake at +15m20s
         "#]],
     );
@@ -109,13 +108,10 @@ fn on_no_data_fail_fails_the_run_at_the_deadline() {
         now: +15m1s
         "#,
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 15m1s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True NoData: promQL[0]: no series of a ready canary pod (0 good measurements at the deadline, 1 needed, and onNoData is fail); to try again, change spec.template, or set spec.retry to another number
-            completedAt +15m1s
-            failedTemplates ["<hash>"]
+            completedAt +15m1s, failedTemplates ["<hash>"]
             item promQL[0] NoData: no series of a ready canary pod
-            shows Failed 15m1s/15m0s
         "#]],
     );
 }
@@ -145,11 +141,11 @@ fn on_no_data_fail_holds_when_measurements_are_missing_through_our_fault() {
         now: +15m1s
         "#,
         expect![[r#"
+            shows Running 15m1s/15m0s
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=False NoData: promQL[0]: no data at the deadline: no series (0 good measurements so far, 1 needed)
             Stalled=True NoData: promQL[0]: no data at the deadline: no series (0 good measurements so far, 1 needed)
             item promQL[0] NoData (NoData): no data at the deadline: no series (0 good measurements so far, 1 needed)
-            shows Running 15m1s/15m0s
             wake at +15m20s
         "#]],
     );
@@ -165,10 +161,10 @@ fn too_few_good_measurements_at_the_deadline_hold_the_run() {
         now: +15m1s
         "#,
         expect![[r#"
+            shows Running 15m1s/15m0s
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=True TooFewSamples: promQL[0]: 4 good measurements at the deadline, 5 needed: goes on measuring (since +0s)
             item promQL[0] Good (TooFewSamples) (4 good, 0 bad, 0 errors): 4 good measurements at the deadline, 5 needed: goes on measuring
-            shows Running 15m1s/15m0s
             wake at +15m20s
         "#]],
     );
@@ -184,12 +180,11 @@ fn data_that_comes_after_the_deadline_ends_the_run_well() {
         now: +15m20s
         "#,
         expect![[r#"
-            phase Running → Succeeded
+            phase Running → Succeeded, shows Succeeded 15m20s/15m0s
             Running=False AllItemsGood: the verdict is good
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True AllItemsGood: every validation item is good at the deadline
             item promQL[0] Good (5 good, 0 bad, 0 errors): 0.2 on pod x
-            shows Succeeded 15m20s/15m0s
         "#]],
     );
 }
@@ -219,11 +214,11 @@ fn on_no_data_fail_holds_when_there_were_enough_good_measurements_before() {
         now: +15m1s
         "#,
         expect![[r#"
+            shows Running 15m1s/15m0s
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=False NoData: promQL[0]: no data at the deadline: no series (40 good measurements so far, 1 needed)
             Stalled=True NoData: promQL[0]: no data at the deadline: no series (40 good measurements so far, 1 needed)
             item promQL[0] NoData (NoData) (40 good, 0 bad, 0 errors): no data at the deadline: no series (40 good measurements so far, 1 needed)
-            shows Running 15m1s/15m0s
             wake at +15m20s
         "#]],
     );

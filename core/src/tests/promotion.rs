@@ -14,12 +14,11 @@ fn at_the_deadline_the_verdict_is_written_before_the_target_is_touched() {
         now: +15m
         ",
         expect![[r#"
-            phase Running → Succeeded
+            phase Running → Succeeded, shows Succeeded 15m0s/15m0s
             Running=False AllItemsGood: the verdict is good
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True AllItemsGood: every validation item is good at the deadline
             item manual[0] Good
-            shows Succeeded 15m0s/15m0s
         "#]],
     );
 }
@@ -103,13 +102,11 @@ fn once_the_target_has_rolled_out_the_run_is_done() {
         now: +16m
         ",
         expect![[r#"
-            phase Succeeded → DeploymentUpdated
+            phase Succeeded → DeploymentUpdated, shows DeploymentUpdated 0s/15m0s
             Activated, Reconciling=False DeploymentUpdated: the run has ended
             DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
-            verdicts removed
-            promotedHash of t2
-            completedAt +16m0s
-            shows DeploymentUpdated 0s/15m0s
+            promotedHash of t2, completedAt +16m0s
+            removed verdicts
         "#]],
     );
 }
@@ -123,11 +120,9 @@ fn a_target_that_changed_during_the_run_ends_it() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 1m0s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
             completedAt +1m0s
-            shows Failed 1m0s/15m0s
         "#]],
     );
 }
@@ -154,11 +149,9 @@ fn a_target_that_changed_before_the_verdict_was_written_is_told_from_the_canarys
         now: +1m
         ",
         expect![[r#"
-            phase Scheduled → Failed
+            phase Scheduled → Failed, shows Failed 0s/15m0s
             Failed, Stalled=True TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
-            currentTraffic none
-            completedAt +1m0s
-            shows Failed 0s/15m0s
+            currentTraffic none, completedAt +1m0s
         "#]],
     );
 }
@@ -172,14 +165,12 @@ fn a_target_that_changed_after_the_verdict_is_not_overwritten() {
         now: +15m
         ",
         expect![[r#"
-            phase Succeeded → Failed
-            Activated, Reconciling=False RunFailed: the run has ended
+            phase Succeeded → Failed, shows Failed 15m0s/15m0s, ended Activated, Reconciling
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Succeeded=False TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
             Failed, Stalled=True TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
-            verdicts removed
             completedAt +15m0s
-            shows Failed 15m0s/15m0s
+            removed verdicts
         "#]],
     );
 }
@@ -237,10 +228,10 @@ fn a_target_that_is_gone_after_the_verdict_is_an_error() {
         now: +15m
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Reconciling=False TargetNotFound: Deployment myapp is gone, so it cannot be updated: create it again
             Errored, Stalled=True TargetNotFound: Deployment myapp is gone, so it cannot be updated: create it again
-            verdicts removed
-            shows Errored 0s/15m0s
+            removed verdicts
         "#]],
     );
 }
@@ -270,14 +261,12 @@ fn another_kanarys_promotion_is_not_taken_for_this_runs() {
         now: +16m
         ",
         expect![[r#"
-            phase Succeeded → Failed
-            Activated, Reconciling=False RunFailed: the run has ended
+            phase Succeeded → Failed, shows Failed 16m0s/15m0s, ended Activated, Reconciling
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Succeeded=False TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
             Failed, Stalled=True TargetChanged: the pod template of Deployment myapp changed since the run started: set spec.retry to another number to run against the new one, or spec.rollout.onTargetChange to promote
-            verdicts removed
             completedAt +16m0s
-            shows Failed 16m0s/15m0s
+            removed verdicts
         "#]],
     );
 }

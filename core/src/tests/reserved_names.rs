@@ -12,8 +12,8 @@ fn a_kanary_with_a_dotted_name_needs_a_name_for_its_service() {
         spec: {serviceName: myapp-svc, traffic: {source: both}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: the canary's Service would be called myapp-svc-kanary-batman.v2, and the name of a Service has no dots: set spec.traffic.kanaryService, or rename the Kanary
             shows Errored
+            Errored, Stalled=True InvalidSpec: the canary's Service would be called myapp-svc-kanary-batman.v2, and the name of a Service has no dots: set spec.traffic.kanaryService, or rename the Kanary
         "#]],
     );
 }
@@ -52,8 +52,8 @@ fn a_name_that_no_service_can_have_is_refused() {
         spec: {serviceName: myapp-svc, traffic: {source: both, kanaryService: Bat_Cave}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.traffic.kanaryService Bat_Cave is no name of a Service: use lower-case letters, digits and -, and begin with a letter
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.traffic.kanaryService Bat_Cave is no name of a Service: use lower-case letters, digits and -, and begin with a letter
         "#]],
     );
 }
@@ -65,8 +65,8 @@ fn a_template_with_a_label_of_kanarys_is_refused() {
         spec: {template: {metadata: {labels: {kanary.k8s-operators.dev/iskanary: 'true'}}}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.template.metadata.labels has kanary.k8s-operators.dev/iskanary, and only Kanary sets labels of kanary.k8s-operators.dev: remove it
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.template.metadata.labels has kanary.k8s-operators.dev/iskanary, and only Kanary sets labels of kanary.k8s-operators.dev: remove it
         "#]],
     );
 }
@@ -78,8 +78,8 @@ fn a_pod_template_with_a_label_of_kanarys_is_refused() {
         spec: {template: {spec: {template: {metadata: {labels: {kanary.k8s-operators.dev/name: robin}}}}}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.template.spec.template.metadata.labels has kanary.k8s-operators.dev/name, and only Kanary sets labels of kanary.k8s-operators.dev: remove it
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.template.spec.template.metadata.labels has kanary.k8s-operators.dev/name, and only Kanary sets labels of kanary.k8s-operators.dev: remove it
         "#]],
     );
 }
@@ -91,10 +91,10 @@ fn a_target_whose_pods_carry_the_labels_of_a_canary_is_refused() {
         seen: {target: {podLabels: {app: myapp, kanary.k8s-operators.dev/name: robin}}}
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Errored, Stalled=True TargetIsCanary: the pods of Deployment myapp carry the label kanary.k8s-operators.dev/name, which marks the pods of a canary: remove it from the pod template of the Deployment
             Scheduled=True TargetIsCanary: the canary is not judged before this is resolved: the pods of Deployment myapp carry the label kanary.k8s-operators.dev/name, which marks the pods of a canary: remove it from the pod template of the Deployment
             currentTraffic none
-            shows Errored 0s/15m0s
             wake at +10s
         "#]],
     );
@@ -107,10 +107,10 @@ fn a_target_that_is_a_canary_is_refused() {
         seen: {target: {owner: uid-robin, ownerName: KanaryDeployment/robin}}
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Errored, Stalled=True TargetIsCanary: Deployment myapp is the canary of KanaryDeployment/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
             Scheduled=True TargetIsCanary: the canary is not judged before this is resolved: Deployment myapp is the canary of KanaryDeployment/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
             currentTraffic none
-            shows Errored 0s/15m0s
             wake at +10s
         "#]],
     );
@@ -123,10 +123,10 @@ fn a_target_with_the_label_of_a_canary_is_refused_whoever_owns_it() {
         seen: {target: {labels: {kanary.k8s-operators.dev/iskanary: 'true'}}}
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Errored, Stalled=True TargetIsCanary: Deployment myapp is a canary, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
             Scheduled=True TargetIsCanary: the canary is not judged before this is resolved: Deployment myapp is a canary, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
             currentTraffic none
-            shows Errored 0s/15m0s
             wake at +10s
         "#]],
     );
@@ -139,10 +139,10 @@ fn a_missing_target_that_will_be_another_kanarys_canary_is_not_created() {
         seen: {target: null, canaryOf: KanaryDeployment/robin}
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Errored, Stalled=True TargetIsCanary: Deployment myapp is the canary of KanaryDeployment/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
             Scheduled=True TargetIsCanary: the canary is not judged before this is resolved: Deployment myapp is the canary of KanaryDeployment/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
             currentTraffic none
-            shows Errored 0s/15m0s
         "#]],
     );
 }
@@ -155,10 +155,10 @@ fn a_target_that_became_a_canary_meanwhile_is_not_promoted_to() {
         seen: {canary: {available: +0s}, live: {}, target: {owner: uid-robin, ownerName: KanaryDeployment/robin}}
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Reconciling=False TargetIsCanary: Deployment myapp is the canary of KanaryDeployment/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
             Errored, Stalled=True TargetIsCanary: Deployment myapp is the canary of KanaryDeployment/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
-            verdicts removed
-            shows Errored 0s/15m0s
+            removed verdicts
             wake at +10s
         "#]],
     );

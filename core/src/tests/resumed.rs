@@ -13,12 +13,11 @@ fn the_deadline_moves_by_the_length_of_the_pause() {
         now: +1h5m
         ",
         expect![[r#"
+            shows Running 5m0s/15m0s
             Running=True Validating: Deployment myapp-kanary-batman is judged until +1h15m0s (since +0s)
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1h15m0s
-            deadline +1h15m0s
-            pausedAt removed
-            resumedAt +1h5m0s
-            shows Running 5m0s/15m0s
+            deadline +1h15m0s, resumedAt +1h5m0s
+            removed pausedAt
             wake at +1h15m0s
         "#]],
     );
@@ -33,8 +32,8 @@ fn the_deadline_moves_once() {
         now: +1h10m
         ",
         expect![[r#"
-            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1h15m0s (since +0s)
             shows Running 10m0s/15m0s
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1h15m0s (since +0s)
             wake at +1h15m0s
         "#]],
     );
@@ -50,11 +49,9 @@ fn a_pause_in_the_initial_delay_moves_the_start_as_well() {
         now: +2m
         ",
         expect![[r#"
-            validationStartTime +2m40s
-            deadline +17m40s
-            pausedAt removed
-            resumedAt +2m0s
             shows Scheduled 20s/16m0s
+            validationStartTime +2m40s, deadline +17m40s, resumedAt +2m0s
+            removed pausedAt
             wake at +2m40s
         "#]],
     );
@@ -70,12 +67,11 @@ fn a_pause_during_the_validation_leaves_its_start() {
         now: +3m
         ",
         expect![[r#"
+            shows Running 2m0s/16m0s
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +17m0s (since +0s)
             Running=True Validating: Deployment myapp-kanary-batman is judged until +17m0s (since +1m0s)
-            deadline +17m0s
-            pausedAt removed
-            resumedAt +3m0s
-            shows Running 2m0s/16m0s
+            deadline +17m0s, resumedAt +3m0s
+            removed pausedAt
             wake at +17m0s
         "#]],
     );
@@ -91,17 +87,10 @@ fn a_canary_that_became_available_during_the_pause_is_judged_from_its_end() {
         now: +1h
         ",
         expect![[r#"
-            Reconciling, Scheduled=True InitialDelay: Deployment myapp-kanary-batman is available and warms up for the initial delay
-            currentTraffic none
-            initialDelay 1m0s
-            validationPeriod 10m0s
-            startTime -30s
-            availableAt +0s
-            validationStartTime +1h1m0s
-            deadline +1h11m0s
-            pausedAt removed
-            resumedAt +1h0m0s
             shows Scheduled 0s/11m0s
+            Reconciling, Scheduled=True InitialDelay: Deployment myapp-kanary-batman is available and warms up for the initial delay
+            currentTraffic none, initialDelay 1m0s, validationPeriod 10m0s, startTime -30s, availableAt +0s, validationStartTime +1h1m0s, deadline +1h11m0s, resumedAt +1h0m0s
+            removed pausedAt
             wake at +1h1m0s
         "#]],
     );
@@ -116,9 +105,9 @@ fn a_clock_that_goes_back_does_not_shorten_the_run() {
         now: +4m
         ",
         expect![[r#"
-            pausedAt removed
-            resumedAt +4m0s
             shows Running 4m0s/15m0s
+            resumedAt +4m0s
+            removed pausedAt
             wake at +15m0s
         "#]],
     );
@@ -133,12 +122,10 @@ fn a_pause_does_not_count_against_the_progress_deadline() {
         now: +1h
         ",
         expect![[r#"
-            Reconciling, Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
-            currentTraffic none
-            startTime +0s
-            pausedAt removed
-            resumedAt +1h0m0s
             shows Scheduled 0s/15m0s
+            Reconciling, Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic none, startTime +0s, resumedAt +1h0m0s
+            removed pausedAt
             wake at +1h10m0s
         "#]],
     );
@@ -153,14 +140,12 @@ fn a_created_target_has_its_progress_deadline_anew_after_a_pause() {
         now: +1h
         ",
         expect![[r#"
+            shows Running 0s/15m0s
             Running=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available (since +0s)
             Scheduled=True TargetCreated: the target did not exist and was created
             Reconciling=True TargetCreated: Deployment myapp did not exist and was created; waits for it to be available
-            currentTraffic none
-            startTime +0s
-            pausedAt removed
-            resumedAt +1h0m0s
-            shows Running 0s/15m0s
+            currentTraffic none, startTime +0s, resumedAt +1h0m0s
+            removed pausedAt
             wake at +1h10m0s
         "#]],
     );
@@ -190,9 +175,9 @@ fn a_target_that_is_promoted_after_a_pause_has_its_whole_progress_deadline() {
         now: +1h
         ",
         expect![[r#"
-            Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it
-            verdicts removed
             shows Succeeded 0s/15m0s
+            Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it
+            removed verdicts
             wake at +1h2m0s
         "#]],
     );
@@ -208,11 +193,10 @@ fn a_pause_over_the_schedule_starts_the_run_at_its_end() {
         ",
         expect![[r#"
             create Deployment myapp-kanary-batman
-            Reconciling, Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
-            currentTraffic none
-            pausedAt removed
-            resumedAt +2h0m0s
             shows Scheduled 0s/15m0s
+            Reconciling, Scheduled=True Activating: waits for Deployment myapp-kanary-batman to be available
+            currentTraffic none, resumedAt +2h0m0s
+            removed pausedAt
         "#]],
     );
 }
@@ -226,11 +210,10 @@ fn a_run_that_was_resumed_before_its_schedule_waits_for_it() {
         now: +40m
         ",
         expect![[r#"
-            Reconciling, Scheduled=True WaitingForSchedule: nothing is created before +1h0m0s
-            currentTraffic none
-            pausedAt removed
-            resumedAt +40m0s
             shows Scheduled 0s/15m0s
+            Reconciling, Scheduled=True WaitingForSchedule: nothing is created before +1h0m0s
+            currentTraffic none, resumedAt +40m0s
+            removed pausedAt
             wake at +1h0m0s
         "#]],
     );
@@ -259,12 +242,11 @@ fn a_pause_that_ends_leaves_the_run_reconciling() {
         now: +3m
         ",
         expect![[r#"
+            shows Running 1m0s/10m0s
             Running=True Validating: Deployment myapp-kanary-batman is judged until +12m0s (since +0s)
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +12m0s
-            deadline +12m0s
-            pausedAt removed
-            resumedAt +3m0s
-            shows Running 1m0s/10m0s
+            deadline +12m0s, resumedAt +3m0s
+            removed pausedAt
             wake at +12m0s
         "#]],
     );

@@ -28,14 +28,10 @@ fn a_canary_that_is_retained_is_said_to_be_for_as_long_as_it_is() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Failed
+            phase Running → Failed, shows Failed 1m0s/15m0s, ended Running, Reconciling
             Activated=False CanaryRetained: Deployment myapp-kanary-batman is kept and gets no requests, because spec.rollout.onFailure is retain: to remove it, set onFailure to delete, or delete this Kanary
-            Running, Reconciling=False RunFailed: the run has ended
             Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
-            verdicts {"present":{"verdict":"invalid"}}
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
-            shows Failed 1m0s/15m0s
+            verdicts {"present":{"verdict":"invalid"}}, completedAt +1m0s, failedTemplates ["<hash>"]
         "#]],
     );
     let kept = "
@@ -45,17 +41,15 @@ fn a_canary_that_is_retained_is_said_to_be_for_as_long_as_it_is() {
         &format!("{kept}\n        spec: {{rollout: {{onFailure: delete}}}}\n        seen: {{canary: {{}}}}"),
         expect![[r#"
             delete Deployment myapp-kanary-batman
-            Activated=False RunFailed: the run has ended
-            verdicts removed
-            shows Failed 0s/15m0s
+            shows Failed 0s/15m0s, ended Activated
+            removed verdicts
         "#]],
     );
     check(
         &format!("{kept}\n        spec: {{rollout: {{onFailure: retain}}}}"),
         expect![[r#"
-            Activated=False RunFailed: the run has ended
-            verdicts removed
-            shows Failed 0s/15m0s
+            shows Failed 0s/15m0s, ended Activated
+            removed verdicts
         "#]],
     );
     check(
@@ -147,9 +141,9 @@ fn a_retained_canary_that_keeps_the_label_of_a_service_is_scaled_to_0() {
         ",
         expect![[r#"
             scale myapp-kanary-batman to 0
-            Traffic=False LeftByScale: Deployment myapp-kanary-batman was scaled to 0, because its pods could not leave production by their labels: its pods have no label that can be taken off
-            verdicts removed
             shows Failed 0s/15m0s
+            Traffic=False LeftByScale: Deployment myapp-kanary-batman was scaled to 0, because its pods could not leave production by their labels: its pods have no label that can be taken off
+            removed verdicts
         "#]],
     );
 }
@@ -171,17 +165,17 @@ fn a_service_that_is_meant_for_canaries_is_said_to_send_requests_to_a_retained_o
             "gets no requests",
         ),
         expect![[r#"
-            Activated=False CanaryRetained: Deployment myapp-kanary-batman is kept and gets the requests of Service canaries, which selects canaries by labels of kanary.k8s-operators.dev, because spec.rollout.onFailure is retain: to remove it, set onFailure to delete, or delete this Kanary
-            verdicts removed
             shows Failed 0s/15m0s
+            Activated=False CanaryRetained: Deployment myapp-kanary-batman is kept and gets the requests of Service canaries, which selects canaries by labels of kanary.k8s-operators.dev, because spec.rollout.onFailure is retain: to remove it, set onFailure to delete, or delete this Kanary
+            removed verdicts
         "#]],
     );
     check(
         &kept("", "gets the requests of Service canaries"),
         expect![[r#"
-        Activated=False CanaryRetained: Deployment myapp-kanary-batman is kept and gets no requests, because spec.rollout.onFailure is retain: to remove it, set onFailure to delete, or delete this Kanary
-        verdicts removed
-        shows Failed 0s/15m0s
-    "#]],
+            shows Failed 0s/15m0s
+            Activated=False CanaryRetained: Deployment myapp-kanary-batman is kept and gets no requests, because spec.rollout.onFailure is retain: to remove it, set onFailure to delete, or delete this Kanary
+            removed verdicts
+        "#]],
     );
 }

@@ -15,11 +15,11 @@ fn an_error_that_is_over_is_not_shown_while_the_target_rolls_out() {
         now: +1m
         ",
         expect![[r#"
+            shows Succeeded 0s/15m0s
             Errored=False Resolved: what was wrong is resolved
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it
             Stalled=False Resolved: nothing is in the way any more
-            verdicts removed
-            shows Succeeded 0s/15m0s
+            removed verdicts
             wake at +3m0s
         "#]],
     );
@@ -36,11 +36,11 @@ fn a_target_that_was_promoted_late_has_its_whole_progress_deadline() {
         now: +1h
         ",
         expect![[r#"
+            shows Succeeded 0s/15m0s
             Errored=False Resolved: what was wrong is resolved
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it
             Stalled=False Resolved: nothing is in the way any more
-            verdicts removed
-            shows Succeeded 0s/15m0s
+            removed verdicts
             wake at +1h2m0s
         "#]],
     );
@@ -56,11 +56,11 @@ fn a_target_that_does_not_become_available_is_said_to_be_stalled() {
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
+            shows Succeeded 0s/15m0s
             Reconciling=False TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s
             Stalled=True TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s
-            verdicts removed
             promotedHash of t2
-            shows Succeeded 0s/15m0s
+            removed verdicts
         "#]],
     );
 }
@@ -75,11 +75,11 @@ fn a_target_that_the_cluster_gave_up_is_said_to_be_stalled_at_once() {
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
+            shows Succeeded 0s/15m0s
             Reconciling=False TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s
             Stalled=True TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s
-            verdicts removed
             promotedHash of t2
-            shows Succeeded 0s/15m0s
+            removed verdicts
         "#]],
     );
 }
@@ -93,15 +93,13 @@ fn a_stalled_target_that_rolls_out_after_all_ends_the_run_well() {
         now: +20m
         ",
         expect![[r#"
-            phase Succeeded → DeploymentUpdated
+            phase Succeeded → DeploymentUpdated, shows DeploymentUpdated 0s/15m0s
             Activated=False DeploymentUpdated: the run has ended
             Reconciling=False DeploymentUpdated: the run has ended (since +0s)
             Stalled=False Resolved: nothing is in the way any more
             DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
-            verdicts removed
-            promotedHash of t2
-            completedAt +20m0s
-            shows DeploymentUpdated 0s/15m0s
+            promotedHash of t2, completedAt +20m0s
+            removed verdicts
         "#]],
     );
 }
@@ -116,17 +114,13 @@ fn with_rollback_a_target_that_does_not_become_available_fails_the_run() {
         now: +10m
         ",
         expect![[r#"
-            phase Succeeded → Failed
-            Activated, Reconciling=False RunFailed: the run has ended
+            phase Succeeded → Failed, shows Failed 10m0s/15m0s, ended Activated, Reconciling
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Succeeded=False TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s; the former template is put back, if the rollout history has one
             RolledBack=False Pending: Deployment myapp is about to get its former template back
             Failed, Stalled=True TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s; the former template is put back, if the rollout history has one; to try again, change spec.template, or set spec.retry to another number
-            verdicts removed
-            promotedHash of t2
-            completedAt +10m0s
-            failedTemplates ["<hash>"]
-            shows Failed 10m0s/15m0s
+            promotedHash of t2, completedAt +10m0s, failedTemplates ["<hash>"]
+            removed verdicts
         "#]],
     );
 }
@@ -186,9 +180,9 @@ fn a_rollback_that_was_made_is_said_to_be() {
         now: +10m
         ",
         expect![[r#"
-            RolledBack=True TemplateRestored: Deployment myapp has the template back that it had before the promotion
-            verdicts removed
             shows Failed 0s/15m0s
+            RolledBack=True TemplateRestored: Deployment myapp has the template back that it had before the promotion
+            removed verdicts
         "#]],
     );
 }
@@ -218,9 +212,9 @@ fn a_hotfix_after_the_promotion_is_not_rolled_back() {
         now: +10m
         ",
         expect![[r#"
-            RolledBack=False TargetChanged: Deployment myapp no longer has the template that this run promoted, or another run has promoted it since: it is left alone (since +0s)
-            verdicts removed
             shows Failed 0s/15m0s
+            RolledBack=False TargetChanged: Deployment myapp no longer has the template that this run promoted, or another run has promoted it since: it is left alone (since +0s)
+            removed verdicts
         "#]],
     );
 }
@@ -250,9 +244,9 @@ fn a_target_that_another_run_promoted_since_is_not_rolled_back() {
         now: +10m
         ",
         expect![[r#"
-            RolledBack=False TargetChanged: Deployment myapp no longer has the template that this run promoted, or another run has promoted it since: it is left alone (since +0s)
-            verdicts removed
             shows Failed 0s/15m0s
+            RolledBack=False TargetChanged: Deployment myapp no longer has the template that this run promoted, or another run has promoted it since: it is left alone (since +0s)
+            removed verdicts
         "#]],
     );
 }
@@ -296,9 +290,9 @@ fn a_rollback_that_is_no_longer_wanted_is_not_made() {
         now: +30m
         ",
         expect![[r#"
-            RolledBack=False NotWanted: spec.rollout.rollbackOnFailure is false now: Deployment myapp keeps its template (since +0s)
-            verdicts removed
             shows Failed 0s/15m0s
+            RolledBack=False NotWanted: spec.rollout.rollbackOnFailure is false now: Deployment myapp keeps its template (since +0s)
+            removed verdicts
         "#]],
     );
 }
@@ -313,9 +307,9 @@ fn a_target_that_goes_needs_no_rollback() {
         now: +30m
         ",
         expect![[r#"
-            RolledBack=False TargetNotFound: Deployment myapp is gone: there is nothing to roll back (since +0s)
-            verdicts removed
             shows Failed 0s/15m0s
+            RolledBack=False TargetNotFound: Deployment myapp is gone: there is nothing to roll back (since +0s)
+            removed verdicts
         "#]],
     );
 }
@@ -334,10 +328,10 @@ fn a_rollback_that_is_refused_keeps_no_canary_in_production() {
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
+            shows Errored 0s/15m0s
             Stalled=True WriteRefused: could not set the template of Deployment myapp (since +0s)
             Errored=True WriteRefused: could not set the template of Deployment myapp
-            verdicts removed
-            shows Errored 0s/15m0s
+            removed verdicts
             wake at +11m0s
         "#]],
     );
@@ -353,9 +347,9 @@ fn a_rollback_without_a_former_template_leaves_the_target_alone() {
         now: +10m
         ",
         expect![[r#"
-            RolledBack=False NoFormerTemplate: the rollout history of Deployment myapp has no other template: it keeps the one that was promoted (since +0s)
-            verdicts removed
             shows Failed 0s/15m0s
+            RolledBack=False NoFormerTemplate: the rollout history of Deployment myapp has no other template: it keeps the one that was promoted (since +0s)
+            removed verdicts
         "#]],
     );
 }

@@ -14,9 +14,9 @@ fn a_canary_that_holds_the_quota_of_its_promoted_target_gives_way() {
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
-            Reconciling=True CanaryGaveWay: Deployment myapp was updated and its pods cannot be created (exceeded quota: pods): Deployment myapp-kanary-batman is deleted to make room (since +0s)
-            verdicts removed
             shows Succeeded 0s/15m0s
+            Reconciling=True CanaryGaveWay: Deployment myapp was updated and its pods cannot be created (exceeded quota: pods): Deployment myapp-kanary-batman is deleted to make room (since +0s)
+            removed verdicts
             wake at +10m0s
         "#]],
     );
@@ -33,9 +33,9 @@ fn a_canary_gives_way_to_a_rollout_that_makes_no_progress() {
         expect![[r#"
             delete HorizontalPodAutoscaler myapp-kanary-batman
             delete Deployment myapp-kanary-batman
-            Reconciling=True CanaryGaveWay: Deployment myapp was updated and its rollout has made no progress for 2m0s: Deployment myapp-kanary-batman is deleted to make room (since +0s)
-            verdicts removed
             shows Succeeded 0s/15m0s
+            Reconciling=True CanaryGaveWay: Deployment myapp was updated and its rollout has made no progress for 2m0s: Deployment myapp-kanary-batman is deleted to make room (since +0s)
+            removed verdicts
             wake at +10m0s
         "#]],
     );
@@ -78,13 +78,11 @@ fn after_its_canary_gave_way_a_target_that_rolled_out_ends_the_run_well() {
         now: +2m
         ",
         expect![[r#"
-            phase Succeeded → DeploymentUpdated
+            phase Succeeded → DeploymentUpdated, shows DeploymentUpdated 0s/15m0s
             Activated, Reconciling=False DeploymentUpdated: the run has ended
             DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
-            verdicts removed
-            promotedHash of t2
-            completedAt +2m0s
-            shows DeploymentUpdated 0s/15m0s
+            promotedHash of t2, completedAt +2m0s
+            removed verdicts
         "#]],
     );
 }
@@ -99,11 +97,11 @@ fn a_target_that_never_becomes_available_says_why_its_pods_are_missing_and_is_no
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
+            shows Succeeded 0s/15m0s
             Reconciling=False TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s: exceeded quota: pods
             Stalled=True TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s: exceeded quota: pods
-            verdicts removed
             promotedHash of t2
-            shows Succeeded 0s/15m0s
+            removed verdicts
         "#]],
     );
 }
@@ -120,9 +118,9 @@ fn a_delete_that_is_refused_is_tried_again_when_its_time_has_come() {
         now: +1m
         ",
         expect![[r#"
-            Reconciling=True CanaryGaveWay: Deployment myapp was updated and its pods cannot be created (exceeded quota: pods): Deployment myapp-kanary-batman is deleted to make room (since +0s)
-            verdicts removed
             shows Succeeded 0s/15m0s
+            Reconciling=True CanaryGaveWay: Deployment myapp was updated and its pods cannot be created (exceeded quota: pods): Deployment myapp-kanary-batman is deleted to make room (since +0s)
+            removed verdicts
             wake at +1m30s
         "#]],
     );
@@ -138,10 +136,10 @@ fn a_target_that_somebody_paused_is_said_to_be() {
         now: +1h
         ",
         expect![[r#"
+            shows Succeeded 0s/15m0s
             Reconciling=False TargetPaused: Deployment myapp was updated and is paused itself, so it does not roll out: resume it with kubectl rollout resume deployment/myapp
             Stalled=True TargetPaused: Deployment myapp was updated and is paused itself, so it does not roll out: resume it with kubectl rollout resume deployment/myapp
-            verdicts removed
-            shows Succeeded 0s/15m0s
+            removed verdicts
         "#]],
     );
 }
@@ -155,10 +153,10 @@ fn a_target_that_is_resumed_has_its_whole_progress_deadline() {
         now: +1h
         ",
         expect![[r#"
+            shows Succeeded 0s/15m0s
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it
             Stalled=False Resolved: nothing is in the way any more
-            verdicts removed
-            shows Succeeded 0s/15m0s
+            removed verdicts
             wake at +1h2m0s
         "#]],
     );
@@ -175,11 +173,11 @@ fn a_run_that_is_paused_after_the_promotion_says_that_the_target_was_updated() {
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
+            shows Succeeded 0s/15m0s
             Reconciling=False TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s
             Stalled=True TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s
-            verdicts removed
             promotedHash of t2
-            shows Succeeded 0s/15m0s
+            removed verdicts
         "#]],
     );
 }
@@ -194,13 +192,11 @@ fn a_pause_does_not_keep_a_target_that_rolled_out_from_being_updated() {
         now: +16m
         ",
         expect![[r#"
-            phase Succeeded → DeploymentUpdated
+            phase Succeeded → DeploymentUpdated, shows DeploymentUpdated 0s/15m0s
             Activated, Reconciling=False DeploymentUpdated: the run has ended
             DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
-            verdicts removed
-            promotedHash of t2
-            completedAt +16m0s
-            shows DeploymentUpdated 0s/15m0s
+            promotedHash of t2, completedAt +16m0s
+            removed verdicts
         "#]],
     );
 }
@@ -215,15 +211,11 @@ fn a_run_that_is_called_invalid_before_the_promotion_fails_though_it_is_paused()
         now: +16m
         ",
         expect![[r#"
-            phase Succeeded → Failed
-            Activated, Reconciling=False RunFailed: the run has ended
+            phase Succeeded → Failed, shows Failed 16m0s/15m0s, ended Activated, Reconciling
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Succeeded=False VerdictInvalid: spec.verdict is invalid
             Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
-            verdicts {"present":{"verdict":"invalid"}}
-            completedAt +16m0s
-            failedTemplates ["<hash>"]
-            shows Failed 16m0s/15m0s
+            verdicts {"present":{"verdict":"invalid"}}, completedAt +16m0s, failedTemplates ["<hash>"]
         "#]],
     );
 }
@@ -238,15 +230,11 @@ fn a_run_that_is_called_invalid_while_the_promotion_is_refused_fails() {
         now: +16m
         ",
         expect![[r#"
-            phase Succeeded → Failed
-            Activated, Reconciling=False RunFailed: the run has ended
+            phase Succeeded → Failed, shows Failed 16m0s/15m0s, ended Activated, Reconciling
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Succeeded=False VerdictInvalid: spec.verdict is invalid
             Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
-            verdicts {"present":{"verdict":"invalid"}}
-            completedAt +16m0s
-            failedTemplates ["<hash>"]
-            shows Failed 16m0s/15m0s
+            verdicts {"present":{"verdict":"invalid"}}, completedAt +16m0s, failedTemplates ["<hash>"]
         "#]],
     );
 }
@@ -262,10 +250,10 @@ fn a_promotion_that_a_policy_refuses_is_told_and_tried_again() {
         now: +16m
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Reconciling=False WriteRefused: could not set the template of Deployment myapp: denied by policy
             Errored, Stalled=True WriteRefused: could not set the template of Deployment myapp: denied by policy
-            verdicts removed
-            shows Errored 0s/15m0s
+            removed verdicts
             wake at +17m0s
         "#]],
     );
@@ -280,10 +268,10 @@ fn a_target_that_was_created_again_with_another_selector_is_not_promoted() {
         now: +16m
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Reconciling=False TemplateMismatch: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=other), so it could not be promoted: add them
             Errored, Stalled=True TemplateMismatch: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=other), so it could not be promoted: add them
-            verdicts removed
-            shows Errored 0s/15m0s
+            removed verdicts
         "#]],
     );
 }
@@ -339,13 +327,11 @@ fn fields_that_cannot_be_handed_over_keep_no_run_from_its_end() {
         now: +1m
         ",
         expect![[r#"
-            phase Succeeded → DeploymentUpdated
+            phase Succeeded → DeploymentUpdated, shows DeploymentUpdated 0s/15m0s
             Activated, Reconciling=False DeploymentUpdated: the run has ended
             DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended
-            verdicts removed
-            promotedHash of t2
-            completedAt +1m0s
-            shows DeploymentUpdated 0s/15m0s
+            promotedHash of t2, completedAt +1m0s
+            removed verdicts
         "#]],
     );
 }

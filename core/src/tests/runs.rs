@@ -13,25 +13,11 @@ fn a_changed_template_starts_a_new_run() {
         now: +1h
         ",
         expect![[r#"
-            phase DeploymentUpdated → Scheduled
+            phase DeploymentUpdated → Scheduled, shows Scheduled 0s/15m0s
             Scheduled=True NewRun: spec.template changed: a new run starts (since +0s)
             Reconciling=True NewRun: a new run starts
-            Activated removed
-            Traffic removed
-            Running removed
-            Succeeded removed
-            DeploymentUpdated removed
             run 2
-            verdicts removed
-            initialDelay removed
-            validationPeriod removed
-            promotedHash removed
-            startTime removed
-            availableAt removed
-            validationStartTime removed
-            deadline removed
-            completedAt removed
-            shows Scheduled 0s/15m0s
+            removed Activated, Traffic, Running, Succeeded, DeploymentUpdated, verdicts, initialDelay, validationPeriod, promotedHash, startTime, availableAt, validationStartTime, deadline, completedAt
         "#]],
     );
 }
@@ -45,20 +31,11 @@ fn a_changed_template_replaces_a_run_that_is_under_way() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Scheduled
+            phase Running → Scheduled, shows Scheduled 0s/15m0s
             Scheduled=True NewRun: spec.template changed: a new run starts (since +0s)
             Reconciling=True NewRun: a new run starts (since +0s)
-            Activated removed
-            Traffic removed
-            Running removed
             run 2
-            initialDelay removed
-            validationPeriod removed
-            startTime removed
-            availableAt removed
-            validationStartTime removed
-            deadline removed
-            shows Scheduled 0s/15m0s
+            removed Activated, Traffic, Running, initialDelay, validationPeriod, startTime, availableAt, validationStartTime, deadline
         "#]],
     );
 }
@@ -71,24 +48,11 @@ fn the_second_new_run_is_the_third() {
         now: +1m
         ",
         expect![[r#"
-            phase Failed → Scheduled
+            phase Failed → Scheduled, shows Scheduled 0s/15m0s
             Scheduled=True NewRun: spec.template changed: a new run starts (since +0s)
             Reconciling=True NewRun: a new run starts
-            Activated removed
-            Traffic removed
-            Running removed
-            Failed removed
-            Stalled removed
             run 3
-            verdicts removed
-            initialDelay removed
-            validationPeriod removed
-            startTime removed
-            availableAt removed
-            validationStartTime removed
-            deadline removed
-            completedAt removed
-            shows Scheduled 0s/15m0s
+            removed Activated, Traffic, Running, Failed, Stalled, verdicts, initialDelay, validationPeriod, startTime, availableAt, validationStartTime, deadline, completedAt
         "#]],
     );
 }
@@ -102,25 +66,11 @@ fn a_changed_retry_runs_the_same_template_once_more() {
         now: +1h
         ",
         expect![[r#"
-            phase Failed → Scheduled
+            phase Failed → Scheduled, shows Scheduled 0s/15m0s
             Scheduled=True NewRun: spec.retry changed: a new run starts (since +0s)
             Reconciling=True NewRun: a new run starts
-            Activated removed
-            Traffic removed
-            Running removed
-            Failed removed
-            Stalled removed
-            run 2
-            retry 1
-            verdicts removed
-            initialDelay removed
-            validationPeriod removed
-            startTime removed
-            availableAt removed
-            validationStartTime removed
-            deadline removed
-            completedAt removed
-            shows Scheduled 0s/15m0s
+            run 2, retry 1
+            removed Activated, Traffic, Running, Failed, Stalled, verdicts, initialDelay, validationPeriod, startTime, availableAt, validationStartTime, deadline, completedAt
         "#]],
     );
 }
@@ -147,25 +97,11 @@ fn a_retry_that_goes_back_to_none_is_a_change_too() {
         now: +1h
         ",
         expect![[r#"
-            phase Failed → Scheduled
+            phase Failed → Scheduled, shows Scheduled 0s/15m0s
             Scheduled=True NewRun: spec.retry changed: a new run starts (since +0s)
             Reconciling=True NewRun: a new run starts
-            Activated removed
-            Traffic removed
-            Running removed
-            Failed removed
-            Stalled removed
             run 2
-            retry removed
-            verdicts removed
-            initialDelay removed
-            validationPeriod removed
-            startTime removed
-            availableAt removed
-            validationStartTime removed
-            deadline removed
-            completedAt removed
-            shows Scheduled 0s/15m0s
+            removed Activated, Traffic, Running, Failed, Stalled, retry, verdicts, initialDelay, validationPeriod, startTime, availableAt, validationStartTime, deadline, completedAt
         "#]],
     );
 }
@@ -191,20 +127,14 @@ fn a_new_run_has_times_of_its_own() {
         now: +1h1m
         ",
         expect![[r#"
-            phase Scheduled → Running
+            phase Scheduled → Running, shows Running 0s/15m0s
             Scheduled=True Started: the run has started (since +0s)
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1h16m0s (since +0s)
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
             Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
             Running=True Validating: Deployment myapp-kanary-batman is judged until +1h16m0s
-            initialDelay 0s
-            validationPeriod 15m0s
-            startTime +1h0m0s
-            availableAt +1h1m0s
-            validationStartTime +1h1m0s
-            deadline +1h16m0s
+            initialDelay 0s, validationPeriod 15m0s, startTime +1h0m0s, availableAt +1h1m0s, validationStartTime +1h1m0s, deadline +1h16m0s
             item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
-            shows Running 0s/15m0s
         "#]],
     );
 }
@@ -220,8 +150,8 @@ fn a_new_run_names_its_canary_after_itself() {
             create Deployment myapp-kanary-batman
               labels: {"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-2","…/slot":"ac"}
               selector: {"matchLabels":{"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-2"}}
-            Scheduled, Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
             shows Scheduled 0s/15m0s
+            Scheduled, Reconciling=True Activating: waits for Deployment myapp-kanary-batman to be available
         "#]],
     );
 }
@@ -291,22 +221,11 @@ fn a_verdict_that_does_not_say_about_which_template_it_is_promotes_nothing() {
         now: +1m
         ",
         expect![[r#"
-            phase Succeeded → Scheduled
+            phase Succeeded → Scheduled, shows Scheduled 0s/15m0s
             Scheduled=True NewRun: spec.template changed: a new run starts (since +0s)
             Reconciling=True NewRun: a new run starts (since +0s)
-            Activated removed
-            Traffic removed
-            Running removed
-            Succeeded removed
             run 2
-            verdicts removed
-            initialDelay removed
-            validationPeriod removed
-            startTime removed
-            availableAt removed
-            validationStartTime removed
-            deadline removed
-            shows Scheduled 0s/15m0s
+            removed Activated, Traffic, Running, Succeeded, verdicts, initialDelay, validationPeriod, startTime, availableAt, validationStartTime, deadline
         "#]],
     );
 }

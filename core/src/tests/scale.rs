@@ -182,10 +182,10 @@ fn somebody_elses_autoscaler_of_that_name_is_not_taken_over() {
         seen: {hpa: {owner: robin}}
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Errored, Stalled=True NameTaken: HorizontalPodAutoscaler myapp-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
             Scheduled=True NameTaken: the canary is not judged before this is resolved: HorizontalPodAutoscaler myapp-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
             currentTraffic none
-            shows Errored 0s/15m0s
         "#]],
     );
 }
@@ -197,8 +197,8 @@ fn two_ways_of_scaling_are_refused() {
         spec: {scale: {static: {replicas: 1}, percent: {value: 20}}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.scale takes one of static, percent and hpa: keep one and remove the others
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.scale takes one of static, percent and hpa: keep one and remove the others
         "#]],
     );
 }
@@ -210,8 +210,8 @@ fn no_replicas_are_refused() {
         spec: {scale: {static: {replicas: 0}}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.scale.static.replicas is 0: use 1 or more
         "#]],
     );
 }
@@ -223,8 +223,8 @@ fn bounds_of_a_percentage_that_exclude_each_other_are_refused() {
         spec: {scale: {percent: {value: 20, min: 3, max: 2}}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.scale.percent: min 3 is greater than max 2
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.scale.percent: min 3 is greater than max 2
         "#]],
     );
 }
@@ -236,8 +236,8 @@ fn bounds_of_an_autoscaler_that_exclude_each_other_are_refused() {
         spec: {scale: {hpa: {minReplicas: 6, maxReplicas: 5}}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.scale.hpa: minReplicas 6 is greater than maxReplicas 5
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.scale.hpa: minReplicas 6 is greater than maxReplicas 5
         "#]],
     );
 }

@@ -12,9 +12,9 @@ fn nothing_is_created_before_the_schedule() {
         now: +0s
         ",
         expect![[r#"
+            shows Scheduled 0s/15m0s
             Scheduled, Reconciling=True WaitingForSchedule: nothing is created before +1h0m0s
             currentTraffic none
-            shows Scheduled 0s/15m0s
             wake at +1h0m0s
         "#]],
     );
@@ -29,10 +29,10 @@ fn a_schedule_says_since_when_it_holds_the_run_only_once() {
         now: +10m
         ",
         expect![[r#"
+            shows Scheduled 0s/15m0s
             Scheduled=True WaitingForSchedule: nothing is created before +1h0m0s (since +0s)
             Reconciling=True WaitingForSchedule: nothing is created before +1h0m0s
             currentTraffic none
-            shows Scheduled 0s/15m0s
             wake at +1h0m0s
         "#]],
     );
@@ -95,8 +95,8 @@ fn a_schedule_that_is_no_time_is_refused_with_an_example() {
         spec: {schedule: tomorrow}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.schedule `tomorrow` is not an RFC 3339 time with a time zone: write it like -50151h18m0s
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.schedule `tomorrow` is not an RFC 3339 time with a time zone: write it like -50151h18m0s
         "#]],
     );
 }
@@ -108,8 +108,8 @@ fn a_schedule_without_a_time_zone_is_refused() {
         spec: {schedule: '2026-01-01T12:00:00'}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.schedule `2026-01-01T12:00:00` is not an RFC 3339 time with a time zone: write it like -50151h18m0s
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.schedule `2026-01-01T12:00:00` is not an RFC 3339 time with a time zone: write it like -50151h18m0s
         "#]],
     );
 }
@@ -123,20 +123,13 @@ fn a_schedule_does_not_eat_into_the_validation_period() {
         now: +1h5m
         ",
         expect![[r#"
-            phase Scheduled → Running
+            phase Scheduled → Running, shows Running 0s/10m0s
             Scheduled=True Started: the run has started
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
             Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
             Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +1h15m0s
-            currentTraffic none
-            initialDelay 0s
-            validationPeriod 10m0s
-            startTime +1h0m0s
-            availableAt +1h5m0s
-            validationStartTime +1h5m0s
-            deadline +1h15m0s
+            currentTraffic none, initialDelay 0s, validationPeriod 10m0s, startTime +1h0m0s, availableAt +1h5m0s, validationStartTime +1h5m0s, deadline +1h15m0s
             item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
-            shows Running 0s/10m0s
         "#]],
     );
 }
@@ -149,9 +142,9 @@ fn a_missing_target_is_not_created_before_the_schedule() {
         seen: {target: null}
         ",
         expect![[r#"
+            shows Scheduled 0s/15m0s
             Scheduled, Reconciling=True WaitingForSchedule: nothing is created before +1h0m0s
             currentTraffic none
-            shows Scheduled 0s/15m0s
             wake at +1h0m0s
         "#]],
     );
@@ -164,13 +157,9 @@ fn a_verdict_against_the_run_does_not_wait_for_the_schedule() {
         spec: {schedule: +1h, verdict: invalid}
         ",
         expect![[r#"
-            phase Scheduled → Failed
+            phase Scheduled → Failed, shows Failed 0s/15m0s
             Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
-            currentTraffic none
-            verdicts {"present":{"verdict":"invalid"}}
-            completedAt +0s
-            failedTemplates ["<hash>"]
-            shows Failed 0s/15m0s
+            currentTraffic none, verdicts {"present":{"verdict":"invalid"}}, completedAt +0s, failedTemplates ["<hash>"]
         "#]],
     );
 }
@@ -182,10 +171,9 @@ fn a_verdict_for_the_run_waits_for_the_schedule() {
         spec: {schedule: +1h, verdict: valid}
         ",
         expect![[r#"
-            Scheduled, Reconciling=True WaitingForSchedule: nothing is created before +1h0m0s
-            currentTraffic none
-            verdicts {"present":{"verdict":"valid"}}
             shows Scheduled 0s/15m0s
+            Scheduled, Reconciling=True WaitingForSchedule: nothing is created before +1h0m0s
+            currentTraffic none, verdicts {"present":{"verdict":"valid"}}
             wake at +1h0m0s
         "#]],
     );
@@ -199,9 +187,9 @@ fn a_missing_service_is_no_news_before_the_schedule() {
         seen: {service: null}
         ",
         expect![[r#"
+            shows Scheduled 0s/15m0s
             Scheduled, Reconciling=True WaitingForSchedule: nothing is created before +1h0m0s
             currentTraffic service myapp-svc
-            shows Scheduled 0s/15m0s
             wake at +1h0m0s
         "#]],
     );

@@ -14,13 +14,9 @@ fn an_invalid_verdict_ends_a_paused_run() {
         now: +2m
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 1m0s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
-            verdicts {"present":{"verdict":"invalid"}}
-            completedAt +2m0s
-            failedTemplates ["<hash>"]
-            shows Failed 1m0s/15m0s
+            verdicts {"present":{"verdict":"invalid"}}, completedAt +2m0s, failedTemplates ["<hash>"]
         "#]],
     );
 }
@@ -35,14 +31,10 @@ fn a_manual_invalid_ends_a_paused_run() {
         now: +2m
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 1m0s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True ManualInvalid: manual[0]: status is invalid; to try again, change spec.template, or set spec.retry to another number
-            verdicts {"present":{"invalid":1}}
-            completedAt +2m0s
-            failedTemplates ["<hash>"]
+            verdicts {"present":{"invalid":1}}, completedAt +2m0s, failedTemplates ["<hash>"]
             item manual[0] Bad: manual[0]: status is invalid
-            shows Failed 1m0s/15m0s
         "#]],
     );
 }
@@ -57,13 +49,10 @@ fn a_measurement_that_comes_during_a_pause_and_is_bad_ends_the_run() {
         now: +2m
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 1m0s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True PromQLFailed: promQL[0]: 0 is not 1; to try again, change spec.template, or set spec.retry to another number
-            completedAt +2m0s
-            failedTemplates ["<hash>"]
+            completedAt +2m0s, failedTemplates ["<hash>"]
             item promQL[0] Bad (0 good, 1 bad, 0 errors): 0 is not 1
-            shows Failed 1m0s/15m0s
         "#]],
     );
 }
@@ -78,9 +67,9 @@ fn a_paused_run_asks_no_queries() {
         now: +20m
         ",
         expect![[r#"
+            shows Running 10s/15m0s
             Running=True Paused: spec.paused is true: Deployment myapp-kanary-batman can fail but not pass; 14m50s of its validation are left (since +0s)
             Reconciling=False Paused: spec.paused is true: the run is held where it is
-            shows Running 10s/15m0s
         "#]],
     );
 }
@@ -95,10 +84,10 @@ fn a_valid_verdict_waits_for_the_end_of_the_pause() {
         now: +2m
         ",
         expect![[r#"
+            shows Running 1m0s/15m0s
             Running=True Paused: spec.paused is true: Deployment myapp-kanary-batman can fail but not pass; 14m0s of its validation are left (since +0s)
             Reconciling=False Paused: spec.paused is true: the run is held where it is
             verdicts {"present":{"verdict":"valid"}}
-            shows Running 1m0s/15m0s
         "#]],
     );
 }
@@ -113,9 +102,9 @@ fn the_deadline_does_not_pass_during_a_pause() {
         now: +1h
         ",
         expect![[r#"
+            shows Running 1m0s/15m0s
             Running=True Paused: spec.paused is true: Deployment myapp-kanary-batman can fail but not pass; 14m0s of its validation are left (since +0s)
             Reconciling=False Paused: spec.paused is true: the run is held where it is
-            shows Running 1m0s/15m0s
         "#]],
     );
 }
@@ -130,9 +119,9 @@ fn a_label_during_a_warm_up_that_is_paused_does_not_count_yet() {
         now: +1h
         ",
         expect![[r#"
+            shows Scheduled 30s/16m0s
             Scheduled=True Paused: spec.paused is true: nothing is created, and no time passes for this run (since +0s)
             Reconciling=False Paused: spec.paused is true: the run is held where it is
-            shows Scheduled 30s/16m0s
         "#]],
     );
 }
@@ -147,15 +136,11 @@ fn an_invalid_verdict_takes_a_success_away_whose_promotion_is_paused() {
         now: +1m
         ",
         expect![[r#"
-            phase Succeeded → Failed
-            Activated, Reconciling=False RunFailed: the run has ended
+            phase Succeeded → Failed, shows Failed 1m0s/15m0s, ended Activated, Reconciling
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Succeeded=False VerdictInvalid: spec.verdict is invalid
             Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
-            verdicts {"present":{"verdict":"invalid"}}
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
-            shows Failed 1m0s/15m0s
+            verdicts {"present":{"verdict":"invalid"}}, completedAt +1m0s, failedTemplates ["<hash>"]
         "#]],
     );
 }
@@ -170,16 +155,13 @@ fn a_label_takes_a_success_away_whose_promotion_is_paused() {
         now: +1m
         ",
         expect![[r#"
-            phase Succeeded → Failed
-            Activated, Reconciling=False RunFailed: the run has ended
+            phase Succeeded → Failed, shows Failed 1m0s/15m0s, ended Activated, Reconciling
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Succeeded=False LabelMatched: labelWatch[0]: pod x has labels that match validation=failed
             Failed, Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed; to try again, change spec.template, or set spec.retry to another number
-            verdicts removed
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
+            completedAt +1m0s, failedTemplates ["<hash>"]
+            removed verdicts
             item labelWatch[0] Bad: labelWatch[0]: pod x has labels that match validation=failed
-            shows Failed 1m0s/15m0s
         "#]],
     );
 }
@@ -194,15 +176,11 @@ fn an_invalid_verdict_takes_a_success_away_whose_target_is_gone() {
         now: +1m
         ",
         expect![[r#"
-            phase Succeeded → Failed
-            Activated, Reconciling=False RunFailed: the run has ended
+            phase Succeeded → Failed, shows Failed 1m0s/15m0s, ended Activated, Reconciling
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Succeeded=False VerdictInvalid: spec.verdict is invalid
             Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
-            verdicts {"present":{"verdict":"invalid"}}
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
-            shows Failed 1m0s/15m0s
+            verdicts {"present":{"verdict":"invalid"}}, completedAt +1m0s, failedTemplates ["<hash>"]
         "#]],
     );
 }
@@ -217,15 +195,11 @@ fn an_invalid_verdict_takes_a_success_away_whose_promotion_is_refused() {
         now: +1m
         ",
         expect![[r#"
-            phase Succeeded → Failed
-            Activated, Reconciling=False RunFailed: the run has ended
+            phase Succeeded → Failed, shows Failed 1m0s/15m0s, ended Activated, Reconciling
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Succeeded=False VerdictInvalid: spec.verdict is invalid
             Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
-            verdicts {"present":{"verdict":"invalid"}}
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
-            shows Failed 1m0s/15m0s
+            verdicts {"present":{"verdict":"invalid"}}, completedAt +1m0s, failedTemplates ["<hash>"]
         "#]],
     );
 }
@@ -255,9 +229,9 @@ fn a_status_after_the_deadline_does_not_undo_a_verdict_that_was_given_before() {
         now: +1h
         ",
         expect![[r#"
-            Reconciling=False Paused: spec.paused is true: Deployment myapp is not updated
-            verdicts removed
             shows Succeeded 0s/15m0s
+            Reconciling=False Paused: spec.paused is true: Deployment myapp is not updated
+            removed verdicts
         "#]],
     );
 }
@@ -287,11 +261,11 @@ fn a_paused_kanary_says_that_its_target_came_back() {
         now: +1m
         ",
         expect![[r#"
+            shows Succeeded 0s/15m0s
             Errored=False Resolved: what was wrong is resolved
             Reconciling=False Paused: spec.paused is true: Deployment myapp is not updated (since +0s)
             Stalled=False Resolved: nothing is in the way any more
-            verdicts removed
-            shows Succeeded 0s/15m0s
+            removed verdicts
         "#]],
     );
 }
@@ -305,10 +279,10 @@ fn a_target_that_is_paused_itself_is_mentioned() {
         now: +1h
         ",
         expect![[r#"
+            shows Succeeded 0s/15m0s
             Reconciling=False TargetPaused: Deployment myapp was updated and is paused itself, so it does not roll out: resume it with kubectl rollout resume deployment/myapp
             Stalled=True TargetPaused: Deployment myapp was updated and is paused itself, so it does not roll out: resume it with kubectl rollout resume deployment/myapp
-            verdicts removed
-            shows Succeeded 0s/15m0s
+            removed verdicts
         "#]],
     );
 }

@@ -15,11 +15,11 @@ fn a_canary_whose_verdict_comes_while_the_target_rolls_out_leaves_production_at_
         ",
         expect![[r#"
             unlabel pod a: app
+            shows Succeeded 0s/15m0s
             Activated=False VerdictTooLate: spec.verdict is invalid, and that came after Deployment myapp was updated: the canary is taken away, and Deployment myapp keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/myapp (which a paused Deployment refuses)
             Traffic=False VerdictTooLate: the canary is taken out of its Services
             Reconciling=True VerdictTooLate: spec.verdict is invalid, and that came after Deployment myapp was updated: the canary is taken away, and Deployment myapp keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/myapp (which a paused Deployment refuses) (since +0s)
             verdicts {"present":{"verdict":"invalid"}}
-            shows Succeeded 0s/15m0s
             wake at +10m0s
         "#]],
     );
@@ -52,10 +52,10 @@ fn a_manual_item_that_comes_too_late_counts_the_same() {
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
+            shows Succeeded 0s/15m0s
             Activated=False VerdictTooLate: manual[0]: status is invalid, and that came after Deployment myapp was updated: the canary is taken away, and Deployment myapp keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/myapp (which a paused Deployment refuses)
             Reconciling=True VerdictTooLate: manual[0]: status is invalid, and that came after Deployment myapp was updated: the canary is taken away, and Deployment myapp keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/myapp (which a paused Deployment refuses) (since +0s)
             verdicts {"present":{"invalid":1}}
-            shows Succeeded 0s/15m0s
             wake at +10m0s
         "#]],
     );
@@ -75,12 +75,12 @@ fn a_label_that_comes_while_the_target_is_paused_takes_the_canary_out() {
         ",
         expect![[r#"
             unlabel pod a: app
+            shows Succeeded 0s/15m0s
             Activated=False VerdictTooLate: labelWatch[0]: pod a has labels that match bad=yes, and that came after Deployment myapp was updated: the canary is taken away, and Deployment myapp keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/myapp (which a paused Deployment refuses)
             Traffic=False VerdictTooLate: the canary is taken out of its Services
             Reconciling=False TargetPaused: Deployment myapp was updated and is paused itself, so it does not roll out; labelWatch[0]: pod a has labels that match bad=yes, and that came after Deployment myapp was updated: the canary is taken away, and Deployment myapp keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/myapp (which a paused Deployment refuses)
             Stalled=True TargetPaused: Deployment myapp was updated and is paused itself, so it does not roll out; labelWatch[0]: pod a has labels that match bad=yes, and that came after Deployment myapp was updated: the canary is taken away, and Deployment myapp keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/myapp (which a paused Deployment refuses)
-            verdicts removed
-            shows Succeeded 0s/15m0s
+            removed verdicts
         "#]],
     );
 }
@@ -115,11 +115,11 @@ fn a_canary_that_cannot_lose_its_labels_is_deleted() {
         ",
         expect![[r#"
             delete Deployment myapp-kanary-batman
+            shows Succeeded 0s/15m0s
             Activated=False VerdictTooLate: spec.verdict is invalid, and that came after Deployment myapp was updated: the canary is taken away, and Deployment myapp keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/myapp (which a paused Deployment refuses)
             Traffic=False LeftByDeletion: Deployment myapp-kanary-batman was deleted, because its pods could not leave production by their labels: could not take labels off Pod a: denied
             Reconciling=True VerdictTooLate: spec.verdict is invalid, and that came after Deployment myapp was updated: the canary is taken away, and Deployment myapp keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/myapp (which a paused Deployment refuses) (since +0s)
             verdicts {"present":{"verdict":"invalid"}}
-            shows Succeeded 0s/15m0s
             wake at +10m0s
         "#]],
     );
@@ -135,17 +135,12 @@ fn with_rollback_the_run_fails() {
         now: +1m
         ",
         expect![[r#"
-            phase Succeeded → Failed
-            Activated, Reconciling=False RunFailed: the run has ended
+            phase Succeeded → Failed, shows Failed 1m0s/15m0s, ended Activated, Reconciling
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Succeeded=False VerdictInvalid: spec.verdict is invalid, while Deployment myapp rolled out; the former template is put back, if the rollout history has one
             RolledBack=False Pending: Deployment myapp is about to get its former template back
             Failed, Stalled=True VerdictInvalid: spec.verdict is invalid, while Deployment myapp rolled out; the former template is put back, if the rollout history has one; to try again, change spec.template, or set spec.retry to another number
-            verdicts {"present":{"verdict":"invalid"}}
-            promotedHash of t2
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
-            shows Failed 1m0s/15m0s
+            verdicts {"present":{"verdict":"invalid"}}, promotedHash of t2, completedAt +1m0s, failedTemplates ["<hash>"]
         "#]],
     );
 }
@@ -175,8 +170,8 @@ fn a_verdict_of_an_earlier_run_does_nothing_while_the_target_rolls_out() {
         now: +1m
         ",
         expect![[r#"
-            VerdictIgnored=True FromEarlierRun: spec.verdict invalid stood in the spec before this run and does not count for it: to give a verdict for this run, remove it, wait until status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once
             shows Succeeded 0s/15m0s
+            VerdictIgnored=True FromEarlierRun: spec.verdict invalid stood in the spec before this run and does not count for it: to give a verdict for this run, remove it, wait until status.observedGeneration is metadata.generation, and set it again; the opposite verdict counts at once
             wake at +2m0s
         "#]],
     );
@@ -192,13 +187,10 @@ fn a_run_that_ends_says_that_the_verdict_came_too_late() {
         now: +1m
         ",
         expect![[r#"
-            phase Succeeded → DeploymentUpdated
+            phase Succeeded → DeploymentUpdated, shows DeploymentUpdated 0s/15m0s
             Activated, Reconciling=False DeploymentUpdated: the run has ended
             DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended; spec.verdict is invalid, and that came after Deployment myapp was updated: the canary is taken away, and Deployment myapp keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/myapp (which a paused Deployment refuses)
-            verdicts {"present":{"verdict":"invalid"}}
-            promotedHash of t2
-            completedAt +1m0s
-            shows DeploymentUpdated 0s/15m0s
+            verdicts {"present":{"verdict":"invalid"}}, promotedHash of t2, completedAt +1m0s
         "#]],
     );
 }
@@ -228,15 +220,12 @@ fn a_template_that_was_put_back_by_hand_ends_the_run_and_the_advice() {
         now: +1m
         ",
         expect![[r#"
-            phase Succeeded → Failed
+            phase Succeeded → Failed, shows Failed 1m0s/15m0s, ended Reconciling
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Succeeded=False TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
             Activated=False RunFailed: the run has ended (since +0s)
-            Reconciling=False RunFailed: the run has ended
             Failed, Stalled=True TargetChanged: Deployment myapp was updated, and somebody replaced its template before it had rolled out; set spec.retry to another number to run again
-            verdicts {"present":{"verdict":"invalid"}}
-            completedAt +1m0s
-            shows Failed 1m0s/15m0s
+            verdicts {"present":{"verdict":"invalid"}}, completedAt +1m0s
         "#]],
     );
 }
@@ -251,12 +240,11 @@ fn a_target_that_does_not_become_available_says_both() {
         now: +1m
         ",
         expect![[r#"
+            shows Succeeded 0s/15m0s
             Activated=False VerdictTooLate: spec.verdict is invalid, and that came after Deployment myapp was updated: the canary is taken away, and Deployment myapp keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/myapp (which a paused Deployment refuses)
             Reconciling=False TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s; spec.verdict is invalid, and that came after Deployment myapp was updated: the canary is taken away, and Deployment myapp keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/myapp (which a paused Deployment refuses)
             Stalled=True TargetNotAvailable: Deployment myapp was updated and did not become available within 10m0s; spec.verdict is invalid, and that came after Deployment myapp was updated: the canary is taken away, and Deployment myapp keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/myapp (which a paused Deployment refuses)
-            verdicts {"present":{"verdict":"invalid"}}
-            promotedHash of t2
-            shows Succeeded 0s/15m0s
+            verdicts {"present":{"verdict":"invalid"}}, promotedHash of t2
         "#]],
     );
 }
@@ -290,15 +278,11 @@ fn where_the_updated_target_is_gone_nothing_has_the_template_and_the_run_fails()
         now: +1m
         ",
         expect![[r#"
-            phase Succeeded → Failed
-            Activated, Traffic, Reconciling=False RunFailed: the run has ended
+            phase Succeeded → Failed, shows Failed 1m0s/15m0s, ended Activated, Traffic, Reconciling
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Succeeded=False VerdictInvalid: spec.verdict is invalid
             Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
-            verdicts {"present":{"verdict":"invalid"}}
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
-            shows Failed 1m0s/15m0s
+            verdicts {"present":{"verdict":"invalid"}}, completedAt +1m0s, failedTemplates ["<hash>"]
         "#]],
     );
 }

@@ -115,10 +115,10 @@ fn somebody_elses_service_of_that_name_is_not_taken_over() {
         seen: {kanaryService: {owner: robin}}
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Errored, Stalled=True NameTaken: Service myapp-svc-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
             Scheduled=True NameTaken: the canary is not judged before this is resolved: Service myapp-svc-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
             currentTraffic kanary-service myapp-svc myapp-svc-kanary-batman
-            shows Errored 0s/15m0s
         "#]],
     );
 }
@@ -131,10 +131,10 @@ fn a_service_of_that_name_without_an_owner_is_not_taken_over() {
         seen: {kanaryService: {owner: null}}
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Errored, Stalled=True NameTaken: Service myapp-svc-kanary-batman exists and has no owner, so it is not this Kanary's: rename one of the two, or delete it
             Scheduled=True NameTaken: the canary is not judged before this is resolved: Service myapp-svc-kanary-batman exists and has no owner, so it is not this Kanary's: rename one of the two, or delete it
             currentTraffic kanary-service myapp-svc myapp-svc-kanary-batman
-            shows Errored 0s/15m0s
         "#]],
     );
 }
@@ -147,10 +147,10 @@ fn a_missing_production_service_is_an_error_and_creates_nothing() {
         seen: {service: null}
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Errored, Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
             Scheduled=True ServiceNotFound: the canary is not judged before this is resolved: Service myapp-svc does not exist: create it, or change spec.serviceName
             currentTraffic service myapp-svc
-            shows Errored 0s/15m0s
         "#]],
     );
 }
@@ -176,10 +176,10 @@ fn a_production_service_without_a_selector_is_an_error() {
         seen: {service: {selector: {}}}
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Errored, Stalled=True ServiceWithoutSelector: Service myapp-svc has no selector, so no pod can be put behind it
             Scheduled=True ServiceWithoutSelector: the canary is not judged before this is resolved: Service myapp-svc has no selector, so no pod can be put behind it
             currentTraffic both myapp-svc myapp-svc-kanary-batman
-            shows Errored 0s/15m0s
         "#]],
     );
 }
@@ -191,8 +191,8 @@ fn source_service_without_a_service_name_is_refused() {
         spec: {traffic: {source: service}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.traffic.source service needs spec.serviceName, the production Service: set it, or use source none
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.traffic.source service needs spec.serviceName, the production Service: set it, or use source none
         "#]],
     );
 }
@@ -204,8 +204,8 @@ fn an_empty_service_name_is_none() {
         spec: {serviceName: '', traffic: {source: both}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.traffic.source both needs spec.serviceName, the production Service: set it, or use source none
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.traffic.source both needs spec.serviceName, the production Service: set it, or use source none
         "#]],
     );
 }
@@ -217,8 +217,8 @@ fn sources_that_are_not_there_yet_are_refused_by_name() {
         spec: {serviceName: myapp-svc, traffic: {source: mirror}}
         ",
         expect![[r#"
-            Errored, Stalled=True Unsupported: spec.traffic.source mirror is not there yet: use service, kanary-service, both or none
             shows Errored
+            Errored, Stalled=True Unsupported: spec.traffic.source mirror is not there yet: use service, kanary-service, both or none
         "#]],
     );
 }
@@ -230,8 +230,8 @@ fn the_canarys_own_service_must_not_be_the_production_service() {
         spec: {serviceName: myapp-svc, traffic: {source: kanary-service, kanaryService: myapp-svc}}
         ",
         expect![[r#"
-            Errored, Stalled=True InvalidSpec: spec.traffic.kanaryService is the production Service myapp-svc itself: choose another name
             shows Errored
+            Errored, Stalled=True InvalidSpec: spec.traffic.kanaryService is the production Service myapp-svc itself: choose another name
         "#]],
     );
 }
@@ -244,20 +244,13 @@ fn the_traffic_is_told_once_the_run_is_running() {
         seen: {canary: {available: +0s}}
         ",
         expect![[r#"
-            phase Scheduled → Running
+            phase Scheduled → Running, shows Running 0s/15m0s
             Scheduled=True Started: the run has started
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
             Traffic=True TrafficSet: the canary gets traffic from source service; the selector of Deployment myapp (app=myapp) selects the canary's pods too, because Service myapp-svc needs its labels: autoscalers of the target count them
             Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
-            currentTraffic service myapp-svc
-            initialDelay 0s
-            validationPeriod 15m0s
-            startTime -30s
-            availableAt +0s
-            validationStartTime +0s
-            deadline +15m0s
+            currentTraffic service myapp-svc, initialDelay 0s, validationPeriod 15m0s, startTime -30s, availableAt +0s, validationStartTime +0s, deadline +15m0s
             item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
-            shows Running 0s/15m0s
         "#]],
     );
 }
@@ -285,20 +278,13 @@ fn a_canary_that_the_targets_selector_does_not_match_needs_no_words() {
         seen: {target: {selector: {app: myapp, release: blue}}, canary: {available: +0s}, pods: [{labels: {app: myapp}}]}
         ",
         expect![[r#"
-            phase Scheduled → Running
+            phase Scheduled → Running, shows Running 0s/15m0s
             Scheduled=True Started: the run has started
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
             Traffic=True TrafficSet: the canary gets traffic from source service
             Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
-            currentTraffic service myapp-svc
-            initialDelay 0s
-            validationPeriod 15m0s
-            startTime -30s
-            availableAt +0s
-            validationStartTime +0s
-            deadline +15m0s
+            currentTraffic service myapp-svc, initialDelay 0s, validationPeriod 15m0s, startTime -30s, availableAt +0s, validationStartTime +0s, deadline +15m0s
             item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
-            shows Running 0s/15m0s
         "#]],
     );
 }

@@ -14,10 +14,10 @@ fn a_whole_period_begins_when_the_traffic_is_back() {
         now: +10m
         ",
         expect![[r#"
+            shows Running 0s/15m0s
             Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +25m0s (since +0s)
             Traffic=True TrafficSet: the canary gets traffic from source service again since +10m0s, and a whole validation period counts from then; the selector of Deployment myapp (app=myapp) selects the canary's pods too, because Service myapp-svc needs its labels: autoscalers of the target count them
             deadline +25m0s
-            shows Running 0s/15m0s
             wake at +25m0s
         "#]],
     );
@@ -36,10 +36,10 @@ fn a_run_whose_traffic_is_back_at_its_deadline_does_not_pass_with_what_was_measu
         now: +15m
         ",
         expect![[r#"
+            shows Running 0s/15m0s
             Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +30m0s (since +0s)
             Traffic=True TrafficSet: the canary gets traffic from source service again since +15m0s, and a whole validation period counts from then; the selector of Deployment myapp (app=myapp) selects the canary's pods too, because Service myapp-svc needs its labels: autoscalers of the target count them
             deadline +30m0s
-            shows Running 0s/15m0s
             wake at +30m0s
         "#]],
     );
@@ -58,10 +58,10 @@ fn the_deadline_is_not_reached_while_the_traffic_is_lost() {
         now: +20m
         ",
         expect![[r#"
+            shows Errored 20m0s/15m0s
             Reconciling=False TrafficLost: Service myapp-svc selects app=myapp, and the labels of Pod a of the canary have app=other, so the pod gets none of its requests: put the label back, or set spec.retry to another number to run again with the labels that the Service selects now
             Traffic=False TrafficLost: Service myapp-svc selects app=myapp, and the labels of Pod a of the canary have app=other, so the pod gets none of its requests: put the label back, or set spec.retry to another number to run again with the labels that the Service selects now (since +0s)
             Errored, Stalled=True TrafficLost: Service myapp-svc selects app=myapp, and the labels of Pod a of the canary have app=other, so the pod gets none of its requests: put the label back, or set spec.retry to another number to run again with the labels that the Service selects now
-            shows Errored 20m0s/15m0s
         "#]],
     );
 }
@@ -76,14 +76,12 @@ fn a_verdict_of_a_person_counts_as_soon_as_the_traffic_is_back() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Succeeded
+            phase Running → Succeeded, shows Succeeded 0s/15m0s
             Running=False VerdictValid: the verdict is good
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Traffic=True TrafficSet: the canary gets traffic from source service again since +1m0s, and a whole validation period counts from then; the selector of Deployment myapp (app=myapp) selects the canary's pods too, because Service myapp-svc needs its labels: autoscalers of the target count them
             Succeeded=True VerdictValid: spec.verdict is valid
-            verdicts {"present":{"verdict":"valid"}}
-            deadline +16m0s
-            shows Succeeded 0s/15m0s
+            verdicts {"present":{"verdict":"valid"}}, deadline +16m0s
         "#]],
     );
 }
@@ -97,10 +95,10 @@ fn a_canary_without_traffic_has_a_whole_period_without_requests() {
         now: +10m
         ",
         expect![[r#"
+            shows Running 0s/15m0s
             Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +25m0s (since +0s)
             Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic (since +0s)
             deadline +25m0s
-            shows Running 0s/15m0s
             wake at +25m0s
         "#]],
     );

@@ -97,12 +97,10 @@ fn a_failure_limit_that_is_refused_still_fails_a_canary_that_is_being_judged() {
         now: +21s
         ",
         expect![[r#"
-            phase Scheduled → Failed
+            phase Scheduled → Failed, shows Failed
             Failed, Stalled=True PromQLFailed: promQL[0]: 2 outside [0, 1] on pod x (4 bad measurements, 3 tolerated); to try again, change spec.template, or set spec.retry to another number
-            completedAt +21s
-            failedTemplates ["<hash>"]
+            completedAt +21s, failedTemplates ["<hash>"]
             item promQL[0] Bad (0 good, 4 bad, 0 errors): 2 outside [0, 1] on pod x
-            shows Failed
         "#]],
     );
 }

@@ -14,12 +14,11 @@ fn a_verdict_valid_wins_over_items_that_wait() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Succeeded
+            phase Running → Succeeded, shows Succeeded 1m0s/15m0s
             Running=False VerdictValid: the verdict is good
             Reconciling=True Promoting: Deployment myapp gets the template, and the run ends once all its replicas run it (since +0s)
             Succeeded=True VerdictValid: spec.verdict is valid
             verdicts {"present":{"verdict":"valid"}}
-            shows Succeeded 1m0s/15m0s
         "#]],
     );
 }
@@ -47,21 +46,13 @@ fn a_verdict_valid_is_running_before_it_succeeds() {
         seen: {canary: {available: +0s}}
         ",
         expect![[r#"
-            phase Scheduled → Running
+            phase Scheduled → Running, shows Running 0s/16m0s
             Scheduled=True Started: the run has started
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
             Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
             Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +16m0s
-            currentTraffic none
-            verdicts {"present":{"verdict":"valid"}}
-            initialDelay 1m0s
-            validationPeriod 15m0s
-            startTime -30s
-            availableAt +0s
-            validationStartTime +1m0s
-            deadline +16m0s
+            currentTraffic none, verdicts {"present":{"verdict":"valid"}}, initialDelay 1m0s, validationPeriod 15m0s, startTime -30s, availableAt +0s, validationStartTime +1m0s, deadline +16m0s
             item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
-            shows Running 0s/16m0s
         "#]],
     );
 }
@@ -76,13 +67,9 @@ fn a_verdict_invalid_fails_the_run_at_once() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 1m0s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
-            verdicts {"present":{"verdict":"invalid"}}
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
-            shows Failed 1m0s/15m0s
+            verdicts {"present":{"verdict":"invalid"}}, completedAt +1m0s, failedTemplates ["<hash>"]
         "#]],
     );
 }
@@ -94,13 +81,9 @@ fn a_verdict_invalid_before_anything_was_created_creates_nothing() {
         spec: {verdict: invalid}
         ",
         expect![[r#"
-            phase Scheduled → Failed
+            phase Scheduled → Failed, shows Failed 0s/15m0s
             Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
-            currentTraffic none
-            verdicts {"present":{"verdict":"invalid"}}
-            completedAt +0s
-            failedTemplates ["<hash>"]
-            shows Failed 0s/15m0s
+            currentTraffic none, verdicts {"present":{"verdict":"invalid"}}, completedAt +0s, failedTemplates ["<hash>"]
         "#]],
     );
 }
@@ -115,10 +98,10 @@ fn a_verdict_valid_does_not_excuse_a_problem() {
         now: +1m
         ",
         expect![[r#"
+            shows Errored 1m0s/15m0s
             Traffic, Reconciling=False ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
             Errored, Stalled=True ServiceNotFound: Service myapp-svc does not exist: create it, or change spec.serviceName
             verdicts {"present":{"verdict":"valid"}}
-            shows Errored 1m0s/15m0s
             wake at +15m0s
         "#]],
     );
@@ -134,15 +117,11 @@ fn a_verdict_invalid_stops_a_success_that_the_target_has_not_got_yet() {
         now: +1m
         ",
         expect![[r#"
-            phase Succeeded → Failed
-            Activated, Reconciling=False RunFailed: the run has ended
+            phase Succeeded → Failed, shows Failed 1m0s/15m0s, ended Activated, Reconciling
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Succeeded=False VerdictInvalid: spec.verdict is invalid
             Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
-            verdicts {"present":{"verdict":"invalid"}}
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
-            shows Failed 1m0s/15m0s
+            verdicts {"present":{"verdict":"invalid"}}, completedAt +1m0s, failedTemplates ["<hash>"]
         "#]],
     );
 }
@@ -172,13 +151,9 @@ fn a_verdict_invalid_that_is_in_the_same_file_as_a_valid_item_wins() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 1m0s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
-            verdicts {"present":{"valid":1,"verdict":"invalid"}}
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
-            shows Failed 1m0s/15m0s
+            verdicts {"present":{"valid":1,"verdict":"invalid"}}, completedAt +1m0s, failedTemplates ["<hash>"]
         "#]],
     );
 }

@@ -15,10 +15,10 @@ fn a_slow_prometheus_fails_nobody() {
         now: +15m1s
         "#,
         expect![[r#"
+            shows Running 15m1s/15m0s
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=True TooFewSamples: promQL[0]: 9 good measurements at the deadline, 10 needed: goes on measuring (since +0s)
             item promQL[0] Good (TooFewSamples) (9 good, 0 bad, 0 errors): 9 good measurements at the deadline, 10 needed: goes on measuring
-            shows Running 15m1s/15m0s
             wake at +15m20s
         "#]],
     );
@@ -34,13 +34,10 @@ fn measurements_without_data_fail_as_asked_when_no_others_could_have_made_up_for
         now: +15m1s
         "#,
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 15m1s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True NoData: promQL[0]: 36 measurements had no data (9 good measurements at the deadline, 10 needed, and onNoData is fail); to try again, change spec.template, or set spec.retry to another number
-            completedAt +15m1s
-            failedTemplates ["<hash>"]
+            completedAt +15m1s, failedTemplates ["<hash>"]
             item promQL[0] Good (9 good, 0 bad, 0 errors): 0.2 on pod x
-            shows Failed 15m1s/15m0s
         "#]],
     );
 }
@@ -55,13 +52,10 @@ fn one_error_does_not_turn_fail_into_hold() {
         now: +15m1s
         "#,
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 15m1s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True NoData: promQL[0]: no series (44 measurements in a row without data, and onNoData is fail); to try again, change spec.template, or set spec.retry to another number
-            completedAt +15m1s
-            failedTemplates ["<hash>"]
+            completedAt +15m1s, failedTemplates ["<hash>"]
             item promQL[0] NoData: no series
-            shows Failed 15m1s/15m0s
         "#]],
     );
 }
@@ -76,13 +70,10 @@ fn data_that_stops_for_good_fails_as_asked() {
         now: +15m1s
         "#,
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 15m1s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True NoData: promQL[0]: no series (4 measurements in a row without data, and onNoData is fail); to try again, change spec.template, or set spec.retry to another number
-            completedAt +15m1s
-            failedTemplates ["<hash>"]
+            completedAt +15m1s, failedTemplates ["<hash>"]
             item promQL[0] NoData (41 good, 0 bad, 0 errors): no series
-            shows Failed 15m1s/15m0s
         "#]],
     );
 }
@@ -97,11 +88,11 @@ fn data_that_stops_for_a_moment_is_waited_for() {
         now: +15m1s
         "#,
         expect![[r#"
+            shows Running 15m1s/15m0s
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=False NoData: promQL[0]: no data at the deadline: no series (42 good measurements so far, 1 needed)
             Stalled=True NoData: promQL[0]: no data at the deadline: no series (42 good measurements so far, 1 needed)
             item promQL[0] NoData (NoData) (42 good, 0 bad, 0 errors): no data at the deadline: no series (42 good measurements so far, 1 needed)
-            shows Running 15m1s/15m0s
             wake at +15m20s
         "#]],
     );
@@ -113,24 +104,21 @@ fn a_new_owner_fails_nobody_for_what_it_did_not_see_itself() {
         (
             3,
             expect![[r#"
+                shows Running 15m1s/15m0s
                 Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
                 Reconciling=False NoData: promQL[0]: no data at the deadline: no series (0 good measurements so far, 1 needed)
                 Stalled=True NoData: promQL[0]: no data at the deadline: no series (0 good measurements so far, 1 needed)
                 item promQL[0] NoData (NoData): no data at the deadline: no series (0 good measurements so far, 1 needed)
-                shows Running 15m1s/15m0s
                 wake at +15m20s
             "#]],
         ),
         (
             4,
             expect![[r#"
-                phase Running → Failed
-                Activated, Running, Reconciling=False RunFailed: the run has ended
+                phase Running → Failed, shows Failed 15m1s/15m0s, ended Activated, Running, Reconciling
                 Failed, Stalled=True NoData: promQL[0]: no series (4 measurements in a row without data, and onNoData is fail); to try again, change spec.template, or set spec.retry to another number
-                completedAt +15m1s
-                failedTemplates ["<hash>"]
+                completedAt +15m1s, failedTemplates ["<hash>"]
                 item promQL[0] NoData: no series
-                shows Failed 15m1s/15m0s
             "#]],
         ),
     ] {
@@ -208,9 +196,9 @@ fn what_is_graver_is_told_once() {
         now: +16m21s
         "#,
         expect![[r#"
+            shows Running 16m21s/15m0s
             Stalled=True Inconclusive: promQL[0]: 4 queries in a row could not be answered: connection refused (since +0s)
             item promQL[0] Inconclusive (Inconclusive) (3 good, 0 bad, 4 errors): 4 queries in a row could not be answered: connection refused
-            shows Running 16m21s/15m0s
             wake at +16m40s
         "#]],
     );
@@ -257,10 +245,10 @@ fn one_answer_among_errors_does_not_end_what_is_told_and_two_in_a_row_do() {
     check(
         &case(2),
         expect![[r#"
+            shows Running 2m1s/15m0s
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s
             Stalled=False Resolved: nothing is in the way any more
             item promQL[0] Good (4 good, 0 bad, 0 errors): 0.2 on pod x
-            shows Running 2m1s/15m0s
             wake at +2m20s
         "#]],
     );
@@ -290,6 +278,7 @@ fn all_items_that_are_waited_for_are_named_at_once() {
         now: +15m1s
         "#,
         expect![[r#"
+            shows Running 15m1s/15m0s
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=False Inconclusive: promQL[3]: 4 queries in a row could not be answered: connection refused; promQL[0]: no data at the deadline: no series (0 good measurements so far, 1 needed); manual[1]: waits for a person to set status to valid or invalid; promQL[2]: 4 good measurements at the deadline, 5 needed: goes on measuring
             Stalled=True Inconclusive: promQL[3]: 4 queries in a row could not be answered: connection refused; promQL[0]: no data at the deadline: no series (0 good measurements so far, 1 needed); manual[1]: waits for a person to set status to valid or invalid; promQL[2]: 4 good measurements at the deadline, 5 needed: goes on measuring
@@ -298,7 +287,6 @@ fn all_items_that_are_waited_for_are_named_at_once() {
             item promQL[2] Good (TooFewSamples) (4 good, 0 bad, 0 errors): 4 good measurements at the deadline, 5 needed: goes on measuring
             item promQL[3] Inconclusive (Inconclusive) (0 good, 0 bad, 4 errors): 4 queries in a row could not be answered: connection refused
             item promQL[4] Good (45 good, 0 bad, 0 errors): 0.2
-            shows Running 15m1s/15m0s
             wake at +15m20s
         "#]],
     );
@@ -314,11 +302,11 @@ fn before_the_deadline_a_person_may_take_their_time() {
         now: +1m21s
         "#,
         expect![[r#"
+            shows Running 1m21s/15m0s
             Reconciling=False Inconclusive: promQL[1]: 4 queries in a row could not be answered: connection refused
             Stalled=True Inconclusive: promQL[1]: 4 queries in a row could not be answered: connection refused
             item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
             item promQL[1] Inconclusive (Inconclusive) (0 good, 0 bad, 4 errors): 4 queries in a row could not be answered: connection refused
-            shows Running 1m21s/15m0s
             wake at +1m40s
         "#]],
     );

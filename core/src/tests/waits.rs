@@ -13,9 +13,9 @@ fn past_its_deadline_a_run_does_not_say_until_when_it_is_judged() {
         now: +1h
         ",
         expect![[r#"
+            shows Running 1h0m0s/15m0s
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=True WaitingForManual: manual[0]: waits for a person to set status to valid or invalid (since +0s)
-            shows Running 1h0m0s/15m0s
         "#]],
     );
 }
@@ -45,10 +45,10 @@ fn a_measurement_at_the_deadline_that_is_missing_is_mentioned() {
         now: +15m15s
         ",
         expect![[r#"
+            shows Running 15m15s/15m0s
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=True Measuring: promQL[0]: waits for the measurement at the deadline (since +0s)
             item promQL[0] Good (20 good, 0 bad, 0 errors)
-            shows Running 15m15s/15m0s
             wake at +15m20s
         "#]],
     );
@@ -62,10 +62,10 @@ fn all_obstacles_are_said_at_once() {
         seen: {service: null, canary: {owner: robin}, kanaryService: {owner: robin}, hpa: {owner: robin}}
         ",
         expect![[r#"
+            shows Errored 0s/15m0s
             Errored, Stalled=True TemplateMismatch: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=myapp), so it could not be promoted: add them; Service myapp-svc does not exist: create it, or change spec.serviceName; Deployment myapp-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it; Service myapp-svc-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it; HorizontalPodAutoscaler myapp-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
             Scheduled=True TemplateMismatch: the canary is not judged before this is resolved: the labels of spec.template.spec.template.metadata do not match the selector of Deployment myapp (app=myapp), so it could not be promoted: add them; Service myapp-svc does not exist: create it, or change spec.serviceName; Deployment myapp-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it; Service myapp-svc-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it; HorizontalPodAutoscaler myapp-kanary-batman exists and belongs to robin, not to this Kanary: rename one of the two, or delete it
             currentTraffic both myapp-svc myapp-svc-kanary-batman
-            shows Errored 0s/15m0s
         "#]],
     );
 }
@@ -80,13 +80,13 @@ fn all_that_a_run_waits_for_is_said_at_once() {
         now: +15m
         ",
         expect![[r#"
+            shows Running 15m0s/15m0s
             Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
             Reconciling=False Inconclusive: promQL[2]: 4 queries in a row could not be answered: no answer; manual[0]: waits for a person to set status to valid or invalid; manual[1]: waits for a person to set status to valid or invalid
             Stalled=True Inconclusive: promQL[2]: 4 queries in a row could not be answered: no answer; manual[0]: waits for a person to set status to valid or invalid; manual[1]: waits for a person to set status to valid or invalid
             item manual[0] Pending: manual[0]: waits for a person to set status to valid or invalid
             item manual[1] Pending: manual[1]: waits for a person to set status to valid or invalid
             item promQL[2] Inconclusive (Inconclusive) (0 good, 0 bad, 4 errors): 4 queries in a row could not be answered: no answer
-            shows Running 15m0s/15m0s
             wake at +15m20s
         "#]],
     );
