@@ -99,7 +99,7 @@ fn manifests(index: usize) -> [Value; 2] {
 
 /// Counts the controller's requests: all of them, and the writes.
 fn count(world: &World, requests: &mut (usize, usize)) {
-    for entry in world.server.take_entries() {
+    for entry in world.stack.server.take_entries() {
         if entry.user.starts_with("kanary-") && entry.verb != "watch" {
             requests.0 += 1;
             requests.1 += usize::from(!["get", "list"].contains(&entry.verb));

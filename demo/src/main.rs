@@ -6,6 +6,7 @@ mod lines;
 mod manifests;
 mod model;
 mod pace;
+mod phrases;
 mod script;
 mod series;
 mod serving;
@@ -16,7 +17,6 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 mod text;
-mod words;
 
 use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, process::ExitCode, str::FromStr};
 
@@ -123,7 +123,6 @@ async fn play(
         Some(address) => Some(Serving::start(address).await?),
         None => None,
     };
-    stage.install().await?;
     let hints = serving.as_ref().map(|serving| serving.hints(options.speed));
     let mut term = signal(SignalKind::terminate())?;
     let mut show = Show::new(&script, &stage, receivers, hints.unwrap_or_default(), output()?)?;
@@ -162,7 +161,7 @@ const SCRIPT: &str = "the script";
 /// All concurrent tasks.
 fn tasks(script: Script, stage: Stage, serving: Option<Serving>) -> JoinSet<anyhow::Result<&'static str>> {
     let mut tasks = JoinSet::new();
-    let controllers = kanary_sim::controllers::run(stage.cluster.clone(), Stage::behaviour(&script));
+    let controllers = stage.stack.run(Stage::behaviour(&script));
     tasks.spawn(async move {
         controllers.await;
         Ok("the cluster")
@@ -173,7 +172,7 @@ fn tasks(script: Script, stage: Stage, serving: Option<Serving>) -> JoinSet<anyh
         Ok("Kanary")
     });
     if let Some(serving) = serving {
-        let server = stage.server.clone();
+        let server = stage.stack.server.clone();
         tasks.spawn(async move {
             serving.serve(server).await?;
             Ok("the API server")

@@ -9,11 +9,11 @@ use super::{
     costs::Costs,
     lines,
     model::{Model, News, Row, State},
+    phrases::clock,
     script::{End, Script},
     stage::{Receivers, Stage},
     table::{self, Screen, Size},
     terminal::Terminal,
-    words::clock,
 };
 
 /// How many events are kept for the table.
@@ -71,8 +71,8 @@ impl Show {
             model: Model::new(script),
             news: Vec::new(),
             costs: Costs::default(),
-            server: stage.server.clone(),
-            started: stage.cluster.now(),
+            server: stage.stack.server.clone(),
+            started: stage.stack.cluster.now(),
             receivers,
             parts: script.parts.len(),
             settled: None,

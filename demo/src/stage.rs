@@ -3,7 +3,6 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::Context;
-use http::header::CONTENT_TYPE;
 use k8s_openapi::api::core::v1::Pod;
 use kanary::{
     cluster::clock::Clock,
@@ -15,11 +14,10 @@ use kanary_core::api::{
     names::{KANARY_NAME, canary_name},
 };
 use kanary_sim::{
-    clock::Clock as ClusterClock,
-    cluster::{Cluster, Event, Options},
+    cluster::{Event, Options},
     controllers::{Behaviour, Fate},
     prometheus::Prometheus,
-    server::Server,
+    stack::Stack,
 };
 use kube::{
     Api, Client,
@@ -45,13 +43,11 @@ pub(super) type Measurement = (String, Option<f64>);
 
 /// Everything that a controller needs.
 pub(super) struct Stage {
-    pub(super) cluster: Cluster,
-    pub(super) server: Server,
-    prometheus: Prometheus,
+    pub(super) stack: Stack,
     start: Start,
     began: Instant,
     heard: UnboundedSender<Measurement>,
-    told: UnboundedSender<News>,
+    news: UnboundedSender<News>,
 }
 
 /// Receivers of everything that happens in the cluster.
@@ -67,31 +63,29 @@ pub(super) struct Receivers {
 impl Stage {
     /// An empty cluster, and a Prometheus with the script's data.
     pub(super) fn new(script: &Script, start: Start, seed: u64) -> anyhow::Result<(Self, Receivers)> {
-        let cluster = Cluster::new(Options {
+        let stack = Stack::new(Options {
             start: start.0,
             seed,
             ..Options::default()
         });
-        let prometheus = Prometheus::new();
+        stack.install(&kanary_core::api::crds())?;
         for course in script.parts.iter().flat_map(|part| &part.courses) {
-            course.tell(&prometheus, start)?;
+            course.record(&stack.prometheus, start)?;
         }
         let (heard, measurements) = unbounded_channel();
-        let (told, deeds) = unbounded_channel();
+        let (news, deeds) = unbounded_channel();
         let receivers = Receivers {
-            changes: cluster.events(),
+            changes: stack.cluster.events(),
             measurements,
             deeds,
-            prometheus: prometheus.clone(),
+            prometheus: stack.prometheus.clone(),
         };
         let stage = Self {
-            server: Server::new(cluster.clone()),
-            cluster,
-            prometheus,
+            stack,
             start,
             began: Instant::now(),
             heard,
-            told,
+            news,
         };
         Ok((stage, receivers))
     }
@@ -109,28 +103,19 @@ impl Stage {
 
     /// The client and options of the controller.
     pub(super) fn controller(&self) -> (Client, controller::Options) {
-        let cluster = self.cluster.clone();
+        let cluster = self.stack.cluster.clone();
         let options = controller::Options {
             clock: Clock::from_source(move || cluster.now()),
             instance: "kanary-demo".to_owned(),
-            prometheus: listening(self.prometheus.clone(), self.cluster.clock(), self.heard.clone()),
+            prometheus: listening(self.stack.clone(), self.heard.clone()),
             ..controller::Options::default()
         };
-        (self.server.client(costs::USER), options)
-    }
-
-    /// Installs the CRDs.
-    pub(super) async fn install(&self) -> anyhow::Result<()> {
-        let client = self.server.client("kubernetes-admin");
-        for crd in kanary_core::api::crds() {
-            create(&client, &serde_json::to_value(crd)?).await?;
-        }
-        Ok(())
+        (self.stack.server.client(costs::USER), options)
     }
 
     /// Executes the script's actions on time, and reports them.
     pub(super) async fn play(self, script: Script) -> anyhow::Result<()> {
-        let developer = self.server.client("developer");
+        let developer = self.stack.server.client("developer");
         let mut taken = BTreeSet::new();
         for (at, cue) in script.cues() {
             sleep_until(self.began + at).await;
@@ -149,8 +134,8 @@ impl Stage {
                 Cue::Deed(part, _) if taken.contains(part.name.as_str()) => {}
                 Cue::Deed(part, deed) => {
                     self.act(part, deed).await?;
-                    let (text, brief) = said(part, deed);
-                    self.tell(part, text, brief);
+                    let (text, brief) = described(part, deed);
+                    self.report(part, text, brief);
                 }
             }
         }
@@ -164,33 +149,33 @@ impl Stage {
             let of = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
             let (kind, name) = (of("/kind"), of("/metadata/name"));
             let text = format!("{kind} {name} already exists and is not changed");
-            self.tell(part, text, "exists already");
+            self.report(part, text, "exists already");
         }
         Ok(created)
     }
 
-    fn tell(&self, part: &Part, text: String, brief: &str) {
+    fn report(&self, part: &Part, text: String, brief: &str) {
         let news = News {
-            at: self.cluster.now(),
+            at: self.stack.cluster.now(),
             who: part.name.clone(),
             state: None,
             text,
             brief: brief.to_owned(),
         };
         // The send fails only after the receiver has ended.
-        let _ended = self.told.send(news);
+        let _ended = self.news.send(news);
     }
 
     async fn act(&self, part: &Part, deed: Deed) -> anyhow::Result<()> {
-        let word = match deed {
+        let verdict = match deed {
             Deed::Alert => return self.alert(part).await,
-            Deed::Word(Word::Valid) => "valid",
-            Deed::Word(Word::Invalid) => "invalid",
+            Deed::Verdict(Word::Valid) => "valid",
+            Deed::Verdict(Word::Invalid) => "invalid",
         };
         let field = "/spec/validation/items/0/manual/status";
-        let patch = serde_json::from_value(json!([{"op": "add", "path": field, "value": word}]))?;
+        let patch = serde_json::from_value(json!([{"op": "add", "path": field, "value": verdict}]))?;
         let kind = KanaryKind::Deployment;
-        let api: Api<Kanary> = Api::namespaced_with(self.server.client("person"), NAMESPACE, &kind);
+        let api: Api<Kanary> = Api::namespaced_with(self.stack.server.client("person"), NAMESPACE, &kind);
         let patch: Patch<Value> = Patch::Json(patch);
         unless_gone(
             part,
@@ -199,7 +184,7 @@ impl Stage {
     }
 
     async fn alert(&self, part: &Part) -> anyhow::Result<()> {
-        let api: Api<Pod> = Api::namespaced(self.server.client("alertmanager"), NAMESPACE);
+        let api: Api<Pod> = Api::namespaced(self.stack.server.client("alertmanager"), NAMESPACE);
         let labels = format!("{KANARY_NAME}={}", part.name);
         let pods = api.list(&ListParams::default().labels(&labels)).await?;
         for pod in pods {
@@ -223,15 +208,15 @@ fn unless_gone(part: &Part, done: kube::Result<()>) -> anyhow::Result<()> {
 }
 
 /// The long and the short text for an action.
-fn said(part: &Part, deed: Deed) -> (String, &'static str) {
+fn described(part: &Part, deed: Deed) -> (String, &'static str) {
     let canary = canary_name(&part.target, &part.name);
     match deed {
         Deed::Alert => (
             format!("an alert labels the pods of {canary} {}={}", ALERT.0, ALERT.1),
             "an alert labels its pods",
         ),
-        Deed::Word(Word::Valid) => ("a user sets status: valid".to_owned(), "manual verdict: valid"),
-        Deed::Word(Word::Invalid) => ("a user sets status: invalid".to_owned(), "manual verdict: invalid"),
+        Deed::Verdict(Word::Valid) => ("a user sets status: valid".to_owned(), "manual verdict: valid"),
+        Deed::Verdict(Word::Invalid) => ("a user sets status: invalid".to_owned(), "manual verdict: invalid"),
     }
 }
 
@@ -255,21 +240,17 @@ async fn create(client: &Client, object: &Value) -> anyhow::Result<bool> {
     }
 }
 
-/// A transport to `prometheus` that also reports the result of each query.
-fn listening(prometheus: Prometheus, clock: ClusterClock, heard: UnboundedSender<Measurement>) -> Transport {
+/// A transport to the Prometheus that also reports the result of each query.
+fn listening(stack: Stack, heard: UnboundedSender<Measurement>) -> Transport {
     Transport::Local(Local::new(service_fn(move |request: http::Request<Vec<u8>>| {
-        let (prometheus, heard) = (prometheus.clone(), heard.clone());
+        let (stack, heard) = (stack.clone(), heard.clone());
         async move {
-            let form = String::from_utf8_lossy(request.body());
-            let reply = prometheus.answer(request.uri().path(), &form, clock.now()).await?;
-            if let Some(canary) = canary_of(&form) {
+            let response = stack.query(&request).await?;
+            if let Some(canary) = canary_of(&String::from_utf8_lossy(request.body())) {
                 // The send fails only after the receiver has ended.
-                let _ended = heard.send((canary.to_owned(), value(&reply.body)));
+                let _ended = heard.send((canary.to_owned(), value(response.body())));
             }
-            let response = http::Response::builder().status(reply.status);
-            Ok(response
-                .header(CONTENT_TYPE, reply.content_type)
-                .body(reply.body.to_vec())?)
+            Ok(response)
         }
     })))
 }
@@ -301,24 +282,23 @@ mod tests {
         let mut script = Script::new(1, 0);
         script.parts.retain(|part| part.name == name);
         let start = Start("2026-11-22T08:00:00Z".parse().unwrap());
-        let told = on_paused_time(async {
+        let news = on_paused_time(async {
             let (stage, mut receivers) = Stage::new(&script, start, 1)?;
-            stage.install().await?;
-            let user = stage.server.client("you");
+            let user = stage.stack.server.client("you");
             let [target, _] = manifests::target("billing", 1);
             create(&user, &target).await?;
             // The script's manual verdict does not apply to this Kanary.
             let kanary = Part::measured(name, "billing", minutes(10), Gauge::ErrorRate);
             create(&user, &kanary.manifest(start)).await?;
             stage.play(script).await?;
-            let mut told = Vec::new();
+            let mut news = Vec::new();
             while let Ok(News { who, text, .. }) = receivers.deeds.try_recv() {
-                told.push(format!("{who}: {text}"));
+                news.push(format!("{who}: {text}"));
             }
-            anyhow::Ok(told)
+            anyhow::Ok(news)
         });
         assert_eq!(
-            told.unwrap(),
+            news.unwrap(),
             [
                 "billing-manual: Deployment billing already exists and is not changed",
                 "billing-manual: KanaryDeployment billing-manual already exists and is not changed",

@@ -26,6 +26,7 @@ pub mod resource;
 pub mod schema;
 pub mod selector;
 pub mod server;
+pub mod stack;
 pub mod store;
 pub mod table;
 pub mod write;

@@ -131,14 +131,14 @@ impl Fleet {
     /// The holder of a replica's session Lease, or empty if the session has ended or not started.
     fn session(&self, identity: &str) -> String {
         let place = (NAMESPACE.to_owned(), format!("kanary-session-{identity}"));
-        let lease = self.world.cluster.object("leases.coordination.k8s.io", &place);
+        let lease = self.world.stack.cluster.object("leases.coordination.k8s.io", &place);
         let holder = lease.map(|lease| text(&lease.json()["spec"]["holderIdentity"]).to_owned());
         holder.unwrap_or_default()
     }
 
     /// The replicas' writes since the last call, by resource.
     fn writes(&self) -> Vec<String> {
-        let entries = self.world.server.take_entries();
+        let entries = self.world.stack.server.take_entries();
         let ours = entries.iter().filter(|entry| entry.user.starts_with("kanary-"));
         let writes = ours.filter(|entry| !["get", "list", "watch"].contains(&entry.verb));
         writes

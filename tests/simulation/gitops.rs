@@ -127,10 +127,10 @@ async fn live_through(seed: u64, trouble: Trouble) -> Vec<Violation> {
     world.heard = checker.lock().unwrap().evidence.heard.clone();
     measure(&world);
     let world = Arc::new(world);
-    let mut changes = world.cluster.events();
+    let mut changes = world.stack.cluster.events();
     // A restarted controller knows of a promotion only by the annotation that it left.
     let may_take = trouble == Trouble::None;
-    let tool = put_back(world.clone(), world.cluster.events(), rng.fork(), may_take);
+    let tool = put_back(world.clone(), world.stack.cluster.events(), rng.fork(), may_take);
     tokio::spawn(tool);
     for case in cases {
         tokio::spawn(live(world.clone(), case, rng.i32(1..4)));
@@ -145,7 +145,7 @@ async fn live_through(seed: u64, trouble: Trouble) -> Vec<Violation> {
             started += 1;
             replica = start(&world, started, trouble);
         }
-        if checker.lock().unwrap().is_settled(&world.cluster) {
+        if checker.lock().unwrap().is_settled(&world.stack.cluster) {
             break;
         }
     }

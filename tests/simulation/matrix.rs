@@ -81,7 +81,7 @@ async fn dying(case: &Case, death: Death) -> (bool, Vec<Violation>) {
     first.link.crash_at(death.nth, death.moment);
     let user = tokio::spawn(live(world.clone(), case.clone(), 2));
     let died = timeout(Duration::from_secs(400), first.link.crashed()).await.is_ok();
-    let over = death.identities.is_some() && checker.lock().unwrap().is_settled(&world.cluster);
+    let over = death.identities.is_some() && checker.lock().unwrap().is_settled(&world.stack.cluster);
     let link = first.link.clone();
     first.kill().await;
     let second = start(&world, 2, latter);
@@ -91,7 +91,7 @@ async fn dying(case: &Case, death: Death) -> (bool, Vec<Violation>) {
     user.await.unwrap();
     for _ in 0..80 {
         sleep(Duration::from_secs(10)).await;
-        if checker.lock().unwrap().is_settled(&world.cluster) {
+        if checker.lock().unwrap().is_settled(&world.stack.cluster) {
             break;
         }
     }

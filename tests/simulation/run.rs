@@ -90,7 +90,7 @@ pub(crate) async fn last_words(checker: &Shared, world: &World, replica: &Replic
     sleep(Duration::from_secs(30)).await;
     replica.set_line(Line::Frozen);
     let mut checker = checker.lock().unwrap();
-    checker.finish(&world.cluster);
+    checker.finish(&world.stack.cluster);
     std::mem::take(&mut checker.violations)
 }
 
@@ -264,10 +264,10 @@ impl Run<'_> {
                 Blow::Outage(long) => {
                     self.set_line(None, Line::Refusing);
                     sleep(long).await;
-                    self.world.cluster.compact();
+                    self.world.stack.cluster.compact();
                     self.set_line(None, Line::Up);
                 }
-                Blow::Compact => self.world.cluster.compact(),
+                Blow::Compact => self.world.stack.cluster.compact(),
                 Blow::Roll => self.roll().await,
             }
             if !stormy {
@@ -323,7 +323,7 @@ impl Run<'_> {
         sleep(Duration::from_secs(if is_quick { 150 } else { 210 })).await;
         for _ in 0..CALM.as_secs() / 5 {
             self.hear();
-            if self.checker.lock().unwrap().is_settled(&self.world.cluster) {
+            if self.checker.lock().unwrap().is_settled(&self.world.stack.cluster) {
                 break;
             }
             sleep(Duration::from_secs(5)).await;
@@ -331,7 +331,7 @@ impl Run<'_> {
     }
 
     fn hear(&self) {
-        let entries = self.world.server.take_entries();
+        let entries = self.world.stack.server.take_entries();
         if std::env::var("KANARY_REQUESTS").is_ok() {
             for entry in &entries {
                 println!(
@@ -351,7 +351,7 @@ impl Run<'_> {
         self.hear();
         let now = self.world.now();
         let mut checker = self.checker.lock().unwrap();
-        checker.finish(&self.world.cluster);
+        checker.finish(&self.world.stack.cluster);
         if self.scenario.hostility.is_some() {
             checker.check_quiet(since);
         } else if !self.scenario.cases.iter().any(|case| case.truth.what == "crashes") {
@@ -379,7 +379,7 @@ async fn violated(checker: &Shared) {
 /// Provides the metrics of each kind of canary.
 pub(crate) fn measure(world: &World) {
     trials::measure(world);
-    world.prometheus.script("quality", |wanted, at| {
+    world.stack.prometheus.script("quality", |wanted, at| {
         let value = match wanted.get("case") {
             Some("good") => 0.1,
             Some("bad") => 0.9,

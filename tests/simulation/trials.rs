@@ -44,8 +44,8 @@ const BAD_FOR_A_WHILE: &str = "-dips";
 
 /// Provides the metrics of each pod.
 pub(crate) fn measure(world: &World) {
-    let cluster = world.cluster.clone();
-    world.prometheus.script("errors_of_pods", move |_, at| {
+    let cluster = world.stack.cluster.clone();
+    world.stack.prometheus.script("errors_of_pods", move |_, at| {
         let pods = cluster.objects("pods", Some(NAMESPACE));
         let mut first = std::collections::BTreeSet::new();
         let measured = pods.iter().filter_map(|pod| {

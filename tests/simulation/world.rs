@@ -20,11 +20,11 @@ use kanary::{
 };
 use kanary_core::{api::Layout, decide};
 use kanary_sim::{
-    cluster::{self, Cluster},
-    controllers::{self, Behaviour, Fate},
+    cluster,
+    controllers::{Behaviour, Fate},
     network::{Interceptor, Line, Link, NetworkFaults},
     prometheus::Prometheus,
-    server::Server,
+    stack::Stack,
 };
 use kube::{
     Api, Client,
@@ -62,9 +62,7 @@ struct SentAt(Timestamp);
 
 /// A cluster with its controllers and a Prometheus server.
 pub(crate) struct World {
-    pub(crate) cluster: Cluster,
-    pub(crate) server: Server,
-    pub(crate) prometheus: Prometheus,
+    pub(crate) stack: Stack,
     /// Further servers with the same series, each with its own mood: `moody0`, `moody1`, …
     pub(crate) moody: Vec<Prometheus>,
     pub(crate) spoiled: Spoiled,
@@ -100,37 +98,31 @@ impl World {
             seed,
             ..cluster::Options::default()
         };
-        let cluster = Cluster::new(options);
-        cluster.on_change(look);
-        for crd in &*CRDS {
-            cluster.create("system:admin", crd).unwrap();
-        }
+        let stack = Stack::new(options);
+        stack.cluster.on_change(look);
+        stack.install(&CRDS).unwrap();
         let mut namespace = k8s_openapi::api::core::v1::Namespace::default();
         namespace.metadata.name = Some(NAMESPACE.to_owned());
-        cluster.create("system:admin", &namespace).unwrap();
+        stack.cluster.create("system:admin", &namespace).unwrap();
         let spoiled = Spoiled::default();
         let told = spoiled.clone();
         let mut behaviour = Behaviour::default().image(move |image| fate(image, &told));
         behaviour.start = Duration::from_millis(50)..=Duration::from_secs(4);
-        let server = Server::new(cluster.clone());
-        let prometheus = Prometheus::new();
         Self {
-            controllers: tokio::spawn(controllers::run(cluster.clone(), behaviour)),
-            user: server.client("user"),
-            moody: (0..MOODY).map(|_| prometheus.beside()).collect(),
-            prometheus,
+            controllers: tokio::spawn(stack.run(behaviour)),
+            user: stack.server.client("user"),
+            moody: (0..MOODY).map(|_| stack.prometheus.beside()).collect(),
             spoiled,
             shards: SHARDS,
             sent: Sent::default(),
             heard: Heard::default(),
-            server,
-            cluster,
+            stack,
         }
     }
 
     /// The time since the start.
     pub(crate) fn now(&self) -> Timestamp {
-        self.cluster.now()
+        self.stack.cluster.now()
     }
 
     /// The user's API for objects of a kind.
@@ -163,8 +155,8 @@ impl World {
 
     /// A replica's link to the API server. Its requests contain the time they were sent.
     fn link(&self, name: &str, seed: u64, interceptor: Option<Interceptor>) -> Link {
-        let (link, sent) = (Link::new(self.server.connect(name), seed), self.sent.clone());
-        let (heard, cluster, actor) = (self.heard.clone(), self.cluster.clone(), name.to_owned());
+        let (link, sent) = (Link::new(self.stack.server.connect(name), seed), self.sent.clone());
+        let (heard, cluster, actor) = (self.heard.clone(), self.stack.cluster.clone(), name.to_owned());
         link.set_interceptor(Arc::new(move |head: &http::request::Parts, body| {
             let sent_at = head.extensions.get::<SentAt>().map(|at| at.0);
             *sent.lock().unwrap() = sent_at;
@@ -179,7 +171,7 @@ impl World {
 
     /// A replica's client over that link.
     fn client(&self, link: &Link, clock: &Clock) -> Client {
-        let cluster = self.cluster.clone();
+        let cluster = self.stack.cluster.clone();
         let stamped = MapRequest::new(link.clone(), move |mut request: http::Request<Body>| {
             request.extensions_mut().insert(SentAt(cluster.now()));
             request
@@ -190,14 +182,14 @@ impl World {
     /// The transport for queries to Prometheus. The host determines whether the server is healthy, dead, moody, or
     /// another server.
     pub(crate) fn transport(&self) -> Transport {
-        let (well, moody, cluster) = (self.prometheus.clone(), self.moody.clone(), self.cluster.clone());
+        let (stack, moody) = (self.stack.clone(), self.moody.clone());
         Transport::Local(Local::new(service_fn(move |request: http::Request<Vec<u8>>| {
             let host = request.uri().host().unwrap_or_default().to_owned();
             let number = host
                 .strip_prefix("moody")
                 .and_then(|number| number.parse::<usize>().ok());
-            let prometheus = number.and_then(|number| moody.get(number)).unwrap_or(&well).clone();
-            let cluster = cluster.clone();
+            let prometheus = number.and_then(|number| moody.get(number)).unwrap_or(&stack.prometheus);
+            let (prometheus, stack) = (prometheus.clone(), stack.clone());
             async move {
                 sleep(Duration::from_millis(3)).await;
                 match host.as_str() {
@@ -205,14 +197,7 @@ impl World {
                     "html" => return Ok(http::Response::new(b"<html>Log in".to_vec())),
                     _ => {}
                 }
-                let form = String::from_utf8_lossy(request.body()).into_owned();
-                let reply = prometheus.answer(request.uri().path(), &form, cluster.now()).await?;
-                let date = prometheus.shows(cluster.now()).strftime("%a, %d %b %Y %H:%M:%S GMT");
-                let response = http::Response::builder().status(reply.status);
-                let response = response.header("date", date.to_string());
-                Ok(response
-                    .header("content-type", reply.content_type)
-                    .body(reply.body.to_vec())?)
+                Ok(stack.query_at(&prometheus, &request).await?)
             }
         })))
     }
@@ -320,7 +305,7 @@ impl Replica {
         let link = world.link(name, seed, wrong.interceptor.clone());
         let apart = sharing.is_some_and(|sharing| sharing.apart);
         let leases = apart.then(|| world.link(name, !seed, wrong.interceptor.clone()));
-        let cluster = world.cluster.clone();
+        let cluster = world.stack.cluster.clone();
         let clock = Clock::from_source(move || cluster.now() + skew);
         let client = world.client(&link, &clock);
         let of_leases = leases.as_ref().map(|leases| world.client(leases, &clock));
@@ -330,7 +315,7 @@ impl Replica {
             instance: name.to_owned(),
             prometheus: world
                 .heard
-                .listen(name, &world.cluster, world.transport(), wrong.hears.clone()),
+                .listen(name, &world.stack.cluster, world.transport(), wrong.hears.clone()),
             decide: wrong.decide,
             sharding: sharing.map(|sharing| sharing.sharding(of_leases, world.shards)),
             ..Options::default()

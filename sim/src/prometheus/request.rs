@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header;
 use jiff::{SignedDuration, Timestamp, Unit};
 use promql_parser::util::parse_duration;
 use serde_json::json;
@@ -107,6 +108,20 @@ impl Problem {
 }
 
 impl Reply {
+    /// The HTTP response, with the time that the server shows.
+    pub(crate) fn response(self, date: Timestamp) -> http::Response<Vec<u8>> {
+        let mut response = http::Response::new(self.body.to_vec());
+        *response.status_mut() = http::StatusCode::from_u16(self.status).unwrap_or_default();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            header::HeaderValue::from_static(self.content_type),
+        );
+        let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        headers.extend(date.parse().ok().map(|date| (header::DATE, date)));
+        response
+    }
+
     pub(super) fn json(status: u16, body: impl Into<Bytes>) -> Self {
         Self {
             status,
@@ -123,7 +138,7 @@ impl Reply {
     }
 
     /// A response with a given status and body.
-    pub(super) fn said(status: u16, body: String) -> Self {
+    pub(super) fn of(status: u16, body: String) -> Self {
         if body.starts_with('{') {
             Self::json(status, body)
         } else {

@@ -9,11 +9,11 @@ use axum::{
     response::Response,
     serve::Listener,
 };
-use http::{StatusCode, Uri, header};
+use http::{Uri, header};
 use jiff::Timestamp;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Mood, Prometheus};
+use super::{Mood, Prometheus, Refused, Reply};
 
 /// Serves `prometheus` at `listener` until the future is dropped. `now` is the evaluation time of queries without one.
 pub async fn serve(
@@ -36,26 +36,16 @@ pub async fn serve(
 }
 
 async fn respond(prometheus: &Prometheus, path: &str, form: &str, now: Timestamp) -> Response {
-    let mut response = Response::new(Body::empty());
-    // A keep-alive connection could not be refused later.
-    response
-        .headers_mut()
-        .insert(header::CONNECTION, header::HeaderValue::from_static("close"));
-    let date = prometheus.shows(now).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
-    if let Ok(date) = date.parse() {
-        response.headers_mut().insert(header::DATE, date);
-    }
-    match prometheus.answer(path, form, now).await {
-        Ok(reply) => {
-            *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or_default();
-            let content_type = header::HeaderValue::from_static(reply.content_type);
-            response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-            *response.body_mut() = Body::from(reply.body);
-        }
+    let shown = prometheus.shows(now);
+    let mut response = match prometheus.answer(path, form, now).await {
+        Ok(reply) => reply.response(shown),
         // The server died after it accepted the connection.
-        Err(_) => *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE,
-    }
-    response
+        Err(Refused) => Reply::text(503, "").response(shown),
+    };
+    // A keep-alive connection could not be refused later.
+    let close = header::HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
+    response.map(Body::from)
 }
 
 /// A listener that refuses connections while Prometheus is dead.

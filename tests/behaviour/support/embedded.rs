@@ -10,10 +10,11 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use kanary_sim::{
-    cluster::{Cluster, Options},
-    controllers::{self, Behaviour},
+    cluster::Options,
+    controllers::Behaviour,
     prometheus::{self, Prometheus},
     server::{Listener, Server},
+    stack::Stack,
 };
 
 use tokio::{
@@ -47,16 +48,15 @@ impl fmt::Debug for Embedded {
 impl Embedded {
     /// Starts a cluster.
     pub(crate) fn start() -> Self {
-        let cluster = cluster();
-        let (server, prometheus) = (Server::new(cluster.clone()), Prometheus::new());
+        let stack = stack();
         let (bound, metrics) = mpsc::channel();
-        let answers = prometheus.clone();
-        std::thread::spawn(move || runtime().block_on(run(cluster, answers, &bound)));
+        let running = stack.clone();
+        std::thread::spawn(move || runtime().block_on(run(running, &bound)));
         let metrics = metrics.recv().expect("the embedded cluster starts");
-        let (api, address) = serve(server.clone(), ANY);
+        let (api, address) = serve(stack.server.clone(), ANY);
         Self {
-            server,
-            prometheus,
+            server: stack.server,
+            prometheus: stack.prometheus,
             prometheus_url: format!("http://{metrics}"),
             address,
             api: Mutex::new(Some(api)),
@@ -86,17 +86,17 @@ impl Embedded {
 }
 
 /// An empty cluster with the time of this machine.
-fn cluster() -> Cluster {
+fn stack() -> Stack {
     loop {
-        let cluster = Cluster::new(Options {
+        let stack = Stack::new(Options {
             start: Timestamp::now(),
             seed: fastrand::u64(..),
             ..Options::default()
         });
         // If this thread was delayed before the clock started, the clock would stay behind.
-        let shown = cluster.now();
+        let shown = stack.now();
         if Timestamp::now().duration_since(shown) <= SignedDuration::from_millis(1) {
-            return cluster;
+            return stack;
         }
     }
 }
@@ -121,15 +121,14 @@ fn serve(server: Server, address: SocketAddr) -> (Runtime, SocketAddr) {
 }
 
 /// Runs the cluster's components except for the API server.
-async fn run(cluster: Cluster, prometheus: Prometheus, bound: &mpsc::Sender<SocketAddr>) {
+async fn run(stack: Stack, bound: &mpsc::Sender<SocketAddr>) {
     let metrics = TcpListener::bind(ANY).await.expect("there is a free port");
     let address = metrics.local_addr().expect("the listener is bound");
     bound.send(address).expect("the receiver waits for it");
-    let clock = cluster.clock();
     // The setting of the real control plane (hack/plane).
     let behaviour = Behaviour::default().with_autoscaler_period(Duration::from_secs(2));
     tokio::join!(
-        controllers::run(cluster, behaviour),
-        prometheus::serve(metrics, prometheus, move || clock.now()),
+        stack.run(behaviour),
+        prometheus::serve(metrics, stack.prometheus.clone(), move || stack.now()),
     );
 }

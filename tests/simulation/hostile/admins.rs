@@ -101,7 +101,7 @@ pub(super) async fn meddle(world: Arc<World>, checker: Shared, mut rng: fastrand
             }
             checker.evidence.is_mutated |= rule.changes;
         }
-        let (cluster, name) = (world.cluster.clone(), rule.policy.name.clone());
+        let (cluster, name) = (world.stack.cluster.clone(), rule.policy.name.clone());
         cluster.set_policy(rule.policy);
         if !stays {
             tokio::spawn(async move {
@@ -114,7 +114,7 @@ pub(super) async fn meddle(world: Arc<World>, checker: Shared, mut rng: fastrand
 
 /// Limits the number of additional pods for a while.
 async fn limit(world: Arc<World>, hand: Hand, number: u32, room: u64, long: Duration) {
-    let pods = world.cluster.objects("pods", Some(NAMESPACE)).len() as u64;
+    let pods = world.stack.cluster.objects("pods", Some(NAMESPACE)).len() as u64;
     let name = format!("quota-{number}");
     let quota = json!({
         "kind": "ResourceQuota", "apiVersion": "v1", "metadata": {"name": name},

@@ -30,7 +30,7 @@ fn done<T>(result: kube::Result<T>) -> Option<T> {
 impl Hand {
     pub(super) fn of(world: &World, user: &str) -> Self {
         Self {
-            client: world.server.client(user),
+            client: world.stack.server.client(user),
         }
     }
 

@@ -108,7 +108,7 @@ fn errors(image: &str, age: SignedDuration) -> f64 {
 /// Provides the metrics for all queries. A pod has metrics while it runs.
 pub(super) fn measure(world: &World) {
     let pods = |world: &World| {
-        let cluster = world.cluster.clone();
+        let cluster = world.stack.cluster.clone();
         move |at: Timestamp| -> Vec<(String, f64)> {
             let pods = cluster.objects("pods", Some(NAMESPACE));
             let running = pods.iter().filter_map(|pod| {
@@ -128,7 +128,7 @@ pub(super) fn measure(world: &World) {
     };
     let each = |metric: &str, value: fn(f64) -> Option<f64>| {
         let pods = pods(world);
-        world.prometheus.script(metric, move |_, at| {
+        world.stack.prometheus.script(metric, move |_, at| {
             let measured = pods(at).into_iter();
             let measured = measured.filter_map(|(pod, errors)| Some((labels(&[("pod", &pod)]), value(errors)?)));
             measured.collect()
@@ -140,13 +140,13 @@ pub(super) fn measure(world: &World) {
     each("alerts", |errors| (errors > 0.5).then_some(1.0));
     each("up", |_| Some(1.0));
     let of_instances = pods(world);
-    world.prometheus.script("losses", move |_, at| {
+    world.stack.prometheus.script("losses", move |_, at| {
         let measured = of_instances(at).into_iter();
         let measured = measured.map(|(pod, errors)| (labels(&[("instance", &format!("{pod}:8080"))]), errors));
         measured.collect()
     });
     let of_codes = pods(world);
-    world.prometheus.script("codes", move |_, at| {
+    world.stack.prometheus.script("codes", move |_, at| {
         let by_code = |(pod, errors): (String, f64)| {
             let count = |code: &str, share: f64| (labels(&[("pod", &pod), ("code", code)]), share * 100.0);
             [count("200", 1.0 - errors), count("500", errors)]
