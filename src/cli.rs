@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     /// Parses `arguments` with no environment variables set.
-    fn said(arguments: &[&str]) -> Result<Command, String> {
+    fn parsed(arguments: &[&str]) -> Result<Command, String> {
         let command = command(|_| true);
         let matches = command.try_get_matches_from([&["kanary"], arguments].concat());
         let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches));
@@ -172,7 +172,7 @@ mod tests {
     }
 
     fn run(arguments: &[&str]) -> Run {
-        match said(&[&["run"], arguments].concat()) {
+        match parsed(&[&["run"], arguments].concat()) {
             Ok(Command::Run(run)) => run,
             Ok(_) => panic!("{arguments:?} is about something else"),
             Err(error) => panic!("{error}"),
@@ -198,11 +198,11 @@ mod tests {
             (&["--namespace", "Bad NS"], "not a DNS label"),
             (&["--lease-namespace", "Bad NS"], "such as kanary-system"),
         ] {
-            let error = said(&[&["run"], arguments.as_slice()].concat()).err().unwrap();
+            let error = parsed(&[&["run"], arguments.as_slice()].concat()).err().unwrap();
             assert!(error.contains(why), "{error}");
             assert_eq!(error.matches(arguments[0]).count(), 1, "{error}");
         }
-        let error = said(&["shards", "-n", "Bad NS"]).err().unwrap();
+        let error = parsed(&["shards", "-n", "Bad NS"]).err().unwrap();
         assert!(error.contains("not a DNS label"), "{error}");
     }
 

@@ -215,7 +215,7 @@ fn start(client: Client, options: Options, fence: Arc<Fence>, pages: &serve::Pag
         }
         Some(sharding) => Some(parts.share(&mut watcher, sharding, &options.clock, tasks)),
     };
-    pages.tell(serve::Sources {
+    pages.connect(serve::Sources {
         context: parts.context.clone(),
         queue: parts.queue.clone(),
         watches: parts.watches.clone(),

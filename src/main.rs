@@ -203,7 +203,11 @@ mod tests {
     }
 
     /// The result of `work` after `times` signals.
-    async fn told<T>(times: u32, stop: &CancellationToken, work: impl Future<Output = T>) -> Result<T, SignalKind> {
+    async fn signalled<T>(
+        times: u32,
+        stop: &CancellationToken,
+        work: impl Future<Output = T>,
+    ) -> Result<T, SignalKind> {
         let mut left = times;
         let signals = async || {
             if left == 0 {
@@ -218,20 +222,20 @@ mod tests {
     #[tokio::test]
     async fn without_a_signal_the_work_goes_on_until_it_ends() {
         let stop = CancellationToken::new();
-        assert_eq!(told(0, &stop, async { 7 }).await, Ok(7));
+        assert_eq!(signalled(0, &stop, async { 7 }).await, Ok(7));
         assert!(!stop.is_cancelled());
     }
 
     #[tokio::test]
     async fn the_first_signal_asks_the_work_to_stop_and_waits_for_it() {
         let stop = CancellationToken::new();
-        assert_eq!(told(1, &stop, stop.cancelled()).await, Ok(()));
+        assert_eq!(signalled(1, &stop, stop.cancelled()).await, Ok(()));
     }
 
     #[tokio::test]
     async fn the_second_signal_waits_for_nothing() {
         let stop = CancellationToken::new();
-        assert_eq!(told(2, &stop, pending::<()>()).await, Err(SignalKind::terminate()));
+        assert_eq!(signalled(2, &stop, pending::<()>()).await, Err(SignalKind::terminate()));
         assert!(stop.is_cancelled());
     }
 }

@@ -32,8 +32,18 @@ pub struct WriteLabels {
 }
 
 /// Every kind of write.
-const WRITES: [&str; 8] = [
-    "create", "scale", "promote", "unlabel", "delete", "status", "event", "label",
+const WRITES: [&str; 11] = [
+    "adopt",
+    "create",
+    "delete",
+    "dry-run",
+    "event",
+    "hand-over",
+    "label",
+    "promote",
+    "scale",
+    "status",
+    "unlabel",
 ];
 
 /// Label of a phase.

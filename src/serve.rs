@@ -44,7 +44,7 @@ pub struct Pages(Arc<OnceLock<Sources>>);
 
 impl Pages {
     /// Sets the sources of the pages.
-    pub fn tell(&self, state: Sources) {
+    pub fn connect(&self, state: Sources) {
         let _told_before = self.0.set(state);
     }
 }
@@ -134,7 +134,7 @@ fn shares_of(state: &Sources, member: &Member) -> String {
 }
 
 fn not_yet() -> (StatusCode, String) {
-    let why = format!("ConfigMap {} was not read yet: the log tells why\n", map::NAME);
+    let why = format!("ConfigMap {} was not read yet: see the log for the reason\n", map::NAME);
     (StatusCode::SERVICE_UNAVAILABLE, why)
 }
 

@@ -82,8 +82,8 @@ fn part(rng: &mut Rng, name: &str, from: Duration) -> Part {
             end: End::Failed,
             ..Part::new(name, name, period, &[alert()])
         },
-        20..26 => spoken(rng, Deed::Word(Word::Valid), End::Promoted),
-        26..29 => spoken(rng, Deed::Word(Word::Invalid), End::Failed),
+        20..26 => spoken(rng, Deed::Verdict(Word::Valid), End::Promoted),
+        26..29 => spoken(rng, Deed::Verdict(Word::Invalid), End::Failed),
         29..34 => Part {
             about: "a dry-run, never promoted",
             ..dry_run(measured)

@@ -11,8 +11,8 @@ use kanary_core::{
 use super::{
     costs::Costs,
     model::{Model, News, Row, State},
+    phrases::{self, clock, span},
     text::{Colour, Line},
-    words::{self, clock, span},
 };
 
 /// How many Kanaries per state the summary names.
@@ -20,7 +20,7 @@ const NAMED: usize = 8;
 
 /// One line for an event.
 pub(super) fn news(news: &News) -> String {
-    let state = news.state.map_or("", State::word);
+    let state = news.state.map_or("", State::label);
     let line = format!("{}  {:<16} {state:<10}  {}", clock(news.at), news.who, news.text);
     line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
@@ -39,12 +39,12 @@ pub(super) fn summary(
     for row in named.into_iter().chain(extras) {
         by_state.entry(row.state).or_default().push(row);
     }
-    let told = by_state.values().flat_map(|rows| rows.iter().take(NAMED));
-    let longest = told.map(|row| row.name.len()).max().unwrap_or_default();
+    let named = by_state.values().flat_map(|rows| rows.iter().take(NAMED));
+    let longest = named.map(|row| row.name.len()).max().unwrap_or_default();
     let mut lines = vec![format!("After {} of the cluster's time:", span(passed)), String::new()];
     for state in State::ALL {
         let Some(rows) = by_state.get(&state) else { continue };
-        let head = line().add(&format!("{} {}", rows.len(), state.word()), Colour::of(state));
+        let head = line().add(&format!("{} {}", rows.len(), state.label()), Colour::of(state));
         lines.push(head.add(meaning(state, rows), Colour::Plain).end());
         for row in rows.iter().take(NAMED) {
             let line = line().space(2).column(&row.name, longest, Colour::Plain).space(2);
@@ -96,15 +96,15 @@ fn is_without_data(row: &Row) -> bool {
 }
 
 fn reason(row: &Row) -> String {
-    let (judged, result) = (words::judged(row), words::result(row));
+    let (judged, result) = (phrases::judged(row), phrases::result(row));
     let took = row.status.completed_at.map(|end| span(end.duration_since(row.created)));
-    let said = match row.state {
-        State::Failed if words::failed_by_number(row) => format!("{judged}, {result}"),
+    let text = match row.state {
+        State::Failed if phrases::failed_by_number(row) => format!("{judged}, {result}"),
         State::Promoted | State::Passed => format!("{result}: {judged}"),
         _ if result.is_empty() => judged,
         _ => result,
     };
-    took.map_or(said.clone(), |took| format!("{said} (after {took})"))
+    took.map_or(text.clone(), |took| format!("{text} (after {took})"))
 }
 
 fn costs(kanaries: usize, costs: &Costs) -> [String; 3] {

@@ -14,8 +14,8 @@ use kanary_core::{
 use kanary_sim::{cluster::Event, object::Object, store::Place};
 
 use super::{
+    phrases,
     script::{Part, Script},
-    words,
 };
 
 /// State of a Kanary, in one self-explanatory word.
@@ -216,7 +216,7 @@ impl Model {
         let row = self.rows.get_mut(place)?;
         row.spec = serde_json::from_value(kanary.spec).unwrap_or_default();
         row.status = status.unwrap_or_default();
-        let target = words::target(row);
+        let target = phrases::target(row);
         let state = row.state_at(at);
         if state == row.state && !is_new {
             return None;
@@ -230,8 +230,8 @@ impl Model {
             at,
             who: row.name.clone(),
             state: Some(state),
-            text: words::news(row),
-            brief: words::brief(row),
+            text: phrases::news(row),
+            brief: phrases::brief(row),
         })
     }
 

@@ -41,7 +41,7 @@ pub(super) enum Deed {
     /// An alert labels the canary's pods.
     Alert,
     /// A user gives a verdict.
-    Word(Word),
+    Verdict(Word),
 }
 
 /// What a query measures.
@@ -281,7 +281,7 @@ fn judged_otherwise(rng: &mut Rng) -> Vec<Part> {
         },
         Part {
             about: "waits for a manual verdict",
-            deed: Some((spoken, Deed::Word(Word::Valid))),
+            deed: Some((spoken, Deed::Verdict(Word::Valid))),
             ..Part::new("billing-manual", "billing", minutes(10), &[manual()])
         },
         Part {

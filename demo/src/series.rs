@@ -20,9 +20,9 @@ pub(super) struct Course {
 
 impl Course {
     /// Adds the series to a Prometheus.
-    pub(super) fn tell(&self, prometheus: &Prometheus, start: Start) -> anyhow::Result<()> {
-        let told = prometheus.set(&self.series, start.at(self.from), self.value, self.per_second);
-        told.map_err(anyhow::Error::msg)
+    pub(super) fn record(&self, prometheus: &Prometheus, start: Start) -> anyhow::Result<()> {
+        let recorded = prometheus.set(&self.series, start.at(self.from), self.value, self.per_second);
+        recorded.map_err(anyhow::Error::msg)
     }
 }
 
@@ -102,7 +102,7 @@ mod tests {
         let start = Start("2026-11-22T04:00:00Z".parse().unwrap());
         let prometheus = Prometheus::new();
         for course in courses {
-            course.tell(&prometheus, start).unwrap();
+            course.record(&prometheus, start).unwrap();
         }
         let query = query.replace("{{ canary.name }}", CANARY);
         let encoded: Vec<_> = query.bytes().map(|byte| format!("%{byte:02X}")).collect();

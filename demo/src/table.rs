@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use super::{
     costs::Costs,
     model::{Measured, Model, News, Row, State},
+    phrases::{self, clock, span},
     text::{Colour, Line, bar},
-    words::{self, clock, span},
 };
 
 /// Everything to show.
@@ -141,7 +141,7 @@ fn counts(screen: &Screen<'_>, mut line: Line) -> String {
         if let Some(number) = counts.get(&state) {
             line = line
                 .space(2)
-                .add(&format!("{number} {}", state.word()), Colour::of(state));
+                .add(&format!("{number} {}", state.label()), Colour::of(state));
         }
     }
     line.end()
@@ -171,16 +171,16 @@ fn row(row: &Row, now: Timestamp, columns: &Columns, line: Line) -> String {
     let line = line
         .column(&row.name, columns.name, Colour::Plain)
         .space(columns.gap)
-        .column(row.state.word(), columns.state, colour)
+        .column(row.state.label(), columns.state, colour)
         .space(columns.gap);
     let line = progress(row, now, columns, line).space(columns.gap);
     let pods = row.pods.map(|pods| format!("{}/{}", pods.ready, pods.wanted));
     let line = line
         .column(&pods.unwrap_or_else(|| "-".to_owned()), columns.pods, Colour::Plain)
         .space(columns.gap);
-    let (judged, result) = (words::judged(row), words::result(row));
+    let (judged, result) = (phrases::judged(row), phrases::result(row));
     if columns.judged == 0 {
-        let says_it_all = result.is_empty() || words::failed_by_number(row);
+        let says_it_all = result.is_empty() || phrases::failed_by_number(row);
         return if says_it_all {
             line.add(&judged, numbers(row)).end()
         } else {
@@ -196,7 +196,7 @@ fn row(row: &Row, now: Timestamp, columns: &Columns, line: Line) -> String {
 
 /// Numbers have the colour of the state they result in.
 fn numbers(row: &Row) -> Colour {
-    match (words::failed_by_number(row), row.measured) {
+    match (phrases::failed_by_number(row), row.measured) {
         (true, _) => Colour::Red,
         (_, Measured::NoData) => Colour::Yellow,
         _ => Colour::Plain,
@@ -204,7 +204,7 @@ fn numbers(row: &Row) -> Colour {
 }
 
 fn progress(row: &Row, now: Timestamp, columns: &Columns, line: Line) -> Line {
-    let (share, time) = words::progress(row, now);
+    let (share, time) = phrases::progress(row, now);
     let Some(share) = share else {
         return line.column(&time, columns.bar + 1 + columns.time, Colour::Dim);
     };
@@ -225,7 +225,7 @@ fn news(news: &News, columns: &Columns, line: Line) -> String {
     let Some(state) = news.state else {
         return line.add(text, Colour::Plain).end();
     };
-    line.column(state.word(), columns.state, Colour::of(state))
+    line.column(state.label(), columns.state, Colour::of(state))
         .space(columns.gap)
         .add(text, Colour::Plain)
         .end()

@@ -71,13 +71,13 @@ fn customised(
     }
     let unknown = custom.schema.prune(object);
     if strict && !unknown.is_empty() {
-        return Err(cannot_be_read(resource, &told(&unknown)));
+        return Err(cannot_be_read(resource, &listed(&unknown)));
     }
     custom.schema.default(object);
     Ok(custom.schema.validate(object, old))
 }
 
-fn told(unknown: &[String]) -> String {
+fn listed(unknown: &[String]) -> String {
     let fields: Vec<_> = unknown
         .iter()
         .map(|field| format!("unknown field \"{field}\""))
@@ -120,7 +120,7 @@ fn read(resource: &Resource, typed: Read, object: &mut Value, strict: bool) -> R
         let mut unknown = Vec::new();
         lost(object, &read, "", &mut unknown);
         if !unknown.is_empty() {
-            return Err(cannot_be_read(resource, &told(&unknown)));
+            return Err(cannot_be_read(resource, &listed(&unknown)));
         }
     }
     *object = read;

@@ -317,7 +317,7 @@ impl Cluster {
 
 impl State {
     /// Passes a change on to all hooks and subscribers.
-    pub(crate) fn tell(&mut self, event: &Event) {
+    pub(crate) fn notify(&mut self, event: &Event) {
         for hook in &mut self.hooks {
             hook(event);
         }

@@ -77,7 +77,7 @@ impl Failure {
     #[must_use]
     pub fn invalid(kind: &str, name: &str, causes: &[Cause]) -> Self {
         let lines: Vec<_> = causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
-        let told = match &lines[..] {
+        let listed = match &lines[..] {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
         };
@@ -85,7 +85,7 @@ impl Failure {
             .iter()
             .map(|c| json!({"reason": c.reason, "message": c.message, "field": c.field}))
             .collect();
-        let mut failure = Self::new(422, "Invalid", format!("{kind} \"{name}\" is invalid: {told}"));
+        let mut failure = Self::new(422, "Invalid", format!("{kind} \"{name}\" is invalid: {listed}"));
         let (kind, group) = kind.split_once('.').unwrap_or((kind, ""));
         failure.details = json!({"name": name, "group": group, "kind": kind, "causes": causes});
         failure

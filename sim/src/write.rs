@@ -237,7 +237,7 @@ impl<'a> Txn<'a> {
     fn put(&mut self, resource: &Arc<Resource>, object: Object) -> Arc<Object> {
         let new = Arc::new(object);
         let change = self.state.store.put(&resource.name, new.clone());
-        self.tell(resource, change);
+        self.notify(resource, change);
         new
     }
 
@@ -248,18 +248,18 @@ impl<'a> Txn<'a> {
         if &*resource.name == DEFINITIONS {
             self.state.registry.remove(&last.meta.name);
         }
-        self.tell(resource, change);
+        self.notify(resource, change);
         last
     }
 
-    fn tell(&mut self, resource: &Arc<Resource>, change: crate::store::Change) {
+    fn notify(&mut self, resource: &Arc<Resource>, change: crate::store::Change) {
         let event = Event {
             at: self.at,
             actor: self.actor.into(),
             resource: resource.name.clone(),
             change,
         };
-        self.state.tell(&event);
+        self.state.notify(&event);
         // Only the subscribers of this change still read outdated versions.
         for past in event.change.old.iter().chain(&event.change.last) {
             past.forget();

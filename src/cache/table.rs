@@ -31,7 +31,7 @@ pub(crate) struct Store<V> {
     /// Tombstones: the version and the time of each deletion.
     gone: BTreeMap<Place, (u64, Instant)>,
     /// Tombstones by time, for their expiry.
-    told: VecDeque<(Instant, Place)>,
+    deleted: VecDeque<(Instant, Place)>,
 }
 
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl<V> Default for Store<V> {
         Self {
             rows: BTreeMap::new(),
             gone: BTreeMap::new(),
-            told: VecDeque::new(),
+            deleted: VecDeque::new(),
         }
     }
 }
@@ -69,7 +69,7 @@ impl<V: View> Store<V> {
         let gone = self
             .gone
             .get(place)
-            .filter(|(_, told)| told.elapsed() < TOMBSTONE_LIFETIME);
+            .filter(|(_, deleted)| deleted.elapsed() < TOMBSTONE_LIFETIME);
         if gone.is_some_and(|(gone, _)| version < *gone) {
             return false;
         }
@@ -115,19 +115,19 @@ impl<V: View> Store<V> {
     }
 
     fn add_tombstone(&mut self, place: &Place, at: u64) {
-        while let Some((told, place)) = self
-            .told
+        while let Some((deleted, place)) = self
+            .deleted
             .front()
-            .filter(|(told, _)| told.elapsed() >= TOMBSTONE_LIFETIME)
+            .filter(|(deleted, _)| deleted.elapsed() >= TOMBSTONE_LIFETIME)
         {
-            if self.gone.get(place).is_some_and(|(_, again)| again == told) {
+            if self.gone.get(place).is_some_and(|(_, again)| again == deleted) {
                 self.gone.remove(place);
             }
-            self.told.pop_front();
+            self.deleted.pop_front();
         }
         let now = Instant::now();
         self.gone.insert(place.clone(), (at, now));
-        self.told.push_back((now, place.clone()));
+        self.deleted.push_back((now, place.clone()));
     }
 
     /// Removes the object with this uid and returns it.
@@ -215,7 +215,7 @@ mod tests {
         );
         table.take_out(&("ns".to_owned(), "b".to_owned()), Gone::At(10));
         assert_eq!(
-            (table.gone.len(), table.told.len()),
+            (table.gone.len(), table.deleted.len()),
             (1, 1),
             "expired tombstones are removed"
         );

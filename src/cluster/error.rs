@@ -175,7 +175,7 @@ impl ApiError {
     /// The message for users: the write, and the API server's error.
     #[must_use]
     pub fn message(&self) -> String {
-        let why = words(&self.source);
+        let why = describe(&self.source);
         format!("could not {} {} {}: {why}", self.verb, self.kind, self.name)
     }
 }
@@ -186,22 +186,22 @@ pub(crate) fn is_silence(error: &kube::Error) -> bool {
 }
 
 /// The API server's error, or why there was no response, down to the root cause, which is the most useful part.
-pub(crate) fn words(error: &kube::Error) -> String {
+pub(crate) fn describe(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {
         return status.message.clone();
     }
-    let mut words = error.to_string();
+    let mut describe = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         let text = error.to_string();
         // Many errors already contain their source in their text.
-        if !words.contains(&text) {
-            words.push_str(": ");
-            words.push_str(&text);
+        if !describe.contains(&text) {
+            describe.push_str(": ");
+            describe.push_str(&text);
         }
         cause = error.source();
     }
-    words
+    describe
 }
 
 /// Longest backoff after the API server refused the request.
@@ -277,7 +277,7 @@ mod tests {
             .context("tcp connect error")
             .context("client error (Connect)");
         assert_eq!(
-            words(&kube::Error::Service(error.into())),
+            describe(&kube::Error::Service(error.into())),
             "ServiceError: client error (Connect): tcp connect error: Connection refused (os error 111)"
         );
     }
@@ -288,7 +288,7 @@ mod tests {
             .context("invalid peer certificate: UnknownIssuer")
             .context("client error (Connect)");
         assert_eq!(
-            words(&kube::Error::Service(error.into())),
+            describe(&kube::Error::Service(error.into())),
             "ServiceError: client error (Connect): invalid peer certificate: UnknownIssuer"
         );
     }

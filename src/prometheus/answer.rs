@@ -79,14 +79,14 @@ pub(super) fn parse(body: &[u8], at: Timestamp) -> Result<Answer, String> {
 
 /// The error in a response with an error status.
 #[derive(Deserialize)]
-pub(super) struct Said {
+pub(super) struct ErrorReply {
     /// The error text.
     pub(super) error: String,
     #[serde(rename = "errorType", default)]
     kind: String,
 }
 
-impl Said {
+impl ErrorReply {
     /// Whether the query itself is at fault: it cannot be parsed or evaluated.
     pub(super) fn blames_the_query(&self) -> bool {
         matches!(self.kind.as_str(), "bad_data" | "execution")
@@ -94,15 +94,15 @@ impl Said {
 }
 
 /// Parses the body of a response with an error status: JSON from Prometheus, plain text from gateways. HTML pages are ignored.
-pub(super) fn error(body: &[u8]) -> Option<Said> {
-    let said = serde_json::from_slice(body).ok().or_else(|| {
+pub(super) fn error(body: &[u8]) -> Option<ErrorReply> {
+    let reply = serde_json::from_slice(body).ok().or_else(|| {
         let text = std::str::from_utf8(body).ok()?;
-        Some(Said {
+        Some(ErrorReply {
             error: text.split_whitespace().collect::<Vec<_>>().join(" "),
             kind: String::new(),
         })
     });
-    said.filter(|said| !said.error.trim().is_empty() && !said.error.trim_start().starts_with('<'))
+    reply.filter(|reply| !reply.error.trim().is_empty() && !reply.error.trim_start().starts_with('<'))
 }
 
 const WRONG_SHAPE: &str = "the answer is not one of Prometheus' query API: check the address and its path prefix";

@@ -243,12 +243,12 @@ impl Inner {
         let limited = response.headers().get(LIMITED).is_some();
         let body = self.body(response).await;
         if !status.is_success() {
-            let said = body.ok().and_then(|body| answer::error(&body));
+            let reply = body.ok().and_then(|body| answer::error(&body));
             return Err(Failed {
-                rejected: said.as_ref().is_some_and(answer::Said::blames_the_query),
-                why: said.map_or_else(
+                rejected: reply.as_ref().is_some_and(answer::ErrorReply::blames_the_query),
+                why: reply.map_or_else(
                     || format!("{url} answers {status}"),
-                    |said| format!("{url} answers {status}: {}", said.error),
+                    |reply| format!("{url} answers {status}: {}", reply.error),
                 ),
                 refused: matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
             });

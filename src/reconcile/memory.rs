@@ -63,7 +63,7 @@ struct Remembered {
     ways: Ways,
     /// The pods of the run were read live after the verdict.
     pods_confirmed: bool,
-    said: HashSet<(EventReason, Timestamp)>,
+    announced: HashSet<(EventReason, Timestamp)>,
     /// The epoch under which this replica last read the Kanary live or wrote its status. No other replica has written since
     /// then.
     current: Option<i64>,
@@ -314,10 +314,10 @@ impl Memory {
     /// The notices that are new: not announced before, and not old.
     pub fn unsaid(&self, key: &Key, notices: Vec<Notice>, now: Timestamp) -> Vec<Notice> {
         let memory = self.lock();
-        let said = memory.get(key).map(|known| &known.said);
+        let announced = memory.get(key).map(|known| &known.announced);
         let is_news = |notice: &Notice| {
             let age = Duration::try_from(now.duration_since(notice.at)).unwrap_or_default();
-            age < OLD_NEWS && !said.is_some_and(|said| said.contains(&(notice.reason, notice.at)))
+            age < OLD_NEWS && !announced.is_some_and(|announced| announced.contains(&(notice.reason, notice.at)))
         };
         notices.into_iter().filter(is_news).collect()
     }
@@ -327,10 +327,10 @@ impl Memory {
         let mut memory = self.lock();
         let known = memory.entry(key.clone()).or_default();
         // A run has few notices; this bounds the memory of a Kanary that keeps failing.
-        if known.said.len() > 64 {
-            known.said.clear();
+        if known.announced.len() > 64 {
+            known.announced.clear();
         }
-        known.said.insert((notice.reason, notice.at));
+        known.announced.insert((notice.reason, notice.at));
     }
 
     /// Whether to read this object live: no live read has found it missing so far.

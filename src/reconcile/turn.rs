@@ -370,7 +370,7 @@ fn label(action: &Action) -> &'static str {
         Action::Create { .. } => "create",
         Action::ScaleCanary { .. } => "scale",
         Action::SetTemplate(_) => "promote",
-        Action::HandOver { .. } => "hand over",
+        Action::HandOver { .. } => "hand-over",
         Action::Unlabel { .. } => "unlabel",
         Action::Adopt { .. } => "adopt",
         Action::Delete { .. } => "delete",

@@ -59,7 +59,7 @@ pub async fn run(options: Sharding, member: Arc<Member>) {
 
 async fn elect(options: &Sharding, member: &Member) {
     let lock = lock(options);
-    let mut told = false;
+    let mut reported = false;
     loop {
         let sent = options.time.now();
         match timeout(PATIENCE, lock.try_acquire_or_renew()).await {
@@ -67,13 +67,13 @@ async fn elect(options: &Sharding, member: &Member) {
             Ok(Ok(LeaseLockResult::Acquired(lease)))
                 if lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref()) == Some(&options.identity) =>
             {
-                if !std::mem::replace(&mut told, true) {
+                if !std::mem::replace(&mut reported, true) {
                     tracing::info!("this replica is the leader");
                 }
                 member.lead_until(sent + TERM);
                 member.sweep().await;
             }
-            Ok(Ok(_)) => told = false,
+            Ok(Ok(_)) => reported = false,
             Ok(Err(error)) => tracing::debug!(%error, "could not read or renew the leader's Lease"),
             Err(_) => tracing::debug!("timed out reading or renewing the leader's Lease"),
         }

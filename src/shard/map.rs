@@ -8,7 +8,7 @@ use kanary_core::api::Layout;
 use kube::{Api, Client, api::PostParams};
 use tokio::time::{sleep, timeout};
 
-use crate::cluster::error::{retry_after, words};
+use crate::cluster::error::{describe, retry_after};
 
 /// Name of the `ConfigMap` that stores the number.
 pub const NAME: &str = "kanary-shardmap";
@@ -23,7 +23,7 @@ const SCOPE: &str = "namespace";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The request failed.
-    #[error("ConfigMap {NAME} in namespace {0}: {why}", why = words(.1))]
+    #[error("ConfigMap {NAME} in namespace {0}: {why}", why = describe(.1))]
     Call(String, Box<kube::Error>),
     /// The stored value is not a valid number of shards.
     #[error(

@@ -237,8 +237,8 @@ impl LeaseTable {
 }
 
 fn hint(shard: &Shard, wanted: &String) -> Option<LeaseStep> {
-    let told = shard.next.as_ref() == Some(wanted) || (shard.next.is_none() && shard.holder == *wanted);
-    (!told).then(|| {
+    let hinted = shard.next.as_ref() == Some(wanted) || (shard.next.is_none() && shard.holder == *wanted);
+    (!hinted).then(|| {
         LeaseStep::Hint(Shard {
             // The shard returns to its owner, so clear the proposal.
             next: Some(wanted.clone()).filter(|wanted| shard.holder != *wanted),

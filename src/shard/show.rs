@@ -14,7 +14,7 @@ use super::{
     lease::{self, LEADER, Read, Session, Shard, identity},
     map,
 };
-use crate::cluster::{clock::Clock, error::words};
+use crate::cluster::{clock::Clock, error::describe};
 
 /// Page size of list requests.
 const PAGE: u32 = 500;
@@ -38,7 +38,7 @@ type Counts = BTreeMap<Option<Slot>, usize>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A request failed. The text contains the cause, so the cause is not a `source`, which would be printed twice.
-    #[error("could not {what}: {why}", why = words(.error))]
+    #[error("could not {what}: {why}", why = describe(.error))]
     Call {
         /// The operation.
         what: String,

@@ -121,8 +121,8 @@ impl Write<'_> {
         else {
             return Ok(());
         };
-        let said = validation["message"].is_string() || validation["messageExpression"].is_string();
-        let why = match result.message.filter(|_| said) {
+        let explains = validation["message"].is_string() || validation["messageExpression"].is_string();
+        let why = match result.message.filter(|_| explains) {
             Some(message) => message.trim().to_owned(),
             None => format!("failed expression: {}", result.expression),
         };

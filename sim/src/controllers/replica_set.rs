@@ -207,8 +207,8 @@ mod tests {
         let refusal = Failure::new(403, "Forbidden", "exceeded quota");
         let mut set = ReplicaSet::default();
         assert_eq!(conditions(&cluster, &set, None, true), None);
-        let told = conditions(&cluster, &set, Some(&refusal), true);
-        let condition = told.clone().unwrap().remove(0);
+        let shown = conditions(&cluster, &set, Some(&refusal), true);
+        let condition = shown.clone().unwrap().remove(0);
         assert_eq!(
             (condition.type_.as_str(), condition.status.as_str()),
             ("ReplicaFailure", "True")
@@ -217,9 +217,9 @@ mod tests {
             (condition.reason.as_deref(), condition.message.as_deref()),
             (Some("FailedCreate"), Some("exceeded quota"))
         );
-        set.status.get_or_insert_default().conditions.clone_from(&told);
+        set.status.get_or_insert_default().conditions.clone_from(&shown);
         tokio::time::advance(Duration::from_mins(1)).await;
-        assert_eq!(conditions(&cluster, &set, Some(&refusal), true), told);
+        assert_eq!(conditions(&cluster, &set, Some(&refusal), true), shown);
         assert_eq!(conditions(&cluster, &set, None, true), None);
     }
 }

@@ -149,7 +149,7 @@ fn check_config(live: Option<&Value>, config: &Value, how: &Apply<'_>) -> Result
 }
 
 fn refuse(errors: &[String], which: &str, object: &Value) -> Result<(), Failure> {
-    let told = match errors {
+    let listed = match errors {
         [] => return Ok(()),
         [one] => one.clone(),
         many => format!("errors:\n  {}", many.join("\n  ")),
@@ -163,7 +163,7 @@ fn refuse(errors: &[String], which: &str, object: &Value) -> Result<(), Failure>
         .and_then(Value::as_str)
         .unwrap_or_default();
     let kind = kind_of(object);
-    let message = format!("failed to create typed {which} object ({namespace}/{name}; {kind}): {told}");
+    let message = format!("failed to create typed {which} object ({namespace}/{name}; {kind}): {listed}");
     Err(Failure::new(500, "", message))
 }
 

@@ -120,12 +120,12 @@ pub(super) fn put(object: &mut Value, managers: Vec<Manager>) {
 
 /// 409 for fields that other managers own with different values.
 pub(super) fn conflict(conflicts: &[(Manager, Fields)]) -> Failure {
-    let mut told: Vec<_> = conflicts
+    let mut conflicting: Vec<_> = conflicts
         .iter()
         .map(|(manager, fields)| (manager.shown(), fields.paths()))
         .collect();
-    told.sort();
-    let causes: Vec<_> = told
+    conflicting.sort();
+    let causes: Vec<_> = conflicting
         .iter()
         .flat_map(|(manager, paths)| {
             paths.iter().map(move |path| {
@@ -133,7 +133,7 @@ pub(super) fn conflict(conflicts: &[(Manager, Fields)]) -> Failure {
             })
         })
         .collect();
-    let message = match &told[..] {
+    let message = match &conflicting[..] {
         [(manager, paths)] if causes.len() == 1 => {
             format!(
                 "Apply failed with 1 conflict: conflict with {manager}: {}",
@@ -141,7 +141,7 @@ pub(super) fn conflict(conflicts: &[(Manager, Fields)]) -> Failure {
             )
         }
         _ => {
-            let lines = told.iter().flat_map(|(manager, paths)| {
+            let lines = conflicting.iter().flat_map(|(manager, paths)| {
                 let paths = paths.iter().map(|path| format!("- {path}"));
                 std::iter::once(format!("conflicts with {manager}:")).chain(paths)
             });

@@ -253,7 +253,7 @@ impl Prometheus {
         let request = Request::read(form, now);
         self.remember(&request, now);
         match mood {
-            Mood::Status(status, body) => return Ok(Reply::said(status, body)),
+            Mood::Status(status, body) => return Ok(Reply::of(status, body)),
             Mood::Html => return Ok(Reply::login_page()),
             Mood::Garbage => return Ok(Reply::json(200, r#"{"status":"success","data":{"resultTy"#)),
             Mood::Hanging => pending().await,

@@ -190,9 +190,9 @@ fn escape(field: &str) -> String {
 
 /// The field name of an escaped identifier.
 fn unescape(name: &str) -> String {
-    let word = name.strip_prefix("__").and_then(|it| it.strip_suffix("__"));
-    if let Some(word) = word.filter(|word| RESERVED.contains(word)) {
-        return word.to_owned();
+    let keyword = name.strip_prefix("__").and_then(|it| it.strip_suffix("__"));
+    if let Some(keyword) = keyword.filter(|keyword| RESERVED.contains(keyword)) {
+        return keyword.to_owned();
     }
     ESCAPES.iter().rev().fold(name.to_owned(), |name, (plain, escaped)| {
         if name.contains(escaped) {

@@ -19,16 +19,16 @@ impl Path<'_> {
         if matches!(self, Path::Root) {
             return "<nil>".to_owned();
         }
-        let mut told = String::new();
-        self.write(&mut told, true);
-        told
+        let mut text = String::new();
+        self.write(&mut text, true);
+        text
     }
 
     /// `spec.labels.app`, or empty for the object: the format of schema errors.
     pub(super) fn as_schema(&self) -> String {
-        let mut told = String::new();
-        self.write(&mut told, false);
-        told
+        let mut text = String::new();
+        self.write(&mut text, false);
+        text
     }
 
     fn write(&self, out: &mut String, brackets: bool) {

@@ -90,12 +90,12 @@ impl Rule {
 
     /// The message for a violated rule.
     pub(super) fn refusal(&self, variables: &kube_cel::cel::Context) -> String {
-        let said = self
+        let message = self
             .message_expression
             .as_ref()
             .and_then(|program| program.execute(variables).ok());
-        match said {
-            Some(CelValue::String(said)) if usable(&said) => said.trim().to_owned(),
+        match message {
+            Some(CelValue::String(message)) if usable(&message) => message.trim().to_owned(),
             _ if self.message.is_empty() => format!("failed rule: {}", self.text),
             _ => self.message.clone(),
         }
@@ -110,7 +110,7 @@ impl Rule {
     }
 
     fn failure(&self, error: &ExecutionError) -> String {
-        let told = match error {
+        let reason = match error {
             ExecutionError::NoSuchKey(key) => format!("no such key: {key}"),
             ExecutionError::Overflow(..) => "integer overflow".to_owned(),
             ExecutionError::DivisionByZero(_) => "division by zero".to_owned(),
@@ -125,14 +125,14 @@ impl Rule {
             }
             other => other.to_string(),
         };
-        self.failure_of_value(&told)
+        self.failure_of_value(&reason)
     }
 }
 
 /// Whether the result of a `messageExpression` is usable: it must be a single line and not blank.
-fn usable(said: &str) -> bool {
-    let said = said.trim();
-    !said.is_empty() && !said.contains('\n') && said.len() <= 5 * 1024
+fn usable(message: &str) -> bool {
+    let message = message.trim();
+    !message.is_empty() && !message.contains('\n') && message.len() <= 5 * 1024
 }
 
 impl Default for Reads {

@@ -177,15 +177,15 @@ fn autoscaler(it: &Value, now: Timestamp) -> Vec<Value> {
 /// `cpu: 10%/80%`, for at most two metrics.
 fn metrics(specs: &Value, statuses: &Value) -> String {
     let specs = items(specs);
-    let told = specs
+    let names = specs
         .iter()
         .enumerate()
         .take(2)
         .map(|(index, spec)| metric(spec, &statuses[index]));
     match specs.len() {
         0 => "<none>".to_owned(),
-        1 | 2 => told.collect::<Vec<_>>().join(", "),
-        many => format!("{} + {} more...", told.collect::<Vec<_>>().join(", "), many - 2),
+        1 | 2 => names.collect::<Vec<_>>().join(", "),
+        many => format!("{} + {} more...", names.collect::<Vec<_>>().join(", "), many - 2),
     }
 }
 

@@ -60,13 +60,13 @@ pub(super) fn selector(selector: &Value) -> String {
     }
     for expression in items(&selector["matchExpressions"]) {
         let (key, values) = (text(&expression["key"]), joined(&expression["values"], text));
-        let told = match text(&expression["operator"]) {
+        let shown = match text(&expression["operator"]) {
             "In" => format!("{key} in ({values})"),
             "NotIn" => format!("{key} notin ({values})"),
             "DoesNotExist" => format!("!{key}"),
             _ => key.to_owned(),
         };
-        parts.insert(key, told);
+        parts.insert(key, shown);
     }
     parts.into_values().collect::<Vec<_>>().join(",")
 }

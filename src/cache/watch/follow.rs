@@ -15,7 +15,7 @@ use super::{
     parse::{self, Event, address},
     share::{Feed, Share},
 };
-use crate::cluster::error::{backoff, is_silence, words};
+use crate::cluster::error::{backoff, describe, is_silence};
 
 /// Page size of list requests.
 const PAGE: u32 = 500;
@@ -45,7 +45,7 @@ const CAP_OF_SILENCE: Duration = Duration::from_secs(10);
 /// Why a list or a watch failed.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
-    #[error("{}", words(.0))]
+    #[error("{}", describe(.0))]
     Call(#[from] kube::Error),
     #[error("connection error: {0}")]
     Broken(std::io::Error),

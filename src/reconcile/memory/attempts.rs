@@ -178,7 +178,7 @@ impl Attempts {
             message: format!(
                 "{} was undone {FREE} times or more: look for another controller, an admission webhook or a policy that \
                  reverts it",
-                words(action)
+                describe(action)
             ),
             retry_at,
             uncreated_since: creates.then_some(done.first),
@@ -226,7 +226,7 @@ fn what(action: &Action) -> u64 {
     hasher.finish()
 }
 
-fn words(action: &Action) -> String {
+fn describe(action: &Action) -> String {
     match action {
         Action::Create { object, name, .. } => format!("the creation of {} {name}", object.as_str()),
         Action::ScaleCanary { name, replicas, .. } => format!("scaling Deployment {name} to {replicas}"),

@@ -28,7 +28,7 @@ pub(super) fn span(span: SignedDuration) -> String {
 }
 
 impl State {
-    pub(super) const fn word(self) -> &'static str {
+    pub(super) const fn label(self) -> &'static str {
         match self {
             Self::Scheduled => "scheduled",
             Self::Starting => "starting",
@@ -139,13 +139,13 @@ fn manual(row: &Row, word: Option<Word>) -> String {
 fn measured(row: &Row, status: Option<&ItemStatus>) -> String {
     let gauge = row.part.as_ref().and_then(|part| part.gauge);
     let name = gauge.map_or("query", Gauge::name);
-    let told = status.and_then(|status| status.last_value);
+    let stored = status.and_then(|status| status.last_value);
     let seen = row.measured;
     let is_decided = row.state.is_end() || row.state == State::Promoting;
     let value = if is_decided {
-        told.or(seen.value())
+        stored.or(seen.value())
     } else {
-        seen.value().or(told)
+        seen.value().or(stored)
     };
     let is_before = matches!(row.state, State::Scheduled | State::Starting | State::WarmingUp);
     match (gauge, value) {
@@ -180,8 +180,8 @@ fn why(row: &Row) -> (&str, &str) {
         State::Passed | State::Promoting | State::Promoted => [SUCCEEDED, SUCCEEDED],
         _ => [STALLED, RECONCILING],
     };
-    let mut said = conditions.iter().filter(|condition| is_true(&row.status, condition));
-    let condition = said.next().and_then(|condition| find(&row.status, condition));
+    let mut held = conditions.iter().filter(|condition| is_true(&row.status, condition));
+    let condition = held.next().and_then(|condition| find(&row.status, condition));
     condition.map_or(("", ""), |condition| (&condition.reason, &condition.message))
 }
 
