@@ -39,7 +39,7 @@ fn a_pod_that_became_ready_after_the_last_measurement_is_measured_first() {
 fn what_a_query_shows_itself_is_told_when_the_validation_starts() {
     check(
         r#"
-        spec: {validation: {initialDelay: 10s, items: [{promQL: {prometheusService: 'p:9090', query: 'sum(rate(errors[1m])) or vector(0)', valueInRange: {}}}]}}
+        spec: {validation: {initialDelay: 10s, items: [{promQL: {prometheusService: 'p:9090', query: 'sum(rate(errors[1m])) or vector(0)', allPodsQuery: true, valueInRange: {}}}]}}
         status: {phase: Scheduled}
         seen: {canary: {available: +0s}}
         now: +10s
@@ -50,9 +50,10 @@ fn what_a_query_shows_itself_is_told_when_the_validation_starts() {
             Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m10s (since +0s)
             Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
             Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +15m10s; warning: promQL[0]: `or vector(…)` turns missing data into a number, so it passes or fails like a measurement: leave it out, and onNoData says what missing data comes to; promQL[0]: the query looks back over 1m0s, and is first asked 30s after the canary is available: it sees the start-up as well, so set initialDelay to 40s or more
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +15m10s; warning: promQL[0]: `or vector(…)` turns missing data into a number, so it passes or fails like a measurement: leave it out, and onNoData says what missing data comes to; promQL[0]: allPodsQuery judges all of the result, and the query names nothing of the canary, so it may be about other pods as well: select the canary's series, as in pod=~"{{ pods }}"; promQL[0]: the query looks back over 1m0s, and is first asked 30s after the canary is available: it sees the start-up as well, so set initialDelay to 40s or more
             item promQL[0] Pending
               warning: `or vector(…)` turns missing data into a number, so it passes or fails like a measurement: leave it out, and onNoData says what missing data comes to
+              warning: allPodsQuery judges all of the result, and the query names nothing of the canary, so it may be about other pods as well: select the canary's series, as in pod=~"{{ pods }}"
               warning: the query looks back over 1m0s, and is first asked 30s after the canary is available: it sees the start-up as well, so set initialDelay to 40s or more
         "#]],
     );

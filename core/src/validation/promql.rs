@@ -1,5 +1,6 @@
 //! PromQL items: the query, the server, and the evaluation of the answer.
 
+mod bounds;
 mod criterion;
 mod demand;
 mod endpoint;
@@ -8,8 +9,10 @@ mod facts;
 mod grade;
 mod hints;
 mod judge;
+mod kept;
 mod number;
 mod operator;
+mod refuse;
 mod scan;
 mod shape;
 mod syntax;
@@ -25,7 +28,10 @@ pub use template::Vars;
 
 use serde_json::json;
 
-use self::{criterion::Criterion, evidence::Evidence, hints::Hints, scan::scan, template::Template};
+use self::{
+    criterion::Criterion, evidence::Evidence, hints::Hints, refuse::Wanted, scan::scan, syntax::Expr,
+    template::Template,
+};
 use super::{Answer, Sample};
 use crate::{
     api::{OnNoData, PromQlItem},
@@ -86,11 +92,22 @@ impl PromQl {
                  series: set podNamekey: {exported}"
             ));
         }
+        let expr = Expr::parse(&item.query, &scan.tokens);
+        let on_no_data = item.on_no_data.unwrap_or_default();
         let evidence = match (criterion.is_about_presence(), own) {
-            (true, own) => Some(Evidence::parse(own, &item.query, &scan, &pod_key)?),
+            (true, own) => Some(Evidence::parse(own, expr.as_ref(), &scan, (&pod_key, all_pods))?),
             (false, None) => None,
             (false, Some(_)) => return Err("evidenceQuery is for noResult only: remove it".to_owned()),
         };
+        if let Some(expr) = &expr {
+            let wanted = Wanted {
+                criterion: &criterion,
+                pod_key: &pod_key,
+                all_pods,
+                fails_without_data: on_no_data == OnNoData::Fail,
+            };
+            refuse::query(expr, &wanted)?;
+        }
         let is_unproven = evidence.as_ref().is_some_and(|evidence| evidence.query().is_none());
         // The credentials may change, because Secrets are rotated. A header may select the tenant, so it is part of the
         // id.
@@ -106,7 +123,7 @@ impl PromQl {
             error_limit: at_least_one("consecutiveErrorLimit", item.consecutive_error_limit, 4)?,
             min_samples: at_least_one("minSamples", item.min_samples, 1)?,
             interval: interval.min(max_interval),
-            on_no_data: item.on_no_data.unwrap_or_default(),
+            on_no_data,
             hints: Hints::of(&scan, &criterion, is_unproven, all_pods),
             query,
             evidence,

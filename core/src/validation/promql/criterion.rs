@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{
+    bounds::Bounds,
     grade::{absence, booleans, deviations, in_range, shares},
     judge::{Reading, sample},
     number::short,
@@ -114,6 +115,23 @@ impl Criterion {
     /// Whether only the presence of series counts, not their values.
     pub(super) fn is_about_presence(&self) -> bool {
         *self == Self::NoResult
+    }
+
+    /// The label whose values are judged.
+    pub(super) fn key(&self) -> Option<&str> {
+        match self {
+            Self::Counts { key, .. } => Some(key),
+            _ => None,
+        }
+    }
+
+    /// Whether every value within these bounds is good.
+    pub(super) fn always_holds(&self, values: Bounds) -> bool {
+        match self {
+            Self::Range { min, max } => *min <= values.low && values.high <= *max,
+            Self::Boolean => values.low > 0.0,
+            _ => false,
+        }
     }
 
     /// Evaluates `readings`, which are not empty, as part of the result `all`.

@@ -6,6 +6,7 @@ use super::{
     judge::{alias, listed, others, sample, unnamed},
     number::short,
     operator::Op,
+    refuse,
     scan::Scan,
     syntax::{Expr, Kind},
     template::Template,
@@ -25,17 +26,21 @@ pub(super) enum Evidence {
 
 impl Evidence {
     /// Parses the user's query, or creates the default one.
-    pub(super) fn parse(own: Option<&str>, query: &str, scan: &Scan<'_>, pod_key: &str) -> Result<Self, String> {
-        let expr = Expr::parse(query, &scan.tokens);
-        if expr.as_ref().is_some_and(|expr| !expr.selects()) {
+    pub(super) fn parse(
+        own: Option<&str>,
+        expr: Option<&Expr<'_>>,
+        scan: &Scan<'_>,
+        (pod_key, all_pods): (&str, bool),
+    ) -> Result<Self, String> {
+        if expr.is_some_and(|expr| !expr.selects()) {
             return Err(
                 "query selects no series, so with noResult it could never fail: name a metric of the canary".to_owned(),
             );
         }
         if let Some(own) = own {
-            return Self::own(own);
+            return Self::own(own, pod_key, all_pods);
         }
-        let facts = match &expr {
+        let facts = match expr {
             Some(expr) => demand::of(expr),
             None => (!scan.tokens.iter().any(|token| token.compares() || token.calculates())).then(Facts::default),
         };
@@ -44,19 +49,26 @@ impl Evidence {
         Ok(Self::Usual(query, facts))
     }
 
-    fn own(query: &str) -> Result<Self, String> {
+    fn own(query: &str, pod_key: &str, all_pods: bool) -> Result<Self, String> {
         let template = Template::parse("evidenceQuery", query)?;
         let scan = super::scan::scan(query)?;
         let selects_nothing = |expr: &Expr<'_>| match &expr.kind {
             Kind::Binary(binary) if binary.op == Op::Or => !binary.left.selects() || !binary.right.selects(),
             _ => false,
         };
-        if Expr::parse(query, &scan.tokens).is_some_and(|expr| !expr.selects() || expr.has(&selects_nothing)) {
+        let expr = Expr::parse(query, &scan.tokens);
+        if expr
+            .as_ref()
+            .is_some_and(|expr| !expr.selects() || expr.has(&selects_nothing))
+        {
             return Err(
                 "evidenceQuery yields a value without any series, so it would prove nothing: name a metric that the canary's \
                  pods have, and leave `or vector(…)` out"
                     .to_owned(),
             );
+        }
+        if let Some(expr) = &expr {
+            refuse::evidence(expr, pod_key, all_pods)?;
         }
         Ok(Self::Own(template))
     }

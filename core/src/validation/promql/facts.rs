@@ -316,7 +316,7 @@ fn unpartnered(lone: &str, partner: &str) -> Doubt {
 }
 
 /// An expression on one line, in backticks.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let line: Vec<_> = text.split_whitespace().collect();
     let line = line.join(" ");
     match line.char_indices().nth(SHOWN) {

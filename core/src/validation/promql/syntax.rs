@@ -12,6 +12,8 @@ const DEEPEST: usize = 50;
 pub(super) struct Expr<'a> {
     pub(super) kind: Kind<'a>,
     pub(super) text: &'a str,
+    /// `by (pod)` or `without (pod)` of an aggregation.
+    pub(super) grouping: &'a str,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +39,8 @@ pub(super) struct Binary<'a> {
     /// `on (pod)` or `ignoring (code)`.
     pub(super) matching: &'a str,
     pub(super) group: Option<Side>,
+    /// `(node)` of `group_left (node)`.
+    pub(super) included: &'a str,
     pub(super) left: Expr<'a>,
     pub(super) right: Expr<'a>,
 }
@@ -69,7 +73,8 @@ impl<'a> Expr<'a> {
         }
     }
 
-    fn parts(&self) -> Vec<&Self> {
+    /// The operands.
+    pub(super) fn parts(&self) -> Vec<&Self> {
         match &self.kind {
             Kind::Number(_) | Kind::Text | Kind::Select => Vec::new(),
             Kind::Range(inner) | Kind::Paren(inner) | Kind::Minus(inner) => vec![inner],
@@ -163,7 +168,11 @@ impl<'a> Parser<'a, '_> {
     fn make(&mut self, kind: Kind<'a>, from: usize) -> Option<Expr<'a>> {
         self.parts += 1;
         let text = self.text(from);
-        (self.parts <= MOST_PARTS).then_some(Expr { kind, text })
+        (self.parts <= MOST_PARTS).then_some(Expr {
+            kind,
+            text,
+            grouping: "",
+        })
     }
 
     /// Parses operators with at least this precedence.
@@ -185,11 +194,14 @@ impl<'a> Parser<'a, '_> {
                 matching = self.text(matched);
             }
             let mut group = None;
+            let mut included = "";
             for (word, side) in [("group_left", Side::Left), ("group_right", Side::Right)] {
                 if self.take(word).is_some() {
                     group = Some(side);
                     if self.is("(") {
+                        let listed = self.start();
                         self.brackets()?;
+                        included = self.text(listed);
                     }
                 }
             }
@@ -200,6 +212,7 @@ impl<'a> Parser<'a, '_> {
                 is_bool,
                 matching,
                 group,
+                included,
                 left,
                 right,
             };
@@ -302,7 +315,7 @@ impl<'a> Parser<'a, '_> {
     }
 
     fn call(&mut self, name: &'a str, from: usize) -> Option<Expr<'a>> {
-        self.labels()?;
+        let before = self.labels()?;
         self.take("(")?;
         let mut parts = Vec::new();
         while !self.is(")") {
@@ -312,16 +325,20 @@ impl<'a> Parser<'a, '_> {
             }
         }
         self.take(")")?;
-        self.labels()?;
-        self.make(Kind::Call(name, parts), from)
+        let after = self.labels()?;
+        let call = self.make(Kind::Call(name, parts), from)?;
+        let grouping = if before.is_empty() { after } else { before };
+        Some(Expr { grouping, ..call })
     }
 
-    /// `by (pod)`, if present.
-    fn labels(&mut self) -> Option<()> {
-        if self.take("by").or_else(|| self.take("without")).is_some() {
-            self.brackets()?;
+    /// `by (pod)`, or nothing.
+    fn labels(&mut self) -> Option<&'a str> {
+        let from = self.start();
+        if self.take("by").or_else(|| self.take("without")).is_none() {
+            return Some("");
         }
-        Some(())
+        self.brackets()?;
+        Some(self.text(from))
     }
 
     /// Skips a pair of brackets and its content.

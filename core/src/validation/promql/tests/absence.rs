@@ -274,20 +274,23 @@ fn plain_alerts_pass_while_prometheus_knows_the_pods() {
         "memory != 5",
         "increase(x[1m]) > 0",
         "sum by (pod) (rate(x[1m])) > 0",
-        "sum(rate(x[1m])) / 60 * 100 > 5",
+        "sum by (pod) (rate(x[1m])) / 60 * 100 > 5",
         "rate(x[1m]) - 3 > 5",
         "count by (pod) (x > 5) > 0",
         "x > 5 and on (pod) memory > 1",
         "x > 5 or y > 3",
         "x > 5 unless y",
         "ALERTS and memory",
-        "absent(memory)",
         "{__name__=~\"memory|all\"} > 100",
         "x > -Inf",
         "(x or y) > 5",
         "max_over_time(x[5m]) > 5",
     ] {
         let sample = measured("memory{*,container=a} 5", &no_result(query, ""));
+        assert_eq!((sample.outcome, sample.message.as_str()), (Pass, GOOD), "{query}");
+    }
+    for query in ["sum(rate(x[1m])) / 60 * 100 > 5", "absent(memory)"] {
+        let sample = measured("", &no_result(query, ", allPodsQuery: true"));
         assert_eq!((sample.outcome, sample.message.as_str()), (Pass, GOOD), "{query}");
     }
 }

@@ -110,5 +110,7 @@ fn a_query_by_the_exported_pod_is_judged_by_that_label() {
     assert!(error.contains("set podNamekey: exported_pod"), "{error}");
     assert!(parsed(query, ", podNamekey: exported_pod").is_ok());
     assert!(parsed(query, ", evidenceQuery: up").is_ok());
-    assert!(parsed("sum by (exported_pod) (bad) > 0", "").is_ok());
+    let error = parsed("sum by (exported_pod) (bad) > 0", "").unwrap_err();
+    assert!(error.contains("set podNamekey to the label"), "{error}");
+    assert!(parsed("sum by (exported_pod) (bad) > 0", ", podNamekey: exported_pod").is_ok());
 }

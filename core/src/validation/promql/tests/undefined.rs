@@ -34,12 +34,6 @@ fn nan_and_what_is_missing_in_whatever_form_is_no_proof() {
             ("bad{*} 0; all{*} 0", "bad % all > 0.1", NoData, "make is NaN"),
             ("bad{*} 0; all{*} 9", "bad % all > 0.1", Pass, GOOD),
             (
-                "",
-                "vector(scalar(sum(none))) > 0.1",
-                NoData,
-                "`scalar(sum(none))` is missing or NaN",
-            ),
-            (
                 "bad{*} 0",
                 "bad / scalar(none) > 0.1",
                 NoData,
@@ -157,12 +151,6 @@ fn what_keeps_a_division_from_being_one_by_zero_is_no_traffic() {
                 "`all` is 0, NaN or missing",
             ),
             ("all{*} 9; bad{*} 0", "bad / (1 + all) > 0.1", Pass, GOOD),
-            (
-                "bad{*} 0",
-                "sum(bad) / (sum(all{pod=~\"can.*\"}) or vector(1)) > 0.1",
-                NoData,
-                "is 0, NaN or missing",
-            ),
             ("all{*} 9", "bad / all / clamp_min(all, 1) > 0.1", NoData, "is missing"),
         ],
     );
@@ -194,14 +182,35 @@ fn a_range_that_is_too_short_for_two_samples_is_no_proof() {
             ),
             (
                 "bad{*} 5; all{*} 9",
-                "sum(rate(bad[1ms])) > 0.1 * all",
+                "sum by (pod) (rate(bad[1ms])) > 0.1 * all",
                 NoData,
                 "a range has to hold samples (two for a rate)",
             ),
-            ("bad{*} 5", "sum(rate(bad[1m])) > 0.1", Pass, GOOD),
             ("", "rate(bad{pod=~\"{{ pods }}\"}[1ms]) > 0.1", Pass, GOOD),
-            ("bad{*} 5", "absent_over_time(bad[1m]) > 0", Pass, GOOD),
             ("bad{*} 5", "topk(1, rate(bad[1m])) > 3", Pass, GOOD),
+        ],
+    );
+}
+
+#[test]
+fn what_is_asked_for_all_pods_needs_the_same_proof() {
+    check(
+        ", allPodsQuery: true",
+        &[
+            (
+                "",
+                "vector(scalar(sum(none))) > 0.1",
+                NoData,
+                "`scalar(sum(none))` is missing or NaN",
+            ),
+            (
+                "bad{*} 0",
+                "sum(bad) / (sum(all{pod=~\"can.*\"}) or vector(1)) > 0.1",
+                NoData,
+                "is 0, NaN or missing",
+            ),
+            ("bad{*} 5", "sum(rate(bad[1m])) > 0.1", Pass, GOOD),
+            ("bad{*} 5", "absent_over_time(bad[1m]) > 0", Pass, GOOD),
         ],
     );
 }
