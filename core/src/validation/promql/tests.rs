@@ -2,6 +2,7 @@ mod absence;
 mod grading;
 mod judging;
 mod proof;
+mod recipes;
 mod refused;
 mod syntax;
 mod turned;

@@ -47,7 +47,7 @@ fn ask(prometheus: &Prometheus, query: &str) -> Answer {
     Answer::Vector(series.collect())
 }
 
-fn measured(series: &str, item: &PromQl) -> Sample {
+pub(super) fn measured(series: &str, item: &PromQl) -> Sample {
     let prometheus = prometheus(series);
     let vars = Vars {
         deployment: "app",
