@@ -1,6 +1,7 @@
 //! The end of a run.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{
     decision::Decision,
@@ -21,6 +22,10 @@ pub(super) fn end(draft: &mut Draft, now: Timestamp, reason: Reason) {
         draft.set(ACTIVATED, false, reason, "the run has ended");
     }
     draft.clear(ACTIVATED, reason, "the run has ended");
+    let is_late = |traffic: &Condition| traffic.reason == Reason::VerdictTooLate;
+    if find(&draft.status, TRAFFIC).is_some_and(is_late) {
+        draft.set(TRAFFIC, false, reason, "the run has ended");
+    }
     draft.clear(TRAFFIC, reason, "the run has ended");
     draft.clear(RECONCILING, reason, "the run has ended");
 }

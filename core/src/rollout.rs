@@ -36,7 +36,7 @@ pub(super) fn end_dry_run(step: &Step<'_>, draft: &mut Draft, by: &str) {
 
 /// The target has the template: waits for its rollout and then ends the run.
 pub(super) fn conclude(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Decision {
-    let late = too_late::text(step, &draft);
+    let late = too_late::text(step, &mut draft);
     // The removal of the canary does not wait for the transfer of field ownership, which also happens after the run.
     if let Some(hand_over) = hand_over(step).filter(|_| late.is_none()) {
         return Decision {

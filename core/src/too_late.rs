@@ -16,32 +16,65 @@ use super::{
     step::Step,
     validation::{Item, Window},
 };
-use crate::api::{Reason, Word};
+use crate::api::{ItemStatus, Reason, Word};
 
-/// Reason and message of a manual verdict or a watched label against the canary. Measurements and rules for the deadline
-/// were settled with the verdict.
-fn objection(step: &Step<'_>, draft: &Draft) -> Option<(Reason, String)> {
+/// A verdict against the canary.
+struct Objection {
+    reason: Reason,
+    message: String,
+    /// The state of the item that gave it, if any did.
+    item: Option<ItemStatus>,
+}
+
+impl Objection {
+    /// Shows the state of the item in the status.
+    fn show(&self, draft: &mut Draft) {
+        let Some(item) = &self.item else { return };
+        let items = &mut draft.status.items;
+        match items.iter_mut().find(|former| former.name == item.name) {
+            Some(former) => former.clone_from(item),
+            None => items.push(item.clone()),
+        }
+    }
+}
+
+/// A manual verdict or a watched label against the canary. Measurements and rules for the deadline were settled with the verdict.
+fn objection(step: &Step<'_>, draft: &Draft) -> Option<Objection> {
     if step.spec.verdict == Some(Word::Invalid) {
-        return Some((Reason::VerdictInvalid, "spec.verdict is invalid".to_owned()));
+        return Some(Objection {
+            reason: Reason::VerdictInvalid,
+            message: "spec.verdict is invalid".to_owned(),
+            item: None,
+        });
     }
     let passed = find(&draft.status, SUCCEEDED)?.last_transition_time.0;
     let judgement = analysis::judge(step.spec, step.seen, Window::stored(&draft.status), passed);
-    let mut items = step.spec.validation.items.iter().zip(&judgement.verdicts);
-    items.find_map(|(item, verdict)| match (item, verdict) {
-        (
-            Item::LabelWatch { .. } | Item::Manual { status: Some(_), .. },
-            analysis::Verdict::Bad { reason, message },
-        ) => Some((*reason, message.clone())),
-        _ => None,
-    })
+    let items = step.spec.validation.items.iter().zip(&judgement.verdicts);
+    items
+        .zip(judgement.items)
+        .find_map(|((item, verdict), shown)| match (item, verdict) {
+            (
+                Item::LabelWatch { .. } | Item::Manual { status: Some(_), .. },
+                analysis::Verdict::Bad { reason, message },
+            ) => Some(Objection {
+                reason: *reason,
+                message: message.clone(),
+                item: Some(shown),
+            }),
+            _ => None,
+        })
 }
 
-/// The message about the late verdict, either stored or new.
-pub(super) fn text(step: &Step<'_>, draft: &Draft) -> Option<String> {
+/// The message about the late verdict, either stored or new. The item that gave it shows its state.
+pub(super) fn text(step: &Step<'_>, draft: &mut Draft) -> Option<String> {
+    let objection = objection(step, draft);
+    if let Some(objection) = &objection {
+        objection.show(draft);
+    }
     if let Some(told) = told_too_late(&draft.status) {
         return Some(told.to_owned());
     }
-    let (_, objection) = objection(step, draft)?;
+    let objection = objection?.message;
     let target = &step.spec.target;
     Some(format!(
         "{objection}, and that came after Deployment {target} was updated: the canary is taken away, and Deployment {target} \
@@ -56,15 +89,19 @@ pub(super) fn roll_back(step: &Step<'_>, draft: &Draft, target: &Deployment) -> 
     if !step.spec.rollback || was_created {
         return None;
     }
-    let (reason, message) = objection(step, draft)?;
+    let objection = objection(step, draft)?;
     if !step.seen.target_confirmed {
         // It may have rolled out in the meantime, which ends the run.
         return Some(Decision::needing(Need::Target));
     }
     let mut draft = draft.clone();
     draft.status.promoted_hash = Some(target.template_hash.clone());
-    let message = format!("{message}, while Deployment {} rolled out", step.spec.target);
-    Some(rollback::begin(step, draft, reason, &message))
+    objection.show(&mut draft);
+    let message = format!(
+        "{}, while Deployment {} rolled out",
+        objection.message, step.spec.target
+    );
+    Some(rollback::begin(step, draft, objection.reason, &message))
 }
 
 /// Reports a verdict that came too late.

@@ -56,6 +56,8 @@ fn a_manual_item_that_comes_too_late_counts_the_same() {
             Activated=False VerdictTooLate: manual[0]: status is invalid, and that came after Deployment myapp was updated: the canary is taken away, and Deployment myapp keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/myapp (which a paused Deployment refuses)
             Reconciling=True VerdictTooLate: manual[0]: status is invalid, and that came after Deployment myapp was updated: the canary is taken away, and Deployment myapp keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/myapp (which a paused Deployment refuses) (since +0s)
             verdicts {"present":{"invalid":1}}
+            item manual[0] Bad: manual[0]: status is invalid
+            shows Succeeded 0s/15m0s
             wake at +10m0s
         "#]],
     );
@@ -80,7 +82,9 @@ fn a_label_that_comes_while_the_target_is_paused_takes_the_canary_out() {
             Traffic=False VerdictTooLate: the canary is taken out of its Services
             Reconciling=False TargetPaused: Deployment myapp was updated and is paused itself, so it does not roll out; labelWatch[0]: pod a has labels that match bad=yes, and that came after Deployment myapp was updated: the canary is taken away, and Deployment myapp keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/myapp (which a paused Deployment refuses)
             Stalled=True TargetPaused: Deployment myapp was updated and is paused itself, so it does not roll out; labelWatch[0]: pod a has labels that match bad=yes, and that came after Deployment myapp was updated: the canary is taken away, and Deployment myapp keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/myapp (which a paused Deployment refuses)
-            removed verdicts
+            verdicts removed
+            item labelWatch[0] Bad: labelWatch[0]: pod a has labels that match bad=yes
+            shows Succeeded 0s/15m0s
         "#]],
     );
 }
@@ -283,6 +287,105 @@ fn where_the_updated_target_is_gone_nothing_has_the_template_and_the_run_fails()
             Succeeded=False VerdictInvalid: spec.verdict is invalid
             Failed, Stalled=True VerdictInvalid: spec.verdict is invalid; to try again, change spec.template, or set spec.retry to another number
             verdicts {"present":{"verdict":"invalid"}}, completedAt +1m0s, failedTemplates ["<hash>"]
+        "#]],
+    );
+}
+
+#[test]
+fn the_item_that_failed_the_run_during_the_rollout_shows_it() {
+    for rollback in [true, false] {
+        let text = format!(
+            "
+        spec: {{rollout: {{rollbackOnFailure: {rollback}}}, validation: {{items: [{{manual: {{}}}}, {{labelWatch: {{podInvalidationLabels: {{bad: 'yes'}}}}}}]}}}}
+        status:
+          phase: Succeeded
+          items: [{{name: 'manual[0]', state: Good}}, {{name: 'labelWatch[1]', state: Good}}]
+        seen:
+          canary: {{available: +0s}}
+          pods: [{{name: a, labels: {{bad: 'yes'}}}}]
+          target: {{promotedBy: this run, rolledOut: false}}
+        now: +1m
+        show: [/items/0/state, /items/1/state]
+        "
+        );
+        check(
+            &text,
+            if rollback {
+                expect![[r#"
+            phase Succeeded → Failed
+            Activated, Reconciling=False RunFailed: the run has ended
+            Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
+            Succeeded=False LabelMatched: labelWatch[1]: pod a has labels that match bad=yes, while Deployment myapp rolled out; the former template is put back, if the rollout history has one
+            RolledBack=False Pending: Deployment myapp is about to get its former template back
+            Failed, Stalled=True LabelMatched: labelWatch[1]: pod a has labels that match bad=yes, while Deployment myapp rolled out; the former template is put back, if the rollout history has one; to try again, change spec.template, or set spec.retry to another number
+            verdicts removed
+            promotedHash of t2
+            completedAt +1m0s
+            failedTemplates ["<hash>"]
+            item manual[0] Good
+            item labelWatch[1] Bad: labelWatch[1]: pod a has labels that match bad=yes
+            shows Failed 1m0s/15m0s
+              state: "Good"
+              state: "Bad"
+        "#]]
+            } else {
+                expect![[r#"
+            delete Deployment myapp-kanary-batman
+            Activated=False VerdictTooLate: labelWatch[1]: pod a has labels that match bad=yes, and that came after Deployment myapp was updated: the canary is taken away, and Deployment myapp keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/myapp (which a paused Deployment refuses)
+            Reconciling=True VerdictTooLate: labelWatch[1]: pod a has labels that match bad=yes, and that came after Deployment myapp was updated: the canary is taken away, and Deployment myapp keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/myapp (which a paused Deployment refuses) (since +0s)
+            verdicts removed
+            item manual[0] Good
+            item labelWatch[1] Bad: labelWatch[1]: pod a has labels that match bad=yes
+            shows Succeeded 0s/15m0s
+              state: "Good"
+              state: "Bad"
+            wake at +10m0s
+        "#]]
+            },
+        );
+    }
+}
+
+#[test]
+fn once_the_run_has_ended_its_traffic_is_not_said_to_wait_for_a_late_verdict() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}, rollout: {rollbackOnFailure: true}, verdict: invalid}
+        status: {phase: Succeeded, conditions: {Activated: 'False VerdictTooLate: spec.verdict is invalid', Traffic: 'False VerdictTooLate: left', Reconciling: 'True VerdictTooLate: spec.verdict is invalid'}}
+        seen: {canary: {available: +0s}, target: {promotedBy: this run, rolledOut: false}}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Succeeded → Failed
+            Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
+            Succeeded=False VerdictInvalid: spec.verdict is invalid, while Deployment myapp rolled out; the former template is put back, if the rollout history has one
+            Activated, Traffic=False RunFailed: the run has ended (since +0s)
+            Reconciling=False RunFailed: the run has ended
+            RolledBack=False Pending: Deployment myapp is about to get its former template back
+            Failed, Stalled=True VerdictInvalid: spec.verdict is invalid, while Deployment myapp rolled out; the former template is put back, if the rollout history has one; to try again, change spec.template, or set spec.retry to another number
+            verdicts {"present":{"verdict":"invalid"}}
+            promotedHash of t2
+            completedAt +1m0s
+            failedTemplates ["<hash>"]
+            shows Failed 1m0s/15m0s
+        "#]],
+    );
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}, verdict: invalid}
+        status: {phase: Succeeded, conditions: {Activated: 'False VerdictTooLate: spec.verdict is invalid', Traffic: 'False VerdictTooLate: left', Reconciling: 'True VerdictTooLate: spec.verdict is invalid'}}
+        seen: {target: {promotedBy: this run}}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Succeeded → DeploymentUpdated
+            Activated, Traffic=False DeploymentUpdated: the run has ended (since +0s)
+            Reconciling=False DeploymentUpdated: the run has ended
+            DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended; spec.verdict is invalid
+            verdicts {"present":{"verdict":"invalid"}}
+            promotedHash of t2
+            completedAt +1m0s
+            shows DeploymentUpdated 0s/15m0s
         "#]],
     );
 }
