@@ -147,9 +147,8 @@ fn in_pause(step: &Step<'_>, outage: Outage, until: Timestamp) -> SignedDuration
 fn add(status: &mut KanaryStatus, length: SignedDuration) {
     let length = Duration::from_secs(u64::try_from(length.as_secs()).unwrap_or_default());
     let former = status.unavailable_for.map_or(Duration::ZERO, |former| former.0);
-    if !length.is_zero() {
-        status.unavailable_for = Some(GoDuration(former.saturating_add(length)));
-    }
+    // Times are in whole seconds, so a short outage has no length. It was watched all the same.
+    status.unavailable_for = Some(GoDuration(former.saturating_add(length)));
 }
 
 /// The part of the window that may have been reached by now. While the canary is unavailable or does not get its traffic,

@@ -34,11 +34,11 @@ pub(super) fn unavailable(step: &Step<'_>) -> String {
     let is_first = status.available_at.is_none() || canary(step).is_none_or(|canary| is_replaced(status, canary));
     match status.unavailable_for {
         _ if is_first => format!("Deployment {name} did not become available within {patience}: {why}"),
-        None => format!("Deployment {name} was not available for {patience}: {why}"),
-        Some(before) => format!(
+        Some(before) if !before.0.is_zero() => format!(
             "Deployment {name} is not available, after {before} in which it was not before, and progressDeadline is \
              {patience}: {why}"
         ),
+        _ => format!("Deployment {name} was not available for {patience}: {why}"),
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) fn judged_until(step: &Step<'_>, draft: &Draft, window: Window) -> St
         "is"
     };
     let down = match status.unavailable_for {
+        Some(down) if down.0.is_zero() => "; less than 1s in which it was not available does not count".to_owned(),
         Some(down) => format!("; {down} in which it was not available do not count"),
         None if status.available_since > status.available_at => {
             "; the beginning of an outage is not known, so a whole period counts from its end".to_owned()

@@ -58,6 +58,35 @@ fn a_second_outage_moves_it_further() {
 }
 
 #[test]
+fn an_outage_within_a_second_is_known_from_its_beginning() {
+    check(
+        &run("", "{canary: {available: +10m, outage: {from: +10m}}}", "+11m"),
+        expect![[r#"
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s; less than 1s in which it was not available does not count (since +0s)
+            availableSince +10m0s
+            unavailableFor 0s
+            shows Running 11m0s/15m0s
+            wake at +15m0s
+        "#]],
+    );
+    check(
+        &run(
+            ", availableSince: +10m, unavailableFor: 0s",
+            "{canary: {available: +10m30s, outage: {from: +10m20s, before: +10m}}}",
+            "+11m",
+        ),
+        expect![[r#"
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m10s; 10s in which it was not available do not count (since +0s)
+            availableSince +10m30s
+            unavailableFor 10s
+            deadline +15m10s
+            shows Running 10m50s/15m0s
+            wake at +15m10s
+        "#]],
+    );
+}
+
+#[test]
 fn an_outage_that_nobody_watched_from_its_beginning_costs_a_whole_period() {
     check(
         &run("", "{canary: {available: +10m}}", "+11m"),
