@@ -1,7 +1,8 @@
 //! Status entries of the items that the run waits for. All of them are reported together, and the text changes only when
-//! there is news. A measurement with the same or a less severe result is no news and causes no write.
+//! there is news. A measurement with the same or a less severe result is no news and causes no write, unless its cause is
+//! another one.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Judgement, Verdict};
 use crate::{
@@ -24,6 +25,10 @@ const TOLD: [Reason; 6] = [
 
 /// Number of consecutive measurements with data that end a report. One is not enough, because every other query may fail.
 const ENDS: u32 = 2;
+
+/// How long a cause stays reported at least: two that alternate cause a write in each of these periods, and not one for each
+/// measurement.
+const PERIOD: SignedDuration = SignedDuration::from_mins(1);
 
 fn weight(reason: Reason) -> Option<usize> {
     TOLD.iter().position(|told| *told == reason)
@@ -61,6 +66,7 @@ impl Judgement {
                 old.name != settled.name
                     || (old.id.is_some() && old.id != settled.id)
                     || old.reason != settled.reason
+                    || (old.reason.is_some() && old.message != settled.message)
                     || old.bad < settled.bad
             });
             settled
@@ -98,7 +104,8 @@ fn settle(item: &ItemStatus, old: Option<&ItemStatus>, answers: u32) -> ItemStat
     let weight_of = |reason: &str| Reason::parse(reason).and_then(weight);
     let (was, is) = (weight_of(former), item.reason.as_deref().and_then(weight_of));
     let is_over = answers >= ENDS || was.is_none() || is > was;
-    if is_over && item.reason.as_deref() != Some(former) {
+    let is_same = item.reason.as_deref() == Some(former);
+    if is_over && !is_same || is_same && is_told_anew(item, old) {
         return item.clone();
     }
     ItemStatus {
@@ -106,6 +113,26 @@ fn settle(item: &ItemStatus, old: Option<&ItemStatus>, answers: u32) -> ItemStat
         message: old.message.clone(),
         ..item.clone()
     }
+}
+
+/// Whether an item has another cause than the one that was reported, and that was reported long enough ago.
+fn is_told_anew(item: &ItemStatus, old: &ItemStatus) -> bool {
+    let is_due = |(was, is): (Timestamp, Timestamp)| is.duration_since(was) >= PERIOD;
+    let is_due = old.last_check.zip(item.last_check).is_none_or(is_due);
+    is_due && !cause(&item.message).eq(cause(&old.message))
+}
+
+/// The words of a message that tell its cause: without numbers and without the names of pods, which always change.
+fn cause(message: &str) -> impl Iterator<Item = &str> {
+    let mut is_name = false;
+    message.split_whitespace().filter_map(move |word| {
+        let follows = is_name;
+        let bare = word.trim_matches(|char: char| !char.is_alphanumeric());
+        let is_more = matches!(bare, "and" | "more");
+        is_name = matches!(word, "pod" | "pods") || follows && (word.ends_with(',') || is_more);
+        let is_number = bare.contains(|char: char| char.is_ascii_digit());
+        (!follows && !is_more && !is_number && !bare.is_empty()).then(|| bare.trim_end_matches('s'))
+    })
 }
 
 /// Warnings about queries that may not mean what the author intended, each with the name of its item.

@@ -168,15 +168,50 @@ fn another_number_says_nothing_new_of_an_item_without_data() {
           phase: Running
           conditions:
             Running: 'True Validating: the validation period of Deployment myapp-kanary-batman ended at 2026-01-01T12:15:00Z'
-            Stalled: 'True NoData: promQL[0]: no data'
-            Reconciling: 'False NoData: promQL[0]: no data'
-          items: [{name: 'promQL[0]', reason: NoData, state: NoData, good: 3, bad: 0, errors: 0, message: no data}]
-        seen: {canary: {available: +0s}, tallies: [{good: 4, silence: 9, last: 'NoData no series of pod y', at: +15m20s}]}
+            Stalled: 'True NoData: promQL[0]: no data at the deadline: no series of pod x-1 (3 good measurements so far, 1 needed)'
+            Reconciling: 'False NoData: promQL[0]: no data at the deadline: no series of pod x-1 (3 good measurements so far, 1 needed)'
+          items: [{name: 'promQL[0]', reason: NoData, state: NoData, good: 3, bad: 0, errors: 0, message: 'no data at the deadline: no series of pod x-1 (3 good measurements so far, 1 needed)'}]
+        seen: {canary: {available: +0s}, tallies: [{good: 4, silence: 9, last: 'NoData no series of pods y, z-2 and 3 more', at: +15m20s}]}
         now: +15m21s
         "#,
         expect![[r#"
             wake at +15m40s
         "#]],
+    );
+}
+
+#[test]
+fn another_cause_is_told_once_a_minute_at_most() {
+    let case = |seconds: u8| {
+        format!(
+            r#"
+        spec: {{validation: {{items: [{{promQL: {{prometheusService: 'p:9090', query: up, valueInRange: {{}}}}}}]}}}}
+        status:
+          phase: Running
+          conditions:
+            Running: 'True Validating: the validation period of Deployment myapp-kanary-batman ended at 2026-01-01T12:15:00Z'
+            Stalled: 'True NoData: promQL[0]: no data at the deadline: no series (3 good measurements so far, 1 needed)'
+            Reconciling: 'False NoData: promQL[0]: no data at the deadline: no series (3 good measurements so far, 1 needed)'
+          items: [{{name: 'promQL[0]', reason: NoData, state: NoData, good: 3, bad: 0, errors: 0, lastCheck: 2026-01-01T12:15:20Z, message: 'no data at the deadline: no series (3 good measurements so far, 1 needed)'}}]
+        seen: {{canary: {{available: +0s}}, tallies: [{{good: 3, silence: 9, last: 'NoData NaN is no measurement on pod y', at: +16m{seconds}s}}]}}
+        now: +16m{seconds}s
+        "#
+        )
+    };
+    check(
+        &case(0),
+        expect![[r#"
+        wake at +16m20s
+    "#]],
+    );
+    check(
+        &case(20),
+        expect![[r#"
+        Stalled=True NoData: promQL[0]: no data at the deadline: NaN is no measurement on pod y (3 good measurements so far, 1 needed) (since +0s)
+        item promQL[0] NoData (NoData) (3 good, 0 bad, 0 errors): no data at the deadline: NaN is no measurement on pod y (3 good measurements so far, 1 needed)
+        shows Running 16m20s/15m0s
+        wake at +16m40s
+    "#]],
     );
 }
 
