@@ -40,19 +40,35 @@ fn is_orphan(step: &Step<'_>, pod: &Pod) -> bool {
     pod.is_set_aside() && !pod.kanaries.contains(&step.kanary.uid) && step.kanary.is_named_by(&pod.labels)
 }
 
-/// The warning for a run whose pods were released during validation: they are no longer measured, and they stay in
-/// production.
+/// The warning for a run whose pods lost labels during validation: they are no longer measured. Those that lost the label of
+/// the run leave their Services at once, and the others stay in production.
 pub(super) fn warning(step: &Step<'_>) -> Option<String> {
     let run = step.kanary.run(step.spec);
-    let is_lost = |pod: &&Pod| pod.is_set_aside() && pod.labels.get(names::RUN) == Some(&run);
-    let mut lost = step.seen.other_pods.iter().filter(is_lost).map(|pod| &pod.name);
-    let first = lost.next()?;
-    let more = match lost.count() {
-        0 => String::new(),
-        more => format!(" and {more} more"),
+    let lost = |is_without_run: bool| {
+        let is_lost = |pod: &&Pod| {
+            let label = pod.labels.get(names::RUN);
+            pod.is_set_aside() && pod.created_for() == Some(&run) && (label != Some(&run)) == is_without_run
+        };
+        let mut lost = step.seen.other_pods.iter().filter(is_lost).map(|pod| &pod.name);
+        let first = lost.next()?;
+        Some(match lost.count() {
+            0 => format!("Pod {first}"),
+            more => format!("Pod {first} and {more} more"),
+        })
     };
-    Some(format!(
-        "Pod {first}{more} lost a label by which the canary's ReplicaSet selects, and was released: it is not measured any more, \
-         and leaves its Services only when the run ends: delete it"
-    ))
+    let without_run = lost(true).map(|pods| {
+        format!(
+            "{pods} lost the label {}, so the canary's ReplicaSet released it: it is not measured any more, and leaves its \
+             Services now; labelWatch items still apply to it: delete it",
+            names::RUN
+        )
+    });
+    let others = lost(false).map(|pods| {
+        format!(
+            "{pods} lost a label by which the canary's ReplicaSet selects, and was released: it is not measured any more, and \
+             leaves its Services only when the run ends: delete it"
+        )
+    });
+    let warnings: Vec<_> = without_run.into_iter().chain(others).collect();
+    (!warnings.is_empty()).then(|| warnings.join("; "))
 }

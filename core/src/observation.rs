@@ -9,6 +9,7 @@ use super::{
     labels::{self, Labels, Selector},
     validation::Tally,
 };
+use crate::api::names::RUN;
 
 /// The observed cluster, for one Kanary.
 #[derive(Clone, Debug, Default)]
@@ -271,6 +272,8 @@ pub struct Pod {
     pub uid: String,
     /// Labels.
     pub labels: Labels,
+    /// The run in its labels when it was first seen, if somebody has removed or changed that label since.
+    pub former_run: Option<String>,
     /// Whether it has the condition Ready and is not being deleted.
     pub ready: bool,
     /// Whether it is being deleted.
@@ -305,6 +308,12 @@ impl Pod {
     #[must_use]
     pub fn is_set_aside(&self) -> bool {
         self.released && !self.terminating
+    }
+
+    /// The run that it was created for, as far as known.
+    #[must_use]
+    pub fn created_for(&self) -> Option<&String> {
+        self.former_run.as_ref().or_else(|| self.labels.get(RUN))
     }
 }
 

@@ -230,6 +230,26 @@ fn a_canary_pod_that_its_replica_set_released_is_still_known_to_its_kanary() {
 }
 
 #[test]
+fn a_pod_that_loses_the_label_of_its_run_is_known_by_the_run_that_it_had() {
+    let cache = known(&[("a", json!({"deploymentName": "web"}))]);
+    let kanary = cache.kanary(&cache.kanaries(KanaryKind::Deployment)[0]).unwrap();
+    let others = || cache.observe(&kanary, &kanary.spec).other_pods;
+    let run = kanary.run(&kanary.spec);
+    let label = "kanary.k8s-operators.dev/run";
+    KubePod::put(&cache, &pod("1", "web-kanary-a-5f", &[(label, &run)]));
+    assert_eq!(others(), []);
+    KubePod::put(&cache, &pod("2", "web-kanary-a-5f", &[("alert", "high")]));
+    assert_eq!(others()[0].former_run.as_ref(), Some(&run));
+    KubePod::put(&cache, &pod("3", "", &[("alert", "high"), (label, "other")]));
+    assert_eq!(others()[0].created_for(), Some(&run));
+    KubePod::put(&cache, &pod("4", "", &[("alert", "high"), (label, &run)]));
+    assert_eq!(others()[0].former_run, None);
+    KubePod::remove(&cache, &("shop".to_owned(), "x".to_owned()), Gone::At(5));
+    KubePod::put(&cache, &pod("6", "", &[("alert", "high")]));
+    assert_ne!(others()[0].created_for(), Some(&run));
+}
+
+#[test]
 fn a_released_pod_that_loses_a_label_by_which_its_kanary_knows_it_is_known_no_longer() {
     let cache = known(&[("a", json!({"deploymentName": "web"}))]);
     let kanary = cache.kanary(&cache.kanaries(KanaryKind::Deployment)[0]).unwrap();

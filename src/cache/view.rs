@@ -114,6 +114,8 @@ impl View for PodRow {
     }
 
     fn inherit(&mut self, former: &Self) {
+        let run = former.pod.created_for().cloned();
+        self.pod.former_run = run.filter(|run| self.pod.labels.get(names::RUN) != Some(run));
         self.pod.edited = former.pod.edited || self.images != former.images;
         keep_text(&mut self.pod.cause, former.pod.cause.as_deref());
     }
@@ -302,6 +304,7 @@ pub(super) fn pod(object: &KubePod) -> Option<PodRow> {
             name: meta.name.clone().unwrap_or_default(),
             uid: meta.uid.clone().unwrap_or_default(),
             labels: meta.labels.clone().unwrap_or_default(),
+            former_run: None,
             ready: is_ready && meta.deletion_timestamp.is_none(),
             terminating: meta.deletion_timestamp.is_some(),
             released: controller(meta).is_none(),

@@ -196,7 +196,7 @@ fn label_watch(name: &str, pods: Option<&Selector>, deployment: Option<&Selector
         // A pod that a user released from its ReplicaSet for inspection still ran the template.
         let run = seen.canary.as_ref().and_then(|canary| canary.labels.get(RUN));
         let set_aside = seen.other_pods.iter();
-        let set_aside = set_aside.filter(|pod| run.is_some() && pod.labels.get(RUN) == run);
+        let set_aside = set_aside.filter(|pod| run.is_some() && pod.created_for() == run);
         let pod = seen
             .pods
             .iter()

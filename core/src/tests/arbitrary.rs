@@ -203,6 +203,7 @@ pub(super) fn observation(kanary: &ParsedKanary) -> BoxedStrategy<Observation> {
             name: format!("{name}-{number}"),
             uid: "uid-pod".to_owned(),
             labels: if number == 6 { identified(labels) } else { labels },
+            former_run: None,
             kanaries: Vec::new(),
             ready,
             terminating: !ready && number == 7,

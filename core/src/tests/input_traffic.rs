@@ -58,6 +58,7 @@ pub(super) fn pod(kanary: &ParsedKanary, spec: &Spec, value: &Value) -> Pod {
         uid: format!("uid-{name}"),
         name,
         labels: pod_labels,
+        former_run: (value["lostRun"] == json!(true)).then(|| kanary.run(spec)),
         ready: value["ready"] != json!(false),
         terminating: value["terminating"] == json!(true),
         released: value["released"] == json!(true),

@@ -200,6 +200,40 @@ fn pods_that_are_not_ready_are_watched_too() {
 }
 
 #[test]
+fn a_pod_that_lost_the_label_of_its_run_is_still_judged_by_its_labels() {
+    check(
+        "
+        spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {alert: high}}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, pods: [{name: a}], otherPods: [{name: b, run: '', lostRun: true, released: true, labels: {alert: high}}]}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Running → Failed
+            Activated, Running, Reconciling=False RunFailed: the run has ended
+            Failed, Stalled=True LabelMatched: labelWatch[0]: pod b has labels that match alert=high; to try again, change spec.template, or set spec.retry to another number
+            completedAt +1m0s
+            failedTemplates ["<hash>"]
+            item labelWatch[0] Bad: labelWatch[0]: pod b has labels that match alert=high
+            shows Failed 1m0s/15m0s
+        "#]],
+    );
+    check(
+        "
+        spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {alert: high}}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, pods: [{name: a}], otherPods: [{name: b, run: '', lostRun: true, released: true}, {name: c, run: other, labels: {alert: high}}]}
+        now: +1m
+        ",
+        expect![[r#"
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s; warning: Pod b lost the label kanary.k8s-operators.dev/run, so the canary's ReplicaSet released it: it is not measured any more, and leaves its Services now; labelWatch items still apply to it: delete it (since +0s)
+            shows Running 1m0s/15m0s
+            wake at +15m0s
+        "#]],
+    );
+}
+
+#[test]
 fn a_match_in_the_initial_delay_is_not_judged_yet() {
     check(
         "
