@@ -13,10 +13,14 @@ use super::{
 };
 use crate::cluster::error::retry_after;
 
+#[cfg(test)]
+mod tests;
+
 /// Timeout for releasing shards on shutdown.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// Result of a renewal.
+#[derive(Debug, PartialEq)]
 enum Beat {
     Renewed,
     Again,
