@@ -18,7 +18,7 @@ use crate::api::Reason;
 
 /// Number of objects that a run creates.
 #[must_use]
-pub fn objects(spec: &Spec) -> usize {
+pub(crate) fn objects(spec: &Spec) -> usize {
     1 + usize::from(spec.kanary_service.is_some()) + usize::from(matches!(spec.scale, Scale::Hpa { .. }))
 }
 

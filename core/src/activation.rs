@@ -10,21 +10,21 @@ use super::{
 
 /// The result of activation.
 #[derive(Debug, Default)]
-pub struct Activation {
+pub(crate) struct Activation {
     /// Writes that are still missing.
-    pub actions: Vec<Action>,
+    pub(crate) actions: Vec<Action>,
     /// The problem that prevents activation.
-    pub problem: Option<Problem>,
+    pub(crate) problem: Option<Problem>,
     /// Reason and message of a failure that ends the run.
-    pub failed: Option<(Reason, String)>,
+    pub(crate) failed: Option<(Reason, String)>,
     /// The target does not exist and is created; there is no canary.
-    pub bootstrap: bool,
+    pub(crate) bootstrap: bool,
     /// Why the run has to restart.
-    pub anew: Option<String>,
+    pub(crate) anew: Option<String>,
     /// When to decide again.
-    pub wake: Option<Timestamp>,
+    pub(crate) wake: Option<Timestamp>,
     /// The read that is needed before a decision.
-    pub needs: Option<Need>,
+    pub(crate) needs: Option<Need>,
 }
 
 impl Activation {

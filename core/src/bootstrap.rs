@@ -12,6 +12,7 @@ use super::{
     activation::Activation,
     decision::{Action, Decision, Need, ObjectKind},
     integrity::{is_of_run, target_changed_message},
+    manual_verdicts,
     observation::{Deployment, Likeness, Promotion},
     overdue,
     patience::{self, resumed},
@@ -19,7 +20,7 @@ use super::{
     services,
     status::{Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, SUCCEEDED, find, is_true},
     step::Step,
-    traffic, words,
+    traffic,
 };
 use crate::api::{GoDuration, Reason};
 
@@ -48,8 +49,8 @@ pub(super) fn without_target(step: &Step<'_>) -> Activation {
     match missing(step) {
         Some((since, until)) if step.now < until => Activation {
             wake: Some(
-                told_from(since)
-                    .filter(|told| step.now < *told && *told < until)
+                reported_from(since)
+                    .filter(|reported| step.now < *reported && *reported < until)
                     .unwrap_or(until),
             ),
             ..bootstrap
@@ -112,7 +113,7 @@ fn missing(step: &Step<'_>) -> Option<(Timestamp, Timestamp)> {
     Some((since, until))
 }
 
-fn told_from(since: Timestamp) -> Option<Timestamp> {
+fn reported_from(since: Timestamp) -> Option<Timestamp> {
     since.checked_add(QUIET).ok()
 }
 
@@ -128,8 +129,8 @@ pub(super) fn of_created(step: &Step<'_>, target: &Deployment) -> Option<Activat
             begin_anew(step)
         });
     }
-    let said = find(&step.kanary.status, RUNNING).is_some_and(|c| c.reason == Reason::TargetCreated);
-    if !marked && !said {
+    let is_reported = find(&step.kanary.status, RUNNING).is_some_and(|c| c.reason == Reason::TargetCreated);
+    if !marked && !is_reported {
         return None;
     }
     let needs = |need| Activation {
@@ -142,8 +143,8 @@ pub(super) fn of_created(step: &Step<'_>, target: &Deployment) -> Option<Activat
     Some(match step.seen.likeness {
         Likeness::Unasked => needs(Need::SameTemplate),
         Likeness::Same => await_target(step, target),
-        Likeness::Untold if marked => await_target(step, target),
-        Likeness::Other | Likeness::Untold => begin_anew(step),
+        Likeness::Unknown if marked => await_target(step, target),
+        Likeness::Other | Likeness::Unknown => begin_anew(step),
     })
 }
 
@@ -225,9 +226,9 @@ fn awaited(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Deci
     let stored = &step.kanary.status;
     let news = problem.is_some() || is_true(stored, ERRORED) || stored.paused_at.is_some();
     let waits = missing(step).filter(|(_, until)| step.now < *until);
-    let told = waits.is_some_and(|(since, _)| told_from(since).is_some_and(|told| told <= step.now));
-    if !news && !told {
-        return if words::are_to_be_recorded(step.kanary) {
+    let reported = waits.is_some_and(|(since, _)| reported_from(since).is_some_and(|reported| reported <= step.now));
+    if !news && !reported {
+        return if manual_verdicts::are_to_be_recorded(step.kanary) {
             step.write(draft)
         } else {
             Decision::default()

@@ -7,13 +7,12 @@ use super::{
     decision::Decision,
     deletion,
     kanary::ParsedKanary,
-    leave,
+    leave, manual_verdicts,
     observation::Observation,
     promotion, rollout, run,
     spec::Spec,
     status::{Draft, ERRORED, Phase, RECONCILING, RUNNING, STALLED, find},
     step::Step,
-    words,
 };
 use crate::api::{KanaryStatus, Reason};
 
@@ -23,7 +22,7 @@ use crate::api::{KanaryStatus, Reason};
 /// was read already says `Succeeded`. Repeated decisions on their own results reach a fixed point.
 #[must_use]
 pub fn decide(kanary: &ParsedKanary, seen: &Observation, now: Timestamp) -> Decision {
-    let stale = words::stale(kanary);
+    let stale = manual_verdicts::stale(kanary);
     let counted;
     let spec = if stale.are_none() {
         &kanary.spec

@@ -8,7 +8,7 @@ use super::{
     leave,
     status::{
         ACTIVATED, DEPLOYMENT_UPDATED, Draft, ERRORED, FAILED, RECONCILING, RUNNING, STALLED, SUCCEEDED, TRAFFIC, find,
-        told_too_late,
+        late_verdict,
     },
     step::Step,
 };
@@ -18,7 +18,7 @@ use crate::api::Reason;
 pub(super) fn end(draft: &mut Draft, now: Timestamp, reason: Reason) {
     draft.status.completed_at = Some(now);
     draft.clear(RUNNING, reason, "the run has ended");
-    if told_too_late(&draft.status).is_some() {
+    if late_verdict(&draft.status).is_some() {
         draft.set(ACTIVATED, false, reason, "the run has ended");
     }
     draft.clear(ACTIVATED, reason, "the run has ended");
@@ -48,9 +48,9 @@ pub(super) fn fail(step: &Step<'_>, mut draft: Draft, reason: Reason, message: &
     } else {
         "; to try again, change spec.template, or set spec.retry to another number"
     };
-    let told = format!("{message}{remedy}");
-    draft.set(FAILED, true, reason, &told);
-    draft.set(STALLED, true, reason, told);
+    let text = format!("{message}{remedy}");
+    draft.set(FAILED, true, reason, &text);
+    draft.set(STALLED, true, reason, text);
     let template = step.kanary.template_of_run(step.spec).to_owned();
     if is_blameless {
         if !template.is_empty() {

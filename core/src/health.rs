@@ -84,7 +84,7 @@ pub(super) fn why(step: &Step<'_>) -> String {
 #[derive(Default)]
 pub(super) struct Report {
     /// Whether the draft contains the cause.
-    pub(super) told: bool,
+    pub(super) reported: bool,
     /// When the cause will be reported, unless it resolves itself.
     pub(super) wake: Option<Timestamp>,
 }
@@ -94,24 +94,34 @@ pub(super) fn report(step: &Step<'_>, draft: &mut Draft) -> Report {
     let Some(since) = patience::unavailable_since(step) else {
         return Report::default();
     };
-    let stored = find(&step.kanary.status, STALLED).filter(|told| told.status == "True" && is_cause(&told.reason));
-    let stored = stored.and_then(|told| Some((Reason::parse(&told.reason)?, told.message.clone())));
+    let stored =
+        find(&step.kanary.status, STALLED).filter(|reported| reported.status == "True" && is_cause(&reported.reason));
+    let stored = stored.and_then(|reported| Some((Reason::parse(&reported.reason)?, reported.message.clone())));
     let patience = SHORT.min(step.spec.progress_deadline / 2);
     let due = since.checked_add(patience).unwrap_or(since);
     let cause = cause(step);
     let (reason, message) = match (stored, cause) {
-        (Some(told), cause) if cause.as_ref().is_none_or(|(reason, _)| stage(*reason) <= stage(told.0)) => told,
+        (Some(reported), cause)
+            if cause
+                .as_ref()
+                .is_none_or(|(reason, _)| stage(*reason) <= stage(reported.0)) =>
+        {
+            reported
+        }
         (_, Some((reason, message))) if due <= step.now => (reason, full(step, &message)),
         (_, cause) => {
             return Report {
-                told: false,
+                reported: false,
                 wake: cause.map(|_| due),
             };
         }
     };
     draft.set(STALLED, true, reason, &message);
     draft.clear(RECONCILING, reason, &message);
-    Report { told: true, wake: None }
+    Report {
+        reported: true,
+        wake: None,
+    }
 }
 
 fn full(step: &Step<'_>, message: &str) -> String {

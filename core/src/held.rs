@@ -79,7 +79,7 @@ impl Waits {
     }
 
     /// Adds the conditions to the draft.
-    fn tell(self, draft: &mut Draft) {
+    fn report_in(self, draft: &mut Draft) {
         let problem = Problem::all(self.problems.iter().cloned());
         set_problem(draft, problem.as_ref());
         let is_stalled = problem.is_some() || !self.stalled.is_empty();
@@ -130,14 +130,14 @@ pub(super) fn hold(
     let (start, end) = (Some(window.start), Some(window.deadline));
     let times = [next, start, end, waits.measured_by, report.wake].into_iter().flatten();
     let wake = times.filter(|time| *time > step.now).min();
-    if report.told {
+    if report.reported {
         // The canary has to become available first.
         interrupted(step, &mut draft, window);
     } else if waits.are_none() {
         clear_problem(&mut draft);
         validating(step, &mut draft, window);
     } else {
-        waits.tell(&mut draft);
+        waits.report_in(&mut draft);
         if due {
             let over = format!(
                 "the validation period of Deployment {} ended at {}",
@@ -147,7 +147,7 @@ pub(super) fn hold(
         }
     }
     // Items are written with other news. On their own they are written only if a change must survive a restart.
-    if settled.is_news || replaced || told(&draft.status) != told(&step.kanary.status) {
+    if settled.is_news || replaced || shown(&draft.status) != shown(&step.kanary.status) {
         draft.status.items = settled.items;
     }
     Decision {
@@ -158,8 +158,8 @@ pub(super) fn hold(
 }
 
 /// The conditions about a pending verdict.
-fn told(status: &KanaryStatus) -> Vec<(&str, &str, &str)> {
-    let said = |condition: &'static str| {
+fn shown(status: &KanaryStatus) -> Vec<(&str, &str, &str)> {
+    let of = |condition: &'static str| {
         let Condition {
             status,
             reason,
@@ -170,7 +170,7 @@ fn told(status: &KanaryStatus) -> Vec<(&str, &str, &str)> {
     };
     [RUNNING, ERRORED, STALLED, RECONCILING]
         .into_iter()
-        .filter_map(said)
+        .filter_map(of)
         .collect()
 }
 
@@ -179,12 +179,12 @@ fn checks(step: &Step<'_>, window: Window) -> (Vec<usize>, Option<Timestamp>) {
     if canary(step).is_none() {
         return (Vec::new(), None);
     }
-    let untold = Tally::default();
+    let none = Tally::default();
     let mut due = Vec::new();
     let mut next = None;
     for (index, item) in step.spec.validation.items.iter().enumerate() {
         let Item::PromQl(query) = item else { continue };
-        let tally = step.seen.tallies.get(index).unwrap_or(&untold);
+        let tally = step.seen.tallies.get(index).unwrap_or(&none);
         if validation::due(tally, query, window, step.now) {
             due.push(index);
         }

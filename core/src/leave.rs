@@ -11,7 +11,7 @@ use super::{
     decision::{Action, Decision, Need, ObjectKind},
     integrity::{is_of_later_run, is_of_run, is_own_canary},
     observation::{Attempt, Deployment, Pod, Versions, Ways},
-    problem::{Problem, set_problem, with_told},
+    problem::{Problem, set_problem, with_late_verdict},
     services,
     status::{ACTIVATED, Draft, FAILED, TRAFFIC, find, is_true},
     step::Step,
@@ -122,9 +122,9 @@ pub(super) fn set_aside(step: &Step<'_>, draft: &Draft) -> ControlFlow<Decision,
 
 /// Reports in the status of a failed run why removing labels was not enough, unless it is already reported.
 pub(super) fn explain(step: &Step<'_>, draft: &mut Draft) {
-    let is_said = find(&draft.status, TRAFFIC)
+    let is_reported = find(&draft.status, TRAFFIC)
         .is_some_and(|c| c.reason == Reason::LeftByDeletion || c.reason == Reason::LeftByScale);
-    if is_said || step.seen.ways.labels.is_none() || !is_true(&draft.status, FAILED) {
+    if is_reported || step.seen.ways.labels.is_none() || !is_true(&draft.status, FAILED) {
         return;
     }
     match present(step) {
@@ -143,10 +143,11 @@ pub(super) fn announce_retained(step: &Step<'_>, draft: &mut Draft) {
 
 /// Updates that report when Services change, and clears it once the canary is deleted or about to be.
 pub(super) fn follow_retained(step: &Step<'_>, draft: &mut Draft) {
-    let is_said = find(&draft.status, ACTIVATED).is_some_and(|condition| condition.reason == Reason::CanaryRetained);
-    if is_said && is_retained(step) {
+    let is_reported =
+        find(&draft.status, ACTIVATED).is_some_and(|condition| condition.reason == Reason::CanaryRetained);
+    if is_reported && is_retained(step) {
         draft.set(ACTIVATED, false, Reason::CanaryRetained, retained(step));
-    } else if is_said {
+    } else if is_reported {
         draft.set(ACTIVATED, false, Reason::RunFailed, "the run has ended");
     }
 }
@@ -334,7 +335,7 @@ fn say(step: &Step<'_>, draft: &mut Draft, reason: Reason) {
 
 /// No action is possible for now, and pods of a failed canary still receive requests.
 fn hold(step: &Step<'_>, mut draft: Draft, problem: &Problem, wake: Option<Timestamp>) -> Decision {
-    let all = with_told(&draft.status, problem);
+    let all = with_late_verdict(&draft.status, problem);
     set_problem(&mut draft, all.as_ref());
     Decision {
         wake,

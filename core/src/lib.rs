@@ -4,13 +4,13 @@
 //! There is no async, no client, no clock, no randomness and no logging. The crate has no dependency that provides them,
 //! so the compiler enforces this.
 
-pub mod activate;
-pub mod activation;
+mod activate;
+mod activation;
 mod adopt;
-pub mod analysis;
+mod analysis;
 pub mod api;
 mod availability;
-pub mod bootstrap;
+mod bootstrap;
 pub mod carried;
 mod counted;
 pub mod decide;
@@ -21,30 +21,31 @@ pub mod hash;
 pub mod health;
 mod held;
 mod integrity;
-pub mod invalid;
+mod invalid;
 pub mod kanary;
 mod key;
 pub mod labels;
 mod leave;
 mod leftovers;
+mod manual_verdicts;
 mod named;
 mod objection;
 pub mod observation;
 mod overdue;
 pub mod ownership;
 mod parse;
-pub mod patience;
+mod patience;
 mod pause;
-pub mod problem;
+mod problem;
 mod promotion;
 mod rollback;
-pub mod rollout;
-pub mod run;
-pub mod scale;
+mod rollout;
+mod run;
+mod scale;
 mod services;
 pub mod spec;
 pub mod status;
-pub mod step;
+mod step;
 #[cfg(test)]
 mod tests;
 mod times;
@@ -52,7 +53,6 @@ mod too_late;
 pub mod traffic;
 mod validating;
 pub mod validation;
-pub mod words;
 
 pub use counted::counted;
 pub use decide::decide;

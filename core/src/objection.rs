@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     analysis::{self, Judgement},
-    api::Word,
+    api::ManualVerdict,
     availability,
     decision::Decision,
     ending::fail,
@@ -37,7 +37,7 @@ impl Failure {
 pub(super) fn speaks_against(step: &Step<'_>, draft: &Draft) -> Option<Failure> {
     let status = &draft.status;
     let has_begun = step.spec.is_sound() || status.current_hash.is_some() || step.seen.canary.is_some();
-    if step.spec.verdict == Some(Word::Invalid) && has_begun {
+    if step.spec.verdict == Some(ManualVerdict::Invalid) && has_begun {
         return Some(Failure {
             reason: Reason::VerdictInvalid,
             message: "spec.verdict is invalid".to_owned(),

@@ -127,7 +127,7 @@ pub enum Likeness {
     /// It has another template.
     Other,
     /// Undeterminable: an admission policy refuses the dry run.
-    Untold,
+    Unknown,
 }
 
 /// An object of a former spec.

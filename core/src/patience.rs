@@ -67,14 +67,18 @@ pub(super) fn uncreated_until(step: &Step<'_>) -> Option<Timestamp> {
     if canary(step).is_some() && Phase::of(&step.kanary.status) != Phase::Scheduled {
         return None;
     }
-    let told = find(&step.kanary.status, ERRORED).filter(|told| told.status == "True");
-    let told = told.is_some_and(|told| {
+    let reported = find(&step.kanary.status, ERRORED).filter(|reported| reported.status == "True");
+    let reported = reported.is_some_and(|reported| {
         matches!(
-            Reason::parse(&told.reason),
+            Reason::parse(&reported.reason),
             Some(Reason::WriteRefused | Reason::WriteFailed | Reason::WriteUndone)
         )
     });
-    let began = step.kanary.status.start_time.filter(|_| told && canary(step).is_none());
+    let began = step
+        .kanary
+        .status
+        .start_time
+        .filter(|_| reported && canary(step).is_none());
     let since = began.map_or(since, |began| began.min(since));
     resumed(step, since).checked_add(step.spec.progress_deadline).ok()
 }

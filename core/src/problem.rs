@@ -2,22 +2,22 @@
 
 use super::{
     api::KanaryStatus,
-    status::{Draft, ERRORED, RECONCILING, SCHEDULED, STALLED, is_true, told_too_late},
+    status::{Draft, ERRORED, RECONCILING, SCHEDULED, STALLED, is_true, late_verdict},
 };
 use crate::api::Reason;
 
 /// A problem that is not the canary's failure. It is shown as `Errored`, prevents success, and changes nothing else.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// A CamelCase word.
-    pub reason: Reason,
+    pub(crate) reason: Reason,
     /// The problem and how to fix it.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl Problem {
     /// A problem with a reason and a message.
-    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+    pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             reason,
             message: message.into(),
@@ -25,7 +25,7 @@ impl Problem {
     }
 
     /// Combines problems into one, with the reason of the first.
-    pub fn all(problems: impl IntoIterator<Item = Self>) -> Option<Self> {
+    pub(crate) fn all(problems: impl IntoIterator<Item = Self>) -> Option<Self> {
         problems.into_iter().reduce(|mut all, next| {
             all.message.push_str("; ");
             all.message.push_str(&next.message);
@@ -63,7 +63,7 @@ pub(super) fn still_blocked(draft: &mut Draft, problem: Option<&Problem>) {
 }
 
 /// Combines a problem with the stored reports, for conditions that show everything together.
-pub(super) fn with_told(status: &KanaryStatus, problem: &Problem) -> Option<Problem> {
-    let told = told_too_late(status).map(|told| Problem::new(Reason::VerdictTooLate, told));
-    Problem::all([problem.clone()].into_iter().chain(told))
+pub(super) fn with_late_verdict(status: &KanaryStatus, problem: &Problem) -> Option<Problem> {
+    let late = late_verdict(status).map(|late| Problem::new(Reason::VerdictTooLate, late));
+    Problem::all([problem.clone()].into_iter().chain(late))
 }

@@ -182,20 +182,20 @@ fn standing(step: &Step<'_>, target: &Deployment) -> Standing {
     let likeness = if is_template {
         step.seen.likeness
     } else {
-        Likeness::Untold
+        Likeness::Unknown
     };
     match likeness {
         _ if !was_promoted && as_before => unmarked(step, live),
         Likeness::Unasked => Standing::Unclear(Need::SameTemplate),
         Likeness::Same if live.template_hash == target.template_hash => Standing::Promoted,
         Likeness::Same => Standing::Ahead,
-        Likeness::Untold if marked && !(as_before && live.created_by.is_none()) => match live.template_hash {
+        Likeness::Unknown if marked && !(as_before && live.created_by.is_none()) => match live.template_hash {
             ref hash if *hash == target.template_hash => Standing::Promoted,
             _ => Standing::Ahead,
         },
-        Likeness::Other | Likeness::Untold if was_promoted => Standing::Replaced(replaced(step)),
+        Likeness::Other | Likeness::Unknown if was_promoted => Standing::Replaced(replaced(step)),
         // Another client changed the target before its promotion.
-        Likeness::Other | Likeness::Untold => Standing::Open,
+        Likeness::Other | Likeness::Unknown => Standing::Open,
     }
 }
 

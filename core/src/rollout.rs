@@ -69,7 +69,7 @@ fn await_rollout(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Deci
     if let Some(decision) = too_late::roll_back(step, &draft, target) {
         return decision;
     }
-    let late = too_late::tell(step, &mut draft);
+    let late = too_late::report(step, &mut draft);
     let waits = match rolling_out(step, &mut draft, target, late.as_deref()) {
         ControlFlow::Break(decision) => return decision,
         ControlFlow::Continue(waits) => waits,
@@ -191,10 +191,10 @@ fn make_room(
     stuck: Timestamp,
 ) -> (Vec<Action>, Option<Timestamp>) {
     let going = deletes(step, false);
-    let said =
+    let gave_way =
         find(&step.kanary.status, RECONCILING).filter(|c| c.status == "True" && c.reason == Reason::CanaryGaveWay);
-    if let Some(said) = said {
-        draft.set(RECONCILING, true, Reason::CanaryGaveWay, said.message.clone());
+    if let Some(gave_way) = gave_way {
+        draft.set(RECONCILING, true, Reason::CanaryGaveWay, gave_way.message.clone());
         return (unless_refused(step, going), None);
     }
     if going.is_empty() {

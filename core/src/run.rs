@@ -11,7 +11,7 @@ use super::{
     ending::fail,
     held,
     integrity::{self, canary},
-    leftovers,
+    leftovers, manual_verdicts,
     objection::speaks_against,
     pause,
     problem::{Problem, blocked, clear_problem, set_problem, still_blocked},
@@ -23,9 +23,8 @@ use super::{
     times,
     validating::{judged_until, report, validating, warned, with_items},
     validation::Window,
-    words,
 };
-use crate::api::{Reason, Word};
+use crate::api::{ManualVerdict, Reason};
 
 /// Decides about a Kanary in the phase Scheduled or Running.
 pub(super) fn decide(step: &Step<'_>) -> Decision {
@@ -94,8 +93,8 @@ fn wait_for_schedule(step: &Step<'_>, mut draft: Draft, schedule: Timestamp) -> 
     draft.set(RECONCILING, true, Reason::WaitingForSchedule, why);
     clear_problem(&mut draft);
     // With three objects to create, one more status would be the run's eighth write.
-    let untold = step.kanary.status.conditions.is_empty();
-    let decision = if untold && activate::objects(step.spec) > 2 {
+    let is_first = step.kanary.status.conditions.is_empty();
+    let decision = if is_first && activate::objects(step.spec) > 2 {
         Decision::default()
     } else {
         step.write(draft)
@@ -122,21 +121,21 @@ fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decisi
         let message = message.to_owned();
         return fail(step, with_items(draft, judgement), reason, &message);
     }
-    let word = step.spec.verdict == Some(Word::Valid) || judgement.valid_early;
+    let by_hand = step.spec.verdict == Some(ManualVerdict::Valid) || judgement.valid_early;
     let is_new = Phase::of(&step.kanary.status) == Phase::Scheduled;
     let open = reached.is_some_and(|reached| reached.start <= step.now);
-    let Some(window) = window.filter(|_| !is_new || open || (word && available)) else {
+    let Some(window) = window.filter(|_| !is_new || open || (by_hand && available)) else {
         return scheduled(step, draft, window, problem);
     };
     if is_new {
         return running(step, draft, window, judgement, problem);
     }
     let due = reached.is_some_and(|reached| reached.deadline <= step.now);
-    if problem.is_none() && available && (word || (due && judgement.all_agree())) {
+    if problem.is_none() && available && (by_hand || (due && judgement.all_agree())) {
         if !step.seen.confirmed {
             return Decision::needing(Need::LiveCanary);
         }
-        return succeed(step, draft, judgement, word);
+        return succeed(step, draft, judgement, by_hand);
     }
     held::hold(step, draft, window, (&judgement, due), problem)
 }
@@ -161,10 +160,10 @@ fn scheduled(step: &Step<'_>, mut draft: Draft, window: Option<Window>, problem:
         ),
     };
     draft.set(SCHEDULED, true, reason, &why);
-    if problem.is_none() && !report.told {
+    if problem.is_none() && !report.reported {
         draft.set(RECONCILING, true, reason, why);
     }
-    if problem.is_none() && !report.told && !is_worth_saying(step, warming_up) {
+    if problem.is_none() && !report.reported && !is_worth_a_write(step, warming_up) {
         return Decision {
             wake,
             ..Decision::default()
@@ -178,12 +177,12 @@ fn scheduled(step: &Step<'_>, mut draft: Draft, window: Option<Window>, problem:
 
 /// A status that was never written already counts as Scheduled, and one that waited for the schedule shows it. The
 /// initial delay is also reported as long as the whole run stays within its seven writes.
-fn is_worth_saying(step: &Step<'_>, warming_up: bool) -> bool {
+fn is_worth_a_write(step: &Step<'_>, warming_up: bool) -> bool {
     let stored = &step.kanary.status;
     let waited = find(stored, SCHEDULED).is_some_and(|condition| condition.reason == Reason::WaitingForSchedule);
-    let untold = stored.conditions.is_empty();
+    let is_first = stored.conditions.is_empty();
     let is_over = is_true(stored, ERRORED) || is_true(stored, STALLED) || stored.paused_at.is_some();
-    if is_over || words::are_to_be_recorded(step.kanary) || !(waited || untold) {
+    if is_over || manual_verdicts::are_to_be_recorded(step.kanary) || !(waited || is_first) {
         return true;
     }
     warming_up && activate::objects(step.spec) + usize::from(waited) <= 2
@@ -217,9 +216,9 @@ fn running(
 }
 
 /// The canary passed. The target is changed only when the status that is read contains this.
-fn succeed(step: &Step<'_>, mut draft: Draft, judgement: Judgement, word: bool) -> Decision {
-    let (reason, by) = match (step.spec.verdict, word) {
-        (Some(Word::Valid), _) => (Reason::VerdictValid, "spec.verdict is valid"),
+fn succeed(step: &Step<'_>, mut draft: Draft, judgement: Judgement, by_hand: bool) -> Decision {
+    let (reason, by) = match (step.spec.verdict, by_hand) {
+        (Some(ManualVerdict::Valid), _) => (Reason::VerdictValid, "spec.verdict is valid"),
         (_, true) => (
             Reason::ManualValid,
             "a manual item is valid and every other item agrees",

@@ -83,7 +83,7 @@ impl Scale {
 
     /// The value that `kubectl get` shows.
     #[must_use]
-    pub fn word(&self) -> &'static str {
+    pub fn kind(&self) -> &'static str {
         match self {
             Self::Static(_) => "static",
             Self::Percent { .. } => "percent",

@@ -159,15 +159,15 @@ fn mismatch<'a>(selector: &'a Labels, labels: &'a Labels) -> Option<Mismatch<'a>
     })
 }
 
-/// Services that select the target's pods now and would not select them with the template. Those in `told` are not
+/// Services that select the target's pods now and would not select them with the template. Those in `reported` are not
 /// repeated. A dry-run promotes nothing.
-fn would_be_lost(step: &Step<'_>, target: &Deployment, told: Option<&str>) -> Vec<Problem> {
+fn would_be_lost(step: &Step<'_>, target: &Deployment, reported: Option<&str>) -> Vec<Problem> {
     if step.spec.dry_run {
         return Vec::new();
     }
     let (name, template) = (&step.spec.target, traffic::template_labels(step.spec));
     let serving = services(step).filter(|service| {
-        !service.deleting && Some(service.name.as_str()) != told && service.selects(&target.pod_labels)
+        !service.deleting && Some(service.name.as_str()) != reported && service.selects(&target.pod_labels)
     });
     serving
         .filter_map(|service| {

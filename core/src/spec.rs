@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{invalid::Invalid, scale::Scale, validation::Validation};
-use crate::api::{TrafficSource, Word};
+use crate::api::{ManualVerdict, TrafficSource};
 
 /// A parsed spec with defaults. If it is not [sound](Spec::is_sound), invalid fields have the value with the least
 /// effect.
@@ -59,7 +59,7 @@ pub struct Spec {
     /// Whether the run is held in its current state.
     pub paused: bool,
     /// The manual verdict for the whole run.
-    pub verdict: Option<Word>,
+    pub verdict: Option<ManualVerdict>,
     /// All problems with the spec.
     pub problems: Vec<Invalid>,
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{api::EventReason, decision::Notice, kanary::ParsedKanary, spec::Spec, words};
+use super::{api::EventReason, decision::Notice, kanary::ParsedKanary, manual_verdicts, spec::Spec};
 use crate::api::{GoDuration, KanaryStatus, Reason, Report};
 
 /// The phase of a run.
@@ -165,7 +165,7 @@ impl Draft {
                 status: shown.to_owned(),
                 deployment: spec.target.clone(),
                 service: spec.service.clone().unwrap_or_default(),
-                scale: spec.scale.word().to_owned(),
+                scale: spec.scale.kind().to_owned(),
                 traffic: spec.traffic.to_string(),
                 validation: kinds(spec),
                 duration: std::mem::take(&mut self.status.report.duration),
@@ -175,7 +175,7 @@ impl Draft {
         if self.status == kanary.status {
             return None;
         }
-        words::record(&mut self.status, kanary);
+        manual_verdicts::record(&mut self.status, kanary);
         if spec.is_sound() {
             // Shows that the status is from a version that records verdicts.
             let traffic = &mut self.status.current_traffic;
@@ -283,7 +283,7 @@ pub fn notices(status: &KanaryStatus) -> Vec<Notice> {
 /// The phase that users see for a Kanary that is being deleted and held by a finalizer.
 const DELETING: &str = "Deleting";
 /// What the status says of a verdict that came too late.
-pub(super) fn told_too_late(status: &KanaryStatus) -> Option<&str> {
+pub(super) fn late_verdict(status: &KanaryStatus) -> Option<&str> {
     let activated = find(status, ACTIVATED).filter(|activated| activated.reason == Reason::VerdictTooLate)?;
     Some(activated.message.as_str())
 }

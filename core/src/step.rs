@@ -5,30 +5,30 @@ use jiff::Timestamp;
 use super::{
     decision::Decision,
     kanary::ParsedKanary,
+    manual_verdicts,
     observation::Observation,
     problem::Problem,
     spec::Spec,
     status::{Draft, FAILED, Phase, RECONCILING, SCHEDULED, STALLED, VERDICT_IGNORED},
-    words,
 };
-use crate::api::{KanaryStatus, Reason, Report, Verdicts, Word, Words};
+use crate::api::{KanaryStatus, ManualVerdict, ManualVerdicts, Reason, Report, Verdicts};
 
 /// The input of one decision.
-pub struct Step<'a> {
+pub(crate) struct Step<'a> {
     /// The Kanary.
-    pub kanary: &'a ParsedKanary,
+    pub(crate) kanary: &'a ParsedKanary,
     /// Its spec: the valid parts, without verdicts that do not count for this run.
-    pub spec: &'a Spec,
+    pub(crate) spec: &'a Spec,
     /// The observed cluster.
-    pub seen: &'a Observation,
+    pub(crate) seen: &'a Observation,
     /// The current time.
-    pub now: Timestamp,
+    pub(crate) now: Timestamp,
 }
 
 impl Step<'_> {
     /// A draft of the next status that identifies the run.
     #[must_use]
-    pub fn draft(&self) -> Draft {
+    pub(crate) fn draft(&self) -> Draft {
         let mut draft = Draft::of(self.kanary, self.now);
         if self.spec.is_sound() {
             draft.status.current_hash = Some(self.spec.template_hash.clone());
@@ -44,8 +44,8 @@ impl Step<'_> {
 
     /// A decision that writes the draft if it contains news.
     #[must_use]
-    pub fn write(&self, mut draft: Draft) -> Decision {
-        tell(&mut draft, self.kanary);
+    pub(crate) fn write(&self, mut draft: Draft) -> Decision {
+        report_ignored(&mut draft, self.kanary);
         Decision {
             status: draft.finish(self.kanary, self.spec),
             ..Decision::default()
@@ -63,8 +63,8 @@ impl Step<'_> {
             retry: draft.status.retry,
             current_traffic: Some(self.spec.traffic_key.clone()),
             verdicts: Some(Verdicts {
-                present: Words::default(),
-                stale: words::stale_in_next_run(self.kanary),
+                present: ManualVerdicts::default(),
+                stale: manual_verdicts::stale_in_next_run(self.kanary),
             }),
             run: Some(former.run.unwrap_or(1).saturating_add(1)),
             // It identifies the former canary, which has to be deleted even if its ownerReference was removed.
@@ -118,23 +118,23 @@ impl Step<'_> {
 
     /// All problems with the spec.
     #[must_use]
-    pub fn unsound(&self) -> Option<Problem> {
+    pub(crate) fn unsound(&self) -> Option<Problem> {
         let problems = self.spec.problems.iter();
         Problem::all(problems.map(|invalid| Problem::new(invalid.reason, &invalid.message)))
     }
 
     /// Whether the API server recently refused a write.
     #[must_use]
-    pub fn refused(&self) -> Option<&super::observation::Refusal> {
+    pub(crate) fn refused(&self) -> Option<&super::observation::Refusal> {
         self.seen.refusal.as_ref().filter(|refusal| refusal.retry_at > self.now)
     }
 }
 
 /// Reports the verdicts that do not count, and how to give them again.
-pub(super) fn tell(draft: &mut Draft, kanary: &ParsedKanary) {
+pub(super) fn report_ignored(draft: &mut Draft, kanary: &ParsedKanary) {
     let stale = draft.status.verdicts.as_ref().map(|verdicts| verdicts.stale.clone());
-    let stale = stale.unwrap_or_default().among(&Words::of(&kanary.spec));
-    if stale == Words::default() || draft.status.completed_at.is_some() {
+    let stale = stale.unwrap_or_default().among(&ManualVerdicts::of(&kanary.spec));
+    if stale == ManualVerdicts::default() || draft.status.completed_at.is_some() {
         let why = match draft.status.completed_at {
             Some(_) => "the run has ended",
             None => "no verdict in the spec is from an earlier run any more",
@@ -144,11 +144,14 @@ pub(super) fn tell(draft: &mut Draft, kanary: &ParsedKanary) {
     }
     let mut which = Vec::new();
     which.extend(stale.verdict.map(|verdict| format!("spec.verdict {verdict}")));
-    for (count, word) in [(stale.valid, Word::Valid), (stale.invalid, Word::Invalid)] {
+    for (count, verdict) in [
+        (stale.valid, ManualVerdict::Valid),
+        (stale.invalid, ManualVerdict::Invalid),
+    ] {
         match count {
             0 => {}
-            1 => which.push(format!("the status {word} of a manual item")),
-            more => which.push(format!("the status {word} of {more} manual items")),
+            1 => which.push(format!("the status {verdict} of a manual item")),
+            more => which.push(format!("the status {verdict} of {more} manual items")),
         }
     }
     let why = format!(

@@ -10,13 +10,13 @@ use super::{
     decision::{Decision, Need},
     leave::{self, Rest},
     observation::Deployment,
-    problem::{set_problem, with_told},
+    problem::{set_problem, with_late_verdict},
     rollback,
-    status::{ACTIVATED, Draft, RECONCILING, SUCCEEDED, TRAFFIC, find, told_too_late},
+    status::{ACTIVATED, Draft, RECONCILING, SUCCEEDED, TRAFFIC, find, late_verdict},
     step::Step,
     validation::{Item, Window},
 };
-use crate::api::{ItemStatus, Reason, Word};
+use crate::api::{ItemStatus, ManualVerdict, Reason};
 
 /// A verdict against the canary.
 struct Objection {
@@ -40,7 +40,7 @@ impl Objection {
 
 /// A manual verdict or a watched label against the canary. Measurements and rules for the deadline were settled with the verdict.
 fn objection(step: &Step<'_>, draft: &Draft) -> Option<Objection> {
-    if step.spec.verdict == Some(Word::Invalid) {
+    if step.spec.verdict == Some(ManualVerdict::Invalid) {
         return Some(Objection {
             reason: Reason::VerdictInvalid,
             message: "spec.verdict is invalid".to_owned(),
@@ -71,8 +71,8 @@ pub(super) fn text(step: &Step<'_>, draft: &mut Draft) -> Option<String> {
     if let Some(objection) = &objection {
         objection.show(draft);
     }
-    if let Some(told) = told_too_late(&draft.status) {
-        return Some(told.to_owned());
+    if let Some(reported) = late_verdict(&draft.status) {
+        return Some(reported.to_owned());
     }
     let objection = objection?.message;
     let target = &step.spec.target;
@@ -105,7 +105,7 @@ pub(super) fn roll_back(step: &Step<'_>, draft: &Draft, target: &Deployment) -> 
 }
 
 /// Reports a verdict that came too late.
-pub(super) fn tell(step: &Step<'_>, draft: &mut Draft) -> Option<String> {
+pub(super) fn report(step: &Step<'_>, draft: &mut Draft) -> Option<String> {
     let text = text(step, draft)?;
     draft.set(ACTIVATED, false, Reason::VerdictTooLate, &text);
     draft.clear(
@@ -121,7 +121,7 @@ pub(super) fn tell(step: &Step<'_>, draft: &mut Draft) -> Option<String> {
 pub(super) fn leave(step: &Step<'_>, draft: &mut Draft) -> ControlFlow<Decision, Rest> {
     let rest = leave::all(step, draft, false)?;
     if let Some(problem) = &rest.problem {
-        set_problem(draft, with_told(&draft.status, problem).as_ref());
+        set_problem(draft, with_late_verdict(&draft.status, problem).as_ref());
     }
     ControlFlow::Continue(rest)
 }

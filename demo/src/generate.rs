@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use kanary_core::api::Word;
+use kanary_core::api::ManualVerdict;
 
 use super::{
     manifests::{alert, manual},
@@ -82,8 +82,8 @@ fn part(rng: &mut Rng, name: &str, from: Duration) -> Part {
             end: End::Failed,
             ..Part::new(name, name, period, &[alert()])
         },
-        20..26 => spoken(rng, Deed::Verdict(Word::Valid), End::Promoted),
-        26..29 => spoken(rng, Deed::Verdict(Word::Invalid), End::Failed),
+        20..26 => spoken(rng, Deed::Verdict(ManualVerdict::Valid), End::Promoted),
+        26..29 => spoken(rng, Deed::Verdict(ManualVerdict::Invalid), End::Failed),
         29..34 => Part {
             about: "a dry-run, never promoted",
             ..dry_run(measured)

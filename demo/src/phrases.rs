@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kanary_core::{
-    api::{GoDuration, ItemState, ItemStatus, ValidationItem, Word},
+    api::{GoDuration, ItemState, ItemStatus, ManualVerdict, ValidationItem},
     status::{ERRORED, FAILED, RECONCILING, STALLED, SUCCEEDED, find, is_true},
 };
 
@@ -126,10 +126,10 @@ fn demand(row: &Row) -> String {
     }
 }
 
-fn manual(row: &Row, word: Option<Word>) -> String {
+fn manual(row: &Row, word: Option<ManualVerdict>) -> String {
     match row.spec.verdict.or(word) {
-        Some(Word::Valid) => "manual verdict: valid",
-        Some(Word::Invalid) => "manual verdict: invalid",
+        Some(ManualVerdict::Valid) => "manual verdict: valid",
+        Some(ManualVerdict::Invalid) => "manual verdict: invalid",
         None if row.state.is_end() => "a manual verdict",
         None => "needs a manual verdict",
     }

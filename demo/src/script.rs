@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
-use kanary_core::api::{Word, names::canary_name};
+use kanary_core::api::{ManualVerdict, names::canary_name};
 use serde_json::{Value, json};
 
 use super::{
@@ -41,7 +41,7 @@ pub(super) enum Deed {
     /// An alert labels the canary's pods.
     Alert,
     /// A user gives a verdict.
-    Verdict(Word),
+    Verdict(ManualVerdict),
 }
 
 /// What a query measures.
@@ -281,7 +281,7 @@ fn judged_otherwise(rng: &mut Rng) -> Vec<Part> {
         },
         Part {
             about: "waits for a manual verdict",
-            deed: Some((spoken, Deed::Verdict(Word::Valid))),
+            deed: Some((spoken, Deed::Verdict(ManualVerdict::Valid))),
             ..Part::new("billing-manual", "billing", minutes(10), &[manual()])
         },
         Part {

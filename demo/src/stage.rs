@@ -10,7 +10,7 @@ use kanary::{
     prometheus::{Local, Transport},
 };
 use kanary_core::api::{
-    Kanary, KanaryKind, Word,
+    Kanary, KanaryKind, ManualVerdict,
     names::{KANARY_NAME, canary_name},
 };
 use kanary_sim::{
@@ -169,8 +169,8 @@ impl Stage {
     async fn act(&self, part: &Part, deed: Deed) -> anyhow::Result<()> {
         let verdict = match deed {
             Deed::Alert => return self.alert(part).await,
-            Deed::Verdict(Word::Valid) => "valid",
-            Deed::Verdict(Word::Invalid) => "invalid",
+            Deed::Verdict(ManualVerdict::Valid) => "valid",
+            Deed::Verdict(ManualVerdict::Invalid) => "invalid",
         };
         let field = "/spec/validation/items/0/manual/status";
         let patch = serde_json::from_value(json!([{"op": "add", "path": field, "value": verdict}]))?;
@@ -215,8 +215,8 @@ fn described(part: &Part, deed: Deed) -> (String, &'static str) {
             format!("an alert labels the pods of {canary} {}={}", ALERT.0, ALERT.1),
             "an alert labels its pods",
         ),
-        Deed::Verdict(Word::Valid) => ("a user sets status: valid".to_owned(), "manual verdict: valid"),
-        Deed::Verdict(Word::Invalid) => ("a user sets status: invalid".to_owned(), "manual verdict: invalid"),
+        Deed::Verdict(ManualVerdict::Valid) => ("a user sets status: valid".to_owned(), "manual verdict: valid"),
+        Deed::Verdict(ManualVerdict::Invalid) => ("a user sets status: invalid".to_owned(), "manual verdict: invalid"),
     }
 }
 

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use kanary::reconcile::turn::Decide;
 use kanary_core::{
     ParsedKanary,
-    api::{Word, Words},
+    api::{ManualVerdict, ManualVerdicts},
     decide,
     decision::Decision,
     observation::{Observation, Versions},
@@ -197,7 +197,7 @@ fn a_pod_that_stands_for_all_is_caught() {
 fn an_ignored_refusal_is_caught() {
     let wrong: Decide = |canary, seen, now| {
         let canary = with_spec(canary, |spec| {
-            spec.verdict = spec.verdict.filter(|word| *word != Word::Invalid);
+            spec.verdict = spec.verdict.filter(|word| *word != ManualVerdict::Invalid);
         });
         decide(&canary, seen, now)
     };
@@ -209,7 +209,7 @@ fn a_verdict_of_a_former_run_is_caught() {
     let wrong: Decide = |canary, seen, now| {
         let mut canary = canary.clone();
         if let Some(verdicts) = &mut canary.status.verdicts {
-            verdicts.stale = Words::default();
+            verdicts.stale = ManualVerdicts::default();
         }
         decide(&canary, seen, now)
     };

@@ -5,10 +5,10 @@ mod waiting;
 
 use jiff::Timestamp;
 
-pub use self::waiting::{PATIENCE, Settled, warnings};
+pub(crate) use self::waiting::{PATIENCE, warnings};
 
 use crate::{
-    api::{AfterDeadline, ItemState, ItemStatus, Reason, Word, names::RUN},
+    api::{AfterDeadline, ItemState, ItemStatus, ManualVerdict, Reason, names::RUN},
     labels::Selector,
     observation::Observation,
     spec::Spec,
@@ -17,7 +17,7 @@ use crate::{
 
 /// The verdict of one item.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Nothing speaks against the canary, and the item's requirements before the deadline are met.
     Agrees,
     /// Nothing speaks against the canary, but the requirements are not met yet.
@@ -38,13 +38,13 @@ pub enum Verdict {
 
 /// The verdicts of all items.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Judgement {
+pub(crate) struct Judgement {
     /// The verdict of each item, in item order.
-    pub verdicts: Vec<Verdict>,
+    pub(crate) verdicts: Vec<Verdict>,
     /// The current result of each item. [`Judgement::settle`] decides which parts are reported.
-    pub items: Vec<ItemStatus>,
+    pub(crate) items: Vec<ItemStatus>,
     /// Whether a manual item is valid and every other item agrees so far.
-    pub valid_early: bool,
+    pub(crate) valid_early: bool,
     /// For each item, the number of consecutive measurements with data.
     pub(super) answers: Vec<u32>,
 }
@@ -52,7 +52,7 @@ pub struct Judgement {
 impl Judgement {
     /// The first item that fails the run.
     #[must_use]
-    pub fn bad(&self) -> Option<(Reason, &str)> {
+    pub(crate) fn bad(&self) -> Option<(Reason, &str)> {
         self.verdicts.iter().find_map(|verdict| match verdict {
             Verdict::Bad { reason, message } => Some((*reason, message.as_str())),
             _ => None,
@@ -61,36 +61,36 @@ impl Judgement {
 
     /// Whether every item agrees.
     #[must_use]
-    pub fn all_agree(&self) -> bool {
+    pub(crate) fn all_agree(&self) -> bool {
         self.verdicts.iter().all(|verdict| *verdict == Verdict::Agrees)
     }
 }
 
 /// Evaluates every item at `now`. Before the window opens, only manual verdicts count.
 #[must_use]
-pub fn judge(spec: &Spec, seen: &Observation, window: Option<Window>, now: Timestamp) -> Judgement {
+pub(crate) fn judge(spec: &Spec, seen: &Observation, window: Option<Window>, now: Timestamp) -> Judgement {
     let open = window.filter(|window| window.start <= now);
     let past = open.is_some_and(|window| window.deadline <= now);
-    let untold = Tally::default();
+    let none = Tally::default();
     let mut judgement = Judgement {
         verdicts: Vec::new(),
         items: Vec::new(),
         valid_early: false,
         answers: Vec::new(),
     };
-    let mut word_given = false;
+    let mut verdict_given = false;
     for (index, item) in spec.validation.items.iter().enumerate() {
         let name = format!("{}[{index}]", item.kind());
-        let tally = seen.tallies.get(index).unwrap_or(&untold).known_at(now);
+        let tally = seen.tallies.get(index).unwrap_or(&none).known_at(now);
         let verdict = match item {
             Item::Manual {
                 after_deadline,
                 status,
                 ignored,
             } => {
-                word_given |= *status == Some(Word::Valid);
+                verdict_given |= *status == Some(ManualVerdict::Valid);
                 let verdict = manual(&name, *after_deadline, *status, past);
-                ignored.map_or(verdict.clone(), |word| with_ignored(verdict, word))
+                ignored.map_or(verdict.clone(), |given| with_ignored(verdict, given))
             }
             Item::LabelWatch { pods, deployment } => {
                 let verdict = label_watch(&name, pods.as_ref(), deployment.as_ref(), seen);
@@ -113,27 +113,27 @@ pub fn judge(spec: &Spec, seen: &Observation, window: Option<Window>, now: Times
         judgement.verdicts.push(verdict);
         judgement.answers.push(tally.answers);
     }
-    judgement.valid_early = word_given && judgement.all_agree();
+    judgement.valid_early = verdict_given && judgement.all_agree();
     judgement
 }
 
 fn item_status(name: String, item: &Item, tally: &Tally, verdict: &Verdict) -> ItemStatus {
-    let said = match verdict {
+    let text = match verdict {
         Verdict::Agrees => "",
         Verdict::Waits { message, .. } | Verdict::Bad { message, .. } => message,
     };
-    let reason = waiting::told(verdict);
+    let reason = waiting::reported(verdict);
     let last = tally.last.as_ref();
     let (id, state, message) = match (item, verdict) {
         (Item::PromQl(query), _) => {
-            let told = said.strip_prefix(&name).and_then(|said| said.strip_prefix(": "));
-            let message = told.filter(|_| reason.is_some());
+            let rest = text.strip_prefix(&name).and_then(|text| text.strip_prefix(": "));
+            let message = rest.filter(|_| reason.is_some());
             let message = message.or(last.map(|sample| sample.message.as_str()));
             (Some(query.id.clone()), tally.state(query), message.unwrap_or_default())
         }
-        (_, Verdict::Agrees) => (None, ItemState::Good, said),
-        (_, Verdict::Waits { .. }) => (None, ItemState::Pending, said),
-        (_, Verdict::Bad { .. }) => (None, ItemState::Bad, said),
+        (_, Verdict::Agrees) => (None, ItemState::Good, text),
+        (_, Verdict::Waits { .. }) => (None, ItemState::Pending, text),
+        (_, Verdict::Bad { .. }) => (None, ItemState::Bad, text),
     };
     ItemStatus {
         id,
@@ -150,14 +150,14 @@ fn item_status(name: String, item: &Item, tally: &Tally, verdict: &Verdict) -> I
     }
 }
 
-fn manual(name: &str, after: AfterDeadline, status: Option<Word>, past: bool) -> Verdict {
+fn manual(name: &str, after: AfterDeadline, status: Option<ManualVerdict>, past: bool) -> Verdict {
     let waits = |message: String| Verdict::Waits {
         reason: Reason::WaitingForManual,
         message,
     };
     match (status, after) {
-        (Some(Word::Valid), _) => Verdict::Agrees,
-        (Some(Word::Invalid), _) => Verdict::Bad {
+        (Some(ManualVerdict::Valid), _) => Verdict::Agrees,
+        (Some(ManualVerdict::Invalid), _) => Verdict::Bad {
             reason: Reason::ManualInvalid,
             message: format!("{name}: status is invalid"),
         },
@@ -172,11 +172,11 @@ fn manual(name: &str, after: AfterDeadline, status: Option<Word>, past: bool) ->
 }
 
 /// Adds to a waiting manual item why its verdict is ignored.
-fn with_ignored(verdict: Verdict, word: Word) -> Verdict {
+fn with_ignored(verdict: Verdict, given: ManualVerdict) -> Verdict {
     match verdict {
         Verdict::Waits { reason, message } => Verdict::Waits {
             reason,
-            message: format!("{message} (status {word} is from an earlier run and does not count)"),
+            message: format!("{message} (status {given} is from an earlier run and does not count)"),
         },
         other => other,
     }

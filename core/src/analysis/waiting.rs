@@ -11,10 +11,10 @@ use crate::{
 };
 
 /// How long after the deadline a missing measurement is reported. This is longer than a query's timeout.
-pub const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
+pub(crate) const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
 
-/// Reasons that somebody should know of, from the least to the most.
-const TOLD: [Reason; 6] = [
+/// Reasons that users see, from the least to the most serious.
+const REPORTED: [Reason; 6] = [
     Reason::LastMeasurementBad,
     Reason::TooFewSamples,
     Reason::NotAnswered,
@@ -31,11 +31,11 @@ const ENDS: u32 = 2;
 const PERIOD: SignedDuration = SignedDuration::from_mins(1);
 
 fn weight(reason: Reason) -> Option<usize> {
-    TOLD.iter().position(|told| *told == reason)
+    REPORTED.iter().position(|reported| *reported == reason)
 }
 
 /// The reason of a verdict, if it is reported to the user.
-pub(super) fn told(verdict: &Verdict) -> Option<Reason> {
+pub(super) fn reported(verdict: &Verdict) -> Option<Reason> {
     match verdict {
         Verdict::Waits { reason, .. } if weight(*reason).is_some() => Some(*reason),
         _ => None,
@@ -44,18 +44,18 @@ pub(super) fn told(verdict: &Verdict) -> Option<Reason> {
 
 /// The items for the status, and whether they are worth a write of their own.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settled {
+pub(crate) struct Settled {
     /// One entry for each item.
-    pub items: Vec<ItemStatus>,
+    pub(crate) items: Vec<ItemStatus>,
     /// Whether there is news that must be reported or must survive a restart.
-    pub is_news: bool,
+    pub(crate) is_news: bool,
 }
 
 impl Judgement {
     /// Merges the current result into the `stored` items. A report stays until the item has data again, or until a more
     /// severe reason replaces it.
     #[must_use]
-    pub fn settle(&self, stored: &[ItemStatus]) -> Settled {
+    pub(crate) fn settle(&self, stored: &[ItemStatus]) -> Settled {
         let mut former: Vec<_> = stored.iter().map(Some).collect();
         let mut is_news = stored.len() != self.items.len();
         let items = self.items.iter().enumerate().map(|(index, item)| {
@@ -137,7 +137,7 @@ fn cause(message: &str) -> impl Iterator<Item = &str> {
 
 /// Warnings about queries that may not mean what the author intended, each with the name of its item.
 #[must_use]
-pub fn warnings(items: &[Item], initial_delay: std::time::Duration) -> Vec<String> {
+pub(crate) fn warnings(items: &[Item], initial_delay: std::time::Duration) -> Vec<String> {
     let mut warnings = Vec::new();
     for (index, item) in items.iter().enumerate() {
         if let Item::PromQl(query) = item {

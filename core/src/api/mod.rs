@@ -26,9 +26,9 @@ pub use rollout::{OnFailure, OnTargetChange, OnTargetMissing, RolloutMode, Rollo
 pub use scale::{HpaScale, PercentScale, ScaleSpec, StaticScale};
 pub use slot::{Layout, Slot, stable_hash};
 pub use spec::{KanarySpec, Template};
-pub use status::{ItemState, ItemStatus, KanaryStatus, Report, Verdicts, Words};
+pub use status::{ItemState, ItemStatus, KanaryStatus, ManualVerdicts, Report, Verdicts};
 pub use traffic::{TrafficSource, TrafficSpec};
 pub use validation::{
     AfterDeadline, Boolean, ContinuousValueDeviation, DeviationOf, DiscreteValueOutOfList, LabelMatch, LabelWatchItem,
-    ManualItem, NoResult, OnNoData, PromQlItem, ValidationItem, ValidationSpec, ValueInRange, Word,
+    ManualItem, ManualVerdict, NoResult, OnNoData, PromQlItem, ValidationItem, ValidationSpec, ValueInRange,
 };

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{RolloutSpec, ScaleSpec, TrafficSpec, ValidationSpec, Word};
+use super::{ManualVerdict, RolloutSpec, ScaleSpec, TrafficSpec, ValidationSpec};
 
 /// What to run and on how many pods, its traffic, how it is judged, and what happens after the verdict.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -74,7 +74,7 @@ pub struct KanarySpec {
     /// Manual verdict for the whole run, which overrides all items: `valid` promotes the canary once it is available, `invalid`
     /// removes it. A verdict left over from an earlier run does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verdict: Option<Word>,
+    pub verdict: Option<ManualVerdict>,
     /// Change this number to run the same template again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<i64>,

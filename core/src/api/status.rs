@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{GoDuration, Word};
+use super::{GoDuration, ManualVerdict};
 
 /// What the controller observed and decided.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -110,19 +110,19 @@ pub struct KanaryStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdicts {
     /// Verdicts in the spec when this status was written.
-    #[serde(default, skip_serializing_if = "Words::are_none")]
-    pub present: Words,
+    #[serde(default, skip_serializing_if = "ManualVerdicts::are_none")]
+    pub present: ManualVerdicts,
     /// Verdicts that were already in the spec during an earlier run and do not count for this one.
-    #[serde(default, skip_serializing_if = "Words::are_none")]
-    pub stale: Words,
+    #[serde(default, skip_serializing_if = "ManualVerdicts::are_none")]
+    pub stale: ManualVerdicts,
 }
 
 /// How many times a spec says `valid` and `invalid`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Words {
+pub struct ManualVerdicts {
     /// `spec.verdict`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verdict: Option<Word>,
+    pub verdict: Option<ManualVerdict>,
     /// Number of manual items whose `status` is `valid`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub valid: u32,
@@ -136,7 +136,7 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-impl Words {
+impl ManualVerdicts {
     /// Whether the spec contains no verdict.
     #[must_use]
     pub fn are_none(&self) -> bool {

@@ -80,12 +80,12 @@ pub struct ValidationItem {
     missing_docs,
     reason = "described where it is used; docs here would make the schema a oneOf"
 )]
-pub enum Word {
+pub enum ManualVerdict {
     Valid,
     Invalid,
 }
 
-impl fmt::Display for Word {
+impl fmt::Display for ManualVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Valid => "valid",
@@ -118,7 +118,7 @@ pub struct ManualItem {
     pub status_after_deadline: Option<AfterDeadline>,
     /// Manual verdict, `valid` or `invalid`, applied immediately. A verdict left over from an earlier run does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<Word>,
+    pub status: Option<ManualVerdict>,
 }
 
 /// Labels that fail the run when they appear.

@@ -63,13 +63,13 @@ pub(super) fn spec() -> BoxedStrategy<Value> {
     ]);
     let schedule =
         prop_oneof![8 => Just(Value::Null), 4 => time().prop_map(|at| json!(at.to_string())), 1 => Just(json!("soon"))];
-    let words = (
+    let manual_verdicts = (
         any_of(&["null", "null", "null", "valid", "invalid"]),
         any::<bool>(),
         any_of(&["null", "1", "-9223372036854775808"]),
     );
     let validation = (duration(), duration(), vec(item(), 0..4), any::<bool>());
-    (traffic, scale, service, rollout, labels, schedule, words, validation)
+    (traffic, scale, service, rollout, labels, schedule, manual_verdicts, validation)
         .prop_map(|(traffic, scale, service, rollout, labels, schedule, (verdict, paused, retry), validation)| {
             let (delay, period, items, no_update) = validation;
             json!({

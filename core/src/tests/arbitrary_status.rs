@@ -9,7 +9,7 @@ use super::{
     input::template,
 };
 use crate::{
-    api::{GoDuration, ItemState, ItemStatus, KanaryStatus, Verdicts, Word, Words},
+    api::{GoDuration, ItemState, ItemStatus, KanaryStatus, ManualVerdict, ManualVerdicts, Verdicts},
     hash,
 };
 
@@ -67,9 +67,9 @@ fn items() -> impl Strategy<Value = Vec<ItemStatus>> {
     vec(item, 0..3)
 }
 
-fn words() -> impl Strategy<Value = Words> {
-    let verdict = select(vec![None, Some(Word::Valid), Some(Word::Invalid)]);
-    (verdict, 0..3_u32, 0..3_u32).prop_map(|(verdict, valid, invalid)| Words {
+fn manual_verdicts() -> impl Strategy<Value = ManualVerdicts> {
+    let verdict = select(vec![None, Some(ManualVerdict::Valid), Some(ManualVerdict::Invalid)]);
+    (verdict, 0..3_u32, 0..3_u32).prop_map(|(verdict, valid, invalid)| ManualVerdicts {
         verdict,
         valid,
         invalid,
@@ -105,7 +105,7 @@ pub(super) fn status() -> BoxedStrategy<KanaryStatus> {
     );
     let recorded = (
         select(vec![None, Some("none"), Some("service svc"), Some("other")]),
-        option::of((words(), words())),
+        option::of((manual_verdicts(), manual_verdicts())),
         option::of((0..9000_u64, 0..9000_u64)),
     );
     (conditions(), hashes, numbers, times, items(), recorded)

@@ -209,13 +209,10 @@ fn a_pod_that_lost_the_label_of_its_run_is_still_judged_by_its_labels() {
         now: +1m
         ",
         expect![[r#"
-            phase Running → Failed
-            Activated, Running, Reconciling=False RunFailed: the run has ended
+            phase Running → Failed, shows Failed 1m0s/15m0s, ended Activated, Running, Reconciling
             Failed, Stalled=True LabelMatched: labelWatch[0]: pod b has labels that match alert=high; to try again, change spec.template, or set spec.retry to another number
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
+            completedAt +1m0s, failedTemplates ["<hash>"]
             item labelWatch[0] Bad: labelWatch[0]: pod b has labels that match alert=high
-            shows Failed 1m0s/15m0s
         "#]],
     );
     check(
@@ -226,8 +223,8 @@ fn a_pod_that_lost_the_label_of_its_run_is_still_judged_by_its_labels() {
         now: +1m
         ",
         expect![[r#"
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s; warning: Pod b lost the label kanary.k8s-operators.dev/run, so the canary's ReplicaSet released it: it is not measured any more, and leaves its Services now; labelWatch items still apply to it: delete it (since +0s)
             shows Running 1m0s/15m0s
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s; warning: Pod b lost the label kanary.k8s-operators.dev/run, so the canary's ReplicaSet released it: it is not measured any more, and leaves its Services now; labelWatch items still apply to it: delete it (since +0s)
             wake at +15m0s
         "#]],
     );

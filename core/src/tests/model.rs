@@ -9,7 +9,7 @@ use super::{forward::only_forward, input::UID, reading::called};
 use crate::{
     ParsedKanary,
     api::{
-        KanaryStatus, Reason, TrafficSource, Word,
+        KanaryStatus, ManualVerdict, Reason, TrafficSource,
         names::{IS_KANARY, KANARY_NAME, RUN},
     },
     decision::{Action, Decision, ObjectKind, SetTemplate},
@@ -59,7 +59,7 @@ pub(super) enum Event {
     /// The user changes the template.
     TemplateEdited,
     /// The user sets or removes `spec.verdict`.
-    Verdict(Option<Word>),
+    Verdict(Option<ManualVerdict>),
     /// The user sets the validation period, in seconds.
     Period(u64),
     /// The user makes the spec invalid, or fixes it.
@@ -115,7 +115,7 @@ impl Model {
             }
             Event::Verdict(verdict) => {
                 if spec.verdict != *verdict {
-                    self.valid_for = verdict.filter(|word| *word == Word::Valid).map(|_| run);
+                    self.valid_for = verdict.filter(|word| *word == ManualVerdict::Valid).map(|_| run);
                 }
                 spec.verdict = *verdict;
             }

@@ -62,10 +62,9 @@ fn an_outage_within_a_second_is_known_from_its_beginning() {
     check(
         &run("", "{canary: {available: +10m, outage: {from: +10m}}}", "+11m"),
         expect![[r#"
-            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s; less than 1s in which it was not available does not count (since +0s)
-            availableSince +10m0s
-            unavailableFor 0s
             shows Running 11m0s/15m0s
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m0s; less than 1s in which it was not available does not count (since +0s)
+            availableSince +10m0s, unavailableFor 0s
             wake at +15m0s
         "#]],
     );
@@ -76,11 +75,9 @@ fn an_outage_within_a_second_is_known_from_its_beginning() {
             "+11m",
         ),
         expect![[r#"
-            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m10s; 10s in which it was not available do not count (since +0s)
-            availableSince +10m30s
-            unavailableFor 10s
-            deadline +15m10s
             shows Running 10m50s/15m0s
+            Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m10s; 10s in which it was not available do not count (since +0s)
+            availableSince +10m30s, unavailableFor 10s, deadline +15m10s
             wake at +15m10s
         "#]],
     );

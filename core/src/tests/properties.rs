@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     ParsedKanary,
-    api::{AfterDeadline, Word, Words},
+    api::{AfterDeadline, ManualVerdict, ManualVerdicts},
     decide,
     decision::{Action, Decision},
     hash,
@@ -79,7 +79,7 @@ proptest! {
             let created = status::find(&next, status::SUCCEEDED).is_some_and(|c| c.reason == "TargetCreated");
             prop_assert!(created || is_available(&model.seen), "a canary that is not available passed");
             let stale = next.verdicts.as_ref().map(|verdicts| verdicts.stale.clone()).unwrap_or_default();
-            let by_word = spec.verdict == Some(Word::Valid) && stale.verdict != Some(Word::Valid);
+            let by_word = spec.verdict == Some(ManualVerdict::Valid) && stale.verdict != Some(ManualVerdict::Valid);
             prop_assert!(created || by_word || items_agree(&model, spec, &stale, next.deadline), "the items do not agree");
         }
     }
@@ -132,7 +132,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<bool>().prop_map(Event::TargetThere),
         1 => Just(Event::CanaryDeleted),
         1 => Just(Event::TemplateEdited),
-        2 => prop::sample::select(vec![None, Some(Word::Valid), Some(Word::Valid), Some(Word::Invalid)]).prop_map(Event::Verdict),
+        2 => prop::sample::select(vec![None, Some(ManualVerdict::Valid), Some(ManualVerdict::Valid), Some(ManualVerdict::Invalid)]).prop_map(Event::Verdict),
         1 => (1..200_u64).prop_map(Event::Period),
         1 => any::<bool>().prop_map(Event::Mistake),
         1 => any::<bool>().prop_map(Event::Traffic),
@@ -157,7 +157,7 @@ fn one_of_reconciling_and_stalled(model: &Model) {
 }
 
 /// Whether every item agrees, determined without the code under test.
-fn items_agree(model: &Model, spec: &Spec, stale: &Words, deadline: Option<jiff::Timestamp>) -> bool {
+fn items_agree(model: &Model, spec: &Spec, stale: &ManualVerdicts, deadline: Option<jiff::Timestamp>) -> bool {
     let due = deadline.is_some_and(|deadline| deadline <= model.now);
     let bad = |labels: &crate::labels::Labels| labels.contains_key("bad");
     let seen = &model.seen;
@@ -169,8 +169,8 @@ fn items_agree(model: &Model, spec: &Spec, stale: &Words, deadline: Option<jiff:
             Item::Manual {
                 after_deadline, status, ..
             } => match status {
-                Some(Word::Valid) if stale.valid == 0 => true,
-                Some(Word::Invalid) if stale.invalid == 0 => false,
+                Some(ManualVerdict::Valid) if stale.valid == 0 => true,
+                Some(ManualVerdict::Invalid) if stale.invalid == 0 => false,
                 _ => due && *after_deadline == AfterDeadline::Valid,
             },
             Item::LabelWatch { pods, deployment } => {

@@ -28,10 +28,10 @@ pub(super) fn status(spec: &Value, short: &Value) -> Value {
         short["currentHash"] = json!("0000000000000000");
     }
     merge(&mut status, &short);
-    for (kind, words) in conditions.as_object().into_iter().flatten() {
-        let words = words.as_str().unwrap();
-        let (value, words) = words.split_once(' ').unwrap();
-        let (reason, message) = words.split_once(": ").unwrap_or((words, ""));
+    for (kind, manual_verdicts) in conditions.as_object().into_iter().flatten() {
+        let manual_verdicts = manual_verdicts.as_str().unwrap();
+        let (value, manual_verdicts) = manual_verdicts.split_once(' ').unwrap();
+        let (reason, message) = manual_verdicts.split_once(": ").unwrap_or((manual_verdicts, ""));
         let next = json!({"type": kind, "status": value, "reason": reason, "message": message,
             "lastTransitionTime": since.to_string(), "observedGeneration": 1});
         if status.get("conditions").is_none() {
@@ -152,7 +152,7 @@ pub(super) fn likeness(short: &Value) -> Likeness {
         None => Likeness::Unasked,
         Some("same") => Likeness::Same,
         Some("other") => Likeness::Other,
-        Some("untold") => Likeness::Untold,
+        Some("untold") => Likeness::Unknown,
         Some(likeness) => panic!("there is no likeness {likeness}"),
     }
 }

@@ -57,7 +57,6 @@ fn a_manual_item_that_comes_too_late_counts_the_same() {
             Reconciling=True VerdictTooLate: manual[0]: status is invalid, and that came after Deployment myapp was updated: the canary is taken away, and Deployment myapp keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/myapp (which a paused Deployment refuses) (since +0s)
             verdicts {"present":{"invalid":1}}
             item manual[0] Bad: manual[0]: status is invalid
-            shows Succeeded 0s/15m0s
             wake at +10m0s
         "#]],
     );
@@ -82,9 +81,8 @@ fn a_label_that_comes_while_the_target_is_paused_takes_the_canary_out() {
             Traffic=False VerdictTooLate: the canary is taken out of its Services
             Reconciling=False TargetPaused: Deployment myapp was updated and is paused itself, so it does not roll out; labelWatch[0]: pod a has labels that match bad=yes, and that came after Deployment myapp was updated: the canary is taken away, and Deployment myapp keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/myapp (which a paused Deployment refuses)
             Stalled=True TargetPaused: Deployment myapp was updated and is paused itself, so it does not roll out; labelWatch[0]: pod a has labels that match bad=yes, and that came after Deployment myapp was updated: the canary is taken away, and Deployment myapp keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/myapp (which a paused Deployment refuses)
-            verdicts removed
+            removed verdicts
             item labelWatch[0] Bad: labelWatch[0]: pod a has labels that match bad=yes
-            shows Succeeded 0s/15m0s
         "#]],
     );
 }
@@ -312,35 +310,31 @@ fn the_item_that_failed_the_run_during_the_rollout_shows_it() {
             &text,
             if rollback {
                 expect![[r#"
-            phase Succeeded → Failed
-            Activated, Reconciling=False RunFailed: the run has ended
-            Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
-            Succeeded=False LabelMatched: labelWatch[1]: pod a has labels that match bad=yes, while Deployment myapp rolled out; the former template is put back, if the rollout history has one
-            RolledBack=False Pending: Deployment myapp is about to get its former template back
-            Failed, Stalled=True LabelMatched: labelWatch[1]: pod a has labels that match bad=yes, while Deployment myapp rolled out; the former template is put back, if the rollout history has one; to try again, change spec.template, or set spec.retry to another number
-            verdicts removed
-            promotedHash of t2
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
-            item manual[0] Good
-            item labelWatch[1] Bad: labelWatch[1]: pod a has labels that match bad=yes
-            shows Failed 1m0s/15m0s
-              state: "Good"
-              state: "Bad"
-        "#]]
+                    phase Succeeded → Failed, shows Failed 1m0s/15m0s, ended Activated, Reconciling
+                    Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
+                    Succeeded=False LabelMatched: labelWatch[1]: pod a has labels that match bad=yes, while Deployment myapp rolled out; the former template is put back, if the rollout history has one
+                    RolledBack=False Pending: Deployment myapp is about to get its former template back
+                    Failed, Stalled=True LabelMatched: labelWatch[1]: pod a has labels that match bad=yes, while Deployment myapp rolled out; the former template is put back, if the rollout history has one; to try again, change spec.template, or set spec.retry to another number
+                    promotedHash of t2, completedAt +1m0s, failedTemplates ["<hash>"]
+                    removed verdicts
+                    item manual[0] Good
+                    item labelWatch[1] Bad: labelWatch[1]: pod a has labels that match bad=yes
+                      state: "Good"
+                      state: "Bad"
+                "#]]
             } else {
                 expect![[r#"
-            delete Deployment myapp-kanary-batman
-            Activated=False VerdictTooLate: labelWatch[1]: pod a has labels that match bad=yes, and that came after Deployment myapp was updated: the canary is taken away, and Deployment myapp keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/myapp (which a paused Deployment refuses)
-            Reconciling=True VerdictTooLate: labelWatch[1]: pod a has labels that match bad=yes, and that came after Deployment myapp was updated: the canary is taken away, and Deployment myapp keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/myapp (which a paused Deployment refuses) (since +0s)
-            verdicts removed
-            item manual[0] Good
-            item labelWatch[1] Bad: labelWatch[1]: pod a has labels that match bad=yes
-            shows Succeeded 0s/15m0s
-              state: "Good"
-              state: "Bad"
-            wake at +10m0s
-        "#]]
+                    delete Deployment myapp-kanary-batman
+                    shows Succeeded 0s/15m0s
+                    Activated=False VerdictTooLate: labelWatch[1]: pod a has labels that match bad=yes, and that came after Deployment myapp was updated: the canary is taken away, and Deployment myapp keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/myapp (which a paused Deployment refuses)
+                    Reconciling=True VerdictTooLate: labelWatch[1]: pod a has labels that match bad=yes, and that came after Deployment myapp was updated: the canary is taken away, and Deployment myapp keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/myapp (which a paused Deployment refuses) (since +0s)
+                    removed verdicts
+                    item manual[0] Good
+                    item labelWatch[1] Bad: labelWatch[1]: pod a has labels that match bad=yes
+                      state: "Good"
+                      state: "Bad"
+                    wake at +10m0s
+                "#]]
             },
         );
     }
@@ -356,18 +350,13 @@ fn once_the_run_has_ended_its_traffic_is_not_said_to_wait_for_a_late_verdict() {
         now: +1m
         ",
         expect![[r#"
-            phase Succeeded → Failed
+            phase Succeeded → Failed, shows Failed 1m0s/15m0s, ended Reconciling
             Running=False RunFailed: spec.verdict was valid, and the run failed afterwards: the condition Failed says why (since +0s)
             Succeeded=False VerdictInvalid: spec.verdict is invalid, while Deployment myapp rolled out; the former template is put back, if the rollout history has one
             Activated, Traffic=False RunFailed: the run has ended (since +0s)
-            Reconciling=False RunFailed: the run has ended
             RolledBack=False Pending: Deployment myapp is about to get its former template back
             Failed, Stalled=True VerdictInvalid: spec.verdict is invalid, while Deployment myapp rolled out; the former template is put back, if the rollout history has one; to try again, change spec.template, or set spec.retry to another number
-            verdicts {"present":{"verdict":"invalid"}}
-            promotedHash of t2
-            completedAt +1m0s
-            failedTemplates ["<hash>"]
-            shows Failed 1m0s/15m0s
+            verdicts {"present":{"verdict":"invalid"}}, promotedHash of t2, completedAt +1m0s, failedTemplates ["<hash>"]
         "#]],
     );
     check(
@@ -378,14 +367,11 @@ fn once_the_run_has_ended_its_traffic_is_not_said_to_wait_for_a_late_verdict() {
         now: +1m
         ",
         expect![[r#"
-            phase Succeeded → DeploymentUpdated
+            phase Succeeded → DeploymentUpdated, shows DeploymentUpdated 0s/15m0s
             Activated, Traffic=False DeploymentUpdated: the run has ended (since +0s)
             Reconciling=False DeploymentUpdated: the run has ended
             DeploymentUpdated=True TargetRolledOut: Deployment myapp was updated: it ran the template on all its replicas when the run ended; spec.verdict is invalid
-            verdicts {"present":{"verdict":"invalid"}}
-            promotedHash of t2
-            completedAt +1m0s
-            shows DeploymentUpdated 0s/15m0s
+            verdicts {"present":{"verdict":"invalid"}}, promotedHash of t2, completedAt +1m0s
         "#]],
     );
 }

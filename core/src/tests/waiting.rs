@@ -207,11 +207,11 @@ fn another_cause_is_told_once_a_minute_at_most() {
     check(
         &case(20),
         expect![[r#"
-        Stalled=True NoData: promQL[0]: no data at the deadline: NaN is no measurement on pod y (3 good measurements so far, 1 needed) (since +0s)
-        item promQL[0] NoData (NoData) (3 good, 0 bad, 0 errors): no data at the deadline: NaN is no measurement on pod y (3 good measurements so far, 1 needed)
-        shows Running 16m20s/15m0s
-        wake at +16m40s
-    "#]],
+            shows Running 16m20s/15m0s
+            Stalled=True NoData: promQL[0]: no data at the deadline: NaN is no measurement on pod y (3 good measurements so far, 1 needed) (since +0s)
+            item promQL[0] NoData (NoData) (3 good, 0 bad, 0 errors): no data at the deadline: NaN is no measurement on pod y (3 good measurements so far, 1 needed)
+            wake at +16m40s
+        "#]],
     );
 }
 

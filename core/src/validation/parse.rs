@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{Validation, fitting, promql::PromQl};
 use crate::{
-    api::{AfterDeadline, GoDuration, LabelMatch, ManualItem, ValidationItem, ValidationSpec, Word, names},
+    api::{AfterDeadline, GoDuration, LabelMatch, ManualItem, ManualVerdict, ValidationItem, ValidationSpec, names},
     counted,
     invalid::Invalid,
     labels::Selector,
@@ -21,9 +21,9 @@ pub enum Item {
         /// The result at the deadline without a verdict.
         after_deadline: AfterDeadline,
         /// The verdict.
-        status: Option<Word>,
+        status: Option<ManualVerdict>,
         /// A verdict in the spec that does not count, because it is from an earlier run.
-        ignored: Option<Word>,
+        ignored: Option<ManualVerdict>,
     },
     /// Labels that fail the run.
     LabelWatch {

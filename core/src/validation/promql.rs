@@ -155,7 +155,7 @@ impl PromQl {
     /// Warnings about a query that may not mean what the author intended, as sentences for the user.
     #[must_use]
     pub fn hints(&self, initial_delay: Duration) -> Vec<String> {
-        self.hints.told(self.interval, initial_delay)
+        self.hints.texts(self.interval, initial_delay)
     }
 
     /// Whether `answer` passes only with evidence that Prometheus has data of the pods, so that the evidence query is

@@ -107,7 +107,7 @@ impl Writer {
         match self.send::<Deployment>(request, "patch", right).await.map_err(failed) {
             Ok(target) if template_hash(&target) == live.template_hash => Ok(Likeness::Same),
             Ok(_) => Ok(Likeness::Other),
-            Err(error) if error.class() == Class::Invalid => Ok(Likeness::Untold),
+            Err(error) if error.class() == Class::Invalid => Ok(Likeness::Unknown),
             Err(error) => Err(error),
         }
     }

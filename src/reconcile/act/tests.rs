@@ -278,7 +278,7 @@ async fn a_target_has_the_template_that_would_change_nothing() {
     for (code, answer, expected) in [
         (200, target("i", &json!([])), Likeness::Same),
         (200, target("i@sha256:0", &json!([])), Likeness::Other),
-        (422, refused, Likeness::Untold),
+        (422, refused, Likeness::Unknown),
     ] {
         let (writer, asked) = replying(vec![(code, answer)]);
         let batman = ParsedKanary::parse(KanaryKind::Deployment, &batman()).unwrap();

@@ -71,7 +71,7 @@ impl Mean {
         if mean.abs() <= greatest * NO_PART {
             return Self::Not(
                 Outcome::Error,
-                "the mean is 0, made of values of opposite signs, so no deviation from it can be told: write a query \
+                "the mean is 0, made of values of opposite signs, so the deviation from it is undefined: write a query \
                  whose values are not negative",
             );
         }

@@ -86,13 +86,13 @@ pub(super) fn in_range(readings: &[Reading<'_>], min: f64, max: f64) -> Sample {
         }
     });
     decide(findings, |found| {
-        let word = match found.outcome {
+        let relation = match found.outcome {
             Outcome::Pass => "within",
             Outcome::NoData => return no_measurement(found),
             _ => "outside",
         };
         let (value, min, max) = (short(found.value), short(min), short(max));
-        format!("{value} {word} [{min}, {max}]{}", place(found.reading))
+        format!("{value} {relation} [{min}, {max}]{}", place(found.reading))
     })
 }
 
@@ -112,14 +112,14 @@ pub(super) fn deviations(readings: &[Reading<'_>], ratio: impl Fn(f64) -> f64, m
         }
     });
     decide(findings, |found| {
-        let word = match found.outcome {
+        let relation = match found.outcome {
             Outcome::Pass => "within",
             Outcome::NoData => return no_measurement(found),
             _ => "above",
         };
         let (ratio, off, max) = (short(found.value), short(percent(found.value)), short(max_percent));
         format!(
-            "{ratio} times the mean: {off} % off, {word} {max} %{}",
+            "{ratio} times the mean: {off} % off, {relation} {max} %{}",
             place(found.reading)
         )
     })

@@ -30,7 +30,7 @@ impl Hints {
         let tokens = &scan.tokens;
         let compares_to_bool = tokens
             .windows(2)
-            .any(|pair| matches!(pair, [op, word] if op.compares() && word.is("bool")));
+            .any(|pair| matches!(pair, [op, token] if op.compares() && token.is("bool")));
         let found = [
             (FILLED, is_filled(tokens)),
             // The evidence of noResult detects NaN.
@@ -53,12 +53,12 @@ impl Hints {
 
     /// Sentences for the user. The range of the query is compared with the interval of measurements and the initial
     /// delay.
-    pub(super) fn told(&self, interval: Duration, initial_delay: Duration) -> Vec<String> {
-        let mut told: Vec<_> = self.fixed.iter().map(|hint| (*hint).to_owned()).collect();
-        let Some(window) = self.window else { return told };
+    pub(super) fn texts(&self, interval: Duration, initial_delay: Duration) -> Vec<String> {
+        let mut texts: Vec<_> = self.fixed.iter().map(|hint| (*hint).to_owned()).collect();
+        let Some(window) = self.window else { return texts };
         let shown = |duration| GoDuration(duration).to_string();
         if window < interval {
-            told.push(format!(
+            texts.push(format!(
                 "the query looks back over {}, and is asked every {}: what happens in between is not seen, so set interval \
                  to {0} or a longer range",
                 shown(window),
@@ -67,7 +67,7 @@ impl Hints {
         }
         let before = initial_delay.saturating_add(interval);
         if window > before {
-            told.push(format!(
+            texts.push(format!(
                 "the query looks back over {}, and is first asked {} after the canary is available: it sees the start-up as \
                  well, so set initialDelay to {} or more",
                 shown(window),
@@ -75,7 +75,7 @@ impl Hints {
                 shown(window.saturating_sub(interval))
             ));
         }
-        told
+        texts
     }
 }
 
@@ -118,7 +118,7 @@ fn is_filled(tokens: &[Token<'_>]) -> bool {
                 };
                 if !rest
                     .get(matching)
-                    .is_some_and(|word| word.is("on") || word.is("ignoring"))
+                    .is_some_and(|token| token.is("on") || token.is("ignoring"))
                 {
                     return false;
                 }
@@ -171,13 +171,13 @@ mod tests {
     use super::*;
     use crate::validation::promql::scan::scan;
 
-    fn told(query: &str, criterion: &Criterion) -> Vec<String> {
+    fn texts(query: &str, criterion: &Criterion) -> Vec<String> {
         let (interval, delay) = (Duration::from_secs(20), Duration::from_secs(40));
-        Hints::of(&scan(query).unwrap(), criterion, false, false).told(interval, delay)
+        Hints::of(&scan(query).unwrap(), criterion, false, false).texts(interval, delay)
     }
 
     fn ranged(query: &str) -> Vec<String> {
-        told(query, &Criterion::Range { min: 0.0, max: 1.0 })
+        texts(query, &Criterion::Range { min: 0.0, max: 1.0 })
     }
 
     #[test]
@@ -212,20 +212,20 @@ mod tests {
     fn nan_that_becomes_a_number_or_nothing_is_warned_about() {
         assert!(ranged("x / y < bool 0.1")[0].contains("`bool` turns NaN into 0"));
         assert!(ranged("histogram_quantile(0.9, x) != bool 3")[0].contains("`bool` turns NaN into 0"));
-        assert!(told("x / y < bool 0.1", &Criterion::NoResult).is_empty());
+        assert!(texts("x / y < bool 0.1", &Criterion::NoResult).is_empty());
     }
 
     #[test]
     fn a_query_of_which_nothing_proves_that_its_result_means_something_is_warned_about() {
         let hints = Hints::of(&scan("x / y").unwrap(), &Criterion::NoResult, true, false);
-        assert!(hints.told(Duration::ZERO, Duration::ZERO)[0].contains("write an evidenceQuery"));
+        assert!(hints.texts(Duration::ZERO, Duration::ZERO)[0].contains("write an evidenceQuery"));
     }
 
     #[test]
     fn a_query_about_all_pods_that_does_not_select_the_canary_is_warned_about() {
-        let told = |query: &str, all_pods: bool| {
+        let texts = |query: &str, all_pods: bool| {
             let criterion = Criterion::Range { min: 0.0, max: 1.0 };
-            Hints::of(&scan(query).unwrap(), &criterion, false, all_pods).told(Duration::from_secs(20), Duration::ZERO)
+            Hints::of(&scan(query).unwrap(), &criterion, false, all_pods).texts(Duration::from_secs(20), Duration::ZERO)
         };
         for query in [
             "sum(x)",
@@ -233,8 +233,8 @@ mod tests {
             "x{pod=~\"{{ deployment.name }}-.*\"}",
             "x{pod=~\"pods\"}",
         ] {
-            assert!(told(query, true)[0].contains("select the canary's series"), "{query}");
-            assert_eq!(told(query, false), Vec::<String>::new(), "{query}");
+            assert!(texts(query, true)[0].contains("select the canary's series"), "{query}");
+            assert_eq!(texts(query, false), Vec::<String>::new(), "{query}");
         }
         for query in [
             "sum(x{pod=~\"{{ pods }}\"})",
@@ -244,7 +244,7 @@ mod tests {
             "x{workload=\"{{ deployment.name }}-kanary-batman\"}",
             "x{track=\"Canary\"}",
         ] {
-            assert_eq!(told(query, true), Vec::<String>::new(), "{query}");
+            assert_eq!(texts(query, true), Vec::<String>::new(), "{query}");
         }
     }
 

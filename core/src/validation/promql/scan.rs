@@ -49,8 +49,8 @@ pub(super) struct Token<'a> {
 
 impl Token<'_> {
     /// Compares with a keyword, ignoring case.
-    pub(super) fn is(&self, word: &str) -> bool {
-        self.text.eq_ignore_ascii_case(word)
+    pub(super) fn is(&self, keyword: &str) -> bool {
+        self.text.eq_ignore_ascii_case(keyword)
     }
 
     /// Whether it is a comparison operator.
@@ -60,7 +60,7 @@ impl Token<'_> {
 
     /// Whether it is an arithmetic operator.
     pub(super) fn calculates(&self) -> bool {
-        let set = ["and", "or", "unless", "atan2"].iter().any(|word| self.is(word));
+        let set = ["and", "or", "unless", "atan2"].iter().any(|keyword| self.is(keyword));
         set || matches!(self.text, "+" | "-" | "*" | "/" | "%" | "^")
     }
 }

@@ -140,12 +140,12 @@ impl<'a> Parser<'a, '_> {
         self.tokens.get(self.at)
     }
 
-    fn is(&self, word: &str) -> bool {
-        self.peek().is_some_and(|token| token.is(word))
+    fn is(&self, keyword: &str) -> bool {
+        self.peek().is_some_and(|token| token.is(keyword))
     }
 
-    fn take(&mut self, word: &str) -> Option<()> {
-        let is_it = self.is(word);
+    fn take(&mut self, keyword: &str) -> Option<()> {
+        let is_it = self.is(keyword);
         self.at += usize::from(is_it);
         is_it.then_some(())
     }
@@ -195,8 +195,8 @@ impl<'a> Parser<'a, '_> {
             }
             let mut group = None;
             let mut included = "";
-            for (word, side) in [("group_left", Side::Left), ("group_right", Side::Right)] {
-                if self.take(word).is_some() {
+            for (keyword, side) in [("group_left", Side::Left), ("group_right", Side::Right)] {
+                if self.take(keyword).is_some() {
                     group = Some(side);
                     if self.is("(") {
                         let listed = self.start();
@@ -289,7 +289,7 @@ impl<'a> Parser<'a, '_> {
             self.at += 1;
         }
         let name = self.text(from);
-        let has_arguments = self.is("(") || ["by", "without"].iter().any(|word| self.is(word));
+        let has_arguments = self.is("(") || ["by", "without"].iter().any(|keyword| self.is(keyword));
         match name {
             "" => None,
             _ if has_arguments => self.call(name, from),

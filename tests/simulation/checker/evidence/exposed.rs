@@ -1,7 +1,7 @@
 //! Bad canaries that stay in production.
 
 use jiff::{SignedDuration, Timestamp};
-use kanary_core::api::Word;
+use kanary_core::api::ManualVerdict;
 use serde_json::Value;
 
 use super::{
@@ -103,9 +103,9 @@ impl Evidence {
         (kanary.first_of(number).0..end).filter(is_seen).find_map(|index| {
             let spec = kanary.spec_at(index);
             let verdict = Said::by_verdict(spec)
-                .filter(|(_, word)| *word == Word::Invalid)
+                .filter(|(_, word)| *word == ManualVerdict::Invalid)
                 .map(|(said, _)| said);
-            let mut said = verdict.into_iter().chain(Said::by_items(spec, Word::Invalid));
+            let mut said = verdict.into_iter().chain(Said::by_items(spec, ManualVerdict::Invalid));
             let at = kanary.written(index);
             said.any(|said| said.age(kanary, number, index, &self.rough, self.rough.lag(at)) == Age::Fresh)
                 .then_some(at)

@@ -1,7 +1,7 @@
 //! Checks of a promotion: it writes the validated template, the user still wants it, and the target keeps its traffic.
 
 use jiff::Timestamp;
-use kanary_core::api::Word;
+use kanary_core::api::ManualVerdict;
 use kanary_sim::object::string_map;
 use serde_json::Value;
 
@@ -94,9 +94,9 @@ impl Promotion<'_> {
         }
         let spec = kanary.spec();
         let said = Said::by_verdict(spec)
-            .filter(|(_, word)| *word == Word::Invalid)
+            .filter(|(_, word)| *word == ManualVerdict::Invalid)
             .map(|(said, _)| said);
-        for said in said.into_iter().chain(Said::by_items(spec, Word::Invalid)) {
+        for said in said.into_iter().chain(Said::by_items(spec, ManualVerdict::Invalid)) {
             let age = said.age(
                 kanary,
                 self.number,

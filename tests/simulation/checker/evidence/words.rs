@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kanary_core::api::{AfterDeadline, LabelMatch, LabelWatchItem, ManualItem, ValidationItem, Word};
+use kanary_core::api::{AfterDeadline, LabelMatch, LabelWatchItem, ManualItem, ManualVerdict, ValidationItem};
 use serde_json::Value;
 
 use super::{
@@ -30,16 +30,16 @@ pub(super) enum Age {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Said {
     /// `spec.verdict`.
-    Verdict(Word),
+    Verdict(ManualVerdict),
     /// At least this many manual items have this verdict.
-    Manual(Word, usize),
+    Manual(ManualVerdict, usize),
 }
 
 fn manuals(spec: &Value) -> Vec<ManualItem> {
     items(spec).into_iter().filter_map(|item| item.manual).collect()
 }
 
-fn count(spec: &Value, word: Word) -> usize {
+fn count(spec: &Value, word: ManualVerdict) -> usize {
     manuals(spec)
         .iter()
         .filter(|manual| manual.status == Some(word))
@@ -48,16 +48,16 @@ fn count(spec: &Value, word: Word) -> usize {
 
 impl Said {
     /// The verdict of the manual items in a spec, if any has this value.
-    pub(super) fn by_items(spec: &Value, word: Word) -> Option<Self> {
+    pub(super) fn by_items(spec: &Value, word: ManualVerdict) -> Option<Self> {
         let count = count(spec, word);
         (count > 0).then_some(Self::Manual(word, count))
     }
 
     /// The value of `spec.verdict`.
-    pub(super) fn by_verdict(spec: &Value) -> Option<(Self, Word)> {
+    pub(super) fn by_verdict(spec: &Value) -> Option<(Self, ManualVerdict)> {
         let word = match spec["verdict"].as_str()? {
-            "valid" => Word::Valid,
-            "invalid" => Word::Invalid,
+            "valid" => ManualVerdict::Valid,
+            "invalid" => ManualVerdict::Invalid,
             _ => return None,
         };
         Some((Self::Verdict(word), word))
@@ -128,12 +128,13 @@ fn is_selected(selector: &LabelSelector, labels: &Labels) -> bool {
 impl Verdict<'_> {
     /// Whether `spec.verdict` ended the whole run, regardless of its items.
     pub(super) fn is_ended_by_verdict(&self) -> bool {
-        Said::by_verdict(self.spec).is_some_and(|(said, word)| word == Word::Valid && self.age_of(said) != Age::Stale)
+        Said::by_verdict(self.spec)
+            .is_some_and(|(said, word)| word == ManualVerdict::Valid && self.age_of(said) != Age::Stale)
     }
 
     /// Whether a person may have ended the run early.
     pub(super) fn is_ended_by_a_person(&self) -> bool {
-        let by_item = Said::by_items(self.spec, Word::Valid);
+        let by_item = Said::by_items(self.spec, ManualVerdict::Valid);
         self.is_ended_by_verdict() || by_item.is_some_and(|said| self.age_of(said) != Age::Stale)
     }
 
@@ -145,7 +146,7 @@ impl Verdict<'_> {
     pub(super) fn heeded_words(&self, findings: &mut Vec<Finding>) {
         let mut wrong = |what: String| findings.push((Invariant::Verdict, what));
         let verdict = Said::by_verdict(self.spec);
-        if let Some((said, Word::Invalid)) = verdict
+        if let Some((said, ManualVerdict::Invalid)) = verdict
             && self.age_of(said) == Age::Fresh
         {
             wrong("it passed although spec.verdict is invalid".to_owned());
@@ -153,11 +154,11 @@ impl Verdict<'_> {
         if self.is_ended_by_verdict() {
             return;
         }
-        if verdict.is_some_and(|(_, word)| word == Word::Valid) && !self.all_manuals_agree() {
+        if verdict.is_some_and(|(_, word)| word == ManualVerdict::Valid) && !self.all_manuals_agree() {
             wrong("it passed because of a spec.verdict for an earlier run".to_owned());
             return;
         }
-        let invalid = Said::by_items(self.spec, Word::Invalid);
+        let invalid = Said::by_items(self.spec, ManualVerdict::Invalid);
         if invalid.is_some_and(|said| self.age_of(said) == Age::Fresh) {
             wrong("it passed although a manual item is invalid".to_owned());
         } else if !self.all_manuals_agree() {
@@ -175,17 +176,17 @@ impl Verdict<'_> {
         let due = self
             .deadline
             .is_some_and(|deadline| deadline <= self.at + self.tolerance);
-        let stale = |word: Word| {
+        let stale = |word: ManualVerdict| {
             let said = Said::by_items(self.spec, word);
             said.is_some_and(|said| self.age_of(said) == Age::Stale)
         };
-        let (valid, invalid) = (!stale(Word::Valid), !stale(Word::Invalid));
+        let (valid, invalid) = (!stale(ManualVerdict::Valid), !stale(ManualVerdict::Invalid));
         manuals(self.spec).iter().all(|manual| {
             let by_deadline = due && manual.status_after_deadline == Some(AfterDeadline::Valid);
             match manual.status {
-                Some(Word::Valid) if valid => true,
+                Some(ManualVerdict::Valid) if valid => true,
                 // That case is handled above.
-                Some(Word::Invalid) if invalid => true,
+                Some(ManualVerdict::Invalid) if invalid => true,
                 _ => by_deadline,
             }
         })

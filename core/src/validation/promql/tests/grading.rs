@@ -69,14 +69,14 @@ fn a_value_deviates_from_the_mean_over_the_whole_result() {
         (
             &["pod=stable-1 -1", "pod=can-1 1"],
             Error,
-            "the mean is 0, made of values of opposite signs, so no deviation from it can be told: write a query whose \
+            "the mean is 0, made of values of opposite signs, so the deviation from it is undefined: write a query whose \
              values are not negative",
         ),
         // 0.1 + 0.2 is not 0.3.
         (
             &["pod=stable-1 0.1", "pod=stable-2 0.2", "pod=can-1 -0.3"],
             Error,
-            "the mean is 0, made of values of opposite signs, so no deviation from it can be told: write a query whose \
+            "the mean is 0, made of values of opposite signs, so the deviation from it is undefined: write a query whose \
              values are not negative",
         ),
         (&["pod=can-1 1"], NoData, "a single series, which is its own mean"),

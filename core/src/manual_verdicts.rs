@@ -3,13 +3,13 @@
 //! looked at it.
 
 use super::{kanary::ParsedKanary, spec::Spec, validation::Item};
-use crate::api::{KanaryStatus, Verdicts, Word, Words};
+use crate::api::{KanaryStatus, ManualVerdict, ManualVerdicts, Verdicts};
 
-impl Words {
+impl ManualVerdicts {
     /// The verdicts in a spec.
     #[must_use]
-    pub fn of(spec: &Spec) -> Self {
-        let count = |word: Word| {
+    pub(crate) fn of(spec: &Spec) -> Self {
+        let count = |word: ManualVerdict| {
             let items = spec.validation.items.iter();
             let given =
                 items.filter(|item| matches!(item, Item::Manual { status: Some(status), .. } if *status == word));
@@ -17,15 +17,15 @@ impl Words {
         };
         Self {
             verdict: spec.verdict,
-            valid: count(Word::Valid),
-            invalid: count(Word::Invalid),
+            valid: count(ManualVerdict::Valid),
+            invalid: count(ManualVerdict::Invalid),
         }
     }
 
     /// The verdicts that are also in `others`. Manual items are counted and not identified, so that adding, removing and
     /// reordering them never turns an old verdict into a new one.
     #[must_use]
-    pub fn among(&self, others: &Self) -> Self {
+    pub(crate) fn among(&self, others: &Self) -> Self {
         Self {
             verdict: self.verdict.filter(|verdict| others.verdict == Some(*verdict)),
             valid: self.valid.min(others.valid),
@@ -36,10 +36,10 @@ impl Words {
 
 /// The verdicts in the spec that do not count for the run in the status.
 #[must_use]
-pub fn stale(kanary: &ParsedKanary) -> Words {
+pub(crate) fn stale(kanary: &ParsedKanary) -> ManualVerdicts {
     let verdicts = kanary.status.verdicts.as_ref();
-    verdicts.map_or_else(Words::default, |verdicts| {
-        verdicts.stale.among(&Words::of(&kanary.spec))
+    verdicts.map_or_else(ManualVerdicts::default, |verdicts| {
+        verdicts.stale.among(&ManualVerdicts::of(&kanary.spec))
     })
 }
 
@@ -47,18 +47,18 @@ pub fn stale(kanary: &ParsedKanary) -> Words {
 /// run. A status without `currentTraffic`, from an invalid spec or an older version, does not record which those are. In
 /// that case every `valid` may be old; an `invalid` counts, because deleting a canary is safe.
 #[must_use]
-pub fn stale_in_next_run(kanary: &ParsedKanary) -> Words {
-    let present = Words::of(&kanary.spec);
+pub(crate) fn stale_in_next_run(kanary: &ParsedKanary) -> ManualVerdicts {
+    let present = ManualVerdicts::of(&kanary.spec);
     let former = &kanary.status;
     let stood = former.verdicts.as_ref().map(|verdicts| verdicts.present.clone());
     let stood = stood.unwrap_or_default().among(&present);
     if former.current_traffic.is_some() {
         return stood;
     }
-    Words {
+    ManualVerdicts {
         verdict: present
             .verdict
-            .filter(|verdict| *verdict == Word::Valid)
+            .filter(|verdict| *verdict == ManualVerdict::Valid)
             .or(stood.verdict),
         valid: present.valid,
         invalid: stood.invalid,
@@ -72,13 +72,14 @@ pub(super) fn are_to_be_recorded(kanary: &ParsedKanary) -> bool {
     let is_edited = status.observed_generation != Some(kanary.generation);
     // A verdict that was created with the Kanary existed before any run.
     let may_be_old = status.current_hash.is_some() || kanary.generation > 1;
-    is_edited && (status.verdicts.is_some() || may_be_old && Words::of(&kanary.spec) != Words::default())
+    is_edited
+        && (status.verdicts.is_some() || may_be_old && ManualVerdicts::of(&kanary.spec) != ManualVerdicts::default())
 }
 
 /// Updates the record for the spec that a status responds to.
 pub(super) fn record(status: &mut KanaryStatus, kanary: &ParsedKanary) {
     let spec = &kanary.spec;
-    let now = Words::of(spec);
+    let now = ManualVerdicts::of(spec);
     let former = status.verdicts.take().unwrap_or_default();
     let is_of_this_run = status.current_hash.as_ref() == Some(&spec.template_hash)
         && status.retry.unwrap_or_default() == spec.retry
@@ -88,11 +89,11 @@ pub(super) fn record(status: &mut KanaryStatus, kanary: &ParsedKanary) {
     } else {
         // A verdict set together with an invalid template belongs to that template, except for one that already took
         // effect.
-        Words {
+        ManualVerdicts {
             invalid: now.invalid,
             verdict: now
                 .verdict
-                .filter(|verdict| *verdict == Word::Invalid || former.present.verdict == now.verdict),
+                .filter(|verdict| *verdict == ManualVerdict::Invalid || former.present.verdict == now.verdict),
             ..former.present.among(&now)
         }
     };
@@ -104,15 +105,15 @@ pub(super) fn record(status: &mut KanaryStatus, kanary: &ParsedKanary) {
 impl Spec {
     /// The spec without the verdicts that do not count.
     #[must_use]
-    pub fn without(&self, stale: &Words) -> Self {
+    pub(crate) fn without(&self, stale: &ManualVerdicts) -> Self {
         let mut spec = self.clone();
         spec.verdict = spec.verdict.filter(|verdict| stale.verdict != Some(*verdict));
-        let present = Words::of(self);
+        let present = ManualVerdicts::of(self);
         for item in &mut spec.validation.items {
             if let Item::Manual { status, ignored, .. } = item {
                 let counts = match status {
-                    Some(Word::Valid) => stale.valid == 0,
-                    Some(Word::Invalid) => present.invalid > stale.invalid,
+                    Some(ManualVerdict::Valid) => stale.valid == 0,
+                    Some(ManualVerdict::Invalid) => present.invalid > stale.invalid,
                     None => true,
                 };
                 if !counts {
