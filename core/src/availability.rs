@@ -48,6 +48,9 @@ pub(super) fn fix(step: &Step<'_>, draft: &mut Draft) -> Option<Window> {
     let window = match stored {
         Some(window) if !is_replaced(status, canary) => {
             if is_traffic_back(step) {
+                if let Some(outage) = watched(status, canary, since) {
+                    add(status, since.duration_since(outage.from));
+                }
                 again(step, status, window, step.now)
             } else if status.available_since.or(status.available_at) == Some(since) {
                 return stored;
@@ -88,20 +91,29 @@ fn begin(step: &Step<'_>, status: &KanaryStatus, since: Timestamp) -> Option<Win
     Some(Window { start, deadline })
 }
 
+/// The outage that ended at `since`, if it was watched from its beginning.
+fn watched(status: &KanaryStatus, canary: &Deployment, since: Timestamp) -> Option<Outage> {
+    let is_new = status.available_since != Some(since);
+    let outage = canary
+        .outage
+        .filter(|outage| is_new && Some(outage.before) == status.available_since)?;
+    Some(Outage {
+        from: outage.from.max(outage.before),
+        ..outage
+    })
+}
+
 /// Moves the times after an outage.
 fn resume(step: &Step<'_>, status: &mut KanaryStatus, window: Window, canary: &Deployment, since: Timestamp) -> Window {
-    let watched = canary
-        .outage
-        .filter(|outage| Some(outage.before) == status.available_since);
-    let Some(outage) = watched else {
+    let Some(outage) = watched(status, canary, since) else {
         return again(step, status, window, since);
     };
-    let from = outage.from.max(outage.before);
+    let from = outage.from;
     add(status, since.duration_since(from));
     if window.deadline <= from {
         return window;
     }
-    let length = since.duration_since(from) - in_pause(step, Outage { from, ..outage }, since);
+    let length = since.duration_since(from) - in_pause(step, outage, since);
     let moved = |time: Timestamp| time.checked_add(length.max(SignedDuration::ZERO)).unwrap_or(time);
     Window {
         start: if window.start > from {
