@@ -129,12 +129,10 @@ fn an_outage_that_ends_together_with_the_loss_of_traffic_is_known_from_its_begin
         now: +10m
         ",
         expect![[r#"
+            shows Running 0s/15m0s
             Running, Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +25m0s; 1m0s in which it was not available do not count (since +0s)
             Traffic=True TrafficSet: the canary gets traffic from source service again since +10m0s, and a whole validation period counts from then; the selector of Deployment myapp (app=myapp) selects the canary's pods too, because Service myapp-svc needs its labels: autoscalers of the target count them
-            availableSince +9m0s
-            unavailableFor 1m0s
-            deadline +25m0s
-            shows Running 0s/15m0s
+            availableSince +9m0s, unavailableFor 1m0s, deadline +25m0s
             wake at +25m0s
         "#]],
     );
