@@ -112,6 +112,9 @@ pub enum Action {
         name: String,
         /// UID of the object.
         uid: String,
+        /// Whether to delete it only in the newest version that is known, so that a delete that arrives late does not undo
+        /// what a later owner of the shard wrote. A canary that is in production is deleted in any version.
+        unchanged: bool,
     },
 }
 
@@ -126,8 +129,9 @@ pub struct SetTemplate {
     pub former: Value,
     /// The pod template to write.
     pub template: Value,
-    /// Revision of the target that was read. A template that is restored by others gets another revision.
-    pub revision: Option<String>,
+    /// `metadata.generation` of the target that was read. A template that was replaced and restored since then has another
+    /// one, also while the target is paused and the Deployment controller counts no revisions.
+    pub generation: Option<i64>,
     /// Whether the target has any annotations.
     pub annotated: bool,
     /// The annotation that identifies the run.

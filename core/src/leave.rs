@@ -281,6 +281,7 @@ fn actions(step: &Step<'_>, leaver: &Leaver<'_>, way: &Way) -> Vec<Action> {
             object: ObjectKind::Deployment,
             name: name.clone(),
             uid: canary.uid.clone(),
+            unchanged: false,
         }],
         (Way::Scale, Some(canary)) => vec![Action::ScaleCanary {
             name: name.clone(),

@@ -32,6 +32,7 @@ pub(super) fn remove(step: &Step<'_>) -> Result<Vec<Action>, Need> {
             object: ObjectKind::Deployment,
             name: step.spec.canary.clone(),
             uid: canary.uid.clone(),
+            unchanged: false,
         })
         .into_iter()
         .collect();
@@ -46,6 +47,7 @@ pub(super) fn remove(step: &Step<'_>) -> Result<Vec<Action>, Need> {
             object: ObjectKind::HorizontalPodAutoscaler,
             name: step.spec.canary.clone(),
             uid: hpa.uid.clone(),
+            unchanged: false,
         }));
         actions.extend(seen.strays.iter().map(Stray::delete));
     }

@@ -149,6 +149,7 @@ impl Stray {
             object: self.object,
             name: self.name.clone(),
             uid: self.uid.clone(),
+            unchanged: false,
         }
     }
 }
@@ -351,8 +352,8 @@ pub struct LiveTarget {
     pub template: Value,
     /// Its hash, calculated like [`Deployment::template_hash`].
     pub template_hash: String,
-    /// Its revision, once the Deployment controller has set it.
-    pub revision: Option<String>,
+    /// `metadata.generation`, which each change of the spec increments.
+    pub generation: Option<i64>,
     /// Whether it has any annotations.
     pub annotated: bool,
     /// Annotation: the last run that promoted it.

@@ -262,7 +262,7 @@ fn update(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Decision {
             uid: live.uid.clone(),
             former: live.template.clone(),
             template: step.spec.pod_template(),
-            revision: live.revision.clone(),
+            generation: live.generation,
             annotated: live.annotated,
             marker: step.kanary.marker(step.spec),
             cause: format!("promoted by {}", step.kanary.key),

@@ -97,7 +97,7 @@ fn put_back(step: &Step<'_>, target: &Deployment) -> Decision {
             uid: live.uid.clone(),
             former: live.template.clone(),
             template: former.clone(),
-            revision: live.revision.clone(),
+            generation: live.generation,
             annotated: live.annotated,
             marker: restored(step),
             cause: format!("rolled back by {}", step.kanary.key),

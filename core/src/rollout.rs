@@ -355,6 +355,7 @@ fn deletes(step: &Step<'_>, retain: bool) -> Vec<Action> {
                 object,
                 name: name?.clone(),
                 uid: uid.clone(),
+                unchanged: object == ObjectKind::Deployment,
             })
         })
         .chain(seen.strays.iter().map(Stray::delete))

@@ -118,6 +118,12 @@ pub(crate) trait Cached: Resource<DynamicType = ()> + Clone + std::fmt::Debug {
         }
     }
 
+    /// The stored version of the object with this UID, if it is a number.
+    fn known_version(cache: &Cache, place: &Place, uid: &str) -> Option<u64> {
+        let version = Self::table(&mut cache.lock()).version(place, uid)?;
+        Some(version).filter(|version| *version != u64::MAX)
+    }
+
     /// All stored objects of this kind, with their versions.
     fn places(cache: &Cache) -> Vec<(Place, u64)> {
         Self::table(&mut cache.lock()).places().collect()

@@ -95,6 +95,11 @@ impl<V: View> Store<V> {
         self.rows.insert(place, Row { uid, version, view });
     }
 
+    /// The newest known version of the object with this UID.
+    pub(super) fn version(&self, place: &Place, uid: &str) -> Option<u64> {
+        self.rows.get(place).filter(|row| row.uid == uid).map(|row| row.version)
+    }
+
     /// Removes an object and returns it.
     pub(super) fn remove(&mut self, place: &Place) -> Option<V> {
         self.rows.remove(place).map(|row| row.view)

@@ -114,12 +114,18 @@ impl Writer {
                 let done = done.and_then(|patched| effect::has_owner(&patched, namespace, pod, &kanary.uid));
                 self.gone_is_done::<Pod>(done, namespace, pod, uid)
             }
-            Action::Delete { object, name, uid } => {
+            Action::Delete {
+                object,
+                name,
+                uid,
+                unchanged,
+            } => {
+                let seen = (uid.as_str(), *unchanged);
                 let done = match object {
-                    ObjectKind::Deployment => self.delete::<Deployment>(namespace, name, uid, right).await,
-                    ObjectKind::Service => self.delete::<Service>(namespace, name, uid, right).await,
+                    ObjectKind::Deployment => self.delete::<Deployment>(namespace, name, seen, right).await,
+                    ObjectKind::Service => self.delete::<Service>(namespace, name, seen, right).await,
                     ObjectKind::HorizontalPodAutoscaler => {
-                        self.delete::<HorizontalPodAutoscaler>(namespace, name, uid, right)
+                        self.delete::<HorizontalPodAutoscaler>(namespace, name, seen, right)
                             .await
                     }
                 };
@@ -188,15 +194,24 @@ impl Writer {
         Ok(patched)
     }
 
-    async fn delete<K>(&self, namespace: &str, name: &str, uid: &str, right: Right) -> Result<(), ApiError>
+    /// Deletes an object with this UID and, if `unchanged` is set, in the version that the cache holds.
+    async fn delete<K>(
+        &self,
+        namespace: &str,
+        name: &str,
+        (uid, unchanged): (&str, bool),
+        right: Right,
+    ) -> Result<(), ApiError>
     where
         K: Cached + Resource<Scope = kube::core::NamespaceResourceScope> + DeserializeOwned,
     {
+        let place = (namespace.to_owned(), name.to_owned());
+        let version = K::known_version(&self.cache, &place, uid).filter(|_| unchanged);
         let params = DeleteParams {
             propagation_policy: Some(PropagationPolicy::Background),
             preconditions: Some(Preconditions {
                 uid: Some(uid.to_owned()),
-                resource_version: None,
+                resource_version: version.as_ref().map(ToString::to_string),
             }),
             ..DeleteParams::default()
         };
@@ -204,6 +219,16 @@ impl Writer {
         // The response is the object or a Status.
         let deleted = self.send::<IgnoredAny>(request, "delete", right).await.map(drop);
         let deleted = deleted.map_err(|error| ApiError::new("delete", K::kind(&()), namespace, name, error));
+        if version.is_some()
+            && deleted
+                .as_ref()
+                .is_err_and(|error| error.class() == Class::Conflict && !error.is_not_found())
+        {
+            // The next attempt needs the newest version, also while the watch is late.
+            if let Ok(now) = within(CALL_TIMEOUT, self.api::<K>(namespace).get(name)).await {
+                K::put(&self.cache, &now);
+            }
+        }
         self.gone_is_done::<K>(deleted, namespace, name, uid)
     }
 

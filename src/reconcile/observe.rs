@@ -238,7 +238,7 @@ impl Observer<'_> {
             created: target.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
             template_hash: hash::of(&typed_template(&template)),
             template,
-            revision: annotation(REVISION),
+            generation: target.metadata.generation,
             annotated: target.metadata.annotations.is_some(),
             promoted_by: annotation(PROMOTED_BY),
             created_by: annotation(CREATED_BY),

@@ -227,7 +227,7 @@ pub(super) fn observation(kanary: &ParsedKanary, spec: &Spec, short: &Value) -> 
         hpa: there("hpa").map(owned),
         tallies: list("tallies").map(|value| tally(value, &short["pods"])).collect(),
         live_target: there("live").map(|value| LiveTarget {
-            revision: None,
+            generation: None,
             uid: text(&value["uid"]).unwrap_or("uid-myapp".to_owned()),
             template: template(value["template"].as_str().unwrap_or("t1")),
             template_hash: hash::of(&template(value["template"].as_str().unwrap_or("t1"))),

@@ -58,7 +58,7 @@ impl Model {
     fn read_target(&mut self, need: Need) {
         let Some(target) = &self.seen.target else { return };
         self.seen.live_target = Some(LiveTarget {
-            revision: None,
+            generation: None,
             created: target.created,
             created_by: target.created_by.clone(),
             uid: target.uid.clone(),

@@ -3,7 +3,7 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use kanary_core::{
     ParsedKanary,
-    api::names::{CHANGE_CAUSE, FIELD_MANAGER, PROMOTED_BY, REVISION},
+    api::names::{CHANGE_CAUSE, FIELD_MANAGER, PROMOTED_BY},
     decision::SetTemplate,
     hash,
     observation::{Created, Likeness, LiveTarget},
@@ -44,7 +44,7 @@ impl Writer {
             name,
             uid,
             former,
-            revision,
+            generation,
             ..
         } = change;
         let verb = "set the template of";
@@ -67,7 +67,7 @@ impl Writer {
             return Err(error);
         };
         Deployment::put(&self.cache, &now);
-        let same_version = revision.is_none() || now.annotations().get(REVISION) == revision.as_ref();
+        let same_version = generation.is_none() || now.metadata.generation == *generation;
         let unchanged = same_version
             && now.metadata.uid.as_ref() == Some(uid)
             && template_hash(&now) == hash::of(&typed_template(former));
@@ -138,7 +138,7 @@ fn template_patch(change: &SetTemplate) -> Vec<Value> {
     let SetTemplate {
         uid,
         former,
-        revision,
+        generation,
         template,
         annotated,
         marker,
@@ -150,9 +150,9 @@ fn template_patch(change: &SetTemplate) -> Vec<Value> {
         json!({"op": "test", "path": "/metadata/uid", "value": uid}),
         json!({"op": "test", "path": "/spec/template", "value": former}),
     ];
-    if let Some(revision) = revision {
-        // A template that was replaced and restored has another revision. A late promotion must not overwrite it.
-        patch.push(json!({"op": "test", "path": at(REVISION), "value": revision}));
+    if let Some(generation) = generation {
+        // A template that was replaced and restored has another generation. A late promotion must not overwrite it.
+        patch.push(json!({"op": "test", "path": "/metadata/generation", "value": generation}));
     }
     patch.push(json!({"op": "replace", "path": "/spec/template", "value": template}));
     let annotations = [(PROMOTED_BY, marker), (CHANGE_CAUSE, cause)];

@@ -1,3 +1,5 @@
+mod late;
+
 use std::{
     convert::Infallible,
     sync::{
@@ -75,6 +77,7 @@ async fn a_delete_that_failed_is_to_be_done_again() {
         object: ObjectKind::Deployment,
         name: "myapp-kanary-batman".to_owned(),
         uid: "d".to_owned(),
+        unchanged: false,
     };
     let error = writer.act(&batman, &delete, right(&batman)).await.unwrap_err();
     assert_eq!(error.class(), Class::Transient);

@@ -106,6 +106,7 @@ fn deletes(_: &ParsedKanary, _: &Observation, now: Timestamp) -> Decision {
         object: ObjectKind::Service,
         name: "gone".to_owned(),
         uid: "s".to_owned(),
+        unchanged: false,
     };
     Decision {
         actions: vec![delete],

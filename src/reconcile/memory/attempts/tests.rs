@@ -122,6 +122,7 @@ fn a_canary_that_is_deleted_each_time_counts_as_never_created() {
             object: ObjectKind::Deployment,
             name: "x".to_owned(),
             uid: second.to_string(),
+            unchanged: false,
         };
         attempts.done(&delete, at(second));
         attempts.succeed();
