@@ -121,22 +121,30 @@ impl Writer {
                 unchanged,
             } => {
                 let seen = (uid.as_str(), *unchanged);
-                let done = match object {
-                    ObjectKind::Deployment => self.delete::<Deployment>(namespace, name, seen, right).await,
-                    ObjectKind::Service => self.delete::<Service>(namespace, name, seen, right).await,
-                    ObjectKind::HorizontalPodAutoscaler => {
-                        self.delete::<HorizontalPodAutoscaler>(namespace, name, seen, right)
-                            .await
-                    }
-                };
-                if done.is_ok() {
-                    let place = (namespace.clone(), name.clone());
-                    self.cache.mark_deleting(*object, &place, uid);
-                }
-                done
+                self.delete_kind(*object, (namespace, name), seen, right).await
             }
         };
         done.map(|()| None)
+    }
+
+    async fn delete_kind(
+        &self,
+        object: ObjectKind,
+        (namespace, name): (&str, &str),
+        seen: (&str, bool),
+        right: Right,
+    ) -> Result<(), ApiError> {
+        match object {
+            ObjectKind::Deployment => self.delete::<Deployment>(namespace, name, seen, right).await?,
+            ObjectKind::Service => self.delete::<Service>(namespace, name, seen, right).await?,
+            ObjectKind::HorizontalPodAutoscaler => {
+                self.delete::<HorizontalPodAutoscaler>(namespace, name, seen, right)
+                    .await?;
+            }
+        }
+        let place = (namespace.to_owned(), name.to_owned());
+        self.cache.mark_deleting(object, &place, seen.0);
+        Ok(())
     }
 
     /// Creates an object. Returns it as the API server stored it, or `None` if it already exists.

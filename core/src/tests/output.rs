@@ -220,12 +220,12 @@ fn relative(time: Timestamp) -> String {
 
 /// Converts every time in a text to one relative to T0.
 fn times_in(text: &str) -> String {
-    let manual_verdicts = text.split(' ').map(|word| {
+    let words = text.split(' ').map(|word| {
         let (bare, rest) = word
             .strip_suffix([',', ';', '.'])
             .map_or((word, ""), |bare| (bare, &word[bare.len()..]));
         bare.parse()
             .map_or_else(|_| word.to_owned(), |time| relative(time) + rest)
     });
-    manual_verdicts.collect::<Vec<_>>().join(" ")
+    words.collect::<Vec<_>>().join(" ")
 }

@@ -329,7 +329,7 @@ fn a_run_that_fails_is_errored_no_more() {
 fn a_transition_time_moves_only_with_its_condition() {
     check(
         "
-        status: {phase: Running, conditions: {Running: 'True Validating: other manual_verdicts'}}
+        status: {phase: Running, conditions: {Running: 'True Validating: other words'}}
         seen: {canary: {available: +0s}}
         now: +1m
         ",

@@ -28,10 +28,10 @@ pub(super) fn status(spec: &Value, short: &Value) -> Value {
         short["currentHash"] = json!("0000000000000000");
     }
     merge(&mut status, &short);
-    for (kind, manual_verdicts) in conditions.as_object().into_iter().flatten() {
-        let manual_verdicts = manual_verdicts.as_str().unwrap();
-        let (value, manual_verdicts) = manual_verdicts.split_once(' ').unwrap();
-        let (reason, message) = manual_verdicts.split_once(": ").unwrap_or((manual_verdicts, ""));
+    for (kind, given) in conditions.as_object().into_iter().flatten() {
+        let given = given.as_str().unwrap();
+        let (value, given) = given.split_once(' ').unwrap();
+        let (reason, message) = given.split_once(": ").unwrap_or((given, ""));
         let next = json!({"type": kind, "status": value, "reason": reason, "message": message,
             "lastTransitionTime": since.to_string(), "observedGeneration": 1});
         if status.get("conditions").is_none() {

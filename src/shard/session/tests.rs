@@ -84,9 +84,9 @@ fn member(server: &Arc<Mutex<Server>>) -> Member {
     };
     let fence = Arc::new(Fence::new(layout, time));
     let watch = Box::new(|_| -> Watches { unreachable!("no shard is served") });
-    let served = Served::new(fence.clone(), watch, Box::new(|_| {}), changed.clone());
+    let shards = Served::new(fence.clone(), watch, Box::new(|_| {}), changed.clone());
     let metrics = Arc::new(Metrics::default());
-    Member::new(options, Clock::default(), fence, Arc::new(served), metrics, changed)
+    Member::new(options, Clock::default(), fence, Arc::new(shards), metrics, changed)
 }
 
 #[tokio::test]

@@ -136,14 +136,13 @@ fn call(name: &str, parts: &[Expr<'_>]) -> Option<Bounds> {
         "vector" => parts.first().and_then(Bounds::of).unwrap_or(ALL),
         "group" | "present_over_time" => ONE,
         "count" | "count_over_time" | "count_values" => COUNT,
-        "changes" | "increase" | "irate" | "rate" | "resets" | "stddev" | "stddev_over_time" | "stdvar"
-        | "stdvar_over_time" => NOT_NEGATIVE,
         "sum" | "sum_over_time" if values.low >= 0.0 => Bounds {
             high: f64::INFINITY,
             ..values
         },
         "abs" if values.low >= 0.0 => values,
-        "abs" => NOT_NEGATIVE,
+        "abs" | "changes" | "increase" | "irate" | "rate" | "resets" | "stddev" | "stddev_over_time" | "stdvar"
+        | "stdvar_over_time" => NOT_NEGATIVE,
         "clamp_min" => number(1).map_or(ALL, |least| Bounds {
             low: values.low.max(least),
             high: values.high.max(least),

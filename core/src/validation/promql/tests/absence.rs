@@ -72,9 +72,9 @@ fn no_result(query: &str, more: &str) -> PromQl {
 
 /// Rows of series, query, outcome and a part of the message.
 pub(super) fn check(more: &str, rows: &[(&str, &str, Outcome, &str)]) {
-    let wrong = rows.iter().filter_map(|(series, query, outcome, manual_verdicts)| {
+    let wrong = rows.iter().filter_map(|(series, query, outcome, expected)| {
         let sample = measured(series, &no_result(query, more));
-        let is_right = sample.outcome == *outcome && sample.message.contains(manual_verdicts);
+        let is_right = sample.outcome == *outcome && sample.message.contains(expected);
         (!is_right).then(|| format!("{query} with {series}: {:?} {}", sample.outcome, sample.message))
     });
     let wrong: Vec<_> = wrong.collect();
