@@ -5,7 +5,7 @@ use std::{
     fs::File,
     io::{Read, Seek, SeekFrom},
     path::Path,
-    sync::{Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -101,6 +101,7 @@ pub(crate) fn once(requests: &[Request]) -> Vec<&Request> {
 static READ: Mutex<Log> = Mutex::new(Log {
     offset: 0,
     half: Vec::new(),
+    was_killed: false,
     under_way: BTreeMap::new(),
     requests: BTreeMap::new(),
 });
@@ -110,6 +111,8 @@ struct Log {
     offset: u64,
     /// The last line, if it is incomplete.
     half: Vec<u8>,
+    /// Whether the API server was killed at some time.
+    was_killed: bool,
     /// Namespaces of requests without a response, by their id in the log.
     under_way: BTreeMap<String, String>,
     /// By namespace.
@@ -136,9 +139,19 @@ pub(super) fn forget_under_way(plane: &Plane) {
     read(plane).under_way.clear();
 }
 
+/// The API server is about to be killed, and may leave a part of a line.
+pub(super) fn expect_a_part_of_a_line() {
+    lock().was_killed = true;
+}
+
+/// A case that fails while it reads must not fail all others.
+fn lock() -> MutexGuard<'static, Log> {
+    READ.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Reads the log up to its current end.
 fn read(plane: &Plane) -> MutexGuard<'static, Log> {
-    let mut read = READ.lock().unwrap();
+    let mut read = lock();
     match plane.kind() {
         Kind::Real { audit_log, .. } => read.go_on(audit_log).expect("the audit log can be read"),
         Kind::Embedded(embedded) => read.take(embedded.server.take_entries()),
@@ -186,7 +199,11 @@ impl Log {
             .lines()
             .filter(|line| line.contains(USER))
         {
-            let entry: Value = serde_json::from_str(line).expect("the audit log consists of JSON lines");
+            let entry: Value = match serde_json::from_str(line) {
+                Ok(entry) => entry,
+                Err(_) if self.was_killed => continue,
+                Err(error) => panic!("{error} in the audit log: {line}"),
+            };
             if entry["user"]["username"] == USER && entry["verb"] != "watch" {
                 self.note(&entry);
             }

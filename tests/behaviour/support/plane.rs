@@ -95,6 +95,7 @@ impl Plane {
 
     /// Kills the API server. Only for tests that run alone.
     pub(crate) async fn kill_api_server(&self) {
+        audit::expect_a_part_of_a_line();
         match &self.kind {
             Kind::Real { folder, .. } => plane_program("kill", folder).await,
             Kind::Embedded(embedded) => embedded.kill_api_server(),
