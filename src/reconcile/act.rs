@@ -173,13 +173,21 @@ impl Writer {
             }
             Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
                 // The object is ours from before a restart, or belongs to someone else. The next decision checks its owner.
-                let existing = self.api::<K>(namespace);
-                let existing = within(CALL_TIMEOUT, existing.get(name)).await.map_err(failed)?;
-                K::put(&self.cache, &existing);
+                self.read::<K>(namespace, name).await.map_err(failed)?;
                 Ok(None)
             }
             Err(error) => Err(failed(error)),
         }
+    }
+
+    /// Reads an object live and puts it into the cache, also while the watch is late.
+    async fn read<K>(&self, namespace: &str, name: &str) -> Result<K, kube::Error>
+    where
+        K: Cached + Resource<Scope = kube::core::NamespaceResourceScope> + DeserializeOwned,
+    {
+        let object = within(CALL_TIMEOUT, self.api::<K>(namespace).get(name)).await?;
+        K::put(&self.cache, &object);
+        Ok(object)
     }
 
     async fn patch<K>(
@@ -232,10 +240,8 @@ impl Writer {
                 .as_ref()
                 .is_err_and(|error| error.class() == Class::Conflict && !error.is_not_found())
         {
-            // The next attempt needs the newest version, also while the watch is late.
-            if let Ok(now) = within(CALL_TIMEOUT, self.api::<K>(namespace).get(name)).await {
-                K::put(&self.cache, &now);
-            }
+            // The next attempt needs the newest version. If it cannot be read, the watch brings it.
+            let _newest = self.read::<K>(namespace, name).await;
         }
         self.gone_is_done::<K>(deleted, namespace, name, uid)
     }

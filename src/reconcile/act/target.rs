@@ -11,18 +11,15 @@ use kanary_core::{
     spec::Spec,
 };
 use kube::{
-    Api, ResourceExt,
+    ResourceExt,
     api::{Patch, PatchParams},
 };
 use serde_json::{Value, json};
 
 use super::{Writer, json_patch, made, send::of};
 use crate::{
-    cache::{Cached, template_hash},
-    cluster::{
-        client::{CALL_TIMEOUT, within},
-        error::{ApiError, Class},
-    },
+    cache::template_hash,
+    cluster::error::{ApiError, Class},
     shard::Right,
 };
 
@@ -62,11 +59,9 @@ impl Writer {
         }
         // Find out whether the template was refused or the target has changed since it was read. Only a refused template is
         // reported to the user; after a change, the controller decides again.
-        let api = self.api::<Deployment>(namespace);
-        let Ok(now) = within(CALL_TIMEOUT, api.get(name)).await else {
+        let Ok(now) = self.read::<Deployment>(namespace, name).await else {
             return Err(error);
         };
-        Deployment::put(&self.cache, &now);
         let same_version = generation.is_none() || now.metadata.generation == *generation;
         let unchanged = same_version
             && now.metadata.uid.as_ref() == Some(uid)
@@ -116,9 +111,7 @@ impl Writer {
     pub(super) async fn hand_over(&self, namespace: &str, name: &str, uid: &str, right: Right) -> Result<(), ApiError> {
         let verb = "hand over the fields of";
         let failed = |error| ApiError::new(verb, "Deployment".into(), namespace, name, error);
-        let api: Api<Deployment> = self.api(namespace);
-        let live = within(CALL_TIMEOUT, api.get(name)).await.map_err(failed)?;
-        Deployment::put(&self.cache, &live);
+        let live = self.read::<Deployment>(namespace, name).await.map_err(failed)?;
         let Some(entries) = ownership::hand_over(live.managed_fields()) else {
             return Ok(());
         };
