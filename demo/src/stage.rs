@@ -245,7 +245,7 @@ fn listening(stack: Stack, heard: UnboundedSender<Measurement>) -> Transport {
     Transport::Local(Local::new(service_fn(move |request: http::Request<Vec<u8>>| {
         let (stack, heard) = (stack.clone(), heard.clone());
         async move {
-            let response = stack.query(&request).await?;
+            let response = stack.query(&stack.prometheus, &request).await?;
             if let Some(canary) = canary_of(&String::from_utf8_lossy(request.body())) {
                 // The send fails only after the receiver has ended.
                 let _ended = heard.send((canary.to_owned(), value(response.body())));

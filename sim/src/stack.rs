@@ -57,21 +57,12 @@ impl Stack {
         self.cluster.now()
     }
 
-    /// Answers a query that a client sends to the Prometheus.
+    /// Answers a query that a client sends to the Prometheus of this cluster, or to one [beside](Prometheus::beside) it.
     ///
     /// # Errors
     ///
     /// Fails if the Prometheus refuses connections.
-    pub async fn query(&self, request: &http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, Refused> {
-        self.query_at(&self.prometheus, request).await
-    }
-
-    /// Answers a query that a client sends to another Prometheus of this cluster (see [`Prometheus::beside`]).
-    ///
-    /// # Errors
-    ///
-    /// Fails if the Prometheus refuses connections.
-    pub async fn query_at(
+    pub async fn query(
         &self,
         prometheus: &Prometheus,
         request: &http::Request<Vec<u8>>,

@@ -197,7 +197,7 @@ impl World {
                     "html" => return Ok(http::Response::new(b"<html>Log in".to_vec())),
                     _ => {}
                 }
-                Ok(stack.query_at(&prometheus, &request).await?)
+                Ok(stack.query(&prometheus, &request).await?)
             }
         })))
     }
