@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use kanary_core::api::{
-    Layout, Slot,
-    names::{IS_KANARY, KANARY_NAME, SLOT},
+use kanary_core::{
+    api::{
+        Layout, Slot,
+        names::{IS_KANARY, KANARY_NAME, SLOT},
+    },
+    status::Phase,
 };
 use kanary_sim::{cluster::Event, object::Meta};
 use serde_json::Value;
 
-use super::{Checker, Invariant};
+use super::{Book, Checker, Invariant};
 use crate::{history::text, world::NAMESPACE};
 
 /// A period in which a session owned a shard.
@@ -197,14 +200,19 @@ impl Checker {
             );
             self.violated(Invariant::Owner, event.at, &name, &what);
         }
-        let effects = &mut self.owners.effects;
-        let highest = effects.entry((event.resource.to_string(), object.meta.name.clone()));
-        let highest = highest.or_insert(epoch);
         // The only precondition of a creation is that the name is free. If it arrives after its run has ended, the new
         // owner observes and deletes the object. A failed canary that can leave production neither by its labels nor by
         // scaling is deleted in whatever version it has. That may arrive after the new owner has scaled it to 0.
         let was_scaled_to_zero = was.as_ref().is_some_and(|was| was["spec"]["replicas"] == 0);
-        let leaves = event.change.new.is_none() && object.meta.labels.contains_key(IS_KANARY) && was_scaled_to_zero;
+        let has_failed = |book: &Book| book.name == name && Phase::of(&book.status) == Phase::Failed;
+        let leaves = event.change.new.is_none()
+            && event.resource.starts_with("deployments")
+            && object.meta.labels.contains_key(IS_KANARY)
+            && was_scaled_to_zero
+            && self.books.values().any(has_failed);
+        let effects = &mut self.owners.effects;
+        let highest = effects.entry((event.resource.to_string(), object.meta.name.clone()));
+        let highest = highest.or_insert(epoch);
         if epoch < *highest && !created && !leaves {
             let what = format!(
                 "{} wrote {} {} with epoch {epoch} after a write with epoch {highest}",
