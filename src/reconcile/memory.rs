@@ -312,7 +312,7 @@ impl Memory {
     }
 
     /// The notices that are new: not announced before, and not old.
-    pub fn unsaid(&self, key: &Key, notices: Vec<Notice>, now: Timestamp) -> Vec<Notice> {
+    pub fn unannounced(&self, key: &Key, notices: Vec<Notice>, now: Timestamp) -> Vec<Notice> {
         let memory = self.lock();
         let announced = memory.get(key).map(|known| &known.announced);
         let is_news = |notice: &Notice| {

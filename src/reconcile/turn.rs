@@ -307,7 +307,7 @@ impl Context {
     /// Announces the notices of the stored status. Events are for users; nothing depends on them.
     async fn announce(&self, kanary: &ParsedKanary, now: Timestamp, right: Right) {
         let notices = status::notices(&kanary.status);
-        for notice in self.memory.unsaid(&kanary.key, notices, now) {
+        for notice in self.memory.unannounced(&kanary.key, notices, now) {
             let done = self.writer.announce(kanary, &notice, right).await;
             self.count("event", &done);
             if let Err(error) = &done {

@@ -105,7 +105,7 @@ fn settle(item: &ItemStatus, old: Option<&ItemStatus>, answers: u32) -> ItemStat
     let (was, is) = (weight_of(former), item.reason.as_deref().and_then(weight_of));
     let is_over = answers >= ENDS || was.is_none() || is > was;
     let is_same = item.reason.as_deref() == Some(former);
-    if is_over && !is_same || is_same && is_told_anew(item, old) {
+    if is_over && !is_same || is_same && has_new_cause(item, old) {
         return item.clone();
     }
     ItemStatus {
@@ -116,13 +116,13 @@ fn settle(item: &ItemStatus, old: Option<&ItemStatus>, answers: u32) -> ItemStat
 }
 
 /// Whether an item has another cause than the one that was reported, and that was reported long enough ago.
-fn is_told_anew(item: &ItemStatus, old: &ItemStatus) -> bool {
+fn has_new_cause(item: &ItemStatus, old: &ItemStatus) -> bool {
     let is_due = |(was, is): (Timestamp, Timestamp)| is.duration_since(was) >= PERIOD;
     let is_due = old.last_check.zip(item.last_check).is_none_or(is_due);
     is_due && !cause(&item.message).eq(cause(&old.message))
 }
 
-/// The words of a message that tell its cause: without numbers and without the names of pods, which always change.
+/// The words of a message that are about its cause: without numbers and without the names of pods, which always change.
 fn cause(message: &str) -> impl Iterator<Item = &str> {
     let mut is_name = false;
     message.split_whitespace().filter_map(move |word| {

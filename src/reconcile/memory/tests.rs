@@ -177,10 +177,10 @@ fn what_happened_to_a_kanary_without_a_run_is_said_once() {
         warning: true,
         at: Timestamp::UNIX_EPOCH,
     };
-    let unsaid = || memory.unsaid(&batman(), vec![errored.clone()], Timestamp::UNIX_EPOCH);
-    assert_eq!(unsaid().len(), 1);
+    let unannounced = || memory.unannounced(&batman(), vec![errored.clone()], Timestamp::UNIX_EPOCH);
+    assert_eq!(unannounced().len(), 1);
     memory.mark_said(&batman(), &errored);
-    assert_eq!(unsaid(), []);
+    assert_eq!(unannounced(), []);
 }
 
 #[test]
