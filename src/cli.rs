@@ -3,7 +3,9 @@
 use std::{ffi::OsStr, net::SocketAddr, path::PathBuf};
 
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
+use kanary::prometheus::Allow;
 use kanary_core::api::{GoDuration, Layout};
+use reqwest::Url;
 
 /// Canary deployments for Kubernetes, judged before they are promoted.
 #[derive(Parser)]
@@ -16,7 +18,7 @@ struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Run the controller, against the cluster of KUBECONFIG or the one it runs in.
-    Run(Run),
+    Run(Box<Run>),
     /// Show which replica owns which slots, with epochs, session ages and the number of Kanaries in each shard.
     Shards(Shards),
     /// Print the CustomResourceDefinitions, for `kubectl apply -f -`.
@@ -80,6 +82,34 @@ pub(crate) struct Run {
     /// the same Kanaries must use the same namespace; otherwise they do not see each other, and both act.
     #[arg(long, env = "KANARY_LEASE_NAMESPACE", value_name = "NAME", value_parser = namespace)]
     pub(crate) lease_namespace: Option<String>,
+    /// Maximum number of concurrent queries of all replicas to one Prometheus. Prometheus evaluates 20 at a time by default.
+    #[arg(long, env = "KANARY_PROMETHEUS_CONCURRENCY", default_value = "10", value_name = "NUMBER", value_parser = at_least_one)]
+    pub(crate) prometheus_concurrency: u32,
+    /// Maximum number of queries per second of all replicas to one Prometheus. Up to 32 different queries are joined into one.
+    #[arg(long, env = "KANARY_PROMETHEUS_QPS", default_value = "20", value_name = "NUMBER", value_parser = at_least_one)]
+    pub(crate) prometheus_qps: u32,
+    /// Other limits for some Prometheus servers, as URL=CONCURRENCY/QPS, separated by commas.
+    #[arg(long, env = "KANARY_PROMETHEUS_LIMITS", value_name = "LIST", value_delimiter = ',', value_parser = limits)]
+    pub(crate) prometheus_limits: Vec<(String, (usize, u32))>,
+    /// Maximum number of different queries that are joined into one; 1 sends each query by itself.
+    #[arg(long, env = "KANARY_PROMETHEUS_JOIN", default_value = "32", value_name = "NUMBER", value_parser = joined)]
+    pub(crate) prometheus_join: usize,
+    /// Prometheus servers that Kanaries may name: hosts like prometheus.monitoring or thanos:9090, networks like 10.0.0.0/8, and
+    /// URLs with everything below them, separated by commas [default: all].
+    #[arg(long, env = "KANARY_PROMETHEUS_ALLOW", value_name = "LIST", value_delimiter = ',')]
+    pub(crate) prometheus_allow: Vec<Allow>,
+    /// Maximum number of canaries that run at the same time; others wait, by spec.priority and in order [default: no limit]. All
+    /// replicas need the same value.
+    #[arg(long, env = "KANARY_MAX_CONCURRENT_CANARIES", value_name = "NUMBER", value_parser = at_least_one)]
+    pub(crate) max_concurrent_canaries: Option<u32>,
+    /// The same for each namespace [default: no limit].
+    #[arg(
+        long,
+        env = "KANARY_MAX_CONCURRENT_CANARIES_PER_NAMESPACE",
+        value_name = "NUMBER",
+        value_parser = at_least_one
+    )]
+    pub(crate) max_concurrent_canaries_per_namespace: Option<u32>,
     /// Hash of this replica's pod template, from the label pod-template-hash: new replicas are preferred during a rolling
     /// update.
     #[arg(long, env = "KANARY_POD_TEMPLATE_HASH", default_value = "", value_name = "HASH")]
@@ -149,6 +179,33 @@ fn layout(text: &str) -> Result<Layout, String> {
     layout.ok_or_else(|| "must be a power of two between 1 and 256, such as 32".to_owned())
 }
 
+fn at_least_one(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| (1..=10_000).contains(number));
+    number.ok_or_else(|| "must be a number between 1 and 10000, such as 20".to_owned())
+}
+
+/// Parses the limits of a server. The URL gets the form that a Kanary's has.
+fn limits(text: &str) -> Result<(String, (usize, u32)), String> {
+    let parsed = || {
+        let (url, limits) = text.trim().rsplit_once('=')?;
+        let (concurrency, per_second) = limits.split_once('/')?;
+        let url = Url::parse(url)
+            .ok()
+            .filter(|url| url.has_host() && url.username().is_empty())?;
+        let concurrency = usize::try_from(at_least_one(concurrency).ok()?).ok()?;
+        Some((
+            url.as_str().trim_end_matches('/').to_owned(),
+            (concurrency, at_least_one(per_second).ok()?),
+        ))
+    };
+    parsed().ok_or_else(|| "write URL=CONCURRENCY/QPS, such as http://prometheus.monitoring:9090=20/100".to_owned())
+}
+
+fn joined(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=32).contains(number));
+    number.ok_or_else(|| "must be a number between 1 and 32, such as 32".to_owned())
+}
+
 fn session_ttl(text: &str) -> Result<GoDuration, String> {
     let ttl: GoDuration = text.parse()?;
     let seconds = ttl.0.as_secs();
@@ -173,7 +230,7 @@ mod tests {
 
     fn run(arguments: &[&str]) -> Run {
         match parsed(&[&["run"], arguments].concat()) {
-            Ok(Command::Run(run)) => run,
+            Ok(Command::Run(run)) => *run,
             Ok(_) => panic!("{arguments:?} is about something else"),
             Err(error) => panic!("{error}"),
         }
@@ -185,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_told_once_and_with_an_example() {
+    fn a_refused_value_is_reported_once_with_an_example() {
         for (arguments, why) in [
             (&["--shards", "3"], "a power of two between 1 and 256, such as 32"),
             (&["--shards", "many"], "a power of two between 1 and 256, such as 32"),
@@ -197,6 +254,17 @@ mod tests {
             ),
             (&["--namespace", "Bad NS"], "not a DNS label"),
             (&["--lease-namespace", "Bad NS"], "such as kanary-system"),
+            (&["--prometheus-qps", "0"], "between 1 and 10000"),
+            (&["--prometheus-concurrency", "many"], "between 1 and 10000"),
+            (&["--prometheus-join", "33"], "between 1 and 32"),
+            (&["--max-concurrent-canaries", "0"], "between 1 and 10000"),
+            (
+                &["--max-concurrent-canaries-per-namespace", "10001"],
+                "between 1 and 10000",
+            ),
+            (&["--prometheus-limits", "prom:9090=1/1"], "write URL=CONCURRENCY/QPS"),
+            (&["--prometheus-limits", "http://prom=0/1"], "write URL=CONCURRENCY/QPS"),
+            (&["--prometheus-allow", "10.0.0.0/99"], "a network like 10.0.0.0/8"),
         ] {
             let error = parsed(&[&["run"], arguments.as_slice()].concat()).err().unwrap();
             assert!(error.contains(why), "{error}");
@@ -207,7 +275,37 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_is_a_dns_label_or_not_said() {
+    fn the_list_of_allowed_servers_is_given_with_commas_or_repeated() {
+        let run = run(&["--prometheus-allow", "a, 10.0.0.0/8", "--prometheus-allow=http://b/c"]);
+        let list: Allow = run.prometheus_allow.into_iter().collect();
+        for allowed in ["http://a", "http://10.1.1.1", "http://b/c/d"] {
+            assert!(list.check(allowed).is_ok(), "{allowed}");
+        }
+        assert!(list.check("http://11.1.1.1").is_err());
+        assert_eq!(
+            (run.prometheus_concurrency, run.prometheus_qps, run.prometheus_join),
+            (10, 20, 32)
+        );
+    }
+
+    #[test]
+    fn some_servers_have_their_own_limits() {
+        let run = run(&[
+            "--prometheus-limits",
+            "http://Prom:80/=20/50,https://b.example.com/x=y=1/100",
+        ]);
+        let url = |text: &str| text.to_owned();
+        assert_eq!(
+            run.prometheus_limits,
+            [
+                (url("http://prom"), (20, 50)),
+                (url("https://b.example.com/x=y"), (1, 100))
+            ]
+        );
+    }
+
+    #[test]
+    fn a_namespace_is_a_dns_label_or_absent() {
         for good in ["", "a", "0", "kanary-system", &"a".repeat(63)] {
             assert_eq!(namespace(good), Ok(good.to_owned()));
         }

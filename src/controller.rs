@@ -1,14 +1,15 @@
 //! The controller: starts watches, workers and measurements.
 
 mod feeds;
+mod granting;
 #[cfg(test)]
 mod tests;
 mod watches;
 
 use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use futures::FutureExt;
-use kanary_core::decide;
+use futures::{FutureExt, future::BoxFuture};
+use kanary_core::{Key, decide};
 use kube::Client;
 use tokio::{
     sync::{Notify, mpsc},
@@ -20,15 +21,17 @@ use tokio_util::sync::CancellationToken;
 use self::watches::{Named, Watcher};
 use crate::{
     cache::{
-        Cache,
+        Cache, place_of,
         watch::{Heartbeat, Sink},
     },
     cluster::{clock::Clock, error::CAP},
     metrics::Metrics,
-    prometheus::{Prometheus, Transport},
+    places,
+    prometheus::{Allow, Budget, FleetShare, Prometheus, Transport},
     queue::Queue,
     reconcile::{
         act::Writer,
+        events::Events,
         measure::Measurer,
         memory::Memory,
         turn::{Context, Decide},
@@ -36,15 +39,15 @@ use crate::{
     serve,
     shard::{
         Fence, Sharding,
-        label::SlotLabels,
+        label::{Labelled, SlotLabels},
         leader, map,
         member::{self, Member},
-        serve::Served,
+        serve::{Served, Source},
     },
 };
 
-/// Number of concurrent reconciles.
-const WORKERS: usize = 32;
+/// How long reconciles and Events that are under way may take when the controller ends.
+const LAST_WORK: Duration = Duration::from_secs(2);
 
 /// Options of a controller.
 #[derive(Clone, Debug)]
@@ -60,8 +63,14 @@ pub struct Options {
     pub instance: String,
     /// HTTP transport for queries to Prometheus.
     pub prometheus: Transport,
+    /// Limits of the queries to Prometheus.
+    pub queries: Budget,
+    /// The Prometheus servers that Kanaries may name.
+    pub allow: Allow,
     /// The decision function. Only simulations replace it, with a faulty one, to prove that they detect the fault.
     pub decide: Decide,
+    /// Limits on canaries that run at the same time. `None` if there are none.
+    pub places: Option<places::PlaceOptions>,
     /// How replicas share the work. `None` if this is the only replica, which the user must ensure.
     pub sharding: Option<Sharding>,
 }
@@ -74,7 +83,10 @@ impl Default for Options {
             clock: Clock::default(),
             instance: String::new(),
             prometheus: Transport::default(),
+            queries: Budget::default(),
+            allow: Allow::default(),
             decide,
+            places: None,
             sharding: None,
         }
     }
@@ -105,17 +117,22 @@ struct Parts {
     watches: Vec<(&'static str, Heartbeat)>,
     /// This replica's membership, if several replicas share the work.
     member: Option<Arc<Member>>,
-    /// Stops the workers.
-    halt: CancellationToken,
 }
 
-/// Runs until `stop` is cancelled. Then the controller releases its shards, takes no new work, and gives running reconciles two
-/// seconds to complete.
+/// Runs until `stop` is cancelled. Then the controller releases its shards, takes no new work, and gives running reconciles and
+/// the Events that wait two seconds to complete.
+///
+/// The future is boxed here because every program and test that polled it would compile the whole controller again.
 ///
 /// # Errors
 ///
 /// See [`Error`].
-pub async fn run(client: Client, options: Options, stop: CancellationToken) -> Result<(), Error> {
+#[must_use]
+pub fn run(client: Client, options: Options, stop: CancellationToken) -> BoxFuture<'static, Result<(), Error>> {
+    run_all(client, options, stop).boxed()
+}
+
+async fn run_all(client: Client, options: Options, stop: CancellationToken) -> Result<(), Error> {
     // Dropping this future drops the set and aborts every task.
     let mut tasks = JoinSet::new();
     // The admin server starts first, so that liveness probes do not kill a replica that waits for the API server.
@@ -138,13 +155,12 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
         }
     };
     let parts = start(client, options, Arc::new(fence), &pages, &mut tasks);
-    let mut workers = JoinSet::new();
+    let mut turns = JoinSet::new();
     let ended = tokio::select! {
-        // Checked first, because the workers also end when a stop is requested.
         biased;
         () = farewell(&parts, &stop) => None,
         Some(ended) = tasks.join_next() => Some(ended),
-        () = work_all(&parts, &mut workers) => Some(Ok(Ended::Task("worker"))),
+        () = work(&parts, &mut turns) => Some(Ok(Ended::Task("worker"))),
     };
     match ended {
         None => {}
@@ -152,12 +168,12 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
         Some(Ok(Ended::Task(name))) => return Err(Error::TaskEnded(name)),
         Some(Err(_)) => return Err(Error::TaskEnded("that panicked")),
     }
-    parts.halt.cancel();
-    let drained = tokio::time::timeout(Duration::from_secs(2), async {
-        while workers.join_next().await.is_some() {}
+    let drained = tokio::time::timeout(LAST_WORK, async {
+        while turns.join_next().await.is_some() {}
+        parts.context.events.sent().await;
     });
     if drained.await.is_err() {
-        tracing::warn!("some reconciles did not complete in time and were aborted");
+        tracing::warn!("some reconciles or Events did not complete in time and were aborted");
     }
     Ok(())
 }
@@ -178,13 +194,14 @@ enum Ended {
 
 type Tasks = JoinSet<Ended>;
 
-/// Starts all tasks except the workers.
+/// Starts all tasks except the turns.
 fn start(client: Client, options: Options, fence: Arc<Fence>, pages: &serve::Pages, tasks: &mut Tasks) -> Parts {
     let (checks, due) = mpsc::unbounded_channel();
     let cache = Arc::new(Cache::default());
     let metrics = Arc::new(Metrics::default());
-    let queue = Arc::new(Queue::default());
+    let queue = Arc::new(Queue::new(metrics.clone()));
     let memory = Arc::new(Memory::default());
+    let events = Arc::new(Events::new(metrics.clone()));
     let context = Arc::new(Context {
         writer: Writer::new(client.clone(), cache.clone(), fence.clone(), options.instance.clone()),
         client: client.clone(),
@@ -192,14 +209,15 @@ fn start(client: Client, options: Options, fence: Arc<Fence>, pages: &serve::Pag
         memory: memory.clone(),
         clock: options.clock.clone(),
         metrics: metrics.clone(),
+        events: events.clone(),
         checks,
         decide: options.decide,
         fence,
+        places: granting::places(&options, &queue, &metrics),
     });
     let mut parts = Parts {
         watches: Vec::new(),
         member: None,
-        halt: CancellationToken::new(),
         context,
         queue: queue.clone(),
     };
@@ -208,6 +226,7 @@ fn start(client: Client, options: Options, fence: Arc<Fence>, pages: &serve::Pag
         namespace: options.namespace.clone(),
         sink: Sink::new(cache, queue, metrics),
     };
+    let leases = options.sharding.as_ref().map(|sharding| sharding.client.clone());
     let served = match options.sharding {
         None => {
             parts.watch(watcher.all(), tasks);
@@ -215,20 +234,27 @@ fn start(client: Client, options: Options, fence: Arc<Fence>, pages: &serve::Pag
         }
         Some(sharding) => Some(parts.share(&mut watcher, sharding, &options.clock, tasks)),
     };
+    let of_places = parts.grant(&watcher, leases.unwrap_or_else(|| client.clone()), tasks);
     pages.connect(serve::Sources {
         context: parts.context.clone(),
         queue: parts.queue.clone(),
-        watches: parts.watches.clone(),
+        watches: parts.watches.iter().cloned().chain(of_places).collect(),
         shards: parts.member.clone().zip(served),
     });
-    let prometheus = Prometheus::new(client, options.prometheus, options.clock);
+    let (metrics, fence) = (parts.context.metrics.clone(), parts.context.fence.clone());
+    let budget = Budget {
+        share: FleetShare::from_source(move || fence.share()),
+        ..options.queries
+    };
+    let limits = (budget, options.allow);
     let measurer = Measurer {
-        prometheus,
+        prometheus: Prometheus::new(client, options.prometheus, options.clock, limits, metrics.clone()),
         memory,
         queue: parts.queue.clone(),
-        metrics: parts.context.metrics.clone(),
+        metrics,
     };
     spawn(tasks, "measure", measurer.run(due));
+    spawn(tasks, "events", events.run(parts.context.writer.clone()));
     parts
 }
 
@@ -240,17 +266,40 @@ impl Parts {
         }
     }
 
+    /// Starts a run with the response to the write of a slot label, without waiting for the watch.
+    fn labelled(&self, served: Arc<Served>) -> Labelled {
+        let (queue, context) = (self.queue.clone(), self.context.clone());
+        Box::new(move |kind, kanary, right| {
+            let Some((part, epoch)) = served.part(right.shard()).zip(right.epoch) else {
+                return;
+            };
+            match context.cache.admit_kanary(kind, kanary, part) {
+                Ok(true) => {
+                    let key = Key::at(kind, place_of(kanary));
+                    context.memory.mark_current(&key, epoch);
+                    queue.push(key);
+                }
+                Ok(false) => {}
+                Err(error) => tracing::error!(kind = %kind, error, "could not parse the response to a slot label"),
+            }
+        })
+    }
+
     /// Shares the work with other replicas.
     fn share(&mut self, watcher: &mut Watcher, sharding: Sharding, clock: &Clock, tasks: &mut Tasks) -> Arc<Served> {
         let (fence, metrics) = (self.context.fence.clone(), self.context.metrics.clone());
         let labels = Arc::new(SlotLabels::new(watcher.client.clone(), fence.clone(), metrics.clone()));
-        let filter = labels.clone();
+        let (filter, writing) = (labels.clone(), labels.clone());
         watcher.sink.filter = Some(Arc::new(move |kind, kanary| filter.check(kind, kanary)));
+        watcher.sink.awaited = Some(Arc::new(move |key| writing.is_being_written(key)));
         let changed = Arc::new(Notify::new());
-        let (of_shard, layout) = (watcher.clone(), fence.layout());
-        let watch = Box::new(move |shard| of_shard.of_shard(layout, shard));
+        let (opener, reader, layout) = (watcher.clone(), watcher.clone(), fence.layout());
+        let source = Source {
+            open: Box::new(move || opener.part()),
+            watch: Box::new(move |shards| reader.of_shards(layout, shards)),
+        };
         let (queue, cache, woken) = (self.queue.clone(), self.context.cache.clone(), labels.clone());
-        let opened = Box::new(move |shard| {
+        let when_listed = Box::new(move |shard| {
             cache.each_kanary(|kanary| {
                 if layout.shard_of(kanary.slot) == shard {
                     queue.push(kanary.key.clone());
@@ -258,13 +307,14 @@ impl Parts {
             });
             woken.wake();
         });
-        let served = Arc::new(Served::new(fence.clone(), watch, opened, changed.clone()));
+        let served = Arc::new(Served::new(fence.clone(), source, when_listed, changed.clone()));
         let member = Member::new(sharding.clone(), clock.clone(), fence, served.clone(), metrics, changed);
         let member = Arc::new(member);
         self.watch(watcher.common(&labels), tasks);
         let leases = watcher.leases(sharding.client.clone(), &sharding.namespace, member.clone());
         self.watch(vec![leases], tasks);
-        spawn(tasks, "labels", labels.run());
+        spawn(tasks, "labels", labels.run(self.labelled(served.clone())));
+        spawn(tasks, "shared watches", served.clone().share());
         let failing = served.clone();
         spawn(tasks, "watch of a shard", async move { failing.failed().await });
         let (known, this) = (self.watches.clone(), member.clone());
@@ -288,32 +338,33 @@ fn spawn(tasks: &mut Tasks, name: &'static str, task: impl Future<Output = ()> +
     });
 }
 
-/// Runs the workers until one of them ends. No decision is made before every watch has completed its initial list, because
-/// objects that are not listed yet would look missing.
-async fn work_all(parts: &Parts, workers: &mut JoinSet<()>) {
+/// Starts a turn for each Kanary that the queue yields. Returns if a turn ends in a way that must not happen. No decision is made
+/// before every watch has completed its initial list, because objects that are not listed yet would look missing.
+async fn work(parts: &Parts, turns: &mut JoinSet<()>) {
     for (_, heartbeat) in &parts.watches {
         heartbeat.wait().await;
     }
-    for _ in 0..WORKERS {
-        workers.spawn(work(parts.context.clone(), parts.queue.clone(), parts.halt.clone()));
+    loop {
+        tokio::select! {
+            // Ended turns first: there are no more of them than were started, so they cannot starve new ones.
+            biased;
+            Some(ended) = turns.join_next() => if ended.is_err() {
+                return;
+            },
+            keys = parts.queue.ready() => for key in keys {
+                turns.spawn(turn(parts.context.clone(), parts.queue.clone(), key));
+            },
+        }
     }
-    workers.join_next().await;
 }
 
-/// Takes Kanaries from the queue, one at a time.
-async fn work(context: Arc<Context>, queue: Arc<Queue>, stop: CancellationToken) {
-    loop {
-        let key = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            key = queue.next() => key,
-        };
-        let turn = AssertUnwindSafe(context.reconcile(&key)).catch_unwind();
-        let wake = turn.await.unwrap_or_else(|_| {
-            context.metrics.panics.inc();
-            tracing::error!(key = %key, "a reconcile panicked; retrying");
-            Some(Instant::now() + context.memory.back_off(&key, CAP) + Duration::from_secs(1))
-        });
-        queue.done(key, wake);
-    }
+/// Reconciles one Kanary and returns it to the queue.
+async fn turn(context: Arc<Context>, queue: Arc<Queue>, key: Key) {
+    let turn = AssertUnwindSafe(context.reconcile(&key)).catch_unwind();
+    let wake = turn.await.unwrap_or_else(|_| {
+        context.metrics.panics.inc();
+        tracing::error!(key = %key, "a reconcile panicked; retrying");
+        Some(Instant::now() + context.memory.back_off(&key, CAP) + Duration::from_secs(1))
+    });
+    queue.done(&key, wake);
 }

@@ -14,6 +14,8 @@ use kanary::{
         clock::{Clock, Monotonic},
     },
     controller,
+    places::{self, CanaryLimits},
+    prometheus::Budget,
     shard::{Sharding, leader::Election, lease::is_identity, show},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -26,7 +28,7 @@ fn main() -> ExitCode {
     let command = cli::parse();
     let prints = !matches!(command, Command::Run(_));
     let result = match command {
-        Command::Run(options) => run(options).map(|()| ExitCode::SUCCESS),
+        Command::Run(options) => run(*options).map(|()| ExitCode::SUCCESS),
         Command::Shards(options) => shards(&options).map(|()| ExitCode::SUCCESS),
         Command::Crds(options) => crds(&options).map(|()| ExitCode::SUCCESS),
     };
@@ -77,6 +79,7 @@ async fn run(options: Run) -> anyhow::Result<()> {
     let config = cluster().await?;
     tracing::info!(server = %config.cluster_url, version = env!("CARGO_PKG_VERSION"), "starting");
     let client = client::connect(config.clone(), clock.clone(), &options.identity)?;
+    let places = places(&options, &config);
     let sharding = sharding(&options, config, &clock)?;
     let options = controller::Options {
         namespace: options.namespace.filter(|namespace| !namespace.is_empty()),
@@ -84,13 +87,22 @@ async fn run(options: Run) -> anyhow::Result<()> {
         clock,
         instance: options.identity,
         sharding,
+        places,
+        queries: Budget {
+            concurrency: usize::try_from(options.prometheus_concurrency)?,
+            per_second: options.prometheus_qps,
+            join: options.prometheus_join,
+            endpoints: options.prometheus_limits.into_iter().collect(),
+            ..Budget::default()
+        },
+        allow: options.prometheus_allow.into_iter().collect(),
         ..controller::Options::default()
     };
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let signals = async || asked_to_end(&mut term, &mut interrupt).await;
     let controller = std::pin::pin!(controller::run(client, options, stop.clone()));
-    match until_told_twice(controller, signals, &stop).await {
+    match until_reported_twice(controller, signals, &stop).await {
         Ok(ended) => Ok(ended?),
         // Exits directly, because returning would wait for pending DNS lookups.
         Err(second) => std::process::exit(128 + second.as_raw_value()),
@@ -108,7 +120,7 @@ async fn asked_to_end(term: &mut Signal, interrupt: &mut Signal) -> SignalKind {
 
 /// Runs `work` and returns its result. The first signal requests a graceful stop; the second returns immediately, with the
 /// signal.
-async fn until_told_twice<T>(
+async fn until_reported_twice<T>(
     mut work: impl Future<Output = T> + Unpin,
     mut signals: impl AsyncFnMut() -> SignalKind,
     stop: &CancellationToken,
@@ -139,6 +151,16 @@ async fn cluster() -> anyhow::Result<kube::Config> {
 fn lease_namespace(wanted: Option<&str>, config: &kube::Config) -> String {
     let wanted = wanted.filter(|namespace| !namespace.is_empty());
     wanted.unwrap_or(&config.default_namespace).to_owned()
+}
+
+/// Limits on canaries, if there are any. A single replica stores the places where others would have their Leases.
+fn places(options: &Run, config: &kube::Config) -> Option<places::PlaceOptions> {
+    let limits = CanaryLimits {
+        total: options.max_concurrent_canaries,
+        per_namespace: options.max_concurrent_canaries_per_namespace,
+    };
+    let namespace = lease_namespace(options.lease_namespace.as_deref(), config);
+    limits.any().then(|| places::PlaceOptions::new(limits, namespace))
 }
 
 /// Configuration for sharing the work with other replicas.
@@ -216,7 +238,7 @@ mod tests {
             left -= 1;
             SignalKind::terminate()
         };
-        until_told_twice(pin!(work), signals, stop).await
+        until_reported_twice(pin!(work), signals, stop).await
     }
 
     #[tokio::test]

@@ -167,10 +167,22 @@ async fn metrics(extract::State(pages): extract::State<Pages>) -> Response {
         let labels = metrics::PhaseLabels { phase: phase.as_str() };
         metrics.kanaries.get_or_create(&labels).set(count);
     }
-    metrics.queued.set(i64::try_from(state.queue.len()).unwrap_or(i64::MAX));
+    set_queue(state);
     set_watches(state);
     set_shards(state);
     ([(CONTENT_TYPE, OPEN_METRICS)], metrics.encode()).into_response()
+}
+
+fn set_queue(state: &Sources) {
+    let (depth, metrics) = (state.queue.depth(), &state.context.metrics);
+    let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    metrics.queued.set(number(depth.queued));
+    metrics.due.set(number(depth.due));
+    for (pace, turns) in [("prompt", depth.turns - depth.slow), ("slow", depth.slow)] {
+        let labels = metrics::PaceLabels { pace };
+        metrics.reconciles.get_or_create(&labels).set(number(turns));
+    }
+    metrics.events_waiting.set(number(state.context.events.waiting()));
 }
 
 /// Time since each watch last received something. For the shards' watches, the longest time.

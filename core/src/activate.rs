@@ -25,11 +25,11 @@ pub(crate) fn objects(spec: &Spec) -> usize {
 /// Whether a canary belonged to a deleted Kanary with the same name. The garbage collector deletes it, and the watch
 /// reports that.
 fn is_leftover(step: &Step<'_>, canary: &Deployment) -> bool {
-    belonged_to_namesake(step, canary.owner_name.as_ref())
+    belonged_to_a_former_kanary(step, canary.owner_name.as_ref())
 }
 
 /// Whether an object that is not ours has an owner with our kind and name, which has been deleted.
-fn belonged_to_namesake(step: &Step<'_>, owner_name: Option<&String>) -> bool {
+fn belonged_to_a_former_kanary(step: &Step<'_>, owner_name: Option<&String>) -> bool {
     let key = &step.kanary.key;
     owner_name.is_some_and(|owner| *owner == format!("{}/{}", key.kind, key.name))
 }
@@ -132,7 +132,7 @@ fn obstacles(step: &Step<'_>, target: &Deployment) -> Vec<Problem> {
 
 /// Why the API server would refuse the template for this target.
 pub(super) fn mismatch(step: &Step<'_>, target: &Deployment) -> Option<Problem> {
-    let labels = traffic::template_labels(step.spec);
+    let labels = step.spec.template.pod_labels.clone();
     let selector = target.selector.as_ref();
     let selector = selector.filter(|selector| !selector.selector.matches(&labels))?;
     Some(Problem::new(
@@ -148,7 +148,7 @@ pub(super) fn mismatch(step: &Step<'_>, target: &Deployment) -> Option<Problem> 
 fn names_taken(step: &Step<'_>) -> Vec<Problem> {
     let seen = step.seen;
     let is_foreign = |object: &&Owned| {
-        !is_ours(step, object.owner.as_ref()) && !belonged_to_namesake(step, object.owner_name.as_ref())
+        !is_ours(step, object.owner.as_ref()) && !belonged_to_a_former_kanary(step, object.owner_name.as_ref())
     };
     let foreign_canary = seen.canary.as_ref().filter(|canary| !is_own_canary(step, canary));
     let canary = foreign_canary

@@ -27,7 +27,10 @@ pub(super) fn end(draft: &mut Draft, now: Timestamp, reason: Reason) {
         draft.set(TRAFFIC, false, reason, "the run has ended");
     }
     draft.clear(TRAFFIC, reason, "the run has ended");
-    draft.clear(RECONCILING, reason, "the run has ended");
+    // It may be False already, with a problem that the end of the run has resolved.
+    if find(&draft.status, RECONCILING).is_some() {
+        draft.set(RECONCILING, false, reason, "the run has ended");
+    }
 }
 
 /// Reasons of failures that do not depend on the template: the template may run again after another one.

@@ -88,7 +88,10 @@ pub(super) fn left_before(step: &Step<'_>) -> Option<Decision> {
     let failed = |run: &String| {
         let (template, _) = run.rsplit_once('-').unwrap_or((run, ""));
         let failed = &step.kanary.status.failed_templates;
-        let is_bad = changed == Some(run) || failed.iter().any(|hash| hash == template);
+        // Nor does it contain the template of a run that failed for another reason, or did not end. Its canary is deleted before
+        // the present one is created. If that is refused, it must not stay in production.
+        let is_refused = step.refused().is_some();
+        let is_bad = is_refused || changed == Some(run) || failed.iter().any(|hash| hash == template);
         *run != present_run && is_bad
     };
     let is_left_behind = |pod: &Pod| pod.is_set_aside() && pod.labels.get(RUN) != Some(&present_run);

@@ -36,6 +36,7 @@ pub mod ownership;
 mod parse;
 mod patience;
 mod pause;
+mod place;
 mod problem;
 mod promotion;
 mod rollback;
@@ -46,6 +47,7 @@ mod services;
 pub mod spec;
 pub mod status;
 mod step;
+pub mod template;
 #[cfg(test)]
 mod tests;
 mod times;

@@ -1,8 +1,11 @@
 //! The input of [`decide`](super::decide()) in addition to the Kanary and the time.
 
+mod limited;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
+pub use self::limited::Limited;
 use super::{
     api::Reason,
     decision::{Action, ObjectKind},
@@ -70,6 +73,8 @@ pub struct Observation {
     pub strays: Vec<Stray>,
     /// Whether the target's rollout history contains no earlier template.
     pub no_former_template: bool,
+    /// The place of the run, if the number of canaries that run at the same time is limited.
+    pub place: Option<Limited>,
 }
 
 /// Failed ways to remove a failed canary from production.

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_nobody_applies_keeps_its_owners() {
+    fn a_target_without_an_applier_keeps_its_field_managers() {
         let scaler = entry("scaler", "Apply", &json!({"f:spec": {"f:replicas": {}}}));
         assert_eq!(hand_over(&[scaler, ours(&json!({}))]), None);
         assert_eq!(hand_over(&[git()]), None);

@@ -10,10 +10,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Key, hash, invalid::Invalid, named, scale::Scale, spec::Spec, validation::Validation};
+use super::{
+    Key,
+    invalid::Invalid,
+    named,
+    scale::Scale,
+    spec::Spec,
+    template::{DeploymentTemplate, TemplateRead},
+    validation::Validation,
+};
 use crate::api::{
-    KanaryStatus, OnFailure, OnTargetChange, OnTargetMissing, RolloutMode, RolloutSpec, ScaleSpec, Template,
-    TrafficSource, TrafficSpec, ValidationSpec, names,
+    KanaryStatus, OnFailure, OnTargetChange, OnTargetMissing, RolloutMode, RolloutSpec, ScaleSpec, TrafficSource,
+    TrafficSpec, ValidationSpec, names,
 };
 
 /// Parses a spec. For an unsound spec, the status determines the run that it belongs to.
@@ -43,12 +51,9 @@ fn of_fields(key: &Key, lenient::Read { spec, unreadable }: lenient::Read, probl
     if spec.items.is_some() {
         problems.push(Invalid::spec("spec.items belongs under spec.validation: indent it"));
     }
-    let template = template(spec.template, problems);
+    let TemplateRead { template, name, hash } = DeploymentTemplate::read(spec.template, problems);
     let target = given(spec.deployment_name)
-        .or_else(|| {
-            let name = template.metadata.get("name").and_then(Value::as_str)?;
-            given(Some(name.to_owned()))
-        })
+        .or_else(|| given(name))
         .unwrap_or_else(|| key.name.clone());
     let service = given(spec.service_name);
     let traffic = spec.traffic.unwrap_or_default();
@@ -70,7 +75,6 @@ fn of_fields(key: &Key, lenient::Read { spec, unreadable }: lenient::Read, probl
         validation,
         traffic: available(traffic.source),
         traffic_key: traffic_key(traffic.source, service.as_deref(), kanary_service.as_deref()),
-        template_metadata: template.metadata,
         paused: spec.paused.unwrap_or_default(),
         verdict: spec.verdict,
         retain_failed: rollout.on_failure == Some(OnFailure::Retain),
@@ -82,8 +86,8 @@ fn of_fields(key: &Key, lenient::Read { spec, unreadable }: lenient::Read, probl
         target,
         service,
         kanary_service,
-        template_spec: template.spec,
-        template_hash: template.hash,
+        template,
+        template_hash: hash,
         retry: spec.retry.unwrap_or_default(),
         problems: Vec::new(),
     }
@@ -100,35 +104,6 @@ fn or_note<T>(read: Result<Option<T>, Invalid>, problems: &mut Vec<Invalid>) -> 
         problems.push(invalid);
         None
     })
-}
-
-struct Read {
-    metadata: Value,
-    spec: Value,
-    /// Empty without a pod template.
-    hash: String,
-}
-
-fn template(template: Template, problems: &mut Vec<Invalid>) -> Read {
-    let spec = without_nulls(template.spec);
-    let pod_template = spec.get("template");
-    let has_container = pod_template
-        .and_then(|pod| pod.pointer("/spec/containers/0"))
-        .is_some_and(Value::is_object);
-    let hash = if has_container {
-        hash::of(pod_template.unwrap_or(&Value::Null))
-    } else {
-        problems.push(Invalid::spec(
-            "spec.template.spec.template.spec.containers has no container: spec.template is a whole Deployment, so the pod \
-             template is spec.template.spec.template",
-        ));
-        String::new()
-    };
-    let metadata = template.metadata.unwrap_or_default();
-    let of_pods = pod_template.and_then(|pod| pod.get("metadata")).unwrap_or(&Value::Null);
-    problems.extend(named::reserved(&metadata, "spec.template.metadata"));
-    problems.extend(named::reserved(of_pods, "spec.template.spec.template.metadata"));
-    Read { metadata, spec, hash }
 }
 
 /// `none`, `service shop`, `both shop shop-kanary-batman`. Without traffic the production Service matters only for
@@ -232,20 +207,4 @@ fn schedule(text: Option<String>) -> Result<Option<Timestamp>, Invalid> {
         })
     })
     .transpose()
-}
-
-/// A null is equivalent to an absent field (many exported templates have `creationTimestamp: null`) and must have the
-/// same hash.
-fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(fields) => Value::Object(
-            fields
-                .into_iter()
-                .filter(|(_, field)| !field.is_null())
-                .map(|(name, field)| (name, without_nulls(field)))
-                .collect(),
-        ),
-        Value::Array(values) => Value::Array(values.into_iter().map(without_nulls).collect()),
-        other => other,
-    }
 }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     availability,
     decision::Decision,
-    problem,
+    place, problem,
     status::{Draft, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED, is_true},
     step::Step,
 };
@@ -16,6 +16,7 @@ use crate::api::{GoDuration, Reason};
 /// Holds a run in its current state. Only the times are recorded, because the pause moves the deadline. Reasons against
 /// the canary were evaluated before: a pause does not shield it.
 pub(super) fn hold(step: &Step<'_>, mut draft: Draft) -> Decision {
+    place::block(step, &mut draft);
     if draft.status.paused_at.is_none() {
         // A canary that is already available keeps the elapsed part of its times.
         availability::fix(step, &mut draft);

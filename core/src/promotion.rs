@@ -261,7 +261,7 @@ fn update(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Decision {
             name: step.spec.target.clone(),
             uid: live.uid.clone(),
             former: live.template.clone(),
-            template: step.spec.pod_template(),
+            template: step.spec.template.pod_template(),
             generation: live.generation,
             annotated: live.annotated,
             marker: step.kanary.marker(step.spec),

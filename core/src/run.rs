@@ -14,6 +14,7 @@ use super::{
     leftovers, manual_verdicts,
     objection::speaks_against,
     pause,
+    place::{self, Admission},
     problem::{Problem, blocked, clear_problem, set_problem, still_blocked},
     promotion::promoting,
     rollout::end_dry_run,
@@ -28,7 +29,17 @@ use crate::api::{ManualVerdict, Reason};
 
 /// Decides about a Kanary in the phase Scheduled or Running.
 pub(super) fn decide(step: &Step<'_>) -> Decision {
+    let decision = decide_on(step);
+    let leaves_line = place::leaves_at(step).filter(|at| *at > step.now);
+    Decision {
+        wake: [decision.wake, leaves_line].into_iter().flatten().min(),
+        ..decision
+    }
+}
+
+fn decide_on(step: &Step<'_>) -> Decision {
     let mut draft = step.draft();
+    place::follow(step, &mut draft);
     if !step.spec.paused {
         pause::end(step, &mut draft);
         times::follow_edits(step, &mut draft);
@@ -67,6 +78,9 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
     if let Some(need) = activation.needs {
         return Decision::needing(need);
     }
+    if let Admission::Wait = place::turn(step, &mut draft, &activation) {
+        return place::wait(step, draft);
+    }
     let decision = if activation.bootstrap {
         bootstrap::judge(step, draft, activation.problem.as_ref())
     } else if !step.spec.is_sound() && canary(step).is_none() {
@@ -88,6 +102,7 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
 }
 
 fn wait_for_schedule(step: &Step<'_>, mut draft: Draft, schedule: Timestamp) -> Decision {
+    place::block(step, &mut draft);
     let why = format!("nothing is created before {schedule}");
     draft.set(SCHEDULED, true, Reason::WaitingForSchedule, &why);
     draft.set(RECONCILING, true, Reason::WaitingForSchedule, why);
@@ -163,7 +178,7 @@ fn scheduled(step: &Step<'_>, mut draft: Draft, window: Option<Window>, problem:
     if problem.is_none() && !report.reported {
         draft.set(RECONCILING, true, reason, why);
     }
-    if problem.is_none() && !report.reported && !is_worth_a_write(step, warming_up) {
+    if problem.is_none() && !report.reported && !is_worth_a_write(step, &draft, warming_up) {
         return Decision {
             wake,
             ..Decision::default()
@@ -176,9 +191,12 @@ fn scheduled(step: &Step<'_>, mut draft: Draft, window: Option<Window>, problem:
 }
 
 /// A status that was never written already counts as Scheduled, and one that waited for the schedule shows it. The
-/// initial delay is also reported as long as the whole run stays within its seven writes.
-fn is_worth_a_write(step: &Step<'_>, warming_up: bool) -> bool {
+/// initial delay is also reported as long as the whole run stays within its seven writes, and a place always.
+fn is_worth_a_write(step: &Step<'_>, draft: &Draft, warming_up: bool) -> bool {
     let stored = &step.kanary.status;
+    if draft.status.place != stored.place {
+        return true;
+    }
     let waited = find(stored, SCHEDULED).is_some_and(|condition| condition.reason == Reason::WaitingForSchedule);
     let is_first = stored.conditions.is_empty();
     let is_over = is_true(stored, ERRORED) || is_true(stored, STALLED) || stored.paused_at.is_some();

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::Value;
 
-use super::{invalid::Invalid, scale::Scale, validation::Validation};
+use super::{invalid::Invalid, scale::Scale, template::DeploymentTemplate, validation::Validation};
 use crate::api::{ManualVerdict, TrafficSource};
 
 /// A parsed spec with defaults. If it is not [sound](Spec::is_sound), invalid fields have the value with the least
@@ -24,10 +23,8 @@ pub struct Spec {
     pub service: Option<String>,
     /// Name of the canary's own Service, if the traffic source needs one.
     pub kanary_service: Option<String>,
-    /// `template.metadata`.
-    pub template_metadata: Value,
-    /// `template.spec`, a Deployment's spec.
-    pub template_spec: Value,
+    /// The Deployment to validate and promote.
+    pub template: DeploymentTemplate,
     /// Hash of the pod template, which identifies a run.
     pub template_hash: String,
     /// `spec.retry`.
@@ -70,12 +67,6 @@ impl Spec {
     #[must_use]
     pub fn is_sound(&self) -> bool {
         self.problems.is_empty()
-    }
-
-    /// The pod template to validate and promote.
-    #[must_use]
-    pub fn pod_template(&self) -> Value {
-        self.template_spec.get("template").cloned().unwrap_or_default()
     }
 
     /// Whether the traffic source needs the production Service.

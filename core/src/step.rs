@@ -11,7 +11,7 @@ use super::{
     spec::Spec,
     status::{Draft, FAILED, Phase, RECONCILING, SCHEDULED, STALLED, VERDICT_IGNORED},
 };
-use crate::api::{KanaryStatus, ManualVerdict, ManualVerdicts, Reason, Report, Verdicts};
+use crate::api::{KanaryStatus, ManualVerdict, ManualVerdicts, PlaceState, Reason, Report, RunPlace, Verdicts};
 
 /// The input of one decision.
 pub(crate) struct Step<'a> {
@@ -69,6 +69,7 @@ impl Step<'_> {
             run: Some(former.run.unwrap_or(1).saturating_add(1)),
             // It identifies the former canary, which has to be deleted even if its ownerReference was removed.
             canary_uid: former.canary_uid.clone(),
+            place: carried_place(former),
             report: Report::default(),
             ..KanaryStatus::default()
         };
@@ -128,6 +129,18 @@ impl Step<'_> {
     pub(crate) fn refused(&self) -> Option<&super::observation::Refusal> {
         self.seen.refusal.as_ref().filter(|refusal| refusal.retry_at > self.now)
     }
+}
+
+/// A run that is replaced before it has ended keeps its place, also in the line. Otherwise the request only shows which
+/// times are used up.
+fn carried_place(former: &KanaryStatus) -> Option<RunPlace> {
+    let place = former.place.clone()?;
+    let has_ended = former.completed_at.is_some();
+    Some(if has_ended {
+        RunPlace::requested(place.requested_at, PlaceState::Left)
+    } else {
+        place
+    })
 }
 
 /// Reports the verdicts that do not count, and how to give them again.

@@ -43,28 +43,13 @@ fn metadata(kanary: &ParsedKanary, name: &str, labels: Labels) -> Value {
     })
 }
 
-fn string_labels(value: Option<&Value>) -> Labels {
-    value
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
-        .collect()
-}
-
-/// Labels of the template's pods, as the user wrote them.
-#[must_use]
-pub fn template_labels(spec: &Spec) -> Labels {
-    string_labels(spec.template_spec.pointer("/template/metadata/labels"))
-}
-
 /// Labels of the template that the canary's pods inherit.
 ///
 /// Labels in the target's selector are left out, because the target's autoscalers and disruption budgets use it too.
 /// Behind the production Service a canary keeps the labels that the Service selects; any other canary has no labels that
 /// would send it traffic from a Service of the namespace.
 fn kept_labels(spec: &Spec, seen: &Observation, target: &Deployment) -> Labels {
-    let mut pod = template_labels(spec);
+    let mut pod = spec.template.pod_labels.clone();
     let production = seen.service.as_ref().filter(|_| spec.in_production());
     let is_needed = |name: &String| production.is_some_and(|service| service.selector.contains_key(name));
     if let Some(selector) = &target.selector
@@ -105,7 +90,7 @@ fn pod_labels(kanary: &ParsedKanary, spec: &Spec, seen: &Observation, target: &D
 /// may require them. Labels that would fail the canary through a labelWatch item are left out.
 fn carried_labels(spec: &Spec, target: &Deployment) -> Labels {
     let mut labels = carried::of(&target.labels);
-    labels.extend(carried::of(&string_labels(spec.template_metadata.get("labels"))));
+    labels.extend(carried::of(&spec.template.labels));
     for item in &spec.validation.items {
         let Item::LabelWatch {
             deployment: Some(selector),
@@ -123,20 +108,23 @@ fn carried_labels(spec: &Spec, target: &Deployment) -> Labels {
 
 fn carried_annotations(spec: &Spec, target: &Deployment) -> Labels {
     let mut annotations = target.annotations.clone();
-    annotations.extend(carried::of(&string_labels(spec.template_metadata.get("annotations"))));
+    annotations.extend(carried::of(&spec.template.annotations));
     annotations
 }
 
 /// The selector of the canary's own Service.
 #[must_use]
 pub fn own_selector(kanary: &ParsedKanary) -> Labels {
-    string_labels(Some(&Value::Object(identity(kanary))))
+    identity(kanary)
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())))
+        .collect()
 }
 
 /// The canary: a Deployment with the user's template, the canary's name, and a selector of its own.
 #[must_use]
 pub fn canary_deployment(kanary: &ParsedKanary, spec: &Spec, seen: &Observation, target: &Deployment) -> Value {
-    let mut deployment = spec.template_spec.clone();
+    let mut deployment = spec.template.spec();
     let mut own = identity(kanary);
     own.insert(RUN.to_owned(), json!(kanary.run(spec)));
     if let Some(fields) = deployment.as_object_mut() {
@@ -206,14 +194,14 @@ pub fn autoscaler(kanary: &ParsedKanary, spec: &Spec, target: &Deployment) -> Op
 /// A missing target: the user's template without an owner, so that it outlives the Kanary.
 #[must_use]
 pub fn target_deployment(kanary: &ParsedKanary, spec: &Spec) -> Value {
-    let mut annotations = string_labels(spec.template_metadata.get("annotations"));
+    let mut annotations = spec.template.annotations.clone();
     annotations.insert(CREATED_BY.to_owned(), kanary.marker(spec));
     annotations.insert(CHANGE_CAUSE.to_owned(), format!("created by {}", kanary.key));
-    let mut deployment = spec.template_spec.clone();
+    let mut deployment = spec.template.spec();
     if let Some(fields) = deployment.as_object_mut()
         && !fields.contains_key("selector")
     {
-        fields.insert("selector".to_owned(), json!({"matchLabels": template_labels(spec)}));
+        fields.insert("selector".to_owned(), json!({"matchLabels": spec.template.pod_labels}));
     }
     json!({
         "apiVersion": "apps/v1",
@@ -221,7 +209,7 @@ pub fn target_deployment(kanary: &ParsedKanary, spec: &Spec) -> Value {
         "metadata": {
             "name": spec.target,
             "namespace": kanary.key.namespace,
-            "labels": string_labels(spec.template_metadata.get("labels")),
+            "labels": spec.template.labels,
             "annotations": annotations,
         },
         "spec": deployment,

@@ -131,7 +131,7 @@ pub(super) fn hints(listens: bool) -> Vec<String> {
     if !listens {
         lines.push("  cargo demo --listen 127.0.0.1:0   use kubectl on the cluster".to_owned());
     }
-    lines.push("  cargo demo --canaries 1000        a thousand more at once".to_owned());
+    lines.push("  cargo demo --canaries 1000        a thousand more at once, which takes some minutes".to_owned());
     lines.push("  README.md, \"Try it\"                                on a cluster of your own".to_owned());
     lines
 }

@@ -192,7 +192,7 @@ mod options {
     use super::Options;
 
     #[test]
-    fn numbers_are_told_with_what_is_taken() {
+    fn numbers_are_reported_with_the_accepted_range() {
         for (arguments, why) in [
             (["--canaries", "x"], "a whole number from 0 to 10000, such as 1000"),
             (["--canaries", "10001"], "a whole number from 0 to 10000, such as 1000"),

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_a_speed_nobody_waits() {
+    async fn without_a_speed_there_is_no_delay() {
         let start = time::Instant::now();
         Pace::new(None).tick().await;
         assert_eq!(start.elapsed(), Duration::from_secs(1));

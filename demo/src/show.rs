@@ -52,7 +52,7 @@ pub(super) struct Show {
     /// When the last of them ended.
     settled: Option<Timestamp>,
     /// Whether the end has been reported.
-    is_told: bool,
+    is_reported: bool,
     output: Output,
     /// How to use kubectl; empty without `--listen`.
     hints: Vec<String>,
@@ -76,7 +76,7 @@ impl Show {
             receivers,
             parts: script.parts.len(),
             settled: None,
-            is_told: false,
+            is_reported: false,
             output,
             hints,
         };
@@ -120,9 +120,9 @@ impl Show {
                 for news in &news {
                     writeln!(out, "{}", lines::news(news))?;
                 }
-                if let Some(waits) = waits.filter(|_| !self.is_told) {
+                if let Some(waits) = waits.filter(|_| !self.is_reported) {
                     writeln!(out, "{}  {waits}", clock(now))?;
-                    self.is_told = true;
+                    self.is_reported = true;
                 }
                 out.flush()?;
             }

@@ -277,7 +277,7 @@ mod tests {
     };
 
     #[test]
-    fn what_somebody_made_already_is_told_of_and_left_as_it_is() {
+    fn an_object_that_exists_already_is_reported_and_left_as_it_is() {
         let name = "billing-manual";
         let mut script = Script::new(1, 0);
         script.parts.retain(|part| part.name == name);

@@ -354,7 +354,7 @@ fn only_of_what_was_taken_away_and_touched_nothing_the_summary_says_so() {
     passed["status"] = json!("False");
     let rolled_back = failed(&part, passed);
     let created = failed(&part, condition("Scheduled", "TargetCreated", ""));
-    for (rows, said) in [
+    for (rows, expected) in [
         (
             [&deleted, &deleted],
             "2 failed: removed, and their Deployments were not changed",
@@ -366,7 +366,7 @@ fn only_of_what_was_taken_away_and_touched_nothing_the_summary_says_so() {
         ([&deleted, &rolled_back], "2 failed"),
         ([&retained, &created], "2 failed"),
     ] {
-        assert_eq!(summed_up(&rows)[0], said);
+        assert_eq!(summed_up(&rows)[0], expected);
     }
 }
 

@@ -33,13 +33,13 @@ fn demo(arguments: &[&str]) -> Command {
 
 /// What is told of every demo in the end.
 fn check_summary(out: &str) {
-    for told in [
+    for reported in [
         " of the cluster's time:",
         "promoted: their Deployments run the new version",
         "no data is not success, so they wait and are not promoted",
         "Next:",
     ] {
-        assert!(out.contains(told), "{told:?} is not in\n{out}");
+        assert!(out.contains(reported), "{reported:?} is not in\n{out}");
     }
 }
 
@@ -52,14 +52,14 @@ async fn without_a_terminal_the_demo_tells_all_in_plain_lines_and_ends_by_itself
     assert!(!out.contains(['\x1b', '\r']), "{out}");
     let (news, summary) = out.split_once("\nAfter ").unwrap();
     assert!(news.contains("Kanaries on a cluster in memory"), "{news}");
-    let told = |name: &str, state: &str| news.lines().any(|line| line.contains(name) && line.contains(state));
+    let reported = |name: &str, state: &str| news.lines().any(|line| line.contains(name) && line.contains(state));
     for (name, state) in [
         ("checkout-good", "judging"),
         ("checkout-good", "promoted"),
         ("payments-slow", "failed"),
         ("emails-no-data", "waiting"),
     ] {
-        assert!(told(name, state), "nothing tells that {name} is {state}:\n{news}");
+        assert!(reported(name, state), "no line reports that {name} is {state}:\n{news}");
     }
     check_summary(summary);
 }
@@ -130,18 +130,18 @@ async fn kubectl_can_do_what_the_demo_says_until_ctrl_c_which_leaves_nothing_beh
     let hints = kubectl_hints(&lines);
     assert!(hints.len() >= 2, "{lines:#?}");
     if has_kubectl() {
-        let mut said = String::new();
+        let mut output = String::new();
         for mut hint in hints {
             // Of a watch, which never ends, what it lists at first.
             hint.retain(|argument| argument != "-w");
-            said += &kubectl(kubeconfig, &hint).await;
+            output += &kubectl(kubeconfig, &hint).await;
         }
         assert!(
-            said.contains("checkout-good") && said.contains("emails-no-data"),
-            "{said}"
+            output.contains("checkout-good") && output.contains("emails-no-data"),
+            "{output}"
         );
     } else {
-        eprintln!("kubectl is not in PATH: what it is told is not tried");
+        eprintln!("kubectl is not in PATH: its hints are not tried");
     }
     interrupt(&child).await;
     let rest = read_until(&mut out, "Next:").await;

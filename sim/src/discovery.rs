@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn all_is_told_at_once_to_clients_that_ask_so() {
+    fn a_watch_with_all_objects_at_once_lists_them_first() {
         let core = aggregated(&registry(), true);
         assert_eq!(core["items"].as_array().unwrap().len(), 1);
         assert_eq!(core["items"][0]["metadata"], json!({}));

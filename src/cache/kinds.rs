@@ -108,7 +108,7 @@ impl Cached for KubePod {
         }
         if let Some((kind, kanary)) = &row.kanary {
             let key = Key::at(*kind, (namespace.clone(), kanary.clone()));
-            keys.extend(Some(&key).filter(|key| state.kanaries.contains_key(*key)).cloned());
+            keys.extend(Some(&key).filter(|key| state.kanaries.contains(key)).cloned());
             enlist(&mut state.pods_by, key, name.clone(), there);
         }
         keys

@@ -3,7 +3,9 @@
 //! Responses are included so that a decision is never based on a state older than our own last write. Every look-up and every
 //! change costs O(log n), and a look-up for a Kanary only reads objects related to it.
 
+mod kanaries;
 mod kinds;
+mod parts;
 mod reach;
 mod table;
 #[cfg(test)]
@@ -12,27 +14,27 @@ mod view;
 pub mod watch;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{BTreeSet, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use kube::{Resource, ResourceExt};
 
-pub(crate) use self::table::Gone;
-pub use self::table::Place;
+pub(crate) use self::table::{Claim, Gone};
+pub use self::table::{PartId, Place};
 pub(crate) use self::view::template_hash;
 use kanary_core::{
     Key, ParsedKanary,
-    api::{Kanary, KanaryKind},
+    api::KanaryKind,
     decision::ObjectKind,
     observation::{Deployment, Observation, Owned, Stray},
     spec::Spec,
-    traffic::template_labels,
 };
 
 use self::{
+    parts::OpenParts,
     table::{Store, View},
-    view::{PodRow, ServiceRow},
+    view::{KanaryRow, PodRow, ServiceRow},
 };
 
 /// The known state of the cluster.
@@ -41,7 +43,9 @@ pub struct Cache(Mutex<Contents>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
-    kanaries: BTreeMap<Key, Arc<ParsedKanary>>,
+    kanaries: Store<KanaryRow, Key>,
+    /// The parts that watches may fill.
+    parts: OpenParts,
     /// Kanaries whose target or canary is the Deployment of this name.
     by_deployment: HashMap<Place, BTreeSet<Key>>,
     /// Kanaries whose production Service or canary Service has this name.
@@ -77,35 +81,91 @@ pub(crate) trait Cached: Resource<DynamicType = ()> + Clone + std::fmt::Debug {
     /// Updates the indexes for an object that was added or removed, and returns the affected Kanaries.
     fn touch(state: &mut Contents, place: &Place, view: &Self::View, there: bool) -> Vec<Key>;
 
-    /// Stores a version of the object, and returns the affected Kanaries.
+    /// Stores a version of the object from a response or a live read, and returns the affected Kanaries.
     fn put(cache: &Cache, object: &Self) -> Vec<Key> {
+        let view = Self::view(object);
+        Self::store(&mut cache.lock(), object, view, None)
+    }
+
+    /// Stores a version of the object that a watch reported, as part of `part`, and returns the affected Kanaries. If it belongs
+    /// to no part, or the part was closed, it has left the parts that the watch feeds.
+    fn report(cache: &Cache, object: &Self, part: Option<PartId>, is_fed: impl Fn(PartId) -> bool) -> Vec<Key> {
+        let version = version_of(object);
+        let view = Self::view(object);
+        let state = &mut *cache.lock();
+        let Some(part) = part.filter(|part| state.parts.is_open(*part)) else {
+            return Self::leave(state, &place_of(object), version, is_fed);
+        };
+        Self::store(state, object, view, Some(Claim { part, version }))
+    }
+
+    /// Stores a version of the object, and returns the affected Kanaries. The claim is that of the watch that reported it.
+    fn store(state: &mut Contents, object: &Self, view: Option<Self::View>, claim: Option<Claim>) -> Vec<Key> {
         let (place, uid, version) = (place_of(object), object.uid().unwrap_or_default(), version_of(object));
-        let Some(mut view) = Self::view(object) else {
+        let table = Self::table(state);
+        if claim.is_some_and(|claim| table.is_late(&place, claim)) {
+            return Vec::new();
+        }
+        let Some(mut view) = view else {
             // An earlier version may be stored.
-            let is_known = Self::table(&mut cache.lock()).get(&place).is_some();
+            let is_known = table.contains(&place);
             return if is_known {
-                Self::remove(cache, &place, Gone::At(version))
+                Self::take_out(state, &place, Gone::At(version))
             } else {
                 Vec::new()
             };
         };
-        let state = &mut *cache.lock();
-        if !Self::table(state).is_news(&place, &uid, version, &mut view) {
+        let is_news = table.is_news(&place, &uid, version, &mut view);
+        if let Some(claim) = claim {
+            table.claim(&place, claim);
+        }
+        if !is_news {
             return Vec::new();
         }
-        let former = Self::table(state).remove(&place);
+        let claim = table.claim_of(&place).or(claim);
+        let former = table.remove(&place);
         let mut keys = former.map_or_else(Vec::new, |former| Self::touch(state, &place, &former, false));
         keys.extend(Self::touch(state, &place, &view, true));
         keys.sort();
         keys.dedup();
-        Self::table(state).insert(place, uid, version, view);
+        Self::table(state).insert(place, uid, version, view, claim);
         keys
     }
 
-    /// Removes an object that a watch reported as deleted, and returns the affected Kanaries. A late response with an older
-    /// version does not bring it back.
-    fn remove(cache: &Cache, place: &Place, gone: Gone) -> Vec<Key> {
+    /// Removes an object that left the parts that a watch feeds, unless another watch has reported it elsewhere or later, and
+    /// returns the affected Kanaries. A late response with an older version does not bring it back.
+    fn leave(state: &mut Contents, place: &Place, version: u64, is_fed: impl Fn(PartId) -> bool) -> Vec<Key> {
+        if !Self::table(state).release(place, version, is_fed) {
+            return Vec::new();
+        }
+        Self::take_out(state, place, Gone::At(version))
+    }
+
+    /// As [`Cached::leave`], for an object that a watch reported as deleted.
+    fn deleted(cache: &Cache, place: &Place, version: u64, is_fed: impl Fn(PartId) -> bool) -> Vec<Key> {
+        Self::leave(&mut cache.lock(), place, version, is_fed)
+    }
+
+    /// Ends a list of these parts: removes what it does not contain, and returns the affected Kanaries. Also removes objects that
+    /// no watch has reported, from a response or a live read, unless they are newer than the list.
+    fn end_list(cache: &Cache, parts: &[PartId], is_listed: impl Fn(&Place) -> bool, version: u64) -> Vec<Key> {
         let state = &mut *cache.lock();
+        let gone = Self::table(state).unlisted(parts, is_listed, version);
+        let gone = gone.iter();
+        gone.flat_map(|(place, gone)| Self::take_out(state, place, *gone))
+            .collect()
+    }
+
+    /// Drops the objects of a part, and returns the affected Kanaries.
+    fn drop_part(state: &mut Contents, part: PartId) -> Vec<Key> {
+        let places = Self::table(state).of_part(part).into_iter();
+        places
+            .flat_map(|place| Self::take_out(state, &place, Gone::Unfollowed))
+            .collect()
+    }
+
+    /// Removes an object that a watch noticed to be gone, and returns the affected Kanaries.
+    fn take_out(state: &mut Contents, place: &Place, gone: Gone) -> Vec<Key> {
         let former = Self::table(state).take_out(place, gone);
         former.map_or_else(Vec::new, |view| Self::touch(state, place, &view, false))
     }
@@ -120,11 +180,12 @@ pub(crate) trait Cached: Resource<DynamicType = ()> + Clone + std::fmt::Debug {
 
     /// The stored version of the object with this UID, if it is a number.
     fn known_version(cache: &Cache, place: &Place, uid: &str) -> Option<u64> {
-        let version = Self::table(&mut cache.lock()).version(place, uid)?;
+        let version = Self::table(&mut cache.lock()).version_of(place, uid)?;
         Some(version).filter(|version| *version != u64::MAX)
     }
 
     /// All stored objects of this kind, with their versions.
+    #[cfg(test)]
     fn places(cache: &Cache) -> Vec<(Place, u64)> {
         Self::table(&mut cache.lock()).places().collect()
     }
@@ -221,111 +282,12 @@ impl Contents {
             let kind = KanaryKind::parse(kind)?;
             Some(Key::at(kind, (place.0.clone(), name.to_owned())))
         });
-        let key = key.filter(|key| self.kanaries.get(key).is_some_and(|kanary| kanary.uid == *owner));
+        let key = key.filter(|key| self.kanary(key).is_some_and(|kanary| kanary.uid == *owner));
         matters_to.extend(key.filter(|key| !matters_to.contains(key)));
-    }
-
-    fn put_kanary(&mut self, kanary: ParsedKanary) -> Option<Key> {
-        let former = self.kanaries.get(&kanary.key).cloned();
-        if let Some(former) = former {
-            let same = former.uid == kanary.uid;
-            let [new, known] = [&kanary, &*former].map(|kanary| &kanary.resource_version);
-            if same && (number(new) < number(known) || new == known) {
-                return None;
-            }
-            self.index(&former, false);
-        }
-        self.index(&kanary, true);
-        let key = kanary.key.clone();
-        self.kanaries.insert(key.clone(), Arc::new(kanary));
-        Some(key)
-    }
-
-    fn remove_kanary(&mut self, key: &Key) {
-        if let Some(former) = self.kanaries.remove(key) {
-            self.index(&former, false);
-        }
-    }
-
-    fn index(&mut self, kanary: &ParsedKanary, add: bool) {
-        let (deployments, services) = interests(&kanary.key, &kanary.spec);
-        let maps = deployments
-            .into_iter()
-            .map(|place| (true, place))
-            .chain(services.into_iter().map(|place| (false, place)));
-        for (is_deployment, place) in maps {
-            let index = if is_deployment {
-                &mut self.by_deployment
-            } else {
-                &mut self.by_service
-            };
-            enlist(index, place, kanary.key.clone(), add);
-        }
     }
 }
 
 impl Cache {
-    /// Stores a version of a Kanary. Returns its key if the version is new.
-    ///
-    /// # Errors
-    ///
-    /// The object cannot be parsed at all. The stored version stays. See [`ParsedKanary::parse`].
-    pub fn put_kanary(&self, kind: KanaryKind, object: &Kanary) -> Result<Option<Key>, String> {
-        let parsed = ParsedKanary::parse(kind, object)?;
-        Ok(self.lock().put_kanary(parsed))
-    }
-
-    /// Stores the response to a write of a Kanary, unless the Kanary has been removed.
-    ///
-    /// # Errors
-    ///
-    /// As [`Cache::put_kanary`].
-    pub fn update_kanary(&self, kind: KanaryKind, object: &Kanary) -> Result<(), String> {
-        let parsed = ParsedKanary::parse(kind, object)?;
-        let mut state = self.lock();
-        let known = state.kanaries.get(&parsed.key);
-        if known.is_some_and(|known| known.uid == parsed.uid) {
-            state.put_kanary(parsed);
-        }
-        Ok(())
-    }
-
-    /// Removes a Kanary that a watch reported as deleted.
-    pub fn remove_kanary(&self, key: &Key) {
-        self.lock().remove_kanary(key);
-    }
-
-    /// Removes this Kanary after the API server reported it as not found. A newer Kanary of the same name stays.
-    pub fn forget_kanary(&self, kanary: &ParsedKanary) {
-        let mut state = self.lock();
-        let known = state.kanaries.get(&kanary.key);
-        if known.is_some_and(|known| known.uid == kanary.uid) {
-            state.remove_kanary(&kanary.key);
-        }
-    }
-
-    /// Returns a Kanary.
-    #[must_use]
-    pub fn kanary(&self, key: &Key) -> Option<Arc<ParsedKanary>> {
-        self.lock().kanaries.get(key).cloned()
-    }
-
-    /// Every Kanary of a kind.
-    #[must_use]
-    pub fn kanaries(&self, kind: KanaryKind) -> Vec<Key> {
-        self.lock()
-            .kanaries
-            .keys()
-            .filter(|key| key.kind == kind)
-            .cloned()
-            .collect()
-    }
-
-    /// Calls `visit` for every Kanary.
-    pub fn each_kanary(&self, mut visit: impl FnMut(&ParsedKanary)) {
-        self.lock().kanaries.values().for_each(|kanary| visit(kanary));
-    }
-
     /// Marks an object that we deleted as being deleted, until the watch reports the deletion.
     pub fn mark_deleting(&self, object: ObjectKind, place: &Place, uid: &str) {
         let state = &mut *self.lock();
@@ -345,7 +307,7 @@ impl Cache {
         let canary_place = place(&spec.canary);
         let (pods, other_pods) = state.pods(kanary, spec);
         let target = state.deployments.get(&place(&spec.target)).cloned();
-        let template = template_labels(spec);
+        let template = &spec.template.pod_labels;
         let all_pods = pods.iter().chain(&other_pods).map(|pod| &pod.labels);
         let of_target = target.iter().map(|target| &target.pod_labels);
         let own = spec.kanary_service.as_ref();
@@ -353,7 +315,7 @@ impl Cache {
         let production = spec.service.as_ref();
         let production = production.and_then(|name| state.services.get(&place(name)));
         Observation {
-            services: state.services_for(namespace, [&template].into_iter().chain(of_target).chain(all_pods)),
+            services: state.services_for(namespace, [template].into_iter().chain(of_target).chain(all_pods)),
             target_is_canary_of: state.canary_of(kanary, &place(&spec.target)),
             target,
             pods,

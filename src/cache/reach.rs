@@ -46,7 +46,7 @@ impl Contents {
             let (kind, kanary) = row.kanary.as_ref()?;
             Some(Key::at(*kind, (namespace.to_owned(), kanary.clone())))
         });
-        let kanaries: BTreeSet<_> = kanaries.filter(|key| self.kanaries.contains_key(key)).collect();
+        let kanaries: BTreeSet<_> = kanaries.filter(|key| self.kanaries.contains(key)).collect();
         kanaries.into_iter().collect()
     }
 
@@ -71,7 +71,7 @@ impl Contents {
     pub(super) fn canary_of(&self, kanary: &ParsedKanary, target: &Place) -> Option<String> {
         let mut named = self.by_deployment.get(target).into_iter().flatten();
         let is_canary = |key: &&Key| {
-            let other = self.kanaries.get(*key).filter(|other| other.key != kanary.key);
+            let other = self.kanary(key).filter(|other| other.key != kanary.key);
             other.is_some_and(|other| other.spec.canary == target.1)
         };
         named.find(is_canary).map(|key| format!("{}/{}", key.kind, key.name))

@@ -5,7 +5,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
-use kanary_core::labels::Labels;
+use kanary_core::{api::Kanary, labels::Labels};
 use serde_json::json;
 
 use super::*;
@@ -80,13 +80,16 @@ fn an_event_reaches_the_kanaries_that_name_the_object_and_no_others() {
 }
 
 #[test]
-fn an_event_that_changes_nothing_that_matters_reaches_nobody() {
+fn an_event_that_changes_nothing_that_matters_causes_no_reconcile() {
     let cache = known(&[("a", json!({"deploymentName": "web"}))]);
     assert_eq!(KubeDeployment::put(&cache, &deployment("web", "2", 1)).len(), 1);
     assert_eq!(KubeDeployment::put(&cache, &deployment("web", "3", 1)).len(), 0);
     assert_eq!(KubeDeployment::put(&cache, &deployment("web", "4", 2)).len(), 1);
     let place = ("shop".to_owned(), "web".to_owned());
-    assert_eq!(KubeDeployment::remove(&cache, &place, Gone::At(5)).len(), 1);
+    assert_eq!(
+        KubeDeployment::take_out(&mut cache.lock(), &place, Gone::At(5)).len(),
+        1
+    );
 }
 
 #[test]
@@ -143,7 +146,7 @@ fn only_services_that_are_not_kanarys_are_traffic_to_keep_away_from() {
         to_keep_away_from(&cache),
         [Labels::from([("tier".to_owned(), "front".to_owned())])]
     );
-    KubeService::remove(&cache, &("shop".to_owned(), "front".to_owned()), Gone::At(9));
+    KubeService::take_out(&mut cache.lock(), &("shop".to_owned(), "front".to_owned()), Gone::At(9));
     assert!(to_keep_away_from(&cache).is_empty());
 }
 
@@ -225,7 +228,7 @@ fn a_canary_pod_that_its_replica_set_released_is_still_known_to_its_kanary() {
     assert_eq!(seen(), (1, 0, 0));
     assert_eq!(names(&KubePod::put(&cache, &pod("2", "", &of_run))), ["a"]);
     assert_eq!(seen(), (0, 1, 1));
-    KubePod::remove(&cache, &("shop".to_owned(), "x".to_owned()), Gone::At(3));
+    KubePod::take_out(&mut cache.lock(), &("shop".to_owned(), "x".to_owned()), Gone::At(3));
     assert_eq!(seen(), (0, 0, 0));
 }
 
@@ -244,7 +247,7 @@ fn a_pod_that_loses_the_label_of_its_run_is_known_by_the_run_that_it_had() {
     assert_eq!(others()[0].created_for(), Some(&run));
     KubePod::put(&cache, &pod("4", "", &[("alert", "high"), (label, &run)]));
     assert_eq!(others()[0].former_run, None);
-    KubePod::remove(&cache, &("shop".to_owned(), "x".to_owned()), Gone::At(5));
+    KubePod::take_out(&mut cache.lock(), &("shop".to_owned(), "x".to_owned()), Gone::At(5));
     KubePod::put(&cache, &pod("6", "", &[("alert", "high")]));
     assert_ne!(others()[0].created_for(), Some(&run));
 }
@@ -327,7 +330,7 @@ fn the_late_reply_to_a_write_does_not_bring_a_deleted_kanary_back() {
 }
 
 #[test]
-fn the_late_reply_about_a_deleted_kanary_does_not_take_its_namesake_away() {
+fn the_late_reply_about_a_deleted_kanary_does_not_remove_a_new_one_of_its_name() {
     let cache = known(&[("a", json!({}))]);
     let key = cache.kanaries(KanaryKind::Deployment).remove(0);
     let former = cache.kanary(&key).unwrap();
@@ -343,13 +346,13 @@ fn the_late_reply_about_a_deleted_kanary_does_not_take_its_namesake_away() {
 }
 
 #[test]
-fn the_late_reply_about_a_deleted_object_neither_takes_its_namesake_away_nor_brings_it_back() {
+fn the_late_reply_about_a_deleted_object_neither_removes_a_new_one_of_its_name_nor_restores_it() {
     let cache = known(&[("a", json!({"deploymentName": "web"}))]);
     let place = ("shop".to_owned(), "web".to_owned());
     let (former, mut namesake) = (deployment("web", "4", 1), deployment("web", "7", 1));
     namesake.metadata.uid = Some("another".to_owned());
     KubeDeployment::put(&cache, &former);
-    KubeDeployment::remove(&cache, &place, Gone::At(6));
+    KubeDeployment::take_out(&mut cache.lock(), &place, Gone::At(6));
     assert!(KubeDeployment::put(&cache, &former).is_empty());
     KubeDeployment::put(&cache, &namesake);
     KubeDeployment::forget(&cache, &place, &former.metadata.uid.unwrap_or_default());

@@ -4,7 +4,10 @@ mod rollout;
 #[cfg(test)]
 mod tests;
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -16,6 +19,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference},
 };
 use kanary_core::{
+    ParsedKanary,
     api::{KanaryKind, names},
     carried, hash, health,
     labels::{Labels, Selector},
@@ -26,6 +30,22 @@ use serde_json::Value;
 
 use self::rollout::{availability, condition, failure, is_observed, progressed, replica_failure, rolled_out, versions};
 use super::table::View;
+
+/// A Kanary. Two of one uid and version are equal.
+#[derive(Clone, Debug)]
+pub(crate) struct KanaryRow(pub(super) Arc<ParsedKanary>);
+
+impl PartialEq for KanaryRow {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.0.uid, &self.0.resource_version) == (&other.0.uid, &other.0.resource_version)
+    }
+}
+
+impl View for KanaryRow {
+    fn deleting_mut(&mut self) -> Option<&mut bool> {
+        None
+    }
+}
 
 /// A Service and its owners.
 #[derive(Clone, Debug, Default, PartialEq)]

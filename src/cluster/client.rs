@@ -28,7 +28,7 @@ use tower::{
 };
 
 use self::{gate::Permit, pool::Reply};
-use crate::cluster::clock::Clock;
+use crate::cluster::{clock::Clock, error::Unanswered};
 
 /// A client that synchronizes `clock` with the API server's time, and identifies the replica to the API server: its audit log
 /// contains `identity` in `userAgent`.
@@ -103,6 +103,7 @@ where
 async fn learn<B, E>(call: impl Future<Output = Result<Response<B>, E>>, clock: Clock) -> Result<Response<B>, E> {
     let sent = clock.local();
     let reply = call.await?;
+    clock.hear();
     if let Some(date) = reply
         .headers()
         .get(DATE)
@@ -121,7 +122,7 @@ pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) async fn within<T>(time: Duration, call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
     match tokio::time::timeout(time, call).await {
         Ok(answer) => answer,
-        Err(_) => Err(kube::Error::Service(format!("no answer within {time:?}").into())),
+        Err(_) => Err(kube::Error::Service(Box::new(Unanswered(time)))),
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
 /// Monotonic time that includes suspend and is never set: the time since an arbitrary start.
 #[derive(Clone)]
@@ -50,6 +51,8 @@ impl Monotonic {
 pub struct Clock {
     source: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     bounds: Arc<Mutex<Bounds>>,
+    /// When the API server last responded to a request.
+    heard: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Default for Clock {
@@ -95,6 +98,7 @@ impl Clock {
         Self {
             source: Arc::new(source),
             bounds: Arc::default(),
+            heard: Arc::default(),
         }
     }
 
@@ -114,6 +118,18 @@ impl Clock {
 
     fn offset(&self) -> SignedDuration {
         self.bounds.lock().unwrap_or_else(PoisonError::into_inner).offset()
+    }
+
+    /// Records that the API server responded to a request.
+    pub(crate) fn hear(&self) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether the API server responded to any request within the last `time`.
+    #[must_use]
+    pub fn heard_within(&self, time: Duration) -> bool {
+        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.is_some_and(|heard| heard.elapsed() <= time)
     }
 
     /// Updates the bounds from a response that was requested at `sent` and received at `received` by this machine's clock, with

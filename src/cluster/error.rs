@@ -5,7 +5,7 @@ use std::{borrow::Cow, error::Error, time::Duration};
 use kanary_core::api::EPOCH_RULE;
 use kube::core::Status;
 
-use super::client::gate::Ended;
+use super::{client::gate::Ended, clock::Clock};
 
 /// A failed request: its verb, its object and the error.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +30,11 @@ pub enum Fenced {
     #[error("the session of this replica was not renewed in time")]
     Expired,
 }
+
+/// There was no response to a request within this time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no answer within {0:?}")]
+pub struct Unanswered(pub Duration);
 
 /// How an error is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,10 +130,26 @@ impl ApiError {
         matches!(&*self.source, kube::Error::Api(status) if status.code < 500)
     }
 
-    /// Whether the API server did not respond at all.
+    /// Whether there was no response in time.
     #[must_use]
-    pub(crate) fn is_silence(&self) -> bool {
-        is_silence(&self.source)
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.unanswered().is_some()
+    }
+
+    fn unanswered(&self) -> Option<Duration> {
+        let kube::Error::Service(error) = &*self.source else {
+            return None;
+        };
+        let Unanswered(waited) = error.downcast_ref()?;
+        Some(*waited)
+    }
+
+    /// Whether the API server did not respond at all. A request that timed out although another one was answered meanwhile
+    /// hangs by itself, usually in an admission webhook.
+    #[must_use]
+    pub(crate) fn is_silence(&self, clock: &Clock) -> bool {
+        let waited = self.unanswered();
+        is_silence(&self.source) && !waited.is_some_and(|waited| clock.heard_within(waited))
     }
 
     /// Whether the object does not exist. A 404 from a webhook does not count.
@@ -272,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_without_an_answer_is_told_down_to_its_first_cause() {
+    fn an_error_without_an_answer_is_reported_down_to_its_first_cause() {
         let error = anyhow::anyhow!("Connection refused (os error 111)")
             .context("tcp connect error")
             .context("client error (Connect)");
@@ -283,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_that_is_told_already_is_not_told_again() {
+    fn a_reported_cause_is_not_reported_again() {
         let error = anyhow::anyhow!("UnknownIssuer")
             .context("invalid peer certificate: UnknownIssuer")
             .context("client error (Connect)");

@@ -1,6 +1,6 @@
 //! Watches that feed the shards instead of the cache.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kanary_core::{
@@ -11,7 +11,7 @@ use kube::Api;
 
 use crate::{
     cache::{
-        Cache, Gone, Place,
+        Cache, Place, place_of,
         watch::{Feed, Heartbeat, Sink, follow},
     },
     shard::{label::SlotLabels, member::Member},
@@ -25,29 +25,44 @@ pub(super) async fn strangers(
     sink: Sink,
     heartbeat: Heartbeat,
 ) {
-    follow(Strangers(kind, labels), api, selector, sink, heartbeat).await;
+    let feed = Strangers {
+        kind,
+        labels,
+        reported: BTreeSet::new(),
+    };
+    follow(feed, api, selector, sink, heartbeat).await;
 }
 
-struct Strangers(KanaryKind, Arc<SlotLabels>);
+struct Strangers {
+    kind: KanaryKind,
+    labels: Arc<SlotLabels>,
+    reported: BTreeSet<Place>,
+}
 
 impl Feed for Strangers {
     type Object = Kanary;
 
     fn kind(&self) -> Cow<'static, str> {
-        format!("{} without a slot", self.0).into()
+        format!("{} without a slot", self.kind).into()
     }
 
-    fn put(&self, _: &Cache, object: &Kanary) -> Vec<Key> {
-        self.1.check(self.0, object);
+    fn applied(&mut self, _: &Cache, object: &Kanary) -> Vec<Key> {
+        self.reported.insert(place_of(object));
+        self.labels.check(self.kind, object);
         Vec::new()
     }
 
-    fn remove(&self, _: &Cache, place: &Place, _: Gone) -> Vec<Key> {
-        self.1.forget_slotless(&Key::at(self.0, place.clone()));
+    fn deleted(&mut self, _: &Cache, place: &Place, _: u64) -> Vec<Key> {
+        self.reported.remove(place);
+        self.labels.forget_slotless(&Key::at(self.kind, place.clone()));
         Vec::new()
     }
 
-    fn all(&self, _: &Cache) -> Vec<(Place, u64)> {
+    fn listed(&mut self, _: &Cache, listed: &BTreeSet<Place>, _: u64) -> Vec<Key> {
+        let (labels, kind) = (&self.labels, self.kind);
+        for place in self.reported.extract_if(.., |place| !listed.contains(place)) {
+            labels.forget_slotless(&Key::at(kind, place));
+        }
         Vec::new()
     }
 }
@@ -60,10 +75,14 @@ pub(super) async fn leases(
     sink: Sink,
     heartbeat: Heartbeat,
 ) {
-    follow(Leases(member), api, selector, sink, heartbeat).await;
+    let reported = BTreeSet::new();
+    follow(Leases { member, reported }, api, selector, sink, heartbeat).await;
 }
 
-struct Leases(Arc<Member>);
+struct Leases {
+    member: Arc<Member>,
+    reported: BTreeSet<Place>,
+}
 
 impl Feed for Leases {
     type Object = Lease;
@@ -72,17 +91,23 @@ impl Feed for Leases {
         "Lease".into()
     }
 
-    fn put(&self, _: &Cache, lease: &Lease) -> Vec<Key> {
-        self.0.see(lease);
+    fn applied(&mut self, _: &Cache, lease: &Lease) -> Vec<Key> {
+        self.reported.insert(place_of(lease));
+        self.member.see(lease);
         Vec::new()
     }
 
-    fn remove(&self, _: &Cache, (_, name): &Place, _: Gone) -> Vec<Key> {
-        self.0.lease_removed(name);
+    fn deleted(&mut self, _: &Cache, place: &Place, _: u64) -> Vec<Key> {
+        self.reported.remove(place);
+        self.member.lease_removed(&place.1);
         Vec::new()
     }
 
-    fn all(&self, _: &Cache) -> Vec<(Place, u64)> {
+    fn listed(&mut self, _: &Cache, listed: &BTreeSet<Place>, _: u64) -> Vec<Key> {
+        let member = &self.member;
+        for (_, name) in self.reported.extract_if(.., |place| !listed.contains(place)) {
+            member.lease_removed(&name);
+        }
         Vec::new()
     }
 }

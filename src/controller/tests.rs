@@ -144,3 +144,18 @@ fn a_controller_that_has_not_begun_stops_at_once() {
         assert_eq!(start.elapsed(), Duration::from_mins(1));
     });
 }
+
+#[test]
+fn a_call_that_hangs_delays_the_end_by_two_seconds() {
+    simulation().block_on(async {
+        let (log, stop) = (Log::default(), CancellationToken::new());
+        let running = tokio::spawn(run(silent(&log), Options::default(), stop.clone()));
+        sleep(Duration::from_secs(1)).await;
+        let target = "/apis/apps/v1/namespaces/shop/deployments/myapp";
+        assert!(log.lock().unwrap().iter().any(|(_, path)| path == target), "it hangs");
+        let start = Instant::now();
+        stop.cancel();
+        running.await.unwrap().unwrap();
+        assert_eq!(start.elapsed(), LAST_WORK);
+    });
+}

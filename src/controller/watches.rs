@@ -1,6 +1,6 @@
 //! The watches of a controller: all objects of a kind for a single replica, otherwise the common watches plus one set per shard.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
 use k8s_openapi::{
@@ -9,7 +9,7 @@ use k8s_openapi::{
         apps::v1::Deployment,
         autoscaling::v2::HorizontalPodAutoscaler,
         coordination::v1::Lease,
-        core::v1::{Pod, Service},
+        core::v1::{ConfigMap, Pod, Service},
     },
 };
 use kanary_core::api::{
@@ -22,8 +22,12 @@ use serde::de::DeserializeOwned;
 use super::feeds;
 use crate::{
     cache::{
-        Cached,
-        watch::{self, Heartbeat, Sink},
+        Cached, PartId,
+        watch::{self, CachePart, Heartbeat, Route, Sink, Watch},
+    },
+    places::{
+        self, Places,
+        leader::{Applicants, KanaryFeed, MapFeed},
     },
     shard::{label::SlotLabels, member::Member, serve},
 };
@@ -56,11 +60,12 @@ pub(super) struct Watcher {
 impl Watcher {
     /// All watches, for a single replica.
     pub(super) fn all(&self) -> Vec<Named> {
-        let mut all = Vec::from(KanaryKind::ALL.map(|kind| self.kanaries(kind, None)));
-        all.push(self.objects::<Deployment>("deployments", None));
-        all.push(self.objects::<Service>("services", None));
-        all.push(self.objects::<HorizontalPodAutoscaler>("horizontalpodautoscalers", None));
-        all.push(self.objects::<Pod>("pods", Some(format!("{IS_KANARY}=true"))));
+        let one = || Route::one(&self.sink);
+        let mut all = Vec::from(KanaryKind::ALL.map(|kind| self.kanaries(kind, one(), None)));
+        all.push(self.objects::<Deployment>("deployments", one(), None));
+        all.push(self.objects::<Service>("services", one(), None));
+        all.push(self.objects::<HorizontalPodAutoscaler>("horizontalpodautoscalers", one(), None));
+        all.push(self.objects::<Pod>("pods", one(), Some(format!("{IS_KANARY}=true"))));
         all
     }
 
@@ -68,9 +73,10 @@ impl Watcher {
     /// canary; and Kanaries without a slot.
     pub(super) fn common(&self, labels: &Arc<SlotLabels>) -> Vec<Named> {
         let rest = Some(Layout::rest_selector());
+        let one = || Route::one(&self.sink);
         let mut common = vec![
-            self.objects::<Deployment>("deployments", Some(format!("{IS_KANARY}!=true"))),
-            self.objects::<Service>("services", None),
+            self.objects::<Deployment>("deployments", one(), Some(format!("{IS_KANARY}!=true"))),
+            self.objects::<Service>("services", one(), None),
         ];
         common.extend(KanaryKind::ALL.map(|kind| {
             let (api, sink) = (self.kanary_api(kind), self.sink.clone());
@@ -81,16 +87,22 @@ impl Watcher {
         common
     }
 
-    /// The watches of a shard, by label selector.
-    pub(super) fn of_shard(&self, layout: Layout, shard: u16) -> serve::Watches {
-        let slots = layout.selector(shard);
+    /// Opens the part of the cache for a shard.
+    pub(super) fn part(&self) -> CachePart {
+        CachePart::open(&self.sink)
+    }
+
+    /// One watch for each kind that feeds these shards, by label selector.
+    pub(super) fn of_shards(&self, layout: Layout, shards: &BTreeMap<u16, PartId>) -> serve::Watches {
+        let slots = layout.selector(shards.keys().copied());
+        let route = Route::Slots(layout, Arc::new(shards.clone()));
         let ours = Some(format!("{IS_KANARY}=true,{slots}"));
         let mut watches: Vec<_> = KanaryKind::ALL
-            .map(|kind| self.kanaries(kind, Some(slots.clone())))
+            .map(|kind| self.kanaries(kind, route.clone(), Some(slots.clone())))
             .into();
-        watches.push(self.objects::<Deployment>("deployments", ours.clone()));
-        watches.push(self.objects::<HorizontalPodAutoscaler>("horizontalpodautoscalers", ours.clone()));
-        watches.push(self.objects::<Pod>("pods", ours));
+        watches.push(self.objects::<Deployment>("deployments", route.clone(), ours.clone()));
+        watches.push(self.objects::<HorizontalPodAutoscaler>("horizontalpodautoscalers", route.clone(), ours.clone()));
+        watches.push(self.objects::<Pod>("pods", route, ours));
         let heartbeats = watches.iter().map(|named| named.heartbeat.clone()).collect();
         let runs: Vec<_> = watches.into_iter().map(|named| named.run).collect();
         serve::Watches {
@@ -106,6 +118,34 @@ impl Watcher {
         named("leases", |heartbeat| feeds::leases(api, ours, member, sink, heartbeat))
     }
 
+    /// The `ConfigMap` with the places.
+    pub(super) fn map_of_places(&self, client: Client, places: Arc<Places>) -> Named {
+        let (api, sink) = (
+            Api::<ConfigMap>::namespaced(client, places.namespace()),
+            self.sink.clone(),
+        );
+        named("places", |heartbeat| async move {
+            watch::follow_one(MapFeed(places), api, places::NAME, sink, heartbeat).await;
+        })
+    }
+
+    /// All Kanaries, for the leader that grants places.
+    pub(super) fn applicants(&self, applicants: &Arc<Applicants>) -> serve::Watches {
+        let watches = KanaryKind::ALL.map(|kind| {
+            let (api, sink, heartbeat) = (self.kanary_api(kind), self.sink.clone(), Heartbeat::default());
+            let feed = KanaryFeed {
+                kind,
+                applicants: applicants.clone(),
+            };
+            (heartbeat.clone(), watch::follow(feed, api, None, sink, heartbeat))
+        });
+        let (heartbeats, runs): (Vec<_>, Vec<_>) = watches.into_iter().unzip();
+        serve::Watches {
+            heartbeats,
+            run: futures::future::join_all(runs).map(drop).boxed(),
+        }
+    }
+
     fn kanary_api(&self, kind: KanaryKind) -> Api<Kanary> {
         match &self.namespace {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &kind),
@@ -113,14 +153,14 @@ impl Watcher {
         }
     }
 
-    fn kanaries(&self, kind: KanaryKind, selector: Option<String>) -> Named {
-        let (api, sink) = (self.kanary_api(kind), self.sink.clone());
+    fn kanaries(&self, kind: KanaryKind, route: Route, selector: Option<String>) -> Named {
+        let api = self.kanary_api(kind);
         named(kind.plural(), |heartbeat| {
-            watch::kanaries(kind, api, selector, sink, heartbeat)
+            watch::kanaries(kind, api, self.watch(route, selector, heartbeat))
         })
     }
 
-    fn objects<K>(&self, name: &'static str, selector: Option<String>) -> Named
+    fn objects<K>(&self, name: &'static str, route: Route, selector: Option<String>) -> Named
     where
         K: Cached
             + DeserializeOwned
@@ -134,7 +174,17 @@ impl Watcher {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
         };
-        let sink = self.sink.clone();
-        named(name, |heartbeat| watch::objects(api, selector, sink, heartbeat))
+        named(name, |heartbeat| {
+            watch::objects(api, self.watch(route, selector, heartbeat))
+        })
+    }
+
+    fn watch(&self, route: Route, selector: Option<String>, heartbeat: Heartbeat) -> Watch {
+        Watch {
+            route,
+            selector,
+            sink: self.sink.clone(),
+            heartbeat,
+        }
     }
 }

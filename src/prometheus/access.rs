@@ -21,7 +21,11 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Transport, trust};
+use super::{
+    Transport,
+    allow::{Allow, Allowed, Guard},
+    trust,
+};
 
 /// Limits for reading Secrets.
 #[derive(Clone, Copy, Debug)]
@@ -38,47 +42,74 @@ pub(super) struct Reading {
 pub(super) struct Clients {
     /// Whether the clients open connections, and so need certificates.
     connects: bool,
+    allow: Allow,
+    /// For servers that are allowed by name.
+    named: ClientPair,
+    /// For servers that are allowed if their addresses are.
+    guarded: ClientPair,
+}
+
+#[derive(Default)]
+struct ClientPair {
     plain: OnceCell<reqwest::Client>,
     system: OnceCell<reqwest::Client>,
 }
 
 impl Clients {
-    pub(super) fn new(transport: &Transport) -> Self {
+    pub(super) fn new(transport: &Transport, allow: &Allow) -> Self {
         Self {
             connects: matches!(transport, Transport::Tcp),
-            plain: OnceCell::new(),
-            system: OnceCell::new(),
+            allow: allow.clone(),
+            named: ClientPair::default(),
+            guarded: ClientPair::default(),
         }
     }
 
     /// The client for `url`.
     pub(super) async fn get(&self, url: &str) -> Result<reqwest::Client, String> {
+        let guard = self.guard(url)?;
+        let pair = if guard.is_some() { &self.guarded } else { &self.named };
         let client = if self.connects && url.starts_with("https://") {
-            self.system.get_or_try_init(async || trusting_the_system()).await
+            pair.system.get_or_try_init(async || trusting_the_system(guard)).await
         } else {
             // Never uses TLS, so it works without the system's certificates.
-            self.plain
-                .get_or_try_init(async || trusting(RootCertStore::empty(), Vec::new()))
+            pair.plain
+                .get_or_try_init(async || trusting(RootCertStore::empty(), Vec::new(), guard))
                 .await
         };
         client.cloned()
     }
+
+    /// What has to check the addresses of a server, if it is not allowed by its name.
+    fn guard(&self, url: &str) -> Result<Option<Guard>, String> {
+        Ok(match self.allow.check(url)? {
+            Allowed::ByName => None,
+            Allowed::ByAddress => Some(Guard::new(&self.allow)),
+        })
+    }
 }
 
-fn trusting_the_system() -> Result<reqwest::Client, String> {
+fn trusting_the_system(guard: Option<Guard>) -> Result<reqwest::Client, String> {
     // The HTTP client uses the crypto provider of the process. A provider that is already installed is fine.
     let _installed = rustls::crypto::ring::default_provider().install_default();
-    build(reqwest::Client::builder())
+    build(reqwest::Client::builder(), guard)
         .map_err(|_| "could not load the system's certificates: set prometheusAuth.caSecret".to_owned())
 }
 
-fn trusting(roots: RootCertStore, given: Vec<CertificateDer<'static>>) -> Result<reqwest::Client, String> {
+fn trusting(
+    roots: RootCertStore,
+    given: Vec<CertificateDer<'static>>,
+    guard: Option<Guard>,
+) -> Result<reqwest::Client, String> {
     let config = trust::config(roots, given).ok_or_else(|| "could not set up the TLS client".to_owned())?;
-    build(reqwest::Client::builder().tls_backend_preconfigured(config))
+    build(reqwest::Client::builder().tls_backend_preconfigured(config), guard)
         .map_err(|_| "could not set up the HTTP client".to_owned())
 }
 
-fn build(builder: reqwest::ClientBuilder) -> reqwest::Result<reqwest::Client> {
+fn build(mut builder: reqwest::ClientBuilder, guard: Option<Guard>) -> reqwest::Result<reqwest::Client> {
+    if let Some(guard) = guard {
+        builder = builder.dns_resolver(Arc::new(guard));
+    }
     builder
         .user_agent(concat!("kanary/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
@@ -216,7 +247,7 @@ impl Access {
                 let same = before.filter(|before| before.ca.as_ref() == Some(&ca));
                 let client = match same {
                     Some(before) => before.client.clone(),
-                    None => self.trusting(&ca, name, key)?,
+                    None => self.trusting(&ca, (name, key), clients)?,
                 };
                 (client, Some(ca))
             }
@@ -346,7 +377,7 @@ impl Access {
     }
 
     /// A client that trusts the certificates in `pem`.
-    fn trusting(&self, pem: &[u8], name: &str, key: &str) -> Result<reqwest::Client, Failure> {
+    fn trusting(&self, pem: &[u8], (name, key): (&str, &str), clients: &Clients) -> Result<reqwest::Client, Failure> {
         let given: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
         let given = given.unwrap_or_default();
         let mut roots = RootCertStore::empty();
@@ -357,7 +388,8 @@ impl Access {
                 self.named(name)
             )));
         }
-        trusting(roots, given).map_err(Failure::Unread)
+        let guard = clients.guard(&self.url).map_err(Failure::Wrong)?;
+        trusting(roots, given, guard).map_err(Failure::Unread)
     }
 
     fn named(&self, secret: &str) -> String {

@@ -91,6 +91,11 @@ impl ErrorReply {
     pub(super) fn blames_the_query(&self) -> bool {
         matches!(self.kind.as_str(), "bad_data" | "execution")
     }
+
+    /// Whether it is an error of Prometheus itself, and not of a gateway.
+    pub(super) fn is_prometheus(&self) -> bool {
+        !self.kind.is_empty()
+    }
 }
 
 /// Parses the body of a response with an error status: JSON from Prometheus, plain text from gateways. HTML pages are ignored.

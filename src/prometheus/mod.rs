@@ -1,11 +1,15 @@
-//! The Prometheus client: sends an instant query, within limits, and parses the response. It does not judge the result.
+//! The Prometheus client: sends instant queries, within limits, and parses the responses. It does not judge the result.
 //!
 //! Every failure is an [`Answer::Unanswered`] with a reason. Endpoints and credentials come from users, so responses are not
 //! trusted: time, size and concurrency are limited, redirects are not followed, and no message contains data from Secrets.
 
 mod access;
+mod allow;
 mod answer;
 mod bounded;
+mod join;
+mod pool;
+mod request;
 mod skew;
 mod transport;
 mod trust;
@@ -14,28 +18,32 @@ mod trust;
 mod tests;
 
 use std::{
-    error::Error,
-    io,
+    borrow::Cow,
+    iter, mem,
+    ops::Range,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use jiff::Timestamp;
-use reqwest::{
-    Response, StatusCode, Url,
-    header::{ACCEPT, LOCATION},
+use kanary_core::validation::{
+    Answer,
+    promql::{Endpoint, shape},
 };
-use tokio::{sync::Semaphore, time::timeout};
 
-pub use self::transport::{Local, Transport};
-use kanary_core::validation::{Answer, promql::Endpoint};
+pub use self::{
+    allow::{Allow, Allowed},
+    pool::{Budget, FleetShare, When},
+    transport::{Local, Transport},
+};
 
 use self::{
     access::{Access, Clients, Credentials, Reading},
     bounded::Bounded,
-    skew::Skew,
+    pool::{Account, Assignment, Batch, Fault, Large, Query, QueryPool},
+    request::{Failed, FailureScope, Received},
 };
-use crate::cluster::clock::Clock;
+use crate::{cluster::clock::Clock, metrics::Metrics};
 
 /// Timeout of a query, from sending it to the end of the response.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,17 +51,17 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum size of a response body, in bytes.
 const MAX_BODY: usize = 8 << 20;
 
-/// Maximum concurrent queries per endpoint: half of Prometheus' own default limit.
-const MAX_IN_FLIGHT: usize = 10;
+/// Size up to which a response is read at once, in bytes. A few larger ones are read at a time.
+const SMALL_BODY: usize = 128 << 10;
+
+/// Number of larger responses that are read at a time.
+const MAX_LARGE: usize = 4;
 
 /// Maximum length of a message in characters, because it may quote the server.
 const MAX_MESSAGE: usize = 240;
 
-/// Maximum number of cached endpoints.
-const MAX_ENDPOINTS: usize = 1000;
-
-/// Header in which M3 reports that it omitted data.
-const LIMITED: &str = "m3-results-limited";
+/// Maximum number of cached credentials. It is larger than the number of queries in flight, which hold the others.
+const MAX_ACCESSES: usize = 1000;
 
 /// How long Secrets are cached.
 const KEEP_SECRETS: Duration = Duration::from_mins(5);
@@ -61,14 +69,17 @@ const KEEP_SECRETS: Duration = Duration::from_mins(5);
 /// Minimum time between two reads of the same Secrets.
 const READ_SECRETS_AGAIN: Duration = Duration::from_secs(30);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Limits {
     timeout: Duration,
     body: usize,
-    in_flight: usize,
-    endpoints: usize,
+    small: usize,
+    large: usize,
+    accesses: usize,
     keep_secrets: Duration,
     read_secrets_again: Duration,
+    budget: Budget,
+    allow: Allow,
 }
 
 impl Default for Limits {
@@ -76,10 +87,13 @@ impl Default for Limits {
         Self {
             timeout: QUERY_TIMEOUT,
             body: MAX_BODY,
-            in_flight: MAX_IN_FLIGHT,
-            endpoints: MAX_ENDPOINTS,
+            small: SMALL_BODY,
+            large: MAX_LARGE,
+            accesses: MAX_ACCESSES,
             keep_secrets: KEEP_SECRETS,
             read_secrets_again: READ_SECRETS_AGAIN,
+            budget: Budget::default(),
+            allow: Allow::default(),
         }
     }
 }
@@ -96,8 +110,8 @@ struct Inner {
     transport: Transport,
     clock: Clock,
     clients: Clients,
-    /// By URL, because the limit applies to the server across all Kanaries.
-    gates: Mutex<Bounded<String, Semaphore>>,
+    pool: Arc<QueryPool>,
+    large: Large,
     /// By namespace and endpoint, for endpoints that need Secrets.
     accesses: Mutex<Bounded<(String, Endpoint), Access>>,
 }
@@ -109,95 +123,218 @@ pub struct Reply {
     pub answer: Answer,
     /// A note about the server that may explain an unexpected answer.
     pub note: Option<String>,
-}
-
-/// Why a query failed.
-struct Failed {
-    why: String,
-    /// Whether other credentials may help.
-    refused: bool,
-    /// Whether the query itself is at fault.
-    rejected: bool,
-}
-
-impl From<String> for Failed {
-    fn from(why: String) -> Self {
-        Self {
-            why,
-            refused: false,
-            rejected: false,
-        }
-    }
+    /// The evaluation time.
+    pub at: Timestamp,
 }
 
 impl Prometheus {
     /// A client that reads the Secrets of [`PrometheusAuth`](kanary_core::api::PrometheusAuth) through `secrets`, which is used
     /// for nothing else. The clocks of servers are compared with `clock`.
     #[must_use]
-    pub fn new(secrets: kube::Client, transport: Transport, clock: Clock) -> Self {
-        Self::with_limits(secrets, transport, clock, Limits::default())
+    pub fn new(
+        secrets: kube::Client,
+        transport: Transport,
+        clock: Clock,
+        (budget, allow): (Budget, Allow),
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let limits = Limits {
+            budget,
+            allow,
+            ..Limits::default()
+        };
+        Self::with_limits(secrets, transport, clock, limits, metrics)
     }
 
-    fn with_limits(secrets: kube::Client, transport: Transport, clock: Clock, limits: Limits) -> Self {
+    fn with_limits(
+        secrets: kube::Client,
+        transport: Transport,
+        clock: Clock,
+        limits: Limits,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             inner: Arc::new(Inner {
                 secrets,
-                limits,
-                clients: Clients::new(&transport),
+                clients: Clients::new(&transport, &limits.allow),
                 transport,
+                pool: QueryPool::new(limits.budget.clone(), clock.clone(), metrics),
                 clock,
-                gates: Mutex::new(Bounded::new(limits.endpoints)),
-                accesses: Mutex::new(Bounded::new(limits.endpoints)),
+                large: Large::new(limits.large),
+                accesses: Mutex::new(Bounded::new(limits.accesses)),
+                limits,
             }),
         }
     }
 
-    /// Sends the instant query `query` to `endpoint`, evaluated at `at`. Secrets are read from `namespace`.
+    /// Sends the instant query `query` to `endpoint`, perhaps together with others. Secrets are read from `namespace`.
     ///
-    /// At most 10 queries per URL are in flight; others wait. After that the query takes at most 10 s, or 20 s if Secrets have
-    /// to be read first.
-    pub async fn query(&self, namespace: &str, endpoint: &Endpoint, query: &str, at: Timestamp) -> Reply {
-        let reply = self.inner.query(namespace, endpoint, query, at).await;
-        reply.unwrap_or_else(|failed| {
-            let why = brief(&failed.why);
-            let answer = if failed.rejected {
-                Answer::Rejected(why)
-            } else {
-                Answer::Unanswered(why)
+    /// The query waits for its turn within the [`Budget`]. After that it takes at most 10 s, or 20 s if Secrets have to be read
+    /// first, and longer if it was joined with queries that fail.
+    pub async fn query(&self, namespace: &str, endpoint: &Endpoint, query: &str, when: When) -> Reply {
+        if let Err(why) = self.inner.limits.allow.check(&endpoint.url) {
+            return Reply {
+                answer: Answer::Rejected(why),
+                note: None,
+                at: when.at,
             };
-            Reply { answer, note: None }
-        })
+        }
+        let login = endpoint.auth.as_ref().map(|auth| {
+            let auth = serde_json::to_string(auth).unwrap_or_default();
+            (namespace.to_owned(), auth)
+        });
+        let query = Query {
+            account: Arc::new(Account {
+                url: endpoint.url.clone(),
+                login,
+            }),
+            namespace: Arc::from(namespace),
+            text: Arc::from(query),
+            when,
+            shape: shape(query),
+        };
+        match self.inner.pool.turn(&query).await {
+            Assignment::Done(reply) => reply,
+            Assignment::Lead(batch) => self.inner.lead(&batch, namespace, endpoint).await,
+        }
     }
 }
 
+/// A server with the credentials for it.
+struct Login<'a> {
+    credentials: &'a Credentials,
+    access: Option<&'a Access>,
+    url: &'a str,
+}
+
 impl Inner {
-    async fn query(&self, namespace: &str, endpoint: &Endpoint, query: &str, at: Timestamp) -> Result<Reply, Failed> {
+    /// Sends the queries of a batch and answers those who wait for them. Returns the reply to the first one.
+    async fn lead(&self, batch: &Batch, namespace: &str, endpoint: &Endpoint) -> Reply {
+        let mut own = None;
+        let mut answer = |index, received| {
+            let reply = reply(batch, received);
+            batch.answer(index, &reply);
+            if index == 0 {
+                own = Some(reply);
+            }
+        };
+        let access = self.access(namespace, endpoint);
+        let credentials = match &access {
+            Err(why) => Err(why.clone()),
+            Ok(None) => self
+                .clients
+                .get(&endpoint.url)
+                .await
+                .map(Credentials::none)
+                .map(Arc::new),
+            Ok(Some(access)) => access.credentials(&self.secrets, &self.clients, self.reading()).await,
+        };
+        match (credentials, access) {
+            (Ok(credentials), Ok(access)) => {
+                let login = Login {
+                    credentials: &credentials,
+                    access: access.as_deref(),
+                    url: &endpoint.url,
+                };
+                self.send_all(batch, &login, &mut answer).await;
+            }
+            (Err(why), _) | (_, Err(why)) => {
+                for index in 0..batch.operands.len() {
+                    answer(index, Err(why.clone().into()));
+                }
+            }
+        }
+        own.unwrap_or_else(|| reply(batch, Err("the query was not sent".to_owned().into())))
+    }
+
+    /// Sends queries in one request. If it fails, each half is sent by itself, so that only those get an error that cause it.
+    async fn send_all(
+        &self,
+        batch: &Batch,
+        login: &Login<'_>,
+        answer: &mut impl FnMut(usize, Result<Received, Failed>),
+    ) {
+        let mut parts: Vec<_> = iter::once(0..batch.operands.len()).collect();
+        let mut is_first = true;
+        while let Some(part) = parts.pop() {
+            if !mem::take(&mut is_first) {
+                batch.another().await;
+            }
+            let failed = match self.send(batch, login, part.clone()).await {
+                Ok(received) => {
+                    for (index, received) in part.zip(received) {
+                        answer(index, Ok(received));
+                    }
+                    continue;
+                }
+                Err(failed) => failed,
+            };
+            if failed.scope == FailureScope::Joined {
+                parts.extend(part.rev().map(|index| index..index + 1));
+                continue;
+            }
+            if part.len() > 1 && failed.scope != FailureScope::All {
+                if failed.fault == Some(Fault::Slow) {
+                    batch.was_slow(part.len());
+                }
+                let middle = part.start + part.len() / 2;
+                parts.extend([middle..part.end, part.start..middle]);
+                continue;
+            }
+            if batch.operands.len() > 1 && failed.scope != FailureScope::All {
+                batch.spoilt_by(part.start);
+            }
+            for index in part {
+                answer(index, Err(failed.clone()));
+            }
+        }
+    }
+
+    /// Sends some queries of a batch in one request.
+    async fn send(&self, batch: &Batch, login: &Login<'_>, part: Range<usize>) -> Result<Vec<Received>, Failed> {
+        let operands = batch.operands.get(part.clone()).unwrap_or_default();
+        let text = match operands {
+            [one] => Cow::Borrowed(&*one.text),
+            several => Cow::Owned(join::join(several)),
+        };
+        let received = self.ask(batch, login.credentials, login.url, &text).await;
+        let received = received.map_err(|failed| {
+            if let Some(access) = login.access.filter(|_| failed.refused) {
+                access.refuse();
+            }
+            Failed {
+                why: brief(&login.credentials.hide(failed.why)),
+                ..failed
+            }
+        });
+        let failed = received.as_ref().err();
+        let fault = failed.and_then(|failed| Some((failed.fault?, failed.why.as_str())));
+        batch.record(part, fault);
+        let (answer, note) = received?;
+        if operands.len() == 1 {
+            return Ok(vec![(answer, note)]);
+        }
+        let Some(answers) = join::split(answer, operands) else {
+            batch.cannot_join();
+            return Err(Failed::unjoined(login.url));
+        };
+        self.pool.joined(operands.len());
+        Ok(answers.into_iter().map(|answer| (answer, note.clone())).collect())
+    }
+
+    /// The source of the credentials, if the endpoint needs Secrets.
+    fn access(&self, namespace: &str, endpoint: &Endpoint) -> Result<Option<Arc<Access>>, String> {
+        let Some(auth) = &endpoint.auth else { return Ok(None) };
+        let key = (namespace.to_owned(), endpoint.clone());
+        let mut accesses = self.accesses.lock().unwrap_or_else(PoisonError::into_inner);
+        let access = accesses.get(&key, || Access::new(namespace, &endpoint.url, auth));
         let full = || {
             format!(
-                "more than {} Prometheus endpoints in use at once",
-                self.limits.endpoints
+                "more than {} credentials for Prometheus in use at once",
+                self.limits.accesses
             )
         };
-        let gate = shared(&self.gates, &endpoint.url, || Semaphore::new(self.limits.in_flight)).ok_or_else(full)?;
-        let Some(auth) = &endpoint.auth else {
-            let credentials = Credentials::none(self.clients.get(&endpoint.url).await?);
-            return self.turn(&gate, &credentials, &endpoint.url, query, at).await;
-        };
-        let key = (namespace.to_owned(), endpoint.clone());
-        let new = || Access::new(namespace, &endpoint.url, auth);
-        let access = shared(&self.accesses, &key, new).ok_or_else(full)?;
-        let credentials = access.credentials(&self.secrets, &self.clients, self.reading()).await?;
-        self.turn(&gate, &credentials, &endpoint.url, query, at)
-            .await
-            .map_err(|failed| {
-                if failed.refused {
-                    access.refuse();
-                }
-                Failed {
-                    why: credentials.hide(failed.why),
-                    ..failed
-                }
-            })
+        access.map(Some).ok_or_else(full)
     }
 
     fn reading(&self) -> Reading {
@@ -207,92 +344,23 @@ impl Inner {
             again: self.limits.read_secrets_again,
         }
     }
-
-    /// Waits for a free slot and sends the query.
-    async fn turn(
-        &self,
-        gate: &Semaphore,
-        credentials: &Credentials,
-        url: &str,
-        query: &str,
-        at: Timestamp,
-    ) -> Result<Reply, Failed> {
-        let _turn = gate.acquire().await.map_err(|_| "the client is closed".to_owned())?;
-        timeout(self.limits.timeout, self.ask(credentials, url, query, at))
-            .await
-            .unwrap_or_else(|_| Err(format!("no answer from {url} within {:?}", self.limits.timeout).into()))
-    }
-
-    async fn ask(&self, credentials: &Credentials, url: &str, query: &str, at: Timestamp) -> Result<Reply, Failed> {
-        // A little shorter than our timeout, so that Prometheus can still respond with its timeout error.
-        let timeout = format!("{}ms", (self.limits.timeout * 9 / 10).as_millis().max(1));
-        let request = credentials
-            .client
-            .post(format!("{url}/api/v1/query"))
-            .header(ACCEPT, "application/json")
-            .headers(credentials.headers.clone())
-            .form(&[("query", query), ("time", &at.to_string()), ("timeout", &timeout)]);
-        let sent = self.clock.now();
-        let response = self.transport.send(request).await;
-        let response = response.map_err(|error| unreached(url, &*error))?;
-        let skew = Skew::of(response.headers(), sent, self.clock.now());
-        let status = response.status();
-        if status.is_redirection() {
-            return Err(redirected(url, &response).into());
-        }
-        let limited = response.headers().get(LIMITED).is_some();
-        let body = self.body(response).await;
-        if !status.is_success() {
-            let reply = body.ok().and_then(|body| answer::error(&body));
-            return Err(Failed {
-                rejected: reply.as_ref().is_some_and(answer::ErrorReply::blames_the_query),
-                why: reply.map_or_else(
-                    || format!("{url} answers {status}"),
-                    |reply| format!("{url} answers {status}: {}", reply.error),
-                ),
-                refused: matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
-            });
-        }
-        let answer = body.and_then(|body| answer::parse(&body, at));
-        let answer = answer.map_err(|why| format!("{url}: {why}"))?;
-        if limited || status == StatusCode::PARTIAL_CONTENT {
-            return Err(
-                format!("the answer is partial, as {url} says ({status}): a part of the data is missing").into(),
-            );
-        }
-        skew.check(url)?;
-        Ok(Reply {
-            answer,
-            note: skew.note(),
-        })
-    }
-
-    /// Reads the body up to the size limit.
-    async fn body(&self, mut response: Response) -> Result<Vec<u8>, String> {
-        let limit = self.limits.body;
-        let mut body = Vec::new();
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|_| "the connection closed before the end of the answer".to_owned())?
-        {
-            if body.len() + chunk.len() > limit {
-                return Err(format!(
-                    "the answer is larger than {limit} bytes: aggregate in the query"
-                ));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
-    }
 }
 
-fn shared<K: Clone + Eq + std::hash::Hash, V>(
-    map: &Mutex<Bounded<K, V>>,
-    key: &K,
-    new: impl FnOnce() -> V,
-) -> Option<Arc<V>> {
-    map.lock().unwrap_or_else(PoisonError::into_inner).get(key, new)
+fn reply(batch: &Batch, received: Result<Received, Failed>) -> Reply {
+    let (answer, note) = received.unwrap_or_else(|failed| {
+        let why = brief(&failed.why);
+        let answer = if failed.rejected {
+            Answer::Rejected(why)
+        } else {
+            Answer::Unanswered(why)
+        };
+        (answer, None)
+    });
+    Reply {
+        answer,
+        note,
+        at: batch.time,
+    }
 }
 
 /// Shortens a message to one line. Truncate after hiding secrets, because part of a secret would not be recognised.
@@ -305,52 +373,4 @@ fn brief(message: &str) -> String {
         Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
         None => line,
     }
-}
-
-fn unreached(url: &str, error: &(dyn Error + 'static)) -> Failed {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    let why = if error.downcast_ref().is_some_and(reqwest::Error::is_builder) {
-        format!("{url} is not a valid address")
-    } else {
-        format!("{url} can't be reached: {cause}")
-    };
-    Failed {
-        why,
-        refused: is_about_tls(error),
-        rejected: false,
-    }
-}
-
-fn is_about_tls(error: &(dyn Error + 'static)) -> bool {
-    // An I/O error does not return the error it wraps from `source`.
-    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    error.is::<rustls::Error>()
-        || wrapped.is_some_and(|wrapped| is_about_tls(wrapped))
-        || error.source().is_some_and(is_about_tls)
-}
-
-/// Describes the target of a redirect, without its confidential parts.
-fn redirected(url: &str, response: &Response) -> String {
-    let location = response
-        .headers()
-        .get(LOCATION)
-        .and_then(|location| location.to_str().ok());
-    let target = location.and_then(|location| Url::parse(url).ok()?.join(location).ok());
-    let target = target.map_or_else(
-        || "nowhere".to_owned(),
-        |mut target| {
-            target.set_query(None);
-            target.set_fragment(None);
-            // Fails for URLs that cannot have a username.
-            let _without = (target.set_username(""), target.set_password(None));
-            target.to_string()
-        },
-    );
-    format!(
-        "{url} answers {} and redirects to {target}: queries do not follow redirects, so use the address of the server itself",
-        response.status()
-    )
 }

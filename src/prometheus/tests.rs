@@ -1,6 +1,10 @@
+mod allowing;
 mod asking;
+mod joining;
 mod local;
+mod pooling;
 mod secrets;
+mod servers;
 mod tls;
 
 use std::{
@@ -22,8 +26,8 @@ use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kanary_core::validation::{Answer, promql::Endpoint};
 use tokio::net::TcpListener;
 
-use super::{Limits, Prometheus, Transport};
-use crate::cluster::clock::Clock;
+use super::{Limits, Prometheus, Transport, When};
+use crate::{cluster::clock::Clock, metrics::Metrics};
 
 const EMPTY: &str = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
 
@@ -71,7 +75,7 @@ fn open(url: &str) -> Endpoint {
 
 async fn ask(prometheus: &Prometheus, endpoint: &Endpoint) -> Answer {
     prometheus
-        .query("shop", endpoint, "up", Timestamp::UNIX_EPOCH)
+        .query("shop", endpoint, "up", When::exactly(Timestamp::UNIX_EPOCH))
         .await
         .answer
 }
@@ -141,7 +145,17 @@ impl Vault {
 
 /// A client that must not need Secrets.
 fn prometheus(limits: Limits) -> Prometheus {
-    Prometheus::with_limits(no_secrets(), Transport::Tcp, Clock::default(), limits)
+    with_limits(no_secrets(), Transport::Tcp, limits)
+}
+
+fn with_limits(secrets: kube::Client, transport: Transport, limits: Limits) -> Prometheus {
+    Prometheus::with_limits(
+        secrets,
+        transport,
+        Clock::default(),
+        limits,
+        Arc::new(Metrics::default()),
+    )
 }
 
 fn no_secrets() -> kube::Client {

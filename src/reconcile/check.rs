@@ -1,7 +1,12 @@
 //! A query requested by a decision.
 
 use jiff::Timestamp;
-use kanary_core::{Key, validation::promql::PromQl};
+use kanary_core::{
+    Key,
+    validation::{Window, next_check, promql::PromQl},
+};
+
+use crate::prometheus::When;
 
 /// A query that is due.
 #[derive(Clone, Debug)]
@@ -20,8 +25,60 @@ pub struct Check {
     pub evidence: Option<String>,
     /// The canary's ready pods.
     pub pods: Vec<String>,
-    /// The evaluation time.
-    pub at: Timestamp,
+    /// All pods of the run, ready or not.
+    pub all_pods: Vec<String>,
+    /// The evaluation time, between these bounds.
+    pub when: When,
     /// uid of the canary.
     pub canary: String,
+}
+
+/// When the answer to a query that is due at `at` is needed. It counts for the same point of the grid if it is evaluated before
+/// the next one. The query that the verdict waits for has been due since the deadline.
+pub(super) fn when(query: &PromQl, window: Option<Window>, at: Timestamp) -> When {
+    let exactly = When::exactly(at);
+    let next = window.and_then(|window| next_check(query, window, at));
+    let Some((window, next)) = window.zip(next) else {
+        return exactly;
+    };
+    When {
+        at,
+        before: next.max(exactly.before),
+        due: if window.deadline <= at { window.deadline } else { next },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_query_may_be_evaluated_until_the_next_one_is_due_and_the_last_one_is_urgent() {
+        let at = |millis: i64| Timestamp::from_millisecond(1_000_000_000 + millis).unwrap();
+        let item = serde_json::from_value(serde_json::json!({
+            "prometheusService": "p", "query": "up", "boolean": {}, "interval": "10s",
+        }));
+        let query = PromQl::parse(&item.unwrap(), Duration::from_secs(20)).unwrap();
+        let window = Some(Window {
+            start: at(0),
+            deadline: at(25_000),
+        });
+        for (now, before, due) in [
+            (10_000, 20_000, 20_000),
+            (19_999, 20_000, 20_000),
+            (20_003, 25_000, 25_000),
+            (25_000, 30_000, 25_000),
+            (41_000, 50_000, 25_000),
+        ] {
+            let wanted = When {
+                at: at(now),
+                before: at(before),
+                due: at(due),
+            };
+            assert_eq!(when(&query, window, at(now)), wanted, "{now}");
+        }
+        assert_eq!(when(&query, None, at(7)), When::exactly(at(7)));
+    }
 }

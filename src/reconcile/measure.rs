@@ -3,13 +3,14 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures::FutureExt;
+use jiff::Timestamp;
 use kanary_core::validation::{Answer, Outcome, Sample};
 use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{check::Check, memory::Memory};
 use crate::{
     metrics::{self, Metrics},
-    prometheus::{Prometheus, Reply},
+    prometheus::{Prometheus, Reply, When},
     queue::Queue,
 };
 
@@ -47,13 +48,14 @@ impl Measurer {
     async fn measure(self, check: Check) {
         let judged = AssertUnwindSafe(judge(&self.prometheus, &check)).catch_unwind().await;
         // Without an outcome, the item would wait forever.
-        let sample = judged.unwrap_or_else(|_| {
+        let (sample, at) = judged.unwrap_or_else(|_| {
             self.metrics.panics.inc();
-            Sample {
+            let sample = Sample {
                 outcome: Outcome::Error,
                 value: None,
                 message: "the controller could not judge the answer; see its log".to_owned(),
-            }
+            };
+            (sample, check.when.at)
         });
         let result = match sample.outcome {
             Outcome::Pass => "pass",
@@ -66,31 +68,44 @@ impl Measurer {
             .get_or_create(&metrics::OutcomeLabels { result })
             .inc();
         tracing::debug!(key = %check.key, item = check.index, result, message = sample.message, "measured");
-        self.memory.record(&check, sample);
+        self.memory.record(&check, sample, at);
         self.queue.push(check.key);
     }
 }
 
-/// Runs the query, and the evidence query if the result needs evidence.
-async fn judge(prometheus: &Prometheus, check: &Check) -> Sample {
-    let Check { query, pods, at, .. } = check;
-    if pods.is_empty() {
+/// Runs the query, and the evidence query if the result needs evidence. Returns the result and its evaluation time.
+async fn judge(prometheus: &Prometheus, check: &Check) -> (Sample, Timestamp) {
+    let Check { query, when, .. } = check;
+    let [ready, all] = [&check.pods, &check.all_pods].map(|pods| pods.iter().map(String::as_str).collect::<Vec<_>>());
+    if all.is_empty() {
         // Without pods, no result could be about the canary.
-        return query.judge(&Answer::Vector(Vec::new()), None, &[]);
+        return (query.judge(&Answer::Vector(Vec::new()), None, &[]), when.at);
     }
-    let ask = async |text| {
+    let ask = async |text, when| {
         let namespace = &check.key.namespace;
-        prometheus.query(namespace, &query.endpoint, text, *at).await
+        prometheus.query(namespace, &query.endpoint, text, when).await
     };
-    let pods: Vec<&str> = pods.iter().map(String::as_str).collect();
-    let Reply { answer, note } = ask(&check.text).await;
+    let Reply { answer, note, at } = ask(&check.text, *when).await;
     let evidence = match &check.evidence {
-        Some(text) if query.wants_evidence(&answer, &pods) => Some(ask(text).await.answer),
+        Some(text) if query.wants_evidence(&answer, &ready) => {
+            let when = When {
+                due: when.due,
+                ..When::exactly(at)
+            };
+            Some(ask(text, when).await.answer)
+        }
         _ => None,
     };
-    let mut sample = query.judge(&answer, evidence.as_ref(), &pods);
+    let mut sample = query.judge(&answer, evidence.as_ref(), &ready);
+    if sample.outcome != Outcome::Fail && all.len() > ready.len() {
+        // A pod that is not ready proves nothing good, but a bad result about it counts.
+        let of_all = query.judge(&answer, None, &all);
+        if of_all.outcome == Outcome::Fail {
+            sample = of_all;
+        }
+    }
     if let Some(note) = note {
         sample.message = format!("{} ({note})", sample.message);
     }
-    sample
+    (sample, at)
 }

@@ -23,7 +23,10 @@ use kanary_core::{
 
 use self::attempts::Attempts;
 use crate::{
-    cluster::error::{ApiError, backoff},
+    cluster::{
+        clock::Clock,
+        error::{ApiError, backoff},
+    },
     reconcile::check::Check,
 };
 
@@ -185,7 +188,7 @@ impl Memory {
 
     /// Records a measurement for the item that was at its index when the query was sent. It does not count if the run, the
     /// canary or the item's check has changed since. In any case the item no longer waits for it.
-    pub fn record(&self, check: &Check, sample: Sample) {
+    pub fn record(&self, check: &Check, sample: Sample, at: Timestamp) {
         let mut memory = self.lock();
         let Some(known) = memory.get_mut(&check.key).filter(|known| known.run == check.run) else {
             // The item was dropped with its run.
@@ -197,9 +200,9 @@ impl Memory {
         }
         let measured = Measured {
             sample,
-            at: check.at,
+            at,
             pods: check.pods.clone(),
-            is_down: known.down_since.is_some_and(|since| since <= check.at),
+            is_down: known.down_since.is_some_and(|since| since <= at),
         };
         known.tallies.record(check.index, &check.query, measured);
     }
@@ -217,8 +220,9 @@ impl Memory {
     }
 
     /// Records a failed action. If it keeps failing, it is reported to the user.
-    pub fn failed(&self, key: &Key, error: &ApiError, now: Timestamp) {
-        self.with_attempts(key, |attempts| attempts.fail(error, now));
+    pub fn failed(&self, key: &Key, error: &ApiError, clock: &Clock) {
+        let is_silence = error.is_silence(clock);
+        self.with_attempts(key, |attempts| attempts.fail(error, is_silence, clock.now()));
     }
 
     /// Records a successful action.
@@ -260,10 +264,14 @@ impl Memory {
             // A Kanary with an invalid spec has no run and no other state here.
             let known = memory.entry(key.clone()).or_default();
             known.attempts = known.attempts.saturating_add(1);
-            let untold = known.writes.is_untold();
+            let is_unreported = known.writes.is_unreported();
             (
                 known.attempts,
-                if untold { cap.min(Duration::from_secs(2)) } else { cap },
+                if is_unreported {
+                    cap.min(Duration::from_secs(2))
+                } else {
+                    cap
+                },
             )
         };
         let base = Duration::from_millis(50);
@@ -306,9 +314,7 @@ impl Memory {
 
     /// Records that the Kanary was read or written under this epoch.
     pub fn mark_current(&self, key: &Key, epoch: i64) {
-        if let Some(known) = self.lock().get_mut(key) {
-            known.current = Some(epoch);
-        }
+        self.lock().entry(key.clone()).or_default().current = Some(epoch);
     }
 
     /// The notices that are new: not announced before, and not old.
@@ -323,7 +329,7 @@ impl Memory {
     }
 
     /// Records that a notice was announced.
-    pub fn mark_said(&self, key: &Key, notice: &Notice) {
+    pub fn mark_announced(&self, key: &Key, notice: &Notice) {
         let mut memory = self.lock();
         let known = memory.entry(key.clone()).or_default();
         // A run has few notices; this bounds the memory of a Kanary that keeps failing.

@@ -2,6 +2,7 @@
 
 pub mod act;
 pub mod check;
+pub mod events;
 pub mod measure;
 pub mod memory;
 pub mod observe;

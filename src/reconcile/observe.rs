@@ -36,6 +36,7 @@ use crate::{
         client::{CALL_TIMEOUT, within},
         error::ApiError,
     },
+    places::Places,
     reconcile::{
         act::typed_template,
         memory::{self, Memory},
@@ -50,6 +51,8 @@ pub struct Observer<'a> {
     pub cache: &'a Cache,
     /// The state of the run in memory.
     pub memory: &'a Memory,
+    /// Places for canaries, if they are limited.
+    pub places: Option<&'a Places>,
 }
 
 impl Observer<'_> {
@@ -63,8 +66,7 @@ impl Observer<'_> {
     ///
     /// A live read failed.
     pub async fn observe(&self, kanary: &ParsedKanary, spec: &Spec, now: Timestamp) -> Result<Observation, ApiError> {
-        let mut seen = self.cache.observe(kanary, spec);
-        self.memory.recall(kanary, spec, &mut seen);
+        let mut seen = self.known(kanary, spec);
         let is_refused = seen.refusal.as_ref().is_some_and(|refusal| refusal.retry_at > now);
         if is_refused || kanary.deleting || !spec.is_sound() {
             // Nothing is created, so nothing depends on missing objects.
@@ -88,15 +90,16 @@ impl Observer<'_> {
             read |= self.confirm::<Service>(kanary, name, now).await?;
         }
         if read || seen.target.is_none() {
-            seen = self.again(kanary, spec);
+            seen = self.known(kanary, spec);
         }
         Ok(seen)
     }
 
-    /// The observation after a live read.
-    fn again(&self, kanary: &ParsedKanary, spec: &Spec) -> Observation {
+    /// The observation without reads.
+    fn known(&self, kanary: &ParsedKanary, spec: &Spec) -> Observation {
         let mut seen = self.cache.observe(kanary, spec);
         self.memory.recall(kanary, spec, &mut seen);
+        seen.place = self.places.map(|places| places.look(kanary));
         seen
     }
 
@@ -185,19 +188,19 @@ impl Observer<'_> {
         if need == Need::LivePods {
             self.confirm_pods(kanary, spec).await?;
             self.memory.mark_pods_confirmed(&kanary.key);
-            *seen = self.again(kanary, spec);
+            *seen = self.known(kanary, spec);
             return Ok(());
         }
         if need == Need::LiveCanary {
             let known = seen.canary.as_ref().map(|kanary| kanary.uid.as_str());
             self.confirm_canary(kanary, spec, known).await?;
-            *seen = self.again(kanary, spec);
+            *seen = self.known(kanary, spec);
             seen.confirmed = true;
             return Ok(());
         }
         if need == Need::MissingTarget {
             let is_missing = !self.is_there::<Deployment>(kanary, &spec.target, now).await?;
-            *seen = self.again(kanary, spec);
+            *seen = self.known(kanary, spec);
             seen.confirmed = is_missing;
             return Ok(());
         }

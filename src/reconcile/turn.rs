@@ -11,10 +11,9 @@ use kanary_core::{
     api::KanaryStatus,
     decide::disown,
     decision::{Action, Decision, Need},
-    observation::Observation,
-    spec::Spec,
+    observation::{Observation, Pod},
     status::{self, Phase},
-    validation::{Item, promql::Vars},
+    validation::{Item, Window, promql::Vars},
 };
 use kube::Client;
 use tokio::{sync::mpsc, time::Instant};
@@ -26,7 +25,14 @@ use crate::{
         error::{ApiError, CAP, CAP_OF_SILENCE, Class},
     },
     metrics::{self, Metrics},
-    reconcile::{act::Writer, check::Check, memory::Memory, observe::Observer},
+    places::Places,
+    reconcile::{
+        act::Writer,
+        check::{Check, when},
+        events::{Announcement, Events},
+        memory::Memory,
+        observe::Observer,
+    },
     shard::{Fence, Right},
 };
 
@@ -47,12 +53,16 @@ pub struct Context {
     pub clock: Clock,
     /// Metrics.
     pub metrics: Arc<Metrics>,
+    /// Takes Events.
+    pub events: Arc<Events>,
     /// Receives queries that are due.
     pub checks: mpsc::UnboundedSender<Check>,
     /// The decision function.
     pub decide: Decide,
     /// The Kanaries that this replica owns.
     pub fence: Arc<Fence>,
+    /// Places for canaries, if they are limited.
+    pub places: Option<Arc<Places>>,
 }
 
 /// A decision may request more reads after it has seen the first ones. No decision needs more rounds than this.
@@ -65,15 +75,20 @@ impl Context {
     /// Reconciles one Kanary. Returns when to reconcile again without an event.
     pub async fn reconcile(&self, key: &Key) -> Option<Instant> {
         for _ in 0..TURNS {
-            let Some(kanary) = self.cache.kanary(key) else {
+            let Some(slot) = self.cache.kanary(key).map(|kanary| kanary.slot) else {
                 self.memory.forget(key);
+                self.places.iter().for_each(|places| places.forget(key));
                 return None;
             };
             // Another replica owns its shard, or the shard is being released. The new owner reconciles the Kanary.
-            let Some(right) = self.fence.begin(kanary.slot) else {
+            let Some(right) = self.fence.begin(slot) else {
                 // A late session renewal may still succeed.
-                let ours = self.fence.holds(kanary.slot);
+                let ours = self.fence.holds(slot);
                 return ours.then(|| Instant::now() + Duration::from_secs(1));
+            };
+            // The right says which version the cache has at least, so the version is taken after it.
+            let Some(kanary) = self.cache.kanary(key).filter(|kanary| kanary.slot == slot) else {
+                continue;
             };
             match self.turn(&kanary, right).await {
                 Ok(Next::Again) => {}
@@ -106,6 +121,7 @@ impl Context {
             client: &self.client,
             cache: &self.cache,
             memory: &self.memory,
+            places: self.places.as_deref(),
         };
         let mut seen = observer.observe(kanary, &kanary.spec, now).await?;
         // Read the clock again: the reads took time, and their responses may have corrected the clock.
@@ -140,10 +156,10 @@ impl Context {
 
     /// Whether the Kanary was read under this epoch. The watch of a new owner may not have received the last writes of the
     /// former owner. A status write would then be refused, but an action would not. So the Kanary is read before the first
-    /// action under an epoch.
+    /// action under an epoch, unless all Kanaries of the shard have been listed since.
     fn is_current(&self, kanary: &ParsedKanary, right: Right) -> bool {
         let is_current = |epoch| self.memory.is_current(&kanary.key, epoch);
-        right.epoch.is_none_or(is_current)
+        right.listed || right.epoch.is_none_or(is_current)
     }
 
     /// Reads a Kanary live. Returns whether it has changed.
@@ -190,9 +206,9 @@ impl Context {
                     return Ok(Next::Again);
                 }
                 let done = Box::pin(self.act(kanary, action, now, right)).await;
-                self.count(label(action), &done);
+                self.metrics.wrote(label(action), &done);
                 if let Err(error) = &done {
-                    self.memory.failed(&kanary.key, error, self.clock.now());
+                    self.memory.failed(&kanary.key, error, &self.clock);
                 }
                 done?;
                 self.memory.done(&kanary.key, action, now);
@@ -204,9 +220,9 @@ impl Context {
         }
         if let Some(status) = &decision.status {
             // Announce the notices of the stored status before new ones replace them.
-            self.announce(kanary, now, right).await;
+            self.announce(kanary, now, right);
             let done = self.writer.write_status(kanary, status, right, now).await;
-            self.count("status", &done);
+            self.metrics.wrote("status", &done);
             let is_kept = done?;
             self.memory.status_written(&kanary.key, &kanary.status, status);
             if !is_kept {
@@ -220,11 +236,11 @@ impl Context {
             self.mark_current(kanary, right);
             self.report(kanary, status, now);
         }
-        self.ask(kanary, &kanary.spec, seen, &decision.checks, now);
+        self.ask(kanary, seen, &decision, now);
         if !decision.actions.is_empty() || decision.status.is_some() {
             return Ok(Next::Again);
         }
-        self.announce(kanary, now, right).await;
+        self.announce(kanary, now, right);
         Ok(Next::At(decision.wake))
     }
 
@@ -263,14 +279,18 @@ impl Context {
     }
 
     /// Starts the queries that are due. Each one queues its Kanary again when it completes.
-    fn ask(&self, kanary: &ParsedKanary, spec: &Spec, seen: &Observation, due: &[usize], at: Timestamp) {
-        let ready: Vec<&str> = seen
-            .pods
-            .iter()
-            .filter(|pod| pod.ready)
-            .map(|pod| pod.name.as_str())
-            .collect();
-        for &index in due {
+    fn ask(&self, kanary: &ParsedKanary, seen: &Observation, decision: &Decision, at: Timestamp) {
+        if decision.checks.is_empty() {
+            return;
+        }
+        let spec = &kanary.spec;
+        let window = Window::stored(decision.status.as_ref().unwrap_or(&kanary.status));
+        let names = |is_wanted: fn(&Pod) -> bool| -> Vec<&str> {
+            let wanted = seen.pods.iter().filter(|pod| is_wanted(pod));
+            wanted.map(|pod| pod.name.as_str()).collect()
+        };
+        let (ready, all) = (names(|pod| pod.ready), names(|pod| pod.ready || !pod.terminating));
+        for &index in &decision.checks {
             let Some(Item::PromQl(query)) = spec.validation.items.get(index) else {
                 continue;
             };
@@ -283,6 +303,7 @@ impl Context {
                 namespace: &kanary.key.namespace,
                 kanary: &kanary.key.name,
                 pods: &ready,
+                all_pods: &all,
             };
             let check = Check {
                 key: kanary.key.clone(),
@@ -292,7 +313,8 @@ impl Context {
                 evidence: query.render_evidence(&vars),
                 query: (**query).clone(),
                 pods: ready.iter().map(|&pod| pod.to_owned()).collect(),
-                at,
+                all_pods: all.iter().map(|&pod| pod.to_owned()).collect(),
+                when: when(query, window, at),
                 canary: seen
                     .canary
                     .as_ref()
@@ -305,24 +327,17 @@ impl Context {
     }
 
     /// Announces the notices of the stored status. Events are for users; nothing depends on them.
-    async fn announce(&self, kanary: &ParsedKanary, now: Timestamp, right: Right) {
+    fn announce(&self, kanary: &ParsedKanary, now: Timestamp, right: Right) {
         let notices = status::notices(&kanary.status);
         for notice in self.memory.unannounced(&kanary.key, notices, now) {
-            let done = self.writer.announce(kanary, &notice, right).await;
-            self.count("event", &done);
-            if let Err(error) = &done {
-                tracing::warn!(key = %kanary.key, error = error.message(), "could not create an Event");
-            }
-            self.memory.mark_said(&kanary.key, &notice);
+            self.memory.mark_announced(&kanary.key, &notice);
+            self.events.push(Announcement {
+                key: kanary.key.clone(),
+                uid: kanary.uid.clone(),
+                notice,
+                right,
+            });
         }
-    }
-
-    fn count<T>(&self, write: &'static str, done: &Result<T, ApiError>) {
-        let result = done.as_ref().map_or_else(|error| error.class().as_str(), |_| "ok");
-        self.metrics
-            .writes
-            .get_or_create(&metrics::WriteLabels { write, result })
-            .inc();
     }
 
     /// The retry policy: when to retry after an error of each class.
@@ -342,8 +357,12 @@ impl Context {
             }
             Class::Transient => {
                 // Retries do not burden an API server that does not respond, and verdicts are overdue when it recovers, so the
-                // cap is short.
-                let cap = if error.is_silence() { CAP_OF_SILENCE } else { CAP };
+                // cap is short. A request that hangs while others are answered occupies the API server.
+                let cap = if error.is_silence(&self.clock) {
+                    CAP_OF_SILENCE
+                } else {
+                    CAP
+                };
                 let delay = self.memory.back_off(key, cap);
                 tracing::warn!(key = %key, error = error.message(), ?delay, "a request failed; retrying");
                 delay

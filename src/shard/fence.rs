@@ -36,6 +36,16 @@ pub struct Right {
     shard: u16,
     /// The fencing token, or `None` for a single replica without Leases.
     pub epoch: Option<i64>,
+    /// Whether the cache has what the former owners of the shard wrote about its Kanaries.
+    pub listed: bool,
+}
+
+impl Right {
+    /// The shard.
+    #[must_use]
+    pub fn shard(self) -> u16 {
+        self.shard
+    }
 }
 
 /// Shards that this process may write to.
@@ -60,6 +70,8 @@ struct Held {
     epoch: i64,
     /// Its objects have been read. Before that, objects that are not in the cache yet would look missing.
     open: bool,
+    /// All its Kanaries have been listed since it was taken.
+    listed: bool,
     /// It is being released: no new writes are sent.
     draining: bool,
     /// Writes without a response so far.
@@ -117,6 +129,7 @@ impl Fence {
         let held = Held {
             epoch,
             open: false,
+            listed: false,
             draining: false,
             in_flight: 0,
         };
@@ -129,6 +142,23 @@ impl Fence {
         let mut state = self.lock();
         let held = state.held.get_mut(&shard);
         held.map(|held| held.open = true).is_some()
+    }
+
+    /// Records that all Kanaries of a shard have been listed since it was taken under this epoch, and are in the cache.
+    pub fn mark_listed(&self, shard: u16, epoch: i64) {
+        let mut state = self.lock();
+        let held = state.held.get_mut(&shard).filter(|held| held.epoch == epoch);
+        if let Some(held) = held {
+            held.listed = true;
+        }
+    }
+
+    /// Whether all Kanaries of a shard have been listed since it was taken under this epoch.
+    #[must_use]
+    pub fn is_listed(&self, shard: u16, epoch: i64) -> bool {
+        let state = self.lock();
+        let held = state.held.get(&shard).filter(|held| held.epoch == epoch);
+        held.is_some_and(|held| held.listed)
     }
 
     /// Starts the release of a shard: writes in flight may complete, but no new ones are sent.
@@ -171,6 +201,15 @@ impl Fence {
             .collect()
     }
 
+    /// The number of shards that this process owns, and of all shards. Each shard has one owner at most, so these parts of all
+    /// replicas are never more than the whole.
+    #[must_use]
+    pub fn share(&self) -> (u16, u16) {
+        let (state, all) = (self.lock(), self.layout.shards());
+        let owned = u16::try_from(state.held.len()).unwrap_or(all);
+        (if state.standalone { all } else { owned }, all)
+    }
+
     /// Revokes a shard after the API server refused its epoch as too low. A higher epoch has to be taken.
     pub fn revoke(&self, right: Right) {
         let mut state = self.lock();
@@ -197,12 +236,17 @@ impl Fence {
         let shard = self.layout.shard_of(slot);
         let state = self.lock();
         if state.standalone {
-            return Some(Right { shard, epoch: None });
+            return Some(Right {
+                shard,
+                epoch: None,
+                listed: true,
+            });
         }
         let held = state.held.get(&shard).filter(|held| held.open && !held.draining)?;
         (self.time.now() < state.until).then_some(Right {
             shard,
             epoch: Some(held.epoch),
+            listed: held.listed,
         })
     }
 

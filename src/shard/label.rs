@@ -2,7 +2,7 @@
 //! label is not processed before its label is corrected.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -34,11 +34,13 @@ use crate::{
         client::{CALL_TIMEOUT, within},
         error::{ApiError, retry_after},
     },
-    metrics::{self, Metrics},
+    metrics::Metrics,
+    queue::{lanes::Lanes, seats::Seats},
 };
 
-/// Maximum number of concurrent label writes.
-const AT_ONCE: usize = 16;
+/// Maximum number of concurrent label writes. A namespace may have as many as are free: 16 if it is alone.
+const AT_ONCE: usize = 32;
+const DIVISOR: usize = 1;
 
 /// A Kanary whose label is missing or wrong.
 #[derive(Clone, Debug)]
@@ -56,12 +58,18 @@ struct Stray {
     not_before: Instant,
 }
 
+/// Called with a Kanary that was given its label, as the API server stored it, and the right to its shard. No other replica has
+/// written about the Kanary since this right began, other than in the version that is passed.
+pub type Labelled = Box<dyn Fn(KanaryKind, &Kanary, Right) + Send + Sync>;
+
 /// Kanaries whose labels are missing or wrong.
 pub struct SlotLabels {
     client: Client,
     fence: Arc<Fence>,
     metrics: Arc<Metrics>,
     strays: Mutex<BTreeMap<Key, Stray>>,
+    /// Kanaries whose label is being written.
+    writing: Mutex<BTreeSet<Key>>,
     changed: Notify,
 }
 
@@ -74,6 +82,7 @@ impl SlotLabels {
             fence,
             metrics,
             strays: Mutex::default(),
+            writing: Mutex::default(),
             changed: Notify::new(),
         }
     }
@@ -88,8 +97,7 @@ impl SlotLabels {
     }
 
     fn note(&self, kind: KanaryKind, object: &Kanary) -> bool {
-        let slot = slot_of(object);
-        let label = object.labels().get(SLOT).and_then(|label| label.parse().ok());
+        let (slot, label) = (slot_of(object), label_of(object));
         let has_it = label == Some(slot);
         let key = Key::at(kind, place_of(object));
         let version = object.resource_version().unwrap_or_default();
@@ -126,49 +134,63 @@ impl SlotLabels {
         }
     }
 
+    /// Whether the label of a Kanary is being written. A watch may report the label before the response arrives.
+    pub(crate) fn is_being_written(&self, key: &Key) -> bool {
+        self.writing().contains(key)
+    }
+
     /// Wakes the writer after a shard was taken, because Kanaries may be waiting for it.
     pub fn wake(&self) {
         self.changed.notify_one();
     }
 
-    /// Writes labels, forever. Writes run concurrently, so a write that hangs does not delay the others.
-    pub async fn run(self: Arc<Self>) {
+    /// Writes labels, forever. Writes run concurrently, and namespaces take turns, so a write that hangs does not delay the
+    /// others. `labelled` is called with the responses, so that a run does not wait for the watch.
+    pub async fn run(self: Arc<Self>, labelled: Labelled) {
+        let labelled = Arc::new(labelled);
         let (mut under_way, mut busy) = (FuturesUnordered::new(), BTreeSet::new());
-        let (mut due, mut wake) = (VecDeque::new(), Instant::now());
+        let mut seats = Seats::new(AT_ONCE, DIVISOR);
+        let (mut due, mut wake) = (Lanes::default(), Instant::now());
         loop {
             if due.is_empty() && busy.len() < AT_ONCE {
                 (due, wake) = self.due(&busy);
             }
             while busy.len() < AT_ONCE
-                && let Some(key) = due.pop_front()
+                && let Some((namespace, key)) = due.take(|namespace| seats.has(namespace))
             {
                 let Some((stray, right)) = self.begin(&key) else {
                     continue;
                 };
+                seats.take(&namespace);
                 busy.insert(key.clone());
-                let this = self.clone();
+                self.writing().insert(key.clone());
+                let (this, labelled) = (self.clone(), labelled.clone());
                 under_way.push(async move {
-                    if !this.write(&key, &stray, right).await {
+                    if !this.write(&key, &stray, right, &labelled).await {
                         this.put_off(&key, stray.failures + 1);
                     }
+                    this.writing().remove(&key);
                     key
                 });
             }
             tokio::select! {
                 biased;
-                Some(key) = under_way.next() => drop(busy.remove(&key)),
-                () = self.changed.notified() => due.clear(),
+                Some(key) = under_way.next() => {
+                    busy.remove(&key);
+                    seats.give(&key.namespace);
+                }
+                () = self.changed.notified() => due = Lanes::default(),
                 () = sleep_until(wake) => {
-                    due.clear();
+                    due = Lanes::default();
                     wake = Instant::now() + Duration::from_hours(1);
                 }
             }
         }
     }
 
-    /// Labels that are due and that this replica may write, the oldest first; and when to check again without an event: a
+    /// Labels that are due and that this replica may write, the oldest of each namespace first; and when to check again without an event: a
     /// postponed label is due then, or a late session renewal may have succeeded.
-    fn due(&self, busy: &BTreeSet<Key>) -> (VecDeque<Key>, Instant) {
+    fn due(&self, busy: &BTreeSet<Key>) -> (Lanes<Key>, Instant) {
         let now = Instant::now();
         let (mut due, mut wake) = (Vec::new(), now + Duration::from_hours(1));
         let strays = self.lock();
@@ -183,7 +205,12 @@ impl SlotLabels {
             }
         }
         due.sort();
-        (due.into_iter().map(|(_, key)| key).collect(), wake)
+        let mut lanes = Lanes::default();
+        for (_, key) in due {
+            let namespace = key.namespace.clone();
+            lanes.push(&namespace, key);
+        }
+        (lanes, wake)
     }
 
     /// The right to write a label that is still wrong.
@@ -201,21 +228,21 @@ impl SlotLabels {
     }
 
     /// Writes one label. Returns whether it is done.
-    async fn write(&self, key: &Key, stray: &Stray, right: Right) -> bool {
+    async fn write(&self, key: &Key, stray: &Stray, right: Right, labelled: &Labelled) -> bool {
         let Key { kind, namespace, name } = key;
+        // The label may be seen, and written, in the shard of the wrong slot.
+        let own = self.fence.begin(stray.slot);
         let written = self.send(key, stray, right).await;
         let written = written.map_err(|error| ApiError::new("label", kind.as_str().into(), namespace, name, error));
-        let result = match &written {
-            Ok(_) => "ok",
-            Err(error) => error.class().as_str(),
-        };
-        self.metrics
-            .writes
-            .get_or_create(&metrics::WriteLabels { write: "label", result })
-            .inc();
-        tracing::debug!(key = %key, slot = %stray.slot, result, "label");
+        self.metrics.wrote("label", &written);
+        tracing::debug!(key = %key, slot = %stray.slot, done = written.is_ok(), "label");
         match written {
-            Ok(_) => self.forget_if(key, stray),
+            Ok(stored) => {
+                self.forget_if(key, stray);
+                if let Some(own) = own.filter(|_| has_slot(&stored, stray.slot)) {
+                    labelled(*kind, &stored, own);
+                }
+            }
             Err(error) if error.is_conflict() => return self.look_again(key, stray).await,
             Err(error) => {
                 tracing::warn!(key = %key, error = error.message(), "could not write a slot label; retrying");
@@ -262,9 +289,22 @@ impl SlotLabels {
         }
     }
 
+    fn writing(&self) -> MutexGuard<'_, BTreeSet<Key>> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Stray>> {
         self.strays.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn label_of(object: &Kanary) -> Option<Slot> {
+    object.labels().get(SLOT).and_then(|label| label.parse().ok())
+}
+
+/// Whether a Kanary still belongs to this slot, and has its label.
+fn has_slot(object: &Kanary, slot: Slot) -> bool {
+    slot_of(object) == slot && label_of(object) == Some(slot)
 }
 
 #[cfg(test)]

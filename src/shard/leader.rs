@@ -1,7 +1,8 @@
 //! The leader: proposes which shards should change their owner, and deletes old sessions.
 //!
 //! Correctness does not depend on a leader. Without one, shards are still taken over and verdicts are still given; only
-//! rebalancing waits. Two leaders at once propose the same, because the proposal is a pure function of the Leases.
+//! rebalancing waits, and runs that need a place under a limit on canaries. Two leaders at once propose the same, because the
+//! proposal is a pure function of the Leases.
 
 use std::{fmt, sync::Arc, time::Duration};
 

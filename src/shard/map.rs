@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_none_is_told_with_what_to_do() {
+    fn a_value_that_is_not_a_number_is_reported_with_the_remedy() {
         assert_eq!(read(&map("64")).unwrap().shards(), 64);
         for wrong in ["", "33", "many"] {
             let error = read(&map(wrong)).unwrap_err().to_string();

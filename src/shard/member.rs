@@ -148,6 +148,12 @@ impl Member {
         self.changed.notify_one();
     }
 
+    /// Whether this replica leads.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.options.time.now() < self.lock().leads_until
+    }
+
     /// Deletes sessions that are no longer needed.
     pub async fn sweep(&self) {
         let expired = self.lock().table.expired();

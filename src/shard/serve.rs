@@ -1,4 +1,13 @@
 //! The shards whose objects this replica reads: those it owns, and those it is about to take.
+//!
+//! Each shard has its own part of the cache, and at first watches of its own, one for each kind. The shards that this replica
+//! owns share one watch for each kind as soon as no shard has come or gone for a while. Shared watches are replaced by others
+//! with other shards: the new ones list and follow all their objects before the old ones end, so nothing is missed. A shard that
+//! goes takes its part of the cache with it, and what the shared watches still report for it is ignored.
+
+mod shared;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,21 +17,33 @@ use std::{
 };
 
 use futures::{FutureExt, future::BoxFuture};
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::{sync::Notify, task::JoinHandle, time::Instant};
 
+use self::shared::Shared;
 use super::fence::Fence;
-use crate::cache::watch::Heartbeat;
+use crate::cache::{
+    PartId,
+    watch::{CachePart, Heartbeat},
+};
 
-/// The watches of a shard, with their heartbeats.
+/// One watch for each kind, with their heartbeats.
 pub struct Watches {
     /// One heartbeat for each watch.
     pub heartbeats: Vec<Heartbeat>,
-    /// Runs all watches. Never completes; dropping it drops the objects that were read.
+    /// Runs all watches. Never completes.
     pub run: BoxFuture<'static, ()>,
 }
 
-/// Creates the watches of a shard.
-pub type Watch = Box<dyn Fn(u16) -> Watches + Send + Sync>;
+/// How shards are read.
+pub struct Source {
+    /// Opens a part of the cache.
+    pub open: Box<dyn Fn() -> CachePart + Send + Sync>,
+    /// Creates one watch for each kind that feeds these shards, each with its part of the cache.
+    pub watch: WatchShards,
+}
+
+/// Creates one watch for each kind that feeds these shards, each with its part of the cache.
+pub type WatchShards = Box<dyn Fn(&BTreeMap<u16, PartId>) -> Watches + Send + Sync>;
 
 /// Called for a shard that is owned and has been read.
 pub type Opened = Box<dyn Fn(u16) + Send + Sync>;
@@ -30,19 +51,52 @@ pub type Opened = Box<dyn Fn(u16) + Send + Sync>;
 /// The shards that this replica reads.
 pub struct Served {
     fence: Arc<Fence>,
-    watch: Watch,
+    source: Source,
     opened: Opened,
-    shards: Mutex<BTreeMap<u16, Serving>>,
-    /// Watches that are stopping. New watches of the same shard wait for them, so that the old ones do not remove objects that
-    /// the new ones have read.
-    ending: Mutex<BTreeMap<u16, JoinHandle<()>>>,
+    state: Mutex<State>,
     changed: Arc<Notify>,
+    /// Notified when a shard came or went, or shared watches have caught up.
+    moved: Notify,
     failed: Notify,
 }
 
+struct State {
+    shards: BTreeMap<u16, Serving>,
+    shared: Option<Shared>,
+    /// The shared watches that will replace the current ones.
+    next: Option<Shared>,
+    /// When a shard last came or went.
+    moved: Instant,
+    /// The number of the next shared watches.
+    number: u64,
+}
+
 struct Serving {
+    /// Its part of the cache, which is dropped with this.
+    part: CachePart,
+    /// Its own watches; `None` if the shared watches feed it.
+    own: Option<Running>,
+}
+
+impl Serving {
+    /// Whether its objects have been read.
+    fn is_read(&self) -> bool {
+        self.own
+            .as_ref()
+            .is_none_or(|own| own.heartbeats.iter().all(Heartbeat::get))
+    }
+}
+
+/// Watches that run until this is dropped.
+struct Running {
     heartbeats: Vec<Heartbeat>,
     task: JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl fmt::Debug for Served {
@@ -53,48 +107,65 @@ impl fmt::Debug for Served {
     }
 }
 
-impl Drop for Served {
-    fn drop(&mut self) {
-        self.lock().values().for_each(|serving| serving.task.abort());
-    }
-}
-
 impl Served {
     /// No shards yet. `changed` is notified when a shard has been read.
     #[must_use]
-    pub fn new(fence: Arc<Fence>, watch: Watch, opened: Opened, changed: Arc<Notify>) -> Self {
+    pub fn new(fence: Arc<Fence>, source: Source, opened: Opened, changed: Arc<Notify>) -> Self {
+        let state = State {
+            shards: BTreeMap::new(),
+            shared: None,
+            next: None,
+            moved: Instant::now(),
+            number: 0,
+        };
         Self {
             fence,
-            watch,
+            source,
             opened,
-            shards: Mutex::default(),
-            ending: Mutex::default(),
+            state: Mutex::new(state),
             changed,
+            moved: Notify::new(),
             failed: Notify::new(),
         }
     }
 
     /// Starts reading a shard.
     pub fn start(self: &Arc<Self>, shard: u16) {
-        let mut shards = self.lock();
-        if shards.contains_key(&shard) {
+        let state = &mut *self.lock();
+        if state.shards.contains_key(&shard) {
             return;
         }
-        let Watches { heartbeats, run } = (self.watch)(shard);
-        let former = self.ending().remove(&shard);
+        let part = (self.source.open)();
+        let parts = BTreeMap::from([(shard, part.id())]);
+        let own = self.watch(
+            &parts,
+            |mark| mark.wait().boxed(),
+            move |this| {
+                this.open(shard);
+                this.changed.notify_one();
+            },
+        );
+        state.shards.insert(shard, Serving { part, own: Some(own) });
+        self.note_move(state);
+    }
+
+    /// Starts watches. `then` is called after `reached` has completed for each of them.
+    fn watch(
+        self: &Arc<Self>,
+        shards: &BTreeMap<u16, PartId>,
+        reached: fn(&Heartbeat) -> BoxFuture<'_, ()>,
+        then: impl FnOnce(Arc<Self>) + Send + 'static,
+    ) -> Running {
+        let Watches { heartbeats, run } = (self.source.watch)(shards);
         let (this, marks) = (Arc::downgrade(self), heartbeats.clone());
         let task = tokio::spawn(async move {
-            if let Some(former) = former {
-                let _aborted = former.await;
-            }
             let watched = AssertUnwindSafe(async {
                 let read = async {
                     for mark in &marks {
-                        mark.wait().await;
+                        reached(mark).await;
                     }
                     if let Some(this) = this.upgrade() {
-                        this.open(shard);
-                        this.changed.notify_one();
+                        then(this);
                     }
                 };
                 futures::future::join(run, read).await;
@@ -104,45 +175,57 @@ impl Served {
                 this.failed.notify_one();
             }
         });
-        shards.insert(shard, Serving { heartbeats, task });
+        Running { heartbeats, task }
     }
 
     /// Stops reading a shard and drops its objects.
     pub fn stop(&self, shard: u16) {
-        if let Some(serving) = self.lock().remove(&shard) {
-            serving.task.abort();
-            self.ending().insert(shard, serving.task);
-        }
+        let stopped = {
+            let state = &mut *self.lock();
+            let stopped = state.shards.remove(&shard);
+            if stopped.is_some() {
+                self.note_move(state);
+            }
+            stopped
+        };
+        drop(stopped);
     }
 
     /// Opens a shard that is both owned and read, and queues its Kanaries.
     pub fn open(&self, shard: u16) {
         if self.is_read(shard) && self.fence.open(shard) {
+            self.note_move(&mut self.lock());
             (self.opened)(shard);
         }
     }
 
+    fn note_move(&self, state: &mut State) {
+        state.moved = Instant::now();
+        self.moved.notify_one();
+    }
+
     fn is_read(&self, shard: u16) -> bool {
-        let shards = self.lock();
-        shards
-            .get(&shard)
-            .is_some_and(|serving| serving.heartbeats.iter().all(Heartbeat::get))
+        self.lock().shards.get(&shard).is_some_and(Serving::is_read)
+    }
+
+    /// The part of the cache for a shard, if it is being read.
+    #[must_use]
+    pub fn part(&self, shard: u16) -> Option<PartId> {
+        self.lock().shards.get(&shard).map(|serving| serving.part.id())
     }
 
     /// Shards that are being read or have been read.
     #[must_use]
     pub fn shards(&self) -> BTreeSet<u16> {
-        self.lock().keys().copied().collect()
+        self.lock().shards.keys().copied().collect()
     }
 
     /// Shards of other replicas that have been read and can be taken immediately.
     #[must_use]
     pub fn ready(&self) -> BTreeSet<u16> {
         let owned = self.fence.owned();
-        let shards = self.lock();
-        let read = shards
-            .iter()
-            .filter(|(_, serving)| serving.heartbeats.iter().all(Heartbeat::get));
+        let state = self.lock();
+        let read = state.shards.iter().filter(|(_, serving)| serving.is_read());
         read.map(|(shard, _)| *shard)
             .filter(|shard| !owned.contains_key(shard))
             .collect()
@@ -156,10 +239,13 @@ impl Served {
     }
 
     /// Calls `visit` with the heartbeat of every watch.
-    pub fn each_pulse(&self, mut visit: impl FnMut(&Heartbeat)) {
-        for serving in self.lock().values() {
-            serving.heartbeats.iter().for_each(&mut visit);
-        }
+    pub fn each_pulse(&self, visit: impl FnMut(&Heartbeat)) {
+        let state = self.lock();
+        let own = state.shards.values().filter_map(|serving| serving.own.as_ref());
+        let shared = state.shared.iter().chain(&state.next).map(|shared| &shared.running);
+        own.chain(shared)
+            .flat_map(|running| &running.heartbeats)
+            .for_each(visit);
     }
 
     /// Waits until a watch ends, which is a bug.
@@ -167,11 +253,7 @@ impl Served {
         self.failed.notified().await;
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u16, Serving>> {
-        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn ending(&self) -> MutexGuard<'_, BTreeMap<u16, JoinHandle<()>>> {
-        self.ending.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

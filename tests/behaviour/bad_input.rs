@@ -113,7 +113,7 @@ async fn a_template_that_does_not_match_the_targets_selector_is_an_error() {
 }
 
 #[tokio::test]
-async fn objects_that_are_somebody_elses_are_left_alone() {
+async fn foreign_objects_are_left_alone() {
     let world = World::new("bad-input").await;
     world.target("app", 1).await;
     world.service("app", "app").await;

@@ -198,7 +198,7 @@ async fn a_process_that_is_killed_in_mid_run_is_carried_on_by_the_next() {
 }
 
 #[tokio::test]
-async fn a_process_that_is_told_to_stop_ends_well_and_its_run_goes_on_with_the_next() {
+async fn a_process_that_is_asked_to_stop_ends_well_and_the_next_one_continues_its_run() {
     let world = World::unserved("crash").await;
     world.target("app", 1).await;
     let held = json!({"validation": {"validationPeriod": "1s", "items": [{"manual": {}}]}});

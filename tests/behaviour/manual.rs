@@ -48,7 +48,7 @@ async fn invalid_is_taken_at_once() {
 }
 
 #[tokio::test]
-async fn none_waits_for_the_word_after_the_deadline() {
+async fn no_run_waits_for_the_verdict_after_the_deadline() {
     let short = |manual: Value| json!({"validationPeriod": "1s", "items": [{"manual": manual}]});
     let world = world(short(json!({"statusAfterDeadline": "none"}))).await;
     let waiting = world

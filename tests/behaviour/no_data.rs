@@ -29,10 +29,10 @@ async fn undecided(world: &World, name: &str, why: &str, says: &str) {
     let said = held["status"]["items"][0]["message"].as_str().unwrap_or_default();
     assert!(said.contains(says), "{name}: {said}");
     let events = world.list(&EVENT, "").await;
-    let told = events
+    let reported = events
         .iter()
         .any(|event| event["regarding"]["name"] == name && event["reason"] == why);
-    if !told {
+    if !reported {
         world
             .until_all(&EVENT, "", "an Event reports it", |events| {
                 events
@@ -266,8 +266,8 @@ async fn a_query_is_a_template_of_the_runs_names() {
     // The controller may observe the pods one after the other.
     poll("a query names both pods", async || {
         let asked = fake.asked();
-        let told = asked.iter().any(|asked| expected.contains(&asked.query));
-        if told { Ok(()) } else { Err(format!("{asked:?}")) }
+        let reported = asked.iter().any(|asked| expected.contains(&asked.query));
+        if reported { Ok(()) } else { Err(format!("{asked:?}")) }
     })
     .await;
 }

@@ -5,7 +5,8 @@ use kanary_core::api::GoDuration;
 use serde_json::{Value, json};
 
 use crate::support::{
-    DEPLOYMENT, EVENT, KANARY, POD, World, assert_not_before, held, message, phase, poll, reason, since, time,
+    DEPLOYMENT, EVENT, Fake, KANARY, POD, Says, World, assert_not_before, held, message, phase, poll, reason, since,
+    time,
 };
 
 const CANARY: &str = "app-kanary-batman";
@@ -16,7 +17,7 @@ fn behaves(how: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_canary_whose_image_somebody_sets_fails_and_neither_image_is_promoted() {
+async fn a_canary_whose_image_a_user_sets_fails_and_neither_image_is_promoted() {
     let world = World::new("outages").await;
     world.target("app", 1).await;
     world.kanary("batman", "app", json!({"validation": held()})).await;
@@ -80,8 +81,9 @@ async fn an_outage_moves_the_deadline_by_its_length() {
         length >= SignedDuration::from_secs(4),
         "the pods of this case are slow: {length}"
     );
-    let told: GoDuration = serde_json::from_value(after["status"]["unavailableFor"].clone()).expect("it is a duration");
-    assert_eq!(SignedDuration::try_from(told.0).unwrap(), length);
+    let reported: GoDuration =
+        serde_json::from_value(after["status"]["unavailableFor"].clone()).expect("it is a duration");
+    assert_eq!(SignedDuration::try_from(reported.0).unwrap(), length);
     let moved = time(&after, "/status/deadline").duration_since(time(&before, "/status/deadline"));
     assert_eq!(moved, length);
     assert_eq!(after["status"]["availableAt"], before["status"]["availableAt"]);
@@ -122,20 +124,20 @@ async fn a_canary_that_was_replaced_is_validated_anew() {
 }
 
 #[tokio::test]
-async fn why_a_canary_does_not_come_up_is_told_before_it_fails_and_after() {
+async fn the_cause_of_a_canary_that_does_not_come_up_is_reported_before_and_after_it_fails() {
     let world = World::new("outages").await;
     world.target("app", 1).await;
     let spec = json!({
         "validation": held(), "template": behaves("crash"), "rollout": {"progressDeadline": "5s"},
     });
     world.kanary("batman", "app", spec).await;
-    let told = world
+    let reported = world
         .until(&KANARY, "batman", "the status shows the reason", |kanary| {
             reason(kanary, "Stalled") == "CrashLoopBackOff"
         })
         .await;
-    assert_eq!(phase(&told), "Running");
-    assert!(message(&told, "Stalled").contains("exit code 1"), "{told:#}");
+    assert_eq!(phase(&reported), "Running");
+    assert!(message(&reported, "Stalled").contains("exit code 1"), "{reported:#}");
     let ended = world.ends("batman", "Failed").await;
     assert_eq!(reason(&ended, "Failed"), "ProgressDeadlineExceeded");
     assert!(
@@ -147,4 +149,40 @@ async fn why_a_canary_does_not_come_up_is_told_before_it_fails_and_after() {
             events.iter().any(|event| event["reason"] == "CrashLoopBackOff")
         })
         .await;
+}
+
+#[tokio::test]
+async fn a_bad_measurement_while_no_pod_is_ready_fails_the_run() {
+    let world = World::new("outages").await;
+    world.target("app", 1).await;
+    let fake = Fake::value("0").await;
+    let item = json!({
+        "prometheusService": fake.address, "query": "max(latency{pod=~\"{{ canary.pods }}\"})", "allPodsQuery": true,
+        "valueInRange": {"max": 1},
+    });
+    let validation = json!({"validationPeriod": "1h", "maxIntervalPeriod": "300ms", "items": [{"promQL": item}]});
+    let spec = json!({"validation": validation, "template": behaves("crash")});
+    world.kanary("batman", "app", spec).await;
+    world.phase("batman", "Running").await;
+    world
+        .until_all(
+            &POD,
+            "kanary.k8s-operators.dev/name=batman",
+            "no pod is ready",
+            |pods| {
+                let is_ready = |pod: &Value| {
+                    let conditions = pod["status"]["conditions"].as_array();
+                    let mut conditions = conditions.into_iter().flatten();
+                    conditions.any(|c| c["type"] == "Ready" && c["status"] == "True")
+                };
+                !pods.is_empty() && !pods.iter().any(|pod| is_ready(pod))
+            },
+        )
+        .await;
+    fake.now_says(Says::one("99"));
+    let ended = world.ends("batman", "Failed").await;
+    assert_eq!(reason(&ended, "Failed"), "PromQLFailed");
+    let asked = fake.asked();
+    let last = &asked.last().expect("it was asked").query;
+    assert!(last.contains("app-kanary-batman-"), "{last}");
 }

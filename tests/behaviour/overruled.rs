@@ -69,7 +69,7 @@ async fn a_service_and_an_autoscaler_that_the_spec_no_longer_asks_for_go() {
 }
 
 #[tokio::test]
-async fn an_autoscaler_of_somebody_else_is_not_taken_over_and_stands_in_the_way_until_it_goes() {
+async fn a_foreign_autoscaler_is_not_taken_over_and_is_an_obstacle_until_it_goes() {
     let world = World::new("overruled").await;
     world.target("app", 1).await;
     let theirs = json!({

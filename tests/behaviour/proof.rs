@@ -200,7 +200,7 @@ async fn a_suffix_behind_the_pods_is_about_each_of_them() {
 }
 
 #[tokio::test]
-async fn a_slow_prometheus_fails_nobody() {
+async fn a_slow_prometheus_fails_no_canary() {
     let world = World::new("proof").await;
     world.target("app", 1).await;
     let says = Says::Late(Duration::from_millis(600), Box::new(Says::one("0.5")));
@@ -256,6 +256,6 @@ async fn nothing_is_written_while_nothing_changes() {
         "{later:#}"
     );
     let events = world.list(&EVENT, "").await;
-    let told = events.iter().filter(|event| event["reason"] == "Inconclusive");
-    assert!(told.count() <= 1, "{events:#?}");
+    let reported = events.iter().filter(|event| event["reason"] == "Inconclusive");
+    assert!(reported.count() <= 1, "{events:#?}");
 }

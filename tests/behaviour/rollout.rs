@@ -71,7 +71,7 @@ async fn of_kanaries_that_pass_together_one_promotes() {
 }
 
 #[tokio::test]
-async fn a_target_that_somebody_changes_fails_the_run() {
+async fn a_target_that_a_user_changes_fails_the_run() {
     let world = World::new("rollout").await;
     world.target("app", 1).await;
     world.kanary("batman", "app", json!({"validation": held()})).await;
@@ -155,7 +155,7 @@ async fn rollback_on_failure_puts_the_former_template_back() {
 }
 
 #[tokio::test]
-async fn without_a_rollback_a_target_that_does_not_come_up_is_said_to_stall() {
+async fn without_a_rollback_a_target_that_does_not_come_up_is_reported_as_stalled() {
     let world = promoted_and_not_available(false).await;
     let stalled = world
         .until(
@@ -205,5 +205,34 @@ async fn a_target_that_changes_after_the_promotion_is_not_promoted_again() {
     assert_eq!(
         (image(&target), &target["metadata"]["generation"]),
         (&json!("app:hotfix"), &json!(3))
+    );
+}
+
+/// Characters that the API server escapes in JSON of its own, and clients do not.
+const ESCAPED: &str = "a && b <c> \u{2028}";
+
+#[tokio::test]
+async fn a_template_with_characters_that_the_api_server_escapes_is_promoted_and_rolled_back() {
+    let world = World::new("rollout").await;
+    let mut target = slow_deployment("app");
+    target["spec"]["template"]["spec"]["containers"][0]["args"] = json!([ESCAPED]);
+    world.create(&DEPLOYMENT, &target).await;
+    let mut spec = json!({"verdict": "valid", "rollout": {"rollbackOnFailure": true}});
+    spec["template"] = version("app:v2");
+    spec["template"]["spec"]["template"]["spec"]["containers"][0]["args"] = json!([ESCAPED]);
+    world.kanary("batman", "app", spec).await;
+    world
+        .until(&DEPLOYMENT, "app", "was promoted", |app| image(app) == "app:v2")
+        .await;
+    world
+        .edit("batman", json!({"rollout": {"progressDeadline": "1s"}}))
+        .await;
+    world.ends("batman", "Failed").await;
+    let restored = world
+        .until(&DEPLOYMENT, "app", "was rolled back", |app| image(app) == "app:v1")
+        .await;
+    assert_eq!(
+        restored["spec"]["template"]["spec"]["containers"][0]["args"],
+        json!([ESCAPED])
     );
 }

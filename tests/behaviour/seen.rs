@@ -273,7 +273,7 @@ async fn a_run_has_two_events_of_one_reason_per_fact() {
 }
 
 #[tokio::test]
-async fn an_error_is_told_by_an_event() {
+async fn an_error_is_reported_by_an_event() {
     let world = World::new("seen").await;
     world.target("app", 1).await;
     let spec = json!({"serviceName": "nowhere", "traffic": {"source": "service"}});

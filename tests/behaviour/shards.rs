@@ -14,7 +14,7 @@ const FLEET: usize = 40;
 
 const SLOT: &str = "kanary.k8s-operators.dev/slot";
 
-/// Grants the controller access to Leases in the world's namespace, as deploy/rbac.yaml does in its own.
+/// Grants the controller access to Leases in the world's namespace, as `deploy/role_binding.yaml` does in its own.
 pub(crate) async fn grant(world: &World) {
     let binding = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
@@ -227,6 +227,32 @@ async fn a_kanary_that_is_generated_applied_or_replaced_gets_its_slot_keeps_it_a
 }
 
 #[tokio::test]
+async fn the_reply_to_the_slot_label_starts_a_run_that_reads_its_canary_and_its_target_only() {
+    let world = World::unserved("reads").await;
+    grant(&world).await;
+    let one = calm(&world, "one");
+    one.ready().await;
+    world.target("app", 1).await;
+    world.kanary("batman", "app", json!({})).await;
+    world.ends("batman", "DeploymentUpdated").await;
+    let requests = world.requests().await;
+    let of = |verb: &str, name: &str| {
+        let asked = requests
+            .iter()
+            .filter(|request| request.verb == verb && request.name == name);
+        asked.filter(|request| !request.resource.contains('/')).count()
+    };
+    let labels = of("patch", "batman");
+    assert!(labels >= 1, "{requests:#?}");
+    // A label whose reply was lost is looked at again.
+    assert!(of("get", "batman") < labels, "{requests:#?}");
+    assert!(
+        of("get", "app-kanary-batman") >= 1 && of("get", "app") >= 1,
+        "{requests:#?}"
+    );
+}
+
+#[tokio::test]
 async fn of_two_processes_with_one_identity_the_older_ends_and_says_why() {
     let world = World::unserved("identity").await;
     grant(&world).await;
@@ -239,7 +265,7 @@ async fn of_two_processes_with_one_identity_the_older_ends_and_says_why() {
 }
 
 #[tokio::test]
-async fn a_replica_that_is_told_to_end_gives_its_shards_to_who_has_read_them() {
+async fn a_replica_that_stops_gives_its_shards_to_a_replica_that_has_read_them() {
     let world = World::unserved("farewell").await;
     grant(&world).await;
     let mut leaves = calm(&world, "leaves");

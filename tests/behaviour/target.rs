@@ -260,7 +260,7 @@ async fn a_hotfix_after_a_rollback_that_was_cut_off_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_rollback_that_was_made_is_told() {
+async fn a_rollback_that_is_complete_is_reported() {
     let world = rolling_out(json!({"rollout": {"rollbackOnFailure": true}})).await;
     world
         .edit("batman", json!({"rollout": {"progressDeadline": "1s"}}))
@@ -322,7 +322,7 @@ async fn a_canary_that_is_called_invalid_while_its_target_rolls_out_goes_and_the
 }
 
 #[tokio::test]
-async fn a_target_that_is_paused_is_said_to_be_and_counts_as_updated_once_it_is_resumed() {
+async fn a_paused_target_is_reported_and_counts_as_updated_once_it_is_resumed() {
     let world = World::new("target").await;
     let mut target = deployment("app", 1);
     target["spec"]["paused"] = json!(true);

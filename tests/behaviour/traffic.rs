@@ -139,7 +139,7 @@ async fn the_canarys_own_service_has_the_production_ports_and_the_name_that_was_
 }
 
 #[tokio::test]
-async fn a_source_that_is_not_there_yet_is_refused_with_a_condition_and_mended_by_another() {
+async fn a_traffic_source_that_is_not_built_yet_is_refused_with_a_condition_and_fixed_by_another() {
     let world = World::new("traffic").await;
     world.target("app", 1).await;
     world.service("app", "app").await;

@@ -232,7 +232,7 @@ fn time_in_which_the_canary_was_not_available_is_caught() {
 }
 
 #[test]
-fn a_canary_that_somebody_changed_is_caught() {
+fn a_canary_that_a_user_changed_is_caught() {
     let wrong: Decide = |canary, seen, now| {
         let mut seen = seen.clone();
         seen.pods.iter_mut().for_each(|pod| pod.edited = false);

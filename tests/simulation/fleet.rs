@@ -1,6 +1,8 @@
 //! Several replicas and a fleet of Kanaries: distribution of shards, time without an owner, and requests of waiting
 //! Kanaries. All times are virtual.
 
+mod watches;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
@@ -208,7 +210,7 @@ fn a_replica_that_joins_gets_its_share_by_the_fewest_moves() {
 }
 
 #[test]
-fn a_replica_that_is_told_to_end_leaves_no_gap() {
+fn a_replica_that_stops_leaves_no_gap() {
     in_virtual_time(3, async {
         let mut fleet = Fleet::of(3, TTL).await;
         let (since, before) = (fleet.world.now(), fleet.moves());

@@ -152,7 +152,7 @@ async fn live_through(seed: u64, trouble: Trouble) -> Vec<Violation> {
     last_words(&checker, &world, &replica).await
 }
 
-fn is_told(trouble: Trouble) {
+fn assert_reported(trouble: Trouble) {
     for seed in 0..SEEDS {
         let run = || in_virtual_time(seed, live_through(seed, trouble));
         let violations = caught(run).unwrap_or_else(|panicked| vec![panicked]);
@@ -162,16 +162,16 @@ fn is_told(trouble: Trouble) {
 }
 
 #[test]
-fn a_template_that_is_put_back_at_once_is_told() {
-    is_told(Trouble::None);
+fn a_template_that_is_reverted_at_once_is_reported() {
+    assert_reported(Trouble::None);
 }
 
 #[test]
-fn a_template_that_is_put_back_is_told_though_replies_are_lost() {
-    is_told(Trouble::Replies);
+fn a_reverted_template_is_reported_although_replies_are_lost() {
+    assert_reported(Trouble::Replies);
 }
 
 #[test]
-fn a_template_that_is_put_back_is_told_by_a_controller_that_did_not_promote_it() {
-    is_told(Trouble::Kills);
+fn a_reverted_template_is_reported_by_a_controller_that_did_not_promote_it() {
+    assert_reported(Trouble::Kills);
 }

@@ -9,6 +9,7 @@ use http::request::Parts;
 use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
 use kanary::prometheus::{Local, Transport};
 use kanary_sim::cluster::Cluster;
+use serde_json::{Value, json};
 use tower::{ServiceExt, service_fn};
 
 /// Timeout of a query.
@@ -86,16 +87,73 @@ impl Question {
 struct UnderWay {
     heard: Heard,
     cluster: Cluster,
-    place: (String, String),
+    host: String,
+    text: String,
     query: Query,
+}
+
+/// Marks the operands of a joined query.
+const MARK: &str = "__kanary_query__";
+
+/// The queries in a request: text and mark, and whether it is turned from a scalar into a vector.
+fn operands(text: &str) -> Vec<(String, String, bool)> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some(operand) = rest.strip_prefix("label_replace(") {
+        let Some((query, after)) = operand.split_once(&format!(", \"{MARK}\", \"")) else {
+            break;
+        };
+        let Some((mark, after)) = after.split_once('"') else {
+            break;
+        };
+        let scalar = query.strip_prefix("vector(\n");
+        let inner = scalar.or_else(|| query.strip_prefix("(\n"));
+        let inner = inner.and_then(|inner| inner.strip_suffix("\n)"));
+        found.extend(inner.map(|inner| (inner.to_owned(), mark.to_owned(), scalar.is_some())));
+        rest = after.split_once(") or ").map_or("", |(_, rest)| rest);
+    }
+    found
+}
+
+/// The part of an answer that has a mark, without it. `None` if the answer is not one to a joined query.
+fn part(body: &[u8], mark: &str, is_scalar: bool) -> Option<Vec<u8>> {
+    let mut body: Value = serde_json::from_slice(body).ok()?;
+    let result = body["data"]["result"].as_array()?;
+    let of = |mark: &str| -> Vec<Value> {
+        let all = result.iter().filter(|series| series["metric"][MARK] == mark);
+        all.cloned().collect()
+    };
+    let witness = of("witness");
+    if witness.len() != 1 || witness[0]["value"][1] != "42" {
+        return None;
+    }
+    let mut part = of(mark);
+    for series in &mut part {
+        series["metric"].as_object_mut()?.remove(MARK);
+    }
+    body["data"] = if is_scalar {
+        json!({"resultType": "scalar", "result": part.first()?["value"]})
+    } else {
+        json!({"resultType": "vector", "result": part})
+    };
+    Some(body.to_string().into_bytes())
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.query.answered = self.cluster.now();
-        if let Some(mut log) = self.heard.lock() {
-            let place = std::mem::take(&mut self.place);
-            log.queries.entry(place).or_default().push(self.query.clone());
+        let Some(mut log) = self.heard.lock() else { return };
+        let mut push = |text: String, query| {
+            log.queries.entry((self.host.clone(), text)).or_default().push(query);
+        };
+        if !self.text.contains(MARK) {
+            return push(self.text.clone(), self.query.clone());
+        }
+        for (text, mark, is_scalar) in operands(&self.text) {
+            let mut query = self.query.clone();
+            let answer = query.answer.take();
+            query.answer = answer.and_then(|(status, body)| Some((status, part(&body, &mark, is_scalar)?)));
+            push(text, query);
         }
     }
 }
@@ -139,7 +197,8 @@ impl Heard {
                 let mut under_way = UnderWay {
                     heard,
                     cluster,
-                    place: (question.host, question.text),
+                    host: question.host,
+                    text: question.text,
                     query,
                 };
                 let reply = server.oneshot(request).await;

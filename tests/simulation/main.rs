@@ -23,6 +23,7 @@ mod panics;
 mod rivals;
 mod run;
 mod scenario;
+mod tenants;
 mod trials;
 mod user;
 mod world;
@@ -63,8 +64,12 @@ fn log_if_asked() {
     }
 }
 
-/// The scenario of a seed. Every fourth has hostile users, or all with `KANARY_HOSTILE=1`.
+/// The scenario of a seed. Every fourth has hostile users, or all with `KANARY_HOSTILE=1`. Every eighth limits the number of
+/// canaries, or all with `KANARY_LIMITS=1`.
 fn scenario(seed: u64) -> Scenario {
+    if seed % 8 == 5 || asked("KANARY_LIMITS").is_some() {
+        return Scenario::limited(seed);
+    }
     if seed % 4 == 3 || asked("KANARY_HOSTILE").is_some() {
         Scenario::hostile(seed)
     } else {
@@ -76,8 +81,9 @@ fn told(seed: u64, outcome: &run::Outcome) -> String {
     let stories: Vec<_> = outcome.violations.iter().map(ToString::to_string).collect();
     let stories = stories.join("\n");
     let hostile = asked("KANARY_HOSTILE").map_or("", |_| "KANARY_HOSTILE=1 ");
+    let limits = asked("KANARY_LIMITS").map_or("", |_| "KANARY_LIMITS=1 ");
     format!(
-        "seed {seed}: {stories}\nreplay: {hostile}KANARY_SEED={seed} cargo test --test simulation one_seed -- --nocapture"
+        "seed {seed}: {stories}\nreplay: {hostile}{limits}KANARY_SEED={seed} cargo test --test simulation one_seed -- --nocapture"
     )
 }
 

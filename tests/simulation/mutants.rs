@@ -23,7 +23,8 @@ use serde_json::Value;
 use crate::{
     asked,
     checker::Invariant::{
-        self, Alive, Cost, Doubled, Early, Flip, Idle, Late, Lost, Orphan, Overruled, Owner, Proof, Trespass,
+        self, Alive, Cost, Doubled, Early, Flip, Idle, Late, Limit, Lost, Measured, Orphan, Overruled, Owner, Proof,
+        Trespass,
     },
     kinds::{Kind, passes},
     run,
@@ -177,7 +178,7 @@ fn success_on_no_data_is_caught() {
         });
         decide(&canary, seen, now)
     };
-    is_caught(&decides(wrong), &[Proof]);
+    is_caught(&decides(wrong), &[Proof, Measured]);
 }
 
 #[test]
@@ -346,4 +347,17 @@ fn a_panic_that_the_controller_gets_over_is_caught() {
         decide(canary, seen, now)
     };
     is_caught(&decides(wrong), &[Alive]);
+}
+
+#[test]
+fn a_run_that_does_not_wait_for_its_place_is_caught() {
+    let wrong: Decide = |canary, seen, now| {
+        let mut seen = seen.clone();
+        let place = canary.status.place.as_ref();
+        if let (Some(limited), Some(place)) = (&mut seen.place, place) {
+            limited.granted = Some(place.requested_at);
+        }
+        decide(canary, &seen, now)
+    };
+    is_caught_in(Scenario::limited, &decides(wrong), &[Limit]);
 }

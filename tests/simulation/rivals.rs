@@ -37,7 +37,7 @@ fn a_fence_by_a_clock_that_stands_still_is_caught() {
 }
 
 #[test]
-fn a_controller_that_is_not_told_of_the_others_is_caught() {
+fn a_controller_that_does_not_see_the_other_replicas_is_caught() {
     let beside = |seed| {
         let mut scenario = Scenario::of(seed);
         if !scenario.sharing.is_empty() {
@@ -74,7 +74,7 @@ fn epochs_that_do_not_grow_are_caught() {
 }
 
 #[test]
-fn a_status_of_an_epoch_that_nobody_has_is_caught() {
+fn a_status_with_an_epoch_of_no_replica_is_caught() {
     let wrong = tampers(|_, mut body| {
         for operation in body.as_array_mut().into_iter().flatten() {
             if let Some(epoch) = operation["value"]["epoch"].as_i64() {

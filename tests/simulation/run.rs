@@ -132,6 +132,7 @@ impl Run<'_> {
         let (checker, digest, hook) = watched(Checker::new(scenario.truths()));
         let mut world = World::start(scenario.seed, hook);
         world.shards = scenario.shards;
+        world.limits = scenario.limits;
         world.sent = checker.lock().unwrap().sent.clone();
         world.heard = checker.lock().unwrap().evidence.heard.clone();
         measure(&world);
@@ -142,6 +143,7 @@ impl Run<'_> {
             let mut checker = checker.lock().unwrap();
             checker.owners = Owners::of(scenario.shards);
             checker.evidence.rough = Rough::default();
+            checker.canaries.limit = scenario.limit();
             checker.obstructed = scenario.hostility.as_ref().is_some_and(|hostility| hostility.for_good);
             checker.spoil = spoil.collect::<BTreeMap<_, _>>();
             if scenario.skews.iter().any(|skew| !skew.is_zero()) {

@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
+use kanary::places::CanaryLimits;
 use kanary_sim::network::{Faults, Line, NetworkFaults};
 
 use crate::{
-    case::{Case, Maker, Truth},
+    case::{Case, End, Maker, Truth},
     hostile::{self, Hostility},
     kinds::{self, Kind},
     trials,
@@ -53,6 +54,8 @@ pub(crate) struct Scenario {
     pub(crate) bound: Option<SignedDuration>,
     /// Interference by other clients.
     pub(crate) hostility: Option<Hostility>,
+    /// Limits on canaries that run at the same time.
+    pub(crate) limits: Option<CanaryLimits>,
 }
 
 impl Scenario {
@@ -103,12 +106,40 @@ impl Scenario {
             shards: SHARDS,
             bound: None,
             hostility: None,
+            limits: None,
         };
         if !fair {
             scenario.network_faults = stormy(&mut rng);
             let number = rng.usize(..12);
             scenario.blows = (0..number).map(|_| any_blow(&mut rng, replicas)).collect();
         }
+        scenario
+    }
+
+    /// A scenario in which one to three canaries may run at the same time. At least one replica leads, sometimes all do.
+    pub(crate) fn limited(seed: u64) -> Self {
+        let mut scenario = Self::of(seed);
+        let mut rng = another_chance(!seed);
+        // Users act at times that assume that a run starts at once, and a run that never ends keeps its place.
+        let ends = |case: &Case| {
+            let is_end = |end: &End| matches!(end, End::Updated | End::DryRun | End::Failed(_));
+            case.acts.is_empty() && case.truth.ends.iter().all(is_end)
+        };
+        let any = (0..60).map(|index| any_case(&mut rng, kinds::ALL, index));
+        scenario.cases = any.filter(ends).take(7).collect();
+        for case in &mut scenario.cases {
+            case.truth.plain = false;
+            case.manifest["spec"]["priority"] = serde_json::json!(rng.i32(-2..=2));
+        }
+        let all_lead = rng.bool();
+        for (index, sharing) in scenario.sharing.iter_mut().enumerate() {
+            sharing.leads = Arc::new(move || all_lead || index == 0);
+        }
+        scenario.is_fair = false;
+        scenario.limits = Some(CanaryLimits {
+            total: Some(rng.u32(1..=3)),
+            per_namespace: Some(rng.u32(1..=3)),
+        });
         scenario
     }
 
@@ -161,6 +192,7 @@ impl Scenario {
             // A session TTL of 15 s, and two seconds to notice and to take over.
             bound: bounded.then(|| SignedDuration::from_secs(17)),
             hostility: None,
+            limits: None,
         }
     }
 
@@ -176,6 +208,13 @@ impl Scenario {
         let cut = Blow::CutLeases(0, Duration::from_secs(90));
         scenario.blows = vec![(Duration::from_mins(1), cut)];
         scenario
+    }
+
+    /// How many canaries may run in the only namespace, if that is limited.
+    pub(crate) fn limit(&self) -> Option<usize> {
+        let limits = self.limits?;
+        let least = [limits.total, limits.per_namespace].into_iter().flatten().min();
+        least.and_then(|limit| usize::try_from(limit).ok())
     }
 
     pub(crate) fn truths(&self) -> BTreeMap<String, Truth> {

@@ -26,7 +26,7 @@ pub(crate) const ALL: &[Kind] = &[
     refused_while_paused,
     labelled_while_judged,
     leaves_its_word,
-    takes_its_word_along,
+    takes_its_verdict_along,
     loses_a_pod,
     loses_its_canary,
     retitled,
@@ -182,7 +182,7 @@ fn leaves_its_word(make: &mut Maker<'_>) -> Case {
         .then(when, second_version(make, &json!({})))
 }
 
-fn takes_its_word_along(make: &mut Maker<'_>) -> Case {
+fn takes_its_verdict_along(make: &mut Maker<'_>) -> Case {
     let items = json!([{"manual": {"statusAfterDeadline": "none"}}]);
     let spec = json!({"validation": {"validationPeriod": "8s", "initialDelay": null}});
     let case = make.case("a verdict arrives with the template", items, spec, &[End::Updated]);

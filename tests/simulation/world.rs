@@ -14,6 +14,7 @@ use kanary::{
         clock::{Clock, Monotonic},
     },
     controller::{self, Options},
+    places::{self, CanaryLimits},
     prometheus::{Local, Transport},
     reconcile::turn::Decide,
     shard::{Sharding, leader::Election},
@@ -69,6 +70,8 @@ pub(crate) struct World {
     pub(crate) user: Client,
     /// Number of shards of sharing replicas.
     pub(crate) shards: u16,
+    /// Limits of the replicas on canaries, if any.
+    pub(crate) limits: Option<CanaryLimits>,
     /// For hooks that check changes.
     pub(crate) sent: Sent,
     /// Recorded requests.
@@ -114,6 +117,7 @@ impl World {
             moody: (0..MOODY).map(|_| stack.prometheus.beside()).collect(),
             spoiled,
             shards: SHARDS,
+            limits: None,
             sent: Sent::default(),
             heard: Heard::default(),
             stack,
@@ -317,6 +321,9 @@ impl Replica {
                 .heard
                 .listen(name, &world.stack.cluster, world.transport(), wrong.hears.clone()),
             decide: wrong.decide,
+            places: world
+                .limits
+                .map(|limits| places::PlaceOptions::new(limits, NAMESPACE.to_owned())),
             sharding: sharing.map(|sharing| sharing.sharding(of_leases, world.shards)),
             ..Options::default()
         };

@@ -20,13 +20,16 @@ pub(super) fn judge(
     pods: &[Pod],
 ) -> Verdict {
     if tally.bad > query.failure_limit {
-        let tolerated = match query.failure_limit {
-            0 => String::new(),
-            limit => format!(" ({}, {limit} tolerated)", counted(tally.bad, "bad measurement")),
+        let is_last = tally.last.as_ref().is_some_and(|last| last.outcome == Outcome::Fail);
+        let (bad, limit) = (counted(tally.bad, "bad measurement"), query.failure_limit);
+        let what = match limit {
+            _ if !is_last => format!("{bad}, {limit} tolerated; the last measurement: {}", last(tally)),
+            0 => last(tally).to_owned(),
+            _ => format!("{} ({bad}, {limit} tolerated)", last(tally)),
         };
         return Verdict::Bad {
             reason: Reason::PromQLFailed,
-            message: format!("{name}: {}{tolerated}", last(tally)),
+            message: format!("{name}: {what}"),
         };
     }
     if tally

@@ -182,6 +182,8 @@ reasons! {
     WaitingForCanary,
     /// The run waits for a manual verdict.
     WaitingForManual,
+    /// The run waits for a place, because the number of canaries that run at the same time is limited.
+    WaitingForPlace,
     /// The run waits for `spec.schedule`.
     WaitingForSchedule,
     /// The target does not exist, and is created after `createTargetAfter`, or awaited.

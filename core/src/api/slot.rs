@@ -3,7 +3,7 @@
 //! A slot is a hash of the target and never changes, so objects are not relabelled when the number of replicas changes. A shard
 //! is a range of slots. A replica owns and watches whole shards.
 
-use std::{fmt, ops::RangeInclusive, str::FromStr};
+use std::{collections::BTreeSet, fmt, ops::RangeInclusive, str::FromStr};
 
 use crate::api::names::SLOT;
 
@@ -113,10 +113,15 @@ impl Layout {
         Slot(*range.start())..=Slot(*range.end())
     }
 
-    /// The label selector of a shard's objects.
+    /// The label selector of the objects of these shards. For all shards, it only requires the label, and thus also selects
+    /// objects whose label value is not a slot.
     #[must_use]
-    pub fn selector(self, shard: u16) -> String {
-        selector("in", self.bytes(shard))
+    pub fn selector(self, shards: impl IntoIterator<Item = u16>) -> String {
+        let shards: BTreeSet<u16> = shards.into_iter().collect();
+        if shards.len() == usize::from(self.shards) {
+            return SLOT.to_owned();
+        }
+        selector("in", shards.into_iter().flat_map(|shard| self.bytes(shard)))
     }
 
     /// The label selector of the objects that are in no shard: those without the label (`notin` matches these too), and those
@@ -141,7 +146,7 @@ impl Layout {
     }
 }
 
-fn selector(operator: &str, slots: RangeInclusive<u8>) -> String {
+fn selector(operator: &str, slots: impl Iterator<Item = u8>) -> String {
     let slots: Vec<String> = slots.map(|slot| Slot(slot).to_string()).collect();
     format!("{SLOT} {operator} ({})", slots.join(","))
 }

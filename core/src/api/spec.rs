@@ -78,9 +78,10 @@ pub struct KanarySpec {
     /// Change this number to run the same template again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<i64>,
-    /// Order of Kanaries that wait because of fleet limits: higher numbers start first. Fleet limits are not implemented yet, so
-    /// every Kanary starts immediately.
+    /// Order of Kanaries that wait because the number of canaries that run at the same time is limited: higher numbers start
+    /// first. From -100 to 100, default 0. A step is worth ten minutes of waiting. An edit takes effect immediately.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = -100, max = 100))]
     pub priority: Option<i32>,
     /// Not a field: move `items` under `spec.validation`. Declared only to produce an error message.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -221,7 +221,7 @@ pub struct PromQlItem {
     pub prometheus_auth: Option<PrometheusAuth>,
     /// The PromQL query, evaluated as an instant query. It may contain `{{ deployment.name }}`, `{{ canary.name }}`, `{{
     /// service.name }}`, `{{ namespace }}`, `{{ kanary.name }}` and, after `=~` and `!~`, `{{ pods }}` (a regex that matches the
-    /// names of the canary's ready pods).
+    /// names of the canary's ready pods) and `{{ canary.pods }}` (the names of all pods of the run, ready or not).
     #[schemars(length(min = 1, max = 16384))]
     pub query: String,
     /// Only with `noResult`: a query that proves that Prometheus has data about the canary's pods. Without this evidence an

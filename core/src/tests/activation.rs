@@ -204,7 +204,7 @@ fn a_canary_that_stops_being_available_and_does_not_come_back_fails_the_run() {
 }
 
 #[test]
-fn a_canary_that_somebody_deleted_is_made_again_with_the_hash_that_the_run_started_with() {
+fn a_canary_that_a_user_deleted_is_created_again_with_the_hash_of_the_start() {
     check(
         "
         status: {phase: Running}

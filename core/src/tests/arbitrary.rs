@@ -20,7 +20,8 @@ use crate::{
     hash,
     labels::{Labels, Selector},
     observation::{
-        Cause, Deployment, Observation, Outage, Owned, Pod, Promotion, Refusal, SelectorView, Service, Versions,
+        Cause, Deployment, Limited, Observation, Outage, Owned, Pod, Promotion, Refusal, SelectorView, Service,
+        Versions,
     },
     validation::{Outcome, Sample, Tally},
 };
@@ -242,6 +243,12 @@ pub(super) fn observation(kanary: &ParsedKanary) -> BoxedStrategy<Observation> {
         at: None,
         template_hash: hash::of(&template(name)),
     });
+    let requested = kanary.status.place.as_ref().map(|place| place.requested_at);
+    let limited = any::<bool>().prop_map(move |grants| Limited {
+        total: Some(1),
+        granted: requested.filter(|_| grants),
+        ..Limited::default()
+    });
     let promotion = prop_oneof![2 => Just(Promotion::NotYet), 1 => Just(Promotion::Unknown), 2 => given];
     (
         // Boxed, because the value trees would overflow a test's stack.
@@ -254,10 +261,21 @@ pub(super) fn observation(kanary: &ParsedKanary) -> BoxedStrategy<Observation> {
         vec(tally(), 0..4),
         option::weighted(0.2, refusal),
         (vec(others, 0..2), traffic::traffic().boxed()),
-        (promotion, option::of(time())),
+        (promotion, option::of(time()), option::weighted(0.4, limited)),
     )
         .prop_map(
-            |(target, canary, pods, service, kanary_service, hpa, tallies, refusal, around, (promotion, missing))| {
+            |(
+                target,
+                canary,
+                pods,
+                service,
+                kanary_service,
+                hpa,
+                tallies,
+                refusal,
+                around,
+                (promotion, missing, place),
+            )| {
                 let (other_pods, traffic) = around;
                 Observation {
                     other_pods,
@@ -275,6 +293,7 @@ pub(super) fn observation(kanary: &ParsedKanary) -> BoxedStrategy<Observation> {
                     refusal,
                     promotion,
                     target_missing_since: missing,
+                    place,
                     ..Observation::default()
                 }
             },

@@ -9,7 +9,9 @@ use super::{
     input::template,
 };
 use crate::{
-    api::{GoDuration, ItemState, ItemStatus, KanaryStatus, ManualVerdict, ManualVerdicts, Verdicts},
+    api::{
+        GoDuration, ItemState, ItemStatus, KanaryStatus, ManualVerdict, ManualVerdicts, PlaceState, RunPlace, Verdicts,
+    },
     hash,
 };
 
@@ -29,6 +31,7 @@ fn conditions() -> impl Strategy<Value = Vec<Condition>> {
     ]);
     let reason = any_of(&[
         "WaitingForSchedule",
+        "WaitingForPlace",
         "Paused",
         "TargetNotAvailable",
         "DryRun",
@@ -76,7 +79,16 @@ fn manual_verdicts() -> impl Strategy<Value = ManualVerdicts> {
     })
 }
 
+fn place() -> impl Strategy<Value = RunPlace> {
+    let state = select(vec![PlaceState::Waiting, PlaceState::Taken, PlaceState::Left]);
+    (time(), state, option::of(time())).prop_map(|(at, state, blocked_at)| RunPlace {
+        blocked_at,
+        ..RunPlace::requested(at, state)
+    })
+}
+
 /// A status. The hash `<this>` stands for the current template.
+#[allow(clippy::too_many_lines, reason = "one field after the other")]
 pub(super) fn status() -> BoxedStrategy<KanaryStatus> {
     let hashes = (
         select(vec![
@@ -107,6 +119,7 @@ pub(super) fn status() -> BoxedStrategy<KanaryStatus> {
         select(vec![None, Some("none"), Some("service svc"), Some("other")]),
         option::of((manual_verdicts(), manual_verdicts())),
         option::of((0..9000_u64, 0..9000_u64)),
+        option::of(place()),
     );
     (conditions(), hashes, numbers, times, items(), recorded)
         .prop_map(|(conditions, hashes, numbers, times, items, recorded)| {
@@ -134,6 +147,7 @@ pub(super) fn status() -> BoxedStrategy<KanaryStatus> {
                 validation_period: recorded.2.map(|periods| GoDuration::from_secs(periods.1)),
                 items,
                 conditions,
+                place: recorded.3,
                 ..KanaryStatus::default()
             }
         })

@@ -5,7 +5,7 @@ use expect_test::expect;
 use super::check;
 
 #[test]
-fn a_bad_spec_is_said_once_and_touches_nothing() {
+fn a_bad_spec_is_reported_once_and_touches_nothing() {
     check(
         "
         spec: {scale: {static: {replicas: 0}}}
@@ -34,7 +34,7 @@ fn a_spec_that_is_bad_after_an_edit_leaves_the_run_where_it_is() {
 }
 
 #[test]
-fn a_mended_spec_lets_the_run_go_on() {
+fn a_fixed_spec_lets_the_run_go_on() {
     check(
         "
         status:
@@ -227,7 +227,7 @@ fn a_finished_run_that_gets_a_bad_spec_keeps_its_verdict() {
 }
 
 #[test]
-fn a_bad_spec_of_a_kanary_that_is_being_deleted_is_nobodys_business() {
+fn a_bad_spec_of_a_kanary_that_is_being_deleted_is_not_reported() {
     check(
         "
         kanary: {deletionTimestamp: +0s}
@@ -240,7 +240,7 @@ fn a_bad_spec_of_a_kanary_that_is_being_deleted_is_nobodys_business() {
 }
 
 #[test]
-fn a_first_spec_that_was_bad_and_is_mended_is_errored_no_more() {
+fn a_bad_first_spec_that_is_fixed_is_no_longer_errored() {
     check(
         "
         status: {conditions: {Errored: 'True InvalidSpec: x', Stalled: 'True InvalidSpec: x'}, report: {status: Errored}}

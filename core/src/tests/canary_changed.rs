@@ -104,7 +104,7 @@ fn the_deployment_controller_knows_better_than_a_hash_that_another_version_of_ka
 }
 
 #[test]
-fn a_canary_of_which_nobody_knows_whether_it_was_changed_is_not_promoted() {
+fn a_canary_that_may_have_been_changed_is_not_promoted() {
     check(
         "
         spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {a: b}}}]}}
@@ -120,7 +120,7 @@ fn a_canary_of_which_nobody_knows_whether_it_was_changed_is_not_promoted() {
 }
 
 #[test]
-fn a_canary_of_which_nobody_knows_whether_it_was_changed_is_not_judged() {
+fn a_canary_that_may_have_been_changed_is_not_judged() {
     check(
         "seen: {canary: {available: +0s, versions: unknown}}",
         expect![[r#"
@@ -142,7 +142,7 @@ fn a_canary_that_was_changed_before_it_was_judged_fails_the_run() {
 }
 
 #[test]
-fn a_template_that_somebody_changed_is_remembered_with_what_the_run_knew_of_it() {
+fn a_template_that_a_user_changed_is_remembered_as_the_run_knew_it() {
     check(
         "
         seen: {canary: {available: +0s, template: mutated}, created: {template: mutated}}

@@ -136,7 +136,7 @@ fn what_is_going_already_is_not_deleted_twice() {
 }
 
 #[test]
-fn what_is_somebody_elses_is_not_deleted() {
+fn foreign_objects_are_not_deleted() {
     check(
         "
         spec: {serviceName: myapp-svc, traffic: {source: kanary-service}, scale: {hpa: {maxReplicas: 3}}}

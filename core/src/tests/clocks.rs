@@ -134,7 +134,7 @@ fn a_controller_that_was_down_at_the_deadline_goes_on_where_it_was() {
 }
 
 #[test]
-fn a_canary_that_was_never_judged_is_not_promoted_because_its_deadline_passed_while_nobody_looked() {
+fn a_canary_that_was_never_judged_is_not_promoted_because_its_deadline_passed_unobserved() {
     check(
         "
         spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {a: b}}}]}}

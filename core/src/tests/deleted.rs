@@ -143,7 +143,7 @@ fn a_spec_that_cannot_be_run_does_not_keep_the_canary_of_a_deleted_kanary() {
 }
 
 #[test]
-fn whoever_deletes_with_cascade_orphan_keeps_what_the_kanary_owned() {
+fn deletion_with_cascade_orphan_keeps_the_objects_of_the_kanary() {
     check(
         "
         kanary: {deletionTimestamp: +0s, finalizers: [orphan]}

@@ -310,7 +310,7 @@ fn a_target_that_rolls_out_is_waited_for_under_a_spec_that_cannot_be_run() {
 }
 
 #[test]
-fn everything_that_cannot_be_run_is_said_at_once() {
+fn everything_that_cannot_be_run_is_reported_at_once() {
     check(
         "
         spec: {scale: {static: {replicas: 0}}, traffic: {source: service}, schedule: tomorrow, validation: {initialDelay: soon, items: [{metric: {}}, {labelWatch: {podInvalidationLabels: {a: 1}}}]}}
@@ -323,7 +323,7 @@ fn everything_that_cannot_be_run_is_said_at_once() {
 }
 
 #[test]
-fn what_cannot_be_run_is_said_before_its_schedule() {
+fn a_spec_that_cannot_run_is_reported_before_its_schedule() {
     check(
         "
         spec: {schedule: +1h, scale: {static: {replicas: 0}}}

@@ -46,7 +46,7 @@ pub(super) fn are_documented(status: &KanaryStatus) {
     }
 }
 
-fn said(type_: &str, reason: Reason) -> Vec<String> {
+fn announced(type_: &str, reason: Reason) -> Vec<String> {
     let condition = Condition {
         type_: type_.to_owned(),
         status: "True".to_owned(),
@@ -85,11 +85,11 @@ fn the_reference_lists_the_reason_of_every_event_and_no_other() {
         Reason::TargetNotAvailable,
     ];
     let causes = health::CAUSES.iter().map(|(cause, _)| *cause);
-    let of_states = states.into_iter().flat_map(|state| said(state, Reason::DryRun));
+    let of_states = states.into_iter().flat_map(|state| announced(state, Reason::DryRun));
     let of_stalls = stalls
         .into_iter()
         .chain(causes)
-        .flat_map(|reason| said(STALLED, reason));
-    let too_late = said(status::ACTIVATED, Reason::VerdictTooLate);
+        .flat_map(|reason| announced(STALLED, reason));
+    let too_late = announced(status::ACTIVATED, Reason::VerdictTooLate);
     assert_eq!(documented(), of_states.chain(of_stalls).chain(too_late).collect());
 }

@@ -113,7 +113,7 @@ fn a_failed_template_remembers_across_runs() {
 }
 
 #[test]
-fn a_template_whose_canary_or_target_somebody_changed_runs_again_after_another_one() {
+fn a_template_whose_canary_or_target_a_user_changed_runs_again_after_another_one() {
     for seen in [
         "{canary: {available: +0s, template: edited, versions: several}}",
         "{canary: {available: +0s}, target: {template: t7}}",

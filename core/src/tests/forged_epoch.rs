@@ -7,7 +7,7 @@ use super::input::{parse, t0};
 use crate::{decide::disown, status::find};
 
 #[test]
-fn a_forged_epoch_is_told_once_and_nothing_of_the_run_is_changed() {
+fn a_forged_epoch_is_reported_once_and_changes_nothing_of_the_run() {
     let now = t0();
     let epoch = now.as_second() + 1_000_000;
     let status = json!({"epoch": epoch, "run": 3, "report": {"status": "Running"}, "conditions": [
@@ -16,9 +16,9 @@ fn a_forged_epoch_is_told_once_and_nothing_of_the_run_is_changed() {
     ]});
     let canary = parse(&json!({}), Some(status), &json!(null));
     assert!(canary.has_forged_epoch(now));
-    let told = disown(&canary, now).unwrap();
+    let status = disown(&canary, now).unwrap();
     for name in ["Errored", "Stalled"] {
-        let condition = find(&told, name).unwrap();
+        let condition = find(&status, name).unwrap();
         assert_eq!(
             (&*condition.status, &*condition.reason),
             ("True", "EpochForged"),
@@ -31,15 +31,15 @@ fn a_forged_epoch_is_told_once_and_nothing_of_the_run_is_changed() {
             condition.message
         );
     }
-    assert_eq!(told.epoch, Some(epoch), "the API server takes no lower one");
-    assert_eq!(told.run, Some(3));
+    assert_eq!(status.epoch, Some(epoch), "the API server takes no lower one");
+    assert_eq!(status.run, Some(3));
     assert_eq!(
-        find(&told, "Running").unwrap().status,
+        find(&status, "Running").unwrap().status,
         "True",
         "the verdict is left open"
     );
-    let told = serde_json::to_value(told).unwrap();
-    let again = parse(&json!({}), Some(told), &json!(null));
+    let status = serde_json::to_value(status).unwrap();
+    let again = parse(&json!({}), Some(status), &json!(null));
     assert_eq!(disown(&again, now + SignedDuration::from_mins(5)), None);
 }
 

@@ -10,10 +10,10 @@ use crate::{
 /// Within a run phases only move forward, and stored times only move later: by the length of a pause, because of an
 /// outage, or for a canary that was replaced or gets its traffic again.
 pub(super) fn only_forward(former: &KanaryStatus, next: &KanaryStatus, now: Timestamp) {
-    let is_told = former.current_hash.is_some();
+    let is_known = former.current_hash.is_some();
     if former.run != next.run
         || former.run == Some(i64::MAX)
-        || is_told && (former.current_hash != next.current_hash || former.retry != next.retry)
+        || is_known && (former.current_hash != next.current_hash || former.retry != next.retry)
     {
         return;
     }

@@ -204,6 +204,7 @@ pub(super) fn observation(kanary: &ParsedKanary, spec: &Spec, short: &Value) -> 
             "missingSince",
             "keepsOwnership",
             "adoptAfter",
+            "place",
         ];
         assert!(known.contains(&name.as_str()), "nobody sees {name}");
     }
@@ -264,6 +265,7 @@ pub(super) fn observation(kanary: &ParsedKanary, spec: &Spec, short: &Value) -> 
         target_missing_since: time(&short["missingSince"]),
         adopt_after: time(&short["adoptAfter"]),
         keeps_ownership: short["keepsOwnership"] == json!(true),
+        place: stored::place(&short["place"]),
     }
 }
 

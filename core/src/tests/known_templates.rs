@@ -100,7 +100,7 @@ fn a_promotion_without_a_reply_of_the_template_that_the_target_had_is_one() {
 }
 
 #[test]
-fn a_promotion_without_a_reply_that_somebody_put_back_is_told() {
+fn a_promotion_without_a_reply_that_was_reverted_is_reported() {
     check(
         "
         status: {phase: Succeeded}
@@ -119,7 +119,7 @@ fn a_promotion_without_a_reply_that_somebody_put_back_is_told() {
 }
 
 #[test]
-fn a_template_that_somebody_put_over_a_promotion_without_a_reply_does_not_count_as_updated() {
+fn a_template_of_a_user_over_a_promotion_without_a_reply_does_not_count_as_updated() {
     check(
         "
         status: {phase: Succeeded}
@@ -180,7 +180,7 @@ fn where_a_policy_keeps_the_api_server_from_telling_the_annotation_counts() {
     check(
         "
         status: {phase: Succeeded}
-        seen: {canary: {available: +0s}, target: {promotedBy: this run, template: t2}, live: {template: t2, promotedBy: this run}, promotion: unknown, likeness: untold}
+        seen: {canary: {available: +0s}, target: {promotedBy: this run, template: t2}, live: {template: t2, promotedBy: this run}, promotion: unknown, likeness: unknown}
         now: +16m
         ",
         expect![[r#"
@@ -198,7 +198,7 @@ fn where_a_policy_keeps_the_api_server_from_telling_the_template_from_before_cou
     check(
         "
         status: {phase: Succeeded}
-        seen: {canary: {available: +0s}, target: {promotedBy: this run, template: t1}, live: {template: t1, promotedBy: this run}, promotion: unknown, likeness: untold}
+        seen: {canary: {available: +0s}, target: {promotedBy: this run, template: t1}, live: {template: t1, promotedBy: this run}, promotion: unknown, likeness: unknown}
         now: +16m
         ",
         expect![[r#"

@@ -24,7 +24,7 @@ fn a_label_on_a_canary_pod_fails_the_run_at_once() {
 }
 
 #[test]
-fn a_label_on_a_pod_that_somebody_took_out_of_its_replica_set_fails_the_run() {
+fn a_label_on_a_pod_that_left_its_replica_set_fails_the_run() {
     check(
         "
         spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {bad: 'yes'}}}]}}

@@ -175,7 +175,7 @@ fn a_retained_canary_that_cannot_be_scaled_is_deleted() {
 }
 
 #[test]
-fn a_canary_that_cannot_leave_in_any_way_is_told_of_and_tried_again_within_seconds() {
+fn a_canary_that_cannot_leave_in_any_way_is_reported_and_retried_within_seconds() {
     check(
         "
         spec: {serviceName: myapp-svc, traffic: {source: service}}
@@ -227,7 +227,7 @@ fn pods_whose_deployment_is_going_are_given_time_to_terminate() {
 }
 
 #[test]
-fn pods_that_do_not_terminate_are_told_of() {
+fn pods_that_do_not_terminate_are_reported() {
     check(
         "
         spec: {serviceName: myapp-svc, traffic: {source: service}}
@@ -264,7 +264,7 @@ fn pods_that_are_terminating_get_no_requests() {
 }
 
 #[test]
-fn a_refusal_from_before_the_verdict_holds_up_nobody_who_leaves() {
+fn a_refusal_from_before_the_verdict_delays_no_canary_that_leaves() {
     check(
         "
         spec: {serviceName: myapp-svc, traffic: {source: service}}

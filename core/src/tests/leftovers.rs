@@ -159,3 +159,17 @@ fn a_released_pod_of_the_present_run_stays_while_it_is_judged_and_is_warned_of()
         "#]],
     );
 }
+
+#[test]
+fn a_canary_of_an_earlier_run_that_cannot_be_deleted_leaves_by_its_labels() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: service}}
+        status: {phase: New, run: 2}
+        seen: {canary: {run: older, available: -1h}, otherPods: [{name: a, run: older, labels: {app: myapp}}], refusal: {retryAt: +10s}}
+        ",
+        expect![[r#"
+            unlabel pod a: app
+        "#]],
+    );
+}

@@ -143,7 +143,7 @@ fn status_after_deadline_valid_agrees_at_the_deadline() {
 }
 
 #[test]
-fn status_after_deadline_valid_is_no_word_before_the_deadline() {
+fn status_after_deadline_valid_is_no_verdict_before_the_deadline() {
     check(
         "
         spec: {validation: {items: [{manual: {statusAfterDeadline: valid}}]}}
@@ -176,7 +176,7 @@ fn status_after_deadline_invalid_fails_at_the_deadline() {
 }
 
 #[test]
-fn a_word_that_comes_after_the_deadline_is_taken_at_once() {
+fn a_verdict_that_comes_after_the_deadline_counts_at_once() {
     check(
         "
         spec: {validation: {items: [{manual: {status: valid}}]}}

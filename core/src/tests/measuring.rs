@@ -36,7 +36,7 @@ fn a_pod_that_became_ready_after_the_last_measurement_is_measured_first() {
 }
 
 #[test]
-fn what_a_query_shows_itself_is_told_when_the_validation_starts() {
+fn faults_that_a_query_shows_itself_are_reported_when_the_validation_starts() {
     check(
         r#"
         spec: {validation: {initialDelay: 10s, items: [{promQL: {prometheusService: 'p:9090', query: 'sum(rate(errors[1m])) or vector(0)', allPodsQuery: true, valueInRange: {}}}]}}

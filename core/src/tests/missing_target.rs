@@ -5,7 +5,7 @@ use expect_test::expect;
 use super::check;
 
 #[test]
-fn a_missing_target_is_created_from_the_template_and_belongs_to_nobody() {
+fn a_missing_target_is_created_from_the_template_without_an_owner() {
     check(
         "
         spec: {template: {metadata: {labels: {team: heroes}, annotations: {note: hi}}, spec: {replicas: 4}}}
@@ -86,7 +86,7 @@ fn a_target_that_goes_after_the_run_started_is_not_created_anew() {
 }
 
 #[test]
-fn a_canary_that_serves_alone_because_the_target_is_gone_is_said_to() {
+fn a_canary_that_serves_alone_because_the_target_is_gone_is_reported() {
     check(
         "
         spec: {serviceName: myapp-svc, traffic: {source: service}}
@@ -177,7 +177,7 @@ fn a_target_that_has_been_missing_for_a_moment_is_waited_for() {
 }
 
 #[test]
-fn a_target_that_has_been_missing_for_some_seconds_is_said_to_be() {
+fn a_target_that_has_been_missing_for_some_seconds_is_reported() {
     check(
         "
         seen: {target: null, missingSince: +0s}

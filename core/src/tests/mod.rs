@@ -47,6 +47,7 @@ mod outages;
 mod output;
 mod overruled;
 mod paused;
+mod places;
 mod problems;
 mod prom_ql;
 mod prom_ql_at_the_deadline;

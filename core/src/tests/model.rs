@@ -110,8 +110,10 @@ impl Model {
             Event::TargetThere(false) => self.gone = self.seen.target.take().or(self.gone.take()),
             Event::CanaryDeleted => self.seen.canary = None,
             Event::TemplateEdited => {
-                spec.template_spec["template"]["edition"] = json!(self.writes.len());
-                spec.template_hash = hash::of(&spec.pod_template());
+                let mut pods = spec.template.pod_template();
+                pods["edition"] = json!(self.writes.len());
+                spec.template_hash = hash::of(&pods);
+                spec.template = spec.template.clone().with_pods(pods);
             }
             Event::Verdict(verdict) => {
                 if spec.verdict != *verdict {

@@ -225,7 +225,7 @@ fn a_verdict_that_is_set_after_the_end_is_recorded() {
 }
 
 #[test]
-fn a_verdict_that_is_given_while_nothing_else_is_to_be_said_is_recorded() {
+fn a_verdict_that_is_the_only_news_is_recorded() {
     // Otherwise it would be unknown later that the verdict was given for this run.
     check(
         "

@@ -84,7 +84,7 @@ fn an_outage_within_a_second_is_known_from_its_beginning() {
 }
 
 #[test]
-fn an_outage_that_nobody_watched_from_its_beginning_costs_a_whole_period() {
+fn an_outage_whose_beginning_was_not_observed_costs_a_whole_period() {
     check(
         &run("", "{canary: {available: +10m}}", "+11m"),
         expect![[r#"
@@ -97,7 +97,7 @@ fn an_outage_that_nobody_watched_from_its_beginning_costs_a_whole_period() {
 }
 
 #[test]
-fn an_outage_after_another_that_nobody_counted_costs_a_whole_period() {
+fn an_outage_after_an_uncounted_one_costs_a_whole_period() {
     check(
         &run(
             "",

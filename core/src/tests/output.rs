@@ -86,10 +86,10 @@ fn status_lines(former: &KanaryStatus, next: &KanaryStatus, now: Timestamp, line
     if from != to {
         first.insert(0, format!("phase {} → {}", from.as_str(), to.as_str()));
     }
-    let (ended, said) = conditions(former, next, now);
+    let (ended, lines_of_conditions) = conditions(former, next, now);
     first.extend(ended);
     lines.push(first.join(", "));
-    lines.extend(said);
+    lines.extend(lines_of_conditions);
     let removed = former.conditions.iter().filter(|old| find(next, &old.type_).is_none());
     let mut removed: Vec<String> = removed.map(|old| old.type_.clone()).collect();
     let changed = fields(former, next, &mut removed);
@@ -182,6 +182,7 @@ fn fields(former: &KanaryStatus, next: &KanaryStatus, removed: &mut Vec<String>)
         "resumedAt",
         "completedAt",
         "failedTemplates",
+        "place",
     ];
     for name in shown {
         if name == "availableSince" && next[name] == next["availableAt"] {
@@ -195,6 +196,13 @@ fn fields(former: &KanaryStatus, next: &KanaryStatus, removed: &mut Vec<String>)
             }
             (_, Value::Array(new)) if new.len() > 2 => {
                 format!("{name} {} of them, last {}", new.len(), new[new.len() - 1])
+            }
+            (_, Value::Object(place)) if name == "place" => {
+                let parts = place.iter().map(|(name, part)| match part {
+                    Value::String(text) => format!("{name} {}", times_in(text)),
+                    part => format!("{name} {}", part["position"]),
+                });
+                format!("place: {}", parts.collect::<Vec<_>>().join(" "))
             }
             (_, Value::String(hash)) if name == "promotedHash" => format!("{name} of {}", template_of(hash)),
             (_, Value::String(time)) => format!("{name} {}", times_in(time)),

@@ -43,7 +43,7 @@ fn a_promotion_that_was_undone_is_not_made_again_by_another_controller() {
 }
 
 #[test]
-fn a_controller_that_does_not_know_whether_it_promoted_promotes_if_the_history_says_that_nobody_did() {
+fn a_controller_that_does_not_know_whether_it_promoted_promotes_if_the_history_shows_no_promotion() {
     check(
         "
         status: {phase: Succeeded}
@@ -57,7 +57,7 @@ fn a_controller_that_does_not_know_whether_it_promoted_promotes_if_the_history_s
 }
 
 #[test]
-fn a_template_that_somebody_else_put_over_the_promoted_one_does_not_count_as_updated() {
+fn a_template_of_another_user_over_the_promoted_one_does_not_count_as_updated() {
     check(
         "
         status: {phase: Succeeded}
@@ -90,7 +90,7 @@ fn a_target_that_was_updated_long_after_the_verdict_has_its_whole_deadline() {
 }
 
 #[test]
-fn without_a_former_template_in_the_history_nobody_asks_for_it_again() {
+fn without_a_former_template_in_the_history_it_is_not_read_again() {
     check(
         "
         spec: {rollout: {rollbackOnFailure: true}}

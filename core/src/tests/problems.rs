@@ -48,7 +48,7 @@ fn a_target_without_a_selector_takes_any_template() {
 }
 
 #[test]
-fn a_canary_that_is_somebody_elses_is_left_alone() {
+fn a_foreign_canary_is_left_alone() {
     check(
         "
         seen: {canary: {owner: robin}}
@@ -63,7 +63,7 @@ fn a_canary_that_is_somebody_elses_is_left_alone() {
 }
 
 #[test]
-fn a_deployment_of_the_canarys_name_that_nobody_owns_is_left_alone() {
+fn a_deployment_without_owner_that_has_the_canarys_name_is_left_alone() {
     check(
         "
         seen: {canary: {owner: null}}
@@ -78,7 +78,7 @@ fn a_deployment_of_the_canarys_name_that_nobody_owns_is_left_alone() {
 }
 
 #[test]
-fn a_canary_that_is_somebody_elses_does_not_fail_the_run_when_it_is_late() {
+fn a_foreign_canary_does_not_fail_the_run_when_it_is_late() {
     check(
         "
         seen: {canary: {owner: robin, created: -1h}}
@@ -94,7 +94,7 @@ fn a_canary_that_is_somebody_elses_does_not_fail_the_run_when_it_is_late() {
 }
 
 #[test]
-fn a_problem_that_lasts_is_said_once() {
+fn a_problem_that_lasts_is_reported_once() {
     check(
         "
         spec: {serviceName: myapp-svc, traffic: {source: service}}
@@ -119,7 +119,7 @@ fn a_problem_that_lasts_is_said_once() {
 }
 
 #[test]
-fn a_problem_that_is_mended_is_taken_back_and_the_canary_created() {
+fn a_problem_that_is_fixed_is_withdrawn_and_the_canary_created() {
     check(
         "
         spec: {serviceName: myapp-svc, traffic: {source: service}}

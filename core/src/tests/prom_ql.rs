@@ -286,7 +286,7 @@ fn an_unknown_variable_in_a_query_is_refused() {
         "#,
         expect![[r#"
             shows Errored
-            Errored, Stalled=True InvalidSpec: spec.validation.items[0].promQL: query has the unknown variable `{{ colour }}`: use {{ deployment.name }}, {{ canary.name }}, {{ service.name }}, {{ namespace }}, {{ kanary.name }} or {{ pods }}
+            Errored, Stalled=True InvalidSpec: spec.validation.items[0].promQL: query has the unknown variable `{{ colour }}`: use {{ deployment.name }}, {{ canary.name }}, {{ service.name }}, {{ namespace }}, {{ kanary.name }}, {{ canary.pods }} or {{ pods }}
         "#]],
     );
 }
@@ -353,7 +353,7 @@ fn a_query_that_prometheus_refuses_is_an_error_and_no_verdict() {
 }
 
 #[test]
-fn a_query_that_was_refused_and_is_mended_is_errored_no_more() {
+fn a_refused_query_that_is_fixed_is_no_longer_errored() {
     check(
         r#"
         spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}}}]}}

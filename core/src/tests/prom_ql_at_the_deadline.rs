@@ -223,3 +223,41 @@ fn on_no_data_fail_holds_when_there_were_enough_good_measurements_before() {
         "#]],
     );
 }
+
+#[test]
+fn a_run_that_fails_after_it_lacked_data_no_longer_says_that_it_lacks_data() {
+    check(
+        r#"
+        spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}}}]}}
+        status: {phase: Running, conditions: {Reconciling: 'False NoData: no data', Stalled: 'True NoData: no data'}}
+        seen: {canary: {available: +0s}, tallies: [{bad: 1, last: 'Fail 3 above 1', at: +16m}]}
+        now: +16m1s
+        "#,
+        expect![[r#"
+            phase Running → Failed, shows Failed 16m1s/15m0s, ended Activated, Running
+            Reconciling=False RunFailed: the run has ended (since +0s)
+            Stalled=True PromQLFailed: promQL[0]: 3 above 1; to try again, change spec.template, or set spec.retry to another number (since +0s)
+            Failed=True PromQLFailed: promQL[0]: 3 above 1; to try again, change spec.template, or set spec.retry to another number
+            completedAt +16m1s, failedTemplates ["<hash>"]
+            item promQL[0] Bad (0 good, 1 bad, 0 errors): 3 above 1
+        "#]],
+    );
+}
+
+#[test]
+fn a_failure_limit_that_was_lowered_is_named_with_the_measurements_that_exceed_it() {
+    check(
+        r#"
+        spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}}}]}}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, tallies: [{good: 9, bad: 3, last: 'Pass 0.5 within [0, 1]', at: +5m}]}
+        now: +5m1s
+        "#,
+        expect![[r#"
+            phase Running → Failed, shows Failed 5m1s/15m0s, ended Activated, Running, Reconciling
+            Failed, Stalled=True PromQLFailed: promQL[0]: 3 bad measurements, 0 tolerated; the last measurement: 0.5 within [0, 1]; to try again, change spec.template, or set spec.retry to another number
+            completedAt +5m1s, failedTemplates ["<hash>"]
+            item promQL[0] Bad (9 good, 3 bad, 0 errors): 0.5 within [0, 1]
+        "#]],
+    );
+}

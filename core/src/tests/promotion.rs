@@ -142,7 +142,7 @@ fn a_target_that_seems_to_have_changed_is_read_before_the_run_fails() {
 }
 
 #[test]
-fn a_target_that_changed_before_the_verdict_was_written_is_told_from_the_canarys_annotation() {
+fn a_target_that_changed_before_the_verdict_was_written_is_found_by_the_canarys_annotation() {
     check(
         "
         seen: {canary: {available: +0s, targetTemplate: t1}, target: {template: t7}}

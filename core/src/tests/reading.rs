@@ -41,7 +41,7 @@ impl Model {
                 self.seen.confirmed = target.is_none();
             }
             Need::SameTemplate => {
-                let given = called(&self.kanary.spec.pod_template());
+                let given = called(&self.kanary.spec.template.pod_template());
                 let same = target.filter(|target| target.template_hash == given);
                 self.seen.likeness = same.map_or(Likeness::Other, |_| Likeness::Same);
                 if let Some(target) = same {

@@ -117,7 +117,7 @@ fn a_target_that_is_a_canary_is_refused() {
 }
 
 #[test]
-fn a_target_with_the_label_of_a_canary_is_refused_whoever_owns_it() {
+fn a_target_with_the_label_of_a_canary_is_refused_for_every_owner() {
     check(
         "
         seen: {target: {labels: {kanary.k8s-operators.dev/iskanary: 'true'}}}

@@ -19,7 +19,7 @@ fn retain_keeps_the_failed_canary() {
 }
 
 #[test]
-fn a_canary_that_is_retained_is_said_to_be_for_as_long_as_it_is() {
+fn a_retained_canary_is_reported_for_as_long_as_it_exists() {
     check(
         "
         spec: {rollout: {onFailure: retain}, verdict: invalid}
@@ -149,12 +149,12 @@ fn a_retained_canary_that_keeps_the_label_of_a_service_is_scaled_to_0() {
 }
 
 #[test]
-fn a_service_that_is_meant_for_canaries_is_said_to_send_requests_to_a_retained_one() {
-    let kept = |services: &str, said: &str| {
+fn a_service_for_canaries_that_sends_requests_to_a_retained_one_is_reported() {
+    let kept = |services: &str, message: &str| {
         format!(
             "
             spec: {{rollout: {{onFailure: retain}}}}
-            status: {{phase: Failed, conditions: {{Activated: 'False CanaryRetained: {said}'}}}}
+            status: {{phase: Failed, conditions: {{Activated: 'False CanaryRetained: {message}'}}}}
             seen: {{canary: {{}}, pods: [{{name: a, labels: {{kanary.k8s-operators.dev/iskanary: 'true'}}}}], services: {{{services}}}}}
             "
         )

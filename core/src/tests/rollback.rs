@@ -47,7 +47,7 @@ fn a_target_that_was_promoted_late_has_its_whole_progress_deadline() {
 }
 
 #[test]
-fn a_target_that_does_not_become_available_is_said_to_be_stalled() {
+fn a_target_that_does_not_become_available_is_reported_as_stalled() {
     check(
         "
         status: {phase: Succeeded}
@@ -66,7 +66,7 @@ fn a_target_that_does_not_become_available_is_said_to_be_stalled() {
 }
 
 #[test]
-fn a_target_that_the_cluster_gave_up_is_said_to_be_stalled_at_once() {
+fn a_target_whose_rollout_the_cluster_gave_up_is_reported_as_stalled_at_once() {
     check(
         "
         status: {phase: Succeeded}
@@ -171,7 +171,7 @@ fn a_rollback_puts_the_former_template_back() {
 }
 
 #[test]
-fn a_rollback_that_was_made_is_said_to_be() {
+fn a_rollback_is_reported() {
     check(
         "
         spec: {rollout: {rollbackOnFailure: true}}

@@ -56,7 +56,7 @@ fn a_canary_stays_while_its_target_makes_progress() {
 }
 
 #[test]
-fn that_a_canary_gave_way_is_still_said_once_the_target_makes_progress() {
+fn a_canary_that_gave_way_is_still_reported_once_the_target_makes_progress() {
     check(
         "
         status: {phase: Succeeded, conditions: {Reconciling: 'True CanaryGaveWay: Deployment myapp needed room'}}
@@ -127,7 +127,7 @@ fn a_delete_that_is_refused_is_tried_again_when_its_time_has_come() {
 }
 
 #[test]
-fn a_target_that_somebody_paused_is_said_to_be() {
+fn a_target_that_a_user_paused_is_reported() {
     check(
         "
         spec: {rollout: {rollbackOnFailure: true}}
@@ -240,7 +240,7 @@ fn a_run_that_is_called_invalid_while_the_promotion_is_refused_fails() {
 }
 
 #[test]
-fn a_promotion_that_a_policy_refuses_is_told_and_tried_again() {
+fn a_promotion_that_a_policy_refuses_is_reported_and_retried() {
     check(
         "
         status: {phase: Succeeded}
@@ -277,7 +277,7 @@ fn a_target_that_was_created_again_with_another_selector_is_not_promoted() {
 }
 
 #[test]
-fn fields_of_a_target_that_somebody_applies_are_handed_over() {
+fn fields_of_a_target_that_a_user_applies_are_handed_over() {
     check(
         "
         status: {phase: Succeeded}
@@ -291,7 +291,7 @@ fn fields_of_a_target_that_somebody_applies_are_handed_over() {
 }
 
 #[test]
-fn fields_of_a_target_that_somebody_applies_later_are_handed_over_after_the_run() {
+fn fields_of_a_target_that_a_user_applies_later_are_handed_over_after_the_run() {
     check(
         "
         status: {phase: DeploymentUpdated}

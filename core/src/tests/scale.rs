@@ -175,7 +175,7 @@ fn the_number_of_pods_is_the_autoscalers_once_there_is_one() {
 }
 
 #[test]
-fn somebody_elses_autoscaler_of_that_name_is_not_taken_over() {
+fn a_foreign_autoscaler_of_that_name_is_not_taken_over() {
     check(
         "
         spec: {scale: {hpa: {maxReplicas: 5}}}

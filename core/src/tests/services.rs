@@ -98,7 +98,7 @@ fn a_selector_that_is_narrowed_while_the_run_is_running_holds_it() {
 }
 
 #[test]
-fn traffic_that_is_as_asked_for_again_is_said_so() {
+fn traffic_that_is_as_asked_for_again_is_reported() {
     check(
         "
         spec: {serviceName: myapp-svc, traffic: {source: service}, validation: {items: [{manual: {}}]}}
@@ -234,7 +234,7 @@ fn a_service_about_canaries_is_no_production_traffic() {
 }
 
 #[test]
-fn an_own_service_that_somebody_edited_holds_the_run() {
+fn an_own_service_that_a_user_edited_holds_the_run() {
     check(
         "
         spec: {serviceName: myapp-svc, traffic: {source: kanary-service}, validation: {items: [{manual: {status: valid}}]}}

@@ -3,12 +3,12 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::input::{merge, observation, parse, t0, target, template, time};
+use super::input::{merge, number, observation, parse, t0, target, template, time};
 use crate::{
     ParsedKanary,
     api::KanaryStatus,
     decide, hash,
-    observation::{Likeness, Promotion},
+    observation::{Likeness, Limited, Promotion},
     spec::Spec,
 };
 
@@ -146,13 +146,24 @@ pub(super) fn promoted_template(status: &mut Value) {
     }
 }
 
+/// Limits on canaries, if the case has any.
+pub(super) fn place(short: &Value) -> Option<Limited> {
+    short.as_object()?;
+    Some(Limited {
+        total: number(&short["total"]),
+        per_namespace: number(&short["perNamespace"]),
+        granted: time(&short["granted"]),
+        line: serde_json::from_value(short["line"].clone()).ok(),
+    })
+}
+
 /// The result of a dry run of the promotion.
 pub(super) fn likeness(short: &Value) -> Likeness {
     match short["likeness"].as_str() {
         None => Likeness::Unasked,
         Some("same") => Likeness::Same,
         Some("other") => Likeness::Other,
-        Some("untold") => Likeness::Unknown,
+        Some("unknown") => Likeness::Unknown,
         Some(likeness) => panic!("there is no likeness {likeness}"),
     }
 }

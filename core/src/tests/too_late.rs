@@ -26,7 +26,7 @@ fn a_canary_whose_verdict_comes_while_the_target_rolls_out_leaves_production_at_
 }
 
 #[test]
-fn once_it_has_left_it_goes_and_what_was_said_is_not_said_again() {
+fn once_it_has_left_it_is_deleted_and_nothing_is_reported_twice() {
     check(
         "
         spec: {serviceName: myapp-svc, traffic: {source: service}, verdict: invalid}
@@ -88,7 +88,7 @@ fn a_label_that_comes_while_the_target_is_paused_takes_the_canary_out() {
 }
 
 #[test]
-fn a_label_that_went_with_the_canary_is_still_told() {
+fn a_label_that_went_with_the_canary_is_still_reported() {
     check(
         "
         spec: {validation: {items: [{labelWatch: {podInvalidationLabels: {bad: 'yes'}}}]}}
@@ -341,7 +341,7 @@ fn the_item_that_failed_the_run_during_the_rollout_shows_it() {
 }
 
 #[test]
-fn once_the_run_has_ended_its_traffic_is_not_said_to_wait_for_a_late_verdict() {
+fn once_the_run_has_ended_its_traffic_is_not_reported_as_waiting_for_a_late_verdict() {
     check(
         "
         spec: {serviceName: myapp-svc, traffic: {source: service}, rollout: {rollbackOnFailure: true}, verdict: invalid}

@@ -108,7 +108,7 @@ fn a_service_that_is_there_is_not_created_again() {
 }
 
 #[test]
-fn somebody_elses_service_of_that_name_is_not_taken_over() {
+fn a_foreign_service_of_that_name_is_not_taken_over() {
     check(
         "
         spec: {serviceName: myapp-svc, traffic: {source: kanary-service}}
@@ -237,7 +237,7 @@ fn the_canarys_own_service_must_not_be_the_production_service() {
 }
 
 #[test]
-fn the_traffic_is_told_once_the_run_is_running() {
+fn the_traffic_is_reported_once_the_run_is_running() {
     check(
         "
         spec: {serviceName: myapp-svc, traffic: {source: service}}

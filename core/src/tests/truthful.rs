@@ -54,8 +54,8 @@ fn a_run_that_passed_and_failed_says_what_its_verdict_was() {
             ("False", "RunFailed"),
             "{verdict}"
         );
-        let said = format!("{was}, and the run failed afterwards: the condition Failed says why");
-        assert_eq!(running.message, said);
+        let expected = format!("{was}, and the run failed afterwards: the condition Failed says why");
+        assert_eq!(running.message, expected);
     }
 }
 
@@ -74,7 +74,7 @@ fn a_canary_that_gets_no_traffic_because_none_was_asked_for_has_not_lost_any() {
 
 #[test]
 fn pods_are_counted_as_people_count_them() {
-    for (pods, said) in [
+    for (pods, expected) in [
         ("", "it has no pods"),
         ("{name: a, ready: false}", "its pod is not ready"),
         ("{name: a}", "its pod is ready and not available yet"),
@@ -91,6 +91,6 @@ fn pods_are_counted_as_people_count_them() {
             "{{seen: {{canary: {{created: +0s}}, pods: [{pods}]}}, now: +10m}}"
         ));
         let failed = &find(&status, "Failed").unwrap().message;
-        assert!(failed.contains(&format!(": {said}; to try again")), "{failed}");
+        assert!(failed.contains(&format!(": {expected}; to try again")), "{failed}");
     }
 }

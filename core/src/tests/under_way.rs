@@ -70,7 +70,9 @@ fn traffic_flows(canary: &mut ParsedKanary, seen: &mut Observation) {
     };
     let spec = &mut canary.spec;
     if spec.in_production() {
-        spec.template_spec["template"]["metadata"]["labels"] = json!(service.selector);
+        let mut pods = spec.template.pod_template();
+        pods["metadata"]["labels"] = json!(service.selector);
+        spec.template = spec.template.clone().with_pods(pods);
     }
     for pod in &mut seen.pods {
         pod.labels.remove("app");

@@ -19,7 +19,7 @@ fn problems(validation: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_validation_without_time_needs_somebody_who_may_object() {
+fn a_validation_without_a_period_needs_an_item_that_can_object() {
     for validation in [
         "{validationPeriod: 0s, items: [{labelWatch: {podInvalidationLabels: {a: b}}}]}",
         "{validationPeriod: 0s, initialDelay: 1m, items: [{labelWatch: {deploymentInvalidationLabels: {a: b}}}]}",

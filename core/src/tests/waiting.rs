@@ -5,7 +5,7 @@ use expect_test::expect;
 use super::check;
 
 #[test]
-fn a_slow_prometheus_fails_nobody() {
+fn a_slow_prometheus_fails_no_canary() {
     // 12 of 45 measurements were made, three of them before there was data.
     check(
         r#"
@@ -181,7 +181,7 @@ fn another_number_says_nothing_new_of_an_item_without_data() {
 }
 
 #[test]
-fn another_cause_is_told_once_a_minute_at_most() {
+fn another_cause_is_reported_at_most_once_a_minute() {
     let case = |seconds: u8| {
         format!(
             r#"
@@ -216,7 +216,7 @@ fn another_cause_is_told_once_a_minute_at_most() {
 }
 
 #[test]
-fn what_is_graver_is_told_once() {
+fn the_more_serious_problem_is_reported_once() {
     check(
         r#"
         spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: up, valueInRange: {}}}]}}
@@ -257,7 +257,7 @@ fn what_is_graver_is_told_once() {
 }
 
 #[test]
-fn one_answer_among_errors_does_not_end_what_is_told_and_two_in_a_row_do() {
+fn two_answers_in_a_row_end_a_reported_error_and_one_among_errors_does_not() {
     let case = |answers: u32| {
         format!(
             r#"

@@ -55,7 +55,7 @@ fn a_measurement_at_the_deadline_that_is_missing_is_mentioned() {
 }
 
 #[test]
-fn all_obstacles_are_said_at_once() {
+fn all_obstacles_are_reported_at_once() {
     check(
         "
         spec: {serviceName: myapp-svc, traffic: {source: both}, scale: {hpa: {maxReplicas: 2}}, template: {spec: {template: {metadata: {labels: {app: other}}}}}}
@@ -71,7 +71,7 @@ fn all_obstacles_are_said_at_once() {
 }
 
 #[test]
-fn all_that_a_run_waits_for_is_said_at_once() {
+fn all_that_a_run_waits_for_is_reported_at_once() {
     check(
         "
         spec: {validation: {items: [{manual: {}}, {manual: {}}, {promQL: {prometheusService: 'p:9090', query: up, boolean: {}}}]}}

@@ -8,6 +8,7 @@ mod evidence;
 mod facts;
 mod grade;
 mod hints;
+mod joining;
 mod judge;
 mod kept;
 mod number;
@@ -24,6 +25,7 @@ mod tests;
 use std::time::Duration;
 
 pub use endpoint::Endpoint;
+pub use joining::{JOINED, Shape, shape};
 pub use template::Vars;
 
 use serde_json::json;

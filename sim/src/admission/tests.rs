@@ -141,7 +141,7 @@ async fn a_policy_judges_what_is_written_and_what_it_replaces() {
 /// A mutating policy, such as a sidecar injector or a cap on replicas. Its output is defaulted and validated like any
 /// object.
 #[tokio::test(start_paused = true)]
-async fn a_policy_changes_what_is_written_by_anybody() {
+async fn a_policy_changes_the_writes_of_every_client() {
     let world = world();
     let cap = |object: &mut Value| {
         if object["spec"]["replicas"].as_i64() > Some(2) {
@@ -214,13 +214,13 @@ async fn a_quota_refuses_pods_and_the_deployment_says_so() {
         found.map(|found| (found["reason"].clone(), found["message"].as_str().unwrap().to_owned()))
     };
     let set = world.cluster.list::<ReplicaSet>(Some("default")).remove(0);
-    let told = failure(json!(set.status.as_ref().unwrap().conditions)).unwrap();
-    assert_eq!(told.0, "FailedCreate");
-    assert!(told.1.starts_with("pods \"app-"), "{}", told.1);
+    let reported = failure(json!(set.status.as_ref().unwrap().conditions)).unwrap();
+    assert_eq!(reported.0, "FailedCreate");
+    assert!(reported.1.starts_with("pods \"app-"), "{}", reported.1);
     let why = "is forbidden: exceeded quota: few, requested: pods=1, used: pods=1, limited: pods=1";
-    assert!(told.1.ends_with(why), "{}", told.1);
+    assert!(reported.1.ends_with(why), "{}", reported.1);
     let app = world.cluster.get::<Deployment>("default", "app").unwrap();
-    assert_eq!(failure(json!(app.status.as_ref().unwrap().conditions)), Some(told));
+    assert_eq!(failure(json!(app.status.as_ref().unwrap().conditions)), Some(reported));
     let quota: ResourceQuota = world.api().get("few").await.unwrap();
     let status = json!(quota.status);
     assert_eq!(status["hard"], json!({"count/deployments.apps": "1", "pods": "1"}));

@@ -202,7 +202,7 @@ mod tests {
     use crate::cluster::Options;
 
     #[tokio::test(start_paused = true)]
-    async fn a_refusal_is_told_until_it_is_over() {
+    async fn a_refusal_is_reported_until_it_is_over() {
         let cluster = Cluster::new(Options::default());
         let refusal = Failure::new(403, "Forbidden", "exceeded quota");
         let mut set = ReplicaSet::default();

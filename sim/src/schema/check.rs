@@ -169,7 +169,7 @@ fn check_fields(node: &Node, fields: &Map<String, Value>, old: Option<&Value>, p
                 let why = format!("Invalid value: {key:?}: {place}.{key} in body is a forbidden property");
                 out.causes.push(wording::cause("FieldValueInvalid", why, place));
             }
-            Additional::Unsaid | Additional::Any => {}
+            Additional::Unspecified | Additional::Any => {}
         }
     }
     for (key, inner) in &node.properties {

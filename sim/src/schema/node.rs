@@ -22,7 +22,7 @@ pub(super) enum Kind {
 /// The fields allowed in addition to the declared properties.
 #[derive(Debug)]
 pub(super) enum Additional {
-    Unsaid,
+    Unspecified,
     Any,
     Nothing,
     Each(Box<Node>),
@@ -221,7 +221,7 @@ fn properties(schema: &Value, at: &str) -> Result<BTreeMap<String, Node>, String
 
 fn additional(schema: &Value, at: &str) -> Result<Additional, String> {
     Ok(match schema.get("additionalProperties") {
-        None | Some(Value::Null) => Additional::Unsaid,
+        None | Some(Value::Null) => Additional::Unspecified,
         Some(Value::Bool(true)) => Additional::Any,
         Some(Value::Bool(false)) => Additional::Nothing,
         Some(each) => Additional::Each(Box::new(Node::compile(each, &format!("{at}.additionalProperties"))?)),

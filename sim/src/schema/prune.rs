@@ -58,7 +58,7 @@ fn keeps(key: &str, value: &mut Value, node: Option<&Node>, at: &mut String, gon
         prune(value, Some(child), at, gone);
         return true;
     }
-    let open = !matches!(node.additional, Additional::Unsaid);
+    let open = !matches!(node.additional, Additional::Unspecified);
     if open {
         prune(value, None, at, gone);
     }

@@ -48,6 +48,8 @@ pub struct Entry {
     pub namespace: String,
     /// Empty for a list.
     pub name: String,
+    /// Label selector of a list or watch, or empty.
+    pub selector: String,
     /// HTTP status of the response.
     pub code: u16,
     /// The client's `User-Agent`.
@@ -181,6 +183,7 @@ fn entry(at: Timestamp, call: &Call, request: &Request<'_>, response: &Response<
         resource,
         namespace: call.namespace.clone().unwrap_or_default(),
         name: change::name_of(call, request),
+        selector: call.query.text("labelSelector").to_owned(),
         code: response.status().as_u16(),
         agent: request.header("user-agent").to_owned(),
     }

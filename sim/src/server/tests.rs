@@ -111,9 +111,9 @@ async fn a_deployment_is_defaulted_and_its_generation_counts_changes_of_the_spec
     let annotated = api.patch("app", &PatchParams::default(), &note).await.unwrap();
     assert_eq!(annotated.metadata.generation, Some(2));
     let status = Patch::Merge(json!({"status": {"replicas": 3}, "spec": {"replicas": 3}}));
-    let told = api.patch_status("app", &PatchParams::default(), &status).await.unwrap();
-    assert_eq!(told.spec.unwrap().replicas, Some(1), "only the status changes");
-    assert_eq!(told.status.unwrap().replicas, Some(3));
+    let reported = api.patch_status("app", &PatchParams::default(), &status).await.unwrap();
+    assert_eq!(reported.spec.unwrap().replicas, Some(1), "only the status changes");
+    assert_eq!(reported.status.unwrap().replicas, Some(3));
     let scaled = api.patch("app", &PatchParams::default(), &status).await.unwrap();
     assert_eq!(
         (scaled.metadata.generation, scaled.spec.unwrap().replicas),
@@ -293,7 +293,7 @@ async fn one_seed_gives_one_history() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_watch_told_of_is_in_the_audit_log() {
+async fn every_watch_event_is_in_the_audit_log() {
     let server = server();
     let api: Api<ConfigMap> = Api::namespaced(server.client("reader"), "default");
     let mut events = pin!(api.watch(&WatchParams::default(), "0").await.unwrap());

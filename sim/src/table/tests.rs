@@ -178,7 +178,7 @@ fn a_row_has_as_much_of_the_object_as_is_asked_for() {
 }
 
 #[test]
-fn a_pod_is_told_by_its_containers() {
+fn the_reason_of_a_pod_comes_from_its_containers() {
     let container = |ready: bool, state: Value| json!([{"ready": ready, "restartCount": 0, "state": state}]);
     let status = |phase: &str, containers: Value| pod(&json!({"phase": phase, "containerStatuses": containers}));
     let running = status("Running", container(true, json!({"running": {}})));

@@ -19,7 +19,7 @@ fn deployment_at(generation: i64, observed: i64) -> Deployment {
 }
 
 #[test]
-fn what_a_deployment_said_of_its_former_spec_is_no_word_on_the_new_one() {
+fn the_status_of_a_former_spec_of_a_deployment_does_not_count_for_the_new_one() {
     let seen = deployment_at(2, 2);
     assert!(seen.progress_failed && seen.rolled_out);
     let updated = deployment_at(3, 2);
@@ -139,7 +139,7 @@ fn crashed(state: Value) -> Value {
 }
 
 #[test]
-fn what_keeps_a_pod_from_being_ready_is_told_in_short() {
+fn the_reason_why_a_pod_is_not_ready_is_short() {
     let unschedulable = json!({"conditions": [
         {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes are available"},
     ]});
@@ -166,13 +166,13 @@ fn what_keeps_a_pod_from_being_ready_is_told_in_short() {
     ];
     for (status, expected) in cases {
         let cause = seen_pod("i", status).pod.cause;
-        let told = cause.map_or(String::new(), |cause| format!("{}: {}", cause.reason, cause.message));
-        assert_eq!(told, expected);
+        let reported = cause.map_or(String::new(), |cause| format!("{}: {}", cause.reason, cause.message));
+        assert_eq!(reported, expected);
     }
 }
 
 #[test]
-fn a_cause_whose_text_counts_attempts_wakes_nobody() {
+fn a_cause_whose_text_counts_attempts_causes_no_reconcile() {
     let first = seen_pod("i", waiting("ImagePullBackOff", "try 1"));
     let mut second = seen_pod("i", waiting("ErrImagePull", "try 2"));
     second.inherit(&first);

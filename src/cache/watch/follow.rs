@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     Heartbeat,
+    feed::{Feed, Share},
     parse::{self, Event, address},
-    share::{Feed, Share},
 };
 use crate::cluster::error::{backoff, describe, is_silence};
 
@@ -80,11 +80,18 @@ impl Trouble {
     }
 }
 
+/// The objects that a watch follows.
+#[derive(Debug, Default)]
+pub(super) struct WatchSelector {
+    pub(super) labels: Option<String>,
+    pub(super) fields: Option<String>,
+}
+
 /// Follows objects of one kind.
 pub(super) struct Follower<F: Feed> {
     client: Client,
     request: Request,
-    selector: Option<String>,
+    selector: WatchSelector,
     share: Share<F>,
     heartbeat: Heartbeat,
     /// The last version received; `None` before a list.
@@ -96,7 +103,7 @@ pub(super) struct Follower<F: Feed> {
 }
 
 impl<F: Feed> Follower<F> {
-    pub(super) fn new(api: Api<F::Object>, selector: Option<String>, share: Share<F>, heartbeat: Heartbeat) -> Self {
+    pub(super) fn new(api: Api<F::Object>, selector: WatchSelector, share: Share<F>, heartbeat: Heartbeat) -> Self {
         Self {
             request: Request::new(api.resource_url()),
             client: api.into_client(),
@@ -127,7 +134,8 @@ impl<F: Feed> Follower<F> {
     async fn list(&mut self) -> Result<(), Trouble> {
         self.share.begin_list();
         let mut params = ListParams {
-            label_selector: self.selector.clone(),
+            label_selector: self.selector.labels.clone(),
+            field_selector: self.selector.fields.clone(),
             ..ListParams::default().limit(PAGE)
         };
         let mut version = None;
@@ -137,7 +145,7 @@ impl<F: Feed> Follower<F> {
             let (meta, items) = parse::page::<F::Object>(&answer.map_err(|_| Trouble::Slow)??)?;
             self.heartbeat.beat();
             for item in &items {
-                self.share.applied(item);
+                self.share.list(item);
             }
             // The version of the first page: changes since then that later pages already contain are reported again by the
             // watch.
@@ -163,7 +171,8 @@ impl<F: Feed> Follower<F> {
     async fn watch(&mut self, version: &str) -> Result<(), Trouble> {
         let term = TERM + fastrand::u32(..=SPREAD);
         let params = WatchParams {
-            label_selector: self.selector.clone(),
+            label_selector: self.selector.labels.clone(),
+            field_selector: self.selector.fields.clone(),
             ..WatchParams::default().timeout(term)
         };
         let term = Duration::from_secs(term.into());
@@ -175,7 +184,7 @@ impl<F: Feed> Follower<F> {
         let answer = timeout(PATIENCE, self.client.request_stream(request)).await;
         let mut stream = pin!(answer.map_err(|_| Trouble::Slow)??);
         // Count the start as a heartbeat, for a watch that is always cut off before its first bookmark.
-        self.heartbeat.beat();
+        self.heartbeat.opened();
         let opened = Instant::now();
         let ended = self.hear(&mut stream, begun, term).await;
         let is_cut_off = matches!(ended, Err(Trouble::Early | Trouble::Broken(_)));

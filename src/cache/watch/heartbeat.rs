@@ -17,6 +17,7 @@ pub struct Heartbeat(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     listed: SetOnce<()>,
+    follows: SetOnce<()>,
     last: Mutex<Instant>,
     restarts: AtomicU64,
 }
@@ -25,6 +26,7 @@ impl Default for Inner {
     fn default() -> Self {
         Self {
             listed: SetOnce::new(),
+            follows: SetOnce::new(),
             last: Mutex::new(Instant::now()),
             restarts: AtomicU64::new(0),
         }
@@ -41,6 +43,11 @@ impl Heartbeat {
     /// Waits until the initial list is complete.
     pub async fn wait(&self) {
         self.0.listed.wait().await;
+    }
+
+    /// Waits until the API server sends changes since the initial list.
+    pub async fn follows(&self) {
+        self.0.follows.wait().await;
     }
 
     /// Time since the API server last sent something: a page of a list, the start or the regular end of a watch, an event, or a
@@ -63,6 +70,12 @@ impl Heartbeat {
     pub(super) fn listed(&self) {
         // The first list already set it.
         let _again = self.0.listed.set(());
+    }
+
+    pub(super) fn opened(&self) {
+        self.beat();
+        // The first watch already set it.
+        let _again = self.0.follows.set(());
     }
 
     pub(super) fn restarted(&self) {

@@ -1,34 +1,47 @@
-//! Watches: update the cache and queue the affected Kanaries. Each watch follows one kind, optionally with a label selector.
+//! Watches: update the cache and queue the affected Kanaries. Each watch follows one kind, optionally with a label selector,
+//! and feeds one or more parts of the cache.
 
-mod claims;
+mod feed;
 mod follow;
 mod heartbeat;
 mod parse;
-mod share;
+mod route;
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, marker::PhantomData, sync::Arc};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
-use kube::Api;
-use serde::de::DeserializeOwned;
-
-pub use self::heartbeat::Heartbeat;
-pub(crate) use self::share::Feed;
 use kanary_core::{
     Key,
     api::{Kanary, KanaryKind},
 };
+use kube::Api;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
-use self::{claims::Claims, follow::Follower, share::Share};
+pub(crate) use self::feed::Feed;
+use self::{
+    feed::{Kanaries, Objects, Share},
+    follow::{Follower, WatchSelector},
+};
+pub use self::{
+    heartbeat::Heartbeat,
+    route::{CachePart, Route},
+};
 use crate::{
-    cache::{Cache, Cached, Gone, Place, place_of},
+    cache::{Cache, Cached},
     metrics::Metrics,
     queue::Queue,
 };
 
 /// Decides whether a Kanary is stored in the cache.
 pub type Filter = Arc<dyn Fn(KanaryKind, &Kanary) -> bool + Send + Sync>;
+
+/// Whether the response to a write of a Kanary is about to queue it.
+pub type Awaited = Arc<dyn Fn(&Key) -> bool + Send + Sync>;
+
+/// How long a Kanary waits for the response to a write that is about to queue it.
+const REPLY: Duration = Duration::from_secs(1);
 
 /// Where watches deliver their objects.
 #[derive(Clone)]
@@ -41,34 +54,71 @@ pub struct Sink {
     pub metrics: Arc<Metrics>,
     /// Which Kanaries are stored in the cache, if several replicas share them; `None` stores all.
     pub filter: Option<Filter>,
-    /// Which watch put which object into the cache.
-    claims: Arc<Claims>,
+    /// Kanaries that are not queued at once, because a response will, which tells more than an event. `None` if there are none.
+    pub awaited: Option<Awaited>,
+}
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sink").finish_non_exhaustive()
+    }
 }
 
 impl Sink {
     /// One sink for all watches that feed the same cache.
     #[must_use]
     pub fn new(cache: Arc<Cache>, queue: Arc<Queue>, metrics: Arc<Metrics>) -> Self {
-        let claims = Arc::default();
         Self {
             cache,
             queue,
             metrics,
             filter: None,
-            claims,
+            awaited: None,
+        }
+    }
+
+    /// Queues Kanaries.
+    fn push(&self, keys: Vec<Key>) {
+        for key in keys {
+            if self.awaited.as_ref().is_some_and(|awaited| awaited(&key)) {
+                self.queue.push_at(key, Instant::now() + REPLY);
+            } else {
+                self.queue.push(key);
+            }
         }
     }
 }
 
-/// Watches the objects of one kind that match `selector`, or all objects if it is `None`, until it is dropped.
-///
-/// Objects stay in the cache while the API server is unreachable. The objects that this watch stored are removed when it is
-/// dropped.
-pub(crate) async fn objects<K>(api: Api<K>, selector: Option<String>, sink: Sink, heartbeat: Heartbeat)
+/// A watch: where its objects go, its label selector (all objects if it is `None`), and its heartbeat.
+pub struct Watch {
+    /// The parts of the cache that it feeds.
+    pub route: Route,
+    /// Its label selector, or `None` for all objects.
+    pub selector: Option<String>,
+    /// Where it delivers its objects.
+    pub sink: Sink,
+    /// Its heartbeat.
+    pub heartbeat: Heartbeat,
+}
+
+/// Watches the objects of one kind until it is dropped. They stay in the cache while the API server is unreachable, and until
+/// their part is dropped.
+pub(crate) async fn objects<K>(api: Api<K>, watch: Watch)
 where
     K: Cached + DeserializeOwned + Send + Sync + 'static,
 {
-    follow(Objects::<K>(PhantomData), api, selector, sink, heartbeat).await;
+    let feed = Objects::<K>(watch.route, PhantomData);
+    follow(feed, api, watch.selector, watch.sink, watch.heartbeat).await;
+}
+
+/// Watches the Kanaries of one kind until it is dropped, like the watches of other objects.
+pub async fn kanaries(kind: KanaryKind, api: Api<Kanary>, watch: Watch) {
+    let feed = Kanaries {
+        kind,
+        route: watch.route,
+        filter: watch.sink.filter.clone(),
+    };
+    follow(feed, api, watch.selector, watch.sink, watch.heartbeat).await;
 }
 
 /// Watches the objects of `feed` that match `selector`, until it is dropped.
@@ -81,73 +131,25 @@ pub(crate) async fn follow<F: Feed>(
 ) where
     F::Object: Send + Sync + 'static,
 {
+    let selector = WatchSelector {
+        labels: selector,
+        fields: None,
+    };
     Follower::new(api, selector, Share::new(feed, sink), heartbeat)
         .run()
         .await;
 }
 
-/// Watches the Kanaries of one kind that match `selector`, or all of them if it is `None`, until it is dropped. Then the
-/// Kanaries that it stored are removed from the cache.
-pub async fn kanaries(kind: KanaryKind, api: Api<Kanary>, selector: Option<String>, sink: Sink, heartbeat: Heartbeat) {
-    follow(Kanaries(kind, sink.filter.clone()), api, selector, sink, heartbeat).await;
-}
-
-struct Objects<K>(PhantomData<K>);
-
-impl<K> Feed for Objects<K>
+/// Watches the object of this name, until it is dropped.
+pub(crate) async fn follow_one<F: Feed>(feed: F, api: Api<F::Object>, name: &str, sink: Sink, heartbeat: Heartbeat)
 where
-    K: Cached + DeserializeOwned,
+    F::Object: Send + Sync + 'static,
 {
-    type Object = K;
-
-    fn kind(&self) -> Cow<'static, str> {
-        K::kind(&())
-    }
-
-    fn put(&self, cache: &Cache, object: &K) -> Vec<Key> {
-        K::put(cache, object)
-    }
-
-    fn remove(&self, cache: &Cache, place: &Place, gone: Gone) -> Vec<Key> {
-        K::remove(cache, place, gone)
-    }
-
-    fn all(&self, cache: &Cache) -> Vec<(Place, u64)> {
-        K::places(cache)
-    }
-}
-
-struct Kanaries(KanaryKind, Option<Filter>);
-
-impl Feed for Kanaries {
-    type Object = Kanary;
-
-    fn kind(&self) -> Cow<'static, str> {
-        self.0.as_str().into()
-    }
-
-    fn put(&self, cache: &Cache, object: &Kanary) -> Vec<Key> {
-        if self.1.as_ref().is_some_and(|filter| !filter(self.0, object)) {
-            return self.remove(cache, &place_of(object), Gone::Unfollowed);
-        }
-        match cache.put_kanary(self.0, object) {
-            Ok(news) => Vec::from_iter(news),
-            Err(error) => {
-                let key = Key::at(self.0, place_of(object));
-                tracing::error!(key = %key, error, "ignoring an object that cannot be parsed");
-                Vec::new()
-            }
-        }
-    }
-
-    fn remove(&self, cache: &Cache, place: &Place, _: Gone) -> Vec<Key> {
-        let key = Key::at(self.0, place.clone());
-        cache.remove_kanary(&key);
-        vec![key]
-    }
-
-    fn all(&self, _: &Cache) -> Vec<(Place, u64)> {
-        // Responses to writes update known Kanaries and do not add new ones.
-        Vec::new()
-    }
+    let selector = WatchSelector {
+        labels: None,
+        fields: Some(format!("metadata.name={name}")),
+    };
+    Follower::new(api, selector, Share::new(feed, sink), heartbeat)
+        .run()
+        .await;
 }

@@ -188,7 +188,11 @@ fn the_text_of_an_error_is_prometheus_own_or_a_gateways() {
         ("\n<html>Sign in</html>", None),
         (r#"{"error":" "}"#, None),
     ] {
-        assert_eq!(error(body.as_bytes()).map(|said| said.error).as_deref(), text, "{body}");
+        assert_eq!(
+            error(body.as_bytes()).map(|reply| reply.error).as_deref(),
+            text,
+            "{body}"
+        );
     }
     assert!(error(&[0xff, 0xfe]).is_none());
 }

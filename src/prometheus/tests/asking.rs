@@ -20,7 +20,9 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Answer, Asked, Clock, EMPTY, Limits, always, ask, open, prometheus, reply, serve, why};
+use super::{
+    super::Budget, Answer, Asked, Clock, EMPTY, Limits, When, always, ask, open, prometheus, reply, serve, why,
+};
 
 /// With time enough for a machine that is busy with something else.
 pub(super) fn patient() -> Limits {
@@ -47,7 +49,7 @@ async fn a_query_is_posted_with_its_time_and_a_timeout() {
     .await;
     let at: Timestamp = "2020-04-12T20:42:00.5Z".parse().unwrap();
     let answer = prometheus(Limits::default())
-        .query("shop", &open(&format!("{url}/prefix")), "a + b", at)
+        .query("shop", &open(&format!("{url}/prefix")), "a + b", When::exactly(at))
         .await;
     assert_eq!(answer.answer, Answer::Scalar(3.0));
     let asked: Asked = asked.recv().await.unwrap();
@@ -144,7 +146,7 @@ async fn a_server_whose_clock_is_far_off_proves_nothing() {
 }
 
 #[tokio::test]
-async fn a_query_that_prometheus_refuses_is_told_from_one_that_it_could_not_answer() {
+async fn a_query_that_prometheus_refuses_differs_from_one_that_it_could_not_answer() {
     let prometheus = prometheus(patient());
     for (status, kind) in [(400, "bad_data"), (422, "execution")] {
         let body = format!(r#"{{"status":"error","errorType":"{kind}","error":"parse error"}}"#);
@@ -202,7 +204,7 @@ async fn a_server_that_is_slow_to_answer_or_to_finish_is_given_up() {
     })
     .await;
     for url in [silent, stuck] {
-        let message = why(&prometheus(limits), &open(&url)).await;
+        let message = why(&prometheus(limits.clone()), &open(&url)).await;
         assert_eq!(message, format!("no answer from {url} within 50ms"));
     }
 }
@@ -272,13 +274,21 @@ async fn an_endpoint_answers_a_few_queries_at_a_time() {
     })
     .await;
     let prometheus = prometheus(Limits {
-        in_flight: 3,
+        budget: Budget {
+            concurrency: 3,
+            per_second: 1000,
+            join: 1,
+            ..Budget::default()
+        },
         ..patient()
     });
     let mut queries = JoinSet::new();
-    for _ in 0..10 {
+    for number in 0..10 {
         let (prometheus, endpoint) = (prometheus.clone(), open(&url));
-        queries.spawn(async move { ask(&prometheus, &endpoint).await });
+        queries.spawn(async move {
+            let (query, when) = (format!("up{number}"), When::exactly(Timestamp::UNIX_EPOCH));
+            prometheus.query("shop", &endpoint, &query, when).await.answer
+        });
     }
     for _ in 0..3 {
         arrived.recv().await.unwrap();
@@ -292,37 +302,4 @@ async fn an_endpoint_answers_a_few_queries_at_a_time() {
     go.add_permits(10);
     assert_eq!(queries.join_all().await, vec![Answer::Vector(vec![]); 10]);
     assert_eq!(most.load(Ordering::SeqCst), 3);
-}
-
-#[tokio::test]
-async fn endpoints_in_use_are_bounded_and_idle_ones_forgotten() {
-    let (arrive, mut arrived) = mpsc::unbounded_channel();
-    let stuck = serve(move |_| {
-        arrive.send(()).unwrap();
-        future::pending()
-    })
-    .await;
-    let url = always(200, EMPTY).await;
-    let prometheus = prometheus(Limits {
-        endpoints: 2,
-        ..patient()
-    });
-    for prefix in 0..5 {
-        assert_eq!(
-            ask(&prometheus, &open(&format!("{url}/{prefix}"))).await,
-            Answer::Vector(vec![])
-        );
-    }
-    let mut queries = JoinSet::new();
-    for prefix in 0..2 {
-        let (prometheus, endpoint) = (prometheus.clone(), open(&format!("{stuck}/{prefix}")));
-        queries.spawn(async move { ask(&prometheus, &endpoint).await });
-        arrived.recv().await.unwrap();
-    }
-    assert_eq!(
-        why(&prometheus, &open(&url)).await,
-        "more than 2 Prometheus endpoints in use at once"
-    );
-    queries.shutdown().await;
-    assert_eq!(ask(&prometheus, &open(&url)).await, Answer::Vector(vec![]));
 }

@@ -11,7 +11,7 @@ use tower::{BoxError, service_fn};
 
 use super::{
     super::{Local, Transport},
-    Answer, Clock, EMPTY, Endpoint, Limits, Prometheus, Vault, ask, no_secrets, open, why,
+    Answer, EMPTY, Endpoint, Limits, Vault, ask, no_secrets, open, why, with_limits,
 };
 
 /// A server in this process that answers with what `handler` says.
@@ -45,7 +45,7 @@ async fn a_server_in_this_process_is_given_what_would_be_sent() {
         url: "https://prometheus.shop:9090/prefix".to_owned(),
         auth: Some(serde_yaml_ng::from_str("bearerTokenSecret: {name: prom, key: token}").unwrap()),
     };
-    let prometheus = Prometheus::new(vault.client(), transport, Clock::default());
+    let prometheus = with_limits(vault.client(), transport, Limits::default());
     assert_eq!(ask(&prometheus, &endpoint).await, Answer::Vector(vec![]));
     let request = seen.lock().unwrap().pop().unwrap();
     assert_eq!(request.method(), "POST");
@@ -62,7 +62,7 @@ async fn a_server_in_this_process_is_given_what_would_be_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_goes_wrong_in_this_process_is_told_as_over_the_network() {
+async fn a_fault_in_this_process_is_reported_as_one_of_the_network() {
     let transport = local(|request| match request.uri().host() {
         Some("gone") => Err("Connection refused".into()),
         Some("large") => Ok(reply(200, &"x".repeat(1001))),
@@ -77,7 +77,7 @@ async fn what_goes_wrong_in_this_process_is_told_as_over_the_network() {
         body: 1000,
         ..Limits::default()
     };
-    let prometheus = Prometheus::with_limits(no_secrets(), transport, Clock::default(), limits);
+    let prometheus = with_limits(no_secrets(), transport, limits);
     for (url, message) in [
         ("http://gone", "http://gone can't be reached: Connection refused"),
         (
@@ -104,7 +104,7 @@ async fn a_server_in_this_process_that_is_slow_is_given_up() {
         sleep(Duration::from_mins(1)).await;
         Ok::<_, BoxError>(reply(200, EMPTY))
     }));
-    let prometheus = Prometheus::new(no_secrets(), Transport::Local(slow), Clock::default());
+    let prometheus = with_limits(no_secrets(), Transport::Local(slow), Limits::default());
     let start = Instant::now();
     assert_eq!(
         why(&prometheus, &open("http://slow")).await,

@@ -4,8 +4,8 @@ use axum::http::StatusCode;
 use tokio::task::JoinSet;
 
 use super::{
-    Answer, Asked, Clock, EMPTY, Endpoint, Limits, Prometheus, Transport, Vault, ask, asking::patient, reply, serve,
-    why,
+    Answer, Asked, EMPTY, Endpoint, Limits, Prometheus, Transport, Vault, ask, asking::patient, reply, serve, why,
+    with_limits,
 };
 
 /// A server that answers who knows `authorization` and repeats what others sent.
@@ -40,7 +40,7 @@ fn bearer(url: &str) -> Endpoint {
 }
 
 fn with_vault(vault: &Arc<Vault>) -> Prometheus {
-    Prometheus::with_limits(vault.client(), Transport::Tcp, Clock::default(), patient())
+    with_limits(vault.client(), Transport::Tcp, patient())
 }
 
 /// Reads Secrets again whenever that may help.
@@ -83,8 +83,8 @@ async fn headers_come_from_the_spec_and_from_secrets_and_what_a_secret_holds_is_
                 .get(name)
                 .map_or("none", |header| header.to_str().unwrap())
         };
-        let said = ["x-scope-orgid", "x-key", "authorization", "accept"].map(header);
-        reply(401, said.join(" "))
+        let headers = ["x-scope-orgid", "x-key", "authorization", "accept"].map(header);
+        reply(401, headers.join(" "))
     })
     .await;
     let vault = Arc::new(Vault::default());
@@ -112,7 +112,7 @@ async fn a_refused_token_is_read_again_but_not_each_time() {
     for (limits, reads) in [(patient(), 1), (eager(), 2)] {
         let vault = Arc::new(Vault::default());
         vault.put("prom", &[("token", "old-s3cret")]);
-        let prometheus = Prometheus::with_limits(vault.client(), Transport::Tcp, Clock::default(), limits);
+        let prometheus = with_limits(vault.client(), Transport::Tcp, limits);
         let endpoint = bearer(&guarded("Bearer new-s3cret").await);
         assert!(why(&prometheus, &endpoint).await.contains("answers 401 Unauthorized"));
         vault.put("prom", &[("token", "new-s3cret")]);
@@ -193,7 +193,7 @@ async fn a_token_outlives_an_api_server_that_is_down_but_not_its_secret() {
         keep_secrets: Duration::ZERO,
         ..eager()
     };
-    let prometheus = Prometheus::with_limits(vault.client(), Transport::Tcp, Clock::default(), limits);
+    let prometheus = with_limits(vault.client(), Transport::Tcp, limits);
     let endpoint = bearer(&guarded("Bearer s3cret").await);
     assert_eq!(ask(&prometheus, &endpoint).await, Answer::Vector(vec![]));
     *vault.down.lock().unwrap() = Some(StatusCode::INTERNAL_SERVER_ERROR);

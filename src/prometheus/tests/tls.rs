@@ -11,10 +11,10 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    Answer, Clock, EMPTY, Endpoint, Prometheus, Transport, Vault, ask,
+    Answer, EMPTY, Endpoint, Prometheus, Transport, Vault, ask,
     asking::patient,
     secrets::{closed, eager},
-    why,
+    why, with_limits,
 };
 
 /// A server on 127.0.0.1 that presents `certificate`, and its URL.
@@ -72,7 +72,7 @@ fn trusting(pem: &str, url: &str) -> (Prometheus, Endpoint, Arc<Vault>) {
     let vault = Arc::new(Vault::default());
     vault.put("ca", &[("ca.crt", pem)]);
     let endpoint = closed(url, "caSecret: {name: ca, key: ca.crt}");
-    let prometheus = Prometheus::with_limits(vault.client(), Transport::Tcp, Clock::default(), eager());
+    let prometheus = with_limits(vault.client(), Transport::Tcp, eager());
     (prometheus, endpoint, vault)
 }
 

@@ -2,9 +2,8 @@
 
 use k8s_openapi::{api::events::v1::Event, apimachinery::pkg::apis::meta::v1::MicroTime};
 use kanary_core::{
-    Key, ParsedKanary,
+    Key,
     api::names::{GROUP, VERSION},
-    decision::Notice,
     hash,
 };
 use kube::api::PostParams;
@@ -12,17 +11,23 @@ use serde::de::IgnoredAny;
 use serde_json::json;
 
 use super::{Writer, send::of};
-use crate::{cluster::error::ApiError, shard::Right};
+use crate::{cluster::error::ApiError, reconcile::events::Announcement};
 
 impl Writer {
     /// Creates a Kubernetes Event for a notice. Its name is derived from the notice, so creating it again has no effect.
     ///
     /// # Errors
     ///
-    /// The request failed or timed out.
-    pub async fn announce(&self, kanary: &ParsedKanary, notice: &Notice, right: Right) -> Result<(), ApiError> {
-        let Key { kind, namespace, name } = &kanary.key;
-        let fact = format!("{}/{}/{}", kanary.uid, notice.reason, notice.at);
+    /// The right ended, or the request failed or timed out.
+    pub async fn announce(&self, announcement: &Announcement) -> Result<(), ApiError> {
+        let Announcement {
+            key,
+            uid,
+            notice,
+            right,
+        } = announcement;
+        let Key { kind, namespace, name } = key;
+        let fact = format!("{uid}/{}/{}", notice.reason, notice.at);
         let event_name = format!("{name}.{}", hash::digest(fact.as_bytes()));
         let mut note = notice.note.clone();
         // events.k8s.io takes 1 kB.
@@ -43,13 +48,13 @@ impl Writer {
                 "kind": kind.as_str(),
                 "namespace": namespace,
                 "name": name,
-                "uid": kanary.uid,
+                "uid": uid,
             },
         });
         let failed = |error| ApiError::new("create", "Event".into(), namespace, &event_name, error);
         let body = serde_json::to_vec(&event).map_err(|e| failed(kube::Error::SerdeError(e)))?;
         let request = of::<Event>(namespace).create(&PostParams::default(), body);
-        match self.send::<IgnoredAny>(request, "create", right).await {
+        match self.send::<IgnoredAny>(request, "create", *right).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
             Err(error) => Err(failed(error)),

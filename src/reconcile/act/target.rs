@@ -87,11 +87,8 @@ impl Writer {
             let verb = "dry-run the promotion of";
             ApiError::new(verb, "Deployment".into(), namespace, &spec.target, error)
         };
-        let patch = vec![
-            json!({"op": "test", "path": "/metadata/uid", "value": live.uid}),
-            json!({"op": "test", "path": "/spec/template", "value": live.template}),
-            json!({"op": "replace", "path": "/spec/template", "value": spec.pod_template()}),
-        ];
+        let mut patch = unchanged(&live.uid, live.generation, &live.template).to_vec();
+        patch.push(json!({"op": "replace", "path": "/spec/template", "value": spec.template.pod_template()}));
         let patch = json_patch(patch).map_err(|e| failed(kube::Error::SerdeError(e)))?;
         let params = PatchParams {
             dry_run: true,
@@ -126,6 +123,19 @@ impl Writer {
     }
 }
 
+/// Tests that a target is as it was read: the generation counts the changes of its spec, so a template that was replaced and
+/// restored is found too.
+///
+/// The API server compares values as text, after it has escaped `&`, `<` and `>` of its own. A test of the template itself would
+/// therefore fail if it contains one of them. It is only the fallback for an object without a generation.
+fn unchanged(uid: &str, generation: Option<i64>, template: &Value) -> [Value; 2] {
+    let version = generation.map_or_else(
+        || json!({"op": "test", "path": "/spec/template", "value": template}),
+        |generation| json!({"op": "test", "path": "/metadata/generation", "value": generation}),
+    );
+    [json!({"op": "test", "path": "/metadata/uid", "value": uid}), version]
+}
+
 /// The JSON Patch of a promotion.
 fn template_patch(change: &SetTemplate) -> Vec<Value> {
     let SetTemplate {
@@ -139,14 +149,7 @@ fn template_patch(change: &SetTemplate) -> Vec<Value> {
         ..
     } = change;
     let at = |annotation: &str| format!("/metadata/annotations/{}", json_pointer(annotation));
-    let mut patch = vec![
-        json!({"op": "test", "path": "/metadata/uid", "value": uid}),
-        json!({"op": "test", "path": "/spec/template", "value": former}),
-    ];
-    if let Some(generation) = generation {
-        // A template that was replaced and restored has another generation. A late promotion must not overwrite it.
-        patch.push(json!({"op": "test", "path": "/metadata/generation", "value": generation}));
-    }
+    let mut patch = unchanged(uid, *generation, former).to_vec();
     patch.push(json!({"op": "replace", "path": "/spec/template", "value": template}));
     let annotations = [(PROMOTED_BY, marker), (CHANGE_CAUSE, cause)];
     if *annotated {

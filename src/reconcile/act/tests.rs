@@ -86,7 +86,7 @@ async fn a_delete_that_failed_is_to_be_done_again() {
 }
 
 #[tokio::test]
-async fn a_status_that_the_api_server_refuses_is_tried_again_and_not_told_by_another_status() {
+async fn a_status_that_the_api_server_refuses_is_retried_and_not_reported_by_another_status() {
     let (writer, _) = writer(422);
     let batman = ParsedKanary::parse(KanaryKind::Deployment, &batman()).unwrap();
     let error = writer
@@ -223,7 +223,7 @@ async fn a_status_that_is_not_stored_as_it_was_written_is_noticed() {
 }
 
 #[tokio::test]
-async fn an_epoch_that_nobody_can_have_owned_costs_no_shard() {
+async fn an_epoch_of_no_replica_costs_no_shard() {
     let forged = json!({"epoch": 2_000_000_000, "report": {}});
     assert!(writes(Some(2_000_000_000), Some(1_800_000_000), forged).await.unwrap());
     let later = writes(Some(1_800_000_005), Some(1_800_000_000), Value::Null).await;

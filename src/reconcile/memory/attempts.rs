@@ -27,6 +27,9 @@ const FORGOTTEN: SignedDuration = SignedDuration::from_mins(10);
 /// Longest backoff.
 const LONGEST: Duration = Duration::from_mins(5);
 
+/// What a message about a write without an answer adds.
+const HANGS: &str = ", while other requests were answered: an admission webhook may hang";
+
 /// Attempts at the writes of a run.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
@@ -67,11 +70,12 @@ impl Attempts {
     /// Records a refused request.
     pub(super) fn refuse(&mut self, error: &ApiError, now: Timestamp) {
         let pause = pause(self.refusals, LONGEST);
-        self.put_off(Reason::WriteRefused, error, later(now, pause));
+        self.put_off(Reason::WriteRefused, error, error.message(), later(now, pause));
     }
 
-    /// Records a failed write. Errors other than refusals are reported after a while.
-    pub(super) fn fail(&mut self, error: &ApiError, now: Timestamp) {
+    /// Records a failed write. Errors other than refusals are reported after a while, later if the API server does not respond
+    /// to anything.
+    pub(super) fn fail(&mut self, error: &ApiError, is_silence: bool, now: Timestamp) {
         let since = *self.failing_since.get_or_insert(now);
         if error.is_of_creation() {
             self.uncreated_since.get_or_insert(now);
@@ -79,7 +83,7 @@ impl Attempts {
         let patience = match error.class() {
             Class::Invalid | Class::Fenced => return,
             Class::Throttled(_) => UNANSWERED,
-            _ if error.is_silence() => UNANSWERED,
+            _ if is_silence => UNANSWERED,
             Class::Conflict | Class::Transient => ANSWERED,
         };
         if now.duration_since(since) >= patience {
@@ -89,14 +93,17 @@ impl Attempts {
                 Duration::ZERO
             };
             let pause = pause(self.refusals, crate::cluster::error::CAP).max(asked);
-            self.put_off(Reason::WriteFailed, error, later(now, pause));
+            let mut message = error.message();
+            if error.is_unanswered() && !is_silence {
+                message.push_str(HANGS);
+            }
+            self.put_off(Reason::WriteFailed, error, message, later(now, pause));
         }
     }
 
-    fn put_off(&mut self, reason: Reason, error: &ApiError, retry_at: Timestamp) {
+    fn put_off(&mut self, reason: Reason, error: &ApiError, mut message: String, retry_at: Timestamp) {
         self.is_news = true;
         self.refusals = self.refusals.saturating_add(1);
-        let mut message = error.message();
         // Some messages contain a count or a time; the refusal is reported only once.
         let former = self.refusal.take().filter(|former| former.reason == reason);
         if let Some(former) = former.filter(|former| without_numbers(&former.message) == without_numbers(&message)) {
@@ -117,7 +124,7 @@ impl Attempts {
     }
 
     /// Whether a write fails that has not been reported yet.
-    pub(super) fn is_untold(&self) -> bool {
+    pub(super) fn is_unreported(&self) -> bool {
         self.failing_since.is_some() && self.refusal.is_none()
     }
 

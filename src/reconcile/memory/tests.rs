@@ -4,7 +4,7 @@ use kanary_core::{
 };
 
 use super::*;
-use crate::cluster::error::CAP;
+use crate::{cluster::error::CAP, prometheus::When};
 
 fn batman() -> Key {
     Key {
@@ -41,7 +41,7 @@ fn succeeded() -> ParsedKanary {
 }
 
 #[test]
-fn only_who_stored_the_verdict_knows_that_nobody_promoted_yet() {
+fn only_the_replica_that_stored_the_verdict_knows_that_no_promotion_happened_yet() {
     let (canary, mut seen) = (succeeded(), Observation::default());
     let memory = Memory::default();
     memory.recall(&canary, &canary.spec, &mut seen);
@@ -103,7 +103,8 @@ fn passes(memory: &Memory, kanary: &ParsedKanary, uid: &str, second: i64) {
         text: String::new(),
         evidence: None,
         pods: Vec::new(),
-        at: at(second),
+        all_pods: Vec::new(),
+        when: When::exactly(at(second)),
         canary: uid.to_owned(),
     };
     let sample = Sample {
@@ -111,7 +112,7 @@ fn passes(memory: &Memory, kanary: &ParsedKanary, uid: &str, second: i64) {
         value: None,
         message: String::new(),
     };
-    memory.record(&check, sample);
+    memory.record(&check, sample, check.when.at);
 }
 
 fn recalled(memory: &Memory, kanary: &ParsedKanary, seen: &mut Observation) -> Tally {
@@ -169,7 +170,7 @@ fn good_measurements_of_a_canary_that_was_not_available_prove_nothing() {
 }
 
 #[test]
-fn what_happened_to_a_kanary_without_a_run_is_said_once() {
+fn the_news_of_a_kanary_without_a_run_is_reported_once() {
     let memory = Memory::default();
     let errored = Notice {
         reason: EventReason::Errored,
@@ -179,7 +180,7 @@ fn what_happened_to_a_kanary_without_a_run_is_said_once() {
     };
     let unannounced = || memory.unannounced(&batman(), vec![errored.clone()], Timestamp::UNIX_EPOCH);
     assert_eq!(unannounced().len(), 1);
-    memory.mark_said(&batman(), &errored);
+    memory.mark_announced(&batman(), &errored);
     assert_eq!(unannounced(), []);
 }
 

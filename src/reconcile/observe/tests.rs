@@ -145,6 +145,7 @@ async fn a_target_is_missing_from_the_beginning_only_if_there_is_no_canary_eithe
             client: &client,
             cache: &cache,
             memory: &memory,
+            places: None,
         };
         let now = Timestamp::UNIX_EPOCH;
         for _ in 0..2 {
@@ -174,6 +175,7 @@ async fn what_a_watch_says_of_a_target_is_replaced_by_what_is_read_of_it() {
             client: &client,
             cache: &cache,
             memory: &memory,
+            places: None,
         };
         let mut seen = Observation {
             target: Some(kanary_core::observation::Deployment::default()),
@@ -190,7 +192,7 @@ async fn what_a_watch_says_of_a_target_is_replaced_by_what_is_read_of_it() {
         );
         assert!(
             cache.observe(&kanary, &kanary.spec).target.is_none(),
-            "others are told by the watch"
+            "others arrive through the watch"
         );
     }
 }
@@ -208,6 +210,7 @@ async fn a_promotion_between_the_reading_of_the_target_and_of_its_history_is_not
         client: &client,
         cache: &cache,
         memory: &memory,
+        places: None,
     };
     let mut seen = Observation {
         promotion: Promotion::Unknown,

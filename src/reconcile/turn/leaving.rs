@@ -43,7 +43,7 @@ impl Context {
         right: Right,
     ) -> Result<(), (&'a Action, ApiError)> {
         let done = self.act(kanary, action, now, right).await;
-        self.count(label(action), &done);
+        self.metrics.wrote(label(action), &done);
         done.map_err(|error| (action, error))?;
         tracing::debug!(key = %kanary.key, action = label(action), "done");
         self.memory.left(&kanary.key, action);

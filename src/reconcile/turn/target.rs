@@ -23,10 +23,10 @@ impl Context {
     ) -> Result<(), ApiError> {
         let Some(live) = &seen.live_target else { return Ok(()) };
         let likeness = self.writer.compare(kanary, &kanary.spec, live, right).await;
-        self.count("dry-run", &likeness);
+        self.metrics.wrote("dry-run", &likeness);
         match &likeness {
             // A failed dry run is reported like a failed promotion, because the run waits for its result.
-            Err(error) => self.memory.failed(&kanary.key, error, self.clock.now()),
+            Err(error) => self.memory.failed(&kanary.key, error, &self.clock),
             Ok(_) => self.memory.answered(&kanary.key),
         }
         seen.likeness = likeness?;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tower::{BoxError, service_fn};
 
 use super::*;
-use crate::cluster::{client::learning, clock::Monotonic};
+use crate::cluster::{client::learning, clock::Monotonic, error::Unanswered};
 
 fn start() -> Timestamp {
     "2026-11-22T12:00:00Z".parse().unwrap()
@@ -65,9 +65,8 @@ thread_local! {
     static DECIDED: RefCell<Vec<i64>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The times that `decide` was given in one turn about batman, where nothing else exists.
-async fn times(decide: Decide, wrong_by: SignedDuration, fence: Fence) -> Vec<i64> {
-    let (client, clock) = slow(wrong_by);
+/// What a turn about batman needs.
+fn context((client, clock): (Client, Clock), decide: Decide, fence: Fence) -> (Context, Arc<ParsedKanary>, Right) {
     let (cache, fence) = (Arc::new(Cache::default()), Arc::new(fence));
     let object = serde_json::from_value(kanary()).unwrap();
     let key = cache.put_kanary(KanaryKind::Deployment, &object).unwrap().unwrap();
@@ -80,10 +79,18 @@ async fn times(decide: Decide, wrong_by: SignedDuration, fence: Fence) -> Vec<i6
         memory: Arc::default(),
         clock,
         metrics: Arc::default(),
+        events: Arc::new(Events::new(Arc::default())),
         checks: mpsc::unbounded_channel().0,
         decide,
         fence,
+        places: None,
     };
+    (context, kanary, right)
+}
+
+/// The times that `decide` was given in one turn about batman, where nothing else exists.
+async fn times(decide: Decide, wrong_by: SignedDuration, fence: Fence) -> Vec<i64> {
+    let (context, kanary, right) = context(slow(wrong_by), decide, fence);
     DECIDED.take();
     // What becomes of the decision is not what is asked here.
     let _refused = context.turn(&kanary, right).await;
@@ -146,4 +153,26 @@ async fn what_was_decided_before_the_first_read_under_an_epoch_is_decided_again(
     assert_eq!(shared, [10, 20]);
     let alone = times(deletes, SignedDuration::ZERO, Fence::standalone()).await;
     assert_eq!(alone, [10], "it reads no more than it has to");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_hangs_while_others_are_answered_is_repeated_as_rarely_as_one_that_fails() {
+    let longest = |beside: bool| {
+        let (context, kanary, _) = context(slow(SignedDuration::ZERO), deletes, Fence::standalone());
+        let unanswered = || kube::Error::Service(Box::new(Unanswered(Duration::from_secs(10))));
+        let pauses = (0..40).map(|_| {
+            if beside {
+                context.clock.hear();
+            }
+            let error = ApiError::new("create", "Deployment".into(), "shop", "x", unanswered());
+            context.after(&kanary, &error) - Instant::now()
+        });
+        pauses.max().unwrap()
+    };
+    fastrand::seed(1);
+    assert!(
+        longest(false) <= CAP_OF_SILENCE + Duration::from_millis(10),
+        "the API server is silent"
+    );
+    assert!(longest(true) > CAP / 2);
 }

@@ -178,7 +178,7 @@ fn a_shard_whose_lease_was_deleted_by_hand_waits_and_gets_an_epoch_that_never_wa
 }
 
 #[test]
-fn at_the_very_first_start_nobody_waits_for_long() {
+fn the_very_first_start_waits_for_no_other_replica() {
     let mut table = LeaseTable::new(4);
     let young = Session {
         since: 5099,
@@ -283,7 +283,7 @@ fn a_replica_that_ends_says_who_is_next_and_waits_for_them_for_a_while() {
 }
 
 #[test]
-fn the_last_replica_that_ends_waits_for_nobody() {
+fn the_last_replica_that_ends_does_not_wait() {
     let mut table = LeaseTable::new(1);
     table.put(Read::Session(draining("a")), at(0));
     table.put(Read::Shard(shard(0, "a/1", 1)), at(0));

@@ -9,12 +9,13 @@ use tower::{BoxError, service_fn};
 
 use super::*;
 use crate::{
+    cache::watch::CachePart,
     cluster::clock::{Clock, Monotonic},
     metrics::Metrics,
     shard::{
         Fence, Sharding,
         leader::Election,
-        serve::{Served, Watches},
+        serve::{Served, Source, Watches},
     },
 };
 
@@ -83,8 +84,11 @@ fn member(server: &Arc<Mutex<Server>>) -> Member {
         election: Election::default(),
     };
     let fence = Arc::new(Fence::new(layout, time));
-    let watch = Box::new(|_| -> Watches { unreachable!("no shard is served") });
-    let shards = Served::new(fence.clone(), watch, Box::new(|_| {}), changed.clone());
+    let source = Source {
+        open: Box::new(|| -> CachePart { unreachable!("no shard is served") }),
+        watch: Box::new(|_| -> Watches { unreachable!("no shard is served") }),
+    };
+    let shards = Served::new(fence.clone(), source, Box::new(|_| {}), changed.clone());
     let metrics = Arc::new(Metrics::default());
     Member::new(options, Clock::default(), fence, Arc::new(shards), metrics, changed)
 }

@@ -22,7 +22,7 @@ async fn shown(answer: impl Fn(&str) -> (u16, Value) + Send + 'static) -> Result
 }
 
 /// All that users read of the error.
-async fn said(answer: impl Fn(&str) -> (u16, Value) + Send + 'static) -> String {
+async fn error_of(answer: impl Fn(&str) -> (u16, Value) + Send + 'static) -> String {
     format!("{:#}", anyhow::Error::from(shown(answer).await.unwrap_err()))
 }
 
@@ -39,20 +39,20 @@ fn shard_map(shards: &str) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_once_and_with_what_was_asked_for() {
-    let said = said(|path| {
+async fn a_refusal_is_reported_once_with_the_request() {
+    let error = error_of(|path| {
         if path.ends_with(map::NAME) {
             shard_map("4")
         } else {
             refusal(403, "Forbidden")
         }
     });
-    assert_eq!(said.await, "could not list Leases in namespace shop: why");
+    assert_eq!(error.await, "could not list Leases in namespace shop: why");
 }
 
 #[tokio::test]
-async fn a_shard_map_that_cannot_be_read_is_told_with_what_to_mend() {
-    for (answer, told) in [
+async fn a_shard_map_that_cannot_be_read_is_reported_with_the_fix() {
+    for (answer, expected) in [
         (
             refusal(403, "Forbidden"),
             "ConfigMap kanary-shardmap in namespace shop: why",
@@ -68,7 +68,7 @@ async fn a_shard_map_that_cannot_be_read_is_told_with_what_to_mend() {
              or it runs with --standalone",
         ),
     ] {
-        assert_eq!(said(move |_| answer.clone()).await, told);
+        assert_eq!(error_of(move |_| answer.clone()).await, expected);
     }
 }
 
@@ -172,7 +172,7 @@ fn seen() -> Listing {
 }
 
 #[test]
-fn it_shows_who_acts_on_what_and_what_nobody_does() {
+fn it_shows_which_replica_acts_on_which_shard_and_the_shards_without_one() {
     expect![[r"
         REPLICA   AGE  RENEWED  SHARDS  KANARIES  NOTES
         kanary-a  10m  2s ago   1       3         leads
@@ -190,12 +190,12 @@ fn it_shows_who_acts_on_what_and_what_nobody_does() {
 }
 
 #[test]
-fn nobody_is_promised_a_label_where_no_replica_lives() {
+fn no_label_is_promised_where_no_replica_lives() {
     let mut seen = seen();
     seen.sessions.remove("kanary-a");
     let text = render(&seen);
-    let told = "\n2 Kanaries have no slot yet; no live replica can label them\n";
-    assert!(text.ends_with(told), "{text}");
+    let expected = "\n2 Kanaries have no slot yet; no live replica can label them\n";
+    assert!(text.ends_with(expected), "{text}");
     seen.kanaries = Ok(Counts::new());
     assert!(!render(&seen).contains("no slot"));
 }

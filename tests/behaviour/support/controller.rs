@@ -1,14 +1,17 @@
 //! A controller within the test process. It has its own runtime, so that killing it ends all its tasks.
 
+use std::time::Duration;
+
 use kanary::{
     cluster::clock::Clock,
     controller::{Options, run},
+    places::{self, CanaryLimits},
 };
 use kube::Client;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
-use super::{faults::Faults, interceptor::Webhook, plane::Plane};
+use super::{World, faults::Faults, interceptor::Webhook, plane::Plane};
 
 /// A running controller.
 #[derive(Debug)]
@@ -20,19 +23,38 @@ pub(crate) struct Controller {
 impl Controller {
     /// Starts a controller that serves only the namespace `namespace`.
     pub(crate) fn start(plane: &'static Plane, namespace: &str, faults: Option<Faults>) -> Self {
-        Self::with(namespace, move |clock| async move {
+        Self::with(namespace, None, move |clock| async move {
             plane.kanary(clock, faults.as_ref()).await
         })
     }
 
     /// The same with a webhook between the controller and the API server.
     pub(crate) fn start_behind(plane: &'static Plane, namespace: &str, webhook: Webhook) -> Self {
-        Self::with(namespace, move |clock| async move {
+        Self::with(namespace, None, move |clock| async move {
             plane.kanary_behind(clock, &webhook).await
         })
     }
 
-    fn with<F>(namespace: &str, client: impl FnOnce(Clock) -> F + Send + 'static) -> Self
+    /// A controller that runs one canary at the same time.
+    fn start_limited(plane: &'static Plane, namespace: &str) -> Self {
+        let limits = CanaryLimits {
+            total: Some(1),
+            per_namespace: None,
+        };
+        let places = places::PlaceOptions {
+            settle: Duration::ZERO,
+            ..places::PlaceOptions::new(limits, namespace.to_owned())
+        };
+        Self::with(namespace, Some(places), move |clock| async move {
+            plane.kanary(clock, None).await
+        })
+    }
+
+    fn with<F>(
+        namespace: &str,
+        places: Option<places::PlaceOptions>,
+        client: impl FnOnce(Clock) -> F + Send + 'static,
+    ) -> Self
     where
         F: Future<Output = Client> + Send,
     {
@@ -42,6 +64,7 @@ impl Controller {
         let options = Options {
             namespace: Some(namespace.to_owned()),
             instance: "suite".to_owned(),
+            places,
             ..Options::default()
         };
         let token = stop.clone();
@@ -67,6 +90,13 @@ impl Controller {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+impl World {
+    /// Starts a controller that runs one canary at the same time.
+    pub(crate) fn start_limited_controller(&self) {
+        self.put(Controller::start_limited(self.plane, &self.ns));
     }
 }
 

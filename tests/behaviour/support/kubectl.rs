@@ -8,7 +8,7 @@ use super::plane::Plane;
 
 /// Output of kubectl.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct Output {
     /// Whether it exited with code 0.
     pub(crate) ok: bool,
     /// Standard output.
@@ -41,19 +41,19 @@ pub(crate) fn command(plane: &Plane, namespace: &str, arguments: &[&str]) -> Com
 const NOT_ASKED: [&str; 2] = ["handshake timeout", "connection refused"];
 
 /// Runs kubectl to its end. Retries if no request was sent.
-pub(crate) async fn run(plane: &Plane, namespace: &str, arguments: &[&str], input: &str) -> Said {
-    let mut said = run_once(plane, namespace, arguments, input).await;
+pub(crate) async fn run(plane: &Plane, namespace: &str, arguments: &[&str], input: &str) -> Output {
+    let mut output = run_once(plane, namespace, arguments, input).await;
     for _ in 0..4 {
-        let asked = said.ok || !NOT_ASKED.iter().any(|words| said.err.contains(words));
+        let asked = output.ok || !NOT_ASKED.iter().any(|words| output.err.contains(words));
         if asked {
             break;
         }
-        said = run_once(plane, namespace, arguments, input).await;
+        output = run_once(plane, namespace, arguments, input).await;
     }
-    said
+    output
 }
 
-async fn run_once(plane: &Plane, namespace: &str, arguments: &[&str], input: &str) -> Said {
+async fn run_once(plane: &Plane, namespace: &str, arguments: &[&str], input: &str) -> Output {
     let mut child = command(plane, namespace, arguments)
         .spawn()
         .expect("kubectl is in PATH");
@@ -62,7 +62,7 @@ async fn run_once(plane: &Plane, namespace: &str, arguments: &[&str], input: &st
     let _ = stdin.write_all(input.as_bytes()).await;
     drop(stdin);
     let output = child.wait_with_output().await.expect("kubectl ends");
-    Said {
+    Output {
         ok: output.status.success(),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),

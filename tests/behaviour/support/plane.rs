@@ -191,7 +191,12 @@ async fn apply_crds(client: &Client) {
 }
 
 async fn apply_rights(client: &Client) {
-    for object in from_yaml(include_str!("../../../deploy/rbac.yaml")) {
+    let manifests = concat!(
+        include_str!("../../../deploy/service_account.yaml"),
+        include_str!("../../../deploy/role.yaml"),
+        include_str!("../../../deploy/role_binding.yaml"),
+    );
+    for object in from_yaml(manifests) {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
         let kind = text("/kind").expect("an object has a kind");
         let api_version = text("/apiVersion").expect("an object has an apiVersion");
@@ -211,6 +216,6 @@ async fn apply_rights(client: &Client) {
         let params = PatchParams::apply("behaviour-suite").force();
         api.patch(&name, &params, &Patch::Apply(&object))
             .await
-            .expect("the API server accepts deploy/rbac.yaml");
+            .expect("the API server accepts the permissions");
     }
 }

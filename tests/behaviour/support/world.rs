@@ -17,7 +17,7 @@ use super::{
     calls,
     controller::Controller,
     faults::Faults,
-    kubectl::{self, Said},
+    kubectl::{self, Output},
     machine::{self, Place},
     manifests, phase,
     plane::Plane,
@@ -362,13 +362,13 @@ impl World {
 
     /// Runs kubectl and returns its output. Panics if kubectl fails.
     pub(crate) async fn kubectl(&self, arguments: &[&str]) -> String {
-        let said = self.try_kubectl(arguments, "").await;
-        assert!(said.ok, "kubectl {arguments:?}: {}", said.err);
-        said.out
+        let output = self.try_kubectl(arguments, "").await;
+        assert!(output.ok, "kubectl {arguments:?}: {}", output.err);
+        output.out
     }
 
     /// Runs kubectl with `input` as its standard input.
-    pub(crate) async fn try_kubectl(&self, arguments: &[&str], input: &str) -> Said {
+    pub(crate) async fn try_kubectl(&self, arguments: &[&str], input: &str) -> Output {
         kubectl::run(self.plane, &self.ns, arguments, input).await
     }
 

@@ -49,8 +49,8 @@ impl Book {
     fn has_word(&self) -> bool {
         let spec = &self.object["spec"];
         let items = spec["validation"]["items"].as_array();
-        let said = |item: &Value| item["manual"]["status"] == "valid";
-        spec["verdict"] == "valid" || items.into_iter().flatten().any(said)
+        let is_valid = |item: &Value| item["manual"]["status"] == "valid";
+        spec["verdict"] == "valid" || items.into_iter().flatten().any(is_valid)
     }
 
     /// The minimum time from available to verdict, by the current spec.

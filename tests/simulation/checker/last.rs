@@ -134,7 +134,7 @@ impl Checker {
         }
         let uids: Vec<_> = self.books.keys().cloned().collect();
         for uid in uids {
-            self.check_said(cluster, &uid);
+            self.check_events(cluster, &uid);
             self.check_target(cluster, &uid);
         }
         for exposed in self.evidence.exposed(now) {
@@ -144,17 +144,17 @@ impl Checker {
     }
 
     /// Checks that no Event is sent more often than there were runs.
-    fn check_said(&mut self, cluster: &Cluster, uid: &str) {
+    fn check_events(&mut self, cluster: &Cluster, uid: &str) {
         let Some(book) = self.books.get(uid) else { return };
         let (runs, name) = (book.runs, book.name.clone());
         for reason in ["Started", "Promoted", "Failed", "Succeeded"] {
-            let said = self
-                .said
+            let announced = self
+                .announced
                 .get(&(uid.to_owned(), reason.to_owned()))
                 .copied()
                 .unwrap_or_default();
-            if i64::from(said) > runs {
-                let what = format!("{reason} was said {said} times in {runs} runs");
+            if i64::from(announced) > runs {
+                let what = format!("{reason} was announced {announced} times in {runs} runs");
                 self.violated(Invariant::Doubled, cluster.now(), &name, &what);
             }
         }

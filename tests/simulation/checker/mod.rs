@@ -4,6 +4,7 @@ mod budget;
 mod evidence;
 mod kanaries;
 mod last;
+mod limit;
 pub(crate) mod owners;
 mod targets;
 
@@ -67,6 +68,8 @@ pub(crate) enum Invariant {
     Idle,
     /// No Kanary has two owners at a time, epochs increase, and slots do not change.
     Owner,
+    /// No more canaries run at the same time than the limit allows.
+    Limit,
     /// The controller keeps running, and nothing panics.
     Alive,
 }
@@ -124,6 +127,8 @@ struct Tried {
     started_on: Vec<String>,
     image: String,
     created: u32,
+    /// When the controller last deleted it.
+    deleted: Option<Timestamp>,
     /// Whether another client deleted it, so that the controller may create a new one.
     lost: bool,
 }
@@ -151,7 +156,7 @@ pub(crate) struct Checker {
     /// Promotions by the value of their annotation.
     promoted: BTreeMap<String, Promoted>,
     /// Number of Events by the UID of their Kanary and their reason.
-    said: BTreeMap<(String, String), u32>,
+    announced: BTreeMap<(String, String), u32>,
     pub(crate) requests: Vec<Entry>,
     /// Shard owners, where replicas share the work.
     pub(crate) owners: owners::Owners,
@@ -165,6 +170,8 @@ pub(crate) struct Checker {
     pub(crate) evidence: Evidence,
     /// Whether a policy stays until the end, so that what it refuses never happens.
     pub(crate) obstructed: bool,
+    /// The canaries that exist, if their number is limited.
+    pub(crate) canaries: limit::Canaries,
 }
 
 /// A checker that receives changes and is later asked for violations.
@@ -182,7 +189,7 @@ impl Checker {
             targets: BTreeMap::new(),
             bootstrapped: BTreeSet::new(),
             promoted: BTreeMap::new(),
-            said: BTreeMap::new(),
+            announced: BTreeMap::new(),
             requests: Vec::new(),
             owners: owners::Owners::of(SHARDS),
             sent: Sent::default(),
@@ -190,6 +197,7 @@ impl Checker {
             spoil: BTreeMap::new(),
             evidence: Evidence::default(),
             obstructed: false,
+            canaries: limit::Canaries::default(),
         }
     }
 
@@ -207,10 +215,15 @@ impl Checker {
             "leases.coordination.k8s.io" => self.look_at_lease(event),
             // The number of shards, written once.
             "configmaps" if event.change.old.is_none() => {}
+            "configmaps"
+                if self.canaries.limit.is_some() && last::named(&changed(event), "name") == "kanary-places" => {}
             "kanarydeployments.kanary.k8s-operators.dev" | "kanarystatefulsets.kanary.k8s-operators.dev" => {
                 self.look_at_kanary(event);
             }
-            "deployments.apps" => self.look_at_deployment(event),
+            "deployments.apps" => {
+                self.check_limit(event);
+                self.look_at_deployment(event);
+            }
             "events" => self.look_at_event(event),
             _ => self.look_at_other(event),
         }
@@ -262,9 +275,15 @@ impl Checker {
         let uid = crate::history::text(&value["involvedObject"]["uid"]).to_owned();
         let reason = crate::history::text(&value["reason"]).to_owned();
         if self.books.contains_key(&uid) {
-            *self.said.entry((uid, reason)).or_default() += 1;
+            *self.announced.entry((uid, reason)).or_default() += 1;
         }
     }
+}
+
+/// The changed object.
+fn changed(event: &Event) -> Arc<Value> {
+    let object = event.change.new.as_ref().or(event.change.last.as_ref());
+    object.map(|object| object.json()).unwrap_or_default()
 }
 
 /// Whether the controller made the change.

@@ -84,51 +84,65 @@ impl Checker {
     /// deletes it only if the run has ended, except for a user who breaks a spec and fixes it.
     fn look_at_end(&mut self, event: &Event, canary: &Value) {
         let hostile = self.truth(label(canary, KANARY_NAME)).hostile;
+        let key = (owner(canary), label(canary, RUN).to_owned());
+        let Some(tried) = self.tried.get_mut(&key) else {
+            return;
+        };
+        if is_ours(event) {
+            tried.deleted = Some(event.at);
+        }
         if hostile || !is_ours(event) {
-            let key = (owner(canary), label(canary, RUN).to_owned());
-            self.tried.entry(key).and_modify(|tried| tried.created = 0);
+            tried.created = 0;
+        }
+    }
+
+    fn look_at_new_canary(&mut self, event: &Event, canary: &Value, key: (String, String)) {
+        let name = label(canary, KANARY_NAME).to_owned();
+        let target = self.truth(&name).target;
+        let since = event.at.as_second() - BEHIND;
+        let images = self.targets.get(&target).map(Vec::as_slice).unwrap_or_default();
+        let shown = images.iter().enumerate().filter(|(index, _)| {
+            // Changed after that time, or not at all.
+            images
+                .get(index + 1)
+                .is_none_or(|(until, _)| until.as_second() >= since)
+        });
+        let started_on: Vec<_> = shown.map(|(_, (_, image))| image.clone()).collect();
+        // Until the status contains the start of the run, a canary that is created again restarts it.
+        let book = self.books.get(&key.0);
+        let has_begun = book.is_some_and(|book| book.status.target_hash.is_some());
+        let over = book.is_none_or(|book| {
+            let number = book.status.run.unwrap_or(1).to_string();
+            let former = key.1.rsplit('-').next() != Some(&number);
+            book.deleted || former || book.status.completed_at.is_some() || Phase::of(&book.status) > Phase::Running
+        });
+        let sent = self.write(event, &name).sent;
+        let tried = self.tried.entry(key).or_insert_with(|| Tried {
+            image: image(&canary["spec"]),
+            ..Tried::default()
+        });
+        if tried.started_on.is_empty() || !has_begun {
+            tried.started_on.extend(started_on);
+        }
+        // The API server may execute a request after its client has stopped waiting, retried and deleted the canary
+        // of an edited spec.
+        let is_overtaken = tried.deleted.is_some_and(|deleted| sent < deleted);
+        tried.created += u32::from(!is_overtaken);
+        let replaces = std::mem::take(&mut tried.lost);
+        if tried.created > 1 && !over && !replaces && !is_overtaken {
+            self.violated(
+                Invariant::Doubled,
+                event.at,
+                &name,
+                "a second canary of one run was created",
+            );
         }
     }
 
     fn look_at_canary(&mut self, event: &Event, canary: &Value) {
         let key = (owner(canary), label(canary, RUN).to_owned());
-        let name = label(canary, KANARY_NAME).to_owned();
-        let target = self.truth(&name).target;
         if event.change.old.is_none() {
-            let since = event.at.as_second() - BEHIND;
-            let images = self.targets.get(&target).map(Vec::as_slice).unwrap_or_default();
-            let shown = images.iter().enumerate().filter(|(index, _)| {
-                // Changed after that time, or not at all.
-                images
-                    .get(index + 1)
-                    .is_none_or(|(until, _)| until.as_second() >= since)
-            });
-            let started_on: Vec<_> = shown.map(|(_, (_, image))| image.clone()).collect();
-            // Until the status contains the start of the run, a canary that is created again restarts it.
-            let book = self.books.get(&key.0);
-            let has_begun = book.is_some_and(|book| book.status.target_hash.is_some());
-            let over = self.books.get(&key.0).is_none_or(|book| {
-                let number = book.status.run.unwrap_or(1).to_string();
-                let former = key.1.rsplit('-').next() != Some(&number);
-                book.deleted || former || book.status.completed_at.is_some() || Phase::of(&book.status) > Phase::Running
-            });
-            let tried = self.tried.entry(key).or_insert_with(|| Tried {
-                image: image(&canary["spec"]),
-                ..Tried::default()
-            });
-            if tried.started_on.is_empty() || !has_begun {
-                tried.started_on.extend(started_on);
-            }
-            tried.created += 1;
-            let replaces = std::mem::take(&mut tried.lost);
-            if tried.created > 1 && !over && !replaces {
-                self.violated(
-                    Invariant::Doubled,
-                    event.at,
-                    &name,
-                    "a second canary of one run was created",
-                );
-            }
+            self.look_at_new_canary(event, canary, key);
             return;
         }
         let wanted = canary["spec"]["replicas"].as_i64();

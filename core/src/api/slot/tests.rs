@@ -86,19 +86,26 @@ fn a_shard_that_does_not_exist_has_no_slots() {
 fn a_selector_lists_the_slots_of_a_shard() {
     let label = "kanary.k8s-operators.dev/slot";
     assert_eq!(
-        Layout::DEFAULT.selector(0),
+        Layout::DEFAULT.selector([0]),
         format!("{label} in (00,01,02,03,04,05,06,07)")
     );
     assert_eq!(
-        Layout::DEFAULT.selector(31),
+        Layout::DEFAULT.selector([31]),
         format!("{label} in (f8,f9,fa,fb,fc,fd,fe,ff)")
     );
-    assert_eq!(Layout::new(256).unwrap().selector(171), format!("{label} in (ab)"));
+    assert_eq!(Layout::new(256).unwrap().selector([171]), format!("{label} in (ab)"));
+    let quarters = Layout::new(64).unwrap();
+    assert_eq!(
+        quarters.selector([9, 2]),
+        format!("{label} in (08,09,0a,0b,24,25,26,27)")
+    );
+    assert_eq!(quarters.selector(0..64), label);
 }
 
 #[test]
 fn the_rest_is_what_no_shard_selects() {
-    let all = Layout::new(1).unwrap().selector(0);
-    assert_eq!(Layout::rest_selector(), all.replace(" in ", " notin "));
-    assert_eq!(all.matches(',').count(), 255);
+    let rest = Layout::rest_selector();
+    let all_but_one = Layout::new(256).unwrap().selector(0..255);
+    assert_eq!(rest.replace(",ff)", ")"), all_but_one.replace(" in ", " notin "));
+    assert_eq!(rest.matches(',').count(), 255);
 }

@@ -112,6 +112,16 @@ impl Criterion {
         }
     }
 
+    /// Whether listed values are written as regular expressions, which they are not.
+    pub(super) fn lists_patterns(&self) -> bool {
+        let is_pattern = |value: &String| {
+            ["..", ".*", ".+", "|", "[", "^"]
+                .iter()
+                .any(|sign| value.contains(sign))
+        };
+        matches!(self, Self::Counts { listed, .. } if listed.iter().any(is_pattern))
+    }
+
     /// Whether only the presence of series counts, not their values.
     pub(super) fn is_about_presence(&self) -> bool {
         *self == Self::NoResult

@@ -4,8 +4,8 @@ use super::{
     facts::{Check, Facts, Number, Pair, Seen},
     operator::Op,
     shape::{
-        carriers, compared, is_scaled, is_traffic, lasting, leaves_zero_out, makes_one_of_two, rises, selects_one,
-        traffic, turns_round, unfiltered,
+        carriers, compared, is_scaled, is_traffic, lasting, leaves_zero_out, makes_one_of_two, may_reverse, rises,
+        selects_one, traffic, unfiltered,
     },
     syntax::{Binary, Expr, Kind, Side},
 };
@@ -122,7 +122,7 @@ fn compare(facts: &mut Facts, binary: &Binary<'_>, absence: Absence) {
     }
     // A missing series counts as 0, so it is good if the comparison does not select 0.
     let is_plain = leaves_zero_out(op, right.number());
-    let absence = absence.good_if(is_plain && (op.wants_more() || !is_involved(left)) && !turns_round(left));
+    let absence = absence.good_if(is_plain && (op.wants_more() || !is_involved(left)) && !may_reverse(left));
     if absence == Absence::Bad && !is_involved(left) {
         // The arguments of a function that is not involved are not examined below.
         facts.present_unless(false, left);

@@ -23,6 +23,11 @@ const BOOL: &str = "`bool` turns NaN into 0 (with `!=` into 1), so a quotient wi
                     comparison to valueInRange, or add `and <what is divided by> > 0`";
 const NOT_THE_CANARY: &str = "allPodsQuery judges all of the result, and the query names nothing of the canary, so it may be \
                               about other pods as well: select the canary's series, as in pod=~\"{{ pods }}\"";
+const PAST: &str = "`offset` and `@` ask about a time before the canary, when nothing could be found about it: leave them out \
+                    of what selects the canary";
+const LITERAL: &str = "the listed values look like regular expressions, and they are compared literally: list each value, or \
+                       derive a class by label_replace";
+
 impl Hints {
     /// `is_unproven`: no evidence can turn an empty result into a pass. `all_pods`: the whole result is evaluated,
     /// whichever pods it belongs to.
@@ -40,6 +45,11 @@ impl Hints {
             ),
             (UNKNOWN, is_unproven),
             (NOT_THE_CANARY, all_pods && !names_the_canary(tokens)),
+            (
+                PAST,
+                criterion.is_about_presence() && tokens.iter().any(|token| token.is("offset") || token.text == "@"),
+            ),
+            (LITERAL, criterion.lists_patterns()),
         ];
         Self {
             window: tokens.windows(3).filter_map(window).max(),
@@ -94,7 +104,12 @@ fn names_the_canary(tokens: &[Token<'_>]) -> bool {
     };
     let has_pods = |text: &str| {
         let mut variables = text.split("{{").skip(1);
-        variables.any(|variable| variable.split("}}").next().is_some_and(|name| name.trim() == "pods"))
+        variables.any(|variable| {
+            variable
+                .split("}}")
+                .next()
+                .is_some_and(|name| matches!(name.trim(), "pods" | "canary.pods"))
+        })
     };
     tokens.iter().any(|token| names(token.text) || has_pods(token.text))
 }
@@ -216,7 +231,34 @@ mod tests {
     }
 
     #[test]
-    fn a_query_of_which_nothing_proves_that_its_result_means_something_is_warned_about() {
+    fn a_query_about_the_past_cannot_find_anything_about_a_new_canary() {
+        for query in ["x offset 1h > 0", "x @ 1700000000 > 0"] {
+            assert!(
+                texts(query, &Criterion::NoResult)[0].contains("before the canary"),
+                "{query}"
+            );
+            assert_eq!(ranged(query), Vec::<String>::new(), "a baseline for {query}");
+        }
+    }
+
+    #[test]
+    fn listed_values_that_look_like_regular_expressions_are_warned_about() {
+        let counts = |value: &str| Criterion::Counts {
+            key: "code".to_owned(),
+            listed: [value.to_owned()].into(),
+            listed_is_good: false,
+            tolerance: 1.0,
+        };
+        for value in ["5..", "5.*", "500|503", "^5", "[45]00"] {
+            assert!(texts("x", &counts(value))[0].contains("compared literally"), "{value}");
+        }
+        for value in ["500", "v1.2", "no-such_thing"] {
+            assert_eq!(texts("x", &counts(value)), Vec::<String>::new(), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_query_without_proof_that_its_result_means_something_is_warned_about() {
         let hints = Hints::of(&scan("x / y").unwrap(), &Criterion::NoResult, true, false);
         assert!(hints.texts(Duration::ZERO, Duration::ZERO)[0].contains("write an evidenceQuery"));
     }

@@ -34,7 +34,7 @@ pub(super) fn unfiltered<'a, 'b>(expr: &'a Expr<'b>) -> &'a Expr<'b> {
     }
 }
 
-/// Whether an expression increases with its series, judging by its operators.
+/// Whether an expression certainly increases with its series, judging by its operators: any subtraction puts it in doubt.
 pub(super) fn rises(expr: &Expr<'_>) -> bool {
     !expr.has(&|part| match &part.kind {
         Kind::Minus(_) => true,
@@ -53,8 +53,9 @@ pub(super) fn is_traffic(expr: &Expr<'_>) -> bool {
     is_scaled(expr) || expr.has(&counts)
 }
 
-/// Whether an expression may increase while its series decrease, as `time() - x` and `abs(x - 5)` do.
-pub(super) fn turns_round(expr: &Expr<'_>) -> bool {
+/// Whether an expression may increase while its series decrease, as `time() - x` and `abs(x - 5)` do. `x - 5` does not,
+/// although [`rises`] leaves it in doubt.
+pub(super) fn may_reverse(expr: &Expr<'_>) -> bool {
     expr.has(&|part| match &part.kind {
         Kind::Binary(binary) => match binary.op {
             Op::Minus => !binary.right.is_constant(),

@@ -19,6 +19,8 @@ pub struct Vars<'a> {
     pub kanary: &'a str,
     /// `{{ pods }}`: the names of the ready canary pods.
     pub pods: &'a [&'a str],
+    /// `{{ canary.pods }}`: the names of all pods of the run.
+    pub all_pods: &'a [&'a str],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,14 +31,16 @@ enum Var {
     Namespace,
     Kanary,
     Pods,
+    AllPods,
 }
 
-const KNOWN: [(&str, Var); 6] = [
+const KNOWN: [(&str, Var); 7] = [
     ("deployment.name", Var::Deployment),
     ("canary.name", Var::ParsedKanary),
     ("service.name", Var::Service),
     ("namespace", Var::Namespace),
     ("kanary.name", Var::Kanary),
+    ("canary.pods", Var::AllPods),
     ("pods", Var::Pods),
 ];
 
@@ -94,6 +98,7 @@ impl Template {
                 Part::Var(Var::Namespace, form) => push(&mut query, vars.namespace, *form),
                 Part::Var(Var::Kanary, form) => push(&mut query, vars.kanary, *form),
                 Part::Var(Var::Pods, form) => push_group(&mut query, vars.pods, *form),
+                Part::Var(Var::AllPods, form) => push_group(&mut query, vars.all_pods, *form),
             }
             query
         })
@@ -102,25 +107,31 @@ impl Template {
 
 /// How a variable is written in its context. Pod names are alternatives, which require a regular expression.
 fn form(var: Var, place: Place) -> Result<Form, String> {
-    let is_pods = var == Var::Pods;
-    match place {
-        Place::Text {
-            raw,
-            after: After::Matches,
-        } => Ok(if raw { Form::RawRegex } else { Form::Regex }),
-        Place::Text {
-            after: After::Equals, ..
-        } if is_pods => Err(
-            "has {{ pods }} behind `=` or `!=`, which compare with one name: write `=~` or `!~`, as in \
-             pod=~\"{{ pods }}\""
-                .to_owned(),
-        ),
-        Place::Text { .. } | Place::Code if is_pods => Err(
-            "has {{ pods }} where no label is matched: write it in quotes behind `=~` or `!~`, as in \
-             pod=~\"{{ pods }}\""
-                .to_owned(),
-        ),
-        Place::Text { .. } | Place::Code | Place::Comment => Ok(Form::Plain),
+    let pods = match var {
+        Var::Pods => Some("{{ pods }}"),
+        Var::AllPods => Some("{{ canary.pods }}"),
+        _ => None,
+    };
+    match (place, pods) {
+        (
+            Place::Text {
+                raw,
+                after: After::Matches,
+            },
+            _,
+        ) => Ok(if raw { Form::RawRegex } else { Form::Regex }),
+        (
+            Place::Text {
+                after: After::Equals, ..
+            },
+            Some(pods),
+        ) => Err(format!(
+            "has {pods} behind `=` or `!=`, which compare with one name: write `=~` or `!~`, as in pod=~\"{pods}\""
+        )),
+        (Place::Text { .. } | Place::Code, Some(pods)) => Err(format!(
+            "has {pods} where no label is matched: write it in quotes behind `=~` or `!~`, as in pod=~\"{pods}\""
+        )),
+        (Place::Text { .. } | Place::Code | Place::Comment, _) => Ok(Form::Plain),
     }
 }
 
@@ -200,6 +211,7 @@ mod tests {
         namespace: "shop",
         kanary: "batman",
         pods: &["myapp-kanary-batman-x2x9z", "my.app-1"],
+        all_pods: &["starting", "my.app-1"],
     };
 
     fn render(query: &str) -> Result<String, String> {
@@ -237,6 +249,10 @@ mod tests {
             (
                 "up{instance=~'{{ pods }}:8080'}",
                 r"up{instance=~'(?:myapp-kanary-batman-x2x9z|my\\.app-1):8080'}",
+            ),
+            (
+                r#"up{pod=~"{{ canary.pods }}"}"#,
+                r#"up{pod=~"(?:starting|my\\.app-1)"}"#,
             ),
             (
                 "up{pod!~`shop/{{pods}}`}",
@@ -278,6 +294,8 @@ mod tests {
             );
         }
         assert_eq!(with_pods("up # {{ pods }}", &["a", "b"]), "up # a|b");
+        let error = render(r#"up{pod="{{ canary.pods }}"}"#).unwrap_err();
+        assert!(error.starts_with("query has {{ canary.pods }} behind `=`"), "{error}");
     }
 
     #[test]
@@ -303,7 +321,7 @@ mod tests {
     fn an_unknown_variable_is_refused_and_the_known_ones_are_listed() {
         for query in ["{{ pod }}", "{{}}", "{{ }}", "x{{a=\"b\"}}", "{{ {{ pods }}"] {
             let error = render(query).expect_err(query);
-            for known in ["{{ deployment.name }}", "{{ kanary.name }} or {{ pods }}"] {
+            for known in ["{{ deployment.name }}", "{{ canary.pods }} or {{ pods }}"] {
                 assert!(error.contains(known), "{error}");
             }
         }

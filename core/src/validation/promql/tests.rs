@@ -108,6 +108,7 @@ fn the_published_example_is_read_as_its_users_know_it() {
         namespace: "",
         kanary: "",
         pods: &[],
+        all_pods: &[],
     };
     assert!(
         item.render(&vars)

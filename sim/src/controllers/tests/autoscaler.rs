@@ -202,7 +202,7 @@ async fn other_metrics_count_too_and_the_highest_wins() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_target_that_is_not_there_is_told() {
+async fn a_missing_target_is_reported() {
     let world = world();
     world.made(autoscaler(json!({})));
     pass(16).await;

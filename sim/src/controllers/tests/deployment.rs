@@ -330,7 +330,10 @@ async fn a_deployment_whose_replica_set_cannot_be_made_says_so() {
         world.made(app);
     }
     pass(5).await;
-    let mut said = names.map(|name| condition(&world.read::<Deployment>(&name), "Progressing"));
-    said.sort();
-    assert_eq!(said, ["False/ReplicaSetCreateError", "True/NewReplicaSetAvailable"]);
+    let mut conditions = names.map(|name| condition(&world.read::<Deployment>(&name), "Progressing"));
+    conditions.sort();
+    assert_eq!(
+        conditions,
+        ["False/ReplicaSetCreateError", "True/NewReplicaSetAvailable"]
+    );
 }

@@ -292,7 +292,7 @@ fn atomic_values_have_one_owner() {
 }
 
 #[test]
-fn what_nobody_is_known_to_own_is_owned_by_who_came_before() {
+fn a_shard_without_a_known_owner_belongs_to_the_former_owner() {
     let live = deployment(&json!({"replicas": 1, "paused": true}));
     let failure = apply(Some(&live), &deployment(&json!({"replicas": 2})), &by("a")).unwrap_err();
     assert_eq!(
@@ -359,7 +359,7 @@ fn a_null_takes_a_field_out() {
 }
 
 #[test]
-fn the_status_belongs_to_nobody_through_the_main_resource() {
+fn the_main_resource_does_not_write_the_status() {
     let mut config = deployment(&json!({"replicas": 1}));
     config["status"] = json!({"replicas": 1});
     assert_eq!(

@@ -134,9 +134,9 @@ fn parameters_that_cannot_be_read_are_bad_data() {
     ] {
         let reply = reply(&Prometheus::new(), &format!("query=1&{parameters}"));
         assert_eq!(reply.status, 400, "{parameters}");
-        let said: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+        let reply: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
         assert_eq!(
-            (&said["errorType"], &said["error"]),
+            (&reply["errorType"], &reply["error"]),
             (&"bad_data".into(), &error.into())
         );
     }

@@ -88,7 +88,7 @@ fn one_series_may_be_missing_or_without_a_number() {
 }
 
 #[test]
-fn what_is_said_beside_a_result_stands_beside_it() {
+fn a_note_beside_a_result_stands_beside_it() {
     for (mood, said) in [
         (Mood::Partial, r#","isPartial":true}"#),
         (

@@ -104,7 +104,7 @@ fn differences(schema: &Schema, lines: &str, with_template: bool) -> Vec<String>
 }
 
 #[test]
-fn every_kind_of_error_is_told_as_an_api_server_tells_it() {
+fn every_kind_of_error_is_reported_as_an_api_server_reports_it() {
     let different = differences(&sample(), include_str!("sample.jsonl"), false);
     assert!(different.is_empty(), "{}", different.join("\n"));
 }

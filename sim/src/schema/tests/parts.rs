@@ -133,7 +133,7 @@ fn a_schema_that_cannot_be_served_is_refused() {
 }
 
 #[test]
-fn types_without_bounds_are_told_apart() {
+fn types_without_bounds_are_distinguished() {
     let schema = compile(&json!({"properties": {
         "blob": {"type": "string", "format": "byte"}, "host": {"type": "string", "format": "hostname"},
         "id": {"type": "string", "format": "uuid"}, "link": {"type": "string", "format": "uri"},

@@ -3,12 +3,9 @@
 mod following;
 mod sharing;
 
-use std::{
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Mutex,
+    atomic::{AtomicU64, Ordering},
 };
 
 use http::{Request, Response};
@@ -25,11 +22,7 @@ use kube::{
     client::Body,
 };
 use serde_json::{Value, json};
-use tokio::{
-    runtime::Builder,
-    task::JoinHandle,
-    time::{Instant, sleep},
-};
+use tokio::{runtime::Builder, task::JoinHandle, time::sleep};
 use tower::{Service, service_fn};
 
 use super::*;
@@ -130,11 +123,20 @@ fn known(sink: &Sink) -> Vec<String> {
     places.into_iter().map(|((_, name), _)| name).collect()
 }
 
+/// A watch that feeds a part of its own.
+fn watch(sink: &Sink, selector: Option<&str>, heartbeat: &Heartbeat) -> Watch {
+    Watch {
+        route: Route::one(sink),
+        selector: selector.map(str::to_owned),
+        sink: sink.clone(),
+        heartbeat: heartbeat.clone(),
+    }
+}
+
 fn follow(client: Client, selector: Option<&str>, sink: &Sink) -> Running {
     let heartbeat = Heartbeat::default();
     let api: Api<KubeService> = Api::all(client);
-    let selector = selector.map(str::to_owned);
-    let task = tokio::spawn(objects(api, selector, sink.clone(), heartbeat.clone()));
+    let task = tokio::spawn(objects(api, watch(sink, selector, &heartbeat)));
     Running { heartbeat, task }
 }
 

@@ -2,6 +2,7 @@ use kanary_core::{api::Reason, decision::ObjectKind};
 use kube::core::Status;
 
 use super::*;
+use crate::cluster::error::Unanswered;
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
@@ -38,19 +39,25 @@ fn scale(replicas: i32) -> Action {
 fn a_webhook_that_fails_for_a_while_is_reported_and_asked_ever_later() {
     for code in [500, 404, 409] {
         let mut attempts = Attempts::default();
-        attempts.fail(&failed(code, "webhook 1"), at(0));
-        attempts.fail(&failed(code, "webhook 2"), at(4));
+        attempts.fail(&failed(code, "webhook 1"), false, at(0));
+        attempts.fail(&failed(code, "webhook 2"), false, at(4));
         assert_eq!(attempts.refusal, None, "{code}: most go away by themselves");
-        attempts.fail(&failed(code, "webhook 3"), at(6));
-        let told = attempts.refusal.clone().unwrap();
-        assert_eq!((told.reason, told.uncreated_since), (Reason::WriteFailed, Some(at(0))));
-        assert_eq!(told.message, "could not create Deployment x: webhook 3");
+        attempts.fail(&failed(code, "webhook 3"), false, at(6));
+        let reported = attempts.refusal.clone().unwrap();
+        assert_eq!(
+            (reported.reason, reported.uncreated_since),
+            (Reason::WriteFailed, Some(at(0)))
+        );
+        assert_eq!(reported.message, "could not create Deployment x: webhook 3");
         let mut pauses = Vec::new();
         for attempt in 1..9 {
             let now = at(100 * attempt);
-            attempts.fail(&failed(code, &format!("webhook {attempt}")), now);
+            attempts.fail(&failed(code, &format!("webhook {attempt}")), false, now);
             let refusal = attempts.refusal.clone().unwrap();
-            assert_eq!(refusal.message, told.message, "a text that only counts is told once");
+            assert_eq!(
+                refusal.message, reported.message,
+                "a text that only counts is reported once"
+            );
             pauses.push(refusal.retry_at.duration_since(now).as_secs());
         }
         assert_eq!(pauses, [2, 4, 8, 16, 30, 30, 30, 30]);
@@ -71,11 +78,33 @@ fn an_api_server_that_does_not_answer_is_not_a_webhook() {
             kube::Error::Service("down".into()),
         )
     };
-    attempts.fail(&silence(), at(0));
-    attempts.fail(&silence(), at(29));
+    attempts.fail(&silence(), true, at(0));
+    attempts.fail(&silence(), true, at(29));
     assert_eq!(attempts.refusal, None);
-    attempts.fail(&silence(), at(31));
+    attempts.fail(&silence(), true, at(31));
     assert!(attempts.refusal.is_some(), "one that hangs is");
+}
+
+#[test]
+fn a_write_that_hangs_while_others_are_answered_is_reported_as_a_webhook_is() {
+    let hangs = || {
+        let unanswered = Unanswered(Duration::from_secs(10));
+        let error = kube::Error::Service(Box::new(unanswered));
+        ApiError::new("create", "Deployment".into(), "a", "b", error)
+    };
+    let mut attempts = Attempts::default();
+    attempts.fail(&hangs(), false, at(10));
+    assert_eq!(attempts.refusal, None);
+    attempts.fail(&hangs(), false, at(20));
+    let message = attempts.refusal.map(|refusal| refusal.message);
+    let expected = "could not create Deployment b: ServiceError: no answer within 10s, while other requests were answered: an \
+                    admission webhook may hang";
+    assert_eq!(message.as_deref(), Some(expected));
+
+    let mut attempts = Attempts::default();
+    attempts.fail(&hangs(), true, at(10));
+    attempts.fail(&hangs(), true, at(20));
+    assert_eq!(attempts.refusal, None, "the API server may be down");
 }
 
 #[test]
@@ -155,7 +184,7 @@ fn a_dry_run_that_is_answered_does_not_make_a_refused_write_be_tried_at_once() {
     );
     attempts.succeed();
     for second in [0, 4, 6] {
-        attempts.fail(&failed(500, "webhook"), at(second));
+        attempts.fail(&failed(500, "webhook"), false, at(second));
     }
     assert!(attempts.refusal.is_some());
     attempts.answered();

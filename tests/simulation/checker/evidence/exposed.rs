@@ -8,8 +8,8 @@ use super::{
     Evidence,
     canaries::Canary,
     kanaries::{Kanary, initial_delay, items},
+    manual::{Age, Given, matches},
     spans::{length, longest, total, without},
-    words::{Age, Said, matches},
 };
 
 /// Time limit for removing a bad canary from production traffic.
@@ -70,13 +70,13 @@ impl Evidence {
         let run = kanary.runs.get(&number);
         let failed = run.and_then(|run| run.failed).map(|at| (at, "it had failed"));
         let gone = kanary.gone.map(|at| (at, "its Kanary was deleted"));
-        let said = self
+        let given = self
             .refused_since(kanary, number)
             .map(|at| (at, "a manual verdict marked it as invalid"));
         let matched = self
             .matched_since(kanary, canary, now)
             .map(|at| (at, "it had labels that fail it"));
-        [failed, gone, said, matched].into_iter().flatten().min()
+        [failed, gone, given, matched].into_iter().flatten().min()
     }
 
     /// When a user marked the canary as bad, for this run and during the run.
@@ -102,12 +102,13 @@ impl Evidence {
         };
         (kanary.first_of(number).0..end).filter(is_seen).find_map(|index| {
             let spec = kanary.spec_at(index);
-            let verdict = Said::by_verdict(spec)
-                .filter(|(_, word)| *word == ManualVerdict::Invalid)
-                .map(|(said, _)| said);
-            let mut said = verdict.into_iter().chain(Said::by_items(spec, ManualVerdict::Invalid));
+            let verdict = Given::by_verdict(spec)
+                .filter(|(_, value)| *value == ManualVerdict::Invalid)
+                .map(|(given, _)| given);
+            let mut given = verdict.into_iter().chain(Given::by_items(spec, ManualVerdict::Invalid));
             let at = kanary.written(index);
-            said.any(|said| said.age(kanary, number, index, &self.rough, self.rough.lag(at)) == Age::Fresh)
+            given
+                .any(|given| given.age(kanary, number, index, &self.rough, self.rough.lag(at)) == Age::Fresh)
                 .then_some(at)
         })
     }

@@ -255,7 +255,7 @@ impl Verdict<'_> {
         let (number, tolerated) = (bad.len(), item.failure_limit.unwrap_or(0));
         let too_many = number > usize::try_from(tolerated).unwrap_or(usize::MAX);
         let is_own = |bad: &&Measured| bad.names_its_pods;
-        if !too_many || !(bad.iter().all(is_own) || self.is_nobody_elses(item)) {
+        if !too_many || !(bad.iter().all(is_own) || self.is_not_foreign(item)) {
             return None;
         }
         Some(format!(
@@ -264,7 +264,7 @@ impl Verdict<'_> {
     }
 
     /// Whether no other Kanary has the same query, so that its measurements can be attributed.
-    fn is_nobody_elses(&self, item: &PromQlItem) -> bool {
+    fn is_not_foreign(&self, item: &PromQlItem) -> bool {
         let names_itself = ["canary.name", "kanary.name"]
             .iter()
             .any(|name| item.query.contains(name));

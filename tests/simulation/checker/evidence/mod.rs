@@ -9,6 +9,7 @@ mod answer;
 mod canaries;
 mod exposed;
 mod kanaries;
+mod manual;
 mod measured;
 mod promotion;
 mod rough;
@@ -17,7 +18,6 @@ mod spans;
 mod template;
 mod traffic;
 mod verdict;
-mod words;
 
 use std::collections::BTreeMap;
 

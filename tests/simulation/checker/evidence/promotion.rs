@@ -9,10 +9,10 @@ use super::{
     Evidence,
     canaries::labels_of,
     kanaries::{Kanary, Run, is_dry_run},
+    manual::{Age, Given},
     services::selects,
     template::content,
     verdict::{Finding, Write},
-    words::{Age, Said},
 };
 use crate::checker::Invariant;
 
@@ -93,19 +93,19 @@ impl Promotion<'_> {
             return Some("it was promoted after its Kanary was deleted".to_owned());
         }
         let spec = kanary.spec();
-        let said = Said::by_verdict(spec)
-            .filter(|(_, word)| *word == ManualVerdict::Invalid)
-            .map(|(said, _)| said);
-        for said in said.into_iter().chain(Said::by_items(spec, ManualVerdict::Invalid)) {
-            let age = said.age(
+        let given = Given::by_verdict(spec)
+            .filter(|(_, value)| *value == ManualVerdict::Invalid)
+            .map(|(given, _)| given);
+        for given in given.into_iter().chain(Given::by_items(spec, ManualVerdict::Invalid)) {
+            let age = given.age(
                 kanary,
                 self.number,
                 kanary.last(),
                 &self.evidence.rough,
                 self.evidence.rough.lag(self.known),
             );
-            if age == Age::Fresh && self.is_known(|spec| said.stands_in(spec)) {
-                return Some(format!("it was promoted despite a manual verdict: {said:?}"));
+            if age == Age::Fresh && self.is_known(|spec| given.stands_in(spec)) {
+                return Some(format!("it was promoted despite a manual verdict: {given:?}"));
             }
         }
         if self.is_known(|spec| spec["paused"] == true) {

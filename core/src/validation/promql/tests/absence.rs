@@ -56,6 +56,7 @@ pub(super) fn measured(series: &str, item: &PromQl) -> Sample {
         namespace: "ns",
         kanary: "batman",
         pods: &PODS,
+        all_pods: &PODS,
     };
     let answer = ask(&prometheus, &item.render(&vars));
     let evidence = item.render_evidence(&vars).map(|query| ask(&prometheus, &query));

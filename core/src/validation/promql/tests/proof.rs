@@ -223,6 +223,7 @@ fn evidence(query: &str, more: &str) -> String {
         namespace: "shop",
         kanary: "batman",
         pods: &["can-1", "can.2"],
+        all_pods: &["can-1", "can.2"],
     };
     parse(&yaml).unwrap().render_evidence(&vars).unwrap()
 }
@@ -248,6 +249,7 @@ fn the_usual_evidence_is_any_series_of_a_pod_unless_every_scrape_of_it_fails() {
                 namespace: "",
                 kanary: "",
                 pods: &[],
+                all_pods: &[],
             })
             .is_none()
     );
@@ -309,6 +311,7 @@ fn a_query_that_is_not_understood_is_held_unless_the_user_tells_what_proves_it()
         namespace: "",
         kanary: "",
         pods: &PODS,
+        all_pods: &PODS,
     };
     assert_eq!(unknown.render_evidence(&vars), None);
     let sample = unknown.judge(&vector(&[]), None, &PODS);

@@ -22,19 +22,19 @@ fn a_recipe_passes_a_good_canary_and_fails_a_bad_one() {
     let [killed, crashing, alert] = recipes.as_slice() else {
         panic!("{} recipes", recipes.len());
     };
-    for (item, bad) in [
-        (killed, None),
-        (
-            crashing,
-            Some(
-                "kube_pod_container_status_waiting_reason{pod=app-canary-5f-x,namespace=ns,reason=CrashLoopBackOff} 1",
-            ),
-        ),
+    let [oom, waiting] = ["last_terminated_reason", "waiting_reason"]
+        .map(|name| format!("kube_pod_container_status_{name}{{*,namespace=ns,reason=OOMKilled}} 1"));
+    let waiting = waiting.replace("OOMKilled", "CrashLoopBackOff");
+    let restarts = |number: u8| format!("kube_pod_container_status_restarts_total{{*,namespace=ns}} {number}");
+    for (item, good, bad) in [
+        (killed, restarts(1), [oom.clone(), oom]),
+        (crashing, restarts(2), [waiting, restarts(3)]),
     ] {
-        assert_eq!(measured(RUNNING, item).outcome, Pass);
+        assert_eq!(measured(&format!("{RUNNING}; {good}"), item).outcome, Pass);
         assert_eq!(measured("", item).outcome, NoData);
-        let Some(bad) = bad else { continue };
-        assert_eq!(measured(&format!("{RUNNING}; {bad}"), item).outcome, Fail);
+        for bad in bad {
+            assert_eq!(measured(&format!("{RUNNING}; {bad}"), item).outcome, Fail, "{bad}");
+        }
     }
     // The controller judges only ready pods, and the alert needs requests.
     assert_eq!(measured("http_requests_total{*} 9", alert).outcome, NoData);

@@ -33,7 +33,7 @@ fn another_version_or_kind_is_refused() {
 }
 
 #[test]
-fn elements_that_cannot_be_told_apart_are_refused() {
+fn elements_that_cannot_be_distinguished_are_refused() {
     let prefix = "failed to create typed patch object (default/app; apps/v1, Kind=Deployment): \
                   .spec.template.spec.containers: ";
     for (containers, expected) in [

@@ -28,7 +28,7 @@ pub(super) enum Age {
 
 /// A verdict in a spec.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Said {
+pub(super) enum Given {
     /// `spec.verdict`.
     Verdict(ManualVerdict),
     /// At least this many manual items have this verdict.
@@ -39,35 +39,35 @@ fn manuals(spec: &Value) -> Vec<ManualItem> {
     items(spec).into_iter().filter_map(|item| item.manual).collect()
 }
 
-fn count(spec: &Value, word: ManualVerdict) -> usize {
+fn count(spec: &Value, value: ManualVerdict) -> usize {
     manuals(spec)
         .iter()
-        .filter(|manual| manual.status == Some(word))
+        .filter(|manual| manual.status == Some(value))
         .count()
 }
 
-impl Said {
+impl Given {
     /// The verdict of the manual items in a spec, if any has this value.
-    pub(super) fn by_items(spec: &Value, word: ManualVerdict) -> Option<Self> {
-        let count = count(spec, word);
-        (count > 0).then_some(Self::Manual(word, count))
+    pub(super) fn by_items(spec: &Value, value: ManualVerdict) -> Option<Self> {
+        let count = count(spec, value);
+        (count > 0).then_some(Self::Manual(value, count))
     }
 
     /// The value of `spec.verdict`.
     pub(super) fn by_verdict(spec: &Value) -> Option<(Self, ManualVerdict)> {
-        let word = match spec["verdict"].as_str()? {
+        let value = match spec["verdict"].as_str()? {
             "valid" => ManualVerdict::Valid,
             "invalid" => ManualVerdict::Invalid,
             _ => return None,
         };
-        Some((Self::Verdict(word), word))
+        Some((Self::Verdict(value), value))
     }
 
     /// Whether a spec contains the verdict.
     pub(super) fn stands_in(self, spec: &Value) -> bool {
         match self {
-            Self::Verdict(word) => Self::by_verdict(spec).is_some_and(|(_, said)| said == word),
-            Self::Manual(word, least) => count(spec, word) >= least,
+            Self::Verdict(value) => Self::by_verdict(spec).is_some_and(|(_, given)| given == value),
+            Self::Manual(value, least) => count(spec, value) >= least,
         }
     }
 
@@ -128,38 +128,38 @@ fn is_selected(selector: &LabelSelector, labels: &Labels) -> bool {
 impl Verdict<'_> {
     /// Whether `spec.verdict` ended the whole run, regardless of its items.
     pub(super) fn is_ended_by_verdict(&self) -> bool {
-        Said::by_verdict(self.spec)
-            .is_some_and(|(said, word)| word == ManualVerdict::Valid && self.age_of(said) != Age::Stale)
+        Given::by_verdict(self.spec)
+            .is_some_and(|(given, value)| value == ManualVerdict::Valid && self.age_of(given) != Age::Stale)
     }
 
     /// Whether a person may have ended the run early.
     pub(super) fn is_ended_by_a_person(&self) -> bool {
-        let by_item = Said::by_items(self.spec, ManualVerdict::Valid);
-        self.is_ended_by_verdict() || by_item.is_some_and(|said| self.age_of(said) != Age::Stale)
+        let by_item = Given::by_items(self.spec, ManualVerdict::Valid);
+        self.is_ended_by_verdict() || by_item.is_some_and(|given| self.age_of(given) != Age::Stale)
     }
 
-    fn age_of(&self, said: Said) -> Age {
-        said.age(self.kanary, self.number, self.index, &self.evidence.rough, self.lag)
+    fn age_of(&self, given: Given) -> Age {
+        given.age(self.kanary, self.number, self.index, &self.evidence.rough, self.lag)
     }
 
     /// Checks that manual verdicts and alert labels were taken into account.
-    pub(super) fn heeded_words(&self, findings: &mut Vec<Finding>) {
+    pub(super) fn heeded_manual_verdicts(&self, findings: &mut Vec<Finding>) {
         let mut wrong = |what: String| findings.push((Invariant::Verdict, what));
-        let verdict = Said::by_verdict(self.spec);
-        if let Some((said, ManualVerdict::Invalid)) = verdict
-            && self.age_of(said) == Age::Fresh
+        let verdict = Given::by_verdict(self.spec);
+        if let Some((given, ManualVerdict::Invalid)) = verdict
+            && self.age_of(given) == Age::Fresh
         {
             wrong("it passed although spec.verdict is invalid".to_owned());
         }
         if self.is_ended_by_verdict() {
             return;
         }
-        if verdict.is_some_and(|(_, word)| word == ManualVerdict::Valid) && !self.all_manuals_agree() {
+        if verdict.is_some_and(|(_, value)| value == ManualVerdict::Valid) && !self.all_manuals_agree() {
             wrong("it passed because of a spec.verdict for an earlier run".to_owned());
             return;
         }
-        let invalid = Said::by_items(self.spec, ManualVerdict::Invalid);
-        if invalid.is_some_and(|said| self.age_of(said) == Age::Fresh) {
+        let invalid = Given::by_items(self.spec, ManualVerdict::Invalid);
+        if invalid.is_some_and(|given| self.age_of(given) == Age::Fresh) {
             wrong("it passed although a manual item is invalid".to_owned());
         } else if !self.all_manuals_agree() {
             wrong("it passed although a manual item has no verdict for this run".to_owned());
@@ -176,9 +176,9 @@ impl Verdict<'_> {
         let due = self
             .deadline
             .is_some_and(|deadline| deadline <= self.at + self.tolerance);
-        let stale = |word: ManualVerdict| {
-            let said = Said::by_items(self.spec, word);
-            said.is_some_and(|said| self.age_of(said) == Age::Stale)
+        let stale = |value: ManualVerdict| {
+            let given = Given::by_items(self.spec, value);
+            given.is_some_and(|given| self.age_of(given) == Age::Stale)
         };
         let (valid, invalid) = (!stale(ManualVerdict::Valid), !stale(ManualVerdict::Invalid));
         manuals(self.spec).iter().all(|manual| {
