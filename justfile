@@ -21,6 +21,11 @@ simulate-fleets kanaries="1000" fleets="4" first="0":
     KANARY_KANARIES={{kanaries}} KANARY_FLEETS={{fleets}} KANARY_SEED={{first}} \
         cargo test --locked --workspace --profile bench --test simulation a_fleet_outlives_its_replicas -- --nocapture
 
+# Compares instructions (counted by valgrind) and allocated bytes of what the controller does most often with the baseline.
+# `--renew` writes the baseline, `--memory` prints only the memory per canary.
+bench-gate *args:
+    cargo bench --locked --workspace --bench paths -- --gate {{args}}
+
 # The behaviour suite on a real control plane, which is started and stopped for it (hack/plane).
 behaviour *args:
     cargo test --locked --workspace --test behaviour --no-run
