@@ -31,6 +31,12 @@ behaviour *args:
     cargo test --locked --workspace --test behaviour --no-run
     hack/plane/plane run -- cargo test --locked --workspace --test behaviour -- {{args}}
 
+# A load test on a real control plane, which is started and stopped for it: `just loadtest burst --canaries 50,200`. See docs/scale.md.
+loadtest *args:
+    cargo build --locked --release
+    cargo build --locked --release --package kanary-loadtest
+    target/release/kanary-loadtest {{args}}
+
 # Checks formatting, lints, licences and sources of dependencies, and generated files.
 lint: format-check clippy production deny generated-check shell
 
