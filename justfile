@@ -31,6 +31,11 @@ behaviour *args:
     cargo test --locked --workspace --test behaviour --no-run
     hack/plane/plane run -- cargo test --locked --workspace --test behaviour -- {{args}}
 
+# Tests the Helm chart and deploy/: installed, upgraded and removed on a real control plane, with the controller as a process.
+chart:
+    cargo test --locked --workspace --test behaviour --no-run
+    hack/chart/test target/debug/kanary
+
 # A load test on a real control plane, which is started and stopped for it: `just loadtest burst --canaries 50,200`. See docs/scale.md.
 loadtest *args:
     cargo build --locked --release
@@ -68,10 +73,18 @@ advisories:
 generate:
     cargo run --locked --quiet -- crds --output crds
 
+# Generates deploy/ and the CRDs of the chart, from crds/ and the chart.
+manifests:
+    hack/chart/generate
+
+# Checks that they are up to date.
+manifests-check:
+    hack/chart/generate --check
+
 # By a test, which needs no compilation of its own.
 generated-check:
     cargo test --locked --workspace --test tidy the_crds_in_the_tree_are_the_generated_ones
 
 # Checks the syntax of shell scripts.
 shell:
-    bash -n .ci/run hack/plane/plane hack/plane/lib/*.sh
+    for script in .ci/run hack/plane/plane hack/plane/lib/*.sh hack/chart/generate hack/chart/lib.sh hack/chart/test hack/chart/test-cluster; do bash -n $script || exit 1; done

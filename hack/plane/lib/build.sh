@@ -29,6 +29,16 @@ everything_built() {
   done
 }
 
+# Helm is built when it is first asked for: planes do not need it.
+build_helm() {
+  [[ ! -x $(program helm) ]] || return 0
+  mkdir -p "$CACHE"
+  exec 8>"$CACHE/build.lock"
+  flock 8
+  build_go helm helm helm.sh/helm/v4/cmd/helm "-X helm.sh/helm/v4/internal/version.version=v$HELM_VERSION"
+  exec 8>&-
+}
+
 build_etcd() { build_go etcd etcd go.etcd.io/etcd/server/v3; }
 build_kwok() { build_go kwok kwok sigs.k8s.io/kwok/cmd/kwok; }
 
@@ -50,10 +60,11 @@ build_go() {
   [[ ! -x $path ]] || return 0
   find_go
   log "building $2"
+  mkdir -p "${path%/*}"
   # The rename at the end ensures that a program is never incomplete.
   (cd "$HERE/$1" && GOFLAGS='' GOWORK=off CGO_ENABLED=0 GOTOOLCHAIN=local "$GO" build -mod=readonly \
-    -buildvcs=false -trimpath -ldflags "-s -w ${4:-}" -o "$BIN/.$2.$$" "$3") || fail "could not build $2"
-  mv "$BIN/.$2.$$" "$BIN/$2"
+    -buildvcs=false -trimpath -ldflags "-s -w ${4:-}" -o "$path.$$" "$3") || fail "could not build $2"
+  mv "$path.$$" "$path"
   log "built $2 in $((SECONDS - started)) s"
 }
 

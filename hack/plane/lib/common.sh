@@ -10,9 +10,11 @@ pinned() { awk -v module="$2" '$1 == "require" { $0 = $2 " " $3 } $1 == module {
 KUBERNETES_VERSION=$(pinned kubernetes k8s.io/kubernetes)
 ETCD_VERSION=$(pinned etcd go.etcd.io/etcd/server/v3)
 KWOK_VERSION=$(pinned kwok sigs.k8s.io/kwok)
+HELM_VERSION=$(pinned helm helm.sh/helm/v4)
 
 CACHE=${KANARY_PLANE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kanary/plane}
-BIN=$CACHE/kubernetes-${KUBERNETES_VERSION}_etcd-${ETCD_VERSION}_kwok-${KWOK_VERSION}_$(uname -s | tr '[:upper:]' '[:lower:]')-$(uname -m)
+MACHINE=$(uname -s | tr '[:upper:]' '[:lower:]')-$(uname -m)
+BIN=$CACHE/kubernetes-${KUBERNETES_VERSION}_etcd-${ETCD_VERSION}_kwok-${KWOK_VERSION}_$MACHINE
 CURRENT=$CACHE/current # a symbolic link to the default plane's folder
 MARKER=.kanary-plane   # stop removes only folders that hold this file
 NODES=10
@@ -23,6 +25,9 @@ program() {
     printf '%s\n' "$KUBEBUILDER_ASSETS/$1"
   elif [[ $1 == prometheus && ! -x $BIN/prometheus ]]; then
     command -v prometheus
+  elif [[ $1 == helm ]]; then
+    # A folder of its own, so that another version of Helm does not build the others again.
+    printf '%s\n' "$CACHE/helm-${HELM_VERSION}_$MACHINE/helm"
   else
     printf '%s\n' "$BIN/$1"
   fi

@@ -1,0 +1,81 @@
+{{- define "kanary.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 52 | trimSuffix "-" }}
+{{- end }}
+
+{{/* At most 52 characters: with its longest suffix, the name of a Service has 63 at most. */}}
+{{- define "kanary.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride }}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" }}
+{{- else if contains $name .Release.Name }}
+{{- .Release.Name | trunc 52 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 52 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "kanary.selector" -}}
+app.kubernetes.io/name: {{ include "kanary.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/* Without those that change with the chart alone: pods are replaced only if they have to. */}}
+{{- define "kanary.podLabels" -}}
+{{ include "kanary.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: kanary
+{{- end }}
+
+{{- define "kanary.labels" -}}
+{{ include "kanary.podLabels" . }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "kanary.serviceAccount" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "kanary.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- required "serviceAccount.create is false: set serviceAccount.name" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "kanary.image" -}}
+{{- with .Values.image }}
+{{- if .digest }}
+{{- printf "%s@%s" .repository .digest }}
+{{- else }}
+{{- printf "%s:%s" .repository (default $.Chart.AppVersion .tag) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The arguments of `kanary run`, as a list. */}}
+{{- define "kanary.args" -}}
+{{- $args := list "run" (printf "--admin-addr=%s:%v" .Values.admin.host .Values.admin.port) "--identity=$(POD_NAME)" }}
+{{- $args = append $args (printf "--log-format=%s" .Values.log.format) }}
+{{- $flags := list
+  (list "log" .Values.log.filter)
+  (list "namespace" .Values.watchNamespace)
+  (list "shards" .Values.sharding.shards)
+  (list "session-ttl" .Values.sharding.sessionTtl)
+  (list "max-concurrent-canaries" .Values.limits.maxConcurrentCanaries)
+  (list "max-concurrent-canaries-per-namespace" .Values.limits.maxConcurrentCanariesPerNamespace)
+  (list "prometheus-allow" (join "," .Values.prometheus.allow))
+  (list "prometheus-concurrency" .Values.prometheus.concurrency)
+  (list "prometheus-qps" .Values.prometheus.qps)
+  (list "prometheus-join" .Values.prometheus.join) }}
+{{- range $flags }}
+{{- if index . 1 }}
+{{- $args = append $args (printf "--%s=%v" (index . 0) (index . 1)) }}
+{{- end }}
+{{- end }}
+{{- $limits := list }}
+{{- range .Values.prometheus.limits }}
+{{- $limits = append $limits (printf "%s=%v/%v" .url .concurrency .qps) }}
+{{- end }}
+{{- with $limits }}
+{{- $args = append $args (printf "--prometheus-limits=%s" (join "," .)) }}
+{{- end }}
+{{- concat $args .Values.extraArgs | toYaml }}
+{{- end }}
