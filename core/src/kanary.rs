@@ -1,5 +1,10 @@
 //! A parsed Kanary: the valid parts of its spec, and the problems with the rest.
 
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
+
 use jiff::Timestamp;
 use kube_core::ResourceExt;
 use serde_json::Value;
@@ -8,7 +13,7 @@ use super::{
     Key,
     labels::Labels,
     observation::{Created, Deployment},
-    parse,
+    parse::{self, Known},
     spec::Spec,
 };
 use crate::api::{Kanary, KanaryKind, KanaryStatus, Slot, names};
@@ -32,8 +37,10 @@ pub struct ParsedKanary {
     pub finalizers: Vec<String>,
     /// The status that was read.
     pub status: KanaryStatus,
-    /// The valid parts of the spec.
-    pub spec: Spec,
+    /// The valid parts of the spec. Versions of a Kanary that differ in other fields share it.
+    pub spec: Arc<Spec>,
+    /// Digest of what the spec was parsed from.
+    source: u64,
 }
 
 impl ParsedKanary {
@@ -44,6 +51,16 @@ impl ParsedKanary {
     /// Fails if the object has no name, namespace or uid, or has a status that the API would not have accepted. Acting on
     /// such a status could repeat earlier actions.
     pub fn parse(kind: KanaryKind, object: &Kanary) -> Result<Self, String> {
+        Self::parse_after(None, kind, object)
+    }
+
+    /// Parses a Kanary as [`ParsedKanary::parse`] does, and takes the spec from `former`, an earlier version of the Kanary, if it
+    /// is unchanged: most versions differ only in the status, and most of a Kanary is its template.
+    ///
+    /// # Errors
+    ///
+    /// As [`ParsedKanary::parse`].
+    pub fn parse_after(former: Option<&Self>, kind: KanaryKind, object: &Kanary) -> Result<Self, String> {
         let (Some(namespace), Some(uid)) = (object.namespace(), object.uid()) else {
             return Err("the object has no namespace or uid".to_owned());
         };
@@ -52,23 +69,33 @@ impl ParsedKanary {
             namespace,
             name: object.name_any(),
         };
-        let status = match &object.status {
+        let status: KanaryStatus = match &object.status {
             None => KanaryStatus::default(),
             Some(status) => {
                 serde_json::from_value(status.clone()).map_err(|e| format!("the status cannot be read: {e}"))?
             }
         };
-        let spec = parse::spec(&key, &object.spec, &status);
+        let known = Known::of(&status);
+        let source = digest(&object.spec, &known);
+        let generation = object.metadata.generation.unwrap_or_default();
+        let is_same = |former: &&Self| {
+            former.key == key && former.uid == uid && former.generation == generation && former.source == source
+        };
+        let spec = match former.filter(is_same) {
+            Some(former) => Arc::clone(&former.spec),
+            None => Arc::new(parse::spec(&key, &object.spec, &known)),
+        };
         Ok(Self {
             uid,
             slot: slot_of(object),
-            generation: object.metadata.generation.unwrap_or_default(),
+            generation,
             resource_version: object.resource_version().unwrap_or_default(),
             deleting: object.metadata.deletion_timestamp.is_some(),
             finalizers: object.metadata.finalizers.clone().unwrap_or_default(),
             key,
             status,
             spec,
+            source,
         })
     }
 
@@ -145,6 +172,14 @@ impl ParsedKanary {
     pub fn marker(&self, spec: &Spec) -> String {
         format!("{}/{}", self.uid, self.run(spec))
     }
+}
+
+/// Digest of all that a spec is parsed from, beside the Kanary's name. The generation changes with the spec, so it is only for
+/// what the status adds, and for objects that were not read from an API server.
+fn digest(raw: &Value, known: &Known<'_>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (raw, known).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The slot of a Kanary, regardless of its label and of the validity of its spec.

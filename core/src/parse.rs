@@ -24,13 +24,29 @@ use crate::api::{
     TrafficSpec, ValidationSpec, names,
 };
 
+/// What the status adds to a spec: names that an edit cannot change during a run.
+#[derive(Hash)]
+pub(super) struct Known<'a> {
+    target: &'a str,
+    service: &'a str,
+}
+
+impl<'a> Known<'a> {
+    pub(super) fn of(status: &'a KanaryStatus) -> Self {
+        Self {
+            target: &status.report.deployment,
+            service: &status.report.service,
+        }
+    }
+}
+
 /// Parses a spec. For an unsound spec, the status determines the run that it belongs to.
-pub(super) fn spec(key: &Key, raw: &Value, status: &KanaryStatus) -> Spec {
+pub(super) fn spec(key: &Key, raw: &Value, known: &Known<'_>) -> Spec {
     let mut problems = Vec::new();
     let read = lenient::read(raw, &mut problems);
     let mut spec = of_fields(key, read, &mut problems);
-    let former = &status.report.deployment;
-    if !former.is_empty() && *former != spec.target {
+    let former = known.target;
+    if !former.is_empty() && former != spec.target {
         if problems.is_empty() {
             problems.push(Invalid::spec(format!(
                 "this Kanary belongs to Deployment {former} and can't change to {}: create another Kanary for another target",
@@ -41,7 +57,7 @@ pub(super) fn spec(key: &Key, raw: &Value, status: &KanaryStatus) -> Spec {
         spec.canary = names::canary_name(former, &key.name);
     }
     if !problems.is_empty() && spec.service.is_none() {
-        spec.service = given(Some(status.report.service.clone()));
+        spec.service = given(Some(known.service.to_owned()));
     }
     spec.problems = problems;
     spec

@@ -110,7 +110,7 @@ pub(crate) fn tampers(
 /// The Kanary with another spec.
 pub(crate) fn with_spec(kanary: &ParsedKanary, change: impl FnOnce(&mut Spec)) -> ParsedKanary {
     let mut kanary = kanary.clone();
-    change(&mut kanary.spec);
+    change(Arc::make_mut(&mut kanary.spec));
     kanary
 }
 

@@ -1,5 +1,7 @@
 //! `status.failedTemplates`: a failed template does not run again.
 
+use std::sync::Arc;
+
 use expect_test::expect;
 
 use super::{check, input::read};
@@ -124,7 +126,7 @@ fn a_template_whose_canary_or_target_a_user_changed_runs_again_after_another_one
         assert_eq!(Phase::of(&failed), Phase::Failed, "{failed:#?}");
         input.kanary.status = failed;
         for hash in ["another", &template] {
-            input.kanary.spec.template_hash = hash.to_owned();
+            Arc::make_mut(&mut input.kanary.spec).template_hash = hash.to_owned();
             let next = decide(&input.kanary, &input.seen, input.now).status.unwrap();
             assert_eq!(Phase::of(&next), Phase::Scheduled, "{hash}: {next:#?}");
             assert_eq!(next.failed_templates, Vec::<String>::new());

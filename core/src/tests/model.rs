@@ -1,6 +1,6 @@
 //! A model cluster: applies decisions and advances time to test whole runs.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -80,7 +80,7 @@ fn service() -> Service {
 impl Model {
     pub(super) fn happens(&mut self, event: &Event) {
         let status = &self.kanary.status;
-        let spec = &mut self.kanary.spec;
+        let spec = Arc::make_mut(&mut self.kanary.spec);
         // A template that was not valid yet belongs to the next run.
         let is_next = status
             .current_hash

@@ -1,16 +1,19 @@
 //! The invariants of ARCHITECTURE.md, for arbitrary specs, statuses and observations.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
     arbitrary::{anything, outcome},
+    arbitrary_spec,
     input::{self, T0, parse, t0, template},
     model::{Event, Model},
 };
 use crate::{
     ParsedKanary,
-    api::{AfterDeadline, ManualVerdict, ManualVerdicts},
+    api::{AfterDeadline, Kanary, KanaryKind, ManualVerdict, ManualVerdicts},
     decide,
     decision::{Action, Decision},
     hash,
@@ -32,8 +35,34 @@ fn config() -> ProptestConfig {
     }
 }
 
+/// A version of a Kanary with this generation, whose status reports these names of the run.
+fn version(spec: &Value, generation: i64, (target, service): (&str, &str)) -> Kanary {
+    serde_json::from_value(json!({
+        "metadata": {"name": "batman", "namespace": "shop", "uid": input::UID, "generation": generation},
+        "spec": spec, "status": {"report": {"deployment": target, "service": service}},
+    }))
+    .unwrap()
+}
+
 proptest! {
     #![proptest_config(config())]
+
+    #[test]
+    fn a_spec_parsed_after_another_is_the_same_as_parsed_alone(
+        specs in [arbitrary_spec::spec(), arbitrary_spec::spec()], is_edited in any::<bool>(), has_generation in any::<bool>(),
+        names in [any_of_names(), any_of_names()],
+    ) {
+        let [spec, other] = specs;
+        let edited = if is_edited { &other } else { &spec };
+        let former = version(&spec, 1, names[0]);
+        let next = version(edited, if is_edited && has_generation { 2 } else { 1 }, names[1]);
+        let former = ParsedKanary::parse(KanaryKind::Deployment, &former).unwrap();
+        let alone = ParsedKanary::parse(KanaryKind::Deployment, &next).unwrap();
+        let after = ParsedKanary::parse_after(Some(&former), KanaryKind::Deployment, &next).unwrap();
+        prop_assert_eq!(format!("{:?}", after), format!("{:?}", alone));
+        let shares = Arc::ptr_eq(&after.spec, &former.spec);
+        prop_assert_eq!(shares, (edited == &spec) && next.metadata.generation == Some(1) && names[0] == names[1]);
+    }
 
     #[test]
     fn decide_is_pure_and_total((canary, seen, now) in anything()) {
@@ -109,6 +138,10 @@ proptest! {
         model.outcome = outcome;
         model.rest();
     }
+}
+
+fn any_of_names() -> impl Strategy<Value = (&'static str, &'static str)> {
+    prop_oneof![Just(("", "")), Just(("myapp", "svc")), Just(("other", "svc"))]
 }
 
 fn touches_target(decision: &Decision) -> bool {

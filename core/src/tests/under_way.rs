@@ -1,5 +1,7 @@
 //! Turns arbitrary input into a run in progress.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::input::{T0, UID, t0, template};
@@ -13,7 +15,7 @@ use crate::{
 
 /// Fixes everything that would prevent the validation or the promotion of a run.
 pub(super) fn under_way(canary: &mut ParsedKanary, seen: &mut Observation, decided: bool) {
-    let spec = &mut canary.spec;
+    let spec = Arc::make_mut(&mut canary.spec);
     spec.paused = false;
     spec.schedule = None;
     let status = &mut canary.status;
@@ -68,7 +70,7 @@ fn traffic_flows(canary: &mut ParsedKanary, seen: &mut Observation) {
         ports: vec![json!({"port": 80})],
         ..Service::default()
     };
-    let spec = &mut canary.spec;
+    let spec = Arc::make_mut(&mut canary.spec);
     if spec.in_production() {
         let mut pods = spec.template.pod_template();
         pods["metadata"]["labels"] = json!(service.selector);

@@ -14,8 +14,8 @@ fn problems(validation: &str) -> Vec<String> {
         None,
         &json!({}),
     );
-    let problems = canary.spec.problems.into_iter();
-    problems.map(|problem| problem.message).collect()
+    let problems = canary.spec.problems.iter();
+    problems.map(|problem| problem.message.clone()).collect()
 }
 
 #[test]

@@ -89,3 +89,25 @@ fn two_watches_of_one_part_report_in_any_order() {
     report(&cache, 8, part);
     assert_eq!(known(&cache), None);
 }
+
+#[test]
+fn versions_share_a_spec_that_stays_the_same() {
+    let cache = Cache::default();
+    let spec_of = |object: &Kanary| {
+        cache.put_kanary(KIND, object).unwrap();
+        Arc::clone(&cache.kanary(&key()).unwrap().spec)
+    };
+    let mut object = kanary(5);
+    let first = spec_of(&object);
+    object.metadata.resource_version = Some("6".to_owned());
+    object.status = Some(json!({"phase": "Running"}));
+    assert!(Arc::ptr_eq(&first, &spec_of(&object)));
+    // Another Kanary of the same name, and an edit.
+    object.metadata.resource_version = Some("7".to_owned());
+    object.metadata.uid = Some("v".to_owned());
+    let second = spec_of(&object);
+    assert!(!Arc::ptr_eq(&first, &second));
+    object.metadata.resource_version = Some("8".to_owned());
+    object.spec["deploymentName"] = json!("shop");
+    assert_eq!(spec_of(&object).target, "shop");
+}

@@ -188,7 +188,7 @@ fn the_news_of_a_kanary_without_a_run_is_reported_once() {
 fn a_target_is_missing_since_it_was_looked_for_until_it_comes_or_the_run_is_paused() {
     let (canary, memory) = (succeeded(), Memory::default());
     let missing = |paused: bool, there: bool| {
-        let mut spec = canary.spec.clone();
+        let mut spec = Spec::clone(&canary.spec);
         spec.paused = paused;
         let mut seen = Observation {
             target: there.then(Default::default),
