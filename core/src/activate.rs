@@ -132,7 +132,7 @@ fn obstacles(step: &Step<'_>, target: &Deployment) -> Vec<Problem> {
 
 /// Why the API server would refuse the template for this target.
 pub(super) fn mismatch(step: &Step<'_>, target: &Deployment) -> Option<Problem> {
-    let labels = step.spec.template.pod_labels.clone();
+    let labels = step.spec.template.pod_labels();
     let selector = target.selector.as_ref();
     let selector = selector.filter(|selector| !selector.selector.matches(&labels))?;
     Some(Problem::new(

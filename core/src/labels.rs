@@ -1,5 +1,6 @@
 //! Label selectors with the semantics of the API server.
 
+mod packed;
 mod possible;
 
 use std::collections::BTreeMap;
@@ -7,6 +8,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube_core::Selector as KubeSelector;
 
+pub use self::packed::Packed;
 use crate::api::LabelMatch;
 
 /// Labels of an object.

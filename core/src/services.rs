@@ -122,7 +122,7 @@ fn behind(step: &Step<'_>, service: &Service) -> Option<Problem> {
         );
         return Some(Problem::new(Reason::ServiceMismatch, message));
     }
-    let template = spec.template.pod_labels.clone();
+    let template = spec.template.pod_labels();
     let missing = mismatch(&service.selector, &template)?;
     let message = format!(
         "Service {name} selects {}, and {}: set that label in the template, or remove it from the selector of the Service",
@@ -165,7 +165,7 @@ fn would_be_lost(step: &Step<'_>, target: &Deployment, reported: Option<&str>) -
     if step.spec.dry_run {
         return Vec::new();
     }
-    let (name, template) = (&step.spec.target, step.spec.template.pod_labels.clone());
+    let (name, template) = (&step.spec.target, step.spec.template.pod_labels());
     let serving = services(step).filter(|service| {
         !service.deleting && Some(service.name.as_str()) != reported && service.selects(&target.pod_labels)
     });

@@ -2,7 +2,12 @@
 
 use serde_json::Value;
 
-use super::{hash, invalid::Invalid, labels::Labels, named};
+use super::{
+    hash,
+    invalid::Invalid,
+    labels::{Labels, Packed},
+    named,
+};
 use crate::api;
 
 /// Maximum size of a template as JSON, in bytes. The API server allows 1.5 MiB for the whole Kanary, and thousands of them have to
@@ -11,17 +16,15 @@ const MAX_BYTES: usize = 256 << 10;
 
 /// `spec.template`: a Deployment.
 ///
-/// Its spec is kept as text. As a tree, each of its 60 to 100 JSON objects takes some 700 bytes, which would be most of the memory
-/// for a Kanary, and only writes need it.
+/// Its spec is kept as compressed text, because only writes need it. As a tree, each of its 60 to 100 JSON objects takes some 700
+/// bytes, which would be most of the memory for a Kanary. LZ4 makes the text of a usual template three times as short, in some ten
+/// microseconds.
 #[derive(Clone, Debug, Default)]
 pub struct DeploymentTemplate {
-    spec: Box<str>,
-    /// Labels of the Deployment.
-    pub labels: Labels,
-    /// Annotations of the Deployment.
-    pub annotations: Labels,
-    /// Labels of the pods, as the user wrote them.
-    pub pod_labels: Labels,
+    spec: Box<[u8]>,
+    labels: Packed,
+    annotations: Packed,
+    pod_labels: Packed,
 }
 
 /// What is read from `spec.template`.
@@ -63,10 +66,10 @@ impl DeploymentTemplate {
         TemplateRead {
             name: metadata.get("name").and_then(Value::as_str).map(ToOwned::to_owned),
             template: Self {
-                labels: strings(metadata.get("labels")),
-                annotations: strings(metadata.get("annotations")),
-                pod_labels: strings(of_pods.get("labels")),
-                spec: text.into(),
+                labels: Packed::from(&strings(metadata.get("labels"))),
+                annotations: Packed::from(&strings(metadata.get("annotations"))),
+                pod_labels: Packed::from(&strings(of_pods.get("labels"))),
+                spec: compressed(&text),
             },
             hash,
         }
@@ -76,7 +79,26 @@ impl DeploymentTemplate {
     #[must_use]
     pub fn spec(&self) -> Value {
         // This is text that serde_json wrote, so it is readable.
-        serde_json::from_str(&self.spec).unwrap_or_default()
+        let text = lz4_flex::decompress_size_prepended(&self.spec).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+
+    /// Labels of the Deployment.
+    #[must_use]
+    pub fn labels(&self) -> Labels {
+        self.labels.unpack()
+    }
+
+    /// Annotations of the Deployment.
+    #[must_use]
+    pub fn annotations(&self) -> Labels {
+        self.annotations.unpack()
+    }
+
+    /// Labels of the pods, as the user wrote them.
+    #[must_use]
+    pub fn pod_labels(&self) -> Labels {
+        self.pod_labels.unpack()
     }
 
     /// The pod template to validate and promote.
@@ -91,11 +113,15 @@ impl DeploymentTemplate {
         let (mut spec, pod_labels) = (self.spec(), strings(pod_template.pointer("/metadata/labels")));
         spec["template"] = pod_template;
         Self {
-            spec: spec.to_string().into(),
-            pod_labels,
+            spec: compressed(&spec.to_string()),
+            pod_labels: Packed::from(&pod_labels),
             ..self
         }
     }
+}
+
+fn compressed(text: &str) -> Box<[u8]> {
+    lz4_flex::compress_prepend_size(text.as_bytes()).into()
 }
 
 /// The entries of a map whose values are strings.
@@ -154,9 +180,9 @@ mod tests {
         assert_eq!(read.template.pod_template(), expected);
         assert_eq!(read.template.spec()["replicas"], 3);
         assert_eq!(read.hash, hash::of(&read.template.pod_template()));
-        assert_eq!(read.template.labels, [("team".to_owned(), "shop".to_owned())].into());
+        assert_eq!(read.template.labels(), [("team".to_owned(), "shop".to_owned())].into());
         assert_eq!(
-            read.template.pod_labels,
+            read.template.pod_labels(),
             [("app".to_owned(), "myapp".to_owned())].into()
         );
     }

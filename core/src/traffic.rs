@@ -49,7 +49,7 @@ fn metadata(kanary: &ParsedKanary, name: &str, labels: Labels) -> Value {
 /// Behind the production Service a canary keeps the labels that the Service selects; any other canary has no labels that
 /// would send it traffic from a Service of the namespace.
 fn kept_labels(spec: &Spec, seen: &Observation, target: &Deployment) -> Labels {
-    let mut pod = spec.template.pod_labels.clone();
+    let mut pod = spec.template.pod_labels();
     let production = seen.service.as_ref().filter(|_| spec.in_production());
     let is_needed = |name: &String| production.is_some_and(|service| service.selector.contains_key(name));
     if let Some(selector) = &target.selector
@@ -90,7 +90,7 @@ fn pod_labels(kanary: &ParsedKanary, spec: &Spec, seen: &Observation, target: &D
 /// may require them. Labels that would fail the canary through a labelWatch item are left out.
 fn carried_labels(spec: &Spec, target: &Deployment) -> Labels {
     let mut labels = carried::of(&target.labels);
-    labels.extend(carried::of(&spec.template.labels));
+    labels.extend(carried::of(&spec.template.labels()));
     for item in &spec.validation.items {
         let Item::LabelWatch {
             deployment: Some(selector),
@@ -108,7 +108,7 @@ fn carried_labels(spec: &Spec, target: &Deployment) -> Labels {
 
 fn carried_annotations(spec: &Spec, target: &Deployment) -> Labels {
     let mut annotations = target.annotations.clone();
-    annotations.extend(carried::of(&spec.template.annotations));
+    annotations.extend(carried::of(&spec.template.annotations()));
     annotations
 }
 
@@ -194,14 +194,17 @@ pub fn autoscaler(kanary: &ParsedKanary, spec: &Spec, target: &Deployment) -> Op
 /// A missing target: the user's template without an owner, so that it outlives the Kanary.
 #[must_use]
 pub fn target_deployment(kanary: &ParsedKanary, spec: &Spec) -> Value {
-    let mut annotations = spec.template.annotations.clone();
+    let mut annotations = spec.template.annotations();
     annotations.insert(CREATED_BY.to_owned(), kanary.marker(spec));
     annotations.insert(CHANGE_CAUSE.to_owned(), format!("created by {}", kanary.key));
     let mut deployment = spec.template.spec();
     if let Some(fields) = deployment.as_object_mut()
         && !fields.contains_key("selector")
     {
-        fields.insert("selector".to_owned(), json!({"matchLabels": spec.template.pod_labels}));
+        fields.insert(
+            "selector".to_owned(),
+            json!({"matchLabels": spec.template.pod_labels()}),
+        );
     }
     json!({
         "apiVersion": "apps/v1",
@@ -209,7 +212,7 @@ pub fn target_deployment(kanary: &ParsedKanary, spec: &Spec) -> Value {
         "metadata": {
             "name": spec.target,
             "namespace": kanary.key.namespace,
-            "labels": spec.template.labels,
+            "labels": spec.template.labels(),
             "annotations": annotations,
         },
         "spec": deployment,

@@ -10,7 +10,7 @@ use kanary_core::{
     api::{Kanary, KanaryKind},
 };
 
-use super::{Cache, Claim, Contents, Gone, PartId, enlist, interests, number, view::KanaryRow};
+use super::{Cache, Claim, Contents, Gone, PartId, interests, number, view::KanaryRow};
 
 impl Contents {
     pub(super) fn kanary(&self, key: &Key) -> Option<&Arc<ParsedKanary>> {
@@ -57,7 +57,7 @@ impl Contents {
             } else {
                 &mut self.by_service
             };
-            enlist(index, place, kanary.key.clone(), add);
+            index.enlist(place, kanary.key.clone(), add);
         }
     }
 
@@ -77,13 +77,28 @@ impl Contents {
 }
 
 impl Cache {
+    /// Parses a version of a Kanary. The spec is parsed only if it differs from that of the stored version, and without the lock:
+    /// what a response changes meanwhile costs at most the reuse.
+    fn parse(&self, kind: KanaryKind, object: &Kanary) -> Result<ParsedKanary, String> {
+        let metadata = &object.metadata;
+        let former = metadata
+            .namespace
+            .clone()
+            .zip(metadata.name.clone())
+            .and_then(|(namespace, name)| {
+                let key = Key { kind, namespace, name };
+                self.lock().kanary(&key).cloned()
+            });
+        ParsedKanary::parse_after(former.as_deref(), kind, object)
+    }
+
     /// Stores the response to a write of a Kanary, unless the Kanary has been removed.
     ///
     /// # Errors
     ///
     /// The object cannot be parsed at all. The stored version stays. See [`ParsedKanary::parse`].
     pub fn update_kanary(&self, kind: KanaryKind, object: &Kanary) -> Result<(), String> {
-        let parsed = ParsedKanary::parse(kind, object)?;
+        let parsed = self.parse(kind, object)?;
         let mut state = self.lock();
         if state.kanary(&parsed.key).is_some_and(|known| known.uid == parsed.uid) {
             state.put_kanary(parsed, None);
@@ -123,7 +138,7 @@ impl Cache {
         part: PartId,
         is_fed: impl Fn(PartId) -> bool,
     ) -> Result<Option<Key>, String> {
-        let parsed = ParsedKanary::parse(kind, object)?;
+        let parsed = self.parse(kind, object)?;
         let version = number(&parsed.resource_version);
         let state = &mut *self.lock();
         if !state.parts.is_open(part) {
@@ -140,7 +155,7 @@ impl Cache {
     ///
     /// As [`Cache::update_kanary`].
     pub fn admit_kanary(&self, kind: KanaryKind, object: &Kanary, part: PartId) -> Result<bool, String> {
-        let parsed = ParsedKanary::parse(kind, object)?;
+        let parsed = self.parse(kind, object)?;
         let (key, uid, version) = (parsed.key.clone(), parsed.uid.clone(), number(&parsed.resource_version));
         let state = &mut *self.lock();
         // A list that is newer than the response would have had the Kanary.
@@ -182,7 +197,7 @@ impl Cache {
 impl Cache {
     /// Stores a version of a Kanary. Returns its key if the version is new.
     pub(crate) fn put_kanary(&self, kind: KanaryKind, object: &Kanary) -> Result<Option<Key>, String> {
-        let parsed = ParsedKanary::parse(kind, object)?;
+        let parsed = self.parse(kind, object)?;
         Ok(self.lock().put_kanary(parsed, None))
     }
 

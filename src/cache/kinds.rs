@@ -1,36 +1,35 @@
 //! The kinds that the cache keeps.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::{
     apps::v1::Deployment as KubeDeployment,
     autoscaling::v2::HorizontalPodAutoscaler,
     core::v1::{Pod as KubePod, Service as KubeService},
 };
-use kanary_core::{
-    Key,
-    decision::ObjectKind,
-    observation::{Deployment, Owned},
-};
+use kanary_core::{Key, decision::ObjectKind, observation::Owned};
 
 use super::{
-    Cached, Contents, Place, enlist, keys,
+    Cached, Contents, Place, keys,
+    reach::digest,
     table::Store,
-    view::{self, PodRow, ServiceRow},
+    view::{self, DeploymentRow, PodRow, ServiceRow},
 };
 
 impl Cached for KubeDeployment {
-    type View = Deployment;
+    type View = DeploymentRow;
 
-    fn view(object: &Self) -> Option<Deployment> {
-        Some(view::deployment(object))
+    fn view(object: &Self) -> Option<DeploymentRow> {
+        Some(view::deployment(object).into())
     }
 
-    fn table(state: &mut Contents) -> &mut Store<Deployment> {
+    fn table(state: &mut Contents) -> &mut Store<DeploymentRow> {
         &mut state.deployments
     }
 
-    fn touch(state: &mut Contents, place: &Place, view: &Deployment, there: bool) -> Vec<Key> {
+    fn touch(state: &mut Contents, place: &Place, row: &DeploymentRow, there: bool) -> Vec<Key> {
         let mut keys = keys(&state.by_deployment, place);
-        let owner = (view.owner.as_ref(), view.owner_name.as_ref());
+        let owner = (row.rest.owner.as_ref(), row.rest.owner_name.as_ref());
         state.enlist_owned(ObjectKind::Deployment, place, owner, there, &mut keys);
         keys
     }
@@ -48,11 +47,10 @@ impl Cached for KubeService {
     }
 
     fn touch(state: &mut Contents, place: &Place, row: &ServiceRow, there: bool) -> Vec<Key> {
-        let first = row.service.selector.first_key_value().filter(|_| !row.is_kanary);
+        let first = row.selector.entries().next().filter(|_| !row.is_kanary);
         if let Some((label, value)) = first {
-            let (namespace, name) = place.clone();
-            let selected = (namespace, label.clone(), value.clone());
-            enlist(&mut state.production, selected, name, there);
+            let selected = digest(&place.0, label, value);
+            state.production.enlist(selected, place.1.clone(), there);
         }
         let mut keys = keys(&state.by_service, place);
         let owner = (row.owned.owner.as_ref(), row.owned.owner_name.as_ref());
@@ -96,20 +94,21 @@ impl Cached for KubePod {
 
     fn touch(state: &mut Contents, place: &Place, row: &PodRow, there: bool) -> Vec<Key> {
         let (namespace, name) = place;
-        for (label, value) in &row.pod.labels {
-            let labelled = (namespace.clone(), label.clone(), value.clone());
-            enlist(&mut state.labelled, labelled, name.clone(), there);
+        let shared: Arc<str> = name.as_str().into();
+        for (label, value) in row.labels.entries() {
+            let labelled = digest(namespace, label, value);
+            state.labelled.enlist(labelled, Arc::clone(&shared), there);
         }
         let mut keys = Vec::new();
         if let Some(deployment) = &row.deployment {
             let deployment = (namespace.clone(), deployment.clone());
             keys.extend(self::keys(&state.by_deployment, &deployment));
-            enlist(&mut state.pods_of, deployment, name.clone(), there);
+            state.pods_of.enlist(deployment, name.clone(), there);
         }
         if let Some((kind, kanary)) = &row.kanary {
             let key = Key::at(*kind, (namespace.clone(), kanary.clone()));
             keys.extend(Some(&key).filter(|key| state.kanaries.contains(key)).cloned());
-            enlist(&mut state.pods_by, key, name.clone(), there);
+            state.pods_by.enlist(key, name.clone(), there);
         }
         keys
     }

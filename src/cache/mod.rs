@@ -3,6 +3,7 @@
 //! Responses are included so that a decision is never based on a state older than our own last write. Every look-up and every
 //! change costs O(log n), and a look-up for a Kanary only reads objects related to it.
 
+mod index;
 mod kanaries;
 mod kinds;
 mod parts;
@@ -13,10 +14,7 @@ mod tests;
 mod view;
 pub mod watch;
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::{Resource, ResourceExt};
 
@@ -27,14 +25,15 @@ use kanary_core::{
     Key, ParsedKanary,
     api::KanaryKind,
     decision::ObjectKind,
-    observation::{Deployment, Observation, Owned, Stray},
+    observation::{Observation, Owned, Stray},
     spec::Spec,
 };
 
 use self::{
+    index::Index,
     parts::OpenParts,
     table::{Store, View},
-    view::{KanaryRow, PodRow, ServiceRow},
+    view::{DeploymentRow, KanaryRow, PodRow, ServiceRow},
 };
 
 /// The known state of the cluster.
@@ -47,24 +46,24 @@ pub(crate) struct Contents {
     /// The parts that watches may fill.
     parts: OpenParts,
     /// Kanaries whose target or canary is the Deployment of this name.
-    by_deployment: HashMap<Place, BTreeSet<Key>>,
+    by_deployment: Index<Place, Key>,
     /// Kanaries whose production Service or canary Service has this name.
-    by_service: HashMap<Place, BTreeSet<Key>>,
-    deployments: Store<Deployment>,
+    by_service: Index<Place, Key>,
+    deployments: Store<DeploymentRow>,
     services: Store<ServiceRow>,
     /// Objects owned by a Kanary, by the Kanary's uid.
-    owned_by: HashMap<String, BTreeSet<(ObjectKind, Place)>>,
-    /// Names of Services that Kanary did not create, by namespace and the first label of their selector. These must not select a
-    /// canary.
-    production: HashMap<(String, String, String), BTreeSet<String>>,
+    owned_by: Index<String, (ObjectKind, Place)>,
+    /// Names of Services that Kanary did not create, by the [`digest`](reach::digest) of the first label of their selector. These
+    /// must not select a canary.
+    production: Index<u64, String>,
     autoscalers: Store<Owned>,
     pods: Store<PodRow>,
     /// Pods of a Deployment, by name.
-    pods_of: HashMap<Place, BTreeSet<String>>,
+    pods_of: Index<Place, String>,
     /// Pods whose labels name a Kanary, by name.
-    pods_by: HashMap<Key, BTreeSet<String>>,
-    /// Canary pods by namespace and label, to find the pods that a changed Service selects.
-    labelled: HashMap<(String, String, String), BTreeSet<String>>,
+    pods_by: Index<Key, String>,
+    /// Canary pods by the digest of each label, to find the pods that a changed Service selects.
+    labelled: Index<u64, Arc<str>>,
 }
 
 /// An object that the cache stores, trimmed to a [`View`].
@@ -206,24 +205,8 @@ pub(crate) fn number(version: &str) -> u64 {
     version.parse().unwrap_or(u64::MAX)
 }
 
-fn keys(index: &HashMap<Place, BTreeSet<Key>>, place: &Place) -> Vec<Key> {
-    index.get(place).into_iter().flatten().cloned().collect()
-}
-
-/// Adds a member to a set of an index, or removes it. An empty set is removed from the index.
-fn enlist<K, V>(index: &mut HashMap<K, BTreeSet<V>>, set: K, member: V, there: bool)
-where
-    K: Eq + std::hash::Hash,
-    V: Ord,
-{
-    if there {
-        index.entry(set).or_default().insert(member);
-    } else if let Some(members) = index.get_mut(&set) {
-        members.remove(&member);
-        if members.is_empty() {
-            index.remove(&set);
-        }
-    }
+fn keys(index: &Index<Place, Key>, place: &Place) -> Vec<Key> {
+    index.of(place).cloned().collect()
 }
 
 /// The Deployments and Services that a Kanary refers to.
@@ -237,7 +220,7 @@ fn interests(key: &Key, spec: &Spec) -> (Vec<Place>, Vec<Place>) {
 impl Contents {
     /// Objects that a Kanary owns but does not need.
     fn strays(&self, kanary: &ParsedKanary, spec: &Spec) -> Vec<Stray> {
-        let owned = self.owned_by.get(&kanary.uid).into_iter().flatten();
+        let owned = self.owned_by.of(&kanary.uid);
         owned
             .filter_map(|(object, place)| {
                 let name = &place.1;
@@ -247,7 +230,7 @@ impl Contents {
                         (!owned.deleting).then_some(&owned.uid)
                     }
                     ObjectKind::Deployment if *name != spec.canary && *name != spec.target => {
-                        let deployment = self.deployments.get(place)?;
+                        let deployment = &self.deployments.get(place)?.rest;
                         (!deployment.deleting).then_some(&deployment.uid)
                     }
                     ObjectKind::HorizontalPodAutoscaler if *name != spec.canary => {
@@ -277,7 +260,7 @@ impl Contents {
         let (Some(owner), Some(owner_name)) = (owner, owner_name) else {
             return;
         };
-        enlist(&mut self.owned_by, owner.clone(), (object, place.clone()), there);
+        self.owned_by.enlist(owner.clone(), (object, place.clone()), there);
         let key = owner_name.split_once('/').and_then(|(kind, name)| {
             let kind = KanaryKind::parse(kind)?;
             Some(Key::at(kind, (place.0.clone(), name.to_owned())))
@@ -306,8 +289,11 @@ impl Cache {
         let place = |name: &String| (namespace.clone(), name.clone());
         let canary_place = place(&spec.canary);
         let (pods, other_pods) = state.pods(kanary, spec);
-        let target = state.deployments.get(&place(&spec.target)).cloned();
-        let template = &spec.template.pod_labels;
+        let target = state
+            .deployments
+            .get(&place(&spec.target))
+            .map(DeploymentRow::deployment);
+        let template = spec.template.pod_labels();
         let all_pods = pods.iter().chain(&other_pods).map(|pod| &pod.labels);
         let of_target = target.iter().map(|target| &target.pod_labels);
         let own = spec.kanary_service.as_ref();
@@ -315,7 +301,7 @@ impl Cache {
         let production = spec.service.as_ref();
         let production = production.and_then(|name| state.services.get(&place(name)));
         Observation {
-            services: state.services_for(namespace, [template].into_iter().chain(of_target).chain(all_pods)),
+            services: state.services_for(namespace, [&template].into_iter().chain(of_target).chain(all_pods)),
             target_is_canary_of: state.canary_of(kanary, &place(&spec.target)),
             target,
             pods,
@@ -324,11 +310,11 @@ impl Cache {
             kanary_service: own.map(|row| row.owned.clone()),
             kanary_selector: own
                 .filter(|row| !row.service.external)
-                .map(|row| row.service.selector.clone())
+                .map(|row| row.selector.unpack())
                 .unwrap_or_default(),
             strays: state.strays(kanary, spec),
             hpa: state.autoscalers.get(&canary_place).cloned(),
-            canary: state.deployments.get(&canary_place).cloned(),
+            canary: state.deployments.get(&canary_place).map(DeploymentRow::deployment),
             ..Observation::default()
         }
     }

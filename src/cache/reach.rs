@@ -1,6 +1,9 @@
 //! Which Services select which pods, and which pods belong to which Kanaries.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use kanary_core::{
     Key, ParsedKanary,
@@ -12,6 +15,13 @@ use kanary_core::{
 
 use super::{Contents, Place, view::PodRow};
 
+/// Digest of a label in a namespace, as the key of an index. Others may have the same digest.
+pub(super) fn digest(namespace: &str, name: &str, value: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (namespace, name, value).hash(&mut hasher);
+    hasher.finish()
+}
+
 impl Contents {
     /// Services of a namespace that Kanary did not create and that select pods with any of these label sets, by name and without
     /// ports.
@@ -21,10 +31,8 @@ impl Contents {
         let labels: BTreeSet<_> = sets.iter().flat_map(|labels| labels.iter()).collect();
         let mut found = BTreeMap::new();
         for (label, value) in labels {
-            let names = self
-                .production
-                .get(&(namespace.to_owned(), label.clone(), value.clone()));
-            for name in names.into_iter().flatten() {
+            let selected = digest(namespace, label, value);
+            for name in self.production.of(&selected) {
                 let service = self.services.get(&(namespace.to_owned(), name.clone()));
                 let service = service.map(|row| row.service(false));
                 found.extend(
@@ -39,11 +47,10 @@ impl Contents {
 
     /// Kanaries with a canary pod that has this label.
     pub(super) fn canaries_with(&self, namespace: &str, label: &str, value: &str) -> Vec<Key> {
-        let labelled = (namespace.to_owned(), label.to_owned(), value.to_owned());
-        let pods = self.labelled.get(&labelled).into_iter().flatten();
+        let pods = self.labelled.of(&digest(namespace, label, value));
         let kanaries = pods.filter_map(|name| {
-            let row = self.pods.get(&(namespace.to_owned(), name.clone()))?;
-            let (kind, kanary) = row.kanary.as_ref()?;
+            let row = self.pods.get(&(namespace.to_owned(), (**name).to_owned()))?;
+            let (kind, kanary) = row.kanary.as_ref().filter(|_| row.has_label(label, value))?;
             Some(Key::at(*kind, (namespace.to_owned(), kanary.clone())))
         });
         let kanaries: BTreeSet<_> = kanaries.filter(|key| self.kanaries.contains(key)).collect();
@@ -54,22 +61,21 @@ impl Contents {
     pub(super) fn pods(&self, kanary: &ParsedKanary, spec: &Spec) -> (Vec<Pod>, Vec<Pod>) {
         let namespace = &kanary.key.namespace;
         let run = kanary.run(spec);
-        let of_deployment = self.pods_of.get(&(namespace.clone(), spec.canary.clone()));
-        let of_kanary = self.pods_by.get(&kanary.key);
-        let names: BTreeSet<_> = of_deployment.into_iter().chain(of_kanary).flatten().collect();
+        let of_deployment = self.pods_of.of(&(namespace.clone(), spec.canary.clone()));
+        let of_kanary = self.pods_by.of(&kanary.key);
+        let names: BTreeSet<_> = of_deployment.chain(of_kanary).collect();
         let rows = names
             .into_iter()
             .filter_map(|name| self.pods.get(&(namespace.clone(), name.clone())));
-        let of_run =
-            |row: &&PodRow| row.deployment.as_ref() == Some(&spec.canary) && row.pod.labels.get(RUN) == Some(&run);
+        let of_run = |row: &&PodRow| row.deployment.as_ref() == Some(&spec.canary) && row.has_label(RUN, &run);
         let (pods, others): (Vec<_>, Vec<_>) = rows.partition(of_run);
-        let trimmed = |rows: Vec<&PodRow>| rows.into_iter().map(|row| row.pod.clone()).collect();
+        let trimmed = |rows: Vec<&PodRow>| rows.into_iter().map(PodRow::pod).collect();
         (trimmed(pods), trimmed(others))
     }
 
     /// The Kanary whose canary is the target of another Kanary.
     pub(super) fn canary_of(&self, kanary: &ParsedKanary, target: &Place) -> Option<String> {
-        let mut named = self.by_deployment.get(target).into_iter().flatten();
+        let mut named = self.by_deployment.of(target);
         let is_canary = |key: &&Key| {
             let other = self.kanary(key).filter(|other| other.key != kanary.key);
             other.is_some_and(|other| other.spec.canary == target.1)

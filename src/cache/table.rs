@@ -57,7 +57,8 @@ pub(crate) enum Gone {
 /// Objects of one kind, trimmed to `V`, by `P`.
 #[derive(Debug)]
 pub(crate) struct Store<V, P = Place> {
-    rows: BTreeMap<P, Row<V>>,
+    /// Boxed, because the nodes of the tree are half empty.
+    rows: BTreeMap<P, Box<Row<V>>>,
     /// The objects of each part. `None` has those that only responses and live reads have reported so far.
     parts: BTreeMap<Option<PartId>, BTreeSet<P>>,
     /// Tombstones: the version and the time of each deletion.
@@ -225,7 +226,7 @@ impl<V: View, P: Ord + Clone> Store<V, P> {
             view,
             claim,
         };
-        self.rows.insert(place, row);
+        self.rows.insert(place, Box::new(row));
     }
 
     /// The newest known version of the object with this UID.

@@ -1,13 +1,11 @@
 //! Kubernetes objects, trimmed to the fields that decisions use.
 
 mod rollout;
+mod rows;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
-};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -19,127 +17,16 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference},
 };
 use kanary_core::{
-    ParsedKanary,
     api::{KanaryKind, names},
     carried, hash, health,
-    labels::{Labels, Selector},
-    observation::{Cause, Deployment, Outage, Owned, Pod, SelectorView, Service},
+    labels::{Labels, Packed, Selector},
+    observation::{Cause, Deployment, Owned, Pod, SelectorView, Service},
     ownership,
 };
 use serde_json::Value;
 
 use self::rollout::{availability, condition, failure, is_observed, progressed, replica_failure, rolled_out, versions};
-use super::table::View;
-
-/// A Kanary. Two of one uid and version are equal.
-#[derive(Clone, Debug)]
-pub(crate) struct KanaryRow(pub(super) Arc<ParsedKanary>);
-
-impl PartialEq for KanaryRow {
-    fn eq(&self, other: &Self) -> bool {
-        (&self.0.uid, &self.0.resource_version) == (&other.0.uid, &other.0.resource_version)
-    }
-}
-
-impl View for KanaryRow {
-    fn deleting_mut(&mut self) -> Option<&mut bool> {
-        None
-    }
-}
-
-/// A Service and its owners.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct ServiceRow {
-    /// Its selector and ports.
-    pub(super) service: Service,
-    /// Its owners.
-    pub(super) owned: Owned,
-    /// It was created for a canary.
-    pub(super) is_kanary: bool,
-}
-
-impl ServiceRow {
-    /// The part that decisions use, with or without ports.
-    pub(super) fn service(&self, with_ports: bool) -> Service {
-        let Service {
-            name,
-            selector,
-            external,
-            ports,
-            ..
-        } = &self.service;
-        Service {
-            name: name.clone(),
-            selector: selector.clone(),
-            external: *external,
-            deleting: self.owned.deleting,
-            ports: if with_ports { ports.clone() } else { Vec::new() },
-        }
-    }
-}
-
-/// A canary pod and its Deployment.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct PodRow {
-    /// The pod.
-    pub(super) pod: Pod,
-    /// Name of its Deployment; `None` if no ReplicaSet owns the pod any more.
-    pub(super) deployment: Option<String>,
-    /// Kind and name of the Kanary in its labels.
-    pub(super) kanary: Option<(KanaryKind, String)>,
-    /// Digest of the images in its spec, which can be changed in place.
-    pub(super) images: u64,
-}
-
-impl View for Deployment {
-    fn deleting_mut(&mut self) -> Option<&mut bool> {
-        Some(&mut self.deleting)
-    }
-
-    fn inherit(&mut self, former: &Self) {
-        self.outage = match (former.available_since, self.available_since) {
-            (Some(before), None) => self.unavailable_since.map(|from| Outage { from, before }),
-            // There was more than one outage in between, and the first was not observed.
-            (Some(before), Some(since)) if before != since => None,
-            _ => former.outage,
-        };
-        keep_text(&mut self.cause, former.cause.as_deref());
-    }
-}
-
-/// The message for one cause differs between attempts. The first is kept, so that the others do not trigger reconciles.
-fn keep_text(cause: &mut Option<Box<Cause>>, former: Option<&Cause>) {
-    if let (Some(cause), Some(former)) = (cause, former)
-        && cause.reason == former.reason
-    {
-        cause.message.clone_from(&former.message);
-    }
-}
-
-impl View for ServiceRow {
-    fn deleting_mut(&mut self) -> Option<&mut bool> {
-        Some(&mut self.owned.deleting)
-    }
-}
-
-impl View for Owned {
-    fn deleting_mut(&mut self) -> Option<&mut bool> {
-        Some(&mut self.deleting)
-    }
-}
-
-impl View for PodRow {
-    fn deleting_mut(&mut self) -> Option<&mut bool> {
-        None
-    }
-
-    fn inherit(&mut self, former: &Self) {
-        let run = former.pod.created_for().cloned();
-        self.pod.former_run = run.filter(|run| self.pod.labels.get(names::RUN) != Some(run));
-        self.pod.edited = former.pod.edited || self.images != former.images;
-        keep_text(&mut self.pod.cause, former.pod.cause.as_deref());
-    }
-}
+pub(super) use self::rows::{DeploymentRow, KanaryRow, PodRow, ServiceRow};
 
 /// The controller among an object's owners.
 fn controller(meta: &ObjectMeta) -> Option<&OwnerReference> {
@@ -174,11 +61,12 @@ fn annotation(meta: &ObjectMeta, name: &str) -> Option<String> {
     meta.annotations.as_ref()?.get(name).cloned()
 }
 
-/// Hash of a Deployment's pod template.
+/// Hash of a Deployment's pod template, as [`hash::of`] its JSON: k8s-openapi writes the fields of an object in the order of their
+/// names.
 #[must_use]
 pub(crate) fn template_hash(object: &KubeDeployment) -> String {
     let template = object.spec.as_ref().map(|spec| &spec.template);
-    hash::of(&serde_json::to_value(template).unwrap_or_default())
+    hash::digest(&serde_json::to_vec(&template).unwrap_or_default())
 }
 
 /// Trims a Deployment.
@@ -263,7 +151,7 @@ pub(super) fn service(object: &KubeService) -> ServiceRow {
             name: object.metadata.name.clone().unwrap_or_default(),
             external: spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName"),
             deleting: owned.deleting,
-            selector: spec.and_then(|spec| spec.selector.clone()).unwrap_or_default(),
+            selector: Labels::default(),
             ports: ports
                 .map(|port| {
                     let mut port = serde_json::to_value(port).unwrap_or_default();
@@ -274,6 +162,10 @@ pub(super) fn service(object: &KubeService) -> ServiceRow {
         },
         // A label alone does not make a Service a canary Service. Otherwise a user's Service could be hidden from the production
         // check.
+        selector: spec
+            .and_then(|spec| spec.selector.as_ref())
+            .map(Packed::from)
+            .unwrap_or_default(),
         is_kanary: owned.owner.is_some() && is_kanary(object.metadata.labels.as_ref()),
         owned,
     }
@@ -320,10 +212,10 @@ pub(super) fn pod(object: &KubePod) -> Option<PodRow> {
         .flatten()
         .any(|c| c.type_ == "Ready" && c.status == "True");
     Some(PodRow {
-        pod: Pod {
+        rest: Pod {
             name: meta.name.clone().unwrap_or_default(),
             uid: meta.uid.clone().unwrap_or_default(),
-            labels: meta.labels.clone().unwrap_or_default(),
+            labels: Labels::default(),
             former_run: None,
             ready: is_ready && meta.deletion_timestamp.is_none(),
             terminating: meta.deletion_timestamp.is_some(),
@@ -336,6 +228,7 @@ pub(super) fn pod(object: &KubePod) -> Option<PodRow> {
                 pod_cause(object).map(Box::new)
             },
         },
+        labels: meta.labels.as_ref().map(Packed::from).unwrap_or_default(),
         deployment,
         kanary,
         images: images(object),

@@ -181,7 +181,7 @@ impl Observer<'_> {
         if need == Need::Target {
             let live = self.read::<Deployment>(kanary, &spec.target).await?;
             // For this decision only, because later decisions use the watch.
-            seen.target = live.as_ref().and_then(Deployment::view);
+            seen.target = live.as_ref().and_then(Deployment::view).map(|row| row.deployment());
             seen.target_confirmed = true;
             return Ok(());
         }

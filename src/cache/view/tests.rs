@@ -1,7 +1,8 @@
-use kanary_core::observation::Versions;
+use kanary_core::observation::{Outage, Versions};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::cache::table::View;
 
 fn deployment_at(generation: i64, observed: i64) -> Deployment {
     let object = json!({
@@ -98,9 +99,9 @@ fn an_outage_is_remembered_by_who_watched_it() {
     let mut seen = canary(json!({}), whole(), available("2026-01-01T00:00:00Z"));
     let (first, from) = (seen.available_since.unwrap(), "2026-01-01T00:05:00Z".parse().unwrap());
     let mut next = |status: Value| {
-        let mut now = canary(json!({}), whole(), status);
-        now.inherit(&seen);
-        seen = now;
+        let mut now = DeploymentRow::from(canary(json!({}), whole(), status));
+        now.inherit(&seen.clone().into());
+        seen = now.deployment();
         seen.outage
     };
     let outage = Some(Outage { from, before: first });
@@ -165,7 +166,7 @@ fn the_reason_why_a_pod_is_not_ready_is_short() {
         ),
     ];
     for (status, expected) in cases {
-        let cause = seen_pod("i", status).pod.cause;
+        let cause = seen_pod("i", status).rest.cause;
         let reported = cause.map_or(String::new(), |cause| format!("{}: {}", cause.reason, cause.message));
         assert_eq!(reported, expected);
     }
@@ -186,7 +187,7 @@ fn a_pod_whose_image_was_changed_in_place_stays_marked() {
     edited.inherit(&first);
     let mut back = seen_pod("good:v2", json!({}));
     back.inherit(&edited);
-    assert_eq!([&first, &edited, &back].map(|row| row.pod.edited), [false, true, true]);
+    assert_eq!([&first, &edited, &back].map(|row| row.rest.edited), [false, true, true]);
 }
 
 #[test]
@@ -243,4 +244,37 @@ fn a_controller_that_is_no_kanary_is_known_by_its_name() {
     assert_eq!(owned_by("KanaryDeployment", true), (named("KanaryDeployment/a"), None));
     assert_eq!(owned_by("Application", true), (None, named("Application/a")));
     assert_eq!(owned_by("KanaryDeployment", false), (None, None));
+}
+
+/// Runs know templates by this hash, in statuses and annotations that earlier versions of Kanary wrote.
+#[test]
+fn the_hash_of_a_deployment_is_that_of_its_canonical_template() {
+    let container = json!({
+        "name": "web", "image": "web:1", "args": ["b", "a"], "env": [{"name": "B", "value": ""}, {"name": "A", "valueFrom": {
+            "secretKeyRef": {"optional": true, "name": "s", "key": "k"}}}],
+        "ports": [{"protocol": "TCP", "name": "http", "hostPort": 1, "containerPort": 80}], "stdinOnce": true, "tty": false,
+        "readinessProbe": {"timeoutSeconds": 1, "httpGet": {"scheme": "HTTP", "port": "http", "path": "/", "httpHeaders": [
+            {"value": "v", "name": "n"}]}, "failureThreshold": 3},
+        "resources": {"requests": {"memory": "1Gi", "cpu": 1, "example.com/gpu": "2"}, "limits": {"cpu": "1500m"}},
+        "securityContext": {"runAsUser": 1, "capabilities": {"drop": ["ALL"], "add": []}, "allowPrivilegeEscalation": false},
+        "volumeMounts": [{"name": "data", "mountPath": "/data", "subPathExpr": "$(A)", "readOnly": true}],
+    });
+    let template = json!({
+        "metadata": {"labels": {"b": "2", "a": "1", "B": "3"}, "annotations": {"z/é": "\u{1f600}", "a": "\n"}},
+        "spec": {
+            "containers": [container.clone(), container], "hostname": "h", "hostPID": true, "hostIPC": false, "hostAliases": [],
+            "hostUsers": true, "hostNetwork": true, "dnsPolicy": "ClusterFirst", "nodeSelector": {"x": "y", "A": "b"},
+            "tolerations": [{"value": "v", "key": "k", "operator": "Equal", "tolerationSeconds": 30}],
+            "topologySpreadConstraints": [{"whenUnsatisfiable": "DoNotSchedule", "topologyKey": "z", "maxSkew": 1,
+                "labelSelector": {"matchLabels": {"a": "1"}, "matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]}}],
+            "volumes": [{"name": "data", "projected": {"sources": [{"downwardAPI": {"items": [{"path": "p", "fieldRef": {
+                "fieldPath": "metadata.name", "apiVersion": "v1"}}]}}], "defaultMode": 420}},
+                {"name": "cache", "emptyDir": {"sizeLimit": "1Gi", "medium": "Memory"}}],
+        },
+    });
+    let object = json!({"metadata": {}, "spec": {"selector": {}, "template": template}});
+    let object = serde_json::from_value::<KubeDeployment>(object).unwrap();
+    let canonical = serde_json::to_value(&object.spec.as_ref().unwrap().template).unwrap();
+    assert_eq!(canonical["spec"]["containers"][1]["resources"]["requests"]["cpu"], "1");
+    assert_eq!(template_hash(&object), hash::of(&canonical));
 }

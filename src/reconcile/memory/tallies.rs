@@ -53,6 +53,7 @@ impl Tallies {
         let mut former = std::mem::take(&mut self.present);
         former.append(&mut self.retired);
         let mut stored: Vec<_> = stored.into_iter().flatten().map(Some).collect();
+        self.present.reserve_exact(items.len());
         for (index, item) in items.iter().enumerate() {
             let known = match item {
                 Item::PromQl(query) => take(&mut former, &mut stored, index, query),
