@@ -97,7 +97,7 @@ impl Transform for Tidy {
     fn transform(&mut self, schema: &mut Schema) {
         schema.remove("title");
         schema.remove("$schema");
-        // Defaults live in `canary`, never in the user's object.
+        // `kanary_core::parse` has the defaults. They are never written into the user's object.
         schema.remove("default");
         if let Some(format) = schema.get("format").and_then(Value::as_str)
             && format.starts_with("uint")
@@ -122,11 +122,15 @@ fn schema_of<T: schemars::JsonSchema>() -> Value {
     generator.into_root_schema_for::<T>().to_value()
 }
 
-/// A missing status defaults to Scheduled, so that `kubectl get` shows a phase before the controller first writes the status.
+/// A missing status defaults to Scheduled, so that `kubectl get` shows a phase before the controller first writes the status. No
+/// generation is observed yet: kstatus, and with it Flux, takes an object without `observedGeneration` for one that is ready.
 fn status_schema() -> Value {
     let mut status = schema_of::<KanaryStatus>();
     if let Some(fields) = status.as_object_mut() {
-        fields.insert("default".to_owned(), json!({"report": {"status": "Scheduled"}}));
+        fields.insert(
+            "default".to_owned(),
+            json!({"observedGeneration": -1, "report": {"status": "Scheduled"}}),
+        );
     }
     status
 }

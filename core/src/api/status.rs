@@ -11,7 +11,7 @@ use super::{GoDuration, ManualVerdict, RunPlace};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KanaryStatus {
-    /// The `metadata.generation` for which this status was computed.
+    /// The `metadata.generation` for which this status was computed, or -1 before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Hash of the pod template of the run.

@@ -100,7 +100,10 @@ fn collect_messages(value: &Value, out: &mut Vec<String>) {
 fn a_fresh_kanary_gets_its_status() {
     let mut object = kanary("batman", &json!({"template": {"spec": {}}}));
     schema().default(&mut object);
-    assert_eq!(object["status"], json!({"report": {"status": "Scheduled"}}));
+    assert_eq!(
+        object["status"],
+        json!({"observedGeneration": -1, "report": {"status": "Scheduled"}})
+    );
 }
 
 #[test]
