@@ -1,9 +1,16 @@
-//! Metrics in the OpenMetrics format. No label has an unbounded number of values.
+//! Metrics in the OpenMetrics format.
+
+mod labels;
 
 use std::sync::atomic::AtomicU64;
 
+use jiff::Timestamp;
+use kanary_core::{
+    api::{KanaryStatus, Reason},
+    status::{self, Phase},
+};
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text},
+    encoding::text,
     metrics::{
         counter::Counter,
         family::Family,
@@ -13,73 +20,12 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::cluster::error::{ApiError, Class};
-
-/// Label of a result or an outcome.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct OutcomeLabels {
-    /// The value.
-    pub result: &'static str,
-}
-
-/// Labels of a write.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct WriteLabels {
-    /// Kind of write.
-    pub write: &'static str,
-    /// `ok`, `conflict`, `transient`, `throttled`, `fenced` or `invalid`.
-    pub result: &'static str,
-}
-
-/// Every kind of write.
-const WRITES: [&str; 11] = [
-    "adopt",
-    "create",
-    "delete",
-    "dry-run",
-    "event",
-    "hand-over",
-    "label",
-    "promote",
-    "scale",
-    "status",
-    "unlabel",
-];
-
-/// Label of a phase.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct PhaseLabels {
-    /// Scheduled, Running, Succeeded, Failed or DeploymentUpdated.
-    pub phase: &'static str,
-}
-
-/// Label of a reconcile under way.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct PaceLabels {
-    /// `prompt`, or `slow` after half a second.
-    pub pace: &'static str,
-}
-
-/// Label of a watch.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct WatchLabels {
-    /// Name of the watch.
-    pub watch: String,
-}
-
-/// Label of a shard.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct ShardLabels {
-    /// Number of the shard.
-    pub shard: u16,
-}
-
-/// Label of a change of ownership.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct HandoverLabels {
-    /// `taken`, `released` or `lost` for a shard, `seized` for a session.
-    pub what: &'static str,
-}
+use self::labels::WRITES;
+pub use self::labels::{HandoverLabels, OutcomeLabels, PaceLabels, PhaseLabels, ShardLabels, WatchLabels, WriteLabels};
+use crate::cluster::{
+    clock::until,
+    error::{ApiError, Class},
+};
 
 /// All metrics of a controller.
 #[derive(Debug)]
@@ -125,11 +71,11 @@ pub struct Metrics {
     pub joined_queries: Counter,
     /// Circuit breakers of Prometheus servers that hold queries back.
     pub breakers_open: Gauge,
-    /// Seconds from a deadline to the verdict in the status.
+    /// Seconds from a deadline to the verdict in the status, for runs that wait for nothing at their deadline.
     pub verdict_lateness: Histogram,
     /// Places that are granted, by the `ConfigMap` with the places.
     pub places_granted: Gauge,
-    /// Kanaries that wait for a place.
+    /// Kanaries of this replica that wait for a place, updated on scrape.
     pub places_waiting: Gauge,
     /// The limit for all namespaces together, or 0.
     pub places_limit: Gauge,
@@ -141,6 +87,8 @@ pub struct Metrics {
     pub watch_age: Family<WatchLabels, Gauge<f64, AtomicU64>>,
     /// Epoch of each shard that this replica owns, updated on scrape.
     pub shard_epoch: Family<ShardLabels, Gauge>,
+    /// Number of shards of the fleet, updated on scrape.
+    pub shards: Gauge,
     /// Number of shards that this replica owns, updated on scrape.
     pub shards_owned: Gauge,
     /// Seconds for which this replica may still write if its session is not renewed, updated on scrape.
@@ -181,11 +129,13 @@ impl Default for Metrics {
             watch_stalls: Counter::default(),
             watch_age: Family::default(),
             shard_epoch: Family::default(),
+            shards: Gauge::default(),
             shards_owned: Gauge::default(),
             fence_margin: Gauge::default(),
             handovers: Family::default(),
             registry: Registry::default(),
         };
+        metrics.create_counters();
         register_queue(&mut registry, &metrics);
         register_work(&mut registry, &metrics);
         register_queries(&mut registry, &metrics);
@@ -261,7 +211,7 @@ fn register_work(registry: &mut Registry, metrics: &Metrics) {
     );
     registry.register(
         "verdict_lateness_seconds",
-        "Time from a run's deadline to its verdict",
+        "Time from the deadline of a run that waits for nothing then to its verdict",
         metrics.verdict_lateness.clone(),
     );
     registry.register(
@@ -319,7 +269,7 @@ fn register_places(registry: &mut Registry, metrics: &Metrics) {
     );
     registry.register(
         "places_waiting",
-        "Kanaries that wait for a place",
+        "Kanaries of this replica that wait for a place",
         metrics.places_waiting.clone(),
     );
     registry.register(
@@ -342,6 +292,11 @@ fn register_shards(registry: &mut Registry, metrics: &Metrics) {
         metrics.shard_epoch.clone(),
     );
     registry.register(
+        "shards",
+        "Shards that the replicas divide among themselves",
+        metrics.shards.clone(),
+    );
+    registry.register(
         "shards_owned",
         "Shards that this replica owns",
         metrics.shards_owned.clone(),
@@ -359,6 +314,40 @@ fn register_shards(registry: &mut Registry, metrics: &Metrics) {
 }
 
 impl Metrics {
+    /// Creates the counters of all labels: Prometheus does not see the increase of a counter that begins with 1.
+    fn create_counters(&self) {
+        for labels in WriteLabels::all() {
+            drop(self.writes.get_or_create(&labels));
+        }
+        for phase in [Phase::Succeeded, Phase::Failed, Phase::DeploymentUpdated] {
+            drop(self.runs_ended.get_or_create(&PhaseLabels { phase: phase.as_str() }));
+        }
+        for result in ["pass", "fail", "nodata", "error"] {
+            drop(self.measurements.get_or_create(&OutcomeLabels { result }));
+        }
+        for what in ["taken", "released", "lost", "seized"] {
+            drop(self.handovers.get_or_create(&HandoverLabels { what }));
+        }
+    }
+
+    /// Counts what a new status reports. It was decided at the time `decided`, and written at `now`.
+    pub fn reported(&self, former: &KanaryStatus, next: &KanaryStatus, decided: Timestamp, now: Timestamp) {
+        let phase = Phase::of(next);
+        if next.completed_at.is_some() && former.completed_at != next.completed_at {
+            let labels = PhaseLabels { phase: phase.as_str() };
+            self.runs_ended.get_or_create(&labels).inc();
+        }
+        let judged = matches!(phase, Phase::Succeeded | Phase::Failed) && Phase::of(former) == Phase::Running;
+        // Whoever waits for a person or for data is not late.
+        let waited = status::find(former, status::RECONCILING).is_none_or(|c| c.reason != Reason::Validating);
+        if let Some(late) = next
+            .deadline
+            .filter(|deadline| judged && !waited && *deadline <= decided)
+        {
+            self.verdict_lateness.observe(until(late, now).as_secs_f64());
+        }
+    }
+
     /// Counts a write.
     pub fn wrote<T>(&self, write: &'static str, done: &Result<T, ApiError>) {
         let result = done.as_ref().map_or_else(|error| error.class().as_str(), |_| "ok");

@@ -183,6 +183,10 @@ fn set_queue(state: &Sources) {
         metrics.reconciles.get_or_create(&labels).set(number(turns));
     }
     metrics.events_waiting.set(number(state.context.events.waiting()));
+    let places = state.context.places.as_ref();
+    metrics
+        .places_waiting
+        .set(number(places.map_or(0, |places| places.waiting())));
 }
 
 /// Time since each watch last received something. For the shards' watches, the longest time.
@@ -219,6 +223,7 @@ fn set_shards(state: &Sources) {
         let labels = metrics::ShardLabels { shard: *shard };
         metrics.shard_epoch.get_or_create(&labels).set(held.epoch);
     }
+    metrics.shards.set(i64::from(fence.layout().shards()));
     metrics.shards_owned.set(i64::try_from(owned.len()).unwrap_or(i64::MAX));
     metrics.fence_margin.set(fence.margin().as_secs_f64());
 }

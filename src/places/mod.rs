@@ -167,6 +167,12 @@ impl Places {
         limited
     }
 
+    /// The number of Kanaries of this replica that wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.lock().waiting.len()
+    }
+
     /// Forgets a Kanary that is not in the cache any more.
     pub fn forget(&self, key: &Key) {
         self.lock().forget(key);
@@ -228,7 +234,6 @@ impl Places {
     fn count(&self, book: &Book) {
         let granted = i64::try_from(book.granted.len()).unwrap_or(i64::MAX);
         self.metrics.places_granted.set(granted);
-        self.metrics.places_waiting.set(i64::from(book.waiting));
     }
 
     fn stored(&self) -> Option<Arc<Stored>> {

@@ -12,7 +12,7 @@ use kanary_core::{
     decide::disown,
     decision::{Action, Decision, Need},
     observation::{Observation, Pod},
-    status::{self, Phase},
+    status,
     validation::{Item, Window, promql::Vars},
 };
 use kube::Client;
@@ -24,7 +24,7 @@ use crate::{
         clock::{Clock, until},
         error::{ApiError, CAP, CAP_OF_SILENCE, Class},
     },
-    metrics::{self, Metrics},
+    metrics::Metrics,
     places::Places,
     reconcile::{
         act::Writer,
@@ -234,7 +234,8 @@ impl Context {
                 return Ok(Next::At(now.checked_add(delay).ok()));
             }
             self.mark_current(kanary, right);
-            self.report(kanary, status, now);
+            report(kanary, status);
+            self.metrics.reported(&kanary.status, status, now, self.clock.now());
         }
         self.ask(kanary, seen, &decision, now);
         if !decision.actions.is_empty() || decision.status.is_some() {
@@ -242,40 +243,6 @@ impl Context {
         }
         self.announce(kanary, now, right);
         Ok(Next::At(decision.wake))
-    }
-
-    /// Logs one line for each phase change.
-    fn report(&self, kanary: &ParsedKanary, next: &KanaryStatus, now: Timestamp) {
-        let (from, to) = (&kanary.status.report.status, &next.report.status);
-        if from == to && kanary.status.run == next.run {
-            return;
-        }
-        let phase = Phase::of(next);
-        let condition = status::find(next, to);
-        let Key { kind, namespace, name } = &kanary.key;
-        tracing::info!(
-            kind = %kind,
-            namespace,
-            name,
-            from,
-            to,
-            run = next.run.unwrap_or(1),
-            reason = condition.map(|c| c.reason.as_str()),
-            detail = condition.map(|c| c.message.as_str()),
-            "phase changed"
-        );
-        if next.completed_at.is_some() && kanary.status.completed_at != next.completed_at {
-            self.metrics
-                .runs_ended
-                .get_or_create(&metrics::PhaseLabels { phase: phase.as_str() })
-                .inc();
-        }
-        let judged = matches!(phase, Phase::Succeeded | Phase::Failed) && Phase::of(&kanary.status) == Phase::Running;
-        if let Some(late) = next.deadline.filter(|deadline| judged && *deadline <= now) {
-            self.metrics
-                .verdict_lateness
-                .observe(until(late, self.clock.now()).as_secs_f64());
-        }
     }
 
     /// Starts the queries that are due. Each one queues its Kanary again when it completes.
@@ -394,6 +361,27 @@ fn label(action: &Action) -> &'static str {
         Action::Adopt { .. } => "adopt",
         Action::Delete { .. } => "delete",
     }
+}
+
+/// Logs one line for each phase change.
+fn report(kanary: &ParsedKanary, next: &KanaryStatus) {
+    let (from, to) = (&kanary.status.report.status, &next.report.status);
+    if from == to && kanary.status.run == next.run {
+        return;
+    }
+    let condition = status::find(next, to);
+    let Key { kind, namespace, name } = &kanary.key;
+    tracing::info!(
+        kind = %kind,
+        namespace,
+        name,
+        from,
+        to,
+        run = next.run.unwrap_or(1),
+        reason = condition.map(|c| c.reason.as_str()),
+        detail = condition.map(|c| c.message.as_str()),
+        "phase changed"
+    );
 }
 
 #[cfg(test)]

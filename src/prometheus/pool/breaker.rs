@@ -24,6 +24,9 @@ const BASE: Duration = Duration::from_secs(2);
 /// Maximum of what is added to [`SHORTEST`].
 const CAP: Duration = Duration::from_secs(29);
 
+/// An open breaker is forgotten if nobody asks its server for so long after its pause.
+const UNASKED: Duration = Duration::from_mins(10);
+
 /// Whether a query may be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Passage {
@@ -139,7 +142,11 @@ impl Breaker {
     /// Whether the past has no influence any more.
     pub(super) fn is_idle(&mut self, now: Instant) -> bool {
         self.forget(now);
-        matches!(self.state, State::Closed) && self.results.is_empty()
+        match self.state {
+            State::Closed => self.results.is_empty(),
+            State::Open(until) => now.saturating_duration_since(until) >= UNASKED,
+            State::HalfOpen => false,
+        }
     }
 }
 
@@ -217,6 +224,7 @@ mod tests {
         breaker.probe();
         breaker.abandon(now);
         assert_eq!(breaker.passage(now), Passage::Probe, "the next one probes");
+        assert!(!breaker.is_idle(now + Duration::from_mins(9)) && breaker.is_idle(now + Duration::from_mins(10)));
         breaker.probe();
         breaker.record(None, now, 1.0);
         assert!(is_free(&breaker, now) && breaker.is_idle(now));

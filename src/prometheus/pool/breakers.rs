@@ -100,5 +100,6 @@ impl Breakers {
     /// Forgets breakers whose past has no influence any more.
     pub(super) fn tidy(&mut self, now: Instant) {
         self.all.retain(|_, breaker| !breaker.is_idle(now));
+        self.open.retain(|key| self.all.contains_key(key));
     }
 }

@@ -1,0 +1,81 @@
+//! Labels of metrics. None has an unbounded number of values.
+
+use prometheus_client::encoding::EncodeLabelSet;
+
+/// Label of a result or an outcome.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct OutcomeLabels {
+    /// The value.
+    pub result: &'static str,
+}
+
+/// Labels of a write.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct WriteLabels {
+    /// Kind of write.
+    pub write: &'static str,
+    /// `ok`, or a [`Class`](crate::cluster::error::Class) of errors.
+    pub result: &'static str,
+}
+
+/// Label of a phase.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct PhaseLabels {
+    /// Scheduled, Running, Succeeded, Failed or DeploymentUpdated.
+    pub phase: &'static str,
+}
+
+/// Label of a reconcile under way.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct PaceLabels {
+    /// `prompt`, or `slow` after half a second.
+    pub pace: &'static str,
+}
+
+/// Label of a watch.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct WatchLabels {
+    /// Name of the watch.
+    pub watch: String,
+}
+
+/// Label of a shard.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ShardLabels {
+    /// Number of the shard.
+    pub shard: u16,
+}
+
+/// Label of a change of ownership.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct HandoverLabels {
+    /// `taken`, `released` or `lost` for a shard, `seized` for a session.
+    pub what: &'static str,
+}
+
+/// Every kind of write.
+pub(super) const WRITES: [&str; 11] = [
+    "adopt",
+    "create",
+    "delete",
+    "dry-run",
+    "event",
+    "hand-over",
+    "label",
+    "promote",
+    "scale",
+    "status",
+    "unlabel",
+];
+
+/// Every result of a write.
+const RESULTS: [&str; 6] = ["ok", "conflict", "transient", "throttled", "fenced", "invalid"];
+
+impl WriteLabels {
+    /// Every kind of write with every result.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        WRITES
+            .into_iter()
+            .flat_map(|write| RESULTS.map(|result| Self { write, result }))
+    }
+}
