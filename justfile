@@ -26,10 +26,11 @@ simulate-fleets kanaries="1000" fleets="4" first="0":
 bench-gate *args:
     cargo bench --locked --workspace --bench paths -- --gate {{args}}
 
-# The behaviour suite on a real control plane, which is started and stopped for it (hack/plane).
+# The behaviour suite on a real control plane, which is started and stopped for it (hack/plane). The whole suite must use every
+# permission of the chart.
 behaviour *args:
     cargo test --locked --workspace --test behaviour --no-run
-    hack/plane/plane run -- cargo test --locked --workspace --test behaviour -- {{args}}
+    hack/plane/plane run -- {{ if args == "" { "hack/chart/permissions" } else { "" } }} cargo test --locked --workspace --test behaviour -- {{args}}
 
 # Tests the Helm chart and deploy/: installed, upgraded and removed on a real control plane, with the controller as a process.
 chart:
