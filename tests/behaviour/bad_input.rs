@@ -28,6 +28,20 @@ async fn a_service_that_does_not_exist_is_an_error_that_touches_nothing_and_goes
     assert!(!is_true(&ended, "Errored") && !is_true(&ended, "Stalled"), "{ended:#}");
 }
 
+/// Charts write `verdict: {{ .Values.verdict }}` and leave the value empty.
+#[tokio::test]
+async fn empty_values_are_absent_ones() {
+    let world = World::new("bad-input").await;
+    world.target("app", 1).await;
+    let mut manifest = kanary("batman", "app", json!({}));
+    manifest["spec"]["verdict"] = Value::Null;
+    manifest["spec"]["rollout"] = json!({"mode": null, "onFailure": null});
+    manifest["spec"]["validation"]["items"][0]["manual"]["status"] = Value::Null;
+    let made = world.create(&KANARY, &manifest).await;
+    assert_eq!(made["spec"].get("verdict"), None, "{made:#}");
+    world.ends("batman", "DeploymentUpdated").await;
+}
+
 #[tokio::test]
 async fn a_service_without_a_selector_is_an_error() {
     let world = World::new("bad-input").await;

@@ -88,8 +88,8 @@ pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// Converts JSON Schema 2020 to a structural schema: removes `$schema`, `title`, `default` and integer formats that Kubernetes
-/// does not know.
+/// Converts JSON Schema 2020 to a structural schema: removes `$schema`, `title`, `default`, nulls in enums and integer formats that
+/// Kubernetes does not know.
 #[derive(Clone)]
 struct Tidy;
 
@@ -97,6 +97,12 @@ impl Transform for Tidy {
     fn transform(&mut self, schema: &mut Schema) {
         schema.remove("title");
         schema.remove("$schema");
+        // An API server refuses a null for an enum, even if the enum contains it. It drops a null where none is allowed, as users
+        // expect who leave a value empty.
+        if let Some(values) = schema.get_mut("enum").and_then(Value::as_array_mut) {
+            values.retain(|value| !value.is_null());
+            schema.remove("nullable");
+        }
         // `kanary_core::parse` has the defaults. They are never written into the user's object.
         schema.remove("default");
         if let Some(format) = schema.get("format").and_then(Value::as_str)
