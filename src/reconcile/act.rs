@@ -1,5 +1,5 @@
 //! The only module that writes about runs. Other writes are about ownership (`shard`: Leases, the number of shards, and the
-//! slots of Kanaries) and about limits (`places`: the ConfigMap with the places).
+//! slots of Kanaries) and about limits (`places`: the `ConfigMap` with the places).
 //!
 //! Every write has a precondition that makes repeated or late execution safe: a deterministic name, a uid, a resourceVersion, or
 //! the template that was read. Responses update the cache, so that the next decision includes them.
