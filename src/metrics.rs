@@ -1,6 +1,8 @@
 //! Metrics in the OpenMetrics format.
 
 mod labels;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::AtomicU64;
 

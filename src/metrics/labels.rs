@@ -1,6 +1,10 @@
 //! Labels of metrics. None has an unbounded number of values.
 
+use std::time::Duration;
+
 use prometheus_client::encoding::EncodeLabelSet;
+
+use crate::cluster::error::Class;
 
 /// Label of a result or an outcome.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -14,7 +18,7 @@ pub struct OutcomeLabels {
 pub struct WriteLabels {
     /// Kind of write.
     pub write: &'static str,
-    /// `ok`, or a [`Class`](crate::cluster::error::Class) of errors.
+    /// `ok`, or a [`Class`] of errors.
     pub result: &'static str,
 }
 
@@ -69,7 +73,14 @@ pub(super) const WRITES: [&str; 11] = [
 ];
 
 /// Every result of a write.
-const RESULTS: [&str; 6] = ["ok", "conflict", "transient", "throttled", "fenced", "invalid"];
+const RESULTS: [&str; 6] = [
+    "ok",
+    Class::Conflict.as_str(),
+    Class::Transient.as_str(),
+    Class::Throttled(Duration::ZERO).as_str(),
+    Class::Fenced.as_str(),
+    Class::Invalid.as_str(),
+];
 
 impl WriteLabels {
     /// Every kind of write with every result.

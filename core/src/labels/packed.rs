@@ -2,8 +2,7 @@
 
 use super::Labels;
 
-/// Labels or annotations in two allocations. A [`Labels`] has one of some 500 bytes for up to eleven entries, and two for each
-/// entry, which would be a tenth of the memory for a canary.
+/// Labels or annotations in two allocations. A [`Labels`] has one of 544 bytes for up to eleven entries, and two for each entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Packed {
     /// All names and values, in the order of the names.
