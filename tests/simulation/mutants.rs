@@ -35,6 +35,29 @@ use crate::{
 /// Number of seeds in which the bug must show.
 const SEEDS: u64 = 60;
 
+/// The seed that showed the bug of a test when this was written, for those that need more than a few. It is tried first, and only
+/// saves time: a change of the generator may make it another one.
+const LIKELY: &[(&str, u64)] = &[
+    ("a_canary_that_a_user_changed_is_caught", 3),
+    ("a_promotion_that_takes_the_traffic_from_the_target_is_caught", 2),
+    ("a_retained_canary_in_traffic_is_caught", 2),
+    ("a_slot_that_is_not_put_back_is_caught", 2),
+    ("a_verdict_of_a_former_run_is_caught", 6),
+    ("ignored_labels_are_caught", 2),
+    ("time_in_which_the_canary_was_not_available_is_caught", 5),
+    ("two_replicas_of_one_name_are_caught", 5),
+    ("writes_without_preconditions_are_caught", 8),
+];
+
+/// The entry of the running test, whose name is that of its thread.
+fn likely() -> Option<u64> {
+    let thread = std::thread::current();
+    let test = thread.name()?;
+    LIKELY
+        .iter()
+        .find_map(|(name, seed)| test.ends_with(name).then_some(*seed))
+}
+
 /// Runs seeds until one has a violation, which must be among `expected`.
 fn is_caught(wrong: &Wrong, expected: &[Invariant]) {
     is_caught_in(Scenario::of, wrong, expected);
@@ -61,7 +84,7 @@ pub(crate) fn fair(scenario: impl Fn(u64) -> Scenario) -> impl Fn(u64) -> Scenar
 /// The same for a bug with state, which starts anew for each seed. With `KANARY_HOSTILE=1`, scenarios with hostile users
 /// must find it.
 fn is_caught_anew(scenario: impl Fn(u64) -> Scenario, wrong: impl Fn() -> Wrong, expected: &[Invariant]) {
-    for seed in 0..SEEDS {
+    for seed in likely().into_iter().chain(0..SEEDS) {
         let scenario = if asked("KANARY_HOSTILE").is_some() {
             Scenario::hostile(seed)
         } else {

@@ -21,6 +21,7 @@
 //! versions protect against that. Of unversioned state (is a session dead? is there a verdict?) the protocol uses only
 //! facts that stay true.
 
+#![cfg(test)]
 #![allow(
     missing_docs,
     clippy::unwrap_used,
