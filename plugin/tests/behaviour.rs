@@ -1,0 +1,187 @@
+//! The binary as a process, against an API server with a real controller: the embedded cluster, or the one of `hack/plane`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that does not find what it expects is to fail there and then"
+)]
+
+mod support;
+
+use serde_json::json;
+use support::World;
+
+#[tokio::test]
+async fn status_waits_for_the_run_of_the_present_template_only() {
+    let world = World::new().await;
+    world.target("app").await;
+    world
+        .kanary(
+            "batman",
+            json!({"validationPeriod": "1s", "items": [{"manual": {"statusAfterDeadline": "valid"}}]}),
+        )
+        .await;
+    let waited = world.run(&["status", "batman", "--wait", "--timeout", "1m"]).await;
+    assert_eq!(waited.code, 0, "{waited:?}");
+    assert!(
+        waited.out.contains("DeploymentUpdated: Deployment app was updated"),
+        "{waited:?}"
+    );
+    assert!(!waited.out.contains('\x1b'), "{waited:?}");
+    let again = world.run(&["status", "batman"]).await;
+    assert_eq!(again.code, 0, "{again:?}");
+    // The controller is gone, so its status is about the former template.
+    world.stop_controller();
+    world.image("batman", "app:v3").await;
+    let stale = world.run(&["status", "batman", "--wait", "--timeout", "1s"]).await;
+    assert_eq!(stale.code, 4, "{stale:?}");
+    assert!(stale.err.contains("has not reported on generation 2"), "{stale:?}");
+    let listed = world.run(&["get"]).await;
+    assert!(
+        listed.out.contains("Pending") && !listed.out.contains("DeploymentUpdated"),
+        "{listed:?}"
+    );
+    let promoted = world.run(&["promote", "batman"]).await;
+    assert_eq!(promoted.code, 1, "{promoted:?}");
+}
+
+#[tokio::test]
+async fn a_person_promotes_and_aborts_and_retries() {
+    let world = World::new().await;
+    world.target("app").await;
+    world
+        .kanary("batman", json!({"validationPeriod": "1h", "items": [{"manual": {}}]}))
+        .await;
+    world.phase("batman", "Running").await;
+    let tried = world.run(&["promote", "batman", "--dry-run"]).await;
+    assert!(tried.out.contains("nothing was stored"), "{tried:?}");
+    let wrong = world.run(&["abort", "batman", "--run", "7"]).await;
+    assert_eq!(wrong.code, 1, "{wrong:?}");
+    let aborted = world.run(&["abort", "batman"]).await;
+    assert_eq!((aborted.code, aborted.err.as_str()), (0, ""), "{aborted:?}");
+    let failed = world.run(&["status", "batman", "--wait", "--timeout", "1m"]).await;
+    assert_eq!(failed.code, 3, "{failed:?}");
+    let over = world.run(&["promote", "batman"]).await;
+    assert_eq!(over.code, 1, "{over:?}");
+    assert!(over.err.contains("retry batman"), "{over:?}");
+    let retried = world.run(&["retry", "batman"]).await;
+    assert!(retried.out.contains("spec.retry is 1"), "{retried:?}");
+    world.phase("batman", "Running").await;
+    // The verdict of the first run stands in the spec, and has to be given again.
+    let again = world.run(&["abort", "batman"]).await;
+    assert!(again.out.contains("of an earlier run was removed"), "{again:?}");
+    assert_eq!(
+        world.run(&["status", "batman", "--wait", "--timeout", "1m"]).await.code,
+        3
+    );
+    world.run(&["retry", "batman"]).await;
+    world.phase("batman", "Running").await;
+    let promoted = world.run(&["promote", "batman"]).await;
+    assert!(promoted.out.contains("manual[0] is `valid`"), "{promoted:?}");
+    let ended = world.run(&["status", "batman", "--wait", "--timeout", "1m"]).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+}
+
+#[tokio::test]
+async fn without_a_manual_item_only_an_explicit_overrule_promotes() {
+    let world = World::new().await;
+    world.target("app").await;
+    let watch = json!({"labelWatch": {"podInvalidationLabels": {"bad": "yes"}}});
+    world
+        .kanary("batman", json!({"validationPeriod": "1h", "items": [watch]}))
+        .await;
+    world.phase("batman", "Running").await;
+    let refused = world.run(&["promote", "batman"]).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.err.contains("--overrule"), "{refused:?}");
+    let paused = world.run(&["pause", "batman"]).await;
+    assert!(paused.out.contains("paused: the run is held, with 59m"), "{paused:?}");
+    let overruled = world.run(&["promote", "batman", "--overrule"]).await;
+    assert!(overruled.out.contains("kubectl kanary resume batman"), "{overruled:?}");
+    let waiting = world.run(&["status", "batman", "--wait", "--timeout", "1s"]).await;
+    assert_eq!(waiting.code, 4, "{waiting:?}");
+    world.run(&["resume", "batman"]).await;
+    assert_eq!(
+        world.run(&["status", "batman", "--wait", "--timeout", "1m"]).await.code,
+        0
+    );
+}
+
+#[tokio::test]
+async fn a_kanary_that_goes_or_gets_another_run_ends_the_wait() {
+    let world = World::new().await;
+    world.target("app").await;
+    let absent = world.run(&["status", "batman", "--wait"]).await;
+    assert_eq!(absent.code, 5, "{absent:?}");
+    assert!(absent.err.contains("there is no Kanary batman"), "{absent:?}");
+    for (is_deleted, why) in [(false, "another template"), (true, "was deleted")] {
+        world.kanary("batman", json!({"validationPeriod": "1h"})).await;
+        world.phase("batman", "Running").await;
+        let waiting = world.spawn(&["status", "batman", "--wait"]);
+        let waiting = waiting.says("Running").await;
+        if is_deleted {
+            world.delete("batman").await;
+        } else {
+            world.image("batman", "app:v3").await;
+        }
+        let gone = waiting.ended().await;
+        assert_eq!(gone.code, 5, "{gone:?}");
+        assert!(gone.err.contains(why), "{gone:?}");
+        if !is_deleted {
+            world.delete("batman").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn get_shows_the_published_columns_and_follows_changes() {
+    let world = World::new().await;
+    world.target("app").await;
+    let none = world.run(&["get"]).await;
+    assert_eq!((none.code, none.out.as_str()), (0, ""), "{none:?}");
+    assert!(none.err.contains("No Kanaries"), "{none:?}");
+    world.kanary("batman", json!({"validationPeriod": "1h"})).await;
+    world.phase("batman", "Running").await;
+    let listed = world.run(&["get", "batman"]).await;
+    let lines: Vec<Vec<&str>> = listed
+        .out
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let heads = "NAMESPACE NAME STATUS DEPLOYMENT SERVICE SCALE TRAFFIC VALIDATION DURATION";
+    assert_eq!(lines[0].join(" "), heads);
+    assert_eq!(
+        lines[1][..7],
+        [
+            world.namespace(),
+            "batman",
+            "Running",
+            "app",
+            "static",
+            "none",
+            "manual"
+        ],
+        "{listed:?}"
+    );
+    let watching = world.spawn(&["get", "-w"]).says("Running").await;
+    world.delete("batman").await;
+    watching.says("Deleted").await.kill().await;
+}
+
+#[tokio::test]
+async fn bad_connections_are_explained() {
+    let world = World::new().await;
+    for (arguments, why) in [
+        (&["get", "--context", "nowhere"] as &[&str], "nowhere"),
+        (
+            &["get", "--kubeconfig", "/nonexistent"],
+            "could not read --kubeconfig /nonexistent",
+        ),
+        (&["status", "deployment/app"], "is not a kind of Kanary"),
+    ] {
+        let refused = world.run(arguments).await;
+        assert_eq!(refused.code, 1, "{refused:?}");
+        assert!(refused.err.contains(why), "{refused:?}");
+    }
+    assert_eq!(world.run(&["status"]).await.code, 2);
+}
