@@ -6,7 +6,9 @@ use crate::{
     cluster::Connection,
     commands::{
         explain::Explain,
+        generate::Generate,
         get::Get,
+        lint::Lint,
         shards::Shards,
         status::Status,
         steer::{Pause, Resume, Retry},
@@ -40,6 +42,8 @@ pub(crate) enum Command {
     Retry(Retry),
     Pause(Pause),
     Resume(Resume),
+    Generate(Box<Generate>),
+    Lint(Lint),
     Shards(Shards),
     /// Print the version of the plugin, and of the API that it knows.
     Version,

@@ -1,12 +1,16 @@
 //! `kubectl kanary`: a kubectl plugin for people and scripts that work with Kanaries.
 
+mod check;
 mod cli;
 mod cluster;
 mod commands;
 mod edit;
 mod exit;
+mod istio;
+mod manifests;
 mod owner;
 mod run;
+mod selector;
 mod terminal;
 mod text;
 
@@ -17,7 +21,7 @@ use clap::Parser;
 use self::{
     cli::{Cli, Command},
     cluster::Cluster,
-    commands::{explain, get, shards, status, steer, verdict},
+    commands::{explain, generate, get, lint, shards, status, steer, verdict},
     exit::Exit,
 };
 
@@ -41,6 +45,8 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Retry(options) => steer::retry(&cluster().await?, options).await,
         Command::Pause(options) => steer::pause(&cluster().await?, options).await,
         Command::Resume(options) => steer::resume(&cluster().await?, options).await,
+        Command::Generate(options) => generate::generate(&cluster().await?, options).await,
+        Command::Lint(options) => lint::lint(options).await,
         Command::Shards(options) => shards::shards(&cluster().await?, options).await,
         Command::Version => shards::version(),
     }

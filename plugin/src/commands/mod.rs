@@ -1,7 +1,9 @@
 //! One module for each command.
 
 pub(crate) mod explain;
+pub(crate) mod generate;
 pub(crate) mod get;
+pub(crate) mod lint;
 pub(crate) mod shards;
 pub(crate) mod status;
 pub(crate) mod steer;
