@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     cluster::Connection,
     commands::{
+        convert::Convert,
         explain::Explain,
         generate::Generate,
         get::Get,
@@ -44,6 +45,7 @@ pub(crate) enum Command {
     Resume(Resume),
     Generate(Box<Generate>),
     Lint(Lint),
+    Convert(Convert),
     Shards(Shards),
     /// Print the version of the plugin, and of the API that it knows.
     Version,

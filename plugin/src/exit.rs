@@ -13,6 +13,8 @@ pub(crate) enum Exit {
     Unfinished = 4,
     /// The Kanary, or its run, is not there (any more).
     Gone = 5,
+    /// Something of the source cannot be expressed in a Kanary.
+    Incomplete = 6,
 }
 
 impl From<Exit> for ExitCode {

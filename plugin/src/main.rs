@@ -21,7 +21,7 @@ use clap::Parser;
 use self::{
     cli::{Cli, Command},
     cluster::Cluster,
-    commands::{explain, generate, get, lint, shards, status, steer, verdict},
+    commands::{convert, explain, generate, get, lint, shards, status, steer, verdict},
     exit::Exit,
 };
 
@@ -47,6 +47,7 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Resume(options) => steer::resume(&cluster().await?, options).await,
         Command::Generate(options) => generate::generate(&cluster().await?, options).await,
         Command::Lint(options) => lint::lint(options).await,
+        Command::Convert(options) => convert::convert(options).await,
         Command::Shards(options) => shards::shards(&cluster().await?, options).await,
         Command::Version => shards::version(),
     }

@@ -1,5 +1,6 @@
 //! One module for each command.
 
+pub(crate) mod convert;
 pub(crate) mod explain;
 pub(crate) mod generate;
 pub(crate) mod get;
