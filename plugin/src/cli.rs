@@ -15,6 +15,7 @@ use crate::{
         steer::{Pause, Resume, Retry},
         verdict::{Abort, Promote},
     },
+    completion::{Complete, Completion},
 };
 
 /// Canary deployments with Kanary: generate, watch, judge, explain.
@@ -47,8 +48,11 @@ pub(crate) enum Command {
     Lint(Lint),
     Convert(Convert),
     Shards(Shards),
+    Completion(Completion),
     /// Print the version of the plugin, and of the API that it knows.
     Version,
+    #[command(name = "__complete", hide = true)]
+    Complete(Complete),
 }
 
 #[cfg(test)]

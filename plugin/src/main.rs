@@ -4,6 +4,7 @@ mod check;
 mod cli;
 mod cluster;
 mod commands;
+mod completion;
 mod edit;
 mod exit;
 mod istio;
@@ -49,6 +50,8 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Lint(options) => lint::lint(options).await,
         Command::Convert(options) => convert::convert(options).await,
         Command::Shards(options) => shards::shards(&cluster().await?, options).await,
+        Command::Completion(options) => completion::completion(options),
         Command::Version => shards::version(),
+        Command::Complete(options) => completion::complete(options, &cli.connection).await,
     }
 }
