@@ -190,7 +190,7 @@ fn item(found: &Found, index: usize, item: &Item, is_of_run: bool, terminal: Ter
         add(&text);
     }
     if !state.message.is_empty() {
-        add(&format!("says: {}", state.message));
+        add(&format!("message: {}", state.message));
     }
     for warning in &state.warnings {
         add(&format!("warning: {warning}"));

@@ -159,7 +159,7 @@ struct Waiting {
     terminal: Terminal,
     frame: Frame,
     /// What was printed last, where there is no terminal.
-    told: String,
+    printed: String,
 }
 
 impl Waiting {
@@ -173,7 +173,7 @@ impl Waiting {
             timeout,
             terminal: Terminal::of_stdout(),
             frame: Frame::default(),
-            told: String::new(),
+            printed: String::new(),
             kanary,
         }
     }
@@ -232,9 +232,9 @@ impl Waiting {
             self.draw(cluster)?;
         } else {
             let line = self.line();
-            if line != self.told {
+            if line != self.printed {
                 print(&format!("{} {line}\n", cluster.now().strftime("%H:%M:%SZ")))?;
-                self.told = line;
+                self.printed = line;
             }
         }
         if !Outcome::of(&self.kanary).is_final() {

@@ -118,7 +118,7 @@ fn by_items(found: &Found) -> anyhow::Result<Plan> {
     if manual.is_empty() {
         let judges: Vec<_> = kanary.status.items.iter().map(|item| item.name.as_str()).collect();
         bail!(
-            "{name} has no manual item, so nobody's word is asked for: {} decide. Wait for them with `kubectl kanary status {name} \
+            "{name} has no manual item, so a manual verdict does not count: {} decide. Wait for them with `kubectl kanary status {name} \
              --wait`. To promote it in spite of them, use `kubectl kanary promote {name} --overrule`",
             if judges.is_empty() {
                 "its items".to_owned()
