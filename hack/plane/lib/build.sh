@@ -39,6 +39,16 @@ build_helm() {
   exec 8>&-
 }
 
+# The same for Jaeger, which takes traces.
+build_jaeger() {
+  [[ ! -x $(program jaeger) ]] || return 0
+  mkdir -p "$CACHE"
+  exec 8>"$CACHE/build.lock"
+  flock 8
+  build_go jaeger jaeger github.com/jaegertracing/jaeger/cmd/all-in-one
+  exec 8>&-
+}
+
 build_etcd() { build_go etcd etcd go.etcd.io/etcd/server/v3; }
 build_kwok() { build_go kwok kwok sigs.k8s.io/kwok/cmd/kwok; }
 

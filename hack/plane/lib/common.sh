@@ -11,6 +11,7 @@ KUBERNETES_VERSION=$(pinned kubernetes k8s.io/kubernetes)
 ETCD_VERSION=$(pinned etcd go.etcd.io/etcd/server/v3)
 KWOK_VERSION=$(pinned kwok sigs.k8s.io/kwok)
 HELM_VERSION=$(pinned helm helm.sh/helm/v4)
+JAEGER_VERSION=$(pinned jaeger github.com/jaegertracing/jaeger)
 
 CACHE=${KANARY_PLANE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kanary/plane}
 MACHINE=$(uname -s | tr '[:upper:]' '[:lower:]')-$(uname -m)
@@ -28,6 +29,8 @@ program() {
   elif [[ $1 == helm ]]; then
     # A folder of its own, so that another version of Helm does not build the others again.
     printf '%s\n' "$CACHE/helm-${HELM_VERSION}_$MACHINE/helm"
+  elif [[ $1 == jaeger ]]; then
+    printf '%s\n' "$CACHE/jaeger-${JAEGER_VERSION}_$MACHINE/jaeger"
   else
     printf '%s\n' "$BIN/$1"
   fi
