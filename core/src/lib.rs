@@ -52,6 +52,7 @@ pub mod template;
 mod tests;
 mod times;
 mod too_late;
+pub mod trace;
 pub mod traffic;
 mod validating;
 pub mod validation;

@@ -42,6 +42,9 @@ pub const CREATED_BY: &str = "kanary.k8s-operators.dev/created-by";
 /// Annotation that `kubectl rollout history` shows as the cause of a revision.
 pub const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
 
+/// Annotation on an Event: id of the run's trace.
+pub const TRACE_ID: &str = "kanary.k8s-operators.dev/trace-id";
+
 /// Annotation in which the Deployment controller counts the revisions of a Deployment.
 pub const REVISION: &str = "deployment.kubernetes.io/revision";
 

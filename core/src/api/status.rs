@@ -30,6 +30,9 @@ pub struct KanaryStatus {
     /// Number of the run, from 1. A changed template or `spec.retry` starts the next run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<i64>,
+    /// Id of the run's trace, if the controller collects traces.
+    #[serde(default, rename = "traceID", skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
     /// Hash of the target's pod template when the run started. A different hash means `TargetChanged`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_hash: Option<String>,

@@ -66,6 +66,7 @@ mod services;
 mod shielded;
 mod stored;
 mod too_late;
+mod traces;
 mod traffic;
 mod traffic_lost;
 mod truthful;
