@@ -9,6 +9,7 @@ mod answer;
 mod bounded;
 mod join;
 mod pool;
+mod reply;
 mod request;
 mod skew;
 mod transport;
@@ -25,15 +26,18 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
-use kanary_core::validation::{
-    Answer,
-    promql::{Endpoint, shape},
+use kanary_core::{
+    trace::TraceParent,
+    validation::{
+        Answer,
+        promql::{Endpoint, shape},
+    },
 };
 
 pub use self::{
     allow::{Allow, Allowed},
     pool::{Budget, FleetShare, When},
+    reply::Reply,
     transport::{Local, Transport},
 };
 
@@ -41,6 +45,7 @@ use self::{
     access::{Access, Clients, Credentials, Reading},
     bounded::Bounded,
     pool::{Account, Assignment, Batch, Fault, Large, Query, QueryPool},
+    reply::reply,
     request::{Failed, FailureScope, Received},
 };
 use crate::{cluster::clock::Clock, metrics::Metrics};
@@ -116,17 +121,6 @@ struct Inner {
     accesses: Mutex<Bounded<(String, Endpoint), Access>>,
 }
 
-/// The result of a query.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Reply {
-    /// The server's answer.
-    pub answer: Answer,
-    /// A note about the server that may explain an unexpected answer.
-    pub note: Option<String>,
-    /// The evaluation time.
-    pub at: Timestamp,
-}
-
 impl Prometheus {
     /// A client that reads the Secrets of [`PrometheusAuth`](kanary_core::api::PrometheusAuth) through `secrets`, which is used
     /// for nothing else. The clocks of servers are compared with `clock`.
@@ -172,11 +166,25 @@ impl Prometheus {
     /// The query waits for its turn within the [`Budget`]. After that it takes at most 10 s, or 20 s if Secrets have to be read
     /// first, and longer if it was joined with queries that fail.
     pub async fn query(&self, namespace: &str, endpoint: &Endpoint, query: &str, when: When) -> Reply {
+        self.query_for(None, namespace, endpoint, query, when).await
+    }
+
+    /// Sends a query as [`Prometheus::query`] does, on behalf of a span, which the server is told. A request with several queries
+    /// names the span of one of them, and the replies to the others say which.
+    pub async fn query_for(
+        &self,
+        parent: Option<TraceParent>,
+        namespace: &str,
+        endpoint: &Endpoint,
+        query: &str,
+        when: When,
+    ) -> Reply {
         if let Err(why) = self.inner.limits.allow.check(&endpoint.url) {
             return Reply {
                 answer: Answer::Rejected(why),
                 note: None,
                 at: when.at,
+                sent_by: None,
             };
         }
         let login = endpoint.auth.as_ref().map(|auth| {
@@ -195,7 +203,7 @@ impl Prometheus {
         };
         match self.inner.pool.turn(&query).await {
             Assignment::Done(reply) => reply,
-            Assignment::Lead(batch) => self.inner.lead(&batch, namespace, endpoint).await,
+            Assignment::Lead(batch) => self.inner.lead(&batch, namespace, endpoint, parent).await,
         }
     }
 }
@@ -205,14 +213,15 @@ struct Login<'a> {
     credentials: &'a Credentials,
     access: Option<&'a Access>,
     url: &'a str,
+    parent: Option<TraceParent>,
 }
 
 impl Inner {
     /// Sends the queries of a batch and answers those who wait for them. Returns the reply to the first one.
-    async fn lead(&self, batch: &Batch, namespace: &str, endpoint: &Endpoint) -> Reply {
+    async fn lead(&self, batch: &Batch, namespace: &str, endpoint: &Endpoint, parent: Option<TraceParent>) -> Reply {
         let mut own = None;
         let mut answer = |index, received| {
-            let reply = reply(batch, received);
+            let reply = reply(batch, received, parent);
             batch.answer(index, &reply);
             if index == 0 {
                 own = Some(reply);
@@ -235,6 +244,7 @@ impl Inner {
                     credentials: &credentials,
                     access: access.as_deref(),
                     url: &endpoint.url,
+                    parent,
                 };
                 self.send_all(batch, &login, &mut answer).await;
             }
@@ -244,7 +254,7 @@ impl Inner {
                 }
             }
         }
-        own.unwrap_or_else(|| reply(batch, Err("the query was not sent".to_owned().into())))
+        own.unwrap_or_else(|| reply(batch, Err("the query was not sent".to_owned().into()), None))
     }
 
     /// Sends queries in one request. If it fails, each half is sent by itself, so that only those get an error that cause it.
@@ -297,7 +307,7 @@ impl Inner {
             [one] => Cow::Borrowed(&*one.text),
             several => Cow::Owned(join::join(several)),
         };
-        let received = self.ask(batch, login.credentials, login.url, &text).await;
+        let received = self.ask(batch, login, &text).await;
         let received = received.map_err(|failed| {
             if let Some(access) = login.access.filter(|_| failed.refused) {
                 access.refuse();
@@ -343,23 +353,6 @@ impl Inner {
             keep: self.limits.keep_secrets,
             again: self.limits.read_secrets_again,
         }
-    }
-}
-
-fn reply(batch: &Batch, received: Result<Received, Failed>) -> Reply {
-    let (answer, note) = received.unwrap_or_else(|failed| {
-        let why = brief(&failed.why);
-        let answer = if failed.rejected {
-            Answer::Rejected(why)
-        } else {
-            Answer::Unanswered(why)
-        };
-        (answer, None)
-    });
-    Reply {
-        answer,
-        note,
-        at: batch.time,
     }
 }
 

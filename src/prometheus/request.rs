@@ -10,8 +10,7 @@ use reqwest::{
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Inner,
-    access::Credentials,
+    Inner, Login,
     allow::NotAllowed,
     answer,
     pool::{Batch, Fault},
@@ -20,6 +19,9 @@ use super::{
 
 /// Header in which M3 reports that it omitted data.
 const LIMITED: &str = "m3-results-limited";
+
+/// Header that names the span on whose behalf a request is sent.
+const TRACEPARENT: &str = "traceparent";
 
 /// Which queries would fail like one that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,22 +89,20 @@ pub(super) type Received = (Answer, Option<String>);
 
 impl Inner {
     /// Sends a query as a part of a batch, whose namespace pays for a large answer.
-    pub(super) async fn ask(
-        &self,
-        batch: &Batch,
-        credentials: &Credentials,
-        url: &str,
-        query: &str,
-    ) -> Result<Received, Failed> {
-        let at = batch.time;
+    pub(super) async fn ask(&self, batch: &Batch, login: &Login<'_>, query: &str) -> Result<Received, Failed> {
+        let (at, credentials, url) = (batch.time, login.credentials, login.url);
         // A little shorter than our timeout, so that Prometheus can still respond with its timeout error.
         let timeout = format!("{}ms", (self.limits.timeout * 9 / 10).as_millis().max(1));
         let request = credentials
             .client
             .post(format!("{url}/api/v1/query"))
             .header(ACCEPT, "application/json")
-            .headers(credentials.headers.clone())
-            .form(&[("query", query), ("time", &at.to_string()), ("timeout", &timeout)]);
+            .headers(credentials.headers.clone());
+        let request = match login.parent {
+            Some(parent) => request.header(TRACEPARENT, parent.to_string()),
+            None => request,
+        };
+        let request = request.form(&[("query", query), ("time", &at.to_string()), ("timeout", &timeout)]);
         let (sent, by) = (self.clock.now(), Instant::now() + self.limits.timeout);
         let response = timeout_at(by, self.transport.send(request)).await;
         let response = response

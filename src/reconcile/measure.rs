@@ -85,7 +85,7 @@ async fn judge(prometheus: &Prometheus, check: &Check) -> (Sample, Timestamp) {
         let namespace = &check.key.namespace;
         prometheus.query(namespace, &query.endpoint, text, when).await
     };
-    let Reply { answer, note, at } = ask(&check.text, *when).await;
+    let Reply { answer, note, at, .. } = ask(&check.text, *when).await;
     let evidence = match &check.evidence {
         Some(text) if query.wants_evidence(&answer, &ready) => {
             let when = When {

@@ -389,5 +389,6 @@ fn held_back(url: &str, until: Option<Instant>, why: &str, (now, stamp): (Instan
         answer: Answer::Unanswered(format!("no query is sent to {url} {next}: {why}")),
         note: None,
         at,
+        sent_by: None,
     }
 }

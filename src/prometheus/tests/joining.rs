@@ -1,9 +1,12 @@
 //! Joined queries, in virtual time.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::SignedDuration;
-use kanary_core::validation::{Answer, promql::JOINED};
+use kanary_core::{
+    trace::{SpanId, TraceId, TraceParent},
+    validation::{Answer, promql::JOINED},
+};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until},
@@ -11,6 +14,7 @@ use tokio::{
 
 use super::{
     super::Budget,
+    open,
     servers::{Servers, answers as is_to, ask, ask_all, at, from},
 };
 
@@ -45,6 +49,47 @@ async fn queries_that_wait_for_the_same_server_share_a_few_requests() {
     assert_eq!(sizes, [0, 32, 32, 32, 4]);
     let first = &servers.got()[1];
     assert_eq!((first.host.as_str(), first.time), ("fast", at(32)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_joined_request_names_one_span_and_the_others_are_told_which() {
+    let servers = Servers::new();
+    let prometheus = servers.prometheus(narrow());
+    let parent = |number: u8| TraceParent {
+        trace: TraceId([number + 1; 16]),
+        span: SpanId([number + 1; 8]),
+        sampled: true,
+    };
+    let mut asking = JoinSet::new();
+    for number in 0..5 {
+        let prometheus = prometheus.clone();
+        asking.spawn(async move {
+            let endpoint = open("http://fast");
+            // The first two ask the same.
+            let query = format!("q{}", number.max(1));
+            let when = from(i64::from(number), 1000);
+            let reply = prometheus.query_for(Some(parent(number)), "shop", &endpoint, &query, when);
+            (number, reply.await.sent_by.unwrap())
+        });
+    }
+    let replies: BTreeMap<_, _> = asking.join_all().await.into_iter().collect();
+    let told: Vec<_> = servers.got().into_iter().filter_map(|got| got.parent).collect();
+    assert!(told.len() < 5, "{told:?}");
+    for (number, sent_by) in &replies {
+        assert!(
+            told.contains(&sent_by.to_string()),
+            "{number}: {sent_by} is not in {told:?}"
+        );
+    }
+    for sent_by in replies.values() {
+        // Whoever sends a request gets its own span back.
+        assert_eq!(replies[&(sent_by.span.0[0] - 1)], *sent_by);
+    }
+    let untraced = prometheus
+        .query("shop", &open("http://fast"), "q9", from(9, 1000))
+        .await;
+    assert_eq!(untraced.sent_by, None);
+    assert_eq!(servers.got().last().unwrap().parent, None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -28,6 +28,8 @@ pub(super) struct Got {
     pub(super) query: String,
     pub(super) time: Timestamp,
     pub(super) after: Duration,
+    /// The span on whose behalf it was sent.
+    pub(super) parent: Option<String>,
 }
 
 /// What the servers do and got.
@@ -111,6 +113,8 @@ impl Servers {
 
     async fn serve(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, BoxError> {
         let host = request.uri().host().unwrap().to_owned();
+        let parent = request.headers().get("traceparent");
+        let parent = parent.map(|parent| parent.to_str().unwrap().to_owned());
         let form = String::from_utf8(request.into_body()).unwrap();
         let form: BTreeMap<_, _> = Url::parse(&format!("http://form/?{form}"))
             .unwrap()
@@ -123,6 +127,7 @@ impl Servers {
             query: query.clone(),
             time: form["time"].parse().unwrap(),
             after: self.start.elapsed(),
+            parent,
         });
         let count = |change: isize| {
             let mut busy = self.busy.lock().unwrap();
