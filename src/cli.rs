@@ -3,7 +3,7 @@
 use std::{ffi::OsStr, net::SocketAddr, path::PathBuf};
 
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
-use kanary::prometheus::Allow;
+use kanary::{prometheus::Allow, traces::Protocol};
 use kanary_core::api::{GoDuration, Layout};
 use reqwest::Url;
 
@@ -110,6 +110,20 @@ pub(crate) struct Run {
         value_parser = at_least_one
     )]
     pub(crate) max_concurrent_canaries_per_namespace: Option<u32>,
+    /// Send traces of runs to the collector of OpenTelemetry at this URL [default: no traces].
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", value_parser = collector)]
+    pub(crate) otlp_endpoint: Option<Url>,
+    /// Protocol of the collector: grpc, or http/protobuf, usually on port 4318.
+    #[arg(
+        long,
+        env = "OTEL_EXPORTER_OTLP_PROTOCOL",
+        default_value = "grpc",
+        value_name = "PROTOCOL"
+    )]
+    pub(crate) otlp_protocol: Protocol,
+    /// Part of the good measurements that is sent, from 0 to 1. Runs, phases, writes and all other measurements are always sent.
+    #[arg(long, env = "KANARY_OTLP_SAMPLE_RATIO", default_value = "1", value_name = "RATIO", value_parser = ratio)]
+    pub(crate) otlp_sample_ratio: f64,
     /// Hash of this replica's pod template, from the label pod-template-hash: new replicas are preferred during a rolling
     /// update.
     #[arg(long, env = "KANARY_POD_TEMPLATE_HASH", default_value = "", value_name = "HASH")]
@@ -206,6 +220,17 @@ fn joined(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| "must be a number between 1 and 32, such as 32".to_owned())
 }
 
+fn collector(text: &str) -> Result<Url, String> {
+    let is_one = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.username().is_empty();
+    let url = Url::parse(text).ok().filter(is_one);
+    url.ok_or_else(|| "must be an http or https URL, such as http://jaeger:4317".to_owned())
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    let ratio = text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+    ratio.ok_or_else(|| "must be a number between 0 and 1, such as 0.1".to_owned())
+}
+
 fn session_ttl(text: &str) -> Result<GoDuration, String> {
     let ttl: GoDuration = text.parse()?;
     let seconds = ttl.0.as_secs();
@@ -265,6 +290,10 @@ mod tests {
             (&["--prometheus-limits", "prom:9090=1/1"], "write URL=CONCURRENCY/QPS"),
             (&["--prometheus-limits", "http://prom=0/1"], "write URL=CONCURRENCY/QPS"),
             (&["--prometheus-allow", "10.0.0.0/99"], "a network like 10.0.0.0/8"),
+            (&["--otlp-endpoint", "jaeger:4317"], "such as http://jaeger:4317"),
+            (&["--otlp-protocol", "http/json"], "must be grpc or http/protobuf"),
+            (&["--otlp-sample-ratio", "1.5"], "between 0 and 1, such as 0.1"),
+            (&["--otlp-sample-ratio", "nan"], "between 0 and 1, such as 0.1"),
         ] {
             let error = parsed(&[&["run"], arguments.as_slice()].concat()).err().unwrap();
             assert!(error.contains(why), "{error}");

@@ -4,6 +4,7 @@ mod feeds;
 mod granting;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod watches;
 
 use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
@@ -44,10 +45,14 @@ use crate::{
         member::{self, Member},
         serve::{Served, Source},
     },
+    traces::TraceOptions,
 };
 
 /// How long reconciles and Events that are under way may take when the controller ends.
 const LAST_WORK: Duration = Duration::from_secs(2);
+
+/// How long the collector of traces may take for the last spans after that.
+const LAST_SPANS: Duration = Duration::from_secs(1);
 
 /// Options of a controller.
 #[derive(Clone, Debug)]
@@ -73,6 +78,8 @@ pub struct Options {
     pub places: Option<places::PlaceOptions>,
     /// How replicas share the work. `None` if this is the only replica, which the user must ensure.
     pub sharding: Option<Sharding>,
+    /// Where traces are sent. `None` collects none.
+    pub traces: Option<TraceOptions>,
 }
 
 impl Default for Options {
@@ -88,6 +95,7 @@ impl Default for Options {
             decide,
             places: None,
             sharding: None,
+            traces: None,
         }
     }
 }
@@ -175,6 +183,7 @@ async fn run_all(client: Client, options: Options, stop: CancellationToken) -> R
     if drained.await.is_err() {
         tracing::warn!("some reconciles or Events did not complete in time and were aborted");
     }
+    parts.context.traces.finish(LAST_SPANS).await;
     Ok(())
 }
 
@@ -195,15 +204,17 @@ enum Ended {
 type Tasks = JoinSet<Ended>;
 
 /// Starts all tasks except the turns.
-fn start(client: Client, options: Options, fence: Arc<Fence>, pages: &serve::Pages, tasks: &mut Tasks) -> Parts {
+fn start(client: Client, mut options: Options, fence: Arc<Fence>, pages: &serve::Pages, tasks: &mut Tasks) -> Parts {
     let (checks, due) = mpsc::unbounded_channel();
     let cache = Arc::new(Cache::default());
     let metrics = Arc::new(Metrics::default());
     let queue = Arc::new(Queue::new(metrics.clone()));
     let memory = Arc::new(Memory::default());
-    let events = Arc::new(Events::new(metrics.clone()));
+    let traces = traces::start(options.traces.take(), &options.clock, &metrics, tasks);
+    let events = Arc::new(Events::new(metrics.clone()).traced(traces.clone()));
+    let writer = Writer::new(client.clone(), cache.clone(), fence.clone(), options.instance.clone());
     let context = Arc::new(Context {
-        writer: Writer::new(client.clone(), cache.clone(), fence.clone(), options.instance.clone()),
+        writer: writer.traced(traces.are_on()),
         client: client.clone(),
         cache: cache.clone(),
         memory: memory.clone(),
@@ -214,13 +225,9 @@ fn start(client: Client, options: Options, fence: Arc<Fence>, pages: &serve::Pag
         decide: options.decide,
         fence,
         places: granting::places(&options, &queue, &metrics),
+        traces: traces.clone(),
     });
-    let mut parts = Parts {
-        watches: Vec::new(),
-        member: None,
-        context,
-        queue: queue.clone(),
-    };
+    let mut parts = Parts::new(context, queue.clone());
     let mut watcher = Watcher {
         client: client.clone(),
         namespace: options.namespace.clone(),
@@ -241,17 +248,14 @@ fn start(client: Client, options: Options, fence: Arc<Fence>, pages: &serve::Pag
         watches: parts.watches.iter().cloned().chain(of_places).collect(),
         shards: parts.member.clone().zip(served),
     });
-    let (metrics, fence) = (parts.context.metrics.clone(), parts.context.fence.clone());
-    let budget = Budget {
-        share: FleetShare::from_source(move || fence.share()),
-        ..options.queries
-    };
-    let limits = (budget, options.allow);
+    let budget = parts.budget(options.queries);
+    let (limits, metrics) = ((budget, options.allow), parts.context.metrics.clone());
     let measurer = Measurer {
         prometheus: Prometheus::new(client, options.prometheus, options.clock, limits, metrics.clone()),
         memory,
         queue: parts.queue.clone(),
         metrics,
+        traces,
     };
     spawn(tasks, "measure", measurer.run(due));
     spawn(tasks, "events", events.run(parts.context.writer.clone()));
@@ -259,6 +263,24 @@ fn start(client: Client, options: Options, fence: Arc<Fence>, pages: &serve::Pag
 }
 
 impl Parts {
+    fn new(context: Arc<Context>, queue: Arc<Queue>) -> Self {
+        Self {
+            context,
+            queue,
+            watches: Vec::new(),
+            member: None,
+        }
+    }
+
+    /// This replica's part of the limits of queries.
+    fn budget(&self, of_all: Budget) -> Budget {
+        let fence = self.context.fence.clone();
+        Budget {
+            share: FleetShare::from_source(move || fence.share()),
+            ..of_all
+        }
+    }
+
     fn watch(&mut self, watches: Vec<Named>, tasks: &mut Tasks) {
         for Named { name, heartbeat, run } in watches {
             self.watches.push((name, heartbeat));

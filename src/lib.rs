@@ -20,3 +20,4 @@ pub mod queue;
 pub mod reconcile;
 pub mod serve;
 pub mod shard;
+pub mod traces;

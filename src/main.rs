@@ -17,6 +17,7 @@ use kanary::{
     places::{self, CanaryLimits},
     prometheus::Budget,
     shard::{Sharding, leader::Election, lease::is_identity, show},
+    traces::{Collector, TraceOptions},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -80,6 +81,7 @@ async fn run(options: Run) -> anyhow::Result<()> {
     tracing::info!(server = %config.cluster_url, version = env!("CARGO_PKG_VERSION"), "starting");
     let client = client::connect(config.clone(), clock.clone(), &options.identity)?;
     let places = places(&options, &config);
+    let traces = traces(&options)?;
     let sharding = sharding(&options, config, &clock)?;
     let options = controller::Options {
         namespace: options.namespace.filter(|namespace| !namespace.is_empty()),
@@ -88,6 +90,7 @@ async fn run(options: Run) -> anyhow::Result<()> {
         instance: options.identity,
         sharding,
         places,
+        traces,
         queries: Budget {
             concurrency: usize::try_from(options.prometheus_concurrency)?,
             per_second: options.prometheus_qps,
@@ -161,6 +164,20 @@ fn places(options: &Run, config: &kube::Config) -> Option<places::PlaceOptions> 
     };
     let namespace = lease_namespace(options.lease_namespace.as_deref(), config);
     limits.any().then(|| places::PlaceOptions::new(limits, namespace))
+}
+
+/// Where traces are sent, if they are collected.
+fn traces(options: &Run) -> anyhow::Result<Option<TraceOptions>> {
+    let Some(endpoint) = &options.otlp_endpoint else {
+        return Ok(None);
+    };
+    let collector = Collector::otlp(endpoint, options.otlp_protocol, &options.identity);
+    let collector = collector.map_err(|error| anyhow::anyhow!("--otlp-endpoint {endpoint}: {error}"))?;
+    tracing::info!(%endpoint, protocol = %options.otlp_protocol, "sending traces");
+    Ok(Some(TraceOptions {
+        collector,
+        ratio: options.otlp_sample_ratio,
+    }))
 }
 
 /// Configuration for sharing the work with other replicas.

@@ -3,6 +3,7 @@
 mod labels;
 #[cfg(test)]
 mod tests;
+mod traces;
 
 use std::sync::atomic::AtomicU64;
 
@@ -24,6 +25,7 @@ use prometheus_client::{
 
 use self::labels::WRITES;
 pub use self::labels::{HandoverLabels, OutcomeLabels, PaceLabels, PhaseLabels, ShardLabels, WatchLabels, WriteLabels};
+pub use self::traces::{LossLabels, TraceCounters};
 use crate::cluster::{
     clock::until,
     error::{ApiError, Class},
@@ -97,6 +99,8 @@ pub struct Metrics {
     pub fence_margin: Gauge<f64, AtomicU64>,
     /// Ownership changes of shards and sessions on this replica.
     pub handovers: Family<HandoverLabels, Counter>,
+    /// Counts spans.
+    pub traces: TraceCounters,
 }
 
 impl Default for Metrics {
@@ -135,6 +139,7 @@ impl Default for Metrics {
             shards_owned: Gauge::default(),
             fence_margin: Gauge::default(),
             handovers: Family::default(),
+            traces: TraceCounters::default(),
             registry: Registry::default(),
         };
         metrics.create_counters();
@@ -143,6 +148,7 @@ impl Default for Metrics {
         register_queries(&mut registry, &metrics);
         register_shards(&mut registry, &metrics);
         register_places(&mut registry, &metrics);
+        metrics.traces.register(&mut registry);
         Self { registry, ..metrics }
     }
 }

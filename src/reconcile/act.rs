@@ -27,6 +27,7 @@ use kanary_core::{
     },
     decision::{Action, ObjectKind},
     observation::Created,
+    trace::TraceId,
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -56,6 +57,8 @@ pub struct Writer {
     fence: Arc<Fence>,
     /// Name of this replica, for Events.
     instance: String,
+    /// Whether the status says which trace the run has.
+    traced: bool,
 }
 
 impl Writer {
@@ -67,7 +70,14 @@ impl Writer {
             cache,
             fence,
             instance,
+            traced: false,
         }
+    }
+
+    /// Writes the id of a run's trace into its status, if `traced`.
+    #[must_use]
+    pub fn traced(self, traced: bool) -> Self {
+        Self { traced, ..self }
     }
 
     /// Executes one action for `kanary`. For a promotion or the creation of a Deployment, returns the object as the API server
@@ -286,6 +296,10 @@ impl Writer {
         }
         let status = KanaryStatus {
             epoch: right.epoch.max(stored),
+            trace_id: self
+                .traced
+                .then(|| TraceId::of(&kanary.uid, status).to_string())
+                .or_else(|| status.trace_id.clone()),
             ..status.clone()
         };
         let status = serde_json::to_value(status).map_err(|e| failed(kube::Error::SerdeError(e)))?;

@@ -6,6 +6,7 @@ use kanary_core::{
     validation::{Window, next_check, promql::PromQl},
 };
 
+use super::traced::Measuring;
 use crate::prometheus::When;
 
 /// A query that is due.
@@ -31,6 +32,8 @@ pub struct Check {
     pub when: When,
     /// uid of the canary.
     pub canary: String,
+    /// Its place in the trace of the run, if traces are collected.
+    pub trace: Option<Measuring>,
 }
 
 /// When the answer to a query that is due at `at` is needed. It counts for the same point of the grid if it is evaluated before

@@ -6,12 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::{StreamExt, stream::FuturesUnordered};
 use kanary_core::{Key, decision::Notice};
 use tokio::sync::Notify;
+use tracing::Instrument;
 
-use super::act::Writer;
+use super::{
+    act::Writer,
+    traced::{self, Place, Write},
+};
 use crate::{
     metrics::Metrics,
     queue::{lanes::Lanes, seats::Seats},
     shard::Right,
+    traces::Traces,
 };
 
 /// Number of Events that may wait, each of about 1 KiB.
@@ -34,6 +39,8 @@ pub struct Announcement {
     pub notice: Notice,
     /// The right to its shard. The fence checks it when the Event is sent.
     pub right: Right,
+    /// Its place in the trace of the run, if traces are collected.
+    pub trace: Option<Place>,
 }
 
 /// Events that wait, and those that are being sent.
@@ -43,6 +50,7 @@ pub struct Events {
     changed: Notify,
     all_sent: Notify,
     metrics: Arc<Metrics>,
+    traces: Traces,
 }
 
 #[derive(Debug)]
@@ -67,7 +75,14 @@ impl Events {
             changed: Notify::new(),
             all_sent: Notify::new(),
             metrics,
+            traces: Traces::default(),
         }
+    }
+
+    /// Sends spans of the Events to `traces`.
+    #[must_use]
+    pub fn traced(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     /// Takes an Event, without waiting. If too many of its namespace wait, it is dropped.
@@ -95,7 +110,8 @@ impl Events {
         let mut under_way = FuturesUnordered::new();
         loop {
             while let Some((namespace, announcement)) = self.take() {
-                under_way.push(self.send(&writer, namespace, announcement));
+                let log = traced::log_context_of(announcement.trace.map(|place| place.trace));
+                under_way.push(self.send(&writer, namespace, announcement).instrument(log));
             }
             tokio::select! {
                 biased;
@@ -115,8 +131,17 @@ impl Events {
     }
 
     async fn send(&self, writer: &Writer, namespace: Arc<str>, announcement: Announcement) {
+        let begun = self.traces.now();
         let done = writer.announce(&announcement).await;
         self.metrics.wrote("event", &done);
+        if let Some((place, begun)) = announcement.trace.zip(begun) {
+            let write = Write {
+                label: "event",
+                object: ("Event", announcement.notice.reason.as_str()),
+                status: None,
+            };
+            traced::wrote(&self.traces, place, write, begun, done.as_ref().err());
+        }
         if let Err(error) = &done {
             tracing::warn!(key = %announcement.key, error = error.message(), "could not create an Event");
         }

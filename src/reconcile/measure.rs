@@ -4,14 +4,23 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures::FutureExt;
 use jiff::Timestamp;
-use kanary_core::validation::{Answer, Outcome, Sample};
+use kanary_core::{
+    trace::TraceParent,
+    validation::{Answer, Outcome, Sample},
+};
 use tokio::{sync::mpsc, task::JoinSet};
+use tracing::Instrument;
 
-use super::{check::Check, memory::Memory};
+use super::{
+    check::Check,
+    memory::Memory,
+    traced::{Measuring, log_context_of},
+};
 use crate::{
     metrics::{self, Metrics},
     prometheus::{Prometheus, Reply, When},
     queue::Queue,
+    traces::{KeyValue, Traces},
 };
 
 /// Runs the queries that reconciles request, and queues the Kanary again.
@@ -25,6 +34,8 @@ pub struct Measurer {
     pub queue: Arc<Queue>,
     /// Metrics.
     pub metrics: Arc<Metrics>,
+    /// Takes the spans of measurements.
+    pub traces: Traces,
 }
 
 impl Measurer {
@@ -39,23 +50,29 @@ impl Measurer {
                 Some(_) = under_way.join_next() => {}
                 check = checks.recv() => {
                     let Some(check) = check else { return };
-                    under_way.spawn(self.clone().measure(check));
+                    let log = log_context_of(check.trace.map(|trace| trace.parent().trace));
+                    under_way.spawn(self.clone().measure(check).instrument(log));
                 }
             }
         }
     }
 
     async fn measure(self, check: Check) {
+        let begun = self.traces.now();
         let judged = AssertUnwindSafe(judge(&self.prometheus, &check)).catch_unwind().await;
         // Without an outcome, the item would wait forever.
-        let (sample, at) = judged.unwrap_or_else(|_| {
+        let Judged { sample, at, sent_by } = judged.unwrap_or_else(|_| {
             self.metrics.panics.inc();
             let sample = Sample {
                 outcome: Outcome::Error,
                 value: None,
                 message: "the controller could not judge the answer; see its log".to_owned(),
             };
-            (sample, check.when.at)
+            Judged {
+                sample,
+                at: check.when.at,
+                sent_by: None,
+            }
         });
         let result = match sample.outcome {
             Outcome::Pass => "pass",
@@ -68,24 +85,54 @@ impl Measurer {
             .get_or_create(&metrics::OutcomeLabels { result })
             .inc();
         tracing::debug!(key = %check.key, item = check.index, result, message = sample.message, "measured");
-        self.memory.record(&check, sample, at);
+        let times = begun.zip(self.traces.now());
+        let span = check.trace.zip(times).and_then(|(trace, times)| {
+            // The span is made first, because the memory takes the sample.
+            trace.span(&check, (&sample, at), sent_by, times)
+        });
+        let counts = self.memory.record(&check, sample, at);
+        if let Some(mut span) = span {
+            span.attributes.push(KeyValue::new("kanary.counts", counts));
+            self.traces.send(span);
+        }
         self.queue.push(check.key);
     }
 }
 
-/// Runs the query, and the evidence query if the result needs evidence. Returns the result and its evaluation time.
-async fn judge(prometheus: &Prometheus, check: &Check) -> (Sample, Timestamp) {
+/// The result of a measurement.
+struct Judged {
+    sample: Sample,
+    /// The evaluation time.
+    at: Timestamp,
+    /// The measurement whose request brought the answer, if traces are collected.
+    sent_by: Option<TraceParent>,
+}
+
+/// Runs the query, and the evidence query if the result needs evidence.
+async fn judge(prometheus: &Prometheus, check: &Check) -> Judged {
     let Check { query, when, .. } = check;
     let [ready, all] = [&check.pods, &check.all_pods].map(|pods| pods.iter().map(String::as_str).collect::<Vec<_>>());
     if all.is_empty() {
         // Without pods, no result could be about the canary.
-        return (query.judge(&Answer::Vector(Vec::new()), None, &[]), when.at);
+        return Judged {
+            sample: query.judge(&Answer::Vector(Vec::new()), None, &[]),
+            at: when.at,
+            sent_by: None,
+        };
     }
+    let parent = check.trace.as_ref().map(Measuring::parent);
     let ask = async |text, when| {
         let namespace = &check.key.namespace;
-        prometheus.query(namespace, &query.endpoint, text, when).await
+        prometheus
+            .query_for(parent, namespace, &query.endpoint, text, when)
+            .await
     };
-    let Reply { answer, note, at, .. } = ask(&check.text, *when).await;
+    let Reply {
+        answer,
+        note,
+        at,
+        sent_by,
+    } = ask(&check.text, *when).await;
     let evidence = match &check.evidence {
         Some(text) if query.wants_evidence(&answer, &ready) => {
             let when = When {
@@ -107,5 +154,5 @@ async fn judge(prometheus: &Prometheus, check: &Check) -> (Sample, Timestamp) {
     if let Some(note) = note {
         sample.message = format!("{} ({note})", sample.message);
     }
-    (sample, at)
+    Judged { sample, at, sent_by }
 }

@@ -70,6 +70,8 @@ struct Remembered {
     /// The epoch under which this replica last read the Kanary live or wrote its status. No other replica has written since
     /// then.
     current: Option<i64>,
+    /// The status before one whose write was not answered, if traces are collected.
+    unconfirmed: Option<Box<KanaryStatus>>,
     /// Names of objects that a live read did not find, and since when. Their watch reports when they appear.
     missing: HashMap<String, Timestamp>,
 }
@@ -187,16 +189,17 @@ impl Memory {
     }
 
     /// Records a measurement for the item that was at its index when the query was sent. It does not count if the run, the
-    /// canary or the item's check has changed since. In any case the item no longer waits for it.
-    pub fn record(&self, check: &Check, sample: Sample, at: Timestamp) {
+    /// canary or the item's check has changed since. In any case the item no longer waits for it. Returns whether the run and the
+    /// canary are still the same.
+    pub fn record(&self, check: &Check, sample: Sample, at: Timestamp) -> bool {
         let mut memory = self.lock();
         let Some(known) = memory.get_mut(&check.key).filter(|known| known.run == check.run) else {
             // The item was dropped with its run.
-            return;
+            return false;
         };
         if known.canary.as_ref() != Some(&check.canary) {
             known.tallies.discard(check.index, &check.query);
-            return;
+            return false;
         }
         let measured = Measured {
             sample,
@@ -205,6 +208,7 @@ impl Memory {
             is_down: known.down_since.is_some_and(|since| since <= at),
         };
         known.tallies.record(check.index, &check.query, measured);
+        true
     }
 
     /// Records the canary as returned by the API server on creation.
@@ -305,6 +309,18 @@ impl Memory {
                 known.writes.succeed();
             }
         }
+    }
+
+    /// Records that the write of a status over `former` was not answered.
+    pub fn set_unconfirmed(&self, key: &Key, former: &KanaryStatus) {
+        if let Some(known) = self.lock().get_mut(key) {
+            known.unconfirmed.get_or_insert_with(|| Box::new(former.clone()));
+        }
+    }
+
+    /// The status before a write that was not answered. It is returned once.
+    pub fn take_unconfirmed(&self, key: &Key) -> Option<Box<KanaryStatus>> {
+        self.lock().get_mut(key)?.unconfirmed.take()
     }
 
     /// Whether all writes of a former owner are known, because the Kanary was read or written under this epoch.

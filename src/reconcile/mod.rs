@@ -6,4 +6,5 @@ pub mod events;
 pub mod measure;
 pub mod memory;
 pub mod observe;
+pub mod traced;
 pub mod turn;

@@ -1,7 +1,9 @@
 //! The reconcile of one Kanary: observe, decide, act, write the status, and return when to reconcile again.
 
+mod ask;
 mod leaving;
 mod target;
+mod write;
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,12 +13,12 @@ use kanary_core::{
     api::KanaryStatus,
     decide::disown,
     decision::{Action, Decision, Need},
-    observation::{Observation, Pod},
+    observation::Observation,
     status,
-    validation::{Item, Window, promql::Vars},
 };
 use kube::Client;
 use tokio::{sync::mpsc, time::Instant};
+use tracing::Instrument;
 
 use crate::{
     cache::Cache,
@@ -28,12 +30,14 @@ use crate::{
     places::Places,
     reconcile::{
         act::Writer,
-        check::{Check, when},
+        check::Check,
         events::{Announcement, Events},
         memory::Memory,
         observe::Observer,
+        traced::{self, Place, Write},
     },
     shard::{Fence, Right},
+    traces::Traces,
 };
 
 /// The pure function from observations to actions.
@@ -63,6 +67,8 @@ pub struct Context {
     pub fence: Arc<Fence>,
     /// Places for canaries, if they are limited.
     pub places: Option<Arc<Places>>,
+    /// Takes the spans of runs.
+    pub traces: Traces,
 }
 
 /// A decision may request more reads after it has seen the first ones. No decision needs more rounds than this.
@@ -90,7 +96,8 @@ impl Context {
             let Some(kanary) = self.cache.kanary(key).filter(|kanary| kanary.slot == slot) else {
                 continue;
             };
-            match self.turn(&kanary, right).await {
+            let log = traced::log_context(&self.traces, &kanary.uid, &kanary.status);
+            match self.turn(&kanary, right).instrument(log).await {
                 Ok(Next::Again) => {}
                 Ok(Next::At(at)) => {
                     self.memory.came_to_rest(key);
@@ -110,6 +117,7 @@ impl Context {
 
     async fn turn(&self, kanary: &ParsedKanary, right: Right) -> Result<Next, ApiError> {
         let now = self.clock.now();
+        self.trace_unconfirmed(kanary, right);
         if right.epoch.is_some() && kanary.status.epoch > right.epoch && kanary.has_forged_epoch(now) {
             let decision = Decision {
                 status: disown(kanary, now),
@@ -205,8 +213,8 @@ impl Context {
                     // Decide again, with the failure recorded.
                     return Ok(Next::Again);
                 }
-                let done = Box::pin(self.act(kanary, action, now, right)).await;
-                self.metrics.wrote(label(action), &done);
+                let sent = Box::pin(self.act(kanary, action, now, right));
+                let done = self.write(kanary, right, Write::of(label(action), action), sent).await;
                 if let Err(error) = &done {
                     self.memory.failed(&kanary.key, error, &self.clock);
                 }
@@ -218,26 +226,17 @@ impl Context {
         if !decision.actions.is_empty() {
             self.memory.succeeded(&kanary.key);
         }
-        if let Some(status) = &decision.status {
-            // Announce the notices of the stored status before new ones replace them.
-            self.announce(kanary, now, right);
-            let done = self.writer.write_status(kanary, status, right, now).await;
-            self.metrics.wrote("status", &done);
-            let is_kept = done?;
-            self.memory.status_written(&kanary.key, &kanary.status, status);
-            if !is_kept {
-                let delay = self.memory.restless(&kanary.key);
-                tracing::error!(
-                    key = %kanary.key, ?delay,
-                    "the API server did not store the status as it was written: apply the CRDs of this version of kanary"
-                );
-                return Ok(Next::At(now.checked_add(delay).ok()));
-            }
-            self.mark_current(kanary, right);
-            report(kanary, status);
-            self.metrics.reported(&kanary.status, status, now, self.clock.now());
+        if let Some(status) = &decision.status
+            && !Box::pin(self.keep(kanary, status, now, right)).await?
+        {
+            let delay = self.memory.restless(&kanary.key);
+            tracing::error!(
+                key = %kanary.key, ?delay,
+                "the API server did not store the status as it was written: apply the CRDs of this version of kanary"
+            );
+            return Ok(Next::At(now.checked_add(delay).ok()));
         }
-        self.ask(kanary, seen, &decision, now);
+        self.ask(kanary, seen, &decision, now, right);
         if !decision.actions.is_empty() || decision.status.is_some() {
             return Ok(Next::Again);
         }
@@ -245,51 +244,45 @@ impl Context {
         Ok(Next::At(decision.wake))
     }
 
-    /// Starts the queries that are due. Each one queues its Kanary again when it completes.
-    fn ask(&self, kanary: &ParsedKanary, seen: &Observation, decision: &Decision, at: Timestamp) {
-        if decision.checks.is_empty() {
-            return;
-        }
-        let spec = &kanary.spec;
-        let window = Window::stored(decision.status.as_ref().unwrap_or(&kanary.status));
-        let names = |is_wanted: fn(&Pod) -> bool| -> Vec<&str> {
-            let wanted = seen.pods.iter().filter(|pod| is_wanted(pod));
-            wanted.map(|pod| pod.name.as_str()).collect()
+    /// Writes the status. Returns whether the API server stored it as written.
+    async fn keep(
+        &self,
+        kanary: &ParsedKanary,
+        status: &KanaryStatus,
+        now: Timestamp,
+        right: Right,
+    ) -> Result<bool, ApiError> {
+        // Announce the notices of the stored status before new ones replace them.
+        self.announce(kanary, now, right);
+        let write = Write {
+            label: "status",
+            object: (kanary.key.kind.as_str(), &kanary.key.name),
+            status: Some(status),
         };
-        let (ready, all) = (names(|pod| pod.ready), names(|pod| pod.ready || !pod.terminating));
-        for &index in &decision.checks {
-            let Some(Item::PromQl(query)) = spec.validation.items.get(index) else {
-                continue;
-            };
-            let run = kanary.marker(spec);
-            self.memory.mark_pending(&kanary.key, &run, index);
-            let vars = Vars {
-                deployment: &spec.target,
-                canary: &spec.canary,
-                service: spec.service.as_deref().unwrap_or_default(),
-                namespace: &kanary.key.namespace,
-                kanary: &kanary.key.name,
-                pods: &ready,
-                all_pods: &all,
-            };
-            let check = Check {
-                key: kanary.key.clone(),
-                run,
-                index,
-                text: query.render(&vars),
-                evidence: query.render_evidence(&vars),
-                query: (**query).clone(),
-                pods: ready.iter().map(|&pod| pod.to_owned()).collect(),
-                all_pods: all.iter().map(|&pod| pod.to_owned()).collect(),
-                when: when(query, window, at),
-                canary: seen
-                    .canary
-                    .as_ref()
-                    .map(|kanary| kanary.uid.clone())
-                    .unwrap_or_default(),
-            };
-            // The receiver lives as long as the workers.
-            let _closed_while_stopping = self.checks.send(check);
+        let sent = self.writer.write_status(kanary, status, right, now);
+        let done = self.write(kanary, right, write, sent).await;
+        if self.traces.are_on() && done.as_ref().is_err_and(|error| error.class() == Class::Transient) {
+            // It may have been stored all the same.
+            self.memory.set_unconfirmed(&kanary.key, &kanary.status);
+        }
+        let is_kept = done?;
+        traced::ended(&self.traces, kanary, (&kanary.status, status), right);
+        self.memory.status_written(&kanary.key, &kanary.status, status);
+        if is_kept {
+            self.mark_current(kanary, right);
+            let log = traced::log_context(&self.traces, &kanary.uid, status);
+            log.in_scope(|| report(kanary, status));
+            self.metrics.reported(&kanary.status, status, now, self.clock.now());
+        }
+        Ok(is_kept)
+    }
+
+    /// Sends the spans of what a status ended whose write was not answered.
+    fn trace_unconfirmed(&self, kanary: &ParsedKanary, right: Right) {
+        if self.traces.are_on()
+            && let Some(former) = self.memory.take_unconfirmed(&kanary.key)
+        {
+            traced::ended(&self.traces, kanary, (&former, &kanary.status), right);
         }
     }
 
@@ -303,6 +296,7 @@ impl Context {
                 uid: kanary.uid.clone(),
                 notice,
                 right,
+                trace: Place::of(&self.traces, kanary, &kanary.status, right),
             });
         }
     }

@@ -173,9 +173,11 @@ fn the_guide_for_operators_lists_every_variable_and_every_metric() {
         let variable = part.split('"').next().unwrap();
         assert!(guide.contains(&format!("`{variable}`")), "{variable} is not listed");
     }
-    for part in read("src/metrics.rs").split("registry.register(").skip(1) {
-        let metric = part.split('"').nth(1).unwrap();
-        let listed = ["", "_total"].map(|suffix| guide.contains(&format!("`kanary_{metric}{suffix}`")));
-        assert!(listed.contains(&true), "{metric} is not listed");
+    for file in ["src/metrics.rs", "src/metrics/traces.rs"] {
+        for part in read(file).split("registry.register(").skip(1) {
+            let metric = part.split('"').nth(1).unwrap();
+            let listed = ["", "_total"].map(|suffix| guide.contains(&format!("`kanary_{metric}{suffix}`")));
+            assert!(listed.contains(&true), "{metric} is not listed");
+        }
     }
 }

@@ -53,6 +53,11 @@
 {{- fail (printf "prometheus.limits contains the url %q: write a URL, such as http://prometheus.monitoring:9090" .url) }}
 {{- end }}
 {{- end }}
+{{- with .Values.otlp.endpoint }}
+{{- if not (regexMatch "^https?://[^/\\s@]+[^\\s]*$" .) }}
+{{- fail (printf "otlp.endpoint is %q: write a URL, such as http://jaeger.monitoring:4317" .) }}
+{{- end }}
+{{- end }}
 {{- if and .Values.serviceMonitor.enabled (not .Values.service.enabled) }}
 {{- fail "serviceMonitor.enabled needs service.enabled: the ServiceMonitor selects the Service" }}
 {{- end }}
@@ -65,6 +70,7 @@
   "--shards" "sharding.shards" "--session-ttl" "sharding.sessionTtl"
   "--prometheus-concurrency" "prometheus.concurrency" "--prometheus-qps" "prometheus.qps"
   "--prometheus-limits" "prometheus.limits" "--prometheus-join" "prometheus.join" "--prometheus-allow" "prometheus.allow"
+  "--otlp-endpoint" "otlp.endpoint" "--otlp-protocol" "otlp.protocol" "--otlp-sample-ratio" "otlp.sampleRatio"
   "--max-concurrent-canaries" "limits.maxConcurrentCanaries"
   "--max-concurrent-canaries-per-namespace" "limits.maxConcurrentCanariesPerNamespace" }}
 {{- $fixed := dict
@@ -80,7 +86,7 @@
 {{- end }}
 {{- end }}
 {{- range .Values.extraEnv }}
-{{- if or (hasPrefix "KANARY_" .name) (has .name (list "HOSTNAME" "POD_NAME")) }}
+{{- if or (hasPrefix "KANARY_" .name) (has .name (list "HOSTNAME" "POD_NAME" "OTEL_EXPORTER_OTLP_ENDPOINT" "OTEL_EXPORTER_OTLP_PROTOCOL")) }}
 {{- fail (printf "extraEnv contains %s: settings of the controller have values, see `helm show values`" .name) }}
 {{- end }}
 {{- end }}

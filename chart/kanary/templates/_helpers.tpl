@@ -54,6 +54,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "kanary.args" -}}
 {{- $args := list "run" (printf "--admin-addr=%s:%v" .Values.admin.host .Values.admin.port) "--identity=$(POD_NAME)" }}
 {{- $args = append $args (printf "--log-format=%s" .Values.log.format) }}
+{{- /* A ratio of 0 is a value. */}}
+{{- $ratio := ternary "" (toString .Values.otlp.sampleRatio) (kindIs "invalid" .Values.otlp.sampleRatio) }}
 {{- $flags := list
   (list "log" .Values.log.filter)
   (list "namespace" .Values.watchNamespace)
@@ -64,7 +66,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   (list "prometheus-allow" (join "," .Values.prometheus.allow))
   (list "prometheus-concurrency" .Values.prometheus.concurrency)
   (list "prometheus-qps" .Values.prometheus.qps)
-  (list "prometheus-join" .Values.prometheus.join) }}
+  (list "prometheus-join" .Values.prometheus.join)
+  (list "otlp-endpoint" .Values.otlp.endpoint)
+  (list "otlp-protocol" .Values.otlp.protocol)
+  (list "otlp-sample-ratio" $ratio) }}
 {{- range $flags }}
 {{- if index . 1 }}
 {{- $args = append $args (printf "--%s=%v" (index . 0) (index . 1)) }}

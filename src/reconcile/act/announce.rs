@@ -1,9 +1,11 @@
 //! Kubernetes Events.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::{api::events::v1::Event, apimachinery::pkg::apis::meta::v1::MicroTime};
 use kanary_core::{
     Key,
-    api::names::{GROUP, VERSION},
+    api::names::{GROUP, TRACE_ID, VERSION},
     hash,
 };
 use kube::api::PostParams;
@@ -25,6 +27,7 @@ impl Writer {
             uid,
             notice,
             right,
+            trace,
         } = announcement;
         let Key { kind, namespace, name } = key;
         let fact = format!("{uid}/{}/{}", notice.reason, notice.at);
@@ -32,10 +35,11 @@ impl Writer {
         let mut note = notice.note.clone();
         // events.k8s.io takes 1 kB.
         note.truncate(note.floor_char_boundary(1000));
+        let annotations: BTreeMap<_, _> = trace.iter().map(|place| (TRACE_ID, place.trace.to_string())).collect();
         let event = json!({
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {"name": event_name, "namespace": namespace},
+            "metadata": {"name": event_name, "namespace": namespace, "annotations": annotations},
             "eventTime": MicroTime(notice.at),
             "reportingController": GROUP,
             "reportingInstance": self.instance,

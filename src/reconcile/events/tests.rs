@@ -50,6 +50,7 @@ fn announcement(namespace: &str, right: Right) -> Announcement {
             at: Timestamp::UNIX_EPOCH,
         },
         right,
+        trace: None,
     }
 }
 

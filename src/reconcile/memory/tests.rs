@@ -96,6 +96,7 @@ fn passes(memory: &Memory, kanary: &ParsedKanary, uid: &str, second: i64) {
         panic!("it is a query")
     };
     let check = Check {
+        trace: None,
         key: kanary.key.clone(),
         run: kanary.marker(spec),
         index: 0,

@@ -8,7 +8,7 @@ use kanary_core::{
 };
 
 use super::{Context, label};
-use crate::{cluster::error::ApiError, shard::Right};
+use crate::{cluster::error::ApiError, reconcile::traced::Write, shard::Right};
 
 /// How many pods are removed from production concurrently.
 const TOGETHER: usize = 16;
@@ -42,8 +42,8 @@ impl Context {
         now: Timestamp,
         right: Right,
     ) -> Result<(), (&'a Action, ApiError)> {
-        let done = self.act(kanary, action, now, right).await;
-        self.metrics.wrote(label(action), &done);
+        let sent = Box::pin(self.act(kanary, action, now, right));
+        let done = self.write(kanary, right, Write::of(label(action), action), sent).await;
         done.map_err(|error| (action, error))?;
         tracing::debug!(key = %kanary.key, action = label(action), "done");
         self.memory.left(&kanary.key, action);

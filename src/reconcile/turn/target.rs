@@ -10,6 +10,7 @@ use kanary_core::{
 use super::Context;
 use crate::{
     cluster::error::{ApiError, Class},
+    reconcile::traced::Write,
     shard::Right,
 };
 
@@ -22,8 +23,13 @@ impl Context {
         right: Right,
     ) -> Result<(), ApiError> {
         let Some(live) = &seen.live_target else { return Ok(()) };
-        let likeness = self.writer.compare(kanary, &kanary.spec, live, right).await;
-        self.metrics.wrote("dry-run", &likeness);
+        let write = Write {
+            label: "dry-run",
+            object: ("Deployment", &kanary.spec.target),
+            status: None,
+        };
+        let sent = self.writer.compare(kanary, &kanary.spec, live, right);
+        let likeness = self.write(kanary, right, write, sent).await;
         match &likeness {
             // A failed dry run is reported like a failed promotion, because the run waits for its result.
             Err(error) => self.memory.failed(&kanary.key, error, &self.clock),
