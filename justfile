@@ -37,6 +37,11 @@ chart:
     cargo test --locked --workspace --test behaviour --no-run
     hack/chart/test target/debug/kanary
 
+# The trace of a run whose owner is killed, in a real Jaeger and on a real control plane. Builds Jaeger the first time.
+traces:
+    cargo test --locked --workspace --test behaviour --no-run
+    hack/plane/plane run -- hack/traces/jaeger cargo test --locked --workspace --test behaviour -- --nocapture traces::
+
 # A load test on a real control plane, which is started and stopped for it: `just loadtest burst --canaries 50,200`. See docs/scale.md.
 loadtest *args:
     cargo build --locked --release
@@ -88,4 +93,4 @@ generated-check:
 
 # Checks the syntax of shell scripts.
 shell:
-    for script in .ci/run hack/plane/plane hack/plane/lib/*.sh hack/chart/generate hack/chart/lib.sh hack/chart/test hack/chart/test-cluster; do bash -n $script || exit 1; done
+    for script in .ci/run hack/plane/plane hack/plane/lib/*.sh hack/chart/generate hack/chart/lib.sh hack/chart/test hack/chart/test-cluster hack/traces/jaeger hack/traces/picture; do bash -n $script || exit 1; done

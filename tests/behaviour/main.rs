@@ -40,6 +40,7 @@ mod seen;
 mod shards;
 mod storm;
 mod target;
+mod traces;
 mod traffic;
 mod webhooks;
 mod writes;

@@ -6,6 +6,7 @@ use kanary::{
     cluster::clock::Clock,
     controller::{Options, run},
     places::{self, CanaryLimits},
+    traces::{Collector, TraceOptions},
 };
 use kube::Client;
 use tokio::runtime::{Builder, Runtime};
@@ -23,14 +24,14 @@ pub(crate) struct Controller {
 impl Controller {
     /// Starts a controller that serves only the namespace `namespace`.
     pub(crate) fn start(plane: &'static Plane, namespace: &str, faults: Option<Faults>) -> Self {
-        Self::with(namespace, None, move |clock| async move {
+        Self::with(namespace, Options::default(), move |clock| async move {
             plane.kanary(clock, faults.as_ref()).await
         })
     }
 
     /// The same with a webhook between the controller and the API server.
     pub(crate) fn start_behind(plane: &'static Plane, namespace: &str, webhook: Webhook) -> Self {
-        Self::with(namespace, None, move |clock| async move {
+        Self::with(namespace, Options::default(), move |clock| async move {
             plane.kanary_behind(clock, &webhook).await
         })
     }
@@ -45,16 +46,32 @@ impl Controller {
             settle: Duration::ZERO,
             ..places::PlaceOptions::new(limits, namespace.to_owned())
         };
-        Self::with(namespace, Some(places), move |clock| async move {
+        let options = Options {
+            places: Some(places),
+            ..Options::default()
+        };
+        Self::with(namespace, options, move |clock| async move {
             plane.kanary(clock, None).await
         })
     }
 
-    fn with<F>(
-        namespace: &str,
-        places: Option<places::PlaceOptions>,
-        client: impl FnOnce(Clock) -> F + Send + 'static,
-    ) -> Self
+    /// A controller that sends traces.
+    pub(crate) fn start_traced(plane: &'static Plane, namespace: &str, collector: Collector) -> Self {
+        Self::start_sampled(plane, namespace, collector, 1.0)
+    }
+
+    /// The same with this part of the good measurements.
+    pub(crate) fn start_sampled(plane: &'static Plane, namespace: &str, collector: Collector, ratio: f64) -> Self {
+        let options = Options {
+            traces: Some(TraceOptions { collector, ratio }),
+            ..Options::default()
+        };
+        Self::with(namespace, options, move |clock| async move {
+            plane.kanary(clock, None).await
+        })
+    }
+
+    fn with<F>(namespace: &str, options: Options, client: impl FnOnce(Clock) -> F + Send + 'static) -> Self
     where
         F: Future<Output = Client> + Send,
     {
@@ -64,8 +81,7 @@ impl Controller {
         let options = Options {
             namespace: Some(namespace.to_owned()),
             instance: "suite".to_owned(),
-            places,
-            ..Options::default()
+            ..options
         };
         let token = stop.clone();
         runtime.spawn(async move {

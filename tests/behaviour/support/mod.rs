@@ -20,14 +20,16 @@ mod plane;
 mod process;
 mod recorder;
 mod status;
+mod traces;
 mod waiting;
 mod witness;
 mod world;
 
 pub(crate) use audit::{Request, once};
 pub(crate) use calls::again;
+pub(crate) use controller::Controller;
 pub(crate) use exporter::Exporter;
-pub(crate) use fake_prometheus::{Fake, Says};
+pub(crate) use fake_prometheus::{Asked, Fake, Says};
 pub(crate) use faults::{Faults, Strike};
 pub(crate) use fleet::{create_fleet, fleet_ends};
 pub(crate) use interceptor::{Answer, Webhook};
@@ -41,6 +43,7 @@ pub(crate) use manifests::{
 pub(crate) use owners::Owners;
 pub(crate) use process::Process;
 pub(crate) use status::{assert_not_before, condition, is_true, labels, message, phase, reason, since, time, version};
+pub(crate) use traces::{Jaeger, Span, Spy, assert_is_one_run, has_ended, named};
 pub(crate) use waiting::{poll, waited};
 pub(crate) use witness::{pods_are_known, time_passes};
 pub(crate) use world::World;

@@ -103,7 +103,8 @@ impl World {
         self.put(Controller::start(self.plane, &self.ns, Some(faults.clone())));
     }
 
-    pub(super) fn put(&self, controller: Controller) {
+    /// Takes a controller that was started.
+    pub(crate) fn put(&self, controller: Controller) {
         let former = self.controller.lock().unwrap().replace(controller);
         assert!(former.is_none(), "one controller at a time");
     }
