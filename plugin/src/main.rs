@@ -6,6 +6,8 @@ mod cluster;
 mod commands;
 mod completion;
 mod edit;
+#[cfg(test)]
+mod examples;
 mod exit;
 mod istio;
 mod manifests;
