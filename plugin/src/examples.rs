@@ -56,7 +56,7 @@ fn blocks(page: &str, text: &str) -> Vec<Block> {
     for (number, line) in (1..).zip(text.lines()) {
         match (&mut open, line.trim_start()) {
             (Some(_), "```") => blocks.extend(open.take()),
-            (Some(block), _) => block.text += &format!("{line}\n"),
+            (Some(block), _) => block.text.extend([line, "\n"]),
             (None, fence) if fence.starts_with("```yaml") => {
                 open = Some(Block {
                     at: format!("{page}:{number}"),
