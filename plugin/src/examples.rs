@@ -143,12 +143,8 @@ async fn check(checker: &Checker, page: &str, text: &str) -> (usize, Vec<String>
             let report = checker.check(kind, &kanary).await;
             let name = kanary.pointer("/metadata/name").and_then(Value::as_str);
             let title = format!("{}: {kind} {}", block.at, name.unwrap_or_default());
-            problems.extend(report.problems.iter().map(|problem| format!("{title}: {problem}")));
-            // Shown with --nocapture, or when the test fails.
-            report
-                .warnings
-                .iter()
-                .for_each(|why| println!("{title}: warning: {why}"));
+            let all = report.problems.iter().chain(&report.warnings);
+            problems.extend(all.map(|problem| format!("{title}: {problem}")));
         }
     }
     (count, problems)
