@@ -233,13 +233,13 @@ fn is_not_served(error: &kube::Error) -> bool {
     status.code == 404 && !names_object
 }
 
-/// An error of a request, in words.
+/// An error of a request, with its remedy.
 pub(crate) fn said(error: kube::Error, what: &str) -> anyhow::Error {
     match error {
         kube::Error::Api(status) => {
             let remedy = match status.code {
                 401 => ": log in again, or select another user with --context",
-                403 => ": ask for the ClusterRole of docs/install.md",
+                403 => ": ask for the rights of deploy/limited-user, or see docs/kubectl.md",
                 _ => "",
             };
             anyhow::anyhow!("{what}: {}{remedy}", status.message)

@@ -117,8 +117,11 @@ fn others(
 ) {
     let fields = value.and_then(Value::as_object).into_iter().flatten();
     for (name, field) in fields.filter(|(name, field)| !known.contains(&name.as_str()) && !field.is_null()) {
-        // An empty value says nothing.
-        if field.as_object().is_some_and(serde_json::Map::is_empty) || field.as_array().is_some_and(Vec::is_empty) {
+        // An empty value asks for nothing, and neither does a switch that is off.
+        let is_empty = field.as_object().is_some_and(serde_json::Map::is_empty)
+            || field.as_array().is_some_and(Vec::is_empty)
+            || *field == json!(false);
+        if is_empty {
             continue;
         }
         lost.push(Lost::new(

@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 use super::{Converted, Lost, UNLIMITED, duration, fill, kanary, named, others, text, whole};
 use crate::manifests::{Manifest, template_metadata};
 
+/// The longest interval of an item by default: `spec.validation.maxIntervalPeriod`.
+const LONGEST: Duration = Duration::from_secs(20);
+
 /// A Kanary for a Rollout. Its Deployment has the name of the Rollout, or is the one of `workloadRef`.
 pub(super) fn convert(rollout: &Value, all: &[Manifest]) -> anyhow::Result<Converted> {
     let name = text(rollout, "/metadata/name").context("the Rollout has no name")?;
@@ -232,23 +235,74 @@ fn item(path: &str, metric: &Value, args: &[&Value], lost: &mut Vec<Lost>) -> Op
             unknown.join(", ")
         ));
     }
-    let success = text(metric, "/successCondition").and_then(|condition| range(condition, false));
-    let failure = text(metric, "/failureCondition").and_then(|condition| range(condition, true));
-    let Some(range) = success.or(failure) else {
+    let Some(range) = good_range(metric) else {
         return skip(
             "only a condition that compares result[0] with one number is converted, such as result[0] >= 0.95"
                 .to_owned(),
         );
     };
+    changed(path, metric, lost);
     Some(json!({"promQL": {
         "prometheusURL": address,
         "query": query,
         "allPodsQuery": true,
         "valueInRange": range,
-        "interval": duration(metric, "/interval").filter(|interval| interval.0 <= Duration::from_secs(20)),
+        "interval": duration(metric, "/interval").filter(|interval| interval.0 <= LONGEST),
         "failureLimit": whole(metric, "/failureLimit").filter(|limit| *limit > 0),
         "consecutiveErrorLimit": whole(metric, "/consecutiveErrorLimit").filter(|limit| *limit > 0),
     }}))
+}
+
+/// The range of good values. A successCondition that is not converted makes the metric another one, whatever is bad.
+fn good_range(metric: &Value) -> Option<Value> {
+    match text(metric, "/successCondition") {
+        Some(condition) => range(condition, false),
+        None => range(text(metric, "/failureCondition")?, true),
+    }
+}
+
+/// Lists what a metric that was converted judges in another way now.
+fn changed(path: &str, metric: &Value, lost: &mut Vec<Lost>) {
+    let conditions = [("successCondition", false), ("failureCondition", true)];
+    let mut conditions = conditions
+        .into_iter()
+        .filter_map(|(field, negated)| Some((field, text(metric, &format!("/{field}"))?, negated)));
+    if let Some((field, condition, negated)) = conditions.next()
+        && is_strict(condition) != negated
+    {
+        lost.push(Lost::new(
+            format!("{path}.{field}"),
+            "the bounds of valueInRange are good values, and this one is not: move it",
+        ));
+    }
+    if let Some((field, ..)) = conditions.next() {
+        lost.push(Lost::new(
+            format!("{path}.{field}"),
+            "all values outside of the successCondition are bad; none are inconclusive",
+        ));
+    }
+    if duration(metric, "/interval").is_some_and(|interval| interval.0 > LONGEST) {
+        lost.push(Lost::new(
+            format!("{path}.interval"),
+            "Kanary measures every 20s: for a longer interval set it, and spec.validation.maxIntervalPeriod",
+        ));
+    }
+    let known = [
+        "name",
+        "provider",
+        "successCondition",
+        "failureCondition",
+        "interval",
+        "failureLimit",
+        "consecutiveErrorLimit",
+    ];
+    others(path, Some(metric), &known, why, lost);
+}
+
+/// Whether the bound itself does not fulfil the condition.
+fn is_strict(condition: &str) -> bool {
+    let operator = condition.find(['<', '>']).and_then(|at| condition.get(at + 1..));
+    operator.is_some_and(|rest| !rest.starts_with('='))
 }
 
 /// The range of `result[0] >= 0.95`. A strict bound becomes an inclusive one. With `negated`, the condition is about bad values.
@@ -327,6 +381,9 @@ fn why(field: &str) -> Option<&'static str> {
         "restartAt" => "use `kubectl rollout restart` on the Deployment",
         "rollbackWindow" => "a template that ran before is validated like any other",
         "analysis" => "the records of former runs are not kept",
+        "count" => "an item is measured until the end of the validation",
+        "initialDelay" => "the whole validation has one: spec.validation.initialDelay",
+        "inconclusiveLimit" => "an inconclusive measurement holds the run",
         _ => return None,
     })
 }

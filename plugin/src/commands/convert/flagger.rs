@@ -124,12 +124,12 @@ impl Source<'_> {
         let mut item = match text(metric, "/name") {
             Some("request-success-rate") if !is_templated => {
                 let percent = min.or_else(|| number(metric, "/threshold")).unwrap_or(99.0);
-                self.built_in(&path, lost);
+                self.built_in(&path, metric, lost);
                 serde_json::to_value(istio::success(Success((percent / 100.0).clamp(0.0, 1.0)), prometheus)).ok()?
             }
             Some("request-duration") if !is_templated => {
                 let milliseconds = max.or_else(|| number(metric, "/threshold")).unwrap_or(500.0);
-                self.built_in(&path, lost);
+                self.built_in(&path, metric, lost);
                 let quantile = Quantile {
                     quantile: 0.99,
                     milliseconds,
@@ -151,7 +151,13 @@ impl Source<'_> {
     }
 
     /// A built-in metric has the query of the mesh.
-    fn built_in(&self, path: &str, lost: &mut Vec<Lost>) {
+    fn built_in(&self, path: &str, metric: &Value, lost: &mut Vec<Lost>) {
+        if let Some(window) = text(metric, "/interval").filter(|window| *window != istio::RANGE) {
+            lost.push(Lost::new(
+                format!("{path}.interval"),
+                format!("the query looks back {}, and not {window}: edit it", istio::RANGE),
+            ));
+        }
         let provider = text(self.canary, "/spec/provider").unwrap_or("istio");
         if provider != "istio" {
             lost.push(Lost::new(

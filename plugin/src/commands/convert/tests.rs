@@ -197,6 +197,84 @@ async fn a_pause_without_an_end_waits_for_a_person() {
     assert!(lost.contains("args.service has no value"), "{lost}");
 }
 
+/// What is listed for a metric of an AnalysisTemplate with these fields.
+fn lost_of(fields: &str) -> (usize, String) {
+    let template = format!(
+        "{{apiVersion: argoproj.io/v1alpha1, kind: AnalysisTemplate, metadata: {{name: t}}, spec: {{metrics: [{{name: m, {fields}, provider: \
+         {{prometheus: {{address: 'http://p:9090', query: up}}}}}}]}}}}"
+    );
+    let rollout = "{kind: Rollout, metadata: {name: x}, spec: {strategy: {canary: {stableService: web, analysis: {templates: \
+                   [{templateName: t}]}}}}}";
+    let converted = super::argo::convert(&manifests(rollout)[0].object, &manifests(&template)).unwrap();
+    let items = converted.kanary["spec"]["validation"]["items"].as_array().unwrap();
+    let judging = items.iter().filter(|item| item["promQL"].is_object()).count();
+    let of_metric = converted.lost.iter().filter(|lost| lost.path.contains("metric m"));
+    (
+        judging,
+        of_metric.map(|lost| format!("{}: {}\n", lost.path, lost.why)).collect(),
+    )
+}
+
+#[test]
+fn what_a_metric_judges_in_another_way_is_listed() {
+    for (fields, part) in [
+        ("successCondition: 'result[0] > 0'", "successCondition: the bounds"),
+        ("failureCondition: 'result[0] >= 0.05'", "failureCondition: the bounds"),
+        (
+            "successCondition: 'result[0] >= 1', failureCondition: 'result[0] < 0'",
+            "none are inconclusive",
+        ),
+        ("successCondition: 'result[0] >= 1', interval: 5m", "maxIntervalPeriod"),
+        ("successCondition: 'result[0] >= 1', count: 3", ".count: "),
+        (
+            "successCondition: 'result[0] >= 1', initialDelay: 1m",
+            ".initialDelay: ",
+        ),
+        (
+            "successCondition: 'result[0] >= 1', inconclusiveLimit: 2",
+            ".inconclusiveLimit: ",
+        ),
+    ] {
+        let (judging, lost) = lost_of(fields);
+        assert!(judging == 1 && lost.contains(part), "{fields}: {lost}");
+    }
+    for fields in [
+        "successCondition: 'result[0] >= 1'",
+        "failureCondition: 'result[0] > 0.05', interval: 20s",
+    ] {
+        assert_eq!(lost_of(fields), (1, String::new()), "{fields}");
+    }
+    // What only the failureCondition calls bad is not all that the metric fails.
+    let (judging, lost) = lost_of("successCondition: 'len(result) > 0', failureCondition: 'result[0] > 5'");
+    assert!(judging == 0 && lost.contains("one number"), "{lost}");
+}
+
+#[test]
+fn a_window_that_a_built_in_metric_does_not_get_is_listed() {
+    let lost = |analysis: &str| format!("{:?}", paths(&flagger(analysis).unwrap()));
+    let metrics = "metrics: [{name: request-success-rate, interval: WINDOW}]}";
+    let other = lost(&format!("{{interval: 10s, {}", metrics.replace("WINDOW", "7m")));
+    assert!(other.contains("metrics[0].interval"), "{other}");
+    let same = lost(&format!(
+        "{{interval: 10s, {}",
+        metrics.replace("WINDOW", crate::istio::RANGE)
+    ));
+    assert!(!same.contains("metrics[0].interval"), "{same}");
+}
+
+#[test]
+fn a_switch_that_is_off_asks_for_nothing() {
+    let canary = "{metadata: {name: podinfo}, spec: {targetRef: {kind: Deployment, name: podinfo}, skipAnalysis: false, analysis: \
+                  {metrics: [{name: request-success-rate}]}}}";
+    let all = manifests(DEPLOYMENT);
+    let converted =
+        super::flagger::convert(&manifests(&format!("{{kind: Canary, {}", &canary[1..]))[0].object, &all).unwrap();
+    assert!(
+        !paths(&converted).iter().any(|path| path.contains("skipAnalysis")),
+        "{converted:?}"
+    );
+}
+
 #[test]
 fn simple_conditions_become_ranges() {
     use super::argo::range;
