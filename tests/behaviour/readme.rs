@@ -1,4 +1,4 @@
-//! The README's examples run as published, except for a shorter period.
+//! The README's examples run as published, except for shorter times.
 
 use serde_json::{Value, json};
 
@@ -59,6 +59,7 @@ async fn the_query_of_the_example_is_accepted() {
     let world = world().await;
     let [mut example, items] = <[Value; 2]>::try_from(blocks()).unwrap();
     merge(&mut example, json!({"spec": {"validation": items}}));
+    merge(&mut example, json!({"spec": {"validation": {"initialDelay": "1s"}}}));
     world.create(&KANARY, &example).await;
     let running = world.phase("batman", "Running").await;
     assert_eq!(running["status"]["items"][0]["name"], "promQL[0]");
