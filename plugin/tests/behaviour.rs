@@ -114,21 +114,22 @@ async fn a_kanary_that_goes_or_gets_another_run_ends_the_wait() {
     let absent = world.run(&["status", "batman", "--wait"]).await;
     assert_eq!(absent.code, 5, "{absent:?}");
     assert!(absent.err.contains("there is no Kanary batman"), "{absent:?}");
-    for (is_deleted, why) in [(false, "another template"), (true, "was deleted")] {
-        world.kanary("batman", json!({"validationPeriod": "1h"})).await;
-        world.phase("batman", "Running").await;
-        let waiting = world.spawn(&["status", "batman", "--wait"]);
+    // Each has a name of its own: a canary that the garbage collector has not removed yet would hold the next run.
+    for (name, is_deleted, why) in [("batman", false, "another template"), ("robin", true, "was deleted")] {
+        world.kanary(name, json!({"validationPeriod": "1h"})).await;
+        world.phase(name, "Running").await;
+        let waiting = world.spawn(&["status", name, "--wait"]);
         let waiting = waiting.says("Running").await;
         if is_deleted {
-            world.delete("batman").await;
+            world.delete(name).await;
         } else {
-            world.image("batman", "app:v3").await;
+            world.image(name, "app:v3").await;
         }
         let gone = waiting.ended().await;
         assert_eq!(gone.code, 5, "{gone:?}");
         assert!(gone.err.contains(why), "{gone:?}");
         if !is_deleted {
-            world.delete("batman").await;
+            world.delete(name).await;
         }
     }
 }
