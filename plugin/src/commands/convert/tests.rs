@@ -197,7 +197,7 @@ async fn a_pause_without_an_end_waits_for_a_person() {
     assert!(lost.contains("args.service has no value"), "{lost}");
 }
 
-/// What is listed for a metric of an AnalysisTemplate with these fields.
+/// What is listed for a metric of an `AnalysisTemplate` with these fields.
 fn lost_of(fields: &str) -> (usize, String) {
     let template = format!(
         "{{apiVersion: argoproj.io/v1alpha1, kind: AnalysisTemplate, metadata: {{name: t}}, spec: {{metrics: [{{name: m, {fields}, provider: \
@@ -209,10 +209,8 @@ fn lost_of(fields: &str) -> (usize, String) {
     let items = converted.kanary["spec"]["validation"]["items"].as_array().unwrap();
     let judging = items.iter().filter(|item| item["promQL"].is_object()).count();
     let of_metric = converted.lost.iter().filter(|lost| lost.path.contains("metric m"));
-    (
-        judging,
-        of_metric.map(|lost| format!("{}: {}\n", lost.path, lost.why)).collect(),
-    )
+    let lines: Vec<_> = of_metric.map(|lost| format!("{}: {}", lost.path, lost.why)).collect();
+    (judging, lines.join("\n"))
 }
 
 #[test]
