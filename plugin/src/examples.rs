@@ -12,6 +12,7 @@ use std::{
 };
 
 use kanary_core::api::KanaryKind;
+use kanary_sim::patch;
 use serde_json::{Value, json};
 
 use crate::{check::Checker, manifests::documents};
@@ -84,7 +85,7 @@ fn kanaries(block: &Block) -> Result<Vec<(KanaryKind, Value)>, String> {
                 found.push((KanaryKind::Deployment, within(place, object)));
             }
             (None, Some(_)) => {}
-            (None, None) if object.get("spec").is_some() => found.push((KanaryKind::Deployment, merged(object))),
+            (None, None) if object.get("spec").is_some() => found.push((KanaryKind::Deployment, merged(&object))),
             (None, None) => {
                 return Err("no kind and no spec: begin with a line like `# In spec.validation:`".to_owned());
             }
@@ -96,11 +97,11 @@ fn kanaries(block: &Block) -> Result<Vec<(KanaryKind, Value)>, String> {
 /// A Kanary with this fragment at `spec.validation` or another path.
 fn within(place: &str, fragment: Value) -> Value {
     let wrap = |inner, name: &str| json!({ name: inner });
-    merged(place.rsplit('.').fold(fragment, wrap))
+    merged(&place.rsplit('.').fold(fragment, wrap))
 }
 
 /// A Kanary with these fields. Its `initialDelay` is enough for queries that look back over a minute.
-fn merged(fragment: Value) -> Value {
+fn merged(fragment: &Value) -> Value {
     let mut kanary = json!({
         "apiVersion": crate::cluster::api_version(),
         "kind": KanaryKind::Deployment.as_str(),
@@ -115,19 +116,8 @@ fn merged(fragment: Value) -> Value {
             }}},
         },
     });
-    merge(&mut kanary, fragment);
+    patch::merge(&mut kanary, fragment);
     kanary
-}
-
-fn merge(into: &mut Value, from: Value) {
-    match (into, from) {
-        (Value::Object(into), Value::Object(from)) => {
-            for (name, value) in from {
-                merge(into.entry(name).or_insert(Value::Null), value);
-            }
-        }
-        (into, from) => *into = from,
-    }
 }
 
 /// The number of Kanaries in a page, and what is wrong with them.

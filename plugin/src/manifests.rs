@@ -120,7 +120,7 @@ pub(crate) fn template_metadata(metadata: &Value) -> Option<Value> {
     (!kept.is_empty()).then_some(Value::Object(kept))
 }
 
-/// The value without nulls and empty maps of metadata, which exports contain.
+/// The value without nulls, which stand for fields that are not set.
 pub(crate) fn tidy(value: Value) -> Value {
     match value {
         Value::Object(fields) => {

@@ -25,7 +25,7 @@ impl Terminal {
         }
     }
 
-    /// Columns and lines of the terminal. `COLUMNS` counts where there is none.
+    /// Columns and lines of the terminal, or 80 and 24 if there is none.
     pub(crate) fn size() -> (usize, usize) {
         let size = terminal_size().map(|(width, height)| (usize::from(width.0), usize::from(height.0)));
         size.filter(|(width, height)| width * height > 0).unwrap_or((80, 24))

@@ -1,6 +1,6 @@
 //! `kubectl kanary get`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
@@ -212,8 +212,8 @@ type Key = (String, String, KanaryKind);
 #[derive(Default)]
 struct Watched {
     rows: BTreeMap<Key, Row>,
-    /// Kinds of which everything was listed.
-    listed: usize,
+    /// Kinds whose first list is complete.
+    listed: BTreeSet<KanaryKind>,
     /// Those that a new list has so far.
     relisted: BTreeMap<KanaryKind, Vec<Key>>,
 }
@@ -238,7 +238,7 @@ impl Watched {
             Event::Apply(object) => self.put(kind, &object),
             Event::Delete(object) => self.rows.remove(&key(&object)).map(Change::Gone).into_iter().collect(),
             Event::InitDone => {
-                self.listed += 1;
+                self.listed.insert(kind);
                 let kept = self.relisted.remove(&kind).unwrap_or_default();
                 let gone = |key: &Key, row: &mut Row| row.kind == kind && !kept.contains(key);
                 let gone = self.rows.extract_if(.., gone);
@@ -301,7 +301,7 @@ async fn watch(cluster: &Cluster, options: &Get) -> anyhow::Result<Exit> {
                     }
                 }
             }
-            _ = ticks.tick(), if terminal.live && watched.listed >= served.len() => {
+            _ = ticks.tick(), if terminal.live && watched.listed.len() == served.len() => {
                 let all: Vec<_> = watched.rows.values().filter(|row| is_wanted(row.kind, row)).cloned().collect();
                 frame.draw(&rows(&all, cluster.now(), Some(Terminal::size().0), terminal.coloured))?;
             }
