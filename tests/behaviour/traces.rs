@@ -20,6 +20,11 @@ fn measured(item: &Value, period: &str) -> Value {
     json!({"validation": {"validationPeriod": period, "maxIntervalPeriod": "1s", "items": [item]}})
 }
 
+/// A run that is soon over.
+fn short(fake: &Fake) -> Value {
+    measured(&item(&fake.address, json!({"interval": "300ms"})), "1s")
+}
+
 /// The id of the trace, from the status.
 async fn trace_of(world: &World, kanary: &str) -> String {
     let has = |kanary: &Value| kanary["status"]["traceID"].is_string();
@@ -99,12 +104,14 @@ async fn a_run_is_one_trace_also_if_its_controller_is_killed() {
     for id in ids {
         assert!(told.contains(&format!("00-{trace}-{id}-01")), "{id}: {told:?}");
     }
-    let events = world.list(&EVENT, "").await;
-    let of_run: Vec<_> = events.iter().filter(|event| event["reason"] == "Promoted").collect();
-    for event in of_run {
-        let annotations = &event["metadata"]["annotations"];
-        assert_eq!(annotations["kanary.k8s-operators.dev/trace-id"], *trace, "{event:#}");
-    }
+    let promoted = poll("the promotion has an Event", async || {
+        let events = world.list(&EVENT, "").await;
+        let promoted = events.into_iter().find(|event| event["reason"] == "Promoted");
+        promoted.ok_or_else(|| "no Event has the reason Promoted".to_owned())
+    });
+    let promoted = promoted.await;
+    let annotations = &promoted["metadata"]["annotations"];
+    assert_eq!(annotations["kanary.k8s-operators.dev/trace-id"], *trace, "{promoted:#}");
 }
 
 #[tokio::test]
@@ -143,13 +150,7 @@ async fn without_a_collector_nobody_hears_of_traces() {
     let world = World::new("traces").await;
     let fake = Fake::value("0.25").await;
     world.target("app", 1).await;
-    world
-        .kanary(
-            "batman",
-            "app",
-            measured(&item(&fake.address, json!({"interval": "300ms"})), "1s"),
-        )
-        .await;
+    world.kanary("batman", "app", short(&fake)).await;
     let ended = world.ends("batman", "DeploymentUpdated").await;
     assert_eq!(ended["status"]["traceID"], Value::Null);
     assert!(
@@ -168,13 +169,7 @@ async fn a_dead_collector_costs_spans_and_nothing_else() {
     let mut process = Process::start(&world, &["--otlp-endpoint", &endpoint]);
     process.ready().await;
     world.target("app", 1).await;
-    world
-        .kanary(
-            "batman",
-            "app",
-            measured(&item(&fake.address, json!({"interval": "300ms"})), "1s"),
-        )
-        .await;
+    world.kanary("batman", "app", short(&fake)).await;
     world.ends("batman", "DeploymentUpdated").await;
     poll("the first spans are given up", async || {
         let (_, text) = process.page("/metrics").await?;
