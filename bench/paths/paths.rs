@@ -233,7 +233,9 @@ fn queries() -> Run {
         .map(|number| format!("sum by (pod) (rate(errors_total{{app=\"app-{number}\",pod=~\"a|b|c\"}}[1m]))"))
         .collect();
     Box::new(move || {
-        let asked = texts.iter().map(|text| prometheus.query("shop", &endpoint, text, when));
+        let asked = texts
+            .iter()
+            .map(|text| prometheus.query(None, "shop", &endpoint, text, when));
         let replies = runtime.block_on(async {
             // The limits have forgotten the last time.
             advance(Duration::from_secs(1)).await;

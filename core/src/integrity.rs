@@ -97,7 +97,7 @@ pub(super) fn is_of_run(step: &Step<'_>, canary: &Deployment) -> bool {
 pub(super) fn is_of_later_run(step: &Step<'_>, labels: &Labels) -> bool {
     let run = labels.get(names::RUN).and_then(|run| run.rsplit('-').next());
     let run = run.and_then(|number| number.parse().ok());
-    run.is_some_and(|run: i64| run > step.kanary.status.run.unwrap_or(1))
+    run.is_some_and(|run: i64| run > step.kanary.status.run_number())
 }
 
 /// The message for a target that another client changed.

@@ -118,7 +118,7 @@ impl ParsedKanary {
     /// not find objects of its former run.
     #[must_use]
     pub fn run(&self, spec: &Spec) -> String {
-        format!("{}-{}", self.template_of_run(spec), self.status.run.unwrap_or(1))
+        format!("{}-{}", self.template_of_run(spec), self.status.run_number())
     }
 
     /// Whether a Deployment with the canary's name belongs to this Kanary: the Kanary is its controller, or was until the

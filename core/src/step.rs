@@ -66,7 +66,7 @@ impl Step<'_> {
                 present: ManualVerdicts::default(),
                 stale: manual_verdicts::stale_in_next_run(self.kanary),
             }),
-            run: Some(former.run.unwrap_or(1).saturating_add(1)),
+            run: Some(former.run_number().saturating_add(1)),
             // It identifies the former canary, which has to be deleted even if its ownerReference was removed.
             canary_uid: former.canary_uid.clone(),
             place: carried_place(former),

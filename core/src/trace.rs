@@ -26,7 +26,7 @@ impl TraceId {
     /// next run is in the status.
     #[must_use]
     pub fn of(uid: &str, status: &KanaryStatus) -> Self {
-        let run = number(status).to_be_bytes();
+        let run = status.run_number().to_be_bytes();
         Self(digest(&[b"trace", uid.as_bytes(), &run]))
     }
 }
@@ -104,12 +104,6 @@ impl fmt::Display for TraceParent {
     }
 }
 
-/// The number of the run in a status.
-#[must_use]
-pub fn number(status: &KanaryStatus) -> i64 {
-    status.run.unwrap_or(1)
-}
-
 /// When the run in a status began, as far as the status says: when it was accepted, or when its canary was created.
 #[must_use]
 pub fn begun(status: &KanaryStatus) -> Option<Timestamp> {
@@ -142,7 +136,7 @@ pub enum Ended<'a> {
 #[must_use]
 pub fn ended<'a>(former: &'a KanaryStatus, next: &'a KanaryStatus) -> Vec<Ended<'a>> {
     let mut ended = Vec::new();
-    let is_same = number(former) == number(next);
+    let is_same = former.run_number() == next.run_number();
     let went_on = former.completed_at.is_none();
     // A Kanary without a status has no run yet.
     let was_under_way = went_on && (is_same || former.current_hash.is_some() || !former.conditions.is_empty());

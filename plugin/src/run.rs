@@ -117,7 +117,7 @@ fn counts(kanary: &ParsedKanary, verdict: ManualVerdict) -> bool {
 
 /// Number of the run, from 1.
 pub(crate) fn number(kanary: &ParsedKanary) -> i64 {
-    kanary.status.run.unwrap_or(1)
+    kanary.status.run_number()
 }
 
 /// What the column STATUS shows.

@@ -165,13 +165,10 @@ impl Prometheus {
     ///
     /// The query waits for its turn within the [`Budget`]. After that it takes at most 10 s, or 20 s if Secrets have to be read
     /// first, and longer if it was joined with queries that fail.
-    pub async fn query(&self, namespace: &str, endpoint: &Endpoint, query: &str, when: When) -> Reply {
-        self.query_for(None, namespace, endpoint, query, when).await
-    }
-
-    /// Sends a query as [`Prometheus::query`] does, on behalf of a span, which the server is told. A request with several queries
-    /// names the span of one of them, and the replies to the others say which.
-    pub async fn query_for(
+    ///
+    /// The server is told on behalf of which span it is sent: `parent`. A request with several queries names the span of one of
+    /// them, and the replies to the others say which.
+    pub async fn query(
         &self,
         parent: Option<TraceParent>,
         namespace: &str,

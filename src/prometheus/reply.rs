@@ -18,7 +18,7 @@ pub struct Reply {
     pub note: Option<String>,
     /// The evaluation time.
     pub at: Timestamp,
-    /// On whose behalf the request was sent that brought the answer, if that is known: see [`Prometheus::query_for`](super::Prometheus::query_for).
+    /// On whose behalf the request was sent that brought the answer, if that is known: see [`Prometheus::query`](super::Prometheus::query).
     pub sent_by: Option<TraceParent>,
 }
 

@@ -75,7 +75,7 @@ fn open(url: &str) -> Endpoint {
 
 async fn ask(prometheus: &Prometheus, endpoint: &Endpoint) -> Answer {
     prometheus
-        .query("shop", endpoint, "up", When::exactly(Timestamp::UNIX_EPOCH))
+        .query(None, "shop", endpoint, "up", When::exactly(Timestamp::UNIX_EPOCH))
         .await
         .answer
 }

@@ -88,7 +88,7 @@ impl Measurer {
         let times = begun.zip(self.traces.now());
         let span = check.trace.zip(times).and_then(|(trace, times)| {
             // The span is made first, because the memory takes the sample.
-            trace.span(&check, (&sample, at), sent_by, times)
+            trace.span(&check, (&sample, result, at), sent_by, times)
         });
         let counts = self.memory.record(&check, sample, at);
         if let Some(mut span) = span {
@@ -123,9 +123,7 @@ async fn judge(prometheus: &Prometheus, check: &Check) -> Judged {
     let parent = check.trace.as_ref().map(Measuring::parent);
     let ask = async |text, when| {
         let namespace = &check.key.namespace;
-        prometheus
-            .query_for(parent, namespace, &query.endpoint, text, when)
-            .await
+        prometheus.query(parent, namespace, &query.endpoint, text, when).await
     };
     let Reply {
         answer,

@@ -60,10 +60,11 @@ impl Place {
         all.extend(parts.iter().map(|part| part.as_bytes()));
         SpanId::of(self.trace, &all)
     }
+}
 
-    fn epoch(&self) -> Option<KeyValue> {
-        self.epoch.map(|epoch| KeyValue::new("kanary.epoch", epoch))
-    }
+/// The attribute for the epoch under which something is done.
+fn epoch(of: Option<i64>) -> Option<KeyValue> {
+    of.map(|epoch| KeyValue::new("kanary.epoch", epoch))
 }
 
 /// The context of the log lines about the run in a status. Without traces it adds nothing to them.
@@ -122,7 +123,7 @@ pub fn wrote(traces: &Traces, place: Place, write: Write<'_>, begun: Timestamp, 
         text("k8s.object.name", name),
         KeyValue::new("kanary.result", error.map_or("ok", |error| error.class().as_str())),
     ];
-    attributes.extend(place.epoch());
+    attributes.extend(epoch(place.epoch));
     if let Some(status) = write.status {
         attributes.extend(of_status(status));
     }
@@ -176,7 +177,6 @@ pub fn ended(traces: &Traces, kanary: &ParsedKanary, (former, next): (&KanarySta
 
 fn phase(kanary: &ParsedKanary, status: &KanaryStatus, right: Right, begun: Option<Timestamp>, now: Timestamp) -> Span {
     let (trace, phase) = (TraceId::of(&kanary.uid, status), Phase::of(status));
-    let epoch = right.epoch.map(|epoch| KeyValue::new("kanary.epoch", epoch));
     Span {
         trace,
         id: SpanId::of_phase(trace, phase),
@@ -185,7 +185,7 @@ fn phase(kanary: &ParsedKanary, status: &KanaryStatus, right: Right, begun: Opti
         kind: SpanKind::Internal,
         begun: begun.unwrap_or(now),
         ended: now,
-        attributes: epoch.into_iter().collect(),
+        attributes: epoch(right.epoch).into_iter().collect(),
         facts: Vec::new(),
         link: None,
         failure: (phase == Phase::Failed).then(|| message(status)),
@@ -200,7 +200,7 @@ fn run(kanary: &ParsedKanary, status: &KanaryStatus, right: Right, now: Timestam
         text("k8s.namespace.name", &key.namespace),
         text("kanary.name", &key.name),
         text("kanary.uid", &kanary.uid),
-        KeyValue::new("kanary.run", trace::number(status)),
+        KeyValue::new("kanary.run", status.run_number()),
         text("kanary.target", &kanary.spec.target),
         text(
             "kanary.template_hash",
@@ -208,7 +208,7 @@ fn run(kanary: &ParsedKanary, status: &KanaryStatus, right: Right, now: Timestam
         ),
         KeyValue::new("kanary.superseded", superseded),
     ];
-    attributes.extend(right.epoch.map(|epoch| KeyValue::new("kanary.epoch", epoch)));
+    attributes.extend(epoch(right.epoch));
     attributes.extend(of_status(status));
     Span {
         trace,
@@ -275,23 +275,20 @@ impl Measuring {
         }
     }
 
-    /// Its span. `None` if it is good and does not belong to the sample. `sent_by` is the measurement whose request brought the
+    /// Its span. `None` if it is good and does not belong to the sample. `result` is its name in metrics, and `sent_by` is the measurement whose request brought the
     /// answer.
     #[must_use]
     pub fn span(
         &self,
         check: &Check,
-        (sample, at): (&Sample, Timestamp),
+        (sample, result, at): (&Sample, &'static str, Timestamp),
         sent_by: Option<TraceParent>,
         (begun, ended): (Timestamp, Timestamp),
     ) -> Option<Span> {
-        let (result, is_failure) = match sample.outcome {
-            Outcome::Pass if !self.sampled => return None,
-            Outcome::Pass => ("pass", false),
-            Outcome::Fail => ("fail", true),
-            Outcome::NoData => ("nodata", false),
-            Outcome::Error | Outcome::Invalid => ("error", true),
-        };
+        if sample.outcome == Outcome::Pass && !self.sampled {
+            return None;
+        }
+        let is_failure = !matches!(sample.outcome, Outcome::Pass | Outcome::NoData);
         let mut attributes = vec![
             text("kanary.item", &item(check.index)),
             KeyValue::new("kanary.result", result),
@@ -302,7 +299,7 @@ impl Measuring {
             KeyValue::new("kanary.pods", i64::try_from(check.pods.len()).unwrap_or(i64::MAX)),
         ];
         attributes.extend(sample.value.map(|value| KeyValue::new("kanary.value", value)));
-        attributes.extend(self.place.epoch());
+        attributes.extend(epoch(self.place.epoch));
         Some(Span {
             trace: self.place.trace,
             id: self.id,

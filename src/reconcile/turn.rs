@@ -371,7 +371,7 @@ fn report(kanary: &ParsedKanary, next: &KanaryStatus) {
         name,
         from,
         to,
-        run = next.run.unwrap_or(1),
+        run = next.run_number(),
         reason = condition.map(|c| c.reason.as_str()),
         detail = condition.map(|c| c.message.as_str()),
         "phase changed"

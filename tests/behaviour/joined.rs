@@ -96,7 +96,7 @@ async fn ask(prometheus: &Prometheus, url: &str, queries: &[String], at: Timesta
         all.spawn(async move {
             let endpoint = Endpoint { url, auth: None };
             let mut answer = prometheus
-                .query("shop", &endpoint, &query, When::exactly(at))
+                .query(None, "shop", &endpoint, &query, When::exactly(at))
                 .await
                 .answer;
             if let Answer::Vector(series) = &mut answer {

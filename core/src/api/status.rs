@@ -142,6 +142,14 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
+impl KanaryStatus {
+    /// Number of the run, also before the first one is in the status.
+    #[must_use]
+    pub fn run_number(&self) -> i64 {
+        self.run.unwrap_or(1)
+    }
+}
+
 impl ManualVerdicts {
     /// Whether the spec contains no verdict.
     #[must_use]

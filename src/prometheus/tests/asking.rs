@@ -49,7 +49,13 @@ async fn a_query_is_posted_with_its_time_and_a_timeout() {
     .await;
     let at: Timestamp = "2020-04-12T20:42:00.5Z".parse().unwrap();
     let answer = prometheus(Limits::default())
-        .query("shop", &open(&format!("{url}/prefix")), "a + b", When::exactly(at))
+        .query(
+            None,
+            "shop",
+            &open(&format!("{url}/prefix")),
+            "a + b",
+            When::exactly(at),
+        )
         .await;
     assert_eq!(answer.answer, Answer::Scalar(3.0));
     let asked: Asked = asked.recv().await.unwrap();
@@ -287,7 +293,7 @@ async fn an_endpoint_answers_a_few_queries_at_a_time() {
         let (prometheus, endpoint) = (prometheus.clone(), open(&url));
         queries.spawn(async move {
             let (query, when) = (format!("up{number}"), When::exactly(Timestamp::UNIX_EPOCH));
-            prometheus.query("shop", &endpoint, &query, when).await.answer
+            prometheus.query(None, "shop", &endpoint, &query, when).await.answer
         });
     }
     for _ in 0..3 {

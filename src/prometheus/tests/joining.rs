@@ -68,7 +68,7 @@ async fn a_joined_request_names_one_span_and_the_others_are_told_which() {
             // The first two ask the same.
             let query = format!("q{}", number.max(1));
             let when = from(i64::from(number), 1000);
-            let reply = prometheus.query_for(Some(parent(number)), "shop", &endpoint, &query, when);
+            let reply = prometheus.query(Some(parent(number)), "shop", &endpoint, &query, when);
             (number, reply.await.sent_by.unwrap())
         });
     }
@@ -86,7 +86,7 @@ async fn a_joined_request_names_one_span_and_the_others_are_told_which() {
         assert_eq!(replies[&(sent_by.span.0[0] - 1)], *sent_by);
     }
     let untraced = prometheus
-        .query("shop", &open("http://fast"), "q9", from(9, 1000))
+        .query(None, "shop", &open("http://fast"), "q9", from(9, 1000))
         .await;
     assert_eq!(untraced.sent_by, None);
     assert_eq!(servers.got().last().unwrap().parent, None);

@@ -187,7 +187,7 @@ pub(super) async fn ask_all(
         let prometheus = prometheus.clone();
         all.spawn(async move {
             let endpoint = open(&format!("http://{host}"));
-            let reply = prometheus.query(&namespace, &endpoint, &query, when).await;
+            let reply = prometheus.query(None, &namespace, &endpoint, &query, when).await;
             (index, (reply.answer, reply.at))
         });
     }
