@@ -44,7 +44,7 @@ traces:
 
 # A load test on a real control plane, which is started and stopped for it: `just loadtest burst --canaries 50,200`. See docs/scale.md.
 loadtest *args:
-    cargo build --locked --release
+    cargo build --locked --release --features jemalloc
     cargo build --locked --release --package kanary-loadtest
     target/release/kanary-loadtest {{args}}
 

@@ -25,6 +25,10 @@ use tracing_subscriber::EnvFilter;
 
 use self::cli::{Command, Crds, LogFormat, Run, Shards};
 
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let command = cli::parse();
     let prints = !matches!(command, Command::Run(_));
