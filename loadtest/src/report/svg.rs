@@ -208,8 +208,9 @@ fn bars(svg: &mut String, summaries: &[Summary]) {
             );
         }
         let tenant = if summary.label.ends_with("tenant") { " +" } else { "" };
-        let name = format!("{} {}{tenant}", summary.operator.name(), summary.canaries);
-        label(svg, (x + pitch * 0.3, bottom + 15.0), "middle", &name);
+        let middle = x + pitch * 0.3;
+        label(svg, (middle, bottom + 12.0), "middle", summary.operator.name());
+        label(svg, (middle, bottom + 24.0), "middle", &format!("{}{tenant}", summary.canaries));
     }
     legend(svg, left, names.into_iter());
 }
