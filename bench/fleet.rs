@@ -1,6 +1,7 @@
 //! Runs a fleet of canaries from rollout to promotion in virtual time: `cargo bench --bench fleet -- --canaries 10000`.
-//! Each cluster runs on one thread; `--clusters 2` splits the canaries over two clusters. The run fails if a canary is
-//! not promoted, or if 10,000 or fewer canaries take more than a minute of real time or 1 GB of memory.
+//! Each cluster runs on one thread; `--clusters 2` splits the canaries over two clusters. `--replicas 10` divides them among
+//! replicas, and prints what one of them keeps in memory while all canaries are in their validation. The run fails if a
+//! canary is not promoted, or if 10,000 or fewer canaries take more than a minute of real time or 1 GB of memory.
 
 #![allow(
     missing_docs,
@@ -10,9 +11,11 @@
     reason = "a failed measurement aborts the benchmark"
 )]
 
-/// Half of the run time goes into allocations, where mimalloc is faster than the system allocator.
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+/// Counts what a replica frees when it ends.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 #[allow(dead_code, reason = "only the tests use the rest")]
 #[path = "../tests/simulation/heard.rs"]
@@ -22,6 +25,7 @@ mod heard;
 mod world;
 
 use std::{
+    alloc::System,
     process::ExitCode,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -31,7 +35,7 @@ use jiff::{SignedDuration, Timestamp};
 use kanary_sim::cluster::Event;
 use serde_json::{Value, json};
 use tokio::{runtime::Builder, time::sleep};
-use world::{Replica, World, Wrong};
+use world::{Replica, Sharing, World, Wrong};
 
 /// Results collected from all clusters.
 #[derive(Default)]
@@ -75,10 +79,15 @@ fn template(target: &str, version: &str) -> Value {
 fn manifests(index: usize) -> [Value; 2] {
     let target = format!("app{index:05}");
     let selector = json!({"matchLabels": {"app": target}});
-    let items = if index.is_multiple_of(2) {
-        json!([{"manual": {"statusAfterDeadline": "valid"}}])
-    } else {
-        json!([{"labelWatch": {"podInvalidationLabels": {"alert": "high-cpu"}}}])
+    let items = match index % 3 {
+        0 => json!([{"manual": {"statusAfterDeadline": "valid"}}]),
+        1 => json!([{"labelWatch": {"podInvalidationLabels": {"alert": "high-cpu"}}}]),
+        _ => json!([{"promQL": {
+            "prometheusURL": "http://prometheus.monitoring:9090",
+            "query": "errors{canary=\"{{ canary.name }}\"}",
+            "valueInRange": {"min": 0, "max": 1},
+            "interval": "20s",
+        }}]),
     };
     [
         json!({
@@ -107,11 +116,51 @@ fn count(world: &World, requests: &mut (usize, usize)) {
     }
 }
 
-async fn fleet(canaries: usize) {
+/// No canary has errors.
+fn measure(world: &World) {
+    world.stack.prometheus.script("errors", |wanted, _| {
+        let canary = wanted.get("canary").unwrap_or_default();
+        vec![([("canary".to_owned(), canary.to_owned())].into_iter().collect(), 0.0)]
+    });
+}
+
+fn start(world: &World, replicas: u64) -> Vec<Replica> {
+    let replica = |number| {
+        let name = format!("kanary-{number}");
+        let sharing = Sharing {
+            leads: Arc::new(move || number == 1),
+            ..Sharing::of(&name)
+        };
+        let shares = (replicas > 1).then_some(&sharing);
+        Replica::start(world, &name, number, SignedDuration::ZERO, &Wrong::default(), shares)
+    };
+    (1..=replicas).map(replica).collect()
+}
+
+/// The bytes that are allocated now.
+fn allocated() -> usize {
+    let stats = ALLOCATOR.stats();
+    stats.bytes_allocated - stats.bytes_deallocated
+}
+
+/// Kills a replica. The others notice it when its session has expired.
+async fn kill(replica: Replica) {
+    let before = allocated();
+    replica.kill().await;
+    // Its last tasks are dropped when the runtime gets to them.
+    sleep(Duration::from_millis(1)).await;
+    let freed = (before - allocated()) / 1_000_000;
+    println!("memory of one replica {freed} MB");
+}
+
+async fn fleet(canaries: usize, replicas: u64) {
     let seen: Arc<Mutex<Seen>> = Arc::default();
     let look = seen.clone();
-    let world = World::start(1, Box::new(move |event| look.lock().unwrap().look(event)));
-    let _controller = Replica::start(&world, "kanary-1", 1, SignedDuration::ZERO, &Wrong::default(), None);
+    let mut world = World::start(1, Box::new(move |event| look.lock().unwrap().look(event)));
+    world.shards = 32;
+    measure(&world);
+    let mut controllers = start(&world, replicas);
+    sleep(Duration::from_secs(30)).await;
     let mut requests = (0, 0);
     for index in 0..canaries {
         for manifest in manifests(index) {
@@ -119,6 +168,11 @@ async fn fleet(canaries: usize) {
         }
         // Spread all updates over ten minutes.
         sleep(Duration::from_mins(10) / u32::try_from(canaries).unwrap()).await;
+        count(&world, &mut requests);
+    }
+    sleep(Duration::from_mins(2)).await;
+    if replicas > 1 {
+        kill(controllers.pop().unwrap()).await;
     }
     for _ in 0..240 {
         sleep(Duration::from_secs(10)).await;
@@ -126,6 +180,10 @@ async fn fleet(canaries: usize) {
         if seen.lock().unwrap().updated == canaries {
             break;
         }
+    }
+    if seen.lock().unwrap().updated < canaries {
+        let kanary = world.api("KanaryDeployment").get("k00002").await.unwrap();
+        println!("{}", kanary.data["status"]);
     }
     report(canaries, &mut seen.lock().unwrap(), requests);
 }
@@ -166,19 +224,20 @@ fn asked(name: &str, otherwise: usize) -> usize {
     args.next().map_or(otherwise, |number| number.parse().unwrap())
 }
 
-fn live(seed: u64, canaries: usize) {
+fn live(seed: u64, canaries: usize, replicas: u64) {
     fastrand::seed(seed);
     let mut builder = Builder::new_current_thread();
     let runtime = builder.enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(fleet(canaries));
+    runtime.block_on(fleet(canaries, replicas));
 }
 
 fn main() -> ExitCode {
     let (canaries, clusters) = (asked("--canaries", 10_000), asked("--clusters", 1));
+    let replicas = u64::try_from(asked("--replicas", 1)).unwrap();
     let start = Instant::now();
     std::thread::scope(|scope| {
         for cluster in 1..=clusters {
-            scope.spawn(move || live(u64::try_from(cluster).unwrap(), canaries / clusters));
+            scope.spawn(move || live(u64::try_from(cluster).unwrap(), canaries / clusters, replicas));
         }
     });
     let (time, memory) = (start.elapsed(), peak_memory());

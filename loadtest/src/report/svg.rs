@@ -210,7 +210,12 @@ fn bars(svg: &mut String, summaries: &[Summary]) {
         let tenant = if summary.label.ends_with("tenant") { " +" } else { "" };
         let middle = x + pitch * 0.3;
         label(svg, (middle, bottom + 12.0), "middle", summary.operator.name());
-        label(svg, (middle, bottom + 24.0), "middle", &format!("{}{tenant}", summary.canaries));
+        label(
+            svg,
+            (middle, bottom + 24.0),
+            "middle",
+            &format!("{}{tenant}", summary.canaries),
+        );
     }
     legend(svg, left, names.into_iter());
 }
