@@ -60,6 +60,28 @@ fn faults_that_a_query_shows_itself_are_reported_when_the_validation_starts() {
 }
 
 #[test]
+fn an_interval_that_is_longer_than_the_maximum_is_warned_about() {
+    check(
+        r#"
+        spec: {validation: {initialDelay: 10s, items: [{promQL: {prometheusService: 'p:9090', query: 'up', interval: 1m, valueInRange: {}}}]}}
+        status: {phase: Scheduled}
+        seen: {canary: {available: +0s}}
+        now: +10s
+        "#,
+        expect![[r#"
+            phase Scheduled → Running, shows Running 10s/15m10s
+            Scheduled=True Started: the run has started (since +0s)
+            Reconciling=True Validating: Deployment myapp-kanary-batman is judged until +15m10s (since +0s)
+            Activated=True CanaryAvailable: Deployment myapp-kanary-batman is available
+            Traffic=False NoTrafficRequested: spec.traffic.source is none, so the canary gets no traffic
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +15m10s; warning: promQL[0]: interval is 1m0s, and the query is asked every 20s, because maxIntervalPeriod is not longer: set interval to 20s or less, or raise maxIntervalPeriod
+            item promQL[0] Pending
+              warning: interval is 1m0s, and the query is asked every 20s, because maxIntervalPeriod is not longer: set interval to 20s or less, or raise maxIntervalPeriod
+        "#]],
+    );
+}
+
+#[test]
 fn after_an_edit_the_status_says_what_its_counts_are_about() {
     check(
         r#"

@@ -126,7 +126,7 @@ impl PromQl {
             min_samples: at_least_one("minSamples", item.min_samples, 1)?,
             interval: interval.min(max_interval),
             on_no_data,
-            hints: Hints::of(&scan, &criterion, is_unproven, all_pods),
+            hints: Hints::of(&scan, &criterion, is_unproven, all_pods).asking_every(interval, max_interval),
             query,
             evidence,
             pod_key,

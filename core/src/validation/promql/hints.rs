@@ -14,6 +14,8 @@ use crate::api::GoDuration;
 pub(super) struct Hints {
     /// The longest range in the query.
     window: Option<Duration>,
+    /// The interval that the item asks for, if that is longer than the maximum.
+    longer: Option<Duration>,
     fixed: Vec<&'static str>,
 }
 
@@ -53,6 +55,7 @@ impl Hints {
         ];
         Self {
             window: tokens.windows(3).filter_map(window).max(),
+            longer: None,
             fixed: found
                 .into_iter()
                 .filter(|(_, found)| *found)
@@ -61,12 +64,28 @@ impl Hints {
         }
     }
 
+    /// With the interval that the item asks for, which may be longer than the maximum.
+    pub(super) fn asking_every(self, wanted: Duration, max: Duration) -> Self {
+        Self {
+            longer: (wanted > max).then_some(wanted),
+            ..self
+        }
+    }
+
     /// Sentences for the user. The range of the query is compared with the interval of measurements and the initial
     /// delay.
     pub(super) fn texts(&self, interval: Duration, initial_delay: Duration) -> Vec<String> {
         let mut texts: Vec<_> = self.fixed.iter().map(|hint| (*hint).to_owned()).collect();
-        let Some(window) = self.window else { return texts };
         let shown = |duration| GoDuration(duration).to_string();
+        texts.extend(self.longer.map(|wanted| {
+            format!(
+                "interval is {}, and the query is asked every {1}, because maxIntervalPeriod is not longer: set interval to {1} \
+                 or less, or raise maxIntervalPeriod",
+                shown(wanted),
+                shown(interval)
+            )
+        }));
+        let Some(window) = self.window else { return texts };
         if window < interval {
             texts.push(format!(
                 "the query looks back over {}, and is asked every {}: what happens in between is not seen, so set interval \
