@@ -25,7 +25,7 @@ use crate::{
         Cache, place_of,
         watch::{Heartbeat, Sink},
     },
-    cluster::{clock::Clock, error::CAP},
+    cluster::{calls::Calls, clock::Clock, error::CAP},
     metrics::Metrics,
     places,
     prometheus::{Allow, Budget, FleetShare, Prometheus, Transport},
@@ -64,6 +64,8 @@ pub struct Options {
     /// The cluster's time. A client created with this clock ([`crate::cluster::client`]) synchronizes it with the API server's
     /// clock.
     pub clock: Clock,
+    /// The calls of the clients that were created with them.
+    pub calls: Calls,
     /// Name of this replica, for Events.
     pub instance: String,
     /// HTTP transport for queries to Prometheus.
@@ -88,6 +90,7 @@ impl Default for Options {
             namespace: None,
             admin_addr: None,
             clock: Clock::default(),
+            calls: Calls::default(),
             instance: String::new(),
             prometheus: Transport::default(),
             queries: Budget::default(),
@@ -207,7 +210,7 @@ type Tasks = JoinSet<Ended>;
 fn start(client: Client, mut options: Options, fence: Arc<Fence>, pages: &serve::Pages, tasks: &mut Tasks) -> Parts {
     let (checks, due) = mpsc::unbounded_channel();
     let cache = Arc::new(Cache::default());
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(Metrics::new(&options.calls));
     let queue = Arc::new(Queue::new(metrics.clone()));
     let memory = Arc::new(Memory::default());
     let traces = traces::start(options.traces.take(), &options.clock, &metrics, tasks);

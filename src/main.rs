@@ -10,6 +10,7 @@ use std::{
 use anyhow::Context;
 use kanary::{
     cluster::{
+        calls::Calls,
         client,
         clock::{Clock, Monotonic},
     },
@@ -80,17 +81,18 @@ fn crds(options: &Crds) -> anyhow::Result<()> {
 async fn run(options: Run) -> anyhow::Result<()> {
     start_log(&options)?;
     let stop = CancellationToken::new();
-    let clock = Clock::default();
+    let (clock, calls) = (Clock::default(), Calls::default());
     let config = cluster().await?;
     tracing::info!(server = %config.cluster_url, version = env!("CARGO_PKG_VERSION"), "starting");
-    let client = client::connect(config.clone(), clock.clone(), &options.identity)?;
+    let client = client::connect(config.clone(), clock.clone(), &options.identity, calls.clone())?;
     let places = places(&options, &config);
-    let traces = traces(&options)?;
-    let sharding = sharding(&options, config, &clock)?;
+    let traces = trace_options(&options)?;
+    let sharding = sharding(&options, config, &clock, &calls)?;
     let options = controller::Options {
         namespace: options.namespace.filter(|namespace| !namespace.is_empty()),
         admin_addr: Some(options.admin_addr),
         clock,
+        calls,
         instance: options.identity,
         sharding,
         places,
@@ -171,7 +173,7 @@ fn places(options: &Run, config: &kube::Config) -> Option<places::PlaceOptions> 
 }
 
 /// Where traces are sent, if they are collected.
-fn traces(options: &Run) -> anyhow::Result<Option<TraceOptions>> {
+fn trace_options(options: &Run) -> anyhow::Result<Option<TraceOptions>> {
     let Some(endpoint) = &options.otlp_endpoint else {
         return Ok(None);
     };
@@ -185,7 +187,7 @@ fn traces(options: &Run) -> anyhow::Result<Option<TraceOptions>> {
 }
 
 /// Configuration for sharing the work with other replicas.
-fn sharding(options: &Run, config: kube::Config, clock: &Clock) -> anyhow::Result<Option<Sharding>> {
+fn sharding(options: &Run, config: kube::Config, clock: &Clock, calls: &Calls) -> anyhow::Result<Option<Sharding>> {
     if options.standalone {
         return Ok(None);
     }
@@ -198,7 +200,7 @@ fn sharding(options: &Run, config: kube::Config, clock: &Clock) -> anyhow::Resul
     Ok(Some(Sharding {
         namespace: lease_namespace(options.lease_namespace.as_deref(), &config),
         // A separate client, so that Lease requests do not queue behind other requests.
-        client: client::connect(config, clock.clone(), &options.identity)?,
+        client: client::connect(config, clock.clone(), &options.identity, calls.clone())?,
         identity: options.identity.clone(),
         template: options.pod_template_hash.clone(),
         ttl: options.session_ttl.0,
@@ -214,7 +216,7 @@ async fn shards(options: &Shards) -> anyhow::Result<()> {
     let namespace = lease_namespace(options.lease_namespace.as_deref(), &config);
     let clock = Clock::default();
     let server = format!("API server {}", config.cluster_url);
-    let client = client::connect(config, clock.clone(), "shards")?;
+    let client = client::connect(config, clock.clone(), "shards", Calls::default())?;
     print(&show::text(client, &namespace, &clock).await.context(server)?)?;
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Metrics in the OpenMetrics format.
 
 mod labels;
+mod namespaces;
+mod register;
 #[cfg(test)]
 mod tests;
 mod traces;
@@ -23,13 +25,29 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use self::labels::WRITES;
-pub use self::labels::{HandoverLabels, OutcomeLabels, PaceLabels, PhaseLabels, ShardLabels, WatchLabels, WriteLabels};
+pub use self::labels::{
+    HandoverLabels, NamespaceLabels, OutcomeLabels, PaceLabels, PhaseLabels, ShardLabels, WatchLabels, WriteLabels,
+};
+use self::labels::{QUERIES, WRITES};
+pub use self::namespaces::{Census, Namespaces};
 pub use self::traces::{LossLabels, TraceCounters};
 use crate::cluster::{
+    calls::Calls,
     clock::until,
     error::{ApiError, Class},
 };
+
+/// All phases.
+const PHASES: [Phase; 5] = [
+    Phase::Scheduled,
+    Phase::Running,
+    Phase::Succeeded,
+    Phase::Failed,
+    Phase::DeploymentUpdated,
+];
+
+/// Upper bounds of the histogram of runs, in seconds: from half a minute to a day.
+const RUN_BUCKETS: [f64; 8] = [30.0, 120.0, 300.0, 900.0, 1800.0, 3600.0, 14_400.0, 86_400.0];
 
 /// All metrics of a controller.
 #[derive(Debug)]
@@ -37,6 +55,8 @@ pub struct Metrics {
     registry: Registry,
     /// Kanaries by phase, updated on scrape.
     pub kanaries: Family<PhaseLabels, Gauge>,
+    /// Kanaries by namespace and phase, updated on scrape.
+    pub namespaces: Namespaces,
     /// Keys in the queue, updated on scrape.
     pub queued: Gauge,
     /// Keys in the queue that are due, updated on scrape.
@@ -61,6 +81,8 @@ pub struct Metrics {
     pub events_dropped: Counter,
     /// Runs that ended, by phase.
     pub runs_ended: Family<PhaseLabels, Counter>,
+    /// Seconds from the start of a run to its end, by phase.
+    pub run_duration: Family<PhaseLabels, Histogram, fn() -> Histogram>,
     /// Measurements by outcome: pass, fail, nodata or error.
     pub measurements: Family<OutcomeLabels, Counter>,
     /// Queries that wait for their turn.
@@ -69,6 +91,12 @@ pub struct Metrics {
     pub queries_in_flight: Gauge,
     /// Seconds that queries waited for their turn.
     pub query_wait: Histogram,
+    /// Requests to Prometheus by result.
+    pub query_requests: Family<OutcomeLabels, Counter>,
+    /// Seconds from a request to Prometheus to the end of its answer.
+    pub query_duration: Histogram,
+    /// Queries that were not sent because of a circuit breaker.
+    pub queries_held: Counter,
     /// Answers that were given to a query that was not sent by itself.
     pub shared_answers: Counter,
     /// Queries that were joined with others and answered by one request.
@@ -105,9 +133,18 @@ pub struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
+        Self::new(&Calls::default())
+    }
+}
+
+impl Metrics {
+    /// Metrics of a controller whose clients count their calls in `calls`.
+    #[must_use]
+    pub fn new(calls: &Calls) -> Self {
         let mut registry = Registry::with_prefix("kanary");
         let metrics = Self {
             kanaries: Family::default(),
+            namespaces: Namespaces::default(),
             queued: Gauge::default(),
             due: Gauge::default(),
             queue_wait: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
@@ -120,10 +157,14 @@ impl Default for Metrics {
             events_waiting: Gauge::default(),
             events_dropped: Counter::default(),
             runs_ended: Family::default(),
+            run_duration: Family::new_with_constructor(|| Histogram::new(RUN_BUCKETS)),
             measurements: Family::default(),
             queries_waiting: Gauge::default(),
             queries_in_flight: Gauge::default(),
             query_wait: Histogram::new(exponential_buckets(0.01, 2.0, 12)),
+            query_requests: Family::default(),
+            query_duration: Histogram::new(exponential_buckets(0.005, 4.0, 7)),
+            queries_held: Counter::default(),
             shared_answers: Counter::default(),
             joined_queries: Counter::default(),
             breakers_open: Gauge::default(),
@@ -143,192 +184,22 @@ impl Default for Metrics {
             registry: Registry::default(),
         };
         metrics.create_counters();
-        register_queue(&mut registry, &metrics);
-        register_work(&mut registry, &metrics);
-        register_queries(&mut registry, &metrics);
-        register_shards(&mut registry, &metrics);
-        register_places(&mut registry, &metrics);
-        metrics.traces.register(&mut registry);
+        register::all(&mut registry, &metrics, calls);
         Self { registry, ..metrics }
     }
-}
 
-/// Registers the metrics about the queue.
-fn register_queue(registry: &mut Registry, metrics: &Metrics) {
-    registry.register(
-        "queued_keys",
-        "Kanaries with a time for the next reconcile",
-        metrics.queued.clone(),
-    );
-    registry.register(
-        "due_keys",
-        "Kanaries that are due and wait for their reconcile",
-        metrics.due.clone(),
-    );
-    registry.register(
-        "queue_wait_seconds",
-        "Time from the moment at which a Kanary was due to its reconcile",
-        metrics.queue_wait.clone(),
-    );
-    registry.register(
-        "reconciles_in_flight",
-        "Reconciles under way, by pace",
-        metrics.reconciles.clone(),
-    );
-    registry.register(
-        "slow_reconciles",
-        "Reconciles that took longer than half a second",
-        metrics.slow_reconciles.clone(),
-    );
-    registry.register(
-        "held_namespaces",
-        "How often a namespace had to wait because it had its share of reconciles under way",
-        metrics.held_namespaces.clone(),
-    );
-}
-
-/// Registers the metrics about Kanaries and what is done for them.
-fn register_work(registry: &mut Registry, metrics: &Metrics) {
-    registry.register("kanaries", "Kanaries by phase", metrics.kanaries.clone());
-    registry.register("decisions", "Decisions made", metrics.decisions.clone());
-    registry.register(
-        "panics",
-        "Reconciles that panicked and were backed off",
-        metrics.panics.clone(),
-    );
-    registry.register("writes", "Writes to the API server", metrics.writes.clone());
-    registry.register(
-        "events_waiting",
-        "Events that wait to be sent",
-        metrics.events_waiting.clone(),
-    );
-    registry.register(
-        "events_dropped",
-        "Events that were dropped because too many waited",
-        metrics.events_dropped.clone(),
-    );
-    registry.register(
-        "runs_ended",
-        "Runs that reached a final phase",
-        metrics.runs_ended.clone(),
-    );
-    registry.register(
-        "measurements",
-        "Measurements of validation items",
-        metrics.measurements.clone(),
-    );
-    registry.register(
-        "verdict_lateness_seconds",
-        "Time from the deadline of a run that waits for nothing then to its verdict",
-        metrics.verdict_lateness.clone(),
-    );
-    registry.register(
-        "watch_restarts",
-        "Watches that were restarted",
-        metrics.watch_restarts.clone(),
-    );
-    registry.register(
-        "watch_stalls",
-        "Watches that were restarted because they had stalled",
-        metrics.watch_stalls.clone(),
-    );
-}
-
-/// Registers the metrics about queries to Prometheus.
-fn register_queries(registry: &mut Registry, metrics: &Metrics) {
-    registry.register(
-        "queries_waiting",
-        "Queries to Prometheus that wait for their turn",
-        metrics.queries_waiting.clone(),
-    );
-    registry.register(
-        "queries_in_flight",
-        "Requests to Prometheus in flight",
-        metrics.queries_in_flight.clone(),
-    );
-    registry.register(
-        "query_wait_seconds",
-        "Time that queries to Prometheus waited for their turn",
-        metrics.query_wait.clone(),
-    );
-    registry.register(
-        "shared_answers",
-        "Queries that were answered by the request of another one",
-        metrics.shared_answers.clone(),
-    );
-    registry.register(
-        "joined_queries",
-        "Different queries to Prometheus that were answered by one request with others",
-        metrics.joined_queries.clone(),
-    );
-    registry.register(
-        "query_breakers_open",
-        "Circuit breakers that hold queries to a Prometheus back",
-        metrics.breakers_open.clone(),
-    );
-}
-
-/// Registers the metrics about limits on canaries.
-fn register_places(registry: &mut Registry, metrics: &Metrics) {
-    registry.register(
-        "places_granted",
-        "Places of canaries that are granted",
-        metrics.places_granted.clone(),
-    );
-    registry.register(
-        "places_waiting",
-        "Kanaries of this replica that wait for a place",
-        metrics.places_waiting.clone(),
-    );
-    registry.register(
-        "places_limit",
-        "Limit on canaries that run at the same time in all namespaces",
-        metrics.places_limit.clone(),
-    );
-}
-
-/// Registers the metrics about shards, sessions and watches.
-fn register_shards(registry: &mut Registry, metrics: &Metrics) {
-    registry.register(
-        "watch_age_seconds",
-        "Time since the last event or bookmark of each watch",
-        metrics.watch_age.clone(),
-    );
-    registry.register(
-        "shard_epoch",
-        "Epoch of each shard that this replica owns",
-        metrics.shard_epoch.clone(),
-    );
-    registry.register(
-        "shards",
-        "Shards that the replicas divide among themselves",
-        metrics.shards.clone(),
-    );
-    registry.register(
-        "shards_owned",
-        "Shards that this replica owns",
-        metrics.shards_owned.clone(),
-    );
-    registry.register(
-        "fence_margin_seconds",
-        "How long this replica may write if its session is not renewed",
-        metrics.fence_margin.clone(),
-    );
-    registry.register(
-        "handovers",
-        "Shards that were taken, released or lost, and sessions that were seized, by this replica",
-        metrics.handovers.clone(),
-    );
-}
-
-impl Metrics {
     /// Creates the counters of all labels: Prometheus does not see the increase of a counter that begins with 1.
     fn create_counters(&self) {
         for labels in WriteLabels::all() {
             drop(self.writes.get_or_create(&labels));
         }
         for phase in [Phase::Succeeded, Phase::Failed, Phase::DeploymentUpdated] {
-            drop(self.runs_ended.get_or_create(&PhaseLabels { phase: phase.as_str() }));
+            let labels = PhaseLabels { phase: phase.as_str() };
+            drop(self.runs_ended.get_or_create(&labels));
+            drop(self.run_duration.get_or_create(&labels));
+        }
+        for result in QUERIES {
+            drop(self.query_requests.get_or_create(&OutcomeLabels { result }));
         }
         for result in ["pass", "fail", "nodata", "error"] {
             drop(self.measurements.get_or_create(&OutcomeLabels { result }));
@@ -341,9 +212,13 @@ impl Metrics {
     /// Counts what a new status reports. It was decided at the time `decided`, and written at `now`.
     pub fn reported(&self, former: &KanaryStatus, next: &KanaryStatus, decided: Timestamp, now: Timestamp) {
         let phase = Phase::of(next);
-        if next.completed_at.is_some() && former.completed_at != next.completed_at {
+        if let Some(end) = next.completed_at.filter(|end| former.completed_at != Some(*end)) {
             let labels = PhaseLabels { phase: phase.as_str() };
             self.runs_ended.get_or_create(&labels).inc();
+            if let Some(start) = next.start_time {
+                let took = until(start, end).as_secs_f64();
+                self.run_duration.get_or_create(&labels).observe(took);
+            }
         }
         let judged = matches!(phase, Phase::Succeeded | Phase::Failed) && Phase::of(former) == Phase::Running;
         // Whoever waits for a person or for data is not late.
@@ -354,6 +229,15 @@ impl Metrics {
         {
             self.verdict_lateness.observe(until(late, now).as_secs_f64());
         }
+    }
+
+    /// Shows how many Kanaries there are.
+    pub fn show_kanaries(&self, census: &Census) {
+        for (phase, count) in census.by_phase() {
+            let labels = PhaseLabels { phase: phase.as_str() };
+            self.kanaries.get_or_create(&labels).set(count);
+        }
+        self.namespaces.show(census);
     }
 
     /// Counts a write.

@@ -148,25 +148,12 @@ async fn metrics(extract::State(pages): extract::State<Pages>) -> Response {
         return not_yet().into_response();
     };
     let metrics = &state.context.metrics;
-    let phases = [
-        Phase::Scheduled,
-        Phase::Running,
-        Phase::Succeeded,
-        Phase::Failed,
-        Phase::DeploymentUpdated,
-    ];
-    let mut counts = phases.map(|phase| (phase, 0_i64));
-    state.context.cache.each_kanary(|kanary| {
-        let phase = Phase::of(&kanary.status);
-        counts
-            .iter_mut()
-            .filter(|(of, _)| *of == phase)
-            .for_each(|(_, count)| *count += 1);
-    });
-    for (phase, count) in counts {
-        let labels = metrics::PhaseLabels { phase: phase.as_str() };
-        metrics.kanaries.get_or_create(&labels).set(count);
-    }
+    let mut census = metrics::Census::default();
+    state
+        .context
+        .cache
+        .each_kanary(|kanary| census.add(&kanary.key.namespace, Phase::of(&kanary.status)));
+    metrics.show_kanaries(&census);
     set_queue(state);
     set_watches(state);
     set_shards(state);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kanary::cluster::{client, clock::Clock};
+use kanary::cluster::{calls::Calls, client, clock::Clock};
 use kanary_core::{
     ParsedKanary,
     api::{Kanary, KanaryKind, names::VERSION},
@@ -70,7 +70,7 @@ impl Cluster {
         let namespace = connection.namespace.clone().filter(|namespace| !namespace.is_empty());
         let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
         let clock = Clock::default();
-        let client = client::connect(config, clock.clone(), "kubectl-kanary")
+        let client = client::connect(config, clock.clone(), "kubectl-kanary", Calls::default())
             .context("the credentials of the kubeconfig cannot be used")?;
         Ok(Self {
             client,

@@ -28,10 +28,14 @@ use tower::{
 };
 
 use self::{gate::Permit, pool::Reply};
-use crate::cluster::{clock::Clock, error::Unanswered};
+use crate::cluster::{
+    calls::{Calls, counting},
+    clock::Clock,
+    error::Unanswered,
+};
 
-/// A client that synchronizes `clock` with the API server's time, and identifies the replica to the API server: its audit log
-/// contains `identity` in `userAgent`.
+/// A client that synchronizes `clock` with the API server's time, counts its calls in `calls`, and identifies the replica to the
+/// API server: its audit log contains `identity` in `userAgent`.
 ///
 /// The client does not retry requests: after a failed request, the controller decides again from the current state. No byte of a
 /// request with a [`Permit`] is sent after the permit has ended.
@@ -39,10 +43,11 @@ use crate::cluster::{clock::Clock, error::Unanswered};
 /// # Errors
 ///
 /// The configuration contains certificates or credentials that cannot be used.
-pub fn connect(mut config: Config, clock: Clock, identity: &str) -> kube::Result<Client> {
+pub fn connect(mut config: Config, clock: Clock, identity: &str, calls: Calls) -> kube::Result<Client> {
     config.headers.extend(agent(identity).map(|agent| (USER_AGENT, agent)));
     config.default_retry = false;
     // Watches end by their own timeout. A shorter read timeout would cut them off and cost an extra request each time.
+    let count = layer_fn(move |service| counting(service, calls.clone()));
     let learn = layer_fn(move |service| learning(service, clock.clone()));
     let gated = pool::service(&config)?;
     let route = layer_fn(move |plain| Routed {
@@ -51,6 +56,7 @@ pub fn connect(mut config: Config, clock: Clock, identity: &str) -> kube::Result
     });
     Ok(ClientBuilder::try_from(config)?
         .with_layer(&route)
+        .with_layer(&count)
         .with_layer(&learn)
         .build())
 }

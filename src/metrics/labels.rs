@@ -29,6 +29,15 @@ pub struct PhaseLabels {
     pub phase: &'static str,
 }
 
+/// Labels of Kanaries of a namespace.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct NamespaceLabels {
+    /// The namespace. It is not called `namespace`, which is the one of the pod that is scraped.
+    pub kanary_namespace: String,
+    /// As in [`PhaseLabels`].
+    pub phase: &'static str,
+}
+
 /// Label of a reconcile under way.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct PaceLabels {
@@ -71,6 +80,9 @@ pub(super) const WRITES: [&str; 11] = [
     "status",
     "unlabel",
 ];
+
+/// Every result of a request to Prometheus.
+pub(super) const QUERIES: [&str; 6] = ["ok", "down", "slow", "rejected", "refused", "unusable"];
 
 /// Every result of a write.
 const RESULTS: [&str; 6] = [

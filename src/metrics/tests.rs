@@ -41,7 +41,34 @@ fn counters_begin_at_0() {
         "kanary_runs_ended_total{phase=\"Failed\"} 0",
         "kanary_measurements_total{result=\"error\"} 0",
         "kanary_handovers_total{what=\"lost\"} 0",
+        "kanary_query_requests_total{result=\"down\"} 0",
+        "kanary_run_duration_seconds_count{phase=\"Failed\"} 0",
     ] {
         assert!(page.contains(series), "{series} is not in:\n{page}");
+    }
+}
+
+#[test]
+fn a_run_that_ends_is_counted_with_its_duration() {
+    let run = json!({"startTime": "2026-01-01T00:00:00Z", "completedAt": "2026-01-01T00:10:00Z", "conditions": []});
+    let running = status(&[(status::RUNNING, Reason::Validating)]);
+    let mut failed = status(&[(status::FAILED, Reason::NoData)]);
+    let times: KanaryStatus = serde_json::from_value(run).unwrap();
+    (failed.start_time, failed.completed_at) = (times.start_time, times.completed_at);
+    let metrics = Metrics::default();
+    let end = failed.completed_at.unwrap();
+    // The second status of the same run changes nothing.
+    for former in [&running, &failed] {
+        metrics.reported(former, &failed, end, end);
+    }
+    let page = metrics.encode();
+    for line in [
+        "kanary_run_duration_seconds_sum{phase=\"Failed\"} 600.0",
+        "kanary_run_duration_seconds_count{phase=\"Failed\"} 1",
+        "kanary_run_duration_seconds_bucket{le=\"300.0\",phase=\"Failed\"} 0",
+        "kanary_run_duration_seconds_bucket{le=\"900.0\",phase=\"Failed\"} 1",
+        "kanary_runs_ended_total{phase=\"Failed\"} 1",
+    ] {
+        assert!(page.contains(line), "{line} is not in:\n{page}");
     }
 }

@@ -33,6 +33,7 @@ use kanary_core::{
         promql::{Endpoint, shape},
     },
 };
+use tokio::time::Instant;
 
 pub use self::{
     allow::{Allow, Allowed},
@@ -304,7 +305,10 @@ impl Inner {
             [one] => Cow::Borrowed(&*one.text),
             several => Cow::Owned(join::join(several)),
         };
+        let since = Instant::now();
         let received = self.ask(batch, login, &text).await;
+        let result = received.as_ref().map_or_else(Failed::result, |_| "ok");
+        self.pool.asked(result, since.elapsed());
         let received = received.map_err(|failed| {
             if let Some(access) = login.access.filter(|_| failed.refused) {
                 access.refuse();

@@ -69,6 +69,17 @@ impl Failed {
         }
     }
 
+    /// Value of the metrics label.
+    pub(super) fn result(&self) -> &'static str {
+        match self.fault {
+            Some(Fault::Server) => "down",
+            Some(Fault::Slow) => "slow",
+            None if self.rejected => "rejected",
+            None if self.refused => "refused",
+            None => "unusable",
+        }
+    }
+
     fn general(why: String) -> Self {
         Self {
             scope: FailureScope::All,

@@ -164,6 +164,25 @@ fn no_test_is_ignored() {
     }
 }
 
+/// A command of the guide that looks for a line of the log finds it.
+#[test]
+fn the_guide_for_operators_looks_for_lines_that_are_logged() {
+    let code: String = sources(&root().join("src"))
+        .iter()
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
+    let guide = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let patterns = guide.split("grep ").skip(1).filter_map(|rest| {
+        let (options, rest) = rest.split_once('\'')?;
+        (!options.contains('\n')).then(|| rest.split('\'').next())?
+    });
+    let texts: Vec<_> = patterns.flat_map(|pattern| pattern.split('|')).collect();
+    assert!(texts.len() > 8, "{texts:?}");
+    for text in texts {
+        assert!(code.contains(text), "nothing logs {text}");
+    }
+}
+
 /// The operators' guide documents every environment variable and every metric.
 #[test]
 fn the_guide_for_operators_lists_every_variable_and_every_metric() {
@@ -173,11 +192,14 @@ fn the_guide_for_operators_lists_every_variable_and_every_metric() {
         let variable = part.split('"').next().unwrap();
         assert!(guide.contains(&format!("`{variable}`")), "{variable} is not listed");
     }
-    for file in ["src/metrics.rs", "src/metrics/traces.rs"] {
-        for part in read(file).split("registry.register(").skip(1) {
+    let mut metrics = 0;
+    for file in sources(&root().join("src/metrics")) {
+        for part in fs::read_to_string(file).unwrap().split("registry.register(").skip(1) {
             let metric = part.split('"').nth(1).unwrap();
             let listed = ["", "_total"].map(|suffix| guide.contains(&format!("`kanary_{metric}{suffix}`")));
             assert!(listed.contains(&true), "{metric} is not listed");
+            metrics += 1;
         }
     }
+    assert!(metrics > 30, "only {metrics} metrics were found");
 }

@@ -255,7 +255,13 @@ async fn controller(namespace: &str) -> (Runtime, CancellationToken) {
         clock: Clock::default(),
         ..Options::default()
     };
-    let client = kanary::cluster::client::connect(config().await, options.clock.clone(), "plugin-tests").unwrap();
+    let client = kanary::cluster::client::connect(
+        config().await,
+        options.clock.clone(),
+        "plugin-tests",
+        options.calls.clone(),
+    )
+    .unwrap();
     let token = stop.clone();
     runtime.spawn(async move {
         if let Err(error) = Box::pin(controller::run(client, options, token)).await {

@@ -31,7 +31,10 @@ use tokio::{
 pub(super) use self::bytes::Large;
 use self::schedule::{Occupied, QuerySchedule};
 use super::Reply;
-use crate::{cluster::clock::Clock, metrics::Metrics};
+use crate::{
+    cluster::clock::Clock,
+    metrics::{Metrics, OutcomeLabels},
+};
 
 /// How long a server that does not answer joined queries correctly is asked one by one.
 const UNJOINED: Duration = Duration::from_hours(1);
@@ -246,7 +249,7 @@ impl QueryPool {
                 runtime.spawn(fire(Arc::downgrade(self), at));
             }
         }
-        self.show(&state.schedule);
+        self.show(&mut state.schedule);
         drop(state);
         for (turn, granted) in granted {
             let batch = Batch {
@@ -261,6 +264,13 @@ impl QueryPool {
         result
     }
 
+    /// Counts a request that has ended, and for how long it took.
+    pub(super) fn asked(&self, result: &'static str, took: Duration) {
+        self.metrics.query_duration.observe(took.as_secs_f64());
+        let labels = OutcomeLabels { result };
+        self.metrics.query_requests.get_or_create(&labels).inc();
+    }
+
     /// Counts queries that were answered by one request.
     pub(super) fn joined(&self, queries: usize) {
         self.metrics
@@ -268,11 +278,12 @@ impl QueryPool {
             .inc_by(u64::try_from(queries).unwrap_or(u64::MAX));
     }
 
-    fn show(&self, schedule: &QuerySchedule) {
+    fn show(&self, schedule: &mut QuerySchedule) {
         let number = |number| i64::try_from(number).unwrap_or(i64::MAX);
         self.metrics.queries_waiting.set(number(schedule.waiting));
         self.metrics.queries_in_flight.set(number(schedule.in_flight));
         self.metrics.breakers_open.set(number(schedule.breakers.open()));
+        self.metrics.queries_held.inc_by(mem::take(&mut schedule.held));
     }
 }
 

@@ -63,6 +63,8 @@ pub(super) struct QuerySchedule {
     seats: Seats,
     pub(super) in_flight: usize,
     pub(super) waiting: usize,
+    /// Queries that a breaker held back since the last look.
+    pub(super) held: u64,
     flying: BTreeMap<Flight, Vec<Asker>>,
     pub(super) breakers: Breakers,
     starved: Starved,
@@ -86,6 +88,7 @@ impl QuerySchedule {
             servers: BTreeMap::new(),
             in_flight: 0,
             waiting: 0,
+            held: 0,
             flying: BTreeMap::new(),
             breakers: Breakers::default(),
             starved: Starved::default(),
@@ -183,6 +186,7 @@ impl QuerySchedule {
             let (passage, probes) = self.breakers.passage(&account, namespace, now);
             if let Passage::Closed(until, why) = passage {
                 is_changed = true;
+                self.held += 1;
                 if let Some(waiting) = self.remove(url, namespace, *place) {
                     let _gone = waiting.turn.send(Assignment::Done(held_back(
                         url,

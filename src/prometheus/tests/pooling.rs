@@ -235,3 +235,36 @@ async fn a_query_that_cannot_be_evaluated_is_no_fault_of_the_server() {
     assert!(answers.iter().all(|(answer, _)| matches!(answer, Answer::Rejected(_))));
     assert_eq!(servers.queries().len(), 30);
 }
+
+#[tokio::test(start_paused = true)]
+async fn every_request_is_counted_with_its_result() {
+    let servers = Servers::new();
+    let prometheus = servers.prometheus(alone());
+    for (host, query, result) in [
+        ("fast", "q", "ok"),
+        ("fast", "bad", "rejected"),
+        ("down", "q", "down"),
+        ("dead", "q", "slow"),
+    ] {
+        assert_eq!(servers.counted(result), 0);
+        ask_all(&prometheus, vec![ask("shop", host, query, from(0, 1))]).await;
+        assert_eq!(servers.counted(result), 1, "{host}: {query}");
+    }
+    let page = servers.metrics.encode();
+    assert!(
+        page.contains("kanary_query_request_duration_seconds_count 4\n"),
+        "{page}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn queries_that_a_breaker_holds_back_are_counted_apart() {
+    let servers = Servers::new();
+    let prometheus = servers.prometheus(alone());
+    for number in 0..20 {
+        ask_all(&prometheus, vec![ask("shop", "down", format!("q{number}"), from(0, 1))]).await;
+    }
+    let (sent, held) = (servers.counted("down"), servers.metrics.queries_held.get());
+    assert_eq!(sent + held, 20);
+    assert!(sent >= 10 && held > 0, "{sent} were sent, and {held} held back");
+}

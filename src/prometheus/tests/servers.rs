@@ -20,6 +20,7 @@ use super::{
     super::{Budget, Local, Transport},
     Clock, EMPTY, Limits, Metrics, Prometheus, When, no_secrets, open,
 };
+use crate::metrics::OutcomeLabels;
 
 /// A request that a server got.
 #[derive(Clone, Debug)]
@@ -36,6 +37,7 @@ pub(super) struct Got {
 #[derive(Clone)]
 pub(super) struct Servers {
     pub(super) start: Instant,
+    pub(super) metrics: Arc<Metrics>,
     got: Arc<Mutex<Vec<Got>>>,
     /// The requests that each server has in flight, and the most so far.
     pub(super) busy: Arc<Mutex<BTreeMap<String, (usize, usize)>>>,
@@ -88,6 +90,7 @@ impl Servers {
     pub(super) fn new() -> Self {
         Self {
             start: Instant::now(),
+            metrics: Arc::default(),
             got: Arc::default(),
             busy: Arc::default(),
         }
@@ -107,8 +110,8 @@ impl Servers {
         };
         let start = self.start;
         let clock = Clock::from_source(move || at(0) + start.elapsed());
-        let (transport, metrics) = (Transport::Local(Local::new(server)), Arc::new(Metrics::default()));
-        Prometheus::with_limits(no_secrets(), transport, clock, limits, metrics)
+        let transport = Transport::Local(Local::new(server));
+        Prometheus::with_limits(no_secrets(), transport, clock, limits, self.metrics.clone())
     }
 
     async fn serve(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, BoxError> {
@@ -157,6 +160,12 @@ impl Servers {
 
     pub(super) fn got(&self) -> Vec<Got> {
         self.got.lock().unwrap().clone()
+    }
+
+    /// The requests with this result, as the client counted them.
+    pub(super) fn counted(&self, result: &'static str) -> u64 {
+        let counter = self.metrics.query_requests.get(&OutcomeLabels { result });
+        counter.map_or(0, |counter| counter.get())
     }
 
     pub(super) fn queries(&self) -> Vec<String> {

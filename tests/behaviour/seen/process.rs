@@ -31,7 +31,13 @@ async fn the_admin_server_tells_that_it_lives_that_it_is_ready_and_what_it_count
     .await;
     let promoted = "kanary_writes_total{write=\"promote\",result=\"ok\"} 1";
     assert!(counted.contains(promoted) || lost(&counted, "promote"), "{counted}");
-    for line in ["kanary_panics_total 0", "# HELP kanary_verdict_lateness_seconds"] {
+    for line in [
+        "kanary_panics_total 0",
+        "# HELP kanary_verdict_lateness_seconds",
+        "kanary_api_requests_total{verb=\"watch\",resource=\"pods\",result=\"ok\"}",
+        "kanary_api_request_duration_seconds_count{verb=\"patch\",resource=\"kanarydeployments/status\"}",
+        "kanary_namespace_kanaries{kanary_namespace=\"_other\",phase=\"Running\"} 0",
+    ] {
         assert!(counted.contains(line), "{line} is not in\n{counted}");
     }
 }

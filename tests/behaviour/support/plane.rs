@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kanary::cluster::clock::Clock;
+use kanary::cluster::{calls::Calls, clock::Clock};
 use kube::{
     Api, Client, Config,
     api::{DynamicObject, Patch, PatchParams},
@@ -120,7 +120,7 @@ impl Plane {
 
     /// A client of the controller's user, configured like the controller's own and bound to the current runtime.
     pub(crate) async fn kanary(&self, clock: Clock, faults: Option<&Faults>) -> Client {
-        let client = kanary::cluster::client::connect(config(&self.kanary).await, clock, "suite");
+        let client = kanary::cluster::client::connect(config(&self.kanary).await, clock, "suite", Calls::default());
         let client = client.expect("the kubeconfig is valid for a client");
         let Some(faults) = faults else { return client };
         let service = tower::service_fn(move |request| {

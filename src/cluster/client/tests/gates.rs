@@ -28,6 +28,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     cluster::{
+        calls::Calls,
         client::{
             connect,
             gate::{Ended, Permit},
@@ -85,7 +86,7 @@ impl Server {
         });
         let mut config = Config::new(url.parse().unwrap());
         config.root_cert = Some(vec![authority]);
-        let client = connect(config, Clock::default(), "test").unwrap();
+        let client = connect(config, Clock::default(), "test", Calls::default()).unwrap();
         Self { client, closed }
     }
 
@@ -187,7 +188,7 @@ async fn requests_in_time_pass_over_one_connection_however_large_they_are() {
 fn other_client() -> Client {
     let mut config = Config::new("http://127.0.0.1:9".parse().unwrap());
     config.root_cert = Some(vec![tls_server().0]);
-    connect(config, Clock::default(), "test").unwrap()
+    connect(config, Clock::default(), "test", Calls::default()).unwrap()
 }
 
 #[tokio::test]
