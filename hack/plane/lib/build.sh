@@ -29,23 +29,20 @@ everything_built() {
   done
 }
 
-# Helm is built when it is first asked for: planes do not need it.
-build_helm() {
-  [[ ! -x $(program helm) ]] || return 0
-  mkdir -p "$CACHE"
-  exec 8>"$CACHE/build.lock"
-  flock 8
-  build_go helm helm helm.sh/helm/v4/cmd/helm "-X helm.sh/helm/v4/internal/version.version=v$HELM_VERSION"
-  exec 8>&-
-}
+# Programs that planes do not need are built when they are first asked for, each with a version of its own.
+build_helm() { build_apart helm helm.sh/helm/v4/cmd/helm "-X helm.sh/helm/v4/internal/version.version=v$HELM_VERSION"; }
+build_jaeger() { build_apart jaeger github.com/jaegertracing/jaeger/cmd/all-in-one; }
+build_krew() { build_apart krew sigs.k8s.io/krew/cmd/krew "-X sigs.k8s.io/krew/internal/version.gitTag=v$KREW_VERSION"; }
+# The implementation that Argo CD uses.
+build_lua() { build_apart lua github.com/yuin/gopher-lua/cmd/glua; }
 
-# The same for Jaeger, which takes traces.
-build_jaeger() {
-  [[ ! -x $(program jaeger) ]] || return 0
+# build_apart NAME PACKAGE [LINKER-FLAGS]: builds a program from the module in the folder NAME, if it is missing.
+build_apart() {
+  [[ ! -x $(program "$1") ]] || return 0
   mkdir -p "$CACHE"
   exec 8>"$CACHE/build.lock"
   flock 8
-  build_go jaeger jaeger github.com/jaegertracing/jaeger/cmd/all-in-one
+  build_go "$1" "$1" "${@:2}"
   exec 8>&-
 }
 
@@ -59,7 +56,7 @@ build_kubernetes() {
   flags="-X $version.gitVersion=v$KUBERNETES_VERSION -X $version.gitMajor=$major -X $version.gitMinor=$minor"
   flags+=" -X k8s.io/client-go/pkg/version.gitVersion=v$KUBERNETES_VERSION"
   for name in kube-apiserver kube-controller-manager kube-scheduler kubectl; do
-    build_go kubernetes "$name" "k8s.io/kubernetes/cmd/$name" "$flags"
+    build_go "$KUBERNETES" "$name" "k8s.io/kubernetes/cmd/$name" "$flags"
   done
 }
 
@@ -114,18 +111,28 @@ install_venv() {
 
 apt_lists() { if [[ $EUID == 0 ]]; then apt-get update -q >&2; fi; }
 
+# Promtool tests rules. Planes do not need it, and it comes with Prometheus.
+build_promtool() {
+  mkdir -p "$BIN"
+  exec 8>"$CACHE/build.lock"
+  flock 8
+  get_prometheus promtool
+  exec 8>&-
+}
+
 # Debian's package is unpacked rather than installed: installing it would start a service.
+#   get_prometheus [NAME]: NAME is the program that is needed, prometheus or promtool
 get_prometheus() {
-  local path work
-  path=$(program prometheus) && [[ -x $path ]] && return
-  command -v apt-get >/dev/null || fail "needs prometheus in PATH"
-  log "getting prometheus"
+  local path work name=${1:-prometheus}
+  path=$(program "$name") && [[ -x $path ]] && return
+  command -v apt-get >/dev/null || fail "needs $name in PATH"
+  log "getting $name"
   work=$(mktemp -d "$BIN/.prometheus.XXXXXX")
   if ! (cd "$work" && unpack_prometheus) >&2; then
     rm -rf "$work"
-    fail "could not download prometheus: put it in PATH"
+    fail "could not download $name: put it in PATH"
   fi
-  mv "$work/usr/bin/prometheus" "$BIN/prometheus"
+  mv "$work/usr/bin/$name" "$BIN/$name"
   rm -rf "$work"
 }
 

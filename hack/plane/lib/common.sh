@@ -7,30 +7,48 @@ fail() { log "$*"; exit 1; }
 # The version that module FOLDER's go.mod requires of MODULE, without the leading v.
 pinned() { awk -v module="$2" '$1 == "require" { $0 = $2 " " $3 } $1 == module { print substr($2, 2); exit }' "$HERE/$1/go.mod"; }
 
-KUBERNETES_VERSION=$(pinned kubernetes k8s.io/kubernetes)
+# Folder of the version of Kubernetes: `kubernetes`, or that of another one, such as `kubernetes-1.29`.
+KUBERNETES=kubernetes${KANARY_PLANE_KUBERNETES:+-$KANARY_PLANE_KUBERNETES}
+[[ -f $HERE/$KUBERNETES/go.mod ]] || fail "KANARY_PLANE_KUBERNETES is $KANARY_PLANE_KUBERNETES: there is no $HERE/$KUBERNETES"
+KUBERNETES_VERSION=$(pinned "$KUBERNETES" k8s.io/kubernetes)
 ETCD_VERSION=$(pinned etcd go.etcd.io/etcd/server/v3)
 KWOK_VERSION=$(pinned kwok sigs.k8s.io/kwok)
 HELM_VERSION=$(pinned helm helm.sh/helm/v4)
 JAEGER_VERSION=$(pinned jaeger github.com/jaegertracing/jaeger)
+KREW_VERSION=$(pinned krew sigs.k8s.io/krew)
+LUA_VERSION=$(pinned lua github.com/yuin/gopher-lua)
 
 CACHE=${KANARY_PLANE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kanary/plane}
 MACHINE=$(uname -s | tr '[:upper:]' '[:lower:]')-$(uname -m)
-BIN=$CACHE/kubernetes-${KUBERNETES_VERSION}_etcd-${ETCD_VERSION}_kwok-${KWOK_VERSION}_$MACHINE
+BIN=$CACHE/kubernetes-$(pinned kubernetes k8s.io/kubernetes)_etcd-${ETCD_VERSION}_kwok-${KWOK_VERSION}_$MACHINE
+# The programs of Kubernetes. Another version shares the other programs.
+KUBE_BIN=$BIN
+[[ $KUBERNETES == kubernetes ]] || KUBE_BIN=$CACHE/kubernetes-${KUBERNETES_VERSION}_$MACHINE
 CURRENT=$CACHE/current # a symbolic link to the default plane's folder
 MARKER=.kanary-plane   # stop removes only folders that hold this file
 NODES=10
+
+# Version of a program that planes do not need.
+version_of() {
+  case $1 in
+    helm) printf '%s\n' "$HELM_VERSION" ;;
+    jaeger) printf '%s\n' "$JAEGER_VERSION" ;;
+    krew) printf '%s\n' "$KREW_VERSION" ;;
+    lua) printf '%s\n' "$LUA_VERSION" ;;
+  esac
+}
 
 # Path of program NAME. Prebuilt programs take precedence.
 program() {
   if [[ -n ${KUBEBUILDER_ASSETS:-} && -x $KUBEBUILDER_ASSETS/$1 ]]; then
     printf '%s\n' "$KUBEBUILDER_ASSETS/$1"
-  elif [[ $1 == prometheus && ! -x $BIN/prometheus ]]; then
-    command -v prometheus
-  elif [[ $1 == helm ]]; then
-    # A folder of its own, so that another version of Helm does not build the others again.
-    printf '%s\n' "$CACHE/helm-${HELM_VERSION}_$MACHINE/helm"
-  elif [[ $1 == jaeger ]]; then
-    printf '%s\n' "$CACHE/jaeger-${JAEGER_VERSION}_$MACHINE/jaeger"
+  elif [[ ($1 == prometheus || $1 == promtool) && ! -x $BIN/$1 ]]; then
+    command -v "$1"
+  elif [[ -n $(version_of "$1") ]]; then
+    # A folder of its own, so that another version of it does not build the others again.
+    printf '%s\n' "$CACHE/$1-$(version_of "$1")_$MACHINE/$1"
+  elif [[ $1 == kube* ]]; then
+    printf '%s\n' "$KUBE_BIN/$1"
   else
     printf '%s\n' "$BIN/$1"
   fi

@@ -196,7 +196,7 @@ start_nodes() {
 nodes_ready() { [[ $(kube get nodes --no-headers | awk '$2 == "Ready"' | wc -l) == "$NODES" ]]; }
 
 write_env() {
-  local path=$BIN
+  local path=$KUBE_BIN
   [[ -z ${KUBEBUILDER_ASSETS:-} ]] || path=$KUBEBUILDER_ASSETS:$path
   {
     printf 'export KUBECONFIG=%q\n' "$DIR/kubeconfigs/admin"
