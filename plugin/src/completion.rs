@@ -39,10 +39,15 @@ const NO_FILES: &str = ":4";
 const FILES: &str = ":0";
 
 pub(crate) fn completion(options: &Completion) -> anyhow::Result<Exit> {
-    let mut script = Vec::new();
-    clap_complete::generate(options.shell, &mut Cli::command(), "kubectl-kanary", &mut script);
-    print(&String::from_utf8(script)?)?;
+    print(&script(options.shell)?)?;
     Ok(Exit::Done)
+}
+
+fn script(shell: Shell) -> anyhow::Result<String> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "kubectl-kanary", &mut script);
+    // For bash, clap writes the name of a program with a hyphen in two ways, and then finds no flags of its commands.
+    Ok(String::from_utf8(script)?.replace("kubectl__subcmd__kanary", "kubectl__kanary"))
 }
 
 pub(crate) async fn complete(options: &Complete, connection: &Connection) -> anyhow::Result<Exit> {
@@ -188,5 +193,19 @@ mod tests {
         assert_eq!(of(&["generate", "myapp", "--traffic", "k"]), words(&["kanary-service"]));
         assert_eq!(of(&["completion", "b"]), words(&["bash"]));
         assert!(matches!(of(&[""]), Candidates::Words(all) if !all.contains(&"__complete".to_owned())));
+    }
+
+    #[test]
+    fn the_script_for_bash_knows_the_flags_of_each_command() {
+        let script = script(Shell::Bash).unwrap();
+        let commands = script.split("cmd=\"").skip(1).filter_map(|rest| rest.split('"').next());
+        let commands: Vec<_> = commands.filter(|command| !command.is_empty()).collect();
+        assert!(commands.len() > 10, "{commands:?}");
+        for command in commands {
+            assert!(
+                script.contains(&format!("\n        {command})\n")),
+                "{command} has no flags"
+            );
+        }
     }
 }
