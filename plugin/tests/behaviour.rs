@@ -135,6 +135,27 @@ async fn a_kanary_that_goes_or_gets_another_run_ends_the_wait() {
 }
 
 #[tokio::test]
+async fn the_wait_outlives_a_connection_that_is_lost() {
+    let world = World::new().await;
+    world.target("app").await;
+    world
+        .kanary("batman", json!({"validationPeriod": "1h", "items": [{"manual": {}}]}))
+        .await;
+    world.phase("batman", "Running").await;
+    let waiting = ["status", "batman", "--wait", "--timeout", "2m"];
+    let (line, waiting) = world.spawn_behind_a_line(&waiting).await;
+    let waiting = waiting.says("Running").await;
+    line.cut();
+    let promoted = world.run(&["promote", "batman"]).await;
+    assert_eq!(promoted.code, 0, "{promoted:?}");
+    world.phase("batman", "DeploymentUpdated").await;
+    line.mend();
+    let ended = waiting.ended().await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.err.contains("the API server does not answer"), "{ended:?}");
+}
+
+#[tokio::test]
 async fn get_shows_the_published_columns_and_follows_changes() {
     let world = World::new().await;
     world.target("app").await;

@@ -1,5 +1,6 @@
 //! A namespace with a controller, and the plugin as a process.
 
+mod line;
 #[allow(dead_code, reason = "the behaviour suite uses more of it")]
 #[path = "../../../tests/behaviour/support/waiting.rs"]
 mod waiting;
@@ -30,6 +31,7 @@ use kube::{
     core::{ApiResource, TypeMeta, gvk::GroupVersionKind},
     runtime::wait::{await_condition, conditions},
 };
+pub(crate) use line::Line;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
@@ -233,9 +235,18 @@ impl World {
 
     /// Starts the plugin.
     pub(crate) fn spawn(&self, arguments: &[&str]) -> Running {
-        let mut child = self.command(arguments).spawn().unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap());
-        Running { child, out }
+        Running::of(self.command(arguments).spawn().unwrap())
+    }
+
+    /// Starts the plugin with a connection of its own to the API server.
+    pub(crate) async fn spawn_behind_a_line(&self, arguments: &[&str]) -> (Line, Running) {
+        let server = config().await.cluster_url.authority().unwrap().to_string();
+        let line = Line::to(server.parse().unwrap()).await;
+        let read = std::fs::read_to_string(admin()).unwrap();
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.kubeconfig", self.namespace));
+        std::fs::write(&path, read.replace(&server, &line.address().to_string())).unwrap();
+        let child = self.command(arguments).env("KUBECONFIG", path).spawn().unwrap();
+        (line, Running::of(child))
     }
 }
 
@@ -296,6 +307,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    fn of(mut child: Child) -> Self {
+        let out = BufReader::new(child.stdout.take().unwrap());
+        Self { child, out }
+    }
+
     /// Reads on until a line contains `what`.
     pub(crate) async fn says(mut self, what: &str) -> Self {
         let out = &mut self.out;
