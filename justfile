@@ -37,6 +37,16 @@ chart:
     cargo test --locked --workspace --test behaviour --no-run
     hack/chart/test target/debug/kanary
 
+# Provokes each alert of the chart on a real control plane, until a real Prometheus says that it fires.
+alerts:
+    cargo build --locked
+    hack/plane/plane run -- hack/chart/provoke target/debug/kanary
+
+# Installs the plugin with a real krew, from a rendered manifest.
+krew:
+    cargo build --locked --package kubectl-kanary
+    hack/krew/test target/debug/kubectl-kanary
+
 # The trace of a run whose owner is killed, in a real Jaeger and on a real control plane. Builds Jaeger the first time.
 traces:
     cargo test --locked --workspace --test behaviour --no-run
@@ -93,4 +103,4 @@ generated-check:
 
 # Checks the syntax of shell scripts.
 shell:
-    for script in .ci/run hack/plane/plane hack/plane/lib/*.sh hack/chart/generate hack/chart/lib.sh hack/chart/test hack/chart/test-cluster hack/traces/jaeger hack/traces/picture; do bash -n $script || exit 1; done
+    for script in .ci/run hack/plane/plane hack/plane/lib/*.sh hack/chart/generate hack/chart/lib.sh hack/chart/test hack/chart/test-cluster hack/chart/provoke hack/traces/jaeger hack/traces/picture hack/krew/release hack/krew/test; do bash -n $script || exit 1; done
