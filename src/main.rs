@@ -13,6 +13,7 @@ use kanary::{
         calls::Calls,
         client,
         clock::{Clock, Monotonic},
+        version::too_old,
     },
     controller,
     places::{self, CanaryLimits},
@@ -110,8 +111,13 @@ async fn run(options: Run) -> anyhow::Result<()> {
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let signals = async || asked_to_end(&mut term, &mut interrupt).await;
-    let controller = std::pin::pin!(controller::run(client, options, stop.clone()));
-    match until_reported_twice(controller, signals, &stop).await {
+    let controller = std::pin::pin!(controller::run(client.clone(), options, stop.clone()));
+    let ended = tokio::select! {
+        biased;
+        error = too_old(&client) => return Err(error.into()),
+        ended = until_reported_twice(controller, signals, &stop) => ended,
+    };
+    match ended {
         Ok(ended) => Ok(ended?),
         // Exits directly, because returning would wait for pending DNS lookups.
         Err(second) => std::process::exit(128 + second.as_raw_value()),

@@ -4,3 +4,4 @@ pub mod calls;
 pub mod client;
 pub mod clock;
 pub mod error;
+pub mod version;
