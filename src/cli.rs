@@ -121,6 +121,9 @@ pub(crate) struct Run {
         value_name = "PROTOCOL"
     )]
     pub(crate) otlp_protocol: Protocol,
+    /// Certificates of the authorities that the collector's certificate may be signed by, as PEM, instead of the system's.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_CERTIFICATE", value_name = "FILE")]
+    pub(crate) otlp_ca_file: Option<PathBuf>,
     /// Part of the good measurements that is sent, from 0 to 1. Runs, phases, writes and all other measurements are always sent.
     #[arg(long, env = "KANARY_OTLP_SAMPLE_RATIO", default_value = "1", value_name = "RATIO", value_parser = ratio)]
     pub(crate) otlp_sample_ratio: f64,

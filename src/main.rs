@@ -19,7 +19,7 @@ use kanary::{
     places::{self, CanaryLimits},
     prometheus::Budget,
     shard::{Sharding, leader::Election, lease::is_identity, show},
-    traces::{Collector, TraceOptions},
+    traces::{self, Otlp, TraceOptions},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,9 @@ use self::cli::{Command, Crds, LogFormat, Run, Shards};
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// Headers for the collector of traces. There is no flag, because arguments of processes are not secret.
+const OTLP_HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
 
 fn main() -> ExitCode {
     let command = cli::parse();
@@ -183,8 +186,18 @@ fn trace_options(options: &Run) -> anyhow::Result<Option<TraceOptions>> {
     let Some(endpoint) = &options.otlp_endpoint else {
         return Ok(None);
     };
-    let collector = Collector::otlp(endpoint, options.otlp_protocol, &options.identity);
-    let collector = collector.map_err(|error| anyhow::anyhow!("--otlp-endpoint {endpoint}: {error}"))?;
+    let headers = std::env::var(OTLP_HEADERS).unwrap_or_default();
+    let ca = options.otlp_ca_file.as_ref();
+    let ca = ca.map(|file| std::fs::read(file).with_context(|| format!("--otlp-ca-file {}", file.display())));
+    let otlp = Otlp {
+        endpoint: endpoint.clone(),
+        protocol: options.otlp_protocol,
+        authorities: ca.transpose()?,
+        headers: traces::headers(&headers).map_err(|why| anyhow::anyhow!("{OTLP_HEADERS}: {why}"))?,
+    };
+    let collector = otlp
+        .collector(&options.identity)
+        .map_err(|error| anyhow::anyhow!("--otlp-endpoint {endpoint}: {error}"))?;
     tracing::info!(%endpoint, protocol = %options.otlp_protocol, "sending traces");
     Ok(Some(TraceOptions {
         collector,

@@ -26,7 +26,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::{export::Exporter, otlp::Protocol};
+pub use self::{
+    export::Exporter,
+    otlp::{Otlp, Protocol, headers},
+};
 use crate::{cluster::clock::Clock, metrics::Metrics};
 
 /// Number of spans that may wait, each of up to about 4 KiB.

@@ -58,6 +58,9 @@
 {{- fail (printf "otlp.endpoint is %q: write a URL, such as http://jaeger.monitoring:4317" .) }}
 {{- end }}
 {{- end }}
+{{- if and .Values.otlp.caSecret (not (hasPrefix "https://" .Values.otlp.endpoint)) }}
+{{- fail (printf "otlp.caSecret is set, but otlp.endpoint is %q: write an https URL, or remove otlp.caSecret" .Values.otlp.endpoint) }}
+{{- end }}
 {{- if and .Values.serviceMonitor.enabled (not .Values.service.enabled) }}
 {{- fail "serviceMonitor.enabled needs service.enabled: the ServiceMonitor selects the Service" }}
 {{- end }}
@@ -71,6 +74,7 @@
   "--prometheus-concurrency" "prometheus.concurrency" "--prometheus-qps" "prometheus.qps"
   "--prometheus-limits" "prometheus.limits" "--prometheus-join" "prometheus.join" "--prometheus-allow" "prometheus.allow"
   "--otlp-endpoint" "otlp.endpoint" "--otlp-protocol" "otlp.protocol" "--otlp-sample-ratio" "otlp.sampleRatio"
+  "--otlp-ca-file" "otlp.caSecret"
   "--max-concurrent-canaries" "limits.maxConcurrentCanaries"
   "--max-concurrent-canaries-per-namespace" "limits.maxConcurrentCanariesPerNamespace" }}
 {{- $fixed := dict
@@ -86,7 +90,7 @@
 {{- end }}
 {{- end }}
 {{- range .Values.extraEnv }}
-{{- if or (hasPrefix "KANARY_" .name) (has .name (list "HOSTNAME" "POD_NAME" "OTEL_EXPORTER_OTLP_ENDPOINT" "OTEL_EXPORTER_OTLP_PROTOCOL")) }}
+{{- if or (hasPrefix "KANARY_" .name) (has .name (list "HOSTNAME" "POD_NAME" "OTEL_EXPORTER_OTLP_ENDPOINT" "OTEL_EXPORTER_OTLP_PROTOCOL" "OTEL_EXPORTER_OTLP_HEADERS" "OTEL_EXPORTER_OTLP_CERTIFICATE")) }}
 {{- fail (printf "extraEnv contains %s: settings of the controller have values, see `helm show values`" .name) }}
 {{- end }}
 {{- end }}

@@ -69,6 +69,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   (list "prometheus-join" .Values.prometheus.join)
   (list "otlp-endpoint" .Values.otlp.endpoint)
   (list "otlp-protocol" .Values.otlp.protocol)
+  (list "otlp-ca-file" (ternary "/etc/kanary/otlp/ca.crt" "" (not (empty .Values.otlp.caSecret))))
   (list "otlp-sample-ratio" $ratio) }}
 {{- range $flags }}
 {{- if index . 1 }}
