@@ -16,6 +16,7 @@ pub mod controllers;
 mod custom;
 pub mod discovery;
 pub mod failure;
+pub mod gateway;
 pub mod names;
 pub mod network;
 pub mod object;

@@ -7,11 +7,12 @@ use crate::{
     cluster::{Cluster, Options},
     controllers::{self, Behaviour},
     failure::Failure,
+    gateway::Gateway,
     prometheus::{Prometheus, Refused},
     server::Server,
 };
 
-/// A cluster, the server of its API, and a Prometheus with the cluster's time. Clones share the same state.
+/// A cluster, the server of its API, its gateway, and a Prometheus with the cluster's time. Clones share the same state.
 #[derive(Clone)]
 pub struct Stack {
     /// The state of the cluster.
@@ -20,6 +21,8 @@ pub struct Stack {
     pub server: Server,
     /// The Prometheus, without any series.
     pub prometheus: Prometheus,
+    /// The gateway, without any kind of route.
+    pub gateway: Gateway,
 }
 
 impl Stack {
@@ -30,6 +33,7 @@ impl Stack {
         Self {
             server: Server::new(cluster.clone()),
             prometheus: Prometheus::new(),
+            gateway: Gateway::new(&cluster),
             cluster,
         }
     }
@@ -48,7 +52,7 @@ impl Stack {
 
     /// Runs the cluster's controllers until the future is dropped.
     pub fn run(&self, behaviour: Behaviour) -> impl Future<Output = ()> + Send + use<> {
-        controllers::run(self.cluster.clone(), behaviour)
+        controllers::run(self.cluster.clone(), self.gateway.clone(), behaviour)
     }
 
     /// The current time, which is also the evaluation time of queries without one.

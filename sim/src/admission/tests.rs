@@ -20,6 +20,7 @@ use crate::{
     cluster::{Cluster, Options},
     controllers::{self, Behaviour},
     failure::Failure,
+    gateway::Gateway,
     server::Server,
 };
 
@@ -30,7 +31,11 @@ struct World {
 
 fn world() -> World {
     let cluster = Cluster::new(Options::default());
-    tokio::spawn(controllers::run(cluster.clone(), Behaviour::default()));
+    tokio::spawn(controllers::run(
+        cluster.clone(),
+        Gateway::new(&cluster),
+        Behaviour::default(),
+    ));
     let client = Server::new(cluster.clone()).client("tester");
     World { cluster, client }
 }

@@ -8,6 +8,7 @@ mod claim;
 mod deployment;
 mod endpoints;
 mod garbage;
+mod gateway;
 mod index;
 mod namespace;
 mod notice;
@@ -33,6 +34,7 @@ use self::{
 use crate::{
     cluster::{Cluster, Event},
     failure::Failure,
+    gateway::Gateway,
     store::{Place, ResourceName},
 };
 
@@ -47,11 +49,14 @@ enum Key {
     Garbage(ResourceName, Place),
     Namespace(String),
     Quota(Place),
+    Route(ResourceName, Place),
+    Gateway(Place),
 }
 
 /// All controllers and their state.
 struct Controllers {
     cluster: Cluster,
+    gateway: Gateway,
     behaviour: Behaviour,
     queue: Queue<Key>,
     deployments: Selectors,
@@ -63,14 +68,15 @@ struct Controllers {
     /// Namespaces that are being deleted.
     terminating: BTreeSet<String>,
     quotas: BTreeSet<Place>,
+    routes: gateway::References,
     /// Number of pod IPs allocated so far.
     addresses: u32,
 }
 
-/// Runs the controllers of a cluster until the future is dropped.
-pub async fn run(cluster: Cluster, behaviour: Behaviour) {
+/// Runs the controllers of a cluster, with the control plane of its gateway, until the future is dropped.
+pub async fn run(cluster: Cluster, gateway: Gateway, behaviour: Behaviour) {
     let mut events = cluster.events();
-    let mut controllers = Controllers::new(cluster, behaviour);
+    let mut controllers = Controllers::new(cluster, gateway, behaviour);
     controllers.notice_present();
     loop {
         while let Ok(event) = events.try_recv() {
@@ -86,9 +92,10 @@ pub async fn run(cluster: Cluster, behaviour: Behaviour) {
 }
 
 impl Controllers {
-    fn new(cluster: Cluster, behaviour: Behaviour) -> Self {
+    fn new(cluster: Cluster, gateway: Gateway, behaviour: Behaviour) -> Self {
         Self {
             cluster,
+            gateway,
             behaviour,
             queue: Queue::new(),
             deployments: Selectors::default(),
@@ -99,6 +106,7 @@ impl Controllers {
             autoscalers: autoscaler::Memories::default(),
             terminating: BTreeSet::new(),
             quotas: BTreeSet::new(),
+            routes: gateway::References::new(),
             addresses: 0,
         }
     }
@@ -159,6 +167,11 @@ impl Controllers {
             }
             Key::Namespace(name) => namespace::sync(&self.cluster, name).map(|()| None),
             Key::Quota(place) => quota::sync(&self.cluster, place).map(|()| None),
+            Key::Route(resource, place) => {
+                let route = (resource.clone(), place.clone());
+                gateway::sync(&self.cluster, &self.gateway, &mut self.routes, &route)
+            }
+            Key::Gateway(place) => gateway::sync_gateway(&self.cluster, &self.gateway, place),
         }
     }
 

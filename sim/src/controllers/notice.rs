@@ -49,6 +49,7 @@ impl Controllers {
         self.notice_owners(resource, old, new);
         self.notice_namespace(resource, &place, new);
         self.notice_quotas(resource, &place, old, new);
+        self.notice_gateway(resource, old, new);
         match &**resource {
             "deployments.apps" => {
                 set(&mut self.deployments, old, new, &place);

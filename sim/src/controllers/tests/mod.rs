@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use super::{Behaviour, index::place_of, run};
 use crate::{
     cluster::{Cluster, Options, Typed, name_of},
+    gateway::Gateway,
     object::Meta,
     store::Place,
     write::{DeleteOptions, Part, WriteOptions},
@@ -46,7 +47,7 @@ fn world() -> World {
 
 fn behaving(behaviour: Behaviour) -> World {
     let cluster = Cluster::new(Options::default());
-    tokio::spawn(run(cluster.clone(), behaviour));
+    tokio::spawn(run(cluster.clone(), Gateway::new(&cluster), behaviour));
     World { cluster }
 }
 

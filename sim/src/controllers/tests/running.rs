@@ -6,7 +6,7 @@ use super::*;
 async fn what_existed_before_the_controllers_is_noticed() {
     let cluster = Cluster::new(Options::default());
     cluster.create(USER, &deployment("app", json!({}))).unwrap();
-    let controllers = tokio::spawn(run(cluster.clone(), Behaviour::default()));
+    let controllers = tokio::spawn(run(cluster.clone(), Gateway::new(&cluster), Behaviour::default()));
     pass(5).await;
     controllers.abort();
     let world = World { cluster };
@@ -18,7 +18,11 @@ async fn what_existed_before_the_controllers_is_noticed() {
         (3, Some(2)),
         "no controller is running"
     );
-    let again = tokio::spawn(run(world.cluster.clone(), Behaviour::default()));
+    let again = tokio::spawn(run(
+        world.cluster.clone(),
+        Gateway::new(&world.cluster),
+        Behaviour::default(),
+    ));
     pass(5).await;
     assert_eq!(world.pods().len(), 5);
     again.abort();
@@ -42,7 +46,7 @@ async fn one_seed_gives_one_history() {
             ..Options::default()
         });
         let mut events = cluster.events();
-        let controllers = tokio::spawn(run(cluster.clone(), Behaviour::default()));
+        let controllers = tokio::spawn(run(cluster.clone(), Gateway::new(&cluster), Behaviour::default()));
         cluster.create(USER, &deployment("app", json!({}))).unwrap();
         pass(5).await;
         controllers.abort();
