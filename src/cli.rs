@@ -110,6 +110,20 @@ pub(crate) struct Run {
         value_parser = at_least_one
     )]
     pub(crate) max_concurrent_canaries_per_namespace: Option<u32>,
+    /// Change routes of Gateway API and Istio, for the traffic sources weighted, tagged and mirror. This needs the right to get, list and
+    /// patch them, and to list EndpointSlices.
+    #[arg(long, env = "KANARY_ROUTES", value_parser = BoolishValueParser::new())]
+    pub(crate) routes: bool,
+    /// How long proxies may need to follow a route after the gateway reports that it has taken it over, or, for a VirtualService, after
+    /// it was written. Raise it if the control plane delays updates.
+    #[arg(
+        long,
+        env = "KANARY_ROUTE_SETTLING_TIME",
+        default_value = "5s",
+        value_name = "DURATION",
+        value_parser = settling_time
+    )]
+    pub(crate) route_settling_time: GoDuration,
     /// Send traces of runs to the collector of OpenTelemetry at this URL [default: no traces].
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", value_parser = collector)]
     pub(crate) otlp_endpoint: Option<Url>,
@@ -156,7 +170,11 @@ fn says_nothing(name: &OsStr, value: &OsStr) -> bool {
     let is_off = value
         .to_str()
         .is_some_and(|value| off.contains(&&*value.to_lowercase()));
-    value.is_empty() || (name == "KANARY_STANDALONE" && is_off)
+    value.is_empty()
+        || (["KANARY_STANDALONE", "KANARY_ROUTES"]
+            .iter()
+            .any(|switch| name == *switch)
+            && is_off)
 }
 
 /// The command-line definition, without the environment variables that count as unset.
@@ -244,6 +262,14 @@ fn session_ttl(text: &str) -> Result<GoDuration, String> {
     Ok(ttl)
 }
 
+fn settling_time(text: &str) -> Result<GoDuration, String> {
+    let time: GoDuration = text.parse()?;
+    if !(1..=600).contains(&time.0.as_secs()) {
+        return Err("must be between 1s and 10m, such as 5s".to_owned());
+    }
+    Ok(time)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,6 +311,7 @@ mod tests {
             (&["--prometheus-qps", "0"], "between 1 and 10000"),
             (&["--prometheus-concurrency", "many"], "between 1 and 10000"),
             (&["--prometheus-join", "33"], "between 1 and 32"),
+            (&["--route-settling-time", "0s"], "between 1s and 10m, such as 5s"),
             (&["--max-concurrent-canaries", "0"], "between 1 and 10000"),
             (
                 &["--max-concurrent-canaries-per-namespace", "10001"],

@@ -80,6 +80,8 @@ pub struct Options {
     pub places: Option<places::PlaceOptions>,
     /// How replicas share the work. `None` if this is the only replica, which the user must ensure.
     pub sharding: Option<Sharding>,
+    /// How long proxies may need to follow a route after gateways have taken it over. `None` turns routes off.
+    pub routes: Option<Duration>,
     /// Where traces are sent. `None` collects none.
     pub traces: Option<TraceOptions>,
 }
@@ -98,6 +100,7 @@ impl Default for Options {
             decide,
             places: None,
             sharding: None,
+            routes: None,
             traces: None,
         }
     }
@@ -228,6 +231,7 @@ fn start(client: Client, mut options: Options, fence: Arc<Fence>, pages: &serve:
         decide: options.decide,
         fence,
         places: granting::places(&options, &queue, &metrics),
+        routes: options.routes,
         traces: traces.clone(),
     });
     let mut parts = Parts::new(context, queue.clone());

@@ -100,6 +100,7 @@ async fn run(options: Run) -> anyhow::Result<()> {
         instance: options.identity,
         sharding,
         places,
+        routes: options.routes.then_some(options.route_settling_time.0),
         traces,
         queries: Budget {
             concurrency: usize::try_from(options.prometheus_concurrency)?,

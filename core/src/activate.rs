@@ -8,6 +8,7 @@ use super::{
     observation::{Deployment, Owned},
     overdue, patience,
     problem::Problem,
+    routing,
     scale::Scale,
     services,
     spec::Spec,
@@ -51,12 +52,23 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
     if let Some(failed) = target_changed(step, target) {
         return failed;
     }
-    if let Some(problem) = Problem::all(obstacles(step, target)) {
+    let route = match routing::obstacle(step) {
+        Ok(route) => route,
+        Err(need) => {
+            return Activation {
+                needs: Some(need),
+                ..Activation::default()
+            };
+        }
+    };
+    let (route, look) = route.map_or((None, None), |(problem, look)| (Some(problem), look));
+    if let Some(problem) = Problem::all(obstacles(step, target).into_iter().chain(route)) {
         return Activation {
             // An elapsed deadline needs no wake-up: it takes effect once the problem is fixed.
             wake: [
                 patience::until(step).filter(|until| *until > step.now),
                 services::look_again(step, target),
+                look,
             ]
             .into_iter()
             .flatten()

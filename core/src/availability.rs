@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     integrity::{Origin, canary, origin},
     observation::{Deployment, Outage},
-    services,
+    routing, services,
     status::{Draft, Phase, traffic_lost_since},
     step::Step,
     validation::Window,
@@ -47,7 +47,7 @@ pub(super) fn fix(step: &Step<'_>, draft: &mut Draft) -> Option<Window> {
     };
     let window = match stored {
         Some(window) if !is_replaced(status, canary) => {
-            if is_traffic_back(step) {
+            if is_traffic_back(step, status) {
                 if let Some(outage) = watched(status, canary, since) {
                     add(status, since.duration_since(outage.from));
                 }
@@ -59,7 +59,9 @@ pub(super) fn fix(step: &Step<'_>, draft: &mut Draft) -> Option<Window> {
             }
         }
         _ => {
-            let anew = begin(step, status, since)?;
+            let Some(anew) = begin(step, status, since) else {
+                return stored;
+            };
             let window = stored.map_or(anew, |former| later(former, anew));
             status.available_at = Some(since);
             status.initial_delay = Some(GoDuration(step.spec.validation.initial_delay));
@@ -79,12 +81,13 @@ pub(super) fn fix(step: &Step<'_>, draft: &mut Draft) -> Option<Window> {
 
 /// Whether the canary gets the requested traffic again. Measurements without it are no evidence, so a full period starts
 /// now.
-fn is_traffic_back(step: &Step<'_>) -> bool {
-    traffic_lost_since(&step.kanary.status).is_some() && services::lost_since(step).is_none()
+fn is_traffic_back(step: &Step<'_>, status: &KanaryStatus) -> bool {
+    traffic_lost_since(&step.kanary.status).is_some() && services::lost_since(step, status).is_none()
 }
 
 /// The times of a canary that became available at this time.
 fn begin(step: &Step<'_>, status: &KanaryStatus, since: Timestamp) -> Option<Window> {
+    let since = routing::begun(step, status, since)?;
     let base = status.resumed_at.map_or(since, |resumed| resumed.max(since));
     let start = base.checked_add(step.spec.validation.initial_delay).ok()?;
     let deadline = start.checked_add(step.spec.validation.period).ok()?;
@@ -165,8 +168,8 @@ fn add(status: &mut KanaryStatus, length: SignedDuration) {
 
 /// The part of the window that may have been reached by now. While the canary is unavailable or does not get its traffic,
 /// the validation stands still, so the rest of the window stays out of reach.
-pub(super) fn reached(step: &Step<'_>, window: Window) -> Window {
-    let (is_available, lost) = (is_available(step), services::lost_since(step));
+pub(super) fn reached(step: &Step<'_>, status: &KanaryStatus, window: Window) -> Window {
+    let (is_available, lost) = (is_available(step), services::lost_since(step, status));
     if is_available && lost.is_none() {
         return window;
     }

@@ -5,7 +5,7 @@ use super::api::EventReason;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::api::KanaryStatus;
+use crate::api::{KanaryStatus, RouteRef};
 
 /// The decision about one Kanary.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -54,6 +54,10 @@ pub enum Need {
     Target,
     /// The current pods of this run, before a failed canary that is retained counts as out of production.
     LivePods,
+    /// The current route that sends the canary its requests.
+    Route,
+    /// The current EndpointSlices of the canary's own Service, before the canary gets more requests.
+    Endpoints,
     /// The current Kanary, before a canary of another template is deleted: that template may be the newer one.
     LiveKanary,
 }
@@ -87,6 +91,26 @@ pub enum Action {
         name: String,
         /// UID of the target.
         uid: String,
+    },
+    /// Adds the finalizer that keeps the Kanary until a route holds nothing of this run, before the first change of the route.
+    Hold {
+        /// The route.
+        route: RouteRef,
+        /// The run.
+        run: String,
+    },
+    /// Removes that finalizer.
+    Release,
+    /// Changes a route that was read, if nobody has changed it since.
+    SetRoute {
+        /// The route.
+        route: RouteRef,
+        /// A JSON Patch with the version that was read as its precondition.
+        patch: Vec<Value>,
+        /// What the canary gets afterwards, in words.
+        gives: String,
+        /// Whether it takes everything of this Kanary out of the route.
+        clears: bool,
     },
     /// Removes labels from a pod, so that the production Service no longer selects it.
     Unlabel {

@@ -1,10 +1,12 @@
 //! Deletion of a Kanary. Usually it is removed at once, and the garbage collector deletes its objects. If another
-//! client's finalizer holds it, the canary must not stay in production in the meantime.
+//! client's finalizer holds it, the canary must not stay in production in the meantime. A route becomes what its user wrote first.
+
+use std::ops::ControlFlow;
 
 use super::{
-    api::Reason,
+    api::{Reason, names::ROUTE_FINALIZER},
     decision::Decision,
-    rollout,
+    rollout, routing,
     status::{ACTIVATED, Phase, RECONCILING, STALLED, TRAFFIC, is_true},
     step::Step,
 };
@@ -14,11 +16,21 @@ const ORPHAN: &str = "orphan";
 
 /// Removes everything. Nothing is created or promoted any more.
 pub(super) fn decide(step: &Step<'_>) -> Decision {
-    let finalizers = &step.kanary.finalizers;
+    let mut draft = step.draft();
+    if let ControlFlow::Break(waits) = routing::withdraw(step, &draft) {
+        return waits;
+    }
+    let finalizers = step.kanary.finalizers.iter();
+    let finalizers: Vec<_> = finalizers.filter(|name| *name != ROUTE_FINALIZER).cloned().collect();
+    if let Some(release) = routing::release(step) {
+        return Decision {
+            actions: vec![release],
+            ..Decision::default()
+        };
+    }
     if finalizers.is_empty() || finalizers.iter().any(|finalizer| finalizer == ORPHAN) {
         return Decision::default();
     }
-    let mut draft = step.draft();
     let why = format!(
         "this Kanary is being deleted and is held by its finalizers ({}): its canary is taken away, and Deployment {} stays as \
          it is",

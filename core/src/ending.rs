@@ -17,6 +17,9 @@ use crate::api::Reason;
 /// Marks a run as ended, with either verdict.
 pub(super) fn end(draft: &mut Draft, now: Timestamp, reason: Reason) {
     draft.status.completed_at = Some(now);
+    if let Some(traffic) = &mut draft.status.traffic {
+        (traffic.weight, traffic.since, traffic.deadline) = (0, None, None);
+    }
     draft.clear(RUNNING, reason, "the run has ended");
     if late_verdict(&draft.status).is_some() {
         draft.set(ACTIVATED, false, reason, "the run has ended");

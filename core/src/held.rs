@@ -9,7 +9,7 @@ use super::{
     decision::Decision,
     integrity::canary,
     problem::{Problem, clear_problem, set_problem},
-    services,
+    routing, services,
     status::{Draft, ERRORED, RECONCILING, RUNNING, STALLED, find, traffic_lost_since},
     step::Step,
     validating::{interrupted, report, validating},
@@ -36,9 +36,10 @@ impl Waits {
         judgement: &Judgement,
         settled: &[ItemStatus],
         (window, due): (Window, bool),
-        problem: Option<&Problem>,
+        (status, problem): (&KanaryStatus, Option<&Problem>),
     ) -> Self {
         let measured_by = window.deadline.checked_add(PATIENCE).ok();
+        let is_last = routing::is_last(step, status);
         let mut waits = Self {
             problems: problem.cloned().into_iter().collect(),
             ..Self::default()
@@ -55,6 +56,7 @@ impl Waits {
                     waits.measured_by = measured_by;
                     continue;
                 }
+                Reason::WaitingForManual if !is_last => continue,
                 _ if due => &mut waits.others,
                 _ => continue,
             };
@@ -125,9 +127,18 @@ pub(super) fn hold(
     let settled = judgement.settle(&draft.status.items);
     set_problem(&mut draft, problem);
     let report = report(step, &mut draft, problem);
-    let waits = Waits::of(step, judgement, &settled.items, (window, due), problem);
-    let (checks, next) = checks(step, window);
-    let (start, end) = (Some(window.start), Some(window.deadline));
+    // The part of the window that is about the present step of the traffic.
+    let part = routing::of_step(step, &draft.status, window);
+    let waits = Waits::of(step, judgement, &settled.items, (part, due), (&draft.status, problem));
+    let (checks, next) = if routing::is_in_force(step, &draft.status) {
+        checks(step, part)
+    } else {
+        (Vec::new(), None)
+    };
+    let (start, end) = (
+        Some(part.start),
+        Some(part.deadline).filter(|end| *end < Timestamp::MAX),
+    );
     let times = [next, start, end, waits.measured_by, report.wake].into_iter().flatten();
     let wake = times.filter(|time| *time > step.now).min();
     if report.reported {
@@ -139,15 +150,21 @@ pub(super) fn hold(
     } else {
         waits.report_in(&mut draft);
         if due {
-            let over = format!(
-                "the validation period of Deployment {} ended at {}",
-                step.spec.canary, window.deadline
-            );
+            let over = if routing::is_last(step, &draft.status) {
+                let canary = &step.spec.canary;
+                format!(
+                    "the validation period of Deployment {canary} ended at {}",
+                    window.deadline
+                )
+            } else {
+                format!("the time of the present step of the traffic ended at {}", part.deadline)
+            };
             draft.set(RUNNING, true, Reason::Validating, over);
         }
     }
     // Items are written with other news. On their own they are written only if a change must survive a restart.
-    if settled.is_news || replaced || shown(&draft.status) != shown(&step.kanary.status) {
+    let shifted = draft.status.traffic != step.kanary.status.traffic;
+    if settled.is_news || replaced || shifted || shown(&draft.status) != shown(&step.kanary.status) {
         draft.status.items = settled.items;
     }
     Decision {

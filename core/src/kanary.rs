@@ -16,7 +16,7 @@ use super::{
     parse::{self, Known},
     spec::Spec,
 };
-use crate::api::{Kanary, KanaryKind, KanaryStatus, Slot, names};
+use crate::api::{Kanary, KanaryKind, KanaryStatus, RouteRef, Slot, names};
 
 /// A Kanary as it was read: identity, spec and status.
 #[derive(Clone, Debug)]
@@ -35,12 +35,31 @@ pub struct ParsedKanary {
     pub deleting: bool,
     /// `metadata.finalizers`.
     pub finalizers: Vec<String>,
+    /// The route that may hold something of a run, as long as the finalizer says so.
+    pub held: Option<HeldRoute>,
     /// The status that was read.
     pub status: KanaryStatus,
     /// The valid parts of the spec. Versions of a Kanary that differ in other fields share it.
     pub spec: Arc<Spec>,
     /// Digest of what the spec was parsed from.
     source: u64,
+}
+
+/// A route that may hold something of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeldRoute {
+    /// The run, as [`ParsedKanary::run`] names it.
+    pub run: String,
+    /// The route. `None` if somebody removed what says which one it is.
+    pub route: Option<RouteRef>,
+}
+
+impl HeldRoute {
+    /// The annotation of the Kanary that says which route it is.
+    #[must_use]
+    pub fn annotation(run: &str, route: &RouteRef) -> String {
+        format!("{run} {}", route.key())
+    }
 }
 
 impl ParsedKanary {
@@ -92,6 +111,7 @@ impl ParsedKanary {
             resource_version: object.resource_version().unwrap_or_default(),
             deleting: object.metadata.deletion_timestamp.is_some(),
             finalizers: object.metadata.finalizers.clone().unwrap_or_default(),
+            held: held(object, &status),
             key,
             status,
             spec,
@@ -172,6 +192,26 @@ impl ParsedKanary {
     pub fn marker(&self, spec: &Spec) -> String {
         format!("{}/{}", self.uid, self.run(spec))
     }
+}
+
+/// The route of the finalizer: from the annotation or, if somebody removed that, from the status.
+fn held(object: &Kanary, status: &KanaryStatus) -> Option<HeldRoute> {
+    let finalizers = object.metadata.finalizers.as_ref()?;
+    if !finalizers.iter().any(|finalizer| finalizer == names::ROUTE_FINALIZER) {
+        return None;
+    }
+    let annotation = object.annotations().get(names::ROUTE);
+    let known = annotation.and_then(|text| {
+        let (run, route) = text.split_once(' ')?;
+        Some(HeldRoute {
+            run: run.to_owned(),
+            route: Some(route.parse().ok()?),
+        })
+    });
+    Some(known.unwrap_or_else(|| HeldRoute {
+        run: String::new(),
+        route: status.traffic.as_ref().map(|traffic| traffic.route.clone()),
+    }))
 }
 
 /// Digest of all that a spec is parsed from, beside the Kanary's name. The generation changes with the spec, so it is only for

@@ -8,6 +8,7 @@ use super::{
     availability,
     decision::Decision,
     ending::fail,
+    routing,
     status::{Draft, SUCCEEDED, find},
     step::Step,
     validating::with_items,
@@ -55,10 +56,11 @@ pub(super) fn speaks_against(step: &Step<'_>, draft: &Draft) -> Option<Failure> 
         if verdict.is_some() {
             window
         } else {
-            availability::reached(step, window)
+            availability::reached(step, status, routing::of_step(step, status, window))
         }
     });
-    let judgement = analysis::judge(step.spec, step.seen, window, now);
+    let is_last = verdict.is_some() || routing::is_last(step, status);
+    let judgement = analysis::judge_step(step.spec, step.seen, (window, is_last), now);
     let (reason, message) = judgement.bad()?;
     Some(Failure {
         reason,

@@ -1,13 +1,20 @@
 //! The input of [`decide`](super::decide()) in addition to the Kanary and the time.
 
 mod limited;
+mod refusal;
+mod route;
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-pub use self::limited::Limited;
+pub use self::{
+    limited::Limited,
+    refusal::Refusal,
+    route::{Endpoints, RouteFound, RouteSeen},
+};
 use super::{
-    api::Reason,
     decision::{Action, ObjectKind},
     labels::{self, Labels, Selector},
     validation::Tally,
@@ -73,6 +80,12 @@ pub struct Observation {
     pub strays: Vec<Stray>,
     /// Whether the target's rollout history contains no earlier template.
     pub no_former_template: bool,
+    /// What is known of the route that sends the canary its requests.
+    pub route: Option<RouteSeen>,
+    /// How long proxies may need to follow a route after gateways have taken it over.
+    pub route_settling: Duration,
+    /// Pods with ready addresses behind the canary's own Service, if they were read for this decision.
+    pub endpoints: Option<Endpoints>,
     /// The place of the run, if the number of canaries that run at the same time is limited.
     pub place: Option<Limited>,
 }
@@ -377,19 +390,4 @@ pub struct Created {
     pub uid: String,
     /// Hash of its pod template.
     pub template_hash: String,
-}
-
-/// A write that the API server refused.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Refusal {
-    /// A CamelCase word.
-    pub reason: Reason,
-    /// The write, and the API server's message.
-    pub message: String,
-    /// When to retry.
-    pub retry_at: Timestamp,
-    /// Since when objects of the run cannot be created, or `None` for another kind of write.
-    pub uncreated_since: Option<Timestamp>,
-    /// The object of the write: `Deployment/myapp`.
-    pub about: String,
 }

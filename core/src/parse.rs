@@ -4,6 +4,7 @@
 //! but itself.
 
 mod lenient;
+mod traffic;
 
 use std::time::Duration;
 
@@ -11,13 +12,12 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    Key,
+    Key, counted,
     invalid::Invalid,
-    named,
     scale::Scale,
-    spec::Spec,
+    spec::{Routing, Spec},
     template::{DeploymentTemplate, TemplateRead},
-    validation::Validation,
+    validation::{Item, Validation, fitting},
 };
 use crate::api::{
     KanaryStatus, OnFailure, OnTargetChange, OnTargetMissing, RolloutMode, RolloutSpec, ScaleSpec, TrafficSource,
@@ -73,7 +73,8 @@ fn of_fields(key: &Key, lenient::Read { spec, unreadable }: lenient::Read, probl
         .unwrap_or_else(|| key.name.clone());
     let service = given(spec.service_name);
     let traffic = spec.traffic.unwrap_or_default();
-    let kanary_service = or_note(kanary_service(key, &traffic, service.as_deref()), problems);
+    let kanary_service = or_note(traffic::kanary_service(key, &traffic, service.as_deref()), problems);
+    let routing = or_note(traffic::routing(&traffic), problems);
     let validation_spec = one_of(spec.validation, spec.validations, problems);
     let rollout = spec.rollout.unwrap_or_default();
     let no_update = validation_spec.no_update == Some(true);
@@ -83,14 +84,20 @@ fn of_fields(key: &Key, lenient::Read { spec, unreadable }: lenient::Read, probl
             "a query uses {{ service.name }}, and spec.serviceName is not set: set it, or change the query",
         ));
     }
+    problems.extend(
+        routing
+            .as_ref()
+            .and_then(|routing| too_many_samples(routing, &validation)),
+    );
     Spec {
         canary: canary_name(&target, &key.name, problems),
         schedule: or_note(schedule(given(spec.schedule)), problems),
         scale: scale(spec.scale.unwrap_or_default(), problems),
         dry_run: no_update || rollout.mode == Some(RolloutMode::DryRun),
         validation,
-        traffic: available(traffic.source),
-        traffic_key: traffic_key(traffic.source, service.as_deref(), kanary_service.as_deref()),
+        traffic: effective(&traffic, routing.as_ref()),
+        traffic_key: traffic::key(&traffic, service.as_deref(), kanary_service.as_deref()),
+        routing,
         paused: spec.paused.unwrap_or_default(),
         verdict: spec.verdict,
         retain_failed: rollout.on_failure == Some(OnFailure::Retain),
@@ -109,6 +116,24 @@ fn of_fields(key: &Key, lenient::Read { spec, unreadable }: lenient::Read, probl
     }
 }
 
+/// A step that cannot have as many measurements as it needs would never end.
+fn too_many_samples(routing: &Routing, validation: &Validation) -> Option<Invalid> {
+    let is_stepped = routing.steps.len() > 1;
+    let mut items = validation.items.iter().enumerate().filter(|_| is_stepped);
+    items.find_map(|(index, item)| {
+        let Item::PromQl(query) = item else { return None };
+        let fit = fitting(routing.interval, query.interval);
+        (u64::from(query.min_samples) > fit).then(|| {
+            Invalid::spec(format!(
+                "promQL[{index}] has minSamples {}, and each step of spec.traffic.weighted has {}: raise the interval of the steps, or \
+                 lower minSamples or the interval of the item",
+                query.min_samples,
+                counted(fit, "measurement")
+            ))
+        })
+    })
+}
+
 /// Go clients write an empty string for an absent one.
 fn given(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
@@ -122,14 +147,6 @@ fn or_note<T>(read: Result<Option<T>, Invalid>, problems: &mut Vec<Invalid>) -> 
     })
 }
 
-/// `none`, `service shop`, `both shop shop-kanary-batman`. Without traffic the production Service matters only for
-/// queries.
-fn traffic_key(source: TrafficSource, service: Option<&str>, kanary_service: Option<&str>) -> String {
-    let service = service.filter(|_| source != TrafficSource::None);
-    let names = [service, kanary_service].into_iter().flatten();
-    names.fold(source.to_string(), |key, name| format!("{key} {name}"))
-}
-
 fn scale(spec: ScaleSpec, problems: &mut Vec<Invalid>) -> Scale {
     Scale::parse(spec).unwrap_or_else(|message| {
         problems.push(Invalid::spec(message));
@@ -137,10 +154,10 @@ fn scale(spec: ScaleSpec, problems: &mut Vec<Invalid>) -> Scale {
     })
 }
 
-/// A source that is not available yet sends no traffic.
-fn available(source: TrafficSource) -> TrafficSource {
-    match source {
-        TrafficSource::Mirror | TrafficSource::Weighted | TrafficSource::Tagged => TrafficSource::None,
+/// A source whose route cannot be read sends no traffic.
+fn effective(traffic: &TrafficSpec, routing: Option<&Routing>) -> TrafficSource {
+    match traffic::source(traffic) {
+        source if source.needs_route() && routing.is_none() => TrafficSource::None,
         source => source,
     }
 }
@@ -190,28 +207,6 @@ fn canary_name(target: &str, kanary: &str, problems: &mut Vec<Invalid>) -> Strin
         ));
     }
     name
-}
-
-fn kanary_service(key: &Key, traffic: &TrafficSpec, service: Option<&str>) -> Result<Option<String>, Invalid> {
-    let source = traffic.source;
-    match source {
-        TrafficSource::None => return Ok(None),
-        TrafficSource::Mirror | TrafficSource::Weighted | TrafficSource::Tagged => {
-            return Err(Invalid::unsupported(format!(
-                "spec.traffic.source {source} is not there yet: use service, kanary-service, both or none"
-            )));
-        }
-        TrafficSource::Service | TrafficSource::KanaryService | TrafficSource::Both => {}
-    }
-    let Some(service) = service else {
-        return Err(Invalid::spec(format!(
-            "spec.traffic.source {source} needs spec.serviceName, the production Service: set it, or use source none"
-        )));
-    };
-    if source == TrafficSource::Service {
-        return Ok(None);
-    }
-    named::own_service(key, given(traffic.kanary_service.clone()), service).map(Some)
 }
 
 fn schedule(text: Option<String>) -> Result<Option<Timestamp>, Invalid> {

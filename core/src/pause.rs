@@ -72,4 +72,7 @@ pub(super) fn end(step: &Step<'_>, draft: &mut Draft) {
         draft.status.validation_start_time = Some(moved(start));
     }
     draft.status.deadline = draft.status.deadline.map(moved);
+    if let Some(traffic) = &mut draft.status.traffic {
+        traffic.deadline = traffic.deadline.map(moved);
+    }
 }

@@ -12,6 +12,7 @@ use super::{
     observation::{Deployment, Promotion, Stray},
     problem::{Problem, set_problem},
     rollback::{self},
+    routing,
     status::{DEPLOYMENT_UPDATED, Draft, ERRORED, FAILED, RECONCILING, STALLED, SUCCEEDED, find},
     step::Step,
     too_late,
@@ -47,6 +48,9 @@ pub(super) fn conclude(step: &Step<'_>, mut draft: Draft, target: &Deployment) -
     if !target.rolled_out {
         return await_rollout(step, draft, target);
     }
+    if let ControlFlow::Break(waits) = routing::withdraw(step, &draft) {
+        return waits;
+    }
     set_problem(&mut draft, step.unsound().as_ref());
     end(&mut draft, step.now, Reason::DeploymentUpdated);
     draft.status.promoted_hash = Some(target.template_hash.clone());
@@ -74,6 +78,14 @@ fn await_rollout(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Deci
         ControlFlow::Break(decision) => return decision,
         ControlFlow::Continue(waits) => waits,
     };
+    if !waits.actions.is_empty()
+        && let ControlFlow::Break(decision) = routing::withdraw(step, &draft)
+    {
+        return Decision {
+            wake: [decision.wake, waits.wake].into_iter().flatten().min(),
+            ..decision
+        };
+    }
     if late.is_none() {
         // Without news nothing is written: the Succeeded status already announces the update of the target.
         return Decision {
@@ -254,7 +266,11 @@ fn promoting_since(step: &Step<'_>) -> Timestamp {
 pub(super) fn clean_up_failed(step: &Step<'_>) -> Decision {
     let draft = step.draft();
     let retain = step.spec.retain_failed;
-    match leave::all(step, &draft, retain) {
+    let leaves = match routing::withdraw(step, &draft) {
+        ControlFlow::Break(waits) => ControlFlow::Break(waits),
+        ControlFlow::Continue(()) => leave::all(step, &draft, retain),
+    };
+    match leaves {
         ControlFlow::Break(waits) if waits.actions.is_empty() && waits.needs.is_none() => {
             match rollback::decide(step) {
                 Some(rollback) => Decision {
@@ -283,6 +299,9 @@ pub(super) fn take_away(step: &Step<'_>, draft: Draft, retain: bool) -> Decision
 /// The run has ended: deletes its objects.
 pub(super) fn clean_up(step: &Step<'_>) -> Decision {
     let draft = step.draft();
+    if let ControlFlow::Break(waits) = routing::withdraw(step, &draft) {
+        return waits;
+    }
     match leave::set_aside(step, &draft) {
         ControlFlow::Break(decision) => decision,
         ControlFlow::Continue(rest) => act(step, draft, deletes(step, false), rest),
@@ -306,14 +325,19 @@ fn act(step: &Step<'_>, mut draft: Draft, actions: Vec<Action>, rest: Rest) -> D
     // A refused rollback must not keep a failed canary in production.
     let waits = refused.is_some_and(|refusal| refusal.about != format!("Deployment/{}", step.spec.target));
     let actions = if waits { Vec::new() } else { actions };
-    Decision {
+    let mut decision = Decision {
         actions: actions.into_iter().chain(hand_over(step)).collect(),
         wake: [refused.map(|refusal| refusal.retry_at), rest.wake]
             .into_iter()
             .flatten()
             .min(),
         ..step.write(draft)
+    };
+    if decision.status.is_none() && !step.kanary.deleting && !waits {
+        // Both change the Kanary that was read.
+        decision.actions.extend(routing::release(step));
     }
+    decision
 }
 
 /// A failed run stays stalled for kstatus after its clean-up succeeds.

@@ -1,5 +1,7 @@
 //! A run in progress: starts and validates the canary.
 
+use std::ops::ControlFlow;
+
 use jiff::Timestamp;
 
 use super::{
@@ -7,7 +9,7 @@ use super::{
     analysis::{self, Judgement},
     availability::{self, is_available},
     bootstrap,
-    decision::{Decision, Need},
+    decision::{Action, Decision, Need},
     ending::fail,
     held,
     integrity::{self, canary},
@@ -18,7 +20,8 @@ use super::{
     problem::{Problem, blocked, clear_problem, set_problem, still_blocked},
     promotion::promoting,
     rollout::end_dry_run,
-    services,
+    routing, services,
+    shifting::{self, Follow},
     status::{ACTIVATED, Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED, SUCCEEDED, find, is_true},
     step::Step,
     times,
@@ -50,15 +53,8 @@ fn decide_on(step: &Step<'_>) -> Decision {
     if let Some(failure) = speaks_against(step, &draft) {
         return failure.end(step, draft);
     }
-    match leftovers::remove(step) {
-        Err(need) => return Decision::needing(need),
-        Ok(actions) if !actions.is_empty() => {
-            return Decision {
-                actions,
-                ..Decision::default()
-            };
-        }
-        Ok(_) => {}
+    if let Some(decision) = end_former(step, &draft) {
+        return decision;
     }
     if step.spec.paused {
         return pause::hold(step, draft);
@@ -95,9 +91,23 @@ fn decide_on(step: &Step<'_>) -> Decision {
         return decision;
     }
     Decision {
-        actions: activation.actions,
+        actions: activation.actions.into_iter().chain(decision.actions).collect(),
         wake: [decision.wake, activation.wake].into_iter().flatten().min(),
         ..decision
+    }
+}
+
+/// Takes away what a former run, or a former spec, left in a route and in the cluster.
+fn end_former(step: &Step<'_>, draft: &Draft) -> Option<Decision> {
+    if let Some(decision) = routing::leave_former(step, draft) {
+        return Some(decision);
+    }
+    match leftovers::remove(step) {
+        Err(need) => Some(Decision::needing(need)),
+        Ok(actions) => (!actions.is_empty()).then(|| Decision {
+            actions,
+            ..Decision::default()
+        }),
     }
 }
 
@@ -128,10 +138,48 @@ fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decisi
     } else if let Some(since) = step.refused().and_then(|refusal| refusal.uncreated_since) {
         draft.status.start_time.get_or_insert(since);
     }
+    let follow = shifting::follow(step, &mut draft, problem.is_some());
+    if let Some(need) = follow.needs {
+        return Decision::needing(need);
+    }
+    if !follow.actions.is_empty() {
+        return route_first(step, draft, follow);
+    }
+    let problem = Problem::all(problem.cloned().into_iter().chain(follow.problem.clone()));
+    let decision = judge_traffic(step, draft, problem.as_ref(), &follow);
+    Decision {
+        wake: [decision.wake, follow.wake].into_iter().flatten().min(),
+        ..decision
+    }
+}
+
+/// Writes the route. The finalizer that comes before the first write changes the Kanary, so the status follows later.
+fn route_first(step: &Step<'_>, draft: Draft, follow: Follow) -> Decision {
+    let holds = follow
+        .actions
+        .iter()
+        .any(|action| matches!(action, Action::Hold { .. }));
+    let status = if holds { Decision::default() } else { step.write(draft) };
+    Decision {
+        actions: follow.actions,
+        status: status
+            .status
+            .filter(|status| Phase::of(status) == Phase::of(&step.kanary.status)),
+        ..Decision::default()
+    }
+}
+
+fn judge_traffic(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>, follow: &Follow) -> Decision {
     let available = is_available(step);
     let window = availability::fix(step, &mut draft);
-    let reached = window.map(|window| availability::reached(step, window));
-    let judgement = analysis::judge(step.spec, step.seen, reached, step.now);
+    routing::make_room(step, &mut draft);
+    let window = window.and_then(|_| Window::stored(&draft.status));
+    let is_last = routing::is_last(step, &draft.status);
+    let reached = window.map(|window| {
+        let status = &draft.status;
+        availability::reached(step, status, routing::of_step(step, status, window))
+    });
+    let judgement = judged(step, &draft, (reached, is_last));
     if let Some((reason, message)) = judgement.bad() {
         let message = message.to_owned();
         return fail(step, with_items(draft, judgement), reason, &message);
@@ -140,23 +188,52 @@ fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decisi
     let is_new = Phase::of(&step.kanary.status) == Phase::Scheduled;
     let open = reached.is_some_and(|reached| reached.start <= step.now);
     let Some(window) = window.filter(|_| !is_new || open || (by_hand && available)) else {
-        return scheduled(step, draft, window, problem);
+        return scheduled(step, draft, window, (problem, follow));
     };
     if is_new {
         return running(step, draft, window, judgement, problem);
     }
-    let due = reached.is_some_and(|reached| reached.deadline <= step.now);
-    if problem.is_none() && available && (by_hand || (due && judgement.all_agree())) {
+    let is_over = routing::is_ahead(step, &draft.status);
+    let due = !is_over && reached.is_some_and(|reached| reached.deadline <= step.now);
+    if problem.is_none() && available && (by_hand || (due && is_last && judgement.all_agree())) {
         if !step.seen.confirmed {
             return Decision::needing(Need::LiveCanary);
         }
         return succeed(step, draft, judgement, by_hand);
     }
-    held::hold(step, draft, window, (&judgement, due), problem)
+    let mut look = None;
+    if problem.is_none() && available && due && !is_last && judgement.measured_agree(step.spec) {
+        match shifting::raise(step, &draft) {
+            ControlFlow::Break(decision) => return decision,
+            ControlFlow::Continue(wake) => look = wake,
+        }
+    }
+    let held = held::hold(step, draft, window, (&judgement, due), problem);
+    Decision {
+        wake: [held.wake, look].into_iter().flatten().min(),
+        ..held
+    }
+}
+
+/// The verdicts of all items. Measurements from before a step that begins now do not count for it.
+fn judged(step: &Step<'_>, draft: &Draft, window: (Option<Window>, bool)) -> Judgement {
+    let Some(since) = routing::began(step, &draft.status) else {
+        return analysis::judge_step(step.spec, step.seen, window, step.now);
+    };
+    let mut seen = step.seen.clone();
+    for tally in &mut seen.tallies {
+        tally.begin(since, false);
+    }
+    analysis::judge_step(step.spec, &seen, window, step.now)
 }
 
 /// The validation has not started: the canary is starting or in its initial delay.
-fn scheduled(step: &Step<'_>, mut draft: Draft, window: Option<Window>, problem: Option<&Problem>) -> Decision {
+fn scheduled(
+    step: &Step<'_>,
+    mut draft: Draft,
+    window: Option<Window>,
+    (problem, follow): (Option<&Problem>, &Follow),
+) -> Decision {
     set_problem(&mut draft, problem);
     let window = window.filter(|_| is_available(step));
     let warming_up = window.is_some();
@@ -169,10 +246,12 @@ fn scheduled(step: &Step<'_>, mut draft: Draft, window: Option<Window>, problem:
             (Reason::InitialDelay, why)
         }
         Some(problem) => (problem.reason, blocked(problem)),
-        None => (
-            Reason::Activating,
-            format!("waits for Deployment {canary} to be available"),
-        ),
+        None => follow.waits.clone().unwrap_or_else(|| {
+            (
+                Reason::Activating,
+                format!("waits for Deployment {canary} to be available"),
+            )
+        }),
     };
     draft.set(SCHEDULED, true, reason, &why);
     if problem.is_none() && !report.reported {
@@ -194,7 +273,7 @@ fn scheduled(step: &Step<'_>, mut draft: Draft, window: Option<Window>, problem:
 /// initial delay is also reported as long as the whole run stays within its seven writes, and a place always.
 fn is_worth_a_write(step: &Step<'_>, draft: &Draft, warming_up: bool) -> bool {
     let stored = &step.kanary.status;
-    if draft.status.place != stored.place {
+    if draft.status.place != stored.place || draft.status.traffic != stored.traffic {
         return true;
     }
     let waited = find(stored, SCHEDULED).is_some_and(|condition| condition.reason == Reason::WaitingForSchedule);

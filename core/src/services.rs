@@ -7,11 +7,12 @@ use super::{
     labels::{self, Labels},
     observation::{Deployment, Pod, Service},
     problem::Problem,
+    routing,
     status::{Draft, RUNNING, TRAFFIC, find, traffic_lost_since},
     step::Step,
     traffic,
 };
-use crate::api::{Reason, names};
+use crate::api::{KanaryStatus, Reason, names};
 
 /// Interval for checking a problem with a Service that the spec does not name, because its events do not reach the
 /// Kanary.
@@ -258,13 +259,17 @@ fn own_service(step: &Step<'_>) -> Option<Problem> {
 }
 
 /// Why the canary does not get the requests that the spec asks for.
-fn lost(step: &Step<'_>) -> Option<Problem> {
+fn lost(step: &Step<'_>, status: &KanaryStatus) -> Option<Problem> {
     let production = if step.spec.in_production() {
         production(step)
     } else {
         Vec::new()
     };
-    production.into_iter().next().or_else(|| broken(step))
+    production
+        .into_iter()
+        .next()
+        .or_else(|| broken(step))
+        .or_else(|| routing::lost(step, status))
 }
 
 /// The message for a canary behind the production Service without a target.
@@ -276,12 +281,12 @@ pub(super) fn serves_alone(step: &Step<'_>) -> String {
     }
 }
 
-/// Since when the canary has not received the requests that the spec asks for. An unsound spec does not say what it asks
+/// Since when the canary has not received the requests that the spec asks for, as far as `status` knows of its route. An unsound spec does not say what it asks
 /// for and changes nothing.
-pub(super) fn lost_since(step: &Step<'_>) -> Option<Timestamp> {
+pub(super) fn lost_since(step: &Step<'_>, status: &KanaryStatus) -> Option<Timestamp> {
     let stored = traffic_lost_since(&step.kanary.status);
     if step.spec.is_sound() {
-        lost(step).map(|_| stored.unwrap_or(step.now))
+        lost(step, status).map(|_| stored.unwrap_or(step.now))
     } else {
         stored
     }
@@ -289,7 +294,7 @@ pub(super) fn lost_since(step: &Step<'_>) -> Option<Timestamp> {
 
 /// Shows in the `Traffic` condition of a running run whether the traffic is as requested.
 pub(super) fn show(step: &Step<'_>, draft: &mut Draft) {
-    if let Some(problem) = lost(step).filter(|_| step.spec.is_sound()) {
+    if let Some(problem) = lost(step, &draft.status).filter(|_| step.spec.is_sound()) {
         return draft.set(TRAFFIC, false, problem.reason, problem.message);
     }
     // An unsound spec does not show what was requested.
@@ -304,7 +309,9 @@ pub(super) fn show(step: &Step<'_>, draft: &mut Draft) {
             (Reason::NoTrafficRequested, what.to_owned())
         }
         Some(source) => {
-            let what = format!("the canary gets traffic from source {source}{}", restored(step));
+            let what = routing::shown(step, &draft.status);
+            let what = what.unwrap_or_else(|| format!("traffic from source {source}"));
+            let what = format!("the canary gets {what}{}", restored(step));
             (Reason::TrafficSet, what)
         }
     };

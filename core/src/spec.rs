@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{invalid::Invalid, scale::Scale, template::DeploymentTemplate, validation::Validation};
-use crate::api::{ManualVerdict, TrafficSource};
+use super::{invalid::Invalid, route::Desired, scale::Scale, template::DeploymentTemplate, validation::Validation};
+use crate::api::{ManualVerdict, RouteKind, TrafficSource};
 
 /// A parsed spec with defaults. If it is not [sound](Spec::is_sound), invalid fields have the value with the least
 /// effect.
@@ -33,10 +33,12 @@ pub struct Spec {
     pub schedule: Option<Timestamp>,
     /// The number of canary pods.
     pub scale: Scale,
-    /// The requests that reach the canary. Sources that are not available yet do not occur.
+    /// The requests that reach the canary.
     pub traffic: TrafficSource,
     /// The traffic source and the names of its Services. Two specs with the same key have the same traffic.
     pub traffic_key: String,
+    /// What a route does for the canary, if the traffic source needs one.
+    pub routing: Option<Routing>,
     /// How the canary is validated.
     pub validation: Validation,
     /// Whether the run ends at Succeeded without a change to the target.
@@ -59,6 +61,19 @@ pub struct Spec {
     pub verdict: Option<ManualVerdict>,
     /// All problems with the spec.
     pub problems: Vec<Invalid>,
+}
+
+/// What a route does for the canary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Routing {
+    /// The kind of route, if it is chosen.
+    pub kind: Option<RouteKind>,
+    /// Its name, if it is chosen.
+    pub name: Option<String>,
+    /// What the canary gets at each step; never empty.
+    pub steps: Vec<Desired>,
+    /// How long the canary is analysed at each step but the last.
+    pub interval: Duration,
 }
 
 impl Spec {

@@ -166,7 +166,7 @@ impl Draft {
                 deployment: spec.target.clone(),
                 service: spec.service.clone().unwrap_or_default(),
                 scale: spec.scale.kind().to_owned(),
-                traffic: spec.traffic.to_string(),
+                traffic: self.traffic(spec),
                 validation: kinds(spec),
                 duration: std::mem::take(&mut self.status.report.duration),
             };
@@ -185,6 +185,13 @@ impl Draft {
             self.status.report.duration = self.duration(spec);
         }
         Some(self.status)
+    }
+
+    /// The source of the traffic, and the present share: `weighted/25%`.
+    fn traffic(&self, spec: &Spec) -> String {
+        let weight = self.status.traffic.as_ref().map_or(0, |traffic| traffic.weight);
+        let weight = (weight > 0).then(|| format!("/{weight}%"));
+        format!("{}{}", spec.traffic, weight.unwrap_or_default())
     }
 
     /// A transition time changes only with the status of its condition, and a condition with unchanged content keeps the
@@ -274,10 +281,26 @@ pub fn notices(status: &KanaryStatus) -> Vec<Notice> {
         stall,
         fact(VERDICT_IGNORED, EventReason::VerdictIgnored, true),
         too_late,
+        shifted(status),
     ]
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// The canary gets the requests of a step.
+fn shifted(status: &KanaryStatus) -> Option<Notice> {
+    let traffic = status.traffic.as_ref()?;
+    let what = match traffic.weight {
+        0 => "its requests".to_owned(),
+        weight => format!("{weight}% of the requests"),
+    };
+    Some(Notice {
+        reason: EventReason::TrafficShifted,
+        note: format!("the canary gets {what} of {} (step {})", traffic.route, traffic.step),
+        warning: false,
+        at: traffic.since?,
+    })
 }
 
 /// The phase that users see for a Kanary that is being deleted and held by a finalizer.

@@ -11,7 +11,7 @@ use super::{
     leave::{self, Rest},
     observation::Deployment,
     problem::{set_problem, with_late_verdict},
-    rollback,
+    rollback, routing,
     status::{ACTIVATED, Draft, RECONCILING, SUCCEEDED, TRAFFIC, find, late_verdict},
     step::Step,
     validation::{Item, Window},
@@ -119,6 +119,7 @@ pub(super) fn report(step: &Step<'_>, draft: &mut Draft) -> Option<String> {
 
 /// Removes the canary from production and then deletes it. Returns a decision, or what remains to be watched.
 pub(super) fn leave(step: &Step<'_>, draft: &mut Draft) -> ControlFlow<Decision, Rest> {
+    routing::withdraw(step, draft)?;
     let rest = leave::all(step, draft, false)?;
     if let Some(problem) = &rest.problem {
         set_problem(draft, with_late_verdict(&draft.status, problem).as_ref());

@@ -21,11 +21,14 @@ use super::{client::gate::Ended, error::Class};
 const BUCKETS: [f64; 6] = [0.005, 0.025, 0.1, 0.5, 2.5, 10.0];
 
 /// The resources that Kanary uses, with their subresources as in a Role.
-const RESOURCES: [&str; 13] = [
+const RESOURCES: [&str; 17] = [
     "configmaps",
     "deployments",
+    "endpointslices",
     "events",
+    "grpcroutes",
     "horizontalpodautoscalers",
+    "httproutes",
     "kanarydeployments",
     "kanarydeployments/status",
     "kanarystatefulsets",
@@ -35,6 +38,7 @@ const RESOURCES: [&str; 13] = [
     "replicasets",
     "secrets",
     "services",
+    "virtualservices",
 ];
 
 /// No response, because the caller has given up: after 10 s, or at the end of the controller.

@@ -67,15 +67,18 @@ pub struct HandoverLabels {
 }
 
 /// Every kind of write.
-pub(super) const WRITES: [&str; 11] = [
+pub(super) const WRITES: [&str; 14] = [
     "adopt",
     "create",
     "delete",
     "dry-run",
     "event",
     "hand-over",
+    "hold",
     "label",
     "promote",
+    "release",
+    "route",
     "scale",
     "status",
     "unlabel",

@@ -6,6 +6,7 @@
 
 mod announce;
 mod effect;
+mod route;
 mod send;
 mod target;
 #[cfg(test)]
@@ -90,6 +91,9 @@ impl Writer {
         let namespace = &kanary.key.namespace;
         let done = match action {
             Action::SetTemplate(change) => return self.set_template(namespace, change, right).await,
+            Action::Hold { route, run } => self.hold(kanary, (run, route), right).await,
+            Action::Release => self.release(kanary, right).await,
+            Action::SetRoute { route, patch, .. } => self.set_route(namespace, route, patch, right).await.map(drop),
             Action::HandOver { name, uid } => self.hand_over(namespace, name, uid, right).await,
             Action::Create { object, name, manifest } => match object {
                 ObjectKind::Deployment => {

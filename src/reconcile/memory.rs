@@ -3,6 +3,7 @@
 
 mod attempts;
 mod leaving;
+mod route;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,7 +22,7 @@ use kanary_core::{
     validation::Sample,
 };
 
-use self::attempts::Attempts;
+use self::{attempts::Attempts, route::KnownRoute};
 use crate::{
     cluster::{
         clock::Clock,
@@ -70,6 +71,7 @@ struct Remembered {
     /// The epoch under which this replica last read the Kanary live or wrote its status. No other replica has written since
     /// then.
     current: Option<i64>,
+    route: KnownRoute,
     /// The status before one whose write was not answered, if traces are collected.
     unconfirmed: Option<Box<KanaryStatus>>,
     /// Names of objects that a live read did not find, and since when. Their watch reports when they appear.
@@ -126,6 +128,7 @@ impl Memory {
             **known = Remembered {
                 run,
                 current: known.current,
+                route: std::mem::take(&mut known.route),
                 ..Remembered::default()
             };
         }
@@ -136,6 +139,10 @@ impl Memory {
         seen.target_missing_since = known.target_missing(seen.target.is_some() || spec.paused, &spec.target);
         let stored = is_new.then_some(kanary.status.items.as_slice());
         known.tallies.arrange(&spec.validation.items, stored);
+        if let Some(since) = kanary.status.traffic.as_ref().and_then(|traffic| traffic.since) {
+            known.tallies.begin(since, is_new);
+        }
+        seen.route.clone_from(&known.route.seen);
         if let Some(made) = seen
             .canary
             .as_ref()

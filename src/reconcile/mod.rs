@@ -6,5 +6,6 @@ pub mod events;
 pub mod measure;
 pub mod memory;
 pub mod observe;
+mod routes;
 pub mod traced;
 pub mod turn;

@@ -1,6 +1,6 @@
 //! All reads for decisions: from the cache, and live where the cache is not enough.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -18,7 +18,7 @@ use kanary_core::{
     },
     decision::Need,
     hash,
-    observation::{LiveTarget, Observation, Promotion},
+    observation::{LiveTarget, Observation, Promotion, RouteFound, RouteSeen},
     spec::Spec,
     validation::Item,
 };
@@ -40,6 +40,7 @@ use crate::{
     reconcile::{
         act::typed_template,
         memory::{self, Memory},
+        routes,
     },
 };
 
@@ -53,6 +54,8 @@ pub struct Observer<'a> {
     pub memory: &'a Memory,
     /// Places for canaries, if they are limited.
     pub places: Option<&'a Places>,
+    /// How long proxies may need to follow a route. `None` if routes are off.
+    pub routes: Option<Duration>,
 }
 
 impl Observer<'_> {
@@ -100,6 +103,7 @@ impl Observer<'_> {
         let mut seen = self.cache.observe(kanary, spec);
         self.memory.recall(kanary, spec, &mut seen);
         seen.place = self.places.map(|places| places.look(kanary));
+        seen.route_settling = self.routes.unwrap_or_default();
         seen
     }
 
@@ -176,6 +180,21 @@ impl Observer<'_> {
     ) -> Result<(), ApiError> {
         if need == Need::LiveKanary {
             seen.confirmed = true;
+            return Ok(());
+        }
+        if need == Need::Route {
+            let found = match self.routes {
+                Some(_) => routes::find(self.client, kanary, spec).await?,
+                None => RouteFound::Disabled,
+            };
+            let known = self.memory.route_read(&kanary.key, found, now);
+            seen.route = Some(RouteSeen { live: true, ..known });
+            return Ok(());
+        }
+        if need == Need::Endpoints {
+            let service = spec.kanary_service.as_deref().unwrap_or_default();
+            let ready = routes::endpoints(self.client, &kanary.key.namespace, service).await?;
+            seen.endpoints = Some(self.memory.endpoints_read(&kanary.key, ready, now));
             return Ok(());
         }
         if need == Need::Target {

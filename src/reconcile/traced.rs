@@ -97,7 +97,7 @@ pub struct Write<'a> {
 impl<'a> Write<'a> {
     /// The write of an action with this name in metrics.
     #[must_use]
-    pub fn of(label: &'static str, action: &'a Action) -> Self {
+    pub fn of(kanary: &'a ParsedKanary, label: &'static str, action: &'a Action) -> Self {
         let object = match action {
             Action::Create { object, name, .. } | Action::Delete { object, name, .. } => {
                 (object.as_str(), name.as_str())
@@ -105,6 +105,8 @@ impl<'a> Write<'a> {
             Action::ScaleCanary { name, .. } | Action::HandOver { name, .. } => ("Deployment", name.as_str()),
             Action::SetTemplate(change) => ("Deployment", change.name.as_str()),
             Action::Unlabel { pod, .. } | Action::Adopt { pod, .. } => ("Pod", pod.as_str()),
+            Action::Hold { .. } | Action::Release => (kanary.key.kind.as_str(), kanary.key.name.as_str()),
+            Action::SetRoute { route, .. } => (route.kind.as_str(), route.name.as_str()),
         };
         Self {
             label,

@@ -67,6 +67,8 @@ pub struct Context {
     pub fence: Arc<Fence>,
     /// Places for canaries, if they are limited.
     pub places: Option<Arc<Places>>,
+    /// How long proxies may need to follow a route. `None` if routes are off.
+    pub routes: Option<Duration>,
     /// Takes the spans of runs.
     pub traces: Traces,
 }
@@ -130,7 +132,9 @@ impl Context {
             cache: &self.cache,
             memory: &self.memory,
             places: self.places.as_deref(),
+            routes: self.routes,
         };
+        self.memory.begin_epoch(&kanary.key, right.epoch);
         let mut seen = observer.observe(kanary, &kanary.spec, now).await?;
         // Read the clock again: the reads took time, and their responses may have corrected the clock.
         let mut now = self.clock.now();
@@ -214,7 +218,9 @@ impl Context {
                     return Ok(Next::Again);
                 }
                 let sent = Box::pin(self.act(kanary, action, now, right));
-                let done = self.write(kanary, right, Write::of(label(action), action), sent).await;
+                let done = self
+                    .write(kanary, right, Write::of(kanary, label(action), action), sent)
+                    .await;
                 if let Err(error) = &done {
                     self.memory.failed(&kanary.key, error, &self.clock);
                 }
@@ -354,6 +360,9 @@ fn label(action: &Action) -> &'static str {
         Action::Unlabel { .. } => "unlabel",
         Action::Adopt { .. } => "adopt",
         Action::Delete { .. } => "delete",
+        Action::Hold { .. } => "hold",
+        Action::Release => "release",
+        Action::SetRoute { .. } => "route",
     }
 }
 

@@ -67,6 +67,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   (list "prometheus-concurrency" .Values.prometheus.concurrency)
   (list "prometheus-qps" .Values.prometheus.qps)
   (list "prometheus-join" .Values.prometheus.join)
+  (list "route-settling-time" .Values.routes.settlingTime)
   (list "otlp-endpoint" .Values.otlp.endpoint)
   (list "otlp-protocol" .Values.otlp.protocol)
   (list "otlp-ca-file" (ternary "/etc/kanary/otlp/ca.crt" "" (not (empty .Values.otlp.caSecret))))
@@ -75,6 +76,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if index . 1 }}
 {{- $args = append $args (printf "--%s=%v" (index . 0) (index . 1)) }}
 {{- end }}
+{{- end }}
+{{- if .Values.routes.enabled }}
+{{- $args = append $args "--routes" }}
 {{- end }}
 {{- $limits := list }}
 {{- range .Values.prometheus.limits }}

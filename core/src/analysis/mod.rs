@@ -59,6 +59,17 @@ impl Judgement {
         })
     }
 
+    /// Whether every measured item agrees, and nothing speaks against the canary.
+    #[must_use]
+    pub(crate) fn measured_agree(&self, spec: &Spec) -> bool {
+        let mut items = spec.validation.items.iter().zip(&self.verdicts);
+        items.all(|(item, verdict)| match item {
+            Item::PromQl(_) => *verdict == Verdict::Agrees,
+            Item::Unreadable(_) => false,
+            Item::Manual { .. } | Item::LabelWatch { .. } => !matches!(verdict, Verdict::Bad { .. }),
+        })
+    }
+
     /// Whether every item agrees.
     #[must_use]
     pub(crate) fn all_agree(&self) -> bool {
@@ -69,8 +80,19 @@ impl Judgement {
 /// Evaluates every item at `now`. Before the window opens, only manual verdicts count.
 #[must_use]
 pub(crate) fn judge(spec: &Spec, seen: &Observation, window: Option<Window>, now: Timestamp) -> Judgement {
+    judge_step(spec, seen, (window, true), now)
+}
+
+/// Evaluates every item at `now`, in the window of one step of the traffic. Manual items wait for the end of the last one.
+#[must_use]
+pub(crate) fn judge_step(
+    spec: &Spec,
+    seen: &Observation,
+    (window, is_last): (Option<Window>, bool),
+    now: Timestamp,
+) -> Judgement {
     let open = window.filter(|window| window.start <= now);
-    let past = open.is_some_and(|window| window.deadline <= now);
+    let past = is_last && open.is_some_and(|window| window.deadline <= now);
     let none = Tally::default();
     let mut judgement = Judgement {
         verdicts: Vec::new(),

@@ -206,7 +206,7 @@ fn crd(kind: KanaryKind) -> Value {
                         // still be written.
                         "rule": "(has(self.status) && has(self.status.conditions)) || !self.metadata.name.contains('.') || \
                                  !has(self.spec.traffic) || !has(self.spec.traffic.source) || \
-                                 !(self.spec.traffic.source in ['kanary-service', 'both']) || \
+                                 self.spec.traffic.source in ['none', 'service'] || \
                                  (has(self.spec.traffic.kanaryService) && self.spec.traffic.kanaryService != '')",
                         "message": "the canary's Service is named after the Kanary, and the name of a Service has no dots: \
                                     set spec.traffic.kanaryService, or rename the Kanary",

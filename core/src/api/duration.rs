@@ -119,6 +119,14 @@ pub(crate) fn at_least_100ms(field: &str) -> Value {
     }])
 }
 
+/// The rules for a field that must be at least a second.
+pub(crate) fn at_least_1s(field: &str) -> Value {
+    json!([is_duration(), {
+        "rule": format!("!{PATTERN} || duration(self) >= duration('1s')"),
+        "message": format!("{field} is shorter than 1s: raise it"),
+    }])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,7 @@ mod place;
 mod prometheus;
 mod reason;
 mod rollout;
+mod route;
 mod scale;
 mod slot;
 mod spec;
@@ -25,11 +26,12 @@ pub use place::{InLine, PlaceState, RunPlace};
 pub use prometheus::{PrometheusAuth, QueryHeader, SecretKey};
 pub use reason::{EventReason, Reason};
 pub use rollout::{OnFailure, OnTargetChange, OnTargetMissing, RolloutMode, RolloutSpec};
+pub use route::{RouteKind, RouteRef, RouteSpec};
 pub use scale::{HpaScale, PercentScale, ScaleSpec, StaticScale};
 pub use slot::{Layout, Slot, stable_hash};
 pub use spec::{KanarySpec, Template};
-pub use status::{ItemState, ItemStatus, KanaryStatus, ManualVerdicts, Report, Verdicts};
-pub use traffic::{TrafficSource, TrafficSpec};
+pub use status::{ItemState, ItemStatus, KanaryStatus, ManualVerdicts, Report, TrafficStatus, Verdicts};
+pub use traffic::{MirrorSpec, SessionAffinitySpec, TagSpec, TaggedSpec, TrafficSource, TrafficSpec, WeightedSpec};
 pub use validation::{
     AfterDeadline, Boolean, ContinuousValueDeviation, DeviationOf, DiscreteValueOutOfList, LabelMatch, LabelWatchItem,
     ManualItem, ManualVerdict, NoResult, OnNoData, PromQlItem, ValidationItem, ValidationSpec, ValueInRange,

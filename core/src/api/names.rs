@@ -35,6 +35,12 @@ pub const LEASE_NEXT: &str = "kanary.k8s-operators.dev/next-holder";
 pub const TARGET_HASH: &str = "kanary.k8s-operators.dev/target-template-hash";
 /// Annotation on the canary: the source of its traffic. A canary is only judged with the traffic source it was created for.
 pub const TRAFFIC: &str = "kanary.k8s-operators.dev/traffic";
+/// Annotation on a route: what Kanaries changed in it, and what was there before. It is removed with the last change.
+pub const SHARES: &str = "kanary.k8s-operators.dev/shares";
+/// Finalizer of a Kanary while a route may hold something of its run.
+pub const ROUTE_FINALIZER: &str = "kanary.k8s-operators.dev/route";
+/// Annotation on a Kanary with that finalizer: `<run> <kind of the route>/<name of the route>`.
+pub const ROUTE: &str = "kanary.k8s-operators.dev/route";
 /// Annotation on the target: `<uid of the Kanary>/<run>` of the last promotion.
 pub const PROMOTED_BY: &str = "kanary.k8s-operators.dev/promoted-by";
 /// Annotation on a target that a Kanary created because it was missing: `<uid of the Kanary>/<run>`.

@@ -60,6 +60,8 @@ reasons! {
     FailedCreate,
     /// A verdict in the spec is from an earlier run and does not count.
     FromEarlierRun,
+    /// A gateway has not taken over what the route says.
+    GatewayBehind,
     /// The image cannot be inspected.
     ImageInspectError,
     /// The image cannot be pulled.
@@ -120,6 +122,18 @@ reasons! {
     RegistryUnavailable,
     /// The problem is over.
     Resolved,
+    /// Several routes lead to the production Service, and the spec names none.
+    RouteAmbiguous,
+    /// Routes are off in this installation.
+    RouteDisabled,
+    /// Kanary may not read the route.
+    RouteForbidden,
+    /// The cluster has no CRD for this kind of route.
+    RouteKindMissing,
+    /// The route does not exist, or none leads to the production Service.
+    RouteNotFound,
+    /// The route cannot send the canary the requests that the spec asks for.
+    RouteUnsuitable,
     /// A container cannot be started.
     RunContainerError,
     /// The run has ended.
@@ -164,8 +178,12 @@ reasons! {
     TooFewSamples,
     /// The canary does not get the traffic that the spec asks for.
     TrafficLost,
+    /// Somebody took the canary's requests out of the route.
+    TrafficReverted,
     /// The canary gets the traffic that the spec asks for.
     TrafficSet,
+    /// The canary's requests change, and the run waits until they are in force.
+    TrafficShifting,
     /// A pod of the canary finds no node.
     Unschedulable,
     /// The spec asks for something that does not exist yet.
@@ -180,6 +198,8 @@ reasons! {
     VerdictValid,
     /// The deadline is over, and the canary is not available.
     WaitingForCanary,
+    /// The EndpointSlices of the canary's Service do not have all its pods.
+    WaitingForEndpoints,
     /// The run waits for a manual verdict.
     WaitingForManual,
     /// The run waits for a place, because the number of canaries that run at the same time is limited.
@@ -233,6 +253,8 @@ pub enum EventReason {
     Errored,
     /// A verdict in the spec is from an earlier run and does not count.
     VerdictIgnored,
+    /// The canary gets the requests of a step of its traffic.
+    TrafficShifted,
     /// Somebody should look, for the reason of the condition `Stalled`, or of `Activated` for a verdict that came too late.
     Of(Reason),
 }
@@ -249,6 +271,7 @@ impl EventReason {
             Self::RolledBack => "RolledBack",
             Self::Errored => "Errored",
             Self::VerdictIgnored => "VerdictIgnored",
+            Self::TrafficShifted => "TrafficShifted",
             Self::Of(reason) => reason.as_str(),
         }
     }

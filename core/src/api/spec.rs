@@ -19,8 +19,8 @@ use super::{ManualVerdict, RolloutSpec, ScaleSpec, TrafficSpec, ValidationSpec};
         "message": "spec.validation and spec.validations are two names of one block: keep one and remove the other",
     },
     {
-        "rule": "!has(self.traffic) || !has(self.traffic.source) || !(self.traffic.source in ['service', \
-                 'kanary-service', 'both']) || (has(self.serviceName) && self.serviceName != '')",
+        "rule": "!has(self.traffic) || !has(self.traffic.source) || self.traffic.source == 'none' || \
+                 (has(self.serviceName) && self.serviceName != '')",
         "message": "this spec.traffic.source needs spec.serviceName, the production Service: set it, or use source none",
     },
     {
@@ -35,8 +35,8 @@ pub struct KanarySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub deployment_name: Option<String>,
-    /// Name of the production Service, which selects the target's pods. Required for the traffic sources `service`,
-    /// `kanary-service` and `both`.
+    /// Name of the production Service, which selects the target's pods. Required for every traffic source but
+    /// `none`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub service_name: Option<String>,

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{GoDuration, ManualVerdict, RunPlace};
+use super::{GoDuration, ManualVerdict, RouteRef, RunPlace};
 
 /// What the controller observed and decided.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -93,6 +93,9 @@ pub struct KanaryStatus {
     /// `TargetChanged` or `CanaryChanged` does not add its template.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_templates: Vec<String>,
+    /// What a route sends to the canary, for the traffic sources `weighted`, `tagged` and `mirror`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<TrafficStatus>,
     /// Place of the run among the canaries that run at the same time, if their number is limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<RunPlace>,
@@ -110,6 +113,25 @@ pub struct KanaryStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "super::crd::conditions")]
     pub conditions: Vec<Condition>,
+}
+
+/// What a route sends to the canary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TrafficStatus {
+    /// The route.
+    pub route: RouteRef,
+    /// Number of the step, from 1.
+    pub step: u32,
+    /// The canary's share of the requests in percent at this step, or 0 for the sources `tagged` and `mirror`.
+    pub weight: u8,
+    /// Since when the traffic of this step is in force. Absent while the canary does not get it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::crd::time")]
+    pub since: Option<Timestamp>,
+    /// When the step ends: `since` + `spec.traffic.weighted.interval`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::crd::time")]
+    pub deadline: Option<Timestamp>,
 }
 
 /// Verdicts in the spec, and those that are ignored because they are from an earlier run.

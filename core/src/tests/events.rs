@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use serde_json::json;
 
 use crate::{
     api::{KanaryStatus, Reason},
@@ -91,5 +92,16 @@ fn the_reference_lists_the_reason_of_every_event_and_no_other() {
         .chain(causes)
         .flat_map(|reason| announced(STALLED, reason));
     let too_late = announced(status::ACTIVATED, Reason::VerdictTooLate);
-    assert_eq!(documented(), of_states.chain(of_stalls).chain(too_late).collect());
+    let shifted = KanaryStatus {
+        traffic: serde_json::from_value(json!({
+            "route": {"kind": "HTTPRoute", "name": "shop"}, "step": 1, "weight": 5, "since": "2026-01-01T00:00:00Z",
+        }))
+        .unwrap(),
+        ..KanaryStatus::default()
+    };
+    let shifted = notices(&shifted)
+        .into_iter()
+        .map(|notice| notice.reason.as_str().to_owned());
+    let all = of_states.chain(of_stalls).chain(too_late).chain(shifted);
+    assert_eq!(documented(), all.collect());
 }

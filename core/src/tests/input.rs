@@ -266,6 +266,7 @@ pub(super) fn observation(kanary: &ParsedKanary, spec: &Spec, short: &Value) -> 
         adopt_after: time(&short["adoptAfter"]),
         keeps_ownership: short["keepsOwnership"] == json!(true),
         place: stored::place(&short["place"]),
+        ..Observation::default()
     }
 }
 

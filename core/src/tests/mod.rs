@@ -59,6 +59,8 @@ mod resumed;
 mod retained;
 mod rollback;
 mod rolling_out;
+mod routed;
+mod routed_specs;
 mod runs;
 mod scale;
 mod schedule;

@@ -225,6 +225,7 @@ impl Model {
                 };
                 format!("set template of {name}")
             }
+            other @ (Action::Hold { .. } | Action::Release | Action::SetRoute { .. }) => panic!("{other:?}"),
             Action::HandOver { name, .. } => {
                 if let Some(target) = &mut self.seen.target {
                     target.holds_fields = false;

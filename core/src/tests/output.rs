@@ -66,6 +66,9 @@ fn act(action: &Action) -> String {
             called(former),
             called(template)
         ),
+        Action::Hold { route, run } => format!("hold {route} for run {run}"),
+        Action::Release => "release the route".to_owned(),
+        Action::SetRoute { route, gives, .. } => format!("change {route}: {gives}"),
         Action::HandOver { name, .. } => format!("hand over the fields of {name}"),
         Action::Adopt { pod, .. } => format!("add an owner to pod {pod}"),
         Action::Unlabel { pod, labels, .. } => format!("unlabel pod {pod}: {}", labels.join(", ")),
@@ -182,6 +185,7 @@ fn fields(former: &KanaryStatus, next: &KanaryStatus, removed: &mut Vec<String>)
         "resumedAt",
         "completedAt",
         "failedTemplates",
+        "traffic",
         "place",
     ];
     for name in shown {

@@ -286,7 +286,7 @@ fn an_unknown_variable_in_a_query_is_refused() {
         "#,
         expect![[r#"
             shows Errored
-            Errored, Stalled=True InvalidSpec: spec.validation.items[0].promQL: query has the unknown variable `{{ colour }}`: use {{ deployment.name }}, {{ canary.name }}, {{ service.name }}, {{ namespace }}, {{ kanary.name }}, {{ canary.pods }} or {{ pods }}
+            Errored, Stalled=True InvalidSpec: spec.validation.items[0].promQL: query has the unknown variable `{{ colour }}`: use {{ deployment.name }}, {{ canary.name }}, {{ service.name }}, {{ namespace }}, {{ kanary.name }}, {{ traffic.weight }}, {{ canary.pods }} or {{ pods }}
         "#]],
     );
 }

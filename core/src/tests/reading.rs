@@ -7,13 +7,14 @@ use crate::{
     decide,
     decision::{Decision, Need},
     hash,
-    observation::{Likeness, LiveTarget, Promotion},
+    observation::{Endpoints, Likeness, LiveTarget, Promotion, RouteFound, RouteSeen},
 };
 
 impl Model {
     /// Decides, performs the requested reads, and decides again.
     pub(super) fn decision(&mut self) -> Decision {
         self.seen.live_target = None;
+        self.seen.route = None;
         self.seen.former_template = None;
         self.seen.target_confirmed = false;
         self.seen.likeness = Likeness::Unasked;
@@ -35,6 +36,11 @@ impl Model {
         match need {
             Need::LiveCanary | Need::LiveKanary => self.seen.confirmed = true,
             Need::Target => self.seen.target_confirmed = true,
+            Need::Route => {
+                let seen = RouteSeen::next(None, RouteFound::Disabled, self.now);
+                self.seen.route = Some(RouteSeen { live: true, ..seen });
+            }
+            Need::Endpoints => self.seen.endpoints = Some(Endpoints::next(None, 0, self.now)),
             Need::LivePods => self.seen.pods_confirmed = true,
             Need::MissingTarget => {
                 self.seen.target_missing_since.get_or_insert(self.now);

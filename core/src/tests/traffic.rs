@@ -211,14 +211,13 @@ fn an_empty_service_name_is_none() {
 }
 
 #[test]
-fn sources_that_are_not_there_yet_are_refused_by_name() {
+fn a_source_that_needs_a_route_reads_it_before_anything_is_created() {
     check(
         "
         spec: {serviceName: myapp-svc, traffic: {source: mirror}}
         ",
         expect![[r#"
-            shows Errored
-            Errored, Stalled=True Unsupported: spec.traffic.source mirror is not there yet: use service, kanary-service, both or none
+            read Route
         "#]],
     );
 }

@@ -82,6 +82,20 @@ pub struct Window {
 }
 
 impl Window {
+    /// The times of the present step in a status, or those of the run if its traffic has no steps. `None` while the traffic of a
+    /// step is not in force.
+    #[must_use]
+    pub fn of_step(status: &KanaryStatus) -> Option<Self> {
+        let run = Self::stored(status)?;
+        let Some(traffic) = &status.traffic else {
+            return Some(run);
+        };
+        Some(Self {
+            start: run.start.max(traffic.since?),
+            deadline: traffic.deadline.unwrap_or(run.deadline),
+        })
+    }
+
     /// The times of the run in a status, if they are set.
     #[must_use]
     pub fn stored(status: &KanaryStatus) -> Option<Self> {

@@ -37,6 +37,8 @@ pub struct Tally {
     /// Whether the tally continues from a status or from another grid of checks, so that the number of measurements
     /// without data is unknown.
     pub resumed: bool,
+    /// When the step of the traffic began that the measurements are about, if the traffic has steps.
+    pub(crate) begun: Option<Timestamp>,
     /// The latest measurements with their times, oldest first.
     pub(crate) recent: Vec<(Timestamp, Outcome)>,
 }
@@ -55,8 +57,34 @@ impl Tally {
         }
     }
 
+    /// Begins a step of the traffic: good measurements from before are no evidence for it. Bad ones count for the whole run.
+    /// `continues` says that the tally is from a status of this step.
+    pub fn begin(&mut self, since: Timestamp, continues: bool) {
+        if self.begun == Some(since) {
+            return;
+        }
+        self.begun = Some(since);
+        if continues {
+            return;
+        }
+        self.recent
+            .retain(|(at, outcome)| *at >= since || *outcome != Outcome::Pass);
+        let good = self.recent.iter().filter(|(_, outcome)| *outcome == Outcome::Pass);
+        self.good = u32::try_from(good.count()).unwrap_or(u32::MAX);
+        (self.empty, self.silence, self.answers) = (0, 0, 0);
+        if self.last_check.is_some_and(|at| at < since) {
+            self.last = None;
+        }
+        // How many of the points of this step a bad measurement took is not counted.
+        self.resumed = self.bad > 0;
+    }
+
     /// Counts a measurement for the time `at`, when `pods` were ready.
     pub fn record(&mut self, sample: Sample, at: Timestamp, pods: Vec<String>) {
+        if sample.outcome == Outcome::Pass && self.begun.is_some_and(|begun| at < begun) {
+            // The measurement was under way when the step began.
+            return self.record_down(sample, at, pods);
+        }
         // Later measurements are from a clock that was wrong.
         self.forget_after(at);
         if let Some(count) = self.count(sample.outcome) {

@@ -68,6 +68,9 @@ fn lines(found: &Found, owner: &str, now: Timestamp, terminal: Terminal) -> Vec<
         );
         row("Validation:", text, Colour::Plain);
     }
+    if let Some(text) = traffic(kanary).filter(|_| is_of_run) {
+        row("Traffic:", text, Colour::Plain);
+    }
     row("Owner:", owner.to_owned(), Colour::Plain);
     row("Next:", next(kanary, now), Colour::Plain);
     let mut lines = table(&rows, 1, None, terminal.coloured);
@@ -112,6 +115,24 @@ fn run_of(kanary: &ParsedKanary) -> String {
     )
 }
 
+/// What a route sends to the canary.
+fn traffic(kanary: &ParsedKanary) -> Option<String> {
+    let traffic = kanary.status.traffic.as_ref()?;
+    let steps = kanary.spec.routing.as_ref().map_or(1, |routing| routing.steps.len());
+    let what = match traffic.weight {
+        0 => "the canary's requests".to_owned(),
+        weight => format!("{weight}% of the requests"),
+    };
+    let since = traffic.since.map_or_else(
+        || "not in force".to_owned(),
+        |since| format!("in force since {}", time(since)),
+    );
+    Some(format!(
+        "{what}, {}, step {} of {steps}, {since}",
+        traffic.route, traffic.step
+    ))
+}
+
 /// What happens next, as far as the time of it is known.
 fn next(kanary: &ParsedKanary, now: Timestamp) -> String {
     match Outcome::of(kanary) {
@@ -154,6 +175,9 @@ fn times(kanary: &ParsedKanary, now: Timestamp) -> Vec<(Timestamp, String)> {
     };
     add(Some(window.start), "the validation starts");
     add(Some(window.deadline), "the deadline: the verdict is due");
+    let step = status.traffic.as_ref().and_then(|traffic| traffic.deadline);
+    add(step, "the step of the traffic ends");
+    let window = Window::of_step(status).unwrap_or(window);
     for (index, item) in spec.validation.items.iter().enumerate() {
         if let Item::PromQl(query) = item {
             add(next_check(query, window, now), &format!("promQL[{index}] is measured"));

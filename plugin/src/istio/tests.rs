@@ -64,6 +64,7 @@ async fn judged(item: &ValidationItem, traffic: &[Traffic<'_>]) -> Sample {
         service: "",
         namespace: "shop",
         kanary: "batman",
+        weight: "",
         pods: &PODS,
         all_pods: &PODS,
     };

@@ -1,4 +1,5 @@
 mod late;
+mod routes;
 
 use std::{
     convert::Infallible,

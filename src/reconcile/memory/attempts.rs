@@ -218,6 +218,8 @@ fn object(action: &Action) -> String {
             format!("Deployment/{name}")
         }
         Action::HandOver { name, .. } => format!("owners of Deployment/{name}"),
+        Action::Hold { .. } | Action::Release => "finalizers of this Kanary".to_owned(),
+        Action::SetRoute { route, .. } => route.key(),
         Action::Unlabel { pod, .. } => format!("Pod/{pod}"),
         Action::Adopt { pod, .. } => format!("owners of Pod/{pod}"),
         Action::Delete { object, name, .. } => format!("{}/{name}", object.as_str()),
@@ -228,6 +230,8 @@ fn what(action: &Action) -> u64 {
     let mut hasher = DefaultHasher::new();
     match action {
         Action::Create { .. } => {}
+        // The patch contains the version that was read.
+        Action::SetRoute { route, gives, .. } => (route, gives).hash(&mut hasher),
         other => format!("{other:?}").hash(&mut hasher),
     }
     hasher.finish()
@@ -239,6 +243,9 @@ fn describe(action: &Action) -> String {
         Action::ScaleCanary { name, replicas, .. } => format!("scaling Deployment {name} to {replicas}"),
         Action::SetTemplate(SetTemplate { name, .. }) => format!("setting the template of Deployment {name}"),
         Action::HandOver { name, .. } => format!("handing over the fields of Deployment {name}"),
+        Action::Hold { .. } => "adding the finalizer to this Kanary".to_owned(),
+        Action::Release => "removing the finalizer from this Kanary".to_owned(),
+        Action::SetRoute { route, gives, .. } => format!("the change of {route} that {gives}"),
         Action::Adopt { pod, .. } => format!("adding an ownerReference to pod {pod}"),
         Action::Unlabel { pod, labels, .. } => format!("removing {} from pod {pod}", labels.join(", ")),
         Action::Delete { object, name, .. } => format!("the deletion of {} {name}", object.as_str()),

@@ -114,6 +114,13 @@ impl Tallies {
         }
     }
 
+    /// Begins a step of the traffic. `continues` says that the counts are from a status of this step.
+    pub(super) fn begin(&mut self, since: Timestamp, continues: bool) {
+        for known in self.present.iter_mut().chain(&mut self.retired) {
+            known.tally.begin(since, continues);
+        }
+    }
+
     /// Drops good measurements after the canary has been unavailable since `since`.
     pub(super) fn forget_good(&mut self, since: Timestamp) {
         for known in self.present.iter_mut().chain(&mut self.retired) {

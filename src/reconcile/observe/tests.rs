@@ -146,6 +146,7 @@ async fn a_target_is_missing_from_the_beginning_only_if_there_is_no_canary_eithe
             cache: &cache,
             memory: &memory,
             places: None,
+            routes: None,
         };
         let now = Timestamp::UNIX_EPOCH;
         for _ in 0..2 {
@@ -176,6 +177,7 @@ async fn what_a_watch_says_of_a_target_is_replaced_by_what_is_read_of_it() {
             cache: &cache,
             memory: &memory,
             places: None,
+            routes: None,
         };
         let mut seen = Observation {
             target: Some(kanary_core::observation::Deployment::default()),
@@ -211,6 +213,7 @@ async fn a_promotion_between_the_reading_of_the_target_and_of_its_history_is_not
         cache: &cache,
         memory: &memory,
         places: None,
+        routes: None,
     };
     let mut seen = Observation {
         promotion: Promotion::Unknown,

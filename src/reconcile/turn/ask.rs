@@ -32,7 +32,8 @@ impl Context {
         }
         let spec = &kanary.spec;
         let status = decision.status.as_ref().unwrap_or(&kanary.status);
-        let window = Window::stored(status);
+        let window = Window::of_step(status);
+        let weight = status.traffic.as_ref().map_or(0, |traffic| traffic.weight).to_string();
         let place = Place::of(&self.traces, kanary, status, right);
         let names = |is_wanted: fn(&Pod) -> bool| -> Vec<&str> {
             let wanted = seen.pods.iter().filter(|pod| is_wanted(pod));
@@ -51,6 +52,7 @@ impl Context {
                 service: spec.service.as_deref().unwrap_or_default(),
                 namespace: &kanary.key.namespace,
                 kanary: &kanary.key.name,
+                weight: &weight,
                 pods: &ready,
                 all_pods: &all,
             };

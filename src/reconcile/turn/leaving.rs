@@ -43,7 +43,9 @@ impl Context {
         right: Right,
     ) -> Result<(), (&'a Action, ApiError)> {
         let sent = Box::pin(self.act(kanary, action, now, right));
-        let done = self.write(kanary, right, Write::of(label(action), action), sent).await;
+        let done = self
+            .write(kanary, right, Write::of(kanary, label(action), action), sent)
+            .await;
         done.map_err(|error| (action, error))?;
         tracing::debug!(key = %kanary.key, action = label(action), "done");
         self.memory.left(&kanary.key, action);

@@ -1,10 +1,12 @@
 //! Actions on a target, with the results in memory.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use kanary_core::{
     ParsedKanary,
     decision::{Action, ObjectKind},
-    observation::{Likeness, Observation, Promotion},
+    observation::{Likeness, Observation, Promotion, RouteFound},
 };
 
 use super::Context;
@@ -58,6 +60,9 @@ impl Context {
         if let Action::HandOver { .. } = action {
             return self.hand_over(kanary, action, right).await;
         }
+        if let Action::SetRoute { .. } = action {
+            return self.set_route(kanary, action, right).await;
+        }
         if let Action::Adopt { .. } = action {
             return self.adopt(kanary, action, now, right).await;
         }
@@ -93,6 +98,28 @@ impl Context {
             Err(Class::Transient | Class::Throttled(_)) => {}
         }
         done.map(drop)
+    }
+
+    /// Changes a route, and remembers it as the API server returned it.
+    async fn set_route(&self, kanary: &ParsedKanary, action: &Action, right: Right) -> Result<(), ApiError> {
+        let Action::SetRoute {
+            route, patch, clears, ..
+        } = action
+        else {
+            return Ok(());
+        };
+        let done = self.writer.set_route(&kanary.key.namespace, route, patch, right).await;
+        match done {
+            Ok(object) => {
+                let found = RouteFound::There(route.clone(), Arc::new(object));
+                self.memory.route_written(&kanary.key, found, *clears, self.clock.now());
+                Ok(())
+            }
+            Err(error) => {
+                self.memory.forget_route(&kanary.key);
+                Err(error)
+            }
+        }
     }
 
     /// Transfers field ownership. If the API server refuses it, the ownership stays as it is: no run depends on it.

@@ -84,6 +84,7 @@ fn context((client, clock): (Client, Clock), decide: Decide, fence: Fence) -> (C
         decide,
         fence,
         places: None,
+        routes: None,
         traces: Traces::default(),
     };
     (context, kanary, right)

@@ -17,6 +17,8 @@ pub struct Vars<'a> {
     pub namespace: &'a str,
     /// `{{ kanary.name }}`: the Kanary.
     pub kanary: &'a str,
+    /// `{{ traffic.weight }}`: the canary's share of the requests in percent.
+    pub weight: &'a str,
     /// `{{ pods }}`: the names of the ready canary pods.
     pub pods: &'a [&'a str],
     /// `{{ canary.pods }}`: the names of all pods of the run.
@@ -30,16 +32,18 @@ enum Var {
     Service,
     Namespace,
     Kanary,
+    Weight,
     Pods,
     AllPods,
 }
 
-const KNOWN: [(&str, Var); 7] = [
+const KNOWN: [(&str, Var); 8] = [
     ("deployment.name", Var::Deployment),
     ("canary.name", Var::ParsedKanary),
     ("service.name", Var::Service),
     ("namespace", Var::Namespace),
     ("kanary.name", Var::Kanary),
+    ("traffic.weight", Var::Weight),
     ("canary.pods", Var::AllPods),
     ("pods", Var::Pods),
 ];
@@ -97,6 +101,7 @@ impl Template {
                 Part::Var(Var::Service, form) => push(&mut query, vars.service, *form),
                 Part::Var(Var::Namespace, form) => push(&mut query, vars.namespace, *form),
                 Part::Var(Var::Kanary, form) => push(&mut query, vars.kanary, *form),
+                Part::Var(Var::Weight, form) => push(&mut query, vars.weight, *form),
                 Part::Var(Var::Pods, form) => push_group(&mut query, vars.pods, *form),
                 Part::Var(Var::AllPods, form) => push_group(&mut query, vars.all_pods, *form),
             }
@@ -210,6 +215,7 @@ mod tests {
         service: "myapp-svc",
         namespace: "shop",
         kanary: "batman",
+        weight: "25",
         pods: &["myapp-kanary-batman-x2x9z", "my.app-1"],
         all_pods: &["starting", "my.app-1"],
     };
@@ -232,6 +238,7 @@ mod tests {
             ("{{  canary.name\t}}", "myapp-kanary-batman"),
             ("{{ service.name }}/{{ namespace }}", "myapp-svc/shop"),
             (r#"up{app="{{ kanary.name }}"}"#, r#"up{app="batman"}"#),
+            ("x > {{ traffic.weight }} / 100", "x > 25 / 100"),
             ("sum(x{a=\"b\"}) by (le)", "sum(x{a=\"b\"}) by (le)"),
             ("x{a=\"}}\"}", "x{a=\"}}\"}"),
         ] {

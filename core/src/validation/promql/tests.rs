@@ -107,6 +107,7 @@ fn the_published_example_is_read_as_its_users_know_it() {
         service: "",
         namespace: "",
         kanary: "",
+        weight: "",
         pods: &[],
         all_pods: &[],
     };

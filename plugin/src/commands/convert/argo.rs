@@ -371,7 +371,9 @@ fn rest(rollout: &Value, lost: &mut Vec<Lost>) {
 
 fn why(field: &str) -> Option<&'static str> {
     Some(match field {
-        "trafficRouting" => "Kanary does not write routes: the canary shares the Service by the number of pods",
+        "trafficRouting" => {
+            "the canary shares the Service by the number of pods (write the steps in spec.traffic.weighted, which needs a route)"
+        }
         "canaryService" => "Kanary creates the canary's own Service with traffic.source kanary-service or both",
         "postPromotionAnalysis" => "nothing is judged after the promotion; rollbackOnFailure is about availability",
         "maxSurge" | "maxUnavailable" => {

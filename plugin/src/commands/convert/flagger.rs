@@ -86,8 +86,8 @@ impl Source<'_> {
         if step.is_some() || weights.is_some() {
             lost.push(Lost::new(
                 "spec.analysis.stepWeight",
-                "Kanary has no weights: the canary shares the Service with the target by the number of pods, for the whole validation \
-                 (set spec.scale)",
+                "the canary shares the Service with the target by the number of pods, for the whole validation (set spec.scale, or \
+                 write the steps in spec.traffic.weighted, which needs a route)",
             ));
         }
         GoDuration(

@@ -55,6 +55,7 @@ pub(super) fn measured(series: &str, item: &PromQl) -> Sample {
         service: "app",
         namespace: "ns",
         kanary: "batman",
+        weight: "",
         pods: &PODS,
         all_pods: &PODS,
     };

@@ -222,6 +222,7 @@ fn evidence(query: &str, more: &str) -> String {
         service: "svc",
         namespace: "shop",
         kanary: "batman",
+        weight: "",
         pods: &["can-1", "can.2"],
         all_pods: &["can-1", "can.2"],
     };
@@ -248,6 +249,7 @@ fn the_usual_evidence_is_any_series_of_a_pod_unless_every_scrape_of_it_fails() {
                 service: "",
                 namespace: "",
                 kanary: "",
+                weight: "",
                 pods: &[],
                 all_pods: &[],
             })
@@ -310,6 +312,7 @@ fn a_query_that_is_not_understood_is_held_unless_the_user_tells_what_proves_it()
         service: "",
         namespace: "",
         kanary: "",
+        weight: "",
         pods: &PODS,
         all_pods: &PODS,
     };

@@ -1,0 +1,52 @@
+//! What differs between kinds of routes.
+
+use serde_json::{Map, Value};
+
+use super::{Affinity, Tag};
+
+/// How one kind of route writes its rules. The names of fields are the same in all rules of a dialect.
+pub(super) trait Dialect: Sync {
+    /// The field of the spec that contains the rules.
+    fn rules(&self) -> &'static str;
+
+    /// The field of a rule that contains its backends.
+    fn backends(&self) -> &'static str;
+
+    /// The field of a rule that contains what it does beside sending requests to its backends, such as mirrors.
+    fn extras(&self) -> &'static str;
+
+    /// Number of rules that a route may have.
+    fn most_rules(&self) -> usize;
+
+    /// The Service of `namespace` that a backend leads to.
+    fn service<'a>(&self, backend: &'a Value, namespace: &str) -> Option<&'a str>;
+
+    /// A copy of a backend that leads to another Service.
+    fn leading_to(&self, backend: &Value, service: &str) -> Value;
+
+    /// The matches of a rule that only holds for requests with a tag. There are as many as before: some filters allow only one.
+    ///
+    /// # Errors
+    ///
+    /// The rule cannot be narrowed: it matches on the same header already.
+    fn tagged(&self, rule: &Map<String, Value>, tag: &Tag) -> Result<Vec<Value>, String>;
+
+    /// The field of a rule that contains its matches.
+    fn matches(&self) -> &'static str;
+
+    /// An extra that copies requests to a backend.
+    fn mirror(&self, backend: &Value, percent: u8) -> Value;
+
+    /// The Service of `namespace` that an extra copies requests to.
+    fn mirrors_to<'a>(&self, extra: &'a Value, namespace: &str) -> Option<&'a str>;
+
+    /// Why no mirror can be added to a rule.
+    fn refuses_mirror(&self, rule: &Map<String, Value>) -> Option<String>;
+
+    /// The field of a rule that keeps a user on one version, and its value.
+    ///
+    /// # Errors
+    ///
+    /// The dialect has no such field.
+    fn affinity(&self, affinity: &Affinity) -> Result<(&'static str, Value), String>;
+}

@@ -1,0 +1,111 @@
+//! Whether gateways have taken over what a route says.
+
+use serde_json::Value;
+
+use crate::api::RouteKind;
+
+/// Whether gateways have taken over what a route says. Proxies may follow a little later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// All have.
+    Taken,
+    /// All have seen it, and one does not accept a part of it, or none is there. What the route no longer says is not in force.
+    Refused(String),
+    /// One has not seen it yet.
+    Not(String),
+}
+
+/// Whether the status of a route says that every gateway has taken it over as it is. A `VirtualService` has no such status.
+#[must_use]
+pub fn standing(kind: RouteKind, route: &Value) -> Standing {
+    if kind == RouteKind::Virtual {
+        return Standing::Taken;
+    }
+    let generation = route
+        .pointer("/metadata/generation")
+        .and_then(Value::as_i64)
+        .unwrap_or_default();
+    let parents: Vec<_> = parents(route).iter().filter(|parent| is_named(route, parent)).collect();
+    if parents.is_empty() {
+        return Standing::Refused("no gateway reports on it in status.parents".to_owned());
+    }
+    let conditions = parents.iter().flat_map(|parent| CONDITIONS.map(|name| (*parent, name)));
+    let unseen = conditions
+        .clone()
+        .find_map(|(parent, name)| unseen(parent, name, generation));
+    let refused = conditions.clone().find_map(|(parent, name)| refused(parent, name));
+    match (unseen, refused) {
+        (Some(why), _) => Standing::Not(why),
+        (None, Some(why)) => Standing::Refused(why),
+        (None, None) => Standing::Taken,
+    }
+}
+
+/// The conditions of a route that say whether a gateway has taken it over.
+const CONDITIONS: [&str; 2] = ["Accepted", "ResolvedRefs"];
+
+fn parents(route: &Value) -> &[Value] {
+    let parents = route.pointer("/status/parents").and_then(Value::as_array);
+    parents.map_or(&[], Vec::as_slice)
+}
+
+/// Whether the route still names a parent on which its status reports.
+fn is_named(route: &Value, parent: &Value) -> bool {
+    let of = |reference: &Value| {
+        let text = |field: &str| reference.get(field).and_then(Value::as_str).map(str::to_owned);
+        let namespace = text("namespace").unwrap_or_else(|| super::namespace(route).to_owned());
+        (
+            text("kind").unwrap_or_else(|| "Gateway".to_owned()),
+            namespace,
+            text("name"),
+        )
+    };
+    let named = route.pointer("/spec/parentRefs").and_then(Value::as_array);
+    named
+        .into_iter()
+        .flatten()
+        .any(|reference| of(reference) == of(&parent["parentRef"]))
+}
+
+fn gateway(parent: &Value) -> &str {
+    let name = parent.pointer("/parentRef/name").and_then(Value::as_str);
+    name.unwrap_or("(unnamed)")
+}
+
+fn condition<'a>(parent: &'a Value, name: &str) -> Option<&'a Value> {
+    let conditions = parent.get("conditions").and_then(Value::as_array)?;
+    conditions.iter().find(|condition| condition["type"] == name)
+}
+
+/// Why a parent may not have seen this generation.
+fn unseen(parent: &Value, name: &str, generation: i64) -> Option<String> {
+    let gateway = gateway(parent);
+    let Some(condition) = condition(parent, name) else {
+        return Some(format!("{gateway} does not report {name}"));
+    };
+    let seen = condition["observedGeneration"].as_i64().unwrap_or_default();
+    (seen < generation).then(|| format!("{gateway} has seen generation {seen} of {generation}"))
+}
+
+/// What a parent does not accept.
+fn refused(parent: &Value, name: &str) -> Option<String> {
+    let condition = condition(parent, name).filter(|condition| condition["status"] != "True")?;
+    let (status, message) = (condition["status"].as_str(), condition["message"].as_str());
+    Some(format!(
+        "{} reports {name}={}: {}",
+        gateway(parent),
+        status.unwrap_or("Unknown"),
+        message.unwrap_or_default()
+    ))
+}
+
+/// An implementation among the gateways of a route that is known to ignore `sessionPersistence`.
+#[must_use]
+pub fn ignores_affinity(route: &Value) -> Option<&str> {
+    let controllers = parents(route)
+        .iter()
+        .filter_map(|parent| parent["controllerName"].as_str());
+    controllers
+        .into_iter()
+        .find(|name| *name == "istio.io/gateway-controller")
+}

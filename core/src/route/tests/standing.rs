@@ -1,0 +1,64 @@
+use serde_json::json;
+
+use super::*;
+
+fn reported(generation: i64, status: &str) -> Value {
+    let condition =
+        |name: &str| json!({"type": name, "status": status, "observedGeneration": generation, "message": "because"});
+    let mut route = http(&json!([]));
+    route["status"] = json!({"parents": [{
+        "parentRef": {"name": "gw"}, "controllerName": "istio.io/gateway-controller",
+        "conditions": [condition("Accepted"), condition("ResolvedRefs")],
+    }]});
+    route
+}
+
+#[test]
+fn a_gateway_has_taken_a_route_over_when_it_reports_its_generation() {
+    assert_eq!(standing(RouteKind::Http, &reported(3, "True")), Standing::Taken);
+    assert_eq!(standing(RouteKind::Http, &reported(4, "True")), Standing::Taken);
+    for (route, standing_of) in [
+        (
+            reported(2, "True"),
+            Standing::Not("gw has seen generation 2 of 3".to_owned()),
+        ),
+        (
+            reported(3, "False"),
+            Standing::Refused("gw reports Accepted=False: because".to_owned()),
+        ),
+        (
+            http(&json!([])),
+            Standing::Refused("no gateway reports on it in status.parents".to_owned()),
+        ),
+    ] {
+        assert_eq!(standing(RouteKind::Http, &route), standing_of);
+    }
+}
+
+#[test]
+fn every_gateway_has_to_follow() {
+    let mut route = reported(3, "True");
+    let mut other = route["status"]["parents"][0].clone();
+    other["conditions"].as_array_mut().unwrap().pop();
+    route["status"]["parents"].as_array_mut().unwrap().push(other);
+    let why = "gw does not report ResolvedRefs".to_owned();
+    assert_eq!(standing(RouteKind::Http, &route), Standing::Not(why));
+    // The route does not name this one any more.
+    route["status"]["parents"][1]["parentRef"]["name"] = json!("former");
+    assert_eq!(standing(RouteKind::Http, &route), Standing::Taken);
+}
+
+#[test]
+fn a_virtual_service_reports_nothing() {
+    let route = virtual_service(&json!([]));
+    assert_eq!(standing(RouteKind::Virtual, &route), Standing::Taken);
+}
+
+#[test]
+fn an_implementation_that_ignores_affinity_is_known_by_its_controller() {
+    assert_eq!(
+        ignores_affinity(&reported(3, "True")),
+        Some("istio.io/gateway-controller")
+    );
+    assert_eq!(ignores_affinity(&http(&json!([]))), None);
+}

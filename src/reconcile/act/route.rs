@@ -1,0 +1,85 @@
+//! Writes to routes, and the finalizer of a Kanary whose run changed one.
+
+use kanary_core::{
+    Key, ParsedKanary,
+    api::{
+        Kanary, RouteRef,
+        names::{ROUTE, ROUTE_FINALIZER},
+    },
+    kanary::HeldRoute,
+};
+use kube::{Resource, api::Patch, core::Request};
+use serde_json::{Value, json};
+
+use super::{Writer, json_patch, send::patch_params};
+use crate::{cluster::error::ApiError, reconcile::routes, shard::Right};
+
+impl Writer {
+    /// Changes a route in the version that was read, which the patch names. Returns it as the API server stored it.
+    ///
+    /// # Errors
+    ///
+    /// Somebody changed the route in the meantime (a conflict), the right ended, or the request failed or timed out.
+    pub(in crate::reconcile) async fn set_route(
+        &self,
+        namespace: &str,
+        route: &RouteRef,
+        patch: &[Value],
+        right: Right,
+    ) -> Result<Value, ApiError> {
+        let failed = |error| ApiError::new("change", route.kind.as_str().into(), namespace, &route.name, error);
+        let patch = json_patch(patch.to_vec()).map_err(|error| failed(kube::Error::SerdeError(error)))?;
+        let request = routes::of(route.kind, namespace).patch(&route.name, &patch_params(), &patch);
+        self.send::<Value>(request, "patch", right).await.map_err(failed)
+    }
+
+    /// Adds the finalizer, with an annotation that names the route.
+    pub(super) async fn hold(
+        &self,
+        kanary: &ParsedKanary,
+        (run, route): (&str, &RouteRef),
+        right: Right,
+    ) -> Result<(), ApiError> {
+        let mut finalizers = kanary.finalizers.clone();
+        finalizers.push(ROUTE_FINALIZER.to_owned());
+        let annotation = json!(HeldRoute::annotation(run, route));
+        self.set_finalizers(kanary, &finalizers, &annotation, right).await
+    }
+
+    /// Removes the finalizer and its annotation.
+    pub(super) async fn release(&self, kanary: &ParsedKanary, right: Right) -> Result<(), ApiError> {
+        let finalizers = kanary.finalizers.iter().filter(|name| *name != ROUTE_FINALIZER);
+        let finalizers: Vec<_> = finalizers.cloned().collect();
+        self.set_finalizers(kanary, &finalizers, &Value::Null, right).await
+    }
+
+    /// Replaces the finalizers of the version that was read.
+    async fn set_finalizers(
+        &self,
+        kanary: &ParsedKanary,
+        finalizers: &[String],
+        annotation: &Value,
+        right: Right,
+    ) -> Result<(), ApiError> {
+        let Key { kind, namespace, name } = &kanary.key;
+        // Null removes the field.
+        let finalizers = Some(finalizers).filter(|finalizers| !finalizers.is_empty());
+        let patch = Patch::Merge(json!({"metadata": {
+            "uid": kanary.uid,
+            "resourceVersion": kanary.resource_version,
+            "finalizers": finalizers,
+            "annotations": {ROUTE: annotation},
+        }}));
+        let request = Request::new(Kanary::url_path(kind, Some(namespace))).patch(name, &patch_params(), &patch);
+        let written = self.send::<Kanary>(request, "patch", right).await;
+        let written = written
+            .map_err(|error| ApiError::new("change the finalizers of", kind.as_str().into(), namespace, name, error));
+        if written.as_ref().is_err_and(ApiError::is_not_found) {
+            self.cache.forget_kanary(kanary);
+        }
+        if let Err(error) = self.cache.update_kanary(*kind, &written?) {
+            tracing::error!(kind = %kind, namespace, name, error, "could not parse the response to a change of finalizers");
+        }
+        Ok(())
+    }
+}
