@@ -35,6 +35,8 @@ mod published;
 mod readme;
 mod refused;
 mod rollout;
+mod route_owners;
+mod routes;
 mod scale;
 mod seen;
 mod shards;

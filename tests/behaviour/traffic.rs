@@ -139,21 +139,22 @@ async fn the_canarys_own_service_has_the_production_ports_and_the_name_that_was_
 }
 
 #[tokio::test]
-async fn a_traffic_source_that_is_not_built_yet_is_refused_with_a_condition_and_fixed_by_another() {
+async fn a_traffic_source_that_is_off_is_refused_with_a_condition_and_fixed_by_another() {
     let world = World::new("traffic").await;
     world.target("app", 1).await;
     world.service("app", "app").await;
-    for source in ["mirror", "weighted", "tagged"] {
-        world.kanary(source, "app", from(source)).await;
-        let refused = world.phase(source, "Errored").await;
-        assert_eq!(reason(&refused, "Errored"), "Unsupported");
-        assert!(message(&refused, "Errored").contains(source), "{refused:#}");
-    }
+    let mut mirror = from("mirror");
+    mirror["traffic"]["mirror"] = json!({"percent": 50});
+    world.kanary("mirror", "app", mirror).await;
+    let refused = world.phase("mirror", "Errored").await;
+    assert_eq!(reason(&refused, "Errored"), "RouteDisabled");
+    assert!(message(&refused, "Errored").contains("--routes"), "{refused:#}");
     let mut deployments = world.list(&DEPLOYMENT, "").await;
     deployments.retain(|deployment| deployment["metadata"]["name"] != "app");
     assert_eq!(deployments, Vec::<Value>::new(), "no Deployment was created for them");
 
-    world.edit("mirror", json!({"traffic": {"source": "none"}})).await;
+    let none = json!({"traffic": {"source": "none", "mirror": null}});
+    world.edit("mirror", none).await;
     world
         .until(&KANARY, "mirror", "runs", |kanary| phase(kanary) == "Running")
         .await;

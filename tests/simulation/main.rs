@@ -21,6 +21,7 @@ mod matrix;
 mod mutants;
 mod panics;
 mod rivals;
+mod routed;
 mod run;
 mod scenario;
 mod tenants;

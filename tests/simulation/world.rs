@@ -72,6 +72,8 @@ pub(crate) struct World {
     pub(crate) shards: u16,
     /// Limits of the replicas on canaries, if any.
     pub(crate) limits: Option<CanaryLimits>,
+    /// How long replicas let proxies follow a route, if they may change routes.
+    pub(crate) routes: Option<Duration>,
     /// For hooks that check changes.
     pub(crate) sent: Sent,
     /// Recorded requests.
@@ -118,6 +120,7 @@ impl World {
             spoiled,
             shards: SHARDS,
             limits: None,
+            routes: None,
             sent: Sent::default(),
             heard: Heard::default(),
             stack,
@@ -212,6 +215,8 @@ pub(crate) fn resource(kind: &str) -> ApiResource {
     let (group, version) = match kind {
         "Deployment" | "ReplicaSet" => ("apps", "v1"),
         "Pod" | "Service" | "ResourceQuota" => ("", "v1"),
+        "Gateway" | "HTTPRoute" => ("gateway.networking.k8s.io", "v1"),
+        "VirtualService" => ("networking.istio.io", "v1"),
         _ => ("kanary.k8s-operators.dev", "v1alpha1"),
     };
     let gvk = kube::core::GroupVersionKind::gvk(group, version, kind);
@@ -325,6 +330,7 @@ impl Replica {
                 .limits
                 .map(|limits| places::PlaceOptions::new(limits, NAMESPACE.to_owned())),
             sharding: sharing.map(|sharing| sharing.sharding(of_leases, world.shards)),
+            routes: world.routes,
             ..Options::default()
         };
         let stop = CancellationToken::new();

@@ -55,6 +55,17 @@ impl Controller {
         })
     }
 
+    /// A controller that may change routes, and lets proxies follow for a second.
+    fn start_routing(plane: &'static Plane, namespace: &str) -> Self {
+        let options = Options {
+            routes: Some(Duration::from_secs(1)),
+            ..Options::default()
+        };
+        Self::with(namespace, options, move |clock| async move {
+            plane.kanary(clock, None).await
+        })
+    }
+
     /// A controller that sends traces.
     pub(crate) fn start_traced(plane: &'static Plane, namespace: &str, collector: Collector) -> Self {
         Self::start_sampled(plane, namespace, collector, 1.0)
@@ -113,6 +124,11 @@ impl World {
     /// Starts a controller that runs one canary at the same time.
     pub(crate) fn start_limited_controller(&self) {
         self.put(Controller::start_limited(self.plane, &self.ns));
+    }
+
+    /// Starts a controller that may change routes.
+    pub(crate) fn start_routing_controller(&self) {
+        self.put(Controller::start_routing(self.plane, &self.ns));
     }
 }
 

@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use kanary_sim::{
     cluster::Options,
     controllers::Behaviour,
+    gateway::Gateway,
     prometheus::{self, Prometheus},
     server::{Listener, Server},
     stack::Stack,
@@ -31,6 +32,7 @@ const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 pub(crate) struct Embedded {
     pub(crate) server: Server,
     pub(crate) prometheus: Prometheus,
+    pub(crate) gateway: Gateway,
     pub(crate) prometheus_url: String,
     address: SocketAddr,
     /// The runtime that serves the API. Dropping it closes every connection.
@@ -49,6 +51,10 @@ impl Embedded {
     /// Starts a cluster.
     pub(crate) fn start() -> Self {
         let stack = stack();
+        let routes = stack.gateway.install_gateway_api();
+        routes
+            .and_then(|()| stack.gateway.install_istio())
+            .expect("the kinds of routes can be installed");
         let (bound, metrics) = mpsc::channel();
         let running = stack.clone();
         std::thread::spawn(move || runtime().block_on(run(running, &bound)));
@@ -57,6 +63,7 @@ impl Embedded {
         Self {
             server: stack.server,
             prometheus: stack.prometheus,
+            gateway: stack.gateway,
             prometheus_url: format!("http://{metrics}"),
             address,
             api: Mutex::new(Some(api)),

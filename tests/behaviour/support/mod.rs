@@ -10,6 +10,7 @@ mod exporter;
 mod fake_prometheus;
 mod faults;
 mod fleet;
+mod gateway;
 mod interceptor;
 mod kinds;
 mod kubectl;
@@ -32,10 +33,11 @@ pub(crate) use exporter::Exporter;
 pub(crate) use fake_prometheus::{Asked, Fake, Says};
 pub(crate) use faults::{Faults, Strike};
 pub(crate) use fleet::{create_fleet, fleet_ends};
+pub(crate) use gateway::CANARY;
 pub(crate) use interceptor::{Answer, Webhook};
 pub(crate) use kinds::{
-    CONFIG_MAP, DEPLOYMENT, ENDPOINT_SLICE, EVENT, HPA, KANARY, KANARY_STATEFULSET, Kind, LEASE, POD, REPLICA_SET,
-    ROLE_BINDING, SECRET, SERVICE,
+    CONFIG_MAP, DEPLOYMENT, ENDPOINT_SLICE, EVENT, GATEWAY, HPA, HTTP_ROUTE, KANARY, KANARY_STATEFULSET, Kind, LEASE,
+    POD, REPLICA_SET, ROLE_BINDING, SECRET, SERVICE, VIRTUAL_SERVICE,
 };
 pub(crate) use manifests::{
     config_map, deployment, from_yaml, held, kanary, merge, service, slow_deployment, template,
