@@ -1,11 +1,11 @@
 //! The desired traffic, and how it is written into a route and taken out again. Pure.
 //!
-//! A route belongs to its user. [`with_share`] first takes everything out that Kanaries put in, which yields what the user wrote,
+//! A route belongs to its user. [`change`] first takes everything out that Kanaries put in, which yields what the user wrote,
 //! and then puts in what every Kanary wants now. Both directions are inverse to each other, so the order in which several Kanaries
 //! come and go does not matter, and an edit of the user is kept. An annotation records what cannot be derived: who has which
 //! share, and the weights that the user wrote.
 //!
-//! [`gateway`] and [`istio`] are the dialects: where rules are, and how a backend, a match or a mirror is written.
+//! `gateway` and `istio` are the dialects: where rules are, and how a backend, a match or a mirror is written.
 
 mod dialect;
 mod gateway;
