@@ -1,6 +1,6 @@
 //! What differs between kinds of routes.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{Affinity, Tag};
 
@@ -24,15 +24,29 @@ pub(super) trait Dialect: Sync {
     /// A copy of a backend that leads to another Service.
     fn leading_to(&self, backend: &Value, service: &str) -> Value;
 
+    /// The field of a rule that contains its matches.
+    fn matches(&self) -> &'static str;
+
+    /// A match that only holds for requests with a tag.
+    ///
+    /// # Errors
+    ///
+    /// The match cannot be narrowed: it is about the same header already.
+    fn narrowed(&self, one: &Value, tag: &Tag) -> Result<Value, String>;
+
     /// The matches of a rule that only holds for requests with a tag. There are as many as before: some filters allow only one.
     ///
     /// # Errors
     ///
-    /// The rule cannot be narrowed: it matches on the same header already.
-    fn tagged(&self, rule: &Map<String, Value>, tag: &Tag) -> Result<Vec<Value>, String>;
-
-    /// The field of a rule that contains its matches.
-    fn matches(&self) -> &'static str;
+    /// A match cannot be narrowed.
+    fn tagged(&self, rule: &Map<String, Value>, tag: &Tag) -> Result<Vec<Value>, String> {
+        let matches = rule.get(self.matches()).and_then(Value::as_array);
+        match matches.filter(|matches| !matches.is_empty()) {
+            Some(matches) => matches.iter().map(|one| self.narrowed(one, tag)).collect(),
+            // A rule without matches holds for every request.
+            None => Ok(vec![self.narrowed(&json!({}), tag)?]),
+        }
+    }
 
     /// An extra that copies requests to a backend.
     fn mirror(&self, backend: &Value, percent: u8) -> Value;

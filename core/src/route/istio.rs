@@ -48,12 +48,8 @@ impl Dialect for Istio {
         backend
     }
 
-    fn tagged(&self, rule: &Map<String, Value>, tag: &Tag) -> Result<Vec<Value>, String> {
-        let everything = json!([{}]);
-        let matches = rule.get("match").and_then(Value::as_array);
-        let matches = matches.filter(|matches| !matches.is_empty());
-        let matches = matches.or(everything.as_array()).into_iter().flatten();
-        matches.map(|one| with_header(one, tag)).collect()
+    fn narrowed(&self, one: &Value, tag: &Tag) -> Result<Value, String> {
+        with_header(one, tag)
     }
 
     fn matches(&self) -> &'static str {

@@ -147,14 +147,6 @@ fn as_stored(rules: &Value, present: Option<&Value>) -> Value {
 fn traffic(dialect: &dyn Dialect, rules: &Value) -> Vec<[Value; 4]> {
     let rules = rules.as_array().into_iter().flatten();
     rules
-        .map(|rule| {
-            [
-                dialect.matches(),
-                dialect.backends(),
-                dialect.extras(),
-                "sessionPersistence",
-            ]
-            .map(|field| rule[field].clone())
-        })
+        .map(|rule| [dialect.matches(), dialect.backends(), dialect.extras(), SESSION].map(|field| rule[field].clone()))
         .collect()
 }

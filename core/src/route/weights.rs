@@ -3,11 +3,9 @@
 /// The largest weight that Gateway API accepts.
 const MOST: u64 = 1_000_000;
 
-/// Weights that split the requests of the backends `former` exactly: backend `i` keeps the part of its requests that `taken[i]`
-/// (in percent) leaves it, and its canaries get the rest. All other proportions stay as they are.
-///
-/// Returns the factor for one percent of each backend: a canary with a share of `s` percent gets `s` times the factor, and the
-/// backend `100 - taken` times.
+/// The weight of one percent of the requests of each backend, from the weights that the user wrote: a canary with a share of `s`
+/// percent gets `s` times as much, and the backend keeps the rest of 100. So all shares are exact, and the proportions between
+/// backends stay as they are.
 ///
 /// # Errors
 ///

@@ -9,6 +9,7 @@ mod withdraw;
 
 use jiff::{SignedDuration, Timestamp};
 
+use self::withdraw::share;
 pub(super) use self::withdraw::{clear, leave_former, release, withdraw};
 use super::{
     api::{ManualVerdict, Reason, RouteKind, RouteRef, names},
@@ -198,17 +199,8 @@ pub(super) fn own_service<'a>(step: &Step<'a>) -> &'a str {
 
 /// What the canary gets at a step, from 1.
 pub(super) fn share_at(step: &Step<'_>, routing: &Routing, number: u32) -> Option<Share> {
-    let kanary = step.kanary;
     let index = usize::try_from(number.checked_sub(1)?).ok()?;
-    Some(Share {
-        kanary: format!("{}/{}", kanary.key.kind, kanary.key.name),
-        uid: kanary.uid.clone(),
-        run: kanary.run(step.spec),
-        service: step.spec.service.clone().unwrap_or_default(),
-        canary: own_service(step).to_owned(),
-        step: number,
-        desired: routing.steps.get(index)?.clone(),
-    })
+    Some(share(step, number, routing.steps.get(index)?.clone()))
 }
 
 pub(super) fn count(routing: &Routing) -> u32 {

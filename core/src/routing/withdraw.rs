@@ -22,7 +22,7 @@ pub(crate) fn withdraw(step: &Step<'_>, draft: &Draft) -> ControlFlow<Decision> 
         return ControlFlow::Continue(());
     };
     if held.route.is_none() {
-        // Somebody removed every trace of which route it was.
+        // Somebody removed the annotation and the status, so nothing says which route it was.
         return ControlFlow::Continue(());
     }
     let Some(seen) = known(step).filter(|seen| is_fresh(step, seen, LOOK_SOON)) else {
@@ -76,18 +76,24 @@ fn settled(step: &Step<'_>, at: Option<Timestamp>) -> ControlFlow<Decision> {
     }
 }
 
+/// What a canary gets from a route, with the run that it is for.
+pub(super) fn share(step: &Step<'_>, number: u32, desired: Desired) -> Share {
+    let kanary = step.kanary;
+    Share {
+        kanary: format!("{}/{}", kanary.key.kind, kanary.key.name),
+        uid: kanary.uid.clone(),
+        run: kanary.run(step.spec),
+        service: step.spec.service.clone().unwrap_or_default(),
+        canary: own_service(step).to_owned(),
+        step: number,
+        desired,
+    }
+}
+
 /// A former owner may have written the route in a call that has not arrived yet. It applies only to the version that it read, so the
 /// route gets another version: an entry without any effect, which is then taken out.
 fn fence(step: &Step<'_>, draft: &Draft, found: &There<'_>) -> ControlFlow<Decision> {
-    let nothing = Share {
-        kanary: format!("{}/{}", step.kanary.key.kind, step.kanary.key.name),
-        uid: step.kanary.uid.clone(),
-        run: step.kanary.run(step.spec),
-        service: step.spec.service.clone().unwrap_or_default(),
-        canary: own_service(step).to_owned(),
-        step: 0,
-        desired: Desired::default(),
-    };
+    let nothing = share(step, 0, Desired::default());
     match found.change(step, Some(&nothing)) {
         Ok(Change::Traffic(patch) | Change::Update(patch)) => {
             let action = Action::SetRoute {
