@@ -41,16 +41,10 @@ impl World {
 #[tokio::test(start_paused = true)]
 async fn the_status_says_that_a_route_was_translated_and_the_proxies_follow_later() {
     let world = world().await;
-    world.routed(json!([{"backendRefs": backends(&[("v1", 1)])}])).await;
+    world.routed_to(&[("v1", 1)]).await;
     world.take(20, 90);
     let _ = world.gateway().take_enforced();
-    world
-        .edit(
-            "HTTPRoute",
-            "app",
-            json!({"rules": [{"backendRefs": backends(&[("v2", 1)])}]}),
-        )
-        .await;
+    world.lead_to(&[("v2", 1)]).await;
     let changed = world.stack.now();
     pass(19).await;
     assert_eq!((world.generation().await, world.answers()), (json!(1), "v1".to_owned()));
@@ -72,7 +66,7 @@ async fn the_status_says_that_a_route_was_translated_and_the_proxies_follow_late
 #[tokio::test(start_paused = true)]
 async fn a_condition_keeps_the_time_of_its_last_transition() {
     let world = world().await;
-    world.routed(json!([{"backendRefs": backends(&[("v1", 1)])}])).await;
+    world.routed_to(&[("v1", 1)]).await;
     let since = async || {
         let route = world.get("HTTPRoute", "app").await;
         condition(&route["status"]["parents"][0], "Accepted")["lastTransitionTime"].clone()
@@ -89,24 +83,12 @@ async fn a_condition_keeps_the_time_of_its_last_transition() {
 #[tokio::test(start_paused = true)]
 async fn changes_of_a_route_come_into_force_in_their_order() {
     let world = world().await;
-    world.routed(json!([{"backendRefs": backends(&[("v1", 1)])}])).await;
+    world.routed_to(&[("v1", 1)]).await;
     world.take(1, 200);
-    world
-        .edit(
-            "HTTPRoute",
-            "app",
-            json!({"rules": [{"backendRefs": backends(&[("v2", 1)])}]}),
-        )
-        .await;
+    world.lead_to(&[("v2", 1)]).await;
     pass(10).await;
     world.take(1, 20);
-    world
-        .edit(
-            "HTTPRoute",
-            "app",
-            json!({"rules": [{"backendRefs": backends(&[("v1", 1)])}]}),
-        )
-        .await;
+    world.lead_to(&[("v1", 1)]).await;
     pass(1000).await;
     assert_eq!(world.answers(), "v1");
 }
@@ -114,20 +96,14 @@ async fn changes_of_a_route_come_into_force_in_their_order() {
 #[tokio::test(start_paused = true)]
 async fn a_route_does_not_come_into_force_before_endpoints_that_were_known_earlier() {
     let world = world().await;
-    world.routed(json!([{"backendRefs": backends(&[("v1", 1)])}])).await;
+    world.routed_to(&[("v1", 1)]).await;
     world.take(1, 300);
     world.app("v3", 1).await;
     while !world.has_endpoints("v3") {
         pass(1).await;
     }
     world.take(1, 20);
-    world
-        .edit(
-            "HTTPRoute",
-            "app",
-            json!({"rules": [{"backendRefs": backends(&[("v3", 1)])}]}),
-        )
-        .await;
+    world.lead_to(&[("v3", 1)]).await;
     let mut answers = std::collections::BTreeSet::new();
     for _ in 0..1000 {
         pass(1).await;
@@ -139,24 +115,12 @@ async fn a_route_does_not_come_into_force_before_endpoints_that_were_known_earli
 #[tokio::test(start_paused = true)]
 async fn a_control_plane_that_hangs_leaves_the_status_and_the_traffic_as_they_are() {
     let world = world().await;
-    world.routed(json!([{"backendRefs": backends(&[("v1", 1)])}])).await;
+    world.routed_to(&[("v1", 1)]).await;
     world.take(20, 90);
-    world
-        .edit(
-            "HTTPRoute",
-            "app",
-            json!({"rules": [{"backendRefs": backends(&[("v2", 1)])}]}),
-        )
-        .await;
+    world.lead_to(&[("v2", 1)]).await;
     pass(30).await;
     world.gateway().hang(true);
-    world
-        .edit(
-            "HTTPRoute",
-            "app",
-            json!({"rules": [{"backendRefs": backends(&[("v1", 1), ("v2", 1)])}]}),
-        )
-        .await;
+    world.lead_to(&[("v1", 1), ("v2", 1)]).await;
     world.delete("Deployment", "v2").await;
     pass(60_000).await;
     assert_eq!((world.generation().await, world.answers()), (json!(2), "v1".to_owned()));
@@ -199,7 +163,7 @@ async fn a_write_of_a_virtual_service_fails_while_the_control_plane_hangs() {
 #[tokio::test(start_paused = true)]
 async fn a_service_that_does_not_exist_is_reported_and_its_share_fails() {
     let world = world().await;
-    world.routed(json!([{"backendRefs": backends(&[("v3", 1)])}])).await;
+    world.routed_to(&[("v3", 1)]).await;
     let route = world.get("HTTPRoute", "app").await;
     let resolved = condition(&route["status"]["parents"][0], "ResolvedRefs");
     assert_eq!(
@@ -255,7 +219,7 @@ async fn a_route_waits_for_its_gateway() {
 #[tokio::test(start_paused = true)]
 async fn the_status_of_other_controllers_stays() {
     let world = world().await;
-    world.routed(json!([{"backendRefs": backends(&[("v1", 1)])}])).await;
+    world.routed_to(&[("v1", 1)]).await;
     let mut entry = world.get("HTTPRoute", "app").await["status"]["parents"][0].clone();
     entry["controllerName"] = json!("other.example/controller");
     let patch = json!([{"op": "add", "path": "/status/parents/0", "value": entry}]);
@@ -279,7 +243,7 @@ async fn the_status_of_other_controllers_stays() {
 #[tokio::test(start_paused = true)]
 async fn a_deleted_route_leads_nowhere() {
     let world = world().await;
-    world.routed(json!([{"backendRefs": backends(&[("v1", 1)])}])).await;
+    world.routed_to(&[("v1", 1)]).await;
     world.delete("HTTPRoute", "app").await;
     assert_eq!(world.answers(), "v1", "the proxies follow later");
     pass(1000).await;

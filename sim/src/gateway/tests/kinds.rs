@@ -25,7 +25,7 @@ async fn a_kind_is_unknown_until_its_definition_is_installed() {
     for name in ["httproutes", "httproutes/status", "grpcroutes", "gateways"] {
         assert!(names.contains(&name.to_owned()), "{name} in {names:?}");
     }
-    world.routed(json!([{"backendRefs": backends(&[("v1", 1)])}])).await;
+    world.routed_to(&[("v1", 1)]).await;
     assert_eq!(
         world
             .try_create("VirtualService", "app", json!({}))

@@ -106,21 +106,13 @@ async fn of_equal_matches_the_older_route_and_then_the_first_rule_leads() {
 #[tokio::test(start_paused = true)]
 async fn weights_split_the_requests() {
     let world = world().await;
-    world
-        .routed(json!([{"backendRefs": backends(&[("v1", 9), ("v2", 1)])}]))
-        .await;
+    world.routed_to(&[("v1", 9), ("v2", 1)]).await;
     let versions = (0..5000).map(|_| world.gateway().send(&request()));
     let of_v2 = versions.filter(|outcome| version(outcome) == "v2").count();
     // Four standard deviations.
     assert!((415..=585).contains(&of_v2), "{of_v2}");
     assert!((world.gateway().share(&request(), &at("v2")) - 0.1).abs() < 1e-9);
-    world
-        .edit(
-            "HTTPRoute",
-            "app",
-            json!({"rules": [{"backendRefs": backends(&[("v1", 0), ("v2", 0)])}]}),
-        )
-        .await;
+    world.lead_to(&[("v1", 0), ("v2", 0)]).await;
     pass(1000).await;
     let outcome = world.gateway().send(&request());
     assert_eq!(outcome.answer.unwrap_err().code(), 500);

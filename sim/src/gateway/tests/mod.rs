@@ -181,6 +181,17 @@ impl World {
         self.create("HTTPRoute", "app", route(rules)).await;
         pass(1000).await;
     }
+
+    /// A HTTPRoute with one rule that is in force and leads to the Services with these weights.
+    async fn routed_to(&self, weights: &[(&str, u32)]) {
+        self.routed(json!([{"backendRefs": backends(weights)}])).await;
+    }
+
+    /// Changes that route.
+    async fn lead_to(&self, weights: &[(&str, u32)]) {
+        let rules = json!([{"backendRefs": backends(weights)}]);
+        self.edit("HTTPRoute", "app", json!({"rules": rules})).await;
+    }
 }
 
 fn refusal(error: &kube::Error) -> (u16, String) {
