@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::{
-    routes::{assert_untouched, held, one_step, rules},
+    routes::{assert_untouched, held, one_step, reject, rules},
     support::{CANARY, DEPLOYMENT, HTTP_ROUTE, KANARY, World, condition, is_true, message, reason},
 };
 
@@ -32,8 +32,7 @@ async fn edits_of_other_parts_of_the_route_are_kept() {
             json!({"metadata": {"labels": {"a": "b"}}, "spec": {"hostnames": hosts}}),
         )
         .await;
-    world.edit("batman", json!({"verdict": "invalid"})).await;
-    world.ends("batman", "Failed").await;
+    reject(&world, "batman").await;
     world.gone(&DEPLOYMENT, CANARY).await;
     let after = world.get(&HTTP_ROUTE, "app").await;
     assert_eq!(after["spec"]["hostnames"], hosts);
@@ -100,14 +99,12 @@ async fn two_kanaries_share_a_route() {
     world
         .until_percent_of(&world.request().path("/b"), "b-kanary-robin", 20.0)
         .await;
-    world.edit("batman", json!({"verdict": "invalid"})).await;
-    world.ends("batman", "Failed").await;
+    reject(&world, "batman").await;
     world.gone(&DEPLOYMENT, CANARY).await;
     let one = world.get(&HTTP_ROUTE, "app").await;
     assert_eq!(one["spec"]["rules"][0], original["spec"]["rules"][0]);
     assert_ne!(one["spec"]["rules"][1], original["spec"]["rules"][1]);
-    world.edit("robin", json!({"verdict": "invalid"})).await;
-    world.ends("robin", "Failed").await;
+    reject(&world, "robin").await;
     world.gone(&DEPLOYMENT, "b-kanary-robin").await;
     assert_untouched(&world.get(&HTTP_ROUTE, "app").await, &original);
 }

@@ -1,11 +1,11 @@
 //! Traffic through routes: what the canary gets, and what becomes of the route.
 
-use std::time::Duration;
-
 use kanary_sim::gateway::Counts;
 use serde_json::{Value, json};
 
-use crate::support::{CANARY, DEPLOYMENT, HTTP_ROUTE, KANARY, Kind, SERVICE, VIRTUAL_SERVICE, World, is_true, once};
+use crate::support::{
+    CANARY, DEPLOYMENT, HTTP_ROUTE, KANARY, Kind, PLAIN, SERVICE, VIRTUAL_SERVICE, World, is_true, once,
+};
 
 /// A rule to the Service `app` with fields that nobody but the user may touch.
 pub(crate) fn rules() -> Value {
@@ -51,6 +51,12 @@ fn assert_served(counts: &Counts, percent: f64) {
         !is_more || counts.deviation("v2", percent) < 4.0,
         "more than {percent} %: {counts:?}"
     );
+}
+
+/// Gives a bad verdict, which ends the run.
+pub(crate) async fn reject(world: &World, name: &str) {
+    world.edit(name, json!({"verdict": "invalid"})).await;
+    world.ends(name, "Failed").await;
 }
 
 async fn gone(world: &World) {
@@ -141,17 +147,22 @@ async fn a_successful_run_of_four_steps_takes_at_most_fifteen_writes() {
     assert!(writes.len() <= 15, "{} writes: {shown:#?}", writes.len());
 }
 
-#[tokio::test]
-async fn a_bad_canary_leaves_the_route_before_it_is_removed() {
-    let Some(world) = World::with_gateway("routes").await else {
-        return;
-    };
+/// A canary with its share of a route under load, and the route as its user wrote it.
+async fn at_its_step() -> Option<(World, Value)> {
+    let world = World::with_gateway("routes").await?;
     let original = world.http_route(rules()).await;
     world.load(|load| load).await;
     world.kanary("batman", "app", held(one_step())).await;
     world.until_percent(CANARY, 20.0).await;
-    world.edit("batman", json!({"verdict": "invalid"})).await;
-    world.ends("batman", "Failed").await;
+    Some((world, original))
+}
+
+#[tokio::test]
+async fn a_bad_canary_leaves_the_route_before_it_is_removed() {
+    let Some((world, original)) = at_its_step().await else {
+        return;
+    };
+    reject(&world, "batman").await;
     gone(&world).await;
     assert_untouched(&world.get(&HTTP_ROUTE, "app").await, &original);
     assert_served(&world.counts(), 20.0);
@@ -160,13 +171,9 @@ async fn a_bad_canary_leaves_the_route_before_it_is_removed() {
 
 #[tokio::test]
 async fn a_kanary_that_is_deleted_in_mid_step_leaves_the_route_as_it_was() {
-    let Some(world) = World::with_gateway("routes").await else {
+    let Some((world, original)) = at_its_step().await else {
         return;
     };
-    let original = world.http_route(rules()).await;
-    world.load(|load| load).await;
-    world.kanary("batman", "app", held(one_step())).await;
-    world.until_percent(CANARY, 20.0).await;
     world.delete(&KANARY, "batman").await;
     world.gone(&KANARY, "batman").await;
     assert!(
@@ -217,7 +224,9 @@ async fn tagged_requests_and_no_others_reach_the_canary() {
         "other",
         world.request().cookie("canary", "no").header("x-canary", "sometimes"),
     );
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    for load in [PLAIN, "header", "cookie", "other"] {
+        world.until_answered(load, 51).await;
+    }
     for (load, version) in [("header", "v2"), ("cookie", "v2"), ("other", "v1")] {
         let counts = world.counts_of(load);
         assert_eq!(
@@ -228,8 +237,7 @@ async fn tagged_requests_and_no_others_reach_the_canary() {
         assert!(counts.total() > 50);
     }
     assert_served(&world.counts(), 0.0);
-    world.edit("batman", json!({"verdict": "invalid"})).await;
-    world.ends("batman", "Failed").await;
+    reject(&world, "batman").await;
     gone(&world).await;
     assert_untouched(&world.get(&HTTP_ROUTE, "app").await, &original);
     assert_eq!(world.counts_of("header").failed(), 0);
@@ -245,8 +253,7 @@ async fn a_mirrored_canary_gets_copies_and_answers_nobody() {
     let mirror = json!({"source": "mirror", "mirror": {"percent": 100}});
     world.kanary("batman", "app", held(mirror)).await;
     world.until_mirrored("v2").await;
-    world.edit("batman", json!({"verdict": "invalid"})).await;
-    world.ends("batman", "Failed").await;
+    reject(&world, "batman").await;
     gone(&world).await;
     assert_untouched(&world.get(&HTTP_ROUTE, "app").await, &original);
     assert_served(&world.counts(), 0.0);
@@ -264,12 +271,12 @@ async fn a_user_with_the_cookie_stays_on_one_version_during_the_steps() {
     world.until_percent(CANARY, 20.0).await;
     world.load(|load| load.users(100)).await;
     world.until_percent(CANARY, 50.0).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Each of the users asks again.
+    world.until_answered(PLAIN, 200).await;
     let counts = world.counts();
     assert_eq!((counts.moved, counts.failed()), (0, 0), "{counts:?}");
     assert!(counts.of("v2") > 0 && counts.of("v1") > 0);
-    world.edit("batman", json!({"verdict": "invalid"})).await;
-    world.ends("batman", "Failed").await;
+    reject(&world, "batman").await;
     world.until_percent("app", 100.0).await;
     assert_untouched(&world.get(&HTTP_ROUTE, "app").await, &original);
     assert_eq!(world.counts().failed(), 0);

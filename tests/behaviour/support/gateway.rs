@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{GATEWAY, HTTP_ROUTE, Kind, VIRTUAL_SERVICE, World, plane, poll};
 
 /// The load that [`World::load`] starts.
-const PLAIN: &str = "plain";
+pub(crate) const PLAIN: &str = "plain";
 
 /// The Service of the canary of `batman`.
 pub(crate) const CANARY: &str = "app-kanary-batman";
@@ -116,6 +116,18 @@ impl World {
     pub(crate) fn load_of(&self, name: &str, request: Request) {
         self.gateway()
             .start(Load::new(&self.named(name), request).per_second(50.0));
+    }
+
+    /// Waits until a load has got so many more answers.
+    pub(crate) async fn until_answered(&self, load: &str, more: u32) {
+        let before = self.counts_of(load).total();
+        poll(&format!("{more} more answers"), async || {
+            match self.counts_of(load).total() - before {
+                found if found >= more => Ok(()),
+                found => Err(format!("{found} answers")),
+            }
+        })
+        .await;
     }
 
     /// What happened to the requests of the load so far.

@@ -33,7 +33,7 @@ pub(crate) use exporter::Exporter;
 pub(crate) use fake_prometheus::{Asked, Fake, Says};
 pub(crate) use faults::{Faults, Strike};
 pub(crate) use fleet::{create_fleet, fleet_ends};
-pub(crate) use gateway::CANARY;
+pub(crate) use gateway::{CANARY, PLAIN};
 pub(crate) use interceptor::{Answer, Webhook};
 pub(crate) use kinds::{
     CONFIG_MAP, DEPLOYMENT, ENDPOINT_SLICE, EVENT, GATEWAY, HPA, HTTP_ROUTE, KANARY, KANARY_STATEFULSET, Kind, LEASE,
