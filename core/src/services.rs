@@ -281,8 +281,8 @@ pub(super) fn serves_alone(step: &Step<'_>) -> String {
     }
 }
 
-/// Since when the canary has not received the requests that the spec asks for, as far as `status` knows of its route. An unsound spec does not say what it asks
-/// for and changes nothing.
+/// Since when the canary has not received the requests that the spec asks for, as far as `status` knows of its route. An unsound
+/// spec does not say what it asks for and changes nothing.
 pub(super) fn lost_since(step: &Step<'_>, status: &KanaryStatus) -> Option<Timestamp> {
     let stored = traffic_lost_since(&step.kanary.status);
     if step.spec.is_sound() {

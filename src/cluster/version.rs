@@ -10,8 +10,8 @@ use super::{
     error::{describe, is_silence},
 };
 
-/// The oldest minor version of Kubernetes 1 that Kanary runs on. Older API servers may ignore the rules of the CRDs, one of which
-/// refuses writes of a replica that was replaced.
+/// The oldest minor version of Kubernetes 1 that Kanary runs on. Older API servers may ignore the rules
+/// of the CRDs. One of these rules refuses writes of a replica that was replaced.
 const OLDEST: u32 = 29;
 
 /// Pause before an API server that does not answer is asked again.

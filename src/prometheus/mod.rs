@@ -167,8 +167,8 @@ impl Prometheus {
     /// The query waits for its turn within the [`Budget`]. After that it takes at most 10 s, or 20 s if Secrets have to be read
     /// first, and longer if it was joined with queries that fail.
     ///
-    /// The server is told on behalf of which span it is sent: `parent`. A request with several queries names the span of one of
-    /// them, and the replies to the others say which.
+    /// The request carries `parent`, the span of this query, in the header `traceparent`. A request with several queries carries the
+    /// span of one of them, and the replies to the others say which.
     pub async fn query(
         &self,
         parent: Option<TraceParent>,

@@ -348,7 +348,7 @@ impl Model {
             }
             self.apply(&decision);
         }
-        panic!("does not come to rest: {:#?}", self.writes);
+        panic!("keeps writing: {:#?}", self.writes);
     }
 
     /// When the next Deployment becomes available, if any.

@@ -36,7 +36,7 @@ pub struct Entrance {
 /// A rule.
 #[derive(Clone, Debug, Default)]
 pub struct Rule {
-    /// Its matches, of which one suffices. A rule without matches fits every request.
+    /// A request fits the rule if it fits one of these matches. A rule without matches fits every request.
     pub(super) matches: Vec<Match>,
     /// Where it leads.
     pub destinations: Vec<Destination>,
@@ -68,7 +68,7 @@ pub struct Mirror {
     pub percent: f64,
 }
 
-/// Conditions on a request, all of which must hold.
+/// Conditions on a request. All of them must hold.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Match {
     pub(super) path: Option<Text>,

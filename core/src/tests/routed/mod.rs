@@ -285,7 +285,7 @@ impl World {
             self.apply(&kanary, &decision);
             self.check();
         }
-        panic!("does not come to rest: {:#?}", self.writes);
+        panic!("keeps writing: {:#?}", self.writes);
     }
 
     /// What has to hold at any time.
