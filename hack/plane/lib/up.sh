@@ -178,9 +178,12 @@ start_controllers() {
   await kube-scheduler 60 curl -skf "https://127.0.0.1:$PORT_SCHEDULER/healthz"
 }
 
+# How pods behave. Scripts that use this library may have stages of their own.
+STAGES=$HERE/stages.yaml
+
 start_kwok() {
   # With another HOME, kwok ignores the user's own settings.
-  HOME=$DIR spawn kwok --config "$HERE/stages.yaml" --kubeconfig "$DIR/kubeconfigs/kwok" \
+  HOME=$DIR spawn kwok --config "$STAGES" --kubeconfig "$DIR/kubeconfigs/kwok" \
     --manage-all-nodes --cidr 10.64.0.0/10 --node-ip 127.0.0.1 --node-port 0
 }
 
