@@ -8,8 +8,8 @@
 
 mod support;
 
-use serde_json::json;
-use support::World;
+use serde_json::{Value, json};
+use support::{Exporter, World, metrics};
 
 #[tokio::test]
 async fn status_waits_for_the_run_of_the_present_template_only() {
@@ -206,4 +206,79 @@ async fn bad_connections_are_explained() {
         assert!(refused.err.contains(why), "{refused:?}");
     }
     assert_eq!(world.run(&["status"]).await.code, 2);
+}
+
+/// The requests of a canary in Istio's metrics, per second: those with code 200 and 503, and the share of all that takes up to
+/// 250 ms.
+fn istio(world: &World, workload: &str, pod: &str, (good, bad, fast): (f64, f64, f64)) -> Vec<(String, f64)> {
+    let at = format!(
+        "destination_workload=\"{workload}\",destination_workload_namespace=\"{}\",pod=\"{pod}\"",
+        world.namespace()
+    );
+    let mut series = Vec::new();
+    for (code, rate) in [("200", good), ("503", bad)] {
+        for reporter in ["source", "destination"] {
+            let labels = format!("reporter=\"{reporter}\",{at},response_code=\"{code}\"");
+            series.push((format!("istio_requests_total{{{labels}}}"), rate));
+            for (le, share) in [("100", 0.0), ("250", fast), ("500", 1.0), ("+Inf", 1.0)] {
+                let bucket = format!("istio_request_duration_milliseconds_bucket{{{labels},le=\"{le}\"}}");
+                series.push((bucket, rate * share));
+            }
+        }
+    }
+    series
+}
+
+#[tokio::test]
+async fn what_generate_writes_for_istio_is_judged_by_prometheus() {
+    let world = World::new().await;
+    let exporter = Exporter::start(world.namespace()).await;
+    for (name, requests, end) in [
+        ("good", (97.0, 3.0, 1.0), "DeploymentUpdated"),
+        ("slow", (100.0, 0.0, 0.98), "Failed"),
+        ("broken", (94.0, 6.0, 1.0), "Failed"),
+    ] {
+        world.target(name).await;
+        world
+            .create(json!({
+                "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+                "spec": {"selector": {"app": name}, "ports": [{"port": 80}]},
+            }))
+            .await;
+        let generated = [
+            "generate",
+            name,
+            "--service",
+            name,
+            "--traffic",
+            "service",
+            "-o",
+            "json",
+        ];
+        let istio_items = [
+            "--validation-promql-istio-quantile=P99<310",
+            "--validation-promql-istio-success=0.95",
+            &format!("--validation-promql-server={}", metrics().server()),
+            "--validation-period=2s",
+        ];
+        let generated = world.run(&[&generated[..], &istio_items].concat()).await;
+        assert_eq!(generated.code, 0, "{generated:?}");
+        let mut kanary: Value = serde_json::from_str(&generated.out).unwrap();
+        // Shorter than a user would have it, and with requests from the start.
+        kanary["spec"]["validation"]["initialDelay"] = json!("0s");
+        kanary["spec"]["validation"]["maxIntervalPeriod"] = json!("500ms");
+        world.create(kanary).await;
+        world.phase(name, "Running").await;
+        let pod = world.pod(name).await;
+        exporter.grow(istio(&world, &format!("{name}-kanary-{name}"), &pod, requests));
+        world.phase(name, end).await;
+    }
+    for (name, said) in [
+        // Counters that are scraped are never exact.
+        ("slow", ["promQL[0]: 37", "outside [0, 310] on pod"]),
+        ("broken", ["promQL[1]: 0.9", "outside [0.95, 1] on pod"]),
+    ] {
+        let why = world.run(&["explain", name]).await;
+        assert!(said.iter().all(|part| why.out.contains(part)), "{why:?}");
+    }
 }

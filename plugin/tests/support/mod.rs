@@ -1,5 +1,6 @@
 //! A namespace with a controller, and the plugin as a process.
 
+mod exporter;
 mod line;
 #[allow(dead_code, reason = "the behaviour suite uses more of it")]
 #[path = "../../../tests/behaviour/support/waiting.rs"]
@@ -12,6 +13,8 @@ use std::{
     sync::{Mutex, OnceLock, mpsc},
 };
 
+pub(crate) use exporter::{Exporter, metrics};
+use exporter::{METRICS, Metrics};
 use jiff::Timestamp;
 use kanary::{
     cluster::clock::Clock,
@@ -21,12 +24,13 @@ use kanary_core::api::{Kanary, KanaryKind};
 use kanary_sim::{
     cluster,
     controllers::Behaviour,
+    prometheus,
     server::{Listener, kubeconfig},
     stack::Stack,
 };
 use kube::{
     Api, Client, Config,
-    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
     core::{ApiResource, TypeMeta, gvk::GroupVersionKind},
     runtime::wait::{await_condition, conditions},
@@ -35,6 +39,7 @@ pub(crate) use line::Line;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    net::TcpListener,
     process::{Child, Command},
     runtime::{Builder, Runtime},
 };
@@ -70,9 +75,18 @@ fn embedded() -> PathBuf {
         runtime().block_on(async {
             let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
             let listener = Listener::bind(any).await.unwrap();
+            let queries = TcpListener::bind(any).await.unwrap();
+            let prometheus = stack.prometheus.clone();
+            let url = format!("http://{}", queries.local_addr().unwrap());
+            let embedded = Metrics::Embedded {
+                url,
+                prometheus: prometheus.clone(),
+            };
+            assert!(METRICS.set(embedded).is_ok(), "there is one cluster");
             bound.send(listener.address()).unwrap();
             let served = listener.serve(stack.server.clone(), &["kubernetes-admin"]);
-            let (served, ()) = tokio::join!(served, stack.run(Behaviour::default()));
+            let asked = prometheus::serve(queries, prometheus, Timestamp::now);
+            let (served, (), ()) = tokio::join!(served, asked, stack.run(Behaviour::default()));
             served.unwrap();
         });
     });
@@ -142,6 +156,16 @@ impl World {
         let (runtime, stop) = self.controller.lock().unwrap().take().unwrap();
         stop.cancel();
         runtime.shutdown_background();
+    }
+
+    /// The name of the only pod of a Kanary.
+    pub(crate) async fn pod(&self, kanary: &str) -> String {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &self.namespace, &resource("", "v1", "Pod"));
+        let labelled = ListParams::default().labels(&format!("kanary.k8s-operators.dev/name={kanary}"));
+        let pods = api.list(&labelled).await.unwrap().items;
+        assert_eq!(pods.len(), 1, "{pods:?}");
+        pods[0].metadata.name.clone().unwrap()
     }
 
     fn kanaries(&self) -> Api<Kanary> {
