@@ -32,7 +32,13 @@ behaviour *args:
     cargo test --locked --workspace --test behaviour --no-run
     hack/plane/plane run -- {{ if args == "" { "hack/chart/permissions" } else { "" } }} cargo test --locked --workspace --test behaviour -- {{args}}
 
+# Runs the commands of the documentation on a real control plane, or those of some pages: `just docs README.md`.
+docs *pages:
+    cargo test --locked --workspace --test behaviour --no-run
+    hack/plane/plane run -- hack/docs/commands target/debug/kanary {{pages}}
+
 # Tests the Helm chart and deploy/: installed, upgraded and removed on a real control plane, with the controller as a process.
+# Then the commands of the documentation, on the same control plane.
 chart:
     cargo test --locked --workspace --test behaviour --no-run
     hack/chart/test target/debug/kanary
@@ -101,6 +107,7 @@ manifests-check:
 generated-check:
     cargo test --locked --workspace --test tidy the_crds_in_the_tree_are_the_generated_ones
 
-# Checks the syntax of shell scripts.
+# Checks the syntax of scripts.
 shell:
-    for script in .ci/run hack/plane/plane hack/plane/lib/*.sh hack/dataplane/dataplane hack/dataplane/lib/* hack/chart/generate hack/chart/lib.sh hack/chart/test hack/chart/test-cluster hack/chart/provoke hack/traces/jaeger hack/traces/picture hack/krew/release hack/krew/test; do bash -n $script || exit 1; done
+    for script in .ci/run hack/plane/plane hack/plane/lib/*.sh hack/dataplane/dataplane hack/dataplane/lib/* hack/chart/generate hack/chart/lib.sh hack/chart/test hack/chart/test-cluster hack/chart/provoke hack/docs/prelude.sh hack/traces/jaeger hack/traces/picture hack/krew/release hack/krew/test; do bash -n $script || exit 1; done
+    for script in hack/docs/commands hack/docs/pages.py hack/docs/replica.py hack/docs/dashboard hack/docs/demo; do python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read())' $script || exit 1; done

@@ -117,6 +117,7 @@ apt_lists() { if [[ $EUID == 0 ]]; then apt-get update -q >&2; fi; }
 
 # Promtool tests rules. Planes do not need it, and it comes with Prometheus.
 build_promtool() {
+  [[ ! -x $(program promtool) ]] || return 0
   mkdir -p "$BIN"
   exec 8>"$CACHE/build.lock"
   flock 8
