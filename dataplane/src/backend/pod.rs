@@ -39,7 +39,7 @@ pub struct Behaviour {
 impl Default for Behaviour {
     fn default() -> Self {
         Self {
-            linger: Duration::from_secs(2),
+            linger: Duration::from_secs(5),
             error_rate: 0.0,
             delay: Duration::ZERO,
         }

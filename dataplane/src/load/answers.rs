@@ -18,6 +18,8 @@ pub enum Failure {
 pub struct Answer {
     /// When it was sent.
     pub at: Instant,
+    /// When it was answered, or had failed.
+    pub until: Instant,
     /// Who sent it.
     pub user: usize,
     /// The version that answered.
@@ -29,10 +31,10 @@ pub struct Answer {
 pub struct Answers(pub(super) Vec<Answer>);
 
 impl Answers {
-    /// Those sent from `from` on and before `to`.
+    /// Those sent from `from` on and answered before `to`: on a slow machine, a proxy may handle a request long after it was sent.
     #[must_use]
     pub fn between(&self, from: Instant, to: Instant) -> Self {
-        let among = self.0.iter().filter(|answer| (from..to).contains(&answer.at));
+        let among = self.0.iter().filter(|answer| answer.at >= from && answer.until < to);
         Self(among.cloned().collect())
     }
 

@@ -11,6 +11,7 @@ use std::{
 };
 
 use tokio::{
+    sync::Semaphore,
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
@@ -19,7 +20,10 @@ use tokio_util::sync::CancellationToken;
 pub use answers::{Answer, Answers, Failure};
 use user::{Sender, User};
 
-/// A steady load. Requests start when they are due, however long the answers to earlier ones take.
+/// How many requests may be under way. On a slow machine there are fewer requests instead of ever later answers.
+const UNDER_WAY: usize = 64;
+
+/// A steady load. Requests start when they are due, if not too many are under way.
 #[derive(Clone, Debug)]
 pub struct Load {
     gateway: SocketAddr,
@@ -98,17 +102,22 @@ impl Load {
             .map(|number| Arc::new(tokio::sync::Mutex::new(self.user(number))))
             .collect();
         let mut ticks = interval(Duration::from_secs_f64(1.0 / self.per_second));
-        // Requests that are late are sent nevertheless, so that their number is right.
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let places = Arc::new(Semaphore::new(UNDER_WAY));
         let mut requests = JoinSet::new();
         let mut turns = users.iter().cycle();
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            // The semaphore is never closed.
+            let Ok(place) = places.clone().acquire_owned().await else {
+                break;
+            };
             let user = turns.next().cloned();
             let user = user.unwrap_or_else(|| Arc::new(tokio::sync::Mutex::new(self.user(0))));
             let (sender, answers) = (sender.clone(), answers.clone());
             requests.spawn(async move {
                 let answer = user.lock().await.send(&sender).await;
                 answers.push(answer);
+                drop(place);
             });
             while requests.try_join_next().is_some() {}
         }

@@ -18,7 +18,7 @@ use hyper_util::{
 use super::{Answer, Failure};
 
 /// A request without an answer after this time has failed.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Sends requests that differ only in their cookies.
 #[derive(Debug)]
@@ -86,6 +86,7 @@ impl User {
         };
         Answer {
             at,
+            until: Instant::now(),
             user: self.number,
             result,
         }

@@ -16,8 +16,10 @@ PROGRAMS[session-envoy]=$ENVOY/session-envoy
 PROGRAMS[kanary-dataplane]=${CARGO_TARGET_DIR:-$ROOT/target}/debug/kanary-dataplane
 
 get_programs() {
+  # Another build, which may take long, delays nothing if all is there.
+  everything_there && return
   exec 8>"$CACHE/build.lock"
-  flock 8
+  flock -n 8 || { log "waiting for another build to end"; flock 8; }
   build_go "$MODULE" pilot-discovery istio.io/istio/pilot/cmd/pilot-discovery
   keep_crds "$ISTIO" istio.io/istio manifests/charts/base/files/crd-all.gen.yaml
   keep_crds "$ISTIO" sigs.k8s.io/gateway-api 'config/crd/experimental/*gateway.networking*.yaml'
@@ -25,6 +27,11 @@ get_programs() {
   keep_crds "$ENVOY_GATEWAY" github.com/envoyproxy/gateway 'charts/gateway-helm/charts/crds/crds/generated/*.yaml'
   get_envoy
   exec 8>&-
+}
+
+everything_there() {
+  [[ -x $ISTIO/pilot-discovery && -d $ISTIO/crds/istio.io_istio && -d $ISTIO/crds/sigs.k8s.io_gateway-api &&
+    -x $ENVOY_GATEWAY/envoy-gateway && -d $ENVOY_GATEWAY/crds/github.com_envoyproxy_gateway && -x $ENVOY/session-envoy ]]
 }
 
 # keep_crds FOLDER MODULE PATTERN: keeps the CRDs that a Go module contains beside the program.
