@@ -16,6 +16,7 @@ mod bad_input;
 mod clocks;
 mod controllers;
 mod crash;
+mod data_plane;
 mod deletion;
 mod fleet;
 mod joined;

@@ -5,6 +5,7 @@
 mod audit;
 mod calls;
 mod controller;
+mod data_plane;
 mod embedded;
 mod exporter;
 mod fake_prometheus;
@@ -29,6 +30,7 @@ mod world;
 pub(crate) use audit::{Request, once};
 pub(crate) use calls::again;
 pub(crate) use controller::Controller;
+pub(crate) use data_plane::DataPlane;
 pub(crate) use exporter::Exporter;
 pub(crate) use fake_prometheus::{Asked, Fake, Says};
 pub(crate) use faults::{Faults, Strike};
