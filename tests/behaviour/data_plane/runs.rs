@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     routes::assert_untouched,
-    support::{CANARY, DEPLOYMENT, KANARY, SERVICE, held, is_true, merge, phase, reason, time},
+    support::{CANARY, DEPLOYMENT, KANARY, SERVICE, held, is_true, merge, reason, time},
 };
 
 /// How late a change may be seen that was made for certain.
@@ -277,7 +277,7 @@ async fn a_control_plane_that_hangs_holds_the_run_and_fails_no_request() {
     let mut run = Run::start(site, GATEWAY_API, spec, 200.0).await;
     run.in_force(20).await;
     plane.signal_istiod("STOP").await;
-    let behind = |kanary: &Value| reason(kanary, "Traffic") == "GatewayBehind";
+    let behind = |kanary: &Value| reason(kanary, "Stalled") == "GatewayBehind";
     let world = &run.site.world;
     world.until(&KANARY, "batman", "the gateway is behind", behind).await;
     let since = Instant::now();
@@ -285,7 +285,7 @@ async fn a_control_plane_that_hangs_holds_the_run_and_fails_no_request() {
     assert_share(&run.load.answers().between(since, Instant::now()), "v2", 20.0);
     world.edit("batman", json!({"verdict": "invalid"})).await;
     world
-        .until(&KANARY, "batman", "it has failed", |kanary| phase(kanary) == "Failed")
+        .until(&KANARY, "batman", "it has failed", |kanary| is_true(kanary, "Failed"))
         .await;
     until_answered(&run.load, run.load.answers().total() + 1000).await;
     let canary = world.get(&DEPLOYMENT, CANARY).await;
