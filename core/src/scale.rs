@@ -1,5 +1,7 @@
 //! `spec.scale`: the number of canary pods, and the HorizontalPodAutoscaler if there is one.
 
+mod v2beta1;
+
 use serde_json::{Value, json};
 
 use crate::api::ScaleSpec;
@@ -67,6 +69,13 @@ impl Scale {
                     ));
                 }
                 let metrics = hpa.metrics.filter(|metrics| !metrics.is_empty());
+                let converted = |metrics: Vec<Value>| {
+                    let metrics = metrics.into_iter().enumerate();
+                    metrics
+                        .map(|(index, metric)| v2beta1::converted(index, metric))
+                        .collect()
+                };
+                let metrics: Option<Vec<Value>> = metrics.map(converted).transpose()?;
                 let mut spec = json!({
                     "minReplicas": min,
                     "maxReplicas": hpa.max_replicas,

@@ -120,6 +120,23 @@ async fn an_hpa_has_the_metrics_and_the_behaviour_that_the_user_wrote() {
 }
 
 #[tokio::test]
+async fn metrics_in_the_form_of_autoscaling_v2beta1_mean_the_same() {
+    let world = World::new("scale").await;
+    world.target("app", 1).await;
+    let metrics = json!([{"type": "Resource", "resource": {"name": "cpu", "targetAverageUtilization": 60}}]);
+    let hpa = json!({"maxReplicas": 4, "metrics": metrics});
+    world
+        .kanary("batman", "app", json!({"scale": {"hpa": hpa}, "validation": held()}))
+        .await;
+    world.phase("batman", "Running").await;
+    let hpa = world.get(&HPA, "app-kanary-batman").await;
+    assert_eq!(
+        hpa["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"],
+        60
+    );
+}
+
+#[tokio::test]
 async fn the_replicas_that_an_hpa_sets_are_left_alone() {
     let world = World::new("scale").await;
     world.target("app", 1).await;

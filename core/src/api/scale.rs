@@ -66,7 +66,7 @@ pub struct HpaScale {
     /// Upper limit of canary pods.
     #[schemars(range(min = 1))]
     pub max_replicas: i32,
-    /// Metrics as in autoscaling/v2. Default: 80 % average CPU utilisation.
+    /// Metrics as in autoscaling/v2, or as in autoscaling/v2beta1. Default: 80 % average CPU utilisation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::crd::free_list")]
     pub metrics: Option<Vec<Value>>,
