@@ -3,6 +3,7 @@
 
 mod itself;
 mod judged;
+mod many;
 mod marked;
 mod runs;
 

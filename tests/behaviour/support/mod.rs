@@ -46,6 +46,7 @@ pub(crate) use manifests::{
 };
 pub(crate) use owners::Owners;
 pub(crate) use process::Process;
+pub(crate) use recorder::{Recording, Seen};
 pub(crate) use status::{assert_not_before, condition, is_true, labels, message, phase, reason, since, time, version};
 pub(crate) use traces::{Jaeger, Span, Spy, assert_is_one_run, has_ended, named};
 pub(crate) use waiting::{poll, waited};
