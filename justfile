@@ -59,10 +59,10 @@ traces:
     hack/plane/plane run -- hack/traces/jaeger cargo test --locked --workspace --test behaviour -- --nocapture traces::
 
 # Requests through a real Envoy, by routes that Kanary changes (hack/dataplane): `just dataplane`, `just dataplane runs::`. Builds
-# istiod and Envoy Gateway the first time.
+# istiod and Envoy Gateway the first time; with KANARY_DATAPLANE_ENVOY_GATEWAY= (empty) it leaves out what needs Envoy Gateway.
 dataplane *filters="data_plane::":
     cargo test --locked --workspace --test behaviour --test dataplane --no-run
-    KANARY_DATAPLANE_ENVOY_GATEWAY=1 hack/dataplane/dataplane run -- \
+    KANARY_DATAPLANE_ENVOY_GATEWAY="${KANARY_DATAPLANE_ENVOY_GATEWAY-1}" hack/dataplane/dataplane run -- \
         cargo test --locked --workspace --test behaviour -- --nocapture --test-threads 4 {{filters}}
 
 # A load test on a real control plane, which is started and stopped for it: `just loadtest burst --canaries 50,200`. See docs/scale.md.

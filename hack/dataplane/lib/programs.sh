@@ -23,15 +23,19 @@ get_programs() {
   build_go "$MODULE" pilot-discovery istio.io/istio/pilot/cmd/pilot-discovery
   keep_crds "$ISTIO" istio.io/istio manifests/charts/base/files/crd-all.gen.yaml
   keep_crds "$ISTIO" sigs.k8s.io/gateway-api 'config/crd/experimental/*gateway.networking*.yaml'
-  build_go "$MODULE" envoy-gateway ./envoy-gateway
-  keep_crds "$ENVOY_GATEWAY" github.com/envoyproxy/gateway 'charts/gateway-helm/charts/crds/crds/generated/*.yaml'
+  if wants_envoy_gateway; then
+    build_go "$MODULE" envoy-gateway ./envoy-gateway
+    keep_crds "$ENVOY_GATEWAY" github.com/envoyproxy/gateway 'charts/gateway-helm/charts/crds/crds/generated/*.yaml'
+  fi
   get_envoy
   exec 8>&-
 }
 
+wants_envoy_gateway() { [[ -n ${KANARY_DATAPLANE_ENVOY_GATEWAY:-} ]]; }
+
 everything_there() {
-  [[ -x $ISTIO/pilot-discovery && -d $ISTIO/crds/istio.io_istio && -d $ISTIO/crds/sigs.k8s.io_gateway-api &&
-    -x $ENVOY_GATEWAY/envoy-gateway && -d $ENVOY_GATEWAY/crds/github.com_envoyproxy_gateway && -x $ENVOY/session-envoy ]]
+  [[ -x $ISTIO/pilot-discovery && -d $ISTIO/crds/istio.io_istio && -d $ISTIO/crds/sigs.k8s.io_gateway-api && -x $ENVOY/session-envoy ]] &&
+    { ! wants_envoy_gateway || [[ -x $ENVOY_GATEWAY/envoy-gateway && -d $ENVOY_GATEWAY/crds/github.com_envoyproxy_gateway ]]; }
 }
 
 # keep_crds FOLDER MODULE PATTERN: keeps the CRDs that a Go module contains beside the program.
