@@ -37,7 +37,7 @@ const OLD: [&str; 6] = [
 
 fn in_v2(source: &str, place: &str, mut old: Map<String, Value>) -> Result<Map<String, Value>, String> {
     let mut new = Map::new();
-    let target = target(place, &mut old)?;
+    let target = target(source, place, &mut old)?;
     if let Some(name) = old.remove("metricName") {
         let mut metric = Map::from_iter([("name".to_owned(), name)]);
         if let Some(selector) = old.remove("metricSelector").or_else(|| old.remove("selector")) {
@@ -62,21 +62,19 @@ fn in_v2(source: &str, place: &str, mut old: Map<String, Value>) -> Result<Map<S
 }
 
 /// Takes the target out of the fields.
-fn target(place: &str, old: &mut Map<String, Value>) -> Result<Option<Value>, String> {
-    // An average goes before a value, which objects require in that version even if it does not count.
+fn target(source: &str, place: &str, old: &mut Map<String, Value>) -> Result<Option<Value>, String> {
     let utilization = old.remove("targetAverageUtilization");
     let average = old.remove("targetAverageValue").or_else(|| old.remove("averageValue"));
-    let value = old.remove("targetValue");
+    // Objects require a value in that version, also where an average goes before it.
+    let value = old
+        .remove("targetValue")
+        .filter(|_| source != "object" || average.is_none());
     Ok(match (utilization, average, value) {
         (None, None, None) => None,
         (Some(utilization), None, None) => Some(json!({"type": "Utilization", "averageUtilization": utilization})),
-        (None, Some(average), _) => Some(json!({"type": "AverageValue", "averageValue": average})),
+        (None, Some(average), None) => Some(json!({"type": "AverageValue", "averageValue": average})),
         (None, None, Some(value)) => Some(json!({"type": "Value", "value": value})),
-        (Some(_), ..) => {
-            return Err(format!(
-                "{place} has targetAverageUtilization and another target: keep one of them"
-            ));
-        }
+        _ => return Err(format!("{place} has several targets: keep one of them")),
     })
 }
 
@@ -156,7 +154,12 @@ mod tests {
         );
         assert_eq!(
             resource(json!({"name": "cpu", "targetAverageUtilization": 60, "targetAverageValue": "1"})),
-            "spec.scale.hpa.metrics[2].resource has targetAverageUtilization and another target: keep one of them"
+            "spec.scale.hpa.metrics[2].resource has several targets: keep one of them"
+        );
+        let external = json!({"metricName": "depth", "targetValue": "30", "targetAverageValue": "5"});
+        assert_eq!(
+            converted(0, json!({"type": "External", "external": external})).unwrap_err(),
+            "spec.scale.hpa.metrics[0].external has several targets: keep one of them"
         );
     }
 }

@@ -1,6 +1,6 @@
 //! Canaries that are judged by the requests that reach them, as a Prometheus of a mesh knows them.
 
-use kanary_dataplane::load::Failure;
+use kanary_dataplane::load::{Failure, Running};
 use serde_json::{Value, json};
 
 use super::site::{GATEWAY_API, Site, until_answered};
@@ -25,14 +25,20 @@ fn judged(world: &World) -> Value {
     })
 }
 
-#[tokio::test]
-async fn a_canary_that_answers_well_is_promoted() {
-    let Some(mut site) = Site::new().await else { return };
-    site.route(GATEWAY_API, json!([(GATEWAY_API.split)(&[("app", 1)])]))
-        .await;
+/// A target under load, behind a route that leads to it alone. `None` without a data plane.
+async fn loaded() -> Option<(Site, Running)> {
+    let mut site = Site::new().await?;
+    let rule = (GATEWAY_API.split)(&[("app", 1)]);
+    site.route(GATEWAY_API, json!([rule])).await;
     site.start().await;
     let load = site.requests(GATEWAY_API).start().unwrap();
     until_answered(&load, 100).await;
+    Some((site, load))
+}
+
+#[tokio::test]
+async fn a_canary_that_answers_well_is_promoted() {
+    let Some((site, load)) = loaded().await else { return };
     site.world.kanary("batman", "app", judged(&site.world)).await;
     site.world.ends("batman", "DeploymentUpdated").await;
     let answers = load.stop().await;
@@ -42,12 +48,7 @@ async fn a_canary_that_answers_well_is_promoted() {
 
 #[tokio::test]
 async fn a_canary_that_answers_errors_is_not_promoted() {
-    let Some(mut site) = Site::new().await else { return };
-    site.route(GATEWAY_API, json!([(GATEWAY_API.split)(&[("app", 1)])]))
-        .await;
-    site.start().await;
-    let load = site.requests(GATEWAY_API).start().unwrap();
-    until_answered(&load, 100).await;
+    let Some((site, load)) = loaded().await else { return };
     let mut spec = judged(&site.world);
     let broken = json!({"metadata": {"annotations": {"kanary.test/error-rate": "0.5"}}});
     merge(&mut spec, json!({"template": {"spec": {"template": broken}}}));

@@ -1,4 +1,4 @@
-//! Whole runs under 200 requests per second, of which none fails.
+//! Whole runs under 200 requests per second. No request may fail.
 
 use std::time::{Duration, Instant};
 
