@@ -167,7 +167,7 @@ start_controllers() {
   local fast=(--leader-elect=false --kube-api-qps 1000 --kube-api-burst 2000 --bind-address 127.0.0.1)
   spawn kube-controller-manager "${fast[@]}" --kubeconfig "$DIR/kubeconfigs/kube-controller-manager" \
     --secure-port "$PORT_MANAGER" --cert-dir "$DIR/certs/kube-controller-manager" \
-    --controllers '*,-nodeipam,-nodelifecycle,-route,-service,-cloud-node-lifecycle' \
+    --controllers '*,-nodeipam,-nodelifecycle' \
     --root-ca-file "$DIR/certs/apiserver.crt" --service-account-private-key-file "$DIR/certs/service-account.key" \
     --concurrent-deployment-syncs 20 --concurrent-replicaset-syncs 20 --concurrent-gc-syncs 20 \
     --concurrent-endpoint-syncs 20 --concurrent-service-endpoint-syncs 20 --horizontal-pod-autoscaler-sync-period 2s
