@@ -5,12 +5,16 @@
 //! is in force, so it never claims requests that the canary does not get, and a controller that is killed in between continues from
 //! the route. A finalizer, which names the route, comes before the first write.
 
+mod lost;
 mod withdraw;
 
 use jiff::{SignedDuration, Timestamp};
 
 use self::withdraw::share;
-pub(super) use self::withdraw::{clear, leave_former, release, withdraw};
+pub(super) use self::{
+    lost::{lost, reverted},
+    withdraw::{clear, leave_former, release, withdraw},
+};
 use super::{
     api::{ManualVerdict, Reason, RouteKind, RouteRef, names},
     decision::Need,
@@ -19,7 +23,7 @@ use super::{
     problem::Problem,
     route::{self, Change, Record, Share, Standing},
     spec::{Routing, Spec},
-    status::{Draft, Phase, TRAFFIC, find},
+    status::Draft,
     step::Step,
     validation::Window,
 };
@@ -235,48 +239,6 @@ pub(super) fn obstacle(step: &Step<'_>) -> Result<Option<(Problem, Option<Timest
     Ok(problem
         .err()
         .map(|problem| (problem, seen.at.checked_add(LOOK_AGAIN).ok())))
-}
-
-/// Why a canary does not get the requests that it got according to `status`, or that it should get by now.
-pub(super) fn lost(step: &Step<'_>, status: &KanaryStatus) -> Option<Problem> {
-    let is_running = Phase::of(&step.kanary.status) == Phase::Running;
-    let routing = step.spec.routing.as_ref().filter(|_| is_running)?;
-    if !is_in_force(step, status) {
-        let why = find(status, TRAFFIC).filter(|traffic| traffic.status == "False");
-        let why = why.and_then(|why| Some(Problem::new(Reason::parse(&why.reason)?, &why.message)));
-        return why.or_else(|| {
-            let why = "the canary does not get its requests at present: the step starts anew once it does";
-            Some(Problem::new(Reason::TrafficLost, why))
-        });
-    }
-    let seen = known(step)?;
-    let there = match there(step, seen) {
-        Ok(there) => there,
-        Err(problem) => return Some(problem),
-    };
-    let share = share_at(step, routing, present(step, &there, routing))?;
-    match there.change(step, Some(&share)) {
-        Err(problem) => Some(problem),
-        Ok(Change::Traffic(_)) => Some(reverted(&there, &share)),
-        Ok(Change::None | Change::Update(_)) => there.behind(step),
-    }
-}
-
-pub(super) fn reverted(there: &There<'_>, share: &Share) -> Problem {
-    let hint = match &share.desired {
-        desired if desired.affinity.is_some() => "; the CRD may also lack sessionPersistence, which is experimental",
-        desired if desired.mirror.is_some_and(|percent| percent < 100) => {
-            "; the CRD may also lack the percent of a mirror"
-        }
-        _ => "",
-    };
-    let message = format!(
-        "{} does not give the canary {} any more: somebody changed it, such as a GitOps tool, which has to ignore what Kanary changes; \
-         it is written again, and the step starts anew{hint}",
-        there.route,
-        gives(share),
-    );
-    Problem::new(Reason::TrafficReverted, message)
 }
 
 /// What a canary gets, in words.

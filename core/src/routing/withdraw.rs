@@ -141,7 +141,7 @@ fn refused<'a>(step: &'a Step<'_>) -> Option<&'a Refusal> {
 
 fn still_routed(problem: &Problem) -> Problem {
     let message = format!(
-        "requests still reach the canary through its route, so the canary stays until that is over: {}",
+        "requests may still reach the canary through its route, so the canary stays until that is over: {}",
         problem.message
     );
     Problem::new(problem.reason, message)

@@ -167,6 +167,7 @@ fn a_gateway_that_hangs_holds_the_run_and_is_reported() {
         ("True", "GatewayBehind"),
         "{errored:?}"
     );
+    assert_traffic(&world, "GatewayBehind");
     // It fails meanwhile: the canary stays until the gateway follows.
     world.outcome = Outcome::Fail;
     world.spec["verdict"] = json!("invalid");
@@ -177,6 +178,47 @@ fn a_gateway_that_hangs_holds_the_run_and_is_reported() {
     world.run(LONG);
     assert_eq!(world.canary, None);
     world.is_restored();
+}
+
+/// The former share may still be served, so the condition does not claim that it is lost.
+#[track_caller]
+fn assert_traffic(world: &World, reason: &str) {
+    let status = world.stored();
+    let traffic = crate::status::find(&status, crate::status::TRAFFIC).unwrap();
+    assert_eq!(
+        (traffic.status.as_str(), traffic.reason.as_str()),
+        ("False", reason),
+        "{traffic:?}"
+    );
+    assert_eq!(status.traffic.unwrap().since, None);
+}
+
+#[test]
+fn a_route_that_cannot_be_read_or_changed_any_more_says_why_and_does_not_count() {
+    for (found, reason) in [
+        (Some(RouteFound::Forbidden("cannot get".to_owned())), "RouteForbidden"),
+        (Some(RouteFound::Disabled), "RouteDisabled"),
+        (Some(RouteFound::NoKind(vec![RouteKind::Http])), "RouteKindMissing"),
+        (None, "RouteUnsuitable"),
+    ] {
+        let mut world = World::new(&weighted());
+        world.run(SignedDuration::from_secs(55));
+        assert_eq!(world.stored().traffic.unwrap().step, 2);
+        if found.is_none() {
+            // No rule leads to the production Service any more.
+            world.route.as_mut().unwrap()["spec"]["rules"][0]["backendRefs"] = json!([{"name": "other", "port": 80}]);
+        }
+        world.instead = found;
+        world.memory = None;
+        world.run(LONG);
+        assert_eq!(world.phase(), Phase::Running);
+        assert_traffic(&world, reason);
+        world.instead = None;
+        world.revert();
+        world.run(LONG);
+        assert_eq!(world.phase(), Phase::DeploymentUpdated, "{reason}: {:#?}", world.writes);
+        world.is_restored();
+    }
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub(super) struct World {
     route: Option<Value>,
     /// The route as its user wrote it.
     original: Value,
+    /// What a read yields instead of the route.
+    instead: Option<RouteFound>,
     /// Rules with the time since when proxies follow them.
     proxies: Vec<(Timestamp, Value)>,
     /// When the gateway reported last, and how long it takes. `None` hangs.
@@ -92,6 +94,7 @@ impl World {
             proxies: vec![(t0(), route["spec"]["rules"].clone())],
             original: route.clone(),
             route: Some(route),
+            instead: None,
             gateway: Some(SignedDuration::from_secs(1)),
             written_at: t0(),
             memory: None,
@@ -240,9 +243,10 @@ impl World {
             kind: RouteKind::Http,
             name: "shop".to_owned(),
         };
-        let found = match &self.route {
-            Some(route) => RouteFound::There(name, Arc::new(route.clone())),
-            None => RouteFound::Missing(name),
+        let found = match (&self.instead, &self.route) {
+            (Some(found), _) => found.clone(),
+            (None, Some(route)) => RouteFound::There(name, Arc::new(route.clone())),
+            (None, None) => RouteFound::Missing(name),
         };
         let seen = RouteSeen::next(self.memory.as_ref(), found, self.now);
         self.memory = Some(seen.clone());
