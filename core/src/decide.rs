@@ -1,5 +1,7 @@
 //! The lifecycle: decides on actions from a Kanary and the observed cluster. Pure and total.
 
+use std::cell::RefCell;
+
 use jiff::Timestamp;
 
 use super::{
@@ -35,6 +37,7 @@ pub fn decide(kanary: &ParsedKanary, seen: &Observation, now: Timestamp) -> Deci
         spec,
         seen,
         now,
+        route_changes: RefCell::default(),
     };
     if kanary.deleting {
         return deletion::decide(&step);

@@ -1,5 +1,7 @@
 //! The input of one decision, and the draft of its status.
 
+use std::{cell::RefCell, collections::BTreeMap};
+
 use jiff::Timestamp;
 
 use super::{
@@ -8,6 +10,7 @@ use super::{
     manual_verdicts,
     observation::Observation,
     problem::Problem,
+    route::Change,
     spec::Spec,
     status::{Draft, FAILED, Phase, RECONCILING, SCHEDULED, STALLED, VERDICT_IGNORED},
 };
@@ -23,6 +26,8 @@ pub(crate) struct Step<'a> {
     pub(crate) seen: &'a Observation,
     /// The current time.
     pub(crate) now: Timestamp,
+    /// The changes of the route that were computed in this decision, by the number of the step that they are for.
+    pub(crate) route_changes: RefCell<BTreeMap<u32, Result<Change, Problem>>>,
 }
 
 impl Step<'_> {

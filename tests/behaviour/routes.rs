@@ -64,6 +64,12 @@ async fn gone(world: &World) {
     world.gone(&SERVICE, CANARY).await;
 }
 
+/// The finalizer is gone.
+async fn released(world: &World) {
+    let is_released = |kanary: &Value| kanary["metadata"]["finalizers"].is_null();
+    world.until(&KANARY, "batman", "no finalizer", is_released).await;
+}
+
 /// A good canary, which ends in production.
 async fn succeeds(world: &World, kind: &Kind, original: &Value) {
     let routes = world.record(*kind).await;
@@ -92,8 +98,7 @@ async fn succeeds(world: &World, kind: &Kind, original: &Value) {
         .map(|seen| seen.object["spec"].clone())
         .collect();
     assert!(specs.len() >= 3, "{specs:#?}");
-    let released = |kanary: &Value| kanary["metadata"]["finalizers"].is_null();
-    world.until(&KANARY, "batman", "no finalizer", released).await;
+    released(world).await;
     assert_eq!(world.counts().failed(), 0);
     let app = world.get(&DEPLOYMENT, "app").await;
     assert_eq!(app["spec"]["template"]["spec"]["containers"][0]["image"], "app:v2");
@@ -129,22 +134,25 @@ async fn a_successful_run_of_four_steps_takes_at_most_fifteen_writes() {
     world.kanary("batman", "app", with(steps)).await;
     world.ends("batman", "DeploymentUpdated").await;
     gone(&world).await;
+    released(&world).await;
     let requests = world.requests().await;
     let mut writes = once(&requests);
     writes.retain(|request| request.is_write() && !request.is_event());
-    let last = writes.iter().rposition(|request| request.resource.ends_with("/status"));
-    writes.truncate(last.unwrap() + 1);
     let shown: Vec<_> = writes
         .iter()
-        .map(|request| {
-            format!(
-                "{} {} {} {}",
-                request.verb, request.resource, request.name, request.code
-            )
-        })
+        .map(|request| format!("{} {} {}", request.verb, request.resource, request.code))
         .collect();
     assert!(writes.iter().all(|request| request.code < 400), "{shown:#?}");
-    assert!(writes.len() <= 15, "{} writes: {shown:#?}", writes.len());
+    let last = shown.iter().rposition(|write| write.contains("/status")).unwrap();
+    let (run, clean_up) = shown.split_at(last + 1);
+    assert!(run.len() <= 15, "{} writes: {run:#?}", run.len());
+    // The last is the removal of the finalizer.
+    let expected = [
+        "delete deployments 200",
+        "delete services 200",
+        "patch kanarydeployments 200",
+    ];
+    assert_eq!(clean_up, expected, "after {run:#?}");
 }
 
 /// A canary with its share of a route under load, and the route as its user wrote it.

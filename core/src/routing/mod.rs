@@ -152,8 +152,20 @@ impl There<'_> {
         (share.run == step.kanary.run(step.spec) && share.step > 0).then(|| share.clone())
     }
 
-    /// What the route needs so that the Kanary has `share`.
+    /// What the route needs so that the Kanary has `share`. Several parts of a decision ask about the present step.
     pub(super) fn change(&self, step: &Step<'_>, share: Option<&Share>) -> Result<Change, Problem> {
+        let Some(number) = share.map(|share| share.step).filter(|number| *number > 0) else {
+            return self.computed(step, share);
+        };
+        let known = step.route_changes.borrow().get(&number).cloned();
+        known.unwrap_or_else(|| {
+            let change = self.computed(step, share);
+            step.route_changes.borrow_mut().insert(number, change.clone());
+            change
+        })
+    }
+
+    fn computed(&self, step: &Step<'_>, share: Option<&Share>) -> Result<Change, Problem> {
         let own = (step.kanary.uid.as_str(), own_service(step));
         let change = route::change(self.route.kind, self.object, own, share);
         change.map_err(|why| Problem::new(Reason::RouteUnsuitable, format!("{}: {why}", self.route)))
