@@ -107,7 +107,7 @@ fn reason(row: &Row) -> String {
     took.map_or(text.clone(), |took| format!("{text} (after {took})"))
 }
 
-fn costs(kanaries: usize, costs: &Costs) -> [String; 3] {
+fn costs(kanaries: usize, costs: &Costs) -> [String; 4] {
     #[allow(clippy::cast_precision_loss, reason = "a mean for display")]
     let each = |number: usize| number as f64 / kanaries.max(1) as f64;
     [
@@ -121,7 +121,8 @@ fn costs(kanaries: usize, costs: &Costs) -> [String; 3] {
             "it deleted {} objects after runs ended, read {} objects live, and sent {} queries to Prometheus.",
             costs.cleanups, costs.reads, costs.queries,
         ),
-        "It guarantees at most 7 writes per run, and no requests to the API server while a run waits.".to_owned(),
+        "It guarantees at most 7 writes per run without a route, and 2 more for each step of one;".to_owned(),
+        "a run without a route sends no requests to the API server while it waits.".to_owned(),
     ]
 }
 

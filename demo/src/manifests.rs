@@ -38,6 +38,33 @@ pub(super) fn target(app: &str, replicas: u32) -> [Value; 2] {
     [deployment, service]
 }
 
+/// The Gateway of all routes.
+const GATEWAY: &str = "web";
+const GATEWAY_API: &str = "gateway.networking.k8s.io/v1";
+
+pub(super) fn gateway() -> Value {
+    json!({
+        "apiVersion": GATEWAY_API,
+        "kind": "Gateway",
+        "metadata": {"name": GATEWAY, "namespace": NAMESPACE},
+        "spec": {"gatewayClassName": "demo", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]},
+    })
+}
+
+/// A route from the Gateway to the Service of a target.
+pub(super) fn route(app: &str) -> Value {
+    json!({
+        "apiVersion": GATEWAY_API,
+        "kind": "HTTPRoute",
+        "metadata": {"name": app, "namespace": NAMESPACE, "labels": {"app": app}},
+        "spec": {
+            "parentRefs": [{"name": GATEWAY}],
+            "hostnames": [format!("{app}.example.com")],
+            "rules": [{"backendRefs": [{"name": app, "port": 80}]}],
+        },
+    })
+}
+
 /// A Kanary that tests `image` on `app`. `more` contains the other fields of its spec.
 pub(super) fn kanary(name: &str, app: &str, image: &str, more: Value) -> Value {
     let mut spec = json!({

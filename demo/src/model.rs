@@ -214,11 +214,13 @@ impl Model {
         };
         let images = &self.images;
         let row = self.rows.get_mut(place)?;
+        let former = step(&row.status);
         row.spec = serde_json::from_value(kanary.spec).unwrap_or_default();
         row.status = status.unwrap_or_default();
         let target = phrases::target(row);
         let state = row.state_at(at);
-        if state == row.state && !is_new {
+        let is_next = state == State::Judging && step(&row.status) > former;
+        if state == row.state && !is_new && !is_next {
             return None;
         }
         if is_new || state == State::Starting {
@@ -325,6 +327,12 @@ impl Model {
         shown.extend(extras);
         shown
     }
+}
+
+/// The step of a route whose requests reach the canary.
+fn step(status: &KanaryStatus) -> Option<u32> {
+    let traffic = status.traffic.as_ref().filter(|traffic| traffic.since.is_some());
+    traffic.map(|traffic| traffic.step)
 }
 
 fn pods(deployment: &Deployment) -> Pods {

@@ -148,14 +148,29 @@ fn measured(row: &Row, status: Option<&ItemStatus>) -> String {
         seen.value().or(stored)
     };
     let is_before = matches!(row.state, State::Scheduled | State::Starting | State::WarmingUp);
-    match (gauge, value) {
+    let text = match (gauge, value) {
         (Some(gauge), Some(value)) => gauge.judged(value),
         (None, Some(value)) => format!("query {value:.3}"),
         (_, None) if seen == Measured::NoData => format!("{name}: no data"),
         (Some(gauge), None) if is_before => format!("{name} ≤ {}", gauge.limit_shown()),
         (_, None) if is_decided => format!("{name}: not measured"),
         (_, None) => format!("{name}: not measured yet"),
+    };
+    match share(row) {
+        Some((percent, _)) => format!("{text} at {percent} %"),
+        None => text,
     }
+}
+
+/// The share of the requests that a canary gets by its route, or got when it failed, in percent, and which step of how many it is.
+fn share(row: &Row) -> Option<(u8, String)> {
+    if matches!(row.state, State::Promoted | State::Passed) {
+        return None;
+    }
+    let steps = &row.spec.traffic.as_ref()?.weighted.as_ref()?.steps;
+    let step = row.status.traffic.as_ref()?.step;
+    let percent = steps.get(usize::try_from(step.checked_sub(1)?).ok()?)?;
+    Some((*percent, format!("step {step} of {}", steps.len())))
 }
 
 /// `v1 → v2`.
@@ -240,7 +255,10 @@ pub(super) fn news(row: &Row) -> String {
             let start = row.status.validation_start_time.map(clock);
             format!("its pods are ready; it is judged from {}", start.unwrap_or_default())
         }
-        State::Judging => format!("until {deadline}: {}", demand(row)),
+        State::Judging => match share(row) {
+            Some((percent, step)) => format!("{percent} % of the requests ({step}): {}", demand(row)),
+            None => format!("until {deadline}: {}", demand(row)),
+        },
         State::Promoting => format!("passed: {}; now {}", judged(row), result(row)),
         State::Promoted | State::Passed => format!("{}: {}", result(row), judged(row)),
         State::Failed if failed_by_number(row) => format!("{}, {}", judged(row), result(row)),
@@ -256,7 +274,10 @@ pub(super) fn news(row: &Row) -> String {
 pub(super) fn brief(row: &Row) -> String {
     match row.state {
         State::WarmingUp => "its pods are ready".to_owned(),
-        State::Judging => format!("until {}", row.status.deadline.map(clock).unwrap_or_default()),
+        State::Judging => match share(row) {
+            Some((percent, step)) => format!("{percent} % of the requests ({step})"),
+            None => format!("until {}", row.status.deadline.map(clock).unwrap_or_default()),
+        },
         State::Promoting => judged(row),
         State::Failed if failed_by_number(row) => judged(row),
         State::Scheduled | State::Starting => news(row),

@@ -129,6 +129,7 @@ impl Script {
         let mut rng = Rng::with_seed(seed);
         let mut parts = Vec::new();
         parts.extend(judged_by_queries(&mut rng));
+        parts.extend(in_steps(&mut rng));
         parts.extend(judged_otherwise(&mut rng));
         parts.extend(two_on_one_target(&mut rng));
         parts.extend(in_trouble());
@@ -218,6 +219,23 @@ impl Part {
         Self { courses, ..self }
     }
 
+    /// Gives the canary a share of the requests that grows in steps of two minutes, by a route.
+    fn with_steps(mut self, steps: &[u8]) -> Self {
+        if let Some(spec) = self.spec.as_object_mut() {
+            let weighted = json!({"steps": steps, "interval": "2m"});
+            spec.insert(
+                "traffic".to_owned(),
+                json!({"source": "weighted", "weighted": weighted}),
+            );
+        }
+        self
+    }
+
+    /// Whether a route gives the canary its requests.
+    pub(super) fn has_steps(&self) -> bool {
+        self.spec.pointer("/traffic/weighted").is_some()
+    }
+
     /// The image under test.
     pub(super) fn image(&self) -> String {
         format!("{}:{}", self.target, self.version)
@@ -266,6 +284,28 @@ fn judged_by_queries(rng: &mut Rng) -> Vec<Part> {
             ..Part::measured("search-5xx", "search", minutes(10), Gauge::ErrorRate)
         }
         .with_values(&rising),
+    ]
+}
+
+fn in_steps(rng: &mut Rng) -> Vec<Part> {
+    let steps = [10, 25, 50];
+    let good = about(rng, 0.003);
+    // It comes to the second step after four minutes.
+    let (few, many) = (about(rng, 0.004), about(rng, 0.03));
+    let under_load: Vec<f64> = few.into_iter().take(4).chain(many).collect();
+    let part = |name: &str, target: &str| Part::measured(name, target, minutes(6), Gauge::ErrorRate).with_steps(&steps);
+    vec![
+        Part {
+            about: "gets more requests in steps",
+            ..part("cart-weighted", "cart")
+        }
+        .with_values(&good),
+        Part {
+            about: "fails with more requests",
+            end: End::Failed,
+            ..part("orders-weighted", "orders")
+        }
+        .with_values(&under_load),
     ]
 }
 

@@ -38,6 +38,9 @@ use super::{
     script::{Cue, Deed, Part, Script, Start},
 };
 
+/// How long proxies may need to follow a route: the default of the controller.
+const SETTLING_TIME: Duration = Duration::from_secs(5);
+
 /// A measurement of the canary with this name.
 pub(super) type Measurement = (String, Option<f64>);
 
@@ -69,6 +72,7 @@ impl Stage {
             ..Options::default()
         });
         stack.install(&kanary_core::api::crds())?;
+        stack.gateway.install_gateway_api()?;
         for course in script.parts.iter().flat_map(|part| &part.courses) {
             course.record(&stack.prometheus, start)?;
         }
@@ -108,6 +112,7 @@ impl Stage {
             clock: Clock::from_source(move || cluster.now()),
             instance: "kanary-demo".to_owned(),
             prometheus: listening(self.stack.clone(), self.heard.clone()),
+            routes: Some(SETTLING_TIME),
             ..controller::Options::default()
         };
         (self.stack.server.client(costs::USER), options)
@@ -116,6 +121,7 @@ impl Stage {
     /// Executes the script's actions on time, and reports them.
     pub(super) async fn play(self, script: Script) -> anyhow::Result<()> {
         let developer = self.stack.server.client("developer");
+        create(&developer, &manifests::gateway()).await?;
         let mut taken = BTreeSet::new();
         for (at, cue) in script.cues() {
             sleep_until(self.began + at).await;
@@ -123,6 +129,9 @@ impl Stage {
                 Cue::Target(part) => {
                     for object in manifests::target(&part.target, if part.is_extra { 1 } else { 3 }) {
                         self.apply(&developer, part, &object).await?;
+                    }
+                    if part.has_steps() {
+                        self.apply(&developer, part, &manifests::route(&part.target)).await?;
                     }
                 }
                 Cue::Kanary(part) => {

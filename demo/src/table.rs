@@ -57,7 +57,7 @@ impl Columns {
                 bar: 20,
                 time: 8,
                 pods: 5,
-                judged: 29,
+                judged: 31,
                 gap: 2,
             };
         }

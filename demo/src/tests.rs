@@ -67,25 +67,26 @@ fn all_comes_to_the_end_that_the_script_says_and_the_same_seed_to_the_same_lines
         .map(|line| line.trim().split("  ").next().unwrap())
         .collect();
     expect![[r#"
-        9 promoted: their Deployments run the new version
+        10 promoted: their Deployments run the new version
         checkout-good
+        cart-weighted
         billing-manual
         frontend-later
         profile-first
-        gateway-1
-        ranking-5
-        shipping-3
-        sessions-4
-        … and 1 more
+        pricing-2
+        mailer-1
+        events-6
+        … and 2 more
         1 passed: a dry-run leaves the Deployment alone
         catalog-dry-run
-        6 failed: removed, and their Deployments were not changed
+        7 failed: removed, and their Deployments were not changed
         payments-slow
         search-5xx
+        orders-weighted
         reports-alert
         profile-second
         images-broken
-        mailer-6
+        imports-3
         1 waiting: no data is not success, so they wait and are not promoted
         emails-no-data"#]]
     .assert_eq(&ends.join("\n"));
@@ -137,7 +138,8 @@ fn rows() -> Vec<Row> {
     let failed = |reason, message| json!({"completedAt": ended, "conditions": [condition("Failed", reason, message)]});
     let slow = json!({"name": "promQL[0]", "state": "Bad", "lastValue": 0.6123});
     let good = json!({"name": "promQL[0]", "state": "Good", "lastValue": 0.00312});
-    let mut judging = row(&scripted("checkout-good"), State::Judging, json!({}));
+    let second = json!({"traffic": {"route": {"kind": "HTTPRoute", "name": "cart"}, "step": 2, "weight": 25}});
+    let mut judging = row(&scripted("cart-weighted"), State::Judging, second);
     judging.measured = Measured::Value(0.0023);
     let mut too_slow = row(
         &scripted("payments-slow"),
@@ -252,7 +254,7 @@ fn the_table_fits_80_columns() {
             8 Kanaries  1 promoted  2 failed  1 waiting  1 promoting  1 judging  1 starting
 
             NAME            STATE      TO DEADLINE      PODS JUDGED BY, RESULT
-            checkout-good   judging    ━━━───── 6m30s   1/1  error rate 0.23 % ≤ 1 %
+            cart-weighted   judging    ━━━───── 6m30s   1/1  error rate 0.23 % ≤ 1 % at 25 %
             payments-slow   failed     ━━━───── 4m30s   1/1  p99 latency 612 ms > 500 ms
             frontend-later  scheduled  starts in 2m50s  -    p99 latency ≤ 500 ms
             profile-first   promoted   ━━━━━━━━ 4m30s   -    profile v1 → v2
@@ -278,15 +280,15 @@ fn the_table_uses_200_columns() {
             kanary demo  08:05:10 UTC, 5m10s in  30× real time  Kanary so far: 34 writes, 12 Events, 0 live reads, 87 queries
             8 Kanaries  1 promoted  2 failed  1 waiting  1 promoting  1 judging  1 starting  1 scheduled
 
-            NAME                              STATE       TO DEADLINE                    PODS   JUDGED BY                      RESULT
-            checkout-good                     judging     ━━━━━━━━──────────── 6m30s     1/1    error rate 0.23 % ≤ 1 %        its error rate stays low
-            payments-slow                     failed      ━━━━━━━───────────── 4m30s     1/1    p99 latency 612 ms > 500 ms    payments left alone
-            frontend-later                    scheduled   starts in 2m50s                -      p99 latency ≤ 500 ms           starts on schedule
-            profile-first                     promoted    ━━━━━━━━━━━━━━━━━━━━ 4m30s     -      error rate 0.31 % ≤ 1 %        profile v1 → v2
-            emails-no-data                    waiting     ━━━━━━━━━━━━━━━━━━━━ +40s      1/1    error rate: no data            no data: not promoted
-            images-broken                     starting    ━━━━━━━━━━━───────── 3m21s     0/1    error rate ≤ 1 %               its pods never become ready
-            reports-alert                     failed      ━━━━━━━───────────── 4m30s     1/1    no alert on its pods           an alert labelled its pod
-            long-long-long-long-long-long-l…  promoting   target rolls out               1/1    needs a manual verdict         結帳服務 v1 → v2, rolling out
+            NAME                              STATE       TO DEADLINE                    PODS   JUDGED BY                        RESULT
+            cart-weighted                     judging     ━━━━━━━━──────────── 6m30s     1/1    error rate 0.23 % ≤ 1 % at 25 %  gets more requests in steps
+            payments-slow                     failed      ━━━━━━━───────────── 4m30s     1/1    p99 latency 612 ms > 500 ms      payments left alone
+            frontend-later                    scheduled   starts in 2m50s                -      p99 latency ≤ 500 ms             starts on schedule
+            profile-first                     promoted    ━━━━━━━━━━━━━━━━━━━━ 4m30s     -      error rate 0.31 % ≤ 1 %          profile v1 → v2
+            emails-no-data                    waiting     ━━━━━━━━━━━━━━━━━━━━ +40s      1/1    error rate: no data              no data: not promoted
+            images-broken                     starting    ━━━━━━━━━━━───────── 3m21s     0/1    error rate ≤ 1 %                 its pods never become ready
+            reports-alert                     failed      ━━━━━━━───────────── 4m30s     1/1    no alert on its pods             an alert labelled its pod
+            long-long-long-long-long-long-l…  promoting   target rolls out               1/1    needs a manual verdict           結帳服務 v1 → v2, rolling out
 
             08:04:55  checkout-good                     judging     until 08:11:40: error rate must stay ≤ 1 %
             08:04:55  checkout-good                     failed      p99 latency 612 ms > 500 ms, payments left alone

@@ -58,6 +58,8 @@ async fn without_a_terminal_the_demo_tells_all_in_plain_lines_and_ends_by_itself
         ("checkout-good", "promoted"),
         ("payments-slow", "failed"),
         ("emails-no-data", "waiting"),
+        ("cart-weighted", "50 % of the requests (step 3 of 3)"),
+        ("orders-weighted", "> 1 % at 25 %, orders left alone"),
     ] {
         assert!(reported(name, state), "no line reports that {name} is {state}:\n{news}");
     }
