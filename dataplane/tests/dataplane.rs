@@ -73,6 +73,24 @@ async fn an_error_of_a_pod_is_a_failure() {
     );
 }
 
+#[tokio::test]
+async fn calls_in_grpc_are_answered_and_fail_like_other_requests() {
+    let counters = Counters::default();
+    let (_server, address) = server(Behaviour::default(), &counters).await;
+    let load = Load::new(address, "example").grpc();
+    let load = load.per_second(500.0).start().unwrap();
+    answered(&load, |answers| answers.of("v2") >= 100).await;
+    let answers = load.stop().await;
+    assert_eq!(answers.total(), answers.of("v2"), "{answers}");
+    let behaviour = Behaviour {
+        error_rate: 1.0,
+        ..Behaviour::default()
+    };
+    let (_broken, address) = server(behaviour, &counters).await;
+    let answer = Load::new(address, "example").grpc().once().await;
+    assert_eq!(answer.result, Err(Failure::Status(500)));
+}
+
 /// A client with a connection of its own for each request sees when the socket closes.
 #[tokio::test]
 async fn a_pod_that_was_told_to_end_lingers_and_then_refuses() {

@@ -1,4 +1,4 @@
-//! One process that answers for all pods of a cluster.
+//! One process that answers for all pods of a cluster, by HTTP/1, HTTP/2 without TLS, and gRPC.
 //!
 //! Annotations of a pod change what it does:
 //!
@@ -17,4 +17,5 @@ mod server;
 pub use counters::Counters;
 pub use pod::{Behaviour, Identity};
 pub use pods::serve_all;
+pub(crate) use server::{EMPTY_MESSAGE, GRPC, GRPC_STATUS};
 pub use server::{Server, serve_metrics};

@@ -8,10 +8,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
@@ -85,13 +88,13 @@ async fn accept(listener: TcpListener, answering: Answering, closing: Cancellati
 
 async fn connection(stream: TcpStream, answering: Answering, closing: CancellationToken) {
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |_: Request<Incoming>| {
+    let service = service_fn(move |request: Request<Incoming>| {
         let answering = answering.clone();
-        async move { Ok::<_, Infallible>(answer(&answering).await) }
+        async move { Ok::<_, Infallible>(answer(&answering, request).await) }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(stream), service);
+    let mut protocols = auto::Builder::new(TokioExecutor::new());
+    protocols.http1().timer(TokioTimer::new());
+    let connection = protocols.serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     // A broken connection is the client's to report.
     let _ = tokio::select! {
@@ -103,8 +106,30 @@ async fn connection(stream: TcpStream, answering: Answering, closing: Cancellati
     };
 }
 
-async fn answer(answering: &Answering) -> Response<Full<Bytes>> {
+/// The content of requests and answers in gRPC.
+pub(crate) const GRPC: &str = "application/grpc";
+/// The trailer that ends each answer in gRPC.
+pub(crate) const GRPC_STATUS: &str = "grpc-status";
+/// A message in gRPC that is empty: it is not compressed, and has no bytes.
+pub(crate) const EMPTY_MESSAGE: &[u8] = &[0; 5];
+
+/// The body of an answer.
+fn body(is_grpc: bool) -> BoxBody<Bytes, Infallible> {
+    if !is_grpc {
+        return Full::default().boxed();
+    }
+    let mut trailers = HeaderMap::new();
+    trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
+    let message = Full::new(Bytes::from_static(EMPTY_MESSAGE));
+    message.with_trailers(std::future::ready(Some(Ok(trailers)))).boxed()
+}
+
+async fn answer(answering: &Answering, request: Request<Incoming>) -> Response<BoxBody<Bytes, Infallible>> {
     let since = Instant::now();
+    let kind = request.headers().get(CONTENT_TYPE);
+    let is_grpc = kind.is_some_and(|kind| kind == GRPC);
+    // A request that breaks is the client's to report.
+    let _ = request.into_body().collect().await;
     let behaviour = *answering.behaviour.lock().unwrap_or_else(PoisonError::into_inner);
     if behaviour.delay > Duration::ZERO {
         tokio::time::sleep(behaviour.delay).await;
@@ -116,13 +141,16 @@ async fn answer(answering: &Answering) -> Response<Full<Bytes>> {
     };
     let identity = &answering.identity;
     answering.counters.count(identity, code.as_u16(), since.elapsed());
-    let answer = Response::builder()
-        .status(code)
+    let mut answer = Response::builder().status(code);
+    if is_grpc {
+        answer = answer.header(CONTENT_TYPE, GRPC);
+    }
+    let answer = answer
         .header("x-pod", &identity.pod)
         .header("x-image", &identity.image)
         .header("x-version", identity.version())
-        .body(Full::default());
-    answer.unwrap_or_default()
+        .body(body(is_grpc));
+    answer.unwrap_or_else(|_| Response::new(body(false)))
 }
 
 /// Serves the counts of all pods to Prometheus at `address`, for ever.

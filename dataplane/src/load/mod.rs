@@ -31,6 +31,7 @@ pub struct Load {
     per_second: f64,
     headers: Vec<(String, String)>,
     users: usize,
+    is_grpc: bool,
 }
 
 impl Load {
@@ -43,6 +44,7 @@ impl Load {
             per_second: 200.0,
             headers: Vec::new(),
             users: 0,
+            is_grpc: false,
         }
     }
 
@@ -63,6 +65,12 @@ impl Load {
     #[must_use]
     pub fn users(self, users: usize) -> Self {
         Self { users, ..self }
+    }
+
+    /// Makes each request a call in gRPC, by HTTP/2 without TLS.
+    #[must_use]
+    pub fn grpc(self) -> Self {
+        Self { is_grpc: true, ..self }
     }
 
     /// Sends one request.
@@ -89,7 +97,7 @@ impl Load {
     }
 
     fn sender(&self) -> Sender {
-        Sender::new(self.gateway, &self.host, &self.headers)
+        Sender::new(self.gateway, &self.host, &self.headers, self.is_grpc)
     }
 
     fn user(&self, number: usize) -> User {

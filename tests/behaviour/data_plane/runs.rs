@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     assert_served, assert_share, instant, repetitions,
-    site::{Dialect, GATEWAY_API, ISTIO, Site, until_answered},
+    site::{Dialect, GATEWAY_API, GRPC, ISTIO, Site, until_answered},
 };
 use crate::{
     routes::assert_untouched,
@@ -178,6 +178,15 @@ async fn a_good_canary_fails_no_request_of_a_virtual_service() {
     for _ in 0..repetitions() {
         let Some(site) = Site::new().await else { return };
         good(site, ISTIO, Kills::None, "a good canary, VirtualService").await;
+    }
+}
+
+#[tokio::test]
+async fn a_good_canary_fails_no_call_of_a_grpc_route() {
+    for _ in 0..repetitions() {
+        let Some(site) = Site::new().await else { return };
+        site.speaks_http2().await;
+        good(site, GRPC, Kills::None, "a good canary, GRPCRoute").await;
     }
 }
 

@@ -3,7 +3,9 @@
 use kanary_dataplane::load::{Load, Running};
 use serde_json::{Value, json};
 
-use crate::support::{DEPLOYMENT, DataPlane, HTTP_ROUTE, Kind, Process, VIRTUAL_SERVICE, World, deployment, poll};
+use crate::support::{
+    DEPLOYMENT, DataPlane, GRPC_ROUTE, HTTP_ROUTE, Kind, Process, SERVICE, VIRTUAL_SERVICE, World, deployment, poll,
+};
 
 /// How long the controller lets proxies follow: longer than the control plane takes, also if it is late by two seconds.
 const SETTLING_TIME: &str = "3s";
@@ -21,10 +23,10 @@ pub(super) struct Dialect {
 impl Dialect {
     /// The share of a Service among all backends, in percent.
     pub(super) fn percent(&self, route: &Value, service: &str) -> u64 {
-        let (rules, backends) = if self.kind == HTTP_ROUTE {
-            ("rules", "backendRefs")
-        } else {
+        let (rules, backends) = if self.kind == VIRTUAL_SERVICE {
             ("http", "route")
+        } else {
+            ("rules", "backendRefs")
         };
         let rules = route["spec"][rules].as_array().into_iter().flatten();
         let (mut all, mut found) = (0, 0);
@@ -45,6 +47,12 @@ pub(super) const GATEWAY_API: Dialect = Dialect {
         let backend = |(name, weight): &(&str, u32)| json!({"name": name, "port": 80, "weight": weight});
         json!({"backendRefs": backends.iter().map(backend).collect::<Vec<_>>()})
     },
+};
+
+/// Calls in gRPC.
+pub(super) const GRPC: Dialect = Dialect {
+    kind: GRPC_ROUTE,
+    ..GATEWAY_API
 };
 
 /// The gateway that follows `sessionPersistence`.
@@ -107,6 +115,14 @@ impl Site {
             .await;
     }
 
+    /// Lets proxies speak HTTP/2 to the pods of the target, as gRPC needs it.
+    pub(super) async fn speaks_http2(&self) {
+        let port = json!({"name": "http", "port": 80, "targetPort": 8080, "appProtocol": "kubernetes.io/h2c"});
+        self.world
+            .patch(&SERVICE, "app", json!({"spec": {"ports": [port]}}))
+            .await;
+    }
+
     /// Starts the controller, or a new one after it was killed.
     pub(super) async fn start(&mut self) {
         self.start_settling(SETTLING_TIME).await;
@@ -136,10 +152,10 @@ impl Site {
     pub(super) async fn route_of(&self, dialect: Dialect, app: &str, rules: Value) -> Value {
         let resource = dialect.kind.resource();
         let (host, (namespace, gateway)) = (self.host(app), dialect.gateway);
-        let spec = if dialect.kind == HTTP_ROUTE {
-            json!({"parentRefs": [{"name": gateway, "namespace": namespace}], "hostnames": [host], "rules": rules})
-        } else {
+        let spec = if dialect.kind == VIRTUAL_SERVICE {
             json!({"gateways": [format!("{namespace}/{gateway}")], "hosts": [host], "http": rules})
+        } else {
+            json!({"parentRefs": [{"name": gateway, "namespace": namespace}], "hostnames": [host], "rules": rules})
         };
         let manifest = json!({
             "apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": app}, "spec": spec,
@@ -149,7 +165,11 @@ impl Site {
 
     /// Replaces the rules of the route.
     pub(super) async fn change_route(&self, dialect: Dialect, rules: Value) -> Value {
-        let field = if dialect.kind == HTTP_ROUTE { "rules" } else { "http" };
+        let field = if dialect.kind == VIRTUAL_SERVICE {
+            "http"
+        } else {
+            "rules"
+        };
         self.world
             .patch(&dialect.kind, "app", json!({"spec": {field: rules}}))
             .await
@@ -172,7 +192,8 @@ impl Site {
         } else {
             self.plane.gateway
         };
-        Load::new(gateway, &self.host(app))
+        let load = Load::new(gateway, &self.host(app));
+        if dialect.kind == GRPC_ROUTE { load.grpc() } else { load }
     }
 
     /// How many requests the pods of a version got.

@@ -33,6 +33,7 @@ pub(crate) const HPA: Kind = kind(
 pub(crate) const ROLE_BINDING: Kind = kind("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings");
 pub(crate) const GATEWAY: Kind = kind("gateway.networking.k8s.io", "v1", "Gateway", "gateways");
 pub(crate) const HTTP_ROUTE: Kind = kind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes");
+pub(crate) const GRPC_ROUTE: Kind = kind("gateway.networking.k8s.io", "v1", "GRPCRoute", "grpcroutes");
 pub(crate) const VIRTUAL_SERVICE: Kind = kind("networking.istio.io", "v1", "VirtualService", "virtualservices");
 pub(crate) const EVENT: Kind = kind("events.k8s.io", "v1", "Event", "events");
 
