@@ -5,7 +5,7 @@ use super::{
     bootstrap,
     decision::{Action, Need, ObjectKind},
     integrity::{is_of_run, is_ours, is_own_canary, target_changed_message},
-    observation::{Deployment, Owned},
+    observation::{Owned, Workload},
     overdue, patience,
     problem::Problem,
     routing,
@@ -13,7 +13,7 @@ use super::{
     services,
     spec::Spec,
     step::Step,
-    traffic,
+    traffic, workload,
 };
 use crate::api::Reason;
 
@@ -25,7 +25,7 @@ pub(crate) fn objects(spec: &Spec) -> usize {
 
 /// Whether a canary belonged to a deleted Kanary with the same name. The garbage collector deletes it, and the watch
 /// reports that.
-fn is_leftover(step: &Step<'_>, canary: &Deployment) -> bool {
+fn is_leftover(step: &Step<'_>, canary: &Workload) -> bool {
     belonged_to_a_former_kanary(step, canary.owner_name.as_ref())
 }
 
@@ -99,7 +99,7 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
     }
 }
 
-fn target_changed(step: &Step<'_>, target: &Deployment) -> Option<Activation> {
+fn target_changed(step: &Step<'_>, target: &Workload) -> Option<Activation> {
     let of_canary = step.seen.canary.as_ref().filter(|canary| is_of_run(step, canary));
     let started_with = step
         .kanary
@@ -124,7 +124,7 @@ fn target_changed(step: &Step<'_>, target: &Deployment) -> Option<Activation> {
 }
 
 /// All problems that prevent the start and that the controller must not fix itself.
-fn obstacles(step: &Step<'_>, target: &Deployment) -> Vec<Problem> {
+fn obstacles(step: &Step<'_>, target: &Workload) -> Vec<Problem> {
     let spec = step.spec;
     let mut obstacles = Vec::new();
     if spec.canary == spec.target {
@@ -143,14 +143,18 @@ fn obstacles(step: &Step<'_>, target: &Deployment) -> Vec<Problem> {
 }
 
 /// Why the API server would refuse the template for this target.
-pub(super) fn mismatch(step: &Step<'_>, target: &Deployment) -> Option<Problem> {
+pub(super) fn mismatch(step: &Step<'_>, target: &Workload) -> Option<Problem> {
     let labels = step.spec.template.pod_labels();
     let selector = target.selector.as_ref();
-    let selector = selector.filter(|selector| !selector.selector.matches(&labels))?;
+    let Some(selector) = selector.filter(|selector| !selector.selector.matches(&labels)) else {
+        let spec = step.spec;
+        let differs = workload::of(spec.target.kind).differs(&spec.template, &spec.target, target);
+        return differs.map(|message| Problem::new(Reason::TemplateMismatch, message));
+    };
     Some(Problem::new(
         Reason::TemplateMismatch,
         format!(
-            "the labels of spec.template.spec.template.metadata do not match the selector of Deployment {} ({}), so it could \
+            "the labels of spec.template.spec.template.metadata do not match the selector of {} ({}), so it could \
              not be promoted: add them",
             step.spec.target, selector.shown
         ),
@@ -167,7 +171,7 @@ fn names_taken(step: &Step<'_>) -> Vec<Problem> {
         .filter(|canary| !is_leftover(step, canary))
         .map(|canary| {
             let named = [&canary.owner_name, &canary.other_controller, &canary.owner];
-            name_taken("Deployment", &step.spec.canary, named)
+            name_taken(step.spec.canary.kind.as_str(), &step.spec.canary.name, named)
         });
     let of_owned = |kind: &str, name: &String, object: Option<&Owned>| {
         let object = object.filter(is_foreign)?;
@@ -180,7 +184,7 @@ fn names_taken(step: &Step<'_>) -> Vec<Problem> {
         .hpa
         .as_ref()
         .filter(|_| matches!(step.spec.scale, Scale::Hpa { .. }));
-    let hpa = of_owned("HorizontalPodAutoscaler", &step.spec.canary, hpa);
+    let hpa = of_owned("HorizontalPodAutoscaler", &step.spec.canary.name, hpa);
     [canary, service, hpa].into_iter().flatten().collect()
 }
 
@@ -197,7 +201,7 @@ fn name_taken(kind: &str, name: &str, named: [&Option<String>; 3]) -> Problem {
 }
 
 /// The objects that do not exist yet. The Service comes first, so that it exists when the first pod becomes ready.
-fn missing(step: &Step<'_>, target: &Deployment) -> Vec<Action> {
+fn missing(step: &Step<'_>, target: &Workload) -> Vec<Action> {
     let (canary, spec, seen) = (step.kanary, step.spec, step.seen);
     let mut actions = Vec::new();
     if let (Some(name), None, Some(production)) = (&spec.kanary_service, &seen.kanary_service, &seen.service) {
@@ -209,16 +213,16 @@ fn missing(step: &Step<'_>, target: &Deployment) -> Vec<Action> {
     }
     match &seen.canary {
         None => actions.push(Action::Create {
-            object: ObjectKind::Deployment,
-            name: spec.canary.clone(),
-            manifest: traffic::canary_deployment(canary, spec, seen, target),
+            object: ObjectKind::Workload(spec.canary.kind),
+            name: spec.canary.name.clone(),
+            manifest: traffic::canary_workload(canary, spec, seen, target),
         }),
         Some(existing) if !is_of_run(step, existing) => {}
         Some(existing) => {
             let wanted = spec.scale.replicas(target.replicas);
             if let Some(replicas) = wanted.filter(|replicas| *replicas != existing.replicas) {
                 actions.push(Action::ScaleCanary {
-                    name: spec.canary.clone(),
+                    canary: spec.canary.clone(),
                     uid: existing.uid.clone(),
                     replicas,
                 });
@@ -228,7 +232,7 @@ fn missing(step: &Step<'_>, target: &Deployment) -> Vec<Action> {
     if let (Some(manifest), None) = (traffic::autoscaler(canary, spec, target), &seen.hpa) {
         actions.push(Action::Create {
             object: ObjectKind::HorizontalPodAutoscaler,
-            name: spec.canary.clone(),
+            name: spec.canary.name.clone(),
             manifest,
         });
     }

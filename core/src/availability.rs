@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     integrity::{Origin, canary, origin},
-    observation::{Deployment, Outage},
+    observation::{Outage, Workload},
     routing, services,
     status::{Draft, Phase, traffic_lost_since},
     step::Step,
@@ -23,13 +23,13 @@ pub(super) fn is_available(step: &Step<'_>) -> bool {
 }
 
 /// The canary and since when it is available.
-fn available<'a>(step: &Step<'a>) -> Option<(&'a Deployment, Timestamp)> {
+fn available<'a>(step: &Step<'a>) -> Option<(&'a Workload, Timestamp)> {
     let canary = canary(step).filter(|canary| origin(step, canary) == Origin::Kept)?;
     Some((canary, canary.available_since?))
 }
 
 /// Whether a canary is not the one that the times in the status belong to.
-pub(super) fn is_replaced(status: &KanaryStatus, canary: &Deployment) -> bool {
+pub(super) fn is_replaced(status: &KanaryStatus, canary: &Workload) -> bool {
     match (&status.canary_uid, status.available_at) {
         (Some(uid), _) => *uid != canary.uid,
         // A status of an older version does not name its canary.
@@ -95,7 +95,7 @@ fn begin(step: &Step<'_>, status: &KanaryStatus, since: Timestamp) -> Option<Win
 }
 
 /// The outage that ended at `since`, if it was watched from its beginning.
-fn watched(status: &KanaryStatus, canary: &Deployment, since: Timestamp) -> Option<Outage> {
+fn watched(status: &KanaryStatus, canary: &Workload, since: Timestamp) -> Option<Outage> {
     let is_new = status.available_since != Some(since);
     let outage = canary
         .outage
@@ -107,7 +107,7 @@ fn watched(status: &KanaryStatus, canary: &Deployment, since: Timestamp) -> Opti
 }
 
 /// Moves the times after an outage.
-fn resume(step: &Step<'_>, status: &mut KanaryStatus, window: Window, canary: &Deployment, since: Timestamp) -> Window {
+fn resume(step: &Step<'_>, status: &mut KanaryStatus, window: Window, canary: &Workload, since: Timestamp) -> Window {
     let Some(outage) = watched(status, canary, since) else {
         return again(step, status, window, since);
     };

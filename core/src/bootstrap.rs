@@ -13,7 +13,7 @@ use super::{
     decision::{Action, Decision, Need, ObjectKind},
     integrity::{is_of_run, target_changed_message},
     manual_verdicts,
-    observation::{Deployment, Likeness, Promotion},
+    observation::{Likeness, Promotion, Workload},
     overdue,
     patience::{self, resumed},
     problem::{Problem, clear_problem, set_problem, still_blocked},
@@ -58,9 +58,9 @@ pub(super) fn without_target(step: &Step<'_>) -> Activation {
         // The period ends only after a live read has confirmed that the target is missing.
         Some(_) if step.seen.confirmed => Activation {
             actions: vec![Action::Create {
-                object: ObjectKind::Deployment,
-                name: step.spec.target.clone(),
-                manifest: traffic::target_deployment(step.kanary, step.spec),
+                object: ObjectKind::Workload(step.spec.target.kind),
+                name: step.spec.target.name.clone(),
+                manifest: traffic::target_workload(step.kanary, step.spec),
             }],
             ..bootstrap
         },
@@ -79,12 +79,10 @@ fn not_created(step: &Step<'_>) -> Option<Activation> {
     let problem = |message: String| Some(Activation::problem(Reason::TargetNotFound, message));
     if started {
         let alone = services::serves_alone(step);
-        return problem(format!(
-            "Deployment {name} is gone: create it again, or delete this Kanary{alone}"
-        ));
+        return problem(format!("{name} is gone: create it again, or delete this Kanary{alone}"));
     }
     if step.seen.target.is_some() {
-        return problem(format!("Deployment {name} is being deleted"));
+        return problem(format!("{name} is being deleted"));
     }
     let canary_of = step.seen.target_is_canary_of.as_ref();
     if canary_of.is_some() {
@@ -95,12 +93,12 @@ fn not_created(step: &Step<'_>) -> Option<Activation> {
     }
     if step.spec.dry_run {
         return problem(format!(
-            "Deployment {name} does not exist, and a dry-run does not create it: create it first"
+            "{name} does not exist, and a dry-run does not create it: create it first"
         ));
     }
     if !step.spec.create_target {
         return problem(format!(
-            "Deployment {name} does not exist and is not created, because spec.rollout.onTargetMissing is wait: create it"
+            "{name} does not exist and is not created, because spec.rollout.onTargetMissing is wait: create it"
         ));
     }
     None
@@ -119,7 +117,7 @@ fn reported_from(since: Timestamp) -> Option<Timestamp> {
 
 /// Decides about a target that this run created, or returns `None` for any other target. If another client changed its
 /// template, it becomes an ordinary target, and the run restarts.
-pub(super) fn of_created(step: &Step<'_>, target: &Deployment) -> Option<Activation> {
+pub(super) fn of_created(step: &Step<'_>, target: &Workload) -> Option<Activation> {
     let marked = target.created_by.as_ref() == Some(&step.kanary.marker(step.spec));
     if let Promotion::Done { template_hash, .. } = &step.seen.promotion {
         let same = *template_hash == target.template_hash;
@@ -154,7 +152,7 @@ fn begin_anew(step: &Step<'_>) -> Activation {
     }
     Activation {
         anew: Some(format!(
-            "Deployment {} did not exist and was created from the template, and somebody has replaced its template since: a \
+            "{} did not exist and was created from the template, and somebody has replaced its template since: a \
              new run starts",
             step.spec.target
         )),
@@ -162,7 +160,7 @@ fn begin_anew(step: &Step<'_>) -> Activation {
     }
 }
 
-fn await_target(step: &Step<'_>, target: &Deployment) -> Activation {
+fn await_target(step: &Step<'_>, target: &Workload) -> Activation {
     let patience = step.spec.progress_deadline;
     let until = resumed(step, target.created).checked_add(patience).ok();
     if !target.rolled_out && (target.progress_failed || until.is_some_and(|until| until <= step.now)) {
@@ -170,7 +168,7 @@ fn await_target(step: &Step<'_>, target: &Deployment) -> Activation {
         return Activation::failed(
             Reason::ProgressDeadlineExceeded,
             format!(
-                "Deployment {name} was created and did not become available within {}",
+                "{name} was created and did not become available within {}",
                 GoDuration(patience)
             ),
         );
@@ -196,7 +194,7 @@ pub(super) fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>
     let name = &step.spec.target;
     // The status always becomes Running before Succeeded.
     if !target.rolled_out || Phase::of(&step.kanary.status) == Phase::Scheduled {
-        let why = format!("Deployment {name} did not exist and was created; waits for it to be available");
+        let why = format!("{name} did not exist and was created; waits for it to be available");
         draft.set(
             SCHEDULED,
             true,
@@ -207,7 +205,7 @@ pub(super) fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>
         draft.set(RECONCILING, true, Reason::TargetCreated, why);
         return step.write(draft);
     }
-    let why = format!("Deployment {name} did not exist, was created from the template and is available");
+    let why = format!("{name} did not exist, was created from the template and is available");
     clear_problem(&mut draft);
     draft.clear(RUNNING, Reason::TargetCreated, "the target is available");
     draft.status.available_at = draft.status.available_at.or(target.available_since);
@@ -236,10 +234,10 @@ fn awaited(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Deci
     }
     let name = &step.spec.target;
     let why = waits.map_or_else(
-        || format!("Deployment {name} does not exist and is created from the template"),
+        || format!("{name} does not exist and is created from the template"),
         |(_, until)| {
             format!(
-                "Deployment {name} does not exist: if nobody creates it, it is created from the template at {until}; set \
+                "{name} does not exist: if nobody creates it, it is created from the template at {until}; set \
                  spec.rollout.onTargetMissing to wait to prevent that"
             )
         },

@@ -1,11 +1,9 @@
 //! The complete set of effects. Kanary does nothing that is not listed here.
 
-use super::api::EventReason;
-
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::api::{KanaryStatus, RouteRef};
+use crate::api::{EventReason, KanaryStatus, RouteRef, WorkloadKind, WorkloadRef};
 
 /// The decision about one Kanary.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -76,9 +74,9 @@ pub enum Action {
     },
     /// Sets the canary's number of replicas.
     ScaleCanary {
-        /// Name of the canary.
-        name: String,
-        /// UID of the canary, so that another Deployment with its name is left alone.
+        /// The canary.
+        canary: WorkloadRef,
+        /// UID of the canary, so that another object with its name is left alone.
         uid: String,
         /// Number of replicas.
         replicas: i32,
@@ -87,8 +85,8 @@ pub enum Action {
     SetTemplate(SetTemplate),
     /// Transfers our ownership of the target's template fields to the manager that applies them.
     HandOver {
-        /// Name of the target.
-        name: String,
+        /// The target.
+        target: WorkloadRef,
         /// UID of the target.
         uid: String,
     },
@@ -145,8 +143,8 @@ pub enum Action {
 /// A write of a pod template to the target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SetTemplate {
-    /// Name of the target.
-    pub name: String,
+    /// The target.
+    pub target: WorkloadRef,
     /// UID of the target.
     pub uid: String,
     /// The pod template that was read.
@@ -166,10 +164,12 @@ pub struct SetTemplate {
 
 /// Kinds of objects that Kanary creates and deletes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(missing_docs, reason = "the Kubernetes kinds of these names")]
 pub enum ObjectKind {
-    Deployment,
+    /// A canary, or a target that was missing.
+    Workload(WorkloadKind),
+    /// A Service.
     Service,
+    /// A HorizontalPodAutoscaler.
     HorizontalPodAutoscaler,
 }
 
@@ -178,7 +178,7 @@ impl ObjectKind {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Deployment => "Deployment",
+            Self::Workload(kind) => kind.as_str(),
             Self::Service => "Service",
             Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
         }

@@ -32,7 +32,7 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
         return Decision::default();
     }
     let why = format!(
-        "this Kanary is being deleted and is held by its finalizers ({}): its canary is taken away, and Deployment {} stays as \
+        "this Kanary is being deleted and is held by its finalizers ({}): its canary is taken away, and {} stays as \
          it is",
         finalizers.join(", "),
         step.spec.target

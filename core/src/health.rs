@@ -129,5 +129,5 @@ fn full(step: &Step<'_>, message: &str) -> String {
     let end = patience::until(step).map_or(String::new(), |until| {
         format!("; the run fails at {until} if it stays so (spec.rollout.progressDeadline)")
     });
-    format!("Deployment {canary} is not available: {message}{end}")
+    format!("{canary} is not available: {message}{end}")
 }

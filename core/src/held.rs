@@ -68,7 +68,7 @@ impl Waits {
             .sort_by_key(|problem| problem.reason != Reason::Inconclusive);
         if window.deadline <= step.now && !is_available(step) {
             let why = format!(
-                "Deployment {} is not available, so it cannot pass: the run waits until it is",
+                "{} is not available, so it cannot pass: the run waits until it is",
                 step.spec.canary
             );
             waits.others.push(Problem::new(Reason::WaitingForCanary, why));
@@ -152,10 +152,7 @@ pub(super) fn hold(
         if due {
             let over = if routing::is_last(step, &draft.status) {
                 let canary = &step.spec.canary;
-                format!(
-                    "the validation period of Deployment {canary} ended at {}",
-                    window.deadline
-                )
+                format!("the validation period of {canary} ended at {}", window.deadline)
             } else {
                 format!("the time of the present step of the traffic ended at {}", part.deadline)
             };

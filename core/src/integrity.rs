@@ -3,10 +3,10 @@
 
 use super::{
     labels::Labels,
-    observation::{Deployment, Versions},
+    observation::{Versions, Workload},
     step::Step,
 };
-use crate::api::{Reason, names};
+use crate::api::{Reason, WorkloadRef, names};
 
 /// Whether a canary's pod template is unchanged since its creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(super) enum Origin {
 }
 
 /// The canary of this run.
-pub(super) fn canary<'a>(step: &Step<'a>) -> Option<&'a Deployment> {
+pub(super) fn canary<'a>(step: &Step<'a>) -> Option<&'a Workload> {
     let canary = step.seen.canary.as_ref();
     canary.filter(|canary| is_of_run(step, canary))
 }
@@ -29,7 +29,7 @@ pub(super) fn canary<'a>(step: &Step<'a>) -> Option<&'a Deployment> {
 ///
 /// The reference is the reply to the creation, which includes changes by webhooks and defaults. A controller without that
 /// reply relies on the Deployment controller's revision, which counts templates.
-pub(super) fn origin(step: &Step<'_>, canary: &Deployment) -> Origin {
+pub(super) fn origin(step: &Step<'_>, canary: &Workload) -> Origin {
     let replied = step.seen.created.as_ref().filter(|created| created.uid == canary.uid);
     if let Some(created) = replied.filter(|_| canary.versions != Versions::Several) {
         let is_same = created.template_hash == canary.template_hash;
@@ -54,16 +54,16 @@ pub(super) fn changed(step: &Step<'_>) -> Option<(Reason, String)> {
     let name = &step.spec.canary;
     if step.kanary.is_disowned(canary, step.seen.created.as_ref()) {
         let message = format!(
-            "the ownerReference by which this Kanary controls Deployment {name} was removed, so the canary would outlive this \
+            "the ownerReference by which this Kanary controls {name} was removed, so the canary would outlive this \
              Kanary: leave the canary alone, and set spec.retry to another number to run the template again"
         );
         return Some((Reason::CanaryChanged, message));
     }
     let what = if origin(step, canary) == Origin::Changed {
-        format!("the pod template of Deployment {name} was changed after its creation")
+        format!("the pod template of {name} was changed after its creation")
     } else {
         let pod = step.seen.pods.iter().find(|pod| pod.edited)?;
-        format!("an image of pod {} of Deployment {name} was changed in place", pod.name)
+        format!("an image of pod {} of {name} was changed in place", pod.name)
     };
     let message = format!(
         "{what}, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run \
@@ -80,14 +80,14 @@ pub(super) fn is_ours(step: &Step<'_>, owner: Option<&String>) -> bool {
 
 /// Whether a Deployment with the canary's name belongs to this Kanary, even if its ownerReference was removed.
 #[must_use]
-pub(super) fn is_own_canary(step: &Step<'_>, canary: &Deployment) -> bool {
+pub(super) fn is_own_canary(step: &Step<'_>, canary: &Workload) -> bool {
     step.kanary.owns(canary, step.seen.created.as_ref())
 }
 
 /// Whether a Deployment with the canary's name is this run's canary. Its traffic is compared as well: before the first
 /// status write, an edit of the traffic does not start a new run.
 #[must_use]
-pub(super) fn is_of_run(step: &Step<'_>, canary: &Deployment) -> bool {
+pub(super) fn is_of_run(step: &Step<'_>, canary: &Workload) -> bool {
     step.kanary.has(step.spec, canary, step.seen.created.as_ref())
 }
 
@@ -102,9 +102,9 @@ pub(super) fn is_of_later_run(step: &Step<'_>, labels: &Labels) -> bool {
 
 /// The message for a target that another client changed.
 #[must_use]
-pub(super) fn target_changed_message(target: &str) -> String {
+pub(super) fn target_changed_message(target: &WorkloadRef) -> String {
     format!(
-        "the pod template of Deployment {target} changed since the run started: set spec.retry to another number to run \
+        "the pod template of {target} changed since the run started: set spec.retry to another number to run \
          against the new one, or spec.rollout.onTargetChange to promote"
     )
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{
     Key,
     labels::Labels,
-    observation::{Created, Deployment},
+    observation::{Created, Workload},
     parse::{self, Known},
     spec::Spec,
 };
@@ -144,14 +144,14 @@ impl ParsedKanary {
     /// Whether a Deployment with the canary's name belongs to this Kanary: the Kanary is its controller, or was until the
     /// [ownerReference was removed](Self::is_disowned). `created` is the reply to the creation, if known.
     #[must_use]
-    pub fn owns(&self, made: &Deployment, created: Option<&Created>) -> bool {
+    pub fn owns(&self, made: &Workload, created: Option<&Created>) -> bool {
         made.owner.as_ref() == Some(&self.uid) || self.is_disowned(made, created)
     }
 
     /// Whether this Kanary created a Deployment with the canary's name that has no controller any more. Labels are no
     /// proof, because anyone can copy them: the uid must be known from the creation or from the status.
     #[must_use]
-    pub fn is_disowned(&self, made: &Deployment, created: Option<&Created>) -> bool {
+    pub fn is_disowned(&self, made: &Workload, created: Option<&Created>) -> bool {
         let known = [self.status.canary_uid.as_ref(), created.map(|created| &created.uid)];
         made.owner.is_none()
             && made.other_controller.is_none()
@@ -170,7 +170,7 @@ impl ParsedKanary {
 
     /// Whether a Deployment is the canary of the current run. `created` is the reply to the creation, if known.
     #[must_use]
-    pub fn has(&self, spec: &Spec, made: &Deployment, created: Option<&Created>) -> bool {
+    pub fn has(&self, spec: &Spec, made: &Workload, created: Option<&Created>) -> bool {
         let traffic = self.traffic_of_run(spec).zip(made.traffic.as_deref());
         self.owns(made, created)
             && !made.deleting

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     decision::{Action, Decision, Need, ObjectKind},
     integrity::{is_of_later_run, is_of_run, is_own_canary},
-    observation::{Attempt, Deployment, Pod, Versions, Ways},
+    observation::{Attempt, Pod, Versions, Ways, Workload},
     problem::{Problem, set_problem, with_late_verdict},
     services,
     status::{ACTIVATED, Draft, FAILED, TRAFFIC, find, is_true},
@@ -37,7 +37,7 @@ struct Leaver<'a> {
     /// Pods that a Service selects, with the labels to remove.
     pods: Vec<(&'a Pod, Vec<String>)>,
     /// Its Deployment, if that is ours and not being deleted.
-    deployment: Option<&'a Deployment>,
+    deployment: Option<&'a Workload>,
     /// Whether to keep the Deployment.
     retain: bool,
     /// Whether the status refers to it.
@@ -172,7 +172,7 @@ fn retained(step: &Step<'_>) -> String {
         ),
     };
     format!(
-        "Deployment {} is kept and {requests}, because spec.rollout.onFailure is retain: to remove it, set onFailure to delete, or \
+        "{} is kept and {requests}, because spec.rollout.onFailure is retain: to remove it, set onFailure to delete, or \
          delete this Kanary",
         step.spec.canary
     )
@@ -182,7 +182,7 @@ fn is_retained(step: &Step<'_>) -> bool {
     step.spec.retain_failed && present(step).is_some_and(|canary| is_of_run(step, canary))
 }
 
-fn present<'a>(step: &Step<'a>) -> Option<&'a Deployment> {
+fn present<'a>(step: &Step<'a>) -> Option<&'a Workload> {
     let canary = step.seen.canary.as_ref()?;
     (is_own_canary(step, canary) && !canary.deleting).then_some(canary)
 }
@@ -281,13 +281,13 @@ fn actions(step: &Step<'_>, leaver: &Leaver<'_>, way: &Way) -> Vec<Action> {
             .filter_map(|(pod, labels)| unlabel(pod, labels))
             .collect(),
         (Way::Deletion, Some(canary)) => vec![Action::Delete {
-            object: ObjectKind::Deployment,
-            name: name.clone(),
+            object: ObjectKind::Workload(name.kind),
+            name: name.name.clone(),
             uid: canary.uid.clone(),
             unchanged: false,
         }],
         (Way::Scale, Some(canary)) => vec![Action::ScaleCanary {
-            name: name.clone(),
+            canary: name.clone(),
             uid: canary.uid.clone(),
             replicas: 0,
         }],
@@ -326,8 +326,8 @@ fn act(step: &Step<'_>, mut draft: Draft, leaver: &Leaver<'_>, way: &Way, action
 fn say(step: &Step<'_>, draft: &mut Draft, reason: Reason) {
     let canary = &step.spec.canary;
     let done = match reason {
-        Reason::LeftByDeletion => format!("Deployment {canary} was deleted"),
-        _ => format!("Deployment {canary} was scaled to 0"),
+        Reason::LeftByDeletion => format!("{canary} was deleted"),
+        _ => format!("{canary} was scaled to 0"),
     };
     let why = step.seen.ways.labels.as_ref();
     let why = why.map_or("its pods have no label that can be taken off", |tried| {

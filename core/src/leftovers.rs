@@ -3,13 +3,13 @@
 use super::{
     decision::{Action, Need, ObjectKind},
     integrity::{is_of_later_run, is_of_run, is_ours, is_own_canary},
-    observation::{Deployment, Stray},
+    observation::{Stray, Workload},
     scale::Scale,
     step::Step,
 };
 
 /// Whether a canary belongs to a template or a run that has ended.
-fn is_stale(step: &Step<'_>, canary: &Deployment) -> bool {
+fn is_stale(step: &Step<'_>, canary: &Workload) -> bool {
     is_own_canary(step, canary)
         && !canary.deleting
         && !is_of_later_run(step, &canary.labels)
@@ -29,8 +29,8 @@ pub(super) fn remove(step: &Step<'_>) -> Result<Vec<Action>, Need> {
     let canary = seen.canary.as_ref().filter(|canary| is_stale(step, canary));
     let mut actions: Vec<_> = canary
         .map(|canary| Action::Delete {
-            object: ObjectKind::Deployment,
-            name: step.spec.canary.clone(),
+            object: ObjectKind::Workload(step.spec.canary.kind),
+            name: step.spec.canary.name.clone(),
             uid: canary.uid.clone(),
             unchanged: false,
         })
@@ -45,7 +45,7 @@ pub(super) fn remove(step: &Step<'_>) -> Result<Vec<Action>, Need> {
             .filter(|hpa| !scales && is_ours(step, hpa.owner.as_ref()) && !hpa.deleting);
         actions.extend(former.map(|hpa| Action::Delete {
             object: ObjectKind::HorizontalPodAutoscaler,
-            name: step.spec.canary.clone(),
+            name: step.spec.canary.name.clone(),
             uid: hpa.uid.clone(),
             unchanged: false,
         }));

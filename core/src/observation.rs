@@ -26,9 +26,9 @@ use crate::api::names::RUN;
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Observation {
     /// The target.
-    pub target: Option<Deployment>,
-    /// The Deployment with the canary's name, ours or not.
-    pub canary: Option<Deployment>,
+    pub target: Option<Workload>,
+    /// The object with the canary's kind and name, ours or not.
+    pub canary: Option<Workload>,
     /// Pods of the current run's canary.
     pub pods: Vec<Pod>,
     /// The production Service.
@@ -172,10 +172,10 @@ impl Stray {
     }
 }
 
-/// The relevant fields of a Deployment.
+/// The relevant fields of a target or a canary.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-pub struct Deployment {
+pub struct Workload {
     /// `metadata.uid`.
     pub uid: String,
     /// `metadata.creationTimestamp`.
@@ -251,7 +251,7 @@ pub enum Versions {
 pub struct Outage {
     /// Start of the outage.
     pub from: Timestamp,
-    /// [`Deployment::available_since`] before the outage.
+    /// [`Workload::available_since`] before the outage.
     pub before: Timestamp,
 }
 
@@ -368,7 +368,7 @@ pub struct LiveTarget {
     pub created: Timestamp,
     /// `spec.template`, unchanged: the precondition of the promotion.
     pub template: Value,
-    /// Its hash, calculated like [`Deployment::template_hash`].
+    /// Its hash, calculated like [`Workload::template_hash`].
     pub template_hash: String,
     /// `metadata.generation`, which each change of the spec increments.
     pub generation: Option<i64>,

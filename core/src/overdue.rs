@@ -33,12 +33,12 @@ pub(super) fn unavailable(step: &Step<'_>) -> String {
     let (status, why) = (&step.kanary.status, health::why(step));
     let is_first = status.available_at.is_none() || canary(step).is_none_or(|canary| is_replaced(status, canary));
     match status.unavailable_for {
-        _ if is_first => format!("Deployment {name} did not become available within {patience}: {why}"),
+        _ if is_first => format!("{name} did not become available within {patience}: {why}"),
         Some(before) if !before.0.is_zero() => format!(
-            "Deployment {name} is not available, after {before} in which it was not before, and progressDeadline is \
+            "{name} is not available, after {before} in which it was not before, and progressDeadline is \
              {patience}: {why}"
         ),
-        _ => format!("Deployment {name} was not available for {patience}: {why}"),
+        _ => format!("{name} was not available for {patience}: {why}"),
     }
 }
 

@@ -16,12 +16,13 @@ use super::{
     invalid::Invalid,
     scale::Scale,
     spec::{Routing, Spec},
-    template::{DeploymentTemplate, TemplateRead},
+    template::{TemplateRead, WorkloadTemplate},
     validation::{Item, Validation, fitting},
+    workload,
 };
 use crate::api::{
     KanaryStatus, OnFailure, OnTargetChange, OnTargetMissing, RolloutMode, RolloutSpec, ScaleSpec, TrafficSource,
-    TrafficSpec, ValidationSpec, names,
+    TrafficSpec, ValidationSpec, WorkloadKind, WorkloadRef,
 };
 
 /// What the status adds to a spec: names that an edit cannot change during a run.
@@ -46,15 +47,16 @@ pub(super) fn spec(key: &Key, raw: &Value, known: &Known<'_>) -> Spec {
     let read = lenient::read(raw, &mut problems);
     let mut spec = of_fields(key, read, &mut problems);
     let former = known.target;
-    if !former.is_empty() && former != spec.target {
+    if !former.is_empty() && former != spec.target.name {
+        let former = WorkloadRef::new(spec.target.kind, former);
         if problems.is_empty() {
             problems.push(Invalid::spec(format!(
-                "this Kanary belongs to Deployment {former} and can't change to {}: create another Kanary for another target",
+                "this Kanary belongs to {former} and can't change to {}: create another Kanary for another target",
                 spec.target
             )));
         }
-        former.clone_into(&mut spec.target);
-        spec.canary = names::canary_name(former, &key.name);
+        spec.canary = former.canary(&key.name);
+        spec.target = former;
     }
     if !problems.is_empty() && spec.service.is_none() {
         spec.service = given(Some(known.service.to_owned()));
@@ -67,10 +69,11 @@ fn of_fields(key: &Key, lenient::Read { spec, unreadable }: lenient::Read, probl
     if spec.items.is_some() {
         problems.push(Invalid::spec("spec.items belongs under spec.validation: indent it"));
     }
-    let TemplateRead { template, name, hash } = DeploymentTemplate::read(spec.template, problems);
+    let TemplateRead { template, name, hash } = WorkloadTemplate::read(spec.template, problems);
     let target = given(spec.deployment_name)
         .or_else(|| given(name))
         .unwrap_or_else(|| key.name.clone());
+    let target = WorkloadRef::new(WorkloadKind::Deployment, target);
     let service = given(spec.service_name);
     let traffic = spec.traffic.unwrap_or_default();
     let kanary_service = or_note(traffic::kanary_service(key, &traffic, service.as_deref()), problems);
@@ -90,7 +93,7 @@ fn of_fields(key: &Key, lenient::Read { spec, unreadable }: lenient::Read, probl
             .and_then(|routing| too_many_samples(routing, &validation)),
     );
     Spec {
-        canary: canary_name(&target, &key.name, problems),
+        canary: canary(&target, &key.name, problems),
         schedule: or_note(schedule(given(spec.schedule)), problems),
         scale: scale(spec.scale.unwrap_or_default(), problems),
         dry_run: no_update || rollout.mode == Some(RolloutMode::DryRun),
@@ -192,21 +195,15 @@ fn one_of(
     }
 }
 
-/// Deployments name their ReplicaSets `<name>-<10 characters>`, which must be a DNS subdomain of at most 253 characters.
-fn canary_name(target: &str, kanary: &str, problems: &mut Vec<Invalid>) -> String {
-    let name = names::canary_name(target, kanary);
-    if name.len() > 242 {
-        problems.push(Invalid::spec(format!(
-            "the canary's name {name} has {} characters and 242 are possible: give the Kanary a shorter name",
-            name.len()
-        )));
-    }
+fn canary(target: &WorkloadRef, kanary: &str, problems: &mut Vec<Invalid>) -> WorkloadRef {
+    let canary = target.canary(kanary);
+    problems.extend(workload::of(canary.kind).refuses_name(&canary.name).map(Invalid::spec));
     if kanary.len() > 63 {
         problems.push(Invalid::spec(
             "the name of a Kanary is a label value: use 63 characters at most",
         ));
     }
-    name
+    canary
 }
 
 fn schedule(text: Option<String>) -> Result<Option<Timestamp>, Invalid> {

@@ -51,7 +51,7 @@ fn held(step: &Step<'_>, draft: &mut Draft) {
     if let (Phase::Running, Some(deadline), Some(paused_at)) = (phase, deadline, paused_at) {
         let left = Duration::try_from(deadline.duration_since(paused_at)).unwrap_or_default();
         let why = format!(
-            "spec.paused is true: Deployment {} can fail but not pass; {} of its validation are left",
+            "spec.paused is true: {} can fail but not pass; {} of its validation are left",
             step.spec.canary,
             GoDuration(left)
         );

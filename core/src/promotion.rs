@@ -10,7 +10,7 @@ use super::{
     ending::fail,
     integrity::target_changed_message,
     objection::speaks_against,
-    observation::{Deployment, Likeness, LiveTarget, Promotion},
+    observation::{Likeness, LiveTarget, Promotion, Workload},
     problem::{Problem, set_problem},
     rollout::{self, end_dry_run},
     services,
@@ -78,7 +78,7 @@ pub(super) fn promote(step: &Step<'_>) -> Decision {
 /// The controller is about to update the target, or waits for its rollout.
 pub(super) fn promoting(step: &Step<'_>, draft: &mut Draft) {
     let why = format!(
-        "Deployment {} gets the template, and the run ends once all its replicas run it",
+        "{} gets the template, and the run ends once all its replicas run it",
         step.spec.target
     );
     draft.set(RECONCILING, true, Reason::Promoting, why);
@@ -87,21 +87,21 @@ pub(super) fn promoting(step: &Step<'_>, draft: &mut Draft) {
 fn without_target(step: &Step<'_>, mut draft: Draft) -> Decision {
     let name = &step.spec.target;
     let message = match &step.seen.target {
-        Some(_) => format!("Deployment {name} is being deleted: create it again once it is gone"),
-        None if given(step).is_some() => format!("Deployment {name} was updated and is gone: create it again"),
-        None => format!("Deployment {name} is gone, so it cannot be updated: create it again"),
+        Some(_) => format!("{name} is being deleted: create it again once it is gone"),
+        None if given(step).is_some() => format!("{name} was updated and is gone: create it again"),
+        None => format!("{name} is gone, so it cannot be updated: create it again"),
     };
     let message = message + &services::serves_alone(step);
     set_problem(&mut draft, Some(&Problem::new(Reason::TargetNotFound, message)));
     if step.spec.paused {
-        let why = format!("spec.paused is true: Deployment {name} is not updated");
+        let why = format!("spec.paused is true: {name} is not updated");
         draft.set(RECONCILING, false, Reason::Paused, why);
     }
     step.write(draft)
 }
 
 /// Why the promotion cannot be made now, if it has certainly not been made yet. (Otherwise the target is read first.)
-fn held(step: &Step<'_>, mut draft: Draft, target: Option<&Deployment>) -> Option<Decision> {
+fn held(step: &Step<'_>, mut draft: Draft, target: Option<&Workload>) -> Option<Decision> {
     if let Some(problem) = step.unsound() {
         set_problem(&mut draft, Some(&problem));
         return Some(step.write(draft));
@@ -111,7 +111,7 @@ fn held(step: &Step<'_>, mut draft: Draft, target: Option<&Deployment>) -> Optio
     }
     if step.spec.paused {
         set_problem(&mut draft, None);
-        let why = format!("spec.paused is true: Deployment {} is not updated", step.spec.target);
+        let why = format!("spec.paused is true: {} is not updated", step.spec.target);
         draft.set(RECONCILING, false, Reason::Paused, why);
         return Some(step.write(draft));
     }
@@ -150,11 +150,11 @@ fn is_marked(step: &Step<'_>, promoted_by: Option<&String>, created_by: Option<&
     promoted_by == Some(&marker) || created_by == Some(&marker)
 }
 
-fn is_marked_so(step: &Step<'_>, target: &Deployment) -> bool {
+fn is_marked_so(step: &Step<'_>, target: &Workload) -> bool {
     is_marked(step, target.promoted_by.as_ref(), target.created_by.as_ref())
 }
 
-fn standing(step: &Step<'_>, target: &Deployment) -> Standing {
+fn standing(step: &Step<'_>, target: &Workload) -> Standing {
     if let Some(given) = given(step) {
         return if *given == target.template_hash {
             Standing::Promoted
@@ -205,7 +205,7 @@ fn unmarked(step: &Step<'_>, live: &LiveTarget) -> Standing {
     let verdict = find(&step.kanary.status, SUCCEEDED).map(|succeeded| succeeded.last_transition_time.0);
     if verdict.is_some_and(|verdict| verdict < live.created) {
         return Standing::Replaced(format!(
-            "Deployment {} was deleted and created again after the verdict, with another template than this run's; set \
+            "{} was deleted and created again after the verdict, with another template than this run's; set \
              spec.retry to another number to run again",
             step.spec.target
         ));
@@ -215,14 +215,14 @@ fn unmarked(step: &Step<'_>, live: &LiveTarget) -> Standing {
 
 fn replaced(step: &Step<'_>) -> String {
     format!(
-        "Deployment {} was updated, and somebody replaced its template before it had rolled out; set spec.retry to another \
+        "{} was updated, and somebody replaced its template before it had rolled out; set spec.retry to another \
          number to run again",
         step.spec.target
     )
 }
 
 /// The only write to the target, on condition that it is unchanged since it was read.
-fn update(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Decision {
+fn update(step: &Step<'_>, mut draft: Draft, target: &Workload) -> Decision {
     let Some(live) = &step.seen.live_target else {
         return Decision::needing(Need::LiveTarget);
     };
@@ -258,7 +258,7 @@ fn update(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Decision {
     }
     Decision {
         actions: vec![Action::SetTemplate(SetTemplate {
-            name: step.spec.target.clone(),
+            target: step.spec.target.clone(),
             uid: live.uid.clone(),
             former: live.template.clone(),
             template: step.spec.template.pod_template(),

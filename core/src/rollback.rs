@@ -7,7 +7,7 @@
 use super::{
     decision::{Action, Decision, Need, SetTemplate},
     ending::fail,
-    observation::Deployment,
+    observation::Workload,
     status::{Draft, ROLLED_BACK, find},
     step::Step,
 };
@@ -17,10 +17,7 @@ use crate::api::Reason;
 
 /// Ends the run as failed. The rollback follows when the status that is read contains the failure.
 pub(super) fn begin(step: &Step<'_>, mut draft: Draft, reason: Reason, message: &str) -> Decision {
-    let why = format!(
-        "Deployment {} is about to get its former template back",
-        step.spec.target
-    );
+    let why = format!("{} is about to get its former template back", step.spec.target);
     draft.set(ROLLED_BACK, false, Reason::Pending, why);
     let message = format!("{message}; the former template is put back, if the rollout history has one");
     fail(step, draft, reason, &message)
@@ -34,29 +31,27 @@ pub(super) fn decide(step: &Step<'_>) -> Option<Decision> {
     }
     let name = &step.spec.target;
     if !step.spec.rollback {
-        let why = format!("spec.rollout.rollbackOnFailure is false now: Deployment {name} keeps its template");
+        let why = format!("spec.rollout.rollbackOnFailure is false now: {name} keeps its template");
         return Some(over(step, false, Reason::NotWanted, why));
     }
     let target = step.seen.target.as_ref().filter(|target| !target.deleting);
     let Some(target) = target else {
-        let why = format!("Deployment {name} is gone: there is nothing to roll back");
+        let why = format!("{name} is gone: there is nothing to roll back");
         return Some(over(step, false, Reason::TargetNotFound, why));
     };
     if target.promoted_by == Some(restored(step)) {
-        let why = format!("Deployment {name} has the template back that it had before the promotion");
+        let why = format!("{name} has the template back that it had before the promotion");
         return Some(over(step, true, Reason::TemplateRestored, why));
     }
     if !is_ours(step, target.promoted_by.as_ref(), &target.template_hash) {
         let why = format!(
-            "Deployment {name} no longer has the template that this run promoted, or another run has promoted it since: it is \
+            "{name} no longer has the template that this run promoted, or another run has promoted it since: it is \
              left alone"
         );
         return Some(over(step, false, Reason::TargetChanged, why));
     }
     if step.seen.no_former_template {
-        let why = format!(
-            "the rollout history of Deployment {name} has no other template: it keeps the one that was promoted"
-        );
+        let why = format!("the rollout history of {name} has no other template: it keeps the one that was promoted");
         return Some(over(step, false, Reason::NoFormerTemplate, why));
     }
     if step.refused().is_some() {
@@ -83,7 +78,7 @@ fn over(step: &Step<'_>, done: bool, reason: Reason, why: String) -> Decision {
     step.write(draft)
 }
 
-fn put_back(step: &Step<'_>, target: &Deployment) -> Decision {
+fn put_back(step: &Step<'_>, target: &Workload) -> Decision {
     let (Some(live), Some(former)) = (&step.seen.live_target, &step.seen.former_template) else {
         return Decision::needing(Need::FormerTemplate);
     };
@@ -93,7 +88,7 @@ fn put_back(step: &Step<'_>, target: &Deployment) -> Decision {
     }
     Decision {
         actions: vec![Action::SetTemplate(SetTemplate {
-            name: step.spec.target.clone(),
+            target: step.spec.target.clone(),
             uid: live.uid.clone(),
             former: live.template.clone(),
             template: former.clone(),

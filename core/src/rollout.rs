@@ -9,13 +9,13 @@ use super::{
     ending::end,
     integrity::{is_of_later_run, is_of_run, is_ours, is_own_canary},
     leave::{self, Rest},
-    observation::{Deployment, Promotion, Stray},
+    observation::{Promotion, Stray, Workload},
     problem::{Problem, set_problem},
     rollback::{self},
     routing,
     status::{DEPLOYMENT_UPDATED, Draft, ERRORED, FAILED, RECONCILING, STALLED, SUCCEEDED, find},
     step::Step,
-    too_late,
+    too_late, workload,
 };
 use crate::api::{GoDuration, Reason};
 
@@ -25,7 +25,7 @@ const NO_PROGRESS: Duration = Duration::from_mins(2);
 /// Ends a run that passed without a change to the target.
 pub(super) fn end_dry_run(step: &Step<'_>, draft: &mut Draft, by: &str) {
     end(draft, step.now, Reason::DryRun);
-    let message = format!("{by}; a dry-run leaves Deployment {} alone", step.spec.target);
+    let message = format!("{by}; a dry-run leaves {} alone", step.spec.target);
     draft.set(SUCCEEDED, true, Reason::DryRun, message);
     draft.set(
         DEPLOYMENT_UPDATED,
@@ -36,7 +36,7 @@ pub(super) fn end_dry_run(step: &Step<'_>, draft: &mut Draft, by: &str) {
 }
 
 /// The target has the template: waits for its rollout and then ends the run.
-pub(super) fn conclude(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Decision {
+pub(super) fn conclude(step: &Step<'_>, mut draft: Draft, target: &Workload) -> Decision {
     let late = too_late::text(step, &mut draft);
     // The removal of the canary does not wait for the transfer of field ownership, which also happens after the run.
     if let Some(hand_over) = hand_over(step).filter(|_| late.is_none()) {
@@ -56,14 +56,14 @@ pub(super) fn conclude(step: &Step<'_>, mut draft: Draft, target: &Deployment) -
     draft.status.promoted_hash = Some(target.template_hash.clone());
     let late = late.map_or_else(String::new, |late| format!("; {late}"));
     let message = format!(
-        "Deployment {} was updated: it ran the template on all its replicas when the run ended{late}",
+        "{} was updated: it ran the template on all its replicas when the run ended{late}",
         step.spec.target
     );
     draft.set(DEPLOYMENT_UPDATED, true, Reason::TargetRolledOut, message);
     step.write(draft)
 }
 
-fn await_rollout(step: &Step<'_>, mut draft: Draft, target: &Deployment) -> Decision {
+fn await_rollout(step: &Step<'_>, mut draft: Draft, target: &Workload) -> Decision {
     // Earlier problems are resolved: the target is updated.
     set_problem(&mut draft, None);
     if let Some(problem) = step.unsound() {
@@ -124,17 +124,17 @@ fn stall(draft: &mut Draft, reason: Reason, why: &str, late: Option<&str>) {
 fn rolling_out(
     step: &Step<'_>,
     draft: &mut Draft,
-    target: &Deployment,
+    target: &Workload,
     late: Option<&str>,
 ) -> ControlFlow<Decision, Waits> {
     let again = step.refused().map(|refusal| refusal.retry_at);
-    if target.paused {
-        let name = &step.spec.target;
-        let mut why = format!("Deployment {name} was updated and is paused itself, so it does not roll out");
+    let name = &step.spec.target;
+    if let Some(held) = workload::of(name.kind).held_back(name, target) {
+        let mut why = format!("{name} was updated and {}", held.why);
         if late.is_none() {
-            why = format!("{why}: resume it with kubectl rollout resume deployment/{name}");
+            why = format!("{why}: {}", held.mend);
         }
-        stall(draft, Reason::TargetPaused, &why, late);
+        stall(draft, held.reason, &why, late);
         return ControlFlow::Continue(Waits {
             wake: again.filter(|_| late.is_some()),
             ..Waits::default()
@@ -163,13 +163,13 @@ fn rolling_out(
 fn not_available(
     step: &Step<'_>,
     draft: &mut Draft,
-    target: &Deployment,
+    target: &Workload,
     late: Option<&str>,
 ) -> ControlFlow<Decision, Waits> {
     let (name, patience) = (&step.spec.target, step.spec.progress_deadline);
     let cause = target.replica_failure.as_ref();
     let message = format!(
-        "Deployment {name} was updated and did not become available within {}{}",
+        "{name} was updated and did not become available within {}{}",
         GoDuration(patience),
         cause.map_or_else(String::new, |cause| format!(": {cause}"))
     );
@@ -199,7 +199,7 @@ fn not_available(
 fn make_room(
     step: &Step<'_>,
     draft: &mut Draft,
-    target: &Deployment,
+    target: &Workload,
     stuck: Timestamp,
 ) -> (Vec<Action>, Option<Timestamp>) {
     let going = deletes(step, false);
@@ -222,7 +222,7 @@ fn make_room(
         None => return (Vec::new(), due),
     };
     let why = format!(
-        "Deployment {} was updated and {why}: Deployment {} is deleted to make room",
+        "{} was updated and {why}: {} is deleted to make room",
         step.spec.target, step.spec.canary
     );
     draft.set(RECONCILING, true, Reason::CanaryGaveWay, why);
@@ -241,7 +241,7 @@ fn hand_over(step: &Step<'_>) -> Option<Action> {
     let by_us = |marker: &Option<String>| marker.as_ref().is_some_and(|marker| marker.starts_with(&uid));
     let concerned = by_us(&target.promoted_by) || by_us(&target.created_by);
     (concerned && !step.seen.keeps_ownership && step.refused().is_none()).then(|| Action::HandOver {
-        name: step.spec.target.clone(),
+        target: step.spec.target.clone(),
         uid: target.uid.clone(),
     })
 }
@@ -323,7 +323,7 @@ fn act(step: &Step<'_>, mut draft: Draft, actions: Vec<Action>, rest: Rest) -> D
         restore_stall(&mut draft, problem.is_some());
     }
     // A refused rollback must not keep a failed canary in production.
-    let waits = refused.is_some_and(|refusal| refusal.about != format!("Deployment/{}", step.spec.target));
+    let waits = refused.is_some_and(|refusal| refusal.about != step.spec.target.key());
     let actions = if waits { Vec::new() } else { actions };
     let mut decision = Decision {
         actions: actions.into_iter().chain(hand_over(step)).collect(),
@@ -353,10 +353,13 @@ fn restore_stall(draft: &mut Draft, problem: bool) {
 /// an earlier run was not removed from traffic.
 fn deletes(step: &Step<'_>, retain: bool) -> Vec<Action> {
     let seen = step.seen;
-    let stays = |canary: &Deployment| is_of_later_run(step, &canary.labels) || retain && is_of_run(step, canary);
+    let stays = |canary: &Workload| is_of_later_run(step, &canary.labels) || retain && is_of_run(step, canary);
     let canary = seen.canary.as_ref().filter(|canary| !stays(canary));
     let canary = canary.map(|canary| {
-        let deployment = (ObjectKind::Deployment, Some(&step.spec.canary));
+        let deployment = (
+            ObjectKind::Workload(step.spec.canary.kind),
+            Some(&step.spec.canary.name),
+        );
         let is_own = is_own_canary(step, canary);
         (deployment, &canary.uid, is_own, canary.deleting)
     });
@@ -366,7 +369,7 @@ fn deletes(step: &Step<'_>, retain: bool) -> Vec<Action> {
         (kind, &service.uid, is_own, service.deleting)
     });
     let hpa = seen.hpa.as_ref().map(|hpa| {
-        let kind = (ObjectKind::HorizontalPodAutoscaler, Some(&step.spec.canary));
+        let kind = (ObjectKind::HorizontalPodAutoscaler, Some(&step.spec.canary.name));
         let is_own = is_ours(step, hpa.owner.as_ref());
         (kind, &hpa.uid, is_own, hpa.deleting)
     });
@@ -379,7 +382,7 @@ fn deletes(step: &Step<'_>, retain: bool) -> Vec<Action> {
                 object,
                 name: name?.clone(),
                 uid: uid.clone(),
-                unchanged: object == ObjectKind::Deployment,
+                unchanged: matches!(object, ObjectKind::Workload(_)),
             })
         })
         .chain(seen.strays.iter().map(Stray::delete))

@@ -242,16 +242,14 @@ fn scheduled(
     let canary = &step.spec.canary;
     let (reason, why) = match problem {
         _ if warming_up => {
-            let why = format!("Deployment {canary} is available and warms up for the initial delay");
+            let why = format!("{canary} is available and warms up for the initial delay");
             (Reason::InitialDelay, why)
         }
         Some(problem) => (problem.reason, blocked(problem)),
-        None => follow.waits.clone().unwrap_or_else(|| {
-            (
-                Reason::Activating,
-                format!("waits for Deployment {canary} to be available"),
-            )
-        }),
+        None => follow
+            .waits
+            .clone()
+            .unwrap_or_else(|| (Reason::Activating, format!("waits for {canary} to be available"))),
     };
     draft.set(SCHEDULED, true, reason, &why);
     if problem.is_none() && !report.reported {
@@ -300,7 +298,7 @@ fn running(
         ACTIVATED,
         true,
         Reason::CanaryAvailable,
-        format!("Deployment {} is available", spec.canary),
+        format!("{} is available", spec.canary),
     );
     services::show(step, &mut draft);
     if problem.is_none() {

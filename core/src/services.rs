@@ -5,21 +5,21 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     integrity::{self, is_of_run, is_ours},
     labels::{self, Labels},
-    observation::{Deployment, Pod, Service},
+    observation::{Pod, Service, Workload},
     problem::Problem,
     routing,
     status::{Draft, RUNNING, TRAFFIC, find, traffic_lost_since},
     step::Step,
     traffic,
 };
-use crate::api::{KanaryStatus, Reason, names};
+use crate::api::{KanaryStatus, Reason, WorkloadRef, names};
 
 /// Interval for checking a problem with a Service that the spec does not name, because its events do not reach the
 /// Kanary.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(10);
 
 /// Problems with Services that prevent a canary or its promotion.
-pub(super) fn obstacles(step: &Step<'_>, target: &Deployment) -> Vec<Problem> {
+pub(super) fn obstacles(step: &Step<'_>, target: &Workload) -> Vec<Problem> {
     let unserved = if step.spec.traffic_needs_service() {
         production(step)
     } else {
@@ -33,7 +33,7 @@ pub(super) fn obstacles(step: &Step<'_>, target: &Deployment) -> Vec<Problem> {
 }
 
 /// When to check problems again that no watch event reports.
-pub(super) fn look_again(step: &Step<'_>, target: &Deployment) -> Option<Timestamp> {
+pub(super) fn look_again(step: &Step<'_>, target: &Workload) -> Option<Timestamp> {
     let unnamed = !would_be_lost(step, target, None).is_empty() || not_a_target(step, target).is_some();
     unnamed.then(|| step.now.checked_add(LOOK_AGAIN).ok())?
 }
@@ -49,7 +49,7 @@ pub(super) fn before_promotion(step: &Step<'_>) -> Option<(Problem, Option<Times
 
 /// A canary must not be a target: its template is not validated. For every Service and every watch of Kanary, pods with
 /// Kanary's labels belong to a canary.
-pub(super) fn not_a_target(step: &Step<'_>, target: &Deployment) -> Option<Problem> {
+pub(super) fn not_a_target(step: &Step<'_>, target: &Workload) -> Option<Problem> {
     let name = &step.spec.target;
     let canary_of = target.owner_name.as_ref().or(step.seen.target_is_canary_of.as_ref());
     let is_canary = canary_of.is_some() || target.labels.get(names::IS_KANARY).is_some_and(|value| value == "true");
@@ -58,18 +58,20 @@ pub(super) fn not_a_target(step: &Step<'_>, target: &Deployment) -> Option<Probl
     }
     let (label, _) = target.pod_labels.iter().find(|(label, _)| names::is_reserved(label))?;
     let message = format!(
-        "the pods of Deployment {name} carry the label {label}, which marks the pods of a canary: remove it from the pod \
-         template of the Deployment"
+        "the pods of {name} carry the label {label}, which marks the pods of a canary: remove it from the pod \
+         template of the {}",
+        name.kind
     );
     Some(Problem::new(Reason::TargetIsCanary, message))
 }
 
 /// The message for a target that is a canary.
-pub(super) fn target_is_canary(name: &str, owner: Option<&String>) -> String {
+pub(super) fn target_is_canary(name: &WorkloadRef, owner: Option<&String>) -> String {
     let what = owner.map_or_else(|| "a canary".to_owned(), |owner| format!("the canary of {owner}"));
     format!(
-        "Deployment {name} is {what}, and a canary is not promoted to: create another Kanary whose \
-         spec.deploymentName is the Deployment that serves production"
+        "{name} is {what}, and a canary is not promoted to: create another Kanary whose \
+         spec.deploymentName is the {} that serves production",
+        name.kind
     )
 }
 
@@ -116,7 +118,7 @@ fn behind(step: &Step<'_>, service: &Service) -> Option<Problem> {
     }
     if is_about_canaries(service) {
         let message = format!(
-            "Service {name} selects pods of canaries ({}), so it is not in front of Deployment {}: name the production \
+            "Service {name} selects pods of canaries ({}), so it is not in front of {}: name the production \
              Service in spec.serviceName",
             labels::shown(&service.selector),
             spec.target
@@ -162,7 +164,7 @@ fn mismatch<'a>(selector: &'a Labels, labels: &'a Labels) -> Option<Mismatch<'a>
 
 /// Services that select the target's pods now and would not select them with the template. Those in `reported` are not
 /// repeated. A dry-run promotes nothing.
-fn would_be_lost(step: &Step<'_>, target: &Deployment, reported: Option<&str>) -> Vec<Problem> {
+fn would_be_lost(step: &Step<'_>, target: &Workload, reported: Option<&str>) -> Vec<Problem> {
     if step.spec.dry_run {
         return Vec::new();
     }
@@ -174,7 +176,7 @@ fn would_be_lost(step: &Step<'_>, target: &Deployment, reported: Option<&str>) -
         .filter_map(|service| {
             let missing = mismatch(&service.selector, &template)?;
             let message = format!(
-                "Service {} selects {}, which the pods of Deployment {name} have now, and {}, so the promotion would take \
+                "Service {} selects {}, which the pods of {name} have now, and {}, so the promotion would take \
                  the target out of that Service: set that label in the template, or remove it from the selector of the \
                  Service",
                 service.name,
@@ -354,7 +356,7 @@ fn shared(step: &Step<'_>) -> String {
         _ => "it does not ask for any label".to_owned(),
     };
     format!(
-        "; the selector of Deployment {} ({selector}) selects the canary's pods too, because {why}: autoscalers of the target \
+        "; the selector of {} ({selector}) selects the canary's pods too, because {why}: autoscalers of the target \
          count them",
         spec.target
     )

@@ -9,7 +9,7 @@ use super::{
     availability::{self, is_available},
     decision::{Action, Decision, Need},
     integrity::canary,
-    observation::Deployment,
+    observation::Workload,
     problem::Problem,
     route::{Change, Share},
     routing::{self, LOOK_AGAIN, LOOK_SOON, There, gives, is_fresh, is_held, known, present, share_at, there},
@@ -112,7 +112,7 @@ fn at_step(
     step: &Step<'_>,
     draft: &mut Draft,
     (found, share, routing): (&There<'_>, &Share, &Routing),
-    (canary, blocked): (&Deployment, bool),
+    (canary, blocked): (&Workload, bool),
 ) -> Follow {
     let was_in_force = draft
         .status
@@ -151,7 +151,7 @@ fn is_unserved(step: &Step<'_>) -> bool {
 }
 
 /// Whether a canary is another one than the traffic in the status was for. It gets no requests before it is available.
-fn is_another(draft: &Draft, canary: &Deployment) -> bool {
+fn is_another(draft: &Draft, canary: &Workload) -> bool {
     draft.status.traffic.is_some()
         && canary.available_since.is_none()
         && availability::is_replaced(&draft.status, canary)
@@ -160,7 +160,7 @@ fn is_another(draft: &Draft, canary: &Deployment) -> bool {
 /// The canary cannot answer requests, so it must not get any.
 fn unserved(step: &Step<'_>, draft: &mut Draft, found: &There<'_>) -> Follow {
     interrupt(draft);
-    let why = format!("waits for Deployment {} to be available", step.spec.canary);
+    let why = format!("waits for {} to be available", step.spec.canary);
     let waiting = Follow::waiting(Reason::Activating, why);
     if found.share(step).is_none() {
         return waiting;
@@ -181,7 +181,7 @@ fn write(step: &Step<'_>, found: &There<'_>, share: &Share, patch: Vec<serde_jso
         return Follow::default();
     }
     if !is_available(step) {
-        let why = format!("waits for Deployment {} to be available", step.spec.canary);
+        let why = format!("waits for {} to be available", step.spec.canary);
         return Follow::waiting(Reason::Activating, why);
     }
     match endpoints(step) {
@@ -241,7 +241,7 @@ fn settle(
     step: &Step<'_>,
     draft: &mut Draft,
     (found, share, routing): (&There<'_>, &Share, &Routing),
-    canary: &Deployment,
+    canary: &Workload,
 ) -> Follow {
     let stored = draft
         .status

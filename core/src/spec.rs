@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{invalid::Invalid, route::Desired, scale::Scale, template::DeploymentTemplate, validation::Validation};
-use crate::api::{ManualVerdict, RouteKind, TrafficSource};
+use super::{invalid::Invalid, route::Desired, scale::Scale, template::WorkloadTemplate, validation::Validation};
+use crate::api::{ManualVerdict, RouteKind, TrafficSource, WorkloadRef};
 
 /// A parsed spec with defaults. If it is not [sound](Spec::is_sound), invalid fields have the value with the least
 /// effect.
@@ -15,16 +15,16 @@ use crate::api::{ManualVerdict, RouteKind, TrafficSource};
     reason = "each is a switch of the user's, and any combination is legal"
 )]
 pub struct Spec {
-    /// Name of the target Deployment.
-    pub target: String,
-    /// Name of the canary Deployment.
-    pub canary: String,
+    /// The target.
+    pub target: WorkloadRef,
+    /// The canary.
+    pub canary: WorkloadRef,
     /// Name of the production Service.
     pub service: Option<String>,
     /// Name of the canary's own Service, if the traffic source needs one.
     pub kanary_service: Option<String>,
-    /// The Deployment to validate and promote.
-    pub template: DeploymentTemplate,
+    /// The workload to validate and promote.
+    pub template: WorkloadTemplate,
     /// Hash of the pod template, which identifies a run.
     pub template_hash: String,
     /// `spec.retry`.

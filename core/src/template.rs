@@ -14,12 +14,12 @@ use crate::api;
 /// fit into memory.
 const MAX_BYTES: usize = 256 << 10;
 
-/// `spec.template`: a Deployment.
+/// `spec.template`: a workload of the target's kind.
 ///
 /// Its spec is kept as compressed text, because only writes need it. As a tree, each of its 60 to 100 JSON objects takes some 700
 /// bytes, which would be most of the memory for a Kanary. LZ4 is chosen for its speed: each new template is compressed once.
 #[derive(Clone, Debug, Default)]
-pub struct DeploymentTemplate {
+pub struct WorkloadTemplate {
     spec: Box<[u8]>,
     labels: Packed,
     annotations: Packed,
@@ -28,14 +28,14 @@ pub struct DeploymentTemplate {
 
 /// What is read from `spec.template`.
 pub(super) struct TemplateRead {
-    pub(super) template: DeploymentTemplate,
-    /// Name of the Deployment.
+    pub(super) template: WorkloadTemplate,
+    /// Name of the workload.
     pub(super) name: Option<String>,
     /// Hash of the pod template; empty without a container.
     pub(super) hash: String,
 }
 
-impl DeploymentTemplate {
+impl WorkloadTemplate {
     /// Reads a template.
     pub(super) fn read(template: api::Template, problems: &mut Vec<Invalid>) -> TemplateRead {
         let spec = without_nulls(template.spec);
@@ -74,7 +74,7 @@ impl DeploymentTemplate {
         }
     }
 
-    /// The Deployment's spec.
+    /// The workload's spec.
     #[must_use]
     pub fn spec(&self) -> Value {
         // This is text that serde_json wrote, so it is readable.
@@ -82,13 +82,13 @@ impl DeploymentTemplate {
         serde_json::from_slice(&text).unwrap_or_default()
     }
 
-    /// Labels of the Deployment.
+    /// Labels of the workload.
     #[must_use]
     pub fn labels(&self) -> Labels {
         self.labels.unpack()
     }
 
-    /// Annotations of the Deployment.
+    /// Annotations of the workload.
     #[must_use]
     pub fn annotations(&self) -> Labels {
         self.annotations.unpack()
@@ -155,7 +155,7 @@ mod tests {
     fn read(spec: Value) -> (TemplateRead, Vec<String>) {
         let mut problems = Vec::new();
         let metadata = Some(json!({"name": "myapp", "labels": {"team": "shop", "n": 1}}));
-        let read = DeploymentTemplate::read(api::Template { metadata, spec }, &mut problems);
+        let read = WorkloadTemplate::read(api::Template { metadata, spec }, &mut problems);
         (read, problems.into_iter().map(|problem| problem.message).collect())
     }
 

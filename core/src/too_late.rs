@@ -9,7 +9,7 @@ use super::{
     analysis,
     decision::{Decision, Need},
     leave::{self, Rest},
-    observation::Deployment,
+    observation::Workload,
     problem::{set_problem, with_late_verdict},
     rollback, routing,
     status::{ACTIVATED, Draft, RECONCILING, SUCCEEDED, TRAFFIC, find, late_verdict},
@@ -77,14 +77,15 @@ pub(super) fn text(step: &Step<'_>, draft: &mut Draft) -> Option<String> {
     let objection = objection?.message;
     let target = &step.spec.target;
     Some(format!(
-        "{objection}, and that came after Deployment {target} was updated: the canary is taken away, and Deployment {target} \
-         keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo deployment/{target} (which \
-         a paused Deployment refuses)"
+        "{objection}, and that came after {target} was updated: the canary is taken away, and {target} \
+         keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo {} (which a \
+         paused Deployment refuses)",
+        target.argument()
     ))
 }
 
 /// With `rollbackOnFailure` the run fails, and the target is rolled back.
-pub(super) fn roll_back(step: &Step<'_>, draft: &Draft, target: &Deployment) -> Option<Decision> {
+pub(super) fn roll_back(step: &Step<'_>, draft: &Draft, target: &Workload) -> Option<Decision> {
     let was_created = target.created_by == Some(step.kanary.marker(step.spec));
     if !step.spec.rollback || was_created {
         return None;
@@ -97,10 +98,7 @@ pub(super) fn roll_back(step: &Step<'_>, draft: &Draft, target: &Deployment) -> 
     let mut draft = draft.clone();
     draft.status.promoted_hash = Some(target.template_hash.clone());
     objection.show(&mut draft);
-    let message = format!(
-        "{}, while Deployment {} rolled out",
-        objection.message, step.spec.target
-    );
+    let message = format!("{}, while {} rolled out", objection.message, step.spec.target);
     Some(rollback::begin(step, draft, objection.reason, &message))
 }
 

@@ -6,10 +6,11 @@ use super::{
     carried,
     kanary::ParsedKanary,
     labels::Labels,
-    observation::{Deployment, Observation, Service},
+    observation::{Observation, Service, Workload},
     scale::Scale,
     spec::Spec,
     validation::Item,
+    workload,
 };
 use crate::api::names::{
     CHANGE_CAUSE, CREATED_BY, GROUP, IS_KANARY, KANARY_KIND, KANARY_NAME, RUN, SLOT, TARGET_HASH, TRAFFIC, VERSION,
@@ -48,7 +49,7 @@ fn metadata(kanary: &ParsedKanary, name: &str, labels: Labels) -> Value {
 /// Labels in the target's selector are left out, because the target's autoscalers and disruption budgets use it too.
 /// Behind the production Service a canary keeps the labels that the Service selects; any other canary has no labels that
 /// would send it traffic from a Service of the namespace.
-fn kept_labels(spec: &Spec, seen: &Observation, target: &Deployment) -> Labels {
+fn kept_labels(spec: &Spec, seen: &Observation, target: &Workload) -> Labels {
     let mut pod = spec.template.pod_labels();
     let production = seen.service.as_ref().filter(|_| spec.in_production());
     let is_needed = |name: &String| production.is_some_and(|service| service.selector.contains_key(name));
@@ -69,14 +70,14 @@ fn kept_labels(spec: &Spec, seen: &Observation, target: &Deployment) -> Labels {
 
 /// The target's selector in readable form, if it also selects the canary's pods.
 #[must_use]
-pub fn shared_selector<'a>(spec: &Spec, seen: &Observation, target: &'a Deployment) -> Option<&'a str> {
+pub fn shared_selector<'a>(spec: &Spec, seen: &Observation, target: &'a Workload) -> Option<&'a str> {
     let selector = target.selector.as_ref()?;
     let shared = selector.selector.matches(&kept_labels(spec, seen, target));
     shared.then_some(selector.shown.as_str())
 }
 
 /// Labels of the canary's pods.
-fn pod_labels(kanary: &ParsedKanary, spec: &Spec, seen: &Observation, target: &Deployment) -> Labels {
+fn pod_labels(kanary: &ParsedKanary, spec: &Spec, seen: &Observation, target: &Workload) -> Labels {
     let mut pod = kept_labels(spec, seen, target);
     pod.insert(IS_KANARY.to_owned(), "true".to_owned());
     pod.insert(KANARY_NAME.to_owned(), kanary.key.name.clone());
@@ -86,9 +87,9 @@ fn pod_labels(kanary: &ParsedKanary, spec: &Spec, seen: &Observation, target: &D
     pod
 }
 
-/// Labels of the canary Deployment in addition to Kanary's own: those of the template and the target, because policies
+/// Labels of the canary in addition to Kanary's own: those of the template and the target, because policies
 /// may require them. Labels that would fail the canary through a labelWatch item are left out.
-fn carried_labels(spec: &Spec, target: &Deployment) -> Labels {
+fn carried_labels(spec: &Spec, target: &Workload) -> Labels {
     let mut labels = carried::of(&target.labels);
     labels.extend(carried::of(&spec.template.labels()));
     for item in &spec.validation.items {
@@ -106,7 +107,7 @@ fn carried_labels(spec: &Spec, target: &Deployment) -> Labels {
     labels
 }
 
-fn carried_annotations(spec: &Spec, target: &Deployment) -> Labels {
+fn carried_annotations(spec: &Spec, target: &Workload) -> Labels {
     let mut annotations = target.annotations.clone();
     annotations.extend(carried::of(&spec.template.annotations()));
     annotations
@@ -121,20 +122,16 @@ pub fn own_selector(kanary: &ParsedKanary) -> Labels {
         .collect()
 }
 
-/// The canary: a Deployment with the user's template, the canary's name, and a selector of its own.
+/// The canary: a workload with the user's template, the canary's name, and a selector of its own.
 #[must_use]
-pub fn canary_deployment(kanary: &ParsedKanary, spec: &Spec, seen: &Observation, target: &Deployment) -> Value {
-    let mut deployment = spec.template.spec();
+pub fn canary_workload(kanary: &ParsedKanary, spec: &Spec, seen: &Observation, target: &Workload) -> Value {
+    let mut workload = spec.template.spec();
     let mut own = identity(kanary);
     own.insert(RUN.to_owned(), json!(kanary.run(spec)));
-    if let Some(fields) = deployment.as_object_mut() {
+    if let Some(fields) = workload.as_object_mut() {
         fields.insert("replicas".to_owned(), json!(spec.scale.initial(target.replicas)));
         fields.insert("selector".to_owned(), json!({"matchLabels": own}));
-        // A canary never rolls out a change, and it must count as available only if all its pods are: with the user's
-        // `maxUnavailable` a single pod that never starts could count as available.
-        let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}});
-        fields.insert("strategy".to_owned(), strategy);
-        fields.remove("paused");
+        workload::of(spec.canary.kind).isolate(fields);
         let pod_labels = json!(pod_labels(kanary, spec, seen, target));
         if let Some(pod) = fields.get_mut("template").and_then(Value::as_object_mut) {
             let metadata = pod.entry("metadata").or_insert_with(|| json!({}));
@@ -145,7 +142,7 @@ pub fn canary_deployment(kanary: &ParsedKanary, spec: &Spec, seen: &Observation,
     }
     let mut labels = carried_labels(spec, target);
     labels.insert(RUN.to_owned(), kanary.run(spec));
-    let mut metadata = metadata(kanary, &spec.canary, labels);
+    let mut metadata = metadata(kanary, &spec.canary.name, labels);
     // A canary that is created again within a run keeps the hash from the start of the run.
     let target_hash = kanary.status.target_hash.as_ref().unwrap_or(&target.template_hash);
     let mut annotations = carried_annotations(spec, target);
@@ -156,7 +153,7 @@ pub fn canary_deployment(kanary: &ParsedKanary, spec: &Spec, seen: &Observation,
         }
         fields.insert("annotations".to_owned(), json!(annotations));
     }
-    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": deployment})
+    json!({"apiVersion": "apps/v1", "kind": spec.canary.kind.as_str(), "metadata": metadata, "spec": workload})
 }
 
 /// The canary's own Service, with the production Service's ports and the canary's pods.
@@ -172,7 +169,7 @@ pub fn kanary_service(kanary: &ParsedKanary, name: &str, production: &Service) -
 
 /// The canary's autoscaler, if it has one.
 #[must_use]
-pub fn autoscaler(kanary: &ParsedKanary, spec: &Spec, target: &Deployment) -> Option<Value> {
+pub fn autoscaler(kanary: &ParsedKanary, spec: &Spec, target: &Workload) -> Option<Value> {
     let Scale::Hpa { spec: hpa, .. } = &spec.scale else {
         return None;
     };
@@ -180,25 +177,25 @@ pub fn autoscaler(kanary: &ParsedKanary, spec: &Spec, target: &Deployment) -> Op
     if let Some(fields) = hpa.as_object_mut() {
         fields.insert(
             "scaleTargetRef".to_owned(),
-            json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": spec.canary}),
+            json!({"apiVersion": "apps/v1", "kind": spec.canary.kind.as_str(), "name": spec.canary.name}),
         );
     }
     Some(json!({
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
-        "metadata": metadata(kanary, &spec.canary, carried_labels(spec, target)),
+        "metadata": metadata(kanary, &spec.canary.name, carried_labels(spec, target)),
         "spec": hpa,
     }))
 }
 
 /// A missing target: the user's template without an owner, so that it outlives the Kanary.
 #[must_use]
-pub fn target_deployment(kanary: &ParsedKanary, spec: &Spec) -> Value {
+pub fn target_workload(kanary: &ParsedKanary, spec: &Spec) -> Value {
     let mut annotations = spec.template.annotations();
     annotations.insert(CREATED_BY.to_owned(), kanary.marker(spec));
     annotations.insert(CHANGE_CAUSE.to_owned(), format!("created by {}", kanary.key));
-    let mut deployment = spec.template.spec();
-    if let Some(fields) = deployment.as_object_mut()
+    let mut workload = spec.template.spec();
+    if let Some(fields) = workload.as_object_mut()
         && !fields.contains_key("selector")
     {
         fields.insert(
@@ -208,13 +205,13 @@ pub fn target_deployment(kanary: &ParsedKanary, spec: &Spec) -> Value {
     }
     json!({
         "apiVersion": "apps/v1",
-        "kind": "Deployment",
+        "kind": spec.target.kind.as_str(),
         "metadata": {
-            "name": spec.target,
+            "name": spec.target.name,
             "namespace": kanary.key.namespace,
             "labels": spec.template.labels(),
             "annotations": annotations,
         },
-        "spec": deployment,
+        "spec": workload,
     })
 }

@@ -29,10 +29,7 @@ pub(super) fn judged_until(step: &Step<'_>, draft: &Draft, window: Window) -> St
         }
         None => String::new(),
     };
-    format!(
-        "Deployment {} {anew} judged until {}{down}",
-        step.spec.canary, window.deadline
-    )
+    format!("{} {anew} judged until {}{down}", step.spec.canary, window.deadline)
 }
 
 /// Reports why the canary is not available, unless there is another problem.
@@ -56,7 +53,7 @@ pub(super) fn interrupted(step: &Step<'_>, draft: &mut Draft, window: Window) {
         return;
     }
     let why = format!(
-        "Deployment {} is not available: its deadline, {} before this outage, moves by the length of the outage",
+        "{} is not available: its deadline, {} before this outage, moves by the length of the outage",
         step.spec.canary, window.deadline
     );
     draft.set(RUNNING, true, Reason::Validating, warned(step, why));

@@ -130,7 +130,9 @@ impl Checker {
             }
         }
         if report.problems.is_empty() {
-            report.problems.extend(self.template(&spec.target, &parsed).await.err());
+            report
+                .problems
+                .extend(self.template(&spec.target.name, &parsed).await.err());
         }
     }
 

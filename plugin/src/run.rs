@@ -62,7 +62,7 @@ impl Outcome {
             Phase::Succeeded if status.completed_at.is_none() => Self::UnderWay,
             Phase::Succeeded if kanary.spec.dry_run => Self::DryRunPassed,
             Phase::Succeeded => Self::Otherwise(format!(
-                "the run ended as a dry-run, which left Deployment {} alone, and the spec asks for a promotion now: \
+                "the run ended as a dry-run, which left {} alone, and the spec asks for a promotion now: \
                  `kubectl kanary retry` runs the template again",
                 kanary.spec.target
             )),
@@ -99,8 +99,8 @@ fn late_objection(kanary: &ParsedKanary) -> Option<String> {
     };
     let target = &kanary.spec.target;
     Some(format!(
-        "Deployment {target} was updated, and {what}: if it came too late, `kubectl rollout undo deployment/{target}` undoes the \
-         update"
+        "{target} was updated, and {what}: if it came too late, `kubectl rollout undo {}` undoes the update",
+        target.argument()
     ))
 }
 

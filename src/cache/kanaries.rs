@@ -46,18 +46,13 @@ impl Contents {
     }
 
     fn index(&mut self, kanary: &ParsedKanary, add: bool) {
-        let (deployments, services) = interests(&kanary.key, &kanary.spec);
-        let maps = deployments
-            .into_iter()
-            .map(|place| (true, place))
-            .chain(services.into_iter().map(|place| (false, place)));
-        for (is_deployment, place) in maps {
-            let index = if is_deployment {
-                &mut self.by_deployment
-            } else {
-                &mut self.by_service
-            };
+        let (workloads, services) = interests(&kanary.key, &kanary.spec);
+        for (kind, place) in workloads {
+            let index = &mut self.workloads.of_mut(kind).named;
             index.enlist(place, kanary.key.clone(), add);
+        }
+        for place in services {
+            self.by_service.enlist(place, kanary.key.clone(), add);
         }
     }
 

@@ -10,28 +10,25 @@ use k8s_openapi::api::{
 use kanary_core::{Key, decision::ObjectKind, observation::Owned};
 
 use super::{
-    Cached, Contents, Place, keys,
+    Cached, Contents, Place, Workload, keys,
     reach::digest,
     table::Store,
-    view::{self, DeploymentRow, PodRow, ServiceRow},
+    view::{self, PodRow, ServiceRow, WorkloadRow},
 };
 
 impl Cached for KubeDeployment {
-    type View = DeploymentRow;
+    type View = WorkloadRow;
 
-    fn view(object: &Self) -> Option<DeploymentRow> {
+    fn view(object: &Self) -> Option<WorkloadRow> {
         Some(view::deployment(object).into())
     }
 
-    fn table(state: &mut Contents) -> &mut Store<DeploymentRow> {
-        &mut state.deployments
+    fn table(state: &mut Contents) -> &mut Store<WorkloadRow> {
+        &mut state.workloads.of_mut(Self::KIND).rows
     }
 
-    fn touch(state: &mut Contents, place: &Place, row: &DeploymentRow, there: bool) -> Vec<Key> {
-        let mut keys = keys(&state.by_deployment, place);
-        let owner = (row.rest.owner.as_ref(), row.rest.owner_name.as_ref());
-        state.enlist_owned(ObjectKind::Deployment, place, owner, there, &mut keys);
-        keys
+    fn touch(state: &mut Contents, place: &Place, row: &WorkloadRow, there: bool) -> Vec<Key> {
+        state.touch_workload(Self::KIND, place, row, there)
     }
 }
 
@@ -74,7 +71,7 @@ impl Cached for HorizontalPodAutoscaler {
     }
 
     fn touch(state: &mut Contents, place: &Place, view: &Owned, there: bool) -> Vec<Key> {
-        let mut keys = keys(&state.by_deployment, place);
+        let mut keys = state.workloads.named(place);
         let owner = (view.owner.as_ref(), view.owner_name.as_ref());
         state.enlist_owned(ObjectKind::HorizontalPodAutoscaler, place, owner, there, &mut keys);
         keys
@@ -100,10 +97,11 @@ impl Cached for KubePod {
             state.labelled.enlist(labelled, Arc::clone(&shared), there);
         }
         let mut keys = Vec::new();
-        if let Some(deployment) = &row.deployment {
-            let deployment = (namespace.clone(), deployment.clone());
-            keys.extend(self::keys(&state.by_deployment, &deployment));
-            state.pods_of.enlist(deployment, name.clone(), there);
+        if let Some(workload) = &row.workload {
+            let of_kind = state.workloads.of_mut(workload.kind);
+            let workload = (namespace.clone(), workload.name.clone());
+            keys.extend(self::keys(&of_kind.named, &workload));
+            of_kind.pods.enlist(workload, name.clone(), there);
         }
         if let Some((kind, kanary)) = &row.kanary {
             let key = Key::at(*kind, (namespace.clone(), kanary.clone()));

@@ -13,6 +13,7 @@ mod table;
 mod tests;
 mod view;
 pub mod watch;
+mod workloads;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,10 +21,10 @@ use kube::{Resource, ResourceExt};
 
 pub(crate) use self::table::{Claim, Gone};
 pub use self::table::{PartId, Place};
-pub(crate) use self::view::template_hash;
+pub(crate) use self::workloads::{Workload, for_kind, template_hash};
 use kanary_core::{
     Key, ParsedKanary,
-    api::KanaryKind,
+    api::{KanaryKind, WorkloadKind, WorkloadRef},
     decision::ObjectKind,
     observation::{Observation, Owned, Stray},
     spec::Spec,
@@ -33,7 +34,8 @@ use self::{
     index::Index,
     parts::OpenParts,
     table::{Store, View},
-    view::{DeploymentRow, KanaryRow, PodRow, ServiceRow},
+    view::{KanaryRow, PodRow, ServiceRow, WorkloadRow},
+    workloads::Workloads,
 };
 
 /// The known state of the cluster.
@@ -45,11 +47,10 @@ pub(crate) struct Contents {
     kanaries: Store<KanaryRow, Key>,
     /// The parts that watches may fill.
     parts: OpenParts,
-    /// Kanaries whose target or canary is the Deployment of this name.
-    by_deployment: Index<Place, Key>,
+    /// Targets and canaries.
+    workloads: Workloads,
     /// Kanaries whose production Service or canary Service has this name.
     by_service: Index<Place, Key>,
-    deployments: Store<DeploymentRow>,
     services: Store<ServiceRow>,
     /// Objects owned by a Kanary, by the Kanary's uid.
     owned_by: Index<String, (ObjectKind, Place)>,
@@ -58,8 +59,6 @@ pub(crate) struct Contents {
     production: Index<u64, String>,
     autoscalers: Store<Owned>,
     pods: Store<PodRow>,
-    /// Pods of a Deployment, by name.
-    pods_of: Index<Place, String>,
     /// Pods whose labels name a Kanary, by name.
     pods_by: Index<Key, String>,
     /// Canary pods by the digest of each label, to find the pods that a changed Service selects.
@@ -209,18 +208,23 @@ fn keys(index: &Index<Place, Key>, place: &Place) -> Vec<Key> {
     index.of(place).cloned().collect()
 }
 
-/// The Deployments and Services that a Kanary refers to.
-fn interests(key: &Key, spec: &Spec) -> (Vec<Place>, Vec<Place>) {
+/// The workloads and Services that a Kanary refers to.
+fn interests(key: &Key, spec: &Spec) -> ([(WorkloadKind, Place); 2], Vec<Place>) {
     let place = |name: &String| (key.namespace.clone(), name.clone());
-    let deployments = vec![place(&spec.target), place(&spec.canary)];
+    let workloads = [&spec.target, &spec.canary].map(|workload| (workload.kind, place(&workload.name)));
     let services = spec.service.iter().chain(&spec.kanary_service).map(place).collect();
-    (deployments, services)
+    (workloads, services)
 }
 
 impl Contents {
     /// Objects that a Kanary owns but does not need.
     fn strays(&self, kanary: &ParsedKanary, spec: &Spec) -> Vec<Stray> {
         let owned = self.owned_by.of(&kanary.uid);
+        let is_named = |kind: WorkloadKind, name: &String| {
+            [&spec.canary, &spec.target]
+                .into_iter()
+                .any(|workload| (workload.kind, &workload.name) == (kind, name))
+        };
         owned
             .filter_map(|(object, place)| {
                 let name = &place.1;
@@ -229,11 +233,11 @@ impl Contents {
                         let owned = &self.services.get(place)?.owned;
                         (!owned.deleting).then_some(&owned.uid)
                     }
-                    ObjectKind::Deployment if *name != spec.canary && *name != spec.target => {
-                        let deployment = &self.deployments.get(place)?.rest;
-                        (!deployment.deleting).then_some(&deployment.uid)
+                    ObjectKind::Workload(kind) if !is_named(*kind, name) => {
+                        let workload = &self.workloads.of(*kind).rows.get(place)?.rest;
+                        (!workload.deleting).then_some(&workload.uid)
                     }
-                    ObjectKind::HorizontalPodAutoscaler if *name != spec.canary => {
+                    ObjectKind::HorizontalPodAutoscaler if *name != spec.canary.name => {
                         let owned = self.autoscalers.get(place)?;
                         (!owned.deleting).then_some(&owned.uid)
                     }
@@ -275,7 +279,7 @@ impl Cache {
     pub fn mark_deleting(&self, object: ObjectKind, place: &Place, uid: &str) {
         let state = &mut *self.lock();
         match object {
-            ObjectKind::Deployment => state.deployments.mark_deleting(place, uid),
+            ObjectKind::Workload(kind) => state.workloads.of_mut(kind).rows.mark_deleting(place, uid),
             ObjectKind::Service => state.services.mark_deleting(place, uid),
             ObjectKind::HorizontalPodAutoscaler => state.autoscalers.mark_deleting(place, uid),
         }
@@ -287,12 +291,12 @@ impl Cache {
         let state = &*self.lock();
         let namespace = &kanary.key.namespace;
         let place = |name: &String| (namespace.clone(), name.clone());
-        let canary_place = place(&spec.canary);
+        let workload = |named: &WorkloadRef| {
+            let rows = &state.workloads.of(named.kind).rows;
+            rows.get(&place(&named.name)).map(WorkloadRow::workload)
+        };
         let (pods, other_pods) = state.pods(kanary, spec);
-        let target = state
-            .deployments
-            .get(&place(&spec.target))
-            .map(DeploymentRow::deployment);
+        let target = workload(&spec.target);
         let template = spec.template.pod_labels();
         let all_pods = pods.iter().chain(&other_pods).map(|pod| &pod.labels);
         let of_target = target.iter().map(|target| &target.pod_labels);
@@ -302,7 +306,7 @@ impl Cache {
         let production = production.and_then(|name| state.services.get(&place(name)));
         Observation {
             services: state.services_for(namespace, [&template].into_iter().chain(of_target).chain(all_pods)),
-            target_is_canary_of: state.canary_of(kanary, &place(&spec.target)),
+            target_is_canary_of: state.canary_of(kanary, &spec.target),
             target,
             pods,
             other_pods,
@@ -313,8 +317,8 @@ impl Cache {
                 .map(|row| row.selector.unpack())
                 .unwrap_or_default(),
             strays: state.strays(kanary, spec),
-            hpa: state.autoscalers.get(&canary_place).cloned(),
-            canary: state.deployments.get(&canary_place).map(DeploymentRow::deployment),
+            hpa: state.autoscalers.get(&place(&spec.canary.name)).cloned(),
+            canary: workload(&spec.canary),
             ..Observation::default()
         }
     }

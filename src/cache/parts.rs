@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::{
-    apps::v1::Deployment,
     autoscaling::v2::HorizontalPodAutoscaler,
     core::v1::{Pod, Service},
 };
-use kanary_core::{Key, api::KanaryKind};
+use kanary_core::{
+    Key,
+    api::{KanaryKind, WorkloadKind},
+};
 
-use super::{Cache, Cached, Gone, PartId};
+use super::{Cache, Cached, Gone, PartId, for_kind};
 
 /// The parts that watches may fill.
 #[derive(Debug, Default)]
@@ -58,7 +60,9 @@ impl Cache {
         for key in &keys {
             state.remove_kanary(key, Gone::Unfollowed);
         }
-        keys.extend(Deployment::drop_part(state, part));
+        for kind in WorkloadKind::ALL {
+            keys.extend(for_kind!(kind, K => K::drop_part(state, part)));
+        }
         keys.extend(Service::drop_part(state, part));
         keys.extend(HorizontalPodAutoscaler::drop_part(state, part));
         keys.extend(Pod::drop_part(state, part));

@@ -7,13 +7,13 @@ use std::{
 
 use kanary_core::{
     Key, ParsedKanary,
-    api::names::RUN,
+    api::{WorkloadRef, names::RUN},
     labels::Labels,
     observation::{Pod, Service},
     spec::Spec,
 };
 
-use super::{Contents, Place, view::PodRow};
+use super::{Contents, view::PodRow};
 
 /// Digest of a label in a namespace, as the key of an index. Others may have the same digest.
 pub(super) fn digest(namespace: &str, name: &str, value: &str) -> u64 {
@@ -61,24 +61,29 @@ impl Contents {
     pub(super) fn pods(&self, kanary: &ParsedKanary, spec: &Spec) -> (Vec<Pod>, Vec<Pod>) {
         let namespace = &kanary.key.namespace;
         let run = kanary.run(spec);
-        let of_deployment = self.pods_of.of(&(namespace.clone(), spec.canary.clone()));
+        let of_workload = self
+            .workloads
+            .of(spec.canary.kind)
+            .pods
+            .of(&(namespace.clone(), spec.canary.name.clone()));
         let of_kanary = self.pods_by.of(&kanary.key);
-        let names: BTreeSet<_> = of_deployment.chain(of_kanary).collect();
+        let names: BTreeSet<_> = of_workload.chain(of_kanary).collect();
         let rows = names
             .into_iter()
             .filter_map(|name| self.pods.get(&(namespace.clone(), name.clone())));
-        let of_run = |row: &&PodRow| row.deployment.as_ref() == Some(&spec.canary) && row.has_label(RUN, &run);
+        let of_run = |row: &&PodRow| row.workload.as_ref() == Some(&spec.canary) && row.has_label(RUN, &run);
         let (pods, others): (Vec<_>, Vec<_>) = rows.partition(of_run);
         let trimmed = |rows: Vec<&PodRow>| rows.into_iter().map(PodRow::pod).collect();
         (trimmed(pods), trimmed(others))
     }
 
     /// The Kanary whose canary is the target of another Kanary.
-    pub(super) fn canary_of(&self, kanary: &ParsedKanary, target: &Place) -> Option<String> {
-        let mut named = self.by_deployment.of(target);
+    pub(super) fn canary_of(&self, kanary: &ParsedKanary, target: &WorkloadRef) -> Option<String> {
+        let place = (kanary.key.namespace.clone(), target.name.clone());
+        let mut named = self.workloads.of(target.kind).named.of(&place);
         let is_canary = |key: &&Key| {
             let other = self.kanary(key).filter(|other| other.key != kanary.key);
-            other.is_some_and(|other| other.spec.canary == target.1)
+            other.is_some_and(|other| other.spec.canary == *target)
         };
         named.find(is_canary).map(|key| format!("{}/{}", key.kind, key.name))
     }

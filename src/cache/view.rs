@@ -17,16 +17,17 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference},
 };
 use kanary_core::{
-    api::{KanaryKind, names},
-    carried, hash, health,
+    api::{KanaryKind, WorkloadKind, WorkloadRef, names},
+    carried, health,
     labels::{Labels, Packed, Selector},
-    observation::{Cause, Deployment, Owned, Pod, SelectorView, Service},
+    observation::{Cause, Owned, Pod, SelectorView, Service, Workload},
     ownership,
 };
 use serde_json::Value;
 
 use self::rollout::{availability, condition, failure, is_observed, progressed, replica_failure, rolled_out, versions};
-pub(super) use self::rows::{DeploymentRow, KanaryRow, PodRow, ServiceRow};
+pub(super) use self::rows::{KanaryRow, PodRow, ServiceRow, WorkloadRow};
+use super::workloads::template_hash;
 
 /// The controller among an object's owners.
 fn controller(meta: &ObjectMeta) -> Option<&OwnerReference> {
@@ -61,24 +62,16 @@ fn annotation(meta: &ObjectMeta, name: &str) -> Option<String> {
     meta.annotations.as_ref()?.get(name).cloned()
 }
 
-/// Hash of a Deployment's pod template, as [`hash::of`] its JSON: k8s-openapi writes the fields of an object in the order of their
-/// names.
-#[must_use]
-pub(crate) fn template_hash(object: &KubeDeployment) -> String {
-    let template = object.spec.as_ref().map(|spec| &spec.template);
-    hash::digest(&serde_json::to_vec(&template).unwrap_or_default())
-}
-
 /// Trims a Deployment.
 #[must_use]
-pub(super) fn deployment(object: &KubeDeployment) -> Deployment {
+pub(super) fn deployment(object: &KubeDeployment) -> Workload {
     let meta = &object.metadata;
     let spec = object.spec.as_ref();
     let (available_since, unavailable_since) = availability(object);
     let cause = failure(object);
     let owner = owner(meta);
     let owner_name = owner.as_ref().map(|(_, name)| name.clone());
-    Deployment {
+    Workload {
         uid: meta.uid.clone().unwrap_or_default(),
         created: meta
             .creation_timestamp
@@ -199,11 +192,12 @@ pub(super) fn pod(object: &KubePod) -> Option<PodRow> {
     let mut owners = meta.owner_references.iter().flatten();
     let replica_set = owners.find(|owner| owner.kind == "ReplicaSet");
     // The Deployment controller names ReplicaSets `<name>-<hash>`.
-    let deployment = replica_set.and_then(|set| Some(set.name.rsplit_once('-')?.0.to_owned()));
+    let workload =
+        replica_set.and_then(|set| Some(WorkloadRef::new(WorkloadKind::Deployment, set.name.rsplit_once('-')?.0)));
     let label = |name: &str| meta.labels.as_ref()?.get(name);
     let kind = label(names::KANARY_KIND).and_then(|kind| KanaryKind::parse(kind));
     let kanary = kind.zip(label(names::KANARY_NAME).cloned());
-    if deployment.is_none() && kanary.is_none() {
+    if workload.is_none() && kanary.is_none() {
         return None;
     }
     let conditions = object.status.as_ref().and_then(|status| status.conditions.as_ref());
@@ -229,7 +223,7 @@ pub(super) fn pod(object: &KubePod) -> Option<PodRow> {
             },
         },
         labels: meta.labels.as_ref().map(Packed::from).unwrap_or_default(),
-        deployment,
+        workload,
         kanary,
         images: images(object),
     })

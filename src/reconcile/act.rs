@@ -16,7 +16,6 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::{
-    apps::v1::Deployment,
     autoscaling::v2::HorizontalPodAutoscaler,
     core::v1::{Pod, Service},
 };
@@ -40,7 +39,7 @@ use serde_json::{Value, json};
 
 use self::send::{of, patch_params};
 use crate::{
-    cache::{Cache, Cached, template_hash},
+    cache::{Cache, Cached, Workload, for_kind, template_hash},
     cluster::{
         client::{CALL_TIMEOUT, within},
         error::{ApiError, Class, Fenced},
@@ -81,7 +80,7 @@ impl Writer {
         Self { traced, ..self }
     }
 
-    /// Executes one action for `kanary`. For a promotion or the creation of a Deployment, returns the object as the API server
+    /// Executes one action for `kanary`. For a promotion or the creation of a workload, returns the object as the API server
     /// stored it.
     ///
     /// # Errors
@@ -90,15 +89,21 @@ impl Writer {
     pub async fn act(&self, kanary: &ParsedKanary, action: &Action, right: Right) -> Result<Option<Created>, ApiError> {
         let namespace = &kanary.key.namespace;
         let done = match action {
-            Action::SetTemplate(change) => return self.set_template(namespace, change, right).await,
+            Action::SetTemplate(change) => {
+                return for_kind!(change.target.kind, K => self.set_template::<K>(namespace, change, right).await);
+            }
             Action::Hold { route, run } => self.hold(kanary, (run, route), right).await,
             Action::Release => self.release(kanary, right).await,
             Action::SetRoute { route, patch, .. } => self.set_route(namespace, route, patch, right).await.map(drop),
-            Action::HandOver { name, uid } => self.hand_over(namespace, name, uid, right).await,
+            Action::HandOver { target, uid } => {
+                for_kind!(target.kind, K => self.hand_over::<K>(namespace, &target.name, uid, right).await)
+            }
             Action::Create { object, name, manifest } => match object {
-                ObjectKind::Deployment => {
-                    let created = self.create::<Deployment>(namespace, name, manifest, right).await;
-                    return created.map(|created| created.as_ref().map(made));
+                ObjectKind::Workload(kind) => {
+                    return for_kind!(*kind, K => {
+                        let created = self.create::<K>(namespace, name, manifest, right).await;
+                        created.map(|created| created.as_ref().map(made))
+                    });
                 }
                 ObjectKind::Service => self.create::<Service>(namespace, name, manifest, right).await.map(drop),
                 ObjectKind::HorizontalPodAutoscaler => self
@@ -106,11 +111,13 @@ impl Writer {
                     .await
                     .map(drop),
             },
-            Action::ScaleCanary { name, uid, replicas } => {
+            Action::ScaleCanary { canary, uid, replicas } => {
                 let patch = json!({"metadata": {"uid": uid}, "spec": {"replicas": replicas}});
                 let patch = Patch::Merge(patch);
-                let done = self.patch::<Deployment>(namespace, name, patch, "scale", right).await;
-                done.and_then(|scaled| effect::took_replicas(&scaled, namespace, name, *replicas))
+                for_kind!(canary.kind, K => {
+                    let done = self.patch::<K>(namespace, &canary.name, patch, "scale", right).await;
+                    done.and_then(|scaled| effect::took_replicas(&scaled, namespace, &canary.name, *replicas))
+                })
             }
             Action::Unlabel { pod, uid, labels } => {
                 let none: serde_json::Map<_, _> = labels.iter().map(|name| (name.clone(), Value::Null)).collect();
@@ -149,7 +156,9 @@ impl Writer {
         right: Right,
     ) -> Result<(), ApiError> {
         match object {
-            ObjectKind::Deployment => self.delete::<Deployment>(namespace, name, seen, right).await?,
+            ObjectKind::Workload(kind) => {
+                for_kind!(kind, K => self.delete::<K>(namespace, name, seen, right).await?);
+            }
             ObjectKind::Service => self.delete::<Service>(namespace, name, seen, right).await?,
             ObjectKind::HorizontalPodAutoscaler => {
                 self.delete::<HorizontalPodAutoscaler>(namespace, name, seen, right)
@@ -354,10 +363,10 @@ fn owner_reference(kanary: &ParsedKanary) -> Value {
     })
 }
 
-fn made(deployment: &Deployment) -> Created {
+fn made(workload: &impl Workload) -> Created {
     Created {
-        uid: deployment.uid().unwrap_or_default(),
-        template_hash: template_hash(deployment),
+        uid: workload.uid().unwrap_or_default(),
+        template_hash: template_hash(workload),
     }
 }
 

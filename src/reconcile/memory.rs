@@ -14,9 +14,9 @@ use std::{
 use jiff::Timestamp;
 use kanary_core::{
     Key, ParsedKanary,
-    api::{EventReason, KanaryStatus},
+    api::{EventReason, KanaryStatus, WorkloadRef},
     decision::{Action, Notice},
-    observation::{Created, Deployment, Observation, Promotion, Ways},
+    observation::{Created, Observation, Promotion, Ways, Workload},
     spec::Spec,
     status::{Phase, traffic_lost_since},
     validation::Sample,
@@ -80,7 +80,7 @@ struct Remembered {
 
 impl Remembered {
     /// Drops measurements of another canary, or from before the canary became unavailable or its traffic changed.
-    fn notice_canary(&mut self, canary: &Deployment, is_new: bool, status: &KanaryStatus) {
+    fn notice_canary(&mut self, canary: &Workload, is_new: bool, status: &KanaryStatus) {
         let known = if is_new {
             status.canary_uid.as_ref()
         } else {
@@ -102,8 +102,8 @@ impl Remembered {
     }
 
     /// Since when a live read has not found the target. The time is reset when the target exists, and during a pause.
-    fn target_missing(&mut self, forget: bool, target: &str) -> Option<Timestamp> {
-        let object = object::<k8s_openapi::api::apps::v1::Deployment>(target);
+    fn target_missing(&mut self, forget: bool, target: &WorkloadRef) -> Option<Timestamp> {
+        let object = target.key();
         if forget {
             self.missing.remove(&object);
         }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
-        apps::v1::{Deployment, ReplicaSet},
+        apps::v1::ReplicaSet,
         core::v1::{Pod, PodTemplateSpec, Service},
     },
     apimachinery::pkg::apis::meta::v1::LabelSelector,
@@ -13,7 +13,7 @@ use k8s_openapi::{
 use kanary_core::{
     Key, ParsedKanary,
     api::{
-        Kanary, KanaryStatus,
+        Kanary, KanaryStatus, WorkloadRef,
         names::{CREATED_BY, KANARY_NAME, PROMOTED_BY, REVISION, RUN},
     },
     decision::Need,
@@ -31,7 +31,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
-    cache::{Cache, Cached},
+    cache::{Cache, Cached, for_kind},
     cluster::{
         client::{CALL_TIMEOUT, within},
         error::ApiError,
@@ -77,12 +77,12 @@ impl Observer<'_> {
         }
         let mut read = false;
         if seen.target.is_none() {
-            let found = self.confirm::<Deployment>(kanary, &spec.target, now).await?;
+            let found = for_kind!(spec.target.kind, K => self.confirm::<K>(kanary, &spec.target.name, now).await?);
             read |= found;
             // Only a run that has not begun creates the target. The watch may not have reported its canary yet, for example one
             // whose creation timed out or happened before a restart.
             if !found && seen.canary.is_none() {
-                read |= self.confirm::<Deployment>(kanary, &spec.canary, now).await?;
+                read |= for_kind!(spec.canary.kind, K => self.confirm::<K>(kanary, &spec.canary.name, now).await?);
             }
         }
         if let Some(name) = spec
@@ -198,9 +198,11 @@ impl Observer<'_> {
             return Ok(());
         }
         if need == Need::Target {
-            let live = self.read::<Deployment>(kanary, &spec.target).await?;
             // For this decision only, because later decisions use the watch.
-            seen.target = live.as_ref().and_then(Deployment::view).map(|row| row.deployment());
+            seen.target = for_kind!(spec.target.kind, K => {
+                let live = self.read::<K>(kanary, &spec.target.name).await?;
+                live.as_ref().and_then(K::view).map(|row| row.workload())
+            });
             seen.target_confirmed = true;
             return Ok(());
         }
@@ -218,9 +220,9 @@ impl Observer<'_> {
             return Ok(());
         }
         if need == Need::MissingTarget {
-            let is_missing = !self.is_there::<Deployment>(kanary, &spec.target, now).await?;
+            let found = for_kind!(spec.target.kind, K => self.is_there::<K>(kanary, &spec.target.name, now).await?);
             *seen = self.known(kanary, spec);
-            seen.confirmed = is_missing;
+            seen.confirmed = !found;
             return Ok(());
         }
         self.provide_target(kanary, spec, need, seen).await
@@ -267,31 +269,37 @@ impl Observer<'_> {
             was_promoted,
         });
         // Update the cache, because the target that was read is compared with it and the cache must not be older.
-        if let Ok(target) = serde_json::from_str::<Deployment>(&serde_json::to_string(&target).unwrap_or_default()) {
-            Deployment::put(self.cache, &target);
-            seen.target = self.cache.observe(kanary, spec).target;
-        }
+        for_kind!(spec.target.kind, K => {
+            if let Ok(target) = serde_json::from_str::<K>(&serde_json::to_string(&target).unwrap_or_default()) {
+                K::put(self.cache, &target);
+                seen.target = self.cache.observe(kanary, spec).target;
+            }
+        });
         Ok(())
     }
 
     /// The target with all fields, because its template is the precondition of a write.
     async fn target(&self, kanary: &ParsedKanary, spec: &Spec) -> Result<DynamicObject, ApiError> {
         let namespace = &kanary.key.namespace;
-        let resource = ApiResource::erase::<Deployment>(&());
+        let WorkloadRef { kind, name } = &spec.target;
+        let resource = for_kind!(*kind, K => ApiResource::erase::<K>(&()));
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
-        let target = within(CALL_TIMEOUT, api.get(&spec.target)).await;
-        target.map_err(|error| ApiError::new("get", "Deployment".into(), namespace, &spec.target, error))
+        let target = within(CALL_TIMEOUT, api.get(name)).await;
+        target.map_err(|error| ApiError::new("get", kind.as_str().into(), namespace, name, error))
     }
 
     /// Reads the canary live, and its pods if their labels are checked. `known` is the uid of the cached canary.
     async fn confirm_canary(&self, kanary: &ParsedKanary, spec: &Spec, known: Option<&str>) -> Result<(), ApiError> {
         let namespace = &kanary.key.namespace;
-        if let Some(live) = self.read::<Deployment>(kanary, &spec.canary).await? {
-            Deployment::put(self.cache, &live);
-        } else {
-            let place = (namespace.clone(), spec.canary.clone());
-            Deployment::forget(self.cache, &place, known.unwrap_or_default());
-        }
+        let name = &spec.canary.name;
+        for_kind!(spec.canary.kind, K => {
+            if let Some(live) = self.read::<K>(kanary, name).await? {
+                K::put(self.cache, &live);
+            } else {
+                let place = (namespace.clone(), name.clone());
+                K::forget(self.cache, &place, known.unwrap_or_default());
+            }
+        });
         let judges_pods = |item: &Item| matches!(item, Item::LabelWatch { pods: Some(_), .. });
         if spec.validation.items.iter().any(judges_pods) {
             self.confirm_pods(kanary, spec).await?;
@@ -306,8 +314,9 @@ impl Observer<'_> {
             ListParams::default().labels(&format!("{RUN}={},{KANARY_NAME}={}", kanary.run(spec), kanary.key.name));
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         let pods = within(CALL_TIMEOUT, api.list(&of_run)).await;
-        let pods = pods
-            .map_err(|error| ApiError::new("list the pods of", "Deployment".into(), namespace, &spec.canary, error))?;
+        let WorkloadRef { kind, name } = &spec.canary;
+        let pods =
+            pods.map_err(|error| ApiError::new("list the pods of", kind.as_str().into(), namespace, name, error))?;
         for pod in pods {
             Pod::put(self.cache, &pod);
         }
@@ -333,7 +342,7 @@ impl Observer<'_> {
         let api: Api<ReplicaSet> = Api::namespaced(self.client.clone(), namespace);
         let history = within(CALL_TIMEOUT, api.list(&ListParams::default().labels_from(&selector))).await;
         let history =
-            history.map_err(|error| ApiError::new("list", "ReplicaSet".into(), namespace, &spec.target, error))?;
+            history.map_err(|error| ApiError::new("list", "ReplicaSet".into(), namespace, &spec.target.name, error))?;
         let is_targets = |set: &ReplicaSet| {
             set.owner_references()
                 .iter()

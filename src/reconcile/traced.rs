@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use kanary_core::{
     ParsedKanary,
     api::{ItemStatus, KanaryStatus},
-    decision::Action,
+    decision::{Action, SetTemplate},
     status::{self, Phase},
     trace::{self, Ended, SpanId, TraceId, TraceParent},
     validation::{Outcome, Sample},
@@ -102,8 +102,11 @@ impl<'a> Write<'a> {
             Action::Create { object, name, .. } | Action::Delete { object, name, .. } => {
                 (object.as_str(), name.as_str())
             }
-            Action::ScaleCanary { name, .. } | Action::HandOver { name, .. } => ("Deployment", name.as_str()),
-            Action::SetTemplate(change) => ("Deployment", change.name.as_str()),
+            Action::ScaleCanary { canary: workload, .. }
+            | Action::HandOver { target: workload, .. }
+            | Action::SetTemplate(SetTemplate { target: workload, .. }) => {
+                (workload.kind.as_str(), workload.name.as_str())
+            }
             Action::Unlabel { pod, .. } | Action::Adopt { pod, .. } => ("Pod", pod.as_str()),
             Action::Hold { .. } | Action::Release => (kanary.key.kind.as_str(), kanary.key.name.as_str()),
             Action::SetRoute { route, .. } => (route.kind.as_str(), route.name.as_str()),
@@ -203,7 +206,7 @@ fn run(kanary: &ParsedKanary, status: &KanaryStatus, right: Right, now: Timestam
         text("kanary.name", &key.name),
         text("kanary.uid", &kanary.uid),
         KeyValue::new("kanary.run", status.run_number()),
-        text("kanary.target", &kanary.spec.target),
+        text("kanary.target", &kanary.spec.target.name),
         text(
             "kanary.template_hash",
             status.current_hash.as_deref().unwrap_or_default(),

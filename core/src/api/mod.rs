@@ -18,6 +18,7 @@ mod spec;
 mod status;
 mod traffic;
 mod validation;
+mod workload;
 
 pub use crd::{EPOCH_RULE, crds};
 pub use duration::GoDuration;
@@ -36,3 +37,4 @@ pub use validation::{
     AfterDeadline, Boolean, ContinuousValueDeviation, DeviationOf, DiscreteValueOutOfList, LabelMatch, LabelWatchItem,
     ManualItem, ManualVerdict, NoResult, OnNoData, PromQlItem, ValidationItem, ValidationSpec, ValueInRange,
 };
+pub use workload::{WorkloadKind, WorkloadRef};

@@ -20,8 +20,7 @@ use crate::{
     hash,
     labels::{Labels, Selector},
     observation::{
-        Cause, Deployment, Limited, Observation, Outage, Owned, Pod, Promotion, Refusal, SelectorView, Service,
-        Versions,
+        Cause, Limited, Observation, Outage, Owned, Pod, Promotion, Refusal, SelectorView, Service, Versions, Workload,
     },
     validation::{Outcome, Sample, Tally},
 };
@@ -84,7 +83,7 @@ fn identified(mut labels: Labels) -> Labels {
     labels
 }
 
-fn deployment(marker: String, run: String) -> BoxedStrategy<Deployment> {
+fn deployment(marker: String, run: String) -> BoxedStrategy<Workload> {
     let markers = vec![None, None, Some(marker), Some("uid-robin/x".to_owned())];
     let who = (owner(), labels(run), select(markers.clone()), select(markers));
     let seldom = || proptest::bool::weighted(0.1);
@@ -103,7 +102,7 @@ fn deployment(marker: String, run: String) -> BoxedStrategy<Deployment> {
         select(vec![None, Some("t1"), Some("t2")]),
     );
     (who, flags, times, hashes, -1..30_i32)
-        .prop_map(|(who, (flags, versions), times, hashes, replicas)| Deployment {
+        .prop_map(|(who, (flags, versions), times, hashes, replicas)| Workload {
             uid: "uid".to_owned(),
             owner_name: who.0.clone().map(|uid| format!("KanaryDeployment/{uid}")),
             other_controller: None,

@@ -207,7 +207,7 @@ fn a_kanary_belongs_to_one_target_for_its_whole_life() {
         ",
         expect![[r#"
             shows Errored
-            Errored, Stalled=True InvalidSpec: this Kanary belongs to Deployment myapp and can't change to robin: create another Kanary for another target
+            Errored, Stalled=True InvalidSpec: this Kanary belongs to Deployment myapp and can't change to Deployment robin: create another Kanary for another target
         "#]],
     );
 }

@@ -10,12 +10,12 @@ use super::{
 };
 use crate::{
     ParsedKanary,
-    api::{GoDuration, Kanary, KanaryKind, Reason, names},
+    api::{GoDuration, Kanary, KanaryKind, Reason, WorkloadKind, names},
     decision::ObjectKind,
     hash,
     labels::{Labels, Selector},
     observation::{
-        Cause, Created, Deployment, LiveTarget, Observation, Outage, Owned, Refusal, SelectorView, Stray, Versions,
+        Cause, Created, LiveTarget, Observation, Outage, Owned, Refusal, SelectorView, Stray, Versions, Workload,
     },
     spec::Spec,
     traffic,
@@ -296,7 +296,7 @@ fn stray(called: &Value) -> Stray {
     let (object, name) = called.split_once(' ').unwrap_or(("Service", &called));
     Stray {
         object: match object {
-            "Deployment" => ObjectKind::Deployment,
+            "Deployment" => ObjectKind::Workload(WorkloadKind::Deployment),
             "Service" => ObjectKind::Service,
             "HorizontalPodAutoscaler" => ObjectKind::HorizontalPodAutoscaler,
             other => panic!("Kanary makes no {other}"),
@@ -316,12 +316,12 @@ fn owned(value: &Value) -> Owned {
     }
 }
 
-pub(super) fn target(kanary: &ParsedKanary, spec: &Spec, value: &Value) -> Deployment {
+pub(super) fn target(kanary: &ParsedKanary, spec: &Spec, value: &Value) -> Workload {
     let selected = labels(value.get("selector").unwrap_or(&json!({"app": "myapp"})));
     let selector = Selector::parse(crate::api::LabelMatch::Labels(selected.clone())).ok();
     // A target that was promoted has a different template than before.
     let usual = if value["promotedBy"].is_null() { "t1" } else { "t2" };
-    Deployment {
+    Workload {
         uid: "uid-myapp".to_owned(),
         created: time(&value["created"]).unwrap_or_else(t0),
         deleting: value["deleting"] == json!(true),
@@ -346,16 +346,16 @@ pub(super) fn target(kanary: &ParsedKanary, spec: &Spec, value: &Value) -> Deplo
         paused: value["paused"] == json!(true),
         holds_fields: value["holdsFields"] == json!(true),
         available_since: time(&value["available"]),
-        ..Deployment::default()
+        ..Workload::default()
     }
 }
 
-fn canary_seen(kanary: &ParsedKanary, spec: &Spec, value: &Value) -> Deployment {
+fn canary_seen(kanary: &ParsedKanary, spec: &Spec, value: &Value) -> Workload {
     let mut seen_labels = labels(&value["labels"]);
     let run = text(&value["run"]).unwrap_or_else(|| kanary.run(spec));
     seen_labels.insert(names::RUN.to_owned(), run);
     let started_with = value["targetTemplate"].as_str().unwrap_or("t1");
-    Deployment {
+    Workload {
         uid: text(&value["uid"]).unwrap_or("uid-canary".to_owned()),
         created: time(&value["created"]).unwrap_or_else(|| t0() - SignedDuration::from_secs(30)),
         deleting: value["deleting"] == json!(true),
@@ -383,7 +383,7 @@ fn canary_seen(kanary: &ParsedKanary, spec: &Spec, value: &Value) -> Deployment 
             before: time(&value["outage"]["before"]).unwrap_or_else(t0),
         }),
         cause: cause(&value["cause"]),
-        ..Deployment::default()
+        ..Workload::default()
     }
 }
 

@@ -12,11 +12,11 @@ use crate::{
         KanaryStatus, ManualVerdict, Reason, TrafficSource,
         names::{IS_KANARY, KANARY_NAME, RUN},
     },
-    decision::{Action, Decision, ObjectKind, SetTemplate},
+    decision::{Action, Decision, ObjectKind},
     hash,
     invalid::Invalid,
     labels::Labels,
-    observation::{Deployment, Observation, Outage, Owned, Pod, Promotion, Service, Versions},
+    observation::{Observation, Outage, Owned, Pod, Promotion, Service, Versions, Workload},
     status::{SUCCEEDED, find},
     validation::{Outcome, Sample},
 };
@@ -34,7 +34,7 @@ pub(super) struct Model {
     /// Outcome of queries.
     pub(super) outcome: Outcome,
     /// The target, while it is missing.
-    pub(super) gone: Option<Deployment>,
+    pub(super) gone: Option<Workload>,
     /// Number of the run that got `verdict: valid`.
     pub(super) valid_for: Option<i64>,
     /// Whether the model started with the creation of the Kanary.
@@ -204,33 +204,32 @@ impl Model {
                 self.create(*object, name, manifest);
                 format!("create {} {name}", object.as_str())
             }
-            Action::ScaleCanary { name, replicas, .. } => {
+            Action::ScaleCanary {
+                canary: made, replicas, ..
+            } => {
                 if let Some(canary) = &mut self.seen.canary {
                     canary.replicas = *replicas;
                     canary.versions = Versions::One;
                 }
-                format!("scale {name}")
+                format!("scale {}", made.name)
             }
-            Action::SetTemplate(SetTemplate {
-                name, template, marker, ..
-            }) => {
+            Action::SetTemplate(change) => {
+                let template_hash = called(&change.template);
                 if let Some(target) = &mut self.seen.target {
-                    target.template_hash = called(template);
-                    target.promoted_by = Some(marker.clone());
+                    target.template_hash.clone_from(&template_hash);
+                    target.promoted_by = Some(change.marker.clone());
                     target.rolled_out = false;
                 }
-                self.seen.promotion = Promotion::Done {
-                    at: Some(self.now),
-                    template_hash: called(template),
-                };
-                format!("set template of {name}")
+                let at = Some(self.now);
+                self.seen.promotion = Promotion::Done { at, template_hash };
+                format!("set template of {}", change.target.name)
             }
             other @ (Action::Hold { .. } | Action::Release | Action::SetRoute { .. }) => panic!("{other:?}"),
-            Action::HandOver { name, .. } => {
+            Action::HandOver { target: handed, .. } => {
                 if let Some(target) = &mut self.seen.target {
                     target.holds_fields = false;
                 }
-                format!("hand over {name}")
+                format!("hand over {}", handed.name)
             }
             Action::Adopt { pod, .. } => {
                 let pods = self.seen.pods.iter_mut().chain(&mut self.seen.other_pods);
@@ -248,7 +247,7 @@ impl Model {
             }
             Action::Delete { object, name, .. } => {
                 match object {
-                    ObjectKind::Deployment => {
+                    ObjectKind::Workload(_) => {
                         self.seen.canary = None;
                         self.seen.pods.clear();
                     }
@@ -275,7 +274,7 @@ impl Model {
                 self.seen.kanary_selector = crate::traffic::own_selector(&self.kanary);
             }
             ObjectKind::HorizontalPodAutoscaler => self.seen.hpa = Some(owned()),
-            ObjectKind::Deployment => self.create_deployment(name, manifest),
+            ObjectKind::Workload(_) => self.create_deployment(name, manifest),
         }
     }
 
@@ -288,7 +287,7 @@ impl Model {
             let annotations = &manifest["metadata"]["annotations"];
             annotations.get(name).and_then(Value::as_str).map(str::to_owned)
         };
-        let made = Deployment {
+        let made = Workload {
             uid: format!("uid-{name}"),
             created: self.now,
             labels: labels("/metadata/labels"),
@@ -300,9 +299,9 @@ impl Model {
             target_hash: annotation(crate::api::names::TARGET_HASH),
             created_by: annotation(crate::api::names::CREATED_BY),
             traffic: annotation(crate::api::names::TRAFFIC),
-            ..Deployment::default()
+            ..Workload::default()
         };
-        let is_target = self.kanary.spec.target == name;
+        let is_target = self.kanary.spec.target.name == name;
         if is_target {
             self.seen.promotion = Promotion::Done {
                 at: Some(self.now),
@@ -322,7 +321,7 @@ impl Model {
             assert!(pod.labels.contains_key(label), "a canary pod without {label}");
         }
         self.seen.pods = vec![pod];
-        self.seen.canary = Some(Deployment {
+        self.seen.canary = Some(Workload {
             owner: Some(UID.to_owned()),
             uid: format!("uid-{name}-{}", self.writes.len()),
             versions: Versions::Untouched,
@@ -371,7 +370,7 @@ impl Model {
     pub(super) fn pass(&mut self, now: Timestamp) {
         self.now = now;
         let Some(start_up) = self.start_up else { return };
-        let is_up = |made: &Deployment| made.created.checked_add(start_up).is_ok_and(|up| up <= now);
+        let is_up = |made: &Workload| made.created.checked_add(start_up).is_ok_and(|up| up <= now);
         if let Some(canary) = self.seen.canary.as_mut().filter(|canary| is_up(canary)) {
             canary.available_since.get_or_insert(now);
             canary.unavailable_since = None;

@@ -54,22 +54,23 @@ fn show(input: &Input, value: &Value, lines: &mut Vec<String>) {
 fn act(action: &Action) -> String {
     match action {
         Action::Create { object, name, .. } => format!("create {} {name}", object.as_str()),
-        Action::ScaleCanary { name, replicas, .. } => format!("scale {name} to {replicas}"),
+        Action::ScaleCanary { canary, replicas, .. } => format!("scale {} to {replicas}", canary.name),
         Action::SetTemplate(SetTemplate {
-            name,
+            target,
             former,
             template,
             marker,
             ..
         }) => format!(
-            "set template of {name} from {} to {}, by {marker}",
+            "set template of {} from {} to {}, by {marker}",
+            target.name,
             called(former),
             called(template)
         ),
         Action::Hold { route, run } => format!("hold {route} for run {run}"),
         Action::Release => "release the route".to_owned(),
         Action::SetRoute { route, gives, .. } => format!("change {route}: {gives}"),
-        Action::HandOver { name, .. } => format!("hand over the fields of {name}"),
+        Action::HandOver { target, .. } => format!("hand over the fields of {}", target.name),
         Action::Adopt { pod, .. } => format!("add an owner to pod {pod}"),
         Action::Unlabel { pod, labels, .. } => format!("unlabel pod {pod}: {}", labels.join(", ")),
         Action::Delete { object, name, .. } => format!("delete {} {name}", object.as_str()),

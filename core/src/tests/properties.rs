@@ -17,7 +17,7 @@ use crate::{
     decide,
     decision::{Action, Decision},
     hash,
-    observation::{Deployment, Observation, Service},
+    observation::{Observation, Service, Workload},
     spec::Spec,
     status::{self, Phase},
     validation::{Item, Outcome, Tally},
@@ -242,14 +242,14 @@ fn fresh(spec: &Value) -> Model {
         "template": {"spec": {"template": {"metadata": {"labels": {"app": "myapp"}}, "spec": {"containers": [{}]}}}},
     });
     whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
-    let target = Deployment {
+    let target = Workload {
         uid: "uid-myapp".to_owned(),
         created: t0(),
         replicas: 3,
         rolled_out: true,
         template_hash: hash::of(&template("t1")),
         available_since: Some(t0()),
-        ..Deployment::default()
+        ..Workload::default()
     };
     let seen = Observation {
         target: Some(target),

@@ -56,7 +56,7 @@ fn lines(found: &Found, owner: &str, now: Timestamp, terminal: Terminal) -> Vec<
     row("Run:", run_of(kanary), Colour::Plain);
     row(
         "Target:",
-        format!("Deployment {}, canary {}", kanary.spec.target, kanary.spec.canary),
+        format!("{}, canary {}", kanary.spec.target, kanary.spec.canary.name),
         Colour::Plain,
     );
     if let Some(window) = Window::stored(&kanary.status).filter(|_| is_of_run) {

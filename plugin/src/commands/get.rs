@@ -132,7 +132,7 @@ impl Row {
         };
         let service = parsed.spec.service.as_deref().unwrap_or_default();
         cells.push(Cell::new(status, colour));
-        cells.push(or(&report.deployment, &parsed.spec.target).as_str().into());
+        cells.push(or(&report.deployment, &parsed.spec.target.name).as_str().into());
         cells.push(or(&report.service, service).as_str().into());
         cells.push(or(&report.scale, parsed.spec.scale.kind()).as_str().into());
         cells.push(or(&report.traffic, &parsed.spec.traffic.to_string()).as_str().into());

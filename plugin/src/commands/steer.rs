@@ -65,7 +65,7 @@ fn pausing(found: &Found, now: jiff::Timestamp) -> Plan {
     }
     let effect = match Outcome::of(kanary) {
         Outcome::UnderWay if Phase::of(&kanary.status) == Phase::Succeeded => format!(
-            "the run has passed; if Deployment {} was updated already, it rolls out all the same",
+            "the run has passed; if {} was updated already, it rolls out all the same",
             kanary.spec.target
         ),
         Outcome::UnderWay => {
@@ -114,7 +114,7 @@ fn retrying(found: &Found, restart: bool) -> anyhow::Result<Plan> {
         Outcome::Invalid(why) => bail!("the spec of {name} cannot be run, so it would not start: {why}"),
         Outcome::Unseen => bail!("{}; try again once it has", run::why(kanary)),
         Outcome::UnderWay if Phase::of(&kanary.status) == Phase::Succeeded => bail!(
-            "run {number} of {name} has passed, and Deployment {} is being updated: wait with `kubectl kanary status {name} --wait`",
+            "run {number} of {name} has passed, and {} is being updated: wait with `kubectl kanary status {name} --wait`",
             kanary.spec.target
         ),
         Outcome::UnderWay if !restart => bail!(

@@ -58,7 +58,7 @@ fn promotable(kanary: &ParsedKanary) -> anyhow::Result<Option<String>> {
     let name = &kanary.key.name;
     match Outcome::of(kanary) {
         Outcome::UnderWay if Phase::of(&kanary.status) == Phase::Succeeded => Ok(Some(format!(
-            "run {} has passed already, and Deployment {} is being updated",
+            "run {} has passed already, and {} is being updated",
             run::number(kanary),
             kanary.spec.target
         ))),
@@ -210,10 +210,11 @@ fn overruling(found: &Found) -> anyhow::Result<Plan> {
 fn aborting(found: &Found) -> anyhow::Result<Plan> {
     let kanary = &found.parsed;
     let (name, target, number) = (found.name(), &kanary.spec.target, run::number(kanary));
+    let undone = target.argument();
     let gone = "the run fails, and the canary leaves its Services and is deleted";
     let next = match Outcome::of(kanary) {
         Outcome::Deleting => {
-            bail!("{name} is being deleted, which removes the canary and leaves Deployment {target} as it is")
+            bail!("{name} is being deleted, which removes the canary and leaves {target} as it is")
         }
         Outcome::Failed => {
             return Ok(Plan::Nothing(format!(
@@ -222,11 +223,11 @@ fn aborting(found: &Found) -> anyhow::Result<Plan> {
             )));
         }
         Outcome::Promoted | Outcome::Otherwise(_) => bail!(
-            "run {number} of {name} is over, and a verdict has no effect on it; `kubectl rollout undo deployment/{target}` takes a \
+            "run {number} of {name} is over, and a verdict has no effect on it; `kubectl rollout undo {undone}` takes a \
              promotion back"
         ),
         Outcome::DryRunPassed => {
-            bail!("the dry-run of {name} is over, and left Deployment {target} alone: there is nothing to abort")
+            bail!("the dry-run of {name} is over, and left {target} alone: there is nothing to abort")
         }
         Outcome::Unseen if kanary.spec.verdict == Some(ManualVerdict::Invalid) => {
             bail!(
@@ -236,11 +237,11 @@ fn aborting(found: &Found) -> anyhow::Result<Plan> {
         }
         Outcome::Unseen => format!("{}; the verdict counts for the run that it starts", run::why(kanary)),
         Outcome::UnderWay if Phase::of(&kanary.status) == Phase::Succeeded && kanary.spec.rollback => format!(
-            "the canary is removed, and Deployment {target} gets its former template back unless it has rolled out by then"
+            "the canary is removed, and {target} gets its former template back unless it has rolled out by then"
         ),
         Outcome::UnderWay if Phase::of(&kanary.status) == Phase::Succeeded => format!(
-            "the canary is removed; if Deployment {target} was updated already, it keeps the template: `kubectl rollout undo \
-             deployment/{target}` takes it back"
+            "the canary is removed; if {target} was updated already, it keeps the template: `kubectl rollout undo \
+             {undone}` takes it back"
         ),
         Outcome::UnderWay | Outcome::Invalid(_) if kanary.spec.retain_failed => {
             "the run fails, and the canary leaves its Services and is kept (onFailure: retain)".to_owned()
@@ -298,7 +299,7 @@ fn promotes(kanary: &ParsedKanary) -> String {
     if kanary.spec.dry_run {
         return "ends the dry-run".to_owned();
     }
-    format!("updates Deployment {}", kanary.spec.target)
+    format!("updates {}", kanary.spec.target)
 }
 
 /// What holds the run all the same.

@@ -109,5 +109,5 @@ fn versions_share_a_spec_that_stays_the_same() {
     assert!(!Arc::ptr_eq(&first, &second));
     object.metadata.resource_version = Some("8".to_owned());
     object.spec["deploymentName"] = json!("shop");
-    assert_eq!(spec_of(&object).target, "shop");
+    assert_eq!(spec_of(&object).target.name, "shop");
 }

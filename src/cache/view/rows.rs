@@ -4,9 +4,9 @@ use std::{mem::take, sync::Arc};
 
 use kanary_core::{
     ParsedKanary,
-    api::{KanaryKind, names},
+    api::{KanaryKind, WorkloadRef, names},
     labels::{Labels, Packed},
-    observation::{Cause, Deployment, Outage, Owned, Pod, Service},
+    observation::{Cause, Outage, Owned, Pod, Service, Workload},
 };
 
 use crate::cache::table::View;
@@ -56,32 +56,32 @@ impl ServiceRow {
     }
 }
 
-/// A Deployment.
+/// A target or a canary.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct DeploymentRow {
-    /// The Deployment without labels and annotations.
-    pub(in crate::cache) rest: Deployment,
+pub(crate) struct WorkloadRow {
+    /// The workload without labels and annotations.
+    pub(in crate::cache) rest: Workload,
     labels: Packed,
     annotations: Packed,
     pod_labels: Packed,
 }
 
-impl From<Deployment> for DeploymentRow {
-    fn from(mut deployment: Deployment) -> Self {
-        let mut packed = |labels: fn(&mut Deployment) -> &mut Labels| Packed::from(&take(labels(&mut deployment)));
+impl From<Workload> for WorkloadRow {
+    fn from(mut workload: Workload) -> Self {
+        let mut packed = |labels: fn(&mut Workload) -> &mut Labels| Packed::from(&take(labels(&mut workload)));
         Self {
-            labels: packed(|deployment| &mut deployment.labels),
-            annotations: packed(|deployment| &mut deployment.annotations),
-            pod_labels: packed(|deployment| &mut deployment.pod_labels),
-            rest: deployment,
+            labels: packed(|workload| &mut workload.labels),
+            annotations: packed(|workload| &mut workload.annotations),
+            pod_labels: packed(|workload| &mut workload.pod_labels),
+            rest: workload,
         }
     }
 }
 
-impl DeploymentRow {
-    /// The whole Deployment.
-    pub(crate) fn deployment(&self) -> Deployment {
-        Deployment {
+impl WorkloadRow {
+    /// The whole workload.
+    pub(crate) fn workload(&self) -> Workload {
+        Workload {
             labels: self.labels.unpack(),
             annotations: self.annotations.unpack(),
             pod_labels: self.pod_labels.unpack(),
@@ -90,15 +90,15 @@ impl DeploymentRow {
     }
 }
 
-/// A canary pod and its Deployment.
+/// A canary pod and its workload.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct PodRow {
     /// The pod without its labels.
     pub(in crate::cache) rest: Pod,
     /// Its labels.
     pub(in crate::cache) labels: Packed,
-    /// Name of its Deployment; `None` if no ReplicaSet owns the pod any more.
-    pub(in crate::cache) deployment: Option<String>,
+    /// The target or canary that it belongs to; `None` if that has released the pod.
+    pub(in crate::cache) workload: Option<WorkloadRef>,
     /// Kind and name of the Kanary in its labels.
     pub(in crate::cache) kanary: Option<(KanaryKind, String)>,
     /// Digest of the images in its spec, which can be changed in place.
@@ -120,7 +120,7 @@ impl PodRow {
     }
 }
 
-impl View for DeploymentRow {
+impl View for WorkloadRow {
     fn deleting_mut(&mut self) -> Option<&mut bool> {
         Some(&mut self.rest.deleting)
     }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::cache::table::View;
 
-fn deployment_at(generation: i64, observed: i64) -> Deployment {
+fn deployment_at(generation: i64, observed: i64) -> Workload {
     let object = json!({
         "metadata": {"name": "myapp", "uid": "u", "generation": generation},
         "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "myapp"}}, "template": {}},
@@ -33,7 +33,7 @@ fn the_status_of_a_former_spec_of_a_deployment_does_not_count_for_the_new_one() 
 
 /// A canary with these fields of `metadata`, `spec.strategy.rollingUpdate` and `status`.
 #[allow(clippy::needless_pass_by_value, reason = "called with json!")]
-fn canary(meta: Value, rolling: Value, status: Value) -> Deployment {
+fn canary(meta: Value, rolling: Value, status: Value) -> Workload {
     let mut object = json!({
         "metadata": {"name": "x", "uid": "u", "labels": {names::IS_KANARY: "true"}},
         "spec": {
@@ -99,9 +99,9 @@ fn an_outage_is_remembered_by_who_watched_it() {
     let mut seen = canary(json!({}), whole(), available("2026-01-01T00:00:00Z"));
     let (first, from) = (seen.available_since.unwrap(), "2026-01-01T00:05:00Z".parse().unwrap());
     let mut next = |status: Value| {
-        let mut now = DeploymentRow::from(canary(json!({}), whole(), status));
+        let mut now = WorkloadRow::from(canary(json!({}), whole(), status));
         now.inherit(&seen.clone().into());
-        seen = now.deployment();
+        seen = now.workload();
         seen.outage
     };
     let outage = Some(Outage { from, before: first });
@@ -204,7 +204,7 @@ fn a_deployment_without_a_pod_is_not_available() {
 }
 
 /// A Deployment whose rollout is under way, with these conditions.
-fn rolling_out(generation: i64, conditions: &Value) -> Deployment {
+fn rolling_out(generation: i64, conditions: &Value) -> Workload {
     let object = json!({
         "metadata": {"name": "myapp", "uid": "u", "generation": generation},
         "spec": {"replicas": 2, "selector": {}, "template": {}, "paused": true},
@@ -276,5 +276,5 @@ fn the_hash_of_a_deployment_is_that_of_its_canonical_template() {
     let object = serde_json::from_value::<KubeDeployment>(object).unwrap();
     let canonical = serde_json::to_value(&object.spec.as_ref().unwrap().template).unwrap();
     assert_eq!(canonical["spec"]["containers"][1]["resources"]["requests"]["cpu"], "1");
-    assert_eq!(template_hash(&object), hash::of(&canonical));
+    assert_eq!(template_hash(&object), kanary_core::hash::of(&canonical));
 }

@@ -1,28 +1,22 @@
 //! Checks whether a write had its effect: a webhook or a policy may change the object although the API server reports success.
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use k8s_openapi::api::core::v1::Pod;
 use kube::{Resource, ResourceExt};
 
-use crate::cluster::error::ApiError;
+use crate::{cache::Workload, cluster::error::ApiError};
 
 /// # Errors
 ///
-/// The returned Deployment has another number of replicas.
-pub(super) fn took_replicas(scaled: &Deployment, namespace: &str, name: &str, wanted: i32) -> Result<(), ApiError> {
-    let got = scaled.spec.as_ref().and_then(|spec| spec.replicas);
+/// The returned workload has another number of replicas.
+pub(super) fn took_replicas<K: Workload>(scaled: &K, namespace: &str, name: &str, wanted: i32) -> Result<(), ApiError> {
+    let got = scaled.replicas();
     if got == Some(wanted) {
         return Ok(());
     }
     let got = got.unwrap_or_default();
     let why =
         format!("requested {wanted} replicas, but it has {got}: an admission webhook or policy changed the number");
-    Err(ApiError::without_effect(
-        "scale",
-        Deployment::kind(&()),
-        namespace,
-        name,
-        &why,
-    ))
+    Err(ApiError::without_effect("scale", K::kind(&()), namespace, name, &why))
 }
 
 /// # Errors

@@ -1,9 +1,11 @@
 //! Writes to a target: its template and its field ownership.
 
-use k8s_openapi::api::apps::v1::Deployment;
 use kanary_core::{
     ParsedKanary,
-    api::names::{CHANGE_CAUSE, FIELD_MANAGER, PROMOTED_BY},
+    api::{
+        WorkloadRef,
+        names::{CHANGE_CAUSE, FIELD_MANAGER, PROMOTED_BY},
+    },
     decision::SetTemplate,
     hash,
     observation::{Created, Likeness, LiveTarget},
@@ -18,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::{Writer, json_patch, made, send::of};
 use crate::{
-    cache::template_hash,
+    cache::{Workload, for_kind, template_hash},
     cluster::error::{ApiError, Class},
     shard::Right,
 };
@@ -31,25 +33,25 @@ impl Writer {
     /// The only write to a target's template. Its `test` operations ensure that it applies at most once, and only to the version
     /// that was read. Returns the hash of the resulting template from the response, because the cache may already contain a
     /// later version.
-    pub(super) async fn set_template(
+    pub(super) async fn set_template<K: Workload>(
         &self,
         namespace: &str,
         change: &SetTemplate,
         right: Right,
     ) -> Result<Option<Created>, ApiError> {
         let SetTemplate {
-            name,
+            target,
             uid,
             former,
             generation,
             ..
         } = change;
-        let verb = "set the template of";
+        let (verb, name) = ("set the template of", &target.name);
         let patch = json_patch(template_patch(change)).map_err(|e| {
             let error = kube::Error::SerdeError(e);
-            ApiError::new(verb, "Deployment".into(), namespace, name, error)
+            ApiError::new(verb, K::kind(&()), namespace, name, error)
         })?;
-        let done = self.patch::<Deployment>(namespace, name, patch, verb, right).await;
+        let done = self.patch::<K>(namespace, name, patch, verb, right).await;
         let error = match done {
             Ok(target) => return Ok(Some(made(&target))),
             Err(error) => error,
@@ -59,12 +61,12 @@ impl Writer {
         }
         // Find out whether the template was refused or the target has changed since it was read. Only a refused template is
         // reported to the user; after a change, the controller decides again.
-        let Ok(now) = self.read::<Deployment>(namespace, name).await else {
+        let Ok(now) = self.read::<K>(namespace, name).await else {
             return Err(error);
         };
-        let same_version = generation.is_none() || now.metadata.generation == *generation;
+        let same_version = generation.is_none() || now.meta().generation == *generation;
         let unchanged = same_version
-            && now.metadata.uid.as_ref() == Some(uid)
+            && now.meta().uid.as_ref() == Some(uid)
             && template_hash(&now) == hash::of(&typed_template(former));
         Err(if unchanged { error } else { error.into_conflict() })
     }
@@ -85,7 +87,8 @@ impl Writer {
         let namespace = &kanary.key.namespace;
         let failed = |error| {
             let verb = "dry-run the promotion of";
-            ApiError::new(verb, "Deployment".into(), namespace, &spec.target, error)
+            let WorkloadRef { kind, name } = &spec.target;
+            ApiError::new(verb, kind.as_str().into(), namespace, name, error)
         };
         let mut patch = unchanged(&live.uid, live.generation, &live.template).to_vec();
         patch.push(json!({"op": "replace", "path": "/spec/template", "value": spec.template.pod_template()}));
@@ -95,9 +98,13 @@ impl Writer {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        let request = of::<Deployment>(namespace).patch(&spec.target, &params, &patch);
-        match self.send::<Deployment>(request, "patch", right).await.map_err(failed) {
-            Ok(target) if template_hash(&target) == live.template_hash => Ok(Likeness::Same),
+        let sent = for_kind!(spec.target.kind, K => {
+            let request = of::<K>(namespace).patch(&spec.target.name, &params, &patch);
+            let sent = self.send::<K>(request, "patch", right).await;
+            sent.map(|target| template_hash(&target))
+        });
+        match sent.map_err(failed) {
+            Ok(hash) if hash == live.template_hash => Ok(Likeness::Same),
             Ok(_) => Ok(Likeness::Other),
             Err(error) if error.class() == Class::Invalid => Ok(Likeness::Unknown),
             Err(error) => Err(error),
@@ -105,10 +112,16 @@ impl Writer {
     }
 
     /// Transfers our ownership of template fields to the manager that applies the target, if there still is one.
-    pub(super) async fn hand_over(&self, namespace: &str, name: &str, uid: &str, right: Right) -> Result<(), ApiError> {
+    pub(super) async fn hand_over<K: Workload>(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        right: Right,
+    ) -> Result<(), ApiError> {
         let verb = "hand over the fields of";
-        let failed = |error| ApiError::new(verb, "Deployment".into(), namespace, name, error);
-        let live = self.read::<Deployment>(namespace, name).await.map_err(failed)?;
+        let failed = |error| ApiError::new(verb, K::kind(&()), namespace, name, error);
+        let live = self.read::<K>(namespace, name).await.map_err(failed)?;
         let Some(entries) = ownership::hand_over(live.managed_fields()) else {
             return Ok(());
         };
@@ -118,7 +131,7 @@ impl Writer {
             json!({"op": "replace", "path": "/metadata/managedFields", "value": entries}),
         ];
         let patch: Patch<Value> = json_patch(patch).map_err(|e| failed(kube::Error::SerdeError(e)))?;
-        let done = self.patch::<Deployment>(namespace, name, patch, verb, right).await;
+        let done = self.patch::<K>(namespace, name, patch, verb, right).await;
         done.map(drop)
     }
 }

@@ -11,8 +11,9 @@ use std::{
 };
 
 use http::Response;
+use k8s_openapi::api::apps::v1::Deployment;
 use kanary_core::{
-    api::{EPOCH_RULE, KanaryKind, Layout},
+    api::{EPOCH_RULE, KanaryKind, Layout, WorkloadKind, WorkloadRef},
     hash,
     observation::{Likeness, LiveTarget},
 };
@@ -75,7 +76,7 @@ async fn a_delete_that_failed_is_to_be_done_again() {
     });
     Deployment::put(&cache, &serde_json::from_value(existing).unwrap());
     let delete = Action::Delete {
-        object: ObjectKind::Deployment,
+        object: ObjectKind::Workload(WorkloadKind::Deployment),
         name: "myapp-kanary-batman".to_owned(),
         uid: "d".to_owned(),
         unchanged: false,
@@ -101,7 +102,7 @@ async fn a_status_that_the_api_server_refuses_is_retried_and_not_reported_by_ano
 async fn a_scale_that_a_webhook_caps_is_a_refusal() {
     let batman = ParsedKanary::parse(KanaryKind::Deployment, &batman()).unwrap();
     let scale = |replicas| Action::ScaleCanary {
-        name: "x".to_owned(),
+        canary: WorkloadRef::new(WorkloadKind::Deployment, "x"),
         uid: "d".to_owned(),
         replicas,
     };
@@ -167,7 +168,7 @@ async fn a_pod_gets_its_kanary_as_one_more_owner_that_controls_nothing() {
 async fn the_reply_to_a_creation_tells_what_was_made_of_it() {
     let batman = ParsedKanary::parse(KanaryKind::Deployment, &batman()).unwrap();
     let create = Action::Create {
-        object: ObjectKind::Deployment,
+        object: ObjectKind::Workload(WorkloadKind::Deployment),
         name: "x".to_owned(),
         manifest: json!({}),
     };
@@ -310,7 +311,7 @@ async fn what_a_promotion_changed_is_handed_over_on_top_of_the_version_that_was_
     let (writer, asked) = replying(vec![(200, target("i", &before)), (200, target("i", &after))]);
     let batman = ParsedKanary::parse(KanaryKind::Deployment, &batman()).unwrap();
     let hand_over = Action::HandOver {
-        name: "myapp".to_owned(),
+        target: WorkloadRef::new(WorkloadKind::Deployment, "myapp"),
         uid: "t".to_owned(),
     };
     writer.act(&batman, &hand_over, right(&batman)).await.unwrap();

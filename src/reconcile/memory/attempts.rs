@@ -214,10 +214,10 @@ fn without_numbers(text: &str) -> String {
 fn object(action: &Action) -> String {
     match action {
         Action::Create { object, name, .. } => format!("new {}/{name}", object.as_str()),
-        Action::ScaleCanary { name, .. } | Action::SetTemplate(SetTemplate { name, .. }) => {
-            format!("Deployment/{name}")
+        Action::ScaleCanary { canary: workload, .. } | Action::SetTemplate(SetTemplate { target: workload, .. }) => {
+            workload.key()
         }
-        Action::HandOver { name, .. } => format!("owners of Deployment/{name}"),
+        Action::HandOver { target, .. } => format!("owners of {}", target.key()),
         Action::Hold { .. } | Action::Release => "finalizers of this Kanary".to_owned(),
         Action::SetRoute { route, .. } => route.key(),
         Action::Unlabel { pod, .. } => format!("Pod/{pod}"),
@@ -240,9 +240,9 @@ fn what(action: &Action) -> u64 {
 fn describe(action: &Action) -> String {
     match action {
         Action::Create { object, name, .. } => format!("the creation of {} {name}", object.as_str()),
-        Action::ScaleCanary { name, replicas, .. } => format!("scaling Deployment {name} to {replicas}"),
-        Action::SetTemplate(SetTemplate { name, .. }) => format!("setting the template of Deployment {name}"),
-        Action::HandOver { name, .. } => format!("handing over the fields of Deployment {name}"),
+        Action::ScaleCanary { canary, replicas, .. } => format!("scaling {canary} to {replicas}"),
+        Action::SetTemplate(SetTemplate { target, .. }) => format!("setting the template of {target}"),
+        Action::HandOver { target, .. } => format!("handing over the fields of {target}"),
         Action::Hold { .. } => "adding the finalizer to this Kanary".to_owned(),
         Action::Release => "removing the finalizer from this Kanary".to_owned(),
         Action::SetRoute { route, gives, .. } => format!("the change of {route} that {gives}"),

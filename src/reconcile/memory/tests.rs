@@ -71,12 +71,12 @@ fn measured() -> (ParsedKanary, Observation) {
     kanary["status"] = serde_json::json!({"canaryUid": "first", "items": [{"name": "promQL[0]", "good": 3, "bad": 1}]});
     let canary = ParsedKanary::parse(KanaryKind::Deployment, &serde_json::from_value(kanary).unwrap()).unwrap();
     let run = canary.run(&canary.spec);
-    let made = Deployment {
+    let made = Workload {
         uid: "first".to_owned(),
         owner: Some("u".to_owned()),
         labels: [(kanary_core::api::names::RUN.to_owned(), run)].into(),
         available_since: Some(at(0)),
-        ..Deployment::default()
+        ..Workload::default()
     };
     let seen = Observation {
         canary: Some(made),

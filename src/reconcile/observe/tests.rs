@@ -135,7 +135,7 @@ fn only(deployments: Vec<Value>, asked: Arc<Mutex<Vec<String>>>) -> Client {
 async fn a_target_is_missing_from_the_beginning_only_if_there_is_no_canary_either() {
     let kanary = batman();
     let made = json!({
-        "metadata": {"name": kanary.spec.canary, "namespace": "shop", "uid": "c", "resourceVersion": "2"},
+        "metadata": {"name": kanary.spec.canary.name, "namespace": "shop", "uid": "c", "resourceVersion": "2"},
         "spec": {"selector": {}, "template": {}},
     });
     for (there, found) in [(vec![made], Some("c".to_owned())), (vec![], None)] {
@@ -153,10 +153,10 @@ async fn a_target_is_missing_from_the_beginning_only_if_there_is_no_canary_eithe
             let seen = observer.observe(&kanary, &kanary.spec, now).await.unwrap();
             assert_eq!(seen.canary.map(|canary| canary.uid), found);
         }
-        let each = ["myapp", kanary.spec.canary.as_str()];
+        let each = ["myapp", kanary.spec.canary.name.as_str()];
         assert_eq!(*asked.lock().unwrap(), each, "once each");
         // A call that creates it may be carried out although it fails.
-        memory.unmark_missing(&kanary.key, &format!("Deployment/{}", kanary.spec.canary));
+        memory.unmark_missing(&kanary.key, &kanary.spec.canary.key());
         observer.observe(&kanary, &kanary.spec, now).await.unwrap();
         let again = usize::from(found.is_none());
         assert_eq!(asked.lock().unwrap().len(), each.len() + again);
@@ -180,7 +180,7 @@ async fn what_a_watch_says_of_a_target_is_replaced_by_what_is_read_of_it() {
             routes: None,
         };
         let mut seen = Observation {
-            target: Some(kanary_core::observation::Deployment::default()),
+            target: Some(kanary_core::observation::Workload::default()),
             ..Observation::default()
         };
         observer

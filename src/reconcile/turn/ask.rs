@@ -47,8 +47,8 @@ impl Context {
             let run = kanary.marker(spec);
             self.memory.mark_pending(&kanary.key, &run, index);
             let vars = Vars {
-                deployment: &spec.target,
-                canary: &spec.canary,
+                deployment: &spec.target.name,
+                canary: &spec.canary.name,
                 service: spec.service.as_deref().unwrap_or_default(),
                 namespace: &kanary.key.namespace,
                 kanary: &kanary.key.name,

@@ -27,7 +27,7 @@ impl Context {
         let Some(live) = &seen.live_target else { return Ok(()) };
         let write = Write {
             label: "dry-run",
-            object: ("Deployment", &kanary.spec.target),
+            object: (kanary.spec.target.kind.as_str(), &kanary.spec.target.name),
             status: None,
         };
         let sent = self.writer.compare(kanary, &kanary.spec, live, right);
@@ -67,7 +67,7 @@ impl Context {
             return self.adopt(kanary, action, now, right).await;
         }
         if !gives_template(kanary, action) {
-            let is_canary = matches!(action, Action::Create { name, .. } if *name == kanary.spec.canary);
+            let is_canary = matches!(action, Action::Create { name, .. } if *name == kanary.spec.canary.name);
             let created = self.writer.act(kanary, action, right).await;
             if let (Action::Create { object, name, .. }, Err(_)) = (action, &created) {
                 let object = format!("{}/{name}", object.as_str());
@@ -162,10 +162,10 @@ fn gives_template(kanary: &ParsedKanary, action: &Action) -> bool {
     match action {
         Action::SetTemplate(_) => true,
         Action::Create {
-            object: ObjectKind::Deployment,
+            object: ObjectKind::Workload(_),
             name,
             ..
-        } => kanary.spec.target == *name,
+        } => kanary.spec.target.name == *name,
         _ => false,
     }
 }

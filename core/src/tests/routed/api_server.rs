@@ -34,7 +34,7 @@ impl World {
     fn act(&mut self, kanary: &ParsedKanary, action: &Action) -> bool {
         match action {
             Action::Create { object, .. } => match object {
-                ObjectKind::Deployment => self.canary = Some(self.now),
+                ObjectKind::Workload(_) => self.canary = Some(self.now),
                 ObjectKind::Service => self.service = true,
                 ObjectKind::HorizontalPodAutoscaler => {}
             },
@@ -43,7 +43,7 @@ impl World {
                 self.rolled_out = Some(self.now + SignedDuration::from_secs(20));
             }
             Action::Delete { object, .. } => {
-                if *object == ObjectKind::Deployment {
+                if matches!(object, ObjectKind::Workload(_)) {
                     self.canary = None;
                     assert_eq!(
                         Self::weight(self.in_force()),

@@ -12,7 +12,7 @@ use futures::FutureExt;
 use http::{Method, Request};
 use kanary_core::{
     ParsedKanary,
-    api::{KanaryKind, Layout},
+    api::{KanaryKind, Layout, WorkloadKind},
     decision::{Action, ObjectKind},
 };
 use kube::{Client, Config};
@@ -273,7 +273,7 @@ async fn a_replica_that_is_frozen_between_the_fence_and_its_socket_creates_nothi
     fence.renew(Duration::from_secs(10));
     let right = fence.begin(batman.slot).unwrap();
     let create = Action::Create {
-        object: ObjectKind::Deployment,
+        object: ObjectKind::Workload(WorkloadKind::Deployment),
         name: "myapp-kanary".to_owned(),
         manifest: json!({}),
     };

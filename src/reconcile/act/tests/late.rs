@@ -17,7 +17,7 @@ async fn a_promotion_that_arrives_late_does_not_apply_to_a_template_that_was_res
     ]);
     let batman = ParsedKanary::parse(KanaryKind::Deployment, &batman()).unwrap();
     let promote = Action::SetTemplate(SetTemplate {
-        name: "myapp".to_owned(),
+        target: WorkloadRef::new(WorkloadKind::Deployment, "myapp"),
         uid: "t".to_owned(),
         former: read["spec"]["template"].clone(),
         template: json!({"spec": {"containers": [{"name": "c", "image": "i2"}]}}),
@@ -48,7 +48,7 @@ async fn a_canary_that_changed_since_it_was_seen_is_deleted_in_its_new_version()
     Deployment::put(&writer.cache, &serde_json::from_value(canary("7")).unwrap());
     let batman = ParsedKanary::parse(KanaryKind::Deployment, &batman()).unwrap();
     let delete = Action::Delete {
-        object: ObjectKind::Deployment,
+        object: ObjectKind::Workload(WorkloadKind::Deployment),
         name: "c".to_owned(),
         uid: "d".to_owned(),
         unchanged: true,

@@ -1,4 +1,7 @@
-use kanary_core::{api::Reason, decision::ObjectKind};
+use kanary_core::{
+    api::{Reason, WorkloadKind, WorkloadRef},
+    decision::ObjectKind,
+};
 use kube::core::Status;
 
 use super::*;
@@ -21,7 +24,7 @@ fn failed(code: u16, message: &str) -> ApiError {
 
 fn create() -> Action {
     Action::Create {
-        object: ObjectKind::Deployment,
+        object: ObjectKind::Workload(WorkloadKind::Deployment),
         name: "x".to_owned(),
         manifest: serde_json::Value::Null,
     }
@@ -29,7 +32,7 @@ fn create() -> Action {
 
 fn scale(replicas: i32) -> Action {
     Action::ScaleCanary {
-        name: "x".to_owned(),
+        canary: WorkloadRef::new(WorkloadKind::Deployment, "x"),
         uid: "u".to_owned(),
         replicas,
     }
@@ -148,7 +151,7 @@ fn a_canary_that_is_deleted_each_time_counts_as_never_created() {
         attempts.done(&create(), at(second));
         // What it was deleted for does not matter, be it by us.
         let delete = Action::Delete {
-            object: ObjectKind::Deployment,
+            object: ObjectKind::Workload(WorkloadKind::Deployment),
             name: "x".to_owned(),
             uid: second.to_string(),
             unchanged: false,

@@ -1,0 +1,106 @@
+//! Targets and canaries, by kind.
+
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::PodTemplateSpec};
+use kanary_core::{Key, api::WorkloadKind, decision::ObjectKind, hash};
+use kube::core::NamespaceResourceScope;
+use serde::de::DeserializeOwned;
+
+use super::{Cached, Contents, Place, index::Index, keys, table::Store, view::WorkloadRow};
+
+/// Evaluates an expression in which `$K` is the Kubernetes type of a kind.
+macro_rules! for_kind {
+    ($kind:expr, $K:ident => $body:expr) => {
+        match $kind {
+            kanary_core::api::WorkloadKind::Deployment => {
+                type $K = k8s_openapi::api::apps::v1::Deployment;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use for_kind;
+
+/// The Kubernetes type of a kind of targets.
+pub(crate) trait Workload:
+    Cached<View = WorkloadRow> + kube::Resource<Scope = NamespaceResourceScope> + DeserializeOwned
+{
+    /// The kind.
+    const KIND: WorkloadKind;
+
+    /// The pod template.
+    fn template(&self) -> Option<&PodTemplateSpec>;
+
+    /// `spec.replicas`.
+    fn replicas(&self) -> Option<i32>;
+}
+
+impl Workload for Deployment {
+    const KIND: WorkloadKind = WorkloadKind::Deployment;
+
+    fn template(&self) -> Option<&PodTemplateSpec> {
+        Some(&self.spec.as_ref()?.template)
+    }
+
+    fn replicas(&self) -> Option<i32> {
+        self.spec.as_ref()?.replicas
+    }
+}
+
+/// Hash of a workload's pod template, as [`hash::of`] its JSON: k8s-openapi writes the fields of an object in the order of their
+/// names.
+#[must_use]
+pub(crate) fn template_hash(object: &impl Workload) -> String {
+    hash::digest(&serde_json::to_vec(&object.template()).unwrap_or_default())
+}
+
+/// Targets and canaries of one kind.
+#[derive(Debug, Default)]
+pub(super) struct OfKind {
+    pub(super) rows: Store<WorkloadRow>,
+    /// Kanaries whose target or canary has this name.
+    pub(super) named: Index<Place, Key>,
+    /// Pods of a workload, by name.
+    pub(super) pods: Index<Place, String>,
+}
+
+/// Targets and canaries.
+#[derive(Debug, Default)]
+pub(super) struct Workloads {
+    deployments: OfKind,
+}
+
+impl Workloads {
+    pub(super) fn of(&self, kind: WorkloadKind) -> &OfKind {
+        match kind {
+            WorkloadKind::Deployment => &self.deployments,
+        }
+    }
+
+    pub(super) fn of_mut(&mut self, kind: WorkloadKind) -> &mut OfKind {
+        match kind {
+            WorkloadKind::Deployment => &mut self.deployments,
+        }
+    }
+
+    /// Kanaries whose target or canary has this name, of whatever kind.
+    pub(super) fn named(&self, place: &Place) -> Vec<Key> {
+        let all = WorkloadKind::ALL.into_iter();
+        all.flat_map(|kind| keys(&self.of(kind).named, place)).collect()
+    }
+}
+
+impl Contents {
+    /// Updates the indexes for a workload that was added or removed, and returns the affected Kanaries.
+    pub(super) fn touch_workload(
+        &mut self,
+        kind: WorkloadKind,
+        place: &Place,
+        row: &WorkloadRow,
+        there: bool,
+    ) -> Vec<Key> {
+        let mut keys = keys(&self.workloads.of(kind).named, place);
+        let owner = (row.rest.owner.as_ref(), row.rest.owner_name.as_ref());
+        self.enlist_owned(ObjectKind::Workload(kind), place, owner, there, &mut keys);
+        keys
+    }
+}
