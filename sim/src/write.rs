@@ -86,9 +86,10 @@ pub(crate) struct Txn<'a> {
 }
 
 /// Built-in kinds with a generation that counts changes of the spec.
-const COUNTED: [&str; 5] = [
+const COUNTED: [&str; 6] = [
     "deployments.apps",
     "replicasets.apps",
+    "statefulsets.apps",
     "pods",
     "endpointslices.discovery.k8s.io",
     "customresourcedefinitions.apiextensions.k8s.io",

@@ -1,6 +1,6 @@
 //! Validation of the built-in kinds, limited to the rules that users of Kanary run into.
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::{
     failure::Cause,
@@ -14,6 +14,7 @@ pub(crate) fn check(resource: &str, new: &Value, old: Option<&Value>) -> Vec<Cau
     let mut causes = labels(new.pointer("/metadata/labels"), "metadata.labels");
     let spec = &new["spec"];
     match resource {
+        "statefulsets.apps" => causes.extend(stateful_set(spec, old.map(|old| &old["spec"]))),
         "deployments.apps" | "replicasets.apps" => {
             causes.extend(workload(spec, old.map(|old| &old["spec"])));
             if resource == "deployments.apps" {
@@ -94,6 +95,54 @@ fn workload(spec: &Value, old: Option<&Value>) -> Vec<Cause> {
             reason: "FieldValueNotSupported",
             message: format!("Unsupported value: \"{policy}\": supported values: \"Always\""),
             field: "spec.template.spec.restartPolicy".to_owned(),
+        });
+    }
+    causes
+}
+
+/// Fields of a StatefulSet that may change.
+const MUTABLE: [&str; 7] = [
+    "replicas",
+    "ordinals",
+    "template",
+    "updateStrategy",
+    "revisionHistoryLimit",
+    "persistentVolumeClaimRetentionPolicy",
+    "minReadySeconds",
+];
+
+fn stateful_set(spec: &Value, old: Option<&Value>) -> Vec<Cause> {
+    let mut mounted = spec.clone();
+    let claims = spec["volumeClaimTemplates"].as_array().into_iter().flatten();
+    let volumes: Vec<_> = claims
+        .map(|claim| json!({"name": claim["metadata"]["name"]}))
+        .chain(
+            spec["template"]["spec"]["volumes"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .cloned(),
+        )
+        .collect();
+    if let Some(pod) = mounted.pointer_mut("/template/spec").and_then(Value::as_object_mut) {
+        pod.insert("volumes".to_owned(), volumes.into());
+    }
+    let mut causes = workload(&mounted, old);
+    let fixed = |spec: &Value| {
+        let fields = spec.as_object().into_iter().flatten();
+        let fields = fields.filter(|(name, _)| !MUTABLE.contains(&name.as_str()));
+        fields
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect::<Map<_, _>>()
+    };
+    if old.is_some_and(|old| fixed(old) != fixed(spec)) {
+        causes.push(Cause {
+            reason: "FieldValueForbidden",
+            message: "Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', \
+                      'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are \
+                      forbidden"
+                .to_owned(),
+            field: "spec".to_owned(),
         });
     }
     causes

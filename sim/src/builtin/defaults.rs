@@ -19,6 +19,8 @@ fn set(object: &mut Value, name: &str, value: Value) {
 pub(crate) fn default(resource: &str, object: &mut Value, address: impl FnOnce() -> String) {
     match resource {
         "deployments.apps" => deployment(&mut object["spec"]),
+        "statefulsets.apps" => stateful_set(&mut object["spec"]),
+        "persistentvolumeclaims" => claim(object),
         "replicasets.apps" => {
             set(&mut object["spec"], "replicas", json!(1));
             pod(&mut object["spec"]["template"]["spec"]);
@@ -72,6 +74,35 @@ fn deployment(spec: &mut Value) {
         set(rolling, "maxUnavailable", json!("25%"));
     }
     pod(&mut spec["template"]["spec"]);
+}
+
+fn stateful_set(spec: &mut Value) {
+    set(spec, "replicas", json!(1));
+    set(spec, "revisionHistoryLimit", json!(10));
+    set(spec, "podManagementPolicy", json!("OrderedReady"));
+    set(&mut spec["updateStrategy"], "type", json!("RollingUpdate"));
+    if spec["updateStrategy"]["type"] == "RollingUpdate" {
+        set(&mut spec["updateStrategy"]["rollingUpdate"], "partition", json!(0));
+    }
+    let policy = &mut spec["persistentVolumeClaimRetentionPolicy"];
+    set(policy, "whenDeleted", json!("Retain"));
+    set(policy, "whenScaled", json!("Retain"));
+    for template in spec["volumeClaimTemplates"].as_array_mut().into_iter().flatten() {
+        set(template, "apiVersion", json!("v1"));
+        set(template, "kind", json!("PersistentVolumeClaim"));
+        claim(template);
+    }
+    if spec["volumeClaimTemplates"].is_null()
+        && let Some(spec) = spec.as_object_mut()
+    {
+        spec.remove("volumeClaimTemplates");
+    }
+    pod(&mut spec["template"]["spec"]);
+}
+
+fn claim(claim: &mut Value) {
+    set(&mut claim["spec"], "volumeMode", json!("Filesystem"));
+    set(&mut claim["status"], "phase", json!("Pending"));
 }
 
 fn pod(spec: &mut Value) {

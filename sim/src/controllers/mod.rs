@@ -16,6 +16,7 @@ mod pod;
 mod queue;
 mod quota;
 mod replica_set;
+mod stateful_set;
 #[cfg(test)]
 mod tests;
 
@@ -43,6 +44,7 @@ use crate::{
 enum Key {
     Deployment(Place),
     ReplicaSet(Place),
+    StatefulSet(Place),
     Pod(Place, pod::Step),
     Endpoints(Place),
     Autoscaler(Place),
@@ -61,6 +63,7 @@ struct Controllers {
     queue: Queue<Key>,
     deployments: Selectors,
     replica_sets: Selectors,
+    stateful_sets: Selectors,
     services: Selectors,
     pods: ByLabel,
     live: garbage::Live,
@@ -100,6 +103,7 @@ impl Controllers {
             queue: Queue::new(),
             deployments: Selectors::default(),
             replica_sets: Selectors::default(),
+            stateful_sets: Selectors::default(),
             services: Selectors::default(),
             pods: ByLabel::default(),
             live: garbage::Live::default(),
@@ -148,6 +152,7 @@ impl Controllers {
         match key {
             Key::Deployment(place) => deployment::sync(&self.cluster, place),
             Key::ReplicaSet(place) => replica_set::sync(&self.cluster, place),
+            Key::StatefulSet(place) => stateful_set::sync(&self.cluster, place),
             Key::Pod(place, step) => {
                 let addresses = &mut self.addresses;
                 let address = || {

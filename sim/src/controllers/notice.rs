@@ -60,6 +60,10 @@ impl Controllers {
                 self.soon(Key::ReplicaSet(place));
                 self.notice_dependant(old, new, "Deployment");
             }
+            "statefulsets.apps" => {
+                set(&mut self.stateful_sets, old, new, &place);
+                self.soon(Key::StatefulSet(place));
+            }
             "pods" => self.notice_pod(&place, old, new),
             "horizontalpodautoscalers.autoscaling" if new.is_none() => self.autoscalers.forget(&place),
             // The first reconciliation is due after one period, and later ones depend on time only.
@@ -86,10 +90,10 @@ impl Controllers {
 
     /// Queues the former, current and possible controllers of an object.
     fn notice_dependant(&mut self, old: Option<&Object>, new: Option<&Object>, kind: &str) {
-        let key = if kind == "Deployment" {
-            Key::Deployment
-        } else {
-            Key::ReplicaSet
+        let key = match kind {
+            "Deployment" => Key::Deployment,
+            "StatefulSet" => Key::StatefulSet,
+            _ => Key::ReplicaSet,
         };
         let of = |object: Option<&Object>| object.and_then(|object| controller(&object.meta, kind));
         let (former, present) = (of(old), of(new));
@@ -103,10 +107,10 @@ impl Controllers {
         else {
             return;
         };
-        let selectors = if kind == "Deployment" {
-            &self.deployments
-        } else {
-            &self.replica_sets
+        let selectors = match kind {
+            "Deployment" => &self.deployments,
+            "StatefulSet" => &self.stateful_sets,
+            _ => &self.replica_sets,
         };
         for owner in selectors.selecting(&meta.namespace, &meta.labels) {
             self.soon(key(owner));
@@ -179,6 +183,7 @@ impl Controllers {
 
     fn notice_pod(&mut self, place: &Place, old: Option<&Object>, new: Option<&Object>) {
         self.notice_dependant(old, new, "ReplicaSet");
+        self.notice_dependant(old, new, "StatefulSet");
         self.pods.change(old.map(|old| &old.meta), new.map(|new| &new.meta));
         let labels = old
             .map(|old| &old.meta.labels)

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use k8s_openapi::{
     api::{
-        apps::v1::{Deployment, ReplicaSet},
+        apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet},
         autoscaling::v2::HorizontalPodAutoscaler,
-        core::v1::Pod,
+        core::v1::{PersistentVolumeClaim, Pod},
         discovery::v1::EndpointSlice,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -48,7 +48,22 @@ macro_rules! parts {
     )*};
 }
 
-parts!(Deployment, ReplicaSet, Pod, HorizontalPodAutoscaler);
+parts!(
+    Deployment,
+    ReplicaSet,
+    StatefulSet,
+    Pod,
+    PersistentVolumeClaim,
+    HorizontalPodAutoscaler
+);
+
+impl Parts for ControllerRevision {
+    fn is_same_spec(&self, other: &Self) -> bool {
+        (&self.data, self.revision) == (&other.data, other.revision)
+    }
+
+    fn set_status(&mut self, _: &Self) {}
+}
 
 impl Parts for EndpointSlice {
     fn is_same_spec(&self, other: &Self) -> bool {

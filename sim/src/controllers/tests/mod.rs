@@ -8,6 +8,7 @@ mod garbage;
 mod pods;
 mod replica_set;
 mod running;
+mod stateful_set;
 
 use std::{sync::Arc, time::Duration};
 
