@@ -37,6 +37,5 @@ start_session_plane() {
 start_session_envoy() {
   sed "s,SECRETS,$DIR/secrets/envoy,g" "$OWN/session-envoy.yaml" >"$DIR/session-envoy.yaml"
   spawn session-envoy --config-path "$DIR/session-envoy.yaml" --concurrency 1 --disable-hot-restart --log-level warning
-  # The gateway opens its port with the first route.
   await session-envoy 60 curl -sf http://127.0.0.1:15001/ready
 }
