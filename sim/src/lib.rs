@@ -17,6 +17,7 @@ mod custom;
 pub mod discovery;
 pub mod failure;
 pub mod gateway;
+pub mod metrics_apis;
 pub mod names;
 pub mod network;
 pub mod object;

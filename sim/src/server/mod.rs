@@ -27,8 +27,11 @@ pub use self::{
     http_listener::{Listener, kubeconfig},
     service::Connection,
 };
-pub(crate) use self::{read::Rest, respond::failed as refusal};
-use crate::{admission::Attempt, cluster::Cluster, failure::Failure};
+pub(crate) use self::{
+    read::Rest,
+    respond::{failed as refusal, json},
+};
+use crate::{admission::Attempt, cluster::Cluster, failure::Failure, metrics_apis::MetricsApis};
 
 /// The body of a response.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -60,6 +63,7 @@ pub struct Entry {
 #[derive(Clone)]
 pub struct Server {
     cluster: Cluster,
+    metrics_apis: MetricsApis,
     entries: Arc<Mutex<Vec<Entry>>>,
 }
 
@@ -85,6 +89,7 @@ impl Server {
     pub fn new(cluster: Cluster) -> Self {
         Self {
             cluster,
+            metrics_apis: MetricsApis::default(),
             entries: Arc::default(),
         }
     }
@@ -95,16 +100,22 @@ impl Server {
         &self.cluster
     }
 
+    /// The metrics APIs behind it, which serve nothing at first.
+    #[must_use]
+    pub fn metrics_apis(&self) -> &MetricsApis {
+        &self.metrics_apis
+    }
+
     /// Takes the audit log since the last call. A request is in the log before its effects are visible.
     #[must_use]
     pub fn take_entries(&self) -> Vec<Entry> {
         std::mem::take(&mut *self.entries())
     }
 
-    /// How long policies delay a request before it is processed.
+    /// How long policies, or a metrics API that hangs, delay a request before it is processed.
     pub(crate) fn delay(&self, method: &Method, uri: &Uri, user: &str) -> Duration {
         if *method == Method::GET {
-            return Duration::ZERO;
+            return self.metrics_apis.delay(uri);
         }
         let Ok(Some(call)) = Call::parse(&self.cluster, method, uri) else {
             return Duration::ZERO;
@@ -128,6 +139,9 @@ impl Server {
         let call = match Call::parse(&self.cluster, request.method, request.uri) {
             Ok(Some(call)) => call,
             Ok(None) => {
+                if let Some(answered) = self.metrics(request) {
+                    return self.dated(answered);
+                }
                 let found = respond::about_the_server(&self.cluster, request);
                 return self.dated(found.unwrap_or_else(|failure| respond::failed(&failure)));
             }
@@ -142,6 +156,24 @@ impl Server {
         entries.push(entry(at, &call, request, &response));
         drop(entries);
         self.dated(response)
+    }
+
+    /// The answer to a request about metrics.
+    fn metrics(&self, request: &Request<'_>) -> Option<Response<Body>> {
+        let (response, logged) = self.metrics_apis.answer(&self.cluster, request)?;
+        let entry = Entry {
+            at: self.cluster.now(),
+            user: request.user.clone(),
+            verb: logged.verb,
+            resource: logged.resource.to_owned(),
+            namespace: logged.namespace,
+            name: logged.name,
+            selector: logged.selector,
+            code: response.status().as_u16(),
+            agent: request.header("user-agent").to_owned(),
+        };
+        self.entries().push(entry);
+        Some(response)
     }
 
     fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
