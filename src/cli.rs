@@ -124,6 +124,9 @@ pub(crate) struct Run {
         value_parser = settling_time
     )]
     pub(crate) route_settling_time: GoDuration,
+    /// Ask the Kubernetes metrics APIs for items of the kind metric. This needs the right to read them.
+    #[arg(long, env = "KANARY_METRICS_APIS", value_parser = BoolishValueParser::new())]
+    pub(crate) metrics_apis: bool,
     /// Send traces of runs to the collector of OpenTelemetry at this URL [default: no traces].
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", value_parser = collector)]
     pub(crate) otlp_endpoint: Option<Url>,
@@ -171,7 +174,7 @@ fn says_nothing(name: &OsStr, value: &OsStr) -> bool {
         .to_str()
         .is_some_and(|value| off.contains(&&*value.to_lowercase()));
     value.is_empty()
-        || (["KANARY_STANDALONE", "KANARY_ROUTES"]
+        || (["KANARY_STANDALONE", "KANARY_ROUTES", "KANARY_METRICS_APIS"]
             .iter()
             .any(|switch| name == *switch)
             && is_off)

@@ -2,6 +2,7 @@
 
 mod feeds;
 mod granting;
+mod limits;
 #[cfg(test)]
 mod tests;
 mod traces;
@@ -27,8 +28,9 @@ use crate::{
     },
     cluster::{calls::Calls, clock::Clock, error::CAP},
     metrics::Metrics,
+    metrics_apis::MetricsApis,
     places,
-    prometheus::{Allow, Budget, FleetShare, Prometheus, Transport},
+    prometheus::{Allow, Budget, Prometheus, Transport},
     queue::Queue,
     reconcile::{
         act::Writer,
@@ -82,6 +84,8 @@ pub struct Options {
     pub sharding: Option<Sharding>,
     /// How long proxies may need to follow a route after gateways have taken it over. `None` turns routes off.
     pub routes: Option<Duration>,
+    /// Whether Kanaries may ask the Kubernetes metrics APIs.
+    pub metrics_apis: bool,
     /// Where traces are sent. `None` collects none.
     pub traces: Option<TraceOptions>,
 }
@@ -101,6 +105,7 @@ impl Default for Options {
             places: None,
             sharding: None,
             routes: None,
+            metrics_apis: false,
             traces: None,
         }
     }
@@ -258,7 +263,10 @@ fn start(client: Client, mut options: Options, fence: Arc<Fence>, pages: &serve:
     let budget = parts.budget(options.queries);
     let (limits, metrics) = ((budget, options.allow), parts.context.metrics.clone());
     let measurer = Measurer {
-        prometheus: Prometheus::new(client, options.prometheus, options.clock, limits, metrics.clone()),
+        metrics_apis: options
+            .metrics_apis
+            .then(|| MetricsApis::new(client.clone(), options.clock.clone(), &limits.0, &metrics)),
+        prometheus: Prometheus::new(client, options.prometheus, options.clock, limits, &metrics),
         memory,
         queue: parts.queue.clone(),
         metrics,
@@ -276,15 +284,6 @@ impl Parts {
             queue,
             watches: Vec::new(),
             member: None,
-        }
-    }
-
-    /// This replica's part of the limits of queries.
-    fn budget(&self, of_all: Budget) -> Budget {
-        let fence = self.context.fence.clone();
-        Budget {
-            share: FleetShare::from_source(move || fence.share()),
-            ..of_all
         }
     }
 

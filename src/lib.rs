@@ -14,6 +14,7 @@ pub mod cache;
 pub mod cluster;
 pub mod controller;
 pub mod metrics;
+pub mod metrics_apis;
 pub mod places;
 pub mod prometheus;
 pub mod queue;

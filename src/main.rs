@@ -101,6 +101,7 @@ async fn run(options: Run) -> anyhow::Result<()> {
         sharding,
         places,
         routes: options.routes.then_some(options.route_settling_time.0),
+        metrics_apis: options.metrics_apis,
         traces,
         queries: Budget {
             concurrency: usize::try_from(options.prometheus_concurrency)?,

@@ -2,6 +2,7 @@
 
 mod labels;
 mod namespaces;
+mod queries;
 mod register;
 #[cfg(test)]
 mod tests;
@@ -25,11 +26,12 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use self::labels::WRITES;
 pub use self::labels::{
     HandoverLabels, NamespaceLabels, OutcomeLabels, PaceLabels, PhaseLabels, ShardLabels, WatchLabels, WriteLabels,
 };
-use self::labels::{QUERIES, WRITES};
 pub use self::namespaces::{Census, Namespaces};
+pub use self::queries::QueryMetrics;
 pub use self::traces::{LossLabels, TraceCounters};
 use crate::cluster::{
     calls::Calls,
@@ -85,24 +87,10 @@ pub struct Metrics {
     pub run_duration: Family<PhaseLabels, Histogram, fn() -> Histogram>,
     /// Measurements by outcome: pass, fail, nodata or error.
     pub measurements: Family<OutcomeLabels, Counter>,
-    /// Queries that wait for their turn.
-    pub queries_waiting: Gauge,
-    /// Requests to Prometheus in flight.
-    pub queries_in_flight: Gauge,
-    /// Seconds that queries waited for their turn.
-    pub query_wait: Histogram,
-    /// Requests to Prometheus by result.
-    pub query_requests: Family<OutcomeLabels, Counter>,
-    /// Seconds from a request to Prometheus to the end of its answer.
-    pub query_duration: Histogram,
-    /// Queries that were not sent because of a circuit breaker.
-    pub queries_held: Counter,
-    /// Answers that were given to a query that was not sent by itself.
-    pub shared_answers: Counter,
-    /// Queries that were joined with others and answered by one request.
-    pub joined_queries: Counter,
-    /// Circuit breakers of Prometheus servers that hold queries back.
-    pub breakers_open: Gauge,
+    /// Queries to Prometheus.
+    pub queries: QueryMetrics,
+    /// Requests to the Kubernetes metrics APIs.
+    pub metrics_apis: QueryMetrics,
     /// Seconds from a deadline to the verdict in the status, for runs that wait for nothing at their deadline.
     pub verdict_lateness: Histogram,
     /// Places that are granted, by the `ConfigMap` with the places.
@@ -159,15 +147,8 @@ impl Metrics {
             runs_ended: Family::default(),
             run_duration: Family::new_with_constructor(|| Histogram::new(RUN_BUCKETS)),
             measurements: Family::default(),
-            queries_waiting: Gauge::default(),
-            queries_in_flight: Gauge::default(),
-            query_wait: Histogram::new(exponential_buckets(0.01, 2.0, 12)),
-            query_requests: Family::default(),
-            query_duration: Histogram::new(exponential_buckets(0.005, 4.0, 7)),
-            queries_held: Counter::default(),
-            shared_answers: Counter::default(),
-            joined_queries: Counter::default(),
-            breakers_open: Gauge::default(),
+            queries: QueryMetrics::default(),
+            metrics_apis: QueryMetrics::default(),
             verdict_lateness: Histogram::new(exponential_buckets(0.01, 2.0, 12)),
             places_granted: Gauge::default(),
             places_waiting: Gauge::default(),
@@ -198,9 +179,8 @@ impl Metrics {
             drop(self.runs_ended.get_or_create(&labels));
             drop(self.run_duration.get_or_create(&labels));
         }
-        for result in QUERIES {
-            drop(self.query_requests.get_or_create(&OutcomeLabels { result }));
-        }
+        self.queries.create_counters();
+        self.metrics_apis.create_counters();
         for result in ["pass", "fail", "nodata", "error"] {
             drop(self.measurements.get_or_create(&OutcomeLabels { result }));
         }

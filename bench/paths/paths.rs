@@ -217,7 +217,7 @@ fn queries() -> Run {
             transport,
             clock,
             (budget, Allow::default()),
-            Arc::<Metrics>::default(),
+            &Metrics::default(),
         )
     });
     let endpoint = Endpoint {

@@ -13,7 +13,7 @@ use super::{
     status::{Draft, ERRORED, RECONCILING, RUNNING, STALLED, find, traffic_lost_since},
     step::Step,
     validating::{interrupted, report, validating},
-    validation::{self, Item, Tally, Window},
+    validation::{self, Tally, Window},
 };
 use crate::api::{ItemStatus, KanaryStatus, Reason};
 
@@ -197,12 +197,12 @@ fn checks(step: &Step<'_>, window: Window) -> (Vec<usize>, Option<Timestamp>) {
     let mut due = Vec::new();
     let mut next = None;
     for (index, item) in step.spec.validation.items.iter().enumerate() {
-        let Item::PromQl(query) = item else { continue };
+        let Some(terms) = item.terms() else { continue };
         let tally = step.seen.tallies.get(index).unwrap_or(&none);
-        if validation::due(tally, query, window, step.now) {
+        if validation::due(tally, terms, window, step.now) {
             due.push(index);
         }
-        next = [next, validation::next_check(query, window, step.now)]
+        next = [next, validation::next_check(terms, window, step.now)]
             .into_iter()
             .flatten()
             .min();

@@ -18,11 +18,4 @@ impl Invalid {
             message: message.into(),
         }
     }
-
-    pub(super) fn unsupported(message: impl Into<String>) -> Self {
-        Self {
-            reason: Reason::Unsupported,
-            message: message.into(),
-        }
-    }
 }

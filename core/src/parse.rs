@@ -17,7 +17,7 @@ use super::{
     scale::Scale,
     spec::{Routing, Spec},
     template::{TemplateRead, WorkloadTemplate},
-    validation::{Item, Validation, fitting},
+    validation::{Validation, fitting},
     workload,
 };
 use crate::api::{
@@ -124,13 +124,14 @@ fn too_many_samples(routing: &Routing, validation: &Validation) -> Option<Invali
     let is_stepped = routing.steps.len() > 1;
     let mut items = validation.items.iter().enumerate().filter(|_| is_stepped);
     items.find_map(|(index, item)| {
-        let Item::PromQl(query) = item else { return None };
-        let fit = fitting(routing.interval, query.interval);
-        (u64::from(query.min_samples) > fit).then(|| {
+        let terms = item.terms()?;
+        let fit = fitting(routing.interval, terms.interval);
+        (u64::from(terms.min_samples) > fit).then(|| {
             Invalid::spec(format!(
-                "promQL[{index}] has minSamples {}, and each step of spec.traffic.weighted has {}: raise the interval of the steps, or \
+                "{}[{index}] has minSamples {}, and each step of spec.traffic.weighted has {}: raise the interval of the steps, or \
                  lower minSamples or the interval of the item",
-                query.min_samples,
+                item.kind(),
+                terms.min_samples,
                 counted(fit, "measurement")
             ))
         })

@@ -4,7 +4,6 @@ use anyhow::Context;
 use kanary_core::{
     ParsedKanary,
     api::{Kanary, KanaryKind},
-    validation::Item,
 };
 use kanary_sim::{cluster::Options, stack::Stack};
 use kube::{
@@ -120,14 +119,11 @@ impl Checker {
             .problems
             .extend(spec.problems.iter().map(|problem| problem.message.clone()));
         for (index, item) in spec.validation.items.iter().enumerate() {
-            if let Item::PromQl(query) = item {
-                let hints = query.hints(spec.validation.initial_delay);
-                report.warnings.extend(
-                    hints
-                        .iter()
-                        .map(|hint| format!("spec.validation.items[{index}]: {hint}")),
-                );
-            }
+            let hints = item.hints(spec.validation.initial_delay);
+            let hints = hints
+                .iter()
+                .map(|hint| format!("spec.validation.items[{index}]: {hint}"));
+            report.warnings.extend(hints);
         }
         if report.problems.is_empty() {
             report

@@ -20,12 +20,15 @@ use super::{client::gate::Ended, error::Class};
 /// Upper bounds of the histogram, in seconds. A call ends after 10 s at the latest.
 const BUCKETS: [f64; 6] = [0.005, 0.025, 0.1, 0.5, 2.5, 10.0];
 
-/// The resources that Kanary uses, with their subresources as in a Role.
-const RESOURCES: [&str; 17] = [
+/// The resources that Kanary uses, with their subresources as in a Role. The resources of metrics APIs are metrics, so these APIs
+/// are in the list with their groups.
+const RESOURCES: [&str; 20] = [
     "configmaps",
+    "custom.metrics.k8s.io",
     "deployments",
     "endpointslices",
     "events",
+    "external.metrics.k8s.io",
     "grpcroutes",
     "horizontalpodautoscalers",
     "httproutes",
@@ -34,6 +37,7 @@ const RESOURCES: [&str; 17] = [
     "kanarystatefulsets",
     "kanarystatefulsets/status",
     "leases",
+    "metrics.k8s.io",
     "pods",
     "replicasets",
     "secrets",
@@ -193,13 +197,14 @@ fn of_status(status: StatusCode) -> &'static str {
 
 /// The verb and the resource of a request, as the API server's own metrics have them.
 fn labels(request: &Request<Body>) -> CallLabels {
-    let mut parts = request.uri().path().trim_start_matches('/').split('/');
+    let mut parts = request.uri().path().trim_start_matches('/').split('/').peekable();
     // `/api/v1/…`, or `/apis/apps/v1/…`.
     let prefix = match parts.next() {
         Some("api") => 1,
         Some("apis") => 2,
         _ => usize::MAX,
     };
+    let group = parts.peek().copied().filter(|group| group.ends_with("metrics.k8s.io"));
     let rest: Vec<_> = parts.skip(prefix).collect();
     let (resource, name, subresource) = match *rest.as_slice() {
         ["namespaces", _, resource, ref rest @ ..] | [resource, ref rest @ ..] => {
@@ -207,9 +212,10 @@ fn labels(request: &Request<Body>) -> CallLabels {
         }
         [] => ("", None, None),
     };
-    let is_it = |known: &&&str| match subresource {
-        None => **known == resource,
-        Some(subresource) => known.split_once('/') == Some((resource, subresource)),
+    let is_it = |known: &&&str| match (group, subresource) {
+        (Some(group), _) => **known == group,
+        (None, None) => **known == resource,
+        (None, Some(subresource)) => known.split_once('/') == Some((resource, subresource)),
     };
     let is_watch = request.uri().query().is_some_and(|query| query.contains("watch="));
     let verb = match (request.method(), name) {
@@ -273,6 +279,18 @@ mod tests {
                 "/api/v1/namespaces/shop/services/app",
                 "delete",
                 "services",
+            ),
+            (
+                Method::GET,
+                "/apis/metrics.k8s.io/v1beta1/namespaces/shop/pods?labelSelector=a",
+                "list",
+                "metrics.k8s.io",
+            ),
+            (
+                Method::GET,
+                "/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/pods/*/errors",
+                "get",
+                "custom.metrics.k8s.io",
             ),
             (Method::GET, "/version", "get", "other"),
             (Method::GET, "/api/v1/namespaces/shop", "get", "other"),

@@ -10,7 +10,8 @@ pub(super) fn all(registry: &mut Registry, metrics: &Metrics, calls: &Calls) {
     register_queue(registry, metrics);
     register_work(registry, metrics);
     register_calls(registry, calls);
-    register_queries(registry, metrics);
+    metrics.queries.register(registry);
+    metrics.metrics_apis.register_metrics_apis(registry);
     register_shards(registry, metrics);
     register_places(registry, metrics);
     metrics.traces.register(registry);
@@ -118,55 +119,6 @@ fn register_calls(registry: &mut Registry, calls: &Calls) {
         "api_request_duration_seconds",
         "Time from a request to the API server to its response",
         calls.duration.clone(),
-    );
-}
-
-/// Registers the metrics about queries to Prometheus.
-fn register_queries(registry: &mut Registry, metrics: &Metrics) {
-    registry.register(
-        "queries_waiting",
-        "Queries to Prometheus that wait for their turn",
-        metrics.queries_waiting.clone(),
-    );
-    registry.register(
-        "queries_in_flight",
-        "Requests to Prometheus in flight",
-        metrics.queries_in_flight.clone(),
-    );
-    registry.register(
-        "query_wait_seconds",
-        "Time that queries to Prometheus waited for their turn",
-        metrics.query_wait.clone(),
-    );
-    registry.register(
-        "query_requests",
-        "Requests to Prometheus that ended",
-        metrics.query_requests.clone(),
-    );
-    registry.register(
-        "query_request_duration_seconds",
-        "Time from a request to Prometheus to the end of its answer",
-        metrics.query_duration.clone(),
-    );
-    registry.register(
-        "queries_held",
-        "Queries that were not sent because a circuit breaker held them back",
-        metrics.queries_held.clone(),
-    );
-    registry.register(
-        "shared_answers",
-        "Queries that were answered by the request of another one",
-        metrics.shared_answers.clone(),
-    );
-    registry.register(
-        "joined_queries",
-        "Different queries to Prometheus that were answered by one request with others",
-        metrics.joined_queries.clone(),
-    );
-    registry.register(
-        "query_breakers_open",
-        "Circuit breakers that hold queries to a Prometheus back",
-        metrics.breakers_open.clone(),
     );
 }
 

@@ -4,14 +4,14 @@ use std::{collections::HashMap, hash::Hash, sync::Arc};
 
 /// At most `capacity` values. Values that nobody holds may be evicted, the least recently used first. Values in use are never
 /// evicted, so two holders of a key always share one value.
-pub(super) struct Bounded<K, V> {
+pub(crate) struct Bounded<K, V> {
     entries: HashMap<K, (u64, Arc<V>)>,
     capacity: usize,
     uses: u64,
 }
 
 impl<K: Clone + Eq + Hash, V> Bounded<K, V> {
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         Self {
             entries: HashMap::new(),
             capacity,
@@ -20,7 +20,7 @@ impl<K: Clone + Eq + Hash, V> Bounded<K, V> {
     }
 
     /// The value of `key`, created with `new` if there is none. `None` if the map is full of values in use.
-    pub(super) fn get(&mut self, key: &K, new: impl FnOnce() -> V) -> Option<Arc<V>> {
+    pub(crate) fn get(&mut self, key: &K, new: impl FnOnce() -> V) -> Option<Arc<V>> {
         self.uses += 1;
         if let Some((used, value)) = self.entries.get_mut(key) {
             *used = self.uses;

@@ -6,9 +6,9 @@
 mod access;
 mod allow;
 mod answer;
-mod bounded;
+pub(crate) mod bounded;
 mod join;
-mod pool;
+pub(crate) mod pool;
 mod reply;
 mod request;
 mod skew;
@@ -55,13 +55,13 @@ use crate::{cluster::clock::Clock, metrics::Metrics};
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum size of a response body, in bytes.
-const MAX_BODY: usize = 8 << 20;
+pub(crate) const MAX_BODY: usize = 8 << 20;
 
 /// Size up to which a response is read at once, in bytes. A few larger ones are read at a time.
-const SMALL_BODY: usize = 128 << 10;
+pub(crate) const SMALL_BODY: usize = 128 << 10;
 
 /// Number of larger responses that are read at a time.
-const MAX_LARGE: usize = 4;
+pub(crate) const MAX_LARGE: usize = 4;
 
 /// Maximum length of a message in characters, because it may quote the server.
 const MAX_MESSAGE: usize = 240;
@@ -116,7 +116,7 @@ struct Inner {
     transport: Transport,
     clock: Clock,
     clients: Clients,
-    pool: Arc<QueryPool>,
+    pool: Arc<QueryPool<Reply>>,
     large: Large,
     /// By namespace and endpoint, for endpoints that need Secrets.
     accesses: Mutex<Bounded<(String, Endpoint), Access>>,
@@ -131,7 +131,7 @@ impl Prometheus {
         transport: Transport,
         clock: Clock,
         (budget, allow): (Budget, Allow),
-        metrics: Arc<Metrics>,
+        metrics: &Metrics,
     ) -> Self {
         let limits = Limits {
             budget,
@@ -146,14 +146,14 @@ impl Prometheus {
         transport: Transport,
         clock: Clock,
         limits: Limits,
-        metrics: Arc<Metrics>,
+        metrics: &Metrics,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
                 secrets,
                 clients: Clients::new(&transport, &limits.allow),
                 transport,
-                pool: QueryPool::new(limits.budget.clone(), clock.clone(), metrics),
+                pool: QueryPool::new(limits.budget.clone(), clock.clone(), metrics.queries.clone()),
                 clock,
                 large: Large::new(limits.large),
                 accesses: Mutex::new(Bounded::new(limits.accesses)),
@@ -216,7 +216,13 @@ struct Login<'a> {
 
 impl Inner {
     /// Sends the queries of a batch and answers those who wait for them. Returns the reply to the first one.
-    async fn lead(&self, batch: &Batch, namespace: &str, endpoint: &Endpoint, parent: Option<TraceParent>) -> Reply {
+    async fn lead(
+        &self,
+        batch: &Batch<Reply>,
+        namespace: &str,
+        endpoint: &Endpoint,
+        parent: Option<TraceParent>,
+    ) -> Reply {
         let mut own = None;
         let mut answer = |index, received| {
             let reply = reply(batch, received, parent);
@@ -258,7 +264,7 @@ impl Inner {
     /// Sends queries in one request. If it fails, each half is sent by itself, so that only those get an error that cause it.
     async fn send_all(
         &self,
-        batch: &Batch,
+        batch: &Batch<Reply>,
         login: &Login<'_>,
         answer: &mut impl FnMut(usize, Result<Received, Failed>),
     ) {
@@ -299,7 +305,7 @@ impl Inner {
     }
 
     /// Sends some queries of a batch in one request.
-    async fn send(&self, batch: &Batch, login: &Login<'_>, part: Range<usize>) -> Result<Vec<Received>, Failed> {
+    async fn send(&self, batch: &Batch<Reply>, login: &Login<'_>, part: Range<usize>) -> Result<Vec<Received>, Failed> {
         let operands = batch.operands.get(part.clone()).unwrap_or_default();
         let text = match operands {
             [one] => Cow::Borrowed(&*one.text),
@@ -358,7 +364,7 @@ impl Inner {
 }
 
 /// Shortens a message to one line. Truncate after hiding secrets, because part of a secret would not be recognised.
-fn brief(message: &str) -> String {
+pub(crate) fn brief(message: &str) -> String {
     let line: String = message
         .chars()
         .map(|char| if char.is_control() { ' ' } else { char })

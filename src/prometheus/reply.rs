@@ -5,7 +5,7 @@ use kanary_core::{trace::TraceParent, validation::Answer};
 
 use super::{
     brief,
-    pool::Batch,
+    pool::{Answered, Batch},
     request::{Failed, Received},
 };
 
@@ -22,8 +22,19 @@ pub struct Reply {
     pub sent_by: Option<TraceParent>,
 }
 
+impl Answered for Reply {
+    fn held_back(why: String, at: Timestamp) -> Self {
+        Self {
+            answer: Answer::Unanswered(why),
+            note: None,
+            at,
+            sent_by: None,
+        }
+    }
+}
+
 /// The reply to a query of a batch.
-pub(super) fn reply(batch: &Batch, received: Result<Received, Failed>, sent_by: Option<TraceParent>) -> Reply {
+pub(super) fn reply(batch: &Batch<Reply>, received: Result<Received, Failed>, sent_by: Option<TraceParent>) -> Reply {
     let (answer, note) = received.unwrap_or_else(|failed| {
         let why = brief(&failed.why);
         let answer = if failed.rejected {

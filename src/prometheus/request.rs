@@ -10,7 +10,7 @@ use reqwest::{
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Inner, Login,
+    Inner, Login, Reply,
     allow::NotAllowed,
     answer,
     pool::{Batch, Fault},
@@ -100,7 +100,7 @@ pub(super) type Received = (Answer, Option<String>);
 
 impl Inner {
     /// Sends a query as a part of a batch, whose namespace pays for a large answer.
-    pub(super) async fn ask(&self, batch: &Batch, login: &Login<'_>, query: &str) -> Result<Received, Failed> {
+    pub(super) async fn ask(&self, batch: &Batch<Reply>, login: &Login<'_>, query: &str) -> Result<Received, Failed> {
         let (at, credentials, url) = (batch.time, login.credentials, login.url);
         // A little shorter than our timeout, so that Prometheus can still respond with its timeout error.
         let timeout = format!("{}ms", (self.limits.timeout * 9 / 10).as_millis().max(1));
@@ -158,7 +158,13 @@ impl Inner {
     }
 
     /// Reads the body up to the size limit. The time in which it waits until it may read more does not count.
-    async fn body(&self, mut response: Response, url: &str, mut by: Instant, batch: &Batch) -> Result<Vec<u8>, Failed> {
+    async fn body(
+        &self,
+        mut response: Response,
+        url: &str,
+        mut by: Instant,
+        batch: &Batch<Reply>,
+    ) -> Result<Vec<u8>, Failed> {
         let limit = self.limits.body;
         let mut body = Vec::new();
         let mut large = None;

@@ -149,13 +149,7 @@ fn prometheus(limits: Limits) -> Prometheus {
 }
 
 fn with_limits(secrets: kube::Client, transport: Transport, limits: Limits) -> Prometheus {
-    Prometheus::with_limits(
-        secrets,
-        transport,
-        Clock::default(),
-        limits,
-        Arc::new(Metrics::default()),
-    )
+    Prometheus::with_limits(secrets, transport, Clock::default(), limits, &Metrics::default())
 }
 
 fn no_secrets() -> kube::Client {

@@ -1,15 +1,20 @@
-//! A query requested by a decision.
+//! A measurement requested by a decision.
 
 use jiff::Timestamp;
 use kanary_core::{
     Key,
-    validation::{Window, next_check, promql::PromQl},
+    validation::{
+        Terms, Window,
+        metric::{Metric, PodSelector},
+        next_check,
+        promql::PromQl,
+    },
 };
 
 use super::traced::Measuring;
 use crate::prometheus::When;
 
-/// A query that is due.
+/// A measurement that is due.
 #[derive(Clone, Debug)]
 pub struct Check {
     /// The Kanary.
@@ -18,12 +23,8 @@ pub struct Check {
     pub run: String,
     /// Index of the validation item.
     pub index: usize,
-    /// The item.
-    pub query: PromQl,
-    /// The query with its placeholders replaced.
-    pub text: String,
-    /// The evidence query, for an item that needs evidence.
-    pub evidence: Option<String>,
+    /// What is asked.
+    pub question: Question,
     /// The canary's ready pods.
     pub pods: Vec<String>,
     /// All pods of the run, ready or not.
@@ -36,11 +37,63 @@ pub struct Check {
     pub trace: Option<Measuring>,
 }
 
+/// What an item asks, of whom.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// A query to a Prometheus.
+    PromQl {
+        /// The item.
+        query: Box<PromQl>,
+        /// The query with its placeholders replaced.
+        text: String,
+        /// The evidence query, for an item that needs evidence.
+        evidence: Option<String>,
+    },
+    /// A request to a Kubernetes metrics API.
+    Metric {
+        /// The item.
+        metric: Box<Metric>,
+        /// The pods of the run.
+        pods: PodSelector,
+        /// Values from before this time do not count.
+        since: Timestamp,
+    },
+}
+
+impl Question {
+    /// When the item is measured, and what decides.
+    #[must_use]
+    pub fn terms(&self) -> &Terms {
+        match self {
+            Self::PromQl { query, .. } => &query.terms,
+            Self::Metric { metric, .. } => &metric.terms,
+        }
+    }
+
+    /// The kind of the item.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::PromQl { .. } => "promQL",
+            Self::Metric { .. } => "metric",
+        }
+    }
+
+    /// What is asked, and where.
+    #[must_use]
+    pub fn shown(&self) -> (String, String) {
+        match self {
+            Self::PromQl { query, text, .. } => (text.clone(), query.endpoint.url.clone()),
+            Self::Metric { metric, .. } => (metric.to_string(), metric.api().to_string()),
+        }
+    }
+}
+
 /// When the answer to a query that is due at `at` is needed. It counts for the same point of the grid if it is evaluated before
 /// the next one. The query that the verdict waits for has been due since the deadline.
-pub(super) fn when(query: &PromQl, window: Option<Window>, at: Timestamp) -> When {
+pub(super) fn when(terms: &Terms, window: Option<Window>, at: Timestamp) -> When {
     let exactly = When::exactly(at);
-    let next = window.and_then(|window| next_check(query, window, at));
+    let next = window.and_then(|window| next_check(terms, window, at));
     let Some((window, next)) = window.zip(next) else {
         return exactly;
     };
@@ -80,8 +133,8 @@ mod tests {
                 before: at(before),
                 due: at(due),
             };
-            assert_eq!(when(&query, window, at(now)), wanted, "{now}");
+            assert_eq!(when(&query.terms, window, at(now)), wanted, "{now}");
         }
-        assert_eq!(when(&query, None, at(7)), When::exactly(at(7)));
+        assert_eq!(when(&query.terms, None, at(7)), When::exactly(at(7)));
     }
 }

@@ -1,33 +1,44 @@
-//! Measurements: queries run concurrently with the workers, so that a slow Prometheus does not block them.
+//! Measurements: queries run concurrently with the workers, so that a slow server does not block them.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::BTreeSet, panic::AssertUnwindSafe, sync::Arc};
 
 use futures::FutureExt;
 use jiff::Timestamp;
 use kanary_core::{
     trace::TraceParent,
-    validation::{Answer, Outcome, Sample},
+    validation::{
+        Answer, Outcome, Sample,
+        metric::{Metric, MetricAnswer, PodSelector, Scope},
+        promql::PromQl,
+    },
 };
 use tokio::{sync::mpsc, task::JoinSet};
 use tracing::Instrument;
 
 use super::{
-    check::Check,
+    check::{Check, Question},
     memory::Memory,
     traced::{Measuring, log_context_of},
 };
 use crate::{
     metrics::{self, Metrics},
+    metrics_apis::{Asker, Measurement, MetricsApis},
     prometheus::{Prometheus, Reply, When},
     queue::Queue,
     traces::{KeyValue, Traces},
 };
+
+/// Why a metric item is not measured if the metrics APIs are off.
+const OFF: &str = "the metrics APIs are off in this installation: start the controller with --metrics-apis (in the chart \
+                   metricsAPIs.enabled), or use promQL";
 
 /// Runs the queries that reconciles request, and queues the Kanary again.
 #[derive(Clone)]
 pub struct Measurer {
     /// The Prometheus client.
     pub prometheus: Prometheus,
+    /// The client of the Kubernetes metrics APIs, if they are on.
+    pub metrics_apis: Option<MetricsApis>,
     /// Stores the results.
     pub memory: Arc<Memory>,
     /// The queue of Kanaries with new results.
@@ -40,7 +51,7 @@ pub struct Measurer {
 
 impl Measurer {
     /// Runs checks until the channel is closed. At most one check per validation item is in flight, which bounds their number.
-    /// [`Prometheus`] limits how many an endpoint gets at once.
+    /// [`Prometheus`] and [`MetricsApis`] limit how many a server gets at once.
     pub async fn run(self, mut checks: mpsc::UnboundedReceiver<Check>) {
         let mut under_way = JoinSet::new();
         loop {
@@ -59,7 +70,7 @@ impl Measurer {
 
     async fn measure(self, check: Check) {
         let begun = self.traces.now();
-        let judged = AssertUnwindSafe(judge(&self.prometheus, &check)).catch_unwind().await;
+        let judged = AssertUnwindSafe(self.judge(&check)).catch_unwind().await;
         // Without an outcome, the item would wait forever.
         let Judged { sample, at, sent_by } = judged.unwrap_or_else(|_| {
             self.metrics.panics.inc();
@@ -108,9 +119,76 @@ struct Judged {
     sent_by: Option<TraceParent>,
 }
 
+impl Measurer {
+    async fn judge(&self, check: &Check) -> Judged {
+        match &check.question {
+            Question::PromQl { query, text, evidence } => {
+                query_prometheus(&self.prometheus, check, query, (text, evidence.as_deref())).await
+            }
+            Question::Metric { metric, pods, since } => {
+                ask_metrics_api(self.metrics_apis.as_ref(), check, metric, (pods, *since)).await
+            }
+        }
+    }
+}
+
+/// Asks a metrics API for the values of a metric.
+async fn ask_metrics_api(
+    apis: Option<&MetricsApis>,
+    check: &Check,
+    metric: &Metric,
+    (pods, since): (&PodSelector, Timestamp),
+) -> Judged {
+    let [ready, all] =
+        [&check.pods, &check.all_pods].map(|pods| pods.iter().map(String::as_str).collect::<BTreeSet<_>>());
+    let scope = |pods, now| Scope { pods, since, now };
+    let Some(apis) = apis else {
+        return Judged {
+            sample: metric.judge(&MetricAnswer::Rejected(OFF.to_owned()), &scope(ready, check.when.at)),
+            at: check.when.at,
+            sent_by: None,
+        };
+    };
+    if all.is_empty() {
+        return Judged {
+            sample: metric.judge(&MetricAnswer::Values(Vec::new()), &scope(all, check.when.at)),
+            at: check.when.at,
+            sent_by: None,
+        };
+    }
+    let asker = Asker {
+        namespace: &check.key.namespace,
+        pods,
+        parent: check.trace.as_ref().map(Measuring::parent),
+    };
+    let Measurement { answer, at, sent_by } = apis.ask(asker, metric, check.when).await;
+    let now = apis.now();
+    let is_partial = all.len() > ready.len();
+    let mut sample = metric.judge(&answer, &scope(ready, now));
+    if sample.outcome != Outcome::Fail && is_partial {
+        sample = worse(sample, || metric.judge(&answer, &scope(all, now)));
+    }
+    Judged { sample, at, sent_by }
+}
+
+/// A pod that is not ready proves nothing good, but a bad result about it counts.
+fn worse(of_ready: Sample, of_all: impl FnOnce() -> Sample) -> Sample {
+    let of_all = of_all();
+    if of_all.outcome == Outcome::Fail {
+        of_all
+    } else {
+        of_ready
+    }
+}
+
 /// Runs the query, and the evidence query if the result needs evidence.
-async fn judge(prometheus: &Prometheus, check: &Check) -> Judged {
-    let Check { query, when, .. } = check;
+async fn query_prometheus(
+    prometheus: &Prometheus,
+    check: &Check,
+    query: &PromQl,
+    (text, evidence): (&str, Option<&str>),
+) -> Judged {
+    let when = &check.when;
     let [ready, all] = [&check.pods, &check.all_pods].map(|pods| pods.iter().map(String::as_str).collect::<Vec<_>>());
     if all.is_empty() {
         // Without pods, no result could be about the canary.
@@ -130,8 +208,8 @@ async fn judge(prometheus: &Prometheus, check: &Check) -> Judged {
         note,
         at,
         sent_by,
-    } = ask(&check.text, *when).await;
-    let evidence = match &check.evidence {
+    } = ask(text, *when).await;
+    let evidence = match evidence {
         Some(text) if query.wants_evidence(&answer, &ready) => {
             let when = When {
                 due: when.due,
@@ -143,11 +221,7 @@ async fn judge(prometheus: &Prometheus, check: &Check) -> Judged {
     };
     let mut sample = query.judge(&answer, evidence.as_ref(), &ready);
     if sample.outcome != Outcome::Fail && all.len() > ready.len() {
-        // A pod that is not ready proves nothing good, but a bad result about it counts.
-        let of_all = query.judge(&answer, None, &all);
-        if of_all.outcome == Outcome::Fail {
-            sample = of_all;
-        }
+        sample = worse(sample, || query.judge(&answer, None, &all));
     }
     if let Some(note) = note {
         sample.message = format!("{} ({note})", sample.message);

@@ -205,7 +205,7 @@ impl Memory {
             return false;
         };
         if known.canary.as_ref() != Some(&check.canary) {
-            known.tallies.discard(check.index, &check.query);
+            known.tallies.discard(check.index, check.question.terms());
             return false;
         }
         let measured = Measured {
@@ -214,7 +214,7 @@ impl Memory {
             pods: check.pods.clone(),
             is_down: known.down_since.is_some_and(|since| since <= at),
         };
-        known.tallies.record(check.index, &check.query, measured);
+        known.tallies.record(check.index, check.question.terms(), measured);
         true
     }
 

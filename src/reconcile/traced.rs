@@ -16,7 +16,7 @@ use kanary_core::{
     validation::{Outcome, Sample},
 };
 
-use super::check::Check;
+use super::check::{Check, Question};
 use crate::{
     cluster::error::ApiError,
     shard::Right,
@@ -294,12 +294,18 @@ impl Measuring {
             return None;
         }
         let is_failure = !matches!(sample.outcome, Outcome::Pass | Outcome::NoData);
+        let item = format!("{}[{}]", check.question.kind(), check.index);
+        let (asked, server) = check.question.shown();
+        let server_name = match check.question {
+            Question::PromQl { .. } => "url.full",
+            Question::Metric { .. } => "kanary.metrics_api",
+        };
         let mut attributes = vec![
-            text("kanary.item", &item(check.index)),
+            text("kanary.item", &item),
             KeyValue::new("kanary.result", result),
             text("kanary.message", &sample.message),
-            text("kanary.query", &check.text),
-            text("url.full", &check.query.endpoint.url),
+            text("kanary.query", &asked),
+            text(server_name, &server),
             KeyValue::new("kanary.evaluated_at", at.to_string()),
             KeyValue::new("kanary.pods", i64::try_from(check.pods.len()).unwrap_or(i64::MAX)),
         ];
@@ -309,7 +315,7 @@ impl Measuring {
             trace: self.place.trace,
             id: self.id,
             parent: Some(self.place.phase),
-            name: format!("measure {}", item(check.index)).into(),
+            name: format!("measure {item}").into(),
             kind: SpanKind::Client,
             begun,
             ended,
@@ -319,9 +325,4 @@ impl Measuring {
             failure: is_failure.then(|| sample.message.clone()),
         })
     }
-}
-
-/// The name of an item that measures, as in the status.
-fn item(index: usize) -> String {
-    format!("promQL[{index}]")
 }

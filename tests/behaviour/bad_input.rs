@@ -236,16 +236,14 @@ async fn an_unknown_template_variable_is_refused() {
 async fn an_object_that_cannot_be_parsed_never_stops_the_others() {
     let world = World::unserved("bad-input").await;
     world.target("app", 1).await;
-    // The schema allows these: labels that are not strings, and a metric that does not exist yet.
+    // The schema allows these: labels that are not strings, and a quantity that is none.
     let watch = json!({"labelWatch": {"podInvalidationLabels": {"alert": {"high": 1}}}});
     let nonsense = json!({"validation": {"items": [watch]}});
+    let target = json!({"type": "AverageValue", "averageValue": "much"});
+    let metric = json!({"type": "Resource", "resource": {"name": "cpu", "target": target}});
     world.kanary("nonsense", "app", nonsense).await;
     world
-        .kanary(
-            "metric",
-            "app",
-            json!({"validation": {"items": [{"metric": {"type": "Pods"}}]}}),
-        )
+        .kanary("metric", "app", json!({"validation": {"items": [{"metric": metric}]}}))
         .await;
     world.kanary("good", "app", json!({})).await;
     world.start_controller();
@@ -253,7 +251,7 @@ async fn an_object_that_cannot_be_parsed_never_stops_the_others() {
     let errored = world.phase("nonsense", "Errored").await;
     assert_eq!(reason(&errored, "Errored"), "InvalidSpec");
     let errored = world.phase("metric", "Errored").await;
-    assert_eq!(reason(&errored, "Errored"), "Unsupported");
+    assert_eq!(reason(&errored, "Errored"), "InvalidSpec");
 
     // Also a Kanary that is created while the controller runs, and one that is fixed.
     let watch = json!({"labelWatch": {"podInvalidationLabels": ["alert"]}});

@@ -1,6 +1,6 @@
 //! Joined queries, against the Prometheus of the test environment: each gets the answer that it gets by itself.
 
-use std::{convert::Infallible, sync::Arc};
+use std::convert::Infallible;
 
 use jiff::Timestamp;
 use kanary::{
@@ -73,7 +73,7 @@ const QUERIES: [&str; 52] = [
     "topk(1, joined{NS})",
 ];
 
-fn client(join: usize, metrics: &Arc<Metrics>) -> Prometheus {
+fn client(join: usize, metrics: &Metrics) -> Prometheus {
     let service = tower::service_fn(|_: http::Request<kube::client::Body>| async {
         Ok::<http::Response<kube::client::Body>, Infallible>(http::Response::new(kube::client::Body::empty()))
     });
@@ -85,7 +85,7 @@ fn client(join: usize, metrics: &Arc<Metrics>) -> Prometheus {
     };
     let secrets = kube::Client::new(service, "default");
     let limits = (budget, Allow::default());
-    Prometheus::new(secrets, Transport::Tcp, Clock::default(), limits, metrics.clone())
+    Prometheus::new(secrets, Transport::Tcp, Clock::default(), limits, metrics)
 }
 
 /// Asks all queries at once. Series are sorted, because their order means nothing.
@@ -133,13 +133,13 @@ async fn joined_queries_are_answered_as_each_by_itself() {
     exporter
         .answers(&format!("timestamp(joined{{{ns},pod=\"z\"}}) > {later}"))
         .await;
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Metrics::default();
     let (url, metrics) = (world.plane.prometheus(), &metrics);
     let alone = ask(&client(1, metrics), url, &queries, at).await;
-    assert_eq!(metrics.joined_queries.get(), 0);
+    assert_eq!(metrics.queries.joined.get(), 0);
     let joined = ask(&client(32, metrics), url, &queries, at).await;
     // All but the first one, which finds nothing to be joined with, and a few beside one that fails.
-    assert!(metrics.joined_queries.get() >= 32, "{}", metrics.joined_queries.get());
+    assert!(metrics.queries.joined.get() >= 32, "{}", metrics.queries.joined.get());
     for (alone, joined) in alone.iter().zip(&joined) {
         assert_eq!(alone, joined);
     }

@@ -136,7 +136,7 @@ fn too_few_samples_are_caught() {
         let canary = with_spec(canary, |spec| {
             for item in &mut spec.validation.items {
                 if let Item::PromQl(query) = item {
-                    (query.min_samples, query.interval) = (1, query.interval * 3);
+                    (query.terms.min_samples, query.terms.interval) = (1, query.terms.interval * 3);
                 }
             }
         });

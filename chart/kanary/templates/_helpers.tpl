@@ -80,6 +80,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if .Values.routes.enabled }}
 {{- $args = append $args "--routes" }}
 {{- end }}
+{{- if .Values.metricsAPIs.enabled }}
+{{- $args = append $args "--metrics-apis" }}
+{{- end }}
 {{- $limits := list }}
 {{- range .Values.prometheus.limits }}
 {{- $limits = append $limits (printf "%s=%v/%v" .url .concurrency .qps) }}

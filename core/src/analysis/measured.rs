@@ -1,4 +1,4 @@
-//! The result of a `promQL` item, from its tally.
+//! The result of a measured item, from its tally.
 
 use jiff::Timestamp;
 
@@ -7,28 +7,29 @@ use crate::{
     api::{OnNoData, Reason},
     counted,
     observation::Pod,
-    validation::{Outcome, Tally, Window, promql::PromQl},
+    validation::{Outcome, Tally, Terms, Window},
 };
 
-/// The result of an item, before or after its window opens. `pods` are the canary's.
+/// The result of an item with this name, before or after its window opens. `failed` is the reason if it is bad. `pods` are the
+/// canary's.
 pub(super) fn judge(
-    name: &str,
-    query: &PromQl,
+    (name, failed): (&str, Reason),
+    terms: &Terms,
     tally: &Tally,
     open: Option<Window>,
     now: Timestamp,
     pods: &[Pod],
 ) -> Verdict {
-    if tally.bad > query.failure_limit {
+    if tally.bad > terms.failure_limit {
         let is_last = tally.last.as_ref().is_some_and(|last| last.outcome == Outcome::Fail);
-        let (bad, limit) = (counted(tally.bad, "bad measurement"), query.failure_limit);
+        let (bad, limit) = (counted(tally.bad, "bad measurement"), terms.failure_limit);
         let what = match limit {
             _ if !is_last => format!("{bad}, {limit} tolerated; the last measurement: {}", last(tally)),
             0 => last(tally).to_owned(),
             _ => format!("{} ({bad}, {limit} tolerated)", last(tally)),
         };
         return Verdict::Bad {
-            reason: Reason::PromQLFailed,
+            reason: failed,
             message: format!("{name}: {what}"),
         };
     }
@@ -39,7 +40,7 @@ pub(super) fn judge(
     {
         return waits(Reason::QueryInvalid, name, last(tally));
     }
-    if tally.errors >= query.error_limit {
+    if tally.errors >= terms.error_limit {
         let number = match tally.errors {
             1 => "the last query".to_owned(),
             errors => format!("{errors} queries in a row"),
@@ -49,25 +50,25 @@ pub(super) fn judge(
     }
     if let Some(window) = open.filter(|window| window.deadline <= now) {
         let is_late = window.deadline.checked_add(waiting::PATIENCE).is_ok_and(|by| by <= now);
-        return at_deadline(name, query, tally, window, pods, is_late);
+        return at_deadline(name, terms, tally, window, pods, is_late);
     }
     // Before the deadline, an item agrees if it has enough good measurements and the last one is good.
     let passed = tally
         .last
         .as_ref()
         .is_some_and(|sample| sample.outcome == Outcome::Pass);
-    if passed && tally.good >= query.min_samples {
+    if passed && tally.good >= terms.min_samples {
         return agrees(name, tally, pods);
     }
     waits(Reason::Measuring, name, "waits for measurements")
 }
 
 /// Success needs enough good measurements, including one at or after the deadline.
-fn at_deadline(name: &str, query: &PromQl, tally: &Tally, window: Window, pods: &[Pod], is_late: bool) -> Verdict {
-    let (good, needed) = (tally.good, query.min_samples);
+fn at_deadline(name: &str, terms: &Terms, tally: &Tally, window: Window, pods: &[Pod], is_late: bool) -> Verdict {
+    let (good, needed) = (tally.good, terms.min_samples);
     let outcome = tally.outcome_since(window.deadline);
-    if let (OnNoData::Fail, Some(outcome)) = (query.on_no_data, outcome)
-        && let Some(message) = fails_without_data(query, tally, window, outcome)
+    if let (OnNoData::Fail, Some(outcome)) = (terms.on_no_data, outcome)
+        && let Some(message) = fails_without_data(terms, tally, window, outcome)
     {
         return Verdict::Bad {
             reason: Reason::NoData,
@@ -107,10 +108,10 @@ fn at_deadline(name: &str, query: &PromQl, tally: &Tally, window: Window, pods: 
 
 /// Why missing data fails the run. Prometheus must have answered without data: a slow or missing answer does not count as
 /// a measurement without data.
-fn fails_without_data(query: &PromQl, tally: &Tally, window: Window, outcome: Outcome) -> Option<String> {
-    let (good, needed) = (tally.good, query.min_samples);
+fn fails_without_data(terms: &Terms, tally: &Tally, window: Window, outcome: Outcome) -> Option<String> {
+    let (good, needed) = (tally.good, terms.min_samples);
     let answered = matches!(outcome, Outcome::Pass | Outcome::NoData);
-    if answered && tally.lacks_data(query, window) {
+    if answered && tally.lacks_data(terms, window) {
         let why = match outcome {
             Outcome::NoData => last(tally).to_owned(),
             _ => format!("{} had no data", counted(tally.empty, "measurement")),
@@ -120,7 +121,7 @@ fn fails_without_data(query: &PromQl, tally: &Tally, window: Window, outcome: Ou
             "{why} ({good} at the deadline, {needed} needed, and onNoData is fail)"
         ));
     }
-    (outcome == Outcome::NoData && tally.silence >= query.error_limit).then(|| {
+    (outcome == Outcome::NoData && tally.silence >= terms.error_limit).then(|| {
         let (last, silence) = (last(tally), counted(tally.silence, "measurement"));
         format!("{last} ({silence} in a row without data, and onNoData is fail)")
     })

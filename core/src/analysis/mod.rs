@@ -64,7 +64,7 @@ impl Judgement {
     pub(crate) fn measured_agree(&self, spec: &Spec) -> bool {
         let mut items = spec.validation.items.iter().zip(&self.verdicts);
         items.all(|(item, verdict)| match item {
-            Item::PromQl(_) => *verdict == Verdict::Agrees,
+            Item::PromQl(_) | Item::Metric(_) => *verdict == Verdict::Agrees,
             Item::Unreadable(_) => false,
             Item::Manual { .. } | Item::LabelWatch { .. } => !matches!(verdict, Verdict::Bad { .. }),
         })
@@ -118,16 +118,20 @@ pub(crate) fn judge_step(
                 let verdict = label_watch(&name, pods.as_ref(), deployment.as_ref(), seen);
                 if open.is_some() { verdict } else { not_yet(verdict) }
             }
-            Item::PromQl(query) => measured::judge(&name, query, &tally, open, now, &seen.pods),
+            Item::PromQl(query) => {
+                let kind = (name.as_str(), Reason::PromQLFailed);
+                measured::judge(kind, &query.terms, &tally, open, now, &seen.pods)
+            }
+            Item::Metric(metric) => {
+                let kind = (name.as_str(), Reason::MetricFailed);
+                measured::judge(kind, &metric.terms, &tally, open, now, &seen.pods)
+            }
             Item::Unreadable(_) => Verdict::Waits {
                 reason: Reason::InvalidSpec,
                 message: format!("{name}: cannot be judged as it is written"),
             },
         };
-        let warnings = match item {
-            Item::PromQl(query) => query.hints(spec.validation.initial_delay),
-            _ => Vec::new(),
-        };
+        let warnings = item.hints(spec.validation.initial_delay);
         judgement.items.push(ItemStatus {
             warnings,
             ..item_status(name, item, &tally, &verdict)
@@ -146,12 +150,12 @@ fn item_status(name: String, item: &Item, tally: &Tally, verdict: &Verdict) -> I
     };
     let reason = waiting::reported(verdict);
     let last = tally.last.as_ref();
-    let (id, state, message) = match (item, verdict) {
-        (Item::PromQl(query), _) => {
+    let (id, state, message) = match (item.terms(), verdict) {
+        (Some(terms), _) => {
             let rest = text.strip_prefix(&name).and_then(|text| text.strip_prefix(": "));
             let message = rest.filter(|_| reason.is_some());
             let message = message.or(last.map(|sample| sample.message.as_str()));
-            (Some(query.id.clone()), tally.state(query), message.unwrap_or_default())
+            (Some(terms.id.clone()), tally.state(terms), message.unwrap_or_default())
         }
         (_, Verdict::Agrees) => (None, ItemState::Good, text),
         (_, Verdict::Waits { .. }) => (None, ItemState::Pending, text),

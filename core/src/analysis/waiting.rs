@@ -140,10 +140,8 @@ fn cause(message: &str) -> impl Iterator<Item = &str> {
 pub(crate) fn warnings(items: &[Item], initial_delay: std::time::Duration) -> Vec<String> {
     let mut warnings = Vec::new();
     for (index, item) in items.iter().enumerate() {
-        if let Item::PromQl(query) = item {
-            let hints = query.hints(initial_delay).into_iter();
-            warnings.extend(hints.map(|hint| format!("{}[{index}]: {hint}", item.kind())));
-        }
+        let hints = item.hints(initial_delay).into_iter();
+        warnings.extend(hints.map(|hint| format!("{}[{index}]: {hint}", item.kind())));
     }
     warnings
 }

@@ -6,6 +6,7 @@
 mod crd;
 mod duration;
 mod kanary;
+mod metric;
 pub mod names;
 mod place;
 mod prometheus;
@@ -23,6 +24,10 @@ mod workload;
 pub use crd::{EPOCH_RULE, crds};
 pub use duration::GoDuration;
 pub use kanary::{Kanary, KanaryKind};
+pub use metric::{
+    ContainerResourceMetric, DescribedObject, ExternalMetric, MetricItem, MetricName, MetricQuantity, MetricSource,
+    MetricTarget, ObjectMetric, PodsMetric, ResourceMetric, TargetKind,
+};
 pub use place::{InLine, PlaceState, RunPlace};
 pub use prometheus::{PrometheusAuth, QueryHeader, SecretKey};
 pub use reason::{EventReason, Reason};

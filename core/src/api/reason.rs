@@ -88,6 +88,8 @@ reasons! {
     ManualValid,
     /// A measurement is under way.
     Measuring,
+    /// A value of a metrics API was above the target.
+    MetricFailed,
     /// An object with the name that Kanary needs belongs to somebody else.
     NameTaken,
     /// A new run starts, because the template, `retry` or the traffic changed.
@@ -116,7 +118,8 @@ reasons! {
     PromQLFailed,
     /// The verdict is stored, and the target is being updated.
     Promoting,
-    /// Prometheus rejects the query.
+    /// What an item asks cannot be answered before its author changes it: Prometheus rejects the query, or pods without requests have
+    /// no utilization.
     QueryInvalid,
     /// The registry does not answer.
     RegistryUnavailable,

@@ -7,14 +7,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{GoDuration, PrometheusAuth, duration::at_least_100ms};
+use super::{GoDuration, MetricItem, PrometheusAuth, duration::at_least_100ms};
 
 /// How the canary is judged.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "!has(self.manual) && !has(self.labelWatch) && !has(self.promQL)",
-    "message": "manual, labelWatch and promQL are entries of a list: write them under `items:`, each after a dash",
+    "rule": "!has(self.manual) && !has(self.labelWatch) && !has(self.promQL) && !has(self.metric)",
+    "message": "manual, labelWatch, promQL and metric are entries of a list: write them under `items:`, each after a dash",
 }]))]
 pub struct ValidationSpec {
     /// Warm-up time between the canary becoming available and the start of the analysis. Default 0s.
@@ -47,6 +47,10 @@ pub struct ValidationSpec {
     #[serde(rename = "promQL", default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::crd::free_object")]
     pub prom_ql: Option<Value>,
+    /// Not a field: move it under `items`. Declared only to produce an error message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::crd::free_object")]
+    pub metric: Option<Value>,
 }
 
 /// One check, of exactly one kind.
@@ -66,10 +70,9 @@ pub struct ValidationItem {
     /// A Prometheus query.
     #[serde(rename = "promQL", default, skip_serializing_if = "Option::is_none")]
     pub prom_ql: Option<PromQlItem>,
-    /// Reserved for the Kubernetes metrics APIs; refused for now.
+    /// A value of a Kubernetes metrics API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "super::crd::free_object")]
-    pub metric: Option<Value>,
+    pub metric: Option<MetricItem>,
 }
 
 /// A manual verdict.

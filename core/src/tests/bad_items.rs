@@ -25,7 +25,7 @@ fn items_that_are_no_list_under_validation_are_answered() {
         ",
         expect![[r#"
             shows Errored
-            Errored, Stalled=True InvalidSpec: manual, labelWatch and promQL are entries of a list: write them under spec.validation.items, each after a dash
+            Errored, Stalled=True InvalidSpec: manual, labelWatch, promQL and metric are entries of a list: write them under spec.validation.items, each after a dash
         "#]],
     );
 }
@@ -38,7 +38,7 @@ fn an_item_of_two_kinds_is_refused() {
         ",
         expect![[r#"
             shows Errored
-            Errored, Stalled=True InvalidSpec: spec.validation.items[0] is not exactly one of manual, labelWatch and promQL: split it into several items
+            Errored, Stalled=True InvalidSpec: spec.validation.items[0] is not exactly one of manual, labelWatch, promQL and metric: split it into several items
         "#]],
     );
 }
@@ -51,7 +51,7 @@ fn an_item_of_no_kind_is_refused() {
         ",
         expect![[r#"
             shows Errored
-            Errored, Stalled=True InvalidSpec: spec.validation.items[0] is not exactly one of manual, labelWatch and promQL: split it into several items
+            Errored, Stalled=True InvalidSpec: spec.validation.items[0] is not exactly one of manual, labelWatch, promQL and metric: split it into several items
         "#]],
     );
 }
@@ -96,14 +96,14 @@ fn an_operator_that_does_not_exist_is_refused() {
 }
 
 #[test]
-fn a_metric_item_is_not_there_yet() {
+fn a_metric_item_without_the_block_of_its_type_is_refused() {
     check(
         "
         spec: {validation: {items: [{metric: {type: Pods}}]}}
         ",
         expect![[r#"
             shows Errored
-            Errored, Stalled=True Unsupported: spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL
+            Errored, Stalled=True InvalidSpec: spec.validation.items[0].metric: metric needs the block of its type and no other: resource for Resource, containerResource for ContainerResource, pods for Pods, object for Object, external for External
         "#]],
     );
 }

@@ -68,7 +68,7 @@ fn a_query_still_fails_a_run_whose_edit_cannot_be_run() {
 fn queries_are_still_asked_after_an_edit_that_cannot_be_run() {
     check(
         "
-        spec: {scale: {static: {replicas: 0}}, validation: {items: [{metric: {}}, {promQL: {prometheusService: 'p:9090', query: up, boolean: {}}}]}}
+        spec: {scale: {static: {replicas: 0}}, validation: {items: [{metric: {type: Pods}}, {promQL: {prometheusService: 'p:9090', query: up, boolean: {}}}]}}
         was: {scale: null, validation: {items: [{promQL: {prometheusService: 'p:9090', query: up, boolean: {}}}]}}
         status: {phase: Running}
         seen: {canary: {available: +0s}}
@@ -76,8 +76,8 @@ fn queries_are_still_asked_after_an_edit_that_cannot_be_run() {
         ",
         expect![[r#"
             shows Errored 1m0s/15m0s
-            Reconciling=False Unsupported: spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL; spec.scale.static.replicas is 0: use 1 or more
-            Errored, Stalled=True Unsupported: spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL; spec.scale.static.replicas is 0: use 1 or more
+            Reconciling=False InvalidSpec: spec.validation.items[0].metric: metric needs the block of its type and no other: resource for Resource, containerResource for ContainerResource, pods for Pods, object for Object, external for External; spec.scale.static.replicas is 0: use 1 or more
+            Errored, Stalled=True InvalidSpec: spec.validation.items[0].metric: metric needs the block of its type and no other: resource for Resource, containerResource for ContainerResource, pods for Pods, object for Object, external for External; spec.scale.static.replicas is 0: use 1 or more
             item metric[0] Pending: metric[0]: cannot be judged as it is written
             item promQL[1] Pending
             check items [1]
@@ -313,11 +313,11 @@ fn a_target_that_rolls_out_is_waited_for_under_a_spec_that_cannot_be_run() {
 fn everything_that_cannot_be_run_is_reported_at_once() {
     check(
         "
-        spec: {scale: {static: {replicas: 0}}, traffic: {source: service}, schedule: tomorrow, validation: {initialDelay: soon, items: [{metric: {}}, {labelWatch: {podInvalidationLabels: {a: 1}}}]}}
+        spec: {scale: {static: {replicas: 0}}, traffic: {source: service}, schedule: tomorrow, validation: {initialDelay: soon, items: [{metric: {type: Pods}}, {labelWatch: {podInvalidationLabels: {a: 1}}}]}}
         ",
         expect![[r#"
             shows Errored
-            Errored, Stalled=True InvalidSpec: spec.validation.items[1]: labels that can't be read: the value of the label "a" is 1, which is not a string: write a plain map of label names to string values, like `validation: "failed"`, or nothing but matchLabels (such a map) and matchExpressions (a list of key, operator and a list of values); spec.validation.initialDelay: `soon` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: cannot parse float from empty string; spec.traffic.source service needs spec.serviceName, the production Service: set it, or use source none; spec.validation.items[0].metric is not there yet: use manual, labelWatch or promQL; spec.schedule `tomorrow` is not an RFC 3339 time with a time zone: write it like -50151h18m0s; spec.scale.static.replicas is 0: use 1 or more
+            Errored, Stalled=True InvalidSpec: spec.validation.items[1]: labels that can't be read: the value of the label "a" is 1, which is not a string: write a plain map of label names to string values, like `validation: "failed"`, or nothing but matchLabels (such a map) and matchExpressions (a list of key, operator and a list of values); spec.validation.initialDelay: `soon` is not a duration like 500ms, 20s or 1m30s: invalid floating-point number: cannot parse float from empty string; spec.traffic.source service needs spec.serviceName, the production Service: set it, or use source none; spec.validation.items[0].metric: metric needs the block of its type and no other: resource for Resource, containerResource for ContainerResource, pods for Pods, object for Object, external for External; spec.schedule `tomorrow` is not an RFC 3339 time with a time zone: write it like -50151h18m0s; spec.scale.static.replicas is 0: use 1 or more
         "#]],
     );
 }

@@ -210,12 +210,13 @@ fn items_agree(model: &Model, spec: &Spec, stale: &ManualVerdicts, deadline: Opt
                 (pods.is_none() || !seen.pods.iter().any(|pod| bad(&pod.labels)))
                     && (deployment.is_none() || !seen.canary.as_ref().is_some_and(|canary| bad(&canary.labels)))
             }
-            Item::PromQl(query) => {
+            Item::PromQl(_) | Item::Metric(_) => {
+                let terms = item.terms().expect("it is measured");
                 let nothing = Tally::default();
                 let tally = seen.tallies.get(index).unwrap_or(&nothing);
                 let last = tally.last.as_ref().map(|sample| sample.outcome);
-                let enough = tally.good >= query.min_samples && tally.bad <= query.failure_limit;
-                last == Some(Outcome::Pass) && enough && tally.errors < query.error_limit
+                let enough = tally.good >= terms.min_samples && tally.bad <= terms.failure_limit;
+                last == Some(Outcome::Pass) && enough && tally.errors < terms.error_limit
             }
             Item::Unreadable(_) => false,
         })

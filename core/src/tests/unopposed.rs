@@ -36,7 +36,7 @@ fn a_validation_without_a_period_needs_an_item_that_can_object() {
             "{message}"
         );
         assert!(
-            message.contains("raise validationPeriod to 1s or more, or add a promQL item"),
+            message.contains("raise validationPeriod to 1s or more, or add a promQL or a metric item"),
             "{message}"
         );
     }

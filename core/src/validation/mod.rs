@@ -1,8 +1,10 @@
 //! Parsed `spec.validation`: items, their queries, and the counts of their measurements.
 
+pub mod metric;
 mod parse;
 pub mod promql;
 mod tally;
+mod terms;
 
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use crate::api::KanaryStatus;
 
 pub use parse::Item;
 pub use tally::{Tally, due, fitting, next_check};
+pub use terms::Terms;
 
 /// `spec.validation`, parsed.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{Validation, fitting, promql::PromQl};
+use super::{Terms, Validation, fitting, metric::Metric, promql::PromQl};
 use crate::{
     api::{AfterDeadline, GoDuration, LabelMatch, ManualItem, ManualVerdict, ValidationItem, ValidationSpec, names},
     counted,
@@ -34,6 +34,8 @@ pub enum Item {
     },
     /// A Prometheus query.
     PromQl(Box<PromQl>),
+    /// A value of a Kubernetes metrics API.
+    Metric(Box<Metric>),
     /// An invalid item. It keeps its place and never agrees.
     Unreadable(&'static str),
 }
@@ -49,9 +51,12 @@ impl Validation {
     /// Sets defaults and records problems. `unreadable` are the indices of items that could not be parsed, whose problems
     /// are already recorded.
     pub fn parse(spec: ValidationSpec, unreadable: &BTreeSet<usize>, problems: &mut Vec<Invalid>) -> Self {
-        if spec.manual.is_some() || spec.label_watch.is_some() || spec.prom_ql.is_some() {
+        if [&spec.manual, &spec.label_watch, &spec.prom_ql, &spec.metric]
+            .into_iter()
+            .any(Option::is_some)
+        {
             problems.push(Invalid::spec(
-                "manual, labelWatch and promQL are entries of a list: write them under spec.validation.items, each after \
+                "manual, labelWatch, promQL and metric are entries of a list: write them under spec.validation.items, each after \
                  a dash",
             ));
         }
@@ -83,8 +88,8 @@ impl Validation {
                 Item::Unreadable(kind)
             });
             // The item is measured nevertheless, and still fails a canary under validation.
-            if let Item::PromQl(query) = &item {
-                let counts = check_counts(query, period).map_err(|why| refused(index, &format!(".promQL.{why}")));
+            if let Some(terms) = item.terms() {
+                let counts = check_counts(terms, period).map_err(|why| refused(index, &format!(".{kind}.{why}")));
                 problems.extend(counts.err());
             }
             item
@@ -109,7 +114,7 @@ impl Validation {
             Item::Manual { after_deadline, .. } => {
                 *after_deadline != AfterDeadline::Valid || self.initial_delay >= SHORTEST_PERIOD
             }
-            Item::PromQl(_) | Item::Unreadable(_) => true,
+            Item::PromQl(_) | Item::Metric(_) | Item::Unreadable(_) => true,
         };
         if self.items.iter().any(can_object) {
             return None;
@@ -117,7 +122,7 @@ impl Validation {
         Some(Invalid::spec(format!(
             "spec.validation.validationPeriod is {}, so nothing could fail the canary: a labelWatch item is judged during the \
              validation period only, and a manual item with statusAfterDeadline valid is good at its end; raise \
-             validationPeriod to {} or more, or add a promQL item or a manual item that waits for a person",
+             validationPeriod to {} or more, or add a promQL or a metric item, or a manual item that waits for a person",
             GoDuration(self.period),
             GoDuration(SHORTEST_PERIOD)
         )))
@@ -125,26 +130,26 @@ impl Validation {
 }
 
 /// The required and tolerated counts must be reachable by the measurements until the deadline.
-fn check_counts(query: &PromQl, period: Duration) -> Result<(), String> {
-    let fit = fitting(period, query.interval);
+fn check_counts(terms: &Terms, period: Duration) -> Result<(), String> {
+    let fit = fitting(period, terms.interval);
     let (fits, them) = if fit == 1 { ("fits", "it") } else { ("fit", "them") };
     let why = format!(
         "until the deadline {} {fits} (validationPeriod {}, interval {})",
         counted(fit, "measurement"),
         GoDuration(period),
-        GoDuration(query.interval)
+        GoDuration(terms.interval)
     );
-    if u64::from(query.min_samples) > fit {
+    if u64::from(terms.min_samples) > fit {
         return Err(format!(
             "minSamples {} can't be reached: {why}; lower minSamples to {fit}, or the interval, or raise validationPeriod",
-            query.min_samples
+            terms.min_samples
         ));
     }
-    if u64::from(query.failure_limit) >= fit {
+    if u64::from(terms.failure_limit) >= fit {
         return Err(format!(
             "failureLimit {} can't be exceeded, so the item could not fail: {why}, and all of {them} may be bad; lower \
              failureLimit to {}, or the interval, or raise validationPeriod",
-            query.failure_limit,
+            terms.failure_limit,
             fit.saturating_sub(1)
         ));
     }
@@ -209,22 +214,43 @@ impl Item {
                 let query = PromQl::parse(&query, interval).map_err(|e| at(format!(".promQL: {e}")))?;
                 Ok(Self::PromQl(Box::new(query)))
             }
-            (None, None, None, Some(_)) => Err(Invalid::unsupported(format!(
-                "spec.validation.items[{index}].metric is not there yet: use manual, labelWatch or promQL"
-            ))),
+            (None, None, None, Some(metric)) => {
+                let metric = Metric::parse(&metric, interval).map_err(|e| at(format!(".metric: {e}")))?;
+                Ok(Self::Metric(Box::new(metric)))
+            }
             _ => Err(at(
-                " is not exactly one of manual, labelWatch and promQL: split it into several items".to_owned(),
+                " is not exactly one of manual, labelWatch, promQL and metric: split it into several items".to_owned(),
             )),
         }
     }
 
-    /// `manual`, `labelWatch` or `promQL`. For an invalid item, its apparent kind.
+    /// The terms of an item that is measured.
+    #[must_use]
+    pub fn terms(&self) -> Option<&Terms> {
+        match self {
+            Self::PromQl(query) => Some(&query.terms),
+            Self::Metric(metric) => Some(&metric.terms),
+            Self::Manual { .. } | Self::LabelWatch { .. } | Self::Unreadable(_) => None,
+        }
+    }
+
+    /// Warnings about a measured item that may not mean what the author intended, as sentences for the user.
+    #[must_use]
+    pub fn hints(&self, initial_delay: Duration) -> Vec<String> {
+        match self {
+            Self::PromQl(query) => query.hints(initial_delay),
+            Self::Manual { .. } | Self::LabelWatch { .. } | Self::Metric(_) | Self::Unreadable(_) => Vec::new(),
+        }
+    }
+
+    /// `manual`, `labelWatch`, `promQL` or `metric`. For an invalid item, its apparent kind.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Manual { .. } => "manual",
             Self::LabelWatch { .. } => "labelWatch",
             Self::PromQl(_) => "promQL",
+            Self::Metric(_) => "metric",
             Self::Unreadable(kind) => kind,
         }
     }

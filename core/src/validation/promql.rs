@@ -26,6 +26,8 @@ use std::time::Duration;
 
 pub use endpoint::Endpoint;
 pub use joining::{JOINED, Shape, shape};
+pub(super) use judge::listed;
+pub(super) use number::short;
 pub use template::Vars;
 
 use serde_json::json;
@@ -34,33 +36,22 @@ use self::{
     criterion::Criterion, evidence::Evidence, hints::Hints, refuse::Wanted, scan::scan, syntax::Expr,
     template::Template,
 };
-use super::{Answer, Sample};
+use super::{
+    Answer, Sample,
+    terms::{Terms, Written},
+};
 use crate::{
     api::{OnNoData, PromQlItem},
     hash,
 };
 
-/// Minimum interval of measurements.
-const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
-
 /// A valid PromQL item with defaults.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PromQl {
-    /// A hash of the query and the criterion, which counts of measurements belong to. Tolerances and the interval are not
-    /// part of it.
-    pub id: String,
+    /// When it is measured, and what decides.
+    pub terms: Terms,
     /// The server for the query.
     pub endpoint: Endpoint,
-    /// Number of bad measurements that are tolerated in the whole run.
-    pub failure_limit: u32,
-    /// Number of consecutive queries without a usable answer after which the item is inconclusive. At least 1.
-    pub error_limit: u32,
-    /// Number of good measurements that success needs. At least 1.
-    pub min_samples: u32,
-    /// Interval of measurements.
-    pub interval: Duration,
-    /// The result at the deadline with too few good measurements.
-    pub on_no_data: OnNoData,
     query: Template,
     evidence: Option<Evidence>,
     pod_key: String,
@@ -76,10 +67,8 @@ impl PromQl {
     ///
     /// Names the invalid field, relative to the item, and how to fix it.
     pub fn parse(item: &PromQlItem, max_interval: Duration) -> Result<Self, String> {
-        let interval = item.interval.map_or(max_interval, |interval| interval.0);
-        if interval < SHORTEST_INTERVAL {
-            return Err("interval is shorter than 100ms: raise it".to_owned());
-        }
+        let written = Written::from(item);
+        let interval = written.interval(max_interval)?;
         let endpoint = Endpoint::parse(item)?;
         let criterion = Criterion::parse(item)?;
         let pod_key = present(item.pod_name_key.as_ref()).unwrap_or("pod").to_owned();
@@ -95,7 +84,6 @@ impl PromQl {
             ));
         }
         let expr = Expr::parse(&item.query, &scan.tokens);
-        let on_no_data = item.on_no_data.unwrap_or_default();
         let evidence = match (criterion.is_about_presence(), own) {
             (true, own) => Some(Evidence::parse(own, expr.as_ref(), &scan, (&pod_key, all_pods))?),
             (false, None) => None,
@@ -106,7 +94,7 @@ impl PromQl {
                 criterion: &criterion,
                 pod_key: &pod_key,
                 all_pods,
-                fails_without_data: on_no_data == OnNoData::Fail,
+                fails_without_data: item.on_no_data == Some(OnNoData::Fail),
             };
             refuse::query(expr, &wanted)?;
         }
@@ -119,13 +107,8 @@ impl PromQl {
             "allPods": all_pods, "criterion": criterion.identity(),
         }));
         Ok(Self {
-            id,
+            terms: written.parse(id, max_interval)?,
             endpoint,
-            failure_limit: item.failure_limit.unwrap_or(0),
-            error_limit: at_least_one("consecutiveErrorLimit", item.consecutive_error_limit, 4)?,
-            min_samples: at_least_one("minSamples", item.min_samples, 1)?,
-            interval: interval.min(max_interval),
-            on_no_data,
             hints: Hints::of(&scan, &criterion, is_unproven, all_pods).asking_every(interval, max_interval),
             query,
             evidence,
@@ -157,7 +140,7 @@ impl PromQl {
     /// Warnings about a query that may not mean what the author intended, as sentences for the user.
     #[must_use]
     pub fn hints(&self, initial_delay: Duration) -> Vec<String> {
-        self.hints.texts(self.interval, initial_delay)
+        self.hints.texts(self.terms.interval, initial_delay)
     }
 
     /// Whether `answer` passes only with evidence that Prometheus has data of the pods, so that the evidence query is
@@ -186,11 +169,4 @@ fn selects_by(query: &str, label: &str) -> bool {
 /// The text of an optional field. An empty one counts as absent.
 fn present(text: Option<&String>) -> Option<&str> {
     text.map(String::as_str).filter(|text| !text.is_empty())
-}
-
-fn at_least_one(field: &str, value: Option<u32>, default: u32) -> Result<u32, String> {
-    match value.unwrap_or(default) {
-        0 => Err(format!("{field} is 0: raise it to 1 or more")),
-        value => Ok(value),
-    }
 }

@@ -4,7 +4,7 @@ use std::{borrow::Cow, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Outcome, Sample, Window, promql::PromQl};
+use super::{Outcome, Sample, Terms, Window};
 use crate::api::{ItemState, ItemStatus};
 
 /// Number of individual measurements that are kept.
@@ -190,23 +190,23 @@ impl Tally {
     /// Whether, at or after the deadline, there are too few good measurements only because of missing data: even if every
     /// point of the grid that was skipped, because an answer was slow or missing, had been good.
     #[must_use]
-    pub fn lacks_data(&self, item: &PromQl, window: Window) -> bool {
+    pub fn lacks_data(&self, terms: &Terms, window: Window) -> bool {
         let Some(last) = self.last_check else { return false };
-        let points = points(window, item.interval, last);
+        let points = points(window, terms.interval, last);
         let wasted = u64::from(self.empty) + u64::from(self.bad);
-        !self.resumed && self.good < item.min_samples && points.saturating_sub(wasted) < u64::from(item.min_samples)
+        !self.resumed && self.good < terms.min_samples && points.saturating_sub(wasted) < u64::from(terms.min_samples)
     }
 
     /// The state that users see.
     #[must_use]
-    pub fn state(&self, item: &PromQl) -> ItemState {
+    pub fn state(&self, terms: &Terms) -> ItemState {
         match self.last.as_ref().map(|sample| sample.outcome) {
-            _ if self.bad > item.failure_limit => ItemState::Bad,
+            _ if self.bad > terms.failure_limit => ItemState::Bad,
             None => ItemState::Pending,
             Some(Outcome::Pass) => ItemState::Good,
             Some(Outcome::Fail) => ItemState::Bad,
             Some(Outcome::NoData) => ItemState::NoData,
-            Some(Outcome::Error | Outcome::Invalid) if self.errors >= item.error_limit => ItemState::Inconclusive,
+            Some(Outcome::Error | Outcome::Invalid) if self.errors >= terms.error_limit => ItemState::Inconclusive,
             Some(Outcome::Error | Outcome::Invalid) => ItemState::Error,
         }
     }
@@ -250,16 +250,17 @@ fn point(start: Timestamp, interval: Duration, steps: i128) -> Option<Timestamp>
 
 /// Whether a measurement is due at `now`.
 #[must_use]
-pub fn due(tally: &Tally, item: &PromQl, window: Window, now: Timestamp) -> bool {
+pub fn due(tally: &Tally, terms: &Terms, window: Window, now: Timestamp) -> bool {
     let last = tally.known_at(now).last_check;
-    !tally.pending && latest_point(window, item.interval, now).is_some_and(|point| last.is_none_or(|last| last < point))
+    !tally.pending
+        && latest_point(window, terms.interval, now).is_some_and(|point| last.is_none_or(|last| last < point))
 }
 
 /// When the next measurement after `now` is due.
 #[must_use]
-pub fn next_check(item: &PromQl, window: Window, now: Timestamp) -> Option<Timestamp> {
+pub fn next_check(terms: &Terms, window: Window, now: Timestamp) -> Option<Timestamp> {
     let Window { start, deadline } = window;
-    let next = point(start, item.interval, steps(start, item.interval, now) + 1)?;
+    let next = point(start, terms.interval, steps(start, terms.interval, now) + 1)?;
     Some(if deadline > now { next.min(deadline) } else { next })
 }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use kanary_core::{
     ParsedKanary,
-    api::{GoDuration, ItemStatus, PromQlItem, ValidationItem},
+    api::{GoDuration, ItemStatus, MetricItem, PromQlItem, ValidationItem},
     status::Phase,
     validation::{Item, Window, next_check},
 };
@@ -179,8 +179,9 @@ fn times(kanary: &ParsedKanary, now: Timestamp) -> Vec<(Timestamp, String)> {
     add(step, "the step of the traffic ends");
     let window = Window::of_step(status).unwrap_or(window);
     for (index, item) in spec.validation.items.iter().enumerate() {
-        if let Item::PromQl(query) = item {
-            add(next_check(query, window, now), &format!("promQL[{index}] is measured"));
+        if let Some(terms) = item.terms() {
+            let what = format!("{}[{index}] is measured", item.kind());
+            add(next_check(terms, window, now), &what);
         }
     }
     times
@@ -194,16 +195,16 @@ fn item(found: &Found, index: usize, item: &Item, is_of_run: bool, terminal: Ter
     let shown = state_colour(state.state).paint(&format!("{:?}", state.state), terminal.coloured);
     let mut lines = vec![format!("  {name}  {shown}")];
     let mut add = |text: &str| lines.extend(wrapped(text, 4, terminal.text_width()));
-    if let Item::PromQl(query) = item {
+    if let Some(terms) = item.terms() {
         add(&format!(
             "samples: {} good (needs {}), {} bad (tolerates {}), {} errors in a row (inconclusive at {}), every {}",
             state.good,
-            query.min_samples,
+            terms.min_samples,
             state.bad,
-            query.failure_limit,
+            terms.failure_limit,
             state.errors,
-            query.error_limit,
-            GoDuration(query.interval)
+            terms.error_limit,
+            GoDuration(terms.interval)
         ));
     }
     if let Some(value) = last(&state) {
@@ -247,6 +248,9 @@ fn threshold(item: &ValidationItem) -> Vec<String> {
             format!("query: {}", query.query),
         ];
     }
+    if let Some(metric) = &item.metric {
+        return vec![format!("good is: {}", of_metric(metric))];
+    }
     if let Some(watch) = &item.label_watch {
         let shown = |labels| {
             serde_json::to_value(labels)
@@ -272,6 +276,36 @@ fn threshold(item: &ValidationItem) -> Vec<String> {
     let after = serde_json::to_value(after).ok();
     let after = after.as_ref().and_then(Value::as_str).unwrap_or("none").to_owned();
     vec![format!("{given}; at the deadline without one: {after}")]
+}
+
+/// What is good for a metric.
+fn of_metric(item: &MetricItem) -> String {
+    let resource = item.resource.as_ref();
+    let resource = resource.map(|metric| (format!("{} of each pod", metric.name), &metric.target));
+    let container = item.container_resource.as_ref().map(|metric| {
+        let what = format!("{} of the container {} of each pod", metric.name, metric.container);
+        (what, &metric.target)
+    });
+    let pods = item.pods.as_ref();
+    let pods = pods.map(|metric| (format!("{} of each pod", metric.metric.name), &metric.target));
+    let object = item.object.as_ref().map(|metric| {
+        let described = &metric.described_object;
+        let what = format!("{} of {} {}", metric.metric.name, described.kind, described.name);
+        (what, &metric.target)
+    });
+    let external = item.external.as_ref();
+    let external = external.map(|metric| (format!("the external {}", metric.metric.name), &metric.target));
+    let found = resource.or(container).or(pods).or(object).or(external);
+    let Some((what, target)) = found else {
+        return "unknown".to_owned();
+    };
+    let limit = match (target.average_utilization, &target.average_value, &target.value) {
+        (Some(percent), ..) => format!("{percent} % of the request"),
+        (None, Some(value), _) if item.object.is_some() || item.external.is_some() => format!("{value} per canary pod"),
+        (None, Some(value), _) | (None, None, Some(value)) => value.to_string(),
+        (None, None, None) => "an unknown target".to_owned(),
+    };
+    format!("{what}, at most {limit}")
 }
 
 fn criterion(query: &PromQlItem) -> String {

@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
@@ -102,4 +103,14 @@ impl Breakers {
         self.all.retain(|_, breaker| !breaker.is_idle(now));
         self.open.retain(|key| self.all.contains_key(key));
     }
+}
+
+/// Why a query to a server is not sent. `until` is when the next attempt is due, if that is known.
+pub(super) fn withheld(url: &str, until: Option<Instant>, why: &str, (now, stamp): (Instant, Timestamp)) -> String {
+    let until = until.map(|until| stamp.checked_add(until.duration_since(now)).unwrap_or(stamp));
+    let next = until.map_or_else(
+        || "until an attempt that is under way succeeds".to_owned(),
+        |until| format!("until the next attempt at {until:.0}"),
+    );
+    format!("no query is sent to {url} {next}: {why}")
 }

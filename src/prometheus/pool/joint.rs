@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Operand, Query, Waiting, When, schedule::Asker};
+use super::{Answered, Operand, Query, Waiting, When, schedule::Asker};
 
 /// Maximum size of the queries in one request, in bytes.
 const MOST_TEXT: usize = 32 << 10;
@@ -11,7 +11,7 @@ const MOST_TEXT: usize = 32 << 10;
 const MOST_SHIFT: SignedDuration = SignedDuration::from_secs(1);
 
 /// The queries that one request asks.
-pub(super) struct Joint {
+pub(super) struct Joint<R: Answered> {
     /// The common evaluation time.
     pub(super) time: Timestamp,
     /// It must stay before this time.
@@ -21,11 +21,11 @@ pub(super) struct Joint {
     bytes: usize,
     pub(super) operands: Vec<Operand>,
     /// Who waits for each operand, besides the one who sends the request.
-    pub(super) askers: Vec<Vec<Asker>>,
+    pub(super) askers: Vec<Vec<Asker<R>>>,
 }
 
-impl Joint {
-    pub(super) fn new(leader: &Waiting) -> Self {
+impl<R: Answered> Joint<R> {
+    pub(super) fn new(leader: &Waiting<R>) -> Self {
         let Query { text, shape, when, .. } = &leader.query;
         Self {
             time: when.at,
@@ -59,7 +59,7 @@ impl Joint {
     }
 
     /// Adds a query that fits: to an operand with the same text, or as another operand.
-    pub(super) fn add(&mut self, same: Option<usize>, waiting: Waiting) {
+    pub(super) fn add(&mut self, same: Option<usize>, waiting: Waiting<R>) {
         let Query {
             text,
             shape,

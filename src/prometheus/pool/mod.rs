@@ -1,6 +1,6 @@
 //! The queries of a replica: which are sent, when, and with which others.
 //!
-//! All shards of a replica share one pool. A server gets a limited number of queries at a time and per second, the earliest
+//! All shards of a replica share one pool for each kind of server. A server gets a limited number of queries at a time and per second, the earliest
 //! deadline first. Namespaces share the server and the places of the process fairly. What waits is late at worst: it never
 //! turns into an error. Only a circuit breaker answers in place of a server, after too many failures.
 
@@ -28,12 +28,11 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-pub(super) use self::bytes::Large;
+pub(crate) use self::bytes::{Large, LargeRead};
 use self::schedule::{Occupied, QuerySchedule};
-use super::Reply;
 use crate::{
     cluster::clock::Clock,
-    metrics::{Metrics, OutcomeLabels},
+    metrics::{OutcomeLabels, QueryMetrics},
 };
 
 /// How long a server that does not answer joined queries correctly is asked one by one.
@@ -142,33 +141,39 @@ impl When {
 
 /// A server and the credentials for it. Queries of one account may share requests.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Account {
-    pub(super) url: String,
+pub(crate) struct Account {
+    pub(crate) url: String,
     /// The namespace of the Secrets, and which they are.
-    pub(super) login: Option<(String, String)>,
+    pub(crate) login: Option<(String, String)>,
 }
 
 /// A query that waits for its turn.
 #[derive(Clone)]
-pub(super) struct Query {
-    pub(super) account: Arc<Account>,
-    pub(super) namespace: Arc<str>,
-    pub(super) text: Arc<str>,
-    pub(super) when: When,
+pub(crate) struct Query {
+    pub(crate) account: Arc<Account>,
+    pub(crate) namespace: Arc<str>,
+    pub(crate) text: Arc<str>,
+    pub(crate) when: When,
     /// What its result is, if it may be joined with others.
-    pub(super) shape: Option<Shape>,
+    pub(crate) shape: Option<Shape>,
 }
 
-struct Waiting {
+/// What those who wait for a query get.
+pub(crate) trait Answered: Clone + Send + 'static {
+    /// The reply to a query for the time `at` that is not sent, for this reason.
+    fn held_back(why: String, at: Timestamp) -> Self;
+}
+
+struct Waiting<R: Answered> {
     query: Query,
-    turn: oneshot::Sender<Assignment>,
+    turn: oneshot::Sender<Assignment<R>>,
 }
 
 /// One of the queries of a request.
 #[derive(Clone, Debug)]
-pub(super) struct Operand {
-    pub(super) text: Arc<str>,
-    pub(super) shape: Option<Shape>,
+pub(crate) struct Operand {
+    pub(crate) text: Arc<str>,
+    pub(crate) shape: Option<Shape>,
 }
 
 /// A query in flight: its account, text and evaluation time, and the number of its request.
@@ -176,7 +181,7 @@ type Flight = (Arc<Account>, Arc<str>, Timestamp, u64);
 
 /// Why a request failed, if not because of its queries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// The server does not work, whatever it is asked.
     Server,
     /// The answer took too long or broke off, which may be due to the query.
@@ -184,27 +189,28 @@ pub(super) enum Fault {
 }
 
 /// What becomes of a query.
-pub(super) enum Assignment {
+pub(crate) enum Assignment<R: Answered> {
     /// It is to be sent, perhaps with others.
-    Lead(Box<Batch>),
+    Lead(Box<Batch<R>>),
     /// It was answered.
-    Done(Reply),
+    Done(R),
 }
 
-pub(super) struct QueryPool {
-    state: Mutex<State>,
+/// The queries to servers of one kind, whose answers become an `R`.
+pub(crate) struct QueryPool<R: Answered> {
+    state: Mutex<State<R>>,
     clock: Clock,
-    metrics: Arc<Metrics>,
+    metrics: QueryMetrics,
 }
 
-struct State {
-    schedule: QuerySchedule,
+struct State<R: Answered> {
+    schedule: QuerySchedule<R>,
     /// When the next timer fires.
     armed: Option<Instant>,
 }
 
-impl QueryPool {
-    pub(super) fn new(budget: Budget, clock: Clock, metrics: Arc<Metrics>) -> Arc<Self> {
+impl<R: Answered> QueryPool<R> {
+    pub(crate) fn new(budget: Budget, clock: Clock, metrics: QueryMetrics) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
                 schedule: QuerySchedule::new(budget, Instant::now()),
@@ -216,7 +222,7 @@ impl QueryPool {
     }
 
     /// Waits for the turn of a query.
-    pub(super) async fn turn(self: &Arc<Self>, query: &Query) -> Assignment {
+    pub(crate) async fn turn(self: &Arc<Self>, query: &Query) -> Assignment<R> {
         let since = Instant::now();
         loop {
             let (turn, mine) = oneshot::channel();
@@ -228,7 +234,7 @@ impl QueryPool {
             // If nobody answers, the one who sent the query has given up, and it starts again.
             if let Ok(turn) = mine.await {
                 if matches!(turn, Assignment::Lead(_)) {
-                    self.metrics.query_wait.observe(since.elapsed().as_secs_f64());
+                    self.metrics.wait.observe(since.elapsed().as_secs_f64());
                 }
                 return turn;
             }
@@ -236,7 +242,7 @@ impl QueryPool {
     }
 
     /// Changes the schedule, and starts what became possible by that.
-    fn with<T>(self: &Arc<Self>, change: impl FnOnce(&mut QuerySchedule, Instant, Timestamp) -> T) -> T {
+    fn with<T>(self: &Arc<Self>, change: impl FnOnce(&mut QuerySchedule<R>, Instant, Timestamp) -> T) -> T {
         let (now, stamp) = (Instant::now(), self.clock.now());
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let result = change(&mut state.schedule, now, stamp);
@@ -265,30 +271,28 @@ impl QueryPool {
     }
 
     /// Counts a request that has ended, and for how long it took.
-    pub(super) fn asked(&self, result: &'static str, took: Duration) {
-        self.metrics.query_duration.observe(took.as_secs_f64());
+    pub(crate) fn asked(&self, result: &'static str, took: Duration) {
+        self.metrics.duration.observe(took.as_secs_f64());
         let labels = OutcomeLabels { result };
-        self.metrics.query_requests.get_or_create(&labels).inc();
+        self.metrics.requests.get_or_create(&labels).inc();
     }
 
     /// Counts queries that were answered by one request.
     pub(super) fn joined(&self, queries: usize) {
-        self.metrics
-            .joined_queries
-            .inc_by(u64::try_from(queries).unwrap_or(u64::MAX));
+        self.metrics.joined.inc_by(u64::try_from(queries).unwrap_or(u64::MAX));
     }
 
-    fn show(&self, schedule: &mut QuerySchedule) {
+    fn show(&self, schedule: &mut QuerySchedule<R>) {
         let number = |number| i64::try_from(number).unwrap_or(i64::MAX);
-        self.metrics.queries_waiting.set(number(schedule.waiting));
-        self.metrics.queries_in_flight.set(number(schedule.in_flight));
+        self.metrics.waiting.set(number(schedule.waiting));
+        self.metrics.in_flight.set(number(schedule.in_flight));
         self.metrics.breakers_open.set(number(schedule.breakers.open()));
-        self.metrics.queries_held.inc_by(mem::take(&mut schedule.held));
+        self.metrics.held.inc_by(mem::take(&mut schedule.held));
     }
 }
 
 /// Wakes the schedule at a time, unless the pool is gone.
-async fn fire(pool: Weak<QueryPool>, at: Instant) {
+async fn fire<R: Answered>(pool: Weak<QueryPool<R>>, at: Instant) {
     sleep_until(at).await;
     let Some(pool) = pool.upgrade() else { return };
     {
@@ -299,28 +303,28 @@ async fn fire(pool: Weak<QueryPool>, at: Instant) {
 }
 
 /// The right to send a request. Dropping it frees what it occupies.
-pub(super) struct Batch {
-    pool: Arc<QueryPool>,
+pub(crate) struct Batch<R: Answered> {
+    pool: Arc<QueryPool<R>>,
     occupied: Occupied,
     /// The evaluation time.
-    pub(super) time: Timestamp,
+    pub(crate) time: Timestamp,
     /// The queries. The first one is that of whoever holds the batch.
-    pub(super) operands: Vec<Operand>,
+    pub(crate) operands: Vec<Operand>,
 }
 
-impl Batch {
-    pub(super) fn namespace(&self) -> &Arc<str> {
+impl<R: Answered> Batch<R> {
+    pub(crate) fn namespace(&self) -> &Arc<str> {
         &self.occupied.namespace
     }
 
     /// Answers those who wait for an operand.
-    pub(super) fn answer(&self, index: usize, reply: &Reply) {
+    pub(crate) fn answer(&self, index: usize, reply: &R) {
         let Some(key) = self.occupied.flying.get(index) else {
             return;
         };
         let askers = self.pool.with(|schedule, _, _| schedule.land(key));
         let shared = u64::try_from(askers.len()).unwrap_or(u64::MAX);
-        self.pool.metrics.shared_answers.inc_by(shared);
+        self.pool.metrics.shared.inc_by(shared);
         for asker in askers {
             // Some may not wait any more.
             let _gone = asker.turn.send(Assignment::Done(reply.clone()));
@@ -344,7 +348,7 @@ impl Batch {
 
     /// Records how a request for some operands ended. A fault of joined queries is recorded when they were sent one by one,
     /// unless it is the server's.
-    pub(super) fn record(&self, operands: std::ops::Range<usize>, fault: Option<(Fault, &str)>) {
+    pub(crate) fn record(&self, operands: std::ops::Range<usize>, fault: Option<(Fault, &str)>) {
         if operands.len() > 1 && fault.is_some_and(|(fault, _)| fault == Fault::Slow) {
             return;
         }
@@ -387,7 +391,7 @@ impl Batch {
     }
 }
 
-impl Drop for Batch {
+impl<R: Answered> Drop for Batch<R> {
     fn drop(&mut self) {
         let occupied = &self.occupied;
         self.pool

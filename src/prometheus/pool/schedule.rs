@@ -8,18 +8,17 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use kanary_core::validation::Answer;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    Account, Assignment, Budget, Flight, Operand, Waiting,
+    Account, Answered, Assignment, Budget, Flight, Operand, Waiting,
     breaker::Passage,
-    breakers::{BreakerKey, Breakers},
+    breakers::{self, BreakerKey, Breakers},
     joint::Joint,
     server::{Due, Position, Server},
     starved::{Numbers, Starved},
 };
-use crate::{prometheus::Reply, queue::seats::Seats};
+use crate::queue::seats::Seats;
 
 /// A namespace may have an eighth of the seats that are free: 28 of 256 if it is alone.
 const DIVISOR: usize = 8;
@@ -31,9 +30,9 @@ const TIDY: u64 = 1000;
 const APART: Duration = Duration::from_mins(10);
 
 /// Waits for a result that is on its way.
-pub(super) struct Asker {
+pub(super) struct Asker<R: Answered> {
     pub(super) namespace: Arc<str>,
-    pub(super) turn: oneshot::Sender<Assignment>,
+    pub(super) turn: oneshot::Sender<Assignment<R>>,
 }
 
 /// What a request occupies until it ends.
@@ -55,17 +54,17 @@ pub(super) struct Granted {
     pub(super) operands: Vec<Operand>,
 }
 
-pub(super) struct QuerySchedule {
+pub(super) struct QuerySchedule<R: Answered> {
     budget: Budget,
     start: Instant,
     number: u64,
-    servers: BTreeMap<String, Server>,
+    servers: BTreeMap<String, Server<R>>,
     seats: Seats,
     pub(super) in_flight: usize,
     pub(super) waiting: usize,
     /// Queries that a breaker held back since the last look.
     pub(super) held: u64,
-    flying: BTreeMap<Flight, Vec<Asker>>,
+    flying: BTreeMap<Flight, Vec<Asker<R>>>,
     pub(super) breakers: Breakers,
     starved: Starved,
     /// When a server may be sent the next query.
@@ -75,10 +74,10 @@ pub(super) struct QuerySchedule {
     /// Namespaces whose queries spoilt a joined request, and until when they are not joined with others.
     apart: BTreeMap<Arc<str>, Instant>,
     /// Results of the last visit, to be sent when the lock is released.
-    pub(super) granted: Vec<(oneshot::Sender<Assignment>, Granted)>,
+    pub(super) granted: Vec<(oneshot::Sender<Assignment<R>>, Granted)>,
 }
 
-impl QuerySchedule {
+impl<R: Answered> QuerySchedule<R> {
     pub(super) fn new(budget: Budget, now: Instant) -> Self {
         Self {
             seats: Seats::new(budget.total, DIVISOR),
@@ -105,7 +104,7 @@ impl QuerySchedule {
     }
 
     /// Adds a query. `stamp` is the cluster's time.
-    pub(super) fn push(&mut self, waiting: Waiting, now: Instant, stamp: Timestamp) {
+    pub(super) fn push(&mut self, waiting: Waiting<R>, now: Instant, stamp: Timestamp) {
         let query = &waiting.query;
         let key = |time| (query.account.clone(), query.text.clone(), time, 0);
         let (from, until) = (key(query.when.at), key(query.when.before));
@@ -188,13 +187,9 @@ impl QuerySchedule {
                 is_changed = true;
                 self.held += 1;
                 if let Some(waiting) = self.remove(url, namespace, *place) {
-                    let _gone = waiting.turn.send(Assignment::Done(held_back(
-                        url,
-                        until,
-                        &why,
-                        (now, stamp),
-                        waiting.query.when.at,
-                    )));
+                    let why = breakers::withheld(url, until, &why, (now, stamp));
+                    let reply = R::held_back(why, waiting.query.when.at);
+                    let _gone = waiting.turn.send(Assignment::Done(reply));
                 }
             } else if self.seats.has(namespace) {
                 let rest = order.get(index + 1..).unwrap_or_default();
@@ -269,11 +264,18 @@ impl QuerySchedule {
     }
 
     /// Adds to a batch what may go with it: the same queries, and others that can be joined.
-    fn join(&mut self, url: &str, leader: &Waiting, rest: &[(Arc<str>, Position)], batch: &mut Joint, now: Instant) {
+    fn join(
+        &mut self,
+        url: &str,
+        leader: &Waiting<R>,
+        rest: &[(Arc<str>, Position)],
+        batch: &mut Joint<R>,
+        now: Instant,
+    ) {
         let most = self.budget.join;
         let width = self.servers.get_mut(url).map_or(1, |server| server.width(most, now));
         let account = &leader.query.account;
-        let can_join = |this: &Self, waiting: &Waiting| {
+        let can_join = |this: &Self, waiting: &Waiting<R>| {
             let query = &waiting.query;
             let alone = this.alone.get(&(account.clone(), query.text.clone()));
             query.shape.is_some() && alone.is_none_or(|until| *until <= now)
@@ -304,7 +306,7 @@ impl QuerySchedule {
         }
     }
 
-    fn remove(&mut self, url: &str, namespace: &str, place: Position) -> Option<Waiting> {
+    fn remove(&mut self, url: &str, namespace: &str, place: Position) -> Option<Waiting<R>> {
         let removed = self.servers.get_mut(url)?.remove(namespace, place);
         self.waiting -= usize::from(removed.is_some());
         removed
@@ -333,7 +335,7 @@ impl QuerySchedule {
     }
 
     /// Those who wait for a result.
-    pub(super) fn land(&mut self, key: &Flight) -> Vec<Asker> {
+    pub(super) fn land(&mut self, key: &Flight) -> Vec<Asker<R>> {
         self.flying.remove(key).unwrap_or_default()
     }
 
@@ -379,20 +381,5 @@ impl QuerySchedule {
         self.breakers.tidy(now);
         self.alone.retain(|_, until| *until > now);
         self.apart.retain(|_, until| *until > now);
-    }
-}
-
-/// The result of a query that is not sent.
-fn held_back(url: &str, until: Option<Instant>, why: &str, (now, stamp): (Instant, Timestamp), at: Timestamp) -> Reply {
-    let until = until.map(|until| stamp.checked_add(until.duration_since(now)).unwrap_or(stamp));
-    let next = until.map_or_else(
-        || "until an attempt that is under way succeeds".to_owned(),
-        |until| format!("until the next attempt at {until:.0}"),
-    );
-    Reply {
-        answer: Answer::Unanswered(format!("no query is sent to {url} {next}: {why}")),
-        note: None,
-        at,
-        sent_by: None,
     }
 }

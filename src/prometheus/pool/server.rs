@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Waiting, rate::Rate, starved::Numbers};
+use super::{Answered, Waiting, rate::Rate, starved::Numbers};
 
 /// Number of queries of a namespace that are considered at a time.
 const CONSIDERED: usize = 128;
@@ -16,16 +16,24 @@ pub(super) type Position = (Due, u64);
 pub(super) type Due = i64;
 
 /// The queries of one namespace.
-#[derive(Default)]
-struct Waiters {
-    waiting: BTreeMap<Position, Waiting>,
+struct Waiters<R: Answered> {
+    waiting: BTreeMap<Position, Waiting<R>>,
     /// Up to when the namespace has used its share of the server. While namespaces compete, a query counts as due at this time
     /// at the earliest, so that many urgent queries of one namespace do not delay those of others without end.
     used: Due,
 }
 
+impl<R: Answered> Default for Waiters<R> {
+    fn default() -> Self {
+        Self {
+            waiting: BTreeMap::new(),
+            used: 0,
+        }
+    }
+}
+
 /// A server: what it does and what waits for it.
-pub(super) struct Server {
+pub(super) struct Server<R: Answered> {
     pub(super) rate: Rate,
     pub(super) in_flight: usize,
     /// Maximum number of queries in one request.
@@ -35,10 +43,10 @@ pub(super) struct Server {
     /// Where it waits for a place of the process.
     pub(super) starved: Numbers,
     /// By namespace. A lane without queries stays while its share is used up.
-    lanes: BTreeMap<Arc<str>, Waiters>,
+    lanes: BTreeMap<Arc<str>, Waiters<R>>,
 }
 
-impl Server {
+impl<R: Answered> Server<R> {
     pub(super) fn new(width: usize) -> Self {
         Self {
             rate: Rate::default(),
@@ -50,7 +58,7 @@ impl Server {
         }
     }
 
-    pub(super) fn push(&mut self, due: Due, number: u64, waiting: Waiting) {
+    pub(super) fn push(&mut self, due: Due, number: u64, waiting: Waiting<R>) {
         let lane = self.lanes.entry(waiting.query.namespace.clone()).or_default();
         lane.waiting.insert((due, number), waiting);
     }
@@ -77,11 +85,11 @@ impl Server {
             && !self.waits()
     }
 
-    pub(super) fn get(&self, namespace: &str, place: Position) -> Option<&Waiting> {
+    pub(super) fn get(&self, namespace: &str, place: Position) -> Option<&Waiting<R>> {
         self.lanes.get(namespace)?.waiting.get(&place)
     }
 
-    pub(super) fn remove(&mut self, namespace: &str, place: Position) -> Option<Waiting> {
+    pub(super) fn remove(&mut self, namespace: &str, place: Position) -> Option<Waiting<R>> {
         self.lanes.get_mut(namespace)?.waiting.remove(&place)
     }
 

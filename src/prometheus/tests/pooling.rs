@@ -264,7 +264,7 @@ async fn queries_that_a_breaker_holds_back_are_counted_apart() {
     for number in 0..20 {
         ask_all(&prometheus, vec![ask("shop", "down", format!("q{number}"), from(0, 1))]).await;
     }
-    let (sent, held) = (servers.counted("down"), servers.metrics.queries_held.get());
+    let (sent, held) = (servers.counted("down"), servers.metrics.queries.held.get());
     assert_eq!(sent + held, 20);
     assert!(sent >= 10 && held > 0, "{sent} were sent, and {held} held back");
 }

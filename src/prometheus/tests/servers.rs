@@ -111,7 +111,7 @@ impl Servers {
         let start = self.start;
         let clock = Clock::from_source(move || at(0) + start.elapsed());
         let transport = Transport::Local(Local::new(server));
-        Prometheus::with_limits(no_secrets(), transport, clock, limits, self.metrics.clone())
+        Prometheus::with_limits(no_secrets(), transport, clock, limits, &self.metrics)
     }
 
     async fn serve(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, BoxError> {
@@ -164,7 +164,7 @@ impl Servers {
 
     /// The requests with this result, as the client counted them.
     pub(super) fn counted(&self, result: &'static str) -> u64 {
-        let counter = self.metrics.query_requests.get(&OutcomeLabels { result });
+        let counter = self.metrics.queries.requests.get(&OutcomeLabels { result });
         counter.map_or(0, |counter| counter.get())
     }
 

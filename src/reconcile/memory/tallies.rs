@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kanary_core::{
     api::ItemStatus,
-    validation::{Item, Sample, Tally, promql::PromQl},
+    validation::{Item, Sample, Tally, Terms},
 };
 
 /// How many items are remembered after they were removed from the spec.
@@ -36,7 +36,7 @@ pub(super) struct Tallies {
 /// The measurements of an item.
 #[derive(Clone, Debug, Default)]
 struct Known {
-    /// [`PromQl::id`]; empty for an item that is not measured.
+    /// [`Terms::id`]; empty for an item that is not measured.
     id: String,
     interval: Duration,
     tally: Tally,
@@ -55,9 +55,9 @@ impl Tallies {
         let mut stored: Vec<_> = stored.into_iter().flatten().map(Some).collect();
         self.present.reserve_exact(items.len());
         for (index, item) in items.iter().enumerate() {
-            let known = match item {
-                Item::PromQl(query) => take(&mut former, &mut stored, index, query),
-                _ => Known::default(),
+            let known = match item.terms() {
+                Some(terms) => take(&mut former, &mut stored, index, terms),
+                None => Known::default(),
             };
             self.present.push(known);
         }
@@ -74,7 +74,7 @@ impl Tallies {
     }
 
     /// Records a measurement of the item that was at `index` when the query was sent.
-    pub(super) fn record(&mut self, index: usize, asked: &PromQl, measured: Measured) {
+    pub(super) fn record(&mut self, index: usize, asked: &Terms, measured: Measured) {
         let Some(tally) = self.asked(index, asked) else { return };
         let Measured {
             sample,
@@ -90,7 +90,7 @@ impl Tallies {
     }
 
     /// Discards a result: the item that was at `index` when the query was sent no longer waits for it.
-    pub(super) fn discard(&mut self, index: usize, asked: &PromQl) {
+    pub(super) fn discard(&mut self, index: usize, asked: &Terms) {
         if let Some(tally) = self.asked(index, asked) {
             tally.pending = false;
         }
@@ -98,7 +98,7 @@ impl Tallies {
 
     /// The tally that waits for a result of the item that was at `index`. Among items with the same check, one that waits,
     /// because each query in flight completes once.
-    fn asked(&mut self, index: usize, asked: &PromQl) -> Option<&mut Tally> {
+    fn asked(&mut self, index: usize, asked: &Terms) -> Option<&mut Tally> {
         let all = self.present.iter_mut().chain(&mut self.retired).enumerate();
         let same = all.filter(|(_, known)| known.id == asked.id);
         let best = same.min_by_key(|(place, known)| (!known.tally.pending, *place != index));
@@ -130,27 +130,27 @@ impl Tallies {
 }
 
 /// The counts of an item: from memory, else from the status, else none.
-fn take(former: &mut Vec<Known>, stored: &mut [Option<&ItemStatus>], index: usize, query: &PromQl) -> Known {
-    let Some(place) = former.iter().position(|known| known.id == query.id) else {
-        let tally = stored_of(stored, index, query).map(|status| Tally::resume(&query.id, status));
+fn take(former: &mut Vec<Known>, stored: &mut [Option<&ItemStatus>], index: usize, terms: &Terms) -> Known {
+    let Some(place) = former.iter().position(|known| known.id == terms.id) else {
+        let tally = stored_of(stored, index, terms).map(|status| Tally::resume(&terms.id, status));
         return Known {
-            id: query.id.clone(),
-            interval: query.interval,
+            id: terms.id.clone(),
+            interval: terms.interval,
             tally: tally.unwrap_or_default(),
         };
     };
     let mut known = former.remove(place);
-    if known.interval != query.interval {
+    if known.interval != terms.interval {
         // Counts with another interval do not show how many measurements are missing with this one.
-        (known.interval, known.tally.resumed) = (query.interval, true);
+        (known.interval, known.tally.resumed) = (terms.interval, true);
     }
     known
 }
 
 /// The status of an item, by its hash or, in an old status without a hash, by its index. Each entry is taken only once, because
 /// two items may have the same check.
-fn stored_of<'a>(stored: &mut [Option<&'a ItemStatus>], index: usize, query: &PromQl) -> Option<&'a ItemStatus> {
-    let is_it = |status: Option<&ItemStatus>| status.is_some_and(|status| status.id.as_ref() == Some(&query.id));
+fn stored_of<'a>(stored: &mut [Option<&'a ItemStatus>], index: usize, terms: &Terms) -> Option<&'a ItemStatus> {
+    let is_it = |status: Option<&ItemStatus>| status.is_some_and(|status| status.id.as_ref() == Some(&terms.id));
     if let Some(place) = stored.iter().position(|status| is_it(*status)) {
         return stored.get_mut(place)?.take();
     }
@@ -186,11 +186,8 @@ mod tests {
         Validation::parse(spec, &BTreeSet::new(), &mut Vec::new()).items
     }
 
-    fn query(item: &Item) -> &PromQl {
-        match item {
-            Item::PromQl(query) => query,
-            _ => panic!("the item is not measured"),
-        }
+    fn terms(item: &Item) -> &Terms {
+        item.terms().expect("the item is measured")
     }
 
     fn measured(outcome: Outcome) -> Measured {
@@ -217,7 +214,7 @@ mod tests {
         tallies.arrange(&first, None);
         for (index, times) in [(0, 1), (2, 2), (3, 4)] {
             for _ in 0..times {
-                tallies.record(index, query(&first[index]), measured(Outcome::Fail));
+                tallies.record(index, terms(&first[index]), measured(Outcome::Fail));
             }
         }
         assert_eq!(bad(&tallies), [1, 0, 2, 4]);
@@ -240,12 +237,12 @@ mod tests {
             |tallies: &Tallies| -> Vec<bool> { tallies.present().iter().map(|tally| tally.pending).collect() };
         tallies.arrange(&items(&["b", "a!"]), None);
         assert_eq!(pending(&tallies), [false, true]);
-        tallies.record(0, query(&first[0]), measured(Outcome::Fail));
+        tallies.record(0, terms(&first[0]), measured(Outcome::Fail));
         assert_eq!((bad(&tallies), pending(&tallies)), (vec![0, 1], vec![false, false]));
         // This also holds if the item is removed meanwhile and returns.
         tallies.mark_pending(1);
         tallies.arrange(&items(&["b"]), None);
-        tallies.record(1, query(&first[0]), measured(Outcome::Fail));
+        tallies.record(1, terms(&first[0]), measured(Outcome::Fail));
         tallies.arrange(&first, None);
         assert_eq!(bad(&tallies), [2, 0]);
     }
@@ -260,8 +257,8 @@ mod tests {
         tallies.mark_pending(1);
         // Another item is inserted before them while both queries are in flight.
         tallies.arrange(&items(&["b", "a", "a!"]), None);
-        tallies.record(0, query(&twice[0]), measured(Outcome::Fail));
-        tallies.record(1, query(&twice[1]), measured(Outcome::Fail));
+        tallies.record(0, terms(&twice[0]), measured(Outcome::Fail));
+        tallies.record(1, terms(&twice[1]), measured(Outcome::Fail));
         assert_eq!((bad(&tallies), waiting(&tallies)), (vec![0, 1, 1], 0));
     }
 
@@ -270,14 +267,14 @@ mod tests {
         let mut tallies = Tallies::default();
         let items = items(&["a"]);
         tallies.arrange(&items, None);
-        tallies.record(0, query(&items[0]), measured(Outcome::Fail));
+        tallies.record(0, terms(&items[0]), measured(Outcome::Fail));
         tallies.mark_pending(0);
         tallies.forget();
         assert!(
             bad(&tallies) == [0] && tallies.present()[0].pending,
             "a measurement of the previous canary"
         );
-        tallies.discard(0, query(&items[0]));
+        tallies.discard(0, terms(&items[0]));
         assert_eq!(tallies.present(), [Tally::default()]);
     }
 
@@ -299,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_new_owner_takes_counts_by_what_they_are_about() {
-        let [a, b] = ["a", "b"].map(|text| query(&items(&[text])[0]).id.clone());
+        let [a, b] = ["a", "b"].map(|text| terms(&items(&[text])[0]).id.clone());
         let status = [
             stored(Some(&a), "promQL[0]", 3, 1),
             stored(Some(&b), "promQL[1]", 5, 2),
@@ -319,10 +316,13 @@ mod tests {
         let mut tallies = Tallies::default();
         let first = items(&["a"]);
         tallies.arrange(&first, None);
-        tallies.record(0, query(&first[0]), measured(Outcome::Fail));
-        let mut faster = query(&first[0]).clone();
-        faster.interval = Duration::from_secs(1);
-        tallies.arrange(&[Item::PromQl(Box::new(faster))], None);
+        tallies.record(0, terms(&first[0]), measured(Outcome::Fail));
+        let mut faster = first;
+        let Item::PromQl(query) = &mut faster[0] else {
+            panic!("the item is measured")
+        };
+        query.terms.interval = Duration::from_secs(1);
+        tallies.arrange(&faster, None);
         assert!(bad(&tallies) == [1] && tallies.present()[0].resumed);
     }
 }

@@ -4,7 +4,7 @@ use kanary_core::{
 };
 
 use super::*;
-use crate::{cluster::error::CAP, prometheus::When};
+use crate::{cluster::error::CAP, prometheus::When, reconcile::check::Question};
 
 fn batman() -> Key {
     Key {
@@ -100,9 +100,11 @@ fn passes(memory: &Memory, kanary: &ParsedKanary, uid: &str, second: i64) {
         key: kanary.key.clone(),
         run: kanary.marker(spec),
         index: 0,
-        query: (**query).clone(),
-        text: String::new(),
-        evidence: None,
+        question: Question::PromQl {
+            query: query.clone(),
+            text: String::new(),
+            evidence: None,
+        },
         pods: Vec::new(),
         all_pods: Vec::new(),
         when: When::exactly(at(second)),

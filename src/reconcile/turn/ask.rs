@@ -5,13 +5,13 @@ use kanary_core::{
     ParsedKanary,
     decision::Decision,
     observation::{Observation, Pod},
-    validation::{Item, Window, promql::Vars},
+    validation::{Item, Window, metric::PodSelector, promql::Vars},
 };
 
 use super::Context;
 use crate::{
     reconcile::{
-        check::{Check, when},
+        check::{Check, Question, when},
         traced::{Measuring, Place},
     },
     shard::Right,
@@ -40,32 +40,33 @@ impl Context {
             wanted.map(|pod| pod.name.as_str()).collect()
         };
         let (ready, all) = (names(|pod| pod.ready), names(|pod| pod.ready || !pod.terminating));
+        let vars = Vars {
+            deployment: &spec.target.name,
+            canary: &spec.canary.name,
+            service: spec.service.as_deref().unwrap_or_default(),
+            namespace: &kanary.key.namespace,
+            kanary: &kanary.key.name,
+            weight: &weight,
+            pods: &ready,
+            all_pods: &all,
+        };
         for &index in &decision.checks {
-            let Some(Item::PromQl(query)) = spec.validation.items.get(index) else {
+            let Some(item) = spec.validation.items.get(index) else {
+                continue;
+            };
+            let Some(question) = question(item, kanary, seen, window, &vars) else {
                 continue;
             };
             let run = kanary.marker(spec);
             self.memory.mark_pending(&kanary.key, &run, index);
-            let vars = Vars {
-                deployment: &spec.target.name,
-                canary: &spec.canary.name,
-                service: spec.service.as_deref().unwrap_or_default(),
-                namespace: &kanary.key.namespace,
-                kanary: &kanary.key.name,
-                weight: &weight,
-                pods: &ready,
-                all_pods: &all,
-            };
             let check = Check {
                 key: kanary.key.clone(),
                 run,
                 index,
-                text: query.render(&vars),
-                evidence: query.render_evidence(&vars),
-                query: (**query).clone(),
+                when: when(question.terms(), window, at),
+                question,
                 pods: ready.iter().map(|&pod| pod.to_owned()).collect(),
                 all_pods: all.iter().map(|&pod| pod.to_owned()).collect(),
-                when: when(query, window, at),
                 canary: seen
                     .canary
                     .as_ref()
@@ -76,5 +77,33 @@ impl Context {
             // The receiver lives as long as the workers.
             let _closed_while_stopping = self.checks.send(check);
         }
+    }
+}
+
+/// What an item asks, if it is one that is measured.
+fn question(
+    item: &Item,
+    kanary: &ParsedKanary,
+    seen: &Observation,
+    window: Option<Window>,
+    vars: &Vars<'_>,
+) -> Option<Question> {
+    match item {
+        Item::PromQl(query) => Some(Question::PromQl {
+            query: query.clone(),
+            text: query.render(vars),
+            evidence: query.render_evidence(vars),
+        }),
+        Item::Metric(metric) => {
+            // A value that is partly from before an outage of the canary proves nothing.
+            let available = seen.canary.as_ref().and_then(|canary| canary.available_since);
+            let started = window.map(|window| window.start);
+            Some(Question::Metric {
+                metric: metric.clone(),
+                pods: PodSelector::of_run(kanary.key.kind.as_str(), &kanary.key.name, &kanary.run(&kanary.spec)),
+                since: started.max(available).unwrap_or(Timestamp::MAX),
+            })
+        }
+        Item::Manual { .. } | Item::LabelWatch { .. } | Item::Unreadable(_) => None,
     }
 }

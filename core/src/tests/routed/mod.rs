@@ -200,7 +200,7 @@ impl World {
         let since = kanary.status.traffic.as_ref().and_then(|traffic| traffic.since);
         if let (true, Some(Item::PromQl(query))) = (self.is_new, kanary.spec.validation.items.first()) {
             let stored = kanary.status.items.first();
-            self.tallies = vec![stored.map_or_else(Tally::default, |item| Tally::resume(&query.id, item))];
+            self.tallies = vec![stored.map_or_else(Tally::default, |item| Tally::resume(&query.terms.id, item))];
         }
         if let Some(since) = since {
             self.tallies[0].begin(since, self.is_new);

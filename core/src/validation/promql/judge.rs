@@ -226,7 +226,7 @@ pub(super) fn unnamed(item: &PromQl, all: &[Series], ready_pods: &[&str], named:
 }
 
 /// `pod a`, `pods a, b and 3 more`.
-pub(super) fn listed(pods: &[&str]) -> String {
+pub(in crate::validation) fn listed(pods: &[&str]) -> String {
     let shown: Vec<_> = pods.iter().copied().take(PODS_SHOWN).collect();
     let number = if pods.len() == 1 { "pod" } else { "pods" };
     let rest = pods.len().saturating_sub(PODS_SHOWN);

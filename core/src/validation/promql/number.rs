@@ -1,7 +1,7 @@
 //! Numbers in messages.
 
 /// At most six significant digits, without trailing zeros: `0.47`, `1234.57`, `5000000`, `1.23457e9`.
-pub(super) fn short(value: f64) -> String {
+pub(in crate::validation) fn short(value: f64) -> String {
     if value.is_nan() {
         return "NaN".to_owned();
     }

@@ -95,9 +95,12 @@ fn the_published_example_is_read_as_its_users_know_it() {
     let item = parse(yaml).unwrap();
     assert_eq!(item.endpoint.url, "http://prometheus.istio-system:9090");
     assert_eq!(item.endpoint.auth, None);
-    assert_eq!((item.failure_limit, item.error_limit, item.min_samples), (0, 4, 1));
     assert_eq!(
-        (item.interval, item.on_no_data),
+        (item.terms.failure_limit, item.terms.error_limit, item.terms.min_samples),
+        (0, 4, 1)
+    );
+    assert_eq!(
+        (item.terms.interval, item.terms.on_no_data),
         (Duration::from_secs(20), OnNoData::Hold)
     );
     assert!(!item.needs_service());
@@ -136,7 +139,7 @@ fn the_published_example_is_read_as_its_users_know_it() {
 fn an_interval_is_never_longer_than_the_longest_allowed() {
     for (yaml, seconds) in [("", 20), ("interval: 5s", 5), ("interval: 1m", 20)] {
         assert_eq!(
-            item(&format!("boolean: {{}}\n{yaml}")).interval,
+            item(&format!("boolean: {{}}\n{yaml}")).terms.interval,
             Duration::from_secs(seconds),
             "{yaml}"
         );
@@ -162,7 +165,7 @@ fn an_item_is_what_it_asks_and_not_how_much_it_tolerates() {
         "valueInRange: {}\nonNoData: fail\nconsecutiveErrorLimit: 9\npodNamekey: pod\nallPodsQuery: false",
         "valueInRange: {}\nprometheusAuth: {basicAuthSecret: a}",
     ] {
-        assert_eq!(item(same).id, first.id, "{same}");
+        assert_eq!(item(same).terms.id, first.terms.id, "{same}");
     }
     let ids: std::collections::BTreeSet<_> = [
         "valueInRange: {}",
@@ -179,17 +182,17 @@ fn an_item_is_what_it_asks_and_not_how_much_it_tolerates() {
         "noResult: {}\nevidenceQuery: up",
     ]
     .into_iter()
-    .map(|yaml| item(yaml).id)
+    .map(|yaml| item(yaml).terms.id)
     .collect();
     assert_eq!(ids.len(), 12);
-    let other = |yaml| parse(yaml).unwrap().id;
+    let other = |yaml| parse(yaml).unwrap().terms.id;
     assert_ne!(
         other("{prometheusService: 'q:9090', query: up, valueInRange: {}}"),
-        first.id
+        first.terms.id
     );
     assert_ne!(
         other("{prometheusService: 'prom:9090', query: down, valueInRange: {}}"),
-        first.id
+        first.terms.id
     );
 }
 
