@@ -25,6 +25,8 @@ mod leaving;
 mod lifecycle;
 mod manual;
 mod measurements;
+mod metric;
+mod metric_answers;
 mod no_data;
 mod outages;
 mod overruled;

@@ -18,6 +18,7 @@ mod history;
 mod hostile;
 mod kinds;
 mod matrix;
+mod metrics_apis;
 mod mutants;
 mod panics;
 mod rivals;

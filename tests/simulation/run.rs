@@ -12,7 +12,7 @@ use tokio::{runtime::Builder, task::JoinSet, time::sleep};
 
 use crate::{
     checker::{Checker, Invariant, Rough, Shared, Violation, owners::Owners},
-    hostile, panics,
+    hostile, metrics_apis, panics,
     scenario::{Blow, Scenario},
     trials,
     user::live,
@@ -135,7 +135,9 @@ impl Run<'_> {
         world.limits = scenario.limits;
         world.sent = checker.lock().unwrap().sent.clone();
         world.heard = checker.lock().unwrap().evidence.heard.clone();
+        checker.lock().unwrap().evidence.metrics_apis = world.stack.server.metrics_apis().clone();
         measure(&world);
+        metrics_apis::come_and_go(&world, &scenario.cases);
         let world = Arc::new(world);
         let spoils = scenario.cases.iter().filter(|case| case.spoils);
         let spoil = spoils.map(|case| (case.name.clone(), world.spoiled.clone()));
@@ -381,6 +383,7 @@ async fn violated(checker: &Shared) {
 /// Provides the metrics of each kind of canary.
 pub(crate) fn measure(world: &World) {
     trials::measure(world);
+    metrics_apis::measure(world);
     world.stack.prometheus.script("quality", |wanted, at| {
         let value = match wanted.get("case") {
             Some("good") => 0.1,

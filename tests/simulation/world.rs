@@ -331,6 +331,7 @@ impl Replica {
                 .map(|limits| places::PlaceOptions::new(limits, NAMESPACE.to_owned())),
             sharding: sharing.map(|sharing| sharing.sharding(of_leases, world.shards)),
             routes: world.routes,
+            metrics_apis: true,
             ..Options::default()
         };
         let stop = CancellationToken::new();

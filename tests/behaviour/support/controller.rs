@@ -66,6 +66,17 @@ impl Controller {
         })
     }
 
+    /// A controller that may ask the metrics APIs.
+    fn start_with_metrics_apis(plane: &'static Plane, namespace: &str) -> Self {
+        let options = Options {
+            metrics_apis: true,
+            ..Options::default()
+        };
+        Self::with(namespace, options, move |clock| async move {
+            plane.kanary(clock, None).await
+        })
+    }
+
     /// A controller that sends traces.
     pub(crate) fn start_traced(plane: &'static Plane, namespace: &str, collector: Collector) -> Self {
         Self::start_sampled(plane, namespace, collector, 1.0)
@@ -124,6 +135,11 @@ impl World {
     /// Starts a controller that runs one canary at the same time.
     pub(crate) fn start_limited_controller(&self) {
         self.put(Controller::start_limited(self.plane, &self.ns));
+    }
+
+    /// Starts a controller that may ask the metrics APIs.
+    pub(crate) fn start_controller_with_metrics_apis(&self) {
+        self.put(Controller::start_with_metrics_apis(self.plane, &self.ns));
     }
 
     /// Starts a controller that may change routes.

@@ -17,6 +17,7 @@ mod kinds;
 mod kubectl;
 mod machine;
 mod manifests;
+mod metrics_apis;
 mod owners;
 mod plane;
 mod process;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use kanary_core::status::Phase;
+use kanary_core::{api::names, status::Phase};
 use kanary_sim::server::Entry;
 
 use super::{Book, Checker, Invariant};
@@ -22,13 +22,20 @@ fn is_ours(entry: &Entry) -> bool {
     entry.user.starts_with("kanary-")
 }
 
+/// Items are measured for as long as they wait, like queries to Prometheus, which are not requests to the API server.
+fn is_measurement(entry: &Entry) -> bool {
+    let of_requests = entry.resource == "pods" && entry.verb == "list" && entry.selector.contains(names::RUN);
+    entry.resource.ends_with("metrics.k8s.io") || of_requests
+}
+
 impl Checker {
-    /// Records requests.
+    /// Records requests, except those that measure.
     pub(crate) fn hear(&mut self, entries: Vec<Entry>) {
         self.requests.extend(
             entries
                 .into_iter()
-                .filter(|entry| is_ours(entry) && entry.verb != "watch" && entry.resource != "leases"),
+                .filter(|entry| is_ours(entry) && entry.verb != "watch" && entry.resource != "leases")
+                .filter(|entry| !is_measurement(entry)),
         );
     }
 

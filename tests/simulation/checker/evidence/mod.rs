@@ -11,6 +11,7 @@ mod exposed;
 mod kanaries;
 mod manual;
 mod measured;
+mod metrics;
 mod promotion;
 mod rough;
 mod services;
@@ -25,7 +26,7 @@ use kanary_core::{
     api::KanaryStatus,
     status::{SUCCEEDED, find},
 };
-use kanary_sim::cluster::Event;
+use kanary_sim::{cluster::Event, metrics_apis::MetricsApis};
 
 use crate::heard::Heard;
 
@@ -49,6 +50,8 @@ type Labels = BTreeMap<String, String>;
 pub(crate) struct Evidence {
     /// Requests of the replicas, recorded by the world.
     pub(crate) heard: Heard,
+    /// The answers of the metrics APIs.
+    pub(crate) metrics_apis: MetricsApis,
     pub(crate) rough: Rough,
     /// Whether policies of the cluster change writes, so that the stored object differs from the request.
     pub(crate) is_mutated: bool,
@@ -70,6 +73,7 @@ impl Default for Evidence {
     fn default() -> Self {
         Self {
             heard: Heard::new(),
+            metrics_apis: MetricsApis::default(),
             rough: Rough::always(),
             is_mutated: false,
             kanaries: BTreeMap::new(),

@@ -97,6 +97,7 @@ impl<'a> Verdict<'a> {
         self.ran_the_template(&mut findings);
         self.had_its_traffic(&mut findings);
         self.was_measured(&mut findings);
+        self.had_its_metrics(&mut findings);
         self.heeded_manual_verdicts(&mut findings);
         self.was_available(&mut findings);
         findings
