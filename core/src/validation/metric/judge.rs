@@ -40,7 +40,7 @@ fn no_data(message: String) -> Sample {
 }
 
 /// Why a value does not count.
-fn stale(value: &MetricValue, scope: &Scope<'_>) -> Option<String> {
+fn unusable(value: &MetricValue, scope: &Scope<'_>) -> Option<String> {
     let at = value.at;
     let age = scope.now.duration_since(at);
     if age > FRESH {
@@ -48,6 +48,10 @@ fn stale(value: &MetricValue, scope: &Scope<'_>) -> Option<String> {
     }
     if age < -AHEAD {
         return Some(format!("is of {at:.0}, which has not come yet: a clock is wrong"));
+    }
+    // A target is an upper limit, and many programs answer -1 where they know no value.
+    if value.value < 0.0 {
+        return Some(format!("is {}: a negative value proves nothing", short(value.value)));
     }
     let begun = at.checked_sub(value.window).unwrap_or(Timestamp::MIN);
     (begun < scope.since).then(|| format!("is of {begun:.0}, before the canary's validation"))
@@ -66,8 +70,8 @@ fn flawed(flaw: &Flaw) -> Sample {
 fn per_pod(metric: &Metric, values: &[Result<MetricValue, Flaw>], scope: &Scope<'_>) -> Sample {
     let is_own = |pod: &str| scope.pods.contains(pod);
     let own = || values.iter().flatten().filter(|value| is_own(&value.object));
-    let fresh = || own().filter(|value| stale(value, scope).is_none());
-    let worst = fresh().max_by(|one, other| one.value.total_cmp(&other.value));
+    let usable = || own().filter(|value| unusable(value, scope).is_none());
+    let worst = usable().max_by(|one, other| one.value.total_cmp(&other.value));
     if let Some(worst) = worst.filter(|worst| !metric.target.is_met_by(worst.value)) {
         return verdict(metric, worst.value, Some(&worst.object));
     }
@@ -75,7 +79,7 @@ fn per_pod(metric: &Metric, values: &[Result<MetricValue, Flaw>], scope: &Scope<
     if let Some(flaw) = flaws.find(|flaw| is_own(&flaw.object)) {
         return flawed(flaw);
     }
-    if let Some((value, why)) = own().find_map(|value| Some((value, stale(value, scope)?))) {
+    if let Some((value, why)) = own().find_map(|value| Some((value, unusable(value, scope)?))) {
         return no_data(format!("{}: the value of pod {} {why}", metric.name(), value.object));
     }
     let has_value = |pod: &&str| own().any(|value| value.object == **pod);
@@ -105,7 +109,7 @@ fn as_a_whole(metric: &Metric, values: &[Result<MetricValue, Flaw>], scope: &Sco
     if values.is_empty() {
         return no_data(format!("{name}: no value"));
     }
-    if let Some(why) = values.iter().find_map(|value| stale(value, scope)) {
+    if let Some(why) = values.iter().find_map(|value| unusable(value, scope)) {
         return no_data(format!("{name}: the value {why}"));
     }
     let sum: f64 = values.iter().map(|value| value.value).sum();
