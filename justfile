@@ -58,6 +58,11 @@ traces:
     cargo test --locked --workspace --test behaviour --no-run
     hack/plane/plane run -- hack/traces/jaeger cargo test --locked --workspace --test behaviour -- --nocapture traces::
 
+# metric items with real servers of the Kubernetes metrics APIs (hack/metrics-apis), which are built the first time.
+metrics-apis *filters="metrics_servers::":
+    cargo test --locked --workspace --test behaviour --no-run
+    hack/metrics-apis/metrics-apis run -- cargo test --locked --workspace --test behaviour -- --nocapture {{filters}}
+
 # Requests through a real Envoy, by routes that Kanary changes (hack/dataplane): `just dataplane`, `just dataplane runs::`. Builds
 # istiod and Envoy Gateway the first time; with KANARY_DATAPLANE_ENVOY_GATEWAY= (empty) it leaves out what needs Envoy Gateway.
 dataplane *filters="data_plane::":
@@ -116,5 +121,5 @@ generated-check:
 
 # Checks the syntax of scripts.
 shell:
-    for script in .ci/run hack/plane/plane hack/plane/lib/*.sh hack/dataplane/dataplane hack/dataplane/lib/* hack/chart/generate hack/chart/lib.sh hack/chart/test hack/chart/test-cluster hack/chart/provoke hack/docs/prelude.sh hack/traces/jaeger hack/traces/picture hack/krew/release hack/krew/test; do bash -n $script || exit 1; done
+    for script in .ci/run hack/plane/plane hack/plane/lib/*.sh hack/dataplane/dataplane hack/dataplane/lib/* hack/metrics-apis/metrics-apis hack/chart/generate hack/chart/lib.sh hack/chart/test hack/chart/test-cluster hack/chart/provoke hack/docs/prelude.sh hack/traces/jaeger hack/traces/picture hack/krew/release hack/krew/test; do bash -n $script || exit 1; done
     for script in hack/docs/commands hack/docs/pages.py hack/docs/replica.py hack/docs/dashboard hack/docs/demo; do python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read())' $script || exit 1; done

@@ -27,6 +27,7 @@ mod manual;
 mod measurements;
 mod metric;
 mod metric_answers;
+mod metrics_servers;
 mod no_data;
 mod outages;
 mod overruled;

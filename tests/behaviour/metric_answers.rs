@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Waits until the run is held for this reason, and checks that nothing was promoted.
-async fn is_held(world: &World, why: &str, says: &str) -> Value {
+pub(crate) async fn is_held(world: &World, why: &str, says: &str) -> Value {
     let what = format!("is held because of {why}: {says}");
     let held = world
         .until(&KANARY, "batman", &what, |kanary| {
@@ -63,6 +63,16 @@ async fn an_api_that_is_down_neither_fails_nor_promotes() {
     is_held(&world, "Inconclusive", "metrics.k8s.io is not available").await;
     world.mood(Api::Resource, Mood::Serves);
     passes(&world).await;
+}
+
+#[tokio::test]
+async fn a_right_that_is_missing_is_named() {
+    let Some(world) = World::without_right_to_metrics("metric").await else {
+        return;
+    };
+    batman(&world, cpu("200m")).await;
+    let says = "Kanary may not ask metrics.k8s.io: pods.metrics.k8s.io is forbidden";
+    is_held(&world, "Inconclusive", says).await;
 }
 
 #[tokio::test]

@@ -26,12 +26,16 @@ bring_up() {
   exec 9>&-
   start_prometheus
   write_credentials
+  prepare
   start_apiserver
   start_controllers
   start_nodes
   await prometheus 30 curl -sf "http://127.0.0.1:$PORT_PROMETHEUS/-/ready"
   write_env
 }
+
+# Runs when ports and credentials are known, and no program of Kubernetes is started. Scripts that use this library have their own.
+prepare() { :; }
 
 # Reserves ten consecutive ports outside the kernel's range for outgoing connections. They are
 # locked, so that planes that start concurrently do not choose the same ports.
@@ -146,6 +150,9 @@ END
 
 kube() { "$(program kubectl)" --cache-dir "$DIR/kubectl-cache" --kubeconfig "$DIR/kubeconfigs/admin" "$@"; }
 
+# More arguments. Scripts that use this library add theirs.
+API_SERVER=()
+
 start_apiserver() {
   # Disabled plugins: pods need no ServiceAccount, and new nodes need no taint.
   # Endpoints cannot be loopback addresses, so the endpoints of the Service kubernetes are not reconciled.
@@ -159,7 +166,7 @@ start_apiserver() {
     --disable-admission-plugins ServiceAccount,TaintNodesByCondition --allow-privileged \
     --max-requests-inflight 3000 --max-mutating-requests-inflight 1500 \
     --audit-policy-file "$HERE/audit-policy.yaml" --audit-log-path "$DIR/logs/audit.log" \
-    --audit-log-mode blocking --audit-log-maxsize 100000
+    --audit-log-mode blocking --audit-log-maxsize 100000 "${API_SERVER[@]}"
   await kube-apiserver 60 curl -skf "https://127.0.0.1:$PORT_API/readyz"
 }
 
@@ -181,10 +188,13 @@ start_controllers() {
 # How pods behave. Scripts that use this library may have stages of their own.
 STAGES=$HERE/stages.yaml
 
+# Without a port, kwok plays no kubelet for others.
+KWOK=(--node-port 0)
+
 start_kwok() {
   # With another HOME, kwok ignores the user's own settings.
   HOME=$DIR spawn kwok --config "$STAGES" --kubeconfig "$DIR/kubeconfigs/kwok" \
-    --manage-all-nodes --cidr 10.64.0.0/10 --node-ip 127.0.0.1 --node-port 0
+    --manage-all-nodes --cidr 10.64.0.0/10 --node-ip 127.0.0.1 "${KWOK[@]}"
 }
 
 start_nodes() {

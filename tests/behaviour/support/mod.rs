@@ -45,6 +45,7 @@ pub(crate) use kinds::{
 pub(crate) use manifests::{
     config_map, deployment, from_yaml, held, kanary, merge, service, slow_deployment, template,
 };
+pub(crate) use metrics_apis::MetricsServers;
 pub(crate) use owners::Owners;
 pub(crate) use process::Process;
 pub(crate) use recorder::{Recording, Seen};
