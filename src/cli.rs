@@ -4,7 +4,7 @@ use std::{ffi::OsStr, net::SocketAddr, path::PathBuf};
 
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 use kanary::{prometheus::Allow, traces::Protocol};
-use kanary_core::api::{GoDuration, Layout};
+use kanary_core::api::{GoDuration, KanaryKind, Layout};
 use reqwest::Url;
 
 /// Canary deployments for Kubernetes, judged before they are promoted.
@@ -37,6 +37,10 @@ pub(crate) struct Crds {
     /// Write one file per definition into this folder instead.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) output: Option<PathBuf>,
+    /// Definitions of these kinds, too, which the controller serves only with `kanary run --kinds`, separated by commas:
+    /// KanaryDeployment.kanary.k8s.io.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = kind)]
+    pub(crate) kinds: Vec<KanaryKind>,
 }
 
 #[derive(clap::Args)]
@@ -53,6 +57,10 @@ pub(crate) struct Run {
     /// Serve only the Kanaries of this namespace [default: all namespaces].
     #[arg(long, env = "KANARY_NAMESPACE", value_name = "NAME", value_parser = namespace)]
     pub(crate) namespace: Option<String>,
+    /// Kinds to serve besides KanaryDeployment and KanaryStatefulset, separated by commas: KanaryDeployment.kanary.k8s.io. Their
+    /// definitions must exist (`kanary crds --kinds`), and all replicas need the same value [default: none].
+    #[arg(long, env = "KANARY_KINDS", value_name = "LIST", value_delimiter = ',', value_parser = kind)]
+    pub(crate) kinds: Vec<KanaryKind>,
     /// Log format.
     #[arg(long, env = "KANARY_LOG_FORMAT", value_enum, default_value = "text")]
     pub(crate) log_format: LogFormat,
@@ -212,6 +220,13 @@ fn namespace(text: &str) -> Result<String, String> {
     )
 }
 
+/// Parses an optional kind.
+fn kind(text: &str) -> Result<KanaryKind, String> {
+    let optional = KanaryKind::OPTIONAL;
+    let kind = KanaryKind::parse(text.trim()).filter(|kind| optional.contains(kind));
+    kind.ok_or_else(|| format!("must be one of {}", optional.map(KanaryKind::id).join(", ")))
+}
+
 fn layout(text: &str) -> Result<Layout, String> {
     let layout = text.parse().ok().and_then(|shards| Layout::new(shards).ok());
     layout.ok_or_else(|| "must be a power of two between 1 and 256, such as 32".to_owned())
@@ -274,126 +289,4 @@ fn settling_time(text: &str) -> Result<GoDuration, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Parses `arguments` with no environment variables set.
-    fn parsed(arguments: &[&str]) -> Result<Command, String> {
-        let command = command(|_| true);
-        let matches = command.try_get_matches_from([&["kanary"], arguments].concat());
-        let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches));
-        cli.map(|cli| cli.command).map_err(|error| error.to_string())
-    }
-
-    fn run(arguments: &[&str]) -> Run {
-        match parsed(&[&["run"], arguments].concat()) {
-            Ok(Command::Run(run)) => *run,
-            Ok(_) => panic!("{arguments:?} is about something else"),
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    #[test]
-    fn the_commands_are_well_formed() {
-        command(|_| false).debug_assert();
-    }
-
-    #[test]
-    fn a_refused_value_is_reported_once_with_an_example() {
-        for (arguments, why) in [
-            (&["--shards", "3"], "a power of two between 1 and 256, such as 32"),
-            (&["--shards", "many"], "a power of two between 1 and 256, such as 32"),
-            (&["--session-ttl", "1s"], "between 3s and 5m, such as 15s"),
-            (&["--admin-addr", "8080"], "like 127.0.0.1:8080"),
-            (
-                &["--admin-addr", "localhost:8080"],
-                "names like localhost are not supported",
-            ),
-            (&["--namespace", "Bad NS"], "not a DNS label"),
-            (&["--lease-namespace", "Bad NS"], "such as kanary-system"),
-            (&["--prometheus-qps", "0"], "between 1 and 10000"),
-            (&["--prometheus-concurrency", "many"], "between 1 and 10000"),
-            (&["--prometheus-join", "33"], "between 1 and 32"),
-            (&["--route-settling-time", "0s"], "between 1s and 10m, such as 5s"),
-            (&["--max-concurrent-canaries", "0"], "between 1 and 10000"),
-            (
-                &["--max-concurrent-canaries-per-namespace", "10001"],
-                "between 1 and 10000",
-            ),
-            (&["--prometheus-limits", "prom:9090=1/1"], "write URL=CONCURRENCY/QPS"),
-            (&["--prometheus-limits", "http://prom=0/1"], "write URL=CONCURRENCY/QPS"),
-            (&["--prometheus-allow", "10.0.0.0/99"], "a network like 10.0.0.0/8"),
-            (&["--otlp-endpoint", "jaeger:4317"], "such as http://jaeger:4317"),
-            (&["--otlp-protocol", "http/json"], "must be grpc or http/protobuf"),
-            (&["--otlp-sample-ratio", "1.5"], "between 0 and 1, such as 0.1"),
-            (&["--otlp-sample-ratio", "nan"], "between 0 and 1, such as 0.1"),
-        ] {
-            let error = parsed(&[&["run"], arguments.as_slice()].concat()).err().unwrap();
-            assert!(error.contains(why), "{error}");
-            assert_eq!(error.matches(arguments[0]).count(), 1, "{error}");
-        }
-        let error = parsed(&["shards", "-n", "Bad NS"]).err().unwrap();
-        assert!(error.contains("not a DNS label"), "{error}");
-    }
-
-    #[test]
-    fn the_list_of_allowed_servers_is_given_with_commas_or_repeated() {
-        let run = run(&["--prometheus-allow", "a, 10.0.0.0/8", "--prometheus-allow=http://b/c"]);
-        let list: Allow = run.prometheus_allow.into_iter().collect();
-        for allowed in ["http://a", "http://10.1.1.1", "http://b/c/d"] {
-            assert!(list.check(allowed).is_ok(), "{allowed}");
-        }
-        assert!(list.check("http://11.1.1.1").is_err());
-        assert_eq!(
-            (run.prometheus_concurrency, run.prometheus_qps, run.prometheus_join),
-            (10, 20, 32)
-        );
-    }
-
-    #[test]
-    fn some_servers_have_their_own_limits() {
-        let run = run(&[
-            "--prometheus-limits",
-            "http://Prom:80/=20/50,https://b.example.com/x=y=1/100",
-        ]);
-        let url = |text: &str| text.to_owned();
-        assert_eq!(
-            run.prometheus_limits,
-            [
-                (url("http://prom"), (20, 50)),
-                (url("https://b.example.com/x=y"), (1, 100))
-            ]
-        );
-    }
-
-    #[test]
-    fn a_namespace_is_a_dns_label_or_absent() {
-        for good in ["", "a", "0", "kanary-system", &"a".repeat(63)] {
-            assert_eq!(namespace(good), Ok(good.to_owned()));
-        }
-        for bad in ["-a", "a-", "Shop", "a.b", "a_b", "a b", "café", &"a".repeat(64)] {
-            assert!(namespace(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_variable_that_is_set_to_nothing_counts_as_not_set() {
-        let command = command(|name| name == "KANARY_SHARDS");
-        let reads = |name: &str| {
-            let run = command.find_subcommand("run").unwrap();
-            run.get_arguments().any(|arg| arg.get_env() == Some(OsStr::new(name)))
-        };
-        assert!(!reads("KANARY_SHARDS") && reads("KANARY_SESSION_TTL"));
-        assert_eq!(run(&[]).shards, Layout::DEFAULT);
-        assert!(run(&["--standalone"]).standalone && !run(&[]).standalone);
-    }
-
-    #[test]
-    fn a_flag_that_is_off_is_not_set() {
-        let says_nothing = |name: &str, value: &str| super::says_nothing(OsStr::new(name), OsStr::new(value));
-        for off in ["", "0", "false", "No", "OFF"] {
-            assert!(says_nothing("KANARY_STANDALONE", off), "{off}");
-        }
-        assert!(!says_nothing("KANARY_STANDALONE", "true") && !says_nothing("KANARY_SHARDS", "0"));
-    }
-}
+mod tests;

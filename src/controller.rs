@@ -6,17 +6,17 @@ mod limits;
 #[cfg(test)]
 mod tests;
 mod traces;
+mod turns;
 mod watches;
 
-use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
-use kanary_core::{Key, decide};
+use kanary_core::{Key, api::KanaryKind, decide};
 use kube::Client;
 use tokio::{
     sync::{Notify, mpsc},
     task::JoinSet,
-    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +26,7 @@ use crate::{
         Cache, place_of,
         watch::{Heartbeat, Sink},
     },
-    cluster::{calls::Calls, clock::Clock, error::CAP},
+    cluster::{calls::Calls, clock::Clock},
     metrics::Metrics,
     metrics_apis::MetricsApis,
     places,
@@ -61,6 +61,8 @@ const LAST_SPANS: Duration = Duration::from_secs(1);
 pub struct Options {
     /// The namespace to serve, or all namespaces if `None`.
     pub namespace: Option<String>,
+    /// The kinds to serve, whose CRDs must exist.
+    pub kinds: Vec<KanaryKind>,
     /// Address of `/livez`, `/readyz` and `/metrics`; `None` disables the admin server. Port 0 selects a free port.
     pub admin_addr: Option<SocketAddr>,
     /// The cluster's time. A client created with this clock ([`crate::cluster::client`]) synchronizes it with the API server's
@@ -94,6 +96,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             namespace: None,
+            kinds: KanaryKind::ALWAYS.to_vec(),
             admin_addr: None,
             clock: Clock::default(),
             calls: Calls::default(),
@@ -179,7 +182,7 @@ async fn run_all(client: Client, options: Options, stop: CancellationToken) -> R
         biased;
         () = farewell(&parts, &stop) => None,
         Some(ended) = tasks.join_next() => Some(ended),
-        () = work(&parts, &mut turns) => Some(Ok(Ended::Task("worker"))),
+        () = turns::work(&parts, &mut turns) => Some(Ok(Ended::Task("worker"))),
     };
     match ended {
         None => {}
@@ -243,6 +246,7 @@ fn start(client: Client, mut options: Options, fence: Arc<Fence>, pages: &serve:
     let mut watcher = Watcher {
         client: client.clone(),
         namespace: options.namespace.clone(),
+        kinds: options.kinds.clone().into(),
         sink: Sink::new(cache, queue, metrics),
     };
     let leases = options.sharding.as_ref().map(|sharding| sharding.client.clone());
@@ -364,35 +368,4 @@ fn spawn(tasks: &mut Tasks, name: &'static str, task: impl Future<Output = ()> +
         task.await;
         Ended::Task(name)
     });
-}
-
-/// Starts a turn for each Kanary that the queue yields. Returns if a turn ends in a way that must not happen. No decision is made
-/// before every watch has completed its initial list, because objects that are not listed yet would look missing.
-async fn work(parts: &Parts, turns: &mut JoinSet<()>) {
-    for (_, heartbeat) in &parts.watches {
-        heartbeat.wait().await;
-    }
-    loop {
-        tokio::select! {
-            // Ended turns first: there are no more of them than were started, so they cannot starve new ones.
-            biased;
-            Some(ended) = turns.join_next() => if ended.is_err() {
-                return;
-            },
-            keys = parts.queue.ready() => for key in keys {
-                turns.spawn(turn(parts.context.clone(), parts.queue.clone(), key));
-            },
-        }
-    }
-}
-
-/// Reconciles one Kanary and returns it to the queue.
-async fn turn(context: Arc<Context>, queue: Arc<Queue>, key: Key) {
-    let turn = AssertUnwindSafe(context.reconcile(&key)).catch_unwind();
-    let wake = turn.await.unwrap_or_else(|_| {
-        context.metrics.panics.inc();
-        tracing::error!(key = %key, "a reconcile panicked; retrying");
-        Some(Instant::now() + context.memory.back_off(&key, CAP) + Duration::from_secs(1))
-    });
-    queue.done(&key, wake);
 }

@@ -21,6 +21,7 @@ use kanary::{
     shard::{Sharding, leader::Election, lease::is_identity, show},
     traces::{self, Otlp, TraceOptions},
 };
+use kanary_core::api::{KanaryKind, names::GROUP};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -67,18 +68,26 @@ fn print(text: &str) -> io::Result<()> {
 }
 
 fn crds(options: &Crds) -> anyhow::Result<()> {
-    for crd in kanary_core::api::crds() {
+    for crd in kanary_core::api::crds(&with_kinds(&options.kinds)) {
         let yaml = serde_yaml_ng::to_string(&crd)?;
         let Some(folder) = &options.output else {
             print(&format!("---\n{yaml}"))?;
             continue;
         };
-        let file = folder.join(format!("{}.yaml", crd.spec.names.plural));
+        let name = crd.metadata.name.unwrap_or_default();
+        let name = name.strip_suffix(&format!(".{GROUP}")).unwrap_or(&name);
+        let file = folder.join(format!("{name}.yaml"));
         std::fs::create_dir_all(folder)
             .and_then(|()| std::fs::write(&file, yaml))
             .with_context(|| format!("could not write {}", file.display()))?;
     }
     Ok(())
+}
+
+/// The kinds that are always served, and these.
+fn with_kinds(optional: &[KanaryKind]) -> Vec<KanaryKind> {
+    let optional = KanaryKind::OPTIONAL.into_iter().filter(|kind| optional.contains(kind));
+    KanaryKind::ALWAYS.into_iter().chain(optional).collect()
 }
 
 #[tokio::main]
@@ -94,6 +103,7 @@ async fn run(options: Run) -> anyhow::Result<()> {
     let sharding = sharding(&options, config, &clock, &calls)?;
     let options = controller::Options {
         namespace: options.namespace.filter(|namespace| !namespace.is_empty()),
+        kinds: with_kinds(&options.kinds),
         admin_addr: Some(options.admin_addr),
         clock,
         calls,

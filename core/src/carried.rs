@@ -62,7 +62,7 @@ fn is_carried(name: &str, value: &str) -> bool {
         })
     };
     value.len() <= LONGEST
-        && !names::is_reserved(name)
+        && !names::marks_canaries(name)
         && !BY_NAME.contains(&name)
         && !name.starts_with("olm.")
         && !OF_TOOLS.iter().any(of_tool)
@@ -112,6 +112,8 @@ mod tests {
             ("olm.owner", false),
             ("kanary.k8s-operators.dev/name", false),
             ("kanary.k8s-operators.dev/promoted-by", false),
+            ("kanary.k8s.io/iskanary", false),
+            ("kanary.k8s.io/mine", true),
             ("pod-template-hash", false),
         ] {
             assert_eq!(is_carried(name, "x"), carried, "{name}");

@@ -67,8 +67,8 @@ impl ParsedKanary {
     ///
     /// # Errors
     ///
-    /// Fails if the object has no name, namespace or uid, or has a status that the API would not have accepted. Acting on
-    /// such a status could repeat earlier actions.
+    /// Fails if the object has no name, namespace or uid, or has a status that the API would not have accepted, or that another
+    /// operator wrote. Acting on such a status could repeat earlier actions.
     pub fn parse(kind: KanaryKind, object: &Kanary) -> Result<Self, String> {
         Self::parse_after(None, kind, object)
     }
@@ -94,6 +94,9 @@ impl ParsedKanary {
                 serde_json::from_value(status.clone()).map_err(|e| format!("the status cannot be read: {e}"))?
             }
         };
+        if kind.api_group() == names::OLD_GROUP && is_of_the_first_operator(&status) {
+            return Err(OF_THE_FIRST_OPERATOR.to_owned());
+        }
         let known = Known::of(&status);
         let source = digest(&object.spec, &known);
         let generation = object.metadata.generation.unwrap_or_default();
@@ -165,7 +168,7 @@ impl ParsedKanary {
         let labelled = |name: &str, value: &str| labels.get(name).is_some_and(|label| label == value);
         labelled(names::IS_KANARY, "true")
             && labelled(names::KANARY_NAME, &self.key.name)
-            && labelled(names::KANARY_KIND, self.key.kind.as_str())
+            && labelled(names::KANARY_KIND, self.key.kind.id())
     }
 
     /// Whether a Deployment is the canary of the current run. `created` is the reply to the creation, if known.
@@ -192,6 +195,16 @@ impl ParsedKanary {
     pub fn marker(&self, spec: &Spec) -> String {
         format!("{}/{}", self.uid, self.run(spec))
     }
+}
+
+/// Why an object that the first published operator has served is left alone.
+pub const OF_THE_FIRST_OPERATOR: &str =
+    "the status is that of the operator of 2019, whose runs are not taken over: see docs/migrating.md";
+
+/// Whether the first published operator wrote a status. Every status of a run of ours has an observed generation.
+#[must_use]
+pub fn is_of_the_first_operator(status: &KanaryStatus) -> bool {
+    status.observed_generation.is_none() && (status.current_hash.is_some() || !status.conditions.is_empty())
 }
 
 /// The route of the finalizer: from the annotation or, if somebody removed that, from the status.
@@ -232,4 +245,36 @@ pub fn slot_of(object: &Kanary) -> Slot {
     let target = text("/deploymentName").or_else(|| text("/template/metadata/name"));
     let target = target.unwrap_or_else(|| object.name_any());
     Slot::of(&object.namespace().unwrap_or_default(), &target)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parsed(kind: KanaryKind, status: &Value) -> Result<ParsedKanary, String> {
+        let object = json!({
+            "metadata": {"name": "batman", "namespace": "shop", "uid": "u"}, "spec": {"template": {}}, "status": status,
+        });
+        ParsedKanary::parse(kind, &serde_json::from_value(object).unwrap())
+    }
+
+    #[test]
+    fn a_run_of_the_first_operator_is_not_taken_over() {
+        let activated = json!({
+            "type": "Activated", "status": "True",
+            "lastTransitionTime": "2019-09-01T16:42:00Z", "lastUpdateTime": "2019-09-01T16:42:00Z",
+        });
+        let theirs = json!({"currentHash": "9e107d9d372bb6826bd81d3542a419d6", "conditions": [activated]});
+        let error = parsed(KanaryKind::OldDeployment, &theirs).unwrap_err();
+        assert_eq!(error, OF_THE_FIRST_OPERATOR);
+        for ours in [
+            json!({"observedGeneration": -1, "report": {"status": "Scheduled"}}),
+            json!({"observedGeneration": 1, "currentHash": "x"}),
+        ] {
+            parsed(KanaryKind::OldDeployment, &ours).unwrap();
+        }
+        parsed(KanaryKind::Deployment, &theirs).unwrap();
+    }
 }

@@ -197,10 +197,10 @@ pub(super) fn services<'a>(step: &Step<'a>) -> impl Iterator<Item = &'a Service>
     named.into_iter().chain(others)
 }
 
-/// Whether a selector contains labels that are reserved for Kanary: such a Service is for canaries and not for
+/// Whether a selector contains labels that only canaries have: such a Service is for canaries and not for
 /// production.
 pub(super) fn is_about_canaries(service: &Service) -> bool {
-    service.selector.keys().any(|name| names::is_reserved(name))
+    service.selector.keys().any(|name| names::marks_canaries(name))
 }
 
 /// Why the canary's ready pods do not get exactly the requests that the spec asks for.

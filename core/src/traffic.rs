@@ -13,7 +13,8 @@ use super::{
     workload,
 };
 use crate::api::names::{
-    CHANGE_CAUSE, CREATED_BY, GROUP, IS_KANARY, KANARY_KIND, KANARY_NAME, RUN, SLOT, TARGET_HASH, TRAFFIC, VERSION,
+    CHANGE_CAUSE, CREATED_BY, IS_KANARY, KANARY_KIND, KANARY_NAME, OLD_CANARY_POD, OLD_GROUP, OLD_IS_KANARY,
+    OLD_KANARY_NAME, RUN, SLOT, TARGET_HASH, TRAFFIC,
 };
 
 /// Labels of all objects of a run.
@@ -21,20 +22,29 @@ fn identity(kanary: &ParsedKanary) -> Map<String, Value> {
     let mut labels = Map::new();
     labels.insert(IS_KANARY.to_owned(), json!("true"));
     labels.insert(KANARY_NAME.to_owned(), json!(kanary.key.name));
-    labels.insert(KANARY_KIND.to_owned(), json!(kanary.key.kind.as_str()));
+    labels.insert(KANARY_KIND.to_owned(), json!(kanary.key.kind.id()));
     labels
+}
+
+/// Whether the objects of a run also have the labels of the first published operator.
+fn has_old_labels(kanary: &ParsedKanary) -> bool {
+    kanary.key.kind.api_group() == OLD_GROUP
 }
 
 fn metadata(kanary: &ParsedKanary, name: &str, labels: Labels) -> Value {
     let mut labels: Map<_, _> = labels.into_iter().map(|(name, value)| (name, json!(value))).collect();
     labels.extend(identity(kanary));
     labels.insert(SLOT.to_owned(), json!(kanary.slot.to_string()));
+    if has_old_labels(kanary) {
+        labels.insert(OLD_IS_KANARY.to_owned(), json!("true"));
+        labels.insert(OLD_KANARY_NAME.to_owned(), json!(kanary.key.name));
+    }
     json!({
         "name": name,
         "namespace": kanary.key.namespace,
         "labels": labels,
         "ownerReferences": [{
-            "apiVersion": format!("{GROUP}/{VERSION}"),
+            "apiVersion": kanary.key.kind.api_version(),
             "kind": kanary.key.kind.as_str(),
             "name": kanary.key.name,
             "uid": kanary.uid,
@@ -81,7 +91,11 @@ fn pod_labels(kanary: &ParsedKanary, spec: &Spec, seen: &Observation, target: &W
     let mut pod = kept_labels(spec, seen, target);
     pod.insert(IS_KANARY.to_owned(), "true".to_owned());
     pod.insert(KANARY_NAME.to_owned(), kanary.key.name.clone());
-    pod.insert(KANARY_KIND.to_owned(), kanary.key.kind.as_str().to_owned());
+    pod.insert(KANARY_KIND.to_owned(), kanary.key.kind.id().to_owned());
+    if has_old_labels(kanary) {
+        pod.insert(OLD_CANARY_POD.to_owned(), "true".to_owned());
+        pod.insert(OLD_KANARY_NAME.to_owned(), kanary.key.name.clone());
+    }
     pod.insert(RUN.to_owned(), kanary.run(spec));
     pod.insert(SLOT.to_owned(), kanary.slot.to_string());
     pod

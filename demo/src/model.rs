@@ -191,7 +191,7 @@ impl Model {
             Some((meta.namespace.clone(), meta.name.clone()))
         };
         if group == GROUP {
-            let kind = KanaryKind::ALL.into_iter().find(|kind| kind.plural() == plural)?;
+            let kind = KanaryKind::ALWAYS.into_iter().find(|kind| kind.plural() == plural)?;
             let key = (kind.as_str().to_owned(), place()?);
             return match object {
                 Some(object) => self.put(&key, object, event.at),

@@ -71,7 +71,7 @@ impl Stage {
             seed,
             ..Options::default()
         });
-        stack.install(&kanary_core::api::crds())?;
+        stack.install(&kanary_core::api::crds(&KanaryKind::ALWAYS))?;
         stack.gateway.install_gateway_api()?;
         for course in script.parts.iter().flat_map(|part| &part.courses) {
             course.record(&stack.prometheus, start)?;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use kanary_core::api::KanaryKind;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -76,7 +77,7 @@ impl Plane {
                 self.apply(&object).await?;
             }
         }
-        for crd in kanary_core::api::crds() {
+        for crd in kanary_core::api::crds(&KanaryKind::ALWAYS) {
             let crd = serde_json::to_value(&crd)?;
             let path = self.apply(&crd).await?;
             self.established(&path).await?;

@@ -30,7 +30,7 @@ pub(crate) struct Report {
 impl Checker {
     pub(crate) fn new() -> anyhow::Result<Self> {
         let stack = Stack::new(Options::default());
-        let installed = stack.install(&kanary_core::api::crds());
+        let installed = stack.install(&kanary_core::api::crds(&KanaryKind::ALL));
         installed.context("Kanary's own definitions cannot be installed")?;
         Ok(Self {
             client: stack.server.client("kubernetes-admin"),
@@ -40,14 +40,17 @@ impl Checker {
     /// Checks an object of a Kanary kind.
     pub(crate) async fn check(&self, kind: KanaryKind, object: &Value) -> Report {
         let mut report = Report::default();
-        let group = kanary_core::api::names::GROUP;
         let version = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
-        let expected = crate::cluster::api_version();
+        let (expected, group) = (kind.api_version(), kind.api_group());
         if version != expected {
             report.problems.push(format!(
                 "apiVersion is {version:?}: write {expected} ({group} is the group of {kind})"
             ));
             return report;
+        }
+        if KanaryKind::OPTIONAL.contains(&kind) {
+            let warning = format!("the controller serves this kind only if it runs with --kinds {kind}");
+            report.warnings.push(warning);
         }
         let mut object = object.clone();
         // The server in memory has no other namespace.
@@ -74,11 +77,7 @@ impl Checker {
     }
 
     async fn create(&self, kind: KanaryKind, object: &Value) -> Result<Kanary, String> {
-        let gvk = GroupVersionKind::gvk(
-            kanary_core::api::names::GROUP,
-            kanary_core::api::names::VERSION,
-            kind.as_str(),
-        );
+        let gvk = GroupVersionKind::gvk(kind.api_group(), kanary_core::api::names::VERSION, kind.as_str());
         let stored = self
             .dry_run(&ApiResource::from_gvk_with_plural(&gvk, kind.plural()), object)
             .await?;

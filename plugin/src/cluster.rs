@@ -8,7 +8,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kanary::cluster::{calls::Calls, client, clock::Clock};
 use kanary_core::{
     ParsedKanary,
-    api::{Kanary, KanaryKind, names::VERSION},
+    api::{
+        Kanary, KanaryKind,
+        names::{GROUP, VERSION},
+    },
 };
 use kube::{
     Api, Client, Config, ResourceExt,
@@ -102,8 +105,8 @@ impl Cluster {
             let api = self.kanaries_in(kind, all_namespaces);
             match api.list_metadata(&ListParams::default().limit(1)).await {
                 Ok(_) => served.push(kind),
-                Err(error) if is_not_served(&error) => {}
-                Err(error) => return Err(said(error, &format!("could not list {}", kind.plural()))),
+                Err(error) if is_not_served(&error) || is_withheld(kind, &error) => {}
+                Err(error) => return Err(said(error, &format!("could not list {}", kind.resource()))),
             }
         }
         anyhow::ensure!(!served.is_empty(), NOT_INSTALLED);
@@ -113,17 +116,23 @@ impl Cluster {
     /// The Kanary called `name`, which may begin with its kind: `batman`, `ks/batman`, `kanarydeployment/batman`.
     pub(crate) async fn find(&self, name: &str) -> anyhow::Result<Found> {
         let (kinds, name) = kinds_of(name)?;
-        let (mut found, mut served) = (Vec::new(), false);
+        let (mut found, mut served, is_any) = (Vec::new(), false, kinds.len() > 1);
         for kind in kinds {
             match self.kanaries(kind).get(name).await {
                 Ok(object) => found.push(Found::of(kind, object)?),
-                Err(error) if is_not_served(&error) => {}
+                Err(error) if is_not_served(&error) || (is_any && is_withheld(kind, &error)) => {}
                 Err(error) if is_not_found(&error) => served = true,
                 Err(error) => return Err(said(error, &format!("could not read {kind} {name}"))),
             }
         }
         if found.len() > 1 {
-            bail!("{name} is the name of two Kanaries: write kanarydeployment/{name} or kanarystatefulset/{name}");
+            let named = found
+                .iter()
+                .map(|found| format!("{}/{name}", found.parsed.key.kind.singular_resource()));
+            bail!(
+                "{name} is the name of several Kanaries: write {}",
+                named.collect::<Vec<_>>().join(" or ")
+            );
         }
         match found.pop() {
             Some(found) => Ok(found),
@@ -145,8 +154,8 @@ impl Cluster {
                     served = true;
                     all.extend(objects.into_iter().map(|object| (kind, object)));
                 }
-                Err(error) if is_not_served(&error) => {}
-                Err(error) => return Err(said(error, &format!("could not list {}", kind.plural()))),
+                Err(error) if is_not_served(&error) || is_withheld(kind, &error) => {}
+                Err(error) => return Err(said(error, &format!("could not list {}", kind.resource()))),
             }
         }
         if !served {
@@ -211,9 +220,16 @@ pub(crate) fn kinds_of(text: &str) -> anyhow::Result<(Vec<KanaryKind>, &str)> {
         return Ok((KanaryKind::ALL.to_vec(), text));
     };
     let kind = kind.to_lowercase();
-    let kind = kind.split('.').next().unwrap_or_default();
-    let is_called =
-        |known: &KanaryKind| known.singular() == kind || known.plural() == kind || known.short_names().contains(&kind);
+    let (short, group) = kind.split_once('.').unwrap_or((kind.as_str(), GROUP));
+    // A version may precede the group, as in `kanarydeployments.v1alpha1.kanary.k8s.io`.
+    let group = group
+        .strip_prefix(VERSION)
+        .and_then(|rest| rest.strip_prefix('.'))
+        .unwrap_or(group);
+    let is_called = |known: &KanaryKind| {
+        known.api_group() == group
+            && (known.singular() == short || known.plural() == short || known.short_names().contains(&short))
+    };
     match KanaryKind::ALL.into_iter().find(is_called) {
         Some(kind) if !name.is_empty() => Ok((vec![kind], name)),
         Some(_) => bail!("{text} has no name: write it like kanarydeployment/batman"),
@@ -224,6 +240,11 @@ pub(crate) fn kinds_of(text: &str) -> anyhow::Result<(Vec<KanaryKind>, &str)> {
 /// Whether the object does not exist.
 pub(crate) fn is_not_found(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+/// Whether the user has no right to a kind that most clusters do not serve.
+fn is_withheld(kind: KanaryKind, error: &kube::Error) -> bool {
+    KanaryKind::OPTIONAL.contains(&kind) && matches!(error, kube::Error::Api(status) if status.code == 403)
 }
 
 /// Whether the API server does not know the kind: it then names no object.
@@ -248,11 +269,6 @@ pub(crate) fn said(error: kube::Error, what: &str) -> anyhow::Error {
     }
 }
 
-/// `kanary.k8s-operators.dev/v1alpha1`.
-pub(crate) fn api_version() -> String {
-    format!("{}/{VERSION}", kanary_core::api::names::GROUP)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,7 +276,7 @@ mod tests {
     #[test]
     fn a_name_may_begin_with_its_kind() {
         for (text, kinds, name) in [
-            ("batman", 2, "batman"),
+            ("batman", 3, "batman"),
             ("kd/batman", 1, "batman"),
             ("ks/batman", 1, "batman"),
             ("KanaryDeployment/batman", 1, "batman"),
@@ -270,7 +286,19 @@ mod tests {
             let (found, rest) = kinds_of(text).unwrap();
             assert_eq!((found.len(), rest), (kinds, name), "{text}");
         }
-        for (text, why) in [("deployment/x", "write the name only"), ("kd/", "has no name")] {
+        for text in [
+            "kanarydeployment.kanary.k8s.io/batman",
+            "KanaryDeployment.kanary.k8s.io/batman",
+            "kanarydeployments.v1alpha1.kanary.k8s.io/batman",
+        ] {
+            let (found, _) = kinds_of(text).unwrap();
+            assert_eq!(found, [KanaryKind::OldDeployment], "{text}");
+        }
+        for (text, why) in [
+            ("deployment/x", "write the name only"),
+            ("kd.example.com/x", "is not a kind of Kanary"),
+            ("kd/", "has no name"),
+        ] {
             let error = kinds_of(text).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
         }

@@ -15,7 +15,10 @@ use kanary_core::api::KanaryKind;
 use kanary_sim::patch;
 use serde_json::{Value, json};
 
-use crate::{check::Checker, manifests::documents};
+use crate::{
+    check::Checker,
+    manifests::{self, documents},
+};
 
 /// Pages that show Kanaries.
 const WITH_KANARIES: [&str; 7] = [
@@ -80,7 +83,7 @@ fn kanaries(block: &Block) -> Result<Vec<(KanaryKind, Value)>, String> {
     for object in objects {
         let kind = object.get("kind").and_then(Value::as_str);
         match (kind, place) {
-            (Some(kind), _) => found.extend(KanaryKind::parse(kind).map(|kind| (kind, object.clone()))),
+            (Some(_), _) => found.extend(manifests::kanary_kind(&object).map(|kind| (kind, object.clone()))),
             (None, Some(place)) if place == "spec" || place.starts_with("spec.") => {
                 found.push((KanaryKind::Deployment, within(place, object)));
             }
@@ -103,7 +106,7 @@ fn within(place: &str, fragment: Value) -> Value {
 /// A Kanary with these fields. Its `initialDelay` is enough for queries that look back over a minute.
 fn merged(fragment: &Value) -> Value {
     let mut kanary = json!({
-        "apiVersion": crate::cluster::api_version(),
+        "apiVersion": KanaryKind::Deployment.api_version(),
         "kind": KanaryKind::Deployment.as_str(),
         "metadata": {"name": "batman"},
         "spec": {

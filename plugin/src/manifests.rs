@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use anyhow::{Context, bail};
+use kanary_core::api::KanaryKind;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -56,6 +57,14 @@ pub(crate) fn read(files: &[String]) -> anyhow::Result<Vec<Manifest>> {
         bail!("there is nothing in {}", files.join(", "));
     }
     Ok(manifests)
+}
+
+/// The kind of a Kanary. In an unknown group, it is the kind of this name that every controller serves.
+pub(crate) fn kanary_kind(object: &Value) -> Option<KanaryKind> {
+    let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
+    let (api_version, kind) = (text("apiVersion"), text("kind"));
+    let named = || KanaryKind::ALWAYS.into_iter().find(|known| known.as_str() == kind);
+    KanaryKind::of(api_version, kind).or_else(named)
 }
 
 /// The documents of a YAML or JSON text.

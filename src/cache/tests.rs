@@ -49,8 +49,10 @@ fn service(name: &str, selector: &serde_json::Value, labels: &serde_json::Value)
 }
 
 fn owned_by_a() -> Option<Vec<OwnerReference>> {
-    let owner =
-        json!([{"apiVersion": "v1", "kind": "KanaryDeployment", "name": "a", "uid": "uid-a", "controller": true}]);
+    let api_version = KanaryKind::Deployment.api_version();
+    let owner = json!([{
+        "apiVersion": api_version, "kind": "KanaryDeployment", "name": "a", "uid": "uid-a", "controller": true,
+    }]);
     serde_json::from_value(owner).unwrap()
 }
 

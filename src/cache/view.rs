@@ -35,27 +35,28 @@ fn controller(meta: &ObjectMeta) -> Option<&OwnerReference> {
     owners.find(|owner| owner.controller == Some(true))
 }
 
-fn kind_and_name(owner: &OwnerReference) -> String {
-    format!("{}/{}", owner.kind, owner.name)
+fn kanary_kind(owner: &OwnerReference) -> Option<KanaryKind> {
+    KanaryKind::of(&owner.api_version, &owner.kind)
 }
 
 /// The Kanary that controls an object: uid, and kind and name.
 fn owner(meta: &ObjectMeta) -> Option<(String, String)> {
-    let owner = controller(meta).filter(|owner| KanaryKind::parse(&owner.kind).is_some())?;
-    Some((owner.uid.clone(), kind_and_name(owner)))
+    let owner = controller(meta)?;
+    let kind = kanary_kind(owner)?;
+    Some((owner.uid.clone(), format!("{kind}/{}", owner.name)))
 }
 
 /// uids of all Kanaries that own an object, whether or not they control it.
 fn kanaries(meta: &ObjectMeta) -> Vec<String> {
     let owners = meta.owner_references.iter().flatten();
-    let kanaries = owners.filter(|owner| KanaryKind::parse(&owner.kind).is_some());
+    let kanaries = owners.filter(|owner| kanary_kind(owner).is_some());
     kanaries.map(|owner| owner.uid.clone()).collect()
 }
 
 /// Kind and name of an object's controller if it is not a Kanary.
 fn other_controller(meta: &ObjectMeta) -> Option<String> {
-    let other = controller(meta).filter(|owner| KanaryKind::parse(&owner.kind).is_none());
-    other.map(kind_and_name)
+    let other = controller(meta).filter(|owner| kanary_kind(owner).is_none())?;
+    Some(format!("{}/{}", other.kind, other.name))
 }
 
 fn annotation(meta: &ObjectMeta, name: &str) -> Option<String> {

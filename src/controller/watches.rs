@@ -54,6 +54,8 @@ pub(super) struct Watcher {
     pub(super) client: Client,
     /// Only this namespace.
     pub(super) namespace: Option<String>,
+    /// Kanaries of these kinds.
+    pub(super) kinds: Arc<[KanaryKind]>,
     pub(super) sink: Sink,
 }
 
@@ -61,7 +63,8 @@ impl Watcher {
     /// All watches, for a single replica.
     pub(super) fn all(&self) -> Vec<Named> {
         let one = || Route::one(&self.sink);
-        let mut all = Vec::from(KanaryKind::ALL.map(|kind| self.kanaries(kind, one(), None)));
+        let kanaries = self.kinds.iter().map(|kind| self.kanaries(*kind, one(), None));
+        let mut all: Vec<_> = kanaries.collect();
         all.push(self.objects::<Deployment>("deployments", one(), None));
         all.push(self.objects::<Service>("services", one(), None));
         all.push(self.objects::<HorizontalPodAutoscaler>("horizontalpodautoscalers", one(), None));
@@ -78,9 +81,9 @@ impl Watcher {
             self.objects::<Deployment>("deployments", one(), Some(format!("{IS_KANARY}!=true"))),
             self.objects::<Service>("services", one(), None),
         ];
-        common.extend(KanaryKind::ALL.map(|kind| {
+        common.extend(self.kinds.iter().map(|&kind| {
             let (api, sink) = (self.kanary_api(kind), self.sink.clone());
-            named(kind.plural(), |heartbeat| {
+            named(kind.resource(), |heartbeat| {
                 feeds::strangers((kind, labels.clone()), api, rest.clone(), sink, heartbeat)
             })
         }));
@@ -97,9 +100,9 @@ impl Watcher {
         let slots = layout.selector(shards.keys().copied());
         let route = Route::Slots(layout, Arc::new(shards.clone()));
         let ours = Some(format!("{IS_KANARY}=true,{slots}"));
-        let mut watches: Vec<_> = KanaryKind::ALL
-            .map(|kind| self.kanaries(kind, route.clone(), Some(slots.clone())))
-            .into();
+        let kanaries = self.kinds.iter();
+        let kanaries = kanaries.map(|kind| self.kanaries(*kind, route.clone(), Some(slots.clone())));
+        let mut watches: Vec<_> = kanaries.collect();
         watches.push(self.objects::<Deployment>("deployments", route.clone(), ours.clone()));
         watches.push(self.objects::<HorizontalPodAutoscaler>("horizontalpodautoscalers", route.clone(), ours.clone()));
         watches.push(self.objects::<Pod>("pods", route, ours));
@@ -131,7 +134,7 @@ impl Watcher {
 
     /// All Kanaries, for the leader that grants places.
     pub(super) fn applicants(&self, applicants: &Arc<Applicants>) -> serve::Watches {
-        let watches = KanaryKind::ALL.map(|kind| {
+        let watches = self.kinds.iter().map(|&kind| {
             let (api, sink, heartbeat) = (self.kanary_api(kind), self.sink.clone(), Heartbeat::default());
             let feed = KanaryFeed {
                 kind,
@@ -139,7 +142,7 @@ impl Watcher {
             };
             (heartbeat.clone(), watch::follow(feed, api, None, sink, heartbeat))
         });
-        let (heartbeats, runs): (Vec<_>, Vec<_>) = watches.into_iter().unzip();
+        let (heartbeats, runs): (Vec<_>, Vec<_>) = watches.unzip();
         serve::Watches {
             heartbeats,
             run: futures::future::join_all(runs).map(drop).boxed(),
@@ -155,7 +158,7 @@ impl Watcher {
 
     fn kanaries(&self, kind: KanaryKind, route: Route, selector: Option<String>) -> Named {
         let api = self.kanary_api(kind);
-        named(kind.plural(), |heartbeat| {
+        named(kind.resource(), |heartbeat| {
             watch::kanaries(kind, api, self.watch(route, selector, heartbeat))
         })
     }

@@ -21,10 +21,7 @@ use k8s_openapi::api::{
 };
 use kanary_core::{
     Key, ParsedKanary,
-    api::{
-        Kanary, KanaryStatus,
-        names::{FIELD_MANAGER, GROUP, VERSION},
-    },
+    api::{Kanary, KanaryStatus, names::FIELD_MANAGER},
     decision::{Action, ObjectKind},
     observation::Created,
     trace::TraceId,
@@ -301,7 +298,7 @@ impl Writer {
         now: Timestamp,
     ) -> Result<bool, ApiError> {
         let Key { kind, namespace, name } = &kanary.key;
-        let failed = |error| ApiError::new("write the status of", kind.as_str().into(), namespace, name, error);
+        let failed = |error| ApiError::new("write the status of", kind.id().into(), namespace, name, error);
         let stored = kanary.status.epoch;
         if right.epoch.is_some() && stored > right.epoch && !kanary.has_forged_epoch(now) {
             self.fence.revoke(right);
@@ -356,7 +353,7 @@ impl Writer {
 /// An owner reference for the garbage collector, without `controller`.
 fn owner_reference(kanary: &ParsedKanary) -> Value {
     json!({
-        "apiVersion": format!("{GROUP}/{VERSION}"),
+        "apiVersion": kanary.key.kind.api_version(),
         "kind": kanary.key.kind.as_str(),
         "name": kanary.key.name,
         "uid": kanary.uid,

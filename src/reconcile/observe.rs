@@ -153,7 +153,7 @@ impl Observer<'_> {
         let Key { kind, namespace, name } = &kanary.key;
         let api: Api<Kanary> = Api::namespaced_with(self.client.clone(), namespace, kind);
         let live = within(CALL_TIMEOUT, api.get_opt(name)).await;
-        let live = live.map_err(|error| ApiError::new("get", kind.as_str().into(), namespace, name, error))?;
+        let live = live.map_err(|error| ApiError::new("get", kind.id().into(), namespace, name, error))?;
         let Some(live) = live.filter(|live| live.metadata.uid.as_ref() == Some(&kanary.uid)) else {
             // It is gone. The watch reports a new Kanary of the same name.
             self.cache.forget_kanary(kanary);

@@ -108,7 +108,7 @@ impl<'a> Write<'a> {
                 (workload.kind.as_str(), workload.name.as_str())
             }
             Action::Unlabel { pod, .. } | Action::Adopt { pod, .. } => ("Pod", pod.as_str()),
-            Action::Hold { .. } | Action::Release => (kanary.key.kind.as_str(), kanary.key.name.as_str()),
+            Action::Hold { .. } | Action::Release => (kanary.key.kind.id(), kanary.key.name.as_str()),
             Action::SetRoute { route, .. } => (route.kind.as_str(), route.name.as_str()),
         };
         Self {
@@ -201,7 +201,7 @@ fn run(kanary: &ParsedKanary, status: &KanaryStatus, right: Right, now: Timestam
     let trace = TraceId::of(&kanary.uid, status);
     let key = &kanary.key;
     let mut attributes = vec![
-        KeyValue::new("kanary.kind", key.kind.as_str()),
+        KeyValue::new("kanary.kind", key.kind.id()),
         text("k8s.namespace.name", &key.namespace),
         text("kanary.name", &key.name),
         text("kanary.uid", &kanary.uid),

@@ -262,7 +262,7 @@ impl Context {
         self.announce(kanary, now, right);
         let write = Write {
             label: "status",
-            object: (kanary.key.kind.as_str(), &kanary.key.name),
+            object: (kanary.key.kind.id(), &kanary.key.name),
             status: Some(status),
         };
         let sent = self.writer.write_status(kanary, status, right, now);

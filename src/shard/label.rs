@@ -233,7 +233,7 @@ impl SlotLabels {
         // The label may be seen, and written, in the shard of the wrong slot.
         let own = self.fence.begin(stray.slot);
         let written = self.send(key, stray, right).await;
-        let written = written.map_err(|error| ApiError::new("label", kind.as_str().into(), namespace, name, error));
+        let written = written.map_err(|error| ApiError::new("label", kind.id().into(), namespace, name, error));
         self.metrics.wrote("label", &written);
         tracing::debug!(key = %key, slot = %stray.slot, done = written.is_ok(), "label");
         match written {

@@ -114,10 +114,17 @@ async fn count(client: &Client, scope: &str) -> Result<Counts, Error> {
                 format!(" in namespace {scope}"),
             ),
         };
-        let counted = count_listed(&api, &mut counts).await;
-        counted.map_err(failed(format!("list {}{place}", kind.plural())))?;
+        match count_listed(&api, &mut counts).await {
+            // Not served here: its definition, or the right to it, is missing.
+            Err(kube::Error::Api(status)) if is_optional(kind) && [403, 404].contains(&status.code) => {}
+            counted => counted.map_err(failed(format!("list {}{place}", kind.resource())))?,
+        }
     }
     Ok(counts)
+}
+
+fn is_optional(kind: KanaryKind) -> bool {
+    KanaryKind::OPTIONAL.contains(&kind)
 }
 
 async fn count_listed(api: &Api<Kanary>, counts: &mut Counts) -> kube::Result<()> {

@@ -29,6 +29,7 @@ mod metric;
 mod metric_answers;
 mod metrics_servers;
 mod no_data;
+mod old_group;
 mod outages;
 mod overruled;
 mod places;

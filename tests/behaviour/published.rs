@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    DEPLOYMENT, EVENT, Exporter, KANARY, KANARY_STATEFULSET, Kind, POD, SERVICE, World, from_yaml, is_true, merge,
-    message, reason,
+    DEPLOYMENT, EVENT, Exporter, KANARY, KANARY_STATEFULSET, Kind, OLD_KANARY, POD, SERVICE, World, from_yaml, is_true,
+    merge, message, reason,
 };
 
 /// `examples/example/nginx_deployment.yaml`, in the API version that still exists.
@@ -31,7 +31,8 @@ fn one(text: &str) -> Value {
 }
 
 async fn nginx() -> World {
-    let world = World::new("published").await;
+    let world = World::unserved("published").await;
+    world.start_controller_of_all_kinds();
     world.create(&DEPLOYMENT, &one(NGINX_DEPLOYMENT)).await;
     world.create(&SERVICE, &one(NGINX_SERVICE)).await;
     world
@@ -44,6 +45,7 @@ fn image(deployment: &Value) -> &Value {
 async fn nginx_waits_for_a_person(kind: Kind) {
     let world = nginx().await;
     let mut manifest = one(NGINX_KANARY);
+    manifest["apiVersion"] = json!(kind.api_version());
     manifest["kind"] = json!(kind.kind);
     world.create(&kind, &manifest).await;
     world
@@ -73,6 +75,11 @@ async fn nginx_as_a_kanary_deployment() {
 #[tokio::test]
 async fn nginx_as_a_kanary_statefulset() {
     nginx_waits_for_a_person(KANARY_STATEFULSET).await;
+}
+
+#[tokio::test]
+async fn nginx_in_the_group_in_which_it_was_published_first() {
+    nginx_waits_for_a_person(OLD_KANARY).await;
 }
 
 #[tokio::test]

@@ -49,7 +49,8 @@ pub(crate) const NAMESPACE: &str = "shop";
 pub(crate) const MOODY: usize = 4;
 
 /// The CRDs. Generating them takes longer than many a run.
-static CRDS: LazyLock<Vec<CustomResourceDefinition>> = LazyLock::new(kanary_core::api::crds);
+static CRDS: LazyLock<Vec<CustomResourceDefinition>> =
+    LazyLock::new(|| kanary_core::api::crds(&kanary_core::api::KanaryKind::ALWAYS));
 
 /// Images whose pods no longer become ready.
 pub(crate) type Spoiled = Arc<Mutex<BTreeSet<String>>>;

@@ -69,7 +69,7 @@
 {{/* A flag that is given twice ends the controller. */}}
 {{- define "kanary.checks.args" -}}
 {{- $values := dict
-  "--admin-addr" "admin" "--namespace" "watchNamespace" "--log-format" "log.format" "--log" "log.filter"
+  "--admin-addr" "admin" "--namespace" "watchNamespace" "--kinds" "kinds" "--log-format" "log.format" "--log" "log.filter"
   "--shards" "sharding.shards" "--session-ttl" "sharding.sessionTtl"
   "--prometheus-concurrency" "prometheus.concurrency" "--prometheus-qps" "prometheus.qps"
   "--prometheus-limits" "prometheus.limits" "--prometheus-join" "prometheus.join" "--prometheus-allow" "prometheus.allow"

@@ -50,6 +50,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
+{{/* Of an optional kind, such as KanaryDeployment.kanary.k8s.io: its group and its plural. */}}
+{{- define "kanary.group" -}}
+{{- (splitn "." 2 .)._1 }}
+{{- end }}
+{{- define "kanary.resource" -}}
+{{- lower (splitn "." 2 .)._0 }}s
+{{- end }}
+
 {{/* The arguments of `kanary run`, as a list. */}}
 {{- define "kanary.args" -}}
 {{- $args := list "run" (printf "--admin-addr=%s:%v" .Values.admin.host .Values.admin.port) "--identity=$(POD_NAME)" }}
@@ -59,6 +67,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $flags := list
   (list "log" .Values.log.filter)
   (list "namespace" .Values.watchNamespace)
+  (list "kinds" (join "," .Values.kinds))
   (list "shards" .Values.sharding.shards)
   (list "session-ttl" .Values.sharding.sessionTtl)
   (list "max-concurrent-canaries" .Values.limits.maxConcurrentCanaries)

@@ -7,7 +7,7 @@ use kube_core::{Resource, object::HasStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::names::{GROUP, VERSION};
+use super::names::{GROUP, OLD_GROUP, VERSION};
 
 /// The kinds that share [`KanarySpec`](super::KanarySpec).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,27 +16,79 @@ pub enum KanaryKind {
     Deployment,
     /// `KanaryStatefulset`, the second published name of exactly the same spec.
     Statefulset,
+    /// `KanaryDeployment` of the group in which the API was published first, with the same spec.
+    OldDeployment,
 }
 
 impl KanaryKind {
-    /// Every kind that is served.
-    pub const ALL: [Self; 2] = [Self::Deployment, Self::Statefulset];
+    /// Every kind that can be served.
+    pub const ALL: [Self; 3] = [Self::Deployment, Self::Statefulset, Self::OldDeployment];
 
-    /// `KanaryDeployment`, …
+    /// The kinds that every controller serves.
+    pub const ALWAYS: [Self; 2] = [Self::Deployment, Self::Statefulset];
+
+    /// The kinds that a controller serves only if it is told to (`--kinds`).
+    pub const OPTIONAL: [Self; 1] = [Self::OldDeployment];
+
+    /// `kind` in a manifest. Two kinds of different groups may have the same: see [`KanaryKind::id`].
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Deployment => "KanaryDeployment",
+            Self::Deployment | Self::OldDeployment => "KanaryDeployment",
             Self::Statefulset => "KanaryStatefulset",
         }
+    }
+
+    /// The name that no other kind has, with the group unless it is [`GROUP`]: `KanaryDeployment`,
+    /// `KanaryDeployment.kanary.k8s.io`. It is a valid value of a label, and kubectl understands it.
+    #[must_use]
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::Deployment => "KanaryDeployment",
+            Self::Statefulset => "KanaryStatefulset",
+            Self::OldDeployment => "KanaryDeployment.kanary.k8s.io",
+        }
+    }
+
+    /// The API group.
+    #[must_use]
+    pub const fn api_group(self) -> &'static str {
+        match self {
+            Self::Deployment | Self::Statefulset => GROUP,
+            Self::OldDeployment => OLD_GROUP,
+        }
+    }
+
+    /// `apiVersion` in a manifest.
+    #[must_use]
+    pub fn api_version(self) -> String {
+        format!("{}/{VERSION}", self.api_group())
     }
 
     /// `kanarydeployments`, …
     #[must_use]
     pub const fn plural(self) -> &'static str {
         match self {
-            Self::Deployment => "kanarydeployments",
+            Self::Deployment | Self::OldDeployment => "kanarydeployments",
             Self::Statefulset => "kanarystatefulsets",
+        }
+    }
+
+    /// The plural that no other kind has, with the group unless it is [`GROUP`], as kubectl understands it.
+    #[must_use]
+    pub const fn resource(self) -> &'static str {
+        match self {
+            Self::Deployment | Self::Statefulset => self.plural(),
+            Self::OldDeployment => "kanarydeployments.kanary.k8s.io",
+        }
+    }
+
+    /// The singular of [`KanaryKind::resource`].
+    #[must_use]
+    pub const fn singular_resource(self) -> &'static str {
+        match self {
+            Self::Deployment | Self::Statefulset => self.singular(),
+            Self::OldDeployment => "kanarydeployment.kanary.k8s.io",
         }
     }
 
@@ -44,30 +96,39 @@ impl KanaryKind {
     #[must_use]
     pub const fn singular(self) -> &'static str {
         match self {
-            Self::Deployment => "kanarydeployment",
+            Self::Deployment | Self::OldDeployment => "kanarydeployment",
             Self::Statefulset => "kanarystatefulset",
         }
     }
 
-    /// Short names for kubectl.
+    /// Short names for kubectl. Those of a second group would make them ambiguous.
     #[must_use]
     pub const fn short_names(self) -> &'static [&'static str] {
         match self {
             Self::Deployment => &["kd", "kanary"],
             Self::Statefulset => &["ks"],
+            Self::OldDeployment => &[],
         }
     }
 
-    /// The kind called `name`, or `None` if it is not a Kanary kind.
+    /// The kind with this [`id`](Self::id), or `None` if it is not a Kanary kind.
     #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    pub fn parse(id: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.id() == id)
+    }
+
+    /// The kind of a manifest or of an owner reference, in any version, or `None` if it is not a Kanary kind.
+    #[must_use]
+    pub fn of(api_version: &str, kind: &str) -> Option<Self> {
+        let (group, _) = api_version.split_once('/')?;
+        let is_it = |known: &Self| known.api_group() == group && known.as_str() == kind;
+        Self::ALL.into_iter().find(is_it)
     }
 }
 
 impl fmt::Display for KanaryKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.write_str(self.id())
     }
 }
 
@@ -95,8 +156,8 @@ impl Resource for Kanary {
         kind.as_str().into()
     }
 
-    fn group(_: &KanaryKind) -> Cow<'_, str> {
-        GROUP.into()
+    fn group(kind: &KanaryKind) -> Cow<'_, str> {
+        kind.api_group().into()
     }
 
     fn version(_: &KanaryKind) -> Cow<'_, str> {
@@ -125,5 +186,36 @@ impl HasStatus for Kanary {
 
     fn status_mut(&mut self) -> &mut Option<Value> {
         &mut self.status
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_optional_kinds_are_the_others() {
+        let mut kinds = Vec::from(KanaryKind::ALWAYS);
+        kinds.extend(KanaryKind::OPTIONAL);
+        assert_eq!(kinds, KanaryKind::ALL);
+    }
+
+    #[test]
+    fn a_kind_is_found_by_what_names_it_alone() {
+        for kind in KanaryKind::ALL {
+            assert_eq!(KanaryKind::parse(kind.id()), Some(kind));
+            assert_eq!(KanaryKind::of(&kind.api_version(), kind.as_str()), Some(kind));
+        }
+        assert_eq!(
+            KanaryKind::of("kanary.k8s-operators.dev/v2", "KanaryDeployment"),
+            Some(KanaryKind::Deployment)
+        );
+        for (api_version, kind) in [
+            ("example.com/v1alpha1", "KanaryDeployment"),
+            ("v1alpha1", "KanaryDeployment"),
+            ("kanary.k8s.io/v1alpha1", "KanaryStatefulset"),
+        ] {
+            assert_eq!(KanaryKind::of(api_version, kind), None, "{api_version} {kind}");
+        }
     }
 }

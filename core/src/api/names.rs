@@ -2,6 +2,8 @@
 
 /// API group of the Kanary kinds.
 pub const GROUP: &str = "kanary.k8s-operators.dev";
+/// API group in which `KanaryDeployment` was published first.
+pub const OLD_GROUP: &str = "kanary.k8s.io";
 /// Served and stored version of the Kanary kinds.
 pub const VERSION: &str = "v1alpha1";
 
@@ -11,6 +13,13 @@ pub const IS_KANARY: &str = "kanary.k8s-operators.dev/iskanary";
 pub const KANARY_NAME: &str = "kanary.k8s-operators.dev/name";
 /// Label with the Kanary's kind on every object that Kanary creates for a run: two kinds may share a name.
 pub const KANARY_KIND: &str = "kanary.k8s-operators.dev/kind";
+/// Label `"true"` that the first published operator put on canaries. Objects of a Kanary of [`OLD_GROUP`] have it too, for the
+/// Services, monitors and queries that select by it.
+pub const OLD_IS_KANARY: &str = "kanary.k8s.io/iskanary";
+/// The same for the name of the Kanary.
+pub const OLD_KANARY_NAME: &str = "kanary.k8s.io/name";
+/// The same on the pods of canaries, `"true"`.
+pub const OLD_CANARY_POD: &str = "kanary.k8s.io/canary-pod";
 /// Label with the run's identity on the canary and its pods, so that pods of an earlier run are never judged.
 pub const RUN: &str = "kanary.k8s-operators.dev/run";
 
@@ -61,6 +70,12 @@ pub const POD_TEMPLATE_HASH: &str = "pod-template-hash";
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {
     name.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Whether a selector with this label is about canaries: a reserved one, or one of the first published operator.
+#[must_use]
+pub fn marks_canaries(name: &str) -> bool {
+    is_reserved(name) || [OLD_IS_KANARY, OLD_KANARY_NAME, OLD_CANARY_POD].contains(&name)
 }
 
 /// Field manager of every write.

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use crate::{
     check::Checker,
-    cluster,
     exit::Exit,
     manifests::{self, Format, Manifest},
     terminal::print,
@@ -100,7 +99,7 @@ fn kanary(source: &Value, spec: Value) -> Value {
         metadata.insert("namespace".to_owned(), namespace.clone());
     }
     json!({
-        "apiVersion": cluster::api_version(),
+        "apiVersion": KanaryKind::Deployment.api_version(),
         "kind": KanaryKind::Deployment.as_str(),
         "metadata": metadata,
         "spec": manifests::tidy(spec),

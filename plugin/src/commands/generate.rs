@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{
     check::Checker,
-    cluster::{self, Cluster, is_not_found, said},
+    cluster::{Cluster, is_not_found, said},
     exit::{Exit, Missing},
     istio::{self, Quantile, Success},
     manifests::{Format, template_metadata, tidy},
@@ -243,7 +243,7 @@ fn build(options: &Generate, namespace: &str, deployment: &Deployment) -> anyhow
         ..KanarySpec::default()
     };
     let kanary = json!({
-        "apiVersion": cluster::api_version(),
+        "apiVersion": KanaryKind::Deployment.api_version(),
         "kind": KanaryKind::Deployment.as_str(),
         "metadata": {"name": name, "namespace": namespace},
         "spec": kanary,

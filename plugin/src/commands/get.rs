@@ -112,7 +112,7 @@ impl Row {
     /// The columns before DURATION.
     fn cells(&self, is_ambiguous: bool) -> Vec<Cell> {
         let name = if is_ambiguous {
-            format!("{}/{}", self.kind.singular(), self.name)
+            format!("{}/{}", self.kind.singular_resource(), self.name)
         } else {
             self.name.clone()
         };
@@ -169,7 +169,7 @@ fn heads() -> Vec<Cell> {
     HEADS.into_iter().map(|head| Cell::new(head, Colour::Bold)).collect()
 }
 
-/// The names that both kinds have in one namespace.
+/// The names that several kinds have in one namespace.
 fn is_ambiguous(all: &[Row], row: &Row) -> bool {
     let same = |other: &&Row| (&other.namespace, &other.name) == (&row.namespace, &row.name);
     all.iter().filter(same).count() > 1
@@ -289,7 +289,7 @@ async fn watch(cluster: &Cluster, options: &Get) -> anyhow::Result<Exit> {
                 let event = match event {
                     Ok(event) => event,
                     Err(error) => {
-                        eprintln!("watch {}: {error}; trying again", kind.plural());
+                        eprintln!("watch {}: {error}; trying again", kind.resource());
                         continue;
                     }
                 };

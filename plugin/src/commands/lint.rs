@@ -1,7 +1,5 @@
 //! `kubectl kanary lint`: checks manifests of Kanaries without a cluster.
 
-use kanary_core::api::KanaryKind;
-
 use crate::{
     check::Checker,
     exit::Exit,
@@ -26,7 +24,7 @@ pub(crate) async fn lint(options: &Lint) -> anyhow::Result<Exit> {
     let (mut seen, mut bad) = (0, 0);
     for manifest in &manifests {
         let title = clean(&manifest.title());
-        let Some(kind) = KanaryKind::parse(manifest.kind()) else {
+        let Some(kind) = manifests::kanary_kind(&manifest.object) else {
             eprintln!("{title}: not checked, because it is no Kanary");
             continue;
         };

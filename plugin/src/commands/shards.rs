@@ -2,8 +2,9 @@
 
 use anyhow::Context;
 use kanary::shard::show;
+use kanary_core::api::KanaryKind;
 
-use crate::{cluster, cluster::Cluster, exit::Exit, owner, terminal::print};
+use crate::{cluster::Cluster, exit::Exit, owner, terminal::print};
 
 /// Show which replica of the controller acts on which Kanaries.
 #[derive(Debug, clap::Args)]
@@ -23,7 +24,7 @@ pub(crate) fn version() -> anyhow::Result<Exit> {
     print(&format!(
         "kubectl-kanary {}, API {}\n",
         env!("CARGO_PKG_VERSION"),
-        cluster::api_version()
+        KanaryKind::Deployment.api_version()
     ))?;
     Ok(Exit::Done)
 }

@@ -110,7 +110,7 @@ async fn install(client: &Client) {
         &resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),
     );
     let typed = Api::all(client.clone());
-    for crd in kanary_core::api::crds() {
+    for crd in kanary_core::api::crds(&KanaryKind::ALWAYS) {
         let name = crd.metadata.name.clone().unwrap();
         let params = PatchParams::apply("plugin-tests").force();
         api.patch(&name, &params, &Patch::Apply(&crd)).await.unwrap();

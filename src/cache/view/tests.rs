@@ -235,12 +235,22 @@ fn a_rollout_says_when_it_made_progress_and_what_keeps_it_from_that() {
 
 #[test]
 fn a_controller_that_is_no_kanary_is_known_by_its_name() {
-    let owned_by = |kind: &str, controller: bool| {
-        let owners = json!([{"apiVersion": "v1", "kind": kind, "name": "a", "uid": "u", "controller": controller}]);
+    let owned = |api_version: &str, kind: &str, controller: bool| {
+        let owner = json!({"apiVersion": api_version, "kind": kind, "name": "a", "uid": "u", "controller": controller});
+        let owners = json!([owner]);
         let seen = canary(json!({"ownerReferences": owners}), whole(), json!({}));
         (seen.owner_name, seen.other_controller)
     };
+    let owned_by = |kind: &str, controller| owned("kanary.k8s-operators.dev/v1alpha1", kind, controller);
     let named = |name: &str| Some(name.to_owned());
+    assert_eq!(
+        owned("kanary.k8s.io/v1alpha1", "KanaryDeployment", true),
+        (named("KanaryDeployment.kanary.k8s.io/a"), None)
+    );
+    assert_eq!(
+        owned("example.com/v1", "KanaryDeployment", true),
+        (None, named("KanaryDeployment/a"))
+    );
     assert_eq!(owned_by("KanaryDeployment", true), (named("KanaryDeployment/a"), None));
     assert_eq!(owned_by("Application", true), (None, named("Application/a")));
     assert_eq!(owned_by("KanaryDeployment", false), (None, None));

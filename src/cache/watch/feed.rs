@@ -135,7 +135,7 @@ impl Feed for Kanaries {
     type Object = Kanary;
 
     fn kind(&self) -> Cow<'static, str> {
-        self.kind.as_str().into()
+        self.kind.id().into()
     }
 
     fn applied(&mut self, cache: &Cache, object: &Kanary) -> Vec<Key> {

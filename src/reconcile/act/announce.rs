@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::{api::events::v1::Event, apimachinery::pkg::apis::meta::v1::MicroTime};
 use kanary_core::{
     Key,
-    api::names::{GROUP, TRACE_ID, VERSION},
+    api::names::{GROUP, TRACE_ID},
     hash,
 };
 use kube::api::PostParams;
@@ -48,7 +48,7 @@ impl Writer {
             "type": if notice.warning { "Warning" } else { "Normal" },
             "note": note,
             "regarding": {
-                "apiVersion": format!("{GROUP}/{VERSION}"),
+                "apiVersion": kind.api_version(),
                 "kind": kind.as_str(),
                 "namespace": namespace,
                 "name": name,

@@ -73,7 +73,7 @@ impl Writer {
         let request = Request::new(Kanary::url_path(kind, Some(namespace))).patch(name, &patch_params(), &patch);
         let written = self.send::<Kanary>(request, "patch", right).await;
         let written = written
-            .map_err(|error| ApiError::new("change the finalizers of", kind.as_str().into(), namespace, name, error));
+            .map_err(|error| ApiError::new("change the finalizers of", kind.id().into(), namespace, name, error));
         if written.as_ref().is_err_and(ApiError::is_not_found) {
             self.cache.forget_kanary(kanary);
         }

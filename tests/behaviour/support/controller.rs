@@ -8,6 +8,7 @@ use kanary::{
     places::{self, CanaryLimits},
     traces::{Collector, TraceOptions},
 };
+use kanary_core::api::KanaryKind;
 use kube::Client;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
@@ -70,6 +71,17 @@ impl Controller {
     fn start_with_metrics_apis(plane: &'static Plane, namespace: &str) -> Self {
         let options = Options {
             metrics_apis: true,
+            ..Options::default()
+        };
+        Self::with(namespace, options, move |clock| async move {
+            plane.kanary(clock, None).await
+        })
+    }
+
+    /// A controller that serves every kind.
+    fn start_of_all_kinds(plane: &'static Plane, namespace: &str) -> Self {
+        let options = Options {
+            kinds: KanaryKind::ALL.to_vec(),
             ..Options::default()
         };
         Self::with(namespace, options, move |clock| async move {
@@ -140,6 +152,11 @@ impl World {
     /// Starts a controller that may ask the metrics APIs.
     pub(crate) fn start_controller_with_metrics_apis(&self) {
         self.put(Controller::start_with_metrics_apis(self.plane, &self.ns));
+    }
+
+    /// Starts a controller that serves every kind.
+    pub(crate) fn start_controller_of_all_kinds(&self) {
+        self.put(Controller::start_of_all_kinds(self.plane, &self.ns));
     }
 
     /// Starts a controller that may change routes.

@@ -16,6 +16,8 @@ pub(crate) struct Kind {
 
 pub(crate) const KANARY: Kind = kanary_kind("KanaryDeployment", "kanarydeployments");
 pub(crate) const KANARY_STATEFULSET: Kind = kanary_kind("KanaryStatefulset", "kanarystatefulsets");
+/// The kind of the group that is served only with `--kinds`.
+pub(crate) const OLD_KANARY: Kind = kind("kanary.k8s.io", "v1alpha1", "KanaryDeployment", "kanarydeployments");
 pub(crate) const DEPLOYMENT: Kind = kind("apps", "v1", "Deployment", "deployments");
 pub(crate) const REPLICA_SET: Kind = kind("apps", "v1", "ReplicaSet", "replicasets");
 pub(crate) const POD: Kind = kind("", "v1", "Pod", "pods");
@@ -56,6 +58,11 @@ const fn kanary_kind(name: &'static str, plural: &'static str) -> Kind {
 }
 
 impl Kind {
+    /// `apiVersion` in a manifest.
+    pub(crate) fn api_version(&self) -> String {
+        self.resource().api_version
+    }
+
     /// The kind in the format of kube's dynamic API.
     pub(crate) fn resource(&self) -> ApiResource {
         ApiResource {

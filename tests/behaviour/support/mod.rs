@@ -40,7 +40,7 @@ pub(crate) use gateway::{CANARY, PLAIN};
 pub(crate) use interceptor::{Answer, Webhook};
 pub(crate) use kinds::{
     CONFIG_MAP, DEPLOYMENT, ENDPOINT_SLICE, EVENT, GATEWAY, GRPC_ROUTE, HPA, HTTP_ROUTE, KANARY, KANARY_STATEFULSET,
-    Kind, LEASE, POD, REPLICA_SET, ROLE_BINDING, SECRET, SERVICE, VIRTUAL_SERVICE,
+    Kind, LEASE, OLD_KANARY, POD, REPLICA_SET, ROLE_BINDING, SECRET, SERVICE, VIRTUAL_SERVICE,
 };
 pub(crate) use manifests::{
     config_map, deployment, from_yaml, held, kanary, merge, service, slow_deployment, template,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kanary::cluster::{calls::Calls, clock::Clock};
+use kanary_core::api::KanaryKind;
 use kube::{
     Api, Client, Config,
     api::{DynamicObject, Patch, PatchParams},
@@ -177,7 +178,7 @@ async fn config(kubeconfig: &std::path::Path) -> Config {
 
 async fn apply_crds(client: &Client) {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-    for crd in kanary_core::api::crds() {
+    for crd in kanary_core::api::crds(&KanaryKind::ALL) {
         let name = crd.metadata.name.clone().expect("a CRD has a name");
         let params = PatchParams::apply("behaviour-suite").force();
         api.patch(&name, &params, &Patch::Apply(&crd))
@@ -190,11 +191,13 @@ async fn apply_crds(client: &Client) {
     }
 }
 
+/// The user of the controller and its rights, with those for all kinds.
 async fn apply_rights(client: &Client) {
     let manifests = concat!(
         include_str!("../../../deploy/service_account.yaml"),
         include_str!("../../../deploy/role.yaml"),
         include_str!("../../../deploy/role_binding.yaml"),
+        include_str!("../../../deploy/optional/kanary.k8s.io.yaml"),
     );
     for object in from_yaml(manifests) {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 /// The schema of a Kanary's spec in the CRD.
 static SPEC: LazyLock<Value> = LazyLock::new(|| {
-    let crd = serde_json::to_value(&api::crds()[0]).unwrap();
+    let crd = serde_json::to_value(&api::crds(&[api::KanaryKind::Deployment])[0]).unwrap();
     let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     schema["properties"]["spec"].clone()
 });
