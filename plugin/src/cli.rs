@@ -10,6 +10,7 @@ use crate::{
         generate::Generate,
         get::Get,
         lint::Lint,
+        migrate::Migrate,
         shards::Shards,
         status::Status,
         steer::{Pause, Resume, Retry},
@@ -47,6 +48,7 @@ pub(crate) enum Command {
     Generate(Box<Generate>),
     Lint(Lint),
     Convert(Convert),
+    Migrate(Migrate),
     Shards(Shards),
     Completion(Completion),
     /// Print the version of the plugin, and of the API that it knows.

@@ -145,6 +145,15 @@ impl Cluster {
         }
     }
 
+    /// All Kanaries of a kind, or `None` if the cluster does not serve it.
+    pub(crate) async fn all_of(&self, kind: KanaryKind, all_namespaces: bool) -> anyhow::Result<Option<Vec<Kanary>>> {
+        match pages(&self.kanaries_in(kind, all_namespaces)).await {
+            Ok(objects) => Ok(Some(objects)),
+            Err(error) if is_not_served(&error) => Ok(None),
+            Err(error) => Err(said(error, &format!("could not list {}", kind.resource()))),
+        }
+    }
+
     /// All Kanaries of the namespace, or of all namespaces, sorted.
     pub(crate) async fn list(&self, all_namespaces: bool) -> anyhow::Result<Vec<(KanaryKind, Kanary)>> {
         let (mut all, mut served) = (Vec::new(), false);

@@ -24,7 +24,7 @@ use clap::Parser;
 use self::{
     cli::{Cli, Command},
     cluster::Cluster,
-    commands::{convert, explain, generate, get, lint, shards, status, steer, verdict},
+    commands::{convert, explain, generate, get, lint, migrate, shards, status, steer, verdict},
     exit::Exit,
 };
 
@@ -51,6 +51,7 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Generate(options) => generate::generate(&cluster().await?, options).await,
         Command::Lint(options) => lint::lint(options).await,
         Command::Convert(options) => convert::convert(options).await,
+        Command::Migrate(options) => migrate::migrate(options, &cli.connection).await,
         Command::Shards(options) => shards::shards(&cluster().await?, options).await,
         Command::Completion(options) => completion::completion(options),
         Command::Version => shards::version(),

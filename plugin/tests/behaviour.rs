@@ -6,6 +6,7 @@
     reason = "a test that does not find what it expects is to fail there and then"
 )]
 
+mod migrate;
 mod support;
 
 use serde_json::{Value, json};

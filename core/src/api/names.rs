@@ -50,6 +50,8 @@ pub const SHARES: &str = "kanary.k8s-operators.dev/shares";
 pub const ROUTE_FINALIZER: &str = "kanary.k8s-operators.dev/route";
 /// Annotation on a Kanary with that finalizer: `<run> <kind of the route>/<name of the route>`.
 pub const ROUTE: &str = "kanary.k8s-operators.dev/route";
+/// Annotation that `kubectl kanary migrate` puts on a Kanary until it replaces one of [`OLD_GROUP`]: the uid of that one.
+pub const MIGRATES: &str = "kanary.k8s-operators.dev/migrates";
 /// Annotation on the target: `<uid of the Kanary>/<run>` of the last promotion.
 pub const PROMOTED_BY: &str = "kanary.k8s-operators.dev/promoted-by";
 /// Annotation on a target that a Kanary created because it was missing: `<uid of the Kanary>/<run>`.

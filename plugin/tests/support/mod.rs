@@ -110,7 +110,7 @@ async fn install(client: &Client) {
         &resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),
     );
     let typed = Api::all(client.clone());
-    for crd in kanary_core::api::crds(&KanaryKind::ALWAYS) {
+    for crd in kanary_core::api::crds(&KanaryKind::ALL) {
         let name = crd.metadata.name.clone().unwrap();
         let params = PatchParams::apply("plugin-tests").force();
         api.patch(&name, &params, &Patch::Apply(&crd)).await.unwrap();
@@ -132,11 +132,16 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::serving(&KanaryKind::ALWAYS).await
+    }
+
+    /// The same with a controller that serves these kinds.
+    pub(crate) async fn serving(kinds: &[KanaryKind]) -> Self {
         let client = Client::try_from(config().await).unwrap();
         install(&client).await;
         let namespace = format!("plugin-{:08x}", fastrand::u32(..));
         let world = Self {
-            controller: Mutex::new(Some(controller(&namespace).await)),
+            controller: Mutex::new(Some(controller(&namespace, kinds).await)),
             client,
             namespace,
         };
@@ -160,16 +165,28 @@ impl World {
 
     /// The name of the only pod of a Kanary.
     pub(crate) async fn pod(&self, kanary: &str) -> String {
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &self.namespace, &resource("", "v1", "Pod"));
         let labelled = ListParams::default().labels(&format!("kanary.k8s-operators.dev/name={kanary}"));
-        let pods = api.list(&labelled).await.unwrap().items;
+        let pods = self.objects("", "v1", "Pod").list(&labelled).await.unwrap().items;
         assert_eq!(pods.len(), 1, "{pods:?}");
         pods[0].metadata.name.clone().unwrap()
     }
 
     fn kanaries(&self) -> Api<Kanary> {
-        Api::namespaced_with(self.client.clone(), &self.namespace, &KanaryKind::Deployment)
+        self.kanaries_of(KanaryKind::Deployment)
+    }
+
+    /// The Kanaries of a kind.
+    pub(crate) fn kanaries_of(&self, kind: KanaryKind) -> Api<Kanary> {
+        Api::namespaced_with(self.client.clone(), &self.namespace, &kind)
+    }
+
+    /// The Deployments.
+    pub(crate) fn deployments(&self) -> Api<DynamicObject> {
+        self.objects("apps", "v1", "Deployment")
+    }
+
+    fn objects(&self, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &self.namespace, &resource(group, version, kind))
     }
 
     /// Creates an object.
@@ -178,8 +195,7 @@ impl World {
         let TypeMeta { api_version, kind } = object.types.clone().unwrap();
         let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
         object.metadata.namespace = None;
-        let resource = resource(group, version, &kind);
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &resource);
+        let api = self.objects(group, version, &kind);
         api.create(&PostParams::default(), &object).await.unwrap();
     }
 
@@ -223,12 +239,17 @@ impl World {
 
     /// Waits until the status of a Kanary shows this phase.
     pub(crate) async fn phase(&self, name: &str, phase: &str) {
+        self.phase_of(KanaryKind::Deployment, name, phase).await;
+    }
+
+    /// The same for a Kanary of another kind.
+    pub(crate) async fn phase_of(&self, kind: KanaryKind, name: &str, phase: &str) {
         let is_there = |kanary: Option<&Kanary>| {
             let Some(kanary) = kanary else { return false };
             let status = kanary.status.clone().unwrap_or_default();
             status["report"]["status"] == phase && status["observedGeneration"] == json!(kanary.metadata.generation)
         };
-        let reached = await_condition(self.kanaries(), name, is_there);
+        let reached = await_condition(self.kanaries_of(kind), name, is_there);
         waited(&format!("{name} is {phase}"), String::new, reached)
             .await
             .unwrap();
@@ -282,10 +303,11 @@ fn template(app: &str, version: &str) -> Value {
 }
 
 /// Starts a controller for one namespace.
-async fn controller(namespace: &str) -> (Runtime, CancellationToken) {
+async fn controller(namespace: &str, kinds: &[KanaryKind]) -> (Runtime, CancellationToken) {
     let (runtime, stop) = (runtime(), CancellationToken::new());
     let options = Options {
         namespace: Some(namespace.to_owned()),
+        kinds: kinds.to_vec(),
         instance: "plugin-tests".to_owned(),
         clock: Clock::default(),
         ..Options::default()
