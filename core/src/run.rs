@@ -184,7 +184,8 @@ fn judge_traffic(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>, f
         let message = message.to_owned();
         return fail(step, with_items(draft, judgement), reason, &message);
     }
-    let by_hand = step.spec.verdict == Some(ManualVerdict::Valid) || judgement.valid_early;
+    let valid_early = judgement.valid_early && routing::is_in_force(step, &draft.status);
+    let by_hand = step.spec.verdict == Some(ManualVerdict::Valid) || valid_early;
     let is_new = Phase::of(&step.kanary.status) == Phase::Scheduled;
     let open = reached.is_some_and(|reached| reached.start <= step.now);
     let Some(window) = window.filter(|_| !is_new || open || (by_hand && available)) else {
@@ -196,8 +197,8 @@ fn judge_traffic(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>, f
     let is_over = routing::is_ahead(step, &draft.status);
     let due = !is_over && reached.is_some_and(|reached| reached.deadline <= step.now);
     if problem.is_none() && available && (by_hand || (due && is_last && judgement.all_agree())) {
-        if !step.seen.confirmed {
-            return Decision::needing(Need::LiveCanary);
+        if let Some(need) = unread(step) {
+            return Decision::needing(need);
         }
         return succeed(step, draft, judgement, by_hand);
     }
@@ -213,6 +214,14 @@ fn judge_traffic(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>, f
         wake: [held.wake, look].into_iter().flatten().min(),
         ..held
     }
+}
+
+/// What has to be read live before the canary passes. The route comes last: what is read after it replaces it by what is remembered.
+fn unread(step: &Step<'_>) -> Option<Need> {
+    if !step.seen.confirmed {
+        return Some(Need::LiveCanary);
+    }
+    (!routing::is_live(step)).then_some(Need::Route)
 }
 
 /// The verdicts of all items. Measurements from before a step that begins now do not count for it.

@@ -97,6 +97,11 @@ pub(super) fn is_fresh(step: &Step<'_>, seen: &RouteSeen, for_long: SignedDurati
     seen.live || seen.at.checked_add(for_long).is_ok_and(|until| until > step.now)
 }
 
+/// Whether the route was read for this decision. Always without a route.
+pub(super) fn is_live(step: &Step<'_>) -> bool {
+    step.spec.routing.is_none() || known(step).is_some_and(|seen| seen.live)
+}
+
 /// The route, or why there is none.
 pub(super) fn there<'a>(step: &Step<'a>, seen: &'a RouteSeen) -> Result<There<'a>, Problem> {
     let service = step.spec.service.as_deref().unwrap_or_default();

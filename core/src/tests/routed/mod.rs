@@ -3,6 +3,7 @@
 mod api_server;
 mod cases;
 mod storms;
+mod unserved;
 
 use std::sync::Arc;
 
@@ -336,8 +337,14 @@ impl World {
 
     /// A GitOps tool puts the route back as its user wrote it.
     fn revert(&mut self) {
+        let spec = self.original["spec"].clone();
+        self.edit(|route| route["spec"] = spec);
+    }
+
+    /// Somebody changes the route, and proxies follow at once.
+    fn edit(&mut self, change: impl FnOnce(&mut Value)) {
         let route = self.route.as_mut().unwrap();
-        route["spec"] = self.original["spec"].clone();
+        change(route);
         route["metadata"]["generation"] = json!(route["metadata"]["generation"].as_i64().unwrap() + 1);
         raise(&mut route["metadata"]);
         self.written_at = self.now;

@@ -1,0 +1,152 @@
+//! Routes that somebody changes while Kanary does not look: nothing is promoted without the requests of the last step.
+
+use super::*;
+
+const LONG: SignedDuration = SignedDuration::from_mins(10);
+
+/// Steps of 10 and 50 % without measurements, so that only times and the route count.
+fn world(interval: &str) -> World {
+    let mut world = World::new(&json!({
+        "source": "weighted", "route": {"kind": "HTTPRoute", "name": "shop"},
+        "weighted": {"steps": [10, 50], "interval": interval},
+    }));
+    world.spec["validation"] = json!({
+        "validationPeriod": interval, "items": [{"labelWatch": {"podInvalidationLabels": {"bad": "true"}}}],
+    });
+    world
+}
+
+/// A run that has just reached its last step.
+fn at_last_step(interval: &str) -> World {
+    let mut world = world(interval);
+    let is_there = |world: &World| {
+        let traffic = world.stored().traffic;
+        traffic.is_some_and(|traffic| traffic.step == 2 && traffic.since.is_some())
+    };
+    for _ in 0..200 {
+        if is_there(&world) {
+            return world;
+        }
+        world.run(SignedDuration::from_secs(1));
+    }
+    panic!("never at the last step: {:#?}", world.writes);
+}
+
+/// The canary passed, and proxies gave it its last share for the whole interval before that.
+#[track_caller]
+fn assert_promoted_on_requests(world: &World, interval: i64, case: &str) {
+    let succeeded = crate::status::find(&world.stored(), crate::status::SUCCEEDED)
+        .unwrap_or_else(|| panic!("{case}: no verdict: {:#?}", world.writes))
+        .last_transition_time
+        .0;
+    let from = succeeded - SignedDuration::from_secs(interval);
+    let before = world.proxies.iter().rfind(|(since, _)| *since <= from);
+    let within = world
+        .proxies
+        .iter()
+        .filter(|(since, _)| *since > from && *since < succeeded);
+    let shares: Vec<_> = before
+        .into_iter()
+        .chain(within)
+        .map(|(_, rules)| World::weight(rules))
+        .collect();
+    assert!(
+        shares.iter().all(|share| *share == 50),
+        "{case}: promoted with shares {shares:?}: {:#?}",
+        world.writes
+    );
+}
+
+#[test]
+fn a_route_that_is_reverted_at_any_time_of_the_last_step_is_noticed_before_the_verdict() {
+    for (interval, seconds) in [("8s", 8), ("28s", 28)] {
+        for at in 0..seconds {
+            let mut world = at_last_step(interval);
+            world.run(SignedDuration::from_secs(at));
+            world.revert();
+            world.run(LONG);
+            assert_promoted_on_requests(&world, seconds, &format!("{interval}, reverted after {at}s"));
+            assert_eq!(world.phase(), Phase::DeploymentUpdated);
+            world.is_restored();
+        }
+    }
+}
+
+#[test]
+fn a_route_that_is_gone_or_leads_elsewhere_at_the_last_step_is_noticed_before_the_verdict() {
+    for leads_elsewhere in [false, true] {
+        for at in 0..8 {
+            let mut world = at_last_step("8s");
+            world.run(SignedDuration::from_secs(at));
+            if leads_elsewhere {
+                let rules = json!([{"backendRefs": [{"name": "other", "port": 80}]}]);
+                world.edit(|route| route["spec"]["rules"] = rules);
+            } else {
+                world.route = None;
+            }
+            world.run(LONG);
+            assert_eq!(
+                world.phase(),
+                Phase::Running,
+                "{leads_elsewhere}, {at}: {:#?}",
+                world.writes
+            );
+        }
+    }
+}
+
+#[test]
+fn tagged_requests_and_copies_are_looked_at_before_the_verdict() {
+    for traffic in [
+        json!({"source": "tagged", "route": {"kind": "HTTPRoute", "name": "shop"}, "tagged": {"headers": [{"name": "x-canary", "value": "1"}]}}),
+        json!({"route": {"kind": "HTTPRoute", "name": "shop"}, "mirror": {"activate": true}}),
+    ] {
+        let mut world = world("8s");
+        world.spec["traffic"] = traffic;
+        let mut since = None;
+        for _ in 0..100 {
+            world.run(SignedDuration::from_secs(1));
+            since = world.stored().traffic.and_then(|traffic| traffic.since);
+            if since.is_some() {
+                break;
+            }
+        }
+        world.run(SignedDuration::from_secs(1));
+        world.revert();
+        let reverted = world.now;
+        assert!(since.is_some_and(|since| since < reverted));
+        world.run(LONG);
+        let status = world.stored();
+        let succeeded = crate::status::find(&status, crate::status::SUCCEEDED).unwrap();
+        // The route is written again after the revert, and a whole period follows.
+        assert!(
+            succeeded.last_transition_time.0 >= reverted + SignedDuration::from_secs(8),
+            "{:#?}",
+            world.writes
+        );
+        let writes = world
+            .writes
+            .iter()
+            .filter(|write| write.starts_with("route gives"))
+            .count();
+        assert_eq!(writes, 2, "{:#?}", world.writes);
+        world.is_restored();
+    }
+}
+
+#[test]
+fn a_manual_item_that_is_valid_waits_until_the_share_is_in_force() {
+    let mut world = at_last_step("60s");
+    world.spec["validation"]["items"] = json!([{"manual": {}}]);
+    world.run(SignedDuration::from_secs(1));
+    world.revert();
+    world.spec["validation"]["items"] = json!([{"manual": {"status": "valid"}}]);
+    world.run(SignedDuration::from_secs(1));
+    assert_eq!(world.phase(), Phase::Running, "{:#?}", world.writes);
+    assert_eq!(world.stored().traffic.unwrap().since, None);
+    world.run(SignedDuration::from_secs(20));
+    assert_promoted_on_requests(&world, 1, "manual");
+    world.run(LONG);
+    assert_eq!(world.phase(), Phase::DeploymentUpdated);
+    world.is_restored();
+}
