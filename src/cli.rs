@@ -4,7 +4,7 @@ use std::{ffi::OsStr, net::SocketAddr, path::PathBuf};
 
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 use kanary::{prometheus::Allow, traces::Protocol};
-use kanary_core::api::{GoDuration, KanaryKind, Layout};
+use kanary_core::api::{GoDuration, KanaryKind, Layout, WorkloadKind};
 use reqwest::Url;
 
 /// Canary deployments for Kubernetes, judged before they are promoted.
@@ -122,6 +122,10 @@ pub(crate) struct Run {
     /// patch them, and to list EndpointSlices.
     #[arg(long, env = "KANARY_ROUTES", value_parser = BoolishValueParser::new())]
     pub(crate) routes: bool,
+    /// Kinds of targets beside Deployments, separated by commas: StatefulSet [default: none]. Each needs the right to get, list, watch,
+    /// create, patch and delete its objects.
+    #[arg(long, env = "KANARY_TARGET_KINDS", value_name = "LIST", value_delimiter = ',', value_parser = target_kind)]
+    pub(crate) target_kinds: Vec<WorkloadKind>,
     /// How long proxies may need to follow a route after the gateway reports that it has taken it over, or, for a VirtualService, after
     /// it was written. Raise it if the control plane delays updates.
     #[arg(
@@ -278,6 +282,10 @@ fn session_ttl(text: &str) -> Result<GoDuration, String> {
         return Err("must be whole seconds between 3s and 5m, such as 15s".to_owned());
     }
     Ok(ttl)
+}
+
+fn target_kind(text: &str) -> Result<WorkloadKind, String> {
+    WorkloadKind::parse(text.trim()).ok_or_else(|| "must be Deployment or StatefulSet".to_owned())
 }
 
 fn settling_time(text: &str) -> Result<GoDuration, String> {

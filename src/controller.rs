@@ -3,6 +3,7 @@
 mod feeds;
 mod granting;
 mod limits;
+mod options;
 #[cfg(test)]
 mod tests;
 mod traces;
@@ -12,7 +13,7 @@ mod watches;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
-use kanary_core::{Key, api::KanaryKind, decide};
+use kanary_core::Key;
 use kube::Client;
 use tokio::{
     sync::{Notify, mpsc},
@@ -20,25 +21,19 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use self::options::Options;
 use self::watches::{Named, Watcher};
 use crate::{
     cache::{
         Cache, place_of,
         watch::{Heartbeat, Sink},
     },
-    cluster::{calls::Calls, clock::Clock},
+    cluster::clock::Clock,
     metrics::Metrics,
     metrics_apis::MetricsApis,
-    places,
-    prometheus::{Allow, Budget, Prometheus, Transport},
+    prometheus::Prometheus,
     queue::Queue,
-    reconcile::{
-        act::Writer,
-        events::Events,
-        measure::Measurer,
-        memory::Memory,
-        turn::{Context, Decide},
-    },
+    reconcile::{act::Writer, events::Events, measure::Measurer, memory::Memory, turn::Context},
     serve,
     shard::{
         Fence, Sharding,
@@ -47,7 +42,6 @@ use crate::{
         member::{self, Member},
         serve::{Served, Source},
     },
-    traces::TraceOptions,
 };
 
 /// How long reconciles and Events that are under way may take when the controller ends.
@@ -55,64 +49,6 @@ const LAST_WORK: Duration = Duration::from_secs(2);
 
 /// How long the collector of traces may take for the last spans after that.
 const LAST_SPANS: Duration = Duration::from_secs(1);
-
-/// Options of a controller.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The namespace to serve, or all namespaces if `None`.
-    pub namespace: Option<String>,
-    /// The kinds to serve, whose CRDs must exist.
-    pub kinds: Vec<KanaryKind>,
-    /// Address of `/livez`, `/readyz` and `/metrics`; `None` disables the admin server. Port 0 selects a free port.
-    pub admin_addr: Option<SocketAddr>,
-    /// The cluster's time. A client created with this clock ([`crate::cluster::client`]) synchronizes it with the API server's
-    /// clock.
-    pub clock: Clock,
-    /// The calls of the clients that were created with them.
-    pub calls: Calls,
-    /// Name of this replica, for Events.
-    pub instance: String,
-    /// HTTP transport for queries to Prometheus.
-    pub prometheus: Transport,
-    /// Limits of the queries to Prometheus.
-    pub queries: Budget,
-    /// The Prometheus servers that Kanaries may name.
-    pub allow: Allow,
-    /// The decision function. Only simulations replace it, with a faulty one, to prove that they detect the fault.
-    pub decide: Decide,
-    /// Limits on canaries that run at the same time. `None` if there are none.
-    pub places: Option<places::PlaceOptions>,
-    /// How replicas share the work. `None` if this is the only replica, which the user must ensure.
-    pub sharding: Option<Sharding>,
-    /// How long proxies may need to follow a route after gateways have taken it over. `None` turns routes off.
-    pub routes: Option<Duration>,
-    /// Whether Kanaries may ask the Kubernetes metrics APIs.
-    pub metrics_apis: bool,
-    /// Where traces are sent. `None` collects none.
-    pub traces: Option<TraceOptions>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            namespace: None,
-            kinds: KanaryKind::ALWAYS.to_vec(),
-            admin_addr: None,
-            clock: Clock::default(),
-            calls: Calls::default(),
-            instance: String::new(),
-            prometheus: Transport::default(),
-            queries: Budget::default(),
-            allow: Allow::default(),
-            decide,
-            places: None,
-            sharding: None,
-            routes: None,
-            metrics_apis: false,
-            traces: None,
-        }
-    }
-}
 
 /// Why a controller ended.
 #[derive(Debug, thiserror::Error)]
@@ -220,10 +156,9 @@ type Tasks = JoinSet<Ended>;
 /// Starts all tasks except the turns.
 fn start(client: Client, mut options: Options, fence: Arc<Fence>, pages: &serve::Pages, tasks: &mut Tasks) -> Parts {
     let (checks, due) = mpsc::unbounded_channel();
-    let cache = Arc::new(Cache::default());
+    let (cache, memory) = (Arc::new(Cache::default()), Arc::new(Memory::default()));
     let metrics = Arc::new(Metrics::new(&options.calls));
     let queue = Arc::new(Queue::new(metrics.clone()));
-    let memory = Arc::new(Memory::default());
     let traces = traces::start(options.traces.take(), &options.clock, &metrics, tasks);
     let events = Arc::new(Events::new(metrics.clone()).traced(traces.clone()));
     let writer = Writer::new(client.clone(), cache.clone(), fence.clone(), options.instance.clone());
@@ -240,6 +175,7 @@ fn start(client: Client, mut options: Options, fence: Arc<Fence>, pages: &serve:
         fence,
         places: granting::places(&options, &queue, &metrics),
         routes: options.routes,
+        kinds: options.target_kinds.clone(),
         traces: traces.clone(),
     });
     let mut parts = Parts::new(context, queue.clone());
@@ -247,6 +183,7 @@ fn start(client: Client, mut options: Options, fence: Arc<Fence>, pages: &serve:
         client: client.clone(),
         namespace: options.namespace.clone(),
         kinds: options.kinds.clone().into(),
+        target_kinds: options.target_kinds.clone(),
         sink: Sink::new(cache, queue, metrics),
     };
     let leases = options.sharding.as_ref().map(|sharding| sharding.client.clone());
@@ -264,12 +201,11 @@ fn start(client: Client, mut options: Options, fence: Arc<Fence>, pages: &serve:
         watches: parts.watches.iter().cloned().chain(of_places).collect(),
         shards: parts.member.clone().zip(served),
     });
-    let budget = parts.budget(options.queries);
-    let (limits, metrics) = ((budget, options.allow), parts.context.metrics.clone());
+    let limits = (parts.budget(options.queries), options.allow);
+    let metrics = parts.context.metrics.clone();
+    let metrics_apis = || MetricsApis::new(client.clone(), options.clock.clone(), &limits.0, &metrics);
     let measurer = Measurer {
-        metrics_apis: options
-            .metrics_apis
-            .then(|| MetricsApis::new(client.clone(), options.clock.clone(), &limits.0, &metrics)),
+        metrics_apis: options.metrics_apis.then(metrics_apis),
         prometheus: Prometheus::new(client, options.prometheus, options.clock, limits, &metrics),
         memory,
         queue: parts.queue.clone(),

@@ -4,6 +4,7 @@ mod cli;
 
 use std::{
     io::{self, Write},
+    iter,
     process::ExitCode,
 };
 
@@ -21,7 +22,7 @@ use kanary::{
     shard::{Sharding, leader::Election, lease::is_identity, show},
     traces::{self, Otlp, TraceOptions},
 };
-use kanary_core::api::{KanaryKind, names::GROUP};
+use kanary_core::api::{KanaryKind, WorkloadKind, names::GROUP};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -112,6 +113,9 @@ async fn run(options: Run) -> anyhow::Result<()> {
         places,
         routes: options.routes.then_some(options.route_settling_time.0),
         metrics_apis: options.metrics_apis,
+        target_kinds: iter::once(WorkloadKind::Deployment)
+            .chain(options.target_kinds)
+            .collect(),
         traces,
         queries: Budget {
             concurrency: usize::try_from(options.prometheus_concurrency)?,

@@ -1,5 +1,7 @@
 //! Activation: creates the canary, its Service and its autoscaler, or reports what prevents that.
 
+use jiff::SignedDuration;
+
 use super::{
     activation::Activation,
     bootstrap,
@@ -46,11 +48,8 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
     let Some(target) = step.seen.target.as_ref().filter(|target| !target.deleting) else {
         return bootstrap::without_target(step);
     };
-    if let Some(activation) = bootstrap::of_created(step, target) {
+    if let Some(activation) = bootstrap::of_created(step, target).or_else(|| target_changed(step, target)) {
         return activation;
-    }
-    if let Some(failed) = target_changed(step, target) {
-        return failed;
     }
     let route = match routing::obstacle(step) {
         Ok(route) => route,
@@ -77,6 +76,9 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
             ..Activation::default()
         };
     }
+    if let Some(waits) = volumes_remain(step) {
+        return waits;
+    }
     let actions = missing(step, target);
     // A creation that failed may have been executed all the same.
     let is_uncreated = actions.iter().any(|action| matches!(action, Action::Create { .. }));
@@ -97,6 +99,29 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
         wake: patience::until(step),
         ..Activation::default()
     }
+}
+
+/// How soon the claims of earlier canaries are looked for again.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(10);
+
+/// Volumes of an earlier canary have its data, and the names of the next one's.
+fn volumes_remain(step: &Step<'_>) -> Option<Activation> {
+    let spec = step.spec;
+    if step.seen.canary.is_some() || !workload::of(spec.canary.kind).has_claims(&spec.template) {
+        return None;
+    }
+    let Some(claims) = &step.seen.claims else {
+        return Some(overdue::unconfirmed(Need::Claims));
+    };
+    let first = claims.first()?;
+    let message = format!(
+        "{} volume claims of an earlier canary exist ({first}), and the canary would get their data: delete them if Kubernetes does not",
+        claims.len()
+    );
+    Some(Activation {
+        wake: patience::next(step, step.now.checked_add(LOOK_AGAIN).unwrap_or(step.now)),
+        ..Activation::problem(Reason::VolumesRemain, message)
+    })
 }
 
 fn target_changed(step: &Step<'_>, target: &Workload) -> Option<Activation> {

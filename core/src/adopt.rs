@@ -58,14 +58,14 @@ pub(super) fn warning(step: &Step<'_>) -> Option<String> {
     };
     let without_run = lost(true).map(|pods| {
         format!(
-            "{pods} lost the label {}, so the canary's ReplicaSet released it: it is not measured any more, and leaves its \
+            "{pods} lost the label {}, so the canary released it: it is not measured any more, and leaves its \
              Services now; labelWatch items still apply to it: delete it",
             names::RUN
         )
     });
     let others = lost(false).map(|pods| {
         format!(
-            "{pods} lost a label by which the canary's ReplicaSet selects, and was released: it is not measured any more, and \
+            "{pods} lost a label by which the canary selects, and was released: it is not measured any more, and \
              leaves its Services only when the run ends: delete it"
         )
     });

@@ -1,6 +1,6 @@
 //! The lifecycle: decides on actions from a Kanary and the observed cluster. Pure and total.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, ops::ControlFlow};
 
 use jiff::Timestamp;
 
@@ -11,6 +11,7 @@ use super::{
     kanary::ParsedKanary,
     leave, manual_verdicts,
     observation::Observation,
+    problem::{Problem, set_problem},
     promotion, rollout, run,
     spec::Spec,
     status::{Draft, ERRORED, Phase, RECONCILING, RUNNING, STALLED, find},
@@ -42,6 +43,9 @@ pub fn decide(kanary: &ParsedKanary, seen: &Observation, now: Timestamp) -> Deci
     if kanary.deleting {
         return deletion::decide(&step);
     }
+    if seen.kind_is_off {
+        return switched_off(&step);
+    }
     if spec.is_sound() && is_another_run(kanary, spec) {
         return step.begin();
     }
@@ -58,6 +62,23 @@ pub fn decide(kanary: &ParsedKanary, seen: &Observation, now: Timestamp) -> Deci
         Phase::DeploymentUpdated => rollout::clean_up(&step),
     };
     adopt::add(&step, decision)
+}
+
+/// Targets of this kind are off: nothing is known of the target and the canary. Only pods, which are known, can leave production.
+fn switched_off(step: &Step<'_>) -> Decision {
+    let mut draft = step.draft();
+    if Phase::of(&step.kanary.status) == Phase::Failed
+        && let ControlFlow::Break(leaves) = leave::all(step, &draft, false)
+    {
+        return leaves;
+    }
+    let kind = step.spec.target.kind;
+    let message = format!(
+        "targets of kind {kind} are off in this installation: start the controller with --target-kinds={kind} (targetKinds in the \
+         values of the chart)"
+    );
+    set_problem(&mut draft, Some(&Problem::new(Reason::TargetKindDisabled, message)));
+    step.write(draft)
 }
 
 /// A status that was never written has no run yet, so the first run simply starts. A verdict without the hash of its

@@ -56,6 +56,8 @@ pub enum Need {
     Route,
     /// The current EndpointSlices of the canary's own Service, before the canary gets more requests.
     Endpoints,
+    /// Volume claims of earlier canaries of this Kanary, before a canary with volumes is created: it would get their data.
+    Claims,
     /// The current Kanary, before a canary of another template is deleted: that template may be the newer one.
     LiveKanary,
 }

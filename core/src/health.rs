@@ -10,6 +10,7 @@ use super::{
     patience,
     status::{Draft, RECONCILING, STALLED, find},
     step::Step,
+    workload,
 };
 
 /// Causes that last for less than this are not reported, because most resolve themselves.
@@ -70,7 +71,7 @@ pub(super) fn why(step: &Step<'_>) -> String {
     }
     let ready = step.seen.pods.iter().filter(|pod| pod.ready).count();
     match step.seen.pods.len() {
-        0 => "it has no pods".to_owned(),
+        0 => workload::of(step.spec.canary.kind).without_pods(&step.spec.canary),
         1 if ready == 0 => "its pod is not ready".to_owned(),
         1 => "its pod is ready and not available yet".to_owned(),
         pods => {

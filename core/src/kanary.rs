@@ -242,7 +242,13 @@ pub fn slot_of(object: &Kanary) -> Slot {
         let text = object.spec.pointer(path).and_then(Value::as_str);
         text.filter(|text| !text.is_empty()).map(str::to_owned)
     };
-    let target = text("/deploymentName").or_else(|| text("/template/metadata/name"));
+    let named = [
+        "/targetRef/name",
+        "/statefulSetName",
+        "/deploymentName",
+        "/template/metadata/name",
+    ];
+    let target = named.into_iter().find_map(text);
     let target = target.unwrap_or_else(|| object.name_any());
     Slot::of(&object.namespace().unwrap_or_default(), &target)
 }

@@ -59,7 +59,7 @@ pub mod trace;
 pub mod traffic;
 mod validating;
 pub mod validation;
-mod workload;
+pub mod workload;
 
 pub use counted::counted;
 pub use decide::decide;

@@ -21,8 +21,8 @@ use super::{
     workload,
 };
 use crate::api::{
-    KanaryStatus, OnFailure, OnTargetChange, OnTargetMissing, RolloutMode, RolloutSpec, ScaleSpec, TrafficSource,
-    TrafficSpec, ValidationSpec, WorkloadKind, WorkloadRef,
+    KanaryStatus, OnFailure, OnTargetChange, OnTargetMissing, RolloutMode, RolloutSpec, ScaleSpec, TargetRef,
+    TrafficSource, TrafficSpec, ValidationSpec, WorkloadKind, WorkloadRef,
 };
 
 /// What the status adds to a spec: names that an edit cannot change during a run.
@@ -46,9 +46,8 @@ pub(super) fn spec(key: &Key, raw: &Value, known: &Known<'_>) -> Spec {
     let mut problems = Vec::new();
     let read = lenient::read(raw, &mut problems);
     let mut spec = of_fields(key, read, &mut problems);
-    let former = known.target;
-    if !former.is_empty() && former != spec.target.name {
-        let former = WorkloadRef::new(spec.target.kind, former);
+    let former = WorkloadRef::from_report(known.target);
+    if let Some(former) = former.filter(|former| *former != spec.target) {
         if problems.is_empty() {
             problems.push(Invalid::spec(format!(
                 "this Kanary belongs to {former} and can't change to {}: create another Kanary for another target",
@@ -70,10 +69,15 @@ fn of_fields(key: &Key, lenient::Read { spec, unreadable }: lenient::Read, probl
         problems.push(Invalid::spec("spec.items belongs under spec.validation: indent it"));
     }
     let TemplateRead { template, name, hash } = WorkloadTemplate::read(spec.template, problems);
-    let target = given(spec.deployment_name)
-        .or_else(|| given(name))
-        .unwrap_or_else(|| key.name.clone());
-    let target = WorkloadRef::new(WorkloadKind::Deployment, target);
+    let named = (
+        spec.target_ref,
+        given(spec.stateful_set_name),
+        given(spec.deployment_name),
+    );
+    let target = target(named, problems).unwrap_or_else(|| {
+        let name = given(name).unwrap_or_else(|| key.name.clone());
+        WorkloadRef::new(WorkloadKind::Deployment, name)
+    });
     let service = given(spec.service_name);
     let traffic = spec.traffic.unwrap_or_default();
     let kanary_service = or_note(traffic::kanary_service(key, &traffic, service.as_deref()), problems);
@@ -141,6 +145,25 @@ fn too_many_samples(routing: &Routing, validation: &Validation) -> Option<Invali
 /// Go clients write an empty string for an absent one.
 fn given(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
+}
+
+/// The target, if a field of the spec names it. The fields may agree, and the first one counts if they do not.
+fn target(
+    (target, stateful_set, deployment): (Option<TargetRef>, Option<String>, Option<String>),
+    problems: &mut Vec<Invalid>,
+) -> Option<WorkloadRef> {
+    let target = target.map(|target| WorkloadRef::new(target.kind, target.name));
+    let stateful_set = stateful_set.map(|name| WorkloadRef::new(WorkloadKind::StatefulSet, name));
+    let deployment = deployment.map(|name| WorkloadRef::new(WorkloadKind::Deployment, name));
+    let mut named = [target, stateful_set, deployment].into_iter().flatten();
+    let first = named.next()?;
+    problems.extend(named.find(|other| *other != first).map(|other| {
+        Invalid::spec(format!(
+            "the spec names two targets, {first} and {other}: keep one of spec.targetRef, spec.deploymentName and \
+             spec.statefulSetName"
+        ))
+    }));
+    Some(first)
 }
 
 /// The parsed value, or nothing and a recorded problem.

@@ -18,7 +18,10 @@ pub(super) fn unavailable_since(step: &Step<'_>) -> Option<Timestamp> {
     if canary.available_since.is_some() {
         return None;
     }
-    let since = match (canary.unavailable_since, step.kanary.status.available_at) {
+    let since = match (
+        canary.unavailable_since.or(step.seen.down_since),
+        step.kanary.status.available_at,
+    ) {
         (Some(since), _) => since,
         // It was available, and no outage is reported.
         (None, Some(at)) if canary.created <= at => return None,

@@ -10,6 +10,7 @@ use super::{
     observation::Workload,
     status::{Draft, ROLLED_BACK, find},
     step::Step,
+    workload,
 };
 
 /// Reason of `RolledBack` from the verdict until the result is known.
@@ -40,7 +41,8 @@ pub(super) fn decide(step: &Step<'_>) -> Option<Decision> {
         return Some(over(step, false, Reason::TargetNotFound, why));
     };
     if target.promoted_by == Some(restored(step)) {
-        let why = format!("{name} has the template back that it had before the promotion");
+        let note = workload::of(name.kind).after_rollback();
+        let why = format!("{name} has the template back that it had before the promotion{note}");
         return Some(over(step, true, Reason::TemplateRestored, why));
     }
     if !is_ours(step, target.promoted_by.as_ref(), &target.template_hash) {

@@ -213,7 +213,10 @@ fn make_room(
         return (going, None);
     }
     let patience = (step.spec.progress_deadline / 4).min(NO_PROGRESS);
-    let due = stuck.checked_add(patience).ok();
+    let due = stuck
+        .checked_add(patience)
+        .ok()
+        .filter(|_| step.spec.target.kind.has_times());
     let why = match &target.replica_failure {
         Some(cause) => format!("its pods cannot be created ({cause})"),
         None if due.is_some_and(|due| due <= step.now) => {

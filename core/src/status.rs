@@ -163,7 +163,7 @@ impl Draft {
         if spec.is_sound() && !has_ended {
             self.status.report = Report {
                 status: shown.to_owned(),
-                deployment: spec.target.name.clone(),
+                deployment: spec.target.reported(),
                 service: spec.service.clone().unwrap_or_default(),
                 scale: spec.scale.kind().to_owned(),
                 traffic: self.traffic(spec),

@@ -15,6 +15,7 @@ use super::{
     status::{ACTIVATED, Draft, RECONCILING, SUCCEEDED, TRAFFIC, find, late_verdict},
     step::Step,
     validation::{Item, Window},
+    workload,
 };
 use crate::api::{ItemStatus, ManualVerdict, Reason};
 
@@ -78,9 +79,9 @@ pub(super) fn text(step: &Step<'_>, draft: &mut Draft) -> Option<String> {
     let target = &step.spec.target;
     Some(format!(
         "{objection}, and that came after {target} was updated: the canary is taken away, and {target} \
-         keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo {} (which a \
-         paused Deployment refuses)",
-        target.argument()
+         keeps the template of this run; to undo that, edit its template, or run kubectl rollout undo {}{}",
+        target.argument(),
+        workload::of(target.kind).about_undo()
     ))
 }
 

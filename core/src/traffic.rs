@@ -68,6 +68,12 @@ fn kept_labels(spec: &Spec, seen: &Observation, target: &Workload) -> Labels {
     {
         pod.retain(|name, _| !selector.keys.contains(name) || is_needed(name));
     }
+    // The Service that gives the target's pods their names lists its members, which the canary is not.
+    let governing = target.set.as_ref().filter(|_| production.is_some());
+    let governing = governing.and_then(|set| seen.services.iter().find(|service| *service.name == *set.service));
+    if let Some(service) = governing.filter(|service| service.selects(&pod)) {
+        pod.retain(|name, _| !service.selector.contains_key(name) || is_needed(name));
+    }
     if production.is_none() {
         let before = pod.clone();
         let services = seen.services.iter().chain(&seen.service);

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use kanary_core::{
     ParsedKanary,
-    api::{Kanary, KanaryKind},
+    api::{Kanary, KanaryKind, WorkloadRef},
 };
 use kanary_sim::{cluster::Options, stack::Stack};
 use kube::{
@@ -125,14 +125,12 @@ impl Checker {
             report.warnings.extend(hints);
         }
         if report.problems.is_empty() {
-            report
-                .problems
-                .extend(self.template(&spec.target.name, &parsed).await.err());
+            report.problems.extend(self.template(&spec.target, &parsed).await.err());
         }
     }
 
-    /// The template as a Deployment. What a Deployment may not have would show when the canary is created.
-    async fn template(&self, target: &str, parsed: &ParsedKanary) -> Result<(), String> {
+    /// The template as a workload of the target's kind. What it may not have would show when the canary is created.
+    async fn template(&self, target: &WorkloadRef, parsed: &ParsedKanary) -> Result<(), String> {
         let mut spec = parsed.spec.template.spec();
         let labels = spec.pointer("/template/metadata/labels").cloned().unwrap_or_default();
         if let Some(fields) = spec.as_object_mut() {
@@ -141,11 +139,13 @@ impl Checker {
                 .or_insert_with(|| json!({"matchLabels": labels}));
         }
         let object = json!({
-            "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {"name": target, "namespace": "default"}, "spec": spec,
+            "apiVersion": "apps/v1", "kind": target.kind.as_str(),
+            "metadata": {"name": target.name, "namespace": "default"}, "spec": spec,
         });
-        let resource = ApiResource::erase::<k8s_openapi::api::apps::v1::Deployment>(&());
-        let refused = |why: String| format!("spec.template is no Deployment that can be created: {why}");
+        let kind = target.kind.as_str();
+        let resource =
+            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("apps", "v1", kind), target.kind.plural());
+        let refused = |why: String| format!("spec.template is no {kind} that can be created: {why}");
         self.dry_run(&resource, &object).await.map(|_| ()).map_err(refused)
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::{
-    apps::v1::Deployment as KubeDeployment,
+    apps::v1::{Deployment as KubeDeployment, StatefulSet as KubeStatefulSet},
     autoscaling::v2::HorizontalPodAutoscaler,
     core::v1::{Pod as KubePod, Service as KubeService},
 };
@@ -21,6 +21,22 @@ impl Cached for KubeDeployment {
 
     fn view(object: &Self) -> Option<WorkloadRow> {
         Some(view::deployment(object).into())
+    }
+
+    fn table(state: &mut Contents) -> &mut Store<WorkloadRow> {
+        &mut state.workloads.of_mut(Self::KIND).rows
+    }
+
+    fn touch(state: &mut Contents, place: &Place, row: &WorkloadRow, there: bool) -> Vec<Key> {
+        state.touch_workload(Self::KIND, place, row, there)
+    }
+}
+
+impl Cached for KubeStatefulSet {
+    type View = WorkloadRow;
+
+    fn view(object: &Self) -> Option<WorkloadRow> {
+        Some(view::stateful_set(object).into())
     }
 
     fn table(state: &mut Contents) -> &mut Store<WorkloadRow> {

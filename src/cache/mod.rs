@@ -21,7 +21,7 @@ use kube::{Resource, ResourceExt};
 
 pub(crate) use self::table::{Claim, Gone};
 pub use self::table::{PartId, Place};
-pub(crate) use self::workloads::{Workload, for_kind, template_hash};
+pub(crate) use self::workloads::{Revision, Workload, for_kind, template_hash};
 use kanary_core::{
     Key, ParsedKanary,
     api::{KanaryKind, WorkloadKind, WorkloadRef},
@@ -297,6 +297,10 @@ impl Cache {
         };
         let (pods, other_pods) = state.pods(kanary, spec);
         let target = workload(&spec.target);
+        let mut canary = workload(&spec.canary);
+        if let Some(canary) = &mut canary {
+            kanary_core::workload::complete(spec.canary.kind, canary, &pods);
+        }
         let template = spec.template.pod_labels();
         let all_pods = pods.iter().chain(&other_pods).map(|pod| &pod.labels);
         let of_target = target.iter().map(|target| &target.pod_labels);
@@ -318,7 +322,7 @@ impl Cache {
                 .unwrap_or_default(),
             strays: state.strays(kanary, spec),
             hpa: state.autoscalers.get(&place(&spec.canary.name)).cloned(),
-            canary: workload(&spec.canary),
+            canary,
             ..Observation::default()
         }
     }

@@ -2,6 +2,7 @@
 
 mod rollout;
 mod rows;
+mod set;
 #[cfg(test)]
 mod tests;
 
@@ -27,7 +28,8 @@ use serde_json::Value;
 
 use self::rollout::{availability, condition, failure, is_observed, progressed, replica_failure, rolled_out, versions};
 pub(super) use self::rows::{KanaryRow, PodRow, ServiceRow, WorkloadRow};
-use super::workloads::template_hash;
+pub(super) use self::set::stateful_set;
+use super::workloads::{Workload as KubeWorkload, template_hash};
 
 /// The controller among an object's owners.
 fn controller(meta: &ObjectMeta) -> Option<&OwnerReference> {
@@ -66,10 +68,26 @@ fn annotation(meta: &ObjectMeta, name: &str) -> Option<String> {
 /// Trims a Deployment.
 #[must_use]
 pub(super) fn deployment(object: &KubeDeployment) -> Workload {
-    let meta = &object.metadata;
-    let spec = object.spec.as_ref();
     let (available_since, unavailable_since) = availability(object);
-    let cause = failure(object);
+    Workload {
+        paused: object.spec.as_ref().and_then(|spec| spec.paused) == Some(true),
+        rolled_out: rolled_out(object),
+        progress_failed: is_observed(object)
+            && condition(object, "Progressing")
+                .is_some_and(|(status, reason, _)| status == "False" && reason == "ProgressDeadlineExceeded"),
+        progressed: progressed(object),
+        replica_failure: replica_failure(object),
+        available_since,
+        unavailable_since,
+        versions: versions(object),
+        cause: failure(object).map(Box::new),
+        ..common(object)
+    }
+}
+
+/// What all kinds of workloads have.
+fn common(object: &impl KubeWorkload) -> Workload {
+    let meta = object.meta();
     let owner = owner(meta);
     let owner_name = owner.as_ref().map(|(_, name)| name.clone());
     Workload {
@@ -84,29 +102,19 @@ pub(super) fn deployment(object: &KubeDeployment) -> Workload {
         other_controller: other_controller(meta),
         labels: meta.labels.clone().unwrap_or_default(),
         annotations: meta.annotations.as_ref().map(carried::of).unwrap_or_default(),
-        pod_labels: spec
-            .and_then(|spec| spec.template.metadata.as_ref()?.labels.clone())
+        pod_labels: object
+            .template()
+            .and_then(|template| template.metadata.as_ref()?.labels.clone())
             .unwrap_or_default(),
-        replicas: spec.and_then(|spec| spec.replicas).unwrap_or(1),
-        paused: spec.and_then(|spec| spec.paused) == Some(true),
-        selector: spec.and_then(|spec| selector(&spec.selector)),
+        replicas: object.replicas().unwrap_or(1),
+        selector: object.selector().and_then(selector),
         template_hash: template_hash(object),
         target_hash: annotation(meta, names::TARGET_HASH),
         traffic: annotation(meta, names::TRAFFIC),
         promoted_by: annotation(meta, names::PROMOTED_BY),
         created_by: annotation(meta, names::CREATED_BY),
-        rolled_out: rolled_out(object),
-        progress_failed: is_observed(object)
-            && condition(object, "Progressing")
-                .is_some_and(|(status, reason, _)| status == "False" && reason == "ProgressDeadlineExceeded"),
-        progressed: progressed(object),
-        replica_failure: replica_failure(object),
         holds_fields: ownership::holds_fields(meta.managed_fields.as_deref().unwrap_or_default()),
-        available_since,
-        unavailable_since,
-        versions: versions(object),
-        outage: None,
-        cause: cause.map(Box::new),
+        ..Workload::default()
     }
 }
 
@@ -191,10 +199,7 @@ fn owned(meta: &ObjectMeta) -> Owned {
 pub(super) fn pod(object: &KubePod) -> Option<PodRow> {
     let meta = &object.metadata;
     let mut owners = meta.owner_references.iter().flatten();
-    let replica_set = owners.find(|owner| owner.kind == "ReplicaSet");
-    // The Deployment controller names ReplicaSets `<name>-<hash>`.
-    let workload =
-        replica_set.and_then(|set| Some(WorkloadRef::new(WorkloadKind::Deployment, set.name.rsplit_once('-')?.0)));
+    let workload = owners.find_map(workload_of);
     let label = |name: &str| meta.labels.as_ref()?.get(name);
     let kind = label(names::KANARY_KIND).and_then(|kind| KanaryKind::parse(kind));
     let kanary = kind.zip(label(names::KANARY_NAME).cloned());
@@ -202,10 +207,20 @@ pub(super) fn pod(object: &KubePod) -> Option<PodRow> {
         return None;
     }
     let conditions = object.status.as_ref().and_then(|status| status.conditions.as_ref());
-    let is_ready = conditions
+    let ready = conditions
         .into_iter()
         .flatten()
-        .any(|c| c.type_ == "Ready" && c.status == "True");
+        .find(|c| c.type_ == "Ready" && c.status == "True");
+    let is_ready = ready.is_some();
+    // The status of a Deployment has the time. Without need, a pod that became ready anew would be news.
+    let ready_second = ready
+        .filter(|_| workload.as_ref().is_some_and(|workload| !workload.kind.has_times()))
+        .and_then(|ready| {
+            u32::try_from(ready.last_transition_time.as_ref()?.0.as_second())
+                .ok()?
+                .try_into()
+                .ok()
+        });
     Some(PodRow {
         rest: Pod {
             name: meta.name.clone().unwrap_or_default(),
@@ -214,6 +229,7 @@ pub(super) fn pod(object: &KubePod) -> Option<PodRow> {
             former_run: None,
             ready: is_ready && meta.deletion_timestamp.is_none(),
             terminating: meta.deletion_timestamp.is_some(),
+            ready_second,
             released: controller(meta).is_none(),
             kanaries: kanaries(meta),
             edited: false,
@@ -228,6 +244,19 @@ pub(super) fn pod(object: &KubePod) -> Option<PodRow> {
         kanary,
         images: images(object),
     })
+}
+
+/// The workload of a pod with this owner.
+fn workload_of(owner: &OwnerReference) -> Option<WorkloadRef> {
+    match owner.kind.as_str() {
+        // The Deployment controller names ReplicaSets `<name>-<hash>`.
+        "ReplicaSet" => Some(WorkloadRef::new(
+            WorkloadKind::Deployment,
+            owner.name.rsplit_once('-')?.0,
+        )),
+        "StatefulSet" => Some(WorkloadRef::new(WorkloadKind::StatefulSet, owner.name.as_str())),
+        _ => None,
+    }
 }
 
 fn images(object: &KubePod) -> u64 {

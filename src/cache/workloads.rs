@@ -1,8 +1,19 @@
 //! Targets and canaries, by kind.
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::PodTemplateSpec};
-use kanary_core::{Key, api::WorkloadKind, decision::ObjectKind, hash};
-use kube::core::NamespaceResourceScope;
+use k8s_openapi::{
+    api::{
+        apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet},
+        core::v1::PodTemplateSpec,
+    },
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
+use kanary_core::{
+    Key,
+    api::{WorkloadKind, names},
+    decision::ObjectKind,
+    hash,
+};
+use kube::{ResourceExt, core::NamespaceResourceScope};
 use serde::de::DeserializeOwned;
 
 use super::{Cached, Contents, Place, index::Index, keys, table::Store, view::WorkloadRow};
@@ -13,6 +24,10 @@ macro_rules! for_kind {
         match $kind {
             kanary_core::api::WorkloadKind::Deployment => {
                 type $K = k8s_openapi::api::apps::v1::Deployment;
+                $body
+            }
+            kanary_core::api::WorkloadKind::StatefulSet => {
+                type $K = k8s_openapi::api::apps::v1::StatefulSet;
                 $body
             }
         }
@@ -27,15 +42,23 @@ pub(crate) trait Workload:
     /// The kind.
     const KIND: WorkloadKind;
 
+    /// What its controller keeps of each pod template.
+    type Revision: Revision;
+
     /// The pod template.
     fn template(&self) -> Option<&PodTemplateSpec>;
 
     /// `spec.replicas`.
     fn replicas(&self) -> Option<i32>;
+
+    /// `spec.selector`.
+    fn selector(&self) -> Option<&LabelSelector>;
 }
 
 impl Workload for Deployment {
     const KIND: WorkloadKind = WorkloadKind::Deployment;
+
+    type Revision = ReplicaSet;
 
     fn template(&self) -> Option<&PodTemplateSpec> {
         Some(&self.spec.as_ref()?.template)
@@ -43,6 +66,66 @@ impl Workload for Deployment {
 
     fn replicas(&self) -> Option<i32> {
         self.spec.as_ref()?.replicas
+    }
+
+    fn selector(&self) -> Option<&LabelSelector> {
+        Some(&self.spec.as_ref()?.selector)
+    }
+}
+
+impl Workload for StatefulSet {
+    const KIND: WorkloadKind = WorkloadKind::StatefulSet;
+
+    type Revision = ControllerRevision;
+
+    fn template(&self) -> Option<&PodTemplateSpec> {
+        Some(&self.spec.as_ref()?.template)
+    }
+
+    fn replicas(&self) -> Option<i32> {
+        self.spec.as_ref()?.replicas
+    }
+
+    fn selector(&self) -> Option<&LabelSelector> {
+        Some(&self.spec.as_ref()?.selector)
+    }
+}
+
+/// A revision in the rollout history of a workload. Its controller copies the annotations of the workload to it.
+pub(crate) trait Revision:
+    kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug
+{
+    /// Its number. The newest has the highest.
+    fn number(&self) -> Option<i64>;
+
+    /// The pod template, as the user wrote it.
+    fn template(&self) -> Option<PodTemplateSpec>;
+}
+
+impl Revision for ReplicaSet {
+    fn number(&self) -> Option<i64> {
+        self.annotations().get(names::REVISION)?.parse().ok()
+    }
+
+    fn template(&self) -> Option<PodTemplateSpec> {
+        let mut template = self.spec.as_ref()?.template.clone()?;
+        // The Deployment controller adds this label.
+        if let Some(labels) = template.metadata.as_mut().and_then(|metadata| metadata.labels.as_mut()) {
+            labels.remove(names::POD_TEMPLATE_HASH);
+        }
+        Some(template)
+    }
+}
+
+impl Revision for ControllerRevision {
+    fn number(&self) -> Option<i64> {
+        Some(self.revision)
+    }
+
+    fn template(&self) -> Option<PodTemplateSpec> {
+        let template = self.data.as_ref()?.0.pointer("/spec/template")?;
+        // Parsed from text like responses, because a second way to deserialize the type would double its compile time.
+        serde_json::from_str(&template.to_string()).ok()
     }
 }
 
@@ -67,18 +150,21 @@ pub(super) struct OfKind {
 #[derive(Debug, Default)]
 pub(super) struct Workloads {
     deployments: OfKind,
+    stateful_sets: OfKind,
 }
 
 impl Workloads {
     pub(super) fn of(&self, kind: WorkloadKind) -> &OfKind {
         match kind {
             WorkloadKind::Deployment => &self.deployments,
+            WorkloadKind::StatefulSet => &self.stateful_sets,
         }
     }
 
     pub(super) fn of_mut(&mut self, kind: WorkloadKind) -> &mut OfKind {
         match kind {
             WorkloadKind::Deployment => &mut self.deployments,
+            WorkloadKind::StatefulSet => &mut self.stateful_sets,
         }
     }
 

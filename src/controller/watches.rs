@@ -1,19 +1,21 @@
 //! The watches of a controller: all objects of a kind for a single replica, otherwise the common watches plus one set per shard.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use futures::{FutureExt, future::BoxFuture};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
-        apps::v1::Deployment,
         autoscaling::v2::HorizontalPodAutoscaler,
         coordination::v1::Lease,
         core::v1::{ConfigMap, Pod, Service},
     },
 };
 use kanary_core::api::{
-    Kanary, KanaryKind, Layout,
+    Kanary, KanaryKind, Layout, WorkloadKind,
     names::{IS_KANARY, LEASE},
 };
 use kube::{Api, Client, Resource};
@@ -22,7 +24,7 @@ use serde::de::DeserializeOwned;
 use super::feeds;
 use crate::{
     cache::{
-        Cached, PartId,
+        Cached, PartId, for_kind,
         watch::{self, CachePart, Heartbeat, Route, Sink, Watch},
     },
     places::{
@@ -56,6 +58,8 @@ pub(super) struct Watcher {
     pub(super) namespace: Option<String>,
     /// Kanaries of these kinds.
     pub(super) kinds: Arc<[KanaryKind]>,
+    /// Kinds of targets and canaries.
+    pub(super) target_kinds: BTreeSet<WorkloadKind>,
     pub(super) sink: Sink,
 }
 
@@ -65,7 +69,7 @@ impl Watcher {
         let one = || Route::one(&self.sink);
         let kanaries = self.kinds.iter().map(|kind| self.kanaries(*kind, one(), None));
         let mut all: Vec<_> = kanaries.collect();
-        all.push(self.objects::<Deployment>("deployments", one(), None));
+        all.extend(self.workloads(&one, None));
         all.push(self.objects::<Service>("services", one(), None));
         all.push(self.objects::<HorizontalPodAutoscaler>("horizontalpodautoscalers", one(), None));
         all.push(self.objects::<Pod>("pods", one(), Some(format!("{IS_KANARY}=true"))));
@@ -77,10 +81,8 @@ impl Watcher {
     pub(super) fn common(&self, labels: &Arc<SlotLabels>) -> Vec<Named> {
         let rest = Some(Layout::rest_selector());
         let one = || Route::one(&self.sink);
-        let mut common = vec![
-            self.objects::<Deployment>("deployments", one(), Some(format!("{IS_KANARY}!=true"))),
-            self.objects::<Service>("services", one(), None),
-        ];
+        let mut common = self.workloads(&one, Some(&format!("{IS_KANARY}!=true")));
+        common.push(self.objects::<Service>("services", one(), None));
         common.extend(self.kinds.iter().map(|&kind| {
             let (api, sink) = (self.kanary_api(kind), self.sink.clone());
             named(kind.resource(), |heartbeat| {
@@ -103,7 +105,7 @@ impl Watcher {
         let kanaries = self.kinds.iter();
         let kanaries = kanaries.map(|kind| self.kanaries(*kind, route.clone(), Some(slots.clone())));
         let mut watches: Vec<_> = kanaries.collect();
-        watches.push(self.objects::<Deployment>("deployments", route.clone(), ours.clone()));
+        watches.extend(self.workloads(&|| route.clone(), ours.as_deref()));
         watches.push(self.objects::<HorizontalPodAutoscaler>("horizontalpodautoscalers", route.clone(), ours.clone()));
         watches.push(self.objects::<Pod>("pods", route, ours));
         let heartbeats = watches.iter().map(|named| named.heartbeat.clone()).collect();
@@ -161,6 +163,16 @@ impl Watcher {
         named(kind.resource(), |heartbeat| {
             watch::kanaries(kind, api, self.watch(route, selector, heartbeat))
         })
+    }
+
+    /// One watch for each kind of targets and canaries.
+    fn workloads(&self, route: &dyn Fn() -> Route, selector: Option<&str>) -> Vec<Named> {
+        let kinds = self.target_kinds.iter();
+        let watch = |kind: &WorkloadKind| {
+            let selector = selector.map(str::to_owned);
+            for_kind!(*kind, K => self.objects::<K>(kind.plural(), route(), selector))
+        };
+        kinds.map(watch).collect()
     }
 
     fn objects<K>(&self, name: &'static str, route: Route, selector: Option<String>) -> Named

@@ -3,6 +3,7 @@
 
 mod attempts;
 mod leaving;
+mod outage;
 mod route;
 
 use std::{
@@ -65,6 +66,8 @@ struct Remembered {
     adopt_after: Option<Timestamp>,
     /// Failed attempts to remove the canary from production.
     ways: Ways,
+    /// The canary is known not to be available since then, if its status has no times.
+    unavailable: Option<Timestamp>,
     /// The pods of the run were read live after the verdict.
     pods_confirmed: bool,
     announced: HashSet<(EventReason, Timestamp)>,

@@ -1,20 +1,19 @@
 //! All reads for decisions: from the cache, and live where the cache is not enough.
 
-use std::{collections::BTreeMap, time::Duration};
+mod history;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::{
-        apps::v1::ReplicaSet,
-        core::v1::{Pod, PodTemplateSpec, Service},
-    },
-    apimachinery::pkg::apis::meta::v1::LabelSelector,
-};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use kanary_core::{
     Key, ParsedKanary,
     api::{
-        Kanary, KanaryStatus, WorkloadRef,
-        names::{CREATED_BY, KANARY_NAME, PROMOTED_BY, REVISION, RUN},
+        Kanary, WorkloadKind, WorkloadRef,
+        names::{CREATED_BY, KANARY_KIND, KANARY_NAME, PROMOTED_BY, RUN},
     },
     decision::Need,
     hash,
@@ -25,11 +24,11 @@ use kanary_core::{
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DynamicObject, ListParams},
-    core::{ApiResource, Selector},
+    core::ApiResource,
 };
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
+use self::history::former_template;
 use crate::{
     cache::{Cache, Cached, for_kind},
     cluster::{
@@ -56,6 +55,8 @@ pub struct Observer<'a> {
     pub places: Option<&'a Places>,
     /// How long proxies may need to follow a route. `None` if routes are off.
     pub routes: Option<Duration>,
+    /// Kinds of targets that are on.
+    pub kinds: &'a BTreeSet<WorkloadKind>,
 }
 
 impl Observer<'_> {
@@ -69,9 +70,9 @@ impl Observer<'_> {
     ///
     /// A live read failed.
     pub async fn observe(&self, kanary: &ParsedKanary, spec: &Spec, now: Timestamp) -> Result<Observation, ApiError> {
-        let mut seen = self.known(kanary, spec);
+        let mut seen = self.known(kanary, spec, now);
         let is_refused = seen.refusal.as_ref().is_some_and(|refusal| refusal.retry_at > now);
-        if is_refused || kanary.deleting || !spec.is_sound() {
+        if is_refused || kanary.deleting || !spec.is_sound() || seen.kind_is_off {
             // Nothing is created, so nothing depends on missing objects.
             return Ok(seen);
         }
@@ -93,15 +94,22 @@ impl Observer<'_> {
             read |= self.confirm::<Service>(kanary, name, now).await?;
         }
         if read || seen.target.is_none() {
-            seen = self.known(kanary, spec);
+            seen = self.known(kanary, spec, now);
         }
         Ok(seen)
     }
 
     /// The observation without reads.
-    fn known(&self, kanary: &ParsedKanary, spec: &Spec) -> Observation {
+    fn known(&self, kanary: &ParsedKanary, spec: &Spec, now: Timestamp) -> Observation {
         let mut seen = self.cache.observe(kanary, spec);
         self.memory.recall(kanary, spec, &mut seen);
+        if !spec.canary.kind.has_times() {
+            let canary = seen.canary.as_ref();
+            let canary = canary.filter(|canary| kanary.has(spec, canary, seen.created.as_ref()));
+            let is_down = canary.is_some_and(|canary| canary.available_since.is_none());
+            seen.down_since = self.memory.down_since(&kanary.key, is_down, now);
+        }
+        seen.kind_is_off = !self.kinds.contains(&spec.target.kind);
         seen.place = self.places.map(|places| places.look(kanary));
         seen.route_settling = self.routes.unwrap_or_default();
         seen
@@ -206,22 +214,26 @@ impl Observer<'_> {
             seen.target_confirmed = true;
             return Ok(());
         }
+        if need == Need::Claims {
+            seen.claims = Some(self.claims(kanary).await?);
+            return Ok(());
+        }
         if need == Need::LivePods {
             self.confirm_pods(kanary, spec).await?;
             self.memory.mark_pods_confirmed(&kanary.key);
-            *seen = self.known(kanary, spec);
+            *seen = self.known(kanary, spec, now);
             return Ok(());
         }
         if need == Need::LiveCanary {
             let known = seen.canary.as_ref().map(|kanary| kanary.uid.as_str());
             self.confirm_canary(kanary, spec, known).await?;
-            *seen = self.known(kanary, spec);
+            *seen = self.known(kanary, spec, now);
             seen.confirmed = true;
             return Ok(());
         }
         if need == Need::MissingTarget {
             let found = for_kind!(spec.target.kind, K => self.is_there::<K>(kanary, &spec.target.name, now).await?);
-            *seen = self.known(kanary, spec);
+            *seen = self.known(kanary, spec, now);
             seen.confirmed = !found;
             return Ok(());
         }
@@ -243,14 +255,14 @@ impl Observer<'_> {
         let history = if need == Need::LiveTarget && is_known {
             Vec::new()
         } else {
-            self.history(kanary, spec, &target).await?
+            for_kind!(spec.target.kind, K => self.history::<K>(kanary, spec, &target).await?)
         };
         if need == Need::FormerTemplate {
             seen.former_template = former_template(&history, &kanary.status);
             seen.no_former_template = seen.former_template.is_none();
         }
-        // The Deployment controller copies annotations to the ReplicaSet of each revision, where they survive an undo.
-        let was_promoted = history.iter().any(|set| promoted(set.annotations()));
+        // The annotations of a revision survive an undo.
+        let was_promoted = history.iter().any(|past| promoted(&past.annotations));
         if was_promoted && !promoted(target.annotations()) {
             // A promotion by another controller, or a late one, may have happened between the two reads.
             target = self.target(kanary, spec).await?;
@@ -288,7 +300,7 @@ impl Observer<'_> {
         target.map_err(|error| ApiError::new("get", kind.as_str().into(), namespace, name, error))
     }
 
-    /// Reads the canary live, and its pods if their labels are checked. `known` is the uid of the cached canary.
+    /// Reads the canary live, and its pods if their labels are checked or they alone show since when it is available. `known` is the uid of the cached canary.
     async fn confirm_canary(&self, kanary: &ParsedKanary, spec: &Spec, known: Option<&str>) -> Result<(), ApiError> {
         let namespace = &kanary.key.namespace;
         let name = &spec.canary.name;
@@ -301,10 +313,28 @@ impl Observer<'_> {
             }
         });
         let judges_pods = |item: &Item| matches!(item, Item::LabelWatch { pods: Some(_), .. });
-        if spec.validation.items.iter().any(judges_pods) {
+        if !spec.canary.kind.has_times() || spec.validation.items.iter().any(judges_pods) {
             self.confirm_pods(kanary, spec).await?;
         }
         Ok(())
+    }
+
+    /// Names of the volume claims of earlier canaries, which have their labels.
+    async fn claims(&self, kanary: &ParsedKanary) -> Result<Vec<String>, ApiError> {
+        let Key { kind, namespace, name } = &kanary.key;
+        let of_kanary = ListParams::default().labels(&format!("{KANARY_NAME}={name},{KANARY_KIND}={kind}"));
+        let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), namespace);
+        let claims = within(CALL_TIMEOUT, api.list(&of_kanary)).await;
+        let claims = claims.map_err(|error| {
+            ApiError::new(
+                "list the volume claims of",
+                kind.as_str().into(),
+                namespace,
+                name,
+                error,
+            )
+        })?;
+        Ok(claims.iter().map(ResourceExt::name_any).collect())
     }
 
     /// Reads the pods of the run live.
@@ -322,65 +352,6 @@ impl Observer<'_> {
         }
         Ok(())
     }
-
-    /// The target's ReplicaSets, the newest revision first.
-    async fn history(
-        &self,
-        kanary: &ParsedKanary,
-        spec: &Spec,
-        target: &DynamicObject,
-    ) -> Result<Vec<ReplicaSet>, ApiError> {
-        let namespace = &kanary.key.namespace;
-        let selector: LabelSelector = target
-            .data
-            .pointer("/spec/selector")
-            .and_then(|selector| serde_json::from_value(selector.clone()).ok())
-            .unwrap_or_default();
-        let Ok(selector) = Selector::try_from(selector) else {
-            return Ok(Vec::new());
-        };
-        let api: Api<ReplicaSet> = Api::namespaced(self.client.clone(), namespace);
-        let history = within(CALL_TIMEOUT, api.list(&ListParams::default().labels_from(&selector))).await;
-        let history =
-            history.map_err(|error| ApiError::new("list", "ReplicaSet".into(), namespace, &spec.target.name, error))?;
-        let is_targets = |set: &ReplicaSet| {
-            set.owner_references()
-                .iter()
-                .any(|owner| Some(&owner.uid) == target.metadata.uid.as_ref())
-        };
-        let mut history: Vec<_> = history.items.into_iter().filter(is_targets).collect();
-        history.sort_by_key(|set| std::cmp::Reverse(revision(set)));
-        Ok(history)
-    }
-}
-
-/// Revision of a ReplicaSet in the rollout history.
-fn revision(set: &ReplicaSet) -> Option<u64> {
-    set.annotations().get(REVISION)?.parse().ok()
-}
-
-/// The newest revision other than the promoted one, as in `kubectl rollout undo`; the Deployment controller may not have created
-/// the promoted one yet. `None` if the promotion changed nothing, because that revision would then be older than the previous
-/// state.
-fn former_template(history: &[ReplicaSet], status: &KanaryStatus) -> Option<Value> {
-    let promoted = status.promoted_hash.as_ref()?;
-    if status.target_hash.as_ref() == Some(promoted) {
-        return None;
-    }
-    let template = |set: &ReplicaSet| {
-        let template = set.spec.clone()?.template.map(without_hash_label)?;
-        serde_json::to_value(template).ok()
-    };
-    let mut templates = history.iter().filter_map(template);
-    templates.find(|template| hash::of(template) != *promoted)
-}
-
-/// The Deployment controller adds this label to the templates of its ReplicaSets.
-fn without_hash_label(mut template: PodTemplateSpec) -> PodTemplateSpec {
-    if let Some(labels) = template.metadata.as_mut().and_then(|metadata| metadata.labels.as_mut()) {
-        labels.remove("pod-template-hash");
-    }
-    template
 }
 
 #[cfg(test)]

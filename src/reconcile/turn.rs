@@ -5,12 +5,12 @@ mod leaving;
 mod target;
 mod write;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use kanary_core::{
     Key, ParsedKanary,
-    api::KanaryStatus,
+    api::{KanaryStatus, WorkloadKind},
     decide::disown,
     decision::{Action, Decision, Need},
     observation::Observation,
@@ -69,6 +69,8 @@ pub struct Context {
     pub places: Option<Arc<Places>>,
     /// How long proxies may need to follow a route. `None` if routes are off.
     pub routes: Option<Duration>,
+    /// Kinds of targets that are on.
+    pub kinds: BTreeSet<WorkloadKind>,
     /// Takes the spans of runs.
     pub traces: Traces,
 }
@@ -133,6 +135,7 @@ impl Context {
             memory: &self.memory,
             places: self.places.as_deref(),
             routes: self.routes,
+            kinds: &self.kinds,
         };
         self.memory.begin_epoch(&kanary.key, right.epoch);
         let mut seen = observer.observe(kanary, &kanary.spec, now).await?;

@@ -45,6 +45,7 @@ mod routes;
 mod scale;
 mod seen;
 mod shards;
+mod stateful_sets;
 mod storm;
 mod target;
 mod traces;

@@ -77,6 +77,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   (list "prometheus-qps" .Values.prometheus.qps)
   (list "prometheus-join" .Values.prometheus.join)
   (list "route-settling-time" .Values.routes.settlingTime)
+  (list "target-kinds" (join "," .Values.targetKinds))
   (list "otlp-endpoint" .Values.otlp.endpoint)
   (list "otlp-protocol" .Values.otlp.protocol)
   (list "otlp-ca-file" (ternary "/etc/kanary/otlp/ca.crt" "" (not (empty .Values.otlp.caSecret))))

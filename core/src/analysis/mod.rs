@@ -216,7 +216,7 @@ fn label_watch(name: &str, pods: Option<&Selector>, deployment: Option<&Selector
     if let (Some(selector), Some(canary)) = (deployment, &seen.canary)
         && selector.matches(&canary.labels)
     {
-        return bad("the canary Deployment".to_owned(), selector);
+        return bad("the canary".to_owned(), selector);
     }
     let pod = pods.and_then(|selector| {
         // A pod that a user released from its ReplicaSet for inspection still ran the template.

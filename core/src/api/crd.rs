@@ -33,7 +33,7 @@ pub(super) fn template_metadata(_: &mut SchemaGenerator) -> Schema {
             "name": {
                 "type": "string",
                 "maxLength": 253,
-                "description": "Name of the target, unless spec.deploymentName is set.",
+                "description": "Name of the target, unless another field names it.",
             },
         },
     })
@@ -181,12 +181,22 @@ fn status_schema() -> Value {
     status
 }
 
-/// CEL expression for the name of a Kanary's target Deployment.
+/// CEL expression for the kind of a Kanary's target.
+fn target_kind(object: &str) -> String {
+    let spec = format!("{object}.spec");
+    format!(
+        "(has({spec}.targetRef) ? {spec}.targetRef.kind : has({spec}.statefulSetName) && {spec}.statefulSetName != '' ? 'StatefulSet' \
+         : 'Deployment')"
+    )
+}
+
+/// CEL expression for the name of a Kanary's target.
 fn target(object: &str) -> String {
     let spec = format!("{object}.spec");
     let metadata = format!("{spec}.template.metadata");
     format!(
-        "(has({spec}.deploymentName) && {spec}.deploymentName != '' ? {spec}.deploymentName : \
+        "(has({spec}.targetRef) ? {spec}.targetRef.name : has({spec}.statefulSetName) && {spec}.statefulSetName != '' ? \
+         {spec}.statefulSetName : has({spec}.deploymentName) && {spec}.deploymentName != '' ? {spec}.deploymentName : \
          has({metadata}) && has({metadata}.name) && {metadata}.name != '' ? {metadata}.name : {object}.metadata.name)"
     )
 }
@@ -253,8 +263,8 @@ fn crd(kind: KanaryKind) -> Value {
                     }, {
                         // The names of created objects and the slot, and so the replica that owns the Kanary, are derived from
                         // the target.
-                        "rule": format!("{} == {}", target("self"), target("oldSelf")),
-                        "message": "the target (spec.deploymentName, else spec.template.metadata.name, else the name of \
+                        "rule": format!("{} == {} && {} == {}", target("self"), target("oldSelf"), target_kind("self"), target_kind("oldSelf")),
+                        "message": "the target (spec.targetRef, spec.statefulSetName or spec.deploymentName, else spec.template.metadata.name, else the name of \
                                     the Kanary) can't change: create another Kanary for another target",
                     }, {
                         // A Kanary that was stored before this rule existed has conditions. It is exempt, so that its status can

@@ -35,7 +35,7 @@ pub use rollout::{OnFailure, OnTargetChange, OnTargetMissing, RolloutMode, Rollo
 pub use route::{RouteKind, RouteRef, RouteSpec};
 pub use scale::{HpaScale, PercentScale, ScaleSpec, StaticScale};
 pub use slot::{Layout, Slot, stable_hash};
-pub use spec::{KanarySpec, Template};
+pub use spec::{KanarySpec, TargetRef, Template};
 pub use status::{ItemState, ItemStatus, KanaryStatus, ManualVerdicts, Report, TrafficStatus, Verdicts};
 pub use traffic::{MirrorSpec, SessionAffinitySpec, TagSpec, TaggedSpec, TrafficSource, TrafficSpec, WeightedSpec};
 pub use validation::{

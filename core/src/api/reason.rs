@@ -161,12 +161,18 @@ reasons! {
     TargetCreated,
     /// The target is itself a canary.
     TargetIsCanary,
+    /// Targets of this kind are off.
+    TargetKindDisabled,
     /// The target was updated and did not become available in time.
     TargetNotAvailable,
     /// The target does not exist.
     TargetNotFound,
+    /// The target was updated, and its user replaces its pods.
+    TargetOnDelete,
     /// The target was updated and is paused itself.
     TargetPaused,
+    /// The target was updated, and its partition holds back the rollout.
+    TargetPartitioned,
     /// The target that Kanary created was replaced before the run ended.
     TargetReplaced,
     /// The target has rolled out.
@@ -199,6 +205,8 @@ reasons! {
     VerdictTooLate,
     /// `spec.verdict` is `valid`.
     VerdictValid,
+    /// Volume claims of an earlier canary are left.
+    VolumesRemain,
     /// The deadline is over, and the canary is not available.
     WaitingForCanary,
     /// The EndpointSlices of the canary's Service do not have all its pods.

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ManualVerdict, RolloutSpec, ScaleSpec, TrafficSpec, ValidationSpec};
+use super::{ManualVerdict, RolloutSpec, ScaleSpec, TrafficSpec, ValidationSpec, WorkloadKind};
 
 /// What to run and on how many pods, its traffic, how it is judged, and what happens after the verdict.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -28,19 +28,48 @@ use super::{ManualVerdict, RolloutSpec, ScaleSpec, TrafficSpec, ValidationSpec};
                  self.deploymentName == oldSelf.deploymentName)",
         "message": "spec.deploymentName can't change once set: create another Kanary for another target",
     },
+    {
+        "rule": "!has(oldSelf.targetRef) || (has(self.targetRef) && self.targetRef == oldSelf.targetRef)",
+        "message": "spec.targetRef can't change once set: create another Kanary for another target",
+    },
+    {
+        "rule": "!has(oldSelf.statefulSetName) || oldSelf.statefulSetName == '' || (has(self.statefulSetName) && \
+                 self.statefulSetName == oldSelf.statefulSetName)",
+        "message": "spec.statefulSetName can't change once set: create another Kanary for another target",
+    },
+    {
+        "rule": "!has(self.targetRef) || !has(self.deploymentName) || self.deploymentName == '' || \
+                 (self.targetRef.kind == 'Deployment' && self.targetRef.name == self.deploymentName)",
+        "message": "spec.targetRef and spec.deploymentName name two targets: keep one of them",
+    },
+    {
+        "rule": "!has(self.statefulSetName) || self.statefulSetName == '' || \
+                 ((!has(self.deploymentName) || self.deploymentName == '') && (!has(self.targetRef) || \
+                 (self.targetRef.kind == 'StatefulSet' && self.targetRef.name == self.statefulSetName)))",
+        "message": "spec.statefulSetName and another field name two targets: keep one of spec.targetRef, spec.deploymentName and \
+                    spec.statefulSetName",
+    },
 ]))]
 pub struct KanarySpec {
-    /// Name of the target, the Deployment to which a successful canary is promoted. Default: `template.metadata.name`, or the
+    /// Name of a target that is a Deployment, to which a successful canary is promoted. Default: `template.metadata.name`, or the
     /// Kanary's own name if that is not set. Can't change once set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub deployment_name: Option<String>,
+    /// Name of a target that is a StatefulSet. Short for `targetRef` with this kind. Can't change once set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub stateful_set_name: Option<String>,
+    /// The target, by kind and name: the workload to which a successful canary is promoted, and whose kind the canary has. Default:
+    /// the Deployment of `deploymentName`. Can't change once set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_ref: Option<TargetRef>,
     /// Name of the production Service, which selects the target's pods. Required for every traffic source but
     /// `none`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub service_name: Option<String>,
-    /// The Deployment under test: the canary runs its pod template, and a successful run writes that pod template to the target.
+    /// The workload under test: the canary runs its pod template, and a successful run writes that pod template to the target.
     /// A target that does not exist is created from this template.
     pub template: Template,
     /// When the run may start, in RFC 3339, like 2020-04-12T20:42:00Z. Nothing is created before this time. A time in the past
@@ -89,14 +118,24 @@ pub struct KanarySpec {
     pub items: Option<Value>,
 }
 
-/// A Deployment as in apps/v1: metadata and spec.
+/// A target, in the namespace of the Kanary.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TargetRef {
+    /// `Deployment`, or `StatefulSet` if the operator has switched these on.
+    pub kind: WorkloadKind,
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// A workload of the target's kind as in apps/v1: metadata and spec.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Template {
-    /// Metadata of the Deployment. The labels and annotations are used when Kanary creates the target.
+    /// Metadata of the workload. The labels and annotations are used when Kanary creates the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::crd::template_metadata")]
     pub metadata: Option<Value>,
-    /// Spec of the Deployment, as in apps/v1. `replicas` and `selector` are used when Kanary creates the target.
+    /// Spec of the workload, as in apps/v1. `replicas` and `selector` are used when Kanary creates the target.
     #[schemars(schema_with = "super::crd::free_object")]
     pub spec: Value,
 }

@@ -7,21 +7,46 @@ use serde::{Deserialize, Serialize};
 
 /// A kind of target. Its canary is of the same kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+#[allow(
+    missing_docs,
+    reason = "the kinds of apps/v1 of these names; docs here would make the schema a oneOf"
+)]
 pub enum WorkloadKind {
-    /// A Deployment of apps/v1.
     #[default]
     Deployment,
+    StatefulSet,
 }
 
 impl WorkloadKind {
     /// Every kind.
-    pub const ALL: [Self; 1] = [Self::Deployment];
+    pub const ALL: [Self; 2] = [Self::Deployment, Self::StatefulSet];
 
     /// The kind's name in Kubernetes.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
+        }
+    }
+
+    /// `deployments`, …
+    #[must_use]
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Self::Deployment => "deployments",
+            Self::StatefulSet => "statefulsets",
+        }
+    }
+
+    /// Whether its status has times: since when it is available, which otherwise only its pods show, and when its rollout last made
+    /// progress.
+    #[must_use]
+    pub const fn has_times(self) -> bool {
+        match self {
+            Self::Deployment => true,
+            Self::StatefulSet => false,
         }
     }
 
@@ -67,6 +92,24 @@ impl WorkloadRef {
     #[must_use]
     pub fn argument(&self) -> String {
         format!("{}/{}", self.kind.as_str().to_lowercase(), self.name)
+    }
+
+    /// As the status reports it: `myapp`, and `StatefulSet/web` for another kind than a Deployment.
+    #[must_use]
+    pub fn reported(&self) -> String {
+        if self.kind == WorkloadKind::default() {
+            self.name.clone()
+        } else {
+            self.key()
+        }
+    }
+
+    /// The workload that the status reports. `None` if it reports none.
+    #[must_use]
+    pub fn from_report(text: &str) -> Option<Self> {
+        let (kind, name) = text.split_once('/').unwrap_or((WorkloadKind::default().as_str(), text));
+        let kind = WorkloadKind::parse(kind)?;
+        (!name.is_empty()).then(|| Self::new(kind, name))
     }
 
     /// `Deployment/myapp`, as kubectl writes it.

@@ -125,6 +125,7 @@ fn deployment(marker: String, run: String) -> BoxedStrategy<Workload> {
             unavailable_since: times.2,
             versions: [Versions::One, Versions::Unknown, Versions::Several, Versions::Untouched][usize::from(versions)],
             outage: times.3.map(|(from, before)| Outage { from, before }),
+            set: None,
             cause: times.2.map(|_| {
                 Box::new(Cause {
                     reason: "FailedCreate".to_owned(),
@@ -206,6 +207,7 @@ pub(super) fn observation(kanary: &ParsedKanary) -> BoxedStrategy<Observation> {
             former_run: None,
             kanaries: Vec::new(),
             ready,
+            ready_second: None,
             terminating: !ready && number == 7,
             released: name == "other" && number > 4,
             edited: number == 8,

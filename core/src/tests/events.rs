@@ -83,6 +83,8 @@ fn the_reference_lists_the_reason_of_every_event_and_no_other() {
         Reason::NoData,
         Reason::Inconclusive,
         Reason::TargetPaused,
+        Reason::TargetOnDelete,
+        Reason::TargetPartitioned,
         Reason::TargetNotAvailable,
     ];
     let causes = health::CAUSES.iter().map(|(cause, _)| *cause);

@@ -60,6 +60,7 @@ pub(super) fn pod(kanary: &ParsedKanary, spec: &Spec, value: &Value) -> Pod {
         labels: pod_labels,
         former_run: (value["lostRun"] == json!(true)).then(|| kanary.run(spec)),
         ready: value["ready"] != json!(false),
+        ready_second: None,
         terminating: value["terminating"] == json!(true),
         released: value["released"] == json!(true),
         kanaries: text(&value["owner"]).into_iter().collect(),

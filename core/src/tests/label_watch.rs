@@ -93,9 +93,9 @@ fn a_label_on_the_canary_deployment_fails_the_run_at_once() {
         ",
         expect![[r#"
             phase Running → Failed, shows Failed 1m0s/15m0s, ended Activated, Running, Reconciling
-            Failed, Stalled=True LabelMatched: labelWatch[0]: the canary Deployment has labels that match validation=failed; to try again, change spec.template, or set spec.retry to another number
+            Failed, Stalled=True LabelMatched: labelWatch[0]: the canary has labels that match validation=failed; to try again, change spec.template, or set spec.retry to another number
             completedAt +1m0s, failedTemplates ["<hash>"]
-            item labelWatch[0] Bad: labelWatch[0]: the canary Deployment has labels that match validation=failed
+            item labelWatch[0] Bad: labelWatch[0]: the canary has labels that match validation=failed
         "#]],
     );
 }
@@ -224,7 +224,7 @@ fn a_pod_that_lost_the_label_of_its_run_is_still_judged_by_its_labels() {
         ",
         expect![[r#"
             shows Running 1m0s/15m0s
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s; warning: Pod b lost the label kanary.k8s-operators.dev/run, so the canary's ReplicaSet released it: it is not measured any more, and leaves its Services now; labelWatch items still apply to it: delete it (since +0s)
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s; warning: Pod b lost the label kanary.k8s-operators.dev/run, so the canary released it: it is not measured any more, and leaves its Services now; labelWatch items still apply to it: delete it (since +0s)
             wake at +15m0s
         "#]],
     );

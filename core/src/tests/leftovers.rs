@@ -154,7 +154,7 @@ fn a_released_pod_of_the_present_run_stays_while_it_is_judged_and_is_warned_of()
         ",
         expect![[r#"
             shows Running 1m0s/15m0s
-            Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s; warning: Pod aside lost a label by which the canary's ReplicaSet selects, and was released: it is not measured any more, and leaves its Services only when the run ends: delete it (since +0s)
+            Running=True Validating: Deployment myapp-kanary-batman is judged until +15m0s; warning: Pod aside lost a label by which the canary selects, and was released: it is not measured any more, and leaves its Services only when the run ends: delete it (since +0s)
             wake at +15m0s
         "#]],
     );

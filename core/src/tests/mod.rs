@@ -66,6 +66,7 @@ mod scale;
 mod schedule;
 mod services;
 mod shielded;
+mod stateful_set;
 mod stored;
 mod too_late;
 mod traces;

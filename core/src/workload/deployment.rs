@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{Adapter, HeldBack};
 use crate::{
     api::{Reason, WorkloadRef},
-    observation::Workload,
+    observation::{Pod, Workload},
     template::WorkloadTemplate,
 };
 
@@ -35,6 +35,10 @@ impl Adapter for Deployment {
         None
     }
 
+    fn has_claims(&self, _: &WorkloadTemplate) -> bool {
+        false
+    }
+
     fn held_back(&self, target: &WorkloadRef, seen: &Workload) -> Option<HeldBack> {
         seen.paused.then(|| HeldBack {
             reason: Reason::TargetPaused,
@@ -42,4 +46,18 @@ impl Adapter for Deployment {
             mend: format!("resume it with kubectl rollout resume deployment/{}", target.name),
         })
     }
+
+    fn without_pods(&self, _: &WorkloadRef) -> String {
+        "it has no pods".to_owned()
+    }
+
+    fn about_undo(&self) -> &'static str {
+        " (which a paused Deployment refuses)"
+    }
+
+    fn after_rollback(&self) -> &'static str {
+        ""
+    }
+
+    fn complete(&self, _: &mut Workload, _: &[Pod]) {}
 }

@@ -2,10 +2,14 @@
 //! crate depends on a kind.
 
 mod deployment;
+mod stateful_set;
 
 use serde_json::{Map, Value};
 
-use super::{observation::Workload, template::WorkloadTemplate};
+use super::{
+    observation::{Pod, Workload},
+    template::WorkloadTemplate,
+};
 use crate::api::{Reason, WorkloadKind, WorkloadRef};
 
 /// What a kind of target does in its own way.
@@ -20,8 +24,23 @@ pub(crate) trait Adapter {
     /// pod template.
     fn differs(&self, template: &WorkloadTemplate, name: &WorkloadRef, target: &Workload) -> Option<String>;
 
+    /// Whether pods of this template have volumes that may outlive them.
+    fn has_claims(&self, template: &WorkloadTemplate) -> bool;
+
     /// Why a target that has the template does not roll out by itself.
     fn held_back(&self, name: &WorkloadRef, target: &Workload) -> Option<HeldBack>;
+
+    /// Why a canary is not available that has no pods.
+    fn without_pods(&self, name: &WorkloadRef) -> String;
+
+    /// What a user has to know before an undo of the promotion.
+    fn about_undo(&self) -> &'static str;
+
+    /// What a user has to know about a target that has its former template back.
+    fn after_rollback(&self) -> &'static str;
+
+    /// Adds what only the pods show: since when a canary is available, if its status has no times.
+    fn complete(&self, canary: &mut Workload, pods: &[Pod]);
 }
 
 /// A target that waits for its user before it rolls out.
@@ -34,9 +53,15 @@ pub(crate) struct HeldBack {
     pub(crate) mend: String,
 }
 
+/// Adds to a canary of this kind what only its pods show.
+pub fn complete(kind: WorkloadKind, canary: &mut Workload, pods: &[Pod]) {
+    of(kind).complete(canary, pods);
+}
+
 /// The adapter of a kind.
 pub(crate) fn of(kind: WorkloadKind) -> &'static dyn Adapter {
     match kind {
         WorkloadKind::Deployment => &deployment::Deployment,
+        WorkloadKind::StatefulSet => &stateful_set::StatefulSet,
     }
 }

@@ -69,7 +69,7 @@ fn lines(kanary: &ParsedKanary, now: Timestamp, terminal: Terminal) -> Vec<Strin
         row("Kanary:", &key, Colour::Bold),
         row("Status:", &shown, colour),
         row("Run:", &run_line(kanary), Colour::Plain),
-        row("Deployment:", &spec.target.name, Colour::Plain),
+        row(&format!("{}:", spec.target.kind), &spec.target.name, Colour::Plain),
         row("Images:", &images(kanary), Colour::Plain),
     ];
     let duration = run::duration(kanary, now);

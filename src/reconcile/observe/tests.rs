@@ -4,30 +4,49 @@ use std::{
 };
 
 use http::{Request, Response};
-use kanary_core::api::KanaryKind;
+use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
+use kanary_core::api::{KanaryKind, KanaryStatus};
 use kube::client::Body;
-use serde_json::json;
+use serde_json::{Value, json};
 use tower::service_fn;
 
-use super::*;
+use super::{history::Past, *};
+use crate::cache::Revision;
 
-fn version(revision: &str, image: &str) -> ReplicaSet {
-    serde_json::from_value(json!({
+fn version(revision: &str, image: &str) -> Past {
+    let set: ReplicaSet = serde_json::from_value(json!({
         "metadata": {"name": image, "annotations": {"deployment.kubernetes.io/revision": revision}},
         "spec": {"selector": {}, "template": {
             "metadata": {"labels": {"app": "myapp", "pod-template-hash": image}},
             "spec": {"containers": [{"name": "c", "image": image}]},
         }},
     }))
-    .unwrap()
+    .unwrap();
+    Past::of(&set)
+}
+
+#[test]
+fn a_revision_of_a_stateful_set_has_the_template_that_hashes_are_computed_from() {
+    let template = json!({
+        "metadata": {"labels": {"app": "web"}, "creationTimestamp": null},
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+    });
+    let mut stored = template.clone();
+    stored["$patch"] = json!("replace");
+    let revision: ControllerRevision = serde_json::from_value(json!({
+        "metadata": {"name": "web-1", "annotations": {"a": "b"}}, "revision": 4,
+        "data": {"spec": {"template": stored}},
+    }))
+    .unwrap();
+    assert_eq!(revision.number(), Some(4));
+    let past = Past::of(&revision);
+    assert_eq!(serde_json::to_value(past.template).unwrap(), typed_template(&template));
+    assert_eq!(past.annotations, [("a".to_owned(), "b".to_owned())].into());
 }
 
 /// The status of a run that promoted one version to a target that had another when it started.
-fn promoted(promoted: &ReplicaSet, start: &ReplicaSet) -> KanaryStatus {
-    let hash = |set: &ReplicaSet| {
-        let template = set.spec.clone().unwrap().template.map(without_hash_label);
-        hash::of(&serde_json::to_value(template).unwrap())
-    };
+fn promoted(promoted: &Past, start: &Past) -> KanaryStatus {
+    let hash = |past: &Past| hash::of(&serde_json::to_value(&past.template).unwrap());
     KanaryStatus {
         promoted_hash: Some(hash(promoted)),
         target_hash: Some(hash(start)),
@@ -147,6 +166,7 @@ async fn a_target_is_missing_from_the_beginning_only_if_there_is_no_canary_eithe
             memory: &memory,
             places: None,
             routes: None,
+            kinds: &WorkloadKind::ALL.into(),
         };
         let now = Timestamp::UNIX_EPOCH;
         for _ in 0..2 {
@@ -178,6 +198,7 @@ async fn what_a_watch_says_of_a_target_is_replaced_by_what_is_read_of_it() {
             memory: &memory,
             places: None,
             routes: None,
+            kinds: &WorkloadKind::ALL.into(),
         };
         let mut seen = Observation {
             target: Some(kanary_core::observation::Workload::default()),
@@ -214,6 +235,7 @@ async fn a_promotion_between_the_reading_of_the_target_and_of_its_history_is_not
         memory: &memory,
         places: None,
         routes: None,
+        kinds: &WorkloadKind::ALL.into(),
     };
     let mut seen = Observation {
         promotion: Promotion::Unknown,

@@ -85,6 +85,7 @@ fn context((client, clock): (Client, Clock), decide: Decide, fence: Fence) -> (C
         fence,
         places: None,
         routes: None,
+        kinds: WorkloadKind::ALL.into(),
         traces: Traces::default(),
     };
     (context, kanary, right)

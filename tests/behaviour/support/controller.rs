@@ -105,7 +105,7 @@ impl Controller {
         })
     }
 
-    fn with<F>(namespace: &str, options: Options, client: impl FnOnce(Clock) -> F + Send + 'static) -> Self
+    pub(super) fn with<F>(namespace: &str, options: Options, client: impl FnOnce(Clock) -> F + Send + 'static) -> Self
     where
         F: Future<Output = Client> + Send,
     {

@@ -22,6 +22,7 @@ mod owners;
 mod plane;
 mod process;
 mod recorder;
+mod stateful_sets;
 mod status;
 mod traces;
 mod waiting;
@@ -39,8 +40,9 @@ pub(crate) use fleet::{create_fleet, fleet_ends};
 pub(crate) use gateway::{CANARY, PLAIN};
 pub(crate) use interceptor::{Answer, Webhook};
 pub(crate) use kinds::{
-    CONFIG_MAP, DEPLOYMENT, ENDPOINT_SLICE, EVENT, GATEWAY, GRPC_ROUTE, HPA, HTTP_ROUTE, KANARY, KANARY_STATEFULSET,
-    Kind, LEASE, OLD_KANARY, POD, REPLICA_SET, ROLE_BINDING, SECRET, SERVICE, VIRTUAL_SERVICE,
+    CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, ENDPOINT_SLICE, EVENT, GATEWAY, GRPC_ROUTE, HPA, HTTP_ROUTE, KANARY,
+    KANARY_STATEFULSET, Kind, LEASE, OLD_KANARY, PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM, POD, REPLICA_SET,
+    ROLE_BINDING, SECRET, SERVICE, STATEFUL_SET, VIRTUAL_SERVICE,
 };
 pub(crate) use manifests::{
     config_map, deployment, from_yaml, held, kanary, merge, service, slow_deployment, template,
@@ -49,6 +51,7 @@ pub(crate) use metrics_apis::MetricsServers;
 pub(crate) use owners::Owners;
 pub(crate) use process::Process;
 pub(crate) use recorder::{Recording, Seen};
+pub(crate) use stateful_sets::{kanary_of_set, stateful_set, version_of, with_volumes};
 pub(crate) use status::{assert_not_before, condition, is_true, labels, message, phase, reason, since, time, version};
 pub(crate) use traces::{Jaeger, Span, Spy, assert_is_one_run, has_ended, named};
 pub(crate) use waiting::{poll, waited};

@@ -12,7 +12,7 @@ use kube::{
     core::ApiResource,
     runtime::{conditions, wait::await_condition},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{process::Command, sync::OnceCell};
 use tower::Layer;
 
@@ -191,6 +191,29 @@ async fn apply_crds(client: &Client) {
     }
 }
 
+/// What the chart adds with `targetKinds: [StatefulSet]`.
+fn rights_for_stateful_sets() -> [Value; 2] {
+    let name = "kanary-stateful-sets";
+    let binding = from_yaml(include_str!("../../../deploy/role_binding.yaml"));
+    let subjects = binding.first().map(|binding| binding["subjects"].clone());
+    [
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name},
+            "rules": [
+                {"apiGroups": ["apps"], "resources": ["statefulsets"],
+                 "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
+                {"apiGroups": ["apps"], "resources": ["controllerrevisions"], "verbs": ["list"]},
+                {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["list"]},
+            ],
+        }),
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+            "subjects": subjects,
+        }),
+    ]
+}
+
 /// The user of the controller and its rights, with those for all kinds.
 async fn apply_rights(client: &Client) {
     let manifests = concat!(
@@ -199,7 +222,7 @@ async fn apply_rights(client: &Client) {
         include_str!("../../../deploy/role_binding.yaml"),
         include_str!("../../../deploy/optional/kanary.k8s.io.yaml"),
     );
-    for object in from_yaml(manifests) {
+    for object in from_yaml(manifests).into_iter().chain(rights_for_stateful_sets()) {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
         let kind = text("/kind").expect("an object has a kind");
         let api_version = text("/apiVersion").expect("an object has an apiVersion");
