@@ -4,6 +4,7 @@
 //! but itself.
 
 mod lenient;
+mod regex;
 mod traffic;
 
 use std::time::Duration;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::given;
+use super::{given, regex};
 use crate::{
     Key,
     api::{GoDuration, TagSpec, TaggedSpec, TrafficSource, TrafficSpec},
@@ -198,9 +198,17 @@ fn tag(cookie: bool, spec: &TagSpec) -> Result<Tag, Invalid> {
     let kind = if cookie { "cookie" } else { "header" };
     let name = given(Some(spec.name.clone()));
     let name = name.ok_or_else(|| Invalid::spec(format!("a {kind} of spec.traffic.tagged has no name: set it")))?;
-    let (value, regex) = match (given(spec.value.clone()), given(spec.regex.clone())) {
+    let (value, is_regex) = match (given(spec.value.clone()), given(spec.regex.clone())) {
         (Some(value), None) => (value, false),
-        (None, Some(regex)) => (regex, true),
+        (None, Some(pattern)) => {
+            regex::check(&pattern).map_err(|why| {
+                Invalid::spec(format!(
+                    "the regex of the {kind} {name} of spec.traffic.tagged is not one that every proxy accepts (RE2): {why}; change it, \
+                     or use value"
+                ))
+            })?;
+            (pattern, true)
+        }
         _ => {
             return Err(Invalid::spec(format!(
                 "the {kind} {name} of spec.traffic.tagged needs one of value and regex: set one of them"
@@ -211,7 +219,7 @@ fn tag(cookie: bool, spec: &TagSpec) -> Result<Tag, Invalid> {
         cookie,
         name,
         value,
-        regex,
+        regex: is_regex,
     })
 }
 

@@ -48,6 +48,14 @@ fn blocks_that_do_not_fit_the_source_are_refused_with_the_sources_that_they_are_
             "the header x of spec.traffic.tagged needs one of value and regex",
         ),
         (
+            "{source: tagged, tagged: {headers: [{name: x, regex: '(?!a)b'}]}}".to_owned(),
+            "the regex of the header x of spec.traffic.tagged is not one that every proxy accepts (RE2): look-around",
+        ),
+        (
+            "{source: weighted, weighted: {steps: [5]}, tagged: {cookies: [{name: x, regex: 'a)|(b'}]}}".to_owned(),
+            "the regex of the cookie x of spec.traffic.tagged is not one that every proxy accepts (RE2): unopened group, at character 2",
+        ),
+        (
             "{source: mirror, mirror: {percent: 0}}".to_owned(),
             "mirror.percent is 0",
         ),

@@ -308,3 +308,40 @@ fn a_route_that_is_missing_holds_the_run_until_it_is_there() {
     world.run(LONG);
     assert_eq!(world.phase(), Phase::DeploymentUpdated, "{:#?}", world.writes);
 }
+
+#[test]
+fn a_regex_that_is_no_regex_is_never_written_and_a_running_one_can_be_taken_out() {
+    let tagged = |regex: &str| {
+        json!({
+            "source": "tagged", "route": {"kind": "HTTPRoute", "name": "shop"},
+            "tagged": {"cookies": [{"name": "canary", "regex": regex}]},
+        })
+    };
+    let mut world = World::new(&tagged("(("));
+    world.run(LONG);
+    assert!(
+        !world.writes.iter().any(|write| write.starts_with("route")),
+        "{:#?}",
+        world.writes
+    );
+    world.is_restored();
+    // As another version left it: the expression is in the spec and in the route.
+    for fixed in [false, true] {
+        let mut world = World::new(&tagged("yes"));
+        world.run(SignedDuration::from_secs(30));
+        assert!(world.routed() > 0, "{:#?}", world.writes);
+        world.spec["traffic"] = tagged("((");
+        let route = world.route.as_mut().unwrap();
+        *route = serde_json::from_str(&route.to_string().replace("yes", "((")).unwrap();
+        world.run(SignedDuration::from_secs(30));
+        assert!(world.routed() > 0, "{:#?}", world.writes);
+        if fixed {
+            world.spec["traffic"] = tagged("no");
+        } else {
+            world.metadata["deletionTimestamp"] = json!(world.now.to_string());
+        }
+        raise(&mut world.metadata);
+        world.run(LONG);
+        world.is_restored();
+    }
+}
