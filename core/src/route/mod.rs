@@ -9,6 +9,7 @@
 
 mod dialect;
 mod gateway;
+mod give_back;
 mod istio;
 mod patch;
 mod record;
@@ -23,7 +24,7 @@ use serde_json::Value;
 
 use self::dialect::Dialect;
 pub use self::{
-    patch::{Change, change},
+    patch::{Change, Own, change},
     record::{Record, Share},
     standing::{Standing, ignores_affinity, standing},
 };

@@ -25,6 +25,17 @@ pub enum Change {
     Traffic(Vec<Value>),
 }
 
+/// The Kanary whose share is changed. Its Services are known without the record as well.
+#[derive(Clone, Copy, Debug)]
+pub struct Own<'a> {
+    /// Its uid.
+    pub uid: &'a str,
+    /// The canary's own Service.
+    pub canary: &'a str,
+    /// The production Service.
+    pub service: &'a str,
+}
+
 impl Change {
     /// The JSON Patch, if there is one. It only applies to the version of the route that was read.
     #[must_use]
@@ -37,17 +48,12 @@ impl Change {
 }
 
 /// The change of a route after which the Kanary with this uid has `share`, or nothing. What other Kanaries have, and what the user
-/// wrote or edited, stays. `canary` is the Kanary's own Service, so that it is found without the record.
+/// wrote or edited, stays.
 ///
 /// # Errors
 ///
 /// The route cannot be changed in this way; the message says why and what to do.
-pub fn change(
-    kind: RouteKind,
-    route: &Value,
-    (uid, canary): (&str, &str),
-    share: Option<&Share>,
-) -> Result<Change, String> {
+pub fn change(kind: RouteKind, route: &Value, own: Own<'_>, share: Option<&Share>) -> Result<Change, String> {
     let dialect = dialect(kind);
     let namespace = namespace(route);
     if !rules::are_readable(dialect, route) {
@@ -61,14 +67,15 @@ pub fn change(
         };
     }
     let former = Record::of(route);
-    if share.is_some() && former.share(uid).is_none() && leads_to(kind, route, canary) {
+    if share.is_some() && former.share(own.uid).is_none() && leads_to(kind, route, own.canary) {
         return Err(format!(
-            "the route leads to Service {canary} already, which is the canary's own and not recorded as Kanary's doing: remove this \
-             backend, or set spec.traffic.kanaryService to another name"
+            "the route leads to Service {} already, which is the canary's own and not recorded as Kanary's doing: remove this \
+             backend, or set spec.traffic.kanaryService to another name",
+            own.canary
         ));
     }
-    let base = rules::without_canaries(dialect, (route, namespace), &former, canary);
-    let mut record = former.with(uid, share);
+    let base = rules::without_canaries(dialect, (route, namespace), &former, own);
+    let mut record = former.with(own.uid, share);
     let builder = Builder {
         dialect,
         namespace,

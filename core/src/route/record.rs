@@ -86,8 +86,9 @@ impl Record {
         self
     }
 
-    /// Whether a Service is a canary's own.
-    pub(super) fn is_canary(&self, service: &str) -> bool {
-        self.shares.iter().any(|share| share.canary == service)
+    /// The production Service of the canary with this Service of its own.
+    pub(super) fn production(&self, canary: &str) -> Option<&str> {
+        let share = self.shares.iter().find(|share| share.canary == canary)?;
+        Some(&share.service)
     }
 }

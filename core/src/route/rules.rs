@@ -4,6 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     dialect::Dialect,
+    give_back::give_back,
+    patch::Own,
     record::{Record, Share, Touched, Weight},
     weights,
 };
@@ -39,11 +41,11 @@ pub(super) fn backends<'a>(dialect: &dyn Dialect, rule: &'a Rule) -> impl Iterat
 }
 
 /// Weights are 1 by default, in Gateway API as well as for the only destination of Istio.
-fn weight(backend: &Value) -> u64 {
+pub(super) fn weight(backend: &Value) -> u64 {
     backend.get("weight").and_then(Value::as_u64).unwrap_or(1)
 }
 
-fn set_weight(backend: &mut Value, weight: Option<u64>) {
+pub(super) fn set_weight(backend: &mut Value, weight: Option<u64>) {
     if let Some(fields) = backend.as_object_mut() {
         match weight {
             Some(weight) => fields.insert("weight".to_owned(), json!(weight)),
@@ -53,7 +55,7 @@ fn set_weight(backend: &mut Value, weight: Option<u64>) {
 }
 
 /// Where a backend leads to, for the record.
-fn label(backend: &Value) -> String {
+pub(super) fn label(backend: &Value) -> String {
     let at = |path: &str| backend.pointer(path).and_then(Value::as_str);
     let parts = [
         at("/kind"),
@@ -224,15 +226,19 @@ struct Split {
 }
 
 /// The user's rules: without backends, rules, mirrors and session fields of canaries, and with the weights that the user wrote. A
-/// weight that somebody changed since stays. `canary` is a Service of a canary that the record may lack.
+/// weight that somebody changed since stays, unless production would get nothing. The record may lack `own`.
 pub(super) fn without_canaries(
     dialect: &dyn Dialect,
     (route, namespace): (&Value, &str),
     record: &Record,
-    canary: &str,
+    own: Own<'_>,
 ) -> Vec<Rule> {
-    let is_canary =
-        |service: Option<&str>| service.is_some_and(|service| service == canary || record.is_canary(service));
+    let production = |canary: &str| {
+        record
+            .production(canary)
+            .or((canary == own.canary).then_some(own.service))
+    };
+    let is_canary = |service: Option<&str>| service.is_some_and(|service| production(service).is_some());
     let leads = |backend: &Value| is_canary(dialect.service(backend, namespace));
     let mirrors = |extra: &Value| is_canary(dialect.mirrors_to(extra, namespace));
     let session: Vec<_> = record
@@ -255,10 +261,12 @@ pub(super) fn without_canaries(
         // A record is about a rule by its backends, so it is also found for a rule that only was tagged.
         let known = take(dialect, &mut left, &rule, &leads, ours > 0 || is_mirrored || is_sticky);
         if let Some(Value::Array(backends)) = rule.get_mut(dialect.backends()) {
-            backends.retain(|backend| !leads(backend));
-            if let Some(known) = known.filter(|_| ours > 0) {
-                restore(backends, known);
+            let (canaries, mut users): (Vec<_>, Vec<_>) =
+                std::mem::take(backends).into_iter().partition(|backend| leads(backend));
+            if ours > 0 {
+                give_back(&production, (dialect, namespace), (&mut users, canaries), known);
             }
+            *backends = users;
         }
         if let Some(Value::Array(extras)) = rule.get_mut(dialect.extras()).filter(|_| is_mirrored) {
             extras.retain(|extra| !mirrors(extra));
@@ -316,19 +324,4 @@ fn take<'a>(
     let place = place.or_else(|| left.iter().position(|known| same(known, false)));
     let place = place.or((!left.is_empty()).then_some(0))?;
     Some(left.remove(place))
-}
-
-/// Puts weights back that nobody changed since they were written.
-fn restore(backends: &mut [Value], known: &Touched) {
-    let mut left: Vec<_> = known.backends.iter().collect();
-    for backend in backends {
-        let to = label(backend);
-        let Some(place) = left.iter().position(|known| known.to == to) else {
-            continue;
-        };
-        let known = left.remove(place);
-        if backend.get("weight").and_then(Value::as_u64) == known.now {
-            set_weight(backend, known.former);
-        }
-    }
 }

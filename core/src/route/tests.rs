@@ -1,4 +1,5 @@
 mod gateway;
+mod give_back;
 mod istio;
 mod properties;
 mod standing;
@@ -6,6 +7,13 @@ mod standing;
 use serde_json::{Value, json};
 
 use super::*;
+
+/// Kanary `a` of Service `shop`.
+const OWN: Own<'static> = Own {
+    uid: "uid-a",
+    canary: "shop-kanary-a",
+    service: "shop",
+};
 
 /// A share of Kanary `name` of Service `shop`.
 fn share(name: &str, desired: Desired) -> Share {
@@ -55,15 +63,18 @@ fn virtual_service(routes: &Value) -> Value {
 
 fn changed(kind: RouteKind, route: &Value, name: &str, share: Option<&Share>) -> Result<Value, String> {
     let canary = format!("shop-kanary-{name}");
-    let change = change(kind, route, (&format!("uid-{name}"), &canary), share)?;
+    let uid = format!("uid-{name}");
+    let own = Own {
+        uid: &uid,
+        canary: &canary,
+        service: "shop",
+    };
+    let change = change(kind, route, own, share)?;
     let next = change
         .patch()
         .map_or_else(|| route.clone(), |patch| apply(route, &patch));
     // The same again is no change.
-    assert_eq!(
-        super::change(kind, &next, (&format!("uid-{name}"), &canary), share),
-        Ok(Change::None)
-    );
+    assert_eq!(super::change(kind, &next, own, share), Ok(Change::None));
     Ok(next)
 }
 

@@ -21,7 +21,7 @@ use super::{
     kanary::ParsedKanary,
     observation::{RouteFound, RouteSeen},
     problem::Problem,
-    route::{self, Change, Record, Share, Standing},
+    route::{self, Change, Own, Record, Share, Standing},
     spec::{Routing, Spec},
     status::Draft,
     step::Step,
@@ -171,7 +171,11 @@ impl There<'_> {
     }
 
     fn computed(&self, step: &Step<'_>, share: Option<&Share>) -> Result<Change, Problem> {
-        let own = (step.kanary.uid.as_str(), own_service(step));
+        let own = Own {
+            uid: &step.kanary.uid,
+            canary: own_service(step),
+            service: step.spec.service.as_deref().unwrap_or_default(),
+        };
         let change = route::change(self.route.kind, self.object, own, share);
         change.map_err(|why| Problem::new(Reason::RouteUnsuitable, format!("{}: {why}", self.route)))
     }

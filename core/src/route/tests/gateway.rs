@@ -174,10 +174,7 @@ fn users_stay_on_a_version_by_session_persistence() {
                 .unwrap()
                 .retain(|name, _| !unknown.contains(&name.as_str()));
             let share = share("a", desired.clone());
-            assert_eq!(
-                change(HTTP, &stored, ("uid-a", "shop-kanary-a"), Some(&share)),
-                Ok(Change::None)
-            );
+            assert_eq!(change(HTTP, &stored, OWN, Some(&share)), Ok(Change::None));
             assert_eq!(without(HTTP, &stored, "a"), route);
         }
         let mut dropped = next.clone();
@@ -187,7 +184,7 @@ fn users_stay_on_a_version_by_session_persistence() {
             .remove("sessionPersistence");
         let wish = share("a", desired.clone());
         assert!(matches!(
-            change(HTTP, &dropped, ("uid-a", "shop-kanary-a"), Some(&wish)),
+            change(HTTP, &dropped, OWN, Some(&wish)),
             Ok(Change::Traffic(_))
         ));
         let sticky = http(&json!([{"backendRefs": [{"name": "shop"}], "sessionPersistence": {"type": "Header"}}]));
@@ -252,7 +249,7 @@ fn shares_of_several_kanaries_add_up() {
 fn a_change_only_applies_to_the_version_that_was_read() {
     let route = http(&json!([{"backendRefs": [{"name": "shop"}]}]));
     let share = weighted("a", 10);
-    let Ok(Change::Traffic(patch)) = change(HTTP, &route, ("uid-a", "shop-kanary-a"), Some(&share)) else {
+    let Ok(Change::Traffic(patch)) = change(HTTP, &route, OWN, Some(&share)) else {
         panic!("the canary gets no share");
     };
     assert_eq!(
@@ -269,7 +266,7 @@ fn a_reverted_route_is_told_from_one_whose_record_is_old() {
     let route = http(&json!([{"backendRefs": [{"name": "shop"}]}]));
     let share = weighted("a", 10);
     let next = with(HTTP, &route, &share).unwrap();
-    let own = ("uid-a", "shop-kanary-a");
+    let own = OWN;
     let mut reverted = next.clone();
     reverted["spec"] = route["spec"].clone();
     assert!(matches!(
@@ -300,5 +297,5 @@ fn a_lost_record_leaves_nothing_of_the_canary() {
     let route = http(&json!([{"backendRefs": [{"name": "shop"}]}]));
     let mut next = with(HTTP, &route, &weighted("a", 10)).unwrap();
     next["metadata"].as_object_mut().unwrap().remove("annotations");
-    assert_eq!(shown(&without(HTTP, &next, "a")), ["shop 90"]);
+    assert_eq!(shown(&without(HTTP, &next, "a")), ["shop 100"]);
 }

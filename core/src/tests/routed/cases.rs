@@ -345,3 +345,39 @@ fn a_regex_that_is_no_regex_is_never_written_and_a_running_one_can_be_taken_out(
         world.is_restored();
     }
 }
+
+#[test]
+fn production_never_ends_with_nothing_because_of_a_run() {
+    for (steps, edited) in [(json!([100]), false), (json!([10, 100]), true)] {
+        for deleted in [false, true] {
+            let mut world = World::new(&json!({
+                "source": "weighted", "route": {"kind": "HTTPRoute", "name": "shop"},
+                "weighted": {"steps": steps, "interval": "60s"},
+            }));
+            world.run(SignedDuration::from_secs(40));
+            assert!(world.routed() > 0, "{:#?}", world.writes);
+            let route = world.route.as_mut().unwrap();
+            if edited {
+                route["spec"]["rules"][0]["backendRefs"][0]["weight"] = json!(0);
+                route["spec"]["rules"][0]["backendRefs"][1]["weight"] = json!(100);
+            } else {
+                route["metadata"].as_object_mut().unwrap().remove("annotations");
+            }
+            raise(&mut route["metadata"]);
+            if deleted {
+                world.metadata["deletionTimestamp"] = json!(world.now.to_string());
+            } else {
+                world.spec["verdict"] = json!("invalid");
+            }
+            raise(&mut world.metadata);
+            world.run(LONG);
+            assert_eq!(world.phase() == Phase::Failed, !deleted, "{:#?}", world.writes);
+            let backends = world.route.as_ref().unwrap()["spec"]["rules"][0]["backendRefs"].clone();
+            let backends = backends.as_array().unwrap().iter();
+            let left: Vec<_> = backends
+                .map(|one| (one["name"].as_str().unwrap(), one["weight"].as_u64().unwrap_or(100)))
+                .collect();
+            assert_eq!(left, [("svc", 100)], "{:#?}", world.writes);
+        }
+    }
+}
