@@ -1,4 +1,4 @@
-//! What differs between the kinds of targets. Each kind has an [`Adapter`], in a file of its own, and nothing else in this
+//! What differs between the kinds of targets. Each kind has an `Adapter`, in a file of its own, and nothing else in this
 //! crate depends on a kind.
 
 mod deployment;
