@@ -119,29 +119,46 @@ fn at_step(
         .traffic
         .as_ref()
         .is_some_and(|traffic| traffic.since.is_some());
-    match found.change(step, Some(share)) {
+    let change = found.change(step, Some(share));
+    let lost = match &change {
+        Ok(Change::Traffic(_)) if was_in_force => Some(routing::reverted(found, share)),
+        Ok(Change::None | Change::Update(_)) => routing::overlooked(step, &draft.status, found, share),
+        _ => None,
+    };
+    if let Some(problem) = lost {
+        // The status says so before the route is written again.
+        interrupt(draft);
+        draft.set(TRAFFIC, false, problem.reason, problem.message);
+        return Follow::default();
+    }
+    match change {
         Err(_) => {
             interrupt(draft);
             Follow::default()
         }
-        Ok(Change::Traffic(_)) if was_in_force => {
-            // The status says so before the route is written again.
-            interrupt(draft);
-            let problem = routing::reverted(found, share);
-            draft.set(TRAFFIC, false, problem.reason, problem.message);
-            Follow::default()
-        }
         Ok(Change::Traffic(patch)) => write(step, found, share, patch, blocked),
         Ok(Change::Update(_)) if blocked => Follow::default(),
-        Ok(Change::Update(patch)) => set(step, found, share, patch),
+        Ok(Change::Update(patch)) => {
+            // The write makes another version, so the edit before it must be noted now.
+            note_version(step, draft, found);
+            set(step, found, share, patch)
+        }
         Ok(Change::None) => settle(step, draft, (found, share, routing), canary),
+    }
+}
+
+/// Notes the version of a route that still gives the canary its share. A CRD of an older version drops this field: it is not written
+/// again and again then.
+fn note_version(step: &Step<'_>, draft: &mut Draft, found: &There<'_>) {
+    if let Some(traffic) = &mut draft.status.traffic {
+        traffic.generation = traffic.generation.and_then(|_| found.generation(step));
     }
 }
 
 /// The traffic of the present step is not in force any more. The step starts anew.
 fn interrupt(draft: &mut Draft) {
     if let Some(traffic) = &mut draft.status.traffic {
-        (traffic.since, traffic.deadline) = (None, None);
+        (traffic.since, traffic.deadline, traffic.generation) = (None, None, None);
     }
 }
 
@@ -259,6 +276,7 @@ fn settle(
     let available = canary.available_since.filter(|_| is_available(step));
     if since.is_some_and(|since| available.is_none_or(|available| available <= since)) {
         // In force, also while a gateway takes over an edit of the user.
+        note_version(step, draft, found);
         return Follow::default();
     }
     let waits = || {
@@ -284,6 +302,7 @@ fn settle(
             .checked_add(routing.interval)
             .ok()
             .filter(|_| share.step < routing::count(routing)),
+        generation: found.generation(step),
     });
     Follow::default()
 }

@@ -132,6 +132,10 @@ pub struct TrafficStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::crd::time")]
     pub deadline: Option<Timestamp>,
+    /// The `metadata.generation` of the route that gives the canary its requests. Absent while the traffic is not in force, and while
+    /// several Kanaries use the route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
 }
 
 /// Verdicts in the spec, and those that are ignored because they are from an earlier run.

@@ -17,7 +17,7 @@ pub(crate) fn lost(step: &Step<'_>, status: &KanaryStatus) -> Option<Problem> {
     let routing = step.spec.routing.as_ref().filter(|_| is_running)?;
     let in_force = is_in_force(step, status);
     let problem = known(step).and_then(|seen| match there(step, seen) {
-        Ok(found) => of_share(step, &found, routing, in_force),
+        Ok(found) => of_share(step, &found, routing, status),
         Err(problem) => Some(problem),
     });
     if in_force || problem.is_some() {
@@ -32,14 +32,32 @@ pub(crate) fn lost(step: &Step<'_>, status: &KanaryStatus) -> Option<Problem> {
 }
 
 /// Why a route does not give the canary its present share, or is not known to.
-fn of_share(step: &Step<'_>, found: &There<'_>, routing: &Routing, in_force: bool) -> Option<Problem> {
+fn of_share(step: &Step<'_>, found: &There<'_>, routing: &Routing, status: &KanaryStatus) -> Option<Problem> {
+    let in_force = is_in_force(step, status);
     let share = share_at(step, routing, present(step, found, routing))?;
     match found.change(step, Some(&share)) {
         Err(problem) => Some(problem),
         // What was not in force may have been taken out by Kanary itself.
         Ok(Change::Traffic(_)) if in_force => Some(reverted(found, &share)),
-        Ok(_) => found.behind(step),
+        Ok(_) => found.behind(step).or_else(|| overlooked(step, status, found, &share)),
     }
+}
+
+/// A route that had versions which Kanary has not read while the canary had its share. An edit at a time is read before and after it,
+/// so the share was there throughout. A tool that reverts the route and brings it back makes two.
+pub(crate) fn overlooked(step: &Step<'_>, status: &KanaryStatus, found: &There<'_>, share: &Share) -> Option<Problem> {
+    let traffic = status.traffic.as_ref().filter(|traffic| traffic.step == share.step)?;
+    let (former, now) = (traffic.generation?, found.generation(step)?);
+    if matches!(now.checked_sub(former), Some(0 | 1)) {
+        return None;
+    }
+    let message = format!(
+        "{} was changed more than once since it was read (generation {now} after {former}), so it may not have given the canary {} all \
+         the time: the step starts anew",
+        found.route,
+        gives(share),
+    );
+    Some(Problem::new(Reason::TrafficReverted, message))
 }
 
 pub(crate) fn reverted(there: &There<'_>, share: &Share) -> Problem {

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::withdraw::share;
 pub(super) use self::{
-    lost::{lost, reverted},
+    lost::{lost, overlooked, reverted},
     withdraw::{clear, leave_former, release, withdraw},
 };
 use super::{
@@ -155,6 +155,14 @@ impl There<'_> {
         let record = Record::of(self.object);
         let share = record.share(&step.kanary.uid)?;
         (share.run == step.kanary.run(step.spec) && share.step > 0).then(|| share.clone())
+    }
+
+    /// The version of what the route says. `None` if other Kanaries change it as well.
+    pub(super) fn generation(&self, step: &Step<'_>) -> Option<i64> {
+        let record = Record::of(self.object);
+        let is_shared = record.shares.iter().any(|share| share.uid != step.kanary.uid);
+        let generation = self.object.pointer("/metadata/generation")?.as_i64();
+        generation.filter(|_| !is_shared)
     }
 
     /// What the route needs so that the Kanary has `share`. Several parts of a decision ask about the present step.

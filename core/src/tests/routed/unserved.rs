@@ -150,3 +150,118 @@ fn a_manual_item_that_is_valid_waits_until_the_share_is_in_force() {
     assert_eq!(world.phase(), Phase::DeploymentUpdated);
     world.is_restored();
 }
+
+/// Somebody reverts the route and brings it back before Kanary looks.
+fn flap(world: &mut World) {
+    let spec = world.route.as_ref().unwrap()["spec"].clone();
+    world.revert();
+    world.edit(|route| route["spec"] = spec);
+}
+
+/// An edit that leaves the canary its share.
+fn tune(world: &mut World, seconds: u64) {
+    world.edit(|route| route["spec"]["rules"][0]["timeouts"] = json!({"request": format!("{seconds}s")}));
+}
+
+#[test]
+fn a_route_that_is_reverted_and_brought_back_between_two_reads_starts_the_step_anew() {
+    for crashes in [false, true] {
+        for at in 0..28 {
+            let mut world = at_last_step("28s");
+            world.run(SignedDuration::from_secs(at));
+            flap(&mut world);
+            if crashes {
+                world.crash();
+            }
+            world.run(SignedDuration::from_secs(11));
+            let traffic = crate::status::find(&world.stored(), crate::status::TRAFFIC)
+                .cloned()
+                .unwrap();
+            assert!(traffic.message.contains("HTTPRoute shop"), "{traffic:?}");
+            world.run(LONG);
+            assert_promoted_on_requests(&world, 28, &format!("after {at}s"));
+            assert_eq!(world.phase(), Phase::DeploymentUpdated);
+            world.is_restored();
+        }
+    }
+}
+
+#[test]
+fn edits_of_other_parts_of_the_route_do_not_matter_one_at_a_time() {
+    for crashes in [false, true] {
+        let mut world = at_last_step("28s");
+        let since = world.stored().traffic.unwrap().since;
+        for seconds in [7, 8] {
+            tune(&mut world, seconds);
+            if crashes {
+                world.crash();
+            }
+            world.run(SignedDuration::from_secs(11));
+            assert_eq!(world.stored().traffic.unwrap().since, since, "{:#?}", world.writes);
+        }
+        tune(&mut world, 9);
+        tune(&mut world, 10);
+        world.run(SignedDuration::from_secs(11));
+        assert_ne!(
+            world.stored().traffic.unwrap().since,
+            since,
+            "two at once: {:#?}",
+            world.writes
+        );
+    }
+}
+
+#[test]
+fn an_edit_that_kanary_copies_into_a_rule_of_its_own_does_not_matter() {
+    let mut world = world("60s");
+    world.spec["traffic"] = json!({
+        "source": "tagged", "route": {"kind": "HTTPRoute", "name": "shop"}, "tagged": {"headers": [{"name": "x-canary", "value": "1"}]},
+    });
+    world.run(SignedDuration::from_secs(25));
+    let since = world.stored().traffic.unwrap().since;
+    assert!(since.is_some(), "{:#?}", world.writes);
+    for seconds in [7, 8] {
+        world.writes.clear();
+        world.edit(|route| {
+            for rule in route["spec"]["rules"].as_array_mut().unwrap().iter_mut().skip(1) {
+                rule["timeouts"] = json!({"request": format!("{seconds}s")});
+            }
+        });
+        world.run(SignedDuration::from_secs(11));
+        let copies = world
+            .writes
+            .iter()
+            .filter(|write| write.starts_with("route gives"))
+            .count();
+        assert_eq!(copies, 1, "{:#?}", world.writes);
+        assert_eq!(world.stored().traffic.unwrap().since, since, "{:#?}", world.writes);
+    }
+}
+
+#[test]
+fn changes_of_a_route_that_another_kanary_uses_are_its_own() {
+    let mut world = at_last_step("60s");
+    let since = world.stored().traffic.unwrap().since;
+    world.edit(|route| {
+        let text = route["metadata"]["annotations"][names::SHARES].as_str().unwrap();
+        let mut record: Value = serde_json::from_str(text).unwrap();
+        let mut other = record["shares"][0].clone();
+        (other["uid"], other["canary"], other["step"]) = (json!("other"), json!("other-canary"), json!(0));
+        other["weight"] = json!(0);
+        record["shares"].as_array_mut().unwrap().push(other);
+        route["metadata"]["annotations"][names::SHARES] = json!(record.to_string());
+    });
+    for seconds in 1..4 {
+        world.run(SignedDuration::from_secs(11));
+        tune(&mut world, seconds);
+        tune(&mut world, seconds + 5);
+    }
+    world.run(SignedDuration::from_secs(11));
+    let traffic = world.stored().traffic.unwrap();
+    assert_eq!(
+        (traffic.since, traffic.generation),
+        (since, None),
+        "{:#?}",
+        world.writes
+    );
+}
