@@ -26,7 +26,7 @@ pub(crate) fn lost(step: &Step<'_>, status: &KanaryStatus) -> Option<Problem> {
     let why = find(status, TRAFFIC).filter(|traffic| traffic.status == "False");
     let why = why.and_then(|why| Some(Problem::new(Reason::parse(&why.reason)?, &why.message)));
     why.or_else(|| {
-        let why = "the canary does not get its requests at present: the step starts anew once it does";
+        let why = "the canary is not known to get its requests: the step starts anew once it is";
         Some(Problem::new(Reason::TrafficLost, why))
     })
 }
