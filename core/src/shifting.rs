@@ -213,8 +213,12 @@ fn endpoints(step: &Step<'_>) -> ControlFlow<Follow> {
     let Some(seen) = step.seen.endpoints else {
         return ControlFlow::Break(Follow::needing(Need::Endpoints));
     };
-    let wanted = canary(step).map_or(1, |canary| usize::try_from(canary.replicas).unwrap_or_default().max(1));
-    let settled = seen.since.checked_add(step.seen.route_settling).unwrap_or(seen.since);
+    let canary = canary(step);
+    let wanted = canary.map_or(1, |canary| usize::try_from(canary.replicas).unwrap_or_default().max(1));
+    // Nobody reads them during an outage, so a number from before it may come back unnoticed.
+    let up = canary.and_then(|canary| canary.available_since);
+    let since = up.map_or(seen.since, |up| up.max(seen.since));
+    let settled = since.checked_add(step.seen.route_settling).unwrap_or(since);
     let (ready, service) = (seen.ready, routing::own_service(step));
     if ready >= wanted && settled <= step.now {
         return ControlFlow::Continue(());

@@ -229,7 +229,12 @@ fn a_canary_without_ready_pods_gets_no_requests() {
     world.ready = false;
     world.run(SignedDuration::from_secs(30));
     assert_eq!(world.routed(), 0);
-    world.ready = true;
+    (world.ready, world.back) = (true, Some(world.now));
+    // Proxies have to learn its addresses again.
+    world.run(SignedDuration::from_secs(5));
+    assert_eq!(world.routed(), 0);
+    world.run(SignedDuration::from_secs(2));
+    assert!(world.routed() > 0, "{:#?}", world.writes);
     world.run(LONG);
     assert_eq!(world.phase(), Phase::DeploymentUpdated, "{:#?}", world.writes);
     world.is_restored();

@@ -54,6 +54,8 @@ pub(super) struct World {
     canary: Option<Timestamp>,
     /// Pods of the canary are ready.
     ready: bool,
+    /// When they were ready again after an outage.
+    back: Option<Timestamp>,
     service: bool,
     promoted: bool,
     /// When the target has rolled out.
@@ -104,6 +106,7 @@ impl World {
             is_new: true,
             canary: None,
             ready: true,
+            back: None,
             service: false,
             promoted: false,
             rolled_out: None,
@@ -179,7 +182,7 @@ impl World {
     fn seen(&mut self, kanary: &ParsedKanary) -> Observation {
         let mut short = json!({"confirmed": false});
         if let Some(created) = self.canary {
-            let up = created + START_UP;
+            let up = self.back.unwrap_or(created + START_UP);
             short["canary"] =
                 json!({"created": created.to_string(), "available": self.is_up().then(|| up.to_string())});
             if !self.is_up() && up <= self.now {
