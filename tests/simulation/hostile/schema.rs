@@ -158,7 +158,7 @@ fn object(rng: &mut fastrand::Rng, schema: &Value, depth: usize) -> Value {
     for (name, schema) in properties {
         let excluded = excluding.contains(name) && !chosen.contains(name);
         let needed = chosen.contains(name) || required.iter().any(|required| *required == name);
-        let wanted = needed || (!excluded && depth < 9 && one_in(rng, 5));
+        let wanted = needed || (!excluded && depth < 10 && one_in(rng, 5));
         if wanted && !ELSEWHERE.contains(&name.as_str()) {
             fields.insert(name.clone(), generate(rng, schema, name, depth + 1));
         }
@@ -283,7 +283,7 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(1);
         let (mut all, mut seen) = (Vec::new(), BTreeMap::new());
         fields(&SPEC, "", &mut all);
-        for number in 0..60_000 {
+        for number in 0..120_000 {
             let mut spec = spec(if number % 2 == 0 { "validation" } else { "validations" });
             for _ in 0..8 {
                 edit(&mut rng, &mut spec);
