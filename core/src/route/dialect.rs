@@ -21,6 +21,9 @@ pub(super) trait Dialect: Sync {
     /// The Service of `namespace` that a backend leads to.
     fn service<'a>(&self, backend: &'a Value, namespace: &str) -> Option<&'a str>;
 
+    /// The port of the Service that a backend leads to, if it names one.
+    fn port(&self, backend: &Value) -> Option<u64>;
+
     /// A copy of a backend that leads to another Service.
     fn leading_to(&self, backend: &Value, service: &str) -> Value;
 

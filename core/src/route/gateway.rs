@@ -31,6 +31,10 @@ impl Dialect for Gateway {
         text("name").filter(|_| is_service && is_here)
     }
 
+    fn port(&self, backend: &Value) -> Option<u64> {
+        backend.get("port")?.as_u64()
+    }
+
     fn leading_to(&self, backend: &Value, service: &str) -> Value {
         let mut backend = backend.clone();
         if let Some(fields) = backend.as_object_mut() {

@@ -34,6 +34,10 @@ impl Dialect for Istio {
         is_here.then_some(service)
     }
 
+    fn port(&self, backend: &Value) -> Option<u64> {
+        backend.pointer("/destination/port/number")?.as_u64()
+    }
+
     /// A subset is left out: it is defined for the production Service alone.
     fn leading_to(&self, backend: &Value, service: &str) -> Value {
         let mut backend = backend.clone();

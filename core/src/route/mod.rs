@@ -19,6 +19,8 @@ mod standing;
 mod tests;
 mod weights;
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -115,6 +117,19 @@ pub fn leads_to(kind: RouteKind, route: &Value, service: &str) -> bool {
     rules::of(dialect, route)
         .iter()
         .any(|rule| rules::backends(dialect, rule).any(|backend| dialect.service(backend, namespace) == Some(service)))
+}
+
+/// The ports of a Service of its namespace to which a route sends requests.
+#[must_use]
+pub fn ports(kind: RouteKind, route: &Value, service: &str) -> BTreeSet<u64> {
+    let dialect = dialect(kind);
+    let namespace = namespace(route);
+    let rules = rules::of(dialect, route);
+    let backends = rules.iter().flat_map(|rule| rules::backends(dialect, rule));
+    backends
+        .filter(|backend| dialect.service(backend, namespace) == Some(service) && rules::weight(backend) > 0)
+        .filter_map(|backend| dialect.port(backend))
+        .collect()
 }
 
 fn namespace(route: &Value) -> &str {

@@ -213,6 +213,19 @@ impl There<'_> {
         })
     }
 
+    /// A port that the production Service does not have: a gateway answers such requests with an error.
+    fn lacks_port(&self, step: &Step<'_>) -> Option<Problem> {
+        let service = step.seen.service.as_ref().filter(|service| !service.ports.is_empty())?;
+        let has = |port: u64| service.ports.iter().any(|known| known["port"] == port);
+        let wanted = route::ports(self.route.kind, self.object, &service.name);
+        let port = wanted.into_iter().find(|port| !has(*port))?;
+        let message = format!(
+            "{}: a backend has port {port}, and Service {} has no such port: change it, or add the port to the Service",
+            self.route, service.name
+        );
+        Some(Problem::new(Reason::RouteUnsuitable, message))
+    }
+
     /// A gateway that ignores what the spec asks for.
     fn unsupported(&self, routing: &Routing) -> Option<Problem> {
         let asks = routing.steps.iter().any(|desired| desired.affinity.is_some());
@@ -259,6 +272,9 @@ pub(super) fn obstacle(step: &Step<'_>) -> Result<Option<(Problem, Option<Timest
     };
     let problem = there(step, seen).and_then(|there| {
         if let Some(problem) = there.unsupported(routing) {
+            return Err(problem);
+        }
+        if let Some(problem) = there.lacks_port(step) {
             return Err(problem);
         }
         // Whether the route can be written is known before there is a canary. Every step has the same form.

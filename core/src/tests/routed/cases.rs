@@ -386,3 +386,17 @@ fn production_never_ends_with_nothing_because_of_a_run() {
         }
     }
 }
+
+#[test]
+fn a_port_that_production_lacks_holds_the_run_before_anything_is_written() {
+    let mut world = World::new(&weighted());
+    world.route.as_mut().unwrap()["spec"]["rules"][0]["backendRefs"][0]["port"] = json!(81);
+    world.run(LONG);
+    assert_eq!(world.writes, ["status Errored"]);
+    let status = world.status.clone().unwrap().to_string();
+    let why = "HTTPRoute shop: a backend has port 81, and Service svc has no such port: change it, or add the port to the Service";
+    assert!(status.contains("RouteUnsuitable") && status.contains(why), "{status}");
+    world.route.as_mut().unwrap()["spec"]["rules"][0]["backendRefs"][0]["port"] = json!(80);
+    world.run(LONG);
+    assert_eq!(world.phase(), Phase::DeploymentUpdated);
+}
