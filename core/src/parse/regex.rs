@@ -18,6 +18,9 @@ const MOST_INSTRUCTIONS: u64 = 10_000;
 /// General categories of Unicode, under the names that RE2 knows.
 const CATEGORIES: &str = "L Ll Lm Lo Lt Lu M Mc Me Mn N Nd Nl No P Pc Pd Pe Pf Pi Po Ps S Sc Sk Sm So Z Zl Zp Zs";
 
+const OPERATIONS: &str =
+    "&&, -- and ~~ are operations in some syntaxes and characters in RE2: write such a character once";
+
 /// Why an expression is refused, and at which byte.
 struct Fault {
     at: usize,
@@ -172,10 +175,7 @@ fn is_category(name: &str) -> bool {
 fn items(set: &ClassSet) -> Result<u64, Fault> {
     match set {
         ClassSet::Item(one) => item(one),
-        ClassSet::BinaryOp(op) => Err(Fault::new(
-            &op.span,
-            "&&, -- and ~~ are operations in some syntaxes and characters in RE2: write such a character once",
-        )),
+        ClassSet::BinaryOp(op) => Err(Fault::new(&op.span, OPERATIONS)),
     }
 }
 
@@ -192,10 +192,18 @@ fn item(one: &ClassSetItem) -> Result<u64, Fault> {
             &class.span,
             "a class in a class is a list of characters in RE2: write \\[ for the character",
         )),
-        ClassSetItem::Union(union) => union
-            .items
-            .iter()
-            .try_fold(0_u64, |sum, one| Ok(sum.saturating_add(item(one)?))),
+        ClassSetItem::Union(union) => {
+            // Hyphens at the beginning are characters for the parser, and a range for RE2.
+            let is_hyphen = |one: &ClassSetItem| matches!(one, ClassSetItem::Literal(one) if one.c == '-' && one.kind == LiteralKind::Verbatim);
+            if let [first, second, ..] = union.items.as_slice()
+                && is_hyphen(first)
+                && is_hyphen(second)
+            {
+                return Err(Fault::new(&union.span, OPERATIONS));
+            }
+            let mut sizes = union.items.iter();
+            sizes.try_fold(0_u64, |sum, one| Ok(sum.saturating_add(item(one)?)))
+        }
     }
 }
 
@@ -217,7 +225,7 @@ mod tests {
             "a{1000}",
             "(a{10}){100}",
             ".{500}",
-            "[]a]|[^]a]|}|]",
+            "[]a]|[^]a]|}|]|[-a]|[a\\-\\-]",
             "ü|",
         ] {
             assert_eq!(check(pattern), Ok(()), "{pattern}");
@@ -243,6 +251,8 @@ mod tests {
             ("a++", "a repetition follows a repetition"),
             ("[a-z&&b]", "&&, -- and ~~ are operations"),
             ("[a-z--b]", "&&, -- and ~~ are operations"),
+            ("[--+]", "&&, -- and ~~ are operations"),
+            ("[^--\\W]", "&&, -- and ~~ are operations"),
             ("[a~~b]", "&&, -- and ~~ are operations"),
             (
                 "[a[b]]",
