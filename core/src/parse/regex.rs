@@ -233,6 +233,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines, reason = "one row for each mistake")]
     fn what_re2_lacks_is_refused_with_its_position() {
         for (pattern, why) in [
             ("((", "unclosed group, at character 2"),

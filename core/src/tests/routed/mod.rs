@@ -2,6 +2,7 @@
 
 mod api_server;
 mod cases;
+mod refused;
 mod storms;
 mod unserved;
 
