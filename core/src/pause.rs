@@ -7,15 +7,17 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     availability,
     decision::Decision,
-    place, problem,
+    place,
+    problem::{self, Problem},
+    services,
     status::{Draft, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED, is_true},
     step::Step,
 };
 use crate::api::{GoDuration, Reason};
 
 /// Holds a run in its current state. Only the times are recorded, because the pause moves the deadline. Reasons against
-/// the canary were evaluated before: a pause does not shield it.
-pub(super) fn hold(step: &Step<'_>, mut draft: Draft) -> Decision {
+/// the canary were evaluated before: a pause does not shield it. `traffic` is a problem with its traffic.
+pub(super) fn hold(step: &Step<'_>, mut draft: Draft, traffic: Option<Problem>) -> Decision {
     place::block(step, &mut draft);
     if draft.status.paused_at.is_none() {
         // A canary that is already available keeps the elapsed part of its times.
@@ -26,13 +28,16 @@ pub(super) fn hold(step: &Step<'_>, mut draft: Draft) -> Decision {
         draft.status.start_time.get_or_insert(step.now);
     }
     held(step, &mut draft);
+    if step.spec.routing.is_some() && Phase::of(&draft.status) == Phase::Running {
+        services::show(step, &mut draft);
+    }
     draft.set(
         RECONCILING,
         false,
         Reason::Paused,
         "spec.paused is true: the run is held where it is",
     );
-    match step.unsound() {
+    match Problem::all(step.unsound().into_iter().chain(traffic)) {
         None => draft.clear(STALLED, Reason::Paused, "spec.paused is true"),
         problem => problem::set_problem(&mut draft, problem.as_ref()),
     }

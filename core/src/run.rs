@@ -57,7 +57,7 @@ fn decide_on(step: &Step<'_>) -> Decision {
         return decision;
     }
     if step.spec.paused {
-        return pause::hold(step, draft);
+        return paused(step, draft);
     }
     // Editing the schedule after the canary exists has no effect. Invalid fields are reported immediately.
     let started = canary(step).is_some() || step.kanary.status.available_at.is_some() || !step.spec.is_sound();
@@ -108,6 +108,22 @@ fn end_former(step: &Step<'_>, draft: &Draft) -> Option<Decision> {
             actions,
             ..Decision::default()
         }),
+    }
+}
+
+/// A pause protects production: a canary that cannot answer leaves the route, and a route that somebody changes is reported.
+fn paused(step: &Step<'_>, mut draft: Draft) -> Decision {
+    let follow = shifting::follow(step, &mut draft, true);
+    if let Some(need) = follow.needs {
+        return Decision::needing(need);
+    }
+    if !follow.actions.is_empty() {
+        return route_first(step, draft, follow);
+    }
+    let decision = pause::hold(step, draft, follow.problem);
+    Decision {
+        wake: [decision.wake, follow.wake].into_iter().flatten().min(),
+        ..decision
     }
 }
 

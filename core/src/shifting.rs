@@ -60,7 +60,7 @@ impl Follow {
 }
 
 /// Brings the route to the present step, and records in the draft when its traffic is in force, or is not any more. `blocked` says
-/// that something else prevents changes.
+/// that something else prevents changes. A canary that cannot answer is taken out nevertheless.
 pub(crate) fn follow(step: &Step<'_>, draft: &mut Draft, blocked: bool) -> Follow {
     let (Some(routing), true) = (&step.spec.routing, step.spec.is_sound()) else {
         return Follow::default();
@@ -281,6 +281,10 @@ fn settle(
     if since.is_some_and(|since| available.is_none_or(|available| available <= since)) {
         // In force, also while a gateway takes over an edit of the user.
         note_version(step, draft, found);
+        return Follow::default();
+    }
+    if step.spec.paused {
+        // The times of a step begin after the pause.
         return Follow::default();
     }
     let waits = || {

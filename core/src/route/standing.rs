@@ -34,6 +34,7 @@ pub fn standing(kind: RouteKind, route: &Value) -> Standing {
         .clone()
         .find_map(|(parent, name)| unseen(parent, name, generation));
     let refused = conditions.clone().find_map(|(parent, name)| refused(parent, name));
+    let refused = refused.or_else(|| silent(route, &parents));
     match (unseen, refused) {
         (Some(why), _) => Standing::Not(why),
         (None, Some(why)) => Standing::Refused(why),
@@ -49,8 +50,33 @@ fn parents(route: &Value) -> &[Value] {
     parents.map_or(&[], Vec::as_slice)
 }
 
+/// A parent that has never reported on the route. It serves nothing of it, and may never do.
+fn silent(route: &Value, parents: &[&Value]) -> Option<String> {
+    let reports = |reference: &Value| {
+        parents
+            .iter()
+            .any(|parent| is_same(route, reference, &parent["parentRef"]))
+    };
+    let reference = named(route).find(|reference| !reports(reference))?;
+    let name = reference.get("name").and_then(Value::as_str).unwrap_or_default();
+    Some(format!(
+        "{name}, which spec.parentRefs names, does not report on it in status.parents"
+    ))
+}
+
+/// The parents that the route names.
+fn named(route: &Value) -> impl Iterator<Item = &Value> {
+    let named = route.pointer("/spec/parentRefs").and_then(Value::as_array);
+    named.into_iter().flatten()
+}
+
 /// Whether the route still names a parent on which its status reports.
 fn is_named(route: &Value, parent: &Value) -> bool {
+    named(route).any(|reference| is_same(route, reference, &parent["parentRef"]))
+}
+
+/// Whether two references of a route are about one parent.
+fn is_same(route: &Value, one: &Value, other: &Value) -> bool {
     let of = |reference: &Value| {
         let text = |field: &str| reference.get(field).and_then(Value::as_str).map(str::to_owned);
         let namespace = text("namespace").unwrap_or_else(|| super::namespace(route).to_owned());
@@ -60,11 +86,7 @@ fn is_named(route: &Value, parent: &Value) -> bool {
             text("name"),
         )
     };
-    let named = route.pointer("/spec/parentRefs").and_then(Value::as_array);
-    named
-        .into_iter()
-        .flatten()
-        .any(|reference| of(reference) == of(&parent["parentRef"]))
+    of(one) == of(other)
 }
 
 fn gateway(parent: &Value) -> &str {

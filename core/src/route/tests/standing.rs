@@ -43,6 +43,12 @@ fn every_gateway_has_to_follow() {
     route["status"]["parents"].as_array_mut().unwrap().push(other);
     let why = "gw does not report ResolvedRefs".to_owned();
     assert_eq!(standing(RouteKind::Http, &route), Standing::Not(why));
+    // One that the route names has never reported.
+    let mut silent = reported(3, "True");
+    let parents = silent["spec"]["parentRefs"].as_array_mut().unwrap();
+    parents.push(json!({"name": "edge", "namespace": "infra"}));
+    let why = "edge, which spec.parentRefs names, does not report on it in status.parents".to_owned();
+    assert_eq!(standing(RouteKind::Http, &silent), Standing::Refused(why));
     // The route does not name this one any more.
     route["status"]["parents"][1]["parentRef"]["name"] = json!("former");
     assert_eq!(standing(RouteKind::Http, &route), Standing::Taken);

@@ -273,6 +273,53 @@ fn a_pause_moves_the_end_of_a_step() {
 }
 
 #[test]
+fn a_paused_canary_without_ready_pods_leaves_the_route_and_comes_back_after_the_pause() {
+    let mut world = World::new(&weighted());
+    world.run(SignedDuration::from_secs(50));
+    assert!(world.routed() > 0);
+    world.spec["paused"] = json!(true);
+    world.run(SignedDuration::from_secs(10));
+    assert!(world.routed() > 0, "a pause changes nothing by itself");
+    world.ready = false;
+    world.run(SignedDuration::from_secs(1));
+    assert_eq!(world.routed(), 0);
+    assert_traffic(&world, "TrafficLost");
+    world.ready = true;
+    world.run(LONG);
+    assert_eq!(world.routed(), 0, "a paused run gets no more requests");
+    assert_eq!(world.stored().traffic.unwrap().since, None);
+    world.spec["paused"] = json!(false);
+    world.run(LONG);
+    assert_eq!(world.phase(), Phase::DeploymentUpdated, "{:#?}", world.writes);
+    world.is_restored();
+}
+
+#[test]
+fn a_route_that_is_reverted_during_a_pause_is_reported_and_written_after_it() {
+    let mut world = World::new(&weighted());
+    world.run(SignedDuration::from_secs(50));
+    let step = world.stored().traffic.unwrap().step;
+    world.spec["paused"] = json!(true);
+    world.run(SignedDuration::from_secs(10));
+    world.revert();
+    world.run(SignedDuration::from_secs(30));
+    assert_eq!(world.routed(), 0, "nothing is written during a pause");
+    assert_traffic(&world, "TrafficReverted");
+    world.spec["paused"] = json!(false);
+    world.run(SignedDuration::from_secs(15));
+    let traffic = world.stored().traffic.unwrap();
+    assert_eq!(
+        (traffic.step, traffic.since.is_some()),
+        (step, true),
+        "{:#?}",
+        world.writes
+    );
+    world.run(LONG);
+    assert_eq!(world.phase(), Phase::DeploymentUpdated);
+    world.is_restored();
+}
+
+#[test]
 fn tagged_requests_and_copies_have_one_step() {
     for traffic in [
         json!({"source": "tagged", "route": {"kind": "HTTPRoute", "name": "shop"}, "tagged": {"headers": [{"name": "x-canary", "value": "1"}]}}),
