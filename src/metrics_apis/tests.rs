@@ -10,7 +10,7 @@ use futures::future::join_all;
 use http::{Request, Response};
 use jiff::{SignedDuration, Timestamp};
 use kanary_core::{
-    api::MetricItem,
+    api::{KanaryKind, MetricItem},
     validation::metric::{Metric, MetricAnswer, PodSelector},
 };
 use kube::client::Body;
@@ -120,7 +120,7 @@ fn of_service() -> Metric {
 async fn ask(apis: &MetricsApis, namespace: &str, metric: &Metric, seconds: i64) -> Measurement {
     let asker = Asker {
         namespace,
-        pods: &PodSelector::of_run("KanaryDeployment", "batman", "1"),
+        pods: &PodSelector::of_run(KanaryKind::Deployment, "batman", "1"),
         parent: None,
     };
     apis.ask(asker, metric, when(seconds)).await

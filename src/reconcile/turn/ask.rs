@@ -100,7 +100,7 @@ fn question(
             let started = window.map(|window| window.start);
             Some(Question::Metric {
                 metric: metric.clone(),
-                pods: PodSelector::of_run(kanary.key.kind.as_str(), &kanary.key.name, &kanary.run(&kanary.spec)),
+                pods: PodSelector::of_run(kanary.key.kind, &kanary.key.name, &kanary.run(&kanary.spec)),
                 since: started.max(available).unwrap_or(Timestamp::MAX),
             })
         }

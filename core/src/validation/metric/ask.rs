@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use serde_json::Value;
 
 use super::{Described, Metric, Named, Source};
-use crate::api::names;
+use crate::api::{KanaryKind, names};
 
 /// One of the Kubernetes metrics APIs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,10 +55,11 @@ pub struct PodSelector(String);
 impl PodSelector {
     /// Selects the pods of a run by the labels that Kanary gave them.
     #[must_use]
-    pub fn of_run(kind: &str, kanary: &str, run: &str) -> Self {
+    pub fn of_run(kind: KanaryKind, kanary: &str, run: &str) -> Self {
         Self(format!(
-            "{}={kind},{}={kanary},{}={run}",
+            "{}={},{}={kanary},{}={run}",
             names::KANARY_KIND,
+            kind.id(),
             names::KANARY_NAME,
             names::RUN
         ))

@@ -6,6 +6,7 @@ use super::{
     super::{MetricsApi, PodSelector, kind_path, pods_path, resource_of_kind},
     cpu, metric, parse, utilization,
 };
+use crate::api::KanaryKind;
 
 #[test]
 #[allow(clippy::too_many_lines, reason = "a table of cases")]
@@ -99,7 +100,7 @@ fn counts_belong_to_what_is_asked_and_to_the_target() {
 
 #[test]
 fn a_request_names_the_api_the_metric_and_the_pods() {
-    let pods = PodSelector::of_run("KanaryDeployment", "batman", "abc-1");
+    let pods = PodSelector::of_run(KanaryKind::Deployment, "batman", "abc-1");
     let selector = "kanary.k8s-operators.dev%2Fkind%3DKanaryDeployment%2Ckanary.k8s-operators.dev%2Fname%3Dbatman%2C\
                     kanary.k8s-operators.dev%2Frun%3Dabc-1";
     assert_eq!(
@@ -109,6 +110,14 @@ fn a_request_names_the_api_the_metric_and_the_pods() {
     assert_eq!(
         pods_path("shop", &pods),
         format!("/api/v1/namespaces/shop/pods?labelSelector={selector}&resourceVersion=0")
+    );
+    let old = PodSelector::of_run(KanaryKind::OldDeployment, "batman", "abc-1");
+    assert_eq!(
+        cpu().path("shop", &old, None),
+        format!(
+            "/apis/metrics.k8s.io/v1beta1/namespaces/shop/pods?labelSelector={}",
+            selector.replace("KanaryDeployment", "KanaryDeployment.kanary.k8s.io")
+        )
     );
     let custom = metric(
         "type: Pods\npods: {metric: {name: 'errors:1m', selector: {matchLabels: {code: '500'}}}, \
