@@ -193,13 +193,16 @@ fn item(one: &ClassSetItem) -> Result<u64, Fault> {
             "a class in a class is a list of characters in RE2: write \\[ for the character",
         )),
         ClassSetItem::Union(union) => {
-            // Hyphens at the beginning are characters for the parser, and a range for RE2.
-            let is_hyphen = |one: &ClassSetItem| matches!(one, ClassSetItem::Literal(one) if one.c == '-' && one.kind == LiteralKind::Verbatim);
+            // At the beginning, the parser takes these for characters, and RE2 for a range.
+            let is = |one: &ClassSetItem, c: char| matches!(one, ClassSetItem::Literal(one) if one.c == c && one.kind == LiteralKind::Verbatim);
             if let [first, second, ..] = union.items.as_slice()
-                && is_hyphen(first)
-                && is_hyphen(second)
+                && (is(first, '-') || is(first, ']'))
+                && is(second, '-')
             {
-                return Err(Fault::new(&union.span, OPERATIONS));
+                return Err(Fault::new(
+                    &union.span,
+                    "a class begins with -- or ]-, which is a range in RE2: write \\- for the character",
+                ));
             }
             let mut sizes = union.items.iter();
             sizes.try_fold(0_u64, |sum, one| Ok(sum.saturating_add(item(one)?)))
@@ -252,8 +255,8 @@ mod tests {
             ("a++", "a repetition follows a repetition"),
             ("[a-z&&b]", "&&, -- and ~~ are operations"),
             ("[a-z--b]", "&&, -- and ~~ are operations"),
-            ("[--+]", "&&, -- and ~~ are operations"),
-            ("[^--\\W]", "&&, -- and ~~ are operations"),
+            ("[--+]", "a class begins with -- or ]-"),
+            ("[^]-\\n]", "a class begins with -- or ]-"),
             ("[a~~b]", "&&, -- and ~~ are operations"),
             (
                 "[a[b]]",
