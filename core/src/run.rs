@@ -112,19 +112,10 @@ fn end_former(step: &Step<'_>, draft: &Draft) -> Option<Decision> {
 }
 
 /// A pause protects production: a canary that cannot answer leaves the route, and a route that somebody changes is reported.
-fn paused(step: &Step<'_>, mut draft: Draft) -> Decision {
-    let follow = shifting::follow(step, &mut draft, true);
-    if let Some(need) = follow.needs {
-        return Decision::needing(need);
-    }
-    if !follow.actions.is_empty() {
-        return route_first(step, draft, follow);
-    }
-    let decision = pause::hold(step, draft, follow.problem);
-    Decision {
-        wake: [decision.wake, follow.wake].into_iter().flatten().min(),
-        ..decision
-    }
+fn paused(step: &Step<'_>, draft: Draft) -> Decision {
+    behind_route(step, draft, true, |draft, follow| {
+        pause::hold(step, draft, follow.problem.clone())
+    })
 }
 
 fn wait_for_schedule(step: &Step<'_>, mut draft: Draft, schedule: Timestamp) -> Decision {
@@ -154,15 +145,28 @@ fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decisi
     } else if let Some(since) = step.refused().and_then(|refusal| refusal.uncreated_since) {
         draft.status.start_time.get_or_insert(since);
     }
-    let follow = shifting::follow(step, &mut draft, problem.is_some());
+    behind_route(step, draft, problem.is_some(), |draft, follow| {
+        let problem = Problem::all(problem.cloned().into_iter().chain(follow.problem.clone()));
+        judge_traffic(step, draft, problem.as_ref(), follow)
+    })
+}
+
+/// Brings the route to the present step, and then decides about the rest of the run. `blocked` says that something else prevents
+/// changes of the route.
+fn behind_route(
+    step: &Step<'_>,
+    mut draft: Draft,
+    blocked: bool,
+    rest: impl FnOnce(Draft, &Follow) -> Decision,
+) -> Decision {
+    let follow = shifting::follow(step, &mut draft, blocked);
     if let Some(need) = follow.needs {
         return Decision::needing(need);
     }
     if !follow.actions.is_empty() {
         return route_first(step, draft, follow);
     }
-    let problem = Problem::all(problem.cloned().into_iter().chain(follow.problem.clone()));
-    let decision = judge_traffic(step, draft, problem.as_ref(), &follow);
+    let decision = rest(draft, &follow);
     Decision {
         wake: [decision.wake, follow.wake].into_iter().flatten().min(),
         ..decision
