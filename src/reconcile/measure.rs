@@ -142,19 +142,16 @@ async fn ask_metrics_api(
     let [ready, all] =
         [&check.pods, &check.all_pods].map(|pods| pods.iter().map(String::as_str).collect::<BTreeSet<_>>());
     let scope = |pods, now| Scope { pods, since, now };
+    let unasked = |answer, pods| Judged {
+        sample: metric.judge(&answer, &scope(pods, check.when.at)),
+        at: check.when.at,
+        sent_by: None,
+    };
     let Some(apis) = apis else {
-        return Judged {
-            sample: metric.judge(&MetricAnswer::Rejected(OFF.to_owned()), &scope(ready, check.when.at)),
-            at: check.when.at,
-            sent_by: None,
-        };
+        return unasked(MetricAnswer::Rejected(OFF.to_owned()), ready);
     };
     if all.is_empty() {
-        return Judged {
-            sample: metric.judge(&MetricAnswer::Values(Vec::new()), &scope(all, check.when.at)),
-            at: check.when.at,
-            sent_by: None,
-        };
+        return unasked(MetricAnswer::Values(Vec::new()), all);
     }
     let asker = Asker {
         namespace: &check.key.namespace,
