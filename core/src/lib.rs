@@ -12,6 +12,7 @@ pub mod api;
 mod availability;
 mod bootstrap;
 pub mod carried;
+pub mod convert;
 mod counted;
 pub mod decide;
 pub mod decision;

@@ -52,6 +52,10 @@ pub const ROUTE_FINALIZER: &str = "kanary.k8s-operators.dev/route";
 pub const ROUTE: &str = "kanary.k8s-operators.dev/route";
 /// Annotation that `kubectl kanary migrate` puts on a Kanary until it replaces one of [`OLD_GROUP`]: the uid of that one.
 pub const MIGRATES: &str = "kanary.k8s-operators.dev/migrates";
+/// Annotation on a Kanary that is read as `v1`: how it is written in `v1alpha1`. Made by [`convert`](crate::convert).
+pub const AS_V1ALPHA1: &str = "kanary.k8s-operators.dev/as-v1alpha1";
+/// The same for one that is read as `v1alpha1`.
+pub const AS_V1: &str = "kanary.k8s-operators.dev/as-v1";
 /// Annotation on the target: `<uid of the Kanary>/<run>` of the last promotion.
 pub const PROMOTED_BY: &str = "kanary.k8s-operators.dev/promoted-by";
 /// Annotation on a target that a Kanary created because it was missing: `<uid of the Kanary>/<run>`.

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{given, regex};
 use crate::{
     Key,
-    api::{GoDuration, TagSpec, TaggedSpec, TrafficSource, TrafficSpec},
+    api::{GoDuration, MirrorSpec, TagSpec, TaggedSpec, TrafficSource, TrafficSpec},
     hash,
     invalid::Invalid,
     named,
@@ -35,8 +35,13 @@ pub(super) fn key(traffic: &TrafficSpec, service: Option<&str>, kanary_service: 
     let names = [service, kanary_service].into_iter().flatten();
     let key = names.fold(source.to_string(), |key, name| format!("{key} {name}"));
     if source.needs_route() {
+        // `activate` is only another way to write the source.
+        let mirror = traffic.mirror.clone().map(|mirror| MirrorSpec {
+            activate: None,
+            ..mirror
+        });
         let details = json!({
-            "route": traffic.route, "weighted": traffic.weighted, "tagged": traffic.tagged, "mirror": traffic.mirror,
+            "route": traffic.route, "weighted": traffic.weighted, "tagged": traffic.tagged, "mirror": mirror,
             "affinity": traffic.session_affinity,
         });
         return format!("{key} {}", hash::of(&details));

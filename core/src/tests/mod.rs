@@ -18,6 +18,7 @@ mod canary_changed;
 mod carried;
 mod clean_up;
 mod clocks;
+mod converted;
 mod created_target;
 mod deleted;
 mod disowned;
