@@ -1,5 +1,9 @@
 //! Activation: creates the canary, its Service and its autoscaler, or reports what prevents that.
 
+mod tracked;
+
+pub(super) use tracked::foreign as foreign_tracks;
+
 use jiff::SignedDuration;
 
 use super::{
@@ -32,7 +36,7 @@ fn is_leftover(step: &Step<'_>, canary: &Workload) -> bool {
 }
 
 /// Whether an object that is not ours has an owner with our kind and name, which has been deleted.
-fn belonged_to_a_former_kanary(step: &Step<'_>, owner_name: Option<&String>) -> bool {
+pub(super) fn belonged_to_a_former_kanary(step: &Step<'_>, owner_name: Option<&String>) -> bool {
     let key = &step.kanary.key;
     owner_name.is_some_and(|owner| *owner == format!("{}/{}", key.kind, key.name))
 }
@@ -40,10 +44,10 @@ fn belonged_to_a_former_kanary(step: &Step<'_>, owner_name: Option<&String>) -> 
 /// Decides what is missing before the validation of the canary can start.
 pub(super) fn decide(step: &Step<'_>) -> Activation {
     if let Some(problem) = step.unsound() {
-        return Activation {
-            problem: Some(problem),
-            ..Activation::default()
-        };
+        return Activation::blocked(problem);
+    }
+    if step.spec.tracked.is_some() {
+        return tracked::decide(step);
     }
     let Some(target) = step.seen.target.as_ref().filter(|target| !target.deleting) else {
         return bootstrap::without_target(step);

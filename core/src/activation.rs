@@ -28,11 +28,15 @@ pub(crate) struct Activation {
 }
 
 impl Activation {
-    pub(super) fn problem(reason: Reason, message: impl Into<String>) -> Self {
+    pub(super) fn blocked(problem: Problem) -> Self {
         Self {
-            problem: Some(Problem::new(reason, message)),
+            problem: Some(problem),
             ..Self::default()
         }
+    }
+
+    pub(super) fn problem(reason: Reason, message: impl Into<String>) -> Self {
+        Self::blocked(Problem::new(reason, message))
     }
 
     pub(super) fn failed(reason: Reason, message: String) -> Self {

@@ -57,6 +57,7 @@ pub fn decide(kanary: &ParsedKanary, seen: &Observation, now: Timestamp) -> Deci
     }
     let decision = match phase {
         Phase::Scheduled | Phase::Running => run::decide(&step),
+        _ if spec.tracked.is_some() => promotion::of_tracks(&step),
         Phase::Succeeded => promotion::promote(&step),
         Phase::Failed => rollout::clean_up_failed(&step),
         Phase::DeploymentUpdated => rollout::clean_up(&step),

@@ -1,7 +1,9 @@
 //! The complete set of effects. Kanary does nothing that is not listed here.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::api::{EventReason, KanaryStatus, RouteRef, WorkloadKind, WorkloadRef};
 
@@ -85,6 +87,8 @@ pub enum Action {
     },
     /// Writes a pod template to the target if it still has the template that was read.
     SetTemplate(SetTemplate),
+    /// Writes all that the Kanary keeps in a workload of its own, if nobody has changed the spec since it was read.
+    Update(Update),
     /// Transfers our ownership of the target's template fields to the manager that applies them.
     HandOver {
         /// The target.
@@ -162,6 +166,25 @@ pub struct SetTemplate {
     pub marker: String,
     /// The change cause in `kubectl rollout history`.
     pub cause: String,
+}
+
+/// A write to a workload that belongs to the Kanary. Sent again, it changes nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Update {
+    /// The workload.
+    pub workload: WorkloadRef,
+    /// UID of the workload.
+    pub uid: String,
+    /// `metadata.generation` of the workload that was read.
+    pub generation: i64,
+    /// Whether the workload has any labels.
+    pub labelled: bool,
+    /// Labels to set.
+    pub labels: BTreeMap<String, String>,
+    /// Fields of the spec to replace.
+    pub spec: Map<String, Value>,
+    /// The ownerReference, if somebody has removed it.
+    pub owner: Option<Value>,
 }
 
 /// Kinds of objects that Kanary creates and deletes.

@@ -28,7 +28,9 @@ pub(super) fn decide(step: &Step<'_>) -> Decision {
             ..Decision::default()
         };
     }
-    if finalizers.is_empty() || finalizers.iter().any(|finalizer| finalizer == ORPHAN) {
+    // Both tracks are in production until the garbage collector deletes them.
+    let is_kept = step.spec.tracked.is_some();
+    if is_kept || finalizers.is_empty() || finalizers.iter().any(|finalizer| finalizer == ORPHAN) {
         return Decision::default();
     }
     let why = format!(

@@ -6,7 +6,7 @@ use super::{
     observation::{Versions, Workload},
     step::Step,
 };
-use crate::api::{Reason, WorkloadRef, names};
+use crate::api::{Reason, WorkloadRef, Written, names};
 
 /// Whether a canary's pod template is unchanged since its creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,17 @@ pub(super) fn canary<'a>(step: &Step<'a>) -> Option<&'a Workload> {
 ///
 /// The reference is the reply to the creation, which includes changes by webhooks and defaults. A controller without that
 /// reply relies on the Deployment controller's revision, which counts templates.
+///
+/// A canary that exists between runs is put back if somebody changes it, and is unknown until then.
 pub(super) fn origin(step: &Step<'_>, canary: &Workload) -> Origin {
+    if step.spec.tracked.is_some() {
+        let is_it = |written: &Written| written.uid == canary.uid && written.generation == canary.generation;
+        return if step.has_written(&step.spec.canary, is_it) {
+            Origin::Kept
+        } else {
+            Origin::Unknown
+        };
+    }
     let replied = step.seen.created.as_ref().filter(|created| created.uid == canary.uid);
     if let Some(created) = replied.filter(|_| canary.versions != Versions::Several) {
         let is_same = created.template_hash == canary.template_hash;
@@ -52,7 +62,8 @@ pub(super) fn origin(step: &Step<'_>, canary: &Workload) -> Origin {
 pub(super) fn changed(step: &Step<'_>) -> Option<(Reason, String)> {
     let canary = canary(step)?;
     let name = &step.spec.canary;
-    if step.kanary.is_disowned(canary, step.seen.created.as_ref()) {
+    let is_disowned = step.spec.tracked.is_none() && step.kanary.is_disowned(canary, step.seen.created.as_ref());
+    if is_disowned {
         let message = format!(
             "the ownerReference by which this Kanary controls {name} was removed, so the canary would outlive this \
              Kanary: leave the canary alone, and set spec.retry to another number to run the template again"

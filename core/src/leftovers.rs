@@ -10,7 +10,8 @@ use super::{
 
 /// Whether a canary belongs to a template or a run that has ended.
 fn is_stale(step: &Step<'_>, canary: &Workload) -> bool {
-    is_own_canary(step, canary)
+    step.spec.tracked.is_none()
+        && is_own_canary(step, canary)
         && !canary.deleting
         && !is_of_later_run(step, &canary.labels)
         && !is_of_run(step, canary)

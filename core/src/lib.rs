@@ -57,6 +57,8 @@ mod tests;
 mod times;
 mod too_late;
 pub mod trace;
+pub mod track;
+mod tracks;
 pub mod traffic;
 mod validating;
 pub mod validation;

@@ -21,7 +21,7 @@ use super::{
     labels::{self, Labels},
     validation::Tally,
 };
-use crate::api::names::RUN;
+use crate::api::{Tracks, names::RUN};
 
 /// The observed cluster, for one Kanary.
 #[derive(Clone, Debug, Default)]
@@ -73,6 +73,8 @@ pub struct Observation {
     pub refusal: Option<Refusal>,
     /// The API server's reply to the canary's creation, if this controller created it.
     pub created: Option<Created>,
+    /// The objects of both tracks after the last write by this controller, if the canary exists between runs.
+    pub tracks: Tracks,
     /// What is known about the run's promotion, in addition to the target's annotation.
     pub promotion: Promotion,
     /// Whether the objects that the last decision asked for were read live for this one: the canary, and its pods if
@@ -298,4 +300,6 @@ pub struct Created {
     pub uid: String,
     /// Hash of its pod template.
     pub template_hash: String,
+    /// Its `metadata.generation`.
+    pub generation: i64,
 }

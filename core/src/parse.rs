@@ -120,6 +120,7 @@ fn of_fields(key: &Key, lenient::Read { spec, unreadable }: lenient::Read, probl
         template,
         template_hash: hash,
         retry: spec.retry.unwrap_or_default(),
+        tracked: None,
         problems: Vec::new(),
     }
 }

@@ -18,6 +18,10 @@ pub(super) fn unavailable_since(step: &Step<'_>) -> Option<Timestamp> {
     if canary.available_since.is_some() {
         return None;
     }
+    if step.spec.tracked.is_some() {
+        // It may be much older than the run. Before its controller has seen the new template, nothing is known.
+        return Some(resumed(step, canary.unavailable_since?));
+    }
     let since = match (
         canary.unavailable_since.or(step.seen.down_since),
         step.kanary.status.available_at,
@@ -33,6 +37,9 @@ pub(super) fn unavailable_since(step: &Step<'_>) -> Option<Timestamp> {
 /// Until when the canary may stay unavailable.
 pub(super) fn until(step: &Step<'_>) -> Option<Timestamp> {
     let since = unavailable_since(step)?;
+    if step.spec.tracked.is_some() && canary(step)?.progress_failed {
+        return Some(since);
+    }
     since.checked_add(limit(step, since)).ok()
 }
 

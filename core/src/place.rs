@@ -71,7 +71,15 @@ pub(super) fn turn(step: &Step<'_>, draft: &mut Draft, activation: &Activation) 
     let Some(limited) = step.seen.place.as_ref().filter(|_| !has_started(step)) else {
         return Admission::Go;
     };
-    let creates_canary = |action: &Action| matches!(action, Action::Create { object: ObjectKind::Workload(_), name, .. } if *name == step.spec.canary.name);
+    let creates_canary = |action: &Action| match action {
+        Action::Create {
+            object: ObjectKind::Workload(_),
+            name,
+            ..
+        } => *name == step.spec.canary.name,
+        Action::Update(update) => update.workload == step.spec.canary,
+        _ => false,
+    };
     if activation.bootstrap || !activation.actions.iter().any(creates_canary) {
         // A write that was refused is tried again, and one that failed may have been executed.
         if step.refused().is_none() {

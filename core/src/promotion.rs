@@ -4,6 +4,10 @@
 //! reply. If not (after a restart, a promotion by another replica, or a missing reply), a dry run shows how the API
 //! server would store the template.
 
+mod tracked;
+
+pub(super) use tracked::decide as of_tracks;
+
 use super::{
     activate::{self},
     decision::{Action, Decision, Need, SetTemplate},

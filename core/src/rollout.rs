@@ -312,7 +312,7 @@ pub(super) fn clean_up(step: &Step<'_>) -> Decision {
 }
 
 /// Acts, or waits until a refused write may be retried. The result of the run does not change.
-fn act(step: &Step<'_>, mut draft: Draft, actions: Vec<Action>, rest: Rest) -> Decision {
+pub(super) fn act(step: &Step<'_>, mut draft: Draft, actions: Vec<Action>, rest: Rest) -> Decision {
     leave::explain(step, &mut draft);
     leave::follow_retained(step, &mut draft);
     let refused = step.refused();
@@ -357,7 +357,8 @@ fn restore_stall(draft: &mut Draft, problem: bool) {
 fn deletes(step: &Step<'_>, retain: bool) -> Vec<Action> {
     let seen = step.seen;
     let stays = |canary: &Workload| is_of_later_run(step, &canary.labels) || retain && is_of_run(step, canary);
-    let canary = seen.canary.as_ref().filter(|canary| !stays(canary));
+    let canary = seen.canary.as_ref().filter(|_| step.spec.tracked.is_none());
+    let canary = canary.filter(|canary| !stays(canary));
     let canary = canary.map(|canary| {
         let deployment = (
             ObjectKind::Workload(step.spec.canary.kind),

@@ -24,7 +24,7 @@ use super::{
     shifting::{self, Follow},
     status::{ACTIVATED, Draft, ERRORED, Phase, RECONCILING, RUNNING, SCHEDULED, STALLED, SUCCEEDED, find, is_true},
     step::Step,
-    times,
+    times, tracks,
     validating::{judged_until, report, validating, warned, with_items},
     validation::Window,
 };
@@ -140,7 +140,13 @@ fn wait_for_schedule(step: &Step<'_>, mut draft: Draft, schedule: Timestamp) -> 
 /// Evaluates the canary if it is time.
 fn judge(step: &Step<'_>, mut draft: Draft, problem: Option<&Problem>) -> Decision {
     if let Some(canary) = canary(step) {
-        draft.status.start_time.get_or_insert(canary.created);
+        // A canary that exists between runs is older than the run.
+        let began = if step.spec.tracked.is_some() {
+            step.now
+        } else {
+            canary.created
+        };
+        draft.status.start_time.get_or_insert(began);
         draft.status.target_hash = draft.status.target_hash.take().or_else(|| canary.target_hash.clone());
     } else if let Some(since) = step.refused().and_then(|refusal| refusal.uncreated_since) {
         draft.status.start_time.get_or_insert(since);
@@ -355,6 +361,9 @@ fn succeed(step: &Step<'_>, mut draft: Draft, judgement: Judgement, by_hand: boo
     // A successful retry removes the template from the failed ones.
     let failed = &mut draft.status.failed_templates;
     failed.retain(|hash| *hash != step.spec.template_hash);
+    if step.spec.tracked.is_some() {
+        draft.status.latest_successful_deployment_snapshot = Some(Box::new(tracks::snapshot(step)));
+    }
     if step.spec.dry_run {
         end_dry_run(step, &mut draft, by);
     } else {

@@ -190,9 +190,10 @@ fn would_be_lost(step: &Step<'_>, target: &Workload, reported: Option<&str>) -> 
 
 /// The relevant Services of the namespace that no Kanary created.
 pub(super) fn services<'a>(step: &Step<'a>) -> impl Iterator<Item = &'a Service> + use<'a> {
-    let seen = step.seen;
-    let named = seen.service.as_ref();
-    let others = seen.services.iter();
+    // Pods of tracks are behind the Services that their user wants.
+    let seen = Some(step.seen).filter(|_| step.spec.tracked.is_none());
+    let named = seen.and_then(|seen| seen.service.as_ref());
+    let others = seen.into_iter().flat_map(|seen| &seen.services);
     let others = others.filter(move |service| named.is_none_or(|named| named.name != service.name));
     named.into_iter().chain(others)
 }
@@ -346,7 +347,7 @@ pub(super) fn show_again(step: &Step<'_>, draft: &mut Draft) {
 /// A note that the target's selector also selects the canary's pods, because their labels do not differ.
 fn shared(step: &Step<'_>) -> String {
     let spec = step.spec;
-    let shared = step.seen.target.as_ref();
+    let shared = step.seen.target.as_ref().filter(|_| spec.tracked.is_none());
     let shared = shared.and_then(|target| traffic::shared_selector(spec, step.seen, target));
     let Some(selector) = shared else {
         return String::new();

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{invalid::Invalid, route::Desired, scale::Scale, template::WorkloadTemplate, validation::Validation};
+use super::{
+    invalid::Invalid, route::Desired, scale::Scale, template::WorkloadTemplate, track::Tracked, validation::Validation,
+};
 use crate::api::{ManualVerdict, RouteKind, TrafficSource, WorkloadRef};
 
 /// A parsed spec with defaults. If it is not [sound](Spec::is_sound), invalid fields have the value with the least
@@ -59,6 +61,8 @@ pub struct Spec {
     pub paused: bool,
     /// The manual verdict for the whole run.
     pub verdict: Option<ManualVerdict>,
+    /// The tracks of a Kanary whose canary exists between runs.
+    pub tracked: Option<Box<Tracked>>,
     /// All problems with the spec.
     pub problems: Vec<Invalid>,
 }

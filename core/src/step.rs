@@ -14,7 +14,10 @@ use super::{
     spec::Spec,
     status::{Draft, FAILED, Phase, RECONCILING, SCHEDULED, STALLED, VERDICT_IGNORED},
 };
-use crate::api::{KanaryStatus, ManualVerdict, ManualVerdicts, PlaceState, Reason, Report, RunPlace, Verdicts};
+use crate::api::{
+    KanaryStatus, ManualVerdict, ManualVerdicts, PlaceState, Reason, Report, RunPlace, Tracks, Verdicts, WorkloadRef,
+    Written,
+};
 
 /// The input of one decision.
 pub(crate) struct Step<'a> {
@@ -35,6 +38,9 @@ impl Step<'_> {
     #[must_use]
     pub(crate) fn draft(&self) -> Draft {
         let mut draft = Draft::of(self.kanary, self.now);
+        if self.spec.tracked.is_some() {
+            draft.status.tracks = Some(Box::new(self.tracks())).filter(|tracks| **tracks != Tracks::default());
+        }
         if self.spec.is_sound() {
             draft.status.current_hash = Some(self.spec.template_hash.clone());
             draft.status.retry = Some(self.spec.retry).filter(|retry| *retry != 0);
@@ -45,6 +51,35 @@ impl Step<'_> {
             }
         }
         draft
+    }
+
+    /// The objects of both tracks after the last known writes to them.
+    fn tracks(&self) -> Tracks {
+        let stored = self.kanary.status.tracks.as_deref().cloned().unwrap_or_default();
+        // A write that changed nothing is no news.
+        let newer = |seen: &Option<Written>, stored: Option<Written>| match (seen, stored) {
+            (Some(seen), Some(stored)) if seen.uid == stored.uid && seen.generation == stored.generation => {
+                Some(stored)
+            }
+            (seen, stored) => seen.clone().or(stored),
+        };
+        Tracks {
+            canary: newer(&self.seen.tracks.canary, stored.canary),
+            target: newer(&self.seen.tracks.target, stored.target),
+        }
+    }
+
+    /// Whether this was the state of an object of a track after a write, by this controller or as the status says.
+    pub(crate) fn has_written(&self, workload: &WorkloadRef, is_it: impl Fn(&Written) -> bool) -> bool {
+        let stored = self.kanary.status.tracks.as_deref();
+        [Some(&self.seen.tracks), stored].into_iter().flatten().any(|tracks| {
+            let of_track = if *workload == self.spec.canary {
+                &tracks.canary
+            } else {
+                &tracks.target
+            };
+            of_track.as_ref().is_some_and(&is_it)
+        })
     }
 
     /// A decision that writes the draft if it contains news.
@@ -75,6 +110,8 @@ impl Step<'_> {
             // It identifies the former canary, which has to be deleted even if its ownerReference was removed.
             canary_uid: former.canary_uid.clone(),
             place: carried_place(former),
+            latest_successful_deployment_snapshot: former.latest_successful_deployment_snapshot.clone(),
+            tracks: draft.status.tracks.take(),
             report: Report::default(),
             ..KanaryStatus::default()
         };

@@ -43,14 +43,19 @@ fn metadata(kanary: &ParsedKanary, name: &str, labels: Labels) -> Value {
         "name": name,
         "namespace": kanary.key.namespace,
         "labels": labels,
-        "ownerReferences": [{
-            "apiVersion": kanary.key.kind.api_version(),
-            "kind": kanary.key.kind.as_str(),
-            "name": kanary.key.name,
-            "uid": kanary.uid,
-            "controller": true,
-            "blockOwnerDeletion": true,
-        }],
+        "ownerReferences": [owner_reference(kanary)],
+    })
+}
+
+/// The ownerReference by which a Kanary controls an object.
+pub(super) fn owner_reference(kanary: &ParsedKanary) -> Value {
+    json!({
+        "apiVersion": kanary.key.kind.api_version(),
+        "kind": kanary.key.kind.as_str(),
+        "name": kanary.key.name,
+        "uid": kanary.uid,
+        "controller": true,
+        "blockOwnerDeletion": true,
     })
 }
 

@@ -92,6 +92,7 @@ fn common(object: &impl KubeWorkload) -> Workload {
     let owner_name = owner.as_ref().map(|(_, name)| name.clone());
     Workload {
         uid: meta.uid.clone().unwrap_or_default(),
+        generation: meta.generation.unwrap_or_default(),
         created: meta
             .creation_timestamp
             .as_ref()

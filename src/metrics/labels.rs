@@ -67,7 +67,7 @@ pub struct HandoverLabels {
 }
 
 /// Every kind of write.
-pub(super) const WRITES: [&str; 14] = [
+pub(super) const WRITES: [&str; 15] = [
     "adopt",
     "create",
     "delete",
@@ -82,6 +82,7 @@ pub(super) const WRITES: [&str; 14] = [
     "scale",
     "status",
     "unlabel",
+    "update",
 ];
 
 /// Every result of a request to Prometheus.

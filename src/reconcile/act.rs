@@ -11,6 +11,7 @@ mod send;
 mod target;
 #[cfg(test)]
 mod tests;
+mod track;
 
 use std::sync::Arc;
 
@@ -89,6 +90,9 @@ impl Writer {
             Action::SetTemplate(change) => {
                 return for_kind!(change.target.kind, K => self.set_template::<K>(namespace, change, right).await);
             }
+            Action::Update(change) => {
+                return for_kind!(change.workload.kind, K => self.update::<K>(namespace, change, right).await);
+            }
             Action::Hold { route, run } => self.hold(kanary, (run, route), right).await,
             Action::Release => self.release(kanary, right).await,
             Action::SetRoute { route, patch, .. } => self.set_route(namespace, route, patch, right).await.map(drop),
@@ -109,12 +113,7 @@ impl Writer {
                     .map(drop),
             },
             Action::ScaleCanary { canary, uid, replicas } => {
-                let patch = json!({"metadata": {"uid": uid}, "spec": {"replicas": replicas}});
-                let patch = Patch::Merge(patch);
-                for_kind!(canary.kind, K => {
-                    let done = self.patch::<K>(namespace, &canary.name, patch, "scale", right).await;
-                    done.and_then(|scaled| effect::took_replicas(&scaled, namespace, &canary.name, *replicas))
-                })
+                for_kind!(canary.kind, K => self.scale::<K>((namespace, &canary.name), (uid, *replicas), right).await)
             }
             Action::Unlabel { pod, uid, labels } => {
                 let none: serde_json::Map<_, _> = labels.iter().map(|name| (name.clone(), Value::Null)).collect();
@@ -143,6 +142,17 @@ impl Writer {
             }
         };
         done.map(|()| None)
+    }
+
+    async fn scale<K: Workload>(
+        &self,
+        (namespace, name): (&str, &str),
+        (uid, replicas): (&str, i32),
+        right: Right,
+    ) -> Result<(), ApiError> {
+        let patch = Patch::Merge(json!({"metadata": {"uid": uid}, "spec": {"replicas": replicas}}));
+        let scaled = self.patch::<K>(namespace, name, patch, "scale", right).await?;
+        effect::took_replicas(&scaled, namespace, name, replicas)
     }
 
     async fn delete_kind(
@@ -364,6 +374,7 @@ fn made(workload: &impl Workload) -> Created {
     Created {
         uid: workload.uid().unwrap_or_default(),
         template_hash: template_hash(workload),
+        generation: workload.meta().generation.unwrap_or_default(),
     }
 }
 

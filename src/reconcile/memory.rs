@@ -1,10 +1,12 @@
 //! State of a run that is kept in memory only: measurements, refusals, created Events. All of it may be lost: a new owner
 //! continues from the status.
 
+mod announced;
 mod attempts;
 mod leaving;
 mod outage;
 mod route;
+mod track;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,8 +17,8 @@ use std::{
 use jiff::Timestamp;
 use kanary_core::{
     Key, ParsedKanary,
-    api::{EventReason, KanaryStatus, WorkloadRef},
-    decision::{Action, Notice},
+    api::{EventReason, KanaryStatus, Tracks, WorkloadRef},
+    decision::Action,
     observation::{Created, Observation, Promotion, Ways, Workload},
     spec::Spec,
     status::{Phase, traffic_lost_since},
@@ -37,9 +39,6 @@ mod tallies;
 pub use tallies::Measured;
 use tallies::Tallies;
 
-/// Older Events are not created again by a controller that starts.
-const OLD_NEWS: Duration = Duration::from_mins(10);
-
 /// In-memory state by Kanary. Boxed, because up to half of a hash table is empty.
 #[derive(Debug, Default)]
 pub struct Memory(Mutex<HashMap<Key, Box<Remembered>>>);
@@ -54,6 +53,8 @@ struct Remembered {
     down_since: Option<Timestamp>,
     /// The canary as returned by the API server on creation.
     created: Option<Created>,
+    /// The objects of both tracks after the last write, if the canary exists between runs.
+    tracks: Option<Box<Tracks>>,
     writes: Attempts,
     /// Consecutive requests that failed with temporary errors.
     attempts: u32,
@@ -132,6 +133,7 @@ impl Memory {
                 run,
                 current: known.current,
                 route: std::mem::take(&mut known.route),
+                tracks: std::mem::take(&mut known.tracks),
                 ..Remembered::default()
             };
         }
@@ -154,6 +156,7 @@ impl Memory {
             known.notice_canary(made, is_new, &kanary.status);
         }
         seen.created.clone_from(&known.created);
+        seen.tracks = known.tracks.as_deref().cloned().unwrap_or_default();
         seen.tallies = known.tallies.present();
         seen.refusal.clone_from(&known.writes.refusal);
         seen.promotion = known.promotion.clone();
@@ -341,28 +344,6 @@ impl Memory {
     /// Records that the Kanary was read or written under this epoch.
     pub fn mark_current(&self, key: &Key, epoch: i64) {
         self.lock().entry(key.clone()).or_default().current = Some(epoch);
-    }
-
-    /// The notices that are new: not announced before, and not old.
-    pub fn unannounced(&self, key: &Key, notices: Vec<Notice>, now: Timestamp) -> Vec<Notice> {
-        let memory = self.lock();
-        let announced = memory.get(key).map(|known| &known.announced);
-        let is_news = |notice: &Notice| {
-            let age = Duration::try_from(now.duration_since(notice.at)).unwrap_or_default();
-            age < OLD_NEWS && !announced.is_some_and(|announced| announced.contains(&(notice.reason, notice.at)))
-        };
-        notices.into_iter().filter(is_news).collect()
-    }
-
-    /// Records that a notice was announced.
-    pub fn mark_announced(&self, key: &Key, notice: &Notice) {
-        let mut memory = self.lock();
-        let known = memory.entry(key.clone()).or_default();
-        // A run has few notices; this bounds the memory of a Kanary that keeps failing.
-        if known.announced.len() > 64 {
-            known.announced.clear();
-        }
-        known.announced.insert((notice.reason, notice.at));
     }
 
     /// Whether to read this object live: no live read has found it missing so far.

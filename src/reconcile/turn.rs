@@ -359,6 +359,7 @@ fn label(action: &Action) -> &'static str {
         Action::Create { .. } => "create",
         Action::ScaleCanary { .. } => "scale",
         Action::SetTemplate(_) => "promote",
+        Action::Update(_) => "update",
         Action::HandOver { .. } => "hand-over",
         Action::Unlabel { .. } => "unlabel",
         Action::Adopt { .. } => "adopt",

@@ -36,7 +36,9 @@ pub use route::{RouteKind, RouteRef, RouteSpec};
 pub use scale::{HpaScale, PercentScale, ScaleSpec, StaticScale};
 pub use slot::{Layout, Slot, stable_hash};
 pub use spec::{KanarySpec, TargetRef, Template};
-pub use status::{ItemState, ItemStatus, KanaryStatus, ManualVerdicts, Report, TrafficStatus, Verdicts};
+pub use status::{
+    ItemState, ItemStatus, KanaryStatus, ManualVerdicts, Report, Snapshot, Tracks, TrafficStatus, Verdicts, Written,
+};
 pub use traffic::{MirrorSpec, SessionAffinitySpec, TagSpec, TaggedSpec, TrafficSource, TrafficSpec, WeightedSpec};
 pub use validation::{
     AfterDeadline, Boolean, ContinuousValueDeviation, DeviationOf, DiscreteValueOutOfList, LabelMatch, LabelWatchItem,

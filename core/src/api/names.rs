@@ -40,6 +40,8 @@ pub const LEASE_READY: &str = "kanary.k8s-operators.dev/ready";
 /// Annotation on a shard: the session that should own it next.
 pub const LEASE_NEXT: &str = "kanary.k8s-operators.dev/next-holder";
 
+/// Label on the tracks of a Kanary that keeps both its canary and its target: digest of what was written to them.
+pub const APPLIED: &str = "kanary.k8s-operators.dev/applied";
 /// Annotation on the canary: hash of the target's pod template when the run started.
 pub const TARGET_HASH: &str = "kanary.k8s-operators.dev/target-template-hash";
 /// Annotation on the canary: the source of its traffic. A canary is only judged with the traffic source it was created for.

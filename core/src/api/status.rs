@@ -99,6 +99,14 @@ pub struct KanaryStatus {
     /// Place of the run among the canaries that run at the same time, if their number is limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<RunPlace>,
+    /// The template that passed last, for kinds whose canary exists between runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub latest_successful_deployment_snapshot: Option<Box<Snapshot>>,
+    /// The objects of both tracks after Kanary's last write to them, for kinds whose canary exists between runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub tracks: Option<Box<Tracks>>,
     /// Verdicts in the spec, and those that are ignored because they are from an earlier run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdicts: Option<Verdicts>,
@@ -113,6 +121,45 @@ pub struct KanaryStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "super::crd::conditions")]
     pub conditions: Vec<Condition>,
+}
+
+/// A pod template with its verdict.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Snapshot {
+    /// Hash of the pod template.
+    #[serde(default)]
+    pub template_hash: String,
+    /// The pod template as JSON, without the labels of a track.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub template: String,
+    /// When the verdict was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::crd::time")]
+    pub timestamp: Option<Timestamp>,
+}
+
+/// The objects of both tracks after Kanary's last write to them. Another generation means that somebody has edited the spec.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Tracks {
+    /// The canary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Written>,
+    /// The target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Written>,
+}
+
+/// An object after a write.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Written {
+    /// Its `metadata.uid`.
+    pub uid: String,
+    /// Its `metadata.generation`.
+    pub generation: i64,
+    /// When this was written, or found to be so.
+    #[schemars(schema_with = "super::crd::time")]
+    pub at: Timestamp,
 }
 
 /// What a route sends to the canary.

@@ -12,6 +12,8 @@ use crate::labels::{Labels, Selector};
 pub struct Workload {
     /// `metadata.uid`.
     pub uid: String,
+    /// `metadata.generation`, which counts the changes of its spec.
+    pub generation: i64,
     /// `metadata.creationTimestamp`.
     pub created: Timestamp,
     /// Whether it is being deleted.

@@ -103,6 +103,7 @@ fn deployment(marker: String, run: String) -> BoxedStrategy<Workload> {
     );
     (who, flags, times, hashes, -1..30_i32)
         .prop_map(|(who, (flags, versions), times, hashes, replicas)| Workload {
+            generation: 1,
             uid: "uid".to_owned(),
             owner_name: who.0.clone().map(|uid| format!("KanaryDeployment/{uid}")),
             other_controller: None,

@@ -257,6 +257,7 @@ pub(super) fn observation(kanary: &ParsedKanary, spec: &Spec, short: &Value) -> 
         created: there("created").map(|value| Created {
             uid: text(&value["uid"]).unwrap_or("uid-canary".to_owned()),
             template_hash: text(&value["template"]).unwrap_or("created".to_owned()),
+            generation: 1,
         }),
         confirmed: short["confirmed"] != json!(false),
         strays: list("strays").map(stray).collect(),

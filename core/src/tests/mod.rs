@@ -71,6 +71,7 @@ mod stateful_set;
 mod stored;
 mod too_late;
 mod traces;
+mod tracked;
 mod traffic;
 mod traffic_lost;
 mod truthful;

@@ -67,6 +67,7 @@ fn act(action: &Action) -> String {
             called(former),
             called(template)
         ),
+        Action::Update(update) => format!("update {}", update.workload.name),
         Action::Hold { route, run } => format!("hold {route} for run {run}"),
         Action::Release => "release the route".to_owned(),
         Action::SetRoute { route, gives, .. } => format!("change {route}: {gives}"),

@@ -27,6 +27,17 @@ pub struct Validation {
     pub items: Vec<Item>,
 }
 
+impl Validation {
+    /// Measures metrics at the deadline and not before, and fails a canary whose value reaches its target.
+    pub fn once_below_targets(&mut self) {
+        for item in &mut self.items {
+            if let Item::Metric(metric) = item {
+                metric.once_below();
+            }
+        }
+    }
+}
+
 /// The outcome of a measurement. Only `Pass` is evidence for the canary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {

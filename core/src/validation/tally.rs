@@ -192,7 +192,7 @@ impl Tally {
     #[must_use]
     pub fn lacks_data(&self, terms: &Terms, window: Window) -> bool {
         let Some(last) = self.last_check else { return false };
-        let points = points(window, terms.interval, last);
+        let points = points(terms.measured_in(window), terms.interval, last);
         let wasted = u64::from(self.empty) + u64::from(self.bad);
         !self.resumed && self.good < terms.min_samples && points.saturating_sub(wasted) < u64::from(terms.min_samples)
     }
@@ -251,7 +251,7 @@ fn point(start: Timestamp, interval: Duration, steps: i128) -> Option<Timestamp>
 /// Whether a measurement is due at `now`.
 #[must_use]
 pub fn due(tally: &Tally, terms: &Terms, window: Window, now: Timestamp) -> bool {
-    let last = tally.known_at(now).last_check;
+    let (last, window) = (tally.known_at(now).last_check, terms.measured_in(window));
     !tally.pending
         && latest_point(window, terms.interval, now).is_some_and(|point| last.is_none_or(|last| last < point))
 }
@@ -259,7 +259,7 @@ pub fn due(tally: &Tally, terms: &Terms, window: Window, now: Timestamp) -> bool
 /// When the next measurement after `now` is due.
 #[must_use]
 pub fn next_check(terms: &Terms, window: Window, now: Timestamp) -> Option<Timestamp> {
-    let Window { start, deadline } = window;
+    let Window { start, deadline } = terms.measured_in(window);
     let next = point(start, terms.interval, steps(start, terms.interval, now) + 1)?;
     Some(if deadline > now { next.min(deadline) } else { next })
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Window;
 use crate::api::{GoDuration, MetricItem, OnNoData, PromQlItem};
 
 /// Minimum interval of measurements.
@@ -21,8 +22,20 @@ pub struct Terms {
     pub min_samples: u32,
     /// Interval of measurements.
     pub interval: Duration,
+    /// Whether the first measurement is the one at the deadline.
+    pub at_the_end: bool,
     /// The result at the deadline with too few good measurements.
     pub on_no_data: OnNoData,
+}
+
+impl Terms {
+    /// The window in which measurements are due.
+    pub(super) fn measured_in(&self, window: Window) -> Window {
+        Window {
+            start: if self.at_the_end { window.deadline } else { window.start },
+            ..window
+        }
+    }
 }
 
 /// The terms as a user writes them, in every kind of item.
@@ -85,6 +98,7 @@ impl Written {
             error_limit: at_least_one("consecutiveErrorLimit", self.consecutive_error_limit, 4)?,
             min_samples: at_least_one("minSamples", self.min_samples, 1)?,
             interval: self.interval(max_interval)?.min(max_interval),
+            at_the_end: false,
             on_no_data: self.on_no_data.unwrap_or_default(),
         })
     }
@@ -94,5 +108,53 @@ fn at_least_one(field: &str, value: Option<u32>, default: u32) -> Result<u32, St
     match value.unwrap_or(default) {
         0 => Err(format!("{field} is 0: raise it to 1 or more")),
         value => Ok(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::validation::{Outcome, Sample, Tally, due, next_check};
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_000_000 + seconds).unwrap()
+    }
+
+    fn window(seconds: i64) -> Window {
+        Window {
+            start: at(0),
+            deadline: at(seconds),
+        }
+    }
+
+    #[test]
+    fn an_item_may_be_measured_at_the_deadline_and_not_before() {
+        let terms = Terms {
+            id: String::new(),
+            failure_limit: 0,
+            error_limit: 4,
+            min_samples: 1,
+            interval: Duration::from_secs(10),
+            at_the_end: true,
+            on_no_data: OnNoData::Hold,
+        };
+        let mut tally = Tally::default();
+        for (now, is_due, next) in [(0, false, 60), (30, false, 60), (59, false, 60), (60, true, 70)] {
+            assert_eq!(due(&tally, &terms, window(60), at(now)), is_due, "{now}");
+            assert_eq!(next_check(&terms, window(60), at(now)), Some(at(next)), "{now}");
+        }
+        tally.record(
+            Sample {
+                outcome: Outcome::Error,
+                value: None,
+                message: String::new(),
+            },
+            at(60),
+            Vec::new(),
+        );
+        assert!(!due(&tally, &terms, window(60), at(69)));
+        assert!(due(&tally, &terms, window(60), at(70)));
     }
 }

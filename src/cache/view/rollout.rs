@@ -92,7 +92,40 @@ pub(super) fn condition<'a>(object: &'a KubeDeployment, kind: &str) -> Option<(&
 
 /// Since when a Deployment has been available, or unavailable, by its last reported condition. An available Deployment stays
 /// available while its controller has not yet observed the newest spec, such as a new number of replicas.
+///
+/// A Deployment that gets new templates while it is available is available only once all its pods run the newest one.
 pub(super) fn availability(object: &KubeDeployment) -> (Option<Timestamp>, Option<Timestamp>) {
+    let (available, unavailable) = by_condition(object);
+    let labels = object.metadata.labels.as_ref();
+    if !labels.is_some_and(|labels| labels.contains_key(names::APPLIED)) {
+        return (available, unavailable);
+    }
+    match updated(object) {
+        Some(at) => {
+            let later = |since: Option<Timestamp>| since.map(|since| since.max(at));
+            (later(available), later(unavailable))
+        }
+        None => (None, progressed(object)),
+    }
+}
+
+/// Since when all pods of a Deployment have been of its newest template.
+fn updated(object: &KubeDeployment) -> Option<Timestamp> {
+    let status = object.status.as_ref().filter(|_| is_observed(object))?;
+    let mut conditions = status.conditions.iter().flatten();
+    let complete = conditions.find(|condition| {
+        condition.type_ == "Progressing" && condition.reason.as_deref() == Some("NewReplicaSetAvailable")
+    })?;
+    let are_all = status.updated_replicas.unwrap_or_default() == status.replicas.unwrap_or_default();
+    complete
+        .last_update_time
+        .as_ref()
+        .filter(|_| are_all)
+        .map(|time| time.0)
+}
+
+/// The same by the condition alone.
+fn by_condition(object: &KubeDeployment) -> (Option<Timestamp>, Option<Timestamp>) {
     let available = object.status.as_ref().and_then(|status| status.available_replicas);
     match condition(object, "Available") {
         // A Deployment that is scaled to zero is reported as available, but proves nothing.

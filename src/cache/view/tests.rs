@@ -75,6 +75,39 @@ fn the_versions_of_a_canary_are_counted_by_who_knows() {
 }
 
 #[test]
+fn a_deployment_that_gets_new_templates_is_available_once_all_its_pods_run_the_newest() {
+    let seen = |(generation, observed): (i64, i64), (updated, reason): (i64, &str), available: &str| {
+        let labels = json!({names::IS_KANARY: "true", names::APPLIED: "x"});
+        let progressing = json!({
+            "type": "Progressing", "status": "True", "reason": reason, "lastUpdateTime": "2026-01-01T00:07:00Z",
+        });
+        let status = json!({
+            "observedGeneration": observed, "replicas": 2, "updatedReplicas": updated, "availableReplicas": 2,
+            "conditions": [
+                {"type": "Available", "status": available, "lastTransitionTime": "2026-01-01T00:00:00Z"}, progressing,
+            ],
+        });
+        let seen = canary(json!({"generation": generation, "labels": labels}), whole(), status);
+        let time = |at: Option<Timestamp>| at.map(|at| at.strftime("%M").to_string());
+        (time(seen.available_since), time(seen.unavailable_since))
+    };
+    let since = Some("07".to_owned());
+    assert_eq!(
+        seen((2, 2), (2, "NewReplicaSetAvailable"), "True"),
+        (since.clone(), None)
+    );
+    assert_eq!(
+        seen((2, 2), (2, "NewReplicaSetAvailable"), "False"),
+        (None, since.clone())
+    );
+    // The pods of the former template are available meanwhile.
+    assert_eq!(seen((3, 2), (2, "NewReplicaSetAvailable"), "True"), (None, None));
+    assert_eq!(seen((3, 3), (1, "ReplicaSetUpdated"), "True"), (None, since.clone()));
+    // A ReplicaSet that exists already leaves the condition as it was at first.
+    assert_eq!(seen((3, 3), (0, "NewReplicaSetAvailable"), "True"), (None, since));
+}
+
+#[test]
 fn a_canary_whose_strategy_was_changed_is_never_available_as_a_whole() {
     let strategies = [
         json!({"maxUnavailable": 1}),

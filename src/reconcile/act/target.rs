@@ -25,7 +25,7 @@ use crate::{
     shard::Right,
 };
 
-fn json_pointer(name: &str) -> String {
+pub(super) fn json_pointer(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 

@@ -217,6 +217,7 @@ fn object(action: &Action) -> String {
         Action::ScaleCanary { canary: workload, .. } | Action::SetTemplate(SetTemplate { target: workload, .. }) => {
             workload.key()
         }
+        Action::Update(update) => update.workload.key(),
         Action::HandOver { target, .. } => format!("owners of {}", target.key()),
         Action::Hold { .. } | Action::Release => "finalizers of this Kanary".to_owned(),
         Action::SetRoute { route, .. } => route.key(),
@@ -232,6 +233,8 @@ fn what(action: &Action) -> u64 {
         Action::Create { .. } => {}
         // The patch contains the version that was read.
         Action::SetRoute { route, gives, .. } => (route, gives).hash(&mut hasher),
+        // The generation is that of the version that was read.
+        Action::Update(update) => format!("{} {:?} {:?}", update.uid, update.labels, update.spec).hash(&mut hasher),
         other => format!("{other:?}").hash(&mut hasher),
     }
     hasher.finish()
@@ -242,6 +245,7 @@ fn describe(action: &Action) -> String {
         Action::Create { object, name, .. } => format!("the creation of {} {name}", object.as_str()),
         Action::ScaleCanary { canary, replicas, .. } => format!("scaling {canary} to {replicas}"),
         Action::SetTemplate(SetTemplate { target, .. }) => format!("setting the template of {target}"),
+        Action::Update(update) => format!("the update of {}", update.workload),
         Action::HandOver { target, .. } => format!("handing over the fields of {target}"),
         Action::Hold { .. } => "adding the finalizer to this Kanary".to_owned(),
         Action::Release => "removing the finalizer from this Kanary".to_owned(),

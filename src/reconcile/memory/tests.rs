@@ -1,5 +1,6 @@
 use kanary_core::{
     api::KanaryKind,
+    decision::Notice,
     validation::{Item, Outcome, Tally},
 };
 

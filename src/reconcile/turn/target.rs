@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use kanary_core::{
     ParsedKanary,
+    api::WorkloadRef,
     decision::{Action, ObjectKind},
     observation::{Likeness, Observation, Promotion, RouteFound},
 };
@@ -66,6 +67,9 @@ impl Context {
         if let Action::Adopt { .. } = action {
             return self.adopt(kanary, action, now, right).await;
         }
+        if let Some(workload) = track(kanary, action) {
+            return self.write_track((kanary, &workload), action, now, right).await;
+        }
         if !gives_template(kanary, action) {
             let is_canary = matches!(action, Action::Create { name, .. } if *name == kanary.spec.canary.name);
             let created = self.writer.act(kanary, action, right).await;
@@ -98,6 +102,25 @@ impl Context {
             Err(Class::Transient | Class::Throttled(_)) => {}
         }
         done.map(drop)
+    }
+
+    /// Writes an object of a track, and remembers it as the API server returned it.
+    async fn write_track(
+        &self,
+        (kanary, workload): (&ParsedKanary, &WorkloadRef),
+        action: &Action,
+        now: Timestamp,
+        right: Right,
+    ) -> Result<(), ApiError> {
+        let done = self.writer.act(kanary, action, right).await;
+        if done.is_err() && matches!(action, Action::Create { .. }) {
+            self.memory.unmark_missing(&kanary.key, &workload.key());
+        }
+        if let Some(made) = done? {
+            let is_canary = *workload == kanary.spec.canary;
+            self.memory.set_track(&kanary.key, is_canary, made, now);
+        }
+        Ok(())
     }
 
     /// Changes a route, and remembers it as the API server returned it.
@@ -156,6 +179,20 @@ impl Context {
 
 /// How soon the adoption of a pod is retried.
 const ADOPT_AGAIN: SignedDuration = SignedDuration::from_secs(60);
+
+/// The object of a track that an action writes, if the canary exists between runs.
+fn track(kanary: &ParsedKanary, action: &Action) -> Option<WorkloadRef> {
+    kanary.spec.tracked.as_ref()?;
+    match action {
+        Action::Update(update) => Some(update.workload.clone()),
+        Action::Create {
+            object: ObjectKind::Workload(kind),
+            name,
+            ..
+        } => Some(WorkloadRef::new(*kind, name.clone())),
+        _ => None,
+    }
+}
 
 /// Whether an action writes a template to the target.
 fn gives_template(kanary: &ParsedKanary, action: &Action) -> bool {

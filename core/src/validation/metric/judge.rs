@@ -143,7 +143,11 @@ fn not_the_one(values: &[Result<MetricValue, Flaw>], described: &Described) -> O
 impl Target {
     /// With a tolerance, so that rounding does not turn 80 % into more than 80 %. What is not a number meets nothing.
     fn is_met_by(&self, value: f64) -> bool {
-        value <= self.limit + ROUNDING * self.limit
+        if self.reaching_fails {
+            value < self.limit - ROUNDING * self.limit
+        } else {
+            value <= self.limit + ROUNDING * self.limit
+        }
     }
 }
 
@@ -156,7 +160,12 @@ fn verdict(metric: &Metric, value: f64, pod: Option<&str>) -> Sample {
         (How::PerPod, None) => " per pod",
         _ => "",
     };
-    let relation = if is_bad { "above" } else { "within" };
+    let relation = match (is_bad, target.reaching_fails) {
+        (false, false) => "within",
+        (true, false) => "above",
+        (false, true) => "below",
+        (true, true) => "not below",
+    };
     let place = pod.map_or_else(String::new, |pod| format!(" on pod {pod}"));
     Sample {
         outcome: if is_bad { Outcome::Fail } else { Outcome::Pass },

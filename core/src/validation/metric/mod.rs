@@ -82,6 +82,8 @@ impl Described {
 struct Target {
     how: How,
     limit: f64,
+    /// Whether a value that reaches the limit is bad, and not only one above it.
+    reaching_fails: bool,
     /// As the user wrote it.
     shown: String,
 }
@@ -159,6 +161,28 @@ impl Metric {
         }
     }
 
+    /// Its type and the block of that type, as users write them.
+    #[must_use]
+    pub fn source(&self) -> (&'static str, &'static str) {
+        match &self.source {
+            Source::Resource { container: None, .. } => ("Resource", "resource"),
+            Source::Resource { .. } => ("ContainerResource", "containerResource"),
+            Source::Pods(_) => ("Pods", "pods"),
+            Source::Object(..) => ("Object", "object"),
+            Source::External(_) => ("External", "external"),
+        }
+    }
+
+    /// The field of its target, as users write it.
+    #[must_use]
+    pub fn limited(&self) -> &'static str {
+        match self.target.how {
+            How::Value => "value",
+            How::PerPod => "averageValue",
+            How::Utilization => "averageUtilization",
+        }
+    }
+
     /// Whether the requests of the pods are needed.
     #[must_use]
     pub fn needs_requests(&self) -> bool {
@@ -182,6 +206,12 @@ impl Metric {
             Source::Pods(_) | Source::Object(..) => MetricsApi::Custom,
             Source::External(_) => MetricsApi::External,
         }
+    }
+
+    /// The same metric, measured at the deadline and not before, with a limit that good values must not even reach.
+    pub fn once_below(&mut self) {
+        self.target.reaching_fails = true;
+        self.terms.at_the_end = true;
     }
 
     /// Evaluates `answer`. It passes only with a fresh value that does not exceed the target, of each pod if the metric is

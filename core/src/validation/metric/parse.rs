@@ -175,6 +175,7 @@ fn target(written: &MetricTarget) -> Result<Target, String> {
         return Ok(Target {
             how: How::Utilization,
             limit: f64::from(percent),
+            reaching_fails: false,
             shown: format!("{percent} %"),
         });
     }
@@ -189,6 +190,7 @@ fn target(written: &MetricTarget) -> Result<Target, String> {
     Ok(Target {
         how,
         limit,
+        reaching_fails: false,
         shown: quantity.to_string(),
     })
 }

@@ -197,3 +197,23 @@ fn an_answer_without_values_is_never_good() {
         assert_eq!(shown(&sample), (outcome, "why"));
     }
 }
+
+#[test]
+fn a_limit_that_good_values_must_not_reach_is_bad_when_it_is_reached() {
+    for limit in ["0.1", "100m"] {
+        let mut metric = external(&format!("{{type: Value, value: '{limit}'}}"));
+        metric.once_below();
+        assert!(metric.terms.at_the_end);
+        let outcome = |value| {
+            let sample = metric.judge(&values(&[("", value, 5)], 60), &scope(&["x"], 60));
+            (sample.outcome, sample.message)
+        };
+        assert_eq!(outcome(0.099), (Pass, format!("queue 0.099, below {limit}")));
+        for value in [0.1, 0.1 + 1e-17, 0.3 - 0.2, 7.0] {
+            assert_eq!(outcome(value).0, Fail, "{value}");
+        }
+        assert_eq!(outcome(0.1).1, format!("queue 0.1, not below {limit}"));
+        assert_eq!(outcome(-1.0).0, NoData);
+        assert_ne!(outcome(f64::NAN).0, Pass);
+    }
+}
