@@ -16,6 +16,7 @@ use super::{
     spec::Spec,
     status::{Draft, ERRORED, Phase, RECONCILING, RUNNING, STALLED, find},
     step::Step,
+    upkeep::{self, Upkeep},
 };
 use crate::api::{KanaryStatus, Reason};
 
@@ -49,20 +50,38 @@ pub fn decide(kanary: &ParsedKanary, seen: &Observation, now: Timestamp) -> Deci
     if spec.is_sound() && is_another_run(kanary, spec) {
         return step.begin();
     }
-    let phase = Phase::of(&kanary.status);
+    match upkeep::look(&step) {
+        Upkeep::First(decision) => *decision,
+        Upkeep::Fine(wake) => {
+            let decision = in_phase(&step);
+            let wake = [decision.wake, wake].into_iter().flatten().min();
+            Decision { wake, ..decision }
+        }
+        Upkeep::Blocked(refusal) => {
+            let seen = Observation {
+                refusal: Some(refusal),
+                ..seen.clone()
+            };
+            in_phase(&Step { seen: &seen, ..step })
+        }
+    }
+}
+
+fn in_phase(step: &Step<'_>) -> Decision {
+    let phase = Phase::of(&step.kanary.status);
     if phase != Phase::Failed
-        && let Some(decision) = leave::left_before(&step)
+        && let Some(decision) = leave::left_before(step)
     {
         return decision;
     }
     let decision = match phase {
-        Phase::Scheduled | Phase::Running => run::decide(&step),
-        _ if spec.tracked.is_some() => promotion::of_tracks(&step),
-        Phase::Succeeded => promotion::promote(&step),
-        Phase::Failed => rollout::clean_up_failed(&step),
-        Phase::DeploymentUpdated => rollout::clean_up(&step),
+        Phase::Scheduled | Phase::Running => run::decide(step),
+        _ if step.spec.tracked.is_some() => promotion::of_tracks(step),
+        Phase::Succeeded => promotion::promote(step),
+        Phase::Failed => rollout::clean_up_failed(step),
+        Phase::DeploymentUpdated => rollout::clean_up(step),
     };
-    adopt::add(&step, decision)
+    adopt::add(step, decision)
 }
 
 /// Targets of this kind are off: nothing is known of the target and the canary. Only pods, which are known, can leave production.

@@ -60,6 +60,8 @@ pub enum Need {
     Endpoints,
     /// Volume claims of earlier canaries of this Kanary, before a canary with volumes is created: it would get their data.
     Claims,
+    /// The objects that a front end keeps beyond its runs, as they are now.
+    Kept,
     /// The current Kanary, before a canary of another template is deleted: that template may be the newer one.
     LiveKanary,
 }
@@ -116,6 +118,8 @@ pub enum Action {
         /// Whether it takes everything of this Kanary out of the route.
         clears: bool,
     },
+    /// Creates an object that a front end keeps beyond its runs, or puts its fields back.
+    Keep(Keep),
     /// Removes labels from a pod, so that the production Service no longer selects it.
     Unlabel {
         /// Name of the pod.
@@ -144,6 +148,78 @@ pub enum Action {
         /// what a later owner of the shard wrote. A canary that is in production is deleted in any version.
         unchanged: bool,
     },
+}
+
+/// A write of an object that a front end keeps beyond its runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Keep {
+    /// Kind of the object.
+    pub resource: Resource,
+    /// Its name.
+    pub name: String,
+    /// Whether it is created. Otherwise `body` is a merge patch with the uid and the version that were read.
+    pub creates: bool,
+    /// The complete object, or the patch.
+    pub body: Value,
+}
+
+impl Keep {
+    /// The object: `Service/shop`.
+    #[must_use]
+    pub fn key(&self) -> String {
+        format!("{}/{}", self.resource.kind, self.name)
+    }
+}
+
+/// A kind of object that front ends keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Resource {
+    /// The API group, empty for that of Services.
+    pub group: &'static str,
+    /// The version.
+    pub version: &'static str,
+    /// The kind's name in Kubernetes.
+    pub kind: &'static str,
+    /// Its plural, as in paths.
+    pub plural: &'static str,
+}
+
+impl Resource {
+    /// A Deployment.
+    pub const DEPLOYMENT: Self = Self::of("apps", "v1", "Deployment", "deployments");
+    /// A Service.
+    pub const SERVICE: Self = Self::of("", "v1", "Service", "services");
+    /// Istio's `VirtualService`.
+    pub const VIRTUAL_SERVICE: Self = Self::of("networking.istio.io", "v1", "VirtualService", "virtualservices");
+    /// Istio's `DestinationRule`.
+    pub const DESTINATION_RULE: Self = Self::of("networking.istio.io", "v1", "DestinationRule", "destinationrules");
+    /// Istio's Gateway.
+    pub const GATEWAY: Self = Self::of("networking.istio.io", "v1", "Gateway", "gateways");
+
+    const fn of(group: &'static str, version: &'static str, kind: &'static str, plural: &'static str) -> Self {
+        Self {
+            group,
+            version,
+            kind,
+            plural,
+        }
+    }
+
+    /// `apiVersion` in a manifest.
+    #[must_use]
+    pub fn api_version(&self) -> String {
+        match self.group {
+            "" => self.version.to_owned(),
+            group => format!("{group}/{}", self.version),
+        }
+    }
+
+    /// The path of the objects of a namespace.
+    #[must_use]
+    pub fn path(&self, namespace: &str) -> String {
+        let root = if self.group.is_empty() { "/api" } else { "/apis" };
+        format!("{root}/{}/namespaces/{namespace}/{}", self.api_version(), self.plural)
+    }
 }
 
 /// A write of a pod template to the target.

@@ -7,10 +7,10 @@ use std::{
 
 use jiff::Timestamp;
 use kube_core::ResourceExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
-    Key,
+    Key, front_ends,
     labels::Labels,
     observation::{Created, Workload},
     parse::{self, Known},
@@ -88,7 +88,7 @@ impl ParsedKanary {
             namespace,
             name: object.name_any(),
         };
-        let status: KanaryStatus = match &object.status {
+        let mut status: KanaryStatus = match &object.status {
             None => KanaryStatus::default(),
             Some(status) => {
                 serde_json::from_value(status.clone()).map_err(|e| format!("the status cannot be read: {e}"))?
@@ -97,6 +97,8 @@ impl ParsedKanary {
         if kind.api_group() == names::OLD_GROUP && is_of_the_first_operator(&status) {
             return Err(OF_THE_FIRST_OPERATOR.to_owned());
         }
+        let own = front_ends::of(kind).map_or(&[][..], |front| front.own_fields());
+        status.own = std::mem::take(&mut status.own).only(own);
         let known = Known::of(&status);
         let source = digest(&object.spec, &known);
         let generation = object.metadata.generation.unwrap_or_default();
@@ -188,6 +190,19 @@ impl ParsedKanary {
         self.status
             .epoch
             .is_some_and(|epoch| epoch > now.as_second().saturating_add(60))
+    }
+
+    /// The owner reference of an object that belongs to this Kanary.
+    #[must_use]
+    pub fn owner_reference(&self) -> Value {
+        json!({
+            "apiVersion": self.key.kind.api_version(),
+            "kind": self.key.kind.as_str(),
+            "name": self.key.name,
+            "uid": self.uid,
+            "controller": true,
+            "blockOwnerDeletion": true,
+        })
     }
 
     /// Value of the annotation on a target that this run promoted or created.

@@ -1,5 +1,6 @@
 //! The input of [`decide`](super::decide()) in addition to the Kanary and the time.
 
+mod kept;
 mod limited;
 mod refusal;
 mod route;
@@ -11,6 +12,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 pub use self::{
+    kept::{KeptFound, KeptSeen},
     limited::Limited,
     refusal::Refusal,
     route::{Endpoints, RouteFound, RouteSeen},
@@ -96,6 +98,8 @@ pub struct Observation {
     pub claims: Option<Vec<String>>,
     /// Whether targets of this kind are off in this installation, so that nothing is known of the target and the canary.
     pub kind_is_off: bool,
+    /// The objects that a front end keeps beyond its runs, as far as they are known.
+    pub kept: Option<KeptSeen>,
     /// The place of the run, if the number of canaries that run at the same time is limited.
     pub place: Option<Limited>,
 }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    Key, counted,
+    Key, counted, front_ends,
     invalid::Invalid,
     scale::Scale,
     spec::{Routing, Spec},
@@ -22,8 +22,8 @@ use super::{
     workload,
 };
 use crate::api::{
-    KanaryStatus, OnFailure, OnTargetChange, OnTargetMissing, RolloutMode, RolloutSpec, ScaleSpec, TargetRef,
-    TrafficSource, TrafficSpec, ValidationSpec, WorkloadKind, WorkloadRef,
+    KanaryStatus, OnFailure, OnTargetChange, OnTargetMissing, OwnFields, RolloutMode, RolloutSpec, ScaleSpec,
+    TargetRef, TrafficSource, TrafficSpec, ValidationSpec, WorkloadKind, WorkloadRef,
 };
 
 /// What the status adds to a spec: names that an edit cannot change during a run.
@@ -31,6 +31,7 @@ use crate::api::{
 pub(super) struct Known<'a> {
     target: &'a str,
     service: &'a str,
+    own: &'a OwnFields,
 }
 
 impl<'a> Known<'a> {
@@ -38,12 +39,32 @@ impl<'a> Known<'a> {
         Self {
             target: &status.report.deployment,
             service: &status.report.service,
+            own: &status.own,
         }
     }
 }
 
-/// Parses a spec. For an unsound spec, the status determines the run that it belongs to.
+/// Parses the spec of an object: that of a Kanary, or that of a front end, which is translated first.
 pub(super) fn spec(key: &Key, raw: &Value, known: &Known<'_>) -> Spec {
+    let Some(front) = front_ends::of(key.kind) else {
+        return of_kanary(key, raw, known);
+    };
+    let translated = front.translate(key, raw, known.own);
+    let mut spec = of_kanary(key, &translated.spec, known);
+    if !translated.problems.is_empty() {
+        // What is wrong in the translation follows from them.
+        spec.problems = translated.problems;
+    }
+    for problem in &mut spec.problems {
+        problem.message = front_ends::in_words(front, std::mem::take(&mut problem.message));
+    }
+    spec.canary.name.clone_from(&translated.frame.canary);
+    spec.frame = Some(Box::new(translated.frame));
+    spec
+}
+
+/// Parses the spec of a Kanary. For an unsound spec, the status determines the run that it belongs to.
+fn of_kanary(key: &Key, raw: &Value, known: &Known<'_>) -> Spec {
     let mut problems = Vec::new();
     let read = lenient::read(raw, &mut problems);
     let mut spec = of_fields(key, read, &mut problems);
@@ -121,6 +142,7 @@ fn of_fields(key: &Key, lenient::Read { spec, unreadable }: lenient::Read, probl
         template_hash: hash,
         retry: spec.retry.unwrap_or_default(),
         tracked: None,
+        frame: None,
         problems: Vec::new(),
     }
 }

@@ -51,7 +51,10 @@ pub(super) fn before_promotion(step: &Step<'_>) -> Option<(Problem, Option<Times
 /// Kanary's labels belong to a canary.
 pub(super) fn not_a_target(step: &Step<'_>, target: &Workload) -> Option<Problem> {
     let name = &step.spec.target;
-    let canary_of = target.owner_name.as_ref().or(step.seen.target_is_canary_of.as_ref());
+    let is_own =
+        step.spec.frame.as_ref().is_some_and(|frame| frame.owns_target) && is_ours(step, target.owner.as_ref());
+    let owner = target.owner_name.as_ref().filter(|_| !is_own);
+    let canary_of = owner.or(step.seen.target_is_canary_of.as_ref());
     let is_canary = canary_of.is_some() || target.labels.get(names::IS_KANARY).is_some_and(|value| value == "true");
     if is_canary {
         return Some(Problem::new(Reason::TargetIsCanary, target_is_canary(name, canary_of)));
@@ -227,7 +230,9 @@ fn misplaced(step: &Step<'_>, pod: &Pod) -> Option<Problem> {
             missing.found(&format!("the labels of Pod {} of the canary", pod.name))
         ));
     }
-    let mut unwanted = services(step).filter(|service| !is_about_canaries(service) && service.selects(&pod.labels));
+    let mut unwanted = services(step).filter(|service| {
+        !is_about_canaries(service) && !spec.shares_service(&service.name) && service.selects(&pod.labels)
+    });
     let service = unwanted.next()?;
     lost(format!(
         "Service {} selects Pod {} of the canary ({}), and spec.traffic.source {} asks for no such requests: narrow the \

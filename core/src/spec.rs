@@ -5,7 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    invalid::Invalid, route::Desired, scale::Scale, template::WorkloadTemplate, track::Tracked, validation::Validation,
+    front_ends::Frame, invalid::Invalid, route::Desired, scale::Scale, template::WorkloadTemplate, track::Tracked,
+    validation::Validation,
 };
 use crate::api::{ManualVerdict, RouteKind, TrafficSource, WorkloadRef};
 
@@ -63,6 +64,8 @@ pub struct Spec {
     pub verdict: Option<ManualVerdict>,
     /// The tracks of a Kanary whose canary exists between runs.
     pub tracked: Option<Box<Tracked>>,
+    /// What a front end adds to its translated spec.
+    pub frame: Option<Box<Frame>>,
     /// All problems with the spec.
     pub problems: Vec<Invalid>,
 }
@@ -92,6 +95,35 @@ impl Spec {
     #[must_use]
     pub fn traffic_needs_service(&self) -> bool {
         self.traffic != TrafficSource::None
+    }
+
+    /// The production Service and the canary's as a route names them: with the subset, if a front end has subsets of one Service.
+    #[must_use]
+    pub fn backends(&self) -> (&str, &str) {
+        if let Some(subsets) = self.frame.as_ref().and_then(|frame| frame.subsets.as_ref()) {
+            return (&subsets.production, &subsets.canary);
+        }
+        let service = self.service.as_deref().unwrap_or_default();
+        (service, self.kanary_service.as_deref().unwrap_or_default())
+    }
+
+    /// Whether a Service of this name selects the pods of the target and those of the canary, and the route tells them apart.
+    #[must_use]
+    pub fn shares_service(&self, name: &str) -> bool {
+        let shares = self.frame.as_ref().is_some_and(|frame| frame.subsets.is_some());
+        shares && self.service.as_deref() == Some(name)
+    }
+
+    /// Whether a front end keeps this object beyond its runs.
+    #[must_use]
+    pub fn keeps(&self, kind: &str, name: &str) -> bool {
+        let frame = self.frame.as_ref();
+        frame.is_some_and(|frame| {
+            frame
+                .kept
+                .iter()
+                .any(|kept| kept.resource.kind == kind && kept.name == name)
+        })
     }
 
     /// Whether canary pods are behind the production Service.

@@ -3,51 +3,19 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{api::EventReason, decision::Notice, kanary::ParsedKanary, manual_verdicts, spec::Spec};
+pub use super::phase::{
+    ACTIVATED, DEPLOYMENT_UPDATED, ERRORED, FAILED, Phase, RECONCILING, ROLLED_BACK, RUNNING, SCHEDULED, STALLED,
+    SUCCEEDED, TRAFFIC, VERDICT_IGNORED, find, is_true,
+};
+use super::{
+    api::EventReason,
+    decision::Notice,
+    front_ends::{self, Told},
+    kanary::ParsedKanary,
+    manual_verdicts,
+    spec::Spec,
+};
 use crate::api::{GoDuration, KanaryStatus, Reason, Report};
-
-/// The phase of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    /// Waiting for the schedule, for the canary to become available, or for the initial delay.
-    Scheduled,
-    /// The canary is being validated.
-    Running,
-    /// The canary failed. Final.
-    Failed,
-    /// The canary passed. Final for a dry-run.
-    Succeeded,
-    /// The target was updated and has rolled out. Final.
-    DeploymentUpdated,
-}
-
-impl Phase {
-    /// The phase in a status.
-    #[must_use]
-    pub fn of(status: &KanaryStatus) -> Self {
-        [
-            (DEPLOYMENT_UPDATED, Self::DeploymentUpdated),
-            (FAILED, Self::Failed),
-            (SUCCEEDED, Self::Succeeded),
-            (RUNNING, Self::Running),
-        ]
-        .into_iter()
-        .find(|(condition, _)| is_true(status, condition))
-        .map_or(Self::Scheduled, |(_, phase)| phase)
-    }
-
-    /// The name of the phase that users see.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Scheduled => SCHEDULED,
-            Self::Running => RUNNING,
-            Self::Failed => FAILED,
-            Self::Succeeded => SUCCEEDED,
-            Self::DeploymentUpdated => DEPLOYMENT_UPDATED,
-        }
-    }
-}
 
 /// Since when, by the status, the canary of a run under way has not got the requests that the spec asks for.
 #[must_use]
@@ -57,43 +25,6 @@ pub fn traffic_lost_since(status: &KanaryStatus) -> Option<Timestamp> {
     let is_lost = |traffic: &&Condition| traffic.status == "False" && !as_asked(&traffic.reason);
     let traffic = find(status, TRAFFIC).filter(is_lost)?;
     Some(traffic.last_transition_time.0)
-}
-
-/// Condition: the run was accepted, and waits or waited for its time.
-pub const SCHEDULED: &str = "Scheduled";
-/// Condition: the canary exists and is available.
-pub const ACTIVATED: &str = "Activated";
-/// Condition: the canary gets the requested traffic.
-pub const TRAFFIC: &str = "Traffic";
-/// Condition: the canary is being validated.
-pub const RUNNING: &str = "Running";
-/// Condition: the verdict is good.
-pub const SUCCEEDED: &str = "Succeeded";
-/// Condition: the verdict is bad.
-pub const FAILED: &str = "Failed";
-/// Condition: the target runs the template.
-pub const DEPLOYMENT_UPDATED: &str = "DeploymentUpdated";
-/// Condition: the target was rolled back to its template from before a promotion after which it did not become available.
-pub const ROLLED_BACK: &str = "RolledBack";
-/// Condition: there is a problem that is not the canary's failure.
-pub const ERRORED: &str = "Errored";
-/// Condition: a verdict in the spec does not count for this run.
-pub const VERDICT_IGNORED: &str = "VerdictIgnored";
-/// kstatus: the controller is making progress.
-pub const RECONCILING: &str = "Reconciling";
-/// kstatus: the controller waits for a user.
-pub const STALLED: &str = "Stalled";
-
-/// Whether a condition is True.
-#[must_use]
-pub fn is_true(status: &KanaryStatus, condition: &str) -> bool {
-    find(status, condition).is_some_and(|c| c.status == "True")
-}
-
-/// A condition, if it is set.
-#[must_use]
-pub fn find<'a>(status: &'a KanaryStatus, condition: &str) -> Option<&'a Condition> {
-    status.conditions.iter().find(|c| c.type_ == condition)
 }
 
 /// A draft of the next status.
@@ -171,6 +102,7 @@ impl Draft {
                 duration: std::mem::take(&mut self.status.report.duration),
             };
         }
+        self.tell(kanary, spec);
         self.keep_unchanged_conditions(&kanary.status);
         if self.status == kanary.status {
             return None;
@@ -185,6 +117,26 @@ impl Draft {
             self.status.report.duration = self.duration(spec);
         }
         Some(self.status)
+    }
+
+    /// Adds what a front end tells its users of the same facts.
+    fn tell(&mut self, kanary: &ParsedKanary, spec: &Spec) {
+        self.status.own.clone_from(&kanary.status.own);
+        let front = front_ends::of(kanary.key.kind);
+        let (Some(front), Some(frame)) = (front, spec.frame.as_deref()) else {
+            return;
+        };
+        for condition in &mut self.status.conditions {
+            condition.message = front_ends::in_words(front, std::mem::take(&mut condition.message));
+        }
+        let told = Told {
+            frame,
+            former: &kanary.status,
+            generation: self.generation,
+            is_sound: spec.is_sound(),
+            now: self.now,
+        };
+        front.tell(&told, &mut self.status);
     }
 
     /// The source of the traffic, and the present share: `weighted/25%`.

@@ -143,7 +143,7 @@ impl Content<'_> {
                     "name": self.workload.name,
                     "namespace": step.kanary.key.namespace,
                     "labels": self.labels,
-                    "ownerReferences": [traffic::owner_reference(step.kanary)],
+                    "ownerReferences": [step.kanary.owner_reference()],
                 },
                 "spec": spec,
             }),
@@ -170,7 +170,7 @@ impl Content<'_> {
         if is_left_alone || self.is_in(step, seen) {
             return None;
         }
-        let owner = (!is_ours(step, seen.owner.as_ref())).then(|| traffic::owner_reference(step.kanary));
+        let owner = (!is_ours(step, seen.owner.as_ref())).then(|| step.kanary.owner_reference());
         Some(Action::Update(Update {
             workload: self.workload.clone(),
             uid: seen.uid.clone(),

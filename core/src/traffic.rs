@@ -43,19 +43,7 @@ fn metadata(kanary: &ParsedKanary, name: &str, labels: Labels) -> Value {
         "name": name,
         "namespace": kanary.key.namespace,
         "labels": labels,
-        "ownerReferences": [owner_reference(kanary)],
-    })
-}
-
-/// The ownerReference by which a Kanary controls an object.
-pub(super) fn owner_reference(kanary: &ParsedKanary) -> Value {
-    json!({
-        "apiVersion": kanary.key.kind.api_version(),
-        "kind": kanary.key.kind.as_str(),
-        "name": kanary.key.name,
-        "uid": kanary.uid,
-        "controller": true,
-        "blockOwnerDeletion": true,
+        "ownerReferences": [kanary.owner_reference()],
     })
 }
 
@@ -107,9 +95,16 @@ fn pod_labels(kanary: &ParsedKanary, spec: &Spec, seen: &Observation, target: &W
         pod.insert(OLD_CANARY_POD.to_owned(), "true".to_owned());
         pod.insert(OLD_KANARY_NAME.to_owned(), kanary.key.name.clone());
     }
+    pod.extend(extra_labels(spec));
     pod.insert(RUN.to_owned(), kanary.run(spec));
     pod.insert(SLOT.to_owned(), kanary.slot.to_string());
     pod
+}
+
+/// Labels of a canary and of its pods that a front end asks for.
+fn extra_labels(spec: &Spec) -> Labels {
+    let frame = spec.frame.as_ref();
+    frame.map(|frame| frame.canary_labels.clone()).unwrap_or_default()
 }
 
 /// Labels of the canary in addition to Kanary's own: those of the template and the target, because policies
@@ -166,6 +161,7 @@ pub fn canary_workload(kanary: &ParsedKanary, spec: &Spec, seen: &Observation, t
         }
     }
     let mut labels = carried_labels(spec, target);
+    labels.extend(extra_labels(spec));
     labels.insert(RUN.to_owned(), kanary.run(spec));
     let mut metadata = metadata(kanary, &spec.canary.name, labels);
     // A canary that is created again within a run keeps the hash from the start of the run.
@@ -213,7 +209,7 @@ pub fn autoscaler(kanary: &ParsedKanary, spec: &Spec, target: &Workload) -> Opti
     }))
 }
 
-/// A missing target: the user's template without an owner, so that it outlives the Kanary.
+/// A missing target: the user's template without an owner, so that it outlives the Kanary. The target of a front end may belong to it.
 #[must_use]
 pub fn target_workload(kanary: &ParsedKanary, spec: &Spec) -> Value {
     let mut annotations = spec.template.annotations();
@@ -228,15 +224,16 @@ pub fn target_workload(kanary: &ParsedKanary, spec: &Spec) -> Value {
             json!({"matchLabels": spec.template.pod_labels()}),
         );
     }
-    json!({
-        "apiVersion": "apps/v1",
-        "kind": spec.target.kind.as_str(),
-        "metadata": {
-            "name": spec.target.name,
-            "namespace": kanary.key.namespace,
-            "labels": spec.template.labels(),
-            "annotations": annotations,
-        },
-        "spec": workload,
-    })
+    let mut metadata = json!({
+        "name": spec.target.name,
+        "namespace": kanary.key.namespace,
+        "labels": spec.template.labels(),
+        "annotations": annotations,
+    });
+    if let Some(fields) = metadata.as_object_mut()
+        && spec.frame.as_ref().is_some_and(|frame| frame.owns_target)
+    {
+        fields.insert("ownerReferences".to_owned(), json!([kanary.owner_reference()]));
+    }
+    json!({"apiVersion": "apps/v1", "kind": spec.target.kind.as_str(), "metadata": metadata, "spec": workload})
 }

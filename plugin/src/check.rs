@@ -77,7 +77,7 @@ impl Checker {
     }
 
     async fn create(&self, kind: KanaryKind, object: &Value) -> Result<Kanary, String> {
-        let gvk = GroupVersionKind::gvk(kind.api_group(), kanary_core::api::names::VERSION, kind.as_str());
+        let gvk = GroupVersionKind::gvk(kind.api_group(), kind.version(), kind.as_str());
         let stored = self
             .dry_run(&ApiResource::from_gvk_with_plural(&gvk, kind.plural()), object)
             .await?;

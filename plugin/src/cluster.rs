@@ -8,10 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kanary::cluster::{calls::Calls, client, clock::Clock};
 use kanary_core::{
     ParsedKanary,
-    api::{
-        Kanary, KanaryKind,
-        names::{GROUP, VERSION},
-    },
+    api::{Kanary, KanaryKind, names::GROUP},
 };
 use kube::{
     Api, Client, Config, ResourceExt,
@@ -231,12 +228,9 @@ pub(crate) fn kinds_of(text: &str) -> anyhow::Result<(Vec<KanaryKind>, &str)> {
     let kind = kind.to_lowercase();
     let (short, group) = kind.split_once('.').unwrap_or((kind.as_str(), GROUP));
     // A version may precede the group, as in `kanarydeployments.v1alpha1.kanary.k8s.io`.
-    let group = group
-        .strip_prefix(VERSION)
-        .and_then(|rest| rest.strip_prefix('.'))
-        .unwrap_or(group);
+    let without = |version: &str| group.strip_prefix(version)?.strip_prefix('.');
     let is_called = |known: &KanaryKind| {
-        known.api_group() == group
+        known.api_group() == without(known.version()).unwrap_or(group)
             && (known.singular() == short || known.plural() == short || known.short_names().contains(&short))
     };
     match KanaryKind::ALL.into_iter().find(is_called) {
@@ -285,7 +279,7 @@ mod tests {
     #[test]
     fn a_name_may_begin_with_its_kind() {
         for (text, kinds, name) in [
-            ("batman", 3, "batman"),
+            ("batman", KanaryKind::ALL.len(), "batman"),
             ("kd/batman", 1, "batman"),
             ("ks/batman", 1, "batman"),
             ("KanaryDeployment/batman", 1, "batman"),
@@ -303,6 +297,8 @@ mod tests {
             let (found, _) = kinds_of(text).unwrap();
             assert_eq!(found, [KanaryKind::OldDeployment], "{text}");
         }
+        let (found, _) = kinds_of("canaryapps.v1.canary.atze.io/hello").unwrap();
+        assert_eq!(found, [KanaryKind::CanaryApp]);
         for (text, why) in [
             ("deployment/x", "write the name only"),
             ("kd.example.com/x", "is not a kind of Kanary"),

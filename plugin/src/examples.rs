@@ -21,10 +21,11 @@ use crate::{
 };
 
 /// Pages that show Kanaries.
-const WITH_KANARIES: [&str; 7] = [
+const WITH_KANARIES: [&str; 8] = [
     "README.md",
     "docs/api.md",
     "docs/first-canary.md",
+    "docs/front-ends.md",
     "docs/gitops.md",
     "docs/migrating.md",
     "docs/security.md",
@@ -136,7 +137,10 @@ async fn check(checker: &Checker, page: &str, text: &str) -> (usize, Vec<String>
             let report = checker.check(kind, &kanary).await;
             let name = kanary.pointer("/metadata/name").and_then(Value::as_str);
             let title = format!("{}: {kind} {}", block.at, name.unwrap_or_default());
-            let all = report.problems.iter().chain(&report.warnings);
+            // A page about an optional kind says how to serve it.
+            let is_expected = |warning: &&String| KanaryKind::OPTIONAL.contains(&kind) && warning.contains("--kinds");
+            let warnings = report.warnings.iter().filter(|warning| !is_expected(warning));
+            let all = report.problems.iter().chain(warnings);
             problems.extend(all.map(|problem| format!("{title}: {problem}")));
         }
     }

@@ -229,7 +229,9 @@ impl Contents {
             .filter_map(|(object, place)| {
                 let name = &place.1;
                 let uid = match object {
-                    ObjectKind::Service if Some(name) != spec.kanary_service.as_ref() => {
+                    ObjectKind::Service
+                        if Some(name) != spec.kanary_service.as_ref() && !spec.keeps(object.as_str(), name) =>
+                    {
                         let owned = &self.services.get(place)?.owned;
                         (!owned.deleting).then_some(&owned.uid)
                     }

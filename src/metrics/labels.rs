@@ -67,7 +67,7 @@ pub struct HandoverLabels {
 }
 
 /// Every kind of write.
-pub(super) const WRITES: [&str; 15] = [
+pub(super) const WRITES: [&str; 16] = [
     "adopt",
     "create",
     "delete",
@@ -75,6 +75,7 @@ pub(super) const WRITES: [&str; 15] = [
     "event",
     "hand-over",
     "hold",
+    "keep",
     "label",
     "promote",
     "release",

@@ -6,6 +6,7 @@
 
 mod announce;
 mod effect;
+mod keep;
 mod route;
 mod send;
 mod target;
@@ -95,7 +96,7 @@ impl Writer {
             }
             Action::Hold { route, run } => self.hold(kanary, (run, route), right).await,
             Action::Release => self.release(kanary, right).await,
-            Action::SetRoute { route, patch, .. } => self.set_route(namespace, route, patch, right).await.map(drop),
+            Action::Keep(_) | Action::SetRoute { .. } => self.act_raw(namespace, action, right).await,
             Action::HandOver { target, uid } => {
                 for_kind!(target.kind, K => self.hand_over::<K>(namespace, &target.name, uid, right).await)
             }
@@ -153,6 +154,15 @@ impl Writer {
         let patch = Patch::Merge(json!({"metadata": {"uid": uid}, "spec": {"replicas": replicas}}));
         let scaled = self.patch::<K>(namespace, name, patch, "scale", right).await?;
         effect::took_replicas(&scaled, namespace, name, replicas)
+    }
+
+    /// Writes an object of a kind that need not be known to this build.
+    async fn act_raw(&self, namespace: &str, action: &Action, right: Right) -> Result<(), ApiError> {
+        match action {
+            Action::Keep(keep) => self.keep(namespace, keep, right).await.map(drop),
+            Action::SetRoute { route, patch, .. } => self.set_route(namespace, route, patch, right).await.map(drop),
+            _ => Ok(()),
+        }
     }
 
     async fn delete_kind(

@@ -3,7 +3,9 @@
 
 mod announced;
 mod attempts;
+mod kept;
 mod leaving;
+mod missing;
 mod outage;
 mod route;
 mod track;
@@ -19,7 +21,7 @@ use kanary_core::{
     Key, ParsedKanary,
     api::{EventReason, KanaryStatus, Tracks, WorkloadRef},
     decision::Action,
-    observation::{Created, Observation, Promotion, Ways, Workload},
+    observation::{Created, KeptSeen, Observation, Promotion, Ways, Workload},
     spec::Spec,
     status::{Phase, traffic_lost_since},
     validation::Sample,
@@ -76,6 +78,8 @@ struct Remembered {
     /// then.
     current: Option<i64>,
     route: KnownRoute,
+    /// The objects that a front end keeps beyond its runs. Boxed, because other Kanaries have none.
+    kept: Option<Box<KeptSeen>>,
     /// The status before one whose write was not answered, if traces are collected.
     unconfirmed: Option<Box<KanaryStatus>>,
     /// Names of objects that a live read did not find, and since when. Their watch reports when they appear.
@@ -148,6 +152,7 @@ impl Memory {
             known.tallies.begin(since, is_new);
         }
         seen.route.clone_from(&known.route.seen);
+        seen.kept = known.kept.as_deref().cloned();
         if let Some(made) = seen
             .canary
             .as_ref()
@@ -344,27 +349,6 @@ impl Memory {
     /// Records that the Kanary was read or written under this epoch.
     pub fn mark_current(&self, key: &Key, epoch: i64) {
         self.lock().entry(key.clone()).or_default().current = Some(epoch);
-    }
-
-    /// Whether to read this object live: no live read has found it missing so far.
-    pub fn is_worth_reading(&self, key: &Key, object: &str) -> bool {
-        self.lock()
-            .get_mut(key)
-            .is_none_or(|known| !known.missing.contains_key(object))
-    }
-
-    /// Records that a live read did not find this object. Returns since when it has been missing.
-    pub fn mark_missing(&self, key: &Key, object: String, now: Timestamp) -> Timestamp {
-        let mut memory = self.lock();
-        let known = memory.get_mut(key);
-        known.map_or(now, |known| *known.missing.entry(object).or_insert(now))
-    }
-
-    /// Records that an object may exist after all: its creation failed, but may have been executed.
-    pub fn unmark_missing(&self, key: &Key, object: &str) {
-        if let Some(known) = self.lock().get_mut(key) {
-            known.missing.remove(object);
-        }
     }
 
     /// Drops the state of a Kanary that is gone.

@@ -3,6 +3,7 @@
 pub mod act;
 pub mod check;
 pub mod events;
+mod kept;
 pub mod measure;
 pub mod memory;
 pub mod observe;

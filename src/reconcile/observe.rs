@@ -38,6 +38,7 @@ use crate::{
     places::Places,
     reconcile::{
         act::typed_template,
+        kept,
         memory::{self, Memory},
         routes,
     },
@@ -203,6 +204,12 @@ impl Observer<'_> {
             let service = spec.kanary_service.as_deref().unwrap_or_default();
             let ready = routes::endpoints(self.client, &kanary.key.namespace, service).await?;
             seen.endpoints = Some(self.memory.endpoints_read(&kanary.key, ready, now));
+            return Ok(());
+        }
+        if need == Need::Kept {
+            let read = kept::read(self.client, kanary, spec, now).await?;
+            self.memory.kept_read(&kanary.key, &read);
+            seen.kept = Some(read);
             return Ok(());
         }
         if need == Need::Target {

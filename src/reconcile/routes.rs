@@ -27,7 +27,7 @@ use crate::cluster::{
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// Why a route could not be read, if the answer of the API server says so.
-enum Absent {
+pub(super) enum Absent {
     Object,
     Kind,
     Forbidden(String),
@@ -151,7 +151,7 @@ pub(super) fn of(kind: RouteKind, namespace: &str) -> Request {
 }
 
 /// The raw object: fields that this build does not know are kept.
-async fn ask(
+pub(super) async fn ask(
     client: &Client,
     request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
 ) -> kube::Result<Result<Value, Absent>> {

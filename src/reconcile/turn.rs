@@ -367,6 +367,7 @@ fn label(action: &Action) -> &'static str {
         Action::Hold { .. } => "hold",
         Action::Release => "release",
         Action::SetRoute { .. } => "route",
+        Action::Keep(_) => "keep",
     }
 }
 

@@ -100,6 +100,7 @@ pub(crate) fn judge_step(
         valid_early: false,
         answers: Vec::new(),
     };
+    let fails_unanswered = spec.frame.as_ref().is_some_and(|frame| frame.fails_unanswered);
     let mut verdict_given = false;
     for (index, item) in spec.validation.items.iter().enumerate() {
         let name = format!("{}[{index}]", item.kind());
@@ -131,6 +132,7 @@ pub(crate) fn judge_step(
                 message: format!("{name}: cannot be judged as it is written"),
             },
         };
+        let verdict = if fails_unanswered { unanswered(verdict) } else { verdict };
         let warnings = item.hints(spec.validation.initial_delay);
         judgement.items.push(ItemStatus {
             warnings,
@@ -141,6 +143,17 @@ pub(crate) fn judge_step(
     }
     judgement.valid_early = verdict_given && judgement.all_agree();
     judgement
+}
+
+/// A query without an answer fails the run, if a front end says so.
+fn unanswered(verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Waits {
+            reason: reason @ Reason::Inconclusive,
+            message,
+        } => Verdict::Bad { reason, message },
+        other => other,
+    }
 }
 
 fn item_status(name: String, item: &Item, tally: &Tally, verdict: &Verdict) -> ItemStatus {

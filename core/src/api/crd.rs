@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use super::{
     KanaryKind, KanarySpec, KanaryStatus,
-    names::{OLD_GROUP, VERSION},
+    face::{self, Column},
+    names::OLD_GROUP,
 };
 
 /// The API server's message when it refuses a status write from a controller that no longer owns the shard.
@@ -154,7 +155,7 @@ impl Transform for Tidy {
     }
 }
 
-fn schema_of<T: schemars::JsonSchema>() -> Value {
+pub(super) fn schema_of<T: schemars::JsonSchema>() -> Value {
     let generator = SchemaSettings::openapi3()
         .with(|settings| {
             settings.inline_subschemas = true;
@@ -170,8 +171,12 @@ fn schema_of<T: schemars::JsonSchema>() -> Value {
 
 /// A missing status defaults to Scheduled, so that `kubectl get` shows a phase before the controller first writes the status. No
 /// generation is observed yet: kstatus, and with it Flux, takes an object without `observedGeneration` for one that is ready.
-fn status_schema() -> Value {
+fn status_schema(own: Option<Value>) -> Value {
     let mut status = schema_of::<KanaryStatus>();
+    let own = own.into_iter().filter_map(|own| own.as_object().cloned()).flatten();
+    if let Some(properties) = status.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.extend(own);
+    }
     if let Some(fields) = status.as_object_mut() {
         fields.insert(
             "default".to_owned(),
@@ -201,18 +206,77 @@ fn target(object: &str) -> String {
     )
 }
 
-fn columns() -> Value {
-    let column = |name: &str, path: &str| json!({"name": name, "type": "string", "jsonPath": path});
-    json!([
-        column("Status", ".status.report.status"),
-        column("Deployment", ".status.report.deployment"),
-        column("Service", ".status.report.service"),
-        column("Scale", ".status.report.scale"),
-        column("Traffic", ".status.report.traffic"),
-        column("Validation", ".status.report.validation"),
-        column("Duration", ".status.report.duration"),
-        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
-    ])
+const COLUMNS: [Column; 7] = [
+    ("Status", "string", ".status.report.status"),
+    ("Deployment", "string", ".status.report.deployment"),
+    ("Service", "string", ".status.report.service"),
+    ("Scale", "string", ".status.report.scale"),
+    ("Traffic", "string", ".status.report.traffic"),
+    ("Validation", "string", ".status.report.validation"),
+    ("Duration", "string", ".status.report.duration"),
+];
+
+fn columns(columns: &[Column]) -> Vec<Value> {
+    let age = ("Age", "date", ".metadata.creationTimestamp");
+    let all = columns.iter().chain([&age]);
+    all.map(|(name, kind, path)| json!({"name": name, "type": kind, "jsonPath": path}))
+        .collect()
+}
+
+/// The schema of a version of a Kanary.
+fn kanary_schema() -> Value {
+    json!({
+        "type": "object",
+        "description": "A canary deployment: what to run, its scale and traffic, and how it is judged and promoted.",
+        "required": ["spec"],
+        "properties": {"spec": schema_of::<KanarySpec>(), "status": status_schema(None)},
+        "x-kubernetes-validations": [{
+            "rule": "size(self.metadata.name) <= 63",
+            "message": "the name of a Kanary is a label value: use 63 characters at most",
+        }, {
+            // The names of created objects and the slot, and so the replica that owns the Kanary, are derived from
+            // the target.
+            "rule": format!("{} == {} && {} == {}", target("self"), target("oldSelf"), target_kind("self"), target_kind("oldSelf")),
+            "message": "the target (spec.targetRef, spec.statefulSetName or spec.deploymentName, else spec.template.metadata.name, else the name of \
+                        the Kanary) can't change: create another Kanary for another target",
+        }, {
+            // A Kanary that was stored before this rule existed has conditions. It is exempt, so that its status can
+            // still be written.
+            "rule": "(has(self.status) && has(self.status.conditions)) || !self.metadata.name.contains('.') || \
+                     !has(self.spec.traffic) || !has(self.spec.traffic.source) || \
+                     self.spec.traffic.source in ['none', 'service'] || \
+                     (has(self.spec.traffic.kanaryService) && self.spec.traffic.kanaryService != '')",
+            "message": "the canary's Service is named after the Kanary, and the name of a Service has no dots: \
+                        set spec.traffic.kanaryService, or rename the Kanary",
+        }, epoch_rule()],
+    })
+}
+
+fn epoch_rule() -> Value {
+    json!({
+        // The rule is on the root, because a rule on the status is not evaluated when the whole status is
+        // removed.
+        "rule": "!has(oldSelf.status) || !has(oldSelf.status.epoch) || (has(self.status) && \
+                 has(self.status.epoch) && self.status.epoch >= oldSelf.status.epoch)",
+        "message": EPOCH_RULE,
+    })
+}
+
+/// The schema and the printer columns of a kind.
+fn look(kind: KanaryKind) -> (Value, Vec<Value>) {
+    let Some(face) = face::of(kind) else {
+        return (kanary_schema(), columns(&COLUMNS));
+    };
+    let rules = face.rules.iter();
+    let rules = rules.map(|(rule, message)| json!({"rule": rule, "message": message}));
+    let schema = json!({
+        "type": "object",
+        "description": face.description,
+        "required": ["spec"],
+        "properties": {"spec": (face.spec)(), "status": status_schema(Some((face.status)()))},
+        "x-kubernetes-validations": rules.chain([epoch_rule()]).collect::<Vec<_>>(),
+    });
+    (schema, columns(face.columns))
 }
 
 fn metadata(kind: KanaryKind) -> Value {
@@ -231,6 +295,7 @@ fn metadata(kind: KanaryKind) -> Value {
 }
 
 fn crd(kind: KanaryKind) -> Value {
+    let (schema, columns) = look(kind);
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -247,42 +312,12 @@ fn crd(kind: KanaryKind) -> Value {
                 "categories": ["kanaries"],
             },
             "versions": [{
-                "name": VERSION,
+                "name": kind.version(),
                 "served": true,
                 "storage": true,
                 "subresources": {"status": {}},
-                "additionalPrinterColumns": columns(),
-                "schema": {"openAPIV3Schema": {
-                    "type": "object",
-                    "description": "A canary deployment: what to run, its scale and traffic, and how it is judged and promoted.",
-                    "required": ["spec"],
-                    "properties": {"spec": schema_of::<KanarySpec>(), "status": status_schema()},
-                    "x-kubernetes-validations": [{
-                        "rule": "size(self.metadata.name) <= 63",
-                        "message": "the name of a Kanary is a label value: use 63 characters at most",
-                    }, {
-                        // The names of created objects and the slot, and so the replica that owns the Kanary, are derived from
-                        // the target.
-                        "rule": format!("{} == {} && {} == {}", target("self"), target("oldSelf"), target_kind("self"), target_kind("oldSelf")),
-                        "message": "the target (spec.targetRef, spec.statefulSetName or spec.deploymentName, else spec.template.metadata.name, else the name of \
-                                    the Kanary) can't change: create another Kanary for another target",
-                    }, {
-                        // A Kanary that was stored before this rule existed has conditions. It is exempt, so that its status can
-                        // still be written.
-                        "rule": "(has(self.status) && has(self.status.conditions)) || !self.metadata.name.contains('.') || \
-                                 !has(self.spec.traffic) || !has(self.spec.traffic.source) || \
-                                 self.spec.traffic.source in ['none', 'service'] || \
-                                 (has(self.spec.traffic.kanaryService) && self.spec.traffic.kanaryService != '')",
-                        "message": "the canary's Service is named after the Kanary, and the name of a Service has no dots: \
-                                    set spec.traffic.kanaryService, or rename the Kanary",
-                    }, {
-                        // The rule is on the root, because a rule on the status is not evaluated when the whole status is
-                        // removed.
-                        "rule": "!has(oldSelf.status) || !has(oldSelf.status.epoch) || (has(self.status) && \
-                                 has(self.status.epoch) && self.status.epoch >= oldSelf.status.epoch)",
-                        "message": EPOCH_RULE,
-                    }],
-                }},
+                "additionalPrinterColumns": columns,
+                "schema": {"openAPIV3Schema": schema},
             }],
         },
     })
@@ -329,6 +364,10 @@ mod tests {
         let mut missing = Vec::new();
         walk("spec", &schema_of::<KanarySpec>(), &mut missing);
         walk("status", &schema_of::<KanaryStatus>(), &mut missing);
+        for face in KanaryKind::OPTIONAL.into_iter().filter_map(face::of) {
+            walk("spec", &(face.spec)(), &mut missing);
+            walk("status", &json!({"properties": (face.status)()}), &mut missing);
+        }
         assert_eq!(missing, Vec::<String>::new());
     }
 }

@@ -7,9 +7,9 @@ use kube_core::{Resource, object::HasStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::names::{GROUP, OLD_GROUP, VERSION};
+use super::names::{CANARY_APP_GROUP, GROUP, OLD_GROUP, VERSION};
 
-/// The kinds that share [`KanarySpec`](super::KanarySpec).
+/// The kinds that are served: those that share [`KanarySpec`](super::KanarySpec), and front ends, whose spec is translated into one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum KanaryKind {
     /// `KanaryDeployment`, the kind of the first published API.
@@ -18,17 +18,24 @@ pub enum KanaryKind {
     Statefulset,
     /// `KanaryDeployment` of the group in which the API was published first, with the same spec.
     OldDeployment,
+    /// `CanaryApp`, a front end.
+    CanaryApp,
 }
 
 impl KanaryKind {
     /// Every kind that can be served.
-    pub const ALL: [Self; 3] = [Self::Deployment, Self::Statefulset, Self::OldDeployment];
+    pub const ALL: [Self; 4] = [
+        Self::Deployment,
+        Self::Statefulset,
+        Self::OldDeployment,
+        Self::CanaryApp,
+    ];
 
     /// The kinds that every controller serves.
     pub const ALWAYS: [Self; 2] = [Self::Deployment, Self::Statefulset];
 
     /// The kinds that a controller serves only if it is told to (`--kinds`).
-    pub const OPTIONAL: [Self; 1] = [Self::OldDeployment];
+    pub const OPTIONAL: [Self; 2] = [Self::OldDeployment, Self::CanaryApp];
 
     /// `kind` in a manifest. Two kinds of different groups may have the same: see [`KanaryKind::id`].
     #[must_use]
@@ -36,6 +43,7 @@ impl KanaryKind {
         match self {
             Self::Deployment | Self::OldDeployment => "KanaryDeployment",
             Self::Statefulset => "KanaryStatefulset",
+            Self::CanaryApp => "CanaryApp",
         }
     }
 
@@ -47,6 +55,7 @@ impl KanaryKind {
             Self::Deployment => "KanaryDeployment",
             Self::Statefulset => "KanaryStatefulset",
             Self::OldDeployment => "KanaryDeployment.kanary.k8s.io",
+            Self::CanaryApp => "CanaryApp.canary.atze.io",
         }
     }
 
@@ -56,13 +65,23 @@ impl KanaryKind {
         match self {
             Self::Deployment | Self::Statefulset => GROUP,
             Self::OldDeployment => OLD_GROUP,
+            Self::CanaryApp => CANARY_APP_GROUP,
+        }
+    }
+
+    /// The version that is served and stored.
+    #[must_use]
+    pub const fn version(self) -> &'static str {
+        match self {
+            Self::Deployment | Self::Statefulset | Self::OldDeployment => VERSION,
+            Self::CanaryApp => "v1",
         }
     }
 
     /// `apiVersion` in a manifest.
     #[must_use]
     pub fn api_version(self) -> String {
-        format!("{}/{VERSION}", self.api_group())
+        format!("{}/{}", self.api_group(), self.version())
     }
 
     /// `kanarydeployments`, …
@@ -71,6 +90,7 @@ impl KanaryKind {
         match self {
             Self::Deployment | Self::OldDeployment => "kanarydeployments",
             Self::Statefulset => "kanarystatefulsets",
+            Self::CanaryApp => "canaryapps",
         }
     }
 
@@ -80,6 +100,7 @@ impl KanaryKind {
         match self {
             Self::Deployment | Self::Statefulset => self.plural(),
             Self::OldDeployment => "kanarydeployments.kanary.k8s.io",
+            Self::CanaryApp => "canaryapps.canary.atze.io",
         }
     }
 
@@ -89,6 +110,7 @@ impl KanaryKind {
         match self {
             Self::Deployment | Self::Statefulset => self.singular(),
             Self::OldDeployment => "kanarydeployment.kanary.k8s.io",
+            Self::CanaryApp => "canaryapp.canary.atze.io",
         }
     }
 
@@ -98,6 +120,7 @@ impl KanaryKind {
         match self {
             Self::Deployment | Self::OldDeployment => "kanarydeployment",
             Self::Statefulset => "kanarystatefulset",
+            Self::CanaryApp => "canaryapp",
         }
     }
 
@@ -107,7 +130,7 @@ impl KanaryKind {
         match self {
             Self::Deployment => &["kd", "kanary"],
             Self::Statefulset => &["ks"],
-            Self::OldDeployment => &[],
+            Self::OldDeployment | Self::CanaryApp => &[],
         }
     }
 
@@ -160,8 +183,8 @@ impl Resource for Kanary {
         kind.api_group().into()
     }
 
-    fn version(_: &KanaryKind) -> Cow<'_, str> {
-        VERSION.into()
+    fn version(kind: &KanaryKind) -> Cow<'_, str> {
+        kind.version().into()
     }
 
     fn plural(kind: &KanaryKind) -> Cow<'_, str> {

@@ -5,6 +5,7 @@
 
 mod crd;
 mod duration;
+mod face;
 mod kanary;
 mod metric;
 pub mod names;
@@ -23,6 +24,7 @@ mod workload;
 
 pub use crd::{EPOCH_RULE, crds};
 pub use duration::GoDuration;
+pub use face::CanaryAppSpec;
 pub use kanary::{Kanary, KanaryKind};
 pub use metric::{
     ContainerResourceMetric, DescribedObject, ExternalMetric, MetricItem, MetricName, MetricQuantity, MetricSource,
@@ -37,7 +39,8 @@ pub use scale::{HpaScale, PercentScale, ScaleSpec, StaticScale};
 pub use slot::{Layout, Slot, stable_hash};
 pub use spec::{KanarySpec, TargetRef, Template};
 pub use status::{
-    ItemState, ItemStatus, KanaryStatus, ManualVerdicts, Report, Snapshot, Tracks, TrafficStatus, Verdicts, Written,
+    ItemState, ItemStatus, KanaryStatus, ManualVerdicts, OwnFields, Report, Snapshot, Tracks, TrafficStatus, Verdicts,
+    Written,
 };
 pub use traffic::{MirrorSpec, SessionAffinitySpec, TagSpec, TaggedSpec, TrafficSource, TrafficSpec, WeightedSpec};
 pub use validation::{

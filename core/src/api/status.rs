@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
 
 use super::{GoDuration, ManualVerdict, RouteRef, RunPlace};
 
@@ -121,6 +122,48 @@ pub struct KanaryStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "super::crd::conditions")]
     pub conditions: Vec<Condition>,
+    /// Fields that only front ends have.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub own: OwnFields,
+}
+
+/// The fields of a status that only one kind of front end has, by name. Other kinds have none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct OwnFields(Option<Box<Map<String, Value>>>);
+
+impl OwnFields {
+    /// These fields.
+    #[must_use]
+    pub fn new(fields: Map<String, Value>) -> Self {
+        Self(Some(fields).filter(|fields| !fields.is_empty()).map(Box::new))
+    }
+
+    /// A field, if it is set.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.as_ref()?.get(name)
+    }
+
+    /// The fields of these names, without others that an API server has pruned or should have pruned.
+    #[must_use]
+    pub fn only(self, names: &[&str]) -> Self {
+        let fields = self.0.map_or_else(Map::new, |fields| *fields);
+        let is_known = |(name, _): &(String, Value)| names.contains(&name.as_str());
+        Self::new(fields.into_iter().filter(is_known).collect())
+    }
+}
+
+impl Serialize for OwnFields {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_deref().unwrap_or(&Map::new()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for OwnFields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Map::deserialize(deserializer).map(Self::new)
+    }
 }
 
 /// A pod template with its verdict.

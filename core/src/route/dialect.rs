@@ -21,10 +21,24 @@ pub(super) trait Dialect: Sync {
     /// The Service of `namespace` that a backend leads to.
     fn service<'a>(&self, backend: &'a Value, namespace: &str) -> Option<&'a str>;
 
+    /// The subset of its Service that a backend leads to, if the dialect has subsets.
+    fn subset<'a>(&self, _backend: &'a Value) -> Option<&'a str> {
+        None
+    }
+
+    /// Whether a backend leads to a Service of `namespace`, or to a subset of one: `<Service>/<subset>`.
+    fn leads(&self, backend: &Value, namespace: &str, to: &str) -> bool {
+        let service = self.service(backend, namespace);
+        match to.split_once('/') {
+            None => service == Some(to),
+            Some((to, subset)) => service == Some(to) && self.subset(backend) == Some(subset),
+        }
+    }
+
     /// The port of the Service that a backend leads to, if it names one.
     fn port(&self, backend: &Value) -> Option<u64>;
 
-    /// A copy of a backend that leads to another Service.
+    /// A copy of a backend that leads to another Service, or to a subset of one.
     fn leading_to(&self, backend: &Value, service: &str) -> Value;
 
     /// The field of a rule that contains its matches.

@@ -12,9 +12,9 @@ use super::{
 
 /// Gives the user's backends the weights that the user wrote, unless somebody changed them since. What a canary had never gets lost
 /// with it: where nothing is recorded, production gets it, and where somebody set production to 0, that is over with the canary.
-/// `production` is the production Service of a canary's Service.
-pub(super) fn give_back<'a>(
-    production: &impl Fn(&str) -> Option<&'a str>,
+/// `services` are the Services of canaries, each with its production Service.
+pub(super) fn give_back(
+    services: &[(&str, &str)],
     (dialect, namespace): (&dyn Dialect, &str),
     (users, mut canaries): (&mut [Value], Vec<Value>),
     known: Option<&Touched>,
@@ -32,7 +32,7 @@ pub(super) fn give_back<'a>(
     // A backend without requests has no canary. Without a record, one that gets some is more likely to have had one.
     all.sort_by_key(|(user, record)| record.map_or(weight(user) == 0, |known| known.former == Some(0)));
     for (user, record) in all {
-        let freed = freed(production, (dialect, namespace), user, &mut canaries);
+        let freed = freed(services, (dialect, namespace), user, &mut canaries);
         match record {
             Some(known) if user.get("weight").and_then(Value::as_u64) == known.now => set_weight(user, known.former),
             Some(known) if freed.is_some() && weight(user) == 0 => set_weight(user, known.former),
@@ -48,22 +48,23 @@ pub(super) fn give_back<'a>(
 }
 
 /// The weight of the backends that are copies of `user` for canaries, one of each. They are taken from the list.
-fn freed<'a>(
-    production: &impl Fn(&str) -> Option<&'a str>,
+fn freed(
+    services: &[(&str, &str)],
     (dialect, namespace): (&dyn Dialect, &str),
     user: &Value,
     canaries: &mut Vec<Value>,
 ) -> Option<u64> {
-    let mut services = BTreeSet::new();
+    let mut found = BTreeSet::new();
     let mut freed = None;
     canaries.retain(|canary| {
-        let Some(service) = dialect.service(canary, namespace) else {
+        let mut known = services.iter();
+        let Some((service, production)) = known.find(|(service, _)| dialect.leads(canary, namespace, service)) else {
             return true;
         };
         let copy = dialect.leading_to(user, service);
-        let is_copy = dialect.service(user, namespace) == production(service)
+        let is_copy = dialect.leads(user, namespace, production)
             && weightless(&copy) == weightless(canary)
-            && services.insert(service.to_owned());
+            && found.insert(*service);
         if is_copy {
             freed = Some(freed.unwrap_or(0_u64).saturating_add(weight(canary)));
         }

@@ -34,15 +34,23 @@ impl Dialect for Istio {
         is_here.then_some(service)
     }
 
+    fn subset<'a>(&self, backend: &'a Value) -> Option<&'a str> {
+        backend.pointer("/destination/subset")?.as_str()
+    }
+
     fn port(&self, backend: &Value) -> Option<u64> {
         backend.pointer("/destination/port/number")?.as_u64()
     }
 
-    /// A subset is left out: it is defined for the production Service alone.
+    /// A subset is left out, unless the canary has one: it is defined for the production Service alone.
     fn leading_to(&self, backend: &Value, service: &str) -> Value {
         let mut backend = backend.clone();
         if let Some(destination) = backend.get_mut("destination").and_then(Value::as_object_mut) {
+            let (service, subset) = service
+                .split_once('/')
+                .map_or((service, None), |(service, subset)| (service, Some(subset)));
             destination.remove("subset");
+            destination.extend(subset.map(|subset| ("subset".to_owned(), json!(subset))));
             let host = destination.get("host").and_then(Value::as_str).unwrap_or_default();
             let host = host
                 .split_once('.')

@@ -116,7 +116,7 @@ pub fn leads_to(kind: RouteKind, route: &Value, service: &str) -> bool {
     let namespace = namespace(route);
     rules::of(dialect, route)
         .iter()
-        .any(|rule| rules::backends(dialect, rule).any(|backend| dialect.service(backend, namespace) == Some(service)))
+        .any(|rule| rules::backends(dialect, rule).any(|backend| dialect.leads(backend, namespace, service)))
 }
 
 /// The ports of a Service of its namespace to which a route sends requests.
@@ -127,7 +127,7 @@ pub fn ports(kind: RouteKind, route: &Value, service: &str) -> BTreeSet<u64> {
     let rules = rules::of(dialect, route);
     let backends = rules.iter().flat_map(|rule| rules::backends(dialect, rule));
     backends
-        .filter(|backend| dialect.service(backend, namespace) == Some(service) && rules::weight(backend) > 0)
+        .filter(|backend| dialect.leads(backend, namespace, service) && rules::weight(backend) > 0)
         .filter_map(|backend| dialect.port(backend))
         .collect()
 }

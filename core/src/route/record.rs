@@ -85,10 +85,4 @@ impl Record {
         }
         self
     }
-
-    /// The production Service of the canary with this Service of its own.
-    pub(super) fn production(&self, canary: &str) -> Option<&str> {
-        let share = self.shares.iter().find(|share| share.canary == canary)?;
-        Some(&share.service)
-    }
 }

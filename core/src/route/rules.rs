@@ -114,7 +114,7 @@ impl Builder<'_> {
     }
 
     fn leads(&self, backend: &Value, service: &str) -> bool {
-        self.dialect.service(backend, self.namespace) == Some(service)
+        self.dialect.leads(backend, self.namespace, service)
     }
 
     /// Copies of a rule in front of it, one for each tag.
@@ -233,14 +233,18 @@ pub(super) fn without_canaries(
     record: &Record,
     own: Own<'_>,
 ) -> Vec<Rule> {
-    let production = |canary: &str| {
-        record
-            .production(canary)
-            .or((canary == own.canary).then_some(own.service))
+    let recorded = record.shares.iter();
+    let recorded = recorded.map(|share| (share.canary.as_str(), share.service.as_str()));
+    let canaries: Vec<_> = recorded.chain([(own.canary, own.service)]).collect();
+    let leads = |backend: &Value| {
+        canaries
+            .iter()
+            .any(|(canary, _)| dialect.leads(backend, namespace, canary))
     };
-    let is_canary = |service: Option<&str>| service.is_some_and(|service| production(service).is_some());
-    let leads = |backend: &Value| is_canary(dialect.service(backend, namespace));
-    let mirrors = |extra: &Value| is_canary(dialect.mirrors_to(extra, namespace));
+    let mirrors = |extra: &Value| {
+        let service = dialect.mirrors_to(extra, namespace);
+        canaries.iter().any(|(canary, _)| service == Some(canary))
+    };
     let session: Vec<_> = record
         .shares
         .iter()
@@ -261,10 +265,10 @@ pub(super) fn without_canaries(
         // A record is about a rule by its backends, so it is also found for a rule that only was tagged.
         let known = take(dialect, &mut left, &rule, &leads, ours > 0 || is_mirrored || is_sticky);
         if let Some(Value::Array(backends)) = rule.get_mut(dialect.backends()) {
-            let (canaries, mut users): (Vec<_>, Vec<_>) =
+            let (ours, mut users): (Vec<_>, Vec<_>) =
                 std::mem::take(backends).into_iter().partition(|backend| leads(backend));
-            if ours > 0 {
-                give_back(&production, (dialect, namespace), (&mut users, canaries), known);
+            if !ours.is_empty() {
+                give_back(&canaries, (dialect, namespace), (&mut users, ours), known);
             }
             *backends = users;
         }

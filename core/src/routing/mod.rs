@@ -181,8 +181,8 @@ impl There<'_> {
     fn computed(&self, step: &Step<'_>, share: Option<&Share>) -> Result<Change, Problem> {
         let own = Own {
             uid: &step.kanary.uid,
-            canary: own_service(step),
-            service: step.spec.service.as_deref().unwrap_or_default(),
+            canary: step.spec.backends().1,
+            service: step.spec.backends().0,
         };
         let change = route::change(self.route.kind, self.object, own, share);
         change.map_err(|why| Problem::new(Reason::RouteUnsuitable, format!("{}: {why}", self.route)))

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{LOOK_AGAIN, LOOK_SOON, There, is_fresh, is_held, known, own_service, there};
+use super::{LOOK_AGAIN, LOOK_SOON, There, is_fresh, is_held, known, there};
 use crate::{
     decision::{Action, Decision, Need},
     observation::{Refusal, RouteFound, RouteSeen},
@@ -83,8 +83,8 @@ pub(super) fn share(step: &Step<'_>, number: u32, desired: Desired) -> Share {
         kanary: format!("{}/{}", kanary.key.kind, kanary.key.name),
         uid: kanary.uid.clone(),
         run: kanary.run(step.spec),
-        service: step.spec.service.clone().unwrap_or_default(),
-        canary: own_service(step).to_owned(),
+        service: step.spec.backends().0.to_owned(),
+        canary: step.spec.backends().1.to_owned(),
         step: number,
         desired,
     }

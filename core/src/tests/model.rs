@@ -224,7 +224,8 @@ impl Model {
                 self.seen.promotion = Promotion::Done { at, template_hash };
                 format!("set template of {}", change.target.name)
             }
-            Action::Hold { .. } | Action::Release | Action::SetRoute { .. } | Action::Update(_) => panic!("{action:?}"),
+            Action::Hold { .. } | Action::Release | Action::SetRoute { .. } => panic!("{action:?}"),
+            Action::Update(_) | Action::Keep(_) => panic!("{action:?}"),
             Action::HandOver { target: handed, .. } => {
                 if let Some(target) = &mut self.seen.target {
                     target.holds_fields = false;

@@ -43,6 +43,7 @@ impl Model {
             Need::Endpoints => self.seen.endpoints = Some(Endpoints::next(None, 0, self.now)),
             Need::LivePods => self.seen.pods_confirmed = true,
             Need::Claims => self.seen.claims = Some(Vec::new()),
+            Need::Kept => unreachable!("only front ends keep objects"),
             Need::MissingTarget => {
                 self.seen.target_missing_since.get_or_insert(self.now);
                 self.seen.confirmed = target.is_none();

@@ -42,7 +42,7 @@ pub fn gateway_api() -> Vec<Value> {
     ]
 }
 
-/// `VirtualService` and `DestinationRule`, version v1.
+/// `VirtualService`, `DestinationRule` and Gateway, version v1.
 #[must_use]
 pub fn istio() -> Vec<Value> {
     let names = |kind: &str, plural: &str, short: &str| {
@@ -62,6 +62,13 @@ pub fn istio() -> Vec<Value> {
             names("DestinationRule", "destinationrules", "dr"),
             &[("Host", ".spec.host")],
             object(&["host"], json!({"host": {"type": "string"}})),
+            object(&[], json!({})),
+        ),
+        definition(
+            ISTIO,
+            names("Gateway", "gateways", "gw"),
+            &[],
+            object(&[], json!({"selector": {"type": "object"}})),
             object(&[], json!({})),
         ),
     ]

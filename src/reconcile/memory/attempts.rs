@@ -15,6 +15,8 @@ use kanary_core::{
     observation::Refusal,
 };
 
+use serde_json::Value;
+
 use crate::cluster::error::{ApiError, Class};
 
 /// How long a write may fail before it is reported: if the API server responds, and if it does not respond or throttles.
@@ -221,6 +223,8 @@ fn object(action: &Action) -> String {
         Action::HandOver { target, .. } => format!("owners of {}", target.key()),
         Action::Hold { .. } | Action::Release => "finalizers of this Kanary".to_owned(),
         Action::SetRoute { route, .. } => route.key(),
+        Action::Keep(keep) if keep.creates => format!("new {}", keep.key()),
+        Action::Keep(keep) => format!("kept {}", keep.key()),
         Action::Unlabel { pod, .. } => format!("Pod/{pod}"),
         Action::Adopt { pod, .. } => format!("owners of Pod/{pod}"),
         Action::Delete { object, name, .. } => format!("{}/{name}", object.as_str()),
@@ -235,9 +239,20 @@ fn what(action: &Action) -> u64 {
         Action::SetRoute { route, gives, .. } => (route, gives).hash(&mut hasher),
         // The generation is that of the version that was read.
         Action::Update(update) => format!("{} {:?} {:?}", update.uid, update.labels, update.spec).hash(&mut hasher),
+        Action::Keep(keep) if keep.creates => {}
+        Action::Keep(keep) => without_version(&keep.body).hash(&mut hasher),
         other => format!("{other:?}").hash(&mut hasher),
     }
     hasher.finish()
+}
+
+/// A patch without the version that was read.
+fn without_version(body: &Value) -> Value {
+    let mut body = body.clone();
+    if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("resourceVersion");
+    }
+    body
 }
 
 fn describe(action: &Action) -> String {
@@ -250,6 +265,14 @@ fn describe(action: &Action) -> String {
         Action::Hold { .. } => "adding the finalizer to this Kanary".to_owned(),
         Action::Release => "removing the finalizer from this Kanary".to_owned(),
         Action::SetRoute { route, gives, .. } => format!("the change of {route} that {gives}"),
+        Action::Keep(keep) => {
+            let what = if keep.creates {
+                "the creation"
+            } else {
+                "putting back fields"
+            };
+            format!("{what} of {} {}", keep.resource.kind, keep.name)
+        }
         Action::Adopt { pod, .. } => format!("adding an ownerReference to pod {pod}"),
         Action::Unlabel { pod, labels, .. } => format!("removing {} from pod {pod}", labels.join(", ")),
         Action::Delete { object, name, .. } => format!("the deletion of {} {name}", object.as_str()),

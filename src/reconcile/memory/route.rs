@@ -22,6 +22,7 @@ impl Memory {
     /// Drops what is known of a route under another epoch: another replica may have written it since.
     pub fn begin_epoch(&self, key: &Key, epoch: Option<i64>) {
         if let Some(known) = self.lock().get_mut(key).filter(|known| known.route.epoch != epoch) {
+            known.kept = None;
             known.route = KnownRoute {
                 epoch,
                 ..KnownRoute::default()

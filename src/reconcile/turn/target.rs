@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use kanary_core::{
     ParsedKanary,
     api::WorkloadRef,
-    decision::{Action, ObjectKind},
+    decision::{Action, Keep, ObjectKind},
     observation::{Likeness, Observation, Promotion, RouteFound},
 };
 
@@ -63,6 +63,9 @@ impl Context {
         }
         if let Action::SetRoute { .. } = action {
             return self.set_route(kanary, action, right).await;
+        }
+        if let Action::Keep(keep) = action {
+            return self.keep_object(kanary, keep, right).await;
         }
         if let Action::Adopt { .. } = action {
             return self.adopt(kanary, action, now, right).await;
@@ -121,6 +124,21 @@ impl Context {
             self.memory.set_track(&kanary.key, is_canary, made, now);
         }
         Ok(())
+    }
+
+    /// Writes an object of a front end, and remembers it as the API server returned it.
+    async fn keep_object(&self, kanary: &ParsedKanary, keep: &Keep, right: Right) -> Result<(), ApiError> {
+        let done = self.writer.keep(&kanary.key.namespace, keep, right).await;
+        match done {
+            Ok(object) => {
+                self.memory.kept_written(&kanary.key, keep.key(), object);
+                Ok(())
+            }
+            Err(error) => {
+                self.memory.forget_kept(&kanary.key);
+                Err(error)
+            }
+        }
     }
 
     /// Changes a route, and remembers it as the API server returned it.

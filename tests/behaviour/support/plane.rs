@@ -221,6 +221,7 @@ async fn apply_rights(client: &Client) {
         include_str!("../../../deploy/role.yaml"),
         include_str!("../../../deploy/role_binding.yaml"),
         include_str!("../../../deploy/optional/kanary.k8s.io.yaml"),
+        include_str!("../../../deploy/optional/canary.atze.io.yaml"),
     );
     for object in from_yaml(manifests).into_iter().chain(rights_for_stateful_sets()) {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);

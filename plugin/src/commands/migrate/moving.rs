@@ -218,7 +218,7 @@ impl Ready {
             &json!({"metadata": {"annotations": {MIGRATES: mark}}, "spec": {"paused": true}}),
         );
         let object: DynamicObject = serde_json::from_value(new).context("the new manifest is no object")?;
-        let gvk = GroupVersionKind::gvk(kind.api_group(), kanary_core::api::names::VERSION, kind.as_str());
+        let gvk = GroupVersionKind::gvk(kind.api_group(), kind.version(), kind.as_str());
         let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural());
         let api: Api<DynamicObject> = Api::namespaced_with(cluster.client.clone(), namespace, &resource);
         let params = PostParams {

@@ -1,0 +1,316 @@
+//! `CanaryApp`: the primary is the target, the secondary is the canary, and both are behind one Service, in which a `VirtualService`
+//! tells them apart by subsets. The published queries select requests by the name of that Service.
+
+use serde_json::{Map, Value, json};
+
+use super::{Frame, FrontEnd, Kept, Subsets, Told, Translated, fields, required};
+use crate::{
+    Key,
+    api::{CanaryAppSpec, KanaryStatus, OwnFields, Reason},
+    decision::Resource,
+    invalid::Invalid,
+    labels::Labels,
+    phase::{FAILED, Phase, find},
+};
+
+pub(super) struct CanaryApp;
+
+/// Shares of the requests, in percent: the first one above half is the last.
+const STEPS: [u8; 6] = [10, 20, 30, 40, 50, 60];
+/// How long a new image is judged at each share, in seconds.
+const STEP_SECONDS: u32 = 30;
+/// The longest time between two measurements, in seconds.
+const MEASURE_SECONDS: u32 = 20;
+
+impl FrontEnd for CanaryApp {
+    fn own_fields(&self) -> &'static [&'static str] {
+        &[
+            "successfulRelease",
+            "testRunning",
+            "trafficShift",
+            "lastFailedTag",
+            "lastTrafficShift",
+            "lastSuccessfulTag",
+        ]
+    }
+
+    fn translate(&self, key: &Key, raw: &Value, own: &OwnFields) -> Translated {
+        let mut problems = Vec::new();
+        let spec: CanaryAppSpec = fields(raw, &mut problems);
+        if problems.is_empty() {
+            check(&spec, &mut problems);
+        }
+        let app = App {
+            name: &key.name,
+            spec: &spec,
+        };
+        Translated {
+            spec: app.kanary(),
+            frame: app.frame(own.get("lastSuccessfulTag").and_then(Value::as_str)),
+            problems,
+        }
+    }
+
+    fn tell(&self, told: &Told<'_>, next: &mut KanaryStatus) {
+        let own = |name: &str| told.former.own.get(name).cloned();
+        let version = || json!(told.frame.version);
+        let phase = Phase::of(next);
+        let (passed, failed) = (phase == Phase::DeploymentUpdated, phase == Phase::Failed);
+        let successful = if passed && told.is_sound {
+            Some(version())
+        } else {
+            own("lastSuccessfulTag")
+        };
+        let by_template = find(next, FAILED).is_some_and(|failed| !is_blameless(&failed.reason));
+        let last_failed = if failed && by_template && told.is_sound {
+            Some(version())
+        } else {
+            own("lastFailedTag")
+        };
+        let is_good = match phase {
+            Phase::DeploymentUpdated => json!(true),
+            Phase::Failed => json!(false),
+            _ => own("successfulRelease").unwrap_or(json!(false)),
+        };
+        let in_force = next.traffic.as_ref().filter(|traffic| traffic.since.is_some());
+        let shift = in_force.map_or(0, |traffic| traffic.weight);
+        let since = in_force.and_then(|traffic| traffic.since);
+        let mut fields = Map::from_iter([
+            ("successfulRelease".to_owned(), is_good),
+            // Without a release, the primary is created from the image, and there is nothing to compare it with.
+            (
+                "testRunning".to_owned(),
+                json!(phase <= Phase::Running && successful.is_some()),
+            ),
+            ("trafficShift".to_owned(), json!(shift)),
+        ]);
+        let times = since.map(|since| json!(since)).or_else(|| own("lastTrafficShift"));
+        for (name, value) in [
+            ("lastFailedTag", last_failed),
+            ("lastTrafficShift", times),
+            ("lastSuccessfulTag", successful),
+        ] {
+            fields.extend(value.map(|value| (name.to_owned(), value)));
+        }
+        next.own = OwnFields::new(fields);
+    }
+
+    fn words(&self) -> &'static [(&'static str, &'static str)] {
+        &[
+            (", or spec.rollout.onTargetChange to promote", ""),
+            ("spec.template changed", "spec.image changed"),
+            ("change spec.template", "change spec.image"),
+            ("change the template", "change spec.image"),
+            ("this template failed before", "this image failed before"),
+            ("to run the template again", "to try the image again"),
+            ("longer runs spec.template", "longer runs spec.image"),
+            ("this Kanary", "this CanaryApp"),
+        ]
+    }
+}
+
+/// Whether a run failed for a reason that is not its image's fault.
+fn is_blameless(reason: &String) -> bool {
+    *reason == Reason::TargetChanged || *reason == Reason::CanaryChanged
+}
+
+/// What the schema refuses, for objects that an API server stored without it.
+fn check(spec: &CanaryAppSpec, problems: &mut Vec<Invalid>) {
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    required(given(&spec.image), "image", problems);
+    required(
+        spec.image_listen_port.filter(|port| *port > 0),
+        "imageListenPort",
+        problems,
+    );
+    required(given(&spec.prometheus_query), "prometheusQuery", problems);
+    required(given(&spec.prometheus_url), "prometheusURL", problems);
+    for (number, name) in [(spec.replicas, "replicas"), (spec.test_replicas, "testReplicas")] {
+        if let Some(number) = required(number, name, problems).filter(|number| *number < 1) {
+            problems.push(Invalid::spec(format!("spec.{name} is {number}: use 1 or more")));
+        }
+    }
+    let gateway = spec
+        .gateway
+        .as_deref()
+        .filter(|gateway| !["istio", "mesh"].contains(gateway));
+    problems.extend(gateway.map(|gateway| Invalid::spec(format!("spec.gateway is {gateway}: use istio or mesh"))));
+}
+
+/// An object of this kind.
+struct App<'a> {
+    name: &'a str,
+    spec: &'a CanaryAppSpec,
+}
+
+impl App<'_> {
+    fn labels(&self, service: &str) -> Labels {
+        let mut labels = self.shared_labels();
+        labels.insert("service".to_owned(), service.to_owned());
+        labels
+    }
+
+    /// The labels by which the Service selects both.
+    fn shared_labels(&self) -> Labels {
+        [("app", self.name), ("owner", "canaryop")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into()
+    }
+
+    fn named(&self, what: &str) -> String {
+        format!("{}-{what}", self.name)
+    }
+
+    fn has_gateway(&self) -> bool {
+        self.spec.gateway.as_deref() != Some("mesh")
+    }
+
+    fn hosts(&self) -> Vec<&str> {
+        let default = if self.has_gateway() { "*" } else { self.name };
+        match self.spec.hosts.as_slice() {
+            [] => vec![default],
+            hosts => hosts.iter().map(String::as_str).collect(),
+        }
+    }
+
+    /// The spec of the primary with this image.
+    fn workload(&self, image: Option<&str>) -> Value {
+        let labels = self.labels("primary");
+        json!({
+            "replicas": self.spec.replicas,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{
+                    "name": self.name,
+                    "image": image,
+                    "ports": [{"name": "http", "containerPort": self.spec.image_listen_port, "protocol": "TCP"}],
+                }]},
+            },
+        })
+    }
+
+    fn kanary(&self) -> Value {
+        let spec = self.spec;
+        let step = spec.traffic_shift_update_interval.unwrap_or(STEP_SECONDS).max(1);
+        let seconds = |seconds: u32| format!("{seconds}s");
+        let errors = self.fails_unanswered().then_some(1);
+        json!({
+            "deploymentName": self.named("primary"),
+            "serviceName": self.name,
+            "template": {
+                "metadata": {"labels": self.labels("primary")},
+                "spec": self.workload(spec.image.as_deref()),
+            },
+            "scale": {"static": {"replicas": spec.test_replicas.unwrap_or(1).max(1)}},
+            "traffic": {
+                "source": "weighted",
+                "kanaryService": self.named("secondary"),
+                "route": {"kind": "VirtualService", "name": self.name},
+                "weighted": {"steps": STEPS, "interval": seconds(step)},
+            },
+            "validation": {
+                "initialDelay": seconds(spec.deployment_ready_wait_time.unwrap_or(0)),
+                "validationPeriod": seconds(step),
+                "maxIntervalPeriod": seconds(step.min(MEASURE_SECONDS)),
+                "items": [{"promQL": {
+                    "prometheusURL": spec.prometheus_url,
+                    "query": spec.prometheus_query.as_deref().unwrap_or_default(),
+                    "allPodsQuery": true,
+                    "noResult": {},
+                    "consecutiveErrorLimit": errors,
+                }}],
+            },
+            "rollout": {"createTargetAfter": "0s"},
+            "retry": spec.retry,
+        })
+    }
+
+    fn fails_unanswered(&self) -> bool {
+        self.spec.fail_when_prometheus_fails == Some(true)
+    }
+
+    /// `released` is the image that passed last.
+    fn frame(&self, released: Option<&str>) -> Frame {
+        Frame {
+            version: self.spec.image.clone().unwrap_or_default(),
+            canary: self.named("secondary"),
+            canary_labels: self.labels("secondary"),
+            owns_target: true,
+            fails_unanswered: self.fails_unanswered(),
+            kept: self.kept(released),
+            subsets: Some(Subsets {
+                production: format!("{}/primary", self.name),
+                canary: format!("{}/secondary", self.name),
+            }),
+            ..Frame::default()
+        }
+    }
+
+    fn kept(&self, released: Option<&str>) -> Vec<Kept> {
+        let object = |resource: Resource, spec: Value| Kept {
+            resource,
+            name: self.name.to_owned(),
+            keep: json!({"metadata": {"labels": self.shared_labels()}, "spec": spec}),
+            create: Some(json!({})),
+            of_run: &[],
+        };
+        let mut kept = vec![
+            object(Resource::SERVICE, self.service()),
+            object(Resource::DESTINATION_RULE, self.destination_rule()),
+        ];
+        if self.has_gateway() {
+            kept.push(object(Resource::GATEWAY, self.gateway()));
+        }
+        kept.push(Kept {
+            of_run: &["/spec/http"],
+            ..object(Resource::VIRTUAL_SERVICE, self.virtual_service())
+        });
+        kept.push(Kept {
+            resource: Resource::DEPLOYMENT,
+            name: self.named("primary"),
+            keep: json!({"metadata": {"labels": self.labels("primary")}, "spec": {"replicas": self.spec.replicas}}),
+            // The first one is created by the run, which reports how it goes.
+            create: released.map(|image| json!({"spec": self.workload(Some(image))})),
+            of_run: &[],
+        });
+        kept
+    }
+
+    fn service(&self) -> Value {
+        let port = self.spec.image_listen_port;
+        json!({
+            "selector": self.shared_labels(),
+            "ports": [{"name": "http", "port": port, "targetPort": port, "protocol": "TCP"}],
+        })
+    }
+
+    fn destination_rule(&self) -> Value {
+        let subset = |name: &str| json!({"name": name, "labels": {"service": name}});
+        json!({"host": self.name, "subsets": [subset("primary"), subset("secondary")]})
+    }
+
+    fn gateway(&self) -> Value {
+        json!({
+            "selector": {"istio": "ingressgateway"},
+            "servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": self.hosts()}],
+        })
+    }
+
+    fn virtual_service(&self) -> Value {
+        let destination = json!({
+            "host": self.name, "subset": "primary", "port": {"number": self.spec.image_listen_port},
+        });
+        let mut spec = json!({
+            "hosts": self.hosts(),
+            "http": [{"route": [{"destination": destination, "weight": 100}]}],
+        });
+        if let Some(fields) = spec.as_object_mut().filter(|_| self.has_gateway()) {
+            fields.insert("gateways".to_owned(), json!([self.name]));
+        }
+        spec
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,37 @@
+//! What is known of the objects that a front end keeps beyond its runs.
+
+use std::sync::Arc;
+
+use kanary_core::{
+    Key,
+    observation::{KeptFound, KeptSeen},
+};
+use serde_json::Value;
+
+use super::Memory;
+
+impl Memory {
+    /// Records objects that were read.
+    pub fn kept_read(&self, key: &Key, seen: &KeptSeen) {
+        let mut memory = self.lock();
+        let known = memory.entry(key.clone()).or_default();
+        known.kept = Some(Box::new(KeptSeen {
+            live: false,
+            ..seen.clone()
+        }));
+    }
+
+    /// Records an object as the API server returned it after a write.
+    pub fn kept_written(&self, key: &Key, object: String, found: Value) {
+        if let Some(kept) = self.lock().get_mut(key).and_then(|known| known.kept.as_mut()) {
+            kept.objects.insert(object, KeptFound::There(Arc::new(found)));
+        }
+    }
+
+    /// Drops what is known after a write that failed: the objects have to be read again.
+    pub fn forget_kept(&self, key: &Key) {
+        if let Some(known) = self.lock().get_mut(key) {
+            known.kept = None;
+        }
+    }
+}
