@@ -44,6 +44,7 @@ pub(crate) struct Crds {
 }
 
 #[derive(clap::Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Run {
     /// Serve /livez, /readyz and /metrics on this address; port 0 selects a free port, which is logged.
     #[arg(
@@ -136,6 +137,9 @@ pub(crate) struct Run {
         value_parser = settling_time
     )]
     pub(crate) route_settling_time: GoDuration,
+    /// Create ScaledObjects of KEDA for canaries (spec.scale.keda). This needs the right to get, list, watch, create and delete them.
+    #[arg(long, env = "KANARY_KEDA", value_parser = BoolishValueParser::new())]
+    pub(crate) keda: bool,
     /// Ask the Kubernetes metrics APIs for items of the kind metric. This needs the right to read them.
     #[arg(long, env = "KANARY_METRICS_APIS", value_parser = BoolishValueParser::new())]
     pub(crate) metrics_apis: bool,
@@ -186,9 +190,14 @@ fn says_nothing(name: &OsStr, value: &OsStr) -> bool {
         .to_str()
         .is_some_and(|value| off.contains(&&*value.to_lowercase()));
     value.is_empty()
-        || (["KANARY_STANDALONE", "KANARY_ROUTES", "KANARY_METRICS_APIS"]
-            .iter()
-            .any(|switch| name == *switch)
+        || ([
+            "KANARY_STANDALONE",
+            "KANARY_ROUTES",
+            "KANARY_KEDA",
+            "KANARY_METRICS_APIS",
+        ]
+        .iter()
+        .any(|switch| name == *switch)
             && is_off)
 }
 

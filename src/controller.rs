@@ -176,16 +176,11 @@ fn start(client: Client, mut options: Options, fence: Arc<Fence>, pages: &serve:
         places: granting::places(&options, &queue, &metrics),
         routes: options.routes,
         kinds: options.target_kinds.clone(),
+        keda: options.keda,
         traces: traces.clone(),
     });
     let mut parts = Parts::new(context, queue.clone());
-    let mut watcher = Watcher {
-        client: client.clone(),
-        namespace: options.namespace.clone(),
-        kinds: options.kinds.clone().into(),
-        target_kinds: options.target_kinds.clone(),
-        sink: Sink::new(cache, queue, metrics),
-    };
+    let mut watcher = Watcher::new(&client, &options, Sink::new(cache, queue, metrics));
     let leases = options.sharding.as_ref().map(|sharding| sharding.client.clone());
     let served = match options.sharding {
         None => {

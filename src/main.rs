@@ -112,6 +112,7 @@ async fn run(options: Run) -> anyhow::Result<()> {
         sharding,
         places,
         routes: options.routes.then_some(options.route_settling_time.0),
+        keda: options.keda,
         metrics_apis: options.metrics_apis,
         target_kinds: iter::once(WorkloadKind::Deployment)
             .chain(options.target_kinds)

@@ -11,12 +11,10 @@ use super::{
     bootstrap,
     decision::{Action, Need, ObjectKind},
     integrity::{is_of_run, is_ours, is_own_canary, target_changed_message},
-    observation::{Owned, Workload},
+    observation::{Keda, Owned, Workload},
     overdue, patience,
     problem::Problem,
-    routing,
-    scale::Scale,
-    services,
+    routing, services,
     spec::Spec,
     step::Step,
     traffic, workload,
@@ -26,7 +24,7 @@ use crate::api::Reason;
 /// Number of objects that a run creates.
 #[must_use]
 pub(crate) fn objects(spec: &Spec) -> usize {
-    1 + usize::from(spec.kanary_service.is_some()) + usize::from(matches!(spec.scale, Scale::Hpa { .. }))
+    1 + usize::from(spec.kanary_service.is_some()) + usize::from(spec.scale.autoscaler().is_some())
 }
 
 /// Whether a canary belonged to a deleted Kanary with the same name. The garbage collector deletes it, and the watch
@@ -167,8 +165,28 @@ fn obstacles(step: &Step<'_>, target: &Workload) -> Vec<Problem> {
     }
     obstacles.extend(mismatch(step, target));
     obstacles.extend(services::obstacles(step, target));
+    obstacles.extend(without_keda(step));
     obstacles.extend(names_taken(step));
     obstacles
+}
+
+/// Why the canary cannot have its ScaledObject.
+fn without_keda(step: &Step<'_>) -> Option<Problem> {
+    let (reason, message) = match step.seen.keda {
+        Keda::Served => return None,
+        Keda::Missing => (
+            Reason::KedaMissing,
+            "spec.scale.keda needs ScaledObjects of keda.sh/v1alpha1, and this cluster does not have the CustomResourceDefinition \
+             scaledobjects.keda.sh: install KEDA, or use another scale",
+        ),
+        Keda::Off => (
+            Reason::KedaDisabled,
+            "spec.scale.keda is off in this installation: start the controller with --keda (keda.enabled in the values of the chart), or \
+             use another scale",
+        ),
+    };
+    let wants = step.spec.scale.autoscaler() == Some(ObjectKind::ScaledObject);
+    wants.then(|| Problem::new(reason, message))
 }
 
 /// Why the API server would refuse the template for this target.
@@ -209,12 +227,11 @@ fn names_taken(step: &Step<'_>) -> Vec<Problem> {
     };
     let service = step.spec.kanary_service.as_ref();
     let service = service.and_then(|name| of_owned("Service", name, seen.kanary_service.as_ref()));
-    let hpa = seen
-        .hpa
-        .as_ref()
-        .filter(|_| matches!(step.spec.scale, Scale::Hpa { .. }));
-    let hpa = of_owned("HorizontalPodAutoscaler", &step.spec.canary.name, hpa);
-    [canary, service, hpa].into_iter().flatten().collect()
+    let mut autoscalers = seen.autoscalers();
+    let autoscaler = autoscalers.find(|(kind, _)| step.spec.scale.autoscaler() == Some(*kind));
+    let autoscaler =
+        autoscaler.and_then(|(kind, object)| of_owned(kind.as_str(), &step.spec.canary.name, Some(object)));
+    [canary, service, autoscaler].into_iter().flatten().collect()
 }
 
 /// Another object has the name of one of ours. `named` are descriptions of its owner, the most specific first.
@@ -258,9 +275,16 @@ fn missing(step: &Step<'_>, target: &Workload) -> Vec<Action> {
             }
         }
     }
-    if let (Some(manifest), None) = (traffic::autoscaler(canary, spec, target), &seen.hpa) {
+    // A canary never has two autoscalers, also while that of a former spec is being deleted.
+    let mut autoscalers = seen.autoscalers();
+    let blocks = |(kind, object): (ObjectKind, &Owned)| {
+        Some(kind) == spec.scale.autoscaler() || is_ours(step, object.owner.as_ref())
+    };
+    if let Some((object, manifest)) = traffic::autoscaler(canary, spec, target)
+        && !autoscalers.any(blocks)
+    {
         actions.push(Action::Create {
-            object: ObjectKind::HorizontalPodAutoscaler,
+            object,
             name: spec.canary.name.clone(),
             manifest,
         });

@@ -272,6 +272,8 @@ pub enum ObjectKind {
     Service,
     /// A HorizontalPodAutoscaler.
     HorizontalPodAutoscaler,
+    /// A ScaledObject of KEDA.
+    ScaledObject,
 }
 
 impl ObjectKind {
@@ -282,6 +284,7 @@ impl ObjectKind {
             Self::Workload(kind) => kind.as_str(),
             Self::Service => "Service",
             Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
+            Self::ScaledObject => "ScaledObject",
         }
     }
 }

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     decision::{Action, Decision, Need, ObjectKind},
-    integrity::{is_of_later_run, is_of_run, is_own_canary},
+    integrity::{is_of_later_run, is_of_run, is_ours, is_own_canary},
     observation::{Attempt, Pod, Versions, Ways, Workload},
     problem::{Problem, set_problem, with_late_verdict},
     services,
@@ -286,13 +286,29 @@ fn actions(step: &Step<'_>, leaver: &Leaver<'_>, way: &Way) -> Vec<Action> {
             uid: canary.uid.clone(),
             unchanged: false,
         }],
-        (Way::Scale, Some(canary)) => vec![Action::ScaleCanary {
-            canary: name.clone(),
-            uid: canary.uid.clone(),
-            replicas: 0,
-        }],
+        (Way::Scale, Some(canary)) => {
+            let scale = Action::ScaleCanary {
+                canary: name.clone(),
+                uid: canary.uid.clone(),
+                replicas: 0,
+            };
+            scaled_up_by(step).into_iter().chain([scale]).collect()
+        }
         _ => Vec::new(),
     }
+}
+
+/// The removal of the canary's ScaledObject: KEDA scales up what has fewer pods than its minimum, also 0. A HorizontalPodAutoscaler
+/// leaves it at 0.
+fn scaled_up_by(step: &Step<'_>) -> Option<Action> {
+    let object = step.seen.scaled_object.as_ref();
+    let object = object.filter(|object| is_ours(step, object.owner.as_ref()) && !object.deleting)?;
+    Some(Action::Delete {
+        object: ObjectKind::ScaledObject,
+        name: step.spec.canary.name.clone(),
+        uid: object.uid.clone(),
+        unchanged: false,
+    })
 }
 
 /// Labels that identify the pod's owner stay: without them its ReplicaSet would create another pod, unless it already

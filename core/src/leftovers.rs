@@ -3,8 +3,7 @@
 use super::{
     decision::{Action, Need, ObjectKind},
     integrity::{is_of_later_run, is_of_run, is_ours, is_own_canary},
-    observation::{Stray, Workload},
-    scale::Scale,
+    observation::{Owned, Stray, Workload},
     step::Step,
 };
 
@@ -39,15 +38,15 @@ pub(super) fn remove(step: &Step<'_>) -> Result<Vec<Action>, Need> {
         .collect();
     if step.spec.is_sound() {
         // Two autoscalers of one canary would conflict.
-        let scales = matches!(step.spec.scale, Scale::Hpa { .. });
-        let former = seen
-            .hpa
-            .as_ref()
-            .filter(|hpa| !scales && is_ours(step, hpa.owner.as_ref()) && !hpa.deleting);
-        actions.extend(former.map(|hpa| Action::Delete {
-            object: ObjectKind::HorizontalPodAutoscaler,
+        let wanted = step.spec.scale.autoscaler();
+        let is_former = |(kind, object): &(ObjectKind, &Owned)| {
+            Some(*kind) != wanted && is_ours(step, object.owner.as_ref()) && !object.deleting
+        };
+        let former = seen.autoscalers().filter(is_former);
+        actions.extend(former.map(|(object, former)| Action::Delete {
+            object,
             name: step.spec.canary.name.clone(),
-            uid: hpa.uid.clone(),
+            uid: former.uid.clone(),
             unchanged: false,
         }));
         actions.extend(seen.strays.iter().map(Stray::delete));

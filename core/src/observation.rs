@@ -57,6 +57,10 @@ pub struct Observation {
     pub target_confirmed: bool,
     /// The HorizontalPodAutoscaler with the canary's name, ours or not.
     pub hpa: Option<Owned>,
+    /// The ScaledObject with the canary's name, ours or not.
+    pub scaled_object: Option<Owned>,
+    /// Whether the canary can have a ScaledObject.
+    pub keda: Keda,
     /// One tally for each validation item, in item order.
     pub tallies: Vec<Tally>,
     /// The current target in the API server. It is read only before the next step changes it.
@@ -102,6 +106,31 @@ pub struct Observation {
     pub kept: Option<KeptSeen>,
     /// The place of the run, if the number of canaries that run at the same time is limited.
     pub place: Option<Limited>,
+}
+
+impl Observation {
+    /// The autoscalers with the canary's name, ours or not.
+    pub fn autoscalers(&self) -> impl Iterator<Item = (ObjectKind, &Owned)> {
+        let kinds = [
+            (ObjectKind::HorizontalPodAutoscaler, &self.hpa),
+            (ObjectKind::ScaledObject, &self.scaled_object),
+        ];
+        kinds
+            .into_iter()
+            .filter_map(|(kind, found)| Some((kind, found.as_ref()?)))
+    }
+}
+
+/// Whether canaries can have a ScaledObject.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keda {
+    /// They can.
+    #[default]
+    Served,
+    /// The cluster does not know the kind: KEDA is not installed.
+    Missing,
+    /// KEDA is off in this installation of Kanary.
+    Off,
 }
 
 /// Failed ways to remove a failed canary from production.

@@ -113,15 +113,15 @@ fn of_fields(key: &Key, lenient::Read { spec, unreadable }: lenient::Read, probl
             "a query uses {{ service.name }}, and spec.serviceName is not set: set it, or change the query",
         ));
     }
-    problems.extend(
-        routing
-            .as_ref()
-            .and_then(|routing| too_many_samples(routing, &validation)),
-    );
+    let stepped = routing.as_ref();
+    problems.extend(stepped.and_then(|routing| too_many_samples(routing, &validation)));
+    let canary = canary(&target, &key.name, problems);
+    let schedule = or_note(schedule(given(spec.schedule)), problems);
+    let scale = scale(spec.scale.unwrap_or_default(), &canary, problems);
     Spec {
-        canary: canary(&target, &key.name, problems),
-        schedule: or_note(schedule(given(spec.schedule)), problems),
-        scale: scale(spec.scale.unwrap_or_default(), problems),
+        canary,
+        scale,
+        schedule,
         dry_run: no_update || rollout.mode == Some(RolloutMode::DryRun),
         validation,
         traffic: effective(&traffic, routing.as_ref()),
@@ -198,11 +198,13 @@ fn or_note<T>(read: Result<Option<T>, Invalid>, problems: &mut Vec<Invalid>) -> 
     })
 }
 
-fn scale(spec: ScaleSpec, problems: &mut Vec<Invalid>) -> Scale {
-    Scale::parse(spec).unwrap_or_else(|message| {
+fn scale(spec: ScaleSpec, canary: &WorkloadRef, problems: &mut Vec<Invalid>) -> Scale {
+    let scale = Scale::parse(spec).unwrap_or_else(|message| {
         problems.push(Invalid::spec(message));
         Scale::Static(1)
-    })
+    });
+    problems.extend(scale.refuses_name(&canary.name).map(Invalid::spec));
+    scale
 }
 
 /// A source whose route cannot be read sends no traffic.

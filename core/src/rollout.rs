@@ -372,14 +372,14 @@ fn deletes(step: &Step<'_>, retain: bool) -> Vec<Action> {
         let is_own = is_ours(step, service.owner.as_ref());
         (kind, &service.uid, is_own, service.deleting)
     });
-    let hpa = seen.hpa.as_ref().map(|hpa| {
-        let kind = (ObjectKind::HorizontalPodAutoscaler, Some(&step.spec.canary.name));
-        let is_own = is_ours(step, hpa.owner.as_ref());
-        (kind, &hpa.uid, is_own, hpa.deleting)
+    let autoscalers = seen.autoscalers().map(|(object, autoscaler)| {
+        let is_own = is_ours(step, autoscaler.owner.as_ref());
+        let kind = (object, Some(&step.spec.canary.name));
+        (kind, &autoscaler.uid, is_own, autoscaler.deleting)
     });
-    [hpa, canary, service]
-        .into_iter()
-        .flatten()
+    autoscalers
+        .chain(canary)
+        .chain(service)
         .filter(|(_, _, is_own, deleting)| *is_own && !deleting)
         .filter_map(|((object, name), uid, _, _)| {
             Some(Action::Delete {

@@ -1,10 +1,14 @@
-//! `spec.scale`: the number of canary pods, and the HorizontalPodAutoscaler if there is one.
+//! `spec.scale`: the number of canary pods, and the autoscaler if there is one.
 
+mod keda;
 mod v2beta1;
 
 use serde_json::{Value, json};
 
-use crate::api::ScaleSpec;
+use crate::{
+    api::{HpaScale, PercentScale, ScaleSpec},
+    decision::ObjectKind,
+};
 
 /// The number of canary pods.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,12 +25,43 @@ pub enum Scale {
         max: i32,
     },
     /// An autoscaler.
-    Hpa {
-        /// The spec of the HorizontalPodAutoscaler, without `scaleTargetRef`.
+    Auto {
+        /// Which one.
+        kind: Autoscaler,
+        /// The spec of the autoscaler, without `scaleTargetRef`.
         spec: Value,
         /// Initial number of replicas: the lower bound.
         min: i32,
     },
+}
+
+/// Kinds of autoscalers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Autoscaler {
+    /// A HorizontalPodAutoscaler.
+    Hpa,
+    /// A ScaledObject of KEDA.
+    Keda,
+}
+
+impl Autoscaler {
+    /// Its kind.
+    #[must_use]
+    pub fn object(self) -> ObjectKind {
+        match self {
+            Self::Hpa => ObjectKind::HorizontalPodAutoscaler,
+            Self::Keda => ObjectKind::ScaledObject,
+        }
+    }
+
+    /// Its `apiVersion`.
+    #[must_use]
+    pub fn api_version(self) -> &'static str {
+        match self {
+            Self::Hpa => "autoscaling/v2",
+            Self::Keda => "keda.sh/v1alpha1",
+        }
+    }
 }
 
 impl Scale {
@@ -36,57 +71,17 @@ impl Scale {
     ///
     /// Fails if there are two ways of scaling or contradictory numbers, with a sentence on how to fix it.
     pub fn parse(spec: ScaleSpec) -> Result<Self, String> {
-        let at_least_one = |number: i32, field: &str| {
-            if number < 1 {
-                return Err(format!("spec.scale.{field} is {number}: use 1 or more"));
+        match (spec.fixed, spec.percent, spec.hpa, spec.keda) {
+            (None, None, None, None) => Ok(Self::Static(1)),
+            (Some(fixed), None, None, None) => {
+                at_least_one(fixed.replicas.unwrap_or(1), "static.replicas").map(Self::Static)
             }
-            Ok(number)
-        };
-        match (spec.fixed, spec.percent, spec.hpa) {
-            (None, None, None) => Ok(Self::Static(1)),
-            (Some(fixed), None, None) => at_least_one(fixed.replicas.unwrap_or(1), "static.replicas").map(Self::Static),
-            (None, Some(percent), None) => {
-                let min = at_least_one(percent.min.unwrap_or(1), "percent.min")?;
-                let max = at_least_one(percent.max.unwrap_or(i32::MAX), "percent.max")?;
-                if !(1..=100).contains(&percent.value) {
-                    return Err(format!("spec.scale.percent.value is {}: use 1 to 100", percent.value));
-                }
-                if min > max {
-                    return Err(format!("spec.scale.percent: min {min} is greater than max {max}"));
-                }
-                Ok(Self::Percent {
-                    value: percent.value,
-                    min,
-                    max,
-                })
+            (None, Some(percent), None, None) => percentage(&percent),
+            (None, None, Some(hpa), None) => autoscaled(hpa),
+            (None, None, None, Some(keda)) => keda::parse(keda),
+            _ => {
+                Err("spec.scale takes one of static, percent, hpa and keda: keep one and remove the others".to_owned())
             }
-            (None, None, Some(hpa)) => {
-                let min = at_least_one(hpa.min_replicas.unwrap_or(1), "hpa.minReplicas")?;
-                if min > hpa.max_replicas {
-                    return Err(format!(
-                        "spec.scale.hpa: minReplicas {min} is greater than maxReplicas {}",
-                        hpa.max_replicas
-                    ));
-                }
-                let metrics = hpa.metrics.filter(|metrics| !metrics.is_empty());
-                let converted = |metrics: Vec<Value>| {
-                    let metrics = metrics.into_iter().enumerate();
-                    metrics
-                        .map(|(index, metric)| v2beta1::converted(index, metric))
-                        .collect()
-                };
-                let metrics: Option<Vec<Value>> = metrics.map(converted).transpose()?;
-                let mut spec = json!({
-                    "minReplicas": min,
-                    "maxReplicas": hpa.max_replicas,
-                    "metrics": metrics.map_or_else(eighty_percent_cpu, Value::Array),
-                });
-                if let (Some(behavior), Some(fields)) = (hpa.behavior, spec.as_object_mut()) {
-                    fields.insert("behavior".to_owned(), behavior);
-                }
-                Ok(Self::Hpa { spec, min })
-            }
-            _ => Err("spec.scale takes one of static, percent and hpa: keep one and remove the others".to_owned()),
         }
     }
 
@@ -96,7 +91,31 @@ impl Scale {
         match self {
             Self::Static(_) => "static",
             Self::Percent { .. } => "percent",
-            Self::Hpa { .. } => "hpa",
+            Self::Auto {
+                kind: Autoscaler::Hpa, ..
+            } => "hpa",
+            Self::Auto {
+                kind: Autoscaler::Keda, ..
+            } => "keda",
+        }
+    }
+
+    /// The kind of the canary's autoscaler, if it has one.
+    #[must_use]
+    pub fn autoscaler(&self) -> Option<ObjectKind> {
+        match self {
+            Self::Auto { kind, .. } => Some(kind.object()),
+            _ => None,
+        }
+    }
+
+    /// Why a canary with this autoscaler cannot have this name, with the way to mend it.
+    #[must_use]
+    pub fn refuses_name(&self, name: &str) -> Option<String> {
+        if self.autoscaler() == Some(ObjectKind::ScaledObject) {
+            keda::refuses_name(name)
+        } else {
+            None
         }
     }
 
@@ -104,7 +123,7 @@ impl Scale {
     #[must_use]
     pub fn initial(&self, target: i32) -> i32 {
         match self {
-            Self::Hpa { min, .. } => *min,
+            Self::Auto { min, .. } => *min,
             _ => self.replicas(target).unwrap_or(1),
         }
     }
@@ -118,9 +137,63 @@ impl Scale {
                 let share = (i64::from(target.max(0)) * i64::from(*value) + 99) / 100;
                 Some(i32::try_from(share).unwrap_or(i32::MAX).clamp(*min, *max))
             }
-            Self::Hpa { .. } => None,
+            Self::Auto { .. } => None,
         }
     }
+}
+
+fn at_least_one(number: i32, field: &str) -> Result<i32, String> {
+    if number < 1 {
+        return Err(format!("spec.scale.{field} is {number}: use 1 or more"));
+    }
+    Ok(number)
+}
+
+fn percentage(percent: &PercentScale) -> Result<Scale, String> {
+    let min = at_least_one(percent.min.unwrap_or(1), "percent.min")?;
+    let max = at_least_one(percent.max.unwrap_or(i32::MAX), "percent.max")?;
+    if !(1..=100).contains(&percent.value) {
+        return Err(format!("spec.scale.percent.value is {}: use 1 to 100", percent.value));
+    }
+    if min > max {
+        return Err(format!("spec.scale.percent: min {min} is greater than max {max}"));
+    }
+    Ok(Scale::Percent {
+        value: percent.value,
+        min,
+        max,
+    })
+}
+
+fn autoscaled(hpa: HpaScale) -> Result<Scale, String> {
+    let min = at_least_one(hpa.min_replicas.unwrap_or(1), "hpa.minReplicas")?;
+    if min > hpa.max_replicas {
+        return Err(format!(
+            "spec.scale.hpa: minReplicas {min} is greater than maxReplicas {}",
+            hpa.max_replicas
+        ));
+    }
+    let metrics = hpa.metrics.filter(|metrics| !metrics.is_empty());
+    let converted = |metrics: Vec<Value>| {
+        let metrics = metrics.into_iter().enumerate();
+        metrics
+            .map(|(index, metric)| v2beta1::converted(index, metric))
+            .collect()
+    };
+    let metrics: Option<Vec<Value>> = metrics.map(converted).transpose()?;
+    let mut spec = json!({
+        "minReplicas": min,
+        "maxReplicas": hpa.max_replicas,
+        "metrics": metrics.map_or_else(eighty_percent_cpu, Value::Array),
+    });
+    if let (Some(behavior), Some(fields)) = (hpa.behavior, spec.as_object_mut()) {
+        fields.insert("behavior".to_owned(), behavior);
+    }
+    Ok(Scale::Auto {
+        kind: Autoscaler::Hpa,
+        spec,
+        min,
+    })
 }
 
 fn eighty_percent_cpu() -> Value {

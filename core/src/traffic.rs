@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     carried,
+    decision::ObjectKind,
     kanary::ParsedKanary,
     labels::Labels,
     observation::{Observation, Service, Workload},
@@ -188,25 +189,26 @@ pub fn kanary_service(kanary: &ParsedKanary, name: &str, production: &Service) -
     })
 }
 
-/// The canary's autoscaler, if it has one.
+/// The canary's autoscaler and its kind, if it has one.
 #[must_use]
-pub fn autoscaler(kanary: &ParsedKanary, spec: &Spec, target: &Workload) -> Option<Value> {
-    let Scale::Hpa { spec: hpa, .. } = &spec.scale else {
+pub fn autoscaler(kanary: &ParsedKanary, spec: &Spec, target: &Workload) -> Option<(ObjectKind, Value)> {
+    let Scale::Auto { kind, spec: scale, .. } = &spec.scale else {
         return None;
     };
-    let mut hpa = hpa.clone();
-    if let Some(fields) = hpa.as_object_mut() {
+    let mut scale = scale.clone();
+    if let Some(fields) = scale.as_object_mut() {
         fields.insert(
             "scaleTargetRef".to_owned(),
             json!({"apiVersion": "apps/v1", "kind": spec.canary.kind.as_str(), "name": spec.canary.name}),
         );
     }
-    Some(json!({
-        "apiVersion": "autoscaling/v2",
-        "kind": "HorizontalPodAutoscaler",
+    let object = json!({
+        "apiVersion": kind.api_version(),
+        "kind": kind.object().as_str(),
         "metadata": metadata(kanary, &spec.canary.name, carried_labels(spec, target)),
-        "spec": hpa,
-    }))
+        "spec": scale,
+    });
+    Some((kind.object(), object))
 }
 
 /// A missing target: the user's template without an owner, so that it outlives the Kanary. The target of a front end may belong to it.

@@ -10,8 +10,9 @@ use k8s_openapi::api::{
 use kanary_core::{Key, decision::ObjectKind, observation::Owned};
 
 use super::{
-    Cached, Contents, Place, Workload, keys,
+    Cache, Cached, Contents, Place, Workload, keys,
     reach::digest,
+    scaled_object::ScaledObject,
     table::Store,
     view::{self, PodRow, ServiceRow, WorkloadRow},
 };
@@ -79,7 +80,7 @@ impl Cached for HorizontalPodAutoscaler {
     type View = Owned;
 
     fn view(object: &Self) -> Option<Owned> {
-        Some(view::autoscaler(object))
+        Some(view::owned(&object.metadata))
     }
 
     fn table(state: &mut Contents) -> &mut Store<Owned> {
@@ -91,6 +92,33 @@ impl Cached for HorizontalPodAutoscaler {
         let owner = (view.owner.as_ref(), view.owner_name.as_ref());
         state.enlist_owned(ObjectKind::HorizontalPodAutoscaler, place, owner, there, &mut keys);
         keys
+    }
+}
+
+impl Cached for ScaledObject {
+    type View = Owned;
+
+    fn view(object: &Self) -> Option<Owned> {
+        Some(view::owned(&object.metadata))
+    }
+
+    fn table(state: &mut Contents) -> &mut Store<Owned> {
+        &mut state.scaled_objects
+    }
+
+    fn touch(state: &mut Contents, place: &Place, view: &Owned, there: bool) -> Vec<Key> {
+        let mut keys = state.workloads.named(place);
+        let owner = (view.owner.as_ref(), view.owner_name.as_ref());
+        state.enlist_owned(ObjectKind::ScaledObject, place, owner, there, &mut keys);
+        keys
+    }
+
+    fn mark_missing(cache: &Cache, missing: bool) -> Option<Vec<Key>> {
+        let state = &mut *cache.lock();
+        let is_news = std::mem::replace(&mut state.keda_is_missing, missing) != missing;
+        let kanaries = state.kanaries.views().map(|row| &row.0).filter(|_| is_news);
+        let concerned = kanaries.filter(|kanary| kanary.spec.scale.autoscaler() == Some(ObjectKind::ScaledObject));
+        Some(concerned.map(|kanary| kanary.key.clone()).collect())
     }
 }
 

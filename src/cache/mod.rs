@@ -8,6 +8,7 @@ mod kanaries;
 mod kinds;
 mod parts;
 mod reach;
+mod scaled_object;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::{Resource, ResourceExt};
 
+pub(crate) use self::scaled_object::ScaledObject;
 pub(crate) use self::table::{Claim, Gone};
 pub use self::table::{PartId, Place};
 pub(crate) use self::workloads::{Revision, Workload, for_kind, template_hash};
@@ -26,7 +28,7 @@ use kanary_core::{
     Key, ParsedKanary,
     api::{KanaryKind, WorkloadKind, WorkloadRef},
     decision::ObjectKind,
-    observation::{Observation, Owned, Stray},
+    observation::{Keda, Observation, Owned, Stray},
     spec::Spec,
 };
 
@@ -58,6 +60,9 @@ pub(crate) struct Contents {
     /// must not select a canary.
     production: Index<u64, String>,
     autoscalers: Store<Owned>,
+    scaled_objects: Store<Owned>,
+    /// Whether the API server does not know ScaledObjects, as their watch found.
+    keda_is_missing: bool,
     pods: Store<PodRow>,
     /// Pods whose labels name a Kanary, by name.
     pods_by: Index<Key, String>,
@@ -78,6 +83,12 @@ pub(crate) trait Cached: Resource<DynamicType = ()> + Clone + std::fmt::Debug {
 
     /// Updates the indexes for an object that was added or removed, and returns the affected Kanaries.
     fn touch(state: &mut Contents, place: &Place, view: &Self::View, there: bool) -> Vec<Key>;
+
+    /// Records whether the API server knows the kind, and returns the affected Kanaries. `None` for a kind that every cluster has to
+    /// have.
+    fn mark_missing(_cache: &Cache, _missing: bool) -> Option<Vec<Key>> {
+        None
+    }
 
     /// Stores a version of the object from a response or a live read, and returns the affected Kanaries.
     fn put(cache: &Cache, object: &Self) -> Vec<Key> {
@@ -243,6 +254,10 @@ impl Contents {
                         let owned = self.autoscalers.get(place)?;
                         (!owned.deleting).then_some(&owned.uid)
                     }
+                    ObjectKind::ScaledObject if *name != spec.canary.name => {
+                        let owned = self.scaled_objects.get(place)?;
+                        (!owned.deleting).then_some(&owned.uid)
+                    }
                     _ => None,
                 };
                 Some(Stray {
@@ -284,6 +299,7 @@ impl Cache {
             ObjectKind::Workload(kind) => state.workloads.of_mut(kind).rows.mark_deleting(place, uid),
             ObjectKind::Service => state.services.mark_deleting(place, uid),
             ObjectKind::HorizontalPodAutoscaler => state.autoscalers.mark_deleting(place, uid),
+            ObjectKind::ScaledObject => state.scaled_objects.mark_deleting(place, uid),
         }
     }
 
@@ -324,6 +340,12 @@ impl Cache {
                 .unwrap_or_default(),
             strays: state.strays(kanary, spec),
             hpa: state.autoscalers.get(&place(&spec.canary.name)).cloned(),
+            scaled_object: state.scaled_objects.get(&place(&spec.canary.name)).cloned(),
+            keda: if state.keda_is_missing {
+                Keda::Missing
+            } else {
+                Keda::Served
+            },
             canary,
             ..Observation::default()
         }

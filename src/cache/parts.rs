@@ -11,7 +11,7 @@ use kanary_core::{
     api::{KanaryKind, WorkloadKind},
 };
 
-use super::{Cache, Cached, Gone, PartId, for_kind};
+use super::{Cache, Cached, Gone, PartId, ScaledObject, for_kind};
 
 /// The parts that watches may fill.
 #[derive(Debug, Default)]
@@ -65,6 +65,7 @@ impl Cache {
         }
         keys.extend(Service::drop_part(state, part));
         keys.extend(HorizontalPodAutoscaler::drop_part(state, part));
+        keys.extend(ScaledObject::drop_part(state, part));
         keys.extend(Pod::drop_part(state, part));
         keys
     }

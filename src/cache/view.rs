@@ -12,7 +12,6 @@ use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         apps::v1::Deployment as KubeDeployment,
-        autoscaling::v2::HorizontalPodAutoscaler,
         core::v1::{ContainerStatus, Pod as KubePod, Service as KubeService},
     },
     apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference},
@@ -178,13 +177,9 @@ fn is_kanary(labels: Option<&Labels>) -> bool {
     labels.is_some_and(|labels| labels.get(names::IS_KANARY).is_some_and(|value| value == "true"))
 }
 
-/// Trims a HorizontalPodAutoscaler.
+/// Trims an object to whose it is.
 #[must_use]
-pub(super) fn autoscaler(object: &HorizontalPodAutoscaler) -> Owned {
-    owned(&object.metadata)
-}
-
-fn owned(meta: &ObjectMeta) -> Owned {
+pub(super) fn owned(meta: &ObjectMeta) -> Owned {
     let owner = owner(meta);
     Owned {
         uid: meta.uid.clone().unwrap_or_default(),

@@ -22,7 +22,7 @@ const BUCKETS: [f64; 6] = [0.005, 0.025, 0.1, 0.5, 2.5, 10.0];
 
 /// The resources that Kanary uses, with their subresources as in a Role. The resources of metrics APIs are metrics, so these APIs
 /// are in the list with their groups.
-const RESOURCES: [&str; 20] = [
+const RESOURCES: [&str; 21] = [
     "configmaps",
     "custom.metrics.k8s.io",
     "deployments",
@@ -40,6 +40,7 @@ const RESOURCES: [&str; 20] = [
     "metrics.k8s.io",
     "pods",
     "replicasets",
+    "scaledobjects",
     "secrets",
     "services",
     "virtualservices",

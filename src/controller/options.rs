@@ -48,6 +48,8 @@ pub struct Options {
     pub routes: Option<Duration>,
     /// Kinds of targets that Kanaries may have. The objects of other kinds are not watched.
     pub target_kinds: BTreeSet<WorkloadKind>,
+    /// Whether canaries may have ScaledObjects of KEDA. Otherwise these are not watched.
+    pub keda: bool,
     /// Whether Kanaries may ask the Kubernetes metrics APIs.
     pub metrics_apis: bool,
     /// Where traces are sent. `None` collects none.
@@ -71,6 +73,7 @@ impl Default for Options {
             sharding: None,
             routes: None,
             target_kinds: [WorkloadKind::Deployment].into(),
+            keda: false,
             metrics_apis: false,
             traces: None,
         }

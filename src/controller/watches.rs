@@ -21,10 +21,10 @@ use kanary_core::api::{
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
-use super::feeds;
+use super::{Options, feeds};
 use crate::{
     cache::{
-        Cached, PartId, for_kind,
+        Cached, PartId, ScaledObject, for_kind,
         watch::{self, CachePart, Heartbeat, Route, Sink, Watch},
     },
     places::{
@@ -60,10 +60,24 @@ pub(super) struct Watcher {
     pub(super) kinds: Arc<[KanaryKind]>,
     /// Kinds of targets and canaries.
     pub(super) target_kinds: BTreeSet<WorkloadKind>,
+    /// Whether canaries may have ScaledObjects of KEDA.
+    pub(super) keda: bool,
     pub(super) sink: Sink,
 }
 
 impl Watcher {
+    /// Watches for a controller with these options.
+    pub(super) fn new(client: &Client, options: &Options, sink: Sink) -> Self {
+        Self {
+            client: client.clone(),
+            namespace: options.namespace.clone(),
+            kinds: options.kinds.clone().into(),
+            target_kinds: options.target_kinds.clone(),
+            keda: options.keda,
+            sink,
+        }
+    }
+
     /// All watches, for a single replica.
     pub(super) fn all(&self) -> Vec<Named> {
         let one = || Route::one(&self.sink);
@@ -72,6 +86,9 @@ impl Watcher {
         all.extend(self.workloads(&one, None));
         all.push(self.objects::<Service>("services", one(), None));
         all.push(self.objects::<HorizontalPodAutoscaler>("horizontalpodautoscalers", one(), None));
+        if self.keda {
+            all.push(self.objects::<ScaledObject>("scaledobjects", one(), None));
+        }
         all.push(self.objects::<Pod>("pods", one(), Some(format!("{IS_KANARY}=true"))));
         all
     }
@@ -107,6 +124,9 @@ impl Watcher {
         let mut watches: Vec<_> = kanaries.collect();
         watches.extend(self.workloads(&|| route.clone(), ours.as_deref()));
         watches.push(self.objects::<HorizontalPodAutoscaler>("horizontalpodautoscalers", route.clone(), ours.clone()));
+        if self.keda {
+            watches.push(self.objects::<ScaledObject>("scaledobjects", route.clone(), ours.clone()));
+        }
         watches.push(self.objects::<Pod>("pods", route, ours));
         let heartbeats = watches.iter().map(|named| named.heartbeat.clone()).collect();
         let runs: Vec<_> = watches.into_iter().map(|named| named.run).collect();

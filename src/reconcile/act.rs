@@ -5,6 +5,7 @@
 //! the template that was read. Responses update the cache, so that the next decision includes them.
 
 mod announce;
+mod beside;
 mod effect;
 mod keep;
 mod route;
@@ -17,10 +18,7 @@ mod track;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    autoscaling::v2::HorizontalPodAutoscaler,
-    core::v1::{Pod, Service},
-};
+use k8s_openapi::api::core::v1::Pod;
 use kanary_core::{
     Key, ParsedKanary,
     api::{Kanary, KanaryStatus, names::FIELD_MANAGER},
@@ -107,11 +105,7 @@ impl Writer {
                         created.map(|created| created.as_ref().map(made))
                     });
                 }
-                ObjectKind::Service => self.create::<Service>(namespace, name, manifest, right).await.map(drop),
-                ObjectKind::HorizontalPodAutoscaler => self
-                    .create::<HorizontalPodAutoscaler>(namespace, name, manifest, right)
-                    .await
-                    .map(drop),
+                other => self.create_beside(*other, (namespace, name), manifest, right).await,
             },
             Action::ScaleCanary { canary, uid, replicas } => {
                 for_kind!(canary.kind, K => self.scale::<K>((namespace, &canary.name), (uid, *replicas), right).await)
@@ -163,28 +157,6 @@ impl Writer {
             Action::SetRoute { route, patch, .. } => self.set_route(namespace, route, patch, right).await.map(drop),
             _ => Ok(()),
         }
-    }
-
-    async fn delete_kind(
-        &self,
-        object: ObjectKind,
-        (namespace, name): (&str, &str),
-        seen: (&str, bool),
-        right: Right,
-    ) -> Result<(), ApiError> {
-        match object {
-            ObjectKind::Workload(kind) => {
-                for_kind!(kind, K => self.delete::<K>(namespace, name, seen, right).await?);
-            }
-            ObjectKind::Service => self.delete::<Service>(namespace, name, seen, right).await?,
-            ObjectKind::HorizontalPodAutoscaler => {
-                self.delete::<HorizontalPodAutoscaler>(namespace, name, seen, right)
-                    .await?;
-            }
-        }
-        let place = (namespace.to_owned(), name.to_owned());
-        self.cache.mark_deleting(object, &place, seen.0);
-        Ok(())
     }
 
     /// Creates an object. Returns it as the API server stored it, or `None` if it already exists.

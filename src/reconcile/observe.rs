@@ -17,7 +17,7 @@ use kanary_core::{
     },
     decision::Need,
     hash,
-    observation::{LiveTarget, Observation, Promotion, RouteFound, RouteSeen},
+    observation::{Keda, LiveTarget, Observation, Promotion, RouteFound, RouteSeen},
     spec::Spec,
     validation::Item,
 };
@@ -58,6 +58,8 @@ pub struct Observer<'a> {
     pub routes: Option<Duration>,
     /// Kinds of targets that are on.
     pub kinds: &'a BTreeSet<WorkloadKind>,
+    /// Whether canaries may have ScaledObjects.
+    pub keda: bool,
 }
 
 impl Observer<'_> {
@@ -111,6 +113,9 @@ impl Observer<'_> {
             seen.down_since = self.memory.down_since(&kanary.key, is_down, now);
         }
         seen.kind_is_off = !self.kinds.contains(&spec.target.kind);
+        if !self.keda {
+            seen.keda = Keda::Off;
+        }
         seen.place = self.places.map(|places| places.look(kanary));
         seen.route_settling = self.routes.unwrap_or_default();
         seen

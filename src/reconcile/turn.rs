@@ -71,6 +71,8 @@ pub struct Context {
     pub routes: Option<Duration>,
     /// Kinds of targets that are on.
     pub kinds: BTreeSet<WorkloadKind>,
+    /// Whether canaries may have ScaledObjects of KEDA.
+    pub keda: bool,
     /// Takes the spans of runs.
     pub traces: Traces,
 }
@@ -136,6 +138,7 @@ impl Context {
             places: self.places.as_deref(),
             routes: self.routes,
             kinds: &self.kinds,
+            keda: self.keda,
         };
         self.memory.begin_epoch(&kanary.key, right.epoch);
         let mut seen = observer.observe(kanary, &kanary.spec, now).await?;

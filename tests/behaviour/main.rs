@@ -20,6 +20,7 @@ mod data_plane;
 mod deletion;
 mod fleet;
 mod joined;
+mod keda;
 mod label_watch;
 mod leaving;
 mod lifecycle;

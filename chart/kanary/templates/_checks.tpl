@@ -74,7 +74,7 @@
   "--prometheus-concurrency" "prometheus.concurrency" "--prometheus-qps" "prometheus.qps"
   "--prometheus-limits" "prometheus.limits" "--prometheus-join" "prometheus.join" "--prometheus-allow" "prometheus.allow"
   "--routes" "routes.enabled" "--route-settling-time" "routes.settlingTime"
-  "--metrics-apis" "metricsAPIs.enabled" "--target-kinds" "targetKinds"
+  "--keda" "keda.enabled" "--metrics-apis" "metricsAPIs.enabled" "--target-kinds" "targetKinds"
   "--otlp-endpoint" "otlp.endpoint" "--otlp-protocol" "otlp.protocol" "--otlp-sample-ratio" "otlp.sampleRatio"
   "--otlp-ca-file" "otlp.caSecret"
   "--max-concurrent-canaries" "limits.maxConcurrentCanaries"

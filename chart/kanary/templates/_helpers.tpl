@@ -90,6 +90,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if .Values.routes.enabled }}
 {{- $args = append $args "--routes" }}
 {{- end }}
+{{- if .Values.keda.enabled }}
+{{- $args = append $args "--keda" }}
+{{- end }}
 {{- if .Values.metricsAPIs.enabled }}
 {{- $args = append $args "--metrics-apis" }}
 {{- end }}

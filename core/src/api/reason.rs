@@ -74,6 +74,10 @@ reasons! {
     InvalidImageName,
     /// The spec cannot be run.
     InvalidSpec,
+    /// KEDA is off in this installation.
+    KedaDisabled,
+    /// The cluster has no CRD for ScaledObjects.
+    KedaMissing,
     /// A label matched a labelWatch item.
     LabelMatched,
     /// The last measurement was bad and is tolerated; a good one is needed.

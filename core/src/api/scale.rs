@@ -4,11 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// How many canary pods run. Set at most one of the three fields. Default: `static` with one replica.
+/// How many canary pods run. Set at most one of the four fields. Default: `static` with one replica.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "[has(self.static), has(self.percent), has(self.hpa)].filter(x, x).size() <= 1",
-    "message": "spec.scale takes one of static, percent and hpa: keep one and remove the others",
+    "rule": "[has(self.static), has(self.percent), has(self.hpa), has(self.keda)].filter(x, x).size() <= 1",
+    "message": "spec.scale takes one of static, percent, hpa and keda: keep one and remove the others",
 }]))]
 pub struct ScaleSpec {
     /// A fixed number of canary pods.
@@ -20,6 +20,9 @@ pub struct ScaleSpec {
     /// A HorizontalPodAutoscaler for the canary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hpa: Option<HpaScale>,
+    /// A ScaledObject of KEDA for the canary. The installation may not offer it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keda: Option<KedaScale>,
 }
 
 /// A fixed number of canary pods.
@@ -74,4 +77,59 @@ pub struct HpaScale {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::crd::free_object")]
     pub behavior: Option<Value>,
+}
+
+/// The spec of a ScaledObject (keda.sh/v1alpha1) without `scaleTargetRef`, which Kanary sets to the canary. A canary is never scaled to
+/// 0, because nothing would be judged: `idleReplicaCount` is refused.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "(has(self.minReplicaCount) ? self.minReplicaCount : 1) <= (has(self.maxReplicaCount) ? self.maxReplicaCount : 100)",
+        "message": "spec.scale.keda.minReplicaCount is greater than maxReplicaCount, which is 100 by default: lower minReplicaCount or \
+                    raise maxReplicaCount",
+    },
+    {
+        "rule": "!has(self.minReplicaCount) || self.minReplicaCount > 0",
+        "message": "spec.scale.keda.minReplicaCount is less than 1, and a canary without pods proves nothing: use 1 or more",
+    },
+    {
+        "rule": "!has(self.idleReplicaCount)",
+        "message": "spec.scale.keda.idleReplicaCount would scale the canary to 0, and a canary without pods proves nothing: remove it",
+    },
+]))]
+pub struct KedaScale {
+    /// Lower limit of canary pods, 1 or more. Default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_replica_count: Option<i32>,
+    /// Upper limit of canary pods. Default 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_replica_count: Option<i32>,
+    /// Seconds between two looks at each trigger. KEDA's default is 30.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub polling_interval: Option<i32>,
+    /// Seconds without activity before KEDA would scale to 0, which it does not do here. KEDA's default is 300.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub cooldown_period: Option<i32>,
+    /// Seconds before `cooldownPeriod` counts after the creation. KEDA's default is 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub initial_cooldown_period: Option<i32>,
+    /// Refused: the canary would be scaled to 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_replica_count: Option<i32>,
+    /// What KEDA assumes while a trigger cannot be read, as in KEDA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::crd::free_object")]
+    pub fallback: Option<Value>,
+    /// Settings of the HorizontalPodAutoscaler that KEDA creates, as in KEDA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::crd::free_object")]
+    pub advanced: Option<Value>,
+    /// The triggers, as in KEDA: at least one.
+    #[schemars(schema_with = "super::crd::free_list")]
+    pub triggers: Vec<Value>,
 }

@@ -287,7 +287,7 @@ pub struct Report {
     /// The production Service.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub service: String,
-    /// static, percent or hpa.
+    /// static, percent, hpa or keda.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub scale: String,
     /// The traffic source.

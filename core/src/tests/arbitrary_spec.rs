@@ -37,6 +37,7 @@ pub(super) fn spec() -> BoxedStrategy<Value> {
         "{static: {replicas: 2}}",
         "{percent: {value: 20}}",
         "{hpa: {maxReplicas: 3}}",
+        "{keda: {maxReplicaCount: 3, triggers: [{type: cpu}]}}",
         "{static: {replicas: -1}}",
     ]);
     let service = any_of(&["svc", "svc", "svc", "''", "null"]);

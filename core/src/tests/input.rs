@@ -10,13 +10,10 @@ use super::{
 };
 use crate::{
     ParsedKanary,
-    api::{GoDuration, Kanary, KanaryKind, Reason, WorkloadKind, names},
-    decision::ObjectKind,
+    api::{GoDuration, Kanary, KanaryKind, Reason, names},
     hash,
     labels::{Labels, Selector},
-    observation::{
-        Cause, Created, LiveTarget, Observation, Outage, Owned, Refusal, SelectorView, Stray, Versions, Workload,
-    },
+    observation::{Cause, Created, LiveTarget, Observation, Outage, Owned, Refusal, SelectorView, Versions, Workload},
     spec::Spec,
     traffic,
 };
@@ -190,6 +187,8 @@ pub(super) fn observation(kanary: &ParsedKanary, spec: &Spec, short: &Value) -> 
             "kanaryService",
             "kanarySelector",
             "hpa",
+            "scaledObject",
+            "keda",
             "tallies",
             "live",
             "former",
@@ -226,6 +225,8 @@ pub(super) fn observation(kanary: &ParsedKanary, spec: &Spec, short: &Value) -> 
         kanary_selector: there("kanarySelector").map_or_else(|| traffic::own_selector(kanary), labels),
         kanary_service: there("kanaryService").map(owned),
         hpa: there("hpa").map(owned),
+        scaled_object: there("scaledObject").map(owned),
+        keda: stored::keda(&short["keda"]),
         tallies: list("tallies").map(|value| tally(value, &short["pods"])).collect(),
         live_target: there("live").map(|value| LiveTarget {
             generation: None,
@@ -260,7 +261,7 @@ pub(super) fn observation(kanary: &ParsedKanary, spec: &Spec, short: &Value) -> 
             generation: 1,
         }),
         confirmed: short["confirmed"] != json!(false),
-        strays: list("strays").map(stray).collect(),
+        strays: list("strays").map(stored::stray).collect(),
         no_former_template: short["noFormer"] == json!(true),
         likeness: stored::likeness(short),
         target_missing_since: time(&short["missingSince"]),
@@ -288,22 +289,6 @@ fn owner(value: &Value) -> Option<String> {
     match value.get("owner") {
         None => Some(UID.to_owned()),
         Some(other) => text(other),
-    }
-}
-
-/// `Service old`, or just a name for a Service.
-fn stray(called: &Value) -> Stray {
-    let called = text(called).unwrap();
-    let (object, name) = called.split_once(' ').unwrap_or(("Service", &called));
-    Stray {
-        object: match object {
-            "Deployment" => ObjectKind::Workload(WorkloadKind::Deployment),
-            "Service" => ObjectKind::Service,
-            "HorizontalPodAutoscaler" => ObjectKind::HorizontalPodAutoscaler,
-            other => panic!("Kanary makes no {other}"),
-        },
-        name: name.to_owned(),
-        uid: "uid-stray".to_owned(),
     }
 }
 

@@ -31,6 +31,7 @@ mod forged_epoch;
 mod forward;
 mod input;
 mod input_traffic;
+mod keda;
 mod known_templates;
 mod label_watch;
 mod leave;

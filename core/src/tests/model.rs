@@ -224,8 +224,6 @@ impl Model {
                 self.seen.promotion = Promotion::Done { at, template_hash };
                 format!("set template of {}", change.target.name)
             }
-            Action::Hold { .. } | Action::Release | Action::SetRoute { .. } => panic!("{action:?}"),
-            Action::Update(_) | Action::Keep(_) => panic!("{action:?}"),
             Action::HandOver { target: handed, .. } => {
                 if let Some(target) = &mut self.seen.target {
                     target.holds_fields = false;
@@ -254,9 +252,11 @@ impl Model {
                     }
                     ObjectKind::Service => self.seen.kanary_service = None,
                     ObjectKind::HorizontalPodAutoscaler => self.seen.hpa = None,
+                    ObjectKind::ScaledObject => self.seen.scaled_object = None,
                 }
                 format!("delete {} {name}", object.as_str())
             }
+            other => panic!("{other:?}"),
         };
         self.writes.push(name);
     }
@@ -275,6 +275,7 @@ impl Model {
                 self.seen.kanary_selector = crate::traffic::own_selector(&self.kanary);
             }
             ObjectKind::HorizontalPodAutoscaler => self.seen.hpa = Some(owned()),
+            ObjectKind::ScaledObject => self.seen.scaled_object = Some(owned()),
             ObjectKind::Workload(_) => self.create_deployment(name, manifest),
         }
     }

@@ -314,7 +314,8 @@ fn a_run_that_goes_well_takes_seven_writes_at_most() {
             model.run(|_| ());
             let writes = writes_until(&model, "status DeploymentUpdated");
             assert!(writes <= 7, "{writes} writes with {name}: {:#?}", model.writes);
-            assert!(model.seen.canary.is_none() && model.seen.kanary_service.is_none() && model.seen.hpa.is_none());
+            assert!(model.seen.canary.is_none() && model.seen.kanary_service.is_none());
+            assert_eq!(model.seen.autoscalers().count(), 0);
             assert!(model.seen.target.is_some_and(|target| target.rolled_out));
         }
     }
@@ -334,7 +335,8 @@ fn a_run_that_fails_takes_five_writes_at_most() {
             model.run(|_| ());
             let writes = writes_until(&model, "status Failed");
             assert!(writes <= 5, "{writes} writes with {name}: {:#?}", model.writes);
-            assert!(model.seen.canary.is_none() && model.seen.kanary_service.is_none() && model.seen.hpa.is_none());
+            assert!(model.seen.canary.is_none() && model.seen.kanary_service.is_none());
+            assert_eq!(model.seen.autoscalers().count(), 0);
             assert_eq!(model.seen.target.unwrap().template_hash, hash::of(&template("t1")));
         }
     }

@@ -3,12 +3,14 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::input::{merge, number, observation, parse, t0, target, template, time};
+use super::input::{merge, number, observation, parse, t0, target, template, text, time};
 use crate::{
     ParsedKanary,
-    api::KanaryStatus,
-    decide, hash,
-    observation::{Likeness, Limited, Promotion},
+    api::{KanaryStatus, WorkloadKind},
+    decide,
+    decision::ObjectKind,
+    hash,
+    observation::{Keda, Likeness, Limited, Promotion, Stray},
     spec::Spec,
 };
 
@@ -165,5 +167,32 @@ pub(super) fn likeness(short: &Value) -> Likeness {
         Some("other") => Likeness::Other,
         Some("unknown") => Likeness::Unknown,
         Some(likeness) => panic!("there is no likeness {likeness}"),
+    }
+}
+
+/// `Service old`, or just a name for a Service.
+pub(super) fn stray(called: &Value) -> Stray {
+    let called = text(called).unwrap();
+    let (object, name) = called.split_once(' ').unwrap_or(("Service", &called));
+    Stray {
+        object: match object {
+            "Deployment" => ObjectKind::Workload(WorkloadKind::Deployment),
+            "Service" => ObjectKind::Service,
+            "HorizontalPodAutoscaler" => ObjectKind::HorizontalPodAutoscaler,
+            "ScaledObject" => ObjectKind::ScaledObject,
+            other => panic!("Kanary makes no {other}"),
+        },
+        name: name.to_owned(),
+        uid: "uid-stray".to_owned(),
+    }
+}
+
+/// Whether the canary can have a ScaledObject: by default, it can.
+pub(super) fn keda(value: &Value) -> Keda {
+    match value.as_str() {
+        None => Keda::Served,
+        Some("off") => Keda::Off,
+        Some("missing") => Keda::Missing,
+        Some(other) => panic!("KEDA is not {other}"),
     }
 }

@@ -49,7 +49,8 @@ pub(super) fn under_way(canary: &mut ParsedKanary, seen: &mut Observation, decid
         made.owner = Some(UID.to_owned());
         made.labels.insert(RUN.to_owned(), run);
     }
-    for owned in [&mut seen.kanary_service, &mut seen.hpa].into_iter().flatten() {
+    let owned = [&mut seen.kanary_service, &mut seen.hpa, &mut seen.scaled_object];
+    for owned in owned.into_iter().flatten() {
         owned.owner = Some(UID.to_owned());
         owned.deleting = false;
     }

@@ -33,6 +33,11 @@ pub(crate) trait Feed {
 
     /// Handles the end of a list of this version: other objects than `listed` do not exist. Returns the affected Kanaries.
     fn listed(&mut self, cache: &Cache, listed: &BTreeSet<Place>, version: u64) -> Vec<Key>;
+
+    /// Handles that the API server does not know the kind, and returns the affected Kanaries. `None` if every cluster has to have it.
+    fn missing(&mut self, _cache: &Cache) -> Option<Vec<Key>> {
+        None
+    }
 }
 
 /// Applies lists and events of one watch.
@@ -54,6 +59,14 @@ impl<F: Feed> Share<F> {
 
     pub(super) fn kind(&self) -> Cow<'static, str> {
         self.feed.kind()
+    }
+
+    /// Records that the API server does not know the kind. Returns whether a cluster may lack it.
+    pub(super) fn missing(&mut self) -> bool {
+        let keys = self.feed.missing(&self.sink.cache);
+        let is_optional = keys.is_some();
+        self.sink.push(keys.unwrap_or_default());
+        is_optional
     }
 
     /// Starts a list, which will contain every object that exists.
@@ -120,7 +133,13 @@ where
     }
 
     fn listed(&mut self, cache: &Cache, listed: &BTreeSet<Place>, version: u64) -> Vec<Key> {
-        K::end_list(cache, &self.0.parts(), |place| listed.contains(place), version)
+        let mut keys = K::end_list(cache, &self.0.parts(), |place| listed.contains(place), version);
+        keys.extend(K::mark_missing(cache, false).unwrap_or_default());
+        keys
+    }
+
+    fn missing(&mut self, cache: &Cache) -> Option<Vec<Key>> {
+        K::mark_missing(cache, true)
     }
 }
 

@@ -254,6 +254,15 @@ impl<F: Feed> Follower<F> {
 
     /// Records a failure and waits for the backoff.
     async fn recover(&mut self, trouble: &Trouble) {
+        if trouble.code() == 404 && self.share.missing() {
+            // A cluster without this kind has no objects of it, so nothing waits for a list.
+            tracing::debug!(kind = %self.share.kind(), "the API server does not know this kind");
+            self.version = None;
+            self.heartbeat.listed();
+            self.heartbeat.opened();
+            sleep(CAP).await;
+            return;
+        }
         self.note(trouble);
         let was_watching = self.version.is_some();
         if trouble.code() == 410 {

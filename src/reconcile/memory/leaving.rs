@@ -6,7 +6,7 @@ mod tests;
 use jiff::Timestamp;
 use kanary_core::{
     Key,
-    decision::Action,
+    decision::{Action, ObjectKind},
     observation::{Attempt, Ways},
 };
 
@@ -16,8 +16,13 @@ use crate::cluster::error::{ApiError, Class};
 fn way<'a>(ways: &'a mut Ways, action: &Action) -> Option<&'a mut Option<Attempt>> {
     match action {
         Action::Unlabel { .. } => Some(&mut ways.labels),
+        // Without its ScaledObject, a canary stays at 0.
+        Action::Delete {
+            object: ObjectKind::ScaledObject,
+            ..
+        }
+        | Action::ScaleCanary { .. } => Some(&mut ways.scale),
         Action::Delete { .. } => Some(&mut ways.deletion),
-        Action::ScaleCanary { .. } => Some(&mut ways.scale),
         _ => None,
     }
 }

@@ -167,6 +167,7 @@ async fn a_target_is_missing_from_the_beginning_only_if_there_is_no_canary_eithe
             places: None,
             routes: None,
             kinds: &WorkloadKind::ALL.into(),
+            keda: true,
         };
         let now = Timestamp::UNIX_EPOCH;
         for _ in 0..2 {
@@ -199,6 +200,7 @@ async fn what_a_watch_says_of_a_target_is_replaced_by_what_is_read_of_it() {
             places: None,
             routes: None,
             kinds: &WorkloadKind::ALL.into(),
+            keda: true,
         };
         let mut seen = Observation {
             target: Some(kanary_core::observation::Workload::default()),
@@ -236,6 +238,7 @@ async fn a_promotion_between_the_reading_of_the_target_and_of_its_history_is_not
         places: None,
         routes: None,
         kinds: &WorkloadKind::ALL.into(),
+        keda: true,
     };
     let mut seen = Observation {
         promotion: Promotion::Unknown,

@@ -86,6 +86,7 @@ fn context((client, clock): (Client, Clock), decide: Decide, fence: Fence) -> (C
         places: None,
         routes: None,
         kinds: WorkloadKind::ALL.into(),
+        keda: true,
         traces: Traces::default(),
     };
     (context, kanary, right)

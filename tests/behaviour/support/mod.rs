@@ -13,6 +13,7 @@ mod faults;
 mod fleet;
 mod gateway;
 mod interceptor;
+mod keda;
 mod kinds;
 mod kubectl;
 mod machine;
@@ -42,7 +43,7 @@ pub(crate) use interceptor::{Answer, Webhook};
 pub(crate) use kinds::{
     CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, ENDPOINT_SLICE, EVENT, GATEWAY, GRPC_ROUTE, HPA, HTTP_ROUTE, KANARY,
     KANARY_STATEFULSET, Kind, LEASE, OLD_KANARY, PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM, POD, REPLICA_SET,
-    ROLE_BINDING, SECRET, SERVICE, STATEFUL_SET, VIRTUAL_SERVICE,
+    ROLE_BINDING, SCALED_OBJECT, SECRET, SERVICE, STATEFUL_SET, VIRTUAL_SERVICE,
 };
 pub(crate) use manifests::{
     config_map, deployment, from_yaml, held, kanary, merge, service, slow_deployment, template,

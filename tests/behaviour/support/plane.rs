@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::{process::Command, sync::OnceCell};
 use tower::Layer;
 
-use super::{audit, embedded::Embedded, faults::Faults, from_yaml, interceptor::Webhook, poll, waited};
+use super::{audit, embedded::Embedded, faults::Faults, from_yaml, interceptor::Webhook, keda, poll, waited};
 
 static READY: OnceCell<Plane> = OnceCell::const_new();
 
@@ -178,7 +178,10 @@ async fn config(kubeconfig: &std::path::Path) -> Config {
 
 async fn apply_crds(client: &Client) {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-    for crd in kanary_core::api::crds(&KanaryKind::ALL) {
+    for crd in kanary_core::api::crds(&KanaryKind::ALL)
+        .into_iter()
+        .chain([keda::crd()])
+    {
         let name = crd.metadata.name.clone().expect("a CRD has a name");
         let params = PatchParams::apply("behaviour-suite").force();
         api.patch(&name, &params, &Patch::Apply(&crd))
@@ -191,9 +194,9 @@ async fn apply_crds(client: &Client) {
     }
 }
 
-/// What the chart adds with `targetKinds: [StatefulSet]`.
-fn rights_for_stateful_sets() -> [Value; 2] {
-    let name = "kanary-stateful-sets";
+/// What the chart adds with `targetKinds: [StatefulSet]` and `keda.enabled`.
+fn further_rights() -> [Value; 2] {
+    let name = "kanary-further-rights";
     let binding = from_yaml(include_str!("../../../deploy/role_binding.yaml"));
     let subjects = binding.first().map(|binding| binding["subjects"].clone());
     [
@@ -204,6 +207,7 @@ fn rights_for_stateful_sets() -> [Value; 2] {
                  "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
                 {"apiGroups": ["apps"], "resources": ["controllerrevisions"], "verbs": ["list"]},
                 {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["list"]},
+                keda::rule(),
             ],
         }),
         json!({
@@ -223,7 +227,7 @@ async fn apply_rights(client: &Client) {
         include_str!("../../../deploy/optional/kanary.k8s.io.yaml"),
         include_str!("../../../deploy/optional/canary.atze.io.yaml"),
     );
-    for object in from_yaml(manifests).into_iter().chain(rights_for_stateful_sets()) {
+    for object in from_yaml(manifests).into_iter().chain(further_rights()) {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
         let kind = text("/kind").expect("an object has a kind");
         let api_version = text("/apiVersion").expect("an object has an apiVersion");

@@ -36,7 +36,7 @@ impl World {
             Action::Create { object, .. } => match object {
                 ObjectKind::Workload(_) => self.canary = Some(self.now),
                 ObjectKind::Service => self.service = true,
-                ObjectKind::HorizontalPodAutoscaler => {}
+                ObjectKind::HorizontalPodAutoscaler | ObjectKind::ScaledObject => {}
             },
             Action::SetTemplate(_) => {
                 self.promoted = true;

@@ -1,6 +1,7 @@
 //! Watches of the embedded cluster, in virtual time, behind a network that fails.
 
 mod following;
+mod missing;
 mod sharing;
 
 use std::sync::{

@@ -77,6 +77,27 @@ fn attempts_that_failed_are_remembered_by_their_way_until_one_works() {
 }
 
 #[test]
+fn a_scaled_object_that_cannot_be_deleted_is_a_failed_way_to_scale() {
+    let (memory, canary) = (Memory::default(), failed());
+    assert_eq!(recalled(&memory, &canary).ways, Ways::default());
+    let delete = |object| Action::Delete {
+        object,
+        name: "x".to_owned(),
+        uid: "u".to_owned(),
+        unchanged: false,
+    };
+    memory.could_not_leave(
+        &canary.key,
+        &delete(ObjectKind::ScaledObject),
+        &answered(403),
+        at(1),
+        at(2),
+    );
+    let ways = recalled(&memory, &canary).ways;
+    assert!(ways.scale.is_some() && ways.deletion.is_none(), "{ways:?}");
+}
+
+#[test]
 fn what_was_refused_before_the_verdict_does_not_hold_up_what_follows_it() {
     let (memory, running, failed) = (Memory::default(), canary(&json!({})), failed());
     recalled(&memory, &running);
