@@ -49,7 +49,7 @@ pub(super) fn spec(key: &Key, raw: &Value, known: &Known<'_>) -> Spec {
     let Some(front) = front_ends::of(key.kind) else {
         return of_kanary(key, raw, known);
     };
-    let translated = front.translate(key, raw, known.own);
+    let mut translated = front.translate(key, raw, known.own);
     let mut spec = of_kanary(key, &translated.spec, known);
     if !translated.problems.is_empty() {
         // What is wrong in the translation follows from them.
@@ -59,6 +59,10 @@ pub(super) fn spec(key: &Key, raw: &Value, known: &Known<'_>) -> Spec {
         problem.message = front_ends::in_words(front, std::mem::take(&mut problem.message));
     }
     spec.canary.name.clone_from(&translated.frame.canary);
+    spec.tracked = translated.frame.tracked.take();
+    if spec.tracked.is_some() {
+        spec.validation.once_below_targets();
+    }
     spec.frame = Some(Box::new(translated.frame));
     spec
 }

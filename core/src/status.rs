@@ -131,6 +131,8 @@ impl Draft {
         }
         let told = Told {
             frame,
+            template: (&spec.template, &spec.template_hash),
+            items: &spec.validation.items,
             former: &kanary.status,
             generation: self.generation,
             is_sound: spec.is_sound(),
@@ -201,6 +203,14 @@ fn truncate(text: &mut String, bytes: usize) {
         text.truncate(text.floor_char_boundary(bytes));
         text.push('…');
     }
+}
+
+/// The facts of a stored status that become Events, with those that only a front end tells.
+#[must_use]
+pub fn notices_of(kanary: &ParsedKanary) -> Vec<Notice> {
+    let front = front_ends::of(kanary.key.kind);
+    let own = front.map(|front| front.notices(&kanary.status)).unwrap_or_default();
+    notices(&kanary.status).into_iter().chain(own).collect()
 }
 
 /// The facts of a stored status that become Events. A successful run has two.

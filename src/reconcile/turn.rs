@@ -300,7 +300,7 @@ impl Context {
 
     /// Announces the notices of the stored status. Events are for users; nothing depends on them.
     fn announce(&self, kanary: &ParsedKanary, now: Timestamp, right: Right) {
-        let notices = status::notices(&kanary.status);
+        let notices = status::notices_of(kanary);
         for notice in self.memory.unannounced(&kanary.key, notices, now) {
             self.memory.mark_announced(&kanary.key, &notice);
             self.events.push(Announcement {

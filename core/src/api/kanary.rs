@@ -7,7 +7,7 @@ use kube_core::{Resource, object::HasStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::names::{CANARY_APP_GROUP, GROUP, OLD_GROUP, VERSION};
+use super::names::{CANARY_APP_GROUP, CANARY_DEPLOYMENT_GROUP, GROUP, OLD_GROUP, VERSION};
 
 /// The kinds that are served: those that share [`KanarySpec`](super::KanarySpec), and front ends, whose spec is translated into one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,22 +20,25 @@ pub enum KanaryKind {
     OldDeployment,
     /// `CanaryApp`, a front end.
     CanaryApp,
+    /// `CanaryDeployment`, a front end.
+    CanaryDeployment,
 }
 
 impl KanaryKind {
     /// Every kind that can be served.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Deployment,
         Self::Statefulset,
         Self::OldDeployment,
         Self::CanaryApp,
+        Self::CanaryDeployment,
     ];
 
     /// The kinds that every controller serves.
     pub const ALWAYS: [Self; 2] = [Self::Deployment, Self::Statefulset];
 
     /// The kinds that a controller serves only if it is told to (`--kinds`).
-    pub const OPTIONAL: [Self; 2] = [Self::OldDeployment, Self::CanaryApp];
+    pub const OPTIONAL: [Self; 3] = [Self::OldDeployment, Self::CanaryApp, Self::CanaryDeployment];
 
     /// `kind` in a manifest. Two kinds of different groups may have the same: see [`KanaryKind::id`].
     #[must_use]
@@ -44,6 +47,7 @@ impl KanaryKind {
             Self::Deployment | Self::OldDeployment => "KanaryDeployment",
             Self::Statefulset => "KanaryStatefulset",
             Self::CanaryApp => "CanaryApp",
+            Self::CanaryDeployment => "CanaryDeployment",
         }
     }
 
@@ -56,6 +60,7 @@ impl KanaryKind {
             Self::Statefulset => "KanaryStatefulset",
             Self::OldDeployment => "KanaryDeployment.kanary.k8s.io",
             Self::CanaryApp => "CanaryApp.canary.atze.io",
+            Self::CanaryDeployment => "CanaryDeployment.kanarini.nilebox.github.com",
         }
     }
 
@@ -66,6 +71,7 @@ impl KanaryKind {
             Self::Deployment | Self::Statefulset => GROUP,
             Self::OldDeployment => OLD_GROUP,
             Self::CanaryApp => CANARY_APP_GROUP,
+            Self::CanaryDeployment => CANARY_DEPLOYMENT_GROUP,
         }
     }
 
@@ -73,7 +79,7 @@ impl KanaryKind {
     #[must_use]
     pub const fn version(self) -> &'static str {
         match self {
-            Self::Deployment | Self::Statefulset | Self::OldDeployment => VERSION,
+            Self::Deployment | Self::Statefulset | Self::OldDeployment | Self::CanaryDeployment => VERSION,
             Self::CanaryApp => "v1",
         }
     }
@@ -91,6 +97,7 @@ impl KanaryKind {
             Self::Deployment | Self::OldDeployment => "kanarydeployments",
             Self::Statefulset => "kanarystatefulsets",
             Self::CanaryApp => "canaryapps",
+            Self::CanaryDeployment => "canarydeployments",
         }
     }
 
@@ -101,6 +108,7 @@ impl KanaryKind {
             Self::Deployment | Self::Statefulset => self.plural(),
             Self::OldDeployment => "kanarydeployments.kanary.k8s.io",
             Self::CanaryApp => "canaryapps.canary.atze.io",
+            Self::CanaryDeployment => "canarydeployments.kanarini.nilebox.github.com",
         }
     }
 
@@ -111,6 +119,7 @@ impl KanaryKind {
             Self::Deployment | Self::Statefulset => self.singular(),
             Self::OldDeployment => "kanarydeployment.kanary.k8s.io",
             Self::CanaryApp => "canaryapp.canary.atze.io",
+            Self::CanaryDeployment => "canarydeployment.kanarini.nilebox.github.com",
         }
     }
 
@@ -121,6 +130,7 @@ impl KanaryKind {
             Self::Deployment | Self::OldDeployment => "kanarydeployment",
             Self::Statefulset => "kanarystatefulset",
             Self::CanaryApp => "canaryapp",
+            Self::CanaryDeployment => "canarydeployment",
         }
     }
 
@@ -131,6 +141,7 @@ impl KanaryKind {
             Self::Deployment => &["kd", "kanary"],
             Self::Statefulset => &["ks"],
             Self::OldDeployment | Self::CanaryApp => &[],
+            Self::CanaryDeployment => &["cd", "canary"],
         }
     }
 

@@ -24,7 +24,7 @@ mod workload;
 
 pub use crd::{EPOCH_RULE, crds};
 pub use duration::GoDuration;
-pub use face::CanaryAppSpec;
+pub use face::{CanaryAppSpec, CanaryDeploymentSpec, CanaryDeploymentTracks};
 pub use kanary::{Kanary, KanaryKind};
 pub use metric::{
     ContainerResourceMetric, DescribedObject, ExternalMetric, MetricItem, MetricName, MetricQuantity, MetricSource,

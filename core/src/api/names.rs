@@ -4,6 +4,8 @@
 pub const GROUP: &str = "kanary.k8s-operators.dev";
 /// API group in which `KanaryDeployment` was published first.
 pub const OLD_GROUP: &str = "kanary.k8s.io";
+/// API group of `CanaryDeployment`.
+pub const CANARY_DEPLOYMENT_GROUP: &str = "kanarini.nilebox.github.com";
 /// API group of `CanaryApp`.
 pub const CANARY_APP_GROUP: &str = "canary.atze.io";
 /// Served and stored version of the Kanary kinds.

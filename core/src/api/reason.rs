@@ -270,6 +270,18 @@ pub enum EventReason {
     VerdictIgnored,
     /// The canary gets the requests of a step of its traffic.
     TrafficShifted,
+    /// A Deployment of a `CanaryDeployment` was created.
+    CreatedDeployment,
+    /// A Deployment of a `CanaryDeployment` was updated.
+    UpdatedDeployment,
+    /// The canary of a `CanaryDeployment` is ready, and its metrics are checked after the delay.
+    DelayMetricsCheck,
+    /// The metrics of a `CanaryDeployment` were checked.
+    MetricsCheckResult,
+    /// The template of a `CanaryDeployment` failed.
+    MetricsCheckUnsuccessful,
+    /// Both tracks of a `CanaryDeployment` run the template.
+    DoneProcessing,
     /// Somebody should look, for the reason of the condition `Stalled`, or of `Activated` for a verdict that came too late.
     Of(Reason),
 }
@@ -287,6 +299,12 @@ impl EventReason {
             Self::Errored => "Errored",
             Self::VerdictIgnored => "VerdictIgnored",
             Self::TrafficShifted => "TrafficShifted",
+            Self::CreatedDeployment => "CreatedDeployment",
+            Self::UpdatedDeployment => "UpdatedDeployment",
+            Self::DelayMetricsCheck => "DelayMetricsCheck",
+            Self::MetricsCheckResult => "MetricsCheckResult",
+            Self::MetricsCheckUnsuccessful => "MetricsCheckUnsuccessful",
+            Self::DoneProcessing => "DoneProcessing",
             Self::Of(reason) => reason.as_str(),
         }
     }

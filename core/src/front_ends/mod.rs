@@ -5,13 +5,22 @@
 //! there, and decides.
 
 mod canary_app;
+mod canary_deployment;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{Key, decision::Resource, invalid::Invalid, labels::Labels};
+use super::{
+    Key,
+    decision::{Notice, Resource},
+    invalid::Invalid,
+    labels::Labels,
+    template::WorkloadTemplate,
+    track::Tracked,
+    validation::Item,
+};
 use crate::api::{KanaryKind, KanaryStatus, OwnFields};
 
 /// What one kind of front end does in its own way.
@@ -26,6 +35,11 @@ pub(crate) trait FrontEnd: Sync {
     /// engine. The result depends on nothing else, so that it comes to rest.
     fn tell(&self, told: &Told<'_>, next: &mut KanaryStatus);
 
+    /// Events that no other kind has, from a stored status.
+    fn notices(&self, _: &KanaryStatus) -> Vec<Notice> {
+        Vec::new()
+    }
+
     /// Terms of the engine in messages, and what users of this kind know instead. The first one that occurs counts.
     fn words(&self) -> &'static [(&'static str, &'static str)];
 }
@@ -35,6 +49,7 @@ pub(crate) fn of(kind: KanaryKind) -> Option<&'static dyn FrontEnd> {
     match kind {
         KanaryKind::Deployment | KanaryKind::Statefulset | KanaryKind::OldDeployment => None,
         KanaryKind::CanaryApp => Some(&canary_app::CanaryApp),
+        KanaryKind::CanaryDeployment => Some(&canary_deployment::CanaryDeployment),
     }
 }
 
@@ -60,10 +75,8 @@ pub struct Frame {
     pub canary_labels: Labels,
     /// Whether the target belongs to the object, and is deleted with it.
     pub owns_target: bool,
-    /// Whether a target that is missing is not created before its template has passed.
-    pub first_canary: bool,
-    /// Whether the canary exists between runs as well.
-    pub standing: bool,
+    /// The tracks, if the canary exists between runs as well.
+    pub tracked: Option<Box<Tracked>>,
     /// Whether a query that is not answered fails the run.
     pub fails_unanswered: bool,
     /// The objects that exist beyond a run.
@@ -108,6 +121,10 @@ impl Kept {
 pub(crate) struct Told<'a> {
     /// The translated spec's frame.
     pub(crate) frame: &'a Frame,
+    /// The template of the spec, and its hash.
+    pub(crate) template: (&'a WorkloadTemplate, &'a str),
+    /// The validation items of the spec.
+    pub(crate) items: &'a [Item],
     /// The status that was read.
     pub(crate) former: &'a KanaryStatus,
     /// `metadata.generation` of the object.
@@ -120,7 +137,6 @@ pub(crate) struct Told<'a> {
 
 impl Told<'_> {
     /// Sets a condition that only this kind of front end has.
-    #[allow(dead_code, reason = "for front ends with conditions of their own")]
     pub(crate) fn set(&self, next: &mut KanaryStatus, condition: &str, value: bool, (reason, message): (&str, &str)) {
         let set = Condition {
             type_: condition.to_owned(),

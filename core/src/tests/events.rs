@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde_json::json;
 
 use crate::{
-    api::{KanaryStatus, Reason},
+    api::{EventReason, KanaryStatus, Reason},
     health,
     status::{self, STALLED, notices},
 };
@@ -104,6 +104,19 @@ fn the_reference_lists_the_reason_of_every_event_and_no_other() {
     let shifted = notices(&shifted)
         .into_iter()
         .map(|notice| notice.reason.as_str().to_owned());
-    let all = of_states.chain(of_stalls).chain(too_late).chain(shifted);
+    let of_tracks = [
+        EventReason::CreatedDeployment,
+        EventReason::UpdatedDeployment,
+        EventReason::DelayMetricsCheck,
+        EventReason::MetricsCheckResult,
+        EventReason::MetricsCheckUnsuccessful,
+        EventReason::DoneProcessing,
+    ];
+    let of_tracks = of_tracks.into_iter().map(|reason| reason.as_str().to_owned());
+    let all = of_states
+        .chain(of_tracks)
+        .chain(of_stalls)
+        .chain(too_late)
+        .chain(shifted);
     assert_eq!(documented(), all.collect());
 }

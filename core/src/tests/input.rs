@@ -73,7 +73,7 @@ fn this_template(value: &mut Value, hash: &str) {
 }
 
 /// Merges `over` into `under`, field by field. A null removes the field, `<null>` sets it to null.
-pub(super) fn merge(under: &mut Value, over: &Value) {
+pub(crate) fn merge(under: &mut Value, over: &Value) {
     match (under, over) {
         (Value::Object(under), Value::Object(over)) => {
             for (name, over) in over {

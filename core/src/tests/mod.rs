@@ -82,6 +82,8 @@ mod verdict;
 mod waiting;
 mod waits;
 
+pub(crate) use input::merge;
+
 use expect_test::Expect;
 use serde_json::Value;
 

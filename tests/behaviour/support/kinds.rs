@@ -18,6 +18,12 @@ pub(crate) const KANARY: Kind = kanary_kind("KanaryDeployment", "kanarydeploymen
 pub(crate) const KANARY_STATEFULSET: Kind = kanary_kind("KanaryStatefulset", "kanarystatefulsets");
 /// The kind of the group that is served only with `--kinds`.
 pub(crate) const OLD_KANARY: Kind = kind("kanary.k8s.io", "v1alpha1", "KanaryDeployment", "kanarydeployments");
+pub(crate) const CANARY_DEPLOYMENT: Kind = kind(
+    "kanarini.nilebox.github.com",
+    "v1alpha1",
+    "CanaryDeployment",
+    "canarydeployments",
+);
 pub(crate) const DEPLOYMENT: Kind = kind("apps", "v1", "Deployment", "deployments");
 pub(crate) const REPLICA_SET: Kind = kind("apps", "v1", "ReplicaSet", "replicasets");
 pub(crate) const STATEFUL_SET: Kind = kind("apps", "v1", "StatefulSet", "statefulsets");

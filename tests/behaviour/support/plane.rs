@@ -226,6 +226,7 @@ async fn apply_rights(client: &Client) {
         include_str!("../../../deploy/role_binding.yaml"),
         include_str!("../../../deploy/optional/kanary.k8s.io.yaml"),
         include_str!("../../../deploy/optional/canary.atze.io.yaml"),
+        include_str!("../../../deploy/optional/kanarini.nilebox.github.com.yaml"),
     );
     for object in from_yaml(manifests).into_iter().chain(further_rights()) {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);

@@ -1,10 +1,14 @@
 //! How the objects of front ends look to users: their schemas, rules and columns. What they mean is in `front_ends`.
 
 mod canary_app;
+mod canary_deployment;
 
 use serde_json::Value;
 
-pub use self::canary_app::CanaryAppSpec;
+pub use self::{
+    canary_app::CanaryAppSpec,
+    canary_deployment::{CanaryDeploymentSpec, CanaryDeploymentTracks},
+};
 use super::KanaryKind;
 
 /// The look of one front end.
@@ -29,5 +33,6 @@ pub(super) const fn of(kind: KanaryKind) -> Option<Face> {
     match kind {
         KanaryKind::Deployment | KanaryKind::Statefulset | KanaryKind::OldDeployment => None,
         KanaryKind::CanaryApp => Some(canary_app::FACE),
+        KanaryKind::CanaryDeployment => Some(canary_deployment::FACE),
     }
 }
