@@ -78,7 +78,7 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
             ..Activation::default()
         };
     }
-    if let Some(waits) = volumes_remain(step) {
+    if let Some(waits) = volumes_remain(step, target) {
         return waits;
     }
     let actions = missing(step, target);
@@ -106,24 +106,43 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
 /// How soon the claims of earlier canaries are looked for again.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(10);
 
-/// Volumes of an earlier canary have its data, and the names of the next one's.
-fn volumes_remain(step: &Step<'_>) -> Option<Activation> {
-    let spec = step.spec;
-    if step.seen.canary.is_some() || !workload::of(spec.canary.kind).has_claims(&spec.template) {
+/// Volumes of an earlier canary have its data, and the names of the next one's. Volumes of others that have such a name would be
+/// deleted with the canary.
+fn volumes_remain(step: &Step<'_>, target: &Workload) -> Option<Activation> {
+    let (spec, is_new) = (step.spec, step.seen.canary.is_none());
+    let grows = resized(step, target).is_some_and(|(canary, replicas)| replicas > canary.replicas);
+    if !(is_new || grows) || !workload::of(spec.canary.kind).has_claims(&spec.template) {
         return None;
     }
     let Some(claims) = &step.seen.claims else {
         return Some(overdue::unconfirmed(Need::Claims));
     };
-    let first = claims.first()?;
-    let message = format!(
-        "{} volume claims of an earlier canary exist ({first}), and the canary would get their data: delete them if Kubernetes does not",
-        claims.len()
-    );
+    let (reason, message) = if let Some(first) = claims.others.first() {
+        let message = format!(
+            "PersistentVolumeClaim {first} is not this Kanary's, and a pod of {} would get it, and it would be deleted with the canary: \
+             rename the Kanary, or keep the data under another name and delete the claim",
+            spec.canary
+        );
+        (Reason::NameTaken, message)
+    } else {
+        let first = claims.earlier.first().filter(|_| is_new)?;
+        let message = format!(
+            "{} volume claims of an earlier canary exist ({first}), and the canary would get their data: delete them if Kubernetes does not",
+            claims.earlier.len()
+        );
+        (Reason::VolumesRemain, message)
+    };
     Some(Activation {
         wake: patience::next(step, step.now.checked_add(LOOK_AGAIN).unwrap_or(step.now)),
-        ..Activation::problem(Reason::VolumesRemain, message)
+        ..Activation::problem(reason, message)
     })
+}
+
+/// The canary of the run, if it should have another number of pods, with that number.
+fn resized<'a>(step: &Step<'a>, target: &Workload) -> Option<(&'a Workload, i32)> {
+    let canary = step.seen.canary.as_ref().filter(|canary| is_of_run(step, canary))?;
+    let wanted = step.spec.scale.replicas(target.replicas)?;
+    (wanted != canary.replicas).then_some((canary, wanted))
 }
 
 fn target_changed(step: &Step<'_>, target: &Workload) -> Option<Activation> {
@@ -257,23 +276,19 @@ fn missing(step: &Step<'_>, target: &Workload) -> Vec<Action> {
             manifest: traffic::kanary_service(canary, name, production),
         });
     }
-    match &seen.canary {
-        None => actions.push(Action::Create {
+    if seen.canary.is_none() {
+        actions.push(Action::Create {
             object: ObjectKind::Workload(spec.canary.kind),
             name: spec.canary.name.clone(),
             manifest: traffic::canary_workload(canary, spec, seen, target),
-        }),
-        Some(existing) if !is_of_run(step, existing) => {}
-        Some(existing) => {
-            let wanted = spec.scale.replicas(target.replicas);
-            if let Some(replicas) = wanted.filter(|replicas| *replicas != existing.replicas) {
-                actions.push(Action::ScaleCanary {
-                    canary: spec.canary.clone(),
-                    uid: existing.uid.clone(),
-                    replicas,
-                });
-            }
-        }
+        });
+    }
+    if let Some((existing, replicas)) = resized(step, target) {
+        actions.push(Action::ScaleCanary {
+            canary: spec.canary.clone(),
+            uid: existing.uid.clone(),
+            replicas,
+        });
     }
     // A canary never has two autoscalers, also while that of a former spec is being deleted.
     let mut autoscalers = seen.autoscalers();

@@ -58,7 +58,8 @@ pub enum Need {
     Route,
     /// The current EndpointSlices of the canary's own Service, before the canary gets more requests.
     Endpoints,
-    /// Volume claims of earlier canaries of this Kanary, before a canary with volumes is created: it would get their data.
+    /// Volume claims that a canary with volumes would get, before it is created or gets more pods: those of earlier canaries of this
+    /// Kanary, and those of others.
     Claims,
     /// The objects that a front end keeps beyond its runs, as they are now.
     Kept,

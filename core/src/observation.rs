@@ -98,8 +98,8 @@ pub struct Observation {
     pub endpoints: Option<Endpoints>,
     /// Since when this controller knows that the canary is not available, if its status has no times.
     pub down_since: Option<Timestamp>,
-    /// Names of the volume claims of earlier canaries, if they were read for this decision.
-    pub claims: Option<Vec<String>>,
+    /// The volume claims that are in the way of a canary, if they were read for this decision.
+    pub claims: Option<Claims>,
     /// Whether targets of this kind are off in this installation, so that nothing is known of the target and the canary.
     pub kind_is_off: bool,
     /// The objects that a front end keeps beyond its runs, as far as they are known.
@@ -131,6 +131,15 @@ pub enum Keda {
     Missing,
     /// KEDA is off in this installation of Kanary.
     Off,
+}
+
+/// Names of volume claims that a new pod of a canary must not get.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claims {
+    /// Those of earlier canaries, which have their labels.
+    pub earlier: Vec<String>,
+    /// Those of others, which a pod of the canary would get because of their names.
+    pub others: Vec<String>,
 }
 
 /// Failed ways to remove a failed canary from production.

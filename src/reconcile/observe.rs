@@ -17,9 +17,10 @@ use kanary_core::{
     },
     decision::Need,
     hash,
-    observation::{Keda, LiveTarget, Observation, Promotion, RouteFound, RouteSeen},
+    observation::{Claims, Keda, LiveTarget, Observation, Promotion, RouteFound, RouteSeen},
     spec::Spec,
     validation::Item,
+    workload,
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -227,7 +228,7 @@ impl Observer<'_> {
             return Ok(());
         }
         if need == Need::Claims {
-            seen.claims = Some(self.claims(kanary).await?);
+            seen.claims = Some(self.claims(kanary, spec).await?);
             return Ok(());
         }
         if need == Need::LivePods {
@@ -331,22 +332,25 @@ impl Observer<'_> {
         Ok(())
     }
 
-    /// Names of the volume claims of earlier canaries, which have their labels.
-    async fn claims(&self, kanary: &ParsedKanary) -> Result<Vec<String>, ApiError> {
+    /// The volume claims of earlier canaries, and those of others that a pod of the canary would get. The latter have any labels.
+    async fn claims(&self, kanary: &ParsedKanary, spec: &Spec) -> Result<Claims, ApiError> {
         let Key { kind, namespace, name } = &kanary.key;
-        let of_kanary = ListParams::default().labels(&format!("{KANARY_NAME}={name},{KANARY_KIND}={kind}"));
         let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), namespace);
-        let claims = within(CALL_TIMEOUT, api.list(&of_kanary)).await;
-        let claims = claims.map_err(|error| {
-            ApiError::new(
-                "list the volume claims of",
-                kind.as_str().into(),
-                namespace,
-                name,
-                error,
-            )
+        let all = within(CALL_TIMEOUT, api.list_metadata(&ListParams::default())).await;
+        let all = all.map_err(|error| {
+            let verb = "list the volume claims of";
+            ApiError::new(verb, kind.as_str().into(), namespace, name, error)
         })?;
-        Ok(claims.iter().map(ResourceExt::name_any).collect())
+        let mut claims = Claims::default();
+        for claim in all {
+            let has = |label: &str, value: &str| claim.labels().get(label).is_some_and(|found| found == value);
+            if has(KANARY_NAME, name) && has(KANARY_KIND, kind.as_str()) {
+                claims.earlier.push(claim.name_any());
+            } else if workload::would_take(&spec.canary, &spec.template, &claim.name_any()) {
+                claims.others.push(claim.name_any());
+            }
+        }
+        Ok(claims)
     }
 
     /// Reads the pods of the run live.

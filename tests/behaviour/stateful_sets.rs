@@ -183,6 +183,42 @@ async fn volume_claims_that_cannot_be_promoted_are_refused_before_anything_is_cr
 }
 
 #[tokio::test]
+async fn volumes_of_others_are_neither_given_to_a_canary_nor_deleted_with_it() {
+    let world = World::of_stateful_sets("sets").await;
+    world.volumes(2).await;
+    let mut target = stateful_set("db", 1);
+    with_volumes(&world, &mut target["spec"], "1Gi");
+    world.create(&STATEFUL_SET, &target).await;
+    let mut kanary = kanary_of_set("batman", "db", json!({"validation": held()}));
+    with_volumes(&world, &mut kanary["spec"]["template"]["spec"], "1Gi");
+    let claim = |number: i32| {
+        let name = format!("data-db-kanary-batman-{number}");
+        let spec = &target["spec"]["volumeClaimTemplates"][0]["spec"];
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec})
+    };
+    let is_refused = |kanary: &Value| is_true(kanary, "Errored") && reason(kanary, "Errored") == "NameTaken";
+
+    world.create(&PERSISTENT_VOLUME_CLAIM, &claim(3)).await;
+    world.create(&KANARY_STATEFULSET, &kanary).await;
+    let refused = until_of_set(&world, "is refused", is_refused).await;
+    let why = message(&refused, "Errored");
+    assert!(why.contains("PersistentVolumeClaim data-db-kanary-batman-3"), "{why}");
+    assert_eq!(world.find(&STATEFUL_SET, CANARY).await, None);
+
+    world.delete(&PERSISTENT_VOLUME_CLAIM, "data-db-kanary-batman-3").await;
+    until_of_set(&world, "is Running", |kanary| phase(kanary) == "Running").await;
+    world.create(&PERSISTENT_VOLUME_CLAIM, &claim(1)).await;
+    let larger = json!({"spec": {"scale": {"static": {"replicas": 2}}}});
+    world.patch(&KANARY_STATEFULSET, "batman", larger).await;
+    until_of_set(&world, "is refused", is_refused).await;
+    assert_eq!(world.get(&STATEFUL_SET, CANARY).await["spec"]["replicas"], 1);
+    world.delete(&KANARY_STATEFULSET, "batman").await;
+    world.none_left(&PERSISTENT_VOLUME_CLAIM, OF_BATMAN).await;
+    let kept = world.get(&PERSISTENT_VOLUME_CLAIM, "data-db-kanary-batman-1").await;
+    assert_eq!(kept["metadata"]["ownerReferences"], Value::Null, "{kept:#}");
+}
+
+#[tokio::test]
 async fn stateful_sets_are_refused_where_the_operator_has_not_switched_them_on() {
     let world = World::new("sets").await;
     world.stateful_target("db", 1).await;

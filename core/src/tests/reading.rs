@@ -7,7 +7,7 @@ use crate::{
     decide,
     decision::{Decision, Need},
     hash,
-    observation::{Endpoints, Likeness, LiveTarget, Promotion, RouteFound, RouteSeen},
+    observation::{Claims, Endpoints, Likeness, LiveTarget, Promotion, RouteFound, RouteSeen},
 };
 
 impl Model {
@@ -42,7 +42,7 @@ impl Model {
             }
             Need::Endpoints => self.seen.endpoints = Some(Endpoints::next(None, 0, self.now)),
             Need::LivePods => self.seen.pods_confirmed = true,
-            Need::Claims => self.seen.claims = Some(Vec::new()),
+            Need::Claims => self.seen.claims = Some(Claims::default()),
             Need::Kept => unreachable!("only front ends keep objects"),
             Need::MissingTarget => {
                 self.seen.target_missing_since.get_or_insert(self.now);

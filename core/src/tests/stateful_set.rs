@@ -8,7 +8,7 @@ use crate::{
     api::{Reason, WorkloadKind, WorkloadRef},
     decide,
     decision::{Action, Decision, ObjectKind},
-    observation::SetView,
+    observation::{Claims, SetView},
     status::{ERRORED, STALLED, find},
 };
 
@@ -84,28 +84,74 @@ seen: {{target: {{podLabels: {labels}}}, service: {{}}, services: {{members: {la
     );
 }
 
-#[test]
-fn volumes_of_an_earlier_canary_are_not_given_to_the_next() {
-    let mut input = of_set("seen: {target: {}}", SetView::default());
+/// A case about the StatefulSet `myapp`, whose pods have volumes.
+fn with_volumes(yaml: &str, scale: &Value) -> Input {
+    let mut input = of_set(yaml, SetView::default());
     let mut object = json!({"metadata": {"name": "batman", "namespace": "shop", "uid": input::UID}});
-    object["spec"] = json!({"statefulSetName": "myapp", "template": {"spec": {
+    object["spec"] = json!({"statefulSetName": "myapp", "scale": scale, "template": {"spec": {
         "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {}}],
         "template": {"metadata": {"labels": {"app": "myapp"}}, "spec": {"containers": [{}]}},
     }}});
     let object = serde_json::from_value(object).unwrap();
+    let status = std::mem::take(&mut input.kanary.status);
     input.kanary = crate::ParsedKanary::parse(crate::api::KanaryKind::Deployment, &object).unwrap();
+    input.kanary.status = status;
     let claims = json!([{"metadata": {"name": "data"}, "spec": {"volumeMode": "Filesystem"}}]).to_string();
     input.seen.target.as_mut().unwrap().set.as_mut().unwrap().claims = claims.into();
+    input
+}
+
+#[test]
+fn volumes_of_an_earlier_canary_are_not_given_to_the_next() {
+    let mut input = with_volumes("seen: {target: {}}", &json!(null));
     assert_eq!(decided(&input).needs, Some(crate::decision::Need::Claims));
-    input.seen.claims = Some(vec!["data-myapp-kanary-batman-0".to_owned()]);
+    input.seen.claims = Some(Claims {
+        earlier: vec!["data-myapp-kanary-batman-0".to_owned()],
+        others: Vec::new(),
+    });
     let decision = decided(&input);
     assert_eq!(decision.actions, []);
     let (reason, message) = said(&decision, ERRORED);
     assert_eq!(reason, Reason::VolumesRemain.as_str());
     assert!(message.contains("data-myapp-kanary-batman-0"), "{message}");
     assert!(decision.wake.is_some());
-    input.seen.claims = Some(Vec::new());
+    input.seen.claims = Some(Claims::default());
     created(&decided(&input));
+}
+
+#[test]
+fn volumes_of_others_are_not_given_to_a_canary_that_would_delete_them() {
+    let mut input = with_volumes("seen: {target: {}}", &json!(null));
+    let others = Some(Claims {
+        earlier: Vec::new(),
+        others: vec!["data-myapp-kanary-batman-7".to_owned()],
+    });
+    input.seen.claims.clone_from(&others);
+    let decision = decided(&input);
+    assert_eq!(decision.actions, []);
+    let (reason, message) = said(&decision, ERRORED);
+    assert_eq!(reason, Reason::NameTaken.as_str());
+    assert!(message.contains("data-myapp-kanary-batman-7"), "{message}");
+    assert!(decision.wake.is_some(), "the claim is looked for again");
+}
+
+#[test]
+fn the_names_of_claims_are_those_that_kubernetes_gives() {
+    let input = with_volumes("seen: {target: {}}", &json!(null));
+    let spec = input.kanary.spec.as_ref();
+    let takes = |claim: &str| crate::workload::would_take(&spec.canary, &spec.template, claim);
+    assert!(takes("data-myapp-kanary-batman-0"));
+    assert!(takes("data-myapp-kanary-batman-12"));
+    for other in [
+        "data-myapp-0",
+        "data-myapp-kanary-batman-",
+        "data-myapp-kanary-batman-a",
+        "data-myapp-kanary-batman-a-0",
+        "old-data-myapp-kanary-batman-0",
+        "data-myapp-kanary-batman-0-backup",
+    ] {
+        assert!(!takes(other), "{other}");
+    }
 }
 
 #[test]

@@ -27,6 +27,11 @@ pub(crate) trait Adapter {
     /// Whether pods of this template have volumes that may outlive them.
     fn has_claims(&self, template: &WorkloadTemplate) -> bool;
 
+    /// What the names of the volume claims of a canary's pods begin with. The number of the pod follows.
+    fn claims_begin(&self, _template: &WorkloadTemplate, _canary: &str) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Why a target that has the template does not roll out by itself.
     fn held_back(&self, name: &WorkloadRef, target: &Workload) -> Option<HeldBack>;
 
@@ -56,6 +61,16 @@ pub(crate) struct HeldBack {
 /// Adds to a canary of this kind what only its pods show.
 pub fn complete(kind: WorkloadKind, canary: &mut Workload, pods: &[Pod]) {
     of(kind).complete(canary, pods);
+}
+
+/// Whether a pod of this canary would get the volume claim of this name, whoever created it.
+#[must_use]
+pub fn would_take(canary: &WorkloadRef, template: &WorkloadTemplate, claim: &str) -> bool {
+    let begins = of(canary.kind).claims_begin(template, &canary.name);
+    let is_number = |rest: &str| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit());
+    begins
+        .iter()
+        .any(|begin| claim.strip_prefix(begin.as_str()).is_some_and(is_number))
 }
 
 /// The adapter of a kind.

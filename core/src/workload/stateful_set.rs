@@ -61,6 +61,11 @@ impl Adapter for StatefulSet {
         !claims(template.spec().get("volumeClaimTemplates")).is_empty()
     }
 
+    fn claims_begin(&self, template: &WorkloadTemplate, canary: &str) -> Vec<String> {
+        let claims = claims(template.spec().get("volumeClaimTemplates"));
+        claims.keys().map(|claim| format!("{claim}-{canary}-")).collect()
+    }
+
     fn held_back(&self, target: &WorkloadRef, seen: &Workload) -> Option<HeldBack> {
         let set = seen.set.as_ref().filter(|_| !seen.rolled_out)?;
         if set.on_delete {
