@@ -95,11 +95,7 @@ fn of_fields(key: &Key, lenient::Read { spec, unreadable }: lenient::Read, probl
         problems.push(Invalid::spec("spec.items belongs under spec.validation: indent it"));
     }
     let TemplateRead { template, name, hash } = WorkloadTemplate::read(spec.template, problems);
-    let named = (
-        spec.target_ref,
-        given(spec.stateful_set_name),
-        given(spec.deployment_name),
-    );
+    let named = (spec.target_ref, spec.stateful_set_name, given(spec.deployment_name));
     let target = target(named, problems).unwrap_or_else(|| {
         let name = given(name).unwrap_or_else(|| key.name.clone());
         WorkloadRef::new(WorkloadKind::Deployment, name)
@@ -181,7 +177,12 @@ fn target(
     problems: &mut Vec<Invalid>,
 ) -> Option<WorkloadRef> {
     let target = target.map(|target| WorkloadRef::new(target.kind, target.name));
-    let stateful_set = stateful_set.map(|name| WorkloadRef::new(WorkloadKind::StatefulSet, name));
+    if stateful_set.as_deref() == Some("") {
+        problems.push(Invalid::spec(
+            "spec.statefulSetName is empty: name the StatefulSet, or remove the field, if the target is a Deployment",
+        ));
+    }
+    let stateful_set = given(stateful_set).map(|name| WorkloadRef::new(WorkloadKind::StatefulSet, name));
     let deployment = deployment.map(|name| WorkloadRef::new(WorkloadKind::Deployment, name));
     let mut named = [target, stateful_set, deployment].into_iter().flatten();
     let first = named.next()?;

@@ -136,6 +136,19 @@ fn volumes_of_others_are_not_given_to_a_canary_that_would_delete_them() {
 }
 
 #[test]
+fn an_empty_name_is_no_other_target() {
+    // A template of Helm without a value: the target must not become a Deployment with the name of the Kanary.
+    let mut input = input::read("spec: {deploymentName: null, statefulSetName: ''}\nseen: {target: null}");
+    let decision = decided(&input);
+    assert_eq!(decision.actions, []);
+    let (reason, message) = said(&decision, ERRORED);
+    assert_eq!(reason, Reason::InvalidSpec.as_str());
+    assert!(message.contains("spec.statefulSetName is empty"), "{message}");
+    input = input::read("spec: {deploymentName: ''}\nseen: {target: null}");
+    assert!(input.kanary.spec.is_sound(), "2019 wrote it so");
+}
+
+#[test]
 fn the_names_of_claims_are_those_that_kubernetes_gives() {
     let input = with_volumes("seen: {target: {}}", &json!(null));
     let spec = input.kanary.spec.as_ref();
