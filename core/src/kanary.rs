@@ -100,15 +100,22 @@ impl ParsedKanary {
         let own = front_ends::of(kind).map_or(&[][..], |front| front.own_fields());
         status.own = std::mem::take(&mut status.own).only(own);
         let known = Known::of(&status);
-        let source = digest(&object.spec, &known);
+        let migrating = object.annotations().contains_key(names::MIGRATES);
+        let source = digest(&object.spec, &known, migrating);
         let generation = object.metadata.generation.unwrap_or_default();
         let is_same = |former: &&Self| {
             former.key == key && former.uid == uid && former.generation == generation && former.source == source
         };
-        let spec = match former.filter(is_same) {
-            Some(former) => Arc::clone(&former.spec),
-            None => Arc::new(parse::spec(&key, &object.spec, &known)),
+        let parsed = || {
+            let mut spec = parse::spec(&key, &object.spec, &known);
+            spec.migrating = migrating;
+            // A GitOps tool may have removed the pause of the migration.
+            spec.paused |= migrating;
+            Arc::new(spec)
         };
+        let spec = former
+            .filter(is_same)
+            .map_or_else(parsed, |former| Arc::clone(&former.spec));
         Ok(Self {
             uid,
             slot: slot_of(object),
@@ -244,9 +251,9 @@ fn held(object: &Kanary, status: &KanaryStatus) -> Option<HeldRoute> {
 
 /// Digest of all that a spec is parsed from, beside the Kanary's name. The generation changes with the spec, so it is only for
 /// what the status adds, and for objects that were not read from an API server.
-fn digest(raw: &Value, known: &Known<'_>) -> u64 {
+fn digest(raw: &Value, known: &Known<'_>, migrating: bool) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (raw, known).hash(&mut hasher);
+    (raw, known, migrating).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -297,5 +304,25 @@ mod tests {
             parsed(KanaryKind::OldDeployment, &ours).unwrap();
         }
         parsed(KanaryKind::Deployment, &theirs).unwrap();
+    }
+
+    #[test]
+    fn a_kanary_is_held_until_the_migration_to_it_has_ended() {
+        let mut object =
+            json!({"metadata": {"name": "batman", "namespace": "shop", "uid": "u"}, "spec": {"template": {}}});
+        let parse = |former: Option<&ParsedKanary>, object: &Value| {
+            let object = serde_json::from_value(object.clone()).unwrap();
+            ParsedKanary::parse_after(former, KanaryKind::Deployment, &object).unwrap()
+        };
+        let free = parse(None, &object);
+        assert!(!free.spec.paused);
+        object["metadata"]["annotations"] = json!({names::MIGRATES: "another uid"});
+        let held = parse(Some(&free), &object);
+        assert!(
+            held.spec.paused && held.spec.migrating,
+            "although spec.paused is not set"
+        );
+        object["metadata"]["annotations"] = json!({});
+        assert!(!parse(Some(&held), &object).spec.paused);
     }
 }

@@ -128,6 +128,7 @@ fn of_fields(key: &Key, lenient::Read { spec, unreadable }: lenient::Read, probl
         traffic_key: traffic::key(&traffic, service.as_deref(), kanary_service.as_deref()),
         routing,
         paused: spec.paused.unwrap_or_default(),
+        migrating: false,
         verdict: spec.verdict,
         retain_failed: rollout.on_failure == Some(OnFailure::Retain),
         create_target: rollout.on_target_missing != Some(OnTargetMissing::Wait),

@@ -31,32 +31,39 @@ pub(super) fn hold(step: &Step<'_>, mut draft: Draft, traffic: Option<Problem>) 
     if step.spec.routing.is_some() && Phase::of(&draft.status) == Phase::Running {
         services::show(step, &mut draft);
     }
-    draft.set(
-        RECONCILING,
-        false,
-        Reason::Paused,
-        "spec.paused is true: the run is held where it is",
-    );
+    let because = because(step);
+    let why = format!("{because}: the run is held where it is");
+    draft.set(RECONCILING, false, Reason::Paused, why);
     match Problem::all(step.unsound().into_iter().chain(traffic)) {
-        None => draft.clear(STALLED, Reason::Paused, "spec.paused is true"),
+        None => draft.clear(STALLED, Reason::Paused, because),
         problem => problem::set_problem(&mut draft, problem.as_ref()),
     }
     step.write(draft)
 }
 
+/// Why the run is held.
+fn because(step: &Step<'_>) -> &'static str {
+    if step.spec.migrating {
+        "`kubectl kanary migrate` has not ended (annotation kanary.k8s-operators.dev/migrates), run it again"
+    } else {
+        "spec.paused is true"
+    }
+}
+
 /// Reports that the run's current activity is suspended.
 fn held(step: &Step<'_>, draft: &mut Draft) {
+    let because = because(step);
     let phase = Phase::of(&draft.status);
     let (deadline, paused_at) = (draft.status.deadline, draft.status.paused_at);
     if phase == Phase::Scheduled && is_true(&draft.status, SCHEDULED) {
-        let why = "spec.paused is true: nothing is created, and no time passes for this run";
+        let why = format!("{because}: nothing is created, and no time passes for this run");
         draft.set(SCHEDULED, true, Reason::Paused, why);
     }
     // Without a canary there are no times.
     if let (Phase::Running, Some(deadline), Some(paused_at)) = (phase, deadline, paused_at) {
         let left = Duration::try_from(deadline.duration_since(paused_at)).unwrap_or_default();
         let why = format!(
-            "spec.paused is true: {} can fail but not pass; {} of its validation are left",
+            "{because}: {} can fail but not pass; {} of its validation are left",
             step.spec.canary,
             GoDuration(left)
         );

@@ -60,6 +60,8 @@ pub struct Spec {
     pub rollback: bool,
     /// Whether the run is held in its current state.
     pub paused: bool,
+    /// Whether that is because a migration to this Kanary has not ended, whatever `spec.paused` says.
+    pub migrating: bool,
     /// The manual verdict for the whole run.
     pub verdict: Option<ManualVerdict>,
     /// The tracks of a Kanary whose canary exists between runs.

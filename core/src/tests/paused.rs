@@ -19,6 +19,17 @@ fn a_paused_kanary_creates_nothing() {
 }
 
 #[test]
+fn a_kanary_that_a_migration_holds_says_so() {
+    let mut input = super::input::read("spec: {paused: true}");
+    std::sync::Arc::make_mut(&mut input.kanary.spec).migrating = true;
+    let status = crate::decide(&input.kanary, &input.seen, input.now).status.unwrap();
+    let why = &crate::status::find(&status, crate::status::RECONCILING)
+        .unwrap()
+        .message;
+    assert!(why.starts_with("`kubectl kanary migrate` has not ended"), "{why}");
+}
+
+#[test]
 fn a_paused_kanary_does_not_create_a_missing_target() {
     check(
         "

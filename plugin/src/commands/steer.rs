@@ -100,6 +100,11 @@ fn resuming(found: &Found) -> Plan {
     if !found.parsed.spec.paused {
         return Plan::Nothing("it is not paused".to_owned());
     }
+    if found.parsed.spec.migrating {
+        return Plan::Nothing(
+            "it is held until the migration to it has ended: run `kubectl kanary migrate` again".to_owned(),
+        );
+    }
     Plan::Edit(Edit {
         operations: vec![json!({"op": "remove", "path": "/spec/paused"})],
         done: "resumed: the run goes on, and its deadline has moved by the length of the pause".to_owned(),
