@@ -32,6 +32,12 @@ impl Requests {
         )
     }
 
+    /// Names of the containers that run in a pod, if it is known.
+    fn containers(&self, pod: &str) -> impl Iterator<Item = &str> {
+        let found = self.0.get(pod).into_iter().flat_map(|pod| &pod.containers);
+        found.map(|(name, _)| name.as_str())
+    }
+
     /// What a pod, or one of its containers, requests of a resource.
     fn get(&self, pod: &str, resource: &str, container: Option<&str>) -> Result<f64, Missing> {
         let found = self.0.get(pod).ok_or(Missing::Pod)?;
@@ -144,6 +150,13 @@ impl Metric {
         if counted.peek().is_none() {
             let which = container.map_or_else(String::new, |name| format!(" {name}"));
             return Err(flaw(format!("pod {pod} has no container{which} in its metrics")));
+        }
+        let is_measured = |name: &str| containers.iter().any(|found| text(found, "/name") == Some(name));
+        if let Some(left_out) = requests
+            .containers(pod)
+            .find(|name| container.is_none() && !is_measured(name))
+        {
+            return Err(flaw(format!("pod {pod} has no container {left_out} in its metrics")));
         }
         // A container without a value, or with a negative one, would make the sum too small.
         let usage = counted.map(|found| {

@@ -61,6 +61,16 @@ fn pod(name: &str, containers: &[(&str, Option<&str>)]) -> Value {
 }
 
 #[test]
+fn a_container_that_is_left_out_does_not_make_the_utilization_smaller() {
+    let both = Requests::of(&json!({"items": [pod("a", &[("main", Some("100m")), ("proxy", Some("1"))])]}));
+    for (measured, left_out) in [("main", "proxy"), ("proxy", "main")] {
+        let body = json!({"items": [usage("a", &[(measured, "10m")])]});
+        let why = found(utilization().read(&body, &both)).unwrap_err();
+        assert_eq!(why, format!("pod a has no container {left_out} in its metrics"));
+    }
+}
+
+#[test]
 fn utilization_is_relative_to_the_requests_of_the_same_containers() {
     let body = json!({"items": [usage("a", &[("main", "100m"), ("proxy", "100m")])]});
     let both = [("main", Some("200m")), ("proxy", Some("50m"))];
@@ -75,7 +85,9 @@ fn utilization_is_relative_to_the_requests_of_the_same_containers() {
         {"name": "sidecar", "restartPolicy": "Always", "resources": {"requests": {"cpu": "300m"}}},
         {"name": "setup", "resources": {"requests": {"cpu": "9"}}},
     ]);
-    assert_eq!(of(&utilization(), json!({"items": [with_init]})), percent(50.0));
+    let of_both = json!({"items": [usage("a", &[("main", "100m"), ("sidecar", "100m")])]});
+    let requests = Requests::of(&json!({"items": [with_init]}));
+    assert_eq!(found(utilization().read(&of_both, &requests)), percent(50.0));
     let mut whole = pod("a", &both);
     whole["spec"]["resources"] = json!({"requests": {"cpu": "1"}});
     assert_eq!(of(&utilization(), json!({"items": [whole]})), percent(20.0));
