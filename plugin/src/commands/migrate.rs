@@ -59,7 +59,7 @@ pub(crate) async fn migrate(options: &Migrate, connection: &Connection) -> anyho
     }
 }
 
-/// Rewrites files. Objects that are no Kanaries are printed as they are.
+/// Rewrites files. Documents that need no change are printed as they are.
 async fn in_files(options: &Migrate) -> anyhow::Result<Exit> {
     let (checker, mut text, mut found, mut is_valid) = (Checker::new()?, String::new(), 0, true);
     for manifest in manifests::read(&options.filename)? {
@@ -77,16 +77,26 @@ async fn in_files(options: &Migrate) -> anyhow::Result<Exit> {
             }
             object = kanary;
         }
-        if options.output == Format::Yaml {
-            text += "---\n";
-        }
-        text += &options.output.write(&object)?;
+        let same = manifest.source.filter(|_| object == manifest.object);
+        let written = match (options.output, same) {
+            (Format::Json, _) => options.output.write(&object)?,
+            (Format::Yaml, None) => format!("---\n{}", options.output.write(&object)?),
+            (Format::Yaml, Some(source)) => as_written(&source),
+        };
+        text += &written;
     }
     if found == 0 {
         bail!("there is no KanaryDeployment in {}", options.filename.join(", "));
     }
     print(&text)?;
     Ok(if is_valid { Exit::Done } else { Exit::Failed })
+}
+
+/// A document of a file as one of several.
+fn as_written(source: &str) -> String {
+    let separator = if source.starts_with("---") { "" } else { "---\n" };
+    let end = if source.ends_with('\n') { "" } else { "\n" };
+    format!("{separator}{source}{end}")
 }
 
 async fn in_cluster(cluster: &Cluster, options: &Migrate) -> anyhow::Result<Exit> {

@@ -249,7 +249,7 @@ async fn a_migration_that_was_interrupted_goes_on_where_it_was() {
 async fn files_are_rewritten_without_a_cluster() {
     let world = World::new().await;
     let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.yaml", world.namespace()));
-    let text = "kind: Service\napiVersion: v1\nmetadata: {name: app}\n---\n\
+    let text = "kind: Service # it stays as it is\napiVersion: v1\nmetadata: {name: app}\n---\n\
                 apiVersion: kanary.k8s.io/v1alpha1\nkind: KanaryDeployment\nmetadata: {name: batman}\nspec:\n  \
                 validations: {items: [{}]}\n  template:\n    spec:\n      template:\n        \
                 metadata: {labels: {app: app}}\n        spec: {containers: [{name: main, image: app}]}\n";
@@ -258,7 +258,9 @@ async fn files_are_rewritten_without_a_cluster() {
     let written = world.run(&["migrate", "-f", path, "--kubeconfig", "/nowhere"]).await;
     assert_eq!(written.code, 0, "{written:?}");
     assert!(
-        written.out.starts_with("---\napiVersion: v1\nkind: Service\n"),
+        written
+            .out
+            .starts_with("---\nkind: Service # it stays as it is\napiVersion: v1\nmetadata: {name: app}\n---\n"),
         "{written:?}"
     );
     assert!(

@@ -8,6 +8,7 @@ fn manifests(text: &str) -> Vec<Manifest> {
     let manifest = |object| Manifest {
         file: "test.yaml".to_owned(),
         object,
+        source: None,
     };
     objects.into_iter().map(manifest).collect()
 }
