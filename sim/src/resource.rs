@@ -167,6 +167,9 @@ pub fn built_in() -> Vec<Resource> {
             .in_all()
             .with_status()
             .with_scale(),
+        Resource::built_in::<api::apps::v1::DaemonSet>("daemonsets", &["ds"])
+            .in_all()
+            .with_status(),
         Resource::built_in::<api::apps::v1::ControllerRevision>("controllerrevisions", &[]),
         Resource::built_in::<api::core::v1::PersistentVolumeClaim>("persistentvolumeclaims", &["pvc"]).with_status(),
         Resource::built_in::<api::autoscaling::v2::HorizontalPodAutoscaler>("horizontalpodautoscalers", &["hpa"])

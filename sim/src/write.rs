@@ -86,10 +86,11 @@ pub(crate) struct Txn<'a> {
 }
 
 /// Built-in kinds with a generation that counts changes of the spec.
-const COUNTED: [&str; 6] = [
+const COUNTED: [&str; 7] = [
     "deployments.apps",
     "replicasets.apps",
     "statefulsets.apps",
+    "daemonsets.apps",
     "pods",
     "endpointslices.discovery.k8s.io",
     "customresourcedefinitions.apiextensions.k8s.io",

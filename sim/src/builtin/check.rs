@@ -15,7 +15,7 @@ pub(crate) fn check(resource: &str, new: &Value, old: Option<&Value>) -> Vec<Cau
     let spec = &new["spec"];
     match resource {
         "statefulsets.apps" => causes.extend(stateful_set(spec, old.map(|old| &old["spec"]))),
-        "deployments.apps" | "replicasets.apps" => {
+        "deployments.apps" | "replicasets.apps" | "daemonsets.apps" => {
             causes.extend(workload(spec, old.map(|old| &old["spec"])));
             if resource == "deployments.apps" {
                 causes.extend(strategy(&spec["strategy"]));

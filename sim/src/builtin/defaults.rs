@@ -20,6 +20,7 @@ pub(crate) fn default(resource: &str, object: &mut Value, address: impl FnOnce()
     match resource {
         "deployments.apps" => deployment(&mut object["spec"]),
         "statefulsets.apps" => stateful_set(&mut object["spec"]),
+        "daemonsets.apps" => daemon_set(&mut object["spec"]),
         "persistentvolumeclaims" => claim(object),
         "replicasets.apps" => {
             set(&mut object["spec"], "replicas", json!(1));
@@ -96,6 +97,17 @@ fn stateful_set(spec: &mut Value) {
         && let Some(spec) = spec.as_object_mut()
     {
         spec.remove("volumeClaimTemplates");
+    }
+    pod(&mut spec["template"]["spec"]);
+}
+
+fn daemon_set(spec: &mut Value) {
+    set(spec, "revisionHistoryLimit", json!(10));
+    set(&mut spec["updateStrategy"], "type", json!("RollingUpdate"));
+    if spec["updateStrategy"]["type"] == "RollingUpdate" {
+        let rolling = &mut spec["updateStrategy"]["rollingUpdate"];
+        set(rolling, "maxUnavailable", json!(1));
+        set(rolling, "maxSurge", json!(0));
     }
     pod(&mut spec["template"]["spec"]);
 }

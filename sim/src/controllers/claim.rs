@@ -1,14 +1,14 @@
 //! Ownership of dependants: a controller adopts the objects that match its selector, and releases those that no longer
 //! match.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     cluster::{Cluster, Typed, name_of},
     failure::Failure,
     object::Object,
     selector::LabelSelector,
-    write::Parts,
+    write::{DeleteOptions, Parts},
 };
 use k8s_openapi::{
     api::core::v1::Pod,
@@ -111,6 +111,37 @@ fn parsed(selector: &KubeSelector) -> Result<LabelSelector, Failure> {
     }
     let selector = serde_json::to_value(selector).unwrap_or_default();
     LabelSelector::from_object(&selector).map_err(Failure::bad_request)
+}
+
+/// How long a pod still has to be ready until it counts as available. `None` if it is not ready, or is being deleted.
+pub(super) fn available_in(cluster: &Cluster, pod: &Pod, min_ready_seconds: Option<i32>) -> Option<Duration> {
+    let least = i64::from(min_ready_seconds.unwrap_or_default());
+    let since = ready_since(pod).filter(|_| pod.metadata.deletion_timestamp.is_none())?;
+    let from = since
+        .0
+        .checked_add(jiff::SignedDuration::from_secs(least))
+        .unwrap_or(since.0);
+    Some(Duration::try_from(from.duration_since(cluster.now())).unwrap_or_default())
+}
+
+/// Whether the containers of a pod have ended for good.
+pub(super) fn is_over(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    pod.metadata.deletion_timestamp.is_none() && matches!(phase, Some("Failed" | "Succeeded"))
+}
+
+/// Deletes a pod.
+pub(super) fn delete_pod(cluster: &Cluster, actor: &str, pod: &Pod) -> Result<(), Failure> {
+    let meta = &pod.metadata;
+    let place = (
+        meta.namespace.clone().unwrap_or_default(),
+        meta.name.clone().unwrap_or_default(),
+    );
+    let options = DeleteOptions {
+        uid: meta.uid.clone(),
+        ..DeleteOptions::default()
+    };
+    unless_gone(cluster.delete(actor, "pods", &place, &options)).map(drop)
 }
 
 /// Since when a pod has been ready.

@@ -84,6 +84,11 @@ impl Selectors {
         }
     }
 
+    /// All objects with a selector.
+    pub(super) fn all(&self) -> Vec<Place> {
+        self.known.keys().cloned().collect()
+    }
+
     /// The objects whose selectors match these labels.
     pub(super) fn selecting(&self, namespace: &str, labels: &Labels) -> BTreeSet<Place> {
         let pair = |key: &str, value: &str| (namespace.to_owned(), key.to_owned(), value.to_owned());

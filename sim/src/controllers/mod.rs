@@ -5,10 +5,12 @@
 mod autoscaler;
 mod behaviour;
 mod claim;
+mod daemon_set;
 mod deployment;
 mod endpoints;
 mod garbage;
 mod gateway;
+mod history;
 mod index;
 mod namespace;
 mod notice;
@@ -45,6 +47,7 @@ enum Key {
     Deployment(Place),
     ReplicaSet(Place),
     StatefulSet(Place),
+    DaemonSet(Place),
     Pod(Place, pod::Step),
     Endpoints(Place),
     Autoscaler(Place),
@@ -64,6 +67,7 @@ struct Controllers {
     deployments: Selectors,
     replica_sets: Selectors,
     stateful_sets: Selectors,
+    daemon_sets: Selectors,
     services: Selectors,
     pods: ByLabel,
     live: garbage::Live,
@@ -104,6 +108,7 @@ impl Controllers {
             deployments: Selectors::default(),
             replica_sets: Selectors::default(),
             stateful_sets: Selectors::default(),
+            daemon_sets: Selectors::default(),
             services: Selectors::default(),
             pods: ByLabel::default(),
             live: garbage::Live::default(),
@@ -153,6 +158,7 @@ impl Controllers {
             Key::Deployment(place) => deployment::sync(&self.cluster, place),
             Key::ReplicaSet(place) => replica_set::sync(&self.cluster, place),
             Key::StatefulSet(place) => stateful_set::sync(&self.cluster, place),
+            Key::DaemonSet(place) => daemon_set::sync(&self.cluster, place),
             Key::Pod(place, step) => {
                 let addresses = &mut self.addresses;
                 let address = || {

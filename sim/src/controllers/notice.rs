@@ -64,6 +64,15 @@ impl Controllers {
                 set(&mut self.stateful_sets, old, new, &place);
                 self.soon(Key::StatefulSet(place));
             }
+            "daemonsets.apps" => {
+                set(&mut self.daemon_sets, old, new, &place);
+                self.soon(Key::DaemonSet(place));
+            }
+            "nodes" => {
+                for set in self.daemon_sets.all() {
+                    self.soon(Key::DaemonSet(set));
+                }
+            }
             "pods" => self.notice_pod(&place, old, new),
             "horizontalpodautoscalers.autoscaling" if new.is_none() => self.autoscalers.forget(&place),
             // The first reconciliation is due after one period, and later ones depend on time only.
@@ -93,6 +102,7 @@ impl Controllers {
         let key = match kind {
             "Deployment" => Key::Deployment,
             "StatefulSet" => Key::StatefulSet,
+            "DaemonSet" => Key::DaemonSet,
             _ => Key::ReplicaSet,
         };
         let of = |object: Option<&Object>| object.and_then(|object| controller(&object.meta, kind));
@@ -110,6 +120,7 @@ impl Controllers {
         let selectors = match kind {
             "Deployment" => &self.deployments,
             "StatefulSet" => &self.stateful_sets,
+            "DaemonSet" => &self.daemon_sets,
             _ => &self.replica_sets,
         };
         for owner in selectors.selecting(&meta.namespace, &meta.labels) {
@@ -184,6 +195,7 @@ impl Controllers {
     fn notice_pod(&mut self, place: &Place, old: Option<&Object>, new: Option<&Object>) {
         self.notice_dependant(old, new, "ReplicaSet");
         self.notice_dependant(old, new, "StatefulSet");
+        self.notice_dependant(old, new, "DaemonSet");
         self.pods.change(old.map(|old| &old.meta), new.map(|new| &new.meta));
         let labels = old
             .map(|old| &old.meta.labels)

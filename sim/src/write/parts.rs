@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use k8s_openapi::{
     api::{
-        apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet},
+        apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet},
         autoscaling::v2::HorizontalPodAutoscaler,
         core::v1::{PersistentVolumeClaim, Pod},
         discovery::v1::EndpointSlice,
@@ -52,6 +52,7 @@ parts!(
     Deployment,
     ReplicaSet,
     StatefulSet,
+    DaemonSet,
     Pod,
     PersistentVolumeClaim,
     HorizontalPodAutoscaler

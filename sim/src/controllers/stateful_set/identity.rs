@@ -8,8 +8,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::HASH;
-use crate::controllers::claim::controller_of;
+use crate::controllers::{claim::controller_of, history::HASH};
 
 /// The ordinal in a pod's name.
 pub(super) fn ordinal(set: &str, pod: &Pod) -> Option<i32> {

@@ -13,13 +13,10 @@ use k8s_openapi::api::{
 };
 
 use self::revision::Revisions;
-use super::claim::{claim, ready_since, unless_gone};
-use crate::{cluster::Cluster, failure::Failure, store::Place, write::DeleteOptions};
+use super::claim::{available_in, claim, delete_pod, is_over, unless_gone};
+use crate::{cluster::Cluster, failure::Failure, store::Place};
 
 const ACTOR: &str = "system:serviceaccount:kube-system:statefulset-controller";
-
-/// Label with the revision that a pod was made from.
-const HASH: &str = "controller-revision-hash";
 
 /// One reconciliation of a StatefulSet.
 struct Sync<'a> {
@@ -87,19 +84,8 @@ impl Sync<'_> {
         Some(self.start() + rolling.and_then(|rolling| rolling.partition).unwrap_or_default())
     }
 
-    /// Since when a pod counts as available, and how long it still needs.
-    fn available_in(&self, pod: &Pod) -> Option<Duration> {
-        let least = i64::from(self.spec.min_ready_seconds.unwrap_or_default());
-        let since = ready_since(pod).filter(|_| pod.metadata.deletion_timestamp.is_none())?;
-        let from = since
-            .0
-            .checked_add(jiff::SignedDuration::from_secs(least))
-            .unwrap_or(since.0);
-        Some(Duration::try_from(from.duration_since(self.cluster.now())).unwrap_or_default())
-    }
-
     fn is_available(&self, pod: &Pod) -> bool {
-        self.available_in(pod).is_some_and(|wait| wait.is_zero())
+        available_in(self.cluster, pod, self.spec.min_ready_seconds).is_some_and(|wait| wait.is_zero())
     }
 
     /// One step: creates missing pods, deletes surplus ones, or replaces one of a former template. Without `Parallel`, each pod waits
@@ -173,20 +159,6 @@ impl Sync<'_> {
     }
 
     fn delete(&self, pod: &Pod) -> Result<(), Failure> {
-        let meta = &pod.metadata;
-        let place = (
-            meta.namespace.clone().unwrap_or_default(),
-            meta.name.clone().unwrap_or_default(),
-        );
-        let options = DeleteOptions {
-            uid: meta.uid.clone(),
-            ..DeleteOptions::default()
-        };
-        unless_gone(self.cluster.delete(ACTOR, "pods", &place, &options)).map(drop)
+        delete_pod(self.cluster, ACTOR, pod)
     }
-}
-
-fn is_over(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    pod.metadata.deletion_timestamp.is_none() && matches!(phase, Some("Failed" | "Succeeded"))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::{apps::v1::StatefulSetStatus, core::v1::Pod};
 
 use super::{Sync, identity};
-use crate::controllers::claim::ready_since;
+use crate::controllers::claim::{available_in, ready_since};
 
 impl Sync<'_> {
     /// The status, and the time until it changes without an event.
@@ -35,7 +35,7 @@ impl Sync<'_> {
             collision_count: Some(0),
             conditions: None,
         };
-        let waits = pods().filter_map(|pod| self.available_in(pod));
+        let waits = pods().filter_map(|pod| available_in(self.cluster, pod, self.spec.min_ready_seconds));
         (status, waits.filter(|wait| !wait.is_zero()).min())
     }
 }

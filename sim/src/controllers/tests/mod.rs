@@ -2,6 +2,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "helpers take a `json!` literal")]
 
 mod autoscaler;
+mod daemon_set;
 mod deployment;
 mod endpoints;
 mod garbage;
