@@ -37,8 +37,8 @@ pub(crate) struct Crds {
     /// Write one file per definition into this folder instead.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) output: Option<PathBuf>,
-    /// Definitions of these kinds, too, which the controller serves only with `kanary run --kinds`, separated by commas:
-    /// KanaryDeployment.kanary.k8s.io.
+    /// Definitions of these kinds, too, which the controller serves only with `kanary run --kinds`, separated by commas, such as
+    /// KanaryDaemonset,KanaryDeployment.kanary.k8s.io.
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = kind)]
     pub(crate) kinds: Vec<KanaryKind>,
 }
@@ -58,8 +58,9 @@ pub(crate) struct Run {
     /// Serve only the Kanaries of this namespace [default: all namespaces].
     #[arg(long, env = "KANARY_NAMESPACE", value_name = "NAME", value_parser = namespace)]
     pub(crate) namespace: Option<String>,
-    /// Kinds to serve besides KanaryDeployment and KanaryStatefulset, separated by commas: KanaryDeployment.kanary.k8s.io. Their
-    /// definitions must exist (`kanary crds --kinds`), and all replicas need the same value [default: none].
+    /// Kinds to serve besides KanaryDeployment and KanaryStatefulset, separated by commas, such as
+    /// KanaryDaemonset,KanaryDeployment.kanary.k8s.io. Their definitions must exist (`kanary crds --kinds`), and all replicas need the
+    /// same value [default: none].
     #[arg(long, env = "KANARY_KINDS", value_name = "LIST", value_delimiter = ',', value_parser = kind)]
     pub(crate) kinds: Vec<KanaryKind>,
     /// Log format.
@@ -123,8 +124,8 @@ pub(crate) struct Run {
     /// patch them, and to list EndpointSlices.
     #[arg(long, env = "KANARY_ROUTES", value_parser = BoolishValueParser::new())]
     pub(crate) routes: bool,
-    /// Kinds of targets beside Deployments, separated by commas: StatefulSet [default: none]. Each needs the right to get, list, watch,
-    /// create, patch and delete its objects.
+    /// Kinds of targets beside Deployments, separated by commas: StatefulSet, DaemonSet [default: none]. Each needs the right to get,
+    /// list, watch, create, patch and delete its objects.
     #[arg(long, env = "KANARY_TARGET_KINDS", value_name = "LIST", value_delimiter = ',', value_parser = target_kind)]
     pub(crate) target_kinds: Vec<WorkloadKind>,
     /// How long proxies may need to follow a route after the gateway reports that it has taken it over, or, for a VirtualService, after
@@ -294,7 +295,7 @@ fn session_ttl(text: &str) -> Result<GoDuration, String> {
 }
 
 fn target_kind(text: &str) -> Result<WorkloadKind, String> {
-    WorkloadKind::parse(text.trim()).ok_or_else(|| "must be Deployment or StatefulSet".to_owned())
+    WorkloadKind::parse(text.trim()).ok_or_else(|| "must be Deployment, StatefulSet or DaemonSet".to_owned())
 }
 
 fn settling_time(text: &str) -> Result<GoDuration, String> {

@@ -11,8 +11,9 @@ use super::{
     bootstrap,
     decision::{Action, Need, ObjectKind},
     integrity::{is_of_run, is_ours, is_own_canary, target_changed_message},
+    nodes::Choice,
     observation::{Keda, Owned, Workload},
-    overdue, patience,
+    overdue, patience, placement,
     problem::Problem,
     routing, services,
     spec::Spec,
@@ -78,10 +79,11 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
             ..Activation::default()
         };
     }
-    if let Some(waits) = volumes_remain(step, target) {
-        return waits;
-    }
-    let actions = missing(step, target);
+    let choice = match prepared(step, target) {
+        Ok(choice) => choice,
+        Err(waits) => return *waits,
+    };
+    let actions = missing(step, target, choice.as_ref());
     // A creation that failed may have been executed all the same.
     let is_uncreated = actions.iter().any(|action| matches!(action, Action::Create { .. }));
     let uncreated = is_uncreated
@@ -100,6 +102,14 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
         actions,
         wake: patience::until(step),
         ..Activation::default()
+    }
+}
+
+/// What is needed before the canary is created or changed: the nodes that it gets, if they are to be chosen now.
+fn prepared(step: &Step<'_>, target: &Workload) -> Result<Option<Choice>, Box<Activation>> {
+    match volumes_remain(step, target) {
+        Some(waits) => Err(Box::new(waits)),
+        None => placement::settle(step, target),
     }
 }
 
@@ -141,6 +151,9 @@ fn volumes_remain(step: &Step<'_>, target: &Workload) -> Option<Activation> {
 /// The canary of the run, if it should have another number of pods, with that number.
 fn resized<'a>(step: &Step<'a>, target: &Workload) -> Option<(&'a Workload, i32)> {
     let canary = step.seen.canary.as_ref().filter(|canary| is_of_run(step, canary))?;
+    if !step.spec.canary.kind.has_replicas() {
+        return None;
+    }
     let wanted = step.spec.scale.replicas(target.replicas)?;
     (wanted != canary.replicas).then_some((canary, wanted))
 }
@@ -184,6 +197,8 @@ fn obstacles(step: &Step<'_>, target: &Workload) -> Vec<Problem> {
     }
     obstacles.extend(mismatch(step, target));
     obstacles.extend(services::obstacles(step, target));
+    let clashes = workload::of(spec.canary.kind).clashes(&spec.template, &spec.target, target);
+    obstacles.extend(clashes.map(|message| Problem::new(Reason::HostPortTaken, message)));
     obstacles.extend(without_keda(step));
     obstacles.extend(names_taken(step));
     obstacles
@@ -266,7 +281,7 @@ fn name_taken(kind: &str, name: &str, named: [&Option<String>; 3]) -> Problem {
 }
 
 /// The objects that do not exist yet. The Service comes first, so that it exists when the first pod becomes ready.
-fn missing(step: &Step<'_>, target: &Workload) -> Vec<Action> {
+fn missing(step: &Step<'_>, target: &Workload, choice: Option<&Choice>) -> Vec<Action> {
     let (canary, spec, seen) = (step.kanary, step.spec, step.seen);
     let mut actions = Vec::new();
     if let (Some(name), None, Some(production)) = (&spec.kanary_service, &seen.kanary_service, &seen.service) {
@@ -280,9 +295,11 @@ fn missing(step: &Step<'_>, target: &Workload) -> Vec<Action> {
         actions.push(Action::Create {
             object: ObjectKind::Workload(spec.canary.kind),
             name: spec.canary.name.clone(),
-            manifest: traffic::canary_workload(canary, spec, seen, target),
+            manifest: traffic::canary_workload(canary, spec, seen, target, choice),
         });
     }
+    let placed = seen.canary.as_ref().zip(choice);
+    actions.extend(placed.map(|(existing, choice)| placement::place(step, existing, choice)));
     if let Some((existing, replicas)) = resized(step, target) {
         actions.push(Action::ScaleCanary {
             canary: spec.canary.clone(),

@@ -63,6 +63,8 @@ pub enum Need {
     Claims,
     /// The objects that a front end keeps beyond its runs, as they are now.
     Kept,
+    /// The nodes of the target, before the nodes of a canary are chosen that has no number of replicas.
+    Nodes,
     /// The current Kanary, before a canary of another template is deleted: that template may be the newer one.
     LiveKanary,
 }
@@ -87,6 +89,19 @@ pub enum Action {
         uid: String,
         /// Number of replicas.
         replicas: i32,
+    },
+    /// Sets the nodes of a canary that has no number of replicas.
+    PlaceCanary {
+        /// The canary.
+        canary: WorkloadRef,
+        /// UID of the canary.
+        uid: String,
+        /// The names of its nodes, in order.
+        nodes: Vec<String>,
+        /// The affinity of its pods.
+        affinity: Value,
+        /// The annotation that says when the nodes were chosen.
+        chosen: String,
     },
     /// Writes a pod template to the target if it still has the template that was read.
     SetTemplate(SetTemplate),

@@ -214,12 +214,10 @@ fn leave(step: &Step<'_>, draft: &Draft, leaver: &Leaver<'_>) -> ControlFlow<Dec
     let patient = leaver.retain && tried_ways.labels.as_ref().is_some_and(|tried| !is_given_up(tried));
     let mut ways = vec![(Way::Labels, tried_ways.labels.as_ref())];
     if !going && !patient {
-        ways.extend([
-            (Way::Deletion, tried_ways.deletion.as_ref()),
-            (Way::Scale, tried_ways.scale.as_ref()),
-        ]);
-        if leaver.retain {
-            ways.swap(1, 2);
+        ways.push((Way::Deletion, tried_ways.deletion.as_ref()));
+        if step.spec.canary.kind.has_replicas() {
+            let place = if leaver.retain { 1 } else { 2 };
+            ways.insert(place, (Way::Scale, tried_ways.scale.as_ref()));
         }
     }
     let pause = match (going, patient) {

@@ -2,6 +2,7 @@
 
 mod kept;
 mod limited;
+mod nodes;
 mod refusal;
 mod route;
 mod workload;
@@ -14,9 +15,10 @@ use serde_json::Value;
 pub use self::{
     kept::{KeptFound, KeptSeen},
     limited::Limited,
+    nodes::{Candidate, NodesFound},
     refusal::Refusal,
     route::{Endpoints, RouteFound, RouteSeen},
-    workload::{Cause, Outage, SelectorView, SetView, Versions, Workload},
+    workload::{Cause, DaemonView, HostPort, Outage, SelectorView, SetView, Versions, Workload},
 };
 use super::{
     decision::{Action, ObjectKind},
@@ -100,6 +102,8 @@ pub struct Observation {
     pub down_since: Option<Timestamp>,
     /// The volume claims that are in the way of a canary, if they were read for this decision.
     pub claims: Option<Claims>,
+    /// Nodes of the target, if they were read for this decision.
+    pub nodes: Option<NodesFound>,
     /// Whether targets of this kind are off in this installation, so that nothing is known of the target and the canary.
     pub kind_is_off: bool,
     /// The objects that a front end keeps beyond its runs, as far as they are known.
@@ -246,6 +250,8 @@ pub struct Pod {
     pub released: bool,
     /// UIDs of the Kanaries in its ownerReferences.
     pub kanaries: Vec<String>,
+    /// Its node; only of pods of a DaemonSet.
+    pub node: Option<Box<str>>,
     /// Whether one of its images was changed in place while it was watched.
     pub edited: bool,
     /// Why it does not become ready, if known.

@@ -98,8 +98,9 @@ fn of_fields(key: &Key, lenient::Read { spec, unreadable }: lenient::Read, probl
     let named = (spec.target_ref, spec.stateful_set_name, given(spec.deployment_name));
     let target = target(named, problems).unwrap_or_else(|| {
         let name = given(name).unwrap_or_else(|| key.name.clone());
-        WorkloadRef::new(WorkloadKind::Deployment, name)
+        WorkloadRef::new(key.kind.target_kind(), name)
     });
+
     let service = given(spec.service_name);
     let traffic = spec.traffic.unwrap_or_default();
     let kanary_service = or_note(traffic::kanary_service(key, &traffic, service.as_deref()), problems);
@@ -117,7 +118,7 @@ fn of_fields(key: &Key, lenient::Read { spec, unreadable }: lenient::Read, probl
     problems.extend(stepped.and_then(|routing| too_many_samples(routing, &validation)));
     let canary = canary(&target, &key.name, problems);
     let schedule = or_note(schedule(given(spec.schedule)), problems);
-    let scale = scale(spec.scale.unwrap_or_default(), &canary, problems);
+    let scale = scale(spec.scale.unwrap_or_default(), &canary, &template, problems);
     Spec {
         canary,
         scale,
@@ -204,12 +205,13 @@ fn or_note<T>(read: Result<Option<T>, Invalid>, problems: &mut Vec<Invalid>) -> 
     })
 }
 
-fn scale(spec: ScaleSpec, canary: &WorkloadRef, problems: &mut Vec<Invalid>) -> Scale {
+fn scale(spec: ScaleSpec, canary: &WorkloadRef, template: &WorkloadTemplate, problems: &mut Vec<Invalid>) -> Scale {
     let scale = Scale::parse(spec).unwrap_or_else(|message| {
         problems.push(Invalid::spec(message));
         Scale::Static(1)
     });
     problems.extend(scale.refuses_name(&canary.name).map(Invalid::spec));
+    problems.extend(workload::of(canary.kind).refuses(template, &scale).map(Invalid::spec));
     scale
 }
 

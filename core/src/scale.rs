@@ -6,8 +6,9 @@ mod v2beta1;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{HpaScale, PercentScale, ScaleSpec},
+    api::{HpaScale, LabelMatch, NodesScale, PercentScale, ScaleSpec},
     decision::ObjectKind,
+    labels::Selector,
 };
 
 /// The number of canary pods.
@@ -32,6 +33,11 @@ pub enum Scale {
         spec: Value,
         /// Initial number of replicas: the lower bound.
         min: i32,
+    },
+    /// All nodes of a DaemonSet that match.
+    Nodes {
+        /// The labels of the nodes, as `kubectl` takes them.
+        selector: String,
     },
 }
 
@@ -71,17 +77,19 @@ impl Scale {
     ///
     /// Fails if there are two ways of scaling or contradictory numbers, with a sentence on how to fix it.
     pub fn parse(spec: ScaleSpec) -> Result<Self, String> {
-        match (spec.fixed, spec.percent, spec.hpa, spec.keda) {
-            (None, None, None, None) => Ok(Self::Static(1)),
-            (Some(fixed), None, None, None) => {
+        match (spec.fixed, spec.percent, spec.hpa, spec.keda, spec.nodes) {
+            (None, None, None, None, None) => Ok(Self::Static(1)),
+            (Some(fixed), None, None, None, None) => {
                 at_least_one(fixed.replicas.unwrap_or(1), "static.replicas").map(Self::Static)
             }
-            (None, Some(percent), None, None) => percentage(&percent),
-            (None, None, Some(hpa), None) => autoscaled(hpa),
-            (None, None, None, Some(keda)) => keda::parse(keda),
-            _ => {
-                Err("spec.scale takes one of static, percent, hpa and keda: keep one and remove the others".to_owned())
-            }
+            (None, Some(percent), None, None, None) => percentage(&percent),
+            (None, None, Some(hpa), None, None) => autoscaled(hpa),
+            (None, None, None, Some(keda), None) => keda::parse(keda),
+            (None, None, None, None, Some(nodes)) => of_nodes(nodes),
+            _ => Err(
+                "spec.scale takes one of static, percent, hpa, keda and nodes: keep one and remove the others"
+                    .to_owned(),
+            ),
         }
     }
 
@@ -97,6 +105,7 @@ impl Scale {
             Self::Auto {
                 kind: Autoscaler::Keda, ..
             } => "keda",
+            Self::Nodes { .. } => "nodes",
         }
     }
 
@@ -128,7 +137,8 @@ impl Scale {
         }
     }
 
-    /// Desired number of replicas of the canary, for a target with `target` replicas. `None` if the autoscaler sets it.
+    /// Desired number of replicas of the canary, for a target with `target` replicas, or of nodes. `None` if the autoscaler sets it, and
+    /// for all nodes that match.
     #[must_use]
     pub fn replicas(&self, target: i32) -> Option<i32> {
         match self {
@@ -137,7 +147,7 @@ impl Scale {
                 let share = (i64::from(target.max(0)) * i64::from(*value) + 99) / 100;
                 Some(i32::try_from(share).unwrap_or(i32::MAX).clamp(*min, *max))
             }
-            Self::Auto { .. } => None,
+            Self::Auto { .. } | Self::Nodes { .. } => None,
         }
     }
 }
@@ -193,6 +203,14 @@ fn autoscaled(hpa: HpaScale) -> Result<Scale, String> {
         kind: Autoscaler::Hpa,
         spec,
         min,
+    })
+}
+
+fn of_nodes(nodes: NodesScale) -> Result<Scale, String> {
+    let selector = Selector::parse(LabelMatch::Selector(nodes.selector));
+    let selector = selector.map_err(|why| format!("spec.scale.nodes.selector: {why}"))?;
+    Ok(Scale::Nodes {
+        selector: selector.to_string(),
     })
 }
 

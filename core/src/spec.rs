@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub use super::scale::Scale;
 use super::{
-    front_ends::Frame, invalid::Invalid, route::Desired, scale::Scale, template::WorkloadTemplate, track::Tracked,
+    front_ends::Frame, invalid::Invalid, route::Desired, template::WorkloadTemplate, track::Tracked,
     validation::Validation,
 };
 use crate::api::{ManualVerdict, RouteKind, TrafficSource, WorkloadRef};

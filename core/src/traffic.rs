@@ -7,6 +7,7 @@ use super::{
     decision::ObjectKind,
     kanary::ParsedKanary,
     labels::Labels,
+    nodes::{self, Choice},
     observation::{Observation, Service, Workload},
     scale::Scale,
     spec::Spec,
@@ -14,7 +15,7 @@ use super::{
     workload,
 };
 use crate::api::names::{
-    CHANGE_CAUSE, CREATED_BY, IS_KANARY, KANARY_KIND, KANARY_NAME, OLD_CANARY_POD, OLD_GROUP, OLD_IS_KANARY,
+    CHANGE_CAUSE, CREATED_BY, IS_KANARY, KANARY_KIND, KANARY_NAME, NODES, OLD_CANARY_POD, OLD_GROUP, OLD_IS_KANARY,
     OLD_KANARY_NAME, RUN, SLOT, TARGET_HASH, TRAFFIC,
 };
 
@@ -143,9 +144,16 @@ pub fn own_selector(kanary: &ParsedKanary) -> Labels {
         .collect()
 }
 
-/// The canary: a workload with the user's template, the canary's name, and a selector of its own.
+/// The canary: a workload with the user's template, the canary's name, and a selector of its own. `choice` has the nodes of a canary
+/// without a number of replicas.
 #[must_use]
-pub fn canary_workload(kanary: &ParsedKanary, spec: &Spec, seen: &Observation, target: &Workload) -> Value {
+pub fn canary_workload(
+    kanary: &ParsedKanary,
+    spec: &Spec,
+    seen: &Observation,
+    target: &Workload,
+    choice: Option<&Choice>,
+) -> Value {
     let mut workload = spec.template.spec();
     let mut own = identity(kanary);
     own.insert(RUN.to_owned(), json!(kanary.run(spec)));
@@ -159,6 +167,10 @@ pub fn canary_workload(kanary: &ParsedKanary, spec: &Spec, seen: &Observation, t
             if let Some(metadata) = metadata.as_object_mut() {
                 metadata.insert("labels".to_owned(), pod_labels);
             }
+            if let (Some(choice), Some(pod)) = (choice, pod.get_mut("spec").and_then(Value::as_object_mut)) {
+                let affinity = nodes::pinned(pod.get("affinity"), &choice.nodes);
+                pod.insert("affinity".to_owned(), affinity);
+            }
         }
     }
     let mut labels = carried_labels(spec, target);
@@ -169,6 +181,7 @@ pub fn canary_workload(kanary: &ParsedKanary, spec: &Spec, seen: &Observation, t
     let target_hash = kanary.status.target_hash.as_ref().unwrap_or(&target.template_hash);
     let mut annotations = carried_annotations(spec, target);
     annotations.insert(TARGET_HASH.to_owned(), target_hash.clone());
+    annotations.extend(choice.map(|choice| (NODES.to_owned(), choice.annotation(1))));
     if let Some(fields) = metadata.as_object_mut() {
         if let Some(traffic) = kanary.traffic_of_run(spec) {
             annotations.insert(TRAFFIC.to_owned(), traffic.to_owned());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::{
-    apps::v1::{Deployment as KubeDeployment, StatefulSet as KubeStatefulSet},
+    apps::v1::{DaemonSet as KubeDaemonSet, Deployment as KubeDeployment, StatefulSet as KubeStatefulSet},
     autoscaling::v2::HorizontalPodAutoscaler,
     core::v1::{Pod as KubePod, Service as KubeService},
 };
@@ -17,36 +17,31 @@ use super::{
     view::{self, PodRow, ServiceRow, WorkloadRow},
 };
 
-impl Cached for KubeDeployment {
-    type View = WorkloadRow;
+/// Targets and canaries: each kind with the function that trims it.
+macro_rules! workloads {
+    ($($K:ty => $trimmed:path,)+) => {
+        $(impl Cached for $K {
+            type View = WorkloadRow;
 
-    fn view(object: &Self) -> Option<WorkloadRow> {
-        Some(view::deployment(object).into())
-    }
+            fn view(object: &Self) -> Option<WorkloadRow> {
+                Some($trimmed(object).into())
+            }
 
-    fn table(state: &mut Contents) -> &mut Store<WorkloadRow> {
-        &mut state.workloads.of_mut(Self::KIND).rows
-    }
+            fn table(state: &mut Contents) -> &mut Store<WorkloadRow> {
+                &mut state.workloads.of_mut(Self::KIND).rows
+            }
 
-    fn touch(state: &mut Contents, place: &Place, row: &WorkloadRow, there: bool) -> Vec<Key> {
-        state.touch_workload(Self::KIND, place, row, there)
-    }
+            fn touch(state: &mut Contents, place: &Place, row: &WorkloadRow, there: bool) -> Vec<Key> {
+                state.touch_workload(Self::KIND, place, row, there)
+            }
+        })+
+    };
 }
 
-impl Cached for KubeStatefulSet {
-    type View = WorkloadRow;
-
-    fn view(object: &Self) -> Option<WorkloadRow> {
-        Some(view::stateful_set(object).into())
-    }
-
-    fn table(state: &mut Contents) -> &mut Store<WorkloadRow> {
-        &mut state.workloads.of_mut(Self::KIND).rows
-    }
-
-    fn touch(state: &mut Contents, place: &Place, row: &WorkloadRow, there: bool) -> Vec<Key> {
-        state.touch_workload(Self::KIND, place, row, there)
-    }
+workloads! {
+    KubeDeployment => view::deployment,
+    KubeStatefulSet => view::stateful_set,
+    KubeDaemonSet => view::daemon_set,
 }
 
 impl Cached for KubeService {

@@ -1,5 +1,6 @@
 //! Kubernetes objects, trimmed to the fields that decisions use.
 
+mod daemon;
 mod rollout;
 mod rows;
 mod set;
@@ -25,6 +26,7 @@ use kanary_core::{
 };
 use serde_json::Value;
 
+pub(super) use self::daemon::{daemon_set, without_nodes};
 use self::rollout::{availability, condition, failure, is_observed, progressed, replica_failure, rolled_out, versions};
 pub(super) use self::rows::{KanaryRow, PodRow, ServiceRow, WorkloadRow};
 pub(super) use self::set::stateful_set;
@@ -229,6 +231,11 @@ pub(super) fn pod(object: &KubePod) -> Option<PodRow> {
             released: controller(meta).is_none(),
             kanaries: kanaries(meta),
             edited: false,
+            node: object
+                .spec
+                .as_ref()
+                .filter(|_| workload.as_ref().is_some_and(|workload| !workload.kind.has_replicas()))
+                .and_then(|spec| spec.node_name.as_deref().map(Into::into)),
             cause: if is_ready {
                 None
             } else {
@@ -244,15 +251,13 @@ pub(super) fn pod(object: &KubePod) -> Option<PodRow> {
 
 /// The workload of a pod with this owner.
 fn workload_of(owner: &OwnerReference) -> Option<WorkloadRef> {
-    match owner.kind.as_str() {
+    if owner.kind == "ReplicaSet" {
         // The Deployment controller names ReplicaSets `<name>-<hash>`.
-        "ReplicaSet" => Some(WorkloadRef::new(
-            WorkloadKind::Deployment,
-            owner.name.rsplit_once('-')?.0,
-        )),
-        "StatefulSet" => Some(WorkloadRef::new(WorkloadKind::StatefulSet, owner.name.as_str())),
-        _ => None,
+        let name = owner.name.rsplit_once('-')?.0;
+        return Some(WorkloadRef::new(WorkloadKind::Deployment, name));
     }
+    let kind = WorkloadKind::parse(&owner.kind).filter(|kind| *kind != WorkloadKind::Deployment)?;
+    Some(WorkloadRef::new(kind, owner.name.as_str()))
 }
 
 fn images(object: &KubePod) -> u64 {

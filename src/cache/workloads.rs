@@ -1,8 +1,10 @@
 //! Targets and canaries, by kind.
 
+use std::borrow::Cow;
+
 use k8s_openapi::{
     api::{
-        apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet},
+        apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet},
         core::v1::PodTemplateSpec,
     },
     apimachinery::pkg::apis::meta::v1::LabelSelector,
@@ -16,7 +18,13 @@ use kanary_core::{
 use kube::{ResourceExt, core::NamespaceResourceScope};
 use serde::de::DeserializeOwned;
 
-use super::{Cached, Contents, Place, index::Index, keys, table::Store, view::WorkloadRow};
+use super::{
+    Cached, Contents, Place,
+    index::Index,
+    keys,
+    table::Store,
+    view::{self, WorkloadRow},
+};
 
 /// Evaluates an expression in which `$K` is the Kubernetes type of a kind.
 macro_rules! for_kind {
@@ -28,6 +36,10 @@ macro_rules! for_kind {
             }
             kanary_core::api::WorkloadKind::StatefulSet => {
                 type $K = k8s_openapi::api::apps::v1::StatefulSet;
+                $body
+            }
+            kanary_core::api::WorkloadKind::DaemonSet => {
+                type $K = k8s_openapi::api::apps::v1::DaemonSet;
                 $body
             }
         }
@@ -47,6 +59,11 @@ pub(crate) trait Workload:
 
     /// The pod template.
     fn template(&self) -> Option<&PodTemplateSpec>;
+
+    /// The pod template without what Kanary adds to it while a canary runs.
+    fn judged_template(&self) -> Option<Cow<'_, PodTemplateSpec>> {
+        self.template().map(Cow::Borrowed)
+    }
 
     /// `spec.replicas`.
     fn replicas(&self) -> Option<i32>;
@@ -84,6 +101,28 @@ impl Workload for StatefulSet {
 
     fn replicas(&self) -> Option<i32> {
         self.spec.as_ref()?.replicas
+    }
+
+    fn selector(&self) -> Option<&LabelSelector> {
+        Some(&self.spec.as_ref()?.selector)
+    }
+}
+
+impl Workload for DaemonSet {
+    const KIND: WorkloadKind = WorkloadKind::DaemonSet;
+
+    type Revision = ControllerRevision;
+
+    fn template(&self) -> Option<&PodTemplateSpec> {
+        Some(&self.spec.as_ref()?.template)
+    }
+
+    fn judged_template(&self) -> Option<Cow<'_, PodTemplateSpec>> {
+        view::without_nodes(self)
+    }
+
+    fn replicas(&self) -> Option<i32> {
+        None
     }
 
     fn selector(&self) -> Option<&LabelSelector> {
@@ -133,7 +172,7 @@ impl Revision for ControllerRevision {
 /// names.
 #[must_use]
 pub(crate) fn template_hash(object: &impl Workload) -> String {
-    hash::digest(&serde_json::to_vec(&object.template()).unwrap_or_default())
+    hash::digest(&serde_json::to_vec(&object.judged_template()).unwrap_or_default())
 }
 
 /// Targets and canaries of one kind.
@@ -151,6 +190,7 @@ pub(super) struct OfKind {
 pub(super) struct Workloads {
     deployments: OfKind,
     stateful_sets: OfKind,
+    daemon_sets: OfKind,
 }
 
 impl Workloads {
@@ -158,6 +198,7 @@ impl Workloads {
         match kind {
             WorkloadKind::Deployment => &self.deployments,
             WorkloadKind::StatefulSet => &self.stateful_sets,
+            WorkloadKind::DaemonSet => &self.daemon_sets,
         }
     }
 
@@ -165,6 +206,7 @@ impl Workloads {
         match kind {
             WorkloadKind::Deployment => &mut self.deployments,
             WorkloadKind::StatefulSet => &mut self.stateful_sets,
+            WorkloadKind::DaemonSet => &mut self.daemon_sets,
         }
     }
 

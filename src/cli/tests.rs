@@ -42,7 +42,7 @@ fn a_refused_value_is_reported_once_with_an_example() {
             &["--kinds", "KanaryDeployment"],
             "must be one of KanaryDeployment.kanary.k8s.io",
         ),
-        (&["--target-kinds", "Job"], "Deployment or StatefulSet"),
+        (&["--target-kinds", "Job"], "Deployment, StatefulSet or DaemonSet"),
         (&["--max-concurrent-canaries", "0"], "between 1 and 10000"),
         (
             &["--max-concurrent-canaries-per-namespace", "10001"],
@@ -128,6 +128,6 @@ fn a_flag_that_is_off_is_not_set() {
 #[test]
 fn kinds_of_targets_are_given_with_commas() {
     assert_eq!(run(&[]).target_kinds, []);
-    let both = run(&["--target-kinds", "Deployment, StatefulSet"]).target_kinds;
-    assert_eq!(both, [WorkloadKind::Deployment, WorkloadKind::StatefulSet]);
+    let all = run(&["--target-kinds", "Deployment, StatefulSet,DaemonSet"]).target_kinds;
+    assert_eq!(all, WorkloadKind::ALL);
 }

@@ -67,7 +67,7 @@ pub struct HandoverLabels {
 }
 
 /// Every kind of write.
-pub(super) const WRITES: [&str; 16] = [
+pub(super) const WRITES: [&str; 17] = [
     "adopt",
     "create",
     "delete",
@@ -77,6 +77,7 @@ pub(super) const WRITES: [&str; 16] = [
     "hold",
     "keep",
     "label",
+    "place",
     "promote",
     "release",
     "route",

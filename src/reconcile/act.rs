@@ -8,6 +8,7 @@ mod announce;
 mod beside;
 mod effect;
 mod keep;
+mod place;
 mod route;
 mod send;
 mod target;
@@ -110,10 +111,12 @@ impl Writer {
             Action::ScaleCanary { canary, uid, replicas } => {
                 for_kind!(canary.kind, K => self.scale::<K>((namespace, &canary.name), (uid, *replicas), right).await)
             }
+            Action::PlaceCanary { canary, .. } => {
+                for_kind!(canary.kind, K => self.place::<K>(namespace, action, right).await)
+            }
             Action::Unlabel { pod, uid, labels } => {
                 let none: serde_json::Map<_, _> = labels.iter().map(|name| (name.clone(), Value::Null)).collect();
-                let patch = json!({"metadata": {"uid": uid, "labels": none}});
-                let patch = Patch::Merge(patch);
+                let patch = Patch::Merge(json!({"metadata": {"uid": uid, "labels": none}}));
                 let done = self.patch::<Pod>(namespace, pod, patch, "take labels off", right).await;
                 let done = done.and_then(|patched| effect::lost_labels(&patched, namespace, pod, labels));
                 self.gone_is_done::<Pod>(done, namespace, pod, uid)

@@ -1,6 +1,7 @@
 //! All reads for decisions: from the cache, and live where the cache is not enough.
 
 mod history;
+mod nodes;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -227,9 +228,8 @@ impl Observer<'_> {
             seen.target_confirmed = true;
             return Ok(());
         }
-        if need == Need::Claims {
-            seen.claims = Some(self.claims(kanary, spec).await?);
-            return Ok(());
+        if need == Need::Claims || need == Need::Nodes {
+            return self.before_creation(kanary, spec, need, seen).await;
         }
         if need == Need::LivePods {
             self.confirm_pods(kanary, spec).await?;
@@ -328,6 +328,22 @@ impl Observer<'_> {
         let judges_pods = |item: &Item| matches!(item, Item::LabelWatch { pods: Some(_), .. });
         if !spec.canary.kind.has_times() || spec.validation.items.iter().any(judges_pods) {
             self.confirm_pods(kanary, spec).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads what the creation of a canary depends on, for some kinds of targets.
+    async fn before_creation(
+        &self,
+        kanary: &ParsedKanary,
+        spec: &Spec,
+        need: Need,
+        seen: &mut Observation,
+    ) -> Result<(), ApiError> {
+        if need == Need::Nodes {
+            seen.nodes = Some(self.nodes(kanary, spec, seen.target.as_ref()).await?);
+        } else {
+            seen.claims = Some(self.claims(kanary, spec).await?);
         }
         Ok(())
     }

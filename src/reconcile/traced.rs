@@ -103,6 +103,7 @@ impl<'a> Write<'a> {
                 (object.as_str(), name.as_str())
             }
             Action::ScaleCanary { canary: workload, .. }
+            | Action::PlaceCanary { canary: workload, .. }
             | Action::HandOver { target: workload, .. }
             | Action::SetTemplate(SetTemplate { target: workload, .. }) => {
                 (workload.kind.as_str(), workload.name.as_str())

@@ -361,6 +361,7 @@ fn label(action: &Action) -> &'static str {
     match action {
         Action::Create { .. } => "create",
         Action::ScaleCanary { .. } => "scale",
+        Action::PlaceCanary { .. } => "place",
         Action::SetTemplate(_) => "promote",
         Action::Update(_) => "update",
         Action::HandOver { .. } => "hand-over",

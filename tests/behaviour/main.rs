@@ -17,6 +17,7 @@ mod canary_deployment;
 mod clocks;
 mod controllers;
 mod crash;
+mod daemon_sets;
 mod data_plane;
 mod deletion;
 mod fleet;

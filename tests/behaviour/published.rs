@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    DEPLOYMENT, EVENT, Exporter, KANARY, KANARY_STATEFULSET, Kind, OLD_KANARY, POD, SERVICE, World, from_yaml, is_true,
-    merge, message, reason,
+    DAEMON_SET, DEPLOYMENT, EVENT, Exporter, KANARY, KANARY_DAEMONSET, KANARY_STATEFULSET, Kind, OLD_KANARY, POD,
+    SERVICE, World, from_yaml, is_true, merge, message, on_nodes, reason,
 };
 
 /// `examples/example/nginx_deployment.yaml`, in the API version that still exists.
@@ -75,6 +75,40 @@ async fn nginx_as_a_kanary_deployment() {
 #[tokio::test]
 async fn nginx_as_a_kanary_statefulset() {
     nginx_waits_for_a_person(KANARY_STATEFULSET).await;
+}
+
+#[tokio::test]
+async fn nginx_as_a_kanary_daemonset() {
+    let world = World::of_nodes("published", 3).await;
+    let mut target = one(NGINX_DEPLOYMENT);
+    target["kind"] = json!("DaemonSet");
+    merge(&mut target, json!({"spec": {"replicas": null}}));
+    on_nodes(&world, &mut target["spec"]["template"]);
+    world.create(&DAEMON_SET, &target).await;
+    world.create(&SERVICE, &one(NGINX_SERVICE)).await;
+    let mut manifest = one(NGINX_KANARY);
+    manifest["kind"] = json!(KANARY_DAEMONSET.kind);
+    // The name of the Kanary is that of the target.
+    merge(&mut manifest, json!({"spec": {"deploymentName": null}}));
+    on_nodes(&world, &mut manifest["spec"]["template"]["spec"]["template"]);
+    world.create(&KANARY_DAEMONSET, &manifest).await;
+    world
+        .until(&KANARY_DAEMONSET, "nginx-dep", "runs", |kanary| {
+            is_true(kanary, "Running")
+        })
+        .await;
+    let canary = world.get(&DAEMON_SET, "nginx-dep-kanary-nginx-dep").await;
+    assert_eq!(
+        (image(&canary), &canary["status"]["desiredNumberScheduled"]),
+        (&json!("nginx:latest"), &json!(1))
+    );
+    let valid = json!({"spec": {"validation": {"items": [{"manual": {"status": "valid"}}]}}});
+    world.patch(&KANARY_DAEMONSET, "nginx-dep", valid).await;
+    world.ends_as(&KANARY_DAEMONSET, "nginx-dep", "DeploymentUpdated").await;
+    assert_eq!(
+        image(&world.get(&DAEMON_SET, "nginx-dep").await),
+        &json!("nginx:latest")
+    );
 }
 
 #[tokio::test]

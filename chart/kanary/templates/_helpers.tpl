@@ -50,9 +50,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
-{{/* Of an optional kind, such as KanaryDeployment.kanary.k8s.io: its group and its plural. */}}
+{{/* Of an optional kind, such as KanaryDeployment.kanary.k8s.io or KanaryDaemonset: its group and its plural. */}}
 {{- define "kanary.group" -}}
-{{- (splitn "." 2 .)._1 }}
+{{- default "kanary.k8s-operators.dev" (splitn "." 2 .)._1 }}
 {{- end }}
 {{- define "kanary.resource" -}}
 {{- lower (splitn "." 2 .)._0 }}s

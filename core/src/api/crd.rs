@@ -11,7 +11,7 @@ use schemars::{
 use serde_json::{Value, json};
 
 use super::{
-    KanaryKind, KanarySpec, KanaryStatus,
+    KanaryKind, KanarySpec, KanaryStatus, WorkloadKind,
     face::{self, Column},
     names::OLD_GROUP,
 };
@@ -187,11 +187,17 @@ fn status_schema(own: Option<Value>) -> Value {
 }
 
 /// CEL expression for the kind of a Kanary's target.
-fn target_kind(object: &str) -> String {
+fn target_kind(kind: KanaryKind, object: &str) -> String {
     let spec = format!("{object}.spec");
+    let default = match kind.target_kind() {
+        WorkloadKind::Deployment => "'Deployment'".to_owned(),
+        other => {
+            format!("has({spec}.deploymentName) && {spec}.deploymentName != '' ? 'Deployment' : '{other}'")
+        }
+    };
     format!(
         "(has({spec}.targetRef) ? {spec}.targetRef.kind : has({spec}.statefulSetName) && {spec}.statefulSetName != '' ? 'StatefulSet' \
-         : 'Deployment')"
+         : {default})"
     )
 }
 
@@ -224,7 +230,7 @@ fn columns(columns: &[Column]) -> Vec<Value> {
 }
 
 /// The schema of a version of a Kanary.
-fn kanary_schema() -> Value {
+fn kanary_schema(kind: KanaryKind) -> Value {
     json!({
         "type": "object",
         "description": "A canary deployment: what to run, its scale and traffic, and how it is judged and promoted.",
@@ -236,7 +242,7 @@ fn kanary_schema() -> Value {
         }, {
             // The names of created objects and the slot, and so the replica that owns the Kanary, are derived from
             // the target.
-            "rule": format!("{} == {} && {} == {}", target("self"), target("oldSelf"), target_kind("self"), target_kind("oldSelf")),
+            "rule": format!("{} == {} && {} == {}", target("self"), target("oldSelf"), target_kind(kind, "self"), target_kind(kind, "oldSelf")),
             "message": "the target (spec.targetRef, spec.statefulSetName or spec.deploymentName, else spec.template.metadata.name, else the name of \
                         the Kanary) can't change: create another Kanary for another target",
         }, {
@@ -265,7 +271,7 @@ fn epoch_rule() -> Value {
 /// The schema and the printer columns of a kind.
 fn look(kind: KanaryKind) -> (Value, Vec<Value>) {
     let Some(face) = face::of(kind) else {
-        return (kanary_schema(), columns(&COLUMNS));
+        return (kanary_schema(kind), columns(&COLUMNS));
     };
     let rules = face.rules.iter();
     let rules = rules.map(|(rule, message)| json!({"rule": rule, "message": message}));

@@ -7,7 +7,10 @@ use kube_core::{Resource, object::HasStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::names::{CANARY_APP_GROUP, CANARY_DEPLOYMENT_GROUP, GROUP, OLD_GROUP, VERSION};
+use super::{
+    WorkloadKind,
+    names::{CANARY_APP_GROUP, CANARY_DEPLOYMENT_GROUP, GROUP, OLD_GROUP, VERSION},
+};
 
 /// The kinds that are served: those that share [`KanarySpec`](super::KanarySpec), and front ends, whose spec is translated into one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,23 +25,31 @@ pub enum KanaryKind {
     CanaryApp,
     /// `CanaryDeployment`, a front end.
     CanaryDeployment,
+    /// `KanaryDaemonset`, with the same spec for targets that are DaemonSets by default.
+    Daemonset,
 }
 
 impl KanaryKind {
     /// Every kind that can be served.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Deployment,
         Self::Statefulset,
         Self::OldDeployment,
         Self::CanaryApp,
         Self::CanaryDeployment,
+        Self::Daemonset,
     ];
 
     /// The kinds that every controller serves.
     pub const ALWAYS: [Self; 2] = [Self::Deployment, Self::Statefulset];
 
     /// The kinds that a controller serves only if it is told to (`--kinds`).
-    pub const OPTIONAL: [Self; 3] = [Self::OldDeployment, Self::CanaryApp, Self::CanaryDeployment];
+    pub const OPTIONAL: [Self; 4] = [
+        Self::OldDeployment,
+        Self::CanaryApp,
+        Self::CanaryDeployment,
+        Self::Daemonset,
+    ];
 
     /// `kind` in a manifest. Two kinds of different groups may have the same: see [`KanaryKind::id`].
     #[must_use]
@@ -48,6 +59,7 @@ impl KanaryKind {
             Self::Statefulset => "KanaryStatefulset",
             Self::CanaryApp => "CanaryApp",
             Self::CanaryDeployment => "CanaryDeployment",
+            Self::Daemonset => "KanaryDaemonset",
         }
     }
 
@@ -61,6 +73,7 @@ impl KanaryKind {
             Self::OldDeployment => "KanaryDeployment.kanary.k8s.io",
             Self::CanaryApp => "CanaryApp.canary.atze.io",
             Self::CanaryDeployment => "CanaryDeployment.kanarini.nilebox.github.com",
+            Self::Daemonset => "KanaryDaemonset",
         }
     }
 
@@ -68,7 +81,7 @@ impl KanaryKind {
     #[must_use]
     pub const fn api_group(self) -> &'static str {
         match self {
-            Self::Deployment | Self::Statefulset => GROUP,
+            Self::Deployment | Self::Statefulset | Self::Daemonset => GROUP,
             Self::OldDeployment => OLD_GROUP,
             Self::CanaryApp => CANARY_APP_GROUP,
             Self::CanaryDeployment => CANARY_DEPLOYMENT_GROUP,
@@ -79,7 +92,9 @@ impl KanaryKind {
     #[must_use]
     pub const fn version(self) -> &'static str {
         match self {
-            Self::Deployment | Self::Statefulset | Self::OldDeployment | Self::CanaryDeployment => VERSION,
+            Self::Deployment | Self::Statefulset | Self::OldDeployment | Self::CanaryDeployment | Self::Daemonset => {
+                VERSION
+            }
             Self::CanaryApp => "v1",
         }
     }
@@ -96,6 +111,7 @@ impl KanaryKind {
         match self {
             Self::Deployment | Self::OldDeployment => "kanarydeployments",
             Self::Statefulset => "kanarystatefulsets",
+            Self::Daemonset => "kanarydaemonsets",
             Self::CanaryApp => "canaryapps",
             Self::CanaryDeployment => "canarydeployments",
         }
@@ -105,7 +121,7 @@ impl KanaryKind {
     #[must_use]
     pub const fn resource(self) -> &'static str {
         match self {
-            Self::Deployment | Self::Statefulset => self.plural(),
+            Self::Deployment | Self::Statefulset | Self::Daemonset => self.plural(),
             Self::OldDeployment => "kanarydeployments.kanary.k8s.io",
             Self::CanaryApp => "canaryapps.canary.atze.io",
             Self::CanaryDeployment => "canarydeployments.kanarini.nilebox.github.com",
@@ -116,7 +132,7 @@ impl KanaryKind {
     #[must_use]
     pub const fn singular_resource(self) -> &'static str {
         match self {
-            Self::Deployment | Self::Statefulset => self.singular(),
+            Self::Deployment | Self::Statefulset | Self::Daemonset => self.singular(),
             Self::OldDeployment => "kanarydeployment.kanary.k8s.io",
             Self::CanaryApp => "canaryapp.canary.atze.io",
             Self::CanaryDeployment => "canarydeployment.kanarini.nilebox.github.com",
@@ -129,6 +145,7 @@ impl KanaryKind {
         match self {
             Self::Deployment | Self::OldDeployment => "kanarydeployment",
             Self::Statefulset => "kanarystatefulset",
+            Self::Daemonset => "kanarydaemonset",
             Self::CanaryApp => "canaryapp",
             Self::CanaryDeployment => "canarydeployment",
         }
@@ -140,8 +157,18 @@ impl KanaryKind {
         match self {
             Self::Deployment => &["kd", "kanary"],
             Self::Statefulset => &["ks"],
+            Self::Daemonset => &["kds"],
             Self::OldDeployment | Self::CanaryApp => &[],
             Self::CanaryDeployment => &["cd", "canary"],
+        }
+    }
+
+    /// The kind of a target that the spec only names, or does not name at all.
+    #[must_use]
+    pub const fn target_kind(self) -> WorkloadKind {
+        match self {
+            Self::Daemonset => WorkloadKind::DaemonSet,
+            _ => WorkloadKind::Deployment,
         }
     }
 

@@ -35,7 +35,7 @@ pub use prometheus::{PrometheusAuth, QueryHeader, SecretKey};
 pub use reason::{EventReason, Reason};
 pub use rollout::{OnFailure, OnTargetChange, OnTargetMissing, RolloutMode, RolloutSpec};
 pub use route::{RouteKind, RouteRef, RouteSpec};
-pub use scale::{HpaScale, KedaScale, PercentScale, ScaleSpec, StaticScale};
+pub use scale::{HpaScale, KedaScale, NodesScale, PercentScale, ScaleSpec, StaticScale};
 pub use slot::{Layout, Slot, stable_hash};
 pub use spec::{KanarySpec, TargetRef, Template};
 pub use status::{

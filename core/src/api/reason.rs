@@ -62,6 +62,8 @@ reasons! {
     FromEarlierRun,
     /// A gateway has not taken over what the route says.
     GatewayBehind,
+    /// The canary's pods would need a port of a node that a pod of the target has.
+    HostPortTaken,
     /// The image cannot be inspected.
     ImageInspectError,
     /// The image cannot be pulled.
@@ -102,8 +104,12 @@ reasons! {
     NoData,
     /// The rollout history has no other template to put back.
     NoFormerTemplate,
+    /// The target has no node on which the canary could have a pod.
+    NoNodes,
     /// The spec asks for no traffic.
     NoTrafficRequested,
+    /// Kanary may not read the nodes.
+    NodesForbidden,
     /// Every verdict in the spec counts.
     NoneIgnored,
     /// The query at the deadline had no usable answer.

@@ -1,14 +1,15 @@
 //! `spec.scale`: how many canary pods run.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// How many canary pods run. Set at most one of the four fields. Default: `static` with one replica.
+/// How many canary pods run. Set at most one of the fields. Default: `static` with one replica.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "[has(self.static), has(self.percent), has(self.hpa), has(self.keda)].filter(x, x).size() <= 1",
-    "message": "spec.scale takes one of static, percent, hpa and keda: keep one and remove the others",
+    "rule": "[has(self.static), has(self.percent), has(self.hpa), has(self.keda), has(self.nodes)].filter(x, x).size() <= 1",
+    "message": "spec.scale takes one of static, percent, hpa, keda and nodes: keep one and remove the others",
 }]))]
 pub struct ScaleSpec {
     /// A fixed number of canary pods.
@@ -23,6 +24,17 @@ pub struct ScaleSpec {
     /// A ScaledObject of KEDA for the canary. The installation may not offer it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keda: Option<KedaScale>,
+    /// The nodes on which a target that is a DaemonSet has canary pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<NodesScale>,
+}
+
+/// The nodes of a DaemonSet that have canary pods: those of its nodes that match, at most 500.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct NodesScale {
+    /// Labels of the nodes, as a LabelSelector.
+    #[schemars(schema_with = "super::crd::label_selector")]
+    pub selector: LabelSelector,
 }
 
 /// A fixed number of canary pods.

@@ -61,7 +61,8 @@ pub struct KanarySpec {
     #[schemars(length(max = 253))]
     pub stateful_set_name: Option<String>,
     /// The target, by kind and name: the workload to which a successful canary is promoted, and whose kind the canary has. Default:
-    /// the Deployment of `deploymentName`. Can't change once set.
+    /// the Deployment of `deploymentName`. A `KanaryDaemonset` without `deploymentName` has a DaemonSet as its target. Can't change once
+    /// set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_ref: Option<TargetRef>,
     /// Name of the production Service, which selects the target's pods. Required for every traffic source but
@@ -121,7 +122,7 @@ pub struct KanarySpec {
 /// A target, in the namespace of the Kanary.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TargetRef {
-    /// `Deployment`, or `StatefulSet` if the operator has switched these on.
+    /// `Deployment`, or `StatefulSet` or `DaemonSet` if the operator has switched these on.
     pub kind: WorkloadKind,
     /// Its name.
     #[schemars(length(min = 1, max = 253))]

@@ -16,11 +16,12 @@ pub enum WorkloadKind {
     #[default]
     Deployment,
     StatefulSet,
+    DaemonSet,
 }
 
 impl WorkloadKind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Deployment, Self::StatefulSet];
+    pub const ALL: [Self; 3] = [Self::Deployment, Self::StatefulSet, Self::DaemonSet];
 
     /// The kind's name in Kubernetes.
     #[must_use]
@@ -28,6 +29,7 @@ impl WorkloadKind {
         match self {
             Self::Deployment => "Deployment",
             Self::StatefulSet => "StatefulSet",
+            Self::DaemonSet => "DaemonSet",
         }
     }
 
@@ -37,6 +39,7 @@ impl WorkloadKind {
         match self {
             Self::Deployment => "deployments",
             Self::StatefulSet => "statefulsets",
+            Self::DaemonSet => "daemonsets",
         }
     }
 
@@ -46,7 +49,16 @@ impl WorkloadKind {
     pub const fn has_times(self) -> bool {
         match self {
             Self::Deployment => true,
-            Self::StatefulSet => false,
+            Self::StatefulSet | Self::DaemonSet => false,
+        }
+    }
+
+    /// Whether its spec has a number of replicas. Otherwise it has a pod on each of its nodes.
+    #[must_use]
+    pub const fn has_replicas(self) -> bool {
+        match self {
+            Self::Deployment | Self::StatefulSet => true,
+            Self::DaemonSet => false,
         }
     }
 

@@ -66,8 +66,8 @@ impl Version {
 pub fn convert(mut object: Value, to: Version) -> Result<Value, String> {
     let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
     let (api_version, kind) = (text("apiVersion"), text("kind"));
-    let from = Version::of(api_version).filter(|_| KanaryKind::of(api_version, kind).is_some());
-    let Some(from) = from else {
+    let found = Version::of(api_version).zip(KanaryKind::of(api_version, kind));
+    let Some((from, kind)) = found else {
         return Err(format!(
             "{kind:?} of {api_version:?} is no Kanary of {GROUP} in the versions v1alpha1 and v1"
         ));
@@ -80,7 +80,7 @@ pub fn convert(mut object: Value, to: Version) -> Result<Value, String> {
     let name = fields.get("metadata").and_then(|metadata| metadata.get("name"));
     let name = name.and_then(Value::as_str).unwrap_or_default().to_owned();
     let spec = fields.get_mut("spec").and_then(Value::as_object_mut);
-    let undo = spec.map_or_else(Undo::default, |spec| convert_spec(spec, to, &name, &kept));
+    let undo = spec.map_or_else(Undo::default, |spec| convert_spec(spec, to, (kind, &name), &kept));
     annotate(fields, from, &undo);
     Ok(object)
 }
@@ -106,9 +106,14 @@ fn patches(text: &str) -> Vec<Patch> {
 
 /// Returns what brings the former spec back. The template is the same in both versions, and most of a Kanary: nothing below looks
 /// at it.
-fn convert_spec(spec: &mut Map<String, Value>, to: Version, kanary: &str, kept: &[Patch]) -> Undo {
+fn convert_spec(
+    spec: &mut Map<String, Value>,
+    to: Version,
+    (kind, kanary): (KanaryKind, &str),
+    kept: &[Patch],
+) -> Undo {
     let template = spec.remove("template");
-    let names = Names::new(template.as_ref(), kanary);
+    let names = Names::new(kind.target_kind(), template.as_ref(), kanary);
     let mut rest = Value::Object(std::mem::take(spec));
     let undo = rules::translate(&mut rest, to, &names);
     let meaning = (!kept.is_empty()).then(|| rules::meaning(&rest, to, &names));

@@ -31,16 +31,18 @@ const RENAMED: [(&str, &str, &str); 2] = [
     ),
 ];
 
-/// Names that the target has if no field names it.
+/// Names that the target has if no field names it, and its kind.
 pub(super) struct Names<'a> {
+    kind: WorkloadKind,
     template: Option<&'a str>,
     kanary: &'a str,
 }
 
 impl<'a> Names<'a> {
-    pub(super) fn new(template: Option<&'a Value>, kanary: &'a str) -> Self {
+    pub(super) fn new(kind: WorkloadKind, template: Option<&'a Value>, kanary: &'a str) -> Self {
         let name = template.and_then(|template| template.pointer("/metadata/name"));
         Self {
+            kind,
             template: name.and_then(given),
             kanary,
         }
@@ -202,7 +204,8 @@ fn named_target(spec: &mut Value, names: &Names<'_>) -> Vec<Value> {
     let name = |value: &Option<Value>| value.as_ref().and_then(given).map(str::to_owned);
     let (kind, target) = match (name(&stateful_set), name(&deployment)) {
         (Some(name), _) => (WorkloadKind::StatefulSet, Some(name)),
-        (None, name) => (WorkloadKind::Deployment, name),
+        (None, Some(name)) => (WorkloadKind::Deployment, Some(name)),
+        (None, None) => (names.kind, None),
     };
     let mut undo = set_target(spec, kind, target.as_deref(), names);
     undo.extend(stateful_set.map(|name| add("/statefulSetName", &name)));
@@ -212,7 +215,7 @@ fn named_target(spec: &mut Value, names: &Names<'_>) -> Vec<Value> {
 
 /// A `v1` without a target is invalid; the default makes it the same Kanary in both versions.
 fn missing_target(spec: &mut Value, names: &Names<'_>) -> Vec<Value> {
-    set_target(spec, WorkloadKind::Deployment, None, names)
+    set_target(spec, names.kind, None, names)
 }
 
 /// Sets `targetRef` if it is missing, and returns how to undo it.

@@ -163,3 +163,17 @@ fn what_is_no_kanary_of_the_group_is_refused() {
     assert_eq!(converted(&unfit, Version::V1), unfit, "it has this version already");
     assert_eq!(converted(&unfit, Version::V1Alpha1)["spec"], 7);
 }
+
+#[test]
+fn the_target_of_a_kanary_daemonset_without_a_name_is_a_daemon_set_in_both_versions() {
+    for (from, to) in [(Version::V1Alpha1, Version::V1), (Version::V1, Version::V1Alpha1)] {
+        let mut object = kanary(from, "{template: {metadata: {name: agent}}}");
+        object["kind"] = json!("KanaryDaemonset");
+        let there = converted(&object, to);
+        assert_eq!(
+            there["spec"]["targetRef"],
+            json!({"kind": "DaemonSet", "name": "agent"})
+        );
+        assert_eq!(converted(&there, from)["spec"], object["spec"]);
+    }
+}

@@ -47,7 +47,7 @@ pub(crate) trait FrontEnd: Sync {
 /// The front end of a kind. `None` for the kinds with the spec of a Kanary.
 pub(crate) fn of(kind: KanaryKind) -> Option<&'static dyn FrontEnd> {
     match kind {
-        KanaryKind::Deployment | KanaryKind::Statefulset | KanaryKind::OldDeployment => None,
+        KanaryKind::Deployment | KanaryKind::Statefulset | KanaryKind::OldDeployment | KanaryKind::Daemonset => None,
         KanaryKind::CanaryApp => Some(&canary_app::CanaryApp),
         KanaryKind::CanaryDeployment => Some(&canary_deployment::CanaryDeployment),
     }

@@ -30,7 +30,7 @@ pub struct Workload {
     pub annotations: Labels,
     /// Labels of the pod template.
     pub pod_labels: Labels,
-    /// `spec.replicas`.
+    /// `spec.replicas`. Of a DaemonSet, on how many nodes it should have a pod.
     pub replicas: i32,
     /// `spec.paused`: the Deployment controller does not roll out changes.
     pub paused: bool,
@@ -68,6 +68,57 @@ pub struct Workload {
     pub cause: Option<Box<Cause>>,
     /// What only a StatefulSet has.
     pub set: Option<Box<SetView>>,
+    /// What only a DaemonSet has.
+    pub daemon: Option<Box<DaemonView>>,
+}
+
+/// The relevant fields that only a DaemonSet has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DaemonView {
+    /// `status.desiredNumberScheduled`: on how many nodes it should have a pod.
+    pub nodes: i32,
+    /// Whether its status is about the newest spec.
+    pub observed: bool,
+    /// Whether `spec.updateStrategy` leaves it to the user to replace pods.
+    pub on_delete: bool,
+    /// `spec.minReadySeconds`.
+    pub min_ready: Duration,
+    /// The ports of a node that its pods take; only of targets.
+    pub host_ports: Box<[HostPort]>,
+    /// The nodes that its affinity names, in order; only of canaries.
+    pub chosen: Box<[Box<str>]>,
+    /// How many nodes the target had when they were chosen; only of canaries.
+    pub chosen_of: i32,
+    /// Whether it has an available pod on each of these nodes, as its status says; only of canaries.
+    pub whole: bool,
+}
+
+impl DaemonView {
+    /// Whether this node was chosen.
+    #[must_use]
+    pub fn has(&self, node: &str) -> bool {
+        self.chosen.binary_search_by(|chosen| (**chosen).cmp(node)).is_ok()
+    }
+}
+
+/// A port of a node that a pod takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// The address of the node, or `None` for all of them.
+    pub ip: Option<Box<str>>,
+    /// `TCP`, `UDP` or `SCTP`.
+    pub protocol: Box<str>,
+    /// The number.
+    pub port: u16,
+}
+
+impl HostPort {
+    /// Whether two pods of one node cannot have these ports.
+    #[must_use]
+    pub fn clashes(&self, other: &Self) -> bool {
+        let is_apart = self.ip.is_some() && other.ip.is_some() && self.ip != other.ip;
+        (self.port, &self.protocol) == (other.port, &other.protocol) && !is_apart
+    }
 }
 
 /// The relevant fields that only a StatefulSet has.

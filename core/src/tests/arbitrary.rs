@@ -127,6 +127,7 @@ fn deployment(marker: String, run: String) -> BoxedStrategy<Workload> {
             versions: [Versions::One, Versions::Unknown, Versions::Several, Versions::Untouched][usize::from(versions)],
             outage: times.3.map(|(from, before)| Outage { from, before }),
             set: None,
+            daemon: None,
             cause: times.2.map(|_| {
                 Box::new(Cause {
                     reason: "FailedCreate".to_owned(),
@@ -212,6 +213,7 @@ pub(super) fn observation(kanary: &ParsedKanary) -> BoxedStrategy<Observation> {
             terminating: !ready && number == 7,
             released: name == "other" && number > 4,
             edited: number == 8,
+            node: None,
             cause: (number % 3 == 0).then(|| {
                 let reason = if number == 0 {
                     "CrashLoopBackOff"

@@ -65,6 +65,7 @@ pub(super) fn pod(kanary: &ParsedKanary, spec: &Spec, value: &Value) -> Pod {
         released: value["released"] == json!(true),
         kanaries: text(&value["owner"]).into_iter().collect(),
         edited: value["edited"] == json!(true),
+        node: None,
         cause: cause(&value["cause"]),
     }
 }

@@ -20,6 +20,7 @@ mod clean_up;
 mod clocks;
 mod converted;
 mod created_target;
+mod daemon_set;
 mod deleted;
 mod disowned;
 mod dry_run;

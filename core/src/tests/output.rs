@@ -55,6 +55,7 @@ fn act(action: &Action) -> String {
     match action {
         Action::Create { object, name, .. } => format!("create {} {name}", object.as_str()),
         Action::ScaleCanary { canary, replicas, .. } => format!("scale {} to {replicas}", canary.name),
+        Action::PlaceCanary { canary, nodes, .. } => format!("place {} on {}", canary.name, nodes.join(", ")),
         Action::SetTemplate(SetTemplate {
             target,
             former,

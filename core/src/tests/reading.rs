@@ -7,7 +7,7 @@ use crate::{
     decide,
     decision::{Decision, Need},
     hash,
-    observation::{Claims, Endpoints, Likeness, LiveTarget, Promotion, RouteFound, RouteSeen},
+    observation::{Claims, Endpoints, Likeness, LiveTarget, NodesFound, Promotion, RouteFound, RouteSeen},
 };
 
 impl Model {
@@ -44,6 +44,7 @@ impl Model {
             Need::LivePods => self.seen.pods_confirmed = true,
             Need::Claims => self.seen.claims = Some(Claims::default()),
             Need::Kept => unreachable!("only front ends keep objects"),
+            Need::Nodes => self.seen.nodes = Some(NodesFound::Found(Vec::new())),
             Need::MissingTarget => {
                 self.seen.target_missing_since.get_or_insert(self.now);
                 self.seen.confirmed = target.is_none();

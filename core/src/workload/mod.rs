@@ -1,13 +1,18 @@
 //! What differs between the kinds of targets. Each kind has an `Adapter`, in a file of its own, and nothing else in this
 //! crate depends on a kind.
 
+mod daemon_set;
 mod deployment;
 mod stateful_set;
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::{
-    observation::{Pod, Workload},
+    observation::{HostPort, Pod, Workload},
+    scale::Scale,
     template::WorkloadTemplate,
 };
 use crate::api::{Reason, WorkloadKind, WorkloadRef};
@@ -17,12 +22,23 @@ pub(crate) trait Adapter {
     /// Why a canary cannot have this name, with the way to mend it.
     fn refuses_name(&self, name: &str) -> Option<String>;
 
+    /// Why a canary cannot have this template or this scale, whatever the target is like.
+    fn refuses(&self, _: &WorkloadTemplate, scale: &Scale) -> Option<String> {
+        matches!(scale, Scale::Nodes { .. })
+            .then(|| "spec.scale.nodes is for targets that are DaemonSets: use static, percent, hpa or keda".to_owned())
+    }
+
     /// Changes the spec of the template to that of a canary, which never rolls out a change and is available only as a whole.
     fn isolate(&self, spec: &mut Map<String, Value>);
 
     /// Why the template could not be promoted, although the target's selector matches its pods: a promotion writes nothing but the
     /// pod template.
     fn differs(&self, template: &WorkloadTemplate, name: &WorkloadRef, target: &Workload) -> Option<String>;
+
+    /// Why a pod of the canary cannot run beside one of the target.
+    fn clashes(&self, _: &WorkloadTemplate, _: &WorkloadRef, _: &Workload) -> Option<String> {
+        None
+    }
 
     /// Whether pods of this template have volumes that may outlive them.
     fn has_claims(&self, template: &WorkloadTemplate) -> bool;
@@ -73,10 +89,26 @@ pub fn would_take(canary: &WorkloadRef, template: &WorkloadTemplate, claim: &str
         .any(|begin| claim.strip_prefix(begin.as_str()).is_some_and(is_number))
 }
 
+/// Since when all of this number of pods have been ready for so long. `None` if they are not.
+fn since_last<'a>(pods: impl Iterator<Item = &'a Pod>, number: i32, min_ready: Duration) -> Option<Timestamp> {
+    let pods: Vec<_> = pods.filter(|pod| !pod.terminating && !pod.released).collect();
+    let ready: Option<Vec<_>> = pods.iter().map(|pod| pod.ready_since()).collect();
+    let is_all = i32::try_from(pods.len()).is_ok_and(|count| count == number);
+    let last = ready.filter(|_| is_all)?.into_iter().max()?;
+    last.checked_add(min_ready).ok()
+}
+
+/// The ports of a node that a pod with this spec takes.
+#[must_use]
+pub fn host_ports(pod: &Value) -> Vec<HostPort> {
+    daemon_set::host_ports(pod)
+}
+
 /// The adapter of a kind.
 pub(crate) fn of(kind: WorkloadKind) -> &'static dyn Adapter {
     match kind {
         WorkloadKind::Deployment => &deployment::Deployment,
         WorkloadKind::StatefulSet => &stateful_set::StatefulSet,
+        WorkloadKind::DaemonSet => &daemon_set::DaemonSet,
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Adapter, HeldBack};
+use super::{Adapter, HeldBack, since_last};
 use crate::{
     api::{Reason, WorkloadRef},
     observation::{Pod, Workload},
@@ -101,14 +101,9 @@ impl Adapter for StatefulSet {
     }
 
     fn complete(&self, canary: &mut Workload, pods: &[Pod]) {
-        let Some(set) = canary.set.as_ref().filter(|set| set.whole) else {
-            return;
-        };
-        let pods: Vec<_> = pods.iter().filter(|pod| !pod.terminating && !pod.released).collect();
-        let ready: Option<Vec<_>> = pods.iter().map(|pod| pod.ready_since()).collect();
-        let is_all = i32::try_from(pods.len()).is_ok_and(|count| count == set.replicas);
-        let last = ready.filter(|_| is_all).and_then(|ready| ready.into_iter().max());
-        canary.available_since = last.and_then(|last| last.checked_add(set.min_ready).ok());
+        if let Some(set) = canary.set.as_ref().filter(|set| set.whole) {
+            canary.available_since = since_last(pods.iter(), set.replicas, set.min_ready);
+        }
     }
 }
 

@@ -21,6 +21,23 @@ pub(super) fn took_replicas<K: Workload>(scaled: &K, namespace: &str, name: &str
 
 /// # Errors
 ///
+/// The returned workload has other nodes.
+pub(super) fn took_nodes<K: Workload>(
+    placed: &K,
+    namespace: &str,
+    name: &str,
+    wanted: &[String],
+) -> Result<(), ApiError> {
+    let daemon = K::view(placed).and_then(|row| row.workload().daemon);
+    if daemon.is_none_or(|daemon| daemon.chosen.iter().map(|node| &**node).eq(wanted.iter())) {
+        return Ok(());
+    }
+    let why = "it has other nodes than requested: an admission webhook or policy changed its affinity";
+    Err(ApiError::without_effect("place", K::kind(&()), namespace, name, why))
+}
+
+/// # Errors
+///
 /// The returned pod still has one of the labels.
 pub(super) fn lost_labels(pod: &Pod, namespace: &str, name: &str, labels: &[String]) -> Result<(), ApiError> {
     let left: Vec<_> = labels

@@ -216,9 +216,9 @@ fn without_numbers(text: &str) -> String {
 fn object(action: &Action) -> String {
     match action {
         Action::Create { object, name, .. } => format!("new {}/{name}", object.as_str()),
-        Action::ScaleCanary { canary: workload, .. } | Action::SetTemplate(SetTemplate { target: workload, .. }) => {
-            workload.key()
-        }
+        Action::ScaleCanary { canary: workload, .. }
+        | Action::PlaceCanary { canary: workload, .. }
+        | Action::SetTemplate(SetTemplate { target: workload, .. }) => workload.key(),
         Action::Update(update) => update.workload.key(),
         Action::HandOver { target, .. } => format!("owners of {}", target.key()),
         Action::Hold { .. } | Action::Release => "finalizers of this Kanary".to_owned(),
@@ -259,6 +259,7 @@ fn describe(action: &Action) -> String {
     match action {
         Action::Create { object, name, .. } => format!("the creation of {} {name}", object.as_str()),
         Action::ScaleCanary { canary, replicas, .. } => format!("scaling {canary} to {replicas}"),
+        Action::PlaceCanary { canary, nodes, .. } => format!("placing {canary} on {}", nodes.join(", ")),
         Action::SetTemplate(SetTemplate { target, .. }) => format!("setting the template of {target}"),
         Action::Update(update) => format!("the update of {}", update.workload),
         Action::HandOver { target, .. } => format!("handing over the fields of {target}"),

@@ -98,8 +98,8 @@ fn list(slots: &[&str]) -> (u16, Value) {
 #[tokio::test]
 async fn the_kanaries_of_one_namespace_are_counted_where_no_others_are_acted_on() {
     let kanaries = |path: &str| {
-        if path.contains("/kanary.k8s.io/") {
-            // As where the controller does not serve this kind.
+        if path.contains("/kanary.k8s.io/") || path.ends_with("/kanarydaemonsets") {
+            // As where the controller does not serve these kinds.
             refusal(403, "Forbidden")
         } else if path.ends_with("/namespaces/books/kanarydeployments") {
             list(&["00", "7f"])

@@ -16,6 +16,7 @@ pub(crate) struct Kind {
 
 pub(crate) const KANARY: Kind = kanary_kind("KanaryDeployment", "kanarydeployments");
 pub(crate) const KANARY_STATEFULSET: Kind = kanary_kind("KanaryStatefulset", "kanarystatefulsets");
+pub(crate) const KANARY_DAEMONSET: Kind = kanary_kind("KanaryDaemonset", "kanarydaemonsets");
 /// The kind of the group that is served only with `--kinds`.
 pub(crate) const OLD_KANARY: Kind = kind("kanary.k8s.io", "v1alpha1", "KanaryDeployment", "kanarydeployments");
 pub(crate) const CANARY_DEPLOYMENT: Kind = kind(
@@ -27,9 +28,11 @@ pub(crate) const CANARY_DEPLOYMENT: Kind = kind(
 pub(crate) const DEPLOYMENT: Kind = kind("apps", "v1", "Deployment", "deployments");
 pub(crate) const REPLICA_SET: Kind = kind("apps", "v1", "ReplicaSet", "replicasets");
 pub(crate) const STATEFUL_SET: Kind = kind("apps", "v1", "StatefulSet", "statefulsets");
+pub(crate) const DAEMON_SET: Kind = kind("apps", "v1", "DaemonSet", "daemonsets");
 pub(crate) const CONTROLLER_REVISION: Kind = kind("apps", "v1", "ControllerRevision", "controllerrevisions");
 pub(crate) const PERSISTENT_VOLUME_CLAIM: Kind = kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims");
 pub(crate) const PERSISTENT_VOLUME: Kind = kind("", "v1", "PersistentVolume", "persistentvolumes");
+pub(crate) const NODE: Kind = kind("", "v1", "Node", "nodes");
 pub(crate) const POD: Kind = kind("", "v1", "Pod", "pods");
 pub(crate) const SERVICE: Kind = kind("", "v1", "Service", "services");
 pub(crate) const CONFIG_MAP: Kind = kind("", "v1", "ConfigMap", "configmaps");

@@ -194,7 +194,7 @@ async fn apply_crds(client: &Client) {
     }
 }
 
-/// What the chart adds with `targetKinds: [StatefulSet]` and `keda.enabled`.
+/// What the chart adds with `targetKinds: [StatefulSet, DaemonSet]` and `keda.enabled`.
 fn further_rights() -> [Value; 2] {
     let name = "kanary-further-rights";
     let binding = from_yaml(include_str!("../../../deploy/role_binding.yaml"));
@@ -203,10 +203,10 @@ fn further_rights() -> [Value; 2] {
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name},
             "rules": [
-                {"apiGroups": ["apps"], "resources": ["statefulsets"],
+                {"apiGroups": ["apps"], "resources": ["statefulsets", "daemonsets"],
                  "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
                 {"apiGroups": ["apps"], "resources": ["controllerrevisions"], "verbs": ["list"]},
-                {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["list"]},
+                {"apiGroups": [""], "resources": ["persistentvolumeclaims", "nodes"], "verbs": ["list"]},
                 keda::rule(),
             ],
         }),
@@ -227,6 +227,7 @@ async fn apply_rights(client: &Client) {
         include_str!("../../../deploy/optional/kanary.k8s.io.yaml"),
         include_str!("../../../deploy/optional/canary.atze.io.yaml"),
         include_str!("../../../deploy/optional/kanarini.nilebox.github.com.yaml"),
+        include_str!("../../../deploy/optional/kanarydaemonsets.yaml"),
     );
     for object in from_yaml(manifests).into_iter().chain(further_rights()) {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use kanary::controller::Options;
-use kanary_core::api::WorkloadKind;
+use kanary_core::api::{KanaryKind, WorkloadKind};
 use kube::{Api, api::DynamicObject};
 use serde_json::{Value, json};
 
 use super::{
-    CONTROLLER_REVISION, Controller, KANARY_STATEFULSET, PERSISTENT_VOLUME, STATEFUL_SET, World, calls, manifests,
+    CONTROLLER_REVISION, Controller, Faults, KANARY_STATEFULSET, PERSISTENT_VOLUME, STATEFUL_SET, World, calls,
+    manifests,
     plane::{Kind, Plane},
 };
 
@@ -43,7 +44,16 @@ impl World {
 
     /// Starts a controller for targets of all kinds.
     pub(crate) fn start_controller_of_all_targets(&self) {
-        self.put(Controller::start_for_all_targets(self.plane, &self.ns));
+        self.put(Controller::start_for_all_targets(self.plane, &self.ns, None));
+    }
+
+    /// Starts one that dies at a write.
+    pub(crate) fn start_faulty_controller_of_all_targets(&self, faults: &Faults) {
+        self.put(Controller::start_for_all_targets(
+            self.plane,
+            &self.ns,
+            Some(faults.clone()),
+        ));
     }
 
     /// A target of `replicas` pods at version `v1`.
@@ -79,7 +89,12 @@ impl World {
 
     /// Numbers of the revisions of a StatefulSet, and why each was made.
     pub(crate) async fn revisions(&self, set: &str) -> Vec<(i64, String)> {
-        let uid = self.get(&STATEFUL_SET, set).await["metadata"]["uid"].clone();
+        self.revisions_of(&STATEFUL_SET, set).await
+    }
+
+    /// The same for any kind that has them.
+    pub(crate) async fn revisions_of(&self, kind: &super::Kind, name: &str) -> Vec<(i64, String)> {
+        let uid = self.get(kind, name).await["metadata"]["uid"].clone();
         let mut revisions = self.list(&CONTROLLER_REVISION, "").await;
         revisions.retain(|revision| revision["metadata"]["ownerReferences"][0]["uid"] == uid);
         revisions.sort_by_key(|revision| revision["revision"].as_i64());
@@ -107,13 +122,14 @@ pub(crate) fn kanary_of_set(name: &str, target: &str, spec: Value) -> Value {
 }
 
 impl Controller {
-    fn start_for_all_targets(plane: &'static Plane, namespace: &str) -> Self {
+    fn start_for_all_targets(plane: &'static Plane, namespace: &str, faults: Option<Faults>) -> Self {
         let options = Options {
             target_kinds: BTreeSet::from(WorkloadKind::ALL),
+            kinds: KanaryKind::ALL.to_vec(),
             ..Options::default()
         };
         Self::with(namespace, options, move |clock| async move {
-            plane.kanary(clock, None).await
+            plane.kanary(clock, faults.as_ref()).await
         })
     }
 }

@@ -31,7 +31,7 @@ pub(super) type Column = (&'static str, &'static str, &'static str);
 /// The look of a front end. `None` for the kinds with the spec of a Kanary.
 pub(super) const fn of(kind: KanaryKind) -> Option<Face> {
     match kind {
-        KanaryKind::Deployment | KanaryKind::Statefulset | KanaryKind::OldDeployment => None,
+        KanaryKind::Deployment | KanaryKind::Statefulset | KanaryKind::OldDeployment | KanaryKind::Daemonset => None,
         KanaryKind::CanaryApp => Some(canary_app::FACE),
         KanaryKind::CanaryDeployment => Some(canary_deployment::FACE),
     }

@@ -57,7 +57,7 @@ async fn a_pod_runs_on_each_node_that_the_template_allows() {
         "{shown:#}"
     );
     node(&world, "d", json!({"pool": "edge"}));
-    let gone = ("".to_owned(), "a".to_owned());
+    let gone = (String::new(), "a".to_owned());
     world.delete(USER, "nodes", &gone, &DeleteOptions::default()).unwrap();
     pass(5).await;
     assert_eq!(running(&world), ["b app:v1", "d app:v1"]);

@@ -1,0 +1,186 @@
+//! The nodes on which the canary of a DaemonSet has pods: some of the target's.
+//!
+//! The canary itself remembers them: its node affinity names each. So every controller knows them, and pods on nodes that stay are left
+//! alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::{hash, observation::Candidate};
+
+/// The largest number of nodes. The affinity names each of them.
+pub const LARGEST: usize = 500;
+
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+
+/// The nodes of a canary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Their names, in order.
+    pub nodes: Vec<String>,
+    /// How many nodes the target had.
+    pub of: i32,
+}
+
+impl Choice {
+    /// The annotation of a canary that has these nodes since this generation.
+    #[must_use]
+    pub fn annotation(&self, generation: i64) -> String {
+        format!("{generation}/{}", self.of)
+    }
+
+    /// The generation and the number of nodes of the target in an annotation.
+    #[must_use]
+    pub fn from_annotation(text: &str) -> Option<(i64, i32)> {
+        let (generation, of) = text.split_once('/')?;
+        Some((generation.parse().ok()?, of.parse().ok()?))
+    }
+}
+
+/// The place of a node in the order in which the nodes of a run are tried.
+pub(super) fn rank(run: &str, node: &str) -> String {
+    hash::digest(format!("{run} {node}").as_bytes())
+}
+
+/// Adds to `kept` as many nodes as are missing, in an order that depends on the run only. Nodes whose target is not ready come last.
+pub(super) fn choose(run: &str, wanted: usize, candidates: &[Candidate], kept: &[&str]) -> Vec<String> {
+    let kept: BTreeSet<&str> = kept.iter().copied().collect();
+    let mut rest = BTreeMap::new();
+    for candidate in candidates.iter().filter(|node| !kept.contains(node.name.as_str())) {
+        *rest.entry(candidate.name.as_str()).or_insert(false) |= candidate.ready;
+    }
+    let mut rest: Vec<_> = rest.into_iter().collect();
+    rest.sort_by_cached_key(|(name, ready)| (!ready, rank(run, name)));
+    let missing = wanted.min(LARGEST).saturating_sub(kept.len());
+    let added = rest.into_iter().map(|(name, _)| name).take(missing);
+    let all: BTreeSet<&str> = kept.iter().copied().chain(added).collect();
+    all.into_iter().map(str::to_owned).collect()
+}
+
+/// An affinity that also requires one of these nodes.
+#[must_use]
+pub fn pinned(affinity: Option<&Value>, nodes: &[String]) -> Value {
+    let mut affinity = affinity.and_then(Value::as_object).cloned().unwrap_or_default();
+    let of_nodes = affinity.remove("nodeAffinity");
+    let mut of_nodes = of_nodes
+        .and_then(|rules| rules.as_object().cloned())
+        .unwrap_or_default();
+    let terms = of_nodes
+        .get(REQUIRED)
+        .and_then(|required| required.get("nodeSelectorTerms")?.as_array().cloned());
+    let terms: Vec<_> = terms
+        .into_iter()
+        .flatten()
+        .filter_map(|term| term.as_object().cloned())
+        .collect();
+    let terms = if terms.is_empty() { vec![Map::new()] } else { terms };
+    // Terms are alternatives, and a requirement has one name. The last requirement of each term is ours.
+    let on = |term: &Map<String, Value>, node: &String| {
+        let mut term = term.clone();
+        let name = json!({"key": "metadata.name", "operator": "In", "values": [node]});
+        match term.get_mut("matchFields").and_then(Value::as_array_mut) {
+            Some(fields) => fields.push(name),
+            None => drop(term.insert("matchFields".to_owned(), json!([name]))),
+        }
+        Value::Object(term)
+    };
+    let terms: Vec<_> = terms
+        .iter()
+        .flat_map(|term| nodes.iter().map(move |node| on(term, node)))
+        .collect();
+    of_nodes.insert(REQUIRED.to_owned(), json!({"nodeSelectorTerms": terms}));
+    affinity.insert("nodeAffinity".to_owned(), Value::Object(of_nodes));
+    Value::Object(affinity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidates(names: &[&str]) -> Vec<Candidate> {
+        let ready = |name: &&str| Candidate {
+            name: (*name).to_owned(),
+            ready: true,
+        };
+        names.iter().map(ready).collect()
+    }
+
+    #[test]
+    fn a_choice_depends_on_the_run_and_not_on_the_order_in_which_nodes_are_read() {
+        let names: Vec<_> = (0..20).map(|node| format!("node-{node}")).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        let backwards: Vec<_> = names.iter().rev().copied().collect();
+        let chosen = choose("run-1", 5, &candidates(&names), &[]);
+        assert_eq!(chosen.len(), 5);
+        assert_eq!(chosen, choose("run-1", 5, &candidates(&backwards), &[]));
+        assert_ne!(chosen, choose("run-2", 5, &candidates(&names), &[]));
+    }
+
+    #[test]
+    fn nodes_that_stay_are_kept_and_others_fill_up() {
+        let all = candidates(&["a", "b", "c", "d"]);
+        let chosen = choose("run-1", 3, &all, &["b", "gone"]);
+        assert_eq!(chosen.len(), 3);
+        assert!(
+            chosen.contains(&"b".to_owned()) && chosen.contains(&"gone".to_owned()),
+            "{chosen:?}"
+        );
+        assert_eq!(
+            choose("run-1", 1, &all, &["a", "b"]),
+            ["a", "b"],
+            "a canary does not shrink"
+        );
+        assert_eq!(choose("run-1", 9, &all, &[]).len(), 4);
+    }
+
+    #[test]
+    fn a_node_whose_target_is_not_ready_comes_last() {
+        let mut all = candidates(&["a", "b", "c"]);
+        all[1].ready = false;
+        assert_eq!(choose("run-1", 2, &all, &[]), ["a", "c"]);
+        assert_eq!(choose("run-1", 3, &all, &[]), ["a", "b", "c"]);
+        let names: Vec<_> = (0..600).map(|node| node.to_string()).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        assert_eq!(choose("run-1", 600, &candidates(&names), &[]).len(), LARGEST);
+    }
+
+    #[test]
+    fn each_alternative_of_the_user_is_restricted_to_each_node() {
+        let nodes = ["a".to_owned(), "b".to_owned()];
+        let name = |node: &str| json!({"key": "metadata.name", "operator": "In", "values": [node]});
+        let required = |affinity: &Value| affinity["nodeAffinity"][REQUIRED]["nodeSelectorTerms"].clone();
+        let plain = pinned(None, &nodes);
+        assert_eq!(
+            required(&plain),
+            json!([{"matchFields": [name("a")]}, {"matchFields": [name("b")]}])
+        );
+        let zone = json!({"matchExpressions": [{"key": "zone", "operator": "Exists"}]});
+        let not_c = json!({"matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": ["c"]}]});
+        let user = json!({
+            "podAntiAffinity": {"x": 1},
+            "nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [], REQUIRED: {"nodeSelectorTerms": [zone, not_c]}},
+        });
+        let both = pinned(Some(&user), &nodes);
+        assert_eq!(both["podAntiAffinity"], user["podAntiAffinity"]);
+        let terms = required(&both);
+        assert_eq!(terms.as_array().unwrap().len(), 4);
+        assert_eq!(
+            terms[1],
+            json!({"matchExpressions": zone["matchExpressions"], "matchFields": [name("b")]})
+        );
+        assert_eq!(terms[2], json!({"matchFields": [not_c["matchFields"][0], name("a")]}));
+    }
+
+    #[test]
+    fn an_annotation_says_since_when_and_of_how_many() {
+        let choice = Choice {
+            nodes: vec!["a".to_owned()],
+            of: 7,
+        };
+        assert_eq!(Choice::from_annotation(&choice.annotation(3)), Some((3, 7)));
+        for text in ["", "3", "3/x", "/7"] {
+            assert_eq!(Choice::from_annotation(text), None, "{text}");
+        }
+    }
+}
