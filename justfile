@@ -106,6 +106,7 @@ advisories:
 # Generates the CRDs from the code.
 generate:
     cargo run --locked --quiet -- crds --output crds --kinds KanaryDeployment.kanary.k8s.io,CanaryApp.canary.atze.io,CanaryDeployment.kanarini.nilebox.github.com,KanaryDaemonset
+    cargo run --locked --quiet -- crds --output crds/conversion --conversion kanary-system/kanary-conversion --kinds KanaryDaemonset
 
 # Generates deploy/ and the CRDs of the chart, from crds/ and the chart.
 manifests:

@@ -1,10 +1,17 @@
 //! Command line and environment variables.
 
-use std::{ffi::OsStr, net::SocketAddr, path::PathBuf};
+use std::{
+    ffi::OsStr,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 use kanary::{prometheus::Allow, traces::Protocol};
-use kanary_core::api::{GoDuration, KanaryKind, Layout, WorkloadKind};
+use kanary_core::{
+    api::{GoDuration, KanaryKind, Layout, WorkloadKind},
+    convert::Version,
+};
 use reqwest::Url;
 
 /// Canary deployments for Kubernetes, judged before they are promoted.
@@ -41,6 +48,14 @@ pub(crate) struct Crds {
     /// KanaryDaemonset,KanaryDeployment.kanary.k8s.io.
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = kind)]
     pub(crate) kinds: Vec<KanaryKind>,
+    /// Serve the version v1, too, which API servers convert by the conversion webhook of the controllers, at the Service of this
+    /// namespace and name: kanary-system/kanary-conversion.
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = service)]
+    pub(crate) conversion: Option<(String, String)>,
+    /// The version that is stored: v1alpha1 or v1. The controller works with v1alpha1, so each of its requests is converted if v1 is
+    /// stored.
+    #[arg(long, default_value = "v1alpha1", value_name = "VERSION", value_parser = version, requires = "conversion")]
+    pub(crate) stored: Version,
 }
 
 #[derive(clap::Args)]
@@ -144,6 +159,44 @@ pub(crate) struct Run {
     /// Ask the Kubernetes metrics APIs for items of the kind metric. This needs the right to read them.
     #[arg(long, env = "KANARY_METRICS_APIS", value_parser = BoolishValueParser::new())]
     pub(crate) metrics_apis: bool,
+    /// Convert Kanaries between the versions v1alpha1 and v1 for API servers, by a webhook on this address, such as 0.0.0.0:9443; port 0
+    /// selects a free port, which is logged [default: off]. The definitions must refer to it (`kanary crds --conversion`).
+    #[arg(
+        long,
+        env = "KANARY_CONVERSION_ADDR",
+        value_name = "ADDR",
+        value_parser = address,
+        requires = "certificate_source"
+    )]
+    pub(crate) conversion_addr: Option<SocketAddr>,
+    /// Names and addresses by which API servers reach the webhook, separated by commas, such as kanary-conversion.kanary-system.svc.
+    /// The replicas make a certificate for them, share it in a Secret, renew it, and keep caBundle in the definitions.
+    #[arg(
+        long,
+        env = "KANARY_CONVERSION_NAMES",
+        value_name = "LIST",
+        value_delimiter = ',',
+        value_parser = host,
+        group = "certificate_source"
+    )]
+    pub(crate) conversion_names: Vec<String>,
+    /// The Secret with that certificate, in the namespace of the Leases.
+    #[arg(
+        long,
+        env = "KANARY_CONVERSION_SECRET",
+        default_value = "kanary-conversion",
+        value_name = "NAME"
+    )]
+    pub(crate) conversion_secret: String,
+    /// A folder with a certificate from elsewhere instead, as tls.crt and tls.key, such as a mounted Secret of cert-manager. Files that
+    /// change are read again. The controller then leaves caBundle alone.
+    #[arg(
+        long,
+        env = "KANARY_CONVERSION_CERTIFICATE",
+        value_name = "FOLDER",
+        group = "certificate_source"
+    )]
+    pub(crate) conversion_certificate: Option<PathBuf>,
     /// Send traces of runs to the collector of OpenTelemetry at this URL [default: no traces].
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", value_parser = collector)]
     pub(crate) otlp_endpoint: Option<Url>,
@@ -239,6 +292,34 @@ fn kind(text: &str) -> Result<KanaryKind, String> {
     let optional = KanaryKind::OPTIONAL;
     let kind = KanaryKind::parse(text.trim()).filter(|kind| optional.contains(kind));
     kind.ok_or_else(|| format!("must be one of {}", optional.map(KanaryKind::id).join(", ")))
+}
+
+fn version(text: &str) -> Result<Version, String> {
+    let version = Version::ALL.into_iter().find(|version| version.as_str() == text);
+    version.ok_or_else(|| "must be v1alpha1 or v1".to_owned())
+}
+
+/// Parses a Service of a namespace.
+fn service(text: &str) -> Result<(String, String), String> {
+    let parts = text
+        .split_once('/')
+        .filter(|(_, name)| !name.is_empty() && namespace(name).is_ok());
+    let parts = parts.filter(|(space, _)| !space.is_empty() && namespace(space).is_ok());
+    let parts = parts.map(|(namespace, name)| (namespace.to_owned(), name.to_owned()));
+    parts.ok_or_else(|| "write NAMESPACE/NAME, such as kanary-system/kanary-conversion".to_owned())
+}
+
+/// Parses a name or an address in a certificate.
+fn host(text: &str) -> Result<String, String> {
+    let is_name = |text: &str| {
+        text.split('.')
+            .all(|label| !label.is_empty() && namespace(label).is_ok())
+    };
+    let text = text.trim();
+    if text.parse::<IpAddr>().is_ok() || is_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err("must be a name in lower case or an address, such as kanary-conversion.kanary-system.svc".to_owned())
 }
 
 fn layout(text: &str) -> Result<Layout, String> {

@@ -1,5 +1,6 @@
 //! The controller: starts watches, workers and measurements.
 
+mod converting;
 mod feeds;
 mod granting;
 mod limits;
@@ -16,6 +17,7 @@ use futures::{FutureExt, future::BoxFuture};
 use kanary_core::Key;
 use kube::Client;
 use tokio::{
+    net::TcpListener,
     sync::{Notify, mpsc},
     task::JoinSet,
 };
@@ -53,7 +55,7 @@ const LAST_SPANS: Duration = Duration::from_secs(1);
 /// Why a controller ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The admin server could not bind its address.
+    /// The admin server or the conversion webhook could not bind its address.
     #[error("could not listen on {addr}")]
     Listen {
         /// The configured address.
@@ -100,6 +102,7 @@ async fn run_all(client: Client, options: Options, stop: CancellationToken) -> R
         let listener = listener.map_err(|source| Error::Listen { addr, source })?;
         spawn(&mut tasks, "admin", serve::serve(listener, pages.clone()));
     }
+    let conversions = converting::listen(options.conversion.as_ref()).await?;
     let fence = match &options.sharding {
         None => Fence::standalone(),
         Some(sharding) => {
@@ -112,7 +115,8 @@ async fn run_all(client: Client, options: Options, stop: CancellationToken) -> R
             }
         }
     };
-    let parts = start(client, options, Arc::new(fence), &pages, &mut tasks);
+    let conversions = conversions.map(|listener| (listener, stop.clone()));
+    let parts = start(client, options, Arc::new(fence), &pages, conversions, &mut tasks);
     let mut turns = JoinSet::new();
     let ended = tokio::select! {
         biased;
@@ -154,7 +158,14 @@ enum Ended {
 type Tasks = JoinSet<Ended>;
 
 /// Starts all tasks except the turns.
-fn start(client: Client, mut options: Options, fence: Arc<Fence>, pages: &serve::Pages, tasks: &mut Tasks) -> Parts {
+fn start(
+    client: Client,
+    mut options: Options,
+    fence: Arc<Fence>,
+    pages: &serve::Pages,
+    conversions: Option<(TcpListener, CancellationToken)>,
+    tasks: &mut Tasks,
+) -> Parts {
     let (checks, due) = mpsc::unbounded_channel();
     let (cache, memory) = (Arc::new(Cache::default()), Arc::new(Memory::default()));
     let metrics = Arc::new(Metrics::new(&options.calls));
@@ -182,19 +193,17 @@ fn start(client: Client, mut options: Options, fence: Arc<Fence>, pages: &serve:
     let mut parts = Parts::new(context, queue.clone());
     let mut watcher = Watcher::new(&client, &options, Sink::new(cache, queue, metrics));
     let leases = options.sharding.as_ref().map(|sharding| sharding.client.clone());
-    let served = match options.sharding {
-        None => {
-            parts.watch(watcher.all(), tasks);
-            None
-        }
-        Some(sharding) => Some(parts.share(&mut watcher, sharding, &options.clock, tasks)),
-    };
-    let of_places = parts.grant(&watcher, leases.unwrap_or_else(|| client.clone()), tasks);
+    let served = parts.follow(&mut watcher, options.sharding, &options.clock, tasks);
+    let leases = leases.unwrap_or_else(|| client.clone());
+    let of_places = parts.grant(&watcher, leases.clone(), tasks);
+    let conversion = options.conversion.take().zip(conversions);
+    let conversion = conversion.map(|asked| parts.convert(asked, leases, &options.clock, &options.kinds, tasks));
     pages.connect(serve::Sources {
         context: parts.context.clone(),
         queue: parts.queue.clone(),
         watches: parts.watches.iter().cloned().chain(of_places).collect(),
         shards: parts.member.clone().zip(served),
+        conversion,
     });
     let limits = (parts.budget(options.queries), options.allow);
     let metrics = parts.context.metrics.clone();
@@ -227,6 +236,21 @@ impl Parts {
             self.watches.push((name, heartbeat));
             spawn(tasks, name, run);
         }
+    }
+
+    /// Watches all Kanaries, or those of the shards of this replica.
+    fn follow(
+        &mut self,
+        watcher: &mut Watcher,
+        sharding: Option<Sharding>,
+        clock: &Clock,
+        tasks: &mut Tasks,
+    ) -> Option<Arc<Served>> {
+        if let Some(sharding) = sharding {
+            return Some(self.share(watcher, sharding, clock, tasks));
+        }
+        self.watch(watcher.all(), tasks);
+        None
     }
 
     /// Starts a run with the response to the write of a slot label, without waiting for the watch.

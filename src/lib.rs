@@ -22,3 +22,4 @@ pub mod reconcile;
 pub mod serve;
 pub mod shard;
 pub mod traces;
+pub mod webhook;

@@ -21,8 +21,12 @@ use kanary::{
     prometheus::Budget,
     shard::{Sharding, leader::Election, lease::is_identity, show},
     traces::{self, Otlp, TraceOptions},
+    webhook::{self, CertificateSource, WebhookOptions},
 };
-use kanary_core::api::{KanaryKind, WorkloadKind, names::GROUP};
+use kanary_core::{
+    api::{KanaryKind, WorkloadKind, names::GROUP},
+    convert::{self, Conversion},
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -69,7 +73,15 @@ fn print(text: &str) -> io::Result<()> {
 }
 
 fn crds(options: &Crds) -> anyhow::Result<()> {
-    for crd in kanary_core::api::crds(&with_kinds(&options.kinds)) {
+    let kinds = with_kinds(&options.kinds);
+    let crds = match &options.conversion {
+        None => kanary_core::api::crds(&kinds),
+        Some((namespace, name)) => {
+            let conversion = Conversion::by_service(namespace, name, webhook::PATH, options.stored);
+            convert::crds(&kinds, &conversion)
+        }
+    };
+    for crd in crds {
         let yaml = serde_yaml_ng::to_string(&crd)?;
         let Some(folder) = &options.output else {
             print(&format!("---\n{yaml}"))?;
@@ -101,6 +113,7 @@ async fn run(options: Run) -> anyhow::Result<()> {
     let client = client::connect(config.clone(), clock.clone(), &options.identity, calls.clone())?;
     let places = places(&options, &config);
     let traces = trace_options(&options)?;
+    let conversion = conversion(&options, &config);
     let sharding = sharding(&options, config, &clock, &calls)?;
     let options = controller::Options {
         namespace: options.namespace.filter(|namespace| !namespace.is_empty()),
@@ -118,6 +131,7 @@ async fn run(options: Run) -> anyhow::Result<()> {
             .chain(options.target_kinds)
             .collect(),
         traces,
+        conversion,
         queries: Budget {
             concurrency: usize::try_from(options.prometheus_concurrency)?,
             per_second: options.prometheus_qps,
@@ -196,6 +210,22 @@ fn places(options: &Run, config: &kube::Config) -> Option<places::PlaceOptions> 
     };
     let namespace = lease_namespace(options.lease_namespace.as_deref(), config);
     limits.any().then(|| places::PlaceOptions::new(limits, namespace))
+}
+
+/// The conversion webhook, if it is on.
+fn conversion(options: &Run, config: &kube::Config) -> Option<WebhookOptions> {
+    let certificate = match &options.conversion_certificate {
+        Some(folder) => CertificateSource::Folder(folder.clone()),
+        None => CertificateSource::Secret {
+            namespace: lease_namespace(options.lease_namespace.as_deref(), config),
+            name: options.conversion_secret.clone(),
+        },
+    };
+    Some(WebhookOptions {
+        addr: options.conversion_addr?,
+        names: options.conversion_names.clone(),
+        certificate,
+    })
 }
 
 /// Where traces are sent, if they are collected.

@@ -1,5 +1,6 @@
 //! Metrics in the OpenMetrics format.
 
+mod conversions;
 mod labels;
 mod namespaces;
 mod queries;
@@ -26,6 +27,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+pub use self::conversions::ConversionMetrics;
 use self::labels::WRITES;
 pub use self::labels::{
     HandoverLabels, NamespaceLabels, OutcomeLabels, PaceLabels, PhaseLabels, ShardLabels, WatchLabels, WriteLabels,
@@ -115,6 +117,8 @@ pub struct Metrics {
     pub fence_margin: Gauge<f64, AtomicU64>,
     /// Ownership changes of shards and sessions on this replica.
     pub handovers: Family<HandoverLabels, Counter>,
+    /// Conversions between versions.
+    pub conversions: ConversionMetrics,
     /// Counts spans.
     pub traces: TraceCounters,
 }
@@ -161,6 +165,7 @@ impl Metrics {
             shards_owned: Gauge::default(),
             fence_margin: Gauge::default(),
             handovers: Family::default(),
+            conversions: ConversionMetrics::default(),
             traces: TraceCounters::default(),
             registry: Registry::default(),
         };

@@ -21,6 +21,7 @@ use crate::{
     queue::Queue,
     reconcile::turn::Context,
     shard::{Fence, map, member::Member, serve::Served},
+    webhook::Webhook,
 };
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -36,6 +37,8 @@ pub struct Sources {
     pub watches: Vec<(&'static str, Heartbeat)>,
     /// Membership and served shards, if several replicas share the work.
     pub shards: Option<(Arc<Member>, Arc<Served>)>,
+    /// The conversion webhook, if it is on.
+    pub conversion: Option<Arc<Webhook>>,
 }
 
 /// The pages. Until the number of shards is known, they only report that the process is alive.
@@ -88,6 +91,8 @@ async fn ready(extract::State(pages): extract::State<Pages>) -> (StatusCode, Str
         lacks.extend(lacks_of(member, served, &state.context.fence));
         shares = shares_of(state, member);
     }
+    let conversion = state.conversion.as_ref().and_then(|webhook| webhook.problem());
+    lacks.extend(conversion.map(|problem| format!("conversion webhook: {problem}")));
     let watches: Vec<_> = ages(state)
         .map(|(watch, age)| format!("{watch} {:.1} s", age.as_secs_f64()))
         .collect();

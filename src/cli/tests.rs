@@ -51,6 +51,11 @@ fn a_refused_value_is_reported_once_with_an_example() {
         (&["--prometheus-limits", "prom:9090=1/1"], "write URL=CONCURRENCY/QPS"),
         (&["--prometheus-limits", "http://prom=0/1"], "write URL=CONCURRENCY/QPS"),
         (&["--prometheus-allow", "10.0.0.0/99"], "a network like 10.0.0.0/8"),
+        (&["--conversion-addr", "0.0.0.0:9443"], "--conversion-names <LIST>"),
+        (
+            &["--conversion-names", "Kanary.svc"],
+            "such as kanary-conversion.kanary-system.svc",
+        ),
         (&["--otlp-endpoint", "jaeger:4317"], "such as http://jaeger:4317"),
         (&["--otlp-protocol", "http/json"], "must be grpc or http/protobuf"),
         (&["--otlp-sample-ratio", "1.5"], "between 0 and 1, such as 0.1"),
@@ -130,4 +135,33 @@ fn kinds_of_targets_are_given_with_commas() {
     assert_eq!(run(&[]).target_kinds, []);
     let all = run(&["--target-kinds", "Deployment, StatefulSet,DaemonSet"]).target_kinds;
     assert_eq!(all, WorkloadKind::ALL);
+}
+
+#[test]
+fn the_webhook_has_names_or_a_certificate() {
+    let own = run(&[
+        "--conversion-addr",
+        "0.0.0.0:9443",
+        "--conversion-names",
+        "a.b.svc,127.0.0.1",
+    ]);
+    assert_eq!(own.conversion_names, ["a.b.svc", "127.0.0.1"]);
+    assert_eq!(own.conversion_secret, "kanary-conversion");
+    let given = run(&["--conversion-addr", "[::]:9443", "--conversion-certificate", "/tls"]);
+    assert_eq!(given.conversion_certificate, Some("/tls".into()));
+    assert!(run(&[]).conversion_addr.is_none());
+    for (arguments, why) in [
+        (
+            &["crds", "--conversion", "kanary-conversion"][..],
+            "write NAMESPACE/NAME",
+        ),
+        (&["crds", "--stored", "v1"], "--conversion <NAMESPACE/NAME>"),
+        (
+            &["run", "--conversion-names", "a.svc", "--conversion-certificate", "/tls"],
+            "cannot be used with",
+        ),
+    ] {
+        let error = parsed(arguments).err().unwrap();
+        assert!(error.contains(why), "{error}");
+    }
 }

@@ -14,6 +14,7 @@ use crate::{
     reconcile::turn::Decide,
     shard::Sharding,
     traces::TraceOptions,
+    webhook::WebhookOptions,
 };
 
 /// Options of a controller.
@@ -52,6 +53,8 @@ pub struct Options {
     pub keda: bool,
     /// Whether Kanaries may ask the Kubernetes metrics APIs.
     pub metrics_apis: bool,
+    /// How Kanaries are converted between versions. `None` turns the webhook off.
+    pub conversion: Option<WebhookOptions>,
     /// Where traces are sent. `None` collects none.
     pub traces: Option<TraceOptions>,
 }
@@ -75,6 +78,7 @@ impl Default for Options {
             target_kinds: [WorkloadKind::Deployment].into(),
             keda: false,
             metrics_apis: false,
+            conversion: None,
             traces: None,
         }
     }

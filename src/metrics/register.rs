@@ -14,6 +14,7 @@ pub(super) fn all(registry: &mut Registry, metrics: &Metrics, calls: &Calls) {
     metrics.metrics_apis.register_metrics_apis(registry);
     register_shards(registry, metrics);
     register_places(registry, metrics);
+    metrics.conversions.register(registry);
     metrics.traces.register(registry);
 }
 

@@ -16,6 +16,7 @@ mod bad_input;
 mod canary_deployment;
 mod clocks;
 mod controllers;
+mod conversion;
 mod crash;
 mod daemon_sets;
 mod data_plane;

@@ -13,6 +13,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use kanary::webhook::PATH;
+use kanary_core::{
+    api::{KanaryKind, names::GROUP},
+    convert::{Conversion, Version},
+};
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -39,9 +45,21 @@ fn code(path: &Path) -> String {
 
 #[test]
 fn the_crds_in_the_tree_are_the_generated_ones() {
-    let kinds = kanary_core::api::KanaryKind::ALL;
-    for (kind, crd) in kinds.iter().zip(kanary_core::api::crds(&kinds)) {
-        let file = root().join("crds").join(format!("{}.yaml", kind.resource()));
+    let conversion = Conversion::by_service("kanary-system", "kanary-conversion", PATH, Version::V1Alpha1);
+    let of_group = KanaryKind::ALL.into_iter().filter(|kind| kind.api_group() == GROUP);
+    let folders = [
+        ("crds", KanaryKind::ALL.to_vec(), None),
+        ("crds/conversion", of_group.collect(), Some(conversion)),
+    ];
+    let generated = folders.into_iter().flat_map(|(folder, kinds, conversion)| {
+        let crds = match conversion {
+            None => kanary_core::api::crds(&kinds),
+            Some(conversion) => kanary_core::convert::crds(&kinds, &conversion),
+        };
+        kinds.into_iter().zip(crds).map(move |(kind, crd)| (folder, kind, crd))
+    });
+    for (folder, kind, crd) in generated {
+        let file = root().join(folder).join(format!("{}.yaml", kind.resource()));
         let stored = fs::read_to_string(&file).unwrap();
         let generated = serde_yaml_ng::to_string(&crd).unwrap();
         assert!(
@@ -95,15 +113,22 @@ fn only_act_writes_to_the_cluster() {
     ];
     for file in sources(&root().join("src")) {
         // Tests act as users as well.
-        let folders = ["src/reconcile/act", "src/cache/watch/tests", "src/shard/serve/tests.rs"];
+        let folders = [
+            "src/reconcile/act",
+            "src/cache/watch/tests",
+            "src/shard/serve/tests.rs",
+            "src/webhook/tests.rs",
+        ];
         let folders = folders.map(|folder| root().join(folder));
-        // Coordination of replicas, which is separate from the actions for runs.
+        // Coordination of replicas and the conversion webhook, which are separate from the actions for runs.
         let files = [
             "src/places/map.rs",
             "src/reconcile/act.rs",
             "src/shard/label.rs",
             "src/shard/leases.rs",
             "src/shard/map.rs",
+            "src/webhook/secret.rs",
+            "src/webhook/trust.rs",
         ];
         let may =
             folders.iter().any(|folder| file.starts_with(folder)) || files.iter().any(|name| file.ends_with(name));

@@ -6,6 +6,7 @@
 {{- include "kanary.checks.releases" . }}
 {{- end }}
 {{- include "kanary.checks.shards" . }}
+{{- include "kanary.checks.conversion" . }}
 {{- end }}
 
 {{- define "kanary.checks.values" -}}
@@ -61,6 +62,17 @@
 {{- if and .Values.otlp.caSecret (not (hasPrefix "https://" .Values.otlp.endpoint)) }}
 {{- fail (printf "otlp.caSecret is set, but otlp.endpoint is %q: write an https URL, or remove otlp.caSecret" .Values.otlp.endpoint) }}
 {{- end }}
+{{- with .Values.conversion }}
+{{- if and .enabled (eq (int .port) (int $.Values.admin.port)) }}
+{{- fail (printf "conversion.port and admin.port are both %v: choose another port for one of them" .port) }}
+{{- end }}
+{{- if and .injectCaFrom (not .certificateSecret) }}
+{{- fail "conversion.injectCaFrom needs conversion.certificateSecret, the Secret of that Certificate" }}
+{{- end }}
+{{- if and (eq .storedVersion "v1") (not .enabled) }}
+{{- fail "conversion.storedVersion is v1, which only exists with conversion.enabled: store v1alpha1 first, as docs/migrating.md says" }}
+{{- end }}
+{{- end }}
 {{- if and .Values.serviceMonitor.enabled (not .Values.service.enabled) }}
 {{- fail "serviceMonitor.enabled needs service.enabled: the ServiceMonitor selects the Service" }}
 {{- end }}
@@ -75,6 +87,8 @@
   "--prometheus-limits" "prometheus.limits" "--prometheus-join" "prometheus.join" "--prometheus-allow" "prometheus.allow"
   "--routes" "routes.enabled" "--route-settling-time" "routes.settlingTime"
   "--keda" "keda.enabled" "--metrics-apis" "metricsAPIs.enabled" "--target-kinds" "targetKinds"
+  "--conversion-addr" "conversion.enabled" "--conversion-secret" "conversion.enabled" "--conversion-names" "conversion.enabled"
+  "--conversion-certificate" "conversion.certificateSecret"
   "--otlp-endpoint" "otlp.endpoint" "--otlp-protocol" "otlp.protocol" "--otlp-sample-ratio" "otlp.sampleRatio"
   "--otlp-ca-file" "otlp.caSecret"
   "--max-concurrent-canaries" "limits.maxConcurrentCanaries"
@@ -139,6 +153,19 @@
 {{- with .Values.sharding.shards }}
 {{- if ne (toString .) (get $stored "shards") }}
 {{- fail (printf "sharding.shards is %v, but the replicas in namespace %s have divided the Kanaries into %s shards until now: %s" . $.Release.Namespace (get $stored "shards") $remedy) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Server-side apply leaves caBundle, which the replicas wrote, and API servers refuse it without a webhook. */}}
+{{- define "kanary.checks.conversion" -}}
+{{- if and .Values.crds.install (not .Values.conversion.enabled) }}
+{{- range list "kanarydeployments" "kanarystatefulsets" }}
+{{- $name := printf "%s.kanary.k8s-operators.dev" . }}
+{{- $crd := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" $name }}
+{{- if eq "Webhook" (dig "spec" "conversion" "strategy" "" $crd) }}
+{{- fail (printf "conversion.enabled is false, but the CustomResourceDefinition %s has the version v1: turn it off first, as docs/operations.md says" $name) }}
 {{- end }}
 {{- end }}
 {{- end }}

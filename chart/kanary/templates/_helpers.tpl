@@ -50,6 +50,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
+{{/* The name of all objects of the conversion webhook. */}}
+{{- define "kanary.conversion" -}}
+{{ include "kanary.fullname" . }}-conversion
+{{- end }}
+
 {{/* Of an optional kind, such as KanaryDeployment.kanary.k8s.io or KanaryDaemonset: its group and its plural. */}}
 {{- define "kanary.group" -}}
 {{- default "kanary.k8s-operators.dev" (splitn "." 2 .)._1 }}
@@ -95,6 +100,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- if .Values.metricsAPIs.enabled }}
 {{- $args = append $args "--metrics-apis" }}
+{{- end }}
+{{- with .Values.conversion }}
+{{- if .enabled }}
+{{- $args = append $args (printf "--conversion-addr=%s:%v" $.Values.admin.host .port) }}
+{{- if .certificateSecret }}
+{{- $args = append $args "--conversion-certificate=/etc/kanary/conversion" }}
+{{- else }}
+{{- $args = append $args (printf "--conversion-names=%s.%s.svc" (include "kanary.conversion" $) $.Release.Namespace) }}
+{{- $args = append $args (printf "--conversion-secret=%s" (include "kanary.conversion" $)) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- $limits := list }}
 {{- range .Values.prometheus.limits }}

@@ -5,6 +5,7 @@
 //! them, as JSON Patches that bring them back. A patch is applied only if the spec then still means the same. Therefore an edit in
 //! the other version always wins, and an annotation that somebody forged can't change what a spec means.
 
+mod crd;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ mod tests;
 use json_patch::{Patch, PatchOperation};
 use serde_json::{Map, Value};
 
+pub use self::crd::{Conversion, crds};
 use self::rules::{Names, Undo};
 use crate::api::{
     KanaryKind,

@@ -8,7 +8,7 @@ use super::Version;
 use crate::api::WorkloadKind;
 
 /// Fields that only `v1alpha1` has. `v1` says the same otherwise, or they are no fields at all and only produce an error message.
-const ONLY_IN_V1ALPHA1: [&str; 10] = [
+pub(super) const ONLY_IN_V1ALPHA1: [&str; 10] = [
     "/deploymentName",
     "/statefulSetName",
     "/validations",
@@ -22,7 +22,7 @@ const ONLY_IN_V1ALPHA1: [&str; 10] = [
 ];
 
 /// Fields of a validation item that have another name: the block, the name in `v1alpha1` and the name in `v1`.
-const RENAMED: [(&str, &str, &str); 2] = [
+pub(super) const RENAMED: [(&str, &str, &str); 2] = [
     ("promQL", "podNamekey", "podNameKey"),
     (
         "labelWatch",

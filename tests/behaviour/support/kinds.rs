@@ -17,6 +17,11 @@ pub(crate) struct Kind {
 pub(crate) const KANARY: Kind = kanary_kind("KanaryDeployment", "kanarydeployments");
 pub(crate) const KANARY_STATEFULSET: Kind = kanary_kind("KanaryStatefulset", "kanarystatefulsets");
 pub(crate) const KANARY_DAEMONSET: Kind = kanary_kind("KanaryDaemonset", "kanarydaemonsets");
+/// [`KANARY`] in the version that only a conversion webhook serves.
+pub(crate) const KANARY_V1: Kind = Kind {
+    version: "v1",
+    ..KANARY
+};
 /// The kind of the group that is served only with `--kinds`.
 pub(crate) const OLD_KANARY: Kind = kind("kanary.k8s.io", "v1alpha1", "KanaryDeployment", "kanarydeployments");
 pub(crate) const CANARY_DEPLOYMENT: Kind = kind(

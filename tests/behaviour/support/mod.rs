@@ -6,6 +6,7 @@ mod audit;
 mod calls;
 mod canary_deployments;
 mod controller;
+mod conversion;
 mod daemon_sets;
 mod data_plane;
 mod embedded;
@@ -36,6 +37,7 @@ pub(crate) use audit::{Request, once};
 pub(crate) use calls::again;
 pub(crate) use canary_deployments::{emoji, failure_rate, image_of};
 pub(crate) use controller::Controller;
+pub(crate) use conversion::Converting;
 pub(crate) use daemon_sets::{daemon_set, kanary_of_nodes, nodes_of, on_nodes};
 pub(crate) use data_plane::DataPlane;
 pub(crate) use exporter::Exporter;
@@ -46,9 +48,9 @@ pub(crate) use gateway::{CANARY, PLAIN};
 pub(crate) use interceptor::{Answer, Webhook};
 pub(crate) use kinds::{
     CANARY_DEPLOYMENT, CONFIG_MAP, CONTROLLER_REVISION, DAEMON_SET, DEPLOYMENT, ENDPOINT_SLICE, EVENT, GATEWAY,
-    GRPC_ROUTE, HPA, HTTP_ROUTE, KANARY, KANARY_DAEMONSET, KANARY_STATEFULSET, Kind, LEASE, NODE, OLD_KANARY,
-    PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM, POD, REPLICA_SET, ROLE_BINDING, SCALED_OBJECT, SECRET, SERVICE,
-    STATEFUL_SET, VIRTUAL_SERVICE,
+    GRPC_ROUTE, HPA, HTTP_ROUTE, KANARY, KANARY_DAEMONSET, KANARY_STATEFULSET, KANARY_V1, Kind, LEASE, NODE,
+    OLD_KANARY, PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM, POD, REPLICA_SET, ROLE_BINDING, SCALED_OBJECT, SECRET,
+    SERVICE, STATEFUL_SET, VIRTUAL_SERVICE,
 };
 pub(crate) use manifests::{
     config_map, deployment, from_yaml, held, kanary, merge, service, slow_deployment, template,

@@ -229,7 +229,13 @@ async fn apply_rights(client: &Client) {
         include_str!("../../../deploy/optional/kanarini.nilebox.github.com.yaml"),
         include_str!("../../../deploy/optional/kanarydaemonsets.yaml"),
     );
-    for object in from_yaml(manifests).into_iter().chain(further_rights()) {
+    let objects = from_yaml(manifests).into_iter().chain(further_rights());
+    apply(client, objects).await;
+}
+
+/// Applies manifests, in their order.
+pub(super) async fn apply(client: &Client, manifests: impl IntoIterator<Item = Value>) {
+    for object in manifests {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
         let kind = text("/kind").expect("an object has a kind");
         let api_version = text("/apiVersion").expect("an object has an apiVersion");

@@ -63,9 +63,14 @@ impl Process {
 
     /// Address of the admin server, read from the log.
     pub(crate) async fn admin(&self) -> String {
-        poll("the log says where the admin server listens", async || {
+        self.address("admin server listens").await
+    }
+
+    /// The address in the log line that says this.
+    pub(crate) async fn address(&self, says: &str) -> String {
+        poll(&format!("the log says {says}"), async || {
             let lines = self.lines();
-            let told = lines.iter().find(|line| line.contains("admin server listens"));
+            let told = lines.iter().find(|line| line.contains(says));
             let (_, address) = told
                 .and_then(|line| line.split_once("127.0.0.1:"))
                 .ok_or_else(|| lines.join("\n"))?;
