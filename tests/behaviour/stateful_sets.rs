@@ -185,7 +185,8 @@ async fn volume_claims_that_cannot_be_promoted_are_refused_before_anything_is_cr
 #[tokio::test]
 async fn volumes_of_others_are_neither_given_to_a_canary_nor_deleted_with_it() {
     let world = World::of_stateful_sets("sets").await;
-    world.volumes(2).await;
+    // A volume whose claim was deleted is not given to another one.
+    world.volumes(4).await;
     let mut target = stateful_set("db", 1);
     with_volumes(&world, &mut target["spec"], "1Gi");
     world.create(&STATEFUL_SET, &target).await;
