@@ -50,6 +50,13 @@ pub fn decide(kanary: &ParsedKanary, seen: &Observation, now: Timestamp) -> Deci
     if spec.is_sound() && is_another_run(kanary, spec) {
         return step.begin();
     }
+    if spec.frame.is_some() && Phase::of(&kanary.status) == Phase::Failed {
+        // A canary that failed leaves before anything else is looked at.
+        let decision = in_phase(&step);
+        if !decision.is_at_rest() {
+            return decision;
+        }
+    }
     match upkeep::look(&step) {
         Upkeep::First(decision) => *decision,
         Upkeep::Fine(wake) => {

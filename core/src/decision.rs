@@ -26,6 +26,12 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// Whether there is nothing to do now.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.actions.is_empty() && self.checks.is_empty() && self.status.is_none() && self.needs.is_none()
+    }
+
     /// A decision that only requests a read.
     #[must_use]
     pub fn needing(need: Need) -> Self {

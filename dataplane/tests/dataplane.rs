@@ -15,6 +15,7 @@ fn identity() -> Identity {
         pod: "app-1".to_owned(),
         workload: "app".to_owned(),
         image: "app:v2".to_owned(),
+        app: "app".to_owned(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use kanary_core::api::Kanary;
+use kanary_core::api::{Kanary, KanaryKind};
 use kube::{
     api::{Patch, PatchParams},
     runtime::wait::await_condition,
@@ -87,6 +87,7 @@ pub(crate) async fn apply(
             Plan::Edit(edit) => (edit, None),
             Plan::Renew(first, then) => (first, Some(then)),
         };
+        possible(found.parsed.key.kind, &edit)?;
         if let Written::Stored(stored) = write(cluster, &found, &edit, guard.dry_run).await? {
             announce(name, &edit, guard.dry_run)?;
             if let Some(then) = then {
@@ -103,6 +104,23 @@ pub(crate) async fn apply(
         );
     }
     bail!("the status of {name} changes too fast: nothing was done; try again")
+}
+
+/// A front end has fields of its own, and an API server drops others without a word.
+fn possible(kind: KanaryKind, edit: &Edit) -> anyhow::Result<()> {
+    let paths = edit
+        .operations
+        .iter()
+        .filter_map(|operation| operation["path"].as_str());
+    let mut missing = paths.filter(|path| path.starts_with("/spec/") && *path != "/spec/retry");
+    if let Some(path) = missing.next().filter(|_| kind.is_front_end()) {
+        bail!(
+            "a {} has no {}: nothing was done",
+            kind.as_str(),
+            path.trim_start_matches('/').replace('/', ".")
+        );
+    }
+    Ok(())
 }
 
 /// Makes the second edit once the controller has seen the first.
@@ -170,5 +188,25 @@ async fn write(cluster: &Cluster, found: &Found, edit: &Edit, dry_run: bool) -> 
             Ok(Written::Changed)
         }
         Err(error) => Err(said(error, &format!("could not edit {}", found.name()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_front_end_is_not_edited_in_fields_that_it_does_not_have() {
+        let edit = |path: &str| Edit {
+            operations: vec![
+                json!({"op": "test", "path": "/metadata/uid", "value": "u"}),
+                json!({"op": "add", "path": path, "value": true}),
+            ],
+            done: String::new(),
+        };
+        possible(KanaryKind::Deployment, &edit("/spec/paused")).unwrap();
+        possible(KanaryKind::CanaryApp, &edit("/spec/retry")).unwrap();
+        let refused = possible(KanaryKind::CanaryApp, &edit("/spec/paused")).unwrap_err();
+        assert_eq!(refused.to_string(), "a CanaryApp has no spec.paused: nothing was done");
     }
 }

@@ -13,6 +13,7 @@ mod support;
 mod again;
 mod api_server;
 mod bad_input;
+mod canary_app;
 mod canary_deployment;
 mod clocks;
 mod controllers;

@@ -151,6 +151,12 @@ impl KanaryKind {
         }
     }
 
+    /// Whether objects of this kind have a spec of their own, which is translated.
+    #[must_use]
+    pub const fn is_front_end(self) -> bool {
+        super::face::of(self).is_some()
+    }
+
     /// Short names for kubectl. Those of a second group would make them ambiguous.
     #[must_use]
     pub const fn short_names(self) -> &'static [&'static str] {

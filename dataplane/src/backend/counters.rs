@@ -67,6 +67,7 @@ fn labels(name: &str, identity: &Identity, code: u16) -> String {
         namespace,
         pod,
         workload,
+        app,
         ..
     } = identity;
     let version = identity.version();
@@ -74,7 +75,7 @@ fn labels(name: &str, identity: &Identity, code: u16) -> String {
     if name.starts_with("istio_") {
         format!(
             "{common},reporter=\"destination\",destination_workload=\"{workload}\",\
-             destination_workload_namespace=\"{namespace}\",destination_version=\"{version}\",response_code=\"{code}\""
+             destination_workload_namespace=\"{namespace}\",destination_service_name=\"{app}\",destination_version=\"{version}\",response_code=\"{code}\""
         )
     } else {
         format!("{common},workload=\"{workload}\",version=\"{version}\",code=\"{code}\"")

@@ -8,6 +8,8 @@
 //! | `kanary.test/linger` | for how many seconds a deleted pod takes new connections | 5 |
 //! | `kanary.test/error-rate` | share of the requests that are answered with status 500, from 0 to 1 | 0 |
 //! | `kanary.test/delay` | seconds before each answer | 0 |
+//!
+//! Requests to `/nothello` are answered with status 500.
 
 mod counters;
 mod pod;

@@ -15,6 +15,8 @@ pub struct Identity {
     pub workload: String,
     /// The image of the first container.
     pub image: String,
+    /// The label `app`, by which most Services find their pods.
+    pub app: String,
 }
 
 impl Identity {
@@ -83,6 +85,7 @@ pub(super) fn identity(pod: &Pod) -> Identity {
         .spec
         .as_ref()
         .and_then(|spec| spec.containers.first()?.image.clone());
+    let labels = pod.metadata.labels.as_ref();
     let owner = pod.metadata.owner_references.iter().flatten().next();
     let workload = owner.map(|owner| owner.name.rsplit_once('-').map_or(&*owner.name, |(name, _)| name));
     Identity {
@@ -90,5 +93,6 @@ pub(super) fn identity(pod: &Pod) -> Identity {
         pod: pod.metadata.name.clone().unwrap_or_default(),
         workload: workload.unwrap_or_default().to_owned(),
         image: image.unwrap_or_default(),
+        app: labels.and_then(|labels| labels.get("app")).cloned().unwrap_or_default(),
     }
 }

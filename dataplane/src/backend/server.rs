@@ -106,6 +106,8 @@ async fn connection(stream: TcpStream, answering: Answering, closing: Cancellati
     };
 }
 
+/// The path that every pod answers with status 500.
+const BROKEN: &str = "/nothello";
 /// The content of requests and answers in gRPC.
 pub(crate) const GRPC: &str = "application/grpc";
 /// The trailer that ends each answer in gRPC.
@@ -128,13 +130,14 @@ async fn answer(answering: &Answering, request: Request<Incoming>) -> Response<B
     let since = Instant::now();
     let kind = request.headers().get(CONTENT_TYPE);
     let is_grpc = kind.is_some_and(|kind| kind == GRPC);
+    let is_broken = request.uri().path() == BROKEN;
     // A request that breaks is the client's to report.
     let _ = request.into_body().collect().await;
     let behaviour = *answering.behaviour.lock().unwrap_or_else(PoisonError::into_inner);
     if behaviour.delay > Duration::ZERO {
         tokio::time::sleep(behaviour.delay).await;
     }
-    let code = if fastrand::f64() < behaviour.error_rate {
+    let code = if is_broken || fastrand::f64() < behaviour.error_rate {
         StatusCode::INTERNAL_SERVER_ERROR
     } else {
         StatusCode::OK

@@ -28,6 +28,7 @@ const UNDER_WAY: usize = 64;
 pub struct Load {
     gateway: SocketAddr,
     host: String,
+    path: String,
     per_second: f64,
     headers: Vec<(String, String)>,
     users: usize,
@@ -41,6 +42,7 @@ impl Load {
         Self {
             gateway,
             host: host.to_owned(),
+            path: "/".to_owned(),
             per_second: 200.0,
             headers: Vec::new(),
             users: 0,
@@ -52,6 +54,15 @@ impl Load {
     #[must_use]
     pub fn per_second(self, per_second: f64) -> Self {
         Self { per_second, ..self }
+    }
+
+    /// Sets the path of each request.
+    #[must_use]
+    pub fn path(self, path: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            ..self
+        }
     }
 
     /// Adds a header to each request.
@@ -97,7 +108,7 @@ impl Load {
     }
 
     fn sender(&self) -> Sender {
-        Sender::new(self.gateway, &self.host, &self.headers, self.is_grpc)
+        Sender::new(self.gateway, (&self.host, &self.path), &self.headers, self.is_grpc)
     }
 
     fn user(&self, number: usize) -> User {

@@ -52,12 +52,18 @@ impl Service<Name> for Gateway {
 pub(super) struct Sender {
     client: Client<HttpConnector<Gateway>, Full<Bytes>>,
     host: String,
+    path: String,
     headers: Vec<(String, String)>,
     is_grpc: bool,
 }
 
 impl Sender {
-    pub(super) fn new(gateway: SocketAddr, host: &str, headers: &[(String, String)], is_grpc: bool) -> Self {
+    pub(super) fn new(
+        gateway: SocketAddr,
+        (host, path): (&str, &str),
+        headers: &[(String, String)],
+        is_grpc: bool,
+    ) -> Self {
         let mut connector = HttpConnector::new_with_resolver(Gateway(gateway));
         connector.set_nodelay(true);
         Self {
@@ -67,6 +73,7 @@ impl Sender {
                 .http2_only(is_grpc)
                 .build(connector),
             host: host.to_owned(),
+            path: path.to_owned(),
             headers: headers.to_vec(),
             is_grpc,
         }
@@ -77,7 +84,7 @@ impl Sender {
             let call = Request::post(format!("http://{}/kanary.test.Shop/Buy", self.host));
             call.header(header::CONTENT_TYPE, GRPC).header(header::TE, "trailers")
         } else {
-            Request::get(format!("http://{}/", self.host))
+            Request::get(format!("http://{}{}", self.host, self.path))
         };
         for (name, value) in &self.headers {
             request = request.header(name, value);

@@ -6,6 +6,7 @@ mod judged;
 mod many;
 mod marked;
 mod runs;
+mod walk;
 
 mod site;
 

@@ -78,6 +78,18 @@ impl Controller {
         })
     }
 
+    /// A controller that serves every kind, may change routes, and lets proxies follow for a second.
+    fn start_of_apps(plane: &'static Plane, namespace: &str) -> Self {
+        let options = Options {
+            kinds: KanaryKind::ALL.to_vec(),
+            routes: Some(Duration::from_secs(1)),
+            ..Options::default()
+        };
+        Self::with(namespace, options, move |clock| async move {
+            plane.kanary(clock, None).await
+        })
+    }
+
     /// A controller that serves every kind.
     fn start_of_all_kinds(plane: &'static Plane, namespace: &str) -> Self {
         let options = Options {
@@ -157,6 +169,11 @@ impl World {
     /// Starts a controller that serves every kind.
     pub(crate) fn start_controller_of_all_kinds(&self) {
         self.put(Controller::start_of_all_kinds(self.plane, &self.ns));
+    }
+
+    /// Starts a controller that serves every kind and may change routes.
+    pub(crate) fn start_controller_of_apps(&self) {
+        self.put(Controller::start_of_apps(self.plane, &self.ns));
     }
 
     /// Starts a controller that may change routes.

@@ -24,6 +24,8 @@ pub(crate) const KANARY_V1: Kind = Kind {
 };
 /// The kind of the group that is served only with `--kinds`.
 pub(crate) const OLD_KANARY: Kind = kind("kanary.k8s.io", "v1alpha1", "KanaryDeployment", "kanarydeployments");
+/// A front end, served only with `--kinds`.
+pub(crate) const CANARY_APP: Kind = kind("canary.atze.io", "v1", "CanaryApp", "canaryapps");
 pub(crate) const CANARY_DEPLOYMENT: Kind = kind(
     "kanarini.nilebox.github.com",
     "v1alpha1",
@@ -56,6 +58,8 @@ pub(crate) const GATEWAY: Kind = kind("gateway.networking.k8s.io", "v1", "Gatewa
 pub(crate) const HTTP_ROUTE: Kind = kind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes");
 pub(crate) const GRPC_ROUTE: Kind = kind("gateway.networking.k8s.io", "v1", "GRPCRoute", "grpcroutes");
 pub(crate) const VIRTUAL_SERVICE: Kind = kind("networking.istio.io", "v1", "VirtualService", "virtualservices");
+pub(crate) const DESTINATION_RULE: Kind = kind("networking.istio.io", "v1", "DestinationRule", "destinationrules");
+pub(crate) const ISTIO_GATEWAY: Kind = kind("networking.istio.io", "v1", "Gateway", "gateways");
 pub(crate) const EVENT: Kind = kind("events.k8s.io", "v1", "Event", "events");
 
 const fn kind(group: &'static str, version: &'static str, kind: &'static str, plural: &'static str) -> Kind {

@@ -151,6 +151,11 @@ impl Plane {
         &self.admin
     }
 
+    /// Whether users have rights, as on a real control plane.
+    pub(crate) fn has_rights(&self) -> bool {
+        matches!(self.kind, Kind::Real { .. })
+    }
+
     /// URL of Prometheus.
     pub(crate) fn prometheus(&self) -> &str {
         &self.prometheus
