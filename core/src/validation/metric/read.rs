@@ -111,6 +111,9 @@ impl Metric {
         let Some(items) = body.get("items").and_then(Value::as_array) else {
             return MetricAnswer::Unanswered(format!("{api} answers without a list of values"));
         };
+        if text(body, "/metadata/continue").is_some_and(|rest| !rest.is_empty()) {
+            return MetricAnswer::Unanswered(format!("{api} answers with a part of the values"));
+        }
         let values = items.iter().map(|item| match &self.source {
             Source::Resource { name, container } => self.usage(item, name, container.as_deref(), requests),
             Source::Pods(_) | Source::Object(..) => {

@@ -61,6 +61,15 @@ fn pod(name: &str, containers: &[(&str, Option<&str>)]) -> Value {
 }
 
 #[test]
+fn a_part_of_the_values_proves_nothing() {
+    let mut body = json!({"items": [usage("a", &[("main", "10m")])], "metadata": {"continue": ""}});
+    assert!(found(cpu().read(&body, &Requests::default())).is_ok());
+    body["metadata"]["continue"] = json!("next");
+    let why = found(cpu().read(&body, &Requests::default())).unwrap_err();
+    assert_eq!(why, "metrics.k8s.io/v1beta1 answers with a part of the values");
+}
+
+#[test]
 fn a_container_that_is_left_out_does_not_make_the_utilization_smaller() {
     let both = Requests::of(&json!({"items": [pod("a", &[("main", Some("100m")), ("proxy", Some("1"))])]}));
     for (measured, left_out) in [("main", "proxy"), ("proxy", "main")] {
