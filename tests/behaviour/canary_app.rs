@@ -265,7 +265,19 @@ async fn owned_objects_that_somebody_edits_or_deletes_are_put_back() {
     world
         .patch(&VIRTUAL_SERVICE, "hello", json!({"spec": {"hosts": ["other.example"]}}))
         .await;
+    let other = json!({"spec": {"host": "other"}});
+    world.patch(&DESTINATION_RULE, "hello", other).await;
+    let other = json!({"spec": {"selector": {"istio": "other"}}});
+    world.patch(&ISTIO_GATEWAY, "hello", other).await;
     set(&world, json!({"replicas": 1})).await;
+    let is_back = |rule: &Value| rule["spec"]["host"] == "hello";
+    world
+        .until(&DESTINATION_RULE, "hello", "the host is put back", is_back)
+        .await;
+    let is_back = |gateway: &Value| gateway["spec"]["selector"] == json!({"istio": "ingressgateway"});
+    world
+        .until(&ISTIO_GATEWAY, "hello", "the selector is put back", is_back)
+        .await;
     let is_back = |route: &Value| route["spec"]["hosts"] == json!(["*"]);
     world
         .until(&VIRTUAL_SERVICE, "hello", "the hosts are put back", is_back)
