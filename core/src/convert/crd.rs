@@ -278,14 +278,14 @@ mod tests {
         for stored in Version::ALL {
             let conversion = Conversion::by_service("a", "b", "/convert", stored);
             let crds = crds(&KanaryKind::ALL, &conversion);
-            for crd in &crds {
+            for (kind, crd) in KanaryKind::ALL.iter().zip(&crds) {
                 let versions = crd.spec.versions.iter();
                 let kept: Vec<_> = versions
                     .filter(|version| version.storage)
                     .map(|version| version.name.as_str())
                     .collect();
                 let is_ours = crd.spec.group == GROUP;
-                assert_eq!(kept, [if is_ours { stored.as_str() } else { "v1alpha1" }]);
+                assert_eq!(kept, [if is_ours { stored.as_str() } else { kind.version() }]);
                 assert_eq!(crd.spec.versions.len(), if is_ours { 2 } else { 1 });
                 assert_eq!(crd.spec.conversion.is_some(), is_ours);
                 // kubectl keeps it as JSON in an annotation, and all annotations of an object have 256 KiB.
