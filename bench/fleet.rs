@@ -21,6 +21,9 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 #[path = "../tests/simulation/heard.rs"]
 mod heard;
 #[allow(dead_code, reason = "only the tests use the rest")]
+#[path = "../tests/simulation/resources.rs"]
+mod resources;
+#[allow(dead_code, reason = "only the tests use the rest")]
 #[path = "../tests/simulation/world.rs"]
 mod world;
 

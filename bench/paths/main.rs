@@ -18,6 +18,9 @@ mod gate;
 mod heard;
 mod memory;
 mod paths;
+#[allow(dead_code, reason = "only the tests use the rest")]
+#[path = "../../tests/simulation/resources.rs"]
+mod resources;
 mod sample;
 #[allow(dead_code, reason = "the rest is compared with other timers")]
 #[path = "../ticks.rs"]

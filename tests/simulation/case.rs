@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use kanary_core::api::names;
 use serde_json::{Value, json};
+
+use crate::target_kinds::TargetKind;
 
 /// The allowed final states of a Kanary.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +26,9 @@ pub(crate) enum End {
 #[allow(clippy::struct_excessive_bools, reason = "the facts are independent")]
 pub(crate) struct Truth {
     pub(crate) what: &'static str,
+    /// Name of its target.
     pub(crate) target: String,
+    pub(crate) kind: &'static TargetKind,
     pub(crate) ends: Vec<End>,
     /// Images that must not pass.
     pub(crate) bad_images: BTreeSet<String>,
@@ -66,12 +71,18 @@ pub(crate) enum Act {
     AwaitEnd,
     /// Patches the canary as soon as it has pods.
     PatchCanary(Value),
+    /// Rolls the target out once it has been promoted, if its strategy leaves that to its user.
+    RollOut,
+    /// Deletes an object of this kind and name.
+    DeleteOther(&'static str, String),
 }
 
 /// A Kanary in a scenario.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) name: String,
+    /// Label of the target's pods, and the beginning of the names of their images and of its Service.
+    pub(crate) app: String,
     pub(crate) manifest: Value,
     pub(crate) created: Duration,
     /// Actions, with the delay after the Kanary's creation.
@@ -84,6 +95,8 @@ pub(crate) struct Case {
     /// Changes to the default target and Service, as JSON merge patches.
     pub(crate) target_patch: Value,
     pub(crate) service_patch: Value,
+    /// Further objects, which exist before the target.
+    pub(crate) beside: Vec<Value>,
 }
 
 /// Creates cases.
@@ -175,6 +188,7 @@ impl Maker<'_> {
             .to_owned();
         Case {
             created: self.seconds(0, 30),
+            app: target.clone(),
             truth: Truth {
                 what,
                 target,
@@ -190,13 +204,28 @@ impl Maker<'_> {
             spoils: false,
             target_patch: json!({}),
             service_patch: json!({}),
+            beside: Vec::new(),
         }
     }
 }
 
 impl Case {
-    pub(crate) fn kind(&self) -> &str {
-        self.manifest["kind"].as_str().unwrap_or_default()
+    /// The kind of its Kanary, with the group if that is not the usual one.
+    pub(crate) fn kind(&self) -> String {
+        let text = |field: &str| self.manifest[field].as_str().unwrap_or_default();
+        match text("apiVersion").split('/').next() {
+            None | Some(names::GROUP) => text("kind").to_owned(),
+            Some(group) => format!("{}.{group}", text("kind")),
+        }
+    }
+
+    /// The target as its user creates it.
+    pub(crate) fn target(&self, replicas: i32) -> Value {
+        let mut target = deployment(&self.app, replicas);
+        target["kind"] = json!(self.truth.kind.name);
+        target["metadata"]["name"] = json!(self.truth.target);
+        merge(&mut target, &self.target_patch);
+        target
     }
 
     /// Adds an action of the user, so that costs and times are no longer predictable.

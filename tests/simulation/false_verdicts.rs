@@ -22,6 +22,7 @@ use crate::{
     kinds::{passes, traffic_fails, traffic_passes},
     mutants::{all_of, decides, fair, is_caught_in, tampers, with_spec},
     scenario::Scenario,
+    target_kinds::creates_workload,
     trials::{bad_for_a_while, few_samples, nothing_is_measured, one_pod_bad},
     world::Wrong,
 };
@@ -32,7 +33,7 @@ fn is_caught(wrong: &Wrong, expected: Invariant) {
 
 fn creates_canary(head: &http::request::Parts, body: &Value) -> bool {
     let is_canary = body["metadata"]["labels"]["kanary.k8s-operators.dev/iskanary"] == "true";
-    head.method == http::Method::POST && head.uri.path().ends_with("/deployments") && is_canary
+    creates_workload(head) && is_canary
 }
 
 /// The template in the body of a promotion.

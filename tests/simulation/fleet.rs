@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use crate::{
-    case::{End, Maker, deployment},
+    case::{End, Maker},
     checker::{Checker, Shared, owners::Owners},
     history::text,
     panics,
@@ -318,7 +318,7 @@ fn outage_at_the_deadline(seed: u64, long: Duration) {
             let items = json!([{"manual": {"statusAfterDeadline": "valid"}}]);
             let spec = json!({"validation": {"validationPeriod": "20s", "initialDelay": null}});
             let case = maker.case("passes", items, spec, &[End::Updated]);
-            fleet.world.create(&deployment(&case.truth.target, 1)).await;
+            fleet.world.create(&case.target(1)).await;
             fleet.checker.lock().unwrap().expect(&case.name, case.truth);
             fleet.world.create(&case.manifest).await;
         }

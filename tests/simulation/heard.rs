@@ -8,6 +8,7 @@ use std::{
 use http::request::Parts;
 use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
 use kanary::prometheus::{Local, Transport};
+use kanary_core::api::WorkloadKind;
 use kanary_sim::cluster::Cluster;
 use serde_json::{Value, json};
 use tower::{ServiceExt, service_fn};
@@ -26,7 +27,7 @@ pub(crate) struct Heard(Option<Arc<Mutex<Log>>>);
 struct Log {
     /// Finished queries, by host and text.
     queries: BTreeMap<(String, String), Vec<Query>>,
-    /// Times at which each replica read each Deployment.
+    /// Times at which each replica read each canary and target.
     reads: BTreeMap<(String, String), Vec<Timestamp>>,
 }
 
@@ -217,9 +218,14 @@ impl Heard {
 
     /// Records a request that the API server is about to process.
     pub(crate) fn note_request(&self, actor: &str, head: &Parts, sent: Option<Timestamp>, now: Timestamp) {
-        let deployment = head.uri.path().rsplit_once("/deployments/").map(|(_, name)| name);
+        let mut path = head.uri.path().rsplit('/');
+        let name = path.next();
+        let workload = name.filter(|_| {
+            path.next()
+                .is_some_and(|plural| WorkloadKind::ALL.iter().any(|kind| kind.plural() == plural))
+        });
         let in_time = sent.is_none_or(|sent| now.duration_since(sent) < PATIENCE);
-        if let Some(name) = deployment.filter(|_| head.method == http::Method::GET && in_time)
+        if let Some(name) = workload.filter(|_| head.method == http::Method::GET && in_time)
             && let Some(mut log) = self.lock()
         {
             let place = (actor.to_owned(), name.to_owned());
@@ -227,9 +233,9 @@ impl Heard {
         }
     }
 
-    /// When a replica last read a Deployment before a time. Requests may be processed late and out of order.
-    pub(crate) fn read(&self, actor: &str, deployment: &str, until: Timestamp) -> Option<Timestamp> {
-        let place = (actor.to_owned(), deployment.to_owned());
+    /// When a replica last read a workload of this name before a time. Requests may be processed late and out of order.
+    pub(crate) fn read(&self, actor: &str, workload: &str, until: Timestamp) -> Option<Timestamp> {
+        let place = (actor.to_owned(), workload.to_owned());
         let log = self.lock()?;
         let mut reads = log.reads.get(&place)?.iter().rev();
         reads.find(|read| **read <= until).copied()

@@ -10,6 +10,8 @@ use kanary_core::api::names::SLOT;
 use kanary_sim::cluster::Event;
 use serde_json::Value;
 
+use crate::target_kinds::TargetKind;
+
 /// Maximum number of changes of each object in the output.
 const TOLD: usize = 30;
 
@@ -77,12 +79,12 @@ impl History {
     }
 }
 
-/// Whether a change is printed: actions of users and the controller, and the state of Deployments.
+/// Whether a change is printed: actions of users and the controller, and the state of targets and canaries.
 fn is_worth_telling(event: &Event) -> bool {
     let by_cluster = event.actor.starts_with("system:");
     let fares = |object: &kanary_sim::object::Object| object.json()["status"]["availableReplicas"].clone();
     match &*event.resource {
-        "deployments.apps" if by_cluster => {
+        resource if by_cluster && TargetKind::of_resource(resource).is_some() => {
             let (old, new) = (
                 event.change.old.as_deref().map(fares),
                 event.change.new.as_deref().map(fares),
@@ -149,7 +151,7 @@ fn brief(resource: &str, object: &Value) -> String {
         );
     }
     match resource {
-        "deployments.apps" => format!(
+        resource if TargetKind::of_resource(resource).is_some() => format!(
             ": {} x{} ready {} available {} promoted by {}",
             image(spec),
             spec["replicas"],
@@ -168,7 +170,7 @@ pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("-")
 }
 
-/// The image in a Deployment's spec.
+/// The image in the spec of a workload.
 pub(crate) fn image(spec: &Value) -> String {
     let image = &spec["template"]["spec"]["containers"][0]["image"];
     image.as_str().unwrap_or_default().to_owned()

@@ -21,10 +21,14 @@ mod matrix;
 mod metrics_apis;
 mod mutants;
 mod panics;
+mod resources;
 mod rivals;
 mod routed;
 mod run;
 mod scenario;
+mod sets;
+mod target_kinds;
+mod target_mutants;
 mod tenants;
 mod trials;
 mod user;
@@ -67,8 +71,15 @@ fn log_if_asked() {
 }
 
 /// The scenario of a seed. Every fourth has hostile users, or all with `KANARY_HOSTILE=1`. Every eighth limits the number of
-/// canaries, or all with `KANARY_LIMITS=1`.
+/// canaries, or all with `KANARY_LIMITS=1`. With `KANARY_TARGETS=1`, targets and Kanaries are of all kinds.
 fn scenario(seed: u64) -> Scenario {
+    if asked("KANARY_TARGETS").is_some() {
+        return if seed % 4 == 3 {
+            Scenario::mixed_and_hostile(seed)
+        } else {
+            Scenario::mixed(seed)
+        };
+    }
     if seed % 8 == 5 || asked("KANARY_LIMITS").is_some() {
         return Scenario::limited(seed);
     }
@@ -84,8 +95,9 @@ fn told(seed: u64, outcome: &run::Outcome) -> String {
     let stories = stories.join("\n");
     let hostile = asked("KANARY_HOSTILE").map_or("", |_| "KANARY_HOSTILE=1 ");
     let limits = asked("KANARY_LIMITS").map_or("", |_| "KANARY_LIMITS=1 ");
+    let targets = asked("KANARY_TARGETS").map_or("", |_| "KANARY_TARGETS=1 ");
     format!(
-        "seed {seed}: {stories}\nreplay: {hostile}{limits}KANARY_SEED={seed} cargo test --test simulation one_seed -- --nocapture"
+        "seed {seed}: {stories}\nreplay: {hostile}{limits}{targets}KANARY_SEED={seed} cargo test --test simulation one_seed -- --nocapture"
     )
 }
 

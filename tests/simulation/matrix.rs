@@ -13,6 +13,7 @@ use crate::{
     kinds::{self, Kind},
     panics::caught,
     run::{in_virtual_time, last_words, measure, watched},
+    target_kinds::{TargetKind, needed},
     user::live,
     world::{Replica, Sharing, World, Wrong},
 };
@@ -26,6 +27,7 @@ const WRITES_WITH_LEASES: u64 = 60;
 /// Enough shards for one to be taken while the other is not.
 const SHARDS: u16 = 2;
 
+/// A case for a Deployment, whose Kanary is of the usual group.
 fn case(kind: Kind) -> Case {
     let mut rng = fastrand::Rng::with_seed(7);
     let mut make = Maker {
@@ -36,6 +38,22 @@ fn case(kind: Kind) -> Case {
     };
     let mut case = kind(&mut make);
     case.created = Duration::from_secs(1);
+    case
+}
+
+/// The same for a StatefulSet, whose pods have volumes.
+fn of_set(kind: Kind) -> Case {
+    let mut rng = fastrand::Rng::with_seed(4);
+    let case = case(kind).on(&mut rng, TargetKind::named("StatefulSet"));
+    assert!(case.target_patch["spec"]["volumeClaimTemplates"].is_array());
+    case
+}
+
+/// The same with a Kanary of the group in which the API was published first.
+fn of_old_group(kind: Kind) -> Case {
+    let mut case = case(kind);
+    case.manifest["apiVersion"] = json!("kanary.k8s.io/v1alpha1");
+    case.manifest["kind"] = json!("KanaryDeployment");
     case
 }
 
@@ -71,6 +89,7 @@ async fn dying(case: &Case, death: Death) -> (bool, Vec<Violation>) {
     world.sent = checker.lock().unwrap().sent.clone();
     world.heard = checker.lock().unwrap().evidence.heard.clone();
     measure(&world);
+    world.kinds = needed([case].into_iter());
     let world = Arc::new(world);
     if case.spoils {
         let spoiled = (case.name.clone(), world.spoiled.clone());
@@ -128,18 +147,16 @@ fn survives_at(
 }
 
 /// Kills the controller at every write of a run, at every moment.
-fn survives(kind: Kind) {
-    let case = case(kind);
+fn survives(case: &Case) {
     let moments = [Moment::Before, Moment::After, Moment::Meanwhile].into_iter();
-    let deaths: u64 = moments.map(|moment| survives_at(&case, 1..=WRITES, moment, None)).sum();
+    let deaths: u64 = moments.map(|moment| survives_at(case, 1..=WRITES, moment, None)).sum();
     assert!(deaths >= 9, "too few writes to die at: {deaths}");
 }
 
 /// Kills a controller with Leases at every write, or every second one, including those of its session, its shards and the
 /// slot label. Its successor is a restarted container, which takes over the session, or another replica, which has to
 /// wait.
-fn survives_with_leases(kind: Kind, every: usize) {
-    let mut case = case(kind);
+fn survives_with_leases(mut case: Case, every: usize) {
     // Short, because renewals are writes as well.
     let short = json!({"initialDelay": "0s", "validationPeriod": "8s"});
     merge(&mut case.manifest["spec"]["validation"], &short);
@@ -158,55 +175,91 @@ fn survives_with_leases(kind: Kind, every: usize) {
 
 #[test]
 fn a_success_with_leases_survives_a_crash_at_every_write() {
-    survives_with_leases(kinds::passes, 1);
+    survives_with_leases(case(kinds::passes), 1);
 }
 
 #[test]
 fn a_failure_with_leases_survives_a_crash_at_every_second_write() {
-    survives_with_leases(kinds::traffic_fails, 2);
+    survives_with_leases(case(kinds::traffic_fails), 2);
 }
 
 #[test]
 fn a_success_survives_a_crash_at_every_write() {
-    survives(kinds::passes);
+    survives(&case(kinds::passes));
 }
 
 #[test]
 fn a_failure_survives_a_crash_at_every_write() {
-    survives(kinds::traffic_fails);
+    survives(&case(kinds::traffic_fails));
 }
 
 #[test]
 fn a_dry_run_survives_a_crash_at_every_write() {
-    survives(kinds::dry_run);
+    survives(&case(kinds::dry_run));
 }
 
 #[test]
 fn a_changed_target_survives_a_crash_at_every_write() {
-    survives(kinds::target_changed);
+    survives(&case(kinds::target_changed));
 }
 
 #[test]
 fn a_run_with_traffic_survives_a_crash_at_every_write() {
-    survives(kinds::traffic_passes);
+    survives(&case(kinds::traffic_passes));
 }
 
 #[test]
 fn an_autoscaled_run_survives_a_crash_at_every_write() {
-    survives(kinds::autoscaled);
+    survives(&case(kinds::autoscaled));
 }
 
 #[test]
 fn a_missing_target_survives_a_crash_at_every_write() {
-    survives(kinds::target_missing);
+    survives(&case(kinds::target_missing));
 }
 
 #[test]
 fn a_roll_back_survives_a_crash_at_every_write() {
-    survives(kinds::rolled_back);
+    survives(&case(kinds::rolled_back));
 }
 
 #[test]
 fn a_second_run_survives_a_crash_at_every_write() {
-    survives(kinds::edited_after_failure);
+    survives(&case(kinds::edited_after_failure));
+}
+
+#[test]
+fn a_success_of_a_stateful_set_survives_a_crash_at_every_write() {
+    survives(&of_set(kinds::passes));
+}
+
+#[test]
+fn a_failure_of_a_stateful_set_survives_a_crash_at_every_write() {
+    survives(&of_set(kinds::traffic_fails));
+}
+
+#[test]
+fn a_missing_stateful_set_survives_a_crash_at_every_write() {
+    survives(&of_set(kinds::target_missing));
+}
+
+#[test]
+fn a_roll_back_of_a_stateful_set_survives_a_crash_at_every_write() {
+    survives(&of_set(kinds::rolled_back));
+}
+
+#[test]
+fn a_second_run_of_a_stateful_set_survives_a_crash_at_every_write() {
+    survives(&of_set(kinds::edited_after_failure));
+}
+
+#[test]
+fn a_stateful_set_with_leases_survives_a_crash_at_every_third_write() {
+    survives_with_leases(of_set(kinds::passes), 3);
+}
+
+#[test]
+fn a_kanary_of_the_old_group_survives_a_crash_at_every_write() {
+    survives(&of_old_group(kinds::passes));
+    survives(&of_old_group(kinds::traffic_fails));
 }

@@ -29,6 +29,7 @@ use crate::{
     kinds::{Kind, passes},
     run,
     scenario::Scenario,
+    target_kinds::creates_workload,
     world::Wrong,
 };
 
@@ -303,7 +304,7 @@ fn a_verdict_that_never_comes_is_caught() {
 fn a_second_canary_is_caught() {
     let wrong = tampers(|head, body| {
         let mut twin = body.clone();
-        let creates = head.method == http::Method::POST && head.uri.path().ends_with("/deployments");
+        let creates = creates_workload(head);
         if !creates {
             return vec![body];
         }
@@ -321,7 +322,7 @@ fn a_kanary_that_was_recreated_and_is_left_alone_is_caught() {
         let first = Mutex::new(BTreeMap::new());
         tampers(move |head, body| {
             let owner = body["metadata"]["ownerReferences"][0]["uid"].as_str();
-            let creates = head.method == http::Method::POST && head.uri.path().ends_with("/deployments");
+            let creates = creates_workload(head);
             let Some(owner) = owner.filter(|_| creates) else {
                 return vec![body];
             };

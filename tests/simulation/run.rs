@@ -1,7 +1,6 @@
 //! Runs one seed: a phase with faults, a calm phase, and the final checks.
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -14,6 +13,7 @@ use crate::{
     checker::{Checker, Invariant, Rough, Shared, Violation, owners::Owners},
     hostile, metrics_apis, panics,
     scenario::{Blow, Scenario},
+    target_kinds::needed,
     trials,
     user::live,
     world::{Replica, World, Wrong},
@@ -132,7 +132,7 @@ impl Run<'_> {
         let (checker, digest, hook) = watched(Checker::new(scenario.truths()));
         let mut world = World::start(scenario.seed, hook);
         world.shards = scenario.shards;
-        world.limits = scenario.limits;
+        (world.limits, world.kinds) = (scenario.limits, needed(scenario.cases.iter()));
         world.sent = checker.lock().unwrap().sent.clone();
         world.heard = checker.lock().unwrap().evidence.heard.clone();
         checker.lock().unwrap().evidence.metrics_apis = world.stack.server.metrics_apis().clone();
@@ -147,7 +147,7 @@ impl Run<'_> {
             checker.evidence.rough = Rough::default();
             checker.canaries.limit = scenario.limit();
             checker.obstructed = scenario.hostility.as_ref().is_some_and(|hostility| hostility.for_good);
-            checker.spoil = spoil.collect::<BTreeMap<_, _>>();
+            checker.spoil = spoil.collect();
             if scenario.skews.iter().any(|skew| !skew.is_zero()) {
                 checker.tolerance = SignedDuration::from_secs(1);
             }

@@ -10,6 +10,7 @@ use crate::{
     case::{Case, End, Maker, Truth},
     hostile::{self, Hostility},
     kinds::{self, Kind},
+    target_kinds::{self, Targets},
     trials,
     user::{forge, recreate},
     world::{SHARDS, Sharing},
@@ -80,6 +81,30 @@ impl Scenario {
     }
 
     pub(crate) fn of_kinds(seed: u64, kinds: &[Kind]) -> Self {
+        Self::of_targets(seed, kinds, Targets::Only("Deployment"))
+    }
+
+    /// The scenario of a seed with targets and Kanaries of all kinds.
+    pub(crate) fn mixed(seed: u64) -> Self {
+        Self::of_targets(seed, kinds::ALL, Targets::All)
+    }
+
+    /// The same with hostile clients.
+    pub(crate) fn mixed_and_hostile(seed: u64) -> Self {
+        let mut scenario = Self::hostile(seed);
+        target_kinds::mix(&mut kind_chance(seed), &mut scenario.cases, Targets::Mixed);
+        scenario
+    }
+
+    /// A scenario in which two targets of different kinds have one name.
+    pub(crate) fn namesakes(seed: u64) -> Self {
+        let has_two = |scenario: &Self| target_kinds::has_namesakes(&scenario.cases);
+        let mut scenarios = (0..).map(|more| Self::of_targets(seed + 1000 * more, &[kinds::passes], Targets::Mixed));
+        scenarios.find(has_two).unwrap()
+    }
+
+    /// The scenario of a seed with cases of these kinds on these targets.
+    pub(crate) fn of_targets(seed: u64, kinds: &[Kind], targets: Targets) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let number = rng.usize(6..=16);
         let mut cases: Vec<_> = (0..number).map(|index| any_case(&mut rng, kinds, index)).collect();
@@ -89,6 +114,7 @@ impl Scenario {
         let shares = replicas > 1 || (!fair && rng.bool());
         let sharing = (0..replicas).filter(|_| shares).map(|index| sharing(&mut rng, index));
         let sharing: Vec<_> = sharing.collect();
+        target_kinds::mix(&mut kind_chance(seed), &mut cases, targets);
         recreate(&mut another_chance(seed), &mut cases);
         if !sharing.is_empty() {
             forge(&mut more_chance(seed), &mut cases);
@@ -231,6 +257,11 @@ fn more_chance(seed: u64) -> fastrand::Rng {
 /// One more, so that its decisions do not change the histories of existing seeds.
 fn another_chance(seed: u64) -> fastrand::Rng {
     fastrand::Rng::with_seed(seed.rotate_left(32) ^ 0x5eed)
+}
+
+/// One more, for the kinds of targets.
+fn kind_chance(seed: u64) -> fastrand::Rng {
+    fastrand::Rng::with_seed(seed.rotate_left(16) ^ 0x7a49)
 }
 
 fn any_case(rng: &mut fastrand::Rng, kinds: &[Kind], index: usize) -> Case {

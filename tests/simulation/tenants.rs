@@ -22,8 +22,9 @@ use tokio::time::sleep;
 
 use crate::{
     case::{deployment, template},
+    resources::resource,
     run::in_virtual_time,
-    world::{NAMESPACE, Replica, Sharing, World, Wrong, resource},
+    world::{NAMESPACE, Replica, Sharing, World, Wrong},
 };
 
 /// Good canaries, one every two seconds.

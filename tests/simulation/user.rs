@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kanary_core::api::names::SLOT;
+use kanary_core::api::names::{self, SLOT};
 use kube::api::ListParams;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
-    case::{Act, Case, deployment, merge, service},
+    case::{Act, Case, merge, service},
     world::World,
 };
 
@@ -75,13 +75,13 @@ pub(crate) fn recreate(rng: &mut fastrand::Rng, cases: &mut [Case]) {
 
 /// Runs a case.
 pub(crate) async fn live(world: Arc<World>, case: Case, replicas: i32) {
-    let target = &case.truth.target;
-    let (mut made, mut behind) = (deployment(target, replicas), service(target));
-    merge(&mut made, &case.target_patch);
+    let mut behind = service(&case.app);
     merge(&mut behind, &case.service_patch);
-    world.create(&behind).await;
+    for object in [&behind].into_iter().chain(&case.beside) {
+        world.create(object).await;
+    }
     if case.has_target {
-        world.create(&made).await;
+        world.create(&case.target(replicas)).await;
     }
     sleep(case.created).await;
     world.create(&case.manifest).await;
@@ -93,31 +93,32 @@ pub(crate) async fn live(world: Arc<World>, case: Case, replicas: i32) {
 }
 
 async fn do_it(world: &World, case: &Case, act: &Act, replicas: i32) {
-    let target = &case.truth.target;
+    let (target, kind) = (&case.truth.target, case.truth.kind.name);
     match act {
         Act::Patch(patch) => {
-            world.patch(case.kind(), &case.name, patch).await;
+            world.patch(&case.kind(), &case.name, patch).await;
         }
-        Act::Delete => world.delete(case.kind(), &case.name).await,
+        Act::Delete => world.delete(&case.kind(), &case.name).await,
         Act::Recreate(gone) => {
-            world.delete(case.kind(), &case.name).await;
+            world.delete(&case.kind(), &case.name).await;
             sleep(*gone).await;
             world.create(&case.manifest).await;
         }
         Act::PatchTarget(patch) => {
-            world.patch("Deployment", target, patch).await;
+            world.patch(kind, target, patch).await;
         }
         Act::ReplaceTarget => {
-            world.delete("Deployment", target).await;
+            world.delete(kind, target).await;
             sleep(BLINK * 40).await;
             // The Kanary may have created it in the meantime.
-            if world.api("Deployment").get_opt(target).await.unwrap().is_none() {
-                world.create(&deployment(target, replicas)).await;
+            if world.api(kind).get_opt(target).await.unwrap().is_none() {
+                world.create(&case.target(replicas)).await;
             }
         }
         Act::DeletePod => delete_any(world, "Pod", &case.name).await,
-        Act::DeleteCanary => delete_any(world, "Deployment", &case.name).await,
-        Act::LabelPod | Act::PatchCanary(_) | Act::AwaitEnd => {
+        Act::DeleteCanary => delete_any(world, kind, &case.name).await,
+        Act::DeleteOther(kind, name) => world.delete(kind, name).await,
+        Act::LabelPod | Act::PatchCanary(_) | Act::AwaitEnd | Act::RollOut => {
             let start = Instant::now();
             while !works(world, case, act).await && start.elapsed() < PATIENCE {
                 sleep(BLINK).await;
@@ -139,10 +140,11 @@ async fn works(world: &World, case: &Case, act: &Act) -> bool {
         Act::PatchCanary(patch) => {
             let canary = kanary_core::api::names::canary_name(&case.truth.target, &case.name);
             // An edit before the canary has pods would determine their template.
-            any_of(world, "Pod", &case.name).await.is_some() && world.patch("Deployment", &canary, patch).await
+            any_of(world, "Pod", &case.name).await.is_some() && world.patch(case.truth.kind.name, &canary, patch).await
         }
+        Act::RollOut => rolls_out(world, case).await,
         _ => {
-            let kanary = world.api(case.kind()).get_opt(&case.name).await.unwrap();
+            let kanary = world.api(&case.kind()).get_opt(&case.name).await.unwrap();
             kanary.is_some_and(|kanary| kanary.data["status"]["completedAt"].is_string())
         }
     }
@@ -164,4 +166,38 @@ async fn delete_any(world: &World, kind: &str, kanary: &str) {
     if let Some(name) = any_of(world, kind, kanary).await {
         world.delete(kind, &name).await;
     }
+}
+
+/// Takes the next step of a rollout that the target's strategy leaves to its user. Returns whether it is complete.
+async fn rolls_out(world: &World, case: &Case) -> bool {
+    let (kind, name) = (case.truth.kind.name, &case.truth.target);
+    let Some(target) = world.api(kind).get_opt(name).await.unwrap() else {
+        return false;
+    };
+    let is_promoted = |(name, _): (&String, &String)| name == names::PROMOTED_BY;
+    if !target.metadata.annotations.iter().flatten().any(is_promoted) {
+        return false;
+    }
+    let (spec, uid) = (&target.data["spec"], target.metadata.uid);
+    if spec["updateStrategy"]["type"] != "OnDelete" {
+        let all = json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 0}}}});
+        return world.patch(kind, name, &all).await;
+    }
+    let image = crate::history::image(spec);
+    let pods = ListParams::default().labels(&format!("app={}", case.app));
+    let pods = world.api("Pod").list(&pods).await.unwrap().items.into_iter();
+    let former = pods.filter(|pod| {
+        let is_its = pod
+            .metadata
+            .owner_references
+            .iter()
+            .flatten()
+            .any(|owner| Some(&owner.uid) == uid.as_ref());
+        is_its && pod.data["spec"]["containers"][0]["image"] != image.as_str()
+    });
+    let former: Vec<_> = former.collect();
+    if let Some(pod) = former.iter().find(|pod| pod.metadata.deletion_timestamp.is_none()) {
+        world.delete("Pod", pod.metadata.name.as_deref().unwrap()).await;
+    }
+    former.is_empty()
 }

@@ -19,7 +19,10 @@ use kanary::{
     reconcile::turn::Decide,
     shard::{Sharding, leader::Election},
 };
-use kanary_core::{api::Layout, decide};
+use kanary_core::{
+    api::{KanaryKind, Layout, WorkloadKind},
+    decide,
+};
 use kanary_sim::{
     cluster,
     controllers::{Behaviour, Fate},
@@ -29,7 +32,7 @@ use kanary_sim::{
 };
 use kube::{
     Api, Client,
-    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
     client::Body,
 };
 use serde_json::Value;
@@ -40,7 +43,18 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::{BoxError, service_fn, util::MapRequest};
 
-use crate::heard::{Heard, Hears};
+use crate::{
+    heard::{Heard, Hears},
+    resources::{resource, resource_of},
+};
+
+/// The kinds that every replica serves.
+pub(crate) fn served() -> (BTreeSet<KanaryKind>, BTreeSet<WorkloadKind>) {
+    (
+        BTreeSet::from(KanaryKind::ALWAYS),
+        BTreeSet::from([WorkloadKind::Deployment]),
+    )
+}
 
 /// The namespace for all objects.
 pub(crate) const NAMESPACE: &str = "shop";
@@ -49,8 +63,7 @@ pub(crate) const NAMESPACE: &str = "shop";
 pub(crate) const MOODY: usize = 4;
 
 /// The CRDs. Generating them takes longer than many a run.
-static CRDS: LazyLock<Vec<CustomResourceDefinition>> =
-    LazyLock::new(|| kanary_core::api::crds(&kanary_core::api::KanaryKind::ALWAYS));
+static CRDS: LazyLock<Vec<CustomResourceDefinition>> = LazyLock::new(|| kanary_core::api::crds(&KanaryKind::ALL));
 
 /// Images whose pods no longer become ready.
 pub(crate) type Spoiled = Arc<Mutex<BTreeSet<String>>>;
@@ -73,6 +86,8 @@ pub(crate) struct World {
     pub(crate) shards: u16,
     /// Limits of the replicas on canaries, if any.
     pub(crate) limits: Option<CanaryLimits>,
+    /// The kinds of Kanaries and of targets that replicas serve.
+    pub(crate) kinds: (BTreeSet<KanaryKind>, BTreeSet<WorkloadKind>),
     /// How long replicas let proxies follow a route, if they may change routes.
     pub(crate) routes: Option<Duration>,
     /// For hooks that check changes.
@@ -121,6 +136,7 @@ impl World {
             spoiled,
             shards: SHARDS,
             limits: None,
+            kinds: served(),
             routes: None,
             sent: Sent::default(),
             heard: Heard::default(),
@@ -141,8 +157,8 @@ impl World {
     /// Creates an object as the user.
     pub(crate) async fn create(&self, manifest: &Value) {
         let object: DynamicObject = serde_json::from_value(manifest.clone()).unwrap();
-        let kind = manifest["kind"].as_str().unwrap();
-        let created = self.api(kind).create(&PostParams::default(), &object).await;
+        let api: Api<DynamicObject> = Api::namespaced_with(self.user.clone(), NAMESPACE, &resource_of(manifest));
+        let created = api.create(&PostParams::default(), &object).await;
         created.unwrap_or_else(|error| panic!("{error}: {manifest}"));
     }
 
@@ -209,19 +225,6 @@ impl World {
             }
         })))
     }
-}
-
-/// The kinds that users write.
-pub(crate) fn resource(kind: &str) -> ApiResource {
-    let (group, version) = match kind {
-        "Deployment" | "ReplicaSet" => ("apps", "v1"),
-        "Pod" | "Service" | "ResourceQuota" => ("", "v1"),
-        "Gateway" | "HTTPRoute" => ("gateway.networking.k8s.io", "v1"),
-        "VirtualService" => ("networking.istio.io", "v1"),
-        _ => ("kanary.k8s-operators.dev", "v1alpha1"),
-    };
-    let gvk = kube::core::GroupVersionKind::gvk(group, version, kind);
-    ApiResource::from_gvk(&gvk)
 }
 
 /// How a mutant differs from the released controller.
@@ -331,6 +334,8 @@ impl Replica {
                 .limits
                 .map(|limits| places::PlaceOptions::new(limits, NAMESPACE.to_owned())),
             sharding: sharing.map(|sharing| sharing.sharding(of_leases, world.shards)),
+            kinds: world.kinds.0.iter().copied().collect(),
+            target_kinds: world.kinds.1.clone(),
             routes: world.routes,
             metrics_apis: true,
             ..Options::default()

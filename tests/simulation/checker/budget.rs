@@ -7,6 +7,7 @@ use kanary_core::{api::names, status::Phase};
 use kanary_sim::server::Entry;
 
 use super::{Book, Checker, Invariant};
+use crate::case::Truth;
 
 /// Maximum delay of a verdict without network faults.
 const LATENESS: SignedDuration = SignedDuration::from_millis(500);
@@ -75,9 +76,11 @@ impl Checker {
 
     /// The Kanary that a request belongs to, or empty if there is none or more than one.
     fn kanary_of(&self, entry: &Entry) -> String {
-        let concerns =
-            |name: &str, target: &str| entry.name == name || entry.name == target || entry.name.contains(name);
-        let mut names = self.truths.iter().filter(|(name, truth)| concerns(name, &truth.target));
+        let is_of = |truth: &Truth| entry.name == truth.target && entry.resource.starts_with(truth.kind.plural());
+        let mut names = self
+            .truths
+            .iter()
+            .filter(|(name, truth)| entry.name.contains(*name) || is_of(truth));
         names.next().map(|(name, _)| name.clone()).unwrap_or_default()
     }
 

@@ -13,6 +13,7 @@ use super::{Book, Checker, Invariant, evidence::selects};
 use crate::{
     case::{End, failed},
     history::text,
+    target_kinds::TARGETS,
     world::NAMESPACE,
 };
 
@@ -81,12 +82,10 @@ impl Checker {
         if self.obstructed {
             return orphans;
         }
-        for resource in [
-            "deployments.apps",
-            "services",
-            "horizontalpodautoscalers.autoscaling",
-            "pods",
-        ] {
+        orphans.extend(self.left_claims());
+        let workloads: Vec<_> = TARGETS.iter().map(|kind| kind.resource).collect();
+        let others = ["services", "horizontalpodautoscalers.autoscaling", "pods"];
+        for resource in workloads.iter().copied().chain(others) {
             for object in cluster.objects(resource, Some(NAMESPACE)) {
                 let labels = &object.meta.labels;
                 let name = labels.get(KANARY_NAME).cloned().unwrap_or_default();
@@ -95,8 +94,7 @@ impl Checker {
                 }
                 let truth = self.truth(&name);
                 let over = self.is_over(&name);
-                let retains = truth.retain || self.ever_retains(&name);
-                let kept = retains && ["deployments.apps", "pods"].contains(&resource);
+                let kept = self.retains(&name) && (resource == "pods" || workloads.contains(&resource));
                 if over && !kept {
                     orphans.push((name.clone(), format!("{resource} {} is left", object.meta.name)));
                 }
@@ -109,16 +107,16 @@ impl Checker {
     }
 
     /// Whether a Kanary is deleted, even if a finalizer still holds it.
-    fn is_over(&self, name: &str) -> bool {
+    pub(super) fn is_over(&self, name: &str) -> bool {
         let book = self.latest(name);
         let goes = |book: &Book| book.deleted || book.object["metadata"]["deletionTimestamp"].is_string();
         book.is_none_or(|book| goes(book) || book.status.completed_at.is_some())
     }
 
-    /// Whether the user of a hostile case ever asked to retain a failed canary.
-    fn ever_retains(&self, name: &str) -> bool {
-        let mut named = self.books.values().filter(|book| book.name == name);
-        self.truth(name).hostile && named.any(|book| book.ever("/spec/rollout/onFailure", &"retain".into()))
+    /// Whether the user asked to retain a failed canary, in a hostile case at any time.
+    pub(super) fn retains(&self, name: &str) -> bool {
+        let (mut named, truth) = (self.books.values().filter(|book| book.name == name), self.truth(name));
+        truth.retain || truth.hostile && named.any(|book| book.ever("/spec/rollout/onFailure", &"retain".into()))
     }
 
     /// Runs all final checks.
@@ -168,7 +166,7 @@ impl Checker {
         if end != End::Updated || truth.shared {
             return;
         }
-        let runs = self.image_of(&truth.target).map(|(_, image)| image.clone());
+        let runs = self.image_of(&truth).map(|(_, image)| image.clone());
         if runs.as_ref() != Some(&image) && self.promotions(uid) < 1 {
             let what = format!("the status is DeploymentUpdated, but the target runs {runs:?}");
             self.violated(Invariant::Lost, cluster.now(), &name, &what);

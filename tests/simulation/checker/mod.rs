@@ -7,6 +7,7 @@ mod last;
 mod limit;
 pub(crate) mod owners;
 mod targets;
+mod volumes;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,6 +25,7 @@ use self::evidence::{Evidence, Write};
 use crate::{
     case::Truth,
     history::History,
+    target_kinds::TargetKind,
     world::{SHARDS, Sent},
 };
 
@@ -118,7 +120,7 @@ pub(crate) struct Book {
     paused: bool,
 }
 
-/// The history of a canary Deployment.
+/// The history of a canary.
 #[derive(Default)]
 struct Tried {
     /// When it was first fully available.
@@ -149,8 +151,10 @@ pub(crate) struct Checker {
     pub(crate) books: BTreeMap<String, Book>,
     /// Canaries by the UID of their Kanary and their run.
     tried: BTreeMap<(String, String), Tried>,
-    /// Images of each target, with the time of each change.
-    targets: BTreeMap<String, Vec<(Timestamp, String)>>,
+    /// Images of each target, by kind and name, with the time of each change.
+    targets: BTreeMap<(String, String), Vec<(Timestamp, String)>>,
+    /// The volume claims that exist.
+    claims: volumes::Claims,
     /// Images of targets that the controller created.
     bootstrapped: BTreeSet<String>,
     /// Promotions by the value of their annotation.
@@ -187,6 +191,7 @@ impl Checker {
             books: BTreeMap::new(),
             tried: BTreeMap::new(),
             targets: BTreeMap::new(),
+            claims: volumes::Claims::default(),
             bootstrapped: BTreeSet::new(),
             promoted: BTreeMap::new(),
             announced: BTreeMap::new(),
@@ -217,13 +222,12 @@ impl Checker {
             "configmaps" if event.change.old.is_none() => {}
             "configmaps"
                 if self.canaries.limit.is_some() && last::named(&changed(event), "name") == "kanary-places" => {}
-            "kanarydeployments.kanary.k8s-operators.dev" | "kanarystatefulsets.kanary.k8s-operators.dev" => {
-                self.look_at_kanary(event);
-            }
-            "deployments.apps" => {
+            resource if resource.starts_with("kanary") => self.look_at_kanary(event),
+            resource if TargetKind::of_resource(resource).is_some() => {
                 self.check_limit(event);
-                self.look_at_deployment(event);
+                self.look_at_workload(event);
             }
+            "persistentvolumeclaims" => self.look_at_claim(event),
             "events" => self.look_at_event(event),
             _ => self.look_at_other(event),
         }

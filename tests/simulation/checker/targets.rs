@@ -1,4 +1,4 @@
-//! Checks of the controller's writes to Deployments and other objects.
+//! Checks of the controller's writes to targets, canaries and other objects.
 
 use jiff::Timestamp;
 use kanary_core::{
@@ -8,8 +8,14 @@ use kanary_core::{
 use kanary_sim::cluster::Event;
 use serde_json::Value;
 
-use super::{Checker, Invariant, Promoted, Tried, is_ours, last::named};
+use super::{
+    Checker, Invariant, Promoted, Tried,
+    evidence::{is_whole, target},
+    is_ours,
+    last::named,
+};
 use crate::{
+    case::Truth,
     history::{image, text},
     hostile::CHECKED,
 };
@@ -42,12 +48,13 @@ fn essence(object: &Value) -> Value {
 }
 
 impl Checker {
-    pub(super) fn look_at_deployment(&mut self, event: &Event) {
+    pub(super) fn look_at_workload(&mut self, event: &Event) {
         let change = &event.change;
         let Some(new) = change.new.as_ref().or(change.last.as_ref()) else {
             return;
         };
         let value = new.json();
+        self.claims.note(event);
         if label(&value, IS_KANARY) == "true" {
             let key = (owner(&value), label(&value, RUN).to_owned());
             let goes = change.new.as_ref().is_none_or(|new| new.meta.deleting);
@@ -69,7 +76,8 @@ impl Checker {
             return;
         }
         let now = image(&value["spec"]);
-        let images = self.targets.entry(name.clone()).or_default();
+        let place = (text(&value["kind"]).to_owned(), name.clone());
+        let images = self.targets.entry(place).or_default();
         if images.last().is_none_or(|(_, last)| *last != now) {
             images.push((event.at, now));
         }
@@ -98,7 +106,10 @@ impl Checker {
 
     fn look_at_new_canary(&mut self, event: &Event, canary: &Value, key: (String, String)) {
         let name = label(canary, KANARY_NAME).to_owned();
-        let target = self.truth(&name).target;
+        self.check_kind(event, &name, canary);
+        self.check_volumes(event, &name, canary);
+        let truth = self.truth(&name);
+        let target = (truth.kind.name.to_owned(), truth.target);
         let since = event.at.as_second() - BEHIND;
         let images = self.targets.get(&target).map(Vec::as_slice).unwrap_or_default();
         let shown = images.iter().enumerate().filter(|(index, _)| {
@@ -145,15 +156,11 @@ impl Checker {
             self.look_at_new_canary(event, canary, key);
             return;
         }
-        let wanted = canary["spec"]["replicas"].as_i64();
-        let status = &canary["status"];
-        let whole = status["availableReplicas"]
-            .as_i64()
-            .is_some_and(|available| Some(available) >= wanted);
+        let since = self.evidence.whole_since(&named(canary, "uid"), event.at);
         if let Some(tried) = self.tried.get_mut(&key)
-            && whole
+            && is_whole(canary)
         {
-            tried.available.get_or_insert(event.at);
+            tried.available.get_or_insert(since.unwrap_or(event.at));
         }
     }
 
@@ -162,6 +169,7 @@ impl Checker {
         let marker = text(&created["metadata"]["annotations"][CREATED_BY]).to_owned();
         self.bootstrapped.insert(image(&created["spec"]));
         let uid = marker.split('/').next().unwrap_or_default();
+        self.check_subject(event, uid, created);
         let book = self.books.get(uid);
         let name = book.map(|book| book.name.clone()).unwrap_or_default();
         // The spec may have been edited while the creation was in flight.
@@ -205,6 +213,7 @@ impl Checker {
             );
         }
         let (before, after) = (image(&old["spec"]), image(&new["spec"]));
+        self.check_subject(event, uid, new);
         if let Some(run) = run.strip_suffix("/rolled-back") {
             self.check_roll_back(event, &name, &format!("{uid}/{run}"), &after);
             return;
@@ -230,6 +239,26 @@ impl Checker {
                 self.history.time(first.at)
             );
             self.violated(Invariant::Doubled, event.at, &name, &what);
+        }
+    }
+
+    /// Checks that a canary is of the kind of its target.
+    fn check_kind(&mut self, event: &Event, name: &str, canary: &Value) {
+        let (is, wanted) = (text(&canary["kind"]).to_owned(), self.truth(name).kind.name);
+        if is != wanted && self.truths.contains_key(name) {
+            let what = format!("the canary is a {is}, and its target a {wanted}");
+            self.violated(Invariant::Template, event.at, name, &what);
+        }
+    }
+
+    /// Checks that a workload is the target that its user named. The API server lets nobody name another one.
+    fn check_subject(&mut self, event: &Event, uid: &str, written: &Value) {
+        let Some(book) = self.books.get(uid) else { return };
+        let (name, wanted) = (book.name.clone(), target(&book.object["spec"], &book.name));
+        let is = (text(&written["kind"]).to_owned(), named(written, "name"));
+        if is != wanted {
+            let what = format!("the template of {is:?} was written, and the target is {wanted:?}");
+            self.violated(Invariant::Proof, event.at, &name, &what);
         }
     }
 
@@ -324,8 +353,10 @@ impl Checker {
         self.promoted.keys().filter(|marker| marker.starts_with(uid)).count()
     }
 
-    /// The image of a target.
-    pub(super) fn image_of(&self, target: &str) -> Option<&(Timestamp, String)> {
-        self.targets.get(target)?.last()
+    /// The image of a Kanary's target.
+    pub(super) fn image_of(&self, truth: &Truth) -> Option<&(Timestamp, String)> {
+        self.targets
+            .get(&(truth.kind.name.to_owned(), truth.target.clone()))?
+            .last()
     }
 }

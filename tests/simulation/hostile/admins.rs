@@ -10,13 +10,14 @@ use tokio::time::{Instant, sleep};
 use super::hand::Hand;
 use crate::{
     checker::Shared,
+    target_kinds::TargetKind,
     world::{NAMESPACE, World},
 };
 
-/// The annotation that a policy sets on the template of a Deployment.
+/// The annotation that a policy sets on the template of a target or a canary.
 pub(crate) const CHECKED: &str = "policy.example.com/checked";
 
-/// Writes that a policy may apply to.
+/// Writes that a policy may apply to. Those of Deployments stand for those of every kind of targets.
 const WRITES: [(&str, &str, &str); 12] = [
     ("deployments.apps", "", "create"),
     ("deployments.apps", "", "update"),
@@ -42,7 +43,7 @@ struct Rule {
     policy: Policy,
     /// Whether it keeps labels with traffic on canary pods.
     keeps_pods: bool,
-    /// Whether it blocks deleting or scaling Deployments, and promotions.
+    /// Whether it blocks deleting or scaling canaries, and promotions.
     keeps_deployments: bool,
     /// Whether the stored object differs from the request.
     changes: bool,
@@ -140,7 +141,8 @@ fn rule(rng: &mut fastrand::Rng, name: &str) -> Rule {
     let only_ours = rng.u8(..4) > 0;
     let applies = move |attempt: &Attempt<'_>| {
         let is_kanary = resource == "kanaries" && attempt.resource.starts_with("kanary");
-        let concerns = is_kanary || attempt.resource == resource;
+        let is_workload = resource == "deployments.apps" && TargetKind::of_resource(attempt.resource).is_some();
+        let concerns = is_kanary || is_workload || attempt.resource == resource;
         // The cluster's own controllers are exempt, except for the creation of pods, which is refused to all clients.
         let is_ours = attempt.user.starts_with("kanary-");
         let whose = is_ours || (!only_ours && (!attempt.user.starts_with("system:") || verb == "create"));
@@ -175,7 +177,8 @@ fn change(rng: &mut fastrand::Rng, name: &str) -> Policy {
             attempt.resource == resource && attempt.verb == "create" && attempt.subresource.is_empty()
         }
     };
-    let writes = |attempt: &Attempt<'_>| attempt.resource == "deployments.apps" && attempt.subresource.is_empty();
+    let writes =
+        |attempt: &Attempt<'_>| TargetKind::of_resource(attempt.resource).is_some() && attempt.subresource.is_empty();
     let is_canary = |object: &Value| !object["metadata"]["labels"]["kanary.k8s-operators.dev/iskanary"].is_null();
     let (applies, change): Mutation = match rng.u8(..3) {
         0 => (Box::new(creates("pods")), |pod| {
@@ -187,9 +190,9 @@ fn change(rng: &mut fastrand::Rng, name: &str) -> Policy {
         1 => (Box::new(creates("pods")), |pod| {
             pod["metadata"]["labels"]["injected"] = json!("yes");
         }),
-        _ => (Box::new(writes), |deployment| {
+        _ => (Box::new(writes), |workload| {
             let checked = json!("yes");
-            deployment["spec"]["template"]["metadata"]["annotations"][CHECKED] = checked;
+            workload["spec"]["template"]["metadata"]["annotations"][CHECKED] = checked;
         }),
     };
     if rng.u8(..3) == 0 {

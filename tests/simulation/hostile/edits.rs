@@ -89,7 +89,7 @@ pub(super) fn case(rng: &mut fastrand::Rng, index: usize, target: String) -> Cas
 
 /// The pod template of another version.
 fn next_template(rng: &mut fastrand::Rng, case: &Case, version: u32) -> Value {
-    let target = &case.truth.target;
+    let target = &case.app;
     let image = format!("{target}:{}-{version}{}", case.name, suffix(rng));
     let mut template = template(target, &image);
     match rng.u8(..6) {
@@ -113,7 +113,7 @@ fn edit_template(rng: &mut fastrand::Rng, case: &Case, version: u32, spec: &mut 
         }
         1 => object(template, "spec")["containers"] = json!([]),
         2 => object(template, "metadata")["labels"] = json!({"app": "another"}),
-        3 => *template = crate::case::template(&case.truth.target, &format!("{}:v1", case.truth.target)),
+        3 => *template = crate::case::template(&case.app, &format!("{}:v1", case.app)),
         _ => *template = next_template(rng, case, version),
     }
 }
@@ -151,12 +151,14 @@ fn edit_items(rng: &mut fastrand::Rng, spec: &mut Value) {
 pub(super) fn edit(rng: &mut fastrand::Rng, case: &Case, version: u32, spec: &mut Value) {
     edit_anything(rng, case, version, spec);
     if spec.is_object() {
-        spec["deploymentName"] = json!(case.truth.target);
+        for name in ["deploymentName", "statefulSetName", "targetRef"] {
+            spec[name] = case.manifest["spec"][name].clone();
+        }
     }
 }
 
 fn edit_anything(rng: &mut fastrand::Rng, case: &Case, version: u32, spec: &mut Value) {
-    let service = format!("{}-svc", case.truth.target);
+    let service = format!("{}-svc", case.app);
     if !spec.is_object() {
         *spec = json!({});
     }

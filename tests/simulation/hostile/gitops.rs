@@ -6,10 +6,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::{edits, hand::Hand};
-use crate::{
-    case::{Case, deployment},
-    world::World,
-};
+use crate::{case::Case, world::World};
 
 /// The manifests of a case in git.
 struct Git {
@@ -19,7 +16,7 @@ struct Git {
 
 /// The manifests of a case in git: its target, with or without the template, its Kanary, or both.
 fn checkout(rng: &mut fastrand::Rng, case: &Case, replicas: i32) -> Git {
-    let mut target = deployment(&case.truth.target, replicas);
+    let mut target = case.target(replicas);
     if rng.bool() {
         target["spec"].as_object_mut().unwrap().remove("replicas");
     }
@@ -57,7 +54,7 @@ fn commit(rng: &mut fastrand::Rng, case: &Case, commits: u32, git: &mut Git) {
         return;
     }
     if let Some(target) = &mut git.target {
-        let image = format!("{}:git-{commits}", case.truth.target);
+        let image = format!("{}:git-{commits}", case.app);
         target["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
     }
 }

@@ -6,7 +6,10 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::world::{NAMESPACE, World, resource};
+use crate::{
+    resources::{resource, resource_of},
+    world::{NAMESPACE, World},
+};
 
 /// A client.
 #[derive(Clone)]
@@ -38,6 +41,10 @@ impl Hand {
         Api::namespaced_with(self.client.clone(), NAMESPACE, &resource(kind))
     }
 
+    fn api_of(&self, manifest: &Value) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), NAMESPACE, &resource_of(manifest))
+    }
+
     pub(super) async fn get(&self, kind: &str, name: &str) -> Option<Value> {
         let found = done(self.api(kind).get(name).await)?;
         Some(serde_json::to_value(found).unwrap())
@@ -51,8 +58,10 @@ impl Hand {
     }
 
     pub(super) async fn create(&self, manifest: &Value) -> bool {
-        let kind = manifest["kind"].as_str().unwrap();
-        let created = self.api(kind).create(&PostParams::default(), &object(manifest)).await;
+        let created = self
+            .api_of(manifest)
+            .create(&PostParams::default(), &object(manifest))
+            .await;
         done(created).is_some()
     }
 
@@ -67,12 +76,14 @@ impl Hand {
 
     /// Server-side apply with `force`, as GitOps tools do.
     pub(super) async fn apply(&self, manifest: &Value) -> bool {
-        let (kind, name) = (
-            manifest["kind"].as_str().unwrap(),
-            manifest["metadata"]["name"].as_str().unwrap(),
-        );
+        let name = manifest["metadata"]["name"].as_str().unwrap();
         let params = PatchParams::apply("gitops").force();
-        done(self.api(kind).patch(name, &params, &Patch::Apply(manifest)).await).is_some()
+        done(
+            self.api_of(manifest)
+                .patch(name, &params, &Patch::Apply(manifest))
+                .await,
+        )
+        .is_some()
     }
 
     /// Reads, changes and writes an object, as `kubectl edit` does.
@@ -95,40 +106,51 @@ impl Hand {
         done(self.api(kind).delete(name, &params).await);
     }
 
-    /// Restarts a Deployment like `kubectl rollout restart`.
-    pub(super) async fn restart(&self, name: &str, number: u32) {
+    /// Restarts a workload like `kubectl rollout restart`.
+    pub(super) async fn restart(&self, kind: &str, name: &str, number: u32) {
         let annotation = json!({"kubectl.kubernetes.io/restartedAt": number.to_string()});
         let template = json!({"metadata": {"annotations": annotation}});
-        self.patch("Deployment", name, &json!({"spec": {"template": template}}))
-            .await;
+        self.patch(kind, name, &json!({"spec": {"template": template}})).await;
     }
 
-    /// Restores a Deployment's previous template like `kubectl rollout undo`.
-    pub(super) async fn undo(&self, name: &str) {
-        let Some(deployment) = self.get("Deployment", name).await else {
+    /// Restores the previous template of a workload like `kubectl rollout undo`.
+    pub(super) async fn undo(&self, kind: &str, name: &str) {
+        let Some(workload) = self.get(kind, name).await else {
             return;
         };
-        let revision = |object: &Value| -> i64 {
-            let revision = &object["metadata"]["annotations"]["deployment.kubernetes.io/revision"];
-            revision
-                .as_str()
-                .and_then(|revision| revision.parse().ok())
-                .unwrap_or_default()
+        // The newest revision of a Deployment may not exist yet, and the others number their revisions themselves.
+        let (revisions, number): (&str, fn(&Value) -> i64) = match kind {
+            "Deployment" => ("ReplicaSet", |object| {
+                let number = &object["metadata"]["annotations"]["deployment.kubernetes.io/revision"];
+                let number = number.as_str().and_then(|number| number.parse().ok());
+                number.unwrap_or_default()
+            }),
+            _ => ("ControllerRevision", |object| {
+                object["revision"].as_i64().unwrap_or_default()
+            }),
         };
-        let mut sets = self.list("ReplicaSet", "").await;
-        sets.retain(|set| {
-            set["metadata"]["ownerReferences"][0]["uid"] == deployment["metadata"]["uid"]
-                && revision(set) < revision(&deployment)
-        });
-        let Some(former) = sets.into_iter().max_by_key(revision) else {
+        let mut revisions = self.list(revisions, "").await;
+        revisions.retain(|revision| revision["metadata"]["ownerReferences"][0]["uid"] == workload["metadata"]["uid"]);
+        let newest = revisions.iter().map(number).chain([number(&workload)]).max();
+        revisions.retain(|revision| Some(number(revision)) < newest);
+        let Some(former) = revisions.into_iter().max_by_key(number) else {
             return;
         };
-        self.edit("Deployment", name, |deployment| {
-            let mut template = former["spec"]["template"].clone();
+        self.edit(kind, name, |workload| {
+            let of_set = &former["data"]["spec"]["template"];
+            let mut template = if of_set.is_null() {
+                &former["spec"]["template"]
+            } else {
+                of_set
+            }
+            .clone();
+            if let Some(fields) = template.as_object_mut() {
+                fields.remove("$patch");
+            }
             if let Some(labels) = template["metadata"]["labels"].as_object_mut() {
                 labels.remove("pod-template-hash");
             }
-            deployment["spec"]["template"] = template;
+            workload["spec"]["template"] = template;
         })
         .await;
     }

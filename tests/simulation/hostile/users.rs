@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{edits, hand::Hand};
 use crate::{
-    case::{Case, deployment, service, template},
+    case::{Case, service, template},
     world::World,
 };
 
@@ -36,10 +36,11 @@ pub(super) async fn live(world: Arc<World>, case: Case, replicas: i32, rng: fast
         rng,
         done: 1,
     };
-    let target = user.case.truth.target.clone();
-    user.hand.create(&service(&target)).await;
+    for object in [&service(&user.case.app)].into_iter().chain(&user.case.beside) {
+        user.hand.create(object).await;
+    }
     if user.case.has_target {
-        user.hand.create(&deployment(&target, replicas)).await;
+        user.hand.create(&user.case.target(replicas)).await;
     }
     sleep(user.case.created).await;
     user.hand.create(&user.case.manifest).await;
@@ -77,7 +78,7 @@ impl User {
     }
 
     async fn edit_kanary(&mut self) {
-        let (kind, name, version) = (self.case.kind().to_owned(), self.case.name.clone(), self.done);
+        let (kind, name, version) = (self.case.kind(), self.case.name.clone(), self.done);
         let (case, rng) = (&self.case, &mut self.rng);
         self.hand
             .edit(&kind, &name, |kanary| {
@@ -94,12 +95,12 @@ impl User {
             _ => json!(format!("{:02x}", self.rng.u8(..))),
         };
         let label = json!({"metadata": {"labels": {SLOT: slot}}});
-        self.hand.patch(self.case.kind(), &self.case.name, &label).await;
+        self.hand.patch(&self.case.kind(), &self.case.name, &label).await;
     }
 
     /// Deletes the Kanary, which a finalizer may hold for a while, and usually creates another one.
     async fn replace_kanary(&mut self) {
-        let (kind, name) = (self.case.kind().to_owned(), self.case.name.clone());
+        let (kind, name) = (self.case.kind(), self.case.name.clone());
         if self.rng.bool() {
             let finalizers = json!({"metadata": {"finalizers": [HOLD]}});
             self.hand.patch(&kind, &name, &finalizers).await;
@@ -123,13 +124,13 @@ impl User {
     async fn touch_target(&mut self) {
         let target = self.case.truth.target.clone();
         if self.rng.u8(..5) > 0 {
-            self.touch_deployment(&target).await;
+            self.touch_workload(&target).await;
             return;
         }
-        self.hand.delete("Deployment", &target).await;
+        self.hand.delete(self.case.truth.kind.name, &target).await;
         let gone = self.rng.u64(5..20_000);
         sleep(Duration::from_millis(gone)).await;
-        let mut anew = deployment(&target, self.replicas);
+        let mut anew = self.case.target(self.replicas);
         if self.rng.bool() {
             anew["spec"]["template"] = self.case.manifest["spec"]["template"]["spec"]["template"].clone();
         }
@@ -148,9 +149,10 @@ impl User {
     }
 
     async fn touch_canary(&mut self) {
-        let Some(canary) = self.any("Deployment", &self.ours()).await else {
+        let kind = self.case.truth.kind.name;
+        let Some(canary) = self.any(kind, &self.ours()).await else {
             // Its name may be taken by the time of its creation.
-            let mut other = deployment(&self.case.truth.target, 1);
+            let mut other = self.case.target(1);
             other["metadata"]["name"] = json!(format!("{}-kanary-{}", self.case.truth.target, self.case.name));
             if self.rng.u8(..3) == 0 {
                 self.hand.create(&other).await;
@@ -158,18 +160,18 @@ impl User {
             return;
         };
         match self.rng.u8(..4) {
-            0 => self.hand.delete("Deployment", &canary).await,
+            0 => self.hand.delete(kind, &canary).await,
             1 => {
                 let label = json!({"metadata": {"labels": {"alert": "high-cpu"}}});
-                self.hand.patch("Deployment", &canary, &label).await;
+                self.hand.patch(kind, &canary, &label).await;
             }
-            _ => self.touch_deployment(&canary).await,
+            _ => self.touch_workload(&canary).await,
         }
     }
 
-    /// Changes a Deployment like any user may.
-    async fn touch_deployment(&mut self, name: &str) {
-        let target = &self.case.truth.target;
+    /// Changes a target or a canary like any user may.
+    async fn touch_workload(&mut self, name: &str) {
+        let (target, kind) = (&self.case.app, self.case.truth.kind.name);
         let patch = match self.rng.u8(..9) {
             0 | 1 => {
                 let image = format!("{target}:user-{}-{}", self.case.name, self.done);
@@ -181,15 +183,15 @@ impl User {
             5 => json!({"spec": {"paused": self.rng.bool()}}),
             // The same values in a different notation.
             6 => json!({"spec": {"template": template(target, &format!("{target}:v1"))}}),
-            7 => return self.hand.restart(name, self.done).await,
-            _ => return self.hand.undo(name).await,
+            7 => return self.hand.restart(kind, name, self.done).await,
+            _ => return self.hand.undo(kind, name).await,
         };
-        self.hand.patch("Deployment", name, &patch).await;
+        self.hand.patch(kind, name, &patch).await;
     }
 
     async fn touch_pods(&mut self) {
         let whose = match self.rng.u8(..3) {
-            0 => format!("app={}", self.case.truth.target),
+            0 => format!("app={}", self.case.app),
             _ => self.ours(),
         };
         let Some(pod) = self.any("Pod", &whose).await else {
@@ -205,7 +207,7 @@ impl User {
                 self.hand.patch("Pod", &pod, &label(json!({"app": null}))).await;
             }
             4 => {
-                let app = self.case.truth.target.clone();
+                let app = self.case.app.clone();
                 self.hand.patch("Pod", &pod, &label(json!({"app": app}))).await;
             }
             _ => self.hold_readiness(&pod).await,
@@ -225,7 +227,7 @@ impl User {
     }
 
     async fn touch_services(&mut self) {
-        let target = self.case.truth.target.clone();
+        let target = self.case.app.clone();
         let name = format!("{target}-svc");
         match self.rng.u8(..6) {
             0 => {

@@ -15,8 +15,9 @@ use super::{
     Evidence, Labels,
     spans::{Spans, Timeline},
 };
+use crate::target_kinds::TargetKind;
 
-/// A canary Deployment.
+/// A canary.
 pub(super) struct Canary {
     /// UID of its Kanary.
     pub(super) owner: String,
@@ -56,15 +57,16 @@ pub(super) fn kanary_of(object: &Object) -> Option<&str> {
     owner.kind.starts_with("Kanary").then_some(&*owner.uid)
 }
 
-fn is_whole(deployment: &Value) -> bool {
-    let wanted = deployment["spec"]["replicas"].as_i64().unwrap_or(1);
-    let available = deployment["status"]["availableReplicas"].as_i64().unwrap_or(0);
+/// Whether the desired number of replicas is available.
+pub(in crate::checker) fn is_whole(workload: &Value) -> bool {
+    let wanted = workload["spec"]["replicas"].as_i64().unwrap_or(1);
+    let available = workload["status"]["availableReplicas"].as_i64().unwrap_or(0);
     wanted > 0 && available >= wanted
 }
 
 impl Evidence {
-    /// Records a Deployment if it is a canary.
-    pub(super) fn look_at_deployment(&mut self, event: &Event) {
+    /// Records a workload if it is a canary.
+    pub(super) fn look_at_workload(&mut self, event: &Event) {
         let (change, at) = (&event.change, event.at);
         let Some(new) = &change.new else {
             let gone = change
@@ -93,6 +95,7 @@ impl Evidence {
             };
             self.canaries.insert(new.meta.uid.clone(), canary);
         }
+        let since = self.available_since(event, &new.meta.uid);
         let Some(canary) = self.canaries.get_mut(&new.meta.uid) else {
             return;
         };
@@ -105,7 +108,23 @@ impl Evidence {
             canary.templates.push(at, template.clone());
         }
         canary.labels.push(at, new.meta.labels.clone());
-        canary.whole.set(at, canary.gone.is_none() && is_whole(&value));
+        canary.whole.set(since, canary.gone.is_none() && is_whole(&value));
+    }
+
+    /// Since when a canary is available that now shows it. Where the status has no times, that is since its last pod is ready.
+    fn available_since(&self, event: &Event, uid: &str) -> Timestamp {
+        let by_pods = TargetKind::of_resource(&event.resource).is_some_and(|kind| !kind.has_times);
+        let canary = self.canaries.get(uid).filter(|_| by_pods);
+        let ready = canary.into_iter().flat_map(|canary| self.pods_of(canary));
+        ready
+            .filter_map(|pod| pod.ready.since(event.at))
+            .max()
+            .unwrap_or(event.at)
+    }
+
+    /// Since when a canary has been available at a time.
+    pub(in crate::checker) fn whole_since(&self, uid: &str, at: Timestamp) -> Option<Timestamp> {
+        self.canaries.get(uid)?.whole.since(at)
     }
 
     /// Records the owner of a ReplicaSet.
@@ -126,7 +145,10 @@ impl Evidence {
             return;
         };
         let set = object.meta.controller().map(|owner| &owner.uid);
-        let canary = set.and_then(|set| self.sets.get(set)).cloned();
+        let is_canary = |uid: &&String| self.canaries.contains_key(*uid);
+        // Only Deployments have ReplicaSets in between.
+        let canary = set.and_then(|set| self.sets.get(set).or(Some(set).filter(is_canary)));
+        let canary = canary.cloned();
         let known = self.pods.contains_key(&object.meta.uid);
         if canary.is_none() && !known {
             return;

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Evidence, spans::Span};
+use crate::target_kinds::TARGETS;
 
 /// A Kanary object.
 #[derive(Default)]
@@ -199,11 +200,20 @@ pub(super) fn items(spec: &Value) -> Vec<ValidationItem> {
     items
 }
 
-/// Name of the target.
-pub(super) fn target(spec: &Value, kanary: &str) -> String {
+/// Kind and name of the target.
+pub(in crate::checker) fn target(spec: &Value, kanary: &str) -> (String, String) {
     let given = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-    let target = given(&spec["deploymentName"]).or_else(|| given(&spec["template"]["metadata"]["name"]));
-    target.unwrap_or_else(|| kanary.to_owned())
+    let of_ref = given(&spec["targetRef"]["name"]).map(|name| (given(&spec["targetRef"]["kind"]), name));
+    let by_field = || {
+        let mut kinds = TARGETS.iter();
+        kinds.find_map(|kind| Some((Some(kind.name.to_owned()), given(&spec[kind.field])?)))
+    };
+    let by_template = || given(&spec["template"]["metadata"]["name"]).map(|name| (None, name));
+    let (kind, name) = of_ref
+        .or_else(by_field)
+        .or_else(by_template)
+        .unwrap_or_else(|| (None, kanary.to_owned()));
+    (kind.unwrap_or_else(|| TARGETS[0].name.to_owned()), name)
 }
 
 /// Whether the run is a dry-run, which does not change the target.

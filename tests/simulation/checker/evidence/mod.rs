@@ -28,20 +28,21 @@ use kanary_core::{
 };
 use kanary_sim::{cluster::Event, metrics_apis::MetricsApis};
 
-use crate::heard::Heard;
+use crate::{heard::Heard, target_kinds::TargetKind};
 
 pub(crate) use self::rough::Rough;
+pub(super) use self::{
+    canaries::is_whole,
+    kanaries::{initial_delay, needed, period, target},
+    services::selects,
+    verdict::Write,
+};
 use self::{
     canaries::{Canary, Pod},
     kanaries::Kanary,
     rough::FAIR,
     services::{Service, Slice},
     verdict::{Finding, Verdict},
-};
-pub(super) use self::{
-    kanaries::{initial_delay, needed, period},
-    services::selects,
-    verdict::Write,
 };
 
 type Labels = BTreeMap<String, String>;
@@ -59,7 +60,7 @@ pub(crate) struct Evidence {
     kanaries: BTreeMap<String, Kanary>,
     /// Canaries by UID.
     canaries: BTreeMap<String, Canary>,
-    /// The canary of each ReplicaSet, by UID.
+    /// The canary of each of its ReplicaSets, by UID.
     sets: BTreeMap<String, String>,
     /// Pods of canaries, by UID.
     pods: BTreeMap<String, Pod>,
@@ -90,7 +91,7 @@ impl Evidence {
     /// Records a change of any object except a Kanary.
     pub(super) fn look(&mut self, event: &Event) {
         match &*event.resource {
-            "deployments.apps" => self.look_at_deployment(event),
+            resource if TargetKind::of_resource(resource).is_some() => self.look_at_workload(event),
             "replicasets.apps" => self.look_at_replica_set(event),
             "pods" => self.look_at_pod(event),
             "services" => self.look_at_service(event),

@@ -10,8 +10,10 @@ pub(super) type Span = (Timestamp, Timestamp);
 pub(super) struct Spans(Vec<(Timestamp, Option<Timestamp>)>);
 
 impl Spans {
-    /// Sets the condition from `at` on.
+    /// Sets the condition from `at` on, or from its last change on if that is later.
     pub(super) fn set(&mut self, at: Timestamp, is_so: bool) {
+        let last = self.0.last().map(|(from, until)| until.unwrap_or(*from));
+        let at = last.map_or(at, |last| last.max(at));
         match self.0.last_mut() {
             Some((_, until @ None)) if !is_so => *until = Some(at),
             Some((_, None)) => {}
