@@ -56,11 +56,13 @@ impl Step<'_> {
     /// The objects of both tracks after the last known writes to them.
     fn tracks(&self) -> Tracks {
         let stored = self.kanary.status.tracks.as_deref().cloned().unwrap_or_default();
-        // A write that changed nothing is no news.
         let newer = |seen: &Option<Written>, stored: Option<Written>| match (seen, stored) {
-            (Some(seen), Some(stored)) if seen.uid == stored.uid && seen.generation == stored.generation => {
-                Some(stored)
-            }
+            // A write that changed nothing has no time of its own.
+            (Some(seen), Some(stored)) if seen.uid == stored.uid => Some(Written {
+                generation: seen.generation,
+                at: seen.at.filter(|_| seen.generation != stored.generation).or(stored.at),
+                ..stored
+            }),
             (seen, stored) => seen.clone().or(stored),
         };
         Tracks {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{
     decision::{Action, ObjectKind, Update},
     hash,
-    integrity::{is_of_later_run, is_ours},
+    integrity::{is_of_later_run, is_of_run, is_ours},
     labels::Labels,
     observation::Workload,
     status::Phase,
@@ -88,12 +88,7 @@ fn content<'a>(
         .collect();
     labels.extend(track.labels.clone());
     labels.extend(own);
-    if let Some(template) = template.as_object_mut() {
-        let metadata = template.entry("metadata").or_insert_with(|| json!({}));
-        if let Some(metadata) = metadata.as_object_mut() {
-            metadata.insert("labels".to_owned(), json!(labels));
-        }
-    }
+    set_labels(&mut template, &labels);
     let mut spec = match step.spec.template.spec() {
         Value::Object(fields) => fields,
         _ => Map::new(),
@@ -187,6 +182,39 @@ impl Content<'_> {
 pub(super) fn is_own(step: &Step<'_>, name: &WorkloadRef, seen: &Workload) -> bool {
     let is_disowned = seen.owner.is_none() && seen.other_controller.is_none();
     is_ours(step, seen.owner.as_ref()) || is_disowned && step.has_written(name, |written| written.uid == seen.uid)
+}
+
+/// The write that gives the canary of a failed run the last good template back while the spec says nothing of its tracks: it keeps
+/// the labels that it has.
+pub(super) fn restore(step: &Step<'_>) -> Option<Action> {
+    let (seen, mut template) = (step.seen.canary.as_ref()?, last_good(step)?);
+    let is_failed = Phase::of(&step.kanary.status) == Phase::Failed && is_of_run(step, seen);
+    if !is_failed || seen.deleting {
+        return None;
+    }
+    let of_run = (names::RUN.to_owned(), RESTORED.to_owned());
+    let mut pods = seen.pod_labels.clone();
+    pods.extend([of_run.clone()]);
+    set_labels(&mut template, &pods);
+    Some(Action::Update(Update {
+        workload: step.spec.canary.clone(),
+        uid: seen.uid.clone(),
+        generation: seen.generation,
+        labelled: true,
+        labels: [of_run].into(),
+        spec: Map::from_iter([("template".to_owned(), template)]),
+        owner: None,
+    }))
+}
+
+fn set_labels(template: &mut Value, labels: &Labels) {
+    let Some(template) = template.as_object_mut() else {
+        return;
+    };
+    let metadata = template.entry("metadata").or_insert_with(|| json!({}));
+    if let Some(metadata) = metadata.as_object_mut() {
+        metadata.insert("labels".to_owned(), json!(labels));
+    }
 }
 
 /// The writes after which both tracks are as they have to be.

@@ -200,9 +200,10 @@ pub struct Written {
     pub uid: String,
     /// Its `metadata.generation`.
     pub generation: i64,
-    /// When this was written, or found to be so.
+    /// When the last write was made that changed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::crd::time")]
-    pub at: Timestamp,
+    pub at: Option<Timestamp>,
 }
 
 /// What a route sends to the canary.

@@ -16,7 +16,9 @@ pub(crate) fn decide(step: &Step<'_>) -> Decision {
             problem: problem.filter(|_| step.spec.is_sound()),
             ..Rest::default()
         };
-        return rollout::act(step, draft, Vec::new(), rest);
+        // What is wrong with a spec never ends the protection of production.
+        let restore = tracks::restore(step).filter(|_| step.refused().is_none());
+        return rollout::act(step, draft, restore.into_iter().collect(), rest);
     };
     if Phase::of(&step.kanary.status) != Phase::Succeeded {
         return rollout::act(step, draft, tracks::keep(step, tracked), Rest::default());

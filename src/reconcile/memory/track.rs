@@ -6,8 +6,8 @@ use kanary_core::{Key, api::Written, observation::Created};
 use super::Memory;
 
 impl Memory {
-    /// Records an object of a track as returned by the API server after a write.
-    pub fn set_track(&self, key: &Key, is_canary: bool, made: Created, at: Timestamp) {
+    /// Records an object of a track as returned by the API server after a write, which changed it at `at`.
+    pub fn set_track(&self, key: &Key, is_canary: bool, made: Created, at: Option<Timestamp>) {
         let mut memory = self.lock();
         let Some(known) = memory.get_mut(key) else { return };
         let tracks = known.tracks.get_or_insert_default();

@@ -121,7 +121,9 @@ impl Context {
         }
         if let Some(made) = done? {
             let is_canary = *workload == kanary.spec.canary;
-            self.memory.set_track(&kanary.key, is_canary, made, now);
+            let is_as_before = matches!(action, Action::Update(update) if update.generation == made.generation);
+            let at = (!is_as_before).then_some(now);
+            self.memory.set_track(&kanary.key, is_canary, made, at);
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use kanary::controller::Options;
 use kanary_core::api::KanaryKind;
 use serde_json::{Value, json};
 
-use super::{CANARY_DEPLOYMENT, DEPLOYMENT, Faults, World, controller::Controller};
+use super::{CANARY_DEPLOYMENT, DEPLOYMENT, EVENT, Faults, World, controller::Controller};
 
 /// The `CanaryDeployment` `emoji` with these fields of the canary track: one canary, two stable pods, and version 1.
 pub(crate) fn emoji(canary: Value) -> Value {
@@ -88,6 +88,17 @@ impl World {
             is_over,
         )
         .await
+    }
+
+    /// Events have these reasons.
+    pub(crate) async fn announces(&self, reasons: &[&str]) {
+        for reason in reasons {
+            let what = format!("{reason} is announced");
+            self.until_all(&EVENT, "", &what, |events| {
+                events.iter().any(|event| event["reason"] == *reason)
+            })
+            .await;
+        }
     }
 
     /// Both tracks come to run these versions.

@@ -141,7 +141,11 @@ fn of_track(written: Option<&Written>, track: &str) -> Option<Notice> {
     } else {
         (EventReason::UpdatedDeployment, "updated")
     };
-    Some(notice(reason, written.at, format!("the {track} Deployment was {what}")))
+    Some(notice(
+        reason,
+        written.at?,
+        format!("the {track} Deployment was {what}"),
+    ))
 }
 
 /// The published Events, beside those of every Kanary.

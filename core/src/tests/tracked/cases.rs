@@ -88,6 +88,25 @@ fn a_bad_template_goes_no_further_and_the_canary_gets_the_last_good_one_back() {
 }
 
 #[test]
+fn a_canary_that_failed_gets_the_last_good_template_back_whatever_is_wrong_with_the_spec() {
+    let mut cluster = Cluster::new("v1");
+    cluster.run("v1", Outcome::Pass);
+    cluster.set_image("v2");
+    cluster.settle();
+    cluster.roll_out();
+    cluster.pass(60);
+    cluster.take_writes();
+    cluster.spec["schedule"] = json!("tomorrow");
+    cluster.measure(Outcome::Fail);
+    assert_eq!(cluster.phase(), Phase::Failed);
+    assert_eq!(cluster.take_writes(), ["shop-canary: v1 x1"]);
+    assert_eq!(cluster.objects[CANARY].seen.pod_labels["track"], "canary");
+    cluster.spec["schedule"] = json!("");
+    cluster.settle();
+    assert_eq!(cluster.images(), ["v1", "v1"]);
+}
+
+#[test]
 fn without_a_template_that_passed_nothing_goes_further_and_the_canary_stays() {
     let mut cluster = Cluster::new("v1");
     cluster.run("v1", Outcome::Fail);

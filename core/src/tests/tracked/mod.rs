@@ -198,7 +198,7 @@ impl Cluster {
         let written = Some(Written {
             uid: object.seen.uid.clone(),
             generation: object.seen.generation,
-            at: self.now,
+            at: changed.then_some(self.now),
         });
         if self.is_killed && changed {
             self.memory = Tracks::default();
