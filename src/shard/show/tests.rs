@@ -98,7 +98,10 @@ fn list(slots: &[&str]) -> (u16, Value) {
 #[tokio::test]
 async fn the_kanaries_of_one_namespace_are_counted_where_no_others_are_acted_on() {
     let kanaries = |path: &str| {
-        if path.contains("/kanary.k8s.io/") || path.ends_with("/kanarydaemonsets") {
+        let is_of = |kind: &KanaryKind| {
+            path.contains(&format!("/{}/", kind.api_group())) && path.ends_with(&format!("/{}", kind.plural()))
+        };
+        if KanaryKind::OPTIONAL.iter().any(is_of) {
             // As where the controller does not serve these kinds.
             refusal(403, "Forbidden")
         } else if path.ends_with("/namespaces/books/kanarydeployments") {
