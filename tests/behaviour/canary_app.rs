@@ -1,17 +1,10 @@
 //! `CanaryApp`: an application by its image, whose objects and runs are the engine's.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kanary_sim::gateway::definitions;
-use kube::{
-    Api,
-    api::{Patch, PatchParams},
-    runtime::wait::{await_condition, conditions},
-};
 use serde_json::{Value, json};
 
 use crate::support::{
     CANARY_APP, DEPLOYMENT, DESTINATION_RULE, EVENT, Exporter, Fake, ISTIO_GATEWAY, KANARY, Kind, POD, SERVICE,
-    VIRTUAL_SERVICE, World, is_true, labels, message, reason, waited,
+    VIRTUAL_SERVICE, World, is_true, labels, message, reason,
 };
 
 const PRIMARY: &str = "hello-primary";
@@ -20,23 +13,9 @@ const SECONDARY: &str = "hello-secondary";
 /// A namespace with a controller that serves applications.
 async fn served() -> World {
     let world = World::unserved("canary-app").await;
-    install_istio(&world).await;
+    world.install_istio().await;
     world.start_controller_of_apps();
     world
-}
-
-/// The CRDs of Istio, where no Istio has installed them. Without proxies, routes are in force as soon as they are written.
-async fn install_istio(world: &World) {
-    let api: Api<CustomResourceDefinition> = Api::all(world.plane.admin().await);
-    for crd in definitions::istio() {
-        let name = crd["metadata"]["name"].as_str().unwrap().to_owned();
-        if api.get_opt(&name).await.unwrap().is_none() {
-            let params = PatchParams::apply("behaviour-suite").force();
-            api.patch(&name, &params, &Patch::Apply(&crd)).await.unwrap();
-        }
-        let established = await_condition(api.clone(), &name, conditions::is_crd_established());
-        let _crd = waited(&format!("CRD {name} is served"), String::new, established).await;
-    }
 }
 
 /// The manifest of an application, with one second for each share.
@@ -368,7 +347,7 @@ async fn a_user_with_the_rights_of_deploy_manages_canary_apps_and_sees_no_pods()
         return;
     }
     world.kill_controller();
-    install_istio(&world).await;
+    world.install_istio().await;
     world.start_controller_of_apps();
     let role = include_str!("../../deploy/limited-user/role.yaml");
     let applied = world.try_kubectl(&["apply", "-f", "-"], role).await;

@@ -4,6 +4,7 @@
 
 mod audit;
 mod calls;
+mod canary_apps;
 mod canary_deployments;
 mod controller;
 mod conversion;
