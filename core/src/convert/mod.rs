@@ -1,4 +1,4 @@
-//! Conversion of Kanaries between the versions of [`GROUP`](crate::api::names::GROUP), in both directions and without loss.
+//! Conversion of Kanaries between the versions of [`GROUP`], in both directions and without loss.
 //!
 //! `v1` says the same as `v1alpha1` with fewer words: it has one name where `v1alpha1` has several. So a spec of `v1alpha1` can be
 //! written in `v1`, but the words that its author chose would be lost on the way back. An annotation on the converted object keeps
