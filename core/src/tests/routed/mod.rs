@@ -309,7 +309,9 @@ impl World {
         let next = usize::try_from(reached).unwrap().min(steps.len().saturating_sub(1));
         let most = steps.get(next).and_then(Value::as_u64).unwrap_or(100);
         let weight = Self::weight(self.in_force());
-        if weight == 0 && self.routed() == 0 {
+        // Proxies may still follow what the route said before.
+        let mut pending = self.proxies.iter().filter(|(since, _)| *since > self.now);
+        if weight == 0 && self.routed() == 0 && !pending.any(|(_, rules)| Self::weight(rules) > 0) {
             self.run = self.stored().run_number();
         }
         // The share of a run that was replaced is on its way out.
