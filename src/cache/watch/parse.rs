@@ -1,11 +1,16 @@
 //! Parses list and watch responses. An object that cannot be parsed does not affect the others.
+//!
+//! `serde_json` refuses to parse more than 127 levels of nesting, and API servers accept many more in a field whose schema is open. So
+//! nothing here parses a whole object that somebody else may have nested so deeply; what `serde_json` skips has no limit.
 
 use kube::{
     ResourceExt,
     core::{ListMeta, ObjectList, Status, WatchEvent},
 };
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 
 use crate::cache::{Place, place_of};
 
@@ -42,16 +47,52 @@ pub(super) fn address<K: ResourceExt>(item: &Item<K>) -> (Place, String) {
     }
 }
 
+/// The part of an object that says which one it is.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Named {
+    metadata: Identity,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Identity {
+    namespace: String,
+    name: String,
+    resource_version: String,
+}
+
+impl Named {
+    fn unreadable(self, why: serde_json::Error) -> Unreadable {
+        let Identity {
+            namespace,
+            name,
+            resource_version,
+        } = self.metadata;
+        Unreadable {
+            place: (namespace, name),
+            version: resource_version,
+            why,
+        }
+    }
+}
+
 /// A page of a list.
 pub(super) fn page<K>(text: &str) -> serde_json::Result<(ListMeta, Vec<Item<K>>)>
 where
     K: DeserializeOwned + Clone,
 {
-    if let Ok(list) = serde_json::from_str::<ObjectList<K>>(text) {
-        return Ok((list.metadata, list.items.into_iter().map(Ok).collect()));
+    let why = match serde_json::from_str::<ObjectList<K>>(text) {
+        Ok(list) => return Ok((list.metadata, list.items.into_iter().map(Ok).collect())),
+        Err(why) => why,
+    };
+    let list: ObjectList<IgnoredAny> = serde_json::from_str(text)?;
+    let items = items(text);
+    if items.len() != list.items.len() {
+        return Err(why);
     }
-    let list: ObjectList<Value> = serde_json::from_str(text)?;
-    Ok((list.metadata, list.items.iter().map(item).collect()))
+    let items: serde_json::Result<_> = items.into_iter().map(item).collect();
+    Ok((list.metadata, items?))
 }
 
 /// A line of a watch.
@@ -61,9 +102,9 @@ pub(super) fn event<K: DeserializeOwned>(line: &[u8]) -> serde_json::Result<Even
         Ok(WatchEvent::Deleted(object)) => Event::Deleted(Ok(object)),
         Ok(WatchEvent::Bookmark(bookmark)) => Event::Bookmark(bookmark.metadata.resource_version),
         Ok(WatchEvent::Error(status)) => Event::Error(status),
-        Err(_) => match serde_json::from_slice::<WatchEvent<Value>>(line)? {
-            WatchEvent::Added(value) | WatchEvent::Modified(value) => Event::Applied(item(&value)),
-            WatchEvent::Deleted(value) => Event::Deleted(item(&value)),
+        Err(why) => match serde_json::from_slice::<WatchEvent<Named>>(line)? {
+            WatchEvent::Added(named) | WatchEvent::Modified(named) => Event::Applied(Err(named.unreadable(why))),
+            WatchEvent::Deleted(named) => Event::Deleted(Err(named.unreadable(why))),
             WatchEvent::Bookmark(bookmark) => Event::Bookmark(bookmark.metadata.resource_version),
             WatchEvent::Error(status) => Event::Error(status),
         },
@@ -71,22 +112,62 @@ pub(super) fn event<K: DeserializeOwned>(line: &[u8]) -> serde_json::Result<Even
     Ok(event)
 }
 
-fn item<K: DeserializeOwned>(value: &Value) -> Item<K> {
-    let of = |field: &str| {
-        let field = value.get("metadata").and_then(|metadata| metadata.get(field));
-        field.and_then(Value::as_str).unwrap_or_default().to_owned()
-    };
-    K::deserialize(value).map_err(|why| Unreadable {
-        place: (of("namespace"), of("name")),
-        version: of("resourceVersion"),
-        why,
-    })
+fn item<K: DeserializeOwned>(text: &str) -> serde_json::Result<Item<K>> {
+    match serde_json::from_str(text) {
+        Ok(object) => Ok(Ok(object)),
+        Err(why) => Ok(Err(serde_json::from_str::<Named>(text)?.unreadable(why))),
+    }
+}
+
+/// The texts of the items of a list, which is valid JSON.
+fn items(list: &str) -> Vec<&str> {
+    let (mut found, mut start) = (Vec::new(), None);
+    let (mut depth, mut string, mut escaped) = (0_usize, None, false);
+    let mut name = "";
+    for (at, byte) in list.bytes().enumerate() {
+        if let Some(begin) = string {
+            if byte == b'"' && !escaped {
+                string = None;
+                if depth == 1 {
+                    name = list.get(begin..at).unwrap_or_default();
+                }
+            }
+            escaped = byte == b'\\' && !escaped;
+            continue;
+        }
+        match byte {
+            b'"' => string = Some(at + 1),
+            b'{' | b'[' => {
+                depth += 1;
+                if depth == 2 && byte == b'[' && name == "items" {
+                    start = Some(at + 1);
+                }
+            }
+            b'}' | b']' => {
+                if depth == 2
+                    && let Some(begin) = start.take()
+                {
+                    found.extend(list.get(begin..at).filter(|last| !last.trim().is_empty()));
+                }
+                depth = depth.saturating_sub(1);
+            }
+            b',' if depth == 2 => {
+                if let Some(begin) = start {
+                    found.extend(list.get(begin..at));
+                    start = Some(at + 1);
+                }
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::Service;
-    use serde_json::json;
+    use kanary_core::api::Kanary;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -112,6 +193,38 @@ mod tests {
         assert_eq!(meta.resource_version.as_deref(), Some("9"));
         let read: Vec<_> = items.iter().map(|item| (address(item), item.is_ok())).collect();
         assert_eq!(read, [(place("a"), true), (place("b"), false), (place("c"), true)]);
+    }
+
+    /// A text that no parser with a limit reads.
+    fn deep(name: &str) -> String {
+        let value = format!("{}{}", "{\"a\": ".repeat(400), "[1, \"]},{\\\"\"]") + &"}".repeat(400);
+        let metadata = json!({"name": name, "namespace": "shop", "resourceVersion": "7"});
+        format!(r#"{{"spec": {{"template": {{"spec": {value}}}}}, "metadata": {metadata}}}"#)
+    }
+
+    #[test]
+    fn an_object_that_is_nested_too_deeply_leaves_the_rest_of_a_page() {
+        let (one, deep, two) = (service("a"), deep("b"), service("c"));
+        for list in [
+            format!(r#"{{"metadata": {{"resourceVersion": "9"}}, "items": [{one}, {deep},{two}]}}"#),
+            format!(
+                r#"{{"items": [ {one},{deep} ,{two} ], "x": [1, {{"items": [2]}}], "metadata": {{"resourceVersion": "9"}}}}"#
+            ),
+        ] {
+            let (meta, items) = page::<Kanary>(&list).unwrap();
+            assert_eq!(meta.resource_version.as_deref(), Some("9"));
+            let read: Vec<_> = items.iter().map(|item| (address(item), item.is_ok())).collect();
+            assert_eq!(
+                read,
+                [(place("a"), true), (place("b"), false), (place("c"), true)],
+                "{list}"
+            );
+        }
+        let line = format!(r#"{{"type": "ADDED", "object": {deep}}}"#);
+        let Ok(Event::Applied(item)) = event::<Kanary>(line.as_bytes()) else {
+            panic!("it was applied");
+        };
+        assert_eq!((address(&item), item.is_err()), (place("b"), true));
     }
 
     #[test]
