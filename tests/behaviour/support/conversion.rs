@@ -14,8 +14,8 @@ use kanary_core::{
     convert::{self, Conversion, Version},
 };
 use kube::{
-    Api,
-    api::{DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    Api, ResourceExt,
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -24,7 +24,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{KANARY_V1, Process, SECRET, World, from_yaml, plane, poll};
+use super::{KANARY, KANARY_STATEFULSET, KANARY_V1, Process, SECRET, World, from_yaml, plane, poll};
 
 /// Name of the Secret, and of what the chart makes for the webhook.
 const NAME: &str = "kanary-conversion";
@@ -100,8 +100,25 @@ impl Converting {
             world,
             front: Front::start().await,
         };
+        this.forget_others().await;
         this.store(Version::V1Alpha1).await;
         Some(this)
+    }
+
+    /// Deletes the Kanaries that earlier cases have left in other namespaces: only a webhook could convert them, and lists of `v1` wait
+    /// for that.
+    async fn forget_others(&self) {
+        for kind in [&KANARY, &KANARY_STATEFULSET] {
+            let client = self.world.plane.admin().await;
+            let all: Api<DynamicObject> = Api::all_with(client.clone(), &kind.resource());
+            for left in all.list(&ListParams::default()).await.expect("Kanaries are listed") {
+                let (namespace, name) = (left.namespace().unwrap_or_default(), left.name_any());
+                let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &kind.resource());
+                let freed = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+                let _gone = api.patch(&name, &PatchParams::default(), &freed).await;
+                let _gone = api.delete(&name, &DeleteParams::default()).await;
+            }
+        }
     }
 
     async fn definitions(&self) -> Api<CustomResourceDefinition> {
@@ -126,10 +143,11 @@ impl Converting {
         };
         let conversion = Conversion { client, stored };
         self.define(convert::crds(&KanaryKind::ALWAYS, &conversion)).await;
-        // Nothing is in this namespace yet, or a webhook converts it.
+        // A list would need a webhook, which converts what earlier cases have left in other namespaces.
         let api = self.world.api(&KANARY_V1);
-        poll("v1 is served", async || {
-            api.list(&ListParams::default()).await.map(drop)
+        poll("v1 is served", async || match api.get("none").await {
+            Err(kube::Error::Api(status)) if status.message.contains("\"none\" not found") => Ok(()),
+            read => read.map(drop),
         })
         .await;
     }
@@ -220,9 +238,9 @@ impl Converting {
 
     /// Serves only `v1alpha1` again. All objects have to be stored in it.
     pub(crate) async fn end(self) {
-        for object in self.world.list(&super::KANARY, "").await {
+        for object in self.world.list(&KANARY, "").await {
             let name = object["metadata"]["name"].as_str().expect("an object has a name");
-            self.world.delete(&super::KANARY, name).await;
+            self.world.delete(&KANARY, name).await;
         }
         let definitions = self.definitions().await;
         for crd in api::crds(&KanaryKind::ALWAYS) {
