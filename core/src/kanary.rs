@@ -7,6 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 use kube_core::ResourceExt;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
     parse::{self, Known},
     spec::Spec,
 };
-use crate::api::{Kanary, KanaryKind, KanaryStatus, RouteRef, Slot, names};
+use crate::api::{Kanary, KanaryKind, KanaryStatus, OwnFields, RouteRef, Slot, names};
 
 /// A Kanary as it was read: identity, spec and status.
 #[derive(Clone, Debug)]
@@ -88,17 +89,13 @@ impl ParsedKanary {
             namespace,
             name: object.name_any(),
         };
-        let mut status: KanaryStatus = match &object.status {
+        let status = match &object.status {
             None => KanaryStatus::default(),
-            Some(status) => {
-                serde_json::from_value(status.clone()).map_err(|e| format!("the status cannot be read: {e}"))?
-            }
+            Some(status) => read_status(kind, status).map_err(|e| format!("the status cannot be read: {e}"))?,
         };
         if kind.api_group() == names::OLD_GROUP && is_of_the_first_operator(&status) {
             return Err(OF_THE_FIRST_OPERATOR.to_owned());
         }
-        let own = front_ends::of(kind).map_or(&[][..], |front| front.own_fields());
-        status.own = std::mem::take(&mut status.own).only(own);
         let known = Known::of(&status);
         let migrating = object.annotations().contains_key(names::MIGRATES);
         let source = digest(&object.spec, &known, migrating);
@@ -217,6 +214,19 @@ impl ParsedKanary {
     pub fn marker(&self, spec: &Spec) -> String {
         format!("{}/{}", self.uid, self.run(spec))
     }
+}
+
+/// Reads the status of a Kanary of `kind`.
+///
+/// # Errors
+///
+/// It is not one that the API would have accepted.
+pub fn read_status(kind: KanaryKind, status: &Value) -> serde_json::Result<KanaryStatus> {
+    let mut read = KanaryStatus::deserialize(status)?;
+    if let Some(front) = front_ends::of(kind) {
+        read.own = OwnFields::of(status, front.own_fields());
+    }
+    Ok(read)
 }
 
 /// Why an object that the first published operator has served is left alone.

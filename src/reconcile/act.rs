@@ -24,6 +24,7 @@ use kanary_core::{
     Key, ParsedKanary,
     api::{Kanary, KanaryStatus, names::FIELD_MANAGER},
     decision::{Action, ObjectKind},
+    kanary::read_status,
     observation::Created,
     trace::TraceId,
 };
@@ -333,8 +334,8 @@ impl Writer {
         if let Err(error) = self.cache.update_kanary(*kind, &written) {
             tracing::error!(kind = %kind, namespace, name, error, "could not parse the response to a status update");
         }
-        let read = |status: Value| serde_json::from_value::<KanaryStatus>(status).ok();
-        Ok(read(status) == read(written.status.unwrap_or_default()))
+        let read = |status: &Value| read_status(*kind, status).ok();
+        Ok(read(&status) == read(&written.status.unwrap_or_default()))
     }
 
     fn api<K>(&self, namespace: &str) -> Api<K>

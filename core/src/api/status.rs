@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::{GoDuration, ManualVerdict, RouteRef, RunPlace};
@@ -122,8 +122,8 @@ pub struct KanaryStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "super::crd::conditions")]
     pub conditions: Vec<Condition>,
-    /// Fields that only front ends have.
-    #[serde(flatten)]
+    /// Fields that only front ends have. They are not read with the others: a status of another kind must cost nothing for them.
+    #[serde(flatten, skip_deserializing)]
     #[schemars(skip)]
     pub own: OwnFields,
 }
@@ -145,24 +145,17 @@ impl OwnFields {
         self.0.as_ref()?.get(name)
     }
 
-    /// The fields of these names, without others that an API server has pruned or should have pruned.
+    /// The fields of these names in a status.
     #[must_use]
-    pub fn only(self, names: &[&str]) -> Self {
-        let fields = self.0.map_or_else(Map::new, |fields| *fields);
-        let is_known = |(name, _): &(String, Value)| names.contains(&name.as_str());
-        Self::new(fields.into_iter().filter(is_known).collect())
+    pub fn of(status: &Value, names: &[&str]) -> Self {
+        let field = |name: &&str| Some(((*name).to_owned(), status.get(name)?.clone()));
+        Self::new(names.iter().filter_map(field).collect())
     }
 }
 
 impl Serialize for OwnFields {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.as_deref().unwrap_or(&Map::new()).serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for OwnFields {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Map::deserialize(deserializer).map(Self::new)
     }
 }
 
