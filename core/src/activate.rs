@@ -4,7 +4,7 @@ mod tracked;
 
 pub(super) use tracked::foreign as foreign_tracks;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     activation::Activation,
@@ -84,6 +84,11 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
         Err(waits) => return *waits,
     };
     let actions = missing(step, target, choice.as_ref());
+    unless_late(step, actions, patience::until(step))
+}
+
+/// The writes, unless it is too late for the canary, or a write was refused.
+fn unless_late(step: &Step<'_>, actions: Vec<Action>, wake: Option<Timestamp>) -> Activation {
     // A creation that failed may have been executed all the same.
     let is_uncreated = actions.iter().any(|action| matches!(action, Action::Create { .. }));
     let uncreated = is_uncreated
@@ -100,7 +105,7 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
     }
     Activation {
         actions,
-        wake: patience::until(step),
+        wake,
         ..Activation::default()
     }
 }
@@ -142,10 +147,7 @@ fn volumes_remain(step: &Step<'_>, target: &Workload) -> Option<Activation> {
         );
         (Reason::VolumesRemain, message)
     };
-    Some(Activation {
-        wake: patience::next(step, step.now.checked_add(LOOK_AGAIN).unwrap_or(step.now)),
-        ..Activation::problem(reason, message)
-    })
+    Some(patience::look_again(step, LOOK_AGAIN, reason, message))
 }
 
 /// The canary of the run, if it should have another number of pods, with that number.

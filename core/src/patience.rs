@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    activation::Activation,
     availability::is_replaced,
     integrity::canary,
     status::{ERRORED, Phase, find},
@@ -91,6 +92,19 @@ pub(super) fn uncreated_until(step: &Step<'_>) -> Option<Timestamp> {
         .filter(|_| reported && canary(step).is_none());
     let since = began.map_or(since, |began| began.min(since));
     resumed(step, since).checked_add(step.spec.progress_deadline).ok()
+}
+
+/// A problem whose end no event reports: what it is about is looked at again after `pause`.
+pub(super) fn look_again(
+    step: &Step<'_>,
+    pause: SignedDuration,
+    reason: Reason,
+    message: impl Into<String>,
+) -> Activation {
+    Activation {
+        wake: next(step, step.now.checked_add(pause).unwrap_or(step.now)),
+        ..Activation::problem(reason, message)
+    }
 }
 
 /// When the next step is due while a write is retried at `retry_at`.

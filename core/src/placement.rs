@@ -87,7 +87,7 @@ fn again(step: &Step<'_>, target: &DaemonView, canary: &Workload) -> Result<Opti
     let kept: Vec<_> = kept.filter(|node| !lost.contains(node)).collect();
     let wanted = wanted.unwrap_or(kept.len() + candidates.len());
     let nodes = nodes::choose(&run, wanted, &candidates, &kept);
-    let is_same = view.chosen.iter().map(|node| &**node).eq(nodes.iter());
+    let is_same = view.has_just(&nodes);
     let of = target.nodes;
     let is_settled = nodes.is_empty() || is_same && view.chosen_of == of;
     Ok((!is_settled).then_some(Choice { nodes, of }))
@@ -121,10 +121,7 @@ fn none(step: &Step<'_>, what: &str) -> Activation {
         "{} {what}, so a canary would have no pod and prove nothing: the run starts as soon as there is one",
         step.spec.target
     );
-    Activation {
-        wake: patience::next(step, step.now.checked_add(LOOK_AGAIN).unwrap_or(step.now)),
-        ..Activation::problem(Reason::NoNodes, message)
-    }
+    patience::look_again(step, LOOK_AGAIN, Reason::NoNodes, message)
 }
 
 fn forbidden(step: &Step<'_>, why: &str) -> Activation {
@@ -132,17 +129,14 @@ fn forbidden(step: &Step<'_>, why: &str) -> Activation {
         "spec.scale.nodes chooses nodes by their labels, and Kanary may not list nodes ({why}): use static or percent, or ask the operator \
          for this right, which an installation for one namespace cannot have"
     );
-    Activation {
-        wake: patience::next(step, step.now.checked_add(LOOK_AGAIN).unwrap_or(step.now)),
-        ..Activation::problem(Reason::NodesForbidden, message)
-    }
+    patience::look_again(step, LOOK_AGAIN, Reason::NodesForbidden, message)
 }
 
 /// Gives a canary these nodes.
 pub(super) fn place(step: &Step<'_>, canary: &Workload, choice: &Choice) -> Action {
     let template = step.spec.template.pod_template();
     let view = canary.daemon.as_deref();
-    let is_change = view.is_none_or(|view| !view.chosen.iter().map(|node| &**node).eq(choice.nodes.iter()));
+    let is_change = view.is_none_or(|view| !view.has_just(&choice.nodes));
     Action::PlaceCanary {
         canary: step.spec.canary.clone(),
         uid: canary.uid.clone(),

@@ -1,15 +1,8 @@
 //! Activation of a canary that exists between runs: it gets the template of the run, and both tracks are kept as they have to be.
 
-use super::{belonged_to_a_former_kanary, name_taken};
+use super::{belonged_to_a_former_kanary, name_taken, unless_late};
 use crate::{
-    activation::Activation,
-    api::WorkloadRef,
-    decision::{Action, Need},
-    observation::Workload,
-    overdue, patience,
-    problem::Problem,
-    step::Step,
-    tracks,
+    activation::Activation, api::WorkloadRef, observation::Workload, patience, problem::Problem, step::Step, tracks,
 };
 
 /// Decides what is missing before the validation of the canary can start.
@@ -23,24 +16,7 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
     }
     let actions = step.spec.tracked.as_ref().map(|tracked| tracks::keep(step, tracked));
     let actions = actions.unwrap_or_default();
-    let is_uncreated = actions.iter().any(|action| matches!(action, Action::Create { .. }));
-    let uncreated = is_uncreated
-        .then(|| overdue::uncreated(step, Need::LiveCanary))
-        .flatten();
-    if let Some(late) = uncreated.or_else(|| overdue::late(step)) {
-        return late;
-    }
-    if let Some(refusal) = step.refused() {
-        return Activation {
-            wake: patience::next(step, refusal.retry_at),
-            ..Activation::problem(refusal.reason, refusal.message.clone())
-        };
-    }
-    Activation {
-        actions,
-        wake,
-        ..Activation::default()
-    }
+    unless_late(step, actions, wake)
 }
 
 /// Objects with the names of the tracks that are not those of the Kanary.

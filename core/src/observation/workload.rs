@@ -99,6 +99,12 @@ impl DaemonView {
     pub fn has(&self, node: &str) -> bool {
         self.chosen.binary_search_by(|chosen| (**chosen).cmp(node)).is_ok()
     }
+
+    /// Whether these nodes, in order, were chosen, and no others.
+    #[must_use]
+    pub fn has_just(&self, nodes: &[String]) -> bool {
+        self.chosen.iter().map(|node| &**node).eq(nodes)
+    }
 }
 
 /// A port of a node that a pod takes.

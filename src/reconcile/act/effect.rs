@@ -29,7 +29,7 @@ pub(super) fn took_nodes<K: Workload>(
     wanted: &[String],
 ) -> Result<(), ApiError> {
     let daemon = K::view(placed).and_then(|row| row.workload().daemon);
-    if daemon.is_none_or(|daemon| daemon.chosen.iter().map(|node| &**node).eq(wanted.iter())) {
+    if daemon.is_none_or(|daemon| daemon.has_just(wanted)) {
         return Ok(());
     }
     let why = "it has other nodes than requested: an admission webhook or policy changed its affinity";
