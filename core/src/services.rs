@@ -51,8 +51,7 @@ pub(super) fn before_promotion(step: &Step<'_>) -> Option<(Problem, Option<Times
 /// Kanary's labels belong to a canary.
 pub(super) fn not_a_target(step: &Step<'_>, target: &Workload) -> Option<Problem> {
     let name = &step.spec.target;
-    let is_own =
-        step.spec.frame.as_ref().is_some_and(|frame| frame.owns_target) && is_ours(step, target.owner.as_ref());
+    let is_own = step.spec.frame.is_some() && is_ours(step, target.owner.as_ref());
     let owner = target.owner_name.as_ref().filter(|_| !is_own);
     let canary_of = owner.or(step.seen.target_is_canary_of.as_ref());
     let is_canary = canary_of.is_some() || target.labels.get(names::IS_KANARY).is_some_and(|value| value == "true");

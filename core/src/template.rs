@@ -124,7 +124,7 @@ fn compressed(text: &str) -> Box<[u8]> {
 }
 
 /// The entries of a map whose values are strings.
-fn strings(value: Option<&Value>) -> Labels {
+pub(super) fn strings(value: Option<&Value>) -> Labels {
     let entries = value.and_then(Value::as_object).into_iter().flatten();
     let strings = entries.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
     strings.collect()

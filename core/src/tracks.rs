@@ -14,6 +14,7 @@ use super::{
     observation::Workload,
     status::Phase,
     step::Step,
+    template::strings,
     track::{Track, Tracked},
     traffic, workload,
 };
@@ -81,11 +82,7 @@ fn content<'a>(
     mut template: Value,
     own: Labels,
 ) -> Content<'a> {
-    let metadata = template.pointer("/metadata/labels").and_then(Value::as_object);
-    let of_template = metadata.into_iter().flatten();
-    let mut labels: Labels = of_template
-        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
-        .collect();
+    let mut labels = strings(template.pointer("/metadata/labels"));
     labels.extend(track.labels.clone());
     labels.extend(own);
     set_labels(&mut template, &labels);

@@ -246,7 +246,7 @@ pub fn target_workload(kanary: &ParsedKanary, spec: &Spec) -> Value {
         "annotations": annotations,
     });
     if let Some(fields) = metadata.as_object_mut()
-        && spec.frame.as_ref().is_some_and(|frame| frame.owns_target)
+        && spec.frame.is_some()
     {
         fields.insert("ownerReferences".to_owned(), json!([kanary.owner_reference()]));
     }

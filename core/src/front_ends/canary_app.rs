@@ -236,7 +236,6 @@ impl App<'_> {
             version: self.spec.image.clone().unwrap_or_default(),
             canary: self.named("secondary"),
             canary_labels: self.labels("secondary"),
-            owns_target: true,
             fails_unanswered: self.fails_unanswered(),
             kept: self.kept(released),
             subsets: Some(Subsets {

@@ -15,6 +15,7 @@ use crate::{
     decision::Notice,
     invalid::Invalid,
     labels::{Labels, Selector},
+    template::strings,
     track::{Track, Tracked},
 };
 
@@ -124,11 +125,7 @@ fn unmatched(selector: &LabelSelector, spec: &CanaryDeploymentSpec) -> Option<St
         Err(why) => return Some(format!("spec.selector: {why}")),
     };
     let template = spec.template.as_ref();
-    let labels = template.and_then(|template| template.pointer("/metadata/labels")?.as_object());
-    let of_template = labels.into_iter().flatten();
-    let of_template: Labels = of_template
-        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
-        .collect();
+    let of_template = strings(template.and_then(|template| template.pointer("/metadata/labels")));
     let is_matched = |track: &BTreeMap<String, String>| {
         let mut labels = of_template.clone();
         labels.extend(track.clone());
@@ -206,7 +203,6 @@ fn frame(key: &Key, spec: &CanaryDeploymentSpec) -> Frame {
     stable.insert(TRACK.to_owned(), "stable".to_owned());
     Frame {
         canary: format!("{}-canary", key.name),
-        owns_target: true,
         tracked: Some(Box::new(Tracked {
             canary: track("canary", tracks.canary.replicas, tracks.canary.labels),
             target: track("stable", tracks.stable.replicas, tracks.stable.labels),

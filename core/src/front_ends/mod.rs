@@ -73,8 +73,6 @@ pub struct Frame {
     pub canary: String,
     /// Labels of the canary and of its pods, in addition to those of the engine.
     pub canary_labels: Labels,
-    /// Whether the target belongs to the object, and is deleted with it.
-    pub owns_target: bool,
     /// The tracks, if the canary exists between runs as well.
     pub tracked: Option<Box<Tracked>>,
     /// Whether a query that is not answered fails the run.
