@@ -265,14 +265,14 @@ pub fn next_check(terms: &Terms, window: Window, now: Timestamp) -> Option<Times
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn at(seconds: i64) -> Timestamp {
+    pub(in crate::validation) fn at(seconds: i64) -> Timestamp {
         Timestamp::from_second(1_000_000 + seconds).unwrap()
     }
 
-    fn window(seconds: i64) -> Window {
+    pub(in crate::validation) fn window(seconds: i64) -> Window {
         Window {
             start: at(0),
             deadline: at(seconds),

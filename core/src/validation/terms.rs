@@ -113,21 +113,11 @@ fn at_least_one(field: &str, value: Option<u32>, default: u32) -> Result<u32, St
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
-    use crate::validation::{Outcome, Sample, Tally, due, next_check};
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_second(1_000_000 + seconds).unwrap()
-    }
-
-    fn window(seconds: i64) -> Window {
-        Window {
-            start: at(0),
-            deadline: at(seconds),
-        }
-    }
+    use crate::validation::{
+        Outcome, Sample, Tally, due, next_check,
+        tally::tests::{at, window},
+    };
 
     #[test]
     fn an_item_may_be_measured_at_the_deadline_and_not_before() {

@@ -11,8 +11,8 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::claim::{claim, controller_of, ready_since, second, unless_gone};
-use crate::{cluster::Cluster, failure::Failure, store::Place, write::DeleteOptions};
+use super::claim::{claim, controller_of, delete_pod, ready_since, second, unless_gone};
+use crate::{cluster::Cluster, failure::Failure, store::Place};
 
 const ACTOR: &str = "system:serviceaccount:kube-system:replicaset-controller";
 const FAILURE: &str = "ReplicaFailure";
@@ -54,16 +54,7 @@ fn manage(cluster: &Cluster, set: &ReplicaSet, spec: &ReplicaSetSpec, pods: &[Ar
     let mut ranked: Vec<_> = pods.iter().collect();
     ranked.sort_by_cached_key(|pod| rank(pod));
     for pod in ranked.into_iter().take(pods.len() - wanted) {
-        let meta = &pod.metadata;
-        let place = (
-            meta.namespace.clone().unwrap_or_default(),
-            meta.name.clone().unwrap_or_default(),
-        );
-        let options = DeleteOptions {
-            uid: meta.uid.clone(),
-            ..DeleteOptions::default()
-        };
-        unless_gone(cluster.delete(ACTOR, "pods", &place, &options))?;
+        delete_pod(cluster, ACTOR, pod)?;
     }
     Ok(())
 }
