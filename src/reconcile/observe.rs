@@ -14,7 +14,7 @@ use kanary_core::{
     Key, ParsedKanary,
     api::{
         Kanary, WorkloadKind, WorkloadRef,
-        names::{CREATED_BY, KANARY_KIND, KANARY_NAME, PROMOTED_BY, RUN},
+        names::{CREATED_BY, KANARY_NAME, PROMOTED_BY, RUN},
     },
     decision::Need,
     hash,
@@ -359,8 +359,7 @@ impl Observer<'_> {
         })?;
         let mut claims = Claims::default();
         for claim in all {
-            let has = |label: &str, value: &str| claim.labels().get(label).is_some_and(|found| found == value);
-            if has(KANARY_NAME, name) && has(KANARY_KIND, kind.as_str()) {
+            if kanary.is_named_by(claim.labels()) {
                 claims.earlier.push(claim.name_any());
             } else if workload::would_take(&spec.canary, &spec.template, &claim.name_any()) {
                 claims.others.push(claim.name_any());

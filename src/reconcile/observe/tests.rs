@@ -185,6 +185,49 @@ async fn a_target_is_missing_from_the_beginning_only_if_there_is_no_canary_eithe
 }
 
 #[tokio::test]
+async fn the_claims_of_an_earlier_canary_are_known_in_every_group() {
+    let volume = json!({"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}});
+    let pod = json!({"metadata": {"labels": {"app": "db"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    for kind in [KanaryKind::Statefulset, KanaryKind::OldDeployment] {
+        let object = json!({
+            "metadata": {"name": "batman", "namespace": "shop", "uid": "u", "resourceVersion": "1"},
+            "spec": {
+                "statefulSetName": "db",
+                "template": {"spec": {"template": pod, "volumeClaimTemplates": [volume]}},
+            },
+        });
+        let kanary = ParsedKanary::parse(kind, &serde_json::from_value(object).unwrap()).unwrap();
+        let name = |number: u8| format!("data-{}-{number}", kanary.spec.canary.name);
+        let labels = kanary_core::traffic::own_selector(&kanary);
+        let list = json!({"metadata": {}, "items": [
+            {"metadata": {"name": name(0), "labels": labels}},
+            {"metadata": {"name": name(1)}},
+            {"metadata": {"name": "other"}},
+        ]});
+        let service = service_fn(move |_: Request<Body>| {
+            let answer = Response::new(Body::from(list.to_string().into_bytes()));
+            async move { Ok::<_, Infallible>(answer) }
+        });
+        let (client, cache, memory) = (Client::new(service, "shop"), Cache::default(), Memory::default());
+        let observer = Observer {
+            client: &client,
+            cache: &cache,
+            memory: &memory,
+            places: None,
+            routes: None,
+            kinds: &WorkloadKind::ALL.into(),
+            keda: true,
+        };
+        let claims = observer.claims(&kanary, &kanary.spec).await.unwrap();
+        assert_eq!(
+            (claims.earlier, claims.others),
+            (vec![name(0)], vec![name(1)]),
+            "{kind}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_a_watch_says_of_a_target_is_replaced_by_what_is_read_of_it() {
     let kanary = batman();
     let made = json!({
