@@ -6,8 +6,9 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 
 use crate::support::{
-    DEPLOYMENT, Faults, HPA, KANARY, POD, Process, REPLICA_SET, SERVICE, Strike, World, held, labels, phase, poll,
-    reason,
+    CONTROLLER_REVISION, DEPLOYMENT, Faults, HPA, KANARY, OF_OLD_GROUP, OF_SET, PERSISTENT_VOLUME_CLAIM, POD, Process,
+    REPLICA_SET, SERVICE, STATEFUL_SET, Strike, Subject, USUAL, World, deployment, held, kanary, labels, phase, poll,
+    reason, with_volumes,
 };
 
 const OF_BATMAN: &str = "kanary.k8s-operators.dev/name=batman";
@@ -15,6 +16,7 @@ const OF_BATMAN: &str = "kanary.k8s-operators.dev/name=batman";
 /// A run whose controller is killed at each of its writes.
 #[derive(Clone)]
 struct Path {
+    subject: Subject,
     spec: Value,
     has_target: bool,
     ends: &'static str,
@@ -35,28 +37,46 @@ fn everything(more: Value) -> Value {
 /// Prepares the run in a world without a controller.
 async fn prepare(world: &World, path: &Path) {
     world.service("app", "app").await;
-    if path.has_target {
-        world.target("app", 1).await;
+    let (kinds, has_volumes) = (path.subject, path.subject.target == STATEFUL_SET);
+    let mut target = kinds.of_target(deployment("app", 1));
+    let mut kanary = kinds.of_kanary(kanary("batman", "app", path.spec.clone()));
+    if has_volumes {
+        world.volumes(2).await;
+        with_volumes(world, &mut target["spec"], "1Gi");
+        with_volumes(world, &mut kanary["spec"]["template"]["spec"], "1Gi");
     }
-    world.kanary("batman", "app", path.spec.clone()).await;
+    if path.has_target {
+        world.create(&kinds.target, &target).await;
+    }
+    world.create(&kinds.kanary, &kanary).await;
 }
 
 /// Asserts that nothing is left of the run and that each of its actions happened once.
 async fn assert_ended_once(world: &World, path: &Path, case: &str) {
-    let ended = world.ends("batman", path.ends).await;
+    let Subject {
+        kanary,
+        target: workload,
+        ..
+    } = path.subject;
+    let ended = world.ends_as(&kanary, "batman", path.ends).await;
     let condition = if path.ends == "Failed" { "Failed" } else { "Succeeded" };
     assert_eq!(reason(&ended, condition), path.reason, "{case}");
-    for kind in [DEPLOYMENT, SERVICE, HPA, POD] {
+    for kind in [workload, SERVICE, HPA, POD, PERSISTENT_VOLUME_CLAIM] {
         world.none_left(&kind, OF_BATMAN).await;
     }
-    let target = world.get(&DEPLOYMENT, "app").await;
+    let target = world.get(&workload, "app").await;
     assert_eq!(
         target["metadata"]["generation"], path.versions,
         "{case}: promoted once, or not at all"
     );
     let what = format!("{case}: the rollout history has {} versions", path.versions);
+    let revisions = if workload == STATEFUL_SET {
+        CONTROLLER_REVISION
+    } else {
+        REPLICA_SET
+    };
     world
-        .until_all(&REPLICA_SET, "app=app", &what, |history| history.len() == path.versions)
+        .until_all(&revisions, "app=app", &what, |history| history.len() == path.versions)
         .await;
     assert_eq!(target["metadata"]["ownerReferences"], Value::Null, "{case}");
     let requests = world.requests().await;
@@ -66,13 +86,13 @@ async fn assert_ended_once(world: &World, path: &Path, case: &str) {
         };
         requests.iter().filter(made).count()
     };
-    let canaries = created("deployments", "app-kanary-batman");
+    let canaries = created(workload.plural, "app-kanary-batman");
     assert_eq!(
         canaries,
         usize::from(path.has_target),
         "{case}: the canary was created once"
     );
-    assert_eq!(created("deployments", "app"), usize::from(!path.has_target), "{case}");
+    assert_eq!(created(workload.plural, "app"), usize::from(!path.has_target), "{case}");
     let service = world.get(&SERVICE, "app").await;
     let selected = labels(&service, "/spec/selector");
     let mut behind = world.list(&POD, "").await;
@@ -94,7 +114,7 @@ async fn crash_everywhere(path: Path) {
     let undisturbed = World::unserved("crash").await;
     prepare(&undisturbed, &path).await;
     let faults = Faults::none();
-    undisturbed.start_faulty_controller(&faults);
+    undisturbed.start_faulty_controller_of_all_targets(&faults);
     assert_ended_once(&undisturbed, &path, "undisturbed").await;
     let writes = faults.writes();
     assert!(writes >= 4, "{writes} writes");
@@ -107,7 +127,7 @@ async fn crash_everywhere(path: Path) {
                 let world = first.sibling("crash").await;
                 prepare(&world, &path).await;
                 let faults = Faults::at(nth, strike);
-                world.start_faulty_controller(&faults);
+                world.start_faulty_controller_of_all_targets(&faults);
                 let case = format!("{strike:?} write {nth} of {writes}");
                 // A run that is faster than the first one may need one write less.
                 tokio::select! {
@@ -115,7 +135,7 @@ async fn crash_everywhere(path: Path) {
                     () = assert_ended_once(&world, &path, &case) => return,
                 }
                 world.kill_controller();
-                world.start_controller();
+                world.start_controller_of_all_targets();
                 assert_ended_once(&world, &path, &case).await;
             }
         })
@@ -125,6 +145,7 @@ async fn crash_everywhere(path: Path) {
 #[tokio::test]
 async fn a_success_survives_a_crash_at_every_write() {
     crash_everywhere(Path {
+        subject: USUAL,
         spec: everything(json!({})),
         has_target: true,
         ends: "DeploymentUpdated",
@@ -138,6 +159,7 @@ async fn a_success_survives_a_crash_at_every_write() {
 async fn a_failure_survives_a_crash_at_every_write() {
     let items = json!({"items": [{"manual": {"statusAfterDeadline": "invalid"}}]});
     crash_everywhere(Path {
+        subject: USUAL,
         spec: everything(json!({"validation": items})),
         has_target: true,
         ends: "Failed",
@@ -150,6 +172,7 @@ async fn a_failure_survives_a_crash_at_every_write() {
 #[tokio::test]
 async fn a_dry_run_survives_a_crash_at_every_write() {
     crash_everywhere(Path {
+        subject: USUAL,
         spec: everything(json!({"rollout": {"mode": "dry-run"}})),
         has_target: true,
         ends: "Succeeded",
@@ -162,11 +185,52 @@ async fn a_dry_run_survives_a_crash_at_every_write() {
 #[tokio::test]
 async fn a_missing_target_survives_a_crash_at_every_write() {
     crash_everywhere(Path {
+        subject: USUAL,
         spec: everything(json!({"rollout": {"createTargetAfter": "0s"}})),
         has_target: false,
         ends: "DeploymentUpdated",
         reason: "TargetCreated",
         versions: 1,
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_success_of_a_stateful_set_survives_a_crash_at_every_write() {
+    crash_everywhere(Path {
+        subject: OF_SET,
+        spec: everything(json!({})),
+        has_target: true,
+        ends: "DeploymentUpdated",
+        reason: "AllItemsGood",
+        versions: 2,
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_failure_of_a_stateful_set_survives_a_crash_at_every_write() {
+    let items = json!({"items": [{"manual": {"statusAfterDeadline": "invalid"}}]});
+    crash_everywhere(Path {
+        subject: OF_SET,
+        spec: everything(json!({"validation": items})),
+        has_target: true,
+        ends: "Failed",
+        reason: "ManualInvalid",
+        versions: 1,
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_success_of_the_old_group_survives_a_crash_at_every_write() {
+    crash_everywhere(Path {
+        subject: OF_OLD_GROUP,
+        spec: everything(json!({})),
+        has_target: true,
+        ends: "DeploymentUpdated",
+        reason: "AllItemsGood",
+        versions: 2,
     })
     .await;
 }
@@ -234,6 +298,7 @@ async fn two_controllers_at_once_do_nothing_twice() {
     world.requests().await;
     world.edit("batman", json!({"verdict": "valid"})).await;
     let path = Path {
+        subject: USUAL,
         spec: Value::Null,
         has_target: true,
         ends: "DeploymentUpdated",

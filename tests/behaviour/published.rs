@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    DAEMON_SET, DEPLOYMENT, EVENT, Exporter, KANARY, KANARY_DAEMONSET, KANARY_STATEFULSET, Kind, OLD_KANARY, POD,
-    SERVICE, World, from_yaml, is_true, merge, message, on_nodes, reason,
+    DAEMON_SET, DEPLOYMENT, EVENT, Exporter, KANARY, KANARY_DAEMONSET, KANARY_STATEFULSET, OF_OLD_GROUP, OF_SET, POD,
+    SERVICE, Subject, USUAL, World, deployment, from_yaml, is_true, merge, message, on_nodes, reason,
 };
 
 /// `examples/example/nginx_deployment.yaml`, in the API version that still exists.
@@ -30,28 +30,25 @@ fn one(text: &str) -> Value {
     from_yaml(text).remove(0)
 }
 
-async fn nginx() -> World {
-    let world = World::unserved("published").await;
-    world.start_controller_of_all_kinds();
-    world.create(&DEPLOYMENT, &one(NGINX_DEPLOYMENT)).await;
-    world.create(&SERVICE, &one(NGINX_SERVICE)).await;
-    world
-}
-
 fn image(deployment: &Value) -> &Value {
     &deployment["spec"]["template"]["spec"]["containers"][0]["image"]
 }
 
-async fn nginx_waits_for_a_person(kind: Kind) {
-    let world = nginx().await;
-    let mut manifest = one(NGINX_KANARY);
-    manifest["apiVersion"] = json!(kind.api_version());
-    manifest["kind"] = json!(kind.kind);
-    world.create(&kind, &manifest).await;
+async fn nginx_waits_for_a_person(subject: Subject) {
+    let world = World::unserved("published").await;
+    world.start_controller_of_all_targets();
+    let Subject {
+        kanary: kind,
+        target: workload,
+        ..
+    } = subject;
+    world.create(&workload, &subject.of_target(one(NGINX_DEPLOYMENT))).await;
+    world.create(&SERVICE, &one(NGINX_SERVICE)).await;
+    world.create(&kind, &subject.of_kanary(one(NGINX_KANARY))).await;
     world
         .until(&kind, "nginx-dep", "runs", |kanary| is_true(kanary, "Running"))
         .await;
-    let canary = world.get(&DEPLOYMENT, "nginx-dep-kanary-nginx-dep").await;
+    let canary = world.get(&workload, "nginx-dep-kanary-nginx-dep").await;
     assert_eq!(
         (image(&canary), &canary["spec"]["replicas"]),
         (&json!("nginx:latest"), &json!(1))
@@ -60,7 +57,7 @@ async fn nginx_waits_for_a_person(kind: Kind) {
     let valid = json!({"spec": {"validation": {"items": [{"manual": {"status": "valid"}}]}}});
     world.patch(&kind, "nginx-dep", valid).await;
     world.ends_as(&kind, "nginx-dep", "DeploymentUpdated").await;
-    let target = world.get(&DEPLOYMENT, "nginx-dep").await;
+    let target = world.get(&workload, "nginx-dep").await;
     assert_eq!(
         (image(&target), &target["spec"]["replicas"]),
         (&json!("nginx:latest"), &json!(3))
@@ -69,12 +66,21 @@ async fn nginx_waits_for_a_person(kind: Kind) {
 
 #[tokio::test]
 async fn nginx_as_a_kanary_deployment() {
-    nginx_waits_for_a_person(KANARY).await;
+    nginx_waits_for_a_person(USUAL).await;
 }
 
 #[tokio::test]
 async fn nginx_as_a_kanary_statefulset() {
-    nginx_waits_for_a_person(KANARY_STATEFULSET).await;
+    let subject = Subject {
+        kanary: KANARY_STATEFULSET,
+        ..USUAL
+    };
+    nginx_waits_for_a_person(subject).await;
+}
+
+#[tokio::test]
+async fn nginx_as_a_kanary_statefulset_of_a_stateful_set() {
+    nginx_waits_for_a_person(OF_SET).await;
 }
 
 #[tokio::test]
@@ -113,7 +119,7 @@ async fn nginx_as_a_kanary_daemonset() {
 
 #[tokio::test]
 async fn nginx_in_the_group_in_which_it_was_published_first() {
-    nginx_waits_for_a_person(OLD_KANARY).await;
+    nginx_waits_for_a_person(OF_OLD_GROUP).await;
 }
 
 #[tokio::test]
@@ -167,7 +173,20 @@ async fn promql_directly_under_validation_is_answered_with_where_it_belongs() {
 
 /// The app of the Istio examples, and a Kanary called `name` with the published block `validation`.
 async fn myapp(world: &World, name: &str, validation: Value) -> Value {
-    world.target("myapp", 1).await;
+    myapp_of(world, USUAL, name, validation).await
+}
+
+/// The target in the report: with its kind, unless it is a Deployment.
+fn reported(subject: Subject, target: &str) -> String {
+    match subject.target {
+        DEPLOYMENT => target.to_owned(),
+        other => format!("{}/{target}", other.kind),
+    }
+}
+
+async fn myapp_of(world: &World, subject: Subject, name: &str, validation: Value) -> Value {
+    let target = subject.of_target(deployment("myapp", 1));
+    world.create(&subject.target, &target).await;
     world.service("myapp-svc", "myapp").await;
     let mut manifest = one(ISTIO);
     merge(
@@ -175,7 +194,7 @@ async fn myapp(world: &World, name: &str, validation: Value) -> Value {
         json!({"metadata": {"name": name}, "spec": {"validation": null}}),
     );
     merge(&mut manifest["spec"], validation);
-    world.create(&KANARY, &manifest).await
+    world.create(&subject.kanary, &subject.of_kanary(manifest)).await
 }
 
 /// The published block with the test environment's Prometheus and periods of seconds.
@@ -192,7 +211,22 @@ fn batman(world: &World, indicator: &str) -> Value {
 
 #[tokio::test]
 async fn batman_is_promoted_when_the_quantile_of_istio_is_good() {
-    let world = World::new("published").await;
+    batman_is_promoted(USUAL).await;
+}
+
+#[tokio::test]
+async fn batman_is_promoted_in_the_group_in_which_he_was_published_first() {
+    batman_is_promoted(OF_OLD_GROUP).await;
+}
+
+#[tokio::test]
+async fn batman_is_promoted_as_a_stateful_set() {
+    batman_is_promoted(OF_SET).await;
+}
+
+async fn batman_is_promoted(subject: Subject) {
+    let world = World::unserved("published").await;
+    world.start_controller_of_all_targets();
     let exporter = Exporter::start(&world).await;
     let query = "histogram_quantile(0.99, sum(rate(istio_request_duration_seconds_bucket{reporter=\"destination\",\
                  destination_workload=\"myapp-kanary-batman\"}[1m])) by (le))";
@@ -208,11 +242,11 @@ async fn batman_is_promoted_when_the_quantile_of_istio_is_good() {
         (format!("istio_request_duration_seconds_bucket{{{labels}}}"), per_second)
     }));
     exporter.answers(&format!("{query} < 0.31")).await;
-    myapp(&world, "batman", batman(&world, query)).await;
-    let ended = world.ends("batman", "DeploymentUpdated").await;
+    myapp_of(&world, subject, "batman", batman(&world, query)).await;
+    let ended = world.ends_as(&subject.kanary, "batman", "DeploymentUpdated").await;
     let report = &ended["status"]["report"];
     for (field, value) in [
-        ("deployment", "myapp"),
+        ("deployment", reported(subject, "myapp").as_str()),
         ("service", "myapp-svc"),
         ("scale", "static"),
         ("traffic", "both"),
@@ -227,22 +261,37 @@ async fn batman_is_promoted_when_the_quantile_of_istio_is_good() {
         "{report}"
     );
     assert_eq!(
-        image(&world.get(&DEPLOYMENT, "myapp").await),
+        image(&world.get(&subject.target, "myapp").await),
         "kanaryoperator/simpleserver:latest"
     );
 }
 
 #[tokio::test]
 async fn superman_is_a_dry_run() {
-    let world = World::new("published").await;
+    superman_runs_dry(USUAL).await;
+}
+
+#[tokio::test]
+async fn superman_is_a_dry_run_in_the_group_in_which_he_was_published_first() {
+    superman_runs_dry(OF_OLD_GROUP).await;
+}
+
+#[tokio::test]
+async fn superman_is_a_dry_run_as_a_stateful_set() {
+    superman_runs_dry(OF_SET).await;
+}
+
+async fn superman_runs_dry(subject: Subject) {
+    let world = World::unserved("published").await;
+    world.start_controller_of_all_targets();
     let validation = json!({"validation": {
         "validationPeriod": "1s", "noUpdate": true, "items": [{"manual": {"statusAfterDeadline": "valid"}}],
     }});
-    myapp(&world, "superman", validation).await;
-    let ended = world.ends("superman", "Succeeded").await;
+    myapp_of(&world, subject, "superman", validation).await;
+    let ended = world.ends_as(&subject.kanary, "superman", "Succeeded").await;
     assert_eq!(reason(&ended, "Succeeded"), "DryRun");
-    assert_eq!(image(&world.get(&DEPLOYMENT, "myapp").await), "myapp:v1");
-    world.gone(&DEPLOYMENT, "myapp-kanary-superman").await;
+    assert_eq!(image(&world.get(&subject.target, "myapp").await), "myapp:v1");
+    world.gone(&subject.target, "myapp-kanary-superman").await;
 }
 
 #[tokio::test]

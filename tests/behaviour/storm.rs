@@ -1,4 +1,4 @@
-//! Five hundred Kanaries in progress while replicas are killed, frozen and replaced twice, and the API server is killed.
+//! Five hundred Kanaries of all kinds in progress while replicas are killed, frozen and replaced twice, and the API server is killed.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,23 @@ use serde_json::{Value, json};
 
 use crate::{
     shards::{grant, session_ends},
-    support::{DEPLOYMENT, Owners, Process, Request, World, create_fleet, fleet_ends, phase, poll, template, time},
+    support::{
+        OF_OLD_GROUP, OF_SET, Owners, Process, Request, Subject, USUAL, World, create_mixed_fleet, fleet_of_kind_ends,
+        phase, poll, template, time,
+    },
 };
 
 const FLEET: usize = 500;
 
 /// The replica that is frozen for longer than its Lease lasts.
 const FROZEN: &str = "a-1";
+
+/// The kinds in the storm. A Kanary has the one at its number, in turn.
+const SUBJECTS: [Subject; 7] = [USUAL, USUAL, OF_SET, USUAL, OF_OLD_GROUP, USUAL, OF_SET];
+
+fn subject(number: usize) -> Subject {
+    SUBJECTS[number % SUBJECTS.len()]
+}
 
 /// The planned result of a Kanary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +75,14 @@ fn spec(number: usize) -> Value {
 }
 
 fn replica(world: &World, identity: &str, template: &str) -> Process {
-    Process::start_replica(world, identity, "3s", &["--pod-template-hash", template])
+    let kinds = [
+        "--kinds",
+        "KanaryDeployment.kanary.k8s.io",
+        "--target-kinds",
+        "StatefulSet",
+    ];
+    let arguments = [["--pod-template-hash", template].as_slice(), &kinds].concat();
+    Process::start_replica(world, identity, "3s", &arguments)
 }
 
 /// A rolling update: each old replica ends when its replacement is ready.
@@ -115,10 +132,12 @@ async fn assert_fates(world: &World, kanaries: &[Value], requests: &[Request]) {
         *ends.entry(phase(kanary).to_owned()).or_default() += 1;
     }
     println!("{ends:?}");
-    for target in world.list(&DEPLOYMENT, "").await {
-        let name = target["metadata"]["name"].as_str().unwrap_or_default();
-        let versions = if Fate::of(number(name)) == Fate::Promoted { 2 } else { 1 };
-        assert_eq!(target["metadata"]["generation"], versions, "{name}");
+    for kind in [USUAL.target, OF_SET.target] {
+        for target in world.list(&kind, "").await {
+            let name = target["metadata"]["name"].as_str().unwrap_or_default();
+            let versions = if Fate::of(number(name)) == Fate::Promoted { 2 } else { 1 };
+            assert_eq!(target["metadata"]["generation"], versions, "{name}");
+        }
     }
     assert_eq!(
         created_twice(kanaries, requests),
@@ -138,7 +157,8 @@ fn created_twice<'a>(kanaries: &[Value], requests: &'a [Request]) -> Vec<&'a str
         .collect();
     let mut created = BTreeMap::<&str, usize>::new();
     for request in requests {
-        if request.verb != "create" || request.resource != "deployments" || !request.is_done() {
+        let is_workload = [USUAL.target.plural, OF_SET.target.plural].contains(&request.resource.as_str());
+        if request.verb != "create" || !is_workload || !request.is_done() {
             continue;
         }
         let over = early.get(&number(&request.name));
@@ -160,7 +180,7 @@ async fn five_hundred_end_as_they_would_have_whatever_happens_to_replicas_and_th
     for replica in &replicas {
         replica.ready().await;
     }
-    create_fleet(&world, FLEET, spec).await;
+    create_mixed_fleet(&world, FLEET, subject, spec).await;
 
     replicas[0].kill().await;
     replicas[0] = replica(&world, "a-0", "a");
@@ -171,10 +191,14 @@ async fn five_hundred_end_as_they_would_have_whatever_happens_to_replicas_and_th
     outage(&world, &replicas).await;
     roll(&world, &mut replicas, "c").await;
 
-    let kanaries = fleet_ends(&world, FLEET).await;
-    world
-        .none_left(&DEPLOYMENT, "kanary.k8s-operators.dev/iskanary=true")
-        .await;
+    let mut kanaries = Vec::new();
+    for kind in [USUAL.kanary, OF_SET.kanary, OF_OLD_GROUP.kanary] {
+        let number = (0..FLEET).filter(|number| subject(*number).kanary == kind).count();
+        kanaries.extend(fleet_of_kind_ends(&world, &kind, number).await);
+    }
+    for kind in [USUAL.target, OF_SET.target] {
+        world.none_left(&kind, "kanary.k8s-operators.dev/iskanary=true").await;
+    }
     let mut requests = world.requests().await;
     // Only requests that change objects count: Events do not, and Leases and ConfigMaps only coordinate the replicas.
     requests.retain(|request| !["events", "leases", "configmaps"].contains(&request.resource.as_str()));
