@@ -35,7 +35,7 @@ async fn turn(context: Arc<Context>, queue: Arc<Queue>, key: Key) {
     let wake = turn.await.unwrap_or_else(|_| {
         context.metrics.panics.inc();
         tracing::error!(key = %key, "a reconcile panicked; retrying");
-        Some(Instant::now() + context.memory.back_off(&key, CAP) + Duration::from_secs(1))
+        Some(Instant::now() + context.memory.back_off(&key, CAP, context.clock.now()) + Duration::from_secs(1))
     });
     queue.done(&key, wake);
 }

@@ -278,15 +278,15 @@ impl Memory {
         change(&mut self.lock().entry(key.clone()).or_default().writes)
     }
 
-    /// The backoff after a temporary error: not much longer than `cap`, and not much longer than 2 s while a failing write has
-    /// not been reported to the user yet.
-    pub fn back_off(&self, key: &Key, cap: Duration) -> Duration {
+    /// The backoff after a temporary error: not much longer than `cap`, and not much longer than 2 s while a write that began to fail
+    /// within the last minute has not been reported to the user yet.
+    pub fn back_off(&self, key: &Key, cap: Duration, now: Timestamp) -> Duration {
         let (attempts, cap) = {
             let mut memory = self.lock();
             // A Kanary with an invalid spec has no run and no other state here.
             let known = memory.entry(key.clone()).or_default();
             known.attempts = known.attempts.saturating_add(1);
-            let is_unreported = known.writes.is_unreported();
+            let is_unreported = known.writes.is_unreported(now);
             (
                 known.attempts,
                 if is_unreported {

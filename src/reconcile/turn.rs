@@ -321,7 +321,7 @@ impl Context {
                 tracing::warn!(key = %key, error = error.message(), "a request keeps failing");
                 Duration::ZERO
             }
-            Class::Conflict => self.memory.back_off(key, CAP),
+            Class::Conflict => self.memory.back_off(key, CAP, self.clock.now()),
             Class::Throttled(delay) => delay,
             Class::Fenced => {
                 tracing::info!(key = %key, error = error.message(), "leaving the Kanary to the replica that owns it");
@@ -336,7 +336,7 @@ impl Context {
                 } else {
                     CAP
                 };
-                let delay = self.memory.back_off(key, cap);
+                let delay = self.memory.back_off(key, cap, self.clock.now());
                 tracing::warn!(key = %key, error = error.message(), ?delay, "a request failed; retrying");
                 delay
             }

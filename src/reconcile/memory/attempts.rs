@@ -125,9 +125,11 @@ impl Attempts {
         std::mem::take(&mut self.is_news)
     }
 
-    /// Whether a write fails that has not been reported yet.
-    pub(super) fn is_unreported(&self) -> bool {
-        self.failing_since.is_some() && self.refusal.is_none()
+    /// Whether a write fails that has not been reported yet, but will be if it fails again. A write that nobody needs any more, such
+    /// as the creation of what a late request created, is never reported.
+    pub(super) fn is_unreported(&self, now: Timestamp) -> bool {
+        let is_recent = |since: Timestamp| now.duration_since(since) < UNANSWERED * 2;
+        self.refusal.is_none() && self.failing_since.is_some_and(is_recent)
     }
 
     /// Records that the writes of a decision succeeded.

@@ -19,10 +19,27 @@ fn batman() -> Key {
 fn a_kanary_without_a_run_is_tried_again_ever_later() {
     let memory = Memory::default();
     fastrand::seed(1);
-    let waited: Duration = (0..20).map(|_| memory.back_off(&batman(), CAP)).sum();
+    let waited: Duration = (0..20).map(|_| memory.back_off(&batman(), CAP, at(0))).sum();
     assert!(waited > Duration::from_secs(30), "{waited:?}");
     memory.status_written(&batman(), &KanaryStatus::default(), &KanaryStatus::default());
-    assert!(memory.back_off(&batman(), CAP) <= Duration::from_millis(110));
+    assert!(memory.back_off(&batman(), CAP, at(0)) <= Duration::from_millis(110));
+}
+
+#[test]
+fn a_write_that_nobody_needs_any_more_does_not_shorten_the_backoff() {
+    let (memory, clock) = (Memory::default(), Clock::default());
+    let silent = kube::Error::Service("no answer".into());
+    memory.failed(
+        &batman(),
+        &ApiError::new("create", "Deployment".into(), "shop", "myapp-kanary-batman", silent),
+        &clock,
+    );
+    let began = clock.now();
+    let waited_longest = |now: Timestamp| (0..20).map(|_| memory.back_off(&batman(), CAP, now)).max().unwrap();
+    fastrand::seed(1);
+    assert!(waited_longest(began) <= Duration::from_millis(2_010));
+    let later = began + jiff::SignedDuration::from_mins(1);
+    assert!(waited_longest(later) > Duration::from_secs(10));
 }
 
 /// Batman, whose verdict was stored as good.
@@ -49,7 +66,7 @@ fn only_the_replica_that_stored_the_verdict_knows_that_no_promotion_happened_yet
     assert_eq!(seen.promotion, Promotion::Unknown);
 
     let memory = Memory::default();
-    memory.back_off(&canary.key, CAP);
+    memory.back_off(&canary.key, CAP, at(0));
     let mut waiting = canary.clone();
     waiting.status = KanaryStatus::default();
     memory.recall(&waiting, &waiting.spec, &mut seen);
