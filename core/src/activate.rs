@@ -1,5 +1,6 @@
 //! Activation: creates the canary, its Service and its autoscaler, or reports what prevents that.
 
+mod in_place;
 mod tracked;
 
 pub(super) use tracked::foreign as foreign_tracks;
@@ -51,9 +52,18 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
     let Some(target) = step.seen.target.as_ref().filter(|target| !target.deleting) else {
         return bootstrap::without_target(step);
     };
-    if let Some(activation) = bootstrap::of_created(step, target).or_else(|| target_changed(step, target)) {
+    let is_in_place = step.kanary.status.in_place.is_some();
+    if !is_in_place && let Some(activation) = bootstrap::of_created(step, target) {
         return activation;
     }
+    if let Some(pods) = step.spec.scale.in_place() {
+        return in_place::decide(step, target, pods);
+    }
+    target_changed(step, target).unwrap_or_else(|| beside(step, target))
+}
+
+/// Decides what is missing of a canary beside the target.
+fn beside(step: &Step<'_>, target: &Workload) -> Activation {
     let route = match routing::obstacle(step) {
         Ok(route) => route,
         Err(need) => {
@@ -188,7 +198,7 @@ fn target_changed(step: &Step<'_>, target: &Workload) -> Option<Activation> {
 fn obstacles(step: &Step<'_>, target: &Workload) -> Vec<Problem> {
     let spec = step.spec;
     let mut obstacles = Vec::new();
-    if spec.canary == spec.target {
+    if spec.canary == spec.target && spec.scale.in_place().is_none() {
         obstacles.push(Problem::new(
             Reason::NameTaken,
             "the canary would have the target's name",

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    api::Reason,
+    api::{InPlace, Reason},
     decision::{Action, Need},
     problem::Problem,
 };
@@ -13,6 +13,8 @@ use super::{
 pub(crate) struct Activation {
     /// Writes that are still missing.
     pub(crate) actions: Vec<Action>,
+    /// What has to be in the status before a run in place changes the target.
+    pub(crate) ahead: Option<Box<InPlace>>,
     /// The problem that prevents activation.
     pub(crate) problem: Option<Problem>,
     /// Reason and message of a failure that ends the run.

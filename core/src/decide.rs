@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     adopt,
     decision::Decision,
-    deletion,
+    deletion, in_place,
     kanary::ParsedKanary,
     leave, manual_verdicts,
     observation::Observation,
@@ -28,12 +28,14 @@ use crate::api::{KanaryStatus, Reason};
 pub fn decide(kanary: &ParsedKanary, seen: &Observation, now: Timestamp) -> Decision {
     let stale = manual_verdicts::stale(kanary);
     let counted;
-    let spec = if stale.are_none() {
+    let spec: &Spec = if stale.are_none() {
         &kanary.spec
     } else {
         counted = kanary.spec.without(&stale);
         &counted
     };
+    let placed = spec.scale.in_place().map(|_| shown_in_place(kanary, spec, seen));
+    let (spec, seen) = placed.as_ref().map_or((spec, seen), |(spec, seen)| (spec, seen));
     let step = Step {
         kanary,
         spec,
@@ -89,6 +91,14 @@ fn in_phase(step: &Step<'_>) -> Decision {
         Phase::DeploymentUpdated => rollout::clean_up(step),
     };
     adopt::add(step, decision)
+}
+
+/// What a decision about a run in place sees: pods of the target are the canary, and are called by the target's name.
+fn shown_in_place(kanary: &ParsedKanary, spec: &Spec, seen: &Observation) -> (Spec, Observation) {
+    let (mut spec, mut seen) = (spec.clone(), seen.clone());
+    in_place::complete(kanary, &mut seen);
+    spec.canary = spec.target.clone();
+    (spec, seen)
 }
 
 /// Targets of this kind are off: nothing is known of the target and the canary. Only pods, which are known, can leave production.

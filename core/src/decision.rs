@@ -64,6 +64,8 @@ pub enum Need {
     Route,
     /// The current EndpointSlices of the canary's own Service, before the canary gets more requests.
     Endpoints,
+    /// The current pods of the target that run the template, for a run in place.
+    RevisedPods,
     /// Volume claims that a canary with volumes would get, before it is created or gets more pods: those of earlier canaries of this
     /// Kanary, and those of others.
     Claims,
@@ -129,6 +131,10 @@ pub enum Action {
     },
     /// Removes that finalizer.
     Release,
+    /// Adds the finalizer that keeps the Kanary while pods of its target run the template in place.
+    HoldInPlace,
+    /// Removes that finalizer.
+    ReleaseInPlace,
     /// Changes a route that was read, if nobody has changed it since.
     SetRoute {
         /// The route.
@@ -262,8 +268,14 @@ pub struct SetTemplate {
     pub annotated: bool,
     /// The annotation that identifies the run.
     pub marker: String,
-    /// The change cause in `kubectl rollout history`.
+    /// The change cause in `kubectl rollout history`. If it is empty, the target keeps its own.
     pub cause: String,
+    /// The partition to write to a StatefulSet.
+    pub partition: Option<i32>,
+    /// Whether the `updateStrategy` of the target has no `rollingUpdate`, to which the partition belongs.
+    pub strategy_is_bare: bool,
+    /// `metadata.resourceVersion` of the target that was read, if nothing else of the target may have changed either.
+    pub version: Option<String>,
 }
 
 /// A write to a workload that belongs to the Kanary. Sent again, it changes nothing.

@@ -4,9 +4,12 @@
 use std::ops::ControlFlow;
 
 use super::{
-    api::{Reason, names::ROUTE_FINALIZER},
+    api::{
+        Reason,
+        names::{IN_PLACE_FINALIZER, ROUTE_FINALIZER},
+    },
     decision::Decision,
-    rollout, routing,
+    restoring, rollout, routing,
     status::{ACTIVATED, Phase, RECONCILING, STALLED, TRAFFIC, is_true},
     step::Step,
 };
@@ -16,13 +19,20 @@ const ORPHAN: &str = "orphan";
 
 /// Removes everything. Nothing is created or promoted any more.
 pub(super) fn decide(step: &Step<'_>) -> Decision {
+    if let Some(decision) = restoring::take_back(step) {
+        return decision;
+    }
     let mut draft = step.draft();
     if let ControlFlow::Break(waits) = routing::withdraw(step, &draft) {
         return waits;
     }
     let finalizers = step.kanary.finalizers.iter();
-    let finalizers: Vec<_> = finalizers.filter(|name| *name != ROUTE_FINALIZER).cloned().collect();
-    if let Some(release) = routing::release(step) {
+    let own = [ROUTE_FINALIZER, IN_PLACE_FINALIZER];
+    let finalizers: Vec<_> = finalizers
+        .filter(|name| !own.contains(&name.as_str()))
+        .cloned()
+        .collect();
+    if let Some(release) = routing::release(step).or_else(|| restoring::release(step)) {
         return Decision {
             actions: vec![release],
             ..Decision::default()

@@ -183,7 +183,12 @@ fn is_retained(step: &Step<'_>) -> bool {
 }
 
 fn present<'a>(step: &Step<'a>) -> Option<&'a Workload> {
-    let canary = step.seen.canary.as_ref()?;
+    // In place, pods of the target are shown as the canary. They stay in production, and get their former template back.
+    let canary = step
+        .seen
+        .canary
+        .as_ref()
+        .filter(|_| step.spec.scale.in_place().is_none())?;
     (is_own_canary(step, canary) && !canary.deleting).then_some(canary)
 }
 
@@ -192,7 +197,8 @@ fn behind<'a>(step: &Step<'a>, which: impl Fn(&Pod) -> bool) -> Vec<(&'a Pod, Ve
     let services: Vec<_> = services::services(step)
         .filter(|service| !services::is_about_canaries(service))
         .collect();
-    let pods = step.seen.pods.iter().chain(&step.seen.other_pods);
+    let pods = step.seen.pods.iter().filter(|_| step.spec.scale.in_place().is_none());
+    let pods = pods.chain(&step.seen.other_pods);
     pods.filter(|pod| which(pod) && !is_of_later_run(step, &pod.labels))
         .filter_map(|pod| {
             let selecting = services.iter().filter(|service| service.selects(&pod.labels));

@@ -18,7 +18,9 @@ pub use self::{
     nodes::{Candidate, NodesFound},
     refusal::Refusal,
     route::{Endpoints, RouteFound, RouteSeen},
-    workload::{Cause, DaemonView, HostPort, Outage, SelectorView, SetView, Versions, Workload},
+    workload::{
+        Cause, DaemonView, HostPort, Outage, RevisedPods, SelectorView, SetRevision, SetView, Versions, Workload,
+    },
 };
 use super::{
     decision::{Action, ObjectKind},
@@ -104,6 +106,8 @@ pub struct Observation {
     pub claims: Option<Claims>,
     /// Nodes of the target, if they were read for this decision.
     pub nodes: Option<NodesFound>,
+    /// Pods of the target that run the template, for a run in place, as they were last read.
+    pub revised: Option<RevisedPods>,
     /// Whether targets of this kind are off in this installation, so that nothing is known of the target and the canary.
     pub kind_is_off: bool,
     /// The objects that a front end keeps beyond its runs, as far as they are known.
@@ -328,6 +332,10 @@ pub struct LiveTarget {
     pub template: Value,
     /// Its hash, calculated like [`Workload::template_hash`].
     pub template_hash: String,
+    /// `metadata.resourceVersion`, which each change of the object changes.
+    pub resource_version: Option<String>,
+    /// Whether `spec.updateStrategy` has no `rollingUpdate`. The API server leaves it out where only the type was set.
+    pub strategy_is_bare: bool,
     /// `metadata.generation`, which each change of the spec increments.
     pub generation: Option<i64>,
     /// Whether it has any annotations.

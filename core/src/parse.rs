@@ -3,6 +3,7 @@
 //! An edit must never end the protection of production from a running canary. An invalid field therefore affects nothing
 //! but itself.
 
+mod in_place;
 mod lenient;
 mod regex;
 mod traffic;
@@ -72,6 +73,7 @@ fn of_kanary(key: &Key, raw: &Value, known: &Known<'_>) -> Spec {
     let mut problems = Vec::new();
     let read = lenient::read(raw, &mut problems);
     let mut spec = of_fields(key, read, &mut problems);
+    problems.extend(in_place::problems(&spec).into_iter().map(Invalid::spec));
     let former = WorkloadRef::from_report(known.target);
     if let Some(former) = former.filter(|former| *former != spec.target) {
         if problems.is_empty() {

@@ -80,7 +80,8 @@ pub(super) fn turn(step: &Step<'_>, draft: &mut Draft, activation: &Activation) 
         Action::Update(update) => update.workload == step.spec.canary,
         _ => false,
     };
-    if activation.bootstrap || !activation.actions.iter().any(creates_canary) {
+    let starts = activation.ahead.is_some() || activation.actions.iter().any(creates_canary);
+    if activation.bootstrap || !starts {
         // A write that was refused is tried again, and one that failed may have been executed.
         if step.refused().is_none() {
             block(step, draft);

@@ -4,6 +4,7 @@
 //! reply. If not (after a restart, a promotion by another replica, or a missing reply), a dry run shows how the API
 //! server would store the template.
 
+mod in_place;
 mod tracked;
 
 pub(super) use tracked::decide as of_tracks;
@@ -44,6 +45,9 @@ pub(super) fn promote(step: &Step<'_>) -> Decision {
         return rollout::clean_up(step);
     }
     let mut draft = step.draft();
+    if let (Some(record), Some(_)) = (&step.kanary.status.in_place, &draft.status.in_place) {
+        return in_place::decide(step, record);
+    }
     promoting(step, &mut draft);
     let target = step.seen.target.as_ref().filter(|target| !target.deleting);
     let is_known = given(step).is_some() || target.is_some_and(|target| is_marked_so(step, target));
@@ -270,6 +274,9 @@ fn update(step: &Step<'_>, mut draft: Draft, target: &Workload) -> Decision {
             annotated: live.annotated,
             marker: step.kanary.marker(step.spec),
             cause: format!("promoted by {}", step.kanary.key),
+            partition: None,
+            strategy_is_bare: false,
+            version: None,
         })],
         ..Decision::default()
     }

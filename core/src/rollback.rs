@@ -98,6 +98,9 @@ fn put_back(step: &Step<'_>, target: &Workload) -> Decision {
             annotated: live.annotated,
             marker: restored(step),
             cause: format!("rolled back by {}", step.kanary.key),
+            partition: None,
+            strategy_is_bare: false,
+            version: None,
         })],
         ..Decision::default()
     }

@@ -11,6 +11,7 @@ use super::{
     leave::{self, Rest},
     observation::{Promotion, Stray, Workload},
     problem::{Problem, set_problem},
+    restoring,
     rollback::{self},
     routing,
     status::{DEPLOYMENT_UPDATED, Draft, ERRORED, FAILED, RECONCILING, STALLED, SUCCEEDED, find},
@@ -267,6 +268,9 @@ fn promoting_since(step: &Step<'_>) -> Timestamp {
 /// The verdict is bad: removes canary pods from production, and then deletes the canary or keeps it without traffic. A
 /// target that did not become available gets its former template back, whether or not the canary can leave.
 pub(super) fn clean_up_failed(step: &Step<'_>) -> Decision {
+    if let Some(decision) = restoring::take_back(step) {
+        return decision;
+    }
     let draft = step.draft();
     let retain = step.spec.retain_failed;
     let leaves = match routing::withdraw(step, &draft) {
@@ -338,7 +342,9 @@ pub(super) fn act(step: &Step<'_>, mut draft: Draft, actions: Vec<Action>, rest:
     };
     if decision.status.is_none() && !step.kanary.deleting && !waits {
         // Both change the Kanary that was read.
-        decision.actions.extend(routing::release(step));
+        decision
+            .actions
+            .extend(routing::release(step).or_else(|| restoring::release(step)));
     }
     decision
 }
@@ -357,8 +363,8 @@ fn restore_stall(draft: &mut Draft, problem: bool) {
 fn deletes(step: &Step<'_>, retain: bool) -> Vec<Action> {
     let seen = step.seen;
     let stays = |canary: &Workload| is_of_later_run(step, &canary.labels) || retain && is_of_run(step, canary);
-    let canary = seen.canary.as_ref().filter(|_| step.spec.tracked.is_none());
-    let canary = canary.filter(|canary| !stays(canary));
+    let is_beside = step.spec.tracked.is_none() && step.spec.scale.in_place().is_none();
+    let canary = seen.canary.as_ref().filter(|canary| is_beside && !stays(canary));
     let canary = canary.map(|canary| {
         let deployment = (
             ObjectKind::Workload(step.spec.canary.kind),

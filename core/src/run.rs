@@ -1,5 +1,7 @@
 //! A run in progress: starts and validates the canary.
 
+mod placed;
+
 use std::ops::ControlFlow;
 
 use jiff::Timestamp;
@@ -11,7 +13,7 @@ use super::{
     bootstrap,
     decision::{Action, Decision, Need},
     ending::fail,
-    held,
+    held, in_place,
     integrity::{self, canary},
     leftovers, manual_verdicts,
     objection::speaks_against,
@@ -47,6 +49,9 @@ fn decide_on(step: &Step<'_>) -> Decision {
         pause::end(step, &mut draft);
         times::follow_edits(step, &mut draft);
     }
+    if let Some(need) = in_place::unread(step.kanary, step.seen) {
+        return Decision::needing(need);
+    }
     if let Some((reason, message)) = integrity::changed(step) {
         return fail(step, draft, reason, &message);
     }
@@ -77,6 +82,9 @@ fn decide_on(step: &Step<'_>) -> Decision {
     if let Admission::Wait = place::turn(step, &mut draft, &activation) {
         return place::wait(step, draft);
     }
+    if let Some(ahead) = activation.ahead {
+        return placed::begin(step, draft, ahead);
+    }
     let decision = if activation.bootstrap {
         bootstrap::judge(step, draft, activation.problem.as_ref())
     } else if !step.spec.is_sound() && canary(step).is_none() {
@@ -97,8 +105,11 @@ fn decide_on(step: &Step<'_>) -> Decision {
     }
 }
 
-/// Takes away what a former run, or a former spec, left in a route and in the cluster.
+/// Takes away what a former run, or a former spec, left in the target, in a route and in the cluster.
 fn end_former(step: &Step<'_>, draft: &Draft) -> Option<Decision> {
+    if let Some(decision) = placed::end(step, draft) {
+        return Some(decision);
+    }
     if let Some(decision) = routing::leave_former(step, draft) {
         return Some(decision);
     }

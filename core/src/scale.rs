@@ -25,6 +25,8 @@ pub enum Scale {
         /// Upper bound.
         max: i32,
     },
+    /// This number of pods of the target, and no canary beside it.
+    InPlace(i32),
     /// An autoscaler.
     Auto {
         /// Which one.
@@ -77,17 +79,26 @@ impl Scale {
     ///
     /// Fails if there are two ways of scaling or contradictory numbers, with a sentence on how to fix it.
     pub fn parse(spec: ScaleSpec) -> Result<Self, String> {
-        match (spec.fixed, spec.percent, spec.hpa, spec.keda, spec.nodes) {
-            (None, None, None, None, None) => Ok(Self::Static(1)),
-            (Some(fixed), None, None, None, None) => {
-                at_least_one(fixed.replicas.unwrap_or(1), "static.replicas").map(Self::Static)
-            }
-            (None, Some(percent), None, None, None) => percentage(&percent),
-            (None, None, Some(hpa), None, None) => autoscaled(hpa),
-            (None, None, None, Some(keda), None) => keda::parse(keda),
-            (None, None, None, None, Some(nodes)) => of_nodes(nodes),
-            _ => Err(
-                "spec.scale takes one of static, percent, hpa, keda and nodes: keep one and remove the others"
+        let fixed = spec
+            .fixed
+            .map(|fixed| at_least_one(fixed.replicas.unwrap_or(1), "static.replicas").map(Self::Static));
+        let in_place = spec
+            .in_place
+            .map(|pods| at_least_one(pods.replicas.unwrap_or(1), "inPlace.replicas").map(Self::InPlace));
+        let ways = [
+            fixed,
+            spec.percent.as_ref().map(percentage),
+            spec.hpa.map(autoscaled),
+            spec.keda.map(keda::parse),
+            spec.nodes.map(of_nodes),
+            in_place,
+        ];
+        let mut ways = ways.into_iter().flatten();
+        match (ways.next(), ways.next()) {
+            (None, _) => Ok(Self::Static(1)),
+            (Some(way), None) => way,
+            (Some(_), Some(_)) => Err(
+                "spec.scale takes one of static, percent, hpa, keda, nodes and inPlace: keep one and remove the others"
                     .to_owned(),
             ),
         }
@@ -106,6 +117,7 @@ impl Scale {
                 kind: Autoscaler::Keda, ..
             } => "keda",
             Self::Nodes { .. } => "nodes",
+            Self::InPlace(_) => "inPlace",
         }
     }
 
@@ -114,6 +126,15 @@ impl Scale {
     pub fn autoscaler(&self) -> Option<ObjectKind> {
         match self {
             Self::Auto { kind, .. } => Some(kind.object()),
+            _ => None,
+        }
+    }
+
+    /// Number of pods of the target that run the template, if there is no canary beside it.
+    #[must_use]
+    pub fn in_place(&self) -> Option<i32> {
+        match self {
+            Self::InPlace(replicas) => Some(*replicas),
             _ => None,
         }
     }
@@ -142,7 +163,7 @@ impl Scale {
     #[must_use]
     pub fn replicas(&self, target: i32) -> Option<i32> {
         match self {
-            Self::Static(replicas) => Some(*replicas),
+            Self::Static(replicas) | Self::InPlace(replicas) => Some(*replicas),
             Self::Percent { value, min, max } => {
                 let share = (i64::from(target.max(0)) * i64::from(*value) + 99) / 100;
                 Some(i32::try_from(share).unwrap_or(i32::MAX).clamp(*min, *max))

@@ -229,6 +229,10 @@ fn misplaced(step: &Step<'_>, pod: &Pod) -> Option<Problem> {
             missing.found(&format!("the labels of Pod {} of the canary", pod.name))
         ));
     }
+    if spec.scale.in_place().is_some() {
+        // Pods of the target are in production by nature.
+        return None;
+    }
     let mut unwanted = services(step).filter(|service| {
         !is_about_canaries(service) && !spec.shares_service(&service.name) && service.selects(&pod.labels)
     });
@@ -311,6 +315,13 @@ pub(super) fn show(step: &Step<'_>, draft: &mut Draft) {
         .and_then(|key| key.split(' ').next());
     let (reason, what) = match source {
         None => (Reason::NoTrafficRequested, "the canary gets no traffic".to_owned()),
+        Some("none") if step.spec.scale.in_place().is_some() => {
+            let what = format!(
+                "the pods keep the requests that they get as pods of {}",
+                step.spec.target
+            );
+            (Reason::NoTrafficRequested, what)
+        }
         Some("none") => {
             let what = "spec.traffic.source is none, so the canary gets no traffic";
             (Reason::NoTrafficRequested, what.to_owned())
@@ -351,7 +362,8 @@ pub(super) fn show_again(step: &Step<'_>, draft: &mut Draft) {
 /// A note that the target's selector also selects the canary's pods, because their labels do not differ.
 fn shared(step: &Step<'_>) -> String {
     let spec = step.spec;
-    let shared = step.seen.target.as_ref().filter(|_| spec.tracked.is_none());
+    let by_nature = spec.tracked.is_some() || spec.scale.in_place().is_some();
+    let shared = step.seen.target.as_ref().filter(|_| !by_nature);
     let shared = shared.and_then(|target| traffic::shared_selector(spec, step.seen, target));
     let Some(selector) = shared else {
         return String::new();

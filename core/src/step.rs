@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     decision::Decision,
+    in_place,
     kanary::ParsedKanary,
     manual_verdicts,
     observation::Observation,
@@ -41,6 +42,7 @@ impl Step<'_> {
         if self.spec.tracked.is_some() {
             draft.status.tracks = Some(Box::new(self.tracks())).filter(|tracks| **tracks != Tracks::default());
         }
+        in_place::follow(self.kanary, self.seen, &mut draft.status);
         if self.spec.is_sound() {
             draft.status.current_hash = Some(self.spec.template_hash.clone());
             draft.status.retry = Some(self.spec.retry).filter(|retry| *retry != 0);
@@ -114,6 +116,8 @@ impl Step<'_> {
             place: carried_place(former),
             latest_successful_deployment_snapshot: former.latest_successful_deployment_snapshot.clone(),
             tracks: draft.status.tracks.take(),
+            // The target gets back what the former run changed before the next one begins.
+            in_place: draft.status.in_place.take(),
             report: Report::default(),
             ..KanaryStatus::default()
         };

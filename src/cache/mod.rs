@@ -18,6 +18,7 @@ mod workloads;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::{Resource, ResourceExt};
 
 pub(crate) use self::scaled_object::ScaledObject;
@@ -213,6 +214,11 @@ fn version_of(object: &impl ResourceExt) -> u64 {
 /// newest.
 pub(crate) fn number(version: &str) -> u64 {
     version.parse().unwrap_or(u64::MAX)
+}
+
+/// A pod as decisions see it. `None` if it belongs to no workload of a kind that Kanary knows.
+pub(crate) fn pod_of(object: &Pod) -> Option<kanary_core::observation::Pod> {
+    view::pod(object).map(|row| row.pod())
 }
 
 fn keys(index: &Index<Place, Key>, place: &Place) -> Vec<Key> {

@@ -96,6 +96,8 @@ impl Writer {
             }
             Action::Hold { route, run } => self.hold(kanary, (run, route), right).await,
             Action::Release => self.release(kanary, right).await,
+            Action::HoldInPlace => self.hold_in_place(kanary, right).await,
+            Action::ReleaseInPlace => self.release_in_place(kanary, right).await,
             Action::Keep(_) | Action::SetRoute { .. } => self.act_raw(namespace, action, right).await,
             Action::HandOver { target, uid } => {
                 for_kind!(target.kind, K => self.hand_over::<K>(namespace, &target.name, uid, right).await)

@@ -7,6 +7,7 @@ mod kept;
 mod leaving;
 mod missing;
 mod outage;
+mod revised;
 mod route;
 mod track;
 
@@ -21,7 +22,7 @@ use kanary_core::{
     Key, ParsedKanary,
     api::{EventReason, KanaryStatus, Tracks, WorkloadRef},
     decision::Action,
-    observation::{Created, KeptSeen, Observation, Promotion, Ways, Workload},
+    observation::{Created, KeptSeen, Observation, Promotion, RevisedPods, Ways, Workload},
     spec::Spec,
     status::{Phase, traffic_lost_since},
     validation::Sample,
@@ -71,6 +72,8 @@ struct Remembered {
     ways: Ways,
     /// The canary is known not to be available since then, if its status has no times.
     unavailable: Option<Timestamp>,
+    /// Pods of the target that run the template in place, as they were last read.
+    revised: Option<RevisedPods>,
     /// The pods of the run were read live after the verdict.
     pods_confirmed: bool,
     announced: HashSet<(EventReason, Timestamp)>,

@@ -2,6 +2,8 @@
 
 mod history;
 mod nodes;
+mod revised;
+mod traffic;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,16 +11,16 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
 use kanary_core::{
     Key, ParsedKanary,
     api::{
         Kanary, WorkloadKind, WorkloadRef,
-        names::{CREATED_BY, KANARY_NAME, PROMOTED_BY, RUN},
+        names::{CREATED_BY, PROMOTED_BY},
     },
     decision::Need,
-    hash,
-    observation::{Claims, Keda, LiveTarget, Observation, Promotion, RouteFound, RouteSeen},
+    hash, in_place,
+    observation::{Claims, Keda, LiveTarget, Observation, Promotion},
     spec::Spec,
     validation::Item,
     workload,
@@ -42,7 +44,6 @@ use crate::{
         act::typed_template,
         kept,
         memory::{self, Memory},
-        routes,
     },
 };
 
@@ -107,6 +108,10 @@ impl Observer<'_> {
     /// The observation without reads.
     fn known(&self, kanary: &ParsedKanary, spec: &Spec, now: Timestamp) -> Observation {
         let mut seen = self.cache.observe(kanary, spec);
+        if spec.scale.in_place().is_some() {
+            seen.revised = self.memory.revised(&kanary.key);
+            in_place::complete(kanary, &mut seen);
+        }
         self.memory.recall(kanary, spec, &mut seen);
         if !spec.canary.kind.has_times() {
             let canary = seen.canary.as_ref();
@@ -198,20 +203,8 @@ impl Observer<'_> {
             seen.confirmed = true;
             return Ok(());
         }
-        if need == Need::Route {
-            let found = match self.routes {
-                Some(_) => routes::find(self.client, kanary, spec).await?,
-                None => RouteFound::Disabled,
-            };
-            let known = self.memory.route_read(&kanary.key, found, now);
-            seen.route = Some(RouteSeen { live: true, ..known });
-            return Ok(());
-        }
-        if need == Need::Endpoints {
-            let service = spec.kanary_service.as_deref().unwrap_or_default();
-            let ready = routes::endpoints(self.client, &kanary.key.namespace, service).await?;
-            seen.endpoints = Some(self.memory.endpoints_read(&kanary.key, ready, now));
-            return Ok(());
+        if need == Need::Route || need == Need::Endpoints {
+            return self.provide_traffic(kanary, spec, need, seen, now).await;
         }
         if need == Need::Kept {
             let read = kept::read(self.client, kanary, spec, now).await?;
@@ -226,6 +219,7 @@ impl Observer<'_> {
                 live.as_ref().and_then(K::view).map(|row| row.workload())
             });
             seen.target_confirmed = true;
+            in_place::complete(kanary, seen);
             return Ok(());
         }
         if need == Need::Claims || need == Need::Nodes {
@@ -235,6 +229,12 @@ impl Observer<'_> {
             self.confirm_pods(kanary, spec).await?;
             self.memory.mark_pods_confirmed(&kanary.key);
             *seen = self.known(kanary, spec, now);
+            return Ok(());
+        }
+        if need == Need::RevisedPods || need == Need::LiveCanary && spec.scale.in_place().is_some() {
+            self.confirm_in_place(kanary, spec, need).await?;
+            *seen = self.known(kanary, spec, now);
+            seen.confirmed = need == Need::LiveCanary;
             return Ok(());
         }
         if need == Need::LiveCanary {
@@ -282,12 +282,16 @@ impl Observer<'_> {
         }
         let annotation = |name: &str| target.annotations().get(name).cloned();
         let template = target.data.pointer("/spec/template").cloned().unwrap_or_default();
+        let strategy = target.data.pointer("/spec/updateStrategy/rollingUpdate");
+        let strategy_is_bare = strategy.is_none_or(serde_json::Value::is_null);
         seen.live_target = Some(LiveTarget {
             uid: target.uid().unwrap_or_default(),
             created: target.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
             template_hash: hash::of(&typed_template(&template)),
             template,
             generation: target.metadata.generation,
+            resource_version: target.metadata.resource_version.clone(),
+            strategy_is_bare,
             annotated: target.metadata.annotations.is_some(),
             promoted_by: annotation(PROMOTED_BY),
             created_by: annotation(CREATED_BY),
@@ -300,6 +304,7 @@ impl Observer<'_> {
                 seen.target = self.cache.observe(kanary, spec).target;
             }
         });
+        in_place::complete(kanary, seen);
         Ok(())
     }
 
@@ -366,22 +371,6 @@ impl Observer<'_> {
             }
         }
         Ok(claims)
-    }
-
-    /// Reads the pods of the run live.
-    async fn confirm_pods(&self, kanary: &ParsedKanary, spec: &Spec) -> Result<(), ApiError> {
-        let namespace = &kanary.key.namespace;
-        let of_run =
-            ListParams::default().labels(&format!("{RUN}={},{KANARY_NAME}={}", kanary.run(spec), kanary.key.name));
-        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let pods = within(CALL_TIMEOUT, api.list(&of_run)).await;
-        let WorkloadRef { kind, name } = &spec.canary;
-        let pods =
-            pods.map_err(|error| ApiError::new("list the pods of", kind.as_str().into(), namespace, name, error))?;
-        for pod in pods {
-            Pod::put(self.cache, &pod);
-        }
-        Ok(())
     }
 }
 

@@ -110,7 +110,9 @@ impl<'a> Write<'a> {
             }
             Action::Update(update) => (update.workload.kind.as_str(), update.workload.name.as_str()),
             Action::Unlabel { pod, .. } | Action::Adopt { pod, .. } => ("Pod", pod.as_str()),
-            Action::Hold { .. } | Action::Release => (kanary.key.kind.id(), kanary.key.name.as_str()),
+            Action::Hold { .. } | Action::Release | Action::HoldInPlace | Action::ReleaseInPlace => {
+                (kanary.key.kind.id(), kanary.key.name.as_str())
+            }
             Action::Keep(keep) => (keep.resource.kind, keep.name.as_str()),
             Action::SetRoute { route, .. } => (route.kind.as_str(), route.name.as_str()),
         };

@@ -368,8 +368,8 @@ fn label(action: &Action) -> &'static str {
         Action::Unlabel { .. } => "unlabel",
         Action::Adopt { .. } => "adopt",
         Action::Delete { .. } => "delete",
-        Action::Hold { .. } => "hold",
-        Action::Release => "release",
+        Action::Hold { .. } | Action::HoldInPlace => "hold",
+        Action::Release | Action::ReleaseInPlace => "release",
         Action::SetRoute { .. } => "route",
         Action::Keep(_) => "keep",
     }

@@ -23,6 +23,7 @@ mod daemon_sets;
 mod data_plane;
 mod deletion;
 mod fleet;
+mod in_place;
 mod joined;
 mod keda;
 mod label_watch;

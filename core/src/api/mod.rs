@@ -6,6 +6,7 @@
 mod crd;
 mod duration;
 mod face;
+mod in_place;
 mod kanary;
 mod metric;
 pub mod names;
@@ -25,6 +26,7 @@ mod workload;
 pub use crd::{EPOCH_RULE, crds};
 pub use duration::GoDuration;
 pub use face::{CanaryAppSpec, CanaryDeploymentSpec, CanaryDeploymentTracks};
+pub use in_place::{InPlace, InPlaceScale};
 pub use kanary::{Kanary, KanaryKind};
 pub use metric::{
     ContainerResourceMetric, DescribedObject, ExternalMetric, MetricItem, MetricName, MetricQuantity, MetricSource,

@@ -57,6 +57,8 @@ pub const NODES: &str = "kanary.k8s-operators.dev/nodes";
 pub const SHARES: &str = "kanary.k8s-operators.dev/shares";
 /// Finalizer of a Kanary while a route may hold something of its run.
 pub const ROUTE_FINALIZER: &str = "kanary.k8s-operators.dev/route";
+/// Finalizer of a Kanary of whose target some pods run the template in place.
+pub const IN_PLACE_FINALIZER: &str = "kanary.k8s-operators.dev/in-place";
 /// Annotation on a Kanary with that finalizer: `<run> <kind of the route>/<name of the route>`.
 pub const ROUTE: &str = "kanary.k8s-operators.dev/route";
 /// Annotation that `kubectl kanary migrate` puts on a Kanary until it replaces one of [`OLD_GROUP`]: the uid of that one.

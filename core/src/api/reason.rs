@@ -187,12 +187,16 @@ reasons! {
     TargetReplaced,
     /// The target has rolled out.
     TargetRolledOut,
+    /// The target rolls out, or not all its pods are available, so no run in place can start.
+    TargetRollingOut,
     /// The template failed before and is not run again.
     TemplateFailedBefore,
     /// The target's selector does not match the template.
     TemplateMismatch,
     /// The target has its former template again.
     TemplateRestored,
+    /// A run in place would leave no pod of the target with its former template.
+    TooFewReplicas,
     /// The item has fewer good measurements than `minSamples`.
     TooFewSamples,
     /// The canary does not get the traffic that the spec asks for.

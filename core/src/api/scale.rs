@@ -5,11 +5,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::InPlaceScale;
+
 /// How many canary pods run. Set at most one of the fields. Default: `static` with one replica.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "[has(self.static), has(self.percent), has(self.hpa), has(self.keda), has(self.nodes)].filter(x, x).size() <= 1",
-    "message": "spec.scale takes one of static, percent, hpa, keda and nodes: keep one and remove the others",
+    "rule": "[has(self.static), has(self.percent), has(self.hpa), has(self.keda), has(self.nodes), has(self.inPlace)].filter(x, x)\
+             .size() <= 1",
+    "message": "spec.scale takes one of static, percent, hpa, keda, nodes and inPlace: keep one and remove the others",
 }]))]
 pub struct ScaleSpec {
     /// A fixed number of canary pods.
@@ -27,6 +30,9 @@ pub struct ScaleSpec {
     /// The nodes on which a target that is a DaemonSet has canary pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<NodesScale>,
+    /// Some pods of the target run the template, and there is no canary beside it. Only for a StatefulSet.
+    #[serde(default, rename = "inPlace", skip_serializing_if = "Option::is_none")]
+    pub in_place: Option<InPlaceScale>,
 }
 
 /// The nodes of a DaemonSet that have canary pods: those of its nodes that match, at most 500.

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::{GoDuration, ManualVerdict, RouteRef, RunPlace};
+use super::{GoDuration, InPlace, ManualVerdict, RouteRef, RunPlace};
 
 /// What the controller observed and decided.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -108,6 +108,9 @@ pub struct KanaryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(skip)]
     pub tracks: Option<Box<Tracks>>,
+    /// What the run changes in the target, for `spec.scale.inPlace`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_place: Option<Box<InPlace>>,
     /// Verdicts in the spec, and those that are ignored because they are from an earlier run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdicts: Option<Verdicts>,
@@ -281,7 +284,7 @@ pub struct Report {
     /// The production Service.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub service: String,
-    /// static, percent, hpa or keda.
+    /// static, percent, hpa, keda, nodes or inPlace.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub scale: String,
     /// The traffic source.

@@ -144,6 +144,28 @@ pub struct SetView {
     pub replicas: i32,
     /// Whether all its pods run its template and are available, as its status says.
     pub whole: bool,
+    /// Whether no pod is left of another template, as its status says.
+    pub at_rest: bool,
+    /// The revision of its template, if its status is about the newest spec.
+    pub revision: Option<SetRevision>,
+}
+
+/// The revision of a template, and how many pods there are, as a status says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetRevision {
+    /// Name of the revision, which its pods have as a label.
+    pub name: Box<str>,
+    /// All pods, ready ones, available ones, and those of this revision.
+    pub pods: [i32; 4],
+}
+
+/// Pods of a revision of the target.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RevisedPods {
+    /// The revision, when the pods were read.
+    pub revision: SetRevision,
+    /// The pods.
+    pub pods: Vec<super::Pod>,
 }
 
 /// Number of pod templates that a Deployment has had since its creation.

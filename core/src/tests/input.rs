@@ -230,6 +230,8 @@ pub(super) fn observation(kanary: &ParsedKanary, spec: &Spec, short: &Value) -> 
         tallies: list("tallies").map(|value| tally(value, &short["pods"])).collect(),
         live_target: there("live").map(|value| LiveTarget {
             generation: None,
+            resource_version: None,
+            strategy_is_bare: false,
             uid: text(&value["uid"]).unwrap_or("uid-myapp".to_owned()),
             template: template(value["template"].as_str().unwrap_or("t1")),
             template_hash: hash::of(&template(value["template"].as_str().unwrap_or("t1"))),

@@ -30,6 +30,7 @@ mod events;
 mod failed_templates;
 mod forged_epoch;
 mod forward;
+mod in_place;
 mod input;
 mod input_traffic;
 mod keda;

@@ -71,6 +71,8 @@ fn act(action: &Action) -> String {
         Action::Update(update) => format!("update {}", update.workload.name),
         Action::Hold { route, run } => format!("hold {route} for run {run}"),
         Action::Release => "release the route".to_owned(),
+        Action::HoldInPlace => "hold this Kanary".to_owned(),
+        Action::ReleaseInPlace => "release this Kanary".to_owned(),
         Action::Keep(keep) => format!("keep {}", keep.key()),
         Action::SetRoute { route, gives, .. } => format!("change {route}: {gives}"),
         Action::HandOver { target, .. } => format!("hand over the fields of {}", target.name),

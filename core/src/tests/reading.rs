@@ -45,6 +45,7 @@ impl Model {
             Need::Claims => self.seen.claims = Some(Claims::default()),
             Need::Kept => unreachable!("only front ends keep objects"),
             Need::Nodes => self.seen.nodes = Some(NodesFound::Found(Vec::new())),
+            Need::RevisedPods => unreachable!("only a run in place asks for these pods"),
             Need::MissingTarget => {
                 self.seen.target_missing_since.get_or_insert(self.now);
                 self.seen.confirmed = target.is_none();
@@ -68,6 +69,8 @@ impl Model {
         let Some(target) = &self.seen.target else { return };
         self.seen.live_target = Some(LiveTarget {
             generation: None,
+            resource_version: None,
+            strategy_is_bare: false,
             created: target.created,
             created_by: target.created_by.clone(),
             uid: target.uid.clone(),

@@ -198,7 +198,7 @@ fn two_ways_of_scaling_are_refused() {
         ",
         expect![[r#"
             shows Errored
-            Errored, Stalled=True InvalidSpec: spec.scale takes one of static, percent, hpa, keda and nodes: keep one and remove the others
+            Errored, Stalled=True InvalidSpec: spec.scale takes one of static, percent, hpa, keda, nodes and inPlace: keep one and remove the others
         "#]],
     );
 }

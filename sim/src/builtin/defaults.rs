@@ -81,8 +81,10 @@ fn stateful_set(spec: &mut Value) {
     set(spec, "replicas", json!(1));
     set(spec, "revisionHistoryLimit", json!(10));
     set(spec, "podManagementPolicy", json!("OrderedReady"));
+    // A type that is set explicitly gets no rollingUpdate.
+    let is_rolling = spec["updateStrategy"]["type"].is_null() || !spec["updateStrategy"]["rollingUpdate"].is_null();
     set(&mut spec["updateStrategy"], "type", json!("RollingUpdate"));
-    if spec["updateStrategy"]["type"] == "RollingUpdate" {
+    if is_rolling && spec["updateStrategy"]["type"] == "RollingUpdate" {
         set(&mut spec["updateStrategy"]["rollingUpdate"], "partition", json!(0));
     }
     let policy = &mut spec["persistentVolumeClaimRetentionPolicy"];

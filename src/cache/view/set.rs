@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{StatefulSet as KubeStatefulSet, StatefulSetStatus};
-use kanary_core::observation::{Cause, SetView, Versions, Workload};
+use kanary_core::observation::{Cause, SetRevision, SetView, Versions, Workload};
 
 use super::{common, is_kanary};
 
@@ -29,6 +29,8 @@ pub(in crate::cache) fn stateful_set(object: &KubeStatefulSet) -> Workload {
             ),
             replicas: object.status.as_ref().map_or(0, |status| status.replicas),
             whole: is_whole(object),
+            at_rest: observed(object).is_some_and(|status| status.current_revision == status.update_revision),
+            revision: observed(object).and_then(revision),
         })),
         ..common(object)
     }
@@ -61,6 +63,19 @@ fn observed(object: &KubeStatefulSet) -> Option<&StatefulSetStatus> {
     let status = object.status.as_ref()?;
     let is_newest = status.observed_generation.unwrap_or_default() >= object.metadata.generation.unwrap_or_default();
     is_newest.then_some(status)
+}
+
+fn revision(status: &StatefulSetStatus) -> Option<SetRevision> {
+    let of = |count: Option<i32>| count.unwrap_or_default();
+    Some(SetRevision {
+        name: status.update_revision.clone()?.into(),
+        pods: [
+            status.replicas,
+            of(status.ready_replicas),
+            of(status.available_replicas),
+            of(status.updated_replicas),
+        ],
+    })
 }
 
 /// As in `kubectl rollout status`, whatever the update strategy: all replicas run the current template and are available.

@@ -1,10 +1,10 @@
-//! Writes to routes, and the finalizer of a Kanary whose run changed one.
+//! Writes to routes, and the finalizers of a Kanary whose run changed one, or changed the target in place.
 
 use kanary_core::{
     Key, ParsedKanary,
     api::{
         Kanary, RouteRef,
-        names::{ROUTE, ROUTE_FINALIZER},
+        names::{IN_PLACE_FINALIZER, ROUTE, ROUTE_FINALIZER},
     },
     kanary::HeldRoute,
 };
@@ -42,15 +42,30 @@ impl Writer {
     ) -> Result<(), ApiError> {
         let mut finalizers = kanary.finalizers.clone();
         finalizers.push(ROUTE_FINALIZER.to_owned());
-        let annotation = json!(HeldRoute::annotation(run, route));
-        self.set_finalizers(kanary, &finalizers, &annotation, right).await
+        let annotations = json!({ROUTE: HeldRoute::annotation(run, route)});
+        self.set_finalizers(kanary, &finalizers, &annotations, right).await
     }
 
     /// Removes the finalizer and its annotation.
     pub(super) async fn release(&self, kanary: &ParsedKanary, right: Right) -> Result<(), ApiError> {
         let finalizers = kanary.finalizers.iter().filter(|name| *name != ROUTE_FINALIZER);
         let finalizers: Vec<_> = finalizers.cloned().collect();
-        self.set_finalizers(kanary, &finalizers, &Value::Null, right).await
+        self.set_finalizers(kanary, &finalizers, &json!({ROUTE: null}), right)
+            .await
+    }
+
+    /// Adds the finalizer of a run in place.
+    pub(super) async fn hold_in_place(&self, kanary: &ParsedKanary, right: Right) -> Result<(), ApiError> {
+        let mut finalizers = kanary.finalizers.clone();
+        finalizers.push(IN_PLACE_FINALIZER.to_owned());
+        self.set_finalizers(kanary, &finalizers, &json!({}), right).await
+    }
+
+    /// Removes the finalizer of a run in place.
+    pub(super) async fn release_in_place(&self, kanary: &ParsedKanary, right: Right) -> Result<(), ApiError> {
+        let finalizers = kanary.finalizers.iter().filter(|name| *name != IN_PLACE_FINALIZER);
+        let finalizers: Vec<_> = finalizers.cloned().collect();
+        self.set_finalizers(kanary, &finalizers, &json!({}), right).await
     }
 
     /// Replaces the finalizers of the version that was read.
@@ -58,7 +73,7 @@ impl Writer {
         &self,
         kanary: &ParsedKanary,
         finalizers: &[String],
-        annotation: &Value,
+        annotations: &Value,
         right: Right,
     ) -> Result<(), ApiError> {
         let Key { kind, namespace, name } = &kanary.key;
@@ -68,7 +83,7 @@ impl Writer {
             "uid": kanary.uid,
             "resourceVersion": kanary.resource_version,
             "finalizers": finalizers,
-            "annotations": {ROUTE: annotation},
+            "annotations": annotations,
         }}));
         let request = Request::new(Kanary::url_path(kind, Some(namespace))).patch(name, &patch_params(), &patch);
         let written = self.send::<Kanary>(request, "patch", right).await;

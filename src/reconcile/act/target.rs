@@ -159,17 +159,32 @@ fn template_patch(change: &SetTemplate) -> Vec<Value> {
         annotated,
         marker,
         cause,
+        partition,
+        strategy_is_bare,
+        version,
         ..
     } = change;
     let at = |annotation: &str| format!("/metadata/annotations/{}", json_pointer(annotation));
     let mut patch = unchanged(uid, *generation, former).to_vec();
+    if let Some(version) = version {
+        patch.push(json!({"op": "replace", "path": "/metadata/resourceVersion", "value": version}));
+    }
     patch.push(json!({"op": "replace", "path": "/spec/template", "value": template}));
-    let annotations = [(PROMOTED_BY, marker), (CHANGE_CAUSE, cause)];
+    if let Some(partition) = partition {
+        let block = "/spec/updateStrategy/rollingUpdate";
+        if *strategy_is_bare {
+            patch.push(json!({"op": "add", "path": block, "value": {}}));
+        }
+        patch.push(json!({"op": "add", "path": format!("{block}/partition"), "value": partition}));
+    }
+    let annotations = [(PROMOTED_BY, marker), (CHANGE_CAUSE, cause)].into_iter();
+    let annotations = annotations.filter(|(_, value)| !value.is_empty());
     if *annotated {
         patch.extend(annotations.map(|(name, value)| json!({"op": "add", "path": at(name), "value": value})));
     } else {
-        let annotations = annotations.map(|(name, value)| (name.to_owned(), json!(value)));
-        let annotations: serde_json::Map<_, _> = annotations.into_iter().collect();
+        let annotations: serde_json::Map<_, _> = annotations
+            .map(|(name, value)| (name.to_owned(), json!(value)))
+            .collect();
         patch.push(json!({"op": "add", "path": "/metadata/annotations", "value": annotations}));
     }
     patch

@@ -223,7 +223,9 @@ fn object(action: &Action) -> String {
         | Action::SetTemplate(SetTemplate { target: workload, .. }) => workload.key(),
         Action::Update(update) => update.workload.key(),
         Action::HandOver { target, .. } => format!("owners of {}", target.key()),
-        Action::Hold { .. } | Action::Release => "finalizers of this Kanary".to_owned(),
+        Action::Hold { .. } | Action::Release | Action::HoldInPlace | Action::ReleaseInPlace => {
+            "finalizers of this Kanary".to_owned()
+        }
         Action::SetRoute { route, .. } => route.key(),
         Action::Keep(keep) if keep.creates => format!("new {}", keep.key()),
         Action::Keep(keep) => format!("kept {}", keep.key()),
@@ -265,8 +267,8 @@ fn describe(action: &Action) -> String {
         Action::SetTemplate(SetTemplate { target, .. }) => format!("setting the template of {target}"),
         Action::Update(update) => format!("the update of {}", update.workload),
         Action::HandOver { target, .. } => format!("handing over the fields of {target}"),
-        Action::Hold { .. } => "adding the finalizer to this Kanary".to_owned(),
-        Action::Release => "removing the finalizer from this Kanary".to_owned(),
+        Action::Hold { .. } | Action::HoldInPlace => "adding the finalizer to this Kanary".to_owned(),
+        Action::Release | Action::ReleaseInPlace => "removing the finalizer from this Kanary".to_owned(),
         Action::SetRoute { route, gives, .. } => format!("the change of {route} that {gives}"),
         Action::Keep(keep) => {
             let what = if keep.creates {

@@ -71,12 +71,17 @@ impl Past {
 /// The newest revision other than the promoted one, as in `kubectl rollout undo`; its controller may not have created the
 /// promoted one yet. `None` if the promotion changed nothing, because that revision would then be older than the previous
 /// state.
+///
+/// A run in place stores which template the target had, so that is the one.
 pub(super) fn former_template(history: &[Past], status: &KanaryStatus) -> Option<Value> {
+    let template = |past: &Past| serde_json::to_value(past.template.as_ref()?).ok();
+    let mut templates = history.iter().filter_map(template);
+    if let Some(record) = &status.in_place {
+        return templates.find(|template| hash::of(template) == record.former_hash);
+    }
     let promoted = status.promoted_hash.as_ref()?;
     if status.target_hash.as_ref() == Some(promoted) {
         return None;
     }
-    let template = |past: &Past| serde_json::to_value(past.template.as_ref()?).ok();
-    let mut templates = history.iter().filter_map(template);
     templates.find(|template| hash::of(template) != *promoted)
 }

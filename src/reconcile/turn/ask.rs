@@ -42,7 +42,11 @@ impl Context {
         let (ready, all) = (names(|pod| pod.ready), names(|pod| pod.ready || !pod.terminating));
         let vars = Vars {
             deployment: &spec.target.name,
-            canary: &spec.canary.name,
+            // In place, pods of the target are the canary.
+            canary: match spec.scale.in_place() {
+                Some(_) => &spec.target.name,
+                None => &spec.canary.name,
+            },
             service: spec.service.as_deref().unwrap_or_default(),
             namespace: &kanary.key.namespace,
             kanary: &kanary.key.name,

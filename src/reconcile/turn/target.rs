@@ -89,6 +89,8 @@ impl Context {
         let former = self.memory.begin_promotion(key);
         let done = self.writer.act(kanary, action, right).await;
         match done.as_ref().map_err(ApiError::class) {
+            // A target that has back what it had before is not promoted.
+            Ok(Some(_)) if takes_back(kanary, action) => self.memory.set_promotion(key, Promotion::NotYet),
             Ok(Some(made)) => {
                 let template_hash = made.template_hash.clone();
                 self.memory.set_promotion(
@@ -212,6 +214,12 @@ fn track(kanary: &ParsedKanary, action: &Action) -> Option<WorkloadRef> {
         } => Some(WorkloadRef::new(*kind, name.clone())),
         _ => None,
     }
+}
+
+/// Whether an action gives the target back what a run in place changed.
+fn takes_back(kanary: &ParsedKanary, action: &Action) -> bool {
+    let record = kanary.status.in_place.as_deref();
+    matches!(action, Action::SetTemplate(change) if record.is_some_and(|record| record.undone() == change.marker))
 }
 
 /// Whether an action writes a template to the target.

@@ -56,6 +56,18 @@ impl World {
         ));
     }
 
+    /// The same with a client that dies as configured by `faults`.
+    pub(crate) fn start_controller_of_all_targets_with(&self, faults: &Faults) {
+        let (plane, faults) = (self.plane, faults.clone());
+        let options = Options {
+            target_kinds: BTreeSet::from(WorkloadKind::ALL),
+            ..Options::default()
+        };
+        self.put(Controller::with(&self.ns, options, move |clock| async move {
+            plane.kanary(clock, Some(&faults)).await
+        }));
+    }
+
     /// A target of `replicas` pods at version `v1`.
     pub(crate) async fn stateful_target(&self, name: &str, replicas: i32) -> Value {
         self.create(&STATEFUL_SET, &stateful_set(name, replicas)).await

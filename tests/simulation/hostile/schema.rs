@@ -283,7 +283,7 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(1);
         let (mut all, mut seen) = (Vec::new(), BTreeMap::new());
         fields(&SPEC, "", &mut all);
-        for number in 0..120_000 {
+        for number in 0..200_000 {
             let mut spec = spec(if number % 2 == 0 { "validation" } else { "validations" });
             for _ in 0..8 {
                 edit(&mut rng, &mut spec);

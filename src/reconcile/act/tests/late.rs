@@ -25,6 +25,9 @@ async fn a_promotion_that_arrives_late_does_not_apply_to_a_template_that_was_res
         annotated: false,
         marker: "u/h-1".to_owned(),
         cause: "promoted".to_owned(),
+        partition: None,
+        strategy_is_bare: false,
+        version: None,
     });
     let error = writer.act(&batman, &promote, right(&batman)).await.unwrap_err();
     // The template is the one that was read, but it was replaced in the meantime, so this is not a refusal.

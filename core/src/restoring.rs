@@ -1,0 +1,185 @@
+//! The end of a run in place that is not promoted: the target gets back what the run changed, before anything else happens.
+
+use jiff::SignedDuration;
+
+use super::{
+    decision::{Action, Decision, Need, SetTemplate},
+    in_place::{self, Ours},
+    problem::{Problem, set_problem},
+    status::{Draft, Phase, ROLLED_BACK},
+    step::Step,
+    workload,
+};
+use crate::api::{InPlace, Reason, names::IN_PLACE_FINALIZER};
+
+/// How soon the target is looked at again that a watch has not reported yet.
+pub(super) const LOOK_SOON: SignedDuration = SignedDuration::from_secs(1);
+
+/// The next step.
+enum Undo {
+    /// Nothing of the run is left in the target.
+    Done,
+    /// A read is needed first.
+    Needs(Need),
+    /// The write that puts back what is still as the run left it.
+    Write(Box<SetTemplate>),
+    /// A live read was newer than the watch, or older.
+    Waits,
+    /// The former template is lost.
+    Lost,
+}
+
+fn undo(step: &Step<'_>, record: &InPlace) -> Undo {
+    let Some(target) = in_place::target(record, step.seen) else {
+        return Undo::Done;
+    };
+    let is_over = |by: Option<&String>| by == Some(&record.undone()) || by == Some(&record.run);
+    if is_over(target.promoted_by.as_ref()) {
+        return Undo::Done;
+    }
+    let seen = step.seen;
+    let Some(live) = seen
+        .live_target
+        .as_ref()
+        .filter(|_| seen.former_template.is_some() || seen.no_former_template)
+    else {
+        return Undo::Needs(Need::FormerTemplate);
+    };
+    if live.uid != target.uid || live.generation != Some(target.generation) || is_over(live.promoted_by.as_ref()) {
+        return Undo::Waits;
+    }
+    let is_begun = live.promoted_by.as_ref() == Some(&record.begun());
+    let (mut template, mut partition) = (&live.template, None);
+    if is_begun {
+        match (
+            in_place::ours(step.kanary, seen, (record, target)),
+            &seen.former_template,
+        ) {
+            (Ours::Unclear(need), _) => return Undo::Needs(need),
+            (Ours::Yes, Some(former)) => template = former,
+            // With its own partition, all pods would get the template of the run.
+            (Ours::Yes, None) => return Undo::Lost,
+            (Ours::No, _) => {}
+        }
+        let is_ours = in_place::partition(target) == Some(record.partition);
+        partition = is_ours.then_some(record.former_partition);
+    }
+    Undo::Write(Box::new(SetTemplate {
+        target: step.spec.target.clone(),
+        uid: live.uid.clone(),
+        former: live.template.clone(),
+        template: template.clone(),
+        generation: live.generation,
+        annotated: live.annotated,
+        marker: record.undone(),
+        cause: if is_begun {
+            format!("rolled back by {}", step.kanary.key)
+        } else {
+            String::new()
+        },
+        partition,
+        strategy_is_bare: false,
+        // The write that begins a run may still be under way. It applies only to the version that it read, so the target gets another.
+        version: live.resource_version.clone().filter(|_| !is_begun),
+    }))
+}
+
+/// Gives the target back what a run in place changed and somebody else has not changed since. `None` if there is nothing to give back.
+pub(super) fn take_back(step: &Step<'_>) -> Option<Decision> {
+    let record = step.kanary.status.in_place.as_deref()?;
+    let mut draft = step.draft();
+    if step.seen.kind_is_off {
+        // Nothing is known of the target.
+        return Some(Decision::default());
+    }
+    Some(match undo(step, record) {
+        Undo::Needs(need) => Decision::needing(need),
+        Undo::Waits => Decision {
+            wake: step.now.checked_add(LOOK_SOON).ok(),
+            ..Decision::default()
+        },
+        Undo::Write(write) => match step.refused() {
+            Some(refusal) => {
+                let message = format!(
+                    "{} does not get its former template back: {}",
+                    step.spec.target, refusal.message
+                );
+                set_problem(&mut draft, Some(&Problem::new(refusal.reason, message)));
+                Decision {
+                    wake: Some(refusal.retry_at),
+                    ..step.write(draft)
+                }
+            }
+            None => Decision {
+                actions: vec![Action::SetTemplate(*write)],
+                ..Decision::default()
+            },
+        },
+        Undo::Lost if !step.kanary.deleting => {
+            let why = format!(
+                "the rollout history of {} has no revision with its former template: write that template, and then set \
+                 spec.updateStrategy.rollingUpdate.partition to {}",
+                step.spec.target, record.former_partition
+            );
+            draft.set(ROLLED_BACK, false, Reason::NoFormerTemplate, &why);
+            set_problem(&mut draft, Some(&Problem::new(Reason::NoFormerTemplate, why)));
+            step.write(draft)
+        }
+        Undo::Done | Undo::Lost => {
+            draft.status.in_place = None;
+            report(step, record, &mut draft);
+            step.write(draft)
+        }
+    })
+}
+
+/// Shows in a failed run what the target has now.
+fn report(step: &Step<'_>, record: &InPlace, draft: &mut Draft) {
+    if record.template_hash.is_none() || Phase::of(&step.kanary.status) != Phase::Failed {
+        return;
+    }
+    let name = &step.spec.target;
+    let Some(target) = in_place::target(record, step.seen) else {
+        let why = format!("{name} is gone: there is nothing to put back");
+        return draft.set(ROLLED_BACK, false, Reason::TargetNotFound, why);
+    };
+    if target.template_hash != record.former_hash {
+        let why = format!("somebody has changed the template of {name}: it is left alone");
+        return draft.set(ROLLED_BACK, false, Reason::TargetChanged, why);
+    }
+    let note = workload::of(name.kind).after_rollback();
+    let why = format!("{name} has the template back that it had before the run{note}");
+    draft.set(ROLLED_BACK, true, Reason::TemplateRestored, why);
+}
+
+/// The run in place of another run, or of a spec that asks for none any more, is taken back first.
+pub(super) fn take_back_former(step: &Step<'_>) -> Option<Decision> {
+    let is_present = in_place::of_present_run(step.kanary).is_some();
+    let is_wanted = step.spec.scale.in_place().is_some() || !step.spec.is_sound();
+    if is_present && is_wanted {
+        return None;
+    }
+    take_back(step)
+}
+
+/// Whether the finalizer is there that keeps the Kanary until the target has back what it had.
+pub(super) fn is_kept(step: &Step<'_>) -> bool {
+    step.kanary
+        .finalizers
+        .iter()
+        .any(|finalizer| finalizer == IN_PLACE_FINALIZER)
+}
+
+/// Removes that finalizer, once nothing of the run is left in the target.
+pub(super) fn release(step: &Step<'_>) -> Option<Action> {
+    (is_kept(step) && step.kanary.status.in_place.is_none()).then_some(Action::ReleaseInPlace)
+}
+
+/// The message for a target that somebody else changed during a run in place.
+pub(super) fn changed_message(step: &Step<'_>, what: &str) -> String {
+    format!(
+        "{} {what} while some of its pods ran the template: what this run changed in it and nobody else has changed since is put back; \
+         set spec.retry to another number to run again",
+        step.spec.target
+    )
+}

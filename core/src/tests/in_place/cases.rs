@@ -1,0 +1,279 @@
+use serde_json::json;
+
+use super::*;
+use crate::{
+    api::Reason,
+    status::{DEPLOYMENT_UPDATED, ERRORED, FAILED, ROLLED_BACK, find},
+};
+
+fn reason(place: &Place, condition: &str) -> String {
+    find(&place.stored(), condition).map_or_else(String::new, |condition| condition.reason.clone())
+}
+
+fn message(place: &Place, condition: &str) -> String {
+    find(&place.stored(), condition).map_or_else(String::new, |condition| condition.message.clone())
+}
+
+/// Asserts that the target is as it was before the run, and that nothing holds the Kanary.
+fn assert_restored(place: &Place) {
+    let set = place.set();
+    assert_eq!(
+        (set.partition, &set.template),
+        (0, &stored(&v1())),
+        "{:#?}",
+        place.writes
+    );
+    assert!(
+        set.images().iter().all(|image| *image == "app:v1"),
+        "{:?}",
+        set.images()
+    );
+    assert_eq!(place.metadata["finalizers"], json!([]));
+    assert_eq!(place.stored().in_place, None);
+}
+
+#[test]
+fn the_highest_ordinals_run_the_template_and_the_others_follow_the_verdict() {
+    let mut place = Place::new(5, 2);
+    place.until_running();
+    assert_eq!(place.set().images(), ["app:v1", "app:v1", "app:v1", "app:v2", "app:v2"]);
+    assert_eq!(place.set().partition, 3);
+    assert_eq!(place.kanary().status.report.scale, "inPlace");
+    place.end();
+    assert!(place.is(DEPLOYMENT_UPDATED), "{:?}", place.status);
+    assert_eq!((place.set().images(), place.set().partition), (vec!["app:v2"; 5], 0));
+    assert_eq!(place.set().generation, 3, "the target was changed twice");
+    assert_eq!(place.metadata["finalizers"], json!([]));
+    assert_eq!(place.stored().in_place, None);
+}
+
+#[test]
+fn a_bad_verdict_gives_the_pods_their_former_template_back() {
+    let mut place = Place::new(3, 1);
+    place.until_running();
+    place.edit(&json!({"verdict": "invalid"}));
+    place.end();
+    assert!(place.is(FAILED));
+    assert_eq!(reason(&place, ROLLED_BACK), "TemplateRestored");
+    assert_restored(&place);
+}
+
+#[test]
+fn a_pause_holds_and_a_verdict_against_the_run_counts_all_the_same() {
+    let mut place = Place::new(3, 1);
+    place.until_running();
+    place.edit(&json!({"paused": true}));
+    let before = place.set().clone();
+    place.end();
+    assert_eq!(
+        (place.phase(), place.set().generation),
+        (Phase::Running, before.generation)
+    );
+    place.edit(&json!({"verdict": "invalid"}));
+    place.end();
+    assert_restored(&place);
+}
+
+#[test]
+fn a_deleted_kanary_stays_until_the_target_has_its_template_back() {
+    let mut place = Place::new(3, 1);
+    place.until_running();
+    place.delete();
+    place.end();
+    assert!(place.gone, "{:#?}", place.writes);
+    assert!(place.set().images().iter().all(|image| *image == "app:v1"));
+    assert_eq!(place.set().partition, 0);
+}
+
+#[test]
+fn a_partition_of_the_user_comes_back() {
+    for verdict in ["valid", "invalid"] {
+        let mut place = Place::new(5, 1);
+        place.set.as_mut().unwrap().partition = 2;
+        place.until_running();
+        assert_eq!(place.set().partition, 4);
+        place.edit(&json!({"verdict": verdict}));
+        place.end();
+        assert_eq!(place.set().partition, 2, "{verdict}");
+        let v2 = place.set().images().iter().filter(|image| **image == "app:v2").count();
+        assert_eq!(v2, if verdict == "valid" { 3 } else { 0 }, "{verdict}");
+    }
+}
+
+#[test]
+fn a_template_of_somebody_else_is_left_alone_and_rolls_out() {
+    let mut place = Place::new(3, 1);
+    place.until_running();
+    let now = place.now;
+    place.set.as_mut().unwrap().edit(now, |set| set.template = version(3));
+    place.end();
+    assert_eq!(reason(&place, FAILED), "TargetChanged");
+    assert_eq!(place.set().images(), ["app:v3"; 3], "the partition was the run's");
+    assert_eq!(reason(&place, ROLLED_BACK), "TargetChanged");
+    assert!(
+        place.stored().failed_templates.is_empty(),
+        "the template is not to blame"
+    );
+}
+
+#[test]
+fn a_partition_of_somebody_else_is_left_alone_and_the_template_goes() {
+    let mut place = Place::new(4, 1);
+    place.until_running();
+    let now = place.now;
+    place.set.as_mut().unwrap().edit(now, |set| set.partition = 1);
+    place.end();
+    assert_eq!(reason(&place, FAILED), "TargetChanged");
+    assert_eq!(place.set().partition, 1);
+    assert_eq!(place.set().images(), ["app:v1"; 4]);
+}
+
+#[test]
+fn a_target_that_is_put_back_by_hand_ends_the_run() {
+    let mut place = Place::new(3, 1);
+    place.until_running();
+    let now = place.now;
+    place.set.as_mut().unwrap().edit(now, |set| {
+        (set.template, set.partition, set.promoted_by) = (stored(&v1()), 0, None);
+    });
+    let generation = place.set().generation;
+    place.end();
+    assert_eq!(reason(&place, FAILED), "TargetChanged");
+    assert_eq!(place.set().generation, generation, "there is nothing to put back");
+}
+
+#[test]
+fn the_partition_holds_while_an_autoscaler_changes_the_number_of_pods() {
+    let mut place = Place::new(4, 1);
+    place.until_running();
+    for (replicas, images) in [
+        (6, vec!["app:v1", "app:v1", "app:v1", "app:v2", "app:v2", "app:v2"]),
+        (2, vec!["app:v1", "app:v1"]),
+    ] {
+        let now = place.now;
+        place.set.as_mut().unwrap().scale(now, replicas);
+        place.settle();
+        assert_eq!(
+            (place.phase(), place.set().partition),
+            (Phase::Running, 3),
+            "{replicas}"
+        );
+        assert_eq!(place.set().images(), images);
+    }
+    // Without a pod that runs the template, nothing passes.
+    place.edit(&json!({"verdict": "valid"}));
+    place.settle();
+    assert_eq!(place.phase(), Phase::Running);
+    let now = place.now;
+    place.set.as_mut().unwrap().scale(now, 5);
+    place.end();
+    assert_eq!(place.set().images(), ["app:v2"; 5]);
+}
+
+#[test]
+fn another_template_begins_after_the_first_one_is_taken_back() {
+    let mut place = Place::new(3, 1);
+    place.until_running();
+    place.edit(&json!({"template": {"spec": {"template": version(3)}}}));
+    place.until_running();
+    assert_eq!(place.set().images(), ["app:v1", "app:v1", "app:v3"]);
+    assert_eq!(place.set().generation, 4, "begun, taken back, begun again");
+    place.end();
+    assert_eq!(place.set().images(), ["app:v3"; 3]);
+}
+
+#[test]
+fn a_spec_with_errors_takes_nothing_back() {
+    let mut place = Place::new(3, 1);
+    place.until_running();
+    place.edit(&json!({"scale": {"inPlace": {"replicas": 0}}}));
+    place.settle();
+    assert_eq!(place.set().images(), ["app:v1", "app:v1", "app:v2"]);
+    place.edit(&json!({"verdict": "invalid"}));
+    place.end();
+    assert_restored(&place);
+}
+
+#[test]
+fn what_prevents_a_run_is_said_and_nothing_is_written() {
+    type Change = fn(&mut Set);
+    let cases: [(usize, i32, Change, Reason); 5] = [
+        (2, 2, |_| {}, Reason::TooFewReplicas),
+        (2, 7, |_| {}, Reason::TooFewReplicas),
+        (3, 1, |set| set.on_delete = true, Reason::TargetOnDelete),
+        (3, 2, |set| set.partition = 2, Reason::TargetPartitioned),
+        (3, 1, |set| set.pods[0].0 = version(0), Reason::TargetRollingOut),
+    ];
+    for (replicas, pods, change, why) in cases {
+        let mut place = Place::new(replicas, pods);
+        change(place.set.as_mut().unwrap());
+        place.settle();
+        assert_eq!(reason(&place, ERRORED), why.as_str(), "{:?}", place.status);
+        assert_eq!(place.set().generation, 1);
+        assert_eq!(place.stored().in_place, None);
+    }
+}
+
+#[test]
+fn a_target_whose_former_template_is_lost_keeps_what_it_has() {
+    let mut place = Place::new(3, 1);
+    place.until_running();
+    place.set.as_mut().unwrap().history.remove(0);
+    place.edit(&json!({"verdict": "invalid"}));
+    place.end();
+    assert_eq!(
+        place.set().images(),
+        ["app:v1", "app:v1", "app:v2"],
+        "nothing else rolls out"
+    );
+    assert_eq!(reason(&place, ROLLED_BACK), "NoFormerTemplate");
+    assert!(
+        message(&place, ERRORED).contains("partition to 0"),
+        "{:?}",
+        place.status
+    );
+}
+
+#[test]
+fn what_a_run_in_place_cannot_have_is_refused() {
+    for (change, why) in [
+        (
+            json!({"scale": {"inPlace": {"replicas": 0}}}),
+            "spec.scale.inPlace.replicas is 0",
+        ),
+        (
+            json!({"statefulSetName": null, "deploymentName": "myapp"}),
+            "only a StatefulSet",
+        ),
+        (
+            json!({"serviceName": "svc", "traffic": {"source": "both"}}),
+            "spec.traffic.source service or none",
+        ),
+        (
+            json!({"serviceName": "svc", "traffic": {"source": "kanary-service"}}),
+            "spec.traffic.source service or none",
+        ),
+        (
+            json!({"rollout": {"onFailure": "retain"}}),
+            "no canary that could be kept",
+        ),
+        (json!({"rollout": {"onTargetChange": "promote"}}), "onTargetChange"),
+        (
+            json!({"rollout": {"mode": "dry-run"}}),
+            "a dry-run leaves the target alone",
+        ),
+        (
+            json!({"validation": {"noUpdate": true}}),
+            "a dry-run leaves the target alone",
+        ),
+        (json!({"scale": {"static": {"replicas": 1}}}), "keep one"),
+    ] {
+        let mut place = Place::new(3, 1);
+        place.edit(&change);
+        let problems = format!("{:?}", place.kanary().spec.problems);
+        assert!(problems.contains(why), "{change}: {problems}");
+    }
+    let mut place = Place::new(3, 1);
+    place.edit(&json!({"serviceName": "svc", "traffic": {"source": "service"}}));
+    assert!(place.kanary().spec.is_sound(), "{:?}", place.kanary().spec.problems);
+}
