@@ -73,6 +73,8 @@ pub(crate) enum Act {
     PatchCanary(Value),
     /// Rolls the target out once it has been promoted, if its strategy leaves that to its user.
     RollOut,
+    /// Creates an object.
+    Create(Value),
     /// Deletes an object of this kind and name.
     DeleteOther(&'static str, String),
 }

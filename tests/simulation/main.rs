@@ -10,6 +10,7 @@
 
 mod case;
 mod checker;
+mod daemons;
 mod false_verdicts;
 mod fleet;
 mod gitops;

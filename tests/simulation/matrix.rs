@@ -10,6 +10,7 @@ use tokio::time::{sleep, timeout};
 use crate::{
     case::{Case, Maker, merge},
     checker::{Checker, Violation, owners::Owners},
+    daemons,
     kinds::{self, Kind},
     panics::caught,
     run::{in_virtual_time, last_words, measure, watched},
@@ -47,6 +48,16 @@ fn of_set(kind: Kind) -> Case {
     let case = case(kind).on(&mut rng, TargetKind::named("StatefulSet"));
     assert!(case.target_patch["spec"]["volumeClaimTemplates"].is_array());
     case
+}
+
+/// The same for a DaemonSet on four nodes.
+fn of_daemon_set(kind: Kind) -> Case {
+    let mut seeds = (0..).map(fastrand::Rng::with_seed);
+    let cases = seeds
+        .by_ref()
+        .map(|mut rng| case(kind).on(&mut rng, TargetKind::named("DaemonSet")));
+    let has_nodes = |case: &Case| case.beside.iter().filter(|object| object["kind"] == "Node").count() == 4;
+    cases.into_iter().find(has_nodes).unwrap()
 }
 
 /// The same with a Kanary of the group in which the API was published first.
@@ -256,6 +267,36 @@ fn a_second_run_of_a_stateful_set_survives_a_crash_at_every_write() {
 #[test]
 fn a_stateful_set_with_leases_survives_a_crash_at_every_third_write() {
     survives_with_leases(of_set(kinds::passes), 3);
+}
+
+#[test]
+fn a_success_of_a_daemon_set_survives_a_crash_at_every_write() {
+    survives(&of_daemon_set(kinds::passes));
+}
+
+#[test]
+fn a_failure_of_a_daemon_set_survives_a_crash_at_every_write() {
+    survives(&of_daemon_set(kinds::traffic_fails));
+}
+
+#[test]
+fn a_missing_daemon_set_survives_a_crash_at_every_write() {
+    survives(&of_daemon_set(kinds::target_missing));
+}
+
+#[test]
+fn a_roll_back_of_a_daemon_set_survives_a_crash_at_every_write() {
+    survives(&of_daemon_set(kinds::rolled_back));
+}
+
+#[test]
+fn a_canary_that_gets_nodes_survives_a_crash_at_every_write() {
+    survives(&case(daemons::gets_nodes));
+}
+
+#[test]
+fn a_canary_that_loses_nodes_survives_a_crash_at_every_write() {
+    survives(&case(daemons::loses_nodes));
 }
 
 #[test]

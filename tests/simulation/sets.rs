@@ -6,8 +6,8 @@ use kanary_core::api::{KanaryKind, names};
 use serde_json::{Value, json};
 
 use crate::{
-    case::{Act, Case, End, Maker},
-    kinds::{Kind, passes},
+    case::{Act, Case, End, Maker, merge},
+    kinds::Kind,
     target_kinds::TargetKind,
 };
 
@@ -47,17 +47,20 @@ pub(crate) fn shape(rng: &mut fastrand::Rng, case: &mut Case) {
 }
 
 fn set(make: &mut Maker<'_>, what: &'static str, ends: &[End]) -> Case {
-    let case = passes(make).on(make.rng, TargetKind::named("StatefulSet"));
-    case.with(|truth| (truth.what, truth.ends, truth.plain) = (what, ends.to_vec(), false))
+    TargetKind::named("StatefulSet").case(make, what, ends)
 }
 
-fn strategy(case: &mut Case, strategy: &Value) {
-    crate::case::merge(&mut case.target_patch, &json!({"spec": {"updateStrategy": strategy}}));
+pub(crate) fn strategy(case: &mut Case, strategy: &Value) {
+    merge(&mut case.target_patch, &json!({"spec": {"updateStrategy": strategy}}));
+}
+
+fn replaced_by_hand(make: &mut Maker<'_>) -> Case {
+    by_hand(make, TargetKind::named("StatefulSet"))
 }
 
 /// The user deletes the pods of the former template.
-fn replaced_by_hand(make: &mut Maker<'_>) -> Case {
-    let mut case = set(make, "its pods are replaced by hand", &[End::Updated]);
+pub(crate) fn by_hand(make: &mut Maker<'_>, kind: &'static TargetKind) -> Case {
+    let mut case = kind.case(make, "its pods are replaced by hand", &[End::Updated]);
     strategy(&mut case, &json!({"type": "OnDelete"}));
     case.then(make.seconds(20, 60), Act::RollOut)
 }

@@ -7,8 +7,9 @@ use kanary_core::api::{KanaryKind, WorkloadKind};
 use serde_json::{Value, json};
 
 use crate::{
-    case::{Case, Maker, merge},
-    kinds::Kind,
+    case::{Case, End, Maker, merge},
+    daemons,
+    kinds::{Kind, passes},
     sets,
     world::served,
 };
@@ -20,7 +21,7 @@ pub(crate) struct TargetKind {
     pub(crate) name: &'static str,
     /// The kind in the cluster: `deployments.apps`, …
     pub(crate) resource: &'static str,
-    /// The field of a Kanary that names such a target, besides `targetRef`.
+    /// The field of a Kanary that names such a target, besides `targetRef`. Empty if there is none.
     pub(crate) field: &'static str,
     /// Whether its status has the time since when it is available.
     pub(crate) has_times: bool,
@@ -33,7 +34,7 @@ pub(crate) struct TargetKind {
 }
 
 /// Every kind. Deployments come first.
-pub(crate) static TARGETS: [TargetKind; 2] = [
+pub(crate) static TARGETS: [TargetKind; 3] = [
     kind("Deployment", "deployments.apps", "deploymentName", 5, |_, _| {}, &[]),
     kind(
         "StatefulSet",
@@ -43,10 +44,14 @@ pub(crate) static TARGETS: [TargetKind; 2] = [
         sets::shape,
         sets::OWN,
     ),
+    kind("DaemonSet", "daemonsets.apps", "", 2, daemons::shape, daemons::OWN),
 ];
 
 /// Kanaries in another group, by `apiVersion` and `kind`.
-const OPTIONAL: [(&str, &str); 1] = [("kanary.k8s.io/v1alpha1", "KanaryDeployment")];
+const OPTIONAL: [(&str, &str); 2] = [
+    ("kanary.k8s.io/v1alpha1", "KanaryDeployment"),
+    ("kanary.k8s-operators.dev/v1alpha1", "KanaryDaemonset"),
+];
 
 const fn kind(
     name: &'static str,
@@ -87,6 +92,12 @@ impl TargetKind {
     /// `deployments`, …
     pub(crate) fn plural(&self) -> &'static str {
         self.resource.split('.').next().unwrap_or_default()
+    }
+
+    /// A case that passes, on a target of this kind.
+    pub(crate) fn case(&'static self, make: &mut Maker<'_>, what: &'static str, ends: &[End]) -> Case {
+        let case = passes(make).on(make.rng, self);
+        case.with(|truth| (truth.what, truth.ends, truth.plain) = (what, ends.to_vec(), false))
     }
 
     fn any(rng: &mut fastrand::Rng) -> &'static Self {
@@ -144,7 +155,10 @@ impl Case {
     fn name_target(&mut self, by_reference: bool) {
         let (kind, name) = (self.truth.kind, self.truth.target.clone());
         let mut names = json!({"deploymentName": null, "statefulSetName": null, "targetRef": null});
-        if by_reference {
+        if kind.field.is_empty() {
+            let is_default = !by_reference && self.manifest["kind"] == "KanaryDaemonset";
+            daemons::name(&mut names, &name, is_default);
+        } else if by_reference {
             names["targetRef"] = json!({"kind": kind.name, "name": name});
         } else {
             names[kind.field] = json!(name);
@@ -169,6 +183,7 @@ pub(crate) fn mix(rng: &mut fastrand::Rng, cases: &mut [Case], targets: Targets)
         if case.manifest["kind"] == "KanaryDeployment" && rng.u8(..4) == 0 {
             let (api_version, kind) = OPTIONAL[rng.usize(..OPTIONAL.len())];
             (case.manifest["apiVersion"], case.manifest["kind"]) = (json!(api_version), json!(kind));
+            case.name_target(rng.bool());
         }
     }
     share_names(rng, cases);

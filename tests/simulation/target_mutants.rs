@@ -10,7 +10,8 @@ use kanary_core::{
 use serde_json::json;
 
 use crate::{
-    checker::Invariant::{Exposed, Measured, Orphan, Proof, Template, Trespass},
+    checker::Invariant::{Exposed, Measured, Orphan, Proof, Sample, Template, Trespass},
+    daemons,
     kinds::{self, passes, traffic_fails},
     mutants::{decides, is_caught_in, tampers, with_spec},
     run,
@@ -169,4 +170,110 @@ fn an_ignored_dry_run_of_the_old_group_is_caught() {
     };
     let dry = |seed| Scenario::of_targets(seed, &[kinds::dry_run], Targets::Mixed);
     is_caught_in(dry, &decides(wrong), &[Proof]);
+}
+
+const DAEMONS: Targets = Targets::Only("DaemonSet");
+
+fn creates_daemon_set(head: &http::request::Parts) -> bool {
+    creates_workload(head) && head.uri.path().ends_with("/daemonsets")
+}
+
+#[test]
+fn a_canary_on_all_nodes_of_a_daemon_set_is_caught() {
+    let wrong = tampers(|head, mut body| {
+        if creates_daemon_set(head)
+            && let Some(pod) = body["spec"]["template"]["spec"].as_object_mut()
+        {
+            pod.remove("affinity");
+        }
+        vec![body]
+    });
+    let good = |seed| Scenario::of_targets(seed, &[passes], DAEMONS);
+    is_caught_in(good, &wrong, &[Sample]);
+}
+
+#[test]
+fn a_canary_on_too_many_nodes_is_caught() {
+    let wrong = tampers(|head, mut body| {
+        if creates_daemon_set(head) && body["spec"]["template"]["spec"]["affinity"].is_object() {
+            let name = body["metadata"]["name"].as_str().unwrap_or_default();
+            let app = name
+                .split_once("-kanary-")
+                .map(|(app, _)| app.to_owned())
+                .unwrap_or_default();
+            let nodes: Vec<_> = (0..4).map(|index| format!("{app}-node-{index}")).collect();
+            body["spec"]["template"]["spec"]["affinity"] = kanary_core::nodes::pinned(None, &nodes);
+        }
+        vec![body]
+    });
+    let good = |seed| Scenario::of_targets(seed, &[passes], DAEMONS);
+    is_caught_in(good, &wrong, &[Sample]);
+}
+
+#[test]
+fn a_canary_that_leaves_a_node_for_another_is_caught() {
+    let wrong: Decide = |kanary, seen, now| {
+        let mut decision = decide(kanary, seen, now);
+        for action in &mut decision.actions {
+            if let Action::PlaceCanary { nodes, affinity, .. } = action
+                && nodes.len() > 1
+            {
+                nodes.remove(0);
+                *affinity = kanary_core::nodes::pinned(None, nodes);
+            }
+        }
+        decision
+    };
+    let grows = |seed| Scenario::of_targets(seed, &[daemons::gets_nodes], DAEMONS);
+    is_caught_in(grows, &decides(wrong), &[Sample]);
+}
+
+#[test]
+fn a_daemon_set_that_is_changed_beyond_its_template_is_caught() {
+    let wrong = tampers(|head, mut body| {
+        let of_sets = head.uri.path().contains("/daemonsets/");
+        let sets = |op: &serde_json::Value| op["path"] == "/spec/template" && op["op"] != "test";
+        if of_sets
+            && let Some(operations) = body.as_array_mut()
+            && operations.iter().any(sets)
+        {
+            operations.push(json!({"op": "add", "path": "/spec/minReadySeconds", "value": 1}));
+        }
+        vec![body]
+    });
+    let good = |seed| Scenario::of_targets(seed, &[passes], DAEMONS);
+    is_caught_in(good, &wrong, &[Trespass]);
+}
+
+/// It would be promoted with the nodes of its canary.
+#[test]
+fn a_target_that_gets_the_nodes_of_its_canary_is_caught() {
+    let wrong = tampers(|head, mut body| {
+        let name = head.uri.path().rsplit('/').next().unwrap_or_default();
+        if head.uri.path().contains("/daemonsets/")
+            && let Some(operations) = body.as_array_mut()
+            && let Some(sets) = operations
+                .iter_mut()
+                .find(|op| op["path"] == "/spec/template" && op["op"] != "test")
+        {
+            let node = format!("{name}-node-0");
+            sets["value"]["spec"]["affinity"] = kanary_core::nodes::pinned(None, &[node]);
+        }
+        vec![body]
+    });
+    let good = |seed| Scenario::of_targets(seed, &[passes], DAEMONS);
+    is_caught_in(good, &wrong, &[Template]);
+}
+
+#[test]
+fn a_bad_canary_of_a_daemon_set_that_stays_in_production_is_caught() {
+    let wrong: Decide = |kanary, seen, now| {
+        let mut decision = decide(kanary, seen, now);
+        decision
+            .actions
+            .retain(|action| !matches!(action, Action::Unlabel { .. } | Action::Delete { .. }));
+        decision
+    };
+    let bad = |seed| Scenario::of_targets(seed, &[traffic_fails], DAEMONS);
+    is_caught_in(bad, &decides(wrong), &[Exposed, Orphan]);
 }

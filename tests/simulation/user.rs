@@ -117,6 +117,7 @@ async fn do_it(world: &World, case: &Case, act: &Act, replicas: i32) {
         }
         Act::DeletePod => delete_any(world, "Pod", &case.name).await,
         Act::DeleteCanary => delete_any(world, kind, &case.name).await,
+        Act::Create(object) => world.create(object).await,
         Act::DeleteOther(kind, name) => world.delete(kind, name).await,
         Act::LabelPod | Act::PatchCanary(_) | Act::AwaitEnd | Act::RollOut => {
             let start = Instant::now();

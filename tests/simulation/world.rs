@@ -45,7 +45,7 @@ use tower::{BoxError, service_fn, util::MapRequest};
 
 use crate::{
     heard::{Heard, Hears},
-    resources::{resource, resource_of},
+    resources::{api, resource, resource_of},
 };
 
 /// The kinds that every replica serves.
@@ -151,13 +151,13 @@ impl World {
 
     /// The user's API for objects of a kind.
     pub(crate) fn api(&self, kind: &str) -> Api<DynamicObject> {
-        Api::namespaced_with(self.user.clone(), NAMESPACE, &resource(kind))
+        api(self.user.clone(), &resource(kind))
     }
 
     /// Creates an object as the user.
     pub(crate) async fn create(&self, manifest: &Value) {
         let object: DynamicObject = serde_json::from_value(manifest.clone()).unwrap();
-        let api: Api<DynamicObject> = Api::namespaced_with(self.user.clone(), NAMESPACE, &resource_of(manifest));
+        let api = api(self.user.clone(), &resource_of(manifest));
         let created = api.create(&PostParams::default(), &object).await;
         created.unwrap_or_else(|error| panic!("{error}: {manifest}"));
     }

@@ -5,6 +5,7 @@ mod evidence;
 mod kanaries;
 mod last;
 mod limit;
+mod nodes;
 pub(crate) mod owners;
 mod targets;
 mod volumes;
@@ -36,6 +37,8 @@ pub(crate) enum Invariant {
     Proof,
     /// The canary ran the promoted template at all times.
     Template,
+    /// A canary that is a DaemonSet runs on a sample of its target's nodes, and keeps those that stay.
+    Sample,
     /// A canary that passes had the requested traffic, and its target keeps its own.
     Traffic,
     /// A canary that passes was measured as required, with good results.
@@ -155,6 +158,7 @@ pub(crate) struct Checker {
     targets: BTreeMap<(String, String), Vec<(Timestamp, String)>>,
     /// The volume claims that exist.
     claims: volumes::Claims,
+    nodes: nodes::Nodes,
     /// Images of targets that the controller created.
     bootstrapped: BTreeSet<String>,
     /// Promotions by the value of their annotation.
@@ -192,6 +196,7 @@ impl Checker {
             tried: BTreeMap::new(),
             targets: BTreeMap::new(),
             claims: volumes::Claims::default(),
+            nodes: nodes::Nodes::default(),
             bootstrapped: BTreeSet::new(),
             promoted: BTreeMap::new(),
             announced: BTreeMap::new(),
@@ -228,6 +233,7 @@ impl Checker {
                 self.look_at_workload(event);
             }
             "persistentvolumeclaims" => self.look_at_claim(event),
+            "nodes" if !is_ours(event) => self.look_at_node(event),
             "events" => self.look_at_event(event),
             _ => self.look_at_other(event),
         }

@@ -152,6 +152,7 @@ impl Checker {
 
     fn look_at_canary(&mut self, event: &Event, canary: &Value) {
         let key = (owner(canary), label(canary, RUN).to_owned());
+        self.check_sample(event, canary);
         if event.change.old.is_none() {
             self.look_at_new_canary(event, canary, key);
             return;
@@ -254,7 +255,10 @@ impl Checker {
     /// Checks that a workload is the target that its user named. The API server lets nobody name another one.
     fn check_subject(&mut self, event: &Event, uid: &str, written: &Value) {
         let Some(book) = self.books.get(uid) else { return };
-        let (name, wanted) = (book.name.clone(), target(&book.object["spec"], &book.name));
+        let (name, wanted) = (
+            book.name.clone(),
+            target(&book.object["spec"], &book.object["kind"], &book.name),
+        );
         let is = (text(&written["kind"]).to_owned(), named(written, "name"));
         if is != wanted {
             let what = format!("the template of {is:?} was written, and the target is {wanted:?}");

@@ -7,8 +7,8 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    resources::{resource, resource_of},
-    world::{NAMESPACE, World},
+    resources::{api, resource, resource_of},
+    world::World,
 };
 
 /// A client.
@@ -38,11 +38,11 @@ impl Hand {
     }
 
     fn api(&self, kind: &str) -> Api<DynamicObject> {
-        Api::namespaced_with(self.client.clone(), NAMESPACE, &resource(kind))
+        api(self.client.clone(), &resource(kind))
     }
 
     fn api_of(&self, manifest: &Value) -> Api<DynamicObject> {
-        Api::namespaced_with(self.client.clone(), NAMESPACE, &resource_of(manifest))
+        api(self.client.clone(), &resource_of(manifest))
     }
 
     pub(super) async fn get(&self, kind: &str, name: &str) -> Option<Value> {

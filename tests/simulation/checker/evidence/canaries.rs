@@ -15,7 +15,10 @@ use super::{
     Evidence, Labels,
     spans::{Spans, Timeline},
 };
-use crate::target_kinds::TargetKind;
+use crate::{
+    checker::nodes::{chosen, without_nodes},
+    target_kinds::TargetKind,
+};
 
 /// A canary.
 pub(super) struct Canary {
@@ -57,8 +60,16 @@ pub(super) fn kanary_of(object: &Object) -> Option<&str> {
     owner.kind.starts_with("Kanary").then_some(&*owner.uid)
 }
 
-/// Whether the desired number of replicas is available.
+/// Whether the desired number of replicas is available, or a pod on each node that it has.
 pub(in crate::checker) fn is_whole(workload: &Value) -> bool {
+    if workload["kind"] == "DaemonSet" {
+        let status = &workload["status"];
+        let nodes = Some(chosen(workload).len()).filter(|nodes| *nodes > 0);
+        let is_newest = status["observedGeneration"] == workload["metadata"]["generation"];
+        let counts = ["desiredNumberScheduled", "numberAvailable"];
+        let counts = counts.map(|count| status[count].as_u64().and_then(|number| usize::try_from(number).ok()));
+        return is_newest && counts == [nodes; 2] && nodes.is_some();
+    }
     let wanted = workload["spec"]["replicas"].as_i64().unwrap_or(1);
     let available = workload["status"]["availableReplicas"].as_i64().unwrap_or(0);
     wanted > 0 && available >= wanted
@@ -87,7 +98,7 @@ impl Evidence {
                 name: new.meta.name.clone(),
                 run: new.meta.labels.get(RUN).cloned().unwrap_or_default(),
                 created: at,
-                templates: Timeline::from(at, new.json()["spec"]["template"].clone()),
+                templates: Timeline::from(at, without_nodes(&new.json()["spec"]["template"])),
                 labels: Timeline::default(),
                 whole: Spans::default(),
                 gone: None,
@@ -103,10 +114,7 @@ impl Evidence {
             canary.gone.get_or_insert(at);
         }
         let value = new.json();
-        let template = &value["spec"]["template"];
-        if canary.templates.last() != Some(template) {
-            canary.templates.push(at, template.clone());
-        }
+        canary.templates.push(at, without_nodes(&value["spec"]["template"]));
         canary.labels.push(at, new.meta.labels.clone());
         canary.whole.set(since, canary.gone.is_none() && is_whole(&value));
     }

@@ -200,8 +200,8 @@ pub(super) fn items(spec: &Value) -> Vec<ValidationItem> {
     items
 }
 
-/// Kind and name of the target.
-pub(in crate::checker) fn target(spec: &Value, kanary: &str) -> (String, String) {
+/// Kind and name of the target of a Kanary. `kind` is that of the Kanary.
+pub(in crate::checker) fn target(spec: &Value, kind: &Value, kanary: &str) -> (String, String) {
     let given = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let of_ref = given(&spec["targetRef"]["name"]).map(|name| (given(&spec["targetRef"]["kind"]), name));
     let by_field = || {
@@ -209,11 +209,16 @@ pub(in crate::checker) fn target(spec: &Value, kanary: &str) -> (String, String)
         kinds.find_map(|kind| Some((Some(kind.name.to_owned()), given(&spec[kind.field])?)))
     };
     let by_template = || given(&spec["template"]["metadata"]["name"]).map(|name| (None, name));
-    let (kind, name) = of_ref
+    let (named, name) = of_ref
         .or_else(by_field)
         .or_else(by_template)
         .unwrap_or_else(|| (None, kanary.to_owned()));
-    (kind.unwrap_or_else(|| TARGETS[0].name.to_owned()), name)
+    let default = if kind == "KanaryDaemonset" {
+        "DaemonSet"
+    } else {
+        TARGETS[0].name
+    };
+    (named.unwrap_or_else(|| default.to_owned()), name)
 }
 
 /// Whether the run is a dry-run, which does not change the target.

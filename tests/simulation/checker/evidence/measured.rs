@@ -113,7 +113,7 @@ impl Verdict<'_> {
         {
             text.push_str(before);
             match variable.trim() {
-                "deployment.name" => text.push_str(&target(self.spec, name).1),
+                "deployment.name" => text.push_str(&target(self.spec, &Value::Null, name).1),
                 "canary.name" => text.push_str(&self.canary.name),
                 "service.name" => text.push_str(service),
                 "namespace" => text.push_str(NAMESPACE),
