@@ -232,8 +232,25 @@ async fn without_the_webhook_v1alpha1_and_all_runs_go_on() {
     drop(controller);
     let replica = cluster.replica("a").await;
     cluster.converts("batman").await;
+    read_beside_a_deep_one(world).await;
     cluster.end().await;
     drop(replica);
+}
+
+/// A Kanary that is nested deeply keeps nobody from reading the others.
+async fn read_beside_a_deep_one(world: &World) {
+    let deep = format!("{}1{}", r#"{"a":"#.repeat(2_000), "}".repeat(2_000));
+    let manifest = kanary("nested", "app", json!({"template": {"spec": "deep"}})).to_string();
+    let manifest = manifest.replace("\"deep\"", &deep);
+    let created = world.try_kubectl(&["create", "--filename", "-"], &manifest).await;
+    assert!(created.ok, "{}", created.err);
+    let all = "kanarydeployments.v1.kanary.k8s-operators.dev";
+    let listed = world.kubectl(&["get", all, "--output", "json"]).await;
+    assert!(
+        listed.contains("\"name\": \"batman\"") && listed.contains("\"name\": \"nested\""),
+        "{listed}"
+    );
+    world.kubectl(&["delete", all, "nested"]).await;
 }
 
 /// An authority and a certificate for 127.0.0.1 that is soon due, as PEM: the authority, its key, the certificate, its key.
