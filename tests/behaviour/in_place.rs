@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use futures::StreamExt;
+use kanary_sim::metrics_apis::Reading;
 use serde_json::{Value, json};
 
+use crate::metric::{cpu, spec};
 use crate::support::{
     Faults, KANARY_STATEFULSET, POD, STATEFUL_SET, Strike, World, held, is_true, kanary_of_set, merge, message, phase,
     reason, stateful_set, version_of,
@@ -295,4 +297,26 @@ async fn a_good_run_in_place_survives_a_crash_at_every_write() {
 #[tokio::test]
 async fn a_bad_run_in_place_survives_a_crash_at_every_write() {
     crash_everywhere("invalid").await;
+}
+
+#[tokio::test]
+async fn metric_items_are_about_the_pods_that_run_the_template() {
+    for (theirs, others, ends) in [("300m", "100m", "Failed"), ("100m", "300m", "DeploymentUpdated")] {
+        let Some(world) = World::with_metrics_apis("in-place").await else {
+            return;
+        };
+        world.stateful_target("db", 3).await;
+        world.uses("db-2", Reading::new(theirs));
+        world.uses("db-", Reading::new(others));
+        let judged = in_place(1, spec(&[cpu("200m")], json!({})));
+        world.create(&KANARY_STATEFULSET, &judged).await;
+        let ended = world.ends_as(&KANARY_STATEFULSET, "batman", ends).await;
+        if ends == "Failed" {
+            let said = message(&ended, "Failed");
+            assert!(said.contains("on pod db-2"), "{said}");
+            assert_restored(&world, 3).await;
+        } else {
+            pods_run(&world, &["v2", "v2", "v2"]).await;
+        }
+    }
 }

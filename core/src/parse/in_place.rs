@@ -3,7 +3,6 @@
 use crate::{
     api::{TrafficSource, WorkloadKind},
     spec::Spec,
-    validation::Item,
 };
 
 /// Problems with `spec.scale.inPlace`.
@@ -11,7 +10,6 @@ pub(super) fn problems(spec: &Spec) -> Vec<String> {
     if spec.scale.in_place().is_none() {
         return Vec::new();
     }
-    let has_metric = spec.validation.items.iter().any(|item| matches!(item, Item::Metric(_)));
     let in_place = "spec.scale.inPlace runs the template on pods of the target";
     let problems = [
         (spec.target.kind != WorkloadKind::StatefulSet).then(|| {
@@ -34,9 +32,6 @@ pub(super) fn problems(spec: &Spec) -> Vec<String> {
         }),
         spec.dry_run
             .then(|| "and a dry-run leaves the target alone: use another scale, or no dry-run".to_owned()),
-        has_metric.then(|| {
-            "and metric items select pods by labels of a canary, which these pods do not have: use promQL".to_owned()
-        }),
     ];
     let problems = problems.into_iter().flatten();
     problems.map(|why| format!("{in_place}, {why}")).collect()

@@ -11,6 +11,7 @@ use kanary_core::{
     decision::Need,
     observation::RevisedPods,
     spec::Spec,
+    validation::metric::REVISION,
 };
 use kube::{Api, ResourceExt, api::ListParams};
 
@@ -22,9 +23,6 @@ use crate::{
         error::ApiError,
     },
 };
-
-/// The label of the pods of a StatefulSet with the name of their revision.
-const REVISION: &str = "controller-revision-hash";
 
 impl Observer<'_> {
     /// Reads the pods of the target's newest revision, and before a verdict the target as well.

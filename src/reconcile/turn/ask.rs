@@ -104,7 +104,10 @@ fn question(
             let started = window.map(|window| window.start);
             Some(Question::Metric {
                 metric: metric.clone(),
-                pods: PodSelector::of_run(kanary.key.kind, &kanary.key.name, &kanary.run(&kanary.spec)),
+                pods: match kanary.spec.scale.in_place() {
+                    Some(_) => PodSelector::of_revision(&seen.revised.as_ref()?.revision.name),
+                    None => PodSelector::of_run(kanary.key.kind, &kanary.key.name, &kanary.run(&kanary.spec)),
+                },
                 since: started.max(available).unwrap_or(Timestamp::MAX),
             })
         }

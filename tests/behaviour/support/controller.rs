@@ -1,6 +1,6 @@
 //! A controller within the test process. It has its own runtime, so that killing it ends all its tasks.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use kanary::{
     cluster::clock::Clock,
@@ -8,7 +8,7 @@ use kanary::{
     places::{self, CanaryLimits},
     traces::{Collector, TraceOptions},
 };
-use kanary_core::api::KanaryKind;
+use kanary_core::api::{KanaryKind, WorkloadKind};
 use kube::Client;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
@@ -67,10 +67,11 @@ impl Controller {
         })
     }
 
-    /// A controller that may ask the metrics APIs.
+    /// A controller for targets of all kinds that may ask the metrics APIs.
     fn start_with_metrics_apis(plane: &'static Plane, namespace: &str) -> Self {
         let options = Options {
             metrics_apis: true,
+            target_kinds: BTreeSet::from(WorkloadKind::ALL),
             ..Options::default()
         };
         Self::with(namespace, options, move |clock| async move {

@@ -119,6 +119,11 @@ fn a_request_names_the_api_the_metric_and_the_pods() {
             selector.replace("KanaryDeployment", "KanaryDeployment.kanary.k8s.io")
         )
     );
+    let in_place = PodSelector::of_revision("db-5c9f");
+    assert_eq!(
+        cpu().path("shop", &in_place, None),
+        "/apis/metrics.k8s.io/v1beta1/namespaces/shop/pods?labelSelector=controller-revision-hash%3Ddb-5c9f"
+    );
     let custom = metric(
         "type: Pods\npods: {metric: {name: 'errors:1m', selector: {matchLabels: {code: '500'}}}, \
          target: {type: AverageValue, averageValue: 1}}",
