@@ -80,7 +80,7 @@ impl<'a> Shallow<'a> {
                             this.cut.push(part);
                         }
                         this.text.push_str(json.get(copied..begin).unwrap_or_default());
-                        this.text.push_str(&format!("\"{}{number}\"", this.prefix));
+                        this.text.extend(["\"", &this.prefix, &number.to_string(), "\""]);
                         copied = at + 1;
                     }
                 }
