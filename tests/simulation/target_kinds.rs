@@ -229,10 +229,16 @@ fn share_names(rng: &mut fastrand::Rng, cases: &mut [Case]) {
     }
 }
 
-/// Whether some target, but no Deployment, got the name of another one.
+/// Whether some target got the name of another one, and each of these that of a Deployment.
 pub(crate) fn has_namesakes(cases: &[Case]) -> bool {
+    let is_deployment = |case: &Case| case.truth.kind.name == "Deployment";
+    let is_taken = |name: &str| {
+        cases
+            .iter()
+            .any(|case| is_deployment(case) && case.truth.target == name)
+    };
     let mut renamed = cases.iter().filter(|case| case.truth.target != case.app).peekable();
-    renamed.peek().is_some() && renamed.all(|case| case.truth.kind.name != "Deployment")
+    renamed.peek().is_some() && renamed.all(|case| !is_deployment(case) && is_taken(&case.truth.target))
 }
 
 /// The kinds that replicas have to serve for these cases.
