@@ -1,4 +1,5 @@
-//! `spec.rollout.progressDeadline`: how long the run waits for a canary that is unavailable or cannot be created.
+//! `spec.rollout.progressDeadline`: how long the run waits for a canary that is unavailable or cannot be created, and since when it waits
+//! for its target.
 
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use super::{
     activation::Activation,
     availability::is_replaced,
     integrity::canary,
-    status::{ERRORED, Phase, find},
+    observation::Promotion,
+    status::{ERRORED, Phase, RECONCILING, SUCCEEDED, find},
     step::Step,
 };
 use crate::api::Reason;
@@ -112,4 +114,19 @@ pub(super) fn next(step: &Step<'_>, retry_at: Timestamp) -> Option<Timestamp> {
     let ends = [uncreated_until(step), until(step)];
     let ends = ends.into_iter().flatten().filter(|end| *end > step.now);
     ends.chain([retry_at]).min()
+}
+
+/// Since when nothing prevented the update of the target: pauses and problems do not count towards its deadline.
+pub(super) fn promoting_since(step: &Step<'_>) -> Timestamp {
+    let since = |condition| find(&step.kanary.status, condition).map(|c| c.last_transition_time.0);
+    let succeeded = since(SUCCEEDED).unwrap_or(step.now);
+    let succeeded = match step.seen.promotion {
+        Promotion::Done { at: Some(at), .. } => succeeded.max(at),
+        _ => succeeded,
+    };
+    match find(&step.kanary.status, RECONCILING) {
+        Some(reconciling) if reconciling.status == "True" => succeeded.max(reconciling.last_transition_time.0),
+        Some(given_up) if given_up.reason == Reason::TargetNotAvailable => succeeded,
+        _ => step.now,
+    }
 }

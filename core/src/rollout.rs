@@ -9,7 +9,8 @@ use super::{
     ending::end,
     integrity::{is_of_later_run, is_of_run, is_ours, is_own_canary},
     leave::{self, Rest},
-    observation::{Promotion, Stray, Workload},
+    observation::{Stray, Workload},
+    patience,
     problem::{Problem, set_problem},
     restoring,
     rollback::{self},
@@ -135,13 +136,15 @@ fn rolling_out(
         if late.is_none() {
             why = format!("{why}: {}", held.mend);
         }
+        let needs = workload::of(name.kind).needs_of_canary(target);
+        let room = needs.map(|_| unless_refused(step, deletes(step, false)));
         stall(draft, held.reason, &why, late);
         return ControlFlow::Continue(Waits {
+            actions: room.unwrap_or_default(),
             wake: again.filter(|_| late.is_some()),
-            ..Waits::default()
         });
     }
-    let since = promoting_since(step);
+    let since = patience::promoting_since(step);
     let until = since.checked_add(step.spec.progress_deadline).ok();
     if until.is_some_and(|until| until <= step.now) || target.progress_failed {
         return not_available(step, draft, target, late);
@@ -218,12 +221,14 @@ fn make_room(
         .checked_add(patience)
         .ok()
         .filter(|_| step.spec.target.kind.has_times());
-    let why = match &target.replica_failure {
-        Some(cause) => format!("its pods cannot be created ({cause})"),
-        None if due.is_some_and(|due| due <= step.now) => {
+    let needs = workload::of(step.spec.target.kind).needs_of_canary(target);
+    let why = match (&target.replica_failure, needs) {
+        (Some(cause), _) => format!("its pods cannot be created ({cause})"),
+        (None, Some(needs)) => needs,
+        (None, None) if due.is_some_and(|due| due <= step.now) => {
             format!("its rollout has made no progress for {}", GoDuration(patience))
         }
-        None => return (Vec::new(), due),
+        (None, None) => return (Vec::new(), due),
     };
     let why = format!(
         "{} was updated and {why}: {} is deleted to make room",
@@ -248,21 +253,6 @@ fn hand_over(step: &Step<'_>) -> Option<Action> {
         target: step.spec.target.clone(),
         uid: target.uid.clone(),
     })
-}
-
-/// Since when nothing prevented the update of the target: pauses and problems do not count towards its deadline.
-fn promoting_since(step: &Step<'_>) -> Timestamp {
-    let since = |condition| find(&step.kanary.status, condition).map(|c| c.last_transition_time.0);
-    let succeeded = since(SUCCEEDED).unwrap_or(step.now);
-    let succeeded = match step.seen.promotion {
-        Promotion::Done { at: Some(at), .. } => succeeded.max(at),
-        _ => succeeded,
-    };
-    match find(&step.kanary.status, RECONCILING) {
-        Some(reconciling) if reconciling.status == "True" => succeeded.max(reconciling.last_transition_time.0),
-        Some(given_up) if given_up.reason == Reason::TargetNotAvailable => succeeded,
-        _ => step.now,
-    }
 }
 
 /// The verdict is bad: removes canary pods from production, and then deletes the canary or keeps it without traffic. A

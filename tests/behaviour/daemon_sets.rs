@@ -246,6 +246,23 @@ async fn a_port_of_the_node_that_the_target_takes_is_reported_before_anything_is
 }
 
 #[tokio::test]
+async fn a_port_of_the_node_that_the_target_does_not_have_yet_does_not_stop_its_promotion() {
+    let world = World::of_nodes("daemons", 2).await;
+    world.target_on("agent", 2).await;
+    let mut kanary = kanary_of_nodes(&world, "batman", "agent", json!({"validation": held()}));
+    merge(
+        &mut kanary["spec"]["template"]["spec"]["template"]["spec"]["containers"][0],
+        json!({"ports": [{"containerPort": 9100, "hostPort": 9100}]}),
+    );
+    world.create(&KANARY_DAEMONSET, &kanary).await;
+    runs(&world).await;
+    verdict(&world, "valid").await;
+    // A pod of the canary keeps the target's pod from this node until it is gone.
+    ends(&world, "DeploymentUpdated").await;
+    assert_eq!(world.find(&DAEMON_SET, CANARY).await, None);
+}
+
+#[tokio::test]
 async fn an_autoscaler_for_a_daemon_set_is_refused() {
     let world = World::of_nodes("daemons", 1).await;
     world.target_on("agent", 1).await;

@@ -10,7 +10,7 @@ use crate::{
     decide,
     decision::{Action, Decision, Need, ObjectKind},
     observation::{Candidate, Created, DaemonView, NodesFound, Pod, Versions, Workload},
-    status::{ERRORED, STALLED, find},
+    status::{ERRORED, RECONCILING, STALLED, find},
     workload,
 };
 
@@ -337,6 +337,44 @@ fn a_target_whose_user_deletes_its_pods_is_waited_for() {
         message.starts_with("DaemonSet myapp was updated and does not replace its pods"),
         "{message}"
     );
+}
+
+#[test]
+fn a_canary_with_ports_of_its_nodes_gives_way_to_the_promoted_target() {
+    let port = crate::observation::HostPort {
+        ip: None,
+        protocol: "TCP".into(),
+        port: 9100,
+    };
+    let yaml = "
+        status: {phase: Succeeded}
+        seen: {target: {promotedBy: this, rolledOut: false}, canary: {available: +0s}}";
+    for (ports, on_delete, is_deleted) in [
+        (vec![], false, false),
+        (vec![port.clone()], false, true),
+        (vec![port], true, true),
+    ] {
+        let mut input = of_nodes(yaml);
+        let target = input.seen.target.as_mut().unwrap();
+        target.daemon = Some(Box::new(DaemonView {
+            on_delete,
+            host_ports: ports.into(),
+            ..view(5)
+        }));
+        input.seen.promotion = crate::observation::Promotion::Done {
+            at: Some(input.now),
+            template_hash: target.template_hash.clone(),
+        };
+        let decision = decided(&input);
+        let object = ObjectKind::Workload(WorkloadKind::DaemonSet);
+        let deletes = |action: &Action| matches!(action, Action::Delete { object: deleted, .. } if *deleted == object);
+        assert_eq!(decision.actions.iter().any(deletes), is_deleted, "{decision:#?}");
+        if is_deleted && !on_delete {
+            let (reason, message) = said(&decision, RECONCILING);
+            assert_eq!(reason, Reason::CanaryGaveWay.as_str());
+            assert!(message.contains("need port 9100/TCP of each node"), "{message}");
+        }
+    }
 }
 
 #[test]

@@ -72,6 +72,14 @@ impl Adapter for DaemonSet {
         ))
     }
 
+    fn needs_of_canary(&self, target: &Workload) -> Option<String> {
+        let port = target.daemon.as_ref()?.host_ports.first()?;
+        Some(format!(
+            "its pods need port {}/{} of each node, which pods of the canary have",
+            port.port, port.protocol
+        ))
+    }
+
     fn has_claims(&self, _: &WorkloadTemplate) -> bool {
         false
     }

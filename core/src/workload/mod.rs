@@ -40,6 +40,11 @@ pub(crate) trait Adapter {
         None
     }
 
+    /// What the pods of a target that has the template need and pods of its canary keep from them.
+    fn needs_of_canary(&self, _: &Workload) -> Option<String> {
+        None
+    }
+
     /// Whether pods of this template have volumes that may outlive them.
     fn has_claims(&self, template: &WorkloadTemplate) -> bool;
 
