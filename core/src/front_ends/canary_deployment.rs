@@ -65,6 +65,10 @@ impl FrontEnd for CanaryDeployment {
             ("spec.template.spec.template", "spec.template"),
             ("spec.validation.items[", "spec.tracks.canary.metrics["),
             ("spec.rollout.progressDeadline", "spec.progressDeadlineSeconds"),
+            (
+                "spec.traffic.source is none, so the canary gets no traffic",
+                "Kanary does not send the canary any traffic: Services and routes of its users do",
+            ),
             ("this Kanary", "this CanaryDeployment"),
         ]
     }

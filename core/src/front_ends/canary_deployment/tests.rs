@@ -4,8 +4,9 @@ use super::*;
 use crate::{
     ParsedKanary,
     api::{Kanary, KanaryKind},
+    observation::{Observation, Workload},
     spec::Spec,
-    status::Phase,
+    status::{Phase, find},
     validation::Item,
 };
 
@@ -213,4 +214,29 @@ fn a_status_says_the_same_in_the_published_fields() {
         (&of("Ready")["status"], &of("Progressing")["status"]),
         (&json!("True"), &json!("False"))
     );
+}
+
+#[test]
+fn what_keeps_a_run_from_beginning_is_said_by_all_conditions() {
+    let object = parsed(manifest(&json!({})), None);
+    let theirs = Workload {
+        uid: "theirs".to_owned(),
+        generation: 1,
+        ..Workload::default()
+    };
+    let seen = Observation {
+        canary: Some(theirs),
+        ..Observation::default()
+    };
+    let now = "2026-01-01T12:00:00Z".parse().unwrap();
+    let status = crate::decide(&object, &seen, now).status.unwrap();
+    for (condition, value) in [
+        ("Errored", "True"),
+        ("Progressing", "False"),
+        ("Ready", "False"),
+        ("Failure", "False"),
+    ] {
+        let said = find(&status, condition).unwrap();
+        assert_eq!((&*said.status, &*said.reason), (value, "NameTaken"), "{condition}");
+    }
 }

@@ -8,7 +8,7 @@ use super::super::Told;
 use crate::{
     api::{EventReason, ItemStatus, KanaryStatus, OwnFields, Reason, Snapshot, Written},
     decision::Notice,
-    phase::{DEPLOYMENT_UPDATED, FAILED, Phase, RECONCILING, SUCCEEDED, find},
+    phase::{DEPLOYMENT_UPDATED, ERRORED, FAILED, Phase, RECONCILING, SUCCEEDED, find},
     validation::{Item, metric::Metric},
 };
 
@@ -112,15 +112,17 @@ fn conditions(told: &Told<'_>, next: &mut KanaryStatus) {
         Phase::Scheduled | Phase::Running | Phase::Succeeded => (false, false, false),
     };
     let of = |condition: &str| find(next, condition).cloned();
-    let (reason, message) = match (is_ready, is_failed, of(FAILED), of(RECONCILING)) {
+    let errored = of(ERRORED).filter(|errored| errored.status == "True");
+    let has_begun = of(RECONCILING).is_some() || errored.is_none();
+    let (reason, message) = match (is_ready, is_failed, of(FAILED), of(RECONCILING).or(errored)) {
         (true, ..) => ("DoneReady".to_owned(), "both tracks run the template".to_owned()),
         (_, true, Some(failed), _) => ("DoneFailure".to_owned(), failed.message),
-        (_, _, _, Some(reconciling)) => (reconciling.reason, reconciling.message),
+        (_, _, _, Some(waits)) => (waits.reason, waits.message),
         _ => ("Processing".to_owned(), "the template is being checked".to_owned()),
     };
     let about = (reason.as_str(), message.as_str());
     let progress = if is_over { ("DoneProcessing", about.1) } else { about };
-    told.set(next, "Progressing", !is_over, progress);
+    told.set(next, "Progressing", !is_over && has_begun, progress);
     told.set(next, "Ready", is_ready, about);
     told.set(next, "Failure", is_failed, about);
 }
