@@ -64,6 +64,12 @@ pub(super) fn decide(step: &Step<'_>) -> Activation {
 
 /// Decides what is missing of a canary beside the target.
 fn beside(step: &Step<'_>, target: &Workload) -> Activation {
+    if let Some(blocked) = step.blocked() {
+        return Activation {
+            wake: patience::next(step, blocked.retry_at),
+            ..Activation::problem(blocked.reason, blocked.message.clone())
+        };
+    }
     let route = match routing::obstacle(step) {
         Ok(route) => route,
         Err(need) => {

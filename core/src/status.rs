@@ -129,6 +129,9 @@ impl Draft {
         for condition in &mut self.status.conditions {
             condition.message = front_ends::in_words(front, std::mem::take(&mut condition.message));
         }
+        for warning in self.status.items.iter_mut().flat_map(|item| &mut item.warnings) {
+            *warning = front_ends::in_words(front, std::mem::take(warning));
+        }
         let told = Told {
             frame,
             template: (&spec.template, &spec.template_hash),

@@ -172,6 +172,19 @@ impl Step<'_> {
         Problem::all(problems.map(|invalid| Problem::new(invalid.reason, &invalid.message)))
     }
 
+    /// Why the objects that a front end keeps beyond its runs are not as they should be. It explains other problems with them.
+    #[must_use]
+    pub(crate) fn blocked(&self) -> Option<&super::observation::Refusal> {
+        self.refused()
+            .filter(|refusal| refusal.about == self.kept_objects() && self.spec.frame.is_some())
+    }
+
+    /// The objects that a front end keeps, as the subject of a refusal.
+    #[must_use]
+    pub(crate) fn kept_objects(&self) -> String {
+        format!("{}/{}", self.kanary.key.kind, self.kanary.key.name)
+    }
+
     /// Whether the API server recently refused a write.
     #[must_use]
     pub(crate) fn refused(&self) -> Option<&super::observation::Refusal> {

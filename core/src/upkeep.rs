@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{
     decision::{Action, Decision, Keep, Need},
     front_ends::{Frame, Kept},
-    observation::{KeptFound, KeptSeen, Refusal},
+    observation::{KeptFound, KeptSeen, Refusal, RouteFound},
     problem::Problem,
     step::Step,
 };
@@ -61,7 +61,7 @@ pub(super) fn look(step: &Step<'_>) -> Upkeep {
             message,
             retry_at: next.unwrap_or(step.now),
             uncreated_since: None,
-            about: format!("{}/{}", step.kanary.key.kind, step.kanary.key.name),
+            about: step.kept_objects(),
         });
     }
     if writes.is_empty() {
@@ -235,7 +235,10 @@ fn is_contradicted(step: &Step<'_>, frame: &Frame) -> bool {
                 let present = json!({"metadata": {"labels": target.labels}, "spec": {"replicas": target.replicas}});
                 difference(&kept.keep, &present, false).is_some()
             }),
-            _ => false,
+            kind => step.seen.route.as_ref().is_some_and(|route| match &route.found {
+                RouteFound::Missing(route) => route.kind.as_str() == kind && Some(&route.name) == name,
+                _ => false,
+            }),
         }
     })
 }

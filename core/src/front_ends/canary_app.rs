@@ -104,6 +104,13 @@ impl FrontEnd for CanaryApp {
             ("this template failed before", "this image failed before"),
             ("to run the template again", "to try the image again"),
             ("longer runs spec.template", "longer runs spec.image"),
+            (": create it, or change spec.serviceName", ": Kanary creates it again"),
+            (
+                ": create it again, or change spec.serviceName",
+                ": Kanary creates it again",
+            ),
+            (": create it, or change spec.traffic.route", ": Kanary creates it again"),
+            ("set initialDelay to", "set deploymentReadyWaitTime to"),
             ("this Kanary", "this CanaryApp"),
         ]
     }

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     ParsedKanary,
-    api::{Kanary, KanaryKind},
+    api::{Kanary, KanaryKind, RouteKind, RouteRef},
     decide,
-    observation::Observation,
+    observation::{Observation, RouteSeen},
 };
 
 const NOW: &str = "2026-01-01T12:00:00Z";
@@ -190,6 +190,26 @@ fn an_object_of_somebody_else_is_never_touched_and_nothing_begins() {
 }
 
 #[test]
+fn a_primary_of_somebody_else_is_the_only_problem_that_is_reported() {
+    let app = app(2);
+    let mut foreign = with(&app, "Deployment/hello-primary", |primary| {
+        primary["metadata"]["ownerReferences"] = json!(null);
+    });
+    foreign.target = Some(crate::observation::Workload::default());
+    let status = serde_json::to_value(decide(&app, &foreign, now()).status.unwrap()).unwrap();
+    let conditions = status["conditions"].as_array().unwrap();
+    let errored = conditions
+        .iter()
+        .find(|condition| condition["type"] == "Errored")
+        .unwrap();
+    assert_eq!(errored["reason"], "NameTaken");
+    assert_eq!(
+        errored["message"],
+        "Deployment hello-primary exists and has no owner, so it is not this CanaryApp's: delete it, or give this CanaryApp another name"
+    );
+}
+
+#[test]
 fn a_kind_that_the_cluster_lacks_is_named() {
     let app = app(2);
     let mut seen = seen(created(&app), true);
@@ -222,6 +242,16 @@ fn objects_are_read_again_before_a_write_and_after_a_while() {
     };
     known.service = Some(service);
     assert_ne!(decide(&app, &known, now()).needs, Some(Need::Kept));
+    for (name, is_read) in [("hello", true), ("other", false)] {
+        let route = RouteRef {
+            kind: RouteKind::Virtual,
+            name: name.to_owned(),
+        };
+        let mut without_route = known.clone();
+        without_route.route = Some(RouteSeen::next(None, RouteFound::Missing(route), now()));
+        let needs = decide(&app, &without_route, now()).needs;
+        assert_eq!(needs == Some(Need::Kept), is_read, "{name}");
+    }
     let later = now().checked_add(LOOK_AGAIN).unwrap();
     assert_eq!(decide(&app, &known, later).needs, Some(Need::Kept));
 }
