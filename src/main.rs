@@ -287,8 +287,17 @@ async fn shards(options: &Shards) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The directives of a filter. The client warns of each list of a kind that the cluster does not have, which Kanary asks for again and
+/// again, and does not say which kind.
+fn directives(filter: &str) -> String {
+    let names_it = filter.contains("kube_client");
+    let quiet = if names_it { "" } else { "kube_client::client=error," };
+    format!("{quiet}{filter}")
+}
+
 fn start_log(options: &Run) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&options.log).map_err(|error| anyhow::anyhow!("--log {}: {error}", options.log))?;
+    let filter = EnvFilter::try_new(directives(&options.log))
+        .map_err(|error| anyhow::anyhow!("--log {}: {error}", options.log))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -311,6 +320,16 @@ mod tests {
         assert!(is_closed_pipe(&of(io::ErrorKind::BrokenPipe)));
         assert!(!is_closed_pipe(&of(io::ErrorKind::StorageFull)));
         assert!(!is_closed_pipe(&anyhow::anyhow!("something else")));
+    }
+
+    #[test]
+    fn warnings_of_the_client_are_left_out_unless_a_filter_is_about_them() {
+        assert_eq!(
+            directives("info,kanary=debug"),
+            "kube_client::client=error,info,kanary=debug"
+        );
+        assert_eq!(directives("kube_client=debug"), "kube_client=debug");
+        assert!(EnvFilter::try_new(directives("info")).is_ok());
     }
 
     /// The result of `work` after `times` signals.
