@@ -84,7 +84,9 @@ fn standing(crd: &CustomResourceDefinition, names: &[String], bundle: &ByteStrin
     let conversion = crd.spec.conversion.as_ref();
     let webhook = conversion.and_then(|conversion| conversion.webhook.as_ref());
     let Some(client) = webhook.and_then(|webhook| webhook.client_config.as_ref()) else {
-        return Standing::Foreign("has no conversion webhook: apply it as `kanary crds --conversion` prints it");
+        return Standing::Foreign(
+            "has no conversion webhook: apply it as `kanary crds --conversion` prints it, with --kinds for an optional kind",
+        );
     };
     if !host(client).is_some_and(|host| names.contains(&host)) {
         return Standing::Foreign("refers to another conversion webhook");
