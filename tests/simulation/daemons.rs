@@ -55,7 +55,7 @@ pub(crate) fn shape(rng: &mut fastrand::Rng, case: &mut Case) {
         }
     }
     let scale = &mut case.manifest["spec"]["scale"];
-    if scale["hpa"].is_object() {
+    if scale["hpa"].is_object() || scale["keda"].is_object() {
         *case = case.clone().bad();
         case.truth.ends = vec![End::Errored];
         case.truth.plain = false;

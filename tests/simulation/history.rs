@@ -135,7 +135,7 @@ fn seconds(start: Timestamp, at: Timestamp) -> String {
 /// The relevant fields of an object.
 fn brief(resource: &str, object: &Value) -> String {
     let (spec, status) = (&object["spec"], &object["status"]);
-    if resource.starts_with("kanary") {
+    if resource.starts_with("kanary") || resource.starts_with("canary") {
         let conditions = status["conditions"].as_array().into_iter().flatten();
         let held: Vec<_> = conditions
             .filter(|condition| condition["status"] == "True")

@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use crate::{
     case::{Case, Maker, merge},
     checker::{Checker, Violation, owners::Owners},
-    daemons,
+    daemons, keda,
     kinds::{self, Kind},
     panics::caught,
     run::{in_virtual_time, last_words, measure, watched},
@@ -101,6 +101,7 @@ async fn dying(case: &Case, death: Death) -> (bool, Vec<Violation>) {
     world.heard = checker.lock().unwrap().evidence.heard.clone();
     measure(&world);
     world.kinds = needed([case].into_iter());
+    keda::serve(&mut world, [case].into_iter());
     let world = Arc::new(world);
     if case.spoils {
         let spoiled = (case.name.clone(), world.spoiled.clone());
@@ -222,6 +223,11 @@ fn a_run_with_traffic_survives_a_crash_at_every_write() {
 #[test]
 fn an_autoscaled_run_survives_a_crash_at_every_write() {
     survives(&case(kinds::autoscaled));
+}
+
+#[test]
+fn a_run_scaled_by_keda_survives_a_crash_at_every_write() {
+    survives(&case(keda::scaled));
 }
 
 #[test]

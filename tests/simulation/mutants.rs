@@ -139,7 +139,7 @@ pub(crate) fn with_spec(kanary: &ParsedKanary, change: impl FnOnce(&mut Spec)) -
 }
 
 /// The target is written before the verdict is stored.
-fn side_effect_first(kanary: &ParsedKanary, seen: &Observation, now: Timestamp) -> Decision {
+pub(crate) fn side_effect_first(kanary: &ParsedKanary, seen: &Observation, now: Timestamp) -> Decision {
     let due = kanary.status.deadline.is_some_and(|deadline| deadline <= now);
     let mut kanary = kanary.clone();
     if due && Phase::of(&kanary.status) == Phase::Running {

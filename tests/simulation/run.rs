@@ -11,7 +11,7 @@ use tokio::{runtime::Builder, task::JoinSet, time::sleep};
 
 use crate::{
     checker::{Checker, Invariant, Rough, Shared, Violation, owners::Owners},
-    hostile, metrics_apis, panics,
+    hostile, keda, metrics_apis, panics,
     scenario::{Blow, Scenario},
     target_kinds::needed,
     trials,
@@ -133,6 +133,7 @@ impl Run<'_> {
         let mut world = World::start(scenario.seed, hook);
         world.shards = scenario.shards;
         (world.limits, world.kinds) = (scenario.limits, needed(scenario.cases.iter()));
+        keda::serve(&mut world, scenario.cases.iter());
         world.sent = checker.lock().unwrap().sent.clone();
         world.heard = checker.lock().unwrap().evidence.heard.clone();
         checker.lock().unwrap().evidence.metrics_apis = world.stack.server.metrics_apis().clone();
@@ -393,8 +394,7 @@ pub(crate) fn measure(world: &World) {
             Some("flaky") if at.as_second() % 4 > 0 => 0.2,
             _ => return Vec::new(),
         };
-        let labels = [("case", wanted.get("case").unwrap_or_default())];
-        let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        vec![(labels.into_iter().collect(), value)]
+        let case = wanted.get("case").unwrap_or_default().to_owned();
+        vec![([("case".to_owned(), case)].into_iter().collect(), value)]
     });
 }

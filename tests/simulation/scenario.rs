@@ -9,6 +9,7 @@ use kanary_sim::network::{Faults, Line, NetworkFaults};
 use crate::{
     case::{Case, End, Maker, Truth},
     hostile::{self, Hostility},
+    keda,
     kinds::{self, Kind},
     target_kinds::{self, Targets},
     trials,
@@ -84,9 +85,10 @@ impl Scenario {
         Self::of_targets(seed, kinds, Targets::Only("Deployment"))
     }
 
-    /// The scenario of a seed with targets and Kanaries of all kinds.
+    /// The scenario of a seed with targets and Kanaries of all kinds, and with all autoscalers.
     pub(crate) fn mixed(seed: u64) -> Self {
-        Self::of_targets(seed, kinds::ALL, Targets::All)
+        let kinds = [kinds::ALL, &[keda::scaled]].concat();
+        Self::of_targets(seed, &kinds, Targets::All)
     }
 
     /// The same with hostile clients.

@@ -88,6 +88,8 @@ pub(crate) struct World {
     pub(crate) limits: Option<CanaryLimits>,
     /// The kinds of Kanaries and of targets that replicas serve.
     pub(crate) kinds: (BTreeSet<KanaryKind>, BTreeSet<WorkloadKind>),
+    /// Whether replicas may create ScaledObjects.
+    pub(crate) keda: bool,
     /// How long replicas let proxies follow a route, if they may change routes.
     pub(crate) routes: Option<Duration>,
     /// For hooks that check changes.
@@ -137,6 +139,7 @@ impl World {
             shards: SHARDS,
             limits: None,
             kinds: served(),
+            keda: false,
             routes: None,
             sent: Sent::default(),
             heard: Heard::default(),
@@ -337,6 +340,7 @@ impl Replica {
             kinds: world.kinds.0.iter().copied().collect(),
             target_kinds: world.kinds.1.clone(),
             routes: world.routes,
+            keda: world.keda,
             metrics_apis: true,
             ..Options::default()
         };

@@ -84,7 +84,12 @@ impl Checker {
         }
         orphans.extend(self.left_claims());
         let workloads: Vec<_> = TARGETS.iter().map(|kind| kind.resource).collect();
-        let others = ["services", "horizontalpodautoscalers.autoscaling", "pods"];
+        let others = [
+            "services",
+            "horizontalpodautoscalers.autoscaling",
+            "scaledobjects.keda.sh",
+            "pods",
+        ];
         for resource in workloads.iter().copied().chain(others) {
             for object in cluster.objects(resource, Some(NAMESPACE)) {
                 let labels = &object.meta.labels;

@@ -342,7 +342,9 @@ impl Checker {
         let value = object.json();
         let name = label(&value, KANARY_NAME).to_owned();
         let allowed = match &*event.resource {
-            "services" | "horizontalpodautoscalers.autoscaling" => change.old.is_none() || change.new.is_none(),
+            "services" | "horizontalpodautoscalers.autoscaling" | "scaledobjects.keda.sh" => {
+                change.old.is_none() || change.new.is_none()
+            }
             "pods" => change.new.is_some(),
             _ => false,
         };
