@@ -32,6 +32,7 @@ use crate::api::{
 pub(super) struct Known<'a> {
     target: &'a str,
     service: &'a str,
+    runs_in_place: bool,
     own: &'a OwnFields,
 }
 
@@ -40,6 +41,7 @@ impl<'a> Known<'a> {
         Self {
             target: &status.report.deployment,
             service: &status.report.service,
+            runs_in_place: status.in_place.is_some(),
             own: &status.own,
         }
     }
@@ -87,6 +89,10 @@ fn of_kanary(key: &Key, raw: &Value, known: &Known<'_>) -> Spec {
     }
     if !problems.is_empty() && spec.service.is_none() {
         spec.service = given(Some(known.service.to_owned()));
+    }
+    if !problems.is_empty() && !known.runs_in_place && spec.scale.in_place().is_some() {
+        // The run that goes on has its canary beside the target.
+        spec.scale = Scale::Static(1);
     }
     spec.problems = problems;
     spec

@@ -46,6 +46,25 @@ fn a_label_still_fails_a_run_whose_edit_cannot_be_run() {
 }
 
 #[test]
+fn a_label_still_fails_a_run_after_an_edit_that_would_run_in_place() {
+    check(
+        "
+        spec: {scale: {inPlace: {replicas: 1}}, validation: {items: [{labelWatch: {podInvalidationLabels: {validation: failed}}}]}}
+        was: {scale: null}
+        status: {phase: Running}
+        seen: {canary: {available: +0s}, pods: [{labels: {validation: failed}}]}
+        now: +1m
+        ",
+        expect![[r#"
+            phase Running → Failed, shows Failed 1m0s/15m0s, ended Activated, Running, Reconciling
+            Failed, Stalled=True LabelMatched: labelWatch[0]: pod x has labels that match validation=failed; to try again, change spec.template, or set spec.retry to another number
+            completedAt +1m0s, failedTemplates ["<hash>"]
+            item labelWatch[0] Bad: labelWatch[0]: pod x has labels that match validation=failed
+        "#]],
+    );
+}
+
+#[test]
 fn a_query_still_fails_a_run_whose_edit_cannot_be_run() {
     check(
         "
