@@ -23,11 +23,11 @@ pub use self::{
     },
 };
 use super::{
-    decision::{Action, ObjectKind},
+    decision::{Action, ObjectKind, SetTemplate},
     labels::{self, Labels},
     validation::Tally,
 };
-use crate::api::{Tracks, names::RUN};
+use crate::api::{Tracks, WorkloadRef, names::RUN};
 
 /// The observed cluster, for one Kanary.
 #[derive(Clone, Debug, Default)]
@@ -347,6 +347,26 @@ pub struct LiveTarget {
     /// Whether its rollout history contains a revision that this run promoted. It is read only if that is not known
     /// otherwise.
     pub was_promoted: bool,
+}
+
+impl LiveTarget {
+    /// A write of this annotation and change cause, on condition that the spec is still as it was read. It leaves the template as it
+    /// is, unless the caller sets another.
+    pub(crate) fn written(&self, target: &WorkloadRef, marker: String, cause: String) -> SetTemplate {
+        SetTemplate {
+            target: target.clone(),
+            uid: self.uid.clone(),
+            former: self.template.clone(),
+            template: self.template.clone(),
+            generation: self.generation,
+            annotated: self.annotated,
+            marker,
+            cause,
+            partition: None,
+            strategy_is_bare: false,
+            version: None,
+        }
+    }
 }
 
 /// The API server's reply to a canary's creation. The hash includes changes by webhooks and defaults.

@@ -266,17 +266,12 @@ fn update(step: &Step<'_>, mut draft: Draft, target: &Workload) -> Decision {
     }
     Decision {
         actions: vec![Action::SetTemplate(SetTemplate {
-            target: step.spec.target.clone(),
-            uid: live.uid.clone(),
-            former: live.template.clone(),
             template: step.spec.template.pod_template(),
-            generation: live.generation,
-            annotated: live.annotated,
-            marker: step.kanary.marker(step.spec),
-            cause: format!("promoted by {}", step.kanary.key),
-            partition: None,
-            strategy_is_bare: false,
-            version: None,
+            ..live.written(
+                &step.spec.target,
+                step.kanary.marker(step.spec),
+                format!("promoted by {}", step.kanary.key),
+            )
         })],
         ..Decision::default()
     }

@@ -64,23 +64,17 @@ fn undo(step: &Step<'_>, record: &InPlace) -> Undo {
         let is_ours = in_place::partition(target) == Some(record.partition);
         partition = is_ours.then_some(record.former_partition);
     }
+    let cause = if is_begun {
+        format!("rolled back by {}", step.kanary.key)
+    } else {
+        String::new()
+    };
     Undo::Write(Box::new(SetTemplate {
-        target: step.spec.target.clone(),
-        uid: live.uid.clone(),
-        former: live.template.clone(),
         template: template.clone(),
-        generation: live.generation,
-        annotated: live.annotated,
-        marker: record.undone(),
-        cause: if is_begun {
-            format!("rolled back by {}", step.kanary.key)
-        } else {
-            String::new()
-        },
         partition,
-        strategy_is_bare: false,
         // The write that begins a run may still be under way. It applies only to the version that it read, so the target gets another.
         version: live.resource_version.clone().filter(|_| !is_begun),
+        ..live.written(&step.spec.target, record.undone(), cause)
     }))
 }
 

@@ -90,17 +90,12 @@ fn put_back(step: &Step<'_>, target: &Workload) -> Decision {
     }
     Decision {
         actions: vec![Action::SetTemplate(SetTemplate {
-            target: step.spec.target.clone(),
-            uid: live.uid.clone(),
-            former: live.template.clone(),
             template: former.clone(),
-            generation: live.generation,
-            annotated: live.annotated,
-            marker: restored(step),
-            cause: format!("rolled back by {}", step.kanary.key),
-            partition: None,
-            strategy_is_bare: false,
-            version: None,
+            ..live.written(
+                &step.spec.target,
+                restored(step),
+                format!("rolled back by {}", step.kanary.key),
+            )
         })],
         ..Decision::default()
     }

@@ -143,16 +143,14 @@ fn begin(step: &Step<'_>, wanted: &InPlace) -> Activation {
 /// Gives some pods of the target the template, on condition that nobody has changed anything in the target since it was read.
 fn first_write(step: &Step<'_>, live: &LiveTarget, record: &InPlace) -> Action {
     Action::SetTemplate(SetTemplate {
-        target: step.spec.target.clone(),
-        uid: live.uid.clone(),
-        former: live.template.clone(),
         template: step.spec.template.pod_template(),
-        generation: live.generation,
-        annotated: live.annotated,
-        marker: record.begun(),
-        cause: format!("tried in place by {}", step.kanary.key),
         partition: Some(record.partition),
         strategy_is_bare: live.strategy_is_bare,
         version: live.resource_version.clone(),
+        ..live.written(
+            &step.spec.target,
+            record.begun(),
+            format!("tried in place by {}", step.kanary.key),
+        )
     })
 }

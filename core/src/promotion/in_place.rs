@@ -46,17 +46,12 @@ pub(super) fn decide(step: &Step<'_>, record: &InPlace) -> Decision {
     }
     Decision {
         actions: vec![Action::SetTemplate(SetTemplate {
-            target: step.spec.target.clone(),
-            uid: live.uid.clone(),
-            former: live.template.clone(),
-            template: live.template.clone(),
-            generation: live.generation,
-            annotated: live.annotated,
-            marker: record.run.clone(),
-            cause: format!("promoted by {}", step.kanary.key),
             partition: Some(record.former_partition),
-            strategy_is_bare: false,
-            version: None,
+            ..live.written(
+                &step.spec.target,
+                record.run.clone(),
+                format!("promoted by {}", step.kanary.key),
+            )
         })],
         ..Decision::default()
     }
