@@ -13,6 +13,7 @@
 pub mod cache;
 pub mod cluster;
 pub mod controller;
+mod json;
 pub mod metrics;
 pub mod metrics_apis;
 pub mod places;

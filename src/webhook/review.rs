@@ -8,6 +8,8 @@ use kube::core::{
     conversion::{ConversionRequest, ConversionResponse, ConversionReview},
 };
 
+use crate::json::structure;
+
 /// Levels of nesting of a request that are parsed. No field of a Kanary that a conversion reads is nested so deeply, and `serde_json`
 /// parses 127 levels.
 const PARSED: usize = 100;
@@ -59,18 +61,16 @@ impl<'a> Shallow<'a> {
             ..Self::default()
         };
         let mut numbers = HashMap::new();
-        let (mut depth, mut string, mut escaped) = (0_usize, false, false);
-        let (mut copied, mut begin) = (0, 0);
-        for (at, byte) in json.bytes().enumerate() {
+        let (mut depth, mut copied, mut begin) = (0_usize, 0, 0);
+        for (at, byte) in structure(json) {
             match byte {
-                b'"' if !escaped => string = !string,
-                b'{' | b'[' if !string => {
+                b'{' | b'[' => {
                     if depth == PARSED {
                         begin = at;
                     }
                     depth += 1;
                 }
-                b'}' | b']' if !string => {
+                b'}' | b']' => {
                     depth = depth.saturating_sub(1);
                     if depth == PARSED {
                         // The same text has the same name, so that what is equal stays equal.
@@ -86,7 +86,6 @@ impl<'a> Shallow<'a> {
                 }
                 _ => {}
             }
-            escaped = byte == b'\\' && !escaped;
         }
         this.text.push_str(json.get(copied..).unwrap_or_default());
         this

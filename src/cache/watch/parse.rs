@@ -12,7 +12,10 @@ use serde::{
     de::{DeserializeOwned, IgnoredAny},
 };
 
-use crate::cache::{Place, place_of};
+use crate::{
+    cache::{Place, place_of},
+    json::structure,
+};
 
 /// An object, or the metadata of one that cannot be parsed.
 pub(super) type Item<K> = Result<K, Unreadable>;
@@ -122,21 +125,15 @@ fn item<K: DeserializeOwned>(text: &str) -> serde_json::Result<Item<K>> {
 /// The texts of the items of a list, which is valid JSON.
 fn items(list: &str) -> Vec<&str> {
     let (mut found, mut start) = (Vec::new(), None);
-    let (mut depth, mut string, mut escaped) = (0_usize, None, false);
+    let (mut depth, mut string) = (0_usize, None);
     let mut name = "";
-    for (at, byte) in list.bytes().enumerate() {
-        if let Some(begin) = string {
-            if byte == b'"' && !escaped {
-                string = None;
-                if depth == 1 {
-                    name = list.get(begin..at).unwrap_or_default();
-                }
-            }
-            escaped = byte == b'\\' && !escaped;
-            continue;
-        }
+    for (at, byte) in structure(list) {
         match byte {
-            b'"' => string = Some(at + 1),
+            b'"' => match string.take() {
+                None => string = Some(at + 1),
+                Some(begin) if depth == 1 => name = list.get(begin..at).unwrap_or_default(),
+                Some(_) => {}
+            },
             b'{' | b'[' => {
                 depth += 1;
                 if depth == 2 && byte == b'[' && name == "items" {
