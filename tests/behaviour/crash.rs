@@ -34,6 +34,31 @@ fn everything(more: Value) -> Value {
     spec
 }
 
+/// A run that is promoted.
+fn success(subject: Subject) -> Path {
+    Path {
+        subject,
+        spec: everything(json!({})),
+        has_target: true,
+        ends: "DeploymentUpdated",
+        reason: "AllItemsGood",
+        versions: 2,
+    }
+}
+
+/// A run that fails at its deadline.
+fn failure(subject: Subject) -> Path {
+    let items = json!({"items": [{"manual": {"statusAfterDeadline": "invalid"}}]});
+    Path {
+        subject,
+        spec: everything(json!({"validation": items})),
+        has_target: true,
+        ends: "Failed",
+        reason: "ManualInvalid",
+        versions: 1,
+    }
+}
+
 /// Prepares the run in a world without a controller.
 async fn prepare(world: &World, path: &Path) {
     world.service("app", "app").await;
@@ -144,29 +169,12 @@ async fn crash_everywhere(path: Path) {
 
 #[tokio::test]
 async fn a_success_survives_a_crash_at_every_write() {
-    crash_everywhere(Path {
-        subject: USUAL,
-        spec: everything(json!({})),
-        has_target: true,
-        ends: "DeploymentUpdated",
-        reason: "AllItemsGood",
-        versions: 2,
-    })
-    .await;
+    crash_everywhere(success(USUAL)).await;
 }
 
 #[tokio::test]
 async fn a_failure_survives_a_crash_at_every_write() {
-    let items = json!({"items": [{"manual": {"statusAfterDeadline": "invalid"}}]});
-    crash_everywhere(Path {
-        subject: USUAL,
-        spec: everything(json!({"validation": items})),
-        has_target: true,
-        ends: "Failed",
-        reason: "ManualInvalid",
-        versions: 1,
-    })
-    .await;
+    crash_everywhere(failure(USUAL)).await;
 }
 
 #[tokio::test]
@@ -197,42 +205,17 @@ async fn a_missing_target_survives_a_crash_at_every_write() {
 
 #[tokio::test]
 async fn a_success_of_a_stateful_set_survives_a_crash_at_every_write() {
-    crash_everywhere(Path {
-        subject: OF_SET,
-        spec: everything(json!({})),
-        has_target: true,
-        ends: "DeploymentUpdated",
-        reason: "AllItemsGood",
-        versions: 2,
-    })
-    .await;
+    crash_everywhere(success(OF_SET)).await;
 }
 
 #[tokio::test]
 async fn a_failure_of_a_stateful_set_survives_a_crash_at_every_write() {
-    let items = json!({"items": [{"manual": {"statusAfterDeadline": "invalid"}}]});
-    crash_everywhere(Path {
-        subject: OF_SET,
-        spec: everything(json!({"validation": items})),
-        has_target: true,
-        ends: "Failed",
-        reason: "ManualInvalid",
-        versions: 1,
-    })
-    .await;
+    crash_everywhere(failure(OF_SET)).await;
 }
 
 #[tokio::test]
 async fn a_success_of_the_old_group_survives_a_crash_at_every_write() {
-    crash_everywhere(Path {
-        subject: OF_OLD_GROUP,
-        spec: everything(json!({})),
-        has_target: true,
-        ends: "DeploymentUpdated",
-        reason: "AllItemsGood",
-        versions: 2,
-    })
-    .await;
+    crash_everywhere(success(OF_OLD_GROUP)).await;
 }
 
 #[tokio::test]

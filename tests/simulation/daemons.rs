@@ -1,4 +1,4 @@
-//! DaemonSets as targets, each on nodes of its own, some of which come and go.
+//! DaemonSets as targets. Each runs on its own nodes, and some of these nodes come and go.
 
 use std::time::Duration;
 

@@ -39,7 +39,7 @@ pub struct InPlace {
 }
 
 impl InPlace {
-    /// The annotation of a target of which some pods run the template.
+    /// The annotation on the target while some of its pods run the template.
     #[must_use]
     pub fn begun(&self) -> String {
         format!("{}/in-place", self.run)

@@ -57,7 +57,7 @@ pub const NODES: &str = "kanary.k8s-operators.dev/nodes";
 pub const SHARES: &str = "kanary.k8s-operators.dev/shares";
 /// Finalizer of a Kanary while a route may hold something of its run.
 pub const ROUTE_FINALIZER: &str = "kanary.k8s-operators.dev/route";
-/// Finalizer of a Kanary of whose target some pods run the template in place.
+/// Finalizer of a Kanary while some pods of its target run the template in place.
 pub const IN_PLACE_FINALIZER: &str = "kanary.k8s-operators.dev/in-place";
 /// Annotation on a Kanary with that finalizer: `<run> <kind of the route>/<name of the route>`.
 pub const ROUTE: &str = "kanary.k8s-operators.dev/route";
@@ -79,6 +79,8 @@ pub const TRACE_ID: &str = "kanary.k8s-operators.dev/trace-id";
 
 /// Annotation in which the Deployment controller counts the revisions of a Deployment.
 pub const REVISION: &str = "deployment.kubernetes.io/revision";
+/// Label that Kubernetes gives the pods of a StatefulSet: the name of their revision.
+pub const POD_REVISION: &str = "controller-revision-hash";
 
 /// Label with which the Deployment controller separates the pods of a Deployment's revisions.
 pub const POD_TEMPLATE_HASH: &str = "pod-template-hash";

@@ -40,31 +40,27 @@ impl Writer {
         (run, route): (&str, &RouteRef),
         right: Right,
     ) -> Result<(), ApiError> {
-        let mut finalizers = kanary.finalizers.clone();
-        finalizers.push(ROUTE_FINALIZER.to_owned());
         let annotations = json!({ROUTE: HeldRoute::annotation(run, route)});
+        let finalizers = with(kanary, ROUTE_FINALIZER);
         self.set_finalizers(kanary, &finalizers, &annotations, right).await
     }
 
     /// Removes the finalizer and its annotation.
     pub(super) async fn release(&self, kanary: &ParsedKanary, right: Right) -> Result<(), ApiError> {
-        let finalizers = kanary.finalizers.iter().filter(|name| *name != ROUTE_FINALIZER);
-        let finalizers: Vec<_> = finalizers.cloned().collect();
+        let finalizers = without(kanary, ROUTE_FINALIZER);
         self.set_finalizers(kanary, &finalizers, &json!({ROUTE: null}), right)
             .await
     }
 
     /// Adds the finalizer of a run in place.
     pub(super) async fn hold_in_place(&self, kanary: &ParsedKanary, right: Right) -> Result<(), ApiError> {
-        let mut finalizers = kanary.finalizers.clone();
-        finalizers.push(IN_PLACE_FINALIZER.to_owned());
+        let finalizers = with(kanary, IN_PLACE_FINALIZER);
         self.set_finalizers(kanary, &finalizers, &json!({}), right).await
     }
 
     /// Removes the finalizer of a run in place.
     pub(super) async fn release_in_place(&self, kanary: &ParsedKanary, right: Right) -> Result<(), ApiError> {
-        let finalizers = kanary.finalizers.iter().filter(|name| *name != IN_PLACE_FINALIZER);
-        let finalizers: Vec<_> = finalizers.cloned().collect();
+        let finalizers = without(kanary, IN_PLACE_FINALIZER);
         self.set_finalizers(kanary, &finalizers, &json!({}), right).await
     }
 
@@ -97,4 +93,15 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+fn with(kanary: &ParsedKanary, finalizer: &str) -> Vec<String> {
+    let mut finalizers = kanary.finalizers.clone();
+    finalizers.push(finalizer.to_owned());
+    finalizers
+}
+
+fn without(kanary: &ParsedKanary, finalizer: &str) -> Vec<String> {
+    let others = kanary.finalizers.iter().filter(|name| *name != finalizer);
+    others.cloned().collect()
 }

@@ -6,14 +6,16 @@ use kanary_core::{
     ParsedKanary,
     api::{
         WorkloadRef,
-        names::{KANARY_NAME, RUN},
+        names::{KANARY_NAME, POD_REVISION, RUN},
     },
     decision::Need,
     observation::RevisedPods,
     spec::Spec,
-    validation::metric::REVISION,
 };
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, ObjectList},
+};
 
 use super::Observer;
 use crate::{
@@ -45,18 +47,8 @@ impl Observer<'_> {
         let (Some(target), Some(revision)) = (target, revision) else {
             return Ok(());
         };
-        let of_revision = ListParams::default().labels(&format!("{REVISION}={}", revision.name));
-        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let pods = within(CALL_TIMEOUT, api.list(&of_revision)).await;
-        let pods = pods.map_err(|error| {
-            ApiError::new(
-                "list the pods of",
-                spec.target.kind.as_str().into(),
-                namespace,
-                name,
-                error,
-            )
-        })?;
+        let of_revision = format!("{POD_REVISION}={}", revision.name);
+        let pods = self.pods_of(namespace, &spec.target, &of_revision).await?;
         let is_targets = |pod: &&Pod| pod.owner_references().iter().any(|owner| owner.uid == target.uid);
         let pods = pods.iter().filter(is_targets).filter_map(pod_of).collect();
         self.memory.set_revised(&kanary.key, RevisedPods { revision, pods });
@@ -65,17 +57,22 @@ impl Observer<'_> {
 
     /// Reads the pods of the run live.
     pub(super) async fn confirm_pods(&self, kanary: &ParsedKanary, spec: &Spec) -> Result<(), ApiError> {
-        let namespace = &kanary.key.namespace;
-        let of_run =
-            ListParams::default().labels(&format!("{RUN}={},{KANARY_NAME}={}", kanary.run(spec), kanary.key.name));
-        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let pods = within(CALL_TIMEOUT, api.list(&of_run)).await;
-        let WorkloadRef { kind, name } = &spec.canary;
-        let pods =
-            pods.map_err(|error| ApiError::new("list the pods of", kind.as_str().into(), namespace, name, error))?;
+        let of_run = format!("{RUN}={},{KANARY_NAME}={}", kanary.run(spec), kanary.key.name);
+        let pods = self.pods_of(&kanary.key.namespace, &spec.canary, &of_run).await?;
         for pod in pods {
             Pod::put(self.cache, &pod);
         }
         Ok(())
+    }
+    /// Reads the pods with these labels, which are those of a workload.
+    async fn pods_of(
+        &self,
+        namespace: &str,
+        WorkloadRef { kind, name }: &WorkloadRef,
+        labels: &str,
+    ) -> Result<ObjectList<Pod>, ApiError> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let pods = within(CALL_TIMEOUT, api.list(&ListParams::default().labels(labels))).await;
+        pods.map_err(|error| ApiError::new("list the pods of", kind.as_str().into(), namespace, name, error))
     }
 }

@@ -50,18 +50,24 @@ fn a_controller_that_dies_at_any_write_leaves_the_run_with_the_same_end() {
     }
 }
 
+/// A run whose first write was sent and does not arrive.
+fn with_late_first_write() -> (Place, SetTemplate) {
+    let mut place = Place::new(4, 2);
+    place.loses_first = true;
+    for _ in 0..8 {
+        if place.late.is_some() {
+            break;
+        }
+        place.turn();
+    }
+    let late = place.late.take().expect("the first write was sent");
+    (place, late)
+}
+
 #[test]
 fn a_first_write_that_arrives_after_the_end_does_nothing() {
     for deletes in [false, true] {
-        let mut place = Place::new(4, 2);
-        place.loses_first = true;
-        for _ in 0..8 {
-            if place.late.is_some() {
-                break;
-            }
-            place.turn();
-        }
-        let late = place.late.clone().expect("the first write was sent");
+        let (mut place, late) = with_late_first_write();
         if deletes {
             place.delete();
         } else {
@@ -77,15 +83,7 @@ fn a_first_write_that_arrives_after_the_end_does_nothing() {
 
 #[test]
 fn a_first_write_that_arrives_late_during_the_run_counts_once() {
-    let mut place = Place::new(4, 2);
-    place.loses_first = true;
-    for _ in 0..8 {
-        if place.late.is_some() {
-            break;
-        }
-        place.turn();
-    }
-    let late = place.late.take().expect("the first write was sent");
+    let (mut place, late) = with_late_first_write();
     place.loses_first = false;
     let now = place.now;
     assert!(place.set.as_mut().unwrap().write(&late, now));

@@ -48,9 +48,6 @@ impl fmt::Display for MetricsApi {
     }
 }
 
-/// The label of the pods of a StatefulSet with the name of their revision.
-pub const REVISION: &str = "controller-revision-hash";
-
 /// Selects the pods of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodSelector(String);
@@ -71,7 +68,7 @@ impl PodSelector {
     /// Selects the pods of a revision of a StatefulSet. Its name begins with that of the StatefulSet, so no other one's pods have it.
     #[must_use]
     pub fn of_revision(revision: &str) -> Self {
-        Self(format!("{REVISION}={revision}"))
+        Self(format!("{}={revision}", names::POD_REVISION))
     }
 }
 

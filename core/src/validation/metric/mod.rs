@@ -17,7 +17,7 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 
 pub use self::{
-    ask::{MetricsApi, PodSelector, REVISION, kind_path, pods_path, resource_of_kind},
+    ask::{MetricsApi, PodSelector, kind_path, pods_path, resource_of_kind},
     read::Requests,
 };
 
