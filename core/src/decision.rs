@@ -146,7 +146,7 @@ pub enum Action {
         /// Whether it takes everything of this Kanary out of the route.
         clears: bool,
     },
-    /// Creates an object that a front end keeps beyond its runs, or puts its fields back.
+    /// Creates an object that a front end keeps beyond its runs, puts its fields back, or deletes one that it kept for another spec.
     Keep(Keep),
     /// Removes labels from a pod, so that the production Service no longer selects it.
     Unlabel {
@@ -185,17 +185,29 @@ pub struct Keep {
     pub resource: Resource,
     /// Its name.
     pub name: String,
-    /// Whether it is created. Otherwise `body` is a merge patch with the uid and the version that were read.
-    pub creates: bool,
-    /// The complete object, or the patch.
+    /// What is done.
+    pub what: KeepWhat,
+    /// The complete object, a merge patch, or nothing but the metadata that a delete needs. The last two have the uid and the version
+    /// that were read.
     pub body: Value,
+}
+
+/// What is done to an object that a front end keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeepWhat {
+    /// It is created.
+    Create,
+    /// Fields are put back.
+    Patch,
+    /// It is deleted.
+    Delete,
 }
 
 impl Keep {
     /// The object: `Service/shop`.
     #[must_use]
     pub fn key(&self) -> String {
-        format!("{}/{}", self.resource.kind, self.name)
+        self.resource.key(&self.name)
     }
 }
 
@@ -217,6 +229,8 @@ impl Resource {
     pub const DEPLOYMENT: Self = Self::of("apps", "v1", "Deployment", "deployments");
     /// A Service.
     pub const SERVICE: Self = Self::of("", "v1", "Service", "services");
+    /// `HTTPRoute` of Gateway API.
+    pub const HTTP_ROUTE: Self = Self::of("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes");
     /// Istio's `VirtualService`.
     pub const VIRTUAL_SERVICE: Self = Self::of("networking.istio.io", "v1", "VirtualService", "virtualservices");
     /// Istio's `DestinationRule`.
@@ -240,6 +254,12 @@ impl Resource {
             "" => self.version.to_owned(),
             group => format!("{group}/{}", self.version),
         }
+    }
+
+    /// An object of this kind: `Service/shop`. Gateways of Gateway API are not kept, so a kind's name says which one it is.
+    #[must_use]
+    pub fn key(&self, name: &str) -> String {
+        format!("{}/{name}", self.kind)
     }
 
     /// The path of the objects of a namespace.

@@ -1,11 +1,14 @@
 //! Objects that a front end keeps beyond its runs: creates those that are missing, puts the fields of the front end back, and touches
-//! none that belong to somebody else. Nothing watches most of them, so they are read before a run and now and then.
+//! none that belong to somebody else. Nothing watches most of them, so they are read before a run and now and then. `moving` deletes
+//! those of a former spec.
+
+mod moving;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::{
-    decision::{Action, Decision, Keep, Need},
+    decision::{Action, Decision, Keep, KeepWhat, Need},
     front_ends::{Frame, Kept},
     observation::{KeptFound, KeptSeen, Refusal, RouteFound},
     problem::Problem,
@@ -33,7 +36,7 @@ pub(super) fn look(step: &Step<'_>) -> Upkeep {
     let Some(frame) = step.spec.frame.as_deref().filter(|_| step.spec.is_sound()) else {
         return Upkeep::Fine(None);
     };
-    if step.refused().is_some() || frame.kept.is_empty() {
+    if step.refused().is_some() || frame.kept.is_empty() || moving::waits_for_run(step) {
         return Upkeep::Fine(None);
     }
     let read = || Upkeep::First(Box::new(Decision::needing(Need::Kept)));
@@ -41,40 +44,58 @@ pub(super) fn look(step: &Step<'_>) -> Upkeep {
     let Some(seen) = seen.filter(|seen| seen.generation == step.kanary.generation) else {
         return read();
     };
+    let Some(left) = moving::left(step, frame, seen) else {
+        return read();
+    };
     let (mut writes, mut problems) = (Vec::new(), Vec::new());
     for kept in &frame.kept {
-        match compare(step, kept, seen) {
+        match compare(step, kept, seen, !left.is_empty()) {
             None => return read(),
             Some(Ok(write)) => writes.extend(write),
             Some(Err(problem)) => problems.push(problem),
         }
     }
-    let patience = if problems.is_empty() { LOOK_AGAIN } else { LOOK_SOON };
+    let patience = match (problems.as_slice(), left.as_slice()) {
+        ([], []) => LOOK_AGAIN,
+        ([], _) => moving::patience(seen),
+        _ => LOOK_SOON,
+    };
     let next = seen.at.checked_add(patience).ok();
     let is_old = next.is_some_and(|next| next <= step.now) || !writes.is_empty() || is_contradicted(step, frame);
     if is_old && !seen.live {
         return read();
     }
-    if let Some(Problem { reason, message }) = Problem::all(problems) {
-        return Upkeep::Blocked(Refusal {
-            reason,
-            message,
-            retry_at: next.unwrap_or(step.now),
-            uncreated_since: None,
-            about: step.kept_objects(),
-        });
+    if let Some(problem) = Problem::all(problems) {
+        return blocked(step, problem, next);
+    }
+    if !left.is_empty() {
+        return moving::next(step, (frame, seen), (writes, &left), next);
     }
     if writes.is_empty() {
         return Upkeep::Fine(next);
     }
+    write(writes)
+}
+
+fn blocked(step: &Step<'_>, Problem { reason, message }: Problem, next: Option<Timestamp>) -> Upkeep {
+    Upkeep::Blocked(Refusal {
+        reason,
+        message,
+        retry_at: next.unwrap_or(step.now),
+        uncreated_since: None,
+        about: step.kept_objects(),
+    })
+}
+
+fn write(writes: Vec<Keep>) -> Upkeep {
     Upkeep::First(Box::new(Decision {
         actions: writes.into_iter().map(Action::Keep).collect(),
         ..Decision::default()
     }))
 }
 
-/// What one object needs. `None` if it is not known.
-fn compare(step: &Step<'_>, kept: &Kept, seen: &KeptSeen) -> Option<Result<Option<Keep>, Problem>> {
+/// What one object needs. `None` if it is not known. `moves` says that objects of a former spec are still there.
+fn compare(step: &Step<'_>, kept: &Kept, seen: &KeptSeen, moves: bool) -> Option<Result<Option<Keep>, Problem>> {
     let what = format!("{} {}", kept.resource.kind, kept.name);
     let problem = |reason, message| Some(Err(Problem::new(reason, message)));
     match seen.objects.get(&kept.key())? {
@@ -92,6 +113,7 @@ fn compare(step: &Step<'_>, kept: &Kept, seen: &KeptSeen) -> Option<Result<Optio
         ),
         KeptFound::There(object) => Some(match foreign(step, object, &what) {
             Some(problem) => Err(problem),
+            None if moves && kept.changes_last => Ok(None),
             None => Ok(put_back(kept, object)),
         }),
     }
@@ -99,9 +121,8 @@ fn compare(step: &Step<'_>, kept: &Kept, seen: &KeptSeen) -> Option<Result<Optio
 
 /// Why an object of this name is not touched.
 fn foreign(step: &Step<'_>, object: &Value, what: &str) -> Option<Problem> {
-    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
-    let controller = owners.into_iter().flatten().find(|owner| owner["controller"] == true);
-    if controller.is_some_and(|owner| owner["uid"] == step.kanary.uid.as_str()) {
+    let controller = controller(object);
+    if is_ours(step, object) {
         let is_deleting = object.pointer("/metadata/deletionTimestamp").is_some();
         return is_deleting.then(|| {
             let message = format!("{what} is being deleted: it is created again once it is gone");
@@ -123,6 +144,15 @@ fn foreign(step: &Step<'_>, object: &Value, what: &str) -> Option<Problem> {
     Some(Problem::new(Reason::NameTaken, message))
 }
 
+fn controller(object: &Value) -> Option<&Value> {
+    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    owners.into_iter().flatten().find(|owner| owner["controller"] == true)
+}
+
+fn is_ours(step: &Step<'_>, object: &Value) -> bool {
+    controller(object).is_some_and(|owner| owner["uid"] == step.kanary.uid.as_str())
+}
+
 fn created(step: &Step<'_>, kept: &Kept) -> Option<Keep> {
     let mut body = kept.create.clone()?;
     merge(&mut body, &kept.keep);
@@ -141,8 +171,8 @@ fn created(step: &Step<'_>, kept: &Kept) -> Option<Keep> {
     Some(Keep {
         resource: kept.resource,
         name: kept.name.clone(),
-        creates: true,
-        body,
+        what: KeepWhat::Create,
+        body: without_nulls(body),
     })
 }
 
@@ -158,15 +188,19 @@ fn put_back(kept: &Kept, object: &Value) -> Option<Keep> {
         }
     }
     let mut body = difference(&keep, object, false)?;
-    let metadata = &object["metadata"];
-    let version = json!({"metadata": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}});
-    merge(&mut body, &version);
+    merge(&mut body, &version(object));
     Some(Keep {
         resource: kept.resource,
         name: kept.name.clone(),
-        creates: false,
+        what: KeepWhat::Patch,
         body,
     })
+}
+
+/// The version of an object that was read, as the precondition of a write.
+fn version(object: &Value) -> Value {
+    let metadata = &object["metadata"];
+    json!({"metadata": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}})
 }
 
 fn remove(value: &mut Value, pointer: &str) {
@@ -182,7 +216,7 @@ fn remove(value: &mut Value, pointer: &str) {
 /// selector selects fewer pods.
 fn difference(keep: &Value, live: &Value, exact: bool) -> Option<Value> {
     let (Value::Object(keep), Value::Object(live)) = (keep, live) else {
-        return (!is_within(keep, live)).then(|| keep.clone());
+        return (!is_within(keep, live)).then(|| without_nulls(keep.clone()));
     };
     let changed = keep.iter().filter_map(|(name, value)| {
         let present = live.get(name).unwrap_or(&Value::Null);
@@ -193,12 +227,24 @@ fn difference(keep: &Value, live: &Value, exact: bool) -> Option<Value> {
     (!patch.is_empty()).then_some(Value::Object(patch))
 }
 
+/// A null in `keep` is a field that is not there. An API server refuses it in a new object, and in a list.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(without_nulls).collect(),
+        Value::Object(fields) => {
+            let given = fields.into_iter().filter(|(_, value)| !value.is_null());
+            given.map(|(name, value)| (name, without_nulls(value))).collect()
+        }
+        value => value,
+    }
+}
+
 /// Whether everything in `keep` is in `live`. An API server adds defaults to the entries of a list.
 fn is_within(keep: &Value, live: &Value) -> bool {
     match (keep, live) {
         (Value::Object(keep), Value::Object(live)) => keep
             .iter()
-            .all(|(name, value)| live.get(name).is_some_and(|live| is_within(value, live))),
+            .all(|(name, value)| is_within(value, live.get(name).unwrap_or(&Value::Null))),
         (Value::Array(keep), Value::Array(live)) => {
             keep.len() == live.len() && keep.iter().zip(live).all(|(keep, live)| is_within(keep, live))
         }

@@ -20,7 +20,8 @@ use crate::{
     cluster::error::ApiError,
 };
 
-/// Reads the objects of a front end.
+/// Reads the objects of a front end. Those that it does not want any more are read until they are known to be gone: without an edit of
+/// the spec, none comes back.
 ///
 /// # Errors
 ///
@@ -29,20 +30,34 @@ pub(super) async fn read(
     client: &Client,
     kanary: &ParsedKanary,
     spec: &Spec,
-    now: Timestamp,
+    (former, now): (Option<&KeptSeen>, Timestamp),
 ) -> Result<KeptSeen, ApiError> {
-    let kept = spec.frame.iter().flat_map(|frame| &frame.kept);
-    let reads = kept.map(|kept| async move {
-        let found = find(client, &kanary.key.namespace, &kept.resource, &kept.name).await?;
-        Ok::<_, ApiError>((kept.key(), found))
+    let known = former.filter(|former| former.generation == kanary.generation);
+    let is_absent = |key: &String| {
+        let found = known.and_then(|known| known.objects.get(key));
+        found.filter(|found| !matches!(found, KeptFound::There(_))).cloned()
+    };
+    let frame = spec.frame.as_deref();
+    let kept = frame.into_iter().flat_map(|frame| &frame.kept);
+    let kept = kept.map(|kept| (kept.resource, &kept.name, None));
+    let unwanted = frame.into_iter().flat_map(|frame| &frame.unwanted);
+    let unwanted = unwanted.map(|(resource, name)| (*resource, name, is_absent(&resource.key(name))));
+    let reads = kept.chain(unwanted).map(|(resource, name, absent)| async move {
+        let found = match absent {
+            Some(absent) => absent,
+            None => find(client, &kanary.key.namespace, &resource, name).await?,
+        };
+        Ok::<_, ApiError>((resource.key(name), found))
     });
     let objects: BTreeMap<_, _> = try_join_all(reads).await?.into_iter().collect();
-    Ok(KeptSeen {
+    let read = KeptSeen {
         at: now,
         live: true,
         generation: kanary.generation,
+        since: now,
         objects,
-    })
+    };
+    Ok(read.after(former))
 }
 
 async fn find(client: &Client, namespace: &str, resource: &Resource, name: &str) -> Result<KeptFound, ApiError> {

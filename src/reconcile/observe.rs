@@ -207,7 +207,7 @@ impl Observer<'_> {
             return self.provide_traffic(kanary, spec, need, seen, now).await;
         }
         if need == Need::Kept {
-            let read = kept::read(self.client, kanary, spec, now).await?;
+            let read = kept::read(self.client, kanary, spec, (seen.kept.as_ref(), now)).await?;
             self.memory.kept_read(&kanary.key, &read);
             seen.kept = Some(read);
             return Ok(());

@@ -1,5 +1,7 @@
 //! `CanaryApp`: an application by its image, whose objects and runs are the engine's.
 
+mod gateway_api;
+
 use serde_json::{Value, json};
 
 use crate::support::{

@@ -1,13 +1,17 @@
-//! `CanaryApp`: the primary is the target, the secondary is the canary, and both are behind one Service, in which a `VirtualService`
-//! tells them apart by subsets. The published queries select requests by the name of that Service.
+//! `CanaryApp`: the primary is the target, and the secondary is the canary.
+//!
+//! With Istio, both are behind one Service, in which a `VirtualService` tells them apart by subsets: the published queries select
+//! requests by the name of that Service. An `HTTPRoute` of Gateway API knows no subsets, so there that Service selects the primary alone,
+//! and the secondary is behind its own.
+
+mod owned;
 
 use serde_json::{Map, Value, json};
 
-use super::{Frame, FrontEnd, Kept, Subsets, Told, Translated, fields, required};
+use super::{Frame, FrontEnd, Subsets, Told, Translated, fields, required};
 use crate::{
     Key,
-    api::{CanaryAppSpec, KanaryStatus, OwnFields, Reason},
-    decision::Resource,
+    api::{CanaryAppSpec, KanaryStatus, OwnFields, Reason, RouteKind},
     invalid::Invalid,
     labels::Labels,
     phase::{FAILED, Phase, find},
@@ -142,6 +146,47 @@ fn check(spec: &CanaryAppSpec, problems: &mut Vec<Invalid>) {
         .as_deref()
         .filter(|gateway| !["istio", "mesh"].contains(gateway));
     problems.extend(gateway.map(|gateway| Invalid::spec(format!("spec.gateway is {gateway}: use istio or mesh"))));
+    if !spec.parent_refs.is_empty() {
+        check_gateway_api(spec, problems);
+    }
+}
+
+/// The same for an application behind a Gateway of Gateway API.
+fn check_gateway_api(spec: &CanaryAppSpec, problems: &mut Vec<Invalid>) {
+    if spec.gateway.is_some() {
+        problems.push(Invalid::spec(
+            "spec.gateway is about Istio, and spec.parentRefs about Gateway API: remove one of them",
+        ));
+    }
+    if spec.parent_refs.iter().any(|parent| parent.name.is_empty()) {
+        problems.push(Invalid::spec("an entry of spec.parentRefs has no name: set it"));
+    }
+    let query = spec.prometheus_query.as_deref().unwrap_or_default();
+    if !query.is_empty() && !names_secondary(query) {
+        problems.push(Invalid::spec(
+            "with spec.parentRefs, the primary and the secondary have a Service each, and spec.prometheusQuery does not name the \
+             secondary, so it could miss its errors: select it, for example with {{ canary.name }} or {{ pods }}",
+        ));
+    }
+}
+
+/// Whether a query selects the secondary by its name, its label or its pods.
+fn names_secondary(query: &str) -> bool {
+    let query: String = query.split_whitespace().collect();
+    ["secondary", "{{canary.name}}", "{{canary.pods}}", "{{pods}}"]
+        .iter()
+        .any(|name| query.contains(name))
+}
+
+/// Where the requests of an application come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Path {
+    /// Through a Gateway of Istio that belongs to the application.
+    Istio,
+    /// From pods of Istio's mesh.
+    Mesh,
+    /// Through a Gateway of Gateway API.
+    GatewayApi,
 }
 
 /// An object of this kind.
@@ -157,7 +202,7 @@ impl App<'_> {
         labels
     }
 
-    /// The labels by which the Service selects both.
+    /// The labels that both have.
     fn shared_labels(&self) -> Labels {
         [("app", self.name), ("owner", "canaryop")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -168,15 +213,20 @@ impl App<'_> {
         format!("{}-{what}", self.name)
     }
 
-    fn has_gateway(&self) -> bool {
-        self.spec.gateway.as_deref() != Some("mesh")
+    fn path(&self) -> Path {
+        if !self.spec.parent_refs.is_empty() {
+            Path::GatewayApi
+        } else if self.spec.gateway.as_deref() == Some("mesh") {
+            Path::Mesh
+        } else {
+            Path::Istio
+        }
     }
 
-    fn hosts(&self) -> Vec<&str> {
-        let default = if self.has_gateway() { "*" } else { self.name };
-        match self.spec.hosts.as_slice() {
-            [] => vec![default],
-            hosts => hosts.iter().map(String::as_str).collect(),
+    fn route_kind(&self) -> RouteKind {
+        match self.path() {
+            Path::Istio | Path::Mesh => RouteKind::Virtual,
+            Path::GatewayApi => RouteKind::Http,
         }
     }
 
@@ -213,7 +263,7 @@ impl App<'_> {
             "traffic": {
                 "source": "weighted",
                 "kanaryService": self.named("secondary"),
-                "route": {"kind": "VirtualService", "name": self.name},
+                "route": {"kind": self.route_kind(), "name": self.name},
                 "weighted": {"steps": STEPS, "interval": seconds(step)},
             },
             "validation": {
@@ -245,76 +295,13 @@ impl App<'_> {
             canary_labels: self.labels("secondary"),
             fails_unanswered: self.fails_unanswered(),
             kept: self.kept(released),
-            subsets: Some(Subsets {
+            unwanted: self.unwanted(),
+            subsets: (self.path() != Path::GatewayApi).then(|| Subsets {
                 production: format!("{}/primary", self.name),
                 canary: format!("{}/secondary", self.name),
             }),
             ..Frame::default()
         }
-    }
-
-    fn kept(&self, released: Option<&str>) -> Vec<Kept> {
-        let object = |resource: Resource, spec: Value| Kept {
-            resource,
-            name: self.name.to_owned(),
-            keep: json!({"metadata": {"labels": self.shared_labels()}, "spec": spec}),
-            create: Some(json!({})),
-            of_run: &[],
-        };
-        let mut kept = vec![
-            object(Resource::SERVICE, self.service()),
-            object(Resource::DESTINATION_RULE, self.destination_rule()),
-        ];
-        if self.has_gateway() {
-            kept.push(object(Resource::GATEWAY, self.gateway()));
-        }
-        kept.push(Kept {
-            of_run: &["/spec/http"],
-            ..object(Resource::VIRTUAL_SERVICE, self.virtual_service())
-        });
-        kept.push(Kept {
-            resource: Resource::DEPLOYMENT,
-            name: self.named("primary"),
-            keep: json!({"metadata": {"labels": self.labels("primary")}, "spec": {"replicas": self.spec.replicas}}),
-            // The first one is created by the run, which reports how it goes.
-            create: released.map(|image| json!({"spec": self.workload(Some(image))})),
-            of_run: &[],
-        });
-        kept
-    }
-
-    fn service(&self) -> Value {
-        let port = self.spec.image_listen_port;
-        json!({
-            "selector": self.shared_labels(),
-            "ports": [{"name": "http", "port": port, "targetPort": port, "protocol": "TCP"}],
-        })
-    }
-
-    fn destination_rule(&self) -> Value {
-        let subset = |name: &str| json!({"name": name, "labels": {"service": name}});
-        json!({"host": self.name, "subsets": [subset("primary"), subset("secondary")]})
-    }
-
-    fn gateway(&self) -> Value {
-        json!({
-            "selector": {"istio": "ingressgateway"},
-            "servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": self.hosts()}],
-        })
-    }
-
-    fn virtual_service(&self) -> Value {
-        let destination = json!({
-            "host": self.name, "subset": "primary", "port": {"number": self.spec.image_listen_port},
-        });
-        let mut spec = json!({
-            "hosts": self.hosts(),
-            "http": [{"route": [{"destination": destination, "weight": 100}]}],
-        });
-        if let Some(fields) = spec.as_object_mut().filter(|_| self.has_gateway()) {
-            fields.insert("gateways".to_owned(), json!([self.name]));
-        }
-        spec
     }
 }
 

@@ -79,6 +79,9 @@ pub struct Frame {
     pub fails_unanswered: bool,
     /// The objects that exist beyond a run.
     pub kept: Vec<Kept>,
+    /// Kind and name of objects that exist beyond a run with another spec only. They are deleted in this order, each once the one before
+    /// it is out of use.
+    pub unwanted: Vec<(Resource, String)>,
     /// The subsets of the production Service between which the route splits requests.
     pub subsets: Option<Subsets>,
 }
@@ -103,15 +106,17 @@ pub struct Kept {
     pub keep: Value,
     /// The fields that it is created with, in addition to `keep`. `None` if it is not created here.
     pub create: Option<Value>,
-    /// Fields of `keep` that belong to the run while it holds something in the object, as JSON pointers.
+    /// Fields of `keep` that belong to the run while it holds something in the object, as JSON pointers. Only a route has any.
     pub of_run: &'static [&'static str],
+    /// Whether an object that exists is changed only once those that are not wanted any more are gone.
+    pub changes_last: bool,
 }
 
 impl Kept {
     /// The object: `Service/shop`.
     #[must_use]
     pub fn key(&self) -> String {
-        format!("{}/{}", self.resource.kind, self.name)
+        self.resource.key(&self.name)
     }
 }
 

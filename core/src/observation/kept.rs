@@ -14,8 +14,33 @@ pub struct KeptSeen {
     pub live: bool,
     /// `metadata.generation` of the Kanary for which they were read.
     pub generation: i64,
+    /// Since when all of them are known to say the same. Proxies may need some time to follow.
+    pub since: Timestamp,
     /// What was found, by kind and name: `Service/shop`.
     pub objects: BTreeMap<String, KeptFound>,
+}
+
+impl KeptSeen {
+    /// What is known after `self` was read. `former` was known before.
+    #[must_use]
+    pub fn after(self, former: Option<&Self>) -> Self {
+        let same = former.filter(|former| says(&former.objects) == says(&self.objects));
+        let since = same.map_or(self.since, |former| former.since);
+        Self { since, ..self }
+    }
+}
+
+/// Each object with what changes whenever it says something else.
+fn says(objects: &BTreeMap<String, KeptFound>) -> Vec<(&String, Option<[Option<&Value>; 3]>)> {
+    objects.iter().map(|(key, found)| (key, said(found))).collect()
+}
+
+fn said(found: &KeptFound) -> Option<[Option<&Value>; 3]> {
+    let KeptFound::There(object) = found else {
+        return None;
+    };
+    let fields = ["/metadata/uid", "/metadata/generation", "/metadata/deletionTimestamp"];
+    Some(fields.map(|field| object.pointer(field)))
 }
 
 /// An object, or why there is none.

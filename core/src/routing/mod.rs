@@ -34,7 +34,7 @@ pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(10);
 /// A route whose traffic changes is read again after this time.
 pub(super) const LOOK_SOON: SignedDuration = SignedDuration::from_secs(1);
 /// A gateway that takes longer than this to take over a route is reported.
-const BEHIND: SignedDuration = SignedDuration::from_secs(30);
+pub(super) const BEHIND: SignedDuration = SignedDuration::from_secs(30);
 
 /// The route to read for a Kanary.
 #[derive(Clone, Debug, PartialEq, Eq)]

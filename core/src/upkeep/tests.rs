@@ -44,12 +44,14 @@ fn created(app: &ParsedKanary) -> BTreeMap<String, Value> {
 fn seen(objects: BTreeMap<String, Value>, live: bool) -> Observation {
     let objects = objects
         .into_iter()
-        .map(|(key, object)| (key, KeptFound::There(Arc::new(object))));
+        .map(|(key, object)| (key, KeptFound::There(Arc::new(object))))
+        .chain([("HTTPRoute/hello".to_owned(), KeptFound::Missing)]);
     Observation {
         kept: Some(KeptSeen {
             at: now(),
             live,
             generation: 1,
+            since: now(),
             objects: objects.collect(),
         }),
         ..Observation::default()
@@ -133,7 +135,7 @@ fn fields_that_somebody_changed_are_put_back_and_no_others() {
     });
     let body = |key: &str, seen: &Observation| {
         let [keep] = writes(&app, seen).try_into().unwrap();
-        assert_eq!((keep.key().as_str(), keep.creates), (key, false));
+        assert_eq!((keep.key().as_str(), keep.what), (key, KeepWhat::Patch));
         keep.body
     };
     assert_eq!(

@@ -1,8 +1,11 @@
 //! Writes of the objects that a front end keeps beyond its runs.
 
-use kanary_core::{api::names::FIELD_MANAGER, decision::Keep};
+use kanary_core::{
+    api::names::FIELD_MANAGER,
+    decision::{Keep, KeepWhat},
+};
 use kube::{
-    api::{Patch, PostParams},
+    api::{DeleteParams, Patch, PostParams, Preconditions, PropagationPolicy},
     core::Request,
 };
 use serde_json::Value;
@@ -11,7 +14,8 @@ use super::{Writer, send::patch_params};
 use crate::{cluster::error::ApiError, reconcile::kept, shard::Right};
 
 impl Writer {
-    /// Creates an object, or changes it in the version that was read, which the patch names. Returns it as the API server stored it.
+    /// Creates an object, or changes or deletes it in the version that was read, which `keep.body` names. Returns it as the API server
+    /// stored it, or `None` after a delete.
     ///
     /// # Errors
     ///
@@ -22,23 +26,53 @@ impl Writer {
         namespace: &str,
         keep: &Keep,
         right: Right,
-    ) -> Result<Value, ApiError> {
-        let verb = if keep.creates { "create" } else { "change" };
+    ) -> Result<Option<Value>, ApiError> {
+        let verb = match keep.what {
+            KeepWhat::Create => "create",
+            KeepWhat::Patch => "change",
+            KeepWhat::Delete => "delete",
+        };
         let failed = |error| ApiError::new(verb, keep.resource.kind.into(), namespace, &keep.name, error);
         let objects = Request::new(keep.resource.path(namespace));
-        let written = if keep.creates {
-            let body = serde_json::to_vec(&keep.body).map_err(|error| failed(kube::Error::SerdeError(error)))?;
-            let params = PostParams {
-                field_manager: Some(FIELD_MANAGER.to_owned()),
-                ..PostParams::default()
-            };
-            self.send::<Value>(objects.create(&params, body), "create", right).await
-        } else {
-            let patch = objects.patch(&keep.name, &patch_params(), &Patch::Merge(&keep.body));
-            self.send::<Value>(patch, "patch", right).await
+        let written = match keep.what {
+            KeepWhat::Create => {
+                let body = serde_json::to_vec(&keep.body).map_err(|error| failed(kube::Error::SerdeError(error)))?;
+                let params = PostParams {
+                    field_manager: Some(FIELD_MANAGER.to_owned()),
+                    ..PostParams::default()
+                };
+                self.send::<Value>(objects.create(&params, body), "create", right).await
+            }
+            KeepWhat::Patch => {
+                let patch = objects.patch(&keep.name, &patch_params(), &Patch::Merge(&keep.body));
+                self.send::<Value>(patch, "patch", right).await
+            }
+            KeepWhat::Delete => {
+                let delete = objects.delete(&keep.name, &delete_params(&keep.body));
+                let deleted = self
+                    .send::<Value>(delete, "delete", right)
+                    .await
+                    .map(drop)
+                    .map_err(failed);
+                let is_gone = deleted.as_ref().is_err_and(ApiError::is_not_found);
+                return if is_gone { Ok(None) } else { deleted.map(|()| None) };
+            }
         };
         let written = kept::trimmed(written.map_err(failed)?);
         kept::store(&self.cache, keep, &written);
-        Ok(written)
+        Ok(Some(written))
+    }
+}
+
+/// Parameters of a delete that applies to the version in `body` alone.
+fn delete_params(body: &Value) -> DeleteParams {
+    let text = |field: &str| body.pointer(field).and_then(Value::as_str).map(str::to_owned);
+    DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Background),
+        preconditions: Some(Preconditions {
+            uid: text("/metadata/uid"),
+            resource_version: text("/metadata/resourceVersion"),
+        }),
+        ..DeleteParams::default()
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use kanary_core::{
     api::Reason,
-    decision::{Action, SetTemplate},
+    decision::{Action, KeepWhat, SetTemplate},
     observation::Refusal,
 };
 
@@ -227,7 +227,7 @@ fn object(action: &Action) -> String {
             "finalizers of this Kanary".to_owned()
         }
         Action::SetRoute { route, .. } => route.key(),
-        Action::Keep(keep) if keep.creates => format!("new {}", keep.key()),
+        Action::Keep(keep) if keep.what != KeepWhat::Patch => format!("new {}", keep.key()),
         Action::Keep(keep) => format!("kept {}", keep.key()),
         Action::Unlabel { pod, .. } => format!("Pod/{pod}"),
         Action::Adopt { pod, .. } => format!("owners of Pod/{pod}"),
@@ -243,7 +243,7 @@ fn what(action: &Action) -> u64 {
         Action::SetRoute { route, gives, .. } => (route, gives).hash(&mut hasher),
         // The generation is that of the version that was read.
         Action::Update(update) => format!("{} {:?} {:?}", update.uid, update.labels, update.spec).hash(&mut hasher),
-        Action::Keep(keep) if keep.creates => {}
+        Action::Keep(keep) if keep.what == KeepWhat::Create => {}
         Action::Keep(keep) => without_version(&keep.body).hash(&mut hasher),
         other => format!("{other:?}").hash(&mut hasher),
     }
@@ -271,10 +271,10 @@ fn describe(action: &Action) -> String {
         Action::Release | Action::ReleaseInPlace => "removing the finalizer from this Kanary".to_owned(),
         Action::SetRoute { route, gives, .. } => format!("the change of {route} that {gives}"),
         Action::Keep(keep) => {
-            let what = if keep.creates {
-                "the creation"
-            } else {
-                "putting back fields"
+            let what = match keep.what {
+                KeepWhat::Create => "the creation",
+                KeepWhat::Patch => "putting back fields",
+                KeepWhat::Delete => "the deletion",
             };
             format!("{what} of {} {}", keep.resource.kind, keep.name)
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use kanary_core::{
     Key,
     observation::{KeptFound, KeptSeen},
@@ -21,10 +22,14 @@ impl Memory {
         }));
     }
 
-    /// Records an object as the API server returned it after a write.
-    pub fn kept_written(&self, key: &Key, object: String, found: Value) {
+    /// Records an object as the API server returned it after a write at `now`. `None` if it was deleted, which may take a while.
+    pub fn kept_written(&self, key: &Key, object: String, found: Option<Value>, now: Timestamp) {
         if let Some(kept) = self.lock().get_mut(key).and_then(|known| known.kept.as_mut()) {
-            kept.objects.insert(object, KeptFound::There(Arc::new(found)));
+            kept.since = now;
+            match found {
+                Some(found) => drop(kept.objects.insert(object, KeptFound::There(Arc::new(found)))),
+                None => drop(kept.objects.remove(&object)),
+            }
         }
     }
 

@@ -135,7 +135,8 @@ impl Context {
         let done = self.writer.keep(&kanary.key.namespace, keep, right).await;
         match done {
             Ok(object) => {
-                self.memory.kept_written(&kanary.key, keep.key(), object);
+                let now = self.clock.now();
+                self.memory.kept_written(&kanary.key, keep.key(), object, now);
                 Ok(())
             }
             Err(error) => {

@@ -6,7 +6,7 @@ use kanary::reconcile::turn::Decide;
 use kanary_core::{
     api::AfterDeadline,
     decide,
-    decision::Action,
+    decision::{Action, KeepWhat},
     observation::KeptFound,
     status::{FAILED, Phase},
     validation::Item,
@@ -87,7 +87,7 @@ fn a_forgotten_delay_is_caught() {
 fn an_edit_that_is_not_put_back_is_caught() {
     let wrong: Decide = |kanary, seen, now| {
         let mut decision = decide(kanary, seen, now);
-        let is_edit = |action: &Action| matches!(action, Action::Keep(keep) if !keep.creates);
+        let is_edit = |action: &Action| matches!(action, Action::Keep(keep) if keep.what == KeepWhat::Patch);
         decision.actions.retain(|action| !is_edit(action));
         decision
     };

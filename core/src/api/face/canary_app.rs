@@ -29,6 +29,22 @@ pub(super) const FACE: Face = Face {
             "!has(self.spec.gateway) || self.spec.gateway != 'mesh' || !has(self.spec.hosts) || !('*' in self.spec.hosts)",
             "inside the mesh, the host * would catch the requests of every Service: name hosts, or leave spec.hosts out",
         ),
+        (
+            "!has(self.spec.parentRefs) || !has(self.spec.gateway)",
+            "spec.gateway is about Istio, and spec.parentRefs about Gateway API: remove one of them",
+        ),
+        (
+            "!has(self.spec.parentRefs) || \
+             self.spec.prometheusQuery.matches('secondary|[{][{]\\\\s*(canary[.](name|pods)|pods)\\\\s*[}][}]')",
+            "with spec.parentRefs, the primary and the secondary have a Service each: select the secondary in spec.prometheusQuery, for \
+             example with {{ canary.name }} or {{ pods }}",
+        ),
+        (
+            "!has(self.spec.parentRefs) || !has(self.spec.hosts) || self.spec.hosts.all(host, host == '*' || \
+             host.matches('^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$'))",
+            "spec.hosts are host names of an HTTPRoute: use lower-case letters, digits, hyphens and dots, with *. in front for all \
+             subdomains, or * alone for every host",
+        ),
     ],
 };
 
@@ -83,10 +99,33 @@ pub struct CanaryAppSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["istio", "mesh"]))]
     pub gateway: Option<String>,
-    /// Hosts of the requests. Default: `*` with a Gateway, and the name of the Service inside the mesh.
+    /// Gateways of Gateway API through which requests come, instead of Istio's: an `HTTPRoute` is created that is attached to them, and
+    /// nothing of Istio. They have to exist, and to allow routes from this namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 32))]
+    pub parent_refs: Vec<ParentRef>,
+    /// Hosts of the requests. Default: `*` with a Gateway, and the name of the Service inside the mesh. For an `HTTPRoute`, `*` stands for
+    /// all hosts of its listeners.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 253)))]
     pub hosts: Vec<String>,
+}
+
+/// A Gateway of Gateway API, with the fields of `parentRefs` of an `HTTPRoute`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ParentRef {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Its namespace. Default: that of the application.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: Option<String>,
+    /// The name of a listener. Default: all listeners of the Gateway that admit the route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub section_name: Option<String>,
 }
 
 fn status() -> Value {

@@ -5,6 +5,7 @@ use super::*;
 use crate::{
     ParsedKanary,
     api::{Kanary, KanaryKind, TrafficSource},
+    front_ends::Kept,
     status::{DEPLOYMENT_UPDATED, Draft, RUNNING, SUCCEEDED},
 };
 
@@ -103,7 +104,109 @@ fn the_owned_objects_have_the_published_names_and_a_gateway_unless_it_is_left_ou
     let frame = app.spec.frame.as_ref().unwrap();
     assert!(!frame.kept.iter().any(|kept| kept.resource.kind == "Gateway"));
     let route = &kept(frame, "VirtualService/hello").keep["spec"];
-    assert_eq!((&route["hosts"], &route["gateways"]), (&json!(["hello"]), &Value::Null));
+    // Without `mesh`, the Gateway of a former spec would stay.
+    assert_eq!(
+        (&route["hosts"], &route["gateways"]),
+        (&json!(["hello"]), &json!(["mesh"]))
+    );
+}
+
+/// Fields of an application behind a Gateway of Gateway API.
+fn behind_gateway() -> Value {
+    json!({
+        "parentRefs": [{"name": "web", "namespace": "infra", "sectionName": "https"}, {"name": "internal"}],
+        "prometheusQuery": "errors{workload=\"{{ canary.name }}\"} > 2",
+    })
+}
+
+fn behind_gateway_with(over: &Value) -> Value {
+    let mut spec = behind_gateway();
+    spec.as_object_mut().unwrap().extend(over.as_object().unwrap().clone());
+    spec
+}
+
+#[test]
+fn behind_a_gateway_of_gateway_api_an_http_route_leads_to_two_services() {
+    let app = parsed(with(&behind_gateway()), None);
+    let spec = &app.spec;
+    assert_eq!(spec.problems, []);
+    assert_eq!(spec.backends(), ("hello", "hello-secondary"));
+    assert!(!spec.shares_service("hello"));
+    let routing = spec.routing.as_ref().unwrap();
+    assert_eq!(
+        (routing.kind, routing.name.as_deref()),
+        (Some(RouteKind::Http), Some("hello"))
+    );
+    let frame = spec.frame.as_ref().unwrap();
+    let keys: Vec<_> = frame.kept.iter().map(Kept::key).collect();
+    assert_eq!(keys, ["Service/hello", "HTTPRoute/hello", "Deployment/hello-primary"]);
+    let selector = &kept(frame, "Service/hello").keep["spec"]["selector"];
+    assert_eq!(
+        *selector,
+        json!({"app": "hello", "owner": "canaryop", "service": "primary"})
+    );
+    let parent = |name: &str, namespace: Value, section: Value| {
+        json!({
+            "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": name, "namespace": namespace,
+            "sectionName": section, "port": null,
+        })
+    };
+    let route = &kept(frame, "HTTPRoute/hello").keep["spec"];
+    let expected = json!({
+        "parentRefs": [parent("web", json!("infra"), json!("https")), parent("internal", json!(null), json!(null))],
+        "hostnames": [],
+        "rules": [{"backendRefs": [{"name": "hello", "port": 8088}]}],
+    });
+    assert_eq!(*route, expected);
+    let named = parsed(with(&behind_gateway_with(&json!({"hosts": ["hello.example"]}))), None);
+    let route = &kept(named.spec.frame.as_ref().unwrap(), "HTTPRoute/hello").keep["spec"];
+    assert_eq!(route["hostnames"], json!(["hello.example"]));
+}
+
+#[test]
+fn another_way_of_the_requests_starts_a_run_that_is_under_way_again_and_keeps_what_it_must() {
+    let key = |over: &Value| parsed(with(over), None).spec.traffic_key.clone();
+    assert_eq!(key(&json!({})), key(&json!({"gateway": "mesh"})));
+    assert_ne!(key(&json!({})), key(&behind_gateway()));
+    let unwanted = |over: &Value| {
+        let app = parsed(with(over), None);
+        let all = app.spec.frame.as_ref().unwrap().unwanted.clone();
+        let keys = all.into_iter().map(|(resource, name)| resource.key(&name));
+        keys.collect::<Vec<_>>()
+    };
+    assert_eq!(unwanted(&json!({})), ["HTTPRoute/hello"]);
+    assert_eq!(
+        unwanted(&json!({"gateway": "mesh"})),
+        ["HTTPRoute/hello", "Gateway/hello"]
+    );
+    assert_eq!(
+        unwanted(&behind_gateway()),
+        ["VirtualService/hello", "DestinationRule/hello", "Gateway/hello"]
+    );
+}
+
+#[test]
+fn behind_a_gateway_of_gateway_api_a_query_has_to_find_the_errors_of_the_secondary() {
+    for query in [
+        "x{service=\"secondary\"} > 2",
+        "x{workload=\"{{canary.name}}\"}",
+        "x{pod=~\"{{ canary.pods }}\"}",
+        "x{pod=~\"{{ pods }}\"}",
+    ] {
+        let over = behind_gateway_with(&json!({"prometheusQuery": query}));
+        assert_eq!(problems(&over), Vec::<String>::new(), "{query}");
+    }
+    let over = behind_gateway_with(&json!({"prometheusQuery": "x{destination_service_name=\"hello\"} > 2"}));
+    let [problem] = problems(&over).try_into().unwrap();
+    assert!(problem.contains("does not name the secondary"), "{problem}");
+    for (over, expected) in [
+        (json!({"gateway": "mesh"}), "remove one of them"),
+        (json!({"parentRefs": [{"name": ""}]}), "has no name: set it"),
+        (json!({"parentRefs": [{}]}), "missing field `name`"),
+    ] {
+        let [problem] = problems(&behind_gateway_with(&over)).try_into().unwrap();
+        assert!(problem.contains(expected), "{problem}");
+    }
 }
 
 #[test]
