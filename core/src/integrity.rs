@@ -8,7 +8,7 @@ use super::{
 };
 use crate::api::{Reason, WorkloadRef, Written, names};
 
-/// Whether a canary's pod template is unchanged since its creation.
+/// Whether a canary's pod template is unchanged since its creation. Nodes that Kanary chose itself do not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     /// It is unchanged.
@@ -32,6 +32,9 @@ pub(super) fn canary<'a>(step: &Step<'a>) -> Option<&'a Workload> {
 ///
 /// A canary that exists between runs is put back if somebody changes it, and is unknown until then.
 pub(super) fn origin(step: &Step<'_>, canary: &Workload) -> Origin {
+    if is_moved(canary) {
+        return Origin::Changed;
+    }
     if step.spec.tracked.is_some() {
         let is_it = |written: &Written| written.uid == canary.uid && written.generation == canary.generation;
         return if step.has_written(&step.spec.canary, is_it) {
@@ -70,17 +73,29 @@ pub(super) fn changed(step: &Step<'_>) -> Option<(Reason, String)> {
         );
         return Some((Reason::CanaryChanged, message));
     }
-    let what = if origin(step, canary) == Origin::Changed {
+    let what = if is_moved(canary) {
+        format!("{name} has other nodes than Kanary chose")
+    } else if origin(step, canary) == Origin::Changed {
         format!("the pod template of {name} was changed after its creation")
     } else {
         let pod = step.seen.pods.iter().find(|pod| pod.edited)?;
         format!("an image of pod {} of {name} was changed in place", pod.name)
     };
+    let so = if is_moved(canary) {
+        "so it is not the canary that spec.scale asks for"
+    } else {
+        "so it no longer runs spec.template"
+    };
     let message = format!(
-        "{what}, so it no longer runs spec.template: leave the canary alone, and set spec.retry to another number to run \
+        "{what}, {so}: leave the canary alone, and set spec.retry to another number to run \
          the template again"
     );
     Some((Reason::CanaryChanged, message))
+}
+
+/// Whether another client gave a canary of a DaemonSet other nodes.
+fn is_moved(canary: &Workload) -> bool {
+    canary.daemon.as_ref().is_some_and(|daemon| daemon.moved)
 }
 
 /// Whether this Kanary is the object's owner.

@@ -27,15 +27,43 @@ impl Choice {
     /// The annotation of a canary that has these nodes since this generation.
     #[must_use]
     pub fn annotation(&self, generation: i64) -> String {
-        format!("{generation}/{}", self.of)
+        format!("{generation}/{}/{}", self.of, digest(&self.nodes))
+    }
+}
+
+/// What the annotation of a canary says about the last choice of its nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The generation of the canary since then.
+    pub generation: i64,
+    /// How many nodes the target had.
+    pub of: i32,
+    /// Digest of the nodes. Earlier versions of Kanary did not write it.
+    nodes: Option<String>,
+}
+
+impl Recorded {
+    /// Parses an annotation.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, '/');
+        Some(Self {
+            generation: parts.next()?.parse().ok()?,
+            of: parts.next()?.parse().ok()?,
+            nodes: parts.next().map(str::to_owned),
+        })
     }
 
-    /// The generation and the number of nodes of the target in an annotation.
+    /// Whether other nodes than these were chosen. Nodes are compared in order.
     #[must_use]
-    pub fn from_annotation(text: &str) -> Option<(i64, i32)> {
-        let (generation, of) = text.split_once('/')?;
-        Some((generation.parse().ok()?, of.parse().ok()?))
+    pub fn differs(&self, nodes: &[impl AsRef<str>]) -> bool {
+        self.nodes.as_ref().is_some_and(|chosen| *chosen != digest(nodes))
     }
+}
+
+fn digest(nodes: &[impl AsRef<str>]) -> String {
+    let names: Vec<_> = nodes.iter().map(AsRef::as_ref).collect();
+    hash::digest(names.join(" ").as_bytes())
 }
 
 /// The place of a node in the order in which the nodes of a run are tried.
@@ -173,14 +201,21 @@ mod tests {
     }
 
     #[test]
-    fn an_annotation_says_since_when_and_of_how_many() {
+    fn an_annotation_says_since_when_of_how_many_and_which() {
         let choice = Choice {
-            nodes: vec!["a".to_owned()],
+            nodes: vec!["a".to_owned(), "b".to_owned()],
             of: 7,
         };
-        assert_eq!(Choice::from_annotation(&choice.annotation(3)), Some((3, 7)));
+        let recorded = Recorded::parse(&choice.annotation(3)).unwrap();
+        assert_eq!((recorded.generation, recorded.of), (3, 7));
+        assert!(!recorded.differs(&choice.nodes));
+        for other in [&["a"][..], &["a", "c"], &["a", "b", "c"], &[]] {
+            assert!(recorded.differs(other), "{other:?}");
+        }
+        let former = Recorded::parse("3/7").unwrap();
+        assert!(!former.differs(&["c"]), "an earlier version wrote it");
         for text in ["", "3", "3/x", "/7"] {
-            assert_eq!(Choice::from_annotation(text), None, "{text}");
+            assert_eq!(Recorded::parse(text), None, "{text}");
         }
     }
 }

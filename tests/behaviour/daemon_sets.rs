@@ -1,6 +1,7 @@
 //! DaemonSets as targets: the canary is a DaemonSet on a sample of the target's nodes.
 
 mod crash;
+mod edited;
 
 use serde_json::{Value, json};
 
@@ -210,9 +211,10 @@ async fn the_sample_grows_with_the_target_and_outlives_its_controller() {
     let second = canary_on(&world, 3).await;
     assert!(first.iter().all(|node| second.contains(node)), "{first:?} {second:?}");
     let canary = world.get(&DAEMON_SET, CANARY).await;
-    assert_eq!(
-        canary["metadata"]["annotations"]["kanary.k8s-operators.dev/nodes"],
-        "2/5"
+    let recorded = canary["metadata"]["annotations"]["kanary.k8s-operators.dev/nodes"].as_str();
+    assert!(
+        recorded.is_some_and(|recorded| recorded.starts_with("2/5/")),
+        "{canary:#}"
     );
     world.kill_controller();
     world.start_controller_of_all_targets();
@@ -333,22 +335,6 @@ async fn a_canary_of_a_daemon_set_whose_pod_never_starts_fails_with_the_cause() 
         why.contains("DaemonSet agent-kanary-batman did not become available within 3s"),
         "{why}"
     );
-    assert_eq!(version_of(&world.get(&DAEMON_SET, "agent").await), "agent:v1");
-}
-
-#[tokio::test]
-async fn a_canary_of_a_daemon_set_that_somebody_changed_is_not_promoted() {
-    let world = World::of_nodes("daemons", 2).await;
-    world.target_on("agent", 2).await;
-    world
-        .kanary_of_nodes("batman", "agent", json!({"validation": held()}))
-        .await;
-    runs(&world).await;
-    let containers = json!([{"name": "main", "image": "agent:other"}]);
-    let patch = json!({"spec": {"template": {"spec": {"containers": containers}}}});
-    world.patch(&DAEMON_SET, CANARY, patch).await;
-    let ended = ends(&world, "Failed").await;
-    assert_eq!(reason(&ended, "Failed"), "CanaryChanged");
     assert_eq!(version_of(&world.get(&DAEMON_SET, "agent").await), "agent:v1");
 }
 

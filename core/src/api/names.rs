@@ -50,8 +50,8 @@ pub const APPLIED: &str = "kanary.k8s-operators.dev/applied";
 pub const TARGET_HASH: &str = "kanary.k8s-operators.dev/target-template-hash";
 /// Annotation on the canary: the source of its traffic. A canary is only judged with the traffic source it was created for.
 pub const TRAFFIC: &str = "kanary.k8s-operators.dev/traffic";
-/// Annotation on the canary of a DaemonSet: `<generation>/<number>`. The generation is that of the canary since Kanary chose its nodes
-/// last, and the number is how many nodes the target had then.
+/// Annotation on the canary of a DaemonSet: `<generation>/<number>/<digest>`. The generation is that of the canary since Kanary chose
+/// its nodes last, the number is how many nodes the target had then, and the digest is that of the names of the chosen nodes.
 pub const NODES: &str = "kanary.k8s-operators.dev/nodes";
 /// Annotation on a route: what Kanaries changed in it, and what was there before. It is removed with the last change.
 pub const SHARES: &str = "kanary.k8s-operators.dev/shares";

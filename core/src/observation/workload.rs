@@ -74,6 +74,7 @@ pub struct Workload {
 
 /// The relevant fields that only a DaemonSet has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct DaemonView {
     /// `status.desiredNumberScheduled`: on how many nodes it should have a pod.
     pub nodes: i32,
@@ -87,6 +88,8 @@ pub struct DaemonView {
     pub host_ports: Box<[HostPort]>,
     /// The nodes that its affinity names, in order; only of canaries.
     pub chosen: Box<[Box<str>]>,
+    /// Whether these are not the nodes that Kanary chose, as far as that is known; only of canaries.
+    pub moved: bool,
     /// How many nodes the target had when they were chosen; only of canaries.
     pub chosen_of: i32,
     /// Whether it has an available pod on each of these nodes, as its status says; only of canaries.

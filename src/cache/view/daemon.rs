@@ -8,7 +8,7 @@ use k8s_openapi::api::{
 };
 use kanary_core::{
     api::names::NODES,
-    nodes::Choice,
+    nodes::Recorded,
     observation::{DaemonView, Versions, Workload},
     workload::host_ports,
 };
@@ -34,12 +34,12 @@ pub(in crate::cache) fn daemon_set(object: &KubeDaemonSet) -> Workload {
         ..DaemonView::default()
     };
     let generation = object.metadata.generation.unwrap_or_default();
-    let (chosen_at, chosen_of) = annotation(&object.metadata, NODES)
-        .and_then(|text| Choice::from_annotation(&text))
-        .unwrap_or_default();
+    let recorded = annotation(&object.metadata, NODES).and_then(|text| Recorded::parse(&text));
+    let chosen_at = recorded.as_ref().map_or(0, |recorded| recorded.generation);
     if is_canary {
         view.chosen = chosen(object);
-        view.chosen_of = chosen_of;
+        view.chosen_of = recorded.as_ref().map_or(0, |recorded| recorded.of);
+        view.moved = recorded.is_none_or(|recorded| recorded.differs(&view.chosen));
         view.whole = is_whole(object, view.chosen.len());
     } else {
         view.host_ports = ports(object).into();
@@ -162,6 +162,8 @@ pub(in crate::cache) fn without_nodes(object: &KubeDaemonSet) -> Option<Cow<'_, 
 mod tests {
     use serde_json::{Value, json};
 
+    use kanary_core::nodes::Choice;
+
     use super::*;
     use crate::cache::template_hash;
 
@@ -241,6 +243,27 @@ mod tests {
         );
         let touched = daemon_set(&canary(&["a"], "1/5", None, &json!({})));
         assert_eq!(touched.versions, Versions::Unknown, "somebody made another generation");
+    }
+
+    #[test]
+    fn nodes_that_are_not_those_of_the_annotation_are_somebody_elses() {
+        let names = |nodes: &[&str]| nodes.iter().map(|node| (*node).to_owned()).collect();
+        let choice = |nodes: &[&str]| Choice {
+            nodes: names(nodes),
+            of: 5,
+        };
+        let is_moved = |nodes: &[&str], annotation: &str| {
+            let canary = canary(nodes, annotation, None, &json!({}));
+            daemon_set(&canary).daemon.unwrap().moved
+        };
+        let ours = choice(&["a", "b"]).annotation(2);
+        assert!(!is_moved(&["b", "a"], &ours));
+        assert!(!is_moved(&["a", "b"], "2/5"), "an earlier version chose them");
+        assert!(!is_moved(&["a", "c"], &choice(&["a", "c"]).annotation(3)));
+        for other in [&["a"][..], &["a", "b", "c"], &["a", "c"], &[]] {
+            assert!(is_moved(other, &ours), "{other:?}");
+        }
+        assert!(is_moved(&["a", "b"], ""), "nothing says that they were chosen");
     }
 
     #[test]
