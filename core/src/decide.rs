@@ -9,7 +9,7 @@ use super::{
     decision::Decision,
     deletion, in_place,
     kanary::ParsedKanary,
-    leave, manual_verdicts,
+    leave, leftovers, manual_verdicts,
     observation::Observation,
     problem::{Problem, set_problem},
     promotion, rollout, run,
@@ -86,7 +86,7 @@ fn in_phase(step: &Step<'_>) -> Decision {
     let decision = match phase {
         Phase::Scheduled | Phase::Running => run::decide(step),
         _ if step.spec.tracked.is_some() => promotion::of_tracks(step),
-        Phase::Succeeded => promotion::promote(step),
+        Phase::Succeeded => leftovers::astray(step).unwrap_or_else(|| promotion::promote(step)),
         Phase::Failed => rollout::clean_up_failed(step),
         Phase::DeploymentUpdated => rollout::clean_up(step),
     };

@@ -1,7 +1,7 @@
 //! Objects of this Kanary that its current run does not ask for. They are removed, whatever else the run waits for.
 
 use super::{
-    decision::{Action, Need, ObjectKind},
+    decision::{Action, Decision, Need, ObjectKind},
     integrity::{is_of_later_run, is_of_run, is_ours, is_own_canary},
     observation::{Owned, Stray, Workload},
     step::Step,
@@ -14,6 +14,38 @@ fn is_stale(step: &Step<'_>, canary: &Workload) -> bool {
         && !canary.deleting
         && !is_of_later_run(step, &canary.labels)
         && !is_of_run(step, canary)
+}
+
+/// Removes an autoscaler of the canary that somebody made scale something else, such as production. The run creates it anew. `None` if
+/// there is none, or a write was refused.
+pub(super) fn astray(step: &Step<'_>) -> Option<Decision> {
+    let canary = step.spec.canary.key();
+    let is_astray = |(_, object): &(ObjectKind, &Owned)| {
+        let scales_other = object.scales.as_deref().is_some_and(|scales| scales != canary);
+        scales_other && is_ours(step, object.owner.as_ref()) && !object.deleting
+    };
+    let astray = step.seen.autoscalers().filter(is_astray);
+    let actions: Vec<_> = astray.map(|(kind, object)| delete(step, kind, object)).collect();
+    if actions.is_empty() || step.refused().is_some() {
+        return None;
+    }
+    Some(if step.seen.confirmed {
+        Decision {
+            actions,
+            ..Decision::default()
+        }
+    } else {
+        Decision::needing(Need::LiveKanary)
+    })
+}
+
+fn delete(step: &Step<'_>, object: ObjectKind, autoscaler: &Owned) -> Action {
+    Action::Delete {
+        object,
+        name: step.spec.canary.name.clone(),
+        uid: autoscaler.uid.clone(),
+        unchanged: false,
+    }
 }
 
 /// Objects to remove before the run continues: a canary of another run, which would stay in production without
@@ -43,12 +75,7 @@ pub(super) fn remove(step: &Step<'_>) -> Result<Vec<Action>, Need> {
             Some(*kind) != wanted && is_ours(step, object.owner.as_ref()) && !object.deleting
         };
         let former = seen.autoscalers().filter(is_former);
-        actions.extend(former.map(|(object, former)| Action::Delete {
-            object,
-            name: step.spec.canary.name.clone(),
-            uid: former.uid.clone(),
-            unchanged: false,
-        }));
+        actions.extend(former.map(|(kind, former)| delete(step, kind, former)));
         actions.extend(seen.strays.iter().map(Stray::delete));
     }
     if actions.is_empty() || step.refused().is_some() {

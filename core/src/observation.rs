@@ -306,7 +306,7 @@ impl Service {
     }
 }
 
-/// An object whose only relevant field is its owner.
+/// An object of which little more than its owner is relevant.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Owned {
     /// `metadata.uid`.
@@ -319,6 +319,8 @@ pub struct Owned {
     pub other_controller: Option<String>,
     /// Whether it is being deleted.
     pub deleting: bool,
+    /// What an autoscaler scales: `Deployment/batman`. `None` for other objects.
+    pub scales: Option<Box<str>>,
 }
 
 /// The current target in the API server.

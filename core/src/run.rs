@@ -113,6 +113,9 @@ fn end_former(step: &Step<'_>, draft: &Draft) -> Option<Decision> {
     if let Some(decision) = routing::leave_former(step, draft) {
         return Some(decision);
     }
+    if let Some(decision) = leftovers::astray(step) {
+        return Some(decision);
+    }
     match leftovers::remove(step) {
         Err(need) => Some(Decision::needing(need)),
         Ok(actions) => (!actions.is_empty()).then(|| Decision {

@@ -75,7 +75,12 @@ impl Cached for HorizontalPodAutoscaler {
     type View = Owned;
 
     fn view(object: &Self) -> Option<Owned> {
-        Some(view::owned(&object.metadata))
+        let of = &object.spec.scale_target_ref;
+        let scales = view::scales(of.api_version.as_deref().unwrap_or_default(), &of.kind, &of.name);
+        Some(Owned {
+            scales: Some(scales),
+            ..view::owned(&object.metadata)
+        })
     }
 
     fn table(state: &mut Contents) -> &mut Store<Owned> {
@@ -94,7 +99,10 @@ impl Cached for ScaledObject {
     type View = Owned;
 
     fn view(object: &Self) -> Option<Owned> {
-        Some(view::owned(&object.metadata))
+        Some(Owned {
+            scales: object.scales(),
+            ..view::owned(&object.metadata)
+        })
     }
 
     fn table(state: &mut Contents) -> &mut Store<Owned> {

@@ -6,12 +6,45 @@ use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::Obj
 use kube::core::NamespaceResourceScope as Namespaced;
 use serde::Deserialize;
 
-/// A ScaledObject: only whose it is.
+use super::view;
+
+/// A ScaledObject: whose it is, and what it scales.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct ScaledObject {
     /// Its metadata.
     #[serde(default)]
     pub(crate) metadata: ObjectMeta,
+    #[serde(default)]
+    spec: Spec,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    scale_target_ref: Option<Scaled>,
+}
+
+/// KEDA scales a Deployment by default.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Scaled {
+    api_version: Option<String>,
+    kind: Option<String>,
+    #[serde(default)]
+    name: String,
+}
+
+impl ScaledObject {
+    /// What it scales: `Deployment/batman`.
+    pub(super) fn scales(&self) -> Option<Box<str>> {
+        let scaled = self.spec.scale_target_ref.as_ref()?;
+        let given = |field: &'_ Option<String>, default: &str| {
+            let given = field.clone().filter(|text| !text.is_empty());
+            given.unwrap_or_else(|| default.to_owned())
+        };
+        let (api_version, kind) = (given(&scaled.api_version, "apps/v1"), given(&scaled.kind, "Deployment"));
+        Some(view::scales(&api_version, &kind, &scaled.name))
+    }
 }
 
 impl k8s_openapi::Resource for ScaledObject {
@@ -49,5 +82,33 @@ impl kube::Resource for ScaledObject {
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
         &mut self.metadata
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_it_scales_is_a_deployment_by_default() {
+        for (reference, scales) in [
+            (json!({"name": "app"}), Some("Deployment/app")),
+            (
+                json!({"name": "app", "kind": "", "apiVersion": ""}),
+                Some("Deployment/app"),
+            ),
+            (json!({"name": "app", "kind": "StatefulSet"}), Some("StatefulSet/app")),
+            (
+                json!({"name": "app", "kind": "Other", "apiVersion": "example.com/v1"}),
+                Some("example.com/v1 Other/app"),
+            ),
+            (json!(null), None),
+        ] {
+            let object = json!({"metadata": {"name": "app"}, "spec": {"scaleTargetRef": reference}});
+            let object: ScaledObject = serde_json::from_value(object).unwrap();
+            assert_eq!(object.scales().as_deref(), scales);
+        }
     }
 }

@@ -189,6 +189,17 @@ pub(super) fn owned(meta: &ObjectMeta) -> Owned {
         owner: owner.map(|(uid, _)| uid),
         other_controller: other_controller(meta),
         deleting: meta.deletion_timestamp.is_some(),
+        scales: None,
+    }
+}
+
+/// What an autoscaler scales, by kind and name. What is no workload of Kubernetes has its API version, too.
+#[must_use]
+pub(super) fn scales(api_version: &str, kind: &str, name: &str) -> Box<str> {
+    if api_version.starts_with("apps/") {
+        format!("{kind}/{name}").into()
+    } else {
+        format!("{api_version} {kind}/{name}").into()
     }
 }
 

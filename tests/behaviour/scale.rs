@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{DEPLOYMENT, HPA, World, is_true, labels, version};
+use crate::support::{DEPLOYMENT, HPA, KANARY, World, is_true, labels, phase, version};
 
 /// A validation that waits for a manual verdict.
 fn held() -> serde_json::Value {
@@ -134,6 +134,32 @@ async fn metrics_in_the_form_of_autoscaling_v2beta1_mean_the_same() {
         hpa["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"],
         60
     );
+}
+
+#[tokio::test]
+async fn an_hpa_that_somebody_made_scale_production_is_replaced() {
+    let world = World::new("scale").await;
+    world.target("app", 1).await;
+    let spec = json!({"scale": {"hpa": {"maxReplicas": 5}}, "validation": held()});
+    let kanary = world.kanary("batman", "app", spec).await;
+    world.phase("batman", "Running").await;
+    let reference = |name: &str| json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": name});
+    let astray = json!({"spec": {"scaleTargetRef": reference("app")}});
+    let edited = world.patch(&HPA, "app-kanary-batman", astray).await;
+    let replaced = world
+        .until(&HPA, "app-kanary-batman", "scales the canary again", |hpa| {
+            hpa["spec"]["scaleTargetRef"] == reference("app-kanary-batman")
+        })
+        .await;
+    assert_ne!(replaced["metadata"]["uid"], edited["metadata"]["uid"]);
+    assert_eq!(
+        replaced["metadata"]["ownerReferences"][0]["uid"],
+        kanary["metadata"]["uid"]
+    );
+    assert_eq!(phase(&world.get(&KANARY, "batman").await), "Running");
+    world.edit("batman", json!({"verdict": "valid"})).await;
+    world.ends("batman", "DeploymentUpdated").await;
+    world.gone(&HPA, "app-kanary-batman").await;
 }
 
 #[tokio::test]

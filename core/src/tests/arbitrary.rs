@@ -193,12 +193,17 @@ pub(super) fn observation(kanary: &ParsedKanary) -> BoxedStrategy<Observation> {
     let run = kanary.run(&kanary.spec);
     let marker = kanary.marker(&kanary.spec);
     let owned = || {
-        (owner(), proptest::bool::weighted(0.2)).prop_map(|(owner, deleting)| Owned {
+        let scales = proptest::option::of(prop_oneof![
+            Just("Deployment/myapp".into()),
+            Just(kanary.spec.canary.key().into_boxed_str())
+        ]);
+        (owner(), proptest::bool::weighted(0.2), scales).prop_map(|(owner, deleting, scales)| Owned {
             uid: "uid".to_owned(),
             owner_name: owner.clone().map(|uid| format!("KanaryDeployment/{uid}")),
             other_controller: None,
             owner,
             deleting,
+            scales,
         })
     };
     let pod = |run: String, name: &'static str| {

@@ -301,6 +301,7 @@ fn owned(value: &Value) -> Owned {
         uid: text(&value["uid"]).unwrap_or("uid-owned".to_owned()),
         owner: owner(value),
         deleting: value["deleting"] == json!(true),
+        scales: value["scales"].as_str().map(Into::into),
     }
 }
 

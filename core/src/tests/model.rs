@@ -265,9 +265,7 @@ impl Model {
         let owned = || Owned {
             uid: format!("uid-{name}"),
             owner: Some(UID.to_owned()),
-            owner_name: None,
-            other_controller: None,
-            deleting: false,
+            ..Owned::default()
         };
         match object {
             ObjectKind::Service => {

@@ -141,6 +141,78 @@ fn an_autoscaler_is_bound_to_the_canary_and_looks_at_the_cpu_by_default() {
     );
 }
 
+const ASTRAY: &str = "
+    spec: {scale: {hpa: {maxReplicas: 5}}}
+    status: {phase: PHASE}
+    seen: {canary: {available: +0s}, live: {}, hpa: {scales: Deployment/myapp}, MORE}
+    now: +15m
+    ";
+
+#[test]
+fn an_autoscaler_that_somebody_made_scale_production_is_removed_before_anything_is_judged() {
+    check(
+        &ASTRAY.replace("PHASE", "Running").replace("MORE", ""),
+        expect![[r#"
+            delete HorizontalPodAutoscaler myapp-kanary-batman
+        "#]],
+    );
+    check(
+        &ASTRAY.replace("PHASE", "Succeeded").replace("MORE", ""),
+        expect![[r#"
+            delete HorizontalPodAutoscaler myapp-kanary-batman
+        "#]],
+    );
+    check(
+        &ASTRAY.replace("PHASE", "Running").replace("MORE", "confirmed: false"),
+        expect![[r#"
+            read LiveKanary
+        "#]],
+    );
+    check(
+        &ASTRAY.replace("PHASE", "Failed").replace("MORE", ""),
+        expect![[r#"
+            delete HorizontalPodAutoscaler myapp-kanary-batman
+            delete Deployment myapp-kanary-batman
+        "#]],
+    );
+    // An unsound spec, such as this one, does not say what is wanted, and what production is scaled by is known all the same.
+    check(
+        &ASTRAY
+            .replace("PHASE", "Running")
+            .replace("maxReplicas: 5", "maxReplicas: 0")
+            .replace("MORE", ""),
+        expect![[r#"
+            delete HorizontalPodAutoscaler myapp-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn an_autoscaler_of_somebody_else_is_left_alone_whatever_it_scales() {
+    check(
+        &ASTRAY
+            .replace("PHASE", "Succeeded")
+            .replace("hpa: {scales", "hpa: {owner: other, scales")
+            .replace("MORE", ""),
+        expect![[r#"
+            set template of myapp from t1 to myapp:v2, by uid-batman/<hash>-1
+        "#]],
+    );
+}
+
+#[test]
+fn an_autoscaler_that_scales_the_canary_is_left_alone() {
+    let own = ASTRAY.replace("Deployment/myapp", "Deployment/myapp-kanary-batman");
+    check(
+        &own.replace("PHASE", "Running").replace("MORE", ""),
+        expect![[r#"
+            shows Running 15m0s/15m0s
+            Running=True Validating: the validation period of Deployment myapp-kanary-batman ended at +15m0s (since +0s)
+            Reconciling=True WaitingForManual: manual[0]: waits for a person to set status to valid or invalid (since +0s)
+        "#]],
+    );
+}
+
 #[test]
 fn an_autoscaler_takes_metrics_and_behaviour_as_they_were_written() {
     check(

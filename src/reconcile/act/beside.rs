@@ -4,7 +4,7 @@ use k8s_openapi::api::{autoscaling::v2::HorizontalPodAutoscaler, core::v1::Servi
 use kanary_core::decision::ObjectKind;
 use serde_json::Value;
 
-use super::Writer;
+use super::{Writer, effect};
 use crate::{
     cache::{ScaledObject, for_kind},
     cluster::error::ApiError,
@@ -27,11 +27,11 @@ impl Writer {
             ObjectKind::Service => self.create::<Service>(namespace, name, manifest, right).await.map(drop),
             ObjectKind::HorizontalPodAutoscaler => {
                 let created = self.create::<HorizontalPodAutoscaler>(namespace, name, manifest, right);
-                created.await.map(drop)
+                effect::scales_as_asked(created.await?.as_ref(), (namespace, name), manifest)
             }
             ObjectKind::ScaledObject => {
                 let created = self.create::<ScaledObject>(namespace, name, manifest, right);
-                created.await.map(drop)
+                effect::scales_as_asked(created.await?.as_ref(), (namespace, name), manifest)
             }
         }
     }

@@ -1,9 +1,15 @@
 //! Checks whether a write had its effect: a webhook or a policy may change the object although the API server reports success.
 
 use k8s_openapi::api::core::v1::Pod;
+use kanary_core::observation::Owned;
 use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use crate::{cache::Workload, cluster::error::ApiError};
+use crate::{
+    cache::{Cached, Workload},
+    cluster::error::ApiError,
+};
 
 /// # Errors
 ///
@@ -34,6 +40,27 @@ pub(super) fn took_nodes<K: Workload>(
     }
     let why = "it has other nodes than requested: an admission webhook or policy changed its affinity";
     Err(ApiError::without_effect("place", K::kind(&()), namespace, name, why))
+}
+
+/// # Errors
+///
+/// An autoscaler that was created scales something else than its manifest says. It would be deleted and created again and again.
+pub(super) fn scales_as_asked<K>(
+    created: Option<&K>,
+    (namespace, name): (&str, &str),
+    manifest: &Value,
+) -> Result<(), ApiError>
+where
+    K: Cached<View = Owned> + DeserializeOwned,
+{
+    let scales = |object: &K| K::view(object).and_then(|owned| owned.scales);
+    let asked = serde_json::from_value::<K>(manifest.clone()).ok();
+    let asked = asked.as_ref().and_then(scales);
+    if created.is_none_or(|created| scales(created) == asked) {
+        return Ok(());
+    }
+    let why = "it scales something else than requested: an admission webhook or policy changed its scaleTargetRef";
+    Err(ApiError::without_effect("create", K::kind(&()), namespace, name, why))
 }
 
 /// # Errors
