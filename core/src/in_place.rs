@@ -13,12 +13,25 @@ use crate::api::{InPlace, KanaryStatus, names};
 const SHOWN: &str = "/in-place";
 
 /// Shows the pods of the target that run the template as the canary, if the spec asks for a run in place. A canary beside the target
-/// is then one that nobody asks for.
+/// is then one that nobody asks for, and so is its autoscaler.
 pub fn complete(kanary: &ParsedKanary, seen: &mut Observation) {
     let spec = &kanary.spec;
     if spec.scale.in_place().is_none() {
         return;
     }
+    let autoscalers = [
+        (ObjectKind::HorizontalPodAutoscaler, seen.hpa.take()),
+        (ObjectKind::ScaledObject, seen.scaled_object.take()),
+    ];
+    let former = autoscalers.into_iter().filter_map(|(object, autoscaler)| {
+        let autoscaler = autoscaler.filter(|found| found.owner.as_ref() == Some(&kanary.uid) && !found.deleting)?;
+        Some(Stray {
+            object,
+            name: spec.canary.name.clone(),
+            uid: autoscaler.uid,
+        })
+    });
+    seen.strays.extend(former);
     let canary = seen.canary.take();
     if !canary.as_ref().is_some_and(|canary| canary.uid.ends_with(SHOWN)) {
         seen.other_pods.append(&mut seen.pods);

@@ -3,6 +3,8 @@ use serde_json::json;
 use super::*;
 use crate::{
     api::Reason,
+    decision::ObjectKind,
+    observation::Owned,
     status::{DEPLOYMENT_UPDATED, ERRORED, FAILED, ROLLED_BACK, find},
 };
 
@@ -30,6 +32,28 @@ fn assert_restored(place: &Place) {
     );
     assert_eq!(place.metadata["finalizers"], json!([]));
     assert_eq!(place.stored().in_place, None);
+}
+
+#[test]
+fn the_autoscaler_of_a_former_canary_is_deleted_by_its_own_name() {
+    let mut place = Place::new(5, 2);
+    let kanary = place.kanary();
+    let mut seen = place.seen(&kanary);
+    seen.confirmed = true;
+    seen.hpa = Some(Owned {
+        uid: "uid-hpa".to_owned(),
+        owner: Some(kanary.uid.clone()),
+        scales: Some(kanary.spec.canary.key().into()),
+        ..Owned::default()
+    });
+    in_place::complete(&kanary, &mut seen);
+    let deleted = Action::Delete {
+        object: ObjectKind::HorizontalPodAutoscaler,
+        name: kanary.spec.canary.name.clone(),
+        uid: "uid-hpa".to_owned(),
+        unchanged: false,
+    };
+    assert_eq!(decide(&kanary, &seen, place.now).actions, [deleted]);
 }
 
 #[test]
