@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    front_ends,
     integrity::{self, is_of_run, is_ours},
     labels::{self, Labels},
     observation::{Pod, Service, Workload},
@@ -12,7 +13,7 @@ use super::{
     step::Step,
     traffic,
 };
-use crate::api::{KanaryStatus, Reason, WorkloadRef, names};
+use crate::api::{KanaryKind, KanaryStatus, Reason, WorkloadRef, names};
 
 /// Interval for checking a problem with a Service that the spec does not name, because its events do not reach the
 /// Kanary.
@@ -47,15 +48,24 @@ pub(super) fn before_promotion(step: &Step<'_>) -> Option<(Problem, Option<Times
     Some((problem, look_again(step, target)))
 }
 
-/// A canary must not be a target: its template is not validated. For every Service and every watch of Kanary, pods with
-/// Kanary's labels belong to a canary.
+/// A canary must not be a target: its template is not validated. Nor must the target of a front end. For every Service and every
+/// watch of Kanary, pods with Kanary's labels belong to a canary.
 pub(super) fn not_a_target(step: &Step<'_>, target: &Workload) -> Option<Problem> {
     let name = &step.spec.target;
     let is_own = step.spec.frame.is_some() && is_ours(step, target.owner.as_ref());
     let owner = target.owner_name.as_ref().filter(|_| !is_own);
     let canary_of = owner.or(step.seen.target_is_canary_of.as_ref());
-    let is_canary = canary_of.is_some() || target.labels.get(names::IS_KANARY).is_some_and(|value| value == "true");
-    if is_canary {
+    let is_labelled = target.labels.get(names::IS_KANARY).is_some_and(|value| value == "true");
+    // What a front end owns and is no canary is its target.
+    let is_target = |owner: &&String| is_front_end(owner) && !is_labelled && step.seen.target_is_canary_of.is_none();
+    if let Some(owner) = owner.filter(is_target) {
+        let message = format!(
+            "{name} belongs to {owner}, which promotes to it: put the new version there, or name another {}",
+            name.kind
+        );
+        return Some(Problem::new(Reason::TargetOwned, message));
+    }
+    if canary_of.is_some() || is_labelled {
         return Some(Problem::new(Reason::TargetIsCanary, target_is_canary(name, canary_of)));
     }
     let (label, _) = target.pod_labels.iter().find(|(label, _)| names::is_reserved(label))?;
@@ -65,6 +75,12 @@ pub(super) fn not_a_target(step: &Step<'_>, target: &Workload) -> Option<Problem
         name.kind
     );
     Some(Problem::new(Reason::TargetIsCanary, message))
+}
+
+/// Whether an owner, such as `CanaryApp.canary.atze.io/shop`, is of a kind that keeps its target.
+fn is_front_end(owner: &str) -> bool {
+    let kind = owner.split_once('/').and_then(|(kind, _)| KanaryKind::parse(kind));
+    kind.is_some_and(|kind| front_ends::of(kind).is_some())
 }
 
 /// The message for a target that is a canary.

@@ -38,6 +38,7 @@ mod no_data;
 mod old_group;
 mod outages;
 mod overruled;
+mod owners;
 mod places;
 mod prom_ql;
 mod proof;

@@ -179,6 +179,8 @@ reasons! {
     TargetNotFound,
     /// The target was updated, and its user replaces its pods.
     TargetOnDelete,
+    /// The target belongs to a `CanaryApp` or a `CanaryDeployment`, which promotes to it.
+    TargetOwned,
     /// The target was updated and is paused itself.
     TargetPaused,
     /// The target was updated, and its partition holds back the rollout.

@@ -117,6 +117,36 @@ fn a_target_that_is_a_canary_is_refused() {
 }
 
 #[test]
+fn the_target_of_a_front_end_is_refused_and_not_called_a_canary() {
+    check(
+        "
+        seen: {target: {owner: uid-robin, ownerName: CanaryDeployment.kanarini.nilebox.github.com/robin}}
+        ",
+        expect![[r#"
+            shows Errored 0s/15m0s
+            Errored, Stalled=True TargetOwned: Deployment myapp belongs to CanaryDeployment.kanarini.nilebox.github.com/robin, which promotes to it: put the new version there, or name another Deployment
+            Scheduled=True TargetOwned: the canary is not judged before this is resolved: Deployment myapp belongs to CanaryDeployment.kanarini.nilebox.github.com/robin, which promotes to it: put the new version there, or name another Deployment
+            currentTraffic none
+            wake at +10s
+        "#]],
+    );
+    check(
+        "
+        seen:
+          target: {owner: uid-robin, ownerName: CanaryDeployment.kanarini.nilebox.github.com/robin}
+          canaryOf: CanaryDeployment.kanarini.nilebox.github.com/robin
+        ",
+        expect![[r#"
+            shows Errored 0s/15m0s
+            Errored, Stalled=True TargetIsCanary: Deployment myapp is the canary of CanaryDeployment.kanarini.nilebox.github.com/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
+            Scheduled=True TargetIsCanary: the canary is not judged before this is resolved: Deployment myapp is the canary of CanaryDeployment.kanarini.nilebox.github.com/robin, and a canary is not promoted to: create another Kanary whose spec.deploymentName is the Deployment that serves production
+            currentTraffic none
+            wake at +10s
+        "#]],
+    );
+}
+
+#[test]
 fn a_target_with_the_label_of_a_canary_is_refused_for_every_owner() {
     check(
         "
