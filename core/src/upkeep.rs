@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::{
     decision::{Action, Decision, Keep, KeepWhat, Need},
     front_ends::{Frame, Kept},
+    integrity,
     observation::{KeptFound, KeptSeen, Refusal, RouteFound},
     problem::Problem,
     step::Step,
@@ -279,7 +280,7 @@ fn is_contradicted(step: &Step<'_>, frame: &Frame) -> bool {
             }
             "Deployment" if name == Some(&step.spec.target.name) => target.map_or(kept.create.is_some(), |target| {
                 let present = json!({"metadata": {"labels": target.labels}, "spec": {"replicas": target.replicas}});
-                difference(&kept.keep, &present, false).is_some()
+                !integrity::is_ours(step, target.owner.as_ref()) || difference(&kept.keep, &present, false).is_some()
             }),
             kind => step.seen.route.as_ref().is_some_and(|route| match &route.found {
                 RouteFound::Missing(route) => route.kind.as_str() == kind && Some(&route.name) == name,

@@ -13,7 +13,7 @@ const PRIMARY: &str = "hello-primary";
 const SECONDARY: &str = "hello-secondary";
 
 /// A namespace with a controller that serves applications.
-async fn served() -> World {
+pub(crate) async fn served() -> World {
     let world = World::unserved("canary-app").await;
     world.install_istio().await;
     world.start_controller_of_apps();
@@ -33,7 +33,7 @@ fn app(world: &World, image: &str) -> Value {
 }
 
 /// An application whose first image runs.
-async fn running(world: &World) -> Value {
+pub(crate) async fn running(world: &World) -> Value {
     world.create(&CANARY_APP, &app(world, "hello:v1")).await;
     world.ends_as(&CANARY_APP, "hello", "DeploymentUpdated").await
 }

@@ -1,8 +1,37 @@
 //! Objects that belong to somebody else.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{CANARY_DEPLOYMENT, World, emoji, held, message, reason};
+use crate::{
+    canary_app,
+    support::{CANARY_APP, CANARY_DEPLOYMENT, DEPLOYMENT, World, emoji, held, message, reason},
+};
+
+#[tokio::test]
+async fn a_primary_that_is_not_the_apps_any_more_is_reported_although_nothing_runs() {
+    let world = canary_app::served().await;
+    canary_app::running(&world).await;
+    let disowned = json!({"metadata": {"ownerReferences": null}});
+    let theirs = world.patch(&DEPLOYMENT, "hello-primary", disowned).await;
+    let is_taken = |app: &Value| reason(app, "Errored") == "NameTaken";
+    let app = world
+        .until(&CANARY_APP, "hello", "it says whose the primary is", is_taken)
+        .await;
+    let why = message(&app, "Errored");
+    assert!(
+        why.contains("Deployment hello-primary exists and has no owner"),
+        "{why}"
+    );
+    let still = world.get(&DEPLOYMENT, "hello-primary").await;
+    assert_eq!(still["metadata"]["generation"], theirs["metadata"]["generation"]);
+    world.delete(&DEPLOYMENT, "hello-primary").await;
+    let is_over = |app: &Value| reason(app, "Errored") == "Resolved";
+    let app = world
+        .until(&CANARY_APP, "hello", "the primary is created again", is_over)
+        .await;
+    let primary = world.get(&DEPLOYMENT, "hello-primary").await;
+    assert_eq!(primary["metadata"]["ownerReferences"][0]["uid"], app["metadata"]["uid"]);
+}
 
 #[tokio::test]
 async fn what_a_canary_deployment_promotes_to_is_no_target_and_is_not_called_a_canary() {

@@ -254,6 +254,22 @@ fn objects_are_read_again_before_a_write_and_after_a_while() {
         let needs = decide(&app, &without_route, now()).needs;
         assert_eq!(needs == Some(Need::Kept), is_read, "{name}");
     }
+    for (owner, is_read) in [(Some("u"), false), (Some("other"), true), (None, true)] {
+        let mut with_primary = known.clone();
+        with_primary.target = Some(crate::observation::Workload {
+            owner: owner.map(str::to_owned),
+            labels: app.spec.frame.as_ref().unwrap().kept.last().unwrap().keep["metadata"]["labels"]
+                .as_object()
+                .unwrap()
+                .iter()
+                .map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned()))
+                .collect(),
+            replicas: 2,
+            ..Default::default()
+        });
+        let needs = decide(&app, &with_primary, now()).needs;
+        assert_eq!(needs == Some(Need::Kept), is_read, "a primary of {owner:?}");
+    }
     let later = now().checked_add(LOOK_AGAIN).unwrap();
     assert_eq!(decide(&app, &known, later).needs, Some(Need::Kept));
 }
