@@ -231,6 +231,41 @@ fn istio(world: &World, workload: &str, pod: &str, (good, bad, fast): (f64, f64,
 }
 
 #[tokio::test]
+async fn generate_writes_what_the_cluster_takes_for_each_kind_of_target() {
+    let world = World::new().await;
+    let labels = json!({"app": "db"});
+    let template =
+        json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "db:v1"}]}});
+    let spec = json!({"selector": {"matchLabels": labels}, "template": template});
+    for (kind, of_kanary) in [("StatefulSet", "KanaryStatefulset"), ("DaemonSet", "KanaryDeployment")] {
+        let mut workload = json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "db"}, "spec": spec});
+        if kind == "StatefulSet" {
+            workload["spec"]["serviceName"] = json!("db");
+        }
+        world.create(workload).await;
+        let target = format!("{}/db", kind.to_lowercase());
+        let generated = world.run(&["generate", &target, "-o", "json"]).await;
+        assert_eq!(generated.code, 0, "{generated:?}");
+        assert!(
+            generated.err.contains(&format!("--target-kinds={kind}")),
+            "{generated:?}"
+        );
+        let kanary: Value = serde_json::from_str(&generated.out).unwrap();
+        assert_eq!(kanary["kind"], of_kanary);
+        world.create(kanary).await;
+    }
+    let missing = world.run(&["generate", "db"]).await;
+    assert_eq!(missing.code, 5, "{missing:?}");
+    assert!(
+        missing.err.contains("write statefulset/db or daemonset/db"),
+        "{missing:?}"
+    );
+    let wrong = world.run(&["generate", "job/db"]).await;
+    assert_eq!(wrong.code, 2, "{wrong:?}");
+    assert!(wrong.err.contains("job is no kind of target"), "{wrong:?}");
+}
+
+#[tokio::test]
 async fn what_generate_writes_for_istio_is_judged_by_prometheus() {
     let world = World::new().await;
     let exporter = Exporter::start(world.namespace()).await;

@@ -1,42 +1,46 @@
-//! `kubectl kanary generate`: a Kanary for a Deployment that exists.
+//! `kubectl kanary generate`: a Kanary for a workload that exists.
 
-use anyhow::{Context, bail, ensure};
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{PodSpec, ResourceRequirements, Service},
+mod source;
+
+use anyhow::{bail, ensure};
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use kanary_core::{
+    api::{
+        GoDuration, HpaScale, KanaryKind, KanarySpec, LabelMatch, LabelWatchItem, ManualItem, PercentScale, ScaleSpec,
+        StaticScale, TargetRef, Template, TrafficSource, TrafficSpec, ValidationItem, ValidationSpec, WorkloadKind,
+        WorkloadRef,
+    },
+    workload::host_ports,
 };
-use kanary_core::api::{
-    GoDuration, HpaScale, KanaryKind, KanarySpec, LabelMatch, LabelWatchItem, ManualItem, PercentScale, ScaleSpec,
-    StaticScale, Template, TrafficSource, TrafficSpec, ValidationItem, ValidationSpec,
-    names::{self, IS_KANARY},
-};
-use kube::Api;
 use serde_json::{Value, json};
 
+use self::source::Source;
 use crate::{
     check::Checker,
-    cluster::{Cluster, is_not_found, said},
-    exit::{Exit, Missing},
+    cluster::Cluster,
+    exit::Exit,
     istio::{self, Quantile, Success},
     manifests::{Format, template_metadata, tidy},
     selector,
     terminal::print,
 };
 
-/// Write a Kanary for a Deployment: its template, checked against the cluster and ready for `kubectl apply -f -`.
+/// Write a Kanary for a Deployment, a StatefulSet or a DaemonSet: its template, checked against the cluster and ready for
+/// `kubectl apply -f -`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Generate {
-    /// Name of the Deployment, which is read from the cluster and becomes the target.
-    #[arg(value_name = "NAME")]
-    deployment: String,
-    /// Name of the Kanary [default: the name of the Deployment].
+    /// The workload that is read from the cluster and becomes the target: a Deployment by its name, or statefulset/NAME or
+    /// daemonset/NAME.
+    #[arg(value_name = "[KIND/]NAME", value_parser = source::named)]
+    target: WorkloadRef,
+    /// Name of the Kanary [default: the name of the target].
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// The production Service, which has to select the pods of the Deployment.
+    /// The production Service, which has to select the pods of the target.
     #[arg(long, value_name = "NAME")]
     service: Option<String>,
     /// How many canary pods run: static[=REPLICAS], percent[=PERCENT] or hpa[=MAX-REPLICAS]. The defaults are 1 replica, 10 percent
-    /// and the replicas of the Deployment.
+    /// and the replicas of the target. For a DaemonSet, they are numbers of nodes.
     #[arg(long, default_value = "static", value_name = "SCALE", value_parser = scale)]
     scale: Scale,
     /// Which requests reach the canary.
@@ -48,7 +52,7 @@ pub(crate) struct Generate {
     /// Fail the canary if one of its pods gets these labels, like `monitoring-alert=high-cpu` or `alert in (cpu,memory)`.
     #[arg(long, value_name = "SELECTOR", value_parser = selector::parse)]
     validation_labelwatch_pod: Option<LabelMatch>,
-    /// Fail the canary if its Deployment gets these labels, like `validation=failed`.
+    /// Fail the canary if its Deployment, StatefulSet or DaemonSet gets these labels, like `validation=failed`.
     #[arg(long, value_name = "SELECTOR", value_parser = selector::parse)]
     validation_labelwatch_dep: Option<LabelMatch>,
     /// Largest good latency by Istio's metrics, as a percentile and milliseconds, like "P99<310".
@@ -60,7 +64,7 @@ pub(crate) struct Generate {
     /// Prometheus with Istio's metrics, as HOST:PORT or a URL.
     #[arg(long, default_value = istio::PROMETHEUS, value_name = "ADDRESS")]
     validation_promql_server: String,
-    /// Make the run a dry-run: it ends at Succeeded and leaves the Deployment alone.
+    /// Make the run a dry-run: it ends at Succeeded and leaves the target alone.
     #[arg(long)]
     dry_run: bool,
     /// Output format.
@@ -73,7 +77,7 @@ pub(crate) struct Generate {
 enum Scale {
     Static(i32),
     Percent(i32),
-    /// At most as many as this, or as the Deployment has.
+    /// At most as many as this, or as the target has.
     Hpa(Option<i32>),
 }
 
@@ -96,10 +100,9 @@ fn scale(text: &str) -> Result<Scale, String> {
 }
 
 pub(crate) async fn generate(cluster: &Cluster, options: &Generate) -> anyhow::Result<Exit> {
-    let deployment = target(cluster, &options.deployment).await?;
+    let source = Source::read(cluster, &options.target).await?;
     if let Some(name) = &options.service {
-        let service = service(cluster, name).await?;
-        selects(name, &service, &deployment)?;
+        source.is_selected_by(name, &source::service(cluster, name).await?)?;
     } else {
         ensure!(
             options.traffic == "none",
@@ -107,8 +110,8 @@ pub(crate) async fn generate(cluster: &Cluster, options: &Generate) -> anyhow::R
             options.traffic
         );
     }
-    let (kanary, notes) = build(options, &cluster.namespace, &deployment)?;
-    let report = Checker::new()?.check(KanaryKind::Deployment, &kanary).await;
+    let (kanary, notes) = build(options, &cluster.namespace, &source)?;
+    let report = Checker::new()?.check(kind(options), &kanary).await;
     ensure!(
         report.problems.is_empty(),
         "Kanary would not run this: {}",
@@ -121,85 +124,17 @@ pub(crate) async fn generate(cluster: &Cluster, options: &Generate) -> anyhow::R
     Ok(Exit::Done)
 }
 
-async fn target(cluster: &Cluster, name: &str) -> anyhow::Result<Deployment> {
-    let api: Api<Deployment> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    let namespace = &cluster.namespace;
-    match api.get(name).await {
-        Ok(deployment) => {
-            let labels = deployment.metadata.labels.as_ref();
-            if let Some(kanary) = labels.filter(|labels| labels.contains_key(IS_KANARY)) {
-                let owner = kanary.get(names::KANARY_NAME).map(String::as_str).unwrap_or_default();
-                bail!(
-                    "Deployment {name} is the canary of Kanary {owner}: name the Deployment that a canary is to be promoted to"
-                );
-            }
-            Ok(deployment)
-        }
-        Err(error) if is_not_found(&error) => Err(Missing(format!(
-            "there is no Deployment {name} in namespace {namespace}: `kubectl get deployments -A` lists all"
-        ))
-        .into()),
-        Err(error) => Err(said(error, &format!("could not read Deployment {name}"))),
-    }
-}
-
-async fn service(cluster: &Cluster, name: &str) -> anyhow::Result<Service> {
-    let api: Api<Service> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    api.get(name).await.map_err(|error| {
-        if is_not_found(&error) {
-            return Missing(format!(
-                "there is no Service {name} in namespace {}: `kubectl get services -A` lists all",
-                cluster.namespace
-            ))
-            .into();
-        }
-        said(error, &format!("could not read Service {name}"))
-    })
-}
-
-/// A production Service sends its requests to the pods of the target.
-fn selects(name: &str, service: &Service, deployment: &Deployment) -> anyhow::Result<()> {
-    let selector = service
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.selector.clone())
-        .unwrap_or_default();
-    ensure!(
-        !selector.is_empty(),
-        "Service {name} has no selector, so no canary can join it: name another Service"
-    );
-    let template = deployment.spec.as_ref().map(|spec| &spec.template);
-    let labels = template
-        .and_then(|template| template.metadata.as_ref()?.labels.clone())
-        .unwrap_or_default();
-    let missing = selector.iter().filter(|(key, value)| labels.get(*key) != Some(value));
-    let missing: Vec<_> = missing.map(|(key, value)| format!("{key}={value}")).collect();
-    ensure!(
-        missing.is_empty(),
-        "Service {name} does not select the pods of Deployment {}: they have no label {}; name the Service of this Deployment",
-        deployment.metadata.name.as_deref().unwrap_or_default(),
-        missing.join(", ")
-    );
-    let has_ports = service
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.ports.as_ref())
-        .is_some_and(|ports| !ports.is_empty());
-    ensure!(has_ports, "Service {name} has no ports: name another Service");
-    Ok(())
-}
-
 /// The Kanary, and notes for its author.
-fn build(options: &Generate, namespace: &str, deployment: &Deployment) -> anyhow::Result<(Value, Vec<String>)> {
-    let target = &options.deployment;
-    let name = options.name.as_ref().unwrap_or(target);
-    let spec = deployment.spec.as_ref().context("the Deployment has no spec")?;
+fn build(options: &Generate, namespace: &str, source: &Source) -> anyhow::Result<(Value, Vec<String>)> {
+    let (target, kind) = (&options.target, kind(options));
+    let named = |of: WorkloadKind| (target.kind == of).then(|| target.name.clone());
     let traffic: TrafficSource = serde_json::from_value(json!(options.traffic))?;
     let items = items(options);
     let is_measured = items.iter().any(|item| item.prom_ql.is_some());
     let mut notes = vec![format!(
-        "the template is the one that Deployment {target} has now: put the new image into it before you apply the Kanary"
+        "the template is the one that {target} has now: put the new image into it before you apply the Kanary"
     )];
+    notes.extend(needs(target, source));
     if is_measured {
         ensure!(
             traffic != TrafficSource::None,
@@ -214,18 +149,19 @@ fn build(options: &Generate, namespace: &str, deployment: &Deployment) -> anyhow
         }
     }
     let kanary = KanarySpec {
-        deployment_name: Some(target.clone()),
+        deployment_name: named(WorkloadKind::Deployment),
+        stateful_set_name: named(WorkloadKind::StatefulSet),
+        // Every controller serves a Kanary of this kind, and a KanaryDaemonset only one that was told to.
+        target_ref: named(WorkloadKind::DaemonSet).map(|name| TargetRef {
+            kind: WorkloadKind::DaemonSet,
+            name,
+        }),
         service_name: options.service.clone(),
         template: Template {
-            metadata: template_metadata(&serde_json::to_value(&deployment.metadata)?),
-            spec: tidy(serde_json::to_value(spec)?),
+            metadata: template_metadata(&source.metadata),
+            spec: tidy(source.spec.clone()),
         },
-        scale: Some(scale_spec(
-            options.scale,
-            spec.replicas,
-            spec.template.spec.as_ref(),
-            target,
-        )?),
+        scale: Some(scale_spec(options.scale, target, source)?),
         traffic: Some(TrafficSpec {
             source: traffic,
             ..TrafficSpec::default()
@@ -243,12 +179,41 @@ fn build(options: &Generate, namespace: &str, deployment: &Deployment) -> anyhow
         ..KanarySpec::default()
     };
     let kanary = json!({
-        "apiVersion": KanaryKind::Deployment.api_version(),
-        "kind": KanaryKind::Deployment.as_str(),
-        "metadata": {"name": name, "namespace": namespace},
+        "apiVersion": kind.api_version(),
+        "kind": kind.as_str(),
+        "metadata": {"name": options.name.as_ref().unwrap_or(&target.name), "namespace": namespace},
         "spec": kanary,
     });
     Ok((kanary, notes))
+}
+
+/// The kind of the Kanary.
+fn kind(options: &Generate) -> KanaryKind {
+    match options.target.kind {
+        WorkloadKind::StatefulSet => KanaryKind::Statefulset,
+        WorkloadKind::Deployment | WorkloadKind::DaemonSet => KanaryKind::Deployment,
+    }
+}
+
+/// What a target of another kind than a Deployment needs before the Kanary runs.
+fn needs(target: &WorkloadRef, source: &Source) -> Vec<String> {
+    if target.kind == WorkloadKind::Deployment {
+        return Vec::new();
+    }
+    let mut needs = vec![format!(
+        "targets of this kind are off unless the controller runs with --target-kinds={}",
+        target.kind
+    )];
+    let ports = source.spec.pointer("/template/spec").map(host_ports);
+    let port = ports.as_ref().and_then(|ports| ports.first());
+    needs.extend(port.filter(|_| target.kind == WorkloadKind::DaemonSet).map(|port| {
+        format!(
+            "the pods of {target} have port {}/{} of each node, beside which the canary's pods run: give the template another host port \
+             or none, and no hostNetwork with this port, or nothing is created",
+            port.port, port.protocol
+        )
+    }));
+    needs
 }
 
 fn items(options: &Generate) -> Vec<ValidationItem> {
@@ -283,7 +248,7 @@ fn items(options: &Generate) -> Vec<ValidationItem> {
     items
 }
 
-fn scale_spec(scale: Scale, replicas: Option<i32>, pods: Option<&PodSpec>, target: &str) -> anyhow::Result<ScaleSpec> {
+fn scale_spec(scale: Scale, target: &WorkloadRef, source: &Source) -> anyhow::Result<ScaleSpec> {
     let mut spec = ScaleSpec::default();
     match scale {
         Scale::Static(replicas) => {
@@ -298,7 +263,12 @@ fn scale_spec(scale: Scale, replicas: Option<i32>, pods: Option<&PodSpec>, targe
             });
         }
         Scale::Hpa(max) => {
-            let containers = pods.map(|pods| pods.containers.as_slice()).unwrap_or_default();
+            ensure!(
+                target.kind.has_replicas(),
+                "--scale hpa sets a number of replicas, and a DaemonSet has a pod on each of its nodes: use --scale static or percent"
+            );
+            let containers = source.pods.spec.as_ref().map(|pods| pods.containers.as_slice());
+            let containers = containers.unwrap_or_default();
             let requests_cpu = |resources: &ResourceRequirements| {
                 [&resources.requests, &resources.limits]
                     .into_iter()
@@ -310,13 +280,13 @@ fn scale_spec(scale: Scale, replicas: Option<i32>, pods: Option<&PodSpec>, targe
                 .find(|container| !container.resources.as_ref().is_some_and(requests_cpu));
             if let Some(container) = without {
                 bail!(
-                    "--scale hpa follows the share of the requested CPU, and container {} of Deployment {target} requests none: set \
+                    "--scale hpa follows the share of the requested CPU, and container {} of {target} requests none: set \
                      resources.requests.cpu, or use --scale static or percent",
                     container.name
                 );
             }
             spec.hpa = Some(HpaScale {
-                max_replicas: max.unwrap_or_else(|| replicas.unwrap_or(1).max(1)),
+                max_replicas: max.unwrap_or_else(|| source.replicas().max(1)),
                 ..HpaScale::default()
             });
         }
