@@ -194,10 +194,7 @@ fn target_changed(step: &Step<'_>, target: &Workload) -> Option<Activation> {
             ..Activation::default()
         });
     }
-    Some(Activation::failed(
-        Reason::TargetChanged,
-        target_changed_message(&step.spec.target),
-    ))
+    Some(Activation::failed(Reason::TargetChanged, target_changed_message(step)))
 }
 
 /// All problems that prevent the start and that the controller must not fix itself.

@@ -148,7 +148,7 @@ pub(super) fn of_created(step: &Step<'_>, target: &Workload) -> Option<Activatio
 
 fn begin_anew(step: &Step<'_>) -> Activation {
     if step.kanary.status.run == Some(i64::MAX) {
-        return Activation::failed(Reason::TargetChanged, target_changed_message(&step.spec.target));
+        return Activation::failed(Reason::TargetChanged, target_changed_message(step));
     }
     Activation {
         anew: Some(format!(

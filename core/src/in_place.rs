@@ -1,13 +1,19 @@
 //! Runs in place: the pods of the target from a partition on run the template. Nothing is created. Decisions see these pods as a
 //! canary, which no write can reach by its name and uid.
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::{
     decision::{Need, ObjectKind},
     kanary::ParsedKanary,
     observation::{Likeness, Observation, Pod, Promotion, SetView, Stray, Versions, Workload},
+    validation::Item,
     workload,
 };
 use crate::api::{InPlace, KanaryStatus, names};
+
+/// The labels of the pods are read again after this time: no watch reports them.
+const READ_AGAIN: SignedDuration = SignedDuration::from_secs(10);
 
 /// End of the uid of what is shown as a canary. No object has such a uid.
 const SHOWN: &str = "/in-place";
@@ -124,14 +130,21 @@ pub(super) enum Ours {
     Unclear(Need),
 }
 
+/// Hash of the template that the stored run wrote, as the API server stored it, if it is known.
+#[must_use]
+pub fn written<'a>(kanary: &'a ParsedKanary, seen: &'a Observation) -> Option<&'a String> {
+    let record = kanary.status.in_place.as_deref()?;
+    let remembered = match &seen.promotion {
+        Promotion::Done { template_hash, .. } => of_present_run(kanary).map(|_| template_hash),
+        _ => None,
+    };
+    record.template_hash.as_ref().or(remembered)
+}
+
 /// Whether the template of the target is the one of the stored run, whose annotation it has.
 pub(super) fn ours(kanary: &ParsedKanary, seen: &Observation, (record, target): (&InPlace, &Workload)) -> Ours {
     let is_present = of_present_run(kanary).is_some();
-    let written = match &seen.promotion {
-        Promotion::Done { template_hash, .. } if is_present => Some(template_hash),
-        _ => None,
-    };
-    if let Some(hash) = record.template_hash.as_ref().or(written) {
+    if let Some(hash) = written(kanary, seen) {
         return if *hash == target.template_hash {
             Ours::Yes
         } else {
@@ -201,10 +214,23 @@ pub(super) fn changed(kanary: &ParsedKanary, seen: &Observation) -> Result<Optio
     Ok(what)
 }
 
-/// The read of the pods that run the template, if they may have changed since the last one.
-pub(super) fn unread(kanary: &ParsedKanary, seen: &Observation) -> Option<Need> {
+/// The read of the pods that run the template, if they may have changed since the last one. A spec that asks for no run in place
+/// asks for none of its pods.
+pub(super) fn unread(kanary: &ParsedKanary, seen: &Observation, now: Timestamp) -> Option<Need> {
+    kanary.spec.scale.in_place()?;
     let (_, target) = begun(kanary, seen)?;
     let revision = target.set.as_ref()?.revision.as_ref()?;
     let known = seen.revised.as_ref().map(|known| &known.revision);
-    (known != Some(revision)).then_some(Need::RevisedPods)
+    let is_old = look_again(kanary, seen).is_some_and(|at| at <= now);
+    (known != Some(revision) || is_old).then_some(Need::RevisedPods)
+}
+
+/// When the labels of the pods are read again, if they are judged.
+pub(super) fn look_again(kanary: &ParsedKanary, seen: &Observation) -> Option<Timestamp> {
+    let judges_pods = |item: &Item| matches!(item, Item::LabelWatch { pods: Some(_), .. });
+    if !kanary.spec.validation.items.iter().any(judges_pods) {
+        return None;
+    }
+    let read = seen.revised.as_ref()?.at;
+    read.checked_add(READ_AGAIN).ok()
 }

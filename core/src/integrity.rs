@@ -6,7 +6,7 @@ use super::{
     observation::{Versions, Workload},
     step::Step,
 };
-use crate::api::{Reason, WorkloadRef, Written, names};
+use crate::api::{Reason, Written, names};
 
 /// Whether a canary's pod template is unchanged since its creation. Nodes that Kanary chose itself do not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,9 +128,14 @@ pub(super) fn is_of_later_run(step: &Step<'_>, labels: &Labels) -> bool {
 
 /// The message for a target that another client changed.
 #[must_use]
-pub(super) fn target_changed_message(target: &WorkloadRef) -> String {
+pub(super) fn target_changed_message(step: &Step<'_>) -> String {
+    // A run in place cannot be promoted over another template.
+    let or = match step.spec.scale.in_place() {
+        Some(_) => "",
+        None => ", or spec.rollout.onTargetChange to promote",
+    };
     format!(
-        "the pod template of {target} changed since the run started: set spec.retry to another number to run \
-         against the new one, or spec.rollout.onTargetChange to promote"
+        "the pod template of {} changed since the run started: set spec.retry to another number to run against the new one{or}",
+        step.spec.target
     )
 }

@@ -17,7 +17,7 @@ use super::{
     parse::{self, Known},
     spec::Spec,
 };
-use crate::api::{Kanary, KanaryKind, KanaryStatus, OwnFields, RouteRef, Slot, names};
+use crate::api::{InPlace, Kanary, KanaryKind, KanaryStatus, OwnFields, RouteRef, Slot, names};
 
 /// A Kanary as it was read: identity, spec and status.
 #[derive(Clone, Debug)]
@@ -89,10 +89,13 @@ impl ParsedKanary {
             namespace,
             name: object.name_any(),
         };
-        let status = match &object.status {
+        let mut status = match &object.status {
             None => KanaryStatus::default(),
             Some(status) => read_status(kind, status).map_err(|e| format!("the status cannot be read: {e}"))?,
         };
+        // In a copied status, it is about the target of another Kanary.
+        let is_own = |record: &InPlace| record.run.split_once('/').is_some_and(|(owner, _)| owner == uid);
+        status.in_place = status.in_place.filter(|record| is_own(record));
         if kind.api_group() == names::OLD_GROUP && is_of_the_first_operator(&status) {
             return Err(OF_THE_FIRST_OPERATOR.to_owned());
         }

@@ -46,6 +46,7 @@ mod placement;
 mod problem;
 mod promotion;
 mod restoring;
+mod revert;
 mod rollback;
 mod rollout;
 pub mod route;

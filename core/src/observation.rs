@@ -79,6 +79,8 @@ pub struct Observation {
     pub adopt_after: Option<Timestamp>,
     /// The target's pod template before its promotion. It is read only for a rollback.
     pub former_template: Option<Value>,
+    /// The pod template that a run in place gave the target, as the API server stored it. It is read with the former one.
+    pub tried_template: Option<Value>,
     /// The last write that the API server refused, until it succeeds.
     pub refusal: Option<Refusal>,
     /// The API server's reply to the canary's creation, if this controller created it.

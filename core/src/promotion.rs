@@ -252,12 +252,7 @@ fn update(step: &Step<'_>, mut draft: Draft, target: &Workload) -> Decision {
     let started_with = step.kanary.status.target_hash.as_ref();
     let changed = started_with.is_some_and(|started_with| *started_with != live.template_hash);
     if changed && !step.spec.promote_over_change {
-        return fail(
-            step,
-            draft,
-            Reason::TargetChanged,
-            &target_changed_message(&step.spec.target),
-        );
+        return fail(step, draft, Reason::TargetChanged, &target_changed_message(step));
     }
     if let Some(problem) = activate::mismatch(step, target) {
         // A target that was re-created may have another selector.

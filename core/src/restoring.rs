@@ -1,11 +1,15 @@
 //! The end of a run in place that is not promoted: the target gets back what the run changed, before anything else happens.
 
 use jiff::SignedDuration;
+use serde_json::Value;
 
 use super::{
     decision::{Action, Decision, Need, SetTemplate},
+    hash,
     in_place::{self, Ours},
+    observation::{LiveTarget, Observation},
     problem::{Problem, set_problem},
+    revert::revert,
     status::{Draft, Phase, ROLLED_BACK},
     step::Step,
     workload,
@@ -27,6 +31,8 @@ enum Undo {
     Waits,
     /// The former template is lost.
     Lost,
+    /// Somebody changed the template, and it still has parts of what the run wrote.
+    Mixed,
 }
 
 fn undo(step: &Step<'_>, record: &InPlace) -> Undo {
@@ -48,34 +54,53 @@ fn undo(step: &Step<'_>, record: &InPlace) -> Undo {
     if live.uid != target.uid || live.generation != Some(target.generation) || is_over(live.promoted_by.as_ref()) {
         return Undo::Waits;
     }
-    let is_begun = live.promoted_by.as_ref() == Some(&record.begun());
-    let (mut template, mut partition) = (&live.template, None);
-    if is_begun {
-        match (
-            in_place::ours(step.kanary, seen, (record, target)),
-            &seen.former_template,
-        ) {
-            (Ours::Unclear(need), _) => return Undo::Needs(need),
-            (Ours::Yes, Some(former)) => template = former,
+    let is_begun = live.promoted_by.as_ref() == Some(&record.begun()) || record.template_hash.is_some();
+    let is_ours = in_place::partition(target) == Some(record.partition);
+    let template = if is_begun {
+        match in_place::ours(step.kanary, seen, (record, target)) {
+            Ours::Unclear(need) => return Undo::Needs(need),
             // With its own partition, all pods would get the template of the run.
-            (Ours::Yes, None) => return Undo::Lost,
-            (Ours::No, _) => {}
+            Ours::Yes => match &seen.former_template {
+                Some(former) => former.clone(),
+                None => return Undo::Lost,
+            },
+            Ours::No => match without_run(seen, live) {
+                Some(template) => template,
+                // With its own partition, all pods would get it. Whoever changed the partition as well wants that.
+                None if is_ours => return Undo::Mixed,
+                None => live.template.clone(),
+            },
         }
-        let is_ours = in_place::partition(target) == Some(record.partition);
-        partition = is_ours.then_some(record.former_partition);
-    }
-    let cause = if is_begun {
-        format!("rolled back by {}", step.kanary.key)
     } else {
+        live.template.clone()
+    };
+    let cause = if template == live.template {
         String::new()
+    } else {
+        format!("rolled back by {}", step.kanary.key)
     };
     Undo::Write(Box::new(SetTemplate {
-        template: template.clone(),
-        partition,
+        template,
+        partition: (is_begun && is_ours).then_some(record.former_partition),
         // The write that begins a run may still be under way. It applies only to the version that it read, so the target gets another.
         version: live.resource_version.clone().filter(|_| !is_begun),
         ..live.written(&step.spec.target, record.undone(), cause)
     }))
+}
+
+/// The template that somebody else wrote, without what the run had changed. `None` if it has some of these changes and not others, so
+/// that it is neither a template of its own nor an addition to that of the run.
+fn without_run(seen: &Observation, live: &LiveTarget) -> Option<Value> {
+    let former = seen.former_template.as_ref()?;
+    if live.template_hash == hash::of(former) {
+        return Some(live.template.clone());
+    }
+    let reverted = revert(former, seen.tried_template.as_ref()?, &live.template);
+    match (reverted.found, reverted.overwritten) {
+        (0, _) => Some(live.template.clone()),
+        (_, 0) => Some(reverted.template),
+        _ => None,
+    }
 }
 
 /// Gives the target back what a run in place changed and somebody else has not changed since. `None` if there is nothing to give back.
@@ -115,16 +140,30 @@ pub(super) fn take_back(step: &Step<'_>) -> Option<Decision> {
                  spec.updateStrategy.rollingUpdate.partition to {}",
                 step.spec.target, record.former_partition
             );
-            draft.set(ROLLED_BACK, false, Reason::NoFormerTemplate, &why);
-            set_problem(&mut draft, Some(&Problem::new(Reason::NoFormerTemplate, why)));
-            step.write(draft)
+            stuck(step, draft, Reason::NoFormerTemplate, why)
         }
-        Undo::Done | Undo::Lost => {
+        Undo::Mixed if !step.kanary.deleting => {
+            let why = format!(
+                "somebody changed the template of {} while its pods from ordinal {} on ran that of this run, and it still has parts of \
+                 that one, so no other pod gets it: write the template that all pods are to run, and then set \
+                 spec.updateStrategy.rollingUpdate.partition to {}",
+                step.spec.target, record.partition, record.former_partition
+            );
+            stuck(step, draft, Reason::TargetChanged, why)
+        }
+        Undo::Done | Undo::Lost | Undo::Mixed => {
             draft.status.in_place = None;
             report(step, record, &mut draft);
             step.write(draft)
         }
     })
+}
+
+/// Only a user can put the target back.
+fn stuck(step: &Step<'_>, mut draft: Draft, reason: Reason, why: String) -> Decision {
+    draft.set(ROLLED_BACK, false, reason, &why);
+    set_problem(&mut draft, Some(&Problem::new(reason, why)));
+    step.write(draft)
 }
 
 /// Shows in a failed run what the target has now.
@@ -138,7 +177,9 @@ fn report(step: &Step<'_>, record: &InPlace, draft: &mut Draft) {
         return draft.set(ROLLED_BACK, false, Reason::TargetNotFound, why);
     };
     if target.template_hash != record.former_hash {
-        let why = format!("somebody has changed the template of {name}: it is left alone");
+        let why = format!(
+            "somebody has changed the template of {name}: that stays, and what this run changed beside it is put back"
+        );
         return draft.set(ROLLED_BACK, false, Reason::TargetChanged, why);
     }
     let note = workload::of(name.kind).after_rollback();

@@ -36,8 +36,9 @@ use crate::api::{ManualVerdict, Reason};
 pub(super) fn decide(step: &Step<'_>) -> Decision {
     let decision = decide_on(step);
     let leaves_line = place::leaves_at(step).filter(|at| *at > step.now);
+    let reads_again = in_place::look_again(step.kanary, step.seen).filter(|at| *at > step.now);
     Decision {
-        wake: [decision.wake, leaves_line].into_iter().flatten().min(),
+        wake: [decision.wake, leaves_line, reads_again].into_iter().flatten().min(),
         ..decision
     }
 }
@@ -49,7 +50,7 @@ fn decide_on(step: &Step<'_>) -> Decision {
         pause::end(step, &mut draft);
         times::follow_edits(step, &mut draft);
     }
-    if let Some(need) = in_place::unread(step.kanary, step.seen) {
+    if let Some(need) = in_place::unread(step.kanary, step.seen, step.now) {
         return Decision::needing(need);
     }
     if let Some((reason, message)) = integrity::changed(step) {

@@ -32,7 +32,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use self::history::former_template;
+use self::history::{former_template, tried_template};
 use crate::{
     cache::{Cache, Cached, for_kind},
     cluster::{
@@ -232,7 +232,7 @@ impl Observer<'_> {
             return Ok(());
         }
         if need == Need::RevisedPods || need == Need::LiveCanary && spec.scale.in_place().is_some() {
-            self.confirm_in_place(kanary, spec, need).await?;
+            self.confirm_in_place(kanary, spec, (need, now)).await?;
             *seen = self.known(kanary, spec, now);
             seen.confirmed = need == Need::LiveCanary;
             return Ok(());
@@ -272,6 +272,7 @@ impl Observer<'_> {
         };
         if need == Need::FormerTemplate {
             seen.former_template = former_template(&history, &kanary.status);
+            seen.tried_template = tried_template(&history, in_place::written(kanary, seen));
             seen.no_former_template = seen.former_template.is_none();
         }
         // The annotations of a revision survive an undo.

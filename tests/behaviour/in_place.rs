@@ -168,6 +168,62 @@ async fn a_template_of_somebody_else_is_not_overwritten() {
 }
 
 #[tokio::test]
+async fn a_restart_in_mid_run_restarts_the_pods_with_the_former_template() {
+    let world = World::of_stateful_sets("in-place").await;
+    world.stateful_target("db", 3).await;
+    world
+        .create(&KANARY_STATEFULSET, &in_place(1, json!({"validation": held()})))
+        .await;
+    running(&world).await;
+    let restarted = json!({"kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z"});
+    let restart = json!({"spec": {"template": {"metadata": {"annotations": restarted}}}});
+    world.patch(&STATEFUL_SET, "db", restart).await;
+    let ended = world.ends_as(&KANARY_STATEFULSET, "batman", "Failed").await;
+    assert_eq!(reason(&ended, "Failed"), "TargetChanged");
+    for ordinal in 0..3 {
+        let is_restarted =
+            |pod: &Value| pod["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"].is_string();
+        world
+            .until(&POD, &format!("db-{ordinal}"), "is restarted", is_restarted)
+            .await;
+    }
+    assert_restored(&world, 3).await;
+}
+
+#[tokio::test]
+async fn a_label_on_a_pod_fails_the_run_soon() {
+    let world = World::of_stateful_sets("in-place").await;
+    world.stateful_target("db", 2).await;
+    let watch = json!({"labelWatch": {"podInvalidationLabels": {"bad": "true"}}});
+    let validation = json!({"validation": {"validationPeriod": "1h", "items": [watch]}});
+    world.create(&KANARY_STATEFULSET, &in_place(1, validation)).await;
+    running(&world).await;
+    world
+        .patch(&POD, "db-1", json!({"metadata": {"labels": {"bad": "true"}}}))
+        .await;
+    let ended = world.ends_as(&KANARY_STATEFULSET, "batman", "Failed").await;
+    assert_eq!(reason(&ended, "Failed"), "LabelMatched");
+    assert_restored(&world, 2).await;
+}
+
+#[tokio::test]
+async fn a_run_in_place_that_the_spec_does_not_ask_for_any_more_is_taken_back() {
+    let world = World::of_stateful_sets("in-place").await;
+    world.stateful_target("db", 2).await;
+    world
+        .create(&KANARY_STATEFULSET, &in_place(1, json!({"validation": held()})))
+        .await;
+    running(&world).await;
+    edit(&world, json!({"scale": null})).await;
+    pods_run(&world, &["v1", "v1"]).await;
+    let what = "a canary runs beside the target";
+    world.until(&STATEFUL_SET, "db-kanary-batman", what, |_| true).await;
+    edit(&world, json!({"verdict": "invalid"})).await;
+    world.ends_as(&KANARY_STATEFULSET, "batman", "Failed").await;
+    assert_restored(&world, 2).await;
+}
+
+#[tokio::test]
 async fn the_partition_holds_while_the_target_is_scaled_and_parallel_pods_are_judged_alike() {
     let world = World::of_stateful_sets("in-place").await;
     let mut target = stateful_set("db", 3);

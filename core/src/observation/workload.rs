@@ -167,6 +167,8 @@ pub struct SetRevision {
 pub struct RevisedPods {
     /// The revision, when the pods were read.
     pub revision: SetRevision,
+    /// When that was.
+    pub at: Timestamp,
     /// The pods.
     pub pods: Vec<super::Pod>,
 }

@@ -13,7 +13,7 @@ use crate::{
 
 /// The next step of the promotion. A verdict against the run, or a change by somebody else, prevents it.
 pub(super) fn decide(step: &Step<'_>, record: &InPlace) -> Decision {
-    if let Some(need) = in_place::unread(step.kanary, step.seen) {
+    if let Some(need) = in_place::unread(step.kanary, step.seen, step.now) {
         return Decision::needing(need);
     }
     let mut draft = step.draft();

@@ -74,14 +74,29 @@ impl Past {
 ///
 /// A run in place stores which template the target had, so that is the one.
 pub(super) fn former_template(history: &[Past], status: &KanaryStatus) -> Option<Value> {
-    let template = |past: &Past| serde_json::to_value(past.template.as_ref()?).ok();
-    let mut templates = history.iter().filter_map(template);
     if let Some(record) = &status.in_place {
-        return templates.find(|template| hash::of(template) == record.former_hash);
+        return with_hash(history, &record.former_hash);
     }
+    let mut templates = history.iter().filter_map(template);
     let promoted = status.promoted_hash.as_ref()?;
     if status.target_hash.as_ref() == Some(promoted) {
         return None;
     }
     templates.find(|template| hash::of(template) != *promoted)
+}
+
+/// The template that a run in place gave the target. `written` is its hash.
+pub(super) fn tried_template(history: &[Past], written: Option<&String>) -> Option<Value> {
+    with_hash(history, written?)
+}
+
+fn with_hash(history: &[Past], wanted: &str) -> Option<Value> {
+    history
+        .iter()
+        .filter_map(template)
+        .find(|template| hash::of(template) == wanted)
+}
+
+fn template(past: &Past) -> Option<Value> {
+    serde_json::to_value(past.template.as_ref()?).ok()
 }

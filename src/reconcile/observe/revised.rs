@@ -1,6 +1,7 @@
 //! Pods that are read live: those of a canary, and those of a target that run the template in place. No watch reports the latter,
 //! because they have no labels of a canary.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kanary_core::{
     ParsedKanary,
@@ -32,7 +33,7 @@ impl Observer<'_> {
         &self,
         kanary: &ParsedKanary,
         spec: &Spec,
-        need: Need,
+        (need, now): (Need, Timestamp),
     ) -> Result<(), ApiError> {
         let (namespace, name) = (&kanary.key.namespace, &spec.target.name);
         if need == Need::LiveCanary {
@@ -51,7 +52,12 @@ impl Observer<'_> {
         let pods = self.pods_of(namespace, &spec.target, &of_revision).await?;
         let is_targets = |pod: &&Pod| pod.owner_references().iter().any(|owner| owner.uid == target.uid);
         let pods = pods.iter().filter(is_targets).filter_map(pod_of).collect();
-        self.memory.set_revised(&kanary.key, RevisedPods { revision, pods });
+        let read = RevisedPods {
+            revision,
+            at: now,
+            pods,
+        };
+        self.memory.set_revised(&kanary.key, read);
         Ok(())
     }
 

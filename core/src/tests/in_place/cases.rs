@@ -140,6 +140,80 @@ fn a_template_of_somebody_else_is_left_alone_and_rolls_out() {
     );
 }
 
+/// As `kubectl rollout restart` does.
+fn restart(template: &mut Value) {
+    template["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/restartedAt": "now"});
+}
+
+#[test]
+fn what_somebody_adds_to_the_template_of_the_run_rolls_out_without_that_template() {
+    let mut place = Place::new(3, 1);
+    place.until_running();
+    let now = place.now;
+    place.set.as_mut().unwrap().edit(now, |set| restart(&mut set.template));
+    place.end();
+    assert_eq!(reason(&place, FAILED), "TargetChanged");
+    assert_eq!(place.set().images(), ["app:v1"; 3], "nothing proves v2");
+    let mut wanted = stored(&v1());
+    restart(&mut wanted);
+    assert_eq!((&place.set().template, place.set().partition), (&wanted, 0));
+    assert!(
+        message(&place, ROLLED_BACK).contains("that stays"),
+        "{:?}",
+        place.status
+    );
+}
+
+#[test]
+fn a_template_with_some_parts_of_the_run_stays_where_it_is_until_its_user_decides() {
+    let with_port = |image: u32| {
+        let mut template = version(image);
+        template["spec"]["containers"][0]["ports"] = json!([{"containerPort": 80}]);
+        template
+    };
+    let mut place = Place::new(3, 1);
+    place.edit(&json!({"template": {"spec": {"template": with_port(2)}}}));
+    place.until_running();
+    let now = place.now;
+    place
+        .set
+        .as_mut()
+        .unwrap()
+        .edit(now, |set| set.template = stored(&with_port(3)));
+    place.settle();
+    assert_eq!(reason(&place, FAILED), "TargetChanged");
+    assert_eq!(place.set().images(), ["app:v1", "app:v1", "app:v3"]);
+    let why = message(&place, ERRORED);
+    assert!(why.contains("ordinal 2") && why.contains("partition to 0"), "{why}");
+    let now = place.now;
+    place.set.as_mut().unwrap().edit(now, |set| set.partition = 0);
+    place.end();
+    assert_eq!(place.set().images(), ["app:v3"; 3]);
+    assert!(!place.is(ERRORED), "{:?}", place.status);
+}
+
+#[test]
+fn a_run_whose_annotation_somebody_removes_is_taken_back_all_the_same() {
+    let mut place = Place::new(3, 1);
+    place.until_running();
+    place.set.as_mut().unwrap().promoted_by = None;
+    place.set.as_mut().unwrap().version += 1;
+    place.end();
+    assert_eq!(reason(&place, FAILED), "TargetChanged");
+    assert_restored(&place);
+}
+
+#[test]
+fn a_spec_that_asks_for_no_run_in_place_any_more_takes_it_back() {
+    let mut place = Place::new(3, 1);
+    place.until_running();
+    place.edit(&json!({"scale": null, "paused": true}));
+    place.settle();
+    assert_eq!(place.set().images(), ["app:v1"; 3]);
+    assert_eq!(place.set().partition, 0);
+    assert_eq!(place.stored().in_place, None);
+}
+
 #[test]
 fn a_partition_of_somebody_else_is_left_alone_and_the_template_goes() {
     let mut place = Place::new(4, 1);
@@ -300,4 +374,13 @@ fn what_a_run_in_place_cannot_have_is_refused() {
     let mut place = Place::new(3, 1);
     place.edit(&json!({"serviceName": "svc", "traffic": {"source": "service"}}));
     assert!(place.kanary().spec.is_sound(), "{:?}", place.kanary().spec.problems);
+}
+
+#[test]
+fn a_copied_status_says_nothing_about_the_target_of_another_kanary() {
+    let mut place = Place::new(3, 1);
+    place.until_running();
+    assert!(place.stored().in_place.is_some());
+    place.metadata["uid"] = json!("uid-robin");
+    assert_eq!(place.stored().in_place, None);
 }

@@ -148,7 +148,8 @@ impl Place {
         let mut seen = Observation {
             target: self.set.as_ref().map(Set::workload),
             promotion: self.promotion.clone(),
-            revised: self.revised.clone(),
+            // As the controller does, which has no pods of a target for a run beside it.
+            revised: self.revised.clone().filter(|_| kanary.spec.scale.in_place().is_some()),
             ..Observation::default()
         };
         in_place::complete(kanary, &mut seen);
@@ -158,7 +159,7 @@ impl Place {
     fn provide(&mut self, kanary: &ParsedKanary, need: Need, seen: &mut Observation) {
         match need {
             Need::RevisedPods | Need::LiveCanary => {
-                self.revised = Some(self.set().revised());
+                self.revised = Some(self.set().revised(self.now));
                 *seen = self.seen(kanary);
                 seen.confirmed = need == Need::LiveCanary;
             }
@@ -170,6 +171,9 @@ impl Place {
                     let wanted = kanary.status.in_place.as_ref().map(|record| record.former_hash.clone());
                     let former = set.history.iter().find(|template| Some(hash::of(template)) == wanted);
                     seen.former_template = former.cloned();
+                    let tried = in_place::written(kanary, seen);
+                    let tried = set.history.iter().find(|template| Some(&hash::of(template)) == tried);
+                    seen.tried_template = tried.cloned();
                     seen.no_former_template = former.is_none();
                 }
                 seen.live_target = Some(LiveTarget {

@@ -140,7 +140,7 @@ impl Set {
         }
     }
 
-    pub(super) fn revised(&self) -> RevisedPods {
+    pub(super) fn revised(&self, now: Timestamp) -> RevisedPods {
         let pods = self
             .pods
             .iter()
@@ -155,6 +155,7 @@ impl Set {
         });
         RevisedPods {
             revision: self.revision(),
+            at: now,
             pods: pods.collect(),
         }
     }
