@@ -108,7 +108,8 @@ async fn in_cluster(cluster: &Cluster, options: &Migrate) -> anyhow::Result<Exit
     let checker = Checker::new()?;
     let mut exit = Exit::Done;
     for new in &unfinished {
-        let is_old_there = all.iter().any(|old| moving::is_of(new, old));
+        // Also one that was created again: two Kanaries must not act at the same time.
+        let is_old_there = all.iter().any(|old| title(old) == title(new));
         if is_old_there {
             continue;
         }

@@ -3,7 +3,7 @@
 use kanary_core::api::{Kanary, KanaryKind, names::MIGRATES};
 use kube::{
     ResourceExt,
-    api::{Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams},
     runtime::{conditions, wait::await_condition},
 };
 use serde_json::{Value, json};
@@ -223,18 +223,34 @@ async fn a_migration_that_was_interrupted_goes_on_where_it_was() {
     let stranger = world.run(&["migrate", "--apply"]).await;
     assert_eq!(stranger.code, 3, "{stranger:?}");
     assert!(
-        stranger.out.contains("which this command did not create"),
+        stranger.out.contains("to which this command has not migrated it"),
         "{stranger:?}"
     );
     mark(&world, "batman", &batman.uid().unwrap()).await;
     // After the old one was deleted; it was paused.
     world.kanary("robin", json!({"items": [{"manual": {}}]})).await;
     mark(&world, "robin", "gone paused").await;
+    // A tool has created the old one again since.
+    world.kanary("joker", json!({"items": [{"manual": {}}]})).await;
+    mark(&world, "joker", "gone").await;
+    old(&world, "joker", "other", manual()).await;
 
     let tried = world.run(&["migrate"]).await;
     assert!(tried.out.contains("robin: would be finished"), "{tried:?}");
     let moved = world.run(&["migrate", "--apply"]).await;
+    assert_eq!(moved.code, 3, "{moved:?}");
+    assert!(
+        moved.out.contains("joker: cannot be migrated: it was created again"),
+        "{moved:?}"
+    );
+    let held = find(&world, NEW, "joker").await.unwrap();
+    assert!(held.annotations().contains_key(MIGRATES), "{held:?}");
+    let deleted = world.kanaries_of(OLD).delete("joker", &DeleteParams::default()).await;
+    deleted.unwrap();
+    let moved = world.run(&["migrate", "--apply"]).await;
     assert_eq!(moved.code, 0, "{moved:?}");
+    let freed = find(&world, NEW, "joker").await.unwrap();
+    assert!(!freed.annotations().contains_key(MIGRATES), "{freed:?}");
     assert!(find(&world, OLD, "batman").await.is_none());
     for (name, paused) in [("batman", None), ("robin", Some(&json!(true)))] {
         let new = find(&world, NEW, name).await.unwrap();

@@ -105,6 +105,23 @@ fn kanaries(cluster: &Cluster, kind: KanaryKind, namespace: &str) -> Api<Kanary>
     Api::namespaced_with(cluster.client.clone(), namespace, &kind)
 }
 
+/// Why a Kanary whose name another one has in the new group is left alone.
+fn another(there: &Kanary, namespace: &str) -> String {
+    let (kind, name) = (KanaryKind::Deployment, there.name_any());
+    let delete = format!("kubectl -n {namespace} delete kanarydeployment.kanary.k8s.io {name}");
+    if is_begun(there) {
+        format!(
+            "it was created again after its migration to {kind} {name} had begun, which is held as long as there are two: delete it with \
+             `{delete}` once its run has ended, and run this command again"
+        )
+    } else {
+        format!(
+            "there is another {kind} {name}, to which this command has not migrated it: it was there before, or a tool has created the \
+             old one again. If it replaces the old one, delete that with `{delete}` once its run has ended"
+        )
+    }
+}
+
 impl Move {
     /// What is to be done. Only reads.
     pub(super) async fn plan(cluster: &Cluster, checker: &Checker, old: Kanary) -> anyhow::Result<Self> {
@@ -122,12 +139,8 @@ impl Move {
             .get_opt(&name)
             .await;
         let there = there.map_err(|error| said(error, &format!("could not read {name}")))?;
-        if there.is_some_and(|there| !is_of(&there, &old)) {
-            return Ok(Self::Blocked(format!(
-                "there is another {} {name}, which this command did not create: if it replaces the old one, delete that with `kubectl -n \
-                 {namespace} delete kanarydeployment.kanary.k8s.io {name}` once its run has ended",
-                KanaryKind::Deployment
-            )));
+        if let Some(there) = there.filter(|there| !is_of(there, &old)) {
+            return Ok(Self::Blocked(another(&there, &namespace)));
         }
         let deployments = owned::<Deployment>(cluster, &namespace, &uid).await?;
         let target = parsed(&new, &namespace)?.spec.target.name.clone();
@@ -177,13 +190,8 @@ impl Ready {
     /// What becomes of its run.
     pub(super) fn outcome(&self) -> String {
         match &self.standing {
-            Standing::Settled(run) if run.has_ended() => {
-                format!(
-                    "its run has ended ({}), and its template is not run again",
-                    run.phase.as_str()
-                )
-            }
-            _ => "its run has not begun, and the new one begins it".to_owned(),
+            Standing::Settled(run) => run.outcome(),
+            Standing::UnderWay(why) => why.clone(),
         }
     }
 

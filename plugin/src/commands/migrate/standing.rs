@@ -27,7 +27,7 @@ pub(super) enum Standing {
 /// A run that has not begun, or has ended.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Settled {
-    pub(super) phase: Phase,
+    phase: Phase,
     /// The status of this controller. The operator of 2019 wrote another.
     status: Option<KanaryStatus>,
     /// The message of the condition that ended the run, if it has ended.
@@ -124,8 +124,21 @@ fn of_the_first_operator(old: &Kanary, status: &KanaryStatus, has_canary: bool) 
 }
 
 impl Settled {
-    pub(super) fn has_ended(&self) -> bool {
+    fn has_ended(&self) -> bool {
         self.phase > Phase::Running
+    }
+
+    /// What becomes of the run.
+    pub(super) fn outcome(&self) -> String {
+        if self.has_ended() {
+            let phase = self.phase.as_str();
+            format!("its run has ended ({phase}), and its template is not run again")
+        } else if self.status.is_none() {
+            // A run that this operator has forgotten looks the same.
+            "the operator of 2019 reports no run and has no canary, and the new one runs its template".to_owned()
+        } else {
+            "its run has not begun, and the new one begins it".to_owned()
+        }
     }
 
     /// The status with which the successor goes on after this run: it does not run the same template again, and what was

@@ -217,6 +217,21 @@ fn a_run_that_has_ended_is_not_run_again_by_the_successor() {
 }
 
 #[test]
+fn a_status_of_2019_without_conditions_says_nothing_about_a_run() {
+    let object = stored(&json!({}), &of_2019(&[]));
+    let outcome = settled(&object, false).outcome();
+    assert_eq!(
+        outcome,
+        "the operator of 2019 reports no run and has no canary, and the new one runs its template"
+    );
+    let status = successor(&object, false).status;
+    assert_eq!((status.current_hash, status.conditions.len()), (None, 0));
+    assert!(matches!(standing(&object, true), Standing::UnderWay(_)));
+    let outcome = settled(&stored(&json!({}), &Value::Null), false).outcome();
+    assert_eq!(outcome, "its run has not begun, and the new one begins it");
+}
+
+#[test]
 fn a_verdict_of_a_run_that_has_ended_does_not_count_for_the_next() {
     let spec = json!({"validations": {"items": [{"manual": {"status": "valid"}}]}});
     let new = successor(&stored(&spec, &of_2019(&["DeploymentUpdated"])), false);
