@@ -3,7 +3,7 @@
 use anyhow::{Context, bail, ensure};
 use k8s_openapi::api::core::v1::{PodTemplateSpec, Service};
 use kanary_core::api::{
-    WorkloadKind, WorkloadRef,
+    KanaryKind, WorkloadKind, WorkloadRef,
     names::{self, IS_KANARY},
 };
 use kube::{
@@ -86,6 +86,16 @@ impl Source {
                 "{target} is the canary of Kanary {owner}: name the {} that a canary is to be promoted to",
                 target.kind
             );
+        }
+        let owners = metadata["ownerReferences"].as_array().into_iter().flatten();
+        let text = |owner: &'_ Value, field: &str| owner[field].as_str().unwrap_or_default().to_owned();
+        let mut fronts = owners.filter(|owner| {
+            let kind = KanaryKind::of(&text(owner, "apiVersion"), &text(owner, "kind"));
+            kind.is_some_and(|kind| [KanaryKind::CanaryApp, KanaryKind::CanaryDeployment].contains(&kind))
+        });
+        if let Some(owner) = fronts.next() {
+            let (kind, name) = (text(owner, "kind"), text(owner, "name"));
+            bail!("{target} belongs to {kind} {name}, which promotes to it: put the new version there");
         }
         let spec = object.get("spec").with_context(|| format!("{target} has no spec"))?;
         let pods = serde_json::from_value(spec["template"].clone());

@@ -255,4 +255,11 @@ fn another_kind_is_no_target() {
         error.to_string(),
         "DaemonSet x is the canary of Kanary batman: name the DaemonSet that a canary is to be promoted to"
     );
+    let owner = json!({"apiVersion": "canary.atze.io/v1", "kind": "CanaryApp", "name": "hello", "controller": true});
+    let primary = json!({"metadata": {"ownerReferences": [owner]}});
+    let error = Source::of(&WorkloadRef::new(WorkloadKind::Deployment, "hello-primary"), &primary);
+    assert_eq!(
+        error.err().unwrap().to_string(),
+        "Deployment hello-primary belongs to CanaryApp hello, which promotes to it: put the new version there"
+    );
 }
