@@ -2,8 +2,8 @@
 
 use kanary_core::api::{Kanary, KanaryKind, names::MIGRATES};
 use kube::{
-    ResourceExt,
-    api::{DeleteParams, Patch, PatchParams},
+    Api, ResourceExt,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams},
     runtime::{conditions, wait::await_condition},
 };
 use serde_json::{Value, json};
@@ -50,13 +50,16 @@ async fn left_by_2019(world: &World, name: &str, conditions: &[&str]) {
 
 /// Makes a Kanary of the old group the owner of a Deployment.
 async fn owns(world: &World, kanary: &Kanary, deployment: &str) {
+    own(&world.deployments(), kanary, deployment).await;
+}
+
+async fn own(api: &Api<DynamicObject>, kanary: &Kanary, workload: &str) {
     let owner = json!([{
         "apiVersion": OLD.api_version(), "kind": OLD.as_str(), "name": kanary.name_any(), "uid": kanary.uid(),
         "controller": true,
     }]);
     let patch = Patch::Merge(json!({"metadata": {"ownerReferences": owner}}));
-    let api = world.deployments();
-    api.patch(deployment, &PatchParams::default(), &patch).await.unwrap();
+    api.patch(workload, &PatchParams::default(), &patch).await.unwrap();
 }
 
 async fn names(world: &World) -> Vec<String> {
@@ -200,6 +203,35 @@ async fn what_the_operator_of_2019_left_behind_is_taken_for_what_it_was() {
             .contains("the operator of 2019 ended the run: said in 2019"),
         "{explained:?}"
     );
+}
+
+#[tokio::test]
+async fn a_stateful_set_of_the_old_kanary_is_looked_for_where_the_target_is_one() {
+    let world = World::new().await;
+    let sets = world.objects("apps", "v1", "StatefulSet");
+    let template =
+        json!({"metadata": {"labels": {"app": "db"}}, "spec": {"containers": [{"name": "main", "image": "db:v1"}]}});
+    let spec = json!({"serviceName": "db", "selector": {"matchLabels": {"app": "db"}}, "template": template});
+    for (kanary, target, owned) in [("batman", "db", "db-kanary-batman"), ("joker", "cache", "cache")] {
+        for name in [target, owned].into_iter().take(if target == owned { 1 } else { 2 }) {
+            let set = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": name}, "spec": spec.clone()});
+            world.create(set).await;
+        }
+        let object = json!({
+            "apiVersion": OLD.api_version(), "kind": OLD.as_str(), "metadata": {"name": kanary},
+            "spec": {"targetRef": {"kind": "StatefulSet", "name": target}, "template": {"spec": {"template": template}}},
+        });
+        world.create(object).await;
+        own(&sets, &world.kanaries_of(OLD).get(kanary).await.unwrap(), owned).await;
+    }
+    let moved = world.run(&["migrate", "--apply"]).await;
+    assert_eq!(moved.code, 3, "{moved:?}");
+    for line in [
+        "batman: left alone until its run has ended",
+        "joker: cannot be migrated: StatefulSet cache has an ownerReference to it, and would be deleted with it",
+    ] {
+        assert!(moved.out.contains(line), "{line}: {moved:?}");
+    }
 }
 
 /// Puts the mark of a migration on a Kanary.

@@ -185,7 +185,7 @@ impl World {
         self.objects("apps", "v1", "Deployment")
     }
 
-    fn objects(&self, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
+    pub(crate) fn objects(&self, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), &self.namespace, &resource(group, version, kind))
     }
 

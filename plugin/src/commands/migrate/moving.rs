@@ -5,24 +5,21 @@
 //! 3. The old Kanary is deleted in the version that was judged. Until then nothing is lost.
 //! 4. The mark and the pause are taken off.
 
-use std::{fmt::Debug, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
-use k8s_openapi::{
-    api::{apps::v1::Deployment, autoscaling::v2::HorizontalPodAutoscaler, core::v1::Service},
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
-};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kanary_core::{
     ParsedKanary,
     api::{Kanary, KanaryKind, names::MIGRATES},
+    decision::ObjectKind,
 };
 use kube::{
-    Api, Resource, ResourceExt,
+    Api, ResourceExt,
     api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions},
-    core::{ApiResource, GroupVersionKind, NamespaceResourceScope},
+    core::{ApiResource, GroupVersionKind},
     runtime::{conditions, wait::await_condition},
 };
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -43,6 +40,20 @@ const ATTEMPTS: usize = 5;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 const MANAGER: &str = "kubectl-kanary";
+
+/// Kinds of what a canary has beside it.
+const BESIDE: [Listed<'_>; 2] = [
+    ("", "v1", "Service", "services"),
+    (
+        "autoscaling",
+        "v2",
+        "HorizontalPodAutoscaler",
+        "horizontalpodautoscalers",
+    ),
+];
+
+/// The same, for a canary that KEDA scales. The kind need not exist otherwise.
+const SCALED_OBJECTS: Listed<'_> = ("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects");
 
 /// What is to be done about a Kanary of the old group.
 pub(super) enum Move {
@@ -88,14 +99,20 @@ fn mark(new: &Kanary) -> (String, bool) {
     }
 }
 
-/// The names of what a Kanary owns.
-async fn owned<K>(cluster: &Cluster, namespace: &str, uid: &str) -> anyhow::Result<Vec<String>>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug,
-{
-    let api: Api<K> = Api::namespaced(cluster.client.clone(), namespace);
+/// A kind of objects, such as `("apps", "v1", "Deployment", "deployments")`.
+type Listed<'a> = (&'a str, &'a str, &'a str, &'a str);
+
+/// The names of the objects of a kind that a Kanary owns.
+async fn owned(
+    cluster: &Cluster,
+    namespace: &str,
+    uid: &str,
+    (group, version, kind, plural): Listed<'_>,
+) -> anyhow::Result<Vec<String>> {
+    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+    let api: Api<DynamicObject> = Api::namespaced_with(cluster.client.clone(), namespace, &resource);
     let listed = api.list_metadata(&ListParams::default()).await;
-    let listed = listed.map_err(|error| said(error, &format!("could not list {} in {namespace}", K::plural(&()))))?;
+    let listed = listed.map_err(|error| said(error, &format!("could not list {plural} in {namespace}")))?;
     let is_owner = |meta: &ObjectMeta| meta.owner_references.iter().flatten().any(|owner| owner.uid == uid);
     let owned = listed.items.into_iter().filter(|object| is_owner(&object.metadata));
     Ok(owned.map(|object| object.name_any()).collect())
@@ -142,32 +159,30 @@ impl Move {
         if let Some(there) = there.filter(|there| !is_of(there, &old)) {
             return Ok(Self::Blocked(another(&there, &namespace)));
         }
-        let deployments = owned::<Deployment>(cluster, &namespace, &uid).await?;
-        let target = parsed(&new, &namespace)?.spec.target.name.clone();
-        if deployments.contains(&target) {
+        let spec = parsed(&new, &namespace)?.spec;
+        // The canary is of the same kind.
+        let (target, of_target) = (&spec.target, spec.target.kind);
+        let workloads = ("apps", "v1", of_target.as_str(), of_target.plural());
+        let canaries = owned(cluster, &namespace, &uid, workloads).await?;
+        if canaries.contains(&target.name) {
             return Ok(Self::Blocked(format!(
-                "Deployment {target} has an ownerReference to it, and would be deleted with it: remove the reference first"
+                "{target} has an ownerReference to it, and would be deleted with it: remove the reference first"
             )));
         }
-        let standing = match Standing::of(&old, !deployments.is_empty()) {
+        let standing = match Standing::of(&old, !canaries.is_empty()) {
             Ok(Standing::UnderWay(why)) => return Ok(Self::Waits(why)),
             Ok(standing) => standing,
             Err(error) => return Ok(Self::Blocked(error.to_string())),
         };
         let mut details = changes;
-        for (kind, names) in [
-            ("Deployment", deployments),
-            ("Service", owned::<Service>(cluster, &namespace, &uid).await?),
-            (
-                "HorizontalPodAutoscaler",
-                owned::<HorizontalPodAutoscaler>(cluster, &namespace, &uid).await?,
-            ),
-        ] {
-            details.extend(
-                names
-                    .into_iter()
-                    .map(|name| format!("{kind} {name} of its canary is deleted with it")),
-            );
+        let mut go = vec![(of_target.as_str(), canaries)];
+        let scaled = (spec.scale.autoscaler() == Some(ObjectKind::ScaledObject)).then_some(SCALED_OBJECTS);
+        for beside in BESIDE.into_iter().chain(scaled) {
+            go.push((beside.2, owned(cluster, &namespace, &uid, beside).await?));
+        }
+        for (kind, names) in go {
+            let names = names.into_iter();
+            details.extend(names.map(|name| format!("{kind} {name} of its canary is deleted with it")));
         }
         Ok(Self::Ready(Box::new(Ready {
             old,

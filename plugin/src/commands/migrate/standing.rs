@@ -35,7 +35,7 @@ pub(super) struct Settled {
 }
 
 impl Standing {
-    /// Where the Kanary stands. `has_canary`: a Deployment that it owns exists.
+    /// Where the Kanary stands. `has_canary`: a workload that it owns exists.
     ///
     /// # Errors
     ///
