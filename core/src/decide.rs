@@ -6,13 +6,13 @@ use jiff::Timestamp;
 
 use super::{
     adopt,
-    decision::Decision,
+    decision::{Action, Decision},
     deletion, in_place,
     kanary::ParsedKanary,
     leave, leftovers, manual_verdicts,
     observation::Observation,
     problem::{Problem, set_problem},
-    promotion, rollout, run,
+    promotion, restoring, rollout, run,
     spec::Spec,
     status::{Draft, ERRORED, Phase, RECONCILING, RUNNING, STALLED, find},
     step::Step,
@@ -83,6 +83,12 @@ fn in_phase(step: &Step<'_>) -> Decision {
     {
         return decision;
     }
+    if let Some(holds) = hold_again(step, phase) {
+        return Decision {
+            actions: vec![holds],
+            ..Decision::default()
+        };
+    }
     let decision = match phase {
         Phase::Scheduled | Phase::Running => run::decide(step),
         _ if step.spec.tracked.is_some() => promotion::of_tracks(step),
@@ -91,6 +97,27 @@ fn in_phase(step: &Step<'_>) -> Decision {
         Phase::DeploymentUpdated => rollout::clean_up(step),
     };
     adopt::add(step, decision)
+}
+
+/// The finalizer that somebody removed in mid-run, as `kubectl replace` does. Without it, a deleted Kanary would leave its share in a
+/// route, or its template in a target.
+fn hold_again(step: &Step<'_>, phase: Phase) -> Option<Action> {
+    let status = &step.kanary.status;
+    if step.refused().is_some() {
+        return None;
+    }
+    if status.in_place.is_some() && !restoring::is_kept(step) {
+        return Some(Action::HoldInPlace);
+    }
+    let has_ended = phase > Phase::Succeeded || status.completed_at.is_some();
+    let traffic = status
+        .traffic
+        .as_ref()
+        .filter(|_| !has_ended && step.kanary.held.is_none())?;
+    Some(Action::Hold {
+        route: traffic.route.clone(),
+        run: step.kanary.run(step.spec),
+    })
 }
 
 /// What a decision about a run in place sees: pods of the target are the canary, and are called by the target's name.

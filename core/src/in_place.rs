@@ -110,10 +110,11 @@ pub(super) fn of_present_run(kanary: &ParsedKanary) -> Option<&InPlace> {
     record.filter(|record| record.run == kanary.marker(&kanary.spec))
 }
 
-/// The target that the stored run is about.
+/// The target that the stored run is about, or a copy of it that somebody created in mid-run.
 pub(super) fn target<'a>(record: &InPlace, seen: &'a Observation) -> Option<&'a Workload> {
     let target = seen.target.as_ref();
-    target.filter(|target| !target.deleting && target.uid == record.target_uid)
+    let is_copy = |target: &Workload| target.promoted_by.as_ref() == Some(&record.begun());
+    target.filter(|target| !target.deleting && (target.uid == record.target_uid || is_copy(target)))
 }
 
 /// The partition of a target, if it has one.
@@ -194,14 +195,15 @@ pub(super) fn changed(kanary: &ParsedKanary, seen: &Observation) -> Result<Optio
     let Some(target) = seen.target.as_ref().filter(|target| !target.deleting) else {
         return Ok(None);
     };
-    let (by, was_begun) = (target.promoted_by.as_ref(), record.template_hash.is_some());
+    let by = target.promoted_by.as_ref();
+    let was_begun = record.template_hash.is_some() || by == Some(&record.begun());
     let what = if target.uid != record.target_uid {
         was_begun.then_some("was deleted and created again")
     } else if by == Some(&record.begun()) {
         match ours(kanary, seen, (record, target)) {
             Ours::Unclear(need) => return Err(need),
             Ours::No => Some("got another pod template"),
-            Ours::Yes => (partition(target) != Some(record.partition)).then_some("got another partition"),
+            Ours::Yes => interfered(record, target),
         }
     } else if by == Some(&record.run) || by == Some(&record.undone()) {
         None
@@ -212,6 +214,23 @@ pub(super) fn changed(kanary: &ParsedKanary, seen: &Observation) -> Result<Optio
         return Err(Need::Target);
     }
     Ok(what)
+}
+
+/// What somebody did to the pods, without another template.
+fn interfered(record: &InPlace, target: &Workload) -> Option<&'static str> {
+    let set = target.set.as_ref()?;
+    let is_another = record
+        .template_hash
+        .as_ref()
+        .is_some_and(|hash| *hash != record.former_hash);
+    if set.on_delete {
+        Some("got the updateStrategy OnDelete")
+    } else if set.partition != record.partition {
+        Some("got another partition")
+    } else {
+        // Kubernetes then calls the template of the run the current one, and gives it to all pods that it creates.
+        (set.at_rest && is_another).then_some("was scaled to 0")
+    }
 }
 
 /// The read of the pods that run the template, if they may have changed since the last one. A spec that asks for no run in place

@@ -90,9 +90,13 @@ fn of_kanary(key: &Key, raw: &Value, known: &Known<'_>) -> Spec {
     if !problems.is_empty() && spec.service.is_none() {
         spec.service = given(Some(known.service.to_owned()));
     }
-    if !problems.is_empty() && !known.runs_in_place && spec.scale.in_place().is_some() {
-        // The run that goes on has its canary beside the target.
-        spec.scale = Scale::Static(1);
+    if !problems.is_empty() && spec.scale.in_place().is_some() != known.runs_in_place {
+        // The run that goes on stays where its canary is.
+        spec.scale = if known.runs_in_place {
+            Scale::InPlace(1)
+        } else {
+            Scale::Static(1)
+        };
     }
     spec.problems = problems;
     spec

@@ -55,6 +55,10 @@ fn undo(step: &Step<'_>, record: &InPlace) -> Undo {
         return Undo::Waits;
     }
     let is_begun = live.promoted_by.as_ref() == Some(&record.begun()) || record.template_hash.is_some();
+    if !is_begun && live.generation != Some(record.generation) {
+        // The write that begins a run can no longer arrive: it applies only to the version that it read. Its place is another's now.
+        return Undo::Done;
+    }
     let is_ours = in_place::partition(target) == Some(record.partition);
     let template = if is_begun {
         match in_place::ours(step.kanary, seen, (record, target)) {
@@ -182,7 +186,12 @@ fn report(step: &Step<'_>, record: &InPlace, draft: &mut Draft) {
         );
         return draft.set(ROLLED_BACK, false, Reason::TargetChanged, why);
     }
-    let note = workload::of(name.kind).after_rollback();
+    let note = if in_place::partition(target).is_some() {
+        workload::of(name.kind).after_rollback().to_owned()
+    } else {
+        let first = record.partition;
+        format!("; with its updateStrategy OnDelete, its pods from ordinal {first} on get it only when you delete them")
+    };
     let why = format!("{name} has the template back that it had before the run{note}");
     draft.set(ROLLED_BACK, true, Reason::TemplateRestored, why);
 }

@@ -24,6 +24,7 @@ use kube::{Resource, ResourceExt};
 pub(crate) use self::scaled_object::ScaledObject;
 pub(crate) use self::table::{Claim, Gone};
 pub use self::table::{PartId, Place};
+pub(crate) use self::view::PodRow;
 pub(crate) use self::workloads::{Revision, Workload, for_kind, template_hash};
 use kanary_core::{
     Key, ParsedKanary,
@@ -37,7 +38,7 @@ use self::{
     index::Index,
     parts::OpenParts,
     table::{Store, View},
-    view::{KanaryRow, PodRow, ServiceRow, WorkloadRow},
+    view::{KanaryRow, ServiceRow, WorkloadRow},
     workloads::Workloads,
 };
 
@@ -216,9 +217,9 @@ pub(crate) fn number(version: &str) -> u64 {
     version.parse().unwrap_or(u64::MAX)
 }
 
-/// A pod as decisions see it. `None` if it belongs to no workload of a kind that Kanary knows.
-pub(crate) fn pod_of(object: &Pod) -> Option<kanary_core::observation::Pod> {
-    view::pod(object).map(|row| row.pod())
+/// A trimmed pod. `None` if it belongs to no workload of a kind that Kanary knows.
+pub(crate) fn pod_of(object: &Pod) -> Option<PodRow> {
+    view::pod(object)
 }
 
 fn keys(index: &Index<Place, Key>, place: &Place) -> Vec<Key> {

@@ -28,7 +28,8 @@ use serde_json::Value;
 
 pub(super) use self::daemon::{daemon_set, without_nodes};
 use self::rollout::{availability, condition, failure, is_observed, progressed, replica_failure, rolled_out, versions};
-pub(super) use self::rows::{KanaryRow, PodRow, ServiceRow, WorkloadRow};
+pub(crate) use self::rows::PodRow;
+pub(super) use self::rows::{KanaryRow, ServiceRow, WorkloadRow};
 pub(super) use self::set::stateful_set;
 use super::workloads::{Workload as KubeWorkload, template_hash};
 

@@ -22,7 +22,7 @@ use kanary_core::{
     Key, ParsedKanary,
     api::{EventReason, KanaryStatus, Tracks, WorkloadRef},
     decision::Action,
-    observation::{Created, KeptSeen, Observation, Promotion, RevisedPods, Ways, Workload},
+    observation::{Created, KeptSeen, Observation, Promotion, Ways, Workload},
     spec::Spec,
     status::{Phase, traffic_lost_since},
     validation::Sample,
@@ -73,7 +73,7 @@ struct Remembered {
     /// The canary is known not to be available since then, if its status has no times.
     unavailable: Option<Timestamp>,
     /// Pods of the target that run the template in place, as they were last read.
-    revised: Option<RevisedPods>,
+    revised: Option<Box<revised::Revised>>,
     /// The pods of the run were read live after the verdict.
     pods_confirmed: bool,
     announced: HashSet<(EventReason, Timestamp)>,

@@ -1,5 +1,7 @@
 //! Runs in place: the highest ordinals of a StatefulSet run the template, and get the former one back if they fail.
 
+mod interfered;
+
 use std::sync::Arc;
 
 use futures::StreamExt;
@@ -148,65 +150,6 @@ async fn a_deleted_kanary_gives_the_template_back_first() {
 }
 
 #[tokio::test]
-async fn a_template_of_somebody_else_is_not_overwritten() {
-    let world = World::of_stateful_sets("in-place").await;
-    world.stateful_target("db", 3).await;
-    world
-        .create(&KANARY_STATEFULSET, &in_place(1, json!({"validation": held()})))
-        .await;
-    running(&world).await;
-    let theirs = json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "db:v3"}]}}}});
-    let mut target = world.get(&STATEFUL_SET, "db").await;
-    let name = target["spec"]["template"]["spec"]["containers"][0]["name"].take();
-    let mut theirs = theirs;
-    theirs["spec"]["template"]["spec"]["containers"][0]["name"] = name;
-    world.patch(&STATEFUL_SET, "db", theirs).await;
-    let ended = world.ends_as(&KANARY_STATEFULSET, "batman", "Failed").await;
-    assert_eq!(reason(&ended, "Failed"), "TargetChanged");
-    pods_run(&world, &["v3", "v3", "v3"]).await;
-    assert_eq!(partition(&world.get(&STATEFUL_SET, "db").await), 0);
-}
-
-#[tokio::test]
-async fn a_restart_in_mid_run_restarts_the_pods_with_the_former_template() {
-    let world = World::of_stateful_sets("in-place").await;
-    world.stateful_target("db", 3).await;
-    world
-        .create(&KANARY_STATEFULSET, &in_place(1, json!({"validation": held()})))
-        .await;
-    running(&world).await;
-    let restarted = json!({"kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z"});
-    let restart = json!({"spec": {"template": {"metadata": {"annotations": restarted}}}});
-    world.patch(&STATEFUL_SET, "db", restart).await;
-    let ended = world.ends_as(&KANARY_STATEFULSET, "batman", "Failed").await;
-    assert_eq!(reason(&ended, "Failed"), "TargetChanged");
-    for ordinal in 0..3 {
-        let is_restarted =
-            |pod: &Value| pod["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"].is_string();
-        world
-            .until(&POD, &format!("db-{ordinal}"), "is restarted", is_restarted)
-            .await;
-    }
-    assert_restored(&world, 3).await;
-}
-
-#[tokio::test]
-async fn a_label_on_a_pod_fails_the_run_soon() {
-    let world = World::of_stateful_sets("in-place").await;
-    world.stateful_target("db", 2).await;
-    let watch = json!({"labelWatch": {"podInvalidationLabels": {"bad": "true"}}});
-    let validation = json!({"validation": {"validationPeriod": "1h", "items": [watch]}});
-    world.create(&KANARY_STATEFULSET, &in_place(1, validation)).await;
-    running(&world).await;
-    world
-        .patch(&POD, "db-1", json!({"metadata": {"labels": {"bad": "true"}}}))
-        .await;
-    let ended = world.ends_as(&KANARY_STATEFULSET, "batman", "Failed").await;
-    assert_eq!(reason(&ended, "Failed"), "LabelMatched");
-    assert_restored(&world, 2).await;
-}
-
-#[tokio::test]
 async fn a_run_in_place_that_the_spec_does_not_ask_for_any_more_is_taken_back() {
     let world = World::of_stateful_sets("in-place").await;
     world.stateful_target("db", 2).await;
@@ -265,8 +208,15 @@ async fn a_target_that_cannot_do_it_is_left_alone_and_told_why() {
         (version_of(&target), &target["metadata"]["generation"]),
         ("db:v1", &json!(2))
     );
-    let strategy = json!({"spec": {"updateStrategy": {"type": "RollingUpdate"}, "replicas": 3}});
-    world.patch(&STATEFUL_SET, "db", strategy).await;
+    let strategy = json!({"type": "RollingUpdate"});
+    let forgetful = json!({"spec": {"updateStrategy": strategy, "replicas": 3, "revisionHistoryLimit": 0}});
+    world.patch(&STATEFUL_SET, "db", forgetful).await;
+    kanary_until(&world, "is Errored for the history", |kanary| {
+        reason(kanary, "Errored") == "NoFormerTemplate"
+    })
+    .await;
+    let history = json!({"spec": {"revisionHistoryLimit": 1}});
+    world.patch(&STATEFUL_SET, "db", history).await;
     world.ends_as(&KANARY_STATEFULSET, "batman", "DeploymentUpdated").await;
 }
 

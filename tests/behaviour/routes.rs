@@ -194,6 +194,26 @@ async fn a_kanary_that_is_deleted_in_mid_step_leaves_the_route_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_kanary_whose_finalizer_somebody_removed_leaves_the_route_as_it_was_all_the_same() {
+    let Some((world, original)) = at_its_step().await else {
+        return;
+    };
+    let finalizers = world.get(&KANARY, "batman").await["metadata"]["finalizers"].clone();
+    assert!(finalizers.is_array(), "{finalizers}");
+    // As `kubectl replace` does.
+    let free = json!({"metadata": {"finalizers": null, "annotations": null}});
+    world.patch(&KANARY, "batman", free).await;
+    let is_held = |kanary: &Value| kanary["metadata"]["finalizers"] == finalizers;
+    world.until(&KANARY, "batman", "is held again", is_held).await;
+    world.delete(&KANARY, "batman").await;
+    world.gone(&KANARY, "batman").await;
+    assert!(world.percent(CANARY) < 1e-6);
+    assert_untouched(&world.get(&HTTP_ROUTE, "app").await, &original);
+    gone(&world).await;
+    assert_served(&world.counts(), 20.0);
+}
+
+#[tokio::test]
 async fn a_controller_that_is_killed_in_mid_step_goes_on_from_there() {
     let Some(world) = World::with_gateway("routes").await else {
         return;

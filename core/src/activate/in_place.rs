@@ -60,6 +60,15 @@ fn obstacle(name: &WorkloadRef, target: &Workload, pods: i32) -> Option<Problem>
             ),
         );
     }
+    if set.forgets {
+        return problem(
+            Reason::NoFormerTemplate,
+            format!(
+                "{name} has revisionHistoryLimit 0, so Kubernetes may delete the template that has to come back after a bad verdict: set \
+                 it to 1 or more"
+            ),
+        );
+    }
     let others = target.replicas.saturating_sub(pods);
     if others < 1 {
         return problem(
@@ -82,9 +91,15 @@ fn obstacle(name: &WorkloadRef, target: &Workload, pods: i32) -> Option<Problem>
         );
     }
     (!set.at_rest || !target.rolled_out).then(|| {
+        let pods = match set.partition {
+            0 => String::new(),
+            partition => format!(
+                "; its pods below ordinal {partition}, the partition of its updateStrategy, get its template only if you lower that"
+            ),
+        };
         let message = format!(
             "{name} rolls out, or not all its pods are available, so it could not be told which template does that: the run starts once \
-             they are"
+             all run its template and are available{pods}"
         );
         Problem::new(Reason::TargetRollingOut, message)
     })

@@ -132,6 +132,7 @@ impl HostPort {
 
 /// The relevant fields that only a StatefulSet has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct SetView {
     /// `spec.volumeClaimTemplates`, as JSON.
     pub claims: Box<str>,
@@ -143,6 +144,8 @@ pub struct SetView {
     pub partition: i32,
     /// `spec.minReadySeconds`.
     pub min_ready: Duration,
+    /// Whether `spec.revisionHistoryLimit` is 0: Kubernetes deletes a template that no pod runs.
+    pub forgets: bool,
     /// `status.replicas`.
     pub replicas: i32,
     /// Whether all its pods run its template and are available, as its status says.

@@ -97,7 +97,7 @@ impl Adapter for StatefulSet {
     }
 
     fn after_rollback(&self) -> &'static str {
-        "; Kubernetes does not replace a pod that never became ready: delete such pods"
+        "; with podManagementPolicy OrderedReady, Kubernetes does not replace a pod that is not ready: delete such pods"
     }
 
     fn complete(&self, canary: &mut Workload, pods: &[Pod]) {

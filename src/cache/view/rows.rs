@@ -107,10 +107,17 @@ pub(crate) struct PodRow {
 
 impl PodRow {
     /// The whole pod.
-    pub(in crate::cache) fn pod(&self) -> Pod {
+    pub(crate) fn pod(&self) -> Pod {
         Pod {
             labels: self.labels.unpack(),
             ..self.rest.clone()
+        }
+    }
+
+    /// Takes over what only an observer of the pod's earlier version can know.
+    pub(crate) fn follow(&mut self, former: &Self) {
+        if self.rest.uid == former.rest.uid {
+            self.inherit(former);
         }
     }
 

@@ -27,6 +27,7 @@ pub(in crate::cache) fn stateful_set(object: &KubeStatefulSet) -> Workload {
                 spec.and_then(|spec| u64::try_from(spec.min_ready_seconds?).ok())
                     .unwrap_or_default(),
             ),
+            forgets: spec.is_some_and(|spec| spec.revision_history_limit == Some(0)),
             replicas: object.status.as_ref().map_or(0, |status| status.replicas),
             whole: is_whole(object),
             at_rest: observed(object).is_some_and(|status| status.current_revision == status.update_revision),

@@ -10,7 +10,6 @@ use kanary_core::{
         names::{KANARY_NAME, POD_REVISION, RUN},
     },
     decision::Need,
-    observation::RevisedPods,
     spec::Spec,
 };
 use kube::{
@@ -52,12 +51,7 @@ impl Observer<'_> {
         let pods = self.pods_of(namespace, &spec.target, &of_revision).await?;
         let is_targets = |pod: &&Pod| pod.owner_references().iter().any(|owner| owner.uid == target.uid);
         let pods = pods.iter().filter(is_targets).filter_map(pod_of).collect();
-        let read = RevisedPods {
-            revision,
-            at: now,
-            pods,
-        };
-        self.memory.set_revised(&kanary.key, read);
+        self.memory.set_revised(&kanary.key, revision, now, pods);
         Ok(())
     }
 

@@ -8,16 +8,16 @@ use crate::{
     status::{DEPLOYMENT_UPDATED, ERRORED, FAILED, ROLLED_BACK, find},
 };
 
-fn reason(place: &Place, condition: &str) -> String {
+pub(super) fn reason(place: &Place, condition: &str) -> String {
     find(&place.stored(), condition).map_or_else(String::new, |condition| condition.reason.clone())
 }
 
-fn message(place: &Place, condition: &str) -> String {
+pub(super) fn message(place: &Place, condition: &str) -> String {
     find(&place.stored(), condition).map_or_else(String::new, |condition| condition.message.clone())
 }
 
 /// Asserts that the target is as it was before the run, and that nothing holds the Kanary.
-fn assert_restored(place: &Place) {
+pub(super) fn assert_restored(place: &Place) {
     let set = place.set();
     assert_eq!(
         (set.partition, &set.template),
@@ -125,81 +125,23 @@ fn a_partition_of_the_user_comes_back() {
 }
 
 #[test]
-fn a_template_of_somebody_else_is_left_alone_and_rolls_out() {
+fn a_label_fails_a_run_whose_spec_was_edited_badly() {
     let mut place = Place::new(3, 1);
+    let watch = json!([{"labelWatch": {"podInvalidationLabels": {"bad": "true"}}}]);
+    place.edit(&json!({"validation": {"items": watch}}));
     place.until_running();
-    let now = place.now;
-    place.set.as_mut().unwrap().edit(now, |set| set.template = version(3));
-    place.end();
-    assert_eq!(reason(&place, FAILED), "TargetChanged");
-    assert_eq!(place.set().images(), ["app:v3"; 3], "the partition was the run's");
-    assert_eq!(reason(&place, ROLLED_BACK), "TargetChanged");
-    assert!(
-        place.stored().failed_templates.is_empty(),
-        "the template is not to blame"
-    );
-}
-
-/// As `kubectl rollout restart` does.
-fn restart(template: &mut Value) {
-    template["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/restartedAt": "now"});
-}
-
-#[test]
-fn what_somebody_adds_to_the_template_of_the_run_rolls_out_without_that_template() {
-    let mut place = Place::new(3, 1);
-    place.until_running();
-    let now = place.now;
-    place.set.as_mut().unwrap().edit(now, |set| restart(&mut set.template));
-    place.end();
-    assert_eq!(reason(&place, FAILED), "TargetChanged");
-    assert_eq!(place.set().images(), ["app:v1"; 3], "nothing proves v2");
-    let mut wanted = stored(&v1());
-    restart(&mut wanted);
-    assert_eq!((&place.set().template, place.set().partition), (&wanted, 0));
-    assert!(
-        message(&place, ROLLED_BACK).contains("that stays"),
-        "{:?}",
-        place.status
-    );
-}
-
-#[test]
-fn a_template_with_some_parts_of_the_run_stays_where_it_is_until_its_user_decides() {
-    let with_port = |image: u32| {
-        let mut template = version(image);
-        template["spec"]["containers"][0]["ports"] = json!([{"containerPort": 80}]);
-        template
-    };
-    let mut place = Place::new(3, 1);
-    place.edit(&json!({"template": {"spec": {"template": with_port(2)}}}));
-    place.until_running();
-    let now = place.now;
+    place.edit(&json!({"scale": {"inPlace": {"replicas": -1}}, "rollout": {"onFailure": "nothing"}}));
+    place.settle();
+    assert!(place.is(ERRORED), "{:?}", place.status);
     place
         .set
         .as_mut()
         .unwrap()
-        .edit(now, |set| set.template = stored(&with_port(3)));
-    place.settle();
-    assert_eq!(reason(&place, FAILED), "TargetChanged");
-    assert_eq!(place.set().images(), ["app:v1", "app:v1", "app:v3"]);
-    let why = message(&place, ERRORED);
-    assert!(why.contains("ordinal 2") && why.contains("partition to 0"), "{why}");
-    let now = place.now;
-    place.set.as_mut().unwrap().edit(now, |set| set.partition = 0);
+        .labels
+        .insert("bad".to_owned(), "true".to_owned());
+    place.now += SignedDuration::from_secs(10);
     place.end();
-    assert_eq!(place.set().images(), ["app:v3"; 3]);
-    assert!(!place.is(ERRORED), "{:?}", place.status);
-}
-
-#[test]
-fn a_run_whose_annotation_somebody_removes_is_taken_back_all_the_same() {
-    let mut place = Place::new(3, 1);
-    place.until_running();
-    place.set.as_mut().unwrap().promoted_by = None;
-    place.set.as_mut().unwrap().version += 1;
-    place.end();
-    assert_eq!(reason(&place, FAILED), "TargetChanged");
+    assert_eq!(reason(&place, FAILED), "LabelMatched");
     assert_restored(&place);
 }
 
@@ -212,32 +154,6 @@ fn a_spec_that_asks_for_no_run_in_place_any_more_takes_it_back() {
     assert_eq!(place.set().images(), ["app:v1"; 3]);
     assert_eq!(place.set().partition, 0);
     assert_eq!(place.stored().in_place, None);
-}
-
-#[test]
-fn a_partition_of_somebody_else_is_left_alone_and_the_template_goes() {
-    let mut place = Place::new(4, 1);
-    place.until_running();
-    let now = place.now;
-    place.set.as_mut().unwrap().edit(now, |set| set.partition = 1);
-    place.end();
-    assert_eq!(reason(&place, FAILED), "TargetChanged");
-    assert_eq!(place.set().partition, 1);
-    assert_eq!(place.set().images(), ["app:v1"; 4]);
-}
-
-#[test]
-fn a_target_that_is_put_back_by_hand_ends_the_run() {
-    let mut place = Place::new(3, 1);
-    place.until_running();
-    let now = place.now;
-    place.set.as_mut().unwrap().edit(now, |set| {
-        (set.template, set.partition, set.promoted_by) = (stored(&v1()), 0, None);
-    });
-    let generation = place.set().generation;
-    place.end();
-    assert_eq!(reason(&place, FAILED), "TargetChanged");
-    assert_eq!(place.set().generation, generation, "there is nothing to put back");
 }
 
 #[test]
@@ -295,12 +211,13 @@ fn a_spec_with_errors_takes_nothing_back() {
 #[test]
 fn what_prevents_a_run_is_said_and_nothing_is_written() {
     type Change = fn(&mut Set);
-    let cases: [(usize, i32, Change, Reason); 5] = [
+    let cases: [(usize, i32, Change, Reason); 6] = [
         (2, 2, |_| {}, Reason::TooFewReplicas),
         (2, 7, |_| {}, Reason::TooFewReplicas),
         (3, 1, |set| set.on_delete = true, Reason::TargetOnDelete),
         (3, 2, |set| set.partition = 2, Reason::TargetPartitioned),
         (3, 1, |set| set.pods[0].0 = version(0), Reason::TargetRollingOut),
+        (3, 1, |set| set.forgets = true, Reason::NoFormerTemplate),
     ];
     for (replicas, pods, change, why) in cases {
         let mut place = Place::new(replicas, pods);
@@ -374,13 +291,4 @@ fn what_a_run_in_place_cannot_have_is_refused() {
     let mut place = Place::new(3, 1);
     place.edit(&json!({"serviceName": "svc", "traffic": {"source": "service"}}));
     assert!(place.kanary().spec.is_sound(), "{:?}", place.kanary().spec.problems);
-}
-
-#[test]
-fn a_copied_status_says_nothing_about_the_target_of_another_kanary() {
-    let mut place = Place::new(3, 1);
-    place.until_running();
-    assert!(place.stored().in_place.is_some());
-    place.metadata["uid"] = json!("uid-robin");
-    assert_eq!(place.stored().in_place, None);
 }

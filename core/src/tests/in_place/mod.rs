@@ -2,6 +2,7 @@
 
 mod cases;
 mod crashes;
+mod interfered;
 mod set;
 mod storms;
 

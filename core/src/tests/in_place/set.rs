@@ -38,10 +38,13 @@ pub(super) struct Set {
     pub(super) template: Value,
     pub(super) partition: i32,
     pub(super) on_delete: bool,
+    pub(super) forgets: bool,
     pub(super) promoted_by: Option<String>,
     /// The template of each pod, and when it became ready.
     pub(super) pods: Vec<(Value, Timestamp)>,
     pub(super) history: Vec<Value>,
+    /// Labels that somebody gave its pods.
+    pub(super) labels: Labels,
 }
 
 impl Set {
@@ -53,9 +56,11 @@ impl Set {
             version: 1,
             partition: 0,
             on_delete: false,
+            forgets: false,
             promoted_by: None,
             pods: vec![(template.clone(), t0() - SignedDuration::from_hours(1)); replicas],
             history: vec![template.clone()],
+            labels: Labels::default(),
             template,
         }
     }
@@ -85,6 +90,11 @@ impl Set {
                 set.pods.push((template.clone(), now));
             }
         });
+    }
+
+    /// Whether Kubernetes calls its template the current one.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.updated() == self.pods.len()
     }
 
     pub(super) fn updated(&self) -> usize {
@@ -131,8 +141,9 @@ impl Set {
             rolled_out: self.updated() == self.pods.len(),
             set: Some(Box::new(SetView {
                 on_delete: self.on_delete,
+                forgets: self.forgets,
                 partition: self.partition,
-                at_rest: self.updated() == self.pods.len(),
+                at_rest: self.is_at_rest(),
                 revision: Some(self.revision()),
                 ..SetView::default()
             })),
@@ -150,7 +161,10 @@ impl Set {
             name: format!("myapp-{ordinal}"),
             ready: true,
             ready_second: u32::try_from(since.as_second()).unwrap().try_into().ok(),
-            labels: [("app".to_owned(), "myapp".to_owned())].into(),
+            labels: [("app".to_owned(), "myapp".to_owned())]
+                .into_iter()
+                .chain(self.labels.clone())
+                .collect(),
             ..Pod::default()
         });
         RevisedPods {

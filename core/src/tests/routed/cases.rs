@@ -105,6 +105,20 @@ fn a_deleted_kanary_leaves_the_route_as_it_was() {
 }
 
 #[test]
+fn a_finalizer_that_somebody_removes_in_mid_step_comes_back() {
+    for seconds in (0..150).step_by(7) {
+        let mut world = World::new(&weighted());
+        world.run(SignedDuration::from_secs(seconds));
+        world.metadata["finalizers"] = json!([]);
+        world.metadata["annotations"] = json!({});
+        raise(&mut world.metadata);
+        world.run(LONG);
+        assert_eq!(world.phase(), Phase::DeploymentUpdated, "{:#?}", world.writes);
+        world.is_restored();
+    }
+}
+
+#[test]
 fn a_crash_before_any_write_changes_nothing_about_the_end() {
     for (outcome, end) in [
         (Outcome::Pass, Phase::DeploymentUpdated),

@@ -1,0 +1,201 @@
+//! What others do to the target, its pods and the Kanary in mid-run.
+
+use serde_json::json;
+
+use super::{
+    cases::{assert_restored, message, reason},
+    *,
+};
+use crate::status::{ERRORED, FAILED, ROLLED_BACK};
+
+#[test]
+fn a_template_of_somebody_else_is_left_alone_and_rolls_out() {
+    let mut place = Place::new(3, 1);
+    place.until_running();
+    let now = place.now;
+    place.set.as_mut().unwrap().edit(now, |set| set.template = version(3));
+    place.end();
+    assert_eq!(reason(&place, FAILED), "TargetChanged");
+    assert_eq!(place.set().images(), ["app:v3"; 3], "the partition was the run's");
+    assert_eq!(reason(&place, ROLLED_BACK), "TargetChanged");
+    assert!(
+        place.stored().failed_templates.is_empty(),
+        "the template is not to blame"
+    );
+}
+
+/// As `kubectl rollout restart` does.
+fn restart(template: &mut Value) {
+    template["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/restartedAt": "now"});
+}
+
+#[test]
+fn what_somebody_adds_to_the_template_of_the_run_rolls_out_without_that_template() {
+    let mut place = Place::new(3, 1);
+    place.until_running();
+    let now = place.now;
+    place.set.as_mut().unwrap().edit(now, |set| restart(&mut set.template));
+    place.end();
+    assert_eq!(reason(&place, FAILED), "TargetChanged");
+    assert_eq!(place.set().images(), ["app:v1"; 3], "nothing proves v2");
+    let mut wanted = stored(&v1());
+    restart(&mut wanted);
+    assert_eq!((&place.set().template, place.set().partition), (&wanted, 0));
+    assert!(
+        message(&place, ROLLED_BACK).contains("that stays"),
+        "{:?}",
+        place.status
+    );
+}
+
+#[test]
+fn a_template_with_some_parts_of_the_run_stays_where_it_is_until_its_user_decides() {
+    let with_port = |image: u32| {
+        let mut template = version(image);
+        template["spec"]["containers"][0]["ports"] = json!([{"containerPort": 80}]);
+        template
+    };
+    let mut place = Place::new(3, 1);
+    place.edit(&json!({"template": {"spec": {"template": with_port(2)}}}));
+    place.until_running();
+    let now = place.now;
+    place
+        .set
+        .as_mut()
+        .unwrap()
+        .edit(now, |set| set.template = stored(&with_port(3)));
+    place.settle();
+    assert_eq!(reason(&place, FAILED), "TargetChanged");
+    assert_eq!(place.set().images(), ["app:v1", "app:v1", "app:v3"]);
+    let why = message(&place, ERRORED);
+    assert!(why.contains("ordinal 2") && why.contains("partition to 0"), "{why}");
+    let now = place.now;
+    place.set.as_mut().unwrap().edit(now, |set| set.partition = 0);
+    place.end();
+    assert_eq!(place.set().images(), ["app:v3"; 3]);
+    assert!(!place.is(ERRORED), "{:?}", place.status);
+}
+
+#[test]
+fn a_run_whose_annotation_somebody_removes_is_taken_back_all_the_same() {
+    let mut place = Place::new(3, 1);
+    place.until_running();
+    place.set.as_mut().unwrap().promoted_by = None;
+    place.set.as_mut().unwrap().version += 1;
+    place.end();
+    assert_eq!(reason(&place, FAILED), "TargetChanged");
+    assert_restored(&place);
+}
+
+#[test]
+fn a_finalizer_that_somebody_removes_comes_back() {
+    let mut place = Place::new(3, 1);
+    place.until_running();
+    place.metadata["finalizers"] = json!([]);
+    place.version += 1;
+    place.settle();
+    assert_eq!(place.metadata["finalizers"], json!([names::IN_PLACE_FINALIZER]));
+    place.delete();
+    place.end();
+    assert_restored(&place);
+}
+
+#[test]
+fn a_copy_of_the_target_is_restored_like_the_target() {
+    let mut place = Place::new(3, 1);
+    place.until_running();
+    let set = place.set.as_mut().unwrap();
+    set.uid = "uid-copy".to_owned();
+    set.generation = 1;
+    set.version += 1;
+    place.end();
+    assert_eq!(reason(&place, FAILED), "TargetChanged");
+    assert_restored(&place);
+}
+
+#[test]
+fn a_target_that_is_scaled_to_zero_ends_the_run() {
+    let mut place = Place::new(3, 1);
+    place.until_running();
+    let now = place.now;
+    // Kubernetes forgets which template the pods below the partition had.
+    let set = place.set.as_mut().unwrap();
+    set.scale(now, 0);
+    set.edit(now, |set| set.pods = vec![(set.template.clone(), now); 3]);
+    assert_eq!(place.set().images(), ["app:v2"; 3]);
+    place.end();
+    assert_eq!(reason(&place, FAILED), "TargetChanged");
+    assert!(
+        message(&place, FAILED).contains("was scaled to 0"),
+        "{:?}",
+        place.status
+    );
+    assert_restored(&place);
+}
+
+#[test]
+fn a_target_that_gets_another_strategy_says_what_is_left_to_do() {
+    let mut place = Place::new(3, 1);
+    place.until_running();
+    let now = place.now;
+    place.set.as_mut().unwrap().edit(now, |set| set.on_delete = true);
+    place.end();
+    assert!(
+        message(&place, FAILED).contains("got the updateStrategy OnDelete"),
+        "{:?}",
+        place.status
+    );
+    assert!(message(&place, ROLLED_BACK).contains("ordinal 2"), "{:?}", place.status);
+}
+
+#[test]
+fn a_run_that_comes_too_late_leaves_the_marks_of_another_one() {
+    let mut place = Place::new(3, 1);
+    while place.stored().in_place.is_none() {
+        place.turn();
+    }
+    let (now, theirs) = (place.now, Some("uid-robin/0-1/in-place".to_owned()));
+    place.set.as_mut().unwrap().edit(now, |set| {
+        (set.template, set.partition) = (stored(&version(5)), 2);
+        set.promoted_by.clone_from(&theirs);
+    });
+    place.end();
+    assert_eq!(reason(&place, FAILED), "TargetChanged");
+    assert_eq!((&place.set().promoted_by, place.set().partition), (&theirs, 2));
+    assert_eq!(place.set().images(), ["app:v1", "app:v1", "app:v5"]);
+}
+
+#[test]
+fn a_partition_of_somebody_else_is_left_alone_and_the_template_goes() {
+    let mut place = Place::new(4, 1);
+    place.until_running();
+    let now = place.now;
+    place.set.as_mut().unwrap().edit(now, |set| set.partition = 1);
+    place.end();
+    assert_eq!(reason(&place, FAILED), "TargetChanged");
+    assert_eq!(place.set().partition, 1);
+    assert_eq!(place.set().images(), ["app:v1"; 4]);
+}
+
+#[test]
+fn a_target_that_is_put_back_by_hand_ends_the_run() {
+    let mut place = Place::new(3, 1);
+    place.until_running();
+    let now = place.now;
+    place.set.as_mut().unwrap().edit(now, |set| {
+        (set.template, set.partition, set.promoted_by) = (stored(&v1()), 0, None);
+    });
+    let generation = place.set().generation;
+    place.end();
+    assert_eq!(reason(&place, FAILED), "TargetChanged");
+    assert_eq!(place.set().generation, generation, "there is nothing to put back");
+}
+
+#[test]
+fn a_copied_status_says_nothing_about_the_target_of_another_kanary() {
+    let mut place = Place::new(3, 1);
+    place.until_running();
+    assert!(place.stored().in_place.is_some());
+    place.metadata["uid"] = json!("uid-robin");
+    assert_eq!(place.stored().in_place, None);
+}

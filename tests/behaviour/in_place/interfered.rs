@@ -1,0 +1,145 @@
+//! What others do to the target, its pods and the Kanary in mid-run.
+
+use serde_json::{Value, json};
+
+use super::{assert_restored, edit, in_place, kanary_until, partition, pods_run, running};
+use crate::support::{KANARY_STATEFULSET, POD, STATEFUL_SET, World, held, reason};
+
+#[tokio::test]
+async fn a_kanary_whose_finalizer_somebody_removed_gives_the_template_back_all_the_same() {
+    let world = World::of_stateful_sets("in-place").await;
+    world.stateful_target("db", 2).await;
+    world
+        .create(&KANARY_STATEFULSET, &in_place(1, json!({"validation": held()})))
+        .await;
+    let finalizers = running(&world).await["metadata"]["finalizers"].clone();
+    assert!(finalizers.is_array(), "{finalizers}");
+    // As `kubectl replace` does.
+    let free = json!({"metadata": {"finalizers": null}});
+    world.patch(&KANARY_STATEFULSET, "batman", free).await;
+    kanary_until(&world, "is held again", |kanary| {
+        kanary["metadata"]["finalizers"] == finalizers
+    })
+    .await;
+    world.delete(&KANARY_STATEFULSET, "batman").await;
+    world.gone(&KANARY_STATEFULSET, "batman").await;
+    assert_restored(&world, 2).await;
+}
+
+#[tokio::test]
+async fn a_template_of_somebody_else_is_not_overwritten() {
+    let world = World::of_stateful_sets("in-place").await;
+    world.stateful_target("db", 3).await;
+    world
+        .create(&KANARY_STATEFULSET, &in_place(1, json!({"validation": held()})))
+        .await;
+    running(&world).await;
+    let theirs = json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "db:v3"}]}}}});
+    let mut target = world.get(&STATEFUL_SET, "db").await;
+    let name = target["spec"]["template"]["spec"]["containers"][0]["name"].take();
+    let mut theirs = theirs;
+    theirs["spec"]["template"]["spec"]["containers"][0]["name"] = name;
+    world.patch(&STATEFUL_SET, "db", theirs).await;
+    let ended = world.ends_as(&KANARY_STATEFULSET, "batman", "Failed").await;
+    assert_eq!(reason(&ended, "Failed"), "TargetChanged");
+    pods_run(&world, &["v3", "v3", "v3"]).await;
+    assert_eq!(partition(&world.get(&STATEFUL_SET, "db").await), 0);
+}
+
+#[tokio::test]
+async fn a_restart_in_mid_run_restarts_the_pods_with_the_former_template() {
+    let world = World::of_stateful_sets("in-place").await;
+    world.stateful_target("db", 3).await;
+    world
+        .create(&KANARY_STATEFULSET, &in_place(1, json!({"validation": held()})))
+        .await;
+    running(&world).await;
+    let restarted = json!({"kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z"});
+    let restart = json!({"spec": {"template": {"metadata": {"annotations": restarted}}}});
+    world.patch(&STATEFUL_SET, "db", restart).await;
+    let ended = world.ends_as(&KANARY_STATEFULSET, "batman", "Failed").await;
+    assert_eq!(reason(&ended, "Failed"), "TargetChanged");
+    for ordinal in 0..3 {
+        let is_restarted =
+            |pod: &Value| pod["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"].is_string();
+        world
+            .until(&POD, &format!("db-{ordinal}"), "is restarted", is_restarted)
+            .await;
+    }
+    assert_restored(&world, 3).await;
+}
+
+#[tokio::test]
+async fn a_label_on_a_pod_fails_the_run_soon() {
+    let world = World::of_stateful_sets("in-place").await;
+    world.stateful_target("db", 2).await;
+    let watch = json!({"labelWatch": {"podInvalidationLabels": {"bad": "true"}}});
+    let validation = json!({"validation": {"validationPeriod": "1h", "items": [watch]}});
+    world.create(&KANARY_STATEFULSET, &in_place(1, validation)).await;
+    running(&world).await;
+    world
+        .patch(&POD, "db-1", json!({"metadata": {"labels": {"bad": "true"}}}))
+        .await;
+    let ended = world.ends_as(&KANARY_STATEFULSET, "batman", "Failed").await;
+    assert_eq!(reason(&ended, "Failed"), "LabelMatched");
+    assert_restored(&world, 2).await;
+}
+
+#[tokio::test]
+async fn two_bad_runs_at_once_leave_the_target_as_it_was() {
+    let world = World::of_stateful_sets("in-place").await;
+    world.stateful_target("db", 3).await;
+    let items = json!([{"manual": {"statusAfterDeadline": "invalid"}}]);
+    let judged = json!({"validation": {"validationPeriod": "2s", "items": items}});
+    let robin = {
+        let mut robin = in_place(1, judged.clone());
+        robin["metadata"]["name"] = json!("robin");
+        robin["spec"]["template"]["spec"]["template"]["spec"]["containers"][0]["image"] = json!("db:v3");
+        robin
+    };
+    let batman = in_place(1, judged);
+    tokio::join!(
+        world.create(&KANARY_STATEFULSET, &batman),
+        world.create(&KANARY_STATEFULSET, &robin)
+    );
+    for kanary in ["batman", "robin"] {
+        world.ends_as(&KANARY_STATEFULSET, kanary, "Failed").await;
+    }
+    assert_restored(&world, 3).await;
+}
+
+#[tokio::test]
+async fn a_pod_whose_image_a_user_sets_is_never_promoted() {
+    let world = World::of_stateful_sets("in-place").await;
+    world.stateful_target("db", 2).await;
+    world
+        .create(&KANARY_STATEFULSET, &in_place(1, json!({"validation": held()})))
+        .await;
+    running(&world).await;
+    pods_run(&world, &["v1", "v2"]).await;
+    let mut containers = world.get(&POD, "db-1").await["spec"]["containers"].clone();
+    containers[0]["image"] = json!("db:evil");
+    world
+        .patch(&POD, "db-1", json!({"spec": {"containers": containers}}))
+        .await;
+    edit(&world, json!({"verdict": "valid"})).await;
+    let ended = world.ends_as(&KANARY_STATEFULSET, "batman", "Failed").await;
+    assert_eq!(reason(&ended, "Failed"), "CanaryChanged");
+    assert_restored(&world, 2).await;
+}
+
+#[tokio::test]
+async fn a_target_that_is_scaled_to_zero_and_up_again_gets_its_template_back() {
+    let world = World::of_stateful_sets("in-place").await;
+    world.stateful_target("db", 2).await;
+    world
+        .create(&KANARY_STATEFULSET, &in_place(1, json!({"validation": held()})))
+        .await;
+    running(&world).await;
+    world.patch(&STATEFUL_SET, "db", json!({"spec": {"replicas": 0}})).await;
+    world.gone(&POD, "db-0").await;
+    world.patch(&STATEFUL_SET, "db", json!({"spec": {"replicas": 2}})).await;
+    let ended = world.ends_as(&KANARY_STATEFULSET, "batman", "Failed").await;
+    assert_eq!(reason(&ended, "Failed"), "TargetChanged");
+    assert_restored(&world, 2).await;
+}
