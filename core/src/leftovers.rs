@@ -19,10 +19,11 @@ fn is_stale(step: &Step<'_>, canary: &Workload) -> bool {
 /// Removes an autoscaler of the canary that somebody made scale something else, such as production. The run creates it anew. `None` if
 /// there is none, or a write was refused.
 pub(super) fn astray(step: &Step<'_>) -> Option<Decision> {
-    let canary = step.spec.canary.key();
     let is_astray = |(_, object): &(ObjectKind, &Owned)| {
-        let scales_other = object.scales.as_deref().is_some_and(|scales| scales != canary);
-        scales_other && is_ours(step, object.owner.as_ref()) && !object.deleting
+        let scales = object.scales.as_deref();
+        scales.is_some_and(|scales| scales != step.spec.canary.key())
+            && is_ours(step, object.owner.as_ref())
+            && !object.deleting
     };
     let astray = step.seen.autoscalers().filter(is_astray);
     let actions: Vec<_> = astray.map(|(kind, object)| delete(step, kind, object)).collect();
