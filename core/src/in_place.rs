@@ -49,17 +49,28 @@ pub fn complete(kanary: &ParsedKanary, seen: &mut Observation) {
         }));
     }
     let shown = begun(kanary, seen).map(|(record, target)| {
-        let pods = of_run(record, seen);
+        let pods = of_run(record, target, seen);
         let mut canary = shown(kanary, record, target);
         workload::complete(spec.target.kind, &mut canary, &pods);
+        // Pods that ran the same template before are not replaced, so what counts is when the run is known to have begun.
+        let is_known = record.template_hash.is_some();
+        canary.available_since = canary
+            .available_since
+            .filter(|_| is_known)
+            .map(|since| since.max(record.since));
         (canary, pods)
     });
     (seen.canary, seen.pods) = shown.map_or_else(Default::default, |(canary, pods)| (Some(canary), pods));
 }
 
-fn of_run(record: &InPlace, seen: &Observation) -> Vec<Pod> {
+fn of_run(record: &InPlace, target: &Workload, seen: &Observation) -> Vec<Pod> {
+    let first = target
+        .set
+        .as_ref()
+        .map_or(0, |set| set.start)
+        .saturating_add(record.partition);
     let pods = seen.revised.iter().flat_map(|known| &known.pods);
-    let is_of_run = |pod: &&Pod| ordinal(&pod.name).is_some_and(|ordinal| ordinal >= record.partition);
+    let is_of_run = |pod: &&Pod| ordinal(&pod.name).is_some_and(|ordinal| ordinal >= first);
     pods.filter(is_of_run).cloned().collect()
 }
 
@@ -171,15 +182,20 @@ pub(super) fn ours(kanary: &ParsedKanary, seen: &Observation, (record, target): 
 }
 
 /// Brings what is stored up to date with the target.
-pub(super) fn follow(kanary: &ParsedKanary, seen: &Observation, status: &mut KanaryStatus) {
+pub(super) fn follow(kanary: &ParsedKanary, seen: &Observation, now: Timestamp, status: &mut KanaryStatus) {
     let Some(record) = status.in_place.as_mut() else { return };
     let Some(target) = target(record, seen) else { return };
     let by = target.promoted_by.as_ref();
     if by == Some(&record.begun()) && ours(kanary, seen, (&**record, target)) == Ours::Yes {
+        if record.template_hash.is_none() {
+            record.since = now;
+        }
         record.template_hash = Some(target.template_hash.clone());
         status.promoted_hash.clone_from(&record.template_hash);
-    } else if by == Some(&record.run) || by == Some(&record.undone()) {
+    } else if by == Some(&record.run) {
         status.in_place = None;
+    } else if by == Some(&record.undone()) {
+        (status.in_place, status.promoted_hash) = (None, None);
     }
 }
 

@@ -166,8 +166,11 @@ fn standing(step: &Step<'_>, target: &Workload) -> Standing {
     if let Some(given) = given(step) {
         return if *given == target.template_hash {
             Standing::Promoted
-        } else {
+        } else if step.seen.target_confirmed {
             Standing::Replaced(replaced(step))
+        } else {
+            // A watch may show the template that the target had before.
+            Standing::Unclear(Need::Target)
         };
     }
     let Some(live) = &step.seen.live_target else {

@@ -99,9 +99,12 @@ fn decide_on(step: &Step<'_>) -> Decision {
         // A run that ends starts nothing any more.
         return decision;
     }
+    // A finalizer changes the Kanary, so the status follows later.
+    let holds = activation.actions.contains(&Action::HoldInPlace);
     Decision {
         actions: activation.actions.into_iter().chain(decision.actions).collect(),
         wake: [decision.wake, activation.wake].into_iter().flatten().min(),
+        status: decision.status.filter(|_| !holds),
         ..decision
     }
 }

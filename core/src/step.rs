@@ -42,7 +42,7 @@ impl Step<'_> {
         if self.spec.tracked.is_some() {
             draft.status.tracks = Some(Box::new(self.tracks())).filter(|tracks| **tracks != Tracks::default());
         }
-        in_place::follow(self.kanary, self.seen, &mut draft.status);
+        in_place::follow(self.kanary, self.seen, self.now, &mut draft.status);
         if self.spec.is_sound() {
             draft.status.current_hash = Some(self.spec.template_hash.clone());
             draft.status.retry = Some(self.spec.retry).filter(|retry| *retry != 0);

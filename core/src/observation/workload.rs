@@ -142,6 +142,8 @@ pub struct SetView {
     pub on_delete: bool,
     /// `spec.updateStrategy.rollingUpdate.partition`: pods below it keep the former template.
     pub partition: i32,
+    /// `spec.ordinals.start`: the ordinal of its first pod, from which the partition counts.
+    pub start: i32,
     /// `spec.minReadySeconds`.
     pub min_ready: Duration,
     /// Whether `spec.revisionHistoryLimit` is 0: Kubernetes deletes a template that no pod runs.

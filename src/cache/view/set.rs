@@ -23,6 +23,7 @@ pub(in crate::cache) fn stateful_set(object: &KubeStatefulSet) -> Workload {
                 .into(),
             on_delete: is_on_delete(object),
             partition: partition(object),
+            start: spec.and_then(|spec| spec.ordinals.as_ref()?.start).unwrap_or_default(),
             min_ready: Duration::from_secs(
                 spec.and_then(|spec| u64::try_from(spec.min_ready_seconds?).ok())
                     .unwrap_or_default(),
@@ -175,6 +176,8 @@ mod tests {
         let held = stateful_set(&set(&partition, &json!({"updatedReplicas": 1})));
         assert!(!held.rolled_out);
         assert_eq!(held.set.unwrap().partition, 2);
+        let numbered = stateful_set(&set(&json!({"ordinals": {"start": 3}}), &json!({})));
+        assert_eq!(numbered.set.unwrap().start, 3);
         // With OnDelete, the current revision stays the former one after all pods were replaced.
         let by_hand = json!({"updateRevision": "web-2"});
         assert!(rolled_out(&set(

@@ -153,7 +153,25 @@ fn a_spec_that_asks_for_no_run_in_place_any_more_takes_it_back() {
     place.settle();
     assert_eq!(place.set().images(), ["app:v1"; 3]);
     assert_eq!(place.set().partition, 0);
-    assert_eq!(place.stored().in_place, None);
+    let stored = place.stored();
+    assert_eq!((stored.in_place, stored.promoted_hash), (None, None));
+}
+
+#[test]
+fn a_template_that_the_target_has_already_is_judged_on_the_pods_of_the_run() {
+    for start in [0, 3] {
+        let mut place = Place::new(3, 1);
+        place.set.as_mut().unwrap().start = start;
+        place.spec["template"]["spec"]["template"] = v1();
+        place.until_running();
+        assert_eq!(
+            place.stored().validation_start_time,
+            Some(t0()),
+            "not since the pods are ready"
+        );
+        place.end();
+        assert_eq!((place.phase(), place.set().partition), (Phase::DeploymentUpdated, 0));
+    }
 }
 
 #[test]

@@ -90,3 +90,21 @@ fn a_first_write_that_arrives_late_during_the_run_counts_once() {
     place.end();
     assert_eq!((place.set().images(), place.set().generation), (vec!["app:v2"; 4], 3));
 }
+
+#[test]
+fn an_old_target_in_a_watch_does_not_fail_a_run_that_was_promoted() {
+    let mut place = Place::new(3, 1);
+    place.until_running();
+    place.now = place.stored().deadline.unwrap();
+    while place.phase() != Phase::Succeeded {
+        place.turn();
+    }
+    // The promotion was stored by another controller, and the watch of this one is late.
+    place.status.as_mut().unwrap()["inPlace"] = Value::Null;
+    place.crash();
+    place.set = Some(Set::new(3));
+    let kanary = place.kanary();
+    let seen = place.seen(&kanary);
+    let decision = decide(&kanary, &seen, place.now);
+    assert_eq!((decision.needs, decision.status), (Some(Need::Target), None));
+}

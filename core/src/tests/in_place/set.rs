@@ -37,6 +37,8 @@ pub(super) struct Set {
     pub(super) version: u64,
     pub(super) template: Value,
     pub(super) partition: i32,
+    /// The ordinal of the first pod.
+    pub(super) start: usize,
     pub(super) on_delete: bool,
     pub(super) forgets: bool,
     pub(super) promoted_by: Option<String>,
@@ -55,6 +57,7 @@ impl Set {
             generation: 1,
             version: 1,
             partition: 0,
+            start: 0,
             on_delete: false,
             forgets: false,
             promoted_by: None,
@@ -144,6 +147,7 @@ impl Set {
                 forgets: self.forgets,
                 partition: self.partition,
                 at_rest: self.is_at_rest(),
+                start: i32::try_from(self.start).unwrap(),
                 revision: Some(self.revision()),
                 ..SetView::default()
             })),
@@ -158,7 +162,7 @@ impl Set {
             .enumerate()
             .filter(|(_, (template, _))| *template == self.template);
         let pods = pods.map(|(ordinal, (_, since))| Pod {
-            name: format!("myapp-{ordinal}"),
+            name: format!("myapp-{}", self.start + ordinal),
             ready: true,
             ready_second: u32::try_from(since.as_second()).unwrap().try_into().ok(),
             labels: [("app".to_owned(), "myapp".to_owned())]
