@@ -4,6 +4,9 @@
 //! manager applies the target with server-side apply, this ownership would prevent it from removing fields: a field that
 //! our manager owns stays after it is removed from the applied manifest. The ownership is therefore transferred to the
 //! manager that applies the template.
+//!
+//! The partition of a StatefulSet, which a run in place changes and puts back, is owned by nobody afterwards: whoever applies another
+//! one meets no conflict.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
 use serde_json::{Map, Value, json};
@@ -11,6 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::api::names::FIELD_MANAGER;
 
 const TEMPLATE: &str = "/f:spec/f:template";
+const PARTITION: &str = "/f:spec/f:updateStrategy/f:rollingUpdate/f:partition";
 const CONTAINERS: &str = "/f:spec/f:template/f:spec/f:containers";
 
 fn fields(entry: &ManagedFieldsEntry) -> Option<&Value> {
@@ -35,10 +39,10 @@ fn applier(entries: &[ManagedFieldsEntry]) -> Option<usize> {
     applies(CONTAINERS).or_else(|| applies(TEMPLATE))
 }
 
-/// Whether our field manager owns a part of a pod template that another manager applies.
+/// Whether our field manager owns a part of a pod template, or the partition, of a target that another manager applies.
 #[must_use]
 pub fn holds_fields(entries: &[ManagedFieldsEntry]) -> bool {
-    let holds = |entry: &ManagedFieldsEntry| is_ours(entry) && owns(entry, TEMPLATE);
+    let holds = |entry: &ManagedFieldsEntry| is_ours(entry) && (owns(entry, TEMPLATE) || owns(entry, PARTITION));
     entries.iter().any(holds) && applier(entries).is_some()
 }
 
@@ -58,6 +62,7 @@ pub fn hand_over(entries: &[ManagedFieldsEntry]) -> Option<Vec<ManagedFieldsEntr
         let Some(FieldsV1(fields)) = &mut entry.fields_v1 else {
             continue;
         };
+        remove(fields, PARTITION);
         if let Some(template) = take_template(fields)
             // The same paths in another API version may refer to other fields. Those end up without an owner.
             && same_version
@@ -76,12 +81,23 @@ pub fn hand_over(entries: &[ManagedFieldsEntry]) -> Option<Vec<ManagedFieldsEntr
 
 /// Removes the template's fields and returns them. Removes `f:spec` if it is empty afterwards.
 fn take_template(fields: &mut Value) -> Option<Value> {
-    let spec = fields.get_mut("f:spec")?.as_object_mut()?;
-    let template = spec.remove("f:template");
-    if spec.keys().all(|field| field == ".") {
-        fields.as_object_mut()?.remove("f:spec");
-    }
+    let template = fields.pointer(TEMPLATE).cloned();
+    remove(fields, TEMPLATE);
     template
+}
+
+/// Removes a field, and the fields around it that have no other.
+fn remove(fields: &mut Value, path: &str) {
+    let Some((parent, field)) = path.rsplit_once('/') else {
+        return;
+    };
+    let Some(around) = fields.pointer_mut(parent).and_then(Value::as_object_mut) else {
+        return;
+    };
+    around.remove(field);
+    if around.keys().all(|field| field == ".") && !parent.is_empty() {
+        remove(fields, parent);
+    }
 }
 
 /// Adds a set of fields to another.
@@ -123,6 +139,19 @@ mod tests {
         let mut fields = template(&json!({"k:{\"name\":\"main\"}": {"f:image": {}}}));
         unite(&mut fields, more.clone());
         entry(FIELD_MANAGER, "Update", &fields)
+    }
+
+    #[test]
+    fn nobody_owns_a_partition_that_was_put_back() {
+        let mut with_partition = json!({"f:spec": {"f:updateStrategy": {"f:rollingUpdate": {"f:partition": {}}}}});
+        let after = hand_over(&[git(), entry(FIELD_MANAGER, "Update", &with_partition)]).unwrap();
+        assert_eq!(after, [git()]);
+        with_partition["f:spec"]["f:updateStrategy"]["f:type"] = json!({});
+        let after = hand_over(&[git(), ours(&with_partition)]).unwrap();
+        assert!(
+            !owns(&after[1], PARTITION) && owns(&after[1], "/f:spec/f:updateStrategy/f:type"),
+            "{after:#?}"
+        );
     }
 
     #[test]

@@ -215,7 +215,12 @@ pub(crate) fn why(kanary: &ParsedKanary) -> String {
         Outcome::Deleting => "the Kanary is being deleted".to_owned(),
         Outcome::Promoted => first(&[DEPLOYMENT_UPDATED]),
         Outcome::DryRunPassed => first(&[SUCCEEDED]),
-        Outcome::Failed => first(&[FAILED]),
+        // What is left to do, or cannot be done, comes with it.
+        Outcome::Failed => {
+            let parts = [first(&[FAILED]), first(&["Errored"])];
+            let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+            parts.join("; ")
+        }
         Outcome::Otherwise(why) => why,
         Outcome::UnderWay => first(&["Errored", STALLED, RECONCILING, RUNNING, SCHEDULED]),
     }
@@ -289,6 +294,15 @@ pub(crate) mod tests {
         let deleted =
             promoted(json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["a/b"]}}));
         assert_eq!(deleted, Outcome::Deleting);
+    }
+
+    #[test]
+    fn a_failed_run_also_says_what_is_left_to_do() {
+        let errored = json!({"status": {"conditions": [
+            condition("Failed", "VerdictInvalid"), condition("Errored", "WriteRefused"),
+        ]}});
+        let failed = ended("Failed", "VerdictInvalid", &errored);
+        assert_eq!(why(&failed), "Failed: VerdictInvalid; Errored: WriteRefused");
     }
 
     #[test]

@@ -56,7 +56,7 @@ fn lines(found: &Found, owner: &str, now: Timestamp, terminal: Terminal) -> Vec<
     row("Run:", run_of(kanary), Colour::Plain);
     row(
         "Target:",
-        format!("{}, canary {}", kanary.spec.target, kanary.spec.canary.name),
+        format!("{}, {}", kanary.spec.target, canary_of(kanary)),
         Colour::Plain,
     );
     if let Some(window) = Window::stored(&kanary.status).filter(|_| is_of_run) {
@@ -86,6 +86,15 @@ fn lines(found: &Found, owner: &str, now: Timestamp, terminal: Terminal) -> Vec<
         lines.extend(conditions(kanary, terminal));
     }
     lines
+}
+
+/// What the template runs on.
+fn canary_of(kanary: &ParsedKanary) -> String {
+    match (&kanary.status.in_place, kanary.spec.scale.in_place()) {
+        (Some(record), _) => format!("canary in place, on its pods from ordinal {} on", record.partition),
+        (None, Some(pods)) => format!("canary in place, on {pods} of its pods"),
+        (None, None) => format!("canary {}", kanary.spec.canary.name),
+    }
 }
 
 fn heading(text: &str, terminal: Terminal) -> String {

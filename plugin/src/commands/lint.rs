@@ -62,7 +62,7 @@ pub(crate) async fn lint(options: &Lint) -> anyhow::Result<Exit> {
         return Ok(Exit::Failed);
     }
     eprintln!(
-        "Checked without a cluster: whether the Deployment, the Services and Prometheus exist shows only at run time."
+        "Checked without a cluster: whether the target, the Services and Prometheus exist shows only at run time."
     );
     Ok(Exit::Done)
 }

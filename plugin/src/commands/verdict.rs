@@ -211,7 +211,10 @@ fn aborting(found: &Found) -> anyhow::Result<Plan> {
     let kanary = &found.parsed;
     let (name, target, number) = (found.name(), &kanary.spec.target, run::number(kanary));
     let undone = target.argument();
-    let gone = "the run fails, and the canary leaves its Services and is deleted";
+    let gone = match kanary.spec.scale.in_place() {
+        Some(_) => format!("the run fails, and the pods of {target} that run the template get the former one back"),
+        None => "the run fails, and the canary leaves its Services and is deleted".to_owned(),
+    };
     let next = match Outcome::of(kanary) {
         Outcome::Deleting => {
             bail!("{name} is being deleted, which removes the canary and leaves {target} as it is")
@@ -246,7 +249,7 @@ fn aborting(found: &Found) -> anyhow::Result<Plan> {
         Outcome::UnderWay | Outcome::Invalid(_) if kanary.spec.retain_failed => {
             "the run fails, and the canary leaves its Services and is kept (onFailure: retain)".to_owned()
         }
-        Outcome::UnderWay | Outcome::Invalid(_) => gone.to_owned(),
+        Outcome::UnderWay | Outcome::Invalid(_) => gone,
     };
     Ok(verdict(
         kanary,

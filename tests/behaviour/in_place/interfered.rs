@@ -1,9 +1,12 @@
 //! What others do to the target, its pods and the Kanary in mid-run.
 
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::{assert_restored, edit, in_place, kanary_until, partition, pods_run, running};
-use crate::support::{KANARY_STATEFULSET, POD, STATEFUL_SET, World, held, reason};
+use crate::support::{
+    KANARY_STATEFULSET, POD, STATEFUL_SET, World, again, held, merge, reason, stateful_set, template,
+};
 
 #[tokio::test]
 async fn a_kanary_whose_finalizer_somebody_removed_gives_the_template_back_all_the_same() {
@@ -142,4 +145,38 @@ async fn a_target_that_is_scaled_to_zero_and_up_again_gets_its_template_back() {
     let ended = world.ends_as(&KANARY_STATEFULSET, "batman", "Failed").await;
     assert_eq!(reason(&ended, "Failed"), "TargetChanged");
     assert_restored(&world, 2).await;
+}
+
+#[tokio::test]
+async fn whoever_applies_the_target_may_set_the_partition_after_a_run() {
+    let world = World::of_stateful_sets("in-place").await;
+    let api = world.api(&STATEFUL_SET);
+    let apply = async |manifest: &Value| {
+        let params = PatchParams::apply("git");
+        let applied = again(async || api.patch("db", &params, &Patch::Apply(manifest)).await).await;
+        applied.expect("no other manager owns these fields")
+    };
+    let partitioned = |partition: i32| {
+        let rolling = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": partition}});
+        let mut manifest = stateful_set("db", 2);
+        merge(&mut manifest, json!({"spec": {"updateStrategy": rolling}}));
+        manifest
+    };
+    apply(&partitioned(0)).await;
+    pods_run(&world, &["v1", "v1"]).await;
+    world
+        .create(&KANARY_STATEFULSET, &in_place(1, json!({"verdict": "valid"})))
+        .await;
+    world.ends_as(&KANARY_STATEFULSET, "batman", "DeploymentUpdated").await;
+    let is_nobodys = |target: &Value| {
+        let owners = target["metadata"]["managedFields"].as_array().unwrap();
+        let partition = "/fieldsV1/f:spec/f:updateStrategy/f:rollingUpdate/f:partition";
+        let mut ours = owners.iter().filter(|owner| owner["manager"] == "kanary");
+        ours.all(|owner| owner.pointer(partition).is_none())
+    };
+    let what = "is handed over";
+    world.until(&STATEFUL_SET, "db", what, is_nobodys).await;
+    let mut next = partitioned(1);
+    next["spec"]["template"] = template("db", "v2");
+    apply(&next).await;
 }

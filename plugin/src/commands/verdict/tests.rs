@@ -136,3 +136,23 @@ fn the_answer_says_what_the_run_still_waits_for() {
         assert!(edit.done.contains(part), "{}", edit.done);
     }
 }
+
+#[test]
+fn what_an_abort_does_is_about_the_kind_of_canary() {
+    for (scale, said) in [
+        (json!({"static": {"replicas": 1}}), "the canary leaves its Services"),
+        (
+            json!({"inPlace": {"replicas": 1}}),
+            "that run the template get the former one back",
+        ),
+    ] {
+        let set =
+            json!({"spec": {"targetRef": {"kind": "StatefulSet", "name": "db"}, "deploymentName": "", "scale": scale}});
+        let found = running(&json!({}), &set);
+        assert!(found.parsed.spec.is_sound(), "{:?}", found.parsed.spec.problems);
+        let Plan::Edit(edit) = aborting(&found).unwrap() else {
+            panic!("it is an edit");
+        };
+        assert!(edit.done.contains(said), "{}", edit.done);
+    }
+}
