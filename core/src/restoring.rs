@@ -31,7 +31,7 @@ enum Undo {
     Waits,
     /// The former template is lost.
     Lost,
-    /// Somebody changed the template, and it still has parts of what the run wrote.
+    /// Somebody changed the template, and nothing tells what in it comes from the run.
     Mixed,
 }
 
@@ -71,7 +71,7 @@ fn undo(step: &Step<'_>, record: &InPlace) -> Undo {
             Ours::No => match without_run(seen, live) {
                 Some(template) => template,
                 // With its own partition, all pods would get it. Whoever changed the partition as well wants that.
-                None if is_ours => return Undo::Mixed,
+                None if is_ours && record.partition != record.former_partition => return Undo::Mixed,
                 None => live.template.clone(),
             },
         }
@@ -92,19 +92,13 @@ fn undo(step: &Step<'_>, record: &InPlace) -> Undo {
     }))
 }
 
-/// The template that somebody else wrote, without what the run had changed. `None` if it has some of these changes and not others, so
-/// that it is neither a template of its own nor an addition to that of the run.
+/// The template that somebody else wrote, without what the run had changed. `None` if nothing tells that apart.
 fn without_run(seen: &Observation, live: &LiveTarget) -> Option<Value> {
     let former = seen.former_template.as_ref()?;
     if live.template_hash == hash::of(former) {
         return Some(live.template.clone());
     }
-    let reverted = revert(former, seen.tried_template.as_ref()?, &live.template);
-    match (reverted.found, reverted.overwritten) {
-        (0, _) => Some(live.template.clone()),
-        (_, 0) => Some(reverted.template),
-        _ => None,
-    }
+    revert(former, seen.tried_template.as_ref()?, &live.template)
 }
 
 /// Gives the target back what a run in place changed and somebody else has not changed since. `None` if there is nothing to give back.
@@ -138,7 +132,7 @@ pub(super) fn take_back(step: &Step<'_>) -> Option<Decision> {
                 ..Decision::default()
             },
         },
-        Undo::Lost if !step.kanary.deleting => {
+        Undo::Lost => {
             let why = format!(
                 "the rollout history of {} has no revision with its former template: write that template, and then set \
                  spec.updateStrategy.rollingUpdate.partition to {}",
@@ -146,16 +140,16 @@ pub(super) fn take_back(step: &Step<'_>) -> Option<Decision> {
             );
             stuck(step, draft, Reason::NoFormerTemplate, why)
         }
-        Undo::Mixed if !step.kanary.deleting => {
+        Undo::Mixed => {
             let why = format!(
-                "somebody changed the template of {} while its pods from ordinal {} on ran that of this run, and it still has parts of \
-                 that one, so no other pod gets it: write the template that all pods are to run, and then set \
+                "somebody changed the template of {} while its pods from ordinal {} on ran that of this run, so it may have parts of \
+                 that one, and no other pod gets it: write the template that all pods are to run, and then set \
                  spec.updateStrategy.rollingUpdate.partition to {}",
                 step.spec.target, record.partition, record.former_partition
             );
             stuck(step, draft, Reason::TargetChanged, why)
         }
-        Undo::Done | Undo::Lost | Undo::Mixed => {
+        Undo::Done => {
             draft.status.in_place = None;
             report(step, record, &mut draft);
             step.write(draft)

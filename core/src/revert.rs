@@ -7,59 +7,67 @@ use serde_json::{Map, Value};
 /// Fields that tell the entries of a list apart.
 const KEYS: [&str; 3] = ["name", "mountPath", "containerPort"];
 
-/// A template without the changes of a run.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct Reverted {
-    pub(super) template: Value,
-    /// Changes of the run that were still there.
-    pub(super) found: usize,
-    /// Changes of the run that somebody else had changed again.
-    pub(super) overwritten: usize,
+/// Somebody changed what the run had changed, so nothing tells what of that is proven.
+struct Overwritten;
+
+/// `live` without what the run changed: `former` is the template before it, and `tried` is the one that it wrote. `None` if somebody
+/// has changed one of these fields to something else.
+pub(super) fn revert(former: &Value, tried: &Value, live: &Value) -> Option<Value> {
+    merge([Some(former), Some(tried), Some(live)]).ok().flatten()
 }
 
-/// `live` without what the run changed: `former` is the template before it, and `tried` is the one that it wrote.
-pub(super) fn revert(former: &Value, tried: &Value, live: &Value) -> Reverted {
-    let mut reverted = Reverted::default();
-    let template = merge([Some(former), Some(tried), Some(live)], &mut reverted);
-    reverted.template = template.unwrap_or_default();
-    reverted
-}
-
-fn merge(versions: [Option<&Value>; 3], reverted: &mut Reverted) -> Option<Value> {
+fn merge(versions: [Option<&Value>; 3]) -> Result<Option<Value>, Overwritten> {
     let versions = versions.map(|value| value.filter(|value| !value.is_null()));
     let [former, tried, live] = versions;
     if former == tried {
-        return live.cloned();
+        return Ok(live.cloned());
     }
-    if live == tried {
-        reverted.found += 1;
-        return former.cloned();
+    if live == tried || live == former {
+        return Ok(former.cloned());
     }
     if let Some(fields) = objects(versions) {
         let names: BTreeSet<_> = fields.iter().copied().flatten().flat_map(Map::keys).collect();
-        let merged = names.into_iter().filter_map(|name| {
+        let mut merged = Map::new();
+        for name in names {
             let values = fields.map(|fields| fields.and_then(|fields| fields.get(name)));
-            Some((name.clone(), merge(values, reverted)?))
-        });
-        return Some(Value::Object(merged.collect()));
-    }
-    if let Some((key, lists)) = keyed(versions) {
-        // The order is that of the live list. What the run removed comes last.
-        let [former, _, live] = lists;
-        let mut names: Vec<&Value> = Vec::new();
-        for entry in live.iter().chain(former) {
-            if let Some(name) = entry.get(key).filter(|name| !names.contains(name)) {
-                names.push(name);
-            }
+            merged.extend(merge(values)?.map(|value| (name.clone(), value)));
         }
-        let merged = names.into_iter().filter_map(|name| {
-            let entries = lists.map(|list| list.iter().find(|entry| entry.get(key) == Some(name)));
-            merge(entries, reverted)
-        });
-        return Some(Value::Array(merged.collect()));
+        return Ok(Some(Value::Object(merged)));
     }
-    reverted.overwritten += 1;
-    live.cloned()
+    let (key, lists) = keyed(versions).ok_or(Overwritten)?;
+    let names = lists.map(|list| list.iter().filter_map(|entry| entry.get(key)).collect::<Vec<_>>());
+    let mut merged = Vec::new();
+    for name in in_order(&names)? {
+        merged.extend(merge(
+            lists.map(|list| list.iter().find(|entry| entry.get(key) == Some(name))),
+        )?);
+    }
+    Ok(Some(Value::Array(merged)))
+}
+
+/// The names of all entries that may remain, in the order of the former list. An added one follows what it follows in the live list.
+/// The order counts: init containers run one after the other, and a variable may use those before it.
+fn in_order<'a>([former, tried, live]: &[Vec<&'a Value>; 3]) -> Result<Vec<&'a Value>, Overwritten> {
+    let is_like = |other: &[&'a Value]| {
+        let shared = |list: &[&'a Value], with: &[&'a Value]| -> Vec<_> {
+            list.iter().copied().filter(|name| with.contains(name)).collect()
+        };
+        shared(live, other) == shared(other, live)
+    };
+    if !is_like(tried) && !is_like(former) {
+        return Err(Overwritten);
+    }
+    let mut names = former.clone();
+    let mut place = 0;
+    for name in live {
+        if let Some(at) = names.iter().position(|known| known == name) {
+            place = at;
+        } else {
+            names.insert(place, name);
+        }
+        place += 1;
+    }
+    Ok(names)
 }
 
 /// The fields of each, if all that are there are objects.
@@ -97,52 +105,55 @@ mod tests {
         json!({"spec": {"containers": [{"name": "app", "image": image, "env": env}, {"name": "log", "image": "log:v1"}]}})
     }
 
-    fn reverted(template: Value, found: usize, overwritten: usize) -> Reverted {
-        Reverted {
-            template,
-            found,
-            overwritten,
-        }
-    }
-
     #[test]
     fn what_somebody_added_stays_and_what_the_run_changed_goes() {
-        let former = template("app:v1", &Value::Null);
+        let former = template("app:v1", &json!([]));
         let tried = template("app:v2", &json!([{"name": "NEW", "value": "1"}]));
         let (mut live, mut wanted) = (tried.clone(), former.clone());
         for template in [&mut live, &mut wanted] {
             template["metadata"] = json!({"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}});
             template["spec"]["containers"][1]["image"] = json!("log:v2");
         }
-        assert_eq!(revert(&former, &tried, &live), reverted(wanted, 1, 0));
+        assert_eq!(revert(&former, &tried, &live), Some(wanted.clone()));
+        live["spec"]["containers"][0]["image"] = json!("app:v1");
+        assert_eq!(revert(&former, &tried, &live), Some(wanted), "a part is back already");
+        assert_eq!(revert(&former, &tried, &former), Some(former));
+    }
+
+    fn named(names: &[&str]) -> Value {
+        let entries = names.iter().map(|name| json!({"name": "data", "mountPath": name}));
+        Value::Array(entries.collect())
     }
 
     #[test]
-    fn entries_of_a_list_are_told_apart_by_their_key() {
-        let mounts = |paths: &[&str]| {
-            let mounts = paths.iter().map(|path| json!({"name": "data", "mountPath": path}));
-            Value::Array(mounts.collect())
-        };
-        let live = mounts(&["/theirs", "/a", "/new"]);
+    fn entries_of_a_list_are_told_apart_by_their_key_and_keep_their_order() {
+        for (former, tried, live, wanted) in [
+            ("/a /gone", "/a /new", "/theirs /a /new", "/theirs /a /gone"),
+            ("/1 /2", "/2", "/2 /theirs", "/1 /2 /theirs"),
+            ("/a /b", "/b /a", "/b /a /theirs", "/a /theirs /b"),
+            ("/a /b", "/b", "/a /theirs", "/a /theirs"),
+            ("/a /b /c", "/a /c", "/c /a", "overwritten"),
+        ] {
+            let [former, tried, live] = [former, tried, live].map(|all| named(&all.split(' ').collect::<Vec<_>>()));
+            let wanted = (wanted != "overwritten").then(|| named(&wanted.split(' ').collect::<Vec<_>>()));
+            assert_eq!(revert(&former, &tried, &live), wanted, "{live}");
+        }
+    }
+
+    #[test]
+    fn what_somebody_changed_once_more_may_come_from_the_run() {
+        let image = |image: &str| template(image, &Value::Null);
         assert_eq!(
-            revert(&mounts(&["/a", "/gone"]), &mounts(&["/a", "/new"]), &live),
-            reverted(mounts(&["/theirs", "/a", "/gone"]), 2, 0)
+            revert(&image("app:v1"), &image("app:v2"), &image("app:v2@sha256:1")),
+            None
         );
-    }
-
-    #[test]
-    fn a_template_of_its_own_keeps_everything() {
-        let (former, tried) = (template("app:v1", &Value::Null), template("app:v2", &Value::Null));
-        let live = template("app:v3", &Value::Null);
-        let kept = revert(&former, &tried, &live);
-        assert_eq!((kept.found, kept.overwritten), (0, 1));
-        assert_eq!(revert(&former, &tried, &former).found, 0);
         let arguments = |all: &[&str]| json!({"spec": {"args": all}});
-        let live = arguments(&["c"]);
         assert_eq!(
-            revert(&arguments(&["a"]), &arguments(&["b"]), &live),
-            reverted(live, 0, 1),
-            "a list without keys is one value"
+            revert(&arguments(&["a"]), &arguments(&["b"]), &arguments(&["b", "c"])),
+            None
         );
+        let mut renamed = image("app:v2");
+        renamed["spec"]["containers"][0]["name"] = json!("other");
+        assert_eq!(revert(&image("app:v1"), &image("app:v2"), &renamed), None);
     }
 }

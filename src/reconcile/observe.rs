@@ -272,7 +272,7 @@ impl Observer<'_> {
         };
         if need == Need::FormerTemplate {
             seen.former_template = former_template(&history, &kanary.status);
-            seen.tried_template = tried_template(&history, in_place::written(kanary, seen));
+            seen.tried_template = tried_template(&history, kanary, in_place::written(kanary, seen));
             seen.no_former_template = seen.former_template.is_none();
         }
         // The annotations of a revision survive an undo.

@@ -3,7 +3,12 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{api::core::v1::PodTemplateSpec, apimachinery::pkg::apis::meta::v1::LabelSelector};
-use kanary_core::{ParsedKanary, api::KanaryStatus, hash, spec::Spec};
+use kanary_core::{
+    ParsedKanary,
+    api::{KanaryStatus, names::PROMOTED_BY},
+    hash,
+    spec::Spec,
+};
 use kube::{
     Api, Resource, ResourceExt,
     api::{DynamicObject, ListParams},
@@ -85,9 +90,15 @@ pub(super) fn former_template(history: &[Past], status: &KanaryStatus) -> Option
     templates.find(|template| hash::of(template) != *promoted)
 }
 
-/// The template that a run in place gave the target. `written` is its hash.
-pub(super) fn tried_template(history: &[Past], written: Option<&String>) -> Option<Value> {
-    with_hash(history, written?)
+/// The template that a run in place gave the target. `written` is its hash, if it is known. Otherwise it is the first one with the
+/// annotation of the run, which the revision got from the target.
+pub(super) fn tried_template(history: &[Past], kanary: &ParsedKanary, written: Option<&String>) -> Option<Value> {
+    if let Some(written) = written {
+        return with_hash(history, written);
+    }
+    let begun = kanary.status.in_place.as_ref()?.begun();
+    let is_of_run = |past: &&Past| past.annotations.get(PROMOTED_BY) == Some(&begun);
+    template(history.iter().rev().find(is_of_run)?)
 }
 
 fn with_hash(history: &[Past], wanted: &str) -> Option<Value> {

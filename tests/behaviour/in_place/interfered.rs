@@ -3,9 +3,9 @@
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::{assert_restored, edit, in_place, kanary_until, partition, pods_run, running};
+use super::{assert_restored, edit, in_place, kanary_until, pods_run, running};
 use crate::support::{
-    KANARY_STATEFULSET, POD, STATEFUL_SET, World, again, held, merge, reason, stateful_set, template,
+    KANARY_STATEFULSET, POD, STATEFUL_SET, World, again, held, merge, message, reason, stateful_set, template,
 };
 
 #[tokio::test]
@@ -45,8 +45,21 @@ async fn a_template_of_somebody_else_is_not_overwritten() {
     world.patch(&STATEFUL_SET, "db", theirs).await;
     let ended = world.ends_as(&KANARY_STATEFULSET, "batman", "Failed").await;
     assert_eq!(reason(&ended, "Failed"), "TargetChanged");
+    pods_run(&world, &["v1", "v1", "v3"]).await;
+    let errored = kanary_until(&world, "asks its user", |kanary| {
+        reason(kanary, "Errored") == "TargetChanged"
+    })
+    .await;
+    assert!(message(&errored, "Errored").contains("partition to 0"), "{errored:#}");
+    let strategy = json!({"rollingUpdate": {"partition": 0}});
+    world
+        .patch(&STATEFUL_SET, "db", json!({"spec": {"updateStrategy": strategy}}))
+        .await;
     pods_run(&world, &["v3", "v3", "v3"]).await;
-    assert_eq!(partition(&world.get(&STATEFUL_SET, "db").await), 0);
+    kanary_until(&world, "is not held", |kanary| {
+        kanary["metadata"]["finalizers"].is_null()
+    })
+    .await;
 }
 
 #[tokio::test]

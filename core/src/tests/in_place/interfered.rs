@@ -6,22 +6,34 @@ use super::{
     cases::{assert_restored, message, reason},
     *,
 };
-use crate::status::{ERRORED, FAILED, ROLLED_BACK};
+use crate::status::{FAILED, ROLLED_BACK};
 
 #[test]
-fn a_template_of_somebody_else_is_left_alone_and_rolls_out() {
+fn a_template_of_somebody_else_rolls_out_once_its_user_says_so() {
     let mut place = Place::new(3, 1);
     place.until_running();
     let now = place.now;
-    place.set.as_mut().unwrap().edit(now, |set| set.template = version(3));
-    place.end();
+    place
+        .set
+        .as_mut()
+        .unwrap()
+        .edit(now, |set| set.template = stored(&version(3)));
+    place.settle();
     assert_eq!(reason(&place, FAILED), "TargetChanged");
-    assert_eq!(place.set().images(), ["app:v3"; 3], "the partition was the run's");
+    assert_eq!(place.set().images(), ["app:v1", "app:v1", "app:v3"]);
     assert_eq!(reason(&place, ROLLED_BACK), "TargetChanged");
     assert!(
         place.stored().failed_templates.is_empty(),
         "the template is not to blame"
     );
+    place.delete();
+    place.settle();
+    assert!(!place.gone, "nothing else knows of the partition");
+    let now = place.now;
+    place.set.as_mut().unwrap().edit(now, |set| set.partition = 0);
+    place.end();
+    assert!(place.gone);
+    assert_eq!(place.set().images(), ["app:v3"; 3]);
 }
 
 /// As `kubectl rollout restart` does.
@@ -46,34 +58,6 @@ fn what_somebody_adds_to_the_template_of_the_run_rolls_out_without_that_template
         "{:?}",
         place.status
     );
-}
-
-#[test]
-fn a_template_with_some_parts_of_the_run_stays_where_it_is_until_its_user_decides() {
-    let with_port = |image: u32| {
-        let mut template = version(image);
-        template["spec"]["containers"][0]["ports"] = json!([{"containerPort": 80}]);
-        template
-    };
-    let mut place = Place::new(3, 1);
-    place.edit(&json!({"template": {"spec": {"template": with_port(2)}}}));
-    place.until_running();
-    let now = place.now;
-    place
-        .set
-        .as_mut()
-        .unwrap()
-        .edit(now, |set| set.template = stored(&with_port(3)));
-    place.settle();
-    assert_eq!(reason(&place, FAILED), "TargetChanged");
-    assert_eq!(place.set().images(), ["app:v1", "app:v1", "app:v3"]);
-    let why = message(&place, ERRORED);
-    assert!(why.contains("ordinal 2") && why.contains("partition to 0"), "{why}");
-    let now = place.now;
-    place.set.as_mut().unwrap().edit(now, |set| set.partition = 0);
-    place.end();
-    assert_eq!(place.set().images(), ["app:v3"; 3]);
-    assert!(!place.is(ERRORED), "{:?}", place.status);
 }
 
 #[test]

@@ -51,6 +51,8 @@ struct Place {
     fate: Option<(usize, Fate)>,
     /// A first write that nobody has heard of any more.
     late: Option<SetTemplate>,
+    /// The template of the last run.
+    tried: Option<Value>,
     loses_first: bool,
 }
 
@@ -79,6 +81,7 @@ impl Place {
             writes: Vec::new(),
             fate: None,
             late: None,
+            tried: None,
             loses_first: false,
         }
     }
@@ -170,11 +173,23 @@ impl Place {
                 let set = self.set();
                 if need == Need::FormerTemplate {
                     let wanted = kanary.status.in_place.as_ref().map(|record| record.former_hash.clone());
-                    let former = set.history.iter().find(|template| Some(hash::of(template)) == wanted);
-                    seen.former_template = former.cloned();
+                    let with_hash = |wanted: Option<&String>| {
+                        let mut history = set.history.iter().map(|(template, _)| template);
+                        history.find(|template| Some(&hash::of(template)) == wanted).cloned()
+                    };
+                    let former = with_hash(wanted.as_ref());
+                    seen.former_template.clone_from(&former);
                     let tried = in_place::written(kanary, seen);
-                    let tried = set.history.iter().find(|template| Some(&hash::of(template)) == tried);
-                    seen.tried_template = tried.cloned();
+                    seen.tried_template = if tried.is_some() {
+                        with_hash(tried)
+                    } else {
+                        let begun = kanary.status.in_place.as_ref().map(|record| record.begun());
+                        let mut marked = set
+                            .history
+                            .iter()
+                            .filter(|(_, marker)| marker.is_some() && *marker == begun);
+                        marked.next().map(|(template, _)| template.clone())
+                    };
                     seen.no_former_template = former.is_none();
                 }
                 seen.live_target = Some(LiveTarget {
@@ -266,6 +281,19 @@ impl Place {
             self.late = Some(change.clone());
             self.promotion = Promotion::Unknown;
             return;
+        }
+        if is_first {
+            self.tried = Some(stored(&change.template));
+        }
+        if change.marker == record.undone() {
+            let is_proven = self
+                .tried
+                .as_ref()
+                .is_none_or(|tried| hash::of(tried) == record.former_hash);
+            assert!(
+                is_proven || self.tried != Some(stored(&change.template)) || change.partition.is_none(),
+                "nothing proves the template that all pods get"
+            );
         }
         if change.marker == record.run {
             assert_eq!(self.phase(), Phase::Succeeded, "the verdict is written ahead");

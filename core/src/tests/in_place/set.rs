@@ -44,7 +44,8 @@ pub(super) struct Set {
     pub(super) promoted_by: Option<String>,
     /// The template of each pod, and when it became ready.
     pub(super) pods: Vec<(Value, Timestamp)>,
-    pub(super) history: Vec<Value>,
+    /// Each template that it had, with the annotation that it had then.
+    pub(super) history: Vec<(Value, Option<String>)>,
     /// Labels that somebody gave its pods.
     pub(super) labels: Labels,
 }
@@ -62,7 +63,7 @@ impl Set {
             forgets: false,
             promoted_by: None,
             pods: vec![(template.clone(), t0() - SignedDuration::from_hours(1)); replicas],
-            history: vec![template.clone()],
+            history: vec![(template.clone(), None)],
             labels: Labels::default(),
             template,
         }
@@ -73,8 +74,8 @@ impl Set {
         change(self);
         self.generation += 1;
         self.version += 1;
-        if !self.history.contains(&self.template) {
-            self.history.push(self.template.clone());
+        if !self.history.iter().any(|(template, _)| *template == self.template) {
+            self.history.push((self.template.clone(), self.promoted_by.clone()));
         }
         let first = usize::try_from(self.partition).unwrap().min(self.pods.len());
         for pod in &mut self.pods[first..] {
@@ -191,12 +192,12 @@ impl Set {
         }
         let (former, partition) = (self.template.clone(), change.partition.unwrap_or(self.partition));
         let template = stored(&change.template);
+        self.promoted_by = Some(change.marker.clone());
         if template == former && partition == self.partition {
             self.version += 1;
         } else {
             self.edit(now, |set| (set.template, set.partition) = (template, partition));
         }
-        self.promoted_by = Some(change.marker.clone());
         true
     }
 }
