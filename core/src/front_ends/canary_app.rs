@@ -15,6 +15,7 @@ use crate::{
     invalid::Invalid,
     labels::Labels,
     phase::{FAILED, Phase, find},
+    validation::promql::{Vars, selects_canary},
 };
 
 pub(super) struct CanaryApp;
@@ -42,7 +43,7 @@ impl FrontEnd for CanaryApp {
         let mut problems = Vec::new();
         let spec: CanaryAppSpec = fields(raw, &mut problems);
         if problems.is_empty() {
-            check(&spec, &mut problems);
+            check(key, &spec, &mut problems);
         }
         let app = App {
             name: &key.name,
@@ -126,7 +127,7 @@ fn is_blameless(reason: &String) -> bool {
 }
 
 /// What the schema refuses, for objects that an API server stored without it.
-fn check(spec: &CanaryAppSpec, problems: &mut Vec<Invalid>) {
+fn check(key: &Key, spec: &CanaryAppSpec, problems: &mut Vec<Invalid>) {
     let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     required(given(&spec.image), "image", problems);
     required(
@@ -147,12 +148,12 @@ fn check(spec: &CanaryAppSpec, problems: &mut Vec<Invalid>) {
         .filter(|gateway| !["istio", "mesh"].contains(gateway));
     problems.extend(gateway.map(|gateway| Invalid::spec(format!("spec.gateway is {gateway}: use istio or mesh"))));
     if !spec.parent_refs.is_empty() {
-        check_gateway_api(spec, problems);
+        check_gateway_api(key, spec, problems);
     }
 }
 
 /// The same for an application behind a Gateway of Gateway API.
-fn check_gateway_api(spec: &CanaryAppSpec, problems: &mut Vec<Invalid>) {
+fn check_gateway_api(key: &Key, spec: &CanaryAppSpec, problems: &mut Vec<Invalid>) {
     if spec.gateway.is_some() {
         problems.push(Invalid::spec(
             "spec.gateway is about Istio, and spec.parentRefs about Gateway API: remove one of them",
@@ -162,20 +163,31 @@ fn check_gateway_api(spec: &CanaryAppSpec, problems: &mut Vec<Invalid>) {
         problems.push(Invalid::spec("an entry of spec.parentRefs has no name: set it"));
     }
     let query = spec.prometheus_query.as_deref().unwrap_or_default();
-    if !query.is_empty() && !names_secondary(query) {
+    if !query.is_empty() && !finds_secondary(query, key) {
         problems.push(Invalid::spec(
-            "with spec.parentRefs, the primary and the secondary have a Service each, and spec.prometheusQuery does not name the \
-             secondary, so it could miss its errors: select it, for example with {{ canary.name }} or {{ pods }}",
+            "with spec.parentRefs, the primary and the secondary have a Service each, and no matcher of spec.prometheusQuery selects \
+             the secondary, so it would not find its errors: add one, such as pod=~\"{{ pods }}\", or one that compares the name of \
+             the workload or of the Service with {{ canary.name }}",
         ));
     }
 }
 
 /// Whether a query selects the secondary by its name, its label or its pods.
-fn names_secondary(query: &str) -> bool {
-    let query: String = query.split_whitespace().collect();
-    ["secondary", "{{canary.name}}", "{{canary.pods}}", "{{pods}}"]
-        .iter()
-        .any(|name| query.contains(name))
+fn finds_secondary(query: &str, key: &Key) -> bool {
+    let canary = format!("{}-secondary", key.name);
+    let pod = format!("{canary}-5d9c8b7f6-abcde");
+    let pods = &[pod.as_str()];
+    let vars = Vars {
+        deployment: &format!("{}-primary", key.name),
+        canary: &canary,
+        service: &key.name,
+        namespace: &key.namespace,
+        kanary: &key.name,
+        weight: "10",
+        pods,
+        all_pods: pods,
+    };
+    selects_canary(query, &vars, "secondary")
 }
 
 /// Where the requests of an application come from.

@@ -15,6 +15,7 @@ mod number;
 mod operator;
 mod refuse;
 mod scan;
+mod selecting;
 mod shape;
 mod syntax;
 mod template;
@@ -28,6 +29,7 @@ pub use endpoint::Endpoint;
 pub use joining::{JOINED, Shape, shape};
 pub(super) use judge::listed;
 pub(super) use number::short;
+pub(crate) use selecting::selects_canary;
 pub use template::Vars;
 
 use serde_json::json;

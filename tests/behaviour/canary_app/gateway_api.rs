@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{PRIMARY, SECONDARY, app, image, is_scraped, owned, running, served, set, share};
 use crate::support::{
     CANARY_APP, DEPLOYMENT, DESTINATION_RULE, Exporter, HTTP_ROUTE, ISTIO_GATEWAY, POD, Recording, SERVICE, Seen,
-    VIRTUAL_SERVICE, World, merge, version,
+    VIRTUAL_SERVICE, World, is_true, merge, message, reason, version,
 };
 
 /// The same, in a cluster with Gateway API.
@@ -246,4 +246,43 @@ async fn a_spec_that_mixes_istio_and_gateway_api_is_refused() {
     world.create(&CANARY_APP, &right).await;
     let route = world.until(&HTTP_ROUTE, "hello", "it has all hosts", |_| true).await;
     assert_eq!(route["spec"]["hostnames"], json!([]));
+}
+
+#[tokio::test]
+async fn a_query_that_could_not_find_an_error_of_the_secondary_tries_no_image() {
+    let world = served_with_both().await;
+    let exporter = Exporter::start(&world).await;
+    let _open = world.open_gateway().await;
+    let mut manifest = app(&world, "hello:v1");
+    merge(&mut manifest, json!({"spec": behind_web(&world)}));
+    world.create(&CANARY_APP, &manifest).await;
+    world.ends_as(&CANARY_APP, "hello", "DeploymentUpdated").await;
+    for query in [
+        "secondary > 0",
+        "errors{workload=\"hello\"} > 0 # secondary",
+        "errors{pod=~\"hallo-secondary.*\"} > 0",
+    ] {
+        set(&world, json!({"image": "hello:v2", "prometheusQuery": query})).await;
+        let is_refused = |app: &Value| {
+            is_true(app, "Errored")
+                && reason(app, "Errored") == "InvalidSpec"
+                && app["status"]["observedGeneration"] == app["metadata"]["generation"]
+        };
+        let refused = world
+            .until(&CANARY_APP, "hello", "its query is refused", is_refused)
+            .await;
+        let said = message(&refused, "Errored");
+        assert!(
+            said.contains("no matcher of spec.prometheusQuery selects the secondary"),
+            "{said}"
+        );
+    }
+    assert_eq!(image(&world.get(&DEPLOYMENT, PRIMARY).await), "hello:v1");
+    set(&world, behind_web(&world)).await;
+    is_scraped(&world, &exporter).await;
+    world
+        .until(&DEPLOYMENT, PRIMARY, "it runs the image", |primary| {
+            image(primary) == "hello:v2"
+        })
+        .await;
 }

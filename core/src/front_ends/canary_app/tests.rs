@@ -196,9 +196,20 @@ fn behind_a_gateway_of_gateway_api_a_query_has_to_find_the_errors_of_the_seconda
         let over = behind_gateway_with(&json!({"prometheusQuery": query}));
         assert_eq!(problems(&over), Vec::<String>::new(), "{query}");
     }
-    let over = behind_gateway_with(&json!({"prometheusQuery": "x{destination_service_name=\"hello\"} > 2"}));
-    let [problem] = problems(&over).try_into().unwrap();
-    assert!(problem.contains("does not name the secondary"), "{problem}");
+    for query in [
+        "x{destination_service_name=\"hello\"} > 2",
+        "secondary > 2",
+        "x{workload=\"hello\"} > 2 # secondary",
+        "x{pod=~\"hellox-secondary.*\"} > 2",
+    ] {
+        let over = behind_gateway_with(&json!({"prometheusQuery": query}));
+        let [problem] = problems(&over).try_into().unwrap();
+        assert!(
+            problem.contains("no matcher of spec.prometheusQuery selects"),
+            "{query}: {problem}"
+        );
+        assert!(problem.contains("pod=~\"{{ pods }}\""), "{problem}");
+    }
     for (over, expected) in [
         (json!({"gateway": "mesh"}), "remove one of them"),
         (json!({"parentRefs": [{"name": ""}]}), "has no name: set it"),
