@@ -12,7 +12,7 @@ use super::{
     integrity::{is_of_later_run, is_of_run, is_ours, is_own_canary},
     observation::{Attempt, Pod, Versions, Ways, Workload},
     problem::{Problem, set_problem, with_late_verdict},
-    services,
+    routing, services,
     status::{ACTIVATED, Draft, FAILED, TRAFFIC, find, is_true},
     step::Step,
 };
@@ -81,6 +81,10 @@ pub(super) fn all(step: &Step<'_>, draft: &Draft, retain: bool) -> ControlFlow<D
 /// changed by another client and could not leave before this run started, and pods that their ReplicaSet released, which
 /// are not validated and would stay after their canary is deleted.
 pub(super) fn left_before(step: &Step<'_>) -> Option<Decision> {
+    if routing::leads_to_former_pods(step) {
+        // The route goes first.
+        return None;
+    }
     let present_run = step.kanary.run(step.spec);
     // `status.failedTemplates` does not contain the template of a changed canary, because it did not fail.
     let changed = present(step).filter(|canary| canary.versions == Versions::Several);

@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use self::withdraw::share;
 pub(super) use self::{
     lost::{lost, overlooked, reverted},
-    withdraw::{clear, leave_former, release, withdraw},
+    withdraw::{clear, leads_to_former_pods, leave_former, release, withdraw},
 };
 use super::{
     api::{ManualVerdict, Reason, RouteKind, RouteRef, names},

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{LOOK_AGAIN, LOOK_SOON, There, is_fresh, is_held, known, there};
 use crate::{
+    api::RouteKind,
     decision::{Action, Decision, Need},
     observation::{Refusal, RouteFound, RouteSeen},
     problem::{Problem, set_problem},
@@ -153,6 +154,19 @@ fn hold(step: &Step<'_>, draft: &Draft, problem: &Problem, wake: Option<Timestam
     ControlFlow::Break(Decision {
         wake: wake.max(step.now.checked_add(LOOK_SOON).ok()),
         ..step.write(draft)
+    })
+}
+
+/// Whether a route may still send requests to pods of a former run by the labels that a Service in production selects, as the subset of
+/// a `VirtualService` does. Without these labels, the subset would be empty, and its share of the requests would fail.
+pub(crate) fn leads_to_former_pods(step: &Step<'_>) -> bool {
+    let held = step.kanary.held.as_ref().filter(|_| step.spec.frame.is_some());
+    held.is_some_and(|held| {
+        let is_virtual = held
+            .route
+            .as_ref()
+            .is_some_and(|route| route.kind == RouteKind::Virtual);
+        is_virtual && held.run != step.kanary.run(step.spec)
     })
 }
 

@@ -8,7 +8,7 @@ use crate::{
     api::{Kanary, KanaryKind, names},
     decide,
     decision::Action,
-    observation::Observation,
+    observation::{Observation, Pod, Refusal, Service},
 };
 
 fn at(second: i64) -> Timestamp {
@@ -228,6 +228,50 @@ fn nothing_moves_before_the_run_has_left_the_route_of_the_former_spec() {
     let decision = decide(&gateway, &seen(5, &istio, &gateway, false), at(5));
     assert_eq!(decision.needs, Some(Need::Route));
     assert_eq!(decision.actions, []);
+}
+
+#[test]
+fn pods_of_a_former_run_keep_their_labels_while_a_route_leads_to_them() {
+    let (istio, mut gateway) = (app(&json!({})), behind_gateway());
+    let labels = json!({"app": "hello", "owner": "canaryop", "service": "secondary", names::RUN: "former-1"});
+    let text = |labels: &Value| serde_json::from_value::<crate::labels::Labels>(labels.clone()).unwrap();
+    let refused = Refusal {
+        reason: Reason::WriteRefused,
+        message: "denied".to_owned(),
+        retry_at: at(60),
+        uncreated_since: None,
+        about: "VirtualService/hello".to_owned(),
+    };
+    let observed = |from: &ParsedKanary, to: &ParsedKanary| Observation {
+        other_pods: vec![Pod {
+            name: "hello-secondary-1".to_owned(),
+            labels: text(&labels),
+            ready: true,
+            ..Pod::default()
+        }],
+        service: Some(Service {
+            name: "hello".to_owned(),
+            selector: text(&json!({"app": "hello", "owner": "canaryop"})),
+            ..Service::default()
+        }),
+        refusal: Some(refused.clone()),
+        ..seen(5, from, to, false)
+    };
+    let leaves = |app: &ParsedKanary| {
+        let decision = decide(app, &observed(&istio, app), at(5));
+        let mut actions = decision.actions.into_iter();
+        actions.any(|action| matches!(action, Action::Unlabel { .. }))
+    };
+    // Without a route, they get requests that they should not get.
+    assert!(leaves(&istio));
+    for app in [&mut gateway, &mut istio.clone()] {
+        app.held = Some(crate::kanary::HeldRoute {
+            run: "former-1".to_owned(),
+            route: "VirtualService/hello".parse().ok(),
+        });
+        app.finalizers = vec![names::ROUTE_FINALIZER.to_owned()];
+        assert!(!leaves(app));
+    }
 }
 
 #[test]
