@@ -182,13 +182,21 @@ fn unserved(step: &Step<'_>, draft: &mut Draft, found: &There<'_>) -> Follow {
     if found.share(step).is_none() {
         return waiting;
     }
+    Follow {
+        waits: waiting.waits,
+        ..taken_out(step, found)
+    }
+}
+
+/// Takes the canary out of the route.
+fn taken_out(step: &Step<'_>, found: &There<'_>) -> Follow {
     match found.change(step, None) {
         Ok(Change::Traffic(_) | Change::Update(_)) if !found.seen.live => Follow::needing(Need::Route),
         Ok(Change::Traffic(patch) | Change::Update(patch)) => Follow {
             actions: vec![routing::clear(found, patch)],
-            ..waiting
+            ..Follow::default()
         },
-        _ => waiting,
+        _ => Follow::default(),
     }
 }
 
@@ -272,9 +280,14 @@ fn settle(
     let since = stored.and_then(|traffic| traffic.since);
     if let Some(problem) = found.behind(step) {
         interrupt(draft);
+        let follow = match found.served_in_part() {
+            // It could stay so for ever, and nobody would judge the canary.
+            Some(_) => taken_out(step, found),
+            None => Follow::default(),
+        };
         return Follow {
             problem: Some(problem),
-            ..Follow::default()
+            ..follow
         };
     }
     let available = canary.available_since.filter(|_| is_available(step));

@@ -28,7 +28,7 @@ use self::dialect::Dialect;
 pub use self::{
     patch::{Change, Own, change},
     record::{Record, Share},
-    standing::{Standing, ignores_affinity, standing},
+    standing::{Standing, ignores_affinity, served_in_part, standing},
 };
 use crate::api::RouteKind;
 

@@ -21,10 +21,7 @@ pub fn standing(kind: RouteKind, route: &Value) -> Standing {
     if kind == RouteKind::Virtual {
         return Standing::Taken;
     }
-    let generation = route
-        .pointer("/metadata/generation")
-        .and_then(Value::as_i64)
-        .unwrap_or_default();
+    let generation = generation(route);
     let parents: Vec<_> = parents(route).iter().filter(|parent| is_named(route, parent)).collect();
     if parents.is_empty() {
         return Standing::Refused("no gateway reports on it in status.parents".to_owned());
@@ -42,8 +39,33 @@ pub fn standing(kind: RouteKind, route: &Value) -> Standing {
     }
 }
 
+/// Why a gateway serves nothing of a route that another one serves.
+#[must_use]
+pub fn served_in_part(kind: RouteKind, route: &Value) -> Option<String> {
+    if kind == RouteKind::Virtual {
+        return None;
+    }
+    let generation = generation(route);
+    let parents: Vec<_> = parents(route).iter().filter(|parent| is_named(route, parent)).collect();
+    let is_true = |parent: &Value, name: &str| condition(parent, name).is_some_and(|is| is["status"] == "True");
+    let serves = |parent: &&Value| CONDITIONS.iter().all(|name| is_true(parent, name));
+    if !parents.iter().any(serves) {
+        return None;
+    }
+    let mut seen = parents
+        .iter()
+        .filter(|parent| unseen(parent, "Accepted", generation).is_none());
+    let refused = seen.find_map(|parent| refused(parent, "Accepted"));
+    refused.or_else(|| silent(route, &parents))
+}
+
 /// The conditions of a route that say whether a gateway has taken it over.
 const CONDITIONS: [&str; 2] = ["Accepted", "ResolvedRefs"];
+
+fn generation(route: &Value) -> i64 {
+    let generation = route.pointer("/metadata/generation").and_then(Value::as_i64);
+    generation.unwrap_or_default()
+}
 
 fn parents(route: &Value) -> &[Value] {
     let parents = route.pointer("/status/parents").and_then(Value::as_array);

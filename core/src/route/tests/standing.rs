@@ -55,6 +55,27 @@ fn every_gateway_has_to_follow() {
 }
 
 #[test]
+fn a_route_is_served_in_part_if_one_gateway_accepts_it_and_another_does_not() {
+    let in_part = |route: &Value| served_in_part(RouteKind::Http, route);
+    let mut route = reported(3, "True");
+    let parents = route["spec"]["parentRefs"].as_array_mut().unwrap();
+    parents.push(json!({"name": "edge", "namespace": "infra"}));
+    let silent = in_part(&route).unwrap();
+    assert!(silent.starts_with("edge, which spec.parentRefs names"), "{silent}");
+    let mut edge = reported(3, "False")["status"]["parents"][0].clone();
+    edge["parentRef"] = json!({"name": "edge", "namespace": "infra"});
+    route["status"]["parents"].as_array_mut().unwrap().push(edge);
+    let why = "edge reports Accepted=False: because".to_owned();
+    assert_eq!(in_part(&route), Some(why));
+    // It has not seen this generation.
+    route["status"]["parents"][1]["conditions"][0]["observedGeneration"] = json!(2);
+    assert_eq!(in_part(&route), None);
+    for nobody_or_all in [reported(3, "False"), reported(3, "True"), http(&json!([]))] {
+        assert_eq!(in_part(&nobody_or_all), None);
+    }
+}
+
+#[test]
 fn a_virtual_service_reports_nothing() {
     let route = virtual_service(&json!([]));
     assert_eq!(standing(RouteKind::Virtual, &route), Standing::Taken);

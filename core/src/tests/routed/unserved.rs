@@ -1,6 +1,6 @@
 //! Routes that somebody changes while Kanary does not look: nothing is promoted without the requests of the last step.
 
-use super::*;
+use super::{cases::weighted, *};
 
 const LONG: SignedDuration = SignedDuration::from_mins(10);
 
@@ -264,4 +264,57 @@ fn changes_of_a_route_that_another_kanary_uses_are_its_own() {
         "{:#?}",
         world.writes
     );
+}
+
+/// The route names a gateway that never reports on it, beside the one that serves it.
+fn name_another_gateway(world: &mut World, is_named: bool) {
+    let route = world.route.as_mut().unwrap();
+    let parents = route["spec"]["parentRefs"].as_array_mut().unwrap();
+    parents.retain(|parent| parent["name"] != "edge");
+    if is_named {
+        parents.push(json!({"name": "edge"}));
+    }
+    raise(&mut route["metadata"]);
+    route["metadata"]["generation"] = json!(route["metadata"]["generation"].as_i64().unwrap() + 1);
+    world.written_at = world.now;
+}
+
+#[track_caller]
+fn assert_served_in_part(world: &World) {
+    let status = world.stored();
+    let errored = crate::status::find(&status, crate::status::ERRORED);
+    let errored = errored.unwrap_or_else(|| panic!("{status:#?} {:#?}", world.writes));
+    assert_eq!(errored.reason, "GatewayBehind");
+    assert!(errored.message.contains("edge"), "{errored:?}");
+    assert_eq!(world.routed(), 0, "{:#?}", world.writes);
+}
+
+#[test]
+fn no_run_begins_while_a_gateway_does_not_serve_the_route_that_another_one_serves() {
+    let mut world = World::new(&weighted());
+    name_another_gateway(&mut world, true);
+    world.run(SignedDuration::from_mins(5));
+    assert_served_in_part(&world);
+    name_another_gateway(&mut world, false);
+    world.run(LONG);
+    assert_eq!(world.phase(), Phase::DeploymentUpdated, "{:#?}", world.writes);
+    world.is_restored();
+}
+
+#[test]
+fn a_canary_leaves_a_route_that_only_some_of_its_gateways_serve() {
+    for seconds in (20..80).step_by(6) {
+        let mut world = World::new(&weighted());
+        world.run(SignedDuration::from_secs(seconds));
+        name_another_gateway(&mut world, true);
+        world.run(SignedDuration::from_mins(5));
+        assert_served_in_part(&world);
+        let writes = world.writes.len();
+        world.run(SignedDuration::from_mins(5));
+        assert_eq!(world.writes.len(), writes, "{:#?}", world.writes);
+        name_another_gateway(&mut world, false);
+        world.run(LONG);
+        assert_eq!(world.phase(), Phase::DeploymentUpdated, "{:#?}", world.writes);
+        world.is_restored();
+    }
 }
