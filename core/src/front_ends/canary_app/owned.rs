@@ -74,7 +74,8 @@ impl App<'_> {
         };
         json!({
             "selector": selector,
-            "ports": [{"name": "http", "port": port, "targetPort": port, "protocol": "TCP"}],
+            // By its name: during a run, the pods of both versions may listen on different ports.
+            "ports": [{"name": "http", "port": port, "targetPort": "http", "protocol": "TCP"}],
         })
     }
 
