@@ -17,7 +17,7 @@ use super::{
     Key, counted, front_ends,
     invalid::Invalid,
     scale::Scale,
-    spec::{Routing, Spec},
+    spec::{IN_PLACE, Routing, Spec},
     template::{TemplateRead, WorkloadTemplate},
     validation::{Validation, fitting},
     workload,
@@ -97,6 +97,10 @@ fn of_kanary(key: &Key, raw: &Value, known: &Known<'_>) -> Spec {
         } else {
             Scale::Static(1)
         };
+    }
+    if spec.scale.in_place().is_some() {
+        // A run in place and one beside the target are different runs.
+        spec.traffic_key.push_str(IN_PLACE);
     }
     spec.problems = problems;
     spec

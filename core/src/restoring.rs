@@ -171,7 +171,11 @@ fn report(step: &Step<'_>, record: &InPlace, draft: &mut Draft) {
     }
     let name = &step.spec.target;
     let Some(target) = in_place::target(record, step.seen) else {
-        let why = format!("{name} is gone: there is nothing to put back");
+        let why = if step.seen.target.is_some() {
+            format!("{name} was deleted and created again without what this run changed: there is nothing to put back")
+        } else {
+            format!("{name} is gone: there is nothing to put back")
+        };
         return draft.set(ROLLED_BACK, false, Reason::TargetNotFound, why);
     };
     if target.template_hash != record.former_hash {

@@ -11,6 +11,9 @@ use super::{
 };
 use crate::api::{ManualVerdict, RouteKind, TrafficSource, WorkloadRef};
 
+/// End of [`Spec::traffic_key`] of a run in place.
+pub(super) const IN_PLACE: &str = " in place";
+
 /// A parsed spec with defaults. If it is not [sound](Spec::is_sound), invalid fields have the value with the least
 /// effect.
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use super::{
     observation::Observation,
     problem::Problem,
     route::Change,
-    spec::Spec,
+    spec::{IN_PLACE, Spec},
     status::{Draft, FAILED, Phase, RECONCILING, SCHEDULED, STALLED, VERDICT_IGNORED},
 };
 use crate::api::{
@@ -155,6 +155,9 @@ impl Step<'_> {
         let why = match (is_another, retried) {
             (true, _) => "spec.template changed: a new run starts",
             (false, true) => "spec.retry changed: a new run starts",
+            (false, false) if self.moves() => {
+                "spec.scale.inPlace was added or removed: a new run starts, because only what ran where the spec asks for it is promoted"
+            }
             (false, false) => {
                 "spec.traffic or spec.serviceName changed: a new run starts, because only what had the traffic that the spec \
                  asks for is promoted"
@@ -163,6 +166,12 @@ impl Step<'_> {
         draft.set(SCHEDULED, true, Reason::NewRun, why);
         draft.set(RECONCILING, true, Reason::NewRun, "a new run starts");
         self.write(draft)
+    }
+
+    /// Whether the former run was in place and the next one is not, or the other way round.
+    fn moves(&self) -> bool {
+        let former = self.kanary.status.current_traffic.as_deref().unwrap_or_default();
+        former.ends_with(IN_PLACE) != self.spec.scale.in_place().is_some()
     }
 
     /// All problems with the spec.

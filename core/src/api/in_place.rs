@@ -38,11 +38,20 @@ pub struct InPlace {
     pub template_hash: Option<String>,
 }
 
+/// End of the annotation of a target while some of its pods run the template.
+const BEGUN: &str = "/in-place";
+
 impl InPlace {
     /// The annotation on the target while some of its pods run the template.
     #[must_use]
     pub fn begun(&self) -> String {
-        format!("{}/in-place", self.run)
+        format!("{}{BEGUN}", self.run)
+    }
+
+    /// Whether this annotation says that a run in place is under way.
+    #[must_use]
+    pub fn is_mark(annotation: &str) -> bool {
+        annotation.ends_with(BEGUN)
     }
 
     /// The annotation of a target that has back what it had before.

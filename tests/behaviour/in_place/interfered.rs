@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{assert_restored, edit, in_place, kanary_until, pods_run, running};
 use crate::support::{
-    KANARY_STATEFULSET, POD, STATEFUL_SET, World, again, held, merge, message, reason, stateful_set, template,
+    KANARY_STATEFULSET, POD, STATEFUL_SET, World, again, held, merge, message, phase, reason, stateful_set, template,
 };
 
 #[tokio::test]
@@ -153,7 +153,12 @@ async fn a_target_that_is_scaled_to_zero_and_up_again_gets_its_template_back() {
         .await;
     running(&world).await;
     world.patch(&STATEFUL_SET, "db", json!({"spec": {"replicas": 0}})).await;
-    world.gone(&POD, "db-0").await;
+    let forgets = |target: &Value| {
+        let status = &target["status"];
+        status["replicas"] == 0 && status["currentRevision"] == status["updateRevision"]
+    };
+    let what = "calls the template of the run the current one";
+    world.until(&STATEFUL_SET, "db", what, forgets).await;
     world.patch(&STATEFUL_SET, "db", json!({"spec": {"replicas": 2}})).await;
     let ended = world.ends_as(&KANARY_STATEFULSET, "batman", "Failed").await;
     assert_eq!(reason(&ended, "Failed"), "TargetChanged");
@@ -192,4 +197,32 @@ async fn whoever_applies_the_target_may_set_the_partition_after_a_run() {
     let mut next = partitioned(1);
     next["spec"]["template"] = template("db", "v2");
     apply(&next).await;
+}
+
+#[tokio::test]
+async fn a_canary_beside_the_target_is_promoted_after_the_run_in_place() {
+    let world = World::of_stateful_sets("in-place").await;
+    world.stateful_target("db", 3).await;
+    world
+        .create(&KANARY_STATEFULSET, &in_place(1, json!({"validation": held()})))
+        .await;
+    let mut robin = in_place(1, json!({"scale": null, "validation": held()}));
+    robin["metadata"]["name"] = json!("robin");
+    robin["spec"]["template"]["spec"]["template"]["spec"]["containers"][0]["image"] = json!("db:v3");
+    robin["spec"]["rollout"] = json!({"onTargetChange": "promote"});
+    running(&world).await;
+    world.create(&KANARY_STATEFULSET, &robin).await;
+    let is_running = |kanary: &Value| phase(kanary) == "Running";
+    world
+        .until(&KANARY_STATEFULSET, "robin", "is Running", is_running)
+        .await;
+    let valid = json!({"spec": {"verdict": "valid"}});
+    world.patch(&KANARY_STATEFULSET, "robin", valid).await;
+    let waits = |kanary: &Value| reason(kanary, "Errored") == "TargetRollingOut";
+    world.until(&KANARY_STATEFULSET, "robin", "waits", waits).await;
+    pods_run(&world, &["v1", "v1", "v2"]).await;
+    edit(&world, json!({"verdict": "invalid"})).await;
+    world.ends_as(&KANARY_STATEFULSET, "batman", "Failed").await;
+    world.ends_as(&KANARY_STATEFULSET, "robin", "DeploymentUpdated").await;
+    pods_run(&world, &["v3", "v3", "v3"]).await;
 }

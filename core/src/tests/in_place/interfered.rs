@@ -183,3 +183,20 @@ fn a_copied_status_says_nothing_about_the_target_of_another_kanary() {
     place.metadata["uid"] = json!("uid-robin");
     assert_eq!(place.stored().in_place, None);
 }
+
+#[test]
+fn a_run_in_place_and_one_beside_the_target_are_different_runs() {
+    let mut place = Place::new(3, 1);
+    place.until_running();
+    place.edit(&json!({"scale": null, "paused": true}));
+    place.settle();
+    assert_eq!(place.set().images(), ["app:v1"; 3]);
+    assert_eq!(place.stored().run_number(), 2);
+    place.edit(&json!({"scale": {"inPlace": {"replicas": 1}}, "paused": false}));
+    place.until_running();
+    assert_eq!(place.stored().run_number(), 3);
+    assert_eq!(place.set().images(), ["app:v1", "app:v1", "app:v2"]);
+    place.edit(&json!({"verdict": "invalid"}));
+    place.end();
+    assert_restored(&place);
+}
