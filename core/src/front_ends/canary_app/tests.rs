@@ -9,6 +9,8 @@ use crate::{
     status::{DEPLOYMENT_UPDATED, Draft, RUNNING, SUCCEEDED},
 };
 
+mod words;
+
 fn sample() -> Value {
     json!({
         "image": "registry.example/hello:v1", "imageListenPort": 8088, "replicas": 2, "testReplicas": 1,
@@ -275,7 +277,7 @@ fn what_is_missing_or_wrong_is_named_as_the_user_wrote_it() {
     let [query] = problems(&json!({"prometheusQuery": "vector(1) > 2"}))
         .try_into()
         .unwrap();
-    assert!(query.contains("query selects no series"), "{query}");
+    assert!(query.starts_with("spec.prometheusQuery selects no series"), "{query}");
 }
 
 #[test]
