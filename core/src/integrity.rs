@@ -1,6 +1,8 @@
 //! Integrity of the canary: a promotion must match what was validated, so the canary must be unchanged since its
 //! creation.
 
+use serde_json::Value;
+
 use super::{
     labels::Labels,
     observation::{Versions, Workload},
@@ -17,6 +19,17 @@ pub(super) enum Origin {
     Changed,
     /// Unknown: this controller did not create it, and the Deployment controller has not observed it yet.
     Unknown,
+}
+
+/// The owner that manages an object.
+pub(super) fn controller(object: &Value) -> Option<&Value> {
+    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    owners.into_iter().flatten().find(|owner| owner["controller"] == true)
+}
+
+/// Whether this Kanary manages an object.
+pub(super) fn controls(step: &Step<'_>, object: &Value) -> bool {
+    controller(object).is_some_and(|owner| owner["uid"] == step.kanary.uid.as_str())
 }
 
 /// The canary of this run.

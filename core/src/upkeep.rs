@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::{
     decision::{Action, Decision, Keep, KeepWhat, Need, Resource},
     front_ends::{Frame, Kept},
-    integrity,
+    integrity::{self, controller, controls},
     observation::{KeptFound, KeptSeen, Refusal, RouteFound},
     problem::Problem,
     route,
@@ -124,7 +124,7 @@ fn compare(step: &Step<'_>, kept: &Kept, seen: &KeptSeen, moves: bool) -> Option
 /// Why an object of this name is not touched.
 fn foreign(step: &Step<'_>, object: &Value, what: &str) -> Option<Problem> {
     let controller = controller(object);
-    if is_ours(step, object) {
+    if controls(step, object) {
         let is_deleting = object.pointer("/metadata/deletionTimestamp").is_some();
         return is_deleting.then(|| {
             let message = format!("{what} is being deleted: it is created again once it is gone");
@@ -144,15 +144,6 @@ fn foreign(step: &Step<'_>, object: &Value, what: &str) -> Option<Problem> {
     );
     let message = format!("{what} exists and {whose}: delete it, or give this Kanary another name");
     Some(Problem::new(Reason::NameTaken, message))
-}
-
-fn controller(object: &Value) -> Option<&Value> {
-    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
-    owners.into_iter().flatten().find(|owner| owner["controller"] == true)
-}
-
-fn is_ours(step: &Step<'_>, object: &Value) -> bool {
-    controller(object).is_some_and(|owner| owner["uid"] == step.kanary.uid.as_str())
 }
 
 fn created(step: &Step<'_>, kept: &Kept) -> Option<Keep> {

@@ -5,6 +5,7 @@
 //! is in force, so it never claims requests that the canary does not get, and a controller that is killed in between continues from
 //! the route. A finalizer, which names the route, comes before the first write.
 
+mod foreign;
 mod in_part;
 mod lost;
 mod withdraw;
@@ -272,7 +273,8 @@ pub(super) fn obstacle(step: &Step<'_>) -> Result<Option<(Problem, Option<Timest
         return Err(Need::Route);
     };
     let problem = there(step, seen).and_then(|there| {
-        let unsuitable = there.unsupported(routing).or_else(|| there.lacks_port(step));
+        let unsuitable = there.foreign(step).or_else(|| there.unsupported(routing));
+        let unsuitable = unsuitable.or_else(|| there.lacks_port(step));
         if let Some(problem) = unsuitable.or_else(|| there.refuses_first_share(step)) {
             return Err(problem);
         }

@@ -47,6 +47,10 @@ pub(crate) fn withdraw(step: &Step<'_>, draft: &Draft) -> ControlFlow<Decision> 
             );
         }
     };
+    if found.is_foreign(step) {
+        // The route of this Kanary is gone.
+        return settled(step, seen.since.checked_add(step.seen.route_settling).ok());
+    }
     match found.change(step, None) {
         Err(problem) => hold(
             step,

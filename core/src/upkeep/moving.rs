@@ -4,11 +4,12 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::{Upkeep, blocked, is_ours, version, write};
+use super::{Upkeep, blocked, version, write};
 use crate::{
     api::{Reason, RouteKind},
     decision::{Decision, Keep, KeepWhat, Need, Resource},
     front_ends::Frame,
+    integrity::controls,
     observation::{KeptFound, KeptSeen},
     problem::Problem,
     route::{self, Standing},
@@ -36,7 +37,7 @@ pub(super) fn left<'a>(step: &Step<'_>, frame: &'a Frame, seen: &'a KeptSeen) ->
     let mut left = Vec::new();
     for (resource, name) in &frame.unwanted {
         if let KeptFound::There(object) = seen.objects.get(&resource.key(name))?
-            && is_ours(step, object)
+            && controls(step, object)
         {
             left.push(Left {
                 resource: *resource,
