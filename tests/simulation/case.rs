@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use jiff::SignedDuration;
 use kanary_core::api::names;
 use serde_json::{Value, json};
 
@@ -43,6 +44,10 @@ pub(crate) struct Truth {
     pub(crate) edited: bool,
     /// Whether other clients write to its target.
     pub(crate) shared: bool,
+    /// How long its target may keep a canary in place that is no longer wanted, because a policy refuses writes.
+    pub(crate) obstructed: SignedDuration,
+    /// Whether all pods of its target run the same template in the end.
+    pub(crate) ends_whole: bool,
     /// Whether other clients change the Kanary, its target and its Services arbitrarily. It may then end in any state.
     pub(crate) hostile: bool,
     /// Whether no other client interferes, so that its costs and times are predictable.
@@ -73,6 +78,12 @@ pub(crate) enum Act {
     PatchCanary(Value),
     /// Rolls the target out once it has been promoted, if its strategy leaves that to its user.
     RollOut,
+    /// Deletes pods that never become ready, once their target has its former template back.
+    DeleteStuck,
+    /// Removes the annotation of a run from its target, once the run is known to have begun in place.
+    Unannotate,
+    /// Refuses writes of the target by controllers for a while, with this code.
+    Refuse(Duration, u16),
     /// Creates an object.
     Create(Value),
     /// Deletes an object of this kind and name.

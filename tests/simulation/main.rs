@@ -24,6 +24,7 @@ mod matrix;
 mod metrics_apis;
 mod mutants;
 mod panics;
+mod placed;
 mod resources;
 mod rivals;
 mod routed;
@@ -106,7 +107,7 @@ fn told(seed: u64, outcome: &run::Outcome) -> String {
 
 /// Runs seeds from `first` on, on all threads, until `seeds` of them have run, the time is up, or `KANARY_FAILURES` of
 /// them have failed. Returns the number of runs and the failures.
-fn storm(first: u64, seeds: u64, time: Duration) -> (u64, Vec<String>) {
+fn storm(make: impl Fn(u64) -> Scenario + Sync, first: u64, seeds: u64, time: Duration) -> (u64, Vec<String>) {
     let (next, ran, failed) = (AtomicU64::new(first), AtomicU64::new(0), Mutex::new(Vec::new()));
     let most = asked("KANARY_FAILURES").unwrap_or(5);
     let start = Instant::now();
@@ -119,7 +120,7 @@ fn storm(first: u64, seeds: u64, time: Duration) -> (u64, Vec<String>) {
                     if seed >= first.saturating_add(seeds) || start.elapsed() > time || enough {
                         return;
                     }
-                    let outcome = run::run(scenario(seed), &Wrong::default());
+                    let outcome = run::run(make(seed), &Wrong::default());
                     ran.fetch_add(1, Ordering::Relaxed);
                     if !outcome.violations.is_empty() {
                         failed.lock().unwrap().push(told(seed, &outcome));
@@ -138,7 +139,7 @@ fn nothing_goes_wrong_in_any_storm() {
     let seeds = asked("KANARY_SEEDS").unwrap_or(SEEDS);
     assert!(seeds > 0, "no seeds to run");
     let start = Instant::now();
-    let (ran, failed) = storm(first, seeds, time);
+    let (ran, failed) = storm(scenario, first, seeds, time);
     let took = start.elapsed();
     println!("{ran} of {seeds} seeds in {took:?}");
     assert!(failed.is_empty(), "{}", failed.join("\n"));

@@ -29,7 +29,7 @@ const WRITES_WITH_LEASES: u64 = 60;
 const SHARDS: u16 = 2;
 
 /// A case for a Deployment, whose Kanary is of the usual group.
-fn case(kind: Kind) -> Case {
+pub(crate) fn case(kind: Kind) -> Case {
     let mut rng = fastrand::Rng::with_seed(7);
     let mut make = Maker {
         rng: &mut rng,
@@ -159,7 +159,7 @@ fn survives_at(
 }
 
 /// Kills the controller at every write of a run, at every moment.
-fn survives(case: &Case) {
+pub(crate) fn survives(case: &Case) {
     let moments = [Moment::Before, Moment::After, Moment::Meanwhile].into_iter();
     let deaths: u64 = moments.map(|moment| survives_at(case, 1..=WRITES, moment, None)).sum();
     assert!(deaths >= 9, "too few writes to die at: {deaths}");

@@ -91,6 +91,12 @@ impl Scenario {
         Self::of_targets(seed, &kinds, Targets::All)
     }
 
+    /// The scenario of a seed in which StatefulSets run in place.
+    pub(crate) fn in_place(seed: u64) -> Self {
+        let kinds = [kinds::ALL, trials::ALL].concat();
+        Self::of_targets(seed, &kinds, Targets::InPlace)
+    }
+
     /// The same with hostile clients.
     pub(crate) fn mixed_and_hostile(seed: u64) -> Self {
         let mut scenario = Self::hostile(seed);

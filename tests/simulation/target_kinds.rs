@@ -10,7 +10,7 @@ use crate::{
     case::{Case, End, Maker, merge},
     daemons,
     kinds::{Kind, passes},
-    sets,
+    placed, sets,
     world::served,
 };
 
@@ -33,8 +33,8 @@ pub(crate) struct TargetKind {
     own: &'static [Kind],
 }
 
-/// Every kind. Deployments come first.
-pub(crate) static TARGETS: [TargetKind; 3] = [
+/// Every kind. Deployments come first, and StatefulSets in place last.
+pub(crate) static TARGETS: [TargetKind; 4] = [
     kind("Deployment", "deployments.apps", "deploymentName", 5, |_, _| {}, &[]),
     kind(
         "StatefulSet",
@@ -45,6 +45,14 @@ pub(crate) static TARGETS: [TargetKind; 3] = [
         sets::OWN,
     ),
     kind("DaemonSet", "daemonsets.apps", "", 2, daemons::shape, daemons::OWN),
+    kind(
+        "StatefulSet",
+        "statefulsets.apps",
+        "statefulSetName",
+        2,
+        placed::shape,
+        placed::OWN,
+    ),
 ];
 
 /// Kanaries in another group, by `apiVersion` and `kind`.
@@ -77,6 +85,11 @@ impl TargetKind {
     pub(crate) fn named(name: &str) -> &'static Self {
         let mut kinds = TARGETS.iter();
         kinds.find(|kind| kind.name == name).unwrap()
+    }
+
+    /// StatefulSets some pods of which run the template.
+    pub(crate) fn in_place() -> &'static Self {
+        &TARGETS[TARGETS.len() - 1]
     }
 
     /// The kind of an object in the cluster, if it is a kind of targets.
@@ -134,6 +147,8 @@ pub(crate) enum Targets {
     Mixed,
     /// One kind.
     Only(&'static str),
+    /// StatefulSets, in place where a case can, also in cases of their own.
+    InPlace,
 }
 
 impl Case {
@@ -175,6 +190,7 @@ pub(crate) fn mix(rng: &mut fastrand::Rng, cases: &mut [Case], targets: Targets)
     for case in &mut *cases {
         let kind = match targets {
             Targets::Only(name) => TargetKind::named(name),
+            Targets::InPlace => TargetKind::in_place(),
             _ => TargetKind::any(rng),
         };
         if kind.name != case.truth.kind.name {
@@ -187,7 +203,10 @@ pub(crate) fn mix(rng: &mut fastrand::Rng, cases: &mut [Case], targets: Targets)
         }
     }
     share_names(rng, cases);
-    for case in cases.iter_mut().filter(|_| matches!(targets, Targets::All)) {
+    for case in cases
+        .iter_mut()
+        .filter(|_| matches!(targets, Targets::All | Targets::InPlace))
+    {
         let kind = case.truth.kind;
         if !kind.own.is_empty() && rng.u8(..4) == 0 {
             *case = own(rng, case, kind);

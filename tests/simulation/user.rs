@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
     case::{Act, Case, merge, service},
+    placed::{canary_pod, deletes_stuck, is_in_place, refuse, unannotates},
     world::World,
 };
 
@@ -102,6 +103,10 @@ async fn do_it(world: &World, case: &Case, act: &Act, replicas: i32) {
         Act::Recreate(gone) => {
             world.delete(&case.kind(), &case.name).await;
             sleep(*gone).await;
+            // A finalizer may hold it until its target has its former template back.
+            while is_in_place(case) && world.api(&case.kind()).get_opt(&case.name).await.unwrap().is_some() {
+                sleep(*gone).await;
+            }
             world.create(&case.manifest).await;
         }
         Act::PatchTarget(patch) => {
@@ -115,11 +120,16 @@ async fn do_it(world: &World, case: &Case, act: &Act, replicas: i32) {
                 world.create(&case.target(replicas)).await;
             }
         }
-        Act::DeletePod => delete_any(world, "Pod", &case.name).await,
+        Act::DeletePod => {
+            if let Some(pod) = canary_pod(world, case).await {
+                world.delete("Pod", &pod).await;
+            }
+        }
+        Act::Refuse(long, code) => refuse(world, case, *long, *code),
         Act::DeleteCanary => delete_any(world, kind, &case.name).await,
         Act::Create(object) => world.create(object).await,
         Act::DeleteOther(kind, name) => world.delete(kind, name).await,
-        Act::LabelPod | Act::PatchCanary(_) | Act::AwaitEnd | Act::RollOut => {
+        Act::LabelPod | Act::PatchCanary(_) | Act::AwaitEnd | Act::RollOut | Act::DeleteStuck | Act::Unannotate => {
             let start = Instant::now();
             while !works(world, case, act).await && start.elapsed() < PATIENCE {
                 sleep(BLINK).await;
@@ -133,7 +143,7 @@ async fn works(world: &World, case: &Case, act: &Act) -> bool {
     match act {
         Act::LabelPod => {
             let label = json!({"metadata": {"labels": {"alert": "high-cpu"}}});
-            match any_of(world, "Pod", &case.name).await {
+            match canary_pod(world, case).await {
                 Some(name) => world.patch("Pod", &name, &label).await,
                 None => false,
             }
@@ -144,6 +154,8 @@ async fn works(world: &World, case: &Case, act: &Act) -> bool {
             any_of(world, "Pod", &case.name).await.is_some() && world.patch(case.truth.kind.name, &canary, patch).await
         }
         Act::RollOut => rolls_out(world, case).await,
+        Act::Unannotate => unannotates(world, case).await,
+        Act::DeleteStuck => deletes_stuck(world, case).await,
         _ => {
             let kanary = world.api(&case.kind()).get_opt(&case.name).await.unwrap();
             kanary.is_some_and(|kanary| kanary.data["status"]["completedAt"].is_string())
@@ -152,7 +164,7 @@ async fn works(world: &World, case: &Case, act: &Act) -> bool {
 }
 
 /// One of the canary's objects that is not being deleted.
-async fn any_of(world: &World, kind: &str, kanary: &str) -> Option<String> {
+pub(crate) async fn any_of(world: &World, kind: &str, kanary: &str) -> Option<String> {
     let ours = format!("kanary.k8s-operators.dev/name={kanary}");
     let ours = ListParams::default().labels(&ours);
     let objects = world.api(kind).list(&ours).await.unwrap();
@@ -175,7 +187,7 @@ async fn rolls_out(world: &World, case: &Case) -> bool {
     let Some(target) = world.api(kind).get_opt(name).await.unwrap() else {
         return false;
     };
-    let is_promoted = |(name, _): (&String, &String)| name == names::PROMOTED_BY;
+    let is_promoted = |(name, by): (&String, &String)| name == names::PROMOTED_BY && !by.ends_with("/in-place");
     if !target.metadata.annotations.iter().flatten().any(is_promoted) {
         return false;
     }

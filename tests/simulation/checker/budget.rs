@@ -25,7 +25,11 @@ fn is_ours(entry: &Entry) -> bool {
 
 /// Items are measured for as long as they wait, like queries to Prometheus, which are not requests to the API server.
 fn is_measurement(entry: &Entry) -> bool {
-    let of_requests = entry.resource == "pods" && entry.verb == "list" && entry.selector.contains(names::RUN);
+    // Labels of pods in place are read, because no watch reports them.
+    let of_pods = [names::RUN, names::POD_REVISION]
+        .iter()
+        .any(|label| entry.selector.contains(label));
+    let of_requests = entry.resource == "pods" && entry.verb == "list" && of_pods;
     entry.resource.ends_with("metrics.k8s.io") || of_requests
 }
 
@@ -140,7 +144,9 @@ impl Checker {
             .iter()
             .filter(|entry| is_write(entry) && !cleans(entry) && entry.at <= ended)
             .collect();
-        let most = if phase == Phase::Failed { 5 } else { 7 };
+        // What a run in place changes is stored first, with a finalizer that goes at the end.
+        let more = if self.has_begun_in_place(name) { 7 } else { 0 };
+        let most = more + if phase == Phase::Failed { 5 } else { 7 };
         if writes.len() > most {
             let told: Vec<_> = writes
                 .iter()

@@ -112,7 +112,8 @@ impl Checker {
         }
         let name = book.name.clone();
         let touched = |field: &str| before[field] != book.object[field];
-        let annotated = before["metadata"]["annotations"] != book.object["metadata"]["annotations"];
+        let annotations = |object: &Value| string_map(&object["metadata"]["annotations"]);
+        let annotated = annotations(&before) != annotations(&book.object);
         // Kanary owns the slot label.
         let labels = |object: &Value| {
             let mut labels = string_map(&object["metadata"]["labels"]);
@@ -170,6 +171,7 @@ impl Checker {
             book.verdict.get_or_insert(event.at);
             let image = book.image();
             book.passed.insert(run_of(status), image.clone());
+            self.note_whole(uid);
             self.check_pass(event, uid, &name, &image);
             let write = self.write(event, &name);
             for (invariant, what) in self.evidence.verdict(uid, status, &write) {

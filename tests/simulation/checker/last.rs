@@ -9,7 +9,10 @@ use kanary_core::{
 use kanary_sim::{cluster::Cluster, object::string_map};
 use serde_json::Value;
 
-use super::{Book, Checker, Invariant, evidence::selects};
+use super::{
+    Book, Checker, Invariant,
+    evidence::{LEAVING, selects},
+};
 use crate::{
     case::{End, failed},
     history::text,
@@ -83,6 +86,7 @@ impl Checker {
             return orphans;
         }
         orphans.extend(self.left_claims());
+        orphans.extend(self.left_in_place(cluster));
         let workloads: Vec<_> = TARGETS.iter().map(|kind| kind.resource).collect();
         let others = [
             "services",
@@ -141,6 +145,9 @@ impl Checker {
             self.check_target(cluster, &uid);
         }
         for exposed in self.evidence.exposed(now) {
+            if exposed.long <= LEAVING + self.truth(&exposed.kanary).obstructed {
+                continue;
+            }
             self.violated(Invariant::Exposed, exposed.at, &exposed.kanary, &exposed.what);
         }
         self.check_shares(now);

@@ -7,6 +7,7 @@ mod last;
 mod limit;
 mod nodes;
 pub(crate) mod owners;
+mod placed;
 mod targets;
 mod volumes;
 
@@ -159,6 +160,7 @@ pub(crate) struct Checker {
     /// The volume claims that exist.
     claims: volumes::Claims,
     nodes: nodes::Nodes,
+    places: placed::Places,
     /// Images of targets that the controller created.
     bootstrapped: BTreeSet<String>,
     /// Promotions by the value of their annotation.
@@ -197,6 +199,7 @@ impl Checker {
             targets: BTreeMap::new(),
             claims: volumes::Claims::default(),
             nodes: nodes::Nodes::default(),
+            places: placed::Places::default(),
             bootstrapped: BTreeSet::new(),
             promoted: BTreeMap::new(),
             announced: BTreeMap::new(),
@@ -233,6 +236,7 @@ impl Checker {
                 self.look_at_workload(event);
             }
             "persistentvolumeclaims" => self.look_at_claim(event),
+            "pods" if !is_ours(event) => self.look_at_pod(event),
             "nodes" if !is_ours(event) => self.look_at_node(event),
             "events" => self.look_at_event(event),
             _ => self.look_at_other(event),

@@ -32,7 +32,7 @@ fn owner(object: &Value) -> String {
 }
 
 /// An object without the fields that the API server or a policy sets.
-fn essence(object: &Value) -> Value {
+pub(super) fn essence(object: &Value) -> Value {
     let mut object = object.clone();
     for field in ["resourceVersion", "generation", "managedFields"] {
         object["metadata"][field] = Value::Null;
@@ -69,6 +69,7 @@ impl Checker {
             return;
         }
         let name = new.meta.name.clone();
+        self.follow_place(event, &value);
         if change.new.is_none() {
             if is_ours(event) {
                 self.violated(Invariant::Trespass, event.at, &name, "a target was deleted");
@@ -82,7 +83,12 @@ impl Checker {
             images.push((event.at, now));
         }
         match &change.old {
-            Some(old) if is_ours(event) => self.check_promotion(event, &name, &old.json(), &value),
+            Some(old) if is_ours(event) => {
+                let old = old.json();
+                if !self.check_in_place(event, &old, &value) {
+                    self.check_promotion(event, &name, &old, &value);
+                }
+            }
             None if is_ours(event) => self.check_bootstrap(event, &value),
             _ => {}
         }
@@ -225,21 +231,30 @@ impl Checker {
             self.violated(invariant, event.at, &name, &what);
         }
         self.check_overruled(event, &name, uid, run, &before);
-        let promoted = Promoted {
-            at: event.at,
-            image: after,
-            former: before,
-        };
+        self.note_promotion(event, &name, &marker, new, (after, before));
+    }
+
+    /// Checks that a target is promoted once by a run. Of the images, the second is the former one.
+    pub(super) fn note_promotion(
+        &mut self,
+        event: &Event,
+        name: &str,
+        marker: &str,
+        target: &Value,
+        (image, former): (String, String),
+    ) {
+        let at = event.at;
+        let promoted = Promoted { at, image, former };
         if let Some(first) = self
             .promoted
-            .insert(format!("{marker}@{}", named(new, "uid")), promoted)
+            .insert(format!("{marker}@{}", named(target, "uid")), promoted)
         {
             let what = format!(
                 "{} was already promoted at {}",
                 first.image,
                 self.history.time(first.at)
             );
-            self.violated(Invariant::Doubled, event.at, &name, &what);
+            self.violated(Invariant::Doubled, event.at, name, &what);
         }
     }
 
@@ -253,7 +268,7 @@ impl Checker {
     }
 
     /// Checks that a workload is the target that its user named. The API server lets nobody name another one.
-    fn check_subject(&mut self, event: &Event, uid: &str, written: &Value) {
+    pub(super) fn check_subject(&mut self, event: &Event, uid: &str, written: &Value) {
         let Some(book) = self.books.get(uid) else { return };
         let (name, wanted) = (
             book.name.clone(),
@@ -266,7 +281,7 @@ impl Checker {
         }
     }
 
-    fn check_proof(&mut self, event: &Event, uid: &str, run: &str, image: &str) {
+    pub(super) fn check_proof(&mut self, event: &Event, uid: &str, run: &str, image: &str) {
         let number = run
             .rsplit('-')
             .next()

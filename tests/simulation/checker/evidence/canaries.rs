@@ -37,6 +37,8 @@ pub(super) struct Canary {
     pub(super) gone: Option<Timestamp>,
     /// UIDs of its pods.
     pub(super) pods: Vec<String>,
+    /// Whether its pods are some of the target's.
+    pub(super) in_place: bool,
 }
 
 /// A pod of a canary.
@@ -88,8 +90,12 @@ impl Evidence {
                 canary.gone.get_or_insert(at);
                 canary.whole.set(at, false);
             }
+            if let Some(last) = &change.last {
+                self.end_in_place(&last.meta.uid, at);
+            }
             return;
         };
+        self.look_at_placed(event, new);
         if change.old.is_none()
             && let Some(owner) = kanary_of(new)
         {
@@ -103,6 +109,7 @@ impl Evidence {
                 whole: Spans::default(),
                 gone: None,
                 pods: Vec::new(),
+                in_place: false,
             };
             self.canaries.insert(new.meta.uid.clone(), canary);
         }
@@ -146,31 +153,47 @@ impl Evidence {
         }
     }
 
-    /// Records a pod if it belongs to a canary.
+    /// Records a pod if it belongs to a canary, or to a StatefulSet, of which it may become one in place.
     pub(super) fn look_at_pod(&mut self, event: &Event) {
         let (change, at) = (&event.change, event.at);
         let Some(object) = change.new.as_ref().or(change.last.as_ref()) else {
             return;
         };
-        let set = object.meta.controller().map(|owner| &owner.uid);
+        let Some(owner) = object.meta.controller() else {
+            return self.note_pod(object, None, change.new.is_some(), at);
+        };
         let is_canary = |uid: &&String| self.canaries.contains_key(*uid);
         // Only Deployments have ReplicaSets in between.
-        let canary = set.and_then(|set| self.sets.get(set).or(Some(set).filter(is_canary)));
-        let canary = canary.cloned();
+        let own = Some(&owner.uid).filter(is_canary);
+        let canary = self.sets.get(&owner.uid).or(own);
+        let canary = canary.or_else(|| self.placed(object, &owner.uid)).cloned();
+        if owner.kind == "StatefulSet" {
+            let there = change.new.as_ref().map(|new| (new.meta.uid.clone(), new.clone()));
+            self.set_pods.remove(&object.meta.uid);
+            self.set_pods.extend(there);
+            self.pods.entry(object.meta.uid.clone()).or_default();
+        }
+        let set = owner.uid.clone();
+        self.note_pod(object, canary, change.new.is_some(), at);
+        self.count_placed(&set, at);
+    }
+
+    /// Records a pod if it belongs to a canary, or belonged to one.
+    pub(super) fn note_pod(&mut self, object: &Object, canary: Option<String>, exists: bool, at: Timestamp) {
         let known = self.pods.contains_key(&object.meta.uid);
         if canary.is_none() && !known {
             return;
         }
-        if let Some(canary) = canary.as_ref().filter(|_| !known)
-            && let Some(of) = self.canaries.get_mut(canary)
+        if let Some(of) = canary.as_ref().and_then(|canary| self.canaries.get_mut(canary))
+            && !of.pods.contains(&object.meta.uid)
         {
             of.pods.push(object.meta.uid.clone());
         }
         let pod = self.pods.entry(object.meta.uid.clone()).or_default();
         // A pod that its ReplicaSet released no longer belongs to the canary.
-        let belongs = canary.is_some() && change.new.is_some() && !object.meta.deleting;
+        let belongs = canary.is_some() && exists && !object.meta.deleting;
         pod.there.set(at, belongs);
-        let Some(typed) = object.typed::<KubePod>().filter(|_| change.new.is_some()) else {
+        let Some(typed) = object.typed::<KubePod>().filter(|_| exists) else {
             pod.ready.set(at, false);
             return;
         };

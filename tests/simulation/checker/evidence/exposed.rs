@@ -13,12 +13,13 @@ use super::{
 };
 
 /// Time limit for removing a bad canary from production traffic.
-const LEAVING: SignedDuration = SignedDuration::from_secs(10);
+pub(in crate::checker) const LEAVING: SignedDuration = SignedDuration::from_secs(10);
 
 /// A bad canary that stayed in production: since when it is bad, and the finding.
 pub(in crate::checker) struct Exposed {
     pub(in crate::checker) kanary: String,
     pub(in crate::checker) at: Timestamp,
+    pub(in crate::checker) long: SignedDuration,
     pub(in crate::checker) what: String,
 }
 
@@ -33,19 +34,28 @@ impl Evidence {
             let Some((bad, why)) = self.bad_since(kanary, canary, now) else {
                 continue;
             };
-            for pod in self.pods_of(canary) {
-                let services = pod.behind.iter().filter(|(name, _)| self.is_of_users(name));
-                for (service, behind) in services {
-                    let had = self.rough.fair(&behind.within(bad, now));
-                    let Some((from, until)) =
-                        longest(had).filter(|(from, until)| until.duration_since(*from) > LEAVING)
-                    else {
-                        continue;
-                    };
+            if canary.in_place {
+                if let Some((from, until)) = self.kept_in_place(canary, bad, now) {
                     let long = until.duration_since(from);
                     found.push(Exposed {
                         kanary: kanary.name.clone(),
                         at: until,
+                        long,
+                        what: format!("{} kept the template in place for {long} after {why}", canary.name),
+                    });
+                }
+                continue;
+            }
+            for pod in self.pods_of(canary) {
+                let services = pod.behind.iter().filter(|(name, _)| self.is_of_users(name));
+                for (service, behind) in services {
+                    let had = self.rough.fair(&behind.within(bad, now));
+                    let Some((from, until)) = longest(had) else { continue };
+                    let long = until.duration_since(from);
+                    found.push(Exposed {
+                        kanary: kanary.name.clone(),
+                        at: until,
+                        long,
                         what: format!("pod {} was behind Service {service} for {long} after {why}", pod.name),
                     });
                 }
@@ -76,7 +86,9 @@ impl Evidence {
         let matched = self
             .matched_since(kanary, canary, now)
             .map(|at| (at, "it had labels that fail it"));
-        [failed, gone, given, matched].into_iter().flatten().min()
+        let given_up = canary.in_place.then(|| kanary.given_up_since(number, now)).flatten();
+        let given_up = given_up.map(|at| (at, "its Kanary no longer asked for it"));
+        [failed, gone, given, matched, given_up].into_iter().flatten().min()
     }
 
     /// When a user marked the canary as bad, for this run and during the run.

@@ -12,6 +12,7 @@ mod kanaries;
 mod manual;
 mod measured;
 mod metrics;
+mod placed;
 mod promotion;
 mod rough;
 mod services;
@@ -20,26 +21,29 @@ mod template;
 mod traffic;
 mod verdict;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use kanary_core::{
     api::KanaryStatus,
     status::{SUCCEEDED, find},
 };
-use kanary_sim::{cluster::Event, metrics_apis::MetricsApis};
+use kanary_sim::{cluster::Event, metrics_apis::MetricsApis, object::Object};
 
 use crate::{heard::Heard, target_kinds::TargetKind};
 
 pub(crate) use self::rough::Rough;
 pub(super) use self::{
     canaries::is_whole,
+    exposed::LEAVING,
     kanaries::{initial_delay, needed, period, target},
+    placed::{ordinal, partition},
     services::selects,
     verdict::Write,
 };
 use self::{
     canaries::{Canary, Pod},
     kanaries::Kanary,
+    placed::Placed,
     rough::FAIR,
     services::{Service, Slice},
     verdict::{Finding, Verdict},
@@ -62,7 +66,11 @@ pub(crate) struct Evidence {
     canaries: BTreeMap<String, Canary>,
     /// The canary of each of its ReplicaSets, by UID.
     sets: BTreeMap<String, String>,
-    /// Pods of canaries, by UID.
+    /// Runs in place, by the UID of their target.
+    placed: BTreeMap<String, Placed>,
+    /// Pods of StatefulSets that exist, by UID.
+    set_pods: BTreeMap<String, Arc<Object>>,
+    /// Pods of canaries and of StatefulSets, by UID.
     pods: BTreeMap<String, Pod>,
     /// Services by name.
     services: BTreeMap<String, Service>,
@@ -80,6 +88,8 @@ impl Default for Evidence {
             kanaries: BTreeMap::new(),
             canaries: BTreeMap::new(),
             sets: BTreeMap::new(),
+            placed: BTreeMap::new(),
+            set_pods: BTreeMap::new(),
             pods: BTreeMap::new(),
             services: BTreeMap::new(),
             slices: BTreeMap::new(),

@@ -8,7 +8,7 @@ use super::spans::{Span, without};
 pub(super) const FAIR: SignedDuration = SignedDuration::from_secs(1);
 
 /// The same with network faults: the controller restarts a stalled watch after this time.
-const ROUGH: SignedDuration = SignedDuration::from_secs(120);
+pub(super) const ROUGH: SignedDuration = SignedDuration::from_secs(120);
 
 /// Periods with network faults, sorted, and periods in which every possible action of a replica is blocked.
 #[derive(Clone, Debug, Default)]

@@ -29,7 +29,7 @@ pub(super) fn covers(object: &Value, wanted: &Value) -> bool {
 }
 
 /// Whether a pod's containers match a template.
-fn runs(containers: &[Container], template: &Value) -> bool {
+pub(super) fn runs(containers: &[Container], template: &Value) -> bool {
     let wanted: Vec<Container> = serde_json::from_value(template["spec"]["containers"].clone()).unwrap_or_default();
     let same = |one: &Container, other: &Container| {
         one.image == other.image && one.env == other.env && one.command == other.command && one.args == other.args

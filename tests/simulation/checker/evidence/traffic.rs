@@ -29,11 +29,11 @@ impl Verdict<'_> {
                     return;
                 }
             }
-            // Behind the production Service, the canary gets all traffic of the target.
+            // Behind the production Service, the canary gets all traffic of the target, and in place it always does.
             let others = pod
                 .behind
                 .iter()
-                .filter(|(service, _)| production.is_none() && !wanted.contains(service));
+                .filter(|(service, _)| production.is_none() && !self.canary.in_place && !wanted.contains(service));
             for (service, behind) in others {
                 let had = longest(behind.within(from, until));
                 if let Some(had) = had.filter(|had| length(*had) > self.lag) {
