@@ -7,6 +7,7 @@ use super::{
     analysis::{Judgement, PATIENCE, Verdict},
     availability::is_available,
     decision::Decision,
+    front_ends,
     integrity::canary,
     problem::{Problem, clear_problem, set_problem},
     routing, services,
@@ -161,7 +162,7 @@ pub(super) fn hold(
     }
     // Items are written with other news. On their own they are written only if a change must survive a restart.
     let shifted = draft.status.traffic != step.kanary.status.traffic;
-    if settled.is_news || replaced || shifted || shown(&draft.status) != shown(&step.kanary.status) {
+    if settled.is_news || replaced || shifted || told(step, &draft.status) != shown(&step.kanary.status) {
         draft.status.items = settled.items;
     }
     Decision {
@@ -172,7 +173,7 @@ pub(super) fn hold(
 }
 
 /// The conditions about a pending verdict.
-fn shown(status: &KanaryStatus) -> Vec<(&str, &str, &str)> {
+fn shown(status: &KanaryStatus) -> Vec<(&str, &str, String)> {
     let of = |condition: &'static str| {
         let Condition {
             status,
@@ -180,12 +181,23 @@ fn shown(status: &KanaryStatus) -> Vec<(&str, &str, &str)> {
             message,
             ..
         } = find(status, condition)?;
-        Some((status.as_str(), reason.as_str(), message.as_str()))
+        Some((status.as_str(), reason.as_str(), message.clone()))
     };
     [RUNNING, ERRORED, STALLED, RECONCILING]
         .into_iter()
         .filter_map(of)
         .collect()
+}
+
+/// The same of a draft, in the words in which they are going to be stored.
+fn told<'a>(step: &Step<'_>, draft: &'a KanaryStatus) -> Vec<(&'a str, &'a str, String)> {
+    let mut shown = shown(draft);
+    if let Some(front) = front_ends::of(step.kanary.key.kind) {
+        for (_, _, message) in &mut shown {
+            *message = front_ends::in_words(front, std::mem::take(message));
+        }
+    }
+    shown
 }
 
 /// The queries that are due, and the time of the next one. There are none without a canary to measure.
