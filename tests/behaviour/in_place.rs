@@ -29,6 +29,17 @@ async fn running(world: &World) -> Value {
     kanary_until(world, "is Running", |kanary| phase(kanary) == "Running").await
 }
 
+/// A run on one of these pods of `db`, which waits for a verdict.
+async fn held_run(pods: i32) -> World {
+    let world = World::of_stateful_sets("in-place").await;
+    world.stateful_target("db", pods).await;
+    world
+        .create(&KANARY_STATEFULSET, &in_place(1, json!({"validation": held()})))
+        .await;
+    running(&world).await;
+    world
+}
+
 async fn edit(world: &World, spec: Value) {
     world.patch(&KANARY_STATEFULSET, "batman", json!({"spec": spec})).await;
 }
@@ -138,12 +149,7 @@ async fn kubectl_shows_a_run_in_place_and_an_undo_ends_it() {
 
 #[tokio::test]
 async fn a_deleted_kanary_gives_the_template_back_first() {
-    let world = World::of_stateful_sets("in-place").await;
-    world.stateful_target("db", 2).await;
-    world
-        .create(&KANARY_STATEFULSET, &in_place(1, json!({"validation": held()})))
-        .await;
-    running(&world).await;
+    let world = held_run(2).await;
     world.delete(&KANARY_STATEFULSET, "batman").await;
     world.gone(&KANARY_STATEFULSET, "batman").await;
     assert_restored(&world, 2).await;
@@ -151,12 +157,7 @@ async fn a_deleted_kanary_gives_the_template_back_first() {
 
 #[tokio::test]
 async fn a_run_in_place_that_the_spec_does_not_ask_for_any_more_is_taken_back() {
-    let world = World::of_stateful_sets("in-place").await;
-    world.stateful_target("db", 2).await;
-    world
-        .create(&KANARY_STATEFULSET, &in_place(1, json!({"validation": held()})))
-        .await;
-    running(&world).await;
+    let world = held_run(2).await;
     edit(&world, json!({"scale": null})).await;
     pods_run(&world, &["v1", "v1"]).await;
     let what = "a canary runs beside the target";

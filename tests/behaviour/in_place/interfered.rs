@@ -3,7 +3,7 @@
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::{assert_restored, edit, in_place, kanary_until, pods_run, running};
+use super::{assert_restored, edit, held_run, in_place, kanary_until, pods_run, running};
 use crate::support::{
     KANARY_STATEFULSET, POD, STATEFUL_SET, World, again, held, merge, message, phase, reason, stateful_set, template,
 };
@@ -31,12 +31,7 @@ async fn a_kanary_whose_finalizer_somebody_removed_gives_the_template_back_all_t
 
 #[tokio::test]
 async fn a_template_of_somebody_else_is_not_overwritten() {
-    let world = World::of_stateful_sets("in-place").await;
-    world.stateful_target("db", 3).await;
-    world
-        .create(&KANARY_STATEFULSET, &in_place(1, json!({"validation": held()})))
-        .await;
-    running(&world).await;
+    let world = held_run(3).await;
     let theirs = json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "db:v3"}]}}}});
     let mut target = world.get(&STATEFUL_SET, "db").await;
     let name = target["spec"]["template"]["spec"]["containers"][0]["name"].take();
@@ -64,12 +59,7 @@ async fn a_template_of_somebody_else_is_not_overwritten() {
 
 #[tokio::test]
 async fn a_restart_in_mid_run_restarts_the_pods_with_the_former_template() {
-    let world = World::of_stateful_sets("in-place").await;
-    world.stateful_target("db", 3).await;
-    world
-        .create(&KANARY_STATEFULSET, &in_place(1, json!({"validation": held()})))
-        .await;
-    running(&world).await;
+    let world = held_run(3).await;
     let restarted = json!({"kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z"});
     let restart = json!({"spec": {"template": {"metadata": {"annotations": restarted}}}});
     world.patch(&STATEFUL_SET, "db", restart).await;
@@ -126,12 +116,7 @@ async fn two_bad_runs_at_once_leave_the_target_as_it_was() {
 
 #[tokio::test]
 async fn a_pod_whose_image_a_user_sets_is_never_promoted() {
-    let world = World::of_stateful_sets("in-place").await;
-    world.stateful_target("db", 2).await;
-    world
-        .create(&KANARY_STATEFULSET, &in_place(1, json!({"validation": held()})))
-        .await;
-    running(&world).await;
+    let world = held_run(2).await;
     pods_run(&world, &["v1", "v2"]).await;
     let mut containers = world.get(&POD, "db-1").await["spec"]["containers"].clone();
     containers[0]["image"] = json!("db:evil");
@@ -146,12 +131,7 @@ async fn a_pod_whose_image_a_user_sets_is_never_promoted() {
 
 #[tokio::test]
 async fn a_target_that_is_scaled_to_zero_and_up_again_gets_its_template_back() {
-    let world = World::of_stateful_sets("in-place").await;
-    world.stateful_target("db", 2).await;
-    world
-        .create(&KANARY_STATEFULSET, &in_place(1, json!({"validation": held()})))
-        .await;
-    running(&world).await;
+    let world = held_run(2).await;
     world.patch(&STATEFUL_SET, "db", json!({"spec": {"replicas": 0}})).await;
     let forgets = |target: &Value| {
         let status = &target["status"];
