@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use crate::{
     metric::{batman, cpu, fails, of_object, passes, spec, utilization},
     metric_answers::is_held,
-    support::{Exporter, KANARY, MetricsServers, POD, World, is_true, merge, message, reason},
+    support::{
+        CANARY_DEPLOYMENT, Exporter, KANARY, MetricsServers, POD, World, emoji, failure_rate, is_true, merge, message,
+        reason,
+    },
 };
 
 /// The name of an API among those of the API server.
@@ -203,6 +206,36 @@ async fn what_prometheus_adapter_serves_of_an_object_decides() {
     let ended = world.ends("robin", "Failed").await;
     let said = message(&ended, "Failed");
     assert!(said.contains("failures 0.75, above 0.5"), "{said}");
+}
+
+/// The metric of the talk, about the Service of the canary.
+#[tokio::test]
+async fn what_prometheus_adapter_serves_decides_about_a_canary_deployment() {
+    if MetricsServers::of_environment().is_none() {
+        eprintln!("there are no servers of metrics APIs: this case is skipped");
+        return;
+    }
+    let world = World::with_canary_deployments("metrics-servers").await;
+    let exporter = Exporter::start(&world).await;
+    world.create(&CANARY_DEPLOYMENT, &emoji(failure_rate(json!(0.1)))).await;
+    let is_missing = |object: &Value| object["status"].to_string().contains("could not find the metric");
+    world
+        .until(&CANARY_DEPLOYMENT, "emoji", "has no metric at first", is_missing)
+        .await;
+    world.emoji_runs("1.0", None).await;
+    let series = format!(
+        "custom_request_failure_rate:1m{{namespace=\"{}\",service=\"emoji-canary\"}}",
+        world.ns
+    );
+    exporter.set(&series, 0.05);
+    world.emoji_ends("1.0", "DeploymentUpdated").await;
+    world.emoji_runs("1.0", Some("1.0")).await;
+    exporter.set(&series, 0.5);
+    exporter.answers(&format!("{series} == 0.5")).await;
+    world.emoji_version("2.0").await;
+    let failed = world.emoji_ends("2.0", "Failed").await;
+    assert_eq!(reason(&failed, "Failed"), "MetricFailed");
+    world.emoji_runs("1.0", Some("1.0")).await;
 }
 
 fn queue(target: Value) -> Value {
