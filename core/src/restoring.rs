@@ -54,7 +54,8 @@ fn undo(step: &Step<'_>, record: &InPlace) -> Undo {
     if live.uid != target.uid || live.generation != Some(target.generation) || is_over(live.promoted_by.as_ref()) {
         return Undo::Waits;
     }
-    let is_begun = live.promoted_by.as_ref() == Some(&record.begun()) || record.template_hash.is_some();
+    let is_written = record.template_hash.is_some() || seen.tried_template.is_some();
+    let is_begun = is_written || live.promoted_by.as_ref() == Some(&record.begun());
     if !is_begun && live.generation != Some(record.generation) {
         // The write that begins a run can no longer arrive: it applies only to the version that it read. Its place is another's now.
         return Undo::Done;

@@ -72,6 +72,22 @@ fn a_run_whose_annotation_somebody_removes_is_taken_back_all_the_same() {
 }
 
 #[test]
+fn an_annotation_that_goes_before_anybody_has_seen_it_is_found_in_the_history() {
+    let mut place = Place::new(3, 1);
+    while place.set().promoted_by.is_none() {
+        place.turn();
+    }
+    assert_eq!(place.stored().in_place.unwrap().template_hash, None);
+    place.crash();
+    place.set.as_mut().unwrap().promoted_by = None;
+    place.set.as_mut().unwrap().version += 1;
+    place.edit(&json!({"verdict": "invalid"}));
+    place.end();
+    assert_eq!(place.phase(), Phase::Failed);
+    assert_restored(&place);
+}
+
+#[test]
 fn a_finalizer_that_somebody_removes_comes_back() {
     let mut place = Place::new(3, 1);
     place.until_running();

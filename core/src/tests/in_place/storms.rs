@@ -16,6 +16,12 @@ enum Event {
     Template,
     Partition(i32),
     Scale(usize),
+    /// The target loses its annotation.
+    Unmark,
+    /// The Kanary loses its finalizer.
+    Unhold,
+    /// Somebody adds to the template of the target.
+    Restart,
     /// The target is deleted and created again.
     Again,
 }
@@ -39,6 +45,9 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Template),
         1 => (0..3_i32).prop_map(Event::Partition),
         2 => (1..6_usize).prop_map(Event::Scale),
+        1 => Just(Event::Unmark),
+        1 => Just(Event::Unhold),
+        1 => Just(Event::Restart),
         1 => Just(Event::Again),
     ]
 }
@@ -52,6 +61,19 @@ fn happen(place: &mut Place, event: &Event) {
         Event::Spec(change) => place.edit(change),
         Event::Template => set.edit(now, |set| set.template = version(9)),
         Event::Partition(partition) => set.edit(now, |set| set.partition = *partition),
+        Event::Unhold => {
+            place.metadata["finalizers"] = json!([]);
+            place.version += 1;
+            // A deletion at the same moment cannot be held.
+            place.settle();
+        }
+        Event::Restart => set.edit(now, |set| {
+            set.template["metadata"]["annotations"] = json!({"restarted": now});
+        }),
+        Event::Unmark => {
+            set.promoted_by = None;
+            set.version += 1;
+        }
         Event::Scale(replicas) => set.scale(now, *replicas),
         Event::Again => {
             let mut next = Set::new(set.pods.len());
