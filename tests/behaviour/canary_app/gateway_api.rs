@@ -286,3 +286,12 @@ async fn a_query_that_could_not_find_an_error_of_the_secondary_tries_no_image() 
         })
         .await;
 }
+
+#[tokio::test]
+async fn the_port_of_a_living_application_cannot_change() {
+    let world = served().await;
+    running(&world).await;
+    let port = json!({"spec": {"imageListenPort": 9090}});
+    let refused = world.try_patch(&CANARY_APP, "hello", &port).await.unwrap_err();
+    assert!(refused.contains("spec.imageListenPort cannot change"), "{refused}");
+}

@@ -30,6 +30,11 @@ pub(super) const FACE: Face = Face {
             "inside the mesh, the host * would catch the requests of every Service: name hosts, or leave spec.hosts out",
         ),
         (
+            "self.spec.imageListenPort == oldSelf.spec.imageListenPort",
+            "spec.imageListenPort cannot change, because pods of the former image listen on the former port: create another CanaryApp \
+             with the new port, and move the hosts to it",
+        ),
+        (
             "!has(self.spec.parentRefs) || !has(self.spec.gateway)",
             "spec.gateway is about Istio, and spec.parentRefs about Gateway API: remove one of them",
         ),
