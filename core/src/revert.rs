@@ -10,10 +10,11 @@ const KEYS: [&str; 3] = ["name", "mountPath", "containerPort"];
 /// Somebody changed what the run had changed, so nothing tells what of that is proven.
 struct Overwritten;
 
-/// `live` without what the run changed: `former` is the template before it, and `tried` is the one that it wrote. `None` if somebody
-/// has changed one of these fields to something else.
+/// `live` without what the run changed: `former` is the template before it, and `tried` is the one that it wrote. `None` if anything in
+/// the spec is from neither: it may come from the run, under another name or in another place. Labels and annotations are free.
 pub(super) fn revert(former: &Value, tried: &Value, live: &Value) -> Option<Value> {
-    merge([Some(former), Some(tried), Some(live)]).ok().flatten()
+    let template = merge([Some(former), Some(tried), Some(live)]).ok().flatten()?;
+    (template.get("spec") == former.get("spec")).then_some(template)
 }
 
 fn merge(versions: [Option<&Value>; 3]) -> Result<Option<Value>, Overwritten> {
@@ -36,38 +37,18 @@ fn merge(versions: [Option<&Value>; 3]) -> Result<Option<Value>, Overwritten> {
     }
     let (key, lists) = keyed(versions).ok_or(Overwritten)?;
     let names = lists.map(|list| list.iter().filter_map(|entry| entry.get(key)).collect::<Vec<_>>());
+    let [former, tried, live] = &names;
+    if live.iter().any(|name| !former.contains(name) && !tried.contains(name)) {
+        return Err(Overwritten);
+    }
+    let added = tried.iter().filter(|name| !former.contains(name));
     let mut merged = Vec::new();
-    for name in in_order(&names)? {
+    for name in former.iter().chain(added) {
         merged.extend(merge(
             lists.map(|list| list.iter().find(|entry| entry.get(key) == Some(name))),
         )?);
     }
     Ok(Some(Value::Array(merged)))
-}
-
-/// The names of all entries that may remain, in the order of the former list. An added one follows what it follows in the live list.
-/// The order counts: init containers run one after the other, and a variable may use those before it.
-fn in_order<'a>([former, tried, live]: &[Vec<&'a Value>; 3]) -> Result<Vec<&'a Value>, Overwritten> {
-    let is_like = |other: &[&'a Value]| {
-        let shared = |list: &[&'a Value], with: &[&'a Value]| -> Vec<_> {
-            list.iter().copied().filter(|name| with.contains(name)).collect()
-        };
-        shared(live, other) == shared(other, live)
-    };
-    if !is_like(tried) && !is_like(former) {
-        return Err(Overwritten);
-    }
-    let mut names = former.clone();
-    let mut place = 0;
-    for name in live {
-        if let Some(at) = names.iter().position(|known| known == name) {
-            place = at;
-        } else {
-            names.insert(place, name);
-        }
-        place += 1;
-    }
-    Ok(names)
 }
 
 /// The fields of each, if all that are there are objects.
@@ -106,13 +87,12 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_added_stays_and_what_the_run_changed_goes() {
+    fn labels_and_annotations_of_somebody_stay_and_what_the_run_changed_goes() {
         let former = template("app:v1", &json!([]));
         let tried = template("app:v2", &json!([{"name": "NEW", "value": "1"}]));
         let (mut live, mut wanted) = (tried.clone(), former.clone());
         for template in [&mut live, &mut wanted] {
             template["metadata"] = json!({"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}});
-            template["spec"]["containers"][1]["image"] = json!("log:v2");
         }
         assert_eq!(revert(&former, &tried, &live), Some(wanted.clone()));
         live["spec"]["containers"][0]["image"] = json!("app:v1");
@@ -120,40 +100,41 @@ mod tests {
         assert_eq!(revert(&former, &tried, &former), Some(former));
     }
 
-    fn named(names: &[&str]) -> Value {
-        let entries = names.iter().map(|name| json!({"name": "data", "mountPath": name}));
-        Value::Array(entries.collect())
+    fn mounts(paths: &str) -> Value {
+        let mounts = paths.split(' ').map(|path| json!({"name": "data", "mountPath": path}));
+        json!({"spec": {"volumeMounts": mounts.collect::<Vec<_>>()}})
     }
 
     #[test]
     fn entries_of_a_list_are_told_apart_by_their_key_and_keep_their_order() {
-        for (former, tried, live, wanted) in [
-            ("/a /gone", "/a /new", "/theirs /a /new", "/theirs /a /gone"),
-            ("/1 /2", "/2", "/2 /theirs", "/1 /2 /theirs"),
-            ("/a /b", "/b /a", "/b /a /theirs", "/a /theirs /b"),
-            ("/a /b", "/b", "/a /theirs", "/a /theirs"),
-            ("/a /b /c", "/a /c", "/c /a", "overwritten"),
+        for (former, tried, live, is_known) in [
+            ("/a /gone", "/a /new", "/a /new", true),
+            ("/a /gone", "/a /new", "/new /gone", false),
+            ("/1 /2", "/2", "/2", true),
+            ("/a /b", "/b /a", "/b /a", true),
+            ("/a", "/a /new", "/a", true),
+            ("/a", "/a /new", "/a /renamed", false),
+            ("/a", "/a /new", "/a /new /theirs", false),
         ] {
-            let [former, tried, live] = [former, tried, live].map(|all| named(&all.split(' ').collect::<Vec<_>>()));
-            let wanted = (wanted != "overwritten").then(|| named(&wanted.split(' ').collect::<Vec<_>>()));
+            let [former, tried, live] = [former, tried, live].map(mounts);
+            let wanted = is_known.then(|| former.clone());
             assert_eq!(revert(&former, &tried, &live), wanted, "{live}");
         }
     }
 
     #[test]
-    fn what_somebody_changed_once_more_may_come_from_the_run() {
+    fn what_somebody_changed_in_the_spec_may_come_from_the_run() {
         let image = |image: &str| template(image, &Value::Null);
-        assert_eq!(
-            revert(&image("app:v1"), &image("app:v2"), &image("app:v2@sha256:1")),
-            None
-        );
-        let arguments = |all: &[&str]| json!({"spec": {"args": all}});
-        assert_eq!(
-            revert(&arguments(&["a"]), &arguments(&["b"]), &arguments(&["b", "c"])),
-            None
-        );
-        let mut renamed = image("app:v2");
-        renamed["spec"]["containers"][0]["name"] = json!("other");
-        assert_eq!(revert(&image("app:v1"), &image("app:v2"), &renamed), None);
+        let is_unknown = |live: &Value| revert(&image("app:v1"), &image("app:v2"), live).is_none();
+        assert!(is_unknown(&image("app:v2@sha256:1")));
+        let mut other = image("app:v2");
+        other["spec"]["containers"][0]["name"] = json!("other");
+        assert!(is_unknown(&other), "renamed");
+        let mut copied = image("app:v1");
+        copied["spec"]["initContainers"] = json!([{"name": "copy", "image": "app:v2"}]);
+        assert!(is_unknown(&copied));
+        let mut other = image("app:v2");
+        other["spec"]["containers"][1]["image"] = json!("log:v2");
+        assert!(is_unknown(&other));
     }
 }
