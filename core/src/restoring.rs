@@ -71,8 +71,8 @@ fn undo(step: &Step<'_>, record: &InPlace) -> Undo {
             },
             Ours::No => match without_run(seen, live) {
                 Some(template) => template,
-                // With its own partition, all pods would get it. Whoever changed the partition as well wants that.
-                None if is_ours && record.partition != record.former_partition => return Undo::Mixed,
+                // With its own partition, all pods would get it. Whoever sets that wants it so.
+                None if in_place::partition(target) != Some(record.former_partition) => return Undo::Mixed,
                 None => live.template.clone(),
             },
         }

@@ -13,11 +13,17 @@ struct Overwritten;
 /// `live` without what the run changed: `former` is the template before it, and `tried` is the one that it wrote. `None` if anything in
 /// the spec is from neither: it may come from the run, under another name or in another place. Labels and annotations are free.
 pub(super) fn revert(former: &Value, tried: &Value, live: &Value) -> Option<Value> {
-    let template = merge([Some(former), Some(tried), Some(live)]).ok().flatten()?;
+    let part = |field: &str, is_free| merge([former, tried, live].map(|template| template.get(field)), is_free).ok();
+    let parts = [("metadata", part("metadata", true)?), ("spec", part("spec", false)?)];
+    let parts = parts
+        .into_iter()
+        .filter_map(|(field, value)| Some((field.to_owned(), value?)));
+    let template = Value::Object(parts.collect());
     (template.get("spec") == former.get("spec")).then_some(template)
 }
 
-fn merge(versions: [Option<&Value>; 3]) -> Result<Option<Value>, Overwritten> {
+/// `is_free` says that what somebody changed stays, whatever the run had changed there.
+fn merge(versions: [Option<&Value>; 3], is_free: bool) -> Result<Option<Value>, Overwritten> {
     let versions = versions.map(|value| value.filter(|value| !value.is_null()));
     let [former, tried, live] = versions;
     if former == tried {
@@ -31,9 +37,12 @@ fn merge(versions: [Option<&Value>; 3]) -> Result<Option<Value>, Overwritten> {
         let mut merged = Map::new();
         for name in names {
             let values = fields.map(|fields| fields.and_then(|fields| fields.get(name)));
-            merged.extend(merge(values)?.map(|value| (name.clone(), value)));
+            merged.extend(merge(values, is_free)?.map(|value| (name.clone(), value)));
         }
         return Ok(Some(Value::Object(merged)));
+    }
+    if is_free {
+        return Ok(live.cloned());
     }
     let (key, lists) = keyed(versions).ok_or(Overwritten)?;
     let names = lists.map(|list| list.iter().filter_map(|entry| entry.get(key)).collect::<Vec<_>>());
@@ -46,6 +55,7 @@ fn merge(versions: [Option<&Value>; 3]) -> Result<Option<Value>, Overwritten> {
     for name in former.iter().chain(added) {
         merged.extend(merge(
             lists.map(|list| list.iter().find(|entry| entry.get(key) == Some(name))),
+            is_free,
         )?);
     }
     Ok(Some(Value::Array(merged)))
@@ -94,6 +104,8 @@ mod tests {
         for template in [&mut live, &mut wanted] {
             template["metadata"] = json!({"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}});
         }
+        let mut former = former;
+        former["metadata"] = json!({"annotations": {"kubectl.kubernetes.io/restartedAt": "before"}});
         assert_eq!(revert(&former, &tried, &live), Some(wanted.clone()));
         live["spec"]["containers"][0]["image"] = json!("app:v1");
         assert_eq!(revert(&former, &tried, &live), Some(wanted), "a part is back already");

@@ -29,6 +29,12 @@ fn a_template_of_somebody_else_rolls_out_once_its_user_says_so() {
     place.delete();
     place.settle();
     assert!(!place.gone, "nothing else knows of the partition");
+    for partition in [3, 1] {
+        let now = place.now;
+        place.set.as_mut().unwrap().edit(now, |set| set.partition = partition);
+        place.settle();
+        assert!(!place.gone && place.is(crate::status::ERRORED), "{partition}");
+    }
     let now = place.now;
     place.set.as_mut().unwrap().edit(now, |set| set.partition = 0);
     place.end();
