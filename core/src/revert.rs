@@ -7,68 +7,86 @@ use serde_json::{Map, Value};
 /// Fields that tell the entries of a list apart.
 const KEYS: [&str; 3] = ["name", "mountPath", "containerPort"];
 
-/// Somebody changed what the run had changed, so nothing tells what of that is proven.
-struct Overwritten;
+/// Former, tried and present version of a part of a template.
+type Versions<'a> = [Option<&'a Value>; 3];
 
 /// `live` without what the run changed: `former` is the template before it, and `tried` is the one that it wrote. `None` if anything in
 /// the spec is from neither: it may come from the run, under another name or in another place. Labels and annotations are free.
 pub(super) fn revert(former: &Value, tried: &Value, live: &Value) -> Option<Value> {
-    let part = |field: &str, is_free| merge([former, tried, live].map(|template| template.get(field)), is_free).ok();
-    let parts = [("metadata", part("metadata", true)?), ("spec", part("spec", false)?)];
-    let parts = parts
-        .into_iter()
-        .filter_map(|(field, value)| Some((field.to_owned(), value?)));
-    let template = Value::Object(parts.collect());
-    (template.get("spec") == former.get("spec")).then_some(template)
+    let part = |field: &str| [former, tried, live].map(|template| template.get(field));
+    if !is_of_both(part("spec")) {
+        return None;
+    }
+    let parts = [
+        ("metadata", with_additions(part("metadata"))),
+        ("spec", former.get("spec").cloned()),
+    ];
+    let parts = parts.into_iter();
+    Some(Value::Object(
+        parts
+            .filter_map(|(field, value)| Some((field.to_owned(), value?)))
+            .collect(),
+    ))
 }
 
-/// `is_free` says that what somebody changed stays, whatever the run had changed there.
-fn merge(versions: [Option<&Value>; 3], is_free: bool) -> Result<Option<Value>, Overwritten> {
-    let versions = versions.map(|value| value.filter(|value| !value.is_null()));
+/// Whether everything in the present version is from the former or from the tried one.
+fn is_of_both(versions: Versions<'_>) -> bool {
+    let versions = without_nulls(versions);
     let [former, tried, live] = versions;
-    if former == tried {
-        return Ok(live.cloned());
-    }
     if live == tried || live == former {
-        return Ok(former.cloned());
+        return true;
+    }
+    if former == tried || former.is_none() {
+        return false;
     }
     if let Some(fields) = objects(versions) {
-        let names: BTreeSet<_> = fields.iter().copied().flatten().flat_map(Map::keys).collect();
-        let mut merged = Map::new();
-        for name in names {
-            let values = fields.map(|fields| fields.and_then(|fields| fields.get(name)));
-            merged.extend(merge(values, is_free)?.map(|value| (name.clone(), value)));
-        }
-        return Ok(Some(Value::Object(merged)));
+        return names(&fields).into_iter().all(|name| is_of_both(field(&fields, name)));
     }
-    if is_free {
-        return Ok(live.cloned());
+    let Some((key, lists)) = keyed(versions) else {
+        return false;
+    };
+    lists.iter().copied().flatten().all(|entry| {
+        let name = entry.get(key);
+        is_of_both(lists.map(|list| list.iter().find(|entry| entry.get(key) == name)))
+    })
+}
+
+/// The former version with what somebody has added to the tried one.
+fn with_additions(versions: Versions<'_>) -> Option<Value> {
+    let versions = without_nulls(versions);
+    let [former, tried, live] = versions;
+    if former != tried && (live == tried || live == former) {
+        return former.cloned();
     }
-    let (key, lists) = keyed(versions).ok_or(Overwritten)?;
-    let names = lists.map(|list| list.iter().filter_map(|entry| entry.get(key)).collect::<Vec<_>>());
-    let [former, tried, live] = &names;
-    if live.iter().any(|name| !former.contains(name) && !tried.contains(name)) {
-        return Err(Overwritten);
-    }
-    let added = tried.iter().filter(|name| !former.contains(name));
-    let mut merged = Vec::new();
-    for name in former.iter().chain(added) {
-        merged.extend(merge(
-            lists.map(|list| list.iter().find(|entry| entry.get(key) == Some(name))),
-            is_free,
-        )?);
-    }
-    Ok(Some(Value::Array(merged)))
+    let Some(fields) = objects(versions).filter(|_| former != tried) else {
+        return live.cloned();
+    };
+    let merged = names(&fields)
+        .into_iter()
+        .filter_map(|name| Some((name.clone(), with_additions(field(&fields, name))?)));
+    Some(Value::Object(merged.collect()))
+}
+
+fn without_nulls(versions: Versions<'_>) -> Versions<'_> {
+    versions.map(|value| value.filter(|value| !value.is_null()))
+}
+
+fn names<'a>(fields: &[Option<&'a Map<String, Value>>; 3]) -> BTreeSet<&'a String> {
+    fields.iter().copied().flatten().flat_map(Map::keys).collect()
+}
+
+fn field<'a>(fields: &[Option<&'a Map<String, Value>>; 3], name: &str) -> Versions<'a> {
+    fields.map(|fields| fields.and_then(|fields| fields.get(name)))
 }
 
 /// The fields of each, if all that are there are objects.
-fn objects(versions: [Option<&Value>; 3]) -> Option<[Option<&Map<String, Value>>; 3]> {
+fn objects(versions: Versions<'_>) -> Option<[Option<&Map<String, Value>>; 3]> {
     let all = versions.into_iter().flatten().all(Value::is_object);
     all.then(|| versions.map(|value| value.and_then(Value::as_object)))
 }
 
 /// The entries of each, and the field that tells them apart, if all that are there are lists of such entries.
-fn keyed(versions: [Option<&Value>; 3]) -> Option<(&'static str, [&[Value]; 3])> {
+fn keyed(versions: Versions<'_>) -> Option<(&'static str, [&[Value]; 3])> {
     if !versions.into_iter().flatten().all(Value::is_array) {
         return None;
     }
