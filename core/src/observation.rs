@@ -308,7 +308,7 @@ impl Service {
     }
 }
 
-/// An object of which little more than its owner is relevant.
+/// An object that matters for its owner, and an autoscaler also for what it scales.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Owned {
     /// `metadata.uid`.

@@ -87,7 +87,7 @@ impl TargetKind {
         kinds.find(|kind| kind.name == name).unwrap()
     }
 
-    /// StatefulSets some pods of which run the template.
+    /// StatefulSets that run the template on some of their pods.
     pub(crate) fn in_place() -> &'static Self {
         &TARGETS[TARGETS.len() - 1]
     }

@@ -1,5 +1,5 @@
-//! Routes with several gateways, of which some serve them and some do not. The canary gets requests through the former, and is not judged,
-//! because its share is not in force everywhere.
+//! Routes that only some of their gateways serve. A canary with a share would get requests through these gateways, and would not be
+//! judged, because its share is not in force everywhere.
 
 use super::There;
 use crate::{api::Reason, problem::Problem, route, step::Step};

@@ -153,7 +153,7 @@ impl Evidence {
         }
     }
 
-    /// Records a pod if it belongs to a canary, or to a StatefulSet, of which it may become one in place.
+    /// Records a pod if it belongs to a canary, or to a StatefulSet, whose pods may become a canary in place.
     pub(super) fn look_at_pod(&mut self, event: &Event) {
         let (change, at) = (&event.change, event.at);
         let Some(object) = change.new.as_ref().or(change.last.as_ref()) else {

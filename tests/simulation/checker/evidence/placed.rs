@@ -106,7 +106,7 @@ impl Evidence {
         of_run.next_back()?.whole.first()
     }
 
-    /// Records a change of a target, some pods of which run the template of a Kanary.
+    /// Records a change of a target with pods that run the template of a Kanary.
     pub(super) fn look_at_placed(&mut self, event: &Event, object: &Object) {
         let Some(placed) = self.placed.get_mut(&object.meta.uid) else {
             return;
