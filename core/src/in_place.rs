@@ -7,7 +7,6 @@ use super::{
     decision::{Need, ObjectKind},
     kanary::ParsedKanary,
     observation::{Likeness, Observation, Pod, Promotion, SetView, Stray, Versions, Workload},
-    validation::Item,
     workload,
 };
 use crate::api::{InPlace, KanaryStatus, names};
@@ -262,8 +261,7 @@ pub(super) fn unread(kanary: &ParsedKanary, seen: &Observation, now: Timestamp) 
 
 /// When the labels of the pods are read again, if they are judged.
 pub(super) fn look_again(kanary: &ParsedKanary, seen: &Observation) -> Option<Timestamp> {
-    let judges_pods = |item: &Item| matches!(item, Item::LabelWatch { pods: Some(_), .. });
-    if !kanary.spec.validation.items.iter().any(judges_pods) {
+    if !kanary.spec.validation.judges_pods() {
         return None;
     }
     let read = seen.revised.as_ref()?.at;

@@ -63,7 +63,7 @@ pub fn hand_over(entries: &[ManagedFieldsEntry]) -> Option<Vec<ManagedFieldsEntr
             continue;
         };
         remove(fields, PARTITION);
-        if let Some(template) = take_template(fields)
+        if let Some(template) = remove(fields, TEMPLATE)
             // The same paths in another API version may refer to other fields. Those end up without an owner.
             && same_version
         {
@@ -79,25 +79,15 @@ pub fn hand_over(entries: &[ManagedFieldsEntry]) -> Option<Vec<ManagedFieldsEntr
     Some(entries)
 }
 
-/// Removes the template's fields and returns them. Removes `f:spec` if it is empty afterwards.
-fn take_template(fields: &mut Value) -> Option<Value> {
-    let template = fields.pointer(TEMPLATE).cloned();
-    remove(fields, TEMPLATE);
-    template
-}
-
-/// Removes a field, and the fields around it that have no other.
-fn remove(fields: &mut Value, path: &str) {
-    let Some((parent, field)) = path.rsplit_once('/') else {
-        return;
-    };
-    let Some(around) = fields.pointer_mut(parent).and_then(Value::as_object_mut) else {
-        return;
-    };
-    around.remove(field);
+/// Removes a field and returns it. The fields around it go with it if they have no other.
+fn remove(fields: &mut Value, path: &str) -> Option<Value> {
+    let (parent, field) = path.rsplit_once('/')?;
+    let around = fields.pointer_mut(parent)?.as_object_mut()?;
+    let removed = around.remove(field);
     if around.keys().all(|field| field == ".") && !parent.is_empty() {
         remove(fields, parent);
     }
+    removed
 }
 
 /// Adds a set of fields to another.

@@ -132,7 +132,7 @@ pub(super) fn strings(value: Option<&Value>) -> Labels {
 
 /// A null is equivalent to an absent field (many exported templates have `creationTimestamp: null`) and must have the
 /// same hash.
-fn without_nulls(value: Value) -> Value {
+pub(super) fn without_nulls(value: Value) -> Value {
     match value {
         Value::Object(fields) => Value::Object(
             fields

@@ -15,6 +15,7 @@ use super::{
     problem::Problem,
     route,
     step::Step,
+    template::without_nulls,
 };
 use crate::api::{Reason, RouteKind, names::SHARES};
 
@@ -227,7 +228,8 @@ fn remove(value: &mut Value, pointer: &str) {
     }
 }
 
-/// The merge patch after which everything in `keep` is in `live`. `exact` says that nothing else may be there: another entry of a
+/// The merge patch after which everything in `keep` is in `live`. A null in `keep` is a field that is not there, which an API server
+/// refuses in a list and in a new object. `exact` says that nothing else may be there: another entry of a
 /// selector selects fewer pods.
 fn difference(keep: &Value, live: &Value, exact: bool) -> Option<Value> {
     let (Value::Object(keep), Value::Object(live)) = (keep, live) else {
@@ -240,18 +242,6 @@ fn difference(keep: &Value, live: &Value, exact: bool) -> Option<Value> {
     let others = live.keys().filter(|name| exact && !keep.contains_key(*name));
     let patch: Map<_, _> = changed.chain(others.map(|name| (name.clone(), Value::Null))).collect();
     (!patch.is_empty()).then_some(Value::Object(patch))
-}
-
-/// A null in `keep` is a field that is not there. An API server refuses it in a new object, and in a list.
-fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Array(items) => items.into_iter().map(without_nulls).collect(),
-        Value::Object(fields) => {
-            let given = fields.into_iter().filter(|(_, value)| !value.is_null());
-            given.map(|(name, value)| (name, without_nulls(value))).collect()
-        }
-        value => value,
-    }
 }
 
 /// Whether everything in `keep` is in `live`. An API server adds defaults to the entries of a list.

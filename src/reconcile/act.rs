@@ -30,13 +30,13 @@ use kanary_core::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{DeleteParams, Patch, PostParams, Preconditions, PropagationPolicy},
+    api::{Patch, PostParams},
     core::Request,
 };
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 
-use self::send::{of, patch_params};
+use self::send::{delete_params, of, patch_params};
 use crate::{
     cache::{Cache, Cached, Workload, for_kind, template_hash},
     cluster::{
@@ -241,14 +241,7 @@ impl Writer {
     {
         let place = (namespace.to_owned(), name.to_owned());
         let version = K::known_version(&self.cache, &place, uid).filter(|_| unchanged);
-        let params = DeleteParams {
-            propagation_policy: Some(PropagationPolicy::Background),
-            preconditions: Some(Preconditions {
-                uid: Some(uid.to_owned()),
-                resource_version: version.as_ref().map(ToString::to_string),
-            }),
-            ..DeleteParams::default()
-        };
+        let params = delete_params(Some(uid.to_owned()), version.as_ref().map(ToString::to_string));
         let request = of::<K>(namespace).delete(name, &params);
         // The response is the object or a Status.
         let deleted = self.send::<IgnoredAny>(request, "delete", right).await.map(drop);

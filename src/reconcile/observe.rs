@@ -22,7 +22,6 @@ use kanary_core::{
     hash, in_place,
     observation::{Claims, Keda, LiveTarget, Observation, Promotion},
     spec::Spec,
-    validation::Item,
     workload,
 };
 use kube::{
@@ -331,8 +330,7 @@ impl Observer<'_> {
                 K::forget(self.cache, &place, known.unwrap_or_default());
             }
         });
-        let judges_pods = |item: &Item| matches!(item, Item::LabelWatch { pods: Some(_), .. });
-        if !spec.canary.kind.has_times() || spec.validation.items.iter().any(judges_pods) {
+        if !spec.canary.kind.has_times() || spec.validation.judges_pods() {
             self.confirm_pods(kanary, spec).await?;
         }
         Ok(())

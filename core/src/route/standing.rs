@@ -22,7 +22,7 @@ pub fn standing(kind: RouteKind, route: &Value) -> Standing {
         return Standing::Taken;
     }
     let generation = generation(route);
-    let parents: Vec<_> = parents(route).iter().filter(|parent| is_named(route, parent)).collect();
+    let parents = named_parents(route);
     if parents.is_empty() {
         return Standing::Refused("no gateway reports on it in status.parents".to_owned());
     }
@@ -46,7 +46,7 @@ pub fn served_in_part(kind: RouteKind, route: &Value) -> Option<String> {
         return None;
     }
     let generation = generation(route);
-    let parents: Vec<_> = parents(route).iter().filter(|parent| is_named(route, parent)).collect();
+    let parents = named_parents(route);
     let is_true = |parent: &Value, name: &str| condition(parent, name).is_some_and(|is| is["status"] == "True");
     let serves = |parent: &&Value| CONDITIONS.iter().all(|name| is_true(parent, name));
     if !parents.iter().any(serves) {
@@ -65,6 +65,11 @@ const CONDITIONS: [&str; 2] = ["Accepted", "ResolvedRefs"];
 fn generation(route: &Value) -> i64 {
     let generation = route.pointer("/metadata/generation").and_then(Value::as_i64);
     generation.unwrap_or_default()
+}
+
+/// The reports about gateways that the route names.
+fn named_parents(route: &Value) -> Vec<&Value> {
+    parents(route).iter().filter(|parent| is_named(route, parent)).collect()
 }
 
 fn parents(route: &Value) -> &[Value] {

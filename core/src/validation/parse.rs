@@ -48,6 +48,14 @@ impl Validation {
             .any(|item| matches!(item, Item::PromQl(query) if query.needs_service()))
     }
 
+    /// Whether an item looks at the labels of the canary's pods.
+    #[must_use]
+    pub fn judges_pods(&self) -> bool {
+        self.items
+            .iter()
+            .any(|item| matches!(item, Item::LabelWatch { pods: Some(_), .. }))
+    }
+
     /// Sets defaults and records problems. `unreadable` are the indices of items that could not be parsed, whose problems
     /// are already recorded.
     pub fn parse(spec: ValidationSpec, unreadable: &BTreeSet<usize>, problems: &mut Vec<Invalid>) -> Self {

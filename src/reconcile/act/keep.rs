@@ -5,12 +5,15 @@ use kanary_core::{
     decision::{Keep, KeepWhat},
 };
 use kube::{
-    api::{DeleteParams, Patch, PostParams, Preconditions, PropagationPolicy},
+    api::{Patch, PostParams},
     core::Request,
 };
 use serde_json::Value;
 
-use super::{Writer, send::patch_params};
+use super::{
+    Writer,
+    send::{delete_params, patch_params},
+};
 use crate::{cluster::error::ApiError, reconcile::kept, shard::Right};
 
 impl Writer {
@@ -48,7 +51,11 @@ impl Writer {
                 self.send::<Value>(patch, "patch", right).await
             }
             KeepWhat::Delete => {
-                let delete = objects.delete(&keep.name, &delete_params(&keep.body));
+                let text = |field: &str| keep.body.pointer(field).and_then(Value::as_str).map(str::to_owned);
+                let delete = objects.delete(
+                    &keep.name,
+                    &delete_params(text("/metadata/uid"), text("/metadata/resourceVersion")),
+                );
                 let deleted = self
                     .send::<Value>(delete, "delete", right)
                     .await
@@ -61,18 +68,5 @@ impl Writer {
         let written = kept::trimmed(written.map_err(failed)?);
         kept::store(&self.cache, keep, &written);
         Ok(Some(written))
-    }
-}
-
-/// Parameters of a delete that applies to the version in `body` alone.
-fn delete_params(body: &Value) -> DeleteParams {
-    let text = |field: &str| body.pointer(field).and_then(Value::as_str).map(str::to_owned);
-    DeleteParams {
-        propagation_policy: Some(PropagationPolicy::Background),
-        preconditions: Some(Preconditions {
-            uid: text("/metadata/uid"),
-            resource_version: text("/metadata/resourceVersion"),
-        }),
-        ..DeleteParams::default()
     }
 }

@@ -1,7 +1,11 @@
 //! Requests to the API server.
 
 use kanary_core::api::names::FIELD_MANAGER;
-use kube::{Resource, api::PatchParams, core::Request};
+use kube::{
+    Resource,
+    api::{DeleteParams, PatchParams, Preconditions, PropagationPolicy},
+    core::Request,
+};
 use serde::de::DeserializeOwned;
 
 use super::Writer;
@@ -29,6 +33,18 @@ where
     K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
 {
     Request::new(K::url_path(&(), Some(namespace)))
+}
+
+/// Parameters of a delete of one object, and of one version of it if that is given.
+pub(super) fn delete_params(uid: Option<String>, version: Option<String>) -> DeleteParams {
+    DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Background),
+        preconditions: Some(Preconditions {
+            uid,
+            resource_version: version,
+        }),
+        ..DeleteParams::default()
+    }
 }
 
 /// Parameters of patches.

@@ -20,11 +20,9 @@ impl App<'_> {
             });
         } else {
             kept.push(self.object(Resource::DESTINATION_RULE, &self.destination_rule()));
-        }
-        if self.path() == Path::Istio {
-            kept.push(self.object(Resource::GATEWAY, &self.gateway()));
-        }
-        if self.path() != Path::GatewayApi {
+            if self.path() == Path::Istio {
+                kept.push(self.object(Resource::GATEWAY, &self.gateway()));
+            }
             kept.push(Kept {
                 of_run: &["/spec/http"],
                 ..self.object(Resource::VIRTUAL_SERVICE, &self.virtual_service())
